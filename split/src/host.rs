@@ -1,0 +1,96 @@
+//! The `:authority` of a request, as bytes that nobody has checked.
+
+/// DNS names have at most 253 characters (RFC 1035, 2.3.4, written without the last dot).
+const LONGEST_NAME: usize = 253;
+
+/// A host name in the form that tables are keyed by, with the port that the client wrote.
+pub struct Authority {
+    name: [u8; LONGEST_NAME],
+    length: usize,
+    pub port: Option<u16>,
+}
+
+impl Authority {
+    /// Lower-cases, and cuts off the port and one trailing dot. None for what cannot be a host name:
+    /// too long, empty, or with a port that is no number from 0 to 65535.
+    pub fn parse(authority: &[u8]) -> Option<Authority> {
+        let colon = match authority.first() {
+            // An IPv6 literal has colons of its own (RFC 3986, 3.2.2).
+            Some(b'[') => {
+                let bracket = authority.iter().position(|byte| *byte == b']')?;
+                authority
+                    .iter()
+                    .skip(bracket)
+                    .position(|byte| *byte == b':')
+                    .and_then(|colon| bracket.checked_add(colon))
+            }
+            _ => authority.iter().position(|byte| *byte == b':'),
+        };
+        let (name, port) = match colon.and_then(|colon| authority.split_at_checked(colon)) {
+            Some((name, port)) => (name, Some(parse_port(port)?)),
+            None => (authority, None),
+        };
+        let name = name.strip_suffix(b".").unwrap_or(name);
+        if name.is_empty() {
+            return None;
+        }
+        let mut lower = [0; LONGEST_NAME];
+        lower.get_mut(..name.len())?.copy_from_slice(name);
+        lower.make_ascii_lowercase();
+        Some(Authority {
+            name: lower,
+            length: name.len(),
+            port,
+        })
+    }
+
+    pub fn name(&self) -> &[u8] {
+        self.name.get(..self.length).unwrap_or_default()
+    }
+}
+
+/// Reads `:80`.
+fn parse_port(text: &[u8]) -> Option<u16> {
+    let digits = text.strip_prefix(b":")?;
+    if digits.is_empty() || digits.len() > 5 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    std::str::from_utf8(digits).ok()?.parse().ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(authority: &str, expected: Option<(&str, Option<u16>)>) {
+        let parsed = Authority::parse(authority.as_bytes());
+        let got = parsed.as_ref().map(|parsed| {
+            let name = std::str::from_utf8(parsed.name());
+            (name.unwrap_or("not UTF-8"), parsed.port)
+        });
+        assert_eq!(got, expected, "{authority:?}");
+    }
+
+    #[test]
+    fn names_are_lower_case_without_port_and_dot() {
+        check("bookstore", Some(("bookstore", None)));
+        check("Bookstore.Default.", Some(("bookstore.default", None)));
+        check("bookstore.:14001", Some(("bookstore", Some(14001))));
+        check("[::1]", Some(("[::1]", None)));
+        check("[::1]:80", Some(("[::1]", Some(80))));
+        check("a..", Some(("a.", None)));
+    }
+
+    #[test]
+    fn what_is_no_host_is_none() {
+        for bad in [
+            "", ".", ":80", "a:", "a:b", "a:80:80", "a:65536", "a:000080", "[::1", "::1",
+        ] {
+            check(bad, None);
+        }
+        check(&"a".repeat(254), None);
+        check(&"a".repeat(60_000), None);
+        assert!(Authority::parse(b"caf\xe9:80").is_some_and(|host| host.name() == b"caf\xe9"));
+    }
+}

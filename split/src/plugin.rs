@@ -1,0 +1,278 @@
+//! The plugin configuration: what an operator writes into the proxy's configuration for this filter.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::Deserialize;
+
+use crate::wire;
+
+/// The checked form of the filter's plugin configuration.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Plugin {
+    /// The proxy's cluster that reaches `weir serve`.
+    pub control_plane: String,
+    /// Query of `/v1/config` that names this proxy's scope; empty for the producer rules alone.
+    pub scope: String,
+    /// The request header that the proxy's `cluster_header` route reads. Lower case.
+    pub header: String,
+    pub site: Site,
+}
+
+/// What one proxy adds to a configuration to make it a table.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Site {
+    /// Namespace of the workloads behind this proxy; empty where there is none. Short names resolve in it.
+    pub namespace: String,
+    pub cluster_domain: String,
+    /// The one listener of the Gateway that this filter stands in; None takes the matches of all.
+    pub listener: Option<String>,
+    pub naming: Naming,
+    /// True where a request without the routing header goes to the Service that it names.
+    pub ordinary_route_serves_root: bool,
+}
+
+/// How the proxy calls the cluster of a backend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Naming {
+    template: String,
+    exceptions: BTreeMap<String, String>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Keys {
+    control_plane: String,
+    namespace: Option<String>,
+    gateway: Option<String>,
+    listener: Option<String>,
+    cluster: Option<String>,
+    #[serde(default)]
+    clusters: BTreeMap<String, String>,
+    cluster_domain: Option<String>,
+    header: Option<String>,
+    #[serde(default)]
+    ordinary_route_serves_root: bool,
+}
+
+/// Why a plugin configuration is refused: the key, and what to write instead.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct PluginError(String);
+
+impl fmt::Display for PluginError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "plugin configuration: {}", self.0)
+    }
+}
+
+impl std::error::Error for PluginError {}
+
+const DEFAULT_TEMPLATE: &str = "{service}.{namespace}.svc.cluster.local:{port}";
+
+impl Default for Site {
+    fn default() -> Site {
+        Site {
+            namespace: String::new(),
+            cluster_domain: "cluster.local".into(),
+            listener: None,
+            naming: Naming {
+                template: DEFAULT_TEMPLATE.into(),
+                exceptions: BTreeMap::new(),
+            },
+            ordinary_route_serves_root: false,
+        }
+    }
+}
+
+impl Plugin {
+    /// Reads the JSON text of the plugin configuration.
+    pub fn parse(json: &[u8]) -> Result<Plugin, PluginError> {
+        let keys: Keys =
+            serde_json::from_slice(json).map_err(|error| PluginError(error.to_string()))?;
+        let fail = |text: &str| Err(PluginError(text.into()));
+        if keys.control_plane.is_empty() {
+            return fail("control_plane: name the cluster that reaches `weir serve`");
+        }
+        let scope = match (&keys.namespace, &keys.gateway) {
+            (Some(_), Some(_)) => {
+                return fail("namespace, gateway: at most one of the two can be given");
+            }
+            (Some(namespace), None) if !is_dns_name(namespace) => {
+                return fail("namespace: not the name of a namespace");
+            }
+            (Some(namespace), None) => format!("namespace={namespace}"),
+            (None, Some(gateway)) => match gateway.split_once('/') {
+                Some((namespace, name)) if is_dns_name(namespace) && is_dns_name(name) => {
+                    format!("gateway={namespace}/{name}")
+                }
+                _ => return fail("gateway: write NAMESPACE/NAME"),
+            },
+            (None, None) => String::new(),
+        };
+        if keys.listener.is_some() && keys.gateway.is_none() {
+            return fail("listener: needs the key gateway beside it");
+        }
+        let header = keys
+            .header
+            .unwrap_or_else(|| "x-weir-cluster".into())
+            .to_ascii_lowercase();
+        if !is_header_name(&header) {
+            return fail("header: not a header name (letters, digits and -)");
+        }
+        let defaults = Site::default();
+        Ok(Plugin {
+            control_plane: keys.control_plane,
+            scope,
+            header,
+            site: Site {
+                namespace: keys.namespace.unwrap_or_default(),
+                cluster_domain: keys
+                    .cluster_domain
+                    .map(|domain| domain.trim_matches('.').to_ascii_lowercase())
+                    .filter(|domain| !domain.is_empty())
+                    .unwrap_or(defaults.cluster_domain),
+                listener: keys.listener,
+                naming: Naming::new(
+                    keys.cluster.unwrap_or_else(|| DEFAULT_TEMPLATE.into()),
+                    keys.clusters,
+                )?,
+                ordinary_route_serves_root: keys.ordinary_route_serves_root,
+            },
+        })
+    }
+}
+
+impl Naming {
+    fn new(template: String, exceptions: BTreeMap<String, String>) -> Result<Naming, PluginError> {
+        let mut rest = template.as_str();
+        while let Some((_, tail)) = rest.split_once('{') {
+            let Some(("service" | "namespace" | "port", tail)) = tail.split_once('}') else {
+                return Err(PluginError(
+                    "cluster: the placeholders are {service}, {namespace} and {port}".into(),
+                ));
+            };
+            rest = tail;
+        }
+        let names = exceptions.values().chain([&template]);
+        if names.clone().any(|name| name.is_empty())
+            || names
+                .flat_map(|name| name.bytes())
+                .any(|byte| byte <= b' ' || byte == 127)
+        {
+            return Err(PluginError(
+                "cluster, clusters: a cluster name is not empty and has no white space".into(),
+            ));
+        }
+        for backend in exceptions.keys() {
+            let known = backend.rsplit_once(':').is_some_and(|(service, port)| {
+                service.contains('.') && port.parse::<u16>().is_ok()
+            });
+            if !known {
+                return Err(PluginError(format!(
+                    "clusters.{backend}: write the backend as SERVICE.NAMESPACE:PORT"
+                )));
+            }
+        }
+        Ok(Naming {
+            template,
+            exceptions,
+        })
+    }
+
+    /// The name of the backend's cluster.
+    pub fn cluster(&self, backend: &wire::Service) -> String {
+        if let Some(name) = self.exceptions.get(&backend.to_string()) {
+            return name.clone();
+        }
+        self.template
+            .replace("{service}", &backend.name)
+            .replace("{namespace}", &backend.namespace)
+            .replace("{port}", &backend.port.to_string())
+    }
+}
+
+/// A Kubernetes name: what is safe in a query, a metric's name and a header's value.
+pub(crate) fn is_dns_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.len() <= 253
+        && name.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.')
+        })
+}
+
+fn is_header_name(name: &str) -> bool {
+    !name.is_empty()
+        && name.bytes().all(|byte| {
+            byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_')
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(json: &str) -> String {
+        match Plugin::parse(json.as_bytes()) {
+            Ok(plugin) => panic!("{plugin:?}"),
+            Err(error) => error.to_string(),
+        }
+    }
+
+    #[test]
+    fn defaults_are_the_documented_ones() {
+        let plugin = Plugin::parse(br#"{"control_plane":"weir"}"#).unwrap();
+        assert_eq!(plugin.header, "x-weir-cluster");
+        assert_eq!(plugin.scope, "");
+        assert_eq!(plugin.site, Site::default());
+    }
+
+    #[test]
+    fn an_unknown_key_is_named() {
+        assert!(refused(r#"{"control_plane":"weir","namespase":"a"}"#).contains("namespase"));
+        assert!(refused(r#"{}"#).contains("control_plane"));
+        assert!(refused("").contains("plugin configuration"));
+    }
+
+    #[test]
+    fn bad_values_name_their_key() {
+        for (key, json) in [
+            ("control_plane", r#"{"control_plane":""}"#),
+            (
+                "gateway",
+                r#"{"control_plane":"weir","namespace":"a","gateway":"a/b"}"#,
+            ),
+            ("gateway", r#"{"control_plane":"weir","gateway":"b"}"#),
+            ("namespace", r#"{"control_plane":"weir","namespace":"a&b"}"#),
+            ("listener", r#"{"control_plane":"weir","listener":"http"}"#),
+            ("header", r#"{"control_plane":"weir","header":":path"}"#),
+            ("cluster", r#"{"control_plane":"weir","cluster":"{svc}"}"#),
+            ("cluster", r#"{"control_plane":"weir","cluster":"a b"}"#),
+            (
+                "clusters.a",
+                r#"{"control_plane":"weir","clusters":{"a":"b"}}"#,
+            ),
+        ] {
+            assert!(refused(json).contains(key), "{json}: {}", refused(json));
+        }
+    }
+
+    #[test]
+    fn clusters_are_named_by_template_and_exceptions() {
+        let plugin = Plugin::parse(
+            br#"{"control_plane":"weir","cluster":"outbound|{port}||{service}.{namespace}.svc.cluster.local",
+                "clusters":{"v1.prod:80":"prod_use1"}}"#,
+        )
+        .unwrap();
+        let backend = |name: &str| wire::Service {
+            name: name.into(),
+            namespace: "prod".into(),
+            port: 80,
+        };
+        let naming = plugin.site.naming;
+        assert_eq!(naming.cluster(&backend("v1")), "prod_use1");
+        assert_eq!(
+            naming.cluster(&backend("v2")),
+            "outbound|80||v2.prod.svc.cluster.local"
+        );
+    }
+}
