@@ -1,0 +1,88 @@
+//! `weir-pack IN.wasm OUT.wasm`: turns cargo's filter module into the one that a proxy loads.
+//!
+//! read -> shrink -> (optimize, with the feature of that name) -> read again -> say what is in it
+
+mod keep;
+mod module;
+#[cfg(feature = "optimize")]
+mod optimize;
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::{env, fs, io};
+
+use module::Invalid;
+
+#[derive(Debug, thiserror::Error)]
+enum Error {
+    #[error("usage: weir-pack IN.wasm OUT.wasm")]
+    Usage,
+    #[error("{}: {source}", path.display())]
+    File { path: PathBuf, source: io::Error },
+    #[error("{}: {source}", path.display())]
+    Module { path: PathBuf, source: Invalid },
+    #[cfg(feature = "optimize")]
+    #[error("wasm-opt: {0:?}")]
+    Optimize(#[from] wasm_opt::OptimizationError),
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir-pack: {error}");
+            ExitCode::from(2)
+        }
+    }
+}
+
+fn run() -> Result<(), Error> {
+    let arguments: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
+    let [input, output] = arguments.as_slice() else {
+        return Err(Error::Usage);
+    };
+    let before = read(input)?;
+    let small = module::shrink(&before).map_err(|source| at(input, source))?;
+
+    // Written beside and renamed: a proxy that starts in between reads the old module or the new one.
+    let beside = output.with_extension("wasm.new");
+    fs::write(&beside, &small).map_err(|source| file(&beside, source))?;
+    #[cfg(feature = "optimize")]
+    optimize::optimize(&beside)?;
+    let packed = module::summary(&read(&beside)?).map_err(|source| at(&beside, source))?;
+    fs::rename(&beside, output).map_err(|source| file(output, source))?;
+
+    println!("imports: {}", packed.imports.join(" "));
+    println!("exports: {}", packed.exports.join(" "));
+    println!(
+        "{}: {} bytes ({} before, {} without the unused exports{})",
+        output.display(),
+        packed.size,
+        before.len(),
+        small.len(),
+        if cfg!(feature = "optimize") {
+            ""
+        } else {
+            "; wasm-opt not run"
+        },
+    );
+    Ok(())
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, Error> {
+    fs::read(path).map_err(|source| file(path, source))
+}
+
+fn file(path: &Path, source: io::Error) -> Error {
+    Error::File {
+        path: path.to_owned(),
+        source,
+    }
+}
+
+fn at(path: &Path, source: Invalid) -> Error {
+    Error::Module {
+        path: path.to_owned(),
+        source,
+    }
+}

@@ -1,0 +1,125 @@
+//! The only code that names host calls. Bytes, never strings, come from them: a header that is not UTF-8
+//! must not trap the VM. A call that fails in a way that the caller can live with is an `Option`.
+
+use std::hash::{BuildHasher, RandomState};
+use std::time::{Duration, UNIX_EPOCH};
+
+use proxy_wasm::hostcalls;
+use proxy_wasm::types::{BufferType, MapType, MetricType};
+
+pub fn request_header(name: &str) -> Option<Vec<u8>> {
+    hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name).unwrap_or_default()
+}
+
+/// Overwrites every value that the client may have sent.
+pub fn set_request_header(name: &str, value: &str) {
+    let _ =
+        hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value.as_bytes()));
+}
+
+pub fn remove_request_header(name: &str) {
+    let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, None);
+}
+
+/// Ends the request here. The callback has to pause the stream after it.
+pub fn answer(status: u16, body: &str) {
+    let headers = vec![("content-type", "text/plain")];
+    let _ = hostcalls::send_http_response(u32::from(status), headers, Some(body.as_bytes()));
+}
+
+/// Only inside `on_configure`: the host drops it afterwards.
+pub fn plugin_configuration(size: usize) -> Vec<u8> {
+    hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size)
+        .unwrap_or_default()
+        .unwrap_or_default()
+}
+
+/// Envoy's node id. The property moved when Envoy 1.33 came.
+pub fn node_id() -> String {
+    [vec!["xds", "node", "id"], vec!["node", "id"]]
+        .into_iter()
+        .find_map(|path| hostcalls::get_property(path).unwrap_or_default())
+        .map(|id| String::from_utf8_lossy(&id).into_owned())
+        .unwrap_or_default()
+}
+
+/// Milliseconds since 1970.
+pub fn now() -> u64 {
+    let since = hostcalls::get_current_time().ok();
+    since
+        .and_then(|now| now.duration_since(UNIX_EPOCH).ok())
+        .and_then(|since| u64::try_from(since.as_millis()).ok())
+        .unwrap_or_default()
+}
+
+/// Different in every VM: the keys of a `RandomState` come from the host's `random_get`.
+pub fn random() -> u64 {
+    RandomState::new().hash_one(0)
+}
+
+pub fn set_tick_period(milliseconds: u64) {
+    let _ = hostcalls::set_tick_period(Duration::from_millis(milliseconds));
+}
+
+/// The token of the call, or None where the cluster is not known on this thread (yet).
+pub fn get(cluster: &str, headers: &[(&str, &str)], timeout_seconds: u64) -> Option<u32> {
+    let timeout = Duration::from_secs(timeout_seconds);
+    hostcalls::dispatch_http_call(cluster, headers.to_vec(), None, Vec::new(), timeout).ok()
+}
+
+/// Only inside `on_http_call_response`, as the body.
+pub fn response_header(name: &str) -> Option<Vec<u8>> {
+    hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name).unwrap_or_default()
+}
+
+pub fn response_body(size: usize) -> Vec<u8> {
+    hostcalls::get_buffer(BufferType::HttpCallResponseBody, 0, size)
+        .unwrap_or_default()
+        .unwrap_or_default()
+}
+
+/// Shared by all VMs of the process that have one `vm_id`. The number is for [`replace_shared`].
+pub fn shared(key: &str) -> (Vec<u8>, Option<u32>) {
+    let (value, version) = hostcalls::get_shared_data(key).unwrap_or_default();
+    (value.unwrap_or_default(), version)
+}
+
+pub fn set_shared(key: &str, value: &[u8]) {
+    let _ = hostcalls::set_shared_data(key, Some(value), None);
+}
+
+/// False where another VM was faster. A key that is not there yet takes any number but 0.
+pub fn replace_shared(key: &str, value: &[u8], version: Option<u32>) -> bool {
+    let version = version.unwrap_or(u32::MAX);
+    hostcalls::set_shared_data(key, Some(value), Some(version)).is_ok()
+}
+
+/// A queue whose items wake this VM's root.
+pub fn register_queue(name: &str) -> Option<u32> {
+    hostcalls::register_shared_queue(name).ok()
+}
+
+pub fn enqueue(queue: u32, item: &[u8]) {
+    let _ = hostcalls::enqueue_shared_queue(queue, Some(item));
+}
+
+/// Takes the oldest item away; false when there is none.
+pub fn dequeue(queue: u32) -> bool {
+    matches!(hostcalls::dequeue_shared_queue(queue), Ok(Some(_)))
+}
+
+pub fn define_counter(name: &str) -> Option<u32> {
+    hostcalls::define_metric(MetricType::Counter, name).ok()
+}
+
+pub fn define_gauge(name: &str) -> Option<u32> {
+    hostcalls::define_metric(MetricType::Gauge, name).ok()
+}
+
+pub fn add_to_counter(metric: u32, by: u64) {
+    let _ = hostcalls::increment_metric(metric, i64::try_from(by).unwrap_or(i64::MAX));
+}
+
+pub fn set_gauge(metric: u32, value: u64) {
+    let _ = hostcalls::record_metric(metric, value);
+}

@@ -1,0 +1,29 @@
+//! `weir.wasm`: picks a weighted backend for each request inside the proxy.
+//!
+//! ```text
+//! proxy --callbacks--> root, request --> split::Live      root --> poll, fleet --> host --> proxy
+//! ```
+//!
+//! [`root`] keeps a table in force, [`request`] asks it, [`poll`] talks to the control plane, [`fleet`] is
+//! what the VMs of one proxy process share, [`metrics`] counts. [`host`] alone names host calls.
+//! The choice itself, and all that can be tested without a proxy, is in `split`.
+#![deny(
+    clippy::arithmetic_side_effects,
+    clippy::expect_used,
+    clippy::indexing_slicing,
+    clippy::panic,
+    clippy::string_slice,
+    clippy::unwrap_used
+)]
+
+mod fleet;
+mod host;
+mod metrics;
+mod poll;
+mod request;
+mod root;
+
+proxy_wasm::main! {{
+    proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
+    proxy_wasm::set_root_context(|_| Box::new(root::Root::default()));
+}}

@@ -1,0 +1,65 @@
+//! Counters and gauges. Every VM defines the same names and shares one process-wide value; the counts of
+//! requests gather in the VM and are flushed on the tick, so that a request pays no host call for them.
+//! Labels stand in the name as `.key=.=value;.`, for the proxy's tag extraction.
+
+use std::cell::RefCell;
+use std::collections::HashMap;
+
+use crate::host;
+
+thread_local! {
+    /// Ids by name, for all roots of this VM: Envoy allots a new id on every definition.
+    static IDS: RefCell<HashMap<String, u32>> = RefCell::default();
+}
+
+pub const CONFIG_UPDATES: &str = "weir_config_updates_total";
+pub const CONFIG_REFUSED: &str = "weir_config_refused_total";
+pub const POLL_FAILURES: &str = "weir_poll_failures_total";
+const RULES: &str = "weir_rules";
+const CONFIGURED: &str = "weir_configured";
+
+/// Makes the counters appear before they first count.
+pub fn define() {
+    for name in [CONFIG_UPDATES, CONFIG_REFUSED, POLL_FAILURES] {
+        add(name, 0);
+    }
+}
+
+pub fn count(name: &str) {
+    add(name, 1);
+}
+
+pub fn count_requests(rule: &str, backend: &str, requests: u64) {
+    let name = format!("weir_requests_total.rule=.={rule};.;backend=.={backend};.;");
+    add(&name, requests);
+}
+
+/// What is in force.
+pub fn set_configured(rules: usize) {
+    let rules = u64::try_from(rules).unwrap_or(u64::MAX);
+    for (name, value) in [(RULES, rules), (CONFIGURED, 1)] {
+        if let Some(id) = id(name, host::define_gauge) {
+            host::set_gauge(id, value);
+        }
+    }
+}
+
+fn add(name: &str, by: u64) {
+    if let Some(id) = id(name, host::define_counter)
+        && by > 0
+    {
+        host::add_to_counter(id, by);
+    }
+}
+
+fn id(name: &str, define: fn(&str) -> Option<u32>) -> Option<u32> {
+    IDS.with(|ids| {
+        let mut ids = ids.try_borrow_mut().ok()?;
+        if let Some(id) = ids.get(name) {
+            return Some(*id);
+        }
+        let id = define(name)?;
+        ids.insert(name.to_owned(), id);
+        Some(id)
+    })
+}

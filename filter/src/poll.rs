@@ -1,0 +1,115 @@
+//! One long poll of `GET /v1/config`: how it is asked, and what its answer means.
+
+use weir_split::{Plugin, Table, wire};
+
+use crate::host;
+
+/// Seconds that the control plane may hold a poll.
+const WAIT: u64 = 25;
+/// Seconds until a poll is given up: the wait, and time for the answer.
+const TIMEOUT: u64 = 30;
+/// Milliseconds. An answer without news that comes sooner was not held, and asking again at once would
+/// be a busy loop.
+const HELD: u64 = 200;
+
+/// What the poll of this VM is doing.
+#[derive(Default)]
+pub enum Phase {
+    #[default]
+    Idle,
+    Asking {
+        token: u32,
+        since: u64,
+    },
+}
+
+/// An answer of the control plane.
+pub enum Answer {
+    /// A document that compiles for this proxy.
+    Changed {
+        revision: String,
+        body: Vec<u8>,
+        table: Table,
+    },
+    /// The poll was held to its end.
+    Unchanged,
+    /// A document that this filter cannot put in force, and why.
+    Refused {
+        revision: String,
+        reason: String,
+    },
+    Failed(String),
+}
+
+/// `known` are the revisions that are no news: the one in force, and one that was refused.
+pub fn ask(plugin: &Plugin, instance: &str, node: &str, known: &[&str]) -> Phase {
+    let path = match plugin.scope.as_str() {
+        "" => "/v1/config".to_owned(),
+        scope => format!("/v1/config?{scope}"),
+    };
+    let known: Vec<_> = known
+        .iter()
+        .filter(|revision| !revision.is_empty())
+        .map(|revision| format!("\"{revision}\""))
+        .collect();
+    let known = known.join(", ");
+    let wait = format!("wait={WAIT}");
+    let mut headers = vec![
+        (":method", "GET"),
+        (":path", path.as_str()),
+        (":authority", plugin.control_plane.as_str()),
+        ("accept", "application/json"),
+        ("prefer", wait.as_str()),
+        ("weir-instance", instance),
+        ("weir-node", node),
+    ];
+    if !known.is_empty() {
+        headers.push(("if-none-match", known.as_str()));
+    }
+    match host::get(&plugin.control_plane, &headers, TIMEOUT) {
+        Some(token) => Phase::Asking {
+            token,
+            since: host::now(),
+        },
+        None => Phase::Idle,
+    }
+}
+
+/// Reads the answer to a poll that was asked at `since`.
+pub fn read(plugin: &Plugin, since: u64, body_size: usize) -> Answer {
+    let status = host::response_header(":status").unwrap_or_default();
+    match status.as_slice() {
+        b"200" => {}
+        b"304" if host::now().abs_diff(since) >= HELD => return Answer::Unchanged,
+        b"304" => return Answer::Failed("304 at once, instead of holding the poll".into()),
+        b"" => return Answer::Failed("no answer".into()),
+        other => return Answer::Failed(format!("status {}", String::from_utf8_lossy(other))),
+    }
+    let etag = host::response_header("etag").unwrap_or_default();
+    let Some(revision) = revision_of(&etag) else {
+        return Answer::Failed("200 without an ETag".into());
+    };
+    let body = host::response_body(body_size);
+    match compile(plugin, &body) {
+        Ok(table) => Answer::Changed {
+            revision,
+            body,
+            table,
+        },
+        Err(reason) => Answer::Refused { revision, reason },
+    }
+}
+
+/// Compiles a document for this proxy; the reason where it cannot be.
+pub fn compile(plugin: &Plugin, body: &[u8]) -> Result<Table, String> {
+    let config: wire::Config = serde_json::from_slice(body).map_err(|error| error.to_string())?;
+    Table::compile(&config, &plugin.site).map_err(|refusal| refusal.to_string())
+}
+
+/// What an ETag quotes (RFC 9110, 8.8.3), if it is safe to send back.
+fn revision_of(etag: &[u8]) -> Option<String> {
+    let quoted = std::str::from_utf8(etag).ok()?;
+    let revision = quoted.strip_prefix('"')?.strip_suffix('"')?;
+    let plain = revision.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    (plain && !revision.is_empty()).then(|| revision.to_owned())
+}

@@ -1,0 +1,41 @@
+//! One request: read the authority, let the table decide, write or remove the routing header.
+
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext};
+use proxy_wasm::types::Action;
+use weir_split::Decision;
+
+use crate::host;
+use crate::root::Shared;
+
+pub struct Request(pub Rc<Shared>);
+
+impl Context for Request {}
+
+impl HttpContext for Request {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        let header = self.0.plugin.header.as_str();
+        let authority = host::request_header(":authority").unwrap_or_default();
+        let path = || host::request_header(":path");
+        // Nothing else runs on this thread meanwhile; if the table were borrowed after all, the request
+        // would take its ordinary route.
+        let mut live = self.0.live.try_borrow_mut();
+        match live.as_mut().map(|live| live.decide(&authority, path)) {
+            Ok(Decision::Cluster(cluster)) => host::set_request_header(header, cluster),
+            Ok(Decision::Answer(status)) => {
+                host::answer(status, reason(status));
+                return Action::Pause;
+            }
+            Ok(Decision::Ordinary) | Err(_) => host::remove_request_header(header),
+        }
+        Action::Continue
+    }
+}
+
+fn reason(status: u16) -> &'static str {
+    match status {
+        404 => "weir: no rule of the routes for this host fits the request\n",
+        _ => "weir: the backend that this share of the traffic goes to cannot be used\n",
+    }
+}
