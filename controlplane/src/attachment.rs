@@ -1,0 +1,149 @@
+//! Where an HTTPRoute is attached: the ports of a Service, or the hosts of a Gateway's listeners.
+//!
+//! `Err` is the reason for which a parent does not take the route, in the words of Gateway API's
+//! condition `Accepted`.
+
+use crate::cluster::Service;
+use crate::hostname::Hostname;
+use crate::httproute::{HttpRoute, ParentRef};
+use crate::problem::{Problem, Reason};
+use crate::world::World;
+
+/// A parent Service and those of its TCP ports that are meant, at least one.
+///
+/// GEP-1294: without a port all of them; `sectionName` is the name of a port; a Service without an
+/// address of its own is no parent.
+pub fn service_ports<'w>(
+    world: &'w World,
+    route: &HttpRoute,
+    parent: &ParentRef,
+) -> Result<(&'w Service, Vec<u16>), Problem> {
+    let refuse = |field: &str, message: String, remedy: &str| {
+        let path = format!("spec.parentRefs[{}]{field}", parent.index);
+        route
+            .object
+            .problem(path, Reason::NoMatchingParent, message, remedy)
+    };
+    let (namespace, name) = (&parent.namespace, &parent.name);
+    let service = world.service(namespace, name).ok_or_else(|| {
+        let message = format!("there is no Service {namespace}/{name}");
+        refuse("", message, "create the Service or correct the reference")
+    })?;
+    if !service.has_cluster_ip {
+        return Err(refuse(
+            "",
+            format!("Service {namespace}/{name} has no ClusterIP"),
+            "refer to a Service that is neither headless nor of type ExternalName",
+        ));
+    }
+    let meant = |(number, port_name): &(&u16, &String)| {
+        parent.port.is_none_or(|port| port == **number)
+            && parent
+                .section_name
+                .as_ref()
+                .is_none_or(|name| name == *port_name)
+    };
+    let ports: Vec<u16> = service
+        .ports
+        .iter()
+        .filter(meant)
+        .map(|(port, _)| *port)
+        .collect();
+    if ports.is_empty() {
+        let field = match (parent.port, &parent.section_name) {
+            (Some(_), _) => ".port",
+            (None, Some(_)) => ".sectionName",
+            (None, None) => "",
+        };
+        return Err(refuse(
+            field,
+            format!("Service {namespace}/{name} has no such TCP port"),
+            "name a TCP port that the Service has",
+        ));
+    }
+    Ok((service, ports))
+}
+
+/// The hosts under which a Gateway sends requests to the route, each with the listener that does;
+/// at least one. None is every host.
+pub fn gateway_hosts(
+    world: &World,
+    route: &HttpRoute,
+    parent: &ParentRef,
+) -> Result<Vec<(Option<Hostname>, String)>, Problem> {
+    let refuse = |reason: Reason, message: &str, remedy: &str| {
+        let path = format!("spec.parentRefs[{}]", parent.index);
+        let gateway = format!("Gateway {}/{}", parent.namespace, parent.name);
+        let message = message.replace("{}", &gateway);
+        route.object.problem(path, reason, message, remedy)
+    };
+    let gateway = world
+        .gateway(&parent.namespace, &parent.name)
+        .ok_or_else(|| {
+            refuse(
+                Reason::NoMatchingParent,
+                "there is no {}",
+                "create the Gateway or correct the reference",
+            )
+        })?;
+    let mut listeners: Vec<_> = gateway
+        .listeners
+        .iter()
+        .filter(|listener| {
+            parent
+                .section_name
+                .as_ref()
+                .is_none_or(|name| *name == listener.name)
+                && parent.port.is_none_or(|port| port == listener.port)
+        })
+        .collect();
+    if listeners.is_empty() {
+        return Err(refuse(
+            Reason::NoMatchingParent,
+            "{} has no such listener",
+            "name a listener (sectionName) and a port that the Gateway has",
+        ));
+    }
+    let own = &route.object.namespace;
+    let labels = world.namespace_labels(own);
+    listeners.retain(|listener| {
+        listener.takes_http_routes && listener.admits(&parent.namespace, own, &labels)
+    });
+    if listeners.is_empty() {
+        return Err(refuse(
+            Reason::NotAllowedByListeners,
+            &format!("no listener of {{}} takes an HTTPRoute from namespace {own}"),
+            "see allowedRoutes and protocol of its listeners",
+        ));
+    }
+    let mut hosts = Vec::new();
+    for listener in listeners {
+        let effective = effective_hosts(listener.hostname.as_ref(), &route.hostnames);
+        hosts.extend(
+            effective
+                .into_iter()
+                .map(|host| (host, listener.name.clone())),
+        );
+    }
+    if hosts.is_empty() {
+        return Err(refuse(
+            Reason::NoMatchingListenerHostname,
+            "no hostname of the route is one of {}",
+            "use a hostname that a listener has, or leave hostnames out",
+        ));
+    }
+    Ok(hosts)
+}
+
+/// Gateway API v1, HTTPRouteSpec.hostnames: what lies in both; a hostname of the route that the
+/// listener does not have is ignored for it.
+fn effective_hosts(listener: Option<&Hostname>, route: &[Hostname]) -> Vec<Option<Hostname>> {
+    match (listener, route) {
+        (listener, []) => vec![listener.cloned()],
+        (None, route) => route.iter().cloned().map(Some).collect(),
+        (Some(listener), route) => {
+            let both = route.iter().filter_map(|host| listener.intersect(host));
+            both.map(Some).collect()
+        }
+    }
+}

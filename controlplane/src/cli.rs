@@ -1,0 +1,152 @@
+//! The command line, and the two commands that read a folder once: `check` and `translate`.
+
+use std::collections::BTreeSet;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Args, Parser, Subcommand};
+use weir::folder::Folder;
+use weir::hostname;
+use weir::plan::{Plan, Scope, scope};
+use weir::problem::Problem;
+use weir::publish::Published;
+use weir::serve::gateway;
+use weir::translate::translate;
+use weir::world::World;
+
+/// Splits traffic between versions of a service on the proxies people already run.
+#[derive(Parser)]
+#[command(name = "weir", version)]
+pub struct Cli {
+    #[command(subcommand)]
+    pub command: Command,
+}
+
+#[derive(Subcommand)]
+pub enum Command {
+    /// Serve the configuration to proxies, and follow the manifests
+    Serve(Serve),
+    /// Print the configuration of one proxy; problems go to standard error
+    Translate(Translate),
+    /// Print the problems, one a line; exit 1 if there are any
+    Check {
+        /// Folder of manifests, or one file
+        dir: PathBuf,
+    },
+}
+
+#[derive(Args)]
+pub struct Serve {
+    /// Folder of manifests, or one file
+    #[arg(long, value_name = "DIR")]
+    pub manifests: PathBuf,
+    /// Address for proxies: /v1/config
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900")]
+    pub listen: String,
+    /// Address for operators: /healthz, /readyz, /metrics
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
+    pub admin: String,
+    /// Publish an empty configuration when DIR holds no objects
+    #[arg(long)]
+    pub allow_empty: bool,
+}
+
+#[derive(Args)]
+pub struct Translate {
+    /// Folder of manifests, or one file
+    dir: PathBuf,
+    /// What the proxies of this namespace may see
+    #[arg(long, value_name = "NS", value_parser = parse_namespace, conflicts_with = "gateway")]
+    namespace: Option<Scope>,
+    /// What the proxies of this Gateway may see
+    #[arg(long, value_name = "NS/NAME", value_parser = parse_gateway)]
+    gateway: Option<Scope>,
+}
+
+fn parse_namespace(text: &str) -> Result<Scope, &'static str> {
+    hostname::is_label(text)
+        .then(|| Scope::Namespace(text.into()))
+        .ok_or("not the name of a namespace")
+}
+
+fn parse_gateway(text: &str) -> Result<Scope, &'static str> {
+    gateway(text).ok_or("write NAMESPACE/NAME")
+}
+
+/// What a folder says at one time.
+struct Reading {
+    files: usize,
+    objects: usize,
+    plan: Plan,
+    problems: BTreeSet<Problem>,
+}
+
+fn read(dir: &Path) -> io::Result<Reading> {
+    let mut folder = Folder::open(dir, true)?;
+    folder.read_all();
+    let (world, of_world) = World::from_objects(folder.objects().cloned());
+    let (plan, of_plan) = translate(&world);
+    let problems = [folder.problems(), of_world, of_plan];
+    Ok(Reading {
+        files: folder.files(),
+        objects: folder.objects().count(),
+        plan,
+        problems: problems.into_iter().flatten().collect(),
+    })
+}
+
+pub fn check(dir: &Path) -> ExitCode {
+    let reading = match read(dir) {
+        Ok(reading) => reading,
+        Err(error) => return unreadable(dir, &error),
+    };
+    let lines: String = reading.problems.iter().map(|p| format!("{p}\n")).collect();
+    print(io::stdout(), &lines);
+    if let Err(refused) = Published::compile(reading.plan) {
+        print(
+            io::stderr(),
+            &format!("weir: a proxy would refuse {refused}\n"),
+        );
+        return ExitCode::FAILURE;
+    }
+    if !reading.problems.is_empty() {
+        return ExitCode::FAILURE;
+    }
+    let (objects, files) = (reading.objects, reading.files);
+    print(
+        io::stderr(),
+        &format!("no problems ({objects} objects in {files} files)\n"),
+    );
+    ExitCode::SUCCESS
+}
+
+pub fn translated(args: Translate) -> ExitCode {
+    let reading = match read(&args.dir) {
+        Ok(reading) => reading,
+        Err(error) => return unreadable(&args.dir, &error),
+    };
+    let wanted = args.namespace.or(args.gateway).unwrap_or(Scope::Producers);
+    let lines: String = reading.problems.iter().map(|p| format!("{p}\n")).collect();
+    print(io::stderr(), &lines);
+    match serde_json::to_string_pretty(&scope(&reading.plan, &wanted)) {
+        Ok(json) => print(io::stdout(), &format!("{json}\n")),
+        Err(error) => {
+            print(io::stderr(), &format!("weir: {error}\n"));
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}
+
+/// The exit code for a folder that does not exist or cannot be read.
+pub fn unreadable(dir: &Path, error: &io::Error) -> ExitCode {
+    let message = format!("weir: {} cannot be read: {error}\n", dir.display());
+    print(io::stderr(), &message);
+    ExitCode::from(2)
+}
+
+/// Whoever reads our output may stop early (`| head`); that is no error of ours.
+fn print(mut to: impl Write, text: &str) {
+    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+}

@@ -1,0 +1,159 @@
+//! Service and Namespace of Kubernetes core/v1: what routing needs to know of them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+
+use crate::object::Object;
+use crate::problem::{ObjectRef, Problem, Reason};
+
+/// A Service and its TCP ports.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    pub object: ObjectRef,
+    /// TCP port number to port name (empty where it has none).
+    pub ports: BTreeMap<u16, String>,
+    /// The addresses that are known; manifests seldom have them.
+    pub cluster_ips: Vec<String>,
+    /// False for headless and ExternalName Services, which have no address of their own.
+    pub has_cluster_ip: bool,
+}
+
+#[derive(Deserialize)]
+struct ServiceManifest {
+    spec: Option<ServiceSpec>,
+}
+
+#[derive(Default, Deserialize)]
+struct ServiceSpec {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    #[serde(rename = "clusterIP")]
+    cluster_ip: Option<String>,
+    #[serde(rename = "clusterIPs")]
+    cluster_ips: Option<Vec<String>>,
+    ports: Option<Vec<PortSpec>>,
+}
+
+#[derive(Deserialize)]
+struct PortSpec {
+    name: Option<String>,
+    port: u16,
+    protocol: Option<String>,
+}
+
+impl Service {
+    pub fn parse(object: &Object) -> Result<Service, Problem> {
+        let ServiceManifest { spec } = object.decode()?;
+        let spec = spec.unwrap_or_default();
+        let reference = object.reference();
+        let written: Vec<String> = match spec.cluster_ips {
+            Some(ips) if !ips.is_empty() => ips,
+            _ => spec.cluster_ip.into_iter().collect(),
+        };
+        let headless = written.iter().any(|ip| ip == "None");
+        let mut cluster_ips = Vec::new();
+        for ip in written.iter().filter(|ip| !headless && !ip.is_empty()) {
+            match ip.parse::<IpAddr>() {
+                Ok(address) => cluster_ips.push(address.to_string()),
+                Err(_) => {
+                    return Err(reference.problem(
+                        "spec.clusterIP",
+                        Reason::InvalidValue,
+                        format!("{ip:?} is not an address"),
+                        "leave clusterIP out: the cluster assigns it",
+                    ));
+                }
+            }
+        }
+        let mut ports = BTreeMap::new();
+        for (index, port) in spec.ports.unwrap_or_default().into_iter().enumerate() {
+            if port.port == 0 {
+                return Err(reference.problem(
+                    format!("spec.ports[{index}].port"),
+                    Reason::InvalidValue,
+                    "0 is not a port",
+                    "write a number from 1 to 65535",
+                ));
+            }
+            if port.protocol.as_deref().unwrap_or("TCP") == "TCP" {
+                ports
+                    .entry(port.port)
+                    .or_insert_with(|| port.name.unwrap_or_default());
+            }
+        }
+        Ok(Service {
+            has_cluster_ip: !headless && spec.kind.as_deref() != Some("ExternalName"),
+            object: reference,
+            ports,
+            cluster_ips,
+        })
+    }
+}
+
+/// The port that a Host without one means: the only port, else 80, else none.
+pub fn default_port(ports: impl IntoIterator<Item = u16>) -> Option<u16> {
+    let mut ports = ports.into_iter();
+    let first = ports.next()?;
+    let mut rest = ports.peekable();
+    if rest.peek().is_none() || first == 80 {
+        return Some(first);
+    }
+    rest.find(|port| *port == 80)
+}
+
+#[derive(Deserialize)]
+struct NamespaceManifest {
+    metadata: NamespaceMetadata,
+}
+
+#[derive(Deserialize)]
+struct NamespaceMetadata {
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// The labels of a Namespace as they are written.
+pub fn namespace_labels(object: &Object) -> Result<BTreeMap<String, String>, Problem> {
+    let NamespaceManifest { metadata } = object.decode()?;
+    Ok(metadata.labels.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::read;
+
+    fn service(spec: &str) -> Result<Service, Problem> {
+        let text = format!("apiVersion: v1\nkind: Service\nmetadata: {{name: a}}\nspec: {spec}\n");
+        Service::parse(&read("a.yaml", &text).unwrap().objects[0])
+    }
+
+    #[test]
+    fn ports_and_addresses() {
+        let plain = service(
+            "{clusterIPs: [10.0.0.1, 'FD00::1'], clusterIP: 10.0.0.1, ports: [{port: 80, name: http}, {port: 53, protocol: UDP}]}",
+        )
+        .unwrap();
+        assert_eq!(plain.ports, BTreeMap::from([(80, "http".to_owned())]));
+        assert_eq!(plain.cluster_ips, ["10.0.0.1", "fd00::1"]);
+        assert!(plain.has_cluster_ip);
+        assert!(!service("{clusterIP: None}").unwrap().has_cluster_ip);
+        assert!(!service("{type: ExternalName}").unwrap().has_cluster_ip);
+        assert!(service("null").unwrap().has_cluster_ip);
+        let path = |spec: &str| service(spec).unwrap_err().path;
+        assert_eq!(path("{ports: [{port: http}]}"), "spec.ports[0].port");
+        assert_eq!(path("{ports: [{port: 70000}]}"), "spec.ports[0].port");
+        assert_eq!(path("{ports: [{port: 0}]}"), "spec.ports[0].port");
+        assert_eq!(path("{clusterIP: here}"), "spec.clusterIP");
+    }
+
+    #[test]
+    fn the_port_that_is_meant_without_one() {
+        assert_eq!(default_port([]), None);
+        assert_eq!(default_port([8080]), Some(8080));
+        assert_eq!(default_port([80, 8080]), Some(80));
+        assert_eq!(default_port([25, 80, 8080]), Some(80));
+        assert_eq!(default_port([8080, 9090]), None);
+    }
+}

@@ -1,0 +1,57 @@
+//! Fields of a manifest that its form here does not name.
+//!
+//! A split or a route that is half understood would send traffic where its author did not want it,
+//! so such a field refuses the object, unless it is empty and therefore means nothing.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::problem::{ObjectRef, Problem, Reason};
+
+/// Collects with `#[serde(flatten)]` what the other fields of a struct leave over.
+#[derive(Debug, Default, Deserialize)]
+#[serde(transparent)]
+pub struct Rest(BTreeMap<String, Value>);
+
+impl Rest {
+    /// A problem for the first field that says something. `unsupported` names those that exist in
+    /// the API but not in Weir; any other is taken for a mistake.
+    pub fn refuse(
+        &self,
+        object: &ObjectRef,
+        path: &str,
+        unsupported: &[&str],
+    ) -> Result<(), Problem> {
+        let Some((field, _)) = self.0.iter().find(|(_, value)| !says_nothing(value)) else {
+            return Ok(());
+        };
+        let path = format!("{path}.{field}");
+        Err(if unsupported.contains(&field.as_str()) {
+            object.problem(
+                path,
+                Reason::UnsupportedValue,
+                format!("{field} is not supported"),
+                format!("take {field} out; until then the object is not in force"),
+            )
+        } else {
+            object.problem(
+                path,
+                Reason::InvalidValue,
+                format!("unknown field {field}"),
+                "correct the name or take the field out",
+            )
+        })
+    }
+}
+
+fn says_nothing(value: &Value) -> bool {
+    match value {
+        Value::Null => true,
+        Value::Array(items) => items.is_empty(),
+        Value::Object(fields) => fields.values().all(says_nothing),
+        Value::String(text) => text.is_empty(),
+        Value::Bool(_) | Value::Number(_) => false,
+    }
+}

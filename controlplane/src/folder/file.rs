@@ -1,0 +1,177 @@
+//! One manifest file: the last state that could be read, and whether the present one may be.
+
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use super::walk::Stamp;
+use crate::object::{self, Manifests};
+use crate::problem::{ObjectRef, Problem, Reason};
+
+/// Larger files are not even opened.
+const MAX_BYTES: u64 = object::MAX_BYTES as u64;
+
+/// A file that changed without a word from the watcher is read once its `stat` has stood this long.
+pub(super) const SETTLE: Duration = Duration::from_secs(2);
+
+/// A file that is gone keeps its objects this long: editors move a file away before they write the
+/// new one.
+pub(super) const GRACE: Duration = Duration::from_millis(100);
+
+/// What is known of one file.
+#[derive(Default)]
+pub(super) struct Entry {
+    /// Of the state that was read last, well or badly; None where it should be tried again.
+    pub read: Option<Stamp>,
+    change: Option<Change>,
+    /// What it held when it could last be read; None until then.
+    pub good: Option<Arc<Manifests>>,
+    /// Why its present state is not in force.
+    pub problem: Option<Problem>,
+}
+
+/// A state that differs from the one that was read, and since when it has been so.
+struct Change {
+    /// None: the file is gone.
+    stamp: Option<Stamp>,
+    since: Instant,
+}
+
+/// What came of reading a file.
+pub(super) enum Reading {
+    Good(Stamp, Manifests),
+    /// This state of the file is of no use.
+    Bad(Stamp, Problem),
+    /// The file could not be read at all just now.
+    Failed(Problem),
+    /// Somebody is writing it.
+    Moving,
+}
+
+impl Entry {
+    /// Whether the state `stamp`, of which the watcher has said nothing, is to be read now: Ok(false)
+    /// where it has been already, Err(time) where it is not known before then to be complete.
+    pub(super) fn is_news(&mut self, stamp: Stamp, now: Instant) -> Result<bool, Instant> {
+        if self.read == Some(stamp) {
+            self.change = None;
+            return Ok(false);
+        }
+        self.ripe(Some(stamp), SETTLE, now).map(|()| true)
+    }
+
+    /// Ok when a file that is not there is gone for good, else the time when it will be.
+    pub(super) fn is_gone(&mut self, now: Instant) -> Result<(), Instant> {
+        self.ripe(None, GRACE, now)
+    }
+
+    /// Ok when the file has been in this state for so long; else the time when it will have been.
+    fn ripe(
+        &mut self,
+        stamp: Option<Stamp>,
+        patience: Duration,
+        now: Instant,
+    ) -> Result<(), Instant> {
+        let since = match &self.change {
+            Some(change) if change.stamp == stamp => change.since,
+            _ => now,
+        };
+        self.change = Some(Change { stamp, since });
+        let due = since + patience;
+        if now >= due { Ok(()) } else { Err(due) }
+    }
+
+    /// Err: the time to try again.
+    pub(super) fn keep(&mut self, reading: Reading, now: Instant) -> Result<(), Instant> {
+        self.change = None;
+        match reading {
+            Reading::Good(stamp, manifests) => {
+                self.read = Some(stamp);
+                self.good = Some(Arc::new(manifests));
+                self.problem = None;
+                return Ok(());
+            }
+            Reading::Bad(stamp, problem) => {
+                self.read = Some(stamp);
+                self.problem = Some(problem);
+                return Ok(());
+            }
+            Reading::Failed(problem) => {
+                self.read = None;
+                self.problem = Some(problem);
+            }
+            Reading::Moving => self.read = None,
+        }
+        Err(now + SETTLE)
+    }
+}
+
+/// Reads one file whose state was `stamp` a moment ago.
+pub(super) fn read(path: &Path, source: String, stamp: Stamp) -> Reading {
+    let bad = |message: String, remedy: &str| {
+        let object = ObjectRef {
+            source: source.clone(),
+            ..ObjectRef::default()
+        };
+        Reading::Bad(
+            stamp,
+            object.problem("", Reason::Unreadable, message, remedy),
+        )
+    };
+    let too_large = || {
+        bad(
+            format!("the file is larger than {} MiB", MAX_BYTES >> 20),
+            "split it into several files",
+        )
+    };
+    if stamp.size > MAX_BYTES {
+        return too_large();
+    }
+    let bytes = match read_whole(path, stamp) {
+        Ok(Some(bytes)) => bytes,
+        Ok(None) => return Reading::Moving,
+        Err(error) => return Reading::Failed(unreadable(source, &error)),
+    };
+    if bytes.len() as u64 > MAX_BYTES {
+        return too_large();
+    }
+    let text = match String::from_utf8(bytes) {
+        Ok(text) => text,
+        Err(error) => {
+            let at = error.utf8_error().valid_up_to();
+            return bad(format!("not UTF-8 at byte {at}"), "save the file in UTF-8");
+        }
+    };
+    match object::read(&source, &text) {
+        Ok(manifests) => Reading::Good(stamp, manifests),
+        Err(problem) => Reading::Bad(stamp, problem),
+    }
+}
+
+/// None where the file changed under the reader's hands.
+fn read_whole(path: &Path, stamp: Stamp) -> io::Result<Option<Vec<u8>>> {
+    let mut file = File::open(path)?;
+    // Reading from a pipe changes what `stat` says of it.
+    let fixed = file.metadata()?.is_file();
+    if fixed && Stamp::of(&file.metadata()?) != stamp {
+        return Ok(None);
+    }
+    let mut bytes = Vec::new();
+    file.by_ref().take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
+    let unchanged = !fixed || Stamp::of(&file.metadata()?) == stamp;
+    Ok(unchanged.then_some(bytes))
+}
+
+pub(super) fn unreadable(source: String, error: &io::Error) -> Problem {
+    let object = ObjectRef {
+        source,
+        ..ObjectRef::default()
+    };
+    object.problem(
+        "",
+        Reason::Unreadable,
+        format!("cannot be read: {error}"),
+        "make it readable, or take it away",
+    )
+}

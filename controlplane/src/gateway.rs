@@ -1,0 +1,299 @@
+//! Gateway and ReferenceGrant of Gateway API (v1, v1beta1): which routes a listener takes, and which
+//! references into another namespace are permitted.
+//!
+//! A Gateway's class does not matter here: whoever runs it, its routes are the same.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::hostname::Hostname;
+use crate::object::Object;
+use crate::problem::{ObjectRef, Problem, Reason};
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Gateway {
+    pub object: ObjectRef,
+    pub listeners: Vec<Listener>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    pub name: String,
+    /// None takes every host.
+    pub hostname: Option<Hostname>,
+    pub port: u16,
+    /// Its protocol and `allowedRoutes.kinds` let HTTPRoutes in.
+    pub takes_http_routes: bool,
+    pub namespaces: Admission,
+}
+
+/// `allowedRoutes.namespaces`: where a route may stand.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Admission {
+    Same,
+    All,
+    Selector(Vec<Requirement>),
+}
+
+/// One condition of a label selector; all have to hold.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Requirement {
+    In(String, Vec<String>),
+    NotIn(String, Vec<String>),
+    Exists(String),
+    DoesNotExist(String),
+}
+
+#[derive(Deserialize)]
+struct GatewayManifest {
+    spec: GatewaySpec,
+}
+
+#[derive(Deserialize)]
+struct GatewaySpec {
+    listeners: Option<Vec<ListenerSpec>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListenerSpec {
+    name: String,
+    hostname: Option<String>,
+    port: u16,
+    protocol: String,
+    allowed_routes: Option<AllowedRoutes>,
+}
+
+#[derive(Default, Deserialize)]
+struct AllowedRoutes {
+    namespaces: Option<RouteNamespaces>,
+    kinds: Option<Vec<RouteGroupKind>>,
+}
+
+#[derive(Default, Deserialize)]
+struct RouteNamespaces {
+    from: Option<String>,
+    selector: Option<LabelSelector>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct LabelSelector {
+    match_labels: Option<BTreeMap<String, String>>,
+    match_expressions: Option<Vec<Expression>>,
+}
+
+#[derive(Deserialize)]
+struct Expression {
+    key: String,
+    operator: String,
+    values: Option<Vec<String>>,
+}
+
+#[derive(Deserialize)]
+struct RouteGroupKind {
+    group: Option<String>,
+    kind: String,
+}
+
+impl Gateway {
+    /// A listener that is not understood is left out with a problem; the others go on.
+    pub fn parse(object: &Object) -> Result<(Gateway, Vec<Problem>), Problem> {
+        let GatewayManifest { spec } = object.decode()?;
+        let reference = object.reference();
+        let (mut listeners, mut problems) = (Vec::new(), Vec::new());
+        for (index, listener) in spec.listeners.unwrap_or_default().into_iter().enumerate() {
+            match Listener::parse(listener) {
+                Ok(listener) => listeners.push(listener),
+                Err((field, reason, message)) => problems.push(reference.problem(
+                    format!("spec.listeners[{index}].{field}"),
+                    reason,
+                    message,
+                    "correct the value; until then the listener has no routes",
+                )),
+            }
+        }
+        let gateway = Gateway {
+            object: reference,
+            listeners,
+        };
+        Ok((gateway, problems))
+    }
+}
+
+impl Listener {
+    fn parse(spec: ListenerSpec) -> Result<Listener, (&'static str, Reason, String)> {
+        let ListenerSpec {
+            name,
+            hostname,
+            port,
+            protocol,
+            allowed_routes,
+        } = spec;
+        if !crate::hostname::is_dns_name(&name) {
+            let message = format!("{name:?} is not a name");
+            return Err(("name", Reason::InvalidValue, message));
+        }
+        let hostname = match hostname.filter(|text| !text.is_empty()) {
+            None => None,
+            Some(text) => Some(Hostname::parse(&text).ok_or_else(|| {
+                let message = format!("{text:?} is not a host name");
+                ("hostname", Reason::InvalidValue, message)
+            })?),
+        };
+        let AllowedRoutes { namespaces, kinds } = allowed_routes.unwrap_or_default();
+        let takes_kind = kinds.is_none_or(|kinds| {
+            kinds.is_empty()
+                || kinds.iter().any(|RouteGroupKind { group, kind }| {
+                    group.as_deref().unwrap_or("gateway.networking.k8s.io")
+                        == "gateway.networking.k8s.io"
+                        && kind == "HTTPRoute"
+                })
+        });
+        Ok(Listener {
+            name,
+            hostname,
+            port,
+            takes_http_routes: takes_kind && matches!(protocol.as_str(), "HTTP" | "HTTPS"),
+            namespaces: Admission::parse(namespaces.unwrap_or_default())?,
+        })
+    }
+
+    /// Whether a route in `route` may attach; `labels` are those of its namespace.
+    pub fn admits(&self, gateway: &str, route: &str, labels: &BTreeMap<String, String>) -> bool {
+        match &self.namespaces {
+            Admission::Same => gateway == route,
+            Admission::All => true,
+            Admission::Selector(requirements) => requirements.iter().all(|r| r.holds(labels)),
+        }
+    }
+}
+
+impl Admission {
+    fn parse(spec: RouteNamespaces) -> Result<Admission, (&'static str, Reason, String)> {
+        match (spec.from.as_deref().unwrap_or("Same"), spec.selector) {
+            ("Same", _) => Ok(Admission::Same),
+            ("All", _) => Ok(Admission::All),
+            ("Selector", Some(selector)) => Ok(Admission::Selector(selector.parse()?)),
+            ("Selector", None) => Err((
+                "allowedRoutes.namespaces.selector",
+                Reason::InvalidValue,
+                "the selector is missing".to_owned(),
+            )),
+            (other, _) => Err((
+                "allowedRoutes.namespaces.from",
+                Reason::UnsupportedValue,
+                format!("{other:?} is not supported"),
+            )),
+        }
+    }
+}
+
+impl LabelSelector {
+    fn parse(self) -> Result<Vec<Requirement>, (&'static str, Reason, String)> {
+        let labels = self.match_labels.unwrap_or_default().into_iter();
+        let mut requirements: Vec<Requirement> = labels
+            .map(|(key, value)| Requirement::In(key, vec![value]))
+            .collect();
+        for expression in self.match_expressions.unwrap_or_default() {
+            let values = expression.values.unwrap_or_default();
+            requirements.push(match expression.operator.as_str() {
+                "In" => Requirement::In(expression.key, values),
+                "NotIn" => Requirement::NotIn(expression.key, values),
+                "Exists" => Requirement::Exists(expression.key),
+                "DoesNotExist" => Requirement::DoesNotExist(expression.key),
+                other => {
+                    return Err((
+                        "allowedRoutes.namespaces.selector",
+                        Reason::UnsupportedValue,
+                        format!("operator {other:?} is not supported"),
+                    ));
+                }
+            });
+        }
+        Ok(requirements)
+    }
+}
+
+impl Requirement {
+    fn holds(&self, labels: &BTreeMap<String, String>) -> bool {
+        match self {
+            Requirement::In(key, values) => labels.get(key).is_some_and(|v| values.contains(v)),
+            Requirement::NotIn(key, values) => labels.get(key).is_none_or(|v| !values.contains(v)),
+            Requirement::Exists(key) => labels.contains_key(key),
+            Requirement::DoesNotExist(key) => !labels.contains_key(key),
+        }
+    }
+}
+
+/// A ReferenceGrant; it stands in the namespace of what is referred to.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ReferenceGrant {
+    pub object: ObjectRef,
+    from: Vec<GrantFrom>,
+    to: Vec<GrantTo>,
+}
+
+#[derive(Deserialize)]
+struct GrantManifest {
+    spec: GrantSpec,
+}
+
+#[derive(Deserialize)]
+struct GrantSpec {
+    from: Vec<GrantFrom>,
+    to: Vec<GrantTo>,
+}
+
+// A mistyped `name` would widen a grant, so nothing unknown is let pass in it.
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantFrom {
+    group: String,
+    kind: String,
+    namespace: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct GrantTo {
+    group: String,
+    kind: String,
+    name: Option<String>,
+}
+
+impl ReferenceGrant {
+    pub fn parse(object: &Object) -> Result<ReferenceGrant, Problem> {
+        let GrantManifest { spec } = object.decode()?;
+        let GrantSpec { from, to } = spec;
+        Ok(ReferenceGrant {
+            object: object.reference(),
+            from,
+            to,
+        })
+    }
+
+    /// Whether this lets an HTTPRoute (gateway.networking.k8s.io) of namespace `from` refer to the
+    /// Service `name` of namespace `to`.
+    pub fn permits_service(&self, from: &str, to: &str, name: &str) -> bool {
+        self.object.namespace == to
+            && self.from.iter().any(|entry| {
+                entry.group == "gateway.networking.k8s.io"
+                    && entry.kind == "HTTPRoute"
+                    && entry.namespace == from
+            })
+            && self.to.iter().any(|entry| {
+                entry.group.is_empty()
+                    && entry.kind == "Service"
+                    && entry
+                        .name
+                        .as_deref()
+                        .filter(|n| !n.is_empty())
+                        .is_none_or(|n| n == name)
+            })
+    }
+}
+
+#[cfg(test)]
+mod tests;

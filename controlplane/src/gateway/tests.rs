@@ -1,0 +1,111 @@
+use super::*;
+use crate::object::read;
+
+fn grant(spec: &str) -> ReferenceGrant {
+    let text = format!(
+        "apiVersion: gateway.networking.k8s.io/v1beta1\nkind: ReferenceGrant\nmetadata: {{name: g, namespace: back}}\nspec: {spec}\n"
+    );
+    ReferenceGrant::parse(&read("a.yaml", &text).unwrap().objects[0]).unwrap()
+}
+
+fn gateway(listeners: &str) -> (Gateway, Vec<Problem>) {
+    let text = format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: g, namespace: infra}}\nspec: {{gatewayClassName: any, listeners: {listeners}}}\n"
+    );
+    Gateway::parse(&read("a.yaml", &text).unwrap().objects[0]).unwrap()
+}
+
+#[test]
+fn only_the_right_grant_permits() {
+    let from = "{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: front}";
+    let to = "{group: '', kind: Service}";
+    let permits = |from: &str, to: &str| {
+        grant(&format!("{{from: [{from}], to: [{to}]}}")).permits_service("front", "back", "web")
+    };
+    assert!(permits(from, to));
+    assert!(permits(from, "{group: '', kind: Service, name: web}"));
+    assert!(permits(
+        from,
+        "{group: '', kind: Secret}, {group: '', kind: Service}"
+    ));
+    for wrong in [
+        "{group: '', kind: Service, name: other}",
+        "{group: '', kind: Secret}",
+        "{group: apps, kind: Service}",
+    ] {
+        assert!(!permits(from, wrong), "{wrong}");
+    }
+    for wrong in [
+        "{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: back}",
+        "{group: gateway.networking.k8s.io, kind: Gateway, namespace: front}",
+        "{group: '', kind: HTTPRoute, namespace: front}",
+    ] {
+        assert!(!permits(wrong, to), "{wrong}");
+    }
+    let elsewhere = grant(&format!("{{from: [{from}], to: [{to}]}}"));
+    assert!(!elsewhere.permits_service("front", "elsewhere", "web"));
+}
+
+#[test]
+fn where_routes_may_stand() {
+    let labels = |pairs: &[(&str, &str)]| {
+        let owned = pairs
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()));
+        owned.collect::<BTreeMap<_, _>>()
+    };
+    let admits = |allowed: &str, own: &[(&str, &str)]| {
+        let (gateway, problems) = gateway(&format!(
+            "[{{name: http, port: 80, protocol: HTTP, allowedRoutes: {allowed}}}]"
+        ));
+        assert_eq!(problems, [], "{allowed}");
+        gateway.listeners[0].admits("infra", "shop", &labels(own))
+    };
+    assert!(!admits("{}", &[]));
+    assert!(!admits("{namespaces: {from: Same}}", &[]));
+    assert!(admits("{namespaces: {from: All}}", &[]));
+    let by_label = "{namespaces: {from: Selector, selector: {matchLabels: {a: b}}}}";
+    assert!(admits(by_label, &[("a", "b")]));
+    assert!(!admits(by_label, &[("a", "c")]));
+    for (expression, with, without) in [
+        ("{key: a, operator: In, values: [b]}", true, false),
+        ("{key: a, operator: NotIn, values: [b]}", false, true),
+        ("{key: a, operator: Exists}", true, false),
+        ("{key: a, operator: DoesNotExist}", false, true),
+    ] {
+        let allowed = format!(
+            "{{namespaces: {{from: Selector, selector: {{matchExpressions: [{expression}]}}}}}}"
+        );
+        assert_eq!(admits(&allowed, &[("a", "b")]), with, "{expression}");
+        assert_eq!(admits(&allowed, &[]), without, "{expression}");
+    }
+}
+
+#[test]
+fn a_bad_listener_does_not_stop_the_others() {
+    let (gateway, problems) = gateway(
+        "[{name: a, port: 80, protocol: HTTP, hostname: '*.Example.com'}, {name: b, port: 81, protocol: HTTP, hostname: '10.0.0.1'},\
+         {name: c, port: 82, protocol: TCP}, {name: d, port: 83, protocol: HTTPS, allowedRoutes: {kinds: [{kind: GRPCRoute}]}},\
+         {name: e, port: 84, protocol: HTTP, allowedRoutes: {namespaces: {from: Some}}}]",
+    );
+    let seen: Vec<_> = gateway
+        .listeners
+        .iter()
+        .map(|l| (l.name.as_str(), l.takes_http_routes))
+        .collect();
+    assert_eq!(seen, [("a", true), ("c", false), ("d", false)]);
+    let paths: Vec<_> = problems
+        .iter()
+        .map(|p| (p.path.as_str(), p.reason))
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            ("spec.listeners[1].hostname", Reason::InvalidValue),
+            (
+                "spec.listeners[4].allowedRoutes.namespaces.from",
+                Reason::UnsupportedValue
+            )
+        ]
+    );
+}

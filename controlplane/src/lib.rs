@@ -1,0 +1,42 @@
+//! The control plane of Weir: objects in, the filter's configuration out.
+//!
+//! ```text
+//! folder --objects--> World --translate--> (Plan, problems) --scope--> Config --publish--> serve
+//! ```
+//!
+//! Everything up to [`revision`] is pure: no clock, no file, no socket, no task. The modules after
+//! it are the shell that reads manifests and answers proxies.
+#![expect(
+    clippy::result_large_err,
+    reason = "a Problem is the outcome of reading a manifest, never of a hot path"
+)]
+
+pub mod problem;
+
+pub mod object;
+
+pub mod world;
+
+pub mod cluster;
+pub mod fields;
+pub mod gateway;
+pub mod httproute;
+pub mod smi;
+pub mod weight;
+
+pub mod attachment;
+pub mod hostname;
+pub mod path;
+pub mod root;
+
+pub mod plan;
+pub mod precedence;
+pub mod translate;
+
+pub mod revision;
+
+pub mod admin;
+pub mod folder;
+pub mod metrics;
+pub mod publish;
+pub mod serve;

@@ -1,0 +1,110 @@
+use super::*;
+
+const SPLIT: &str = "apiVersion: split.smi-spec.io/v1alpha2\nkind: TrafficSplit\nmetadata: {name: web}\nspec: {service: web, backends: []}\n";
+
+fn names(manifests: &Manifests) -> Vec<String> {
+    let objects = manifests.objects.iter();
+    objects.map(|o| o.reference().to_string()).collect()
+}
+
+#[test]
+fn documents_lists_and_foreign_kinds() {
+    let text = format!(
+        "---\n# only a comment\n---\n{SPLIT}---\nkind: Deployment\napiVersion: apps/v1\n---\n\
+         apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Service\n  metadata: {{name: a, namespace: shop}}\n\
+         - apiVersion: v1\n  kind: Namespace\n  metadata: {{name: shop, namespace: ignored}}\n---\n\
+         apiVersion: split.smi-spec.io/v1alpha1\nkind: TrafficSplitList\nitems:\n- metadata: {{name: typed}}\n"
+    );
+    let manifests = read("a.yaml", &text).unwrap();
+    assert_eq!(
+        names(&manifests),
+        [
+            "TrafficSplit default/web",
+            "Service shop/a",
+            "Namespace shop",
+            "TrafficSplit default/typed"
+        ]
+    );
+    assert_eq!(manifests.problems, []);
+    assert_eq!(read("a.yaml", "").unwrap(), Manifests::default());
+    assert_eq!(read("a.json", "").unwrap(), Manifests::default());
+}
+
+#[test]
+fn a_bad_document_does_not_stop_the_others() {
+    let text = format!(
+        "just text\n---\nkind: Service\n---\napiVersion: v1\nkind: Service\nmetadata: {{}}\n---\n\
+         apiVersion: split.smi-spec.io/v1\nkind: TrafficSplit\nmetadata: {{name: x}}\n---\n\
+         apiVersion: v1\nkind: Service\nmetadata: {{name: a.b}}\n---\n\
+         apiVersion: v1\nkind: Service\nmetadata: {{name: a, creationTimestamp: soon}}\n---\n{SPLIT}"
+    );
+    let manifests = read("a.yaml", &text).unwrap();
+    assert_eq!(names(&manifests), ["TrafficSplit default/web"]);
+    let problems: Vec<_> = manifests
+        .problems
+        .iter()
+        .map(|p| (p.path.as_str(), p.reason))
+        .collect();
+    assert_eq!(
+        problems,
+        [
+            ("documents[0]", Reason::InvalidValue),
+            ("documents[1].apiVersion", Reason::InvalidValue),
+            ("documents[2].metadata.name", Reason::InvalidValue),
+            ("apiVersion", Reason::UnknownVersion),
+            ("metadata.name", Reason::InvalidValue),
+            ("metadata.creationTimestamp", Reason::InvalidValue),
+        ]
+    );
+    assert!(manifests.problems[3].remedy.contains("v1alpha1, v1alpha2"));
+}
+
+#[test]
+fn json_files_are_read_as_json() {
+    let text = r#"{"apiVersion":"v1","kind":"Service","metadata":{"name":"a"}}"#;
+    assert_eq!(names(&read("a.json", text).unwrap()), ["Service default/a"]);
+    assert_eq!(names(&read("a.yaml", text).unwrap()), ["Service default/a"]);
+    assert_eq!(read("a.json", "{").unwrap_err().reason, Reason::Unreadable);
+}
+
+#[test]
+fn unreadable_as_a_whole() {
+    let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
+    for i in 1..12 {
+        let refs = vec![format!("*a{}", i - 1); 9].join(",");
+        bomb.push_str(&format!("a{i}: &a{i} [{refs}]\n"));
+    }
+    let deep = "[".repeat(10_000);
+    for text in [
+        "a: [",
+        "a: 1\na: 2",
+        &bomb,
+        &deep,
+        &"x".repeat(MAX_BYTES + 1),
+    ] {
+        let problem = read("a.yaml", text).unwrap_err();
+        assert_eq!(problem.reason, Reason::Unreadable, "{problem}");
+        assert_eq!(
+            (problem.object.kind.as_str(), problem.path.as_str()),
+            ("", "")
+        );
+    }
+}
+
+#[test]
+fn odd_numbers_do_not_make_a_file_unreadable() {
+    for weight in [
+        "18446744073709551616",
+        "-9223372036854775809",
+        ".nan",
+        "1e999",
+        "0x10",
+    ] {
+        let text = format!("{SPLIT}---\nweight: {weight}\napiVersion: v1\nkind: ConfigMap\n");
+        assert_eq!(
+            read("a.yaml", &text).map(|m| m.objects.len()),
+            Ok(1),
+            "{weight}"
+        );
+    }
+}

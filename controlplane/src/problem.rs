@@ -1,0 +1,152 @@
+//! What translation could not honour: the object, the field, the reason, and what to do about it.
+//!
+//! The same value feeds `weir check`, the log and later a route's status.
+
+use std::fmt;
+
+/// An object as its author knows it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct ObjectRef {
+    /// The file that it was read from; empty where there is none.
+    pub source: String,
+    /// The kind; where two groups share one, with the group behind it (`HTTPRoute.policy.linkerd.io`).
+    /// Empty for a whole file.
+    pub kind: String,
+    /// Empty for cluster-scoped kinds.
+    pub namespace: String,
+    pub name: String,
+}
+
+impl ObjectRef {
+    /// A problem of this object at `path`.
+    pub fn problem(
+        &self,
+        path: impl Into<String>,
+        reason: Reason,
+        message: impl Into<String>,
+        remedy: impl Into<String>,
+    ) -> Problem {
+        Problem {
+            object: self.clone(),
+            path: path.into(),
+            reason,
+            message: message.into(),
+            remedy: remedy.into(),
+        }
+    }
+}
+
+/// `KIND NAMESPACE/NAME`, without the parts that are absent.
+impl fmt::Display for ObjectRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.kind)?;
+        match (self.namespace.as_str(), self.name.as_str()) {
+            (_, "") => Ok(()),
+            ("", name) => write!(f, " {name}"),
+            (namespace, name) => write!(f, " {namespace}/{name}"),
+        }
+    }
+}
+
+/// Why. The names of Gateway API's route conditions where it has one.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Reason {
+    /// A backend's Service, or its port on a route, does not exist.
+    BackendNotFound,
+    /// A backend of a kind that cannot be one.
+    InvalidKind,
+    /// A reference into another namespace that nothing permits.
+    RefNotPermitted,
+    /// A route's parent, its listener or its port does not exist or cannot be one.
+    NoMatchingParent,
+    NotAllowedByListeners,
+    NoMatchingListenerHostname,
+    /// A field or a value that Weir does not support; the object is not in force.
+    UnsupportedValue,
+    /// A field or a value that is wrong; the object is not in force.
+    InvalidValue,
+    /// A known kind at a version that is not known.
+    UnknownVersion,
+    /// A whole file that cannot be read.
+    Unreadable,
+    /// Another object decides here.
+    Conflicted,
+    /// The Service that a split is about does not exist.
+    RootNotFound,
+    /// A Service lacks a port that a split needs.
+    PortNotFound,
+    /// No backend is left that could get traffic.
+    NoTraffic,
+    /// A host without a port does not say which one is meant.
+    AmbiguousPort,
+    /// The same object stands in two places.
+    Duplicate,
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Debug::fmt(self, f)
+    }
+}
+
+/// One thing that could not be honoured. The order (source, object, path) is that of `weir check`.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Problem {
+    pub object: ObjectRef,
+    /// Field path such as `spec.rules[0].backendRefs[1].port`; empty for the whole object.
+    pub path: String,
+    pub reason: Reason,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub remedy: String,
+}
+
+/// One line: `FILE: KIND NAMESPACE/NAME PATH: Reason: message; remedy`, without absent parts.
+impl fmt::Display for Problem {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if !self.object.source.is_empty() {
+            write!(f, "{}: ", self.object.source)?;
+        }
+        let object = self.object.to_string();
+        match (object.is_empty(), self.path.is_empty()) {
+            (true, true) => {}
+            (true, false) => write!(f, "{}: ", self.path)?,
+            (false, true) => write!(f, "{object}: ")?,
+            (false, false) => write!(f, "{object} {}: ", self.path)?,
+        }
+        // Messages of parsers may carry line breaks; a problem is one line.
+        let text = format!("{}: {}; {}", self.reason, self.message, self.remedy);
+        f.write_str(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn one_line_without_absent_parts() {
+        let file = ObjectRef {
+            source: "dir/a.yaml".into(),
+            ..ObjectRef::default()
+        };
+        assert_eq!(
+            file.problem("", Reason::Unreadable, "line 3:\n  bad", "mend it")
+                .to_string(),
+            "dir/a.yaml: Unreadable: line 3: bad; mend it"
+        );
+        let split = ObjectRef {
+            source: String::new(),
+            kind: "TrafficSplit".into(),
+            namespace: "shop".into(),
+            name: "web".into(),
+        };
+        assert_eq!(
+            split
+                .problem("spec.service", Reason::InvalidValue, "empty", "name one")
+                .to_string(),
+            "TrafficSplit shop/web spec.service: InvalidValue: empty; name one"
+        );
+    }
+}

@@ -1,0 +1,268 @@
+use std::task::Poll;
+
+use axum::body::to_bytes;
+use axum::http::Request;
+use tower::ServiceExt;
+
+use super::*;
+use crate::object;
+use crate::publish::Publisher;
+
+/// A control plane without sockets.
+struct Plane {
+    publisher: Publisher,
+    ending: watch::Sender<bool>,
+    metrics: Arc<Metrics>,
+    app: Router,
+}
+
+impl Plane {
+    fn new() -> Plane {
+        let metrics = Arc::new(Metrics::default());
+        let publisher = Publisher::new(metrics.clone());
+        let (ending, end) = watch::channel(false);
+        Plane {
+            app: app(publisher.subscribe(), end, metrics.clone()),
+            publisher,
+            ending,
+            metrics,
+        }
+    }
+
+    fn published(weight: u64) -> Plane {
+        let mut plane = Plane::new();
+        plane.publish(weight);
+        plane
+    }
+
+    /// A split of which v1 gets `weight` and v2 gets 1.
+    fn publish(&mut self, weight: u64) {
+        let mut text = format!(
+            "
+apiVersion: split.smi-spec.io/v1alpha2
+kind: TrafficSplit
+metadata: {{name: web, namespace: shop}}
+spec: {{service: web, backends: [{{service: v1, weight: {weight}}}, {{service: v2, weight: 1}}]}}
+"
+        );
+        for name in ["web", "v1", "v2"] {
+            text += &format!(
+                "
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: shop}}
+spec: {{ports: [{{port: 80}}]}}
+"
+            );
+        }
+        let manifests = object::read("test.yaml", &text).unwrap();
+        self.publisher.publish(manifests.objects, Vec::new());
+    }
+
+    fn get(&self, query: &str, headers: &[(&str, &str)]) -> impl Future<Output = Response> + use<> {
+        let mut request = Request::get(format!("/v1/config{query}"));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        let answer = self
+            .app
+            .clone()
+            .oneshot(request.body(Body::empty()).unwrap());
+        async { answer.await.unwrap() }
+    }
+
+    async fn revision(&self) -> String {
+        revision(&self.get("", &[]).await)
+    }
+}
+
+fn revision(response: &Response) -> String {
+    let etag = response.headers()[ETAG].to_str().unwrap();
+    assert!(etag.starts_with('"') && etag.ends_with('"'), "{etag}");
+    etag.to_owned()
+}
+
+async fn json(response: Response) -> serde_json::Value {
+    assert_eq!(response.headers()[CONTENT_TYPE], "application/json");
+    let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+    serde_json::from_slice(&bytes).unwrap()
+}
+
+/// Lets the poll begin; it must not be answered yet.
+async fn begin(poll: &mut (impl Future<Output = Response> + Unpin)) {
+    tokio::task::yield_now().await;
+    std::future::poll_fn(|context| {
+        assert!(std::pin::Pin::new(&mut *poll).poll(context).is_pending());
+        Poll::Ready(())
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn nothing_published_is_503_with_a_reason() {
+    let mut plane = Plane::new();
+    plane.publisher.hold_back("dir/a.yaml is broken", &[]);
+    let response = plane.get("", &[]).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    assert_eq!(response.headers()[RETRY_AFTER], "1");
+    let error = json(response).await["error"].to_string();
+    assert!(error.contains("dir/a.yaml is broken"), "{error}");
+}
+
+#[tokio::test]
+async fn a_configuration_and_then_not_modified() {
+    let plane = Plane::published(9);
+    let response = plane.get("?namespace=shop&later=1", &[]).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    let revision = revision(&response);
+    assert_eq!(json(response).await["version"], 1);
+
+    for tags in ["TAG", "W/TAG", "\"x\", TAG", "*"] {
+        let tags = tags.replace("TAG", &revision);
+        let query = "?namespace=shop";
+        let response = plane.get(query, &[("if-none-match", &tags)]).await;
+        assert_eq!(response.status(), StatusCode::NOT_MODIFIED, "{tags}");
+        assert_eq!(response.headers()[ETAG], revision);
+    }
+    let response = plane.get("", &[("if-none-match", "\"x\"")]).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert!(
+        plane
+            .metrics
+            .text()
+            .contains("weir_polls_total{code=\"304\"} 4")
+    );
+}
+
+#[tokio::test]
+async fn a_query_that_names_no_scope_is_400() {
+    let plane = Plane::published(9);
+    for bad in [
+        "?namespace=a&gateway=b/c",
+        "?namespace=a&namespace=b",
+        "?namespace=",
+        "?namespace=A_b",
+        "?gateway=a",
+        "?gateway=a/b/c",
+        "?gateway=/b",
+        "?namespace=%ff",
+    ] {
+        let response = plane.get(bad, &[]).await;
+        assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{bad}");
+        assert!(json(response).await["error"].is_string());
+    }
+    for good in ["", "?", "?x", "?gateway=a/b.c", "?namespace=a%2Db"] {
+        assert_eq!(
+            plane.get(good, &[]).await.status(),
+            StatusCode::OK,
+            "{good}"
+        );
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_poll_ends_with_304_when_its_time_is_up() {
+    let plane = Plane::published(9);
+    let tag = plane.revision().await;
+    let start = Instant::now();
+    let headers = [("if-none-match", tag.as_str()), ("prefer", "wait=600")];
+    let response = plane.get("", &headers).await;
+    assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(response.headers()["preference-applied"], "wait");
+    assert_eq!(start.elapsed().as_secs(), 25);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_held_poll_wakes_on_a_new_revision() {
+    let mut plane = Plane::published(9);
+    let tag = plane.revision().await;
+    let headers = [("if-none-match", tag.as_str()), ("prefer", "wait=20")];
+    let mut poll = Box::pin(plane.get("", &headers));
+    begin(&mut poll).await;
+    assert!(plane.metrics.text().contains("weir_polls_held 1"));
+
+    plane.publish(9);
+    begin(&mut poll).await;
+
+    let start = Instant::now();
+    plane.publish(8);
+    let response = poll.await;
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_ne!(revision(&response), tag);
+    assert!(plane.metrics.text().contains("weir_polls_held 0"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_starts_first_gets_the_first_revision_at_once() {
+    let mut plane = Plane::new();
+    let mut poll = Box::pin(plane.get("", &[("prefer", "wait=20")]));
+    begin(&mut poll).await;
+    plane.publish(9);
+    assert_eq!(poll.await.status(), StatusCode::OK);
+
+    let plane = Plane::new();
+    let response = plane.get("", &[("prefer", "wait=20")]).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_poll_that_names_no_revision_is_answered_at_once() {
+    let plane = Plane::published(9);
+    let start = Instant::now();
+    assert_eq!(plane.get("", &[("prefer", "wait=20")]).await.status(), 200);
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_newer_poll_of_the_same_instance_and_scope_ends_the_older() {
+    let plane = Plane::published(9);
+    let tag = plane.revision().await;
+    let poll = |query: &str, instance: &str| {
+        let headers = [
+            ("if-none-match", if query.is_empty() { &tag } else { "*" }),
+            ("prefer", "wait=20"),
+            ("weir-instance", instance),
+        ];
+        Box::pin(plane.get(query, &headers))
+    };
+    let long = "x".repeat(MAX_INSTANCE + 1);
+    let mut others = [
+        poll("", "b"),
+        poll("?gateway=a/b", "a"),
+        poll("", ""),
+        poll("", ""),
+        poll("", &long),
+        poll("", &long),
+    ];
+    for other in &mut others {
+        begin(other).await;
+    }
+    let mut older = poll("", "a");
+    begin(&mut older).await;
+    let mut newer = poll("", "a");
+    begin(&mut newer).await;
+    assert_eq!(older.await.status(), StatusCode::NOT_MODIFIED);
+    begin(&mut newer).await;
+    for other in &mut others {
+        begin(other).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn held_polls_are_answered_at_the_end() {
+    let plane = Plane::published(9);
+    let tag = plane.revision().await;
+    let headers = [("if-none-match", tag.as_str()), ("prefer", "wait=20")];
+    let mut poll = Box::pin(plane.get("", &headers));
+    begin(&mut poll).await;
+    plane.ending.send_replace(true);
+    let start = Instant::now();
+    assert_eq!(poll.await.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(
+        plane.get("", &headers).await.status(),
+        StatusCode::NOT_MODIFIED
+    );
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}

@@ -1,0 +1,176 @@
+//! TrafficSplit (split.smi-spec.io, v1alpha1 to v1alpha4): the manifest and its checked form.
+//!
+//! All versions are read alike; see [`crate::weight`] for why. What the names in it refer to is
+//! decided in [`crate::translate`], where the other objects are known.
+
+use jiff::Timestamp;
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::fields::Rest;
+use crate::object::Object;
+use crate::problem::{ObjectRef, Problem, Reason};
+use crate::weight::{self, WeightError};
+
+/// A TrafficSplit whose every field is understood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TrafficSplit {
+    pub object: ObjectRef,
+    pub created: Option<Timestamp>,
+    /// `spec.service` as written.
+    pub service: String,
+    /// In the order of `spec.backends`.
+    pub backends: Vec<SplitBackend>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SplitBackend {
+    /// As written.
+    pub service: String,
+    /// Relative to the others; their total is below 2^63.
+    pub weight: u64,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+struct Spec {
+    service: String,
+    backends: Vec<BackendSpec>,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+#[derive(Deserialize)]
+struct BackendSpec {
+    service: String,
+    #[serde(default)]
+    weight: Value,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+impl TrafficSplit {
+    pub fn parse(object: &Object) -> Result<TrafficSplit, Problem> {
+        let Manifest { spec } = object.decode()?;
+        let Spec {
+            service,
+            backends,
+            rest,
+        } = spec;
+        let reference = object.reference();
+        rest.refuse(&reference, "spec", &["matches"])?;
+
+        let refuse = |path: String, error: WeightError| {
+            let remedy = "write a number that is not negative, such as 90, \"90\" or \"500m\"";
+            reference.problem(path, Reason::InvalidValue, error.to_string(), remedy)
+        };
+        let mut weights = Vec::with_capacity(backends.len());
+        for (index, BackendSpec { weight, rest, .. }) in backends.iter().enumerate() {
+            let path = format!("spec.backends[{index}]");
+            rest.refuse(&reference, &path, &[])?;
+            let weight =
+                weight::parse(weight).map_err(|error| refuse(format!("{path}.weight"), error))?;
+            weights.push(weight);
+        }
+        let weights =
+            weight::unify(&weights).map_err(|error| refuse("spec.backends".to_owned(), error))?;
+        Ok(TrafficSplit {
+            object: reference.clone(),
+            created: object.created,
+            service,
+            backends: backends
+                .into_iter()
+                .zip(weights)
+                .map(|(backend, weight)| SplitBackend {
+                    service: backend.service,
+                    weight,
+                })
+                .collect(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::read;
+
+    fn parse(spec: &str) -> Result<Vec<u64>, (String, Reason)> {
+        let text = format!(
+            "apiVersion: split.smi-spec.io/v1alpha3\nkind: TrafficSplit\nmetadata: {{name: web, anything: 1}}\nstatus: {{x: 1}}\n{spec}"
+        );
+        let object = read("a.yaml", &text).unwrap().objects.remove(0);
+        match TrafficSplit::parse(&object) {
+            Ok(split) => Ok(split
+                .backends
+                .iter()
+                .map(|backend| backend.weight)
+                .collect()),
+            Err(problem) => Err((problem.path, problem.reason)),
+        }
+    }
+
+    #[test]
+    fn weights_and_refusals() {
+        let ok = parse(
+            "spec: {service: a, matches: [], backends: [{service: a, weight: 500m}, {service: b, weight: 1}]}",
+        );
+        assert_eq!(ok, Ok(vec![500, 1000]));
+        let cases = [
+            ("spec: {service: a}", "spec", Reason::InvalidValue),
+            (
+                "spec: {service: 1, backends: []}",
+                "spec.service",
+                Reason::InvalidValue,
+            ),
+            (
+                "spec: {service: a, backends: [{service: a}]}",
+                "spec.backends[0].weight",
+                Reason::InvalidValue,
+            ),
+            (
+                "spec: {service: a, backends: [{service: a, weight: -1}]}",
+                "spec.backends[0].weight",
+                Reason::InvalidValue,
+            ),
+            (
+                "spec: {service: a, backends: [{service: a, weight: .nan}]}",
+                "spec.backends[0].weight",
+                Reason::InvalidValue,
+            ),
+            (
+                "spec: {service: a, backends: [{service: a, weight: 18446744073709551616}]}",
+                "spec.backends",
+                Reason::InvalidValue,
+            ),
+            (
+                "spec: {service: a, backends: [{service: 2, weight: 1}]}",
+                "spec.backends[0].service",
+                Reason::InvalidValue,
+            ),
+            (
+                "spec: {service: a, backends: [{service: a, weight: 1, port: 80}]}",
+                "spec.backends[0].port",
+                Reason::InvalidValue,
+            ),
+            (
+                "spec: {service: a, backends: [], matches: [{kind: HTTPRouteGroup, name: x}]}",
+                "spec.matches",
+                Reason::UnsupportedValue,
+            ),
+            (
+                "spec: {service: a, backends: [], bakends: [1]}",
+                "spec.bakends",
+                Reason::InvalidValue,
+            ),
+        ];
+        for (spec, path, reason) in cases {
+            assert_eq!(parse(spec), Err((path.to_owned(), reason)), "{spec}");
+        }
+        assert_eq!(parse("x: 1"), Err((String::new(), Reason::InvalidValue)));
+    }
+}

@@ -1,0 +1,89 @@
+//! The world -> the plan, and what of it could not be honoured.
+//!
+//! Pure, total and deterministic: one bad object never stops the others, and the order of objects
+//! never shows in the outcome.
+//!
+//! ```text
+//! routes -> host sets, and the Service ports that they hold
+//!              |
+//! splits ------+-> host sets of the ports that no route holds
+//! ```
+
+mod routes;
+mod splits;
+
+use std::collections::BTreeSet;
+
+use weir_split::wire::{self, Hosts, Root};
+
+use crate::cluster::{self, Service};
+use crate::plan::Plan;
+use crate::problem::{ObjectRef, Problem, Reason};
+use crate::world::World;
+
+/// Every problem is there once, sorted by file and object. Those of objects that were wrong in
+/// themselves are not among them: [`World::from_objects`] has named them.
+pub fn translate(world: &World) -> (Plan, Vec<Problem>) {
+    let mut problems = BTreeSet::new();
+    let of_routes = routes::translate(world, &mut problems);
+    let of_splits = splits::translate(world, &of_routes.held, &mut problems);
+
+    let mut sets = of_routes.sets;
+    sets.extend(of_splits.sets);
+    let mut rules = of_routes.rules;
+    rules.extend(of_splits.rules);
+    (Plan::new(sets, rules), problems.into_iter().collect())
+}
+
+/// One port of a Service, as it is called and as a backend.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct ServicePort {
+    namespace: String,
+    name: String,
+    port: u16,
+}
+
+impl ServicePort {
+    fn of(service: &Service, port: u16) -> ServicePort {
+        ServicePort {
+            namespace: service.object.namespace.clone(),
+            name: service.object.name.clone(),
+            port,
+        }
+    }
+
+    fn backend(&self) -> wire::Service {
+        wire::Service {
+            name: self.name.clone(),
+            namespace: self.namespace.clone(),
+            port: self.port,
+        }
+    }
+
+    fn hosts(&self, service: &Service) -> Hosts {
+        Hosts::Root(Root {
+            service: self.name.clone(),
+            namespace: self.namespace.clone(),
+            port: self.port,
+            default_port: default_port(service) == Some(self.port),
+            cluster_ips: service.cluster_ips.clone(),
+        })
+    }
+}
+
+fn default_port(service: &Service) -> Option<u16> {
+    cluster::default_port(service.ports.keys().copied())
+}
+
+/// What is said where all ports are meant, and a Host without a port means none of them.
+fn ambiguous_port(object: &ObjectRef, path: String, what: &str) -> Problem {
+    object.problem(
+        path,
+        Reason::AmbiguousPort,
+        format!("{what} has several ports and none is 80: a Host without a port stays untouched"),
+        "call it with a port",
+    )
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,368 @@
+//! TrafficSplits -> host sets and rules.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_split::wire::{Backend, HostSet, Hosts, Literal, Match, Rule, Target, Unmatched};
+
+use super::{ServicePort, ambiguous_port, default_port};
+use crate::cluster::{self, Service};
+use crate::plan::{Audience, PlannedSet};
+use crate::precedence::Seniority;
+use crate::problem::{ObjectRef, Problem, Reason};
+use crate::root::{self, RootError, RootName};
+use crate::smi::TrafficSplit;
+use crate::world::World;
+
+pub struct Splits {
+    pub sets: Vec<PlannedSet>,
+    pub rules: BTreeMap<String, Rule>,
+}
+
+/// One port of what a split is about. Two splits cannot have the same.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Claim {
+    Service(ServicePort),
+    /// A literal host is for clients of the split's namespace alone.
+    Literal {
+        namespace: String,
+        host: String,
+        port: u16,
+    },
+}
+
+impl Claim {
+    fn port(&self) -> u16 {
+        match self {
+            Claim::Service(at) => at.port,
+            Claim::Literal { port, .. } => *port,
+        }
+    }
+}
+
+/// A split whose names are resolved.
+struct Resolved<'w> {
+    split: &'w TrafficSplit,
+    root: Root<'w>,
+    /// The port that `spec.service` names.
+    port: Option<u16>,
+    /// Those whose Service exists, with their place in `spec.backends`.
+    backends: Vec<(usize, u64, &'w Service)>,
+}
+
+enum Root<'w> {
+    Service(&'w Service),
+    Literal(String),
+}
+
+/// `held` are the Service ports for which a route decides.
+pub fn translate(
+    world: &World,
+    held: &BTreeMap<ServicePort, ObjectRef>,
+    problems: &mut BTreeSet<Problem>,
+) -> Splits {
+    let mut resolved: Vec<Resolved> = Vec::new();
+    for split in &world.splits {
+        resolved.extend(Resolved::new(world, split, problems));
+    }
+    resolved.sort_by_cached_key(|r| Seniority::new(&r.split.object, r.split.created));
+
+    let mut winners: BTreeMap<Claim, &Resolved> = BTreeMap::new();
+    for candidate in &resolved {
+        for claim in candidate.claims(problems) {
+            let holder = match &claim {
+                Claim::Service(at) => held.get(at),
+                Claim::Literal { .. } => None,
+            };
+            let winner = winners.get(&claim).map(|winner| &winner.split.object);
+            match holder.or(winner) {
+                None => {
+                    winners.insert(claim, candidate);
+                }
+                Some(winner) => {
+                    problems.insert(candidate.split.object.problem(
+                        "spec.service",
+                        Reason::Conflicted,
+                        format!("{winner} decides for port {}", claim.port()),
+                        "take one of the two out",
+                    ));
+                }
+            }
+        }
+    }
+    let mut splits = Splits {
+        sets: Vec::new(),
+        rules: BTreeMap::new(),
+    };
+    for (claim, winner) in winners {
+        winner.put_in_force(&claim, &mut splits, problems);
+    }
+    splits
+}
+
+impl<'w> Resolved<'w> {
+    fn new(
+        world: &'w World,
+        split: &'w TrafficSplit,
+        problems: &mut BTreeSet<Problem>,
+    ) -> Option<Resolved<'w>> {
+        let own = split.object.namespace.as_str();
+        let root = root::resolve(&split.service, own, &world.namespaces)
+            .map_err(|error| unresolved(split, "spec.service".to_owned(), &error));
+        let (root, port) = match root {
+            Ok(root) => (root.name, root.port),
+            Err(problem) => {
+                problems.insert(problem);
+                return None;
+            }
+        };
+        let root = match root {
+            RootName::Literal(host) => Root::Literal(host),
+            RootName::Service(name) => match world.service(own, &name) {
+                Some(service) => Root::Service(service),
+                None => {
+                    problems.insert(split.object.problem(
+                        "spec.service",
+                        Reason::RootNotFound,
+                        format!("there is no Service {own}/{name}"),
+                        "create the Service; until then the split is not in force",
+                    ));
+                    return None;
+                }
+            },
+        };
+        let mut backends = Vec::with_capacity(split.backends.len());
+        for (index, backend) in split.backends.iter().enumerate() {
+            let path = format!("spec.backends[{index}].service");
+            match backend_service(world, split, index, &backend.service) {
+                Ok(Some(service)) => backends.push((index, backend.weight, service)),
+                // How people start: the backend is listed before it exists.
+                Ok(None) if backend.weight == 0 => {}
+                Ok(None) => {
+                    problems.insert(split.object.problem(
+                        path,
+                        Reason::BackendNotFound,
+                        format!(
+                            "there is no Service {own}/{}: it is left out",
+                            backend.service
+                        ),
+                        "create the Service or take the backend out",
+                    ));
+                }
+                Err(problem) => {
+                    problems.insert(problem);
+                }
+            }
+        }
+        Some(Resolved {
+            split,
+            root,
+            port,
+            backends,
+        })
+    }
+
+    /// The ports at which the split wants to decide.
+    fn claims(&self, problems: &mut BTreeSet<Problem>) -> Vec<Claim> {
+        let mut refuse = |path: &str, reason: Reason, message: String, remedy: &str| {
+            problems.insert(self.split.object.problem(path, reason, message, remedy));
+            Vec::new()
+        };
+        match &self.root {
+            Root::Service(service) => {
+                let meant = |port: &&u16| self.port.is_none_or(|meant| meant == **port);
+                let ports: Vec<u16> = service.ports.keys().filter(meant).copied().collect();
+                if ports.is_empty() {
+                    return refuse(
+                        "spec.service",
+                        Reason::PortNotFound,
+                        format!("{} has no such TCP port", service.object),
+                        "name a TCP port that the Service has",
+                    );
+                }
+                let claim = |port| Claim::Service(ServicePort::of(service, port));
+                ports.into_iter().map(claim).collect()
+            }
+            Root::Literal(host) => {
+                if self.weighted().next().is_none() {
+                    return refuse(
+                        "spec.backends",
+                        Reason::NoTraffic,
+                        format!("no backend of host {host} can get traffic: it stays untouched"),
+                        "give a backend that exists a weight above 0",
+                    );
+                }
+                let ports = match self.port {
+                    Some(port) => BTreeSet::from([port]),
+                    None => self.common_ports(),
+                };
+                if ports.is_empty() {
+                    return refuse(
+                        "spec.backends",
+                        Reason::PortNotFound,
+                        "the backends have no TCP port number in common".to_owned(),
+                        "give their Services the same port",
+                    );
+                }
+                let claim = |port| Claim::Literal {
+                    namespace: self.split.object.namespace.clone(),
+                    host: host.clone(),
+                    port,
+                };
+                ports.into_iter().map(claim).collect()
+            }
+        }
+    }
+
+    fn weighted(&self) -> impl Iterator<Item = &'w Service> {
+        let weighted = self.backends.iter().filter(|(_, weight, _)| *weight > 0);
+        weighted.map(|(_, _, service)| *service)
+    }
+
+    /// The TCP ports that every backend with a weight has.
+    fn common_ports(&self) -> BTreeSet<u16> {
+        let mut sets = self
+            .weighted()
+            .map(|service| service.ports.keys().copied().collect());
+        let first: BTreeSet<u16> = sets.next().unwrap_or_default();
+        sets.fold(first, |common, ports: BTreeSet<u16>| &common & &ports)
+    }
+
+    fn put_in_force(&self, claim: &Claim, splits: &mut Splits, problems: &mut BTreeSet<Problem>) {
+        let object = &self.split.object;
+        let port = claim.port();
+        let mut backends = self.backends_at(port, problems);
+        let default = match &self.root {
+            Root::Service(service) => default_port(service),
+            Root::Literal(_) => cluster::default_port(self.common_ports()),
+        };
+        let idle = backends.iter().all(|backend| backend.weight == 0);
+        let (audience, hosts) = match (&self.root, claim) {
+            (Root::Service(service), Claim::Service(at)) => {
+                if idle {
+                    problems.insert(object.problem(
+                        "spec.backends",
+                        Reason::NoTraffic,
+                        format!(
+                            "no backend can get traffic of port {port}: it stays with {}",
+                            service.object
+                        ),
+                        "give a backend that has this port a weight above 0",
+                    ));
+                    let to = Target::Service(at.backend());
+                    backends = vec![Backend { weight: 1, to }];
+                }
+                (Audience::Everyone, at.hosts(service))
+            }
+            (
+                _,
+                Claim::Literal {
+                    namespace, host, ..
+                },
+            ) => {
+                if idle {
+                    problems.insert(object.problem(
+                        "spec.backends",
+                        Reason::NoTraffic,
+                        format!(
+                            "no backend can get traffic of port {port}: {host} stays untouched"
+                        ),
+                        "give a backend that has this port a weight above 0",
+                    ));
+                    return;
+                }
+                let literal = Literal {
+                    name: host.clone(),
+                    port,
+                    default_port: default == Some(port),
+                };
+                let audience = Audience::Namespace(namespace.clone());
+                (audience, Hosts::Literal(literal))
+            }
+            // A split's claims are of the kind of its root.
+            (Root::Literal(_), Claim::Service(_)) => return,
+        };
+        if default.is_none() && self.port.is_none() {
+            let path = "spec.service".to_owned();
+            problems.insert(ambiguous_port(object, path, &self.split.service));
+        }
+        let identity = format!(
+            "TrafficSplit/{}/{}:{port}/http",
+            object.namespace, object.name
+        );
+        splits.sets.push(PlannedSet {
+            audience,
+            set: HostSet {
+                hosts,
+                matches: vec![Match {
+                    path: None,
+                    listeners: Vec::new(),
+                    rule: identity.clone(),
+                }],
+                unmatched: Unmatched::Pass,
+            },
+        });
+        splits.rules.insert(identity, Rule { backends });
+    }
+
+    /// Those that have the port. One without it gets nothing (TrafficSplit specification, Ports).
+    fn backends_at(&self, port: u16, problems: &mut BTreeSet<Problem>) -> Vec<Backend> {
+        let mut backends = Vec::with_capacity(self.backends.len());
+        for (index, weight, service) in &self.backends {
+            if service.ports.contains_key(&port) {
+                backends.push(Backend {
+                    weight: *weight,
+                    to: Target::Service(ServicePort::of(service, port).backend()),
+                });
+            } else if *weight > 0 {
+                problems.insert(self.split.object.problem(
+                    format!("spec.backends[{index}].service"),
+                    Reason::PortNotFound,
+                    format!(
+                        "{} has no TCP port {port}: it is left out there",
+                        service.object
+                    ),
+                    "give it the port number that is called",
+                ));
+            }
+        }
+        backends
+    }
+}
+
+/// The Service that a backend names; None if there is no such Service.
+fn backend_service<'w>(
+    world: &'w World,
+    split: &TrafficSplit,
+    index: usize,
+    written: &str,
+) -> Result<Option<&'w Service>, Problem> {
+    let path = format!("spec.backends[{index}].service");
+    let own = split.object.namespace.as_str();
+    let root = root::resolve(written, own, &world.namespaces)
+        .map_err(|error| unresolved(split, path.clone(), &error))?;
+    match (root.name, root.port) {
+        (RootName::Service(name), None) => Ok(world.service(own, &name)),
+        _ => Err(split.object.problem(
+            path,
+            Reason::InvalidValue,
+            format!("{written:?} is not the name of a Service: it is left out"),
+            "name a Service of the split's namespace, without port",
+        )),
+    }
+}
+
+fn unresolved(split: &TrafficSplit, path: String, error: &RootError) -> Problem {
+    let (reason, remedy) = match error {
+        RootError::Foreign { .. } => (
+            Reason::RefNotPermitted,
+            "put the split into the namespace of its Services",
+        ),
+        RootError::Empty | RootError::Port(_) | RootError::NotAName(_) => (
+            Reason::InvalidValue,
+            "write the name of a Service, or a host",
+        ),
+    };
+    split
+        .object
+        .problem(path, reason, error.to_string(), remedy)
+}

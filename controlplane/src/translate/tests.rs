@@ -1,0 +1,483 @@
+use super::*;
+use crate::object::{Object, read};
+use crate::plan::{Scope, scope};
+use weir_split::wire::{Config, Target};
+
+const SERVICES: &str = "
+{apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {ports: [{port: 80, name: http}, {port: 9090, name: admin}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: web-v1, namespace: shop}, spec: {ports: [{port: 80}, {port: 9090}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: web-v2, namespace: shop}, spec: {ports: [{port: 80}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: two, namespace: shop}, spec: {ports: [{port: 8080}, {port: 9090}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: headless, namespace: shop}, spec: {clusterIP: None, ports: [{port: 80}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: far, namespace: back}, spec: {ports: [{port: 80}]}}
+---
+{apiVersion: v1, kind: Namespace, metadata: {name: front, labels: {team: a}}}
+---
+{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: edge, namespace: shop}, spec: {gatewayClassName: any, listeners: [
+  {name: plain, port: 80, protocol: HTTP},
+  {name: wild, port: 81, protocol: HTTP, hostname: '*.example.com'},
+  {name: tls, port: 443, protocol: HTTPS, hostname: a.example.com, allowedRoutes: {namespaces: {from: Selector, selector: {matchLabels: {team: a}}}}},
+  {name: raw, port: 5000, protocol: TCP}]}}
+";
+
+fn objects(manifests: &str) -> Vec<Object> {
+    let mut objects = read("services.yaml", SERVICES).unwrap().objects;
+    let manifests = read("a.yaml", manifests).unwrap();
+    assert_eq!(manifests.problems, []);
+    objects.extend(manifests.objects);
+    objects
+}
+
+fn translated(manifests: &str) -> (Plan, Vec<String>) {
+    let (world, wrong) = World::from_objects(objects(manifests));
+    let (plan, problems) = translate(&world);
+    let line = |p: &Problem| {
+        format!(
+            "{}/{} {} {}",
+            p.object.namespace, p.object.name, p.path, p.reason
+        )
+    };
+    (plan, wrong.iter().chain(&problems).map(line).collect())
+}
+
+/// Host sets as `HOST -> PATH [LISTENERS] RULE, ...`; rules as `IDENTITY = BACKEND WEIGHT, ...`.
+fn lines(config: &Config) -> Vec<String> {
+    let hosts = config.hosts.iter().map(|set| {
+        let host = match &set.hosts {
+            Hosts::Root(r) => format!(
+                "{}.{}:{}{}",
+                r.service,
+                r.namespace,
+                r.port,
+                if r.default_port { "!" } else { "" }
+            ),
+            Hosts::Literal(l) => format!(
+                "{}:{}{}",
+                l.name,
+                l.port,
+                if l.default_port { "!" } else { "" }
+            ),
+            Hosts::Gateway(g) => format!("gateway {}", g.hostname.as_deref().unwrap_or("*")),
+        };
+        let matches = set.matches.iter().map(|m| {
+            let path = match &m.path {
+                None => "/".to_owned(),
+                Some(wire::PathMatch::Exact(path)) => format!("={path}"),
+                Some(wire::PathMatch::Prefix(path)) => path.clone(),
+            };
+            let rule = m.rule.split('#').next().unwrap();
+            [vec![path], m.listeners.clone(), vec![rule.to_owned()]]
+                .concat()
+                .join(" ")
+        });
+        format!("{host} -> {}", matches.collect::<Vec<_>>().join(", "))
+    });
+    let rules = config.rules.iter().map(|(identity, rule)| {
+        let backends = rule.backends.iter().map(|b| match &b.to {
+            Target::Service(s) => format!("{s} {}", b.weight),
+            Target::Status(status) => format!("{status} {}", b.weight),
+        });
+        let identity = identity.split('#').next().unwrap();
+        format!("{identity} = {}", backends.collect::<Vec<_>>().join(", "))
+    });
+    hosts.chain(rules).collect()
+}
+
+#[track_caller]
+fn check(manifests: &str, asked: Scope, expected: &[&str], problems: &[&str]) {
+    let (plan, found) = translated(manifests);
+    assert_eq!(lines(&scope(&plan, &asked)), expected);
+    assert_eq!(found, problems);
+}
+
+fn split(name: &str, created: &str, spec: &str) -> String {
+    format!(
+        "---\n{{apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: {{name: {name}, namespace: shop, creationTimestamp: {created}}}, spec: {spec}}}\n"
+    )
+}
+
+fn route(namespace: &str, spec: &str) -> String {
+    format!(
+        "---\n{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: r, namespace: {namespace}}}, spec: {spec}}}\n"
+    )
+}
+
+fn namespace(name: &str) -> Scope {
+    Scope::Namespace(name.to_owned())
+}
+
+fn edge() -> Scope {
+    Scope::Gateway {
+        namespace: "shop".into(),
+        name: "edge".into(),
+    }
+}
+
+#[test]
+fn a_split_is_one_rule_per_port_of_its_root() {
+    check(
+        &split(
+            "s",
+            "null",
+            "{service: web.shop, backends: [{service: web-v1, weight: 90}, {service: web-v2, weight: 10}, {service: soon, weight: 0}]}",
+        ),
+        Scope::Producers,
+        &[
+            "web.shop:80! -> / TrafficSplit/shop/s:80/http",
+            "web.shop:9090 -> / TrafficSplit/shop/s:9090/http",
+            "TrafficSplit/shop/s:80/http = web-v1.shop:80 90, web-v2.shop:80 10",
+            "TrafficSplit/shop/s:9090/http = web-v1.shop:9090 90",
+        ],
+        &["shop/s spec.backends[1].service PortNotFound"],
+    );
+}
+
+#[test]
+fn without_a_usable_backend_the_root_keeps_its_traffic() {
+    check(
+        &split(
+            "s",
+            "null",
+            "{service: 'web:80', backends: [{service: web-v1, weight: 0}, {service: gone, weight: 1}, {service: far.back, weight: 1}]}",
+        ),
+        Scope::Producers,
+        &[
+            "web.shop:80! -> / TrafficSplit/shop/s:80/http",
+            "TrafficSplit/shop/s:80/http = web.shop:80 1",
+        ],
+        &[
+            "shop/s spec.backends NoTraffic",
+            "shop/s spec.backends[1].service BackendNotFound",
+            "shop/s spec.backends[2].service RefNotPermitted",
+        ],
+    );
+}
+
+#[test]
+fn roots_that_are_not_there() {
+    let manifests = [
+        split("a", "null", "{service: gone, backends: []}"),
+        split("b", "null", "{service: far.back, backends: []}"),
+        split("c", "null", "{service: 'web:81', backends: []}"),
+        split("d", "null", "{service: '', backends: []}"),
+    ];
+    check(
+        &manifests.concat(),
+        Scope::Producers,
+        &[],
+        &[
+            "shop/a spec.service RootNotFound",
+            "shop/b spec.service RefNotPermitted",
+            "shop/c spec.service PortNotFound",
+            "shop/d spec.service InvalidValue",
+        ],
+    );
+}
+
+#[test]
+fn a_literal_host_is_for_its_own_namespace() {
+    let host = split(
+        "s",
+        "null",
+        "{service: Shop.Example.com, backends: [{service: web-v1, weight: 1}, {service: web-v2, weight: 0}]}",
+    );
+    let expected = [
+        "shop.example.com:80! -> / TrafficSplit/shop/s:80/http",
+        "shop.example.com:9090 -> / TrafficSplit/shop/s:9090/http",
+        "TrafficSplit/shop/s:80/http = web-v1.shop:80 1, web-v2.shop:80 0",
+        "TrafficSplit/shop/s:9090/http = web-v1.shop:9090 1",
+    ];
+    check(&host, namespace("shop"), &expected, &[]);
+    check(&host, namespace("front"), &[], &[]);
+    check(&host, Scope::Producers, &[], &[]);
+    check(&host, edge(), &[], &[]);
+    let idle = split(
+        "s",
+        "null",
+        "{service: shop.example.com, backends: [{service: web-v1, weight: 0}]}",
+    );
+    check(
+        &idle,
+        namespace("shop"),
+        &[],
+        &["shop/s spec.backends NoTraffic"],
+    );
+}
+
+#[test]
+fn the_oldest_split_wins_and_a_route_wins_over_splits() {
+    let backends = "backends: [{service: web-v1, weight: 1}]";
+    let splits = [
+        split("a", "null", &format!("{{service: 'web:80', {backends}}}")),
+        split(
+            "b",
+            "2021-01-01T00:00:00Z",
+            &format!("{{service: web, {backends}}}"),
+        ),
+        split(
+            "c",
+            "2020-01-01T00:00:00Z",
+            &format!("{{service: 'web:80', {backends}}}"),
+        ),
+    ]
+    .concat();
+    check(
+        &splits,
+        Scope::Producers,
+        &[
+            "web.shop:80! -> / TrafficSplit/shop/c:80/http",
+            "web.shop:9090 -> / TrafficSplit/shop/b:9090/http",
+            "TrafficSplit/shop/b:9090/http = web-v1.shop:9090 1",
+            "TrafficSplit/shop/c:80/http = web-v1.shop:80 1",
+        ],
+        &[
+            "shop/a spec.service Conflicted",
+            "shop/b spec.service Conflicted",
+        ],
+    );
+    let with_route = splits
+        + &route(
+            "shop",
+            "{parentRefs: [{group: '', kind: Service, name: web, port: 9090}], rules: [{backendRefs: [{name: web-v2, port: 80}]}]}",
+        );
+    let (plan, problems) = translated(&with_route);
+    assert_eq!(
+        lines(&scope(&plan, &Scope::Producers))[1],
+        "web.shop:9090 -> / HTTPRoute/shop/r@web.shop:9090"
+    );
+    // b loses port 80 to c, and port 9090 to the route.
+    let lost = ["a", "b", "b"].map(|name| format!("shop/{name} spec.service Conflicted"));
+    assert_eq!(problems, lost);
+}
+
+#[test]
+fn a_consumer_route_replaces_producers_for_its_namespace() {
+    let parent = "parentRefs: [{group: core, kind: Service, namespace: shop, name: web, port: 80}]";
+    let manifests = [
+        split("s", "null", "{service: web, backends: [{service: web-v1, weight: 1}]}"),
+        route("front", &format!("{{{parent}, hostnames: [ignored.example], rules: [{{backendRefs: [{{name: web-v2, namespace: shop, port: 80}}]}}]}}")),
+    ]
+    .concat();
+    check(
+        &manifests,
+        namespace("front"),
+        &[
+            "web.shop:80! -> / HTTPRoute/front/r@web.shop:80",
+            "web.shop:9090 -> / TrafficSplit/shop/s:9090/http",
+            "HTTPRoute/front/r@web.shop:80 = web-v2.shop:80 1",
+            "TrafficSplit/shop/s:9090/http = web-v1.shop:9090 1",
+        ],
+        &[],
+    );
+    let (plan, _) = translated(&manifests);
+    assert_eq!(plan.scopes(), [Scope::Producers, namespace("front")]);
+    let others = scope(&plan, &namespace("back"));
+    assert_eq!(others, scope(&plan, &Scope::Producers));
+    assert_eq!(
+        lines(&others)[0],
+        "web.shop:80! -> / TrafficSplit/shop/s:80/http"
+    );
+    assert_eq!(scope(&plan, &edge()).hosts, []);
+}
+
+#[test]
+fn broken_backends_keep_their_share() {
+    check(
+        &route(
+            "shop",
+            "{parentRefs: [{group: '', kind: Service, name: web, sectionName: http}], rules: [{backendRefs: [\
+            {name: web-v1, port: 80, weight: 3}, {name: gone, port: 80, weight: 0}, {name: web-v2, port: 81}, {name: web-v2},\
+            {kind: Pod, name: x}, {name: far, namespace: back, port: 80}]}]}",
+        ),
+        Scope::Producers,
+        &[
+            "web.shop:80! -> / HTTPRoute/shop/r@web.shop:80",
+            "HTTPRoute/shop/r@web.shop:80 = web-v1.shop:80 3, 500 0, 500 1, 500 1, 500 1, far.back:80 1",
+        ],
+        &[
+            "shop/r spec.rules[0].backendRefs[1] BackendNotFound",
+            "shop/r spec.rules[0].backendRefs[2] BackendNotFound",
+            "shop/r spec.rules[0].backendRefs[3] BackendNotFound",
+            "shop/r spec.rules[0].backendRefs[4] InvalidKind",
+        ],
+    );
+}
+
+#[test]
+fn no_backends_and_no_weights() {
+    let parent = "parentRefs: [{group: '', kind: Service, name: web, port: 80}]";
+    let rule = "HTTPRoute/shop/r@web.shop:80";
+    let host = format!("web.shop:80! -> / {rule}");
+    check(
+        &route("shop", &format!("{{{parent}}}")),
+        Scope::Producers,
+        &[&host, &format!("{rule} = 500 1")],
+        &[],
+    );
+    check(
+        &route(
+            "shop",
+            &format!(
+                "{{{parent}, rules: [{{backendRefs: [{{name: web-v1, port: 80, weight: 0}}]}}]}}"
+            ),
+        ),
+        Scope::Producers,
+        &[&host, &format!("{rule} = 500 1")],
+        &["shop/r spec.rules[0].backendRefs NoTraffic"],
+    );
+    let linkerd = route("shop", &format!("{{{parent}}}"))
+        .replace("gateway.networking.k8s.io/v1", "policy.linkerd.io/v1beta3");
+    check(
+        &linkerd,
+        Scope::Producers,
+        &[
+            "web.shop:80! -> / HTTPRoute.policy.linkerd.io/shop/r@web.shop:80",
+            "HTTPRoute.policy.linkerd.io/shop/r@web.shop:80 = web.shop:80 1",
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn parents_that_take_no_route() {
+    let refused = |parent: &str| {
+        let (plan, problems) = translated(&route(
+            "shop",
+            &format!("{{parentRefs: [{parent}], hostnames: [b.org]}}"),
+        ));
+        assert_eq!(plan, Plan::default(), "{parent}");
+        problems.concat().replace("shop/r spec.parentRefs[0]", "")
+    };
+    let service = |rest: &str| refused(&format!("{{group: '', kind: Service, {rest}}}"));
+    assert_eq!(service("name: gone"), " NoMatchingParent");
+    assert_eq!(service("name: headless"), " NoMatchingParent");
+    assert_eq!(service("name: web, port: 81"), ".port NoMatchingParent");
+    assert_eq!(
+        service("name: web, sectionName: x"),
+        ".sectionName NoMatchingParent"
+    );
+    assert_eq!(refused("{name: gone}"), " NoMatchingParent");
+    assert_eq!(refused("{name: edge, sectionName: x}"), " NoMatchingParent");
+    assert_eq!(refused("{name: edge, port: 82}"), " NoMatchingParent");
+    assert_eq!(
+        refused("{name: edge, sectionName: raw}"),
+        " NotAllowedByListeners"
+    );
+    assert_eq!(
+        refused("{name: edge, sectionName: tls}"),
+        " NotAllowedByListeners"
+    );
+    assert_eq!(
+        refused("{name: edge, sectionName: wild}"),
+        " NoMatchingListenerHostname"
+    );
+}
+
+#[test]
+fn a_gateways_hosts_gather_the_matches_of_their_listeners() {
+    let spec = "{parentRefs: [{name: edge}], hostnames: [a.example.com, b.org], rules: [{matches: [{path: {value: /a}}, {path: {type: Exact, value: /a}}], backendRefs: [{name: web-v1, port: 80}]}]}";
+    let rule = "HTTPRoute/shop/r@gateway/shop/edge";
+    check(
+        &route("shop", spec),
+        edge(),
+        &[
+            &format!("gateway a.example.com -> =/a plain wild {rule}, /a plain wild {rule}"),
+            &format!("gateway b.org -> =/a plain {rule}, /a plain {rule}"),
+            &format!("{rule} = web-v1.shop:80 1"),
+        ],
+        &[],
+    );
+    check(
+        &route(
+            "shop",
+            "{parentRefs: [{name: edge, sectionName: wild}, {name: edge, sectionName: plain}]}",
+        ),
+        edge(),
+        &[
+            &format!("gateway *.example.com -> / wild {rule}"),
+            &format!("gateway * -> / plain {rule}"),
+            &format!("{rule} = 500 1"),
+        ],
+        &[],
+    );
+}
+
+#[test]
+fn gateway_parents_need_a_grant() {
+    let spec = "{parentRefs: [{name: edge, namespace: shop, sectionName: tls}], rules: [{backendRefs: [{name: far, namespace: back, port: 80}]}]}";
+    let rule = "HTTPRoute/front/r@gateway/shop/edge";
+    let host = format!("gateway a.example.com -> / tls {rule}");
+    check(
+        &route("front", spec),
+        edge(),
+        &[&host, &format!("{rule} = 500 1")],
+        &["front/r spec.rules[0].backendRefs[0] RefNotPermitted"],
+    );
+    let grant = "---\n{apiVersion: gateway.networking.k8s.io/v1, kind: ReferenceGrant, metadata: {name: g, namespace: back},\
+        spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: front}], to: [{group: '', kind: Service}]}}\n";
+    check(
+        &(route("front", spec) + grant),
+        edge(),
+        &[&host, &format!("{rule} = far.back:80 1")],
+        &[],
+    );
+}
+
+#[test]
+fn a_host_without_port_may_mean_none() {
+    let (plan, problems) = translated(&split(
+        "s",
+        "null",
+        "{service: two, backends: [{service: two, weight: 1}]}",
+    ));
+    assert_eq!(problems, ["shop/s spec.service AmbiguousPort"]);
+    assert_eq!(
+        lines(&scope(&plan, &Scope::Producers))[0],
+        "two.shop:8080 -> / TrafficSplit/shop/s:8080/http"
+    );
+    let (_, problems) = translated(&split(
+        "s",
+        "null",
+        "{service: 'two:8080', backends: [{service: two, weight: 1}]}",
+    ));
+    assert_eq!(problems, [""; 0]);
+    let parent = "{parentRefs: [{group: '', kind: Service, name: two}]}";
+    assert_eq!(
+        translated(&route("shop", parent)).1,
+        ["shop/r spec.parentRefs[0] AmbiguousPort"]
+    );
+}
+
+#[test]
+fn the_order_of_objects_does_not_show() {
+    let manifests = [
+        split("a", "null", "{service: web, backends: [{service: web-v1, weight: 1}]}"),
+        split("b", "null", "{service: web, backends: [{service: gone, weight: 1}]}"),
+        split("c", "null", "{service: c.org, backends: [{service: web-v2, weight: 1}]}"),
+        route("shop", "{parentRefs: [{name: edge}, {group: '', kind: Service, name: two}], rules: [{matches: [{path: {value: /b}}, {path: {value: /bb}}]}, {}]}"),
+        route("front", "{parentRefs: [{group: '', kind: Service, name: web, namespace: shop}], rules: [{}]}"),
+    ]
+    .concat();
+    let mut objects = objects(&manifests);
+    let outcome = |objects: &[Object]| {
+        let (world, wrong) = World::from_objects(objects.to_vec());
+        (wrong, translate(&world))
+    };
+    let expected = outcome(&objects);
+    // Enough different orders, and the same ones in every run.
+    let mut state = 1usize;
+    for _ in 0..50 {
+        for i in (1..objects.len()).rev() {
+            state = state
+                .wrapping_mul(6364136223846793005)
+                .wrapping_add(1442695040888963407);
+            objects.swap(i, (state >> 33) % (i + 1));
+        }
+        assert_eq!(outcome(&objects), expected);
+    }
+}

@@ -1,0 +1,157 @@
+//! The world: a plain snapshot of every object that translation looks at.
+//!
+//! It does not say where the objects came from, and it does not depend on the order in which they
+//! came. GatewayClasses are understood but not kept: nothing that is decided here depends on one.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::cluster::{self, Service};
+use crate::gateway::{Gateway, ReferenceGrant};
+use crate::httproute::HttpRoute;
+use crate::object::{Kind, Object};
+use crate::problem::{Problem, Reason};
+use crate::smi::TrafficSplit;
+
+/// Namespace and name.
+type Key = (String, String);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct World {
+    services: BTreeMap<Key, Service>,
+    gateways: BTreeMap<Key, Gateway>,
+    /// Labels of the namespaces that have an object of their own.
+    labels: BTreeMap<String, BTreeMap<String, String>>,
+    grants: Vec<ReferenceGrant>,
+    /// By namespace and name.
+    pub(crate) splits: Vec<TrafficSplit>,
+    /// By namespace and name; of either group.
+    pub(crate) routes: Vec<HttpRoute>,
+    /// Every namespace that is known: its object was seen, or an object in it.
+    pub(crate) namespaces: BTreeSet<String>,
+}
+
+impl World {
+    /// An object that is wrong in itself is left out with a problem and never stops the others. Of
+    /// two objects with the same kind, namespace and name the first by file and place stays.
+    pub fn from_objects(objects: impl IntoIterator<Item = Object>) -> (World, Vec<Problem>) {
+        let mut first: BTreeMap<(Kind, String, String), Object> = BTreeMap::new();
+        let mut problems = Vec::new();
+        let mut objects: Vec<Object> = objects.into_iter().collect();
+        objects.sort_by(|a, b| (&a.source, a.position).cmp(&(&b.source, b.position)));
+        for object in objects {
+            let key = (object.kind, object.namespace.clone(), object.name.clone());
+            match first.get(&key) {
+                None => {
+                    first.insert(key, object);
+                }
+                Some(other) => problems.push(object.reference().problem(
+                    "",
+                    Reason::Duplicate,
+                    format!(
+                        "stands in {:?} and in {:?}; the first holds",
+                        other.source, object.source
+                    ),
+                    "take one of them out",
+                )),
+            }
+        }
+        let mut world = World::default();
+        for object in first.values() {
+            if let Err(problem) = world.add(object, &mut problems) {
+                problems.push(problem);
+            }
+        }
+        problems.sort();
+        (world, problems)
+    }
+
+    fn add(&mut self, object: &Object, problems: &mut Vec<Problem>) -> Result<(), Problem> {
+        let namespace = match object.kind {
+            Kind::Namespace => &object.name,
+            _ => &object.namespace,
+        };
+        if !namespace.is_empty() {
+            self.namespaces.insert(namespace.clone());
+        }
+        let key = (object.namespace.clone(), object.name.clone());
+        match object.kind {
+            Kind::GatewayClass => {}
+            Kind::Namespace => {
+                let labels = cluster::namespace_labels(object)?;
+                self.labels.insert(object.name.clone(), labels);
+            }
+            Kind::Service => {
+                self.services.insert(key, Service::parse(object)?);
+            }
+            Kind::Gateway => {
+                let (gateway, of_listeners) = Gateway::parse(object)?;
+                problems.extend(of_listeners);
+                self.gateways.insert(key, gateway);
+            }
+            Kind::ReferenceGrant => self.grants.push(ReferenceGrant::parse(object)?),
+            Kind::TrafficSplit => self.splits.push(TrafficSplit::parse(object)?),
+            Kind::HttpRoute | Kind::LinkerdHttpRoute => {
+                self.routes.extend(HttpRoute::parse(object)?);
+            }
+        }
+        Ok(())
+    }
+
+    pub fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
+        self.services.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    pub fn gateway(&self, namespace: &str, name: &str) -> Option<&Gateway> {
+        self.gateways.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    /// The labels of a namespace, with the one that every namespace of a cluster bears.
+    pub fn namespace_labels(&self, namespace: &str) -> BTreeMap<String, String> {
+        let mut labels = self.labels.get(namespace).cloned().unwrap_or_default();
+        let name = "kubernetes.io/metadata.name".to_owned();
+        labels.insert(name, namespace.to_owned());
+        labels
+    }
+
+    /// Whether an HTTPRoute in `from` may refer to the Service `name` in `to`.
+    pub fn permits_service(&self, from: &str, to: &str, name: &str) -> bool {
+        from == to
+            || self
+                .grants
+                .iter()
+                .any(|grant| grant.permits_service(from, to, name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::object::read;
+
+    fn service(source: &str, name: &str, spec: &str) -> Vec<Object> {
+        let text = format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\nspec: {spec}\n"
+        );
+        read(source, &text).unwrap().objects
+    }
+
+    #[test]
+    fn duplicates_do_not_depend_on_the_order() {
+        let a = service("a.yaml", "web", "{ports: [{port: 1}]}");
+        let b = service("b.yaml", "web", "{ports: [{port: 2}]}");
+        let c = service("c.yaml", "other", "{ports: [{port: x}]}");
+        let forward = [a.clone(), b.clone(), c.clone()].concat();
+        let backward = [c, b, a].concat();
+        let (world, problems) = World::from_objects(forward);
+        assert_eq!(
+            (world.clone(), problems.clone()),
+            World::from_objects(backward)
+        );
+        assert!(world.service("shop", "web").unwrap().ports.contains_key(&1));
+        assert!(world.service("shop", "other").is_none());
+        let reasons: Vec<_> = problems.iter().map(|p| p.reason).collect();
+        assert_eq!(reasons, [Reason::Duplicate, Reason::InvalidValue]);
+        assert!(problems[0].message.contains("a.yaml") && problems[0].message.contains("b.yaml"));
+        assert!(world.namespaces.contains("shop"));
+    }
+}
