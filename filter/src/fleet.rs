@@ -7,11 +7,12 @@ use weir_split::Plugin;
 
 use crate::host;
 
-/// A beat older than this (milliseconds) is that of a VM that is gone: its lease and its queue are free.
-/// Ticks are [`TICK`] apart, so three in a row were missed.
-const STALE: u64 = 2_000;
 /// Milliseconds between ticks.
 pub const TICK: u64 = 500;
+/// Milliseconds. A lease whose holder has missed its ticks for so long is free.
+const LEASE: u64 = 2_000;
+/// Milliseconds. A VM without a beat for so long is gone, and with it its queue.
+const GONE: u64 = 3_000;
 /// Compare-and-swap attempts before the next tick has to do.
 const ATTEMPTS: usize = 16;
 
@@ -24,38 +25,41 @@ pub struct Member {
     queue: u32,
 }
 
-/// One line of the roll: a VM, its queue and its last beat.
+/// One line of the roll: a VM, its queue, its last beat, and the revision that it runs (may be empty).
 struct Entry<'a> {
     name: &'a str,
     queue: u32,
     beat: u64,
+    revision: &'a str,
 }
 
 impl Member {
-    /// Registers a queue for this VM and enters it in the roll. None while the proxy gives no queue.
+    /// Registers a queue for this VM. None while the proxy gives none.
     pub fn enter(plugin: &Plugin) -> Option<Member> {
         let keys = keys(plugin);
         let name = format!("{:016x}", host::random());
         let queue = host::register_queue(&format!("{keys}queue/{name}"))?;
-        let member = Member { keys, name, queue };
-        member.beat();
-        Some(member)
+        Some(Member { keys, name, queue })
     }
 
-    /// Renews this VM's line in the roll and drops the lines of VMs that are gone.
-    pub fn beat(&self) {
+    /// Renews this VM's line in the roll, with the revision that it runs, and drops the lines of VMs that
+    /// are gone.
+    pub fn beat(&self, revision: &str) {
         let key = format!("{}roll", self.keys);
         for _ in 0..ATTEMPTS {
             let now = host::now();
             let (roll, version) = host::shared(&key);
             let roll = String::from_utf8_lossy(&roll);
-            let mut next = format!("{} {} {now}", self.name, self.queue);
-            for entry in entries(&roll) {
-                if entry.name != self.name && is_fresh(entry.beat, now) {
-                    next.push_str(&format!("\n{} {} {}", entry.name, entry.queue, entry.beat));
-                }
-            }
-            if host::replace_shared(&key, next.as_bytes(), version) {
+            let own = Entry {
+                name: &self.name,
+                queue: self.queue,
+                beat: now,
+                revision,
+            };
+            let others = entries(&roll)
+                .filter(|entry| entry.name != self.name && is_fresh(entry.beat, now, GONE));
+            let lines: Vec<_> = others.chain([own]).map(|entry| entry.line()).collect();
+            if host::replace_shared(&key, lines.join("\n").as_bytes(), version) {
                 return;
             }
         }
@@ -68,7 +72,7 @@ impl Member {
         let (lease, version) = host::shared(&key);
         let lease = String::from_utf8_lossy(&lease);
         let taken = lease.split_once(' ').is_some_and(|(name, beat)| {
-            name != self.name && beat.parse().is_ok_and(|beat| is_fresh(beat, now))
+            name != self.name && beat.parse().is_ok_and(|beat| is_fresh(beat, now, LEASE))
         });
         !taken && host::replace_shared(&key, format!("{} {now}", self.name).as_bytes(), version)
     }
@@ -91,13 +95,36 @@ impl Member {
         document.extend_from_slice(body);
         host::set_shared(&format!("{}document", self.keys), &document);
         host::set_shared(&format!("{}revision", self.keys), revision.as_bytes());
-        let (roll, _) = host::shared(&format!("{}roll", self.keys));
-        for entry in entries(&String::from_utf8_lossy(&roll)) {
-            if entry.name != self.name {
-                // An empty item could not be told from an empty queue.
-                host::enqueue(entry.queue, revision.as_bytes());
-            }
+        self.wake(|entry| entry.name != self.name);
+    }
+
+    /// The revision that every living VM runs; None while they differ or run none.
+    pub fn applied(&self) -> Option<String> {
+        let roll = self.roll();
+        let now = host::now();
+        let mut living = entries(&roll).filter(|entry| is_fresh(entry.beat, now, GONE));
+        let first = living.next()?.revision;
+        let equal = !first.is_empty() && living.all(|entry| entry.revision == first);
+        equal.then(|| first.to_owned())
+    }
+
+    /// Wakes the VM that polls.
+    pub fn wake_poller(&self) {
+        let (lease, _) = host::shared(&format!("{}lease", self.keys));
+        let lease = String::from_utf8_lossy(&lease);
+        self.wake(|entry| entry.name != self.name && lease.starts_with(entry.name));
+    }
+
+    fn wake(&self, whom: impl Fn(&Entry<'_>) -> bool) {
+        for entry in entries(&self.roll()).filter(|entry| whom(entry)) {
+            // An empty item could not be told from an empty queue.
+            host::enqueue(entry.queue, b"wake");
         }
+    }
+
+    fn roll(&self) -> String {
+        let (roll, _) = host::shared(&format!("{}roll", self.keys));
+        String::from_utf8_lossy(&roll).into_owned()
     }
 
     /// Takes a wake-up off this VM's queue.
@@ -126,7 +153,20 @@ pub fn document(plugin: &Plugin) -> Option<(String, Vec<u8>)> {
 
 /// One proxy may have several filters, of several scopes and control planes.
 fn keys(plugin: &Plugin) -> String {
-    format!("weir/{}/{}/", plugin.control_plane, plugin.scope)
+    let control_plane = plugin.control_plane.as_deref().unwrap_or_default();
+    format!("weir/{control_plane}/{}/", plugin.scope)
+}
+
+impl Entry<'_> {
+    fn line(&self) -> String {
+        let Entry {
+            name,
+            queue,
+            beat,
+            revision,
+        } = self;
+        format!("{name} {queue} {beat} {revision}")
+    }
 }
 
 fn entries(roll: &str) -> impl Iterator<Item = Entry<'_>> {
@@ -136,11 +176,12 @@ fn entries(roll: &str) -> impl Iterator<Item = Entry<'_>> {
             name: words.next()?,
             queue: words.next()?.parse().ok()?,
             beat: words.next()?.parse().ok()?,
+            revision: words.next()?,
         })
     })
 }
 
 /// A beat from the future is stale too: the clock was set back, and waiting for it could take for ever.
-fn is_fresh(beat: u64, now: u64) -> bool {
-    now.abs_diff(beat) < STALE
+fn is_fresh(beat: u64, now: u64, age: u64) -> bool {
+    now.abs_diff(beat) < age
 }

@@ -18,10 +18,13 @@ pub const POLL_FAILURES: &str = "weir_poll_failures_total";
 const RULES: &str = "weir_rules";
 const CONFIGURED: &str = "weir_configured";
 
-/// Makes the counters appear before they first count.
+/// Makes all that need no label appear at 0.
 pub fn define() {
     for name in [CONFIG_UPDATES, CONFIG_REFUSED, POLL_FAILURES] {
-        add(name, 0);
+        id(name, host::define_counter);
+    }
+    for name in [RULES, CONFIGURED] {
+        id(name, host::define_gauge);
     }
 }
 
@@ -45,9 +48,7 @@ pub fn set_configured(rules: usize) {
 }
 
 fn add(name: &str, by: u64) {
-    if let Some(id) = id(name, host::define_counter)
-        && by > 0
-    {
+    if let Some(id) = id(name, host::define_counter) {
         host::add_to_counter(id, by);
     }
 }

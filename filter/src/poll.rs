@@ -1,6 +1,6 @@
 //! One long poll of `GET /v1/config`: how it is asked, and what its answer means.
 
-use weir_split::{Plugin, Table, wire};
+use weir_split::{Plugin, Site, Table, wire};
 
 use crate::host;
 
@@ -11,6 +11,8 @@ const TIMEOUT: u64 = 30;
 /// Milliseconds. An answer without news that comes sooner was not held, and asking again at once would
 /// be a busy loop.
 const HELD: u64 = 200;
+/// Characters of a reason that are passed on.
+const MAX_REASON: usize = 400;
 
 /// What the poll of this VM is doing.
 #[derive(Default)]
@@ -19,6 +21,10 @@ pub enum Phase {
     Idle,
     Asking {
         token: u32,
+        since: u64,
+    },
+    /// A change came; the next poll leaves when all VMs run it, so that it can say so.
+    Settling {
         since: u64,
     },
 }
@@ -41,32 +47,59 @@ pub enum Answer {
     Failed(String),
 }
 
-/// `known` are the revisions that are no news: the one in force, and one that was refused.
-pub fn ask(plugin: &Plugin, instance: &str, node: &str, known: &[&str]) -> Phase {
+/// What a poll tells of the proxy.
+pub struct Proxy<'a> {
+    pub instance: String,
+    pub node: &'a str,
+    /// Revision in force in this VM; empty while there is none.
+    pub revision: &'a str,
+    /// Revision that every VM runs.
+    pub applied: Option<String>,
+    /// The revision that was last refused, and why; empty where none was since the last good one.
+    pub refused: (&'a str, &'a str),
+}
+
+/// Polls the cluster `control_plane`. Idle where the proxy has no such cluster on this thread (yet).
+pub fn ask(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
     let path = match plugin.scope.as_str() {
         "" => "/v1/config".to_owned(),
         scope => format!("/v1/config?{scope}"),
     };
-    let known: Vec<_> = known
+    // Neither of the two would be news.
+    let (refused, reason) = proxy.refused;
+    let known: Vec<_> = [proxy.revision, refused]
         .iter()
         .filter(|revision| !revision.is_empty())
         .map(|revision| format!("\"{revision}\""))
         .collect();
     let known = known.join(", ");
     let wait = format!("wait={WAIT}");
+    let version = wire::VERSION.to_string();
+    let applied = proxy
+        .applied
+        .as_deref()
+        .map(|revision| format!("\"{revision}\""));
+    let complaint = format!("\"{refused}\" {}", visible(reason));
     let mut headers = vec![
         (":method", "GET"),
         (":path", path.as_str()),
-        (":authority", plugin.control_plane.as_str()),
+        (":authority", control_plane),
         ("accept", "application/json"),
         ("prefer", wait.as_str()),
-        ("weir-instance", instance),
-        ("weir-node", node),
+        ("weir-instance", proxy.instance.as_str()),
+        ("weir-node", proxy.node),
+        ("weir-version", version.as_str()),
     ];
+    if let Some(applied) = &applied {
+        headers.push(("weir-applied", applied));
+    }
+    if !refused.is_empty() {
+        headers.push(("weir-refused", &complaint));
+    }
     if !known.is_empty() {
         headers.push(("if-none-match", known.as_str()));
     }
-    match host::get(&plugin.control_plane, &headers, TIMEOUT) {
+    match host::get(control_plane, &headers, TIMEOUT) {
         Some(token) => Phase::Asking {
             token,
             since: host::now(),
@@ -76,13 +109,18 @@ pub fn ask(plugin: &Plugin, instance: &str, node: &str, known: &[&str]) -> Phase
 }
 
 /// Reads the answer to a poll that was asked at `since`.
-pub fn read(plugin: &Plugin, since: u64, body_size: usize) -> Answer {
+pub fn read(site: &Site, since: u64, body_size: usize) -> Answer {
     let status = host::response_header(":status").unwrap_or_default();
     match status.as_slice() {
         b"200" => {}
         b"304" if host::now().abs_diff(since) >= HELD => return Answer::Unchanged,
         b"304" => return Answer::Failed("304 at once, instead of holding the poll".into()),
         b"" => return Answer::Failed("no answer".into()),
+        b"406" => {
+            let body = host::response_body(body_size.min(MAX_REASON));
+            let body = visible(&String::from_utf8_lossy(&body));
+            return Answer::Failed(format!("it has rules that this filter cannot read: {body}"));
+        }
         other => return Answer::Failed(format!("status {}", String::from_utf8_lossy(other))),
     }
     let etag = host::response_header("etag").unwrap_or_default();
@@ -90,7 +128,7 @@ pub fn read(plugin: &Plugin, since: u64, body_size: usize) -> Answer {
         return Answer::Failed("200 without an ETag".into());
     };
     let body = host::response_body(body_size);
-    match compile(plugin, &body) {
+    match compile(site, &body) {
         Ok(table) => Answer::Changed {
             revision,
             body,
@@ -101,9 +139,21 @@ pub fn read(plugin: &Plugin, since: u64, body_size: usize) -> Answer {
 }
 
 /// Compiles a document for this proxy; the reason where it cannot be.
-pub fn compile(plugin: &Plugin, body: &[u8]) -> Result<Table, String> {
+pub fn compile(site: &Site, body: &[u8]) -> Result<Table, String> {
     let config: wire::Config = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    Table::compile(&config, &plugin.site).map_err(|refusal| refusal.to_string())
+    Table::compile(&config, site).map_err(|refusal| refusal.to_string())
+}
+
+/// What a header's value or a line of the log may hold.
+fn visible(text: &str) -> String {
+    let plain = |c: char| {
+        if c == ' ' || c.is_ascii_graphic() {
+            c
+        } else {
+            '?'
+        }
+    };
+    text.chars().take(MAX_REASON).map(plain).collect()
 }
 
 /// What an ETag quotes (RFC 9110, 8.8.3), if it is safe to send back.

@@ -9,12 +9,14 @@ use proxy_wasm::types::ContextType;
 use weir_split::{Live, Plugin, Table};
 
 use crate::fleet::{self, Member};
-use crate::poll::{self, Answer, Phase};
+use crate::poll::{self, Answer, Phase, Proxy};
 use crate::request::Request;
 use crate::{host, metrics};
 
 /// Milliseconds to the first tick, which starts the first poll.
 const FIRST_TICK: u64 = 10;
+/// Milliseconds that a poll waits for all VMs to run a change.
+const SETTLE: u64 = 1_000;
 
 #[derive(Default)]
 pub struct Root(Option<Running>);
@@ -24,8 +26,8 @@ struct Running {
     shared: Rc<Shared>,
     /// Revision in force in this VM; empty while there is none.
     revision: String,
-    /// The revision that was last refused: no news either.
-    refused: String,
+    /// The revision that was last refused, and why; empty where none was since the last good one.
+    refused: (String, String),
     node: String,
     /// None before the first tick.
     member: Option<Member>,
@@ -57,19 +59,34 @@ impl RootContext for Root {
                 return false;
             }
         };
+        let initial = plugin.initial.as_ref();
+        let initial = initial
+            .map(|config| Table::compile(config, &plugin.site))
+            .transpose();
+        let initial = match initial {
+            Ok(initial) => initial,
+            Err(refusal) => {
+                log::error!("weir: plugin configuration: initial: {refusal}");
+                return false;
+            }
+        };
         metrics::define();
         let mut running = Running {
             shared: Rc::new(Shared {
+                live: RefCell::new(Live::new(host::random(), plugin.until_configured)),
                 plugin,
-                live: RefCell::new(Live::new(host::random())),
             }),
             revision: String::new(),
-            refused: String::new(),
+            refused: Default::default(),
             node: host::node_id(),
             member: None,
             phase: Phase::Idle,
             failing: false,
         };
+        // Before what the fleet has: a document that cannot be put in force must not leave nothing.
+        if let Some(table) = initial {
+            running.install(String::new(), table);
+        }
         running.restore();
         self.0 = Some(running);
         host::set_tick_period(FIRST_TICK);
@@ -103,13 +120,13 @@ impl Running {
     fn restore(&mut self) {
         let plugin = &self.shared.plugin;
         let newest = fleet::revision(plugin);
-        if newest.is_empty() || newest == self.revision || newest == self.refused {
+        if newest.is_empty() || newest == self.revision || newest == self.refused.0 {
             return;
         }
         let Some((revision, body)) = fleet::document(plugin) else {
             return;
         };
-        match poll::compile(plugin, &body) {
+        match poll::compile(&plugin.site, &body) {
             Ok(table) => self.install(revision, table),
             Err(reason) => self.refuse(revision, &reason),
         }
@@ -123,13 +140,14 @@ impl Running {
             live.install(table);
             metrics::set_configured(rules);
             self.revision = revision;
+            self.refused = Default::default();
         }
     }
 
     fn refuse(&mut self, revision: String, reason: &str) {
         warn!("weir: revision {revision} refused, {reason}; the last good one stays in force");
         metrics::count(metrics::CONFIG_REFUSED);
-        self.refused = revision;
+        self.refused = (revision, reason.to_owned());
     }
 
     fn flush(&self) {
@@ -139,39 +157,69 @@ impl Running {
     }
 
     fn tick(&mut self) {
-        match &self.member {
-            Some(member) => member.beat(),
-            None => {
-                self.member = Member::enter(&self.shared.plugin);
-                host::set_tick_period(fleet::TICK);
-            }
-        }
         self.flush();
+        host::set_tick_period(fleet::TICK);
+        if self.shared.plugin.control_plane.is_none() {
+            return;
+        }
+        if self.member.is_none() {
+            self.member = Member::enter(&self.shared.plugin);
+        }
         self.restore();
-        if self.member.as_ref().is_some_and(Member::holds_lease)
-            && matches!(self.phase, Phase::Idle)
-        {
-            self.ask();
+        let Some(member) = &self.member else {
+            return;
+        };
+        member.beat(&self.revision);
+        if member.holds_lease() {
+            match self.phase {
+                Phase::Idle => self.ask(),
+                Phase::Settling { since } => self.ask_if_settled(since),
+                Phase::Asking { .. } => {}
+            }
         }
     }
 
+    /// The poller wakes the others for a new document, and they wake it when they run it.
     fn woken(&mut self, queue: u32) {
-        if self
+        if !self
             .member
             .as_ref()
             .is_some_and(|member| member.woken(queue))
         {
-            self.restore();
+            return;
+        }
+        if let Phase::Settling { since } = self.phase {
+            return self.ask_if_settled(since);
+        }
+        self.restore();
+        if let Some(member) = &self.member {
+            member.beat(&self.revision);
+            member.wake_poller();
+        }
+    }
+
+    fn ask_if_settled(&mut self, since: u64) {
+        let applied = self.member.as_ref().and_then(Member::applied);
+        if applied.as_ref() == Some(&self.revision) || host::now().abs_diff(since) >= SETTLE {
+            self.ask();
         }
     }
 
     fn ask(&mut self) {
-        if let Some(member) = &self.member {
-            let known = [self.revision.as_str(), self.refused.as_str()];
-            self.phase = poll::ask(&self.shared.plugin, &member.instance(), &self.node, &known);
-            if matches!(self.phase, Phase::Idle) {
-                self.failed("the proxy has no such cluster");
-            }
+        let (Some(member), Some(control_plane)) = (&self.member, &self.shared.plugin.control_plane)
+        else {
+            return;
+        };
+        let proxy = Proxy {
+            instance: member.instance(),
+            node: &self.node,
+            revision: &self.revision,
+            applied: member.applied(),
+            refused: (&self.refused.0, &self.refused.1),
+        };
+        self.phase = poll::ask(control_plane, &self.shared.plugin, &proxy);
+        if matches!(self.phase, Phase::Idle) {
+            self.failed("the proxy has no such cluster");
         }
     }
 
@@ -181,39 +229,45 @@ impl Running {
             _ => return,
         };
         self.phase = Phase::Idle;
-        match poll::read(&self.shared.plugin, since, body_size) {
+        match poll::read(&self.shared.plugin.site, since, body_size) {
             // Asking again at once would be a busy loop; the next tick asks.
             Answer::Changed { revision, .. } if revision == self.revision => {
                 return self.failed("200 with the revision that is in force");
             }
-            Answer::Refused { revision, .. } if revision == self.refused => {
+            Answer::Refused { revision, .. } if revision == self.refused.0 => {
                 return self.failed("200 with the revision that was refused");
             }
+            Answer::Failed(reason) => return self.failed(&reason),
             Answer::Changed {
                 revision,
                 body,
                 table,
             } => {
-                if let Some(member) = &self.member {
-                    member.publish(&revision, &body);
-                }
                 info!(
                     "weir: revision {revision} in force, {} rules",
                     table.rules()
                 );
                 metrics::count(metrics::CONFIG_UPDATES);
+                // Before the others are woken: one that is ready sooner must find this VM settled.
                 self.install(revision, table);
+                self.phase = Phase::Settling { since: host::now() };
+                if let Some(member) = &self.member {
+                    member.publish(&self.revision, &body);
+                    member.beat(&self.revision);
+                }
             }
-            Answer::Unchanged => {}
             Answer::Refused { revision, reason } => self.refuse(revision, &reason),
-            Answer::Failed(reason) => return self.failed(&reason),
+            Answer::Unchanged => {}
         }
         if self.failing {
             self.failing = false;
             info!("weir: the control plane answers again");
         }
         if self.member.as_ref().is_some_and(Member::holds_lease) {
-            self.ask();
+            match self.phase {
+                Phase::Settling { since } => self.ask_if_settled(since),
+                _ => self.ask(),
+            }
         }
     }
 

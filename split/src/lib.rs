@@ -25,6 +25,6 @@ mod table;
 pub mod wire;
 
 pub use live::{Decision, Live};
-pub use plugin::{Naming, Plugin, PluginError, Site};
+pub use plugin::{Naming, Plugin, PluginError, Site, UntilConfigured};
 pub use sampler::{MAX_TOTAL, Sampler};
 pub use table::{Refusal, Table};

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 
+use crate::plugin::UntilConfigured;
 use crate::sampler::Sampler;
 use crate::table::{Destination, Table, Verdict};
 use crate::wire::Unmatched;
@@ -13,6 +14,7 @@ pub struct Live {
     /// One for each of the table's rules, in their order.
     running: Vec<Running>,
     seed: u64,
+    until_configured: UntilConfigured,
     installed: u64,
 }
 
@@ -36,11 +38,12 @@ pub enum Decision<'a> {
 
 impl Live {
     /// Nothing in force. Workers with different seeds draw different sequences.
-    pub fn new(seed: u64) -> Live {
+    pub fn new(seed: u64, until_configured: UntilConfigured) -> Live {
         Live {
             table: Table::default(),
             running: Vec::new(),
             seed,
+            until_configured,
             installed: 0,
         }
     }
@@ -85,6 +88,9 @@ impl Live {
         authority: &[u8],
         path: impl FnOnce() -> Option<Vec<u8>>,
     ) -> Decision<'_> {
+        if self.installed == 0 && self.until_configured == UntilConfigured::Unavailable {
+            return Decision::Answer(503);
+        }
         let Some(host) = self.table.host(authority) else {
             return Decision::Ordinary;
         };

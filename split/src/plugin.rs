@@ -10,13 +10,26 @@ use crate::wire;
 /// The checked form of the filter's plugin configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plugin {
-    /// The proxy's cluster that reaches `weir serve`.
-    pub control_plane: String,
+    /// The proxy's cluster that reaches `weir serve`; None where the initial configuration is all there is.
+    pub control_plane: Option<String>,
     /// Query of `/v1/config` that names this proxy's scope; empty for the producer rules alone.
     pub scope: String,
     /// The request header that the proxy's `cluster_header` route reads. Lower case.
     pub header: String,
+    /// In force from the first request until a newer one comes.
+    pub initial: Option<wire::Config>,
+    pub until_configured: UntilConfigured,
     pub site: Site,
+}
+
+/// What a request gets while there is no configuration.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum UntilConfigured {
+    /// Its ordinary route.
+    #[default]
+    Pass,
+    /// The answer 503.
+    Unavailable,
 }
 
 /// What one proxy adds to a configuration to make it a table.
@@ -42,7 +55,9 @@ pub struct Naming {
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Keys {
-    control_plane: String,
+    control_plane: Option<String>,
+    initial: Option<serde_json::Value>,
+    until_configured: Option<String>,
     namespace: Option<String>,
     gateway: Option<String>,
     listener: Option<String>,
@@ -90,8 +105,14 @@ impl Plugin {
         let keys: Keys =
             serde_json::from_slice(json).map_err(|error| PluginError(error.to_string()))?;
         let fail = |text: &str| Err(PluginError(text.into()));
-        if keys.control_plane.is_empty() {
-            return fail("control_plane: name the cluster that reaches `weir serve`");
+        let named = keys
+            .control_plane
+            .as_ref()
+            .map(|cluster| !cluster.is_empty());
+        if !named.unwrap_or(keys.initial.is_some()) {
+            return fail(
+                "control_plane: name the cluster that reaches `weir serve`, or give an initial configuration",
+            );
         }
         let scope = match (&keys.namespace, &keys.gateway) {
             (Some(_), Some(_)) => {
@@ -119,11 +140,20 @@ impl Plugin {
         if !is_header_name(&header) {
             return fail("header: not a header name (letters, digits and -)");
         }
+        let initial = keys.initial.map(serde_json::from_value).transpose();
+        let initial = initial.map_err(|error| PluginError(format!("initial: {error}")))?;
+        let until_configured = match keys.until_configured.as_deref() {
+            None | Some("pass") => UntilConfigured::Pass,
+            Some("503") => UntilConfigured::Unavailable,
+            Some(_) => return fail(r#"until_configured: write "pass" or "503""#),
+        };
         let defaults = Site::default();
         Ok(Plugin {
             control_plane: keys.control_plane,
             scope,
             header,
+            initial,
+            until_configured,
             site: Site {
                 namespace: keys.namespace.unwrap_or_default(),
                 cluster_domain: keys
@@ -237,6 +267,15 @@ mod tests {
     fn bad_values_name_their_key() {
         for (key, json) in [
             ("control_plane", r#"{"control_plane":""}"#),
+            (
+                "control_plane",
+                r#"{"control_plane":"","initial":{"version":1}}"#,
+            ),
+            (
+                "until_configured",
+                r#"{"control_plane":"weir","until_configured":"deny"}"#,
+            ),
+            ("initial", r#"{"initial":{}}"#),
             (
                 "gateway",
                 r#"{"control_plane":"weir","namespace":"a","gateway":"a/b"}"#,

@@ -1,0 +1,161 @@
+//! The show of `scripts/demo`: a steady load on the bookstore through a proxy, four edits of its split
+//! meanwhile, a table each second, and a verdict.
+//!
+//! load --samples--> tally --> table      split_file: what a person would do in an editor
+
+mod load;
+mod split_file;
+mod table;
+mod tally;
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use crate::outbound::{Call, Caller};
+use load::Load;
+use table::Screen;
+use tally::{Tally, Window};
+
+/// The two versions, in the order of the weights.
+const BACKENDS: [&str; 2] = ["bookstore-v1", "bookstore-v2"];
+
+/// Weights of v1 and v2, one edit after the other.
+const STEPS: [[u64; 2]; 4] = [[100, 0], [90, 10], [50, 50], [0, 100]];
+
+/// An edit has this long to reach every worker before the shares are held against it. It takes some
+/// milliseconds; the rest is for machines that are busy.
+const SETTLE: Duration = Duration::from_millis(500);
+
+/// How long the proxy and the control plane may take to start.
+const START: Duration = Duration::from_secs(30);
+
+#[derive(clap::Args)]
+pub struct Settings {
+    /// The manifest that is edited; it must be in the folder that `weir serve` reads
+    #[arg(long)]
+    split: PathBuf,
+    /// Envoy's listener
+    #[arg(long, default_value = "127.0.0.1:15001")]
+    proxy: SocketAddr,
+    /// Envoy's admin listener
+    #[arg(long, default_value = "127.0.0.1:15000")]
+    envoy: SocketAddr,
+    /// Workers of that Envoy: each has a sequence of picks of its own
+    #[arg(long, default_value_t = 2)]
+    workers: u64,
+    /// The Host that is called
+    #[arg(long, default_value = "bookstore.bookstore:14001")]
+    host: String,
+    /// Requests per second
+    #[arg(long, default_value_t = 400, value_parser = clap::value_parser!(u32).range(1..))]
+    rate: u32,
+    #[arg(long, default_value_t = 8, value_parser = clap::value_parser!(u32).range(1..))]
+    connections: u32,
+    /// Seconds between two edits
+    #[arg(long, default_value_t = 5, value_parser = clap::value_parser!(u32).range(1..))]
+    seconds: u32,
+}
+
+/// Fails if a request failed, if a share was off, or if the proxy never got a configuration.
+pub async fn run(settings: Settings) -> ExitCode {
+    if let Err(missing) = ready(&settings).await {
+        eprintln!("weir-demo: {missing}");
+        return ExitCode::FAILURE;
+    }
+    let mut load = Load::start(
+        settings.proxy,
+        &settings.host,
+        settings.rate,
+        settings.connections,
+    );
+    let mut tally = Tally::default();
+    let mut screen = Screen::default();
+    let mut verdicts = Vec::new();
+    let mut last_edit = Instant::now();
+    let started = last_edit;
+    for weights in STEPS {
+        if let Err(error) = split_file::write(&settings.split, weights) {
+            eprintln!("weir-demo: {}: {error}", settings.split.display());
+            return ExitCode::FAILURE;
+        }
+        last_edit = Instant::now();
+        screen.edited(&settings.split, weights);
+        for second in 1..=settings.seconds {
+            let end = last_edit + Duration::from_secs(second.into());
+            tokio::time::sleep_until(end.into()).await;
+            load.drain(|sample| tally.add(sample));
+            let second = Window::new(end - Duration::from_secs(1), end);
+            let step = Window::new(last_edit, end);
+            screen.show(end - started, weights, &tally, second, step);
+        }
+        // Long enough after the edit that no request was routed by the weights before it.
+        let judged = Window::new(last_edit + SETTLE, Instant::now());
+        verdicts.push(tally.judge(judged, weights, settings.slack()));
+    }
+    load.stop(|sample| tally.add(sample)).await;
+
+    println!("\n{}", table::summary(&verdicts, &tally));
+    match tally.last_to(0) {
+        Some(sent) if sent > last_edit => println!(
+            "The last request to {} left {:.1} ms after the last edit.",
+            BACKENDS[0],
+            (sent - last_edit).as_secs_f64() * 1000.0
+        ),
+        _ => println!(
+            "Not one request went to {} after the last edit.",
+            BACKENDS[0]
+        ),
+    }
+    if tally.failed() == 0 && verdicts.iter().all(|verdict| verdict.holds) {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
+}
+
+impl Settings {
+    /// By how many requests a share may be off in any window. On one worker a row of picks is less than two
+    /// away from its share wherever it starts, for a prefix is less than one away. A connection more: the
+    /// request that was under way on it when the window was cut may have been counted on either side.
+    fn slack(&self) -> u64 {
+        2 * self.workers + u64::from(self.connections)
+    }
+}
+
+/// Waits until a call comes back from a bookstore and the filter says that it has a configuration.
+async fn ready(settings: &Settings) -> Result<(), String> {
+    let deadline = Instant::now() + START;
+    let proxy = Caller::new(Some(settings.proxy));
+    let admin = Caller::new(Some(settings.envoy));
+    loop {
+        let missing = if !configured(&admin).await {
+            "the filter in Envoy has no configuration from `weir serve`"
+        } else if !answers(&proxy, &settings.host).await {
+            "no bookstore answers through Envoy"
+        } else {
+            return Ok(());
+        };
+        if Instant::now() > deadline {
+            return Err(format!("{missing} after {START:?}"));
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
+async fn configured(admin: &Caller) -> bool {
+    let path = "/stats?filter=weir_configured";
+    let answer = admin.call(Call::get("envoy", path, "watch")).await;
+    answer.is_ok_and(|answer| {
+        answer
+            .body
+            .trim_ascii_end()
+            .ends_with(b"weir_configured: 1")
+    })
+}
+
+async fn answers(proxy: &Caller, host: &str) -> bool {
+    let answer = proxy.call(Call::get(host, "/books-bought", "watch")).await;
+    answer.is_ok_and(|answer| answer.status.is_success() && answer.identity().is_some())
+}

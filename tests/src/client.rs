@@ -1,0 +1,88 @@
+//! A client: one connection, one request after the other, with the Host that the test says.
+
+use std::net::SocketAddr;
+
+use axum::body::Bytes;
+use axum::http::{HeaderMap, Request, StatusCode};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+
+pub struct Connection(SendRequest<Empty<Bytes>>);
+
+#[derive(Debug)]
+pub struct Answer {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+impl Connection {
+    pub async fn open(address: SocketAddr) -> Connection {
+        let stream = TcpStream::connect(address)
+            .await
+            .unwrap_or_else(|error| panic!("{address}: {error}"));
+        let (sender, connection) = http1::handshake(TokioIo::new(stream))
+            .await
+            .expect("a connection");
+        tokio::spawn(connection);
+        Connection(sender)
+    }
+
+    pub async fn get(&mut self, host: &str, path: &str) -> Answer {
+        self.get_with(host, path, &[]).await
+    }
+
+    pub async fn get_with(&mut self, host: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let mut request = Request::get(path).header("host", host);
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        self.send(request.body(Empty::new()).expect("a request"))
+            .await
+    }
+
+    pub async fn post(&mut self, host: &str, path: &str) -> Answer {
+        let request = Request::post(path).header("host", host);
+        self.send(request.body(Empty::new()).expect("a request"))
+            .await
+    }
+
+    async fn send(&mut self, request: Request<Empty<Bytes>>) -> Answer {
+        let what = format!("{} {}", request.method(), request.uri());
+        self.0.ready().await.expect("the connection is open");
+        let answer = self.0.send_request(request).await;
+        let answer = answer.unwrap_or_else(|error| panic!("{what}: {error}"));
+        let (head, body) = answer.into_parts();
+        let body = body.collect().await.expect("the whole body").to_bytes();
+        Answer {
+            status: head.status,
+            headers: head.headers,
+            body,
+        }
+    }
+}
+
+impl Answer {
+    pub fn header(&self, name: &str) -> &str {
+        let value = self.headers.get(name).map(|value| value.to_str());
+        value.unwrap_or(Ok("")).unwrap_or_default()
+    }
+
+    pub fn text(&self) -> String {
+        String::from_utf8_lossy(&self.body).into_owned()
+    }
+
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
+    }
+}
+
+/// The value of a metric in the Prometheus text format, by its name with its labels.
+pub(crate) fn metric(text: &str, name: &str) -> Option<f64> {
+    let line = text
+        .lines()
+        .find_map(|line| line.strip_prefix(name)?.strip_prefix(' '));
+    line?.trim().parse().ok()
+}

@@ -1,0 +1,52 @@
+//! A backend that tells what it received.
+
+use std::net::SocketAddr;
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::{IntoResponse, Response};
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+
+pub struct Echo {
+    pub address: SocketAddr,
+    task: JoinHandle<()>,
+}
+
+impl Echo {
+    /// Answers every request 200 with `identity: NAME` and a JSON body of
+    /// `{"path": STRING, "headers": [[NAME, VALUE]]}`.
+    pub async fn start(name: &str) -> Echo {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let name = name.to_owned();
+        let app = Router::new().fallback(move |request| {
+            let name = name.clone();
+            async move { answer(&name, &request) }
+        });
+        let task = tokio::spawn(async move {
+            axum::serve(listener, app)
+                .await
+                .expect("the backend serves");
+        });
+        Echo { address, task }
+    }
+}
+
+impl Drop for Echo {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+fn answer(name: &str, request: &Request) -> Response {
+    let headers = request.headers().iter().map(|(name, value)| {
+        let value = String::from_utf8_lossy(value.as_bytes()).into_owned();
+        (name.to_string(), value)
+    });
+    let body = serde_json::json!({
+        "path": request.uri().to_string(),
+        "headers": headers.collect::<Vec<_>>(),
+    });
+    ([("identity", name)], body.to_string()).into_response()
+}

@@ -1,0 +1,112 @@
+//! A real Envoy with the built module.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use tempfile::TempDir;
+
+use crate::process::{Process, read};
+use crate::{Connection, dist, root};
+
+pub struct Envoy {
+    pub process: Process,
+    pub admin: SocketAddr,
+    listeners: BTreeMap<String, SocketAddr>,
+    _folder: TempDir,
+}
+
+/// `$ENVOY`, or the one that scripts/install puts into `.venv`.
+fn binary() -> PathBuf {
+    let path =
+        std::env::var_os("ENVOY").map_or_else(|| root().join(".venv/bin/envoy"), PathBuf::from);
+    assert!(
+        path.exists(),
+        "no Envoy at {}: run scripts/install (scripts/test does), or set ENVOY",
+        path.display()
+    );
+    path
+}
+
+impl Envoy {
+    /// Runs a whole configuration. Ports may be 0: [`Envoy::listener`] tells the real ones.
+    pub async fn start(config: &str, concurrency: usize) -> Envoy {
+        dist("weir.wasm");
+        let folder = TempDir::new().expect("a folder");
+        let file = folder.path().join("envoy.yaml");
+        std::fs::write(&file, config).expect("a configuration");
+        let admin_file = folder.path().join("admin");
+        let mut command = Command::new(binary());
+        command.args(["--use-dynamic-base-id", "--log-level", "warn"]);
+        command.args(["--component-log-level", "wasm:info"]);
+        command.arg("--concurrency").arg(concurrency.to_string());
+        command.arg("-c").arg(&file);
+        command.arg("--admin-address-path").arg(&admin_file);
+        let mut process = Process::start(&mut command, folder.path().join("log"));
+        let admin = process.wait_for("admin address of Envoy", |_| {
+            read(&admin_file)?.parse().ok()
+        });
+        let mut envoy = Envoy {
+            process,
+            admin,
+            listeners: BTreeMap::new(),
+            _folder: folder,
+        };
+        while !envoy.ask("/ready").await.starts_with("LIVE") {
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        let listeners = envoy.ask("/listeners").await;
+        for line in listeners.lines() {
+            if let Some((name, address)) = line.split_once("::") {
+                let address = address.parse().unwrap_or_else(|_| panic!("{line}"));
+                envoy.listeners.insert(name.to_owned(), address);
+            }
+        }
+        envoy
+    }
+
+    /// The address of a listener, by its name.
+    pub fn listener(&self, name: &str) -> SocketAddr {
+        let found = self.listeners.get(name);
+        *found.unwrap_or_else(|| panic!("no listener {name} in {:?}", self.listeners))
+    }
+
+    pub async fn ask(&self, path: &str) -> String {
+        Connection::open(self.admin)
+            .await
+            .get("admin", path)
+            .await
+            .text()
+    }
+
+    /// A statistic by its full name; 0 where it has never counted.
+    pub async fn stat(&self, name: &str) -> u64 {
+        let stats = self.ask("/stats").await;
+        let line = stats
+            .lines()
+            .find_map(|line| line.strip_prefix(name)?.strip_prefix(": "));
+        line.map_or(0, |value| {
+            value.parse().unwrap_or_else(|_| panic!("{name}: {value}"))
+        })
+    }
+
+    /// Waits until the proxy's poller has put its `updates`-th configuration in force, and gives the other
+    /// workers far more than the time that their wake-up takes.
+    pub async fn wait_for_updates(&self, updates: u64) {
+        let name = "wasmcustom.weir_config_updates_total";
+        for _ in 0..1000 {
+            if self.stat(name).await >= updates {
+                tokio::time::sleep(Duration::from_millis(200)).await;
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        panic!("not {updates} configurations:\n{}", self.log());
+    }
+
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+}

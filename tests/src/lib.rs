@@ -1,0 +1,42 @@
+//! The harness: real parts, started and stopped by a test, on loopback alone.
+//!
+//! [`Plane`] is `dist/weir serve`, [`Envoy`] is the pinned proxy with `dist/weir.wasm`, [`Echo`] is a
+//! backend, [`Connection`] a client; [`golden`] reads a case file and holds it against the pure core.
+//! What is missing fails with the command that makes it: no test passes because it did not run.
+//! Imports run from `tests/tests/*` to here, never back.
+
+mod bootstrap;
+mod client;
+mod echo;
+mod envoy;
+pub mod golden;
+mod plane;
+mod process;
+mod shipped;
+
+use std::path::PathBuf;
+
+pub use bootstrap::Bootstrap;
+pub use client::{Answer, Connection};
+pub use echo::Echo;
+pub use envoy::Envoy;
+pub use plane::Plane;
+pub use shipped::shipped;
+
+/// The repository's root.
+pub fn root() -> PathBuf {
+    PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
+        .canonicalize()
+        .expect("the repository")
+}
+
+/// A file that `scripts/build` makes: `weir` or `weir.wasm`.
+pub fn dist(name: &str) -> PathBuf {
+    let path = root().join("dist").join(name);
+    assert!(
+        path.exists(),
+        "{} is missing: run scripts/build first (scripts/test does)",
+        path.display()
+    );
+    path
+}

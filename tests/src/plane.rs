@@ -1,0 +1,78 @@
+//! A real `weir serve --manifests`.
+
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use tempfile::TempDir;
+
+use crate::process::Process;
+use crate::{Connection, dist};
+
+pub struct Plane {
+    process: Process,
+    manifests: TempDir,
+    pub listen: SocketAddr,
+    pub admin: SocketAddr,
+}
+
+impl Plane {
+    /// Serves a new folder with these files (name, text).
+    pub fn start(files: &[(&str, &str)]) -> Plane {
+        let manifests = TempDir::new().expect("a folder");
+        for (name, text) in files {
+            std::fs::write(manifests.path().join(name), text).expect("a manifest");
+        }
+        let log = manifests.path().join(".log");
+        let mut command = Command::new(dist("weir"));
+        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
+        command.arg("--manifests").arg(manifests.path());
+        let mut process = Process::start(&mut command, log);
+        let (listen, admin) = process.wait_for("address of weir serve", |log| {
+            let address = |key: &str| {
+                let (_, rest) = log.split_once(key)?;
+                rest.split_whitespace().next()?.parse::<SocketAddr>().ok()
+            };
+            Some((address("address=")?, address("admin=")?))
+        });
+        Plane {
+            process,
+            manifests,
+            listen,
+            admin,
+        }
+    }
+
+    /// Replaces a manifest as an editor or a mounted volume does: written beside it, renamed into place.
+    pub fn rename_into_place(&self, name: &str, text: &str) {
+        let beside = self.manifests.path().join(format!(".{name}.new"));
+        std::fs::write(&beside, text).expect("a manifest");
+        std::fs::rename(beside, self.path(name)).expect("renamed");
+    }
+
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.manifests.path().join(name)
+    }
+
+    pub fn folder(&self) -> &Path {
+        self.manifests.path()
+    }
+
+    pub fn kill(&mut self) {
+        self.process.kill();
+    }
+
+    pub fn log(&self) -> String {
+        self.process.log()
+    }
+
+    /// A line of `/metrics`, by its name.
+    pub async fn metric(&self, name: &str) -> f64 {
+        let metrics = Connection::open(self.admin)
+            .await
+            .get("admin", "/metrics")
+            .await
+            .text();
+        crate::client::metric(&metrics, name).unwrap_or_else(|| panic!("no {name} in:\n{metrics}"))
+    }
+}

@@ -1,0 +1,61 @@
+//! A program that a test started, with its output in a file; it ends when the value is dropped.
+
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+pub struct Process {
+    child: Child,
+    log: PathBuf,
+}
+
+impl Process {
+    /// Starts it in the repository's root; stdout and stderr go to `log`.
+    pub fn start(command: &mut Command, log: PathBuf) -> Process {
+        let file = std::fs::File::create(&log).expect("a log file");
+        let child = command
+            .current_dir(crate::root())
+            .stdin(Stdio::null())
+            .stdout(file.try_clone().expect("the log file"))
+            .stderr(file)
+            .spawn()
+            .unwrap_or_else(|error| panic!("{command:?}: {error}"));
+        Process { child, log }
+    }
+
+    pub fn log(&self) -> String {
+        String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
+    }
+
+    /// Asks until there is an answer; panics with the log where the program ends or stays silent.
+    pub fn wait_for<T>(&mut self, what: &str, mut ask: impl FnMut(&str) -> Option<T>) -> T {
+        let start = Instant::now();
+        loop {
+            if let Some(answer) = ask(&self.log()) {
+                return answer;
+            }
+            let ended = self.child.try_wait().expect("the state of a child");
+            if ended.is_some() || start.elapsed() > Duration::from_secs(30) {
+                panic!("no {what} ({ended:?}):\n{}", self.log());
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ends it at once, as a crash would.
+    pub fn kill(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        self.kill();
+    }
+}
+
+/// The file's text, if it is there.
+pub fn read(path: &Path) -> Option<String> {
+    std::fs::read_to_string(path).ok()
+}

@@ -1,0 +1,36 @@
+//! The files of `envoy-config/`, as they are but for the ports.
+
+use std::net::SocketAddr;
+
+/// A shipped configuration in which listeners take free ports, and clusters with one endpoint the given
+/// addresses. Every name has to be there.
+pub fn shipped(name: &str, clusters: &[(&str, SocketAddr)]) -> String {
+    let path = crate::root().join("envoy-config").join(name);
+    let text = std::fs::read_to_string(&path).expect("a shipped configuration");
+    let mut lines: Vec<String> = text.lines().map(str::to_owned).collect();
+    let mut in_clusters = false;
+    let mut address = None;
+    let mut replaced = 0;
+    for line in &mut lines {
+        let plain = line.trim().trim_start_matches("- ");
+        if !line.starts_with([' ', '#']) || plain == "clusters:" {
+            in_clusters = plain == "clusters:";
+        }
+        if let Some(cluster) = plain.strip_prefix("name: ").filter(|_| in_clusters) {
+            let given = clusters.iter().find(|(name, _)| *name == cluster);
+            address = given.map(|(_, address)| *address);
+        }
+        if let Some((before, after)) = line.split_once("port_value: ") {
+            let rest = after.trim_start_matches(|digit: char| digit.is_ascii_digit());
+            let port = match (in_clusters, address) {
+                (true, Some(address)) => address.port(),
+                (true, None) => continue,
+                (false, _) => 0,
+            };
+            replaced += usize::from(in_clusters);
+            *line = format!("{before}port_value: {port}{rest}");
+        }
+    }
+    assert_eq!(replaced, clusters.len(), "clusters of {name}");
+    lines.join("\n")
+}

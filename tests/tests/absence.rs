@@ -1,0 +1,168 @@
+//! Invariants of absence: what must not be there, and why the rest can be trusted.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+use std::process::Command;
+
+use weir_tests::root;
+
+/// Names of all packages that a workspace member is built from, itself among them.
+fn dependencies(package: &str, target: Option<&str>) -> BTreeSet<String> {
+    let mut cargo = Command::new(env!("CARGO"));
+    cargo.args([
+        "tree", "--locked", "--edges", "normal", "--prefix", "none", "--format", "{p}",
+    ]);
+    cargo.args(["--package", package]);
+    if let Some(target) = target {
+        cargo.args(["--target", target]);
+    }
+    let output = cargo.current_dir(root()).output().expect("cargo tree");
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    let names = String::from_utf8(output.stdout).expect("names");
+    let names: BTreeSet<_> = names
+        .lines()
+        .filter_map(|line| line.split(' ').next().map(str::to_owned))
+        .collect();
+    assert!(
+        names.contains(package),
+        "cargo tree names {package}: {names:?}"
+    );
+    names
+}
+
+#[track_caller]
+fn assert_absent(package: &str, target: Option<&str>, absent: &[&str]) {
+    let names = dependencies(package, target);
+    let found: Vec<_> = absent
+        .iter()
+        .filter(|name| names.contains(**name))
+        .collect();
+    assert!(found.is_empty(), "{package} depends on {found:?}");
+}
+
+#[test]
+fn split_knows_neither_async_nor_kubernetes_nor_a_proxy() {
+    let absent = [
+        "tokio",
+        "kube",
+        "k8s-openapi",
+        "axum",
+        "hyper",
+        "proxy-wasm",
+        "weir",
+    ];
+    assert_absent("weir-split", None, &absent);
+}
+
+#[test]
+fn the_filter_and_the_control_plane_never_meet() {
+    assert_absent(
+        "weir-filter",
+        Some("wasm32-wasip1"),
+        &["weir", "tokio", "axum", "kube"],
+    );
+    assert_absent("weir", None, &["weir-filter", "proxy-wasm"]);
+}
+
+/// The `.rs` files below a folder, with their text less its comments.
+fn sources(folder: &Path) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(folder).expect("a folder of sources") {
+        let path = entry.expect("an entry").path();
+        if path.is_dir() {
+            found.extend(sources(&path));
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let text = std::fs::read_to_string(&path).expect("a source");
+            let code = text
+                .lines()
+                .filter(|line| !line.trim_start().starts_with("//"));
+            let code = code.collect::<Vec<_>>().join("\n");
+            found.push((path.display().to_string(), code));
+        }
+    }
+    found
+}
+
+/// Modules of the control plane that are the shell around the pure part.
+const SHELL: [&str; 7] = [
+    "main", "cli", "folder", "publish", "serve", "admin", "metrics",
+];
+
+#[test]
+fn translation_names_no_runtime_no_server_and_no_client() {
+    let controlplane = root().join("controlplane/src");
+    let mut pure = 0;
+    for (path, code) in sources(&controlplane) {
+        let inside = Path::new(&path)
+            .strip_prefix(&controlplane)
+            .expect("below src");
+        let module = inside
+            .iter()
+            .next()
+            .and_then(|first| Path::new(first).file_stem());
+        let module = module.expect("a module").to_string_lossy().into_owned();
+        if SHELL.contains(&module.as_str()) {
+            continue;
+        }
+        pure += 1;
+        for word in [
+            "tokio",
+            "axum",
+            "hyper",
+            "notify",
+            "Client",
+            "async fn",
+            "std::fs",
+            "SystemTime",
+        ] {
+            assert!(!code.contains(word), "{path} names {word}");
+        }
+    }
+    assert!(pure >= 8, "only {pure} pure files: has the shell grown?");
+}
+
+#[test]
+fn only_one_file_of_the_filter_names_host_calls() {
+    for (path, code) in sources(&root().join("filter/src")) {
+        assert_eq!(
+            code.contains("hostcalls"),
+            path.ends_with("host.rs"),
+            "{path}"
+        );
+    }
+}
+
+/// The control plane writes nothing to a cluster yet, and never to the folder that it reads.
+#[test]
+fn the_control_plane_writes_no_file() {
+    for (path, code) in sources(&root().join("controlplane/src")) {
+        let code = code.split("#[cfg(test)]").next().unwrap_or_default();
+        if path.contains("tests") {
+            continue;
+        }
+        for word in [
+            "fs::write",
+            "File::create",
+            "fs::rename",
+            "fs::remove",
+            "OpenOptions",
+        ] {
+            assert!(!code.contains(word), "{path} names {word}");
+        }
+    }
+}
+
+/// No test is left out: what cannot run has to fail.
+#[test]
+fn no_test_is_ignored() {
+    for folder in ["split", "filter", "controlplane", "demo", "tests"] {
+        for (path, code) in sources(&root().join(folder)) {
+            let ignore = concat!("#[", "ignore");
+            assert!(!code.contains(ignore), "{path} leaves a test out");
+        }
+    }
+}

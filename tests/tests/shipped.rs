@@ -1,0 +1,195 @@
+//! The Envoy configurations that we ship, and what the README says of them.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+
+use weir_tests::{Connection, Echo, Envoy, Plane, root, shipped};
+
+const HOST: &str = "bookstore.bookstore:14001";
+
+fn bookstore(split: &str) -> Vec<(String, String)> {
+    let demo = root().join("demo");
+    let mut files = Vec::new();
+    for entry in std::fs::read_dir(demo.join("manifests")).expect("demo/manifests") {
+        let path = entry.expect("an entry").path();
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        files.push((name, std::fs::read_to_string(&path).expect("a manifest")));
+    }
+    let split = demo.join("splits").join(split);
+    files.push((
+        "split.yaml".into(),
+        std::fs::read_to_string(split).expect("a split"),
+    ));
+    files
+}
+
+struct Sidecar {
+    plane: Plane,
+    envoy: Envoy,
+    connection: Connection,
+    _backends: [Echo; 3],
+}
+
+/// `envoy-config/sidecar.yaml` with backends of its own, and the control plane at `plane` or a real one.
+async fn sidecar(split: &str) -> Sidecar {
+    let files = bookstore(split);
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
+    let plane = Plane::start(&files);
+    let (envoy, backends) = envoy(plane.listen).await;
+    envoy.wait_for_updates(1).await;
+    let connection = Connection::open(envoy.listener("outbound")).await;
+    Sidecar {
+        plane,
+        envoy,
+        connection,
+        _backends: backends,
+    }
+}
+
+async fn envoy(plane: SocketAddr) -> (Envoy, [Echo; 3]) {
+    let backends = [
+        Echo::start("bookstore").await,
+        Echo::start("bookstore-v1").await,
+        Echo::start("bookstore-v2").await,
+    ];
+    let config = shipped(
+        "sidecar.yaml",
+        &[
+            ("weir", plane),
+            (
+                "bookstore.bookstore.svc.cluster.local:14001",
+                backends[0].address,
+            ),
+            (
+                "bookstore-v1.bookstore.svc.cluster.local:14001",
+                backends[1].address,
+            ),
+            (
+                "bookstore-v2.bookstore.svc.cluster.local:14001",
+                backends[2].address,
+            ),
+        ],
+    );
+    (Envoy::start(&config, 1).await, backends)
+}
+
+async fn shares(connection: &mut Connection, requests: usize) -> BTreeMap<String, usize> {
+    let mut shares = BTreeMap::new();
+    for _ in 0..requests {
+        let answer = connection.get(HOST, "/").await;
+        *shares
+            .entry(answer.header("identity").to_owned())
+            .or_default() += 1;
+    }
+    shares
+}
+
+fn expect<const N: usize>(shares: [(&str, usize); N]) -> BTreeMap<String, usize> {
+    shares
+        .map(|(backend, count)| (backend.to_owned(), count))
+        .into()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kill_switch_gives_all_traffic_back_and_again_to_the_split() {
+    let mut sidecar = sidecar("v1-50-v2-50.yaml").await;
+    let halves = expect([("bookstore-v1", 10), ("bookstore-v2", 10)]);
+    assert_eq!(shares(&mut sidecar.connection, 20).await, halves);
+    let mut admin = Connection::open(sidecar.envoy.admin).await;
+    for (percent, expected) in [("0", expect([("bookstore", 20)])), ("100", halves)] {
+        let switch = format!("/runtime_modify?weir.enabled={percent}");
+        assert_eq!(admin.post("admin", &switch).await.status, 200);
+        assert_eq!(
+            shares(&mut sidecar.connection, 20).await,
+            expected,
+            "{percent} %"
+        );
+    }
+}
+
+/// Law 5, as far as a client's header goes: it never decides, and never reaches a backend.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_routing_header_never_comes_from_outside() {
+    let mut sidecar = sidecar("v1-100.yaml").await;
+    let name = "bookstore-v2.bookstore.svc.cluster.local:14001";
+    for headers in [
+        &[("x-weir-cluster", name)][..],
+        &[("X-Weir-Cluster", name), ("x-weir-cluster", name)][..],
+    ] {
+        let answer = sidecar.connection.get_with(HOST, "/", headers).await;
+        assert_eq!(answer.header("identity"), "bookstore-v1");
+        assert!(!answer.text().contains("x-weir-cluster"), "{answer:?}");
+        let answer = sidecar.connection.get_with("other", "/", headers).await;
+        assert_eq!(answer.status, 404, "{answer:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_configuration_serves_on_without_a_control_plane() {
+    let mut sidecar = sidecar("v1-50-v2-50.yaml").await;
+    sidecar.plane.kill();
+    for _ in 0..20 {
+        let got = shares(&mut sidecar.connection, 10).await;
+        assert_eq!(got, expect([("bookstore-v1", 5), ("bookstore-v2", 5)]));
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert!(
+        sidecar
+            .envoy
+            .stat("wasmcustom.weir_poll_failures_total")
+            .await
+            > 0
+    );
+    assert!(
+        sidecar
+            .envoy
+            .log()
+            .contains("cannot reach the control plane")
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_any_configuration_requests_take_the_ordinary_route() {
+    let nobody = Echo::start("nobody").await;
+    let address = nobody.address;
+    drop(nobody);
+    let (envoy, _backends) = envoy(address).await;
+    let mut connection = Connection::open(envoy.listener("outbound")).await;
+    assert_eq!(
+        shares(&mut connection, 10).await,
+        expect([("bookstore", 10)])
+    );
+}
+
+/// Envoy itself answers for a backend whose cluster it does not have: 503, for that share alone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_missing_cluster_fails_its_own_share() {
+    let files = bookstore("v1-50-v2-50.yaml");
+    let files: Vec<_> = files
+        .iter()
+        .map(|(name, text)| (name.as_str(), text.as_str()))
+        .collect();
+    let plane = Plane::start(&files);
+    let v1 = Echo::start("bookstore-v1").await;
+    let plugin = r#"{ "control_plane": "weir", "namespace": "bookbuyer" }"#;
+    let bootstrap = weir_tests::Bootstrap::default()
+        .listener("outbound", plugin, None)
+        .cluster("weir", plane.listen)
+        .cluster("bookstore-v1.bookstore.svc.cluster.local:14001", v1.address);
+    let envoy = Envoy::start(&bootstrap.build(), 1).await;
+    envoy.wait_for_updates(1).await;
+    let mut connection = Connection::open(envoy.listener("outbound")).await;
+    let mut statuses = BTreeMap::new();
+    for _ in 0..20 {
+        let answer = connection.get(HOST, "/").await;
+        *statuses.entry(answer.status.as_u16()).or_insert(0) += 1;
+    }
+    assert_eq!(statuses, BTreeMap::from([(200, 10), (503, 10)]));
+}
