@@ -1,9 +1,9 @@
 //! A folder of manifests as a source of objects: what is in force, and what is wrong with the rest.
 //!
-//! [`Folder::look`] compares the folder with what was read of it before and reads what has changed,
-//! but never a file that somebody may still be writing; [`Folder::take`] puts it in force, and never
-//! lets a broken file or a folder that went away take objects with it. Both are told the time and
-//! what the watcher saw; the thread in [`watch`] does the waiting.
+//! Three steps: survey the folder, read what has changed (but never a file that somebody may still
+//! be writing), and put it in force (but never let a broken file or a folder that went away take
+//! objects with it). They are told the time and what the watcher saw; the thread in [`watch`] does
+//! the waiting.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -37,30 +37,28 @@ pub struct Folder {
 }
 
 /// What was seen and read, and is not in force yet.
-pub struct Look {
+struct Look {
     sight: io::Result<Sight>,
-    /// Sorted by path.
     readings: Vec<(PathBuf, Reading)>,
     due: Option<Instant>,
 }
 
-impl Look {
-    fn has_read(&self, path: &Path) -> bool {
-        let found = self
-            .readings
-            .binary_search_by(|(read, _)| read.as_path().cmp(path));
-        found.is_ok()
-    }
+/// What happened to files while they were read.
+#[derive(Default)]
+struct Meanwhile {
+    written: BTreeSet<PathBuf>,
+    /// By somebody else.
+    opened: BTreeSet<PathBuf>,
 }
 
 /// What taking a look has changed.
-pub struct Scan {
+struct Scan {
     /// Objects or problems may differ from those before.
-    pub changed: bool,
+    changed: bool,
     /// When to look again at the latest, where something is waiting to be taken over.
-    pub due: Option<Instant>,
+    due: Option<Instant>,
     /// Every folder that was looked into, with its device and inode.
-    pub folders: BTreeMap<PathBuf, (u64, u64)>,
+    folders: BTreeMap<PathBuf, Inode>,
 }
 
 impl Folder {
@@ -108,22 +106,27 @@ impl Folder {
         self.entries.len()
     }
 
-    /// Looks, and takes what it sees; for those who read once.
+    /// Puts in force what there is, for those who do not follow the changes.
     pub fn read_all(&mut self) {
         let now = Instant::now();
-        let look = self.look(&BTreeSet::new(), now);
-        self.take(look, &BTreeSet::new(), now);
+        let look = self.read(self.survey(&BTreeSet::new()), now);
+        self.take(look, &Meanwhile::default(), now);
     }
 
-    /// Reads what has changed. `settled` holds absolute paths that were closed after writing or
-    /// renamed into place since the last look. The first look reads every file.
-    pub fn look(&mut self, settled: &BTreeSet<PathBuf>, now: Instant) -> Look {
+    /// Looks at what there is. `settled` holds absolute paths that were closed after writing or
+    /// renamed into place since the last survey. In the first one every file is settled.
+    fn survey(&self, settled: &BTreeSet<PathBuf>) -> io::Result<Sight> {
         let known = walk::Before {
             settled,
             links: &self.links,
         };
+        walk::look(&self.root, &known)
+    }
+
+    /// Reads what has changed.
+    fn read(&mut self, sight: io::Result<Sight>, now: Instant) -> Look {
         let mut look = Look {
-            sight: walk::look(&self.root, &known),
+            sight,
             readings: Vec::new(),
             due: None,
         };
@@ -147,8 +150,8 @@ impl Folder {
         look
     }
 
-    /// Puts in force what a look has read, without the files that were written meanwhile.
-    pub fn take(&mut self, look: Look, written: &BTreeSet<PathBuf>, now: Instant) -> Scan {
+    /// Puts in force what a look has read.
+    fn take(&mut self, look: Look, meanwhile: &Meanwhile, now: Instant) -> Scan {
         let before = self.problems();
         let mut scan = Scan {
             changed: false,
@@ -158,8 +161,10 @@ impl Folder {
         match look.sight {
             Ok(sight) => {
                 for (path, mut reading) in look.readings {
-                    if written.contains(&path) {
+                    if meanwhile.written.contains(&path) {
                         reading = Reading::Moving;
+                    } else if meanwhile.opened.contains(&path) {
+                        reading = reading.in_doubt();
                     }
                     let entry = self.entries.entry(path).or_default();
                     scan.changed |= matches!(reading, Reading::Good(..));

@@ -174,8 +174,16 @@ impl HttpRoute {
         for (index, parent) in parent_refs.unwrap_or_default().into_iter().enumerate() {
             let path = format!("spec.parentRefs[{index}]");
             parent.rest.refuse(&reference, &path, &[])?;
-            let kind = parent_kind(group, parent.group.as_deref(), parent.kind.as_deref());
-            if let Some(kind) = kind {
+            let (of, kind) = (parent.group.as_deref(), parent.kind.as_deref());
+            if is_unfinished(group, of, kind) {
+                return Err(reference.problem(
+                    format!("{path}.group"),
+                    Reason::NoMatchingParent,
+                    "without a group the parent is of the group policy.linkerd.io, which has no such kind",
+                    "for a Service write group: core and kind: Service",
+                ));
+            }
+            if let Some(kind) = parent_kind(group, of, kind) {
                 parents.push(ParentRef {
                     index,
                     kind,
@@ -210,7 +218,10 @@ fn has_only_foreign_parents(object: &Object, group: Group) -> bool {
         .and_then(Value::as_array);
     let is_foreign = |parent: &Value| {
         let field = |name: &str| parent.get(name).and_then(Value::as_str);
-        parent.is_object() && parent_kind(group, field("group"), field("kind")).is_none()
+        let (of, kind) = (field("group"), field("kind"));
+        parent.is_object()
+            && parent_kind(group, of, kind).is_none()
+            && !is_unfinished(group, of, kind)
     };
     parents.is_some_and(|parents| !parents.is_empty() && parents.iter().all(is_foreign))
 }
@@ -224,6 +235,13 @@ fn parent_kind(route: Group, group: Option<&str>, kind: Option<&str>) -> Option<
         }
         _ => None,
     }
+}
+
+/// Linkerd's defaults are a group and a kind that it does not have: nobody means them.
+fn is_unfinished(route: Group, group: Option<&str>, kind: Option<&str>) -> bool {
+    route == Group::Linkerd
+        && matches!(group, None | Some("policy.linkerd.io"))
+        && matches!(kind, None | Some("Gateway" | "Service"))
 }
 
 /// Gateway API writes the core group as "", Linkerd's guides as "core".

@@ -8,6 +8,7 @@ use prometheus_client::encoding::text::encode;
 use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
+use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
 /// One value for a process, shared by those who count and the one who shows.
@@ -20,6 +21,10 @@ pub struct Metrics {
     pub files_unreadable: Gauge<u64, AtomicU64>,
     pub revisions_published: Counter,
     pub refused_plans: Counter,
+    pub proxies: Gauge,
+    pub proxies_refusing: Gauge,
+    /// Seconds from a plan's publication to a proxy's word that all its workers run it.
+    pub propagation: Histogram,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -43,6 +48,9 @@ impl Default for Metrics {
             files_unreadable: Gauge::default(),
             revisions_published: Counter::default(),
             refused_plans: Counter::default(),
+            proxies: Gauge::default(),
+            proxies_refusing: Gauge::default(),
+            propagation: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -75,6 +83,21 @@ impl Default for Metrics {
             "refused_plans",
             "Plans that a proxy would have refused, and that were not served",
             metrics.refused_plans.clone(),
+        );
+        registry.register(
+            "proxies",
+            "Instances and scopes that polled within the last minute",
+            metrics.proxies.clone(),
+        );
+        registry.register(
+            "proxies_refusing",
+            "Those of them that could not put a revision in force",
+            metrics.proxies_refusing.clone(),
+        );
+        registry.register(
+            "propagation_seconds",
+            "From publication to the word that every worker of a proxy runs it",
+            metrics.propagation.clone(),
         );
         metrics
     }
@@ -122,6 +145,9 @@ mod tests {
             "weir_files_unreadable 0",
             "weir_revisions_published_total 0",
             "weir_refused_plans_total 0",
+            "weir_proxies 0",
+            "weir_proxies_refusing 0",
+            "weir_propagation_seconds_count 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");
         }

@@ -229,11 +229,17 @@ impl Object {
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         serde_path_to_error::deserialize(&self.body).map_err(|error| {
             let path = error.path().to_string();
+            let message = error.inner().to_string();
+            let remedy = if message.starts_with("missing field") {
+                "add the field"
+            } else {
+                "correct the value"
+            };
             self.reference().problem(
                 if path == "." { String::new() } else { path },
                 Reason::InvalidValue,
-                error.inner().to_string(),
-                "correct the value",
+                message,
+                remedy,
             )
         })
     }

@@ -8,13 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::watch;
+use weir_split::wire::{self, Match};
 use weir_split::{Refusal, Site, Table};
 
 use crate::metrics::Metrics;
 use crate::object::Object;
 use crate::plan::{Plan, Scope, scope};
 use crate::problem::{Problem, Reason};
-use crate::revision::{Rendered, render};
+use crate::revision::{Rendered, Unsayable, render_in};
 use crate::translate::translate;
 use crate::world::World;
 
@@ -30,10 +31,16 @@ pub enum Current {
     Plan(Arc<Published>),
 }
 
-/// A plan in force, and each scope of it rendered once.
+/// What a proxy of a scope, reading documents up to a version, is given.
+type Given = Result<Rendered, Unsayable>;
+
+/// A plan in force, and each scope of it rendered once in each version.
 pub struct Published {
     plan: Plan,
-    rendered: Mutex<HashMap<Scope, Rendered>>,
+    /// When it came in force.
+    pub at: Instant,
+    since: fn(&Match) -> u32,
+    rendered: Mutex<HashMap<(Scope, u32), Given>>,
 }
 
 /// A plan that proxies would refuse: a defect of the translation.
@@ -101,7 +108,7 @@ impl Publisher {
         if matches!(&*self.current.borrow(), Current::Plan(published) if published.plan == plan) {
             return;
         }
-        match Published::compile(plan) {
+        match Published::compile(plan, Match::since) {
             Ok(published) => {
                 self.current
                     .send_replace(Current::Plan(Arc::new(published)));
@@ -137,8 +144,9 @@ impl Publisher {
 }
 
 impl Published {
-    /// Compiles every scope of the plan as a proxy of that scope would.
-    pub fn compile(plan: Plan) -> Result<Published, Refused> {
+    /// Compiles every scope of the plan as a proxy of that scope would. `since` tells the lowest document
+    /// version that can say a match.
+    pub fn compile(plan: Plan, since: fn(&Match) -> u32) -> Result<Published, Refused> {
         let mut rendered = HashMap::new();
         for one in plan.scopes() {
             let config = scope(&plan, &one);
@@ -148,32 +156,36 @@ impl Published {
                     refusal,
                 });
             }
-            rendered.insert(one, render(&config));
+            let given = render_in(config, wire::VERSION, since);
+            rendered.insert((one, wire::VERSION), given);
         }
         Ok(Published {
             plan,
+            at: Instant::now(),
+            since,
             rendered: Mutex::new(rendered),
         })
     }
 
-    /// Revision and bytes of what a proxy of this scope may see.
-    pub fn rendered(&self, wanted: &Scope) -> Rendered {
+    /// Revision and bytes of what a proxy of this scope may see, in this version of the document.
+    pub fn rendered(&self, wanted: &Scope, version: u32) -> Given {
         let cache = || self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(known) = cache().get(wanted) {
+        let key = (wanted.clone(), version);
+        if let Some(known) = cache().get(&key) {
             return known.clone();
         }
-        let mut rendered = render(&scope(&self.plan, wanted));
+        let mut given = render_in(scope(&self.plan, wanted), version, self.since);
         let mut cache = cache();
         // Most namespaces see the producer rules alone; one copy of the bytes is enough.
-        if let Some(producers) = cache.get(&Scope::Producers)
-            && producers.revision == rendered.revision
+        if let Some(producers) = cache.get(&(Scope::Producers, version))
+            && *producers == given
         {
-            rendered = producers.clone();
+            given = producers.clone();
         }
         if cache.len() < MAX_RENDERED {
-            cache.insert(wanted.clone(), rendered.clone());
+            cache.insert(key, given.clone());
         }
-        rendered
+        given
     }
 }
 
@@ -225,14 +237,17 @@ spec: {{ports: [{{port: 80}}]}}
         let mut publisher = Publisher::new(metrics.clone());
         let mut current = publisher.subscribe();
         publisher.publish(split(1), Vec::new());
-        let first = published(&mut current).rendered(&Scope::Producers);
+        let first = published(&mut current).rendered(&Scope::Producers, 1);
         let mut objects = split(1);
         objects.reverse();
         publisher.publish(objects, Vec::new());
         publisher.hold_back("of no interest any more", &[]);
         assert!(!current.has_changed().unwrap());
         publisher.publish(split(2), Vec::new());
-        assert_ne!(published(&mut current).rendered(&Scope::Producers), first);
+        assert_ne!(
+            published(&mut current).rendered(&Scope::Producers, 1),
+            first
+        );
         assert_eq!(metrics.revisions_published.get(), 2);
     }
 
@@ -242,11 +257,14 @@ spec: {{ports: [{{port: 80}}]}}
         let mut current = publisher.subscribe();
         publisher.publish(split(1), Vec::new());
         let published = published(&mut current);
-        let producers = published.rendered(&Scope::Producers);
+        let producers = published.rendered(&Scope::Producers, 1).unwrap();
         for number in 0..=MAX_RENDERED {
-            published.rendered(&Scope::Namespace(format!("n{number}")));
+            let namespace = Scope::Namespace(format!("n{number}"));
+            published.rendered(&namespace, 1).unwrap();
         }
-        let one = published.rendered(&Scope::Namespace("n1".into()));
+        let one = published
+            .rendered(&Scope::Namespace("n1".into()), 1)
+            .unwrap();
         assert!(Arc::ptr_eq(&one.body, &producers.body));
         assert_eq!(published.rendered.lock().unwrap().len(), MAX_RENDERED);
     }
@@ -268,7 +286,10 @@ spec: {{ports: [{{port: 80}}]}}
             name: "edge".into(),
         };
         let plan = Plan::new(vec![PlannedSet { audience, set }], BTreeMap::new());
-        let refused = Published::compile(plan).err().unwrap().to_string();
+        let refused = Published::compile(plan, Match::since)
+            .err()
+            .unwrap()
+            .to_string();
         assert!(refused.contains("edge"), "{refused}");
         assert!(refused.contains("no such rule"), "{refused}");
     }

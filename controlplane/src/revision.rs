@@ -1,10 +1,11 @@
 //! A configuration as bytes, and the revision that names them.
 
+use std::collections::BTreeSet;
 use std::fmt::Write;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use weir_split::wire::Config;
+use weir_split::wire::{Config, Match};
 
 /// What is served. Equal content has the equal revision on every replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -15,7 +16,36 @@ pub struct Rendered {
     pub body: Arc<[u8]>,
 }
 
-pub fn render(config: &Config) -> Rendered {
+/// Rules that a document of this version cannot say. Leaving them out, or a part of a match, would send
+/// requests elsewhere, so there is no document at all.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("version {version} of the configuration cannot say {}", rules.join(", "))]
+pub struct Unsayable {
+    pub version: u32,
+    /// Identities, which begin with the kind, namespace and name of their object.
+    pub rules: Vec<String>,
+}
+
+/// The configuration as a document of `version`. `since` tells the lowest version that can say a match.
+pub fn render_in(
+    mut config: Config,
+    version: u32,
+    since: fn(&Match) -> u32,
+) -> Result<Rendered, Unsayable> {
+    let matches = config.hosts.iter().flat_map(|set| &set.matches);
+    let beyond: BTreeSet<_> = matches
+        .filter(|wanted| since(wanted) > version)
+        .map(|wanted| wanted.rule.clone())
+        .collect();
+    if !beyond.is_empty() {
+        let rules = beyond.into_iter().collect();
+        return Err(Unsayable { version, rules });
+    }
+    config.version = version;
+    Ok(render(&config))
+}
+
+fn render(config: &Config) -> Rendered {
     // Cannot fail: the configuration has string keys and no number that JSON lacks.
     let body = serde_json::to_vec(config).unwrap_or_default();
     let mut revision = hex(&Sha256::digest(&body));

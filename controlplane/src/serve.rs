@@ -18,13 +18,15 @@ use crate::hostname;
 use crate::metrics::Metrics;
 use crate::plan::Scope;
 use crate::publish::Current;
-use crate::revision::Rendered;
+use crate::revision::{Rendered, Unsayable};
 
 mod conditions;
 mod polls;
+mod proxies;
 
 use conditions::Held;
 use polls::{Polls, Turn};
+use proxies::{Proxies, Report};
 
 /// Longer values of `weir-instance` are no instance.
 const MAX_INSTANCE: usize = 256;
@@ -35,6 +37,7 @@ struct Shared {
     /// True when the process is about to end.
     ending: watch::Receiver<bool>,
     polls: Arc<Polls>,
+    proxies: Arc<Proxies>,
     metrics: Arc<Metrics>,
 }
 
@@ -46,7 +49,9 @@ enum Answer {
     Nothing {
         why: String,
     },
-    BadQuery(String),
+    BadRequest(String),
+    /// The version that the proxy reads cannot say all that it should know.
+    Unsayable(Unsayable),
 }
 
 /// The routes that proxies use. Once `ending` is true every held poll is answered.
@@ -59,6 +64,7 @@ pub fn app(
         current,
         ending,
         polls: Arc::default(),
+        proxies: Arc::default(),
         metrics,
     };
     Router::new()
@@ -77,7 +83,7 @@ async fn config(
         .and_then(|Query(pairs)| scope_of(&pairs));
     let answer = match asked {
         Ok(scope) => shared.answer(scope, &headers, wait).await,
-        Err(message) => Answer::BadQuery(message),
+        Err(message) => Answer::BadRequest(message),
     };
     let mut response = answer.into_response();
     if wait.is_some() {
@@ -123,12 +129,28 @@ impl Shared {
         wait: Option<Duration>,
     ) -> Answer {
         let held = Held::of(headers);
+        let version = match conditions::version(headers) {
+            Ok(version) => version,
+            Err(message) => return Answer::BadRequest(message.into()),
+        };
         let mut turn = self.take_turn(headers, &scope);
-        let now = self.look(&scope, &held);
+        let now = self.look(&scope, version, &held);
+        if let Some(turn) = &turn {
+            let mut report = Report::of(headers, version);
+            if let Answer::Unsayable(unsayable) = &now {
+                report.refused = unsayable.to_string();
+            }
+            let wanted = match &*self.current.borrow() {
+                Current::Plan(published) => now.revision().zip(Some(published.at)),
+                Current::Nothing { .. } => None,
+            };
+            self.proxies
+                .note(&turn.poller, report, wanted, &self.metrics);
+        }
         let Some(wait) = wait.filter(|wait| !wait.is_zero()) else {
             return now;
         };
-        if matches!(now, Answer::New(_)) {
+        if matches!(now, Answer::New(_) | Answer::Unsayable(_)) {
             return now;
         }
         let _held = Gauged::new(&self.metrics);
@@ -149,8 +171,8 @@ impl Shared {
                 () = ended => true,
                 () = &mut end => true,
             };
-            let answer = self.look(&scope, &held);
-            if over || matches!(answer, Answer::New(_)) {
+            let answer = self.look(&scope, version, &held);
+            if over || matches!(answer, Answer::New(_) | Answer::Unsayable(_)) {
                 return answer;
             }
         }
@@ -164,12 +186,15 @@ impl Shared {
         self.polls.enter((instance.to_vec(), scope.clone()))
     }
 
-    fn look(&mut self, scope: &Scope, held: &Held) -> Answer {
+    fn look(&mut self, scope: &Scope, version: u32, held: &Held) -> Answer {
         let published = match &*self.current.borrow_and_update() {
             Current::Nothing { why } => return Answer::Nothing { why: why.clone() },
             Current::Plan(published) => published.clone(),
         };
-        let rendered = published.rendered(scope);
+        let rendered = match published.rendered(scope, version) {
+            Ok(rendered) => rendered,
+            Err(unsayable) => return Answer::Unsayable(unsayable),
+        };
         if held.contains(&rendered.revision) {
             Answer::Same(rendered)
         } else {
@@ -194,6 +219,16 @@ impl Drop for Gauged {
     }
 }
 
+impl Answer {
+    /// The revision that the poller should run.
+    fn revision(&self) -> Option<&str> {
+        match self {
+            Answer::New(rendered) | Answer::Same(rendered) => Some(&rendered.revision),
+            Answer::Nothing { .. } | Answer::BadRequest(_) | Answer::Unsayable(_) => None,
+        }
+    }
+}
+
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         match self {
@@ -208,6 +243,9 @@ impl IntoResponse for Answer {
             Answer::Same(rendered) => {
                 (StatusCode::NOT_MODIFIED, [(ETAG, etag(&rendered))]).into_response()
             }
+            Answer::Unsayable(unsayable) => {
+                error(StatusCode::NOT_ACCEPTABLE, &unsayable.to_string())
+            }
             Answer::Nothing { why } => {
                 let why = format!("nothing is published yet: {why}");
                 let mut response = error(StatusCode::SERVICE_UNAVAILABLE, &why);
@@ -215,7 +253,7 @@ impl IntoResponse for Answer {
                 response.headers_mut().insert(RETRY_AFTER, second);
                 response
             }
-            Answer::BadQuery(message) => error(StatusCode::BAD_REQUEST, &message),
+            Answer::BadRequest(message) => error(StatusCode::BAD_REQUEST, &message),
         }
     }
 }

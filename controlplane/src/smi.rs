@@ -65,7 +65,12 @@ impl TrafficSplit {
         rest.refuse(&reference, "spec", &["matches"])?;
 
         let refuse = |path: String, error: WeightError| {
-            let remedy = "write a number that is not negative, such as 90, \"90\" or \"500m\"";
+            let remedy = match error {
+                WeightError::TotalTooLarge | WeightError::TooLarge(_) => {
+                    "write smaller weights of the same ratio"
+                }
+                _ => "write a number that is not negative, such as 90, \"90\" or \"500m\"",
+            };
             reference.problem(path, Reason::InvalidValue, error.to_string(), remedy)
         };
         let mut weights = Vec::with_capacity(backends.len());

@@ -22,6 +22,8 @@ mod metrics;
 mod poll;
 mod request;
 mod root;
+#[cfg(feature = "trap")]
+mod trap;
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);

@@ -108,14 +108,17 @@ pub fn ask(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
     }
 }
 
-/// Reads the answer to a poll that was asked at `since`.
-pub fn read(site: &Site, since: u64, body_size: usize) -> Answer {
+/// Reads the answer to a poll that was asked at `since`. A call that failed is an answer without headers.
+pub fn read(site: &Site, since: u64, headers: usize, body_size: usize) -> Answer {
+    if headers == 0 {
+        // There is nothing to read then, and the host call traps where it is tried.
+        return Answer::Failed("no answer, or one that is too big for the proxy".into());
+    }
     let status = host::response_header(":status").unwrap_or_default();
     match status.as_slice() {
         b"200" => {}
         b"304" if host::now().abs_diff(since) >= HELD => return Answer::Unchanged,
         b"304" => return Answer::Failed("304 at once, instead of holding the poll".into()),
-        b"" => return Answer::Failed("no answer".into()),
         b"406" => {
             let body = host::response_body(body_size.min(MAX_REASON));
             let body = visible(&String::from_utf8_lossy(&body));

@@ -15,6 +15,8 @@ impl Context for Request {}
 
 impl HttpContext for Request {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        #[cfg(feature = "trap")]
+        crate::trap::on_request();
         let header = self.0.plugin.header.as_str();
         let authority = host::request_header(":authority").unwrap_or_default();
         let path = || host::request_header(":path");

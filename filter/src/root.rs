@@ -43,9 +43,9 @@ pub struct Shared {
 }
 
 impl Context for Root {
-    fn on_http_call_response(&mut self, token: u32, _: usize, body_size: usize, _: usize) {
+    fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _: usize) {
         if let Some(running) = &mut self.0 {
-            running.answered(token, body_size);
+            running.answered(token, headers, body_size);
         }
     }
 }
@@ -171,6 +171,8 @@ impl Running {
         };
         member.beat(&self.revision);
         if member.holds_lease() {
+            #[cfg(feature = "trap")]
+            crate::trap::on_poller_tick();
             match self.phase {
                 Phase::Idle => self.ask(),
                 Phase::Settling { since } => self.ask_if_settled(since),
@@ -223,13 +225,13 @@ impl Running {
         }
     }
 
-    fn answered(&mut self, answered: u32, body_size: usize) {
+    fn answered(&mut self, answered: u32, headers: usize, body_size: usize) {
         let since = match self.phase {
             Phase::Asking { token, since } if token == answered => since,
             _ => return,
         };
         self.phase = Phase::Idle;
-        match poll::read(&self.shared.plugin.site, since, body_size) {
+        match poll::read(&self.shared.plugin.site, since, headers, body_size) {
             // Asking again at once would be a busy loop; the next tick asks.
             Answer::Changed { revision, .. } if revision == self.revision => {
                 return self.failed("200 with the revision that is in force");
@@ -256,7 +258,8 @@ impl Running {
                     member.beat(&self.revision);
                 }
             }
-            Answer::Refused { revision, reason } => self.refuse(revision, &reason),
+            // A control plane that serves one after the other is not asked without pause either.
+            Answer::Refused { revision, reason } => return self.refuse(revision, &reason),
             Answer::Unchanged => {}
         }
         if self.failing {

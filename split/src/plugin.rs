@@ -118,7 +118,7 @@ impl Plugin {
             (Some(_), Some(_)) => {
                 return fail("namespace, gateway: at most one of the two can be given");
             }
-            (Some(namespace), None) if !is_dns_name(namespace) => {
+            (Some(namespace), None) if !is_dns_name(namespace) || namespace.contains('.') => {
                 return fail("namespace: not the name of a namespace");
             }
             (Some(namespace), None) => format!("namespace={namespace}"),
@@ -282,6 +282,7 @@ mod tests {
             ),
             ("gateway", r#"{"control_plane":"weir","gateway":"b"}"#),
             ("namespace", r#"{"control_plane":"weir","namespace":"a&b"}"#),
+            ("namespace", r#"{"control_plane":"weir","namespace":"a.b"}"#),
             ("listener", r#"{"control_plane":"weir","listener":"http"}"#),
             ("header", r#"{"control_plane":"weir","header":":path"}"#),
             ("cluster", r#"{"control_plane":"weir","cluster":"{svc}"}"#),

@@ -105,6 +105,18 @@ pub struct Match {
     pub rule: String,
 }
 
+impl Match {
+    /// The lowest document version that can say this match.
+    pub fn since(&self) -> u32 {
+        let Match {
+            path: _,
+            listeners: _,
+            rule: _,
+        } = self;
+        1
+    }
+}
+
 /// HTTPPathMatch of Gateway API v1. The query string is no part of the path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]

@@ -2,34 +2,123 @@
 //! its header, and an ordinary route that says that it was taken.
 
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
 #[derive(Default)]
 pub struct Bootstrap {
-    listeners: Vec<Value>,
+    listeners: Vec<Listener>,
     clusters: Vec<Value>,
+    module: Option<PathBuf>,
+    node: Option<String>,
+}
+
+struct Listener {
+    name: String,
+    plugin: String,
+    ordinary: Option<String>,
 }
 
 impl Bootstrap {
     /// A listener on a free port whose filter has this plugin configuration. Requests that the filter
     /// leaves alone go to `ordinary`, or are answered 200 `ordinary` where there is none. Answers of
-    /// backends tell their cluster in `x-cluster`.
+    /// backends tell their cluster in `x-cluster`. Headers may have 1 MiB, and WebSockets are let through.
     #[must_use]
     pub fn listener(mut self, name: &str, plugin: &str, ordinary: Option<&str>) -> Bootstrap {
+        self.listeners.push(Listener {
+            name: name.into(),
+            plugin: plugin.into(),
+            ordinary: ordinary.map(str::to_owned),
+        });
+        self
+    }
+
+    /// Another module than `dist/weir.wasm`.
+    #[must_use]
+    pub fn module(mut self, module: PathBuf) -> Bootstrap {
+        self.module = Some(module);
+        self
+    }
+
+    /// Envoy's node id.
+    #[must_use]
+    pub fn node(mut self, id: &str) -> Bootstrap {
+        self.node = Some(id.into());
+        self
+    }
+
+    #[must_use]
+    pub fn cluster(self, name: &str, address: SocketAddr) -> Bootstrap {
+        self.cluster_of(name, address, json!({}))
+    }
+
+    /// A cluster whose endpoint speaks HTTP/2.
+    #[must_use]
+    pub fn http2_cluster(self, name: &str, address: SocketAddr) -> Bootstrap {
+        let protocol = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+        let options = json!({ protocol: {
+            "@type": format!("type.googleapis.com/{protocol}"),
+            "explicit_http_config": { "http2_protocol_options": {} },
+        } });
+        self.cluster_of(name, address, options)
+    }
+
+    fn cluster_of(mut self, name: &str, address: SocketAddr, options: Value) -> Bootstrap {
+        let address = json!({ "address": "127.0.0.1", "port_value": address.port() });
+        let endpoint = json!({ "endpoint": { "address": { "socket_address": address } } });
+        self.clusters.push(json!({
+            "name": name,
+            "typed_extension_protocol_options": options,
+            "load_assignment": {
+                "cluster_name": name,
+                "endpoints": [{ "lb_endpoints": [endpoint] }],
+            },
+        }));
+        self
+    }
+
+    /// The whole configuration, for [`crate::Envoy::start`].
+    pub fn build(self) -> String {
+        let module = self.module.unwrap_or_else(|| crate::dist("weir.wasm"));
+        let listeners: Vec<_> = self
+            .listeners
+            .iter()
+            .map(|listener| listener.build(&module))
+            .collect();
+        json!({
+            "node": { "id": self.node.unwrap_or_default(), "cluster": "" },
+            "static_resources": { "listeners": listeners, "clusters": self.clusters },
+            // For what /runtime_modify sets.
+            "layered_runtime": { "layers": [{ "name": "admin", "admin_layer": {} }] },
+            "admin": {
+                "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } },
+            },
+        })
+        .to_string()
+    }
+}
+
+impl Listener {
+    fn build(&self, module: &std::path::Path) -> Value {
         let typed = "type.googleapis.com/envoy.extensions.filters";
-        let ordinary = match ordinary {
+        let ordinary = match &self.ordinary {
             Some(cluster) => json!({ "match": { "prefix": "/" }, "route": { "cluster": cluster } }),
             None => json!({
                 "match": { "prefix": "/" },
                 "direct_response": { "status": 200, "body": { "inline_string": "ordinary" } },
             }),
         };
+        let switch = json!({
+            "default_value": { "numerator": 100 },
+            "runtime_key": "weir.enabled",
+        });
         let routes = json!([
             {
                 "match": {
                     "prefix": "/",
                     "headers": [{ "name": "x-weir-cluster", "present_match": true }],
+                    "runtime_fraction": switch,
                 },
                 "route": { "cluster_header": "x-weir-cluster" },
             },
@@ -43,11 +132,11 @@ impl Bootstrap {
                 "vm_config": {
                     "vm_id": "weir",
                     "runtime": "envoy.wasm.runtime.v8",
-                    "code": { "local": { "filename": crate::dist("weir.wasm") } },
+                    "code": { "local": { "filename": module } },
                 },
                 "configuration": {
                     "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": plugin,
+                    "value": self.plugin,
                 },
             },
         });
@@ -56,7 +145,9 @@ impl Bootstrap {
             "@type": format!(
                 "{typed}.network.http_connection_manager.v3.HttpConnectionManager"
             ),
-            "stat_prefix": name,
+            "stat_prefix": self.name,
+            "max_request_headers_kb": 1024,
+            "upgrade_configs": [{ "upgrade_type": "websocket" }],
             "http_filters": [
                 { "name": "weir", "typed_config": wasm },
                 { "name": "router", "typed_config": router },
@@ -69,38 +160,12 @@ impl Bootstrap {
                 "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }],
             },
         });
-        self.listeners.push(json!({
-            "name": name,
+        json!({
+            "name": self.name,
             "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } },
             // Connections are spread evenly over the workers.
             "connection_balance_config": { "exact_balance": {} },
             "filter_chains": [{ "filters": [{ "name": "http", "typed_config": manager }] }],
-        }));
-        self
-    }
-
-    #[must_use]
-    pub fn cluster(mut self, name: &str, address: SocketAddr) -> Bootstrap {
-        let address = json!({ "address": "127.0.0.1", "port_value": address.port() });
-        let endpoint = json!({ "endpoint": { "address": { "socket_address": address } } });
-        self.clusters.push(json!({
-            "name": name,
-            "load_assignment": {
-                "cluster_name": name,
-                "endpoints": [{ "lb_endpoints": [endpoint] }],
-            },
-        }));
-        self
-    }
-
-    /// The whole configuration, for [`crate::Envoy::start`].
-    pub fn build(self) -> String {
-        json!({
-            "static_resources": { "listeners": self.listeners, "clusters": self.clusters },
-            "admin": {
-                "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } },
-            },
         })
-        .to_string()
     }
 }

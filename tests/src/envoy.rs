@@ -92,6 +92,17 @@ impl Envoy {
         })
     }
 
+    /// No VM of the filter has failed or been reloaded.
+    pub async fn assert_no_traps(&self) {
+        let stats = self.ask("/stats?filter=vm_reload").await;
+        let lines: Vec<_> = stats.lines().collect();
+        assert!(
+            lines.len() == 4 && lines.iter().all(|line| line.ends_with(": 0")),
+            "{stats}\n{}",
+            self.log()
+        );
+    }
+
     /// Waits until the proxy's poller has put its `updates`-th configuration in force, and gives the other
     /// workers far more than the time that their wake-up takes.
     pub async fn wait_for_updates(&self, updates: u64) {

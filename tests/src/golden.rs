@@ -401,7 +401,7 @@ fn assert_path_resolves(problem: &Problem, objects: &[Object]) {
     // An object that could not even be read as one is not among the objects.
     let unread = objects
         .iter()
-        .all(|object| object.reference().name != problem.object.name);
+        .all(|object| object.reference() != problem.object);
     assert!(found || unread, "no field {:?}: {problem}", problem.path);
 }
 

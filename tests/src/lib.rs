@@ -1,7 +1,8 @@
 //! The harness: real parts, started and stopped by a test, on loopback alone.
 //!
 //! [`Plane`] is `dist/weir serve`, [`Envoy`] is the pinned proxy with `dist/weir.wasm`, [`Echo`] is a
-//! backend, [`Connection`] a client; [`golden`] reads a case file and holds it against the pure core.
+//! backend, [`Connection`] a client; [`fault`] breaks things on purpose; [`golden`] reads a case file and holds
+//! it against the pure core.
 //! What is missing fails with the command that makes it: no test passes because it did not run.
 //! Imports run from `tests/tests/*` to here, never back.
 
@@ -9,7 +10,9 @@ mod bootstrap;
 mod client;
 mod echo;
 mod envoy;
+pub mod fault;
 pub mod golden;
+mod in_process;
 mod plane;
 mod process;
 mod shipped;
@@ -20,6 +23,7 @@ pub use bootstrap::Bootstrap;
 pub use client::{Answer, Connection};
 pub use echo::Echo;
 pub use envoy::Envoy;
+pub use in_process::InProcess;
 pub use plane::Plane;
 pub use shipped::shipped;
 

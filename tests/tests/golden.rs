@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_split::wire::Target;
 use weir_tests::golden::{Case, Who, cases};
-use weir_tests::{Bootstrap, Connection, Echo, Envoy, Plane};
+use weir_tests::{Bootstrap, Connection, Echo, Envoy, InProcess};
 
 #[test]
 fn cases_say_what_the_core_does() {
@@ -67,7 +67,7 @@ async fn cases_hold_on_envoy() {
     let mut planes = Vec::new();
     let mut clusters = BTreeSet::new();
     for case in &cases {
-        let plane = Plane::start(&[("case.yaml", case.text.as_str())]);
+        let plane = InProcess::start(&case.text).await;
         bootstrap = bootstrap.cluster(&case.name(), plane.listen);
         planes.push(plane);
         for who in case.askers() {

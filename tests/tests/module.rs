@@ -1,6 +1,7 @@
 //! `dist/weir.wasm`: what it asks of a proxy, and what it offers.
 
 use std::collections::BTreeSet;
+use std::process::Command;
 
 use wasmparser::{ExternalKind, Parser, Payload};
 use weir_tests::{dist, root};
@@ -70,6 +71,47 @@ fn exports_are_only_what_is_used() {
         "proxy_on_vm_start",
     ];
     assert_eq!(exports, used.map(str::to_owned).into());
+}
+
+/// The same sources in another folder, compiled anew, give the same bytes.
+#[test]
+fn the_same_sources_give_the_same_bytes_twice() {
+    let run = |command: &mut Command| {
+        let output = command.output().expect("a command");
+        assert!(
+            output.status.success(),
+            "{}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+        String::from_utf8(output.stdout)
+            .expect("text")
+            .trim()
+            .to_owned()
+    };
+    let copy = tempfile::TempDir::new().expect("a folder");
+    let tracked =
+        "git ls-files -z --cached --others --exclude-standard | tar c --null -T - | tar x -C";
+    let script = format!("set -o pipefail; {tracked} \"$0\"");
+    run(Command::new("bash")
+        .args(["-c", &script])
+        .arg(copy.path())
+        .current_dir(root()));
+    let here = run(Command::new(root().join("filter/build")).env_remove("CARGO_TARGET_DIR"));
+    let there = Command::new(copy.path().join("filter/build"))
+        .env("CARGO_TARGET_DIR", copy.path().join("target"))
+        .output()
+        .expect("filter/build");
+    assert!(
+        there.status.success(),
+        "{}",
+        String::from_utf8_lossy(&there.stderr)
+    );
+    let there = String::from_utf8(there.stdout).expect("a path");
+    let (here, there) = (std::fs::read(here), std::fs::read(there.trim()));
+    assert!(
+        here.expect("a module") == there.expect("a module"),
+        "the modules differ"
+    );
 }
 
 /// Paths of the machine that built it would make two machines' modules differ.

@@ -16,6 +16,10 @@ const MAX_BYTES: u64 = object::MAX_BYTES as u64;
 /// A file that changed without a word from the watcher is read once its `stat` has stood this long.
 pub(super) const SETTLE: Duration = Duration::from_secs(2);
 
+/// A file that somebody else had open while we read it is read again once its `stat` has stood this
+/// long. Its own end may come earlier.
+pub(super) const DOUBT: Duration = Duration::from_millis(50);
+
 /// A file that is gone keeps its objects this long: editors move a file away before they write the
 /// new one.
 pub(super) const GRACE: Duration = Duration::from_millis(100);
@@ -32,11 +36,11 @@ pub(super) struct Entry {
     pub problem: Option<Problem>,
 }
 
-/// A state that differs from the one that was read, and since when it has been so.
+/// A state that differs from the one that was read, and when it has lasted long enough.
 struct Change {
     /// None: the file is gone.
     stamp: Option<Stamp>,
-    since: Instant,
+    due: Instant,
 }
 
 /// What came of reading a file.
@@ -48,6 +52,18 @@ pub(super) enum Reading {
     Failed(Problem),
     /// Somebody is writing it.
     Moving,
+    /// Somebody may be writing it.
+    Doubtful(Stamp),
+}
+
+impl Reading {
+    /// The same reading of a file that somebody else had open at the time.
+    pub(super) fn in_doubt(self) -> Reading {
+        match self {
+            Reading::Good(stamp, _) | Reading::Bad(stamp, _) => Reading::Doubtful(stamp),
+            other => other,
+        }
+    }
 }
 
 impl Entry {
@@ -73,12 +89,11 @@ impl Entry {
         patience: Duration,
         now: Instant,
     ) -> Result<(), Instant> {
-        let since = match &self.change {
-            Some(change) if change.stamp == stamp => change.since,
-            _ => now,
+        let due = match &self.change {
+            Some(change) if change.stamp == stamp => change.due,
+            _ => now + patience,
         };
-        self.change = Some(Change { stamp, since });
-        let due = since + patience;
+        self.change = Some(Change { stamp, due });
         if now >= due { Ok(()) } else { Err(due) }
     }
 
@@ -102,6 +117,12 @@ impl Entry {
                 self.problem = Some(problem);
             }
             Reading::Moving => self.read = None,
+            // The kernel shows a truncation before it tells of it, and a busy disk may lie between.
+            Reading::Doubtful(stamp) => {
+                let patience = if stamp.size == 0 { SETTLE } else { DOUBT };
+                self.read = None;
+                return self.ripe(Some(stamp), patience, now);
+            }
         }
         Err(now + SETTLE)
     }

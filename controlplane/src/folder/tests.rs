@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use super::file::{GRACE, SETTLE};
+use super::file::{DOUBT, GRACE, SETTLE};
 use super::*;
 
 /// A folder on disk and the clock that its scans are told.
@@ -54,8 +54,8 @@ impl Disk {
     fn scan(&mut self, folder: &mut Folder, settled: &[&str], later: Duration) -> Scan {
         self.now += later;
         let settled = settled.iter().map(|name| self.path.join(name)).collect();
-        let look = folder.look(&settled, self.now);
-        folder.take(look, &BTreeSet::new(), self.now)
+        let look = folder.read(folder.survey(&settled), self.now);
+        folder.take(look, &Meanwhile::default(), self.now)
     }
 }
 
@@ -151,18 +151,46 @@ fn a_file_that_may_still_be_written_waits_for_its_own_end() {
 }
 
 #[test]
-fn a_file_that_was_opened_again_waits_for_its_next_end() {
+fn a_file_that_was_written_again_waits_for_its_next_end() {
     let mut disk = Disk::new(&[("a.yaml", &service("a"))]);
     let mut folder = disk.folder();
     let a = BTreeSet::from([disk.path.join("a.yaml")]);
     disk.write("a.yaml", &service("half"));
-    let look = folder.look(&a, disk.now);
-    let scan = folder.take(look, &a, disk.now);
+    let look = folder.read(folder.survey(&a), disk.now);
+    let meanwhile = Meanwhile {
+        written: a,
+        opened: BTreeSet::new(),
+    };
+    let scan = folder.take(look, &meanwhile, disk.now);
     assert_eq!(names(&folder), ["a"]);
     assert_eq!(scan.due, Some(disk.now + SETTLE));
     disk.write("a.yaml", &service("whole"));
     disk.scan(&mut folder, &["a.yaml"], SOON);
     assert_eq!(names(&folder), ["whole"]);
+}
+
+#[test]
+fn a_file_that_somebody_else_has_open_is_read_again() {
+    let mut disk = Disk::new(&[("a.yaml", &service("a")), ("b.yaml", &service("b"))]);
+    let mut folder = disk.folder();
+    let a = BTreeSet::from([disk.path.join("a.yaml")]);
+    for (text, patience, left) in [
+        (service("whole"), DOUBT, &["whole", "b"] as &[&str]),
+        (String::new(), SETTLE, &["b"]),
+    ] {
+        let before = names(&folder).join(" ");
+        disk.write("a.yaml", &text);
+        let look = folder.read(folder.survey(&a), disk.now);
+        let meanwhile = Meanwhile {
+            written: BTreeSet::new(),
+            opened: a.clone(),
+        };
+        let scan = folder.take(look, &meanwhile, disk.now);
+        assert_eq!(scan.due, Some(disk.now + patience));
+        assert_eq!(names(&folder).join(" "), before);
+        disk.scan(&mut folder, &[], patience);
+        assert_eq!(names(&folder), left);
+    }
 }
 
 #[test]

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
 use std::mem;
+use std::os::fd::AsRawFd;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc;
@@ -11,9 +12,10 @@ use std::time::{Duration, Instant};
 
 use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
 use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::walk::{Inode, is_manifest};
-use super::{Folder, Scan};
+use super::{Folder, Meanwhile, Scan};
 use crate::publish::Publisher;
 
 /// Longest time without a look.
@@ -23,14 +25,8 @@ const QUIET: Duration = Duration::from_millis(2);
 /// A burst is not waited for longer than this.
 const BURST: Duration = Duration::from_millis(8);
 
-/// A file that nobody opens but us. inotify keeps the order of events, so once it tells of our
-/// opening, it has told of everything before.
-const MARK: &str = "/proc/self/exe";
 /// The mark is waited for no longer than this.
 const LATE: Duration = Duration::from_secs(1);
-
-/// What somebody else had open while we read it is read again after this long.
-const DOUBT: Duration = Duration::from_millis(50);
 
 /// A folder and the eyes on it. Blocks; give it a thread of its own.
 pub struct Watched {
@@ -44,13 +40,14 @@ pub struct Watched {
     written: BTreeSet<PathBuf>,
     /// How often what has settled was opened since.
     opened: BTreeMap<PathBuf, usize>,
-    /// What somebody had open when we read it, and when to read it again.
-    doubted: BTreeMap<PathBuf, Instant>,
     /// When to look next; None before the first look.
     next: Option<Instant>,
 }
 
 struct Eyes {
+    /// A file that nobody else can open. inotify keeps the order of events, so once it tells of our
+    /// opening, it has told of everything before.
+    mark: File,
     inotify: RecommendedWatcher,
     watching: BTreeMap<PathBuf, Inode>,
     /// Folders that cannot be watched, each told of once.
@@ -66,7 +63,7 @@ enum Seen {
     Writing(PathBuf),
     /// Opened by anybody, us as well.
     Opened(PathBuf),
-    /// We opened [`MARK`].
+    /// We opened the mark.
     Mark,
     /// Came, went, or lost its name.
     Other(PathBuf),
@@ -78,28 +75,11 @@ impl Watched {
     pub fn new(folder: Folder) -> Watched {
         let (sender, events) = mpsc::channel();
         let root = folder.root.clone();
-        let to = sender.clone();
-        let handler = move |event: notify::Result<Event>| {
-            for seen in meaning(event, &root) {
-                // Fails when the control plane ends; then nobody wants to know.
-                let _ = to.send(seen);
-            }
-        };
-        let watcher = notify::recommended_watcher(handler).and_then(|mut watcher| {
-            watcher.watch(Path::new(MARK), RecursiveMode::NonRecursive)?;
-            Ok(watcher)
-        });
-        let eyes = match watcher {
-            Ok(inotify) => Some(Eyes {
-                inotify,
-                watching: BTreeMap::new(),
-                refused: BTreeSet::new(),
-            }),
-            Err(error) => {
+        let eyes = Eyes::open(root, sender.clone())
+            .inspect_err(|error| {
                 tracing::warn!("no inotify ({error}): looking for changes every 2 s");
-                None
-            }
-        };
+            })
+            .ok();
         Watched {
             folder,
             eyes,
@@ -108,7 +88,6 @@ impl Watched {
             settled: BTreeSet::new(),
             written: BTreeSet::new(),
             opened: BTreeMap::new(),
-            doubted: BTreeMap::new(),
             next: None,
         }
     }
@@ -128,10 +107,8 @@ impl Watched {
                 changed |= scan.changed;
             }
             let now = Instant::now();
-            let unread = (!self.settled.is_empty()).then_some(now);
-            let doubted = self.doubted.values().copied().min();
-            let all = [Some(now + TICK), scan.due, unread, doubted];
-            self.next = all.into_iter().flatten().min();
+            let tick = scan.due.map_or(now + TICK, |due| due.min(now + TICK));
+            self.next = Some(if self.settled.is_empty() { tick } else { now });
             if changed || first {
                 return &self.folder;
             }
@@ -152,33 +129,31 @@ impl Watched {
 
     fn scan(&mut self) -> Scan {
         let now = Instant::now();
-        let mut settled = mem::take(&mut self.settled);
-        for (path, _) in self.doubted.extract_if(.., |_, at| *at <= now) {
-            self.opened.insert(path.clone(), 0);
-            settled.insert(path);
-        }
+        let settled = mem::take(&mut self.settled);
         self.written.clear();
-        let look = self.folder.look(&settled, now);
-        if self.eyes.is_some() && settled.iter().any(|path| look.has_read(path)) {
-            self.catch_up();
-        }
-        // The kernel tells of a truncation when it is done, but of the opening before it: an
-        // opening that is not ours may be a writer's whose work is half visible.
-        for path in settled {
-            if self.settled.contains(&path) {
-                continue;
-            }
-            if self.opened.remove(&path).is_some_and(|times| times > 1) {
-                self.written.insert(path.clone());
-                self.doubted.insert(path, Instant::now() + DOUBT);
-            }
-        }
-        self.folder.take(look, &self.written, Instant::now())
+        let sight = self.folder.survey(&settled);
+        // Keeps our opening of a file apart from somebody else's just before: inotify makes one
+        // event of two that are alike and follow each other.
+        self.catch_up(&settled);
+        let look = self.folder.read(sight, now);
+        self.catch_up(&settled);
+        // One opening is ours.
+        let opened = settled
+            .into_iter()
+            .filter(|path| !self.settled.contains(path))
+            .filter(|path| self.opened.remove(path).is_some_and(|times| times > 1))
+            .collect();
+        let meanwhile = Meanwhile {
+            written: mem::take(&mut self.written),
+            opened,
+        };
+        self.folder.take(look, &meanwhile, Instant::now())
     }
 
-    /// Hears of everything that has happened up to now.
-    fn catch_up(&mut self) {
-        if File::open(MARK).is_err() {
+    /// Hears of everything that has happened up to now, where that matters.
+    fn catch_up(&mut self, settled: &BTreeSet<PathBuf>) {
+        let Some(eyes) = &self.eyes else { return };
+        if settled.is_empty() || File::open(place_of(&eyes.mark)).is_err() {
             return;
         }
         let end = Instant::now() + LATE;
@@ -211,12 +186,11 @@ impl Watched {
         match seen {
             Seen::Settled(path) => {
                 self.opened.insert(path.clone(), 0);
-                self.doubted.remove(&path);
                 self.settled.insert(path);
             }
             Seen::Writing(path) => {
                 self.settled.remove(&path);
-                self.doubted.remove(&path);
+                self.opened.remove(&path);
                 self.written.insert(path);
                 return false;
             }
@@ -251,6 +225,30 @@ impl Watched {
 }
 
 impl Eyes {
+    fn open(root: PathBuf, to: mpsc::Sender<Seen>) -> notify::Result<Eyes> {
+        let mark = File::from(
+            memfd_create("mark", MemfdFlags::CLOEXEC)
+                .map_err(|error| notify::Error::io(error.into()))?,
+        );
+        let place = place_of(&mark);
+        let mut inotify = notify::recommended_watcher({
+            let place = place.clone();
+            move |event: notify::Result<Event>| {
+                for seen in meaning(event, &root, &place) {
+                    // Fails when the control plane ends; then nobody wants to know.
+                    let _ = to.send(seen);
+                }
+            }
+        })?;
+        inotify.watch(&place, RecursiveMode::NonRecursive)?;
+        Ok(Eyes {
+            mark,
+            inotify,
+            watching: BTreeMap::new(),
+            refused: BTreeSet::new(),
+        })
+    }
+
     fn turn_to(&mut self, folders: BTreeMap<PathBuf, Inode>) -> bool {
         self.watching.retain(|path, inode| {
             let stays = folders.get(path) == Some(inode);
@@ -282,7 +280,11 @@ impl Eyes {
     }
 }
 
-fn meaning(event: notify::Result<Event>, root: &Path) -> Vec<Seen> {
+fn place_of(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+fn meaning(event: notify::Result<Event>, root: &Path, mark: &Path) -> Vec<Seen> {
     let Ok(event) = event else {
         return vec![Seen::Lost];
     };
@@ -301,7 +303,7 @@ fn meaning(event: notify::Result<Event>, root: &Path) -> Vec<Seen> {
         }
         EventKind::Access(AccessKind::Open(_)) => paths
             .filter_map(|path| match path {
-                path if path == Path::new(MARK) => Some(Seen::Mark),
+                path if path == mark => Some(Seen::Mark),
                 path => is_file(&path).then_some(Seen::Opened(path)),
             })
             .collect(),

@@ -148,9 +148,11 @@ fn parents_of_others_are_passed_over() {
         Some(vec![ParentKind::Gateway, ParentKind::Service])
     );
     assert_eq!(
-        kinds(linkerd, &format!("[{{name: a}}, {service}]")),
+        kinds(linkerd, &format!("[{{name: a, kind: Server}}, {service}]")),
         Some(vec![ParentKind::Service])
     );
+    let defaults = HttpRoute::parse(&object(linkerd, "{parentRefs: [{name: a}]}"));
+    assert_eq!(defaults.unwrap_err().path, "spec.parentRefs[0].group");
     assert_eq!(kinds(linkerd, "[{name: a, kind: Server}]"), None);
     assert_eq!(
         kinds(gateway_api, "[{name: a, kind: Mesh, group: example.com}]"),

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use axum::http::HeaderMap;
 use axum::http::header::IF_NONE_MATCH;
+use weir_split::wire::VERSION;
 
 /// No request is held longer than this.
 const LONGEST_WAIT: u64 = 25;
@@ -41,6 +42,18 @@ impl Held {
             Held::Any => true,
             Held::Tags(tags) => tags.iter().any(|tag| tag == revision.as_bytes()),
         }
+    }
+}
+
+/// The document version to answer in: what `weir-version` says that the poller reads, at most ours.
+pub(super) fn version(headers: &HeaderMap) -> Result<u32, &'static str> {
+    let Some(value) = headers.get("weir-version") else {
+        return Ok(VERSION);
+    };
+    let read = value.to_str().ok().and_then(|value| value.parse().ok());
+    match read {
+        Some(version @ 1..) => Ok(VERSION.min(version)),
+        _ => Err("weir-version: write the highest document version that is read, from 1 on"),
     }
 }
 
@@ -98,6 +111,17 @@ mod tests {
             &["\""],
         ] {
             assert!(!held(values).contains("abc"), "{values:?}");
+        }
+    }
+
+    #[test]
+    fn a_version_is_a_number_and_at_most_ours() {
+        let version = |values: &[&'static str]| version(&headers("weir-version", values)).ok();
+        assert_eq!(version(&[]), Some(VERSION));
+        assert_eq!(version(&["1"]), Some(1));
+        assert_eq!(version(&["4000000000"]), Some(VERSION));
+        for bad in ["0", "-1", "", "one", "99999999999"] {
+            assert_eq!(version(&[bad]), None, "{bad}");
         }
     }
 

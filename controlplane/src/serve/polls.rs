@@ -12,7 +12,7 @@ use crate::plan::Scope;
 const MAX_INSTANCES: usize = 1 << 16;
 
 /// Who polls: the header `weir-instance`, which is anything at all, and the scope.
-type Poller = (Vec<u8>, Scope);
+pub(super) type Poller = (Vec<u8>, Scope);
 
 #[derive(Default)]
 pub(super) struct Polls {
@@ -30,7 +30,7 @@ struct Running {
 pub(super) struct Turn {
     polls: Arc<Polls>,
     number: u64,
-    poller: Poller,
+    pub poller: Poller,
     /// Resolves when a newer poll has taken the place.
     pub ended: oneshot::Receiver<()>,
 }

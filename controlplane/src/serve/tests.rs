@@ -5,8 +5,12 @@ use axum::http::Request;
 use tower::ServiceExt;
 
 use super::*;
+use weir_split::wire::Match;
+
 use crate::object;
-use crate::publish::Publisher;
+use crate::publish::{Published, Publisher};
+use crate::translate::translate;
+use crate::world::World;
 
 /// A control plane without sockets.
 struct Plane {
@@ -265,4 +269,79 @@ async fn held_polls_are_answered_at_the_end() {
         StatusCode::NOT_MODIFIED
     );
     assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+/// A made-up world: paths came with version 2 of the document.
+#[tokio::test]
+async fn what_an_older_version_cannot_say_is_not_left_out() {
+    let text = "
+apiVersion: v1
+kind: Service
+metadata: {name: web}
+spec: {clusterIP: 10.0.0.1, ports: [{port: 80}]}
+---
+apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {name: paths}
+spec:
+  parentRefs: [{group: \"\", kind: Service, name: web}]
+  rules: [{matches: [{path: {value: PATH}}], backendRefs: [{name: web, port: 80}]}]
+";
+    let since = |wanted: &Match| if wanted.path.is_some() { 2 } else { 1 };
+    for (path, expected) in [("/", StatusCode::OK), ("/a", StatusCode::NOT_ACCEPTABLE)] {
+        let objects = object::read("test.yaml", &text.replace("PATH", path))
+            .unwrap()
+            .objects;
+        let (world, _) = World::from_objects(objects);
+        let plan = translate(&world).0;
+        let published = Published::compile(plan, since).unwrap();
+        let current = watch::Sender::new(Current::Plan(Arc::new(published)));
+        let (_ending, end) = watch::channel(false);
+        let app = app(current.subscribe(), end, Arc::default());
+        let request = Request::get("/v1/config")
+            .header("weir-version", "1")
+            .body(Body::empty());
+        let response = app.oneshot(request.unwrap()).await.unwrap();
+        assert_eq!(response.status(), expected, "{path}");
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        let body = String::from_utf8_lossy(&body);
+        match expected {
+            StatusCode::OK => assert!(body.starts_with("{\"version\":1,"), "{body}"),
+            _ => assert!(
+                body.contains("version 1 of the configuration cannot say HTTPRoute/default/paths"),
+                "{body}"
+            ),
+        }
+    }
+}
+
+#[tokio::test]
+async fn proxies_are_counted_with_what_they_refuse() {
+    let mut plane = Plane::published(1);
+    let first = plane.revision().await;
+    let old = format!("\"{first}\"");
+    let poll = [("weir-instance", "a"), ("weir-applied", old.as_str())];
+    plane.get("", &poll).await;
+    plane.publish(2);
+    let second = format!("\"{}\"", plane.revision().await);
+    plane
+        .get(
+            "",
+            &[
+                ("weir-instance", "b"),
+                ("weir-refused", "\"x\" for a reason"),
+            ],
+        )
+        .await;
+    plane
+        .get("", &[("weir-instance", "a"), ("weir-applied", &second)])
+        .await;
+    let text = plane.metrics.text();
+    for line in [
+        "weir_proxies 2",
+        "weir_proxies_refusing 1",
+        "weir_propagation_seconds_count 1",
+    ] {
+        assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");
+    }
 }

@@ -28,7 +28,7 @@ pub const KEEP: &[(&str, &str)] = &[
     ),
     (
         "proxy_on_vm_start",
-        "called on each start of a plugin; a host that finds none takes it for true, the SDK for a start",
+        "the first word to a root context, before its configuration; hosts differ in whether they miss it",
     ),
     (
         "proxy_on_configure",

@@ -80,6 +80,7 @@ fn a_file_that_is_written_over_and_over_is_never_seen_half() {
     let path = dir.path().join("a.yaml");
     fs::write(&path, service("n0")).unwrap();
     let mut watched = Watched::new(Folder::open(dir.path(), true).unwrap());
+    watched.changed();
     thread::scope(|scope| {
         scope.spawn(|| {
             for number in 1..=TIMES {

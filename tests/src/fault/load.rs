@@ -1,0 +1,77 @@
+//! Clients that go on while a fault happens, and remember every answer.
+
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use tokio::task::JoinHandle;
+
+use crate::Connection;
+
+/// One answer.
+#[derive(Clone, Debug)]
+pub struct Sample {
+    /// Which of the load's connections.
+    pub connection: usize,
+    pub sent: Instant,
+    pub status: u16,
+    /// The backend that answered; the body where none did.
+    pub by: String,
+}
+
+pub struct Load {
+    samples: Arc<Mutex<Vec<Sample>>>,
+    clients: Vec<JoinHandle<()>>,
+}
+
+impl Load {
+    /// So many connections, each with one request at a time, and a pause of two milliseconds between them.
+    pub async fn start(address: SocketAddr, host: &'static str, connections: usize) -> Load {
+        let samples = Arc::<Mutex<Vec<Sample>>>::default();
+        let mut clients = Vec::new();
+        for connection in 0..connections {
+            let samples = samples.clone();
+            let mut client = Connection::open(address).await;
+            clients.push(tokio::spawn(async move {
+                loop {
+                    let sent = Instant::now();
+                    let answer = client.get(host, "/").await;
+                    let by = match answer.header("identity") {
+                        "" => answer.text(),
+                        backend => backend.to_owned(),
+                    };
+                    samples.lock().expect("samples").push(Sample {
+                        connection,
+                        sent,
+                        status: answer.status.as_u16(),
+                        by,
+                    });
+                    tokio::time::sleep(Duration::from_millis(2)).await;
+                }
+            }));
+        }
+        Load { samples, clients }
+    }
+
+    /// What came since the last call.
+    pub fn take(&self) -> Vec<Sample> {
+        std::mem::take(&mut *self.samples.lock().expect("samples"))
+    }
+
+    /// Ends it; no client may have failed to get an answer.
+    pub async fn stop(mut self) -> Vec<Sample> {
+        for client in std::mem::take(&mut self.clients) {
+            assert!(!client.is_finished(), "{:?}", client.await);
+            client.abort();
+        }
+        self.take()
+    }
+}
+
+impl Drop for Load {
+    fn drop(&mut self) {
+        for client in &self.clients {
+            client.abort();
+        }
+    }
+}

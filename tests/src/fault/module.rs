@@ -1,0 +1,27 @@
+//! The filter in a build that traps on demand: the feature `trap`.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::OnceLock;
+
+/// Builds it where that has not been done. In a folder of its own, for a `cargo` that runs this test may
+/// hold the other one.
+pub fn trapping_module() -> PathBuf {
+    static MODULE: OnceLock<PathBuf> = OnceLock::new();
+    MODULE.get_or_init(build).clone()
+}
+
+fn build() -> PathBuf {
+    let target = crate::root().join("target/trap");
+    let output = Command::new(env!("CARGO"))
+        .args(["build", "--locked", "--profile", "filter"])
+        .args(["-p", "weir-filter", "--features", "trap"])
+        .args(["--target", "wasm32-wasip1", "--target-dir"])
+        .arg(&target)
+        .current_dir(crate::root())
+        .output()
+        .expect("cargo");
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}");
+    target.join("wasm32-wasip1/filter/weir_filter.wasm")
+}

@@ -1,0 +1,50 @@
+//! The control plane's publisher and server inside the test's process: for a test that needs more of them than
+//! a machine has inotify instances for. What follows a folder is not in it; [`crate::Plane`] is the whole.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::TcpListener;
+use tokio::sync::watch;
+use tokio::task::JoinHandle;
+use weir::metrics::Metrics;
+use weir::publish::Publisher;
+use weir::{object, serve};
+
+pub struct InProcess {
+    pub listen: SocketAddr,
+    server: JoinHandle<()>,
+    _publisher: Publisher,
+    _ending: watch::Sender<bool>,
+}
+
+impl InProcess {
+    /// Serves what these manifests say.
+    pub async fn start(manifests: &str) -> InProcess {
+        let metrics = Arc::new(Metrics::default());
+        let mut publisher = Publisher::new(metrics.clone());
+        let read = object::read("", manifests).expect("manifests");
+        publisher.publish(read.objects, read.problems);
+        let (ending, end) = watch::channel(false);
+        let app = serve::app(publisher.subscribe(), end, metrics);
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let listen = listener.local_addr().expect("an address");
+        let server = tokio::spawn(async move {
+            axum::serve(listener, app)
+                .await
+                .expect("the control plane serves");
+        });
+        InProcess {
+            listen,
+            server,
+            _publisher: publisher,
+            _ending: ending,
+        }
+    }
+}
+
+impl Drop for InProcess {
+    fn drop(&mut self) {
+        self.server.abort();
+    }
+}

@@ -1,0 +1,497 @@
+//! `weir check` on broken input: one line names the file, the object and the field, what is wrong
+//! and what to do; a good split in the same folder goes on.
+
+use std::path::Path;
+use std::process::{Command, Output};
+use std::time::{Duration, Instant};
+
+use tempfile::TempDir;
+use weir_tests::{dist, root};
+
+/// In every folder of these tests: a split that is right, and what broken objects refer to.
+const GOOD: &str = r#"
+apiVersion: v1
+kind: List
+items:
+- { apiVersion: v1, kind: Service, metadata: { name: good }, spec: { ports: [{ port: 80 }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: web }, spec: { ports: [{ port: 80 }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: web-v1 }, spec: { ports: [{ port: 80 }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: web-v2 }, spec: { ports: [{ port: 80 }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: admin }, spec: { ports: [{ port: 8080 }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: web, namespace: other }, spec: { ports: [{ port: 80 }] } }
+- apiVersion: gateway.networking.k8s.io/v1
+  kind: Gateway
+  metadata: { name: edge }
+  spec:
+    gatewayClassName: weir
+    listeners: [{ name: http, port: 80, protocol: HTTP, hostname: "*.example.com" }]
+- apiVersion: split.smi-spec.io/v1alpha4
+  kind: TrafficSplit
+  metadata: { name: good }
+  spec: { service: good, backends: [{ service: web-v1, weight: 1 }] }
+"#;
+const GOOD_RULE: &str = "\"TrafficSplit/default/good:80/http\"";
+
+/// Address space in KiB and time that a check of any input may take.
+const MEMORY: u32 = 500_000;
+const PATIENCE: Duration = Duration::from_secs(5);
+
+/// Blocks of a name, documents, and the line that is expected of them. `split`, `route` and `edge`
+/// stand for a TrafficSplit, a route of the Service web and a route of the Gateway edge, with the
+/// fields of their `spec`. In the expected line ` .. ` stands for any text.
+const OBJECTS: &str = r#"
+negative weight
+split: service: web, backends: [{ service: web-v1, weight: -1 }, { service: web-v2, weight: 101 }]
+-> TrafficSplit default/split spec.backends[0].weight: InvalidValue: -1 is negative; write a number
+
+a word as weight
+split: service: web, backends: [{ service: web-v1, weight: abc }]
+-> TrafficSplit default/split spec.backends[0].weight: InvalidValue: "abc" is not a number; write a number
+
+a weight that is not a number
+split: service: web, backends: [{ service: web-v1, weight: .nan }]
+-> TrafficSplit default/split spec.backends[0].weight: InvalidValue: .. ; write a number
+
+no weight
+split: service: web, backends: [{ service: web-v1, weight: 1 }, { service: web-v2 }]
+-> TrafficSplit default/split spec.backends[1].weight: InvalidValue: the weight is missing; write a number
+
+a list as weight
+split: service: web, backends: [{ service: web-v1, weight: [1] }]
+-> TrafficSplit default/split spec.backends[0].weight: InvalidValue: .. ; write a number
+
+weights all zero
+split: service: web, backends: [{ service: web-v1, weight: 0 }, { service: web-v2, weight: 0 }]
+-> TrafficSplit default/split spec.backends: NoTraffic: .. stays with Service default/web; give a backend .. a weight above 0
+
+weights of 2^63 together
+split: service: web, backends: [{ service: web-v1, weight: 9223372036854775807 }, { service: web-v2, weight: 1 }]
+-> TrafficSplit default/split spec.backends: InvalidValue: together the weights reach 2^63;
+
+a backend without Service
+split: service: web, backends: [{ service: web-v1, weight: 1 }, { service: web-v3, weight: 1 }]
+-> TrafficSplit default/split spec.backends[1].service: BackendNotFound: there is no Service default/web-v3: .. ; create the Service
+
+a backend without the root's port
+split: service: web, backends: [{ service: admin, weight: 1 }, { service: web-v1, weight: 1 }]
+-> TrafficSplit default/split spec.backends[0].service: PortNotFound: Service default/admin has no TCP port 80: .. ; give it the port
+
+a root without Service
+split: service: shop, backends: [{ service: web-v1, weight: 1 }]
+-> TrafficSplit default/split spec.service: RootNotFound: there is no Service default/shop; create the Service
+
+a root's port that no Service has
+split: service: "web:9090", backends: [{ service: web-v1, weight: 1 }]
+-> TrafficSplit default/split spec.service: PortNotFound: Service default/web has no such TCP port; name a TCP port that the Service has
+
+a root in another namespace
+split: service: web.other, backends: [{ service: web-v1, weight: 1 }]
+-> TrafficSplit default/split spec.service: RefNotPermitted: the Service is in namespace other, the object in default; put the split into
+
+an empty root
+split: service: "", backends: [{ service: web-v1, weight: 1 }]
+-> TrafficSplit default/split spec.service: InvalidValue: no service is named; write the name of a Service
+
+a root that is no host
+split: service: "shop!.example.com", backends: [{ service: web-v1, weight: 1 }]
+-> TrafficSplit default/split spec.service: InvalidValue: .. shop!.example.com .. ; write the name of a Service
+
+two splits of one root: the older holds
+{ apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: a, creationTimestamp: "2024-02-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
+---
+{ apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: b, creationTimestamp: "2024-01-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
+-> TrafficSplit default/a spec.service: Conflicted: TrafficSplit default/b decides for port 80; take one of the two out
+
+two splits of one root and age: the first by name holds
+{ apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: b, creationTimestamp: "2024-01-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
+---
+{ apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: a, creationTimestamp: "2024-01-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
+-> TrafficSplit default/b spec.service: Conflicted: TrafficSplit default/a decides for port 80; take one of the two out
+
+a split and a route on one Service
+split: service: web, backends: [{ service: web-v1, weight: 1 }]
+---
+route: rules: [{ backendRefs: [{ name: web-v1, port: 80 }] }]
+-> TrafficSplit default/split spec.service: Conflicted: HTTPRoute default/route decides for port 80; take one of the two out
+
+an unknown version of a split
+{ apiVersion: split.smi-spec.io/v1alpha5, kind: TrafficSplit, metadata: { name: split }, spec: {} }
+-> TrafficSplit default/split apiVersion: UnknownVersion: split.smi-spec.io/v1alpha5 is not known; use v1alpha1, v1alpha2, v1alpha3, v1alpha4
+
+no spec
+{ apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: { name: split } }
+-> TrafficSplit default/split: InvalidValue: missing field `spec`;
+
+no backends
+split: service: web
+-> TrafficSplit default/split spec: InvalidValue: missing field `backends`;
+
+an empty list of backends
+split: service: web, backends: []
+-> TrafficSplit default/split spec.backends: NoTraffic: .. ; give a backend
+
+backends that are no list
+split: service: web, backends: web-v1
+-> TrafficSplit default/split spec.backends: InvalidValue: invalid type: string "web-v1", .. ; correct the value
+
+an unknown field of a split
+split: service: web, backends: [{ service: web-v1, weight: 1, port: 80 }]
+-> TrafficSplit default/split spec.backends[0].port: InvalidValue: unknown field port; correct the name
+
+matches of a split
+split: service: web, backends: [{ service: web-v1, weight: 1 }], matches: [{ kind: HTTPRouteGroup, name: beta }]
+-> TrafficSplit default/split spec.matches: UnsupportedValue: matches is not supported; take matches out
+
+one object twice
+split: service: web, backends: [{ service: web-v1, weight: 1 }]
+---
+split: service: web, backends: [{ service: web-v2, weight: 1 }]
+-> TrafficSplit default/split: Duplicate: stands in .. broken.yaml .. ; take one of them out
+
+no name
+{ apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: {}, spec: {} }
+-> TrafficSplit documents[0].metadata.name: InvalidValue: .. is not a name for a TrafficSplit; use lower-case letters
+
+a name that cannot be
+{ apiVersion: v1, kind: Service, metadata: { name: Web_1 }, spec: { ports: [{ port: 80 }] } }
+-> Service default/Web_1 metadata.name: InvalidValue: "Web_1" is not a name for a Service; use lower-case letters
+
+a namespace that cannot be
+{ apiVersion: v1, kind: Service, metadata: { name: api, namespace: a.b }, spec: { ports: [{ port: 80 }] } }
+-> Service a.b/api metadata.namespace: InvalidValue: "a.b" is not a namespace; a namespace has lower-case letters
+
+a time that cannot be
+{ apiVersion: v1, kind: Service, metadata: { name: api, creationTimestamp: yesterday }, spec: { ports: [{ port: 80 }] } }
+-> Service default/api metadata.creationTimestamp: InvalidValue: "yesterday" is not a time; write it like
+
+no kind
+{ apiVersion: v1, metadata: { name: web } }
+-> documents[0].kind: InvalidValue: this document has no kind; every Kubernetes object names its apiVersion and kind
+
+a list as document
+- a
+- b
+-> documents[0]: InvalidValue: this document is not an object; write apiVersion, kind and metadata
+
+a word as document
+hello
+-> documents[0]: InvalidValue: this document is not an object; write apiVersion, kind and metadata
+
+a port that is a word
+{ apiVersion: v1, kind: Service, metadata: { name: api }, spec: { ports: [{ port: http }] } }
+-> Service default/api spec.ports[0].port: InvalidValue: invalid type: string "http", .. ; correct the value
+
+an unknown version of a route
+{ apiVersion: policy.linkerd.io/v1beta1, kind: HTTPRoute, metadata: { name: route }, spec: {} }
+-> HTTPRoute.policy.linkerd.io default/route apiVersion: UnknownVersion: policy.linkerd.io/v1beta1 is not known; use v1beta2, v1beta3
+
+an unknown field of a route
+route: rules: [{ backendRef: [{ name: web-v1, port: 80 }] }]
+-> HTTPRoute default/route spec.rules[0].backendRef: InvalidValue: unknown field backendRef; correct the name
+
+filters
+route: rules: [{ filters: [{ type: URLRewrite, urlRewrite: { hostname: a } }], backendRefs: [{ name: web-v1, port: 80 }] }]
+-> HTTPRoute default/route spec.rules[0].filters: UnsupportedValue: filters is not supported; take filters out
+
+a header match
+route: rules: [{ matches: [{ headers: [{ name: a, value: b }] }], backendRefs: [{ name: web-v1, port: 80 }] }]
+-> HTTPRoute default/route spec.rules[0].matches[0].headers: UnsupportedValue: headers is not supported; take headers out
+
+a regular expression
+route: rules: [{ matches: [{ path: { type: RegularExpression, value: /a.* } }], backendRefs: [{ name: web-v1, port: 80 }] }]
+-> HTTPRoute default/route spec.rules[0].matches[0].path.type: UnsupportedValue: .. RegularExpression is not supported; use Exact or PathPrefix
+
+a path without slash
+route: rules: [{ matches: [{ path: { value: shop } }], backendRefs: [{ name: web-v1, port: 80 }] }]
+-> HTTPRoute default/route spec.rules[0].matches[0].path.value: InvalidValue: .. ; 
+
+a backend of an unknown kind
+route: rules: [{ backendRefs: [{ kind: Bucket, group: example.com, name: web-v1, port: 80 }] }]
+-> HTTPRoute default/route spec.rules[0].backendRefs[0]: InvalidKind: web-v1 is no Service: its share is answered 500; refer to a Service
+
+a route's backend without Service
+route: rules: [{ backendRefs: [{ name: web-v3, port: 80 }, { name: web-v1, port: 80 }] }]
+-> HTTPRoute default/route spec.rules[0].backendRefs[0]: BackendNotFound: there is no Service default/web-v3: its share is answered 500; create the Service
+
+a route's backend without port
+route: rules: [{ backendRefs: [{ name: web-v1 }] }]
+-> HTTPRoute default/route spec.rules[0].backendRefs[0]: BackendNotFound: no port of Service default/web-v1 is named: .. ; name a TCP port
+
+a port above 65535
+route: rules: [{ backendRefs: [{ name: web-v1, port: 65616 }] }]
+-> HTTPRoute default/route spec.rules[0].backendRefs[0].port: InvalidValue: .. 65616 .. ; correct the value
+
+a weight above 1000000
+route: rules: [{ backendRefs: [{ name: web-v1, port: 80, weight: 1000001 }] }]
+-> HTTPRoute default/route spec.rules[0].backendRefs[0].weight: InvalidValue: 1000001 is not a weight; write a whole number from 0 to 1000000
+
+another namespace without grant
+edge: hostnames: [a.example.com], rules: [{ backendRefs: [{ name: web, namespace: other, port: 80 }] }]
+-> HTTPRoute default/route spec.rules[0].backendRefs[0]: RefNotPermitted: no ReferenceGrant .. Service other/web: .. ; create a ReferenceGrant
+
+a host name with a port
+edge: hostnames: ["a.example.com:80"], rules: [{ backendRefs: [{ name: web-v1, port: 80 }] }]
+-> HTTPRoute default/route spec.hostnames[0]: InvalidValue: "a.example.com:80" is not a host name; write a name without port
+
+a host name that no listener has
+edge: hostnames: [a.example.org], rules: [{ backendRefs: [{ name: web-v1, port: 80 }] }]
+-> HTTPRoute default/route spec.parentRefs[0]: NoMatchingListenerHostname: .. Gateway default/edge; use a hostname that a listener has
+
+a Gateway that does not exist
+{ apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: { name: route }, spec: { parentRefs: [{ name: nowhere }] } }
+-> HTTPRoute default/route spec.parentRefs[0]: NoMatchingParent: there is no Gateway default/nowhere; create the Gateway
+
+a listener that does not exist
+{ apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: { name: route }, spec: { parentRefs: [{ name: edge, sectionName: https }] } }
+-> HTTPRoute default/route spec.parentRefs[0]: NoMatchingParent: .. Gateway default/edge .. ; name a listener
+
+a route that the listener does not admit
+{ apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: { name: route, namespace: other }, spec: { parentRefs: [{ name: edge, namespace: default }] } }
+-> HTTPRoute other/route spec.parentRefs[0]: NotAllowedByListeners: .. Gateway default/edge .. namespace other; see allowedRoutes
+
+a listener's host name that cannot be
+{ apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: { name: inner }, spec: { gatewayClassName: weir, listeners: [{ name: http, port: 80, protocol: HTTP, hostname: "a_b:80" }] } }
+-> Gateway default/inner spec.listeners[0].hostname: InvalidValue: .. ; correct the value
+
+hostnames of a Linkerd route
+{ apiVersion: policy.linkerd.io/v1beta2, kind: HTTPRoute, metadata: { name: route }, spec: { parentRefs: [{ group: core, kind: Service, name: web }], hostnames: [web] } }
+-> HTTPRoute.policy.linkerd.io default/route spec.hostnames: UnsupportedValue: .. ; take hostnames out
+
+brackets that do not close
+kind: [Service
+-> Unreadable: .. line .. ; mend the YAML
+
+a tab as indentation
+apiVersion: v1
+	kind: Service
+-> Unreadable: .. ; mend the YAML
+
+a key twice
+{ apiVersion: v1, kind: Service, kind: Namespace, metadata: { name: web } }
+-> Unreadable: .. kind .. ; mend the YAML
+
+an alias of nothing
+kind: *nothing
+-> Unreadable: .. line 1, column 7; mend the YAML
+"#;
+
+struct Broken {
+    name: String,
+    file: &'static str,
+    content: Vec<u8>,
+    expected: String,
+}
+
+fn of_objects() -> impl Iterator<Item = Broken> {
+    OBJECTS.trim().split("\n\n").map(|block| {
+        let (name, rest) = block.split_once('\n').expect("a name");
+        let (documents, expected) = rest.split_once("\n-> ").expect("an expected line");
+        let documents = documents.split("\n---\n").map(document);
+        Broken {
+            name: name.into(),
+            file: "broken.yaml",
+            content: documents.collect::<Vec<_>>().join("\n---\n").into(),
+            expected: expected.into(),
+        }
+    })
+}
+
+fn document(text: &str) -> String {
+    let (group, kind, name, parent) = match text.split_once(": ") {
+        Some(("split", _)) => ("split.smi-spec.io/v1alpha4", "TrafficSplit", "split", ""),
+        Some(("route", _)) => (
+            "gateway.networking.k8s.io/v1",
+            "HTTPRoute",
+            "route",
+            r#"parentRefs: [{ group: "", kind: Service, name: web }], "#,
+        ),
+        Some(("edge", _)) => (
+            "gateway.networking.k8s.io/v1",
+            "HTTPRoute",
+            "route",
+            "parentRefs: [{ name: edge }], ",
+        ),
+        _ => return text.into(),
+    };
+    let (_, spec) = text.split_once(": ").expect("a spec");
+    format!(
+        "{{ apiVersion: {group}, kind: {kind}, metadata: {{ name: {name} }}, spec: {{ {parent}{spec} }} }}"
+    )
+}
+
+/// What is no text, or none that one would want to read.
+fn of_files() -> impl Iterator<Item = Broken> {
+    const YAML: &str = "Unreadable: .. ; mend the YAML";
+    const LARGE: &str = "Unreadable: the file is larger than 16 MiB; split it";
+    const DEEP: &str = "Unreadable: recursion limit .. ; mend the JSON";
+    const ENDS: &str = "Unreadable: .. line 1 .. ; mend the JSON";
+    const NOT_JSON: &str = "Unreadable: .. ; mend the JSON";
+    const LATIN: &str = "Unreadable: not UTF-8 at byte 5; save the file in UTF-8";
+    const UTF_16: &str = "Unreadable: not UTF-8 at byte 0; save the file in UTF-8";
+    let laughs = (1..12).fold("a0: &a0 [lol, lol, lol]\n".to_owned(), |text, level| {
+        let before = vec![format!("*a{}", level - 1); 9].join(", ");
+        format!("{text}a{level}: &a{level} [{before}]\n")
+    });
+    let large = "key: value\n---\n".repeat((20 << 20) / 15 + 1);
+    let deep = "[".repeat(100_000);
+    let files: [(&str, &str, Vec<u8>, &str); 9] = [
+        ("a YAML bomb", "broken.yaml", laughs.into(), YAML),
+        ("20 MiB", "broken.yaml", large.into(), LARGE),
+        ("deep YAML", "broken.yml", deep.clone().into(), YAML),
+        ("deep JSON", "broken.json", deep.into(), DEEP),
+        ("NUL bytes", "broken.yaml", vec![0; 4096], YAML),
+        ("Latin-1", "broken.yaml", b"# caf\xe9\n".into(), LATIN),
+        ("UTF-16", "broken.yaml", b"\xff\xfek\0".into(), UTF_16),
+        ("half a JSON", "broken.json", b"{ \"a\": 1".into(), ENDS),
+        ("YAML as JSON", "broken.json", b"kind: A".into(), NOT_JSON),
+    ];
+    files
+        .into_iter()
+        .map(|(name, file, content, expected)| Broken {
+            name: name.into(),
+            file,
+            content,
+            expected: expected.into(),
+        })
+}
+
+/// Runs `dist/weir COMMAND DIR` within the bounds that hold for every input.
+fn weir(command: &str, dir: &Path) -> Output {
+    let start = Instant::now();
+    let output = Command::new("sh")
+        .args(["-c", r#"ulimit -v "$0" && exec "$@""#, &MEMORY.to_string()])
+        .arg(dist("weir"))
+        .arg(command)
+        .arg(dir)
+        .output()
+        .expect("sh");
+    assert!(start.elapsed() < PATIENCE, "{:?}", start.elapsed());
+    output
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8(bytes.to_vec()).expect("UTF-8")
+}
+
+/// All parts of the expected line, in their order, from its beginning.
+fn is_as_expected(line: &str, expected: &str) -> bool {
+    let mut parts = expected.split(" .. ");
+    let first = parts.next().unwrap_or_default();
+    let Some(mut rest) = line.strip_prefix(first) else {
+        return false;
+    };
+    parts.all(|part| {
+        let found = rest.find(part);
+        rest = found.map_or("", |at| &rest[at + part.len()..]);
+        found.is_some()
+    })
+}
+
+#[test]
+fn broken_input_is_named_and_the_rest_goes_on() {
+    let cases: Vec<_> = of_objects().chain(of_files()).collect();
+    let count = cases.len();
+    let mut failures = Vec::new();
+    for Broken {
+        name,
+        file,
+        content,
+        expected,
+    } in cases
+    {
+        let dir = TempDir::new().expect("a folder");
+        std::fs::write(dir.path().join(file), content).expect("a manifest");
+        std::fs::write(dir.path().join("good.yaml"), GOOD).expect("a manifest");
+        let checked = weir("check", dir.path());
+        let printed = text(&checked.stdout);
+        let prefix = format!("{}: ", dir.path().join(file).display());
+        let translated = weir("translate", dir.path());
+
+        let line = printed.strip_prefix(&prefix).unwrap_or_default();
+        let is_one_line = printed.lines().count() == 1;
+        let goes_on = text(&translated.stdout).contains(GOOD_RULE);
+        if checked.status.code() != Some(1)
+            || !is_one_line
+            || !is_as_expected(line, &expected)
+            || !checked.stderr.is_empty()
+            || !translated.status.success()
+            || !goes_on
+            || text(&translated.stderr) != printed
+        {
+            failures.push(format!(
+                "{name} ({}, the good split goes on: {goes_on})\n  expected {prefix}{expected}\n  got      {printed}{}",
+                checked.status,
+                text(&checked.stderr)
+            ));
+        }
+    }
+    assert!(
+        failures.is_empty(),
+        "{} of {count} kinds of broken input:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
+    assert!(count >= 20, "{count}");
+    println!("{count} kinds of broken input");
+}
+
+#[test]
+fn a_broken_document_leaves_the_rest_of_its_file() {
+    let dir = TempDir::new().expect("a folder");
+    let broken = document("split: service: web, backends: [{ service: web-v1, weight: -1 }]");
+    let file = dir.path().join("all.yaml");
+    std::fs::write(file, format!("{broken}\n---{GOOD}")).expect("a manifest");
+    assert_eq!(weir("check", dir.path()).status.code(), Some(1));
+    assert!(text(&weir("translate", dir.path()).stdout).contains(GOOD_RULE));
+}
+
+#[test]
+fn every_problem_has_its_line_in_the_order_of_files() {
+    let dir = TempDir::new().expect("a folder");
+    let negative = document("split: service: web, backends: [{ service: web-v1, weight: -1 }]");
+    for (file, content) in [
+        ("b.yaml", "hello"),
+        ("a.yaml", &negative),
+        ("c.json", "{"),
+        ("good.yaml", GOOD),
+    ] {
+        std::fs::write(dir.path().join(file), content).expect("a manifest");
+    }
+    let printed = text(&weir("check", dir.path()).stdout);
+    let files: Vec<_> = printed
+        .lines()
+        .filter_map(|line| line.split(": ").next())
+        .map(|path| Path::new(path).file_name().and_then(|name| name.to_str()))
+        .collect();
+    assert_eq!(
+        files,
+        [Some("a.yaml"), Some("b.yaml"), Some("c.json")],
+        "{printed}"
+    );
+}
+
+#[test]
+fn no_problem_is_exit_0_and_silence() {
+    let dir = TempDir::new().expect("a folder");
+    std::fs::write(dir.path().join("good.yaml"), GOOD).expect("a manifest");
+    let guides = ["osm", "kong"].map(|guide| root().join("tests/manifests").join(guide));
+    for folder in [dir.path(), &guides[0], &guides[1]] {
+        let checked = weir("check", folder);
+        assert_eq!(checked.status.code(), Some(0), "{checked:?}");
+        assert!(checked.stdout.is_empty(), "{checked:?}");
+    }
+}
+
+#[test]
+fn a_folder_that_cannot_be_read_is_exit_2() {
+    let dir = TempDir::new().expect("a folder");
+    let missing = dir.path().join("missing");
+    for command in ["check", "translate"] {
+        let output = weir(command, &missing);
+        assert_eq!(output.status.code(), Some(2), "{output:?}");
+        assert!(output.stdout.is_empty(), "{output:?}");
+        let said = text(&output.stderr);
+        assert!(said.contains(&*missing.to_string_lossy()), "{said}");
+        assert!(said.contains("cannot be read"), "{said}");
+    }
+}

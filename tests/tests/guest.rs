@@ -1,0 +1,393 @@
+//! Law 6: a split changes the cluster and nothing else. `envoy-config/existing.yaml` on a real Envoy, and
+//! what `weir check --envoy` says of it and of those that are not as good.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::Path;
+use std::process::{Command, Output};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::Request;
+use axum::response::IntoResponse;
+use tokio::net::TcpListener;
+use tokio::task::JoinHandle;
+use weir_tests::{Connection, Echo, Envoy, Plane, dist, root, shipped};
+
+/// The split's host, and one that no split is meant for, on the same virtual host.
+const SPLIT: &str = "bookstore.bookstore:14001";
+const UNSPLIT: &str = "bookstore.example.com";
+
+/// The endpoints of existing.yaml: cluster, and the port that stands in the file.
+const ENDPOINTS: [(&str, u16); 7] = [
+    ("bookstore", 14011),
+    ("bookstore", 14012),
+    ("bookstore-v1", 14021),
+    ("bookstore-v1", 14022),
+    ("bookstore-v2", 14031),
+    ("bookstore-v2", 14032),
+    ("search_shadow", 14041),
+];
+
+/// An endpoint that is slow or broken on request, and writes down what it was asked.
+struct Endpoint {
+    address: SocketAddr,
+    cluster: &'static str,
+    asked: Arc<Mutex<Vec<String>>>,
+    task: JoinHandle<()>,
+}
+
+impl Endpoint {
+    async fn start(cluster: &'static str) -> Endpoint {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let asked = Arc::<Mutex<Vec<String>>>::default();
+        let notes = asked.clone();
+        let app = Router::new().fallback(move |request: Request| {
+            let path = request.uri().path().to_owned();
+            notes.lock().expect("the notes").push(path.clone());
+            async move {
+                if path.ends_with("/slow") {
+                    tokio::time::sleep(Duration::from_secs(5)).await;
+                }
+                let status = if path.ends_with("/broken") { 503 } else { 200 };
+                let status = axum::http::StatusCode::from_u16(status).expect("a status");
+                let who = [
+                    ("cluster", cluster.to_owned()),
+                    ("endpoint", address.to_string()),
+                ];
+                (status, who, path).into_response()
+            }
+        });
+        let task = tokio::spawn(async move {
+            axum::serve(listener, app)
+                .await
+                .expect("the endpoint serves");
+        });
+        Endpoint {
+            address,
+            cluster,
+            asked,
+            task,
+        }
+    }
+}
+
+impl Drop for Endpoint {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+/// existing.yaml with a 50/50 split of the bookstore.
+struct Guest {
+    plane: Plane,
+    envoy: Envoy,
+    client: Connection,
+    endpoints: Vec<Endpoint>,
+}
+
+impl Guest {
+    async fn start() -> Guest {
+        Guest::start_with(|config| config).await
+    }
+
+    /// `change` makes a worse configuration of the shipped one.
+    async fn start_with(change: impl FnOnce(String) -> String) -> Guest {
+        let services = include_str!("../../demo/manifests/bookstore.yaml");
+        let split = include_str!("../../demo/splits/v1-50-v2-50.yaml");
+        let plane = Plane::start(&[("bookstore.yaml", services), ("split.yaml", split)]);
+        let mut endpoints = Vec::new();
+        let mut config = shipped("existing.yaml", &[("weir", plane.listen)]);
+        for (cluster, port) in ENDPOINTS {
+            let endpoint = Endpoint::start(cluster).await;
+            let written = format!("port_value: {port} ");
+            assert!(config.contains(&written), "{written}");
+            let real = format!("port_value: {} ", endpoint.address.port());
+            config = config.replace(&written, &real);
+            endpoints.push(endpoint);
+        }
+        let envoy = Envoy::start(&change(config), 1).await;
+        envoy.wait_for_updates(1).await;
+        let client = Connection::open(envoy.listener("edge")).await;
+        Guest {
+            plane,
+            envoy,
+            client,
+            endpoints,
+        }
+    }
+
+    /// What the endpoints of these clusters were asked since the last call: cluster and path.
+    fn asked(&self) -> Vec<(&'static str, String)> {
+        let mut asked = Vec::new();
+        for endpoint in &self.endpoints {
+            let mut notes = endpoint.asked.lock().expect("the notes");
+            asked.extend(notes.drain(..).map(|path| (endpoint.cluster, path)));
+        }
+        asked
+    }
+
+    /// The clusters that answer for this host.
+    async fn clusters(&mut self, host: &str) -> BTreeSet<String> {
+        let mut clusters = BTreeSet::new();
+        for _ in 0..20 {
+            let answer = self.client.get(host, "/").await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            clusters.insert(answer.header("cluster").to_owned());
+        }
+        clusters
+    }
+
+    async fn check(&self) -> Output {
+        let folder = self.plane.folder().to_owned();
+        let admin = format!("http://{}", self.envoy.admin);
+        check(folder.as_ref(), &admin).await
+    }
+}
+
+async fn check(folder: &Path, admin: &str) -> Output {
+    let mut weir = Command::new(dist("weir"));
+    weir.arg("check").arg(folder).args(["--envoy", admin]);
+    let output = tokio::task::spawn_blocking(move || weir.output()).await;
+    output.expect("a task").expect("weir check")
+}
+
+fn printed(output: &Output) -> (Option<i32>, Vec<String>) {
+    let text = String::from_utf8_lossy(&output.stdout);
+    let lines = text.lines().map(str::to_owned).collect();
+    (output.status.code(), lines)
+}
+
+fn names<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
+    names.map(str::to_owned).into()
+}
+
+/// All but the rate limit, which has a test of its own, because its bucket is for both kinds of requests.
+#[tokio::test(flavor = "multi_thread")]
+async fn policies_act_the_same_on_split_and_unsplit_requests() {
+    let mut guest = Guest::start().await;
+    let versions = names(["bookstore-v1", "bookstore-v2"]);
+    for (host, serving) in [(SPLIT, versions), (UNSPLIT, names(["bookstore"]))] {
+        assert_eq!(guest.clusters(host).await, serving);
+        guest.asked();
+
+        // RBAC: whatever the client says about the cluster.
+        for claim in ["", "bookstore_canary", "bookstore-v1.bookstore"] {
+            let claim = ("x-weir-cluster", claim);
+            let headers = if claim.1.is_empty() {
+                &[][..]
+            } else {
+                &[claim]
+            };
+            let denied = guest.client.get_with(host, "/reports", headers).await;
+            assert_eq!(denied.status, 403, "{host} {claim:?}: {denied:?}");
+        }
+        assert_eq!(guest.asked(), [], "{host}");
+        let sales = [("x-team", "sales")];
+        for _ in 0..4 {
+            let allowed = guest.client.get_with(host, "/reports", &sales).await;
+            assert_eq!(allowed.status, 200, "{host}: {allowed:?}");
+        }
+
+        // Timeout.
+        let start = Instant::now();
+        let late = guest.client.get_with(host, "/reports/slow", &sales).await;
+        let took = start.elapsed();
+        assert_eq!(late.status, 504, "{host}: {late:?}");
+        let allowed = Duration::from_millis(450)..Duration::from_secs(3);
+        assert!(allowed.contains(&took), "{host}: {took:?}");
+
+        // Retry: in the cluster that was chosen.
+        guest.asked();
+        let broken = guest.client.get(host, "/buy-a-book/broken").await;
+        assert_eq!(broken.status, 503, "{host}: {broken:?}");
+        let tries = guest.asked();
+        assert_eq!(tries.len(), 3, "{host}: {tries:?}");
+        assert_eq!(BTreeSet::from_iter(&tries).len(), 1, "{host}: {tries:?}");
+        assert!(serving.contains(tries[0].0), "{host}: {tries:?}");
+
+        // Prefix rewrite and mirror.
+        let found = guest.client.get(host, "/search/rust").await;
+        assert_eq!(
+            (found.status.as_u16(), found.text()),
+            (200, "/books/rust".into()),
+            "{host}"
+        );
+        let mut seen = Vec::new();
+        let patience = Instant::now();
+        while seen.len() < 2 && patience.elapsed() < Duration::from_secs(5) {
+            seen.extend(guest.asked());
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+        seen.sort();
+        assert_eq!(seen.len(), 2, "{host}: {seen:?}");
+        assert!(serving.contains(seen[0].0), "{host}: {seen:?}");
+        assert_eq!(seen[1], ("search_shadow", "/books/rust".into()), "{host}");
+
+        // Hash policy: a user has one endpoint in each cluster, and not all have the same.
+        let mut homes: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
+        for user in 0..24 {
+            let user = format!("user-{user}");
+            for _ in 0..6 {
+                let answer = guest.client.get_with(host, "/", &[("x-user", &user)]).await;
+                let cluster = answer.header("cluster").to_owned();
+                let home = homes.entry((user.clone(), cluster)).or_default();
+                home.insert(answer.header("endpoint").to_owned());
+            }
+        }
+        assert!(homes.values().all(|home| home.len() == 1), "{homes:?}");
+        let all: BTreeSet<_> = homes.values().flatten().collect();
+        assert_eq!(all.len(), 2 * serving.len(), "{homes:?}");
+    }
+
+    // What the access log says of it.
+    let log = guest.envoy.log();
+    for line in [
+        "GET bookstore.bookstore:14001 /search/rust 200 - ",
+        " route=search-split cluster=bookstore",
+        " route=search cluster=bookstore.bookstore.svc.cluster.local:14001",
+    ] {
+        assert!(log.contains(line), "no {line:?} in:\n{log}");
+    }
+}
+
+/// Ten purchases in a minute, however they are called and whichever version sells.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_rate_limit_has_one_bucket_for_split_and_unsplit_requests() {
+    let mut guest = Guest::start().await;
+    let mut statuses = Vec::new();
+    for _ in 0..7 {
+        for host in [SPLIT, UNSPLIT] {
+            let answer = guest.client.get(host, "/buy-a-book").await;
+            statuses.push(answer.status.as_u16());
+        }
+    }
+    assert_eq!(statuses[..10], [200; 10], "{statuses:?}");
+    assert_eq!(statuses[10..], [429; 4], "{statuses:?}");
+    // Nor is there another bucket for who names a cluster.
+    let claim = [("x-weir-cluster", "bookstore_canary")];
+    let answer = guest.client.get_with(UNSPLIT, "/buy-a-book", &claim).await;
+    assert_eq!(answer.status, 429, "{answer:?}");
+    let sold: BTreeMap<&str, usize> = guest.asked().iter().fold(BTreeMap::new(), |mut sold, it| {
+        *sold.entry(it.0).or_default() += 1;
+        sold
+    });
+    assert_eq!(sold.get("bookstore"), Some(&5), "{sold:?}");
+    assert_eq!(sold.values().sum::<usize>(), 10, "{sold:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_kill_switch_works_both_ways_and_the_policies_stay() {
+    let mut guest = Guest::start().await;
+    let versions = names(["bookstore-v1", "bookstore-v2"]);
+    assert_eq!(guest.clusters(SPLIT).await, versions);
+    let mut admin = Connection::open(guest.envoy.admin).await;
+    for (percent, serving) in [("0", names(["bookstore"])), ("100", versions)] {
+        let switch = format!("/runtime_modify?weir.enabled={percent}");
+        assert_eq!(admin.post("admin", &switch).await.status, 200);
+        assert_eq!(guest.clusters(SPLIT).await, serving, "{percent} %");
+        assert_eq!(guest.clusters(UNSPLIT).await, names(["bookstore"]));
+        let denied = guest.client.get(SPLIT, "/reports").await;
+        assert_eq!(denied.status, 403, "{percent} %");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_finds_nothing_wrong_in_the_shipped_configuration() {
+    let guest = Guest::start().await;
+    assert_eq!(printed(&guest.check().await), (Some(0), Vec::new()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_names_a_header_route_that_shadows_routes_with_policies() {
+    let guest = Guest::start_with(|config| {
+        let over_all = "              routes:
+              - name: over-all
+                match: { prefix: /, headers: [{ name: x-weir-cluster, present_match: true }] }
+                route: { cluster_header: x-weir-cluster }
+";
+        config.replacen("              routes:\n", over_all, 1)
+    })
+    .await;
+    let mut guest = guest;
+    // What it is about: here a client that sends the header takes itself past the RBAC of its route.
+    let claim = [("x-weir-cluster", "bookstore_canary")];
+    let answer = guest.client.get_with(SPLIT, "/reports", &claim).await;
+    assert_eq!(answer.status, 200, "{answer:?}");
+
+    let (code, lines) = printed(&guest.check().await);
+    assert_eq!(code, Some(1), "{lines:#?}");
+    let expected = [
+        (
+            "route reports (routes[2])",
+            "timeout, typed_per_filter_config[envoy.filters.http.rbac]",
+        ),
+        ("route buy (routes[4])", "metadata, retry_policy"),
+        (
+            "route search (routes[6])",
+            "prefix_rewrite, request_mirror_policies",
+        ),
+        ("route all (routes[8])", "hash_policy"),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, (shadowed, policies)) in lines.iter().zip(expected) {
+        let expected = format!(
+            "envoy, route configuration edge, virtual host bookstore: PoliciesLost: \
+             route over-all (routes[0]) takes split requests from {shadowed} without its {policies}; "
+        );
+        assert!(line.starts_with(&expected), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_names_backends_whose_cluster_is_missing() {
+    let guest = Guest::start_with(|config| {
+        // One is looked for by the template, the other by the exceptions of the filter's configuration.
+        let config = config.replace("- name: bookstore-v1.bookstore.svc", "- name: other.svc");
+        config.replace("- name: bookstore_canary", "- name: canary")
+    })
+    .await;
+    let (code, lines) = printed(&guest.check().await);
+    assert_eq!(code, Some(1), "{lines:#?}");
+    let expected = [
+        (
+            "bookstore-v1",
+            "bookstore-v1.bookstore.svc.cluster.local:14001",
+        ),
+        ("bookstore-v2", "bookstore_canary"),
+    ];
+    assert_eq!(lines.len(), expected.len(), "{lines:#?}");
+    for (line, (backend, cluster)) in lines.iter().zip(expected) {
+        let expected = format!(
+            "envoy, listener edge: TrafficSplit bookstore/bookstore-split (rule \
+             TrafficSplit/bookstore/bookstore-split:14001/http): ClusterNotFound: backend \
+             {backend}.bookstore:14001 has weight 50, and its cluster {cluster} is not there"
+        );
+        assert!(line.starts_with(&expected), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn check_says_when_it_cannot_ask_the_proxy() {
+    let folder = root().join("tests/manifests/osm");
+    let other = Echo::start("no Envoy").await;
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let nobody = listener.local_addr().expect("an address");
+    drop(listener);
+    for (address, why) in [
+        (nobody, "cannot be asked: Connection refused"),
+        (other.address, "the answer is not a configuration of Envoy"),
+    ] {
+        let output = check(&folder, &format!("http://{address}")).await;
+        assert_eq!(printed(&output), (Some(2), Vec::new()));
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(said.contains(&format!("http://{address}")), "{said}");
+        assert!(said.contains(why), "{said}");
+    }
+    let https = check(&folder, "https://127.0.0.1:1").await;
+    assert_eq!(https.status.code(), Some(2));
+    let said = String::from_utf8_lossy(&https.stderr).into_owned();
+    assert!(said.contains("write http://HOST:PORT"), "{said}");
+}
