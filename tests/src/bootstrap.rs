@@ -2,7 +2,7 @@
 //! its header, and an ordinary route that says that it was taken.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -12,6 +12,7 @@ pub struct Bootstrap {
     clusters: Vec<Value>,
     module: Option<PathBuf>,
     node: Option<String>,
+    lua: Option<String>,
 }
 
 struct Listener {
@@ -38,6 +39,13 @@ impl Bootstrap {
     #[must_use]
     pub fn module(mut self, module: PathBuf) -> Bootstrap {
         self.module = Some(module);
+        self
+    }
+
+    /// A Lua filter with this code before the filter, as another filter of a chain may be.
+    #[must_use]
+    pub fn lua(mut self, code: &str) -> Bootstrap {
+        self.lua = Some(code.into());
         self
     }
 
@@ -84,7 +92,7 @@ impl Bootstrap {
         let listeners: Vec<_> = self
             .listeners
             .iter()
-            .map(|listener| listener.build(&module))
+            .map(|listener| listener.build(&module, self.lua.as_deref()))
             .collect();
         json!({
             "node": { "id": self.node.unwrap_or_default(), "cluster": "" },
@@ -100,7 +108,7 @@ impl Bootstrap {
 }
 
 impl Listener {
-    fn build(&self, module: &std::path::Path) -> Value {
+    fn build(&self, module: &Path, lua: Option<&str>) -> Value {
         let typed = "type.googleapis.com/envoy.extensions.filters";
         let ordinary = match &self.ordinary {
             Some(cluster) => json!({ "match": { "prefix": "/" }, "route": { "cluster": cluster } }),
@@ -140,7 +148,19 @@ impl Listener {
                 },
             },
         });
+        let lua = lua.map(|code| {
+            let lua = json!({
+                "@type": format!("{typed}.http.lua.v3.Lua"),
+                "default_source_code": { "inline_string": code },
+            });
+            json!({ "name": "lua", "typed_config": lua })
+        });
         let router = json!({ "@type": format!("{typed}.http.router.v3.Router") });
+        let own = [
+            json!({ "name": "weir", "typed_config": wasm }),
+            json!({ "name": "router", "typed_config": router }),
+        ];
+        let filters: Vec<_> = lua.into_iter().chain(own).collect();
         let manager = json!({
             "@type": format!(
                 "{typed}.network.http_connection_manager.v3.HttpConnectionManager"
@@ -148,10 +168,7 @@ impl Listener {
             "stat_prefix": self.name,
             "max_request_headers_kb": 1024,
             "upgrade_configs": [{ "upgrade_type": "websocket" }],
-            "http_filters": [
-                { "name": "weir", "typed_config": wasm },
-                { "name": "router", "typed_config": router },
-            ],
+            "http_filters": filters,
             "route_config": {
                 "request_headers_to_remove": ["x-weir-cluster"],
                 "response_headers_to_add": [

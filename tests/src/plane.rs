@@ -62,6 +62,11 @@ impl Plane {
         self.process.kill();
     }
 
+    /// Resident memory in KiB.
+    pub fn memory(&self) -> u64 {
+        self.process.memory()
+    }
+
     pub fn log(&self) -> String {
         self.process.log()
     }

@@ -20,22 +20,29 @@ pub fn raw_request(host: &[u8], path: &[u8], lines: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// Sends the bytes on a connection of their own and reads to its end. The answer must have a
-/// `content-length`, or none and no body.
+/// Sends the bytes on a connection of their own and reads one answer: its `content-length`, or to the end of
+/// the connection.
 pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.expect("a connection");
         // A server that has seen enough may close before it has read all.
         let _ = stream.write_all(bytes).await;
-        let mut answer = Vec::new();
-        let _ = stream.read_to_end(&mut answer).await;
-        answer
+        let mut read = Vec::new();
+        while stream.read_buf(&mut read).await.is_ok_and(|more| more > 0) {
+            if let Some(answer) = parse(&read)
+                && answer.header("content-length").parse() == Ok(answer.body.len())
+            {
+                break;
+            }
+        }
+        read
     };
     let answer = tokio::time::timeout(Duration::from_secs(10), exchange).await;
     let answer = answer.unwrap_or_else(|_| panic!("no answer to {}", bytes.escape_ascii()));
     parse(&answer).unwrap_or_else(|| panic!("not an answer: {}", answer.escape_ascii()))
 }
 
+/// What has come so far, once the head is there.
 fn parse(bytes: &[u8]) -> Option<Answer> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
