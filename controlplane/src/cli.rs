@@ -1,11 +1,15 @@
 //! The command line, and the two commands that read a folder once: `check` and `translate`.
 
+mod admin;
+
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use admin::Admin;
 use clap::{Args, Parser, Subcommand};
+use weir::envoy;
 use weir::folder::Folder;
 use weir::hostname;
 use weir::plan::{Plan, Scope, scope};
@@ -14,6 +18,7 @@ use weir::publish::Published;
 use weir::serve::gateway;
 use weir::translate::translate;
 use weir::world::World;
+use weir_split::wire::Match;
 
 /// Splits traffic between versions of a service on the proxies people already run.
 #[derive(Parser)]
@@ -30,10 +35,7 @@ pub enum Command {
     /// Print the configuration of one proxy; problems go to standard error
     Translate(Translate),
     /// Print the problems, one a line; exit 1 if there are any
-    Check {
-        /// Folder of manifests, or one file
-        dir: PathBuf,
-    },
+    Check(Check),
 }
 
 #[derive(Args)]
@@ -50,6 +52,16 @@ pub struct Serve {
     /// Publish an empty configuration when DIR holds no objects
     #[arg(long)]
     pub allow_empty: bool,
+}
+
+#[derive(Args)]
+pub struct Check {
+    /// Folder of manifests, or one file
+    dir: PathBuf,
+    /// Also look into this running Envoy: backends whose cluster it does not have, and routes that
+    /// would lose their policies to a split
+    #[arg(long, value_name = "http://ADMIN")]
+    envoy: Option<Admin>,
 }
 
 #[derive(Args)]
@@ -96,21 +108,35 @@ fn read(dir: &Path) -> io::Result<Reading> {
     })
 }
 
-pub fn check(dir: &Path) -> ExitCode {
-    let reading = match read(dir) {
+pub fn check(args: &Check) -> ExitCode {
+    let reading = match read(&args.dir) {
         Ok(reading) => reading,
-        Err(error) => return unreadable(dir, &error),
+        Err(error) => return unreadable(&args.dir, &error),
     };
     let lines: String = reading.problems.iter().map(|p| format!("{p}\n")).collect();
     print(io::stdout(), &lines);
-    if let Err(refused) = Published::compile(reading.plan) {
+    let mut good = reading.problems.is_empty();
+    if let Err(refused) = Published::compile(reading.plan.clone(), Match::since) {
         print(
             io::stderr(),
             &format!("weir: a proxy would refuse {refused}\n"),
         );
-        return ExitCode::FAILURE;
+        good = false;
     }
-    if !reading.problems.is_empty() {
+    if let Some(admin) = &args.envoy {
+        let running = match admin.running() {
+            Ok(running) => running,
+            Err(error) => {
+                print(io::stderr(), &format!("weir: {error}\n"));
+                return ExitCode::from(2);
+            }
+        };
+        let findings = envoy::findings(&running, &reading.plan);
+        let lines: String = findings.iter().map(|it| format!("{it}\n")).collect();
+        print(io::stdout(), &lines);
+        good &= findings.is_empty();
+    }
+    if !good {
         return ExitCode::FAILURE;
     }
     let (objects, files) = (reading.objects, reading.files);

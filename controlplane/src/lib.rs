@@ -35,6 +35,8 @@ pub mod translate;
 
 pub mod revision;
 
+pub mod envoy;
+
 pub mod admin;
 pub mod folder;
 pub mod metrics;

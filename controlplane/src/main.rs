@@ -24,7 +24,7 @@ const LAST_ANSWERS: Duration = Duration::from_millis(800);
 
 fn main() -> ExitCode {
     match cli::Cli::parse().command {
-        cli::Command::Check { dir } => cli::check(&dir),
+        cli::Command::Check(args) => cli::check(&args),
         cli::Command::Translate(args) => cli::translated(args),
         cli::Command::Serve(args) => match Folder::open(&args.manifests, args.allow_empty) {
             Err(error) => cli::unreadable(&args.manifests, &error),

@@ -242,8 +242,11 @@ async fn policies_act_the_same_on_split_and_unsplit_requests() {
         assert_eq!(all.len(), 2 * serving.len(), "{homes:?}");
     }
 
-    // What the access log says of it.
-    let log = guest.envoy.log();
+    // What the access log says of it. Envoy writes it every ten seconds.
+    guest.client.get(UNSPLIT, "/last").await;
+    let log = guest.envoy.process.wait_for("access log", |log| {
+        log.contains(" /last 200").then(|| log.to_owned())
+    });
     for line in [
         "GET bookstore.bookstore:14001 /search/rust 200 - ",
         " route=search-split cluster=bookstore",

@@ -1,0 +1,98 @@
+//! The admin interface of a running Envoy, for `weir check --envoy`: one question over plain HTTP.
+
+use std::str::FromStr;
+use std::time::Duration;
+
+use axum::body::Bytes;
+use axum::http::uri::{Scheme, Uri};
+use axum::http::{Request, StatusCode, header};
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http1;
+use hyper_util::rt::TokioIo;
+use tokio::net::TcpStream;
+use weir::envoy::{NotADump, Running};
+
+/// A configuration of many megabytes takes Envoy some seconds to write.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Where Envoy's admin interface listens.
+#[derive(Clone, Debug)]
+pub struct Admin {
+    /// HOST:PORT
+    authority: String,
+    /// What stands before `/config_dump` where the interface is behind a path; without slash at its end.
+    base: String,
+}
+
+/// Why there is no configuration to look at.
+#[derive(Debug, thiserror::Error)]
+#[error("the Envoy at {admin} cannot be asked: {cause}")]
+pub struct Unreachable {
+    admin: String,
+    cause: Cause,
+}
+
+#[derive(Debug, thiserror::Error)]
+enum Cause {
+    #[error("{0}")]
+    Io(#[from] std::io::Error),
+    #[error("{0}")]
+    Http(#[from] hyper::Error),
+    #[error("no answer within {PATIENCE:?}")]
+    Silent,
+    #[error("it answered {0} to /config_dump; is this the admin address?")]
+    Status(StatusCode),
+    #[error("its answer is not JSON ({0}); is this the admin address?")]
+    Json(#[from] serde_json::Error),
+    #[error("{0}")]
+    NotADump(#[from] NotADump),
+}
+
+impl FromStr for Admin {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Admin, &'static str> {
+        const HOW: &str = "write http://HOST:PORT of Envoy's admin interface";
+        let uri: Uri = text.parse().map_err(|_| HOW)?;
+        let authority = uri.authority().ok_or(HOW)?;
+        if uri.scheme() != Some(&Scheme::HTTP) || authority.as_str().contains('@') {
+            return Err(HOW);
+        }
+        let port = authority.port_u16().unwrap_or(80);
+        Ok(Admin {
+            authority: format!("{}:{port}", authority.host()),
+            base: uri.path().trim_end_matches('/').to_owned(),
+        })
+    }
+}
+
+impl Admin {
+    /// Asks for the configuration that is in force.
+    #[tokio::main(flavor = "current_thread")]
+    pub async fn running(&self) -> Result<Running, Unreachable> {
+        let asked = tokio::time::timeout(PATIENCE, self.ask()).await;
+        asked
+            .unwrap_or(Err(Cause::Silent))
+            .map_err(|cause| Unreachable {
+                admin: format!("http://{}{}", self.authority, self.base),
+                cause,
+            })
+    }
+
+    async fn ask(&self) -> Result<Running, Cause> {
+        let stream = TcpStream::connect(&self.authority).await?;
+        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+        let connection = tokio::spawn(connection);
+        let request = Request::get(format!("{}/config_dump", self.base))
+            .header(header::HOST, &self.authority)
+            .body(Empty::<Bytes>::new())
+            .map_err(std::io::Error::other)?;
+        let response = sender.send_request(request).await?;
+        if response.status() != StatusCode::OK {
+            return Err(Cause::Status(response.status()));
+        }
+        let body = response.into_body().collect().await?.to_bytes();
+        connection.abort();
+        Ok(Running::read(&serde_json::from_slice(&body)?)?)
+    }
+}

@@ -1,0 +1,201 @@
+//! What a running Envoy lacks for the plan, and which of its own policies a split would lose; for
+//! `weir check --envoy`.
+//!
+//! ```text
+//! /config_dump --Running::read--> Running --findings(Plan)--> lines of `weir check`
+//! ```
+//!
+//! Pure: the answer comes in as JSON, whoever fetched it.
+
+mod dump;
+mod policy;
+mod route;
+mod shadow;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeSet;
+use std::fmt;
+
+pub use dump::{Filter, NotADump, Running};
+use weir_split::wire::{Config, Hosts, Service, Target};
+
+use crate::plan::{Plan, scope};
+
+/// One thing that is wrong in an Envoy.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Finding {
+    /// No HTTP filter in it has a plugin configuration of Weir's.
+    NoFilter,
+    /// The cluster by which a filter would poll is not there.
+    NoControlPlane {
+        at: BTreeSet<String>,
+        cluster: String,
+    },
+    /// A backend gets a share, and its cluster is not there: that share is answered 503.
+    NoCluster {
+        at: BTreeSet<String>,
+        /// Identity of the rule; it begins with kind, namespace and name of the object.
+        rule: String,
+        backend: Service,
+        weight: u64,
+        /// The name that was looked for.
+        cluster: String,
+    },
+    /// A route that follows the filter's header takes requests from one whose policies it has not.
+    PoliciesLost {
+        /// Name of the route configuration.
+        configuration: String,
+        virtual_host: String,
+        header_route: String,
+        shadowed: String,
+        policies: Vec<String>,
+    },
+}
+
+/// All that is wrong, sorted: filters and clusters first, then routes in their order.
+pub fn findings(running: &Running, plan: &Plan) -> Vec<Finding> {
+    if running.filters.is_empty() {
+        return vec![Finding::NoFilter];
+    }
+    let mut of_clusters = BTreeSet::new();
+    let mut headers = BTreeSet::new();
+    for filter in &running.filters {
+        headers.insert(filter.plugin.header.as_str());
+        missing_clusters(running, filter, plan, &mut of_clusters);
+    }
+    let mut findings: Vec<Finding> = of_clusters.into_iter().collect();
+    for header in headers {
+        for virtual_host in &running.virtual_hosts {
+            shadow::find(virtual_host, header, &mut findings);
+        }
+    }
+    findings
+}
+
+fn missing_clusters(
+    running: &Running,
+    filter: &Filter,
+    plan: &Plan,
+    findings: &mut BTreeSet<Finding>,
+) {
+    let plugin = &filter.plugin;
+    let config = match &plugin.control_plane {
+        Some(cluster) => {
+            if !running.clusters.contains(cluster) {
+                findings.insert(Finding::NoControlPlane {
+                    at: filter.at.clone(),
+                    cluster: cluster.clone(),
+                });
+            }
+            scope(plan, &filter.scope())
+        }
+        // It never asks for another one.
+        None => plugin.initial.clone().unwrap_or(Config {
+            version: weir_split::wire::VERSION,
+            hosts: Vec::new(),
+            rules: [].into(),
+        }),
+    };
+    for set in &config.hosts {
+        // What the filter leaves to the ordinary route is not looked up by name.
+        let ordinary = match &set.hosts {
+            Hosts::Root(root) if plugin.site.ordinary_route_serves_root => {
+                Some(plugin.site.naming.cluster(&Service {
+                    name: root.service.clone(),
+                    namespace: root.namespace.clone(),
+                    port: root.port,
+                }))
+            }
+            _ => None,
+        };
+        let seen = set.matches.iter().filter(|entry| {
+            let listener = plugin.site.listener.as_ref();
+            listener.is_none_or(|own| entry.listeners.is_empty() || entry.listeners.contains(own))
+        });
+        for identity in seen.map(|entry| &entry.rule) {
+            let backends = config.rules.get(identity).map(|rule| &rule.backends);
+            for backend in backends.into_iter().flatten() {
+                let Target::Service(service) = &backend.to else {
+                    continue;
+                };
+                let cluster = plugin.site.naming.cluster(service);
+                if backend.weight == 0
+                    || Some(&cluster) == ordinary.as_ref()
+                    || running.clusters.contains(&cluster)
+                {
+                    continue;
+                }
+                findings.insert(Finding::NoCluster {
+                    at: filter.at.clone(),
+                    rule: identity.clone(),
+                    backend: service.clone(),
+                    weight: backend.weight,
+                    cluster,
+                });
+            }
+        }
+    }
+}
+
+/// `KIND NAMESPACE/NAME` of the object that a rule's identity begins with.
+fn object(identity: &str) -> String {
+    let mut parts = identity.splitn(3, '/');
+    match (parts.next(), parts.next(), parts.next()) {
+        (Some(kind), Some(namespace), Some(rest)) => {
+            let name = rest.split(['@', ':', '/']).next().unwrap_or(rest);
+            format!("{kind} {namespace}/{name}")
+        }
+        _ => identity.to_owned(),
+    }
+}
+
+/// One line, in the form of [`crate::problem::Problem`]: `PLACE: OBJECT: Reason: message; remedy`.
+impl fmt::Display for Finding {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let join = |names: &BTreeSet<String>| {
+            let names: Vec<&str> = names.iter().map(String::as_str).collect();
+            names.join(", ")
+        };
+        match self {
+            Finding::NoFilter => f.write_str(
+                "envoy: NoFilter: none of its HTTP filters has a plugin configuration of Weir; \
+                 put the filter in as envoy-config/existing.yaml does",
+            ),
+            Finding::NoControlPlane { at, cluster } => write!(
+                f,
+                "envoy, {}: ClusterNotFound: control_plane names the cluster {cluster}, which is not \
+                 there; define it with the address of `weir serve`",
+                join(at)
+            ),
+            Finding::NoCluster {
+                at,
+                rule,
+                backend,
+                weight,
+                cluster,
+            } => write!(
+                f,
+                "envoy, {}: {} (rule {rule}): ClusterNotFound: backend {backend} has weight {weight}, \
+                 and its cluster {cluster} is not there, so its share is answered 503; define the \
+                 cluster, or put the name that it has into \"clusters\" of the plugin configuration: \
+                 {{ \"{backend}\": \"NAME\" }}",
+                join(at),
+                object(rule)
+            ),
+            Finding::PoliciesLost {
+                configuration,
+                virtual_host,
+                header_route,
+                shadowed,
+                policies,
+            } => write!(
+                f,
+                "envoy, route configuration {configuration}, virtual host {virtual_host}: PoliciesLost: \
+                 {header_route} takes split requests from {shadowed} without its {}; put a route with \
+                 cluster_header, and with the match and all policies of {shadowed}, right above it",
+                policies.join(", ")
+            ),
+        }
+    }
+}

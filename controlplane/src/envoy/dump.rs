@@ -1,0 +1,178 @@
+//! The answer of Envoy's `/config_dump` (envoy.admin.v3.ConfigDump in JSON), reduced to what matters
+//! to Weir. What is in it besides is passed over: it is another program's configuration.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+use weir_split::Plugin;
+
+use super::route::VirtualHost;
+use crate::plan::Scope;
+
+/// One Envoy's clusters, Weir filters and routes.
+#[derive(Debug)]
+pub struct Running {
+    /// Names of all clusters, static and dynamic.
+    pub clusters: BTreeSet<String>,
+    /// Filters of the same configuration are one.
+    pub filters: Vec<Filter>,
+    pub virtual_hosts: Vec<VirtualHost>,
+}
+
+/// A Weir filter as it is configured there.
+#[derive(Debug)]
+pub struct Filter {
+    /// Where it stands: `listener NAME`, or `extension NAME` where it is discovered (ECDS).
+    pub at: BTreeSet<String>,
+    pub plugin: Plugin,
+}
+
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+#[error("the answer is not a configuration of Envoy: {0}")]
+pub struct NotADump(&'static str);
+
+impl Running {
+    pub fn read(dump: &Value) -> Result<Running, NotADump> {
+        let configs = dump.get("configs").and_then(Value::as_array);
+        let configs = configs.ok_or(NotADump("it has no configs"))?;
+        let mut running = Running {
+            clusters: BTreeSet::new(),
+            filters: Vec::new(),
+            virtual_hosts: Vec::new(),
+        };
+        let mut has_clusters = false;
+        for config in configs {
+            match message(config) {
+                "ClustersConfigDump" => {
+                    has_clusters = true;
+                    for cluster in resources(config, "cluster") {
+                        running.clusters.insert(text(cluster, "name"));
+                    }
+                }
+                "ListenersConfigDump" => {
+                    for listener in resources(config, "listener") {
+                        running
+                            .add_filters(&format!("listener {}", text(listener, "name")), listener);
+                    }
+                }
+                "EcdsConfigDump" => {
+                    for filter in resources(config, "ecds_filter") {
+                        running.add_filters(&format!("extension {}", text(filter, "name")), filter);
+                    }
+                }
+                "RoutesConfigDump" => {
+                    for routes in resources(config, "route_config") {
+                        let name = text(routes, "name");
+                        let hosts = routes.get("virtual_hosts").and_then(Value::as_array);
+                        let hosts = hosts.into_iter().flatten();
+                        running
+                            .virtual_hosts
+                            .extend(hosts.map(|host| VirtualHost::read(&name, host)));
+                    }
+                }
+                _ => {}
+            }
+        }
+        if !has_clusters {
+            return Err(NotADump("it has no clusters"));
+        }
+        Ok(running)
+    }
+
+    /// A filter may stand inside another extension (a matcher, a composite): all of `within` is searched.
+    fn add_filters(&mut self, at: &str, within: &Value) {
+        if let Some(wasm) = http_wasm(within) {
+            let plugin = wasm.pointer("/config/configuration").and_then(plugin);
+            if let Some(plugin) = plugin {
+                match self.filters.iter_mut().find(|known| known.plugin == plugin) {
+                    Some(known) => {
+                        known.at.insert(at.to_owned());
+                    }
+                    None => self.filters.push(Filter {
+                        at: [at.to_owned()].into(),
+                        plugin,
+                    }),
+                }
+            }
+            return;
+        }
+        match within {
+            Value::Object(fields) => fields
+                .values()
+                .for_each(|value| self.add_filters(at, value)),
+            Value::Array(items) => items.iter().for_each(|value| self.add_filters(at, value)),
+            _ => {}
+        }
+    }
+}
+
+impl Filter {
+    /// The part of the plan that it asks the control plane for.
+    pub fn scope(&self) -> Scope {
+        match self.plugin.scope.split_once('=') {
+            Some(("namespace", namespace)) => Scope::Namespace(namespace.to_owned()),
+            Some(("gateway", gateway)) => {
+                let (namespace, name) = gateway.split_once('/').unwrap_or_default();
+                Scope::Gateway {
+                    namespace: namespace.to_owned(),
+                    name: name.to_owned(),
+                }
+            }
+            _ => Scope::Producers,
+        }
+    }
+}
+
+/// The resources of one dump: `{"static_clusters": [{"cluster": {...}}]}`, and for listeners
+/// `{"dynamic_listeners": [{"active_state": {"listener": {...}}}]}`. One that still warms is on its way in.
+fn resources<'a>(dump: &'a Value, kind: &str) -> Vec<&'a Value> {
+    let lists = dump
+        .as_object()
+        .into_iter()
+        .flat_map(|lists| lists.values());
+    let mut found = Vec::new();
+    for entry in lists.filter_map(Value::as_array).flatten() {
+        let states = ["active_state", "warming_state"].map(|state| entry.get(state));
+        for holder in [Some(entry)].into_iter().chain(states).flatten() {
+            found.extend(holder.get(kind));
+        }
+    }
+    found
+}
+
+/// `google.protobuf.Any` in JSON says its type in `@type`; a TypedStruct has it in `type_url`.
+fn http_wasm(any: &Value) -> Option<&Value> {
+    const WASM: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
+    let is_wasm = |key: &str| {
+        any.get(key)?
+            .as_str()?
+            .rsplit('/')
+            .next()
+            .filter(|it| *it == WASM)
+    };
+    if is_wasm("@type").is_some() {
+        return Some(any);
+    }
+    is_wasm("type_url").and_then(|_| any.get("value"))
+}
+
+/// The plugin configuration is the text of a StringValue, or a Struct, which Envoy hands over as JSON.
+fn plugin(configuration: &Value) -> Option<Plugin> {
+    let value = configuration.get("value")?;
+    let json = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    Plugin::parse(json.as_bytes()).ok()
+}
+
+fn message(any: &Value) -> &str {
+    let name = any.get("@type").and_then(Value::as_str).unwrap_or_default();
+    name.rsplit('.').next().unwrap_or_default()
+}
+
+/// A string field; empty where it is absent.
+pub(super) fn text(value: &Value, key: &str) -> String {
+    let text = value.get(key).and_then(Value::as_str);
+    text.unwrap_or_default().to_owned()
+}

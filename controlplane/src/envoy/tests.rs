@@ -1,0 +1,322 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::object;
+use crate::translate::translate;
+use crate::world::World;
+
+fn plan() -> Plan {
+    let text = "
+apiVersion: v1
+kind: List
+items:
+- { apiVersion: v1, kind: Service, metadata: { name: web }, spec: { ports: [{ port: 80 }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: web-v1 }, spec: { ports: [{ port: 80 }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: web-v2 }, spec: { ports: [{ port: 80 }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: web-v3 }, spec: { ports: [{ port: 80 }] } }
+- apiVersion: split.smi-spec.io/v1alpha2
+  kind: TrafficSplit
+  metadata: { name: canary }
+  spec:
+    service: web
+    backends:
+    - { service: web, weight: 4 }
+    - { service: web-v1, weight: 5 }
+    - { service: web-v2, weight: 1 }
+    - { service: web-v3, weight: 0 }
+";
+    let objects = object::read("test.yaml", text).unwrap().objects;
+    let (plan, problems) = translate(&World::from_objects(objects).0);
+    assert!(problems.is_empty(), "{problems:?}");
+    plan
+}
+
+fn wasm(plugin: Value) -> Value {
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "config": { "name": "weir", "configuration": {
+            "@type": "type.googleapis.com/google.protobuf.StringValue",
+            "value": plugin.to_string(),
+        } },
+    })
+}
+
+fn web(name: &str) -> String {
+    format!("{name}.default.svc.cluster.local:80")
+}
+
+/// What `/config_dump` answers, with a listener for each filter.
+fn dump(filters: &[Value], clusters: &[String], routes: &Value) -> Value {
+    let kind = |name: &str| format!("type.googleapis.com/envoy.admin.v3.{name}ConfigDump");
+    let listener = |(place, filter): (usize, &Value)| {
+        let filters = json!([{ "name": "weir", "typed_config": filter }]);
+        let manager = json!({ "name": "hcm", "typed_config": { "http_filters": filters } });
+        let chains = json!([{ "filters": [manager] }]);
+        json!({ "listener": { "name": format!("l{place}"), "filter_chains": chains } })
+    };
+    let listeners: Vec<Value> = filters.iter().enumerate().map(listener).collect();
+    let cluster = |name: &String| json!({ "cluster": { "name": name } });
+    let clusters: Vec<Value> = clusters.iter().map(cluster).collect();
+    json!({ "configs": [
+        { "@type": kind("Bootstrap"), "bootstrap": {} },
+        { "@type": kind("Clusters"), "dynamic_active_clusters": clusters },
+        { "@type": kind("Listeners"), "static_listeners": listeners },
+        { "@type": kind("Routes"), "static_route_configs": [{ "route_config": {
+            "name": "edge",
+            "virtual_hosts": [{ "name": "shop", "domains": ["*"], "routes": routes }],
+        } }] },
+    ] })
+}
+
+fn lines(dump: &Value) -> Vec<String> {
+    let running = Running::read(dump).unwrap();
+    let lines = findings(&running, &plan());
+    lines.iter().map(Finding::to_string).collect()
+}
+
+#[test]
+fn a_missing_cluster_is_named_with_backend_object_and_remedy() {
+    let clusters = ["weir".to_owned(), web("web"), web("web-v1")];
+    let filter = wasm(json!({ "control_plane": "weir" }));
+    assert_eq!(
+        lines(&dump(&[filter], &clusters, &json!([]))),
+        [
+            "envoy, listener l0: TrafficSplit default/canary (rule TrafficSplit/default/canary:80/http): \
+             ClusterNotFound: backend web-v2.default:80 has weight 1, and its cluster \
+             web-v2.default.svc.cluster.local:80 is not there, so its share is answered 503; define the \
+             cluster, or put the name that it has into \"clusters\" of the plugin configuration: \
+             { \"web-v2.default:80\": \"NAME\" }"
+        ]
+    );
+}
+
+#[test]
+fn names_are_those_of_each_filters_own_configuration() {
+    let clusters = ["a", "b", "c", "weir"].map(str::to_owned);
+    let named = |v2: &str| {
+        let exceptions =
+            json!({ "web.default:80": "a", "web-v1.default:80": "b", "web-v2.default:80": v2 });
+        wasm(json!({ "control_plane": "weir", "namespace": "default", "clusters": exceptions }))
+    };
+    assert_eq!(
+        lines(&dump(&[named("c")], &clusters, &json!([]))),
+        [""; 0],
+        "weight 0 needs no cluster"
+    );
+    let both = lines(&dump(
+        &[named("c"), named("d"), named("d")],
+        &clusters,
+        &json!([]),
+    ));
+    assert_eq!(both.len(), 1, "{both:?}");
+    assert!(
+        both[0].starts_with("envoy, listener l1, listener l2: "),
+        "{both:?}"
+    );
+    assert!(both[0].contains("its cluster d is not there"), "{both:?}");
+}
+
+#[test]
+fn only_what_the_filter_itself_would_write_is_looked_for() {
+    // The ordinary route serves the root; another Gateway's filter sees no split; the third asks nobody.
+    let clusters = ["weir".to_owned(), web("web-v1"), web("web-v2")];
+    let initial = json!({ "version": 1, "hosts": [], "rules": {} });
+    for plugin in [
+        json!({ "control_plane": "weir", "ordinary_route_serves_root": true }),
+        json!({ "control_plane": "weir", "gateway": "default/edge" }),
+        json!({ "initial": initial, "cluster": "none" }),
+    ] {
+        let found = lines(&dump(&[wasm(plugin.clone())], &clusters, &json!([])));
+        assert_eq!(found, [""; 0], "{plugin}");
+    }
+    let polls_nobody = wasm(json!({ "control_plane": "wier", "gateway": "default/edge" }));
+    let found = lines(&dump(&[polls_nobody], &clusters, &json!([])));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("control_plane names the cluster wier"));
+}
+
+#[test]
+fn filters_are_found_wherever_they_stand() {
+    let inner = wasm(json!({ "control_plane": "weir" }));
+    let wrapped = json!({ "extension_config": { "typed_config": inner } });
+    let typed_struct = json!({
+        "@type": "type.googleapis.com/xds.type.v3.TypedStruct",
+        "type_url": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "value": { "config": { "configuration": {
+            "@type": "type.googleapis.com/google.protobuf.Struct",
+            "value": { "control_plane": "weir" },
+        } } },
+    });
+    for filter in [inner, wrapped, typed_struct] {
+        let found = Running::read(&dump(std::slice::from_ref(&filter), &[], &json!([]))).unwrap();
+        assert_eq!(found.filters.len(), 1, "{filter}");
+    }
+    let discovered = json!({ "configs": [
+        { "@type": "envoy.admin.v3.ClustersConfigDump" },
+        { "@type": "envoy.admin.v3.ListenersConfigDump", "dynamic_listeners": [
+            { "name": "in", "active_state": { "listener": {
+                "name": "in", "filters": [wasm(json!({ "control_plane": "weir" }))],
+            } } },
+        ] },
+        { "@type": "envoy.admin.v3.EcdsConfigDump", "ecds_filters": [
+            { "ecds_filter": { "name": "w", "typed_config": wasm(json!({ "control_plane": "weir" })) } },
+        ] },
+    ] });
+    let found = Running::read(&discovered).unwrap();
+    let at: Vec<_> = found.filters.iter().flat_map(|it| &it.at).collect();
+    assert_eq!(at, ["extension w", "listener in"]);
+}
+
+#[test]
+fn an_envoy_without_the_filter_is_told_so() {
+    let other = wasm(json!({ "rules": [] }));
+    let found = lines(&dump(&[other], &[], &json!([])));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("envoy: NoFilter: "), "{found:?}");
+}
+
+#[test]
+fn other_json_is_no_configuration() {
+    for text in [
+        "null",
+        "[]",
+        "{}",
+        r#"{"configs":[]}"#,
+        r#"{"configs":[{}]}"#,
+    ] {
+        let json = serde_json::from_str(text).unwrap();
+        assert!(Running::read(&json).is_err(), "{text}");
+    }
+}
+
+/// The lines about routes, of which all clusters are there.
+fn lost(routes: Value) -> Vec<String> {
+    let clusters = ["weir", "a"].map(str::to_owned);
+    let filter = wasm(json!({ "control_plane": "weir", "cluster": "a" }));
+    lines(&dump(&[filter], &clusters, &routes))
+}
+
+fn split(matching: Value, policies: Value) -> Value {
+    let mut matching = matching;
+    matching["headers"] = json!([{ "name": "X-Weir-Cluster", "present_match": true }]);
+    matching["runtime_fraction"] = json!({ "runtime_key": "weir.enabled" });
+    let mut route = json!({ "match": matching, "route": policies });
+    route["route"]["cluster_header"] = json!("x-weir-cluster");
+    route
+}
+
+fn ordinary(name: &str, matching: Value, policies: Value) -> Value {
+    let mut route = json!({ "name": name, "match": matching, "route": policies });
+    route["route"]["cluster"] = json!("a");
+    route
+}
+
+#[test]
+fn a_header_route_over_everything_loses_every_policy() {
+    let mut filtered = ordinary("filtered", json!({ "path": "/f" }), json!({}));
+    filtered["typed_per_filter_config"] = json!({ "rbac": {}, "limit": {} });
+    let redirect = json!({ "name": "moved", "match": { "prefix": "/old" }, "redirect": {} });
+    let denied = json!({ "match": { "prefix": "/no" }, "direct_response": { "status": 403 } });
+    let nothing = json!({ "match": { "prefix": "/" }, "direct_response": { "status": 404 } });
+    let found = lost(json!([
+        split(json!({ "prefix": "/" }), json!({ "timeout": "1s" })),
+        ordinary(
+            "same",
+            json!({ "prefix": "/same" }),
+            json!({ "timeout": "1s" })
+        ),
+        ordinary(
+            "slow",
+            json!({ "safe_regex": { "regex": "/slow.*" } }),
+            json!({ "timeout": "9s" })
+        ),
+        filtered,
+        redirect,
+        denied,
+        ordinary(
+            "two",
+            json!({ "path_separated_prefix": "/two" }),
+            json!({
+                "hash_policy": [], "retry_policy": {},
+            })
+        ),
+        nothing,
+    ]));
+    let expected = [
+        "route slow (routes[2]) without its timeout;",
+        "route filtered (routes[3]) without its typed_per_filter_config[limit], typed_per_filter_config[rbac];",
+        "route moved (routes[4]) without its redirect;",
+        "route routes[5] without its direct_response;",
+        "route two (routes[6]) without its hash_policy, retry_policy;",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    let place = "envoy, route configuration edge, virtual host shop: PoliciesLost: \
+                 route routes[0] takes split requests from ";
+    for (line, expected) in found.iter().zip(expected) {
+        assert!(line.starts_with(&format!("{place}{expected}")), "{line}");
+    }
+}
+
+#[test]
+fn twins_keep_the_policies_of_their_routes() {
+    let slow = json!({ "timeout": "9s" });
+    let by_user = json!({ "hash_policy": [{ "header": { "header_name": "x-user" } }] });
+    let get = json!({ "prefix": "/slow", "grpc": {} });
+    let twins = |of_slow: Value| {
+        json!([
+            split(get.clone(), of_slow),
+            ordinary("slow", get.clone(), slow.clone()),
+            split(json!({ "prefix": "/" }), by_user.clone()),
+            ordinary("all", json!({ "prefix": "/" }), by_user.clone()),
+        ])
+    };
+    assert_eq!(lost(twins(slow.clone())), [""; 0]);
+    let found = lost(twins(json!({ "timeout": "1s" })));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains(
+        "routes[0] takes split requests from route slow (routes[1]) without its timeout"
+    ));
+}
+
+#[test]
+fn a_route_is_shadowed_only_where_it_would_have_decided() {
+    let policies = json!({ "timeout": "9s" });
+    // A part of the requests of `all`, which no route between the two takes.
+    let part = lost(json!([
+        split(json!({ "prefix": "/new" }), json!({})),
+        ordinary("all", json!({ "prefix": "/" }), policies.clone()),
+    ]));
+    assert_eq!(part.len(), 1, "{part:#?}");
+    for routes in [
+        // Above the header route.
+        json!([
+            ordinary("own", json!({ "prefix": "/own" }), policies.clone()),
+            split(json!({ "prefix": "/" }), json!({})),
+        ]),
+        // Other paths.
+        json!([
+            split(json!({ "prefix": "/new" }), json!({})),
+            ordinary("own", json!({ "prefix": "/own" }), policies.clone()),
+            ordinary("path", json!({ "path": "/ne" }), policies.clone()),
+            ordinary(
+                "element",
+                json!({ "path_separated_prefix": "/ne" }),
+                policies.clone()
+            ),
+        ]),
+        // What the header route takes, another ordinary route would have taken.
+        json!([
+            split(json!({ "prefix": "/new/" }), json!({})),
+            ordinary("new", json!({ "path_separated_prefix": "/new" }), json!({})),
+            ordinary("all", json!({ "prefix": "/" }), policies.clone()),
+        ]),
+        // Another header route takes it before.
+        json!([
+            split(json!({ "prefix": "/" }), policies.clone()),
+            split(json!({ "prefix": "/" }), json!({})),
+            ordinary("all", json!({ "prefix": "/" }), policies.clone()),
+        ]),
+    ] {
+        assert_eq!(lost(routes.clone()), [""; 0], "{routes:#}");
+    }
+}
