@@ -278,7 +278,8 @@ impl Running {
         metrics::count(metrics::POLL_FAILURES);
         if !self.failing {
             self.failing = true;
-            let cluster = &self.shared.plugin.control_plane;
+            let cluster = self.shared.plugin.control_plane.as_deref();
+            let cluster = cluster.unwrap_or_default();
             warn!(
                 "weir: cannot reach the control plane at {cluster:?}: {reason}; what is in force stays"
             );

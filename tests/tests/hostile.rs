@@ -3,46 +3,44 @@
 
 use std::net::SocketAddr;
 
-use serde_json::{Value, json};
+use serde_json::json;
 use weir_tests::fault::{Web, document, raw, raw_request};
 use weir_tests::{Answer, Connection, Echo, Envoy};
 
-const V2_CLUSTER: &str = "web-v2.default.svc.cluster.local:80";
+/// What a client that knows the names would like to have.
+const WISH: &str = "web-v2.default.svc.cluster.local:80";
 
-#[tokio::test(flavor = "multi_thread")]
-async fn probe() {
-    let proxy = Proxy::start(json!({})).await;
-    let long = vec![b'a'; 60 << 10];
-    let long_path = [b"/", long.as_slice()].concat();
-    let hosts: Vec<&[u8]> = vec![b"web", b"WEB.", b"caf\xe9", b"\xff\xfe", b"web\xff", b"", &long, b"web%00", b"[::1]", b"[::1]:80", b"::1", b"web:80:80", b"web:", b":80", b"web:80", b"web:99999", b"[", b"web:0080", b"a b", b"web/", b"web\x00", b"user@web", b".", b"web..", b"we,b", b"web\t"];
-    for l in ["sidecar", "edge"] {
-    for host in hosts.iter() {
-        let a = raw(proxy.envoy.listener(l), &raw_request(host, b"/edge", &[])).await;
-        println!("{l} host {} -> {} {} {}", host[..host.len().min(20)].escape_ascii(), a.status, a.header("identity"), a.text().chars().take(50).collect::<String>());
-    }
-    let paths: Vec<&[u8]> = vec![b"/two", b"/two\xff", b"/\xc3\xa9", b"", b"*", b"two", &long_path, b"/two/%00", b"/two%00", b"/%2e%2e/two", b"/x/../two", b"//two", b"/two?\xff", b"/two#x", b"/two\x00", b"http://web/two", b"http://web:80/two", b"/two;a", b"/edge", b"/edge/\xff\xfe", b"http://\xff/edge", b"http://[::1]/edge"];
-    for path in paths.iter() {
-        let a = raw(proxy.envoy.listener(l), &raw_request(b"web", path, &[])).await;
-        println!("{l} path {} -> {} {} {}", path[..path.len().min(20)].escape_ascii(), a.status, a.header("identity"), a.text().chars().take(50).collect::<String>());
-    }
-    }
-    proxy.envoy.assert_no_traps().await;
-    println!("{}", proxy.envoy.log());
-}
+/// Puts what a client could not send through Envoy's own checks where the filter reads it.
+const ALTER: &str = r#"
+function envoy_on_request(handle)
+  for name, header in pairs({ ["x-as-host"] = ":authority", ["x-as-path"] = ":path" }) do
+    local value = handle:headers():get(name)
+    if value then
+      handle:headers():replace(header, value)
+      handle:headers():remove(name)
+    end
+  end
+end
+"#;
 
+/// Two listeners of one Envoy, without a control plane. `sidecar`: the host `web` goes to `v1`, and with the
+/// path `/two` to `v2`. `edge`: every host's `/edge` goes to `v1`, and all else is answered 404. Whatever
+/// the filter leaves alone goes to `ordinary`.
 struct Proxy {
     envoy: Envoy,
     _web: Web,
     _ordinary: Echo,
 }
+
 impl Proxy {
-    async fn start(_more: Value) -> Proxy {
+    async fn start() -> Proxy {
         let web = Web::start().await;
         let ordinary = Echo::start("ordinary").await;
         let mut sidecar = document([1, 0]);
         sidecar["rules"]["two"] = document([0, 1])["rules"]["web"].take();
         sidecar["hosts"][0]["matches"] = json!([
-            { "path": { "prefix": "/two" }, "rule": "two" }, { "rule": "web" },
+            { "path": { "prefix": "/two" }, "rule": "two" },
+            { "rule": "web" },
         ]);
         let mut edge = document([1, 0]);
         edge["hosts"] = json!([{
@@ -52,9 +50,252 @@ impl Proxy {
         }]);
         let sidecar = json!({ "namespace": "default", "initial": sidecar });
         let edge = json!({ "gateway": "default/edge", "initial": edge });
-        let bootstrap = web.bootstrap(ordinary.address).cluster("ordinary", ordinary.address)
+        let bootstrap = web
+            .bootstrap(ordinary.address)
+            .lua(ALTER)
+            .cluster("ordinary", ordinary.address)
             .listener("sidecar", &sidecar.to_string(), Some("ordinary"))
             .listener("edge", &edge.to_string(), Some("ordinary"));
-        Proxy { envoy: Envoy::start(&bootstrap.build(), 1).await, _web: web, _ordinary: ordinary }
+        Proxy {
+            envoy: Envoy::start(&bootstrap.build(), 2).await,
+            _web: web,
+            _ordinary: ordinary,
+        }
     }
+
+    async fn send(&self, listener: &str, host: &[u8], path: &[u8], lines: &[&[u8]]) -> Answer {
+        let request = raw_request(host, path, lines);
+        raw(self.envoy.listener(listener), &request).await
+    }
+
+    async fn assert_unharmed(&self) {
+        self.envoy.assert_no_traps().await;
+        let log = self.envoy.log();
+        assert!(!log.contains("[critical]"), "{log}");
+    }
+}
+
+/// Who answered: a backend, or else the status.
+#[track_caller]
+fn who(answer: &Answer) -> String {
+    match answer.header("identity") {
+        "" => answer.status.as_u16().to_string(),
+        backend => {
+            assert_eq!(routing_headers(answer), 0, "{answer:?}");
+            backend.to_owned()
+        }
+    }
+}
+
+/// How often the backend has received the routing header, in any case.
+fn routing_headers(answer: &Answer) -> usize {
+    let body = answer.json();
+    let headers = body["headers"].as_array().expect("headers").iter();
+    let name = |pair: &serde_json::Value| pair[0].as_str().expect("a name").to_lowercase();
+    headers
+        .filter(|pair| name(pair) == "x-weir-cluster")
+        .count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn hosts() {
+    let proxy = Proxy::start().await;
+    let long = vec![b'a'; 60 << 10];
+    // From `sidecar`; at `edge` every host that Envoy lets through has the rule.
+    let hosts: &[(&[u8], &str)] = &[
+        (b"web", "v1"),
+        (b"WEB.", "v1"),
+        (b"web:80", "v1"),
+        (b"web:0080", "v1"),
+        (b"web\t", "v1"),
+        (b"", "ordinary"),
+        (&long, "ordinary"),
+        (b"web%00", "ordinary"),
+        (b"[::1]", "ordinary"),
+        (b"[::1]:80", "ordinary"),
+        (b"[web]:80", "ordinary"),
+        (b"::1", "ordinary"),
+        (b"[", "ordinary"),
+        (b"web:80:80", "ordinary"),
+        (b"web::80", "ordinary"),
+        (b"web:", "ordinary"),
+        (b":80", "ordinary"),
+        (b"web:99999", "ordinary"),
+        (b"web:-1", "ordinary"),
+        (b"user@web", "ordinary"),
+        (b".", "ordinary"),
+        (b"web..", "ordinary"),
+        (b"we,b", "ordinary"),
+        // Envoy itself.
+        (b"caf\xe9", "400"),
+        (b"web\x00", "400"),
+        (b"web/", "400"),
+    ];
+    for (host, expected) in hosts {
+        let shown = host[..host.len().min(40)].escape_ascii();
+        let answer = proxy.send("sidecar", host, b"/edge", &[]).await;
+        assert_eq!(who(&answer), *expected, "sidecar {shown}");
+        let expected = if *expected == "400" { "400" } else { "v1" };
+        let answer = proxy.send("edge", host, b"/edge", &[]).await;
+        assert_eq!(who(&answer), expected, "edge {shown}");
+    }
+    proxy.assert_unharmed().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths() {
+    let proxy = Proxy::start().await;
+    let long = [b"/two/".as_slice(), &vec![b'a'; 60 << 10]].concat();
+    // From `sidecar`; `edge` has no rule for any of them.
+    let paths: &[(&[u8], &str)] = &[
+        (b"/two", "v2"),
+        (b"/two/", "v2"),
+        (b"/two?/x", "v2"),
+        (b"/two/%00", "v2"),
+        (b"/two/%ff%fe", "v2"),
+        (&long, "v2"),
+        (b"http://web/two", "v2"),
+        (b"http://web:80/two", "v2"),
+        (b"/", "v1"),
+        (b"/two%00", "v1"),
+        (b"/%2e%2e/two", "v1"),
+        (b"/x/../two", "v1"),
+        (b"//two", "v1"),
+        (b"/Two", "v1"),
+        (b"/two;a", "v1"),
+        (b"/?/two", "v1"),
+        (b"http://web", "v1"),
+        (b"http://[::1]/two", "ordinary"),
+        (b"http://user@web/two", "v2"),
+        // Envoy itself.
+        (b"", "400"),
+        (b"*", "400"),
+        (b"two", "400"),
+        (b"/two\xff", "400"),
+        (b"/two\x00", "400"),
+        (b"/two#x", "400"),
+    ];
+    for (path, expected) in paths {
+        let shown = path[..path.len().min(40)].escape_ascii();
+        let answer = proxy.send("sidecar", b"web", path, &[]).await;
+        assert_eq!(who(&answer), *expected, "sidecar {shown}");
+        let expected = if *expected == "400" { "400" } else { "404" };
+        let answer = proxy.send("edge", b"web", path, &[]).await;
+        assert_eq!(who(&answer), expected, "edge {shown}");
+    }
+    proxy.assert_unharmed().await;
+}
+
+/// Envoy's HTTP/1 codec answers 400 to such a Host or path. Another filter, or another codec, may not.
+#[tokio::test(flavor = "multi_thread")]
+async fn bytes_above_127_that_reach_the_filter() {
+    let proxy = Proxy::start().await;
+    let long = [b"x-as-host: ".as_slice(), &vec![0xff; 60 << 10]].concat();
+    let long_path = [b"x-as-path: /two/".as_slice(), &vec![0xff; 60 << 10]].concat();
+    let web = WISH.replace("-v2", "-v1");
+    let cases: &[(&[u8], &str, &str)] = &[
+        (b"x-as-host: caf\xe9", "ordinary", ""),
+        (b"x-as-host: web\xff", "ordinary", ""),
+        (b"x-as-host: \xff\xfe:80", "ordinary", ""),
+        (b"x-as-host: web:8\xff", "ordinary", ""),
+        (b"x-as-host: [\xff", "ordinary", ""),
+        (&long, "ordinary", ""),
+        (b"x-as-path: /two\xff", &web, ""),
+        (b"x-as-path: /two/\xff\xfe", WISH, ""),
+        (b"x-as-path: /edge/\xc3\xa9", &web, &web),
+        (b"x-as-path: /\xff", &web, ""),
+        (&long_path, WISH, ""),
+    ];
+    for (line, sidecar, edge) in cases {
+        let shown = line[..line.len().min(40)].escape_ascii();
+        let path: &[u8] = b"/none";
+        for (listener, expected) in [("sidecar", sidecar), ("edge", edge)] {
+            let answer = proxy.send(listener, b"web", path, &[line]).await;
+            if expected.is_empty() {
+                assert_eq!(answer.status, 404, "{listener} {shown}");
+                assert!(answer.text().starts_with("weir: no rule"), "{answer:?}");
+            } else {
+                // The cluster alone: not every backend takes such a request.
+                assert_eq!(answer.header("x-cluster"), *expected, "{listener} {shown}");
+            }
+        }
+    }
+    proxy.assert_unharmed().await;
+}
+
+/// Law 5, in each of its cases.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_routing_header_never_decides_and_never_arrives() {
+    let proxy = Proxy::start().await;
+    let wish = |name: &str| format!("{name}: {WISH}").into_bytes();
+    let (lower, upper) = (wish("x-weir-cluster"), wish("X-WEIR-CLUSTER"));
+    let sent: &[&[&[u8]]] = &[
+        &[],
+        &[&lower],
+        &[&upper],
+        &[&lower, &lower],
+        &[&upper, &lower],
+        &[b"x-weir-cluster:"],
+        &[b"x-weir-cluster: \xff\xfe"],
+        &[b"x-weir-cluster: ordinary", &upper],
+    ];
+    let mut admin = Connection::open(proxy.envoy.admin).await;
+    for lines in sent {
+        let shown: Vec<_> = lines.iter().map(|line| line.escape_ascii()).collect();
+        let asked = [
+            // On a match, on no match, and with the answer of the filter.
+            ("sidecar", b"web".as_slice(), "v1"),
+            ("sidecar", b"elsewhere", "ordinary"),
+            ("sidecar", b"", "ordinary"),
+            ("edge", b"web", "404"),
+        ];
+        for (listener, host, expected) in asked {
+            let answer = proxy.send(listener, host, b"/", lines).await;
+            assert_eq!(who(&answer), expected, "{listener} {host:?} {shown:?}");
+        }
+        // With the kill switch thrown.
+        for (percent, expected) in [(0, "ordinary"), (100, "v1")] {
+            let switch = format!("/runtime_modify?weir.enabled={percent}");
+            assert_eq!(admin.post("admin", &switch).await.status, 200);
+            let answer = proxy.send("sidecar", b"web", b"/", lines).await;
+            assert_eq!(who(&answer), expected, "{percent} % {shown:?}");
+        }
+    }
+    proxy.assert_unharmed().await;
+}
+
+/// A pick of the root itself, where the ordinary route leads there: nothing is written, and what the client
+/// wrote is gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pick_of_the_root_leaves_no_header() {
+    let web = Web::start().await;
+    let root = Echo::start("root").await;
+    let mut config = document([1, 0]);
+    config["rules"]["web"]["backends"][0]["to"]["service"]["name"] = "web".into();
+    let plugin = json!({
+        "namespace": "default",
+        "ordinary_route_serves_root": true,
+        "initial": config,
+    });
+    let bootstrap = web
+        .bootstrap(root.address)
+        .cluster("web.default.svc.cluster.local:80", root.address)
+        .cluster("ordinary", root.address)
+        .listener("sidecar", &plugin.to_string(), Some("ordinary"));
+    let envoy = Envoy::start(&bootstrap.build(), 1).await;
+    let address: SocketAddr = envoy.listener("sidecar");
+    for name in ["x-weir-cluster", "X-Weir-Cluster"] {
+        let line = format!("{name}: {WISH}");
+        let lines: [&[&[u8]]; 3] = [&[], &[line.as_bytes()], &[line.as_bytes(), line.as_bytes()]];
+        for lines in lines {
+            let answer = raw(address, &raw_request(b"web", b"/", lines)).await;
+            assert_eq!(who(&answer), "root");
+            assert_eq!(
+                answer.header("x-cluster"),
+                "ordinary",
+                "it is the ordinary route"
+            );
+        }
+    }
+    envoy.assert_no_traps().await;
 }

@@ -1,0 +1,384 @@
+//! A control plane that is gone, late, or lies, on a real Envoy: the last good table serves on, and the fault
+//! shows in the log and in a counter.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use weir_tests::fault::{Liar, Load, Manner, Sample, Web, answer, document, manifest};
+use weir_tests::{Connection, Envoy, Plane};
+
+const PLUGIN: &str = r#"{ "control_plane": "weir", "namespace": "default" }"#;
+const FAILURES: &str = "wasmcustom.weir_poll_failures_total";
+const REFUSED: &str = "wasmcustom.weir_config_refused_total";
+const UPDATES: &str = "wasmcustom.weir_config_updates_total";
+const V1: [u64; 2] = [100, 0];
+const V2: [u64; 2] = [0, 100];
+
+fn weights_of(backend: &str) -> [u64; 2] {
+    if backend == "v1" { V1 } else { V2 }
+}
+
+/// The other backend.
+fn other(backend: &str) -> &'static str {
+    if backend == "v1" { "v2" } else { "v1" }
+}
+
+async fn until(what: &str, patience: Duration, mut is_true: impl AsyncFnMut() -> bool) {
+    let start = Instant::now();
+    while !is_true().await {
+        assert!(
+            start.elapsed() < patience,
+            "not within {patience:?}: {what}"
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+fn assert_all(samples: &[Sample], by: &str, what: &str) {
+    assert!(
+        samples.len() > 20,
+        "{what}: only {} requests",
+        samples.len()
+    );
+    for sample in samples {
+        assert_eq!((sample.status, sample.by.as_str()), (200, by), "{what}");
+    }
+}
+
+/// A real control plane behind a [`Liar`], an Envoy that polls them, and a load on it.
+struct Scene {
+    plane: Plane,
+    liar: Liar,
+    envoy: Envoy,
+    load: Load,
+    _web: Web,
+}
+
+impl Scene {
+    /// All to `v1`.
+    async fn start() -> Scene {
+        let plane = Plane::start(&[("web.yaml", &manifest(V1))]);
+        let liar = Liar::start(Manner::Honest(plane.listen)).await;
+        let web = Web::start().await;
+        let bootstrap = web
+            .bootstrap(liar.address)
+            .listener("outbound", PLUGIN, None);
+        let envoy = Envoy::start(&bootstrap.build(), 2).await;
+        envoy.wait_for_updates(1).await;
+        let load = Load::start(envoy.listener("outbound"), "web", 2).await;
+        Scene {
+            plane,
+            liar,
+            envoy,
+            load,
+            _web: web,
+        }
+    }
+
+    /// The lie, for as long as it takes to count it, and a little more; then back to the truth, which has
+    /// changed meanwhile. Every request is served by `now`, then by the other.
+    async fn endure(&self, lie: &Lie, now: &str) {
+        let counter = lie.counter;
+        let what = lie.name;
+        let before = self.envoy.stat(counter).await;
+        let healed = self.healed();
+        let seen = self.envoy.log().len();
+        self.served();
+        self.liar.switch(lie.manner.clone());
+        self.plane
+            .rename_into_place("web.yaml", &manifest(weights_of(other(now))));
+        until(&format!("{counter} of {what}"), lie.patience, async || {
+            self.envoy.stat(counter).await > before
+        })
+        .await;
+        tokio::time::sleep(Duration::from_millis(600)).await;
+        assert_all(&self.load.take(), now, what);
+        let log = self.envoy.log();
+        let new = &log[seen..];
+        let says = |line: &str| line.contains("in force") && line.contains(lie.says);
+        assert!(new.lines().any(says), "{what} is not in the log:\n{new}");
+
+        self.liar.switch(Manner::Honest(self.plane.listen));
+        until(
+            &format!("the truth after {what}"),
+            Duration::from_secs(3),
+            async || {
+                let samples = self.served();
+                samples.last().is_some_and(|last| last.by == other(now)) && self.healed() > healed
+            },
+        )
+        .await;
+        // Both workers follow.
+        tokio::time::sleep(Duration::from_millis(300)).await;
+        self.served();
+    }
+
+    /// What came since the last call, all of it from a backend.
+    fn served(&self) -> Vec<Sample> {
+        let samples = self.load.take();
+        for sample in &samples {
+            let by_backend = matches!(sample.by.as_str(), "v1" | "v2");
+            assert!(sample.status == 200 && by_backend, "{sample:?}");
+        }
+        samples
+    }
+
+    /// How often the log says that a failure is over.
+    fn healed(&self) -> usize {
+        let log = self.envoy.log();
+        log.matches("the control plane answers again").count()
+    }
+
+    async fn end(self) {
+        for sample in self.load.stop().await {
+            assert_eq!(sample.status, 200, "{sample:?}");
+        }
+        self.envoy.assert_no_traps().await;
+    }
+}
+
+/// A fault of the control plane, and how it must show.
+struct Lie {
+    name: &'static str,
+    manner: Manner,
+    counter: &'static str,
+    says: &'static str,
+    /// A poll is given up after 30 seconds.
+    patience: Duration,
+}
+
+fn lie(name: &'static str, bytes: Vec<u8>, counter: &'static str, says: &'static str) -> Lie {
+    Lie {
+        name,
+        manner: Manner::Bytes(bytes),
+        counter,
+        says,
+        patience: Duration::from_secs(5),
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_last_good_table_serves_whatever_the_control_plane_says() {
+    let good = document(V2).to_string();
+    let (half, _) = good.split_at(good.len() / 2);
+    let deep = [b"{\"version\":1,\"x\":".as_slice(), &[b'['; 1 << 20]].concat();
+    let mebibytes = vec![b' '; 40 << 20];
+    let lies = [
+        lie(
+            "bytes that are no HTTP",
+            b"\x16\x03\x01garbage\r\n\r\n".to_vec(),
+            FAILURES,
+            "status 50",
+        ),
+        lie(
+            "garbage",
+            answer(200, "garbage", b"\x00\xff garbage"),
+            REFUSED,
+            "garbage refused",
+        ),
+        lie(
+            "truncated JSON",
+            answer(200, "half", half.as_bytes()),
+            REFUSED,
+            "EOF",
+        ),
+        lie(
+            "another shape",
+            answer(200, "shape", b"[{\"kind\":\"List\"}]"),
+            REFUSED,
+            "shape refused",
+        ),
+        lie(
+            "a version to come",
+            answer(200, "later", b"{\"version\":2}"),
+            REFUSED,
+            "this filter reads 1",
+        ),
+        lie(
+            "no ETag",
+            answer(200, "", good.as_bytes()),
+            FAILURES,
+            "200 without an ETag",
+        ),
+        lie(
+            "an ETag that is none",
+            answer(200, "a b", good.as_bytes()),
+            FAILURES,
+            "200 without an ETag",
+        ),
+        lie(
+            "no body",
+            answer(200, "empty", b""),
+            REFUSED,
+            "empty refused",
+        ),
+        lie(
+            "406 without a body",
+            answer(406, "", b""),
+            FAILURES,
+            "cannot read",
+        ),
+        lie(
+            "a deep one",
+            answer(200, "deep", &deep),
+            REFUSED,
+            "deep refused",
+        ),
+        lie("500", answer(500, "", b"oh"), FAILURES, "status 500"),
+        lie("204", answer(204, "", b""), FAILURES, "status 204"),
+        lie("304 at once", answer(304, "", b""), FAILURES, "304 at once"),
+        lie(
+            "406",
+            answer(406, "", b"{\"error\":\"HTTPRoute default/new\"}"),
+            FAILURES,
+            "HTTPRoute default/new",
+        ),
+        lie(
+            "40 MiB",
+            answer(200, "big", &mebibytes),
+            FAILURES,
+            "no answer",
+        ),
+    ];
+    let scene = Scene::start().await;
+    let mut now = "v1";
+    for lie in &lies {
+        scene.endure(lie, now).await;
+        now = other(now);
+    }
+    scene.end().await;
+}
+
+/// These two end when the poll is given up.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_control_plane_that_hangs_and_one_that_drips() {
+    let drops = answer(200, "drip", document(V2).to_string().as_bytes());
+    let lies = [("hangs", Manner::Hang), ("drips", Manner::Drip(drops))];
+    let lies = lies.map(|(name, manner)| async move {
+        let lie = Lie {
+            name,
+            manner,
+            counter: FAILURES,
+            says: "status 504",
+            patience: Duration::from_secs(35),
+        };
+        let scene = Scene::start().await;
+        scene.endure(&lie, "v1").await;
+        scene.end().await;
+    });
+    let [hangs, drips] = lies;
+    tokio::join!(hangs, drips);
+}
+
+/// Neither of these is held back, and neither may make the filter poll without a pause.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_without_end_are_not_asked_for_without_pause() {
+    let scene = Scene::start().await;
+    let head = "HTTP/1.1 200 x\r\netag: \"REVISION\"\r\ncontent-length: 1\r\n\r\n{";
+    let same = answer(200, "same", document(V1).to_string().as_bytes());
+    for (what, manner) in [
+        ("refused and ever new", Manner::EverNew(head.into())),
+        ("the same for ever", Manner::Bytes(same)),
+        ("304 for ever", Manner::Bytes(answer(304, "", b""))),
+    ] {
+        scene.liar.switch(manner);
+        tokio::time::sleep(Duration::from_millis(500)).await;
+        let before = scene.liar.polls().len();
+        tokio::time::sleep(Duration::from_secs(3)).await;
+        let polls = scene.liar.polls().len() - before;
+        assert!((3..=8).contains(&polls), "{what}: {polls} polls in 3 s");
+    }
+    let failures = scene.envoy.stat(FAILURES).await;
+    assert!(failures >= 6, "{failures}");
+    assert_all(&scene.load.take(), "v1", "without pause");
+    scene.end().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn killed_and_started_again() {
+    let Scene {
+        plane,
+        liar,
+        envoy,
+        load,
+        _web,
+    } = Scene::start().await;
+    let address = liar.address;
+    drop(liar);
+    let mut plane = plane;
+    plane.kill();
+    let before = envoy.stat(FAILURES).await;
+    until("a failed poll", Duration::from_secs(3), async || {
+        envoy.stat(FAILURES).await > before
+    })
+    .await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert!(envoy.log().contains("cannot reach the control plane"));
+    assert_all(&load.take(), "v1", "killed");
+
+    let plane = Plane::start(&[("web.yaml", &manifest(V2))]);
+    let _liar = Liar::start_at(address, Manner::Honest(plane.listen)).await;
+    let back = Instant::now();
+    until(
+        "the split of the new one",
+        Duration::from_secs(2),
+        async || load.take().last().is_some_and(|last| last.by == "v2"),
+    )
+    .await;
+    println!("back after {:?}", back.elapsed());
+    for sample in load.stop().await {
+        assert_eq!(sample.status, 200, "{sample:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envoy_that_is_older_than_its_control_plane() {
+    let address = free_address().await;
+    let web = Web::start().await;
+    let bootstrap = web
+        .bootstrap(address)
+        .cluster("web", web.v2.address)
+        .listener("outbound", PLUGIN, Some("web"));
+    let envoy = Envoy::start(&bootstrap.build(), 4).await;
+    let mut connection = Connection::open(envoy.listener("outbound")).await;
+    let untouched = connection
+        .get_with("web", "/a?b", &[("x-other", "1")])
+        .await;
+    assert_eq!(untouched.header("x-cluster"), "web");
+    let body = untouched.json();
+    assert_eq!(body["path"], "/a?b");
+    let names: Vec<_> = body["headers"]
+        .as_array()
+        .expect("headers")
+        .iter()
+        .map(|pair| pair[0].as_str().expect("a name"))
+        .filter(|name| !name.starts_with("x-envoy-") && !name.starts_with("x-forwarded-"))
+        .collect();
+    assert_eq!(names, ["host", "x-other", "x-request-id"]);
+
+    let plane = Plane::start(&[("web.yaml", &manifest(V1))]);
+    let mut connections = Vec::new();
+    for _ in 0..4 {
+        connections.push(Connection::open(envoy.listener("outbound")).await);
+    }
+    let _liar = Liar::start_at(address, Manner::Honest(plane.listen)).await;
+    until(
+        "the split on every worker",
+        Duration::from_secs(2),
+        async || {
+            let mut live = true;
+            for connection in &mut connections {
+                live &= connection.get("web", "/").await.header("identity") == "v1";
+            }
+            live
+        },
+    )
+    .await;
+    assert_eq!(envoy.stat(UPDATES).await, 1);
+}
+
+/// Nobody listens there.
+async fn free_address() -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
+    listener.expect("a port").local_addr().expect("an address")
+}

@@ -1,0 +1,130 @@
+//! A VM that traps, with the control plane down: only what was in flight on its worker fails, and the worker
+//! is back with the split that it had.
+
+use std::collections::BTreeSet;
+use std::time::{Duration, Instant};
+
+use weir_tests::fault::{Liar, Load, Manner, Web, manifest, trapping_module};
+use weir_tests::{Answer, Connection, Envoy, Plane};
+
+const PLUGIN: &str = r#"{ "control_plane": "weir", "namespace": "default" }"#;
+const OLD_ENOUGH: Duration = Duration::from_millis(1700);
+
+struct Scene {
+    envoy: Envoy,
+    _web: Web,
+}
+
+/// Two workers that have a configuration, and no control plane any more.
+async fn orphan(weights: [u64; 2]) -> Scene {
+    let plane = Plane::start(&[("web.yaml", &manifest(weights))]);
+    let liar = Liar::start(Manner::Honest(plane.listen)).await;
+    let web = Web::start().await;
+    let bootstrap = web
+        .bootstrap(liar.address)
+        .module(trapping_module())
+        .listener("outbound", PLUGIN, None);
+    let envoy = Envoy::start(&bootstrap.build(), 2).await;
+    envoy.wait_for_updates(1).await;
+    drop((liar, plane));
+    // A VM that is older than its backoff, a second and up to half of another, is started again at once.
+    tokio::time::sleep(OLD_ENOUGH).await;
+    Scene { envoy, _web: web }
+}
+
+async fn trap(connection: &mut Connection) -> Answer {
+    connection
+        .get_with("web", "/", &[("x-weir-trap", "request")])
+        .await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_in_flight_on_the_worker_fails() {
+    let scene = orphan([1, 1]).await;
+    let address = scene.envoy.listener("outbound");
+    let load = Load::start(address, "web", 8).await;
+    tokio::time::sleep(Duration::from_millis(500)).await;
+    for round in 0..3 {
+        load.take();
+        let mut connection = Connection::open(address).await;
+        let trapped = Instant::now();
+        assert_eq!(trap(&mut connection).await.status, 503);
+        // The same worker, at once.
+        let again = connection.get("web", "/").await;
+        assert_eq!(again.status, 200, "{again:?}");
+        assert!(again.header("identity").starts_with('v'), "{again:?}");
+        println!("round {round}: back after {:?}", trapped.elapsed());
+        tokio::time::sleep(Duration::from_secs(2)).await;
+
+        let samples = load.take();
+        let (served, failed): (Vec<_>, Vec<_>) =
+            samples.iter().partition(|sample| sample.status == 200);
+        // Eight connections over two workers: four on this one, each with one request at a time.
+        let connections: BTreeSet<_> = failed.iter().map(|sample| sample.connection).collect();
+        assert!(failed.len() <= 4, "{failed:#?}");
+        assert_eq!(connections.len(), failed.len(), "one twice: {failed:#?}");
+        let late = trapped + Duration::from_millis(200);
+        assert!(
+            failed.iter().all(|sample| sample.sent < late),
+            "{failed:#?}"
+        );
+        assert!(served.len() > 500, "{}", served.len());
+        // None of them took the ordinary route: the table was there before the first request.
+        for backend in ["v1", "v2"] {
+            let share = served.iter().filter(|sample| sample.by == backend).count();
+            let half = served.len() / 2;
+            // Each of the two tables, before and after, is less than one away on each of two workers.
+            assert!(
+                share.abs_diff(half) <= 6,
+                "{backend}: {share} of {}",
+                served.len()
+            );
+        }
+    }
+    let reloads = scene.envoy.stat("wasm.weir.vm_reload_success").await;
+    assert_eq!(reloads, 3, "{}", scene.envoy.log());
+    assert_eq!(scene.envoy.stat("wasm.weir.vm_reload_failure").await, 0);
+    load.stop().await;
+}
+
+/// The pick of a VM that has just come back is as exact as that of any other.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_split_that_comes_back_is_exact() {
+    let scene = orphan([90, 10]).await;
+    let mut connection = Connection::open(scene.envoy.listener("outbound")).await;
+    for _ in 0..2 {
+        trap(&mut connection).await;
+        let mut second = 0;
+        for _ in 0..50 {
+            let answer = connection.get("web", "/").await;
+            assert_eq!(answer.status, 200, "{answer:?}");
+            second += usize::from(answer.header("identity") == "v2");
+        }
+        assert_eq!(second, 5);
+        tokio::time::sleep(OLD_ENOUGH).await;
+    }
+}
+
+/// A trap so soon after another that Envoy waits: an answer of its own until then, and never a wrong one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_trap_within_the_backoff_is_over_within_two_seconds() {
+    let scene = orphan([100, 0]).await;
+    let mut connection = Connection::open(scene.envoy.listener("outbound")).await;
+    trap(&mut connection).await;
+    let answer = connection.get("web", "/").await;
+    assert_eq!(answer.header("identity"), "v1", "{answer:?}");
+    trap(&mut connection).await;
+    let trapped = Instant::now();
+    loop {
+        let answer = connection.get("web", "/").await;
+        match answer.status.as_u16() {
+            503 => assert!(trapped.elapsed() < Duration::from_secs(2), "{answer:?}"),
+            _ => {
+                assert_eq!(answer.header("identity"), "v1", "{answer:?}");
+                break;
+            }
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    println!("back after {:?}", trapped.elapsed());
+}
