@@ -1,5 +1,6 @@
 //! A client: one connection, one request after the other, with the Host that the test says.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use axum::body::Bytes;
@@ -43,6 +44,24 @@ impl Connection {
             .await
     }
 
+    /// How many of so many requests each backend answered; all of them have to be 200.
+    pub async fn shares(
+        &mut self,
+        host: &str,
+        path: &str,
+        requests: usize,
+    ) -> BTreeMap<String, usize> {
+        let mut shares = BTreeMap::new();
+        for _ in 0..requests {
+            let answer = self.get(host, path).await;
+            assert_eq!(answer.status, 200, "{host}{path}: {answer:?}");
+            *shares
+                .entry(answer.header("identity").to_owned())
+                .or_default() += 1;
+        }
+        shares
+    }
+
     pub async fn post(&mut self, host: &str, path: &str) -> Answer {
         let request = Request::post(path).header("host", host);
         self.send(request.body(Empty::new()).expect("a request"))
@@ -77,6 +96,13 @@ impl Answer {
     pub fn json(&self) -> serde_json::Value {
         serde_json::from_slice(&self.body).unwrap_or_else(|error| panic!("{error}: {self:?}"))
     }
+}
+
+/// What [`Connection::shares`] should have counted.
+pub fn shares<const N: usize>(shares: [(&str, usize); N]) -> BTreeMap<String, usize> {
+    shares
+        .map(|(backend, count)| (backend.to_owned(), count))
+        .into()
 }
 
 /// The value of a metric in the Prometheus text format, by its name with its labels.

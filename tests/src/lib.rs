@@ -20,7 +20,7 @@ mod shipped;
 use std::path::PathBuf;
 
 pub use bootstrap::Bootstrap;
-pub use client::{Answer, Connection};
+pub use client::{Answer, Connection, shares};
 pub use echo::Echo;
 pub use envoy::Envoy;
 pub use in_process::InProcess;

@@ -1,36 +1,10 @@
 //! The three guides, with their own objects, on a real Envoy with one worker.
 
-use std::collections::BTreeMap;
-
-use weir_tests::{Answer, Bootstrap, Connection, Echo, Envoy, Plane, root};
+use weir_tests::{Answer, Bootstrap, Connection, Echo, Envoy, Plane, root, shares};
 
 fn manifest(path: &str) -> String {
     let path = root().join("tests/manifests").join(path);
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
-}
-
-/// How many of `requests` each backend answered.
-async fn shares(
-    connection: &mut Connection,
-    host: &str,
-    path: &str,
-    requests: usize,
-) -> BTreeMap<String, usize> {
-    let mut shares = BTreeMap::new();
-    for _ in 0..requests {
-        let answer = connection.get(host, path).await;
-        assert_eq!(answer.status, 200, "{host}{path}: {answer:?}");
-        *shares
-            .entry(answer.header("identity").to_owned())
-            .or_default() += 1;
-    }
-    shares
-}
-
-fn expect<const N: usize>(shares: [(&str, usize); N]) -> BTreeMap<String, usize> {
-    shares
-        .map(|(backend, count)| (backend.to_owned(), count))
-        .into()
 }
 
 /// A header of the request as the backend saw it.
@@ -90,14 +64,10 @@ async fn osm_traffic_split() {
     .await;
     let connection = &mut guide.connection;
 
-    let got = shares(
-        connection,
-        "bookstore.default.svc.cluster.local:14001",
-        "/",
-        200,
-    )
-    .await;
-    assert_eq!(got, expect([("bookstore-v1", 180), ("bookstore-v2", 20)]));
+    let got = connection
+        .shares("bookstore.default.svc.cluster.local:14001", "/", 200)
+        .await;
+    assert_eq!(got, shares([("bookstore-v1", 180), ("bookstore-v2", 20)]));
 
     // Ten forms, each as it is, in upper case and with a trailing dot; each with and without port.
     let names = [
@@ -177,10 +147,12 @@ async fn kong_split_between_versions() {
     envoy.wait_for_updates(1).await;
     let mut connection = Connection::open(envoy.listener("http")).await;
 
-    let got = shares(&mut connection, "203.0.113.10", "/echo", 10).await;
-    assert_eq!(got, expect([("v1", 5), ("v2", 5)]));
-    let got = shares(&mut connection, "anything.example:8080", "/echo/a", 10).await;
-    assert_eq!(got, expect([("v1", 5), ("v2", 5)]));
+    let got = connection.shares("203.0.113.10", "/echo", 10).await;
+    assert_eq!(got, shares([("v1", 5), ("v2", 5)]));
+    let got = connection
+        .shares("anything.example:8080", "/echo/a", 10)
+        .await;
+    assert_eq!(got, shares([("v1", 5), ("v2", 5)]));
     let answer = connection.get("kong", "/echo/a%20b//c?d=/e").await;
     assert_eq!(answer.json()["path"], "/echo/a%20b//c?d=/e");
     assert_eq!(seen(&answer, "x-weir-cluster"), None);
@@ -204,13 +176,13 @@ async fn linkerd_traffic_shifting() {
         &[("app.yaml", &app), ("route.yaml", &shift)],
     )
     .await;
-    let got = shares(&mut guide.connection, "bb:8080", "/", 100).await;
-    assert_eq!(got, expect([("bb", 90), ("bb-v2", 10)]));
+    let got = guide.connection.shares("bb:8080", "/", 100).await;
+    assert_eq!(got, shares([("bb", 90), ("bb-v2", 10)]));
 
     guide
         .plane
         .rename_into_place("route.yaml", &manifest("linkerd/split-100.yaml"));
     guide.envoy.wait_for_updates(2).await;
-    let got = shares(&mut guide.connection, "bb:8080", "/", 50).await;
-    assert_eq!(got, expect([("bb-v2", 50)]));
+    let got = guide.connection.shares("bb:8080", "/", 50).await;
+    assert_eq!(got, shares([("bb-v2", 50)]));
 }

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use weir_tests::{Connection, Echo, Envoy, Plane, root, shipped};
+use weir_tests::{Connection, Echo, Envoy, Plane, root, shares, shipped};
 
 const HOST: &str = "bookstore.bookstore:14001";
 
@@ -80,34 +80,17 @@ async fn envoy(plane: SocketAddr) -> (Envoy, [Echo; 3]) {
     (Envoy::start(&config, 1).await, backends)
 }
 
-async fn shares(connection: &mut Connection, requests: usize) -> BTreeMap<String, usize> {
-    let mut shares = BTreeMap::new();
-    for _ in 0..requests {
-        let answer = connection.get(HOST, "/").await;
-        *shares
-            .entry(answer.header("identity").to_owned())
-            .or_default() += 1;
-    }
-    shares
-}
-
-fn expect<const N: usize>(shares: [(&str, usize); N]) -> BTreeMap<String, usize> {
-    shares
-        .map(|(backend, count)| (backend.to_owned(), count))
-        .into()
-}
-
 #[tokio::test(flavor = "multi_thread")]
 async fn the_kill_switch_gives_all_traffic_back_and_again_to_the_split() {
     let mut sidecar = sidecar("v1-50-v2-50.yaml").await;
-    let halves = expect([("bookstore-v1", 10), ("bookstore-v2", 10)]);
-    assert_eq!(shares(&mut sidecar.connection, 20).await, halves);
+    let halves = shares([("bookstore-v1", 10), ("bookstore-v2", 10)]);
+    assert_eq!(sidecar.connection.shares(HOST, "/", 20).await, halves);
     let mut admin = Connection::open(sidecar.envoy.admin).await;
-    for (percent, expected) in [("0", expect([("bookstore", 20)])), ("100", halves)] {
+    for (percent, expected) in [("0", shares([("bookstore", 20)])), ("100", halves)] {
         let switch = format!("/runtime_modify?weir.enabled={percent}");
         assert_eq!(admin.post("admin", &switch).await.status, 200);
         assert_eq!(
-            shares(&mut sidecar.connection, 20).await,
+            sidecar.connection.shares(HOST, "/", 20).await,
             expected,
             "{percent} %"
         );
@@ -136,8 +119,8 @@ async fn the_last_configuration_serves_on_without_a_control_plane() {
     let mut sidecar = sidecar("v1-50-v2-50.yaml").await;
     sidecar.plane.kill();
     for _ in 0..20 {
-        let got = shares(&mut sidecar.connection, 10).await;
-        assert_eq!(got, expect([("bookstore-v1", 5), ("bookstore-v2", 5)]));
+        let got = sidecar.connection.shares(HOST, "/", 10).await;
+        assert_eq!(got, shares([("bookstore-v1", 5), ("bookstore-v2", 5)]));
         tokio::time::sleep(std::time::Duration::from_millis(100)).await;
     }
     assert!(
@@ -163,8 +146,8 @@ async fn without_any_configuration_requests_take_the_ordinary_route() {
     let (envoy, _backends) = envoy(address).await;
     let mut connection = Connection::open(envoy.listener("outbound")).await;
     assert_eq!(
-        shares(&mut connection, 10).await,
-        expect([("bookstore", 10)])
+        connection.shares(HOST, "/", 10).await,
+        shares([("bookstore", 10)])
     );
 }
 
