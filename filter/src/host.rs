@@ -21,6 +21,11 @@ pub fn remove_request_header(name: &str) {
     let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, None);
 }
 
+/// Readable in the access log as `%FILTER_STATE(wasm.NAME:PLAIN)%`.
+pub fn set_request_property(name: &str, value: &str) {
+    let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
+}
+
 /// Ends the request here. The callback has to pause the stream after it.
 pub fn answer(status: u16, body: &str) {
     let headers = vec![("content-type", "text/plain")];

@@ -4,7 +4,7 @@ use std::rc::Rc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
-use weir_split::Decision;
+use weir_split::{Decided, Decision};
 
 use crate::host;
 use crate::root::Shared;
@@ -23,7 +23,15 @@ impl HttpContext for Request {
         // Nothing else runs on this thread meanwhile; if the table were borrowed after all, the request
         // would take its ordinary route.
         let mut live = self.0.live.try_borrow_mut();
-        match live.as_mut().map(|live| live.decide(&authority, path)) {
+        let decided = live.as_mut().map(|live| live.decide(&authority, path));
+        if self.0.plugin.log_rule
+            && let Ok(Decided {
+                rule: Some(rule), ..
+            }) = decided
+        {
+            host::set_request_property("weir_rule", rule);
+        }
+        match decided.map(|decided| decided.decision) {
             Ok(Decision::Cluster(cluster)) => host::set_request_header(header, cluster),
             Ok(Decision::Answer(status)) => {
                 host::answer(status, reason(status));

@@ -36,6 +36,22 @@ pub enum Decision<'a> {
     Answer(u16),
 }
 
+/// A decision, and the identity of the rule that it comes from; None where no rule fits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Decided<'a> {
+    pub decision: Decision<'a>,
+    pub rule: Option<&'a str>,
+}
+
+impl From<Decision<'static>> for Decided<'_> {
+    fn from(decision: Decision<'static>) -> Self {
+        Decided {
+            decision,
+            rule: None,
+        }
+    }
+}
+
 impl Live {
     /// Nothing in force. Workers with different seeds draw different sequences.
     pub fn new(seed: u64, until_configured: UntilConfigured) -> Live {
@@ -87,27 +103,27 @@ impl Live {
         &mut self,
         authority: &[u8],
         path: impl FnOnce() -> Option<Vec<u8>>,
-    ) -> Decision<'_> {
+    ) -> Decided<'_> {
         if self.installed == 0 && self.until_configured == UntilConfigured::Unavailable {
-            return Decision::Answer(503);
+            return Decision::Answer(503).into();
         }
         let Some(host) = self.table.host(authority) else {
-            return Decision::Ordinary;
+            return Decision::Ordinary.into();
         };
         let rule = match host.verdict(path) {
             Verdict::Rule(rule) => rule,
-            Verdict::Unmatched(Unmatched::Pass) => return Decision::Ordinary,
-            Verdict::Unmatched(Unmatched::NotFound) => return Decision::Answer(404),
+            Verdict::Unmatched(Unmatched::Pass) => return Decision::Ordinary.into(),
+            Verdict::Unmatched(Unmatched::NotFound) => return Decision::Answer(404).into(),
         };
         let (Some(running), Some(rule)) = (self.running.get_mut(rule), self.table.rules.get(rule))
         else {
-            return Decision::Ordinary;
+            return Decision::Ordinary.into();
         };
         let pick = running.sampler.pick();
         if let Some(picked) = running.picked.get_mut(pick) {
             *picked = picked.wrapping_add(1);
         }
-        match rule.backends.get(pick).map(|backend| &backend.to) {
+        let decision = match rule.backends.get(pick).map(|backend| &backend.to) {
             Some(Destination::Cluster(cluster))
                 if host.ordinary_cluster.as_ref() == Some(cluster) =>
             {
@@ -116,6 +132,10 @@ impl Live {
             Some(Destination::Cluster(cluster)) => Decision::Cluster(cluster),
             Some(Destination::Status(status)) => Decision::Answer(*status),
             None => Decision::Ordinary,
+        };
+        Decided {
+            decision,
+            rule: Some(&rule.identity),
         }
     }
 

@@ -19,6 +19,8 @@ pub struct Plugin {
     /// In force from the first request until a newer one comes.
     pub initial: Option<wire::Config>,
     pub until_configured: UntilConfigured,
+    /// True where the access log shall name the rule of each request.
+    pub log_rule: bool,
     pub site: Site,
 }
 
@@ -58,6 +60,8 @@ struct Keys {
     control_plane: Option<String>,
     initial: Option<serde_json::Value>,
     until_configured: Option<String>,
+    #[serde(default)]
+    log_rule: bool,
     namespace: Option<String>,
     gateway: Option<String>,
     listener: Option<String>,
@@ -154,6 +158,7 @@ impl Plugin {
             header,
             initial,
             until_configured,
+            log_rule: keys.log_rule,
             site: Site {
                 namespace: keys.namespace.unwrap_or_default(),
                 cluster_domain: keys

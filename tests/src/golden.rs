@@ -288,24 +288,18 @@ fn answer(request: &Request, config: &wire::Config) -> String {
     live.install(Table::compile(config, &plugin.site).expect("what is published compiles"));
     let path = || Some(request.request_path.as_bytes().to_vec());
     let first = live.decide(request.host.as_bytes(), path);
-    match first {
-        Decision::Ordinary => return "untouched".into(),
-        Decision::Answer(404) => return "404".into(),
-        Decision::Answer(_) | Decision::Cluster(_) => {}
-    }
-    let mut rule = String::new();
-    let mut counts = BTreeMap::new();
-    let mut take = |live: &mut Live, rule: &mut String| {
-        live.take_picks(|identity, backend, count| {
-            *rule = identity.into();
-            *counts.entry(backend.to_owned()).or_insert(0) += count;
-        });
+    let rule = match (first.rule, first.decision) {
+        (Some(rule), _) => rule.to_owned(),
+        (None, Decision::Answer(status)) => return status.to_string(),
+        (None, Decision::Ordinary | Decision::Cluster(_)) => return "untouched".into(),
     };
-    take(&mut live, &mut rule);
     for _ in 1..reduced_total(&config.rules[&rule]) {
         live.decide(request.host.as_bytes(), path);
     }
-    take(&mut live, &mut rule);
+    let mut counts = BTreeMap::new();
+    live.take_picks(|_, backend, count| {
+        *counts.entry(backend.to_owned()).or_insert(0) += count;
+    });
     let counts = counts
         .iter()
         .map(|(backend, count)| format!("{backend} {count}"));

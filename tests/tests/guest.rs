@@ -250,7 +250,8 @@ async fn policies_act_the_same_on_split_and_unsplit_requests() {
     for line in [
         "GET bookstore.bookstore:14001 /search/rust 200 - ",
         " route=search-split cluster=bookstore",
-        " route=search cluster=bookstore.bookstore.svc.cluster.local:14001",
+        " rule=TrafficSplit/bookstore/bookstore-split:14001/http",
+        " route=search cluster=bookstore.bookstore.svc.cluster.local:14001 rule=-",
     ] {
         assert!(log.contains(line), "no {line:?} in:\n{log}");
     }
