@@ -95,7 +95,7 @@ fn the_envoy_configuration_is_that_of_the_shipped_file() {
     let shipped = root().join("envoy-config/sidecar.yaml");
     let shipped = std::fs::read_to_string(shipped).expect("the shipped file");
     let parts = blocks("yaml");
-    assert_eq!(parts.len(), 3);
+    assert_eq!(parts.len(), 4);
     for part in parts.iter().skip(1) {
         let mut rest = shipped.lines();
         for line in part.lines() {
