@@ -79,6 +79,7 @@ pub fn ask(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
         .applied
         .as_deref()
         .map(|revision| format!("\"{revision}\""));
+    let node = visible(proxy.node);
     let complaint = format!("\"{refused}\" {}", visible(reason));
     let mut headers = vec![
         (":method", "GET"),
@@ -87,7 +88,7 @@ pub fn ask(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
         ("accept", "application/json"),
         ("prefer", wait.as_str()),
         ("weir-instance", proxy.instance.as_str()),
-        ("weir-node", proxy.node),
+        ("weir-node", node.as_str()),
         ("weir-version", version.as_str()),
     ];
     if let Some(applied) = &applied {

@@ -46,6 +46,7 @@ impl HttpContext for Request {
 fn reason(status: u16) -> &'static str {
     match status {
         404 => "weir: no rule of the routes for this host fits the request\n",
+        503 => "weir: there is no configuration yet\n",
         _ => "weir: the backend that this share of the traffic goes to cannot be used\n",
     }
 }
