@@ -17,6 +17,9 @@ use crate::{host, metrics};
 const FIRST_TICK: u64 = 10;
 /// Milliseconds that a poll waits for all VMs to run a change.
 const SETTLE: u64 = 1_000;
+/// Changes in a second after which the next poll waits for the tick: whoever serves more of them, such as two
+/// control planes that disagree behind one name, would keep every VM busy compiling.
+const MAX_CHANGES: u32 = 200;
 
 #[derive(Default)]
 pub struct Root(Option<Running>);
@@ -32,8 +35,11 @@ struct Running {
     /// None before the first tick.
     member: Option<Member>,
     phase: Phase,
-    /// True from a failed poll to the next good one: a failure is logged once.
-    failing: bool,
+    /// Why the last poll failed; empty after a good one. The same reason is logged once.
+    failing: String,
+    /// Changes since `second` (milliseconds) began.
+    changes: u32,
+    second: u64,
 }
 
 /// What requests need.
@@ -81,7 +87,9 @@ impl RootContext for Root {
             node: host::node_id(),
             member: None,
             phase: Phase::Idle,
-            failing: false,
+            failing: String::new(),
+            changes: 0,
+            second: 0,
         };
         // Before what the fleet has: a document that cannot be put in force must not leave nothing.
         if let Some(table) = initial {
@@ -190,13 +198,14 @@ impl Running {
         {
             return;
         }
-        if let Phase::Settling { since } = self.phase {
-            return self.ask_if_settled(since);
-        }
         self.restore();
-        if let Some(member) = &self.member {
-            member.beat(&self.revision);
-            member.wake_poller();
+        let Some(member) = &self.member else {
+            return;
+        };
+        member.beat(&self.revision);
+        match self.phase {
+            Phase::Settling { since } if member.holds_lease() => self.ask_if_settled(since),
+            Phase::Idle | Phase::Asking { .. } | Phase::Settling { .. } => member.wake_poller(),
         }
     }
 
@@ -231,6 +240,10 @@ impl Running {
             _ => return,
         };
         self.phase = Phase::Idle;
+        // Whoever took the lease over meanwhile may have put something newer in force.
+        if !self.member.as_ref().is_some_and(Member::holds_lease) {
+            return;
+        }
         match poll::read(&self.shared.plugin.site, since, headers, body_size) {
             // Asking again at once would be a busy loop; the next tick asks.
             Answer::Changed { revision, .. } if revision == self.revision => {
@@ -262,27 +275,39 @@ impl Running {
             Answer::Refused { revision, reason } => return self.refuse(revision, &reason),
             Answer::Unchanged => {}
         }
-        if self.failing {
-            self.failing = false;
+        if !self.failing.is_empty() {
+            self.failing.clear();
             info!("weir: the control plane answers again");
         }
-        if self.member.as_ref().is_some_and(Member::holds_lease) {
-            match self.phase {
-                Phase::Settling { since } => self.ask_if_settled(since),
-                _ => self.ask(),
-            }
+        let Phase::Settling { since } = self.phase else {
+            return self.ask();
+        };
+        if self.is_hasty() {
+            // The tick asks.
+            self.phase = Phase::Idle;
+        } else {
+            self.ask_if_settled(since);
         }
+    }
+
+    /// Counts a change; true where there were too many of them in this second.
+    fn is_hasty(&mut self) -> bool {
+        let now = host::now();
+        if now.abs_diff(self.second) >= 1_000 {
+            self.second = now;
+            self.changes = 0;
+        }
+        self.changes = self.changes.saturating_add(1);
+        self.changes > MAX_CHANGES
     }
 
     fn failed(&mut self, reason: &str) {
         metrics::count(metrics::POLL_FAILURES);
-        if !self.failing {
-            self.failing = true;
+        if self.failing != reason {
+            reason.clone_into(&mut self.failing);
             let cluster = self.shared.plugin.control_plane.as_deref();
             let cluster = cluster.unwrap_or_default();
-            warn!(
-                "weir: cannot reach the control plane at {cluster:?}: {reason}; what is in force stays"
-            );
+            warn!("weir: no configuration from {cluster:?}: {reason}; what is in force stays");
         }
     }
 }

@@ -38,6 +38,11 @@ fn every_command_runs() {
     for line in blocks("sh").join("\n").lines() {
         match line {
             "git clone REPOSITORY weir && cd weir" | "scripts/build" | "scripts/test" => {}
+            // Another Envoy may have been given.
+            other if other.starts_with(".venv/bin/envoy ") => {
+                let envoy = other.trim_start_matches(".venv/bin/envoy ");
+                script += &format!("\"${{ENVOY:-.venv/bin/envoy}}\" {envoy}\n");
+            }
             other => script += &format!("echo '+ '{other:?} >&2\n{other}\n"),
         }
         commands += 1;
