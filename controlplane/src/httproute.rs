@@ -176,11 +176,19 @@ impl HttpRoute {
             parent.rest.refuse(&reference, &path, &[])?;
             let (of, kind) = (parent.group.as_deref(), parent.kind.as_deref());
             if is_unfinished(group, of, kind) {
+                let of = match (of, group) {
+                    (Some(of), _) => of,
+                    (None, Group::Linkerd) => "policy.linkerd.io",
+                    (None, Group::GatewayApi) => "gateway.networking.k8s.io",
+                };
                 return Err(reference.problem(
                     format!("{path}.group"),
                     Reason::NoMatchingParent,
-                    "without a group the parent is of the group policy.linkerd.io, which has no such kind",
-                    "for a Service write group: core and kind: Service",
+                    format!(
+                        "the group {of} has no kind {} that could be a parent",
+                        kind.unwrap_or("Gateway")
+                    ),
+                    "for a Service write group: \"\" and kind: Service",
                 ));
             }
             if let Some(kind) = parent_kind(group, of, kind) {
@@ -237,11 +245,17 @@ fn parent_kind(route: Group, group: Option<&str>, kind: Option<&str>) -> Option<
     }
 }
 
-/// Linkerd's defaults are a group and a kind that it does not have: nobody means them.
+/// Parents that nobody can mean and no controller owns: a Service without its group, what Linkerd's defaults
+/// make of a parent without group and kind, and kinds that the core group does not have.
 fn is_unfinished(route: Group, group: Option<&str>, kind: Option<&str>) -> bool {
-    route == Group::Linkerd
-        && matches!(group, None | Some("policy.linkerd.io"))
-        && matches!(kind, None | Some("Gateway" | "Service"))
+    match (route, group) {
+        (_, Some(group)) if is_core(group) => kind != Some("Service"),
+        (Group::Linkerd, None | Some("policy.linkerd.io")) => {
+            matches!(kind, None | Some("Gateway" | "Service"))
+        }
+        (Group::GatewayApi, None | Some("gateway.networking.k8s.io")) => kind == Some("Service"),
+        _ => false,
+    }
 }
 
 /// Gateway API writes the core group as "", Linkerd's guides as "core".

@@ -175,7 +175,8 @@ impl Object {
                 "use lower-case letters and digits, with '-' between them",
             ));
         }
-        if !kind.is_cluster_scoped() && !hostname::is_label(&object.namespace) {
+        let is_text = matches!(&metadata["namespace"], Value::Null | Value::String(_));
+        if !kind.is_cluster_scoped() && !(is_text && hostname::is_label(&object.namespace)) {
             return Err(invalid(
                 "metadata.namespace",
                 format!("{} is not a namespace", metadata["namespace"]),

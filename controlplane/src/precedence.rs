@@ -14,7 +14,7 @@ use crate::problem::ObjectRef;
 pub struct Seniority {
     undated: bool,
     created: Option<Timestamp>,
-    namespace: String,
+    /// `{namespace}/{name}`, compared as one string: `a-b/x` stands before `a/x`.
     name: String,
 }
 
@@ -23,8 +23,7 @@ impl Seniority {
         Seniority {
             undated: created.is_none(),
             created,
-            namespace: object.namespace.clone(),
-            name: object.name.clone(),
+            name: format!("{}/{}", object.namespace, object.name),
         }
     }
 }

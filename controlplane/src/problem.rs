@@ -106,24 +106,56 @@ pub struct Problem {
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.object.source.is_empty() {
-            write!(f, "{}: ", self.object.source)?;
+            write!(f, "{}: ", plain(&self.object.source))?;
         }
-        let object = self.object.to_string();
-        match (object.is_empty(), self.path.is_empty()) {
+        let (object, path) = (plain(&self.object.to_string()), plain(&self.path));
+        match (object.is_empty(), path.is_empty()) {
             (true, true) => {}
-            (true, false) => write!(f, "{}: ", self.path)?,
+            (true, false) => write!(f, "{path}: ")?,
             (false, true) => write!(f, "{object}: ")?,
-            (false, false) => write!(f, "{object} {}: ", self.path)?,
+            (false, false) => write!(f, "{object} {path}: ")?,
         }
-        // Messages of parsers may carry line breaks; a problem is one line.
-        let text = format!("{}: {}; {}", self.reason, self.message, self.remedy);
-        f.write_str(&text.split_whitespace().collect::<Vec<_>>().join(" "))
+        let (message, remedy) = (plain(&self.message), plain(&self.remedy));
+        write!(f, "{}: {message}; {remedy}", self.reason)
     }
+}
+
+/// A problem is one line, whatever its object says: no line breaks, nothing that a terminal would obey, and
+/// no more than a person would read.
+fn plain(text: &str) -> String {
+    const LONGEST: usize = 400;
+    let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
+    let mut characters = text.chars();
+    let mut plain: String = characters
+        .by_ref()
+        .take(LONGEST)
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect();
+    if characters.next().is_some() {
+        plain.push('…');
+    }
+    plain
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn what_an_object_says_stays_on_its_line() {
+        let object = ObjectRef {
+            source: "a\n.yaml".into(),
+            kind: "TrafficSplit".into(),
+            namespace: "shop".into(),
+            name: "x\nFAKE: all good\u{1b}[2J".into(),
+        };
+        let long = "9".repeat(5_000);
+        let line = object
+            .problem("spec.a\nb", Reason::InvalidValue, long, "mend it")
+            .to_string();
+        assert!(!line.contains(['\n', '\u{1b}']), "{line}");
+        assert!(line.chars().count() < 600, "{line}");
+    }
 
     #[test]
     fn one_line_without_absent_parts() {
