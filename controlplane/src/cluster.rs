@@ -5,8 +5,12 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
+use crate::fields::at_most;
 use crate::object::Object;
 use crate::problem::{ObjectRef, Problem, Reason};
+
+/// A split or a route has an entry for every port that it is about.
+const MAX_PORTS: usize = 1_000;
 
 /// A Service and its TCP ports.
 #[derive(Clone, Debug, PartialEq)]
@@ -67,8 +71,11 @@ impl Service {
                 }
             }
         }
+        let written = spec.ports.unwrap_or_default();
+        let remedy = "split it into several Services";
+        at_most(&written, MAX_PORTS, &reference, "spec.ports", remedy)?;
         let mut ports = BTreeMap::new();
-        for (index, port) in spec.ports.unwrap_or_default().into_iter().enumerate() {
+        for (index, port) in written.into_iter().enumerate() {
             if port.port == 0 {
                 return Err(reference.problem(
                     format!("spec.ports[{index}].port"),
@@ -146,6 +153,9 @@ mod tests {
         assert_eq!(path("{ports: [{port: 70000}]}"), "spec.ports[0].port");
         assert_eq!(path("{ports: [{port: 0}]}"), "spec.ports[0].port");
         assert_eq!(path("{clusterIP: here}"), "spec.clusterIP");
+        let ports = |count| format!("{{ports: [{}]}}", vec!["{port: 1}"; count].join(", "));
+        assert_eq!(path(&ports(1001)), "spec.ports");
+        assert!(service(&ports(1000)).is_ok());
     }
 
     #[test]

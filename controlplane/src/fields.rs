@@ -24,7 +24,12 @@ impl Rest {
         path: &str,
         unsupported: &[&str],
     ) -> Result<(), Problem> {
-        let Some((field, _)) = self.0.iter().find(|(_, value)| !says_nothing(value)) else {
+        let says_something = |(field, value): &(&String, &Value)| {
+            // `sessionPersistence: {}` asks for a session; `timeouts: {}` for no time at all.
+            let is_asked = unsupported.contains(&field.as_str()) && *field != "timeouts";
+            (is_asked && value.is_object()) || !says_nothing(value)
+        };
+        let Some((field, _)) = self.0.iter().find(says_something) else {
             return Ok(());
         };
         let path = format!("{path}.{field}");
@@ -44,6 +49,21 @@ impl Rest {
             )
         })
     }
+}
+
+/// A problem for a list at `path` with more than `limit` entries: lists within lists multiply.
+pub fn at_most<T>(
+    list: &[T],
+    limit: usize,
+    object: &ObjectRef,
+    path: &str,
+    remedy: &str,
+) -> Result<(), Problem> {
+    if list.len() <= limit {
+        return Ok(());
+    }
+    let message = format!("{} entries are more than {limit}", list.len());
+    Err(object.problem(path, Reason::InvalidValue, message, remedy))
 }
 
 fn says_nothing(value: &Value) -> bool {

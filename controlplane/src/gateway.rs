@@ -6,10 +6,15 @@
 use std::collections::BTreeMap;
 
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
+use crate::fields::{Rest, at_most};
 use crate::hostname::Hostname;
 use crate::object::Object;
 use crate::problem::{ObjectRef, Problem, Reason};
+
+/// Gateway API v1: GatewaySpec.listeners.
+const MAX_LISTENERS: usize = 64;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gateway {
@@ -63,18 +68,26 @@ struct ListenerSpec {
     port: u16,
     protocol: String,
     allowed_routes: Option<AllowedRoutes>,
+    #[serde(rename = "tls")]
+    _tls: Option<IgnoredAny>,
+    #[serde(flatten)]
+    rest: Rest,
 }
 
 #[derive(Default, Deserialize)]
 struct AllowedRoutes {
     namespaces: Option<RouteNamespaces>,
     kinds: Option<Vec<RouteGroupKind>>,
+    #[serde(flatten)]
+    rest: Rest,
 }
 
 #[derive(Default, Deserialize)]
 struct RouteNamespaces {
     from: Option<String>,
     selector: Option<LabelSelector>,
+    #[serde(flatten)]
+    rest: Rest,
 }
 
 #[derive(Deserialize)]
@@ -82,6 +95,8 @@ struct RouteNamespaces {
 struct LabelSelector {
     match_labels: Option<BTreeMap<String, String>>,
     match_expressions: Option<Vec<Expression>>,
+    #[serde(flatten)]
+    rest: Rest,
 }
 
 #[derive(Deserialize)]
@@ -89,12 +104,61 @@ struct Expression {
     key: String,
     operator: String,
     values: Option<Vec<String>>,
+    #[serde(flatten)]
+    rest: Rest,
 }
 
 #[derive(Deserialize)]
 struct RouteGroupKind {
     group: Option<String>,
     kind: String,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+impl ListenerSpec {
+    /// A mistyped field would widen what is admitted, so nothing unknown is let pass.
+    fn refuse_unknown(&self, object: &ObjectRef, path: &str) -> Result<(), Problem> {
+        self.rest.refuse(object, path, &[])?;
+        let Some(allowed) = &self.allowed_routes else {
+            return Ok(());
+        };
+        let path = format!("{path}.allowedRoutes");
+        allowed.rest.refuse(object, &path, &[])?;
+        for (index, kind) in allowed.kinds.iter().flatten().enumerate() {
+            kind.rest
+                .refuse(object, &format!("{path}.kinds[{index}]"), &[])?;
+        }
+        let Some(namespaces) = &allowed.namespaces else {
+            return Ok(());
+        };
+        let path = format!("{path}.namespaces");
+        namespaces.rest.refuse(object, &path, &[])?;
+        let Some(selector) = &namespaces.selector else {
+            return Ok(());
+        };
+        let path = format!("{path}.selector");
+        selector.rest.refuse(object, &path, &[])?;
+        for (index, expression) in selector.match_expressions.iter().flatten().enumerate() {
+            let path = format!("{path}.matchExpressions[{index}]");
+            expression.rest.refuse(object, &path, &[])?;
+            let has_values = expression.values.as_ref().is_some_and(|v| !v.is_empty());
+            let needs_values = match expression.operator.as_str() {
+                "In" | "NotIn" => true,
+                "Exists" | "DoesNotExist" => false,
+                _ => continue,
+            };
+            if has_values != needs_values {
+                return Err(object.problem(
+                    format!("{path}.values"),
+                    Reason::InvalidValue,
+                    format!("the values do not fit operator {}", expression.operator),
+                    "In and NotIn need values, Exists and DoesNotExist have none",
+                ));
+            }
+        }
+        Ok(())
+    }
 }
 
 impl Gateway {
@@ -103,11 +167,25 @@ impl Gateway {
         let GatewayManifest { spec } = object.decode()?;
         let reference = object.reference();
         let (mut listeners, mut problems) = (Vec::new(), Vec::new());
-        for (index, listener) in spec.listeners.unwrap_or_default().into_iter().enumerate() {
+        let written = spec.listeners.unwrap_or_default();
+        let remedy = "split it into several Gateways";
+        at_most(
+            &written,
+            MAX_LISTENERS,
+            &reference,
+            "spec.listeners",
+            remedy,
+        )?;
+        for (index, listener) in written.into_iter().enumerate() {
+            let path = format!("spec.listeners[{index}]");
+            if let Err(problem) = listener.refuse_unknown(&reference, &path) {
+                problems.push(problem);
+                continue;
+            }
             match Listener::parse(listener) {
                 Ok(listener) => listeners.push(listener),
                 Err((field, reason, message)) => problems.push(reference.problem(
-                    format!("spec.listeners[{index}].{field}"),
+                    format!("{path}.{field}"),
                     reason,
                     message,
                     "correct the value; until then the listener has no routes",
@@ -130,6 +208,7 @@ impl Listener {
             port,
             protocol,
             allowed_routes,
+            ..
         } = spec;
         if !crate::hostname::is_dns_name(&name) {
             let message = format!("{name:?} is not a name");
@@ -142,10 +221,12 @@ impl Listener {
                 ("hostname", Reason::InvalidValue, message)
             })?),
         };
-        let AllowedRoutes { namespaces, kinds } = allowed_routes.unwrap_or_default();
+        let AllowedRoutes {
+            namespaces, kinds, ..
+        } = allowed_routes.unwrap_or_default();
         let takes_kind = kinds.is_none_or(|kinds| {
             kinds.is_empty()
-                || kinds.iter().any(|RouteGroupKind { group, kind }| {
+                || kinds.iter().any(|RouteGroupKind { group, kind, .. }| {
                     group.as_deref().unwrap_or("gateway.networking.k8s.io")
                         == "gateway.networking.k8s.io"
                         && kind == "HTTPRoute"

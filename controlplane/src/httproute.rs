@@ -12,7 +12,7 @@ use serde_json::Value;
 use sha2::{Digest, Sha256};
 use weir_split::wire::PathMatch;
 
-use crate::fields::Rest;
+use crate::fields::{Rest, at_most};
 use crate::hostname::{self, Hostname};
 use crate::object::{Kind, Object};
 use crate::path::{self, PathError};
@@ -21,6 +21,15 @@ use crate::revision;
 
 /// Gateway API: HTTPBackendRef.weight.
 const MAX_WEIGHT: u64 = 1_000_000;
+
+// Gateway API v1: the longest lists of an HTTPRoute.
+const MAX_PARENTS: usize = 32;
+const MAX_HOSTNAMES: usize = 16;
+const MAX_RULES: usize = 16;
+const MAX_MATCHES_OF_RULE: usize = 64;
+const MAX_MATCHES: usize = 128;
+const MAX_BACKENDS: usize = 16;
+const TOO_LONG: &str = "split it into several routes";
 
 /// An HTTPRoute whose every field is understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -170,8 +179,11 @@ impl HttpRoute {
         let reference = object.reference();
         rest.refuse(&reference, "spec", &["useDefaultGateways"])?;
 
+        let parent_refs = parent_refs.unwrap_or_default();
+        let path = "spec.parentRefs";
+        at_most(&parent_refs, MAX_PARENTS, &reference, path, TOO_LONG)?;
         let mut parents = Vec::new();
-        for (index, parent) in parent_refs.unwrap_or_default().into_iter().enumerate() {
+        for (index, parent) in parent_refs.into_iter().enumerate() {
             let path = format!("spec.parentRefs[{index}]");
             parent.rest.refuse(&reference, &path, &[])?;
             let (of, kind) = (parent.group.as_deref(), parent.kind.as_deref());
@@ -281,6 +293,7 @@ fn parse_hostnames(
             "take hostnames out: the parent Service says which hosts are meant",
         ));
     }
+    at_most(written, MAX_HOSTNAMES, object, "spec.hostnames", TOO_LONG)?;
     let parse = |(index, text): (usize, &String)| {
         Hostname::parse(text).ok_or_else(|| {
             object.problem(
@@ -295,6 +308,9 @@ fn parse_hostnames(
 }
 
 fn parse_rules(object: &ObjectRef, written: Vec<RuleSpec>) -> Result<Vec<RouteRule>, Problem> {
+    at_most(&written, MAX_RULES, object, "spec.rules", TOO_LONG)?;
+    let all_matches = written.iter().filter_map(|rule| rule.matches.as_ref());
+    let total: usize = all_matches.map(Vec::len).sum();
     let mut names = BTreeSet::new();
     for (index, rule) in written.iter().enumerate() {
         let Some(name) = &rule.name else { continue };
@@ -315,7 +331,7 @@ fn parse_rules(object: &ObjectRef, written: Vec<RuleSpec>) -> Result<Vec<RouteRu
             ));
         }
     }
-    let mut unnamed: Vec<Vec<Option<PathMatch>>> = Vec::new();
+    let mut unnamed = BTreeSet::new();
     let mut rules = Vec::with_capacity(written.len());
     for (index, rule) in written.into_iter().enumerate() {
         let path = format!("spec.rules[{index}]");
@@ -333,10 +349,12 @@ fn parse_rules(object: &ObjectRef, written: Vec<RuleSpec>) -> Result<Vec<RouteRu
             Some(name) => name,
             // The first of two rules with the same matches gets every request, so the second is
             // never reached (Flagger writes such pairs).
-            None if unnamed.contains(&matches) => continue,
             None => {
-                let key = hash_key(&matches, &names);
-                unnamed.push(matches.clone());
+                let canonical = canonical(&matches);
+                let key = hash_key(&canonical, &names);
+                if !unnamed.insert(canonical) {
+                    continue;
+                }
                 names.insert(key.clone());
                 key
             }
@@ -348,12 +366,15 @@ fn parse_rules(object: &ObjectRef, written: Vec<RuleSpec>) -> Result<Vec<RouteRu
             backends,
         });
     }
+    if total > MAX_MATCHES {
+        let message = format!("{total} matches are more than {MAX_MATCHES}");
+        return Err(object.problem("spec.rules", Reason::InvalidValue, message, TOO_LONG));
+    }
     Ok(rules)
 }
 
-/// The first 8 hexadecimal digits of the SHA-256 of the matches' JSON; more of them in the unlikely
-/// case that another rule of the route is called so already.
-fn hash_key(matches: &[Option<PathMatch>], taken: &BTreeSet<String>) -> String {
+/// The matches' JSON.
+fn canonical(matches: &[Option<PathMatch>]) -> String {
     let canonical: Vec<Value> = matches
         .iter()
         .map(|path| match path {
@@ -362,7 +383,13 @@ fn hash_key(matches: &[Option<PathMatch>], taken: &BTreeSet<String>) -> String {
             Some(PathMatch::Prefix(value)) => serde_json::json!({"path": {"prefix": value}}),
         })
         .collect();
-    let digest = Sha256::digest(Value::from(canonical).to_string());
+    Value::from(canonical).to_string()
+}
+
+/// The first 8 hexadecimal digits of the SHA-256 of the matches' JSON; more of them in the unlikely
+/// case that another rule of the route is called so already.
+fn hash_key(canonical: &str, taken: &BTreeSet<String>) -> String {
+    let digest = Sha256::digest(canonical);
     let hex = revision::hex(&digest);
     let lengths = (8..=hex.len()).filter_map(|length| hex.get(..length));
     let free = lengths.into_iter().find(|key| !taken.contains(*key));
@@ -374,6 +401,8 @@ fn parse_matches(
     rule: &str,
     written: Vec<MatchSpec>,
 ) -> Result<Vec<Option<PathMatch>>, Problem> {
+    let list = format!("{rule}.matches");
+    at_most(&written, MAX_MATCHES_OF_RULE, object, &list, TOO_LONG)?;
     let mut matches = Vec::with_capacity(written.len());
     for (index, MatchSpec { path, rest }) in written.into_iter().enumerate() {
         let place = format!("{rule}.matches[{index}]");
@@ -408,6 +437,8 @@ fn parse_backends(
     rule: &str,
     written: Vec<BackendRefSpec>,
 ) -> Result<Vec<BackendRef>, Problem> {
+    let list = format!("{rule}.backendRefs");
+    at_most(&written, MAX_BACKENDS, object, &list, TOO_LONG)?;
     let mut backends = Vec::with_capacity(written.len());
     for (index, backend) in written.into_iter().enumerate() {
         let path = format!("{rule}.backendRefs[{index}]");

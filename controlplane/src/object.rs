@@ -176,7 +176,8 @@ impl Object {
             ));
         }
         let is_text = matches!(&metadata["namespace"], Value::Null | Value::String(_));
-        if !kind.is_cluster_scoped() && !(is_text && hostname::is_label(&object.namespace)) {
+        let is_namespace = is_text && hostname::is_label(&object.namespace);
+        if !kind.is_cluster_scoped() && !is_namespace {
             return Err(invalid(
                 "metadata.namespace",
                 format!("{} is not a namespace", metadata["namespace"]),

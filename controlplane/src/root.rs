@@ -42,7 +42,7 @@ pub enum RootError {
 /// Reads `text` as it stands in an object of namespace `own`.
 ///
 /// Two labels are a Service of another namespace only if `namespaces` has the second one; else they
-/// are a host (`foo.com`).
+/// are a host (`foo.com`). So is what stands behind `svc` where the cluster has a domain of its own.
 pub fn resolve(text: &str, own: &str, namespaces: &BTreeSet<String>) -> Result<Root, RootError> {
     let lower = text.trim().to_ascii_lowercase();
     let (host, port) = match lower.split_once(':') {
@@ -65,7 +65,7 @@ pub fn resolve(text: &str, own: &str, namespaces: &BTreeSet<String>) -> Result<R
         [name] => RootName::Service((*name).to_owned()),
         [name, namespace, suffix @ ..]
             if SERVICE_SUFFIXES.contains(&suffix)
-                || (suffix.is_empty()
+                || (matches!(suffix, [] | ["svc", ..])
                     && (*namespace == own || namespaces.contains(*namespace))) =>
         {
             if *namespace != own {
@@ -128,6 +128,16 @@ mod tests {
             ("foo.com", literal("foo.com"), None),
             ("bookstore.unknown", literal("bookstore.unknown"), None),
             (
+                "bookstore.bookstore.svc.k8s.corp:80",
+                RootName::Service("bookstore".into()),
+                Some(80),
+            ),
+            (
+                "bookstore.unknown.svc.k8s.corp",
+                literal("bookstore.unknown.svc.k8s.corp"),
+                None,
+            ),
+            (
                 "x.bookstore.bookstore",
                 literal("x.bookstore.bookstore"),
                 None,
@@ -139,6 +149,7 @@ mod tests {
         for text in [
             "bookstore.other",
             "bookstore.other.svc",
+            "bookstore.other.svc.k8s.corp",
             "a.unknown.svc.cluster.local",
         ] {
             assert!(

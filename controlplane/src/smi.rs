@@ -7,10 +7,13 @@ use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::fields::Rest;
+use crate::fields::{Rest, at_most};
 use crate::object::Object;
 use crate::problem::{ObjectRef, Problem, Reason};
 use crate::weight::{self, WeightError};
+
+/// Every port of the root has a rule with all of them.
+const MAX_BACKENDS: usize = 1_000;
 
 /// A TrafficSplit whose every field is understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -63,6 +66,8 @@ impl TrafficSplit {
         } = spec;
         let reference = object.reference();
         rest.refuse(&reference, "spec", &["matches"])?;
+        let remedy = "name fewer backends";
+        at_most(&backends, MAX_BACKENDS, &reference, "spec.backends", remedy)?;
 
         let refuse = |path: String, error: WeightError| {
             let remedy = match error {
@@ -176,6 +181,11 @@ mod tests {
         for (spec, path, reason) in cases {
             assert_eq!(parse(spec), Err((path.to_owned(), reason)), "{spec}");
         }
+        let many = vec!["{service: a, weight: 1}"; 1001].join(", ");
+        assert_eq!(
+            parse(&format!("spec: {{service: a, backends: [{many}]}}")),
+            Err(("spec.backends".to_owned(), Reason::InvalidValue))
+        );
         assert_eq!(parse("x: 1"), Err((String::new(), Reason::InvalidValue)));
     }
 }

@@ -109,3 +109,43 @@ fn a_bad_listener_does_not_stop_the_others() {
         ]
     );
 }
+
+#[test]
+fn what_would_widen_a_listener_refuses_it_alone() {
+    let selector = "allowedRoutes: {namespaces: {from: Selector, selector: ";
+    let expression =
+        |text: &str| format!("{selector}{{matchExpressions: [{{key: a, {text}}}]}}}}}}");
+    let values = "allowedRoutes.namespaces.selector.matchExpressions[0].values";
+    let cases = [
+        ("hostName: a.b".to_owned(), "hostName"),
+        (
+            "allowedRoutes: {kind: [x]}".to_owned(),
+            "allowedRoutes.kind",
+        ),
+        (
+            format!("{selector}{{matchLabel: {{a: b}}}}}}}}"),
+            "allowedRoutes.namespaces.selector.matchLabel",
+        ),
+        (expression("operator: In"), values),
+        (expression("operator: NotIn, values: []"), values),
+        (expression("operator: Exists, values: [b]"), values),
+    ];
+    for (field, path) in cases {
+        let (gateway, problems) = gateway(&format!(
+            "[{{name: a, port: 80, protocol: HTTP, {field}}}, {{name: b, port: 443, protocol: HTTPS, tls: {{mode: Terminate}}}}]"
+        ));
+        assert_eq!(gateway.listeners.len(), 1, "{field}");
+        assert_eq!(problems.len(), 1, "{field}");
+        assert_eq!(problems[0].path, format!("spec.listeners[0].{path}"));
+    }
+}
+
+#[test]
+fn too_many_listeners_refuse_the_gateway() {
+    let text = format!(
+        "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: g}}\nspec: {{listeners: [{}]}}\n",
+        vec!["{name: a, port: 80, protocol: HTTP}"; 65].join(", ")
+    );
+    let problem = Gateway::parse(&read("a.yaml", &text).unwrap().objects[0]).unwrap_err();
+    assert_eq!(problem.path, "spec.listeners");
+}

@@ -37,6 +37,11 @@ fn what_is_not_understood_refuses_the_route() {
             "spec.rules[1].timeouts",
         ),
         ("{rules: [{retry: {attempts: 1}}]}", "spec.rules[0].retry"),
+        ("{rules: [{retry: {}}]}", "spec.rules[0].retry"),
+        (
+            "{rules: [{sessionPersistence: {}}]}",
+            "spec.rules[0].sessionPersistence",
+        ),
         (
             "{rules: [{sessionPersistence: {type: Cookie}}]}",
             "spec.rules[0].sessionPersistence",
@@ -116,6 +121,42 @@ fn what_is_not_understood_refuses_the_route() {
             "{spec}"
         );
     }
+}
+
+#[test]
+fn longer_lists_than_the_api_has_refuse_the_route() {
+    let list = |entry: &str, count: usize| format!("[{}]", vec![entry; count].join(", "));
+    let rule = |field: &str, count| format!("{{{field}: {}}}", list("{name: a}", count));
+    let matches = |count| format!("{{matches: {}}}", list("{}", count));
+    let cases = [
+        (rule("parentRefs", 33), "spec.parentRefs"),
+        (
+            format!("{{hostnames: {}}}", list("a.b", 17)),
+            "spec.hostnames",
+        ),
+        (format!("{{rules: {}}}", list("{}", 17)), "spec.rules"),
+        (
+            format!("{{rules: [{{}}, {}]}}", matches(65)),
+            "spec.rules[1].matches",
+        ),
+        (
+            format!(
+                "{{rules: [{{}}, {}, {}, {}]}}",
+                matches(64),
+                matches(64),
+                matches(1)
+            ),
+            "spec.rules",
+        ),
+        (
+            format!("{{rules: [{}]}}", rule("backendRefs", 17)),
+            "spec.rules[0].backendRefs",
+        ),
+    ];
+    for (spec, path) in cases {
+        assert_eq!(refused(&spec), (path.to_owned(), Reason::InvalidValue));
+    }
+    parse(&format!("{{rules: [{}, {}]}}", matches(64), matches(64)));
 }
 
 #[test]

@@ -192,7 +192,20 @@ impl<'w> Resolved<'w> {
                     );
                 }
                 let ports = match self.port {
-                    Some(port) => BTreeSet::from([port]),
+                    Some(port) => {
+                        // One that could not decide does not keep a younger one from it.
+                        if !self.weighted().any(|s| s.ports.contains_key(&port)) {
+                            return refuse(
+                                "spec.backends",
+                                Reason::PortNotFound,
+                                format!(
+                                    "no backend with a weight has the TCP port {port}: {host} stays untouched"
+                                ),
+                                "give a backend that has this port a weight above 0",
+                            );
+                        }
+                        BTreeSet::from([port])
+                    }
                     None => self.common_ports(),
                 };
                 if ports.is_empty() {

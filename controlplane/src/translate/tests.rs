@@ -210,6 +210,30 @@ fn a_literal_host_is_for_its_own_namespace() {
 }
 
 #[test]
+fn a_host_whose_port_no_backend_has_is_left_to_the_next_split() {
+    let host = |name: &str, created: &str, backend: &str| {
+        split(
+            name,
+            created,
+            &format!(
+                "{{service: 'shop.example.com:8080', backends: [{{service: {backend}, weight: 1}}]}}"
+            ),
+        )
+    };
+    let splits = host("old", "2020-01-01T00:00:00Z", "web-v1")
+        + &host("young", "2021-01-01T00:00:00Z", "two");
+    check(
+        &splits,
+        namespace("shop"),
+        &[
+            "shop.example.com:8080 -> / TrafficSplit/shop/young:8080/http",
+            "TrafficSplit/shop/young:8080/http = two.shop:8080 1",
+        ],
+        &["shop/old spec.backends PortNotFound"],
+    );
+}
+
+#[test]
 fn the_oldest_split_wins_and_a_route_wins_over_splits() {
     let backends = "backends: [{service: web-v1, weight: 1}]";
     let splits = [
