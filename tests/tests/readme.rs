@@ -61,7 +61,7 @@ fn every_command_runs() {
     // What the page promises.
     for promise in [
         "requests sent, 0 failed.",
-        "Not one request went to bookstore-v1 after the last edit.",
+        "weights   0 / 100  gave     0 /",
         "\"weight\": 90",
         "weir: no rule of the routes for this host fits the request",
     ] {
