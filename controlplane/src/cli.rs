@@ -116,7 +116,8 @@ pub fn check(args: &Check) -> ExitCode {
     let lines: String = reading.problems.iter().map(|p| format!("{p}\n")).collect();
     print(io::stdout(), &lines);
     let mut good = reading.problems.is_empty();
-    if let Err(refused) = Published::compile(reading.plan.clone(), Match::since) {
+    if let Err(refused) = Published::compile(reading.plan.clone(), weir_split::wire::Config::beyond)
+    {
         print(
             io::stderr(),
             &format!("weir: a proxy would refuse {refused}\n"),

@@ -93,8 +93,7 @@ fn missing_clusters(
         // It never asks for another one.
         None => plugin.initial.clone().unwrap_or(Config {
             version: weir_split::wire::VERSION,
-            hosts: Vec::new(),
-            rules: [].into(),
+            ..Config::default()
         }),
     };
     for set in &config.hosts {

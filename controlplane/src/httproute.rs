@@ -380,6 +380,7 @@ fn canonical(matches: &[Option<PathMatch>]) -> String {
         .map(|path| match path {
             None => serde_json::json!({}),
             Some(PathMatch::Exact(value)) => serde_json::json!({"path": {"exact": value}}),
+            Some(PathMatch::Regex(value)) => serde_json::json!({"path": {"regex": value}}),
             Some(PathMatch::Prefix(value)) => serde_json::json!({"path": {"prefix": value}}),
         })
         .collect();

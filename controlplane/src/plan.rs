@@ -101,6 +101,8 @@ pub fn scope(plan: &Plan, scope: &Scope) -> Config {
             .map(|(identity, rule)| (identity.clone(), rule.clone()))
             .collect(),
         hosts,
+        connections: Vec::new(),
+        access: None,
     }
 }
 

@@ -59,7 +59,9 @@ impl Precedence {
     pub fn new(route: &HttpRoute, rule: usize, position: usize, path: Option<&PathMatch>) -> Self {
         let (exact, prefix_length) = match path {
             Some(PathMatch::Exact(_)) => (true, 0),
-            Some(PathMatch::Prefix(prefix)) => (false, prefix.chars().count()),
+            Some(PathMatch::Prefix(prefix) | PathMatch::Regex(prefix)) => {
+                (false, prefix.chars().count())
+            }
             // What fits every path is the prefix "/".
             None => (false, 1),
         };

@@ -8,14 +8,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::watch;
-use weir_split::wire::{self, Match};
+use weir_split::wire;
 use weir_split::{Refusal, Site, Table};
 
 use crate::metrics::Metrics;
 use crate::object::Object;
 use crate::plan::{Plan, Scope, scope};
 use crate::problem::{Problem, Reason};
-use crate::revision::{Rendered, Unsayable, render_in};
+use crate::revision::{Beyond, Rendered, Unsayable, render_in};
 use crate::translate::translate;
 use crate::world::World;
 
@@ -39,7 +39,7 @@ pub struct Published {
     plan: Plan,
     /// When it came in force.
     pub at: Instant,
-    since: fn(&Match) -> u32,
+    beyond: Beyond,
     rendered: Mutex<HashMap<(Scope, u32), Given>>,
 }
 
@@ -108,7 +108,7 @@ impl Publisher {
         if matches!(&*self.current.borrow(), Current::Plan(published) if published.plan == plan) {
             return;
         }
-        match Published::compile(plan, Match::since) {
+        match Published::compile(plan, wire::Config::beyond) {
             Ok(published) => {
                 self.current
                     .send_replace(Current::Plan(Arc::new(published)));
@@ -144,9 +144,9 @@ impl Publisher {
 }
 
 impl Published {
-    /// Compiles every scope of the plan as a proxy of that scope would. `since` tells the lowest document
+    /// Compiles every scope of the plan as a proxy of that scope would. `beyond` tells what a document
     /// version that can say a match.
-    pub fn compile(plan: Plan, since: fn(&Match) -> u32) -> Result<Published, Refused> {
+    pub fn compile(plan: Plan, beyond: Beyond) -> Result<Published, Refused> {
         let mut rendered = HashMap::new();
         for one in plan.scopes() {
             let config = scope(&plan, &one);
@@ -156,13 +156,13 @@ impl Published {
                     refusal,
                 });
             }
-            let given = render_in(config, wire::VERSION, since);
+            let given = render_in(config, wire::VERSION, beyond);
             rendered.insert((one, wire::VERSION), given);
         }
         Ok(Published {
             plan,
             at: Instant::now(),
-            since,
+            beyond,
             rendered: Mutex::new(rendered),
         })
     }
@@ -174,7 +174,7 @@ impl Published {
         if let Some(known) = cache().get(&key) {
             return known.clone();
         }
-        let mut given = render_in(scope(&self.plan, wanted), version, self.since);
+        let mut given = render_in(scope(&self.plan, wanted), version, self.beyond);
         let mut cache = cache();
         // Most namespaces see the producer rules alone; one copy of the bytes is enough.
         if let Some(producers) = cache.get(&(Scope::Producers, version))
@@ -201,7 +201,7 @@ fn site(scope: &Scope) -> Site {
 
 #[cfg(test)]
 mod tests {
-    use weir_split::wire::{Gateway, HostSet, Hosts, Match, Unmatched};
+    use weir_split::wire::{Gateway, HostSet, Hosts, Unmatched};
 
     use super::*;
     use crate::object;
@@ -271,13 +271,12 @@ spec: {{ports: [{{port: 80}}]}}
 
     #[test]
     fn what_a_proxy_would_refuse_is_not_published() {
-        let astray = Match {
-            path: None,
-            listeners: Vec::new(),
+        let astray = wire::Match {
             rule: "no such rule".into(),
+            ..wire::Match::default()
         };
         let set = HostSet {
-            hosts: Hosts::Gateway(Gateway { hostname: None }),
+            hosts: Hosts::Gateway(Gateway::default()),
             matches: vec![astray],
             unmatched: Unmatched::NotFound,
         };
@@ -286,7 +285,7 @@ spec: {{ports: [{{port: 80}}]}}
             name: "edge".into(),
         };
         let plan = Plan::new(vec![PlannedSet { audience, set }], BTreeMap::new());
-        let refused = Published::compile(plan, Match::since)
+        let refused = Published::compile(plan, wire::Config::beyond)
             .err()
             .unwrap()
             .to_string();

@@ -5,7 +5,7 @@ use std::fmt::Write;
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
-use weir_split::wire::{Config, Match};
+use weir_split::wire::Config;
 
 /// What is served. Equal content has the equal revision on every replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -26,17 +26,12 @@ pub struct Unsayable {
     pub rules: Vec<String>,
 }
 
-/// The configuration as a document of `version`. `since` tells the lowest version that can say a match.
-pub fn render_in(
-    mut config: Config,
-    version: u32,
-    since: fn(&Match) -> u32,
-) -> Result<Rendered, Unsayable> {
-    let matches = config.hosts.iter().flat_map(|set| &set.matches);
-    let beyond: BTreeSet<_> = matches
-        .filter(|wanted| since(wanted) > version)
-        .map(|wanted| wanted.rule.clone())
-        .collect();
+/// What a document of a version cannot say of a configuration; [`Config::beyond`] outside of tests.
+pub type Beyond = fn(&Config, u32) -> BTreeSet<String>;
+
+/// The configuration as a document of `version`.
+pub fn render_in(mut config: Config, version: u32, beyond: Beyond) -> Result<Rendered, Unsayable> {
+    let beyond = beyond(&config, version);
     if !beyond.is_empty() {
         let rules = beyond.into_iter().collect();
         return Err(Unsayable { version, rules });
@@ -75,7 +70,9 @@ mod tests {
         let config = |version| Config {
             version,
             hosts: Vec::new(),
+            connections: Vec::new(),
             rules: BTreeMap::new(),
+            access: None,
         };
         assert_eq!(render(&config(1)), render(&config(1)));
         assert_ne!(render(&config(1)).revision, render(&config(2)).revision);

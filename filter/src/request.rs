@@ -19,15 +19,15 @@ impl HttpContext for Request {
         crate::trap::on_request();
         let header = self.0.plugin.header.as_str();
         let authority = host::request_header(":authority").unwrap_or_default();
-        let path = || host::request_header(":path");
+        let read = |name: &str| host::request_header(name);
         // Nothing else runs on this thread meanwhile; if the table were borrowed after all, the request
         // would take its ordinary route.
         let mut live = self.0.live.try_borrow_mut();
-        let decided = live.as_mut().map(|live| live.decide(&authority, path));
+        let decided = live.as_mut().map(|live| live.decide(&authority, read));
         if self.0.plugin.log_rule
             && let Ok(Decided {
                 rule: Some(rule), ..
-            }) = decided
+            }) = &decided
         {
             host::set_request_property("weir_rule", rule);
         }
@@ -35,6 +35,14 @@ impl HttpContext for Request {
             Ok(Decision::Cluster(cluster)) => host::set_request_header(header, cluster),
             Ok(Decision::Answer(status)) => {
                 host::answer(status, reason(status));
+                return Action::Pause;
+            }
+            Ok(Decision::Redirect(status, _)) => {
+                host::answer(status, "");
+                return Action::Pause;
+            }
+            Ok(Decision::Denied(_)) => {
+                host::answer(403, "");
                 return Action::Pause;
             }
             Ok(Decision::Ordinary) | Err(_) => host::remove_request_header(header),

@@ -24,7 +24,7 @@ mod sampler;
 mod table;
 pub mod wire;
 
-pub use live::{Decided, Decision, Live};
-pub use plugin::{Naming, Plugin, PluginError, Site, UntilConfigured};
+pub use live::{Decided, Decision, Edit, Live};
+pub use plugin::{Direction, Naming, Plugin, PluginError, Protocol, Site, UntilConfigured};
 pub use sampler::{MAX_TOTAL, Sampler};
 pub use table::{Refusal, Table};

@@ -1,6 +1,7 @@
 //! A table in force, with the sequences of picks that its rules are in the middle of.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use crate::plugin::UntilConfigured;
 use crate::sampler::Sampler;
@@ -25,29 +26,48 @@ struct Running {
     picked: Vec<u64>,
 }
 
-/// What becomes of a request.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// What becomes of a request or a connection.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision<'a> {
     /// Not ours, or the ordinary route leads to the same cluster: no routing header.
     Ordinary,
     /// The cluster that the routing header has to name.
     Cluster(&'a str),
-    /// Answered by the proxy with this HTTP status.
+    /// Answered by the proxy with this HTTP status; a connection is closed.
     Answer(u16),
+    /// Answered by the proxy with this HTTP status and `location`.
+    Redirect(u16, String),
+    /// Answered 403 by the proxy, a connection is closed: the permission that is missing, in words.
+    Denied(String),
 }
 
-/// A decision, and the identity of the rule that it comes from; None where no rule fits.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// A decision, and what comes with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decided<'a> {
     pub decision: Decision<'a>,
+    /// Identity of the rule that it comes from; None where no rule fits.
     pub rule: Option<&'a str>,
+    /// What to do to the request's headers, `:authority` and `:path` among them, in this order.
+    pub request: Vec<Edit>,
+    /// What to do to the response's headers, in this order; None where nothing is to be done.
+    pub response: Option<Arc<[Edit]>>,
 }
 
-impl From<Decision<'static>> for Decided<'_> {
-    fn from(decision: Decision<'static>) -> Self {
+/// One change of a header. Names are in lower case.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Edit {
+    Set(Box<str>, Box<[u8]>),
+    Add(Box<str>, Box<[u8]>),
+    Remove(Box<str>),
+}
+
+impl<'a> From<Decision<'a>> for Decided<'a> {
+    fn from(decision: Decision<'a>) -> Self {
         Decided {
             decision,
             rule: None,
+            request: Vec::new(),
+            response: None,
         }
     }
 }
@@ -98,11 +118,12 @@ impl Live {
         self.table = table;
     }
 
-    /// Decides one request. `path` is asked for the bytes of `:path` only where the host's rules need it.
+    /// Decides one request. `read` gives the value of a header (`:path`, `x-user`) and is asked only for
+    /// what the host's rules need, once for each name.
     pub fn decide(
         &mut self,
         authority: &[u8],
-        path: impl FnOnce() -> Option<Vec<u8>>,
+        mut read: impl FnMut(&str) -> Option<Vec<u8>>,
     ) -> Decided<'_> {
         if self.installed == 0 && self.until_configured == UntilConfigured::Unavailable {
             return Decision::Answer(503).into();
@@ -110,7 +131,7 @@ impl Live {
         let Some(host) = self.table.host(authority) else {
             return Decision::Ordinary.into();
         };
-        let rule = match host.verdict(path) {
+        let rule = match host.verdict(|| read(":path")) {
             Verdict::Rule(rule) => rule,
             Verdict::Unmatched(Unmatched::Pass) => return Decision::Ordinary.into(),
             Verdict::Unmatched(Unmatched::NotFound) => return Decision::Answer(404).into(),
@@ -134,8 +155,8 @@ impl Live {
             None => Decision::Ordinary,
         };
         Decided {
-            decision,
             rule: Some(&rule.identity),
+            ..decision.into()
         }
     }
 

@@ -20,6 +20,7 @@ impl From<&Option<wire::PathMatch>> for PathMatch {
                 "" => PathMatch::Any,
                 prefix => PathMatch::Prefix(prefix.as_bytes().into()),
             },
+            Some(wire::PathMatch::Regex(_)) => PathMatch::Any,
         }
     }
 }

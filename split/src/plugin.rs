@@ -21,7 +21,27 @@ pub struct Plugin {
     pub until_configured: UntilConfigured,
     /// True where the access log shall name the rule of each request.
     pub log_rule: bool,
+    pub protocol: Protocol,
+    pub direction: Direction,
     pub site: Site,
+}
+
+/// What kind of filter chain the filter stands in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    #[default]
+    Http,
+    Tcp,
+}
+
+/// Whose traffic it sees.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Direction {
+    /// What the workloads behind this proxy, or the clients of this Gateway, send.
+    #[default]
+    Outbound,
+    /// What comes in to the workload behind this proxy: no splitting, only who may come in.
+    Inbound,
 }
 
 /// What a request gets while there is no configuration.
@@ -43,6 +63,11 @@ pub struct Site {
     /// The one listener of the Gateway that this filter stands in; None takes the matches of all.
     pub listener: Option<String>,
     pub naming: Naming,
+    /// `NAMESPACE/NAME` of the ServiceAccount of the workload behind this proxy. Whoever names one takes part in
+    /// the access policy: nothing passes without a configuration.
+    pub service_account: Option<String>,
+    /// The Service whose connections these are; without it their original destination says so.
+    pub root: Option<wire::Service>,
     /// True where a request without the routing header goes to the Service that it names.
     pub ordinary_route_serves_root: bool,
 }
@@ -72,6 +97,10 @@ struct Keys {
     header: Option<String>,
     #[serde(default)]
     ordinary_route_serves_root: bool,
+    protocol: Option<String>,
+    root: Option<String>,
+    service_account: Option<String>,
+    direction: Option<String>,
 }
 
 /// Why a plugin configuration is refused: the key, and what to write instead.
@@ -98,6 +127,8 @@ impl Default for Site {
                 template: DEFAULT_TEMPLATE.into(),
                 exceptions: BTreeMap::new(),
             },
+            service_account: None,
+            root: None,
             ordinary_route_serves_root: false,
         }
     }
@@ -151,6 +182,37 @@ impl Plugin {
             Some("503") => UntilConfigured::Unavailable,
             Some(_) => return fail(r#"until_configured: write "pass" or "503""#),
         };
+        let protocol = match keys.protocol.as_deref() {
+            None | Some("http") => Protocol::Http,
+            Some("tcp") => Protocol::Tcp,
+            Some(_) => return fail(r#"protocol: write "http" or "tcp""#),
+        };
+        let direction = match keys.direction.as_deref() {
+            None | Some("outbound") => Direction::Outbound,
+            Some("inbound") => Direction::Inbound,
+            Some(_) => return fail(r#"direction: write "outbound" or "inbound""#),
+        };
+        let root = match &keys.root {
+            None => None,
+            Some(_) if protocol != Protocol::Tcp => {
+                return fail(r#"root: needs "protocol": "tcp" beside it"#);
+            }
+            Some(written) => match parse_root(written) {
+                None => return fail("root: write SERVICE.NAMESPACE:PORT"),
+                root => root,
+            },
+        };
+        let service_account = match (&keys.service_account, &keys.namespace) {
+            (None, _) if direction == Direction::Inbound => {
+                return fail(r#"direction: "inbound" needs namespace and service_account"#);
+            }
+            (None, _) => None,
+            (Some(_), None) => return fail("service_account: needs the key namespace beside it"),
+            (Some(account), _) if !is_dns_name(account) => {
+                return fail("service_account: not the name of a ServiceAccount");
+            }
+            (Some(account), Some(namespace)) => Some(format!("{namespace}/{account}")),
+        };
         let defaults = Site::default();
         Ok(Plugin {
             control_plane: keys.control_plane,
@@ -159,7 +221,11 @@ impl Plugin {
             initial,
             until_configured,
             log_rule: keys.log_rule,
+            protocol,
+            direction,
             site: Site {
+                service_account,
+                root,
                 namespace: keys.namespace.unwrap_or_default(),
                 cluster_domain: keys
                     .cluster_domain
@@ -227,6 +293,18 @@ impl Naming {
 }
 
 /// A Kubernetes name: what is safe in a query, a metric's name and a header's value.
+/// Parses `SERVICE.NAMESPACE:PORT`.
+fn parse_root(text: &str) -> Option<wire::Service> {
+    let (host, port) = text.rsplit_once(':')?;
+    let (name, namespace) = host.split_once('.')?;
+    let is_one = is_dns_name(name) && is_dns_name(namespace) && !namespace.contains('.');
+    is_one.then_some(wire::Service {
+        name: name.into(),
+        namespace: namespace.into(),
+        port: port.parse().ok()?,
+    })
+}
+
 pub(crate) fn is_dns_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 253

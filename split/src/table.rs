@@ -99,10 +99,14 @@ fn refuse<T>(path: impl Into<String>, reason: impl Into<String>) -> Result<T, Re
 impl Table {
     /// Checks the whole configuration and compiles it for one proxy.
     pub fn compile(config: &wire::Config, site: &Site) -> Result<Table, Refusal> {
-        if config.version != wire::VERSION {
+        if !(1..=wire::VERSION).contains(&config.version) {
             return refuse(
                 "version",
-                format!("{}, this filter reads {}", config.version, wire::VERSION),
+                format!(
+                    "{}, this filter reads 1 to {}",
+                    config.version,
+                    wire::VERSION
+                ),
             );
         }
         let mut table = Table::default();

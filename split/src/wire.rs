@@ -4,25 +4,54 @@
 //! Order is meaning: a host's matches stand in order of precedence and the first that fits decides.
 //! Weights stay as the user wrote them. An unknown field inside a match, a rule or a backend
 //! refuses the document, for ignoring it could widen a rule; elsewhere it is ignored.
+//!
+//! | version | what it added |
+//! |---|---|
+//! | 1 | hosts, exact and prefix paths, weights |
+//! | 2 | all other conditions of a match, filters, timeouts, retries, connections, access |
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 /// The document version that this build writes and reads.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// What one proxy may see of the plan.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     pub version: u32,
     /// Earlier sets win where two claim the same host and port.
     #[serde(default)]
     pub hosts: Vec<HostSet>,
+    /// TCP: who decides for a connection. Earlier ones win where two claim the same.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub connections: Vec<Connections>,
     /// By identity. The identity keeps a rule's sequence of picks going across revisions.
     #[serde(default)]
     pub rules: BTreeMap<String, Rule>,
+    /// Who may reach whom; None lets everyone reach everything.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
+}
+
+impl Config {
+    /// What a document of `version` could not say: identities of rules, or `access`. Empty where it says
+    /// all of this configuration.
+    pub fn beyond(&self, version: u32) -> BTreeSet<String> {
+        let mut beyond = BTreeSet::new();
+        if version >= 2 {
+            return beyond;
+        }
+        let matches = self.hosts.iter().flat_map(|set| &set.matches);
+        let refined = matches.filter(|wanted| wanted.since() > version);
+        beyond.extend(refined.map(|wanted| wanted.rule.clone()));
+        let rules = self.rules.iter().filter(|(_, rule)| rule.since() > version);
+        beyond.extend(rules.map(|(identity, _)| identity.clone()));
+        beyond.extend(self.access.iter().map(|_| "access".to_owned()));
+        beyond
+    }
 }
 
 /// Hosts that share one ordered list of matches.
@@ -69,8 +98,11 @@ pub struct Literal {
     pub default_port: bool,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gateway {
+    /// Ports of its listeners by name, where a redirect has to name one.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub ports: BTreeMap<String, u16>,
     /// Lower case; exact (`shop.example.com`) or wildcard (`*.example.com`); none means every host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
@@ -92,12 +124,25 @@ impl Unmatched {
     }
 }
 
-/// What a request must show. A condition that is absent holds for every request.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What a request must show; all of it has to hold. A condition that is absent holds for every request.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Match {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathMatch>,
+    /// As the client sends it: `GET`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub method: Option<String>,
+    /// Names are in lower case; `:authority` is the Host. Several lines of one name are compared as one
+    /// value with commas between (RFC 9110, 5.3).
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<Field>,
+    /// Query parameters, name and value decoded; of several with one name the first counts.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub query: Vec<Field>,
+    /// Of which one must be the request's host; lower case, exact or wildcard as in [`Gateway`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hostnames: Vec<String>,
     /// Names of the Gateway's listeners that this match belongs to; none for other hosts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<String>,
@@ -107,13 +152,23 @@ pub struct Match {
 
 impl Match {
     /// The lowest document version that can say this match.
-    pub fn since(&self) -> u32 {
+    fn since(&self) -> u32 {
         let Match {
-            path: _,
+            path,
+            method,
+            headers,
+            query,
+            hostnames,
             listeners: _,
             rule: _,
         } = self;
-        1
+        let is_regex = matches!(path, Some(PathMatch::Regex(_)));
+        let is_plain = !is_regex
+            && method.is_none()
+            && headers.is_empty()
+            && query.is_empty()
+            && hostnames.is_empty();
+        if is_plain { 1 } else { 2 }
     }
 }
 
@@ -124,14 +179,248 @@ pub enum PathMatch {
     Exact(String),
     /// By path element: `/echo` fits `/echo` and `/echo/a`, not `/echoes`.
     Prefix(String),
+    /// The whole path, see [`crate::Pattern`].
+    Regex(String),
+}
+
+/// A header or a query parameter, and what its value must be.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Field {
+    pub name: String,
+    pub value: ValueMatch,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum ValueMatch {
+    Exact(String),
+    /// The whole value, see [`crate::Pattern`].
+    Regex(String),
 }
 
 /// The weighted backends that one or more matches lead to.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Their weights add up to at least 1 and less than 2^63.
+    /// Their weights add up to at least 1 and less than 2^63. None only where the rule redirects.
     pub backends: Vec<Backend>,
+    /// For every request of the rule; those of the backend follow.
+    #[serde(default, skip_serializing_if = "Filters::is_empty")]
+    pub filters: Filters,
+    #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
+    pub timeouts: Timeouts,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<Retry>,
+}
+
+impl Rule {
+    /// The lowest document version that can say this rule.
+    fn since(&self) -> u32 {
+        let Rule {
+            backends,
+            filters,
+            timeouts,
+            retry,
+        } = self;
+        let is_plain = |backend: &Backend| {
+            let Backend {
+                weight: _,
+                to: _,
+                filters,
+                accounts,
+            } = backend;
+            filters.is_empty() && accounts.is_empty()
+        };
+        let is_plain = filters.is_empty()
+            && timeouts.is_empty()
+            && retry.is_none()
+            && !backends.is_empty()
+            && backends.iter().all(is_plain);
+        if is_plain { 1 } else { 2 }
+    }
+}
+
+/// HTTPRouteFilter of Gateway API v1, in this order: the redirect, if there is one, is made of the request
+/// as it came; else the headers are edited and the URL is rewritten.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Filters {
+    #[serde(default, skip_serializing_if = "HeaderEdits::is_empty")]
+    pub request_headers: HeaderEdits,
+    #[serde(default, skip_serializing_if = "HeaderEdits::is_empty")]
+    pub response_headers: HeaderEdits,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rewrite: Option<Rewrite>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub redirect: Option<Redirect>,
+}
+
+impl Filters {
+    pub fn is_empty(&self) -> bool {
+        let Filters {
+            request_headers,
+            response_headers,
+            rewrite,
+            redirect,
+        } = self;
+        request_headers.is_empty()
+            && response_headers.is_empty()
+            && rewrite.is_none()
+            && redirect.is_none()
+    }
+}
+
+/// HTTPHeaderFilter of Gateway API v1; names are in lower case.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct HeaderEdits {
+    /// Replaces every value that is there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub set: Vec<Header>,
+    /// Stands beside the values that are there.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub add: Vec<Header>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub remove: Vec<String>,
+}
+
+impl HeaderEdits {
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty() && self.add.is_empty() && self.remove.is_empty()
+    }
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Header {
+    pub name: String,
+    pub value: String,
+}
+
+/// HTTPURLRewriteFilter of Gateway API v1.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Rewrite {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathEdit>,
+}
+
+/// HTTPPathModifier of Gateway API v1. The query string stays.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+pub enum PathEdit {
+    Full(String),
+    Prefix(PrefixEdit),
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PrefixEdit {
+    /// The prefix that the rule's only match asks for.
+    pub prefix: String,
+    pub replacement: String,
+}
+
+/// HTTPRequestRedirectFilter of Gateway API v1. What is absent is as the request has it, but for the port:
+/// without one it is that of `scheme`, else that of the listener.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Redirect {
+    /// `http` or `https`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub scheme: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub port: Option<u16>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathEdit>,
+    /// 301, 302, 303, 307 or 308.
+    pub status: u16,
+}
+
+/// HTTPRouteTimeouts of Gateway API v1, in milliseconds; 0 is no limit.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Timeouts {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub backend_request: Option<u64>,
+}
+
+impl Timeouts {
+    pub fn is_empty(&self) -> bool {
+        self.request.is_none() && self.backend_request.is_none()
+    }
+}
+
+/// HTTPRouteRetry of Gateway API v1. Failed connections are tried again too.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Retry {
+    /// Tries after the first; at least 1.
+    pub attempts: u32,
+    /// Statuses after which to try again.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub codes: Vec<u16>,
+}
+
+/// Connections that one rule decides for.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Connections {
+    pub to: Destination,
+    /// Identity of the rule.
+    pub rule: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Destination {
+    /// One port of a Service: named by the plugin configuration, or by the original destination.
+    Root(Root),
+    /// Listeners of a Gateway, ports by name.
+    Listeners(BTreeMap<String, u16>),
+}
+
+/// TrafficTarget of SMI: who may do what. What nothing grants is denied.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Access {
+    /// By the destination's ServiceAccount, `NAMESPACE/NAME`.
+    #[serde(default)]
+    pub grants: BTreeMap<String, Vec<Grant>>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Grant {
+    /// The TrafficTarget, `NAMESPACE/NAME`.
+    pub by: String,
+    /// ServiceAccounts, `NAMESPACE/NAME`.
+    pub sources: Vec<String>,
+    /// Requests that are let through; of which one condition must hold.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub requests: Vec<Permission>,
+    /// Ports to which connections are let through; an empty list is every port, None is none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ports: Option<Vec<u16>>,
+}
+
+/// A match of an HTTPRouteGroup.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Permission {
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub path: Option<PathMatch>,
+    /// Of which one must be the request's; none means every method.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub methods: Vec<String>,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub headers: Vec<Field>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -148,6 +437,23 @@ pub struct Backend {
     /// Relative to the other backends of the rule, as written; 0 means never.
     pub weight: u64,
     pub to: Target,
+    /// For the requests that go to this backend alone.
+    #[serde(default, skip_serializing_if = "Filters::is_empty")]
+    pub filters: Filters,
+    /// ServiceAccounts of the pods behind it, `NAMESPACE/NAME`; of use only beside [`Config::access`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<String>,
+}
+
+impl Backend {
+    pub fn new(weight: u64, to: Target) -> Backend {
+        Backend {
+            weight,
+            to,
+            filters: Filters::default(),
+            accounts: Vec::new(),
+        }
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

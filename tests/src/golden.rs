@@ -286,15 +286,15 @@ fn answer(request: &Request, config: &wire::Config) -> String {
     let plugin = Plugin::parse(request.who.plugin("weir").as_bytes()).expect("a plugin");
     let mut live = Live::new(1, UntilConfigured::Pass);
     live.install(Table::compile(config, &plugin.site).expect("what is published compiles"));
-    let path = || Some(request.request_path.as_bytes().to_vec());
-    let first = live.decide(request.host.as_bytes(), path);
+    let read = |_: &str| Some(request.request_path.as_bytes().to_vec());
+    let first = live.decide(request.host.as_bytes(), read);
     let rule = match (first.rule, first.decision) {
         (Some(rule), _) => rule.to_owned(),
         (None, Decision::Answer(status)) => return status.to_string(),
-        (None, Decision::Ordinary | Decision::Cluster(_)) => return "untouched".into(),
+        (None, _) => return "untouched".into(),
     };
     for _ in 1..reduced_total(&config.rules[&rule]) {
-        live.decide(request.host.as_bytes(), path);
+        live.decide(request.host.as_bytes(), read);
     }
     let mut counts = BTreeMap::new();
     live.take_picks(|_, backend, count| {
@@ -311,6 +311,7 @@ fn render(text: &mut String, config: &wire::Config) {
         version: _,
         hosts,
         rules,
+        ..
     } = config;
     for wire::HostSet {
         hosts,
@@ -323,10 +324,12 @@ fn render(text: &mut String, config: &wire::Config) {
             path,
             listeners,
             rule,
+            ..
         } in matches
         {
             let path = match path {
                 None => "any path".into(),
+                Some(wire::PathMatch::Regex(path)) => format!("like {path}"),
                 Some(wire::PathMatch::Exact(path)) => format!("exactly {path}"),
                 Some(wire::PathMatch::Prefix(path)) => format!("below {path}"),
             };
@@ -340,10 +343,10 @@ fn render(text: &mut String, config: &wire::Config) {
             text.push_str("#   else 404\n");
         }
     }
-    for (identity, wire::Rule { backends }) in rules {
+    for (identity, wire::Rule { backends, .. }) in rules {
         let backends = backends
             .iter()
-            .map(|wire::Backend { weight, to }| match to {
+            .map(|wire::Backend { weight, to, .. }| match to {
                 wire::Target::Service(service) => format!("{weight} {service}"),
                 wire::Target::Status(status) => format!("{weight} {status}"),
             });
@@ -376,9 +379,10 @@ fn render_hosts(hosts: &wire::Hosts) -> String {
             port,
             default_port,
         }) => format!("literally {name}:{port}{}", portless(default_port)),
-        wire::Hosts::Gateway(wire::Gateway { hostname: None }) => "every host".into(),
+        wire::Hosts::Gateway(wire::Gateway { hostname: None, .. }) => "every host".into(),
         wire::Hosts::Gateway(wire::Gateway {
             hostname: Some(hostname),
+            ..
         }) => format!("host {hostname}"),
     }
 }

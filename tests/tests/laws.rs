@@ -1,7 +1,5 @@
 //! Laws 8 and 9: shares are exact and have no rhythm, and a change elsewhere never disturbs a rule.
 
-use std::collections::BTreeMap;
-
 use proptest::collection::vec;
 use proptest::prelude::*;
 use weir_split::{Decision, Live, MAX_TOTAL, Sampler, Site, Table, UntilConfigured, wire};
@@ -135,21 +133,18 @@ fn every_pick_has_its_chance() {
 }
 
 fn backend(name: &str, weight: u64) -> wire::Backend {
-    wire::Backend {
-        weight,
-        to: wire::Target::Service(wire::Service {
-            name: name.into(),
-            namespace: "default".into(),
-            port: 80,
-        }),
-    }
+    let service = wire::Service {
+        name: name.into(),
+        namespace: "default".into(),
+        port: 80,
+    };
+    wire::Backend::new(weight, wire::Target::Service(service))
 }
 
 fn config(rules: &[(&str, &[u64])]) -> wire::Config {
     let mut config = wire::Config {
         version: wire::VERSION,
-        hosts: Vec::new(),
-        rules: BTreeMap::new(),
+        ..wire::Config::default()
     };
     for (name, weights) in rules {
         let backends = weights.iter().enumerate();
@@ -159,6 +154,7 @@ fn config(rules: &[(&str, &[u64])]) -> wire::Config {
                 backends: backends
                     .map(|(i, weight)| backend(&format!("v{i}"), *weight))
                     .collect(),
+                ..wire::Rule::default()
             },
         );
         config.hosts.push(wire::HostSet {
@@ -168,9 +164,8 @@ fn config(rules: &[(&str, &[u64])]) -> wire::Config {
                 default_port: true,
             }),
             matches: vec![wire::Match {
-                path: None,
-                listeners: Vec::new(),
                 rule: (*name).into(),
+                ..wire::Match::default()
             }],
             unmatched: wire::Unmatched::Pass,
         });
@@ -184,7 +179,7 @@ fn install(live: &mut Live, rules: &[(&str, &[u64])]) {
 }
 
 fn picks(live: &mut Live, host: &str, count: usize) -> Vec<String> {
-    let decide = |_| match live.decide(host.as_bytes(), || None).decision {
+    let decide = |_| match live.decide(host.as_bytes(), |_| None).decision {
         Decision::Cluster(name) => name.to_owned(),
         other => panic!("{other:?}"),
     };

@@ -1,5 +1,5 @@
-//! A control plane that has more to say than the filter reads, on a real Envoy, in a made-up world: paths came
-//! with version 2 of the document, and the filter reads version 1.
+//! A control plane that has more to say than the filter reads, on a real Envoy, in a made-up world: paths come
+//! with the version of the document after the one that the filter reads.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use weir::publish::{Current, Published};
 use weir::serve;
 use weir::translate::translate;
 use weir::world::World;
+use weir_split::wire;
 use weir_tests::fault::{Web, manifest};
 use weir_tests::{Connection, Envoy};
 
@@ -23,12 +24,18 @@ fn published(path: &str, version: &str) -> Current {
     );
     let read = object::read("", &(manifest([1, 1]) + &route)).expect("manifests");
     let plan = translate(&World::from_objects(read.objects).0).0;
-    let since = |wanted: &weir_split::wire::Match| if wanted.path.is_some() { 2 } else { 1 };
-    Current::Plan(Arc::new(Published::compile(plan, since).expect("compiles")))
+    let beyond = |config: &wire::Config, version| {
+        let matches = config.hosts.iter().flat_map(|set| &set.matches);
+        let beyond = matches.filter(|wanted| version <= wire::VERSION && wanted.path.is_some());
+        beyond.map(|wanted| wanted.rule.clone()).collect()
+    };
+    Current::Plan(Arc::new(
+        Published::compile(plan, beyond).expect("compiles"),
+    ))
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_answer_is_in_version_1_or_406_with_the_names() {
+async fn the_answer_is_in_the_filters_version_or_406_with_the_names() {
     let current = watch::Sender::new(published("/", "v1"));
     let (_ending, end) = watch::channel(false);
     let app = serve::app(current.subscribe(), end, Arc::default());
@@ -44,9 +51,9 @@ async fn the_answer_is_in_version_1_or_406_with_the_names() {
     let mut connection = Connection::open(envoy.listener("outbound")).await;
     assert_eq!(connection.get("web", "/a").await.header("identity"), "v1");
 
-    // Version 1 cannot say this: nothing is left out, and the last good one stays in force.
+    // Its version cannot say this: nothing is left out, and the last good one stays in force.
     current.send_replace(published("/a", "v2"));
-    let names = "version 1 of the configuration cannot say HTTPRoute/default/paths";
+    let names = "version 2 of the configuration cannot say HTTPRoute/default/paths";
     for _ in 0..300 {
         if envoy.log().contains(names) {
             break;

@@ -7,9 +7,8 @@ fn set(audience: Audience, hosts: Hosts, rule: &str) -> PlannedSet {
         set: HostSet {
             hosts,
             matches: vec![Match {
-                path: None,
-                listeners: vec![],
                 rule: rule.to_owned(),
+                ..Match::default()
             }],
             unmatched: Unmatched::Pass,
         },
@@ -29,6 +28,7 @@ fn root(service: &str, port: u16) -> Hosts {
 fn gateway(hostname: Option<&str>) -> Hosts {
     Hosts::Gateway(Gateway {
         hostname: hostname.map(str::to_owned),
+        ..Gateway::default()
     })
 }
 
@@ -55,10 +55,8 @@ fn plan() -> Plan {
         set(Audience::Everyone, root("a", 9000), "producer-a"),
     ];
     let rule = || Rule {
-        backends: vec![Backend {
-            weight: 1,
-            to: Target::Status(500),
-        }],
+        backends: vec![Backend::new(1, Target::Status(500))],
+        ..Rule::default()
     };
     let identities = sets.iter().flat_map(|planned| &planned.set.matches);
     let rules = identities

@@ -5,7 +5,7 @@ use axum::http::Request;
 use tower::ServiceExt;
 
 use super::*;
-use weir_split::wire::Match;
+use weir_split::wire::{self, Config};
 
 use crate::object;
 use crate::publish::{Published, Publisher};
@@ -120,7 +120,7 @@ async fn a_configuration_and_then_not_modified() {
     let response = plane.get("?namespace=shop&later=1", &[]).await;
     assert_eq!(response.status(), StatusCode::OK);
     let revision = revision(&response);
-    assert_eq!(json(response).await["version"], 1);
+    assert_eq!(json(response).await["version"], wire::VERSION);
 
     for tags in ["TAG", "W/TAG", "\"x\", TAG", "*"] {
         let tags = tags.replace("TAG", &revision);
@@ -287,14 +287,19 @@ spec:
   parentRefs: [{group: \"\", kind: Service, name: web}]
   rules: [{matches: [{path: {value: PATH}}], backendRefs: [{name: web, port: 80}]}]
 ";
-    let since = |wanted: &Match| if wanted.path.is_some() { 2 } else { 1 };
+    // A made-up world in which paths came with version 2.
+    let beyond = |config: &Config, version| {
+        let matches = config.hosts.iter().flat_map(|set| &set.matches);
+        let beyond = matches.filter(|wanted| version < 2 && wanted.path.is_some());
+        beyond.map(|wanted| wanted.rule.clone()).collect()
+    };
     for (path, expected) in [("/", StatusCode::OK), ("/a", StatusCode::NOT_ACCEPTABLE)] {
         let objects = object::read("test.yaml", &text.replace("PATH", path))
             .unwrap()
             .objects;
         let (world, _) = World::from_objects(objects);
         let plan = translate(&world).0;
-        let published = Published::compile(plan, since).unwrap();
+        let published = Published::compile(plan, beyond).unwrap();
         let current = watch::Sender::new(Current::Plan(Arc::new(published)));
         let (_ending, end) = watch::channel(false);
         let app = app(current.subscribe(), end, Arc::default());

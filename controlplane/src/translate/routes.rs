@@ -179,7 +179,7 @@ impl Gathered<'_, '_> {
         if self.rules.contains_key(identity) {
             return;
         }
-        let always = |to: Target| vec![Backend { weight: 1, to }];
+        let always = |to: Target| vec![Backend::new(1, to)];
         let mut backends = Vec::with_capacity(rule.backends.len());
         for (index, backend) in rule.backends.iter().enumerate() {
             let to = match target(self.world, route, backend, parent.is_none()) {
@@ -191,8 +191,7 @@ impl Gathered<'_, '_> {
                     BROKEN
                 }
             };
-            let weight = backend.weight;
-            backends.push(Backend { weight, to });
+            backends.push(Backend::new(backend.weight, to));
         }
         if backends.is_empty() {
             // Gateway API answers such a rule with 500; Linkerd leaves it to the parent Service.
@@ -209,7 +208,11 @@ impl Gathered<'_, '_> {
             ));
             backends = always(BROKEN);
         }
-        self.rules.insert(identity.to_owned(), Rule { backends });
+        let rule = Rule {
+            backends,
+            ..Rule::default()
+        };
+        self.rules.insert(identity.to_owned(), rule);
     }
 }
 
@@ -279,7 +282,10 @@ fn planned(
             hostname,
         } => {
             let hostname = hostname.map(|hostname| hostname.to_string());
-            let hosts = Hosts::Gateway(Gateway { hostname });
+            let hosts = Hosts::Gateway(Gateway {
+                hostname,
+                ..Gateway::default()
+            });
             (Audience::Gateway { namespace, name }, hosts)
         }
     };
@@ -287,6 +293,7 @@ fn planned(
         path: candidate.path,
         listeners: candidate.listeners.into_iter().collect(),
         rule: candidate.rule,
+        ..Match::default()
     });
     let set = HostSet {
         hosts,

@@ -262,7 +262,7 @@ impl<'w> Resolved<'w> {
                         "give a backend that has this port a weight above 0",
                     ));
                     let to = Target::Service(at.backend());
-                    backends = vec![Backend { weight: 1, to }];
+                    backends = vec![Backend::new(1, to)];
                 }
                 (Audience::Everyone, at.hosts(service))
             }
@@ -307,14 +307,17 @@ impl<'w> Resolved<'w> {
             set: HostSet {
                 hosts,
                 matches: vec![Match {
-                    path: None,
-                    listeners: Vec::new(),
                     rule: identity.clone(),
+                    ..Match::default()
                 }],
                 unmatched: Unmatched::Pass,
             },
         });
-        splits.rules.insert(identity, Rule { backends });
+        let rule = Rule {
+            backends,
+            ..Rule::default()
+        };
+        splits.rules.insert(identity, rule);
     }
 
     /// Those that have the port. One without it gets nothing (TrafficSplit specification, Ports).
@@ -322,10 +325,8 @@ impl<'w> Resolved<'w> {
         let mut backends = Vec::with_capacity(self.backends.len());
         for (index, weight, service) in &self.backends {
             if service.ports.contains_key(&port) {
-                backends.push(Backend {
-                    weight: *weight,
-                    to: Target::Service(ServicePort::of(service, port).backend()),
-                });
+                let to = Target::Service(ServicePort::of(service, port).backend());
+                backends.push(Backend::new(*weight, to));
             } else if *weight > 0 {
                 problems.insert(self.split.object.problem(
                     format!("spec.backends[{index}].service"),

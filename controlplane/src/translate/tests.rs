@@ -66,6 +66,7 @@ fn lines(config: &Config) -> Vec<String> {
         };
         let matches = set.matches.iter().map(|m| {
             let path = match &m.path {
+                Some(wire::PathMatch::Regex(path)) => format!("like {path}"),
                 None => "/".to_owned(),
                 Some(wire::PathMatch::Exact(path)) => format!("={path}"),
                 Some(wire::PathMatch::Prefix(path)) => path.clone(),
