@@ -15,7 +15,7 @@ pub struct Echo {
 
 impl Echo {
     /// Answers every request 200 with `identity: NAME` and a JSON body of
-    /// `{"path": STRING, "headers": [[NAME, VALUE]]}`.
+    /// `{"method": STRING, "path": STRING, "headers": [[NAME, VALUE]]}`.
     pub async fn start(name: &str) -> Echo {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -45,6 +45,7 @@ fn answer(name: &str, request: &Request) -> Response {
         (name.to_string(), value)
     });
     let body = serde_json::json!({
+        "method": request.method().as_str(),
         "path": request.uri().to_string(),
         "headers": headers.collect::<Vec<_>>(),
     });
