@@ -284,7 +284,7 @@ spec: {{ports: [{{port: 80}}]}}
             namespace: "shop".into(),
             name: "edge".into(),
         };
-        let plan = Plan::new(vec![PlannedSet { audience, set }], BTreeMap::new());
+        let plan = Plan::new(vec![PlannedSet { audience, set }], vec![], BTreeMap::new());
         let refused = Published::compile(plan, wire::Config::beyond)
             .err()
             .unwrap()

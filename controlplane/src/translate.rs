@@ -30,9 +30,14 @@ pub fn translate(world: &World) -> (Plan, Vec<Problem>) {
 
     let mut sets = of_routes.sets;
     sets.extend(of_splits.sets);
+    let mut connections = of_routes.connections;
+    connections.extend(of_splits.connections);
     let mut rules = of_routes.rules;
     rules.extend(of_splits.rules);
-    (Plan::new(sets, rules), problems.into_iter().collect())
+    (
+        Plan::new(sets, connections, rules),
+        problems.into_iter().collect(),
+    )
 }
 
 /// One port of a Service, as it is called and as a backend.

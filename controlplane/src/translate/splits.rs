@@ -6,7 +6,7 @@ use weir_split::wire::{Backend, HostSet, Hosts, Literal, Match, Rule, Target, Un
 
 use super::{ServicePort, ambiguous_port, default_port};
 use crate::cluster::{self, Service};
-use crate::plan::{Audience, PlannedSet};
+use crate::plan::{Audience, PlannedConnections, PlannedSet};
 use crate::precedence::Seniority;
 use crate::problem::{ObjectRef, Problem, Reason};
 use crate::root::{self, RootError, RootName};
@@ -15,6 +15,7 @@ use crate::world::World;
 
 pub struct Splits {
     pub sets: Vec<PlannedSet>,
+    pub connections: Vec<PlannedConnections>,
     pub rules: BTreeMap<String, Rule>,
 }
 
@@ -91,6 +92,7 @@ pub fn translate(
     }
     let mut splits = Splits {
         sets: Vec::new(),
+        connections: Vec::new(),
         rules: BTreeMap::new(),
     };
     for (claim, winner) in winners {
