@@ -65,14 +65,18 @@ impl ServicePort {
         }
     }
 
-    fn hosts(&self, service: &Service) -> Hosts {
-        Hosts::Root(Root {
+    fn root(&self, service: &Service) -> Root {
+        Root {
             service: self.name.clone(),
             namespace: self.namespace.clone(),
             port: self.port,
             default_port: default_port(service) == Some(self.port),
             cluster_ips: service.cluster_ips.clone(),
-        })
+        }
+    }
+
+    fn hosts(&self, service: &Service) -> Hosts {
+        Hosts::Root(self.root(service))
     }
 }
 
