@@ -143,6 +143,19 @@ impl TrafficTarget {
         }
 
         let mut problems = Vec::new();
+        let nothing = [
+            (sources.is_empty(), at_sources, "no source is named"),
+            (
+                rules.is_empty(),
+                at_rules,
+                "no rule says what is let through",
+            ),
+        ];
+        for (_, path, message) in nothing.into_iter().filter(|(is_empty, ..)| *is_empty) {
+            let message = format!("{message}: the target grants nothing");
+            let remedy = "name what the destination lets in";
+            problems.push(reference.problem(path, Reason::InvalidValue, message, remedy));
+        }
         let mut allowed = Vec::with_capacity(sources.len());
         for (index, source) in sources.iter().enumerate() {
             let path = format!("{at_sources}[{index}]");
