@@ -17,12 +17,16 @@ pub mod object;
 
 pub mod world;
 
+pub mod access;
 pub mod cluster;
 pub mod fields;
 pub mod gateway;
 pub mod httproute;
+mod pattern_standin;
 pub mod smi;
+pub mod specs;
 pub mod weight;
+pub mod workload;
 
 pub mod attachment;
 pub mod hostname;

@@ -53,7 +53,7 @@ impl fmt::Display for ObjectRef {
 pub enum Reason {
     /// A backend's Service, or its port on a route, does not exist.
     BackendNotFound,
-    /// A backend of a kind that cannot be one.
+    /// A backend, or another object that is named, of a kind that cannot be one.
     InvalidKind,
     /// A reference into another namespace that nothing permits.
     RefNotPermitted,
@@ -81,6 +81,10 @@ pub enum Reason {
     AmbiguousPort,
     /// The same object stands in two places.
     Duplicate,
+    /// An object, or a part of one, that another one names does not exist.
+    ReferenceNotFound,
+    /// No ServiceAccount is known behind a Service, so nobody can be let through to it.
+    NoAccount,
 }
 
 impl fmt::Display for Reason {

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::access::Policy;
 use crate::object;
 use crate::translate::translate;
 use crate::world::World;
@@ -26,7 +27,7 @@ items:
     - { service: web-v3, weight: 0 }
 ";
     let objects = object::read("test.yaml", text).unwrap().objects;
-    let (plan, problems) = translate(&World::from_objects(objects).0);
+    let (plan, problems) = translate(&World::from_objects(objects).0, Policy::Permissive);
     assert!(problems.is_empty(), "{problems:?}");
     plan
 }

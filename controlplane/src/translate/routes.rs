@@ -10,7 +10,7 @@ use super::{ServicePort, ambiguous_port, default_port};
 use crate::attachment;
 use crate::hostname::Hostname;
 use crate::httproute::{BackendRef, Group, HttpRoute, ParentKind, ParentRef, RouteRule};
-use crate::plan::{Audience, PlannedSet};
+use crate::plan::{Audience, PlannedConnections, PlannedSet};
 use crate::precedence::{Precedence, Seniority};
 use crate::problem::{ObjectRef, Problem, Reason};
 use crate::world::World;
@@ -20,6 +20,7 @@ const BROKEN: Target = Target::Status(500);
 
 pub struct Routes {
     pub sets: Vec<PlannedSet>,
+    pub connections: Vec<PlannedConnections>,
     pub rules: BTreeMap<String, Rule>,
     /// The Service ports for which producer routes decide, each with the most senior of them.
     pub held: BTreeMap<ServicePort, ObjectRef>,
@@ -76,6 +77,7 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
         .filter_map(|(claim, candidates)| planned(world, claim, candidates));
     Routes {
         sets: sets.collect(),
+        connections: Vec::new(),
         rules,
         held,
     }

@@ -1,24 +1,34 @@
-//! TrafficSplits -> host sets and rules.
+//! TrafficSplits -> host sets, connections and rules.
+//!
+//! On one port those with `matches` come first, the oldest of them before the others, then the oldest
+//! without; what fits none stays with the root.
+
+mod conditions;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_split::wire::{Backend, HostSet, Hosts, Literal, Match, Rule, Target, Unmatched};
+use weir_split::wire::{
+    self, Backend, Connections, Destination, HostSet, Hosts, Literal, Match, Rule, Target,
+    Unmatched,
+};
 
 use super::{ServicePort, ambiguous_port, default_port};
 use crate::cluster::{self, Service};
-use crate::plan::{Audience, PlannedSet};
+use crate::plan::{Audience, PlannedConnections, PlannedSet};
 use crate::precedence::Seniority;
 use crate::problem::{ObjectRef, Problem, Reason};
 use crate::root::{self, RootError, RootName};
 use crate::smi::TrafficSplit;
 use crate::world::World;
 
+#[derive(Default)]
 pub struct Splits {
     pub sets: Vec<PlannedSet>,
+    pub connections: Vec<PlannedConnections>,
     pub rules: BTreeMap<String, Rule>,
 }
 
-/// One port of what a split is about. Two splits cannot have the same.
+/// One port of what a split is about.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Claim {
     Service(ServicePort),
@@ -47,6 +57,14 @@ struct Resolved<'w> {
     port: Option<u16>,
     /// Those whose Service exists, with their place in `spec.backends`.
     backends: Vec<(usize, u64, &'w Service)>,
+    /// Of which one holds for a request that is split; they lead to no rule yet. None is every request.
+    conditions: Option<Vec<Match>>,
+}
+
+/// What a rule decides for.
+enum Place {
+    Hosts(Audience, Hosts),
+    Connections(wire::Root),
 }
 
 enum Root<'w> {
@@ -64,39 +82,96 @@ pub fn translate(
     for split in &world.splits {
         resolved.extend(Resolved::new(world, split, problems));
     }
-    resolved.sort_by_cached_key(|r| Seniority::new(&r.split.object, r.split.created));
+    resolved.sort_by_cached_key(|r| {
+        let seniority = Seniority::new(&r.split.object, r.split.created);
+        (r.conditions.is_none(), seniority)
+    });
 
-    let mut winners: BTreeMap<Claim, &Resolved> = BTreeMap::new();
+    let mut claims: BTreeMap<Claim, Vec<&Resolved>> = BTreeMap::new();
     for candidate in &resolved {
         for claim in candidate.claims(problems) {
             let holder = match &claim {
                 Claim::Service(at) => held.get(at),
                 Claim::Literal { .. } => None,
             };
-            let winner = winners.get(&claim).map(|winner| &winner.split.object);
-            match holder.or(winner) {
-                None => {
-                    winners.insert(claim, candidate);
-                }
+            let port = claim.port();
+            let deciding = claims.entry(claim).or_default();
+            // Of those for every request the first leaves nothing to the others; they stand at the end.
+            let last = deciding.last().filter(|last| last.conditions.is_none());
+            match holder.or(last.map(|last| &last.split.object)) {
+                None => deciding.push(candidate),
                 Some(winner) => {
                     problems.insert(candidate.split.object.problem(
                         "spec.service",
                         Reason::Conflicted,
-                        format!("{winner} decides for port {}", claim.port()),
+                        format!("{winner} decides for port {port}"),
                         "take one of the two out",
                     ));
                 }
             }
         }
     }
-    let mut splits = Splits {
-        sets: Vec::new(),
-        rules: BTreeMap::new(),
-    };
-    for (claim, winner) in winners {
-        winner.put_in_force(&claim, &mut splits, problems);
+    let mut splits = Splits::default();
+    for (claim, deciding) in claims {
+        splits.add(&claim, &deciding, problems);
     }
     splits
+}
+
+impl Splits {
+    /// Puts in force on one port the splits that decide there, in their order.
+    fn add(&mut self, claim: &Claim, deciding: &[&Resolved], problems: &mut BTreeSet<Problem>) {
+        let mut matches = Vec::new();
+        let mut planned: Option<(Audience, Hosts)> = None;
+        for split in deciding {
+            let Some(rule) = split.rule(claim, problems) else {
+                continue;
+            };
+            match split.place(claim, problems) {
+                None => {}
+                Some(Place::Connections(root)) => {
+                    let identity = split.identity(root.port, "tcp");
+                    self.connections.push(PlannedConnections {
+                        audience: Audience::Everyone,
+                        connections: Connections {
+                            to: Destination::Root(root),
+                            rule: identity.clone(),
+                        },
+                    });
+                    self.rules.insert(identity, rule);
+                }
+                Some(Place::Hosts(audience, hosts)) => {
+                    let identity = split.identity(claim.port(), "http");
+                    let every = [Match::default()];
+                    let conditions = split.conditions.as_deref().unwrap_or(&every);
+                    matches.extend(conditions.iter().map(|condition| Match {
+                        rule: identity.clone(),
+                        ..condition.clone()
+                    }));
+                    self.rules.insert(identity, rule);
+                    // The ports of a literal host are those of the split's backends, and the port that a
+                    // Host without one means is so for all or for none.
+                    if let Some((_, Hosts::Literal(known))) = &mut planned
+                        && let Hosts::Literal(own) = &hosts
+                    {
+                        known.default_port |= own.default_port;
+                    }
+                    planned.get_or_insert((audience, hosts));
+                }
+            }
+        }
+        // A split whose groups fit no request changes nothing.
+        if let Some((audience, hosts)) = planned.filter(|_| !matches.is_empty()) {
+            self.sets.push(PlannedSet {
+                audience,
+                set: HostSet {
+                    hosts,
+                    matches,
+                    unmatched: Unmatched::Pass,
+                },
+            });
+        }
+    }
 }
 
 impl<'w> Resolved<'w> {
@@ -153,11 +228,15 @@ impl<'w> Resolved<'w> {
                 }
             }
         }
+        let conditions = conditions::of(world, split)
+            .map_err(|wrong| problems.extend(wrong))
+            .ok()?;
         Some(Resolved {
             split,
             root,
             port,
             backends,
+            conditions,
         })
     }
 
@@ -180,7 +259,23 @@ impl<'w> Resolved<'w> {
                     );
                 }
                 let claim = |port| Claim::Service(ServicePort::of(service, port));
-                ports.into_iter().map(claim).collect()
+                let mut claims = Vec::with_capacity(ports.len());
+                for port in ports {
+                    if self.conditions.is_none() || !service.connection_ports.contains(&port) {
+                        claims.push(claim(port));
+                        continue;
+                    }
+                    refuse(
+                        "spec.matches",
+                        Reason::UnsupportedValue,
+                        format!(
+                            "port {port} of {} carries connections, which have nothing to match: the split is not in force there",
+                            service.object
+                        ),
+                        "take matches out, or name the port's protocol in appProtocol",
+                    );
+                }
+                claims
             }
             Root::Literal(host) => {
                 if self.weighted().next().is_none() {
@@ -240,84 +335,78 @@ impl<'w> Resolved<'w> {
         sets.fold(first, |common, ports: BTreeSet<u16>| &common & &ports)
     }
 
-    fn put_in_force(&self, claim: &Claim, splits: &mut Splits, problems: &mut BTreeSet<Problem>) {
-        let object = &self.split.object;
+    /// What the split makes of one port; None leaves it untouched.
+    fn rule(&self, claim: &Claim, problems: &mut BTreeSet<Problem>) -> Option<Rule> {
         let port = claim.port();
         let mut backends = self.backends_at(port, problems);
-        let default = match &self.root {
-            Root::Service(service) => default_port(service),
-            Root::Literal(_) => cluster::default_port(self.common_ports()),
-        };
-        let idle = backends.iter().all(|backend| backend.weight == 0);
-        let (audience, hosts) = match (&self.root, claim) {
-            (Root::Service(service), Claim::Service(at)) => {
-                if idle {
-                    problems.insert(object.problem(
-                        "spec.backends",
-                        Reason::NoTraffic,
-                        format!(
-                            "no backend can get traffic of port {port}: it stays with {}",
-                            service.object
-                        ),
-                        "give a backend that has this port a weight above 0",
-                    ));
-                    let to = Target::Service(at.backend());
-                    backends = vec![Backend::new(1, to)];
+        if backends.iter().all(|backend| backend.weight == 0) {
+            let stays = match &self.root {
+                Root::Service(service) => format!("it stays with {}", service.object),
+                Root::Literal(host) => format!("{host} stays untouched"),
+            };
+            problems.insert(self.split.object.problem(
+                "spec.backends",
+                Reason::NoTraffic,
+                format!("no backend can get traffic of port {port}: {stays}"),
+                "give a backend that has this port a weight above 0",
+            ));
+            match claim {
+                Claim::Literal { .. } => return None,
+                Claim::Service(at) => {
+                    backends = vec![Backend::new(1, Target::Service(at.backend()))];
                 }
-                (Audience::Everyone, at.hosts(service))
+            }
+        }
+        Some(Rule {
+            backends,
+            ..Rule::default()
+        })
+    }
+
+    fn identity(&self, port: u16, protocol: &str) -> String {
+        let object = &self.split.object;
+        format!(
+            "TrafficSplit/{}/{}:{port}/{protocol}",
+            object.namespace, object.name
+        )
+    }
+
+    /// None for a claim that is not of the kind of the root, which there is not.
+    fn place(&self, claim: &Claim, problems: &mut BTreeSet<Problem>) -> Option<Place> {
+        let (default, place) = match (&self.root, claim) {
+            (Root::Service(service), Claim::Service(at)) => {
+                let root = at.root(service);
+                if service.connection_ports.contains(&at.port) {
+                    return Some(Place::Connections(root));
+                }
+                let place = Place::Hosts(Audience::Everyone, Hosts::Root(root));
+                (default_port(service), place)
             }
             (
-                _,
+                Root::Literal(_),
                 Claim::Literal {
-                    namespace, host, ..
+                    namespace,
+                    host,
+                    port,
                 },
             ) => {
-                if idle {
-                    problems.insert(object.problem(
-                        "spec.backends",
-                        Reason::NoTraffic,
-                        format!(
-                            "no backend can get traffic of port {port}: {host} stays untouched"
-                        ),
-                        "give a backend that has this port a weight above 0",
-                    ));
-                    return;
-                }
+                let default = cluster::default_port(self.common_ports());
                 let literal = Literal {
                     name: host.clone(),
-                    port,
-                    default_port: default == Some(port),
+                    port: *port,
+                    default_port: default == Some(*port),
                 };
                 let audience = Audience::Namespace(namespace.clone());
-                (audience, Hosts::Literal(literal))
+                (default, Place::Hosts(audience, Hosts::Literal(literal)))
             }
-            // A split's claims are of the kind of its root.
-            (Root::Literal(_), Claim::Service(_)) => return,
+            _ => return None,
         };
         if default.is_none() && self.port.is_none() {
             let path = "spec.service".to_owned();
+            let object = &self.split.object;
             problems.insert(ambiguous_port(object, path, &self.split.service));
         }
-        let identity = format!(
-            "TrafficSplit/{}/{}:{port}/http",
-            object.namespace, object.name
-        );
-        splits.sets.push(PlannedSet {
-            audience,
-            set: HostSet {
-                hosts,
-                matches: vec![Match {
-                    rule: identity.clone(),
-                    ..Match::default()
-                }],
-                unmatched: Unmatched::Pass,
-            },
-        });
-        let rule = Rule {
-            backends,
-            ..Rule::default()
-        };
-        splits.rules.insert(identity, rule);
+        Some(place)
     }
 
     /// Those that have the port. One without it gets nothing (TrafficSplit specification, Ports).
