@@ -16,6 +16,7 @@ mod in_process;
 mod plane;
 mod process;
 mod shipped;
+pub mod tls;
 
 use std::path::PathBuf;
 
@@ -34,7 +35,7 @@ pub fn root() -> PathBuf {
         .expect("the repository")
 }
 
-/// A file that `scripts/build` makes: `weir` or `weir.wasm`.
+/// A file that `scripts/build` makes: `weir`, `weir.wasm` or `weir-full.wasm`.
 pub fn dist(name: &str) -> PathBuf {
     let path = root().join("dist").join(name);
     assert!(
