@@ -6,9 +6,41 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType};
+use weir_split::Edit;
+
+/// Characters of a text that are passed on.
+pub const MAX_VISIBLE: usize = 400;
 
 pub fn request_header(name: &str) -> Option<Vec<u8>> {
     hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name).unwrap_or_default()
+}
+
+/// All lines of the header with commas between, as Envoy's property has them; the header itself is its first
+/// line. Dearer than [`request_header`].
+pub fn request_header_lines(name: &str) -> Option<Vec<u8>> {
+    let lines = hostcalls::get_property(vec!["request", "headers", name]).unwrap_or_default();
+    // The property does not tell an empty header from none, and not every host has it.
+    lines.or_else(|| request_header(name))
+}
+
+/// Whose headers.
+#[derive(Clone, Copy)]
+pub enum Headers {
+    /// Only inside `on_http_request_headers`.
+    Request,
+    /// Only inside `on_http_response_headers`.
+    #[cfg(feature = "full")]
+    Response,
+}
+
+impl From<Headers> for MapType {
+    fn from(headers: Headers) -> MapType {
+        match headers {
+            Headers::Request => MapType::HttpRequestHeaders,
+            #[cfg(feature = "full")]
+            Headers::Response => MapType::HttpResponseHeaders,
+        }
+    }
 }
 
 /// Overwrites every value that the client may have sent.
@@ -17,19 +49,57 @@ pub fn set_request_header(name: &str, value: &str) {
         hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value.as_bytes()));
 }
 
-pub fn remove_request_header(name: &str) {
-    let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, None);
+pub fn remove_header(headers: Headers, name: &str) {
+    let _ = hostcalls::set_map_value_bytes(headers.into(), name, None);
+}
+
+pub fn edit(headers: Headers, edit: &Edit) {
+    let _ = match edit {
+        Edit::Set(name, value) => hostcalls::set_map_value_bytes(headers.into(), name, Some(value)),
+        Edit::Add(name, value) => hostcalls::add_map_value_bytes(headers.into(), name, value),
+        Edit::Remove(name) => hostcalls::set_map_value_bytes(headers.into(), name, None),
+    };
 }
 
 /// Readable in the access log as `%FILTER_STATE(wasm.NAME:PLAIN)%`.
-pub fn set_request_property(name: &str, value: &str) {
+pub fn set_stream_property(name: &str, value: &str) {
     let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
 }
 
-/// Ends the request here. The callback has to pause the stream after it.
+/// Ends the request here. The callback has to pause the stream after it. A gRPC client gets a status that
+/// belongs to the code: 14 for 503, 12 for 404, 7 for 403.
 pub fn answer(status: u16, body: &str) {
-    let headers = vec![("content-type", "text/plain")];
-    let _ = hostcalls::send_http_response(u32::from(status), headers, Some(body.as_bytes()));
+    answer_with(status, ("content-type", "text/plain"), body);
+}
+
+pub fn redirect(status: u16, location: &str) {
+    answer_with(status, ("location", location), "");
+}
+
+/// 403, with the permission that is missing.
+pub fn deny(missing: &str) {
+    let missing = visible(missing);
+    answer_with(
+        403,
+        ("x-weir-denied", &missing),
+        &format!("weir: {missing}\n"),
+    );
+}
+
+fn answer_with(status: u16, header: (&str, &str), body: &str) {
+    let _ = hostcalls::send_http_response(u32::from(status), vec![header], Some(body.as_bytes()));
+}
+
+/// What a header's value or a line of the log may hold, and not too much of it.
+pub fn visible(text: &str) -> String {
+    let plain = |c: char| {
+        if c == ' ' || c.is_ascii_graphic() {
+            c
+        } else {
+            '?'
+        }
+    };
+    text.chars().take(MAX_VISIBLE).map(plain).collect()
 }
 
 /// Only inside `on_configure`: the host drops it afterwards.

@@ -16,6 +16,7 @@
     clippy::unwrap_used
 )]
 
+mod bounded;
 mod fleet;
 mod host;
 mod metrics;

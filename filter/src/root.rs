@@ -8,6 +8,7 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext};
 use proxy_wasm::types::ContextType;
 use weir_split::{Live, Plugin, Table};
 
+use crate::bounded::Bounded;
 use crate::fleet::{self, Member};
 use crate::poll::{self, Answer, Phase, Proxy};
 use crate::request::Request;
@@ -46,6 +47,7 @@ struct Running {
 pub struct Shared {
     pub plugin: Plugin,
     pub live: RefCell<Live>,
+    pub log: Bounded,
 }
 
 impl Context for Root {
@@ -81,6 +83,7 @@ impl RootContext for Root {
             shared: Rc::new(Shared {
                 live: RefCell::new(Live::new(host::random(), plugin.until_configured)),
                 plugin,
+                log: Bounded::default(),
             }),
             revision: String::new(),
             refused: Default::default(),
@@ -115,7 +118,7 @@ impl RootContext for Root {
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
         let running = self.0.as_ref()?;
-        Some(Box::new(Request(running.shared.clone())))
+        Some(Box::new(Request::new(running.shared.clone())))
     }
 
     fn get_type(&self) -> Option<ContextType> {
@@ -166,6 +169,7 @@ impl Running {
 
     fn tick(&mut self) {
         self.flush();
+        self.shared.log.on_tick();
         host::set_tick_period(fleet::TICK);
         if self.shared.plugin.control_plane.is_none() {
             return;

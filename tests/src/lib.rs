@@ -17,6 +17,7 @@ pub mod naive;
 mod plane;
 mod process;
 mod shipped;
+pub mod tls;
 
 use std::path::PathBuf;
 
@@ -35,7 +36,7 @@ pub fn root() -> PathBuf {
         .expect("the repository")
 }
 
-/// A file that `scripts/build` makes: `weir` or `weir.wasm`.
+/// A file that `scripts/build` makes: `weir`, `weir.wasm` or `weir-full.wasm`.
 pub fn dist(name: &str) -> PathBuf {
     let path = root().join("dist").join(name);
     assert!(
