@@ -29,7 +29,8 @@
 //! total of the rule has units. Behind a backend stands what else happens to its requests, or at the end behind
 //! `each` where it is the same for all: `{x-a: b, +x-c: d, -x-e, :path: /f}` sets, adds, removes and rewrites on
 //! the way to the backend, `answers {x-g: h}` on the way back, `(302 https://a.example/)` redirects, `(denied)`
-//! is 403. Without a backend: `untouched` is the ordinary route, `404`, `302 https://a.example/`, `denied`.
+//! is 403. Without a backend: `untouched` is the ordinary route, `404`, `302 https://a.example/`; of what comes in
+//! `allowed` and `denied`. A connection that is answered with a status is closed.
 
 mod outcome;
 mod render;
@@ -39,6 +40,7 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use weir::access::Policy;
 use weir::object::{self, Object};
 use weir::plan::{Plan, Scope, scope};
 use weir::problem::Problem;
@@ -111,9 +113,17 @@ impl Case {
         (manifests.objects, manifests.problems)
     }
 
+    pub fn policy(&self) -> Policy {
+        let mut comments = self.text.lines().take_while(|line| line.starts_with('#'));
+        match comments.any(|line| line == "# policy: smi") {
+            true => Policy::Smi,
+            false => Policy::Permissive,
+        }
+    }
+
     fn translate(&self, objects: Vec<Object>, mut problems: Vec<Problem>) -> (Plan, Vec<Problem>) {
         let (world, bad) = World::from_objects(objects);
-        let (plan, unhonoured) = translate(&world);
+        let (plan, unhonoured) = translate(&world, self.policy());
         problems.extend(bad);
         problems.extend(unhonoured);
         problems.sort();

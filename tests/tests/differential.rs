@@ -5,6 +5,7 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use weir::access::Policy;
 use weir::object::Object;
 use weir::plan::{Plan, Scope, scope};
 use weir::problem::Problem;
@@ -62,7 +63,7 @@ fn plan(world: &World) -> (Plan, Vec<Problem>) {
         object.expect("a kind that is understood")
     });
     let (world, mut problems) = weir::world::World::from_objects(objects);
-    let (plan, more) = translate(&world);
+    let (plan, more) = translate(&world, Policy::Permissive);
     problems.extend(more);
     (plan, problems)
 }

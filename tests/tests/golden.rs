@@ -67,7 +67,7 @@ async fn cases_hold_on_envoy() {
     let mut planes = Vec::new();
     let mut clusters = BTreeSet::new();
     for case in &cases {
-        let plane = InProcess::start(&case.text).await;
+        let plane = InProcess::start(&case.text, case.policy()).await;
         bootstrap = bootstrap.cluster(&case.name(), plane.listen);
         planes.push(plane);
         for who in case.askers() {
@@ -149,7 +149,7 @@ fn is_envoys_own(name: &str) -> bool {
 fn visible(http: &Http, outcome: &Outcome) -> String {
     let backend = outcome.backend.as_deref().unwrap_or_default();
     match &outcome.fate {
-        Fate::Untouched => "untouched".into(),
+        Fate::Untouched | Fate::Allowed => "untouched".into(),
         Fate::Answer(status) => status.to_string(),
         Fate::Redirect(status, location) => format!("{status} {location}"),
         Fate::Denied => "403 denied".into(),

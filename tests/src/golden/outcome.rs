@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use weir_split::{Decision, Edit, Live, Plugin, Table, UntilConfigured, wire};
+use weir_split::{Decision, Edit, Live, Plugin, Table, wire};
 
 use super::request::{Http, Question, Request};
 
@@ -19,8 +19,10 @@ pub struct Outcome {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Fate {
-    /// The ordinary route; what comes in to a workload is allowed.
+    /// The ordinary route.
     Untouched,
+    /// Comes in to the workload.
+    Allowed,
     Backend,
     Answer(u16),
     Redirect(u16, String),
@@ -88,18 +90,13 @@ pub fn reduced_total(rule: &wire::Rule) -> u64 {
 /// As many requests as the reduced total of the rule has units, so that counts are exact.
 pub fn outcomes(request: &Request, config: &wire::Config) -> Outcomes {
     let plugin = Plugin::parse(request.who.plugin("weir").as_bytes()).expect("a plugin");
-    let mut live = Live::new(1, UntilConfigured::Pass);
+    let mut live = Live::new(1, plugin.until_configured);
     live.install(Table::compile(config, &plugin.site).expect("what is published compiles"));
     let mut outcomes = Outcomes::new();
     let mut asked = 0;
     let mut total = 1;
     while asked < total {
-        let (outcome, rule) = match &request.question {
-            Question::Http(http) => decide(&mut live, http),
-            Question::Tcp(_) | Question::Inbound(..) | Question::InboundTcp(..) => {
-                panic!("{}: the core cannot answer yet", request.text)
-            }
-        };
+        let (outcome, rule) = ask(&mut live, &request.question);
         if let Some(rule) = rule {
             total = reduced_total(&config.rules[&rule]).max(1);
         }
@@ -109,11 +106,21 @@ pub fn outcomes(request: &Request, config: &wire::Config) -> Outcomes {
     outcomes
 }
 
-/// The outcome of one request, and the rule that it comes from.
-fn decide(live: &mut Live, http: &Http) -> (Outcome, Option<String>) {
-    let decided = live.decide(http.host.as_bytes(), |name| value(http, name));
+/// What happens once, and the rule that it comes from.
+fn ask(live: &mut Live, question: &Question) -> (Outcome, Option<String>) {
+    let is_inbound = matches!(question, Question::Inbound(..) | Question::InboundTcp(..));
+    let decided = match question {
+        Question::Http(http) => live.decide(http.host.as_bytes(), |name| value(http, name)),
+        Question::Tcp(_) => live.connect(None),
+        Question::Inbound(peer, http) => {
+            let read = |name: &str| value(http, name);
+            live.admit(peer.as_deref(), http.host.as_bytes(), read)
+        }
+        Question::InboundTcp(peer, port) => live.admit_connection(peer.as_deref(), *port),
+    };
     let rule = decided.rule.map(str::to_owned);
     let fate = match decided.decision {
+        Decision::Ordinary if is_inbound => Fate::Allowed,
         Decision::Ordinary => Fate::Untouched,
         Decision::Cluster(_) => Fate::Backend,
         Decision::Answer(status) => Fate::Answer(status),
@@ -172,6 +179,7 @@ pub fn render(outcomes: &Outcomes) -> String {
                 (Some(backend), Fate::Denied) => format!("{backend} {count} (denied){extra}"),
                 (Some(backend), _) => format!("{backend} {count}{extra}"),
                 (None, Fate::Untouched) => format!("untouched{extra}"),
+                (None, Fate::Allowed) => "allowed".into(),
                 (None, Fate::Backend) => unreachable!("a cluster without a pick"),
                 (None, Fate::Answer(status)) => format!("{status}{extra}"),
                 (None, Fate::Redirect(status, location)) => format!("{status} {location}{extra}"),
