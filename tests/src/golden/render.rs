@@ -30,7 +30,7 @@ pub fn render(text: &mut String, config: &wire::Config) {
     }
     for wire::Connections { to, rule } in connections {
         let to = match to {
-            wire::Destination::Root(root) => render_root(root),
+            wire::Destination::Root(root) => render_root(root, false),
             wire::Destination::Listeners(ports) => format!("listeners {}", render_ports(ports)),
         };
         let _ = writeln!(text, "# connections to {to} -> {rule}");
@@ -47,22 +47,19 @@ fn portless(yes: bool) -> &'static str {
     if yes { " and without port" } else { "" }
 }
 
-fn render_root(root: &wire::Root) -> String {
+fn render_root(root: &wire::Root, is_default: bool) -> String {
     let wire::Root {
         service,
         namespace,
         port,
-        default_port,
+        default_port: _,
         cluster_ips,
     } = root;
     let ips = match cluster_ips.as_slice() {
         [] => String::new(),
         some => format!(" ({})", some.join(", ")),
     };
-    format!(
-        "{service}.{namespace}:{port}{}{ips}",
-        portless(*default_port)
-    )
+    format!("{service}.{namespace}:{port}{}{ips}", portless(is_default))
 }
 
 fn render_ports(ports: &std::collections::BTreeMap<String, u16>) -> String {
@@ -72,7 +69,7 @@ fn render_ports(ports: &std::collections::BTreeMap<String, u16>) -> String {
 
 fn render_hosts(hosts: &wire::Hosts) -> String {
     match hosts {
-        wire::Hosts::Root(root) => render_root(root),
+        wire::Hosts::Root(root) => render_root(root, root.default_port),
         wire::Hosts::Literal(wire::Literal {
             name,
             port,
