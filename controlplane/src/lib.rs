@@ -22,7 +22,6 @@ pub mod cluster;
 pub mod fields;
 pub mod gateway;
 pub mod httproute;
-mod pattern_standin;
 pub mod smi;
 pub mod specs;
 pub mod weight;

@@ -225,10 +225,6 @@ fn a_scope_knows_what_its_proxies_need() {
     let (plan, problems) = translated(&(to("web") + &to("cron")), Policy::Smi);
     assert_eq!(problems, [""; 0]);
     let namespace = |name: &str| Scope::Namespace(name.into());
-    let gateway = Scope::Gateway {
-        namespace: "shop".into(),
-        name: "edge".into(),
-    };
     for (asked, expected) in [
         (
             shop(),
@@ -241,7 +237,6 @@ fn a_scope_knows_what_its_proxies_need() {
         (namespace("front"), vec!["shop/web <- front/buyer:  []"]),
         (namespace("back"), vec![]),
         (Scope::Producers, vec![]),
-        (gateway, vec![]),
     ] {
         let config = scope(&plan, &asked);
         assert_eq!(granted(&config), expected, "{asked:?}");
@@ -252,6 +247,11 @@ fn a_scope_knows_what_its_proxies_need() {
             "{asked:?}"
         );
     }
+    let gateway = Scope::Gateway {
+        namespace: "shop".into(),
+        name: "edge".into(),
+    };
+    assert_eq!(scope(&plan, &gateway).access, None);
     assert_eq!(
         plan.scopes(),
         [Scope::Producers, namespace("front"), shop()]
