@@ -1,10 +1,11 @@
 //! What the control plane and the filter agree on, and the choice itself.
 //!
 //! ```text
-//! wire::Config --Table::compile(Site)--> Table --Live::install--> Live --decide(host, path)--> Decision
+//! wire::Config --Table::compile(Site)--> Table --Live::install--> Live --decide, connect, admit--> Decided
 //! ```
 //!
-//! Imports run `wire <- plugin, host, path <- table <- live -> sampler`. Nothing here is asynchronous,
+//! Imports run `wire, host, pattern <- asked, path, url <- condition, filters <- access, connections
+//! <- rule <- table <- live -> sampler`. Nothing here is asynchronous,
 //! knows Kubernetes or a proxy, reads a clock or panics; what is random is drawn from a seed
 //! that the caller gives.
 #![deny(
@@ -16,15 +17,28 @@
     clippy::unwrap_used
 )]
 
+mod access;
+mod asked;
+mod condition;
+mod connections;
+mod filters;
 mod host;
+mod identity;
 mod live;
 mod path;
+mod pattern;
 mod plugin;
+mod refusal;
+mod rule;
 mod sampler;
 mod table;
+mod url;
 pub mod wire;
 
+pub use identity::peer_identity;
 pub use live::{Decided, Decision, Edit, Live};
+pub use pattern::{Pattern, PatternError};
 pub use plugin::{Direction, Naming, Plugin, PluginError, Protocol, Site, UntilConfigured};
+pub use refusal::Refusal;
 pub use sampler::{MAX_TOTAL, Sampler};
-pub use table::{Refusal, Table};
+pub use table::Table;

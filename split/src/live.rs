@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 use std::sync::Arc;
 
+use crate::asked::Asked;
 use crate::plugin::UntilConfigured;
+use crate::rule::{Destination, Redirected, Rule};
 use crate::sampler::Sampler;
-use crate::table::{Destination, Table, Verdict};
+use crate::table::Table;
 use crate::wire::Unmatched;
 
 /// One worker's table and its samplers. Everything random comes from the seed.
@@ -21,7 +23,8 @@ pub struct Live {
 
 #[derive(Debug)]
 struct Running {
-    sampler: Sampler,
+    /// None for a rule that picks no backend, because it redirects.
+    sampler: Option<Sampler>,
     /// Picks of each backend since they were last taken.
     picked: Vec<u64>,
 }
@@ -103,13 +106,9 @@ impl Live {
                     // Depends on nothing but the seed and the rule, so that other rules never show;
                     // the count keeps a rule that comes back to old weights from repeating itself.
                     let seed = self.seed ^ fnv1a(&rule.identity) ^ self.installed.rotate_left(40);
-                    match Sampler::new(weights, seed) {
-                        Some(sampler) => Running {
-                            sampler,
-                            picked: vec![0; rule.backends.len()],
-                        },
-                        // Compiling has checked the weights. Stopping here keeps rule and sampler in step.
-                        None => break,
+                    Running {
+                        sampler: Sampler::new(weights, seed),
+                        picked: vec![0; rule.backends.len()],
                     }
                 }
             };
@@ -125,39 +124,120 @@ impl Live {
         authority: &[u8],
         mut read: impl FnMut(&str) -> Option<Vec<u8>>,
     ) -> Decided<'_> {
-        if self.installed == 0 && self.until_configured == UntilConfigured::Unavailable {
-            return Decision::Answer(503).into();
+        if self.installed == 0 {
+            return self.unconfigured();
         }
         let Some(host) = self.table.host(authority) else {
             return Decision::Ordinary.into();
         };
-        let rule = match host.verdict(|| read(":path")) {
-            Verdict::Rule(rule) => rule,
-            Verdict::Unmatched(Unmatched::Pass) => return Decision::Ordinary.into(),
-            Verdict::Unmatched(Unmatched::NotFound) => return Decision::Answer(404).into(),
+        let mut asked = Asked::new(authority, &mut read);
+        let Some(wanted) = host.find(&mut asked) else {
+            return match host.unmatched {
+                Unmatched::Pass => Decision::Ordinary.into(),
+                Unmatched::NotFound => Decision::Answer(404).into(),
+            };
         };
-        let (Some(running), Some(rule)) = (self.running.get_mut(rule), self.table.rules.get(rule))
-        else {
+        let Some(rule) = self.table.rules.get(wanted.rule) else {
             return Decision::Ordinary.into();
         };
-        let pick = running.sampler.pick();
-        if let Some(picked) = running.picked.get_mut(pick) {
-            *picked = picked.wrapping_add(1);
+        if let Some(redirected) = &rule.redirect {
+            return redirected.decided(rule, &mut asked, wanted.port);
         }
-        let decision = match rule.backends.get(pick).map(|backend| &backend.to) {
-            Some(Destination::Cluster(cluster))
-                if host.ordinary_cluster.as_ref() == Some(cluster) =>
-            {
-                Decision::Ordinary
+        let running = self.running.get_mut(wanted.rule);
+        let (name, permit, edits) = match running.and_then(|running| running.pick(rule)) {
+            Some(Destination::Cluster {
+                name,
+                permit,
+                edits,
+            }) => (name, permit, edits),
+            Some(Destination::Redirect(redirected)) => {
+                return redirected.decided(rule, &mut asked, wanted.port);
             }
-            Some(Destination::Cluster(cluster)) => Decision::Cluster(cluster),
-            Some(Destination::Status(status)) => Decision::Answer(*status),
-            None => Decision::Ordinary,
+            Some(Destination::Status(status)) => return rule.says(Decision::Answer(*status)),
+            None => return rule.says(Decision::Ordinary),
         };
-        Decided {
-            rule: Some(&rule.identity),
-            ..decision.into()
+        if let Some(Err(missing)) = permit.as_ref().map(|permit| permit.request(&mut asked)) {
+            return rule.says(Decision::Denied(missing));
         }
+        let decided = rule.says(to_cluster(name, &host.ordinary_cluster));
+        match edits {
+            None => decided,
+            Some(edits) => Decided {
+                request: edits.request(&mut asked),
+                response: edits.response.clone(),
+                ..decided
+            },
+        }
+    }
+
+    /// Decides one new connection. `destination` is the IP address and port that the client wanted, as far
+    /// as the proxy knows; a proxy that has been told its root or listener needs none.
+    pub fn connect(&mut self, destination: Option<(&str, u16)>) -> Decided<'_> {
+        if self.installed == 0 {
+            return self.unconfigured();
+        }
+        let Some(to) = self.table.connections.find(destination) else {
+            return Decision::Ordinary.into();
+        };
+        let Some(rule) = self.table.rules.get(to.rule) else {
+            return Decision::Ordinary.into();
+        };
+        let running = self.running.get_mut(to.rule);
+        let decision = match running.and_then(|running| running.pick(rule)) {
+            Some(Destination::Cluster { name, permit, .. }) => {
+                match permit.as_ref().map(|permit| permit.connection()) {
+                    Some(Err(missing)) => Decision::Denied(missing),
+                    Some(Ok(())) | None => to_cluster(name, &to.ordinary_cluster),
+                }
+            }
+            Some(Destination::Status(status)) => Decision::Answer(*status),
+            // Compiling refuses redirects of connections.
+            Some(Destination::Redirect(_)) | None => Decision::Ordinary,
+        };
+        rule.says(decision)
+    }
+
+    /// Decides whether a request may come in to the workload behind this proxy. `peer` is what
+    /// [`crate::peer_identity`] says of the client's certificate, `read` is as for [`Live::decide`].
+    /// [`Decision::Ordinary`] lets it in; [`Decision::Denied`] and, before there is a configuration,
+    /// [`Decision::Answer`] do not.
+    pub fn admit(
+        &self,
+        peer: Option<&str>,
+        authority: &[u8],
+        mut read: impl FnMut(&str) -> Option<Vec<u8>>,
+    ) -> Decided<'_> {
+        if self.installed == 0 {
+            return self.unconfigured();
+        }
+        let mut asked = Asked::new(authority, &mut read);
+        match &self.table.access {
+            Some(access) => admitted(access.admit(peer, &mut asked)),
+            None => Decision::Ordinary.into(),
+        }
+    }
+
+    /// The same for a connection, once the handshake is done; `port` is where it came in.
+    pub fn admit_connection(&self, peer: Option<&str>, port: u16) -> Decided<'_> {
+        if self.installed == 0 {
+            return self.unconfigured();
+        }
+        match &self.table.access {
+            Some(access) => admitted(access.admit_connection(peer, port)),
+            None => Decision::Ordinary.into(),
+        }
+    }
+
+    fn unconfigured(&self) -> Decided<'static> {
+        match self.until_configured {
+            UntilConfigured::Pass => Decision::Ordinary,
+            UntilConfigured::Unavailable => Decision::Answer(503),
+            UntilConfigured::Denied => {
+                let reason = "this proxy names a service account and has no configuration yet";
+                Decision::Denied(reason.into())
+            }
+        }
+        .into()
     }
 
     /// Hands over what was picked since the last call: rule, backend as `SERVICE.NAMESPACE:PORT` or a
@@ -178,9 +258,56 @@ impl Live {
     }
 }
 
+impl Running {
+    fn pick<'t>(&mut self, rule: &'t Rule) -> Option<&'t Destination> {
+        let pick = self.sampler.as_mut()?.pick();
+        if let Some(picked) = self.picked.get_mut(pick) {
+            *picked = picked.wrapping_add(1);
+        }
+        rule.backends.get(pick).map(|backend| &backend.to)
+    }
+}
+
+impl Rule {
+    fn says<'t>(&'t self, decision: Decision<'t>) -> Decided<'t> {
+        Decided {
+            rule: Some(&self.identity),
+            ..decision.into()
+        }
+    }
+}
+
+impl Redirected {
+    fn decided<'t>(&self, rule: &'t Rule, asked: &mut Asked, port: Option<u16>) -> Decided<'t> {
+        let edits = self.edits.as_ref();
+        Decided {
+            response: edits.and_then(|edits| edits.response.clone()),
+            ..rule.says(self.redirect.decide(asked, port))
+        }
+    }
+}
+
+fn to_cluster<'t>(name: &'t str, ordinary: &Option<Box<str>>) -> Decision<'t> {
+    if ordinary.as_deref() == Some(name) {
+        Decision::Ordinary
+    } else {
+        Decision::Cluster(name)
+    }
+}
+
+fn admitted(outcome: Result<(), String>) -> Decided<'static> {
+    match outcome {
+        Ok(()) => Decision::Ordinary.into(),
+        Err(missing) => Decision::Denied(missing).into(),
+    }
+}
+
 /// FNV-1a, 64 bit: a spread of identities over seeds that is the same on every build.
 fn fnv1a(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })
 }
+
+#[cfg(test)]
+mod tests;

@@ -52,6 +52,9 @@ pub enum UntilConfigured {
     Pass,
     /// The answer 503.
     Unavailable,
+    /// The answer 403: of every proxy that names its service account, for a policy that it does not know yet
+    /// may deny anything.
+    Denied,
 }
 
 /// What one proxy adds to a configuration to make it a table.
@@ -219,7 +222,10 @@ impl Plugin {
             scope,
             header,
             initial,
-            until_configured,
+            until_configured: match service_account {
+                Some(_) => UntilConfigured::Denied,
+                None => until_configured,
+            },
             log_rule: keys.log_rule,
             protocol,
             direction,
@@ -292,7 +298,6 @@ impl Naming {
     }
 }
 
-/// A Kubernetes name: what is safe in a query, a metric's name and a header's value.
 /// Parses `SERVICE.NAMESPACE:PORT`.
 fn parse_root(text: &str) -> Option<wire::Service> {
     let (host, port) = text.rsplit_once(':')?;
@@ -305,6 +310,7 @@ fn parse_root(text: &str) -> Option<wire::Service> {
     })
 }
 
+/// A Kubernetes name: what is safe in a query, a metric's name and a header's value.
 pub(crate) fn is_dns_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 253

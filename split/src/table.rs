@@ -1,12 +1,16 @@
 //! The checked, compiled form of a configuration: the only form that a lookup ever sees.
 
-use std::collections::{BTreeMap, HashMap};
-use std::fmt;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
+use crate::access::Access;
+use crate::asked::Asked;
+use crate::condition::{Condition, Hostname};
+use crate::connections::ConnectionTable;
 use crate::host::Authority;
-use crate::path::{PathMatch, without_query};
-use crate::plugin::{Site, is_dns_name};
-use crate::sampler::MAX_TOTAL;
+use crate::pattern::Patterns;
+use crate::plugin::Site;
+use crate::refusal::{Refusal, refuse};
+use crate::rule::Rule;
 use crate::wire::{self, Unmatched};
 
 /// Built once for each revision, never changed.
@@ -22,7 +26,10 @@ pub struct Table {
     any: Option<Host>,
     /// Host sets that [`Claim::host`] points into; a root has several names.
     hosts: Vec<Host>,
+    pub(crate) connections: ConnectionTable,
     pub(crate) rules: Vec<Rule>,
+    /// None where everyone may reach everything.
+    pub(crate) access: Option<Access>,
 }
 
 #[derive(Debug)]
@@ -34,66 +41,21 @@ struct Claim {
 
 #[derive(Debug)]
 pub(crate) struct Host {
-    matches: Vec<Condition>,
-    unmatched: Unmatched,
+    matches: Vec<Match>,
+    /// Names of the query parameters that matches ask for.
+    parameters: BTreeSet<Box<[u8]>>,
+    pub(crate) unmatched: Unmatched,
     /// The cluster that the ordinary route uses for these hosts, where the proxy says that it does so.
     pub(crate) ordinary_cluster: Option<Box<str>>,
 }
 
 #[derive(Debug)]
-struct Condition {
-    path: PathMatch,
-    rule: usize,
-}
-
-#[derive(Debug)]
-pub(crate) struct Rule {
-    pub(crate) identity: Box<str>,
-    pub(crate) backends: Vec<Backend>,
-}
-
-#[derive(Debug)]
-pub(crate) struct Backend {
-    pub(crate) weight: u64,
-    /// `SERVICE.NAMESPACE:PORT`, or the status of a broken share.
-    pub(crate) label: Box<str>,
-    pub(crate) to: Destination,
-}
-
-#[derive(Debug)]
-pub(crate) enum Destination {
-    Cluster(Box<str>),
-    Status(u16),
-}
-
-/// What a host's matches say of a request.
-#[derive(Debug, PartialEq, Eq)]
-pub(crate) enum Verdict {
+pub(crate) struct Match {
+    condition: Condition,
     /// Index into [`Table::rules`].
-    Rule(usize),
-    Unmatched(Unmatched),
-}
-
-/// Why a configuration is refused as a whole: the place in it and the reason.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
-    path: String,
-    reason: String,
-}
-
-impl fmt::Display for Refusal {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}: {}", self.path, self.reason)
-    }
-}
-
-impl std::error::Error for Refusal {}
-
-fn refuse<T>(path: impl Into<String>, reason: impl Into<String>) -> Result<T, Refusal> {
-    Err(Refusal {
-        path: path.into(),
-        reason: reason.into(),
-    })
+    pub(crate) rule: usize,
+    /// Port of the listener that requests come in at, where it is known.
+    pub(crate) port: Option<u16>,
 }
 
 impl Table {
@@ -110,27 +72,31 @@ impl Table {
             );
         }
         let mut table = Table::default();
+        let mut patterns = Patterns::default();
+        if let Some(access) = &config.access {
+            let access = Access::compile(access, site, &mut patterns);
+            table.access = Some(access.map_err(|refusal| refusal.within("access"))?);
+        }
         let mut indexes = BTreeMap::new();
         for (identity, rule) in &config.rules {
             indexes.insert(identity.as_str(), table.rules.len());
-            table.rules.push(Rule::compile(identity, rule, site)?);
+            let access = table.access.as_ref();
+            table
+                .rules
+                .push(Rule::compile(identity, rule, access, site)?);
         }
-        for (place, set) in config.hosts.iter().enumerate() {
-            let path = format!("hosts[{place}]");
-            if let Some(host) = Host::compile(&path, set, &indexes, site)? {
-                table.add(&path, &set.hosts, host, site)?;
+        for (index, set) in config.hosts.iter().enumerate() {
+            let within = |refusal: Refusal| refusal.within(format_args!("hosts[{index}]"));
+            let host = Host::compile(set, &indexes, &mut patterns, site).map_err(within)?;
+            if let Some(host) = host {
+                table.add(&set.hosts, host, site).map_err(within)?;
             }
         }
+        table.connections = ConnectionTable::compile(config, &indexes, site)?;
         Ok(table)
     }
 
-    fn add(
-        &mut self,
-        path: &str,
-        hosts: &wire::Hosts,
-        host: Host,
-        site: &Site,
-    ) -> Result<(), Refusal> {
+    fn add(&mut self, hosts: &wire::Hosts, host: Host, site: &Site) -> Result<(), Refusal> {
         let (names, port, default_port) = match hosts {
             wire::Hosts::Root(root) => (root_names(root, site), root.port, root.default_port),
             wire::Hosts::Literal(literal) => (
@@ -143,15 +109,12 @@ impl Table {
                     self.any.get_or_insert(host);
                     return Ok(());
                 };
-                let hostname = hostname.to_ascii_lowercase();
-                let (hosts, key) = match hostname.strip_prefix('*') {
-                    Some(suffix) if suffix.len() > 1 && suffix.starts_with('.') => {
-                        (&mut self.wildcard, suffix)
-                    }
-                    None if !hostname.is_empty() => (&mut self.exact, hostname.as_str()),
-                    _ => return refuse(path, format!("hostname {hostname:?}")),
+                let (hosts, key) = match Hostname::parse(hostname) {
+                    Some(Hostname::Wildcard(suffix)) => (&mut self.wildcard, suffix),
+                    Some(Hostname::Exact(name)) => (&mut self.exact, name),
+                    None => return refuse("hosts.gateway.hostname", format!("{hostname:?}")),
                 };
-                hosts.entry(key.as_bytes().into()).or_insert(host);
+                hosts.entry(key).or_insert(host);
                 return Ok(());
             }
         };
@@ -228,123 +191,74 @@ fn root_names(root: &wire::Root, site: &Site) -> Vec<String> {
 impl Host {
     /// None where no match is meant for this proxy's listener.
     fn compile(
-        path: &str,
         set: &wire::HostSet,
         rules: &BTreeMap<&str, usize>,
+        patterns: &mut Patterns,
         site: &Site,
     ) -> Result<Option<Host>, Refusal> {
-        let mut matches = Vec::new();
-        for (place, wire) in set.matches.iter().enumerate() {
+        let mut matches = Vec::with_capacity(set.matches.len());
+        for (index, wire) in set.matches.iter().enumerate() {
+            let within = |refusal: Refusal| refusal.within(format_args!("matches[{index}]"));
             let Some(rule) = rules.get(wire.rule.as_str()) else {
-                return refuse(
-                    format!("{path}.matches[{place}].rule"),
-                    format!("no rule {:?}", wire.rule),
-                );
+                let refusal = Refusal::new("rule", format!("no rule {:?}", wire.rule));
+                return Err(within(refusal));
             };
+            let condition = Condition::compile(wire, patterns).map_err(within)?;
             let elsewhere = site.listener.as_ref().is_some_and(|listener| {
                 !wire.listeners.is_empty() && !wire.listeners.contains(listener)
             });
             if !elsewhere {
-                matches.push(Condition {
-                    path: PathMatch::from(&wire.path),
+                matches.push(Match {
+                    condition,
                     rule: *rule,
+                    port: listener_port(&set.hosts, wire, site),
                 });
             }
         }
         if matches.is_empty() && !set.matches.is_empty() {
             return Ok(None);
         }
+        let parameters = matches.iter().flat_map(|it| it.condition.parameters());
+        let parameters = parameters.cloned().collect();
         let ordinary_cluster = match &set.hosts {
             wire::Hosts::Root(root) if site.ordinary_route_serves_root => {
-                let service = wire::Service {
-                    name: root.service.clone(),
-                    namespace: root.namespace.clone(),
-                    port: root.port,
-                };
-                Some(site.naming.cluster(&service).into())
+                Some(site.naming.cluster(&root.as_service()).into())
             }
             _ => None,
         };
         Ok(Some(Host {
             matches,
+            parameters,
             unmatched: set.unmatched,
             ordinary_cluster,
         }))
     }
 
-    /// The rule of the first match that fits. `path` is asked for `:path` only where a match needs it.
-    pub(crate) fn verdict(&self, path: impl FnOnce() -> Option<Vec<u8>>) -> Verdict {
-        let fits = match self.matches.first() {
-            Some(first) if first.path.is_any() => Some(first),
-            None => None,
-            Some(_) => {
-                let path = path().unwrap_or_default();
-                let path = without_query(&path);
-                self.matches.iter().find(|wanted| wanted.path.fits(path))
-            }
-        };
-        match fits {
-            Some(condition) => Verdict::Rule(condition.rule),
-            None => Verdict::Unmatched(self.unmatched),
-        }
+    /// The first match that fits.
+    pub(crate) fn find<'t>(&'t self, asked: &mut Asked<'t>) -> Option<&'t Match> {
+        let mut matches = self.matches.iter();
+        matches.find(|wanted| wanted.condition.fits(asked, &self.parameters))
     }
 }
 
-impl Rule {
-    fn compile(identity: &str, rule: &wire::Rule, site: &Site) -> Result<Rule, Refusal> {
-        let path = || format!("rules[{identity:?}]");
-        // An identity becomes a part of a metric's name.
-        if identity.is_empty()
-            || identity
-                .bytes()
-                .any(|byte| byte <= b' ' || byte >= 127 || matches!(byte, b';' | b'='))
-        {
-            return refuse(path(), "an identity is visible ASCII without ';' and '='");
-        }
-        let mut total: u64 = 0;
-        let mut backends = Vec::new();
-        for (place, backend) in rule.backends.iter().enumerate() {
-            let path = || format!("rules[{identity:?}].backends[{place}]");
-            total = match total.checked_add(backend.weight) {
-                Some(total) if total < MAX_TOTAL => total,
-                _ => return refuse(path(), "the weights add up to 2^63 or more"),
-            };
-            let (label, to) = match &backend.to {
-                wire::Target::Service(service) => {
-                    if !is_dns_name(&service.name) || !is_dns_name(&service.namespace) {
-                        return refuse(path(), format!("no name of a Service: {service}"));
-                    }
-                    let cluster = site.naming.cluster(service);
-                    (service.to_string(), Destination::Cluster(cluster.into()))
-                }
-                wire::Target::Status(status @ 400..=599) => {
-                    (status.to_string(), Destination::Status(*status))
-                }
-                wire::Target::Status(status) => {
-                    return refuse(path(), format!("{status} is not the status of an error"));
-                }
-            };
-            backends.push(Backend {
-                weight: backend.weight,
-                label: label.into(),
-                to,
-            });
-        }
-        if total == 0 {
-            return refuse(path(), "no backend has a weight");
-        }
-        Ok(Rule {
-            identity: identity.into(),
-            backends,
-        })
+/// Where requests of this match come in: at the port of the Service, of the listener that the proxy serves,
+/// or that all listeners of the match share.
+fn listener_port(hosts: &wire::Hosts, wanted: &wire::Match, site: &Site) -> Option<u16> {
+    let gateway = match hosts {
+        wire::Hosts::Root(root) => return Some(root.port),
+        wire::Hosts::Literal(literal) => return Some(literal.port),
+        wire::Hosts::Gateway(gateway) => gateway,
+    };
+    if let Some(listener) = &site.listener {
+        return gateway.ports.get(listener).copied();
     }
-
-    /// Equal rules go on with their sequence across revisions.
-    pub(crate) fn has_backends_of(&self, other: &Rule) -> bool {
-        let shape = |rule: &Rule| -> Vec<_> {
-            let backends = rule.backends.iter();
-            backends.map(|it| (it.weight, it.label.clone())).collect()
-        };
-        shape(self) == shape(other)
-    }
+    let is_of_match =
+        |name: &String| wanted.listeners.is_empty() || wanted.listeners.contains(name);
+    let ports = gateway.ports.iter().filter(|(name, _)| is_of_match(name));
+    let mut ports = ports.map(|(_, port)| *port);
+    let first = ports.next()?;
+    ports.all(|port| port == first).then_some(first)
 }
+
+#[cfg(test)]
+mod tests;

@@ -89,6 +89,16 @@ pub struct Root {
     pub cluster_ips: Vec<String>,
 }
 
+impl Root {
+    pub(crate) fn as_service(&self) -> Service {
+        Service {
+            name: self.service.clone(),
+            namespace: self.namespace.clone(),
+            port: self.port,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Literal {
     /// Lower case, without port and without trailing dot.

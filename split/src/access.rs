@@ -1,0 +1,228 @@
+//! Who may reach whom: TrafficTargets of SMI. What nothing grants is denied.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use crate::asked::Asked;
+use crate::condition::Condition;
+use crate::pattern::Patterns;
+use crate::plugin::{Site, is_dns_name};
+use crate::refusal::{Refusal, each, refuse};
+use crate::wire;
+
+/// Bytes of a request's method or path that a message shows.
+const SHOWN: usize = 100;
+/// ServiceAccounts that a message names.
+const NAMED: usize = 3;
+
+/// The part of [`wire::Access`] that is of use to one proxy.
+#[derive(Debug)]
+pub(crate) struct Access {
+    /// The ServiceAccount behind this proxy: the client of what it sends, the destination of what comes in.
+    own: Option<Box<str>>,
+    /// What the own account may do, by the destination's.
+    outbound: HashMap<Box<str>, Vec<Arc<Grant>>>,
+    /// Who may reach the own account.
+    inbound: Vec<Arc<Grant>>,
+}
+
+#[derive(Debug)]
+struct Grant {
+    sources: BTreeSet<Box<str>>,
+    requests: Vec<Condition>,
+    ports: Option<Vec<u16>>,
+}
+
+/// What this proxy's client may do to one backend.
+#[derive(Debug)]
+pub(crate) struct Permit {
+    client: Option<Box<str>>,
+    grants: Vec<Arc<Grant>>,
+    /// In words: `SERVICE.NAMESPACE:PORT (NAMESPACE/NAME)`.
+    destination: Box<str>,
+    port: u16,
+}
+
+impl Access {
+    pub(crate) fn compile(
+        access: &wire::Access,
+        site: &Site,
+        patterns: &mut Patterns,
+    ) -> Result<Access, Refusal> {
+        let own = site.service_account.as_deref();
+        let mut compiled = Access {
+            own: own.map(Into::into),
+            outbound: HashMap::new(),
+            inbound: Vec::new(),
+        };
+        for (destination, grants) in &access.grants {
+            let place = || format!("grants[{destination:?}]");
+            if !is_account(destination) {
+                return refuse(place(), "write NAMESPACE/NAME");
+            }
+            for (index, grant) in grants.iter().enumerate() {
+                let grant = Grant::compile(grant, patterns)
+                    .map_err(|refusal| refusal.within(format_args!("{}[{index}]", place())))?;
+                let grant = Arc::new(grant);
+                if own.is_some_and(|own| grant.sources.contains(own)) {
+                    let outbound = compiled.outbound.entry(destination.as_str().into());
+                    outbound.or_default().push(grant.clone());
+                }
+                if own == Some(destination) {
+                    compiled.inbound.push(grant);
+                }
+            }
+        }
+        Ok(compiled)
+    }
+
+    pub(crate) fn permit(
+        &self,
+        backend: &wire::Service,
+        accounts: &[String],
+    ) -> Result<Permit, Refusal> {
+        each("accounts", accounts, |account| {
+            if is_account(account) {
+                Ok(())
+            } else {
+                refuse("account", format!("{account:?}: write NAMESPACE/NAME"))
+            }
+        })?;
+        let granted = |account: &String| self.outbound.get(account.as_str());
+        let known = match accounts {
+            [] => "whose pods have no known ServiceAccount".into(),
+            all => {
+                let named: Vec<_> = all.iter().take(NAMED).map(String::as_str).collect();
+                let more = if all.len() > NAMED { ", ..." } else { "" };
+                format!("({}{more})", named.join(", "))
+            }
+        };
+        Ok(Permit {
+            client: self.own.clone(),
+            grants: accounts
+                .iter()
+                .filter_map(granted)
+                .flatten()
+                .cloned()
+                .collect(),
+            destination: format!("{backend} {known}").into(),
+            port: backend.port,
+        })
+    }
+
+    /// A request of `peer` to this workload; Err says what is missing.
+    pub(crate) fn admit<'t>(
+        &'t self,
+        peer: Option<&str>,
+        asked: &mut Asked<'t>,
+    ) -> Result<(), String> {
+        if self.from(peer).any(|grant| grant.lets_request(asked)) {
+            return Ok(());
+        }
+        Err(missing(peer, &request(asked), self.destination()))
+    }
+
+    /// A connection of `peer` to this workload.
+    pub(crate) fn admit_connection(&self, peer: Option<&str>, port: u16) -> Result<(), String> {
+        if self.from(peer).any(|grant| grant.lets_connection(port)) {
+            return Ok(());
+        }
+        let destination = format!("{} at port {port}", self.destination());
+        Err(missing(peer, "connect to", &destination))
+    }
+
+    fn from(&self, peer: Option<&str>) -> impl Iterator<Item = &Grant> {
+        let grants = self.inbound.iter().map(Arc::as_ref);
+        grants.filter(move |grant| peer.is_some_and(|peer| grant.sources.contains(peer)))
+    }
+
+    fn destination(&self) -> &str {
+        self.own.as_deref().unwrap_or("this workload")
+    }
+}
+
+impl Permit {
+    pub(crate) fn request<'t>(&'t self, asked: &mut Asked<'t>) -> Result<(), String> {
+        if self.grants.iter().any(|grant| grant.lets_request(asked)) {
+            return Ok(());
+        }
+        Err(missing(
+            self.client.as_deref(),
+            &request(asked),
+            &self.destination,
+        ))
+    }
+
+    pub(crate) fn connection(&self) -> Result<(), String> {
+        if self
+            .grants
+            .iter()
+            .any(|grant| grant.lets_connection(self.port))
+        {
+            return Ok(());
+        }
+        Err(missing(
+            self.client.as_deref(),
+            "connect to",
+            &self.destination,
+        ))
+    }
+}
+
+impl Grant {
+    fn compile(grant: &wire::Grant, patterns: &mut Patterns) -> Result<Grant, Refusal> {
+        let wire::Grant {
+            by: _,
+            sources,
+            requests,
+            ports,
+        } = grant;
+        let sources = each("sources", sources, |source| {
+            if is_account(source) {
+                Ok(source.as_str().into())
+            } else {
+                refuse("source", format!("{source:?}: write NAMESPACE/NAME"))
+            }
+        })?;
+        Ok(Grant {
+            sources: sources.into_iter().collect(),
+            requests: each("requests", requests, |permission| {
+                Condition::permission(permission, patterns)
+            })?,
+            ports: ports.clone(),
+        })
+    }
+
+    fn lets_request<'t>(&'t self, asked: &mut Asked<'t>) -> bool {
+        // Permissions do not ask for query parameters.
+        let none = BTreeSet::new();
+        self.requests.iter().any(|wanted| wanted.fits(asked, &none))
+    }
+
+    fn lets_connection(&self, port: u16) -> bool {
+        let ports = self.ports.as_ref();
+        ports.is_some_and(|ports| ports.is_empty() || ports.contains(&port))
+    }
+}
+
+/// `NAMESPACE/NAME`.
+fn is_account(text: &str) -> bool {
+    let parts = text.split_once('/');
+    parts.is_some_and(|(namespace, name)| is_dns_name(namespace) && is_dns_name(name))
+}
+
+/// `GET /buy reach`, escaped and cut, for both come from the client.
+fn request(asked: &mut Asked) -> String {
+    let shown = |bytes: &[u8]| {
+        let start = bytes.get(..SHOWN);
+        let cut = if start.is_some() { "..." } else { "" };
+        format!("{}{cut}", start.unwrap_or(bytes).escape_ascii())
+    };
+    let method = shown(asked.header(":method").unwrap_or_default());
+    format!("{method} {} reach", shown(asked.path()))
+}
+
+fn missing(client: Option<&str>, what: &str, destination: &str) -> String {
+    let client = client.unwrap_or("a client without identity");
+    format!("no TrafficTarget lets {client} {what} {destination}")
+}

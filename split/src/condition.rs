@@ -1,0 +1,224 @@
+//! The conditions of a match: HTTPRouteMatch of Gateway API v1, and HTTPRouteGroup of SMI.
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crate::asked::Asked;
+use crate::path::PathMatch;
+use crate::pattern::{Pattern, Patterns};
+use crate::refusal::{Refusal, each, refuse};
+use crate::wire;
+
+/// The checked form of [`wire::Match`], without the rule.
+#[derive(Debug)]
+pub(crate) struct Condition {
+    path: PathMatch,
+    /// None for the many that ask for nothing else.
+    more: Option<Box<More>>,
+}
+
+#[derive(Debug)]
+struct More {
+    hostnames: Vec<Hostname>,
+    /// Of which one must be the request's; empty for every method.
+    methods: Vec<Box<[u8]>>,
+    headers: Vec<(Box<str>, Value)>,
+    query: Vec<(Box<[u8]>, Value)>,
+}
+
+#[derive(Debug)]
+enum Value {
+    Exact(Box<[u8]>),
+    Regex(Arc<Pattern>),
+}
+
+/// A hostname of a route, in lower case.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Hostname {
+    Exact(Box<[u8]>),
+    /// What follows the star: `.example.com`.
+    Wildcard(Box<[u8]>),
+}
+
+impl Condition {
+    pub(crate) fn compile(
+        wanted: &wire::Match,
+        patterns: &mut Patterns,
+    ) -> Result<Condition, Refusal> {
+        let path = PathMatch::compile(&wanted.path, patterns)?;
+        let more = More {
+            hostnames: each(
+                "hostnames",
+                &wanted.hostnames,
+                |name| match Hostname::parse(name) {
+                    Some(hostname) => Ok(hostname),
+                    None => refuse("hostname", format!("{name:?} is none")),
+                },
+            )?,
+            methods: methods("method", wanted.method.as_slice())?,
+            headers: headers(&wanted.headers, patterns)?,
+            query: each("query", &wanted.query, |field| {
+                Ok((
+                    field.name.as_bytes().into(),
+                    Value::compile(&field.value, patterns)?,
+                ))
+            })?,
+        };
+        Ok(Condition {
+            path,
+            more: more.boxed(),
+        })
+    }
+
+    /// `path`, `methods` and `headers` of a permission.
+    pub(crate) fn permission(
+        wanted: &wire::Permission,
+        patterns: &mut Patterns,
+    ) -> Result<Condition, Refusal> {
+        let path = PathMatch::compile(&wanted.path, patterns)?;
+        let more = More {
+            hostnames: Vec::new(),
+            methods: methods("methods", &wanted.methods)?,
+            headers: headers(&wanted.headers, patterns)?,
+            query: Vec::new(),
+        };
+        Ok(Condition {
+            path,
+            more: more.boxed(),
+        })
+    }
+
+    /// True where the request shows all of it. `parameters` are the names of query parameters that anyone
+    /// will ask this request for.
+    pub(crate) fn fits<'t>(
+        &'t self,
+        asked: &mut Asked<'t>,
+        parameters: &BTreeSet<Box<[u8]>>,
+    ) -> bool {
+        (self.path.is_any() || self.path.fits(asked.path()))
+            && match &self.more {
+                None => true,
+                Some(more) => more.fits(asked, parameters),
+            }
+    }
+
+    pub(crate) fn parameters(&self) -> impl Iterator<Item = &Box<[u8]>> {
+        let query = self.more.iter().flat_map(|more| &more.query);
+        query.map(|(name, _)| name)
+    }
+}
+
+impl More {
+    fn boxed(self) -> Option<Box<More>> {
+        let More {
+            hostnames,
+            methods,
+            headers,
+            query,
+        } = &self;
+        let is_empty =
+            hostnames.is_empty() && methods.is_empty() && headers.is_empty() && query.is_empty();
+        (!is_empty).then(|| Box::new(self))
+    }
+
+    fn fits<'t>(&'t self, asked: &mut Asked<'t>, parameters: &BTreeSet<Box<[u8]>>) -> bool {
+        let is_one_of = |methods: &[Box<[u8]>], method: Option<&[u8]>| {
+            methods.iter().any(|wanted| Some(&**wanted) == method)
+        };
+        (self.hostnames.is_empty() || any_fits(&self.hostnames, asked))
+            && (self.methods.is_empty() || is_one_of(&self.methods, asked.header(":method")))
+            && self.headers.iter().all(|(name, wanted)| {
+                let value = asked.header(name);
+                value.is_some_and(|value| wanted.fits(value))
+            })
+            && self.query.iter().all(|(name, wanted)| {
+                let value = asked.parameter(name, parameters);
+                value.is_some_and(|value| wanted.fits(value))
+            })
+    }
+}
+
+fn any_fits(hostnames: &[Hostname], asked: &mut Asked) -> bool {
+    let host = asked.host();
+    host.is_some_and(|host| hostnames.iter().any(|hostname| hostname.fits(host.name())))
+}
+
+impl Value {
+    fn compile(wanted: &wire::ValueMatch, patterns: &mut Patterns) -> Result<Value, Refusal> {
+        Ok(match wanted {
+            wire::ValueMatch::Exact(value) => Value::Exact(value.as_bytes().into()),
+            wire::ValueMatch::Regex(text) => {
+                let pattern = patterns.get(text);
+                Value::Regex(pattern.map_err(|refusal| refusal.within("value"))?)
+            }
+        })
+    }
+
+    fn fits(&self, value: &[u8]) -> bool {
+        match self {
+            Value::Exact(exact) => **exact == *value,
+            Value::Regex(pattern) => pattern.fits(value),
+        }
+    }
+}
+
+impl Hostname {
+    pub(crate) fn parse(name: &str) -> Option<Hostname> {
+        let name = name.to_ascii_lowercase();
+        match name.strip_prefix('*') {
+            Some(suffix) if suffix.len() > 1 && suffix.starts_with('.') => {
+                Some(Hostname::Wildcard(suffix.as_bytes().into()))
+            }
+            None if !name.is_empty() => Some(Hostname::Exact(name.into_bytes().into())),
+            _ => None,
+        }
+    }
+
+    /// One label or more stand in for the star.
+    fn fits(&self, host: &[u8]) -> bool {
+        match self {
+            Hostname::Exact(name) => **name == *host,
+            Hostname::Wildcard(suffix) => host
+                .strip_suffix(&**suffix)
+                .is_some_and(|star| !star.is_empty()),
+        }
+    }
+}
+
+fn methods(field: &str, methods: &[String]) -> Result<Vec<Box<[u8]>>, Refusal> {
+    each(field, methods, |method| {
+        if is_token(method) {
+            Ok(method.as_bytes().into())
+        } else {
+            refuse("method", format!("{method:?} is none"))
+        }
+    })
+}
+
+fn headers(
+    fields: &[wire::Field],
+    patterns: &mut Patterns,
+) -> Result<Vec<(Box<str>, Value)>, Refusal> {
+    each("headers", fields, |field| {
+        let name = match field.name.to_ascii_lowercase().as_str() {
+            ":authority" | "host" => ":authority".into(),
+            name => header_name(name)?,
+        };
+        Ok((name, Value::compile(&field.value, patterns)?))
+    })
+}
+
+/// The name of a header in lower case (RFC 9110, 5.1). Pseudo-headers are none.
+pub(crate) fn header_name(name: &str) -> Result<Box<str>, Refusal> {
+    if is_token(name) {
+        Ok(name.to_ascii_lowercase().into())
+    } else {
+        refuse("name", format!("{name:?} is no header name"))
+    }
+}
+
+/// RFC 9110, 5.6.2.
+fn is_token(text: &str) -> bool {
+    let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    !text.is_empty() && text.bytes().all(is_allowed)
+}

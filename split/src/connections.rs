@@ -1,0 +1,119 @@
+//! Which rule decides for a TCP connection: TCPRoute of Gateway API v1 and TrafficSplit of SMI.
+
+use std::collections::{BTreeMap, HashMap};
+use std::net::IpAddr;
+
+use crate::plugin::Site;
+use crate::refusal::{Refusal, refuse};
+use crate::wire;
+
+/// The checked form of [`wire::Connections`], for one proxy.
+#[derive(Debug, Default)]
+pub(crate) struct ConnectionTable {
+    /// True where the plugin configuration says what the connections are: by root or by listener.
+    is_told: bool,
+    /// Where it does, the rule for all of them.
+    all: Option<To>,
+    by_address: HashMap<(IpAddr, u16), To>,
+    /// Listeners of a Gateway.
+    by_port: HashMap<u16, To>,
+}
+
+/// The rule of a connection.
+#[derive(Clone, Debug)]
+pub(crate) struct To {
+    /// Index into the table's rules.
+    pub(crate) rule: usize,
+    /// The cluster that the ordinary route uses, where the proxy says that it goes to the root.
+    pub(crate) ordinary_cluster: Option<Box<str>>,
+}
+
+impl ConnectionTable {
+    pub(crate) fn compile(
+        config: &wire::Config,
+        rules: &BTreeMap<&str, usize>,
+        site: &Site,
+    ) -> Result<ConnectionTable, Refusal> {
+        let mut table = ConnectionTable {
+            is_told: site.root.is_some() || site.listener.is_some(),
+            ..ConnectionTable::default()
+        };
+        for (index, connections) in config.connections.iter().enumerate() {
+            table
+                .add(connections, config, rules, site)
+                .map_err(|refusal| refusal.within(format_args!("connections[{index}]")))?;
+        }
+        Ok(table)
+    }
+
+    /// Earlier ones win.
+    fn add(
+        &mut self,
+        connections: &wire::Connections,
+        config: &wire::Config,
+        rules: &BTreeMap<&str, usize>,
+        site: &Site,
+    ) -> Result<(), Refusal> {
+        let identity = connections.rule.as_str();
+        let (Some(rule), Some(wire)) = (rules.get(identity), config.rules.get(identity)) else {
+            return refuse("rule", format!("no rule {identity:?}"));
+        };
+        let is_plain = wire.filters.is_empty()
+            && wire.timeouts.is_empty()
+            && wire.retry.is_none()
+            && wire
+                .backends
+                .iter()
+                .all(|backend| backend.filters.is_empty());
+        if !is_plain {
+            let reason = "has filters, timeouts or retries, which are for requests alone";
+            return refuse("rule", format!("{identity:?} {reason}"));
+        }
+        let mut to = To {
+            rule: *rule,
+            ordinary_cluster: None,
+        };
+        match &connections.to {
+            wire::Destination::Root(root) => {
+                let service = root.as_service();
+                if site.ordinary_route_serves_root {
+                    to.ordinary_cluster = Some(site.naming.cluster(&service).into());
+                }
+                for (index, ip) in root.cluster_ips.iter().enumerate() {
+                    let Ok(ip) = ip.parse::<IpAddr>() else {
+                        let place = format!("to.root.cluster_ips[{index}]");
+                        return refuse(place, format!("{ip:?} is no IP address"));
+                    };
+                    let address = (ip.to_canonical(), root.port);
+                    self.by_address.entry(address).or_insert_with(|| to.clone());
+                }
+                if site.root.as_ref() == Some(&service) {
+                    self.all.get_or_insert(to);
+                }
+            }
+            wire::Destination::Listeners(listeners) => match &site.listener {
+                Some(listener) if listeners.contains_key(listener) => {
+                    self.all.get_or_insert(to);
+                }
+                Some(_) => {}
+                None => {
+                    for port in listeners.values() {
+                        self.by_port.entry(*port).or_insert_with(|| to.clone());
+                    }
+                }
+            },
+        }
+        Ok(())
+    }
+
+    /// `destination` is where the client wanted to go, as far as the proxy knows.
+    pub(crate) fn find(&self, destination: Option<(&str, u16)>) -> Option<&To> {
+        if self.is_told {
+            return self.all.as_ref();
+        }
+        let (ip, port) = destination?;
+        let ip: Option<IpAddr> = ip.parse().ok();
+        ip.and_then(|ip| self.by_address.get(&(ip.to_canonical(), port)))
+            .or_else(|| self.by_port.get(&port))
+    }
+}

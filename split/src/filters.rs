@@ -1,0 +1,197 @@
+//! What a rule and its backends do to a request and its response: HTTPRouteFilter, HTTPRouteTimeouts and
+//! HTTPRouteRetry of Gateway API v1.
+//!
+//! No edit can name a cluster: the filter writes or removes the routing header after all of them.
+
+use std::sync::Arc;
+
+use crate::asked::Asked;
+use crate::condition::header_name;
+use crate::live::Edit;
+use crate::refusal::{Refusal, each, refuse};
+use crate::url::{PathEdit, Redirect, new_host};
+use crate::wire;
+
+/// The filters of one level, the rule's or a backend's.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Level {
+    request: Vec<Change>,
+    response: Vec<Edit>,
+    pub(crate) redirect: Option<Redirect>,
+}
+
+/// One change of a request.
+#[derive(Clone, Debug)]
+enum Change {
+    Header(Edit),
+    Path(PathEdit),
+}
+
+/// What is done to the requests of a rule that go to one backend, and to their responses.
+#[derive(Debug)]
+pub(crate) struct Edits {
+    request: Box<[Change]>,
+    pub(crate) response: Option<Arc<[Edit]>>,
+}
+
+impl Level {
+    pub(crate) fn compile(filters: &wire::Filters) -> Result<Level, Refusal> {
+        let wire::Filters {
+            request_headers,
+            response_headers,
+            rewrite,
+            redirect,
+        } = filters;
+        let edits = edits(request_headers).map_err(|refusal| refusal.within("request_headers"))?;
+        let mut request = Vec::with_capacity(edits.len());
+        for edit in edits {
+            request.push(Change::Header(match edit {
+                // In the proxy the Host is a pseudo-header, and a request without it is none.
+                Edit::Set(name, value) if *name == *"host" => Edit::Set(":authority".into(), value),
+                Edit::Add(name, _) | Edit::Remove(name) if *name == *"host" => {
+                    return refuse(
+                        "request_headers",
+                        "host can be set, neither added nor removed",
+                    );
+                }
+                edit => edit,
+            }));
+        }
+        if let Some(wire::Rewrite { hostname, path }) = rewrite {
+            let within = |refusal: Refusal| refusal.within("rewrite");
+            if let Some(hostname) = hostname {
+                let host = new_host(hostname).map_err(within)?;
+                request.push(Change::Header(set(":authority", &host)));
+            }
+            if let Some(path) = path {
+                let edit =
+                    PathEdit::compile(path).map_err(|refusal| within(refusal.within("path")));
+                request.push(Change::Path(edit?));
+            }
+        }
+        let redirect = redirect.as_ref().map(Redirect::compile).transpose();
+        Ok(Level {
+            request,
+            response: self::edits(response_headers)
+                .map_err(|refusal| refusal.within("response_headers"))?,
+            redirect: redirect.map_err(|refusal| refusal.within("redirect"))?,
+        })
+    }
+}
+
+impl Edits {
+    /// The rule's level, then the backend's, then what `rule` says of time and retries. None where there is
+    /// nothing to do.
+    pub(crate) fn new(rule: &Level, backend: Level, retries: &[Edit]) -> Option<Box<Edits>> {
+        let of_rule = rule.request.iter().cloned();
+        let retries = retries.iter().cloned().map(Change::Header);
+        let request: Box<[_]> = of_rule.chain(backend.request).chain(retries).collect();
+        let response = [rule.response.as_slice(), &backend.response].concat();
+        if request.is_empty() && response.is_empty() {
+            return None;
+        }
+        Some(Box::new(Edits {
+            request,
+            response: (!response.is_empty()).then(|| response.into()),
+        }))
+    }
+
+    /// The edits of this request, `:path` last.
+    pub(crate) fn request(&self, asked: &mut Asked) -> Vec<Edit> {
+        let mut edits = Vec::with_capacity(self.request.len());
+        let mut path: Option<Vec<u8>> = None;
+        for change in &self.request {
+            match change {
+                Change::Header(edit) => edits.push(edit.clone()),
+                Change::Path(edit) => {
+                    let before = match &path {
+                        Some(path) => path,
+                        None => asked.path(),
+                    };
+                    path = Some(edit.apply(before));
+                }
+            }
+        }
+        if let Some(mut path) = path {
+            path.extend(asked.query());
+            edits.push(Edit::Set(":path".into(), path.into()));
+        }
+        edits
+    }
+}
+
+fn set(name: &str, value: &str) -> Edit {
+    Edit::Set(name.into(), value.as_bytes().into())
+}
+
+/// HTTPHeaderFilter: set, then add, then remove.
+fn edits(wire: &wire::HeaderEdits) -> Result<Vec<Edit>, Refusal> {
+    let wire::HeaderEdits { set, add, remove } = wire;
+    let mut edits = each("set", set, |header| {
+        Ok(Edit::Set(header_name(&header.name)?, header_value(header)?))
+    })?;
+    edits.extend(each("add", add, |header| {
+        Ok(Edit::Add(header_name(&header.name)?, header_value(header)?))
+    })?);
+    edits.extend(each("remove", remove, |name| {
+        Ok(Edit::Remove(header_name(name)?))
+    })?);
+    Ok(edits)
+}
+
+fn header_value(header: &wire::Header) -> Result<Box<[u8]>, Refusal> {
+    let is_bad = |byte: u8| byte.is_ascii_control() && byte != b'\t';
+    if header.value.bytes().any(is_bad) {
+        return refuse(
+            "value",
+            format!("{:?} has control characters", header.value),
+        );
+    }
+    Ok(header.value.as_bytes().into())
+}
+
+/// As the headers by which Envoy's router lets a request choose for itself. They replace what the client
+/// sends under these names.
+pub(crate) fn retries(
+    timeouts: &wire::Timeouts,
+    retry: &Option<wire::Retry>,
+) -> Result<Vec<Edit>, Refusal> {
+    let mut edits = Vec::new();
+    let wire::Timeouts {
+        request,
+        backend_request,
+    } = timeouts;
+    if let Some(limit) = request {
+        edits.push(set("x-envoy-upstream-rq-timeout-ms", &limit.to_string()));
+    }
+    if let Some(limit) = backend_request {
+        let name = "x-envoy-upstream-rq-per-try-timeout-ms";
+        edits.push(set(name, &limit.to_string()));
+    }
+    if let Some(wire::Retry { attempts, codes }) = retry {
+        if *attempts == 0 {
+            return refuse("retry.attempts", "0 is no retry");
+        }
+        if let Some(code) = codes.iter().find(|code| !(400..=599).contains(*code)) {
+            return refuse(
+                "retry.codes",
+                format!("{code} is not the status of an error"),
+            );
+        }
+        edits.push(set("x-envoy-max-retries", &attempts.to_string()));
+        // GEP-1731: failed connections are tried again too, and tries that took too long: `reset` is both.
+        let failures = "connect-failure,refused-stream,reset";
+        if codes.is_empty() {
+            edits.push(set("x-envoy-retry-on", failures));
+        } else {
+            let on = format!("{failures},retriable-status-codes");
+            edits.push(set("x-envoy-retry-on", &on));
+            let codes: Vec<_> = codes.iter().map(u16::to_string).collect();
+            edits.push(set("x-envoy-retriable-status-codes", &codes.join(",")));
+        }
+    }
+    Ok(edits)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,135 @@
+use super::*;
+
+/// `name=value` for set, `name+=value` for add, `-name` for remove.
+fn shown(edits: &[Edit]) -> Vec<String> {
+    let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+    let show = |edit: &Edit| match edit {
+        Edit::Set(name, value) => format!("{name}={}", text(value)),
+        Edit::Add(name, value) => format!("{name}+={}", text(value)),
+        Edit::Remove(name) => format!("-{name}"),
+    };
+    edits.iter().map(show).collect()
+}
+
+fn level(json: &str) -> Result<Level, Refusal> {
+    Level::compile(&serde_json::from_str(json).unwrap())
+}
+
+fn request(edits: &Edits, path: &str) -> Vec<String> {
+    let mut read = |name: &str| (name == ":path").then(|| path.as_bytes().to_vec());
+    shown(&edits.request(&mut Asked::new(b"a", &mut read)))
+}
+
+#[test]
+fn the_rule_comes_first_then_the_backend_then_time() {
+    let rule = level(
+        r#"{"request_headers":{"remove":["X-Gone"],"add":[{"name":"x-a","value":"1"}],"set":[{"name":"X-S","value":"rule"},{"name":"Host","value":"c"}]},
+            "response_headers":{"set":[{"name":"x-r","value":"rule"}]},
+            "rewrite":{"hostname":"B.example","path":{"full":"/v1/old"}}}"#,
+    );
+    let backend = level(
+        r#"{"request_headers":{"set":[{"name":"x-s","value":"backend"}]},
+            "response_headers":{"remove":["x-r"]},
+            "rewrite":{"path":{"prefix":{"prefix":"/v1","replacement":"/v2"}}}}"#,
+    );
+    let time = [set("x-t", "5")];
+    let edits = Edits::new(&rule.unwrap(), backend.unwrap(), &time).unwrap();
+    assert_eq!(
+        request(&edits, "/new?q"),
+        [
+            "x-s=rule",
+            ":authority=c",
+            "x-a+=1",
+            "-x-gone",
+            ":authority=b.example",
+            "x-s=backend",
+            "x-t=5",
+            ":path=/v2/old?q"
+        ]
+    );
+    assert_eq!(shown(&edits.response.unwrap()), ["x-r=rule", "-x-r"]);
+}
+
+#[test]
+fn nothing_to_do_is_nothing() {
+    assert!(Edits::new(&Level::default(), Level::default(), &[]).is_none());
+    let response = level(r#"{"response_headers":{"remove":["a"]}}"#).unwrap();
+    let edits = Edits::new(&response, Level::default(), &[]).unwrap();
+    assert!(request(&edits, "/").is_empty());
+    let one = level(r#"{"request_headers":{"remove":["a"]}}"#).unwrap();
+    let edits = Edits::new(&one, Level::default(), &[]).unwrap();
+    assert_eq!(edits.response, None);
+}
+
+#[test]
+fn time_and_retries_are_headers_of_the_router() {
+    let retries = |timeouts: &str, retry: &str| {
+        let timeouts = serde_json::from_str(timeouts).unwrap();
+        retries(&timeouts, &serde_json::from_str(retry).unwrap())
+    };
+    assert_eq!(shown(&retries("{}", "null").unwrap()), [""; 0]);
+    assert_eq!(
+        shown(&retries(r#"{"request":0,"backend_request":500}"#, "null").unwrap()),
+        [
+            "x-envoy-upstream-rq-timeout-ms=0",
+            "x-envoy-upstream-rq-per-try-timeout-ms=500"
+        ]
+    );
+    assert_eq!(
+        shown(&retries("{}", r#"{"attempts":2,"codes":[500,503]}"#).unwrap()),
+        [
+            "x-envoy-max-retries=2",
+            "x-envoy-retry-on=connect-failure,refused-stream,reset,retriable-status-codes",
+            "x-envoy-retriable-status-codes=500,503"
+        ]
+    );
+    assert_eq!(
+        shown(&retries("{}", r#"{"attempts":1}"#).unwrap()),
+        [
+            "x-envoy-max-retries=1",
+            "x-envoy-retry-on=connect-failure,refused-stream,reset"
+        ]
+    );
+    for (bad, place) in [
+        (r#"{"attempts":0}"#, "retry.attempts"),
+        (r#"{"attempts":1,"codes":[200]}"#, "retry.codes"),
+    ] {
+        let refusal = retries("{}", bad).unwrap_err().to_string();
+        assert!(refusal.starts_with(place), "{refusal}");
+    }
+}
+
+#[test]
+fn a_bad_filter_is_refused_where_it_stands() {
+    for (bad, place) in [
+        (
+            r#"{"request_headers":{"set":[{"name":"a b","value":""}]}}"#,
+            "request_headers.set[0].name",
+        ),
+        (
+            r#"{"request_headers":{"add":[{"name":":path","value":"/"}]}}"#,
+            "request_headers.add[0].name",
+        ),
+        (
+            r#"{"request_headers":{"remove":["a","Host"]}}"#,
+            "request_headers",
+        ),
+        (
+            r#"{"request_headers":{"remove":[""]}}"#,
+            "request_headers.remove[0].name",
+        ),
+        (
+            r#"{"response_headers":{"set":[{"name":"a","value":"b\r\nset-cookie: c"}]}}"#,
+            "response_headers.set[0].value",
+        ),
+        (r#"{"rewrite":{"hostname":"a/b"}}"#, "rewrite.hostname"),
+        (
+            r#"{"rewrite":{"path":{"full":"/\n"}}}"#,
+            "rewrite.path.full",
+        ),
+        (r#"{"redirect":{"status":200}}"#, "redirect.status"),
+    ] {
+        let refusal = level(bad).unwrap_err().to_string();
+        assert!(refusal.starts_with(&format!("{place}: ")), "{refusal}");
+    }
+}

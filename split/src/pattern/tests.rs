@@ -1,0 +1,141 @@
+use std::time::{Duration, Instant};
+
+use super::*;
+
+#[test]
+fn a_pattern_is_matched_against_the_whole_value() {
+    for (pattern, fitting, other) in [
+        ("", vec![""], vec!["a"]),
+        (
+            "/books",
+            vec!["/books"],
+            vec!["/books/1", "/book", "a/books", ""],
+        ),
+        ("/books/.*", vec!["/books/", "/books/1\n2"], vec!["/books"]),
+        ("a|ab", vec!["a", "ab"], vec!["b", "abb"]),
+        ("a??b??", vec!["", "a", "ab", "b"], vec!["ba"]),
+        ("^a$", vec!["a"], vec!["a\n", "ba"]),
+        ("(?i)Fire.*", vec!["firefox", "FIRE"], vec!["fir"]),
+        (
+            r"\d+|\w-\b.",
+            vec!["12", "_-x"],
+            vec!["\u{0661}", "1a", "é-x"],
+        ),
+        ("caf.{2}", vec!["café"], vec!["cafe"]),
+        ("caf(é|e)", vec!["café", "cafe"], vec!["caf"]),
+        ("(?x) a # ) \n b", vec!["ab"], vec!["a b"]),
+        (r"\(?u\)?", vec!["u", "(u)"], vec!["v"]),
+    ] {
+        let compiled = Pattern::compile(pattern).unwrap();
+        for value in fitting {
+            assert!(compiled.fits(value.as_bytes()), "{pattern:?} {value:?}");
+        }
+        for value in other {
+            assert!(!compiled.fits(value.as_bytes()), "{pattern:?} {value:?}");
+        }
+    }
+    assert!(Pattern::compile("a.").unwrap().fits(b"a\xff"));
+}
+
+#[test]
+fn what_is_no_pattern_is_refused_with_the_reason() {
+    for (bad, reason) in [
+        ("a)(b", "unopened group"),
+        ("(", "unclosed group"),
+        ("*", "repetition operator missing expression"),
+        ("(?=a)", "look-around"),
+        (r"(a)\1", "backreferences"),
+        (r"\pL", "Unicode"),
+        ("[é]", "Unicode"),
+        (r"(?u)\w", "flag u"),
+        (
+            r"(?x)( # c
+           ?i-u:a)",
+            "flag u",
+        ),
+    ] {
+        let error = Pattern::compile(bad).unwrap_err().to_string();
+        assert!(error.contains(reason), "{bad:?}: {error}");
+        assert!(!error.contains('\n'), "{error}");
+    }
+    for large in [
+        "a".repeat(MAX_PROGRAM),
+        "a{4294967295}".into(),
+        "(a{100}){100}".into(),
+        "[a-z]{1000}.*".repeat(10),
+    ] {
+        assert_eq!(
+            Pattern::compile(&large).err(),
+            Some(PatternError::TooLarge),
+            "{large:.20}"
+        );
+    }
+    let nested = format!("{}a{}", "(".repeat(5_000), ")".repeat(5_000));
+    assert!(matches!(
+        Pattern::compile(&nested),
+        Err(PatternError::Syntax(_))
+    ));
+}
+
+/// Patterns that make engines with backtracking exponential, and one whose automaton has too many states to
+/// be remembered: twice the value takes about twice the time, in bounded memory.
+#[test]
+fn time_is_linear_and_memory_bounded() {
+    for pattern in [
+        "(a+)+$",
+        "(a|a)*b",
+        "(.*)*x",
+        "(.*a){10}",
+        "(a|aa)+b",
+        "(a|b)*a(a|b){30}c",
+        ".*a.{40}b.*",
+    ] {
+        let pattern = Pattern::compile(pattern).unwrap();
+        assert!((1..=MAX_PROGRAM).contains(&pattern.size()), "{pattern:?}");
+        let mut noise = 1u32;
+        let mut value = |length: usize| -> Vec<u8> {
+            let mut letter = || {
+                noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+                if noise >> 31 == 0 { b'a' } else { b'b' }
+            };
+            (0..length).map(|_| letter()).collect()
+        };
+        let times = |value: Vec<u8>| -> Duration {
+            let values = [value.clone(), vec![b'a'; value.len()]];
+            (0..3)
+                .map(|_| {
+                    let start = Instant::now();
+                    for value in &values {
+                        pattern.fits(value);
+                    }
+                    start.elapsed()
+                })
+                .min()
+                .unwrap()
+        };
+        let half = times(value(32 << 10));
+        let whole = times(value(64 << 10));
+        // Quadratic would be 4; what is too short to measure may be anything.
+        let bound = half.max(Duration::from_micros(200)) * 3;
+        assert!(whole < bound, "{pattern:?}: {half:?}, {whole:?}");
+        let cache = pattern.cache.lock().unwrap();
+        assert!(
+            cache.memory_usage() <= CACHE + (16 << 10),
+            "{}",
+            cache.memory_usage()
+        );
+    }
+}
+
+#[test]
+fn equal_patterns_share_a_program() {
+    let mut patterns = Patterns::default();
+    let first = patterns.get("a+").unwrap();
+    assert!(Arc::ptr_eq(&first, &patterns.get("a+").unwrap()));
+    assert!(!Arc::ptr_eq(&first, &patterns.get("a*").unwrap()));
+    let refusal = patterns.get("(").unwrap_err().to_string();
+    assert!(
+        refusal.starts_with("regex: \"(\": no regular expression"),
+        "{refusal}"
+    );
+}

@@ -1,0 +1,51 @@
+//! Why a configuration is refused as a whole.
+
+use std::fmt;
+
+/// The place in the configuration, such as `hosts[0].matches[2].path`, and the reason.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Refusal {
+    path: String,
+    reason: String,
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}: {}", self.path, self.reason)
+    }
+}
+
+impl std::error::Error for Refusal {}
+
+impl Refusal {
+    pub(crate) fn new(path: impl Into<String>, reason: impl Into<String>) -> Refusal {
+        Refusal {
+            path: path.into(),
+            reason: reason.into(),
+        }
+    }
+
+    /// The same, seen from outside of `place`. Only a refusal pays for the text of its path.
+    pub(crate) fn within(self, place: impl fmt::Display) -> Refusal {
+        Refusal {
+            path: format!("{place}.{}", self.path),
+            reason: self.reason,
+        }
+    }
+}
+
+pub(crate) fn refuse<T>(path: impl Into<String>, reason: impl Into<String>) -> Result<T, Refusal> {
+    Err(Refusal::new(path, reason))
+}
+
+/// Compiles each element of the list `name`; a refusal says which one it was.
+pub(crate) fn each<T, U>(
+    name: &str,
+    list: &[T],
+    mut compile: impl FnMut(&T) -> Result<U, Refusal>,
+) -> Result<Vec<U>, Refusal> {
+    let place = |place| move |refusal: Refusal| refusal.within(format_args!("{name}[{place}]"));
+    let list = list.iter().enumerate();
+    list.map(|(index, element)| compile(element).map_err(place(index)))
+        .collect()
+}

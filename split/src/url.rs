@@ -1,0 +1,226 @@
+//! Changes of a request's URL: HTTPPathModifier and HTTPRequestRedirectFilter of Gateway API v1.
+
+use crate::asked::Asked;
+use crate::live::Decision;
+use crate::path::rest_of;
+use crate::plugin::is_dns_name;
+use crate::refusal::{Refusal, refuse};
+use crate::wire;
+
+/// The checked form of [`wire::PathEdit`]. A path that it makes always begins with a slash: without one the
+/// path of a redirect would go on with the host's name.
+#[derive(Clone, Debug)]
+pub(crate) enum PathEdit {
+    Full(Box<[u8]>),
+    /// Both without a slash at their ends.
+    Prefix {
+        prefix: Box<[u8]>,
+        replacement: Box<[u8]>,
+    },
+}
+
+impl PathEdit {
+    pub(crate) fn compile(edit: &wire::PathEdit) -> Result<PathEdit, Refusal> {
+        Ok(match edit {
+            wire::PathEdit::Full(path) => PathEdit::Full(encoded_path("full", path)?),
+            wire::PathEdit::Prefix(edit) => {
+                let replacement = encoded_path("prefix.replacement", &edit.replacement)?;
+                PathEdit::Prefix {
+                    prefix: edit.prefix.trim_end_matches('/').as_bytes().into(),
+                    replacement: without_last_slashes(&replacement).into(),
+                }
+            }
+        })
+    }
+
+    /// The path instead of `path`, both without query.
+    pub(crate) fn apply(&self, path: &[u8]) -> Vec<u8> {
+        match self {
+            PathEdit::Full(full) => full.to_vec(),
+            PathEdit::Prefix {
+                prefix,
+                replacement,
+            } => match rest_of(path, prefix) {
+                Some(rest) if !(rest.is_empty() && replacement.is_empty()) => {
+                    [&**replacement, rest].concat()
+                }
+                Some(_) => b"/".to_vec(),
+                // The only match of the rule asks for this prefix.
+                None => path.to_vec(),
+            },
+        }
+    }
+}
+
+fn without_last_slashes(path: &[u8]) -> &[u8] {
+    let end = path.iter().rposition(|byte| *byte != b'/');
+    let length = end.and_then(|last| last.checked_add(1)).unwrap_or(0);
+    path.get(..length).unwrap_or_default()
+}
+
+/// Begins with a slash, and what cannot stand in a path is percent-encoded.
+fn encoded_path(field: &str, path: &str) -> Result<Box<[u8]>, Refusal> {
+    if path.bytes().any(|byte| byte.is_ascii_control()) {
+        return refuse(field, "a path has no control characters");
+    }
+    let mut encoded = Vec::with_capacity(path.len());
+    if !path.starts_with('/') {
+        encoded.push(b'/');
+    }
+    for byte in path.bytes() {
+        if matches!(byte, b'?' | b'#') {
+            push_encoded(&mut encoded, byte);
+        } else {
+            push_visible(&mut encoded, byte);
+        }
+    }
+    Ok(encoded.into())
+}
+
+/// What is not visible ASCII is percent-encoded: a header's value must not have it.
+fn push_visible(text: &mut Vec<u8>, byte: u8) {
+    if byte.is_ascii_graphic() {
+        text.push(byte);
+    } else {
+        push_encoded(text, byte);
+    }
+}
+
+fn push_encoded(text: &mut Vec<u8>, byte: u8) {
+    let digit = |four: u8| b"0123456789ABCDEF".get(usize::from(four)).copied();
+    text.push(b'%');
+    text.extend(digit(byte >> 4));
+    text.extend(digit(byte & 15));
+}
+
+/// A hostname that replaces the request's.
+pub(crate) fn new_host(hostname: &str) -> Result<Box<str>, Refusal> {
+    let hostname = hostname.to_ascii_lowercase();
+    if is_dns_name(&hostname) {
+        Ok(hostname.into())
+    } else {
+        refuse("hostname", format!("{hostname:?} is none"))
+    }
+}
+
+/// The checked form of [`wire::Redirect`].
+#[derive(Clone, Debug)]
+pub(crate) struct Redirect {
+    status: u16,
+    scheme: Option<Scheme>,
+    hostname: Option<Box<str>>,
+    port: Option<u16>,
+    path: Option<PathEdit>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Scheme {
+    Http,
+    Https,
+}
+
+impl Scheme {
+    fn parse(text: &[u8]) -> Option<Scheme> {
+        match text {
+            _ if text.eq_ignore_ascii_case(b"http") => Some(Scheme::Http),
+            _ if text.eq_ignore_ascii_case(b"https") => Some(Scheme::Https),
+            _ => None,
+        }
+    }
+
+    fn name(self) -> &'static str {
+        match self {
+            Scheme::Http => "http",
+            Scheme::Https => "https",
+        }
+    }
+
+    fn port(self) -> u16 {
+        match self {
+            Scheme::Http => 80,
+            Scheme::Https => 443,
+        }
+    }
+}
+
+impl Redirect {
+    pub(crate) fn compile(redirect: &wire::Redirect) -> Result<Redirect, Refusal> {
+        let status = redirect.status;
+        if !matches!(status, 301 | 302 | 303 | 307 | 308) {
+            return refuse("status", format!("{status} is not one of a redirect"));
+        }
+        let scheme = match &redirect.scheme {
+            None => None,
+            Some(written) => match Scheme::parse(written.as_bytes()) {
+                None => return refuse("scheme", format!("{written:?} is not http or https")),
+                scheme => scheme,
+            },
+        };
+        if redirect.port == Some(0) {
+            return refuse("port", "0 is none");
+        }
+        let hostname = redirect.hostname.as_deref().map(new_host).transpose()?;
+        let path = redirect.path.as_ref().map(PathEdit::compile).transpose();
+        Ok(Redirect {
+            status,
+            scheme,
+            hostname,
+            port: redirect.port,
+            path: path.map_err(|refusal| refusal.within("path"))?,
+        })
+    }
+
+    /// `listener` is the port of the listener that the request came in at, where the configuration says it;
+    /// else the port in the request's Host counts, which is what the client believes it talks to.
+    pub(crate) fn decide(&self, asked: &mut Asked, listener: Option<u16>) -> Decision<'static> {
+        let scheme = self.scheme.or_else(|| {
+            let scheme = asked.header(":scheme")?;
+            Scheme::parse(scheme)
+        });
+        let scheme = scheme.unwrap_or(Scheme::Http);
+        let mut location = Vec::from(scheme.name());
+        location.extend(b"://");
+        let host = asked.host();
+        let written = host.and_then(|host| host.port);
+        match (&self.hostname, host) {
+            (Some(hostname), _) => location.extend(hostname.bytes()),
+            (None, Some(host)) => {
+                for byte in host.name() {
+                    match byte {
+                        // They would end the host.
+                        b'/' | b'?' | b'#' | b'@' | b'\\' | b'%' => {
+                            push_encoded(&mut location, *byte)
+                        }
+                        byte => push_visible(&mut location, *byte),
+                    }
+                }
+            }
+            // There is nowhere to go.
+            (None, None) => return Decision::Answer(400),
+        }
+        let port = match (self.port, self.scheme) {
+            (Some(port), _) => port,
+            (None, Some(scheme)) => scheme.port(),
+            (None, None) => listener.or(written).unwrap_or(scheme.port()),
+        };
+        if port != scheme.port() {
+            location.extend(format!(":{port}").bytes());
+        }
+        let path = asked.path();
+        let path = match &self.path {
+            Some(edit) => edit.apply(path),
+            None => path.to_vec(),
+        };
+        if path.first() != Some(&b'/') {
+            location.push(b'/');
+        }
+        for byte in path.iter().chain(asked.query()) {
+            push_visible(&mut location, *byte);
+        }
+        // All of it is visible ASCII.
+        Decision::Redirect(self.status, String::from_utf8(location).unwrap_or_default())
+    }
+}
+
+#[cfg(test)]
+mod tests;
