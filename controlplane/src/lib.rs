@@ -21,9 +21,12 @@ pub mod access;
 pub mod cluster;
 pub mod fields;
 pub mod gateway;
+pub mod grpcroute;
 pub mod httproute;
+pub mod route;
 pub mod smi;
 pub mod specs;
+pub mod tcproute;
 pub mod weight;
 pub mod workload;
 
