@@ -20,6 +20,10 @@ pub struct Service {
     pub ports: BTreeMap<u16, String>,
     /// Those of [`Service::ports`] that carry connections, not requests; see [`carries_connections`].
     pub connection_ports: BTreeSet<u16>,
+    /// What `appProtocol` says of [`Service::ports`], where it says something that is no HTTP.
+    pub no_http: BTreeMap<u16, String>,
+    /// Of type ExternalName: another name for a host.
+    pub is_external: bool,
     /// Labels of the pods behind it; empty where it selects none itself.
     pub selector: BTreeMap<String, String>,
     /// The addresses that are known; manifests seldom have them.
@@ -73,9 +77,15 @@ const NO_HTTP: [&str; 9] = [
 /// `tcp-server-first-`).
 fn carries_connections(app_protocol: Option<&str>, name: &str) -> bool {
     match app_protocol {
-        Some(protocol) => NO_HTTP.iter().any(|no| no.eq_ignore_ascii_case(protocol)),
+        Some(protocol) => is_no_http(protocol),
         None => name == "tcp" || name.starts_with("tcp-"),
     }
+}
+
+fn is_no_http(app_protocol: &str) -> bool {
+    NO_HTTP
+        .iter()
+        .any(|no| no.eq_ignore_ascii_case(app_protocol))
 }
 
 impl Service {
@@ -107,6 +117,7 @@ impl Service {
         at_most(&written, MAX_PORTS, &reference, "spec.ports", remedy)?;
         let mut ports = BTreeMap::new();
         let mut connection_ports = BTreeSet::new();
+        let mut no_http = BTreeMap::new();
         for (index, port) in written.into_iter().enumerate() {
             if port.port == 0 {
                 return Err(reference.problem(
@@ -122,6 +133,9 @@ impl Service {
                 if carries_connections(port.app_protocol.as_deref(), &name) {
                     connection_ports.insert(port.port);
                 }
+                if let Some(protocol) = port.app_protocol.filter(|protocol| is_no_http(protocol)) {
+                    no_http.insert(port.port, protocol);
+                }
                 ports.insert(port.port, name);
             }
         }
@@ -131,6 +145,8 @@ impl Service {
             object: reference,
             ports,
             connection_ports,
+            no_http,
+            is_external,
             selector: spec.selector.filter(|_| !is_external).unwrap_or_default(),
             cluster_ips,
         })

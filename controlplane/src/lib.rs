@@ -21,10 +21,12 @@ pub mod access;
 pub mod cluster;
 pub mod fields;
 pub mod gateway;
+pub mod grpcroute;
 pub mod httproute;
-mod pattern_standin;
+pub mod route;
 pub mod smi;
 pub mod specs;
+pub mod tcproute;
 pub mod weight;
 pub mod workload;
 

@@ -27,6 +27,8 @@ pub enum Kind {
     TrafficSplit,
     HttpRoute,
     LinkerdHttpRoute,
+    GrpcRoute,
+    TcpRoute,
     HttpRouteGroup,
     /// That of the SMI; Gateway API has one too.
     SmiTcpRoute,
@@ -44,7 +46,7 @@ const SMI_ACCESS: &str = "access.smi-spec.io";
 const APPS: &str = "apps";
 
 /// Group and kind of what is understood, and the versions at which it is.
-const UNDERSTOOD: [(&str, &str, &[&str], Kind); 16] = [
+const UNDERSTOOD: [(&str, &str, &[&str], Kind); 18] = [
     ("", "Namespace", &["v1"], Kind::Namespace),
     ("", "Service", &["v1"], Kind::Service),
     (
@@ -78,6 +80,8 @@ const UNDERSTOOD: [(&str, &str, &[&str], Kind); 16] = [
         &["v1beta2", "v1beta3"],
         Kind::LinkerdHttpRoute,
     ),
+    (GATEWAY_API, "GRPCRoute", &["v1"], Kind::GrpcRoute),
+    (GATEWAY_API, "TCPRoute", &["v1", "v1alpha2"], Kind::TcpRoute),
     (
         SMI_SPECS,
         "HTTPRouteGroup",
@@ -130,6 +134,8 @@ impl fmt::Display for Kind {
             Kind::TrafficSplit => "TrafficSplit",
             Kind::HttpRoute => "HTTPRoute",
             Kind::LinkerdHttpRoute => "HTTPRoute.policy.linkerd.io",
+            Kind::GrpcRoute => "GRPCRoute",
+            Kind::TcpRoute => "TCPRoute",
             Kind::HttpRouteGroup => "HTTPRouteGroup",
             Kind::SmiTcpRoute => "TCPRoute.specs.smi-spec.io",
             Kind::TrafficTarget => "TrafficTarget",

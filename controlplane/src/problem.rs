@@ -55,6 +55,8 @@ pub enum Reason {
     BackendNotFound,
     /// A backend, or another object that is named, of a kind that cannot be one.
     InvalidKind,
+    /// A backend's port whose protocol the route cannot be carried by.
+    UnsupportedProtocol,
     /// A reference into another namespace that nothing permits.
     RefNotPermitted,
     /// A route's parent, its listener or its port does not exist or cannot be one.

@@ -4,9 +4,9 @@
 //! Regular expressions are matched against whole values, as Open Service Mesh reads them; the path is
 //! that without query. A header `host` is the request's host.
 
-use crate::pattern_standin::Pattern;
 use serde::Deserialize;
 use serde_json::Value;
+use weir_split::Pattern;
 use weir_split::wire::{Field, PathMatch, Permission, ValueMatch};
 
 use crate::fields::{Rest, at_most};

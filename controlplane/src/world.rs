@@ -8,9 +8,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::access::TrafficTarget;
 use crate::cluster::{self, Service};
 use crate::gateway::{Gateway, ReferenceGrant};
-use crate::httproute::HttpRoute;
 use crate::object::{Kind, Object};
 use crate::problem::{Problem, Reason};
+use crate::route::{Route, RouteKind};
 use crate::smi::TrafficSplit;
 use crate::specs::{HttpRouteGroup, TcpRoute};
 use crate::workload::Workload;
@@ -27,8 +27,8 @@ pub struct World {
     grants: Vec<ReferenceGrant>,
     /// By namespace and name.
     pub(crate) splits: Vec<TrafficSplit>,
-    /// By namespace and name; of either group.
-    pub(crate) routes: Vec<HttpRoute>,
+    /// By kind, namespace and name.
+    pub(crate) routes: Vec<Route>,
     groups: BTreeMap<Key, HttpRouteGroup>,
     access: OfPolicy,
     /// Every namespace that is known: its object was seen, or an object in it.
@@ -126,8 +126,11 @@ impl World {
             }
             Kind::ReferenceGrant => self.grants.push(ReferenceGrant::parse(object)?),
             Kind::TrafficSplit => self.splits.push(TrafficSplit::parse(object)?),
-            Kind::HttpRoute | Kind::LinkerdHttpRoute => {
-                self.routes.extend(HttpRoute::parse(object)?);
+            Kind::HttpRoute | Kind::LinkerdHttpRoute | Kind::GrpcRoute | Kind::TcpRoute => {
+                if let Some((route, of_route)) = Route::parse(object)? {
+                    problems.extend(of_route);
+                    self.routes.push(route);
+                }
             }
             Kind::HttpRouteGroup => {
                 let (group, of_matches) = HttpRouteGroup::parse(object)?;
@@ -197,13 +200,13 @@ impl World {
             .collect()
     }
 
-    /// Whether an HTTPRoute in `from` may refer to the Service `name` in `to`.
-    pub fn permits_service(&self, from: &str, to: &str, name: &str) -> bool {
+    /// Whether a route of that kind in `from` may refer to the Service `name` in `to`.
+    pub fn permits_service(&self, kind: RouteKind, from: &str, to: &str, name: &str) -> bool {
         from == to
             || self
                 .grants
                 .iter()
-                .any(|grant| grant.permits_service(from, to, name))
+                .any(|grant| grant.permits_service(kind, from, to, name))
     }
 }
 

@@ -116,7 +116,7 @@ impl Pattern {
 
     /// Bytes of the program. Matching takes at most another 256 KiB for each pattern.
     pub fn size(&self) -> usize {
-        self.automaton.memory_usage()
+        self.automaton.get_nfa().memory_usage()
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_split::wire::{Access, Grant, Permission, Rule, Target};
+use weir_split::wire::{self, Access, Grant, Permission, Rule, Target};
 
 use crate::access::{AccessRule, RuleKind, TrafficTarget};
 use crate::problem::{Problem, Reason};
@@ -32,15 +32,21 @@ pub fn name_accounts(
     rules: &mut BTreeMap<String, Rule>,
     problems: &mut BTreeSet<Problem>,
 ) {
+    let mut known: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     let backends = rules.values_mut().flat_map(|rule| &mut rule.backends);
     for backend in backends {
-        let Target::Service(service) = &backend.to else {
+        let Target::Service(wire::Service {
+            namespace, name, ..
+        }) = &backend.to
+        else {
             continue;
         };
-        let Some(service) = world.service(&service.namespace, &service.name) else {
+        let Some(service) = world.service(namespace, name) else {
             continue;
         };
-        backend.accounts = world.accounts(service).into_iter().collect();
+        let accounts = known.entry((namespace.clone(), name.clone()));
+        let accounts = accounts.or_insert_with(|| world.accounts(service).into_iter().collect());
+        backend.accounts = accounts.clone();
         if backend.accounts.is_empty() && backend.weight > 0 {
             let message = if service.selector.is_empty() {
                 "it selects no pods, so the ServiceAccount behind it is not known: nobody may reach it"
@@ -202,3 +208,6 @@ fn no_such_match(target: &TrafficTarget, rule: &AccessRule, index: usize) -> Pro
         "name a match that is there, or leave matches out for all of them",
     )
 }
+
+#[cfg(test)]
+mod tests;

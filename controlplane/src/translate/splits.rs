@@ -469,3 +469,6 @@ fn unresolved(split: &TrafficSplit, path: String, error: &RootError) -> Problem 
         .object
         .problem(path, reason, error.to_string(), remedy)
 }
+
+#[cfg(test)]
+mod tests;

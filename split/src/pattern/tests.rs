@@ -87,11 +87,11 @@ fn time_is_linear_and_memory_bounded() {
         "(.*)*x",
         "(.*a){10}",
         "(a|aa)+b",
-        "(a|b)*a(a|b){60}c",
-        ".*a.{200}b.*",
+        "(a|b)*a(a|b){30}c",
+        ".*a.{40}b.*",
     ] {
         let pattern = Pattern::compile(pattern).unwrap();
-        assert!(pattern.size() <= MAX_PROGRAM + 1024, "{pattern:?}");
+        assert!((1..=MAX_PROGRAM).contains(&pattern.size()), "{pattern:?}");
         let mut noise = 1u32;
         let mut value = |length: usize| -> Vec<u8> {
             let mut letter = || {
@@ -100,9 +100,9 @@ fn time_is_linear_and_memory_bounded() {
             };
             (0..length).map(|_| letter()).collect()
         };
-        let mut times = |value: Vec<u8>| -> Duration {
+        let times = |value: Vec<u8>| -> Duration {
             let values = [value.clone(), vec![b'a'; value.len()]];
-            (0..5)
+            (0..3)
                 .map(|_| {
                     let start = Instant::now();
                     for value in &values {
