@@ -2,11 +2,12 @@
 //! must not trap the VM. A call that fails in a way that the caller can live with is an `Option`.
 
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType};
-use weir_split::Edit;
+use weir_split::{Edit, peer_identity};
 
 /// Characters of a text that are passed on.
 pub const MAX_VISIBLE: usize = 400;
@@ -100,6 +101,49 @@ pub fn visible(text: &str) -> String {
         }
     };
     text.chars().take(MAX_VISIBLE).map(plain).collect()
+}
+
+/// Who the client of this stream is, by its certificate, once the handshake is done. Headers say nothing of it.
+pub fn peer(cluster_domain: &str) -> Option<String> {
+    let name = |kind: &str| hostcalls::get_property(vec!["connection", kind]).unwrap_or_default();
+    let uri = name("uri_san_peer_certificate");
+    let dns = match uri {
+        Some(_) => None,
+        None => name("dns_san_peer_certificate"),
+    };
+    peer_identity(uri.as_deref(), dns.as_deref(), cluster_domain)
+}
+
+/// IP address and port that the client of this stream wanted.
+pub fn destination() -> Option<(String, u16)> {
+    let text = hostcalls::get_property(vec!["destination", "address"]).unwrap_or_default()?;
+    let address: SocketAddr = std::str::from_utf8(&text).ok()?.parse().ok()?;
+    Some((address.ip().to_string(), address.port()))
+}
+
+/// Only inside `on_new_connection`: later the TCP proxy has chosen. False where the host cannot do it.
+pub fn set_tcp_cluster(cluster: &str) -> bool {
+    // Protobuf: SetEnvoyFilterStateArguments { path = 1, value = 2 }.
+    let mut arguments = Vec::new();
+    for (tag, text) in [(0x0a, "envoy.tcp_proxy.cluster"), (0x12, cluster)] {
+        arguments.push(tag);
+        push_varint(&mut arguments, text.len());
+        arguments.extend_from_slice(text.as_bytes());
+    }
+    hostcalls::call_foreign_function("set_envoy_filter_state", Some(&arguments)).is_ok()
+}
+
+fn push_varint(bytes: &mut Vec<u8>, mut value: usize) {
+    while let Ok(low @ 0x80..) = u64::try_from(value) {
+        bytes.push(u8::try_from(low & 0x7f).unwrap_or_default() | 0x80);
+        value >>= 7;
+    }
+    bytes.push(u8::try_from(value).unwrap_or_default());
+}
+
+/// Closes the client's connection. The callback has to pause the stream after it.
+pub fn close() {
+    let _ = hostcalls::close_downstream();
 }
 
 /// Only inside `on_configure`: the host drops it afterwards.

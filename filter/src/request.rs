@@ -8,7 +8,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 #[cfg(feature = "full")]
 use weir_split::Edit;
-use weir_split::{Decided, Decision};
+use weir_split::{Decided, Decision, Direction};
 
 use crate::host::{self, Headers};
 use crate::root::Shared;
@@ -54,9 +54,16 @@ impl HttpContext for Request {
         // Nothing else runs on this thread meanwhile; if the table were borrowed after all, the request
         // would take its ordinary route.
         let mut live = shared.live.try_borrow_mut();
-        let Ok(mut decided) = live.as_mut().map(|live| live.decide(&authority, read)) else {
+        let Ok(live) = &mut live else {
             host::remove_header(Headers::Request, header);
             return Action::Continue;
+        };
+        let mut decided = match shared.plugin.direction {
+            Direction::Outbound => live.decide(&authority, read),
+            Direction::Inbound => {
+                let peer = host::peer(&shared.plugin.site.cluster_domain);
+                live.admit(peer.as_deref(), &authority, read)
+            }
         };
         if shared.plugin.log_rule
             && let Some(rule) = decided.rule

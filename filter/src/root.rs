@@ -4,11 +4,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use log::{info, warn};
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
 use proxy_wasm::types::ContextType;
-use weir_split::{Live, Plugin, Table};
+use weir_split::{Direction, Live, Plugin, Protocol, Table};
 
 use crate::bounded::Bounded;
+use crate::connection::Connection;
 use crate::fleet::{self, Member};
 use crate::poll::{self, Answer, Phase, Proxy};
 use crate::request::Request;
@@ -67,6 +68,15 @@ impl RootContext for Root {
                 return false;
             }
         };
+        if cfg!(not(feature = "full"))
+            && (plugin.protocol, plugin.direction) == (Protocol::Tcp, Direction::Inbound)
+        {
+            log::error!(
+                "weir: plugin configuration: inbound connections are checked at their first byte, which \
+                 weir-full.wasm does: load that module here"
+            );
+            return false;
+        }
         let initial = plugin.initial.as_ref();
         let initial = initial
             .map(|config| Table::compile(config, &plugin.site))
@@ -121,8 +131,17 @@ impl RootContext for Root {
         Some(Box::new(Request::new(running.shared.clone())))
     }
 
+    fn create_stream_context(&self, _: u32) -> Option<Box<dyn StreamContext>> {
+        let running = self.0.as_ref()?;
+        Some(Box::new(Connection::new(running.shared.clone())))
+    }
+
     fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
+        let running = self.0.as_ref()?;
+        Some(match running.shared.plugin.protocol {
+            Protocol::Http => ContextType::HttpContext,
+            Protocol::Tcp => ContextType::StreamContext,
+        })
     }
 }
 
