@@ -28,7 +28,7 @@ const NAMES: [&str; 3] = ["a", "b", "a-b"];
 const NAMESPACES: [&str; 2] = ["shop", "shop-a"];
 const HEADERS: [&str; 4] = ["x-a", "X-B", "x-c", "host"];
 const VALUES: [&str; 5] = ["1", "2", "12", "1,2", "a b"];
-const QUERIES: [&str; 4] = ["x", "y", "X", "a b"];
+const QUERIES: [&str; 4] = ["x", "y", "X", "a-b"];
 
 impl Dice {
     pub fn new(seed: u64) -> Dice {
@@ -250,7 +250,7 @@ impl Dice {
         if self.once_in(3) {
             let pairs = self.several(1, 3, |dice| {
                 dice.text(&[
-                    "x=1", "x=2", "x=%31", "y=1", "y=2", "X=1", "x", "a+b=1", "y=a+b", "a%20b=12",
+                    "x=1", "x=2", "x=%31", "y=1", "y=2", "X=1", "x", "a-b=1", "y=a+b", "a%2Db=12",
                 ])
             });
             path = format!("{path}?{}", pairs.join("&"));
