@@ -33,7 +33,7 @@ pub enum Answer {
     Changed {
         revision: String,
         body: Vec<u8>,
-        table: Table,
+        table: Box<Table>,
     },
     /// The poll was held to its end.
     Unchanged,
@@ -134,7 +134,7 @@ pub fn read(site: &Site, since: u64, headers: usize, body_size: usize) -> Answer
         Ok(table) => Answer::Changed {
             revision,
             body,
-            table,
+            table: Box::new(table),
         },
         Err(reason) => Answer::Refused { revision, reason },
     }

@@ -287,7 +287,7 @@ impl Running {
                 );
                 metrics::count(metrics::CONFIG_UPDATES);
                 // Before the others are woken: one that is ready sooner must find this VM settled.
-                self.install(revision, table);
+                self.install(revision, *table);
                 self.phase = Phase::Settling { since: host::now() };
                 if let Some(member) = &self.member {
                     member.publish(&self.revision, &body);

@@ -22,6 +22,7 @@ struct Listener {
     plugin: String,
     chain: Chain,
     is_full: bool,
+    is_told_destinations: bool,
     certificate: Option<tls::Certificate>,
 }
 
@@ -54,6 +55,7 @@ impl Bootstrap {
             plugin: plugin.into(),
             chain,
             is_full: false,
+            is_told_destinations: false,
             certificate: None,
         });
         self
@@ -64,6 +66,16 @@ impl Bootstrap {
     pub fn full(mut self) -> Bootstrap {
         if let Some(listener) = self.listeners.last_mut() {
             listener.is_full = true;
+        }
+        self
+    }
+
+    /// Clients of the last listener say where they wanted to go, in a header of the PROXY protocol: for the
+    /// filter it is the original destination, as behind an iptables redirect.
+    #[must_use]
+    pub fn proxy_protocol(mut self) -> Bootstrap {
+        if let Some(listener) = self.listeners.last_mut() {
+            listener.is_told_destinations = true;
         }
         self
     }
@@ -201,9 +213,18 @@ impl Listener {
         if let Some(certificate) = &self.certificate {
             chain["transport_socket"] = tls::downstream(certificate);
         }
+        let proxy_protocol = json!({
+            "name": "proxy_protocol",
+            "typed_config": { "@type": format!("{TYPED}.listener.proxy_protocol.v3.ProxyProtocol") },
+        });
+        let listener_filters = match self.is_told_destinations {
+            true => vec![proxy_protocol],
+            false => Vec::new(),
+        };
         json!({
             "name": self.name,
             "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } },
+            "listener_filters": listener_filters,
             // Connections are spread evenly over the workers.
             "connection_balance_config": { "exact_balance": {} },
             "filter_chains": [chain],

@@ -389,13 +389,13 @@ async fn a_backend_that_takes_too_long_is_answered_504() {
         assert_eq!(answer.text(), "slept", "{listener}");
         // A client's own wish does not count, and neither is there where the rule has none.
         let wish = [
-            ("x-envoy-upstream-rq-timeout-ms", "5000"),
-            ("x-envoy-upstream-rq-per-try-timeout-ms", "5000"),
+            ("x-envoy-upstream-rq-timeout-ms", "30000"),
+            ("x-envoy-upstream-rq-per-try-timeout-ms", "30000"),
         ];
         let start = Instant::now();
-        let answer = connection.get_with("web", "/sleep/2000", &wish).await;
+        let answer = connection.get_with("web", "/sleep/20000", &wish).await;
         assert_eq!(answer.status, 504, "{listener}: {answer:?}");
-        assert!(start.elapsed() < Duration::from_millis(1500), "{listener}");
+        assert!(start.elapsed() < Duration::from_secs(15), "{listener}");
         assert!(start.elapsed() >= Duration::from_millis(300), "{listener}");
     }
     let mut connection = Connection::open(envoy.listener("none")).await;
