@@ -124,6 +124,10 @@ impl Splits {
         let mut matches = Vec::new();
         let mut planned: Option<(Audience, Hosts)> = None;
         for split in deciding {
+            // Its groups fit no request: it changes nothing.
+            if split.conditions.as_ref().is_some_and(Vec::is_empty) {
+                continue;
+            }
             let Some(rule) = split.rule(claim, problems) else {
                 continue;
             };
@@ -160,8 +164,7 @@ impl Splits {
                 }
             }
         }
-        // A split whose groups fit no request changes nothing.
-        if let Some((audience, hosts)) = planned.filter(|_| !matches.is_empty()) {
+        if let Some((audience, hosts)) = planned {
             self.sets.push(PlannedSet {
                 audience,
                 set: HostSet {
