@@ -18,7 +18,6 @@ use weir::publish::Published;
 use weir::serve::gateway;
 use weir::translate::translate;
 use weir::world::World;
-use weir_split::wire::Match;
 
 /// Splits traffic between versions of a service on the proxies people already run.
 #[derive(Parser)]
