@@ -133,7 +133,8 @@ impl TrafficTarget {
         let port = destination_port(object, &reference, &destination.port, &port_path)?;
         let qualified = account(&destination, &reference, at_destination)?;
         let own = reference.namespace.as_str();
-        if destination.namespace.as_deref().is_some_and(|it| it != own) {
+        let (namespace, name) = qualified.split_once('/').unwrap_or_default();
+        if namespace != own {
             return Err(reference.problem(
                 format!("{at_destination}.namespace"),
                 Reason::RefNotPermitted,
@@ -143,6 +144,19 @@ impl TrafficTarget {
         }
 
         let mut problems = Vec::new();
+        let nothing = [
+            (sources.is_empty(), at_sources, "no source is named"),
+            (
+                rules.is_empty(),
+                at_rules,
+                "no rule says what is let through",
+            ),
+        ];
+        for (_, path, message) in nothing.into_iter().filter(|(is_empty, ..)| *is_empty) {
+            let message = format!("{message}: the target grants nothing");
+            let remedy = "name what the destination lets in";
+            problems.push(reference.problem(path, Reason::InvalidValue, message, remedy));
+        }
         let mut allowed = Vec::with_capacity(sources.len());
         for (index, source) in sources.iter().enumerate() {
             let path = format!("{at_sources}[{index}]");
@@ -166,9 +180,8 @@ impl TrafficTarget {
                 Err(problem) => problems.push(problem),
             }
         }
-        let (_, destination) = qualified.split_once('/').unwrap_or_default();
         let target = TrafficTarget {
-            destination: destination.to_owned(),
+            destination: name.to_owned(),
             object: reference,
             port: port.map(|port| (port, port_path)),
             sources: allowed,

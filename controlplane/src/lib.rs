@@ -23,7 +23,6 @@ pub mod fields;
 pub mod gateway;
 pub mod grpcroute;
 pub mod httproute;
-mod pattern_standin;
 pub mod route;
 pub mod smi;
 pub mod specs;

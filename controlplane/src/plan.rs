@@ -1,9 +1,13 @@
 //! The plan: the translation of the whole world, and what one proxy may see of it.
 
+mod access;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_split::wire::{Config, Connections, Destination, HostSet, Hosts, Root, Rule, VERSION};
+use weir_split::wire::{
+    Access, Config, Connections, Destination, HostSet, Hosts, Root, Rule, VERSION,
+};
 
 /// Whose requests a host set is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -46,6 +50,8 @@ pub struct Plan {
     sets: Vec<PlannedSet>,
     connections: Vec<PlannedConnections>,
     rules: BTreeMap<String, Rule>,
+    /// All that is granted; None lets everyone reach everything.
+    access: Option<Access>,
 }
 
 impl Plan {
@@ -64,6 +70,15 @@ impl Plan {
             sets,
             connections,
             rules,
+            access: None,
+        }
+    }
+
+    /// The same under an access policy, for which the rules' backends name their accounts.
+    pub fn with_access(self, access: Access) -> Plan {
+        Plan {
+            access: Some(access),
+            ..self
         }
     }
 
@@ -73,7 +88,7 @@ impl Plan {
     }
 
     /// Every scope whose configuration is not that of another one, or empty: the producers, each
-    /// namespace with rules of its own, each Gateway with routes.
+    /// namespace with rules of its own or with ServiceAccounts in a policy, each Gateway with routes.
     pub fn scopes(&self) -> Vec<Scope> {
         let own = self.audiences().map(|audience| match audience {
             Audience::Everyone => Scope::Producers,
@@ -83,7 +98,9 @@ impl Plan {
                 name: name.clone(),
             },
         });
-        let all: BTreeSet<Scope> = own.chain([Scope::Producers]).collect();
+        let of_policy = self.access.iter().flat_map(access::namespaces);
+        let of_policy = of_policy.map(|namespace| Scope::Namespace(namespace.to_owned()));
+        let all: BTreeSet<Scope> = own.chain(of_policy).chain([Scope::Producers]).collect();
         all.into_iter().collect()
     }
 }
@@ -131,7 +148,7 @@ pub fn scope(plan: &Plan, scope: &Scope) -> Config {
         .rules
         .iter()
         .filter(|(identity, _)| led_to.contains(identity));
-    Config {
+    let mut config = Config {
         version: VERSION,
         rules: rules
             .map(|(identity, rule)| (identity.clone(), rule.clone()))
@@ -139,7 +156,11 @@ pub fn scope(plan: &Plan, scope: &Scope) -> Config {
         hosts,
         connections,
         access: None,
+    };
+    if let Some(whole) = &plan.access {
+        access::reduce(whole, scope, &mut config);
     }
+    config
 }
 
 /// Meant for this scope and no other.

@@ -6,8 +6,9 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::hostname;
 use crate::object::{Kind, Object};
-use crate::problem::Problem;
+use crate::problem::{Problem, Reason};
 
 /// Labels and ServiceAccount of a Pod, or of the Pods that a Deployment, StatefulSet, DaemonSet or
 /// ReplicaSet makes.
@@ -65,6 +66,14 @@ impl Workload {
         let spec = spec.unwrap_or_default();
         let named = [spec.service_account_name, spec.service_account];
         let account = named.into_iter().flatten().find(|name| !name.is_empty());
+        if let Some(account) = account.as_deref().filter(|it| !hostname::is_dns_name(it)) {
+            return Err(object.reference().problem(
+                "spec",
+                Reason::InvalidValue,
+                format!("{account:?} is not the name of a ServiceAccount"),
+                "correct serviceAccountName of the pods",
+            ));
+        }
         Ok(Some(Workload {
             labels: metadata
                 .and_then(|metadata| metadata.labels)
@@ -116,6 +125,10 @@ mod tests {
         );
         assert_eq!(
             account("{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, spec: {}}"),
+            Err("spec".to_owned())
+        );
+        assert_eq!(
+            pod("metadata: {}, spec: {serviceAccount: 'a/b'}"),
             Err("spec".to_owned())
         );
     }

@@ -36,7 +36,7 @@ fn objects(manifests: &str) -> Vec<Object> {
 
 fn translated(manifests: &str) -> (Plan, Vec<String>) {
     let (world, wrong) = World::from_objects(objects(manifests));
-    let (plan, problems) = translate(&world);
+    let (plan, problems) = translate(&world, Policy::Permissive);
     let line = |p: &Problem| {
         format!(
             "{}/{} {} {}",
@@ -524,7 +524,7 @@ fn the_order_of_objects_does_not_show() {
     let mut objects = objects(&manifests);
     let outcome = |objects: &[Object]| {
         let (world, wrong) = World::from_objects(objects.to_vec());
-        (wrong, translate(&world))
+        (wrong, translate(&world, Policy::Permissive))
     };
     let expected = outcome(&objects);
     // Enough different orders, and the same ones in every run.
