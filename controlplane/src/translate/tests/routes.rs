@@ -75,7 +75,10 @@ fn hostnames_of_linkerd_come_before_all() {
             &format!("{young} = web-v1.shop:80 1"),
             &format!("{old} = web-v1.shop:80 1"),
         ],
-        &[],
+        &[
+            "shop/young spec.hostnames[0] UnsupportedValue",
+            "shop/young spec.hostnames[2] UnsupportedValue",
+        ],
     );
 }
 
