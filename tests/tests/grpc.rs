@@ -19,8 +19,8 @@ use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
-use weir_tests::fault::document;
-use weir_tests::{Bootstrap, Envoy, shares};
+use weir_tests::fault::{Liar, Manner, document};
+use weir_tests::{Bootstrap, Connection, Envoy, shares, shipped};
 
 /// Messages as they are: no protobuf is needed to see who answers.
 #[derive(Default)]
@@ -90,8 +90,12 @@ async fn greeter(name: &'static str) -> SocketAddr {
 
 /// A client that calls the host `web` on one connection to this address.
 async fn client(address: SocketAddr) -> Grpc<Channel> {
+    client_of(address, "http://web").await
+}
+
+async fn client_of(address: SocketAddr, origin: &'static str) -> Grpc<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{address}")).expect("an endpoint");
-    let endpoint = endpoint.origin(Uri::from_static("http://web"));
+    let endpoint = endpoint.origin(Uri::from_static(origin));
     Grpc::new(endpoint.connect().await.expect("a connection"))
 }
 
@@ -199,4 +203,60 @@ async fn answers_of_the_filter_are_statuses() {
         );
         envoy.assert_no_traps().await;
     }
+}
+
+/// `envoy-config/grpc.yaml` with backends and a control plane of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shipped_configuration_splits_and_has_a_switch() {
+    let text = calls([3, 1]).to_string();
+    let text = text
+        .replace("\"web", "\"inventory")
+        .replace("default\"", "bookstore\"");
+    let liar = Liar::start(Manner::Serve {
+        revision: "r1".into(),
+        body: text.replace("80", "50051"),
+    })
+    .await;
+    let config = shipped(
+        "grpc.yaml",
+        &[
+            ("weir", liar.address),
+            (
+                "inventory.bookstore.svc.cluster.local:50051",
+                greeter("ordinary").await,
+            ),
+            (
+                "inventory-v1.bookstore.svc.cluster.local:50051",
+                greeter("v1").await,
+            ),
+            (
+                "inventory-v2.bookstore.svc.cluster.local:50051",
+                greeter("v2").await,
+            ),
+        ],
+    );
+    let envoy = Envoy::start(&config, 1).await;
+    envoy.wait_for_updates(1).await;
+    let address = envoy.listener("outbound");
+    let mut client = client_of(address, "http://inventory:50051").await;
+    let mut admin = Connection::open(envoy.admin).await;
+    let split = shares([("v1", 15), ("v2", 5)]);
+    for (percent, expected) in [
+        ("100", &split),
+        ("0", &shares([("ordinary", 20)])),
+        ("100", &split),
+    ] {
+        let switch = format!("/runtime_modify?weir.enabled={percent}");
+        assert_eq!(admin.post("admin", &switch).await.status, 200);
+        let mut counted = BTreeMap::new();
+        for _ in 0..20 {
+            let who = call(&mut client, HELLO).await.expect("an answer");
+            *counted.entry(who).or_insert(0) += 1;
+        }
+        assert_eq!(counted, *expected, "{percent} %");
+    }
+    let status = call(&mut client, "/greeter.Greeter/Bye")
+        .await
+        .expect_err("no rule");
+    assert_eq!(status.code(), Code::Unimplemented);
 }

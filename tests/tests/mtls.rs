@@ -1,12 +1,14 @@
 //! Who may reach whom, between two real Envoys over mutual TLS.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use weir_tests::fault::{Liar, Manner};
 use weir_tests::tls::{Authority, Certificate};
-use weir_tests::{Answer, Bootstrap, Caller, Connection, Echo, Envoy, Greeter};
+use weir_tests::{Answer, Bootstrap, Caller, Connection, Echo, Envoy, Greeter, shipped};
 
 const SERVER: &str = "spiffe://cluster.local/ns/bookstore/sa/bookstore";
 const BUYER: &str = "spiffe://cluster.local/ns/bookbuyer/sa/bookbuyer";
@@ -74,29 +76,36 @@ impl Bookstore {
         }
     }
 
-    /// A proxy for several clients: what goes in at `http-N` and `tcp-N` comes to the bookstore with the N-th
-    /// certificate.
     async fn clients(&self, certificates: &[Option<Certificate>]) -> Clients {
-        let config = json!({ "namespace": "bookbuyer", "initial": { "version": 2 } });
-        let mut tcp_config = config.clone();
-        tcp_config["protocol"] = json!("tcp");
-        tcp_config["root"] = json!("bookstore.bookstore:14002");
-        let mut bootstrap = Bootstrap::default();
-        for (index, certificate) in certificates.iter().enumerate() {
-            let certificate = certificate.as_ref();
-            let name = |protocol: &str| format!("{protocol}-{index}");
-            for protocol in ["http", "tcp"] {
-                let address = self.envoy.listener(protocol);
-                let name = name(protocol);
-                bootstrap = bootstrap.tls_cluster(&name, address, &self.authority, certificate);
-            }
-            let (http, tcp) = (name("http"), name("tcp"));
-            bootstrap = bootstrap
-                .listener(&http, &config.to_string(), Some(&http))
-                .tcp_listener(&tcp, &tcp_config.to_string(), &tcp);
-        }
-        Clients(Envoy::start(&bootstrap.build(), 1).await)
+        let addresses = ["http", "tcp"].map(|name| self.envoy.listener(name));
+        clients(addresses, &self.authority, certificates).await
     }
+}
+
+/// A proxy for several clients: what goes in at `http-N` and `tcp-N` comes to these two addresses with the
+/// N-th certificate.
+async fn clients(
+    addresses: [SocketAddr; 2],
+    authority: &Authority,
+    certificates: &[Option<Certificate>],
+) -> Clients {
+    let config = json!({ "namespace": "bookbuyer", "initial": { "version": 2 } });
+    let mut tcp_config = config.clone();
+    tcp_config["protocol"] = json!("tcp");
+    tcp_config["root"] = json!("bookstore.bookstore:14002");
+    let mut bootstrap = Bootstrap::default();
+    for (index, certificate) in certificates.iter().enumerate() {
+        let certificate = certificate.as_ref();
+        let name = |protocol: &str| format!("{protocol}-{index}");
+        for (protocol, address) in ["http", "tcp"].into_iter().zip(addresses) {
+            bootstrap = bootstrap.tls_cluster(&name(protocol), address, authority, certificate);
+        }
+        let (http, tcp) = (name("http"), name("tcp"));
+        bootstrap = bootstrap
+            .listener(&http, &config.to_string(), Some(&http))
+            .tcp_listener(&tcp, &tcp_config.to_string(), &tcp);
+    }
+    Clients(Envoy::start(&bootstrap.build(), 1).await)
 }
 
 fn serve(revision: &str, document: Value) -> Manner {
@@ -260,4 +269,82 @@ async fn without_a_configuration_everything_is_denied() {
         answer.header("x-weir-denied").contains("configuration"),
         "{answer:?}"
     );
+}
+
+/// `envoy-config/inbound-mtls.yaml` with certificates and a workload of its own: who comes in is checked, and
+/// what goes out shows who it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shipped_configuration_checks_and_shows_certificates() {
+    const WAREHOUSE: &str = "spiffe://cluster.local/ns/bookwarehouse/sa/bookwarehouse";
+    let authority = Authority::new();
+    let folder = TempDir::new().expect("a folder");
+    let own = authority.sign(&[SERVER]);
+    for (name, text) in [
+        ("tls.crt", &own.pem),
+        ("tls.key", &own.key),
+        ("ca.crt", &own.authority),
+    ] {
+        std::fs::write(folder.path().join(name), text).expect("a certificate");
+    }
+    let liar = Liar::start(serve("r1", granted())).await;
+    let echo = Echo::start("bookstore").await;
+    let greeter = Greeter::start("bookstore").await;
+    // The bookwarehouse lets the bookstore in, and shows this certificate.
+    let mut grants = granted();
+    grants["access"]["grants"] = json!({ "bookwarehouse/bookwarehouse": [{
+        "by": "bookwarehouse/bookstore",
+        "sources": ["bookstore/bookstore"],
+        "requests": [{}],
+    }] });
+    let warehouse = |certificate: Certificate| {
+        let plugin = json!({
+            "direction": "inbound", "namespace": "bookwarehouse",
+            "service_account": "bookwarehouse", "initial": grants,
+        });
+        let bootstrap = Bootstrap::default()
+            .cluster("workload", echo.address)
+            .listener("http", &plugin.to_string(), Some("workload"))
+            .mutual_tls(&certificate);
+        async move { Envoy::start(&bootstrap.build(), 1).await }
+    };
+    for (name, expected) in [
+        (WAREHOUSE, StatusCode::OK),
+        (THIEF, StatusCode::SERVICE_UNAVAILABLE),
+    ] {
+        let warehouse = warehouse(authority.sign(&[name])).await;
+        let config = shipped(
+            "inbound-mtls.yaml",
+            &[
+                ("weir", liar.address),
+                ("workload", echo.address),
+                ("workload-tcp", greeter.address),
+                (
+                    "bookwarehouse.bookwarehouse.svc.cluster.local:14001",
+                    warehouse.listener("http"),
+                ),
+            ],
+        );
+        let config = config.replace("certs/", &format!("{}/", folder.path().display()));
+        let envoy = Envoy::start(&config, 1).await;
+        envoy.wait_for_updates(1).await;
+
+        // Out: only to a server that is who it should be.
+        let mut out = Connection::open(envoy.listener("outbound")).await;
+        let answer = out.get("bookwarehouse.bookwarehouse:14001", "/").await;
+        assert_eq!(answer.status, expected, "{name} {answer:?}");
+        if name != WAREHOUSE {
+            continue;
+        }
+        // In: only clients that are allowed to.
+        let certificates = [BUYER, THIEF].map(|name| Some(authority.sign(&[name])));
+        let addresses = ["inbound", "inbound-tcp"].map(|name| envoy.listener(name));
+        let clients = clients(addresses, &authority, &certificates).await;
+        assert_eq!(clients.get(0, "/books", &[]).await.status, StatusCode::OK);
+        assert_eq!(clients.talk(0).await[1].as_deref(), Some("word"));
+        assert_eq!(
+            clients.get(1, "/books", &[]).await.status,
+            StatusCode::FORBIDDEN
+        );
+        assert_eq!(clients.talk(1).await, [None, None]);
+    }
 }
