@@ -133,7 +133,8 @@ impl TrafficTarget {
         let port = destination_port(object, &reference, &destination.port, &port_path)?;
         let qualified = account(&destination, &reference, at_destination)?;
         let own = reference.namespace.as_str();
-        if destination.namespace.as_deref().is_some_and(|it| it != own) {
+        let (namespace, name) = qualified.split_once('/').unwrap_or_default();
+        if namespace != own {
             return Err(reference.problem(
                 format!("{at_destination}.namespace"),
                 Reason::RefNotPermitted,
@@ -179,9 +180,8 @@ impl TrafficTarget {
                 Err(problem) => problems.push(problem),
             }
         }
-        let (_, destination) = qualified.split_once('/').unwrap_or_default();
         let target = TrafficTarget {
-            destination: destination.to_owned(),
+            destination: name.to_owned(),
             object: reference,
             port: port.map(|port| (port, port_path)),
             sources: allowed,

@@ -18,7 +18,7 @@ use crate::route::fields::{self, FieldSpec};
 use crate::route::filters::{self, FilterSpec};
 use crate::route::matching::MAX_MATCHES_OF_RULE;
 use crate::route::parent::{self, ParentRefSpec};
-use crate::route::patterns::Patterns;
+use crate::route::patterns::{self, Patterns};
 use crate::route::place::Place;
 use crate::route::rules::{self, Keys, MAX_RULES};
 use crate::route::{Route, RouteKind, RouteMatch, RouteRule};
@@ -239,12 +239,12 @@ impl MethodSpec {
                         None => pattern.push_str("/[^/]+"),
                         Some(part) => {
                             // By itself too: two halves of one group would be a pattern together.
-                            patterns.check(&place.field(field), &part)?;
+                            patterns::compile(&place.field(field), &part)?;
                             pattern.push_str(&format!("/(?:{part})"));
                         }
                     }
                 }
-                patterns.check(place, &pattern)?;
+                patterns.add(place, &pattern)?;
                 Ok(Some(PathMatch::Regex(pattern)))
             }
             other => Err(place.field("type").unsupported(

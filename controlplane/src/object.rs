@@ -215,7 +215,7 @@ impl Object {
         if let Kind::Workload(_) = kind {
             // Another controller's business: a Pod with `generateName`, or an old version, is no problem.
             let is_readable = versions.contains(&version) && hostname::is_label(&object.namespace);
-            return Ok(is_readable.then(|| Object {
+            return Ok(is_readable.then_some(Object {
                 source: object.source,
                 position,
                 kind: *kind,

@@ -63,7 +63,8 @@ pub enum Reason {
     NoMatchingParent,
     NotAllowedByListeners,
     NoMatchingListenerHostname,
-    /// A field or a value that Weir does not support; the object is not in force.
+    /// A field or a value that Weir does not support; the object is not in force, or its rule or share is
+    /// answered with an error, as the message says.
     UnsupportedValue,
     /// A field or a value that is wrong; the object is not in force.
     InvalidValue,

@@ -6,20 +6,18 @@
 
 use serde::Deserialize;
 use serde_json::Value;
-use weir_split::Pattern;
 use weir_split::wire::{Field, PathMatch, Permission, ValueMatch};
 
 use crate::fields::{Rest, at_most};
 use crate::object::Object;
-use crate::problem::{ObjectRef, Problem, Reason};
+use crate::problem::{Problem, Reason};
+use crate::route::patterns::Patterns;
+use crate::route::place::Place;
 
 /// Every split and every permission that refers to the group has a copy of them.
 const MAX_MATCHES: usize = 256;
 const MAX_HEADERS: usize = 16;
 const MAX_PORTS: usize = 1_000;
-
-/// Bytes of the programs of one group's regular expressions, see [`Pattern::size`].
-const MAX_PATTERNS: usize = 512 * 1024;
 
 const METHODS: [&str; 9] = [
     "GET", "HEAD", "PUT", "POST", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
@@ -101,19 +99,21 @@ impl HttpRouteGroup {
         let remedy = "split it into several groups";
         at_most(&matches, MAX_MATCHES, &reference, path, remedy)?;
 
-        let mut reading = Reading {
-            object: &reference,
-            patterns: 0,
-        };
+        let all = Place::new(&reference, path);
+        let mut patterns = Patterns::default();
         let mut problems = Vec::new();
         let mut named = Vec::with_capacity(matches.len());
         for (index, spec) in matches.into_iter().enumerate() {
             let name = spec.name.clone();
-            let condition = reading.condition(spec, &format!("{path}[{index}]"));
-            named.push(NamedMatch {
-                name,
-                condition: condition.map_err(|problem| problems.push(problem)).ok(),
-            });
+            let condition = match condition(spec, &all.entry(index), &mut patterns) {
+                Ok(condition) => Some(condition),
+                Err(mut problem) => {
+                    problem.message.push_str(": this match fits no request");
+                    problems.push(problem);
+                    None
+                }
+            };
+            named.push(NamedMatch { name, condition });
         }
         Ok((HttpRouteGroup { matches: named }, problems))
     }
@@ -124,89 +124,56 @@ fn has_no_spec(object: &Object) -> bool {
     matches!(object.version(), "v1alpha1" | "v1alpha2")
 }
 
-struct Reading<'o> {
-    object: &'o ObjectRef,
-    /// Bytes of the programs so far.
-    patterns: usize,
-}
-
-impl Reading<'_> {
-    fn condition(&mut self, spec: MatchSpec, path: &str) -> Result<Permission, Problem> {
-        spec.rest.refuse(self.object, path, &[])?;
-        let wrong = |field: &str, message: String, remedy: &str| {
-            let path = format!("{path}.{field}");
-            let message = format!("{message}: this match fits no request");
-            self.object
-                .problem(path, Reason::InvalidValue, message, remedy)
-        };
-        let mut methods = spec.methods.unwrap_or_default();
-        let known = |method: &String| method == "*" || METHODS.contains(&method.as_str());
-        if let Some(index) = methods.iter().position(|method| !known(method)) {
-            return Err(wrong(
-                &format!("methods[{index}]"),
-                format!("{:?} is not a method", methods[index]),
-                "write it in capitals, or \"*\" for all",
-            ));
-        }
-        if methods.iter().any(|method| method == "*") {
-            methods.clear();
-        }
-        methods.sort();
-        methods.dedup();
-
-        let Some(headers) = header_pairs(&spec.headers) else {
-            return Err(wrong(
-                "headers",
-                "headers are neither a map nor a list of maps with one key each".to_owned(),
-                "write them as {NAME: EXPRESSION}",
-            ));
-        };
-        if headers.len() > MAX_HEADERS {
-            let message = format!("{} headers are more than {MAX_HEADERS}", headers.len());
-            return Err(wrong("headers", message, "ask for fewer headers"));
-        }
-        let path_regex = spec.path_regex.filter(|regex| !regex.is_empty());
-        let of_path = path_regex.iter().map(|regex| ("pathRegex", regex));
-        let of_headers = headers.iter().map(|(_, regex)| ("headers", regex));
-        let mut size = self.patterns;
-        for (field, regex) in of_path.chain(of_headers) {
-            let pattern = Pattern::compile(regex).map_err(|error| {
-                let remedy = "mend the expression; it has neither look-around nor back-references";
-                wrong(field, format!("{regex:?}: {error}"), remedy)
-            })?;
-            size = size.saturating_add(pattern.size());
-            if size > MAX_PATTERNS {
-                return Err(wrong(
-                    field,
-                    format!(
-                        "the group's expressions up to here need more than {MAX_PATTERNS} bytes"
-                    ),
-                    "write shorter expressions, or split it into several groups",
-                ));
-            }
-        }
-        let mut fields = Vec::with_capacity(headers.len());
-        for (name, regex) in headers {
-            let Some(name) = header_name(&name) else {
-                let remedy = "use letters, digits and '-'";
-                return Err(wrong(
-                    "headers",
-                    format!("{name:?} is not the name of a header"),
-                    remedy,
-                ));
-            };
-            fields.push(Field {
-                name,
-                value: ValueMatch::Regex(regex),
-            });
-        }
-        self.patterns = size;
-        Ok(Permission {
-            path: path_regex.map(PathMatch::Regex),
-            methods,
-            headers: fields,
-        })
+fn condition(
+    spec: MatchSpec,
+    place: &Place,
+    patterns: &mut Patterns,
+) -> Result<Permission, Problem> {
+    place.nothing_but_known(&spec.rest, &[])?;
+    let mut methods = spec.methods.unwrap_or_default();
+    let known = |method: &String| method == "*" || METHODS.contains(&method.as_str());
+    if let Some(index) = methods.iter().position(|method| !known(method)) {
+        let place = place.field("methods").entry(index);
+        return Err(place.invalid(
+            format!("{:?} is not a method", methods[index]),
+            "write it in capitals, or \"*\" for all",
+        ));
     }
+    if methods.iter().any(|method| method == "*") {
+        methods.clear();
+    }
+    methods.sort();
+    methods.dedup();
+
+    let path = spec.path_regex.filter(|regex| !regex.is_empty());
+    if let Some(regex) = &path {
+        patterns.check(&place.field("pathRegex"), regex)?;
+    }
+    let place = place.field("headers");
+    let written = header_pairs(&spec.headers).ok_or_else(|| {
+        place.invalid(
+            "headers are neither a map nor a list of maps with one key each",
+            "write them as {NAME: EXPRESSION}",
+        )
+    })?;
+    place.at_most(&written, MAX_HEADERS)?;
+    let mut headers = Vec::with_capacity(written.len());
+    for (name, regex) in written {
+        patterns.check(&place, &regex)?;
+        let name = header_name(&name).ok_or_else(|| {
+            place.invalid(
+                format!("{name:?} is not the name of a header"),
+                "use letters, digits and '-'",
+            )
+        })?;
+        let value = ValueMatch::Regex(regex);
+        headers.push(Field { name, value });
+    }
+    Ok(Permission {
+        path: path.map(PathMatch::Regex),
+        methods,
+        headers,
+    })
 }
 
 /// Both forms in the wild: a map (the specification), and a list of maps with one key each (its SDK).

@@ -181,12 +181,12 @@ impl EditsSpec {
     fn parse(self, place: &Place, of_request: bool) -> Result<HeaderEdits, Problem> {
         place.nothing_but_known(&self.rest, &[])?;
         let mut seen = BTreeSet::new();
-        let mut name_of = |place: &Place, written: &str| {
+        let mut name_of = |place: &Place, written: &str, sets: bool| {
             let name = header_name(place, written)?;
-            if of_request && name == "host" {
+            if of_request && !sets && name == "host" {
                 return Err(place.unsupported(
-                    "the header host cannot be edited like others",
-                    "use a filter URLRewrite with hostname",
+                    "a request has exactly one header host",
+                    "set it, or use a filter URLRewrite with hostname",
                 ));
             }
             if !seen.insert(name.clone()) {
@@ -205,7 +205,7 @@ impl EditsSpec {
                 place.nothing_but_known(&spec.rest, &[])?;
                 check_header_value(&place.field("value"), &spec.value)?;
                 Ok(Header {
-                    name: name_of(&place.field("name"), &spec.name)?,
+                    name: name_of(&place.field("name"), &spec.name, field == "set")?,
                     value: spec.value,
                 })
             };
@@ -215,7 +215,7 @@ impl EditsSpec {
         let (set, add) = (headers("set", self.set)?, headers("add", self.add)?);
         let (place, written) = (place.field("remove"), self.remove.unwrap_or_default());
         place.at_most(&written, MAX_EDITS)?;
-        let parse = |(index, name): (usize, &String)| name_of(&place.entry(index), name);
+        let parse = |(index, name): (usize, &String)| name_of(&place.entry(index), name, false);
         let remove: Result<Vec<String>, Problem> = written.iter().enumerate().map(parse).collect();
         Ok(HeaderEdits {
             set,

@@ -1,5 +1,7 @@
 //! The regular expressions of a route: each must compile, and together they must be small.
 
+use std::collections::BTreeSet;
+
 use weir_split::Pattern;
 
 use super::place::Place;
@@ -8,32 +10,35 @@ use crate::problem::Problem;
 /// What the programs of one route may take up in the memory of a proxy, in bytes.
 const MOST: usize = 512 * 1024;
 
-/// What is left for further patterns of one route.
-#[derive(Debug)]
+/// Those of one route; each counts once.
+#[derive(Debug, Default)]
 pub struct Patterns {
-    left: usize,
-}
-
-impl Default for Patterns {
-    fn default() -> Patterns {
-        Patterns { left: MOST }
-    }
+    known: BTreeSet<String>,
+    size: usize,
 }
 
 impl Patterns {
     /// Takes a pattern as the filter would.
-    pub fn check(&mut self, place: &Place, text: &str) -> Result<(), Problem> {
-        let pattern = Pattern::compile(text).map_err(|error| {
-            place.invalid(format!("{text:?}: {error}"), "correct or simplify it")
-        })?;
-        self.left = self.left.checked_sub(pattern.size()).ok_or_else(|| {
-            place.invalid(
+    pub fn add(&mut self, place: &Place, text: &str) -> Result<(), Problem> {
+        if self.known.contains(text) {
+            return Ok(());
+        }
+        self.size = self.size.saturating_add(compile(place, text)?.size());
+        if self.size > MOST {
+            return Err(place.invalid(
                 format!(
                     "with {text:?} the route's regular expressions take more than {MOST} bytes"
                 ),
                 "simplify them, or split the route",
-            )
-        })?;
+            ));
+        }
+        self.known.insert(text.to_owned());
         Ok(())
     }
+}
+
+/// The pattern by itself.
+pub fn compile(place: &Place, text: &str) -> Result<Pattern, Problem> {
+    Pattern::compile(text)
+        .map_err(|error| place.invalid(format!("{text:?}: {error}"), "correct or simplify it"))
 }

@@ -147,10 +147,28 @@ fn spots(
                 let what = service.object.to_string();
                 problems.insert(ambiguous_port(&route.object, path, &what));
             }
+            if route.kind == RouteKind::LinkerdHttp {
+                problems.extend(unreachable_hostnames(route, &service.object));
+            }
             let spot = |port| Spot::Service(audience.clone(), ServicePort::of(service, port));
             Ok(ports.into_iter().map(spot).collect())
         }
     }
+}
+
+/// A request to a Service is known by its Host: under another one it is not seen to be for that Service.
+fn unreachable_hostnames(route: &Route, service: &ObjectRef) -> Vec<Problem> {
+    let hostnames = route.hostnames.iter().enumerate();
+    let foreign = hostnames.filter(|(_, name)| !name.may_name(&service.name, &service.namespace));
+    let problem = |(index, name): (usize, &Hostname)| {
+        route.object.problem(
+            format!("spec.hostnames[{index}]"),
+            Reason::UnsupportedValue,
+            format!("{name} is no name of {service}: requests with this Host stay untouched"),
+            "use a name of the Service, or take the hostname out",
+        )
+    };
+    foreign.map(problem).collect()
 }
 
 /// Who decides at each spot; `attached` has the most senior routes first. At a Gateway that is the most senior

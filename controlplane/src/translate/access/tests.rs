@@ -3,6 +3,7 @@ use crate::object::read;
 use crate::plan::{Plan, Scope, scope};
 use crate::world::World;
 use weir_split::wire::{Config, PathMatch};
+use weir_split::{Decision, Live, Plugin, Table};
 
 use super::*;
 
@@ -256,4 +257,36 @@ fn a_scope_knows_what_its_proxies_need() {
         plan.scopes(),
         [Scope::Producers, namespace("front"), shop()]
     );
+}
+
+#[test]
+fn a_client_has_the_backends_that_it_may_reach() {
+    let rule = "{kind: HTTPRouteGroup, name: g, matches: [a]}";
+    let (plan, _) = translated(&target("v1alpha3", "name: web", rule), Policy::Smi);
+    let asked = |account: &str, path: &str| {
+        let keys = format!(
+            "{{\"control_plane\":\"weir\",\"namespace\":\"front\",\"service_account\":\"{account}\"}}"
+        );
+        let plugin = Plugin::parse(keys.as_bytes()).unwrap();
+        let config = scope(&plan, &Scope::Namespace("front".into()));
+        let mut live = Live::new(1, plugin.until_configured);
+        live.install(Table::compile(&config, &plugin.site).unwrap());
+        // The shares of web and web-v2 are equal, so two requests see both.
+        let mut reached = [(); 2].map(|()| {
+            let decided = live.decide(b"web.shop", |name| match name {
+                ":path" => Some(path.as_bytes().to_vec()),
+                _ => Some(b"GET".to_vec()),
+            });
+            match decided.decision {
+                Decision::Cluster(cluster) => cluster.split('.').next().unwrap().to_owned(),
+                Decision::Denied(_) => "denied".to_owned(),
+                other => format!("{other:?}"),
+            }
+        });
+        reached.sort();
+        reached
+    };
+    assert_eq!(asked("buyer", "/a"), ["denied", "web"]);
+    assert_eq!(asked("buyer", "/b"), ["denied", "denied"]);
+    assert_eq!(asked("thief", "/a"), ["denied", "denied"]);
 }
