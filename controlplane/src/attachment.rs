@@ -1,12 +1,13 @@
-//! Where an HTTPRoute is attached: the ports of a Service, or the hosts of a Gateway's listeners.
+//! Where a route is attached: the ports of a Service, or the listeners of a Gateway and their hosts.
 //!
 //! `Err` is the reason for which a parent does not take the route, in the words of Gateway API's
 //! condition `Accepted`.
 
 use crate::cluster::Service;
+use crate::gateway::Listener;
 use crate::hostname::Hostname;
-use crate::httproute::{HttpRoute, ParentRef};
 use crate::problem::{Problem, Reason};
+use crate::route::{ParentRef, Route, RouteKind};
 use crate::world::World;
 
 /// A parent Service and those of its TCP ports that are meant, at least one.
@@ -15,7 +16,7 @@ use crate::world::World;
 /// address of its own is no parent.
 pub fn service_ports<'w>(
     world: &'w World,
-    route: &HttpRoute,
+    route: &Route,
     parent: &ParentRef,
 ) -> Result<(&'w Service, Vec<u16>), Problem> {
     let refuse = |field: &str, message: String, remedy: &str| {
@@ -65,12 +66,12 @@ pub fn service_ports<'w>(
 }
 
 /// The hosts under which a Gateway sends requests to the route, each with the listener that does;
-/// at least one. None is every host.
-pub fn gateway_hosts(
-    world: &World,
-    route: &HttpRoute,
+/// at least one. None is every host. For a TCPRoute a listener is all there is.
+pub fn gateway_hosts<'w>(
+    world: &'w World,
+    route: &Route,
     parent: &ParentRef,
-) -> Result<Vec<(Option<Hostname>, String)>, Problem> {
+) -> Result<Vec<(Option<Hostname>, &'w Listener)>, Problem> {
     let refuse = |reason: Reason, message: &str, remedy: &str| {
         let path = format!("spec.parentRefs[{}]", parent.index);
         let gateway = format!("Gateway {}/{}", parent.namespace, parent.name);
@@ -107,23 +108,27 @@ pub fn gateway_hosts(
     let own = &route.object.namespace;
     let labels = world.namespace_labels(own);
     listeners.retain(|listener| {
-        listener.takes_http_routes && listener.admits(&parent.namespace, own, &labels)
+        listener.takes(route.kind) && listener.admits(&parent.namespace, own, &labels)
     });
     if listeners.is_empty() {
+        let kind = match route.kind {
+            RouteKind::Http | RouteKind::LinkerdHttp => "an HTTPRoute",
+            RouteKind::Grpc => "a GRPCRoute",
+            RouteKind::Tcp => "a TCPRoute",
+        };
         return Err(refuse(
             Reason::NotAllowedByListeners,
-            &format!("no listener of {{}} takes an HTTPRoute from namespace {own}"),
+            &format!("no listener of {{}} takes {kind} from namespace {own}"),
             "see allowedRoutes and protocol of its listeners",
         ));
     }
     let mut hosts = Vec::new();
     for listener in listeners {
-        let effective = effective_hosts(listener.hostname.as_ref(), &route.hostnames);
-        hosts.extend(
-            effective
-                .into_iter()
-                .map(|host| (host, listener.name.clone())),
-        );
+        let effective = match route.kind {
+            RouteKind::Tcp => vec![None],
+            _ => effective_hosts(listener.hostname.as_ref(), &route.hostnames),
+        };
+        hosts.extend(effective.into_iter().map(|host| (host, listener)));
     }
     if hosts.is_empty() {
         return Err(refuse(

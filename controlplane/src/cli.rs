@@ -9,6 +9,7 @@ use std::process::ExitCode;
 
 use admin::Admin;
 use clap::{Args, Parser, Subcommand};
+use weir::access::Policy;
 use weir::envoy;
 use weir::folder::Folder;
 use weir::hostname;
@@ -18,7 +19,6 @@ use weir::publish::Published;
 use weir::serve::gateway;
 use weir::translate::translate;
 use weir::world::World;
-use weir_split::wire::Match;
 
 /// Splits traffic between versions of a service on the proxies people already run.
 #[derive(Parser)]
@@ -52,6 +52,9 @@ pub struct Serve {
     /// Publish an empty configuration when DIR holds no objects
     #[arg(long)]
     pub allow_empty: bool,
+    /// Who may reach whom: everyone everything (permissive), or as TrafficTargets say (smi)
+    #[arg(long, value_name = "permissive|smi", value_parser = parse_policy, default_value = "permissive")]
+    pub policy: Policy,
 }
 
 #[derive(Args)]
@@ -62,6 +65,9 @@ pub struct Check {
     /// would lose their policies to a split
     #[arg(long, value_name = "http://ADMIN")]
     envoy: Option<Admin>,
+    /// Who may reach whom: everyone everything (permissive), or as TrafficTargets say (smi)
+    #[arg(long, value_name = "permissive|smi", value_parser = parse_policy, default_value = "permissive")]
+    policy: Policy,
 }
 
 #[derive(Args)]
@@ -74,6 +80,9 @@ pub struct Translate {
     /// What the proxies of this Gateway may see
     #[arg(long, value_name = "NS/NAME", value_parser = parse_gateway)]
     gateway: Option<Scope>,
+    /// Who may reach whom: everyone everything (permissive), or as TrafficTargets say (smi)
+    #[arg(long, value_name = "permissive|smi", value_parser = parse_policy, default_value = "permissive")]
+    policy: Policy,
 }
 
 fn parse_namespace(text: &str) -> Result<Scope, &'static str> {
@@ -86,6 +95,14 @@ fn parse_gateway(text: &str) -> Result<Scope, &'static str> {
     gateway(text).ok_or("write NAMESPACE/NAME")
 }
 
+fn parse_policy(text: &str) -> Result<Policy, &'static str> {
+    match text {
+        "permissive" => Ok(Policy::Permissive),
+        "smi" => Ok(Policy::Smi),
+        _ => Err("write permissive or smi"),
+    }
+}
+
 /// What a folder says at one time.
 struct Reading {
     files: usize,
@@ -94,11 +111,11 @@ struct Reading {
     problems: BTreeSet<Problem>,
 }
 
-fn read(dir: &Path) -> io::Result<Reading> {
+fn read(dir: &Path, policy: Policy) -> io::Result<Reading> {
     let mut folder = Folder::open(dir, true)?;
     folder.read_all();
     let (world, of_world) = World::from_objects(folder.objects().cloned());
-    let (plan, of_plan) = translate(&world);
+    let (plan, of_plan) = translate(&world, policy);
     let problems = [folder.problems(), of_world, of_plan];
     Ok(Reading {
         files: folder.files(),
@@ -109,7 +126,7 @@ fn read(dir: &Path) -> io::Result<Reading> {
 }
 
 pub fn check(args: &Check) -> ExitCode {
-    let reading = match read(&args.dir) {
+    let reading = match read(&args.dir, args.policy) {
         Ok(reading) => reading,
         Err(error) => return unreadable(&args.dir, &error),
     };
@@ -149,7 +166,7 @@ pub fn check(args: &Check) -> ExitCode {
 }
 
 pub fn translated(args: Translate) -> ExitCode {
-    let reading = match read(&args.dir) {
+    let reading = match read(&args.dir, args.policy) {
         Ok(reading) => reading,
         Err(error) => return unreadable(&args.dir, &error),
     };

@@ -1,6 +1,6 @@
 //! Service and Namespace of Kubernetes core/v1: what routing needs to know of them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use serde::Deserialize;
@@ -18,6 +18,14 @@ pub struct Service {
     pub object: ObjectRef,
     /// TCP port number to port name (empty where it has none).
     pub ports: BTreeMap<u16, String>,
+    /// Those of [`Service::ports`] that carry connections, not requests; see [`carries_connections`].
+    pub connection_ports: BTreeSet<u16>,
+    /// What `appProtocol` says of [`Service::ports`], where it says something that is no HTTP.
+    pub no_http: BTreeMap<u16, String>,
+    /// Of type ExternalName: another name for a host.
+    pub is_external: bool,
+    /// Labels of the pods behind it; empty where it selects none itself.
+    pub selector: BTreeMap<String, String>,
     /// The addresses that are known; manifests seldom have them.
     pub cluster_ips: Vec<String>,
     /// False for headless and ExternalName Services, which have no address of their own.
@@ -38,13 +46,46 @@ struct ServiceSpec {
     #[serde(rename = "clusterIPs")]
     cluster_ips: Option<Vec<String>>,
     ports: Option<Vec<PortSpec>>,
+    selector: Option<BTreeMap<String, String>>,
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct PortSpec {
     name: Option<String>,
     port: u16,
     protocol: Option<String>,
+    app_protocol: Option<String>,
+}
+
+/// Values of `appProtocol` whose bytes are no HTTP that could be read. Every other one, `https`, `grpc` and
+/// `kubernetes.io/h2c` among them, is taken for HTTP, as a port is that says nothing.
+const NO_HTTP: [&str; 9] = [
+    "tcp",
+    "tcp-server-first",
+    "tls",
+    "mongo",
+    "mongodb",
+    "mysql",
+    "postgres",
+    "postgresql",
+    "redis",
+];
+
+/// Whether a Service port carries connections that are split as a whole: its `appProtocol` says so, in any
+/// case ([`NO_HTTP`]); without one its name does, which then is `tcp` or begins with `tcp-` (and so does
+/// `tcp-server-first-`).
+fn carries_connections(app_protocol: Option<&str>, name: &str) -> bool {
+    match app_protocol {
+        Some(protocol) => is_no_http(protocol),
+        None => name == "tcp" || name.starts_with("tcp-"),
+    }
+}
+
+fn is_no_http(app_protocol: &str) -> bool {
+    NO_HTTP
+        .iter()
+        .any(|no| no.eq_ignore_ascii_case(app_protocol))
 }
 
 impl Service {
@@ -75,6 +116,8 @@ impl Service {
         let remedy = "split it into several Services";
         at_most(&written, MAX_PORTS, &reference, "spec.ports", remedy)?;
         let mut ports = BTreeMap::new();
+        let mut connection_ports = BTreeSet::new();
+        let mut no_http = BTreeMap::new();
         for (index, port) in written.into_iter().enumerate() {
             if port.port == 0 {
                 return Err(reference.problem(
@@ -84,16 +127,27 @@ impl Service {
                     "write a number from 1 to 65535",
                 ));
             }
-            if port.protocol.as_deref().unwrap_or("TCP") == "TCP" {
-                ports
-                    .entry(port.port)
-                    .or_insert_with(|| port.name.unwrap_or_default());
+            let is_tcp = port.protocol.as_deref().unwrap_or("TCP") == "TCP";
+            if is_tcp && !ports.contains_key(&port.port) {
+                let name = port.name.unwrap_or_default();
+                if carries_connections(port.app_protocol.as_deref(), &name) {
+                    connection_ports.insert(port.port);
+                }
+                if let Some(protocol) = port.app_protocol.filter(|protocol| is_no_http(protocol)) {
+                    no_http.insert(port.port, protocol);
+                }
+                ports.insert(port.port, name);
             }
         }
+        let is_external = spec.kind.as_deref() == Some("ExternalName");
         Ok(Service {
-            has_cluster_ip: !headless && spec.kind.as_deref() != Some("ExternalName"),
+            has_cluster_ip: !headless && !is_external,
             object: reference,
             ports,
+            connection_ports,
+            no_http,
+            is_external,
+            selector: spec.selector.filter(|_| !is_external).unwrap_or_default(),
             cluster_ips,
         })
     }
@@ -154,8 +208,31 @@ mod tests {
         assert_eq!(path("{ports: [{port: 0}]}"), "spec.ports[0].port");
         assert_eq!(path("{clusterIP: here}"), "spec.clusterIP");
         let ports = |count| format!("{{ports: [{}]}}", vec!["{port: 1}"; count].join(", "));
+        assert_eq!(path("{selector: {version: 1}}"), "spec.selector.version");
         assert_eq!(path(&ports(1001)), "spec.ports");
         assert!(service(&ports(1000)).is_ok());
+    }
+
+    #[test]
+    fn the_protocol_of_a_port() {
+        for (port, expected) in [
+            ("{port: 1}", false),
+            ("{port: 1, name: tcp}", true),
+            ("{port: 1, name: tcp-mysql}", true),
+            ("{port: 1, name: tcp-server-first-mysql}", true),
+            ("{port: 1, name: tcpx}", false),
+            ("{port: 1, name: mysql}", false),
+            ("{port: 1, name: http-tcp}", false),
+            ("{port: 1, appProtocol: TCP}", true),
+            ("{port: 1, appProtocol: mysql}", true),
+            ("{port: 1, appProtocol: tcp-server-first}", true),
+            ("{port: 1, appProtocol: kubernetes.io/h2c}", false),
+            ("{port: 1, appProtocol: https}", false),
+            ("{port: 1, name: tcp, appProtocol: http}", false),
+        ] {
+            let service = service(&format!("{{ports: [{port}]}}")).unwrap();
+            assert_eq!(service.connection_ports.contains(&1), expected, "{port}");
+        }
     }
 
     #[test]

@@ -18,14 +18,15 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 pub use dump::{Filter, NotADump, Running};
-use weir_split::wire::{Config, Hosts, Service, Target};
+use weir_split::wire::{Config, Destination, Hosts, Match, Root, Service, Target};
+use weir_split::{Direction, Plugin, Protocol};
 
 use crate::plan::{Plan, scope};
 
 /// One thing that is wrong in an Envoy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Finding {
-    /// No HTTP filter in it has a plugin configuration of Weir's.
+    /// No filter in it has a plugin configuration of Weir's.
     NoFilter,
     /// The cluster by which a filter would poll is not there.
     NoControlPlane {
@@ -61,7 +62,10 @@ pub fn findings(running: &Running, plan: &Plan) -> Vec<Finding> {
     let mut of_clusters = BTreeSet::new();
     let mut headers = BTreeSet::new();
     for filter in &running.filters {
-        headers.insert(filter.plugin.header.as_str());
+        let plugin = &filter.plugin;
+        if (plugin.direction, plugin.protocol) == (Direction::Outbound, Protocol::Http) {
+            headers.insert(plugin.header.as_str());
+        }
         missing_clusters(running, filter, plan, &mut of_clusters);
     }
     let mut findings: Vec<Finding> = of_clusters.into_iter().collect();
@@ -96,43 +100,80 @@ fn missing_clusters(
             ..Config::default()
         }),
     };
-    for set in &config.hosts {
+    for (root, identity) in chosen_by(plugin, &config) {
         // What the filter leaves to the ordinary route is not looked up by name.
-        let ordinary = match &set.hosts {
-            Hosts::Root(root) if plugin.site.ordinary_route_serves_root => {
-                Some(plugin.site.naming.cluster(&Service {
-                    name: root.service.clone(),
-                    namespace: root.namespace.clone(),
-                    port: root.port,
-                }))
-            }
-            _ => None,
-        };
-        let seen = set.matches.iter().filter(|entry| {
-            let listener = plugin.site.listener.as_ref();
-            listener.is_none_or(|own| entry.listeners.is_empty() || entry.listeners.contains(own))
+        let ordinary = root.filter(|_| plugin.site.ordinary_route_serves_root);
+        let ordinary = ordinary.map(|root| {
+            plugin.site.naming.cluster(&Service {
+                name: root.service.clone(),
+                namespace: root.namespace.clone(),
+                port: root.port,
+            })
         });
-        for identity in seen.map(|entry| &entry.rule) {
-            let backends = config.rules.get(identity).map(|rule| &rule.backends);
-            for backend in backends.into_iter().flatten() {
-                let Target::Service(service) = &backend.to else {
-                    continue;
-                };
-                let cluster = plugin.site.naming.cluster(service);
-                if backend.weight == 0
-                    || Some(&cluster) == ordinary.as_ref()
-                    || running.clusters.contains(&cluster)
-                {
-                    continue;
-                }
-                findings.insert(Finding::NoCluster {
-                    at: filter.at.clone(),
-                    rule: identity.clone(),
-                    backend: service.clone(),
-                    weight: backend.weight,
-                    cluster,
-                });
+        let backends = config.rules.get(identity).map(|rule| &rule.backends);
+        for backend in backends.into_iter().flatten() {
+            let Target::Service(service) = &backend.to else {
+                continue;
+            };
+            let cluster = plugin.site.naming.cluster(service);
+            if backend.weight == 0
+                || Some(&cluster) == ordinary.as_ref()
+                || running.clusters.contains(&cluster)
+            {
+                continue;
             }
+            findings.insert(Finding::NoCluster {
+                at: filter.at.clone(),
+                rule: identity.clone(),
+                backend: service.clone(),
+                weight: backend.weight,
+                cluster,
+            });
+        }
+    }
+}
+
+/// The rules by which this filter chooses clusters, with the root that they are about where it is a Service:
+/// of requests or of connections, as its chain carries, and none where it lets in instead.
+fn chosen_by<'c>(plugin: &Plugin, config: &'c Config) -> Vec<(Option<&'c Root>, &'c String)> {
+    let listener = plugin.site.listener.as_ref();
+    match (plugin.direction, plugin.protocol) {
+        (Direction::Inbound, _) => Vec::new(),
+        (Direction::Outbound, Protocol::Http) => {
+            let seen = |entry: &&Match| {
+                listener
+                    .is_none_or(|own| entry.listeners.is_empty() || entry.listeners.contains(own))
+            };
+            let rules = config.hosts.iter().flat_map(|set| {
+                let root = match &set.hosts {
+                    Hosts::Root(root) => Some(root),
+                    Hosts::Literal(_) | Hosts::Gateway(_) => None,
+                };
+                let seen = set.matches.iter().filter(seen);
+                seen.map(move |entry| (root, &entry.rule))
+            });
+            rules.collect()
+        }
+        (Direction::Outbound, Protocol::Tcp) => {
+            let told = plugin.site.root.as_ref();
+            let is_told = |root: &Root| {
+                told.is_none_or(|told| {
+                    (&told.name, &told.namespace, told.port)
+                        == (&root.service, &root.namespace, root.port)
+                })
+            };
+            let rules = config
+                .connections
+                .iter()
+                .filter_map(|connections| match &connections.to {
+                    Destination::Root(root) => {
+                        is_told(root).then_some((Some(root), &connections.rule))
+                    }
+                    Destination::Listeners(ports) => listener
+                        .is_none_or(|own| ports.contains_key(own))
+                        .then_some((None, &connections.rule)),
+                });
+            rules.collect()
         }
     }
 }
@@ -158,7 +199,7 @@ impl fmt::Display for Finding {
         };
         match self {
             Finding::NoFilter => f.write_str(
-                "envoy: NoFilter: none of its HTTP filters has a plugin configuration of Weir; \
+                "envoy: NoFilter: none of its filters has a plugin configuration of Weir; \
                  put the filter in as envoy-config/existing.yaml does",
             ),
             Finding::NoControlPlane { at, cluster } => write!(

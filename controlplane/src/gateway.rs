@@ -12,6 +12,7 @@ use crate::fields::{Rest, at_most};
 use crate::hostname::Hostname;
 use crate::object::Object;
 use crate::problem::{ObjectRef, Problem, Reason};
+use crate::route::RouteKind;
 
 /// Gateway API v1: GatewaySpec.listeners.
 const MAX_LISTENERS: usize = 64;
@@ -28,8 +29,8 @@ pub struct Listener {
     /// None takes every host.
     pub hostname: Option<Hostname>,
     pub port: u16,
-    /// Its protocol and `allowedRoutes.kinds` let HTTPRoutes in.
-    pub takes_http_routes: bool,
+    /// Names of the kinds of routes that its protocol and `allowedRoutes.kinds` let in.
+    kinds: Vec<&'static str>,
     pub namespaces: Admission,
 }
 
@@ -224,21 +225,31 @@ impl Listener {
         let AllowedRoutes {
             namespaces, kinds, ..
         } = allowed_routes.unwrap_or_default();
-        let takes_kind = kinds.is_none_or(|kinds| {
-            kinds.is_empty()
-                || kinds.iter().any(|RouteGroupKind { group, kind, .. }| {
-                    group.as_deref().unwrap_or("gateway.networking.k8s.io")
-                        == "gateway.networking.k8s.io"
-                        && kind == "HTTPRoute"
-                })
-        });
+        let of_protocol: &[&'static str] = match protocol.as_str() {
+            "HTTP" | "HTTPS" => &["HTTPRoute", "GRPCRoute"],
+            "TCP" => &["TCPRoute"],
+            _ => &[],
+        };
+        let allowed = kinds.unwrap_or_default();
+        let is_allowed = |name: &&&str| {
+            let is_it = |entry: &RouteGroupKind| {
+                let group = entry.group.as_deref();
+                group.unwrap_or("gateway.networking.k8s.io") == "gateway.networking.k8s.io"
+                    && entry.kind == **name
+            };
+            allowed.is_empty() || allowed.iter().any(is_it)
+        };
         Ok(Listener {
             name,
             hostname,
             port,
-            takes_http_routes: takes_kind && matches!(protocol.as_str(), "HTTP" | "HTTPS"),
+            kinds: of_protocol.iter().filter(is_allowed).copied().collect(),
             namespaces: Admission::parse(namespaces.unwrap_or_default())?,
         })
+    }
+
+    pub fn takes(&self, route: RouteKind) -> bool {
+        self.kinds.contains(&route.name())
     }
 
     /// Whether a route in `route` may attach; `labels` are those of its namespace.
@@ -355,13 +366,13 @@ impl ReferenceGrant {
         })
     }
 
-    /// Whether this lets an HTTPRoute (gateway.networking.k8s.io) of namespace `from` refer to the
+    /// Whether this lets a route of that kind (gateway.networking.k8s.io) of namespace `from` refer to the
     /// Service `name` of namespace `to`.
-    pub fn permits_service(&self, from: &str, to: &str, name: &str) -> bool {
+    pub fn permits_service(&self, kind: RouteKind, from: &str, to: &str, name: &str) -> bool {
         self.object.namespace == to
             && self.from.iter().any(|entry| {
                 entry.group == "gateway.networking.k8s.io"
-                    && entry.kind == "HTTPRoute"
+                    && entry.kind == kind.name()
                     && entry.namespace == from
             })
             && self.to.iter().any(|entry| {

@@ -55,6 +55,28 @@ impl Hostname {
         }
     }
 
+    /// Whether a client that calls this Service may send such a Host. What a cluster calls its own domain is not
+    /// known here.
+    pub fn may_name(&self, service: &str, namespace: &str) -> bool {
+        let is_of = |text: &str, labels: &str| {
+            let rest = text.strip_prefix(labels);
+            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
+        };
+        match self {
+            Hostname::Exact(name) => {
+                *name == service
+                    || *name == format!("{service}.{namespace}")
+                    || is_of(name, &format!("{service}.{namespace}.svc"))
+            }
+            Hostname::Wildcard(suffix) => {
+                suffix == namespace
+                    || is_of(suffix, &format!("{namespace}.svc"))
+                    || is_of(suffix, "svc")
+                    || matches!(suffix.as_str(), "cluster" | "cluster.local" | "local")
+            }
+        }
+    }
+
     fn contains(&self, other: &Hostname) -> bool {
         let Hostname::Wildcard(suffix) = self else {
             return false;
@@ -99,6 +121,28 @@ mod tests {
         }
         for bad in ["*", "*.", "a.*.b", "10.0.0.1", "a:80", "a.example."] {
             assert_eq!(Hostname::parse(bad), None, "{bad}");
+        }
+    }
+
+    #[test]
+    fn names_of_a_service() {
+        for (name, expected) in [
+            ("web", true),
+            ("web.shop", true),
+            ("web.shop.svc", true),
+            ("web.shop.svc.k8s.corp", true),
+            ("*.shop", true),
+            ("*.shop.svc.cluster.local", true),
+            ("*.svc.cluster.local", true),
+            ("*.cluster.local", true),
+            ("web.other", false),
+            ("web.shop.svcs", false),
+            ("web.example.com", false),
+            ("*.web.shop", false),
+            ("*.example.com", false),
+        ] {
+            let hostname = Hostname::parse(name).unwrap();
+            assert_eq!(hostname.may_name("web", "shop"), expected, "{name}");
         }
     }
 

@@ -17,12 +17,18 @@ pub mod object;
 
 pub mod world;
 
+pub mod access;
 pub mod cluster;
 pub mod fields;
 pub mod gateway;
+pub mod grpcroute;
 pub mod httproute;
+pub mod route;
 pub mod smi;
+pub mod specs;
+pub mod tcproute;
 pub mod weight;
+pub mod workload;
 
 pub mod attachment;
 pub mod hostname;

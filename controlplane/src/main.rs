@@ -52,7 +52,7 @@ async fn run(folder: Folder, args: &cli::Serve) -> ExitCode {
 
 async fn serve(folder: Folder, args: &cli::Serve) -> io::Result<()> {
     let metrics = Arc::new(Metrics::default());
-    let publisher = Publisher::new(metrics.clone());
+    let publisher = Publisher::new(metrics.clone(), args.policy);
     let mut current = publisher.subscribe();
     let (end, ending) = watch::channel(false);
     let (mut terminate, mut interrupt) = (

@@ -27,14 +27,26 @@ pub enum Kind {
     TrafficSplit,
     HttpRoute,
     LinkerdHttpRoute,
+    GrpcRoute,
+    TcpRoute,
+    HttpRouteGroup,
+    /// That of the SMI; Gateway API has one too.
+    SmiTcpRoute,
+    TrafficTarget,
+    /// A Pod or what makes Pods, by its kind's name. It is of use to the access policy alone.
+    Workload(&'static str),
 }
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 const LINKERD: &str = "policy.linkerd.io";
 const SMI: &str = "split.smi-spec.io";
+/// The group of HTTPRouteGroup and of SMI's TCPRoute.
+pub const SMI_SPECS: &str = "specs.smi-spec.io";
+const SMI_ACCESS: &str = "access.smi-spec.io";
+const APPS: &str = "apps";
 
 /// Group and kind of what is understood, and the versions at which it is.
-const UNDERSTOOD: [(&str, &str, &[&str], Kind); 8] = [
+const UNDERSTOOD: [(&str, &str, &[&str], Kind); 18] = [
     ("", "Namespace", &["v1"], Kind::Namespace),
     ("", "Service", &["v1"], Kind::Service),
     (
@@ -68,11 +80,45 @@ const UNDERSTOOD: [(&str, &str, &[&str], Kind); 8] = [
         &["v1beta2", "v1beta3"],
         Kind::LinkerdHttpRoute,
     ),
+    (GATEWAY_API, "GRPCRoute", &["v1"], Kind::GrpcRoute),
+    (GATEWAY_API, "TCPRoute", &["v1", "v1alpha2"], Kind::TcpRoute),
+    (
+        SMI_SPECS,
+        "HTTPRouteGroup",
+        &["v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"],
+        Kind::HttpRouteGroup,
+    ),
+    (
+        SMI_SPECS,
+        "TCPRoute",
+        &["v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"],
+        Kind::SmiTcpRoute,
+    ),
+    (
+        SMI_ACCESS,
+        "TrafficTarget",
+        &["v1alpha1", "v1alpha2", "v1alpha3"],
+        Kind::TrafficTarget,
+    ),
+    ("", "Pod", &["v1"], Kind::Workload("Pod")),
+    (APPS, "Deployment", &["v1"], Kind::Workload("Deployment")),
+    (APPS, "StatefulSet", &["v1"], Kind::Workload("StatefulSet")),
+    (APPS, "DaemonSet", &["v1"], Kind::Workload("DaemonSet")),
+    (APPS, "ReplicaSet", &["v1"], Kind::Workload("ReplicaSet")),
 ];
 
 impl Kind {
     fn is_cluster_scoped(self) -> bool {
         matches!(self, Kind::Namespace | Kind::GatewayClass)
+    }
+
+    /// Of use to the access policy alone: where that is not asked for, nothing in such an object is a
+    /// problem or makes a difference.
+    pub fn is_of_policy(self) -> bool {
+        matches!(
+            self,
+            Kind::SmiTcpRoute | Kind::TrafficTarget | Kind::Workload(_)
+        )
     }
 }
 
@@ -88,6 +134,12 @@ impl fmt::Display for Kind {
             Kind::TrafficSplit => "TrafficSplit",
             Kind::HttpRoute => "HTTPRoute",
             Kind::LinkerdHttpRoute => "HTTPRoute.policy.linkerd.io",
+            Kind::GrpcRoute => "GRPCRoute",
+            Kind::TcpRoute => "TCPRoute",
+            Kind::HttpRouteGroup => "HTTPRouteGroup",
+            Kind::SmiTcpRoute => "TCPRoute.specs.smi-spec.io",
+            Kind::TrafficTarget => "TrafficTarget",
+            Kind::Workload(name) => name,
         })
     }
 }
@@ -160,6 +212,19 @@ impl Object {
         } else if object.namespace.is_empty() {
             object.namespace = "default".to_owned();
         }
+        if let Kind::Workload(_) = kind {
+            // Another controller's business: a Pod with `generateName`, or an old version, is no problem.
+            let is_readable = versions.contains(&version) && hostname::is_label(&object.namespace);
+            return Ok(is_readable.then_some(Object {
+                source: object.source,
+                position,
+                kind: *kind,
+                namespace: object.namespace,
+                name: object.name,
+                created: None,
+                body,
+            }));
+        }
         let invalid = |path: &str, message: String, remedy: &str| {
             object.problem(path, Reason::InvalidValue, message, remedy)
         };
@@ -216,6 +281,12 @@ impl Object {
             created,
             body,
         }))
+    }
+
+    /// The version in `apiVersion`, without the group.
+    pub fn version(&self) -> &str {
+        let api_version = self.body["apiVersion"].as_str().unwrap_or_default();
+        api_version.rsplit('/').next().unwrap_or(api_version)
     }
 
     pub fn reference(&self) -> ObjectRef {

@@ -1,4 +1,4 @@
-//! HTTPPathMatch of Gateway API v1: `Exact` and `PathPrefix`, checked as the API server would.
+//! HTTPPathMatch of Gateway API v1, checked as the API server would.
 
 use weir_split::wire::PathMatch;
 
@@ -13,9 +13,13 @@ pub enum PathError {
     Value(String),
 }
 
+/// Gateway API v1: HTTPPathMatch.value, HTTPPathModifier.
+const LONGEST: usize = 1024;
+
 /// Reads `type` (default `PathPrefix`) and `value` (default `/`). `None` fits every path.
 ///
-/// A prefix loses its trailing slash: matching is by path element, `/v2/` and `/v2` are the same.
+/// A prefix loses its trailing slash: matching is by path element, `/v2/` and `/v2` are the same. Of a regular
+/// expression the length alone is checked here.
 pub fn parse(kind: Option<&str>, value: Option<&str>) -> Result<Option<PathMatch>, PathError> {
     let value = value.unwrap_or("/");
     match kind.unwrap_or("PathPrefix") {
@@ -28,19 +32,20 @@ pub fn parse(kind: Option<&str>, value: Option<&str>) -> Result<Option<PathMatch
             let prefix = value.strip_suffix('/').unwrap_or(value);
             Ok((!prefix.is_empty()).then(|| PathMatch::Prefix(prefix.to_owned())))
         }
+        "RegularExpression" => match value.len() {
+            1..=LONGEST => Ok(Some(PathMatch::Regex(value.to_owned()))),
+            _ => Err(PathError::Value(format!(
+                "the path has not 1 to {LONGEST} bytes"
+            ))),
+        },
         other => Err(PathError::Type(other.to_owned())),
     }
 }
 
 fn check(value: &str) -> Result<(), PathError> {
+    check_target(value)?;
     let wrong = |what: String| Err(PathError::Value(format!("path {value:?} {what}")));
-    if value.len() > 1024 {
-        return Err(PathError::Value("the path is longer than 1024".to_owned()));
-    }
-    if !value.starts_with('/') {
-        return wrong("does not start with /".to_owned());
-    }
-    for part in ["//", "/./", "/../", "%2f", "%2F", "#"] {
+    for part in ["//", "/./", "/../", "%2f", "%2F"] {
         if value.contains(part) {
             return wrong(format!("contains {part}"));
         }
@@ -49,6 +54,20 @@ fn check(value: &str) -> Result<(), PathError> {
         if value.ends_with(end) {
             return wrong(format!("ends with {end}"));
         }
+    }
+    Ok(())
+}
+
+/// What a path may be replaced with: absolute, without query and fragment (RFC 3986, 3.3).
+pub fn check_target(value: &str) -> Result<(), PathError> {
+    let wrong = |what: String| Err(PathError::Value(format!("path {value:?} {what}")));
+    if value.len() > LONGEST {
+        return Err(PathError::Value(format!(
+            "the path is longer than {LONGEST}"
+        )));
+    }
+    if !value.starts_with('/') {
+        return wrong("does not start with /".to_owned());
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-/._~!$&'()*+,;=:@%".contains(c);
     if let Some(c) = value.chars().find(|c| !allowed(*c)) {
@@ -80,6 +99,8 @@ mod tests {
         let exact = |text: &str| Ok(Some(PathMatch::Exact(text.to_owned())));
         assert_eq!(parse(Some("Exact"), Some("/v2/")), exact("/v2/"));
         assert_eq!(parse(Some("Exact"), None), exact("/"));
+        let regex = parse(Some("RegularExpression"), Some("a?b//"));
+        assert_eq!(regex, Ok(Some(PathMatch::Regex("a?b//".to_owned()))));
     }
 
     #[test]
@@ -94,7 +115,14 @@ mod tests {
                 "{bad}"
             );
         }
-        for kind in ["RegularExpression", "Prefix", ""] {
+        for bad in ["", &long] {
+            let parsed = parse(Some("RegularExpression"), Some(bad));
+            assert!(matches!(parsed, Err(PathError::Value(_))), "{bad}");
+        }
+        for good in ["/a//b", "/a%2fb", "/a/.."] {
+            assert_eq!(check_target(good), Ok(()), "{good}");
+        }
+        for kind in ["Regex", "Prefix", ""] {
             assert!(
                 matches!(parse(Some(kind), Some("/")), Err(PathError::Type(_))),
                 "{kind}"

@@ -1,9 +1,13 @@
 //! The plan: the translation of the whole world, and what one proxy may see of it.
 
+mod access;
+
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_split::wire::{Config, HostSet, Hosts, Rule, VERSION};
+use weir_split::wire::{
+    Access, Config, Connections, Destination, HostSet, Hosts, Root, Rule, VERSION,
+};
 
 /// Whose requests a host set is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -22,6 +26,13 @@ pub struct PlannedSet {
     pub set: HostSet,
 }
 
+/// Connections that one rule decides for, and whose they are.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PlannedConnections {
+    pub audience: Audience,
+    pub connections: Connections,
+}
+
 /// What one proxy asks for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Scope {
@@ -33,24 +44,53 @@ pub enum Scope {
     Gateway { namespace: String, name: String },
 }
 
-/// Host sets in a fixed order, and the rules that their matches lead to.
+/// Host sets and connections in a fixed order, and the rules that they lead to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     sets: Vec<PlannedSet>,
+    connections: Vec<PlannedConnections>,
     rules: BTreeMap<String, Rule>,
+    /// All that is granted; None lets everyone reach everything.
+    access: Option<Access>,
 }
 
 impl Plan {
-    /// `rules` are by identity; each match of `sets` leads to one of them.
-    pub fn new(mut sets: Vec<PlannedSet>, rules: BTreeMap<String, Rule>) -> Plan {
+    /// `rules` are by identity; each match of `sets` and each of `connections` leads to one of them.
+    pub fn new(
+        mut sets: Vec<PlannedSet>,
+        mut connections: Vec<PlannedConnections>,
+        rules: BTreeMap<String, Rule>,
+    ) -> Plan {
         sets.sort_by_cached_key(|planned| (place(&planned.set.hosts), planned.audience.clone()));
-        Plan { sets, rules }
+        connections.sort_by_cached_key(|planned| {
+            let Connections { to, rule } = &planned.connections;
+            (destination(to), planned.audience.clone(), rule.clone())
+        });
+        Plan {
+            sets,
+            connections,
+            rules,
+            access: None,
+        }
+    }
+
+    /// The same under an access policy, for which the rules' backends name their accounts.
+    pub fn with_access(self, access: Access) -> Plan {
+        Plan {
+            access: Some(access),
+            ..self
+        }
+    }
+
+    fn audiences(&self) -> impl Iterator<Item = &Audience> {
+        let of_sets = self.sets.iter().map(|planned| &planned.audience);
+        of_sets.chain(self.connections.iter().map(|planned| &planned.audience))
     }
 
     /// Every scope whose configuration is not that of another one, or empty: the producers, each
-    /// namespace with rules of its own, each Gateway with routes.
+    /// namespace with rules of its own or with ServiceAccounts in a policy, each Gateway with routes.
     pub fn scopes(&self) -> Vec<Scope> {
-        let own = self.sets.iter().map(|planned| match &planned.audience {
+        let own = self.audiences().map(|audience| match audience {
             Audience::Everyone => Scope::Producers,
             Audience::Namespace(namespace) => Scope::Namespace(namespace.clone()),
             Audience::Gateway { namespace, name } => Scope::Gateway {
@@ -58,7 +98,9 @@ impl Plan {
                 name: name.clone(),
             },
         });
-        let all: BTreeSet<Scope> = own.chain([Scope::Producers]).collect();
+        let of_policy = self.access.iter().flat_map(access::namespaces);
+        let of_policy = of_policy.map(|namespace| Scope::Namespace(namespace.to_owned()));
+        let all: BTreeSet<Scope> = own.chain(of_policy).chain([Scope::Producers]).collect();
         all.into_iter().collect()
     }
 }
@@ -66,44 +108,59 @@ impl Plan {
 /// The part of the plan that a proxy of this scope gets. An unknown namespace has no rules of its
 /// own; an unknown Gateway has none at all.
 ///
-/// Where a namespace has consumer rules for a port of a Service, they replace the producers' (Gateway
-/// API, GEP-1294).
+/// Where a namespace has consumer rules for a port of a Service, for requests or for connections, they
+/// replace the producers' (Gateway API, GEP-1294).
 pub fn scope(plan: &Plan, scope: &Scope) -> Config {
-    let consumed: BTreeSet<(&str, &str, u16)> = plan
-        .sets
+    let own_sets = plan.sets.iter().filter(|p| is_own(&p.audience, scope));
+    let own_connections = plan
+        .connections
         .iter()
-        .filter(|planned| is_own(&planned.audience, scope))
-        .filter_map(|planned| root_port(&planned.set.hosts))
+        .filter(|p| is_own(&p.audience, scope));
+    let consumed: BTreeSet<Port> = own_sets
+        .filter_map(|planned| set_root(&planned.set))
+        .chain(own_connections.filter_map(|planned| connections_root(&planned.connections)))
+        .map(port)
         .collect();
-    let sees = |planned: &&PlannedSet| {
-        is_own(&planned.audience, scope)
-            || (planned.audience == Audience::Everyone
+    let sees = |audience: &Audience, root: Option<&Root>| {
+        is_own(audience, scope)
+            || (*audience == Audience::Everyone
                 && !matches!(scope, Scope::Gateway { .. })
-                && root_port(&planned.set.hosts).is_none_or(|port| !consumed.contains(&port)))
+                && root.is_none_or(|root| !consumed.contains(&port(root))))
     };
     let hosts: Vec<HostSet> = plan
         .sets
         .iter()
-        .filter(sees)
-        .map(|p| p.set.clone())
+        .filter(|planned| sees(&planned.audience, set_root(&planned.set)))
+        .map(|planned| planned.set.clone())
+        .collect();
+    let connections: Vec<Connections> = plan
+        .connections
+        .iter()
+        .filter(|planned| sees(&planned.audience, connections_root(&planned.connections)))
+        .map(|planned| planned.connections.clone())
         .collect();
     let led_to: BTreeSet<&String> = hosts
         .iter()
         .flat_map(|set| set.matches.iter().map(|entry| &entry.rule))
+        .chain(connections.iter().map(|entry| &entry.rule))
         .collect();
     let rules = plan
         .rules
         .iter()
         .filter(|(identity, _)| led_to.contains(identity));
-    Config {
+    let mut config = Config {
         version: VERSION,
         rules: rules
             .map(|(identity, rule)| (identity.clone(), rule.clone()))
             .collect(),
         hosts,
-        connections: Vec::new(),
+        connections,
         access: None,
+    };
+    if let Some(whole) = &plan.access {
+        access::reduce(whole, scope, &mut config);
     }
+    config
 }
 
 /// Meant for this scope and no other.
@@ -121,10 +178,38 @@ fn is_own(audience: &Audience, scope: &Scope) -> bool {
     }
 }
 
-fn root_port(hosts: &Hosts) -> Option<(&str, &str, u16)> {
-    match hosts {
-        Hosts::Root(root) => Some((&root.namespace, &root.service, root.port)),
+/// Namespace, name and port of a Service.
+type Port<'a> = (&'a str, &'a str, u16);
+
+fn port(root: &Root) -> Port<'_> {
+    (&root.namespace, &root.service, root.port)
+}
+
+fn set_root(set: &HostSet) -> Option<&Root> {
+    match &set.hosts {
+        Hosts::Root(root) => Some(root),
         Hosts::Literal(_) | Hosts::Gateway(_) => None,
+    }
+}
+
+fn connections_root(connections: &Connections) -> Option<&Root> {
+    match &connections.to {
+        Destination::Root(root) => Some(root),
+        Destination::Listeners(_) => None,
+    }
+}
+
+/// The order of connections: Services by namespace, name and port; listeners by name.
+fn destination(to: &Destination) -> (u8, String, String, u16, Vec<String>) {
+    match to {
+        Destination::Root(root) => {
+            let (namespace, service) = (root.namespace.clone(), root.service.clone());
+            (0, namespace, service, root.port, Vec::new())
+        }
+        Destination::Listeners(ports) => {
+            let names = ports.keys().cloned().collect();
+            (1, String::new(), String::new(), 0, names)
+        }
     }
 }
 

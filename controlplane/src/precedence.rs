@@ -5,8 +5,9 @@ use std::cmp::Reverse;
 use jiff::Timestamp;
 use weir_split::wire::PathMatch;
 
-use crate::httproute::{Group, HttpRoute};
+use crate::hostname::Hostname;
 use crate::problem::ObjectRef;
+use crate::route::{Route, RouteKind};
 
 /// Among objects that claim the same: the oldest (one without a time counts as the youngest), then
 /// the first by namespace and name.
@@ -28,48 +29,106 @@ impl Seniority {
     }
 }
 
+/// The place of a match by what it asks for, the first before the others. On one host all are of one kind.
+// Derived `Ord` compares variants, then fields, in the order in which they stand.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Rank {
+    /// Gateway API v1, HTTPRouteRule.matches: 1. an exact path, 2. the longest path prefix, 3. a method, 4. most
+    /// headers, 5. most query parameters. Regular expressions stand between 1 and 2, the longest first: their
+    /// place is ours to choose, and whoever writes one means something narrower than a prefix.
+    Http {
+        path: PathRank,
+        without_method: bool,
+        headers: Reverse<usize>,
+        query: Reverse<usize>,
+    },
+    /// Gateway API v1, GRPCRouteRule.matches: most characters 1. in the service, 2. in the method, 3. most headers.
+    Grpc {
+        service: Reverse<usize>,
+        method: Reverse<usize>,
+        headers: Reverse<usize>,
+    },
+}
+
+/// Lengths are in characters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum PathRank {
+    /// Two of them fit one request only if they are the same.
+    Exact,
+    Regex(Reverse<usize>),
+    Prefix(Reverse<usize>),
+}
+
+impl Rank {
+    pub fn http(path: Option<&PathMatch>, has_method: bool, headers: usize, query: usize) -> Rank {
+        let length = |text: &str| Reverse(text.chars().count());
+        Rank::Http {
+            path: match path {
+                Some(PathMatch::Exact(_)) => PathRank::Exact,
+                Some(PathMatch::Regex(pattern)) => PathRank::Regex(length(pattern)),
+                // Its trailing slash went when it was read.
+                Some(PathMatch::Prefix(prefix)) => PathRank::Prefix(length(prefix)),
+                // What fits every path is the prefix "/".
+                None => PathRank::Prefix(Reverse(1)),
+            },
+            without_method: !has_method,
+            headers: Reverse(headers),
+            query: Reverse(query),
+        }
+    }
+}
+
+/// That of a match without conditions.
+impl Default for Rank {
+    fn default() -> Rank {
+        Rank::http(None, false, 0, 0)
+    }
+}
+
+/// How narrowly a match names the host of a request: exactly, by a longer wildcard, by a shorter one, not at all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum HostRank {
+    /// Two of them fit one request only if they are the same.
+    Exact,
+    Wildcard(Reverse<usize>),
+    Any,
+}
+
+impl HostRank {
+    pub fn new(hostname: &Hostname) -> HostRank {
+        match hostname {
+            Hostname::Exact(_) => HostRank::Exact,
+            Hostname::Wildcard(suffix) => HostRank::Wildcard(Reverse(suffix.len())),
+        }
+    }
+}
+
 /// The place of one match among all matches of all routes on one host.
 ///
-/// Gateway API v1, HTTPRouteRule.matches: on a conflict the match wins that has
-/// 1. an exact path,
-/// 2. the path prefix with the most characters,
+/// Gateway API v1, HTTPRouteRule.matches and GRPCRouteRule.matches: what the match asks for, see [`Rank`]; then,
+/// across routes, the oldest by creation timestamp and the first by `{namespace}/{name}`; and within one route the
+/// first rule in order, and the first match in it. Where a match names hosts of its own (Linkerd), those come first.
 ///
-/// then, across routes,
-/// 3. the oldest route by creation timestamp,
-/// 4. the first route by `{namespace}/{name}`,
-///
-/// and within one route
-/// 5. the first rule in order, and the first match in it.
-///
-/// Methods, headers and query parameters stand between 2 and 3; no route with them gets here yet.
 /// Where a route of either group has the same age and name, that of Gateway API is first.
 // Derived `Ord` compares the fields in the order in which they stand.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Precedence {
-    exact_path: Reverse<bool>,
-    prefix_length: Reverse<usize>,
+    host: HostRank,
+    rank: Rank,
     seniority: Seniority,
-    group: Group,
+    kind: RouteKind,
     rule: usize,
     position: usize,
 }
 
 impl Precedence {
     /// `rule` and `position` are the places of the rule in the route and of the match in the rule.
-    pub fn new(route: &HttpRoute, rule: usize, position: usize, path: Option<&PathMatch>) -> Self {
-        let (exact, prefix_length) = match path {
-            Some(PathMatch::Exact(_)) => (true, 0),
-            Some(PathMatch::Prefix(prefix) | PathMatch::Regex(prefix)) => {
-                (false, prefix.chars().count())
-            }
-            // What fits every path is the prefix "/".
-            None => (false, 1),
-        };
+    pub fn new(route: &Route, rule: usize, position: usize, rank: Rank, host: HostRank) -> Self {
         Precedence {
-            exact_path: Reverse(exact),
-            prefix_length: Reverse(prefix_length),
+            host,
+            rank,
             seniority: Seniority::new(&route.object, route.created),
-            group: route.group,
+            kind: route.kind,
             rule,
             position,
         }
@@ -77,73 +136,4 @@ impl Precedence {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn route(name: &str, created: Option<&str>) -> HttpRoute {
-        HttpRoute {
-            object: ObjectRef {
-                namespace: "shop".into(),
-                name: name.into(),
-                ..ObjectRef::default()
-            },
-            group: Group::GatewayApi,
-            created: created.map(|text| text.parse().unwrap()),
-            parents: vec![],
-            hostnames: vec![],
-            rules: vec![],
-        }
-    }
-
-    fn prefix(text: &str) -> Option<PathMatch> {
-        Some(PathMatch::Prefix(text.into()))
-    }
-
-    const OLD: Option<&str> = Some("2020-01-01T00:00:00Z");
-    const NEW: Option<&str> = Some("2021-01-01T00:00:00Z");
-
-    #[test]
-    fn exact_path_first() {
-        let (old, new) = (route("a", OLD), route("a", NEW));
-        let exact = Some(PathMatch::Exact("/a".into()));
-        let longer = prefix("/a/b/c");
-        assert!(
-            Precedence::new(&new, 9, 9, exact.as_ref())
-                < Precedence::new(&old, 0, 0, longer.as_ref())
-        );
-    }
-
-    #[test]
-    fn then_the_longest_prefix() {
-        let (old, new) = (route("a", OLD), route("a", NEW));
-        let [long, short] = [prefix("/ab"), prefix("/a")];
-        assert!(
-            Precedence::new(&new, 9, 9, long.as_ref())
-                < Precedence::new(&old, 0, 0, short.as_ref())
-        );
-        assert!(Precedence::new(&new, 9, 9, short.as_ref()) < Precedence::new(&old, 0, 0, None));
-    }
-
-    #[test]
-    fn then_the_oldest_route() {
-        let (old, new, undated) = (route("b", OLD), route("a", NEW), route("a", None));
-        assert!(Precedence::new(&old, 9, 9, None) < Precedence::new(&new, 0, 0, None));
-        assert!(Precedence::new(&new, 9, 9, None) < Precedence::new(&undated, 0, 0, None));
-    }
-
-    #[test]
-    fn then_the_first_by_name() {
-        let (a, b) = (route("a", OLD), route("b", OLD));
-        assert!(Precedence::new(&a, 9, 9, None) < Precedence::new(&b, 0, 0, None));
-        let mut elsewhere = route("a", OLD);
-        elsewhere.object.namespace = "a-shop".into();
-        assert!(Precedence::new(&elsewhere, 9, 9, None) < Precedence::new(&a, 0, 0, None));
-    }
-
-    #[test]
-    fn then_the_first_rule_and_match() {
-        let a = route("a", OLD);
-        assert!(Precedence::new(&a, 0, 9, None) < Precedence::new(&a, 1, 0, None));
-        assert!(Precedence::new(&a, 0, 0, None) < Precedence::new(&a, 0, 1, None));
-    }
-}
+mod tests;

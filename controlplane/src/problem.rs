@@ -53,15 +53,18 @@ impl fmt::Display for ObjectRef {
 pub enum Reason {
     /// A backend's Service, or its port on a route, does not exist.
     BackendNotFound,
-    /// A backend of a kind that cannot be one.
+    /// A backend, or another object that is named, of a kind that cannot be one.
     InvalidKind,
+    /// A backend's port whose protocol the route cannot be carried by.
+    UnsupportedProtocol,
     /// A reference into another namespace that nothing permits.
     RefNotPermitted,
     /// A route's parent, its listener or its port does not exist or cannot be one.
     NoMatchingParent,
     NotAllowedByListeners,
     NoMatchingListenerHostname,
-    /// A field or a value that Weir does not support; the object is not in force.
+    /// A field or a value that Weir does not support; the object is not in force, or its rule or share is
+    /// answered with an error, as the message says.
     UnsupportedValue,
     /// A field or a value that is wrong; the object is not in force.
     InvalidValue,
@@ -81,6 +84,10 @@ pub enum Reason {
     AmbiguousPort,
     /// The same object stands in two places.
     Duplicate,
+    /// An object, or a part of one, that another one names does not exist.
+    ReferenceNotFound,
+    /// No ServiceAccount is known behind a Service, so nobody can be let through to it.
+    NoAccount,
 }
 
 impl fmt::Display for Reason {

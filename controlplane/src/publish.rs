@@ -11,6 +11,7 @@ use tokio::sync::watch;
 use weir_split::wire;
 use weir_split::{Refusal, Site, Table};
 
+use crate::access::Policy;
 use crate::metrics::Metrics;
 use crate::object::Object;
 use crate::plan::{Plan, Scope, scope};
@@ -55,16 +56,18 @@ pub struct Refused {
 pub struct Publisher {
     current: watch::Sender<Current>,
     metrics: Arc<Metrics>,
+    policy: Policy,
     /// The problems that are known, as they were logged.
     known: BTreeSet<String>,
 }
 
 impl Publisher {
-    pub fn new(metrics: Arc<Metrics>) -> Publisher {
+    pub fn new(metrics: Arc<Metrics>, policy: Policy) -> Publisher {
         let why = "nothing has been read yet".into();
         Publisher {
             current: watch::Sender::new(Current::Nothing { why }),
             metrics,
+            policy,
             known: BTreeSet::new(),
         }
     }
@@ -100,7 +103,7 @@ impl Publisher {
         self.metrics.set_objects(&kinds);
 
         let (world, of_world) = World::from_objects(objects);
-        let (plan, of_plan) = translate(&world);
+        let (plan, of_plan) = translate(&world, self.policy);
         problems.extend(of_world);
         problems.extend(of_plan);
         self.tell(&problems);
@@ -234,7 +237,7 @@ spec: {{ports: [{{port: 80}}]}}
     #[test]
     fn only_what_differs_is_published() {
         let metrics = Arc::new(Metrics::default());
-        let mut publisher = Publisher::new(metrics.clone());
+        let mut publisher = Publisher::new(metrics.clone(), Policy::Permissive);
         let mut current = publisher.subscribe();
         publisher.publish(split(1), Vec::new());
         let first = published(&mut current).rendered(&Scope::Producers, 1);
@@ -253,7 +256,7 @@ spec: {{ports: [{{port: 80}}]}}
 
     #[test]
     fn namespaces_without_rules_share_one_copy_and_their_number_is_bounded() {
-        let mut publisher = Publisher::new(Arc::default());
+        let mut publisher = Publisher::new(Arc::default(), Policy::Permissive);
         let mut current = publisher.subscribe();
         publisher.publish(split(1), Vec::new());
         let published = published(&mut current);
@@ -284,7 +287,7 @@ spec: {{ports: [{{port: 80}}]}}
             namespace: "shop".into(),
             name: "edge".into(),
         };
-        let plan = Plan::new(vec![PlannedSet { audience, set }], BTreeMap::new());
+        let plan = Plan::new(vec![PlannedSet { audience, set }], vec![], BTreeMap::new());
         let refused = Published::compile(plan, wire::Config::beyond)
             .err()
             .unwrap()

@@ -1,7 +1,7 @@
 //! TrafficSplit (split.smi-spec.io, v1alpha1 to v1alpha4): the manifest and its checked form.
 //!
 //! All versions are read alike; see [`crate::weight`] for why. What the names in it refer to is
-//! decided in [`crate::translate`], where the other objects are known.
+//! decided in [`crate::translate`], where the other objects are known. `matches` are known from v1alpha3 on.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -14,6 +14,7 @@ use crate::weight::{self, WeightError};
 
 /// Every port of the root has a rule with all of them.
 const MAX_BACKENDS: usize = 1_000;
+const MAX_GROUPS: usize = 16;
 
 /// A TrafficSplit whose every field is understood.
 #[derive(Clone, Debug, PartialEq)]
@@ -24,6 +25,17 @@ pub struct TrafficSplit {
     pub service: String,
     /// In the order of `spec.backends`.
     pub backends: Vec<SplitBackend>,
+    /// What holds the requests that are split, in the order of `spec.matches`. None is every request.
+    pub groups: Vec<GroupRef>,
+}
+
+/// A reference that may be to anything; an HTTPRouteGroup is meant.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct GroupRef {
+    pub api_group: Option<String>,
+    pub kind: String,
+    pub name: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -43,6 +55,7 @@ struct Manifest {
 struct Spec {
     service: String,
     backends: Vec<BackendSpec>,
+    matches: Option<Vec<GroupRef>>,
     #[serde(flatten)]
     rest: Rest,
 }
@@ -62,10 +75,22 @@ impl TrafficSplit {
         let Spec {
             service,
             backends,
+            matches,
             rest,
         } = spec;
         let reference = object.reference();
-        rest.refuse(&reference, "spec", &["matches"])?;
+        rest.refuse(&reference, "spec", &[])?;
+        let groups = matches.unwrap_or_default();
+        if !groups.is_empty() && matches!(object.version(), "v1alpha1" | "v1alpha2") {
+            return Err(reference.problem(
+                "spec.matches",
+                Reason::UnsupportedValue,
+                format!("{} has no matches", object.version()),
+                "use split.smi-spec.io/v1alpha4; until then the split is not in force",
+            ));
+        }
+        let remedy = "put their matches into fewer groups";
+        at_most(&groups, MAX_GROUPS, &reference, "spec.matches", remedy)?;
         let remedy = "name fewer backends";
         at_most(&backends, MAX_BACKENDS, &reference, "spec.backends", remedy)?;
 
@@ -100,6 +125,7 @@ impl TrafficSplit {
                     weight,
                 })
                 .collect(),
+            groups,
         })
     }
 }
@@ -110,8 +136,12 @@ mod tests {
     use crate::object::read;
 
     fn parse(spec: &str) -> Result<Vec<u64>, (String, Reason)> {
+        parse_at("v1alpha3", spec)
+    }
+
+    fn parse_at(version: &str, spec: &str) -> Result<Vec<u64>, (String, Reason)> {
         let text = format!(
-            "apiVersion: split.smi-spec.io/v1alpha3\nkind: TrafficSplit\nmetadata: {{name: web, anything: 1}}\nstatus: {{x: 1}}\n{spec}"
+            "apiVersion: split.smi-spec.io/{version}\nkind: TrafficSplit\nmetadata: {{name: web, anything: 1}}\nstatus: {{x: 1}}\n{spec}"
         );
         let object = read("a.yaml", &text).unwrap().objects.remove(0);
         match TrafficSplit::parse(&object) {
@@ -168,9 +198,14 @@ mod tests {
                 Reason::InvalidValue,
             ),
             (
-                "spec: {service: a, backends: [], matches: [{kind: HTTPRouteGroup, name: x}]}",
-                "spec.matches",
-                Reason::UnsupportedValue,
+                "spec: {service: a, backends: [], matches: [{kind: HTTPRouteGroup}]}",
+                "spec.matches[0]",
+                Reason::InvalidValue,
+            ),
+            (
+                "spec: {service: a, backends: [], matches: [{kind: HTTPRouteGroup, name: x, match: y}]}",
+                "spec.matches[0].match",
+                Reason::InvalidValue,
             ),
             (
                 "spec: {service: a, backends: [], bakends: [1]}",
@@ -181,6 +216,13 @@ mod tests {
         for (spec, path, reason) in cases {
             assert_eq!(parse(spec), Err((path.to_owned(), reason)), "{spec}");
         }
+        let refined =
+            "spec: {service: a, backends: [], matches: [{kind: HTTPRouteGroup, name: x}]}";
+        for old in ["v1alpha1", "v1alpha2"] {
+            let refused = Err(("spec.matches".to_owned(), Reason::UnsupportedValue));
+            assert_eq!(parse_at(old, refined), refused, "{old}");
+        }
+        assert_eq!(parse_at("v1alpha4", refined), Ok(vec![]));
         let many = vec!["{service: a, weight: 1}"; 1001].join(", ");
         assert_eq!(
             parse(&format!("spec: {{service: a, backends: [{many}]}}")),

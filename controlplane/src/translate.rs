@@ -7,8 +7,11 @@
 //! routes -> host sets, and the Service ports that they hold
 //!              |
 //! splits ------+-> host sets of the ports that no route holds
+//!
+//! TrafficTargets -> access, and the accounts of all backends, where the policy is theirs
 //! ```
 
+mod access;
 mod routes;
 mod splits;
 
@@ -16,6 +19,7 @@ use std::collections::BTreeSet;
 
 use weir_split::wire::{self, Hosts, Root};
 
+use crate::access::Policy;
 use crate::cluster::{self, Service};
 use crate::plan::Plan;
 use crate::problem::{ObjectRef, Problem, Reason};
@@ -23,16 +27,26 @@ use crate::world::World;
 
 /// Every problem is there once, sorted by file and object. Those of objects that were wrong in
 /// themselves are not among them: [`World::from_objects`] has named them.
-pub fn translate(world: &World) -> (Plan, Vec<Problem>) {
+pub fn translate(world: &World, policy: Policy) -> (Plan, Vec<Problem>) {
     let mut problems = BTreeSet::new();
     let of_routes = routes::translate(world, &mut problems);
     let of_splits = splits::translate(world, &of_routes.held, &mut problems);
 
     let mut sets = of_routes.sets;
     sets.extend(of_splits.sets);
+    let mut connections = of_routes.connections;
+    connections.extend(of_splits.connections);
     let mut rules = of_routes.rules;
     rules.extend(of_splits.rules);
-    (Plan::new(sets, rules), problems.into_iter().collect())
+    let plan = match policy {
+        Policy::Permissive => Plan::new(sets, connections, rules),
+        Policy::Smi => {
+            access::name_accounts(world, &mut rules, &mut problems);
+            let access = access::grants(world, &mut problems);
+            Plan::new(sets, connections, rules).with_access(access)
+        }
+    };
+    (plan, problems.into_iter().collect())
 }
 
 /// One port of a Service, as it is called and as a backend.
@@ -60,14 +74,18 @@ impl ServicePort {
         }
     }
 
-    fn hosts(&self, service: &Service) -> Hosts {
-        Hosts::Root(Root {
+    fn root(&self, service: &Service) -> Root {
+        Root {
             service: self.name.clone(),
             namespace: self.namespace.clone(),
             port: self.port,
             default_port: default_port(service) == Some(self.port),
             cluster_ips: service.cluster_ips.clone(),
-        })
+        }
+    }
+
+    fn hosts(&self, service: &Service) -> Hosts {
+        Hosts::Root(self.root(service))
     }
 }
 

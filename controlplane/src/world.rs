@@ -5,12 +5,15 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::access::TrafficTarget;
 use crate::cluster::{self, Service};
 use crate::gateway::{Gateway, ReferenceGrant};
-use crate::httproute::HttpRoute;
 use crate::object::{Kind, Object};
 use crate::problem::{Problem, Reason};
+use crate::route::{Route, RouteKind};
 use crate::smi::TrafficSplit;
+use crate::specs::{HttpRouteGroup, TcpRoute};
+use crate::workload::Workload;
 
 /// Namespace and name.
 type Key = (String, String);
@@ -24,10 +27,24 @@ pub struct World {
     grants: Vec<ReferenceGrant>,
     /// By namespace and name.
     pub(crate) splits: Vec<TrafficSplit>,
-    /// By namespace and name; of either group.
-    pub(crate) routes: Vec<HttpRoute>,
+    /// By kind, namespace and name.
+    pub(crate) routes: Vec<Route>,
+    groups: BTreeMap<Key, HttpRouteGroup>,
+    access: OfPolicy,
     /// Every namespace that is known: its object was seen, or an object in it.
     pub(crate) namespaces: BTreeSet<String>,
+}
+
+/// What only the access policy looks at; where there is none it makes no difference, but is kept.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct OfPolicy {
+    tcp_routes: BTreeMap<Key, TcpRoute>,
+    /// By namespace and name.
+    targets: Vec<TrafficTarget>,
+    /// By namespace.
+    workloads: BTreeMap<String, Vec<Workload>>,
+    /// Sorted.
+    problems: Vec<Problem>,
 }
 
 impl World {
@@ -36,31 +53,50 @@ impl World {
     pub fn from_objects(objects: impl IntoIterator<Item = Object>) -> (World, Vec<Problem>) {
         let mut first: BTreeMap<(Kind, String, String), Object> = BTreeMap::new();
         let mut problems = Vec::new();
+        let mut of_policy = Vec::new();
         let mut objects: Vec<Object> = objects.into_iter().collect();
         objects.sort_by(|a, b| (&a.source, a.position).cmp(&(&b.source, b.position)));
         for object in objects {
-            let key = (object.kind, object.namespace.clone(), object.name.clone());
+            let mut key = (object.kind, object.namespace.clone(), object.name.clone());
+            if key.2.is_empty() {
+                // A Pod that is to be named by the cluster is its own.
+                key.2 = format!("{}#{}", object.source, object.position);
+            }
             match first.get(&key) {
                 None => {
                     first.insert(key, object);
                 }
-                Some(other) => problems.push(object.reference().problem(
-                    "",
-                    Reason::Duplicate,
-                    format!(
-                        "stands in {:?} and in {:?}; the first holds",
-                        other.source, object.source
-                    ),
-                    "take one of them out",
-                )),
+                Some(other) => {
+                    let wrong = if object.kind.is_of_policy() {
+                        &mut of_policy
+                    } else {
+                        &mut problems
+                    };
+                    wrong.push(object.reference().problem(
+                        "",
+                        Reason::Duplicate,
+                        format!(
+                            "stands in {:?} and in {:?}; the first holds",
+                            other.source, object.source
+                        ),
+                        "take one of them out",
+                    ));
+                }
             }
         }
         let mut world = World::default();
         for object in first.values() {
-            if let Err(problem) = world.add(object, &mut problems) {
-                problems.push(problem);
+            let wrong = if object.kind.is_of_policy() {
+                &mut of_policy
+            } else {
+                &mut problems
+            };
+            if let Err(problem) = world.add(object, wrong) {
+                wrong.push(problem);
             }
         }
+        of_policy.sort();
+        world.access.problems = of_policy;
         problems.sort();
         (world, problems)
     }
@@ -70,7 +106,7 @@ impl World {
             Kind::Namespace => &object.name,
             _ => &object.namespace,
         };
-        if !namespace.is_empty() {
+        if !namespace.is_empty() && !object.kind.is_of_policy() {
             self.namespaces.insert(namespace.clone());
         }
         let key = (object.namespace.clone(), object.name.clone());
@@ -90,8 +126,28 @@ impl World {
             }
             Kind::ReferenceGrant => self.grants.push(ReferenceGrant::parse(object)?),
             Kind::TrafficSplit => self.splits.push(TrafficSplit::parse(object)?),
-            Kind::HttpRoute | Kind::LinkerdHttpRoute => {
-                self.routes.extend(HttpRoute::parse(object)?);
+            Kind::HttpRoute | Kind::LinkerdHttpRoute | Kind::GrpcRoute | Kind::TcpRoute => {
+                if let Some((route, of_route)) = Route::parse(object)? {
+                    problems.extend(of_route);
+                    self.routes.push(route);
+                }
+            }
+            Kind::HttpRouteGroup => {
+                let (group, of_matches) = HttpRouteGroup::parse(object)?;
+                problems.extend(of_matches);
+                self.groups.insert(key, group);
+            }
+            Kind::SmiTcpRoute => {
+                self.access.tcp_routes.insert(key, TcpRoute::parse(object)?);
+            }
+            Kind::TrafficTarget => {
+                let (target, of_parts) = TrafficTarget::parse(object)?;
+                problems.extend(of_parts);
+                self.access.targets.push(target);
+            }
+            Kind::Workload(_) => {
+                let workloads = self.access.workloads.entry(object.namespace.clone());
+                workloads.or_default().extend(Workload::parse(object)?);
             }
         }
         Ok(())
@@ -113,13 +169,44 @@ impl World {
         labels
     }
 
-    /// Whether an HTTPRoute in `from` may refer to the Service `name` in `to`.
-    pub fn permits_service(&self, from: &str, to: &str, name: &str) -> bool {
+    pub fn group(&self, namespace: &str, name: &str) -> Option<&HttpRouteGroup> {
+        self.groups.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    /// That of `specs.smi-spec.io`.
+    pub fn smi_tcp_route(&self, namespace: &str, name: &str) -> Option<&TcpRoute> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.access.tcp_routes.get(&key)
+    }
+
+    /// By namespace and name.
+    pub fn traffic_targets(&self) -> &[TrafficTarget] {
+        &self.access.targets
+    }
+
+    /// What is wrong with objects that only the access policy looks at: no problem where there is none.
+    pub fn problems_of_policy(&self) -> &[Problem] {
+        &self.access.problems
+    }
+
+    /// The ServiceAccounts of the pods that the Service selects, `NAMESPACE/NAME`; none where there are
+    /// none, or where it selects none itself.
+    pub fn accounts(&self, service: &Service) -> BTreeSet<String> {
+        let namespace = &service.object.namespace;
+        let workloads = self.access.workloads.get(namespace).into_iter().flatten();
+        let behind = workloads.filter(|workload| workload.fits(&service.selector));
+        behind
+            .map(|workload| format!("{namespace}/{}", workload.account))
+            .collect()
+    }
+
+    /// Whether a route of that kind in `from` may refer to the Service `name` in `to`.
+    pub fn permits_service(&self, kind: RouteKind, from: &str, to: &str, name: &str) -> bool {
         from == to
             || self
                 .grants
                 .iter()
-                .any(|grant| grant.permits_service(from, to, name))
+                .any(|grant| grant.permits_service(kind, from, to, name))
     }
 }
 

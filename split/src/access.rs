@@ -85,7 +85,7 @@ impl Access {
             if is_account(account) {
                 Ok(())
             } else {
-                refuse("account", format!("{account:?}: write NAMESPACE/NAME"))
+                refuse("", format!("{account:?}: write NAMESPACE/NAME"))
             }
         })?;
         let granted = |account: &String| self.outbound.get(account.as_str());
@@ -181,7 +181,7 @@ impl Grant {
             if is_account(source) {
                 Ok(source.as_str().into())
             } else {
-                refuse("source", format!("{source:?}: write NAMESPACE/NAME"))
+                refuse("", format!("{source:?}: write NAMESPACE/NAME"))
             }
         })?;
         Ok(Grant {

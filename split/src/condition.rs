@@ -52,10 +52,10 @@ impl Condition {
                 &wanted.hostnames,
                 |name| match Hostname::parse(name) {
                     Some(hostname) => Ok(hostname),
-                    None => refuse("hostname", format!("{name:?} is none")),
+                    None => refuse("", format!("{name:?} is no hostname")),
                 },
             )?,
-            methods: methods("method", wanted.method.as_slice())?,
+            methods: wanted.method.iter().map(method).collect::<Result<_, _>>()?,
             headers: headers(&wanted.headers, patterns)?,
             query: each("query", &wanted.query, |field| {
                 Ok((
@@ -78,7 +78,7 @@ impl Condition {
         let path = PathMatch::compile(&wanted.path, patterns)?;
         let more = More {
             hostnames: Vec::new(),
-            methods: methods("methods", &wanted.methods)?,
+            methods: each("methods", &wanted.methods, method)?,
             headers: headers(&wanted.headers, patterns)?,
             query: Vec::new(),
         };
@@ -185,14 +185,12 @@ impl Hostname {
     }
 }
 
-fn methods(field: &str, methods: &[String]) -> Result<Vec<Box<[u8]>>, Refusal> {
-    each(field, methods, |method| {
-        if is_token(method) {
-            Ok(method.as_bytes().into())
-        } else {
-            refuse("method", format!("{method:?} is none"))
-        }
-    })
+fn method(method: &String) -> Result<Box<[u8]>, Refusal> {
+    if is_token(method) {
+        Ok(method.as_bytes().into())
+    } else {
+        refuse("method", format!("{method:?} is none"))
+    }
 }
 
 fn headers(

@@ -116,7 +116,7 @@ impl Pattern {
 
     /// Bytes of the program. Matching takes at most another 256 KiB for each pattern.
     pub fn size(&self) -> usize {
-        self.automaton.memory_usage()
+        self.automaton.get_nfa().memory_usage()
     }
 }
 
@@ -141,7 +141,7 @@ fn switches_unicode(text: &str) -> bool {
         let Some(group) = group.strip_prefix('?') else {
             continue;
         };
-        let flags = group.split(|letter| matches!(letter, ':' | ')')).next();
+        let flags = group.split([':', ')']).next();
         let flags = flags.unwrap_or_default();
         let are_flags = |flags: &str| {
             let mut letters = flags.chars();

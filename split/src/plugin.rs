@@ -377,12 +377,40 @@ mod tests {
             ("cluster", r#"{"control_plane":"weir","cluster":"{svc}"}"#),
             ("cluster", r#"{"control_plane":"weir","cluster":"a b"}"#),
             (
+                "direction",
+                r#"{"control_plane":"weir","namespace":"a","direction":"inbound"}"#,
+            ),
+            (
+                "service_account",
+                r#"{"control_plane":"weir","service_account":"a"}"#,
+            ),
+            (
+                "root",
+                r#"{"control_plane":"weir","protocol":"tcp","root":"mysql:3306"}"#,
+            ),
+            ("root", r#"{"control_plane":"weir","root":"mysql.db:3306"}"#),
+            (
                 "clusters.a",
                 r#"{"control_plane":"weir","clusters":{"a":"b"}}"#,
             ),
         ] {
             assert!(refused(json).contains(key), "{json}: {}", refused(json));
         }
+    }
+
+    #[test]
+    fn who_names_a_service_account_is_denied_until_configured() {
+        let plugin = |keys: &str| {
+            let json = format!(r#"{{"control_plane":"weir","namespace":"shop",{keys}}}"#);
+            Plugin::parse(json.as_bytes()).unwrap()
+        };
+        let account = plugin(r#""service_account":"buyer","until_configured":"pass""#);
+        assert_eq!(account.until_configured, UntilConfigured::Denied);
+        assert_eq!(account.site.service_account.as_deref(), Some("shop/buyer"));
+        let inbound = plugin(r#""service_account":"buyer","direction":"inbound""#);
+        assert_eq!(inbound.until_configured, UntilConfigured::Denied);
+        let none = plugin(r#""until_configured":"503""#);
+        assert_eq!(none.until_configured, UntilConfigured::Unavailable);
     }
 
     #[test]

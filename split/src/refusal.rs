@@ -25,10 +25,12 @@ impl Refusal {
         }
     }
 
-    /// The same, seen from outside of `place`. Only a refusal pays for the text of its path.
+    /// The same, seen from outside of `place`; the path is empty where the place itself is wrong. Only a
+    /// refusal pays for the text of its path.
     pub(crate) fn within(self, place: impl fmt::Display) -> Refusal {
+        let dot = if self.path.is_empty() { "" } else { "." };
         Refusal {
-            path: format!("{place}.{}", self.path),
+            path: format!("{place}{dot}{}", self.path),
             reason: self.reason,
         }
     }

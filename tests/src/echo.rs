@@ -15,7 +15,7 @@ pub struct Echo {
 
 impl Echo {
     /// Answers every request 200 with `identity: NAME` and a JSON body of
-    /// `{"path": STRING, "headers": [[NAME, VALUE]]}`.
+    /// `{"method": STRING, "path": STRING, "headers": [[NAME, VALUE]]}`.
     pub async fn start(name: &str) -> Echo {
         let name = name.to_owned();
         let app = Router::new().fallback(move |request| {
@@ -50,6 +50,7 @@ fn answer(name: &str, request: &Request) -> Response {
         (name.to_string(), value)
     });
     let body = serde_json::json!({
+        "method": request.method().as_str(),
         "path": request.uri().to_string(),
         "headers": headers.collect::<Vec<_>>(),
     });

@@ -2,7 +2,7 @@
 //!
 //! [`Plane`] is `dist/weir serve`, [`Envoy`] is the pinned proxy with `dist/weir.wasm`, [`Echo`] is a
 //! backend, [`Connection`] a client; [`fault`] breaks things on purpose; [`golden`] reads a case file and holds
-//! it against the pure core.
+//! it against the pure core; [`naive`] is the specification once more, to be held against it.
 //! What is missing fails with the command that makes it: no test passes because it did not run.
 //! Imports run from `tests/tests/*` to here, never back.
 
@@ -14,6 +14,7 @@ pub mod fault;
 pub mod golden;
 mod greeter;
 mod in_process;
+pub mod naive;
 mod plane;
 mod process;
 mod shipped;

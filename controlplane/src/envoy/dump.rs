@@ -81,7 +81,7 @@ impl Running {
 
     /// A filter may stand inside another extension (a matcher, a composite): all of `within` is searched.
     fn add_filters(&mut self, at: &str, within: &Value) {
-        if let Some(wasm) = http_wasm(within) {
+        if let Some(wasm) = wasm(within) {
             let plugin = wasm.pointer("/config/configuration").and_then(plugin);
             if let Some(plugin) = plugin {
                 match self.filters.iter_mut().find(|known| known.plugin == plugin) {
@@ -141,14 +141,17 @@ fn resources<'a>(dump: &'a Value, kind: &str) -> Vec<&'a Value> {
 }
 
 /// `google.protobuf.Any` in JSON says its type in `@type`; a TypedStruct has it in `type_url`.
-fn http_wasm(any: &Value) -> Option<&Value> {
-    const WASM: &str = "envoy.extensions.filters.http.wasm.v3.Wasm";
+fn wasm(any: &Value) -> Option<&Value> {
+    const WASM: [&str; 2] = [
+        "envoy.extensions.filters.http.wasm.v3.Wasm",
+        "envoy.extensions.filters.network.wasm.v3.Wasm",
+    ];
     let is_wasm = |key: &str| {
         any.get(key)?
             .as_str()?
             .rsplit('/')
             .next()
-            .filter(|it| *it == WASM)
+            .filter(|it| WASM.contains(it))
     };
     if is_wasm("@type").is_some() {
         return Some(any);

@@ -1,6 +1,7 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::access::Policy;
 use crate::object;
 use crate::translate::translate;
 use crate::world::World;
@@ -14,6 +15,12 @@ items:
 - { apiVersion: v1, kind: Service, metadata: { name: web-v1 }, spec: { ports: [{ port: 80 }] } }
 - { apiVersion: v1, kind: Service, metadata: { name: web-v2 }, spec: { ports: [{ port: 80 }] } }
 - { apiVersion: v1, kind: Service, metadata: { name: web-v3 }, spec: { ports: [{ port: 80 }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: db }, spec: { ports: [{ port: 3306, name: tcp }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: db-v2 }, spec: { ports: [{ port: 3306 }] } }
+- apiVersion: split.smi-spec.io/v1alpha2
+  kind: TrafficSplit
+  metadata: { name: db }
+  spec: { service: db, backends: [{ service: db, weight: 1 }, { service: db-v2, weight: 1 }] }
 - apiVersion: split.smi-spec.io/v1alpha2
   kind: TrafficSplit
   metadata: { name: canary }
@@ -26,7 +33,7 @@ items:
     - { service: web-v3, weight: 0 }
 ";
     let objects = object::read("test.yaml", text).unwrap().objects;
-    let (plan, problems) = translate(&World::from_objects(objects).0);
+    let (plan, problems) = translate(&World::from_objects(objects).0, Policy::Permissive);
     assert!(problems.is_empty(), "{problems:?}");
     plan
 }
@@ -133,6 +140,39 @@ fn only_what_the_filter_itself_would_write_is_looked_for() {
     let found = lines(&dump(&[polls_nobody], &clusters, &json!([])));
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(found[0].contains("control_plane names the cluster wier"));
+}
+
+#[test]
+fn filters_of_connections_and_of_what_comes_in() {
+    let network = |plugin: Value| {
+        let mut wasm = wasm(plugin);
+        wasm["@type"] = "x/envoy.extensions.filters.network.wasm.v3.Wasm".into();
+        wasm
+    };
+    let tcp = |key: &str, value: Value| {
+        let mut plugin =
+            json!({ "control_plane": "weir", "protocol": "tcp", "cluster": "{service}" });
+        plugin[key] = value;
+        network(plugin)
+    };
+    let account = json!({
+        "control_plane": "weir", "direction": "inbound", "namespace": "default", "service_account": "web",
+    });
+    let clusters = ["weir", "db"].map(str::to_owned);
+    for (filter, missing) in [
+        (tcp("root", json!("db.default:3306")), true),
+        (tcp("root", json!("other.default:3306")), false),
+        (tcp("log_rule", json!(false)), true),
+        (wasm(account), false),
+    ] {
+        let found = lines(&dump(std::slice::from_ref(&filter), &clusters, &json!([])));
+        assert_eq!(found.len(), usize::from(missing), "{filter} {found:?}");
+        assert!(
+            found
+                .iter()
+                .all(|it| it.contains("its cluster db-v2 is not there"))
+        );
+    }
 }
 
 #[test]

@@ -20,7 +20,12 @@ fn only_the_right_grant_permits() {
     let from = "{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: front}";
     let to = "{group: '', kind: Service}";
     let permits = |from: &str, to: &str| {
-        grant(&format!("{{from: [{from}], to: [{to}]}}")).permits_service("front", "back", "web")
+        grant(&format!("{{from: [{from}], to: [{to}]}}")).permits_service(
+            RouteKind::Http,
+            "front",
+            "back",
+            "web",
+        )
     };
     assert!(permits(from, to));
     assert!(permits(from, "{group: '', kind: Service, name: web}"));
@@ -28,6 +33,10 @@ fn only_the_right_grant_permits() {
         from,
         "{group: '', kind: Secret}, {group: '', kind: Service}"
     ));
+    let grpc = from.replace("HTTPRoute", "GRPCRoute");
+    assert!(!permits(&grpc, to));
+    let of_grpc = grant(&format!("{{from: [{grpc}], to: [{to}]}}"));
+    assert!(of_grpc.permits_service(RouteKind::Grpc, "front", "back", "web"));
     for wrong in [
         "{group: '', kind: Service, name: other}",
         "{group: '', kind: Secret}",
@@ -43,7 +52,7 @@ fn only_the_right_grant_permits() {
         assert!(!permits(wrong, to), "{wrong}");
     }
     let elsewhere = grant(&format!("{{from: [{from}], to: [{to}]}}"));
-    assert!(!elsewhere.permits_service("front", "elsewhere", "web"));
+    assert!(!elsewhere.permits_service(RouteKind::Http, "front", "elsewhere", "web"));
 }
 
 #[test]
@@ -91,9 +100,20 @@ fn a_bad_listener_does_not_stop_the_others() {
     let seen: Vec<_> = gateway
         .listeners
         .iter()
-        .map(|l| (l.name.as_str(), l.takes_http_routes))
+        .map(|l| {
+            let takes =
+                [RouteKind::LinkerdHttp, RouteKind::Grpc, RouteKind::Tcp].map(|k| l.takes(k));
+            (l.name.as_str(), takes)
+        })
         .collect();
-    assert_eq!(seen, [("a", true), ("c", false), ("d", false)]);
+    assert_eq!(
+        seen,
+        [
+            ("a", [true, true, false]),
+            ("c", [false, false, true]),
+            ("d", [false, true, false])
+        ]
+    );
     let paths: Vec<_> = problems
         .iter()
         .map(|p| (p.path.as_str(), p.reason))

@@ -10,7 +10,7 @@ fn names(manifests: &Manifests) -> Vec<String> {
 #[test]
 fn documents_lists_and_foreign_kinds() {
     let text = format!(
-        "---\n# only a comment\n---\n{SPLIT}---\nkind: Deployment\napiVersion: apps/v1\n---\n\
+        "---\n# only a comment\n---\n{SPLIT}---\nkind: Job\napiVersion: batch/v1\n---\n\
          apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Service\n  metadata: {{name: a, namespace: shop}}\n\
          - apiVersion: v1\n  kind: Namespace\n  metadata: {{name: shop, namespace: ignored}}\n---\n\
          apiVersion: split.smi-spec.io/v1alpha1\nkind: TrafficSplitList\nitems:\n- metadata: {{name: typed}}\n"
@@ -57,6 +57,27 @@ fn a_bad_document_does_not_stop_the_others() {
         ]
     );
     assert!(manifests.problems[3].remedy.contains("v1alpha1, v1alpha2"));
+}
+
+#[test]
+fn two_kinds_of_one_name_and_workloads_of_others() {
+    let text = "{apiVersion: specs.smi-spec.io/v1alpha4, kind: TCPRoute, metadata: {name: a}}
+---
+{apiVersion: specs.smi-spec.io/v1alpha4, kind: UDPRoute, metadata: {name: a}}
+---
+{apiVersion: v1, kind: Pod, metadata: {generateName: a-, creationTimestamp: soon}}
+---
+{apiVersion: apps/v1beta1, kind: Deployment, metadata: {name: old}}
+---
+{apiVersion: access.smi-spec.io/v1alpha4, kind: TrafficTarget, metadata: {name: late}}
+";
+    let manifests = read("a.yaml", text).unwrap();
+    assert_eq!(
+        names(&manifests),
+        ["TCPRoute.specs.smi-spec.io default/a", "Pod"]
+    );
+    let problems: Vec<_> = manifests.problems.iter().map(|p| p.reason).collect();
+    assert_eq!(problems, [Reason::UnknownVersion]);
 }
 
 #[test]

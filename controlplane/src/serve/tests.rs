@@ -7,6 +7,7 @@ use tower::ServiceExt;
 use super::*;
 use weir_split::wire::{self, Config};
 
+use crate::access::Policy;
 use crate::object;
 use crate::publish::{Published, Publisher};
 use crate::translate::translate;
@@ -23,7 +24,7 @@ struct Plane {
 impl Plane {
     fn new() -> Plane {
         let metrics = Arc::new(Metrics::default());
-        let publisher = Publisher::new(metrics.clone());
+        let publisher = Publisher::new(metrics.clone(), Policy::Permissive);
         let (ending, end) = watch::channel(false);
         Plane {
             app: app(publisher.subscribe(), end, metrics.clone()),
@@ -298,7 +299,7 @@ spec:
             .unwrap()
             .objects;
         let (world, _) = World::from_objects(objects);
-        let plan = translate(&world).0;
+        let plan = translate(&world, Policy::Permissive).0;
         let published = Published::compile(plan, beyond).unwrap();
         let current = watch::Sender::new(Current::Plan(Arc::new(published)));
         let (_ending, end) = watch::channel(false);

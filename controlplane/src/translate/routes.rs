@@ -1,28 +1,45 @@
-//! HTTPRoutes -> host sets and rules.
+//! Routes -> host sets, connections and rules.
+//!
+//! ```text
+//! route, parent -> spots --who decides there--> matches in order of precedence -> host set
+//!                                         '---> a TCPRoute's rule              -> connections
+//! ```
+
+mod rule;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_split::wire::{
-    self, Backend, Gateway, HostSet, Hosts, Match, PathMatch, Rule, Target, Unmatched,
-};
+use weir_split::wire::{Connections, Destination, Gateway, HostSet, Hosts, Match, Rule, Unmatched};
 
 use super::{ServicePort, ambiguous_port, default_port};
 use crate::attachment;
 use crate::hostname::Hostname;
-use crate::httproute::{BackendRef, Group, HttpRoute, ParentKind, ParentRef, RouteRule};
-use crate::plan::{Audience, PlannedSet};
-use crate::precedence::{Precedence, Seniority};
+use crate::plan::{Audience, PlannedConnections, PlannedSet};
+use crate::precedence::{HostRank, Precedence, Seniority};
 use crate::problem::{ObjectRef, Problem, Reason};
+use crate::route::{ParentKind, ParentRef, Route, RouteKind, RouteMatch, RouteRule};
 use crate::world::World;
-
-/// What the share of a broken backend is answered with (Gateway API: HTTPRouteRule.backendRefs).
-const BROKEN: Target = Target::Status(500);
 
 pub struct Routes {
     pub sets: Vec<PlannedSet>,
+    pub connections: Vec<PlannedConnections>,
     pub rules: BTreeMap<String, Rule>,
     /// The Service ports for which producer routes decide, each with the most senior of them.
     pub held: BTreeMap<ServicePort, ObjectRef>,
+}
+
+/// Where routes of one kind decide, see [`Attached::yields_to`].
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Spot {
+    Service(Audience, ServicePort),
+    Listener {
+        namespace: String,
+        gateway: String,
+        /// None is every host, and all there is for a TCPRoute.
+        hostname: Option<Hostname>,
+        listener: String,
+        port: u16,
+    },
 }
 
 /// What gathers matches: each is one host set.
@@ -38,230 +55,327 @@ enum Claim {
 
 /// A match of one claim; its place in order is its key.
 struct Candidate {
-    path: Option<PathMatch>,
-    listeners: BTreeSet<String>,
+    wanted: RouteMatch,
+    hostnames: Vec<String>,
+    /// With their ports.
+    listeners: BTreeMap<String, u16>,
     rule: String,
 }
 
+/// A route at one spot.
+struct Attached<'w> {
+    route: &'w Route,
+    parent: &'w ParentRef,
+    spot: Spot,
+}
+
 pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
-    let mut routes: Vec<&HttpRoute> = world.routes.iter().collect();
-    routes.sort_by_cached_key(|route| (Seniority::new(&route.object, route.created), route.group));
+    let mut routes: Vec<&Route> = world.routes.iter().collect();
+    routes.sort_by_cached_key(|route| (Seniority::new(&route.object, route.created), route.kind));
+
+    let mut attached = Vec::new();
+    for route in routes {
+        for parent in &route.parents {
+            match spots(world, route, parent, problems) {
+                Ok(spots) => attached.extend(spots.into_iter().map(|spot| Attached {
+                    route,
+                    parent,
+                    spot,
+                })),
+                Err(problem) => {
+                    problems.insert(problem);
+                }
+            }
+        }
+    }
+    let holders = holders(&attached);
+    let held = holders.iter().filter_map(|(spot, holder)| match spot {
+        Spot::Service(Audience::Everyone, at) => Some((at.clone(), holder.object.clone())),
+        Spot::Service(..) | Spot::Listener { .. } => None,
+    });
+    let held = held.collect();
 
     let mut gathered = Gathered {
         world,
         claims: BTreeMap::new(),
+        roots: Vec::new(),
+        listeners: BTreeMap::new(),
         rules: BTreeMap::new(),
-        held: BTreeMap::new(),
         problems,
     };
-    for route in routes {
-        for parent in &route.parents {
-            let attached = match parent.kind {
-                ParentKind::Service => gathered.attach_to_service(route, parent),
-                ParentKind::Gateway => gathered.attach_to_gateway(route, parent),
-            };
-            if let Err(problem) = attached {
-                gathered.problems.insert(problem);
+    for entry in &attached {
+        match holders.get(&entry.spot) {
+            Some(holder) if entry.yields_to(holder) => {
+                gathered.problems.insert(entry.conflict(holder));
             }
+            _ => gathered.add(entry),
         }
     }
-    let Gathered {
-        claims,
-        rules,
-        held,
-        ..
-    } = gathered;
-    let sets = claims
-        .into_iter()
-        .filter_map(|(claim, candidates)| planned(world, claim, candidates));
-    Routes {
-        sets: sets.collect(),
-        rules,
-        held,
+    gathered.finish(held)
+}
+
+/// The spots at which a route wants to decide.
+fn spots(
+    world: &World,
+    route: &Route,
+    parent: &ParentRef,
+    problems: &mut BTreeSet<Problem>,
+) -> Result<Vec<Spot>, Problem> {
+    match parent.kind {
+        ParentKind::Gateway => {
+            let hosts = attachment::gateway_hosts(world, route, parent)?;
+            let spot = |(hostname, listener): (_, &crate::gateway::Listener)| Spot::Listener {
+                namespace: parent.namespace.clone(),
+                gateway: parent.name.clone(),
+                hostname,
+                listener: listener.name.clone(),
+                port: listener.port,
+            };
+            Ok(hosts.into_iter().map(spot).collect())
+        }
+        ParentKind::Service => {
+            let (service, ports) = attachment::service_ports(world, route, parent)?;
+            let own = &route.object.namespace;
+            let audience = if *own == service.object.namespace {
+                Audience::Everyone
+            } else {
+                Audience::Namespace(own.clone())
+            };
+            let all_meant = parent.port.is_none() && parent.section_name.is_none();
+            if all_meant && route.kind != RouteKind::Tcp && default_port(service).is_none() {
+                let path = format!("spec.parentRefs[{}]", parent.index);
+                let what = service.object.to_string();
+                problems.insert(ambiguous_port(&route.object, path, &what));
+            }
+            if route.kind == RouteKind::LinkerdHttp {
+                problems.extend(unreachable_hostnames(route, &service.object));
+            }
+            let spot = |port| Spot::Service(audience.clone(), ServicePort::of(service, port));
+            Ok(ports.into_iter().map(spot).collect())
+        }
+    }
+}
+
+/// A request to a Service is known by its Host: under another one it is not seen to be for that Service.
+fn unreachable_hostnames(route: &Route, service: &ObjectRef) -> Vec<Problem> {
+    let hostnames = route.hostnames.iter().enumerate();
+    let foreign = hostnames.filter(|(_, name)| !name.may_name(&service.name, &service.namespace));
+    let problem = |(index, name): (usize, &Hostname)| {
+        route.object.problem(
+            format!("spec.hostnames[{index}]"),
+            Reason::UnsupportedValue,
+            format!("{name} is no name of {service}: requests with this Host stay untouched"),
+            "use a name of the Service, or take the hostname out",
+        )
+    };
+    foreign.map(problem).collect()
+}
+
+/// Who decides at each spot; `attached` has the most senior routes first. At a Gateway that is the most senior
+/// route. At a Service it is the most senior of the kind that goes before the others (Gateway API, GEP-1294).
+fn holders<'w>(attached: &[Attached<'w>]) -> BTreeMap<Spot, &'w Route> {
+    let mut holders: BTreeMap<Spot, &Route> = BTreeMap::new();
+    for Attached { route, spot, .. } in attached {
+        let holder = holders.entry(spot.clone()).or_insert(route);
+        if matches!(spot, Spot::Service(..)) && class(route) < class(holder) {
+            *holder = route;
+        }
+    }
+    holders
+}
+
+/// Routes of one class share a spot. Before all others come those that say most about a request.
+fn class(route: &Route) -> u8 {
+    match route.kind {
+        RouteKind::Grpc => 0,
+        RouteKind::Http | RouteKind::LinkerdHttp => 1,
+        RouteKind::Tcp => 2,
+    }
+}
+
+impl Attached<'_> {
+    /// Two TCPRoutes cannot share a spot, for nothing would tell their connections apart.
+    fn yields_to(&self, holder: &Route) -> bool {
+        class(self.route) != class(holder)
+            || (self.route.kind == RouteKind::Tcp && self.route.object != holder.object)
+    }
+
+    fn conflict(&self, holder: &Route) -> Problem {
+        let at = match &self.spot {
+            Spot::Service(_, at) => {
+                format!("port {} of Service {}/{}", at.port, at.namespace, at.name)
+            }
+            Spot::Listener {
+                namespace,
+                gateway,
+                hostname,
+                listener,
+                ..
+            } => {
+                let host = match hostname {
+                    Some(hostname) => format!("host {hostname}"),
+                    None => "every host".to_owned(),
+                };
+                format!("{host} at listener {listener} of Gateway {namespace}/{gateway}")
+            }
+        };
+        self.route.object.problem(
+            format!("spec.parentRefs[{}]", self.parent.index),
+            Reason::Conflicted,
+            format!("{} decides for {at}", holder.object),
+            "take one of the two out",
+        )
+    }
+
+    fn identity(&self, rule: &RouteRule) -> String {
+        let object = &self.route.object;
+        let parent = match &self.spot {
+            Spot::Service(_, at) => format!("{}.{}:{}", at.name, at.namespace, at.port),
+            Spot::Listener {
+                namespace, gateway, ..
+            } => format!("gateway/{namespace}/{gateway}"),
+        };
+        format!(
+            "{}/{}/{}@{parent}#{}",
+            object.kind, object.namespace, object.name, rule.key
+        )
+    }
+
+    /// Hosts that a match holds for, those of equal rank together. Gateway API ignores the hostnames of a route
+    /// with a Service for a parent, Linkerd does not; a Gateway's are in the spot.
+    fn hostnames(&self) -> BTreeMap<HostRank, Vec<String>> {
+        let mut ranked: BTreeMap<HostRank, Vec<String>> = BTreeMap::new();
+        if self.route.kind == RouteKind::LinkerdHttp {
+            for hostname in &self.route.hostnames {
+                let of_rank = ranked.entry(HostRank::new(hostname)).or_default();
+                of_rank.push(hostname.to_string());
+            }
+        }
+        if ranked.is_empty() {
+            ranked.insert(HostRank::Any, Vec::new());
+        }
+        ranked
     }
 }
 
 struct Gathered<'w, 'p> {
     world: &'w World,
     claims: BTreeMap<Claim, BTreeMap<Precedence, Candidate>>,
+    roots: Vec<PlannedConnections>,
+    /// Listeners of TCPRoutes, by Gateway and rule.
+    listeners: BTreeMap<(Audience, String), BTreeMap<String, u16>>,
     rules: BTreeMap<String, Rule>,
-    held: BTreeMap<ServicePort, ObjectRef>,
     problems: &'p mut BTreeSet<Problem>,
 }
 
 impl Gathered<'_, '_> {
-    fn attach_to_service(&mut self, route: &HttpRoute, parent: &ParentRef) -> Result<(), Problem> {
-        let (service, ports) = attachment::service_ports(self.world, route, parent)?;
-        let own = &route.object.namespace;
-        let audience = if *own == service.object.namespace {
-            Audience::Everyone
-        } else {
-            Audience::Namespace(own.clone())
+    fn add(&mut self, entry: &Attached) {
+        let parent = match &entry.spot {
+            Spot::Service(_, at) => Some(at),
+            Spot::Listener { .. } => None,
         };
-        let all_meant = parent.port.is_none() && parent.section_name.is_none();
-        if all_meant && default_port(service).is_none() {
-            let path = format!("spec.parentRefs[{}]", parent.index);
-            let what = service.object.to_string();
-            self.problems
-                .insert(ambiguous_port(&route.object, path, &what));
-        }
-        for port in ports {
-            let at = ServicePort::of(service, port);
-            if audience == Audience::Everyone {
-                let holder = self.held.entry(at.clone());
-                holder.or_insert_with(|| route.object.clone());
+        for rule in &entry.route.rules {
+            let identity = entry.identity(rule);
+            if !self.rules.contains_key(&identity) {
+                let wire = rule::translate(self.world, entry.route, rule, parent, self.problems);
+                self.rules.insert(identity.clone(), wire);
             }
-            for rule in &route.rules {
-                let object = &route.object;
-                let identity = format!(
-                    "{}/{}/{}@{}.{}:{port}#{}",
-                    object.kind, object.namespace, object.name, at.name, at.namespace, rule.key
-                );
-                self.add_rule(&identity, route, rule, Some(&at));
-                let claim = Claim::Service(audience.clone(), at.clone());
-                self.add_matches(&claim, &identity, route, rule, None);
+            if entry.route.kind == RouteKind::Tcp {
+                self.add_connections(entry, identity);
+            } else {
+                self.add_matches(entry, rule, &identity);
             }
         }
-        Ok(())
-    }
-
-    fn attach_to_gateway(&mut self, route: &HttpRoute, parent: &ParentRef) -> Result<(), Problem> {
-        let hosts = attachment::gateway_hosts(self.world, route, parent)?;
-        for rule in &route.rules {
-            let object = &route.object;
-            let identity = format!(
-                "{}/{}/{}@gateway/{}/{}#{}",
-                object.kind, object.namespace, object.name, parent.namespace, parent.name, rule.key
-            );
-            self.add_rule(&identity, route, rule, None);
-            for (hostname, listener) in &hosts {
-                let claim = Claim::Gateway {
-                    namespace: parent.namespace.clone(),
-                    name: parent.name.clone(),
-                    hostname: hostname.clone(),
-                };
-                self.add_matches(&claim, &identity, route, rule, Some(listener));
-            }
-        }
-        Ok(())
     }
 
     /// A match that is there already, by another listener or another reference to the same parent,
     /// stays one match.
-    fn add_matches(
-        &mut self,
-        claim: &Claim,
-        identity: &str,
-        route: &HttpRoute,
-        rule: &RouteRule,
-        listener: Option<&String>,
-    ) {
-        let candidates = self.claims.entry(claim.clone()).or_default();
-        for (position, path) in rule.matches.iter().enumerate() {
-            let precedence = Precedence::new(route, rule.index, position, path.as_ref());
-            let candidate = candidates.entry(precedence).or_insert_with(|| Candidate {
-                path: path.clone(),
-                listeners: BTreeSet::new(),
-                rule: identity.to_owned(),
-            });
-            candidate.listeners.extend(listener.cloned());
-        }
-    }
-
-    /// `parent` is the Service port that the rule is attached to; None is a Gateway.
-    fn add_rule(
-        &mut self,
-        identity: &str,
-        route: &HttpRoute,
-        rule: &RouteRule,
-        parent: Option<&ServicePort>,
-    ) {
-        if self.rules.contains_key(identity) {
-            return;
-        }
-        let always = |to: Target| vec![Backend::new(1, to)];
-        let mut backends = Vec::with_capacity(rule.backends.len());
-        for (index, backend) in rule.backends.iter().enumerate() {
-            let to = match target(self.world, route, backend, parent.is_none()) {
-                Ok(service) => Target::Service(service),
-                Err((reason, message, remedy)) => {
-                    let path = format!("spec.rules[{}].backendRefs[{index}]", rule.index);
-                    let problem = route.object.problem(path, reason, message, remedy);
-                    self.problems.insert(problem);
-                    BROKEN
-                }
-            };
-            backends.push(Backend::new(backend.weight, to));
-        }
-        if backends.is_empty() {
-            // Gateway API answers such a rule with 500; Linkerd leaves it to the parent Service.
-            backends = always(match (route.group, parent) {
-                (Group::Linkerd, Some(parent)) => Target::Service(parent.backend()),
-                _ => BROKEN,
-            });
-        } else if backends.iter().all(|backend| backend.weight == 0) {
-            self.problems.insert(route.object.problem(
-                format!("spec.rules[{}].backendRefs", rule.index),
-                Reason::NoTraffic,
-                "every weight is 0: requests are answered 500",
-                "give a backend a weight above 0",
-            ));
-            backends = always(BROKEN);
-        }
-        let rule = Rule {
-            backends,
-            ..Rule::default()
+    fn add_matches(&mut self, entry: &Attached, rule: &RouteRule, identity: &str) {
+        let (claim, listener) = match &entry.spot {
+            Spot::Service(audience, at) => (Claim::Service(audience.clone(), at.clone()), None),
+            Spot::Listener {
+                namespace,
+                gateway,
+                hostname,
+                listener,
+                port,
+            } => {
+                let claim = Claim::Gateway {
+                    namespace: namespace.clone(),
+                    name: gateway.clone(),
+                    hostname: hostname.clone(),
+                };
+                (claim, Some((listener.clone(), *port)))
+            }
         };
-        self.rules.insert(identity.to_owned(), rule);
-    }
-}
-
-/// What a backendRef refers to, or why nothing.
-fn target(
-    world: &World,
-    route: &HttpRoute,
-    backend: &BackendRef,
-    needs_grant: bool,
-) -> Result<wire::Service, (Reason, String, &'static str)> {
-    let (namespace, name) = (&backend.namespace, &backend.name);
-    if !backend.is_service {
-        return Err((
-            Reason::InvalidKind,
-            format!("{name} is no Service: its share is answered 500"),
-            "refer to a Service of the core group",
-        ));
-    }
-    // Asked before it is known whether the Service exists: its absence is nobody else's business.
-    if needs_grant && !world.permits_service(&route.object.namespace, namespace, name) {
-        return Err((
-            Reason::RefNotPermitted,
-            format!(
-                "no ReferenceGrant lets this route refer to Service {namespace}/{name}: its share is answered 500"
-            ),
-            "create a ReferenceGrant in the Service's namespace",
-        ));
-    }
-    let Some(service) = world.service(namespace, name) else {
-        return Err((
-            Reason::BackendNotFound,
-            format!("there is no Service {namespace}/{name}: its share is answered 500"),
-            "create the Service or take the backend out",
-        ));
-    };
-    match backend.port {
-        Some(port) if service.ports.contains_key(&port) => {
-            Ok(ServicePort::of(service, port).backend())
+        let candidates = self.claims.entry(claim).or_default();
+        for (host, hostnames) in entry.hostnames() {
+            for (position, wanted) in rule.matches.iter().enumerate() {
+                let precedence =
+                    Precedence::new(entry.route, rule.index, position, wanted.rank, host);
+                let candidate = candidates.entry(precedence).or_insert_with(|| Candidate {
+                    wanted: wanted.clone(),
+                    hostnames: hostnames.clone(),
+                    listeners: BTreeMap::new(),
+                    rule: identity.to_owned(),
+                });
+                candidate.listeners.extend(listener.clone());
+            }
         }
-        Some(port) => Err((
-            Reason::BackendNotFound,
-            format!("Service {namespace}/{name} has no TCP port {port}: its share is answered 500"),
-            "name a TCP port that the Service has",
-        )),
-        None => Err((
-            Reason::BackendNotFound,
-            format!("no port of Service {namespace}/{name} is named: its share is answered 500"),
-            "name a TCP port that the Service has",
-        )),
+    }
+
+    fn add_connections(&mut self, entry: &Attached, identity: String) {
+        match &entry.spot {
+            Spot::Service(audience, at) => {
+                let service = self.world.service(&at.namespace, &at.name);
+                let planned = service.map(|service| PlannedConnections {
+                    audience: audience.clone(),
+                    connections: Connections {
+                        to: Destination::Root(at.root(service)),
+                        rule: identity,
+                    },
+                });
+                // Another reference to the same port says nothing new.
+                if let Some(planned) = planned.filter(|planned| !self.roots.contains(planned)) {
+                    self.roots.push(planned);
+                }
+            }
+            Spot::Listener {
+                namespace,
+                gateway,
+                listener,
+                port,
+                ..
+            } => {
+                let audience = Audience::Gateway {
+                    namespace: namespace.clone(),
+                    name: gateway.clone(),
+                };
+                let listeners = self.listeners.entry((audience, identity)).or_default();
+                listeners.insert(listener.clone(), *port);
+            }
+        }
+    }
+
+    fn finish(self, held: BTreeMap<ServicePort, ObjectRef>) -> Routes {
+        let of_listeners = self.listeners.into_iter();
+        let of_listeners = of_listeners.map(|((audience, rule), listeners)| PlannedConnections {
+            audience,
+            connections: Connections {
+                to: Destination::Listeners(listeners),
+                rule,
+            },
+        });
+        let sets = self
+            .claims
+            .into_iter()
+            .filter_map(|(claim, candidates)| planned(self.world, claim, candidates, &self.rules));
+        Routes {
+            sets: sets.collect(),
+            connections: self.roots.into_iter().chain(of_listeners).collect(),
+            rules: self.rules,
+            held,
+        }
     }
 }
 
@@ -270,6 +384,7 @@ fn planned(
     world: &World,
     claim: Claim,
     candidates: BTreeMap<Precedence, Candidate>,
+    rules: &BTreeMap<String, Rule>,
 ) -> Option<PlannedSet> {
     let (audience, hosts) = match claim {
         Claim::Service(audience, at) => {
@@ -281,19 +396,26 @@ fn planned(
             name,
             hostname,
         } => {
-            let hostname = hostname.map(|hostname| hostname.to_string());
+            let needs_ports = |candidate: &&Candidate| {
+                let rule = rules.get(&candidate.rule);
+                rule.is_some_and(rule::redirects_to_listener)
+            };
+            let redirecting = candidates.values().filter(needs_ports);
             let hosts = Hosts::Gateway(Gateway {
-                hostname,
-                ..Gateway::default()
+                hostname: hostname.map(|hostname| hostname.to_string()),
+                ports: redirecting.flat_map(|c| c.listeners.clone()).collect(),
             });
             (Audience::Gateway { namespace, name }, hosts)
         }
     };
     let matches = candidates.into_values().map(|candidate| Match {
-        path: candidate.path,
-        listeners: candidate.listeners.into_iter().collect(),
+        path: candidate.wanted.path,
+        method: candidate.wanted.method,
+        headers: candidate.wanted.headers,
+        query: candidate.wanted.query,
+        hostnames: candidate.hostnames,
+        listeners: candidate.listeners.into_keys().collect(),
         rule: candidate.rule,
-        ..Match::default()
     });
     let set = HostSet {
         hosts,

@@ -1,7 +1,8 @@
 use super::*;
 use crate::object::{Object, read};
 use crate::plan::{Scope, scope};
-use weir_split::wire::{Config, Target};
+use weir_split::wire::{Config, Destination, Field, Target, ValueMatch};
+use weir_split::{Site, Table};
 
 const SERVICES: &str = "
 {apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {ports: [{port: 80, name: http}, {port: 9090, name: admin}]}}
@@ -35,7 +36,7 @@ fn objects(manifests: &str) -> Vec<Object> {
 
 fn translated(manifests: &str) -> (Plan, Vec<String>) {
     let (world, wrong) = World::from_objects(objects(manifests));
-    let (plan, problems) = translate(&world);
+    let (plan, problems) = translate(&world, Policy::Permissive);
     let line = |p: &Problem| {
         format!(
             "{}/{} {} {}",
@@ -45,7 +46,8 @@ fn translated(manifests: &str) -> (Plan, Vec<String>) {
     (plan, wrong.iter().chain(&problems).map(line).collect())
 }
 
-/// Host sets as `HOST -> PATH [LISTENERS] RULE, ...`; rules as `IDENTITY = BACKEND WEIGHT, ...`.
+/// Host sets as `HOST -> PATH [CONDITIONS] [LISTENERS] RULE, ...`; connections as `tcp TO -> RULE`; rules as
+/// `IDENTITY = BACKEND WEIGHT, ...`, with a `+` at what has filters.
 fn lines(config: &Config) -> Vec<String> {
     let hosts = config.hosts.iter().map(|set| {
         let host = match &set.hosts {
@@ -62,7 +64,11 @@ fn lines(config: &Config) -> Vec<String> {
                 l.port,
                 if l.default_port { "!" } else { "" }
             ),
-            Hosts::Gateway(g) => format!("gateway {}", g.hostname.as_deref().unwrap_or("*")),
+            Hosts::Gateway(g) => {
+                let hostname = g.hostname.as_deref().unwrap_or("*");
+                let ports = g.ports.iter().map(|(name, port)| format!(" {name}={port}"));
+                format!("gateway {hostname}{}", ports.collect::<String>())
+            }
         };
         let matches = set.matches.iter().map(|m| {
             let path = match &m.path {
@@ -71,28 +77,55 @@ fn lines(config: &Config) -> Vec<String> {
                 Some(wire::PathMatch::Exact(path)) => format!("={path}"),
                 Some(wire::PathMatch::Prefix(path)) => path.clone(),
             };
-            let rule = m.rule.split('#').next().unwrap();
-            [vec![path], m.listeners.clone(), vec![rule.to_owned()]]
+            let value = |field: &Field| match &field.value {
+                ValueMatch::Exact(value) => format!("{}={value}", field.name),
+                ValueMatch::Regex(value) => format!("{}~{value}", field.name),
+            };
+            let fields = m.headers.iter().chain(&m.query).map(value);
+            let hostnames = m.hostnames.iter().map(|name| format!("@{name}"));
+            let conditions = m.method.iter().cloned().chain(fields).chain(hostnames);
+            let rule = m.rule.split('#').next().unwrap().to_owned();
+            let listeners = m.listeners.clone();
+            [vec![path], conditions.collect(), listeners, vec![rule]]
                 .concat()
                 .join(" ")
         });
         format!("{host} -> {}", matches.collect::<Vec<_>>().join(", "))
     });
-    let rules = config.rules.iter().map(|(identity, rule)| {
-        let backends = rule.backends.iter().map(|b| match &b.to {
-            Target::Service(s) => format!("{s} {}", b.weight),
-            Target::Status(status) => format!("{status} {}", b.weight),
-        });
-        let identity = identity.split('#').next().unwrap();
-        format!("{identity} = {}", backends.collect::<Vec<_>>().join(", "))
+    let connections = config.connections.iter().map(|connections| {
+        let to = match &connections.to {
+            Destination::Root(r) => format!("{}.{}:{}", r.service, r.namespace, r.port),
+            Destination::Listeners(ports) => format!("{ports:?}"),
+        };
+        let rule = connections.rule.split('#').next().unwrap();
+        format!("tcp {to} -> {rule}")
     });
-    hosts.chain(rules).collect()
+    let rules = config.rules.iter().map(|(identity, rule)| {
+        let mark = |is_empty: bool| if is_empty { "" } else { "+" };
+        let backends = rule.backends.iter().map(|b| {
+            let to = match &b.to {
+                Target::Service(service) => service.to_string(),
+                Target::Status(status) => status.to_string(),
+            };
+            format!("{to} {}{}", b.weight, mark(b.filters.is_empty()))
+        });
+        let filters = mark(rule.filters.is_empty());
+        let identity = identity.split('#').next().unwrap();
+        format!(
+            "{identity}{filters} = {}",
+            backends.collect::<Vec<_>>().join(", ")
+        )
+    });
+    hosts.chain(connections).chain(rules).collect()
 }
 
 #[track_caller]
 fn check(manifests: &str, asked: Scope, expected: &[&str], problems: &[&str]) {
     let (plan, found) = translated(manifests);
-    assert_eq!(lines(&scope(&plan, &asked)), expected);
+    let config = scope(&plan, &asked);
+    // What the filter would refuse is never published.
+    assert_eq!(Table::compile(&config, &Site::default()).err(), None);
+    assert_eq!(lines(&config), expected);
     assert_eq!(found, problems);
 }
 
@@ -491,7 +524,7 @@ fn the_order_of_objects_does_not_show() {
     let mut objects = objects(&manifests);
     let outcome = |objects: &[Object]| {
         let (world, wrong) = World::from_objects(objects.to_vec());
-        (wrong, translate(&world))
+        (wrong, translate(&world, Policy::Permissive))
     };
     let expected = outcome(&objects);
     // Enough different orders, and the same ones in every run.
@@ -506,3 +539,5 @@ fn the_order_of_objects_does_not_show() {
         assert_eq!(outcome(&objects), expected);
     }
 }
+
+mod routes;

@@ -1,0 +1,286 @@
+//! TrafficTarget (access.smi-spec.io, v1alpha1 to v1alpha3), and whether it decides.
+//!
+//! What a target names is looked up in [`crate::translate`], where the other objects are known. Whatever
+//! of it is not understood lets nobody through.
+
+use serde::Deserialize;
+use serde_json::Value;
+
+use crate::fields::{Rest, at_most};
+use crate::hostname;
+use crate::object::Object;
+use crate::problem::{ObjectRef, Problem, Reason};
+
+/// What lets a client reach a backend.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Policy {
+    /// Everyone may reach everything; TrafficTargets are not looked at.
+    #[default]
+    Permissive,
+    /// TrafficTargets decide; what none of them allows is denied.
+    Smi,
+}
+
+const MAX_SOURCES: usize = 1_000;
+const MAX_RULES: usize = 100;
+const MAX_MATCHES: usize = 256;
+
+/// A TrafficTarget of which every part is understood.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TrafficTarget {
+    pub object: ObjectRef,
+    /// ServiceAccount in the target's namespace.
+    pub destination: String,
+    /// The one port that is meant, with its field path (v1alpha1 and v1alpha2).
+    pub port: Option<(u16, String)>,
+    /// ServiceAccounts, `NAMESPACE/NAME`.
+    pub sources: Vec<String>,
+    pub rules: Vec<AccessRule>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AccessRule {
+    /// Field path.
+    pub path: String,
+    pub kind: RuleKind,
+    /// In the target's namespace.
+    pub name: String,
+    /// Names of matches in it; none means all.
+    pub matches: Vec<String>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RuleKind {
+    HttpRouteGroup,
+    TcpRoute,
+}
+
+#[derive(Deserialize)]
+struct Manifest {
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+struct Spec {
+    destination: Subject,
+    #[serde(default)]
+    sources: Vec<Subject>,
+    #[serde(default)]
+    rules: Vec<RuleSpec>,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+/// v1alpha1 has all of it beside its metadata.
+#[derive(Deserialize)]
+struct OldManifest {
+    destination: Subject,
+    #[serde(default)]
+    sources: Vec<Subject>,
+    #[serde(default)]
+    specs: Vec<RuleSpec>,
+}
+
+#[derive(Deserialize)]
+struct Subject {
+    kind: String,
+    name: String,
+    namespace: Option<String>,
+    #[serde(default)]
+    port: Value,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+#[derive(Deserialize)]
+struct RuleSpec {
+    kind: String,
+    name: String,
+    #[serde(default)]
+    matches: Vec<String>,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+impl TrafficTarget {
+    /// A source or a rule that is wrong is left out with a problem; a wrong destination leaves out the target.
+    pub fn parse(object: &Object) -> Result<(TrafficTarget, Vec<Problem>), Problem> {
+        let reference = object.reference();
+        let (destination, sources, rules, at) = if object.version() == "v1alpha1" {
+            let OldManifest {
+                destination,
+                sources,
+                specs,
+            } = object.decode()?;
+            (
+                destination,
+                sources,
+                specs,
+                ["destination", "sources", "specs"],
+            )
+        } else {
+            let Manifest { spec } = object.decode()?;
+            spec.rest.refuse(&reference, "spec", &[])?;
+            let at = ["spec.destination", "spec.sources", "spec.rules"];
+            (spec.destination, spec.sources, spec.rules, at)
+        };
+        let [at_destination, at_sources, at_rules] = at;
+        let remedy = "split it into several TrafficTargets";
+        at_most(&sources, MAX_SOURCES, &reference, at_sources, remedy)?;
+        at_most(&rules, MAX_RULES, &reference, at_rules, remedy)?;
+
+        let port_path = format!("{at_destination}.port");
+        let port = destination_port(object, &reference, &destination.port, &port_path)?;
+        let qualified = account(&destination, &reference, at_destination)?;
+        let own = reference.namespace.as_str();
+        let (namespace, name) = qualified.split_once('/').unwrap_or_default();
+        if namespace != own {
+            return Err(reference.problem(
+                format!("{at_destination}.namespace"),
+                Reason::RefNotPermitted,
+                format!("a TrafficTarget in {own} cannot open the way to {qualified}"),
+                "put it into the namespace of its destination",
+            ));
+        }
+
+        let mut problems = Vec::new();
+        let nothing = [
+            (sources.is_empty(), at_sources, "no source is named"),
+            (
+                rules.is_empty(),
+                at_rules,
+                "no rule says what is let through",
+            ),
+        ];
+        for (_, path, message) in nothing.into_iter().filter(|(is_empty, ..)| *is_empty) {
+            let message = format!("{message}: the target grants nothing");
+            let remedy = "name what the destination lets in";
+            problems.push(reference.problem(path, Reason::InvalidValue, message, remedy));
+        }
+        let mut allowed = Vec::with_capacity(sources.len());
+        for (index, source) in sources.iter().enumerate() {
+            let path = format!("{at_sources}[{index}]");
+            match account(source, &reference, &path) {
+                Ok(_) if !source.port.is_null() => problems.push(reference.problem(
+                    format!("{path}.port"),
+                    Reason::InvalidValue,
+                    "a source has no port: it is left out",
+                    "take the port out",
+                )),
+                Ok(source) => allowed.push(source),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        allowed.sort();
+        allowed.dedup();
+        let mut understood = Vec::with_capacity(rules.len());
+        for (index, rule) in rules.into_iter().enumerate() {
+            match AccessRule::read(rule, &reference, format!("{at_rules}[{index}]")) {
+                Ok(rule) => understood.push(rule),
+                Err(problem) => problems.push(problem),
+            }
+        }
+        let target = TrafficTarget {
+            destination: name.to_owned(),
+            object: reference,
+            port: port.map(|port| (port, port_path)),
+            sources: allowed,
+            rules: understood,
+        };
+        Ok((target, problems))
+    }
+}
+
+/// `NAMESPACE/NAME` of a ServiceAccount; without a namespace that of the object is meant.
+fn account(subject: &Subject, object: &ObjectRef, path: &str) -> Result<String, Problem> {
+    subject.rest.refuse(object, path, &[])?;
+    if subject.kind != "ServiceAccount" {
+        return Err(object.problem(
+            format!("{path}.kind"),
+            Reason::InvalidKind,
+            format!("{} is not known: it lets nobody through", subject.kind),
+            "name a ServiceAccount",
+        ));
+    }
+    let namespace = match subject.namespace.as_deref() {
+        None | Some("") => object.namespace.as_str(),
+        Some(namespace) => namespace,
+    };
+    if !hostname::is_label(namespace) || !hostname::is_dns_name(&subject.name) {
+        return Err(object.problem(
+            path,
+            Reason::InvalidValue,
+            format!(
+                "{namespace}/{} is not a ServiceAccount's name",
+                subject.name
+            ),
+            "use lower-case letters and digits, with '-' between them",
+        ));
+    }
+    Ok(format!("{namespace}/{}", subject.name))
+}
+
+/// v1alpha1 wrote a port as text, v1alpha2 as a number; v1alpha3 has none.
+fn destination_port(
+    object: &Object,
+    reference: &ObjectRef,
+    written: &Value,
+    path: &str,
+) -> Result<Option<u16>, Problem> {
+    let wrong = |message: String, remedy: &str| {
+        reference.problem(path, Reason::InvalidValue, message, remedy)
+    };
+    if written.is_null() {
+        return Ok(None);
+    }
+    if object.version() == "v1alpha3" {
+        return Err(wrong(
+            "a destination has no port at v1alpha3".to_owned(),
+            "name the port in a TCPRoute of specs.smi-spec.io",
+        ));
+    }
+    let text = written.as_str().map(str::to_owned);
+    let text = text.unwrap_or_else(|| written.to_string());
+    match text.parse::<u16>() {
+        Ok(port) if port > 0 => Ok(Some(port)),
+        _ => Err(wrong(
+            format!("{written} is not a port"),
+            "write a number from 1 to 65535",
+        )),
+    }
+}
+
+impl AccessRule {
+    fn read(rule: RuleSpec, object: &ObjectRef, path: String) -> Result<AccessRule, Problem> {
+        rule.rest.refuse(object, &path, &[])?;
+        let remedy = "name fewer matches";
+        at_most(
+            &rule.matches,
+            MAX_MATCHES,
+            object,
+            &format!("{path}.matches"),
+            remedy,
+        )?;
+        let kind = match rule.kind.as_str() {
+            "HTTPRouteGroup" => RuleKind::HttpRouteGroup,
+            "TCPRoute" => RuleKind::TcpRoute,
+            other => {
+                return Err(object.problem(
+                    format!("{path}.kind"),
+                    Reason::InvalidKind,
+                    format!("{other} is not supported: this rule lets nobody through"),
+                    "name an HTTPRouteGroup or a TCPRoute of specs.smi-spec.io",
+                ));
+            }
+        };
+        Ok(AccessRule {
+            path,
+            kind,
+            name: rule.name,
+            matches: rule.matches,
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,264 @@
+//! GRPCRoute of Gateway API (v1): the manifest, into the form of [`crate::route`].
+//!
+//! A call of method `Get` of service `shop.Cart` is a request to `/shop.Cart/Get`, so that each method match is a
+//! match on the path.
+
+use serde::Deserialize;
+use serde_json::Value;
+use weir_split::wire::{PathMatch, Timeouts};
+
+use std::cmp::Reverse;
+
+use crate::fields::Rest;
+use crate::object::Object;
+use crate::precedence::Rank;
+use crate::problem::{ObjectRef, Problem};
+use crate::route::backends::{self, BackendRefSpec};
+use crate::route::fields::{self, FieldSpec};
+use crate::route::filters::{self, FilterSpec};
+use crate::route::matching::MAX_MATCHES_OF_RULE;
+use crate::route::parent::{self, ParentRefSpec};
+use crate::route::patterns::{self, Patterns};
+use crate::route::place::Place;
+use crate::route::rules::{self, Keys, MAX_RULES};
+use crate::route::{Route, RouteKind, RouteMatch, RouteRule};
+
+const KIND: RouteKind = RouteKind::Grpc;
+/// Gateway API v1: GRPCMethodMatch.service and method.
+const LONGEST: usize = 1024;
+
+#[derive(Deserialize)]
+struct Manifest {
+    spec: Spec,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Spec {
+    parent_refs: Option<Vec<ParentRefSpec>>,
+    hostnames: Option<Vec<String>>,
+    rules: Option<Vec<RuleSpec>>,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct RuleSpec {
+    name: Option<String>,
+    matches: Option<Vec<MatchSpec>>,
+    filters: Option<Vec<FilterSpec>>,
+    backend_refs: Option<Vec<BackendRefSpec>>,
+    session_persistence: Option<Value>,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+#[derive(Default, Deserialize)]
+struct MatchSpec {
+    method: Option<MethodSpec>,
+    headers: Option<Vec<FieldSpec>>,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+#[derive(Deserialize)]
+struct MethodSpec {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    service: Option<String>,
+    method: Option<String>,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+/// See [`Route::parse`].
+pub fn parse(object: &Object) -> Result<(Route, Vec<Problem>), Problem> {
+    let Manifest { spec } = object.decode()?;
+    let reference = object.reference();
+    let place = Place::new(&reference, "spec");
+    place.nothing_but_known(&spec.rest, &["useDefaultGateways"])?;
+    let parents = place.field("parentRefs");
+    let parents = parent::parse(&parents, KIND, &object.namespace, spec.parent_refs)?;
+    let hostnames = rules::parse_hostnames(&place.field("hostnames"), spec.hostnames)?;
+    let mut written = spec.rules.unwrap_or_default();
+    if written.is_empty() {
+        written.push(RuleSpec::default());
+    }
+    let mut problems = Vec::new();
+    let rules = parse_rules(&reference, written, &mut problems)?;
+    let route = Route {
+        object: reference,
+        kind: KIND,
+        created: object.created,
+        parents,
+        hostnames,
+        rules,
+    };
+    Ok((route, problems))
+}
+
+fn parse_rules(
+    object: &ObjectRef,
+    written: Vec<RuleSpec>,
+    problems: &mut Vec<Problem>,
+) -> Result<Vec<RouteRule>, Problem> {
+    let place = Place::new(object, "spec.rules");
+    place.at_most(&written, MAX_RULES)?;
+    let counts = written
+        .iter()
+        .filter_map(|rule| Some(rule.matches.as_ref()?.len()));
+    rules::check_total(&place, counts)?;
+    let mut keys = Keys::new(&place, written.iter().map(|rule| rule.name.as_ref()))?;
+    let mut patterns = Patterns::default();
+    let mut rules = Vec::with_capacity(written.len());
+    for (index, spec) in written.into_iter().enumerate() {
+        let place = place.entry(index);
+        place.nothing_but_known(&spec.rest, &[])?;
+        let matches = parse_matches(&place.field("matches"), spec.matches, &mut patterns)?;
+        let parsed = filters::parse(&place.field("filters"), KIND, None, spec.filters)?;
+        let mut found = parsed.dropped(&place, KIND, index, spec.session_persistence.is_some());
+        let dropped = !found.is_empty();
+        let backends = backends::parse(
+            &place.field("backendRefs"),
+            KIND,
+            &object.namespace,
+            None,
+            spec.backend_refs,
+            &mut found,
+        )?;
+        let Some(key) = keys.next(spec.name, &matches) else {
+            continue;
+        };
+        problems.extend(found);
+        rules.push(RouteRule {
+            index,
+            key,
+            matches,
+            dropped,
+            backends,
+            filters: parsed.filters,
+            timeouts: Timeouts::default(),
+            retry: None,
+        });
+    }
+    Ok(rules)
+}
+
+/// At least one match: none written fits every call.
+fn parse_matches(
+    place: &Place,
+    written: Option<Vec<MatchSpec>>,
+    patterns: &mut Patterns,
+) -> Result<Vec<RouteMatch>, Problem> {
+    let mut written = written.unwrap_or_default();
+    place.at_most(&written, MAX_MATCHES_OF_RULE)?;
+    if written.is_empty() {
+        written.push(MatchSpec::default());
+    }
+    let mut matches = Vec::with_capacity(written.len());
+    for (index, spec) in written.into_iter().enumerate() {
+        let place = place.entry(index);
+        place.nothing_but_known(&spec.rest, &[])?;
+        let headers = fields::parse_headers(&place.field("headers"), spec.headers, patterns)?;
+        let length = |text: &Option<String>| {
+            let text = text.as_deref().unwrap_or_default();
+            Reverse(text.chars().count())
+        };
+        let (service, method) = match &spec.method {
+            None => (Reverse(0), Reverse(0)),
+            Some(method) => (length(&method.service), length(&method.method)),
+        };
+        matches.push(RouteMatch {
+            path: match spec.method {
+                None => None,
+                Some(method) => method.path(&place.field("method"), patterns)?,
+            },
+            method: None,
+            query: Vec::new(),
+            rank: Rank::Grpc {
+                service,
+                method,
+                headers: Reverse(headers.len()),
+            },
+            headers,
+        });
+    }
+    Ok(matches)
+}
+
+impl MethodSpec {
+    /// Gateway API v1, GRPCMethodMatch: an absent part fits everything.
+    fn path(self, place: &Place, patterns: &mut Patterns) -> Result<Option<PathMatch>, Problem> {
+        place.nothing_but_known(&self.rest, &[])?;
+        let part = |name: &str, written: Option<String>| match written {
+            Some(text) if text.len() > LONGEST => Err(place.field(name).invalid(
+                format!("the {name} is longer than {LONGEST}"),
+                "write a shorter one",
+            )),
+            written => Ok(written.filter(|text| !text.is_empty())),
+        };
+        let service = part("service", self.service)?;
+        let method = part("method", self.method)?;
+        match self.kind.as_deref().unwrap_or("Exact") {
+            _ if service.is_none() && method.is_none() => Err(place.invalid(
+                "neither service nor method is named",
+                "name one of them, or take the match out",
+            )),
+            "Exact" => {
+                // A leading dot marks a name of protobuf as absolute; requests are without.
+                let service = service.map(|name| name.trim_start_matches('.').to_owned());
+                for (field, name) in [("service", &service), ("method", &method)] {
+                    let parts = name.iter().flat_map(|name| match field {
+                        "service" => name.split('.').collect(),
+                        _ => vec![name.as_str()],
+                    });
+                    if !parts.into_iter().all(is_identifier) {
+                        let name = name.as_deref().unwrap_or_default();
+                        return Err(place.field(field).invalid(
+                            format!("{name:?} is not the name of a {field}"),
+                            "write it as in the .proto file, such as shop.Cart and Get",
+                        ));
+                    }
+                }
+                Ok(Some(match (service, method) {
+                    (Some(service), Some(method)) => {
+                        PathMatch::Exact(format!("/{service}/{method}"))
+                    }
+                    (Some(service), None) => PathMatch::Prefix(format!("/{service}")),
+                    // Names of methods have no character that means something in a pattern.
+                    (None, method) => {
+                        PathMatch::Regex(format!("/[^/]+/{}", method.unwrap_or_default()))
+                    }
+                }))
+            }
+            "RegularExpression" => {
+                let mut pattern = String::new();
+                for (field, part) in [("service", service), ("method", method)] {
+                    match part {
+                        None => pattern.push_str("/[^/]+"),
+                        Some(part) => {
+                            // By itself too: two halves of one group would be a pattern together.
+                            patterns::compile(&place.field(field), &part)?;
+                            pattern.push_str(&format!("/(?:{part})"));
+                        }
+                    }
+                }
+                patterns.add(place, &pattern)?;
+                Ok(Some(PathMatch::Regex(pattern)))
+            }
+            other => Err(place.field("type").unsupported(
+                format!("type {other:?} is not supported"),
+                "use Exact or RegularExpression",
+            )),
+        }
+    }
+}
+
+fn is_identifier(text: &str) -> bool {
+    let is_start = |c: char| c.is_ascii_alphabetic() || c == '_';
+    text.starts_with(is_start) && text.chars().all(|c| is_start(c) || c.is_ascii_digit())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,267 @@
+use super::*;
+use weir_split::wire::{Filters, Header, HeaderEdits, PathEdit, PrefixEdit, Redirect, Rewrite};
+
+fn header(name: &str, value: &str) -> Header {
+    let (name, value) = (name.to_owned(), value.to_owned());
+    Header { name, value }
+}
+
+#[test]
+fn filters() {
+    let parsed = rule(
+        "{matches: [{path: {value: /a/}}], filters: [\
+         {type: URLRewrite, urlRewrite: {hostname: B.org, path: {type: ReplacePrefixMatch, replacePrefixMatch: /b/}}},\
+         {type: RequestHeaderModifier, requestHeaderModifier: {set: [{name: X-A, value: a}, {name: Host, value: c.org}], add: [{name: b, value: 'ä b'}], remove: [X-C]}},\
+         {type: ResponseHeaderModifier, responseHeaderModifier: {remove: [host]}}],\
+         backendRefs: [{name: a, port: 1, filters: [{type: RequestRedirect, requestRedirect: {}}]}]}",
+    );
+    let prefix = |replacement: &str| {
+        let (prefix, replacement) = ("/a".to_owned(), replacement.to_owned());
+        PathEdit::Prefix(PrefixEdit {
+            prefix,
+            replacement,
+        })
+    };
+    let expected = Filters {
+        request_headers: HeaderEdits {
+            set: vec![header("x-a", "a"), header("host", "c.org")],
+            add: vec![header("b", "ä b")],
+            remove: vec!["x-c".into()],
+        },
+        response_headers: HeaderEdits {
+            remove: vec!["host".into()],
+            ..HeaderEdits::default()
+        },
+        rewrite: Some(Rewrite {
+            hostname: Some("b.org".into()),
+            path: Some(prefix("/b/")),
+        }),
+        redirect: None,
+    };
+    assert_eq!(parsed.filters, expected);
+    let redirect = parsed.backends[0].filters.redirect.clone().unwrap();
+    assert_eq!((redirect.status, redirect.port), (302, None));
+
+    let parsed = rule(
+        "{filters: [{type: RequestRedirect, requestRedirect: {scheme: https, hostname: a.org, port: 8443, statusCode: 308, path: {type: ReplaceFullPath, replaceFullPath: /x}}}]}",
+    );
+    let redirect = Redirect {
+        scheme: Some("https".into()),
+        hostname: Some("a.org".into()),
+        port: Some(8443),
+        path: Some(PathEdit::Full("/x".into())),
+        status: 308,
+    };
+    assert_eq!(parsed.filters.redirect, Some(redirect));
+    let default = rule(
+        "{filters: [{type: RequestRedirect, requestRedirect: {path: {type: ReplacePrefixMatch, replacePrefixMatch: ''}}}]}",
+    );
+    let path = default.filters.redirect.unwrap().path;
+    let PathEdit::Prefix(edit) = path.unwrap() else {
+        panic!()
+    };
+    assert_eq!((&*edit.prefix, &*edit.replacement), ("/", ""));
+}
+
+#[test]
+fn filters_that_are_wrong_refuse_the_route() {
+    let edits = |edits: &str| {
+        format!("{{type: RequestHeaderModifier, requestHeaderModifier: {{{edits}}}}}")
+    };
+    let redirect =
+        |inside: &str| format!("{{type: RequestRedirect, requestRedirect: {{{inside}}}}}");
+    let rewrite = |path: &str| format!("{{type: URLRewrite, urlRewrite: {{path: {{{path}}}}}}}");
+    let many = (0..17).map(|number| format!("a{number}"));
+    let many = many.collect::<Vec<_>>().join(", ");
+    let cases = [
+        (edits("sett: []"), "", None),
+        (
+            edits("sett: [1]"),
+            "requestHeaderModifier.sett",
+            Some(Invalid),
+        ),
+        (
+            edits(&format!("remove: [{many}]")),
+            "requestHeaderModifier.remove",
+            Some(Invalid),
+        ),
+        (
+            edits("remove: [a, A]"),
+            "requestHeaderModifier.remove[1]",
+            Some(Invalid),
+        ),
+        (
+            edits("remove: [':path']"),
+            "requestHeaderModifier.remove[0]",
+            Some(Invalid),
+        ),
+        (
+            edits("remove: [Host]"),
+            "requestHeaderModifier.remove[0]",
+            Some(Unsupported),
+        ),
+        (
+            edits("set: [{name: a, value: b}], add: [{name: A, value: b}]"),
+            "requestHeaderModifier.add[0].name",
+            Some(Invalid),
+        ),
+        (
+            edits(r#"set: [{name: a, value: "b\r\nc: d"}]"#),
+            "requestHeaderModifier.set[0].value",
+            Some(Invalid),
+        ),
+        (
+            "{type: RequestHeaderModifier}".into(),
+            "requestHeaderModifier",
+            Some(Invalid),
+        ),
+        (
+            "{type: RequestHeaderModifier, requestHeaderModifier: {}, urlRewrite: {}}".into(),
+            "urlRewrite",
+            Some(Invalid),
+        ),
+        (
+            "{type: RequestHeaderModifier, requestHeaderModifier: {}, cors: {a: 1}}".into(),
+            "cors",
+            Some(Invalid),
+        ),
+        (
+            redirect("scheme: ftp"),
+            "requestRedirect.scheme",
+            Some(Unsupported),
+        ),
+        (
+            redirect("hostname: '*.a.org'"),
+            "requestRedirect.hostname",
+            Some(Invalid),
+        ),
+        (redirect("port: 0"), "requestRedirect.port", Some(Invalid)),
+        (
+            redirect("statusCode: 304"),
+            "requestRedirect.statusCode",
+            Some(Unsupported),
+        ),
+        (redirect("foo: 1"), "requestRedirect.foo", Some(Invalid)),
+        (
+            rewrite("type: ReplaceFullPath, replacePrefixMatch: /a"),
+            "urlRewrite.path.replaceFullPath",
+            Some(Invalid),
+        ),
+        (
+            rewrite("type: ReplaceFullPath, replaceFullPath: a"),
+            "urlRewrite.path.replaceFullPath",
+            Some(Invalid),
+        ),
+        (
+            rewrite("type: ReplaceFullPath, replaceFullPath: '/a?b'"),
+            "urlRewrite.path.replaceFullPath",
+            Some(Invalid),
+        ),
+        (
+            rewrite("type: Other"),
+            "urlRewrite.path.type",
+            Some(Unsupported),
+        ),
+    ];
+    for (filter, path, reason) in cases {
+        let rules = [
+            (format!("{{filters: [{filter}]}}"), "filters[0]"),
+            (
+                format!("{{backendRefs: [{{name: a, filters: [{filter}]}}]}}"),
+                "backendRefs[0].filters[0]",
+            ),
+        ];
+        for (text, place) in rules {
+            match reason {
+                None => drop(rule(&text)),
+                Some(reason) => rules_are_refused(&[(&text, &format!("{place}.{path}"), reason)]),
+            }
+        }
+    }
+    let replace = "type: ReplacePrefixMatch, replacePrefixMatch: /b";
+    for matches in [
+        "[{path: {type: Exact, value: /a}}]",
+        "[{path: {type: RegularExpression, value: /a}}]",
+        "[{}, {path: {value: /a}}]",
+    ] {
+        let path = "filters[0].urlRewrite.path.type";
+        let text = format!("{{matches: {matches}, filters: [{}]}}", rewrite(replace));
+        rules_are_refused(&[(&text, path, Invalid)]);
+        let path = "filters[0].requestRedirect.path.type";
+        let filter = redirect(&format!("path: {{{replace}}}"));
+        let text = format!("{{matches: {matches}, filters: [{filter}]}}");
+        rules_are_refused(&[(&text, path, Invalid)]);
+    }
+    let [one, other] = [redirect(""), rewrite(replace)];
+    rules_are_refused(&[
+        (
+            &format!("{{filters: [{one}, {one}]}}"),
+            "filters[1].type",
+            Invalid,
+        ),
+        (
+            &format!("{{filters: [{one}, {other}]}}"),
+            "filters",
+            Invalid,
+        ),
+        (
+            &format!("{{filters: [{one}], backendRefs: [{{name: a}}]}}"),
+            "backendRefs",
+            Invalid,
+        ),
+    ]);
+}
+
+#[test]
+fn what_weir_does_not_do_is_answered_with_an_error() {
+    let problems = |api_version: &str, rules: &str| {
+        let spec = format!("{{parentRefs: [], rules: [{{name: first}}, {rules}]}}");
+        let parsed = Route::parse(&object(api_version, &spec));
+        let (route, problems) = parsed.unwrap().unwrap();
+        let dropped: Vec<bool> = route.rules.iter().map(|rule| rule.dropped).collect();
+        let problems = problems
+            .iter()
+            .map(|p| (p.path.clone(), p.reason, p.message.clone()));
+        (dropped, problems.collect::<Vec<_>>())
+    };
+    for kind in [
+        "RequestMirror",
+        "CORS",
+        "ExtensionRef",
+        "ExternalAuth",
+        "Foo",
+    ] {
+        let (dropped, found) = problems(
+            GATEWAY_API,
+            &format!("{{filters: [{{type: {kind}, whatever: {{a: 1}}}}]}}"),
+        );
+        assert_eq!(dropped, [false, true]);
+        let message = format!(
+            "Dropped Rule 1: filter {kind} is not supported, its requests are answered 500"
+        );
+        let path = "spec.rules[1].filters[0].type".to_owned();
+        assert_eq!(found, [(path, Unsupported, message)]);
+    }
+    let (dropped, found) = problems(GATEWAY_API, "{sessionPersistence: {}}");
+    assert_eq!(dropped, [false, true]);
+    assert_eq!(found[0].0, "spec.rules[1].sessionPersistence");
+
+    let mirror = "{backendRefs: [{name: a, filters: [{type: RequestMirror}]}, {name: b}]}";
+    let (dropped, found) = problems(GATEWAY_API, mirror);
+    assert_eq!(dropped, [false, false]);
+    let path = "spec.rules[1].backendRefs[0].filters[0].type".to_owned();
+    let message = "filter RequestMirror is not supported: its share is answered 500".to_owned();
+    assert_eq!(found, [(path, Unsupported, message)]);
+
+    // Linkerd's kind has fewer filters and statuses, and no retry.
+    let (dropped, _) = problems(LINKERD, "{filters: [{type: URLRewrite, urlRewrite: {}}]}");
+    assert_eq!(dropped, [false, true]);
+    let modifier = "{filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {}}]}";
+    assert_eq!(problems(LINKERD, modifier).0, [false, false]);
+    let refused = |rule: &str| refused_in(LINKERD, &format!("{{rules: [{rule}]}}"));
+    let status = "{filters: [{type: RequestRedirect, requestRedirect: {statusCode: 303}}]}";
+    let path = "spec.rules[0].filters[0].requestRedirect.statusCode";
+    assert_eq!(refused(status), (path.to_owned(), Unsupported));
+    let path = "spec.rules[0].retry".to_owned();
+    assert_eq!(refused("{retry: {}}"), (path, Unsupported));
+}

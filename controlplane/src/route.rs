@@ -1,0 +1,135 @@
+//! Routes in their checked form: HTTPRoute, GRPCRoute and TCPRoute of Gateway API, and HTTPRoute of Linkerd.
+//!
+//! One form for all of them: a GRPCRoute's conditions are conditions on the path of a request, and a TCPRoute is
+//! a route with one rule and no conditions. [`crate::httproute`], [`crate::grpcroute`] and [`crate::tcproute`] read
+//! the manifests. What a route refers to is decided in [`crate::attachment`] and [`crate::translate`], where the
+//! other objects are known.
+
+pub mod backends;
+pub mod fields;
+pub mod filters;
+pub mod matching;
+pub mod parent;
+pub mod patterns;
+pub mod place;
+pub mod rules;
+pub mod timeouts;
+pub mod url;
+
+use jiff::Timestamp;
+use weir_split::wire::{Field, Filters, PathMatch, Retry, Timeouts};
+
+pub use self::backends::BackendRef;
+pub use self::parent::{ParentKind, ParentRef};
+use crate::hostname::Hostname;
+use crate::object::{Kind, Object};
+use crate::precedence::Rank;
+use crate::problem::{ObjectRef, Problem};
+use crate::{grpcroute, httproute, tcproute};
+
+/// A route whose every field is understood.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    pub object: ObjectRef,
+    pub kind: RouteKind,
+    pub created: Option<Timestamp>,
+    /// Those that are Services or Gateways; others are another controller's business.
+    pub parents: Vec<ParentRef>,
+    pub hostnames: Vec<Hostname>,
+    /// At least one; of a TCPRoute exactly one.
+    pub rules: Vec<RouteRule>,
+}
+
+/// The order is that of two routes that are alike in age and name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum RouteKind {
+    Http,
+    /// Linkerd's HTTPRoute differs in defaults, in its filters and in what no backends mean.
+    LinkerdHttp,
+    Grpc,
+    Tcp,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct RouteRule {
+    /// Its place in `spec.rules`.
+    pub index: usize,
+    /// What tells it from the route's other rules: its name, or the hash of its matches. Never its
+    /// place, so that a rule keeps its sequence of picks when another is added before it.
+    pub key: String,
+    /// At least one.
+    pub matches: Vec<RouteMatch>,
+    /// It asks for something that Weir does not do: all its requests are answered as a broken share is.
+    pub dropped: bool,
+    /// Empty where the rule names none.
+    pub backends: Vec<BackendRef>,
+    pub filters: Filters,
+    pub timeouts: Timeouts,
+    pub retry: Option<Retry>,
+}
+
+/// What a request must show, see [`weir_split::wire::Match`]; the default fits every request.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RouteMatch {
+    pub path: Option<PathMatch>,
+    pub method: Option<String>,
+    /// By name, each name once.
+    pub headers: Vec<Field>,
+    /// By name, each name once.
+    pub query: Vec<Field>,
+    pub rank: Rank,
+}
+
+impl Route {
+    /// The route, and what of it could not be honoured: rules and shares that are answered with an error.
+    ///
+    /// `None` is a route whose parents are all another controller's business (a Linkerd `Server`,
+    /// say), or an object of another kind: whatever it contains is not for Weir to judge.
+    pub fn parse(object: &Object) -> Result<Option<(Route, Vec<Problem>)>, Problem> {
+        let kind = match object.kind {
+            Kind::HttpRoute => RouteKind::Http,
+            Kind::LinkerdHttpRoute => RouteKind::LinkerdHttp,
+            Kind::GrpcRoute => RouteKind::Grpc,
+            Kind::TcpRoute => RouteKind::Tcp,
+            _ => return Ok(None),
+        };
+        if parent::are_all_foreign(object, kind) {
+            return Ok(None);
+        }
+        match kind {
+            RouteKind::Http | RouteKind::LinkerdHttp => httproute::parse(object, kind),
+            RouteKind::Grpc => grpcroute::parse(object),
+            RouteKind::Tcp => tcproute::parse(object),
+        }
+        .map(Some)
+    }
+}
+
+impl RouteKind {
+    /// Its name in `allowedRoutes.kinds` and in a ReferenceGrant.
+    pub fn name(self) -> &'static str {
+        match self {
+            RouteKind::Http | RouteKind::LinkerdHttp => "HTTPRoute",
+            RouteKind::Grpc => "GRPCRoute",
+            RouteKind::Tcp => "TCPRoute",
+        }
+    }
+
+    /// What the share of a broken backend is answered with (Gateway API: `rules.backendRefs`). For gRPC Envoy makes
+    /// UNAVAILABLE of 503; a connection is closed, whatever the status.
+    pub fn broken(self) -> u16 {
+        match self {
+            RouteKind::Http | RouteKind::LinkerdHttp | RouteKind::Tcp => 500,
+            RouteKind::Grpc => 503,
+        }
+    }
+
+    /// What becomes of such a share, in words.
+    pub fn fate(self) -> &'static str {
+        match self {
+            RouteKind::Http | RouteKind::LinkerdHttp => "its share is answered 500",
+            RouteKind::Grpc => "its share is answered 503",
+            RouteKind::Tcp => "its share of the connections is closed",
+        }
+    }
+}

@@ -1,0 +1,44 @@
+//! The regular expressions of a route: each must compile, and together they must be small.
+
+use std::collections::BTreeSet;
+
+use weir_split::Pattern;
+
+use super::place::Place;
+use crate::problem::Problem;
+
+/// What the programs of one route may take up in the memory of a proxy, in bytes.
+const MOST: usize = 512 * 1024;
+
+/// Those of one route; each counts once.
+#[derive(Debug, Default)]
+pub struct Patterns {
+    known: BTreeSet<String>,
+    size: usize,
+}
+
+impl Patterns {
+    /// Takes a pattern as the filter would.
+    pub fn add(&mut self, place: &Place, text: &str) -> Result<(), Problem> {
+        if self.known.contains(text) {
+            return Ok(());
+        }
+        self.size = self.size.saturating_add(compile(place, text)?.size());
+        if self.size > MOST {
+            return Err(place.invalid(
+                format!(
+                    "with {text:?} the route's regular expressions take more than {MOST} bytes"
+                ),
+                "simplify them, or split the route",
+            ));
+        }
+        self.known.insert(text.to_owned());
+        Ok(())
+    }
+}
+
+/// The pattern by itself.
+pub fn compile(place: &Place, text: &str) -> Result<Pattern, Problem> {
+    Pattern::compile(text)
+        .map_err(|error| place.invalid(format!("{text:?}: {error}"), "correct or simplify it"))
+}

@@ -1,0 +1,259 @@
+//! HTTPRouteGroup and TCPRoute (specs.smi-spec.io, v1alpha1 to v1alpha4): conditions that TrafficSplits
+//! and TrafficTargets refer to by name.
+//!
+//! Regular expressions are matched against whole values, as Open Service Mesh reads them; the path is
+//! that without query. A header `host` is the request's host.
+
+use serde::Deserialize;
+use serde_json::Value;
+use weir_split::wire::{Field, PathMatch, Permission, ValueMatch};
+
+use crate::fields::{Rest, at_most};
+use crate::object::Object;
+use crate::problem::{Problem, Reason};
+use crate::route::patterns::Patterns;
+use crate::route::place::Place;
+
+/// Every split and every permission that refers to the group has a copy of them.
+const MAX_MATCHES: usize = 256;
+const MAX_HEADERS: usize = 16;
+const MAX_PORTS: usize = 1_000;
+
+const METHODS: [&str; 9] = [
+    "GET", "HEAD", "PUT", "POST", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
+];
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct HttpRouteGroup {
+    /// Several of one name are alternatives, as all matches of a group are.
+    pub matches: Vec<NamedMatch>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct NamedMatch {
+    pub name: String,
+    /// None fits no request: it is wrong, and a problem has said so.
+    pub condition: Option<Permission>,
+}
+
+/// TCPRoute of the SMI, not that of Gateway API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TcpRoute {
+    /// By which a TrafficTarget may choose it.
+    pub name: Option<String>,
+    /// None is every port.
+    pub ports: Vec<u16>,
+}
+
+#[derive(Deserialize)]
+struct GroupManifest {
+    spec: GroupSpec,
+}
+
+/// The object itself at v1alpha1 and v1alpha2, its `spec` later.
+#[derive(Deserialize)]
+struct GroupSpec {
+    matches: Vec<MatchSpec>,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct MatchSpec {
+    name: String,
+    path_regex: Option<String>,
+    methods: Option<Vec<String>>,
+    #[serde(default)]
+    headers: Value,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+#[derive(Deserialize)]
+struct OldGroup {
+    matches: Vec<MatchSpec>,
+}
+
+impl HttpRouteGroup {
+    /// A match that is wrong fits nothing and is a problem; the others go on.
+    pub fn parse(object: &Object) -> Result<(HttpRouteGroup, Vec<Problem>), Problem> {
+        let reference = object.reference();
+        let is_old = has_no_spec(object);
+        let (matches, path, elsewhere) = if is_old {
+            let OldGroup { matches } = object.decode()?;
+            (matches, "matches", "spec")
+        } else {
+            let GroupManifest { spec } = object.decode()?;
+            spec.rest.refuse(&reference, "spec", &[])?;
+            (spec.matches, "spec.matches", "matches")
+        };
+        if !object.body[elsewhere].is_null() {
+            return Err(reference.problem(
+                elsewhere,
+                Reason::InvalidValue,
+                format!("{} has its matches in {path}", object.version()),
+                format!("move them to {path}"),
+            ));
+        }
+        let remedy = "split it into several groups";
+        at_most(&matches, MAX_MATCHES, &reference, path, remedy)?;
+
+        let all = Place::new(&reference, path);
+        let mut patterns = Patterns::default();
+        let mut problems = Vec::new();
+        let mut named = Vec::with_capacity(matches.len());
+        for (index, spec) in matches.into_iter().enumerate() {
+            let name = spec.name.clone();
+            let condition = match condition(spec, &all.entry(index), &mut patterns) {
+                Ok(condition) => Some(condition),
+                Err(mut problem) => {
+                    problem.message.push_str(": this match fits no request");
+                    problems.push(problem);
+                    None
+                }
+            };
+            named.push(NamedMatch { name, condition });
+        }
+        Ok((HttpRouteGroup { matches: named }, problems))
+    }
+}
+
+/// v1alpha1 and v1alpha2 of an HTTPRouteGroup have no `spec`.
+fn has_no_spec(object: &Object) -> bool {
+    matches!(object.version(), "v1alpha1" | "v1alpha2")
+}
+
+fn condition(
+    spec: MatchSpec,
+    place: &Place,
+    patterns: &mut Patterns,
+) -> Result<Permission, Problem> {
+    place.nothing_but_known(&spec.rest, &[])?;
+    let mut methods = spec.methods.unwrap_or_default();
+    let known = |method: &String| method == "*" || METHODS.contains(&method.as_str());
+    if let Some(index) = methods.iter().position(|method| !known(method)) {
+        let place = place.field("methods").entry(index);
+        return Err(place.invalid(
+            format!("{:?} is not a method", methods[index]),
+            "write it in capitals, or \"*\" for all",
+        ));
+    }
+    if methods.iter().any(|method| method == "*") {
+        methods.clear();
+    }
+    methods.sort();
+    methods.dedup();
+
+    let path = spec.path_regex.filter(|regex| !regex.is_empty());
+    if let Some(regex) = &path {
+        patterns.check(&place.field("pathRegex"), regex)?;
+    }
+    let place = place.field("headers");
+    let written = header_pairs(&spec.headers).ok_or_else(|| {
+        place.invalid(
+            "headers are neither a map nor a list of maps with one key each",
+            "write them as {NAME: EXPRESSION}",
+        )
+    })?;
+    place.at_most(&written, MAX_HEADERS)?;
+    let mut headers = Vec::with_capacity(written.len());
+    for (name, regex) in written {
+        patterns.check(&place, &regex)?;
+        let name = header_name(&name).ok_or_else(|| {
+            place.invalid(
+                format!("{name:?} is not the name of a header"),
+                "use letters, digits and '-'",
+            )
+        })?;
+        let value = ValueMatch::Regex(regex);
+        headers.push(Field { name, value });
+    }
+    Ok(Permission {
+        path: path.map(PathMatch::Regex),
+        methods,
+        headers,
+    })
+}
+
+/// Both forms in the wild: a map (the specification), and a list of maps with one key each (its SDK).
+fn header_pairs(written: &Value) -> Option<Vec<(String, String)>> {
+    let pair = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+    match written {
+        Value::Null => Some(Vec::new()),
+        Value::Object(map) => map.iter().map(pair).collect(),
+        Value::Array(items) => {
+            let one = |item: &Value| match item.as_object() {
+                Some(map) if map.len() == 1 => map.iter().next().and_then(pair),
+                _ => None,
+            };
+            items.iter().map(one).collect()
+        }
+        _ => None,
+    }
+}
+
+/// The name as it travels: in lower case, and `:authority` for the host.
+fn header_name(written: &str) -> Option<String> {
+    let name = written.to_ascii_lowercase();
+    let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
+    match name.as_str() {
+        "host" | ":authority" => Some(":authority".to_owned()),
+        _ => (!name.is_empty() && name.bytes().all(is_token)).then_some(name),
+    }
+}
+
+#[derive(Deserialize)]
+struct TcpManifest {
+    spec: Option<TcpSpec>,
+}
+
+#[derive(Default, Deserialize)]
+struct TcpSpec {
+    matches: Option<TcpMatch>,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+#[derive(Default, Deserialize)]
+struct TcpMatch {
+    name: Option<String>,
+    ports: Option<Vec<u16>>,
+    #[serde(flatten)]
+    rest: Rest,
+}
+
+impl TcpRoute {
+    /// All versions are read alike; before v1alpha4 the `spec` is empty.
+    pub fn parse(object: &Object) -> Result<TcpRoute, Problem> {
+        let TcpManifest { spec } = object.decode()?;
+        let reference = object.reference();
+        let TcpSpec { matches, rest } = spec.unwrap_or_default();
+        rest.refuse(&reference, "spec", &[])?;
+        let TcpMatch { name, ports, rest } = matches.unwrap_or_default();
+        rest.refuse(&reference, "spec.matches", &[])?;
+        let mut ports = ports.unwrap_or_default();
+        let path = "spec.matches.ports";
+        at_most(
+            &ports,
+            MAX_PORTS,
+            &reference,
+            path,
+            "leave ports out: all are meant",
+        )?;
+        if let Some(index) = ports.iter().position(|port| *port == 0) {
+            return Err(reference.problem(
+                format!("{path}[{index}]"),
+                Reason::InvalidValue,
+                "0 is not a port",
+                "write a number from 1 to 65535",
+            ));
+        }
+        ports.sort_unstable();
+        ports.dedup();
+        Ok(TcpRoute { name, ports })
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,213 @@
+//! TrafficTargets -> who may do what, and the ServiceAccounts behind backends.
+//!
+//! Additive: what no target grants is denied. A target, a rule or a name that leads nowhere grants
+//! nothing and is a problem; it never widens what others grant.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_split::wire::{self, Access, Grant, Permission, Rule, Target};
+
+use crate::access::{AccessRule, RuleKind, TrafficTarget};
+use crate::problem::{Problem, Reason};
+use crate::specs::TcpRoute;
+use crate::world::World;
+
+/// All that the targets grant.
+pub fn grants(world: &World, problems: &mut BTreeSet<Problem>) -> Access {
+    problems.extend(world.problems_of_policy().iter().cloned());
+    let mut access = Access::default();
+    for target in world.traffic_targets() {
+        let Some(grant) = grant(world, target, problems) else {
+            continue;
+        };
+        let destination = format!("{}/{}", target.object.namespace, target.destination);
+        access.grants.entry(destination).or_default().push(grant);
+    }
+    access
+}
+
+/// Writes to every backend the ServiceAccounts behind it. Where none is known nobody can be let through.
+pub fn name_accounts(
+    world: &World,
+    rules: &mut BTreeMap<String, Rule>,
+    problems: &mut BTreeSet<Problem>,
+) {
+    let mut known: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
+    let backends = rules.values_mut().flat_map(|rule| &mut rule.backends);
+    for backend in backends {
+        let Target::Service(wire::Service {
+            namespace, name, ..
+        }) = &backend.to
+        else {
+            continue;
+        };
+        let Some(service) = world.service(namespace, name) else {
+            continue;
+        };
+        let accounts = known.entry((namespace.clone(), name.clone()));
+        let accounts = accounts.or_insert_with(|| world.accounts(service).into_iter().collect());
+        backend.accounts = accounts.clone();
+        if backend.accounts.is_empty() && backend.weight > 0 {
+            let message = if service.selector.is_empty() {
+                "it selects no pods, so the ServiceAccount behind it is not known: nobody may reach it"
+            } else {
+                "no pod and no workload has the labels that it selects, so the ServiceAccount behind it \
+                 is not known: nobody may reach it"
+            };
+            problems.insert(service.object.problem(
+                "spec.selector",
+                Reason::NoAccount,
+                message,
+                "put its workloads among the objects, with labels that it selects",
+            ));
+        }
+    }
+}
+
+/// None where the target lets nothing through.
+fn grant(world: &World, target: &TrafficTarget, problems: &mut BTreeSet<Problem>) -> Option<Grant> {
+    let mut requests = Vec::new();
+    let mut chosen = BTreeSet::new();
+    let mut ports: Option<Ports> = None;
+    for rule in &target.rules {
+        let read = match rule.kind {
+            RuleKind::HttpRouteGroup => permissions(world, target, rule, &mut chosen, problems)
+                .map(|it| requests.extend(it)),
+            RuleKind::TcpRoute => granted_ports(world, target, rule).map(|more| {
+                ports = Some(match ports.take() {
+                    None => more,
+                    Some(known) => known.and(more),
+                });
+            }),
+        };
+        if let Err(problem) = read {
+            problems.insert(problem);
+        }
+    }
+    let lets_through = !target.sources.is_empty() && (!requests.is_empty() || ports.is_some());
+    lets_through.then(|| Grant {
+        by: format!("{}/{}", target.object.namespace, target.object.name),
+        sources: target.sources.clone(),
+        requests,
+        ports: ports.map(Ports::into_wire),
+    })
+}
+
+/// The matches of a group that a rule names. `chosen` has those that are there already.
+fn permissions(
+    world: &World,
+    target: &TrafficTarget,
+    rule: &AccessRule,
+    chosen: &mut BTreeSet<(String, usize)>,
+    problems: &mut BTreeSet<Problem>,
+) -> Result<Vec<Permission>, Problem> {
+    // A proxy that receives a request does not know the Service port it was sent to, and what a client says
+    // of it in its Host proves nothing.
+    if let Some((port, path)) = &target.port {
+        return Err(target.object.problem(
+            path,
+            Reason::UnsupportedValue,
+            format!("requests cannot be told by port {port}: HTTPRouteGroups grant nothing here"),
+            "take the port out, or name a TCPRoute instead",
+        ));
+    }
+    let Some(group) = world.group(&target.object.namespace, &rule.name) else {
+        return Err(not_found(target, rule, "HTTPRouteGroup"));
+    };
+    for (index, name) in rule.matches.iter().enumerate() {
+        if !group.matches.iter().any(|it| it.name == *name) {
+            problems.insert(no_such_match(target, rule, index));
+        }
+    }
+    let named = group.matches.iter().enumerate();
+    let meant = named.filter(|(_, it)| rule.matches.is_empty() || rule.matches.contains(&it.name));
+    let mut permissions = Vec::new();
+    for (index, it) in meant {
+        if let Some(condition) = &it.condition
+            && chosen.insert((rule.name.clone(), index))
+        {
+            permissions.push(condition.clone());
+        }
+    }
+    Ok(permissions)
+}
+
+#[derive(Debug)]
+enum Ports {
+    All,
+    Some(BTreeSet<u16>),
+}
+
+impl Ports {
+    fn and(self, more: Ports) -> Ports {
+        match (self, more) {
+            (Ports::Some(ports), Ports::Some(more)) => Ports::Some(&ports | &more),
+            _ => Ports::All,
+        }
+    }
+
+    /// On the wire an empty list is every port.
+    fn into_wire(self) -> Vec<u16> {
+        match self {
+            Ports::All => Vec::new(),
+            Ports::Some(ports) => ports.into_iter().collect(),
+        }
+    }
+}
+
+/// The ports of a TCPRoute that a rule names, at least one.
+fn granted_ports(
+    world: &World,
+    target: &TrafficTarget,
+    rule: &AccessRule,
+) -> Result<Ports, Problem> {
+    let route = world.smi_tcp_route(&target.object.namespace, &rule.name);
+    let TcpRoute { name, ports } =
+        route.ok_or_else(|| not_found(target, rule, "TCPRoute.specs.smi-spec.io"))?;
+    let is_meant = |wanted: &String| Some(wanted) == name.as_ref();
+    if let Some(index) = rule.matches.iter().position(|wanted| !is_meant(wanted)) {
+        return Err(no_such_match(target, rule, index));
+    }
+    match &target.port {
+        None if ports.is_empty() => Ok(Ports::All),
+        None => Ok(Ports::Some(ports.iter().copied().collect())),
+        Some((port, _)) if ports.is_empty() || ports.contains(port) => {
+            Ok(Ports::Some([*port].into()))
+        }
+        Some((port, path)) => Err(target.object.problem(
+            path,
+            Reason::InvalidValue,
+            format!(
+                "TCPRoute {} has no port {port}: it grants nothing here",
+                rule.name
+            ),
+            "name the port in both, or take it out of the destination",
+        )),
+    }
+}
+
+fn not_found(target: &TrafficTarget, rule: &AccessRule, kind: &str) -> Problem {
+    let namespace = &target.object.namespace;
+    target.object.problem(
+        format!("{}.name", rule.path),
+        Reason::ReferenceNotFound,
+        format!(
+            "there is no {kind} {namespace}/{}: this rule grants nothing",
+            rule.name
+        ),
+        "create it, or correct the name",
+    )
+}
+
+fn no_such_match(target: &TrafficTarget, rule: &AccessRule, index: usize) -> Problem {
+    let wanted = rule.matches.get(index).map_or("", String::as_str);
+    target.object.problem(
+        format!("{}.matches[{index}]", rule.path),
+        Reason::ReferenceNotFound,
+        format!("{} has no match {wanted:?}: it grants nothing", rule.name),
+        "name a match that is there, or leave matches out for all of them",
+    )
+}
+
+#[cfg(test)]
+mod tests;

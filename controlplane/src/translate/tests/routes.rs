@@ -1,0 +1,309 @@
+//! What routes ask for beyond paths and weights, their kinds, and who decides where two meet.
+
+use super::*;
+
+const MORE: &str = "---
+{apiVersion: v1, kind: Service, metadata: {name: elsewhere, namespace: shop}, spec: {type: ExternalName, externalName: a.org, ports: [{port: 80}]}}
+---
+{apiVersion: v1, kind: Service, metadata: {name: db, namespace: shop}, spec: {ports: [{port: 80, appProtocol: mysql}, {port: 81, appProtocol: kubernetes.io/h2c}]}}
+";
+
+/// A route of that kind and name in namespace shop; a lower number is an older one.
+fn of_kind(kind: &str, name: &str, age: u16, spec: &str) -> String {
+    let group = match kind {
+        "Linkerd" => "policy.linkerd.io/v1beta3",
+        _ => "gateway.networking.k8s.io/v1",
+    };
+    let kind = kind.replace("Linkerd", "HTTPRoute");
+    format!(
+        "---\n{{apiVersion: {group}, kind: {kind}, metadata: {{name: {name}, namespace: shop, creationTimestamp: '{}-01-01T00:00:00Z'}}, spec: {spec}}}\n",
+        2000 + age
+    )
+}
+
+const V1: &str = "backendRefs: [{name: web-v1, port: 80}]";
+const WEB: &str = "parentRefs: [{group: '', kind: Service, name: web, port: 80}]";
+
+/// Problems as `OBJECT PATH: REASON`, without the configuration.
+fn problems(manifests: &str) -> Vec<String> {
+    translated(manifests).1
+}
+
+#[test]
+fn conditions_decide_the_order_across_routes() {
+    let old = format!(
+        "{{{WEB}, rules: [{{matches: [{{}}, {{path: {{type: RegularExpression, value: /b.}}}}, {{path: {{value: /bcde}}}}], {V1}}}]}}"
+    );
+    let young = format!(
+        "{{{WEB}, rules: [{{matches: [{{method: GET}}, {{headers: [{{name: A, value: b}}]}}, {{queryParams: [{{name: q, value: 'c.*', type: RegularExpression}}]}}, {{path: {{value: /bcde/f/}}}}], {V1}}}]}}"
+    );
+    let manifests =
+        of_kind("HTTPRoute", "old", 1, &old) + &of_kind("HTTPRoute", "young", 2, &young);
+    let (plan, found) = translated(&manifests);
+    assert_eq!(found, [""; 0]);
+    let line = lines(&scope(&plan, &Scope::Producers)).remove(0);
+    let [old, young] = ["old", "young"].map(|name| format!("HTTPRoute/shop/{name}@web.shop:80"));
+    let expected = [
+        format!("like /b. {old}"),
+        format!("/bcde/f {young}"),
+        format!("/bcde {old}"),
+        format!("/ GET {young}"),
+        format!("/ a=b {young}"),
+        format!("/ q~c.* {young}"),
+        format!("/ {old}"),
+    ];
+    assert_eq!(line, format!("web.shop:80! -> {}", expected.join(", ")));
+}
+
+#[test]
+fn hostnames_of_linkerd_come_before_all() {
+    let hosts = "hostnames: ['*.org', web.shop, '*.a.org', web]";
+    let spec = format!("{{{WEB}, {hosts}, rules: [{{{V1}}}]}}");
+    let exact = format!(
+        "{{{WEB}, hostnames: [ignored.org], rules: [{{matches: [{{path: {{type: Exact, value: /a}}}}], {V1}}}]}}"
+    );
+    let manifests = of_kind("Linkerd", "young", 2, &spec) + &of_kind("HTTPRoute", "old", 1, &exact);
+    let young = "HTTPRoute.policy.linkerd.io/shop/young@web.shop:80";
+    let old = "HTTPRoute/shop/old@web.shop:80";
+    check(
+        &manifests,
+        Scope::Producers,
+        &[
+            &format!(
+                "web.shop:80! -> / @web.shop @web {young}, / @*.a.org {young}, / @*.org {young}, =/a {old}"
+            ),
+            &format!("{young} = web-v1.shop:80 1"),
+            &format!("{old} = web-v1.shop:80 1"),
+        ],
+        &[
+            "shop/young spec.hostnames[0] UnsupportedValue",
+            "shop/young spec.hostnames[2] UnsupportedValue",
+        ],
+    );
+}
+
+#[test]
+fn filters_stand_where_they_are_written() {
+    let remove = "filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [a]}}]";
+    let spec = format!(
+        "{{{WEB}, rules: [{{{remove}, timeouts: {{request: 1s}}, backendRefs: [{{name: web-v1, port: 80, {remove}}}, {{name: gone, port: 80, {remove}}},\
+        {{name: web-v2, port: 80, filters: [{{type: CORS, cors: {{}}}}]}}]}}]}}"
+    );
+    let rule = "HTTPRoute/shop/r@web.shop:80";
+    check(
+        &of_kind("HTTPRoute", "r", 1, &spec),
+        Scope::Producers,
+        &[
+            &format!("web.shop:80! -> / {rule}"),
+            &format!("{rule}+ = web-v1.shop:80 1+, 500 1, 500 1"),
+        ],
+        &[
+            "shop/r spec.rules[0].backendRefs[2].filters[0].type UnsupportedValue",
+            "shop/r spec.rules[0].backendRefs[1] BackendNotFound",
+        ],
+    );
+    let mirror = format!("{{{WEB}, rules: [{{filters: [{{type: RequestMirror}}], {V1}}}]}}");
+    for (kind, status) in [("HTTPRoute", 500), ("GRPCRoute", 503)] {
+        let rule = format!("{kind}/shop/r@web.shop:80");
+        check(
+            &of_kind(kind, "r", 1, &mirror),
+            Scope::Producers,
+            &[
+                &format!("web.shop:80! -> / {rule}"),
+                &format!("{rule} = {status} 1"),
+            ],
+            &["shop/r spec.rules[0].filters[0].type UnsupportedValue"],
+        );
+    }
+}
+
+#[test]
+fn a_redirect_knows_the_ports_of_its_listeners() {
+    let redirect = |inside: &str| {
+        format!(
+            "{{parentRefs: [{{name: edge}}], hostnames: [a.example.com, b.org], rules: [{{filters: [{{type: RequestRedirect, requestRedirect: {{{inside}}}}}]}}]}}"
+        )
+    };
+    let rule = "HTTPRoute/shop/r@gateway/shop/edge";
+    for (inside, ports_a, ports_b) in [
+        ("statusCode: 301", " plain=80 wild=81", " plain=80"),
+        ("scheme: https", "", ""),
+        ("port: 8080", "", ""),
+    ] {
+        check(
+            &of_kind("HTTPRoute", "r", 1, &redirect(inside)),
+            edge(),
+            &[
+                &format!("gateway a.example.com{ports_a} -> / plain wild {rule}"),
+                &format!("gateway b.org{ports_b} -> / plain {rule}"),
+                &format!("{rule}+ = "),
+            ],
+            &[],
+        );
+    }
+}
+
+#[test]
+fn services_that_are_no_backends() {
+    let spec =
+        |kind_of_backend: &str| format!("{{{WEB}, rules: [{{backendRefs: [{kind_of_backend}]}}]}}");
+    for (kind, backend, reason) in [
+        ("HTTPRoute", "name: elsewhere, port: 80", "UnsupportedValue"),
+        ("HTTPRoute", "name: db, port: 80", "UnsupportedProtocol"),
+        ("GRPCRoute", "name: db, port: 80", "UnsupportedProtocol"),
+        ("TCPRoute", "name: db, port: 80", ""),
+        ("HTTPRoute", "name: db, port: 81", ""),
+        ("HTTPRoute", "name: headless, port: 80", ""),
+        (
+            "HTTPRoute",
+            "name: web, port: 80, kind: ServiceImport, group: multicluster.x-k8s.io",
+            "InvalidKind",
+        ),
+    ] {
+        let manifests = of_kind(kind, "r", 1, &spec(&format!("{{{backend}}}"))) + MORE;
+        let expected: Vec<String> = [reason]
+            .iter()
+            .filter(|reason| !reason.is_empty())
+            .map(|reason| format!("shop/r spec.rules[0].backendRefs[0] {reason}"))
+            .collect();
+        assert_eq!(problems(&manifests), expected, "{kind} {backend}");
+    }
+}
+
+#[test]
+fn a_call_of_grpc_is_a_request_to_a_path() {
+    let matches = "matches: [{method: {method: Get}}, {method: {service: shop.Cart}}, {method: {service: shop.Cart, method: Get}}, {}]";
+    let spec = format!("{{{WEB}, rules: [{{{matches}, {V1}}}]}}");
+    let none =
+        format!("{{{WEB}, rules: [{{backendRefs: [{{name: web-v1, port: 80, weight: 0}}]}}]}}");
+    let rule = "GRPCRoute/shop/r@web.shop:80";
+    check(
+        &of_kind("GRPCRoute", "r", 1, &spec),
+        Scope::Producers,
+        &[
+            &format!(
+                "web.shop:80! -> =/shop.Cart/Get {rule}, /shop.Cart {rule}, like /[^/]+/Get {rule}, / {rule}"
+            ),
+            &format!("{rule} = web-v1.shop:80 1"),
+        ],
+        &[],
+    );
+    check(
+        &of_kind("GRPCRoute", "r", 1, &none),
+        Scope::Producers,
+        &[
+            &format!("web.shop:80! -> / {rule}"),
+            &format!("{rule} = 503 1"),
+        ],
+        &["shop/r spec.rules[0].backendRefs NoTraffic"],
+    );
+}
+
+#[test]
+fn connections_are_a_listeners_or_a_ports() {
+    let spec = "{parentRefs: [{name: edge}, {group: '', kind: Service, name: two}], rules: [{backendRefs: [{name: web-v1, port: 80, weight: 3}, {name: gone, port: 80}]}]}";
+    let route = of_kind("TCPRoute", "r", 2, spec);
+    let root = |port: u16| {
+        [
+            format!("tcp two.shop:{port} -> TCPRoute/shop/r@two.shop:{port}"),
+            format!("TCPRoute/shop/r@two.shop:{port} = web-v1.shop:80 3, 500 1"),
+        ]
+    };
+    let [(first, first_rule), (second, second_rule)] = [8080, 9090].map(|port| {
+        let [to, rule] = root(port);
+        (to, rule)
+    });
+    let missing = "shop/r spec.rules[0].backendRefs[1] BackendNotFound";
+    check(
+        &route,
+        Scope::Producers,
+        &[&first, &second, &first_rule, &second_rule],
+        &[missing],
+    );
+    check(
+        &route,
+        edge(),
+        &[
+            "tcp {\"raw\": 5000} -> TCPRoute/shop/r@gateway/shop/edge",
+            "TCPRoute/shop/r@gateway/shop/edge = web-v1.shop:80 3, 500 1",
+        ],
+        &[missing],
+    );
+    // Nothing tells the connections of two routes apart.
+    let both = route + &of_kind("TCPRoute", "older", 1, &spec.replace("gone", "web-v2"));
+    let lost = ["0", "1"].map(|parent| format!("shop/r spec.parentRefs[{parent}] Conflicted"));
+    assert_eq!(problems(&both)[..2], lost);
+
+    let rules =
+        |rules: &str| problems(&of_kind("TCPRoute", "r", 1, &format!("{{rules: {rules}}}")));
+    let rule = "{backendRefs: [{name: web, port: 80}]}";
+    let path = |rules: &str, path: &str| {
+        let expected = format!("shop/r {path} InvalidValue");
+        assert_eq!(problems(&of_kind("TCPRoute", "r", 1, rules)), [expected]);
+    };
+    assert_eq!(rules(&format!("[{rule}]")), [""; 0]);
+    path(&format!("{{rules: [{rule}, {rule}]}}"), "spec.rules");
+    path("{}", "spec.rules");
+    path("{rules: [{}]}", "spec.rules[0].backendRefs");
+}
+
+/// Each row: kinds with their ages, and of those the ones that lose.
+#[test]
+fn who_decides_where_two_kinds_meet() {
+    let spec = |kind: &str, parent: &str| {
+        let backends = "backendRefs: [{name: web-v2, port: 80}]";
+        match kind {
+            "TrafficSplit" => split(
+                "trafficsplit",
+                "null",
+                "{service: 'web:80', backends: [{service: web-v2, weight: 1}]}",
+            ),
+            _ => {
+                let spec = format!("{{parentRefs: [{parent}], rules: [{{{backends}}}]}}");
+                of_kind(kind, &kind.to_lowercase(), 0, &spec)
+            }
+        }
+    };
+    let service = "{group: '', kind: Service, name: web, port: 80}";
+    for (kinds, losers) in [
+        (vec!["HTTPRoute", "GRPCRoute"], vec!["httproute"]),
+        (vec!["HTTPRoute", "TCPRoute"], vec!["tcproute"]),
+        (vec!["Linkerd", "TCPRoute"], vec!["tcproute"]),
+        (vec!["Linkerd", "HTTPRoute"], vec![]),
+        (
+            vec!["Linkerd", "GRPCRoute", "TCPRoute", "HTTPRoute"],
+            vec!["linkerd", "tcproute", "httproute"],
+        ),
+        (vec!["TrafficSplit", "TCPRoute"], vec!["trafficsplit"]),
+        (vec!["TrafficSplit", "GRPCRoute"], vec!["trafficsplit"]),
+    ] {
+        let manifests: String = kinds.iter().map(|kind| spec(kind, service)).collect();
+        let lost = problems(&manifests);
+        let mut expected: Vec<String> = losers
+            .iter()
+            .map(|name| match *name {
+                "trafficsplit" => format!("shop/{name} spec.service Conflicted"),
+                _ => format!("shop/{name} spec.parentRefs[0] Conflicted"),
+            })
+            .collect();
+        let mut lost_sorted = lost.clone();
+        lost_sorted.sort();
+        expected.sort();
+        assert_eq!(lost_sorted, expected, "{kinds:?}");
+    }
+
+    // A Gateway's host belongs to the older one, each listener for itself.
+    let at = |section: &str| {
+        format!(
+            "{{parentRefs: [{{name: edge, sectionName: {section}}}], hostnames: [a.example.com], rules: [{{}}]}}"
+        )
+    };
+    let old = of_kind("HTTPRoute", "old", 1, &at("wild"));
+    let conflict = old.clone() + &of_kind("GRPCRoute", "young", 2, &at("wild"));
+    assert_eq!(
+        problems(&conflict),
+        ["shop/young spec.parentRefs[0] Conflicted"]
+    );
+    let apart = old + &of_kind("GRPCRoute", "young", 2, &at("plain"));
+    assert_eq!(problems(&apart), [""; 0]);
+}

@@ -1,0 +1,634 @@
+use super::*;
+use crate::plugin::Site;
+use crate::wire;
+
+/// A table of this configuration (JSON without `version`), in force for this site.
+fn live(config: &str, site: &Site) -> Live {
+    let mut config: serde_json::Value = serde_json::from_str(config).expect("JSON");
+    config["version"] = wire::VERSION.into();
+    let config = serde_json::from_value(config).expect("a configuration");
+    let mut live = Live::new(1, UntilConfigured::Pass);
+    live.install(Table::compile(&config, site).expect("compiles"));
+    live
+}
+
+fn site() -> Site {
+    Site {
+        namespace: "shop".into(),
+        service_account: Some("shop/buyer".into()),
+        ..Site::default()
+    }
+}
+
+/// `METHOD AUTHORITY PATH [NAME:VALUE]...`: the decision, and the names of the headers that were read.
+fn ask<T>(
+    request: &str,
+    ask: impl FnOnce(&[u8], &mut dyn FnMut(&str) -> Option<Vec<u8>>) -> T,
+) -> (T, Vec<String>) {
+    let parts: Vec<&str> = request.split(' ').collect();
+    let mut reads = Vec::new();
+    let mut read = |name: &str| {
+        reads.push(name.to_owned());
+        let value = match name {
+            ":method" => Some(parts[0]),
+            ":path" => Some(parts[2]),
+            ":scheme" => Some("http"),
+            name => parts[3..].iter().find_map(|header| {
+                let (is, value) = header.split_once(':')?;
+                (is == name).then_some(value)
+            }),
+        };
+        value.map(|value| value.as_bytes().to_vec())
+    };
+    let answer = ask(parts[1].as_bytes(), &mut read);
+    (answer, reads)
+}
+
+/// The decision in words: a cluster's Service, a status, a location, or `denied`.
+fn words(decided: &Decided) -> String {
+    match &decided.decision {
+        Decision::Ordinary => "ordinary".into(),
+        Decision::Cluster(name) => name.split('.').next().unwrap().into(),
+        Decision::Answer(status) => status.to_string(),
+        Decision::Redirect(status, location) => format!("{status} {location}"),
+        Decision::Denied(_) => "denied".into(),
+    }
+}
+
+fn decide(live: &mut Live, request: &str) -> String {
+    ask(request, |authority, read| {
+        words(&live.decide(authority, read))
+    })
+    .0
+}
+
+fn to(service: &str) -> String {
+    format!(
+        r#"{{"weight":1,"to":{{"service":{{"name":"{service}","namespace":"shop","port":80}}}}}}"#
+    )
+}
+
+/// A host set of the root `root` with these matches; the rule of each is the one backend of its name.
+fn with_matches(matches: &[(&str, &str)]) -> String {
+    let rules = matches
+        .iter()
+        .map(|(rule, _)| format!(r#""{rule}":{{"backends":[{}]}}"#, to(rule)));
+    let matches = matches.iter().map(|(rule, wanted)| {
+        format!(
+            r#"{{"rule":"{rule}"{}{wanted}}}"#,
+            if wanted.is_empty() { "" } else { "," }
+        )
+    });
+    format!(
+        r#"{{"hosts":[{{"hosts":{{"root":{{"service":"root","namespace":"shop","port":80,"default_port":true}}}},
+            "unmatched":"not_found","matches":[{}]}}],"rules":{{{}}}}}"#,
+        matches.collect::<Vec<_>>().join(","),
+        rules.collect::<Vec<_>>().join(","),
+    )
+}
+
+/// Each condition, a request that it fits, and requests that it does not.
+#[test]
+fn every_condition_has_to_hold() {
+    let table = [
+        (
+            r#""path":{"exact":"/a"}"#,
+            "GET root /a?x",
+            vec!["GET root /a/", "GET root /A"],
+        ),
+        (
+            r#""path":{"prefix":"/a"}"#,
+            "GET root /a/b",
+            vec!["GET root /ab"],
+        ),
+        (
+            r#""path":{"regex":"/[0-9]+"}"#,
+            "GET root /12?a",
+            vec!["GET root /12/", "GET root /a"],
+        ),
+        (
+            r#""method":"POST""#,
+            "POST root /",
+            vec!["GET root /", "post root /"],
+        ),
+        (
+            r#""headers":[{"name":"X-User","value":{"exact":"ann"}}]"#,
+            "GET root / x-user:ann",
+            vec![
+                "GET root /",
+                "GET root / x-user:Ann",
+                "GET root / x-user:ann,bob",
+            ],
+        ),
+        (
+            r#""headers":[{"name":"a","value":{"regex":".*"}},{"name":"b","value":{"regex":"1|2"}}]"#,
+            "GET root / a: b:2",
+            vec!["GET root / a:x", "GET root / b:1", "GET root / a:x b:12"],
+        ),
+        (
+            r#""headers":[{"name":":authority","value":{"regex":"(?i)ROOT(:80)?"}}]"#,
+            "GET Root:80 /",
+            vec!["GET root.shop /"],
+        ),
+        (
+            r#""headers":[{"name":"host","value":{"exact":"root"}}]"#,
+            "GET root /",
+            vec!["GET root:80 /"],
+        ),
+        (
+            r#""query":[{"name":"a b","value":{"exact":"1+1"}}]"#,
+            "GET root /?a+b=1%2b1&a+b=2",
+            vec![
+                "GET root /?a+b=2&a+b=1%2b1",
+                "GET root /?ab=1%2b1",
+                "GET root /",
+                "GET root /?a+b=1+1",
+            ],
+        ),
+        (
+            r#""query":[{"name":"v","value":{"regex":"[12]"}},{"name":"w","value":{"exact":""}}]"#,
+            "GET root /?w&v=2",
+            vec!["GET root /?v=2", "GET root /?w&v=3", "GET root /?w&V=2"],
+        ),
+        (
+            r#""hostnames":["x.y","*.SHOP","root.shop.svc.cluster"]"#,
+            "GET Root.shop.:80 /",
+            vec!["GET root.shop.svc /", "GET root /"],
+        ),
+        (
+            r#""path":{"prefix":"/a"},"method":"GET","headers":[{"name":"h","value":{"exact":"1"}}],
+               "query":[{"name":"q","value":{"exact":"1"}}],"hostnames":["root"]"#,
+            "GET root /a?q=1 h:1",
+            vec![
+                "GET root /b?q=1 h:1",
+                "PUT root /a?q=1 h:1",
+                "GET root /a?q=1 h:2",
+                "GET root /a?q=2 h:1",
+                "GET root.shop /a?q=1 h:1",
+            ],
+        ),
+    ];
+    for (wanted, fitting, others) in table {
+        let mut live = live(&with_matches(&[("one", wanted)]), &site());
+        assert_eq!(decide(&mut live, fitting), "one", "{wanted}: {fitting}");
+        for other in others {
+            assert_eq!(decide(&mut live, other), "404", "{wanted}: {other}");
+        }
+    }
+}
+
+/// The first match that fits decides, and a request pays for what its host's matches ask up to there.
+#[test]
+fn headers_are_read_once_and_only_where_they_are_needed() {
+    let user = r#""headers":[{"name":"x-user","value":{"exact":"ann"}},{"name":"x-b","value":{"exact":"1"}}]"#;
+    let query = r#""query":[{"name":"a","value":{"exact":"1"}}]"#;
+    let refined = with_matches(&[
+        ("user", user),
+        ("query", query),
+        ("again", user),
+        ("any", ""),
+    ]);
+    let plain = with_matches(&[("any", ""), ("never", user)]);
+    let paths = with_matches(&[
+        ("a", r#""path":{"exact":"/a"}"#),
+        ("any", r#""path":{"prefix":"/"}"#),
+    ]);
+    for (config, request, expected, expected_reads) in [
+        (
+            &refined,
+            "GET root / x-user:ann x-b:1",
+            "user",
+            vec!["x-user", "x-b"],
+        ),
+        (
+            &refined,
+            "GET root /?a=1 x-user:ann",
+            "query",
+            vec!["x-user", "x-b", ":path"],
+        ),
+        (&refined, "GET root /", "any", vec!["x-user", ":path"]),
+        (&plain, "GET root /", "any", vec![]),
+        (&paths, "GET root /b", "any", vec![":path"]),
+        (&paths, "GET elsewhere /b", "ordinary", vec![]),
+    ] {
+        let mut live = live(config, &site());
+        let (decided, reads) = ask(request, |authority, read| {
+            let decided = live.decide(authority, read);
+            assert!(decided.request.is_empty() && decided.response.is_none());
+            words(&decided)
+        });
+        assert_eq!(
+            (decided.as_str(), reads),
+            (
+                expected,
+                expected_reads.iter().map(|it| (*it).to_owned()).collect()
+            )
+        );
+    }
+}
+
+#[test]
+fn filters_are_those_of_the_backend_that_was_picked() {
+    let named = |name: &str| {
+        let to = to(name);
+        let filter =
+            format!(r#"{{"request_headers":{{"set":[{{"name":"x-backend","value":"{name}"}}]}}}}"#);
+        to.replacen("{", &format!(r#"{{"filters":{filter},"#), 1)
+    };
+    let config = with_matches(&[("one", "")]).replace(
+        &format!(r#"[{}]"#, to("one")),
+        &format!(
+            r#"[{},{},{{"weight":1,"to":{{"status":500}}}}],
+               "filters":{{"response_headers":{{"remove":["server"]}}}},"timeouts":{{"request":7}}"#,
+            named("one"),
+            named("two")
+        ),
+    );
+    let mut live = live(&config, &site());
+    let mut counts = std::collections::BTreeMap::new();
+    for _ in 0..30 {
+        let decided = live.decide(b"root", |_| None);
+        let name = words(&decided);
+        if name == "500" {
+            assert!(decided.request.is_empty() && decided.response.is_none());
+        } else {
+            let set = |name: &str, value: &str| Edit::Set(name.into(), value.as_bytes().into());
+            let expected = [
+                set("x-backend", &name),
+                set("x-envoy-upstream-rq-timeout-ms", "7"),
+            ];
+            assert_eq!(decided.request, expected);
+            assert_eq!(
+                decided.response.as_deref(),
+                Some(&[Edit::Remove("server".into())][..])
+            );
+        }
+        *counts.entry(name).or_insert(0) += 1;
+    }
+    assert_eq!(counts.into_values().collect::<Vec<_>>(), [10, 10, 10]);
+}
+
+#[test]
+fn a_rule_redirects_all_its_requests_and_a_backend_those_of_its_share() {
+    let redirect = r#""filters":{"redirect":{"status":301,"hostname":"new"}}"#;
+    let rule = with_matches(&[("one", "")]).replace(
+        &format!(r#"[{}]"#, to("one")),
+        &format!(
+            "[],{}",
+            redirect.replace("},", "},\"response_headers\":{\"remove\":[\"x\"]},")
+        ),
+    );
+    let mut all = live(&rule, &site());
+    assert_eq!(
+        decide(&mut all, "GET root:8080 /a"),
+        "ordinary",
+        "not this port"
+    );
+    assert_eq!(decide(&mut all, "GET root /a?b"), "301 http://new/a?b");
+    all.take_picks(|rule, backend, count| panic!("{rule} {backend} {count}"));
+
+    let share = to("one").replacen("{", &format!("{{{redirect},"), 1);
+    let share = with_matches(&[("one", "")]).replace(&to("one"), &format!("{share},{}", to("two")));
+    let mut live = live(&share, &site());
+    let mut answers: Vec<_> = (0..4).map(|_| decide(&mut live, "GET root /")).collect();
+    answers.sort();
+    assert_eq!(
+        answers,
+        ["301 http://new/", "301 http://new/", "two", "two"]
+    );
+    let mut picks = Vec::new();
+    live.take_picks(|_, backend, count| picks.push((backend.to_owned(), count)));
+    assert_eq!(
+        picks,
+        [("one.shop:80".into(), 2), ("two.shop:80".into(), 2)]
+    );
+}
+
+/// The port of a redirect on a Gateway: of the listener, of all listeners, else as the client wrote it.
+#[test]
+fn a_redirect_names_the_port_of_the_listener() {
+    let config = |ports: &str| {
+        format!(
+            r#"{{"hosts":[{{"hosts":{{"gateway":{{"ports":{ports}}}}},
+                "matches":[{{"rule":"r","listeners":["a","b"]}}]}}],
+                "rules":{{"r":{{"backends":[],"filters":{{"redirect":{{"status":302,"hostname":"n"}}}}}}}}}}"#
+        )
+    };
+    for (ports, listener, expected) in [
+        (
+            r#"{"a":8080,"b":8081,"c":1}"#,
+            Some("b"),
+            "302 http://n:8081/",
+        ),
+        (r#"{"a":8080,"b":8080,"c":1}"#, None, "302 http://n:8080/"),
+        (r#"{"a":8080,"b":8081}"#, None, "302 http://n:99/"),
+        ("{}", None, "302 http://n:99/"),
+        (r#"{"c":8080}"#, Some("c"), "ordinary"),
+    ] {
+        let site = Site {
+            listener: listener.map(Into::into),
+            ..Site::default()
+        };
+        assert_eq!(
+            decide(&mut live(&config(ports), &site), "GET x:99 /"),
+            expected,
+            "{ports} {listener:?}"
+        );
+    }
+}
+
+/// Law 9 beyond weights: what else is done to the requests of a backend is no new sequence.
+#[test]
+fn a_changed_filter_leaves_the_sequence_going_on() {
+    let plain =
+        with_matches(&[("one", "")]).replace(&to("one"), &format!("{},{}", to("one"), to("two")));
+    let edited = plain.replace(
+        r#"{"weight""#,
+        r#"{"filters":{"request_headers":{"remove":["x"]}},"weight""#,
+    );
+    let redirecting = with_matches(&[("another", ""), ("one", "")])
+        .replace(&to("one"), &format!("{},{}", to("one"), to("two")))
+        .replace(
+            &format!("[{}]", to("another")),
+            r#"[],"filters":{"redirect":{"status":301}}"#,
+        )
+        .replace(
+            r#""rule":"another""#,
+            r#""rule":"another","path":{"exact":"/x"}"#,
+        );
+    let mut alone = live(&plain, &site());
+    let mut disturbed = live(&plain, &site());
+    for config in [&edited, &plain, &redirecting, &edited] {
+        let mut config: serde_json::Value = serde_json::from_str(config).unwrap();
+        config["version"] = 2.into();
+        let config = serde_json::from_value(config).unwrap();
+        disturbed.install(Table::compile(&config, &site()).unwrap());
+        for _ in 0..7 {
+            assert_eq!(
+                decide(&mut disturbed, "GET root /"),
+                decide(&mut alone, "GET root /")
+            );
+        }
+    }
+}
+
+const GRANTS: &str = r#""access":{"grants":{"shop/store":[
+    {"by":"shop/a","sources":["shop/buyer","shop/other"],
+     "requests":[{"path":{"regex":"/buy.*"},"methods":["GET","HEAD"]},{"headers":[{"name":"x-key","value":{"exact":"1"}}]}]},
+    {"by":"shop/b","sources":["shop/buyer"],"ports":[81]}]}}"#;
+
+fn with_access(accounts: &str) -> String {
+    let config = with_matches(&[("one", "")]);
+    let config = config.replacen("{", &format!("{{{GRANTS},"), 1);
+    config.replace(
+        r#"{"weight""#,
+        &format!(r#"{{"accounts":{accounts},"weight""#),
+    )
+}
+
+#[test]
+fn a_backend_is_reached_only_by_whom_a_target_lets() {
+    let store = with_access(r#"["shop/else","shop/store"]"#);
+    for (request, expected) in [
+        ("GET root /buy/1?x", "one"),
+        ("HEAD root /buy", "one"),
+        ("POST root /buy", "denied"),
+        ("GET root /sell", "denied"),
+        ("POST root /sell x-key:1", "one"),
+        ("GET elsewhere /sell", "ordinary"),
+    ] {
+        assert_eq!(
+            decide(&mut live(&store, &site()), request),
+            expected,
+            "{request}"
+        );
+    }
+    let other = |account: Option<&str>| Site {
+        service_account: account.map(Into::into),
+        ..site()
+    };
+    assert_eq!(
+        decide(
+            &mut live(&store, &other(Some("shop/other"))),
+            "GET root /buy"
+        ),
+        "one"
+    );
+    assert_eq!(
+        decide(
+            &mut live(&store, &other(Some("shop/thief"))),
+            "GET root /buy"
+        ),
+        "denied"
+    );
+    assert_eq!(
+        decide(&mut live(&store, &other(None)), "GET root /buy"),
+        "denied"
+    );
+    assert_eq!(
+        decide(&mut live(&with_access("[]"), &site()), "GET root /buy"),
+        "denied"
+    );
+}
+
+/// The share stays: a denied request has drawn its backend. Redirects and errors need no permission.
+#[test]
+fn a_denial_says_what_is_missing() {
+    let mut denied = live(&with_access(r#"["shop/store"]"#), &site());
+    let text = |live: &mut Live, request: &str| {
+        ask(request, |authority, read| {
+            match live.decide(authority, read).decision {
+                Decision::Denied(text) => text,
+                other => panic!("{other:?}"),
+            }
+        })
+        .0
+    };
+    assert_eq!(
+        text(&mut denied, "PUT root /buy?secret"),
+        "no TrafficTarget lets shop/buyer PUT /buy reach one.shop:80 (shop/store)"
+    );
+    let long = text(
+        &mut denied,
+        &format!("GET root /\r\n\u{e9}{}", "x".repeat(60_000)),
+    );
+    assert!(
+        long.contains(r"GET /\r\n\xc3\xa9xxx") && long.contains("... reach"),
+        "{long}"
+    );
+    assert!(long.len() < 500 && long.bytes().all(|byte| (b' '..127).contains(&byte)));
+    let mut picks = 0;
+    denied.take_picks(|_, _, count| picks += count);
+    assert_eq!(picks, 2);
+
+    let mut unknown = live(
+        &with_access("[]"),
+        &Site {
+            service_account: None,
+            ..site()
+        },
+    );
+    assert_eq!(
+        text(&mut unknown, "GET root /"),
+        "no TrafficTarget lets a client without identity GET / reach one.shop:80 whose pods have no known ServiceAccount"
+    );
+    let broken = with_access("[]").replace(
+        r#""service":{"name":"one","namespace":"shop","port":80}"#,
+        r#""status":500"#,
+    );
+    assert_eq!(decide(&mut live(&broken, &site()), "GET root /"), "500");
+}
+
+#[test]
+fn the_inbound_side_asks_who_the_peer_is() {
+    let workload = Site {
+        service_account: Some("shop/store".into()),
+        ..site()
+    };
+    let guarded = live(&with_access("[]"), &workload);
+    let open = live(&with_matches(&[("one", "")]), &workload);
+    let elsewhere = live(&with_access("[]"), &site());
+    for (live, peer, request, expected) in [
+        (
+            &guarded,
+            Some("shop/buyer"),
+            "GET anything /buy",
+            "ordinary",
+        ),
+        (&guarded, Some("shop/buyer"), "GET anything /sell", "denied"),
+        (&guarded, Some("shop/thief"), "GET anything /buy", "denied"),
+        (&guarded, None, "GET anything /buy", "denied"),
+        (
+            &elsewhere,
+            Some("shop/buyer"),
+            "GET anything /buy",
+            "denied",
+        ),
+        (&open, None, "GET anything /", "ordinary"),
+    ] {
+        let (got, _) = ask(request, |authority, read| {
+            words(&live.admit(peer, authority, read))
+        });
+        assert_eq!(got, expected, "{peer:?} {request}");
+    }
+    for (live, peer, port, expected) in [
+        (&guarded, Some("shop/buyer"), 81, "ordinary"),
+        (&guarded, Some("shop/buyer"), 80, "denied"),
+        (&guarded, Some("shop/other"), 81, "denied"),
+        (&guarded, None, 81, "denied"),
+        (&open, None, 80, "ordinary"),
+    ] {
+        assert_eq!(
+            words(&live.admit_connection(peer, port)),
+            expected,
+            "{peer:?} {port}"
+        );
+    }
+    let denied = guarded.admit_connection(None, 80).decision;
+    let text = "no TrafficTarget lets a client without identity connect to shop/store at port 80";
+    assert_eq!(denied, Decision::Denied(text.into()));
+}
+
+#[test]
+fn before_there_is_a_configuration() {
+    for (until, expected) in [
+        (UntilConfigured::Pass, "ordinary"),
+        (UntilConfigured::Unavailable, "503"),
+        (UntilConfigured::Denied, "denied"),
+    ] {
+        let mut live = Live::new(1, until);
+        assert_eq!(words(&live.decide(b"root", |_| None)), expected);
+        assert_eq!(words(&live.connect(None)), expected);
+        assert_eq!(words(&live.admit(Some("a/b"), b"root", |_| None)), expected);
+        assert_eq!(words(&live.admit_connection(Some("a/b"), 80)), expected);
+    }
+}
+
+#[test]
+fn connections_go_by_root_listener_or_destination() {
+    let config = r#"{"connections":[
+        {"to":{"root":{"service":"db","namespace":"shop","port":3306,"cluster_ips":["10.0.0.1","fd00::1"]}},"rule":"db"},
+        {"to":{"root":{"service":"late","namespace":"shop","port":3306,"cluster_ips":["10.0.0.1"]}},"rule":"b"},
+        {"to":{"listeners":{"one":1000,"two":2000}},"rule":"a"},
+        {"to":{"listeners":{"two":2000,"three":3000}},"rule":"b"}],
+        "rules":{"db":{"backends":[DB]},"a":{"backends":[A]},"b":{"backends":[{"weight":1,"to":{"status":500}}]}}}"#;
+    let config = config.replace("DB", &to("db")).replace('A', &to("a"));
+    let db = wire::Service {
+        name: "db".into(),
+        namespace: "shop".into(),
+        port: 3306,
+    };
+    let nowhere = wire::Service {
+        port: 1,
+        ..db.clone()
+    };
+    let plain = Site::default();
+    let root = |root: &wire::Service| Site {
+        root: Some(root.clone()),
+        ..Site::default()
+    };
+    let listener = |name: &str| Site {
+        listener: Some(name.into()),
+        ..Site::default()
+    };
+    for (site, destination, expected) in [
+        (&plain, Some(("10.0.0.1", 3306)), "db"),
+        (&plain, Some(("::ffff:10.0.0.1", 3306)), "db"),
+        (&plain, Some(("FD00:0::1", 3306)), "db"),
+        (&plain, Some(("10.0.0.1", 3307)), "ordinary"),
+        (&plain, Some(("10.0.0.2", 3306)), "ordinary"),
+        (&plain, Some(("10.0.0.9", 1000)), "a"),
+        (&plain, Some(("10.0.0.9", 2000)), "a"),
+        (&plain, Some(("10.0.0.9", 3000)), "500"),
+        (&plain, Some(("not an address", 3306)), "ordinary"),
+        (&plain, None, "ordinary"),
+        (&root(&db), None, "db"),
+        (&root(&db), Some(("10.0.0.9", 1000)), "db"),
+        (&root(&nowhere), Some(("10.0.0.1", 3306)), "ordinary"),
+        (&listener("two"), None, "a"),
+        (&listener("three"), Some(("10.0.0.1", 3306)), "500"),
+        (&listener("four"), Some(("10.0.0.1", 1000)), "ordinary"),
+    ] {
+        let mut live = live(&config, site);
+        assert_eq!(
+            words(&live.connect(destination)),
+            expected,
+            "{site:?} {destination:?}"
+        );
+    }
+    let sidecar = Site {
+        ordinary_route_serves_root: true,
+        ..root(&db)
+    };
+    let own = config.replace(
+        r#""name":"db","namespace":"shop","port":80"#,
+        r#""name":"db","namespace":"shop","port":3306"#,
+    );
+    assert_eq!(words(&live(&own, &sidecar).connect(None)), "ordinary");
+}
+
+#[test]
+fn connections_have_exact_shares_and_need_permission() {
+    let config = format!(
+        r#"{{{GRANTS},"connections":[{{"to":{{"root":{{"service":"db","namespace":"shop","port":81}}}},"rule":"db"}}],
+            "rules":{{"db":{{"backends":[
+                {{"weight":90,"accounts":["shop/store"],"to":{{"service":{{"name":"v1","namespace":"shop","port":81}}}}}},
+                {{"weight":10,"accounts":["shop/store"],"to":{{"service":{{"name":"v2","namespace":"shop","port":82}}}}}}]}}}}}}"#
+    );
+    let site = Site {
+        root: Some(wire::Service {
+            name: "db".into(),
+            namespace: "shop".into(),
+            port: 81,
+        }),
+        ..site()
+    };
+    let mut live = live(&config, &site);
+    let mut words: Vec<_> = (0..100).map(|_| words(&live.connect(None))).collect();
+    words.sort();
+    words.dedup_by(|a, b| a == b);
+    assert_eq!(words, ["denied", "v1"]);
+    let mut picks = Vec::new();
+    live.take_picks(|rule, backend, count| picks.push(format!("{rule} {backend} {count}")));
+    assert_eq!(picks, ["db v1.shop:81 90", "db v2.shop:82 10"]);
+}

@@ -1,0 +1,27 @@
+//! Any bytes as a plugin configuration, or as the names in a certificate.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use weir_split::{Plugin, peer_identity};
+
+fuzz_target!(|input: &[u8]| {
+    if let Err(error) = Plugin::parse(input) {
+        assert!(error.to_string().starts_with("plugin configuration: "));
+    }
+    for identity in [
+        peer_identity(Some(input), None, "cluster.local"),
+        peer_identity(None, Some(input), "cluster.local"),
+    ]
+    .into_iter()
+    .flatten()
+    {
+        let (namespace, name) = identity.split_once('/').expect("two parts");
+        assert!(!namespace.is_empty() && !name.is_empty() && !name.contains('/'));
+        let written = [
+            format!("/ns/{namespace}/sa/{name}"),
+            format!("{name}.{namespace}.cluster.local"),
+        ];
+        let input = std::str::from_utf8(input).expect("text");
+        assert!(written.iter().any(|form| input.ends_with(form)));
+    }
+});

@@ -1,0 +1,28 @@
+//! A pattern up to the first line feed, and a value: compiling is bounded and says why not, matching never
+//! fails, and a pattern that two ways of writing make the same means the same.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use weir_split::Pattern;
+
+fuzz_target!(|input: &[u8]| {
+    let mut parts = input.splitn(2, |byte| *byte == b'\n');
+    let Some(text) = parts.next().and_then(|text| std::str::from_utf8(text).ok()) else {
+        return;
+    };
+    let value = parts.next().unwrap_or_default();
+    match Pattern::compile(text) {
+        Err(error) => assert!(!error.to_string().contains('\n')),
+        Ok(pattern) => {
+            assert!(pattern.size() <= 128 << 10);
+            let fits = pattern.fits(value);
+            assert_eq!(fits, pattern.fits(value), "the cache shows");
+            // A group changes nothing, but for comments, which have no end in it.
+            if !text.contains('#')
+                && let Ok(grouped) = Pattern::compile(&format!("(?:{text})"))
+            {
+                assert_eq!(fits, grouped.fits(value));
+            }
+        }
+    }
+});

@@ -1,0 +1,47 @@
+//! Any bytes as `:authority`, `:path` and a header, each up to a line feed, on a table with every condition.
+#![no_main]
+
+use std::cell::RefCell;
+
+use libfuzzer_sys::fuzz_target;
+use weir_split::{Decision, Live, Site, Table, UntilConfigured, wire};
+
+const CONFIG: &str = include_str!("../corpus/table/seed-all.json");
+
+thread_local! {
+    static LIVE: RefCell<Live> = RefCell::new({
+        let config: wire::Config = serde_json::from_str(CONFIG).expect("a configuration");
+        let site = Site {
+            namespace: "a".into(),
+            service_account: Some("a/a".into()),
+            ..Site::default()
+        };
+        let mut live = Live::new(1, UntilConfigured::Pass);
+        live.install(Table::compile(&config, &site).expect("compiles"));
+        live
+    });
+}
+
+fuzz_target!(|request: &[u8]| {
+    let mut parts = request.splitn(3, |byte| *byte == b'\n');
+    let mut next = || parts.next().unwrap_or_default();
+    let (authority, path, header) = (next(), next(), next());
+    LIVE.with_borrow_mut(|live| {
+        let read = |name: &str| match name {
+            ":path" => Some(path.to_vec()),
+            _ => Some(header.to_vec()),
+        };
+        let decided = live.decide(authority, read);
+        match decided.decision {
+            Decision::Redirect(_, location) => {
+                assert!(location.starts_with("http"));
+                assert!(location.bytes().all(|byte| byte.is_ascii_graphic()));
+            }
+            Decision::Denied(text) => {
+                assert!(text.bytes().all(|byte| (b' '..127).contains(&byte)));
+                assert!(text.len() < 2048);
+            }
+            _ => {}
+        }
+    });
+});
