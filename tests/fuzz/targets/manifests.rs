@@ -1,0 +1,27 @@
+//! YAML -> translate: whatever stands in a file, translation ends, and every scope of what it makes compiles in
+//! a proxy. A golden case of this folder's corpus is a good start.
+#![no_main]
+
+use libfuzzer_sys::fuzz_target;
+use weir::access::Policy;
+use weir::object;
+use weir::publish::Published;
+use weir::translate::translate;
+use weir::world::World;
+use weir_split::wire::Config;
+
+fuzz_target!(|data: &[u8]| {
+    let Ok(text) = std::str::from_utf8(data) else {
+        return;
+    };
+    let Ok(read) = object::read("fuzz.yaml", text) else {
+        return;
+    };
+    let (world, _) = World::from_objects(read.objects);
+    for policy in [Policy::Permissive, Policy::Smi] {
+        let (plan, _) = translate(&world, policy);
+        if let Err(refused) = Published::compile(plan, Config::beyond) {
+            panic!("a proxy would refuse it: {refused}");
+        }
+    }
+});
