@@ -244,7 +244,7 @@ impl MethodSpec {
                         }
                     }
                 }
-                patterns.add(place, &pattern)?;
+                patterns.check(place, &pattern)?;
                 Ok(Some(PathMatch::Regex(pattern)))
             }
             other => Err(place.field("type").unsupported(

@@ -305,6 +305,9 @@ impl Object {
             let message = error.inner().to_string();
             let remedy = if message.starts_with("missing field") {
                 "add the field"
+            } else if message.ends_with("expected a string") {
+                // YAML takes `yes` and `1` for something else.
+                "put it in quotes"
             } else {
                 "correct the value"
             };

@@ -1,4 +1,4 @@
-//! The regular expressions of a route: each must compile, and together they must be small.
+//! The regular expressions of one object: each must compile, and together they must be small.
 
 use std::collections::BTreeSet;
 
@@ -7,10 +7,10 @@ use weir_split::Pattern;
 use super::place::Place;
 use crate::problem::Problem;
 
-/// What the programs of one route may take up in the memory of a proxy, in bytes.
+/// What the programs of one object may take up in the memory of a proxy, in bytes.
 const MOST: usize = 512 * 1024;
 
-/// Those of one route; each counts once.
+/// Those of one object; each counts once.
 #[derive(Debug, Default)]
 pub struct Patterns {
     known: BTreeSet<String>,
@@ -19,17 +19,15 @@ pub struct Patterns {
 
 impl Patterns {
     /// Takes a pattern as the filter would.
-    pub fn add(&mut self, place: &Place, text: &str) -> Result<(), Problem> {
+    pub fn check(&mut self, place: &Place, text: &str) -> Result<(), Problem> {
         if self.known.contains(text) {
             return Ok(());
         }
         self.size = self.size.saturating_add(compile(place, text)?.size());
         if self.size > MOST {
             return Err(place.invalid(
-                format!(
-                    "with {text:?} the route's regular expressions take more than {MOST} bytes"
-                ),
-                "simplify them, or split the route",
+                format!("with {text:?} its regular expressions take more than {MOST} bytes"),
+                "simplify them, or split the object",
             ));
         }
         self.known.insert(text.to_owned());

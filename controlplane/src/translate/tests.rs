@@ -519,6 +519,8 @@ fn the_order_of_objects_does_not_show() {
         split("c", "null", "{service: c.org, backends: [{service: web-v2, weight: 1}]}"),
         route("shop", "{parentRefs: [{name: edge}, {group: '', kind: Service, name: two}], rules: [{matches: [{path: {value: /b}}, {path: {value: /bb}}]}, {}]}"),
         route("front", "{parentRefs: [{group: '', kind: Service, name: web, namespace: shop}], rules: [{}]}"),
+        route("shop", "{parentRefs: [{name: edge}], rules: [{backendRefs: [{name: web, port: 80}]}]}").replace("HTTPRoute", "GRPCRoute"),
+        route("shop", "{parentRefs: [{name: edge}, {group: '', kind: Service, name: two}], rules: [{backendRefs: [{name: web, port: 80}]}]}").replace("HTTPRoute", "TCPRoute"),
     ]
     .concat();
     let mut objects = objects(&manifests);
