@@ -2,13 +2,46 @@
 //! must not trap the VM. A call that fails in a way that the caller can live with is an `Option`.
 
 use std::hash::{BuildHasher, RandomState};
+use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType};
+use weir_split::{Edit, peer_identity};
+
+/// Characters of a text that are passed on.
+pub const MAX_VISIBLE: usize = 400;
 
 pub fn request_header(name: &str) -> Option<Vec<u8>> {
     hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name).unwrap_or_default()
+}
+
+/// All lines of the header with commas between, as Envoy's property has them; the header itself is its first
+/// line. Dearer than [`request_header`].
+pub fn request_header_lines(name: &str) -> Option<Vec<u8>> {
+    let lines = hostcalls::get_property(vec!["request", "headers", name]).unwrap_or_default();
+    // The property does not tell an empty header from none, and not every host has it.
+    lines.or_else(|| request_header(name))
+}
+
+/// Whose headers.
+#[derive(Clone, Copy)]
+pub enum Headers {
+    /// Only inside `on_http_request_headers`.
+    Request,
+    /// Only inside `on_http_response_headers`.
+    #[cfg(feature = "full")]
+    Response,
+}
+
+impl From<Headers> for MapType {
+    fn from(headers: Headers) -> MapType {
+        match headers {
+            Headers::Request => MapType::HttpRequestHeaders,
+            #[cfg(feature = "full")]
+            Headers::Response => MapType::HttpResponseHeaders,
+        }
+    }
 }
 
 /// Overwrites every value that the client may have sent.
@@ -17,19 +50,100 @@ pub fn set_request_header(name: &str, value: &str) {
         hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value.as_bytes()));
 }
 
-pub fn remove_request_header(name: &str) {
-    let _ = hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, None);
+pub fn remove_header(headers: Headers, name: &str) {
+    let _ = hostcalls::set_map_value_bytes(headers.into(), name, None);
+}
+
+pub fn edit(headers: Headers, edit: &Edit) {
+    let _ = match edit {
+        Edit::Set(name, value) => hostcalls::set_map_value_bytes(headers.into(), name, Some(value)),
+        Edit::Add(name, value) => hostcalls::add_map_value_bytes(headers.into(), name, value),
+        Edit::Remove(name) => hostcalls::set_map_value_bytes(headers.into(), name, None),
+    };
 }
 
 /// Readable in the access log as `%FILTER_STATE(wasm.NAME:PLAIN)%`.
-pub fn set_request_property(name: &str, value: &str) {
+pub fn set_stream_property(name: &str, value: &str) {
     let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
 }
 
-/// Ends the request here. The callback has to pause the stream after it.
+/// Ends the request here. The callback has to pause the stream after it. A gRPC client gets a status that
+/// belongs to the code: 14 for 503, 12 for 404, 7 for 403.
 pub fn answer(status: u16, body: &str) {
-    let headers = vec![("content-type", "text/plain")];
-    let _ = hostcalls::send_http_response(u32::from(status), headers, Some(body.as_bytes()));
+    answer_with(status, ("content-type", "text/plain"), body);
+}
+
+pub fn redirect(status: u16, location: &str) {
+    answer_with(status, ("location", location), "");
+}
+
+/// 403, with the permission that is missing.
+pub fn deny(missing: &str) {
+    let missing = visible(missing);
+    answer_with(
+        403,
+        ("x-weir-denied", &missing),
+        &format!("weir: {missing}\n"),
+    );
+}
+
+fn answer_with(status: u16, header: (&str, &str), body: &str) {
+    let _ = hostcalls::send_http_response(u32::from(status), vec![header], Some(body.as_bytes()));
+}
+
+/// What a header's value or a line of the log may hold, and not too much of it.
+pub fn visible(text: &str) -> String {
+    let plain = |c: char| {
+        if c == ' ' || c.is_ascii_graphic() {
+            c
+        } else {
+            '?'
+        }
+    };
+    text.chars().take(MAX_VISIBLE).map(plain).collect()
+}
+
+/// Who the client of this stream is, by its certificate, once the handshake is done. Headers say nothing of it.
+pub fn peer(cluster_domain: &str) -> Option<String> {
+    let name = |kind: &str| hostcalls::get_property(vec!["connection", kind]).unwrap_or_default();
+    let uri = name("uri_san_peer_certificate");
+    let dns = match uri {
+        Some(_) => None,
+        None => name("dns_san_peer_certificate"),
+    };
+    peer_identity(uri.as_deref(), dns.as_deref(), cluster_domain)
+}
+
+/// IP address and port that the client of this stream wanted.
+pub fn destination() -> Option<(String, u16)> {
+    let text = hostcalls::get_property(vec!["destination", "address"]).unwrap_or_default()?;
+    let address: SocketAddr = std::str::from_utf8(&text).ok()?.parse().ok()?;
+    Some((address.ip().to_string(), address.port()))
+}
+
+/// Only inside `on_new_connection`: later the TCP proxy has chosen. False where the host cannot do it.
+pub fn set_tcp_cluster(cluster: &str) -> bool {
+    // Protobuf: SetEnvoyFilterStateArguments { path = 1, value = 2 }.
+    let mut arguments = Vec::new();
+    for (tag, text) in [(0x0a, "envoy.tcp_proxy.cluster"), (0x12, cluster)] {
+        arguments.push(tag);
+        push_varint(&mut arguments, text.len());
+        arguments.extend_from_slice(text.as_bytes());
+    }
+    hostcalls::call_foreign_function("set_envoy_filter_state", Some(&arguments)).is_ok()
+}
+
+fn push_varint(bytes: &mut Vec<u8>, mut value: usize) {
+    while let Ok(low @ 0x80..) = u64::try_from(value) {
+        bytes.push(u8::try_from(low & 0x7f).unwrap_or_default() | 0x80);
+        value >>= 7;
+    }
+    bytes.push(u8::try_from(value).unwrap_or_default());
+}
+
+/// Closes the client's connection. The callback has to pause the stream after it.
+pub fn close() {
+    let _ = hostcalls::close_downstream();
 }
 
 /// Only inside `on_configure`: the host drops it afterwards.

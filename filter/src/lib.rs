@@ -1,12 +1,14 @@
 //! `weir.wasm`: picks a weighted backend for each request inside the proxy.
 //!
 //! ```text
-//! proxy --callbacks--> root, request --> split::Live      root --> poll, fleet --> host --> proxy
+//! proxy --callbacks--> root, request, connection --> split::Live      root --> poll, fleet --> host --> proxy
 //! ```
 //!
-//! [`root`] keeps a table in force, [`request`] asks it, [`poll`] talks to the control plane, [`fleet`] is
-//! what the VMs of one proxy process share, [`metrics`] counts. [`host`] alone names host calls.
+//! [`root`] keeps a table in force, [`request`] and [`connection`] ask it, [`poll`] talks to the control plane, [`fleet`] is
+//! what the VMs of one proxy process share, [`metrics`] counts, [`bounded`] logs what clients cause. [`host`] alone names host calls.
 //! The choice itself, and all that can be tested without a proxy, is in `split`.
+//!
+//! With the feature `full` it is `weir-full.wasm`: it also edits responses, and decides who may connect.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
@@ -16,6 +18,8 @@
     clippy::unwrap_used
 )]
 
+mod bounded;
+mod connection;
 mod fleet;
 mod host;
 mod metrics;

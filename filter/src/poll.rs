@@ -2,7 +2,7 @@
 
 use weir_split::{Plugin, Site, Table, wire};
 
-use crate::host;
+use crate::host::{self, MAX_VISIBLE, visible};
 
 /// Seconds that the control plane may hold a poll.
 const WAIT: u64 = 25;
@@ -11,8 +11,6 @@ const TIMEOUT: u64 = 30;
 /// Milliseconds. An answer without news that comes sooner was not held, and asking again at once would
 /// be a busy loop.
 const HELD: u64 = 200;
-/// Characters of a reason that are passed on.
-const MAX_REASON: usize = 400;
 
 /// What the poll of this VM is doing.
 #[derive(Default)]
@@ -35,7 +33,7 @@ pub enum Answer {
     Changed {
         revision: String,
         body: Vec<u8>,
-        table: Table,
+        table: Box<Table>,
     },
     /// The poll was held to its end.
     Unchanged,
@@ -121,7 +119,7 @@ pub fn read(site: &Site, since: u64, headers: usize, body_size: usize) -> Answer
         b"304" if host::now().abs_diff(since) >= HELD => return Answer::Unchanged,
         b"304" => return Answer::Failed("304 at once, instead of holding the poll".into()),
         b"406" => {
-            let body = host::response_body(body_size.min(MAX_REASON));
+            let body = host::response_body(body_size.min(MAX_VISIBLE));
             let body = visible(&String::from_utf8_lossy(&body));
             return Answer::Failed(format!("it has rules that this filter cannot read: {body}"));
         }
@@ -136,7 +134,7 @@ pub fn read(site: &Site, since: u64, headers: usize, body_size: usize) -> Answer
         Ok(table) => Answer::Changed {
             revision,
             body,
-            table,
+            table: Box::new(table),
         },
         Err(reason) => Answer::Refused { revision, reason },
     }
@@ -146,18 +144,6 @@ pub fn read(site: &Site, since: u64, headers: usize, body_size: usize) -> Answer
 pub fn compile(site: &Site, body: &[u8]) -> Result<Table, String> {
     let config: wire::Config = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     Table::compile(&config, site).map_err(|refusal| refusal.to_string())
-}
-
-/// What a header's value or a line of the log may hold.
-fn visible(text: &str) -> String {
-    let plain = |c: char| {
-        if c == ' ' || c.is_ascii_graphic() {
-            c
-        } else {
-            '?'
-        }
-    };
-    text.chars().take(MAX_REASON).map(plain).collect()
 }
 
 /// What an ETag quotes (RFC 9110, 8.8.3), if it is safe to send back.

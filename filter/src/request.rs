@@ -1,15 +1,46 @@
 //! One request: read the authority, let the table decide, write or remove the routing header.
 
 use std::rc::Rc;
+#[cfg(feature = "full")]
+use std::sync::Arc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
-use weir_split::{Decided, Decision};
+#[cfg(feature = "full")]
+use weir_split::Edit;
+use weir_split::{Decided, Decision, Direction};
 
-use crate::host;
+use crate::host::{self, Headers};
 use crate::root::Shared;
 
-pub struct Request(pub Rc<Shared>);
+pub struct Request {
+    shared: Rc<Shared>,
+    /// For the response to this request.
+    #[cfg(feature = "full")]
+    response: Option<Arc<[Edit]>>,
+}
+
+impl Request {
+    pub fn new(shared: Rc<Shared>) -> Request {
+        Request {
+            shared,
+            #[cfg(feature = "full")]
+            response: None,
+        }
+    }
+
+    /// False where this build does not do it.
+    #[cfg(feature = "full")]
+    fn keep_response_edits(&mut self, decided: &mut Decided<'_>) -> bool {
+        self.response = decided.response.take();
+        true
+    }
+
+    #[cfg(not(feature = "full"))]
+    fn keep_response_edits(&mut self, decided: &mut Decided<'_>) -> bool {
+        decided.response.is_none()
+    }
+}
 
 impl Context for Request {}
 
@@ -17,37 +48,76 @@ impl HttpContext for Request {
     fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
         #[cfg(feature = "trap")]
         crate::trap::on_request();
-        let header = self.0.plugin.header.as_str();
+        let shared = self.shared.clone();
+        let header = shared.plugin.header.as_str();
         let authority = host::request_header(":authority").unwrap_or_default();
-        let read = |name: &str| host::request_header(name);
         // Nothing else runs on this thread meanwhile; if the table were borrowed after all, the request
         // would take its ordinary route.
-        let mut live = self.0.live.try_borrow_mut();
-        let decided = live.as_mut().map(|live| live.decide(&authority, read));
-        if self.0.plugin.log_rule
-            && let Ok(Decided {
-                rule: Some(rule), ..
-            }) = &decided
+        let mut live = shared.live.try_borrow_mut();
+        let Ok(live) = &mut live else {
+            host::remove_header(Headers::Request, header);
+            return Action::Continue;
+        };
+        let mut decided = match shared.plugin.direction {
+            Direction::Outbound => live.decide(&authority, read),
+            Direction::Inbound => {
+                let peer = host::peer(&shared.plugin.site.cluster_domain);
+                live.admit(peer.as_deref(), &authority, read)
+            }
+        };
+        if shared.plugin.log_rule
+            && let Some(rule) = decided.rule
         {
-            host::set_request_property("weir_rule", rule);
+            host::set_stream_property("weir_rule", rule);
         }
-        match decided.map(|decided| decided.decision) {
-            Ok(Decision::Cluster(cluster)) => host::set_request_header(header, cluster),
-            Ok(Decision::Answer(status)) => {
+        if !self.keep_response_edits(&mut decided) {
+            let rule = decided.rule.unwrap_or_default();
+            shared.log.warn(|| {
+                format!("{rule} edits response headers, which weir-full.wasm does: answered 500")
+            });
+            host::answer(500, reason(500));
+            return Action::Pause;
+        }
+        for edit in &decided.request {
+            host::edit(Headers::Request, edit);
+        }
+        match decided.decision {
+            Decision::Cluster(cluster) => host::set_request_header(header, cluster),
+            Decision::Ordinary => host::remove_header(Headers::Request, header),
+            Decision::Answer(status) => {
                 host::answer(status, reason(status));
                 return Action::Pause;
             }
-            Ok(Decision::Redirect(status, _)) => {
-                host::answer(status, "");
+            Decision::Redirect(status, location) => {
+                host::redirect(status, &location);
                 return Action::Pause;
             }
-            Ok(Decision::Denied(_)) => {
-                host::answer(403, "");
+            Decision::Denied(missing) => {
+                shared.log.warn(|| format!("denied: {missing}"));
+                host::deny(&missing);
                 return Action::Pause;
             }
-            Ok(Decision::Ordinary) | Err(_) => host::remove_request_header(header),
         }
         Action::Continue
+    }
+
+    /// Of the backend, or of the proxy itself: an upgrade and a timeout are answers to the same request.
+    #[cfg(feature = "full")]
+    fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
+        for edit in self.response.iter().flat_map(|edits| edits.iter()) {
+            host::edit(Headers::Response, edit);
+        }
+        Action::Continue
+    }
+}
+
+/// The request's header of that name.
+fn read(name: &str) -> Option<Vec<u8>> {
+    // A pseudo-header has one line at most, and its read is on the hot path.
+    if name.starts_with(':') {
+        host::request_header(name)
+    } else {
+        host::request_header_lines(name)
     }
 }
 

@@ -4,10 +4,12 @@ use std::cell::RefCell;
 use std::rc::Rc;
 
 use log::{info, warn};
-use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
 use proxy_wasm::types::ContextType;
-use weir_split::{Live, Plugin, Table};
+use weir_split::{Direction, Live, Plugin, Protocol, Table};
 
+use crate::bounded::Bounded;
+use crate::connection::Connection;
 use crate::fleet::{self, Member};
 use crate::poll::{self, Answer, Phase, Proxy};
 use crate::request::Request;
@@ -46,6 +48,7 @@ struct Running {
 pub struct Shared {
     pub plugin: Plugin,
     pub live: RefCell<Live>,
+    pub log: Bounded,
 }
 
 impl Context for Root {
@@ -65,6 +68,15 @@ impl RootContext for Root {
                 return false;
             }
         };
+        if cfg!(not(feature = "full"))
+            && (plugin.protocol, plugin.direction) == (Protocol::Tcp, Direction::Inbound)
+        {
+            log::error!(
+                "weir: plugin configuration: inbound connections are checked at their first byte, which \
+                 weir-full.wasm does: load that module here"
+            );
+            return false;
+        }
         let initial = plugin.initial.as_ref();
         let initial = initial
             .map(|config| Table::compile(config, &plugin.site))
@@ -81,6 +93,7 @@ impl RootContext for Root {
             shared: Rc::new(Shared {
                 live: RefCell::new(Live::new(host::random(), plugin.until_configured)),
                 plugin,
+                log: Bounded::default(),
             }),
             revision: String::new(),
             refused: Default::default(),
@@ -115,11 +128,20 @@ impl RootContext for Root {
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
         let running = self.0.as_ref()?;
-        Some(Box::new(Request(running.shared.clone())))
+        Some(Box::new(Request::new(running.shared.clone())))
+    }
+
+    fn create_stream_context(&self, _: u32) -> Option<Box<dyn StreamContext>> {
+        let running = self.0.as_ref()?;
+        Some(Box::new(Connection::new(running.shared.clone())))
     }
 
     fn get_type(&self) -> Option<ContextType> {
-        Some(ContextType::HttpContext)
+        let running = self.0.as_ref()?;
+        Some(match running.shared.plugin.protocol {
+            Protocol::Http => ContextType::HttpContext,
+            Protocol::Tcp => ContextType::StreamContext,
+        })
     }
 }
 
@@ -166,6 +188,7 @@ impl Running {
 
     fn tick(&mut self) {
         self.flush();
+        self.shared.log.on_tick();
         host::set_tick_period(fleet::TICK);
         if self.shared.plugin.control_plane.is_none() {
             return;
@@ -264,7 +287,7 @@ impl Running {
                 );
                 metrics::count(metrics::CONFIG_UPDATES);
                 // Before the others are woken: one that is ready sooner must find this VM settled.
-                self.install(revision, table);
+                self.install(revision, *table);
                 self.phase = Phase::Settling { since: host::now() };
                 if let Some(member) = &self.member {
                     member.publish(&self.revision, &body);

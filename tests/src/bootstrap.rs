@@ -2,9 +2,11 @@
 //! its header, and an ordinary route that says that it was taken.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde_json::{Value, json};
+
+use crate::tls;
 
 #[derive(Default)]
 pub struct Bootstrap {
@@ -18,7 +20,18 @@ pub struct Bootstrap {
 struct Listener {
     name: String,
     plugin: String,
-    ordinary: Option<String>,
+    chain: Chain,
+    is_full: bool,
+    is_told_destinations: bool,
+    certificate: Option<tls::Certificate>,
+}
+
+/// What stands behind the filter.
+enum Chain {
+    /// A router, whose ordinary route leads to this cluster, or answers 200 `ordinary`.
+    Http(Option<String>),
+    /// A TCP proxy to this cluster.
+    Tcp(String),
 }
 
 impl Bootstrap {
@@ -26,12 +39,53 @@ impl Bootstrap {
     /// leaves alone go to `ordinary`, or are answered 200 `ordinary` where there is none. Answers of
     /// backends tell their cluster in `x-cluster`. Headers may have 1 MiB, and WebSockets are let through.
     #[must_use]
-    pub fn listener(mut self, name: &str, plugin: &str, ordinary: Option<&str>) -> Bootstrap {
+    pub fn listener(self, name: &str, plugin: &str, ordinary: Option<&str>) -> Bootstrap {
+        self.listen(name, plugin, Chain::Http(ordinary.map(str::to_owned)))
+    }
+
+    /// A listener for connections. Those that the filter leaves alone go to `ordinary`.
+    #[must_use]
+    pub fn tcp_listener(self, name: &str, plugin: &str, ordinary: &str) -> Bootstrap {
+        self.listen(name, plugin, Chain::Tcp(ordinary.to_owned()))
+    }
+
+    fn listen(mut self, name: &str, plugin: &str, chain: Chain) -> Bootstrap {
         self.listeners.push(Listener {
             name: name.into(),
             plugin: plugin.into(),
-            ordinary: ordinary.map(str::to_owned),
+            chain,
+            is_full: false,
+            is_told_destinations: false,
+            certificate: None,
         });
+        self
+    }
+
+    /// The last listener has `dist/weir-full.wasm`.
+    #[must_use]
+    pub fn full(mut self) -> Bootstrap {
+        if let Some(listener) = self.listeners.last_mut() {
+            listener.is_full = true;
+        }
+        self
+    }
+
+    /// Clients of the last listener say where they wanted to go, in a header of the PROXY protocol: for the
+    /// filter it is the original destination, as behind an iptables redirect.
+    #[must_use]
+    pub fn proxy_protocol(mut self) -> Bootstrap {
+        if let Some(listener) = self.listeners.last_mut() {
+            listener.is_told_destinations = true;
+        }
+        self
+    }
+
+    /// The last listener shows this certificate, and asks its clients for one of the same authority.
+    #[must_use]
+    pub fn mutual_tls(mut self, certificate: &tls::Certificate) -> Bootstrap {
+        if let Some(listener) = self.listeners.last_mut() {
+            listener.certificate = Some(certificate.clone());
+        }
         self
     }
 
@@ -69,30 +123,70 @@ impl Bootstrap {
             "@type": format!("type.googleapis.com/{protocol}"),
             "explicit_http_config": { "http2_protocol_options": {} },
         } });
+        let options = json!({ "typed_extension_protocol_options": options });
         self.cluster_of(name, address, options)
+    }
+
+    /// A cluster whose endpoint is asked for a certificate of the same authority, and is shown this one if
+    /// there is one.
+    #[must_use]
+    pub fn tls_cluster(
+        self,
+        name: &str,
+        address: SocketAddr,
+        authority: &tls::Authority,
+        certificate: Option<&tls::Certificate>,
+    ) -> Bootstrap {
+        let socket = tls::upstream(authority, certificate);
+        self.cluster_of(name, address, json!({ "transport_socket": socket }))
     }
 
     fn cluster_of(mut self, name: &str, address: SocketAddr, options: Value) -> Bootstrap {
         let address = json!({ "address": "127.0.0.1", "port_value": address.port() });
         let endpoint = json!({ "endpoint": { "address": { "socket_address": address } } });
-        self.clusters.push(json!({
+        let mut cluster = json!({
             "name": name,
-            "typed_extension_protocol_options": options,
             "load_assignment": {
                 "cluster_name": name,
                 "endpoints": [{ "lb_endpoints": [endpoint] }],
             },
-        }));
+        });
+        for (key, value) in options.as_object().into_iter().flatten() {
+            cluster[key] = value.clone();
+        }
+        self.clusters.push(cluster);
         self
     }
 
     /// The whole configuration, for [`crate::Envoy::start`].
     pub fn build(self) -> String {
-        let module = self.module.unwrap_or_else(|| crate::dist("weir.wasm"));
+        let cheap = self
+            .module
+            .clone()
+            .unwrap_or_else(|| crate::dist("weir.wasm"));
         let listeners: Vec<_> = self
             .listeners
             .iter()
-            .map(|listener| listener.build(&module, self.lua.as_deref()))
+            .map(|listener| {
+                let module = match listener.is_full {
+                    true => crate::dist("weir-full.wasm"),
+                    false => cheap.clone(),
+                };
+                let wasm = json!({
+                    "name": "weir",
+                    "failure_policy": "FAIL_RELOAD",
+                    "vm_config": {
+                        "vm_id": "weir",
+                        "runtime": "envoy.wasm.runtime.v8",
+                        "code": { "local": { "filename": module } },
+                    },
+                    "configuration": {
+                        "@type": "type.googleapis.com/google.protobuf.StringValue",
+                        "value": listener.plugin,
+                    },
+                });
+                listener.build(&wasm, self.lua.as_deref())
+            })
             .collect();
         json!({
             "node": { "id": self.node.unwrap_or_default(), "cluster": "" },
@@ -107,10 +201,56 @@ impl Bootstrap {
     }
 }
 
+const TYPED: &str = "type.googleapis.com/envoy.extensions.filters";
+
 impl Listener {
-    fn build(&self, module: &Path, lua: Option<&str>) -> Value {
-        let typed = "type.googleapis.com/envoy.extensions.filters";
-        let ordinary = match &self.ordinary {
+    fn build(&self, wasm: &Value, lua: Option<&str>) -> Value {
+        let filters = match &self.chain {
+            Chain::Http(ordinary) => self.http(wasm, ordinary.as_deref(), lua),
+            Chain::Tcp(cluster) => self.tcp(wasm, cluster),
+        };
+        let mut chain = json!({ "filters": filters });
+        if let Some(certificate) = &self.certificate {
+            chain["transport_socket"] = tls::downstream(certificate);
+        }
+        let proxy_protocol = json!({
+            "name": "proxy_protocol",
+            "typed_config": { "@type": format!("{TYPED}.listener.proxy_protocol.v3.ProxyProtocol") },
+        });
+        let listener_filters = match self.is_told_destinations {
+            true => vec![proxy_protocol],
+            false => Vec::new(),
+        };
+        json!({
+            "name": self.name,
+            "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } },
+            "listener_filters": listener_filters,
+            // Connections are spread evenly over the workers.
+            "connection_balance_config": { "exact_balance": {} },
+            "filter_chains": [chain],
+        })
+    }
+
+    fn tcp(&self, wasm: &Value, cluster: &str) -> Value {
+        let mut proxy = json!({
+            "@type": format!("{TYPED}.network.tcp_proxy.v3.TcpProxy"),
+            "stat_prefix": self.name,
+            "cluster": cluster,
+        });
+        if self.certificate.is_some() {
+            // Else a server that speaks first may speak before it is known who listens.
+            proxy["upstream_connect_mode"] = json!("ON_DOWNSTREAM_TLS_HANDSHAKE");
+            proxy["max_early_data_bytes"] = json!(65536);
+        }
+        let wasm = json!({ "@type": format!("{TYPED}.network.wasm.v3.Wasm"), "config": wasm });
+        json!([
+            { "name": "weir", "typed_config": wasm },
+            { "name": "tcp", "typed_config": proxy },
+        ])
+    }
+
+    fn http(&self, wasm: &Value, ordinary: Option<&str>, lua: Option<&str>) -> Value {
+        let ordinary = match ordinary {
             Some(cluster) => json!({ "match": { "prefix": "/" }, "route": { "cluster": cluster } }),
             None => json!({
                 "match": { "prefix": "/" },
@@ -132,30 +272,15 @@ impl Listener {
             },
             ordinary,
         ]);
-        let wasm = json!({
-            "@type": format!("{typed}.http.wasm.v3.Wasm"),
-            "config": {
-                "name": "weir",
-                "failure_policy": "FAIL_RELOAD",
-                "vm_config": {
-                    "vm_id": "weir",
-                    "runtime": "envoy.wasm.runtime.v8",
-                    "code": { "local": { "filename": module } },
-                },
-                "configuration": {
-                    "@type": "type.googleapis.com/google.protobuf.StringValue",
-                    "value": self.plugin,
-                },
-            },
-        });
+        let wasm = json!({ "@type": format!("{TYPED}.http.wasm.v3.Wasm"), "config": wasm });
         let lua = lua.map(|code| {
             let lua = json!({
-                "@type": format!("{typed}.http.lua.v3.Lua"),
+                "@type": format!("{TYPED}.http.lua.v3.Lua"),
                 "default_source_code": { "inline_string": code },
             });
             json!({ "name": "lua", "typed_config": lua })
         });
-        let router = json!({ "@type": format!("{typed}.http.router.v3.Router") });
+        let router = json!({ "@type": format!("{TYPED}.http.router.v3.Router") });
         let own = [
             json!({ "name": "weir", "typed_config": wasm }),
             json!({ "name": "router", "typed_config": router }),
@@ -163,7 +288,7 @@ impl Listener {
         let filters: Vec<_> = lua.into_iter().chain(own).collect();
         let manager = json!({
             "@type": format!(
-                "{typed}.network.http_connection_manager.v3.HttpConnectionManager"
+                "{TYPED}.network.http_connection_manager.v3.HttpConnectionManager"
             ),
             "stat_prefix": self.name,
             "max_request_headers_kb": 1024,
@@ -177,12 +302,6 @@ impl Listener {
                 "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }],
             },
         });
-        json!({
-            "name": self.name,
-            "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } },
-            // Connections are spread evenly over the workers.
-            "connection_balance_config": { "exact_balance": {} },
-            "filter_chains": [{ "filters": [{ "name": "http", "typed_config": manager }] }],
-        })
+        json!([{ "name": "http", "typed_config": manager }])
     }
 }

@@ -36,7 +36,19 @@ impl Connection {
     }
 
     pub async fn get_with(&mut self, host: &str, path: &str, headers: &[(&str, &str)]) -> Answer {
-        let mut request = Request::get(path).header("host", host);
+        self.ask("GET", host, path, headers).await
+    }
+
+    /// Any method; several headers of one name are several lines.
+    pub async fn ask(
+        &mut self,
+        method: &str,
+        host: &str,
+        path: &str,
+        headers: &[(&str, &str)],
+    ) -> Answer {
+        let request = Request::builder().method(method).uri(path);
+        let mut request = request.header("host", host);
         for (name, value) in headers {
             request = request.header(*name, *value);
         }

@@ -15,15 +15,20 @@ pub struct Echo {
 
 impl Echo {
     /// Answers every request 200 with `identity: NAME` and a JSON body of
-    /// `{"path": STRING, "headers": [[NAME, VALUE]]}`.
+    /// `{"method": STRING, "path": STRING, "headers": [[NAME, VALUE]]}`.
     pub async fn start(name: &str) -> Echo {
-        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-        let address = listener.local_addr().expect("an address");
         let name = name.to_owned();
         let app = Router::new().fallback(move |request| {
             let name = name.clone();
             async move { answer(&name, &request) }
         });
+        Echo::serve(app).await
+    }
+
+    /// A backend that does something else.
+    pub async fn serve(app: Router) -> Echo {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
         let task = tokio::spawn(async move {
             axum::serve(listener, app)
                 .await
@@ -45,6 +50,7 @@ fn answer(name: &str, request: &Request) -> Response {
         (name.to_string(), value)
     });
     let body = serde_json::json!({
+        "method": request.method().as_str(),
         "path": request.uri().to_string(),
         "headers": headers.collect::<Vec<_>>(),
     });

@@ -67,6 +67,21 @@ impl Envoy {
         envoy
     }
 
+    /// The log of an Envoy that does not start with this configuration.
+    pub fn refused(config: &str) -> String {
+        let folder = TempDir::new().expect("a folder");
+        let file = folder.path().join("envoy.yaml");
+        std::fs::write(&file, config).expect("a configuration");
+        let output = Command::new(binary())
+            .args(["--mode", "validate", "--use-dynamic-base-id", "-c"])
+            .arg(&file)
+            .output()
+            .expect("Envoy");
+        let log = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(!output.status.success(), "{log}");
+        log
+    }
+
     /// The address of a listener, by its name.
     pub fn listener(&self, name: &str) -> SocketAddr {
         let found = self.listeners.get(name);

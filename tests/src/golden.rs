@@ -5,83 +5,57 @@
 //! apiVersion: ...                                       the input, as a user would apply it
 //! #= configuration from default                         written by the machine (UPDATE_GOLDEN=1), read by people
 //! # bookstore.default:14001 and without port
+//! #   POST below /buy, x-user like a.*, ?page = 1 -> HTTPRoute/default/buy@bookstore.default:14001#1f2e3d4c
 //! #   any path -> TrafficSplit/default/split:14001
-//! # TrafficSplit/default/split:14001 = 90 v1.default:14001, 10 v2.default:14001
+//! # TrafficSplit/default/split:14001 = 90 v1.default:14001, 10 v2.default:14001 (request {x-a: b})
 //! #= problems
 //! # HTTPRoute default/web spec.rules[0].backendRefs[1]: BackendNotFound: ...; ...
 //! #= requests                                           questions by people, answers by the machine
-//! # from default bookstore:14001 /buy -> v1.default:14001 9, v2.default:14001 1
+//! # from default bookstore:14001 /buy -> v1.default:14001 9, v2.default:14001 1 {x-a: b}
 //! ```
 //!
-//! Who asks: `anyone` (a proxy without a scope), `from NAMESPACE`, `at NAMESPACE/GATEWAY[:LISTENER]`.
-//! The counts are exact: as many requests are made as the reduced total of the rule has units.
+//! A case whose first comments have the line `# policy: smi` is in that mode.
+//!
+//! Who asks:
+//! - `anyone`: a proxy without a scope; `from NAMESPACE`: one before clients of that namespace;
+//!   `as ACCOUNT from NAMESPACE`: one that also says whose workload it serves;
+//! - `at NAMESPACE/GATEWAY[:LISTENER]`;
+//! - `into NAMESPACE/ACCOUNT by NAMESPACE/ACCOUNT|nobody`: one before the workload that is called, and the caller.
+//!
+//! What: `[METHOD] HOST PATH [{name: value, name: "a, b"}]`, without a method GET; or a connection,
+//! `from NAMESPACE tcp SERVICE.NAMESPACE:PORT`, `at NAMESPACE/GATEWAY tcp LISTENER`, `into ... by ... tcp PORT`.
+//!
+//! The answer names the backends with their counts, which are exact: as many requests are made as the reduced
+//! total of the rule has units. Behind a backend stands what else happens to its requests, or at the end behind
+//! `each` where it is the same for all: `{x-a: b, +x-c: d, -x-e, :path: /f}` sets, adds, removes and rewrites on
+//! the way to the backend, `answers {x-g: h}` on the way back, `(302 https://a.example/)` redirects, `(denied)`
+//! is 403. Without a backend: `untouched` is the ordinary route, `404`, `302 https://a.example/`; of what comes in
+//! `allowed` and `denied`. A connection that is answered with a status is closed.
 
-use std::collections::BTreeMap;
+mod outcome;
+mod render;
+mod request;
+
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
+use weir::access::Policy;
 use weir::object::{self, Object};
 use weir::plan::{Plan, Scope, scope};
 use weir::problem::Problem;
 use weir::translate::translate;
 use weir::world::World;
-use weir_split::{Decision, Live, Plugin, Table, UntilConfigured, wire};
+use weir_split::wire;
+
+pub use outcome::{Change, Fate, Outcome, Outcomes, outcomes, reduced_total};
+pub use request::{Http, Question, Request, Who};
 
 pub struct Case {
     pub path: PathBuf,
     pub text: String,
     input: String,
     pub requests: Vec<Request>,
-}
-
-/// A line of the section `requests`.
-pub struct Request {
-    pub who: Who,
-    pub host: String,
-    pub request_path: String,
-    pub expected: String,
-}
-
-/// Whose proxy a request goes through.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Who(String);
-
-impl Who {
-    fn scope(&self) -> Scope {
-        match self.0.split_once(' ') {
-            Some(("from", namespace)) => Scope::Namespace(namespace.into()),
-            Some(("at", gateway)) => {
-                let gateway = gateway.split(':').next().unwrap_or_default();
-                let (namespace, name) = gateway.split_once('/').expect("at NAMESPACE/GATEWAY");
-                Scope::Gateway {
-                    namespace: namespace.into(),
-                    name: name.into(),
-                }
-            }
-            _ => Scope::Producers,
-        }
-    }
-
-    /// The plugin configuration of that proxy; backends' clusters have the names that cases use.
-    pub fn plugin(&self, control_plane: &str) -> String {
-        let mut keys = serde_json::json!({
-            "control_plane": control_plane,
-            "cluster": "{service}.{namespace}:{port}",
-        });
-        match self.0.split_once(' ') {
-            Some(("from", namespace)) => keys["namespace"] = namespace.into(),
-            Some(("at", gateway)) => {
-                let mut parts = gateway.split(':');
-                keys["gateway"] = parts.next().into();
-                if let Some(listener) = parts.next() {
-                    keys["listener"] = listener.into();
-                }
-            }
-            _ => {}
-        }
-        keys.to_string()
-    }
 }
 
 /// Every case below `tests/golden`.
@@ -139,9 +113,17 @@ impl Case {
         (manifests.objects, manifests.problems)
     }
 
+    pub fn policy(&self) -> Policy {
+        let mut comments = self.text.lines().take_while(|line| line.starts_with('#'));
+        match comments.any(|line| line == "# policy: smi") {
+            true => Policy::Smi,
+            false => Policy::Permissive,
+        }
+    }
+
     fn translate(&self, objects: Vec<Object>, mut problems: Vec<Problem>) -> (Plan, Vec<Problem>) {
         let (world, bad) = World::from_objects(objects);
-        let (plan, unhonoured) = translate(&world);
+        let (plan, unhonoured) = translate(&world, self.policy());
         problems.extend(bad);
         problems.extend(unhonoured);
         problems.sort();
@@ -158,14 +140,6 @@ impl Case {
         askers.sort();
         askers.dedup();
         askers
-    }
-
-    /// Configurations that the askers of this case are given.
-    pub fn scopes(&self) -> usize {
-        let mut scopes: Vec<_> = self.askers().iter().map(Who::scope).collect();
-        scopes.sort();
-        scopes.dedup();
-        scopes.len()
     }
 
     pub fn configuration(&self, who: &Who) -> wire::Config {
@@ -193,9 +167,9 @@ impl Case {
             let json = serde_json::to_vec(&config).expect("JSON");
             let back: wire::Config = serde_json::from_slice(&json).expect("our own JSON");
             assert_eq!(config, back, "{}: JSON and back", self.name());
-            let who = who.0.split(':').next().unwrap_or_default();
-            let _ = writeln!(text, "#= configuration {who}");
-            render(&mut text, &config);
+            let name = request::scope_name(&who.scope());
+            let _ = writeln!(text, "#= configuration {name}");
+            render::render(&mut text, &config);
         }
         text.push_str("#= problems\n");
         for problem in &problems {
@@ -203,12 +177,9 @@ impl Case {
         }
         text.push_str("#= requests\n");
         for request in &self.requests {
-            let answer = answer(request, &scope(&plan, &request.who.scope()));
-            let _ = writeln!(
-                text,
-                "# {} {} {} -> {answer}",
-                request.who.0, request.host, request.request_path
-            );
+            let config = scope(&plan, &request.who.scope());
+            let answer = outcome::render(&outcomes(request, &config));
+            let _ = writeln!(text, "# {} -> {answer}", request.text);
         }
         text
     }
@@ -238,152 +209,6 @@ impl Case {
                 );
             }
         }
-    }
-}
-
-impl Request {
-    /// `# WHO HOST PATH -> ANSWER`, the answer not yet there when the line is new.
-    fn parse(line: &str) -> Option<Request> {
-        let line = line.strip_prefix("# ")?;
-        let (question, expected) = line.split_once("->").unwrap_or((line, ""));
-        let words: Vec<_> = question.split_whitespace().collect();
-        let (who, host, path) = match words.as_slice() {
-            ["anyone", host, path] => ("anyone".to_owned(), host, path),
-            [verb @ ("from" | "at"), whom, host, path] => (format!("{verb} {whom}"), host, path),
-            _ => return None,
-        };
-        Some(Request {
-            who: Who(who),
-            host: (*host).into(),
-            request_path: (*path).into(),
-            expected: expected.trim().into(),
-        })
-    }
-
-    /// Backends that the case expects, with their counts; none where the filter decides otherwise.
-    pub fn shares(&self) -> BTreeMap<String, u64> {
-        let shares = self.expected.split(", ").filter_map(|share| {
-            let (backend, count) = share.rsplit_once(' ')?;
-            Some((backend.to_owned(), count.parse().ok()?))
-        });
-        shares.collect()
-    }
-}
-
-fn gcd(a: u64, b: u64) -> u64 {
-    if b == 0 { a } else { gcd(b, a % b) }
-}
-
-/// A rule's total in units of what all its weights have in common.
-pub fn reduced_total(rule: &wire::Rule) -> u64 {
-    let weights = rule.backends.iter().map(|backend| backend.weight);
-    let total: u64 = weights.clone().sum();
-    total / weights.fold(0, gcd).max(1)
-}
-
-/// What the pure core does with a request, over one reduced total of its rule.
-fn answer(request: &Request, config: &wire::Config) -> String {
-    let plugin = Plugin::parse(request.who.plugin("weir").as_bytes()).expect("a plugin");
-    let mut live = Live::new(1, UntilConfigured::Pass);
-    live.install(Table::compile(config, &plugin.site).expect("what is published compiles"));
-    let read = |_: &str| Some(request.request_path.as_bytes().to_vec());
-    let first = live.decide(request.host.as_bytes(), read);
-    let rule = match (first.rule, first.decision) {
-        (Some(rule), _) => rule.to_owned(),
-        (None, Decision::Answer(status)) => return status.to_string(),
-        (None, _) => return "untouched".into(),
-    };
-    for _ in 1..reduced_total(&config.rules[&rule]) {
-        live.decide(request.host.as_bytes(), read);
-    }
-    let mut counts = BTreeMap::new();
-    live.take_picks(|_, backend, count| {
-        *counts.entry(backend.to_owned()).or_insert(0) += count;
-    });
-    let counts = counts
-        .iter()
-        .map(|(backend, count)| format!("{backend} {count}"));
-    counts.collect::<Vec<_>>().join(", ")
-}
-
-fn render(text: &mut String, config: &wire::Config) {
-    let wire::Config {
-        version: _,
-        hosts,
-        rules,
-        ..
-    } = config;
-    for wire::HostSet {
-        hosts,
-        matches,
-        unmatched,
-    } in hosts
-    {
-        let _ = writeln!(text, "# {}", render_hosts(hosts));
-        for wire::Match {
-            path,
-            listeners,
-            rule,
-            ..
-        } in matches
-        {
-            let path = match path {
-                None => "any path".into(),
-                Some(wire::PathMatch::Regex(path)) => format!("like {path}"),
-                Some(wire::PathMatch::Exact(path)) => format!("exactly {path}"),
-                Some(wire::PathMatch::Prefix(path)) => format!("below {path}"),
-            };
-            let listeners = match listeners.as_slice() {
-                [] => String::new(),
-                some => format!(" (listener {})", some.join(", ")),
-            };
-            let _ = writeln!(text, "#   {path}{listeners} -> {rule}");
-        }
-        if *unmatched == wire::Unmatched::NotFound {
-            text.push_str("#   else 404\n");
-        }
-    }
-    for (identity, wire::Rule { backends, .. }) in rules {
-        let backends = backends
-            .iter()
-            .map(|wire::Backend { weight, to, .. }| match to {
-                wire::Target::Service(service) => format!("{weight} {service}"),
-                wire::Target::Status(status) => format!("{weight} {status}"),
-            });
-        let backends = backends.collect::<Vec<_>>().join(", ");
-        let _ = writeln!(text, "# {identity} = {backends}");
-    }
-}
-
-fn render_hosts(hosts: &wire::Hosts) -> String {
-    let portless = |yes: &bool| if *yes { " and without port" } else { "" };
-    match hosts {
-        wire::Hosts::Root(wire::Root {
-            service,
-            namespace,
-            port,
-            default_port,
-            cluster_ips,
-        }) => {
-            let ips = match cluster_ips.as_slice() {
-                [] => String::new(),
-                some => format!(" ({})", some.join(", ")),
-            };
-            format!(
-                "{service}.{namespace}:{port}{}{ips}",
-                portless(default_port)
-            )
-        }
-        wire::Hosts::Literal(wire::Literal {
-            name,
-            port,
-            default_port,
-        }) => format!("literally {name}:{port}{}", portless(default_port)),
-        wire::Hosts::Gateway(wire::Gateway { hostname: None, .. }) => "every host".into(),
-        wire::Hosts::Gateway(wire::Gateway {
-            hostname: Some(hostname),
-            ..
-        }) => format!("host {hostname}"),
     }
 }
 

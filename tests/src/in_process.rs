@@ -7,6 +7,7 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
+use weir::access::Policy;
 use weir::metrics::Metrics;
 use weir::publish::Publisher;
 use weir::{object, serve};
@@ -20,9 +21,9 @@ pub struct InProcess {
 
 impl InProcess {
     /// Serves what these manifests say.
-    pub async fn start(manifests: &str) -> InProcess {
+    pub async fn start(manifests: &str, policy: Policy) -> InProcess {
         let metrics = Arc::new(Metrics::default());
-        let mut publisher = Publisher::new(metrics.clone());
+        let mut publisher = Publisher::new(metrics.clone(), policy);
         let read = object::read("", manifests).expect("manifests");
         publisher.publish(read.objects, read.problems);
         let (ending, end) = watch::channel(false);

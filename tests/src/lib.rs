@@ -2,7 +2,7 @@
 //!
 //! [`Plane`] is `dist/weir serve`, [`Envoy`] is the pinned proxy with `dist/weir.wasm`, [`Echo`] is a
 //! backend, [`Connection`] a client; [`fault`] breaks things on purpose; [`golden`] reads a case file and holds
-//! it against the pure core.
+//! it against the pure core; [`naive`] is the specification once more, to be held against it.
 //! What is missing fails with the command that makes it: no test passes because it did not run.
 //! Imports run from `tests/tests/*` to here, never back.
 
@@ -12,10 +12,13 @@ mod echo;
 mod envoy;
 pub mod fault;
 pub mod golden;
+mod greeter;
 mod in_process;
+pub mod naive;
 mod plane;
 mod process;
 mod shipped;
+pub mod tls;
 
 use std::path::PathBuf;
 
@@ -23,6 +26,7 @@ pub use bootstrap::Bootstrap;
 pub use client::{Answer, Connection, shares};
 pub use echo::Echo;
 pub use envoy::Envoy;
+pub use greeter::{Caller, Greeter};
 pub use in_process::InProcess;
 pub use plane::Plane;
 pub use shipped::shipped;
@@ -34,7 +38,7 @@ pub fn root() -> PathBuf {
         .expect("the repository")
 }
 
-/// A file that `scripts/build` makes: `weir` or `weir.wasm`.
+/// A file that `scripts/build` makes: `weir`, `weir.wasm` or `weir-full.wasm`.
 pub fn dist(name: &str) -> PathBuf {
     let path = root().join("dist").join(name);
     assert!(

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
+use weir::access::Policy;
 use weir::object;
 use weir::publish::{Current, Published};
 use weir::serve;
@@ -23,7 +24,7 @@ fn published(path: &str, version: &str) -> Current {
          rules: [{{ matches: [{{ path: {{ value: {path} }} }}], backendRefs: [{{ name: web-{version}, port: 80 }}] }}]\n"
     );
     let read = object::read("", &(manifest([1, 1]) + &route)).expect("manifests");
-    let plan = translate(&World::from_objects(read.objects).0).0;
+    let plan = translate(&World::from_objects(read.objects).0, Policy::Permissive).0;
     let beyond = |config: &wire::Config, version| {
         let matches = config.hosts.iter().flat_map(|set| &set.matches);
         let beyond = matches.filter(|wanted| version <= wire::VERSION && wanted.path.is_some());

@@ -5,7 +5,7 @@
 //! Names and their meaning: proxy-wasm ABI 0.2.1.
 
 /// Each with the reason why a host, or the SDK, needs it.
-pub const KEEP: &[(&str, &str)] = &[
+const KEEP: &[(&str, &str)] = &[
     (
         "memory",
         "the host reads and writes every argument through it",
@@ -46,14 +46,42 @@ pub const KEEP: &[(&str, &str)] = &[
         "proxy_on_http_call_response",
         "the control plane's answer to a poll",
     ),
-    ("proxy_on_request_headers", "the pick"),
+    ("proxy_on_request_headers", "the pick for a request"),
+    ("proxy_on_new_connection", "the pick for a connection"),
     (
         "proxy_on_delete",
         "the SDK forgets a context here; without it each request would leak one",
     ),
 ];
 
-/// True for an export that the packed module keeps.
-pub fn is_kept(export: &str) -> bool {
-    KEEP.iter().any(|(name, _)| *name == export)
+/// What the full build keeps besides: a host enters the module for each of these on every response, and for
+/// every piece of data on a connection.
+const KEEP_IN_FULL: &[(&str, &str)] = &[
+    ("proxy_on_response_headers", "edits of response headers"),
+    (
+        "proxy_on_downstream_data",
+        "who a peer is, once its handshake is done and it speaks first",
+    ),
+    (
+        "proxy_on_upstream_data",
+        "the same where the server speaks first",
+    ),
+];
+
+/// The two modules that are shipped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Build {
+    Cheap,
+    Full,
+}
+
+impl Build {
+    /// The exports that its module keeps, each with the reason.
+    pub fn keeps(self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        let more = match self {
+            Build::Cheap => &[],
+            Build::Full => KEEP_IN_FULL,
+        };
+        KEEP.iter().chain(more).copied()
+    }
 }

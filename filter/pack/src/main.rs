@@ -1,4 +1,4 @@
-//! `weir-pack IN.wasm OUT.wasm`: turns cargo's filter module into the one that a proxy loads.
+//! `weir-pack IN.wasm OUT.wasm [full]`: turns cargo's filter module into the one that a proxy loads.
 //!
 //! read -> shrink -> (optimize, with the feature of that name) -> read again -> say what is in it
 
@@ -11,11 +11,12 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::{env, fs, io};
 
+use keep::Build;
 use module::Invalid;
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("usage: weir-pack IN.wasm OUT.wasm")]
+    #[error("usage: weir-pack IN.wasm OUT.wasm [full]")]
     Usage,
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
@@ -38,11 +39,13 @@ fn main() -> ExitCode {
 
 fn run() -> Result<(), Error> {
     let arguments: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
-    let [input, output] = arguments.as_slice() else {
-        return Err(Error::Usage);
+    let (input, output, build) = match arguments.as_slice() {
+        [input, output] => (input, output, Build::Cheap),
+        [input, output, build] if build.as_os_str() == "full" => (input, output, Build::Full),
+        _ => return Err(Error::Usage),
     };
     let before = read(input)?;
-    let small = module::shrink(&before).map_err(|source| at(input, source))?;
+    let small = module::shrink(&before, build).map_err(|source| at(input, source))?;
 
     // Written beside and renamed: a proxy that starts in between reads the old module or the new one.
     let beside = output.with_extension("wasm.new");

@@ -2,7 +2,7 @@
 
 use walrus::{ModuleConfig, passes};
 
-use crate::keep::{KEEP, is_kept};
+use crate::keep::Build;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Invalid {
@@ -31,9 +31,9 @@ pub struct Summary {
 /// Debug sections go. The names of the functions stay: they are about an eighth of the module, are
 /// never loaded into the VM's memory, and without them the stack that Envoy logs after a trap is a
 /// column of numbers.
-pub fn shrink(wasm: &[u8]) -> Result<Vec<u8>, Invalid> {
+pub fn shrink(wasm: &[u8], build: Build) -> Result<Vec<u8>, Invalid> {
     let mut module = parse(wasm)?;
-    for &(export, reason) in KEEP {
+    for (export, reason) in build.keeps() {
         if !module.exports.iter().any(|found| found.name == export) {
             return Err(Invalid::Missing { export, reason });
         }
@@ -41,7 +41,7 @@ pub fn shrink(wasm: &[u8]) -> Result<Vec<u8>, Invalid> {
     let unused: Vec<_> = module
         .exports
         .iter()
-        .filter(|export| !is_kept(&export.name))
+        .filter(|export| !build.keeps().any(|(name, _)| name == export.name))
         .map(|export| export.id())
         .collect();
     for id in unused {
@@ -82,14 +82,16 @@ mod tests {
 
     use super::*;
 
-    /// A module that exports all of `KEEP` and one callback more, which alone uses an import.
+    const BUILDS: [Build; 2] = [Build::Cheap, Build::Full];
+
+    /// A module that exports all that any build keeps and one callback more, which alone uses an import.
     fn wasteful() -> Vec<u8> {
         let mut module = Module::default();
         let memory = module.memories.add_local(false, false, 1, None, None);
         module.exports.add("memory", memory);
         let ty = module.types.add(&[], &[]);
         let (import, _) = module.add_import_func("env", "proxy_done", ty);
-        for (name, _) in KEEP.iter().filter(|(name, _)| *name != "memory") {
+        for (name, _) in Build::Full.keeps().filter(|(name, _)| *name != "memory") {
             let empty = FunctionBuilder::new(&mut module.types, &[], &[]);
             let function = empty.finish(vec![], &mut module.funcs);
             module.exports.add(name, function);
@@ -103,29 +105,39 @@ mod tests {
 
     #[test]
     fn what_only_an_unused_export_reached_is_gone() {
-        let packed = summary(&shrink(&wasteful()).unwrap()).unwrap();
-        let mut kept: Vec<_> = KEEP.iter().map(|(name, _)| name.to_string()).collect();
-        kept.sort();
-        assert_eq!(packed.exports, kept);
-        assert_eq!(packed.imports, Vec::<String>::new());
+        for build in BUILDS {
+            let packed = summary(&shrink(&wasteful(), build).unwrap()).unwrap();
+            let mut kept: Vec<_> = build.keeps().map(|(name, _)| name.to_owned()).collect();
+            kept.sort();
+            assert_eq!(packed.exports, kept);
+            assert_eq!(packed.imports, Vec::<String>::new());
+        }
     }
 
     #[test]
     fn the_same_input_gives_the_same_bytes() {
         let input = wasteful();
-        assert_eq!(shrink(&input).unwrap(), shrink(&input).unwrap());
+        for build in BUILDS {
+            assert_eq!(
+                shrink(&input, build).unwrap(),
+                shrink(&input, build).unwrap()
+            );
+        }
     }
 
     #[test]
     fn a_module_without_a_needed_export_is_refused() {
         let empty = Module::default().emit_wasm();
         assert!(matches!(
-            shrink(&empty),
+            shrink(&empty, Build::Cheap),
             Err(Invalid::Missing {
                 export: "memory",
                 ..
             })
         ));
-        assert!(matches!(shrink(b"text"), Err(Invalid::Unreadable(_))));
+        assert!(matches!(
+            shrink(b"text", Build::Cheap),
+            Err(Invalid::Unreadable(_))
+        ));
     }
 }

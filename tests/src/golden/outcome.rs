@@ -1,0 +1,214 @@
+//! What the pure core does with the requests of a case, over one reduced total of their rule.
+
+use std::collections::BTreeMap;
+
+use weir_split::{Decision, Edit, Live, Plugin, Table, wire};
+
+use super::request::{Http, Question, Request};
+
+/// What becomes of some of the requests.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Outcome {
+    /// `SERVICE.NAMESPACE:PORT` or the status of a broken share; None where nothing was drawn.
+    pub backend: Option<String>,
+    pub fate: Fate,
+    /// What happens to a request's headers, `:path` and `:authority` among them, in this order.
+    pub request: Vec<Change>,
+    pub response: Vec<Change>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Fate {
+    /// The ordinary route.
+    Untouched,
+    /// Comes in to the workload.
+    Allowed,
+    Backend,
+    Answer(u16),
+    Redirect(u16, String),
+    Denied,
+}
+
+/// One change of a header.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Change {
+    Set(String, String),
+    Add(String, String),
+    Remove(String),
+}
+
+impl From<&Edit> for Change {
+    fn from(edit: &Edit) -> Change {
+        let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
+        match edit {
+            Edit::Set(name, value) => Change::Set(name.to_string(), text(value)),
+            Edit::Add(name, value) => Change::Add(name.to_string(), text(value)),
+            Edit::Remove(name) => Change::Remove(name.to_string()),
+        }
+    }
+}
+
+impl Outcome {
+    /// What the backend then receives: the path, and every header of the request in order, `host` among them.
+    pub fn received(&self, http: &Http) -> (String, Vec<(String, String)>) {
+        let mut path = http.path.clone();
+        let mut headers = vec![("host".to_owned(), http.host.clone())];
+        let lower = |(name, value): &(String, String)| (name.to_ascii_lowercase(), value.clone());
+        headers.extend(http.headers.iter().map(lower));
+        for change in &self.request {
+            match change {
+                Change::Set(name, value) if name == ":path" => path = value.clone(),
+                Change::Set(name, value) | Change::Add(name, value) if name == ":authority" => {
+                    headers[0].1 = value.clone();
+                }
+                Change::Set(name, value) => {
+                    headers.retain(|(own, _)| own != name);
+                    headers.push((name.clone(), value.clone()));
+                }
+                Change::Add(name, value) => headers.push((name.clone(), value.clone())),
+                Change::Remove(name) => headers.retain(|(own, _)| own != name),
+            }
+        }
+        (path, headers)
+    }
+}
+
+/// Outcomes with their counts.
+pub type Outcomes = BTreeMap<Outcome, u64>;
+
+fn gcd(a: u64, b: u64) -> u64 {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// A rule's total in units of what all its weights have in common.
+pub fn reduced_total(rule: &wire::Rule) -> u64 {
+    let weights = rule.backends.iter().map(|backend| backend.weight);
+    let total: u64 = weights.clone().sum();
+    total / weights.fold(0, gcd).max(1)
+}
+
+/// As many requests as the reduced total of the rule has units, so that counts are exact.
+pub fn outcomes(request: &Request, config: &wire::Config) -> Outcomes {
+    let plugin = Plugin::parse(request.who.plugin("weir").as_bytes()).expect("a plugin");
+    let mut live = Live::new(1, plugin.until_configured);
+    live.install(Table::compile(config, &plugin.site).expect("what is published compiles"));
+    let mut outcomes = Outcomes::new();
+    let mut asked = 0;
+    let mut total = 1;
+    while asked < total {
+        let (outcome, rule) = ask(&mut live, &request.question);
+        if let Some(rule) = rule {
+            total = reduced_total(&config.rules[&rule]).max(1);
+        }
+        *outcomes.entry(outcome).or_default() += 1;
+        asked += 1;
+    }
+    outcomes
+}
+
+/// What happens once, and the rule that it comes from.
+fn ask(live: &mut Live, question: &Question) -> (Outcome, Option<String>) {
+    let is_inbound = matches!(question, Question::Inbound(..) | Question::InboundTcp(..));
+    let decided = match question {
+        Question::Http(http) => live.decide(http.host.as_bytes(), |name| value(http, name)),
+        Question::Tcp(_) => live.connect(None),
+        Question::Inbound(peer, http) => {
+            let read = |name: &str| value(http, name);
+            live.admit(peer.as_deref(), http.host.as_bytes(), read)
+        }
+        Question::InboundTcp(peer, port) => live.admit_connection(peer.as_deref(), *port),
+    };
+    let rule = decided.rule.map(str::to_owned);
+    let fate = match decided.decision {
+        Decision::Ordinary if is_inbound => Fate::Allowed,
+        Decision::Ordinary => Fate::Untouched,
+        Decision::Cluster(_) => Fate::Backend,
+        Decision::Answer(status) => Fate::Answer(status),
+        Decision::Redirect(status, location) => Fate::Redirect(status, location),
+        Decision::Denied(_) => Fate::Denied,
+    };
+    let response = decided.response.iter().flat_map(|edits| edits.iter());
+    let mut outcome = Outcome {
+        backend: None,
+        fate,
+        request: decided.request.iter().map(Change::from).collect(),
+        response: response.map(Change::from).collect(),
+    };
+    live.take_picks(|_, backend, _| outcome.backend = Some(backend.to_owned()));
+    (outcome, rule)
+}
+
+/// A header as a proxy hands it over: several lines of one name with commas between.
+fn value(http: &Http, name: &str) -> Option<Vec<u8>> {
+    let one = |text: &str| Some(text.as_bytes().to_vec());
+    match name {
+        ":authority" => one(&http.host),
+        ":path" => one(&http.path),
+        ":method" => one(&http.method),
+        ":scheme" => one("http"),
+        _ => {
+            let lines = http.headers.iter();
+            let lines = lines.filter(|(own, _)| own.eq_ignore_ascii_case(name));
+            let values: Vec<_> = lines.map(|(_, value)| value.as_str()).collect();
+            (!values.is_empty()).then(|| values.join(",").into_bytes())
+        }
+    }
+}
+
+/// The answer of a case: `web-v1.default:80 9 {x-a: b}, web-v2.default:80 1`.
+pub fn render(outcomes: &Outcomes) -> String {
+    let mut common = None;
+    if outcomes.len() > 1 {
+        let mut extras = outcomes.keys().map(extra);
+        let first = extras.next().unwrap_or_default();
+        if !first.is_empty() && extras.all(|other| other == first) {
+            common = Some(first);
+        }
+    }
+    let mut shares: Vec<_> = outcomes
+        .iter()
+        .map(|(outcome, count)| {
+            let extra = match common {
+                Some(_) => String::new(),
+                None => extra(outcome),
+            };
+            match (&outcome.backend, &outcome.fate) {
+                (Some(backend), Fate::Redirect(status, location)) => {
+                    format!("{backend} {count} ({status} {location}){extra}")
+                }
+                (Some(backend), Fate::Denied) => format!("{backend} {count} (denied){extra}"),
+                (Some(backend), _) => format!("{backend} {count}{extra}"),
+                (None, Fate::Untouched) => format!("untouched{extra}"),
+                (None, Fate::Allowed) => "allowed".into(),
+                (None, Fate::Backend) => unreachable!("a cluster without a pick"),
+                (None, Fate::Answer(status)) => format!("{status}{extra}"),
+                (None, Fate::Redirect(status, location)) => format!("{status} {location}{extra}"),
+                (None, Fate::Denied) => format!("denied{extra}"),
+            }
+        })
+        .collect();
+    shares.extend(common.map(|extra| format!("each{extra}")));
+    shares.join(", ")
+}
+
+/// ` {x-a: b, +x-c: d, -x-e} answers {x-f: g}`, where there are such changes.
+fn extra(outcome: &Outcome) -> String {
+    let mut text = String::new();
+    if !outcome.request.is_empty() {
+        text = format!(" {}", changes(&outcome.request));
+    }
+    if !outcome.response.is_empty() {
+        text = format!("{text} answers {}", changes(&outcome.response));
+    }
+    text
+}
+
+/// `{x-a: b, +x-c: d, -x-e}`: a is set, d is added to the values of c, e is removed.
+pub fn changes(changes: &[Change]) -> String {
+    let changes = changes.iter().map(|change| match change {
+        Change::Set(name, value) => format!("{name}: {value}"),
+        Change::Add(name, value) => format!("+{name}: {value}"),
+        Change::Remove(name) => format!("-{name}"),
+    });
+    format!("{{{}}}", changes.collect::<Vec<_>>().join(", "))
+}

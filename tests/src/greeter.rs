@@ -1,0 +1,86 @@
+//! A TCP backend that speaks first.
+
+use std::net::SocketAddr;
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::task::JoinHandle;
+
+pub struct Greeter {
+    pub address: SocketAddr,
+    heard: Arc<AtomicUsize>,
+    task: JoinHandle<()>,
+}
+
+impl Greeter {
+    /// Greets every client with its name and a line end, and sends back what it hears.
+    pub async fn start(name: &str) -> Greeter {
+        let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+        let address = listener.local_addr().expect("an address");
+        let greeting = format!("{name}\n");
+        let heard = Arc::new(AtomicUsize::new(0));
+        let counter = heard.clone();
+        let task = tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(talk(stream, greeting.clone(), counter.clone()));
+            }
+        });
+        Greeter {
+            address,
+            heard,
+            task,
+        }
+    }
+
+    /// Bytes that it has heard from all its clients.
+    pub fn heard(&self) -> usize {
+        self.heard.load(Ordering::SeqCst)
+    }
+}
+
+impl Drop for Greeter {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+async fn talk(mut stream: TcpStream, greeting: String, heard: Arc<AtomicUsize>) {
+    let _ = stream.write_all(greeting.as_bytes()).await;
+    let mut buffer = [0; 1024];
+    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
+        heard.fetch_add(length, Ordering::SeqCst);
+        let _ = stream.write_all(&buffer[..length]).await;
+    }
+}
+
+/// One connection to a [`Greeter`], through whatever stands before it.
+pub struct Caller(TcpStream);
+
+impl Caller {
+    pub async fn open(address: SocketAddr) -> Caller {
+        let stream = TcpStream::connect(address).await;
+        Caller(stream.unwrap_or_else(|error| panic!("{address}: {error}")))
+    }
+
+    /// Sends it; a connection that has been closed meanwhile does not hear it.
+    pub async fn say(&mut self, words: &str) {
+        let _ = self.0.write_all(words.as_bytes()).await;
+    }
+
+    /// The next line, without its end; None where the connection ends before it.
+    pub async fn line(&mut self) -> Option<String> {
+        let mut line = Vec::new();
+        loop {
+            match self.0.read_u8().await {
+                Ok(b'\n') => return Some(String::from_utf8_lossy(&line).into_owned()),
+                Ok(byte) => line.push(byte),
+                Err(_) => {
+                    assert!(line.is_empty(), "half a line: {}", line.escape_ascii());
+                    return None;
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,423 @@
+//! A second matcher, written from the text of the specification and from nothing else: slow, and so plain that it
+//! can be held against the text line by line.
+//!
+//! It works on routes as people write them. It shares no code with the control plane or the filter, or their
+//! agreement would say nothing. It decides which rule a request falls to; what that rule does is not its business.
+//! Section numbers are those of Gateway API v1's HTTPRoute and of GEP-1294 (Services as parents).
+
+mod generate;
+mod manifest;
+mod pattern;
+mod precedence;
+mod shrink;
+
+pub use generate::Dice;
+pub use pattern::Pattern;
+pub use shrink::shrink;
+
+/// Everything that there is: one Gateway `shop/edge`, Services, and routes.
+#[derive(Clone, Debug)]
+pub struct World {
+    pub listeners: Vec<Listener>,
+    pub services: Vec<Service>,
+    pub routes: Vec<Route>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Listener {
+    pub name: String,
+    pub port: u16,
+    pub hostname: Option<String>,
+    /// True where routes of every namespace may attach, not only those of the Gateway's own.
+    pub from_all: bool,
+}
+
+pub const GATEWAY_NAMESPACE: &str = "shop";
+
+/// A Service that routes may have as a parent.
+#[derive(Clone, Debug)]
+pub struct Service {
+    pub namespace: String,
+    pub name: String,
+    pub ports: Vec<u16>,
+}
+
+#[derive(Clone, Debug)]
+pub struct Route {
+    /// Of policy.linkerd.io, else of gateway.networking.k8s.io.
+    pub linkerd: bool,
+    pub namespace: String,
+    pub name: String,
+    /// Days since some day; None has no `creationTimestamp` and is the youngest.
+    pub created: Option<u8>,
+    pub parents: Vec<Parent>,
+    pub hostnames: Vec<String>,
+    pub rules: Vec<Rule>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Parent {
+    Gateway {
+        section: Option<String>,
+        port: Option<u16>,
+    },
+    Service {
+        namespace: String,
+        name: String,
+        port: Option<u16>,
+    },
+}
+
+#[derive(Clone, Debug)]
+pub struct Rule {
+    /// The Service that all its requests go to; no other rule has it.
+    pub backend: String,
+    /// None at all is one match of nothing.
+    pub matches: Vec<Match>,
+}
+
+#[derive(Clone, Debug, Default)]
+pub struct Match {
+    pub path: Option<Path>,
+    pub method: Option<String>,
+    pub headers: Vec<Field>,
+    pub query: Vec<Field>,
+}
+
+#[derive(Clone, Debug)]
+pub enum Path {
+    Exact(String),
+    Prefix(String),
+    Regex(Pattern),
+}
+
+#[derive(Clone, Debug)]
+pub struct Field {
+    pub name: String,
+    pub value: Value,
+}
+
+#[derive(Clone, Debug)]
+pub enum Value {
+    Exact(String),
+    Regex(Pattern),
+}
+
+/// Whose proxy a request goes through.
+#[derive(Clone, Debug)]
+pub enum Asker {
+    /// The Gateway, or one listener of it.
+    Gateway(Option<String>),
+    /// Clients of a namespace, or of an unknown one.
+    Client(Option<String>),
+}
+
+#[derive(Clone, Debug)]
+pub struct Request {
+    pub method: String,
+    /// As in `Host`, with or without a port.
+    pub host: String,
+    /// With the query.
+    pub path: String,
+    pub headers: Vec<(String, String)>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Answer {
+    /// No route is there for the host.
+    Untouched,
+    /// Routes are there, and none of their matches fits.
+    NotFound,
+    /// The rule with this backend.
+    Rule(String),
+}
+
+/// A match that is in force for the request's host.
+struct Candidate<'a> {
+    route: &'a Route,
+    rule: usize,
+    position: usize,
+    wanted: &'a Match,
+    /// The hostname that decides between hosts.
+    hostname: Option<&'a str>,
+}
+
+impl World {
+    pub fn answer(&self, asker: &Asker, request: &Request) -> Answer {
+        match asker {
+            Asker::Gateway(listener) => self.at_gateway(listener.as_deref(), request),
+            Asker::Client(namespace) => self.by_client(namespace.as_deref(), request),
+        }
+    }
+
+    /// 1.3 and 1.6. The most specific hostname wins before anything else is looked at, and what does not fit there
+    /// does not fall through to a wider one.
+    fn at_gateway(&self, only: Option<&str>, request: &Request) -> Answer {
+        let host = without_port(&request.host).to_ascii_lowercase();
+        let mut effective: Vec<(Option<String>, &Route)> = Vec::new();
+        for listener in &self.listeners {
+            if only.is_some_and(|only| only != listener.name) {
+                continue;
+            }
+            for route in &self.routes {
+                if !route
+                    .parents
+                    .iter()
+                    .any(|parent| attaches(route, parent, listener))
+                {
+                    continue;
+                }
+                match (&listener.hostname, route.hostnames.is_empty()) {
+                    (own, true) => effective.push((own.clone(), route)),
+                    (None, false) => {
+                        let all = route.hostnames.iter();
+                        effective.extend(all.map(|name| (Some(name.clone()), route)));
+                    }
+                    (Some(own), false) => {
+                        for name in &route.hostnames {
+                            if name == own || covers(own, name) {
+                                effective.push((Some(name.clone()), route));
+                            } else if covers(name, own) {
+                                effective.push((Some(own.clone()), route));
+                            }
+                        }
+                    }
+                }
+            }
+        }
+        effective.retain(|(name, _)| name.as_ref().is_none_or(|name| is_meant(name, &host)));
+        let best = effective
+            .iter()
+            .map(|(name, _)| specificity(name.as_deref()))
+            .max();
+        let Some(best) = best else {
+            return Answer::Untouched;
+        };
+        effective.retain(|(name, _)| specificity(name.as_deref()) == best);
+        let routes = effective.iter().map(|(_, route)| (*route, None));
+        decide(routes.collect(), request)
+    }
+
+    /// GEP-1294: a Service is called by its names; a consumer's routes replace the producer's; without a route
+    /// for the port the request passes.
+    fn by_client(&self, client: Option<&str>, request: &Request) -> Answer {
+        let name = without_port(&request.host).to_ascii_lowercase();
+        let name = name.strip_suffix('.').unwrap_or(&name);
+        let called = self.services.iter().find(|service| {
+            let full = format!("{}.{}", service.name, service.namespace);
+            (client == Some(service.namespace.as_str()) && name == service.name)
+                || name == full
+                || ["svc", "svc.cluster", "svc.cluster.local"]
+                    .iter()
+                    .any(|tail| name == format!("{full}.{tail}"))
+        });
+        let Some(service) = called else {
+            return Answer::Untouched;
+        };
+        let written = request.host.rsplit_once(':');
+        let written = written.map(|(_, port)| port.parse::<u16>().expect("a port"));
+        let port = match (written, service.ports.as_slice()) {
+            (Some(port), ports) if ports.contains(&port) => port,
+            (Some(_), _) => return Answer::Untouched,
+            (None, [only]) => *only,
+            (None, ports) if ports.contains(&80) => 80,
+            (None, _) => return Answer::Untouched,
+        };
+        let attached = |route: &&Route| {
+            route.parents.iter().any(|parent| match parent {
+                Parent::Gateway { .. } => false,
+                Parent::Service {
+                    namespace,
+                    name,
+                    port: only,
+                } => {
+                    *namespace == service.namespace
+                        && *name == service.name
+                        && only.is_none_or(|only| only == port)
+                }
+            })
+        };
+        let attached: Vec<&Route> = self.routes.iter().filter(attached).collect();
+        let of = |namespace: Option<&str>| -> Vec<&Route> {
+            let all = attached.iter().copied();
+            all.filter(|route| Some(route.namespace.as_str()) == namespace)
+                .collect()
+        };
+        let mut routes = match client == Some(service.namespace.as_str()) {
+            true => Vec::new(),
+            false => of(client),
+        };
+        if routes.is_empty() {
+            routes = of(Some(&service.namespace));
+        }
+        if routes.is_empty() {
+            return Answer::Untouched;
+        }
+        // Gateway API passes hostnames over for a Service; Linkerd asks the Host for them.
+        let mut meant = Vec::new();
+        for route in routes {
+            if !route.linkerd || route.hostnames.is_empty() {
+                meant.push((route, None));
+                continue;
+            }
+            let fitting = route.hostnames.iter().filter(|own| is_meant(own, name));
+            let best = fitting.max_by_key(|own| specificity(Some(own)));
+            meant.extend(best.map(|own| (route, Some(own.as_str()))));
+        }
+        decide(meant, request)
+    }
+}
+
+fn decide(routes: Vec<(&Route, Option<&str>)>, request: &Request) -> Answer {
+    let nothing = Match::default();
+    let mut best: Option<Candidate> = None;
+    for (route, hostname) in routes {
+        for (rule, own) in route.rules.iter().enumerate() {
+            let matches = match own.matches.as_slice() {
+                [] => std::slice::from_ref(&nothing),
+                some => some,
+            };
+            for (position, wanted) in matches.iter().enumerate() {
+                let candidate = Candidate {
+                    route,
+                    rule,
+                    position,
+                    wanted,
+                    hostname,
+                };
+                let wins = wanted.fits(request)
+                    && best
+                        .as_ref()
+                        .is_none_or(|best| precedence::goes_before(&candidate, best));
+                if wins {
+                    best = Some(candidate);
+                }
+            }
+        }
+    }
+    best.map_or(Answer::NotFound, |best| {
+        Answer::Rule(best.route.rules[best.rule].backend.clone())
+    })
+}
+
+/// 1.6: the section, the port and the namespace all have to be right.
+fn attaches(route: &Route, parent: &Parent, listener: &Listener) -> bool {
+    match parent {
+        Parent::Service { .. } => false,
+        Parent::Gateway { section, port } => {
+            section.as_ref().is_none_or(|name| *name == listener.name)
+                && port.is_none_or(|port| port == listener.port)
+                && (listener.from_all || route.namespace == GATEWAY_NAMESPACE)
+        }
+    }
+}
+
+fn without_port(host: &str) -> &str {
+    host.split(':').next().unwrap_or(host)
+}
+
+/// Whether a wildcard takes in all of another hostname, itself a wildcard or not.
+fn covers(wide: &str, narrow: &str) -> bool {
+    let Some(suffix) = wide.strip_prefix('*') else {
+        return false;
+    };
+    wide != narrow && narrow.strip_prefix('*').unwrap_or(narrow).ends_with(suffix)
+}
+
+/// `*.example.com` is any name that ends in `.example.com`, several labels deep too, never the apex.
+fn is_meant(hostname: &str, host: &str) -> bool {
+    match hostname.strip_prefix('*') {
+        Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),
+        None => hostname == host,
+    }
+}
+
+/// 1.3: exact before wildcard, then the longer one, then none.
+fn specificity(hostname: Option<&str>) -> (bool, usize) {
+    match hostname {
+        None => (false, 0),
+        Some(name) => (!name.starts_with('*'), name.len()),
+    }
+}
+
+impl Match {
+    /// 1.4: everything that is written has to hold.
+    pub fn fits(&self, request: &Request) -> bool {
+        let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
+        let path_fits = match &self.path {
+            None => true,
+            Some(Path::Exact(wanted)) => path == wanted,
+            Some(Path::Prefix(wanted)) => is_below(path, wanted),
+            Some(Path::Regex(pattern)) => pattern.is_all_of(path),
+        };
+        path_fits
+            && self.method.as_ref().is_none_or(|it| *it == request.method)
+            && self
+                .headers
+                .iter()
+                .all(|wanted| wanted.value.fits(header(request, &wanted.name)))
+            && self
+                .query
+                .iter()
+                .all(|wanted| wanted.value.fits(parameter(query, &wanted.name)))
+    }
+}
+
+impl Value {
+    fn fits(&self, value: Option<String>) -> bool {
+        match (self, value) {
+            (_, None) => false,
+            (Value::Exact(wanted), Some(value)) => *wanted == value,
+            (Value::Regex(pattern), Some(value)) => pattern.is_all_of(&value),
+        }
+    }
+}
+
+/// Element by element between the slashes; a slash at the end of the prefix counts for nothing.
+fn is_below(path: &str, prefix: &str) -> bool {
+    let elements = |text: &str| -> Vec<String> {
+        let mut elements: Vec<_> = text.split('/').skip(1).map(str::to_owned).collect();
+        if elements.last().is_some_and(String::is_empty) {
+            elements.pop();
+        }
+        elements
+    };
+    elements(path).starts_with(&elements(prefix))
+}
+
+/// Names in any case; several lines are one value with commas (RFC 9110, 5.3).
+fn header(request: &Request, name: &str) -> Option<String> {
+    if name.eq_ignore_ascii_case("host") {
+        return Some(request.host.clone());
+    }
+    let lines = request.headers.iter();
+    let lines = lines.filter(|(own, _)| own.eq_ignore_ascii_case(name));
+    let values: Vec<_> = lines.map(|(_, value)| value.as_str()).collect();
+    (!values.is_empty()).then(|| values.join(","))
+}
+
+/// Names as they are written; the first of several counts.
+fn parameter(query: &str, name: &str) -> Option<String> {
+    query.split('&').find_map(|pair| {
+        let (own, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decoded(own) == name).then(|| decoded(value))
+    })
+}
+
+fn decoded(text: &str) -> String {
+    let mut decoded = String::new();
+    let mut rest = text;
+    while let Some(first) = rest.chars().next() {
+        rest = &rest[first.len_utf8()..];
+        decoded.push(match first {
+            '+' => ' ',
+            '%' => {
+                let (digits, after) = rest.split_at(2);
+                rest = after;
+                char::from(u8::from_str_radix(digits, 16).expect("two digits"))
+            }
+            other => other,
+        });
+    }
+    decoded
+}

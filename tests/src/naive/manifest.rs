@@ -1,0 +1,141 @@
+//! A world as the manifests that a user would apply.
+
+use serde_json::{Value as Json, json};
+
+use super::{Field, GATEWAY_NAMESPACE, Match, Parent, Path, Route, Value, World};
+
+impl World {
+    /// Every object, as JSON.
+    pub fn manifests(&self) -> Vec<Json> {
+        let mut objects = vec![self.gateway()];
+        for service in &self.services {
+            objects.push(object_of_service(
+                &service.namespace,
+                &service.name,
+                &service.ports,
+            ));
+        }
+        for route in &self.routes {
+            let backends = route.rules.iter();
+            let backends =
+                backends.map(|rule| object_of_service(&route.namespace, &rule.backend, &[80]));
+            objects.extend(backends);
+            objects.push(object_of_route(route));
+        }
+        objects
+    }
+
+    fn gateway(&self) -> Json {
+        let listeners = self.listeners.iter().map(|listener| {
+            let mut json = json!({
+                "name": listener.name,
+                "port": listener.port,
+                "protocol": "HTTP",
+                "allowedRoutes": { "namespaces": { "from": if listener.from_all { "All" } else { "Same" } } },
+            });
+            if let Some(hostname) = &listener.hostname {
+                json["hostname"] = hostname.as_str().into();
+            }
+            json
+        });
+        json!({
+            "apiVersion": "gateway.networking.k8s.io/v1",
+            "kind": "Gateway",
+            "metadata": { "name": "edge", "namespace": GATEWAY_NAMESPACE },
+            "spec": { "gatewayClassName": "weir", "listeners": listeners.collect::<Vec<_>>() },
+        })
+    }
+}
+
+fn object_of_service(namespace: &str, name: &str, ports: &[u16]) -> Json {
+    let ports = ports
+        .iter()
+        .map(|port| json!({ "name": format!("p{port}"), "port": port }));
+    json!({
+        "apiVersion": "v1",
+        "kind": "Service",
+        "metadata": { "name": name, "namespace": namespace },
+        "spec": { "ports": ports.collect::<Vec<_>>() },
+    })
+}
+
+fn object_of_route(route: &Route) -> Json {
+    let version = match route.linkerd {
+        true => "policy.linkerd.io/v1beta3",
+        false => "gateway.networking.k8s.io/v1",
+    };
+    let mut metadata = json!({ "name": route.name, "namespace": route.namespace });
+    if let Some(day) = route.created {
+        metadata["creationTimestamp"] = format!("2026-01-{:02}T00:00:00Z", day + 1).into();
+    }
+    let rules = route.rules.iter().map(|rule| {
+        let mut json = json!({ "backendRefs": [{ "name": rule.backend, "port": 80 }] });
+        if !rule.matches.is_empty() {
+            json["matches"] = rule.matches.iter().map(json_of_match).collect();
+        }
+        json
+    });
+    let mut spec = json!({
+        "parentRefs": route.parents.iter().map(json_of_parent).collect::<Vec<_>>(),
+        "rules": rules.collect::<Vec<_>>(),
+    });
+    if !route.hostnames.is_empty() {
+        spec["hostnames"] = json!(route.hostnames);
+    }
+    json!({ "apiVersion": version, "kind": "HTTPRoute", "metadata": metadata, "spec": spec })
+}
+
+fn json_of_parent(parent: &Parent) -> Json {
+    let (mut json, port) = match parent {
+        Parent::Gateway { section, port } => {
+            let mut json = json!({ "name": "edge", "namespace": GATEWAY_NAMESPACE });
+            if let Some(section) = section {
+                json["sectionName"] = section.as_str().into();
+            }
+            (json, port)
+        }
+        Parent::Service {
+            namespace,
+            name,
+            port,
+        } => (
+            json!({ "group": "", "kind": "Service", "name": name, "namespace": namespace }),
+            port,
+        ),
+    };
+    if let Some(port) = port {
+        json["port"] = (*port).into();
+    }
+    json
+}
+
+fn json_of_match(wanted: &Match) -> Json {
+    let mut json = json!({});
+    if let Some(path) = &wanted.path {
+        let (kind, value) = match path {
+            Path::Exact(path) => ("Exact", path.clone()),
+            Path::Prefix(path) => ("PathPrefix", path.clone()),
+            Path::Regex(pattern) => ("RegularExpression", pattern.to_string()),
+        };
+        json["path"] = json!({ "type": kind, "value": value });
+    }
+    if let Some(method) = &wanted.method {
+        json["method"] = method.as_str().into();
+    }
+    for (key, fields) in [("headers", &wanted.headers), ("queryParams", &wanted.query)] {
+        if !fields.is_empty() {
+            json[key] = fields.iter().map(json_of_field).collect();
+        }
+    }
+    json
+}
+
+fn json_of_field(field: &Field) -> Json {
+    let name = &field.name;
+    match &field.value {
+        Value::Exact(value) => json!({ "name": name, "value": value }),
+        Value::Regex(pattern) => {
+            json!({ "type": "RegularExpression", "name": name, "value": pattern.to_string() })
+        }
+    }
+}

@@ -1,0 +1,97 @@
+//! Certificates of workloads, and how an Envoy shows and asks for them.
+
+use rcgen::{
+    BasicConstraints, CertificateParams, DistinguishedName, IsCa, Issuer, KeyPair, SanType,
+};
+use serde_json::{Value, json};
+
+/// Who signs certificates.
+pub struct Authority {
+    issuer: Issuer<'static, KeyPair>,
+    pem: String,
+}
+
+/// What a workload shows: its certificate with its key, and the authority that it trusts in others.
+#[derive(Clone)]
+pub struct Certificate {
+    pub pem: String,
+    pub key: String,
+    /// The authority's own certificate.
+    pub authority: String,
+}
+
+impl Authority {
+    #[must_use]
+    pub fn new() -> Authority {
+        let mut params = CertificateParams::default();
+        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+        params.distinguished_name = DistinguishedName::new();
+        let key = KeyPair::generate().expect("a key");
+        let pem = params.self_signed(&key).expect("a certificate").pem();
+        Authority {
+            issuer: Issuer::new(params, key),
+            pem,
+        }
+    }
+
+    /// A certificate with these names: URIs (with `://`) or DNS names.
+    pub fn sign(&self, names: &[&str]) -> Certificate {
+        let mut params = CertificateParams::default();
+        params.distinguished_name = DistinguishedName::new();
+        params.subject_alt_names = names
+            .iter()
+            .map(|name| {
+                let text = (*name).try_into().expect("an IA5 string");
+                match name.contains("://") {
+                    true => SanType::URI(text),
+                    false => SanType::DnsName(text),
+                }
+            })
+            .collect();
+        let key = KeyPair::generate().expect("a key");
+        let signed = params.signed_by(&key, &self.issuer).expect("a certificate");
+        Certificate {
+            pem: signed.pem(),
+            key: key.serialize_pem(),
+            authority: self.pem.clone(),
+        }
+    }
+}
+
+impl Default for Authority {
+    fn default() -> Authority {
+        Authority::new()
+    }
+}
+
+const TYPED: &str = "type.googleapis.com/envoy.extensions.transport_sockets.tls.v3";
+
+pub(crate) fn downstream(certificate: &Certificate) -> Value {
+    let context = json!({
+        "@type": format!("{TYPED}.DownstreamTlsContext"),
+        "require_client_certificate": true,
+        "common_tls_context": common(&certificate.authority, Some(certificate)),
+    });
+    json!({ "name": "tls", "typed_config": context })
+}
+
+pub(crate) fn upstream(authority: &Authority, certificate: Option<&Certificate>) -> Value {
+    let context = json!({
+        "@type": format!("{TYPED}.UpstreamTlsContext"),
+        "common_tls_context": common(&authority.pem, certificate),
+    });
+    json!({ "name": "tls", "typed_config": context })
+}
+
+fn common(authority: &str, certificate: Option<&Certificate>) -> Value {
+    let own = certificate.map(|certificate| {
+        json!({
+            "certificate_chain": { "inline_string": certificate.pem },
+            "private_key": { "inline_string": certificate.key },
+        })
+    });
+    json!({
+        "tls_certificates": own.into_iter().collect::<Vec<_>>(),
+        "validation_context": { "trusted_ca": { "inline_string": authority } },
+    })
+}

@@ -1,0 +1,132 @@
+//! Random routes and requests: the control plane and the table decide as the specification's text does.
+//!
+//! A million comparisons of a route and a request in each run; `scripts/differential N` makes more.
+//! `WEIR_SEED` repeats a run.
+
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use weir::access::Policy;
+use weir::object::Object;
+use weir::plan::{Plan, Scope, scope};
+use weir::problem::Problem;
+use weir::translate::translate;
+use weir_split::{Decision, Live, Plugin, Table, UntilConfigured};
+use weir_tests::naive::{Answer, Asker, Dice, Request, World, shrink};
+
+const REQUESTS: usize = 100;
+
+fn number(variable: &str) -> Option<u64> {
+    let text = std::env::var(variable).ok()?;
+    Some(text.replace('_', "").parse().expect("a number"))
+}
+
+#[test]
+fn routes_decide_as_the_specification_says() {
+    let clock = SystemTime::now().duration_since(UNIX_EPOCH);
+    let clock = clock.map_or(1, |time| time.as_micros() as u64);
+    let seed = number("WEIR_SEED").unwrap_or(clock);
+    let wanted = number("WEIR_COMPARISONS").unwrap_or(1_000_000);
+    println!("WEIR_SEED={seed}");
+    let mut dice = Dice::new(seed);
+    let mut told = Instant::now();
+    let (mut comparisons, mut worlds, mut by_rule) = (0, 0, 0);
+    while comparisons < wanted {
+        let world = dice.world();
+        let (plan, _) = plan(&world);
+        worlds += 1;
+        for asker in dice.askers(&world) {
+            let mut live = live(&plan, &asker);
+            for _ in 0..REQUESTS {
+                let request = dice.request(&asker);
+                let expected = world.answer(&asker, &request);
+                by_rule += u64::from(matches!(expected, Answer::Rule(_)));
+                if decide(&mut live, &request) != expected {
+                    fail(seed, world, &asker, &request);
+                }
+                comparisons += world.routes.len() as u64;
+            }
+        }
+        if told.elapsed() > Duration::from_secs(10) {
+            told = Instant::now();
+            println!("{comparisons} of {wanted} comparisons, {worlds} worlds");
+        }
+    }
+    println!("{comparisons} comparisons, {worlds} worlds, {by_rule} requests fell to a rule");
+    // Or the worlds would be so empty that they say nothing.
+    assert!(by_rule * 20 > comparisons, "{by_rule} of {comparisons}");
+}
+
+fn plan(world: &World) -> (Plan, Vec<Problem>) {
+    let manifests = world.manifests().into_iter().enumerate();
+    let objects = manifests.map(|(position, body)| {
+        let object = Object::parse("", position, body).expect("an object");
+        object.expect("a kind that is understood")
+    });
+    let (world, mut problems) = weir::world::World::from_objects(objects);
+    let (plan, more) = translate(&world, Policy::Permissive);
+    problems.extend(more);
+    (plan, problems)
+}
+
+fn live(plan: &Plan, asker: &Asker) -> Live {
+    let (keys, scope_) = match asker {
+        Asker::Gateway(listener) => {
+            let listener = listener.as_ref();
+            let listener = listener.map(|name| format!(r#","listener":"{name}""#));
+            let scope = Scope::Gateway {
+                namespace: "shop".into(),
+                name: "edge".into(),
+            };
+            let keys = format!(r#","gateway":"shop/edge"{}"#, listener.unwrap_or_default());
+            (keys, scope)
+        }
+        Asker::Client(Some(namespace)) => {
+            let keys = format!(r#","namespace":"{namespace}""#);
+            (keys, Scope::Namespace(namespace.clone()))
+        }
+        Asker::Client(None) => (String::new(), Scope::Producers),
+    };
+    let keys = format!(r#"{{"control_plane":"weir","cluster":"{{service}}"{keys}}}"#);
+    let plugin = Plugin::parse(keys.as_bytes()).expect("a plugin");
+    let table = Table::compile(&scope(plan, &scope_), &plugin.site);
+    let mut live = Live::new(1, UntilConfigured::Pass);
+    live.install(table.expect("what is published compiles"));
+    live
+}
+
+fn decide(live: &mut Live, request: &Request) -> Answer {
+    let decided = live.decide(request.host.as_bytes(), |name| match name {
+        ":authority" => Some(request.host.clone().into_bytes()),
+        ":path" => Some(request.path.clone().into_bytes()),
+        ":method" => Some(request.method.clone().into_bytes()),
+        name => {
+            let lines = request.headers.iter();
+            let lines = lines.filter(|(own, _)| own.eq_ignore_ascii_case(name));
+            let values: Vec<_> = lines.map(|(_, value)| value.as_str()).collect();
+            (!values.is_empty()).then(|| values.join(",").into_bytes())
+        }
+    });
+    match decided.decision {
+        Decision::Ordinary => Answer::Untouched,
+        Decision::Answer(404) => Answer::NotFound,
+        Decision::Cluster(cluster) => Answer::Rule(cluster.to_owned()),
+        other => panic!("{other:?} for {request:?}"),
+    }
+}
+
+/// Prints the smallest world that still disagrees.
+fn fail(seed: u64, world: World, asker: &Asker, request: &Request) -> ! {
+    let got = |world: &World| decide(&mut live(&plan(world).0, asker), request);
+    let world = shrink(world, |it| got(it) != it.answer(asker, request));
+    for manifest in world.manifests() {
+        println!("---\n{manifest}");
+    }
+    for problem in plan(&world).1 {
+        println!("# {problem}");
+    }
+    panic!(
+        "WEIR_SEED={seed}: {asker:?} asks {request:?}\n  specification: {:?}\n  table:         {:?}",
+        world.answer(asker, request),
+        got(&world)
+    );
+}

@@ -1,0 +1,485 @@
+//! Filters, timeouts and retries of a rule, on a real Envoy.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use axum::routing::get;
+use serde_json::{Value, json};
+use weir_tests::fault::{Web, document, raw, raw_request};
+use weir_tests::{Answer, Bootstrap, Connection, Echo, Envoy};
+
+/// What the plugins of these tests have: no control plane, and this configuration.
+fn plugin(document: Value) -> String {
+    json!({ "namespace": "default", "initial": document }).to_string()
+}
+
+/// `web`, all of it to `v1`, under the rule that `change` makes of it.
+fn changed(change: impl FnOnce(&mut Value)) -> Value {
+    let mut document = document([1, 0]);
+    document["version"] = json!(2);
+    change(&mut document["rules"]["web"]);
+    document
+}
+
+/// The headers that the backend received under this name.
+fn received(answer: &Answer, name: &str) -> Vec<String> {
+    let body = answer.json();
+    let headers = body["headers"].as_array().expect("headers").iter();
+    headers
+        .filter(|header| header[0] == name)
+        .map(|header| header[1].as_str().expect("a value").to_owned())
+        .collect()
+}
+
+/// `web`, nine of ten to `v1`; `v2` edits headers of its own requests and responses.
+fn canary() -> Value {
+    let mut document = document([9, 1]);
+    document["version"] = json!(2);
+    document["rules"]["web"]["filters"] = json!({
+        "request_headers": { "set": [{ "name": "x-rule", "value": "web" }] },
+    });
+    document["rules"]["web"]["backends"][1]["filters"] = json!({
+        "request_headers": {
+            "set": [{ "name": "x-canary", "value": "yes" }],
+            "add": [{ "name": "x-seen", "value": "weir" }],
+            "remove": ["x-secret"],
+        },
+        "response_headers": {
+            "set": [{ "name": "x-answered-by", "value": "canary" }],
+            "add": [{ "name": "identity", "value": "added" }],
+            "remove": ["content-type"],
+        },
+    });
+    document
+}
+
+const SENT: [(&str, &str); 3] = [
+    ("x-canary", "forged"),
+    ("x-seen", "client"),
+    ("x-secret", "1"),
+];
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_filters_of_a_backend_are_for_exactly_its_own_requests() {
+    let web = Web::start().await;
+    let bootstrap = web
+        .bootstrap(web.v1.address)
+        .listener("outbound", &plugin(canary()), None)
+        .full();
+    let envoy = Envoy::start(&bootstrap.build(), 1).await;
+    let mut connection = Connection::open(envoy.listener("outbound")).await;
+    let mut counted = [0, 0];
+    for _ in 0..200 {
+        let answer = connection.get_with("web", "/", &SENT).await;
+        assert_eq!(answer.status, 200);
+        assert_eq!(received(&answer, "x-rule"), ["web"]);
+        let identity: Vec<_> = answer.headers.get_all("identity").iter().collect();
+        if answer.header("x-cluster").starts_with("web-v2") {
+            counted[1] += 1;
+            assert_eq!(identity, ["v2", "added"]);
+            assert_eq!(answer.header("x-answered-by"), "canary");
+            assert!(!answer.headers.contains_key("content-type"), "{answer:?}");
+            assert_eq!(received(&answer, "x-canary"), ["yes"]);
+            assert_eq!(received(&answer, "x-seen"), ["client", "weir"]);
+            assert_eq!(received(&answer, "x-secret"), [""; 0]);
+        } else {
+            counted[0] += 1;
+            assert_eq!(identity, ["v1"]);
+            assert!(!answer.headers.contains_key("x-answered-by"), "{answer:?}");
+            assert!(answer.headers.contains_key("content-type"), "{answer:?}");
+            assert_eq!(received(&answer, "x-canary"), ["forged"]);
+            assert_eq!(received(&answer, "x-seen"), ["client"]);
+            assert_eq!(received(&answer, "x-secret"), ["1"]);
+        }
+    }
+    assert_eq!(counted, [180, 20]);
+    envoy.assert_no_traps().await;
+}
+
+/// It has no callback for responses: the share that asks for one fails, and the log says what to do.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cheap_build_refuses_what_it_cannot_do() {
+    let web = Web::start().await;
+    let bootstrap = web
+        .bootstrap(web.v1.address)
+        .listener("outbound", &plugin(canary()), None);
+    let envoy = Envoy::start(&bootstrap.build(), 1).await;
+    let mut connection = Connection::open(envoy.listener("outbound")).await;
+    let mut counted = [0, 0];
+    for _ in 0..200 {
+        let answer = connection.get_with("web", "/", &SENT).await;
+        if answer.status == 500 {
+            counted[1] += 1;
+        } else {
+            assert_eq!(answer.header("identity"), "v1");
+            counted[0] += 1;
+        }
+    }
+    assert_eq!(counted, [180, 20]);
+    let log = envoy.log();
+    let lines = log.matches("weir-full.wasm").count();
+    assert!((1..20).contains(&lines), "{lines} lines:\n{log}");
+}
+
+/// Answers that no backend gave are answers too, and an upgrade has one.
+#[tokio::test(flavor = "multi_thread")]
+async fn answers_of_the_proxy_itself_are_edited_like_others() {
+    let document = changed(|rule| {
+        rule["filters"] = json!({
+            "response_headers": { "set": [{ "name": "x-edited", "value": "yes" }] },
+        });
+    });
+    let bootstrap = Bootstrap::default()
+        .listener("outbound", &plugin(document), None)
+        .full();
+    let envoy = Envoy::start(&bootstrap.build(), 1).await;
+    let address = envoy.listener("outbound");
+    // There is no cluster of the backend.
+    let answer = Connection::open(address).await.get("web", "/").await;
+    assert_eq!(answer.status, 503);
+    assert_eq!(answer.header("x-edited"), "yes");
+    // Not ours.
+    let answer = Connection::open(address).await.get("other", "/").await;
+    assert_eq!(answer.text(), "ordinary");
+    assert_eq!(answer.header("x-edited"), "");
+    let upgrade: [&[u8]; 2] = [b"connection: Upgrade", b"upgrade: websocket"];
+    let answer = raw(address, &raw_request(b"web", b"/", &upgrade)).await;
+    assert_eq!(answer.header("x-edited"), "yes", "{answer:?}");
+    envoy.assert_no_traps().await;
+}
+
+/// What `location` a request gets under this redirect; 302 where `redirect` says nothing of it.
+struct Row {
+    redirect: Value,
+    host: &'static str,
+    path: &'static str,
+    status: u16,
+    location: &'static str,
+}
+
+/// HTTPRequestRedirectFilter: what it leaves out is as the request has it, but for the port.
+fn redirects() -> Vec<Row> {
+    let row = |redirect: Value, host, path, location| Row {
+        status: redirect["status"].as_u64().unwrap_or(302) as u16,
+        redirect,
+        host,
+        path,
+        location,
+    };
+    let prefix = |prefix: &str, replacement: &str| json!({ "path": { "prefix": { "prefix": prefix, "replacement": replacement } } });
+    let mut rows = vec![
+        row(
+            json!({ "hostname": "other.example" }),
+            "a.example",
+            "/x?y=1",
+            "http://other.example:8080/x?y=1",
+        ),
+        row(
+            json!({ "port": 81 }),
+            "a.example",
+            "/x",
+            "http://a.example:81/x",
+        ),
+        row(json!({ "port": 80 }), "a.example", "/", "http://a.example/"),
+        row(
+            json!({ "scheme": "https" }),
+            "a.example",
+            "/x",
+            "https://a.example/x",
+        ),
+        row(
+            json!({ "scheme": "https", "port": 443 }),
+            "a.example",
+            "/x",
+            "https://a.example/x",
+        ),
+        row(
+            json!({ "scheme": "https", "port": 80 }),
+            "a.example",
+            "/x",
+            "https://a.example:80/x",
+        ),
+        row(
+            json!({ "scheme": "https", "port": 8443 }),
+            "a.example",
+            "/x",
+            "https://a.example:8443/x",
+        ),
+        row(
+            json!({ "scheme": "http" }),
+            "a.example",
+            "/x",
+            "http://a.example/x",
+        ),
+        row(
+            json!({ "scheme": "http", "port": 443 }),
+            "a.example",
+            "/x",
+            "http://a.example:443/x",
+        ),
+        row(
+            json!({ "hostname": "b.example", "port": 80, "path": { "full": "/new" } }),
+            "a.example",
+            "/x/y?z",
+            "http://b.example/new?z",
+        ),
+        // The port of the Host is not the listener's: it may be a forwarder's.
+        row(
+            json!({ "path": { "full": "/new" } }),
+            "a.example:9999",
+            "/x",
+            "http://a.example:8080/new",
+        ),
+    ];
+    for status in [301, 302, 303, 307, 308] {
+        let redirect = json!({ "port": 80, "status": status });
+        rows.push(row(redirect, "a.example", "/", "http://a.example/"));
+    }
+    for (from, to, path, expected) in PREFIXES {
+        let mut redirect = prefix(from, to);
+        redirect["port"] = json!(80);
+        let location = format!("http://a.example{expected}").leak();
+        rows.push(row(redirect, "a.example", path, location));
+    }
+    rows
+}
+
+/// ReplacePrefixMatch: prefix, replacement, path, result.
+const PREFIXES: [(&str, &str, &str, &str); 14] = [
+    ("/foo", "/xyz", "/foo/bar", "/xyz/bar"),
+    ("/foo", "/xyz/", "/foo/bar", "/xyz/bar"),
+    ("/foo/", "/xyz", "/foo/bar", "/xyz/bar"),
+    ("/foo/", "/xyz/", "/foo/bar", "/xyz/bar"),
+    ("/foo", "/xyz", "/foo", "/xyz"),
+    ("/foo", "/xyz", "/foo/", "/xyz/"),
+    ("/foo/", "/xyz", "/foo", "/xyz"),
+    ("/foo", "", "/foo/bar", "/bar"),
+    ("/foo", "/", "/foo/bar", "/bar"),
+    ("/foo", "", "/foo", "/"),
+    ("/foo", "/", "/foo", "/"),
+    ("/foo", "", "/foo/", "/"),
+    ("/foo", "/", "/foo/", "/"),
+    ("/", "/xyz", "/bar?a=/foo", "/xyz/bar?a=/foo"),
+];
+
+/// A Gateway whose listener `http` has the port 8080, as clients see it, and one rule with these filters.
+fn edge(filters: &Value) -> Value {
+    json!({
+        "version": 2,
+        "hosts": [{
+            "hosts": { "gateway": { "ports": { "http": 8080 } } },
+            "matches": [{ "listeners": ["http"], "rule": "web" }],
+        }],
+        "rules": { "web": {
+            "filters": filters,
+            "backends": [{
+                "weight": 1,
+                "to": { "service": { "name": "web-v1", "namespace": "default", "port": 80 } },
+            }],
+        } },
+    })
+}
+
+fn edge_plugin(filters: &Value) -> String {
+    let plugin = json!({
+        "gateway": "default/edge",
+        "listener": "http",
+        "initial": edge(filters),
+    });
+    plugin.to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redirect_says_what_the_specification_says() {
+    let rows = redirects();
+    let mut bootstrap = Bootstrap::default();
+    for (index, row) in rows.iter().enumerate() {
+        let mut redirect = row.redirect.clone();
+        redirect["status"] = json!(row.status);
+        let plugin = edge_plugin(&json!({ "redirect": redirect }));
+        bootstrap = bootstrap.listener(&format!("edge-{index}"), &plugin, None);
+    }
+    let envoy = Envoy::start(&bootstrap.build(), 1).await;
+    for (index, row) in rows.iter().enumerate() {
+        let address = envoy.listener(&format!("edge-{index}"));
+        let mut connection = Connection::open(address).await;
+        let answer = connection.get(row.host, row.path).await;
+        let got = (answer.status.as_u16(), answer.header("location"));
+        assert_eq!(
+            got,
+            (row.status, row.location),
+            "{} {}",
+            row.redirect,
+            row.path
+        );
+        assert_eq!(answer.text(), "", "{}", row.redirect);
+    }
+    envoy.assert_no_traps().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rewrite_says_what_the_specification_says() {
+    let rewrite = |rewrite: Value| edge_plugin(&json!({ "rewrite": rewrite }));
+    let web = Web::start().await;
+    let mut bootstrap = web.bootstrap(web.v1.address).listener(
+        "host",
+        &rewrite(json!({ "hostname": "inner.example", "path": { "full": "/all" } })),
+        None,
+    );
+    for (index, (prefix, replacement, ..)) in PREFIXES.iter().enumerate() {
+        let edit = json!({ "prefix": prefix, "replacement": replacement });
+        let plugin = rewrite(json!({ "path": { "prefix": edit } }));
+        bootstrap = bootstrap.listener(&format!("prefix-{index}"), &plugin, None);
+    }
+    let envoy = Envoy::start(&bootstrap.build(), 1).await;
+    let mut connection = Connection::open(envoy.listener("host")).await;
+    let answer = connection.get("a.example:99", "/x?y=1").await;
+    assert_eq!(answer.json()["path"], "/all?y=1");
+    assert_eq!(received(&answer, "host"), ["inner.example"]);
+    for (index, (prefix, replacement, path, expected)) in PREFIXES.iter().enumerate() {
+        let address = envoy.listener(&format!("prefix-{index}"));
+        let answer = Connection::open(address).await.get("a.example", path).await;
+        let why = format!("{prefix:?} -> {replacement:?} on {path}");
+        assert_eq!(answer.json()["path"], *expected, "{why}");
+        assert_eq!(received(&answer, "host"), ["a.example"], "{why}");
+    }
+}
+
+/// Answers `/sleep/N` after N milliseconds, and `/flaky/N` with 503 to the first N requests.
+async fn moody() -> Echo {
+    async fn sleep(Path(milliseconds): Path<u64>) -> &'static str {
+        tokio::time::sleep(Duration::from_millis(milliseconds)).await;
+        "slept"
+    }
+    async fn flaky(
+        State(seen): State<Arc<AtomicUsize>>,
+        Path((status, times)): Path<(u16, usize)>,
+    ) -> (StatusCode, [(&'static str, String); 1]) {
+        let before = seen.fetch_add(1, Ordering::SeqCst);
+        let status = match before < times {
+            true => StatusCode::from_u16(status).expect("a status"),
+            false => StatusCode::OK,
+        };
+        (status, [("tries", (before + 1).to_string())])
+    }
+    let app = Router::new()
+        .route("/sleep/{milliseconds}", get(sleep))
+        .route("/flaky/{status}/{times}", get(flaky))
+        .with_state(Arc::default());
+    Echo::serve(app).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_backend_that_takes_too_long_is_answered_504() {
+    let moody = moody().await;
+    let limit = |timeouts: Value| plugin(changed(|rule| rule["timeouts"] = timeouts));
+    let bootstrap = Bootstrap::default()
+        .cluster("web-v1.default.svc.cluster.local:80", moody.address)
+        .listener("request", &limit(json!({ "request": 300 })), None)
+        .listener("backend", &limit(json!({ "backend_request": 300 })), None)
+        .listener("none", &limit(json!({ "request": 0 })), None);
+    let envoy = Envoy::start(&bootstrap.build(), 1).await;
+    for listener in ["request", "backend"] {
+        let mut connection = Connection::open(envoy.listener(listener)).await;
+        let answer = connection.get("web", "/sleep/0").await;
+        assert_eq!(answer.text(), "slept", "{listener}");
+        // A client's own wish does not count, and neither is there where the rule has none.
+        let wish = [
+            ("x-envoy-upstream-rq-timeout-ms", "30000"),
+            ("x-envoy-upstream-rq-per-try-timeout-ms", "30000"),
+        ];
+        let start = Instant::now();
+        let answer = connection.get_with("web", "/sleep/20000", &wish).await;
+        assert_eq!(answer.status, 504, "{listener}: {answer:?}");
+        assert!(start.elapsed() < Duration::from_secs(15), "{listener}");
+        assert!(start.elapsed() >= Duration::from_millis(300), "{listener}");
+    }
+    let mut connection = Connection::open(envoy.listener("none")).await;
+    let answer = connection.get("web", "/sleep/1000").await;
+    assert_eq!(answer.text(), "slept");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_failed_is_tried_again() {
+    let rule = |retry: Value| plugin(changed(|rule| rule["retry"] = retry));
+    for (retry, path, status, tries) in [
+        (
+            json!({ "attempts": 2, "codes": [503] }),
+            "/flaky/503/2",
+            200,
+            "3",
+        ),
+        (
+            json!({ "attempts": 2, "codes": [503] }),
+            "/flaky/503/5",
+            503,
+            "3",
+        ),
+        (
+            json!({ "attempts": 1, "codes": [500, 503] }),
+            "/flaky/500/1",
+            200,
+            "2",
+        ),
+        (
+            json!({ "attempts": 2, "codes": [503] }),
+            "/flaky/500/1",
+            500,
+            "1",
+        ),
+        (json!({ "attempts": 2 }), "/flaky/503/1", 503, "1"),
+    ] {
+        let moody = moody().await;
+        let bootstrap = Bootstrap::default()
+            .cluster("web-v1.default.svc.cluster.local:80", moody.address)
+            .listener("outbound", &rule(retry.clone()), None);
+        let envoy = Envoy::start(&bootstrap.build(), 1).await;
+        let mut connection = Connection::open(envoy.listener("outbound")).await;
+        let answer = connection.get("web", path).await;
+        let got = (answer.status.as_u16(), answer.header("tries"));
+        assert_eq!(got, (status, tries), "{retry} {path}");
+    }
+}
+
+/// Lines of one name are one value with commas between, whatever bytes they have.
+#[tokio::test(flavor = "multi_thread")]
+async fn header_lines_of_one_name_are_compared_as_one() {
+    let mut document = document([1, 0]);
+    document["version"] = json!(2);
+    document["rules"]["two"] = document["rules"]["web"].clone();
+    document["rules"]["two"]["backends"][0]["weight"] = json!(0);
+    document["rules"]["two"]["backends"][1]["weight"] = json!(1);
+    let exact = |name: &str, value: &str| json!({ "name": name, "value": { "exact": value } });
+    document["hosts"][0]["matches"] = json!([
+        { "headers": [exact("x-two", "a,b")], "rule": "two" },
+        { "headers": [exact("x-empty", "")], "rule": "two" },
+        { "headers": [{ "name": "x-bytes", "value": { "regex": "\\xff+" } }], "rule": "two" },
+        { "rule": "web" },
+    ]);
+    let web = Web::start().await;
+    let bootstrap = web
+        .bootstrap(web.v1.address)
+        .listener("outbound", &plugin(document), None);
+    let envoy = Envoy::start(&bootstrap.build(), 1).await;
+    let address = envoy.listener("outbound");
+    let cases: [(&[&[u8]], &str); 8] = [
+        (&[b"x-two: a", b"X-Two:  b "], "v2"),
+        (&[b"x-two: a,b"], "v2"),
+        (&[b"x-two: a"], "v1"),
+        (&[b"x-two: a,b", b"x-two: c"], "v1"),
+        (&[b"x-empty:"], "v2"),
+        (&[b"x-empty: a"], "v1"),
+        (&[b"x-bytes: \xff\xff"], "v2"),
+        (&[b"x-bytes: \xff\xfe"], "v1"),
+    ];
+    for (lines, expected) in cases {
+        let answer = raw(address, &raw_request(b"web", b"/", lines)).await;
+        let shown: Vec<_> = lines.iter().map(|line| line.escape_ascii()).collect();
+        assert_eq!(answer.header("identity"), expected, "{shown:?}");
+    }
+    envoy.assert_no_traps().await;
+}

@@ -1,0 +1,414 @@
+//! TCP: a cluster for each connection, on a real Envoy.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::Command;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
+use tokio::net::TcpStream;
+use weir_tests::fault::{Liar, Manner, Web, document};
+use weir_tests::{Bootstrap, Caller, Connection, Envoy, Greeter, root, shares};
+
+const CLUSTERS: [&str; 2] = [
+    "db-v1.default.svc.cluster.local:6379",
+    "db-v2.default.svc.cluster.local:6379",
+];
+
+/// The Service `db` in `default`, its connections split between `db-v1` and `db-v2`, each port 6379.
+fn db(weights: [u64; 2]) -> Value {
+    let backend = |name: &str, weight: u64| {
+        let service = json!({ "name": name, "namespace": "default", "port": 6379 });
+        json!({ "weight": weight, "to": { "service": service } })
+    };
+    let root = json!({
+        "service": "db", "namespace": "default", "port": 6379, "cluster_ips": ["10.1.2.3", "fd00::3"],
+    });
+    json!({
+        "version": 2,
+        "connections": [{ "to": { "root": root }, "rule": "db" }],
+        "rules": {
+            "db": { "backends": [backend("db-v1", weights[0]), backend("db-v2", weights[1])] },
+        },
+    })
+}
+
+/// A plugin for the connections of `db`, with these keys more.
+fn plugin(more: Value) -> String {
+    let mut plugin =
+        json!({ "namespace": "default", "protocol": "tcp", "root": "db.default:6379" });
+    for (key, value) in more.as_object().expect("keys") {
+        plugin[key] = value.clone();
+    }
+    if plugin["root"].is_null() {
+        plugin.as_object_mut().expect("keys").remove("root");
+    }
+    plugin.to_string()
+}
+
+/// Backends `v1` and `v2`, and `ordinary`.
+struct Db([Greeter; 3]);
+
+impl Db {
+    async fn start() -> Db {
+        Db([
+            Greeter::start("v1").await,
+            Greeter::start("v2").await,
+            Greeter::start("ordinary").await,
+        ])
+    }
+
+    fn bootstrap(&self) -> Bootstrap {
+        let [v1, v2, ordinary] = &self.0;
+        Bootstrap::default()
+            .cluster(CLUSTERS[0], v1.address)
+            .cluster(CLUSTERS[1], v2.address)
+            .cluster("ordinary", ordinary.address)
+    }
+}
+
+/// Who greets each of so many connections, all of them open together.
+async fn greetings(address: SocketAddr, connections: usize) -> BTreeMap<String, usize> {
+    let (mut shares, mut open) = (BTreeMap::new(), Vec::new());
+    for _ in 0..connections {
+        let mut caller = Caller::open(address).await;
+        let greeting = caller.line().await.unwrap_or_default();
+        *shares.entry(greeting).or_default() += 1;
+        open.push(caller);
+    }
+    shares
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_are_split_exactly() {
+    let db_backends = Db::start().await;
+    let bootstrap = db_backends
+        .bootstrap()
+        .tcp_listener(
+            "root",
+            &plugin(json!({ "initial": db([90, 10]) })),
+            "ordinary",
+        )
+        .tcp_listener(
+            "full",
+            &plugin(json!({ "initial": db([90, 10]) })),
+            "ordinary",
+        )
+        .full();
+    let envoy = Envoy::start(&bootstrap.build(), 1).await;
+    for listener in ["root", "full"] {
+        let got = greetings(envoy.listener(listener), 100).await;
+        assert_eq!(got, shares([("v1", 90), ("v2", 10)]), "{listener}");
+    }
+    envoy.assert_no_traps().await;
+    let counted = "wasmcustom.weir_requests_total.rule=.=db;.;backend=.=db-v2.default:6379;.;";
+    // The tick flushes the counts.
+    tokio::time::sleep(Duration::from_millis(700)).await;
+    assert_eq!(envoy.stat(counted).await, 20);
+}
+
+/// Where the client wanted to go says which Service it is; all else goes where it would have gone.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_original_destination_says_whose_connection_it_is() {
+    let backends = Db::start().await;
+    let plugin = plugin(json!({ "root": null, "initial": db([0, 1]) }));
+    let bootstrap = backends
+        .bootstrap()
+        .tcp_listener("any", &plugin, "ordinary")
+        .proxy_protocol();
+    let envoy = Envoy::start(&bootstrap.build(), 1).await;
+    for (destination, expected) in [
+        ("TCP4 10.0.0.1 10.1.2.3 5000 6379", "v2"),
+        ("TCP4 10.0.0.1 10.1.2.3 5000 6380", "ordinary"),
+        ("TCP4 10.0.0.1 10.1.2.4 5000 6379", "ordinary"),
+        ("TCP6 fd00::1 fd00::3 5000 6379", "v2"),
+        ("TCP6 fd00::1 fd00::4 5000 6379", "ordinary"),
+        ("UNKNOWN", "ordinary"),
+    ] {
+        let mut caller = Caller::open(envoy.listener("any")).await;
+        caller.say(&format!("PROXY {destination}\r\n")).await;
+        assert_eq!(
+            caller.line().await.as_deref(),
+            Some(expected),
+            "{destination}"
+        );
+    }
+    envoy.assert_no_traps().await;
+}
+
+/// A connection that cannot be honoured ends, before the server hears of it, and the log says why.
+#[tokio::test(flavor = "multi_thread")]
+async fn what_cannot_be_honoured_is_closed() {
+    let backends = Db::start().await;
+    let mut broken = db([1, 1]);
+    broken["rules"]["db"]["backends"][1]["to"] = json!({ "status": 500 });
+    let mut denied = db([1, 1]);
+    denied["rules"]["db"]["backends"][0]["accounts"] = json!(["default/db"]);
+    denied["rules"]["db"]["backends"][1]["accounts"] = json!(["default/other"]);
+    denied["access"] = json!({ "grants": { "default/db": [
+        { "by": "default/db", "sources": ["default/client"], "ports": [] },
+    ] } });
+    let plane = json!({ "control_plane": "nobody" });
+    let with = |keys: Value| {
+        let mut all = plane.clone();
+        for (key, value) in keys.as_object().expect("keys") {
+            all[key] = value.clone();
+        }
+        plugin(all)
+    };
+    let client = json!({ "service_account": "client", "initial": denied });
+    let bootstrap = backends
+        .bootstrap()
+        .tcp_listener("broken", &plugin(json!({ "initial": broken })), "ordinary")
+        .tcp_listener("denied", &plugin(client), "ordinary")
+        .tcp_listener("pass", &with(json!({})), "ordinary")
+        .tcp_listener(
+            "503",
+            &with(json!({ "until_configured": "503" })),
+            "ordinary",
+        )
+        .tcp_listener(
+            "account",
+            &with(json!({ "service_account": "client" })),
+            "ordinary",
+        );
+    let envoy = Envoy::start(&bootstrap.build(), 1).await;
+    for (listener, expected) in [
+        ("broken", vec![("v1", 10), ("", 10)]),
+        ("denied", vec![("v1", 10), ("", 10)]),
+        ("pass", vec![("ordinary", 20)]),
+        ("503", vec![("", 20)]),
+        ("account", vec![("", 20)]),
+    ] {
+        let expected = expected.into_iter().map(|(who, n)| (who.to_owned(), n));
+        let got = greetings(envoy.listener(listener), 20).await;
+        assert_eq!(got, expected.collect(), "{listener}");
+    }
+    let log = envoy.log();
+    assert!(log.contains("connection closed: db: the backend"), "{log}");
+    assert!(log.contains("connection closed: denied: "), "{log}");
+    assert!(log.contains("no configuration yet"), "{log}");
+    // A client that comes again and again does not fill the disk.
+    assert!(log.matches("connection closed").count() < 60, "{log}");
+    envoy.assert_no_traps().await;
+}
+
+/// The cheap build does not see the bytes of a connection, and says so when it is configured.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_cheap_build_does_not_check_who_connects() {
+    let inbound = plugin(json!({
+        "direction": "inbound", "service_account": "db", "initial": db([1, 1]),
+    }));
+    let bootstrap = Bootstrap::default().tcp_listener("inbound", &inbound, "ordinary");
+    let log = Envoy::refused(&bootstrap.build());
+    assert!(log.contains("weir-full.wasm"), "{log}");
+}
+
+fn serve(revision: &str, weights: [u64; 2]) -> Manner {
+    Manner::Serve {
+        revision: revision.into(),
+        body: db(weights).to_string(),
+    }
+}
+
+/// A real Redis that forgets everything in the end.
+struct Redis {
+    address: SocketAddr,
+    child: std::process::Child,
+    _folder: TempDir,
+}
+
+impl Redis {
+    async fn start() -> Redis {
+        let binary: PathBuf = root().join(".venv/bin/redis-server");
+        assert!(binary.exists(), "no Redis in .venv: run scripts/test");
+        let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+        let address = free.local_addr().expect("an address");
+        drop(free);
+        let folder = TempDir::new().expect("a folder");
+        let child = Command::new(binary)
+            .args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1"])
+            .arg("--port")
+            .arg(address.port().to_string())
+            .current_dir(folder.path())
+            .stdout(std::process::Stdio::null())
+            .spawn()
+            .expect("Redis");
+        for _ in 0..500 {
+            if TcpStream::connect(address).await.is_ok() {
+                break;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Redis {
+            address,
+            child,
+            _folder: folder,
+        }
+    }
+}
+
+impl Drop for Redis {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// One connection to a Redis.
+struct Client(BufReader<TcpStream>);
+
+impl Client {
+    async fn open(address: SocketAddr) -> Client {
+        let stream = TcpStream::connect(address).await.expect("a connection");
+        Client(BufReader::new(stream))
+    }
+
+    /// Sends a command and reads its answer: a line, or the string that its first line announces.
+    async fn ask(&mut self, command: &str) -> String {
+        let sent = self.0.write_all(format!("{command}\r\n").as_bytes()).await;
+        sent.unwrap_or_else(|error| panic!("{command}: {error}"));
+        let mut line = String::new();
+        let length = self.0.read_line(&mut line).await.expect("a line");
+        assert!(length > 0, "{command}: the connection ended");
+        let Some(length) = line.strip_prefix('$') else {
+            return line.trim().to_owned();
+        };
+        let mut text = vec![0; length.trim().parse::<usize>().expect("a length") + 2];
+        self.0.read_exact(&mut text).await.expect("a string");
+        String::from_utf8_lossy(&text).trim().to_owned()
+    }
+}
+
+/// A client that keeps on working notices nothing of a change; whoever connects after it is with the new one.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_client_notices_nothing_of_a_change() {
+    let servers = [Redis::start().await, Redis::start().await];
+    for (server, name) in servers.iter().zip(["v1", "v2"]) {
+        let mut client = Client::open(server.address).await;
+        assert_eq!(client.ask(&format!("SET name {name}")).await, "+OK");
+    }
+    let liar = Liar::start(serve("r1", [100, 0])).await;
+    let plugin = plugin(json!({ "control_plane": "weir" }));
+    let bootstrap = Bootstrap::default()
+        .cluster("weir", liar.address)
+        .cluster(CLUSTERS[0], servers[0].address)
+        .cluster(CLUSTERS[1], servers[1].address)
+        .tcp_listener("db", &plugin, CLUSTERS[0]);
+    let envoy = Envoy::start(&bootstrap.build(), 2).await;
+    envoy.wait_for_updates(1).await;
+    let address = envoy.listener("db");
+
+    let mut clients = Vec::new();
+    let is_over = Arc::new(AtomicBool::new(false));
+    for id in 0..4 {
+        let is_over = is_over.clone();
+        clients.push(tokio::spawn(async move {
+            let mut client = Client::open(address).await;
+            let mut rounds = 0;
+            while !is_over.load(Ordering::SeqCst) {
+                assert_eq!(client.ask(&format!("SET key-{id} {rounds}")).await, "+OK");
+                let got = client.ask(&format!("GET key-{id}")).await;
+                assert_eq!(got, rounds.to_string());
+                rounds += 1;
+            }
+            assert_eq!(client.ask("GET name").await, "v1");
+            rounds
+        }));
+    }
+    tokio::time::sleep(Duration::from_millis(300)).await;
+    liar.switch(serve("r2", [0, 100]));
+    envoy.wait_for_updates(2).await;
+    for _ in 0..4 {
+        let mut client = Client::open(address).await;
+        assert_eq!(client.ask("GET name").await, "v2");
+    }
+    liar.switch(serve("r3", [100, 0]));
+    envoy.wait_for_updates(3).await;
+    let mut client = Client::open(address).await;
+    assert_eq!(client.ask("GET name").await, "v1");
+    is_over.store(true, Ordering::SeqCst);
+    for client in clients {
+        let rounds = client.await.expect("a client that noticed nothing");
+        assert!(rounds > 20, "{rounds} rounds");
+    }
+    envoy.assert_no_traps().await;
+}
+
+/// Everything at once in one Envoy: HTTP and TCP, what goes out and what comes in, and two Gateways.
+#[tokio::test(flavor = "multi_thread")]
+async fn all_kinds_of_plugins_live_in_one_proxy() {
+    let backends = Db::start().await;
+    let web = Web::start().await;
+    let mut outbound = document([9, 1]);
+    outbound["version"] = json!(2);
+    let gateway = |weights: [u64; 2]| {
+        let mut edge = document(weights);
+        edge["hosts"] = json!([{
+            "hosts": { "gateway": {} },
+            "matches": [{ "rule": "web" }],
+            "unmatched": "not_found",
+        }]);
+        edge
+    };
+    let edge = |name: &str, weights| {
+        let plugin = json!({ "gateway": format!("default/{name}"), "initial": gateway(weights) });
+        plugin.to_string()
+    };
+    let account = |more: Value| {
+        let mut plugin = json!({
+            "namespace": "default", "service_account": "web", "direction": "inbound",
+            "initial": { "version": 2, "access": { "grants": {} } },
+        });
+        for (key, value) in more.as_object().expect("keys") {
+            plugin[key] = value.clone();
+        }
+        plugin.to_string()
+    };
+    let http = json!({ "namespace": "default", "initial": outbound }).to_string();
+    let bootstrap = backends
+        .bootstrap()
+        .cluster("web-v1.default.svc.cluster.local:80", web.v1.address)
+        .cluster("web-v2.default.svc.cluster.local:80", web.v2.address)
+        .listener("http", &http, None)
+        .listener("edge-1", &edge("edge-1", [1, 3]), None)
+        .listener("edge-2", &edge("edge-2", [3, 1]), None)
+        .listener("http-in", &account(json!({})), None)
+        .tcp_listener(
+            "tcp",
+            &plugin(json!({ "initial": db([90, 10]) })),
+            "ordinary",
+        )
+        .tcp_listener("tcp-in", &account(json!({ "protocol": "tcp" })), "ordinary")
+        .full();
+    let envoy = Envoy::start(&bootstrap.build(), 1).await;
+    let open = |name: &str| Connection::open(envoy.listener(name));
+    let (mut http, mut edge_1, mut edge_2, mut inbound) = (
+        open("http").await,
+        open("edge-1").await,
+        open("edge-2").await,
+        open("http-in").await,
+    );
+    for _ in 0..3 {
+        let got = http.shares("web", "/", 20).await;
+        assert_eq!(got, shares([("v1", 18), ("v2", 2)]));
+        let got = greetings(envoy.listener("tcp"), 20).await;
+        assert_eq!(got, shares([("v1", 18), ("v2", 2)]));
+        let got = edge_1.shares("any.example", "/", 20).await;
+        assert_eq!(got, shares([("v1", 5), ("v2", 15)]));
+        let got = edge_2.shares("any.example", "/", 20).await;
+        assert_eq!(got, shares([("v1", 15), ("v2", 5)]));
+        assert_eq!(inbound.get("web", "/").await.status, 403);
+        assert_eq!(
+            Caller::open(envoy.listener("tcp-in")).await.line().await,
+            None
+        );
+    }
+    assert_eq!(http.get("other", "/").await.text(), "ordinary");
+    envoy.assert_no_traps().await;
+}
