@@ -182,19 +182,28 @@ fn what_a_target_grants() {
 
 #[test]
 fn without_the_policy_nothing_of_it_shows() {
-    let targets = target(
-        "v1alpha3",
-        "name: web",
-        "{kind: HTTPRouteGroup, name: gone}",
-    );
+    let rule = "{kind: HTTPRouteGroup, name: gone}";
+    let rest = "---\n{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: shop}, spec: {}}\n\
+        ---\n{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: bad, namespace: com}, spec: {}}\n\
+        ---\n{apiVersion: access.smi-spec.io/v1alpha3, kind: TrafficTarget, metadata: {name: bad, namespace: com}}\n";
+    let manifests = target("v1alpha3", "name: web", rule) + rest;
     let (plain, _) = translated("", Policy::Permissive);
     assert_eq!(
-        translated(&targets, Policy::Permissive),
+        translated(&manifests, Policy::Permissive),
         (plain.clone(), vec![])
     );
     let config = scope(&plain, &shop());
     assert_eq!(config.access, None);
     assert!(config.beyond(1).is_empty());
+    assert_eq!(
+        translated(&manifests, Policy::Smi).1,
+        [
+            "bad spec InvalidValue",
+            "web  Duplicate",
+            "bad  InvalidValue",
+            "t spec.rules[0].name ReferenceNotFound",
+        ]
+    );
 }
 
 #[test]

@@ -1,4 +1,5 @@
 use weir_split::wire::{Config, PathMatch, ValueMatch};
+use weir_split::{Site, Table};
 
 use crate::access::Policy;
 use crate::object::read;
@@ -69,6 +70,7 @@ fn check(splits: &[String], expected: &[&str], problems: &[&str]) {
     let (plan, found) = crate::translate::translate(&world, Policy::Permissive);
     let config = scope(&plan, &Scope::Namespace("default".into()));
     assert_eq!(render(&config), expected);
+    Table::compile(&config, &Site::default()).unwrap();
     let line = |p: &Problem| format!("{} {} {}", p.object.name, p.path, p.reason);
     assert_eq!(found.iter().map(line).collect::<Vec<_>>(), problems);
 }
