@@ -2,7 +2,7 @@
 //! its header, and an ordinary route that says that it was taken.
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
 
@@ -21,7 +21,7 @@ struct Listener {
     name: String,
     plugin: String,
     chain: Chain,
-    is_full: bool,
+    module: Option<PathBuf>,
     is_told_destinations: bool,
     certificate: Option<tls::Certificate>,
 }
@@ -54,7 +54,7 @@ impl Bootstrap {
             name: name.into(),
             plugin: plugin.into(),
             chain,
-            is_full: false,
+            module: None,
             is_told_destinations: false,
             certificate: None,
         });
@@ -63,11 +63,8 @@ impl Bootstrap {
 
     /// The last listener has `dist/weir-full.wasm`.
     #[must_use]
-    pub fn full(mut self) -> Bootstrap {
-        if let Some(listener) = self.listeners.last_mut() {
-            listener.is_full = true;
-        }
-        self
+    pub fn full(self) -> Bootstrap {
+        self.module_of(&crate::dist("weir-full.wasm"))
     }
 
     /// Clients of the last listener say where they wanted to go, in a header of the PROXY protocol: for the
@@ -85,6 +82,15 @@ impl Bootstrap {
     pub fn mutual_tls(mut self, certificate: &tls::Certificate) -> Bootstrap {
         if let Some(listener) = self.listeners.last_mut() {
             listener.certificate = Some(certificate.clone());
+        }
+        self
+    }
+
+    /// The last listener has this module.
+    #[must_use]
+    pub fn module_of(mut self, module: &Path) -> Bootstrap {
+        if let Some(listener) = self.listeners.last_mut() {
+            listener.module = Some(module.to_owned());
         }
         self
     }
@@ -168,10 +174,7 @@ impl Bootstrap {
             .listeners
             .iter()
             .map(|listener| {
-                let module = match listener.is_full {
-                    true => crate::dist("weir-full.wasm"),
-                    false => cheap.clone(),
-                };
+                let module = listener.module.as_ref().unwrap_or(&cheap);
                 let wasm = json!({
                     "name": "weir",
                     "failure_policy": "FAIL_RELOAD",

@@ -42,6 +42,10 @@ impl Process {
         }
     }
 
+    pub fn id(&self) -> u32 {
+        self.child.id()
+    }
+
     /// Resident memory in KiB.
     pub fn memory(&self) -> u64 {
         let status = read(Path::new(&format!("/proc/{}/status", self.child.id())));

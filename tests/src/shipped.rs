@@ -16,7 +16,8 @@ pub fn shipped(name: &str, clusters: &[(&str, SocketAddr)]) -> String {
         if !line.starts_with([' ', '#']) || plain == "clusters:" {
             in_clusters = plain == "clusters:";
         }
-        if let Some(cluster) = plain.strip_prefix("name: ").filter(|_| in_clusters) {
+        // A cluster's own name, and not that of a part of it.
+        if let Some(cluster) = line.strip_prefix("  - name: ").filter(|_| in_clusters) {
             let given = clusters.iter().find(|(name, _)| *name == cluster);
             address = given.map(|(_, address)| *address);
         }

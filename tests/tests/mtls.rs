@@ -1,12 +1,14 @@
 //! Who may reach whom, between two real Envoys over mutual TLS.
 
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
+use tempfile::TempDir;
 use weir_tests::fault::{Liar, Manner};
 use weir_tests::tls::{Authority, Certificate};
-use weir_tests::{Bootstrap, Caller, Connection, Echo, Envoy, Greeter};
+use weir_tests::{Answer, Bootstrap, Caller, Connection, Echo, Envoy, Greeter, shipped};
 
 const SERVER: &str = "spiffe://cluster.local/ns/bookstore/sa/bookstore";
 const BUYER: &str = "spiffe://cluster.local/ns/bookbuyer/sa/bookbuyer";
@@ -63,7 +65,7 @@ impl Bookstore {
             .mutual_tls(&certificate)
             .full();
         let envoy = Envoy::start(&bootstrap.build(), 1).await;
-        // Two modules, and so two fleets of one scope: one of them polls.
+        // Both modules have one id and one scope, and so one poll.
         envoy.wait_for_updates(1).await;
         Bookstore {
             authority,
@@ -74,23 +76,36 @@ impl Bookstore {
         }
     }
 
-    /// A client's proxy: what goes in at `http` and `tcp` comes to the bookstore with this certificate.
-    async fn client(&self, certificate: Option<&Certificate>) -> Client {
-        let plugin = json!({ "namespace": "bookbuyer", "initial": { "version": 2 } }).to_string();
-        let tcp = json!({
-            "namespace": "bookbuyer", "initial": { "version": 2 }, "protocol": "tcp",
-            "root": "bookstore.bookstore:14002",
-        });
-        let mut bootstrap = Bootstrap::default();
-        for name in ["http", "tcp"] {
-            let address = self.envoy.listener(name);
-            bootstrap = bootstrap.tls_cluster(name, address, &self.authority, certificate);
-        }
-        let bootstrap = bootstrap
-            .listener("http", &plugin, Some("http"))
-            .tcp_listener("tcp", &tcp.to_string(), "tcp");
-        Client(Envoy::start(&bootstrap.build(), 1).await)
+    async fn clients(&self, certificates: &[Option<Certificate>]) -> Clients {
+        let addresses = ["http", "tcp"].map(|name| self.envoy.listener(name));
+        clients(addresses, &self.authority, certificates).await
     }
+}
+
+/// A proxy for several clients: what goes in at `http-N` and `tcp-N` comes to these two addresses with the
+/// N-th certificate.
+async fn clients(
+    addresses: [SocketAddr; 2],
+    authority: &Authority,
+    certificates: &[Option<Certificate>],
+) -> Clients {
+    let config = json!({ "namespace": "bookbuyer", "initial": { "version": 2 } });
+    let mut tcp_config = config.clone();
+    tcp_config["protocol"] = json!("tcp");
+    tcp_config["root"] = json!("bookstore.bookstore:14002");
+    let mut bootstrap = Bootstrap::default();
+    for (index, certificate) in certificates.iter().enumerate() {
+        let certificate = certificate.as_ref();
+        let name = |protocol: &str| format!("{protocol}-{index}");
+        for (protocol, address) in ["http", "tcp"].into_iter().zip(addresses) {
+            bootstrap = bootstrap.tls_cluster(&name(protocol), address, authority, certificate);
+        }
+        let (http, tcp) = (name("http"), name("tcp"));
+        bootstrap = bootstrap
+            .listener(&http, &config.to_string(), Some(&http))
+            .tcp_listener(&tcp, &tcp_config.to_string(), &tcp);
+    }
+    Clients(Envoy::start(&bootstrap.build(), 1).await)
 }
 
 fn serve(revision: &str, document: Value) -> Manner {
@@ -100,31 +115,32 @@ fn serve(revision: &str, document: Value) -> Manner {
     }
 }
 
-struct Client(Envoy);
+struct Clients(Envoy);
 
-impl Client {
-    async fn get(&self, path: &str, headers: &[(&str, &str)]) -> weir_tests::Answer {
-        let mut connection = Connection::open(self.0.listener("http")).await;
+impl Clients {
+    async fn get(&self, client: usize, path: &str, headers: &[(&str, &str)]) -> Answer {
+        let address = self.0.listener(&format!("http-{client}"));
+        let mut connection = Connection::open(address).await;
         connection
             .get_with("bookstore.bookstore", path, headers)
             .await
     }
 
     /// The greeting, and what comes back of a word; None where the connection ends before that.
-    async fn talk(&self) -> (Option<String>, Option<String>) {
-        let mut caller = Caller::open(self.0.listener("tcp")).await;
+    async fn talk(&self, client: usize) -> [Option<String>; 2] {
+        let mut caller = Caller::open(self.0.listener(&format!("tcp-{client}"))).await;
         let talk = async {
             let greeting = caller.line().await;
             caller.say("word\n").await;
-            (greeting, caller.line().await)
+            [greeting, caller.line().await]
         };
         let talk = tokio::time::timeout(Duration::from_secs(10), talk).await;
         talk.expect("an answer or an end")
     }
 
-    /// The same where the client speaks first.
-    async fn speak(&self) -> Option<String> {
-        let mut caller = Caller::open(self.0.listener("tcp")).await;
+    /// The first line that comes where the client speaks before it listens.
+    async fn speak(&self, client: usize) -> Option<String> {
+        let mut caller = Caller::open(self.0.listener(&format!("tcp-{client}"))).await;
         caller.say("first\n").await;
         let line = tokio::time::timeout(Duration::from_secs(10), caller.line()).await;
         line.expect("an answer or an end")
@@ -134,7 +150,6 @@ impl Client {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_certificate_alone_says_who_a_client_is() {
     let bookstore = Bookstore::start().await;
-    let sign = |names: &[&str]| bookstore.authority.sign(names);
     let claims = [
         (
             "x-forwarded-client-cert",
@@ -147,56 +162,55 @@ async fn the_certificate_alone_says_who_a_client_is() {
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
 
-    // Who is named by a grant, in either form.
-    for names in [&[BUYER][..], &["bookbuyer.bookbuyer.cluster.local"]] {
-        let client = bookstore.client(Some(&sign(names))).await;
-        let answer = client.get("/books-bought", &[]).await;
-        assert_eq!(
-            answer.header("identity"),
-            "bookstore",
-            "{names:?} {answer:?}"
-        );
-        // What the grant does not say is denied to it too.
-        let answer = client.get("/admin", &[]).await;
-        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{names:?}");
-        let word = |word: &str| Some(word.to_owned());
-        assert_eq!(
-            client.talk().await,
-            (word("bookstore"), word("word")),
-            "{names:?}"
-        );
-        assert_eq!(client.speak().await, word("bookstore"), "{names:?}");
-    }
-    let heard = bookstore.greeter.heard();
-
-    // Others of the same authority: another account, no form of an identity, no name at all.
-    for names in [
-        &[THIEF][..],
+    // Named by the grant, in either form; others of the same authority: another account, no form of an
+    // identity, no name at all; and whoever has no certificate, or one of another authority.
+    let known: [&[&str]; 6] = [
+        &[BUYER],
+        &["bookbuyer.bookbuyer.cluster.local"],
+        &[THIEF],
         &["https://bookbuyer/bookbuyer"],
         &["bookbuyer"],
         &[],
-    ] {
-        let client = bookstore.client(Some(&sign(names))).await;
-        let answer = client.get("/books-bought", &claims).await;
-        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{names:?} {answer:?}");
-        assert_eq!(answer.header("identity"), "", "{names:?}");
-        assert!(
-            answer.header("x-weir-denied").contains("TrafficTarget"),
-            "{answer:?}"
-        );
-        assert_eq!(client.talk().await, (None, None), "{names:?}");
-        assert_eq!(client.speak().await, None, "{names:?}");
-    }
-
-    // Whoever has no certificate, or one of another authority, does not get through the handshake.
+    ];
     let stranger = Authority::new().sign(&[BUYER]);
-    for certificate in [None, Some(&stranger)] {
-        let client = bookstore.client(certificate).await;
-        let answer = client.get("/books-bought", &claims).await;
-        assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
-        assert_eq!(answer.header("identity"), "");
-        assert_eq!(client.talk().await, (None, None));
-        assert_eq!(client.speak().await, None);
+    let certificates: Vec<_> = known
+        .iter()
+        .map(|names| Some(bookstore.authority.sign(names)))
+        .chain([None, Some(stranger)])
+        .collect();
+    let clients = bookstore.clients(&certificates).await;
+    let word = |word: &str| Some(word.to_owned());
+    for client in 0..2 {
+        let answer = clients.get(client, "/books-bought", &[]).await;
+        assert_eq!(
+            answer.header("identity"),
+            "bookstore",
+            "{client} {answer:?}"
+        );
+        // What the grant does not say is denied to it too.
+        let answer = clients.get(client, "/admin", &[]).await;
+        assert_eq!(answer.status, StatusCode::FORBIDDEN, "{client}");
+        let talk = clients.talk(client).await;
+        assert_eq!(talk, [word("bookstore"), word("word")], "{client}");
+        assert_eq!(clients.speak(client).await, word("bookstore"), "{client}");
+    }
+    // The echo of the last word may still be on its way.
+    tokio::time::sleep(Duration::from_millis(200)).await;
+    let heard = bookstore.greeter.heard();
+    for client in 2..certificates.len() {
+        let answer = clients.get(client, "/books-bought", &claims).await;
+        assert_eq!(answer.header("identity"), "", "{client} {answer:?}");
+        let denied = answer.header("x-weir-denied");
+        if client < known.len() {
+            assert_eq!(answer.status, StatusCode::FORBIDDEN, "{client} {answer:?}");
+            assert!(denied.contains("TrafficTarget"), "{client} {answer:?}");
+        } else {
+            // Not through the handshake, and never at the filter.
+            assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
+            assert_eq!(denied, "", "{client}");
+        }
+        assert_eq!(clients.talk(client).await, [None, None], "{client}");
+        assert_eq!(clients.speak(client).await, None, "{client}");
     }
     assert_eq!(
         bookstore.greeter.heard(),
@@ -212,22 +226,22 @@ async fn the_certificate_alone_says_who_a_client_is() {
 async fn a_grant_that_is_revoked_closes_the_way() {
     let bookstore = Bookstore::start().await;
     let buyer = bookstore.authority.sign(&[BUYER]);
-    let client = bookstore.client(Some(&buyer)).await;
-    assert_eq!(client.get("/books", &[]).await.status, StatusCode::OK);
-    assert!(client.talk().await.0.is_some());
+    let client = bookstore.clients(&[Some(buyer)]).await;
+    assert_eq!(client.get(0, "/books", &[]).await.status, StatusCode::OK);
+    assert!(client.talk(0).await[0].is_some());
 
     let nothing = json!({ "version": 2, "access": { "grants": {} } });
     bookstore.liar.switch(serve("r2", nothing));
     bookstore.envoy.wait_for_updates(2).await;
-    let answer = client.get("/books", &[]).await;
+    let answer = client.get(0, "/books", &[]).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
-    assert_eq!(client.talk().await, (None, None));
+    assert_eq!(client.talk(0).await, [None, None]);
 
     // Everyone may do everything again.
     bookstore.liar.switch(serve("r3", json!({ "version": 2 })));
     bookstore.envoy.wait_for_updates(3).await;
-    assert_eq!(client.get("/admin", &[]).await.status, StatusCode::OK);
-    assert!(client.talk().await.0.is_some());
+    assert_eq!(client.get(0, "/admin", &[]).await.status, StatusCode::OK);
+    assert!(client.talk(0).await[0].is_some());
     bookstore.envoy.assert_no_traps().await;
 }
 
@@ -247,12 +261,90 @@ async fn without_a_configuration_everything_is_denied() {
     let plugin = json!({ "initial": { "version": 2 } }).to_string();
     let client = Bootstrap::default()
         .tls_cluster("http", server.listener("http"), &authority, Some(&buyer))
-        .listener("http", &plugin, Some("http"));
-    let client = Client(Envoy::start(&client.build(), 1).await);
-    let answer = client.get("/books", &[]).await;
+        .listener("http-0", &plugin, Some("http"));
+    let client = Clients(Envoy::start(&client.build(), 1).await);
+    let answer = client.get(0, "/books", &[]).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN, "{answer:?}");
     assert!(
         answer.header("x-weir-denied").contains("configuration"),
         "{answer:?}"
     );
+}
+
+/// `envoy-config/inbound-mtls.yaml` with certificates and a workload of its own: who comes in is checked, and
+/// what goes out shows who it is.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shipped_configuration_checks_and_shows_certificates() {
+    const WAREHOUSE: &str = "spiffe://cluster.local/ns/bookwarehouse/sa/bookwarehouse";
+    let authority = Authority::new();
+    let folder = TempDir::new().expect("a folder");
+    let own = authority.sign(&[SERVER]);
+    for (name, text) in [
+        ("tls.crt", &own.pem),
+        ("tls.key", &own.key),
+        ("ca.crt", &own.authority),
+    ] {
+        std::fs::write(folder.path().join(name), text).expect("a certificate");
+    }
+    let liar = Liar::start(serve("r1", granted())).await;
+    let echo = Echo::start("bookstore").await;
+    let greeter = Greeter::start("bookstore").await;
+    // The bookwarehouse lets the bookstore in, and shows this certificate.
+    let mut grants = granted();
+    grants["access"]["grants"] = json!({ "bookwarehouse/bookwarehouse": [{
+        "by": "bookwarehouse/bookstore",
+        "sources": ["bookstore/bookstore"],
+        "requests": [{}],
+    }] });
+    let warehouse = |certificate: Certificate| {
+        let plugin = json!({
+            "direction": "inbound", "namespace": "bookwarehouse",
+            "service_account": "bookwarehouse", "initial": grants,
+        });
+        let bootstrap = Bootstrap::default()
+            .cluster("workload", echo.address)
+            .listener("http", &plugin.to_string(), Some("workload"))
+            .mutual_tls(&certificate);
+        async move { Envoy::start(&bootstrap.build(), 1).await }
+    };
+    for (name, expected) in [
+        (WAREHOUSE, StatusCode::OK),
+        (THIEF, StatusCode::SERVICE_UNAVAILABLE),
+    ] {
+        let warehouse = warehouse(authority.sign(&[name])).await;
+        let config = shipped(
+            "inbound-mtls.yaml",
+            &[
+                ("weir", liar.address),
+                ("workload", echo.address),
+                ("workload-tcp", greeter.address),
+                (
+                    "bookwarehouse.bookwarehouse.svc.cluster.local:14001",
+                    warehouse.listener("http"),
+                ),
+            ],
+        );
+        let config = config.replace("certs/", &format!("{}/", folder.path().display()));
+        let envoy = Envoy::start(&config, 1).await;
+        envoy.wait_for_updates(1).await;
+
+        // Out: only to a server that is who it should be.
+        let mut out = Connection::open(envoy.listener("outbound")).await;
+        let answer = out.get("bookwarehouse.bookwarehouse:14001", "/").await;
+        assert_eq!(answer.status, expected, "{name} {answer:?}");
+        if name != WAREHOUSE {
+            continue;
+        }
+        // In: only clients that are allowed to.
+        let certificates = [BUYER, THIEF].map(|name| Some(authority.sign(&[name])));
+        let addresses = ["inbound", "inbound-tcp"].map(|name| envoy.listener(name));
+        let clients = clients(addresses, &authority, &certificates).await;
+        assert_eq!(clients.get(0, "/books", &[]).await.status, StatusCode::OK);
+        assert_eq!(clients.talk(0).await[1].as_deref(), Some("word"));
+        assert_eq!(
+            clients.get(1, "/books", &[]).await.status,
+            StatusCode::FORBIDDEN
+        );
+        assert_eq!(clients.talk(1).await, [None, None]);
+    }
 }

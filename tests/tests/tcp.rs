@@ -13,7 +13,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
 use weir_tests::fault::{Liar, Manner, Web, document};
-use weir_tests::{Bootstrap, Caller, Connection, Envoy, Greeter, root, shares};
+use weir_tests::{Bootstrap, Caller, Connection, Envoy, Greeter, root, shares, shipped};
 
 const CLUSTERS: [&str; 2] = [
     "db-v1.default.svc.cluster.local:6379",
@@ -411,4 +411,54 @@ async fn all_kinds_of_plugins_live_in_one_proxy() {
     }
     assert_eq!(http.get("other", "/").await.text(), "ordinary");
     envoy.assert_no_traps().await;
+}
+
+/// `envoy-config/tcp.yaml` with servers and a control plane of its own: half and half, and its switch.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_shipped_configuration_splits_and_has_a_switch() {
+    let servers = Db::start().await;
+    let [v1, v2, ordinary] = &servers.0;
+    let text = db([1, 1]).to_string();
+    let text = text
+        .replace("\"db", "\"mysql")
+        .replace("default", "bookwarehouse");
+    let body = text.replace("6379", "3306");
+    let liar = Liar::start(Manner::Serve {
+        revision: "r1".into(),
+        body,
+    })
+    .await;
+    let config = shipped(
+        "tcp.yaml",
+        &[
+            ("weir", liar.address),
+            (
+                "mysql.bookwarehouse.svc.cluster.local:3306",
+                ordinary.address,
+            ),
+            ("mysql-v1.bookwarehouse.svc.cluster.local:3306", v1.address),
+            ("mysql-v2.bookwarehouse.svc.cluster.local:3306", v2.address),
+        ],
+    );
+    let envoy = Envoy::start(&config, 1).await;
+    let address = envoy.listener("mysql");
+    let halves = shares([("v1", 10), ("v2", 10)]);
+    let all = shares([("ordinary", 20)]);
+    envoy.wait_for_updates(1).await;
+    assert_eq!(greetings(address, 20).await, halves);
+    let mut admin = Connection::open(envoy.admin).await;
+    for (percent, expected) in [("0", all), ("100", halves)] {
+        let switch = format!("/runtime_modify?weir.enabled={percent}");
+        assert_eq!(admin.post("admin", &switch).await.status, 200);
+        assert_eq!(greetings(address, 20).await, expected, "{percent} %");
+    }
+    // The access log names the choice and the rule.
+    let line = "cluster=mysql-v2.bookwarehouse.svc.cluster.local:3306 rule=mysql\n";
+    for _ in 0..500 {
+        if envoy.log().contains(line) {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    panic!("{}", envoy.log());
 }
