@@ -35,6 +35,7 @@
 mod outcome;
 mod render;
 mod request;
+mod visible;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -50,6 +51,7 @@ use weir_split::wire;
 
 pub use outcome::{Change, Fate, Outcome, Outcomes, outcomes, reduced_total};
 pub use request::{Http, Question, Request, Who};
+pub use visible::Eyes;
 
 pub struct Case {
     pub path: PathBuf,

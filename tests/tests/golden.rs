@@ -1,10 +1,13 @@
 //! Every golden case, in the pure core and, in one pass, on a real Envoy.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 
+use serde_json::json;
 use weir_split::wire::{Rule, Target};
-use weir_tests::golden::{Case, Fate, Http, Outcome, Question, Who, cases, outcomes};
-use weir_tests::{Answer, Bootstrap, Connection, Echo, Envoy, InProcess};
+use weir_tests::golden::{Case, Eyes, Fate, Outcome, Question, Request, Who, cases, outcomes};
+use weir_tests::tls::Authority;
+use weir_tests::{Bootstrap, Caller, Connection, Echo, Envoy, Greeter, InProcess};
 
 #[test]
 fn cases_say_what_the_core_does() {
@@ -59,90 +62,200 @@ fn listener(case: &Case, who: &Who) -> String {
     format!("{}|{who:?}", case.name())
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn cases_hold_on_envoy() {
-    let cases = cases();
-    let echo = Echo::start("echo").await;
-    let mut bootstrap = Bootstrap::default();
-    let mut planes = Vec::new();
-    let mut clusters = BTreeSet::new();
-    let mut scopes = BTreeSet::new();
-    for case in &cases {
-        let plane = InProcess::start(&case.text, case.policy()).await;
-        bootstrap = bootstrap.cluster(&case.name(), plane.listen);
-        planes.push(plane);
-        for who in case.askers() {
-            if matches!(who, Who::Tcp(..) | Who::Into(..)) {
-                continue;
-            }
-            scopes.insert((case.name(), who.scope()));
-            let plugin = who.plugin(&case.name());
-            let rules = case.configuration(&who).rules;
-            bootstrap = bootstrap.listener(&listener(case, &who), &plugin, None);
-            if rules.values().any(edits_responses) {
-                bootstrap = bootstrap.full();
-            }
-            for rule in rules.into_values() {
-                clusters.extend(rule.backends.into_iter().filter_map(|it| match it.to {
-                    Target::Service(service) => Some(service.to_string()),
-                    Target::Status(_) => None,
-                }));
-            }
-        }
-    }
-    for cluster in &clusters {
-        bootstrap = bootstrap.cluster(cluster, echo.address);
-    }
-    let start = std::time::Instant::now();
-    let envoy = Envoy::start(&bootstrap.build(), 1).await;
-    println!("Envoy is up after {:?}", start.elapsed());
-    envoy.wait_for_updates(scopes.len() as u64).await;
+/// A client with a certificate of its own before such a listener.
+fn client(case: &Case, request: &Request) -> String {
+    let (Question::Inbound(peer, _) | Question::InboundTcp(peer, _)) = &request.question else {
+        return listener(case, &request.who);
+    };
+    format!("{}|{peer:?}", listener(case, &request.who))
+}
 
-    let mut requests = 0;
-    let mut in_process_only = 0;
-    for case in &cases {
-        for request in &case.requests {
-            let Question::Http(http) = &request.question else {
-                in_process_only += 1;
-                continue;
-            };
-            let outcomes = outcomes(request, &case.configuration(&request.who));
-            let address = envoy.listener(&listener(case, &request.who));
-            let mut connection = Connection::open(address).await;
-            let mut expected = BTreeMap::new();
-            for (outcome, count) in &outcomes {
-                *expected.entry(visible(http, outcome)).or_insert(0) += count;
+/// All proxies of all cases in one Envoy, and the clients of those that stand before workloads in another.
+struct Pass {
+    cases: Vec<Case>,
+    scopes: usize,
+    envoy: Envoy,
+    clients: Envoy,
+    _parts: (Echo, Vec<Greeter>, Vec<InProcess>),
+}
+
+impl Pass {
+    async fn start() -> Pass {
+        let cases = cases();
+        let echo = Echo::start("echo").await;
+        let ordinary = Greeter::start("ordinary").await;
+        let authority = Authority::new();
+        let certificate = authority.sign(&["spiffe://cluster.local/ns/any/sa/workload"]);
+        let mut bootstrap = Bootstrap::default().cluster("ordinary", ordinary.address);
+        let mut planes = Vec::new();
+        let mut greeters = vec![ordinary];
+        let mut clusters = BTreeSet::new();
+        let mut scopes = BTreeSet::new();
+        for case in &cases {
+            let plane = InProcess::start(&case.text, case.policy()).await;
+            bootstrap = bootstrap.cluster(&case.name(), plane.listen);
+            planes.push(plane);
+            for who in case.askers() {
+                scopes.insert((case.name(), who.scope()));
+                let (name, plugin) = (listener(case, &who), who.plugin(&case.name()));
+                let rules = case.configuration(&who).rules;
+                let is_tcp = matches!(who, Who::Tcp(..));
+                bootstrap = match is_tcp {
+                    true => bootstrap.tcp_listener(&name, &plugin, "ordinary"),
+                    false => bootstrap.listener(&name, &plugin, None),
+                };
+                if who.is_inbound() {
+                    bootstrap = bootstrap.mutual_tls(&certificate);
+                }
+                if rules.values().any(edits_responses) || who.is_inbound() && is_tcp {
+                    bootstrap = bootstrap.full();
+                }
+                for backend in rules.into_values().flat_map(|rule| rule.backends) {
+                    if let Target::Service(service) = backend.to {
+                        clusters.insert((is_tcp, service.to_string()));
+                    }
+                }
             }
-            let total: u64 = expected.values().sum();
-            // All of a short rule, so that counts are exact; the beginning of a long one.
-            let asked = total.clamp(1, 200);
-            let mut got: BTreeMap<String, u64> = BTreeMap::new();
-            for _ in 0..asked {
-                let headers = http.headers.iter();
-                let headers: Vec<(&str, &str)> = headers
-                    .map(|(name, value)| (name.as_str(), value.as_str()))
-                    .collect();
-                let answer = connection
-                    .ask(&http.method, &http.host, &http.path, &headers)
-                    .await;
-                *got.entry(seen(http, &answer)).or_default() += 1;
-                requests += 1;
+        }
+        for (is_tcp, cluster) in clusters {
+            if is_tcp {
+                let greeter = Greeter::start(&cluster).await;
+                bootstrap = bootstrap.cluster(&format!("tcp/{cluster}"), greeter.address);
+                greeters.push(greeter);
+            } else {
+                bootstrap = bootstrap.cluster(&cluster, echo.address);
             }
-            let line = format!("{}: {}", case.name(), request.text);
-            assert_shares(&line, &got, &expected, asked, total);
+        }
+        let start = std::time::Instant::now();
+        let envoy = Envoy::start(&bootstrap.build(), 1).await;
+        println!("Envoy is up after {:?}", start.elapsed());
+        envoy.wait_for_updates(scopes.len() as u64).await;
+        let clients = clients(&cases, &authority, &envoy);
+        let clients = Envoy::start(&clients.build(), 1).await;
+        Pass {
+            scopes: scopes.len(),
+            cases,
+            envoy,
+            clients,
+            _parts: (echo, greeters, planes),
         }
     }
-    println!(
-        "{} cases, {} scopes, {requests} requests, {in_process_only} questions in process only",
-        cases.len(),
-        scopes.len(),
-    );
-    assert_eq!(
-        envoy.stat("wasm.weir.vm_reload").await,
-        0,
-        "{}",
-        envoy.log()
-    );
+
+    fn address(&self, case: &Case, request: &Request) -> SocketAddr {
+        match request.who.is_inbound() {
+            true => self.clients.listener(&client(case, request)),
+            false => self.envoy.listener(&listener(case, &request.who)),
+        }
+    }
+
+    /// What happened, and how often: all of a short rule, so that counts are exact; the beginning of a long one.
+    async fn hold(&self, case: &Case, request: &Request) -> u64 {
+        let outcomes = outcomes(request, &case.configuration(&request.who));
+        let address = self.address(case, request);
+        let mut expected: BTreeMap<String, u64> = BTreeMap::new();
+        let mut got = expected.clone();
+        let total: u64 = outcomes.values().sum();
+        let asked = total.clamp(1, 200);
+        match &request.question {
+            Question::Http(http) => {
+                let eyes = Eyes::new(http, &outcomes);
+                for (outcome, count) in &outcomes {
+                    *expected.entry(eyes.expected(outcome)).or_default() += count;
+                }
+                let mut connection = Connection::open(address).await;
+                for _ in 0..asked {
+                    let answer = connection
+                        .ask(&http.method, &http.host, &http.path, &http.lines())
+                        .await;
+                    *got.entry(eyes.seen(&answer)).or_default() += 1;
+                }
+            }
+            Question::Inbound(_, http) => {
+                for (outcome, count) in &outcomes {
+                    let status = if outcome.fate == Fate::Denied {
+                        403
+                    } else {
+                        200
+                    };
+                    expected.insert(status.to_string(), *count);
+                }
+                let mut connection = Connection::open(address).await;
+                let answer = connection
+                    .ask(&http.method, &http.host, &http.path, &http.lines())
+                    .await;
+                let is_denied = !answer.header("x-weir-denied").is_empty();
+                assert_eq!(is_denied, answer.status == 403, "{answer:?}");
+                got.insert(answer.status.as_u16().to_string(), 1);
+            }
+            Question::Tcp(_) | Question::InboundTcp(..) => {
+                for (outcome, count) in &outcomes {
+                    *expected.entry(greeting(outcome)).or_default() += count;
+                }
+                for _ in 0..asked {
+                    let line = Caller::open(address).await.line().await;
+                    *got.entry(line.unwrap_or_else(|| "closed".into()))
+                        .or_default() += 1;
+                }
+            }
+        }
+        let line = format!("{}: {}", case.name(), request.text);
+        assert_shares(&line, &got, &expected, asked, total);
+        asked
+    }
+}
+
+/// Clients of the proxies before workloads, each with its certificate. Nobody has one without a name.
+fn clients(cases: &[Case], authority: &Authority, envoy: &Envoy) -> Bootstrap {
+    let mut bootstrap = Bootstrap::default();
+    let mut known = BTreeSet::new();
+    let plugin = json!({ "initial": { "version": 2 } });
+    let mut tcp_plugin = plugin.clone();
+    tcp_plugin["protocol"] = "tcp".into();
+    tcp_plugin["root"] = "any.any:1".into();
+    for (case, request) in questions(cases) {
+        let (Question::Inbound(peer, _) | Question::InboundTcp(peer, _)) = &request.question else {
+            continue;
+        };
+        let name = client(case, request);
+        if !known.insert(name.clone()) {
+            continue;
+        }
+        let identity = peer.as_ref().and_then(|peer| peer.split_once('/'));
+        let identity = identity.map(|(namespace, account)| {
+            format!("spiffe://cluster.local/ns/{namespace}/sa/{account}")
+        });
+        let names: Vec<&str> = identity.iter().map(String::as_str).collect();
+        let certificate = authority.sign(&names);
+        let address = envoy.listener(&listener(case, &request.who));
+        bootstrap = bootstrap.tls_cluster(&name, address, authority, Some(&certificate));
+        bootstrap = match request.question {
+            Question::InboundTcp(..) => {
+                bootstrap.tcp_listener(&name, &tcp_plugin.to_string(), &name)
+            }
+            _ => bootstrap.listener(&name, &plugin.to_string(), Some(&name)),
+        };
+    }
+    bootstrap
+}
+
+fn questions(cases: &[Case]) -> impl Iterator<Item = (&Case, &Request)> {
+    let of = |case| -> Vec<(&Case, &Request)> {
+        let case: &Case = case;
+        case.requests
+            .iter()
+            .map(|request| (case, request))
+            .collect()
+    };
+    cases.iter().flat_map(of)
+}
+
+/// Who greets a connection.
+fn greeting(outcome: &Outcome) -> String {
+    match (&outcome.fate, &outcome.backend) {
+        (Fate::Backend, Some(backend)) => backend.clone(),
+        (Fate::Untouched | Fate::Allowed, _) => "ordinary".into(),
+        _ => "closed".into(),
+    }
 }
 
 /// Which needs the build of the filter that sees responses.
@@ -152,60 +265,25 @@ fn edits_responses(rule: &Rule) -> bool {
     filters.any(|filters| !filters.response_headers.is_empty())
 }
 
-/// What Envoy adds to a request, or takes from it, of its own accord.
-fn is_envoys_own(name: &str) -> bool {
-    name.starts_with("x-envoy-")
-        || matches!(
-            name,
-            "x-forwarded-proto" | "x-request-id" | "content-length" | "x-weir-cluster"
-        )
-}
-
-/// An outcome as a client and a backend see it together: who answered, and what arrived there.
-fn visible(http: &Http, outcome: &Outcome) -> String {
-    let backend = outcome.backend.as_deref().unwrap_or_default();
-    match &outcome.fate {
-        Fate::Untouched | Fate::Allowed => "untouched".into(),
-        Fate::Answer(status) => status.to_string(),
-        Fate::Redirect(status, location) => format!("{status} {location}"),
-        Fate::Denied => "403 denied".into(),
-        Fate::Backend if http.method == "HEAD" => backend.into(),
-        Fate::Backend => {
-            let (path, headers) = outcome.received(http);
-            arrived(backend, &http.method, &path, headers)
-        }
+#[tokio::test(flavor = "multi_thread")]
+async fn cases_hold_on_envoy() {
+    let pass = Pass::start().await;
+    let mut asked = BTreeMap::new();
+    for (case, request) in questions(&pass.cases) {
+        let kind = match &request.question {
+            Question::Http(_) => "requests",
+            Question::Tcp(_) => "connections",
+            Question::Inbound(..) => "requests that come in",
+            Question::InboundTcp(..) => "connections that come in",
+        };
+        *asked.entry(kind).or_insert(0) += pass.hold(case, request).await;
     }
-}
-
-fn arrived(backend: &str, method: &str, path: &str, mut headers: Vec<(String, String)>) -> String {
-    headers.retain(|(name, _)| !is_envoys_own(name));
-    // Envoy keeps the order of the lines of one name alone.
-    headers.sort_by(|(a, _), (b, _)| a.cmp(b));
-    format!("{backend} got {method} {path} {headers:?}")
-}
-
-fn seen(http: &Http, answer: &Answer) -> String {
-    let status = answer.status.as_u16();
-    match (status, answer.header("x-cluster")) {
-        (200, "") => "untouched".into(),
-        (200, cluster) if http.method == "HEAD" => cluster.into(),
-        (200, cluster) => {
-            let body = answer.json();
-            let headers = serde_json::from_value(body["headers"].clone()).expect("headers");
-            let [method, path] = ["method", "path"].map(|key| body[key].as_str().unwrap_or("?"));
-            arrived(cluster, method, path, headers)
-        }
-        (300..=399, _) => format!("{status} {}", answer.header("location")),
-        (403, _) => {
-            assert_ne!(answer.header("x-weir-denied"), "", "{answer:?}");
-            "403 denied".into()
-        }
-        (status, _) => {
-            let said = http.method == "HEAD" || answer.text().starts_with("weir: ");
-            assert!(said, "{answer:?}");
-            status.to_string()
-        }
-    }
+    println!(
+        "{} cases, {} scopes, {asked:?}",
+        pass.cases.len(),
+        pass.scopes
+    );
+    pass.envoy.assert_no_traps().await;
 }
 
 /// A whole reduced total is exact. Of a longer rule the requests may begin in the middle of its sequence (an

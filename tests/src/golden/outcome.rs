@@ -48,31 +48,6 @@ impl From<&Edit> for Change {
     }
 }
 
-impl Outcome {
-    /// What the backend then receives: the path, and every header of the request in order, `host` among them.
-    pub fn received(&self, http: &Http) -> (String, Vec<(String, String)>) {
-        let mut path = http.path.clone();
-        let mut headers = vec![("host".to_owned(), http.host.clone())];
-        let lower = |(name, value): &(String, String)| (name.to_ascii_lowercase(), value.clone());
-        headers.extend(http.headers.iter().map(lower));
-        for change in &self.request {
-            match change {
-                Change::Set(name, value) if name == ":path" => path = value.clone(),
-                Change::Set(name, value) | Change::Add(name, value) if name == ":authority" => {
-                    headers[0].1 = value.clone();
-                }
-                Change::Set(name, value) => {
-                    headers.retain(|(own, _)| own != name);
-                    headers.push((name.clone(), value.clone()));
-                }
-                Change::Add(name, value) => headers.push((name.clone(), value.clone())),
-                Change::Remove(name) => headers.retain(|(own, _)| own != name),
-            }
-        }
-        (path, headers)
-    }
-}
-
 /// Outcomes with their counts.
 pub type Outcomes = BTreeMap<Outcome, u64>;
 

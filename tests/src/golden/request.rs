@@ -31,6 +31,16 @@ pub struct Http {
     pub headers: Vec<(String, String)>,
 }
 
+impl Http {
+    /// Its headers, in order.
+    pub fn lines(&self) -> Vec<(&str, &str)> {
+        let headers = self.headers.iter();
+        headers
+            .map(|(name, value)| (name.as_str(), value.as_str()))
+            .collect()
+    }
+}
+
 /// Whose proxy a request goes through.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who {
@@ -46,11 +56,21 @@ pub enum Who {
     From(String),
     /// `into NAMESPACE/ACCOUNT`: the proxy before that workload.
     Into(String, String),
-    /// A proxy of connections: `from NAMESPACE tcp ROOT` or `at NAMESPACE/GATEWAY tcp LISTENER`.
+    /// A proxy of connections: `from NAMESPACE tcp ROOT`, `at NAMESPACE/GATEWAY tcp LISTENER`, or
+    /// `into NAMESPACE/ACCOUNT ... tcp PORT`.
     Tcp(Box<Who>, String),
 }
 
 impl Who {
+    /// Whether this proxy stands before a workload.
+    pub fn is_inbound(&self) -> bool {
+        match self {
+            Who::Into(..) => true,
+            Who::Tcp(who, _) => who.is_inbound(),
+            Who::Anyone | Who::Account(..) | Who::At { .. } | Who::From(_) => false,
+        }
+    }
+
     pub fn scope(&self) -> Scope {
         match self {
             Who::Anyone => Scope::Producers,
@@ -67,7 +87,8 @@ impl Who {
         }
     }
 
-    /// The plugin configuration of that proxy; backends' clusters have the names that cases use.
+    /// The plugin configuration of that proxy; backends' clusters have the names that cases use, for
+    /// connections behind `tcp/`.
     pub fn plugin(&self, control_plane: &str) -> String {
         let mut keys = json!({
             "control_plane": control_plane,
@@ -103,8 +124,11 @@ impl Who {
             Who::Tcp(who, to) => {
                 who.add_keys(keys);
                 keys["protocol"] = "tcp".into();
-                match **who {
-                    Who::Into(..) => {}
+                keys["cluster"] = "tcp/{service}.{namespace}:{port}".into();
+                match &**who {
+                    Who::Into(namespace, account) => {
+                        keys["root"] = format!("{account}.{namespace}:{to}").into();
+                    }
                     Who::At { .. } => keys["listener"] = to.as_str().into(),
                     _ => keys["root"] = to.as_str().into(),
                 }
@@ -189,10 +213,10 @@ impl Request {
             (_, [method, host, path]) => Question::Http(http(method, host, path)?),
             _ => return None,
         };
-        if let Question::Tcp(to) = &question {
-            who = Who::Tcp(Box::new(who), to.clone());
-        } else if let Question::InboundTcp(..) = &question {
-            who = Who::Tcp(Box::new(who), String::new());
+        match &question {
+            Question::Tcp(to) => who = Who::Tcp(Box::new(who), to.clone()),
+            Question::InboundTcp(_, port) => who = Who::Tcp(Box::new(who), port.to_string()),
+            Question::Http(_) | Question::Inbound(..) => {}
         }
         Some(Request {
             who,
