@@ -142,14 +142,6 @@ impl Case {
         askers
     }
 
-    /// Configurations that the askers of this case are given.
-    pub fn scopes(&self) -> usize {
-        let mut scopes: Vec<_> = self.askers().iter().map(Who::scope).collect();
-        scopes.sort();
-        scopes.dedup();
-        scopes.len()
-    }
-
     pub fn configuration(&self, who: &Who) -> wire::Config {
         let (objects, problems) = self.objects();
         scope(&self.translate(objects, problems).0, &who.scope())
