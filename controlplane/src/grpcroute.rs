@@ -244,7 +244,7 @@ impl MethodSpec {
                         }
                     }
                 }
-                patterns.check(place, &pattern)?;
+                patterns.add(place, &pattern)?;
                 Ok(Some(PathMatch::Regex(pattern)))
             }
             other => Err(place.field("type").unsupported(

@@ -147,7 +147,7 @@ fn condition(
 
     let path = spec.path_regex.filter(|regex| !regex.is_empty());
     if let Some(regex) = &path {
-        patterns.check(&place.field("pathRegex"), regex)?;
+        patterns.add(&place.field("pathRegex"), regex)?;
     }
     let place = place.field("headers");
     let written = header_pairs(&spec.headers).ok_or_else(|| {
@@ -159,7 +159,7 @@ fn condition(
     place.at_most(&written, MAX_HEADERS)?;
     let mut headers = Vec::with_capacity(written.len());
     for (name, regex) in written {
-        patterns.check(&place, &regex)?;
+        patterns.add(&place, &regex)?;
         let name = header_name(&name).ok_or_else(|| {
             place.invalid(
                 format!("{name:?} is not the name of a header"),

@@ -159,13 +159,13 @@ impl Live {
         if let Some(Err(missing)) = permit.as_ref().map(|permit| permit.request(&mut asked)) {
             return rule.says(Decision::Denied(missing));
         }
-        let decided = rule.says(to_cluster(name, &host.ordinary_cluster));
         match edits {
-            None => decided,
+            None => rule.says(to_cluster(name, &host.ordinary_cluster)),
+            // The ordinary route of the request as it came may be none for what the edits make of it.
             Some(edits) => Decided {
                 request: edits.request(&mut asked),
                 response: edits.response.clone(),
-                ..decided
+                ..rule.says(Decision::Cluster(name))
             },
         }
     }

@@ -4,17 +4,23 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use regex_automata::hybrid::dfa::{Cache, DFA};
+use regex_automata::hybrid::dfa::{self, DFA};
 use regex_automata::nfa::thompson;
+use regex_automata::nfa::thompson::pikevm::{self, PikeVM};
 use regex_automata::util::syntax;
-use regex_automata::{Anchored, Input, MatchKind};
+use regex_automata::{Anchored, Input};
+use regex_syntax::hir::{Hir, Look};
 
 use crate::refusal::Refusal;
 
 /// Bytes that the program of a pattern may have.
-const MAX_PROGRAM: usize = 64 << 10;
-/// Bytes that matching may use beside it; what is known of the automaton is forgotten where it is full.
+const MAX_PROGRAM: usize = 32 << 10;
+/// Bytes that the automaton may remember; where they are full, it forgets and begins anew.
 const CACHE: usize = 256 << 10;
+/// How often it may forget in one search before it has to have got along well: this many bytes of the value for
+/// each state that it had to work out. Where it has not, working out costs more than simulating the program.
+const FORGETS: usize = 1;
+const BYTES_PER_STATE: usize = 10;
 /// Groups and repetitions inside one another.
 const MAX_NESTING: u32 = 100;
 
@@ -24,8 +30,16 @@ const MAX_NESTING: u32 = 100;
 ///
 /// Matching takes time linear in the value and bounded memory, and never fails.
 pub struct Pattern {
+    /// Worked out as far as values need it: fast, unless nearly every byte leads to a new state.
     automaton: DFA,
-    cache: Mutex<Cache>,
+    /// The program itself, step by step: for the values with which the automaton gives up.
+    program: PikeVM,
+    caches: Mutex<Caches>,
+}
+
+struct Caches {
+    automaton: dfa::Cache,
+    program: pikevm::Cache,
 }
 
 /// Why a text is no pattern.
@@ -77,6 +91,8 @@ impl Pattern {
             None => PatternError::Syntax(message),
         };
         let tree = syntax::parse_with(text, &dialect).map_err(|error| reason(error.to_string()))?;
+        // The whole value: what fits ends where the value ends.
+        let whole = Hir::concat(vec![tree, Hir::look(Look::End)]);
         // The syntax is known to be good: whatever is refused from here on is so for its size.
         let program = thompson::Compiler::new()
             .configure(
@@ -85,36 +101,42 @@ impl Pattern {
                     .nfa_size_limit(Some(MAX_PROGRAM))
                     .which_captures(thompson::WhichCaptures::None),
             )
-            .build_from_hir(&tree)
+            .build_from_hir(&whole)
             .map_err(|_| PatternError::TooLarge)?;
-        // Without a minimum of cleared caches the automaton never gives up. With all matches, and not the
-        // leftmost-first one, a search goes on to the longest, which tells whether the whole value fits.
         let automaton = DFA::builder()
             .configure(
                 DFA::config()
-                    .match_kind(MatchKind::All)
                     .cache_capacity(CACHE)
-                    .minimum_cache_clear_count(None),
+                    .minimum_cache_clear_count(Some(FORGETS))
+                    .minimum_bytes_per_state(Some(BYTES_PER_STATE)),
             )
-            .build_from_nfa(program)
+            .build_from_nfa(program.clone())
             .map_err(|_| PatternError::TooLarge)?;
+        let program = PikeVM::new_from_nfa(program).map_err(|_| PatternError::TooLarge)?;
+        let caches = Caches {
+            automaton: automaton.create_cache(),
+            program: program.create_cache(),
+        };
         Ok(Pattern {
-            cache: Mutex::new(automaton.create_cache()),
             automaton,
+            program,
+            caches: Mutex::new(caches),
         })
     }
 
     /// True where the whole value fits.
     pub fn fits(&self, value: &[u8]) -> bool {
-        let mut cache = self.cache.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
+        let Caches { automaton, program } = &mut *caches;
         let whole = Input::new(value).anchored(Anchored::Yes);
-        // An error would be a byte that makes it quit, giving up, or a start that it does not know; it is
-        // built with none of them.
-        let longest = self.automaton.try_search_fwd(&mut cache, &whole);
-        matches!(longest, Ok(Some(end)) if end.offset() == value.len())
+        match self.automaton.try_search_fwd(automaton, &whole) {
+            Ok(fits) => fits.is_some(),
+            // Given up. (It is built without bytes that make it quit, and knows the anchored start.)
+            Err(_) => self.program.is_match(program, whole),
+        }
     }
 
-    /// Bytes of the program. Matching takes at most another 256 KiB for each pattern.
+    /// Bytes of the program. Matching takes at most another 256 KiB, and a few times the program, for each pattern.
     pub fn size(&self) -> usize {
         self.automaton.get_nfa().memory_usage()
     }

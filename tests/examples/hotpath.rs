@@ -8,12 +8,13 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
 use serde_json::json;
+use tokio::task::JoinSet;
 use weir_tests::fault::{Web, document};
 use weir_tests::{Bootstrap, Connection, Envoy};
 
 /// Requests that one module gets in one round, on each of the connections.
-const REQUESTS: u32 = 100;
-const CONNECTIONS: usize = 4;
+const REQUESTS: u32 = 50;
+const CONNECTIONS: usize = 8;
 
 struct Module {
     name: String,
@@ -69,12 +70,17 @@ async fn main() {
             };
             let module = &mut modules[(index + round / 2) % count];
             let before = worker.nanoseconds();
-            for _ in 0..REQUESTS {
-                for connection in &mut module.connections {
-                    let answer = connection.get("web", "/").await;
-                    assert_eq!(answer.status, 200, "{}", module.name);
-                }
+            let mut running = JoinSet::new();
+            for mut connection in module.connections.drain(..) {
+                running.spawn(async move {
+                    for _ in 0..REQUESTS {
+                        let answer = connection.get("web", "/").await;
+                        assert_eq!(answer.status, 200);
+                    }
+                    connection
+                });
             }
+            module.connections = running.join_all().await;
             let requests = f64::from(REQUESTS) * CONNECTIONS as f64;
             let spent = (worker.nanoseconds() - before) as f64 / 1000.0;
             // The first rounds warm up.

@@ -1,13 +1,16 @@
-//! `dist/weir.wasm`: what it asks of a proxy, and what it offers.
+//! `dist/weir.wasm` and `dist/weir-full.wasm`: what they ask of a proxy, and what they offer.
 
 use std::collections::BTreeSet;
+use std::path::Path;
 use std::process::Command;
 
 use wasmparser::{ExternalKind, Parser, Payload};
 use weir_tests::{dist, root};
 
-fn module() -> Vec<u8> {
-    std::fs::read(dist("weir.wasm")).expect("the module")
+const MODULES: [&str; 2] = ["weir.wasm", "weir-full.wasm"];
+
+fn module(name: &str) -> Vec<u8> {
+    std::fs::read(dist(name)).expect("the module")
 }
 
 /// `module.name` of every import, and the exported functions and memories.
@@ -41,21 +44,23 @@ fn surface(module: &[u8]) -> (BTreeSet<String>, BTreeSet<String>) {
 #[test]
 fn imports_are_those_that_the_readme_allows() {
     let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
-    let (imports, _) = surface(&module());
-    assert!(imports.len() > 10, "{imports:?}");
-    let missing: Vec<_> = imports
-        .iter()
-        .filter(|import| {
-            let name = import.rsplit('.').next().unwrap_or_default();
-            !readme.contains(&format!("`{name}`"))
-        })
-        .collect();
-    assert!(missing.is_empty(), "the README allows no {missing:?}");
+    for name in MODULES {
+        let (imports, _) = surface(&module(name));
+        assert!(imports.len() > 10, "{imports:?}");
+        let missing: Vec<_> = imports
+            .iter()
+            .filter(|import| {
+                let name = import.rsplit('.').next().unwrap_or_default();
+                !readme.contains(&format!("`{name}`"))
+            })
+            .collect();
+        assert!(missing.is_empty(), "the README allows no {missing:?}");
+    }
 }
 
 #[test]
 fn exports_are_only_what_is_used() {
-    let (_, exports) = surface(&module());
+    let [(_, cheap), (_, full)] = MODULES.map(|name| surface(&module(name)));
     let used = [
         "_initialize",
         "memory",
@@ -65,12 +70,22 @@ fn exports_are_only_what_is_used() {
         "proxy_on_delete",
         "proxy_on_http_call_response",
         "proxy_on_memory_allocate",
+        "proxy_on_new_connection",
         "proxy_on_queue_ready",
         "proxy_on_request_headers",
         "proxy_on_tick",
         "proxy_on_vm_start",
     ];
-    assert_eq!(exports, used.map(str::to_owned).into());
+    assert_eq!(cheap, used.map(str::to_owned).into());
+    // What every response and every piece of data would pay for.
+    let more: Vec<_> = full.difference(&cheap).collect();
+    let dear = [
+        "proxy_on_downstream_data",
+        "proxy_on_response_headers",
+        "proxy_on_upstream_data",
+    ];
+    assert_eq!(more, dear);
+    assert!(full.is_superset(&cheap));
 }
 
 /// The same sources in another folder, compiled anew, give the same bytes.
@@ -96,32 +111,28 @@ fn the_same_sources_give_the_same_bytes_twice() {
         .args(["-c", &script])
         .arg(copy.path())
         .current_dir(root()));
-    let here = run(Command::new(root().join("filter/build")).env_remove("CARGO_TARGET_DIR"));
-    let there = Command::new(copy.path().join("filter/build"))
-        .env("CARGO_TARGET_DIR", copy.path().join("target"))
-        .output()
-        .expect("filter/build");
-    assert!(
-        there.status.success(),
-        "{}",
-        String::from_utf8_lossy(&there.stderr)
-    );
-    let there = String::from_utf8(there.stdout).expect("a path");
-    let (here, there) = (std::fs::read(here), std::fs::read(there.trim()));
-    assert!(
-        here.expect("a module") == there.expect("a module"),
-        "the modules differ"
-    );
+    for build in [None, Some("full")] {
+        let built = |folder: &Path, target: &Path| {
+            let mut command = Command::new(folder.join("filter/build"));
+            let path = run(command.args(build).env("CARGO_TARGET_DIR", target));
+            std::fs::read(path).expect("a module")
+        };
+        let here = built(&root(), &root().join("target"));
+        let there = built(copy.path(), &copy.path().join("target"));
+        assert!(here == there, "the modules differ: {build:?}");
+    }
 }
 
 /// Paths of the machine that built it would make two machines' modules differ.
 #[test]
 fn no_path_of_this_machine_is_in_it() {
-    let module = module();
+    let modules = MODULES.map(module);
     let has = |text: &str| {
-        module
-            .windows(text.len())
-            .any(|window| window == text.as_bytes())
+        let is_in = |module: &Vec<u8>| {
+            let mut windows = module.windows(text.len());
+            windows.any(|window| window == text.as_bytes())
+        };
+        modules.iter().any(is_in)
     };
     let home = std::env::var("HOME").unwrap_or_default();
     for path in [

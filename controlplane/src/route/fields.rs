@@ -72,7 +72,7 @@ fn parse(
         let value = match field.kind.as_deref().unwrap_or("Exact") {
             "Exact" => ValueMatch::Exact(field.value),
             "RegularExpression" => {
-                patterns.check(&at, &field.value)?;
+                patterns.add(&at, &field.value)?;
                 ValueMatch::Regex(field.value)
             }
             other => {

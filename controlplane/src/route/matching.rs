@@ -106,7 +106,7 @@ fn parse_path(
             .invalid(error.to_string(), "write an absolute path"),
     })?;
     if let Some(PathMatch::Regex(pattern)) = &path {
-        patterns.check(&place.field("value"), pattern)?;
+        patterns.add(&place.field("value"), pattern)?;
     }
     Ok(path)
 }

@@ -19,7 +19,7 @@ pub struct Patterns {
 
 impl Patterns {
     /// Takes a pattern as the filter would.
-    pub fn check(&mut self, place: &Place, text: &str) -> Result<(), Problem> {
+    pub fn add(&mut self, place: &Place, text: &str) -> Result<(), Problem> {
         if self.known.contains(text) {
             return Ok(());
         }

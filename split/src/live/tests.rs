@@ -268,6 +268,23 @@ fn filters_are_those_of_the_backend_that_was_picked() {
     assert_eq!(counts.into_values().collect::<Vec<_>>(), [10, 10, 10]);
 }
 
+/// With another Host or path the proxy would look for another route.
+#[test]
+fn a_request_that_is_edited_does_not_rely_on_its_ordinary_route() {
+    let sidecar = Site {
+        ordinary_route_serves_root: true,
+        ..site()
+    };
+    let plain = with_matches(&[("root", "")]);
+    assert_eq!(
+        decide(&mut live(&plain, &sidecar), "GET root /"),
+        "ordinary"
+    );
+    let rewrite = r#""filters":{"rewrite":{"hostname":"other"}},"backends""#;
+    let edited = plain.replace(r#""backends""#, rewrite);
+    assert_eq!(decide(&mut live(&edited, &sidecar), "GET root /"), "root");
+}
+
 #[test]
 fn a_rule_redirects_all_its_requests_and_a_backend_those_of_its_share() {
     let redirect = r#""filters":{"redirect":{"status":301,"hostname":"new"}}"#;

@@ -40,17 +40,28 @@ fuzz_target!(|document: &[u8]| {
 });
 
 fn check(decided: &Decided) {
-    let is_safe = |value: &[u8]| value.iter().all(|byte| *byte == b'\t' || !byte.is_ascii_control());
+    let is_safe = |value: &[u8]| {
+        value
+            .iter()
+            .all(|byte| *byte == b'\t' || !byte.is_ascii_control())
+    };
     match &decided.decision {
         Decision::Ordinary | Decision::Cluster(_) => {}
         Decision::Answer(status) => assert!((400..=599).contains(status)),
         Decision::Redirect(status, location) => {
             assert!((301..=308).contains(status));
-            assert!(location.starts_with("http") && location.bytes().all(|byte| byte.is_ascii_graphic()));
+            assert!(
+                location.starts_with("http")
+                    && location.bytes().all(|byte| byte.is_ascii_graphic())
+            );
         }
         Decision::Denied(text) => assert!(is_safe(text.as_bytes()) && text.len() < 4096),
     }
-    for edit in decided.request.iter().chain(decided.response.iter().flat_map(|it| it.iter())) {
+    for edit in decided
+        .request
+        .iter()
+        .chain(decided.response.iter().flat_map(|it| it.iter()))
+    {
         match edit {
             Edit::Set(name, value) | Edit::Add(name, value) => {
                 assert!(!name.is_empty() && is_safe(value));

@@ -1,0 +1,103 @@
+//! What a request costs, counted: the calls between a real Envoy and the filter, both ways. `scripts/bench`
+//! measures the time.
+
+use serde_json::{Value, json};
+use weir_tests::fault::{Web, document};
+use weir_tests::{Bootstrap, Connection, Envoy};
+
+/// The calls for one request to this host, by name, in order; `>` into the filter and `<` out of it.
+async fn calls(envoy: &Envoy, listener: &str, host: &str) -> Vec<String> {
+    let mut connection = Connection::open(envoy.listener(listener)).await;
+    let mut admin = Connection::open(envoy.admin).await;
+    admin.post("admin", "/logging?wasm=trace").await;
+    let before = envoy.log().len();
+    connection.get(host, "/").await;
+    admin.post("admin", "/logging?wasm=info").await;
+    let log = envoy.log()[before..].to_owned();
+
+    let mut lines = log
+        .lines()
+        .skip_while(|line| !line.contains("proxy_on_context_create("));
+    let first = lines.next().unwrap_or_else(|| panic!("{log}"));
+    // [date][thread][level]...
+    let thread = first.split(['[', ']']).nth(3).expect("a thread");
+    let lines = lines.filter(|line| line.contains(&format!("[{thread}]")));
+    let (mut calls, mut in_tick) = (vec![">context_create".to_owned()], false);
+    for line in lines {
+        in_tick = in_tick || line.contains("[host->vm] proxy_on_tick");
+        let call = [
+            ("[host->vm] proxy_on_", '>'),
+            ("[vm->host] env.proxy_", '<'),
+        ];
+        let call = call.iter().find_map(|(mark, way)| {
+            let (_, call) = line.split_once(mark)?;
+            Some(format!("{way}{}", call.split('(').next()?))
+        });
+        calls.extend(call.filter(|_| !in_tick));
+        in_tick = in_tick && !line.contains("[host<-vm] proxy_on_tick");
+        if line.contains("[host->vm] proxy_on_delete") {
+            return calls;
+        }
+    }
+    panic!("the request has no end:\n{log}");
+}
+
+fn plugin(document: &Value) -> String {
+    json!({ "namespace": "default", "initial": document }).to_string()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_host_that_has_only_weights_costs_one_read_and_one_write() {
+    let weights = document([1, 1]);
+    let mut header = document([1, 1]);
+    header["version"] = json!(2);
+    header["hosts"][0]["matches"] = json!([
+        { "headers": [{ "name": "x-user", "value": { "exact": "a" } }], "rule": "web" },
+        { "rule": "web" },
+    ]);
+    let web = Web::start().await;
+    let bootstrap: Bootstrap = web
+        .bootstrap(web.v1.address)
+        .listener("cheap", &plugin(&weights), None)
+        .listener("header", &plugin(&header), None)
+        .listener("full", &plugin(&weights), None)
+        .full();
+    let envoy = Envoy::start(&bootstrap.build(), 1).await;
+    // A value that is there costs an allocation, made by the host in the filter's memory.
+    let reads = [
+        ">context_create",
+        ">request_headers",
+        "<get_header_map_value",
+        ">memory_allocate",
+    ];
+    for (listener, host, more) in [
+        (
+            "cheap",
+            "web",
+            &["<replace_header_map_value", ">delete"][..],
+        ),
+        ("cheap", "other", &["<remove_header_map_value", ">delete"]),
+        // A header that is not there: the property, and then the header itself.
+        (
+            "header",
+            "web",
+            &[
+                "<get_property",
+                "<get_header_map_value",
+                "<replace_header_map_value",
+                ">delete",
+            ],
+        ),
+        ("header", "other", &["<remove_header_map_value", ">delete"]),
+        // The price of the full build, whether a rule needs it or not.
+        (
+            "full",
+            "web",
+            &["<replace_header_map_value", ">response_headers", ">delete"],
+        ),
+    ] {
+        let got = calls(&envoy, listener, host).await;
+        let expected = [&reads[..], more].concat();
+        assert_eq!(got, expected, "{listener} {host}");
+    }
+}
