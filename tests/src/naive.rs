@@ -1,7 +1,7 @@
 //! A second matcher, written from the text of the specification and from nothing else: slow, and so plain that it
 //! can be held against the text line by line.
 //!
-//! It works on routes as people write them. It shares no code with the control plane or the filter, or their
+//! It works on routes and splits as people write them. It shares no code with the control plane or the filter, or their
 //! agreement would say nothing. It decides which rule a request falls to; what that rule does is not its business.
 //! Section numbers are those of Gateway API v1's HTTPRoute and of GEP-1294 (Services as parents).
 
@@ -10,17 +10,20 @@ mod manifest;
 mod pattern;
 mod precedence;
 mod shrink;
+mod split;
 
 pub use generate::Dice;
 pub use pattern::Pattern;
 pub use shrink::shrink;
+pub use split::{GroupMatch, Split};
 
-/// Everything that there is: one Gateway `shop/edge`, Services, and routes.
+/// Everything that there is: one Gateway `shop/edge`, Services, routes, and splits.
 #[derive(Clone, Debug)]
 pub struct World {
     pub listeners: Vec<Listener>,
     pub services: Vec<Service>,
     pub routes: Vec<Route>,
+    pub splits: Vec<Split>,
 }
 
 #[derive(Clone, Debug)]
@@ -124,11 +127,11 @@ pub struct Request {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// No route is there for the host.
+    /// Nothing is there for the host, or splits for other requests.
     Untouched,
     /// Routes are there, and none of their matches fits.
     NotFound,
-    /// The rule with this backend.
+    /// The rule or the split with this backend.
     Rule(String),
 }
 
@@ -250,8 +253,9 @@ impl World {
         if routes.is_empty() {
             routes = of(Some(&service.namespace));
         }
+        // A route on the port replaces its splits.
         if routes.is_empty() {
-            return Answer::Untouched;
+            return split::decide(&self.splits, service, port, request);
         }
         // Gateway API passes hostnames over for a Service; Linkerd asks the Host for them.
         let mut meant = Vec::new();

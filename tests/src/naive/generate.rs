@@ -1,8 +1,8 @@
 //! Random worlds and requests over alphabets so small that collisions and ties are frequent.
 
 use super::{
-    Asker, Field, GATEWAY_NAMESPACE, Listener, Match, Parent, Path, Pattern, Request, Route, Rule,
-    Service, Value, World,
+    Asker, Field, GATEWAY_NAMESPACE, GroupMatch, Listener, Match, Parent, Path, Pattern, Request,
+    Route, Rule, Service, Split, Value, World,
 };
 
 /// SplitMix64: what it throws depends on nothing but the seed.
@@ -98,10 +98,48 @@ impl Dice {
         for (number, rule) in rules.enumerate() {
             rule.backend = format!("r{number}");
         }
+        let mut splits = self.several(0, 3, Dice::split);
+        splits.sort_by(|a, b| a.name.cmp(&b.name));
+        splits.dedup_by(|a, b| a.name == b.name);
+        for (number, split) in splits.iter_mut().enumerate() {
+            split.backend = format!("s{number}");
+        }
         World {
             listeners,
             services: services.into(),
             routes,
+            splits,
+        }
+    }
+
+    fn split(&mut self) -> Split {
+        Split {
+            name: self.text(&NAMES),
+            created: self.one_of(&[None, Some(0), Some(1)]),
+            service: self.text(&["web", "api", "api"]),
+            port: self.one_of(&[None, None, None, Some(80), Some(81)]),
+            backend: String::new(),
+            groups: match self.once_in(3) {
+                true => Vec::new(),
+                false => self.several(1, 2, |dice| dice.several(1, 2, Dice::group_match)),
+            },
+        }
+    }
+
+    fn group_match(&mut self) -> GroupMatch {
+        let mut headers = match self.once_in(2) {
+            true => self.several(1, 2, |dice| (dice.text(&HEADERS), dice.pattern(2))),
+            false => Vec::new(),
+        };
+        headers.sort_by(|(a, _), (b, _)| a.cmp(b));
+        headers.dedup_by(|(a, _), (b, _)| a == b);
+        GroupMatch {
+            path: self.once_in(2).then(|| self.pattern_of_path()),
+            methods: match self.once_in(3) {
+                true => self.several(1, 2, |dice| dice.text(&["GET", "POST", "PUT", "*"])),
+                false => Vec::new(),
+            },
+            headers,
         }
     }
 
@@ -233,7 +271,7 @@ impl Dice {
         let host = match asker {
             Asker::Gateway(_) => self.text(&HOSTS),
             Asker::Client(_) => {
-                let name = self.text(&["web", "web", "web", "api"]);
+                let name = self.text(&["web", "web", "api"]);
                 let tail = [
                     "",
                     ".shop",

@@ -2,7 +2,9 @@
 
 use serde_json::{Value as Json, json};
 
-use super::{Field, GATEWAY_NAMESPACE, Match, Parent, Path, Route, Value, World};
+use super::{
+    Field, GATEWAY_NAMESPACE, GroupMatch, Match, Parent, Path, Route, Split, Value, World,
+};
 
 impl World {
     /// Every object, as JSON.
@@ -21,6 +23,11 @@ impl World {
                 backends.map(|rule| object_of_service(&route.namespace, &rule.backend, &[80]));
             objects.extend(backends);
             objects.push(object_of_route(route));
+        }
+        for split in &self.splits {
+            let ports = [80, 81, 82];
+            objects.push(object_of_service(GATEWAY_NAMESPACE, &split.backend, &ports));
+            objects.extend(objects_of_split(split));
         }
         objects
     }
@@ -64,10 +71,7 @@ fn object_of_route(route: &Route) -> Json {
         true => "policy.linkerd.io/v1beta3",
         false => "gateway.networking.k8s.io/v1",
     };
-    let mut metadata = json!({ "name": route.name, "namespace": route.namespace });
-    if let Some(day) = route.created {
-        metadata["creationTimestamp"] = format!("2026-01-{:02}T00:00:00Z", day + 1).into();
-    }
+    let metadata = metadata(&route.name, &route.namespace, route.created);
     let rules = route.rules.iter().map(|rule| {
         let mut json = json!({ "backendRefs": [{ "name": rule.backend, "port": 80 }] });
         if !rule.matches.is_empty() {
@@ -138,4 +142,61 @@ fn json_of_field(field: &Field) -> Json {
             json!({ "type": "RegularExpression", "name": name, "value": pattern.to_string() })
         }
     }
+}
+
+fn metadata(name: &str, namespace: &str, created: Option<u8>) -> Json {
+    let mut metadata = json!({ "name": name, "namespace": namespace });
+    if let Some(day) = created {
+        metadata["creationTimestamp"] = format!("2026-01-{:02}T00:00:00Z", day + 1).into();
+    }
+    metadata
+}
+
+/// The split and its groups.
+fn objects_of_split(split: &Split) -> Vec<Json> {
+    let group_name = |index: usize| format!("{}-{index}", split.name);
+    let groups = split.groups.iter().enumerate();
+    let references = groups
+        .clone()
+        .map(|(index, _)| json!({ "kind": "HTTPRouteGroup", "name": group_name(index) }));
+    let port = split.port.map(|port| format!(":{port}"));
+    let service = format!("{}{}", split.service, port.unwrap_or_default());
+    let mut spec = json!({
+        "service": service,
+        "backends": [{ "service": split.backend, "weight": 1 }],
+    });
+    if !split.groups.is_empty() {
+        spec["matches"] = references.collect();
+    }
+    let mut objects = vec![json!({
+        "apiVersion": "split.smi-spec.io/v1alpha4",
+        "kind": "TrafficSplit",
+        "metadata": metadata(&split.name, GATEWAY_NAMESPACE, split.created),
+        "spec": spec,
+    })];
+    objects.extend(groups.map(|(index, matches)| {
+        json!({
+            "apiVersion": "specs.smi-spec.io/v1alpha4",
+            "kind": "HTTPRouteGroup",
+            "metadata": metadata(&group_name(index), GATEWAY_NAMESPACE, None),
+            "spec": { "matches": matches.iter().map(json_of_group_match).collect::<Vec<_>>() },
+        })
+    }));
+    objects
+}
+
+fn json_of_group_match(wanted: &GroupMatch) -> Json {
+    let mut json = json!({ "name": "any" });
+    if let Some(path) = &wanted.path {
+        json["pathRegex"] = path.to_string().into();
+    }
+    if !wanted.methods.is_empty() {
+        json["methods"] = json!(wanted.methods);
+    }
+    if !wanted.headers.is_empty() {
+        let headers = wanted.headers.iter();
+        let headers = headers.map(|(name, pattern)| (name.clone(), pattern.to_string().into()));
+        json["headers"] = Json::Object(headers.collect());
+    }
+    json
 }

@@ -2,7 +2,7 @@
 
 use super::World;
 
-/// Leaves out routes, rules, matches and their parts, one after the other, while `fails` says yes.
+/// Leaves out routes, splits, rules, matches and their parts, one after the other, while `fails` says yes.
 pub fn shrink(mut world: World, fails: impl Fn(&World) -> bool) -> World {
     while let Some(smaller) = smaller(&world).into_iter().find(&fails) {
         world = smaller;
@@ -20,6 +20,15 @@ fn smaller(world: &World) -> Vec<World> {
     };
     for r in 0..world.routes.len() {
         without(&|it| drop(it.routes.remove(r)));
+    }
+    for (s, split) in world.splits.iter().enumerate() {
+        without(&|it| drop(it.splits.remove(s)));
+        for (g, group) in split.groups.iter().enumerate() {
+            without(&|it| drop(it.splits[s].groups.remove(g)));
+            for m in 0..group.len() {
+                without(&|it| drop(it.splits[s].groups[g].remove(m)));
+            }
+        }
     }
     for l in 0..world.listeners.len().saturating_sub(1) {
         without(&|it| drop(it.listeners.remove(l)));
