@@ -17,6 +17,7 @@ pub mod timeouts;
 pub mod url;
 
 use jiff::Timestamp;
+use serde_json::Value;
 use weir_split::wire::{Field, Filters, PathMatch, Retry, Timeouts};
 
 pub use self::backends::BackendRef;
@@ -24,7 +25,7 @@ pub use self::parent::{ParentKind, ParentRef};
 use crate::hostname::Hostname;
 use crate::object::{Kind, Object};
 use crate::precedence::Rank;
-use crate::problem::{ObjectRef, Problem};
+use crate::problem::{ObjectRef, Problem, Reason};
 use crate::{grpcroute, httproute, tcproute};
 
 /// A route whose every field is understood.
@@ -96,13 +97,33 @@ impl Route {
         if parent::are_all_foreign(object, kind) {
             return Ok(None);
         }
-        match kind {
+        let (route, mut problems) = match kind {
             RouteKind::Http | RouteKind::LinkerdHttp => httproute::parse(object, kind),
             RouteKind::Grpc => grpcroute::parse(object),
             RouteKind::Tcp => tcproute::parse(object),
-        }
-        .map(Some)
+        }?;
+        problems.extend(annotations(object));
+        Ok(Some((route, problems)))
     }
+}
+
+/// Linkerd's way to say times and retries, which Weir does not know.
+fn annotations(object: &Object) -> Vec<Problem> {
+    let written = object.body.pointer("/metadata/annotations");
+    let names = written.and_then(Value::as_object).into_iter().flatten();
+    let unknown = names.filter(|(name, _)| {
+        name.starts_with("retry.linkerd.io/") || name.starts_with("timeout.linkerd.io/")
+    });
+    unknown
+        .map(|(name, _)| {
+            object.reference().problem(
+                "metadata.annotations",
+                Reason::UnsupportedValue,
+                format!("annotation {name} is not supported: it changes nothing"),
+                "use timeouts and retry of the route's rules",
+            )
+        })
+        .collect()
 }
 
 impl RouteKind {

@@ -395,8 +395,11 @@ async fn a_backend_that_takes_too_long_is_answered_504() {
         let start = Instant::now();
         let answer = connection.get_with("web", "/sleep/20000", &wish).await;
         assert_eq!(answer.status, 504, "{listener}: {answer:?}");
-        assert!(start.elapsed() < Duration::from_secs(15), "{listener}");
-        assert!(start.elapsed() >= Duration::from_millis(300), "{listener}");
+        let elapsed = start.elapsed();
+        assert!(elapsed < Duration::from_secs(15), "{listener}: {elapsed:?}");
+        // Envoy's timers count from when its loop last looked at the clock, which may be a while ago.
+        let least = Duration::from_millis(100);
+        assert!(elapsed >= least, "{listener}: {elapsed:?}");
     }
     let mut connection = Connection::open(envoy.listener("none")).await;
     let answer = connection.get("web", "/sleep/1000").await;

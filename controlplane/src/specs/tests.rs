@@ -116,7 +116,7 @@ fn what_refuses_a_group() {
 #[test]
 fn the_expressions_of_a_group_are_bounded_together() {
     let matches: Vec<String> = (0..200)
-        .map(|number| format!("{{name: m, pathRegex: '/{number}[ab]{{500}}'}}"))
+        .map(|number| format!("{{name: m, pathRegex: '/{number}[ab]{{400}}'}}"))
         .collect();
     let body = format!("spec: {{matches: [{}]}}", matches.join(", "));
     let lines = group("v1alpha4", &body).unwrap();

@@ -1,0 +1,41 @@
+//! `controlplane/UNSUPPORTED.md` keeps its word: each row names a golden case, and the case shows what the row says.
+
+use weir_tests::root;
+
+struct Row {
+    what: String,
+    case: String,
+    words: String,
+}
+
+fn rows() -> Vec<Row> {
+    let page =
+        std::fs::read_to_string(root().join("controlplane/UNSUPPORTED.md")).expect("the page");
+    let cells = page.lines().filter_map(|line| {
+        let line = line.strip_prefix("| ")?.strip_suffix(" |")?;
+        let cells: Vec<_> = line.split(" | ").map(str::to_owned).collect();
+        let [what, _, case, words] = cells.try_into().expect("four cells");
+        (what != "what").then_some(Row { what, case, words })
+    });
+    cells.collect()
+}
+
+#[test]
+fn every_row_is_shown_by_a_case() {
+    let rows = rows();
+    assert!(rows.len() > 30, "{} rows", rows.len());
+    let mut wrong = Vec::new();
+    for Row { what, case, words } in &rows {
+        let path = root()
+            .join("tests/golden")
+            .join(case)
+            .with_extension("yaml");
+        // What the machine wrote: the configuration, the problems and the answers.
+        let shown = std::fs::read_to_string(&path).ok();
+        let shown = shown.as_deref().and_then(|text| text.split_once("#= "));
+        if !shown.is_some_and(|(_, shown)| shown.contains(words)) {
+            wrong.push(format!("{what}: {case} does not show {words:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
