@@ -238,8 +238,15 @@ impl MethodSpec {
                     match part {
                         None => pattern.push_str("/[^/]+"),
                         Some(part) => {
+                            let place = place.field(field);
+                            let part = without_outer_anchors(&part);
                             // By itself too: two halves of one group would be a pattern together.
-                            patterns::compile(&place.field(field), &part)?;
+                            if patterns::compile(&place, part)?.has_anchors() {
+                                return Err(place.unsupported(
+                                    format!("{part:?} asks for the beginning or the end of the name within"),
+                                    "leave ^ and $ out: it is the whole name that has to fit",
+                                ));
+                            }
                             pattern.push_str(&format!("/(?:{part})"));
                         }
                     }
@@ -252,6 +259,20 @@ impl MethodSpec {
                 "use Exact or RegularExpression",
             )),
         }
+    }
+}
+
+/// `^` at the beginning and `$` at the end of a whole name always hold, but not within a path.
+fn without_outer_anchors(pattern: &str) -> &str {
+    let pattern = pattern.strip_prefix('^').unwrap_or(pattern);
+    let Some(rest) = pattern.strip_suffix('$') else {
+        return pattern;
+    };
+    let escapes = rest.bytes().rev().take_while(|byte| *byte == b'\\');
+    if escapes.count().is_multiple_of(2) {
+        rest
+    } else {
+        pattern
     }
 }
 

@@ -35,6 +35,7 @@ pub struct Pattern {
     /// The program itself, step by step: for the values with which the automaton gives up.
     program: PikeVM,
     caches: Mutex<Caches>,
+    has_anchors: bool,
 }
 
 struct Caches {
@@ -91,6 +92,7 @@ impl Pattern {
             None => PatternError::Syntax(message),
         };
         let tree = syntax::parse_with(text, &dialect).map_err(|error| reason(error.to_string()))?;
+        let has_anchors = tree.properties().look_set().contains_anchor();
         // The whole value: what fits ends where the value ends.
         let whole = Hir::concat(vec![tree, Hir::look(Look::End)]);
         // The syntax is known to be good: whatever is refused from here on is so for its size.
@@ -121,7 +123,14 @@ impl Pattern {
             automaton,
             program,
             caches: Mutex::new(caches),
+            has_anchors,
         })
+    }
+
+    /// Whether it asks for the beginning or the end of the value (`^`, `$`): such a pattern cannot become a
+    /// part of another.
+    pub fn has_anchors(&self) -> bool {
+        self.has_anchors
     }
 
     /// True where the whole value fits.

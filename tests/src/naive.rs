@@ -5,6 +5,7 @@
 //! agreement would say nothing. It decides which rule a request falls to; what that rule does is not its business.
 //! Section numbers are those of Gateway API v1's HTTPRoute and of GEP-1294 (Services as parents).
 
+mod condition;
 mod generate;
 mod manifest;
 mod pattern;
@@ -45,10 +46,17 @@ pub struct Service {
     pub ports: Vec<u16>,
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    Http,
+    /// HTTPRoute of policy.linkerd.io.
+    Linkerd,
+    Grpc,
+}
+
 #[derive(Clone, Debug)]
 pub struct Route {
-    /// Of policy.linkerd.io, else of gateway.networking.k8s.io.
-    pub linkerd: bool,
+    pub kind: Kind,
     pub namespace: String,
     pub name: String,
     /// Days since some day; None has no `creationTimestamp` and is the youngest.
@@ -85,6 +93,15 @@ pub struct Match {
     pub method: Option<String>,
     pub headers: Vec<Field>,
     pub query: Vec<Field>,
+    /// Of a GRPCRoute, which has neither path, method nor query.
+    pub call: Option<Call>,
+}
+
+/// What a gRPC call must be: a service, a method, or both.
+#[derive(Clone, Debug)]
+pub struct Call {
+    pub service: Option<Value>,
+    pub method: Option<Value>,
 }
 
 #[derive(Clone, Debug)]
@@ -133,6 +150,8 @@ pub enum Answer {
     NotFound,
     /// The rule or the split with this backend.
     Rule(String),
+    /// No specification says so: a GRPCRoute and what is no call, or routes of both kinds on one host.
+    Unsaid,
 }
 
 /// A match that is in force for the request's host.
@@ -162,6 +181,7 @@ impl World {
             if only.is_some_and(|only| only != listener.name) {
                 continue;
             }
+            let mut here: Vec<(Option<String>, &Route)> = Vec::new();
             for route in &self.routes {
                 if !route
                     .parents
@@ -171,22 +191,23 @@ impl World {
                     continue;
                 }
                 match (&listener.hostname, route.hostnames.is_empty()) {
-                    (own, true) => effective.push((own.clone(), route)),
+                    (own, true) => here.push((own.clone(), route)),
                     (None, false) => {
                         let all = route.hostnames.iter();
-                        effective.extend(all.map(|name| (Some(name.clone()), route)));
+                        here.extend(all.map(|name| (Some(name.clone()), route)));
                     }
                     (Some(own), false) => {
                         for name in &route.hostnames {
                             if name == own || covers(own, name) {
-                                effective.push((Some(name.clone()), route));
+                                here.push((Some(name.clone()), route));
                             } else if covers(name, own) {
-                                effective.push((Some(own.clone()), route));
+                                here.push((Some(own.clone()), route));
                             }
                         }
                     }
                 }
             }
+            effective.extend(here.iter().filter(|own| holds(own, &here)).cloned());
         }
         effective.retain(|(name, _)| name.as_ref().is_none_or(|name| is_meant(name, &host)));
         let best = effective
@@ -257,10 +278,14 @@ impl World {
         if routes.is_empty() {
             return split::decide(&self.splits, service, port, request);
         }
+        // GRPCRoutes go before all others.
+        if routes.iter().any(|route| route.kind == Kind::Grpc) {
+            routes.retain(|route| route.kind == Kind::Grpc);
+        }
         // Gateway API passes hostnames over for a Service; Linkerd asks the Host for them.
         let mut meant = Vec::new();
         for route in routes {
-            if !route.linkerd || route.hostnames.is_empty() {
+            if route.kind != Kind::Linkerd || route.hostnames.is_empty() {
                 meant.push((route, None));
                 continue;
             }
@@ -273,6 +298,11 @@ impl World {
 }
 
 fn decide(routes: Vec<(&Route, Option<&str>)>, request: &Request) -> Answer {
+    let calls = routes.iter().filter(|(route, _)| route.kind == Kind::Grpc);
+    let calls = calls.count();
+    if calls > 0 && (calls < routes.len() || condition::call(request).is_none()) {
+        return Answer::Unsaid;
+    }
     let nothing = Match::default();
     let mut best: Option<Candidate> = None;
     for (route, hostname) in routes {
@@ -302,6 +332,16 @@ fn decide(routes: Vec<(&Route, Option<&str>)>, request: &Request) -> Answer {
     best.map_or(Answer::NotFound, |best| {
         Answer::Rule(best.route.rules[best.rule].backend.clone())
     })
+}
+
+/// On one host of a listener the kind of the oldest route holds.
+fn holds(own: &(Option<String>, &Route), all: &[(Option<String>, &Route)]) -> bool {
+    let same = all.iter().filter(|(name, _)| *name == own.0);
+    let oldest = same.min_by_key(|(_, route)| {
+        let name = format!("{}/{}", route.namespace, route.name);
+        (route.created.unwrap_or(u8::MAX), name, route.kind)
+    });
+    oldest.is_some_and(|(_, route)| (route.kind == Kind::Grpc) == (own.1.kind == Kind::Grpc))
 }
 
 /// 1.6: the section, the port and the namespace all have to be right.
@@ -342,86 +382,4 @@ fn specificity(hostname: Option<&str>) -> (bool, usize) {
         None => (false, 0),
         Some(name) => (!name.starts_with('*'), name.len()),
     }
-}
-
-impl Match {
-    /// 1.4: everything that is written has to hold.
-    pub fn fits(&self, request: &Request) -> bool {
-        let (path, query) = request.path.split_once('?').unwrap_or((&request.path, ""));
-        let path_fits = match &self.path {
-            None => true,
-            Some(Path::Exact(wanted)) => path == wanted,
-            Some(Path::Prefix(wanted)) => is_below(path, wanted),
-            Some(Path::Regex(pattern)) => pattern.is_all_of(path),
-        };
-        path_fits
-            && self.method.as_ref().is_none_or(|it| *it == request.method)
-            && self
-                .headers
-                .iter()
-                .all(|wanted| wanted.value.fits(header(request, &wanted.name)))
-            && self
-                .query
-                .iter()
-                .all(|wanted| wanted.value.fits(parameter(query, &wanted.name)))
-    }
-}
-
-impl Value {
-    fn fits(&self, value: Option<String>) -> bool {
-        match (self, value) {
-            (_, None) => false,
-            (Value::Exact(wanted), Some(value)) => *wanted == value,
-            (Value::Regex(pattern), Some(value)) => pattern.is_all_of(&value),
-        }
-    }
-}
-
-/// Element by element between the slashes; a slash at the end of the prefix counts for nothing.
-fn is_below(path: &str, prefix: &str) -> bool {
-    let elements = |text: &str| -> Vec<String> {
-        let mut elements: Vec<_> = text.split('/').skip(1).map(str::to_owned).collect();
-        if elements.last().is_some_and(String::is_empty) {
-            elements.pop();
-        }
-        elements
-    };
-    elements(path).starts_with(&elements(prefix))
-}
-
-/// Names in any case; several lines are one value with commas (RFC 9110, 5.3).
-fn header(request: &Request, name: &str) -> Option<String> {
-    if name.eq_ignore_ascii_case("host") {
-        return Some(request.host.clone());
-    }
-    let lines = request.headers.iter();
-    let lines = lines.filter(|(own, _)| own.eq_ignore_ascii_case(name));
-    let values: Vec<_> = lines.map(|(_, value)| value.as_str()).collect();
-    (!values.is_empty()).then(|| values.join(","))
-}
-
-/// Names as they are written; the first of several counts.
-fn parameter(query: &str, name: &str) -> Option<String> {
-    query.split('&').find_map(|pair| {
-        let (own, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decoded(own) == name).then(|| decoded(value))
-    })
-}
-
-fn decoded(text: &str) -> String {
-    let mut decoded = String::new();
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        rest = &rest[first.len_utf8()..];
-        decoded.push(match first {
-            '+' => ' ',
-            '%' => {
-                let (digits, after) = rest.split_at(2);
-                rest = after;
-                char::from(u8::from_str_radix(digits, 16).expect("two digits"))
-            }
-            other => other,
-        });
-    }
-    decoded
 }

@@ -40,6 +40,9 @@ fn routes_decide_as_the_specification_says() {
                 let request = dice.request(&asker);
                 let expected = world.answer(&asker, &request);
                 by_rule += u64::from(matches!(expected, Answer::Rule(_)));
+                if expected == Answer::Unsaid {
+                    continue;
+                }
                 if decide(&mut live, &request) != expected {
                     fail(seed, world, &asker, &request);
                 }
@@ -120,7 +123,10 @@ fn decide(live: &mut Live, request: &Request) -> Answer {
 /// Prints the smallest world that still disagrees.
 fn fail(seed: u64, world: World, asker: &Asker, request: &Request) -> ! {
     let got = |world: &World| decide(&mut live(&plan(world).0, asker), request);
-    let world = shrink(world, |it| got(it) != it.answer(asker, request));
+    let world = shrink(world, |it| {
+        let expected = it.answer(asker, request);
+        expected != Answer::Unsaid && got(it) != expected
+    });
     for manifest in world.manifests() {
         println!("---\n{manifest}");
     }

@@ -1,8 +1,8 @@
 //! Random worlds and requests over alphabets so small that collisions and ties are frequent.
 
 use super::{
-    Asker, Field, GATEWAY_NAMESPACE, GroupMatch, Listener, Match, Parent, Path, Pattern, Request,
-    Route, Rule, Service, Split, Value, World,
+    Asker, Call, Field, GATEWAY_NAMESPACE, GroupMatch, Kind, Listener, Match, Parent, Path,
+    Pattern, Request, Route, Rule, Service, Split, Value, World,
 };
 
 /// SplitMix64: what it throws depends on nothing but the seed.
@@ -89,7 +89,7 @@ impl Dice {
         let mut routes: Vec<Route> = self.several(1, 5, Dice::route);
         let mut seen = Vec::new();
         routes.retain(|route| {
-            let key = (route.linkerd, route.namespace.clone(), route.name.clone());
+            let key = (route.kind, route.namespace.clone(), route.name.clone());
             let new = !seen.contains(&key);
             seen.push(key);
             new
@@ -144,9 +144,11 @@ impl Dice {
     }
 
     fn route(&mut self) -> Route {
-        let linkerd = self.once_in(4);
+        use Kind::{Grpc, Http, Linkerd};
+        let kind = self.one_of(&[Http, Http, Http, Http, Linkerd, Grpc]);
+        let linkerd = kind == Linkerd;
         Route {
-            linkerd,
+            kind,
             namespace: self.text(&NAMESPACES),
             name: self.text(&NAMES),
             created: self.one_of(&[None, Some(0), Some(1)]),
@@ -160,7 +162,10 @@ impl Dice {
             },
             rules: self.several(1, 3, |dice| Rule {
                 backend: String::new(),
-                matches: dice.several(0, 3, Dice::wanted),
+                matches: dice.several(0, 3, |dice| match kind {
+                    Grpc => dice.call(),
+                    Http | Linkerd => dice.wanted(),
+                }),
             }),
         }
     }
@@ -195,6 +200,26 @@ impl Dice {
             },
             headers: self.fields(&HEADERS),
             query: self.fields(&QUERIES),
+            call: None,
+        }
+    }
+
+    /// A match of a GRPCRoute.
+    fn call(&mut self) -> Match {
+        let is_regex = self.once_in(2);
+        let mut part = |others: bool| {
+            let is_there = !others || self.once_in(2);
+            is_there.then(|| match is_regex {
+                true => Value::Regex(self.pattern_of_name()),
+                false => Value::Exact(self.text(&["a", "b", "ab"])),
+            })
+        };
+        let service = part(true);
+        let method = part(service.is_some());
+        Match {
+            call: (!self.once_in(4)).then_some(Call { service, method }),
+            headers: self.fields(&HEADERS),
+            ..Match::default()
         }
     }
 
@@ -206,7 +231,7 @@ impl Dice {
         let mut fields = self.several(1, 2, |dice| Field {
             name: dice.text(names),
             value: match dice.once_in(3) {
-                true => Value::Regex(dice.pattern(2)),
+                true => Value::Regex(dice.pattern_of_name()),
                 false => Value::Exact(dice.text(&VALUES)),
             },
         });
@@ -230,6 +255,14 @@ impl Dice {
         match self.once_in(4) {
             true => Pattern::Anchored(whole.into()),
             false => whole,
+        }
+    }
+
+    fn pattern_of_name(&mut self) -> Pattern {
+        let pattern = self.pattern(2);
+        match self.once_in(4) {
+            true => Pattern::Anchored(pattern.into()),
+            false => pattern,
         }
     }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value as Json, json};
 
 use super::{
-    Field, GATEWAY_NAMESPACE, GroupMatch, Match, Parent, Path, Route, Split, Value, World,
+    Field, GATEWAY_NAMESPACE, GroupMatch, Kind, Match, Parent, Path, Route, Split, Value, World,
 };
 
 impl World {
@@ -67,9 +67,10 @@ fn object_of_service(namespace: &str, name: &str, ports: &[u16]) -> Json {
 }
 
 fn object_of_route(route: &Route) -> Json {
-    let version = match route.linkerd {
-        true => "policy.linkerd.io/v1beta3",
-        false => "gateway.networking.k8s.io/v1",
+    let (version, kind) = match route.kind {
+        Kind::Linkerd => ("policy.linkerd.io/v1beta3", "HTTPRoute"),
+        Kind::Http => ("gateway.networking.k8s.io/v1", "HTTPRoute"),
+        Kind::Grpc => ("gateway.networking.k8s.io/v1", "GRPCRoute"),
     };
     let metadata = metadata(&route.name, &route.namespace, route.created);
     let rules = route.rules.iter().map(|rule| {
@@ -86,7 +87,7 @@ fn object_of_route(route: &Route) -> Json {
     if !route.hostnames.is_empty() {
         spec["hostnames"] = json!(route.hostnames);
     }
-    json!({ "apiVersion": version, "kind": "HTTPRoute", "metadata": metadata, "spec": spec })
+    json!({ "apiVersion": version, "kind": kind, "metadata": metadata, "spec": spec })
 }
 
 fn json_of_parent(parent: &Parent) -> Json {
@@ -125,6 +126,19 @@ fn json_of_match(wanted: &Match) -> Json {
     }
     if let Some(method) = &wanted.method {
         json["method"] = method.as_str().into();
+    }
+    if let Some(call) = &wanted.call {
+        json["method"] = json!({});
+        for (key, part) in [("service", &call.service), ("method", &call.method)] {
+            match part {
+                None => {}
+                Some(Value::Exact(name)) => json["method"][key] = name.as_str().into(),
+                Some(Value::Regex(pattern)) => {
+                    json["method"]["type"] = "RegularExpression".into();
+                    json["method"][key] = pattern.to_string().into();
+                }
+            }
+        }
     }
     for (key, fields) in [("headers", &wanted.headers), ("queryParams", &wanted.query)] {
         if !fields.is_empty() {

@@ -1,6 +1,7 @@
 //! TrafficSplits of the SMI, of Services of one namespace, with the matches of their HTTPRouteGroups.
 
-use super::{Answer, GATEWAY_NAMESPACE, Pattern, Request, Service, header};
+use super::condition::header;
+use super::{Answer, GATEWAY_NAMESPACE, Pattern, Request, Service};
 
 /// It stands in the namespace of its root.
 #[derive(Clone, Debug)]
