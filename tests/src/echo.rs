@@ -1,15 +1,19 @@
 //! A backend that tells what it received.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::Router;
 use axum::extract::Request;
+use axum::middleware::map_request;
 use axum::response::{IntoResponse, Response};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 
 pub struct Echo {
     pub address: SocketAddr,
+    heard: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -27,6 +31,12 @@ impl Echo {
 
     /// A backend that does something else.
     pub async fn serve(app: Router) -> Echo {
+        let heard = Arc::new(AtomicUsize::new(0));
+        let counter = heard.clone();
+        let app = app.layer(map_request(move |request: Request| {
+            counter.fetch_add(1, Ordering::SeqCst);
+            async { request }
+        }));
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let task = tokio::spawn(async move {
@@ -34,7 +44,16 @@ impl Echo {
                 .await
                 .expect("the backend serves");
         });
-        Echo { address, task }
+        Echo {
+            address,
+            heard,
+            task,
+        }
+    }
+
+    /// Requests that have come.
+    pub fn heard(&self) -> usize {
+        self.heard.load(Ordering::SeqCst)
     }
 }
 

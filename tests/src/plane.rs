@@ -19,28 +19,30 @@ pub struct Plane {
 impl Plane {
     /// Serves a new folder with these files (name, text).
     pub fn start(files: &[(&str, &str)]) -> Plane {
+        Plane::start_with(&[], files)
+    }
+
+    /// The same with more arguments.
+    pub fn start_with(arguments: &[&str], files: &[(&str, &str)]) -> Plane {
         let manifests = TempDir::new().expect("a folder");
         for (name, text) in files {
             std::fs::write(manifests.path().join(name), text).expect("a manifest");
         }
-        let log = manifests.path().join(".log");
-        let mut command = Command::new(dist("weir"));
-        command.args(["serve", "--listen", "127.0.0.1:0", "--admin", "127.0.0.1:0"]);
-        command.arg("--manifests").arg(manifests.path());
-        let mut process = Process::start(&mut command, log);
-        let (listen, admin) = process.wait_for("address of weir serve", |log| {
-            let address = |key: &str| {
-                let (_, rest) = log.split_once(key)?;
-                rest.split_whitespace().next()?.parse::<SocketAddr>().ok()
-            };
-            Some((address("address=")?, address("admin=")?))
-        });
+        let free = SocketAddr::from(([127, 0, 0, 1], 0));
+        let (process, [listen, admin]) = serve(manifests.path(), [free; 2], arguments);
         Plane {
             process,
             manifests,
             listen,
             admin,
         }
+    }
+
+    /// Ends it as a crash would, and starts another at its addresses with these arguments.
+    pub fn restart_with(&mut self, arguments: &[&str]) {
+        self.kill();
+        let addresses = [self.listen, self.admin];
+        (self.process, _) = serve(self.manifests.path(), addresses, arguments);
     }
 
     /// Replaces a manifest as an editor or a mounted volume does: written beside it, renamed into place.
@@ -80,4 +82,26 @@ impl Plane {
             .text();
         crate::client::metric(&metrics, name).unwrap_or_else(|| panic!("no {name} in:\n{metrics}"))
     }
+}
+
+/// The process, and where it really listens.
+fn serve(
+    manifests: &Path,
+    [listen, admin]: [SocketAddr; 2],
+    arguments: &[&str],
+) -> (Process, [SocketAddr; 2]) {
+    let mut command = Command::new(dist("weir"));
+    command.arg("serve").arg("--manifests").arg(manifests);
+    command.arg("--listen").arg(listen.to_string());
+    command.arg("--admin").arg(admin.to_string());
+    command.args(arguments);
+    let mut process = Process::start(&mut command, manifests.join(".log"));
+    let addresses = process.wait_for("address of weir serve", |log| {
+        let address = |key: &str| {
+            let (_, rest) = log.split_once(key)?;
+            rest.split_whitespace().next()?.parse().ok()
+        };
+        Some([address("address=")?, address("admin=")?])
+    });
+    (process, addresses)
 }

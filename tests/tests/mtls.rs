@@ -341,6 +341,16 @@ async fn the_shipped_configuration_checks_and_shows_certificates() {
         let clients = clients(addresses, &authority, &certificates).await;
         assert_eq!(clients.get(0, "/books", &[]).await.status, StatusCode::OK);
         assert_eq!(clients.talk(0).await[1].as_deref(), Some("word"));
+        // What the workload may take for `/admin` is not what begins with `/books`.
+        for (path, status) in [
+            ("/books/../admin", StatusCode::FORBIDDEN),
+            ("/books/%2e%2e/admin", StatusCode::FORBIDDEN),
+            ("/books/..%2Fadmin", StatusCode::BAD_REQUEST),
+            ("/books\\..\\admin", StatusCode::FORBIDDEN),
+        ] {
+            let answer = clients.get(0, path, &[]).await;
+            assert_eq!(answer.status, status, "{path} {answer:?}");
+        }
         assert_eq!(
             clients.get(1, "/books", &[]).await.status,
             StatusCode::FORBIDDEN
