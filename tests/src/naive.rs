@@ -1,10 +1,11 @@
 //! A second matcher, written from the text of the specification and from nothing else: slow, and so plain that it
 //! can be held against the text line by line.
 //!
-//! It works on routes and splits as people write them. It shares no code with the control plane or the filter, or their
+//! It works on routes, splits and TrafficTargets as people write them. It shares no code with the control plane or the filter, or their
 //! agreement would say nothing. It decides which rule a request falls to; what that rule does is not its business.
 //! Section numbers are those of Gateway API v1's HTTPRoute and of GEP-1294 (Services as parents).
 
+mod access;
 mod condition;
 mod generate;
 mod manifest;
@@ -13,6 +14,7 @@ mod precedence;
 mod shrink;
 mod split;
 
+pub use access::{ACCOUNTS, CLIENTS, PORTS, Policy};
 pub use generate::Dice;
 pub use pattern::Pattern;
 pub use shrink::shrink;

@@ -1,17 +1,17 @@
-//! Random routes and requests: the control plane and the table decide as the specification's text does.
+//! Random routes, policies and requests: the control plane and the table decide as the specification's text does.
 //!
 //! A million comparisons of a route and a request in each run; `scripts/differential N` makes more.
 //! `WEIR_SEED` repeats a run.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use weir::access::Policy;
+use weir::access;
 use weir::object::Object;
 use weir::plan::{Plan, Scope, scope};
 use weir::problem::Problem;
 use weir::translate::translate;
 use weir_split::{Decision, Live, Plugin, Table, UntilConfigured};
-use weir_tests::naive::{Answer, Asker, Dice, Request, World, shrink};
+use weir_tests::naive::{ACCOUNTS, Answer, Asker, CLIENTS, Dice, PORTS, Request, World, shrink};
 
 const REQUESTS: usize = 100;
 
@@ -20,13 +20,18 @@ fn number(variable: &str) -> Option<u64> {
     Some(text.replace('_', "").parse().expect("a number"))
 }
 
-#[test]
-fn routes_decide_as_the_specification_says() {
+fn seed() -> u64 {
     let clock = SystemTime::now().duration_since(UNIX_EPOCH);
     let clock = clock.map_or(1, |time| time.as_micros() as u64);
     let seed = number("WEIR_SEED").unwrap_or(clock);
-    let wanted = number("WEIR_COMPARISONS").unwrap_or(1_000_000);
     println!("WEIR_SEED={seed}");
+    seed
+}
+
+#[test]
+fn routes_decide_as_the_specification_says() {
+    let seed = seed();
+    let wanted = number("WEIR_COMPARISONS").unwrap_or(1_000_000);
     let mut dice = Dice::new(seed);
     let mut told = Instant::now();
     let (mut comparisons, mut worlds, mut requests, mut by_rule) = (0, 0, 0, 0);
@@ -62,14 +67,80 @@ fn routes_decide_as_the_specification_says() {
     assert!(by_rule * 10 > requests, "{by_rule} of {requests}");
 }
 
+/// At both ends: what a client's proxy lets out, and what a workload's lets in.
+#[test]
+fn targets_allow_as_the_specification_says() {
+    let seed = seed();
+    let mut dice = Dice::new(seed);
+    let (mut compared, mut allowed) = (0, 0);
+    for _ in 0..300 {
+        let policy = dice.policy();
+        let (plan, problems) = planned(policy.manifests(), access::Policy::Smi);
+        for (client, destination) in CLIENTS.iter().flat_map(|it| ACCOUNTS.map(|to| (*it, to))) {
+            let (namespace, account) = client.split_once('/').expect("a namespace");
+            let own = format!(r#""namespace":"{namespace}","service_account":"{account}""#);
+            let there = format!(
+                r#""namespace":"shop","service_account":"{destination}","direction":"inbound""#
+            );
+            let scope_ = Scope::Namespace(namespace.into());
+            let mut outbound = install(&plan, &scope_, &own);
+            let inbound = install(&plan, &Scope::Namespace("shop".into()), &there);
+            for _ in 0..20 {
+                let mut request = dice.request(&Asker::Client(None));
+                request.host = format!("to-{destination}.shop:80");
+                let expected = policy.lets_request(client, destination, &request);
+                let read = |name: &str| header(&request, name);
+                let sent = outbound.decide(request.host.as_bytes(), read).decision;
+                let let_out = sent == Decision::Cluster(destination);
+                assert!(let_out || matches!(sent, Decision::Denied(_)), "{sent:?}");
+                let let_in = inbound.admit(Some(client), request.host.as_bytes(), read);
+                let let_in = let_in.decision == Decision::Ordinary;
+                let both = [let_out, let_in];
+                assert_eq!(
+                    both, [expected; 2],
+                    "WEIR_SEED={seed}: {client} {request:?} {policy:#?} {problems:?}"
+                );
+                compared += 2;
+                allowed += 2 * u64::from(expected);
+            }
+            for port in PORTS {
+                let expected = policy.lets_connection(client, destination, port);
+                let let_in = inbound.admit_connection(Some(client), port).decision;
+                let mut got = vec![let_in == Decision::Ordinary];
+                if port != PORTS[0] {
+                    let tcp =
+                        format!(r#"{own},"protocol":"tcp","root":"to-{destination}.shop:{port}""#);
+                    let mut live = install(&plan, &scope_, &tcp);
+                    got.push(live.connect(None).decision == Decision::Cluster(destination));
+                }
+                let fits = got.iter().all(|it| *it == expected);
+                assert!(
+                    fits,
+                    "WEIR_SEED={seed}: {client} {destination}:{port} {got:?} {policy:#?} {problems:?}"
+                );
+                compared += got.len() as u64;
+                allowed += got.len() as u64 * u64::from(expected);
+            }
+            let nobody = inbound.admit_connection(None, PORTS[0]).decision;
+            assert!(matches!(nobody, Decision::Denied(_)), "{nobody:?}");
+        }
+    }
+    println!("{compared} comparisons, {allowed} allowed");
+    assert!(allowed * 10 > compared, "{allowed} of {compared}");
+}
+
 fn plan(world: &World) -> (Plan, Vec<Problem>) {
-    let manifests = world.manifests().into_iter().enumerate();
+    planned(world.manifests(), access::Policy::Permissive)
+}
+
+fn planned(manifests: Vec<serde_json::Value>, policy: access::Policy) -> (Plan, Vec<Problem>) {
+    let manifests = manifests.into_iter().enumerate();
     let objects = manifests.map(|(position, body)| {
         let object = Object::parse("", position, body).expect("an object");
         object.expect("a kind that is understood")
     });
     let (world, mut problems) = weir::world::World::from_objects(objects);
-    let (plan, more) = translate(&world, Policy::Permissive);
+    let (plan, more) = translate(&world, policy);
     problems.extend(more);
     (plan, problems)
 }
@@ -83,35 +154,45 @@ fn live(plan: &Plan, asker: &Asker) -> Live {
                 namespace: "shop".into(),
                 name: "edge".into(),
             };
-            let keys = format!(r#","gateway":"shop/edge"{}"#, listener.unwrap_or_default());
+            let keys = format!(r#""gateway":"shop/edge"{}"#, listener.unwrap_or_default());
             (keys, scope)
         }
         Asker::Client(Some(namespace)) => {
-            let keys = format!(r#","namespace":"{namespace}""#);
+            let keys = format!(r#""namespace":"{namespace}""#);
             (keys, Scope::Namespace(namespace.clone()))
         }
-        Asker::Client(None) => (String::new(), Scope::Producers),
+        Asker::Client(None) => (r#""until_configured":"pass""#.to_owned(), Scope::Producers),
     };
-    let keys = format!(r#"{{"control_plane":"weir","cluster":"{{service}}"{keys}}}"#);
+    install(plan, &scope_, &keys)
+}
+
+/// The table of a proxy with this scope and these keys of a plugin configuration.
+fn install(plan: &Plan, scope_: &Scope, keys: &str) -> Live {
+    let keys = format!(r#"{{"control_plane":"weir","cluster":"{{service}}",{keys}}}"#);
     let plugin = Plugin::parse(keys.as_bytes()).expect("a plugin");
-    let table = Table::compile(&scope(plan, &scope_), &plugin.site);
+    let table = Table::compile(&scope(plan, scope_), &plugin.site);
     let mut live = Live::new(1, UntilConfigured::Pass);
     live.install(table.expect("what is published compiles"));
     live
 }
 
-fn decide(live: &mut Live, request: &Request) -> Answer {
-    let decided = live.decide(request.host.as_bytes(), |name| match name {
-        ":authority" => Some(request.host.clone().into_bytes()),
-        ":path" => Some(request.path.clone().into_bytes()),
-        ":method" => Some(request.method.clone().into_bytes()),
+fn header(request: &Request, name: &str) -> Option<Vec<u8>> {
+    let one = |text: &str| Some(text.as_bytes().to_vec());
+    match name {
+        ":authority" => one(&request.host),
+        ":path" => one(&request.path),
+        ":method" => one(&request.method),
         name => {
             let lines = request.headers.iter();
             let lines = lines.filter(|(own, _)| own.eq_ignore_ascii_case(name));
             let values: Vec<_> = lines.map(|(_, value)| value.as_str()).collect();
             (!values.is_empty()).then(|| values.join(",").into_bytes())
         }
-    });
+    }
+}
+
+fn decide(live: &mut Live, request: &Request) -> Answer {
+    let decided = live.decide(request.host.as_bytes(), |name| header(request, name));
     match decided.decision {
         Decision::Ordinary => Answer::Untouched,
         Decision::Answer(404) => Answer::NotFound,

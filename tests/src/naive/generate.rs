@@ -48,20 +48,25 @@ impl Dice {
     }
 
     /// True once in `sides` throws.
-    fn once_in(&mut self, sides: usize) -> bool {
+    pub(super) fn once_in(&mut self, sides: usize) -> bool {
         self.below(sides) == 0
     }
 
-    fn one_of<T: Clone>(&mut self, things: &[T]) -> T {
+    pub(super) fn one_of<T: Clone>(&mut self, things: &[T]) -> T {
         things[self.below(things.len())].clone()
     }
 
-    fn text(&mut self, things: &[&str]) -> String {
+    pub(super) fn text(&mut self, things: &[&str]) -> String {
         self.one_of(things).to_owned()
     }
 
     /// From `least` to `most` things.
-    fn several<T>(&mut self, least: usize, most: usize, one: impl Fn(&mut Dice) -> T) -> Vec<T> {
+    pub(super) fn several<T>(
+        &mut self,
+        least: usize,
+        most: usize,
+        one: impl Fn(&mut Dice) -> T,
+    ) -> Vec<T> {
         let count = least + self.below(most - least + 1);
         (0..count).map(|_| one(self)).collect()
     }
@@ -126,7 +131,7 @@ impl Dice {
         }
     }
 
-    fn group_match(&mut self) -> GroupMatch {
+    pub(super) fn group_match(&mut self) -> GroupMatch {
         let mut headers = match self.once_in(2) {
             true => self.several(1, 2, |dice| (dice.text(&HEADERS), dice.pattern(2))),
             false => Vec::new(),

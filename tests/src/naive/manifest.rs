@@ -54,7 +54,7 @@ impl World {
     }
 }
 
-fn object_of_service(namespace: &str, name: &str, ports: &[u16]) -> Json {
+pub fn object_of_service(namespace: &str, name: &str, ports: &[u16]) -> Json {
     let ports = ports
         .iter()
         .map(|port| json!({ "name": format!("p{port}"), "port": port }));
@@ -199,7 +199,7 @@ fn objects_of_split(split: &Split) -> Vec<Json> {
     objects
 }
 
-fn json_of_group_match(wanted: &GroupMatch) -> Json {
+pub fn json_of_group_match(wanted: &GroupMatch) -> Json {
     let mut json = json!({ "name": "any" });
     if let Some(path) = &wanted.path {
         json["pathRegex"] = path.to_string().into();

@@ -52,7 +52,7 @@ pub fn decide(splits: &[Split], service: &Service, port: u16, request: &Request)
 }
 
 impl GroupMatch {
-    fn fits(&self, request: &Request) -> bool {
+    pub fn fits(&self, request: &Request) -> bool {
         let path = request.path.split('?').next().unwrap_or_default();
         let is_any = |method: &String| method == "*" || *method == request.method;
         self.path.as_ref().is_none_or(|it| it.is_all_of(path))
