@@ -1,8 +1,9 @@
 //! A second matcher, written from the text of the specification and from nothing else: slow, and so plain that it
 //! can be held against the text line by line.
 //!
-//! It works on routes, splits and TrafficTargets as people write them. It shares no code with the control plane or the filter, or their
-//! agreement would say nothing. It decides which rule a request falls to; what that rule does is not its business.
+//! It works on routes, splits and TrafficTargets as people write them. It shares no code with the control plane or
+//! the filter, or their agreement would say nothing. It decides which rule a request falls to, and who may reach
+//! whom; what a rule then does is not its business.
 //! Section numbers are those of Gateway API v1's HTTPRoute and of GEP-1294 (Services as parents).
 
 mod access;
