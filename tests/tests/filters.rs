@@ -1,5 +1,6 @@
 //! Filters, timeouts and retries of a rule, on a real Envoy.
 
+use std::net::SocketAddr;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
@@ -9,6 +10,8 @@ use axum::extract::{Path, State};
 use axum::http::StatusCode;
 use axum::routing::get;
 use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
 use weir_tests::fault::{Web, document, raw, raw_request};
 use weir_tests::{Answer, Bootstrap, Connection, Echo, Envoy};
 
@@ -485,4 +488,116 @@ async fn header_lines_of_one_name_are_compared_as_one() {
         assert_eq!(answer.header("identity"), expected, "{shown:?}");
     }
     envoy.assert_no_traps().await;
+}
+
+/// Accepts one upgrade and sends back the first word.
+async fn websocket() -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        let (mut stream, _) = listener.accept().await.expect("a connection");
+        let mut head = Vec::new();
+        while !head.ends_with(b"\r\n\r\n") {
+            head.push(stream.read_u8().await.expect("more of the head"));
+        }
+        let accepted = b"HTTP/1.1 101 Switching Protocols\r\nupgrade: websocket\r\nconnection: upgrade\r\n\r\n";
+        stream.write_all(accepted).await.expect("sent");
+        let mut word = [0; 4];
+        stream.read_exact(&mut word).await.expect("a word");
+        stream.write_all(&word).await.expect("sent");
+    });
+    address
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_upgrade_survives_the_edits_of_its_response() {
+    let document = changed(|rule| {
+        rule["filters"] = json!({
+            "response_headers": { "add": [{ "name": "x-edited", "value": "yes" }] },
+        });
+    });
+    let bootstrap = Bootstrap::default()
+        .cluster("web-v1.default.svc.cluster.local:80", websocket().await)
+        .listener("outbound", &plugin(document), None)
+        .full();
+    let envoy = Envoy::start(&bootstrap.build(), 1).await;
+    let address = envoy.listener("outbound");
+    let mut stream = TcpStream::connect(address).await.expect("a connection");
+    let request =
+        "GET / HTTP/1.1\r\nhost: web\r\nconnection: Upgrade\r\nupgrade: websocket\r\n\r\n";
+    stream.write_all(request.as_bytes()).await.expect("sent");
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        head.push(stream.read_u8().await.expect("more of the head"));
+    }
+    let head = String::from_utf8(head).expect("text");
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    assert!(head.contains("x-edited: yes"), "{head}");
+    stream.write_all(b"word").await.expect("sent");
+    let mut word = [0; 4];
+    stream.read_exact(&mut word).await.expect("an echo");
+    assert_eq!(&word, b"word");
+    envoy.assert_no_traps().await;
+}
+
+/// What no client could send through Envoy's own checks, put where the filter reads it.
+const ALTER: &str = r#"
+function envoy_on_request(handle)
+  local path = handle:headers():get("x-as-path")
+  if path then handle:headers():replace(":path", path) end
+end
+"#;
+
+/// Whatever a path is made of, what is made of the path is one header, and no byte traps the filter.
+#[tokio::test(flavor = "multi_thread")]
+async fn no_path_harms_a_filter() {
+    let edit = json!({ "prefix": { "prefix": "/a", "replacement": "/b" } });
+    let mut denied = changed(|rule| rule["backends"][0]["accounts"] = json!(["default/web"]));
+    denied["access"] = json!({ "grants": {} });
+    let denied = json!({ "namespace": "default", "service_account": "me", "initial": denied });
+    let web = Web::start().await;
+    let redirect = json!({ "redirect": { "path": edit, "port": 80, "status": 302 } });
+    let rewrite = json!({ "rewrite": { "path": edit } });
+    let bootstrap = web
+        .bootstrap(web.v1.address)
+        .lua(ALTER)
+        .listener("redirect", &edge_plugin(&redirect), None)
+        .listener("rewrite", &edge_plugin(&rewrite), None)
+        .full()
+        .listener("denied", &denied.to_string(), None);
+    let envoy = Envoy::start(&bootstrap.build(), 1).await;
+    let long = [b"/a/".to_vec(), vec![b'x'; 900 << 10]].concat();
+    let ugly: [&[u8]; 8] = [
+        b"/a/\xff\xfe",
+        b"/a/%00?%zz",
+        b"/a\xe2\x82\xac",
+        b"a/b",
+        b"*",
+        b"?",
+        b"/a//..//../b",
+        b"/a/\x80?\xff=\xff#\xff",
+    ];
+    for listener in ["redirect", "rewrite", "denied"] {
+        let address = envoy.listener(listener);
+        for path in ugly {
+            let line = [b"x-as-path: ", path].concat();
+            let answer = raw(address, &raw_request(b"web", b"/", &[&line])).await;
+            let shown = format!("{listener} {} {answer:?}", path.escape_ascii());
+            let location = answer.header("location");
+            if listener == "redirect" {
+                assert_eq!(answer.status, 302, "{shown}");
+                assert!(location.starts_with("http://web/"), "{shown}");
+                assert!(
+                    location.bytes().all(|byte| byte.is_ascii_graphic()),
+                    "{shown}"
+                );
+            } else if listener == "denied" {
+                assert_eq!(answer.status, 403, "{shown}");
+                assert_ne!(answer.header("x-weir-denied"), "", "{shown}");
+            }
+        }
+        raw(address, &raw_request(b"web", &long, &[])).await;
+        envoy.assert_no_traps().await;
+    }
+    assert!(!envoy.log().contains("[critical]"), "{}", envoy.log());
 }

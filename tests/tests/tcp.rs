@@ -226,7 +226,10 @@ struct Redis {
 impl Redis {
     async fn start() -> Redis {
         let binary: PathBuf = root().join(".venv/bin/redis-server");
-        assert!(binary.exists(), "no Redis in .venv: run scripts/install --tests");
+        assert!(
+            binary.exists(),
+            "no Redis in .venv: run scripts/install --tests"
+        );
         let free = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let address = free.local_addr().expect("an address");
         drop(free);
