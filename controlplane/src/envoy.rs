@@ -33,6 +33,12 @@ pub enum Finding {
         at: BTreeSet<String>,
         cluster: String,
     },
+    /// What the plugin configuration says of its chain is not so: the filter would trap on every stream.
+    WrongChain {
+        at: BTreeSet<String>,
+        /// The `protocol` that it should have.
+        protocol: &'static str,
+    },
     /// A backend gets a share, and its cluster is not there: that share is answered 503.
     NoCluster {
         at: BTreeSet<String>,
@@ -59,16 +65,25 @@ pub fn findings(running: &Running, plan: &Plan) -> Vec<Finding> {
     if running.filters.is_empty() {
         return vec![Finding::NoFilter];
     }
-    let mut of_clusters = BTreeSet::new();
+    let mut of_filters = BTreeSet::new();
     let mut headers = BTreeSet::new();
     for filter in &running.filters {
         let plugin = &filter.plugin;
         if (plugin.direction, plugin.protocol) == (Direction::Outbound, Protocol::Http) {
             headers.insert(plugin.header.as_str());
         }
-        missing_clusters(running, filter, plan, &mut of_clusters);
+        if filter.chain != plugin.protocol {
+            of_filters.insert(Finding::WrongChain {
+                at: filter.at.clone(),
+                protocol: match filter.chain {
+                    Protocol::Http => "http",
+                    Protocol::Tcp => "tcp",
+                },
+            });
+        }
+        missing_clusters(running, filter, plan, &mut of_filters);
     }
-    let mut findings: Vec<Finding> = of_clusters.into_iter().collect();
+    let mut findings: Vec<Finding> = of_filters.into_iter().collect();
     for header in headers {
         for virtual_host in &running.virtual_hosts {
             shadow::find(virtual_host, header, &mut findings);
@@ -206,6 +221,12 @@ impl fmt::Display for Finding {
                 f,
                 "envoy, {}: ClusterNotFound: control_plane names the cluster {cluster}, which is not \
                  there; define it with the address of `weir serve`",
+                join(at)
+            ),
+            Finding::WrongChain { at, protocol } => write!(
+                f,
+                "envoy, {}: WrongChain: the filter stands in a chain for another protocol than its plugin \
+                 configuration says, and fails every stream there; write \"protocol\": \"{protocol}\"",
                 join(at)
             ),
             Finding::NoCluster {

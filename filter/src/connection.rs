@@ -62,7 +62,7 @@ impl Connection {
         match self.shared.live.try_borrow_mut() {
             Ok(mut live) => self.obey(live.connect(destination)),
             // Cannot be: nothing else runs on this thread meanwhile.
-            Err(_) => true,
+            Err(_) => self.obey(Decision::Answer(503).into()),
         }
     }
 

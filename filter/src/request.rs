@@ -51,12 +51,11 @@ impl HttpContext for Request {
         let shared = self.shared.clone();
         let header = shared.plugin.header.as_str();
         let authority = host::request_header(":authority").unwrap_or_default();
-        // Nothing else runs on this thread meanwhile; if the table were borrowed after all, the request
-        // would take its ordinary route.
+        // Cannot fail: nothing else runs on this thread meanwhile. Nobody is let in by it.
         let mut live = shared.live.try_borrow_mut();
         let Ok(live) = &mut live else {
-            host::remove_header(Headers::Request, header);
-            return Action::Continue;
+            host::answer(503, reason(503));
+            return Action::Pause;
         };
         let mut decided = match shared.plugin.direction {
             Direction::Outbound => live.decide(&authority, read),

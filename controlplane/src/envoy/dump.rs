@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
-use weir_split::Plugin;
+use weir_split::{Plugin, Protocol};
 
 use super::route::VirtualHost;
 use crate::plan::Scope;
@@ -25,6 +25,8 @@ pub struct Filter {
     /// Where it stands: `listener NAME`, or `extension NAME` where it is discovered (ECDS).
     pub at: BTreeSet<String>,
     pub plugin: Plugin,
+    /// What its chain carries.
+    pub chain: Protocol,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -81,16 +83,18 @@ impl Running {
 
     /// A filter may stand inside another extension (a matcher, a composite): all of `within` is searched.
     fn add_filters(&mut self, at: &str, within: &Value) {
-        if let Some(wasm) = wasm(within) {
+        if let Some((wasm, chain)) = wasm(within) {
             let plugin = wasm.pointer("/config/configuration").and_then(plugin);
             if let Some(plugin) = plugin {
-                match self.filters.iter_mut().find(|known| known.plugin == plugin) {
+                let is_it = |known: &&mut Filter| (&known.plugin, known.chain) == (&plugin, chain);
+                match self.filters.iter_mut().find(is_it) {
                     Some(known) => {
                         known.at.insert(at.to_owned());
                     }
                     None => self.filters.push(Filter {
                         at: [at.to_owned()].into(),
                         plugin,
+                        chain,
                     }),
                 }
             }
@@ -141,22 +145,16 @@ fn resources<'a>(dump: &'a Value, kind: &str) -> Vec<&'a Value> {
 }
 
 /// `google.protobuf.Any` in JSON says its type in `@type`; a TypedStruct has it in `type_url`.
-fn wasm(any: &Value) -> Option<&Value> {
-    const WASM: [&str; 2] = [
-        "envoy.extensions.filters.http.wasm.v3.Wasm",
-        "envoy.extensions.filters.network.wasm.v3.Wasm",
-    ];
-    let is_wasm = |key: &str| {
-        any.get(key)?
-            .as_str()?
-            .rsplit('/')
-            .next()
-            .filter(|it| WASM.contains(it))
+fn wasm(any: &Value) -> Option<(&Value, Protocol)> {
+    let chain = |key: &str| match any.get(key)?.as_str()?.rsplit('/').next()? {
+        "envoy.extensions.filters.http.wasm.v3.Wasm" => Some(Protocol::Http),
+        "envoy.extensions.filters.network.wasm.v3.Wasm" => Some(Protocol::Tcp),
+        _ => None,
     };
-    if is_wasm("@type").is_some() {
-        return Some(any);
+    match chain("@type") {
+        Some(chain) => Some((any, chain)),
+        None => Some((any.get("value")?, chain("type_url")?)),
     }
-    is_wasm("type_url").and_then(|_| any.get("value"))
 }
 
 /// The plugin configuration is the text of a StringValue, or a Struct, which Envoy hands over as JSON.

@@ -176,6 +176,24 @@ fn filters_of_connections_and_of_what_comes_in() {
 }
 
 #[test]
+fn a_filter_in_a_chain_for_another_protocol_is_named() {
+    for (protocol, kind, remedy) in [
+        ("tcp", "http", "\"protocol\": \"http\""),
+        ("http", "network", "\"protocol\": \"tcp\""),
+    ] {
+        let mut filter = wasm(json!({ "control_plane": "weir", "protocol": protocol }));
+        filter["@type"] = format!("x/envoy.extensions.filters.{kind}.wasm.v3.Wasm").into();
+        let clusters = ["weir", "web-v1", "web-v2", "db", "db-v2"].map(str::to_owned);
+        let found = lines(&dump(&[filter], &clusters, &json!([])));
+        let found: Vec<_> = found
+            .iter()
+            .filter(|it| it.contains("WrongChain"))
+            .collect();
+        assert!(found.len() == 1 && found[0].contains(remedy), "{found:?}");
+    }
+}
+
+#[test]
 fn filters_are_found_wherever_they_stand() {
     let inner = wasm(json!({ "control_plane": "weir" }));
     let wrapped = json!({ "extension_config": { "typed_config": inner } });
