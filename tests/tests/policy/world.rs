@@ -90,9 +90,14 @@ impl World {
             server,
             stores,
         };
-        let all = ["", "-bookstore-v1", "-bookstore-v2"].map(|way| format!("bookbuyer{way}"));
-        for way in all {
-            world.customer(&way).await.until(Served).await;
+        // All of them know the policy.
+        for (way, wanted) in [
+            ("bookbuyer", Served),
+            ("bookbuyer-bookstore-v1", Served),
+            ("bookbuyer-bookstore-v2", Served),
+            ("bookthief", DeniedAtClient),
+        ] {
+            world.customer(way).await.until(BUY, wanted).await;
         }
         world
     }
@@ -114,15 +119,29 @@ impl World {
         self.plane.rename_into_place(name, &target(name));
     }
 
-    /// Changes the split, and waits until the clients' proxy has it; each time before that `meanwhile` is done.
-    pub async fn shift(&self, weights: &str, mut meanwhile: impl AsyncFnMut()) {
+    /// Edits the manifests, and does `meanwhile` again and again until the clients' proxy has put so many
+    /// configurations in force.
+    pub async fn change(
+        &self,
+        edit: impl FnOnce(&World),
+        configurations: u64,
+        mut meanwhile: impl AsyncFnMut(),
+    ) {
+        let start = Instant::now();
         let name = "wasmcustom.weir_config_updates_total";
         let known = self.client.stat(name).await;
-        self.plane.rename_into_place("split.yaml", &split(weights));
-        // One for each of the two namespaces.
-        while self.client.stat(name).await < known + 2 {
+        edit(self);
+        while self.client.stat(name).await < known + configurations {
+            assert!(start.elapsed() < Duration::from_secs(10), "nothing new");
             meanwhile().await;
         }
+    }
+
+    /// Changes the split, which is in the configurations of both namespaces.
+    pub async fn shift(&self, weights: &str, meanwhile: impl AsyncFnMut()) {
+        let text = split(weights);
+        let edit = |world: &World| world.plane.rename_into_place("split.yaml", &text);
+        self.change(edit, 2, meanwhile).await;
     }
 
     pub async fn assert_no_traps(&self) {
@@ -193,11 +212,11 @@ impl Customer {
         outcome(&self.get(BUY).await)
     }
 
-    /// Buys until that comes of it.
-    pub async fn until(&mut self, wanted: Outcome) {
+    /// Asks until that comes of it.
+    pub async fn until(&mut self, path: &str, wanted: Outcome) {
         let start = Instant::now();
         loop {
-            let answer = self.get(BUY).await;
+            let answer = self.get(path).await;
             if outcome(&answer) == wanted {
                 return;
             }
