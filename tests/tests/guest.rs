@@ -164,6 +164,29 @@ fn names<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
     names.map(str::to_owned).into()
 }
 
+/// Whether the filter is skipped is drawn for each spelling of a host, and the twin for each request.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_that_is_halfway_never_follows_a_clients_header() {
+    let mut guest = Guest::start().await;
+    let mut admin = Connection::open(guest.envoy.admin).await;
+    let halfway = admin.post("admin", "/runtime_modify?weir.enabled=50").await;
+    assert_eq!(halfway.status, 200);
+    let claim = [("x-weir-cluster", "bookstore_canary")];
+    for index in 0..100_usize {
+        let spelled = UNSPLIT.char_indices().map(|(at, letter)| {
+            let upper = at < 8 && index >> at & 1 == 1;
+            if upper {
+                letter.to_ascii_uppercase()
+            } else {
+                letter
+            }
+        });
+        let host: String = spelled.collect();
+        let answer = guest.client.get_with(&host, "/", &claim).await;
+        assert_eq!(answer.header("cluster"), "bookstore", "{host}: {answer:?}");
+    }
+}
+
 /// All but the rate limit, which has a test of its own, because its bucket is for both kinds of requests.
 #[tokio::test(flavor = "multi_thread")]
 async fn policies_act_the_same_on_split_and_unsplit_requests() {
