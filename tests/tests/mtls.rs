@@ -14,6 +14,9 @@ const SERVER: &str = "spiffe://cluster.local/ns/bookstore/sa/bookstore";
 const BUYER: &str = "spiffe://cluster.local/ns/bookbuyer/sa/bookbuyer";
 const THIEF: &str = "spiffe://cluster.local/ns/bookthief/sa/bookthief";
 
+/// Those that the server has seen.
+const CONNECTIONS: &str = "cluster.workload-tcp.upstream_cx_total";
+
 /// The bookbuyer may `GET` what begins with `/books`, and connect to the port 14002.
 fn granted() -> Value {
     json!({
@@ -209,8 +212,13 @@ async fn the_certificate_alone_says_who_a_client_is() {
             assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
             assert_eq!(denied, "", "{client}");
         }
+        let connections = bookstore.envoy.stat(CONNECTIONS).await;
         assert_eq!(clients.talk(client).await, [None, None], "{client}");
         assert_eq!(clients.speak(client).await, None, "{client}");
+        if client >= known.len() {
+            let now = bookstore.envoy.stat(CONNECTIONS).await;
+            assert_eq!(now, connections, "the server saw a stranger, {client}");
+        }
     }
     assert_eq!(
         bookstore.greeter.heard(),
