@@ -14,6 +14,9 @@ const SERVER: &str = "spiffe://cluster.local/ns/bookstore/sa/bookstore";
 const BUYER: &str = "spiffe://cluster.local/ns/bookbuyer/sa/bookbuyer";
 const THIEF: &str = "spiffe://cluster.local/ns/bookthief/sa/bookthief";
 
+/// Those that the server has seen.
+const CONNECTIONS: &str = "cluster.workload-tcp.upstream_cx_total";
+
 /// The bookbuyer may `GET` what begins with `/books`, and connect to the port 14002.
 fn granted() -> Value {
     json!({
@@ -209,8 +212,13 @@ async fn the_certificate_alone_says_who_a_client_is() {
             assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
             assert_eq!(denied, "", "{client}");
         }
+        let connections = bookstore.envoy.stat(CONNECTIONS).await;
         assert_eq!(clients.talk(client).await, [None, None], "{client}");
         assert_eq!(clients.speak(client).await, None, "{client}");
+        if client >= known.len() {
+            let now = bookstore.envoy.stat(CONNECTIONS).await;
+            assert_eq!(now, connections, "the server saw a stranger, {client}");
+        }
     }
     assert_eq!(
         bookstore.greeter.heard(),
@@ -335,6 +343,18 @@ async fn the_shipped_configuration_checks_and_shows_certificates() {
         if name != WAREHOUSE {
             continue;
         }
+        // The path that is checked is the one that goes out.
+        let host = "bookwarehouse.bookwarehouse:14001";
+        let answer = out.get(host, "/admin/..//books").await;
+        assert_eq!(answer.json()["path"], "/books", "{answer:?}");
+        // Only by its own names, and not by a header.
+        let claim = [("x-weir-cluster", "workload")];
+        for host in ["elsewhere", "bookwarehouse.bookwarehouse:9"] {
+            let answer = out.get_with(host, "/", &claim).await;
+            assert_eq!(answer.status, StatusCode::NOT_FOUND, "{host} {answer:?}");
+        }
+        let answer = out.get(host, "/books/..%2Fadmin").await;
+        assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{answer:?}");
         // In: only clients that are allowed to.
         let certificates = [BUYER, THIEF].map(|name| Some(authority.sign(&[name])));
         let addresses = ["inbound", "inbound-tcp"].map(|name| envoy.listener(name));
@@ -347,6 +367,7 @@ async fn the_shipped_configuration_checks_and_shows_certificates() {
             ("/books/%2e%2e/admin", StatusCode::FORBIDDEN),
             ("/books/..%2Fadmin", StatusCode::BAD_REQUEST),
             ("/books\\..\\admin", StatusCode::FORBIDDEN),
+            ("//books", StatusCode::OK),
         ] {
             let answer = clients.get(0, path, &[]).await;
             assert_eq!(answer.status, status, "{path} {answer:?}");

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
+use serde_json::json;
+use weir_tests::fault::{Liar, Manner};
 use weir_tests::{Connection, Echo, Envoy, Plane, root, shares, shipped};
 
 const HOST: &str = "bookstore.bookstore:14001";
@@ -135,6 +137,47 @@ async fn the_routing_header_never_comes_from_outside() {
         assert!(!answer.text().contains("x-weir-cluster"), "{answer:?}");
         let answer = sidecar.connection.get_with("other", "/", headers).await;
         assert_eq!(answer.status, 404, "{answer:?}");
+    }
+}
+
+/// Halfway, the switch sends some hosts past the filter, and draws the route for each request by itself: the
+/// client's header is gone before either of them. (`tests/tests/guest.rs` has the same for `existing.yaml`.)
+#[tokio::test(flavor = "multi_thread")]
+async fn a_switch_that_is_halfway_never_follows_a_clients_header() {
+    let liar = Liar::start(Manner::Serve {
+        revision: "r1".into(),
+        body: json!({ "version": 2 }).to_string(),
+    })
+    .await;
+    let wished = Echo::start("wished").await;
+    for (file, listener, wish) in [
+        (
+            "sidecar.yaml",
+            "outbound",
+            "bookstore-v2.bookstore.svc.cluster.local:14001",
+        ),
+        ("gateway.yaml", "http", "echo-v2.kong.svc.cluster.local:80"),
+        (
+            "grpc.yaml",
+            "outbound",
+            "inventory-v2.bookstore.svc.cluster.local:50051",
+        ),
+    ] {
+        let config = shipped(file, &[("weir", liar.address), (wish, wished.address)]);
+        // A call of gRPC is a request like others here.
+        let config = config.replace("codec_type: HTTP2", "codec_type: AUTO");
+        let envoy = Envoy::start(&config, 1).await;
+        envoy.wait_for_updates(1).await;
+        let mut admin = Connection::open(envoy.admin).await;
+        let halfway = admin.post("admin", "/runtime_modify?weir.enabled=50").await;
+        assert_eq!(halfway.status, 200);
+        let mut connection = Connection::open(envoy.listener(listener)).await;
+        for index in 0..100 {
+            let host = format!("nobody-{index}");
+            let claim = [("x-weir-cluster", wish)];
+            let answer = connection.get_with(&host, "/", &claim).await;
+            assert_eq!(answer.status, 404, "{file} {host}: {answer:?}");
+        }
     }
 }
 
