@@ -6,7 +6,7 @@ use std::cell::RefCell;
 use libfuzzer_sys::fuzz_target;
 use weir_split::{Decision, Live, Site, Table, UntilConfigured, wire};
 
-const CONFIG: &str = include_str!("../corpus/table/seed-all.json");
+const CONFIG: &str = include_str!("../seeds/table/seed-all.json");
 
 thread_local! {
     static LIVE: RefCell<Live> = RefCell::new({
