@@ -13,6 +13,7 @@ use weir_split::wire::{Connections, Destination, Gateway, HostSet, Hosts, Match,
 
 use super::{ServicePort, ambiguous_port, default_port};
 use crate::attachment;
+use crate::gateway::Listener;
 use crate::hostname::Hostname;
 use crate::plan::{Audience, PlannedConnections, PlannedSet};
 use crate::precedence::{HostRank, Precedence, Seniority};
@@ -28,29 +29,30 @@ pub struct Routes {
     pub held: BTreeMap<ServicePort, ObjectRef>,
 }
 
-/// Where routes of one kind decide, see [`Attached::yields_to`].
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Spot {
-    Service(Audience, ServicePort),
-    Listener {
-        namespace: String,
-        gateway: String,
-        /// None is every host, and all there is for a TCPRoute.
-        hostname: Option<Hostname>,
-        listener: String,
-        port: u16,
-    },
-}
-
-/// What gathers matches: each is one host set.
+/// Where routes of one class decide, see [`Attached::yields_to`]. Matches at one Service port, or for one
+/// hostname of a Gateway at any of its listeners, are one host set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Claim {
     Service(Audience, ServicePort),
     Gateway {
         namespace: String,
         name: String,
+        /// None is every host.
         hostname: Option<Hostname>,
     },
+    /// Connections that come in at one listener of a Gateway.
+    Listener {
+        namespace: String,
+        gateway: String,
+        listener: String,
+    },
+}
+
+/// Where a route wants to decide.
+struct Spot {
+    claim: Claim,
+    /// Where the claim is of a Gateway, with its port.
+    listener: Option<(String, u16)>,
 }
 
 /// A match of one claim; its place in order is its key.
@@ -89,9 +91,9 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
         }
     }
     let holders = holders(&attached);
-    let held = holders.iter().filter_map(|(spot, holder)| match spot {
-        Spot::Service(Audience::Everyone, at) => Some((at.clone(), holder.object.clone())),
-        Spot::Service(..) | Spot::Listener { .. } => None,
+    let held = holders.iter().filter_map(|(claim, holder)| match claim {
+        Claim::Service(Audience::Everyone, at) => Some((at.clone(), holder.object.clone())),
+        Claim::Service(..) | Claim::Gateway { .. } | Claim::Listener { .. } => None,
     });
     let held = held.collect();
 
@@ -104,7 +106,7 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
         problems,
     };
     for entry in &attached {
-        match holders.get(&entry.spot) {
+        match holders.get(&entry.spot.claim) {
             Some(holder) if entry.yields_to(holder) => {
                 gathered.problems.insert(entry.conflict(holder));
             }
@@ -124,12 +126,9 @@ fn spots(
     match parent.kind {
         ParentKind::Gateway => {
             let hosts = attachment::gateway_hosts(world, route, parent)?;
-            let spot = |(hostname, listener): (_, &crate::gateway::Listener)| Spot::Listener {
-                namespace: parent.namespace.clone(),
-                gateway: parent.name.clone(),
-                hostname,
-                listener: listener.name.clone(),
-                port: listener.port,
+            let spot = |(hostname, listener): (_, &Listener)| Spot {
+                claim: claim_of_gateway(route, parent, hostname, listener),
+                listener: Some((listener.name.clone(), listener.port)),
             };
             Ok(hosts.into_iter().map(spot).collect())
         }
@@ -150,9 +149,33 @@ fn spots(
             if route.kind == RouteKind::LinkerdHttp {
                 problems.extend(unreachable_hostnames(route, &service.object));
             }
-            let spot = |port| Spot::Service(audience.clone(), ServicePort::of(service, port));
+            let spot = |port| Spot {
+                claim: Claim::Service(audience.clone(), ServicePort::of(service, port)),
+                listener: None,
+            };
             Ok(ports.into_iter().map(spot).collect())
         }
+    }
+}
+
+fn claim_of_gateway(
+    route: &Route,
+    parent: &ParentRef,
+    hostname: Option<Hostname>,
+    listener: &Listener,
+) -> Claim {
+    let (namespace, name) = (parent.namespace.clone(), parent.name.clone());
+    match route.kind {
+        RouteKind::Tcp => Claim::Listener {
+            namespace,
+            gateway: name,
+            listener: listener.name.clone(),
+        },
+        RouteKind::Http | RouteKind::LinkerdHttp | RouteKind::Grpc => Claim::Gateway {
+            namespace,
+            name,
+            hostname,
+        },
     }
 }
 
@@ -171,20 +194,20 @@ fn unreachable_hostnames(route: &Route, service: &ObjectRef) -> Vec<Problem> {
     foreign.map(problem).collect()
 }
 
-/// Who decides at each spot; `attached` has the most senior routes first. At a Gateway that is the most senior
+/// Who decides for each claim; `attached` has the most senior routes first. At a Gateway that is the most senior
 /// route. At a Service it is the most senior of the kind that goes before the others (Gateway API, GEP-1294).
-fn holders<'w>(attached: &[Attached<'w>]) -> BTreeMap<Spot, &'w Route> {
-    let mut holders: BTreeMap<Spot, &Route> = BTreeMap::new();
+fn holders<'w>(attached: &[Attached<'w>]) -> BTreeMap<Claim, &'w Route> {
+    let mut holders: BTreeMap<Claim, &Route> = BTreeMap::new();
     for Attached { route, spot, .. } in attached {
-        let holder = holders.entry(spot.clone()).or_insert(route);
-        if matches!(spot, Spot::Service(..)) && class(route) < class(holder) {
+        let holder = holders.entry(spot.claim.clone()).or_insert(route);
+        if matches!(spot.claim, Claim::Service(..)) && class(route) < class(holder) {
             *holder = route;
         }
     }
     holders
 }
 
-/// Routes of one class share a spot. Before all others come those that say most about a request.
+/// Routes of one class share a claim. Before all others come those that say most about a request.
 fn class(route: &Route) -> u8 {
     match route.kind {
         RouteKind::Grpc => 0,
@@ -194,30 +217,33 @@ fn class(route: &Route) -> u8 {
 }
 
 impl Attached<'_> {
-    /// Two TCPRoutes cannot share a spot, for nothing would tell their connections apart.
+    /// Two TCPRoutes cannot share a claim, for nothing would tell their connections apart.
     fn yields_to(&self, holder: &Route) -> bool {
         class(self.route) != class(holder)
             || (self.route.kind == RouteKind::Tcp && self.route.object != holder.object)
     }
 
     fn conflict(&self, holder: &Route) -> Problem {
-        let at = match &self.spot {
-            Spot::Service(_, at) => {
+        let at = match &self.spot.claim {
+            Claim::Service(_, at) => {
                 format!("port {} of Service {}/{}", at.port, at.namespace, at.name)
             }
-            Spot::Listener {
+            Claim::Gateway {
                 namespace,
-                gateway,
+                name,
                 hostname,
-                listener,
-                ..
             } => {
                 let host = match hostname {
                     Some(hostname) => format!("host {hostname}"),
                     None => "every host".to_owned(),
                 };
-                format!("{host} at listener {listener} of Gateway {namespace}/{gateway}")
+                format!("{host} of Gateway {namespace}/{name}")
             }
+            Claim::Listener {
+                namespace,
+                gateway,
+                listener,
+            } => format!("listener {listener} of Gateway {namespace}/{gateway}"),
         };
         self.route.object.problem(
             format!("spec.parentRefs[{}]", self.parent.index),
@@ -229,11 +255,16 @@ impl Attached<'_> {
 
     fn identity(&self, rule: &RouteRule) -> String {
         let object = &self.route.object;
-        let parent = match &self.spot {
-            Spot::Service(_, at) => format!("{}.{}:{}", at.name, at.namespace, at.port),
-            Spot::Listener {
-                namespace, gateway, ..
-            } => format!("gateway/{namespace}/{gateway}"),
+        let parent = match &self.spot.claim {
+            Claim::Service(_, at) => format!("{}.{}:{}", at.name, at.namespace, at.port),
+            Claim::Gateway {
+                namespace, name, ..
+            }
+            | Claim::Listener {
+                namespace,
+                gateway: name,
+                ..
+            } => format!("gateway/{namespace}/{name}"),
         };
         format!(
             "{}/{}/{}@{parent}#{}",
@@ -270,9 +301,9 @@ struct Gathered<'w, 'p> {
 
 impl Gathered<'_, '_> {
     fn add(&mut self, entry: &Attached) {
-        let parent = match &entry.spot {
-            Spot::Service(_, at) => Some(at),
-            Spot::Listener { .. } => None,
+        let parent = match &entry.spot.claim {
+            Claim::Service(_, at) => Some(at),
+            Claim::Gateway { .. } | Claim::Listener { .. } => None,
         };
         for rule in &entry.route.rules {
             let identity = entry.identity(rule);
@@ -281,7 +312,7 @@ impl Gathered<'_, '_> {
                 self.rules.insert(identity.clone(), wire);
             }
             if entry.route.kind == RouteKind::Tcp {
-                self.add_connections(entry, identity);
+                self.add_connections(&entry.spot, identity);
             } else {
                 self.add_matches(entry, rule, &identity);
             }
@@ -291,24 +322,7 @@ impl Gathered<'_, '_> {
     /// A match that is there already, by another listener or another reference to the same parent,
     /// stays one match.
     fn add_matches(&mut self, entry: &Attached, rule: &RouteRule, identity: &str) {
-        let (claim, listener) = match &entry.spot {
-            Spot::Service(audience, at) => (Claim::Service(audience.clone(), at.clone()), None),
-            Spot::Listener {
-                namespace,
-                gateway,
-                hostname,
-                listener,
-                port,
-            } => {
-                let claim = Claim::Gateway {
-                    namespace: namespace.clone(),
-                    name: gateway.clone(),
-                    hostname: hostname.clone(),
-                };
-                (claim, Some((listener.clone(), *port)))
-            }
-        };
-        let candidates = self.claims.entry(claim).or_default();
+        let candidates = self.claims.entry(entry.spot.claim.clone()).or_default();
         for (host, hostnames) in entry.hostnames() {
             for (position, wanted) in rule.matches.iter().enumerate() {
                 let precedence =
@@ -319,14 +333,14 @@ impl Gathered<'_, '_> {
                     listeners: BTreeMap::new(),
                     rule: identity.to_owned(),
                 });
-                candidate.listeners.extend(listener.clone());
+                candidate.listeners.extend(entry.spot.listener.clone());
             }
         }
     }
 
-    fn add_connections(&mut self, entry: &Attached, identity: String) {
-        match &entry.spot {
-            Spot::Service(audience, at) => {
+    fn add_connections(&mut self, spot: &Spot, identity: String) {
+        match &spot.claim {
+            Claim::Service(audience, at) => {
                 let service = self.world.service(&at.namespace, &at.name);
                 let planned = service.map(|service| PlannedConnections {
                     audience: audience.clone(),
@@ -340,19 +354,20 @@ impl Gathered<'_, '_> {
                     self.roots.push(planned);
                 }
             }
-            Spot::Listener {
+            Claim::Listener {
                 namespace,
-                gateway,
-                listener,
-                port,
+                gateway: name,
                 ..
+            }
+            | Claim::Gateway {
+                namespace, name, ..
             } => {
                 let audience = Audience::Gateway {
                     namespace: namespace.clone(),
-                    name: gateway.clone(),
+                    name: name.clone(),
                 };
                 let listeners = self.listeners.entry((audience, identity)).or_default();
-                listeners.insert(listener.clone(), *port);
+                listeners.extend(spot.listener.clone());
             }
         }
     }
@@ -407,6 +422,8 @@ fn planned(
             });
             (Audience::Gateway { namespace, name }, hosts)
         }
+        // Connections have no hosts.
+        Claim::Listener { .. } => return None,
     };
     let matches = candidates.into_values().map(|candidate| Match {
         path: candidate.wanted.path,
