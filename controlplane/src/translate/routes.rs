@@ -40,11 +40,11 @@ enum Claim {
         /// None is every host.
         hostname: Option<Hostname>,
     },
-    /// Connections that come in at one listener of a Gateway.
-    Listener {
+    /// Connections that come in at one port of a Gateway: a proxy may not know by which listener.
+    GatewayPort {
         namespace: String,
-        gateway: String,
-        listener: String,
+        name: String,
+        port: u16,
     },
 }
 
@@ -93,7 +93,7 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
     let holders = holders(&attached);
     let held = holders.iter().filter_map(|(claim, holder)| match claim {
         Claim::Service(Audience::Everyone, at) => Some((at.clone(), holder.object.clone())),
-        Claim::Service(..) | Claim::Gateway { .. } | Claim::Listener { .. } => None,
+        Claim::Service(..) | Claim::Gateway { .. } | Claim::GatewayPort { .. } => None,
     });
     let held = held.collect();
 
@@ -166,10 +166,10 @@ fn claim_of_gateway(
 ) -> Claim {
     let (namespace, name) = (parent.namespace.clone(), parent.name.clone());
     match route.kind {
-        RouteKind::Tcp => Claim::Listener {
+        RouteKind::Tcp => Claim::GatewayPort {
             namespace,
-            gateway: name,
-            listener: listener.name.clone(),
+            name,
+            port: listener.port,
         },
         RouteKind::Http | RouteKind::LinkerdHttp | RouteKind::Grpc => Claim::Gateway {
             namespace,
@@ -239,11 +239,11 @@ impl Attached<'_> {
                 };
                 format!("{host} of Gateway {namespace}/{name}")
             }
-            Claim::Listener {
+            Claim::GatewayPort {
                 namespace,
-                gateway,
-                listener,
-            } => format!("listener {listener} of Gateway {namespace}/{gateway}"),
+                name,
+                port,
+            } => format!("port {port} of Gateway {namespace}/{name}"),
         };
         self.route.object.problem(
             format!("spec.parentRefs[{}]", self.parent.index),
@@ -260,10 +260,8 @@ impl Attached<'_> {
             Claim::Gateway {
                 namespace, name, ..
             }
-            | Claim::Listener {
-                namespace,
-                gateway: name,
-                ..
+            | Claim::GatewayPort {
+                namespace, name, ..
             } => format!("gateway/{namespace}/{name}"),
         };
         format!(
@@ -303,7 +301,7 @@ impl Gathered<'_, '_> {
     fn add(&mut self, entry: &Attached) {
         let parent = match &entry.spot.claim {
             Claim::Service(_, at) => Some(at),
-            Claim::Gateway { .. } | Claim::Listener { .. } => None,
+            Claim::Gateway { .. } | Claim::GatewayPort { .. } => None,
         };
         for rule in &entry.route.rules {
             let identity = entry.identity(rule);
@@ -354,10 +352,8 @@ impl Gathered<'_, '_> {
                     self.roots.push(planned);
                 }
             }
-            Claim::Listener {
-                namespace,
-                gateway: name,
-                ..
+            Claim::GatewayPort {
+                namespace, name, ..
             }
             | Claim::Gateway {
                 namespace, name, ..
@@ -423,7 +419,7 @@ fn planned(
             (Audience::Gateway { namespace, name }, hosts)
         }
         // Connections have no hosts.
-        Claim::Listener { .. } => return None,
+        Claim::GatewayPort { .. } => return None,
     };
     let matches = candidates.into_values().map(|candidate| Match {
         path: candidate.wanted.path,
