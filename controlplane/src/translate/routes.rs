@@ -100,7 +100,7 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
     let mut gathered = Gathered {
         world,
         claims: BTreeMap::new(),
-        roots: Vec::new(),
+        roots: BTreeSet::new(),
         listeners: BTreeMap::new(),
         rules: BTreeMap::new(),
         problems,
@@ -290,7 +290,8 @@ impl Attached<'_> {
 struct Gathered<'w, 'p> {
     world: &'w World,
     claims: BTreeMap<Claim, BTreeMap<Precedence, Candidate>>,
-    roots: Vec<PlannedConnections>,
+    /// Service ports of TCPRoutes, each with a rule.
+    roots: BTreeSet<(Audience, ServicePort, String)>,
     /// Listeners of TCPRoutes, by Gateway and rule.
     listeners: BTreeMap<(Audience, String), BTreeMap<String, u16>>,
     rules: BTreeMap<String, Rule>,
@@ -339,18 +340,8 @@ impl Gathered<'_, '_> {
     fn add_connections(&mut self, spot: &Spot, identity: String) {
         match &spot.claim {
             Claim::Service(audience, at) => {
-                let service = self.world.service(&at.namespace, &at.name);
-                let planned = service.map(|service| PlannedConnections {
-                    audience: audience.clone(),
-                    connections: Connections {
-                        to: Destination::Root(at.root(service)),
-                        rule: identity,
-                    },
-                });
                 // Another reference to the same port says nothing new.
-                if let Some(planned) = planned.filter(|planned| !self.roots.contains(planned)) {
-                    self.roots.push(planned);
-                }
+                self.roots.insert((audience.clone(), at.clone(), identity));
             }
             Claim::GatewayPort {
                 namespace, name, ..
@@ -377,13 +368,22 @@ impl Gathered<'_, '_> {
                 rule,
             },
         });
+        let roots = self.roots.into_iter().filter_map(|(audience, at, rule)| {
+            let service = self.world.service(&at.namespace, &at.name)?;
+            let to = Destination::Root(at.root(service));
+            let connections = Connections { to, rule };
+            Some(PlannedConnections {
+                audience,
+                connections,
+            })
+        });
         let sets = self
             .claims
             .into_iter()
             .filter_map(|(claim, candidates)| planned(self.world, claim, candidates, &self.rules));
         Routes {
             sets: sets.collect(),
-            connections: self.roots.into_iter().chain(of_listeners).collect(),
+            connections: roots.chain(of_listeners).collect(),
             rules: self.rules,
             held,
         }
