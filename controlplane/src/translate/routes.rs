@@ -11,7 +11,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_split::wire::{Connections, Destination, Gateway, HostSet, Hosts, Match, Rule, Unmatched};
 
-use super::{ServicePort, ambiguous_port, default_port};
+use super::{ServicePort, ambiguous_port, default_port, too_many};
 use crate::attachment;
 use crate::gateway::Listener;
 use crate::hostname::Hostname;
@@ -77,9 +77,10 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
 
     let mut attached = Vec::new();
     for route in routes {
+        let mut wanted = Vec::new();
         for parent in &route.parents {
             match spots(world, route, parent, problems) {
-                Ok(spots) => attached.extend(spots.into_iter().map(|spot| Attached {
+                Ok(spots) => wanted.extend(spots.into_iter().map(|spot| Attached {
                     route,
                     parent,
                     spot,
@@ -87,6 +88,12 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
                 Err(problem) => {
                     problems.insert(problem);
                 }
+            }
+        }
+        match too_many(&route.object, "spec.rules", matches_of(route, &wanted)) {
+            None => attached.extend(wanted),
+            Some(problem) => {
+                problems.insert(problem);
             }
         }
     }
@@ -114,6 +121,14 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
         }
     }
     gathered.finish(held)
+}
+
+/// How many matches on the wire a route makes of its own, if it decides wherever it wants to.
+fn matches_of(route: &Route, wanted: &[Attached]) -> usize {
+    let claims: BTreeSet<&Claim> = wanted.iter().map(|entry| &entry.spot.claim).collect();
+    let written = route.rules.iter().map(|rule| rule.matches.len());
+    let of_claim = written.sum::<usize>() * ranked_hostnames(route).len();
+    claims.len() * of_claim
 }
 
 /// The spots at which a route wants to decide.
@@ -269,22 +284,22 @@ impl Attached<'_> {
             object.kind, object.namespace, object.name, rule.key
         )
     }
+}
 
-    /// Hosts that a match holds for, those of equal rank together. Gateway API ignores the hostnames of a route
-    /// with a Service for a parent, Linkerd does not; a Gateway's are in the spot.
-    fn hostnames(&self) -> BTreeMap<HostRank, Vec<String>> {
-        let mut ranked: BTreeMap<HostRank, Vec<String>> = BTreeMap::new();
-        if self.route.kind == RouteKind::LinkerdHttp {
-            for hostname in &self.route.hostnames {
-                let of_rank = ranked.entry(HostRank::new(hostname)).or_default();
-                of_rank.push(hostname.to_string());
-            }
+/// Hosts that a route's matches hold for, those of equal rank together. Gateway API ignores the hostnames of a route
+/// with a Service for a parent, Linkerd does not; a Gateway's are in the claim.
+fn ranked_hostnames(route: &Route) -> BTreeMap<HostRank, Vec<String>> {
+    let mut ranked: BTreeMap<HostRank, Vec<String>> = BTreeMap::new();
+    if route.kind == RouteKind::LinkerdHttp {
+        for hostname in &route.hostnames {
+            let of_rank = ranked.entry(HostRank::new(hostname)).or_default();
+            of_rank.push(hostname.to_string());
         }
-        if ranked.is_empty() {
-            ranked.insert(HostRank::Any, Vec::new());
-        }
-        ranked
     }
+    if ranked.is_empty() {
+        ranked.insert(HostRank::Any, Vec::new());
+    }
+    ranked
 }
 
 struct Gathered<'w, 'p> {
@@ -322,7 +337,7 @@ impl Gathered<'_, '_> {
     /// stays one match.
     fn add_matches(&mut self, entry: &Attached, rule: &RouteRule, identity: &str) {
         let candidates = self.claims.entry(entry.spot.claim.clone()).or_default();
-        for (host, hostnames) in entry.hostnames() {
+        for (host, hostnames) in ranked_hostnames(entry.route) {
             for (position, wanted) in rule.matches.iter().enumerate() {
                 let precedence =
                     Precedence::new(entry.route, rule.index, position, wanted.rank, host);
