@@ -13,17 +13,24 @@ use crate::world::World;
 /// A parent Service and those of its TCP ports that are meant, at least one.
 ///
 /// GEP-1294: without a port all of them; `sectionName` is the name of a port; a Service without an
-/// address of its own is no parent.
+/// address of its own is no parent. A port that carries connections has no requests that a route for
+/// requests could decide for: it is not meant where none is named, and refused where it is.
 pub fn service_ports<'w>(
     world: &'w World,
     route: &Route,
     parent: &ParentRef,
 ) -> Result<(&'w Service, Vec<u16>), Problem> {
-    let refuse = |field: &str, message: String, remedy: &str| {
+    let field = match (parent.port, &parent.section_name) {
+        (Some(_), _) => ".port",
+        (None, Some(_)) => ".sectionName",
+        (None, None) => "",
+    };
+    let problem = |field: &str, reason: Reason, message: String, remedy: &str| {
         let path = format!("spec.parentRefs[{}]{field}", parent.index);
-        route
-            .object
-            .problem(path, Reason::NoMatchingParent, message, remedy)
+        route.object.problem(path, reason, message, remedy)
+    };
+    let refuse = |field: &str, message: String, remedy: &str| {
+        problem(field, Reason::NoMatchingParent, message, remedy)
     };
     let (namespace, name) = (&parent.namespace, &parent.name);
     let service = world.service(namespace, name).ok_or_else(|| {
@@ -44,22 +51,33 @@ pub fn service_ports<'w>(
                 .as_ref()
                 .is_none_or(|name| name == *port_name)
     };
-    let ports: Vec<u16> = service
+    let mut ports: Vec<u16> = service
         .ports
         .iter()
         .filter(meant)
         .map(|(port, _)| *port)
         .collect();
     if ports.is_empty() {
-        let field = match (parent.port, &parent.section_name) {
-            (Some(_), _) => ".port",
-            (None, Some(_)) => ".sectionName",
-            (None, None) => "",
-        };
         return Err(refuse(
             field,
             format!("Service {namespace}/{name} has no such TCP port"),
             "name a TCP port that the Service has",
+        ));
+    }
+    if route.kind != RouteKind::Tcp {
+        ports.retain(|port| !service.connection_ports.contains(port));
+    }
+    if ports.is_empty() {
+        let which = if field.is_empty() {
+            "every port"
+        } else {
+            "this port"
+        };
+        return Err(problem(
+            field,
+            Reason::UnsupportedProtocol,
+            format!("{which} of Service {namespace}/{name} carries connections, not requests"),
+            "use a TCPRoute, or correct appProtocol or the name of the port",
         ));
     }
     Ok((service, ports))

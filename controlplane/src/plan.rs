@@ -1,6 +1,7 @@
 //! The plan: the translation of the whole world, and what one proxy may see of it.
 
 mod access;
+mod pieces;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -88,8 +89,9 @@ impl Plan {
     }
 
     /// Every scope whose configuration is not that of another one, or empty: the producers, each
-    /// namespace with rules of its own or with ServiceAccounts in a policy, each Gateway with routes.
-    pub fn scopes(&self) -> Vec<Scope> {
+    /// namespace with rules of its own or that a policy knows, each Gateway with routes. Any other namespace's
+    /// is the producers'.
+    pub fn scopes(&self) -> BTreeSet<Scope> {
         let own = self.audiences().map(|audience| match audience {
             Audience::Everyone => Scope::Producers,
             Audience::Namespace(namespace) => Scope::Namespace(namespace.clone()),
@@ -100,8 +102,20 @@ impl Plan {
         });
         let of_policy = self.access.iter().flat_map(access::namespaces);
         let of_policy = of_policy.map(|namespace| Scope::Namespace(namespace.to_owned()));
-        let all: BTreeSet<Scope> = own.chain(of_policy).chain([Scope::Producers]).collect();
-        all.into_iter().collect()
+        own.chain(of_policy).chain([Scope::Producers]).collect()
+    }
+
+    /// Those of the rules that are led to.
+    fn rules_of<'p>(
+        &'p self,
+        led_to: impl IntoIterator<Item = &'p String>,
+    ) -> BTreeMap<String, Rule> {
+        let led_to: BTreeSet<&String> = led_to.into_iter().collect();
+        let rules = led_to.into_iter().filter_map(|identity| {
+            let rule = self.rules.get(identity)?;
+            Some((identity.clone(), rule.clone()))
+        });
+        rules.collect()
     }
 }
 
@@ -127,34 +141,25 @@ pub fn scope(plan: &Plan, scope: &Scope) -> Config {
                 && !matches!(scope, Scope::Gateway { .. })
                 && root.is_none_or(|root| !consumed.contains(&port(root))))
     };
-    let hosts: Vec<HostSet> = plan
+    let sets = plan
         .sets
         .iter()
         .filter(|planned| sees(&planned.audience, set_root(&planned.set)))
-        .map(|planned| planned.set.clone())
-        .collect();
-    let connections: Vec<Connections> = plan
+        .map(|planned| &planned.set);
+    let connections = plan
         .connections
         .iter()
         .filter(|planned| sees(&planned.audience, connections_root(&planned.connections)))
-        .map(|planned| planned.connections.clone())
-        .collect();
-    let led_to: BTreeSet<&String> = hosts
-        .iter()
-        .flat_map(|set| set.matches.iter().map(|entry| &entry.rule))
-        .chain(connections.iter().map(|entry| &entry.rule))
-        .collect();
-    let rules = plan
-        .rules
-        .iter()
-        .filter(|(identity, _)| led_to.contains(identity));
+        .map(|planned| &planned.connections);
+    let of_sets = sets.clone().flat_map(|set| &set.matches);
+    let led_to = of_sets
+        .map(|entry| &entry.rule)
+        .chain(connections.clone().map(|entry| &entry.rule));
     let mut config = Config {
         version: VERSION,
-        rules: rules
-            .map(|(identity, rule)| (identity.clone(), rule.clone()))
-            .collect(),
-        hosts,
-        connections,
+        rules: plan.rules_of(led_to),
+        hosts: sets.cloned().collect(),
+        connections: connections.cloned().collect(),
         access: None,
     };
     if let Some(whole) = &plan.access {

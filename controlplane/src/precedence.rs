@@ -29,7 +29,8 @@ impl Seniority {
     }
 }
 
-/// The place of a match by what it asks for, the first before the others. On one host all are of one kind.
+/// The place of a match by what it asks for, the first before the others. In one host set all are of one kind:
+/// the other kind of route is not in force there.
 // Derived `Ord` compares variants, then fields, in the order in which they stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {

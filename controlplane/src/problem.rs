@@ -55,7 +55,7 @@ pub enum Reason {
     BackendNotFound,
     /// A backend, or another object that is named, of a kind that cannot be one.
     InvalidKind,
-    /// A backend's port whose protocol the route cannot be carried by.
+    /// A port whose protocol the route cannot be carried by.
     UnsupportedProtocol,
     /// A reference into another namespace that nothing permits.
     RefNotPermitted,

@@ -20,8 +20,8 @@ use crate::revision::{Beyond, Rendered, Unsayable, render_in};
 use crate::translate::translate;
 use crate::world::World;
 
-/// Scopes of one plan that are kept rendered; those beyond are rendered each time.
-const MAX_RENDERED: usize = 4096;
+/// Bytes of one plan that are kept rendered, beside the producers'; scopes beyond are rendered each time.
+const MAX_KEPT: usize = 128 << 20;
 
 /// What a proxy can be given now.
 pub enum Current {
@@ -35,20 +35,30 @@ pub enum Current {
 /// What a proxy of a scope, reading documents up to a version, is given.
 type Given = Result<Rendered, Unsayable>;
 
-/// A plan in force, and each scope of it rendered once in each version.
+/// A plan in force, and the scopes of it that were asked for, rendered.
 pub struct Published {
     plan: Plan,
+    /// Those of the plan.
+    scopes: BTreeSet<Scope>,
     /// When it came in force.
     pub at: Instant,
     beyond: Beyond,
-    rendered: Mutex<HashMap<(Scope, u32), Given>>,
+    kept: Mutex<Kept>,
+}
+
+#[derive(Default)]
+struct Kept {
+    /// By scope and version, of scopes of the plan alone: whoever asks for others cannot fill it.
+    rendered: HashMap<(Scope, u32), Given>,
+    bytes: usize,
 }
 
 /// A plan that proxies would refuse: a defect of the translation.
 #[derive(Debug, thiserror::Error)]
-#[error("{scope:?}: {refusal}")]
+#[error("{piece}: {refusal}")]
 pub struct Refused {
-    scope: Scope,
+    /// Where in the plan, in words.
+    piece: String,
     refusal: Refusal,
 }
 
@@ -147,68 +157,69 @@ impl Publisher {
 }
 
 impl Published {
-    /// Compiles every scope of the plan as a proxy of that scope would. `beyond` tells what a document
-    /// version that can say a match.
+    /// Compiles every piece of the plan as a proxy would. `beyond` tells what a document version that can
+    /// say a match.
+    ///
+    /// That is enough for every scope, and takes time and memory for the plan, not for each scope. What
+    /// [`Table::compile`] refuses, it refuses for one grant, for one rule, or for one host set or one of the
+    /// connections together with the rules that it leads to: of two that claim the same host the earlier wins,
+    /// and nothing counts them all. A scope is a choice of such pieces, whole but for what an access policy
+    /// takes from grants and from the accounts of backends, and each with all of its rules. What a plugin
+    /// configuration adds ([`Site`]) leaves out matches or names more hosts; it refuses nothing.
     pub fn compile(plan: Plan, beyond: Beyond) -> Result<Published, Refused> {
-        let mut rendered = HashMap::new();
-        for one in plan.scopes() {
-            let config = scope(&plan, &one);
-            if let Err(refusal) = Table::compile(&config, &site(&one)) {
-                return Err(Refused {
-                    scope: one,
-                    refusal,
-                });
+        let site = Site::default();
+        for (piece, config) in plan.pieces() {
+            if let Err(refusal) = Table::compile(&config, &site) {
+                return Err(Refused { piece, refusal });
             }
-            let given = render_in(config, wire::VERSION, beyond);
-            rendered.insert((one, wire::VERSION), given);
         }
         Ok(Published {
+            scopes: plan.scopes(),
             plan,
             at: Instant::now(),
             beyond,
-            rendered: Mutex::new(rendered),
+            kept: Mutex::default(),
         })
     }
 
     /// Revision and bytes of what a proxy of this scope may see, in this version of the document.
     pub fn rendered(&self, wanted: &Scope, version: u32) -> Given {
-        let cache = || self.rendered.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_own = self.scopes.contains(wanted);
+        let wanted = match wanted {
+            // Most namespaces see the producer rules alone; one copy of the bytes is enough.
+            Scope::Namespace(_) if !is_own => &Scope::Producers,
+            wanted => wanted,
+        };
+        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (wanted.clone(), version);
-        if let Some(known) = cache().get(&key) {
+        if let Some(known) = kept().rendered.get(&key) {
             return known.clone();
         }
-        let mut given = render_in(scope(&self.plan, wanted), version, self.beyond);
-        let mut cache = cache();
-        // Most namespaces see the producer rules alone; one copy of the bytes is enough.
-        if let Some(producers) = cache.get(&(Scope::Producers, version))
-            && *producers == given
-        {
-            given = producers.clone();
-        }
-        if cache.len() < MAX_RENDERED {
-            cache.insert(key, given.clone());
-        }
+        let given = render_in(scope(&self.plan, wanted), version, self.beyond);
+        kept().keep(key, &given, &self.scopes);
         given
     }
 }
 
-fn site(scope: &Scope) -> Site {
-    match scope {
-        Scope::Namespace(namespace) => Site {
-            namespace: namespace.clone(),
-            ..Site::default()
-        },
-        Scope::Producers | Scope::Gateway { .. } => Site::default(),
+impl Kept {
+    fn keep(&mut self, key: (Scope, u32), given: &Given, scopes: &BTreeSet<Scope>) {
+        let size = given.as_ref().map_or(0, |rendered| rendered.body.len());
+        let total = self.bytes.saturating_add(size);
+        let has_room = key.0 == Scope::Producers || total <= MAX_KEPT;
+        if has_room && scopes.contains(&key.0) && !self.rendered.contains_key(&key) {
+            self.rendered.insert(key, given.clone());
+            self.bytes = total;
+        }
     }
 }
 
 #[cfg(test)]
 mod tests {
-    use weir_split::wire::{Gateway, HostSet, Hosts, Unmatched};
+    use weir_split::wire::{Access, Connections, Destination, Gateway, HostSet, Hosts, Unmatched};
 
     use super::*;
     use crate::object;
-    use crate::plan::{Audience, PlannedSet};
+    use crate::plan::{Audience, PlannedConnections, PlannedSet};
 
     fn split(weight: u64) -> Vec<Object> {
         let text = format!(
@@ -255,44 +266,88 @@ spec: {{ports: [{{port: 80}}]}}
     }
 
     #[test]
-    fn namespaces_without_rules_share_one_copy_and_their_number_is_bounded() {
+    fn namespaces_without_rules_share_one_copy_and_others_cannot_fill_memory() {
         let mut publisher = Publisher::new(Arc::default(), Policy::Permissive);
         let mut current = publisher.subscribe();
         publisher.publish(split(1), Vec::new());
         let published = published(&mut current);
         let producers = published.rendered(&Scope::Producers, 1).unwrap();
-        for number in 0..=MAX_RENDERED {
-            let namespace = Scope::Namespace(format!("n{number}"));
-            published.rendered(&namespace, 1).unwrap();
+        for number in 0..10 {
+            let name = format!("n{number}");
+            let one = published.rendered(&Scope::Namespace(name.clone()), 1);
+            assert!(Arc::ptr_eq(&one.unwrap().body, &producers.body));
+            let namespace = "shop".to_owned();
+            let unknown = Scope::Gateway { namespace, name };
+            assert_ne!(published.rendered(&unknown, 1).unwrap(), producers);
         }
-        let one = published
-            .rendered(&Scope::Namespace("n1".into()), 1)
-            .unwrap();
-        assert!(Arc::ptr_eq(&one.body, &producers.body));
-        assert_eq!(published.rendered.lock().unwrap().len(), MAX_RENDERED);
+        assert_eq!(published.kept.lock().unwrap().rendered.len(), 1);
+    }
+
+    #[test]
+    fn what_is_kept_rendered_has_an_end() {
+        let scopes: BTreeSet<Scope> = ["a", "b", "c"]
+            .map(|name| Scope::Namespace(name.into()))
+            .into_iter()
+            .chain([Scope::Producers])
+            .collect();
+        let given = Ok(Rendered {
+            revision: String::new(),
+            body: vec![0; MAX_KEPT / 2 - 1].into(),
+        });
+        let mut kept = Kept::default();
+        // The producers stand first.
+        for one in scopes.iter().rev().chain(&scopes) {
+            kept.keep((one.clone(), 1), &given, &scopes);
+        }
+        let mut names: Vec<Scope> = kept.rendered.into_keys().map(|(scope, _)| scope).collect();
+        names.sort();
+        let two = ["b", "c"].map(|name| Scope::Namespace(name.into()));
+        assert_eq!(names[1..], two);
+        assert_eq!(names[0], Scope::Producers);
     }
 
     #[test]
     fn what_a_proxy_would_refuse_is_not_published() {
+        let missing = || "no such rule".to_owned();
         let astray = wire::Match {
-            rule: "no such rule".into(),
+            rule: missing(),
             ..wire::Match::default()
         };
-        let set = HostSet {
-            hosts: Hosts::Gateway(Gateway::default()),
-            matches: vec![astray],
-            unmatched: Unmatched::NotFound,
-        };
-        let audience = Audience::Gateway {
+        let audience = || Audience::Gateway {
             namespace: "shop".into(),
             name: "edge".into(),
         };
-        let plan = Plan::new(vec![PlannedSet { audience, set }], vec![], BTreeMap::new());
-        let refused = Published::compile(plan, wire::Config::beyond)
-            .err()
-            .unwrap()
-            .to_string();
-        assert!(refused.contains("edge"), "{refused}");
-        assert!(refused.contains("no such rule"), "{refused}");
+        let set = PlannedSet {
+            audience: audience(),
+            set: HostSet {
+                hosts: Hosts::Gateway(Gateway::default()),
+                matches: vec![astray],
+                unmatched: Unmatched::NotFound,
+            },
+        };
+        let connections = PlannedConnections {
+            audience: audience(),
+            connections: Connections {
+                to: Destination::Listeners(BTreeMap::new()),
+                rule: missing(),
+            },
+        };
+        let of_nobody = Access {
+            grants: [("nobody".to_owned(), vec![])].into(),
+        };
+        let plan = |sets, connections| Plan::new(sets, connections, BTreeMap::new());
+        for (plan, expected) in [
+            (plan(vec![set], vec![]), ["edge", "no such rule"]),
+            (plan(vec![], vec![connections]), ["edge", "no such rule"]),
+            (
+                plan(vec![], vec![]).with_access(of_nobody),
+                ["nobody", "write NAMESPACE/NAME"],
+            ),
+        ] {
+            let refused = Published::compile(plan, wire::Config::beyond);
+            let refused = refused.err().unwrap().to_string();
+            let says = |part: &&str| refused.contains(*part);
+            assert!(expected.iter().all(says), "{refused}");
+        }
     }
 }

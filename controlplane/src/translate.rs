@@ -25,6 +25,10 @@ use crate::plan::Plan;
 use crate::problem::{ObjectRef, Problem, Reason};
 use crate::world::World;
 
+/// Matches on the wire that one object may make: every port of a Service, and every host of a Gateway, repeats all
+/// that the object says. The largest HTTPRoute, with 128 matches, can have 16 hosts at two Gateways.
+const MAX_MATCHES: usize = 4_096;
+
 /// Every problem is there once, sorted by file and object. Those of objects that were wrong in
 /// themselves are not among them: [`World::from_objects`] has named them.
 pub fn translate(world: &World, policy: Policy) -> (Plan, Vec<Problem>) {
@@ -91,6 +95,22 @@ impl ServicePort {
 
 fn default_port(service: &Service) -> Option<u16> {
     cluster::default_port(service.ports.keys().copied())
+}
+
+/// A few lines that are repeated everywhere could fill the memory of all proxies.
+fn too_many(object: &ObjectRef, path: &str, matches: usize) -> Option<Problem> {
+    let problem = || {
+        object.problem(
+            path,
+            Reason::UnsupportedValue,
+            format!(
+                "{matches} matches, one for each port or host where it would decide, are more than \
+                 {MAX_MATCHES}: it is not in force"
+            ),
+            "name the ports that are meant, or say less in one object",
+        )
+    };
+    (matches > MAX_MATCHES).then(problem)
 }
 
 /// What is said where all ports are meant, and a Host without a port means none of them.

@@ -151,6 +151,7 @@ fn each_scope_sees_its_part() {
             Scope::Namespace("tcp".into()),
             gateway("edge")
         ]
+        .into()
     );
-    assert_eq!(Plan::default().scopes(), [Scope::Producers]);
+    assert_eq!(Plan::default().scopes(), [Scope::Producers].into());
 }

@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_split::wire::{Connections, Destination, Gateway, HostSet, Hosts, Match, Rule, Unmatched};
 
-use super::{ServicePort, ambiguous_port, default_port};
+use super::{ServicePort, ambiguous_port, default_port, too_many};
 use crate::attachment;
+use crate::gateway::Listener;
 use crate::hostname::Hostname;
 use crate::plan::{Audience, PlannedConnections, PlannedSet};
 use crate::precedence::{HostRank, Precedence, Seniority};
@@ -28,29 +29,30 @@ pub struct Routes {
     pub held: BTreeMap<ServicePort, ObjectRef>,
 }
 
-/// Where routes of one kind decide, see [`Attached::yields_to`].
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Spot {
-    Service(Audience, ServicePort),
-    Listener {
-        namespace: String,
-        gateway: String,
-        /// None is every host, and all there is for a TCPRoute.
-        hostname: Option<Hostname>,
-        listener: String,
-        port: u16,
-    },
-}
-
-/// What gathers matches: each is one host set.
+/// Where routes of one class decide, see [`Attached::yields_to`]. Matches at one Service port, or for one
+/// hostname of a Gateway at any of its listeners, are one host set.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Claim {
     Service(Audience, ServicePort),
     Gateway {
         namespace: String,
         name: String,
+        /// None is every host.
         hostname: Option<Hostname>,
     },
+    /// Connections that come in at one port of a Gateway: a proxy may not know by which listener.
+    GatewayPort {
+        namespace: String,
+        name: String,
+        port: u16,
+    },
+}
+
+/// Where a route wants to decide.
+struct Spot {
+    claim: Claim,
+    /// Where the claim is of a Gateway, with its port.
+    listener: Option<(String, u16)>,
 }
 
 /// A match of one claim; its place in order is its key.
@@ -75,9 +77,10 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
 
     let mut attached = Vec::new();
     for route in routes {
+        let mut wanted = Vec::new();
         for parent in &route.parents {
             match spots(world, route, parent, problems) {
-                Ok(spots) => attached.extend(spots.into_iter().map(|spot| Attached {
+                Ok(spots) => wanted.extend(spots.into_iter().map(|spot| Attached {
                     route,
                     parent,
                     spot,
@@ -87,24 +90,30 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
                 }
             }
         }
+        match too_many(&route.object, "spec.rules", matches_of(route, &wanted)) {
+            None => attached.extend(wanted),
+            Some(problem) => {
+                problems.insert(problem);
+            }
+        }
     }
     let holders = holders(&attached);
-    let held = holders.iter().filter_map(|(spot, holder)| match spot {
-        Spot::Service(Audience::Everyone, at) => Some((at.clone(), holder.object.clone())),
-        Spot::Service(..) | Spot::Listener { .. } => None,
+    let held = holders.iter().filter_map(|(claim, holder)| match claim {
+        Claim::Service(Audience::Everyone, at) => Some((at.clone(), holder.object.clone())),
+        Claim::Service(..) | Claim::Gateway { .. } | Claim::GatewayPort { .. } => None,
     });
     let held = held.collect();
 
     let mut gathered = Gathered {
         world,
         claims: BTreeMap::new(),
-        roots: Vec::new(),
+        roots: BTreeSet::new(),
         listeners: BTreeMap::new(),
         rules: BTreeMap::new(),
         problems,
     };
     for entry in &attached {
-        match holders.get(&entry.spot) {
+        match holders.get(&entry.spot.claim) {
             Some(holder) if entry.yields_to(holder) => {
                 gathered.problems.insert(entry.conflict(holder));
             }
@@ -112,6 +121,14 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
         }
     }
     gathered.finish(held)
+}
+
+/// How many matches on the wire a route makes of its own, if it decides wherever it wants to.
+fn matches_of(route: &Route, wanted: &[Attached]) -> usize {
+    let claims: BTreeSet<&Claim> = wanted.iter().map(|entry| &entry.spot.claim).collect();
+    let written = route.rules.iter().map(|rule| rule.matches.len());
+    let of_claim = written.sum::<usize>() * ranked_hostnames(route).len();
+    claims.len() * of_claim
 }
 
 /// The spots at which a route wants to decide.
@@ -124,12 +141,9 @@ fn spots(
     match parent.kind {
         ParentKind::Gateway => {
             let hosts = attachment::gateway_hosts(world, route, parent)?;
-            let spot = |(hostname, listener): (_, &crate::gateway::Listener)| Spot::Listener {
-                namespace: parent.namespace.clone(),
-                gateway: parent.name.clone(),
-                hostname,
-                listener: listener.name.clone(),
-                port: listener.port,
+            let spot = |(hostname, listener): (_, &Listener)| Spot {
+                claim: claim_of_gateway(route, parent, hostname, listener),
+                listener: Some((listener.name.clone(), listener.port)),
             };
             Ok(hosts.into_iter().map(spot).collect())
         }
@@ -150,9 +164,33 @@ fn spots(
             if route.kind == RouteKind::LinkerdHttp {
                 problems.extend(unreachable_hostnames(route, &service.object));
             }
-            let spot = |port| Spot::Service(audience.clone(), ServicePort::of(service, port));
+            let spot = |port| Spot {
+                claim: Claim::Service(audience.clone(), ServicePort::of(service, port)),
+                listener: None,
+            };
             Ok(ports.into_iter().map(spot).collect())
         }
+    }
+}
+
+fn claim_of_gateway(
+    route: &Route,
+    parent: &ParentRef,
+    hostname: Option<Hostname>,
+    listener: &Listener,
+) -> Claim {
+    let (namespace, name) = (parent.namespace.clone(), parent.name.clone());
+    match route.kind {
+        RouteKind::Tcp => Claim::GatewayPort {
+            namespace,
+            name,
+            port: listener.port,
+        },
+        RouteKind::Http | RouteKind::LinkerdHttp | RouteKind::Grpc => Claim::Gateway {
+            namespace,
+            name,
+            hostname,
+        },
     }
 }
 
@@ -171,20 +209,20 @@ fn unreachable_hostnames(route: &Route, service: &ObjectRef) -> Vec<Problem> {
     foreign.map(problem).collect()
 }
 
-/// Who decides at each spot; `attached` has the most senior routes first. At a Gateway that is the most senior
+/// Who decides for each claim; `attached` has the most senior routes first. At a Gateway that is the most senior
 /// route. At a Service it is the most senior of the kind that goes before the others (Gateway API, GEP-1294).
-fn holders<'w>(attached: &[Attached<'w>]) -> BTreeMap<Spot, &'w Route> {
-    let mut holders: BTreeMap<Spot, &Route> = BTreeMap::new();
+fn holders<'w>(attached: &[Attached<'w>]) -> BTreeMap<Claim, &'w Route> {
+    let mut holders: BTreeMap<Claim, &Route> = BTreeMap::new();
     for Attached { route, spot, .. } in attached {
-        let holder = holders.entry(spot.clone()).or_insert(route);
-        if matches!(spot, Spot::Service(..)) && class(route) < class(holder) {
+        let holder = holders.entry(spot.claim.clone()).or_insert(route);
+        if matches!(spot.claim, Claim::Service(..)) && class(route) < class(holder) {
             *holder = route;
         }
     }
     holders
 }
 
-/// Routes of one class share a spot. Before all others come those that say most about a request.
+/// Routes of one class share a claim. Before all others come those that say most about a request.
 fn class(route: &Route) -> u8 {
     match route.kind {
         RouteKind::Grpc => 0,
@@ -194,30 +232,33 @@ fn class(route: &Route) -> u8 {
 }
 
 impl Attached<'_> {
-    /// Two TCPRoutes cannot share a spot, for nothing would tell their connections apart.
+    /// Two TCPRoutes cannot share a claim, for nothing would tell their connections apart.
     fn yields_to(&self, holder: &Route) -> bool {
         class(self.route) != class(holder)
             || (self.route.kind == RouteKind::Tcp && self.route.object != holder.object)
     }
 
     fn conflict(&self, holder: &Route) -> Problem {
-        let at = match &self.spot {
-            Spot::Service(_, at) => {
+        let at = match &self.spot.claim {
+            Claim::Service(_, at) => {
                 format!("port {} of Service {}/{}", at.port, at.namespace, at.name)
             }
-            Spot::Listener {
+            Claim::Gateway {
                 namespace,
-                gateway,
+                name,
                 hostname,
-                listener,
-                ..
             } => {
                 let host = match hostname {
                     Some(hostname) => format!("host {hostname}"),
                     None => "every host".to_owned(),
                 };
-                format!("{host} at listener {listener} of Gateway {namespace}/{gateway}")
+                format!("{host} of Gateway {namespace}/{name}")
             }
+            Claim::GatewayPort {
+                namespace,
+                name,
+                port,
+            } => format!("port {port} of Gateway {namespace}/{name}"),
         };
         self.route.object.problem(
             format!("spec.parentRefs[{}]", self.parent.index),
@@ -229,39 +270,43 @@ impl Attached<'_> {
 
     fn identity(&self, rule: &RouteRule) -> String {
         let object = &self.route.object;
-        let parent = match &self.spot {
-            Spot::Service(_, at) => format!("{}.{}:{}", at.name, at.namespace, at.port),
-            Spot::Listener {
-                namespace, gateway, ..
-            } => format!("gateway/{namespace}/{gateway}"),
+        let parent = match &self.spot.claim {
+            Claim::Service(_, at) => format!("{}.{}:{}", at.name, at.namespace, at.port),
+            Claim::Gateway {
+                namespace, name, ..
+            }
+            | Claim::GatewayPort {
+                namespace, name, ..
+            } => format!("gateway/{namespace}/{name}"),
         };
         format!(
             "{}/{}/{}@{parent}#{}",
             object.kind, object.namespace, object.name, rule.key
         )
     }
+}
 
-    /// Hosts that a match holds for, those of equal rank together. Gateway API ignores the hostnames of a route
-    /// with a Service for a parent, Linkerd does not; a Gateway's are in the spot.
-    fn hostnames(&self) -> BTreeMap<HostRank, Vec<String>> {
-        let mut ranked: BTreeMap<HostRank, Vec<String>> = BTreeMap::new();
-        if self.route.kind == RouteKind::LinkerdHttp {
-            for hostname in &self.route.hostnames {
-                let of_rank = ranked.entry(HostRank::new(hostname)).or_default();
-                of_rank.push(hostname.to_string());
-            }
+/// Hosts that a route's matches hold for, those of equal rank together. Gateway API ignores the hostnames of a route
+/// with a Service for a parent, Linkerd does not; a Gateway's are in the claim.
+fn ranked_hostnames(route: &Route) -> BTreeMap<HostRank, Vec<String>> {
+    let mut ranked: BTreeMap<HostRank, Vec<String>> = BTreeMap::new();
+    if route.kind == RouteKind::LinkerdHttp {
+        for hostname in &route.hostnames {
+            let of_rank = ranked.entry(HostRank::new(hostname)).or_default();
+            of_rank.push(hostname.to_string());
         }
-        if ranked.is_empty() {
-            ranked.insert(HostRank::Any, Vec::new());
-        }
-        ranked
     }
+    if ranked.is_empty() {
+        ranked.insert(HostRank::Any, Vec::new());
+    }
+    ranked
 }
 
 struct Gathered<'w, 'p> {
     world: &'w World,
     claims: BTreeMap<Claim, BTreeMap<Precedence, Candidate>>,
-    roots: Vec<PlannedConnections>,
+    /// Service ports of TCPRoutes, each with a rule.
+    roots: BTreeSet<(Audience, ServicePort, String)>,
     /// Listeners of TCPRoutes, by Gateway and rule.
     listeners: BTreeMap<(Audience, String), BTreeMap<String, u16>>,
     rules: BTreeMap<String, Rule>,
@@ -270,9 +315,9 @@ struct Gathered<'w, 'p> {
 
 impl Gathered<'_, '_> {
     fn add(&mut self, entry: &Attached) {
-        let parent = match &entry.spot {
-            Spot::Service(_, at) => Some(at),
-            Spot::Listener { .. } => None,
+        let parent = match &entry.spot.claim {
+            Claim::Service(_, at) => Some(at),
+            Claim::Gateway { .. } | Claim::GatewayPort { .. } => None,
         };
         for rule in &entry.route.rules {
             let identity = entry.identity(rule);
@@ -281,7 +326,7 @@ impl Gathered<'_, '_> {
                 self.rules.insert(identity.clone(), wire);
             }
             if entry.route.kind == RouteKind::Tcp {
-                self.add_connections(entry, identity);
+                self.add_connections(&entry.spot, identity);
             } else {
                 self.add_matches(entry, rule, &identity);
             }
@@ -291,25 +336,8 @@ impl Gathered<'_, '_> {
     /// A match that is there already, by another listener or another reference to the same parent,
     /// stays one match.
     fn add_matches(&mut self, entry: &Attached, rule: &RouteRule, identity: &str) {
-        let (claim, listener) = match &entry.spot {
-            Spot::Service(audience, at) => (Claim::Service(audience.clone(), at.clone()), None),
-            Spot::Listener {
-                namespace,
-                gateway,
-                hostname,
-                listener,
-                port,
-            } => {
-                let claim = Claim::Gateway {
-                    namespace: namespace.clone(),
-                    name: gateway.clone(),
-                    hostname: hostname.clone(),
-                };
-                (claim, Some((listener.clone(), *port)))
-            }
-        };
-        let candidates = self.claims.entry(claim).or_default();
-        for (host, hostnames) in entry.hostnames() {
+        let candidates = self.claims.entry(entry.spot.claim.clone()).or_default();
+        for (host, hostnames) in ranked_hostnames(entry.route) {
             for (position, wanted) in rule.matches.iter().enumerate() {
                 let precedence =
                     Precedence::new(entry.route, rule.index, position, wanted.rank, host);
@@ -319,40 +347,29 @@ impl Gathered<'_, '_> {
                     listeners: BTreeMap::new(),
                     rule: identity.to_owned(),
                 });
-                candidate.listeners.extend(listener.clone());
+                candidate.listeners.extend(entry.spot.listener.clone());
             }
         }
     }
 
-    fn add_connections(&mut self, entry: &Attached, identity: String) {
-        match &entry.spot {
-            Spot::Service(audience, at) => {
-                let service = self.world.service(&at.namespace, &at.name);
-                let planned = service.map(|service| PlannedConnections {
-                    audience: audience.clone(),
-                    connections: Connections {
-                        to: Destination::Root(at.root(service)),
-                        rule: identity,
-                    },
-                });
+    fn add_connections(&mut self, spot: &Spot, identity: String) {
+        match &spot.claim {
+            Claim::Service(audience, at) => {
                 // Another reference to the same port says nothing new.
-                if let Some(planned) = planned.filter(|planned| !self.roots.contains(planned)) {
-                    self.roots.push(planned);
-                }
+                self.roots.insert((audience.clone(), at.clone(), identity));
             }
-            Spot::Listener {
-                namespace,
-                gateway,
-                listener,
-                port,
-                ..
+            Claim::GatewayPort {
+                namespace, name, ..
+            }
+            | Claim::Gateway {
+                namespace, name, ..
             } => {
                 let audience = Audience::Gateway {
                     namespace: namespace.clone(),
-                    name: gateway.clone(),
+                    name: name.clone(),
                 };
                 let listeners = self.listeners.entry((audience, identity)).or_default();
-                listeners.insert(listener.clone(), *port);
+                listeners.extend(spot.listener.clone());
             }
         }
     }
@@ -366,13 +383,22 @@ impl Gathered<'_, '_> {
                 rule,
             },
         });
+        let roots = self.roots.into_iter().filter_map(|(audience, at, rule)| {
+            let service = self.world.service(&at.namespace, &at.name)?;
+            let to = Destination::Root(at.root(service));
+            let connections = Connections { to, rule };
+            Some(PlannedConnections {
+                audience,
+                connections,
+            })
+        });
         let sets = self
             .claims
             .into_iter()
             .filter_map(|(claim, candidates)| planned(self.world, claim, candidates, &self.rules));
         Routes {
             sets: sets.collect(),
-            connections: self.roots.into_iter().chain(of_listeners).collect(),
+            connections: roots.chain(of_listeners).collect(),
             rules: self.rules,
             held,
         }
@@ -407,6 +433,8 @@ fn planned(
             });
             (Audience::Gateway { namespace, name }, hosts)
         }
+        // Connections have no hosts.
+        Claim::GatewayPort { .. } => return None,
     };
     let matches = candidates.into_values().map(|candidate| Match {
         path: candidate.wanted.path,

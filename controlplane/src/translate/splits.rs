@@ -14,7 +14,7 @@ use weir_split::wire::{
 };
 
 use self::resolved::{Claim, Resolved, Root};
-use super::{ServicePort, ambiguous_port, default_port};
+use super::{ServicePort, ambiguous_port, default_port, too_many};
 use crate::cluster;
 use crate::plan::{Audience, PlannedConnections, PlannedSet};
 use crate::precedence::Seniority;
@@ -51,7 +51,14 @@ pub fn translate(
 
     let mut claims: BTreeMap<Claim, Vec<&Resolved>> = BTreeMap::new();
     for candidate in &resolved {
-        for claim in candidate.claims(problems) {
+        let wanted = candidate.claims(problems);
+        let of_claim = candidate.conditions.as_ref().map_or(1, Vec::len);
+        let matches = wanted.len() * of_claim;
+        if let Some(problem) = too_many(&candidate.split.object, "spec.matches", matches) {
+            problems.insert(problem);
+            continue;
+        }
+        for claim in wanted {
             let holder = match &claim {
                 Claim::Service(at) => held.get(at),
                 Claim::Literal { .. } => None,

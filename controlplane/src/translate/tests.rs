@@ -333,7 +333,7 @@ fn a_consumer_route_replaces_producers_for_its_namespace() {
         &[],
     );
     let (plan, _) = translated(&manifests);
-    assert_eq!(plan.scopes(), [Scope::Producers, namespace("front")]);
+    assert_eq!(plan.scopes(), [Scope::Producers, namespace("front")].into());
     let others = scope(&plan, &namespace("back"));
     assert_eq!(others, scope(&plan, &Scope::Producers));
     assert_eq!(

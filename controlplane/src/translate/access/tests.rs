@@ -264,7 +264,7 @@ fn a_scope_knows_what_its_proxies_need() {
     assert_eq!(scope(&plan, &gateway).access, None);
     assert_eq!(
         plan.scopes(),
-        [Scope::Producers, namespace("front"), shop()]
+        [Scope::Producers, namespace("front"), shop()].into()
     );
 }
 

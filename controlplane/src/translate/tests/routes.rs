@@ -292,18 +292,84 @@ fn who_decides_where_two_kinds_meet() {
         assert_eq!(lost_sorted, expected, "{kinds:?}");
     }
 
-    // A Gateway's host belongs to the older one, each listener for itself.
+    // A Gateway's host belongs to the older one, whichever of its listeners they name.
     let at = |section: &str| {
         format!(
             "{{parentRefs: [{{name: edge, sectionName: {section}}}], hostnames: [a.example.com], rules: [{{}}]}}"
         )
     };
     let old = of_kind("HTTPRoute", "old", 1, &at("wild"));
-    let conflict = old.clone() + &of_kind("GRPCRoute", "young", 2, &at("wild"));
-    assert_eq!(
-        problems(&conflict),
-        ["shop/young spec.parentRefs[0] Conflicted"]
+    for listener in ["wild", "plain"] {
+        assert_eq!(
+            problems(&(old.clone() + &of_kind("GRPCRoute", "young", 2, &at(listener)))),
+            ["shop/young spec.parentRefs[0] Conflicted"]
+        );
+    }
+}
+
+#[test]
+fn what_repeats_too_much_is_not_in_force_and_holds_nothing() {
+    let ports: Vec<String> = (1..=1000).map(|port| format!("{{port: {port}}}")).collect();
+    let wide = format!(
+        "---\n{{apiVersion: v1, kind: Service, metadata: {{name: wide, namespace: shop}}, spec: {{ports: [{}]}}}}\n",
+        ports.join(", ")
     );
-    let apart = old + &of_kind("GRPCRoute", "young", 2, &at("plain"));
-    assert_eq!(problems(&apart), [""; 0]);
+    let matches = |path: &str| {
+        let matches = (0..5).map(|n| format!("{{name: m{n}, {path}: /{n}}}"));
+        matches.collect::<Vec<_>>().join(", ")
+    };
+    let group = format!(
+        "---\n{{apiVersion: specs.smi-spec.io/v1alpha4, kind: HTTPRouteGroup, metadata: {{name: g, namespace: shop}}, spec: {{matches: [{}]}}}}\n",
+        matches("pathRegex")
+    );
+    let split = |name: &str, service: &str, matches: &str| {
+        let backends = "backends: [{service: wide, weight: 1}]";
+        split(
+            name,
+            "null",
+            &format!("{{service: '{service}', {matches}{backends}}}"),
+        )
+        .replace("v1alpha2", "v1alpha4")
+    };
+    let groups = "matches: [{kind: HTTPRouteGroup, name: g}], ";
+    let route = |name: &str, port: &str| {
+        let matches: Vec<String> = (0..5)
+            .map(|n| format!("{{path: {{value: /{n}}}}}"))
+            .collect();
+        let parent = format!("{{group: '', kind: Service, name: wide{port}}}");
+        let matches = matches.join(", ");
+        let spec = format!("{{parentRefs: [{parent}], rules: [{{matches: [{matches}]}}]}}");
+        of_kind("HTTPRoute", name, 1, &spec)
+    };
+    let (plan, found) = translated(
+        &[
+            wide,
+            group,
+            split("every-port", "wide", groups),
+            split("one-port", "wide:8", groups),
+            split("every-request", "wide", ""),
+            route("every-port", ""),
+            route("one-port", ", port: 7"),
+        ]
+        .concat(),
+    );
+    assert_eq!(
+        found,
+        [
+            "shop/every-port spec.rules UnsupportedValue",
+            "shop/every-port spec.matches UnsupportedValue",
+            "shop/every-request spec.service Conflicted",
+        ]
+    );
+    let config = scope(&plan, &Scope::Producers);
+    let rules = |at: usize| -> Vec<&str> {
+        let matches = config.hosts[at].matches.iter();
+        let rules = matches.map(|entry| entry.rule.split(['@', ':']).next().unwrap());
+        rules.collect()
+    };
+    assert_eq!(config.hosts.len(), 1000);
+    assert_eq!(rules(5), ["TrafficSplit/shop/every-request"]);
+    assert_eq!(rules(6), ["HTTPRoute/shop/one-port"; 5]);
+    assert_eq!(rules(7)[..5], ["TrafficSplit/shop/one-port"; 5]);
+    assert_eq!(rules(7)[5..], ["TrafficSplit/shop/every-request"]);
 }

@@ -1,0 +1,46 @@
+//! The plan in pieces that can be checked one by one.
+
+use weir_split::wire::{Access, Config, VERSION};
+
+use super::{Audience, Plan};
+
+impl Plan {
+    /// All that any scope may be given, each host set and each of the connections with its rules, and each
+    /// grant, for itself; and what to call it. Together they are as large as the plan, whatever the scopes.
+    pub fn pieces(&self) -> impl Iterator<Item = (String, Config)> {
+        let sets = self.sets.iter().map(|planned| {
+            let name = name(&planned.audience, &planned.set.hosts);
+            let mut config = self.piece(planned.set.matches.iter().map(|entry| &entry.rule));
+            config.hosts.push(planned.set.clone());
+            (name, config)
+        });
+        let connections = self.connections.iter().map(|planned| {
+            let name = name(&planned.audience, &planned.connections.to);
+            let mut config = self.piece([&planned.connections.rule]);
+            config.connections.push(planned.connections.clone());
+            (name, config)
+        });
+        let grants = self.access.iter().flat_map(|access| &access.grants);
+        let grants = grants.map(|(destination, grants)| {
+            let mut config = self.piece([]);
+            let grants = [(destination.clone(), grants.clone())].into();
+            config.access = Some(Access { grants });
+            (format!("access to {destination}"), config)
+        });
+        sets.chain(connections).chain(grants)
+    }
+
+    /// Rules alone, under a policy that grants nothing where there is one.
+    fn piece<'p>(&'p self, led_to: impl IntoIterator<Item = &'p String>) -> Config {
+        Config {
+            version: VERSION,
+            rules: self.rules_of(led_to),
+            access: self.access.as_ref().map(|_| Access::default()),
+            ..Config::default()
+        }
+    }
+}
+
+fn name(audience: &Audience, what: &impl std::fmt::Debug) -> String {
+    format!("{what:?} for {audience:?}")
+}
