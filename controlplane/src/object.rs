@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_saphyr::options::NonFiniteFloatPolicy;
 
+use crate::fields::says_nothing;
 use crate::hostname;
 use crate::problem::{ObjectRef, Problem, Reason};
 
@@ -295,6 +296,25 @@ impl Object {
             kind: self.kind.to_string(),
             namespace: self.namespace.clone(),
             name: self.name.clone(),
+        }
+    }
+
+    /// A problem for a field beside `apiVersion`, `kind`, `metadata` and `status` that is none of `known`: what
+    /// stands there by mistake is missing where it belongs, and its absence may mean everything.
+    pub fn nothing_beside(&self, known: &[&str]) -> Result<(), Problem> {
+        let is_known = |field: &str| {
+            matches!(field, "apiVersion" | "kind" | "metadata" | "status") || known.contains(&field)
+        };
+        let mut fields = self.body.as_object().into_iter().flatten();
+        let misplaced = fields.find(|(field, value)| !is_known(field) && !says_nothing(value));
+        match misplaced {
+            None => Ok(()),
+            Some((field, _)) => Err(self.reference().problem(
+                field.as_str(),
+                Reason::InvalidValue,
+                format!("unknown field {field} beside {}", known.join(", ")),
+                "put it where it belongs, or take it out",
+            )),
         }
     }
 
