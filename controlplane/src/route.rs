@@ -93,6 +93,7 @@ impl Route {
         if parent::are_all_foreign(object, kind) {
             return Ok(None);
         }
+        object.nothing_beside(&["spec"])?;
         let (route, mut problems) = match kind {
             RouteKind::Http | RouteKind::LinkerdHttp => httproute::parse(object, kind),
             RouteKind::Grpc => grpcroute::parse(object),
