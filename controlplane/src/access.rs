@@ -112,6 +112,7 @@ impl TrafficTarget {
                 sources,
                 specs,
             } = object.decode()?;
+            object.nothing_beside(&["destination", "sources", "specs"])?;
             (
                 destination,
                 sources,
@@ -121,6 +122,7 @@ impl TrafficTarget {
         } else {
             let Manifest { spec } = object.decode()?;
             spec.rest.refuse(&reference, "spec", &[])?;
+            object.nothing_beside(&["spec"])?;
             let at = ["spec.destination", "spec.sources", "spec.rules"];
             (spec.destination, spec.sources, spec.rules, at)
         };

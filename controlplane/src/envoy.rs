@@ -18,7 +18,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 pub use dump::{Filter, NotADump, Running};
-use weir_split::wire::{Config, Destination, Hosts, Match, Root, Service, Target};
+use weir_split::wire::{Config, Destination, Filters, Hosts, Match, Root, Service, Target};
 use weir_split::{Direction, Plugin, Protocol};
 
 use crate::plan::{Plan, scope};
@@ -125,8 +125,15 @@ fn missing_clusters(
                 port: root.port,
             })
         });
-        let backends = config.rules.get(identity).map(|rule| &rule.backends);
-        for backend in backends.into_iter().flatten() {
+        let Some(rule) = config.rules.get(identity) else {
+            continue;
+        };
+        let is_redirect = |filters: &Filters| filters.redirect.is_some();
+        for backend in &rule.backends {
+            // Answered without a cluster.
+            if is_redirect(&rule.filters) || is_redirect(&backend.filters) {
+                continue;
+            }
             let Target::Service(service) = &backend.to else {
                 continue;
             };

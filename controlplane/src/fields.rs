@@ -66,7 +66,8 @@ pub fn at_most<T>(
     Err(object.problem(path, Reason::InvalidValue, message, remedy))
 }
 
-fn says_nothing(value: &Value) -> bool {
+/// Whether a field with this value means as much as no field.
+pub fn says_nothing(value: &Value) -> bool {
     match value {
         Value::Null => true,
         Value::Array(items) => items.is_empty(),

@@ -229,7 +229,7 @@ impl Folder {
             .filter_map(|entry| entry.good.clone())
             .filter(|good| !good.objects.is_empty())
             .collect();
-        if good.is_empty() && !self.in_force.is_empty() && !self.allow_empty {
+        if holds_nothing(&good) && !holds_nothing(&self.in_force) && !self.allow_empty {
             self.trouble.push(whole(
                 &self.typed,
                 "holds no objects any more; the last ones stay in force".into(),
@@ -253,13 +253,19 @@ impl Folder {
                 }
             });
         }
-        (self.in_force.is_empty() && !self.allow_empty).then(|| {
+        (holds_nothing(&self.in_force) && !self.allow_empty).then(|| {
             format!(
                 "{} holds no objects yet; --allow-empty publishes an empty configuration",
                 self.typed.display()
             )
         })
     }
+}
+
+/// No object that could be understood.
+fn holds_nothing(manifests: &[Arc<Manifests>]) -> bool {
+    let mut objects = manifests.iter().flat_map(|manifests| &manifests.objects);
+    objects.all(|object| object.refused.is_some())
 }
 
 fn earlier(due: Option<Instant>, other: Instant) -> Option<Instant> {

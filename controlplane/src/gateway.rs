@@ -3,7 +3,7 @@
 //!
 //! A Gateway's class does not matter here: whoever runs it, its routes are the same.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -177,6 +177,7 @@ impl Gateway {
             "spec.listeners",
             remedy,
         )?;
+        let mut names = BTreeSet::new();
         for (index, listener) in written.into_iter().enumerate() {
             let path = format!("spec.listeners[{index}]");
             if let Err(problem) = listener.refuse_unknown(&reference, &path) {
@@ -184,7 +185,19 @@ impl Gateway {
                 continue;
             }
             match Listener::parse(listener) {
-                Ok(listener) => listeners.push(listener),
+                Ok(listener) if names.contains(&listener.name) => problems.push(reference.problem(
+                    format!("{path}.name"),
+                    Reason::InvalidValue,
+                    format!(
+                        "a listener before this one has the name {:?}: this one is left out",
+                        listener.name
+                    ),
+                    "give each listener a name of its own",
+                )),
+                Ok(listener) => {
+                    names.insert(listener.name.clone());
+                    listeners.push(listener);
+                }
                 Err((field, reason, message)) => problems.push(reference.problem(
                     format!("{path}.{field}"),
                     reason,
@@ -214,6 +227,10 @@ impl Listener {
         if !crate::hostname::is_dns_name(&name) {
             let message = format!("{name:?} is not a name");
             return Err(("name", Reason::InvalidValue, message));
+        }
+        if port == 0 {
+            let message = "0 is not a port".to_owned();
+            return Err(("port", Reason::InvalidValue, message));
         }
         let hostname = match hostname.filter(|text| !text.is_empty()) {
             None => None,
@@ -359,8 +376,18 @@ impl ReferenceGrant {
     pub fn parse(object: &Object) -> Result<ReferenceGrant, Problem> {
         let GrantManifest { spec } = object.decode()?;
         let GrantSpec { from, to } = spec;
+        let reference = object.reference();
+        let names = to.iter().map(|entry| entry.name.as_deref());
+        if let Some(index) = names.into_iter().position(|name| name == Some("")) {
+            return Err(reference.problem(
+                format!("spec.to[{index}].name"),
+                Reason::InvalidValue,
+                "the name is empty: nothing is granted",
+                "write the one name that is meant, or leave it out to grant all of the kind",
+            ));
+        }
         Ok(ReferenceGrant {
-            object: object.reference(),
+            object: reference,
             from,
             to,
         })
@@ -378,11 +405,7 @@ impl ReferenceGrant {
             && self.to.iter().any(|entry| {
                 entry.group.is_empty()
                     && entry.kind == "Service"
-                    && entry
-                        .name
-                        .as_deref()
-                        .filter(|n| !n.is_empty())
-                        .is_none_or(|n| n == name)
+                    && entry.name.as_deref().is_none_or(|n| n == name)
             })
     }
 }

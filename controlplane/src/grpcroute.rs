@@ -161,26 +161,21 @@ fn parse_matches(
         let place = place.entry(index);
         place.nothing_but_known(&spec.rest, &[])?;
         let headers = fields::parse_headers(&place.field("headers"), spec.headers, patterns)?;
-        let length = |text: &Option<String>| {
-            let text = text.as_deref().unwrap_or_default();
-            Reverse(text.chars().count())
-        };
-        let (service, method) = match &spec.method {
-            None => (Reverse(0), Reverse(0)),
-            Some(method) => (length(&method.service), length(&method.method)),
+        let method = spec.method.map(MethodSpec::without_leading_dot);
+        let length = |text: Option<&String>| Reverse(text.map_or(0, |text| text.chars().count()));
+        let rank = Rank::Grpc {
+            service: length(method.as_ref().and_then(|method| method.service.as_ref())),
+            method: length(method.as_ref().and_then(|method| method.method.as_ref())),
+            headers: Reverse(headers.len()),
         };
         matches.push(RouteMatch {
-            path: match spec.method {
+            path: match method {
                 None => None,
                 Some(method) => method.path(&place.field("method"), patterns)?,
             },
             method: None,
             query: Vec::new(),
-            rank: Rank::Grpc {
-                service,
-                method,
-                headers: Reverse(headers.len()),
-            },
+            rank,
             headers,
         });
     }
@@ -188,6 +183,19 @@ fn parse_matches(
 }
 
 impl MethodSpec {
+    /// A leading dot marks a name of protobuf as absolute; requests are without, and so it is no character of
+    /// the name. In an expression it is one.
+    fn without_leading_dot(self) -> MethodSpec {
+        let service = match self.kind.as_deref() {
+            None | Some("Exact") => self.service.map(|name| match name.strip_prefix('.') {
+                Some(rest) if !rest.is_empty() => rest.to_owned(),
+                _ => name,
+            }),
+            _ => self.service,
+        };
+        MethodSpec { service, ..self }
+    }
+
     /// Gateway API v1, GRPCMethodMatch: an absent part fits everything.
     fn path(self, place: &Place, patterns: &mut Patterns) -> Result<Option<PathMatch>, Problem> {
         place.nothing_but_known(&self.rest, &[])?;
@@ -206,8 +214,6 @@ impl MethodSpec {
                 "name one of them, or take the match out",
             )),
             "Exact" => {
-                // A leading dot marks a name of protobuf as absolute; requests are without.
-                let service = service.map(|name| name.trim_start_matches('.').to_owned());
                 for (field, name) in [("service", &service), ("method", &method)] {
                     let parts = name.iter().flat_map(|name| match field {
                         "service" => name.split('.').collect(),

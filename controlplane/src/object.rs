@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_saphyr::options::NonFiniteFloatPolicy;
 
+use crate::fields::says_nothing;
 use crate::hostname;
 use crate::problem::{ObjectRef, Problem, Reason};
 
@@ -120,6 +121,16 @@ impl Kind {
             Kind::SmiTcpRoute | Kind::TrafficTarget | Kind::Workload(_)
         )
     }
+
+    /// Whether an object may be nobody's business here, whatever is wrong with it: without the access policy, or
+    /// where its parents are another controller's.
+    fn may_be_foreign(self) -> bool {
+        let is_route = matches!(
+            self,
+            Kind::HttpRoute | Kind::LinkerdHttpRoute | Kind::GrpcRoute | Kind::TcpRoute
+        );
+        is_route || self.is_of_policy()
+    }
 }
 
 /// The kind's own name, with its group where two kinds share one.
@@ -157,6 +168,8 @@ pub struct Object {
     pub name: String,
     /// `metadata.creationTimestamp`.
     pub created: Option<Timestamp>,
+    /// Why it is not understood, where only [`crate::world`] can tell whether that matters to anybody.
+    pub refused: Option<Problem>,
     /// The whole document.
     pub body: Value,
 }
@@ -165,7 +178,7 @@ impl Object {
     /// One document. `None` is a kind that is passed over.
     ///
     /// A document that is no object, lacks `apiVersion`, `kind` or a name, or is at an unknown
-    /// version of a known kind is a problem of its own.
+    /// version of a known kind is a problem of its own, but see [`Object::refused`].
     pub fn parse(source: &str, position: usize, body: Value) -> Result<Option<Object>, Problem> {
         let file = ObjectRef {
             source: source.to_owned(),
@@ -222,55 +235,14 @@ impl Object {
                 namespace: object.namespace,
                 name: object.name,
                 created: None,
+                refused: None,
                 body,
             }));
         }
-        let invalid = |path: &str, message: String, remedy: &str| {
-            object.problem(path, Reason::InvalidValue, message, remedy)
-        };
-        // Names of Services and Namespaces are single labels of host names.
-        let is_name = match kind {
-            Kind::Service | Kind::Namespace => hostname::is_label(&object.name),
-            _ => hostname::is_dns_name(&object.name),
-        };
-        if !is_name {
-            return Err(invalid(
-                "metadata.name",
-                format!("{} is not a name for a {kind}", metadata["name"]),
-                "use lower-case letters and digits, with '-' between them",
-            ));
-        }
-        let is_text = matches!(&metadata["namespace"], Value::Null | Value::String(_));
-        let is_namespace = is_text && hostname::is_label(&object.namespace);
-        if !kind.is_cluster_scoped() && !is_namespace {
-            return Err(invalid(
-                "metadata.namespace",
-                format!("{} is not a namespace", metadata["namespace"]),
-                "a namespace has lower-case letters, digits and '-'",
-            ));
-        }
-        if !versions.contains(&version) {
-            return Err(object.problem(
-                "apiVersion",
-                Reason::UnknownVersion,
-                format!("{api_version} is not known"),
-                format!("use {}", versions.join(", ")),
-            ));
-        }
-        let created = match &metadata["creationTimestamp"] {
-            Value::Null => None,
-            written => Some(
-                written
-                    .as_str()
-                    .and_then(|text| text.parse::<Timestamp>().ok())
-                    .ok_or_else(|| {
-                        invalid(
-                            "metadata.creationTimestamp",
-                            format!("{written} is not a time"),
-                            "write it like 2026-01-31T12:00:00Z, or leave it out",
-                        )
-                    })?,
-            ),
+        let (created, refused) = match head(&object, *kind, api_version, versions, metadata) {
+            Ok(created) => (created, None),
+            Err(problem) if kind.may_be_foreign() => (None, Some(problem)),
+            Err(problem) => return Err(problem),
         };
         Ok(Some(Object {
             source: object.source,
@@ -279,6 +251,7 @@ impl Object {
             namespace: object.namespace,
             name: object.name,
             created,
+            refused,
             body,
         }))
     }
@@ -295,6 +268,25 @@ impl Object {
             kind: self.kind.to_string(),
             namespace: self.namespace.clone(),
             name: self.name.clone(),
+        }
+    }
+
+    /// A problem for a field beside `apiVersion`, `kind`, `metadata` and `status` that is none of `known`: what
+    /// stands there by mistake is missing where it belongs, and its absence may mean everything.
+    pub fn nothing_beside(&self, known: &[&str]) -> Result<(), Problem> {
+        let is_known = |field: &str| {
+            matches!(field, "apiVersion" | "kind" | "metadata" | "status") || known.contains(&field)
+        };
+        let mut fields = self.body.as_object().into_iter().flatten();
+        let misplaced = fields.find(|(field, value)| !is_known(field) && !says_nothing(value));
+        match misplaced {
+            None => Ok(()),
+            Some((field, _)) => Err(self.reference().problem(
+                field.as_str(),
+                Reason::InvalidValue,
+                format!("unknown field {field} beside {}", known.join(", ")),
+                "put it where it belongs, or take it out",
+            )),
         }
     }
 
@@ -318,6 +310,64 @@ impl Object {
                 remedy,
             )
         })
+    }
+}
+
+/// What of an object is judged before its body: names, version, and when it was created, which is the outcome.
+fn head(
+    object: &ObjectRef,
+    kind: Kind,
+    api_version: &str,
+    versions: &[&str],
+    metadata: &Value,
+) -> Result<Option<Timestamp>, Problem> {
+    let (_, version) = api_version.split_once('/').unwrap_or(("", api_version));
+    let invalid = |path: &str, message: String, remedy: &str| {
+        object.problem(path, Reason::InvalidValue, message, remedy)
+    };
+    // Names of Services and Namespaces are single labels of host names.
+    let is_name = match kind {
+        Kind::Service | Kind::Namespace => hostname::is_label(&object.name),
+        _ => hostname::is_dns_name(&object.name),
+    };
+    if !is_name {
+        return Err(invalid(
+            "metadata.name",
+            format!("{} is not a name for a {kind}", metadata["name"]),
+            "use lower-case letters and digits, with '-' between them",
+        ));
+    }
+    let is_text = matches!(&metadata["namespace"], Value::Null | Value::String(_));
+    let is_namespace = is_text && hostname::is_label(&object.namespace);
+    if !kind.is_cluster_scoped() && !is_namespace {
+        return Err(invalid(
+            "metadata.namespace",
+            format!("{} is not a namespace", metadata["namespace"]),
+            "a namespace has lower-case letters, digits and '-'",
+        ));
+    }
+    if !versions.contains(&version) {
+        return Err(object.problem(
+            "apiVersion",
+            Reason::UnknownVersion,
+            format!("{api_version} is not known"),
+            format!("use {}", versions.join(", ")),
+        ));
+    }
+    match &metadata["creationTimestamp"] {
+        Value::Null => Ok(None),
+        written => Ok(Some(
+            written
+                .as_str()
+                .and_then(|text| text.parse::<Timestamp>().ok())
+                .ok_or_else(|| {
+                    invalid(
+                        "metadata.creationTimestamp",
+                        format!("{written} is not a time"),
+                        "write it like 2026-01-31T12:00:00Z, or leave it out",
+                    )
+                })?,
+        )),
     }
 }
 
@@ -407,19 +457,24 @@ impl Manifests {
         }
         match Object::parse(source, self.objects.len(), document) {
             Ok(None) => {}
-            Ok(Some(object)) => self.objects.push(object),
-            Err(mut problem) => {
-                // Without a name only the place can say which document is meant.
-                if problem.object.name.is_empty() {
-                    problem.path = match problem.path.as_str() {
-                        "" => place,
-                        path => format!("{place}.{path}"),
-                    };
-                }
-                self.problems.push(problem);
+            Ok(Some(mut object)) => {
+                object.refused = object.refused.map(|problem| within(place, problem));
+                self.objects.push(object);
             }
+            Err(problem) => self.problems.push(within(place, problem)),
         }
     }
+}
+
+/// Without a name only the place can say which document is meant.
+fn within(place: String, mut problem: Problem) -> Problem {
+    if problem.object.name.is_empty() {
+        problem.path = match problem.path.as_str() {
+            "" => place,
+            path => format!("{place}.{path}"),
+        };
+    }
+    problem
 }
 
 /// The kind of the items where a document is a list: `Some(None)` for the untyped `List`.

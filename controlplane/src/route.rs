@@ -87,16 +87,13 @@ impl Route {
     /// `None` is a route whose parents are all another controller's business (a Linkerd `Server`,
     /// say), or an object of another kind: whatever it contains is not for Weir to judge.
     pub fn parse(object: &Object) -> Result<Option<(Route, Vec<Problem>)>, Problem> {
-        let kind = match object.kind {
-            Kind::HttpRoute => RouteKind::Http,
-            Kind::LinkerdHttpRoute => RouteKind::LinkerdHttp,
-            Kind::GrpcRoute => RouteKind::Grpc,
-            Kind::TcpRoute => RouteKind::Tcp,
-            _ => return Ok(None),
+        let Some(kind) = RouteKind::of(object) else {
+            return Ok(None);
         };
         if parent::are_all_foreign(object, kind) {
             return Ok(None);
         }
+        object.nothing_beside(&["spec"])?;
         let (route, mut problems) = match kind {
             RouteKind::Http | RouteKind::LinkerdHttp => httproute::parse(object, kind),
             RouteKind::Grpc => grpcroute::parse(object),
@@ -104,6 +101,11 @@ impl Route {
         }?;
         problems.extend(annotations(object));
         Ok(Some((route, problems)))
+    }
+
+    /// Whether the object is a route whose parents are all another controller's business, at whatever version.
+    pub fn is_foreign(object: &Object) -> bool {
+        RouteKind::of(object).is_some_and(|kind| parent::are_all_foreign(object, kind))
     }
 }
 
@@ -127,6 +129,16 @@ fn annotations(object: &Object) -> Vec<Problem> {
 }
 
 impl RouteKind {
+    fn of(object: &Object) -> Option<RouteKind> {
+        Some(match object.kind {
+            Kind::HttpRoute => RouteKind::Http,
+            Kind::LinkerdHttpRoute => RouteKind::LinkerdHttp,
+            Kind::GrpcRoute => RouteKind::Grpc,
+            Kind::TcpRoute => RouteKind::Tcp,
+            _ => return None,
+        })
+    }
+
     /// Its name in `allowedRoutes.kinds` and in a ReferenceGrant.
     pub fn name(self) -> &'static str {
         match self {

@@ -80,6 +80,7 @@ impl TrafficSplit {
         } = spec;
         let reference = object.reference();
         rest.refuse(&reference, "spec", &[])?;
+        object.nothing_beside(&["spec"])?;
         let groups = matches.unwrap_or_default();
         if !groups.is_empty() && matches!(object.version(), "v1alpha1" | "v1alpha2") {
             return Err(reference.problem(

@@ -96,12 +96,19 @@ impl HttpRouteGroup {
                 format!("move them to {path}"),
             ));
         }
+        object.nothing_beside(&[if is_old { "matches" } else { "spec" }])?;
         let remedy = "split it into several groups";
         at_most(&matches, MAX_MATCHES, &reference, path, remedy)?;
 
         let all = Place::new(&reference, path);
         let mut patterns = Patterns::default();
         let mut problems = Vec::new();
+        if matches.is_empty() {
+            problems.push(all.invalid(
+                "the group has no matches: it fits no request",
+                "write its matches; one with a name alone fits every request",
+            ));
+        }
         let mut named = Vec::with_capacity(matches.len());
         for (index, spec) in matches.into_iter().enumerate() {
             let name = spec.name.clone();
@@ -228,6 +235,8 @@ impl TcpRoute {
     pub fn parse(object: &Object) -> Result<TcpRoute, Problem> {
         let TcpManifest { spec } = object.decode()?;
         let reference = object.reference();
+        // A field that is not where it belongs would open every port.
+        object.nothing_beside(&["spec"])?;
         let TcpSpec { matches, rest } = spec.unwrap_or_default();
         rest.refuse(&reference, "spec", &[])?;
         let TcpMatch { name, ports, rest } = matches.unwrap_or_default();

@@ -56,7 +56,15 @@ impl World {
         let mut of_policy = Vec::new();
         let mut objects: Vec<Object> = objects.into_iter().collect();
         objects.sort_by(|a, b| (&a.source, a.position).cmp(&(&b.source, b.position)));
-        for object in objects {
+        for mut object in objects {
+            if let Some(problem) = object.refused.take() {
+                if object.kind.is_of_policy() {
+                    of_policy.push(problem);
+                } else if !Route::is_foreign(&object) {
+                    problems.push(problem);
+                }
+                continue;
+            }
             let mut key = (object.kind, object.namespace.clone(), object.name.clone());
             if key.2.is_empty() {
                 // A Pod that is to be named by the cluster is its own.
@@ -240,5 +248,33 @@ mod tests {
         assert_eq!(reasons, [Reason::Duplicate, Reason::InvalidValue]);
         assert!(problems[0].message.contains("a.yaml") && problems[0].message.contains("b.yaml"));
         assert!(world.namespaces.contains("shop"));
+    }
+
+    #[test]
+    fn what_is_nobodys_business_is_no_problem() {
+        let text = "{apiVersion: access.smi-spec.io/v1alpha4, kind: TrafficTarget, metadata: {name: t, namespace: far}}
+---
+{apiVersion: access.smi-spec.io/v1alpha3, kind: TrafficTarget, metadata: {name: T}, spec: {}}
+---
+{apiVersion: policy.linkerd.io/v1beta1, kind: HTTPRoute, metadata: {name: inbound}, spec: {parentRefs: [{group: policy.linkerd.io, kind: Server, name: s}]}}
+---
+{apiVersion: policy.linkerd.io/v1beta1, kind: HTTPRoute, metadata: {name: outbound}, spec: {parentRefs: [{group: core, kind: Service, name: s}]}}
+---
+{apiVersion: policy.linkerd.io/v1beta1, kind: HTTPRoute, metadata: {name: nowhere}}
+";
+        let (world, problems) = World::from_objects(read("a.yaml", text).unwrap().objects);
+        let named = |problems: &[Problem]| {
+            let line = |p: &Problem| format!("{} {}", p.object.name, p.reason);
+            problems.iter().map(line).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            named(&problems),
+            ["nowhere UnknownVersion", "outbound UnknownVersion"]
+        );
+        assert_eq!(
+            named(world.problems_of_policy()),
+            ["T InvalidValue", "t UnknownVersion"]
+        );
+        assert!(world.routes.is_empty() && !world.namespaces.contains("far"));
     }
 }

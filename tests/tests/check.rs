@@ -100,19 +100,19 @@ two splits of one root: the older holds
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: a, creationTimestamp: "2024-02-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
 ---
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: b, creationTimestamp: "2024-01-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
--> TrafficSplit default/a spec.service: Conflicted: TrafficSplit default/b decides for port 80; take one of the two out
+-> TrafficSplit default/a spec.service: Conflicted: TrafficSplit default/b decides for port 80 of Service default/web; take one of the two out
 
 two splits of one root and age: the first by name holds
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: b, creationTimestamp: "2024-01-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
 ---
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: a, creationTimestamp: "2024-01-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
--> TrafficSplit default/b spec.service: Conflicted: TrafficSplit default/a decides for port 80; take one of the two out
+-> TrafficSplit default/b spec.service: Conflicted: TrafficSplit default/a decides for port 80 of Service default/web; take one of the two out
 
 a split and a route on one Service
 split: service: web, backends: [{ service: web-v1, weight: 1 }]
 ---
 route: rules: [{ backendRefs: [{ name: web-v1, port: 80 }] }]
--> TrafficSplit default/split spec.service: Conflicted: HTTPRoute default/route decides for port 80; take one of the two out
+-> TrafficSplit default/split spec.service: Conflicted: HTTPRoute default/route decides for port 80 of Service default/web; take one of the two out
 
 an unknown version of a split
 { apiVersion: split.smi-spec.io/v1alpha5, kind: TrafficSplit, metadata: { name: split }, spec: {} }

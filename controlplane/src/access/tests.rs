@@ -114,6 +114,16 @@ fn what_is_not_understood_is_left_out() {
             "spec: {destination: {kind: ServiceAccount, name: web}, specs: [1]}",
             "spec.specs InvalidValue",
         ),
+        (
+            "v1alpha3",
+            "spec: {destination: {kind: ServiceAccount, name: web}}, port: 80",
+            "port InvalidValue",
+        ),
+        (
+            "v1alpha1",
+            "destination: {kind: ServiceAccount, name: web}, port: '80'",
+            "port InvalidValue",
+        ),
     ] {
         assert_eq!(target(version, body), Err(expected.to_owned()), "{body}");
     }

@@ -143,6 +143,26 @@ fn only_what_the_filter_itself_would_write_is_looked_for() {
 }
 
 #[test]
+fn a_redirect_needs_no_cluster() {
+    let to = |name: &str, filters: Value| json!({ "weight": 1, "to": { "service": { "name": name, "namespace": "default", "port": 80 } }, "filters": filters });
+    let redirect = json!({ "redirect": { "status": 302 } });
+    let root = json!({ "root": { "service": "web", "namespace": "default", "port": 80 } });
+    let set = |rule: &str, path: &str| json!({ "path": { "exact": path }, "rule": rule });
+    let initial = json!({
+        "version": 2,
+        "hosts": [{ "hosts": root, "matches": [set("a", "/a"), set("b", "/b")] }],
+        "rules": {
+            "a": { "backends": [to("web-v1", json!({}))], "filters": redirect },
+            "b": { "backends": [to("web-v2", redirect.clone()), to("web-v3", json!({}))] },
+        },
+    });
+    let plugin = json!({ "initial": initial, "cluster": "none" });
+    let found = lines(&dump(&[wasm(plugin)], &[], &json!([])));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("backend web-v3.default:80"), "{found:?}");
+}
+
+#[test]
 fn filters_of_connections_and_of_what_comes_in() {
     let network = |plugin: Value| {
         let mut wasm = wasm(plugin);

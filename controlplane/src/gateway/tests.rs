@@ -51,6 +51,15 @@ fn only_the_right_grant_permits() {
     ] {
         assert!(!permits(wrong, to), "{wrong}");
     }
+    let object = |to: &str| {
+        let text = format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1beta1, kind: ReferenceGrant, metadata: {{name: g}}, spec: {{from: [{from}], to: [{to}]}}}}"
+        );
+        read("a.yaml", &text).unwrap().objects.remove(0)
+    };
+    let nameless = format!("{to}, {{group: '', kind: Service, name: ''}}");
+    let problem = ReferenceGrant::parse(&object(&nameless)).unwrap_err();
+    assert_eq!(problem.path, "spec.to[1].name");
     let elsewhere = grant(&format!("{{from: [{from}], to: [{to}]}}"));
     assert!(!elsewhere.permits_service(RouteKind::Http, "front", "elsewhere", "web"));
 }
@@ -95,7 +104,8 @@ fn a_bad_listener_does_not_stop_the_others() {
     let (gateway, problems) = gateway(
         "[{name: a, port: 80, protocol: HTTP, hostname: '*.Example.com'}, {name: b, port: 81, protocol: HTTP, hostname: '10.0.0.1'},\
          {name: c, port: 82, protocol: TCP}, {name: d, port: 83, protocol: HTTPS, allowedRoutes: {kinds: [{kind: GRPCRoute}]}},\
-         {name: e, port: 84, protocol: HTTP, allowedRoutes: {namespaces: {from: Some}}}]",
+         {name: e, port: 84, protocol: HTTP, allowedRoutes: {namespaces: {from: Some}}},\
+         {name: f, port: 0, protocol: HTTP}, {name: a, port: 85, protocol: HTTP}, {name: e, port: 86, protocol: TLS}]",
     );
     let seen: Vec<_> = gateway
         .listeners
@@ -111,7 +121,8 @@ fn a_bad_listener_does_not_stop_the_others() {
         [
             ("a", [true, true, false]),
             ("c", [false, false, true]),
-            ("d", [false, true, false])
+            ("d", [false, true, false]),
+            ("e", [false, false, false])
         ]
     );
     let paths: Vec<_> = problems
@@ -125,7 +136,9 @@ fn a_bad_listener_does_not_stop_the_others() {
             (
                 "spec.listeners[4].allowedRoutes.namespaces.from",
                 Reason::UnsupportedValue
-            )
+            ),
+            ("spec.listeners[5].port", Reason::InvalidValue),
+            ("spec.listeners[6].name", Reason::InvalidValue),
         ]
     );
 }

@@ -29,7 +29,7 @@ fn a_method_is_a_path() {
         (
             "{method: {type: Exact, service: .shop.Cart, method: Get_1}}",
             exact("/shop.Cart/Get_1"),
-            10,
+            9,
             5,
         ),
         (
@@ -81,6 +81,11 @@ fn what_is_not_understood_refuses_the_route() {
         ("{method: {service: ''}}", ".method", Invalid),
         ("{method: {service: a/b}}", ".method.service", Invalid),
         ("{method: {service: a..b}}", ".method.service", Invalid),
+        (
+            "{method: {service: ., method: Get}}",
+            ".method.service",
+            Invalid,
+        ),
         ("{method: {method: 'a.b'}}", ".method.method", Invalid),
         ("{method: {method: 1a}}", ".method.method", Invalid),
         (

@@ -130,6 +130,16 @@ fn what_is_not_understood_refuses_the_route() {
 }
 
 #[test]
+fn a_field_beside_the_spec_refuses_the_route() {
+    let path = |beside: &str| {
+        let object = object(GATEWAY_API, &format!("{{rules: []}}\n{beside}"));
+        Route::parse(&object).map_err(|problem| problem.path).err()
+    };
+    assert_eq!(path("hostnames: [a.org]"), Some("hostnames".to_owned()));
+    assert_eq!(path("hostnames: []"), None);
+}
+
+#[test]
 fn matches_that_are_wrong_refuse_the_route() {
     let long = "a".repeat(4097);
     let cases = [

@@ -74,10 +74,40 @@ fn two_kinds_of_one_name_and_workloads_of_others() {
     let manifests = read("a.yaml", text).unwrap();
     assert_eq!(
         names(&manifests),
-        ["TCPRoute.specs.smi-spec.io default/a", "Pod"]
+        [
+            "TCPRoute.specs.smi-spec.io default/a",
+            "Pod",
+            "TrafficTarget default/late"
+        ]
     );
-    let problems: Vec<_> = manifests.problems.iter().map(|p| p.reason).collect();
-    assert_eq!(problems, [Reason::UnknownVersion]);
+    assert_eq!(manifests.problems, []);
+}
+
+#[test]
+fn what_may_be_nobodys_business_is_kept_with_its_problem() {
+    let text = "{apiVersion: policy.linkerd.io/v1alpha1, kind: HTTPRoute, metadata: {name: a}}
+---
+{apiVersion: specs.smi-spec.io/v1alpha4, kind: TCPRoute, metadata: {name: a}}
+---
+{apiVersion: access.smi-spec.io/v1alpha3, kind: TrafficTarget, metadata: {}}
+---
+{apiVersion: gateway.networking.k8s.io/v1/v1, kind: HTTPRoute, metadata: {name: a}}
+";
+    let manifests = read("a.yaml", text).unwrap();
+    let refused = manifests.objects.iter().map(|object| {
+        let problem = object.refused.as_ref();
+        problem.map(|problem| (problem.path.as_str(), problem.reason))
+    });
+    assert_eq!(
+        refused.collect::<Vec<_>>(),
+        [
+            Some(("apiVersion", Reason::UnknownVersion)),
+            None,
+            Some(("documents[2].metadata.name", Reason::InvalidValue)),
+            Some(("apiVersion", Reason::UnknownVersion)),
+        ]
+    );
+    assert_eq!(manifests.problems, []);
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! and rewrites do not see each other's work, and a redirect ends the request.
 
 use std::collections::BTreeSet;
+use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::Deserialize;
 use weir_split::wire::{Filters, Header, HeaderEdits};
@@ -13,6 +14,7 @@ use super::fields::{check_header_value, header_name};
 use super::place::Place;
 use super::url::{self, RedirectSpec, RewriteSpec};
 use crate::fields::Rest;
+use crate::hostname::Hostname;
 use crate::problem::Problem;
 
 /// Gateway API v1: HTTPRouteRule.filters.
@@ -177,50 +179,102 @@ impl FilterSpec {
 }
 
 impl EditsSpec {
-    /// A name that stands twice would leave open which edit is the last.
+    /// Names are in lower case, each once in a list: of several the first counts (Gateway API: HTTPHeader.name).
+    ///
+    /// What is set may be added to, in this order. The API does not say what comes of a header that is removed as
+    /// well, so that is a problem.
     fn parse(self, place: &Place, of_request: bool) -> Result<HeaderEdits, Problem> {
         place.nothing_but_known(&self.rest, &[])?;
-        let mut seen = BTreeSet::new();
-        let mut name_of = |place: &Place, written: &str, sets: bool| {
-            let name = header_name(place, written)?;
-            if of_request && !sets && name == "host" {
-                return Err(place.unsupported(
-                    "a request has exactly one header host",
-                    "set it, or use a filter URLRewrite with hostname",
-                ));
-            }
-            if !seen.insert(name.clone()) {
-                return Err(place.invalid(
-                    format!("the header {name} is edited twice"),
-                    "name each header once",
-                ));
-            }
-            Ok(name)
+        let is_host = |name: &str| of_request && name == "host";
+        let one_host = |place: &Place| {
+            place.unsupported(
+                "a request has exactly one header host",
+                "set it, or use a filter URLRewrite with hostname",
+            )
         };
-        let mut headers = |field: &str, written: Option<Vec<HeaderSpec>>| {
-            let (place, written) = (place.field(field), written.unwrap_or_default());
-            place.at_most(&written, MAX_EDITS)?;
-            let parse = |(index, spec): (usize, HeaderSpec)| -> Result<Header, Problem> {
-                let place = place.entry(index);
-                place.nothing_but_known(&spec.rest, &[])?;
-                check_header_value(&place.field("value"), &spec.value)?;
-                Ok(Header {
-                    name: name_of(&place.field("name"), &spec.name, field == "set")?,
-                    value: spec.value,
-                })
-            };
-            let headers = written.into_iter().enumerate().map(parse);
-            headers.collect::<Result<Vec<Header>, Problem>>()
-        };
-        let (set, add) = (headers("set", self.set)?, headers("add", self.add)?);
+        let set = headers(
+            &place.field("set"),
+            self.set,
+            |place, header| match is_host(&header.name) {
+                true => check_host(&place.field("value"), &header.value),
+                false => Ok(()),
+            },
+        )?;
+        let add = headers(
+            &place.field("add"),
+            self.add,
+            |place, header| match is_host(&header.name) {
+                true => Err(one_host(&place.field("name"))),
+                false => Ok(()),
+            },
+        )?;
         let (place, written) = (place.field("remove"), self.remove.unwrap_or_default());
         place.at_most(&written, MAX_EDITS)?;
-        let parse = |(index, name): (usize, &String)| name_of(&place.entry(index), name, false);
-        let remove: Result<Vec<String>, Problem> = written.iter().enumerate().map(parse).collect();
-        Ok(HeaderEdits {
-            set,
-            add,
-            remove: remove?,
-        })
+        let mut remove: Vec<String> = Vec::with_capacity(written.len());
+        for (index, name) in written.iter().enumerate() {
+            let place = place.entry(index);
+            let name = header_name(&place, name)?;
+            if is_host(&name) {
+                return Err(one_host(&place));
+            }
+            if set.iter().chain(&add).any(|header| header.name == name) {
+                return Err(place.invalid(
+                    format!("the header {name} is removed, and set or added as well"),
+                    "do one of the two",
+                ));
+            }
+            if !remove.contains(&name) {
+                remove.push(name);
+            }
+        }
+        Ok(HeaderEdits { set, add, remove })
     }
+}
+
+fn headers(
+    place: &Place,
+    written: Option<Vec<HeaderSpec>>,
+    check: impl Fn(&Place, &Header) -> Result<(), Problem>,
+) -> Result<Vec<Header>, Problem> {
+    let written = written.unwrap_or_default();
+    place.at_most(&written, MAX_EDITS)?;
+    let mut headers: Vec<Header> = Vec::with_capacity(written.len());
+    for (index, HeaderSpec { name, value, rest }) in written.into_iter().enumerate() {
+        let place = place.entry(index);
+        place.nothing_but_known(&rest, &[])?;
+        check_header_value(&place.field("value"), &value)?;
+        let name = header_name(&place.field("name"), &name)?;
+        let header = Header { name, value };
+        check(&place, &header)?;
+        if !headers.iter().any(|earlier| earlier.name == header.name) {
+            headers.push(header);
+        }
+    }
+    Ok(headers)
+}
+
+/// A name or an address, with a port or without (RFC 9110, 7.2).
+fn check_host(place: &Place, value: &str) -> Result<(), Problem> {
+    let (is_host, port) = match value
+        .strip_prefix('[')
+        .and_then(|rest| rest.split_once(']'))
+    {
+        Some((address, port)) => (address.parse::<Ipv6Addr>().is_ok(), port),
+        None => {
+            let (host, port) = value.split_at(value.find(':').unwrap_or(value.len()));
+            let is_name = matches!(Hostname::parse(host), Some(Hostname::Exact(_)));
+            (is_name || host.parse::<Ipv4Addr>().is_ok(), port)
+        }
+    };
+    let is_port = |port: &str| {
+        let is_number = port.bytes().all(|byte| byte.is_ascii_digit());
+        is_number && port.parse::<u16>().is_ok_and(|port| port > 0)
+    };
+    if is_host && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port)) {
+        return Ok(());
+    }
+    Err(place.invalid(
+        format!("{value:?} is not a host"),
+        "write a name, with a port behind ':' where one is needed",
+    ))
 }

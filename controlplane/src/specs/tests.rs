@@ -78,6 +78,20 @@ fn a_wrong_match_fits_nothing_and_leaves_the_others() {
 }
 
 #[test]
+fn a_group_without_matches_says_so() {
+    for (version, body, expected) in [
+        ("v1alpha1", "matches: []", "matches InvalidValue"),
+        (
+            "v1alpha4",
+            "spec: {matches: []}",
+            "spec.matches InvalidValue",
+        ),
+    ] {
+        assert_eq!(group(version, body).unwrap(), [expected], "{version}");
+    }
+}
+
+#[test]
 fn what_refuses_a_group() {
     let many = vec!["{name: a}"; 257].join(", ");
     for (version, body, expected) in [
@@ -87,6 +101,11 @@ fn what_refuses_a_group() {
             "v1alpha4",
             "spec: {matches: []}, matches: []".to_owned(),
             "matches InvalidValue",
+        ),
+        (
+            "v1alpha4",
+            "spec: {matches: []}, methods: [GET]".to_owned(),
+            "methods InvalidValue",
         ),
         (
             "v1alpha2",
@@ -150,6 +169,9 @@ fn ports_of_a_tcp_route() {
         ("spec: {matches: {ports: [70000]}}", "spec.matches.ports[0]"),
         ("spec: {matches: {port: [1]}}", "spec.matches.port"),
         ("spec: {ports: [1]}", "spec.ports"),
+        ("matches: {ports: [1]}", "matches"),
+        ("ports: [1], spec: {}", "ports"),
+        ("Spec: {matches: {ports: [1]}}", "Spec"),
     ] {
         assert_eq!(ports("v1alpha4", spec), Err(path.to_owned()), "{spec}");
     }

@@ -73,34 +73,88 @@ pub fn translate(
                     problems.insert(candidate.split.object.problem(
                         "spec.service",
                         Reason::Conflicted,
-                        format!("{winner} decides for port {port}"),
+                        format!("{winner} decides for port {port} of {}", candidate.root),
                         "take one of the two out",
                     ));
                 }
             }
         }
     }
+    let defaults = literal_defaults(&claims, problems);
     let mut splits = Splits::default();
-    for (claim, deciding) in claims {
-        splits.add(&claim, &deciding, problems);
+    for (claim, deciding) in &claims {
+        splits.add(claim, deciding, &defaults, problems);
     }
     splits
 }
 
+/// The port that a literal host without one means, where several splits of other ports may be about the host: by
+/// namespace and host, that of the oldest split.
+type LiteralDefaults<'r> = BTreeMap<(&'r str, &'r str), u16>;
+
+fn literal_defaults<'r>(
+    claims: &'r BTreeMap<Claim, Vec<&'r Resolved<'r>>>,
+    problems: &mut BTreeSet<Problem>,
+) -> LiteralDefaults<'r> {
+    let mut wanted: BTreeMap<(&str, &str), Vec<(u16, &Resolved)>> = BTreeMap::new();
+    for (claim, deciding) in claims {
+        let Claim::Literal {
+            namespace,
+            host,
+            port,
+        } = claim
+        else {
+            continue;
+        };
+        let of_host = wanted.entry((namespace, host)).or_default();
+        let meant = deciding.iter().filter(|split| {
+            !split.fits_nothing() && cluster::default_port(split.common_ports()) == Some(*port)
+        });
+        of_host.extend(meant.map(|split| (*port, *split)));
+    }
+    let mut defaults = BTreeMap::new();
+    for ((namespace, host), mut meant) in wanted {
+        meant.sort_by_cached_key(|(_, split)| {
+            Seniority::new(&split.split.object, split.split.created)
+        });
+        let Some((port, oldest)) = meant.first().copied() else {
+            continue;
+        };
+        defaults.insert((namespace, host), port);
+        for (other, split) in meant.into_iter().filter(|(other, _)| *other != port) {
+            problems.insert(split.split.object.problem(
+                "spec.service",
+                Reason::Conflicted,
+                format!(
+                    "{} decides what {host} without a port means: port {port}, not {other}",
+                    oldest.split.object
+                ),
+                format!("call it with the port: {host}:{other}"),
+            ));
+        }
+    }
+    defaults
+}
+
 impl Splits {
     /// Puts in force on one port the splits that decide there, in their order.
-    fn add(&mut self, claim: &Claim, deciding: &[&Resolved], problems: &mut BTreeSet<Problem>) {
+    fn add(
+        &mut self,
+        claim: &Claim,
+        deciding: &[&Resolved],
+        defaults: &LiteralDefaults,
+        problems: &mut BTreeSet<Problem>,
+    ) {
         let mut matches = Vec::new();
         let mut planned: Option<(Audience, Hosts)> = None;
         for split in deciding {
-            // Its groups fit no request: it changes nothing.
-            if split.conditions.as_ref().is_some_and(Vec::is_empty) {
+            if split.fits_nothing() {
                 continue;
             }
             let Some(rule) = split.rule(claim, problems) else {
                 continue;
             };
-            match split.place(claim, problems) {
+            match split.place(claim, defaults, problems) {
                 None => {}
                 Some(Place::Connections(root)) => {
                     let identity = split.identity(root.port, "tcp");
@@ -122,13 +176,6 @@ impl Splits {
                         ..condition.clone()
                     }));
                     self.rules.insert(identity, rule);
-                    // The ports of a literal host are those of the split's backends, and the port that a
-                    // Host without one means is so for all or for none.
-                    if let Some((_, Hosts::Literal(known))) = &mut planned
-                        && let Hosts::Literal(own) = &hosts
-                    {
-                        known.default_port |= own.default_port;
-                    }
                     planned.get_or_insert((audience, hosts));
                 }
             }
@@ -152,27 +199,30 @@ impl Resolved<'_> {
         let port = claim.port();
         let mut backends = self.backends_at(port, problems);
         if backends.iter().all(|backend| backend.weight == 0) {
-            let stays = match &self.root {
-                Root::Service(service) => format!("it stays with {}", service.object),
-                Root::Literal(host) => format!("{host} stays untouched"),
+            // A literal host is claimed at ports that a backend with a weight has, and there alone.
+            let Claim::Service(at) = claim else {
+                return None;
             };
             problems.insert(self.split.object.problem(
                 "spec.backends",
                 Reason::NoTraffic,
-                format!("no backend can get traffic of port {port}: {stays}"),
+                format!(
+                    "no backend can get traffic of port {port}: it stays with {}",
+                    self.root
+                ),
                 "give a backend that has this port a weight above 0",
             ));
-            match claim {
-                Claim::Literal { .. } => return None,
-                Claim::Service(at) => {
-                    backends = vec![Backend::new(1, Target::Service(at.backend()))];
-                }
-            }
+            backends = vec![Backend::new(1, Target::Service(at.backend()))];
         }
         Some(Rule {
             backends,
             ..Rule::default()
         })
+    }
+
+    /// Its groups fit no request: it changes nothing.
+    fn fits_nothing(&self) -> bool {
+        self.conditions.as_ref().is_some_and(Vec::is_empty)
     }
 
     fn identity(&self, port: u16, protocol: &str) -> String {
@@ -184,7 +234,12 @@ impl Resolved<'_> {
     }
 
     /// None for a claim that is not of the kind of the root, which there is not.
-    fn place(&self, claim: &Claim, problems: &mut BTreeSet<Problem>) -> Option<Place> {
+    fn place(
+        &self,
+        claim: &Claim,
+        defaults: &LiteralDefaults,
+        problems: &mut BTreeSet<Problem>,
+    ) -> Option<Place> {
         let (default, place) = match (&self.root, claim) {
             (Root::Service(service), Claim::Service(at)) => {
                 let root = at.root(service);
@@ -202,7 +257,7 @@ impl Resolved<'_> {
                     port,
                 },
             ) => {
-                let default = cluster::default_port(self.common_ports());
+                let default = defaults.get(&(namespace.as_str(), host.as_str())).copied();
                 let literal = Literal {
                     name: host.clone(),
                     port: *port,

@@ -73,6 +73,20 @@ fn filters_that_are_wrong_refuse_the_route() {
     let rewrite = |path: &str| format!("{{type: URLRewrite, urlRewrite: {{path: {{{path}}}}}}}");
     let many = (0..17).map(|number| format!("a{number}"));
     let many = many.collect::<Vec<_>>().join(", ");
+    let bad_hosts = [
+        "a b ä",
+        "*.a.org",
+        "a.org:",
+        "a.org:0",
+        "a.org:+80",
+        "[::1",
+        "[a.org]:80",
+        ":80",
+    ];
+    let bad_hosts = bad_hosts.map(|host| {
+        let edits = edits(&format!("set: [{{name: Host, value: '{host}'}}]"));
+        (edits, "requestHeaderModifier.set[0].value", Some(Invalid))
+    });
     let cases = [
         (edits("sett: []"), "", None),
         (
@@ -86,10 +100,20 @@ fn filters_that_are_wrong_refuse_the_route() {
             Some(Invalid),
         ),
         (
-            edits("remove: [a, A]"),
+            edits(
+                "set: [{name: a, value: b}, {name: A, value: c}], add: [{name: A, value: b}], remove: [c, C]",
+            ),
+            "",
+            None,
+        ),
+        (
+            edits("add: [{name: b, value: c}], remove: [a, B]"),
             "requestHeaderModifier.remove[1]",
             Some(Invalid),
         ),
+        (edits("set: [{name: Host, value: 'a.org:8080'}]"), "", None),
+        (edits("set: [{name: Host, value: '10.0.0.1'}]"), "", None),
+        (edits("set: [{name: Host, value: '[::1]:80'}]"), "", None),
         (
             edits("remove: [':path']"),
             "requestHeaderModifier.remove[0]",
@@ -101,9 +125,9 @@ fn filters_that_are_wrong_refuse_the_route() {
             Some(Unsupported),
         ),
         (
-            edits("set: [{name: a, value: b}], add: [{name: A, value: b}]"),
+            edits("add: [{name: Host, value: a.org}]"),
             "requestHeaderModifier.add[0].name",
-            Some(Invalid),
+            Some(Unsupported),
         ),
         (
             edits(r#"set: [{name: a, value: "b\r\nc: d"}]"#),
@@ -163,7 +187,7 @@ fn filters_that_are_wrong_refuse_the_route() {
             Some(Unsupported),
         ),
     ];
-    for (filter, path, reason) in cases {
+    for (filter, path, reason) in cases.into_iter().chain(bad_hosts) {
         let rules = [
             (format!("{{filters: [{filter}]}}"), "filters[0]"),
             (

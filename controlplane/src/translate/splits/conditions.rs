@@ -24,6 +24,13 @@ pub fn of(world: &World, split: &TrafficSplit) -> Result<Option<Vec<Match>>, Vec
     for (index, reference) in split.groups.iter().enumerate() {
         let path = format!("spec.matches[{index}]");
         match group(world, split, reference, &path) {
+            // It has its matches already.
+            Ok(_)
+                if split
+                    .groups
+                    .iter()
+                    .take(index)
+                    .any(|it| it.name == reference.name) => {}
             Ok(group) => {
                 let conditions = group.matches.iter().filter_map(|it| it.condition.as_ref());
                 matches.extend(conditions.flat_map(expand));

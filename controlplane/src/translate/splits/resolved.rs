@@ -1,6 +1,7 @@
 //! TrafficSplits with their names resolved, and the ports at which they want to decide.
 
 use std::collections::BTreeSet;
+use std::fmt;
 
 use weir_split::wire::Match;
 
@@ -48,6 +49,16 @@ pub struct Resolved<'w> {
 pub enum Root<'w> {
     Service(&'w Service),
     Literal(String),
+}
+
+/// As in `port 80 of ROOT`.
+impl fmt::Display for Root<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Root::Service(service) => service.object.fmt(f),
+            Root::Literal(host) => write!(f, "host {host}"),
+        }
+    }
 }
 
 impl<'w> Resolved<'w> {
@@ -158,7 +169,9 @@ impl<'w> Resolved<'w> {
                     return refuse(
                         "spec.backends",
                         Reason::NoTraffic,
-                        format!("no backend of host {host} can get traffic: it stays untouched"),
+                        format!(
+                            "no backend of host {host} can get traffic: the split is not in force"
+                        ),
                         "give a backend that exists a weight above 0",
                     );
                 }
@@ -170,7 +183,7 @@ impl<'w> Resolved<'w> {
                                 "spec.backends",
                                 Reason::PortNotFound,
                                 format!(
-                                    "no backend with a weight has the TCP port {port}: {host} stays untouched"
+                                    "no backend with a weight has the TCP port {port}: the split of {host} is not in force"
                                 ),
                                 "give a backend that has this port a weight above 0",
                             );
