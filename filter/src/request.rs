@@ -122,6 +122,7 @@ fn read(name: &str) -> Option<Vec<u8>> {
 
 fn reason(status: u16) -> &'static str {
     match status {
+        431 => "weir: a value in the request is too long for the expressions of the routes\n",
         404 => "weir: no rule of the routes for this host fits the request\n",
         503 => "weir: there is no configuration yet\n",
         _ => "weir: the backend that this share of the traffic goes to cannot be used\n",

@@ -3,6 +3,8 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::pattern::Effort;
+
 use crate::host::Authority;
 
 /// The value of a header, several lines joined by commas; None where the request has none.
@@ -11,6 +13,8 @@ pub(crate) type Read<'r> = &'r mut dyn FnMut(&str) -> Option<Vec<u8>>;
 /// A request in the middle of its decision. Nothing is allocated before something is asked.
 pub(crate) struct Asked<'r> {
     authority: &'r [u8],
+    /// What is left to spend on it.
+    pub(crate) effort: &'r Effort,
     read: Read<'r>,
     host: Option<Option<Box<Authority>>>,
     path: Option<(Vec<u8>, usize)>,
@@ -20,9 +24,10 @@ pub(crate) struct Asked<'r> {
 }
 
 impl<'r> Asked<'r> {
-    pub(crate) fn new(authority: &'r [u8], read: Read<'r>) -> Asked<'r> {
+    pub(crate) fn new(authority: &'r [u8], effort: &'r Effort, read: Read<'r>) -> Asked<'r> {
         Asked {
             authority,
+            effort,
             read,
             host: None,
             path: None,
@@ -138,7 +143,8 @@ mod tests {
             ("*", "*", ""),
         ] {
             let mut read = |_: &str| Some(whole.as_bytes().to_vec());
-            let mut asked = Asked::new(b"", &mut read);
+            let effort = Effort::default();
+            let mut asked = Asked::new(b"", &effort, &mut read);
             assert_eq!(asked.path(), path.as_bytes(), "{whole:?}");
             assert_eq!(asked.query(), query.as_bytes(), "{whole:?}");
         }
@@ -184,7 +190,8 @@ mod tests {
             reads.push(name.to_owned());
             (name != "x-none").then(|| b"/p?q=1".to_vec())
         };
-        let mut asked = Asked::new(b"Host.Example:80", &mut read);
+        let effort = Effort::default();
+        let mut asked = Asked::new(b"Host.Example:80", &effort, &mut read);
         assert_eq!(
             asked.host().map(|host| host.name()),
             Some(&b"host.example"[..])

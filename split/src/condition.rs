@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use crate::asked::Asked;
 use crate::path::PathMatch;
-use crate::pattern::{Pattern, Patterns};
+use crate::pattern::{Effort, Pattern, Patterns};
 use crate::refusal::{Refusal, each, refuse};
 use crate::wire;
 
@@ -95,11 +95,16 @@ impl Condition {
         asked: &mut Asked<'t>,
         parameters: &BTreeSet<Box<[u8]>>,
     ) -> bool {
-        (self.path.is_any() || self.path.fits(asked.path()))
+        (self.path.is_any() || self.path_fits(asked))
             && match &self.more {
                 None => true,
                 Some(more) => more.fits(asked, parameters),
             }
+    }
+
+    fn path_fits(&self, asked: &mut Asked) -> bool {
+        let effort = asked.effort;
+        self.path.fits(asked.path(), effort)
     }
 
     pub(crate) fn parameters(&self) -> impl Iterator<Item = &Box<[u8]>> {
@@ -122,6 +127,7 @@ impl More {
     }
 
     fn fits<'t>(&'t self, asked: &mut Asked<'t>, parameters: &BTreeSet<Box<[u8]>>) -> bool {
+        let effort = asked.effort;
         let is_one_of = |methods: &[Box<[u8]>], method: Option<&[u8]>| {
             methods.iter().any(|wanted| Some(&**wanted) == method)
         };
@@ -129,11 +135,11 @@ impl More {
             && (self.methods.is_empty() || is_one_of(&self.methods, asked.header(":method")))
             && self.headers.iter().all(|(name, wanted)| {
                 let value = asked.header(name);
-                value.is_some_and(|value| wanted.fits(value))
+                value.is_some_and(|value| wanted.fits(value, effort))
             })
             && self.query.iter().all(|(name, wanted)| {
                 let value = asked.parameter(name, parameters);
-                value.is_some_and(|value| wanted.fits(value))
+                value.is_some_and(|value| wanted.fits(value, effort))
             })
     }
 }
@@ -154,10 +160,10 @@ impl Value {
         })
     }
 
-    fn fits(&self, value: &[u8]) -> bool {
+    fn fits(&self, value: &[u8], effort: &Effort) -> bool {
         match self {
             Value::Exact(exact) => **exact == *value,
-            Value::Regex(pattern) => pattern.fits(value),
+            Value::Regex(pattern) => pattern.fits_within(value, Some(effort)),
         }
     }
 }

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::asked::Asked;
+use crate::pattern::Effort;
 use crate::plugin::UntilConfigured;
 use crate::rule::{Destination, Redirected, Rule};
 use crate::sampler::Sampler;
@@ -130,8 +131,13 @@ impl Live {
         let Some(host) = self.table.host(authority) else {
             return Decision::Ordinary.into();
         };
-        let mut asked = Asked::new(authority, &mut read);
-        let Some(wanted) = host.find(&mut asked) else {
+        let effort = Effort::default();
+        let mut asked = Asked::new(authority, &effort, &mut read);
+        let wanted = host.find(&mut asked);
+        if effort.is_exhausted() {
+            return Decision::Answer(431).into();
+        }
+        let Some(wanted) = wanted else {
             return match host.unmatched {
                 Unmatched::Pass => Decision::Ordinary.into(),
                 Unmatched::NotFound => Decision::Answer(404).into(),
@@ -210,7 +216,9 @@ impl Live {
         if self.installed == 0 {
             return self.unconfigured();
         }
-        let mut asked = Asked::new(authority, &mut read);
+        // Where it does not suffice, nothing is granted.
+        let effort = Effort::default();
+        let mut asked = Asked::new(authority, &effort, &mut read);
         match &self.table.access {
             Some(access) => admitted(access.admit(peer, &mut asked)),
             None => Decision::Ordinary.into(),

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use crate::pattern::{Pattern, Patterns};
+use crate::pattern::{Effort, Pattern, Patterns};
 use crate::refusal::Refusal;
 use crate::wire;
 
@@ -40,12 +40,12 @@ impl PathMatch {
     }
 
     /// `path` is what stands before the query.
-    pub(crate) fn fits(&self, path: &[u8]) -> bool {
+    pub(crate) fn fits(&self, path: &[u8], effort: &Effort) -> bool {
         match self {
             PathMatch::Any => true,
             PathMatch::Exact(exact) => **exact == *path,
             PathMatch::Prefix(prefix) => rest_of(path, prefix).is_some(),
-            PathMatch::Regex(pattern) => pattern.fits(path),
+            PathMatch::Regex(pattern) => pattern.fits_within(path, Some(effort)),
         }
     }
 }
@@ -62,7 +62,7 @@ mod tests {
 
     fn fits(wire: wire::PathMatch, path: &str) -> bool {
         let compiled = PathMatch::compile(&Some(wire), &mut Patterns::default());
-        compiled.unwrap().fits(path.as_bytes())
+        compiled.unwrap().fits(path.as_bytes(), &Effort::default())
     }
 
     #[test]

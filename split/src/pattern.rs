@@ -1,5 +1,6 @@
 //! Regular expressions: one dialect for paths, headers, query parameters and permissions.
 
+use std::cell::Cell;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -15,12 +16,17 @@ use crate::refusal::Refusal;
 
 /// Bytes that the program of a pattern may have.
 const MAX_PROGRAM: usize = 32 << 10;
-/// Bytes that the automaton may remember; where they are full, it forgets and begins anew.
-const CACHE: usize = 256 << 10;
+/// Bytes that the automaton may remember, if that is enough for it; where they are full, it forgets and begins
+/// anew.
+const CACHE: usize = 64 << 10;
 /// How often it may forget in one search before it has to have got along well: this many bytes of the value for
 /// each state that it had to work out. Where it has not, working out costs more than simulating the program.
 const FORGETS: usize = 1;
 const BYTES_PER_STATE: usize = 10;
+/// Steps of one request, see [`Effort`]: about a tenth of a second.
+const MOST: u64 = 300_000_000;
+/// Steps for a byte of a value in the automaton.
+const FAST: u64 = 8;
 /// Groups and repetitions inside one another.
 const MAX_NESTING: u32 = 100;
 
@@ -28,7 +34,7 @@ const MAX_NESTING: u32 = 100;
 /// back-references. It is matched against whole values, over bytes: `.` fits every byte, `\w`, `\d`, `\s` and
 /// `(?i)` know ASCII alone, and what is not ASCII stands for its bytes in UTF-8.
 ///
-/// Matching takes time linear in the value and bounded memory, and never fails.
+/// Matching takes time linear in the value and bounded memory.
 pub struct Pattern {
     /// Worked out as far as values need it: fast, unless nearly every byte leads to a new state.
     automaton: DFA,
@@ -41,6 +47,32 @@ pub struct Pattern {
 struct Caches {
     automaton: dfa::Cache,
     program: pikevm::Cache,
+}
+
+/// What the patterns that are tried on one request may cost together. A simulated program takes a step for
+/// each byte of it and each byte of the value, so a few large programs and a long value would hold up the
+/// worker, and every other request on it, for seconds.
+pub(crate) struct Effort(Cell<u64>);
+
+impl Default for Effort {
+    fn default() -> Effort {
+        Effort(Cell::new(MOST))
+    }
+}
+
+impl Effort {
+    /// False where there is not so much left; then there is nothing left.
+    fn spend(&self, bytes: usize, each: u64) -> bool {
+        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
+        let left = self.0.get().checked_sub(bytes.saturating_mul(each));
+        self.0.set(left.unwrap_or(0));
+        left.is_some()
+    }
+
+    /// True where a pattern could not be tried, and so nobody knows what the request fits.
+    pub(crate) fn is_exhausted(&self) -> bool {
+        self.0.get() == 0
+    }
 }
 
 /// Why a text is no pattern.
@@ -109,6 +141,7 @@ impl Pattern {
             .configure(
                 DFA::config()
                     .cache_capacity(CACHE)
+                    .skip_cache_capacity_check(true)
                     .minimum_cache_clear_count(Some(FORGETS))
                     .minimum_bytes_per_state(Some(BYTES_PER_STATE)),
             )
@@ -135,17 +168,29 @@ impl Pattern {
 
     /// True where the whole value fits.
     pub fn fits(&self, value: &[u8]) -> bool {
+        self.fits_within(value, None)
+    }
+
+    /// The same, but false where the effort does not suffice.
+    pub(crate) fn fits_within(&self, value: &[u8], effort: Option<&Effort>) -> bool {
+        let may = |each: u64| effort.is_none_or(|effort| effort.spend(value.len(), each));
+        if !may(FAST) {
+            return false;
+        }
         let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
         let Caches { automaton, program } = &mut *caches;
         let whole = Input::new(value).anchored(Anchored::Yes);
         match self.automaton.try_search_fwd(automaton, &whole) {
             Ok(fits) => fits.is_some(),
             // Given up. (It is built without bytes that make it quit, and knows the anchored start.)
-            Err(_) => self.program.is_match(program, whole),
+            Err(_) => {
+                let program_bytes = u64::try_from(self.size()).unwrap_or(u64::MAX);
+                may(program_bytes) && self.program.is_match(program, whole)
+            }
         }
     }
 
-    /// Bytes of the program. Matching takes at most another 256 KiB, and a few times the program, for each pattern.
+    /// Bytes of the program. Matching remembers at most another 64 KiB, or a few times the program.
     pub fn size(&self) -> usize {
         self.automaton.get_nfa().memory_usage()
     }

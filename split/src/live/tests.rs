@@ -649,3 +649,33 @@ fn connections_have_exact_shares_and_need_permission() {
     live.take_picks(|rule, backend, count| picks.push(format!("{rule} {backend} {count}")));
     assert_eq!(picks, ["db v1.shop:81 90", "db v2.shop:82 10"]);
 }
+
+/// A value too long for the expressions: nobody knows what the request fits, so no later match gets it.
+#[test]
+fn a_request_that_costs_too_much_is_answered_431() {
+    let mut live = live(
+        r#"{
+            "hosts": [{
+                "hosts": { "gateway": {} },
+                "matches": [
+                    { "path": { "regex": "/(?:[ab]*a[ab]{400}c)*x" }, "rule": "heavy" },
+                    { "rule": "rest" }
+                ]
+            }],
+            "rules": {
+                "heavy": { "backends": [{ "weight": 1, "to": { "status": 500 } }] },
+                "rest": { "backends": [{ "weight": 1, "to": { "status": 501 } }] }
+            }
+        }"#,
+        &site(),
+    );
+    let mut noise = 1u32;
+    let mut letter = || {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if noise >> 31 == 0 { 'a' } else { 'b' }
+    };
+    let long: String = (0..60 << 10).map(|_| letter()).collect();
+    assert_eq!(decide(&mut live, "GET a /ab"), "501");
+    assert_eq!(decide(&mut live, &format!("GET a /{long}")), "431");
+    assert_eq!(decide(&mut live, "GET a /x"), "500");
+}

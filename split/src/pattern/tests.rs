@@ -112,8 +112,30 @@ fn time_is_linear_and_memory_bounded() {
         assert!(is_linear, "{pattern:?}");
         let caches = pattern.caches.lock().unwrap();
         let used = caches.automaton.memory_usage() + caches.program.memory_usage();
-        assert!(used <= CACHE + 4 * MAX_PROGRAM, "{used}");
+        assert!(used <= 2 * CACHE + 8 * MAX_PROGRAM, "{used}");
     }
+}
+
+/// The patterns of one request have so much effort together, and what they cannot do they do not claim.
+#[test]
+fn effort_is_bounded() {
+    let plain = Pattern::compile("/[a-z]*").unwrap();
+    let heavy = Pattern::compile("(?:[ab]*a[ab]{400}c)*x").unwrap();
+    let mut noise = 1u32;
+    let mut letter = || {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if noise >> 31 == 0 { b'a' } else { b'b' }
+    };
+    let value: Vec<u8> = (0..60 << 10).map(|_| letter()).collect();
+    let effort = Effort::default();
+    for _ in 0..100 {
+        assert!(plain.fits_within(&[b"/", vec![b'a'; 1000].as_slice()].concat(), Some(&effort)));
+        assert!(!heavy.fits_within(b"ababab", Some(&effort)));
+    }
+    assert!(!effort.is_exhausted());
+    assert!(!heavy.fits_within(&value, Some(&effort)));
+    assert!(effort.is_exhausted());
+    assert!(!plain.fits_within(b"/a", Some(&effort)));
 }
 
 #[test]

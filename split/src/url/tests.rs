@@ -1,4 +1,5 @@
 use super::*;
+use crate::pattern::Effort;
 
 /// Every row of the specification's table, and what it leaves open.
 #[test]
@@ -53,7 +54,10 @@ fn check(redirect: &str, request: &str, listener: Option<u16>, expected: &str) {
         ":path" => Some(path.to_vec()),
         _ => panic!("reads {name}"),
     };
-    let got = redirect.decide(&mut Asked::new(authority, &mut read), listener);
+    let got = redirect.decide(
+        &mut Asked::new(authority, &Effort::default(), &mut read),
+        listener,
+    );
     assert_eq!(got, Decision::Redirect(302, expected.into()), "{request}");
 }
 
@@ -128,7 +132,7 @@ fn a_location_is_visible_ascii_and_keeps_its_host() {
     check("{}", "gopher a ", None, "http://a/");
     let nowhere = Redirect::compile(&serde_json::from_str(r#"{"status":301}"#).unwrap()).unwrap();
     let mut read = |_: &str| None;
-    let got = nowhere.decide(&mut Asked::new(b"a:b", &mut read), None);
+    let got = nowhere.decide(&mut Asked::new(b"a:b", &Effort::default(), &mut read), None);
     assert_eq!(got, Decision::Answer(400));
 }
 
