@@ -120,6 +120,30 @@ impl Edits {
     }
 }
 
+/// The value of the header `name` once the edits are done; `value` is what the client sent, several lines joined
+/// by commas.
+pub(crate) fn value_after(
+    edits: &[Edit],
+    name: &str,
+    mut value: Option<Vec<u8>>,
+) -> Option<Vec<u8>> {
+    for edit in edits {
+        match edit {
+            Edit::Set(of, new) if **of == *name => value = Some(new.to_vec()),
+            Edit::Add(of, line) if **of == *name => match &mut value {
+                None => value = Some(line.to_vec()),
+                Some(lines) => {
+                    lines.push(b',');
+                    lines.extend(line);
+                }
+            },
+            Edit::Remove(of) if **of == *name => value = None,
+            Edit::Set(..) | Edit::Add(..) | Edit::Remove(_) => {}
+        }
+    }
+    value
+}
+
 fn set(name: &str, value: &str) -> Edit {
     Edit::Set(name.into(), value.as_bytes().into())
 }
