@@ -120,6 +120,30 @@ impl Edits {
     }
 }
 
+/// The value of the header `name` once the edits are done; `value` is what the client sent, several lines joined
+/// by commas.
+pub(crate) fn value_after(
+    edits: &[Edit],
+    name: &str,
+    mut value: Option<Vec<u8>>,
+) -> Option<Vec<u8>> {
+    for edit in edits {
+        match edit {
+            Edit::Set(of, new) if **of == *name => value = Some(new.to_vec()),
+            Edit::Add(of, line) if **of == *name => match &mut value {
+                None => value = Some(line.to_vec()),
+                Some(lines) => {
+                    lines.push(b',');
+                    lines.extend(line);
+                }
+            },
+            Edit::Remove(of) if **of == *name => value = None,
+            Edit::Set(..) | Edit::Add(..) | Edit::Remove(_) => {}
+        }
+    }
+    value
+}
+
 fn set(name: &str, value: &str) -> Edit {
     Edit::Set(name.into(), value.as_bytes().into())
 }
@@ -128,15 +152,41 @@ fn set(name: &str, value: &str) -> Edit {
 fn edits(wire: &wire::HeaderEdits) -> Result<Vec<Edit>, Refusal> {
     let wire::HeaderEdits { set, add, remove } = wire;
     let mut edits = each("set", set, |header| {
-        Ok(Edit::Set(header_name(&header.name)?, header_value(header)?))
+        Ok(Edit::Set(edited(&header.name)?, header_value(header)?))
     })?;
     edits.extend(each("add", add, |header| {
-        Ok(Edit::Add(header_name(&header.name)?, header_value(header)?))
+        Ok(Edit::Add(edited(&header.name)?, header_value(header)?))
     })?);
     edits.extend(each("remove", remove, |name| {
-        Ok(Edit::Remove(header_name(name)?))
+        Ok(Edit::Remove(edited(name)?))
     })?);
     Ok(edits)
+}
+
+fn edited(name: &str) -> Result<Box<str>, Refusal> {
+    let name = header_name(name)?;
+    if is_framing_header(&name) {
+        let reason = format!("{name} belongs to the connection, no edit may touch it");
+        return refuse("name", reason);
+    }
+    Ok(name)
+}
+
+/// True for the headers (names in lower case) that say where a message ends and what becomes of its connection
+/// (RFC 9110, 7.6.1 and 8.6; RFC 9112, 6). They are the proxy's: after an edit of one, proxy and backend would
+/// not agree where the next request begins.
+pub fn is_framing_header(name: &str) -> bool {
+    matches!(
+        name,
+        "connection"
+            | "content-length"
+            | "keep-alive"
+            | "proxy-connection"
+            | "te"
+            | "trailer"
+            | "transfer-encoding"
+            | "upgrade"
+    )
 }
 
 fn header_value(header: &wire::Header) -> Result<Box<[u8]>, Refusal> {

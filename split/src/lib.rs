@@ -35,6 +35,7 @@ mod table;
 mod url;
 pub mod wire;
 
+pub use filters::is_framing_header;
 pub use identity::peer_identity;
 pub use live::{Decided, Decision, Edit, Live};
 pub use pattern::{Pattern, PatternError};

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use crate::asked::Asked;
+use crate::filters::value_after;
 use crate::pattern::Effort;
 use crate::plugin::UntilConfigured;
 use crate::rule::{Destination, Redirected, Rule};
@@ -119,7 +120,8 @@ impl Live {
     }
 
     /// Decides one request. `read` gives the value of a header (`:path`, `x-user`) and is asked only for
-    /// what the host's rules need, once for each name.
+    /// what the host's rules need, once for each name, and once more where a permission has to hold for what
+    /// a rule's edits make of the request.
     pub fn decide(
         &mut self,
         authority: &[u8],
@@ -162,17 +164,29 @@ impl Live {
             Some(Destination::Status(status)) => return rule.says(Decision::Answer(*status)),
             None => return rule.says(Decision::Ordinary),
         };
-        if let Some(Err(missing)) = permit.as_ref().map(|permit| permit.request(&mut asked)) {
-            return rule.says(Decision::Denied(missing));
+        let Some(edits) = edits else {
+            let permitted = permit.as_ref().map(|permit| permit.request(&mut asked));
+            return match permitted {
+                Some(Err(missing)) => rule.says(Decision::Denied(missing)),
+                Some(Ok(())) | None => rule.says(to_cluster(name, &host.ordinary_cluster)),
+            };
+        };
+        let request = edits.request(&mut asked);
+        if let Some(permit) = permit {
+            // What the backend gets has to be permitted, not what the client asked for.
+            let authority = value_after(&request, ":authority", Some(authority.to_vec()));
+            let authority = authority.unwrap_or_default();
+            let mut read = |name: &str| value_after(&request, name, read(name));
+            let mut sent = Asked::new(&authority, &effort, &mut read);
+            if let Err(missing) = permit.request(&mut sent) {
+                return rule.says(Decision::Denied(missing));
+            }
         }
-        match edits {
-            None => rule.says(to_cluster(name, &host.ordinary_cluster)),
+        Decided {
+            request,
+            response: edits.response.clone(),
             // The ordinary route of the request as it came may be none for what the edits make of it.
-            Some(edits) => Decided {
-                request: edits.request(&mut asked),
-                response: edits.response.clone(),
-                ..rule.says(Decision::Cluster(name))
-            },
+            ..rule.says(Decision::Cluster(name))
         }
     }
 

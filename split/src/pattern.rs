@@ -2,6 +2,7 @@
 
 use std::cell::Cell;
 use std::collections::HashMap;
+use std::convert::Infallible;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -10,6 +11,8 @@ use regex_automata::nfa::thompson;
 use regex_automata::nfa::thompson::pikevm::{self, PikeVM};
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
+use regex_syntax::ast::parse::ParserBuilder;
+use regex_syntax::ast::{self, Ast, Flag, FlagsItemKind};
 use regex_syntax::hir::{Hir, Look};
 
 use crate::refusal::Refusal;
@@ -199,37 +202,33 @@ impl Pattern {
 /// True where an inline flag turns Unicode on or off. A build without Unicode's tables would refuse what one
 /// with them takes, and the two sides of the contract may be such builds.
 fn switches_unicode(text: &str) -> bool {
-    let mut rest = text;
-    while let Some(at) = rest.find(['\\', '(']) {
-        let (_, found) = rest.split_at_checked(at).unwrap_or_default();
-        let mut letters = found.chars();
-        if letters.next() == Some('\\') {
-            letters.next();
-            rest = letters.as_str();
-            continue;
+    struct Seen(bool);
+    impl ast::Visitor for Seen {
+        type Output = bool;
+        type Err = Infallible;
+
+        fn finish(self) -> Result<bool, Infallible> {
+            Ok(self.0)
         }
-        rest = letters.as_str();
-        // With the flag x, white space and comments may stand there.
-        let mut group = rest.trim_start();
-        while group.starts_with('#') {
-            group = group.split_once('\n').unwrap_or_default().1.trim_start();
-        }
-        let Some(group) = group.strip_prefix('?') else {
-            continue;
-        };
-        let flags = group.split([':', ')']).next();
-        let flags = flags.unwrap_or_default();
-        let are_flags = |flags: &str| {
-            let mut letters = flags.chars();
-            letters.all(|letter| {
-                letter.is_ascii_alphabetic() || letter == '-' || letter.is_whitespace()
-            })
-        };
-        if are_flags(flags) && flags.contains('u') {
-            return true;
+
+        fn visit_pre(&mut self, part: &Ast) -> Result<(), Infallible> {
+            let flags = match part {
+                Ast::Flags(switch) => Some(&switch.flags),
+                Ast::Group(group) => group.flags(),
+                _ => None,
+            };
+            let unicode = FlagsItemKind::Flag(Flag::Unicode);
+            let mut items = flags.iter().flat_map(|flags| &flags.items);
+            self.0 |= items.any(|item| item.kind == unicode);
+            Ok(())
         }
     }
-    false
+    let parsed = ParserBuilder::new()
+        .nest_limit(MAX_NESTING)
+        .build()
+        .parse(text);
+    // What is no pattern at all is refused with a reason of its own.
+    parsed.is_ok_and(|tree| ast::visit(&tree, Seen(false)).unwrap_or_else(|never| match never {}))
 }
 
 /// The patterns of one table: equal ones share a program.

@@ -71,6 +71,15 @@ impl Table {
                 ),
             );
         }
+        if config.version < 2 && site.service_account.is_some() {
+            return refuse(
+                "version",
+                format!(
+                    "{} cannot say who may reach whom, which a proxy with a service account has to know",
+                    config.version
+                ),
+            );
+        }
         let mut table = Table::default();
         let mut patterns = Patterns::default();
         if let Some(access) = &config.access {

@@ -1,6 +1,7 @@
 //! HTTPHeaderMatch, HTTPQueryParamMatch and GRPCHeaderMatch of Gateway API v1.
 
 use serde::Deserialize;
+use weir_split::is_framing_header;
 use weir_split::wire::{Field, ValueMatch};
 
 use super::patterns::Patterns;
@@ -33,10 +34,10 @@ pub fn parse_headers(
     patterns: &mut Patterns,
 ) -> Result<Vec<Field>, Problem> {
     parse(place, written, MAX_HEADER_VALUE, patterns, |place, name| {
-        let name = header_name(place, name)?;
-        Ok(match name.as_str() {
+        check_token(place, name)?;
+        Ok(match name.to_ascii_lowercase().as_str() {
             "host" => ":authority".to_owned(),
-            _ => name,
+            name => name.to_owned(),
         })
     })
 }
@@ -90,10 +91,17 @@ fn parse(
     Ok(fields)
 }
 
-/// A header's name in lower case (RFC 9110, 5.1: a token).
+/// In lower case (RFC 9110, 5.1: a token), the name of a header that a filter may edit.
 pub fn header_name(place: &Place, name: &str) -> Result<String, Problem> {
     check_token(place, name)?;
-    Ok(name.to_ascii_lowercase())
+    let name = name.to_ascii_lowercase();
+    if is_framing_header(&name) {
+        return Err(place.unsupported(
+            format!("the header {name} belongs to the connection: no filter may edit it"),
+            "take the edit out, the proxy writes the header itself",
+        ));
+    }
+    Ok(name)
 }
 
 /// A value that a header may be given.

@@ -134,3 +134,40 @@ fn a_bad_filter_is_refused_where_it_stands() {
         assert!(refusal.starts_with(&format!("{place}: ")), "{refusal}");
     }
 }
+
+#[test]
+fn no_edit_touches_what_frames_a_message() {
+    for name in [
+        "Content-Length",
+        "transfer-encoding",
+        "connection",
+        "keep-alive",
+        "proxy-connection",
+        "te",
+        "trailer",
+        "upgrade",
+    ] {
+        for side in ["request_headers", "response_headers"] {
+            for (list, entry, place) in [
+                (
+                    "set",
+                    format!(r#"{{"name":"{name}","value":"3"}}"#),
+                    "set[0].name",
+                ),
+                (
+                    "add",
+                    format!(r#"{{"name":"{name}","value":"3"}}"#),
+                    "add[0].name",
+                ),
+                ("remove", format!(r#""{name}""#), "remove[0].name"),
+            ] {
+                let refusal = level(&format!(r#"{{"{side}":{{"{list}":[{entry}]}}}}"#));
+                let refusal = refusal.unwrap_err().to_string();
+                assert!(
+                    refusal.starts_with(&format!("{side}.{place}: ")),
+                    "{refusal}"
+                );
+            }
+        }
+    }
+}

@@ -448,6 +448,75 @@ fn a_backend_is_reached_only_by_whom_a_target_lets() {
     );
 }
 
+/// A permission for what the client asks says nothing of what a rule makes of it.
+#[test]
+fn what_the_backend_gets_has_to_be_permitted() {
+    let edited = |filters: &str| {
+        let config = with_access(r#"["shop/store"]"#);
+        config.replace(
+            r#""backends""#,
+            &format!(r#""filters":{filters},"backends""#),
+        )
+    };
+    let rewrite = |prefix: &str, replacement: &str| {
+        format!(
+            r#"{{"rewrite":{{"path":{{"prefix":{{"prefix":"{prefix}","replacement":"{replacement}"}}}}}}}}"#
+        )
+    };
+    let header = |edits: &str| format!(r#"{{"request_headers":{{{edits}}}}}"#);
+    for (filters, request, expected) in [
+        (rewrite("/buy", "/admin"), "GET root /buy/1?x", "denied"),
+        (rewrite("/shop", "/buy"), "GET root /shop/1?x", "one"),
+        (rewrite("/shop", "/buy"), "POST root /shop/1", "denied"),
+        (
+            header(r#""set":[{"name":"x-key","value":"1"}]"#),
+            "GET root /sell x-key:2",
+            "one",
+        ),
+        (
+            header(r#""add":[{"name":"x-key","value":"1"}]"#),
+            "GET root /sell",
+            "one",
+        ),
+        (
+            header(r#""add":[{"name":"x-key","value":"1"}]"#),
+            "GET root /sell x-key:1",
+            "denied",
+        ),
+        (
+            header(r#""remove":["x-key"]"#),
+            "GET root /sell x-key:1",
+            "denied",
+        ),
+        (
+            header(r#""remove":["x-other"]"#),
+            "GET root /sell x-key:1",
+            "one",
+        ),
+    ] {
+        let mut live = live(&edited(&filters), &site());
+        assert_eq!(decide(&mut live, request), expected, "{filters} {request}");
+    }
+
+    let host = |filters: &str| {
+        let config = edited(filters).replace("x-key", ":authority");
+        config.replace(r#"{"exact":"1"}"#, r#"{"exact":"new"}"#)
+    };
+    let rewrite_host = r#"{"rewrite":{"hostname":"new"}}"#;
+    assert_eq!(
+        decide(&mut live(&host(rewrite_host), &site()), "GET root /"),
+        "one"
+    );
+    let denied = edited(&rewrite("/buy", "/admin"));
+    let (text, _) = ask("GET root /buy/1?x", |authority, read| {
+        format!(
+            "{:?}",
+            live(&denied, &site()).decide(authority, read).decision
+        )
+    });
+    assert!(text.contains("shop/buyer GET /admin/1 reach"), "{text}");
+}
+
 /// The share stays: a denied request has drawn its backend. Redirects and errors need no permission.
 #[test]
 fn a_denial_says_what_is_missing() {

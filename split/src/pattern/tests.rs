@@ -25,6 +25,11 @@ fn a_pattern_is_matched_against_the_whole_value() {
         ("caf(é|e)", vec!["café", "cafe"], vec!["caf"]),
         ("(?x) a # ) \n b", vec!["ab"], vec!["a b"]),
         (r"\(?u\)?", vec!["u", "(u)"], vec!["v"]),
+        ("/de( ?us)?", vec!["/de", "/de us", "/deus"], vec!["/de u"]),
+        ("/x( ?uk)", vec!["/xuk"], vec!["/x"]),
+        ("[(?u)]", vec!["u", "("], vec!["x"]),
+        ("[](?-u)]", vec!["]"], vec![""]),
+        ("(?<u>a)", vec!["a"], vec!["u"]),
     ] {
         let compiled = Pattern::compile(pattern).unwrap();
         for value in fitting {
@@ -48,6 +53,7 @@ fn what_is_no_pattern_is_refused_with_the_reason() {
         (r"\pL", "Unicode"),
         ("[é]", "Unicode"),
         (r"(?u)\w", "flag u"),
+        ("[(](?i-u:a)", "flag u"),
         (
             r"(?x)( # c
            ?i-u:a)",

@@ -9,6 +9,23 @@ fn compile(config: &str) -> Result<Table, Refusal> {
     Table::compile(&config, &Site::default())
 }
 
+/// Silence about permissions opens a proxy to everyone, so only a document that could have spoken may keep silent.
+#[test]
+fn a_proxy_that_takes_part_in_the_policy_needs_a_document_that_can_state_it() {
+    let compile = |version: u32, account: Option<&str>| {
+        let config = serde_json::from_str(&format!(r#"{{"version":{version}}}"#)).unwrap();
+        let site = Site {
+            service_account: account.map(Into::into),
+            ..Site::default()
+        };
+        Table::compile(&config, &site).map(|_| ())
+    };
+    assert_eq!(compile(1, None), Ok(()));
+    assert_eq!(compile(2, Some("shop/buyer")), Ok(()));
+    let refusal = compile(1, Some("shop/buyer")).unwrap_err().to_string();
+    assert!(refusal.starts_with("version: 1 cannot say"), "{refusal}");
+}
+
 #[test]
 fn a_refusal_names_the_place() {
     let host = |matches: &str| {
