@@ -235,27 +235,32 @@ fn a_scope_knows_what_its_proxies_need() {
     let (plan, problems) = translated(&(to("web") + &to("cron")), Policy::Smi);
     assert_eq!(problems, [""; 0]);
     let namespace = |name: &str| Scope::Namespace(name.into());
-    for (asked, expected) in [
+    for (asked, expected, accounts) in [
         (
             shop(),
             vec![
                 "shop/cron <- front/buyer shop/web:  []",
                 "shop/web <- front/buyer shop/web:  []",
             ],
+            [
+                "shop/default shop/web shop/web-v2",
+                "shop/default shop/web-v2",
+            ],
         ),
         // No rule leads to what runs as shop/cron.
-        (namespace("front"), vec!["shop/web <- front/buyer:  []"]),
-        (namespace("back"), vec![]),
-        (Scope::Producers, vec![]),
+        (
+            namespace("front"),
+            vec!["shop/web <- front/buyer:  []"],
+            ["shop/web", ""],
+        ),
+        (namespace("back"), vec![], ["", ""]),
+        (Scope::Producers, vec![], ["", ""]),
     ] {
         let config = scope(&plan, &asked);
         assert_eq!(granted(&config), expected, "{asked:?}");
-        let mut backends = config.rules.values().flat_map(|rule| &rule.backends);
-        let is_namespace = matches!(asked, Scope::Namespace(_));
-        assert!(
-            backends.all(|it| it.accounts.is_empty() != is_namespace),
-            "{asked:?}"
-        );
+        let backends = config.rules.values().flat_map(|rule| &rule.backends);
+        let known: Vec<String> = backends.map(|it| it.accounts.join(" ")).collect();
+        assert_eq!(known, accounts, "{asked:?}");
     }
     let gateway = Scope::Gateway {
         namespace: "shop".into(),
