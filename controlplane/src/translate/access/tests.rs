@@ -223,6 +223,13 @@ fn accounts_are_those_of_the_pods_behind() {
         ]
     );
     assert_eq!(problems, ["store spec.selector NoAccount"]);
+
+    // Whoever comes in by a Gateway is no workload, so that no account is asked for.
+    let gateway = "---\n{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: edge, namespace: back}, spec: {\
+        listeners: [{name: a, port: 80, protocol: HTTP}]}}\n";
+    let at_gateway = route.replace("{group: '', kind: Service, name: store}", "{name: edge}");
+    let (_, problems) = translated(&(at_gateway + gateway), Policy::Smi);
+    assert_eq!(problems, [""; 0]);
 }
 
 #[test]
