@@ -100,7 +100,8 @@ impl Plan {
                 name: name.clone(),
             },
         });
-        let of_policy = self.access.iter().flat_map(access::namespaces);
+        let access = self.access.iter();
+        let of_policy = access.flat_map(|access| access::namespaces(access, &self.rules));
         let of_policy = of_policy.map(|namespace| Scope::Namespace(namespace.to_owned()));
         own.chain(of_policy).chain([Scope::Producers]).collect()
     }

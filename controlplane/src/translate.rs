@@ -21,7 +21,7 @@ use weir_split::wire::{self, Hosts, Root};
 
 use crate::access::Policy;
 use crate::cluster::{self, Service};
-use crate::plan::Plan;
+use crate::plan::{Audience, Plan, PlannedConnections, PlannedSet};
 use crate::problem::{ObjectRef, Problem, Reason};
 use crate::world::World;
 
@@ -45,12 +45,25 @@ pub fn translate(world: &World, policy: Policy) -> (Plan, Vec<Problem>) {
     let plan = match policy {
         Policy::Permissive => Plan::new(sets, connections, rules),
         Policy::Smi => {
-            access::name_accounts(world, &mut rules, &mut problems);
+            let of_workloads = rules_of_workloads(&sets, &connections);
+            access::name_accounts(world, &of_workloads, &mut rules, &mut problems);
             let access = access::grants(world, &mut problems);
             Plan::new(sets, connections, rules).with_access(access)
         }
     };
     (plan, problems.into_iter().collect())
+}
+
+/// The rules for what workloads send. A Gateway's proxies take no part in the policy.
+fn rules_of_workloads(sets: &[PlannedSet], connections: &[PlannedConnections]) -> BTreeSet<String> {
+    let is_of_workloads = |audience: &Audience| !matches!(audience, Audience::Gateway { .. });
+    let sets = sets.iter().filter(|it| is_of_workloads(&it.audience));
+    let of_sets = sets.flat_map(|it| it.set.matches.iter().map(|entry| &entry.rule));
+    let connections = connections
+        .iter()
+        .filter(|it| is_of_workloads(&it.audience));
+    let of_connections = connections.map(|it| &it.connections.rule);
+    of_sets.chain(of_connections).cloned().collect()
 }
 
 /// One port of a Service, as it is called and as a backend.

@@ -24,7 +24,8 @@ pub struct World {
     gateways: BTreeMap<Key, Gateway>,
     /// Labels of the namespaces that have an object of their own.
     labels: BTreeMap<String, BTreeMap<String, String>>,
-    grants: Vec<ReferenceGrant>,
+    /// By their namespace, which is that of what they permit.
+    grants: BTreeMap<String, Vec<ReferenceGrant>>,
     /// By namespace and name.
     pub(crate) splits: Vec<TrafficSplit>,
     /// By kind, namespace and name.
@@ -132,7 +133,10 @@ impl World {
                 problems.extend(of_listeners);
                 self.gateways.insert(key, gateway);
             }
-            Kind::ReferenceGrant => self.grants.push(ReferenceGrant::parse(object)?),
+            Kind::ReferenceGrant => {
+                let grants = self.grants.entry(object.namespace.clone());
+                grants.or_default().push(ReferenceGrant::parse(object)?);
+            }
             Kind::TrafficSplit => self.splits.push(TrafficSplit::parse(object)?),
             Kind::HttpRoute | Kind::LinkerdHttpRoute | Kind::GrpcRoute | Kind::TcpRoute => {
                 if let Some((route, of_route)) = Route::parse(object)? {
@@ -210,11 +214,8 @@ impl World {
 
     /// Whether a route of that kind in `from` may refer to the Service `name` in `to`.
     pub fn permits_service(&self, kind: RouteKind, from: &str, to: &str, name: &str) -> bool {
-        from == to
-            || self
-                .grants
-                .iter()
-                .any(|grant| grant.permits_service(kind, from, to, name))
+        let mut grants = self.grants.get(to).into_iter().flatten();
+        from == to || grants.any(|grant| grant.permits_service(kind, from, to, name))
     }
 }
 

@@ -90,11 +90,12 @@ impl Access {
         })?;
         let granted = |account: &String| self.outbound.get(account.as_str());
         let known = match accounts {
-            [] => "whose pods have no known ServiceAccount".into(),
+            // None is known, or none of them has a grant that this scope may know.
+            [] => ", behind which no ServiceAccount has a grant for this proxy".into(),
             all => {
                 let named: Vec<_> = all.iter().take(NAMED).map(String::as_str).collect();
                 let more = if all.len() > NAMED { ", ..." } else { "" };
-                format!("({}{more})", named.join(", "))
+                format!(" ({}{more})", named.join(", "))
             }
         };
         Ok(Permit {
@@ -105,7 +106,7 @@ impl Access {
                 .flatten()
                 .cloned()
                 .collect(),
-            destination: format!("{backend} {known}").into(),
+            destination: format!("{backend}{known}").into(),
             port: backend.port,
         })
     }

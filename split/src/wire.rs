@@ -450,7 +450,8 @@ pub struct Backend {
     /// For the requests that go to this backend alone.
     #[serde(default, skip_serializing_if = "Filters::is_empty")]
     pub filters: Filters,
-    /// ServiceAccounts of the pods behind it, `NAMESPACE/NAME`; of use only beside [`Config::access`].
+    /// ServiceAccounts of the pods behind it, `NAMESPACE/NAME`, as far as the scope has to know them; of use only
+    /// beside [`Config::access`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accounts: Vec<String>,
 }

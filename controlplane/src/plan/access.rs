@@ -1,57 +1,86 @@
 //! What one scope may know of the access policy: what its proxies need, and nobody else's relations.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
-use weir_split::wire::{Access, Config};
+use weir_split::wire::{Access, Config, Grant, Rule};
 
 use super::Scope;
 
 /// Gives `config` the part of `whole` that `scope` needs, and takes from its backends what is of no use to it.
 ///
-/// | scope | grants |
-/// |---|---|
-/// | a namespace | as written for its own ServiceAccounts, for which its proxies receive requests; for the ServiceAccounts behind the backends of its rules, the sources that are its own |
-/// | producers | none: such a proxy cannot speak for a ServiceAccount, and is denied |
-/// | a Gateway | no policy: whom it serves are no workloads. To the backends it is a client like any other, and their side lets it in or not |
+/// | scope | grants | ServiceAccounts behind backends |
+/// |---|---|---|
+/// | a namespace | as written for its own ServiceAccounts, for which its proxies receive requests; for those behind the backends of its rules, the sources that are its own | its own, and those with such a grant |
+/// | producers | none: such a proxy cannot speak for a ServiceAccount, and is denied | none |
+/// | a Gateway | no policy: whom it serves are no workloads. To the backends it is a client like any other, and their side lets it in or not | none |
 pub fn reduce(whole: &Access, scope: &Scope, config: &mut Config) {
-    let backends = config
-        .rules
-        .values_mut()
-        .flat_map(|rule| &mut rule.backends);
-    let Scope::Namespace(own) = scope else {
-        backends.for_each(|backend| backend.accounts.clear());
-        let is_gateway = matches!(scope, Scope::Gateway { .. });
-        config.access = (!is_gateway).then(Access::default);
-        return;
+    let access = match scope {
+        Scope::Namespace(own) => Some(of_namespace(whole, own, &config.rules)),
+        Scope::Producers => Some(Access::default()),
+        Scope::Gateway { .. } => None,
     };
-    let behind: BTreeSet<&String> = backends.flat_map(|backend| &backend.accounts).collect();
-    let mut access = Access::default();
-    for (destination, grants) in &whole.grants {
-        let mut grants = grants.clone();
-        if !is_in(destination, own) {
-            if !behind.contains(destination) {
-                continue;
-            }
-            for grant in &mut grants {
-                grant.sources.retain(|source| is_in(source, own));
-            }
-            grants.retain(|grant| !grant.sources.is_empty());
-        }
-        if !grants.is_empty() {
-            access.grants.insert(destination.clone(), grants);
-        }
+    let is_of_use = |account: &String| {
+        let is_granted = access
+            .as_ref()
+            .is_some_and(|it| it.grants.contains_key(account));
+        is_granted || matches!(scope, Scope::Namespace(own) if is_in(account, own))
+    };
+    let rules = config.rules.values_mut();
+    for backend in rules.flat_map(|rule| &mut rule.backends) {
+        backend.accounts.retain(is_of_use);
     }
-    config.access = Some(access);
+    config.access = access;
 }
 
-/// The namespaces that know something of the policy.
-pub fn namespaces(whole: &Access) -> impl Iterator<Item = &str> {
-    whole.grants.iter().flat_map(|(destination, grants)| {
-        let sources = grants.iter().flat_map(|grant| &grant.sources);
-        sources
-            .chain([destination])
-            .filter_map(|account| Some(account.split_once('/')?.0))
+fn of_namespace(whole: &Access, own: &str, rules: &BTreeMap<String, Rule>) -> Access {
+    let backends = rules.values().flat_map(|rule| &rule.backends);
+    let behind: BTreeSet<&String> = backends.flat_map(|backend| &backend.accounts).collect();
+    let grants = whole.grants.iter().filter_map(|(destination, grants)| {
+        let grants: Vec<Grant> = if is_in(destination, own) {
+            grants.clone()
+        } else if behind.contains(destination) {
+            grants
+                .iter()
+                .filter_map(|grant| for_sources_in(own, grant))
+                .collect()
+        } else {
+            return None;
+        };
+        (!grants.is_empty()).then(|| (destination.clone(), grants))
+    });
+    Access {
+        grants: grants.collect(),
+    }
+}
+
+/// The grant for the sources in that namespace, if there are any.
+fn for_sources_in(namespace: &str, grant: &Grant) -> Option<Grant> {
+    let of_namespace = grant
+        .sources
+        .iter()
+        .filter(|source| is_in(source, namespace));
+    let sources: Vec<String> = of_namespace.cloned().collect();
+    (!sources.is_empty()).then(|| Grant {
+        by: grant.by.clone(),
+        sources,
+        requests: grant.requests.clone(),
+        ports: grant.ports.clone(),
     })
+}
+
+/// The namespaces that know something of the policy: of its grants, or of their own accounts behind backends.
+pub fn namespaces<'p>(
+    whole: &'p Access,
+    rules: &'p BTreeMap<String, Rule>,
+) -> impl Iterator<Item = &'p str> {
+    let granted = whole.grants.iter().flat_map(|(destination, grants)| {
+        let sources = grants.iter().flat_map(|grant| &grant.sources);
+        sources.chain([destination])
+    });
+    let backends = rules.values().flat_map(|rule| &rule.backends);
+    let behind = backends.flat_map(|backend| &backend.accounts);
+    let accounts = granted.chain(behind);
+    accounts.filter_map(|account| Some(account.split_once('/')?.0))
 }
 
 fn is_in(account: &str, namespace: &str) -> bool {

@@ -26,15 +26,19 @@ pub fn grants(world: &World, problems: &mut BTreeSet<Problem>) -> Access {
     access
 }
 
-/// Writes to every backend the ServiceAccounts behind it. Where none is known nobody can be let through.
+/// Writes to every backend of those rules the ServiceAccounts behind it. Where none is known nobody can be let
+/// through.
 pub fn name_accounts(
     world: &World,
+    of_workloads: &BTreeSet<String>,
     rules: &mut BTreeMap<String, Rule>,
     problems: &mut BTreeSet<Problem>,
 ) {
     let mut known: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
-    let backends = rules.values_mut().flat_map(|rule| &mut rule.backends);
-    for backend in backends {
+    let rules = rules
+        .iter_mut()
+        .filter(|(identity, _)| of_workloads.contains(*identity));
+    for backend in rules.flat_map(|(_, rule)| &mut rule.backends) {
         let Target::Service(wire::Service {
             namespace, name, ..
         }) = &backend.to

@@ -556,7 +556,7 @@ fn a_denial_says_what_is_missing() {
     );
     assert_eq!(
         text(&mut unknown, "GET root /"),
-        "no TrafficTarget lets a client without identity GET / reach one.shop:80 whose pods have no known ServiceAccount"
+        "no TrafficTarget lets a client without identity GET / reach one.shop:80, behind which no ServiceAccount has a grant for this proxy"
     );
     let broken = with_access("[]").replace(
         r#""service":{"name":"one","namespace":"shop","port":80}"#,

@@ -223,6 +223,13 @@ fn accounts_are_those_of_the_pods_behind() {
         ]
     );
     assert_eq!(problems, ["store spec.selector NoAccount"]);
+
+    // Whoever comes in by a Gateway is no workload, so that no account is asked for.
+    let gateway = "---\n{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: edge, namespace: back}, spec: {\
+        listeners: [{name: a, port: 80, protocol: HTTP}]}}\n";
+    let at_gateway = route.replace("{group: '', kind: Service, name: store}", "{name: edge}");
+    let (_, problems) = translated(&(at_gateway + gateway), Policy::Smi);
+    assert_eq!(problems, [""; 0]);
 }
 
 #[test]
@@ -235,27 +242,32 @@ fn a_scope_knows_what_its_proxies_need() {
     let (plan, problems) = translated(&(to("web") + &to("cron")), Policy::Smi);
     assert_eq!(problems, [""; 0]);
     let namespace = |name: &str| Scope::Namespace(name.into());
-    for (asked, expected) in [
+    for (asked, expected, accounts) in [
         (
             shop(),
             vec![
                 "shop/cron <- front/buyer shop/web:  []",
                 "shop/web <- front/buyer shop/web:  []",
             ],
+            [
+                "shop/default shop/web shop/web-v2",
+                "shop/default shop/web-v2",
+            ],
         ),
         // No rule leads to what runs as shop/cron.
-        (namespace("front"), vec!["shop/web <- front/buyer:  []"]),
-        (namespace("back"), vec![]),
-        (Scope::Producers, vec![]),
+        (
+            namespace("front"),
+            vec!["shop/web <- front/buyer:  []"],
+            ["shop/web", ""],
+        ),
+        (namespace("back"), vec![], ["", ""]),
+        (Scope::Producers, vec![], ["", ""]),
     ] {
         let config = scope(&plan, &asked);
         assert_eq!(granted(&config), expected, "{asked:?}");
-        let mut backends = config.rules.values().flat_map(|rule| &rule.backends);
-        let is_namespace = matches!(asked, Scope::Namespace(_));
-        assert!(
-            backends.all(|it| it.accounts.is_empty() != is_namespace),
-            "{asked:?}"
-        );
+        let backends = config.rules.values().flat_map(|rule| &rule.backends);
+        let known: Vec<String> = backends.map(|it| it.accounts.join(" ")).collect();
+        assert_eq!(known, accounts, "{asked:?}");
     }
     let gateway = Scope::Gateway {
         namespace: "shop".into(),
