@@ -179,11 +179,10 @@ impl World {
     /// does not fall through to a wider one.
     fn at_gateway(&self, only: Option<&str>, request: &Request) -> Answer {
         let host = without_port(&request.host).to_ascii_lowercase();
+        // Of all listeners, and of the asker's own.
+        let mut everywhere: Vec<(Option<String>, &Route)> = Vec::new();
         let mut effective: Vec<(Option<String>, &Route)> = Vec::new();
         for listener in &self.listeners {
-            if only.is_some_and(|only| only != listener.name) {
-                continue;
-            }
             let mut here: Vec<(Option<String>, &Route)> = Vec::new();
             for route in &self.routes {
                 if !route
@@ -210,8 +209,12 @@ impl World {
                     }
                 }
             }
-            effective.extend(here.iter().filter(|own| holds(own, &here)).cloned());
+            if only.is_none_or(|only| only == listener.name) {
+                effective.extend(here.iter().cloned());
+            }
+            everywhere.extend(here);
         }
+        effective.retain(|own| holds(own, &everywhere));
         effective.retain(|(name, _)| name.as_ref().is_none_or(|name| is_meant(name, &host)));
         let best = effective
             .iter()
@@ -337,7 +340,7 @@ fn decide(routes: Vec<(&Route, Option<&str>)>, request: &Request) -> Answer {
     })
 }
 
-/// On one host of a listener the kind of the oldest route holds.
+/// On one host of a Gateway, whatever the listener, the kind of the oldest route holds.
 fn holds(own: &(Option<String>, &Route), all: &[(Option<String>, &Route)]) -> bool {
     let same = all.iter().filter(|(name, _)| *name == own.0);
     let oldest = same.min_by_key(|(_, route)| {
