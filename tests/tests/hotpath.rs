@@ -77,12 +77,11 @@ async fn a_host_that_has_only_weights_costs_one_read_and_one_write() {
             &["<replace_header_map_value", ">delete"][..],
         ),
         ("cheap", "other", &["<remove_header_map_value", ">delete"]),
-        // A header that is not there: the property, and then the header itself.
+        // A header that is not there.
         (
             "header",
             "web",
             &[
-                "<get_property",
                 "<get_header_map_value",
                 "<replace_header_map_value",
                 ">delete",
