@@ -60,8 +60,8 @@ impl HttpContext for Request {
         let mut decided = match shared.plugin.direction {
             Direction::Outbound => live.decide(&authority, read),
             Direction::Inbound => {
-                let peer = host::peer(&shared.plugin.site.cluster_domain);
-                live.admit(peer.as_deref(), &authority, read)
+                let peer = || host::peer(&shared.plugin.site.cluster_domain);
+                live.admit(peer, &authority, read)
             }
         };
         if shared.plugin.log_rule
