@@ -129,6 +129,7 @@ fn reason(status: u16, has_rule: bool) -> &'static str {
         (503, false) => "weir: there is no configuration yet\n",
         // A share that is broken has a status of its own: 500, or 503 for gRPC.
         (400, true) => "weir: the request's Host is no place to redirect to\n",
+        (414, true) => "weir: the place to redirect to is too long\n",
         _ => "weir: the backend that this share of the traffic goes to cannot be used\n",
     }
 }
