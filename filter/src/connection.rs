@@ -38,7 +38,7 @@ impl Connection {
                 format!("{rule}: this proxy has no way to choose a cluster for a connection")
             }
             Decision::Denied(missing) => format!("denied: {missing}"),
-            Decision::Answer(503) => "there is no configuration yet".into(),
+            Decision::Answer(503) if rule.is_empty() => "there is no configuration yet".into(),
             // No connection is redirected.
             Decision::Answer(_) | Decision::Redirect(..) => {
                 format!("{rule}: the backend that this share goes to cannot be used")

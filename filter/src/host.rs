@@ -17,11 +17,13 @@ pub fn request_header(name: &str) -> Option<Vec<u8>> {
 }
 
 /// All lines of the header with commas between, as Envoy's property has them; the header itself is its first
-/// line. Dearer than [`request_header`].
+/// line. Where it is there, dearer than [`request_header`].
 pub fn request_header_lines(name: &str) -> Option<Vec<u8>> {
+    // First, for most requests have none of the headers that rules ask for. Besides, the property does not tell
+    // an empty header from none, and not every host has it.
+    let first = request_header(name)?;
     let lines = hostcalls::get_property(vec!["request", "headers", name]).unwrap_or_default();
-    // The property does not tell an empty header from none, and not every host has it.
-    lines.or_else(|| request_header(name))
+    Some(lines.unwrap_or(first))
 }
 
 /// Whose headers.

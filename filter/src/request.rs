@@ -54,14 +54,14 @@ impl HttpContext for Request {
         // Cannot fail: nothing else runs on this thread meanwhile. Nobody is let in by it.
         let mut live = shared.live.try_borrow_mut();
         let Ok(live) = &mut live else {
-            host::answer(503, reason(503));
+            host::answer(503, reason(503, false));
             return Action::Pause;
         };
         let mut decided = match shared.plugin.direction {
             Direction::Outbound => live.decide(&authority, read),
             Direction::Inbound => {
-                let peer = host::peer(&shared.plugin.site.cluster_domain);
-                live.admit(peer.as_deref(), &authority, read)
+                let peer = || host::peer(&shared.plugin.site.cluster_domain);
+                live.admit(peer, &authority, read)
             }
         };
         if shared.plugin.log_rule
@@ -74,7 +74,7 @@ impl HttpContext for Request {
             shared.log.warn(|| {
                 format!("{rule} edits response headers, which weir-full.wasm does: answered 500")
             });
-            host::answer(500, reason(500));
+            host::answer(500, reason(500, true));
             return Action::Pause;
         }
         for edit in &decided.request {
@@ -84,7 +84,7 @@ impl HttpContext for Request {
             Decision::Cluster(cluster) => host::set_request_header(header, cluster),
             Decision::Ordinary => host::remove_header(Headers::Request, header),
             Decision::Answer(status) => {
-                host::answer(status, reason(status));
+                host::answer(status, reason(status, decided.rule.is_some()));
                 return Action::Pause;
             }
             Decision::Redirect(status, location) => {
@@ -120,11 +120,16 @@ fn read(name: &str) -> Option<Vec<u8>> {
     }
 }
 
-fn reason(status: u16) -> &'static str {
-    match status {
-        431 => "weir: a value in the request is too long for the expressions of the routes\n",
-        404 => "weir: no rule of the routes for this host fits the request\n",
-        503 => "weir: there is no configuration yet\n",
+fn reason(status: u16, has_rule: bool) -> &'static str {
+    match (status, has_rule) {
+        (431, false) => {
+            "weir: a value in the request is too long for the expressions of the routes\n"
+        }
+        (404, false) => "weir: no rule of the routes for this host fits the request\n",
+        (503, false) => "weir: there is no configuration yet\n",
+        // A share that is broken has a status of its own: 500, or 503 for gRPC.
+        (400, true) => "weir: the request's Host is no place to redirect to\n",
+        (414, true) => "weir: the place to redirect to is too long\n",
         _ => "weir: the backend that this share of the traffic goes to cannot be used\n",
     }
 }

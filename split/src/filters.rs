@@ -80,12 +80,18 @@ impl Level {
 }
 
 impl Edits {
-    /// The rule's level, then the backend's, then what `rule` says of time and retries. None where there is
-    /// nothing to do.
+    /// The rule's level, then the backend's, then what the rule says of time and retries ([`retries`]). What that
+    /// takes out was the client's, so it goes first: the filters may have written the same header. None where there
+    /// is nothing to do.
     pub(crate) fn new(rule: &Level, backend: Level, retries: &[Edit]) -> Option<Box<Edits>> {
-        let of_rule = rule.request.iter().cloned();
-        let retries = retries.iter().cloned().map(Change::Header);
-        let request: Box<[_]> = of_rule.chain(backend.request).chain(retries).collect();
+        let (out, set): (Vec<_>, Vec<_>) = retries
+            .iter()
+            .cloned()
+            .partition(|edit| matches!(edit, Edit::Remove(_)));
+        let out = out.into_iter().map(Change::Header);
+        let filters = rule.request.iter().cloned().chain(backend.request);
+        let set = set.into_iter().map(Change::Header);
+        let request: Box<[_]> = out.chain(filters).chain(set).collect();
         let response = [rule.response.as_slice(), &backend.response].concat();
         if request.is_empty() && response.is_empty() {
             return None;
@@ -200,8 +206,20 @@ fn header_value(header: &wire::Header) -> Result<Box<[u8]>, Refusal> {
     Ok(header.value.as_bytes().into())
 }
 
-/// As the headers by which Envoy's router lets a request choose for itself. They replace what the client
-/// sends under these names.
+/// The headers by which Envoy's router lets a request choose for itself.
+const OF_ROUTER: [&str; 8] = [
+    "x-envoy-upstream-rq-timeout-ms",
+    "x-envoy-upstream-rq-per-try-timeout-ms",
+    "x-envoy-hedge-on-per-try-timeout",
+    "x-envoy-max-retries",
+    "x-envoy-retry-on",
+    "x-envoy-retry-grpc-on",
+    "x-envoy-retriable-status-codes",
+    "x-envoy-retriable-header-names",
+];
+
+/// As headers for Envoy's router; they replace whatever a client that Envoy trusts sends of [`OF_ROUTER`], so that
+/// the rule alone decides. Empty where it says nothing.
 pub(crate) fn retries(
     timeouts: &wire::Timeouts,
     retry: &Option<wire::Retry>,
@@ -239,6 +257,16 @@ pub(crate) fn retries(
             let codes: Vec<_> = codes.iter().map(u16::to_string).collect();
             edits.push(set("x-envoy-retriable-status-codes", &codes.join(",")));
         }
+    }
+    if !edits.is_empty() {
+        let is_set = |name: &str| {
+            edits
+                .iter()
+                .any(|edit| matches!(edit, Edit::Set(of, _) if **of == *name))
+        };
+        let others = OF_ROUTER.into_iter().filter(|name| !is_set(name));
+        let others: Vec<_> = others.map(|name| Edit::Remove(name.into())).collect();
+        edits.extend(others);
     }
     Ok(edits)
 }

@@ -218,25 +218,26 @@ impl Live {
     }
 
     /// Decides whether a request may come in to the workload behind this proxy. `peer` is what
-    /// [`crate::peer_identity`] says of the client's certificate, `read` is as for [`Live::decide`].
+    /// [`crate::peer_identity`] says of the client's certificate, asked only where permissions count; `read` is as
+    /// for [`Live::decide`].
     /// [`Decision::Ordinary`] lets it in; [`Decision::Denied`] and, before there is a configuration,
     /// [`Decision::Answer`] do not.
     pub fn admit(
         &self,
-        peer: Option<&str>,
+        peer: impl FnOnce() -> Option<String>,
         authority: &[u8],
         mut read: impl FnMut(&str) -> Option<Vec<u8>>,
     ) -> Decided<'_> {
         if self.installed == 0 {
             return self.unconfigured();
         }
+        let Some(access) = &self.table.access else {
+            return Decision::Ordinary.into();
+        };
         // Where it does not suffice, nothing is granted.
         let effort = Effort::default();
         let mut asked = Asked::new(authority, &effort, &mut read);
-        match &self.table.access {
-            Some(access) => admitted(access.admit(peer, &mut asked)),
-            None => Decision::Ordinary.into(),
-        }
+        admitted(access.admit(peer().as_deref(), &mut asked))
     }
 
     /// The same for a connection, once the handshake is done; `port` is where it came in.

@@ -7,6 +7,9 @@ use crate::plugin::is_dns_name;
 use crate::refusal::{Refusal, refuse};
 use crate::wire;
 
+/// Bytes that a `location` may have. No client follows a longer one, and a byte of the request may become three.
+const MAX_LOCATION: usize = 64 << 10;
+
 /// The checked form of [`wire::PathEdit`]. A path that it makes always begins with a slash: without one the
 /// path of a redirect would go on with the host's name.
 #[derive(Clone, Debug)]
@@ -172,6 +175,8 @@ impl Redirect {
 
     /// `listener` is the port of the listener that the request came in at, where the configuration says it;
     /// else the port in the request's Host counts, which is what the client believes it talks to.
+    ///
+    /// 400 where the request's Host names no place to go, 414 where the place would be too long.
     pub(crate) fn decide(&self, asked: &mut Asked, listener: Option<u16>) -> Decision<'static> {
         let scheme = self.scheme.or_else(|| {
             let scheme = asked.header(":scheme")?;
@@ -215,6 +220,9 @@ impl Redirect {
             location.push(b'/');
         }
         for byte in path.iter().chain(asked.query()) {
+            if location.len() >= MAX_LOCATION {
+                return Decision::Answer(414);
+            }
             push_visible(&mut location, *byte);
         }
         // All of it is visible ASCII.

@@ -93,7 +93,8 @@ fn targets_allow_as_the_specification_says() {
                 let sent = outbound.decide(request.host.as_bytes(), read).decision;
                 let let_out = sent == Decision::Cluster(destination);
                 assert!(let_out || matches!(sent, Decision::Denied(_)), "{sent:?}");
-                let let_in = inbound.admit(Some(client), request.host.as_bytes(), read);
+                let let_in =
+                    inbound.admit(|| Some(client.to_owned()), request.host.as_bytes(), read);
                 let let_in = let_in.decision == Decision::Ordinary;
                 let both = [let_out, let_in];
                 assert_eq!(

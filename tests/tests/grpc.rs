@@ -168,19 +168,27 @@ async fn answers_of_the_filter_are_statuses() {
     denied["rules"]["web"]["backends"][0]["accounts"] = json!(["default/web"]);
     denied["rules"]["web"]["backends"][1]["accounts"] = json!(["default/web"]);
     denied["access"] = json!({ "grants": {} });
-    for (document, more, method, code) in [
+    for (document, more, method, code, words) in [
         (
             calls([1, 1]),
             json!({}),
             "/greeter.Greeter/Bye",
             Code::Unimplemented,
+            "no rule",
         ),
-        (broken, json!({}), HELLO, Code::Unavailable),
+        (
+            broken,
+            json!({}),
+            HELLO,
+            Code::Unavailable,
+            "the backend that this share",
+        ),
         (
             denied,
             json!({ "service_account": "me" }),
             HELLO,
             Code::PermissionDenied,
+            "no TrafficTarget",
         ),
     ] {
         let envoy = proxy(document, more).await;
@@ -195,10 +203,11 @@ async fn answers_of_the_filter_are_statuses() {
             codes.iter().all(|status| status.code() == code),
             "{codes:?}"
         );
+        let words = format!("weir: {words}");
         assert!(
             codes
                 .iter()
-                .all(|status| status.message().starts_with("weir: ")),
+                .all(|status| status.message().starts_with(&words)),
             "{codes:?}"
         );
         envoy.assert_no_traps().await;

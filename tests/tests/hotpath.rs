@@ -55,11 +55,15 @@ async fn a_host_that_has_only_weights_costs_one_read_and_one_write() {
         { "headers": [{ "name": "x-user", "value": { "exact": "a" } }], "rule": "web" },
         { "rule": "web" },
     ]);
+    let inbound = json!({
+        "namespace": "default", "service_account": "web", "direction": "inbound", "initial": header,
+    });
     let web = Web::start().await;
     let bootstrap: Bootstrap = web
         .bootstrap(web.v1.address)
         .listener("cheap", &plugin(&weights), None)
         .listener("header", &plugin(&header), None)
+        .listener("inbound", &inbound.to_string(), None)
         .listener("full", &plugin(&weights), None)
         .full();
     let envoy = Envoy::start(&bootstrap.build(), 1).await;
@@ -77,18 +81,19 @@ async fn a_host_that_has_only_weights_costs_one_read_and_one_write() {
             &["<replace_header_map_value", ">delete"][..],
         ),
         ("cheap", "other", &["<remove_header_map_value", ">delete"]),
-        // A header that is not there: the property, and then the header itself.
+        // A header that is not there.
         (
             "header",
             "web",
             &[
-                "<get_property",
                 "<get_header_map_value",
                 "<replace_header_map_value",
                 ">delete",
             ],
         ),
         ("header", "other", &["<remove_header_map_value", ">delete"]),
+        // Without permissions nobody asks who the peer is.
+        ("inbound", "web", &["<remove_header_map_value", ">delete"]),
         // The price of the full build, whether a rule needs it or not.
         (
             "full",

@@ -33,11 +33,12 @@ fn the_rule_comes_first_then_the_backend_then_time() {
             "response_headers":{"remove":["x-r"]},
             "rewrite":{"path":{"prefix":{"prefix":"/v1","replacement":"/v2"}}}}"#,
     );
-    let time = [set("x-t", "5")];
+    let time = [set("x-t", "5"), Edit::Remove("x-s".into())];
     let edits = Edits::new(&rule.unwrap(), backend.unwrap(), &time).unwrap();
     assert_eq!(
         request(&edits, "/new?q"),
         [
+            "-x-s",
             "x-s=rule",
             ":authority=c",
             "x-a+=1",
@@ -73,7 +74,13 @@ fn time_and_retries_are_headers_of_the_router() {
         shown(&retries(r#"{"request":0,"backend_request":500}"#, "null").unwrap()),
         [
             "x-envoy-upstream-rq-timeout-ms=0",
-            "x-envoy-upstream-rq-per-try-timeout-ms=500"
+            "x-envoy-upstream-rq-per-try-timeout-ms=500",
+            "-x-envoy-hedge-on-per-try-timeout",
+            "-x-envoy-max-retries",
+            "-x-envoy-retry-on",
+            "-x-envoy-retry-grpc-on",
+            "-x-envoy-retriable-status-codes",
+            "-x-envoy-retriable-header-names"
         ]
     );
     assert_eq!(
@@ -81,14 +88,25 @@ fn time_and_retries_are_headers_of_the_router() {
         [
             "x-envoy-max-retries=2",
             "x-envoy-retry-on=connect-failure,refused-stream,reset,retriable-status-codes",
-            "x-envoy-retriable-status-codes=500,503"
+            "x-envoy-retriable-status-codes=500,503",
+            "-x-envoy-upstream-rq-timeout-ms",
+            "-x-envoy-upstream-rq-per-try-timeout-ms",
+            "-x-envoy-hedge-on-per-try-timeout",
+            "-x-envoy-retry-grpc-on",
+            "-x-envoy-retriable-header-names"
         ]
     );
     assert_eq!(
         shown(&retries("{}", r#"{"attempts":1}"#).unwrap()),
         [
             "x-envoy-max-retries=1",
-            "x-envoy-retry-on=connect-failure,refused-stream,reset"
+            "x-envoy-retry-on=connect-failure,refused-stream,reset",
+            "-x-envoy-upstream-rq-timeout-ms",
+            "-x-envoy-upstream-rq-per-try-timeout-ms",
+            "-x-envoy-hedge-on-per-try-timeout",
+            "-x-envoy-retry-grpc-on",
+            "-x-envoy-retriable-status-codes",
+            "-x-envoy-retriable-header-names"
         ]
     );
     for (bad, place) in [

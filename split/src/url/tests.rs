@@ -137,6 +137,29 @@ fn a_location_is_visible_ascii_and_keeps_its_host() {
 }
 
 #[test]
+fn a_location_has_a_longest_length() {
+    let redirect = Redirect::compile(&serde_json::from_str(r#"{"status":301}"#).unwrap()).unwrap();
+    let decide = |path: Vec<u8>| {
+        let mut read = |name: &str| (name == ":path").then(|| path.clone());
+        redirect.decide(&mut Asked::new(b"a", &Effort::default(), &mut read), None)
+    };
+    let of = |length: usize, byte: u8| [b"/".to_vec(), vec![byte; length]].concat();
+    let start = "http://a/".len();
+    match decide(of(MAX_LOCATION - start, b'x')) {
+        Decision::Redirect(301, location) => assert_eq!(location.len(), MAX_LOCATION),
+        other => panic!("{other:?}"),
+    }
+    for path in [
+        of(MAX_LOCATION - start + 1, b'x'),
+        of(MAX_LOCATION, b'x'),
+        of(MAX_LOCATION / 3, 0xe9),
+        [b"/?".to_vec(), of(900 << 10, b'y')].concat(),
+    ] {
+        assert_eq!(decide(path), Decision::Answer(414));
+    }
+}
+
+#[test]
 fn a_bad_redirect_is_refused() {
     for (bad, place) in [
         (r#"{"status":304}"#, "status"),

@@ -89,7 +89,7 @@ fn ask(live: &mut Live, question: &Question) -> (Outcome, Option<String>) {
         Question::Tcp(_) => live.connect(None),
         Question::Inbound(peer, http) => {
             let read = |name: &str| value(http, name);
-            live.admit(peer.as_deref(), http.host.as_bytes(), read)
+            live.admit(|| peer.clone(), http.host.as_bytes(), read)
         }
         Question::InboundTcp(peer, port) => live.admit_connection(peer.as_deref(), *port),
     };
