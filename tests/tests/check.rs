@@ -140,7 +140,7 @@ split: service: web, backends: [{ service: web-v1, weight: 1, port: 80 }]
 
 matches of a split
 split: service: web, backends: [{ service: web-v1, weight: 1 }], matches: [{ kind: HTTPRouteGroup, name: beta }]
--> TrafficSplit default/split spec.matches: UnsupportedValue: matches is not supported; take matches out
+-> TrafficSplit default/split spec.matches[0].name: ReferenceNotFound: .. no HTTPRouteGroup default/beta
 
 one object twice
 split: service: web, backends: [{ service: web-v1, weight: 1 }]
@@ -189,17 +189,17 @@ an unknown field of a route
 route: rules: [{ backendRef: [{ name: web-v1, port: 80 }] }]
 -> HTTPRoute default/route spec.rules[0].backendRef: InvalidValue: unknown field backendRef; correct the name
 
-filters
-route: rules: [{ filters: [{ type: URLRewrite, urlRewrite: { hostname: a } }], backendRefs: [{ name: web-v1, port: 80 }] }]
--> HTTPRoute default/route spec.rules[0].filters: UnsupportedValue: filters is not supported; take filters out
+a filter that cannot be had
+route: rules: [{ filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: web-v2, port: 80 } } }], backendRefs: [{ name: web-v1, port: 80 }] }]
+-> HTTPRoute default/route spec.rules[0].filters[0].type: UnsupportedValue: Dropped Rule 0: .. ; take the filter RequestMirror out
 
 a header match
-route: rules: [{ matches: [{ headers: [{ name: a, value: b }] }], backendRefs: [{ name: web-v1, port: 80 }] }]
--> HTTPRoute default/route spec.rules[0].matches[0].headers: UnsupportedValue: headers is not supported; take headers out
+route: rules: [{ matches: [{ headers: [{ name: a b, value: b }] }], backendRefs: [{ name: web-v1, port: 80 }] }]
+-> HTTPRoute default/route spec.rules[0].matches[0].headers[0].name: InvalidValue: .. ; 
 
 a regular expression
-route: rules: [{ matches: [{ path: { type: RegularExpression, value: /a.* } }], backendRefs: [{ name: web-v1, port: 80 }] }]
--> HTTPRoute default/route spec.rules[0].matches[0].path.type: UnsupportedValue: .. RegularExpression is not supported; use Exact or PathPrefix
+route: rules: [{ matches: [{ path: { type: RegularExpression, value: '/(a' } }], backendRefs: [{ name: web-v1, port: 80 }] }]
+-> HTTPRoute default/route spec.rules[0].matches[0].path.value: InvalidValue: .. unclosed group; correct or simplify it
 
 a path without slash
 route: rules: [{ matches: [{ path: { value: shop } }], backendRefs: [{ name: web-v1, port: 80 }] }]
@@ -254,8 +254,8 @@ a listener's host name that cannot be
 -> Gateway default/inner spec.listeners[0].hostname: InvalidValue: .. ; correct the value
 
 hostnames of a Linkerd route
-{ apiVersion: policy.linkerd.io/v1beta2, kind: HTTPRoute, metadata: { name: route }, spec: { parentRefs: [{ group: core, kind: Service, name: web }], hostnames: [web] } }
--> HTTPRoute.policy.linkerd.io default/route spec.hostnames: UnsupportedValue: .. ; take hostnames out
+{ apiVersion: policy.linkerd.io/v1beta2, kind: HTTPRoute, metadata: { name: route }, spec: { parentRefs: [{ group: core, kind: Service, name: web }], hostnames: [shop.example.com] } }
+-> HTTPRoute.policy.linkerd.io default/route spec.hostnames[0]: UnsupportedValue: .. is no name of Service default/web
 
 brackets that do not close
 kind: [Service
