@@ -6,6 +6,9 @@
 /// A URI SAN says it as SPIFFE ID `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME`, as Istio writes it; where there
 /// is none, a DNS SAN as `NAME.NAMESPACE.CLUSTER-DOMAIN`, as OSM does. Whatever differs from these forms in a
 /// byte, by upper case, an escape, an empty part or one too many, is no identity.
+///
+/// Envoy's properties hold the first name of each kind and no other: a certificate needs exactly one URI SAN, as
+/// SPIFFE (X509-SVID, 2) asks, or else the DNS SAN that counts as its first.
 pub fn peer_identity(
     uri_san: Option<&[u8]>,
     dns_san: Option<&[u8]>,

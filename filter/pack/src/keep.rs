@@ -68,6 +68,10 @@ const KEEP_IN_FULL: &[(&str, &str)] = &[
     ),
 ];
 
+/// Parts of the name of a function that the filter has in the full build alone. Its exports do not tell: the SDK
+/// makes them, in both.
+pub const OF_FULL: [&str; 2] = ["weir_filter", "on_http_response_headers"];
+
 /// The two modules that are shipped.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Build {

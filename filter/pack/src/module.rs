@@ -2,7 +2,7 @@
 
 use walrus::{ModuleConfig, passes};
 
-use crate::keep::Build;
+use crate::keep::{Build, OF_FULL};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Invalid {
@@ -13,6 +13,10 @@ pub enum Invalid {
         export: &'static str,
         reason: &'static str,
     },
+    #[error(
+        "the module is not the {wanted:?} build but the other: another build of the filter came between"
+    )]
+    OtherBuild { wanted: Build },
 }
 
 /// What a module asks of its host, what it offers to it, and what it weighs.
@@ -33,6 +37,9 @@ pub struct Summary {
 /// column of numbers.
 pub fn shrink(wasm: &[u8], build: Build) -> Result<Vec<u8>, Invalid> {
     let mut module = parse(wasm)?;
+    if is_full(&module) != (build == Build::Full) {
+        return Err(Invalid::OtherBuild { wanted: build });
+    }
     for (export, reason) in build.keeps() {
         if !module.exports.iter().any(|found| found.name == export) {
             return Err(Invalid::Missing { export, reason });
@@ -49,6 +56,13 @@ pub fn shrink(wasm: &[u8], build: Build) -> Result<Vec<u8>, Invalid> {
     }
     passes::gc::run(&mut module);
     Ok(module.emit_wasm())
+}
+
+/// Cargo gives both builds one name, so one may have come in the other's place.
+fn is_full(module: &walrus::Module) -> bool {
+    let names = module.funcs.iter().filter_map(|it| it.name.as_deref());
+    let mut names = names.filter(|name| OF_FULL.iter().all(|part| name.contains(part)));
+    names.next().is_some()
 }
 
 /// Reads and validates a module and says what is in it.
@@ -84,8 +98,9 @@ mod tests {
 
     const BUILDS: [Build; 2] = [Build::Cheap, Build::Full];
 
-    /// A module that exports all that any build keeps and one callback more, which alone uses an import.
-    fn wasteful() -> Vec<u8> {
+    /// A module of this build that exports all that any build keeps and one callback more, which alone uses an
+    /// import: the SDK exports every callback in both.
+    fn wasteful(build: Build) -> Vec<u8> {
         let mut module = Module::default();
         let memory = module.memories.add_local(false, false, 1, None, None);
         module.exports.add("memory", memory);
@@ -94,6 +109,10 @@ mod tests {
         for (name, _) in Build::Full.keeps().filter(|(name, _)| *name != "memory") {
             let empty = FunctionBuilder::new(&mut module.types, &[], &[]);
             let function = empty.finish(vec![], &mut module.funcs);
+            if build == Build::Full {
+                let name = OF_FULL.join("..");
+                module.funcs.get_mut(function).name = Some(name);
+            }
             module.exports.add(name, function);
         }
         let mut done = FunctionBuilder::new(&mut module.types, &[], &[ValType::I32]);
@@ -106,7 +125,7 @@ mod tests {
     #[test]
     fn what_only_an_unused_export_reached_is_gone() {
         for build in BUILDS {
-            let packed = summary(&shrink(&wasteful(), build).unwrap()).unwrap();
+            let packed = summary(&shrink(&wasteful(build), build).unwrap()).unwrap();
             let mut kept: Vec<_> = build.keeps().map(|(name, _)| name.to_owned()).collect();
             kept.sort();
             assert_eq!(packed.exports, kept);
@@ -116,11 +135,22 @@ mod tests {
 
     #[test]
     fn the_same_input_gives_the_same_bytes() {
-        let input = wasteful();
         for build in BUILDS {
+            let input = wasteful(build);
             assert_eq!(
                 shrink(&input, build).unwrap(),
                 shrink(&input, build).unwrap()
+            );
+        }
+    }
+
+    #[test]
+    fn a_module_of_the_other_build_is_refused() {
+        for [wanted, got] in [[Build::Cheap, Build::Full], [Build::Full, Build::Cheap]] {
+            let refused = shrink(&wasteful(got), wanted);
+            assert!(
+                matches!(refused, Err(Invalid::OtherBuild { .. })),
+                "{wanted:?}"
             );
         }
     }
