@@ -243,7 +243,7 @@ pub fn outcome(answer: &Answer) -> Outcome {
         return Served;
     }
     match denied(answer) {
-        missing if missing.contains(".bookstore:14001 (") => DeniedAtClient,
+        missing if missing.contains(".bookstore:14001") => DeniedAtClient,
         missing if missing.contains(" reach bookstore/bookstore") => DeniedAtStore,
         missing => {
             assert!(missing.contains("configuration"), "{answer:?}");
