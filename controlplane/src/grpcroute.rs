@@ -12,35 +12,20 @@ use std::cmp::Reverse;
 use crate::fields::Rest;
 use crate::object::Object;
 use crate::precedence::Rank;
-use crate::problem::{ObjectRef, Problem};
+use crate::problem::Problem;
 use crate::route::backends::{self, BackendRefSpec};
 use crate::route::fields::{self, FieldSpec};
 use crate::route::filters::{self, FilterSpec};
+use crate::route::head;
 use crate::route::matching::MAX_MATCHES_OF_RULE;
-use crate::route::parent::{self, ParentRefSpec};
 use crate::route::patterns::{self, Patterns};
 use crate::route::place::Place;
-use crate::route::rules::{self, Keys, MAX_RULES};
+use crate::route::rules::{self, Keys};
 use crate::route::{Route, RouteKind, RouteMatch, RouteRule};
 
 const KIND: RouteKind = RouteKind::Grpc;
 /// Gateway API v1: GRPCMethodMatch.service and method.
 const LONGEST: usize = 1024;
-
-#[derive(Deserialize)]
-struct Manifest {
-    spec: Spec,
-}
-
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct Spec {
-    parent_refs: Option<Vec<ParentRefSpec>>,
-    hostnames: Option<Vec<String>>,
-    rules: Option<Vec<RuleSpec>>,
-    #[serde(flatten)]
-    rest: Rest,
-}
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -74,42 +59,22 @@ struct MethodSpec {
 
 /// See [`Route::parse`].
 pub fn parse(object: &Object) -> Result<(Route, Vec<Problem>), Problem> {
-    let Manifest { spec } = object.decode()?;
-    let reference = object.reference();
-    let place = Place::new(&reference, "spec");
-    place.nothing_but_known(&spec.rest, &["useDefaultGateways"])?;
-    let parents = place.field("parentRefs");
-    let parents = parent::parse(&parents, KIND, &object.namespace, spec.parent_refs)?;
-    let hostnames = rules::parse_hostnames(&place.field("hostnames"), spec.hostnames)?;
-    let mut written = spec.rules.unwrap_or_default();
-    if written.is_empty() {
-        written.push(RuleSpec::default());
-    }
-    let mut problems = Vec::new();
-    let rules = parse_rules(&reference, written, &mut problems)?;
-    let route = Route {
-        object: reference,
-        kind: KIND,
-        created: object.created,
-        parents,
-        hostnames,
-        rules,
-    };
-    Ok((route, problems))
+    head::parse(object, KIND, |place, written, problems| {
+        parse_rules(place, &object.namespace, written, problems)
+    })
 }
 
 fn parse_rules(
-    object: &ObjectRef,
+    place: &Place,
+    namespace: &str,
     written: Vec<RuleSpec>,
     problems: &mut Vec<Problem>,
 ) -> Result<Vec<RouteRule>, Problem> {
-    let place = Place::new(object, "spec.rules");
-    place.at_most(&written, MAX_RULES)?;
     let counts = written
         .iter()
         .filter_map(|rule| Some(rule.matches.as_ref()?.len()));
-    rules::check_total(&place, counts)?;
-    let mut keys = Keys::new(&place, written.iter().map(|rule| rule.name.as_ref()))?;
+    rules::check_total(place, counts)?;
+    let mut keys = Keys::new(place, written.iter().map(|rule| rule.name.as_ref()))?;
     let mut patterns = Patterns::default();
     let mut rules = Vec::with_capacity(written.len());
     for (index, spec) in written.into_iter().enumerate() {
@@ -122,7 +87,7 @@ fn parse_rules(
         let backends = backends::parse(
             &place.field("backendRefs"),
             KIND,
-            &object.namespace,
+            namespace,
             None,
             spec.backend_refs,
             &mut found,

@@ -8,6 +8,7 @@
 pub mod backends;
 pub mod fields;
 pub mod filters;
+pub mod head;
 pub mod matching;
 pub mod parent;
 pub mod patterns;
