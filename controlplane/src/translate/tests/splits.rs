@@ -1,0 +1,164 @@
+//! TrafficSplits, alone and beside routes.
+
+use super::*;
+
+#[test]
+fn a_split_is_one_rule_per_port_of_its_root() {
+    check(
+        &split(
+            "s",
+            "null",
+            "{service: web.shop, backends: [{service: web-v1, weight: 90}, {service: web-v2, weight: 10}, {service: soon, weight: 0}]}",
+        ),
+        Scope::Producers,
+        &[
+            "web.shop:80! -> / TrafficSplit/shop/s:80/http",
+            "web.shop:9090 -> / TrafficSplit/shop/s:9090/http",
+            "TrafficSplit/shop/s:80/http = web-v1.shop:80 90, web-v2.shop:80 10",
+            "TrafficSplit/shop/s:9090/http = web-v1.shop:9090 90",
+        ],
+        &["shop/s spec.backends[1].service PortNotFound"],
+    );
+}
+
+#[test]
+fn without_a_usable_backend_the_root_keeps_its_traffic() {
+    check(
+        &split(
+            "s",
+            "null",
+            "{service: 'web:80', backends: [{service: web-v1, weight: 0}, {service: gone, weight: 1}, {service: far.back, weight: 1}]}",
+        ),
+        Scope::Producers,
+        &[
+            "web.shop:80! -> / TrafficSplit/shop/s:80/http",
+            "TrafficSplit/shop/s:80/http = web.shop:80 1",
+        ],
+        &[
+            "shop/s spec.backends NoTraffic",
+            "shop/s spec.backends[1].service BackendNotFound",
+            "shop/s spec.backends[2].service RefNotPermitted",
+        ],
+    );
+}
+
+#[test]
+fn roots_that_are_not_there() {
+    let manifests = [
+        split("a", "null", "{service: gone, backends: []}"),
+        split("b", "null", "{service: far.back, backends: []}"),
+        split("c", "null", "{service: 'web:81', backends: []}"),
+        split("d", "null", "{service: '', backends: []}"),
+    ];
+    check(
+        &manifests.concat(),
+        Scope::Producers,
+        &[],
+        &[
+            "shop/a spec.service RootNotFound",
+            "shop/b spec.service RefNotPermitted",
+            "shop/c spec.service PortNotFound",
+            "shop/d spec.service InvalidValue",
+        ],
+    );
+}
+
+#[test]
+fn a_literal_host_is_for_its_own_namespace() {
+    let host = split(
+        "s",
+        "null",
+        "{service: Shop.Example.com, backends: [{service: web-v1, weight: 1}, {service: web-v2, weight: 0}]}",
+    );
+    let expected = [
+        "shop.example.com:80! -> / TrafficSplit/shop/s:80/http",
+        "shop.example.com:9090 -> / TrafficSplit/shop/s:9090/http",
+        "TrafficSplit/shop/s:80/http = web-v1.shop:80 1, web-v2.shop:80 0",
+        "TrafficSplit/shop/s:9090/http = web-v1.shop:9090 1",
+    ];
+    check(&host, namespace("shop"), &expected, &[]);
+    check(&host, namespace("front"), &[], &[]);
+    check(&host, Scope::Producers, &[], &[]);
+    check(&host, edge(), &[], &[]);
+    let idle = split(
+        "s",
+        "null",
+        "{service: shop.example.com, backends: [{service: web-v1, weight: 0}]}",
+    );
+    check(
+        &idle,
+        namespace("shop"),
+        &[],
+        &["shop/s spec.backends NoTraffic"],
+    );
+}
+
+#[test]
+fn a_host_whose_port_no_backend_has_is_left_to_the_next_split() {
+    let host = |name: &str, created: &str, backend: &str| {
+        split(
+            name,
+            created,
+            &format!(
+                "{{service: 'shop.example.com:8080', backends: [{{service: {backend}, weight: 1}}]}}"
+            ),
+        )
+    };
+    let splits = host("old", "2020-01-01T00:00:00Z", "web-v1")
+        + &host("young", "2021-01-01T00:00:00Z", "two");
+    check(
+        &splits,
+        namespace("shop"),
+        &[
+            "shop.example.com:8080 -> / TrafficSplit/shop/young:8080/http",
+            "TrafficSplit/shop/young:8080/http = two.shop:8080 1",
+        ],
+        &["shop/old spec.backends PortNotFound"],
+    );
+}
+
+#[test]
+fn the_oldest_split_wins_and_a_route_wins_over_splits() {
+    let backends = "backends: [{service: web-v1, weight: 1}]";
+    let splits = [
+        split("a", "null", &format!("{{service: 'web:80', {backends}}}")),
+        split(
+            "b",
+            "2021-01-01T00:00:00Z",
+            &format!("{{service: web, {backends}}}"),
+        ),
+        split(
+            "c",
+            "2020-01-01T00:00:00Z",
+            &format!("{{service: 'web:80', {backends}}}"),
+        ),
+    ]
+    .concat();
+    check(
+        &splits,
+        Scope::Producers,
+        &[
+            "web.shop:80! -> / TrafficSplit/shop/c:80/http",
+            "web.shop:9090 -> / TrafficSplit/shop/b:9090/http",
+            "TrafficSplit/shop/b:9090/http = web-v1.shop:9090 1",
+            "TrafficSplit/shop/c:80/http = web-v1.shop:80 1",
+        ],
+        &[
+            "shop/a spec.service Conflicted",
+            "shop/b spec.service Conflicted",
+        ],
+    );
+    let with_route = splits
+        + &route(
+            "shop",
+            "{parentRefs: [{group: '', kind: Service, name: web, port: 9090}], rules: [{backendRefs: [{name: web-v2, port: 80}]}]}",
+        );
+    let (plan, problems) = translated(&with_route);
+    assert_eq!(
+        lines(&scope(&plan, &Scope::Producers))[1],
+        "web.shop:9090 -> / HTTPRoute/shop/r@web.shop:9090"
+    );
+    // b loses port 80 to c, and port 9090 to the route.
+    let lost = ["a", "b", "b"].map(|name| format!("shop/{name} spec.service Conflicted"));
+    assert_eq!(problems, lost);
+}

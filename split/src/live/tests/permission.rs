@@ -1,0 +1,257 @@
+//! Who may reach whom: requests and connections, on the way out and on the way in.
+
+use super::*;
+
+const GRANTS: &str = r#""access":{"grants":{"shop/store":[
+    {"by":"shop/a","sources":["shop/buyer","shop/other"],
+     "requests":[{"path":{"regex":"/buy.*"},"methods":["GET","HEAD"]},{"headers":[{"name":"x-key","value":{"exact":"1"}}]}]},
+    {"by":"shop/b","sources":["shop/buyer"],"ports":[81]}]}}"#;
+
+fn with_access(accounts: &str) -> String {
+    let config = with_matches(&[("one", "")]);
+    let config = config.replacen("{", &format!("{{{GRANTS},"), 1);
+    config.replace(
+        r#"{"weight""#,
+        &format!(r#"{{"accounts":{accounts},"weight""#),
+    )
+}
+
+#[test]
+fn a_backend_is_reached_only_by_whom_a_target_lets() {
+    let store = with_access(r#"["shop/else","shop/store"]"#);
+    for (request, expected) in [
+        ("GET root /buy/1?x", "one"),
+        ("HEAD root /buy", "one"),
+        ("POST root /buy", "denied"),
+        ("GET root /sell", "denied"),
+        ("POST root /sell x-key:1", "one"),
+        ("GET elsewhere /sell", "ordinary"),
+    ] {
+        assert_eq!(
+            decide(&mut live(&store, &site()), request),
+            expected,
+            "{request}"
+        );
+    }
+    let other = |account: Option<&str>| Site {
+        service_account: account.map(Into::into),
+        ..site()
+    };
+    assert_eq!(
+        decide(
+            &mut live(&store, &other(Some("shop/other"))),
+            "GET root /buy"
+        ),
+        "one"
+    );
+    assert_eq!(
+        decide(
+            &mut live(&store, &other(Some("shop/thief"))),
+            "GET root /buy"
+        ),
+        "denied"
+    );
+    assert_eq!(
+        decide(&mut live(&store, &other(None)), "GET root /buy"),
+        "denied"
+    );
+    assert_eq!(
+        decide(&mut live(&with_access("[]"), &site()), "GET root /buy"),
+        "denied"
+    );
+}
+
+/// A permission for what the client asks says nothing of what a rule makes of it.
+#[test]
+fn what_the_backend_gets_has_to_be_permitted() {
+    let edited = |filters: &str| {
+        let config = with_access(r#"["shop/store"]"#);
+        config.replace(
+            r#""backends""#,
+            &format!(r#""filters":{filters},"backends""#),
+        )
+    };
+    let rewrite = |prefix: &str, replacement: &str| {
+        format!(
+            r#"{{"rewrite":{{"path":{{"prefix":{{"prefix":"{prefix}","replacement":"{replacement}"}}}}}}}}"#
+        )
+    };
+    let header = |edits: &str| format!(r#"{{"request_headers":{{{edits}}}}}"#);
+    for (filters, request, expected) in [
+        (rewrite("/buy", "/admin"), "GET root /buy/1?x", "denied"),
+        (rewrite("/shop", "/buy"), "GET root /shop/1?x", "one"),
+        (rewrite("/shop", "/buy"), "POST root /shop/1", "denied"),
+        (
+            header(r#""set":[{"name":"x-key","value":"1"}]"#),
+            "GET root /sell x-key:2",
+            "one",
+        ),
+        (
+            header(r#""add":[{"name":"x-key","value":"1"}]"#),
+            "GET root /sell",
+            "one",
+        ),
+        (
+            header(r#""add":[{"name":"x-key","value":"1"}]"#),
+            "GET root /sell x-key:1",
+            "denied",
+        ),
+        (
+            header(r#""remove":["x-key"]"#),
+            "GET root /sell x-key:1",
+            "denied",
+        ),
+        (
+            header(r#""remove":["x-other"]"#),
+            "GET root /sell x-key:1",
+            "one",
+        ),
+    ] {
+        let mut live = live(&edited(&filters), &site());
+        assert_eq!(decide(&mut live, request), expected, "{filters} {request}");
+    }
+
+    let host = |filters: &str| {
+        let config = edited(filters).replace("x-key", ":authority");
+        config.replace(r#"{"exact":"1"}"#, r#"{"exact":"new"}"#)
+    };
+    let rewrite_host = r#"{"rewrite":{"hostname":"new"}}"#;
+    assert_eq!(
+        decide(&mut live(&host(rewrite_host), &site()), "GET root /"),
+        "one"
+    );
+    let denied = edited(&rewrite("/buy", "/admin"));
+    let (text, _) = ask("GET root /buy/1?x", |authority, read| {
+        format!(
+            "{:?}",
+            live(&denied, &site()).decide(authority, read).decision
+        )
+    });
+    assert!(text.contains("shop/buyer GET /admin/1 reach"), "{text}");
+}
+
+/// The share stays: a denied request has drawn its backend. Redirects and errors need no permission.
+#[test]
+fn a_denial_says_what_is_missing() {
+    let mut denied = live(&with_access(r#"["shop/store"]"#), &site());
+    let text = |live: &mut Live, request: &str| {
+        ask(request, |authority, read| {
+            match live.decide(authority, read).decision {
+                Decision::Denied(text) => text,
+                other => panic!("{other:?}"),
+            }
+        })
+        .0
+    };
+    assert_eq!(
+        text(&mut denied, "PUT root /buy?secret"),
+        "no TrafficTarget lets shop/buyer PUT /buy reach one.shop:80 (shop/store)"
+    );
+    let long = text(
+        &mut denied,
+        &format!("GET root /\r\n\u{e9}{}", "x".repeat(60_000)),
+    );
+    assert!(
+        long.contains(r"GET /\r\n\xc3\xa9xxx") && long.contains("... reach"),
+        "{long}"
+    );
+    assert!(long.len() < 500 && long.bytes().all(|byte| (b' '..127).contains(&byte)));
+    let mut picks = 0;
+    denied.take_picks(|_, _, count| picks += count);
+    assert_eq!(picks, 2);
+
+    let mut unknown = live(
+        &with_access("[]"),
+        &Site {
+            service_account: None,
+            ..site()
+        },
+    );
+    assert_eq!(
+        text(&mut unknown, "GET root /"),
+        "no TrafficTarget lets a client without identity GET / reach one.shop:80, behind which no ServiceAccount has a grant for this proxy"
+    );
+    let broken = with_access("[]").replace(
+        r#""service":{"name":"one","namespace":"shop","port":80}"#,
+        r#""status":500"#,
+    );
+    assert_eq!(decide(&mut live(&broken, &site()), "GET root /"), "500");
+}
+
+#[test]
+fn the_inbound_side_asks_who_the_peer_is() {
+    let workload = Site {
+        service_account: Some("shop/store".into()),
+        ..site()
+    };
+    let guarded = live(&with_access("[]"), &workload);
+    let open = live(&with_matches(&[("one", "")]), &workload);
+    let elsewhere = live(&with_access("[]"), &site());
+    for (live, peer, request, expected) in [
+        (
+            &guarded,
+            Some("shop/buyer"),
+            "GET anything /buy",
+            "ordinary",
+        ),
+        (&guarded, Some("shop/buyer"), "GET anything /sell", "denied"),
+        (&guarded, Some("shop/thief"), "GET anything /buy", "denied"),
+        (&guarded, None, "GET anything /buy", "denied"),
+        (
+            &elsewhere,
+            Some("shop/buyer"),
+            "GET anything /buy",
+            "denied",
+        ),
+        (&open, None, "GET anything /", "ordinary"),
+    ] {
+        let (got, _) = ask(request, |authority, read| {
+            words(&live.admit(|| peer.map(str::to_owned), authority, read))
+        });
+        assert_eq!(got, expected, "{peer:?} {request}");
+    }
+    for (live, peer, port, expected) in [
+        (&guarded, Some("shop/buyer"), 81, "ordinary"),
+        (&guarded, Some("shop/buyer"), 80, "denied"),
+        (&guarded, Some("shop/other"), 81, "denied"),
+        (&guarded, None, 81, "denied"),
+        (&open, None, 80, "ordinary"),
+    ] {
+        assert_eq!(
+            words(&live.admit_connection(peer, port)),
+            expected,
+            "{peer:?} {port}"
+        );
+    }
+    let peer = || panic!("where nothing is denied, nobody asks for the peer");
+    assert_eq!(words(&open.admit(peer, b"root", |_| None)), "ordinary");
+    let denied = guarded.admit_connection(None, 80).decision;
+    let text = "no TrafficTarget lets a client without identity connect to shop/store at port 80";
+    assert_eq!(denied, Decision::Denied(text.into()));
+}
+
+#[test]
+fn connections_have_exact_shares_and_need_permission() {
+    let config = format!(
+        r#"{{{GRANTS},"connections":[{{"to":{{"root":{{"service":"db","namespace":"shop","port":81}}}},"rule":"db"}}],
+            "rules":{{"db":{{"backends":[
+                {{"weight":90,"accounts":["shop/store"],"to":{{"service":{{"name":"v1","namespace":"shop","port":81}}}}}},
+                {{"weight":10,"accounts":["shop/store"],"to":{{"service":{{"name":"v2","namespace":"shop","port":82}}}}}}]}}}}}}"#
+    );
+    let site = Site {
+        root: Some(wire::Service {
+            name: "db".into(),
+            namespace: "shop".into(),
+            port: 81,
+        }),
+        ..site()
+    };
+    let mut live = live(&config, &site);
+    let mut words: Vec<_> = (0..100).map(|_| words(&live.connect(None))).collect();
+    words.sort();
+    words.dedup_by(|a, b| a == b);
+    assert_eq!(words, ["denied", "v1"]);
+    let mut picks = Vec::new();
+    live.take_picks(|rule, backend, count| picks.push(format!("{rule} {backend} {count}")));
+    assert_eq!(picks, ["db v1.shop:81 90", "db v2.shop:82 10"]);
+}
