@@ -1,7 +1,8 @@
 //! Gateway and ReferenceGrant of Gateway API (v1, v1beta1): which routes a listener takes, and which
 //! references into another namespace are permitted.
 //!
-//! A Gateway's class does not matter here: whoever runs it, its routes are the same.
+//! A Gateway's class does not matter to its routes: whoever runs it, they are the same. It only tells whether a
+//! route's status is Weir's to write.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,6 +14,9 @@ use crate::hostname::Hostname;
 use crate::object::Object;
 use crate::problem::{ObjectRef, Problem, Reason};
 use crate::route::RouteKind;
+
+/// Weir's name in GatewayClasses, and in the status of routes.
+pub const CONTROLLER: &str = "weir.dev/gateway-controller";
 
 /// Gateway API v1: GatewaySpec.listeners.
 const MAX_LISTENERS: usize = 64;

@@ -108,6 +108,23 @@ impl Plan {
         own.chain(of_policy).chain([Scope::Producers]).collect()
     }
 
+    /// Namespaces and names of the splits of literal hosts.
+    pub fn splits_of_literals(&self) -> BTreeSet<(String, String)> {
+        let literal = |it: &&PlannedSet| matches!(it.set.hosts, Hosts::Literal(_));
+        let matches = self
+            .sets
+            .iter()
+            .filter(literal)
+            .flat_map(|it| &it.set.matches);
+        // `TrafficSplit/NAMESPACE/NAME:PORT/PROTOCOL`, and nothing but a split has a literal host.
+        let names = matches.filter_map(|entry| {
+            let (object, _) = entry.rule.split_once(':')?;
+            let mut parts = object.splitn(3, '/').skip(1);
+            Some((parts.next()?.to_owned(), parts.next()?.to_owned()))
+        });
+        names.collect()
+    }
+
     /// Those of the rules that are led to.
     fn rules_of<'p>(
         &'p self,

@@ -32,6 +32,7 @@ impl ObjectRef {
             reason,
             message: message.into(),
             remedy: remedy.into(),
+            extent: Extent::Part,
         }
     }
 }
@@ -68,6 +69,8 @@ pub enum Reason {
     UnsupportedValue,
     /// A field or a value that is wrong; the object is not in force.
     InvalidValue,
+    /// Two filters that cannot both be done.
+    IncompatibleFilters,
     /// A known kind at a version that is not known.
     UnknownVersion,
     /// A whole file that cannot be read.
@@ -96,6 +99,16 @@ impl fmt::Display for Reason {
     }
 }
 
+/// How much of its object a problem keeps from being in force.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum Extent {
+    /// A part, or nothing at all.
+    Part,
+    /// All of it at the parent that the path names.
+    Parent,
+    Whole,
+}
+
 /// One thing that could not be honoured. The order (source, object, path) is that of `weir check`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Problem {
@@ -107,6 +120,23 @@ pub struct Problem {
     pub message: String,
     /// What to do.
     pub remedy: String,
+    pub extent: Extent,
+}
+
+impl Problem {
+    pub fn of_parent(self) -> Problem {
+        Problem {
+            extent: Extent::Parent,
+            ..self
+        }
+    }
+
+    pub fn of_whole(self) -> Problem {
+        Problem {
+            extent: Extent::Whole,
+            ..self
+        }
+    }
 }
 
 /// One line: `FILE: KIND NAMESPACE/NAME PATH: Reason: message; remedy`, without absent parts.

@@ -20,7 +20,7 @@ use crate::revision::{Beyond, Rendered, Unsayable, render_in};
 use crate::subject::Subject;
 use crate::translate::translate;
 use crate::watermark::Watermark;
-use crate::world::World;
+use crate::world::{Key, World};
 
 /// Bytes of one plan that are kept rendered, beside the producers'; scopes beyond are rendered each time.
 const MAX_KEPT: usize = 128 << 20;
@@ -45,6 +45,10 @@ pub struct Outcome {
     /// What is in force: the plan of this reading, unless `refused`.
     pub published: Option<Arc<Published>>,
     pub watermark: Watermark,
+    /// That of the newest reading whose plan came in force.
+    pub in_force: Arc<Watermark>,
+    /// Every Gateway, and whether its class is Weir's.
+    pub gateways: BTreeMap<Key, bool>,
     /// Why a proxy would refuse the plan of this reading.
     pub refused: Option<String>,
 }
@@ -164,6 +168,8 @@ impl Publisher {
         problems.extend(of_plan);
         self.tell(&problems);
 
+        let gateways = world.owned_gateways();
+
         let mut refused = None;
         if !self.is_current(&plan) {
             match Published::compile(plan, wire::Config::beyond) {
@@ -197,6 +203,8 @@ impl Publisher {
             problems,
             published,
             watermark,
+            in_force: self.watermark.borrow().clone(),
+            gateways,
             refused,
         }));
     }
@@ -245,6 +253,11 @@ impl Published {
             beyond,
             kept: Mutex::default(),
         })
+    }
+
+    /// The splits of hosts that are no Services: they are for clients of their namespace alone.
+    pub fn splits_of_literals(&self) -> BTreeSet<Key> {
+        self.plan.splits_of_literals()
     }
 
     /// Revision and bytes of what a proxy of this scope may see, in this version of the document.

@@ -113,7 +113,7 @@ fn default_port(service: &Service) -> Option<u16> {
 /// A few lines that are repeated everywhere could fill the memory of all proxies.
 fn too_many(object: &ObjectRef, path: &str, matches: usize) -> Option<Problem> {
     let problem = || {
-        object.problem(
+        let problem = object.problem(
             path,
             Reason::UnsupportedValue,
             format!(
@@ -121,7 +121,8 @@ fn too_many(object: &ObjectRef, path: &str, matches: usize) -> Option<Problem> {
                  {MAX_MATCHES}: it is not in force"
             ),
             "name the ports that are meant, or say less in one object",
-        )
+        );
+        problem.of_whole()
     };
     (matches > MAX_MATCHES).then(problem)
 }

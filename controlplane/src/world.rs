@@ -1,13 +1,15 @@
 //! The world: a plain snapshot of every object that translation looks at.
 //!
 //! It does not say where the objects came from, and it does not depend on the order in which they
-//! came. GatewayClasses are understood but not kept: nothing that is decided here depends on one.
+//! came.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde_json::Value;
+
 use crate::access::TrafficTarget;
 use crate::cluster::{self, Service};
-use crate::gateway::{Gateway, ReferenceGrant};
+use crate::gateway::{CONTROLLER, Gateway, ReferenceGrant};
 use crate::object::{Kind, Object};
 use crate::problem::{Problem, Reason};
 use crate::route::{Route, RouteKind};
@@ -16,12 +18,16 @@ use crate::specs::{HttpRouteGroup, TcpRoute};
 use crate::workload::Workload;
 
 /// Namespace and name.
-type Key = (String, String);
+pub type Key = (String, String);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct World {
     services: BTreeMap<Key, Service>,
     gateways: BTreeMap<Key, Gateway>,
+    /// The class of every Gateway that there is, also of one that is wrong.
+    classes: BTreeMap<Key, String>,
+    /// Those classes that are Weir's.
+    own_classes: BTreeSet<String>,
     /// Labels of the namespaces that have an object of their own.
     labels: BTreeMap<String, BTreeMap<String, String>>,
     /// By their namespace, which is that of what they permit.
@@ -59,6 +65,7 @@ impl World {
         objects.sort_by(|a, b| (&a.source, a.position).cmp(&(&b.source, b.position)));
         for mut object in objects {
             if let Some(problem) = object.refused.take() {
+                let problem = problem.of_whole();
                 if object.kind.is_of_policy() {
                     of_policy.push(problem);
                 } else if !Route::is_foreign(&object) {
@@ -101,7 +108,7 @@ impl World {
                 &mut problems
             };
             if let Err(problem) = world.add(object, wrong) {
-                wrong.push(problem);
+                wrong.push(problem.of_whole());
             }
         }
         of_policy.sort();
@@ -120,7 +127,12 @@ impl World {
         }
         let key = (object.namespace.clone(), object.name.clone());
         match object.kind {
-            Kind::GatewayClass => {}
+            Kind::GatewayClass => {
+                let controller = object.body.pointer("/spec/controllerName");
+                if controller.and_then(Value::as_str) == Some(CONTROLLER) {
+                    self.own_classes.insert(object.name.clone());
+                }
+            }
             Kind::Namespace => {
                 let labels = cluster::namespace_labels(object)?;
                 self.labels.insert(object.name.clone(), labels);
@@ -129,6 +141,9 @@ impl World {
                 self.services.insert(key, Service::parse(object)?);
             }
             Kind::Gateway => {
+                let class = object.body.pointer("/spec/gatewayClassName");
+                let class = class.and_then(Value::as_str).unwrap_or_default();
+                self.classes.insert(key.clone(), class.to_owned());
                 let (gateway, of_listeners) = Gateway::parse(object)?;
                 problems.extend(of_listeners);
                 self.gateways.insert(key, gateway);
@@ -171,6 +186,15 @@ impl World {
 
     pub fn gateway(&self, namespace: &str, name: &str) -> Option<&Gateway> {
         self.gateways.get(&(namespace.to_owned(), name.to_owned()))
+    }
+
+    /// Every Gateway, and whether its class is Weir's.
+    pub fn owned_gateways(&self) -> BTreeMap<Key, bool> {
+        let owned = |class: &String| self.own_classes.contains(class);
+        let classes = self.classes.iter();
+        classes
+            .map(|(key, class)| (key.clone(), owned(class)))
+            .collect()
     }
 
     /// The labels of a namespace, with the one that every namespace of a cluster bears.

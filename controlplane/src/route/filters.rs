@@ -15,7 +15,7 @@ use super::place::Place;
 use super::url::{self, RedirectSpec, RewriteSpec};
 use crate::fields::Rest;
 use crate::hostname::Hostname;
-use crate::problem::Problem;
+use crate::problem::{Problem, Reason};
 
 /// Gateway API v1: HTTPRouteRule.filters.
 const MAX_FILTERS: usize = 16;
@@ -120,7 +120,8 @@ pub fn parse(
         redirect, rewrite, ..
     } = &parsed.filters;
     if redirect.is_some() && rewrite.is_some() {
-        return Err(place.invalid(
+        return Err(place.problem(
+            Reason::IncompatibleFilters,
             "RequestRedirect and URLRewrite exclude each other",
             "take one of the two out",
         ));

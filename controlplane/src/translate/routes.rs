@@ -86,7 +86,7 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
                     spot,
                 })),
                 Err(problem) => {
-                    problems.insert(problem);
+                    problems.insert(problem.of_parent());
                 }
             }
         }
@@ -112,12 +112,25 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
         rules: BTreeMap::new(),
         problems,
     };
+    // Where a route decides at some of its parent's ports or hosts, it is in force there.
+    let decides = |entry: &Attached| match holders.get(&entry.spot.claim) {
+        Some(holder) if entry.yields_to(holder) => Err(*holder),
+        _ => Ok(()),
+    };
+    let deciding = attached.iter().filter(|entry| decides(entry).is_ok());
+    let deciding: BTreeSet<_> = deciding.map(Attached::place).collect();
     for entry in &attached {
-        match holders.get(&entry.spot.claim) {
-            Some(holder) if entry.yields_to(holder) => {
-                gathered.problems.insert(entry.conflict(holder));
+        match decides(entry) {
+            Ok(()) => gathered.add(entry),
+            Err(holder) => {
+                let conflict = entry.conflict(holder);
+                gathered
+                    .problems
+                    .insert(match deciding.contains(&entry.place()) {
+                        true => conflict,
+                        false => conflict.of_parent(),
+                    });
             }
-            _ => gathered.add(entry),
         }
     }
     gathered.finish(held)
@@ -236,6 +249,11 @@ impl Attached<'_> {
     fn yields_to(&self, holder: &Route) -> bool {
         class(self.route) != class(holder)
             || (self.route.kind == RouteKind::Tcp && self.route.object != holder.object)
+    }
+
+    /// Which parent of which route.
+    fn place(&self) -> (&ObjectRef, usize) {
+        (&self.route.object, self.parent.index)
     }
 
     fn conflict(&self, holder: &Route) -> Problem {

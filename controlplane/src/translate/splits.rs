@@ -58,6 +58,8 @@ pub fn translate(
             problems.insert(problem);
             continue;
         }
+        let mut lost = Vec::new();
+        let ports = wanted.len();
         for claim in wanted {
             let holder = match &claim {
                 Claim::Service(at) => held.get(at),
@@ -69,16 +71,19 @@ pub fn translate(
             let last = deciding.last().filter(|last| last.conditions.is_none());
             match holder.or(last.map(|last| &last.split.object)) {
                 None => deciding.push(candidate),
-                Some(winner) => {
-                    problems.insert(candidate.split.object.problem(
-                        "spec.service",
-                        Reason::Conflicted,
-                        format!("{winner} decides for port {port} of {}", candidate.root),
-                        "take one of the two out",
-                    ));
-                }
+                Some(winner) => lost.push(candidate.split.object.problem(
+                    "spec.service",
+                    Reason::Conflicted,
+                    format!("{winner} decides for port {port} of {}", candidate.root),
+                    "take one of the two out",
+                )),
             }
         }
+        let is_whole = lost.len() == ports;
+        problems.extend(lost.into_iter().map(|problem| match is_whole {
+            true => problem.of_whole(),
+            false => problem,
+        }));
     }
     let defaults = literal_defaults(&claims, problems);
     let mut splits = Splits::default();

@@ -73,7 +73,7 @@ impl<'w> Resolved<'w> {
         let (root, port) = match root {
             Ok(root) => (root.name, root.port),
             Err(problem) => {
-                problems.insert(problem);
+                problems.insert(problem.of_whole());
                 return None;
             }
         };
@@ -82,12 +82,13 @@ impl<'w> Resolved<'w> {
             RootName::Service(name) => match world.service(own, &name) {
                 Some(service) => Root::Service(service),
                 None => {
-                    problems.insert(split.object.problem(
+                    let problem = split.object.problem(
                         "spec.service",
                         Reason::RootNotFound,
                         format!("there is no Service {own}/{name}"),
                         "create the Service; until then the split is not in force",
-                    ));
+                    );
+                    problems.insert(problem.of_whole());
                     return None;
                 }
             },
@@ -116,7 +117,7 @@ impl<'w> Resolved<'w> {
             }
         }
         let conditions = conditions::of(world, split)
-            .map_err(|wrong| problems.extend(wrong))
+            .map_err(|wrong| problems.extend(wrong.into_iter().map(Problem::of_whole)))
             .ok()?;
         Some(Resolved {
             split,
@@ -130,7 +131,8 @@ impl<'w> Resolved<'w> {
     /// The ports at which the split wants to decide.
     pub fn claims(&self, problems: &mut BTreeSet<Problem>) -> Vec<Claim> {
         let mut refuse = |path: &str, reason: Reason, message: String, remedy: &str| {
-            problems.insert(self.split.object.problem(path, reason, message, remedy));
+            let problem = self.split.object.problem(path, reason, message, remedy);
+            problems.insert(problem.of_whole());
             Vec::new()
         };
         match &self.root {
@@ -146,13 +148,12 @@ impl<'w> Resolved<'w> {
                     );
                 }
                 let claim = |port| Claim::Service(ServicePort::of(service, port));
-                let mut claims = Vec::with_capacity(ports.len());
-                for port in ports {
-                    if self.conditions.is_none() || !service.connection_ports.contains(&port) {
-                        claims.push(claim(port));
-                        continue;
-                    }
-                    refuse(
+                let is_for = |port: &u16| {
+                    self.conditions.is_none() || !service.connection_ports.contains(port)
+                };
+                let (ports, without): (Vec<u16>, Vec<u16>) = ports.into_iter().partition(is_for);
+                for port in without {
+                    let problem = self.split.object.problem(
                         "spec.matches",
                         Reason::UnsupportedValue,
                         format!(
@@ -161,8 +162,12 @@ impl<'w> Resolved<'w> {
                         ),
                         "take matches out, or name the port's protocol in appProtocol",
                     );
+                    problems.insert(match ports.is_empty() {
+                        true => problem.of_whole(),
+                        false => problem,
+                    });
                 }
-                claims
+                ports.into_iter().map(claim).collect()
             }
             Root::Literal(host) => {
                 if self.weighted().next().is_none() {
