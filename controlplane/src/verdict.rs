@@ -1,3 +1,180 @@
-//! What became of an object: conditions and Events, from its problems and from what the proxies run.
+//! What became of an object: its status, from its problems and from what the proxies run.
 //!
-//! Pure: (subject, problems, proxies) -> the status that it should have.
+//! Pure: (evidence, subject, status as it is) -> the status that it should have.
+//!
+//! ```text
+//! problems of the object, by parent --> Accepted, ResolvedRefs, PartiallyInvalid
+//! proxies of its scopes, watermarks --> weir.dev/Live
+//! ```
+
+mod condition;
+mod event;
+mod live;
+mod route;
+mod split;
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use jiff::Timestamp;
+use serde_json::Value;
+
+pub use self::condition::LIVE;
+pub use self::event::{Remark, remarks};
+use self::live::Fleet;
+use crate::object::Kind;
+use crate::problem::{Extent, ObjectRef, Problem, Reason};
+use crate::proxy::Proxy;
+use crate::route::RouteKind;
+use crate::subject::Subject;
+use crate::watermark::Watermark;
+use crate::world::Key;
+
+/// All that a status is made of, beside its object.
+pub struct Evidence<'e> {
+    problems: HashMap<&'e ObjectRef, Vec<&'e Problem>>,
+    gateways: &'e BTreeMap<Key, bool>,
+    splits_of_literals: BTreeSet<Key>,
+    refused: Option<&'e str>,
+    in_force: &'e Watermark,
+    fleet: Fleet<'e>,
+}
+
+/// What of it comes from translation.
+pub struct Findings<'e> {
+    pub problems: &'e [Problem],
+    /// Every Gateway, and whether its class is Weir's.
+    pub gateways: &'e BTreeMap<Key, bool>,
+    pub splits_of_literals: BTreeSet<Key>,
+    /// Why the newest plan is not in force.
+    pub refused: Option<&'e str>,
+    /// How far the cluster had been read for the plan that is.
+    pub in_force: &'e Watermark,
+}
+
+impl<'e> Evidence<'e> {
+    pub fn new(findings: Findings<'e>, proxies: &'e [Proxy]) -> Evidence<'e> {
+        let Findings {
+            problems,
+            gateways,
+            splits_of_literals,
+            refused,
+            in_force,
+        } = findings;
+        let mut by_object: HashMap<&ObjectRef, Vec<&Problem>> = HashMap::new();
+        for problem in problems {
+            by_object.entry(&problem.object).or_default().push(problem);
+        }
+        Evidence {
+            problems: by_object,
+            gateways,
+            splits_of_literals,
+            refused,
+            in_force,
+            fleet: Fleet::new(proxies),
+        }
+    }
+
+    /// What to write into the object's status, as a merge patch of it; None where it says all that already.
+    /// `current` is the status as it is, which may be newer than what the subject was read with.
+    pub fn status(&self, subject: &Subject, current: &Value, now: Timestamp) -> Option<Value> {
+        if !subject.has_status {
+            return None;
+        }
+        let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        let (field, wanted) = match route_kind(subject.kind) {
+            Some(kind) => (
+                "parents",
+                route::parents(self, subject, kind, current, &now),
+            ),
+            None if subject.kind == Kind::TrafficSplit => (
+                "conditions",
+                split::conditions(self, subject, current, &now),
+            ),
+            None => return None,
+        };
+        let is_empty = wanted.as_array().is_none_or(Vec::is_empty);
+        let is = current.get(field);
+        let is_known = is == Some(&wanted) || (is.is_none() && is_empty);
+        (!is_known).then(|| serde_json::json!({ field: wanted }))
+    }
+
+    pub fn problems_of(&self, subject: &Subject) -> &[&'e Problem] {
+        let known = self.problems.get(&subject.object);
+        known.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Why a plan with the present generation is not in force, where it is not.
+    fn held_back(&self, subject: &Subject) -> Option<&'e str> {
+        let known = self.in_force.get(&subject.resource).unwrap_or_default();
+        self.refused.filter(|_| known < subject.since)
+    }
+}
+
+fn route_kind(kind: Kind) -> Option<RouteKind> {
+    Some(match kind {
+        Kind::HttpRoute => RouteKind::Http,
+        Kind::LinkerdHttpRoute => RouteKind::LinkerdHttp,
+        Kind::GrpcRoute => RouteKind::Grpc,
+        Kind::TcpRoute => RouteKind::Tcp,
+        _ => return None,
+    })
+}
+
+/// Of some problems, those that keep the object from being in force, and the others.
+fn apart<'p>(problems: &[&'p Problem]) -> (Vec<&'p Problem>, Vec<&'p Problem>) {
+    problems
+        .iter()
+        .partition(|problem| problem.extent != Extent::Part)
+}
+
+/// Whether it is said of a reference of the object to another one.
+fn is_of_reference(problem: &Problem) -> bool {
+    match problem.reason {
+        Reason::InvalidKind
+        | Reason::BackendNotFound
+        | Reason::RefNotPermitted
+        | Reason::UnsupportedProtocol
+        | Reason::PortNotFound
+        | Reason::RootNotFound
+        | Reason::ReferenceNotFound => true,
+        // A Service of type ExternalName, and the name of a backend that is none.
+        Reason::UnsupportedValue | Reason::InvalidValue => {
+            problem.path.ends_with(']') || problem.path.ends_with("].service")
+        }
+        _ => false,
+    }
+}
+
+/// Several problems in words, no more than a person would read.
+fn words(problems: &[&Problem]) -> String {
+    const SHOWN: usize = 4;
+    let said = problems.iter().take(SHOWN).map(|problem| {
+        let Problem {
+            path,
+            message,
+            remedy,
+            ..
+        } = problem;
+        let place = if path.is_empty() { "" } else { ": " };
+        short(&format!("{path}{place}{message}; {remedy}"))
+    });
+    let mut words = said.collect::<Vec<_>>().join(" | ");
+    if let Some(more) = problems.len().checked_sub(SHOWN).filter(|more| *more > 0) {
+        words.push_str(&format!(" | and {more} more"));
+    }
+    words
+}
+
+/// One line of what somebody else wrote.
+fn short(text: &str) -> String {
+    const LONGEST: usize = 1_000;
+    let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
+    let mut short: String = plain.take(LONGEST).collect();
+    if short.len() < text.len() && short.chars().count() == LONGEST {
+        short.push('…');
+    }
+    short
+}
+
+#[cfg(test)]
+mod tests;

@@ -99,6 +99,15 @@ pub fn are_all_foreign(object: &Object, route: RouteKind) -> bool {
     parents.is_some_and(|parents| !parents.is_empty() && parents.iter().all(is_foreign))
 }
 
+/// What a written parentRef refers to, as far as it is Weir's to say something about it; also where nobody can mean
+/// it as it is written, see [`is_unfinished`].
+pub fn kind_of(route: RouteKind, written: &Value) -> Option<ParentKind> {
+    let field = |name: &str| written.get(name).and_then(Value::as_str);
+    let (of, kind) = (field("group"), field("kind"));
+    let unfinished = is_unfinished(route, of, kind).then_some(ParentKind::Service);
+    parent_kind(route, of, kind).or(unfinished)
+}
+
 fn parent_kind(route: RouteKind, group: Option<&str>, kind: Option<&str>) -> Option<ParentKind> {
     let kind = kind.unwrap_or("Gateway");
     match (route, group) {

@@ -87,6 +87,8 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
                 })),
                 Err(problem) => {
                     problems.insert(problem.of_parent());
+                    let needs_grant = parent.kind == ParentKind::Gateway;
+                    rule::check_references(world, route, needs_grant, problems);
                 }
             }
         }

@@ -36,10 +36,8 @@ pub fn translate(
         let to = match target(world, route, backend, parent.is_none()) {
             Ok(_) if backend.dropped => broken.clone(),
             Ok(service) => Target::Service(service),
-            Err((reason, message, remedy)) => {
-                let path = format!("spec.rules[{}].backendRefs[{index}]", rule.index);
-                let message = format!("{message}: {}", route.kind.fate());
-                problems.insert(route.object.problem(path, reason, message, remedy));
+            Err(wrong) => {
+                problems.insert(unresolved(route, rule, index, wrong));
                 broken.clone()
             }
         };
@@ -79,6 +77,32 @@ pub fn translate(
     }
 }
 
+/// What is wrong with the references of a route that a parent does not take: nobody asks them, but its author does.
+pub fn check_references(
+    world: &World,
+    route: &Route,
+    needs_grant: bool,
+    problems: &mut BTreeSet<Problem>,
+) {
+    for rule in &route.rules {
+        for (index, backend) in rule.backends.iter().enumerate() {
+            if let Err(wrong) = target(world, route, backend, needs_grant) {
+                problems.insert(unresolved(route, rule, index, wrong));
+            }
+        }
+    }
+}
+
+fn unresolved(route: &Route, rule: &RouteRule, index: usize, wrong: Wrong) -> Problem {
+    let (reason, message, remedy) = wrong;
+    let path = format!("spec.rules[{}].backendRefs[{index}]", rule.index);
+    let message = format!("{message}: {}", route.kind.fate());
+    route.object.problem(path, reason, message, remedy)
+}
+
+/// Why a backendRef refers to nothing, and what to do about it.
+type Wrong = (Reason, String, &'static str);
+
 /// Whether a redirect names neither port nor scheme, so that it goes to the port of the listener.
 pub fn redirects_to_listener(rule: &Rule) -> bool {
     let of_backends = rule.backends.iter().map(|backend| &backend.filters);
@@ -94,7 +118,7 @@ fn target(
     route: &Route,
     backend: &BackendRef,
     needs_grant: bool,
-) -> Result<wire::Service, (Reason, String, &'static str)> {
+) -> Result<wire::Service, Wrong> {
     let (namespace, name) = (&backend.namespace, &backend.name);
     if !backend.is_service {
         return Err((

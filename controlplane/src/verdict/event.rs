@@ -1,0 +1,47 @@
+//! What is said of a TrafficSplit in Events: each problem when it comes, and when it is mended.
+
+use std::collections::BTreeSet;
+
+use crate::problem::Problem;
+
+/// One Event, without the time at which it is written.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Remark {
+    pub is_warning: bool,
+    pub reason: String,
+    pub note: String,
+}
+
+/// events.k8s.io/v1: Event.note.
+const MAX_NOTE: usize = 1_024;
+
+/// What there is to say when the problems were `before` and are `now`, in words as [`said`] makes them.
+pub fn remarks(before: &BTreeSet<Remark>, now: &BTreeSet<Remark>) -> Vec<Remark> {
+    let mended = before.difference(now).map(|it| Remark {
+        is_warning: false,
+        reason: "Mended".to_owned(),
+        note: cut(format!("no longer: {}: {}", it.reason, it.note)),
+    });
+    now.difference(before).cloned().chain(mended).collect()
+}
+
+impl Remark {
+    pub fn of(problem: &Problem) -> Remark {
+        Remark {
+            is_warning: true,
+            reason: problem.reason.to_string(),
+            note: cut(super::words(&[problem])),
+        }
+    }
+}
+
+/// Within the bytes that the API takes, at a whole character.
+fn cut(mut note: String) -> String {
+    if note.len() > MAX_NOTE {
+        let end = (0..=MAX_NOTE - '…'.len_utf8()).rev();
+        let end = end.into_iter().find(|at| note.is_char_boundary(*at));
+        note.truncate(end.unwrap_or_default());
+        note.push('…');
+    }
+    note
+}

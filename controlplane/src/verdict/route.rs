@@ -1,0 +1,279 @@
+//! The status of a route: an entry for each parent that is Weir's, beside those of other controllers.
+
+use serde_json::{Value, json};
+
+use super::condition::{Condition, Status, find, list};
+use super::{Evidence, apart, is_of_reference, words};
+use crate::gateway::CONTROLLER;
+use crate::plan::Audience;
+use crate::problem::{Extent, Problem, Reason};
+use crate::route::parent;
+use crate::route::{ParentKind, RouteKind};
+use crate::subject::Subject;
+
+/// Gateway API v1: RouteStatus.parents.
+const MAX_PARENTS: usize = 32;
+
+/// One of `spec.parentRefs` that is Weir's.
+struct Parent<'s> {
+    index: usize,
+    written: &'s Value,
+    kind: ParentKind,
+    namespace: &'s str,
+    name: &'s str,
+}
+
+/// `status.parents` as it should be. Entries of others stay as they are, where they are.
+pub fn parents(
+    evidence: &Evidence,
+    subject: &Subject,
+    kind: RouteKind,
+    current: &Value,
+    now: &str,
+) -> Value {
+    let there = list(current, "parents");
+    let own = own_parents(evidence, subject, kind, there);
+    let mut written: Vec<bool> = own.iter().map(|_| false).collect();
+    let mut entries = Vec::with_capacity(there.len() + own.len());
+    for entry in there {
+        if entry["controllerName"] != CONTROLLER {
+            entries.push(entry.clone());
+            continue;
+        }
+        let known = own
+            .iter()
+            .position(|it| is_same(it.written, &entry["parentRef"], subject));
+        // What it says of a parent that is no longer there, or says twice, goes.
+        if let Some((parent, is_written)) =
+            known.and_then(|at| own.get(at).zip(written.get_mut(at)))
+            && !*is_written
+        {
+            *is_written = true;
+            entries.push(parent.entry(evidence, subject, Some(entry), now));
+        }
+    }
+    let missing = own.iter().zip(written).filter(|(_, written)| !written);
+    for (parent, _) in missing {
+        if entries.len() < MAX_PARENTS {
+            entries.push(parent.entry(evidence, subject, None, now));
+        }
+    }
+    Value::from(entries)
+}
+
+/// A Gateway is Weir's where its class is, where a proxy of its scope is known, or where it was before: people put
+/// an Envoy behind a Gateway of any class.
+fn own_parents<'s>(
+    evidence: &Evidence,
+    subject: &'s Subject,
+    kind: RouteKind,
+    there: &[Value],
+) -> Vec<Parent<'s>> {
+    let refs = subject.parent_refs.as_array();
+    let refs = refs.map(Vec::as_slice).unwrap_or_default();
+    let mut own = Vec::new();
+    for (index, written) in refs.iter().enumerate() {
+        let Some(parent) = parent::kind_of(kind, written) else {
+            continue;
+        };
+        let text = |field: &str| written.get(field).and_then(Value::as_str);
+        let namespace = text("namespace").filter(|it| !it.is_empty());
+        let parent = Parent {
+            index,
+            written,
+            kind: parent,
+            namespace: namespace.unwrap_or(&subject.object.namespace),
+            name: text("name").unwrap_or_default(),
+        };
+        let was_own = || {
+            there.iter().any(|entry| {
+                entry["controllerName"] == CONTROLLER
+                    && is_same(written, &entry["parentRef"], subject)
+            })
+        };
+        let is_own = match parent.kind {
+            ParentKind::Service => true,
+            ParentKind::Gateway => {
+                let key = (parent.namespace.to_owned(), parent.name.to_owned());
+                evidence.gateways.get(&key).is_some_and(|has_own_class| {
+                    let has_proxies = || evidence.fleet.of(&parent.audience(subject)).count() > 0;
+                    *has_own_class || has_proxies() || was_own()
+                })
+            }
+        };
+        if is_own
+            && !own
+                .iter()
+                .any(|it: &Parent| is_same(it.written, written, subject))
+        {
+            own.push(parent);
+        }
+    }
+    own
+}
+
+/// Whether two references are to the same parent: what is not written is what it defaults to.
+fn is_same(one: &Value, other: &Value, subject: &Subject) -> bool {
+    let own = subject.object.namespace.as_str();
+    let text = |of: &Value, field: &str, default: &str| {
+        let written = of.get(field).and_then(Value::as_str);
+        written.unwrap_or(default).to_owned()
+    };
+    // The core group is written "" and, by Linkerd, "core"; its absence is not that group.
+    let group = |of: &Value| match of.get("group").and_then(Value::as_str) {
+        Some(group) if group.is_empty() || group.eq_ignore_ascii_case("core") => String::new(),
+        Some(group) => group.to_owned(),
+        None => "?".to_owned(),
+    };
+    let namespace = |of: &Value| match text(of, "namespace", own) {
+        empty if empty.is_empty() => own.to_owned(),
+        namespace => namespace,
+    };
+    let number = |of: &Value| of.get("port").and_then(Value::as_i64);
+    group(one) == group(other)
+        && text(one, "kind", "Gateway") == text(other, "kind", "Gateway")
+        && namespace(one) == namespace(other)
+        && text(one, "name", "") == text(other, "name", "")
+        && text(one, "sectionName", "") == text(other, "sectionName", "")
+        && number(one) == number(other)
+}
+
+impl Parent<'_> {
+    fn entry(
+        &self,
+        evidence: &Evidence,
+        subject: &Subject,
+        before: Option<&Value>,
+        now: &str,
+    ) -> Value {
+        let before = before.map(|entry| list(entry, "conditions"));
+        let before = before.unwrap_or_default();
+        let conditions = self.conditions(evidence, subject);
+        let conditions = conditions.iter().map(|condition| {
+            condition.write(find(before, condition.kind), subject.generation, now)
+        });
+        json!({
+            "parentRef": self.written,
+            "controllerName": CONTROLLER,
+            "conditions": conditions.collect::<Vec<_>>(),
+        })
+    }
+
+    fn conditions(&self, evidence: &Evidence, subject: &Subject) -> Vec<Condition> {
+        let of_parent = self.problems(evidence.problems_of(subject));
+        let (barring, parts) = apart(&of_parent);
+        let (references, others): (Vec<_>, Vec<_>) = parts
+            .into_iter()
+            .partition(|it| it.path.contains(".backendRefs[") && is_of_reference(it));
+        let (dropped, notes): (Vec<_>, Vec<_>) = others.into_iter().partition(|it| is_dropped(it));
+
+        let accepted = match (barring.first(), evidence.held_back(subject)) {
+            (Some(first), _) => {
+                Condition::new("Accepted", Status::False, first.reason, words(&barring))
+            }
+            (None, Some(why)) => {
+                let message = format!("the configuration with it is not in force: {why}");
+                Condition::new("Accepted", Status::False, "Pending", message)
+            }
+            (None, None) => Condition::new("Accepted", Status::True, "Accepted", words(&notes)),
+        };
+        let is_unread = barring.iter().any(|it| it.extent == Extent::Whole);
+        let resolved = match references.first() {
+            Some(first) => Condition::new(
+                "ResolvedRefs",
+                Status::False,
+                first.reason,
+                words(&references),
+            ),
+            None if is_unread => {
+                let message = "not looked at while the route is not in force";
+                Condition::new("ResolvedRefs", Status::Unknown, "Pending", message)
+            }
+            None => Condition::new("ResolvedRefs", Status::True, "ResolvedRefs", ""),
+        };
+        let mut conditions = vec![accepted, resolved];
+        if !dropped.is_empty() && !is_unread {
+            let said = words(&dropped);
+            let message = match dropped.iter().any(|it| it.message.starts_with(DROPPED)) {
+                // The problem of a rule begins so; that of one of its backends does not.
+                true => said
+                    .split_once(DROPPED)
+                    .map_or(said.clone(), |(before, rest)| {
+                        format!("{DROPPED}{rest}{}", behind(before))
+                    }),
+                false => format!("{DROPPED} in part: {said}"),
+            };
+            let condition = Condition::new(
+                "PartiallyInvalid",
+                Status::True,
+                "UnsupportedValue",
+                message,
+            );
+            conditions.push(condition);
+        }
+        conditions.push(match barring.is_empty() {
+            true => evidence.live(subject, &self.audience(subject)),
+            false => super::live::not_in_force(),
+        });
+        conditions
+    }
+
+    /// The object's problems as far as they are this parent's.
+    fn problems<'p>(&self, of_object: &[&'p Problem]) -> Vec<&'p Problem> {
+        let own = format!("spec.parentRefs[{}]", self.index);
+        let is_own = |problem: &Problem| match problem.extent {
+            Extent::Whole => true,
+            Extent::Part | Extent::Parent => {
+                let of_parent = problem.path.strip_prefix("spec.parentRefs[");
+                of_parent.is_none() || problem.path.starts_with(&own)
+            }
+        };
+        // A mesh asks for no ReferenceGrant. To a Gateway without one nothing is told of what is there.
+        let hides = |path: &str| {
+            let mut all = of_object.iter();
+            all.any(|it| it.path == path && it.reason == Reason::RefNotPermitted)
+        };
+        let concerns = |problem: &Problem| match (self.kind, problem.reason) {
+            (ParentKind::Service, Reason::RefNotPermitted) => false,
+            (ParentKind::Gateway, reason) if reason != Reason::RefNotPermitted => {
+                !problem.path.contains(".backendRefs[") || !hides(&problem.path)
+            }
+            _ => true,
+        };
+        let mut problems: Vec<_> = of_object
+            .iter()
+            .copied()
+            .filter(|problem| is_own(problem) && concerns(problem))
+            .collect();
+        problems.sort_by_key(|problem| std::cmp::Reverse(problem.extent));
+        problems
+    }
+
+    fn audience(&self, subject: &Subject) -> Audience {
+        let own = &subject.object.namespace;
+        match self.kind {
+            ParentKind::Gateway => Audience::Gateway {
+                namespace: self.namespace.to_owned(),
+                name: self.name.to_owned(),
+            },
+            ParentKind::Service if self.namespace == own => Audience::Everyone,
+            ParentKind::Service => Audience::Namespace(own.clone()),
+        }
+    }
+}
+
+/// Gateway API, RouteConditionPartiallyInvalid: how its message has to begin.
+const DROPPED: &str = "Dropped Rule";
+
+/// A rule, or the share of a backend, that is answered with an error because of a value in it.
+fn is_dropped(problem: &Problem) -> bool {
+    problem.reason == Reason::UnsupportedValue && problem.path.starts_with("spec.rules[")
+}
+
+/// What stood before the words that have to come first.
+fn behind(before: &str) -> String {
+    match before.trim_end_matches([':', ' ']) {
+        "" => String::new(),
+        before => format!(" ({before})"),
+    }
+}

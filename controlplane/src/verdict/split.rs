@@ -1,0 +1,87 @@
+//! The status of a TrafficSplit.
+
+use serde_json::Value;
+
+use super::condition::{Condition, LIVE, Status, find, list};
+use super::{Evidence, apart, is_of_reference, words};
+use crate::plan::Audience;
+use crate::problem::{Problem, Reason};
+use crate::subject::Subject;
+
+const OWN: [&str; 3] = ["Accepted", "ResolvedRefs", LIVE];
+
+/// `status.conditions` as it should be. Conditions of others stay as they are, where they are.
+pub fn conditions(evidence: &Evidence, subject: &Subject, current: &Value, now: &str) -> Value {
+    let there = list(current, "conditions");
+    let own = own(evidence, subject);
+    let write = |condition: &Condition| {
+        let before = find(there, condition.kind);
+        condition.write(before, subject.generation, now)
+    };
+    let mut entries: Vec<Value> = there
+        .iter()
+        .filter_map(|entry| {
+            let kind = entry["type"].as_str().unwrap_or_default();
+            match own.iter().find(|it| it.kind == kind) {
+                Some(condition) => Some(write(condition)),
+                None => (!OWN.contains(&kind)).then(|| entry.clone()),
+            }
+        })
+        .collect();
+    let missing = own.iter().filter(|it| find(there, it.kind).is_none());
+    entries.extend(missing.map(write));
+    Value::from(entries)
+}
+
+fn own(evidence: &Evidence, subject: &Subject) -> Vec<Condition> {
+    let problems = evidence.problems_of(subject);
+    let (barring, parts) = apart(problems);
+    let of_references = |it: &&&Problem| is_of_reference(it);
+    let references: Vec<_> = problems
+        .iter()
+        .copied()
+        .filter(|it| of_references(&it))
+        .collect();
+    let notes: Vec<_> = parts
+        .into_iter()
+        .filter(|it| !is_of_reference(it))
+        .collect();
+
+    let accepted = match (barring.first(), evidence.held_back(subject)) {
+        (Some(first), _) => {
+            Condition::new("Accepted", Status::False, first.reason, words(&barring))
+        }
+        (None, Some(why)) => {
+            let message = format!("the configuration with it is not in force: {why}");
+            Condition::new("Accepted", Status::False, "Pending", message)
+        }
+        (None, None) => Condition::new("Accepted", Status::True, "Accepted", words(&notes)),
+    };
+    let is_unread = barring
+        .iter()
+        .any(|it| matches!(it.reason, Reason::InvalidValue | Reason::UnknownVersion));
+    let resolved = match references.first() {
+        Some(first) => {
+            let said = words(&references);
+            Condition::new("ResolvedRefs", Status::False, first.reason, said)
+        }
+        None if is_unread => {
+            let message = "not looked at while the split is not in force";
+            Condition::new("ResolvedRefs", Status::Unknown, "Pending", message)
+        }
+        None => Condition::new("ResolvedRefs", Status::True, "ResolvedRefs", ""),
+    };
+    let key = (
+        subject.object.namespace.clone(),
+        subject.object.name.clone(),
+    );
+    let audience = match evidence.splits_of_literals.contains(&key) {
+        true => Audience::Namespace(key.0),
+        false => Audience::Everyone,
+    };
+    let live = match barring.is_empty() {
+        true => evidence.live(subject, &audience),
+        false => super::live::not_in_force(),
+    };
+    vec![accepted, resolved, live]
+}
