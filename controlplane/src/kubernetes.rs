@@ -7,6 +7,11 @@
 //!
 //! It writes nothing but status, Events and its own Lease, and asks TokenReviews.
 
+pub mod events;
+pub mod lease;
+pub mod peers;
+pub mod status;
+
 use crate::access::Policy;
 use crate::publish::Publisher;
 

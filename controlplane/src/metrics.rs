@@ -25,6 +25,10 @@ pub struct Metrics {
     pub proxies_refusing: Gauge,
     /// Seconds from a plan's publication to a proxy's word that all its workers run it.
     pub propagation: Histogram,
+    pub status_writes: Counter,
+    pub events: Counter,
+    /// 1 where this replica writes status.
+    pub leader: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -51,6 +55,9 @@ impl Default for Metrics {
             proxies: Gauge::default(),
             proxies_refusing: Gauge::default(),
             propagation: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            status_writes: Counter::default(),
+            events: Counter::default(),
+            leader: Gauge::default(),
         };
         let registry = &mut metrics.registry;
         registry.register(
@@ -98,6 +105,21 @@ impl Default for Metrics {
             "propagation_seconds",
             "From publication to the word that every worker of a proxy runs it",
             metrics.propagation.clone(),
+        );
+        registry.register(
+            "status_writes",
+            "Writes of an object's status",
+            metrics.status_writes.clone(),
+        );
+        registry.register(
+            "events",
+            "Events written about objects",
+            metrics.events.clone(),
+        );
+        registry.register(
+            "leader",
+            "Whether this replica writes status and Events",
+            metrics.leader.clone(),
         );
         metrics
     }
@@ -148,6 +170,9 @@ mod tests {
             "weir_proxies 0",
             "weir_proxies_refusing 0",
             "weir_propagation_seconds_count 0",
+            "weir_status_writes_total 0",
+            "weir_events_total 0",
+            "weir_leader 0",
         ] {
             assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");
         }

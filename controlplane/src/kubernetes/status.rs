@@ -1,0 +1,433 @@
+//! Writes what became of the objects: their status, and Events.
+//!
+//! ```text
+//! Outcome, proxies of all replicas --verdict--> what each status should say --> patches, a bounded number each second
+//! ```
+//!
+//! What is written is decided when it is written: of several changes that wait the newest state is all that counts.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
+use serde_json::{Value, json};
+use tokio::sync::watch;
+use tokio::task::JoinSet;
+use tokio::time::{sleep_until, timeout};
+
+use super::events::{Allowance, Events};
+use super::lease::WRITE;
+use super::peers::{Peers, Words};
+use crate::metrics::Metrics;
+use crate::proxy::Proxy;
+use crate::publish::Outcome;
+use crate::subject::Subject;
+use crate::verdict::{Evidence, Findings};
+
+/// Between two looks at what there is to write, where nothing happens.
+const ROUND: Duration = Duration::from_millis(250);
+/// And where something does.
+const BREATH: Duration = Duration::from_millis(50);
+/// Between two looks at the proxies.
+const PROXIES: Duration = Duration::from_millis(250);
+const ASK_PEERS: Duration = Duration::from_secs(1);
+const WRITES_PER_SECOND: f64 = 100.0;
+const EVENTS_PER_SECOND: f64 = 20.0;
+/// How often one object may be written: so many at once, and one each second.
+const BURST: f64 = 4.0;
+/// Where nothing but the count of proxies has changed.
+const COUNTS: Duration = Duration::from_secs(1);
+const MAX_IN_FLIGHT: usize = 16;
+/// After a write that could not be made.
+const AGAIN: Duration = Duration::from_secs(2);
+/// After a write that the API server would not have: it will not like it better soon.
+const REFUSED: Duration = Duration::from_secs(30);
+
+/// The one who writes.
+pub struct Teller {
+    pub client: kube::Client,
+    pub outcome: watch::Receiver<Arc<Outcome>>,
+    /// Those of this replica.
+    pub proxies: Box<dyn Fn() -> Vec<Proxy> + Send + Sync>,
+    pub peers: Option<Peers>,
+    /// Until when it may begin a write; without a Lease always.
+    pub term: Option<watch::Receiver<Option<Instant>>>,
+    /// As it calls itself.
+    pub identity: String,
+    pub metrics: Arc<Metrics>,
+}
+
+/// What is known of one object's status beside what was read of it.
+struct Page {
+    /// What was written last: resource version and status.
+    written: Option<(u64, Value)>,
+    at: Option<Instant>,
+    allowance: f64,
+    is_in_flight: bool,
+    /// Not before then, and where there is a resource version not before another one was read.
+    not_before: Option<(Instant, Option<String>)>,
+}
+
+enum Done {
+    Written(u64, Value),
+    /// The object is not as it was read.
+    Conflict,
+    Gone,
+    Refused,
+    Failed,
+}
+
+impl Teller {
+    /// Until the end.
+    pub async fn run(mut self, mut ending: watch::Receiver<bool>) {
+        let (heard, words) = watch::channel(Words::default());
+        let peers = self.peers.take();
+        let asking = ask_peers(peers, self.term.clone(), heard);
+        let asking = tokio::spawn(asking);
+        let writing = self.write(words);
+        tokio::select! {
+            () = writing => {}
+            // Fails when the other end is gone, which is an end as well.
+            _ = ending.wait_for(|ending| *ending) => {}
+        }
+        asking.abort();
+    }
+
+    async fn write(mut self, words: watch::Receiver<Words>) {
+        let mut desk = Desk::new(Instant::now());
+        let mut proxies: Vec<Proxy> = Vec::new();
+        let mut looked = None;
+        loop {
+            let begun = Instant::now();
+            self.metrics.leader.set(i64::from(self.may_write(begun)));
+            if !self.may_write(begun) {
+                // Whoever writes now knows better what is written.
+                desk = Desk::new(begun);
+            } else {
+                if looked.is_none_or(|at| begun.duration_since(at) >= PROXIES) {
+                    looked = Some(begun);
+                    let mut now = words.borrow().with((self.proxies)(), begun);
+                    for proxy in &mut now {
+                        proxy.silent = 0;
+                    }
+                    now.sort_by(|a, b| {
+                        (&a.node, &a.instance, &a.scope).cmp(&(&b.node, &b.instance, &b.scope))
+                    });
+                    if now != proxies {
+                        proxies = now;
+                        desk.is_stale = true;
+                    }
+                }
+                let outcome = self.outcome.borrow_and_update().clone();
+                if desk.is_news(&outcome) {
+                    desk.events.hear(&outcome);
+                }
+                desk.round(&self, &outcome, &proxies, begun);
+            }
+            let next = tokio::time::Instant::from_std(begun + ROUND);
+            tokio::select! {
+                () = sleep_until(next) => {}
+                changed = self.outcome.changed() => if changed.is_err() {
+                    return;
+                },
+                Some(done) = desk.writes.join_next(), if !desk.writes.is_empty() => {
+                    desk.finish(done, &self.metrics);
+                }
+            }
+            // Changes that follow each other closely are one.
+            sleep_until(tokio::time::Instant::from_std(begun + BREATH)).await;
+            desk.finish_all(&self.metrics);
+        }
+    }
+
+    fn may_write(&self, now: Instant) -> bool {
+        match &self.term {
+            None => true,
+            Some(term) => term.borrow().is_some_and(|until| now < until),
+        }
+    }
+}
+
+/// Keeps asking as long as what they say is of use.
+async fn ask_peers(
+    peers: Option<Peers>,
+    term: Option<watch::Receiver<Option<Instant>>>,
+    words: watch::Sender<Words>,
+) {
+    let Some(peers) = peers else { return };
+    loop {
+        let leads = term.as_ref().is_none_or(|term| term.borrow().is_some());
+        if leads {
+            let answers = peers.ask().await;
+            words.send_modify(|words| words.hear(answers, Instant::now()));
+        }
+        tokio::time::sleep(ASK_PEERS).await;
+    }
+}
+
+/// What is being written, and what was.
+struct Desk {
+    pages: HashMap<String, Page>,
+    writes: JoinSet<(String, Option<String>, Done)>,
+    allowance: Allowance,
+    events: Events,
+    event_allowance: Allowance,
+    outcome: Option<Arc<Outcome>>,
+    /// Something may have to be written.
+    is_stale: bool,
+}
+
+impl Desk {
+    fn new(now: Instant) -> Desk {
+        Desk {
+            pages: HashMap::new(),
+            writes: JoinSet::new(),
+            allowance: Allowance::new(WRITES_PER_SECOND, now),
+            events: Events::default(),
+            event_allowance: Allowance::new(EVENTS_PER_SECOND, now),
+            outcome: None,
+            is_stale: true,
+        }
+    }
+
+    fn is_news(&mut self, outcome: &Arc<Outcome>) -> bool {
+        let is_news = self
+            .outcome
+            .as_ref()
+            .is_none_or(|it| !Arc::ptr_eq(it, outcome));
+        if is_news {
+            self.outcome = Some(outcome.clone());
+            self.is_stale = true;
+            let there: std::collections::HashSet<&str> =
+                outcome.subjects.iter().map(|it| it.uid.as_str()).collect();
+            self.pages
+                .retain(|uid, page| page.is_in_flight || there.contains(uid.as_str()));
+        }
+        is_news
+    }
+
+    /// Begins the writes that are due.
+    fn round(&mut self, teller: &Teller, outcome: &Outcome, proxies: &[Proxy], now: Instant) {
+        if self.is_stale {
+            self.is_stale = false;
+            self.statuses(teller, outcome, proxies, now);
+        }
+        while !self.events.is_empty()
+            && self.writes.len() < MAX_IN_FLIGHT
+            && self.event_allowance.take(now)
+        {
+            let Some(note) = self.events.take() else {
+                break;
+            };
+            let count = self.events.count(&note);
+            let (client, identity) = (teller.client.clone(), teller.identity.clone());
+            let metrics = teller.metrics.clone();
+            self.writes.spawn(async move {
+                match timeout(WRITE, note.make(client, &identity, count)).await {
+                    Ok(Ok(true)) => drop(metrics.events.inc()),
+                    Ok(Ok(false)) => {}
+                    Ok(Err(error)) => tracing::warn!("an Event could not be written: {error}"),
+                    Err(_) => tracing::warn!("an Event could not be written in time"),
+                }
+                (String::new(), None, Done::Gone)
+            });
+        }
+    }
+
+    fn statuses(&mut self, teller: &Teller, outcome: &Outcome, proxies: &[Proxy], now: Instant) {
+        let published = outcome.published.as_ref();
+        let findings = Findings {
+            problems: &outcome.problems,
+            gateways: &outcome.gateways,
+            splits_of_literals: published
+                .map(|it| it.splits_of_literals())
+                .unwrap_or_default(),
+            refused: outcome.refused.as_deref(),
+            in_force: &outcome.in_force,
+        };
+        let evidence = Evidence::new(findings, proxies);
+        let time = jiff::Timestamp::now();
+        let mut due = Vec::new();
+        for subject in &outcome.subjects {
+            let page = self.pages.get(&subject.uid);
+            let (version, status) = newest(subject, page);
+            let Some(wanted) = evidence.status(subject, status, time) else {
+                continue;
+            };
+            let last = page.and_then(|page| page.at);
+            match page {
+                Some(page) if page.must_wait(subject, status, &wanted, now) => self.is_stale = true,
+                _ => due.push((last, subject, version, wanted)),
+            }
+        }
+        // Who has waited longest comes first.
+        due.sort_by_key(|(last, ..)| *last);
+        for (_, subject, version, wanted) in due {
+            if self.writes.len() >= MAX_IN_FLIGHT || !self.allowance.take(now) {
+                self.is_stale = true;
+                break;
+            }
+            let page = self.pages.entry(subject.uid.clone()).or_insert(Page {
+                written: None,
+                at: None,
+                allowance: BURST,
+                is_in_flight: false,
+                not_before: None,
+            });
+            page.begin(now);
+            let (client, subject) = (teller.client.clone(), subject.clone());
+            self.writes.spawn(async move {
+                let done = match timeout(WRITE, patch(client, &subject, &version, wanted)).await {
+                    Ok(done) => done,
+                    Err(_) => {
+                        tracing::warn!(object = %subject.object, "status: no answer in time");
+                        Done::Failed
+                    }
+                };
+                (subject.uid, Some(version), done)
+            });
+        }
+    }
+
+    fn finish_all(&mut self, metrics: &Metrics) {
+        while let Some(done) = self.writes.try_join_next() {
+            self.finish(done, metrics);
+        }
+    }
+
+    fn finish(
+        &mut self,
+        done: Result<(String, Option<String>, Done), tokio::task::JoinError>,
+        metrics: &Metrics,
+    ) {
+        let Ok((uid, version, done)) = done else {
+            return;
+        };
+        let Some(page) = self.pages.get_mut(&uid) else {
+            return;
+        };
+        self.is_stale = true;
+        page.is_in_flight = false;
+        let now = Instant::now();
+        match done {
+            Done::Written(version, status) => {
+                metrics.status_writes.inc();
+                page.written = Some((version, status));
+                page.not_before = None;
+            }
+            Done::Conflict => page.not_before = Some((now + AGAIN, version)),
+            Done::Gone | Done::Failed => page.not_before = Some((now + AGAIN, None)),
+            Done::Refused => page.not_before = Some((now + REFUSED, None)),
+        }
+    }
+}
+
+/// Resource version and status of an object as they are known best.
+fn newest<'s>(subject: &'s Subject, page: Option<&'s Page>) -> (String, &'s Value) {
+    let read: u64 = subject.resource_version.parse().unwrap_or_default();
+    match page.and_then(|page| page.written.as_ref()) {
+        Some((version, status)) if *version > read => (version.to_string(), status),
+        _ => (subject.resource_version.clone(), &subject.status),
+    }
+}
+
+impl Page {
+    fn must_wait(&self, subject: &Subject, is: &Value, wanted: &Value, now: Instant) -> bool {
+        if self.is_in_flight {
+            return true;
+        }
+        if let Some((until, version)) = &self.not_before
+            && now < *until
+            && version
+                .as_ref()
+                .is_none_or(|it| *it == subject.resource_version)
+        {
+            return true;
+        }
+        let passed = self.at.map(|at| now.saturating_duration_since(at));
+        let passed = passed.unwrap_or(COUNTS);
+        let only_counts = || essence(wanted) == essence(&same_fields(is, wanted));
+        self.allowance + passed.as_secs_f64() < 1.0 || (passed < COUNTS && only_counts())
+    }
+
+    fn begin(&mut self, now: Instant) {
+        let passed = self
+            .at
+            .map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
+        self.allowance = (self.allowance + passed).min(BURST) - 1.0;
+        self.at = Some(now);
+        self.is_in_flight = true;
+    }
+}
+
+/// Those fields of a status that a patch writes.
+fn same_fields(status: &Value, patch: &Value) -> Value {
+    let fields = patch.as_object().into_iter().flatten();
+    let fields = fields.map(|(name, _)| (name.clone(), status[name.as_str()].clone()));
+    Value::Object(fields.collect())
+}
+
+/// A status without the words for people.
+fn essence(status: &Value) -> Value {
+    match status {
+        Value::Object(fields) => {
+            let fields = fields.iter().filter(|(name, _)| *name != "message");
+            Value::Object(
+                fields
+                    .map(|(name, it)| (name.clone(), essence(it)))
+                    .collect(),
+            )
+        }
+        Value::Array(entries) => Value::Array(entries.iter().map(essence).collect()),
+        other => other.clone(),
+    }
+}
+
+async fn patch(client: kube::Client, subject: &Subject, version: &str, wanted: Value) -> Done {
+    let Subject {
+        object,
+        api_version,
+        resource,
+        ..
+    } = subject;
+    let (group, api) = api_version.split_once('/').unwrap_or(("", api_version));
+    let resource = ApiResource {
+        group: group.to_owned(),
+        version: api.to_owned(),
+        api_version: api_version.clone(),
+        kind: object.kind.clone(),
+        plural: resource.split('.').next().unwrap_or(resource).to_owned(),
+    };
+    let api: Api<DynamicObject> = Api::namespaced_with(client, &object.namespace, &resource);
+    // The API server refuses it where the object is no longer as it was read.
+    let body = json!({"metadata": {"resourceVersion": version}, "status": wanted});
+    let params = PatchParams {
+        field_manager: Some("weir".to_owned()),
+        ..PatchParams::default()
+    };
+    match api
+        .patch_status(&object.name, &params, &Patch::Merge(body))
+        .await
+    {
+        Ok(written) => {
+            let version = written.metadata.resource_version.unwrap_or_default();
+            let status = written.data.get("status").cloned().unwrap_or_default();
+            Done::Written(version.parse().unwrap_or_default(), status)
+        }
+        Err(kube::Error::Api(status)) if status.code == 409 => Done::Conflict,
+        Err(kube::Error::Api(status)) if status.code == 404 => Done::Gone,
+        Err(error) => {
+            tracing::warn!(%object, "status could not be written: {error}");
+            match error {
+                kube::Error::Api(status) if (400..500).contains(&status.code) => {
+                    match status.code {
+                        401 | 408 | 429 => Done::Failed,
+                        _ => Done::Refused,
+                    }
+                }
+                _ => Done::Failed,
+            }
+        }
+    }
+}

@@ -1,0 +1,324 @@
+//! `tests/golden-status`: what each object is told became of it, and `ROWS.md` there: every row of the tables of
+//! conditions has a case, and every case is there for a row.
+//!
+//! ```text
+//! # Why the case exists.
+//! # input: httproute/grant-absent                    the manifests of that case of tests/golden; else they follow
+//! # proxy: NODE SCOPE behind                         who is there: `live`, `behind`, or `refuses TEXT`;
+//!                                                    without a line one of every scope, all of them live
+//! # refused: TEXT                                    the plan is not in force, and why
+//! #= status KIND NAMESPACE/NAME                      written by the machine (UPDATE_GOLDEN=1), read by people
+//! # {parentRef as JSON}                              one entry of status.parents
+//! #   Accepted=True Accepted @3 2026-01-02T03:04:05Z: message
+//! # {entry as JSON}                                  one of another controller
+//! # nothing is written
+//! #= events KIND NAMESPACE/NAME
+//! # Warning REASON: note
+//! ```
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde_json::Value;
+use weir::access::Policy;
+use weir::object::{self, Kind, Object};
+use weir::plan::Scope;
+use weir::problem::Problem;
+use weir::proxy::Proxy;
+use weir::subject::Subject;
+use weir::translate::translate;
+use weir::verdict::{Evidence, Findings, Remark, remarks};
+use weir::watermark::Watermark;
+use weir::world::World;
+use weir_tests::root;
+
+const CONTROLLER: &str = "weir.dev/gateway-controller";
+/// Of every object, and how far proxies have read that are not behind.
+const SINCE: u64 = 100;
+
+fn folder() -> PathBuf {
+    root().join("tests/golden-status")
+}
+
+fn cases() -> Vec<PathBuf> {
+    let mut cases = Vec::new();
+    for entry in std::fs::read_dir(folder()).expect("tests/golden-status") {
+        let path = entry.expect("an entry").path();
+        if path.extension().is_some_and(|ending| ending == "yaml") {
+            cases.push(path);
+        }
+    }
+    cases.sort();
+    cases
+}
+
+fn directives<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
+    let head = text.lines().take_while(|line| line.starts_with("# "));
+    let prefix = format!("# {name}: ");
+    head.filter_map(|line| line.strip_prefix(&prefix)).collect()
+}
+
+fn scope(text: &str) -> Scope {
+    match (text, text.split_once('/')) {
+        ("producers", _) => Scope::Producers,
+        (_, Some((namespace, name))) => Scope::Gateway {
+            namespace: namespace.into(),
+            name: name.into(),
+        },
+        (namespace, None) => Scope::Namespace(namespace.into()),
+    }
+}
+
+fn proxy(node: &str, scope: Scope, state: &str) -> Proxy {
+    let refused = state.strip_prefix("refuses ").unwrap_or_default();
+    let read = if state == "live" { SINCE } else { SINCE - 1 };
+    let mut watermark = Watermark::default();
+    for resource in [
+        "trafficsplits.split.smi-spec.io",
+        "httproutes.gateway.networking.k8s.io",
+        "httproutes.policy.linkerd.io",
+        "grpcroutes.gateway.networking.k8s.io",
+        "tcproutes.gateway.networking.k8s.io",
+    ] {
+        watermark.set(resource, read);
+    }
+    Proxy {
+        instance: format!("of-{node}"),
+        node: node.into(),
+        scope,
+        applied: "r".into(),
+        watermark: watermark.to_string(),
+        refused: refused.into(),
+        silent: 0,
+    }
+}
+
+/// Those that the case names, or one of each scope that its objects know of.
+fn proxies(text: &str, objects: &[Object]) -> Vec<Proxy> {
+    let named: Vec<Proxy> = directives(text, "proxy")
+        .into_iter()
+        .map(|line| {
+            let mut words = line.splitn(3, ' ');
+            let mut word = || words.next().unwrap_or_else(|| panic!("{line:?}"));
+            let (node, place, state) = (word(), word(), word());
+            assert!(
+                matches!(state, "live" | "behind") || state.starts_with("refuses "),
+                "{line:?}"
+            );
+            proxy(node, scope(place), state)
+        })
+        .collect();
+    if !named.is_empty() || text.contains("# no proxies\n") {
+        return named;
+    }
+    let of_gateways = objects.iter().filter(|it| it.kind == Kind::Gateway);
+    let of_gateways = of_gateways.map(|it| format!("{}/{}", it.namespace, it.name));
+    let namespaces = objects.iter().map(|it| it.namespace.clone());
+    let namespaces = namespaces.filter(|namespace| !namespace.is_empty());
+    let scopes: BTreeSet<String> = of_gateways.chain(namespaces).collect();
+    let scopes = scopes.into_iter().enumerate();
+    scopes
+        .map(|(index, place)| proxy(&format!("n{index}"), scope(&place), "live"))
+        .collect()
+}
+
+/// As a watch would have it.
+fn subject(object: &Object) -> Option<Subject> {
+    let (plural, group) = match object.kind {
+        Kind::TrafficSplit => ("trafficsplits", "split.smi-spec.io"),
+        Kind::HttpRoute => ("httproutes", "gateway.networking.k8s.io"),
+        Kind::LinkerdHttpRoute => ("httproutes", "policy.linkerd.io"),
+        Kind::GrpcRoute => ("grpcroutes", "gateway.networking.k8s.io"),
+        Kind::TcpRoute => ("tcproutes", "gateway.networking.k8s.io"),
+        _ => return None,
+    };
+    let metadata = &object.body["metadata"];
+    Some(Subject {
+        kind: object.kind,
+        object: object.reference(),
+        api_version: object.body["apiVersion"].as_str()?.into(),
+        resource: format!("{plural}.{group}"),
+        uid: format!("{}/{}", object.namespace, object.name),
+        generation: metadata["generation"].as_i64().unwrap_or(1),
+        since: SINCE,
+        resource_version: SINCE.to_string(),
+        parent_refs: object.body["spec"]["parentRefs"].clone(),
+        status: object.body["status"].clone(),
+        has_status: true,
+    })
+}
+
+fn input(path: &Path, text: &str) -> String {
+    match directives(text, "input").as_slice() {
+        [] => text.split("#= ").next().unwrap_or_default().to_owned(),
+        [name] => {
+            let path = root().join(format!("tests/golden/{name}.yaml"));
+            let text = std::fs::read_to_string(&path);
+            let text = text.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+            text.split("#= ").next().unwrap_or_default().to_owned()
+        }
+        more => panic!("{}: inputs {more:?}", path.display()),
+    }
+}
+
+fn rendered(path: &Path, text: &str) -> String {
+    let manifests = object::read("", &input(path, text)).expect("manifests");
+    let objects = manifests.objects;
+    let (world, mut problems) = World::from_objects(objects.clone());
+    let (plan, of_plan) = translate(&world, Policy::Permissive);
+    problems.extend(of_plan);
+    let proxies = proxies(text, &objects);
+    let refused = directives(text, "refused");
+    let mut in_force = Watermark::default();
+    if refused.is_empty() {
+        for subject in objects.iter().filter_map(subject) {
+            in_force.set(&subject.resource, SINCE);
+        }
+    }
+    let gateways = world.owned_gateways();
+    let evidence = Evidence::new(
+        Findings {
+            problems: &problems,
+            gateways: &gateways,
+            splits_of_literals: plan.splits_of_literals(),
+            refused: refused.first().copied(),
+            in_force: &in_force,
+        },
+        &proxies,
+    );
+    let now: Timestamp = "2026-01-02T03:04:05Z".parse().expect("a time");
+
+    let mut text = text.split("#= ").next().unwrap_or_default().to_owned();
+    for subject in objects.iter().filter_map(subject) {
+        let name = &subject.object;
+        let _ = writeln!(text, "#= status {name}");
+        let patch = evidence.status(&subject, &subject.status, now);
+        match &patch {
+            None => text.push_str("# nothing is written\n"),
+            Some(patch) => {
+                render(&mut text, patch);
+                let written = merged(&subject.status, patch);
+                let again = evidence.status(&subject, &written, Timestamp::now());
+                assert_eq!(again, None, "{}: written twice", path.display());
+            }
+        }
+        let problems: Vec<&Problem> = problems.iter().filter(|it| it.object == *name).collect();
+        if subject.kind == Kind::TrafficSplit && !problems.is_empty() {
+            let _ = writeln!(text, "#= events {name}");
+            let now = problems.into_iter().map(Remark::of).collect();
+            for remark in remarks(&BTreeSet::new(), &now) {
+                let kind = if remark.is_warning {
+                    "Warning"
+                } else {
+                    "Normal"
+                };
+                let _ = writeln!(text, "# {kind} {}: {}", remark.reason, remark.note);
+            }
+        }
+    }
+    text
+}
+
+fn merged(status: &Value, patch: &Value) -> Value {
+    let mut merged = match status {
+        Value::Object(fields) => fields.clone(),
+        _ => serde_json::Map::new(),
+    };
+    merged.extend(patch.as_object().cloned().unwrap_or_default());
+    Value::Object(merged)
+}
+
+fn render(text: &mut String, patch: &Value) {
+    let list = |of: &Value, field: &str| of[field].as_array().cloned().unwrap_or_default();
+    if patch.get("parents").is_some() && list(patch, "parents").is_empty() {
+        text.push_str("# no parents\n");
+    }
+    for entry in list(patch, "parents") {
+        if entry["controllerName"] != CONTROLLER {
+            let _ = writeln!(text, "# {entry}");
+            continue;
+        }
+        let _ = writeln!(text, "# {}", entry["parentRef"]);
+        for condition in list(&entry, "conditions") {
+            render_condition(text, "  ", &condition);
+        }
+    }
+    for condition in list(patch, "conditions") {
+        render_condition(text, "", &condition);
+    }
+}
+
+fn render_condition(text: &mut String, indent: &str, condition: &Value) {
+    let field = |name: &str| condition[name].as_str().unwrap_or("?").to_owned();
+    let line = format!(
+        "# {indent}{}={} {} @{} {}: {}",
+        field("type"),
+        field("status"),
+        field("reason"),
+        condition["observedGeneration"],
+        field("lastTransitionTime"),
+        field("message"),
+    );
+    text.push_str(line.trim_end());
+    text.push('\n');
+}
+
+#[test]
+fn every_object_is_told_what_became_of_it() {
+    let update = std::env::var_os("UPDATE_GOLDEN").is_some();
+    let mut wrong = Vec::new();
+    for path in cases() {
+        let text = std::fs::read_to_string(&path).expect("a case");
+        let rendered = rendered(&path, &text);
+        if update {
+            std::fs::write(&path, &rendered).expect("the case is written");
+        } else if rendered != text {
+            wrong.push(format!("{}\n{rendered}", path.display()));
+        }
+    }
+    assert!(
+        wrong.is_empty(),
+        "{} cases differ, see them with UPDATE_GOLDEN=1 and git diff:\n{}",
+        wrong.len(),
+        wrong.join("\n")
+    );
+}
+
+/// The tables that have to be there, by the numbers that stand behind their headings.
+const TABLES: [&str; 5] = [
+    "gateway-api 4.1",
+    "gateway-api 4.2",
+    "gateway-api 4.4",
+    "on how many proxies",
+    "split-apis 8",
+];
+
+#[test]
+fn every_row_has_a_case_and_every_case_a_row() {
+    let text = std::fs::read_to_string(folder().join("ROWS.md")).expect("the table");
+    let name = |path: &PathBuf| path.file_stem().map(|it| it.to_string_lossy().into_owned());
+    let known: BTreeSet<String> = cases().iter().filter_map(name).collect();
+    let (mut named, mut tables) = (BTreeSet::new(), BTreeSet::new());
+    for line in text.lines() {
+        if let Some(heading) = line.strip_prefix("## ") {
+            let number = heading
+                .rsplit_once(" (")
+                .and_then(|(_, it)| it.strip_suffix(')'));
+            tables.insert(number.unwrap_or_else(|| panic!("{heading:?} has no number")));
+        } else if let Some(cells) = line.strip_prefix("| ")
+            && !line.starts_with("| row |")
+        {
+            let cases: Vec<&str> = cells.split('`').skip(1).step_by(2).collect();
+            assert!(!cases.is_empty(), "no case shows {line:?}");
+            for case in cases {
+                assert!(known.contains(case), "{line:?}: no case {case}");
+                named.insert(case.to_owned());
+            }
+        }
+    }
+    let idle: Vec<_> = known.difference(&named).collect();
+    assert!(idle.is_empty(), "in no row: {idle:#?}");
+    assert_eq!(tables, TABLES.into(), "tables");
+}
