@@ -24,6 +24,8 @@ const MAX_LISTENERS: usize = 64;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gateway {
     pub object: ObjectRef,
+    /// The name of its GatewayClass.
+    pub class: String,
     pub listeners: Vec<Listener>,
 }
 
@@ -61,7 +63,9 @@ struct GatewayManifest {
 }
 
 #[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct GatewaySpec {
+    gateway_class_name: Option<String>,
     listeners: Option<Vec<ListenerSpec>>,
 }
 
@@ -212,6 +216,7 @@ impl Gateway {
         }
         let gateway = Gateway {
             object: reference,
+            class: spec.gateway_class_name.unwrap_or_default(),
             listeners,
         };
         Ok((gateway, problems))

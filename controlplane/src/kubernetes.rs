@@ -8,9 +8,12 @@
 //! It writes nothing but status, Events and its own Lease, and asks TokenReviews.
 
 pub mod events;
+pub mod horizon;
 pub mod lease;
 pub mod peers;
 pub mod status;
+
+use horizon::Horizon;
 
 use crate::access::Policy;
 use crate::publish::Publisher;
@@ -39,6 +42,11 @@ impl Cluster {
             namespaces: namespaces.to_vec(),
             policy,
         })
+    }
+
+    /// Tells how far the cluster has come.
+    pub fn horizon(&self) -> Horizon {
+        Horizon
     }
 
     /// Watches and publishes until nobody listens any more.

@@ -13,14 +13,14 @@ use weir_split::{Refusal, Site, Table};
 
 use crate::access::Policy;
 use crate::metrics::Metrics;
-use crate::object::Object;
+use crate::object::Manifests;
 use crate::plan::{Plan, Scope, scope};
 use crate::problem::{Problem, Reason};
 use crate::revision::{Beyond, Rendered, Unsayable, render_in};
 use crate::subject::Subject;
 use crate::translate::translate;
 use crate::watermark::Watermark;
-use crate::world::{Key, World};
+use crate::world::{Entry, Key, World};
 
 /// Bytes of one plan that are kept rendered, beside the producers'; scopes beyond are rendered each time.
 const MAX_KEPT: usize = 128 << 20;
@@ -28,18 +28,29 @@ const MAX_KEPT: usize = 128 << 20;
 /// What a source has read.
 #[derive(Default)]
 pub struct Reading {
-    pub objects: Vec<Object>,
+    pub objects: Vec<Arc<Entry>>,
     /// What could not be read; translation adds its own.
     pub problems: Vec<Problem>,
     /// Those of the objects that are told what became of them.
-    pub subjects: Vec<Subject>,
+    pub subjects: Vec<Arc<Subject>>,
     pub watermark: Watermark,
+}
+
+impl From<Manifests> for Reading {
+    fn from(manifests: Manifests) -> Reading {
+        let entry = |object| Arc::new(Entry::of(object));
+        Reading {
+            objects: manifests.objects.iter().map(entry).collect(),
+            problems: manifests.problems,
+            ..Reading::default()
+        }
+    }
 }
 
 /// What became of the newest reading.
 #[derive(Default)]
 pub struct Outcome {
-    pub subjects: Vec<Subject>,
+    pub subjects: Vec<Arc<Subject>>,
     /// All of them, of the source, the world and translation.
     pub problems: Vec<Problem>,
     /// What is in force: the plan of this reading, unless `refused`.
@@ -162,7 +173,7 @@ impl Publisher {
         }
         self.metrics.set_objects(&kinds);
 
-        let (world, of_world) = World::from_objects(objects);
+        let (world, of_world) = World::of(&objects);
         let (plan, of_plan) = translate(&world, self.policy);
         problems.extend(of_world);
         problems.extend(of_plan);
@@ -313,10 +324,7 @@ metadata: {{name: web}}
 spec: {{ports: [{{port: 80}}]}}
 "
         );
-        Reading {
-            objects: object::read("test.yaml", &text).unwrap().objects,
-            ..Reading::default()
-        }
+        object::read("test.yaml", &text).unwrap().into()
     }
 
     fn published(current: &mut watch::Receiver<Current>) -> Arc<Published> {

@@ -144,8 +144,8 @@ fn subject(object: &Object) -> Option<Subject> {
         generation: metadata["generation"].as_i64().unwrap_or(1),
         since: SINCE,
         resource_version: SINCE.to_string(),
-        parent_refs: object.body["spec"]["parentRefs"].clone(),
-        status: object.body["status"].clone(),
+        parent_refs: (&object.body["spec"]["parentRefs"]).into(),
+        status: (&object.body["status"]).into(),
         has_status: true,
     })
 }
@@ -194,12 +194,12 @@ fn rendered(path: &Path, text: &str) -> String {
     for subject in objects.iter().filter_map(subject) {
         let name = &subject.object;
         let _ = writeln!(text, "#= status {name}");
-        let patch = evidence.status(&subject, &subject.status, now);
+        let patch = evidence.status(&subject, &subject.status.value(), now);
         match &patch {
             None => text.push_str("# nothing is written\n"),
             Some(patch) => {
                 render(&mut text, patch);
-                let written = merged(&subject.status, patch);
+                let written = merged(&subject.status.value(), patch);
                 let again = evidence.status(&subject, &written, Timestamp::now());
                 assert_eq!(again, None, "{}: written twice", path.display());
             }

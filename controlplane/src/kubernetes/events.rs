@@ -4,6 +4,7 @@
 //! twice: the API server refuses the second. What comes back within the life of an Event makes a series of it.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::sync::Arc;
 use std::time::Instant;
 
 use k8s_openapi::api::core::v1::ObjectReference;
@@ -37,7 +38,7 @@ pub struct Events {
 /// An Event to be written.
 #[derive(Clone, Debug)]
 pub struct Note {
-    subject: Subject,
+    subject: Arc<Subject>,
     remark: Remark,
 }
 

@@ -22,7 +22,7 @@ use super::peers::{Peers, Words};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::publish::Outcome;
-use crate::subject::Subject;
+use crate::subject::{Subject, Written};
 use crate::verdict::{Evidence, Findings};
 
 /// Between two looks at what there is to write, where nothing happens.
@@ -61,7 +61,7 @@ pub struct Teller {
 /// What is known of one object's status beside what was read of it.
 struct Page {
     /// What was written last: resource version and status.
-    written: Option<(u64, Value)>,
+    written: Option<(u64, Written)>,
     at: Option<Instant>,
     allowance: f64,
     is_in_flight: bool,
@@ -70,7 +70,7 @@ struct Page {
 }
 
 enum Done {
-    Written(u64, Value),
+    Written(u64, Written),
     /// The object is not as it was read.
     Conflict,
     Gone,
@@ -252,12 +252,15 @@ impl Desk {
         for subject in &outcome.subjects {
             let page = self.pages.get(&subject.uid);
             let (version, status) = newest(subject, page);
-            let Some(wanted) = evidence.status(subject, status, time) else {
+            let status = status.value();
+            let Some(wanted) = evidence.status(subject, &status, time) else {
                 continue;
             };
             let last = page.and_then(|page| page.at);
             match page {
-                Some(page) if page.must_wait(subject, status, &wanted, now) => self.is_stale = true,
+                Some(page) if page.must_wait(subject, &status, &wanted, now) => {
+                    self.is_stale = true
+                }
                 _ => due.push((last, subject, version, wanted)),
             }
         }
@@ -285,7 +288,7 @@ impl Desk {
                         Done::Failed
                     }
                 };
-                (subject.uid, Some(version), done)
+                (subject.uid.clone(), Some(version), done)
             });
         }
     }
@@ -324,7 +327,7 @@ impl Desk {
 }
 
 /// Resource version and status of an object as they are known best.
-fn newest<'s>(subject: &'s Subject, page: Option<&'s Page>) -> (String, &'s Value) {
+fn newest<'s>(subject: &'s Subject, page: Option<&'s Page>) -> (String, &'s Written) {
     let read: u64 = subject.resource_version.parse().unwrap_or_default();
     match page.and_then(|page| page.written.as_ref()) {
         Some((version, status)) if *version > read => (version.to_string(), status),
@@ -412,8 +415,11 @@ async fn patch(client: kube::Client, subject: &Subject, version: &str, wanted: V
     {
         Ok(written) => {
             let version = written.metadata.resource_version.unwrap_or_default();
-            let status = written.data.get("status").cloned().unwrap_or_default();
-            Done::Written(version.parse().unwrap_or_default(), status)
+            let status = written.data.get("status").map(Written::from);
+            Done::Written(
+                version.parse().unwrap_or_default(),
+                status.unwrap_or_default(),
+            )
         }
         Err(kube::Error::Api(status)) if status.code == 409 => Done::Conflict,
         Err(kube::Error::Api(status)) if status.code == 404 => Done::Gone,

@@ -32,7 +32,8 @@ pub fn parents(
     now: &str,
 ) -> Value {
     let there = list(current, "parents");
-    let own = own_parents(evidence, subject, kind, there);
+    let refs = subject.parent_refs.value();
+    let own = own_parents(evidence, subject, kind, &refs, there);
     let mut written: Vec<bool> = own.iter().map(|_| false).collect();
     let mut entries = Vec::with_capacity(there.len() + own.len());
     for entry in there {
@@ -67,9 +68,10 @@ fn own_parents<'s>(
     evidence: &Evidence,
     subject: &'s Subject,
     kind: RouteKind,
+    refs: &'s Value,
     there: &[Value],
 ) -> Vec<Parent<'s>> {
-    let refs = subject.parent_refs.as_array();
+    let refs = refs.as_array();
     let refs = refs.map(Vec::as_slice).unwrap_or_default();
     let mut own = Vec::new();
     for (index, written) in refs.iter().enumerate() {
