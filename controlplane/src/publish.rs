@@ -52,7 +52,7 @@ impl From<Manifests> for Reading {
 pub struct Outcome {
     pub subjects: Vec<Arc<Subject>>,
     /// All of them, of the source, the world and translation.
-    pub problems: Vec<Problem>,
+    pub problems: Arc<[Problem]>,
     /// What is in force: the plan of this reading, unless `refused`.
     pub published: Option<Arc<Published>>,
     pub watermark: Watermark,
@@ -122,6 +122,10 @@ impl Publisher {
             policy,
             known: BTreeSet::new(),
         }
+    }
+
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
     }
 
     pub fn subscribe(&self) -> watch::Receiver<Current> {
@@ -196,20 +200,37 @@ impl Publisher {
                 }
             }
         }
-        if refused.is_none() {
-            self.watermark.send_replace(Arc::new(watermark.clone()));
-        }
         let published = match &*self.current.borrow() {
             Current::Plan(published) => Some(published.clone()),
             Current::Nothing { .. } => None,
         };
-        self.outcome.send_replace(Arc::new(Outcome {
+        self.conclude(Outcome {
             subjects,
-            problems,
+            problems: problems.into(),
             published,
             watermark,
             refused,
-        }));
+        });
+    }
+
+    /// The source has read more, and nothing of it that is translated.
+    pub fn read_on(&mut self, subjects: Vec<Arc<Subject>>, watermark: Watermark) {
+        let before = self.outcome.borrow().clone();
+        self.conclude(Outcome {
+            subjects,
+            problems: before.problems.clone(),
+            published: before.published.clone(),
+            watermark,
+            refused: before.refused.clone(),
+        });
+    }
+
+    fn conclude(&mut self, outcome: Outcome) {
+        if outcome.refused.is_none() && **self.watermark.borrow() != outcome.watermark {
+            let watermark = outcome.watermark.clone();
+            self.watermark.send_replace(Arc::new(watermark));
+        }
+        self.outcome.send_replace(Arc::new(outcome));
     }
 
     fn is_current(&self, plan: &Plan) -> bool {
