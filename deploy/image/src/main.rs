@@ -79,3 +79,33 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
             error,
         })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Where the files lie, when they were written and in what order they are named makes no difference.
+    #[test]
+    fn the_same_files_give_the_same_bytes() {
+        let archives = ["a", "b"].map(|place| {
+            let folder =
+                std::env::temp_dir().join(format!("weir-image-{}-{place}", std::process::id()));
+            std::fs::create_dir_all(&folder).unwrap();
+            std::fs::write(folder.join("program"), "runs").unwrap();
+            std::fs::write(folder.join("module.wasm"), "\0asm").unwrap();
+            let entry = |name: &str, path: &str| {
+                image::Entry::parse(&format!("{}={path}", folder.join(name).display())).unwrap()
+            };
+            let files = [
+                entry("program", "/program"),
+                entry("module.wasm", "/filter/a/module.wasm"),
+                entry("module.wasm", "/filter/module.wasm"),
+            ];
+            let image = image::archive("name:tag", &files).unwrap();
+            let artifact = artifact::archive("tag", &folder.join("module.wasm")).unwrap();
+            std::fs::remove_dir_all(&folder).unwrap();
+            (image, artifact)
+        });
+        assert!(archives[0] == archives[1]);
+    }
+}
