@@ -10,6 +10,7 @@ mod control;
 pub mod enter;
 mod forward;
 pub mod images;
+pub mod inside;
 pub mod kubectl;
 mod kubelet;
 mod network;
@@ -19,5 +20,6 @@ pub mod server;
 
 pub use cluster::Cluster;
 pub use images::Images;
+pub use inside::Inside;
 pub use kubectl::Kubectl;
 pub use server::ApiServer;

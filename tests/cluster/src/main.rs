@@ -2,16 +2,25 @@
 
 mod roles;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
-use weir_cluster::{Cluster, Images, enter, node};
+use weir_cluster::{Cluster, Images, Inside, enter, node};
 
 #[derive(Parser)]
 enum Role {
     /// Runs a cluster until it is told to end; prints what to set to use it.
     Up { file: PathBuf },
+    /// Gives a cluster more images; `init` is the first process of its namespaces.
+    Load { init: u32, archives: Vec<PathBuf> },
+    /// Prints the id of a container's process.
+    Process {
+        init: u32,
+        namespace: String,
+        pod: String,
+        container: String,
+    },
     /// The first process of a cluster's namespaces.
     #[command(hide = true)]
     Init { images: String },
@@ -38,6 +47,19 @@ fn main() -> ExitCode {
     log.with_ansi(false).init();
     let done = match Role::parse() {
         Role::Up { file } => up(&file),
+        Role::Load { init, archives } => {
+            let archives: Vec<&Path> = archives.iter().map(PathBuf::as_path).collect();
+            Inside::of(init).load(&archives)
+        }
+        Role::Process {
+            init,
+            namespace,
+            pod,
+            container,
+        } => {
+            let process = Inside::of(init).pid_of(&namespace, &pod, &container);
+            process.map(|process| println!("{process}"))
+        }
         Role::Init { images } => node::init(&images),
         Role::Node { images } => node::run(&images),
         Role::Enter { file } => Err(enter::enter(&file)),
@@ -56,7 +78,7 @@ fn main() -> ExitCode {
 }
 
 /// For scripts/cluster, which finds the cluster by the file.
-fn up(file: &std::path::Path) -> Result<(), String> {
+fn up(file: &Path) -> Result<(), String> {
     let cluster = Cluster::start(Images::default());
     let kubeconfig = cluster.kubeconfig(weir_cluster::server::ADMIN);
     let text = format!(
