@@ -124,7 +124,7 @@ fn nothing_is_lost_between_versions() {
         kubectl.run(&["label", &last, name, "touched=yes"]);
         let first = resource.replace("VERSION", versions[0]);
         let read = json(&kubectl.run(&["get", &first, name, "-o", "json"]));
-        assert_eq!(content(read), content(written), "{first} {name}");
+        assert_eq!(content(read), content(written.clone()), "{first} {name}");
     }
 }
 
@@ -207,7 +207,16 @@ fn every_field_is_explained() {
         ("httproutegroups.spec.matches.pathRegex", "whole path"),
         ("traffictargets.spec.sources", "Who may call"),
     ] {
-        let explained = kubectl.run(&["explain", field]);
+        // What a new kind's fields mean is told a moment after the kind itself is served.
+        let explained = (0..100).find_map(|_| {
+            let output = kubectl.output(&["explain", field]);
+            let explained = String::from_utf8_lossy(&output.stdout).into_owned();
+            if !output.status.success() {
+                std::thread::sleep(std::time::Duration::from_millis(100));
+            }
+            output.status.success().then_some(explained)
+        });
+        let explained = explained.unwrap_or_default();
         assert!(explained.contains(word), "{field}: {explained}");
     }
 }

@@ -220,7 +220,7 @@ fn the_sidecars_differ_in_one_word() {
     let shipped = std::fs::read_to_string(root().join("envoy-config/kubernetes-sidecar.yaml"))
         .expect("the file");
     assert_eq!(config("bookbuyer"), shipped);
-    let thief = shipped.replace("namespace: 'bookbuyer'", "namespace: 'bookthief'");
+    let thief = shipped.replace(r#""namespace": "bookbuyer""#, r#""namespace": "bookthief""#);
     assert_ne!(thief, shipped);
     assert_eq!(config("bookthief"), thief);
 }
@@ -280,7 +280,7 @@ fn the_api_server_takes_all_of_it() {
     // That the level is in force at all.
     let bare = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "bare", "namespace": "weir-system" },
-        "spec": { "containers": [{ "name": "bare", "image": "bare" }] },
+        "spec": { "serviceAccountName": "weir", "containers": [{ "name": "bare", "image": "bare" }] },
     });
     std::fs::write(server.folder().join("bare.json"), bare.to_string()).expect("written");
     let file = server.folder().join("bare.json").display().to_string();

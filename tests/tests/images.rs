@@ -128,10 +128,7 @@ fn the_module_goes_through_a_registry() {
     let port = (0..500).find_map(|_| {
         std::thread::sleep(std::time::Duration::from_millis(10));
         let text = fs::read_to_string(&log).unwrap_or_default();
-        let (_, port) = text
-            .lines()
-            .find(|line| line.contains("serving on"))?
-            .rsplit_once(':')?;
+        let (_, port) = text.split_once("serving on port ")?;
         port.trim().parse::<u16>().ok()
     });
     let Some(port) = port else {
