@@ -43,3 +43,19 @@ pub fn gateway_api_crds(channel: &str) -> PathBuf {
 pub fn linkerd_crds() -> PathBuf {
     root().join("tests/cluster/crds")
 }
+
+/// This crate's own program, which lies beside whatever was built with it.
+pub fn cluster() -> PathBuf {
+    let this = std::env::current_exe().expect("a program has a path");
+    let mut folders = this.ancestors().skip(1);
+    let program = folders.find_map(|folder| {
+        let program = folder.join("weir-cluster");
+        program.is_file().then_some(program)
+    });
+    program.unwrap_or_else(|| {
+        panic!(
+            "no weir-cluster beside {}: run `cargo build -p weir-cluster`",
+            this.display()
+        )
+    })
+}
