@@ -8,9 +8,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use admin::Admin;
-use clap::{Args, Parser, Subcommand};
+use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use weir::access::Policy;
 use weir::envoy;
+use weir::filters;
 use weir::folder::Folder;
 use weir::hostname;
 use weir::plan::{Plan, Scope, scope};
@@ -36,25 +37,66 @@ pub enum Command {
     Translate(Translate),
     /// Print the problems, one a line; exit 1 if there are any
     Check(Check),
+    /// Put the filters that this image carries into a folder
+    CopyFilter {
+        /// Made if it does not exist
+        dir: PathBuf,
+    },
 }
 
 #[derive(Args)]
+#[command(group(ArgGroup::new("source").required(true).args(["manifests", "kubernetes"])))]
 pub struct Serve {
     /// Folder of manifests, or one file
     #[arg(long, value_name = "DIR")]
-    pub manifests: PathBuf,
+    pub manifests: Option<PathBuf>,
+    /// Read the cluster that this runs in, or that of the current kubeconfig
+    #[arg(long)]
+    pub kubernetes: bool,
+    /// Read these namespaces alone
+    #[arg(
+        long,
+        value_name = "NS,...",
+        value_delimiter = ',',
+        requires = "kubernetes"
+    )]
+    pub namespaces: Vec<String>,
+    /// The Lease whose holder writes status; without one this process does
+    #[arg(long, value_name = "NS/NAME", requires = "kubernetes")]
+    pub lease: Option<String>,
+    /// Name and port of all replicas, which tell each other of their proxies: a headless Service
+    #[arg(long, value_name = "HOST:PORT", requires = "kubernetes")]
+    pub peers: Option<String>,
     /// Address for proxies: /v1/config
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900")]
     pub listen: String,
+    /// Certificate chain (PEM) to show to proxies, read again when it changes; needed outside of loopback
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_cert: Option<PathBuf>,
+    /// Its key (PEM)
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub tls_key: Option<PathBuf>,
+    /// Certificates (PEM) of who may vouch for proxies without a token, read again when they change
+    #[arg(long, value_name = "FILE", requires = "tls_cert")]
+    pub client_ca: Option<PathBuf>,
     /// Address for operators: /healthz, /readyz, /metrics
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
     pub admin: String,
     /// Publish an empty configuration when DIR holds no objects
-    #[arg(long)]
+    #[arg(long, requires = "manifests")]
     pub allow_empty: bool,
     /// Who may reach whom: everyone everything (permissive), or as TrafficTargets say (smi)
     #[arg(long, value_name = "permissive|smi", value_parser = parse_policy, default_value = "permissive")]
     pub policy: Policy,
+    /// How the log is written
+    #[arg(long, value_enum, default_value = "text")]
+    pub log: Log,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+pub enum Log {
+    Text,
+    Json,
 }
 
 #[derive(Args)]
@@ -181,6 +223,16 @@ pub fn translated(args: Translate) -> ExitCode {
         }
     }
     ExitCode::SUCCESS
+}
+
+pub fn copied(dir: &Path) -> ExitCode {
+    match filters::copy(dir) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            print(io::stderr(), &format!("weir: {error}\n"));
+            ExitCode::FAILURE
+        }
+    }
 }
 
 /// The exit code for a folder that does not exist or cannot be read.

@@ -1,11 +1,13 @@
 //! The control plane of Weir: objects in, the filter's configuration out.
 //!
 //! ```text
-//! folder --objects--> World --translate--> (Plan, problems) --scope--> Config --publish--> serve
+//! folder, kubernetes --objects--> World --translate--> (Plan, problems) --scope--> Config --publish--> serve
+//!     ^                                                      |                                       |
+//!     '---- status, Events ---- verdict <--------------------+------------ what each proxy runs -----'
 //! ```
 //!
-//! Everything up to [`revision`] is pure: no clock, no file, no socket, no task. The modules after
-//! it are the shell that reads manifests and answers proxies.
+//! Everything up to [`verdict`] is pure: no clock, no file, no socket, no task. The modules after
+//! it are the shell that reads objects, answers proxies and writes status.
 #![expect(
     clippy::result_large_err,
     reason = "a Problem is the outcome of reading a manifest, never of a hot path"
@@ -41,10 +43,17 @@ pub mod translate;
 
 pub mod revision;
 
+pub mod proxy;
+pub mod subject;
+pub mod verdict;
+pub mod watermark;
+
 pub mod envoy;
 
 pub mod admin;
+pub mod filters;
 pub mod folder;
+pub mod kubernetes;
 pub mod metrics;
 pub mod publish;
 pub mod serve;

@@ -13,6 +13,7 @@ use tokio::sync::watch;
 use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use weir::folder::{Folder, watch::Watched};
+use weir::kubernetes::Cluster;
 use weir::metrics::Metrics;
 use weir::publish::Publisher;
 use weir::{admin, serve};
@@ -26,22 +27,34 @@ fn main() -> ExitCode {
     match cli::Cli::parse().command {
         cli::Command::Check(args) => cli::check(&args),
         cli::Command::Translate(args) => cli::translated(args),
-        cli::Command::Serve(args) => match Folder::open(&args.manifests, args.allow_empty) {
-            Err(error) => cli::unreadable(&args.manifests, &error),
-            Ok(folder) => run(folder, &args),
+        cli::Command::CopyFilter { dir } => cli::copied(&dir),
+        cli::Command::Serve(args) => match &args.manifests {
+            None => run(Source::Kubernetes, &args),
+            Some(dir) => match Folder::open(dir, args.allow_empty) {
+                Err(error) => cli::unreadable(dir, &error),
+                Ok(folder) => run(Source::Folder(folder), &args),
+            },
         },
     }
 }
 
+enum Source {
+    Folder(Folder),
+    Kubernetes,
+}
+
 #[tokio::main]
-async fn run(folder: Folder, args: &cli::Serve) -> ExitCode {
+async fn run(source: Source, args: &cli::Serve) -> ExitCode {
     let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter.from_env_lossy())
         .with_ansi(io::stderr().is_terminal())
-        .with_writer(io::stderr)
-        .init();
-    match serve(folder, args).await {
+        .with_writer(io::stderr);
+    match args.log {
+        cli::Log::Text => log.init(),
+        cli::Log::Json => log.json().init(),
+    }
+    match serve(source, args).await {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
@@ -50,7 +63,7 @@ async fn run(folder: Folder, args: &cli::Serve) -> ExitCode {
     }
 }
 
-async fn serve(folder: Folder, args: &cli::Serve) -> io::Result<()> {
+async fn serve(source: Source, args: &cli::Serve) -> io::Result<()> {
     let metrics = Arc::new(Metrics::default());
     let publisher = Publisher::new(metrics.clone(), args.policy);
     let mut current = publisher.subscribe();
@@ -64,10 +77,20 @@ async fn serve(folder: Folder, args: &cli::Serve) -> io::Result<()> {
     let operators = listen(&args.admin).await?;
     tracing::info!(address = %proxies.local_addr()?, admin = %operators.local_addr()?, "listening");
 
-    let watched = Watched::new(folder);
-    std::thread::Builder::new()
-        .name("folder".into())
-        .spawn(move || watched.feed(publisher))?;
+    match source {
+        Source::Folder(folder) => {
+            let watched = Watched::new(folder);
+            std::thread::Builder::new()
+                .name("folder".into())
+                .spawn(move || watched.feed(publisher))?;
+        }
+        Source::Kubernetes => {
+            let cluster = Cluster::connect(&args.namespaces, args.policy)
+                .await
+                .map_err(io::Error::other)?;
+            tokio::spawn(cluster.feed(publisher));
+        }
+    }
 
     let ended = |mut ending: watch::Receiver<bool>| async move {
         // Fails when the other end is gone, which is an end as well.
@@ -85,7 +108,7 @@ async fn serve(folder: Folder, args: &cli::Serve) -> io::Result<()> {
     tokio::select! {
         _ = terminate.recv() => {}
         _ = interrupt.recv() => {}
-        () = orphaned => return Err(io::Error::other("nobody follows the manifests any more")),
+        () = orphaned => return Err(io::Error::other("nobody follows the objects any more")),
     }
     tracing::info!("ending");
     end.send_replace(true);

@@ -6,6 +6,7 @@ mod pieces;
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
+use serde::{Deserialize, Serialize};
 use weir_split::wire::{
     Access, Config, Connections, Destination, HostSet, Hosts, Root, Rule, VERSION,
 };
@@ -35,7 +36,8 @@ pub struct PlannedConnections {
 }
 
 /// What one proxy asks for.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Scope {
     /// The producers' rules alone.
     Producers,

@@ -17,11 +17,37 @@ use crate::object::Object;
 use crate::plan::{Plan, Scope, scope};
 use crate::problem::{Problem, Reason};
 use crate::revision::{Beyond, Rendered, Unsayable, render_in};
+use crate::subject::Subject;
 use crate::translate::translate;
+use crate::watermark::Watermark;
 use crate::world::World;
 
 /// Bytes of one plan that are kept rendered, beside the producers'; scopes beyond are rendered each time.
 const MAX_KEPT: usize = 128 << 20;
+
+/// What a source has read.
+#[derive(Default)]
+pub struct Reading {
+    pub objects: Vec<Object>,
+    /// What could not be read; translation adds its own.
+    pub problems: Vec<Problem>,
+    /// Those of the objects that are told what became of them.
+    pub subjects: Vec<Subject>,
+    pub watermark: Watermark,
+}
+
+/// What became of the newest reading.
+#[derive(Default)]
+pub struct Outcome {
+    pub subjects: Vec<Subject>,
+    /// All of them, of the source, the world and translation.
+    pub problems: Vec<Problem>,
+    /// What is in force: the plan of this reading, unless `refused`.
+    pub published: Option<Arc<Published>>,
+    pub watermark: Watermark,
+    /// Why a proxy would refuse the plan of this reading.
+    pub refused: Option<String>,
+}
 
 /// What a proxy can be given now.
 pub enum Current {
@@ -65,6 +91,9 @@ pub struct Refused {
 /// The only one who writes [`Current`].
 pub struct Publisher {
     current: watch::Sender<Current>,
+    /// Never ahead of `current`: raised after it, so whoever looks has to look here first.
+    watermark: watch::Sender<Arc<Watermark>>,
+    outcome: watch::Sender<Arc<Outcome>>,
     metrics: Arc<Metrics>,
     policy: Policy,
     /// The problems that are known, as they were logged.
@@ -76,6 +105,8 @@ impl Publisher {
         let why = "nothing has been read yet".into();
         Publisher {
             current: watch::Sender::new(Current::Nothing { why }),
+            watermark: watch::Sender::default(),
+            outcome: watch::Sender::default(),
             metrics,
             policy,
             known: BTreeSet::new(),
@@ -84,6 +115,16 @@ impl Publisher {
 
     pub fn subscribe(&self) -> watch::Receiver<Current> {
         self.current.subscribe()
+    }
+
+    /// How far the source had been read, at the least, when what is current now was published.
+    pub fn watermark(&self) -> watch::Receiver<Arc<Watermark>> {
+        self.watermark.subscribe()
+    }
+
+    /// What there is to tell the objects' authors.
+    pub fn outcome(&self) -> watch::Receiver<Arc<Outcome>> {
+        self.outcome.subscribe()
     }
 
     /// The source cannot be published yet.
@@ -101,10 +142,15 @@ impl Publisher {
         }
     }
 
-    /// Puts the translation of `objects` in force, where it differs from what is. `problems` are
-    /// those of the source; translation adds its own.
-    pub fn publish(&mut self, objects: Vec<Object>, mut problems: Vec<Problem>) {
+    /// Puts the translation of what was read in force, where it differs from what is.
+    pub fn publish(&mut self, reading: Reading) {
         let start = Instant::now();
+        let Reading {
+            objects,
+            mut problems,
+            subjects,
+            watermark,
+        } = reading;
         let count = objects.len();
         let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
         for object in &objects {
@@ -118,26 +164,45 @@ impl Publisher {
         problems.extend(of_plan);
         self.tell(&problems);
 
-        if matches!(&*self.current.borrow(), Current::Plan(published) if published.plan == plan) {
-            return;
-        }
-        match Published::compile(plan, wire::Config::beyond) {
-            Ok(published) => {
-                self.current
-                    .send_replace(Current::Plan(Arc::new(published)));
-                self.metrics.revisions_published.inc();
-                tracing::info!(
-                    objects = count,
-                    problems = problems.len(),
-                    duration = ?start.elapsed(),
-                    "published"
-                );
+        let mut refused = None;
+        if !self.is_current(&plan) {
+            match Published::compile(plan, wire::Config::beyond) {
+                Ok(published) => {
+                    self.current
+                        .send_replace(Current::Plan(Arc::new(published)));
+                    self.metrics.revisions_published.inc();
+                    tracing::info!(
+                        objects = count,
+                        problems = problems.len(),
+                        duration = ?start.elapsed(),
+                        "published"
+                    );
+                }
+                Err(reason) => {
+                    self.metrics.refused_plans.inc();
+                    tracing::error!("not published, the plan before stays in force: {reason}");
+                    refused = Some(reason.to_string());
+                }
             }
-            Err(refused) => {
-                self.metrics.refused_plans.inc();
-                tracing::error!("not published, the plan before stays in force: {refused}");
-            }
         }
+        if refused.is_none() {
+            self.watermark.send_replace(Arc::new(watermark.clone()));
+        }
+        let published = match &*self.current.borrow() {
+            Current::Plan(published) => Some(published.clone()),
+            Current::Nothing { .. } => None,
+        };
+        self.outcome.send_replace(Arc::new(Outcome {
+            subjects,
+            problems,
+            published,
+            watermark,
+            refused,
+        }));
+    }
+
+    fn is_current(&self, plan: &Plan) -> bool {
+        matches!(&*self.current.borrow(), Current::Plan(published) if published.plan == *plan)
     }
 
     /// Logs each problem when it appears and when it goes.
@@ -221,7 +286,7 @@ mod tests {
     use crate::object;
     use crate::plan::{Audience, PlannedConnections, PlannedSet};
 
-    fn split(weight: u64) -> Vec<Object> {
+    fn split(weight: u64) -> Reading {
         let text = format!(
             "
 apiVersion: split.smi-spec.io/v1alpha2
@@ -235,7 +300,10 @@ metadata: {{name: web}}
 spec: {{ports: [{{port: 80}}]}}
 "
         );
-        object::read("test.yaml", &text).unwrap().objects
+        Reading {
+            objects: object::read("test.yaml", &text).unwrap().objects,
+            ..Reading::default()
+        }
     }
 
     fn published(current: &mut watch::Receiver<Current>) -> Arc<Published> {
@@ -250,14 +318,14 @@ spec: {{ports: [{{port: 80}}]}}
         let metrics = Arc::new(Metrics::default());
         let mut publisher = Publisher::new(metrics.clone(), Policy::Permissive);
         let mut current = publisher.subscribe();
-        publisher.publish(split(1), Vec::new());
+        publisher.publish(split(1));
         let first = published(&mut current).rendered(&Scope::Producers, 1);
-        let mut objects = split(1);
-        objects.reverse();
-        publisher.publish(objects, Vec::new());
+        let mut again = split(1);
+        again.objects.reverse();
+        publisher.publish(again);
         publisher.hold_back("of no interest any more", &[]);
         assert!(!current.has_changed().unwrap());
-        publisher.publish(split(2), Vec::new());
+        publisher.publish(split(2));
         assert_ne!(
             published(&mut current).rendered(&Scope::Producers, 1),
             first
@@ -269,7 +337,7 @@ spec: {{ports: [{{port: 80}}]}}
     fn namespaces_without_rules_share_one_copy_and_others_cannot_fill_memory() {
         let mut publisher = Publisher::new(Arc::default(), Policy::Permissive);
         let mut current = publisher.subscribe();
-        publisher.publish(split(1), Vec::new());
+        publisher.publish(split(1));
         let published = published(&mut current);
         let producers = published.rendered(&Scope::Producers, 1).unwrap();
         for number in 0..10 {

@@ -10,7 +10,7 @@ use crate::host;
 /// Milliseconds between ticks.
 pub const TICK: u64 = 500;
 /// Milliseconds. A lease whose holder has missed its ticks for so long is free.
-const LEASE: u64 = 2_000;
+pub const LEASE: u64 = 2_000;
 /// Milliseconds. A VM without a beat for so long is gone, and with it its queue.
 const GONE: u64 = 3_000;
 /// Compare-and-swap attempts before the next tick has to do.

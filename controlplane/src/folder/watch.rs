@@ -16,7 +16,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 
 use super::walk::{Inode, is_manifest};
 use super::{Folder, Meanwhile, Scan};
-use crate::publish::Publisher;
+use crate::publish::{Publisher, Reading};
 
 /// Longest time without a look.
 const TICK: Duration = Duration::from_secs(2);
@@ -122,7 +122,11 @@ impl Watched {
             let problems = folder.problems();
             match folder.unread() {
                 Some(why) => publisher.hold_back(why, &problems),
-                None => publisher.publish(folder.objects().cloned().collect(), problems),
+                None => publisher.publish(Reading {
+                    objects: folder.objects().cloned().collect(),
+                    problems,
+                    ..Reading::default()
+                }),
             }
         }
     }

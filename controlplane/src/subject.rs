@@ -1,0 +1,30 @@
+//! An object of the cluster that is told what became of it: the parts that a status is made of.
+
+use serde_json::Value;
+
+use crate::object::Kind;
+use crate::problem::ObjectRef;
+
+/// A route or a TrafficSplit, as it was last read.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Subject {
+    pub kind: Kind,
+    /// Without a source; what problems of it are about.
+    pub object: ObjectRef,
+    /// At which it was read, and its status is written: `gateway.networking.k8s.io/v1`.
+    pub api_version: String,
+    /// `PLURAL.GROUP`, as in a watermark.
+    pub resource: String,
+    pub uid: String,
+    pub generation: i64,
+    /// The resource version at which this generation was first seen: who has read as far knows it.
+    pub since: u64,
+    /// That of the object as it was last read, for a write that must not be lost.
+    pub resource_version: String,
+    /// `spec.parentRefs` as written; null for a split.
+    pub parent_refs: Value,
+    /// `status` as read; null where there is none.
+    pub status: Value,
+    /// Whether the kind has a status subresource here.
+    pub has_status: bool,
+}
