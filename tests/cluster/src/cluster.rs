@@ -5,8 +5,6 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
 use crate::certificates;
 use crate::child::Child;
 use crate::control::SOCKET;
@@ -17,6 +15,7 @@ use crate::kubectl::Kubectl;
 use crate::network::NODE;
 use crate::programs;
 use crate::server::{ADMIN, write_kubeconfig};
+use crate::temporary::Temporary;
 
 pub struct Cluster {
     node: Child,
@@ -24,7 +23,7 @@ pub struct Cluster {
     forwards: Forwards,
     url: String,
     kubectl: Kubectl,
-    temporary: TempDir,
+    temporary: Temporary,
 }
 
 impl Cluster {
@@ -37,8 +36,7 @@ impl Cluster {
         let mut all = Images::of_guides(&program);
         all.extend(images);
         let images = serde_json::to_string(&all).expect("JSON");
-        let temporary = tempfile::Builder::new().prefix("weir-cluster-").tempdir();
-        let temporary = temporary.expect("a temporary folder");
+        let temporary = Temporary::new("weir-cluster-");
         let args = [
             "--pid",
             "--mount",

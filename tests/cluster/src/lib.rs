@@ -17,6 +17,7 @@ mod network;
 pub mod node;
 pub mod programs;
 pub mod server;
+mod temporary;
 
 pub use cluster::Cluster;
 pub use images::Images;

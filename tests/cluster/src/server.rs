@@ -7,19 +7,18 @@ use std::path::{Path, PathBuf};
 use std::process::Output;
 use std::time::{Duration, Instant};
 
-use tempfile::TempDir;
-
 use crate::certificates;
 use crate::child::Child;
 use crate::kubectl::Kubectl;
 use crate::programs::{gateway_api_crds, go_program, linkerd_crds};
+use crate::temporary::Temporary;
 
 /// The administrator's token.
 pub const ADMIN: &str = "admin-token";
 
 pub struct ApiServer {
     /// Removed with this value; the processes are ended before.
-    _temporary: Option<TempDir>,
+    _temporary: Option<Temporary>,
     folder: PathBuf,
     bind: IpAddr,
     ports: Ports,
@@ -45,8 +44,7 @@ impl ApiServer {
 
     /// With users beside the administrator: each a name and its groups. See `token`.
     pub fn start_with(users: &[(&str, &[&str])]) -> ApiServer {
-        let temporary = tempfile::Builder::new().prefix("weir-api-").tempdir();
-        let temporary = temporary.expect("a temporary folder");
+        let temporary = Temporary::new("weir-api-");
         let folder = temporary.path().to_owned();
         let ports = Ports {
             etcd: free_port(),
