@@ -52,14 +52,14 @@ impl From<Manifests> for Reading {
 pub struct Outcome {
     pub subjects: Vec<Arc<Subject>>,
     /// All of them, of the source, the world and translation.
-    pub problems: Vec<Problem>,
+    pub problems: Arc<[Problem]>,
     /// What is in force: the plan of this reading, unless `refused`.
     pub published: Option<Arc<Published>>,
     pub watermark: Watermark,
     /// That of the newest reading whose plan came in force.
     pub in_force: Arc<Watermark>,
     /// Every Gateway, and whether its class is Weir's.
-    pub gateways: BTreeMap<Key, bool>,
+    pub gateways: Arc<BTreeMap<Key, bool>>,
     /// Why a proxy would refuse the plan of this reading.
     pub refused: Option<String>,
 }
@@ -126,6 +126,10 @@ impl Publisher {
             policy,
             known: BTreeSet::new(),
         }
+    }
+
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
     }
 
     pub fn subscribe(&self) -> watch::Receiver<Current> {
@@ -202,22 +206,42 @@ impl Publisher {
                 }
             }
         }
-        if refused.is_none() {
-            self.watermark.send_replace(Arc::new(watermark.clone()));
-        }
         let published = match &*self.current.borrow() {
             Current::Plan(published) => Some(published.clone()),
             Current::Nothing { .. } => None,
         };
-        self.outcome.send_replace(Arc::new(Outcome {
+        self.conclude(Outcome {
             subjects,
-            problems,
+            problems: problems.into(),
             published,
             watermark,
-            in_force: self.watermark.borrow().clone(),
-            gateways,
+            in_force: Arc::default(),
+            gateways: Arc::new(gateways),
             refused,
-        }));
+        });
+    }
+
+    /// The source has read more, and nothing of it that is translated.
+    pub fn read_on(&mut self, subjects: Vec<Arc<Subject>>, watermark: Watermark) {
+        let before = self.outcome.borrow().clone();
+        self.conclude(Outcome {
+            subjects,
+            problems: before.problems.clone(),
+            published: before.published.clone(),
+            watermark,
+            in_force: Arc::default(),
+            gateways: before.gateways.clone(),
+            refused: before.refused.clone(),
+        });
+    }
+
+    fn conclude(&mut self, mut outcome: Outcome) {
+        if outcome.refused.is_none() && **self.watermark.borrow() != outcome.watermark {
+            let watermark = outcome.watermark.clone();
+            self.watermark.send_replace(Arc::new(watermark));
+        }
+        outcome.in_force = self.watermark.borrow().clone();
+        self.outcome.send_replace(Arc::new(outcome));
     }
 
     fn is_current(&self, plan: &Plan) -> bool {

@@ -46,7 +46,7 @@ impl Events {
     /// Takes in what there is to say now; what has passed in the meantime is not said any more.
     pub fn hear(&mut self, outcome: &Outcome) {
         let mut problems: HashMap<_, BTreeSet<Remark>> = HashMap::new();
-        for problem in &outcome.problems {
+        for problem in outcome.problems.iter() {
             let of_object = problems.entry(&problem.object).or_default();
             of_object.insert(Remark::of(problem));
         }

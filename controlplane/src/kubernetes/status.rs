@@ -6,7 +6,7 @@
 //!
 //! What is written is decided when it is written: of several changes that wait the newest state is all that counts.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -65,6 +65,8 @@ struct Page {
     at: Option<Instant>,
     allowance: f64,
     is_in_flight: bool,
+    /// There was nothing to write of this subject by this evidence, see [`Desk::epoch`].
+    settled: Option<(Arc<Subject>, u64)>,
     /// Not before then, and where there is a resource version not before another one was read.
     not_before: Option<(Instant, Option<String>)>,
 }
@@ -116,13 +118,12 @@ impl Teller {
                     });
                     if now != proxies {
                         proxies = now;
+                        desk.epoch += 1;
                         desk.is_stale = true;
                     }
                 }
                 let outcome = self.outcome.borrow_and_update().clone();
-                if desk.is_news(&outcome) {
-                    desk.events.hear(&outcome);
-                }
+                desk.take_in(&outcome);
                 desk.round(&self, &outcome, &proxies, begun);
             }
             let next = tokio::time::Instant::from_std(begun + ROUND);
@@ -174,6 +175,8 @@ struct Desk {
     events: Events,
     event_allowance: Allowance,
     outcome: Option<Arc<Outcome>>,
+    /// Raised where what statuses are made of has changed, beside the objects themselves.
+    epoch: u64,
     /// Something may have to be written.
     is_stale: bool,
 }
@@ -187,24 +190,34 @@ impl Desk {
             events: Events::default(),
             event_allowance: Allowance::new(EVENTS_PER_SECOND, now),
             outcome: None,
+            epoch: 0,
             is_stale: true,
         }
     }
 
-    fn is_news(&mut self, outcome: &Arc<Outcome>) -> bool {
-        let is_news = self
-            .outcome
-            .as_ref()
-            .is_none_or(|it| !Arc::ptr_eq(it, outcome));
-        if is_news {
-            self.outcome = Some(outcome.clone());
-            self.is_stale = true;
-            let there: std::collections::HashSet<&str> =
-                outcome.subjects.iter().map(|it| it.uid.as_str()).collect();
-            self.pages
-                .retain(|uid, page| page.is_in_flight || there.contains(uid.as_str()));
+    fn take_in(&mut self, outcome: &Arc<Outcome>) {
+        let before = self.outcome.replace(outcome.clone());
+        if before.as_ref().is_some_and(|it| Arc::ptr_eq(it, outcome)) {
+            return;
         }
-        is_news
+        self.is_stale = true;
+        let is_told = |before: &Outcome| Arc::ptr_eq(&before.problems, &outcome.problems);
+        if !before.as_deref().is_some_and(is_told) {
+            self.events.hear(outcome);
+        }
+        let is_as_before = |before: &Outcome| {
+            is_told(before)
+                && before.gateways == outcome.gateways
+                && before.refused == outcome.refused
+                && (outcome.refused.is_none() || before.in_force == outcome.in_force)
+        };
+        if !before.as_deref().is_some_and(is_as_before) {
+            self.epoch += 1;
+        }
+        let subjects = outcome.subjects.iter();
+        let there: HashSet<&str> = subjects.map(|it| it.uid.as_str()).collect();
+        self.pages
+            .retain(|uid, page| page.is_in_flight || there.contains(uid.as_str()));
     }
 
     /// Begins the writes that are due.
@@ -250,18 +263,21 @@ impl Desk {
         let time = jiff::Timestamp::now();
         let mut due = Vec::new();
         for subject in &outcome.subjects {
-            let page = self.pages.get(&subject.uid);
+            let page = match self.pages.get_mut(&subject.uid) {
+                Some(page) => page,
+                None => self.pages.entry(subject.uid.clone()).or_default(),
+            };
+            if page.is_settled(subject, self.epoch) {
+                continue;
+            }
             let (version, status) = newest(subject, page);
             let status = status.value();
-            let Some(wanted) = evidence.status(subject, &status, time) else {
-                continue;
-            };
-            let last = page.and_then(|page| page.at);
-            match page {
-                Some(page) if page.must_wait(subject, &status, &wanted, now) => {
-                    self.is_stale = true
+            match evidence.status(subject, &status, time) {
+                None => page.settled = Some((subject.clone(), self.epoch)),
+                Some(wanted) if page.must_wait(subject, &status, &wanted, now) => {
+                    self.is_stale = true;
                 }
-                _ => due.push((last, subject, version, wanted)),
+                Some(wanted) => due.push((page.at, subject, version, wanted)),
             }
         }
         // Who has waited longest comes first.
@@ -271,13 +287,9 @@ impl Desk {
                 self.is_stale = true;
                 break;
             }
-            let page = self.pages.entry(subject.uid.clone()).or_insert(Page {
-                written: None,
-                at: None,
-                allowance: BURST,
-                is_in_flight: false,
-                not_before: None,
-            });
+            let Some(page) = self.pages.get_mut(&subject.uid) else {
+                continue;
+            };
             page.begin(now);
             let (client, subject) = (teller.client.clone(), subject.clone());
             self.writes.spawn(async move {
@@ -312,6 +324,7 @@ impl Desk {
         };
         self.is_stale = true;
         page.is_in_flight = false;
+        page.settled = None;
         let now = Instant::now();
         match done {
             Done::Written(version, status) => {
@@ -327,15 +340,33 @@ impl Desk {
 }
 
 /// Resource version and status of an object as they are known best.
-fn newest<'s>(subject: &'s Subject, page: Option<&'s Page>) -> (String, &'s Written) {
+fn newest<'s>(subject: &'s Subject, page: &'s Page) -> (String, &'s Written) {
     let read: u64 = subject.resource_version.parse().unwrap_or_default();
-    match page.and_then(|page| page.written.as_ref()) {
+    match &page.written {
         Some((version, status)) if *version > read => (version.to_string(), status),
         _ => (subject.resource_version.clone(), &subject.status),
     }
 }
 
+impl Default for Page {
+    fn default() -> Page {
+        Page {
+            written: None,
+            at: None,
+            allowance: BURST,
+            is_in_flight: false,
+            settled: None,
+            not_before: None,
+        }
+    }
+}
+
 impl Page {
+    fn is_settled(&self, subject: &Arc<Subject>, epoch: u64) -> bool {
+        let settled = self.settled.as_ref();
+        settled.is_some_and(|(it, known)| Arc::ptr_eq(it, subject) && *known == epoch)
+    }
+
     fn must_wait(&self, subject: &Subject, is: &Value, wanted: &Value, now: Instant) -> bool {
         if self.is_in_flight {
             return true;

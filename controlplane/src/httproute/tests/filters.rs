@@ -226,7 +226,7 @@ fn filters_that_are_wrong_refuse_the_route() {
         (
             &format!("{{filters: [{one}, {other}]}}"),
             "filters",
-            Invalid,
+            Reason::IncompatibleFilters,
         ),
         (
             &format!("{{filters: [{one}], backendRefs: [{{name: a}}]}}"),
