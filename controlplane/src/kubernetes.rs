@@ -7,6 +7,10 @@
 //!
 //! It writes nothing but status, Events and its own Lease, and asks TokenReviews.
 
+pub mod horizon;
+
+use horizon::Horizon;
+
 use crate::access::Policy;
 use crate::publish::Publisher;
 
@@ -34,6 +38,11 @@ impl Cluster {
             namespaces: namespaces.to_vec(),
             policy,
         })
+    }
+
+    /// Tells how far the cluster has come.
+    pub fn horizon(&self) -> Horizon {
+        Horizon
     }
 
     /// Watches and publishes until nobody listens any more.

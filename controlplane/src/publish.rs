@@ -32,14 +32,14 @@ pub struct Reading {
     /// What could not be read; translation adds its own.
     pub problems: Vec<Problem>,
     /// Those of the objects that are told what became of them.
-    pub subjects: Vec<Subject>,
+    pub subjects: Vec<Arc<Subject>>,
     pub watermark: Watermark,
 }
 
 /// What became of the newest reading.
 #[derive(Default)]
 pub struct Outcome {
-    pub subjects: Vec<Subject>,
+    pub subjects: Vec<Arc<Subject>>,
     /// All of them, of the source, the world and translation.
     pub problems: Vec<Problem>,
     /// What is in force: the plan of this reading, unless `refused`.
