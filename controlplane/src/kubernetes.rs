@@ -40,6 +40,11 @@ impl Cluster {
         })
     }
 
+    /// For questions that are not about objects.
+    pub fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
     /// Tells how far the cluster has come.
     pub fn horizon(&self) -> Horizon {
         Horizon
