@@ -1,0 +1,52 @@
+//! What a test asks of its cluster from outside: one line of JSON, one line back, over a socket in the node's folder.
+
+use std::io::{BufRead, BufReader, Write};
+use std::os::unix::net::UnixStream;
+use std::path::Path;
+
+use serde::{Deserialize, Serialize};
+
+use crate::images::Images;
+
+/// The node's own folder, in memory that only its namespaces see.
+pub const FOLDER: &str = "/run/weir";
+pub const SOCKET: &str = "control";
+
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Ask {
+    KillApiserver {
+        signal: String,
+    },
+    StartApiserver,
+    KillEtcd {
+        signal: String,
+    },
+    StartEtcd,
+    CompactEtcd,
+    Load(Images),
+    /// The answer is the process's id as the node sees it.
+    Process {
+        namespace: String,
+        pod: String,
+        container: String,
+    },
+}
+
+/// Err is for the caller's message.
+pub type Answer = Result<i32, String>;
+
+/// `folder` is the node's, as the caller sees it.
+pub fn ask(folder: &Path, ask: &Ask) -> Answer {
+    let socket = folder.join(SOCKET);
+    let failed = |error: std::io::Error| format!("{}: {error}", socket.display());
+    let mut stream = UnixStream::connect(&socket).map_err(failed)?;
+    let mut line = serde_json::to_string(ask).map_err(|error| error.to_string())?;
+    line.push('\n');
+    stream.write_all(line.as_bytes()).map_err(failed)?;
+    let mut answer = String::new();
+    BufReader::new(stream)
+        .read_line(&mut answer)
+        .map_err(failed)?;
+    serde_json::from_str(&answer).map_err(|error| format!("{ask:?}: {answer:?}: {error}"))?
+}

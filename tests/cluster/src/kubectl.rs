@@ -1,0 +1,110 @@
+//! kubectl with one kubeconfig.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use crate::programs::go_program;
+
+#[derive(Clone)]
+pub struct Kubectl {
+    program: PathBuf,
+    kubeconfig: PathBuf,
+}
+
+impl Kubectl {
+    pub fn new(kubeconfig: PathBuf) -> Kubectl {
+        Kubectl {
+            program: go_program("kubernetes", "kubectl"),
+            kubeconfig,
+        }
+    }
+
+    /// The command, for the caller to run as it likes.
+    pub fn command(&self) -> Command {
+        let mut command = Command::new(&self.program);
+        command.env("KUBECONFIG", &self.kubeconfig);
+        // Its cache of the API's discovery, which one cluster must not leave to the next.
+        let cache = self.kubeconfig.with_extension("cache");
+        command.env("KUBECACHEDIR", cache);
+        command
+    }
+
+    pub fn output(&self, args: &[&str]) -> Output {
+        let output = self.command().args(args).stdin(Stdio::null()).output();
+        output.expect("kubectl starts")
+    }
+
+    /// Its standard output; panics with its errors where it fails.
+    pub fn run(&self, args: &[&str]) -> String {
+        stdout(args, &self.output(args))
+    }
+
+    /// Applies documents of YAML; what `args` adds is for the flags (`-n`, `--server-side`).
+    pub fn apply(&self, yaml: &str, args: &[&str]) -> String {
+        self.with_input(&[&["apply", "-f", "-"], args].concat(), yaml)
+    }
+
+    pub fn with_input(&self, args: &[&str], input: &str) -> String {
+        let mut child = self
+            .command()
+            .args(args)
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .expect("kubectl starts");
+        let mut stdin = child.stdin.take().expect("a pipe");
+        stdin.write_all(input.as_bytes()).expect("kubectl reads");
+        drop(stdin);
+        stdout(args, &child.wait_with_output().expect("kubectl ends"))
+    }
+
+    /// Applies folders of CRDs and waits until they are served.
+    pub fn crds(&self, folders: &[&Path]) {
+        let files: Vec<String> = folders
+            .iter()
+            .flat_map(|folder| manifests(folder))
+            .collect();
+        let mut args = vec!["apply", "--server-side", "-o", "name"];
+        args.extend(files.iter().flat_map(|file| ["-f", file]));
+        let names = self.run(&args);
+        let mut wait = vec!["wait", "--for=condition=Established", "--timeout=30s"];
+        wait.extend(
+            names
+                .lines()
+                .filter(|name| name.starts_with("customresourcedefinition")),
+        );
+        self.run(&wait);
+    }
+}
+
+/// The YAML files of a folder that are objects.
+fn manifests(folder: &Path) -> Vec<String> {
+    let entries = std::fs::read_dir(folder);
+    let entries = entries.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));
+    let paths = entries.map(|entry| entry.expect("an entry").path());
+    let mut files: Vec<String> = paths
+        .filter(|path| {
+            path.extension()
+                .is_some_and(|extension| extension == "yaml")
+        })
+        .filter(|path| {
+            path.file_name()
+                .is_some_and(|name| name != "kustomization.yaml")
+        })
+        .map(|path| path.display().to_string())
+        .collect();
+    files.sort();
+    files
+}
+
+fn stdout(args: &[&str], output: &Output) -> String {
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(
+        output.status.success(),
+        "kubectl {}: {errors}",
+        args.join(" ")
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}

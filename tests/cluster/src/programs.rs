@@ -1,0 +1,61 @@
+//! Where the programs of the cluster are: `scripts/cluster build` makes them once for each version.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+/// The repository's root.
+pub fn root() -> &'static Path {
+    let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
+    manifest.ancestors().nth(2).unwrap_or(manifest)
+}
+
+/// The program of a family of `tests/cluster/go`; built, where it was not yet.
+pub fn go_program(family: &str, program: &str) -> PathBuf {
+    let build = Command::new(root().join("scripts/cluster"))
+        .args(["build", family])
+        .output()
+        .expect("scripts/cluster starts");
+    assert!(
+        build.status.success(),
+        "scripts/cluster build {family}: {}",
+        String::from_utf8_lossy(&build.stderr)
+    );
+    let folder = String::from_utf8_lossy(&build.stdout);
+    Path::new(folder.trim()).join(program)
+}
+
+/// The CRDs of the Gateway API, `standard` or `experimental` (which alone has TCPRoute), as the module carries them.
+pub fn gateway_api_crds(channel: &str) -> PathBuf {
+    let module = root().join("tests/cluster/go/gateway-api");
+    let go = |args: &[&str]| {
+        let output = Command::new("go").args(args).current_dir(&module).output();
+        let output = output.unwrap_or_else(|error| panic!("go (Go 1.26 or later): {error}"));
+        let errors = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "go {args:?}: {errors}");
+        String::from_utf8_lossy(&output.stdout).trim().to_owned()
+    };
+    go(&["mod", "download"]);
+    let folder = go(&["list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api"]);
+    Path::new(&folder).join("config/crd").join(channel)
+}
+
+/// The CRD of Linkerd's own HTTPRoute, as much of it as a test of ours needs.
+pub fn linkerd_crds() -> PathBuf {
+    root().join("tests/cluster/crds")
+}
+
+/// This crate's own program, which lies beside whatever was built with it.
+pub fn cluster() -> PathBuf {
+    let this = std::env::current_exe().expect("a program has a path");
+    let mut folders = this.ancestors().skip(1);
+    let program = folders.find_map(|folder| {
+        let program = folder.join("weir-cluster");
+        program.is_file().then_some(program)
+    });
+    program.unwrap_or_else(|| {
+        panic!(
+            "no weir-cluster beside {}: run `cargo build -p weir-cluster`",
+            this.display()
+        )
+    })
+}

@@ -1,0 +1,348 @@
+//! etcd and kube-apiserver, with RBAC, as children of this process; the controller manager where a test asks for it.
+//! Each can be killed and started again at the same address.
+
+use std::io::{Read, Write};
+use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::Output;
+use std::time::{Duration, Instant};
+
+use crate::certificates;
+use crate::child::Child;
+use crate::kubectl::Kubectl;
+use crate::programs::{gateway_api_crds, go_program, linkerd_crds};
+use crate::temporary::Temporary;
+
+/// The administrator's token.
+pub const ADMIN: &str = "admin-token";
+
+pub struct ApiServer {
+    /// Removed with this value; the processes are ended before.
+    _temporary: Option<Temporary>,
+    folder: PathBuf,
+    bind: IpAddr,
+    ports: Ports,
+    etcd: Option<Child>,
+    server: Option<Child>,
+    controllers: Option<Child>,
+    kubectl: Kubectl,
+}
+
+/// Where they listen.
+#[derive(Clone, Copy)]
+pub struct Ports {
+    pub etcd: u16,
+    pub peer: u16,
+    pub server: u16,
+}
+
+impl ApiServer {
+    /// On free ports of the loopback address, ready when it returns.
+    pub fn start() -> ApiServer {
+        ApiServer::start_with(&[])
+    }
+
+    /// With users beside the administrator: each a name and its groups. See `token`.
+    pub fn start_with(users: &[(&str, &[&str])]) -> ApiServer {
+        let temporary = Temporary::new("weir-api-");
+        let folder = temporary.path().to_owned();
+        let ports = Ports {
+            etcd: free_port(),
+            peer: free_port(),
+            server: free_port(),
+        };
+        let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let mut server = ApiServer::start_at(folder, loopback, loopback, ports, users);
+        server._temporary = Some(temporary);
+        server
+    }
+
+    /// In a folder and at ports that the caller keeps free; `advertise` is what the API server calls itself.
+    pub fn start_at(
+        folder: PathBuf,
+        bind: IpAddr,
+        advertise: IpAddr,
+        ports: Ports,
+        users: &[(&str, &[&str])],
+    ) -> ApiServer {
+        let service = IpAddr::V4(Ipv4Addr::new(10, 96, 0, 1));
+        certificates::write(&folder, &[Ipv4Addr::LOCALHOST.into(), advertise, service]);
+        let mut tokens = format!("{ADMIN},admin,admin,system:masters\n");
+        for (user, groups) in users {
+            let line = format!("{},{user},{user},\"{}\"\n", token(user), groups.join(","));
+            tokens.push_str(&line);
+        }
+        write(&folder.join("tokens.csv"), &tokens);
+        write(&folder.join("audit.yaml"), AUDIT);
+        let address = format!("https://127.0.0.1:{}", ports.server);
+        let kubeconfig = write_kubeconfig(&folder, &address, ADMIN);
+        let mut server = ApiServer {
+            _temporary: None,
+            folder,
+            bind,
+            ports,
+            etcd: None,
+            server: None,
+            controllers: None,
+            kubectl: Kubectl::new(kubeconfig),
+        };
+        server.start_etcd();
+        server.start_apiserver_as(advertise);
+        server
+    }
+
+    /// `https://127.0.0.1:PORT`, with a certificate of `ca`.
+    pub fn url(&self) -> String {
+        format!("https://127.0.0.1:{}", self.ports.server)
+    }
+
+    pub fn ca(&self) -> PathBuf {
+        self.folder.join(certificates::AUTHORITY)
+    }
+
+    /// Each request as a line of JSON, at the level Metadata.
+    pub fn audit_log(&self) -> PathBuf {
+        self.folder.join("audit.log")
+    }
+
+    /// The folder of all its files: logs, certificates, kubeconfigs.
+    pub fn folder(&self) -> &Path {
+        &self.folder
+    }
+
+    /// A kubeconfig of whoever the token belongs to.
+    pub fn kubeconfig(&self, token: &str) -> PathBuf {
+        write_kubeconfig(&self.folder, &self.url(), token)
+    }
+
+    /// kubectl as the administrator; `Kubectl::run` panics where it fails.
+    pub fn kubectl(&self, args: &[&str]) -> Output {
+        self.kubectl.output(args)
+    }
+
+    /// As the administrator.
+    pub fn kubectl_client(&self) -> &Kubectl {
+        &self.kubectl
+    }
+
+    /// As somebody else.
+    pub fn kubectl_as(&self, token: &str) -> Kubectl {
+        Kubectl::new(self.kubeconfig(token))
+    }
+
+    /// Applies YAML as the administrator; panics where the API server refuses it.
+    pub fn apply(&self, yaml: &str) -> String {
+        self.kubectl.apply(yaml, &[])
+    }
+
+    /// Applies folders of CRDs and waits until they are served.
+    pub fn crds(&self, folders: &[&Path]) {
+        self.kubectl.crds(folders);
+    }
+
+    /// All of the Gateway API's, with its experimental kinds, and Linkerd's HTTPRoute.
+    pub fn route_crds(&self) {
+        self.crds(&[&gateway_api_crds("experimental"), &linkerd_crds()]);
+    }
+
+    /// A token of a ServiceAccount, by the API server itself; without an audience it is for the API server.
+    pub fn account_token(&self, namespace: &str, account: &str, audience: Option<&str>) -> String {
+        let mut args = vec!["create", "token", account, "-n", namespace];
+        if let Some(audience) = audience {
+            args.extend(["--audience", audience]);
+        }
+        self.kubectl.run(&args).trim().to_owned()
+    }
+
+    pub fn kill_apiserver(&mut self, signal: &str) {
+        if let Some(server) = self.server.take() {
+            server.end(signal);
+        }
+    }
+
+    /// At the address that it had; ready when it returns.
+    pub fn start_apiserver(&mut self) {
+        self.start_apiserver_as(self.bind);
+    }
+
+    fn start_apiserver_as(&mut self, advertise: IpAddr) {
+        let file = |name: &str| self.folder.join(name).display().to_string();
+        let args = [
+            format!("--etcd-servers=http://127.0.0.1:{}", self.ports.etcd),
+            format!("--bind-address={}", self.bind),
+            format!("--secure-port={}", self.ports.server),
+            format!("--advertise-address={advertise}"),
+            format!("--cert-dir={}", self.folder.display()),
+            format!("--tls-cert-file={}", file(certificates::SERVER)),
+            format!("--tls-private-key-file={}", file(certificates::SERVER_KEY)),
+            format!("--client-ca-file={}", file(certificates::AUTHORITY)),
+            format!("--token-auth-file={}", file("tokens.csv")),
+            format!(
+                "--service-account-key-file={}",
+                file(certificates::ACCOUNTS_PUBLIC)
+            ),
+            format!(
+                "--service-account-signing-key-file={}",
+                file(certificates::ACCOUNTS_KEY)
+            ),
+            "--service-account-issuer=https://kubernetes.default.svc".to_owned(),
+            "--service-cluster-ip-range=10.96.0.0/16".to_owned(),
+            "--endpoint-reconciler-type=none".to_owned(),
+            "--authorization-mode=RBAC".to_owned(),
+            "--allow-privileged=true".to_owned(),
+            format!("--audit-policy-file={}", file("audit.yaml")),
+            format!("--audit-log-path={}", file("audit.log")),
+        ];
+        let program = go_program("kubernetes", "kube-apiserver");
+        let child = Child::start(&program, &args, &self.folder.join("kube-apiserver.log"));
+        let child = self.server.insert(child);
+        let kubectl = &self.kubectl;
+        wait_for("kube-apiserver", child, || {
+            kubectl.output(&["get", "--raw=/readyz"]).status.success()
+        });
+    }
+
+    pub fn kill_etcd(&mut self, signal: &str) {
+        if let Some(etcd) = self.etcd.take() {
+            etcd.end(signal);
+        }
+    }
+
+    /// With the data that it had; ready when it returns.
+    pub fn start_etcd(&mut self) {
+        let client = format!("http://127.0.0.1:{}", self.ports.etcd);
+        let peer = format!("http://127.0.0.1:{}", self.ports.peer);
+        let args = [
+            format!("--data-dir={}", self.folder.join("etcd").display()),
+            format!("--listen-client-urls={client}"),
+            format!("--advertise-client-urls={client}"),
+            format!("--listen-peer-urls={peer}"),
+            format!("--initial-advertise-peer-urls={peer}"),
+            format!("--initial-cluster=default={peer}"),
+            "--unsafe-no-fsync".to_owned(),
+            "--log-level=warn".to_owned(),
+        ];
+        let program = go_program("etcd", "etcd");
+        let child = Child::start(&program, &args, &self.folder.join("etcd.log"));
+        let child = self.etcd.insert(child);
+        let port = self.ports.etcd;
+        wait_for("etcd", child, || {
+            post(port, "/v3/kv/range", r#"{"key":"AA=="}"#).is_some()
+        });
+    }
+
+    /// Forgets every revision but the present: a watch from before it is answered 410 Gone.
+    pub fn compact_etcd(&self) {
+        let port = self.ports.etcd;
+        let head = post(port, "/v3/kv/range", r#"{"key":"AA=="}"#).expect("etcd answers");
+        let revision = &head["header"]["revision"];
+        let body = serde_json::json!({ "revision": revision, "physical": true });
+        let answer = post(port, "/v3/kv/compaction", &body.to_string());
+        answer.expect("etcd compacts");
+    }
+
+    /// kube-controller-manager with these controllers, by name. The one that runs, if any, is ended.
+    pub fn start_controllers(&mut self, controllers: &[&str]) {
+        self.controllers = None;
+        let kubeconfig = self.kubeconfig(ADMIN).display().to_string();
+        let file = |name: &str| self.folder.join(name).display().to_string();
+        let args = [
+            format!("--kubeconfig={kubeconfig}"),
+            format!("--controllers={}", controllers.join(",")),
+            format!(
+                "--service-account-private-key-file={}",
+                file(certificates::ACCOUNTS_KEY)
+            ),
+            format!("--root-ca-file={}", file(certificates::AUTHORITY)),
+            "--leader-elect=false".to_owned(),
+            "--secure-port=0".to_owned(),
+        ];
+        let program = go_program("kubernetes", "kube-controller-manager");
+        let log = self.folder.join("kube-controller-manager.log");
+        self.controllers = Some(Child::start(&program, &args, &log));
+    }
+}
+
+impl Drop for ApiServer {
+    fn drop(&mut self) {
+        // Its clients first, for they would fill their logs.
+        self.controllers = None;
+        self.server = None;
+        self.etcd = None;
+    }
+}
+
+/// The token of a made-up user.
+pub fn token(user: &str) -> String {
+    format!("{user}-token")
+}
+
+/// A kubeconfig for a server whose authority is in the folder.
+pub fn write_kubeconfig(folder: &Path, url: &str, token: &str) -> PathBuf {
+    let ca = folder.join(certificates::AUTHORITY);
+    let config = serde_json::json!({
+        "apiVersion": "v1",
+        "kind": "Config",
+        "current-context": "weir",
+        "clusters": [{ "name": "weir", "cluster": { "server": url, "certificate-authority": ca } }],
+        "users": [{ "name": "weir", "user": { "token": token } }],
+        "contexts": [{ "name": "weir", "context": { "cluster": "weir", "user": "weir" } }],
+    });
+    // A token of a ServiceAccount is longer than a file's name may be; its end, a signature, differs.
+    let end = token.get(token.len().saturating_sub(40)..).unwrap_or(token);
+    let path = folder.join(format!("kubeconfig-{end}"));
+    write(&path, &config.to_string());
+    path
+}
+
+fn write(path: &Path, text: &str) {
+    std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
+}
+
+/// Below the range that the kernel gives to outgoing connections, so that none takes it while a server is down.
+fn free_port() -> u16 {
+    use std::hash::{BuildHasher, RandomState};
+    loop {
+        let random = RandomState::new().hash_one(std::process::id());
+        let port = 20_000 + u16::try_from(random % 12_000).unwrap_or_default();
+        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
+            return port;
+        }
+    }
+}
+
+fn wait_for(what: &str, child: &mut Child, ready: impl Fn() -> bool) {
+    let start = Instant::now();
+    while !ready() {
+        let ended = child.has_ended();
+        if ended || start.elapsed() > Duration::from_secs(60) {
+            let how = if ended { "ended" } else { "is not ready" };
+            panic!("{what} {how}:\n{}", child.tail());
+        }
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+/// etcd's JSON gateway, whose answers are short.
+fn post(port: u16, path: &str, body: &str) -> Option<serde_json::Value> {
+    let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
+    let length = body.len();
+    let head = format!("POST {path} HTTP/1.0\r\nHost: etcd\r\nContent-Length: {length}\r\n\r\n");
+    stream.write_all(head.as_bytes()).ok()?;
+    stream.write_all(body.as_bytes()).ok()?;
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).ok()?;
+    let (head, body) = answer.split_once("\r\n\r\n")?;
+    if !head.lines().next()?.contains(" 200 ") {
+        return None;
+    }
+    serde_json::from_str(body).ok()
+}
+
+/// Every request, who sent it and what it was for, but not what was in it.
+const AUDIT: &str = "apiVersion: audit.k8s.io/v1
+kind: Policy
+omitStages: [RequestReceived]
+rules:
+  - level: Metadata
+";
