@@ -21,6 +21,7 @@ struct Plane {
     publisher: Publisher,
     ending: watch::Sender<bool>,
     metrics: Arc<Metrics>,
+    proxies: Arc<Proxies>,
     app: Router,
 }
 
@@ -33,8 +34,10 @@ impl Plane {
         let metrics = Arc::new(Metrics::default());
         let publisher = Publisher::new(metrics.clone(), Policy::Permissive);
         let (ending, end) = watch::channel(false);
+        let server = server(&publisher, end, metrics.clone());
         Plane {
-            app: server(&publisher, end, metrics.clone()).router(),
+            proxies: server.proxies(),
+            app: server.router(),
             publisher,
             ending,
             metrics,
@@ -49,6 +52,10 @@ impl Plane {
 
     /// A split of which v1 gets `weight` and v2 gets 1.
     fn publish(&mut self, weight: u64) {
+        self.publish_with(weight, Watermark::default());
+    }
+
+    fn publish_with(&mut self, weight: u64, watermark: Watermark) {
         let mut text = format!(
             "
 apiVersion: split.smi-spec.io/v1alpha2
@@ -71,6 +78,7 @@ spec: {{ports: [{{port: 80}}]}}
         let manifests = object::read("test.yaml", &text).unwrap();
         self.publisher.publish(Reading {
             objects: manifests.objects,
+            watermark,
             ..Reading::default()
         });
     }
@@ -366,3 +374,5 @@ async fn proxies_are_counted_with_what_they_refuse() {
         assert!(text.lines().any(|l| l == line), "{line} not in\n{text}");
     }
 }
+
+mod watermarks;
