@@ -10,10 +10,20 @@ use tokio::sync::watch;
 
 use crate::metrics::Metrics;
 use crate::publish::Current;
+use crate::serve::Proxies;
 
-/// `/healthz`, `/readyz` (200 once something is published, else 503 and the reason), `/metrics`.
-pub fn app(current: watch::Receiver<Current>, metrics: Arc<Metrics>) -> Router {
+/// `/healthz`, `/readyz` (200 once something is published and until `leaving` is true, else 503 and the reason),
+/// `/metrics`.
+pub fn app(
+    current: watch::Receiver<Current>,
+    leaving: watch::Receiver<bool>,
+    proxies: Arc<Proxies>,
+    metrics: Arc<Metrics>,
+) -> Router {
     let ready = move || async move {
+        if *leaving.borrow() {
+            return (StatusCode::SERVICE_UNAVAILABLE, "ending\n".to_owned());
+        }
         match &*current.borrow() {
             Current::Plan(_) => (StatusCode::OK, "ready\n".to_owned()),
             Current::Nothing { why } => (
@@ -23,6 +33,8 @@ pub fn app(current: watch::Receiver<Current>, metrics: Arc<Metrics>) -> Router {
         }
     };
     let numbers = move || async move {
+        let (by_revision, behind) = proxies.by_revision();
+        metrics.set_proxies(by_revision, behind);
         (
             [(
                 CONTENT_TYPE,

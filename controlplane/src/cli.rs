@@ -14,6 +14,7 @@ use weir::envoy;
 use weir::filters;
 use weir::folder::Folder;
 use weir::hostname;
+use weir::kubernetes::status::Lease;
 use weir::plan::{Plan, Scope, scope};
 use weir::problem::Problem;
 use weir::publish::Published;
@@ -62,8 +63,8 @@ pub struct Serve {
     )]
     pub namespaces: Vec<String>,
     /// The Lease whose holder writes status; without one this process does
-    #[arg(long, value_name = "NS/NAME", requires = "kubernetes")]
-    pub lease: Option<String>,
+    #[arg(long, value_name = "NS/NAME", value_parser = parse_lease, requires = "kubernetes")]
+    pub lease: Option<Lease>,
     /// Name and port of all replicas, which tell each other of their proxies: a headless Service
     #[arg(long, value_name = "HOST:PORT", requires = "kubernetes")]
     pub peers: Option<String>,
@@ -135,6 +136,13 @@ fn parse_namespace(text: &str) -> Result<Scope, &'static str> {
 
 fn parse_gateway(text: &str) -> Result<Scope, &'static str> {
     gateway(text).ok_or("write NAMESPACE/NAME")
+}
+
+fn parse_lease(text: &str) -> Result<Lease, &'static str> {
+    match gateway(text) {
+        Some(Scope::Gateway { namespace, name }) => Ok(Lease { namespace, name }),
+        _ => Err("write NAMESPACE/NAME"),
+    }
 }
 
 fn parse_policy(text: &str) -> Result<Policy, &'static str> {

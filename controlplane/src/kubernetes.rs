@@ -57,6 +57,7 @@ impl Cluster {
         })
     }
 
+    /// For questions that are not about objects.
     pub fn client(&self) -> kube::Client {
         self.client.clone()
     }

@@ -54,6 +54,7 @@ pub mod admin;
 pub mod filters;
 pub mod folder;
 pub mod kubernetes;
+pub mod listener;
 pub mod metrics;
 pub mod publish;
 pub mod serve;

@@ -1,24 +1,33 @@
 //! The binary `weir`: wires the library to a process.
 
 use std::io::{self, IsTerminal};
+use std::net::SocketAddr;
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::serve::ListenerExt;
 use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
+use weir::admin;
 use weir::folder::{Folder, watch::Watched};
 use weir::kubernetes::Cluster;
+use weir::kubernetes::horizon::Horizon;
+use weir::kubernetes::peers::Peers;
+use weir::kubernetes::status::Teller;
+use weir::listener::tls::{Certificates, Files};
+use weir::listener::{self, Transport};
 use weir::metrics::Metrics;
 use weir::publish::Publisher;
-use weir::{admin, serve};
+use weir::serve::{OWN_TOKEN, Readers, Server, Tokens};
 
 mod cli;
 
+/// How long the endpoints of a Service take to lose one that is not ready, with room.
+const LEAVING: Duration = Duration::from_secs(5);
 /// Requests that are still being answered after this long are cut off at the end.
 const LAST_ANSWERS: Duration = Duration::from_millis(800);
 
@@ -68,53 +77,142 @@ async fn serve(source: Source, args: &cli::Serve) -> io::Result<()> {
     let metrics = Arc::new(Metrics::default());
     let publisher = Publisher::new(metrics.clone(), args.policy);
     let mut current = publisher.subscribe();
+    let (leave, leaving) = watch::channel(false);
     let (end, ending) = watch::channel(false);
     let (mut terminate, mut interrupt) = (
         signal(SignalKind::terminate())?,
         signal(SignalKind::interrupt())?,
     );
 
+    listener::raise_file_limit();
     let proxies = listen(&args.listen).await?;
     let operators = listen(&args.admin).await?;
+    let certificates = certificates(args, proxies.local_addr()?)?;
     tracing::info!(address = %proxies.local_addr()?, admin = %operators.local_addr()?, "listening");
 
-    match source {
-        Source::Folder(folder) => {
+    let cluster = match source {
+        Source::Folder(folder) => Err(folder),
+        Source::Kubernetes => Ok(Cluster::connect(&args.namespaces, args.policy)
+            .await
+            .map_err(io::Error::other)?),
+    };
+    let (horizon, tokens) = match &cluster {
+        Err(_) => (Horizon::default(), None),
+        Ok(cluster) => {
+            let tokens = Tokens::new(cluster.client(), Path::new(OWN_TOKEN), metrics.clone());
+            (cluster.horizon(), Some(Arc::new(tokens)))
+        }
+    };
+    let readers = match &certificates {
+        Some(_) => Readers::Known(tokens),
+        None => Readers::Anyone,
+    };
+    let server = Server::new(
+        &publisher,
+        horizon,
+        readers,
+        ending.clone(),
+        metrics.clone(),
+    );
+    let known = server.proxies();
+    let is_member = cluster.is_ok();
+    let mut telling = None;
+    match cluster {
+        Err(folder) => {
             let watched = Watched::new(folder);
             std::thread::Builder::new()
                 .name("folder".into())
                 .spawn(move || watched.feed(publisher))?;
         }
-        Source::Kubernetes => {
-            let cluster = Cluster::connect(&args.namespaces, args.policy)
-                .await
-                .map_err(io::Error::other)?;
+        Ok(cluster) => {
+            let teller = Teller {
+                client: cluster.client(),
+                outcome: publisher.outcome(),
+                proxies: known.clone(),
+                peers: args.peers.clone().map(|name| Peers {
+                    name,
+                    authority: args.tls_cert.as_ref().map(|it| it.with_file_name("ca.crt")),
+                }),
+                lease: args.lease.clone(),
+                metrics: metrics.clone(),
+            };
+            telling = Some(tokio::spawn(teller.run(leaving.clone())));
             tokio::spawn(cluster.feed(publisher));
         }
     }
 
-    let ended = |mut ending: watch::Receiver<bool>| async move {
-        // Fails when the other end is gone, which is an end as well.
-        let _ = ending.wait_for(|ending| *ending).await;
+    let transport = match certificates {
+        None => Transport::Loopback,
+        Some(certificates) => {
+            let (followed, metrics) = (certificates.clone(), metrics.clone());
+            tokio::spawn(async move { followed.follow(&metrics).await });
+            Transport::Tls(certificates)
+        }
     };
-    let nodelay = |stream: &mut tokio::net::TcpStream| drop(stream.set_nodelay(true));
-    let app = serve::app(current.clone(), ending.clone(), metrics.clone());
-    let proxies =
-        axum::serve(proxies.tap_io(nodelay), app).with_graceful_shutdown(ended(ending.clone()));
-    let operators = axum::serve(operators, admin::app(current.clone(), metrics))
-        .with_graceful_shutdown(ended(ending));
+    let admin = admin::app(current.clone(), leaving, known, metrics.clone());
+    let proxies = listener::serve(
+        proxies,
+        transport,
+        server.router(),
+        ending.clone(),
+        metrics.clone(),
+    );
+    let operators = listener::serve(operators, Transport::Plain, admin, ending, metrics);
     let servers = tokio::spawn(async { tokio::join!(proxies, operators) });
 
     let orphaned = async { while current.changed().await.is_ok() {} };
     tokio::select! {
         _ = terminate.recv() => {}
-        _ = interrupt.recv() => {}
+        _ = interrupt.recv() => {
+            end.send_replace(true);
+        }
         () = orphaned => return Err(io::Error::other("nobody follows the objects any more")),
     }
     tracing::info!("ending");
+    leave.send_replace(true);
+    if is_member && !*end.borrow() {
+        // Those who find this replica by its readiness go elsewhere, and nobody is turned away.
+        tokio::select! {
+            () = tokio::time::sleep(LEAVING) => {}
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    }
     end.send_replace(true);
-    let _ = tokio::time::timeout(LAST_ANSWERS, servers).await;
+    let last = async {
+        let _ = servers.await;
+        if let Some(telling) = telling {
+            let _ = telling.await;
+        }
+    };
+    let _ = tokio::time::timeout(LAST_ANSWERS, last).await;
     Ok(())
+}
+
+/// What `--tls-cert` and its companions say, if they are there. Without them loopback alone is served, and whoever
+/// would be turned away is better told at once.
+fn certificates(args: &cli::Serve, address: SocketAddr) -> io::Result<Option<Arc<Certificates>>> {
+    let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) else {
+        if address.ip().to_canonical().is_loopback() {
+            return Ok(None);
+        }
+        return Err(io::Error::other(format!(
+            "--listen {address}: others than loopback are served with TLS alone: give --tls-cert and --tls-key, and \
+             --client-ca unless tokens of a cluster tell who reads"
+        )));
+    };
+    if !args.kubernetes && args.client_ca.is_none() {
+        return Err(io::Error::other(
+            "--tls-cert with --manifests: nothing tells who reads: give --client-ca",
+        ));
+    }
+    let read = Certificates::read(Files {
+        certificate: certificate.clone(),
+        key: key.clone(),
+        client_authority: args.client_ca.clone(),
+        is_certificate_required: !args.kubernetes,
+    });
+    Ok(Some(Arc::new(read.map_err(io::Error::other)?)))
 }
 
 async fn listen(address: &str) -> io::Result<TcpListener> {

@@ -1,5 +1,6 @@
 //! The control plane's own numbers, in the text format that Prometheus scrapes.
 
+use std::cmp::Reverse;
 use std::collections::BTreeMap;
 use std::sync::atomic::AtomicU64;
 
@@ -24,6 +25,11 @@ pub struct Metrics {
     pub refused_plans: Counter,
     pub proxies: Gauge,
     pub proxies_refusing: Gauge,
+    proxies_behind: Gauge,
+    proxies_by_revision: Family<Revision, Gauge>,
+    connections_refused: Family<Cause, Counter>,
+    pub certificates_refused: Counter,
+    token_reviews: Family<Verdict, Counter>,
     /// Seconds from a plan's publication to a proxy's word that all its workers run it.
     pub propagation: Histogram,
     pub status_writes: Counter,
@@ -47,6 +53,24 @@ struct Resource {
     resource: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Revision {
+    revision: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Cause {
+    reason: &'static str,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Verdict {
+    result: &'static str,
+}
+
+/// Revisions that have a line of their own; the proxies of the others are in one.
+const REVISIONS: usize = 10;
+
 impl Default for Metrics {
     fn default() -> Metrics {
         let mut metrics = Metrics {
@@ -61,6 +85,11 @@ impl Default for Metrics {
             refused_plans: Counter::default(),
             proxies: Gauge::default(),
             proxies_refusing: Gauge::default(),
+            proxies_behind: Gauge::default(),
+            proxies_by_revision: Family::default(),
+            connections_refused: Family::default(),
+            certificates_refused: Counter::default(),
+            token_reviews: Family::default(),
             propagation: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             status_writes: Counter::default(),
             events: Counter::default(),
@@ -114,6 +143,31 @@ impl Default for Metrics {
             metrics.proxies_refusing.clone(),
         );
         registry.register(
+            "proxies_behind",
+            "Those of them that do not run the revision in force, all workers of them",
+            metrics.proxies_behind.clone(),
+        );
+        registry.register(
+            "proxies_by_revision",
+            "By the revision that all their workers run, of the most frequent ones; empty while workers differ",
+            metrics.proxies_by_revision.clone(),
+        );
+        registry.register(
+            "connections_refused",
+            "Connections that were not answered: no good handshake, plain HTTP from elsewhere, or too many",
+            metrics.connections_refused.clone(),
+        );
+        registry.register(
+            "certificates_refused",
+            "Changed certificates that could not be used; the one before stays",
+            metrics.certificates_refused.clone(),
+        );
+        registry.register(
+            "token_reviews",
+            "What the API server said of tokens",
+            metrics.token_reviews.clone(),
+        );
+        registry.register(
             "propagation_seconds",
             "From publication to the word that every worker of a proxy runs it",
             metrics.propagation.clone(),
@@ -151,6 +205,37 @@ impl Metrics {
             .inc();
     }
 
+    /// Counts a connection that was not answered.
+    pub fn turned_away(&self, reason: &'static str) {
+        self.connections_refused
+            .get_or_create(&Cause { reason })
+            .inc();
+    }
+
+    /// Counts a question to the API server.
+    pub fn token_reviewed(&self, result: &'static str) {
+        self.token_reviews.get_or_create(&Verdict { result }).inc();
+    }
+
+    /// How many proxies run each revision, and how many of all another one than they should.
+    pub fn set_proxies(&self, by_revision: BTreeMap<String, usize>, behind: usize) {
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.proxies_behind.set(gauge(behind));
+        let mut counts: Vec<_> = by_revision.into_iter().collect();
+        counts.sort_by_key(|(_, count)| Reverse(*count));
+        let others = counts.split_off(counts.len().min(REVISIONS));
+        if !others.is_empty() {
+            let others = others.into_iter().map(|(_, count)| count).sum();
+            counts.push(("other".into(), others));
+        }
+        self.proxies_by_revision.clear();
+        for (revision, count) in counts {
+            self.proxies_by_revision
+                .get_or_create(&Revision { revision })
+                .set(gauge(count));
+        }
+    }
+
     /// Objects by kind; kinds that are not named have none.
     pub fn set_objects(&self, counts: &BTreeMap<String, u64>) {
         self.objects.clear();
@@ -179,6 +264,10 @@ mod tests {
         metrics.polled(304);
         metrics.watch_failed("services");
         metrics.set_objects(&BTreeMap::from([("Service".to_owned(), 3)]));
+        metrics.turned_away("plain");
+        metrics.token_reviewed("good");
+        let proxies = (1..=12_usize).map(|number| (format!("r{number}"), number));
+        metrics.set_proxies(proxies.collect(), 7);
         let text = metrics.text();
         for line in [
             "weir_polls_held 0",
@@ -191,6 +280,12 @@ mod tests {
             "weir_refused_plans_total 0",
             "weir_proxies 0",
             "weir_proxies_refusing 0",
+            "weir_proxies_behind 7",
+            "weir_proxies_by_revision{revision=\"r12\"} 12",
+            "weir_proxies_by_revision{revision=\"other\"} 3",
+            "weir_connections_refused_total{reason=\"plain\"} 1",
+            "weir_certificates_refused_total 0",
+            "weir_token_reviews_total{result=\"good\"} 1",
             "weir_propagation_seconds_count 0",
             "weir_status_writes_total 0",
             "weir_events_total 0",

@@ -22,3 +22,11 @@ pub struct Proxy {
     /// Seconds since it was last heard of.
     pub silent: u64,
 }
+
+/// What one replica knows: the answer to `GET /v1/proxies`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Replica {
+    /// Random, made once by a process.
+    pub replica: String,
+    pub proxies: Vec<Proxy>,
+}

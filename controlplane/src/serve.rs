@@ -1,79 +1,106 @@
-//! `GET /v1/config`: each proxy's part of the plan, held back until there is something new.
+//! What proxies ask for: `GET /v1/config`, each one's part of the plan, held back until there is something new; and
+//! what other replicas ask for: `GET /v1/proxies`.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use axum::Router;
-use axum::body::{Body, Bytes};
+use axum::body::HttpBody;
 use axum::extract::rejection::QueryRejection;
-use axum::extract::{Query, State};
-use axum::http::header::{CONTENT_TYPE, ETAG, RETRY_AFTER};
-use axum::http::{HeaderMap, StatusCode};
+use axum::extract::{Extension, Query, Request, State};
+use axum::http::header::CONTENT_TYPE;
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep_until};
 
 use crate::hostname;
+use crate::kubernetes::horizon::Horizon;
+use crate::listener::Peer;
 use crate::metrics::Metrics;
 use crate::plan::Scope;
-use crate::publish::Current;
-use crate::revision::{Rendered, Unsayable};
+use crate::publish::{Current, Publisher};
+use crate::watermark::Watermark;
 
+mod answer;
 mod conditions;
+mod hold;
+mod marks;
 mod polls;
 mod proxies;
+mod readers;
+mod tokens;
 
-use conditions::Held;
-use polls::{Polls, Turn};
-use proxies::{Proxies, Report};
+use answer::Answer;
+use polls::Polls;
+pub use proxies::Proxies;
+pub use readers::Readers;
+use readers::{Reader, Refusal};
+pub use tokens::{AUDIENCE, OWN_TOKEN, Tokens};
 
-/// Longer values of `weir-instance` are no instance.
-const MAX_INSTANCE: usize = 256;
-
+/// What is served, and to whom.
 #[derive(Clone)]
-struct Shared {
+pub struct Server {
     current: watch::Receiver<Current>,
+    watermark: watch::Receiver<Arc<Watermark>>,
+    horizon: Horizon,
     /// True when the process is about to end.
     ending: watch::Receiver<bool>,
+    readers: Readers,
     polls: Arc<Polls>,
     proxies: Arc<Proxies>,
     metrics: Arc<Metrics>,
 }
 
-/// The answer to a poll.
-enum Answer {
-    New(Rendered),
-    /// The poller holds this one.
-    Same(Rendered),
-    Nothing {
-        why: String,
-    },
-    BadRequest(String),
-    /// The version that the proxy reads cannot say all that it should know.
-    Unsayable(Unsayable),
+impl Server {
+    /// Serves what is published to these readers. Once `ending` is true every held poll is answered.
+    pub fn new(
+        publisher: &Publisher,
+        horizon: Horizon,
+        readers: Readers,
+        ending: watch::Receiver<bool>,
+        metrics: Arc<Metrics>,
+    ) -> Server {
+        Server {
+            current: publisher.subscribe(),
+            watermark: publisher.watermark(),
+            horizon,
+            ending,
+            readers,
+            polls: Arc::default(),
+            proxies: Arc::new(Proxies::new(publisher, metrics.clone())),
+            metrics,
+        }
+    }
+
+    /// Those that poll here.
+    pub fn proxies(&self) -> Arc<Proxies> {
+        self.proxies.clone()
+    }
+
+    pub fn router(self) -> Router {
+        Router::new()
+            .route("/v1/config", get(config))
+            .route("/v1/proxies", get(proxies))
+            .layer(middleware::from_fn(without_body))
+            .with_state(self)
+    }
 }
 
-/// The routes that proxies use. Once `ending` is true every held poll is answered.
-pub fn app(
-    current: watch::Receiver<Current>,
-    ending: watch::Receiver<bool>,
-    metrics: Arc<Metrics>,
-) -> Router {
-    let shared = Shared {
-        current,
-        ending,
-        polls: Arc::default(),
-        proxies: Arc::default(),
-        metrics,
-    };
-    Router::new()
-        .route("/v1/config", get(config))
-        .with_state(shared)
+/// Nothing here reads a body, so none is waited for.
+async fn without_body(request: Request, next: Next) -> Response {
+    if request.body().is_end_stream() {
+        return next.run(request).await;
+    }
+    let mut response = answer::error(StatusCode::PAYLOAD_TOO_LARGE, "no body is read here");
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert("connection", close);
+    response
 }
 
 async fn config(
-    State(mut shared): State<Shared>,
+    State(mut server): State<Server>,
+    peer: Option<Extension<Peer>>,
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
@@ -81,17 +108,52 @@ async fn config(
     let asked = query
         .map_err(|rejection| rejection.body_text())
         .and_then(|Query(pairs)| scope_of(&pairs));
-    let answer = match asked {
-        Ok(scope) => shared.answer(scope, &headers, wait).await,
-        Err(message) => Answer::BadRequest(message),
+    let mut response = match server.who(peer, &headers).await {
+        Err(refusal) => refusal.into_response(),
+        Ok(reader) => match asked {
+            Err(message) => Answer::BadRequest(message).into_response(),
+            Ok(scope) => match reader.may_read(&scope) {
+                Err(refusal) => refusal.into_response(),
+                Ok(()) => server.answer(scope, &headers, wait).await.into_response(),
+            },
+        },
     };
-    let mut response = answer.into_response();
     if wait.is_some() {
-        let applied = axum::http::HeaderValue::from_static("wait");
+        let applied = HeaderValue::from_static("wait");
         response.headers_mut().insert("preference-applied", applied);
     }
-    shared.metrics.polled(response.status().as_u16());
+    server.metrics.polled(response.status().as_u16());
     response
+}
+
+async fn proxies(
+    State(server): State<Server>,
+    peer: Option<Extension<Peer>>,
+    headers: HeaderMap,
+) -> Response {
+    match server.who(peer, &headers).await {
+        Err(refusal) => refusal.into_response(),
+        Ok(reader) if server.readers.is_replica(&reader) => {
+            let known = server.proxies.known();
+            let json = [(CONTENT_TYPE, "application/json")];
+            // Cannot fail: there are no keys but strings.
+            (json, serde_json::to_vec(&known).unwrap_or_default()).into_response()
+        }
+        Ok(_) => {
+            Refusal::Forbidden("other replicas alone are told of proxies".into()).into_response()
+        }
+    }
+}
+
+impl Server {
+    async fn who(
+        &self,
+        peer: Option<Extension<Peer>>,
+        headers: &HeaderMap,
+    ) -> Result<Reader, Refusal> {
+        let Extension(peer) = peer.unwrap_or_default();
+        self.readers.who(&peer, headers).await
+    }
 }
 
 /// `namespace=NS` or `gateway=NS/NAME` or neither; other parameters are for later versions.
@@ -119,152 +181,6 @@ pub fn gateway(text: &str) -> Option<Scope> {
         namespace: namespace.into(),
         name: name.into(),
     })
-}
-
-impl Shared {
-    async fn answer(
-        &mut self,
-        scope: Scope,
-        headers: &HeaderMap,
-        wait: Option<Duration>,
-    ) -> Answer {
-        let held = Held::of(headers);
-        let version = match conditions::version(headers) {
-            Ok(version) => version,
-            Err(message) => return Answer::BadRequest(message.into()),
-        };
-        let mut turn = self.take_turn(headers, &scope);
-        let now = self.look(&scope, version, &held);
-        if let Some(turn) = &turn {
-            let mut report = Report::of(headers, version);
-            if let Answer::Unsayable(unsayable) = &now {
-                report.refused = unsayable.to_string();
-            }
-            let wanted = match &*self.current.borrow() {
-                Current::Plan(published) => now.revision().zip(Some(published.at)),
-                Current::Nothing { .. } => None,
-            };
-            self.proxies
-                .note(&turn.poller, report, wanted, &self.metrics);
-        }
-        let Some(wait) = wait.filter(|wait| !wait.is_zero()) else {
-            return now;
-        };
-        if matches!(now, Answer::New(_) | Answer::Unsayable(_)) {
-            return now;
-        }
-        let _held = Gauged::new(&self.metrics);
-        let end = sleep_until(Instant::now() + wait);
-        tokio::pin!(end);
-        loop {
-            let ended = async {
-                match &mut turn {
-                    // The only message is that the other end is gone.
-                    Some(turn) => drop((&mut turn.ended).await),
-                    None => std::future::pending().await,
-                }
-            };
-            let over = tokio::select! {
-                biased;
-                changed = self.current.changed() => changed.is_err(),
-                _ = self.ending.wait_for(|ending| *ending) => true,
-                () = ended => true,
-                () = &mut end => true,
-            };
-            let answer = self.look(&scope, version, &held);
-            if over || matches!(answer, Answer::New(_) | Answer::Unsayable(_)) {
-                return answer;
-            }
-        }
-    }
-
-    fn take_turn(&self, headers: &HeaderMap, scope: &Scope) -> Option<Turn> {
-        let instance = headers.get("weir-instance")?.as_bytes();
-        if instance.is_empty() || instance.len() > MAX_INSTANCE {
-            return None;
-        }
-        self.polls.enter((instance.to_vec(), scope.clone()))
-    }
-
-    fn look(&mut self, scope: &Scope, version: u32, held: &Held) -> Answer {
-        let published = match &*self.current.borrow_and_update() {
-            Current::Nothing { why } => return Answer::Nothing { why: why.clone() },
-            Current::Plan(published) => published.clone(),
-        };
-        let rendered = match published.rendered(scope, version) {
-            Ok(rendered) => rendered,
-            Err(unsayable) => return Answer::Unsayable(unsayable),
-        };
-        if held.contains(&rendered.revision) {
-            Answer::Same(rendered)
-        } else {
-            Answer::New(rendered)
-        }
-    }
-}
-
-/// Counts a held poll for as long as it is held.
-struct Gauged(Arc<Metrics>);
-
-impl Gauged {
-    fn new(metrics: &Arc<Metrics>) -> Gauged {
-        metrics.polls_held.inc();
-        Gauged(metrics.clone())
-    }
-}
-
-impl Drop for Gauged {
-    fn drop(&mut self) {
-        self.0.polls_held.dec();
-    }
-}
-
-impl Answer {
-    /// The revision that the poller should run.
-    fn revision(&self) -> Option<&str> {
-        match self {
-            Answer::New(rendered) | Answer::Same(rendered) => Some(&rendered.revision),
-            Answer::Nothing { .. } | Answer::BadRequest(_) | Answer::Unsayable(_) => None,
-        }
-    }
-}
-
-impl IntoResponse for Answer {
-    fn into_response(self) -> Response {
-        match self {
-            Answer::New(rendered) => (
-                [
-                    (ETAG, etag(&rendered)),
-                    (CONTENT_TYPE, "application/json".into()),
-                ],
-                Body::from(Bytes::from_owner(rendered.body)),
-            )
-                .into_response(),
-            Answer::Same(rendered) => {
-                (StatusCode::NOT_MODIFIED, [(ETAG, etag(&rendered))]).into_response()
-            }
-            Answer::Unsayable(unsayable) => {
-                error(StatusCode::NOT_ACCEPTABLE, &unsayable.to_string())
-            }
-            Answer::Nothing { why } => {
-                let why = format!("nothing is published yet: {why}");
-                let mut response = error(StatusCode::SERVICE_UNAVAILABLE, &why);
-                let second = axum::http::HeaderValue::from_static("1");
-                response.headers_mut().insert(RETRY_AFTER, second);
-                response
-            }
-            Answer::BadRequest(message) => error(StatusCode::BAD_REQUEST, &message),
-        }
-    }
-}
-
-fn etag(rendered: &Rendered) -> String {
-    format!("\"{}\"", rendered.revision)
-}
-
-fn error(status: StatusCode, message: &str) -> Response {
-    let body = serde_json::json!({ "error": message }).to_string();
-    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
 }
 
 #[cfg(test)]

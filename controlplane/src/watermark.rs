@@ -11,7 +11,21 @@ use std::str::FromStr;
 /// By resource (`services`, `httproutes.gateway.networking.k8s.io`), the newest resource version that was read.
 /// Empty for a source that has none, such as a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Watermark(BTreeMap<String, u64>);
+pub struct Watermark(BTreeMap<String, Version>);
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Version {
+    read: u64,
+    /// The newest change of an object, as far as it is known.
+    changed: Option<u64>,
+}
+
+impl Version {
+    /// What others are told.
+    fn told(self) -> u64 {
+        self.changed.unwrap_or(self.read)
+    }
+}
 
 /// Not `RESOURCE=VERSION,...`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -19,12 +33,18 @@ pub struct Watermark(BTreeMap<String, u64>);
 pub struct Unreadable;
 
 impl Watermark {
+    /// All up to this version has been read.
     pub fn set(&mut self, resource: &str, version: u64) {
-        self.0.insert(resource.to_owned(), version);
+        self.0.entry(resource.to_owned()).or_default().read = version;
+    }
+
+    /// The newest change of an object up to there was at this version.
+    pub fn set_changed(&mut self, resource: &str, version: u64) {
+        self.0.entry(resource.to_owned()).or_default().changed = Some(version);
     }
 
     pub fn get(&self, resource: &str) -> Option<u64> {
-        self.0.get(resource).copied()
+        self.0.get(resource).map(|version| version.told())
     }
 
     pub fn is_empty(&self) -> bool {
@@ -37,8 +57,8 @@ impl Watermark {
         let mut both = other
             .0
             .iter()
-            .filter_map(|(resource, version)| Some((self.get(resource)?, *version)));
-        both.all(|(own, other)| own >= other)
+            .filter_map(|(resource, version)| Some((self.0.get(resource)?, version)));
+        both.all(|(own, other)| own.read.max(own.told()) >= other.told())
     }
 }
 
@@ -46,7 +66,7 @@ impl fmt::Display for Watermark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for (index, (resource, version)) in self.0.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
-            write!(f, "{comma}{resource}={version}")?;
+            write!(f, "{comma}{resource}={}", version.told())?;
         }
         Ok(())
     }
@@ -60,14 +80,12 @@ impl FromStr for Watermark {
             .split(',')
             .map(str::trim)
             .filter(|part| !part.is_empty());
-        let entries = parts.map(|part| {
+        let mut watermark = Watermark::default();
+        for part in parts {
             let (resource, version) = part.split_once('=').ok_or(Unreadable)?;
-            Ok((
-                resource.to_owned(),
-                version.parse().map_err(|_| Unreadable)?,
-            ))
-        });
-        Ok(Watermark(entries.collect::<Result<_, _>>()?))
+            watermark.set(resource, version.parse().map_err(|_| Unreadable)?);
+        }
+        Ok(watermark)
     }
 }
 
@@ -95,5 +113,21 @@ mod tests {
         for wrong in ["services", "services=", "services=-1", "=x"] {
             assert_eq!(wrong.parse::<Watermark>(), Err(Unreadable));
         }
+    }
+
+    #[test]
+    fn replicas_that_know_the_same_cover_each_other_whatever_their_bookmarks() {
+        let at = |read: u64, changed: u64| {
+            let mut watermark = Watermark::default();
+            watermark.set("services", read);
+            watermark.set_changed("services", changed);
+            watermark
+        };
+        let (early, late) = (at(7, 7), at(90, 7));
+        assert_eq!(late.to_string(), "services=7");
+        assert!(early.covers(&late) && late.covers(&early));
+        // One that was started after the deletion at 9 has never seen it, but has read further.
+        let (deleted, listed) = (at(9, 9), at(90, 7));
+        assert!(listed.covers(&deleted) && !early.covers(&deleted));
     }
 }

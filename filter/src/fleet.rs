@@ -98,6 +98,16 @@ impl Member {
         self.wake(|entry| entry.name != self.name);
     }
 
+    /// How far the control plane had read when it last said what is in force; empty where it did not say.
+    pub fn watermark(&self) -> String {
+        let (watermark, _) = host::shared(&format!("{}watermark", self.keys));
+        String::from_utf8_lossy(&watermark).into_owned()
+    }
+
+    pub fn set_watermark(&self, watermark: &str) {
+        host::set_shared(&format!("{}watermark", self.keys), watermark.as_bytes());
+    }
+
     /// The revision that every living VM runs; None while they differ or run none.
     pub fn applied(&self) -> Option<String> {
         let roll = self.roll();

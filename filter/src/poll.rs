@@ -12,6 +12,11 @@ const TIMEOUT: u64 = 30;
 /// be a busy loop.
 const HELD: u64 = 200;
 
+/// The header in which a control plane says how far it has read, and is told so by whoever moves to another one.
+const WATERMARK: &str = "weir-watermark";
+/// Longer watermarks are not ours.
+const MAX_WATERMARK: usize = 4096;
+
 /// What the poll of this VM is doing.
 #[derive(Default)]
 pub enum Phase {
@@ -34,9 +39,12 @@ pub enum Answer {
         revision: String,
         body: Vec<u8>,
         table: Box<Table>,
+        watermark: Option<String>,
     },
     /// The poll was held to its end.
-    Unchanged,
+    Unchanged {
+        watermark: Option<String>,
+    },
     /// A document that this filter cannot put in force, and why.
     Refused {
         revision: String,
@@ -55,6 +63,8 @@ pub struct Proxy<'a> {
     pub applied: Option<String>,
     /// The revision that was last refused, and why; empty where none was since the last good one.
     pub refused: (&'a str, &'a str),
+    /// How far the control plane had read when it last said what is in force; empty where it did not say.
+    pub watermark: String,
 }
 
 /// Polls the cluster `control_plane`. Idle where the proxy has no such cluster on this thread (yet).
@@ -92,6 +102,9 @@ pub fn ask(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
     if let Some(applied) = &applied {
         headers.push(("weir-applied", applied));
     }
+    if !proxy.watermark.is_empty() {
+        headers.push((WATERMARK, &proxy.watermark));
+    }
     if !refused.is_empty() {
         headers.push(("weir-refused", &complaint));
     }
@@ -116,7 +129,11 @@ pub fn read(site: &Site, since: u64, headers: usize, body_size: usize) -> Answer
     let status = host::response_header(":status").unwrap_or_default();
     match status.as_slice() {
         b"200" => {}
-        b"304" if host::now().abs_diff(since) >= HELD => return Answer::Unchanged,
+        b"304" if host::now().abs_diff(since) >= HELD => {
+            return Answer::Unchanged {
+                watermark: watermark(),
+            };
+        }
         b"304" => return Answer::Failed("304 at once, instead of holding the poll".into()),
         b"406" => {
             let body = host::response_body(body_size.min(MAX_VISIBLE));
@@ -135,6 +152,7 @@ pub fn read(site: &Site, since: u64, headers: usize, body_size: usize) -> Answer
             revision,
             body,
             table: Box::new(table),
+            watermark: watermark(),
         },
         Err(reason) => Answer::Refused { revision, reason },
     }
@@ -144,6 +162,13 @@ pub fn read(site: &Site, since: u64, headers: usize, body_size: usize) -> Answer
 pub fn compile(site: &Site, body: &[u8]) -> Result<Table, String> {
     let config: wire::Config = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     Table::compile(&config, site).map_err(|refusal| refusal.to_string())
+}
+
+/// What the control plane says of how far it has read, if it is safe to send back.
+fn watermark() -> Option<String> {
+    let value = String::from_utf8(host::response_header(WATERMARK)?).ok()?;
+    let plain = value.bytes().all(|byte| byte.is_ascii_graphic());
+    (plain && value.len() <= MAX_WATERMARK).then_some(value)
 }
 
 /// What an ETag quotes (RFC 9110, 8.8.3), if it is safe to send back.

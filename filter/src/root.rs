@@ -250,6 +250,7 @@ impl Running {
             revision: &self.revision,
             applied: member.applied(),
             refused: (&self.refused.0, &self.refused.1),
+            watermark: member.watermark(),
         };
         self.phase = poll::ask(control_plane, &self.shared.plugin, &proxy);
         if matches!(self.phase, Phase::Idle) {
@@ -280,6 +281,7 @@ impl Running {
                 revision,
                 body,
                 table,
+                watermark,
             } => {
                 info!(
                     "weir: revision {revision} in force, {} rules",
@@ -291,12 +293,23 @@ impl Running {
                 self.phase = Phase::Settling { since: host::now() };
                 if let Some(member) = &self.member {
                     member.publish(&self.revision, &body);
+                    // After the document: a VM that fails in between says less than it has, never more.
+                    member.set_watermark(&watermark.unwrap_or_default());
                     member.beat(&self.revision);
                 }
             }
             // A control plane that serves one after the other is not asked without pause either.
             Answer::Refused { revision, reason } => return self.refuse(revision, &reason),
-            Answer::Unchanged => {}
+            // Where something was refused, what is in force is older.
+            Answer::Unchanged {
+                watermark: Some(watermark),
+            } if self.refused.0.is_empty() => {
+                if let Some(member) = &self.member {
+                    member.set_watermark(&watermark);
+                }
+            }
+            // A control plane that lags behind the one before does not say.
+            Answer::Unchanged { .. } => {}
         }
         if !self.failing.is_empty() {
             self.failing.clear();

@@ -8,9 +8,11 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir::access::Policy;
+use weir::kubernetes::horizon::Horizon;
 use weir::metrics::Metrics;
+use weir::object;
 use weir::publish::Publisher;
-use weir::{object, serve};
+use weir::serve::{Readers, Server};
 
 pub struct InProcess {
     pub listen: SocketAddr,
@@ -27,7 +29,8 @@ impl InProcess {
         let read = object::read("", manifests).expect("manifests");
         publisher.publish(read.into());
         let (ending, end) = watch::channel(false);
-        let app = serve::app(publisher.subscribe(), end, metrics);
+        let horizon = Horizon::default();
+        let app = Server::new(&publisher, horizon, Readers::Anyone, end, metrics).router();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let listen = listener.local_addr().expect("an address");
         let server = tokio::spawn(async move {

@@ -15,16 +15,14 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
-use serde::Deserialize;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, Replica};
+use crate::serve::OWN_TOKEN;
 
-/// The token by which replicas know each other; its audience is that of proxies' tokens.
-const TOKEN: &str = "/var/run/secrets/weir.dev/token";
 const ANSWER: Duration = Duration::from_secs(2);
 /// A peer's last word counts for so long, as a proxy's does.
 const FORGET: Duration = Duration::from_secs(60);
@@ -37,23 +35,15 @@ pub struct Peers {
     pub name: String,
     /// The authority of their certificates; without one they are asked in plain text.
     pub authority: Option<PathBuf>,
-    /// This replica's own name in what they say of themselves.
-    pub replica: String,
 }
 
 /// What they said last, by replica.
 #[derive(Debug, Default)]
 pub struct Words(HashMap<String, (Vec<Proxy>, Instant)>);
 
-#[derive(Debug, Deserialize)]
-pub struct Answer {
-    replica: String,
-    proxies: Vec<Proxy>,
-}
-
 impl Peers {
-    /// Asks all of them. One that does not answer is passed over.
-    pub async fn ask(&self) -> Vec<Answer> {
+    /// Asks all of them but `own`. One that does not answer is passed over.
+    pub async fn ask(&self, own: &str) -> Vec<Replica> {
         let addresses = match timeout(ANSWER, lookup_host(&self.name)).await {
             Ok(Ok(addresses)) => addresses.collect::<Vec<_>>(),
             Ok(Err(error)) => {
@@ -87,13 +77,13 @@ impl Peers {
             });
         }
         let answers = asked.join_all().await.into_iter().flatten();
-        answers.filter(|it| it.replica != self.replica).collect()
+        answers.filter(|it| it.replica != own).collect()
     }
 }
 
 impl Words {
-    pub fn hear(&mut self, answers: Vec<Answer>, now: Instant) {
-        for Answer { replica, proxies } in answers {
+    pub fn hear(&mut self, answers: Vec<Replica>, now: Instant) {
+        for Replica { replica, proxies } in answers {
             self.0.insert(replica, (proxies, now));
         }
         self.0
@@ -147,7 +137,7 @@ async fn ask(
     address: SocketAddr,
     name: &str,
     tls: Option<Arc<ClientConfig>>,
-) -> io::Result<Answer> {
+) -> io::Result<Replica> {
     let stream = TcpStream::connect(address).await?;
     let host = name.rsplit_once(':').map_or(name, |(host, _)| host);
     match tls {
@@ -160,14 +150,14 @@ async fn ask(
     }
 }
 
-async fn exchange<S>(stream: S, name: &str) -> io::Result<Answer>
+async fn exchange<S>(stream: S, name: &str) -> io::Result<Replica>
 where
     S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
 {
     let (mut sender, connection) = http1::handshake(stream).await.map_err(io::Error::other)?;
     let connection = tokio::spawn(connection);
     let mut request = Request::get("/v1/proxies").header(header::HOST, name);
-    match tokio::fs::read_to_string(TOKEN).await {
+    match tokio::fs::read_to_string(OWN_TOKEN).await {
         Ok(token) => {
             let token = format!("Bearer {}", token.trim());
             request = request.header(header::AUTHORIZATION, token);
@@ -207,8 +197,8 @@ mod tests {
         }
     }
 
-    fn answer(replica: &str, proxies: Vec<Proxy>) -> Answer {
-        Answer {
+    fn answer(replica: &str, proxies: Vec<Proxy>) -> Replica {
+        Replica {
             replica: replica.into(),
             proxies,
         }

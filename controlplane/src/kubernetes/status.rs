@@ -17,11 +17,12 @@ use tokio::task::JoinSet;
 use tokio::time::{sleep_until, timeout};
 
 use super::events::{Allowance, Events};
-use super::lease::WRITE;
+use super::lease::{Candidate, WRITE};
 use super::peers::{Peers, Words};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::publish::Outcome;
+use crate::serve::Proxies;
 use crate::subject::{Subject, Written};
 use crate::verdict::{Evidence, Findings};
 
@@ -49,12 +50,10 @@ pub struct Teller {
     pub client: kube::Client,
     pub outcome: watch::Receiver<Arc<Outcome>>,
     /// Those of this replica.
-    pub proxies: Box<dyn Fn() -> Vec<Proxy> + Send + Sync>,
+    pub proxies: Arc<Proxies>,
     pub peers: Option<Peers>,
-    /// Until when it may begin a write; without a Lease always.
-    pub term: Option<watch::Receiver<Option<Instant>>>,
-    /// As it calls itself.
-    pub identity: String,
+    /// Without one it may always write.
+    pub lease: Option<Lease>,
     pub metrics: Arc<Metrics>,
 }
 
@@ -80,36 +79,69 @@ enum Done {
     Failed,
 }
 
+/// The name of a Lease.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub namespace: String,
+    pub name: String,
+}
+
+/// Who may write, and as whom.
+struct Office {
+    /// Until when a write may begin; None where there is no Lease.
+    term: Option<watch::Receiver<Option<Instant>>>,
+    identity: String,
+}
+
 impl Teller {
-    /// Until the end.
+    /// Writes until the end, and then lets another replica do so.
     pub async fn run(mut self, mut ending: watch::Receiver<bool>) {
+        let replica = self.proxies.known().replica;
+        let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "weir".to_owned());
+        let identity = format!("{host}_{replica}");
+        let candidate = self.lease.take().map(|Lease { namespace, name }| {
+            Candidate::new(self.client.clone(), &namespace, &name, &identity)
+        });
+        let office = Office {
+            term: candidate.as_ref().map(Candidate::term),
+            identity,
+        };
         let (heard, words) = watch::channel(Words::default());
-        let peers = self.peers.take();
-        let asking = ask_peers(peers, self.term.clone(), heard);
+        let asking = ask_peers(self.peers.take(), replica, office.term.clone(), heard);
         let asking = tokio::spawn(asking);
-        let writing = self.write(words);
-        tokio::select! {
-            () = writing => {}
-            // Fails when the other end is gone, which is an end as well.
-            _ = ending.wait_for(|ending| *ending) => {}
+        let end = ending.clone();
+        let telling = async move {
+            tokio::select! {
+                () = self.write(office, words) => {}
+                // Fails when the other end is gone, which is an end as well.
+                _ = ending.wait_for(|ending| *ending) => {}
+            }
+        };
+        match candidate {
+            None => telling.await,
+            Some(candidate) => {
+                let telling = tokio::spawn(telling);
+                candidate.stand(end, telling).await;
+            }
         }
         asking.abort();
     }
 
-    async fn write(mut self, words: watch::Receiver<Words>) {
+    async fn write(mut self, office: Office, words: watch::Receiver<Words>) {
         let mut desk = Desk::new(Instant::now());
         let mut proxies: Vec<Proxy> = Vec::new();
         let mut looked = None;
         loop {
             let begun = Instant::now();
-            self.metrics.leader.set(i64::from(self.may_write(begun)));
-            if !self.may_write(begun) {
+            let may_write = office.may_write(begun);
+            self.metrics.leader.set(i64::from(may_write));
+            if !may_write {
                 // Whoever writes now knows better what is written.
                 desk = Desk::new(begun);
             } else {
                 if looked.is_none_or(|at| begun.duration_since(at) >= PROXIES) {
                     looked = Some(begun);
-                    let mut now = words.borrow().with((self.proxies)(), begun);
+                    let mut now = words.borrow().with(self.proxies.known().proxies, begun);
                     for proxy in &mut now {
                         proxy.silent = 0;
                     }
@@ -124,7 +156,7 @@ impl Teller {
                 }
                 let outcome = self.outcome.borrow_and_update().clone();
                 desk.take_in(&outcome);
-                desk.round(&self, &outcome, &proxies, begun);
+                desk.round(&self, &office.identity, &outcome, &proxies, begun);
             }
             let next = tokio::time::Instant::from_std(begun + ROUND);
             tokio::select! {
@@ -141,7 +173,9 @@ impl Teller {
             desk.finish_all(&self.metrics);
         }
     }
+}
 
+impl Office {
     fn may_write(&self, now: Instant) -> bool {
         match &self.term {
             None => true,
@@ -153,6 +187,7 @@ impl Teller {
 /// Keeps asking as long as what they say is of use.
 async fn ask_peers(
     peers: Option<Peers>,
+    replica: String,
     term: Option<watch::Receiver<Option<Instant>>>,
     words: watch::Sender<Words>,
 ) {
@@ -160,7 +195,7 @@ async fn ask_peers(
     loop {
         let leads = term.as_ref().is_none_or(|term| term.borrow().is_some());
         if leads {
-            let answers = peers.ask().await;
+            let answers = peers.ask(&replica).await;
             words.send_modify(|words| words.hear(answers, Instant::now()));
         }
         tokio::time::sleep(ASK_PEERS).await;
@@ -221,7 +256,14 @@ impl Desk {
     }
 
     /// Begins the writes that are due.
-    fn round(&mut self, teller: &Teller, outcome: &Outcome, proxies: &[Proxy], now: Instant) {
+    fn round(
+        &mut self,
+        teller: &Teller,
+        identity: &str,
+        outcome: &Outcome,
+        proxies: &[Proxy],
+        now: Instant,
+    ) {
         if self.is_stale {
             self.is_stale = false;
             self.statuses(teller, outcome, proxies, now);
@@ -234,7 +276,7 @@ impl Desk {
                 break;
             };
             let count = self.events.count(&note);
-            let (client, identity) = (teller.client.clone(), teller.identity.clone());
+            let (client, identity) = (teller.client.clone(), identity.to_owned());
             let metrics = teller.metrics.clone();
             self.writes.spawn(async move {
                 match timeout(WRITE, note.make(client, &identity, count)).await {

@@ -7,8 +7,13 @@ use axum::http::HeaderMap;
 use axum::http::header::IF_NONE_MATCH;
 use weir_split::wire::VERSION;
 
+use super::answer::WATERMARK;
+use crate::watermark::Watermark;
+
 /// No request is held longer than this.
 const LONGEST_WAIT: u64 = 25;
+/// Longer values of `weir-watermark` are not ours.
+const MAX_WATERMARK: usize = 4096;
 
 /// The revisions that the poller names in `If-None-Match`.
 #[derive(Debug, PartialEq, Eq)]
@@ -37,6 +42,10 @@ impl Held {
         Held::Tags(tags.collect())
     }
 
+    pub(super) fn is_nothing(&self) -> bool {
+        matches!(self, Held::Tags(tags) if tags.is_empty())
+    }
+
     pub(super) fn contains(&self, revision: &str) -> bool {
         match self {
             Held::Any => true,
@@ -55,6 +64,12 @@ pub(super) fn version(headers: &HeaderMap) -> Result<u32, &'static str> {
         Some(version @ 1..) => Ok(VERSION.min(version)),
         _ => Err("weir-version: write the highest document version that is read, from 1 on"),
     }
+}
+
+/// How far the replica that answered before had read. None where none did, or did not say so that it can be read.
+pub(super) fn watermark(headers: &HeaderMap) -> Option<Watermark> {
+    let value = headers.get(WATERMARK)?.to_str().ok()?;
+    (value.len() <= MAX_WATERMARK).then(|| value.parse().ok())?
 }
 
 /// `Prefer: wait=SECONDS`, capped. None where it is absent or no number.

@@ -1,40 +1,75 @@
 //! What the proxies say of themselves: which of them are there, what they run, what they refuse.
 
-use std::collections::HashMap;
-use std::sync::{Mutex, PoisonError};
+use std::collections::{BTreeMap, HashMap};
+use std::hash::{BuildHasher, RandomState};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
+use tokio::sync::watch;
 
+use super::marks::{Marks, Subset};
 use super::polls::Poller;
 use crate::metrics::Metrics;
+use crate::proxy::{self, Replica};
+use crate::publish::{Current, Publisher};
+use crate::watermark::Watermark;
 
 /// A proxy that has not polled for so long is forgotten.
 const FORGET: Duration = Duration::from_secs(60);
+/// Between two looks for such proxies.
+const SWEEP: Duration = Duration::from_secs(1);
 /// Proxies beyond this are served, but not known.
 const MAX_PROXIES: usize = 1 << 16;
 /// Bytes of a header that are kept.
 const MAX_TEXT: usize = 512;
 
-#[derive(Default)]
-pub(super) struct Proxies(Mutex<HashMap<Poller, Proxy>>);
+/// The proxies that poll this replica.
+pub struct Proxies {
+    replica: String,
+    current: watch::Receiver<Current>,
+    watermark: watch::Receiver<Arc<Watermark>>,
+    metrics: Arc<Metrics>,
+    state: Mutex<State>,
+    /// Changes when something else is to be told of them.
+    news: watch::Sender<()>,
+}
 
-struct Proxy {
+#[derive(Default)]
+struct State {
+    known: HashMap<Poller, Known>,
+    marks: Marks,
+    swept: Option<Instant>,
+}
+
+struct Known {
     seen: Instant,
     report: Report,
+    /// How far it has everything in force.
+    mark: Arc<Watermark>,
 }
 
 /// What a poll says of its proxy. Nothing of it is trusted: it is shown and counted.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Debug)]
 pub(super) struct Report {
     /// Envoy's node id; may be empty or shared.
     node: String,
     /// The revision that every worker runs; empty while they differ.
-    applied: String,
+    pub applied: String,
     /// `"REVISION" REASON`, or what could not be said to it; empty where nothing is refused.
     pub refused: String,
     /// The document version that it is answered in.
     version: u32,
+    /// How far another replica had read when `applied` was right there, as far as the poll tells.
+    pub mark: Option<Arc<Watermark>>,
+}
+
+/// What the poller should run.
+pub(super) struct Wanted<'a> {
+    pub revision: &'a str,
+    /// When it came in force.
+    pub at: Instant,
+    pub watermark: &'a Arc<Watermark>,
 }
 
 impl Report {
@@ -47,41 +82,175 @@ impl Report {
         };
         Report {
             node: text("weir-node"),
-            applied: text("weir-applied").trim_matches('"').into(),
+            applied: revision(&text("weir-applied")),
             refused: text("weir-refused"),
             version,
+            mark: None,
         }
     }
 }
 
+/// Of a quoted revision; what could not be one of ours is none.
+fn revision(quoted: &str) -> String {
+    let revision = quoted.trim_matches('"');
+    let plain = revision.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if plain {
+        revision.into()
+    } else {
+        String::new()
+    }
+}
+
 impl Proxies {
-    /// Takes a poll into account. `wanted` is the revision that the poller should run, and when it was
-    /// published.
-    pub(super) fn note(
-        &self,
-        poller: &Poller,
-        report: Report,
-        wanted: Option<(&str, Instant)>,
-        metrics: &Metrics,
-    ) {
+    pub(super) fn new(publisher: &Publisher, metrics: Arc<Metrics>) -> Proxies {
+        Proxies {
+            replica: format!("{:016x}", RandomState::new().hash_one(0)),
+            current: publisher.subscribe(),
+            watermark: publisher.watermark(),
+            metrics,
+            state: Mutex::default(),
+            news: watch::Sender::default(),
+        }
+    }
+
+    /// Those that are known now, and this replica's own name.
+    pub fn known(&self) -> Replica {
+        let (watermark, revisions) = self.revisions();
+        let mut state = self.lock();
         let now = Instant::now();
-        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.retain(|_, proxy| now.duration_since(proxy.seen) < FORGET);
-        if known.len() >= MAX_PROXIES && !known.contains_key(poller) {
+        if state.sweep(now) {
+            self.count(&state);
+        }
+        state.read(&self.watermark);
+        for (subset, revision) in &revisions {
+            state.marks.note(subset, revision, &watermark);
+        }
+        let State { known, marks, .. } = &mut *state;
+        let proxies = known.iter_mut().map(|((instance, scope), known)| {
+            known.raise(marks, &(scope.clone(), known.report.version));
+            proxy::Proxy {
+                instance: String::from_utf8_lossy(instance).into_owned(),
+                node: known.report.node.clone(),
+                scope: scope.clone(),
+                applied: known.report.applied.clone(),
+                watermark: known.mark.to_string(),
+                refused: known.report.refused.clone(),
+                silent: now.duration_since(known.seen).as_secs(),
+            }
+        });
+        Replica {
+            replica: self.replica.clone(),
+            proxies: proxies.collect(),
+        }
+    }
+
+    /// Wakes whoever wants to know when [`Proxies::known`] tells something else. What the mere reading of the cluster
+    /// changes is not news.
+    pub fn news(&self) -> watch::Receiver<()> {
+        self.news.subscribe()
+    }
+
+    /// How many run each revision, and how many another one than they should.
+    pub fn by_revision(&self) -> (BTreeMap<String, usize>, usize) {
+        let (_, wanted) = self.revisions();
+        let state = self.lock();
+        let mut counts: BTreeMap<String, usize> = BTreeMap::new();
+        let mut behind = 0_usize;
+        for ((_, scope), known) in &state.known {
+            let applied = &known.report.applied;
+            *counts.entry(applied.clone()).or_default() += 1;
+            let subset = (scope.clone(), known.report.version);
+            if wanted.get(&subset) != Some(applied) {
+                behind += 1;
+            }
+        }
+        (counts, behind)
+    }
+
+    /// The revision that is in force for each scope that somebody asks for, and how far it is right at the least.
+    fn revisions(&self) -> (Arc<Watermark>, HashMap<Subset, String>) {
+        // Before the plan, which may be newer than it but never older.
+        let watermark = self.watermark.borrow().clone();
+        let published = match &*self.current.borrow() {
+            Current::Nothing { .. } => return (watermark, HashMap::new()),
+            Current::Plan(published) => published.clone(),
+        };
+        let mut asked: HashMap<Subset, String> = HashMap::new();
+        for ((_, scope), known) in &self.lock().known {
+            asked
+                .entry((scope.clone(), known.report.version))
+                .or_default();
+        }
+        asked.retain(|(scope, version), revision| {
+            let rendered = published.rendered(scope, *version);
+            let rendered = rendered.map(|rendered| rendered.revision);
+            rendered.map(|it| *revision = it.to_string()).is_ok()
+        });
+        (watermark, asked)
+    }
+
+    /// Takes a poll into account.
+    pub(super) fn note(&self, poller: &Poller, report: Report, wanted: Option<&Wanted<'_>>) {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let swept = state.sweep(now);
+        if state.known.len() >= MAX_PROXIES && !state.known.contains_key(poller) {
             return;
         }
-        let seen = now;
-        let before = known.insert(poller.clone(), Proxy { seen, report });
-        let Some(Proxy { report, .. }) = known.get(poller) else {
-            return;
+        let subset = (poller.1.clone(), report.version);
+        state.read(&self.watermark);
+        if let Some(wanted) = wanted {
+            state.marks.note(&subset, wanted.revision, wanted.watermark);
+        }
+        let State { known, marks, .. } = &mut *state;
+        let before = known.remove(poller);
+        let mut own = Known {
+            seen: now,
+            // What it had in force it still has: a proxy never goes back.
+            mark: before
+                .as_ref()
+                .map(|it| it.mark.clone())
+                .unwrap_or_default(),
+            report,
         };
-        let before = before.as_ref().map(|proxy| &proxy.report);
-        let instance = String::from_utf8_lossy(&poller.0);
-        if let Some((revision, at)) = wanted
-            && report.applied == revision
-            && before.is_some_and(|it| it.applied != revision)
+        if let Some(mark) = &own.report.mark
+            && marks.of(&subset, &own.report.applied).is_none()
+            && mark.covers(&own.mark)
         {
-            metrics.propagation.observe((now - at).as_secs_f64());
+            own.mark = mark.clone();
+        }
+        own.raise(marks, &subset);
+        let before = before.map(|it| it.report);
+        self.tell(poller, before.as_ref(), &own.report, wanted, now);
+        let is_news = before.is_none_or(|before| {
+            (before.applied, before.refused)
+                != (own.report.applied.clone(), own.report.refused.clone())
+        });
+        known.insert(poller.clone(), own);
+        if is_news || swept {
+            self.count(&state);
+        }
+        drop(state);
+        if is_news || swept {
+            self.news.send_replace(());
+        }
+    }
+
+    /// What happened to the proxy since it polled before.
+    fn tell(
+        &self,
+        poller: &Poller,
+        before: Option<&Report>,
+        report: &Report,
+        wanted: Option<&Wanted<'_>>,
+        now: Instant,
+    ) {
+        let instance = String::from_utf8_lossy(&poller.0);
+        if let Some(Wanted { revision, at, .. }) = wanted
+            && report.applied == *revision
+            && before.is_some_and(|it| it.applied != *revision)
+        {
+            self.metrics.propagation.observe((now - *at).as_secs_f64());
             tracing::debug!(%instance, node = report.node, revision, "applied");
         }
         if !report.refused.is_empty() && before.is_none_or(|it| it.refused != report.refused) {
@@ -89,20 +258,63 @@ impl Proxies {
                 node,
                 refused,
                 version,
-                applied: _,
+                ..
             } = report;
             let scope = &poller.1;
             tracing::warn!(%instance, node, version, ?scope, "a proxy refuses {refused}");
         }
-        let refusing = known
-            .values()
-            .filter(|proxy| !proxy.report.refused.is_empty())
-            .count();
-        metrics
-            .proxies
-            .set(i64::try_from(known.len()).unwrap_or(i64::MAX));
-        metrics
-            .proxies_refusing
-            .set(i64::try_from(refusing).unwrap_or(i64::MAX));
+    }
+
+    fn count(&self, state: &State) {
+        let refusing = |known: &&Known| !known.report.refused.is_empty();
+        let refusing = state.known.values().filter(refusing).count();
+        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
+        self.metrics.proxies.set(gauge(state.known.len()));
+        self.metrics.proxies_refusing.set(gauge(refusing));
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    /// Forgets who is gone, now and then. True where somebody is.
+    fn sweep(&mut self, now: Instant) -> bool {
+        let is_due = |swept: Instant| now.duration_since(swept) >= SWEEP;
+        if !self.swept.is_none_or(is_due) {
+            return false;
+        }
+        self.swept = Some(now);
+        let before = self.known.len();
+        self.known
+            .retain(|_, proxy| now.duration_since(proxy.seen) < FORGET);
+        let known = &self.known;
+        let asked_for = known
+            .iter()
+            .map(|((_, scope), it)| (scope, it.report.version));
+        let asked_for: std::collections::HashSet<_> = asked_for.collect();
+        self.marks
+            .retain(|(scope, version)| asked_for.contains(&(scope, *version)));
+        self.known.len() < before
+    }
+
+    fn read(&mut self, watermark: &watch::Receiver<Arc<Watermark>>) {
+        if self.marks.read(&watermark.borrow()) {
+            for known in self.known.values_mut() {
+                known.mark = Arc::default();
+            }
+        }
+    }
+}
+
+impl Known {
+    /// Follows the mark of the revision that the proxy runs.
+    fn raise(&mut self, marks: &Marks, subset: &Subset) {
+        if let Some(mark) = marks.of(subset, &self.report.applied)
+            && mark.covers(&self.mark)
+        {
+            self.mark = mark.clone();
+        }
     }
 }

@@ -1,0 +1,188 @@
+//! Connections in: accepted within bounds, from loopback alone or with TLS, and ended when the process ends.
+//!
+//! Of HTTP/1.1 a connection may use what a poll needs: a head of limited size within a limited time, and no body.
+
+pub mod tls;
+
+use std::convert::Infallible;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::{Extension, Router};
+use hyper::server::conn::http1;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::service::TowerToHyperService;
+use rustix::net::sockopt::{set_socket_keepalive, set_tcp_user_timeout};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::time::timeout;
+
+use crate::metrics::Metrics;
+use tls::{Certificates, Names};
+
+/// Connections at a time, where the process may have so many files.
+const MAX_CONNECTIONS: usize = 16_384;
+/// Files that are not connections of proxies.
+const OTHER_FILES: usize = 256;
+const HANDSHAKE: Duration = Duration::from_secs(10);
+/// For a request's head, and until the next one begins. A poll follows the one before within a second or two.
+const HEAD: Duration = Duration::from_secs(15);
+/// Bytes of a request's head. A token has about one and a half thousand.
+const MAX_HEAD: usize = 32 << 10;
+/// Milliseconds until a peer that takes no more bytes, or does not answer at all, is given up.
+const SILENCE: u32 = 30_000;
+/// After an error that is the process's own, such as too many open files.
+const BREATH: Duration = Duration::from_millis(100);
+
+/// How those who connect are told apart.
+pub enum Transport {
+    /// Not at all.
+    Plain,
+    /// Not at all, and others than loopback are turned away.
+    Loopback,
+    Tls(Arc<Certificates>),
+}
+
+/// Who is at the other end of a connection, as far as it shows.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Peer {
+    /// Of the client's certificate, which has been verified.
+    pub certificate: Option<Names>,
+}
+
+/// Lets this process have as many open files as it may.
+pub fn raise_file_limit() {
+    let limit = getrlimit(Resource::Nofile);
+    let raised = Rlimit {
+        current: limit.maximum,
+        ..limit
+    };
+    if let Err(error) = setrlimit(Resource::Nofile, raised) {
+        tracing::warn!(
+            "the limit of open files stays at {:?}: {error}",
+            limit.current
+        );
+    }
+}
+
+/// Returns when it is true.
+pub async fn until(it: &mut watch::Receiver<bool>) {
+    // Fails when the other end is gone, which is an end as well.
+    drop(it.wait_for(|it| *it).await);
+}
+
+/// Answers until `ending` is true, and returns when the last connection has ended.
+pub async fn serve(
+    socket: TcpListener,
+    transport: Transport,
+    router: Router,
+    mut ending: watch::Receiver<bool>,
+    metrics: Arc<Metrics>,
+) {
+    let server = Arc::new(Server {
+        transport,
+        router,
+        ending: ending.clone(),
+        metrics,
+    });
+    let places = Arc::new(Semaphore::new(capacity()));
+    // Closed when the last connection has dropped its end.
+    let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
+    loop {
+        let accepted = tokio::select! {
+            biased;
+            () = until(&mut ending) => break,
+            accepted = socket.accept() => accepted,
+        };
+        let (stream, address) = match accepted {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                // Of one connection that is gone already, or of all.
+                tracing::debug!("accept: {error}");
+                tokio::time::sleep(BREATH).await;
+                continue;
+            }
+        };
+        let Ok(place) = places.clone().try_acquire_owned() else {
+            server.metrics.turned_away("full");
+            continue;
+        };
+        let (server, open) = (server.clone(), open.clone());
+        tokio::spawn(async move {
+            server.connected(stream, address).await;
+            drop((place, open));
+        });
+    }
+    drop((socket, open));
+    all_closed.recv().await;
+}
+
+fn capacity() -> usize {
+    let files = getrlimit(Resource::Nofile).current;
+    let files = files.and_then(|files| usize::try_from(files).ok());
+    let files = files.unwrap_or(usize::MAX);
+    files.saturating_sub(OTHER_FILES).clamp(1, MAX_CONNECTIONS)
+}
+
+struct Server {
+    transport: Transport,
+    router: Router,
+    ending: watch::Receiver<bool>,
+    metrics: Arc<Metrics>,
+}
+
+impl Server {
+    async fn connected(&self, stream: TcpStream, address: SocketAddr) {
+        // Where one of them is refused, connections are as they are without it.
+        let _ = stream.set_nodelay(true);
+        let _ = set_socket_keepalive(&stream, true);
+        let _ = set_tcp_user_timeout(&stream, SILENCE);
+        match &self.transport {
+            Transport::Plain => self.answer(stream, Peer::default()).await,
+            Transport::Loopback if address.ip().to_canonical().is_loopback() => {
+                self.answer(stream, Peer::default()).await;
+            }
+            Transport::Loopback => self.metrics.turned_away("plain"),
+            Transport::Tls(certificates) => {
+                let handshake = async {
+                    let stream = certificates.acceptor().accept(stream).await?;
+                    let certificate = Names::shown(stream.get_ref().1)?;
+                    Ok::<_, io::Error>((stream, Peer { certificate }))
+                };
+                match timeout(HANDSHAKE, handshake).await {
+                    Ok(Ok((stream, peer))) => self.answer(stream, peer).await,
+                    Ok(Err(error)) => {
+                        tracing::debug!(%address, "no TLS: {error}");
+                        self.metrics.turned_away("handshake");
+                    }
+                    Err(_) => self.metrics.turned_away("handshake"),
+                }
+            }
+        }
+    }
+
+    async fn answer(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
+        let service = TowerToHyperService::new(self.router.clone().layer(Extension(peer)));
+        let connection = http1::Builder::new()
+            .timer(TokioTimer::new())
+            .header_read_timeout(HEAD)
+            .max_buf_size(MAX_HEAD)
+            .serve_connection(TokioIo::new(stream), service);
+        tokio::pin!(connection);
+        let mut ending = self.ending.clone();
+        let served = tokio::select! {
+            served = &mut connection => served,
+            () = until(&mut ending) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = served {
+            tracing::debug!("a connection has failed: {error}");
+        }
+    }
+}

@@ -1,0 +1,220 @@
+//! The certificate that is shown, read again when its files change, and the names in the one that a client shows.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoClientAuth, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use tokio_rustls::TlsAcceptor;
+
+use crate::metrics::Metrics;
+
+/// Between two looks at the files. A look costs their few kilobytes, and sees a changed link of a mounted Secret
+/// as well as a file that was written over.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Where the certificate and its key are, and who vouches for clients.
+pub struct Files {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub client_authority: Option<PathBuf>,
+    /// Whether a client has to show a certificate; else it may show a token.
+    pub is_certificate_required: bool,
+}
+
+/// What is wrong with them.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    #[error("{path} cannot be read: {error}")]
+    Unread { path: PathBuf, error: io::Error },
+    #[error("{path}: {why}; PEM with {what} is needed")]
+    NotPem {
+        path: PathBuf,
+        what: &'static str,
+        why: String,
+    },
+    #[error("{certificate} and {key} cannot be used together: {error}")]
+    Pair {
+        certificate: PathBuf,
+        key: PathBuf,
+        error: rustls::Error,
+    },
+    #[error("{path} cannot vouch for clients: {why}")]
+    Authority { path: PathBuf, why: String },
+}
+
+/// The newest pair that was good.
+pub struct Certificates {
+    files: Files,
+    newest: Mutex<Arc<ServerConfig>>,
+    /// As they were last looked at, good or bad.
+    seen: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Certificates {
+    pub fn read(files: Files) -> Result<Certificates, Unusable> {
+        let seen = files.bytes()?;
+        Ok(Certificates {
+            newest: Mutex::new(Arc::new(files.parse(&seen)?)),
+            seen: Mutex::new(seen),
+            files,
+        })
+    }
+
+    pub(super) fn acceptor(&self) -> TlsAcceptor {
+        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        newest.clone().into()
+    }
+
+    /// Follows the files. What cannot be used is told and counted, and the last good one stays.
+    pub async fn follow(&self, metrics: &Metrics) {
+        let mut unread = String::new();
+        loop {
+            tokio::time::sleep(LOOK).await;
+            let looked = self.look();
+            let is_same = match &looked {
+                // As long as they cannot be read, they are looked at again.
+                Err(error @ Unusable::Unread { .. }) => {
+                    let before = std::mem::replace(&mut unread, error.to_string());
+                    before == unread
+                }
+                _ => {
+                    unread.clear();
+                    false
+                }
+            };
+            match looked {
+                Ok(false) => {}
+                Ok(true) => tracing::info!("the certificate was read again"),
+                Err(_) if is_same => {}
+                Err(error) => {
+                    metrics.certificates_refused.inc();
+                    tracing::error!("{error}; the certificate before stays in use");
+                }
+            }
+        }
+    }
+
+    /// Whether there was something new.
+    fn look(&self) -> Result<bool, Unusable> {
+        let bytes = self.files.bytes()?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == bytes {
+            return Ok(false);
+        }
+        let parsed = self.files.parse(&bytes);
+        *seen = bytes;
+        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
+        *newest = Arc::new(parsed?);
+        Ok(true)
+    }
+}
+
+impl Files {
+    fn bytes(&self) -> Result<Vec<Vec<u8>>, Unusable> {
+        let paths = [&self.certificate, &self.key];
+        let paths = paths.into_iter().chain(&self.client_authority);
+        let read = paths.map(|path| {
+            std::fs::read(path).map_err(|error| Unusable::Unread {
+                path: path.clone(),
+                error,
+            })
+        });
+        read.collect()
+    }
+
+    /// `bytes` are those of the files, in the order of [`Files::bytes`].
+    fn parse(&self, bytes: &[Vec<u8>]) -> Result<ServerConfig, Unusable> {
+        let bytes = |index: usize| bytes.get(index).map(Vec::as_slice).unwrap_or_default();
+        let chain = certificates(&self.certificate, bytes(0))?;
+        let key = PrivateKeyDer::from_pem_slice(bytes(1)).map_err(|error| Unusable::NotPem {
+            path: self.key.clone(),
+            what: "a private key",
+            why: error.to_string(),
+        })?;
+        let verifier = match &self.client_authority {
+            Some(path) => self.verifier(path, bytes(2))?,
+            None => Arc::new(NoClientAuth),
+        };
+        let pair = |error| Unusable::Pair {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            error,
+        };
+        let mut config = ServerConfig::builder_with_provider(ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .map_err(pair)?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key)
+            .map_err(pair)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(config)
+    }
+
+    fn verifier(&self, path: &Path, pem: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, Unusable> {
+        let unusable = |why: String| Unusable::Authority {
+            path: path.to_owned(),
+            why,
+        };
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(path, pem)? {
+            let added = roots.add(certificate);
+            added.map_err(|error| unusable(error.to_string()))?;
+        }
+        let provider = ring::default_provider().into();
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+        let verifier = match self.is_certificate_required {
+            true => verifier,
+            false => verifier.allow_unauthenticated(),
+        };
+        verifier
+            .build()
+            .map_err(|error| unusable(error.to_string()))
+    }
+}
+
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+    let bad = |why: String| Unusable::NotPem {
+        path: path.to_owned(),
+        what: "certificates",
+        why,
+    };
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let parsed = parsed.map_err(|error| bad(error.to_string()))?;
+    match parsed.is_empty() {
+        true => Err(bad("no certificate in it".into())),
+        false => Ok(parsed),
+    }
+}
+
+/// The names in a client's certificate, in the order in which they stand there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    pub uris: Vec<String>,
+    pub dns: Vec<String>,
+}
+
+impl Names {
+    /// Those of the certificate that the client has shown, if it has shown one.
+    pub(super) fn shown(connection: &ServerConnection) -> io::Result<Option<Names>> {
+        let shown = connection.peer_certificates().and_then(<[_]>::first);
+        let Some(certificate) = shown else {
+            return Ok(None);
+        };
+        let certificate = webpki::EndEntityCert::try_from(certificate);
+        let certificate = certificate.map_err(io::Error::other)?;
+        Ok(Some(Names {
+            uris: certificate.valid_uri_names().map(str::to_owned).collect(),
+            dns: certificate.valid_dns_names().map(str::to_owned).collect(),
+        }))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,105 @@
+//! The answer to a poll, as it goes over the wire.
+
+use std::sync::Arc;
+
+use axum::body::{Body, Bytes};
+use axum::http::header::{CONTENT_TYPE, ETAG, RETRY_AFTER};
+use axum::http::{HeaderValue, StatusCode};
+use axum::response::{IntoResponse, Response};
+
+use crate::revision::{Rendered, Unsayable};
+use crate::watermark::Watermark;
+
+pub(super) const WATERMARK: &str = "weir-watermark";
+
+pub(super) enum Answer {
+    New(Rendered, Arc<Watermark>),
+    /// The poller holds this one. Without a watermark where it has seen one that is ahead of ours.
+    Same(Rendered, Option<Arc<Watermark>>),
+    /// The poller has been told what is newer than all that is known here.
+    Behind {
+        /// Whether it holds anything.
+        holds: bool,
+    },
+    Nothing {
+        why: String,
+    },
+    BadRequest(String),
+    /// The version that the proxy reads cannot say all that it should know.
+    Unsayable(Unsayable),
+}
+
+impl Answer {
+    /// The revision that the poller should run, as far as it is known here.
+    pub(super) fn revision(&self) -> Option<&str> {
+        match self {
+            Answer::New(rendered, _) | Answer::Same(rendered, _) => Some(&rendered.revision),
+            Answer::Behind { .. }
+            | Answer::Nothing { .. }
+            | Answer::BadRequest(_)
+            | Answer::Unsayable(_) => None,
+        }
+    }
+
+    /// Whether it is worth no waiting for another one.
+    pub(super) fn is_news(&self) -> bool {
+        match self {
+            Answer::New(..) | Answer::Unsayable(_) | Answer::BadRequest(_) => true,
+            Answer::Same(..) | Answer::Behind { .. } | Answer::Nothing { .. } => false,
+        }
+    }
+}
+
+impl IntoResponse for Answer {
+    fn into_response(self) -> Response {
+        match self {
+            Answer::New(rendered, watermark) => {
+                let headers = [
+                    (ETAG, etag(&rendered)),
+                    (CONTENT_TYPE, "application/json".into()),
+                ];
+                let body = Body::from(Bytes::from_owner(rendered.body));
+                marked((headers, body).into_response(), Some(&watermark))
+            }
+            Answer::Same(rendered, watermark) => {
+                let headers = [(ETAG, etag(&rendered))];
+                let response = (StatusCode::NOT_MODIFIED, headers).into_response();
+                marked(response, watermark.as_deref())
+            }
+            Answer::Behind { holds: true } => StatusCode::NOT_MODIFIED.into_response(),
+            Answer::Behind { holds: false } => unavailable(
+                "this replica has not read the cluster as far as the one that answered before",
+            ),
+            Answer::Unsayable(unsayable) => {
+                error(StatusCode::NOT_ACCEPTABLE, &unsayable.to_string())
+            }
+            Answer::Nothing { why } => unavailable(&format!("nothing is published yet: {why}")),
+            Answer::BadRequest(message) => error(StatusCode::BAD_REQUEST, &message),
+        }
+    }
+}
+
+fn marked(mut response: Response, watermark: Option<&Watermark>) -> Response {
+    let text = watermark.filter(|watermark| !watermark.is_empty());
+    let value = text.and_then(|text| HeaderValue::try_from(text.to_string()).ok());
+    if let Some(value) = value {
+        response.headers_mut().insert(WATERMARK, value);
+    }
+    response
+}
+
+fn etag(rendered: &Rendered) -> String {
+    format!("\"{}\"", rendered.revision)
+}
+
+fn unavailable(why: &str) -> Response {
+    let mut response = error(StatusCode::SERVICE_UNAVAILABLE, why);
+    let second = HeaderValue::from_static("1");
+    response.headers_mut().insert(RETRY_AFTER, second);
+    response
+}
+
+pub(super) fn error(status: StatusCode, message: &str) -> Response {
+    let body = serde_json::json!({ "error": message }).to_string();
+    (status, [(CONTENT_TYPE, "application/json")], body).into_response()
+}

@@ -1,0 +1,192 @@
+//! One poll: what there is for it now, and the wait until there is something else.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::http::HeaderMap;
+use tokio::sync::watch;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::Server;
+use super::answer::Answer;
+use super::conditions::{self, Held};
+use super::polls::Turn;
+use super::proxies::{Report, Wanted};
+use crate::kubernetes::horizon::Horizon;
+use crate::listener::until;
+use crate::metrics::Metrics;
+use crate::plan::Scope;
+use crate::publish::Current;
+use crate::watermark::Watermark;
+
+/// Longer values of `weir-instance` are no instance.
+pub(super) const MAX_INSTANCE: usize = 256;
+/// At the end of the process a poll is still held for so long: a proxy takes what comes sooner for a failure.
+const HELD: Duration = Duration::from_millis(300);
+/// Between two questions whether the cluster is the one that the poller has seen.
+const DOUBT: Duration = Duration::from_secs(5);
+
+/// What is asked for.
+struct Poll {
+    scope: Scope,
+    version: u32,
+    held: Held,
+    /// How far the replica that answered before had read.
+    seen: Option<Watermark>,
+}
+
+impl Server {
+    pub(super) async fn answer(
+        &mut self,
+        scope: Scope,
+        headers: &HeaderMap,
+        wait: Option<Duration>,
+    ) -> Answer {
+        let version = match conditions::version(headers) {
+            Ok(version) => version,
+            Err(message) => return Answer::BadRequest(message.into()),
+        };
+        let mut poll = Poll {
+            scope,
+            version,
+            held: Held::of(headers),
+            seen: conditions::watermark(headers),
+        };
+        let begun = Instant::now();
+        let mut turn = self.take_turn(headers, &poll.scope);
+        let (now, watermark) = self.look(&poll);
+        if let Some(turn) = &turn {
+            self.note(turn, headers, &poll, &now, &watermark);
+        }
+        let wait = wait.unwrap_or_default();
+        if wait.is_zero() || now.is_news() {
+            return now;
+        }
+        let mut lags = matches!(now, Answer::Behind { .. });
+        let _held = Gauged::new(&self.metrics);
+        let end = sleep_until(begun + wait);
+        tokio::pin!(end);
+        let restored = is_restored(self.horizon.clone(), poll.seen.clone().unwrap_or_default());
+        tokio::pin!(restored);
+        loop {
+            let ended = async {
+                match &mut turn {
+                    // The only message is that the other end is gone.
+                    Some(turn) => drop((&mut turn.ended).await),
+                    None => std::future::pending().await,
+                }
+            };
+            let over = tokio::select! {
+                biased;
+                changed = self.current.changed() => changed.is_err(),
+                () = ended => true,
+                () = &mut end => true,
+                () = ending(&mut self.ending, begun + HELD) => true,
+                changed = self.watermark.changed(), if lags => changed.is_err(),
+                () = &mut restored, if lags => {
+                    poll.seen = None;
+                    false
+                }
+            };
+            let (answer, _) = self.look(&poll);
+            if over || answer.is_news() {
+                return answer;
+            }
+            lags = matches!(answer, Answer::Behind { .. });
+        }
+    }
+
+    fn note(
+        &self,
+        turn: &Turn,
+        headers: &HeaderMap,
+        poll: &Poll,
+        now: &Answer,
+        watermark: &Arc<Watermark>,
+    ) {
+        let mut report = Report::of(headers, poll.version);
+        if let Answer::Unsayable(unsayable) = now {
+            report.refused = unsayable.to_string();
+        } else if report.refused.is_empty() && poll.held.contains(&report.applied) {
+            // What it was told with the revision that it holds.
+            report.mark = poll.seen.clone().map(Arc::new);
+        }
+        let at = match &*self.current.borrow() {
+            Current::Plan(published) => Some(published.at),
+            Current::Nothing { .. } => None,
+        };
+        let wanted = now.revision().zip(at).map(|(revision, at)| Wanted {
+            revision,
+            at,
+            watermark,
+        });
+        self.proxies.note(&turn.poller, report, wanted.as_ref());
+    }
+
+    fn take_turn(&self, headers: &HeaderMap, scope: &Scope) -> Option<Turn> {
+        let instance = headers.get("weir-instance")?.as_bytes();
+        if instance.is_empty() || instance.len() > MAX_INSTANCE {
+            return None;
+        }
+        self.polls.enter((instance.to_vec(), scope.clone()))
+    }
+
+    /// What there is now, and how far the cluster had been read for it at the least.
+    fn look(&mut self, poll: &Poll) -> (Answer, Arc<Watermark>) {
+        // Before the plan, which may be newer than it but never older.
+        let watermark = self.watermark.borrow_and_update().clone();
+        let published = match &*self.current.borrow_and_update() {
+            Current::Nothing { why } => return (Answer::Nothing { why: why.clone() }, watermark),
+            Current::Plan(published) => published.clone(),
+        };
+        let seen = poll.seen.as_ref();
+        let is_behind = seen.is_some_and(|seen| !watermark.covers(seen));
+        let behind = Answer::Behind {
+            holds: !poll.held.is_nothing(),
+        };
+        let answer = match published.rendered(&poll.scope, poll.version) {
+            Ok(rendered) if poll.held.contains(&rendered.revision) => {
+                Answer::Same(rendered, (!is_behind).then(|| watermark.clone()))
+            }
+            _ if is_behind => behind,
+            Ok(rendered) => Answer::New(rendered, watermark.clone()),
+            Err(unsayable) => Answer::Unsayable(unsayable),
+        };
+        (answer, watermark)
+    }
+}
+
+/// Returns when the process ends, but not before this.
+async fn ending(it: &mut watch::Receiver<bool>, earliest: Instant) {
+    until(it).await;
+    sleep_until(earliest).await;
+}
+
+/// Returns when it is certain that the cluster which was seen is no more: it was restored from a backup, and counts
+/// from lower numbers.
+async fn is_restored(horizon: Horizon, seen: Watermark) {
+    loop {
+        if let Some(newest) = horizon.newest().await
+            && !newest.covers(&seen)
+        {
+            return;
+        }
+        sleep(DOUBT).await;
+    }
+}
+
+/// Counts a held poll for as long as it is held.
+struct Gauged(Arc<Metrics>);
+
+impl Gauged {
+    fn new(metrics: &Arc<Metrics>) -> Gauged {
+        metrics.polls_held.inc();
+        Gauged(metrics.clone())
+    }
+}
+
+impl Drop for Gauged {
+    fn drop(&mut self) {
+        self.0.polls_held.dec();
+    }
+}

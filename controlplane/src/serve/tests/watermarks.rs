@@ -1,0 +1,166 @@
+//! Proxies that move between replicas, and what is known of how far each of them has come.
+
+use super::*;
+use crate::watermark::Watermark;
+
+impl Plane {
+    /// The split, read up to this version.
+    fn publish_at(&mut self, weight: u64, version: u64) {
+        self.publish_with(weight, format!("services={version}").parse().unwrap());
+    }
+
+    fn mark(&self, instance: &str) -> String {
+        let known = self.proxies.known().proxies;
+        let found = known.into_iter().find(|it| it.instance == instance);
+        found.unwrap_or_else(|| panic!("no {instance}")).watermark
+    }
+}
+
+fn told(response: &Response) -> Option<&str> {
+    response
+        .headers()
+        .get("weir-watermark")
+        .map(|it| it.to_str().unwrap())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_proxy_that_has_seen_newer_is_given_nothing_older() {
+    let (mut ahead, mut behind) = (Plane::new(), Plane::new());
+    behind.publish_at(9, 5);
+    ahead.publish_at(1, 7);
+    let response = ahead.get("", &[]).await;
+    assert_eq!(told(&response), Some("services=7"));
+    let tag = revision(&response);
+    let poll = [
+        ("if-none-match", tag.as_str()),
+        ("weir-watermark", "services=7"),
+        ("prefer", "wait=20"),
+    ];
+    let start = Instant::now();
+    let response = behind.get("", &poll).await;
+    assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(start.elapsed().as_secs(), 20);
+    assert_eq!(
+        (told(&response), response.headers().get(ETAG)),
+        (None, None)
+    );
+    // Whoever would not wait, or holds nothing, is told so.
+    let response = behind.get("", &poll[1..2]).await;
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+
+    // It reads on: what is the same is no news, and then it goes on as ever.
+    let mut held = Box::pin(behind.get("", &poll));
+    begin(&mut held).await;
+    behind.publish_at(9, 6);
+    begin(&mut held).await;
+    behind.publish_at(1, 7);
+    begin(&mut held).await;
+    behind.publish_at(2, 8);
+    let response = held.await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(told(&response), Some("services=8"));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_revision_is_held_whoever_is_ahead() {
+    let mut plane = Plane::new();
+    plane.publish_at(9, 5);
+    let tag = plane.revision().await;
+    let poll = |seen: &'static str| {
+        plane.get(
+            "",
+            &[("if-none-match", tag.as_str()), ("weir-watermark", seen)],
+        )
+    };
+    let response = poll("services=7").await;
+    assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(told(&response), None, "it keeps what it was told before");
+    for seen in ["services=4", "", "pods=9", "nonsense"] {
+        assert_eq!(told(&poll(seen).await), Some("services=5"), "{seen}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_mark_rises_with_what_is_read_and_stays_with_what_is_run() {
+    let mut plane = Plane::new();
+    plane.publish_at(1, 5);
+    let first = plane.revision().await;
+    let poll = [("weir-instance", "a"), ("weir-applied", first.as_str())];
+    plane.get("", &[("weir-instance", "a")]).await;
+    assert_eq!(plane.mark("a"), "", "it has not said what it runs");
+    plane.get("", &poll).await;
+    assert_eq!(plane.mark("a"), "services=5");
+    plane.publish_at(1, 8);
+    assert_eq!(
+        plane.mark("a"),
+        "services=8",
+        "a change elsewhere is in force as well"
+    );
+    plane.publish_at(2, 9);
+    assert_eq!(plane.mark("a"), "services=8");
+    let second = plane.revision().await;
+    // While its workers differ it has still what it had.
+    plane.get("", &[("weir-instance", "a")]).await;
+    assert_eq!(plane.mark("a"), "services=8");
+    plane
+        .get("", &[("weir-instance", "a"), ("weir-applied", &second)])
+        .await;
+    assert_eq!(plane.mark("a"), "services=9");
+
+    // The cluster was restored.
+    plane.publish_at(2, 3);
+    assert_eq!(plane.mark("a"), "services=3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_that_comes_from_another_replica_brings_its_mark() {
+    let mut plane = Plane::new();
+    plane.publish_at(1, 5);
+    let own = plane.revision().await;
+    let unknown = "\"cafe\"";
+    for (instance, tags, applied, refused, mark) in [
+        ("a", unknown, unknown, "", "services=4"),
+        ("b", unknown, "\"other\"", "", ""),
+        (
+            "c",
+            "\"cafe\", \"bad\"",
+            unknown,
+            "\"bad\" for a reason",
+            "",
+        ),
+        ("d", own.as_str(), own.as_str(), "", "services=5"),
+    ] {
+        let poll = [
+            ("weir-instance", instance),
+            ("if-none-match", tags),
+            ("weir-applied", applied),
+            ("weir-refused", refused),
+            ("weir-watermark", "services=4"),
+        ];
+        plane.get("", &poll).await;
+        assert_eq!(plane.mark(instance), mark, "{instance}");
+    }
+}
+
+#[tokio::test]
+async fn replicas_are_told_of_proxies_with_their_scopes() {
+    let mut plane = Plane::new();
+    plane.publish_with(1, Watermark::default());
+    let mut news = plane.proxies.news();
+    let poll = [("weir-instance", "a"), ("weir-node", "n")];
+    plane.get("?namespace=shop", &poll).await;
+    assert!(news.has_changed().unwrap());
+    news.mark_unchanged();
+    plane.get("?namespace=shop", &poll).await;
+    assert!(!news.has_changed().unwrap(), "nothing new");
+    let request = Request::get("/v1/proxies").body(Body::empty()).unwrap();
+    let response = plane.app.clone().oneshot(request).await.unwrap();
+    let told = json(response).await;
+    assert_eq!(told["replica"].as_str().unwrap().len(), 16);
+    let proxy = &told["proxies"][0];
+    assert_eq!(proxy["scope"]["namespace"], "shop");
+    assert_eq!(
+        (&proxy["instance"], &proxy["node"]),
+        (&"a".into(), &"n".into())
+    );
+}

@@ -1,0 +1,259 @@
+//! Tokens of ServiceAccounts: the API server says whose they are, and its word is kept for a while.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use k8s_openapi::api::authentication::v1::{TokenReview, TokenReviewSpec};
+use kube::api::{Api, PostParams};
+use serde::Deserialize;
+use sha2::{Digest, Sha256};
+use tokio::sync::Semaphore;
+use tokio::time::{Instant, timeout};
+
+use crate::metrics::Metrics;
+
+/// What a token has to be for.
+pub const AUDIENCE: &str = "weir.dev";
+/// The token that this process shows to its other replicas.
+pub const OWN_TOKEN: &str = "/var/run/secrets/weir.dev/token";
+
+/// A good answer is asked for again after so long; a pod that was deleted reads no longer than that.
+const FRESH: Duration = Duration::from_secs(180);
+/// While the API server is away a good answer counts for so long, and never longer than the token.
+const STALE: Duration = Duration::from_secs(3600);
+/// A bad answer counts for so long.
+const BAD: Duration = Duration::from_secs(10);
+/// After the API server could not be asked it is left alone for so long, as far as there is an answer to go on with.
+const AWAY: Duration = Duration::from_secs(5);
+/// For one question to the API server, and for its turn.
+const REVIEW: Duration = Duration::from_secs(5);
+/// Questions to the API server at a time.
+const REVIEWS: usize = 16;
+/// Tokens whose answer is kept.
+const MAX_TOKENS: usize = 1 << 14;
+
+pub struct Tokens {
+    reviews: Api<TokenReview>,
+    own_token: PathBuf,
+    turns: Semaphore,
+    /// By the token's hash: a dump of memory tells no token.
+    known: Mutex<HashMap<[u8; 32], Arc<Place>>>,
+    metrics: Arc<Metrics>,
+}
+
+/// One token's answer. Whoever asks for it holds the lock, so that one asks and the others wait.
+#[derive(Default)]
+struct Place(tokio::sync::Mutex<Option<Word>>);
+
+struct Word {
+    said: Result<Arc<Account>, String>,
+    /// When it is to be asked for again.
+    fresh: Instant,
+    /// Until when it counts if nobody can be asked.
+    stale: Instant,
+}
+
+/// A ServiceAccount.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Account {
+    pub namespace: String,
+    /// `system:serviceaccount:NAMESPACE:NAME`
+    pub username: String,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+pub(super) enum Denied {
+    Invalid(String),
+    Unavailable(String),
+}
+
+/// What a token says of itself. Nothing of it is believed of others' tokens; it saves questions.
+#[derive(Deserialize)]
+struct Claims {
+    #[serde(default)]
+    sub: String,
+    exp: u64,
+    #[serde(default)]
+    aud: Audiences,
+}
+
+#[derive(Deserialize)]
+#[serde(untagged)]
+enum Audiences {
+    One(String),
+    Many(Vec<String>),
+}
+
+impl Tokens {
+    /// `own_token` is the file with the token that other replicas show as well.
+    pub fn new(client: kube::Client, own_token: &Path, metrics: Arc<Metrics>) -> Tokens {
+        Tokens {
+            reviews: Api::all(client),
+            own_token: own_token.to_owned(),
+            turns: Semaphore::new(REVIEWS),
+            known: Mutex::default(),
+            metrics,
+        }
+    }
+
+    /// Whether it is the ServiceAccount of this very process.
+    pub(super) fn is_own(&self, account: &Account) -> bool {
+        let token = std::fs::read_to_string(&self.own_token).unwrap_or_default();
+        Claims::of(token.trim()).is_some_and(|claims| claims.sub == account.username)
+    }
+
+    /// Whose token it is.
+    pub(super) async fn account(&self, token: &str) -> Result<Arc<Account>, Denied> {
+        let Some(claims) = Claims::of(token) else {
+            return Err(Denied::Invalid("not the token of a ServiceAccount".into()));
+        };
+        if !claims.aud.contain(AUDIENCE) {
+            let why = format!("the token is not for the audience {AUDIENCE}");
+            return Err(Denied::Invalid(why));
+        }
+        let place = self.place(Sha256::digest(token).into())?;
+        let mut word = place.0.lock().await;
+        let now = Instant::now();
+        if let Some(word) = word.as_ref().filter(|word| now < word.fresh) {
+            return word.said.clone().map_err(Denied::Invalid);
+        }
+        match self.ask(token).await {
+            Ok(said) => {
+                let (fresh, stale) = match &said {
+                    Ok(_) => {
+                        let left = claims.left();
+                        (FRESH.min(left), STALE.min(left))
+                    }
+                    Err(_) => (BAD, BAD),
+                };
+                let now = Instant::now();
+                *word = Some(Word {
+                    said: said.clone(),
+                    fresh: now + fresh,
+                    stale: now + stale,
+                });
+                said.map_err(Denied::Invalid)
+            }
+            Err(away) => {
+                self.metrics.token_reviewed("unavailable");
+                let known = word.as_mut();
+                let known = known.filter(|word| word.said.is_ok() && now < word.stale);
+                match known {
+                    Some(word) => {
+                        word.fresh = (now + AWAY).min(word.stale);
+                        word.said.clone().map_err(Denied::Invalid)
+                    }
+                    None => Err(Denied::Unavailable(format!(
+                        "the API server cannot be asked whose token this is: {away}"
+                    ))),
+                }
+            }
+        }
+    }
+
+    fn place(&self, hash: [u8; 32]) -> Result<Arc<Place>, Denied> {
+        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(place) = known.get(&hash) {
+            return Ok(place.clone());
+        }
+        if known.len() >= MAX_TOKENS {
+            let now = Instant::now();
+            known.retain(|_, place| match place.0.try_lock() {
+                Ok(word) => word.as_ref().is_some_and(|word| now < word.fresh),
+                // Somebody is asking.
+                Err(_) => true,
+            });
+        }
+        if known.len() >= MAX_TOKENS {
+            return Err(Denied::Unavailable("too many tokens at once".into()));
+        }
+        Ok(known.entry(hash).or_default().clone())
+    }
+
+    /// What the API server says of the token, or why it says nothing.
+    async fn ask(&self, token: &str) -> Result<Result<Arc<Account>, String>, String> {
+        let review = TokenReview {
+            spec: TokenReviewSpec {
+                token: token.to_owned(),
+                audiences: Some(vec![AUDIENCE.into()]),
+            },
+            ..TokenReview::default()
+        };
+        let answer = async {
+            // Never closed.
+            let _turn = self.turns.acquire().await;
+            self.reviews.create(&PostParams::default(), &review).await
+        };
+        let answer = timeout(REVIEW, answer).await;
+        let answer = answer.map_err(|_| "it does not answer".to_owned())?;
+        let status = answer.map_err(|error| error.to_string())?.status;
+        let status = status.ok_or("it says nothing")?;
+        let said = account_of(status);
+        let result = if said.is_ok() { "good" } else { "bad" };
+        self.metrics.token_reviewed(result);
+        Ok(said)
+    }
+}
+
+fn account_of(
+    status: k8s_openapi::api::authentication::v1::TokenReviewStatus,
+) -> Result<Arc<Account>, String> {
+    if status.authenticated != Some(true) {
+        let why = status.error.filter(|why| !why.is_empty());
+        return Err(why.unwrap_or_else(|| "the API server does not know the token".into()));
+    }
+    // A server that does not know audiences names none.
+    let audiences = status.audiences.unwrap_or_default();
+    if !audiences.iter().any(|audience| audience == AUDIENCE) {
+        return Err(format!("the token is not for the audience {AUDIENCE}"));
+    }
+    let username = status.user.and_then(|user| user.username);
+    let username = username.unwrap_or_default();
+    let account = username.strip_prefix("system:serviceaccount:");
+    match account.and_then(|account| account.split_once(':')) {
+        Some((namespace, _)) => Ok(Arc::new(Account {
+            namespace: namespace.into(),
+            username,
+        })),
+        None => Err(format!("{username} is no ServiceAccount")),
+    }
+}
+
+impl Claims {
+    fn of(token: &str) -> Option<Claims> {
+        let mut parts = token.split('.');
+        let claims = parts.nth(1)?;
+        // The signature ends it.
+        parts.next()?;
+        let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?;
+        serde_json::from_slice(&claims).ok()
+    }
+
+    /// Until it expires.
+    fn left(&self) -> Duration {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        Duration::from_secs(self.exp).saturating_sub(now.unwrap_or_default())
+    }
+}
+
+impl Default for Audiences {
+    fn default() -> Audiences {
+        Audiences::Many(Vec::new())
+    }
+}
+
+impl Audiences {
+    fn contain(&self, audience: &str) -> bool {
+        match self {
+            Audiences::One(one) => one == audience,
+            Audiences::Many(many) => many.iter().any(|one| one == audience),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,181 @@
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+use axum::http::{Request, Response, StatusCode};
+use kube::client::Body;
+use serde_json::json;
+use tower::service_fn;
+
+use super::*;
+
+/// What the API server answers to each review; it counts them.
+struct Api {
+    tokens: Tokens,
+    asked: Arc<AtomicUsize>,
+    answer: Arc<Mutex<serde_json::Value>>,
+}
+
+impl Api {
+    fn new(answer: serde_json::Value) -> Api {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let answer = Arc::new(Mutex::new(answer));
+        let (count, said) = (asked.clone(), answer.clone());
+        let service = service_fn(move |request: Request<Body>| {
+            assert_eq!(
+                request.uri().path(),
+                "/apis/authentication.k8s.io/v1/tokenreviews"
+            );
+            count.fetch_add(1, Ordering::SeqCst);
+            let answer = said.lock().unwrap().clone();
+            async move {
+                // Whoever asks for the same token meanwhile waits.
+                tokio::time::sleep(Duration::from_millis(10)).await;
+                let status = match answer.is_null() {
+                    true => StatusCode::INTERNAL_SERVER_ERROR,
+                    false => StatusCode::CREATED,
+                };
+                let answer = json!({ "spec": { "token": "" }, "status": answer });
+                let response = Response::builder().status(status);
+                response.body(Body::from(answer.to_string().into_bytes()))
+            }
+        });
+        let client = kube::Client::new(service, "default");
+        let own = Path::new("/nowhere");
+        Api {
+            tokens: Tokens::new(client, own, Arc::default()),
+            asked,
+            answer,
+        }
+    }
+
+    fn say(&self, answer: serde_json::Value) {
+        *self.answer.lock().unwrap() = answer;
+    }
+
+    fn asked(&self) -> usize {
+        self.asked.load(Ordering::SeqCst)
+    }
+}
+
+fn good() -> serde_json::Value {
+    json!({
+        "authenticated": true,
+        "audiences": [AUDIENCE],
+        "user": { "username": "system:serviceaccount:shop:buyer" },
+    })
+}
+
+/// Nobody checks its signature here.
+fn token(name: &str, audience: serde_json::Value, seconds: i64) -> String {
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
+    let exp = now.saturating_add_signed(seconds);
+    let claims = json!({ "sub": name, "aud": audience, "exp": exp }).to_string();
+    format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims))
+}
+
+fn plain() -> String {
+    token(
+        "system:serviceaccount:shop:buyer",
+        json!([AUDIENCE]),
+        36_000,
+    )
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_question_for_a_token_and_its_answer_is_kept() {
+    let api = Api::new(good());
+    let token = plain();
+    let (first, second) = tokio::join!(api.tokens.account(&token), api.tokens.account(&token));
+    assert_eq!(first, second);
+    assert_eq!(first.unwrap().namespace, "shop");
+    assert_eq!(api.asked(), 1);
+    tokio::time::advance(FRESH).await;
+    api.tokens.account(&token).await.unwrap();
+    assert_eq!(api.asked(), 2);
+
+    let short = token_of(5);
+    api.tokens.account(&short).await.unwrap();
+    tokio::time::advance(Duration::from_secs(6)).await;
+    api.say(json!({ "authenticated": false, "error": "token has expired" }));
+    let denied = api.tokens.account(&short).await;
+    assert_eq!(denied, Err(Denied::Invalid("token has expired".into())));
+}
+
+fn token_of(seconds: i64) -> String {
+    token("system:serviceaccount:shop:buyer", json!(AUDIENCE), seconds)
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_known_token_counts_while_the_api_server_is_away_and_an_unknown_one_does_not() {
+    let api = Api::new(good());
+    api.tokens.account(&plain()).await.unwrap();
+    api.say(serde_json::Value::Null);
+    tokio::time::advance(FRESH).await;
+    assert!(api.tokens.account(&plain()).await.is_ok());
+    assert!(api.tokens.account(&plain()).await.is_ok());
+    assert_eq!(api.asked(), 2, "it is left alone for a while");
+    let unknown = api.tokens.account(&token_of(60)).await;
+    assert!(
+        matches!(unknown, Err(Denied::Unavailable(_))),
+        "{unknown:?}"
+    );
+    tokio::time::advance(STALE).await;
+    let old = api.tokens.account(&plain()).await;
+    assert!(matches!(old, Err(Denied::Unavailable(_))), "{old:?}");
+    api.say(good());
+    assert!(api.tokens.account(&plain()).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_no_token_for_us_is_asked_for_once_or_not_at_all() {
+    let api = Api::new(good());
+    for wrong in [
+        "",
+        "a",
+        "a.b.c",
+        "a.e30.c",
+        &token("x", json!(["other"]), 60),
+    ] {
+        let denied = api.tokens.account(wrong).await;
+        assert!(matches!(denied, Err(Denied::Invalid(_))), "{wrong}");
+    }
+    assert_eq!(api.asked(), 0);
+    for (number, answer) in [
+        json!({ "authenticated": false }),
+        json!({ "authenticated": true, "user": good()["user"] }),
+        json!({ "authenticated": true, "audiences": ["other"], "user": good()["user"] }),
+        json!({ "authenticated": true, "audiences": [AUDIENCE], "user": { "username": "admin" } }),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        api.say(answer.clone());
+        let token = token_of(100 + i64::try_from(number).unwrap());
+        for _ in 0..2 {
+            let denied = api.tokens.account(&token).await;
+            assert!(matches!(denied, Err(Denied::Invalid(_))), "{answer}");
+        }
+        assert_eq!(api.asked(), number + 1);
+    }
+    tokio::time::advance(BAD).await;
+    api.say(good());
+    assert!(api.tokens.account(&token_of(100)).await.is_ok());
+}
+
+#[tokio::test]
+async fn a_replica_shows_the_token_of_the_same_account() {
+    let mut api = Api::new(good());
+    let file = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(file.path(), plain()).unwrap();
+    let account = api.tokens.account(&plain()).await.unwrap();
+    assert!(!api.tokens.is_own(&account), "there is no token of its own");
+    api.tokens.own_token = file.path().to_owned();
+    assert!(api.tokens.is_own(&account));
+    let other = Account {
+        namespace: "shop".into(),
+        username: "system:serviceaccount:shop:other".into(),
+    };
+    assert!(!api.tokens.is_own(&other));
+}
