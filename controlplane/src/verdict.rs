@@ -19,6 +19,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 pub use self::condition::LIVE;
+use self::condition::{find, list};
 pub use self::event::{Remark, remarks};
 use self::live::Fleet;
 use crate::object::Kind;
@@ -108,6 +109,16 @@ impl<'e> Evidence<'e> {
         let known = self.in_force.get(&subject.resource).unwrap_or_default();
         self.refused.filter(|_| known < subject.since)
     }
+}
+
+/// Whether a status waits for proxies: what they have read since may change it.
+pub fn waits(status: &Value) -> bool {
+    let of_parents = list(status, "parents").iter();
+    let own = of_parents.map(|entry| list(entry, "conditions"));
+    let mut live = own
+        .chain([list(status, "conditions")])
+        .filter_map(|conditions| find(conditions, LIVE));
+    live.any(|it| it["reason"] == live::PENDING || it["reason"] == live::REFUSED)
 }
 
 fn route_kind(kind: Kind) -> Option<RouteKind> {

@@ -83,6 +83,13 @@ impl Plane {
         self.process.kill();
     }
 
+    /// Asks it to end, and does not wait for it.
+    pub fn terminate(&self) {
+        let id = self.process.id().to_string();
+        let asked = Command::new("kill").args(["-s", "TERM", &id]).status();
+        assert!(asked.expect("kill").success());
+    }
+
     /// Resident memory in KiB.
     pub fn memory(&self) -> u64 {
         self.process.memory()

@@ -24,7 +24,8 @@ use crate::proxy::Proxy;
 use crate::publish::Outcome;
 use crate::serve::Proxies;
 use crate::subject::{Subject, Written};
-use crate::verdict::{Evidence, Findings};
+use crate::verdict::{Evidence, Findings, waits};
+use crate::watermark::Watermark;
 
 /// Between two looks at what there is to write, where nothing happens.
 const ROUND: Duration = Duration::from_millis(250);
@@ -33,6 +34,8 @@ const BREATH: Duration = Duration::from_millis(50);
 /// Between two looks at the proxies.
 const PROXIES: Duration = Duration::from_millis(250);
 const ASK_PEERS: Duration = Duration::from_secs(1);
+/// Proxies that lost their replica with its process have found another one by then; before that nobody counts them.
+const GATHER: Duration = Duration::from_secs(3);
 const WRITES_PER_SECOND: f64 = 100.0;
 const EVENTS_PER_SECOND: f64 = 20.0;
 /// How often one object may be written: so many at once, and one each second.
@@ -65,9 +68,16 @@ struct Page {
     allowance: f64,
     is_in_flight: bool,
     /// There was nothing to write of this subject by this evidence, see [`Desk::epoch`].
-    settled: Option<(Arc<Subject>, u64)>,
+    settled: Option<Settled>,
     /// Not before then, and where there is a resource version not before another one was read.
     not_before: Option<(Instant, Option<String>)>,
+}
+
+struct Settled {
+    subject: Arc<Subject>,
+    epoch: u64,
+    /// Where it waits for proxies, see [`Desk::reads`].
+    reads: Option<u64>,
 }
 
 enum Done {
@@ -106,7 +116,7 @@ impl Teller {
             term: candidate.as_ref().map(Candidate::term),
             identity,
         };
-        let (heard, words) = watch::channel(Words::default());
+        let (heard, words) = watch::channel(None);
         let asking = ask_peers(self.peers.take(), replica, office.term.clone(), heard);
         let asking = tokio::spawn(asking);
         let end = ending.clone();
@@ -127,7 +137,8 @@ impl Teller {
         asking.abort();
     }
 
-    async fn write(mut self, office: Office, words: watch::Receiver<Words>) {
+    async fn write(mut self, office: Office, words: watch::Receiver<Option<Words>>) {
+        let started = Instant::now();
         let mut desk = Desk::new(Instant::now());
         let mut proxies: Vec<Proxy> = Vec::new();
         let mut looked = None;
@@ -138,21 +149,27 @@ impl Teller {
             if !may_write {
                 // Whoever writes now knows better what is written.
                 desk = Desk::new(begun);
-            } else {
+            } else if begun.duration_since(started) >= GATHER && words.borrow().is_some() {
                 if looked.is_none_or(|at| begun.duration_since(at) >= PROXIES) {
                     looked = Some(begun);
-                    let mut now = words.borrow().with(self.proxies.known().proxies, begun);
+                    let own = self.proxies.known().proxies;
+                    let mut now = match &*words.borrow() {
+                        Some(words) => words.with(own, begun),
+                        None => own,
+                    };
                     for proxy in &mut now {
                         proxy.silent = 0;
                     }
                     now.sort_by(|a, b| {
                         (&a.node, &a.instance, &a.scope).cmp(&(&b.node, &b.instance, &b.scope))
                     });
-                    if now != proxies {
-                        proxies = now;
-                        desk.epoch += 1;
-                        desk.is_stale = true;
+                    match news(&proxies, &now) {
+                        News::None => {}
+                        News::Reads => desk.reads += 1,
+                        News::Proxies => desk.epoch += 1,
                     }
+                    desk.is_stale |= now != proxies;
+                    proxies = now;
                 }
                 let outcome = self.outcome.borrow_and_update().clone();
                 desk.take_in(&outcome);
@@ -184,22 +201,54 @@ impl Office {
     }
 }
 
-/// Keeps asking as long as what they say is of use.
+/// Keeps asking as long as what they say is of use. There are no words where nobody has been asked yet.
 async fn ask_peers(
     peers: Option<Peers>,
     replica: String,
     term: Option<watch::Receiver<Option<Instant>>>,
-    words: watch::Sender<Words>,
+    words: watch::Sender<Option<Words>>,
 ) {
-    let Some(peers) = peers else { return };
+    let Some(peers) = peers else {
+        words.send_replace(Some(Words::default()));
+        return;
+    };
     loop {
         let leads = term.as_ref().is_none_or(|term| term.borrow().is_some());
         if leads {
             let answers = peers.ask(&replica).await;
-            words.send_modify(|words| words.hear(answers, Instant::now()));
+            words.send_modify(|words| {
+                let words = words.get_or_insert_default();
+                words.hear(answers, Instant::now());
+            });
+        } else {
+            words.send_replace(None);
         }
         tokio::time::sleep(ASK_PEERS).await;
     }
+}
+
+/// What has changed of the proxies.
+enum News {
+    None,
+    /// They have followed what was read.
+    Reads,
+    Proxies,
+}
+
+fn news(before: &[Proxy], now: &[Proxy]) -> News {
+    if before == now {
+        return News::None;
+    }
+    let read = |text: &str| text.parse::<Watermark>().unwrap_or_default();
+    let has_followed = |(before, now): (&Proxy, &Proxy)| {
+        let is_alike = Proxy {
+            watermark: now.watermark.clone(),
+            ..before.clone()
+        } == *now;
+        is_alike && read(&now.watermark).covers(&read(&before.watermark))
+    };
+    let is_same = before.len() == now.len() && before.iter().zip(now).all(has_followed);
+    if is_same { News::Reads } else { News::Proxies }
 }
 
 /// What is being written, and what was.
@@ -212,6 +261,8 @@ struct Desk {
     outcome: Option<Arc<Outcome>>,
     /// Raised where what statuses are made of has changed, beside the objects themselves.
     epoch: u64,
+    /// Raised where proxies have followed what was read, and no more.
+    reads: u64,
     /// Something may have to be written.
     is_stale: bool,
 }
@@ -226,6 +277,7 @@ impl Desk {
             event_allowance: Allowance::new(EVENTS_PER_SECOND, now),
             outcome: None,
             epoch: 0,
+            reads: 0,
             is_stale: true,
         }
     }
@@ -309,13 +361,19 @@ impl Desk {
                 Some(page) => page,
                 None => self.pages.entry(subject.uid.clone()).or_default(),
             };
-            if page.is_settled(subject, self.epoch) {
+            if page.is_settled(subject, self.epoch, self.reads) {
                 continue;
             }
             let (version, status) = newest(subject, page);
             let status = status.value();
             match evidence.status(subject, &status, time) {
-                None => page.settled = Some((subject.clone(), self.epoch)),
+                None => {
+                    page.settled = Some(Settled {
+                        subject: subject.clone(),
+                        epoch: self.epoch,
+                        reads: waits(&status).then_some(self.reads),
+                    });
+                }
                 Some(wanted) if page.must_wait(subject, &status, &wanted, now) => {
                     self.is_stale = true;
                 }
@@ -404,9 +462,12 @@ impl Default for Page {
 }
 
 impl Page {
-    fn is_settled(&self, subject: &Arc<Subject>, epoch: u64) -> bool {
-        let settled = self.settled.as_ref();
-        settled.is_some_and(|(it, known)| Arc::ptr_eq(it, subject) && *known == epoch)
+    fn is_settled(&self, subject: &Arc<Subject>, epoch: u64, reads: u64) -> bool {
+        self.settled.as_ref().is_some_and(|it| {
+            Arc::ptr_eq(&it.subject, subject)
+                && it.epoch == epoch
+                && it.reads.is_none_or(|known| known == reads)
+        })
     }
 
     fn must_wait(&self, subject: &Subject, is: &Value, wanted: &Value, now: Instant) -> bool {

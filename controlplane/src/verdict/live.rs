@@ -3,6 +3,10 @@
 //! A proxy that has put in force all that was read up to some resource version of the object's kind runs every object
 //! that was written before it: a change elsewhere makes no difference.
 
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+
 use super::condition::{Condition, LIVE, Status};
 use super::{Evidence, short};
 use crate::plan::{Audience, Scope};
@@ -10,23 +14,56 @@ use crate::proxy::Proxy;
 use crate::subject::Subject;
 use crate::watermark::Watermark;
 
+pub const PENDING: &str = "Pending";
+pub const REFUSED: &str = "Refused";
+
 /// Proxies that are named of those that lag behind.
 const NAMED: usize = 3;
 
 /// The proxies by node and instance, with their watermarks read.
-pub struct Fleet<'p>(Vec<(&'p Proxy, Watermark)>);
+pub struct Fleet<'p> {
+    proxies: Vec<(&'p Proxy, Watermark)>,
+    /// By audience and resource, once they were asked for: thousands of objects have the same.
+    followed: RefCell<BTreeMap<(Audience, String), Followers<'p>>>,
+}
+
+type Followers<'p> = Rc<[Followed<'p>]>;
+
+/// A proxy, and how far it has everything of one resource in force.
+#[derive(Clone, Copy)]
+struct Followed<'p> {
+    proxy: &'p Proxy,
+    version: Option<u64>,
+}
 
 impl<'p> Fleet<'p> {
     pub fn new(proxies: &'p [Proxy]) -> Fleet<'p> {
         let mut proxies: Vec<&Proxy> = proxies.iter().collect();
         proxies.sort_by_key(|it| (&it.node, &it.instance, &it.scope));
         let read = |proxy: &'p Proxy| (proxy, proxy.watermark.parse().unwrap_or_default());
-        Fleet(proxies.into_iter().map(read).collect())
+        Fleet {
+            proxies: proxies.into_iter().map(read).collect(),
+            followed: RefCell::default(),
+        }
+    }
+
+    fn followed(&self, audience: &Audience, resource: &str) -> Followers<'p> {
+        let key = (audience.clone(), resource.to_owned());
+        if let Some(known) = self.followed.borrow().get(&key) {
+            return known.clone();
+        }
+        let of_audience = self.of(audience).map(|(proxy, read)| Followed {
+            proxy,
+            version: read.get(resource),
+        });
+        let followed: Followers = of_audience.collect();
+        self.followed.borrow_mut().insert(key, followed.clone());
+        followed
     }
 
     /// Those that what is for this audience concerns.
     pub fn of(&self, audience: &Audience) -> impl Iterator<Item = &(&'p Proxy, Watermark)> {
-        self.0
+        self.proxies
             .iter()
             .filter(move |(proxy, _)| match (audience, &proxy.scope) {
                 (Audience::Everyone, Scope::Producers | Scope::Namespace(_)) => true,
@@ -45,17 +82,15 @@ impl<'p> Fleet<'p> {
 
 impl Evidence<'_> {
     pub(super) fn live(&self, subject: &Subject, audience: &Audience) -> Condition {
-        let concerned = self.fleet.of(audience);
-        let (has, lacks): (Vec<_>, Vec<_>) = concerned.partition(|(_, read)| {
-            let known = read.get(&subject.resource);
-            known.is_some_and(|known| known >= subject.since)
-        });
-        let all = has.len() + lacks.len();
-        let count = format!("on {} of {all} proxies", has.len());
+        let concerned = self.fleet.followed(audience, &subject.resource);
+        let all = concerned.len();
+        let lacks = |it: &&Followed| it.version.is_none_or(|known| known < subject.since);
+        let lacks: Vec<&Followed> = concerned.iter().filter(lacks).collect();
+        let count = format!("on {} of {all} proxies", all.saturating_sub(lacks.len()));
         if let Some(why) = self.held_back(subject) {
             let message =
                 format!("{count}: no proxy is given it, for proxies would refuse it: {why}");
-            return Condition::new(LIVE, Status::False, "Refused", short(&message));
+            return Condition::new(LIVE, Status::False, REFUSED, short(&message));
         }
         if all == 0 {
             let whose = match audience {
@@ -69,24 +104,24 @@ impl Evidence<'_> {
         if lacks.is_empty() {
             return Condition::new(LIVE, Status::True, "Live", count);
         }
-        let refusing = |it: &&&(&Proxy, Watermark)| !it.0.refused.is_empty();
-        let (reason, named): (_, Vec<String>) = match lacks.iter().any(|it| refusing(&it)) {
+        let refusing = lacks.iter().filter(|it| !it.proxy.refused.is_empty());
+        let refusing = refusing.map(|it| {
+            let refused = short(&it.proxy.refused);
+            format!("{} refuses {refused}", who(it.proxy))
+        });
+        let refusing: Vec<String> = refusing.take(NAMED).collect();
+        let (reason, named) = match refusing.is_empty() {
+            false => (REFUSED, refusing),
             true => {
-                let refusing = lacks.iter().filter(refusing);
-                let said = refusing
-                    .map(|(proxy, _)| format!("{} refuses {}", who(proxy), short(&proxy.refused)));
-                ("Refused", said.take(NAMED).collect())
-            }
-            false => {
-                let waiting = lacks.iter().map(|(proxy, _)| who(proxy));
-                ("Pending", waiting.take(NAMED).collect())
+                let waiting = lacks.iter().map(|it| who(it.proxy));
+                (PENDING, waiting.take(NAMED).collect())
             }
         };
         let more = match lacks.len().saturating_sub(named.len()) {
             0 => String::new(),
             more => format!(", and {more} more without it"),
         };
-        let verb = if reason == "Pending" {
+        let verb = if reason == PENDING {
             "waiting for "
         } else {
             ""

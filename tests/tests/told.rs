@@ -1,0 +1,192 @@
+//! What the objects of a cluster are told became of them: a real API server, `weir serve --kubernetes`, real Envoys.
+
+mod told {
+    pub mod replicas;
+    pub mod scene;
+}
+
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use told::scene::{LIVE, Scene, condition};
+use weir_tests::Plane;
+
+/// The entry of a foreign controller, with what nobody here knows in it.
+const FOREIGN: &str = r#"{"status":{"parents":[{"parentRef":{"group":"","kind":"Service","name":"web","port":80},"controllerName":"example.com/other","conditions":[{"type":"Accepted","status":"True","reason":"Accepted","message":"\u00fc \"quoted\"  twice","observedGeneration":7,"lastTransitionTime":"2020-01-01T00:00:00Z"}]}]}}"#;
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn status_is_right_within_one_reconcile_and_leaves_others_alone() {
+    let scene = Scene::new(&[]);
+    scene.services(&["web", "v1", "v2"]);
+    scene.route("web", "[{ name: v1, port: 80 }]");
+    let patched = scene.kubectl(&[
+        "patch",
+        "httproute",
+        "web",
+        "--subresource=status",
+        "--type=merge",
+        "-p",
+        FOREIGN,
+    ]);
+    assert!(patched.contains("patched"), "{patched}");
+    let foreign = |raw: &str| {
+        let start = raw.find(r#"{"conditions":[{"lastTransitionTime":"2020"#);
+        let start = start.unwrap_or_else(|| panic!("no foreign entry: {raw}"));
+        let end = raw[start..].find(r#""port":80}}"#).expect("its end") + r#""port":80}}"#.len();
+        raw[start..start + end].to_owned()
+    };
+    let before = foreign(&scene.raw("web"));
+
+    let _plane = Plane::of_cluster(&scene.kubeconfig("admin"), &[]);
+    let told = |generation: i64, kind: &'static str, status: &'static str, reason: &'static str| {
+        let is_told = move |route: &Value| {
+            let found = condition(route, kind)?;
+            (found["status"] == status && found["reason"] == reason).then(|| {
+                assert_eq!(found["observedGeneration"], generation);
+                assert_eq!(route["metadata"]["generation"], generation);
+                found
+            })
+        };
+        is_told
+    };
+    scene.until("httproute", "web", told(1, "Accepted", "True", "Accepted"));
+    scene.until(
+        "httproute",
+        "web",
+        told(1, "ResolvedRefs", "True", "ResolvedRefs"),
+    );
+    scene.until("httproute", "web", told(1, LIVE, "False", "NoProxies"));
+
+    let changed = Instant::now();
+    scene.route("web", "[{ name: v1, port: 80 }, { name: v3, port: 80 }]");
+    let broken = told(2, "ResolvedRefs", "False", "BackendNotFound");
+    let found = scene.until("httproute", "web", broken);
+    println!("from a change to its status: {:?}", changed.elapsed());
+    assert!(changed.elapsed() < Duration::from_secs(2));
+    let message = found["message"].as_str().expect("a message");
+    assert!(message.contains("shop/v3"), "{message}");
+
+    // Nothing of the route has changed, but what it refers to is there now.
+    scene.services(&["v3"]);
+    scene.until(
+        "httproute",
+        "web",
+        told(2, "ResolvedRefs", "True", "ResolvedRefs"),
+    );
+
+    // A write in between is not lost: the label comes before Weir's next status.
+    for weight in 1..=20 {
+        scene.route(
+            "web",
+            &format!("[{{ name: v1, port: 80, weight: {weight} }}]"),
+        );
+        scene.kubectl(&[
+            "label",
+            "--overwrite",
+            "httproute",
+            "web",
+            &format!("n={weight}"),
+        ]);
+    }
+    let last = scene.until("httproute", "web", |route| {
+        let found = condition(route, "Accepted")?;
+        (found["observedGeneration"] == route["metadata"]["generation"]).then_some(found)
+    });
+    assert_eq!(last["observedGeneration"], 22);
+    assert_eq!(foreign(&scene.raw("web")), before, "byte for byte");
+
+    // Another object that is wrong in itself.
+    scene.apply(
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: lost, namespace: shop }
+spec:
+  parentRefs: [{ group: \"\", kind: Service, name: none }, { name: no-gateway }]
+  rules: [{ backendRefs: [{ name: v1, port: 80 }] }]
+",
+    );
+    scene.until(
+        "httproute",
+        "lost",
+        told(1, "Accepted", "False", "NoMatchingParent"),
+    );
+    scene.until("httproute", "lost", told(1, LIVE, "False", "NotInForce"));
+    let lost = scene.get("httproute", "lost");
+    assert_eq!(
+        lost["status"]["parents"].as_array().map(Vec::len),
+        Some(1),
+        "{lost}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_split_is_told_in_conditions_and_events() {
+    let scene = Scene::new(&[]);
+    scene.services(&["web", "v1"]);
+    scene.split(
+        "web",
+        "[{ service: v1, weight: 1 }, { service: v2, weight: 1 }]",
+    );
+    let plane = Plane::of_cluster(&scene.kubeconfig("admin"), &[]);
+    scene.until("trafficsplit", "web", |split| {
+        let found = condition(split, "ResolvedRefs")?;
+        (found["reason"] == "BackendNotFound").then_some(())
+    });
+    let events = |reason: &str| {
+        let all: Value =
+            serde_json::from_str(&scene.kubectl(&["get", "events.events.k8s.io", "-o", "json"]))
+                .expect("Events");
+        let all = all["items"].as_array().cloned().unwrap_or_default();
+        let of_reason = all.into_iter().filter(|it| it["reason"] == reason);
+        of_reason.collect::<Vec<_>>()
+    };
+    let seen = |reason: &'static str, count: usize| {
+        let start = Instant::now();
+        loop {
+            let found = events(reason);
+            if found.len() == count {
+                return found;
+            }
+            assert!(
+                start.elapsed() < Duration::from_secs(10),
+                "{reason}: {found:?}"
+            );
+            std::thread::sleep(Duration::from_millis(100));
+        }
+    };
+    let found = seen("BackendNotFound", 1);
+    let [event] = found.as_slice() else {
+        panic!("{found:?}")
+    };
+    assert_eq!(event["type"], "Warning");
+    assert_eq!(event["regarding"]["name"], "web");
+    assert_eq!(event["reportingController"], "weir.dev/gateway-controller");
+    let described = scene.kubectl(&["describe", "trafficsplit", "web"]);
+    assert!(
+        described.contains("there is no Service shop/v2"),
+        "{described}"
+    );
+
+    scene.services(&["v2"]);
+    let found = seen("Mended", 1);
+    assert_eq!(found[0]["type"], "Normal");
+
+    // It comes back: a series, not another Event; and another process says nothing twice.
+    scene.kubectl(&["delete", "service", "v2"]);
+    let start = Instant::now();
+    while events("BackendNotFound")[0]["series"]["count"] != 2 {
+        assert!(start.elapsed() < Duration::from_secs(10), "no series");
+        std::thread::sleep(Duration::from_millis(100));
+    }
+    drop(plane);
+    let again = Plane::of_cluster(&scene.kubeconfig("admin"), &[]);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    assert_eq!(events("BackendNotFound").len(), 1);
+    assert_eq!(again.metric("weir_events_total").await, 0.0);
+    assert_eq!(
+        again.metric("weir_status_writes_total").await,
+        0.0,
+        "all was said"
+    );
+    assert_eq!(again.metric("weir_leader").await, 1.0);
+}

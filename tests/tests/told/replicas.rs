@@ -1,0 +1,228 @@
+//! Proxies of several replicas, and replicas that die.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use weir_tests::{Bootstrap, Envoy, Plane};
+
+use super::scene::{LIVE, Scene, condition, split};
+
+const LEASE: [&str; 2] = ["--lease", "shop/weir"];
+
+/// Three replicas of one Deployment have the same node id.
+async fn proxy(plane: &Plane) -> Envoy {
+    const PLUGIN: &str = r#"{ "control_plane": "weir", "namespace": "shop" }"#;
+    let bootstrap = Bootstrap::default().node("buyer");
+    let bootstrap = bootstrap.cluster("weir", plane.listen);
+    let envoy = Envoy::start(&bootstrap.listener("outbound", PLUGIN, None).build(), 2).await;
+    envoy.wait_for_updates(1).await;
+    envoy
+}
+
+fn signal(envoy: &Envoy, signal: &str) {
+    let id = envoy.process.id().to_string();
+    let sent = Command::new("kill").args(["-s", signal, &id]).status();
+    assert!(sent.expect("kill").success());
+}
+
+fn live(status: &'static str, message: &'static str) -> impl Fn(&Value) -> Option<Value> {
+    move |object| {
+        let found = condition(object, LIVE)?;
+        let says = found["message"].as_str()?.contains(message);
+        let is_new = found["observedGeneration"] == object["metadata"]["generation"];
+        (found["status"] == status && says && is_new).then_some(found)
+    }
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn live_is_true_when_the_last_proxy_of_all_replicas_has_it() {
+    let scene = Scene::new(&[]);
+    scene.services(&["web", "v1", "v2", "other"]);
+    scene.split("web", "[{ service: v1, weight: 1 }]");
+    scene.route("route", "[{ name: v1, port: 80 }]");
+    scene.kubectl(&["delete", "httproute", "route"]);
+    let kubeconfig = scene.kubeconfig("admin");
+    let mut first = Plane::of_cluster(&kubeconfig, &LEASE);
+    let mut second = Plane::of_cluster(&kubeconfig, &LEASE);
+    let listen = [first.listen.to_string(), second.listen.to_string()];
+    first.restart_with(&[&LEASE[..], &["--peers", &listen[1]]].concat());
+    second.restart_with(&[&LEASE[..], &["--peers", &listen[0]]].concat());
+    scene.until_within(
+        Duration::from_secs(20),
+        "trafficsplit",
+        "web",
+        live("False", "on 0 of 0 proxies"),
+    );
+    let proxies = [
+        proxy(&first).await,
+        proxy(&first).await,
+        proxy(&second).await,
+    ];
+    scene.until("trafficsplit", "web", live("True", "on 3 of 3 proxies"));
+    let [running, _, stopped] = &proxies;
+
+    signal(stopped, "STOP");
+    let changed = Instant::now();
+    scene.split(
+        "web",
+        "[{ service: v1, weight: 1 }, { service: v2, weight: 1 }]",
+    );
+    scene.until("trafficsplit", "web", live("False", ""));
+    println!("False after {:?}", changed.elapsed());
+    let found = scene.until("trafficsplit", "web", live("False", "on 2 of 3 proxies"));
+    let message = found["message"].as_str().expect("a message").to_owned();
+    assert!(
+        message.contains("node buyer") && message.contains("namespace shop"),
+        "{message}"
+    );
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    scene.until("trafficsplit", "web", live("False", "on 2 of 3 proxies"));
+
+    signal(stopped, "CONT");
+    let went_on = Instant::now();
+    scene.kubectl(&[
+        "wait",
+        "--for=condition=weir.dev/Live",
+        "trafficsplit/web",
+        "--timeout=20s",
+    ]);
+    println!("True {:?} after it went on", went_on.elapsed());
+
+    // A change elsewhere writes nothing here.
+    let version = |of: &Value| of["metadata"]["resourceVersion"].clone();
+    let before = version(&scene.get("trafficsplit", "web"));
+    let start = Instant::now();
+    for round in 0..10 {
+        let many: Vec<String> = (0..100)
+            .map(|at| {
+                split(
+                    "other",
+                    &format!("[{{ service: v1, weight: {} }}]", round * 100 + at + 1),
+                )
+                .replace("name: other", &format!("name: other-{at}"))
+            })
+            .collect();
+        scene.apply(&many.join("---\n"));
+    }
+    let last = scene.get("trafficsplit", "other-0")["metadata"]["generation"].clone();
+    scene.until_within(
+        Duration::from_secs(30),
+        "trafficsplit",
+        "other-0",
+        live("True", "3 of 3"),
+    );
+    println!(
+        "1,000 changes and their status: {:?}, generation {last}",
+        start.elapsed()
+    );
+    assert_eq!(
+        version(&scene.get("trafficsplit", "web")),
+        before,
+        "written for others' changes"
+    );
+
+    // A route's conditions stand below its parents.
+    scene.services(&["routed"]);
+    scene.apply(
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: { name: route, namespace: shop }
+spec:
+  parentRefs: [{ group: \"\", kind: Service, name: routed, port: 80 }]
+  rules: [{ backendRefs: [{ name: v1, port: 80 }] }]
+",
+    );
+    let waiting = scene.documented("httproute/web");
+    scene.wait(&waiting.replace("httproute/web", "httproute/route"));
+
+    // Stopped for good: it is forgotten after a minute.
+    signal(stopped, "STOP");
+    scene.split("web", "[{ service: v2, weight: 1 }]");
+    scene.until("trafficsplit", "web", live("False", "on 2 of 3 proxies"));
+    let found = scene.until_within(
+        Duration::from_secs(75),
+        "trafficsplit",
+        "web",
+        live("True", ""),
+    );
+    assert_eq!(found["message"], "on 2 of 2 proxies");
+    signal(stopped, "CONT");
+    running.assert_no_traps().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_leader_that_dies_loses_no_status_and_no_status_is_written_by_two() {
+    const ROUTES: usize = 100;
+    let users = ["weir-a", "weir-b"];
+    let scene = Scene::new(&users);
+    scene.services(&["web", "v1"]);
+    let mut planes: Vec<Plane> = Vec::new();
+    for user in users {
+        planes.push(Plane::of_cluster(&scene.kubeconfig(user), &LEASE));
+    }
+    let start = Instant::now();
+    let leader = loop {
+        let (first, second) = (&planes[0], &planes[1]);
+        let leads = [
+            first.metric("weir_leader").await,
+            second.metric("weir_leader").await,
+        ];
+        if let Some(leader) = leads.iter().position(|it| *it == 1.0) {
+            assert_eq!(leads.iter().sum::<f64>(), 1.0, "two leaders");
+            break leader;
+        }
+        assert!(start.elapsed() < Duration::from_secs(15), "nobody leads");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    };
+    let names: Vec<String> = (0..ROUTES).map(|at| format!("r{at}")).collect();
+    let mut killed = None;
+    for (at, name) in names.iter().enumerate() {
+        scene.route(name, "[{ name: v1, port: 80 }]");
+        if at == ROUTES / 2 {
+            planes[leader].kill();
+            killed = Some(Instant::now());
+        }
+    }
+    let killed = killed.expect("it was killed");
+    for name in &names {
+        scene.until_within(Duration::from_secs(20), "httproute", name, |route| {
+            condition(route, "Accepted").filter(|it| it["observedGeneration"] == 1)
+        });
+    }
+    println!("all told {:?} after the leader died", killed.elapsed());
+    assert!(killed.elapsed() < Duration::from_secs(30));
+
+    // Who wrote what, as the API server saw it.
+    let audit = std::fs::read_to_string(scene.server.audit_log()).expect("the audit log");
+    let mut writers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let mut all = BTreeSet::new();
+    for line in audit.lines() {
+        let event: Value = serde_json::from_str(line).unwrap_or_default();
+        let object = &event["objectRef"];
+        let is_status = object["subresource"] == "status" && object["resource"] == "httproutes";
+        let user = event["user"]["username"].as_str().unwrap_or_default();
+        if is_status && users.contains(&user) && event["responseStatus"]["code"] == 200 {
+            let name = object["name"].as_str().unwrap_or_default().to_owned();
+            writers.entry(name).or_default().push(user.to_owned());
+            all.insert(user.to_owned());
+        }
+    }
+    assert_eq!(writers.len(), ROUTES, "lost: {writers:?}");
+    let twice: Vec<_> = writers.iter().filter(|(_, by)| by.len() != 1).collect();
+    assert!(twice.is_empty(), "written twice: {twice:?}");
+    assert_eq!(all.len(), 2, "both wrote: {all:?}");
+
+    // One that ends in order gives the Lease up: the next need not wait for it.
+    let mut again = Plane::of_cluster(&scene.kubeconfig(users[leader]), &LEASE);
+    let survivor = &mut planes[1 - leader];
+    survivor.terminate();
+    let start = Instant::now();
+    while again.metric("weir_leader").await != 1.0 {
+        assert!(start.elapsed() < Duration::from_secs(8), "{}", again.log());
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    println!("the next leads {:?} after SIGTERM", start.elapsed());
+    again.kill();
+}

@@ -1,0 +1,162 @@
+//! An API server with the kinds that Weir reads, a namespace `shop`, and what is asked of it.
+
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde_json::Value;
+use weir_cluster::ApiServer;
+use weir_cluster::server::token;
+use weir_tests::root;
+
+pub const LIVE: &str = "weir.dev/Live";
+const CONTROLLER: &str = "weir.dev/gateway-controller";
+
+pub struct Scene {
+    pub server: ApiServer,
+}
+
+impl Scene {
+    /// With users who may do everything, beside the administrator.
+    pub fn new(users: &[&str]) -> Scene {
+        let users: Vec<(&str, &[&str])> = users
+            .iter()
+            .map(|user| (*user, ["system:masters"].as_slice()))
+            .collect();
+        let server = ApiServer::start_with(&users);
+        server.route_crds();
+        server.crds(&[&root().join("deploy/crds")]);
+        server
+            .kubectl_client()
+            .run(&["create", "namespace", "shop"]);
+        Scene { server }
+    }
+
+    pub fn kubeconfig(&self, user: &str) -> PathBuf {
+        self.server.kubeconfig(&token(user))
+    }
+
+    /// In the namespace; panics where it fails.
+    pub fn kubectl(&self, args: &[&str]) -> String {
+        self.server
+            .kubectl_client()
+            .run(&[args, &["-n", "shop"]].concat())
+    }
+
+    pub fn apply(&self, yaml: &str) {
+        self.server.apply(yaml);
+    }
+
+    pub fn services(&self, names: &[&str]) {
+        let service = |name: &&str| {
+            format!(
+                "apiVersion: v1\nkind: Service\nmetadata: {{ name: {name}, namespace: shop }}\nspec: {{ ports: [{{ port: 80 }}] }}\n"
+            )
+        };
+        let all: Vec<String> = names.iter().map(service).collect();
+        self.apply(&all.join("---\n"));
+    }
+
+    /// A route of the Service `web`.
+    pub fn route(&self, name: &str, backends: &str) {
+        self.apply(&route(name, backends));
+    }
+
+    pub fn split(&self, name: &str, backends: &str) {
+        self.apply(&split(name, backends));
+    }
+
+    /// The command of STATUS.md that waits for this object.
+    pub fn documented(&self, object: &str) -> String {
+        let page = std::fs::read_to_string(root().join("controlplane/STATUS.md"));
+        let page = page.expect("STATUS.md");
+        let lines = page
+            .lines()
+            .filter_map(|line| line.strip_prefix("kubectl "));
+        let mut found = lines.filter(|line| line.ends_with(object));
+        found
+            .next()
+            .unwrap_or_else(|| panic!("no command for {object}"))
+            .to_owned()
+    }
+
+    /// Runs it as a shell would: nothing but the argument in quotes has characters of its own.
+    pub fn wait(&self, command: &str) {
+        let plain = command.replace('\'', "");
+        let args: Vec<&str> = plain.split(' ').chain(["--timeout=20s"]).collect();
+        self.kubectl(&args);
+    }
+
+    /// As the API server sends it.
+    pub fn raw(&self, route: &str) -> String {
+        let path = format!("/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/{route}");
+        self.server.kubectl_client().run(&["get", "--raw", &path])
+    }
+
+    pub fn get(&self, kind: &str, name: &str) -> Value {
+        let text = self.kubectl(&["get", kind, name, "-o", "json"]);
+        serde_json::from_str(&text).expect("an object")
+    }
+
+    /// Asks until the object answers; panics after a while.
+    pub fn until<T>(&self, kind: &str, name: &str, ask: impl Fn(&Value) -> Option<T>) -> T {
+        self.until_within(Duration::from_secs(10), kind, name, ask)
+    }
+
+    pub fn until_within<T>(
+        &self,
+        time: Duration,
+        kind: &str,
+        name: &str,
+        ask: impl Fn(&Value) -> Option<T>,
+    ) -> T {
+        let start = Instant::now();
+        loop {
+            let object = self.get(kind, name);
+            if let Some(answer) = ask(&object) {
+                return answer;
+            }
+            assert!(
+                start.elapsed() < time,
+                "{kind} {name} says: {:#}",
+                object["status"]
+            );
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
+}
+
+/// A condition of Weir's, of a split or of a route's first parent that has one.
+pub fn condition(object: &Value, kind: &str) -> Option<Value> {
+    let status = &object["status"];
+    let of_parents = status["parents"].as_array().into_iter().flatten();
+    let own = of_parents.filter(|it| it["controllerName"] == CONTROLLER);
+    let lists = own
+        .map(|it| &it["conditions"])
+        .chain([&status["conditions"]]);
+    let all = lists.filter_map(Value::as_array).flatten();
+    all.into_iter().find(|it| it["type"] == kind).cloned()
+}
+
+pub fn route(name: &str, backends: &str) -> String {
+    format!(
+        "apiVersion: gateway.networking.k8s.io/v1
+kind: HTTPRoute
+metadata: {{ name: {name}, namespace: shop }}
+spec:
+  parentRefs: [{{ group: \"\", kind: Service, name: web, port: 80 }}]
+  rules: [{{ backendRefs: {backends} }}]
+"
+    )
+}
+
+pub fn split(name: &str, backends: &str) -> String {
+    format!(
+        "apiVersion: split.smi-spec.io/v1alpha4
+kind: TrafficSplit
+metadata: {{ name: {name}, namespace: shop }}
+spec:
+  service: {name}
+  backends: {backends}
+"
+    )
+}
