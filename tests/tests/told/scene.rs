@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
+use jiff::Timestamp;
 use serde_json::Value;
 use weir_cluster::ApiServer;
 use weir_cluster::server::token;
@@ -13,6 +14,16 @@ const CONTROLLER: &str = "weir.dev/gateway-controller";
 
 pub struct Scene {
     pub server: ApiServer,
+}
+
+/// What the API server was asked.
+pub struct Request {
+    pub verb: String,
+    pub user: String,
+    pub name: String,
+    pub subresource: String,
+    /// When it was answered.
+    pub at: Timestamp,
 }
 
 impl Scene {
@@ -95,6 +106,38 @@ impl Scene {
     pub fn get(&self, kind: &str, name: &str) -> Value {
         let text = self.kubectl(&["get", kind, name, "-o", "json"]);
         serde_json::from_str(&text).expect("an object")
+    }
+
+    /// How long the first write of an object's status took after its last change, as the API server saw both.
+    pub fn told_after(&self, resource: &str, name: &str) -> Duration {
+        let mut writes = self.audit(resource);
+        writes.retain(|it| it.name == name && it.verb == "patch");
+        let is_change = |it: &Request| it.subresource.is_empty();
+        let changed = writes.iter().rposition(is_change).expect("a change");
+        let told = writes.get(changed + 1).expect("a status behind it");
+        told.at.duration_since(writes[changed].at).unsigned_abs()
+    }
+
+    /// The requests about a resource that were answered 200, in their order.
+    pub fn audit(&self, resource: &str) -> Vec<Request> {
+        let log = std::fs::read_to_string(self.server.audit_log()).expect("the audit log");
+        let events = log
+            .lines()
+            .map(|line| serde_json::from_str::<Value>(line).unwrap_or_default());
+        let of_resource = events.filter(|event| {
+            event["objectRef"]["resource"] == resource && event["responseStatus"]["code"] == 200
+        });
+        let request = |event: Value| {
+            let text = |of: &Value| of.as_str().unwrap_or_default().to_owned();
+            Request {
+                verb: text(&event["verb"]),
+                user: text(&event["user"]["username"]),
+                name: text(&event["objectRef"]["name"]),
+                subresource: text(&event["objectRef"]["subresource"]),
+                at: text(&event["stageTimestamp"]).parse().expect("a time"),
+            }
+        };
+        of_resource.map(request).collect()
     }
 
     /// Asks until the object answers; panics after a while.
