@@ -1,4 +1,4 @@
-//! A real `weir serve --manifests`.
+//! A real `weir serve`, of a folder of manifests or of a cluster.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -11,9 +11,17 @@ use crate::{Connection, dist};
 
 pub struct Plane {
     process: Process,
-    manifests: TempDir,
+    source: Source,
+    /// The manifests, or nothing but the log.
+    folder: TempDir,
     pub listen: SocketAddr,
     pub admin: SocketAddr,
+}
+
+enum Source {
+    Manifests,
+    /// The kubeconfig.
+    Kubernetes(PathBuf),
 }
 
 impl Plane {
@@ -28,11 +36,22 @@ impl Plane {
         for (name, text) in files {
             std::fs::write(manifests.path().join(name), text).expect("a manifest");
         }
+        Plane::of(Source::Manifests, manifests, arguments)
+    }
+
+    /// Serves the cluster of a kubeconfig.
+    pub fn of_cluster(kubeconfig: &Path, arguments: &[&str]) -> Plane {
+        let source = Source::Kubernetes(kubeconfig.to_owned());
+        Plane::of(source, TempDir::new().expect("a folder"), arguments)
+    }
+
+    fn of(source: Source, folder: TempDir, arguments: &[&str]) -> Plane {
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (process, [listen, admin]) = serve(manifests.path(), [free; 2], arguments);
+        let (process, [listen, admin]) = serve(&source, folder.path(), [free; 2], arguments);
         Plane {
             process,
-            manifests,
+            source,
+            folder,
             listen,
             admin,
         }
@@ -42,22 +61,22 @@ impl Plane {
     pub fn restart_with(&mut self, arguments: &[&str]) {
         self.kill();
         let addresses = [self.listen, self.admin];
-        (self.process, _) = serve(self.manifests.path(), addresses, arguments);
+        (self.process, _) = serve(&self.source, self.folder.path(), addresses, arguments);
     }
 
     /// Replaces a manifest as an editor or a mounted volume does: written beside it, renamed into place.
     pub fn rename_into_place(&self, name: &str, text: &str) {
-        let beside = self.manifests.path().join(format!(".{name}.new"));
+        let beside = self.folder.path().join(format!(".{name}.new"));
         std::fs::write(&beside, text).expect("a manifest");
         std::fs::rename(beside, self.path(name)).expect("renamed");
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
-        self.manifests.path().join(name)
+        self.folder.path().join(name)
     }
 
     pub fn folder(&self) -> &Path {
-        self.manifests.path()
+        self.folder.path()
     }
 
     pub fn kill(&mut self) {
@@ -86,16 +105,21 @@ impl Plane {
 
 /// The process, and where it really listens.
 fn serve(
-    manifests: &Path,
+    source: &Source,
+    folder: &Path,
     [listen, admin]: [SocketAddr; 2],
     arguments: &[&str],
 ) -> (Process, [SocketAddr; 2]) {
     let mut command = Command::new(dist("weir"));
-    command.arg("serve").arg("--manifests").arg(manifests);
+    command.arg("serve");
+    match source {
+        Source::Manifests => command.arg("--manifests").arg(folder),
+        Source::Kubernetes(kubeconfig) => command.arg("--kubernetes").env("KUBECONFIG", kubeconfig),
+    };
     command.arg("--listen").arg(listen.to_string());
     command.arg("--admin").arg(admin.to_string());
     command.args(arguments);
-    let mut process = Process::start(&mut command, manifests.join(".log"));
+    let mut process = Process::start(&mut command, folder.join(".log"));
     let addresses = process.wait_for("address of weir serve", |log| {
         let address = |key: &str| {
             let (_, rest) = log.split_once(key)?;
