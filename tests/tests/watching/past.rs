@@ -1,0 +1,126 @@
+//! A cluster that was restored from a backup counts from lower numbers, and a replica that lags has read less.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::time::{Instant, sleep};
+use weir::access::Policy;
+use weir::kubernetes::Cluster;
+use weir::publish::Publisher;
+use weir_tests::Plane;
+
+use crate::proxy::{Manner, Proxy};
+use crate::scene::{SHOP, Scene, rules, server, split, weights};
+
+const A_MINUTE: Duration = Duration::from_secs(60);
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.expect("cp").success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_restored_from_a_backup_is_followed() {
+    let server = server();
+    server.apply(SHOP);
+    server.apply(&split("web", 1));
+    // Through a proxy that hides the end of a connection: the watches go on, and nothing comes.
+    let proxy = Proxy::start(&server).await;
+    let hidden = proxy.kubeconfig(&server);
+    let hidden = Plane::of_cluster(&hidden, &[]);
+    let mut scene = Scene::of(server, &[]).await;
+    let (store, backup) = ("etcd", "backup");
+    let at = |scene: &Scene, name: &str| scene.server.folder().join(name);
+    let stop = |scene: &mut Scene| {
+        scene.server.kill_apiserver("KILL");
+        scene.server.kill_etcd("KILL");
+    };
+    let start = |scene: &mut Scene| {
+        scene.server.start_etcd();
+        scene.server.start_apiserver();
+    };
+    stop(&mut scene);
+    copy(&at(&scene, store), &at(&scene, backup));
+    start(&mut scene);
+    for weight in 2..12 {
+        scene.follows(weight).await;
+    }
+    proxy.set(Manner::Hide);
+    stop(&mut scene);
+    std::fs::remove_dir_all(at(&scene, store)).expect("removed");
+    copy(&at(&scene, backup), &at(&scene, store));
+    start(&mut scene);
+    scene
+        .until("the backup", A_MINUTE, |config| weights(config) == [50, 1])
+        .await;
+    scene.plane = hidden;
+    scene
+        .until("the backup, seen late", A_MINUTE, |config| {
+            weights(config) == [50, 1]
+        })
+        .await;
+    scene.follows(3).await;
+
+    // Nothing is left of it, not even the kinds.
+    stop(&mut scene);
+    std::fs::remove_dir_all(at(&scene, store)).expect("removed");
+    start(&mut scene);
+    scene
+        .until("an empty cluster", A_MINUTE, |config| rules(config) == 0)
+        .await;
+    drop(proxy);
+}
+
+async fn client(kubeconfig: &Path) -> kube::Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+    let options = KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    kube::Client::try_from(config.expect("a configuration")).expect("a client")
+}
+
+/// A watch that is quiet is told how far the cluster has come within a minute; where somebody asks, at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_lags_knows_it_and_catches_up() {
+    let server = server();
+    server.apply(SHOP);
+    let proxy = Proxy::start(&server).await;
+    let client = client(&proxy.kubeconfig(&server)).await;
+    let cluster = Cluster::of(client, &[], Policy::Permissive);
+    let horizon = cluster.horizon();
+    let publisher = Publisher::new(std::sync::Arc::default(), Policy::Permissive);
+    let (mut current, watermark) = (publisher.subscribe(), publisher.watermark());
+    tokio::spawn(cluster.feed(publisher));
+    current.changed().await.expect("a publication");
+
+    // What changes is elsewhere: nothing comes by the watches of what is read.
+    let touch = |name: &str| server.kubectl(&["create", "configmap", name]);
+    let catches_up = async |limit: Duration| {
+        let newest = horizon.newest().await.expect("an answer");
+        let start = Instant::now();
+        while !watermark.borrow().covers(&newest) {
+            let own = watermark.borrow().clone();
+            assert!(start.elapsed() < limit, "{own} does not cover {newest}");
+            sleep(Duration::from_millis(20)).await;
+        }
+        start.elapsed()
+    };
+    for round in 0..3 {
+        touch(&format!("round-{round}"));
+        println!(
+            "caught up after {:?}",
+            catches_up(Duration::from_secs(3)).await
+        );
+    }
+
+    proxy.set(Manner::Hold);
+    let before = watermark.borrow().clone();
+    touch("held");
+    server.apply(&split("web", 1));
+    assert_eq!(horizon.newest().await, None);
+    assert_eq!(*watermark.borrow(), before);
+    proxy.set(Manner::Pass);
+    catches_up(Duration::from_secs(5)).await;
+    assert!(!before.covers(&watermark.borrow()));
+}
