@@ -30,7 +30,7 @@ pub use envoy::Envoy;
 pub use greeter::{Caller, Greeter};
 pub use in_process::InProcess;
 pub use manifests::objects;
-pub use plane::Plane;
+pub use plane::{Plane, serve_refused};
 pub use shipped::shipped;
 
 /// The repository's root.

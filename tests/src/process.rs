@@ -42,6 +42,19 @@ impl Process {
         }
     }
 
+    /// The log of one that ends by itself with an error.
+    pub fn wait_for_failure(&mut self) -> String {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(10) {
+            if let Some(ended) = self.child.try_wait().expect("the state of a child") {
+                assert!(!ended.success(), "{ended}");
+                return self.log();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("it goes on:\n{}", self.log());
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }
