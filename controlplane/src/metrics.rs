@@ -19,6 +19,7 @@ pub struct Metrics {
     polls: Family<Code, Counter>,
     objects: Family<Kind, Gauge<u64, AtomicU64>>,
     pub problems: Gauge<u64, AtomicU64>,
+    watch_errors: Family<Resource, Counter>,
     pub files_unreadable: Gauge<u64, AtomicU64>,
     pub revisions_published: Counter,
     pub refused_plans: Counter,
@@ -61,6 +62,10 @@ struct Verdict {
 /// Revisions that have a line of their own; the proxies of the others are in one.
 const REVISIONS: usize = 10;
 
+struct Resource {
+    resource: String,
+}
+
 impl Default for Metrics {
     fn default() -> Metrics {
         let mut metrics = Metrics {
@@ -69,6 +74,7 @@ impl Default for Metrics {
             polls: Family::default(),
             objects: Family::default(),
             problems: Gauge::default(),
+            watch_errors: Family::default(),
             files_unreadable: Gauge::default(),
             revisions_published: Counter::default(),
             refused_plans: Counter::default(),
@@ -97,6 +103,11 @@ impl Default for Metrics {
             "problems",
             "What could not be honoured",
             metrics.problems.clone(),
+        );
+        registry.register(
+            "watch_errors",
+            "Lists and watches of the cluster that failed",
+            metrics.watch_errors.clone(),
         );
         registry.register(
             "files_unreadable",
@@ -194,6 +205,14 @@ impl Metrics {
         }
     }
 
+    /// Counts a list or a watch of this resource that failed.
+    pub fn watch_failed(&self, resource: &str) {
+        let resource = resource.to_owned();
+        self.watch_errors
+            .get_or_create(&Resource { resource })
+            .inc();
+    }
+
     /// Objects by kind; kinds that are not named have none.
     pub fn set_objects(&self, counts: &BTreeMap<String, u64>) {
         self.objects.clear();
@@ -220,6 +239,7 @@ mod tests {
     fn names_are_the_documented_ones() {
         let metrics = Metrics::default();
         metrics.polled(304);
+        metrics.watch_failed("services");
         metrics.set_objects(&BTreeMap::from([("Service".to_owned(), 3)]));
         metrics.turned_away("plain");
         metrics.token_reviewed("good");
@@ -231,6 +251,7 @@ mod tests {
             "weir_polls_total{code=\"304\"} 1",
             "weir_objects{kind=\"Service\"} 3",
             "weir_problems 0",
+            "weir_watch_errors_total{resource=\"services\"} 1",
             "weir_files_unreadable 0",
             "weir_revisions_published_total 0",
             "weir_refused_plans_total 0",

@@ -10,7 +10,7 @@ use tokio::task::JoinHandle;
 use weir::access::Policy;
 use weir::kubernetes::horizon::Horizon;
 use weir::metrics::Metrics;
-use weir::publish::{Publisher, Reading};
+use weir::publish::Publisher;
 use weir::object;
 use weir::serve::{Readers, Server};
 
@@ -27,11 +27,7 @@ impl InProcess {
         let metrics = Arc::new(Metrics::default());
         let mut publisher = Publisher::new(metrics.clone(), policy);
         let read = object::read("", manifests).expect("manifests");
-        publisher.publish(Reading {
-            objects: read.objects,
-            problems: read.problems,
-            ..Reading::default()
-        });
+        publisher.publish(read.into());
         let (ending, end) = watch::channel(false);
         let horizon = Horizon::default();
         let app = Server::new(&publisher, horizon, Readers::Anyone, end, metrics).router();

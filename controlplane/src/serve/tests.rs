@@ -12,7 +12,7 @@ use weir_split::wire::{self, Config};
 
 use crate::access::Policy;
 use crate::object;
-use crate::publish::{Published, Publisher, Reading};
+use crate::publish::{Published, Publisher};
 use crate::translate::translate;
 use crate::world::World;
 
@@ -77,9 +77,8 @@ spec: {{ports: [{{port: 80}}]}}
         }
         let manifests = object::read("test.yaml", &text).unwrap();
         self.publisher.publish(Reading {
-            objects: manifests.objects,
             watermark,
-            ..Reading::default()
+            ..manifests.into()
         });
     }
 
