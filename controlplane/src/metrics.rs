@@ -62,6 +62,7 @@ struct Verdict {
 /// Revisions that have a line of their own; the proxies of the others are in one.
 const REVISIONS: usize = 10;
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Resource {
     resource: String,
 }
