@@ -83,6 +83,15 @@ impl Plane {
         self.process.kill();
     }
 
+    /// Asks it to end, as Kubernetes does.
+    pub fn terminate(&self) {
+        self.process.terminate();
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.process.has_ended()
+    }
+
     /// Resident memory in KiB.
     pub fn memory(&self) -> u64 {
         self.process.memory()
