@@ -177,7 +177,7 @@ async fn handshakes_that_are_none_leave_it_serving() {
     let authority = Authority::new();
     let client = authority.sign(&["edge.example.com"]);
     let files = Files::new(&authority.sign(&[NAME]), Some(&client));
-    let plane = serve_tls(&files);
+    let plane = serve_tls(&files).await;
     let mut chance = Chance(7);
     let mut silent = Vec::new();
     for number in 0..1_000 {

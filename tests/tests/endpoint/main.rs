@@ -16,7 +16,7 @@ use weir_tests::{Connection, serve_refused};
 async fn certificates_of_another_authority_are_turned_away() {
     let [server, clients, others] = [(); 3].map(|()| Authority::new());
     let files = Files::new(&server.sign(&[NAME]), Some(&clients.sign(&[])));
-    let plane = serve_tls(&files);
+    let plane = serve_tls(&files).await;
     let ask = Ask::new(plane.listen, &server);
 
     let of = |names: &[&str]| clients.sign(names);
@@ -61,7 +61,7 @@ async fn certificates_of_another_authority_are_turned_away() {
 async fn plain_http_is_for_loopback() {
     let server = Authority::new();
     let files = Files::new(&server.sign(&[NAME]), Some(&server.sign(&[])));
-    let plane = serve_tls(&files);
+    let plane = serve_tls(&files).await;
     let answer = scene::plain(plane.listen, "/v1/config").await;
     assert!(!answer.contains("rules") && !answer.contains("200"), "{answer}");
 
@@ -80,7 +80,7 @@ async fn a_changed_certificate_is_shown_and_a_bad_one_is_not() {
     let [first, second, clients] = [(); 3].map(|()| Authority::new());
     let client = clients.sign(&["edge.example.com"]);
     let files = Files::new(&first.sign(&[NAME]), Some(&client));
-    let plane = serve_tls(&files);
+    let plane = serve_tls(&files).await;
     let works = async |authority: &Authority| {
         let ask = Ask::new(plane.listen, authority);
         ask.with(Some(&client), "", "").await.is_ok_and(|it| it.status == 200)

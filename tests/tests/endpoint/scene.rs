@@ -88,8 +88,10 @@ impl Files {
 }
 
 /// A split in `default`, served with these files.
-pub fn serve_tls(files: &Files) -> Plane {
-    Plane::start_with(&files.arguments(), &[("web.yaml", &manifest([1, 1]))])
+pub async fn serve_tls(files: &Files) -> Plane {
+    let plane = Plane::start_with(&files.arguments(), &[("web.yaml", &manifest([1, 1]))]);
+    plane.wait_until_ready().await;
+    plane
 }
 
 /// GET with TLS, by whoever trusts an authority, on a connection of its own.
