@@ -151,9 +151,7 @@ fn serve(
     command.arg("serve");
     match source {
         Source::Manifests => command.arg("--manifests").arg(folder),
-        Source::Kubernetes(kubeconfig) => {
-            command.arg("--kubernetes").env("KUBECONFIG", kubeconfig)
-        }
+        Source::Kubernetes(kubeconfig) => command.arg("--kubernetes").env("KUBECONFIG", kubeconfig),
     };
     command.arg("--listen").arg(listen.to_string());
     command.arg("--admin").arg(admin.to_string());

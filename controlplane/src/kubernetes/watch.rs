@@ -338,3 +338,6 @@ impl Watch {
 fn no_answer() -> Interrupted {
     Interrupted::Failed(format!("no answer within {} s", PATIENCE.as_secs()))
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,205 @@
+//! A watch against an API server that answers by a script.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Mutex;
+
+use hyper::{Request as HttpRequest, Response};
+use kube::client::Body;
+use tokio::sync::Notify;
+
+use super::*;
+use crate::access::Policy;
+use crate::kubernetes::horizon::Horizon;
+use crate::kubernetes::resource::Resource;
+
+const VERSION_0: Served = Served {
+    version: "v1alpha4",
+    has_status: true,
+};
+
+fn list(version: &str, more: &str, names: &[&str]) -> (u16, String) {
+    let item = |name: &&str| format!(r#"{{"metadata":{{"name":"{name}","namespace":"shop"}}}}"#);
+    let items: Vec<String> = names.iter().map(item).collect();
+    let metadata = format!(r#"{{"resourceVersion":"{version}","continue":"{more}"}}"#);
+    let items = items.join(",");
+    (
+        200,
+        format!(r#"{{"metadata":{metadata},"items":[{items}]}}"#),
+    )
+}
+
+fn event(kind: &str, name: &str, version: &str) -> String {
+    format!(
+        r#"{{"type":"{kind}","object":{{"apiVersion":"a/v1","kind":"K","metadata":{{"name":"{name}","namespace":"shop","resourceVersion":"{version}"}}}}}}"#
+    ) + "\n"
+}
+
+fn events(events: &[String]) -> (u16, String) {
+    (200, events.concat())
+}
+
+fn status(code: u16, reason: &str) -> (u16, String) {
+    let text = format!(
+        r#"{{"kind":"Status","apiVersion":"v1","metadata":{{}},"status":"Failure","message":"so","reason":"{reason}","code":{code}}}"#
+    );
+    (code, text)
+}
+
+/// What is asked, and what is told, until the script has ended.
+async fn follow(script: impl IntoIterator<Item = (u16, String)>) -> (Vec<String>, Vec<String>) {
+    let script = Mutex::new(script.into_iter().collect::<VecDeque<_>>());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let over = Arc::new(Notify::new());
+    let (seen, at_end) = (asked.clone(), over.clone());
+    let service = tower::service_fn(move |request: HttpRequest<Body>| {
+        let next = script.lock().unwrap().pop_front();
+        let (seen, at_end) = (seen.clone(), at_end.clone());
+        async move {
+            let Some((code, body)) = next else {
+                at_end.notify_one();
+                return std::future::pending().await;
+            };
+            let target = request.uri().to_string();
+            let target = target.trim_start_matches("/apis/split.smi-spec.io/");
+            seen.lock().unwrap().push(target.to_owned());
+            let answer = Response::builder().status(code);
+            Ok::<_, Infallible>(answer.body(Body::from(body.into_bytes())).unwrap())
+        }
+    });
+    let client = kube::Client::new(service, "default");
+    let (news, mut heard) = mpsc::channel(100);
+    let resource = Resource::all(Policy::Permissive)
+        .find(|it| it.name == "TrafficSplit")
+        .unwrap();
+    let source = Source::of(resource, &[]).remove(0);
+    let place = Place::of(&source, VERSION_0);
+    let following = Horizon::default().follow(&source.id, place);
+    let watch = Watch::new(client, source, VERSION_0, following, news, Arc::default());
+    tokio::select! {
+        () = watch.run() => {}
+        () = over.notified() => {}
+    }
+    let mut told = Vec::new();
+    while let Ok(news) = heard.try_recv() {
+        let name = |(_, name): &(String, String)| name.clone();
+        told.push(match news {
+            News::Listed(_, objects, version) => {
+                let names: Vec<_> = objects.keys().map(name).collect();
+                format!("listed {} at {version}", names.join(" "))
+            }
+            News::Applied(_, key, _, version) => format!("applied {} at {version}", name(&key)),
+            News::Deleted(_, key, version) => format!("deleted {} at {version}", name(&key)),
+            News::Reached(_, version) => format!("reached {version}"),
+            News::Failing(_, why) => format!("failing {why}"),
+            News::Gone(_) => "gone".to_owned(),
+            News::Begun(_) | News::Discovered(_) => "of the supervisor".to_owned(),
+        });
+    }
+    let asked = asked.lock().unwrap().clone();
+    (asked, told)
+}
+
+const WATCH: &str =
+    "v1alpha4/trafficsplits?&watch=true&timeoutSeconds=290&allowWatchBookmarks=true";
+
+#[tokio::test(start_paused = true)]
+async fn listed_by_pages_and_watched_from_there() {
+    let (asked, told) = follow([
+        list("5", "more", &["a", "b"]),
+        list("5", "", &["c"]),
+        events(&[
+            event("ADDED", "d", "6"),
+            event("DELETED", "a", "7"),
+            event("BOOKMARK", "", "9"),
+        ]),
+        events(&[event("MODIFIED", "d", "10")]),
+    ])
+    .await;
+    assert_eq!(
+        told,
+        [
+            "listed a b c at 5",
+            "applied d at 6",
+            "deleted a at 7",
+            "reached 9",
+            "applied d at 10"
+        ]
+    );
+    assert!(asked[1].contains("continue=more"), "{asked:?}");
+    let from = |version: u64| format!("{WATCH}&resourceVersion={version}");
+    assert_eq!(asked[2..], [from(5), from(9)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_is_listed_again_and_so_is_what_failed() {
+    let gone = event("ERROR", "", "").replace(
+        r#""apiVersion":"a/v1","kind":"K","#,
+        r#""status":"Failure","message":"old","reason":"Expired","code":410,"#,
+    );
+    let (asked, told) = follow([
+        list("5", "", &[]),
+        status(410, "Expired"),
+        list("6", "", &["a"]),
+        events(&[event("ADDED", "b", "7"), gone]),
+        list("8", "", &["b"]),
+        status(403, "Forbidden"),
+        list("9", "", &["b"]),
+        events(&["not JSON\n".to_owned()]),
+        status(500, "InternalError"),
+        list("10", "", &["c"]),
+    ])
+    .await;
+    let told: Vec<&str> = told.iter().map(String::as_str).collect();
+    assert_eq!(
+        told[..4],
+        [
+            "listed  at 5",
+            "listed a at 6",
+            "applied b at 7",
+            "listed b at 8"
+        ]
+    );
+    assert_eq!(told[4], "failing 403 Forbidden: so");
+    assert_eq!(told[5], "listed b at 9");
+    assert!(told[6].starts_with("failing "), "{told:?}");
+    assert_eq!(
+        told[7..],
+        ["failing 500 InternalError: so", "listed c at 10"]
+    );
+    let watches = asked.iter().filter(|it| it.contains("watch=true"));
+    assert_eq!(watches.count(), 4, "{asked:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_404_at_every_version_means_that_it_is_gone() {
+    let absent = || status(404, "NotFound");
+    let all = (0..5).map(|_| absent());
+    let (asked, told) = follow(all).await;
+    assert_eq!(told, ["gone"]);
+    assert!(
+        asked[4].starts_with("v1alpha4/trafficsplits?&limit=1"),
+        "{asked:?}"
+    );
+
+    let (asked, told) = follow([
+        list("5", "", &["a"]),
+        absent(),
+        absent(),
+        status(503, "ServiceUnavailable"),
+        absent(),
+        absent(),
+        list("6", "", &["a"]),
+        list("6", "", &["a"]),
+    ])
+    .await;
+    assert_eq!(
+        told,
+        [
+            "listed a at 5",
+            "failing 503 ServiceUnavailable: so",
+            "listed a at 6"
+        ]
+    );
+    assert!(asked[7].starts_with("v1alpha2/trafficsplits?"), "{asked:?}");
+}

@@ -1,0 +1,69 @@
+//! A cluster that was restored from a backup counts from lower numbers, and a replica that lags has read less.
+
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use weir_tests::Plane;
+
+use crate::proxy::{Manner, Proxy};
+use crate::scene::{SHOP, Scene, rules, server, split, weights};
+
+const A_MINUTE: Duration = Duration::from_secs(60);
+
+fn copy(from: &Path, to: &Path) {
+    let copied = Command::new("cp").arg("-a").args([from, to]).status();
+    assert!(copied.expect("cp").success());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_restored_from_a_backup_is_followed() {
+    let server = server();
+    server.apply(SHOP);
+    server.apply(&split("web", 1));
+    // Through a proxy that hides the end of a connection: the watches go on, and nothing comes.
+    let proxy = Proxy::start(&server).await;
+    let hidden = proxy.kubeconfig(&server);
+    let hidden = Plane::of_cluster(&hidden, &[]);
+    let mut scene = Scene::of(server, &[]).await;
+    let (store, backup) = ("etcd", "backup");
+    let at = |scene: &Scene, name: &str| scene.server.folder().join(name);
+    let stop = |scene: &mut Scene| {
+        scene.server.kill_apiserver("KILL");
+        scene.server.kill_etcd("KILL");
+    };
+    let start = |scene: &mut Scene| {
+        scene.server.start_etcd();
+        scene.server.start_apiserver();
+    };
+    stop(&mut scene);
+    copy(&at(&scene, store), &at(&scene, backup));
+    start(&mut scene);
+    for weight in 2..12 {
+        scene.follows(weight).await;
+    }
+    proxy.set(Manner::Hide);
+    stop(&mut scene);
+    std::fs::remove_dir_all(at(&scene, store)).expect("removed");
+    copy(&at(&scene, backup), &at(&scene, store));
+    start(&mut scene);
+    scene
+        .until("the backup", A_MINUTE, |config| weights(config) == [50, 1])
+        .await;
+    scene.plane = hidden;
+    scene
+        .until("the backup, seen late", A_MINUTE, |config| {
+            weights(config) == [50, 1]
+        })
+        .await;
+    scene.follows(3).await;
+
+    // Nothing is left of it, not even the kinds.
+    stop(&mut scene);
+    std::fs::remove_dir_all(at(&scene, store)).expect("removed");
+    start(&mut scene);
+    scene
+        .until("an empty cluster", A_MINUTE, |config| rules(config) == 0)
+        .await;
+    drop(proxy);
+}

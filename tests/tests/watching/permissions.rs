@@ -1,0 +1,105 @@
+//! What the control plane may not read it keeps as it was, and no namespace is read that was not named.
+
+use std::time::Duration;
+
+use weir_cluster::ApiServer;
+use weir_cluster::server::token;
+use weir_tests::{Connection, Plane, root};
+
+use crate::scene::{SHOP, Scene, read_everything, rules, split};
+
+const READER: &str = "reader";
+
+fn server() -> ApiServer {
+    let server = ApiServer::start_with(&[(READER, &[])]);
+    server.crds(&[&root().join("deploy/crds")]);
+    server.apply(SHOP);
+    server.apply(&split("web", 1));
+    server
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_may_not_be_read_any_more_stays_as_it_was() {
+    let server = server();
+    read_everything(&server, READER);
+    let kubeconfig = server.kubeconfig(&token(READER));
+    let mut scene = Scene::with(server, &kubeconfig, &[]).await;
+    let kubectl = scene.server.kubectl_client().clone();
+    kubectl.run(&["delete", "clusterrolebinding", READER]);
+    // A watch is asked about its permission when it begins.
+    scene.server.kill_apiserver("KILL");
+    scene.server.start_apiserver();
+    scene.server.apply(&split("web", 7));
+    scene.stays(Duration::from_secs(6)).await;
+    let errors = r#"weir_watch_errors_total{resource="services"}"#;
+    assert!(scene.metric(errors).await > 0.0);
+    assert!(
+        scene.plane.log().contains("403 Forbidden"),
+        "{}",
+        scene.plane.log()
+    );
+    read_everything(&scene.server, READER);
+    scene.serves(7).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_is_published_before_all_may_be_read() {
+    let server = server();
+    let kubeconfig = server.kubeconfig(&token(READER));
+    let plane = Plane::of_cluster(&kubeconfig, &[]);
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    let mut admin = Connection::open(plane.admin).await;
+    let answer = admin.get("admin", "/readyz").await;
+    assert_eq!(answer.status, 503);
+    let why = answer.text();
+    assert!(why.contains("services (403 Forbidden"), "{why}");
+    read_everything(&server, READER);
+    let scene = Scene { server, plane };
+    scene.serves(1).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn namespaces_that_are_not_named_are_not_read() {
+    let server = server();
+    let kubectl = server.kubectl_client();
+    for namespace in ["shop", "far"] {
+        kubectl.run(&["create", "namespace", namespace]);
+        kubectl.apply(SHOP, &["-n", namespace]);
+        kubectl.apply(&split("web", 1), &["-n", namespace]);
+    }
+    // All that is read may be read by this.
+    server.apply(
+        "
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: within}
+rules: [{apiGroups: ['*'], resources: ['*'], verbs: [get, list, watch]}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: RoleBinding
+metadata: {name: within, namespace: shop}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: within}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: reader}]
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRole
+metadata: {name: beside}
+rules:
+- {apiGroups: [''], resources: [namespaces], resourceNames: [shop], verbs: [get, list, watch]}
+- {apiGroups: [gateway.networking.k8s.io], resources: [gatewayclasses], verbs: [get, list, watch]}
+---
+apiVersion: rbac.authorization.k8s.io/v1
+kind: ClusterRoleBinding
+metadata: {name: beside}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: beside}
+subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: reader}]
+",
+    );
+    let kubeconfig = server.kubeconfig(&token(READER));
+    let scene = Scene::with(server, &kubeconfig, &["--namespaces", "shop"]).await;
+    let config = scene.config().await.expect("a configuration");
+    assert_eq!(rules(&config), 1, "{config:#}");
+    assert!(config["rules"]["TrafficSplit/shop/web:80/http"].is_object());
+    assert_eq!(scene.metric(r#"weir_objects{kind="Namespace"}"#).await, 1.0);
+    assert!(!scene.plane.log().contains("WARN"), "{}", scene.plane.log());
+}

@@ -1,0 +1,115 @@
+//! Many objects, all at once: what they cost, and how soon they are served.
+
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use weir_cluster::server::ADMIN;
+use weir_tests::Plane;
+
+use crate::scene::{AT_ONCE, Scene, rules, server};
+
+const SPLITS: usize = 5_000;
+const SERVICES: usize = 15_000;
+const MEMORY: u64 = 80 << 10;
+
+/// As the API server keeps them.
+fn service(number: usize) -> (String, Value) {
+    let name = format!("service-{number}");
+    let address = format!("10.96.{}.{}", number / 250, number % 250);
+    let object = json!({
+        "apiVersion": "v1", "kind": "Service",
+        "metadata": {
+            "name": name, "namespace": "default", "uid": uid(number), "creationTimestamp": "2026-01-31T12:00:00Z",
+            "labels": { "app.kubernetes.io/name": name, "app.kubernetes.io/part-of": "shop" },
+            "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "x".repeat(400) },
+        },
+        "spec": {
+            "clusterIP": address, "clusterIPs": [address], "ipFamilies": ["IPv4"], "ipFamilyPolicy": "SingleStack",
+            "selector": { "app.kubernetes.io/name": name, "version": "v1" }, "type": "ClusterIP",
+            "internalTrafficPolicy": "Cluster", "sessionAffinity": "None",
+            "ports": [
+                { "name": "http", "port": 80, "targetPort": 8080, "protocol": "TCP" },
+                { "name": "metrics", "port": 9090, "targetPort": 9090, "protocol": "TCP" },
+            ],
+        },
+        "status": { "loadBalancer": {} },
+    });
+    (format!("/registry/services/specs/default/{name}"), object)
+}
+
+fn split(number: usize) -> (String, Value) {
+    let name = format!("split-{number}");
+    let service = |plus: usize| format!("service-{}", 3 * number + plus);
+    let conditions = ["Accepted", "ResolvedRefs", "weir.dev/Live"].map(|kind| {
+        json!({
+            "type": kind, "status": "True", "reason": kind, "observedGeneration": 1,
+            "lastTransitionTime": "2026-01-31T12:00:00Z", "message": "as it should be, on 3 of 3 proxies",
+        })
+    });
+    let object = json!({
+        "apiVersion": "split.smi-spec.io/v1alpha4", "kind": "TrafficSplit",
+        "metadata": {
+            "name": name, "namespace": "default", "uid": uid(SERVICES + number), "generation": 1,
+            "creationTimestamp": "2026-01-31T12:00:00Z",
+            "annotations": { "kubectl.kubernetes.io/last-applied-configuration": "x".repeat(400) },
+        },
+        "spec": {
+            "service": service(0),
+            "backends": [{ "service": service(1), "weight": 90 }, { "service": service(2), "weight": 10 }],
+        },
+        "status": { "conditions": conditions },
+    });
+    let key = format!("/registry/split.smi-spec.io/trafficsplits/default/{name}");
+    (key, object)
+}
+
+fn uid(number: usize) -> String {
+    format!("00000000-0000-4000-8000-{number:012}")
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn five_thousand_splits_at_once() {
+    let server = server();
+    server.keep(&(0..SERVICES).map(service).collect::<Vec<_>>());
+    let mut scene = Scene::of(server, &[]).await;
+    scene
+        .server
+        .keep(&(0..SPLITS).map(split).collect::<Vec<_>>());
+    // Two ports each.
+    let all = 2 * SPLITS;
+    scene
+        .until("every split", AT_ONCE, |config| rules(config) == all)
+        .await;
+    // One of them changes, and changes again.
+    let path = "/spec/backends/1/weight";
+    for weight in 20..40 {
+        let patch = format!(r#"[{{"op":"replace","path":"{path}","value":{weight}}}]"#);
+        let args = [
+            "patch",
+            "trafficsplit",
+            "split-17",
+            "--type=json",
+            "-p",
+            &patch,
+        ];
+        scene.server.kubectl(&args);
+    }
+    scene
+        .until("the last weight", AT_ONCE, |config| {
+            config["rules"]["TrafficSplit/default/split-17:80/http"]["backends"][1]["weight"] == 39
+        })
+        .await;
+    let grown = scene.plane.memory();
+    // One that finds them all there.
+    let kubeconfig = scene.server.kubeconfig(ADMIN);
+    let start = Instant::now();
+    scene.plane = Plane::of_cluster(&kubeconfig, &[]);
+    scene
+        .until("a new replica", AT_ONCE * 2, |config| rules(config) == all)
+        .await;
+    println!("it took {:?} from its start", start.elapsed());
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let fresh = scene.plane.memory();
+    println!("{grown} KiB after all changes, {fresh} KiB in a new replica");
+    assert!(grown < MEMORY && fresh < MEMORY, "{grown} KiB, {fresh} KiB");
+}
