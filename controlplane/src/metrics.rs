@@ -49,11 +49,6 @@ struct Kind {
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Resource {
-    resource: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct Revision {
     revision: String,
 }
@@ -70,6 +65,11 @@ struct Verdict {
 
 /// Revisions that have a line of their own; the proxies of the others are in one.
 const REVISIONS: usize = 10;
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Resource {
+    resource: String,
+}
 
 impl Default for Metrics {
     fn default() -> Metrics {
@@ -197,14 +197,6 @@ impl Metrics {
         self.polls.get_or_create(&Code { code }).inc();
     }
 
-    /// Counts a list or a watch of this resource that failed.
-    pub fn watch_failed(&self, resource: &str) {
-        let resource = resource.to_owned();
-        self.watch_errors
-            .get_or_create(&Resource { resource })
-            .inc();
-    }
-
     /// Counts a connection that was not answered.
     pub fn turned_away(&self, reason: &'static str) {
         self.connections_refused
@@ -234,6 +226,14 @@ impl Metrics {
                 .get_or_create(&Revision { revision })
                 .set(gauge(count));
         }
+    }
+
+    /// Counts a list or a watch of this resource that failed.
+    pub fn watch_failed(&self, resource: &str) {
+        let resource = resource.to_owned();
+        self.watch_errors
+            .get_or_create(&Resource { resource })
+            .inc();
     }
 
     /// Objects by kind; kinds that are not named have none.

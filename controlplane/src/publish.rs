@@ -83,6 +83,8 @@ pub struct Published {
     scopes: BTreeSet<Scope>,
     /// When it came in force.
     pub at: Instant,
+    /// How far the source had been read for it.
+    reached: Mutex<Arc<Watermark>>,
     beyond: Beyond,
     kept: Mutex<Kept>,
 }
@@ -188,7 +190,8 @@ impl Publisher {
         let mut refused = None;
         if !self.is_current(&plan) {
             match Published::compile(plan, wire::Config::beyond) {
-                Ok(published) => {
+                Ok(mut published) => {
+                    published.reached = Mutex::new(Arc::new(watermark.clone()));
                     self.current
                         .send_replace(Current::Plan(Arc::new(published)));
                     self.metrics.revisions_published.inc();
@@ -236,6 +239,9 @@ impl Publisher {
     }
 
     fn conclude(&mut self, mut outcome: Outcome) {
+        if let Some(published) = &outcome.published {
+            published.follow(&outcome.watermark);
+        }
         if outcome.refused.is_none() && **self.watermark.borrow() != outcome.watermark {
             let watermark = outcome.watermark.clone();
             self.watermark.send_replace(Arc::new(watermark));
@@ -285,6 +291,7 @@ impl Published {
             scopes: plan.scopes(),
             plan,
             at: Instant::now(),
+            reached: Mutex::default(),
             beyond,
             kept: Mutex::default(),
         })
@@ -293,6 +300,25 @@ impl Published {
     /// The splits of hosts that are no Services: they are for clients of their namespace alone.
     pub fn splits_of_literals(&self) -> BTreeSet<Key> {
         self.plan.splits_of_literals()
+    }
+
+    /// How far the source had been read for what it says: as far as it had been when it came in force, and as it has
+    /// been `since`, which was looked up before it.
+    pub fn watermark(&self, since: &Arc<Watermark>) -> Arc<Watermark> {
+        let reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        match since.covers(&reached) {
+            true => since.clone(),
+            // It came in force in between.
+            false => reached.clone(),
+        }
+    }
+
+    /// It is right for a cluster that was restored from a backup, which counts from lower numbers.
+    fn follow(&self, watermark: &Watermark) {
+        let mut reached = self.reached.lock().unwrap_or_else(PoisonError::into_inner);
+        if !watermark.covers(&reached) {
+            *reached = Arc::new(watermark.clone());
+        }
     }
 
     /// Revision and bytes of what a proxy of this scope may see, in this version of the document.

@@ -10,5 +10,5 @@ mod web;
 pub use liar::{Liar, Manner, Poll, answer};
 pub use load::{Load, Sample};
 pub use module::trapping_module;
-pub use raw::{raw, raw_request};
+pub use raw::{parse, raw, raw_request};
 pub use web::{Web, document, manifest};

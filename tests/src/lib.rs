@@ -18,6 +18,7 @@ mod manifests;
 pub mod naive;
 mod plane;
 mod process;
+mod relay;
 mod shipped;
 pub mod tls;
 
@@ -30,7 +31,8 @@ pub use envoy::Envoy;
 pub use greeter::{Caller, Greeter};
 pub use in_process::InProcess;
 pub use manifests::objects;
-pub use plane::Plane;
+pub use plane::{Plane, serve_refused};
+pub use relay::Relay;
 pub use shipped::shipped;
 
 /// The repository's root.

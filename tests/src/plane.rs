@@ -83,11 +83,13 @@ impl Plane {
         self.process.kill();
     }
 
-    /// Asks it to end, and does not wait for it.
+    /// Asks it to end, as Kubernetes does.
     pub fn terminate(&self) {
-        let id = self.process.id().to_string();
-        let asked = Command::new("kill").args(["-s", "TERM", &id]).status();
-        assert!(asked.expect("kill").success());
+        self.process.terminate();
+    }
+
+    pub fn has_ended(&self) -> bool {
+        self.process.has_ended()
     }
 
     /// Resident memory in KiB.
@@ -99,6 +101,18 @@ impl Plane {
         self.process.log()
     }
 
+    /// Until all has been read once.
+    pub async fn wait_until_ready(&self) {
+        for _ in 0..600 {
+            let mut admin = Connection::open(self.admin).await;
+            if admin.get("admin", "/readyz").await.status == 200 {
+                return;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+        }
+        panic!("it does not become ready:\n{}", self.log());
+    }
+
     /// A line of `/metrics`, by its name.
     pub async fn metric(&self, name: &str) -> f64 {
         let metrics = Connection::open(self.admin)
@@ -108,6 +122,22 @@ impl Plane {
             .text();
         crate::client::metric(&metrics, name).unwrap_or_else(|| panic!("no {name} in:\n{metrics}"))
     }
+}
+
+/// The log of a `weir serve` that does not start with these arguments.
+pub fn serve_refused(arguments: &[&str], files: &[(&str, &str)]) -> String {
+    let folder = TempDir::new().expect("a folder");
+    for (name, text) in files {
+        std::fs::write(folder.path().join(name), text).expect("a manifest");
+    }
+    let mut command = Command::new(dist("weir"));
+    command.args(["serve", "--admin", "127.0.0.1:0", "--manifests"]);
+    command.arg(folder.path()).args(arguments);
+    if !arguments.contains(&"--listen") {
+        command.args(["--listen", "127.0.0.1:0"]);
+    }
+    let mut process = Process::start(&mut command, folder.path().join(".log"));
+    process.wait_for_failure()
 }
 
 /// The process, and where it really listens.

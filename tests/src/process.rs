@@ -42,6 +42,40 @@ impl Process {
         }
     }
 
+    /// The log of one that ends by itself with an error.
+    pub fn wait_for_failure(&mut self) -> String {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(10) {
+            if let Some(ended) = self.child.try_wait().expect("the state of a child") {
+                assert!(!ended.success(), "{ended}");
+                return self.log();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("it goes on:\n{}", self.log());
+    }
+
+    /// SIGTERM.
+    pub fn terminate(&self) {
+        let id = self.child.id().to_string();
+        let sent = Command::new("kill").args(["-TERM", &id]).status();
+        assert!(
+            sent.expect("kill").success(),
+            "it has ended:\n{}",
+            self.log()
+        );
+    }
+
+    /// A child that has ended stays as a zombie until it is waited for.
+    pub fn has_ended(&self) -> bool {
+        let stat = read(Path::new(&format!("/proc/{}/stat", self.child.id())));
+        stat.is_none_or(|stat| {
+            stat.rsplit(") ")
+                .next()
+                .is_some_and(|rest| rest.starts_with('Z'))
+        })
+    }
+
     pub fn id(&self) -> u32 {
         self.child.id()
     }

@@ -15,8 +15,8 @@ use crate::watermark::Watermark;
 pub enum News {
     /// A watch of it begins.
     Begun(Arc<str>),
-    /// All of it, at this resource version.
-    Listed(Arc<str>, BTreeMap<Key, Kept>, u64),
+    /// All of it, at this resource version, and the newest one of its objects.
+    Listed(Arc<str>, BTreeMap<Key, Kept>, u64, u64),
     Applied(Arc<str>, Key, Kept, u64),
     Deleted(Arc<str>, Key, u64),
     /// Nothing has happened up to this resource version.
@@ -50,6 +50,8 @@ struct Source {
     /// None until it was read once.
     objects: Option<BTreeMap<Key, Kept>>,
     reached: u64,
+    /// The version of the newest change in it that is known.
+    changed: u64,
     failing: Option<String>,
 }
 
@@ -60,19 +62,19 @@ impl Store {
                 self.sources.entry(id).or_default();
                 Worth::Nothing
             }
-            News::Listed(id, objects, version) => self
+            News::Listed(id, objects, version, changed) => self
                 .sources
                 .entry(id)
                 .or_default()
-                .replace(objects, version),
+                .replace(objects, version, changed),
             News::Applied(id, key, kept, version) => {
                 let source = self.sources.entry(id).or_default();
-                source.reached = version;
+                (source.reached, source.changed) = (version, version);
                 source.apply(key, kept)
             }
             News::Deleted(id, key, version) => {
                 let source = self.sources.entry(id).or_default();
-                source.reached = version;
+                (source.reached, source.changed) = (version, version);
                 match source.objects.as_mut().and_then(|known| known.remove(&key)) {
                     Some(_) => Worth::Translation,
                     None => Worth::Outcome,
@@ -139,6 +141,7 @@ impl Store {
         for (id, source) in &self.sources {
             if source.objects.is_some() && source.reached > 0 {
                 watermark.set(id, source.reached);
+                watermark.set_changed(id, source.changed);
             }
         }
         watermark
@@ -151,7 +154,7 @@ impl Store {
 }
 
 impl Source {
-    fn replace(&mut self, mut objects: BTreeMap<Key, Kept>, version: u64) -> Worth {
+    fn replace(&mut self, mut objects: BTreeMap<Key, Kept>, version: u64, changed: u64) -> Worth {
         let before = self.objects.take();
         for (key, kept) in &mut objects {
             if let Some(known) = before.as_ref().and_then(|before| before.get(key)) {
@@ -168,6 +171,7 @@ impl Source {
         *self = Source {
             objects: Some(objects),
             reached: version,
+            changed,
             failing: None,
         };
         if is_same {

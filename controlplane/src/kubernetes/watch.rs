@@ -199,7 +199,7 @@ impl Watch {
     /// Reads all there is; the outcome is the resource version to go on from.
     async fn list(&mut self) -> Result<String, Interrupted> {
         self.following.take_nudge();
-        let mut objects = BTreeMap::new();
+        let (mut objects, mut changed) = (BTreeMap::new(), 0);
         let mut params = self.following.place.list().limit(PAGE);
         let version = loop {
             let request = Request::new(&self.following.place.path).list(&params);
@@ -207,6 +207,7 @@ impl Watch {
             for text in items.unwrap_or_default() {
                 let head = Head::of(&text);
                 let kept = self.kept(&text, &head);
+                changed = changed.max(count(&head.resource_version));
                 objects.insert(head.key, kept);
             }
             if metadata.more.is_empty() {
@@ -216,7 +217,7 @@ impl Watch {
         };
         self.reach(&version)?;
         let id = self.source.id.clone();
-        self.tell(News::Listed(id, objects, count(&version)))
+        self.tell(News::Listed(id, objects, count(&version), changed))
             .await?;
         Ok(version)
     }

@@ -133,12 +133,13 @@ impl Server {
 
     /// What there is now, and how far the cluster had been read for it at the least.
     fn look(&mut self, poll: &Poll) -> (Answer, Arc<Watermark>) {
-        // Before the plan, which may be newer than it but never older.
-        let watermark = self.watermark.borrow_and_update().clone();
+        // Before the plan, which is as new as this or newer.
+        let read = self.watermark.borrow_and_update().clone();
         let published = match &*self.current.borrow_and_update() {
-            Current::Nothing { why } => return (Answer::Nothing { why: why.clone() }, watermark),
+            Current::Nothing { why } => return (Answer::Nothing { why: why.clone() }, read),
             Current::Plan(published) => published.clone(),
         };
+        let watermark = published.watermark(&read);
         let seen = poll.seen.as_ref();
         let is_behind = seen.is_some_and(|seen| !watermark.covers(seen));
         let behind = Answer::Behind {

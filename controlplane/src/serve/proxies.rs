@@ -169,12 +169,13 @@ impl Proxies {
 
     /// The revision that is in force for each scope that somebody asks for, and how far it is right at the least.
     fn revisions(&self) -> (Arc<Watermark>, HashMap<Subset, String>) {
-        // Before the plan, which may be newer than it but never older.
-        let watermark = self.watermark.borrow().clone();
+        // Before the plan, which is as new as this or newer.
+        let read = self.watermark.borrow().clone();
         let published = match &*self.current.borrow() {
-            Current::Nothing { .. } => return (watermark, HashMap::new()),
+            Current::Nothing { .. } => return (read, HashMap::new()),
             Current::Plan(published) => published.clone(),
         };
+        let watermark = published.watermark(&read);
         let mut asked: HashMap<Subset, String> = HashMap::new();
         for ((_, scope), known) in &self.lock().known {
             asked

@@ -22,6 +22,7 @@ struct Plane {
     ending: watch::Sender<bool>,
     metrics: Arc<Metrics>,
     proxies: Arc<Proxies>,
+    server: Server,
     app: Router,
 }
 
@@ -37,6 +38,7 @@ impl Plane {
         let server = server(&publisher, end, metrics.clone());
         Plane {
             proxies: server.proxies(),
+            server: server.clone(),
             app: server.router(),
             publisher,
             ending,

@@ -43,7 +43,7 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
 }
 
 /// What has come so far, once the head is there.
-fn parse(bytes: &[u8]) -> Option<Answer> {
+pub fn parse(bytes: &[u8]) -> Option<Answer> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;
     let mut lines = head.lines();

@@ -164,3 +164,20 @@ async fn replicas_are_told_of_proxies_with_their_scopes() {
         (&"a".into(), &"n".into())
     );
 }
+
+#[tokio::test]
+async fn what_is_told_with_news_is_how_far_they_were_read() {
+    let mut plane = Plane::new();
+    plane.publish_at(1, 5);
+    let mut server = plane.server.clone();
+    // As between the two steps of a publication: the plan is there, and how far it was read is yet to be told.
+    server.watermark = watch::Sender::new(Arc::new("services=4".parse().unwrap())).subscribe();
+    let app = server.router();
+    let request = Request::get("/v1/config").body(Body::empty()).unwrap();
+    let response = app.oneshot(request).await.unwrap();
+    assert_eq!(told(&response), Some("services=5"));
+
+    // A restored cluster says the same again.
+    plane.publish_at(1, 3);
+    assert_eq!(told(&plane.get("", &[]).await), Some("services=3"));
+}

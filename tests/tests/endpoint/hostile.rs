@@ -1,0 +1,212 @@
+//! Ten thousand requests that are none: nothing of them keeps anyone else from being served.
+
+use std::net::SocketAddr;
+use std::time::{Duration, Instant};
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use weir_tests::fault::{manifest, raw};
+use weir_tests::tls::Authority;
+use weir_tests::{Connection, Plane};
+
+use crate::scene::{Ask, Files, NAME, serve_tls};
+
+const REQUESTS: u64 = 10_000;
+/// Of those at a time; each has a client of its own.
+const CLIENTS: u64 = 50;
+
+/// A head that a proxy could send, to be spoilt.
+const HEAD: &[u8] = b"GET /v1/config?namespace=default HTTP/1.1\r\nhost: weir\r\nweir-instance: a\r\n\
+    if-none-match: \"0\"\r\nweir-watermark: services=7\r\nprefer: wait=1\r\ncontent-length: 0\r\n\r\n";
+
+/// A sequence that looks like chance and is the same each time.
+struct Chance(u64);
+
+impl Chance {
+    fn next(&mut self, below: usize) -> usize {
+        // xorshift64
+        self.0 ^= self.0 << 13;
+        self.0 ^= self.0 >> 7;
+        self.0 ^= self.0 << 17;
+        usize::try_from(self.0 % below as u64).expect("below")
+    }
+
+    fn byte(&mut self) -> u8 {
+        u8::try_from(self.next(256)).expect("a byte")
+    }
+
+    fn request(&mut self) -> Vec<u8> {
+        let mut head = HEAD.to_vec();
+        let place = self.next(head.len());
+        match self.next(8) {
+            0 => (0..self.next(2000)).map(|_| self.byte()).collect(),
+            1 => {
+                head.truncate(place);
+                head
+            }
+            2 => {
+                for _ in 0..=self.next(20) {
+                    let place = self.next(head.len());
+                    head[place] = self.byte();
+                }
+                head
+            }
+            3 => {
+                let junk: Vec<u8> = (0..self.next(64)).map(|_| self.byte()).collect();
+                head.splice(place..place, junk);
+                head
+            }
+            4 => {
+                let long = vec![b'x'; 8_000 + self.next(60_000)];
+                let line = [b"x-long: ", &*long, b"\r\n\r\n"].concat();
+                head.truncate(head.len() - 2);
+                [head, line].concat()
+            }
+            5 => {
+                head.truncate(head.len() - 2);
+                for number in 0..self.next(500) {
+                    head.extend_from_slice(format!("x-{number}: y\r\n").as_bytes());
+                }
+                head.extend_from_slice(b"\r\n");
+                head
+            }
+            6 => b"POST /v1/config HTTP/1.1\r\nhost: weir\r\ntransfer-encoding: chunked\r\n\r\nffffffffffffffff\r\n".to_vec(),
+            _ => b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\x00\x00\x00\x04\x00\x00\x00\x00\x00".to_vec(),
+        }
+    }
+}
+
+/// Sends the bytes, half of the time says that there are no more, and reads what comes for a moment.
+async fn send(address: SocketAddr, bytes: &[u8], chance: &mut Chance) {
+    let exchange = async {
+        let mut stream = TcpStream::connect(address).await?;
+        stream.write_all(bytes).await?;
+        if chance.next(2) == 0 {
+            stream.shutdown().await?;
+        }
+        let mut read = [0; 4096];
+        stream.read(&mut read).await
+    };
+    // Whatever becomes of it: the others are asked for.
+    let _ = tokio::time::timeout(Duration::from_millis(30), exchange).await;
+}
+
+/// Somebody who wants no more than to be served, and how long the longest answer took.
+async fn patient(
+    address: SocketAddr,
+    mut done: tokio::sync::oneshot::Receiver<()>,
+) -> (u32, Duration) {
+    let (mut served, mut longest) = (0, Duration::ZERO);
+    while done.try_recv().is_err() {
+        let asked = Instant::now();
+        let mut connection = Connection::open(address).await;
+        let answer = connection.get("weir", "/v1/config?namespace=default").await;
+        assert_eq!(answer.status, 200, "{answer:?}");
+        assert!(answer.text().contains("\"rules\""), "{answer:?}");
+        longest = longest.max(asked.elapsed());
+        served += 1;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    (served, longest)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn ten_thousand_malformed_requests_leave_it_serving() {
+    let plane = Plane::start(&[("web.yaml", &manifest([1, 1]))]);
+    let address = plane.listen;
+    let (done, until) = tokio::sync::oneshot::channel();
+    let honest = tokio::spawn(patient(address, until));
+    let start = Instant::now();
+
+    // One byte a second each, for as long as they are let.
+    let lorises: Vec<_> = (0..200)
+        .map(|_| {
+            tokio::spawn(async move {
+                let mut stream = TcpStream::connect(address).await.expect("a connection");
+                let begun = Instant::now();
+                for byte in HEAD {
+                    tokio::select! {
+                        // It says nothing, or that this took too long, and ends.
+                        _ = async { while stream.read_u8().await.is_ok() {} } => break,
+                        () = tokio::time::sleep(Duration::from_secs(1)) => {}
+                    }
+                    if stream.write_all(&[*byte]).await.is_err() {
+                        break;
+                    }
+                }
+                begun.elapsed()
+            })
+        })
+        .collect();
+    for length in ["1073741824", "99999999999999999999999", "-1"] {
+        let begun = Instant::now();
+        let head =
+            format!("GET /v1/config HTTP/1.1\r\nhost: weir\r\ncontent-length: {length}\r\n\r\nx");
+        let answer = raw(address, head.as_bytes()).await;
+        assert!(matches!(answer.status.as_u16(), 400 | 413), "{answer:?}");
+        assert!(!answer.text().contains("rules"), "{answer:?}");
+        assert!(begun.elapsed() < Duration::from_secs(1), "{length}");
+    }
+    let clients: Vec<_> = (1..=CLIENTS)
+        .map(|client| {
+            tokio::spawn(async move {
+                let mut chance = Chance(client.wrapping_mul(0x9e37_79b9_7f4a_7c15));
+                for _ in 0..REQUESTS / CLIENTS {
+                    let request = chance.request();
+                    send(address, &request, &mut chance).await;
+                }
+            })
+        })
+        .collect();
+    for client in clients {
+        client.await.expect("a client");
+    }
+    let requests = start.elapsed();
+    for loris in lorises {
+        let let_in = loris.await.expect("a client");
+        assert!(let_in < Duration::from_secs(20), "{let_in:?}");
+    }
+    done.send(()).expect("somebody waits");
+    let (served, longest) = honest.await.expect("served all the time");
+    println!("{REQUESTS} in {requests:?}; meanwhile {served} served, the slowest in {longest:?}");
+    assert!(served > 100, "{served}");
+    // The machine has other work.
+    assert!(longest < Duration::from_secs(5), "{longest:?}");
+    let memory = plane.memory();
+    assert!(memory < 80 << 10, "{memory} KiB");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn handshakes_that_are_none_leave_it_serving() {
+    let authority = Authority::new();
+    let client = authority.sign(&["edge.example.com"]);
+    let files = Files::new(&authority.sign(&[NAME]), Some(&client));
+    let plane = serve_tls(&files).await;
+    let mut chance = Chance(7);
+    let mut silent = Vec::new();
+    for number in 0..1_000 {
+        if number % 10 == 0 {
+            silent.push(
+                TcpStream::connect(plane.listen)
+                    .await
+                    .expect("a connection"),
+            );
+        }
+        let mut bytes = chance.request();
+        if number % 2 == 0 {
+            // The beginning of a handshake.
+            bytes.splice(0..0, [0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc, 3, 3]);
+        }
+        send(plane.listen, &bytes, &mut chance).await;
+    }
+    let ask = Ask::new(plane.listen, &authority);
+    let answer = ask.with(Some(&client), "", "").await.expect("an answer");
+    assert_eq!(answer.status, 200, "{answer:?}");
+    // Ten seconds for a handshake.
+    let begun = Instant::now();
+    for mut stream in silent {
+        let ended = tokio::time::timeout(Duration::from_secs(12), stream.read_u8()).await;
+        assert!(ended.expect("it ends").is_err());
+    }
+    assert!(begun.elapsed() < Duration::from_secs(12));
+}

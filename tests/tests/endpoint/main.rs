@@ -1,0 +1,141 @@
+//! Who may read the configuration: tokens, client certificates and loopback, each on the real `weir serve`, and what
+//! becomes of those who may not.
+
+mod hostile;
+mod scene;
+mod tokens;
+
+use std::time::Duration;
+
+use scene::{Ask, Files, NAME, serve_tls};
+use weir_tests::fault::manifest;
+use weir_tests::tls::Authority;
+use weir_tests::{Connection, serve_refused};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn certificates_of_another_authority_are_turned_away() {
+    let [server, clients, others] = [(); 3].map(|()| Authority::new());
+    let files = Files::new(&server.sign(&[NAME]), Some(&clients.sign(&[])));
+    let plane = serve_tls(&files).await;
+    let ask = Ask::new(plane.listen, &server);
+
+    let of = |names: &[&str]| clients.sign(names);
+    let spiffe = of(&["spiffe://cluster.local/ns/shop/sa/buyer"]);
+    let dns = of(&["buyer.shop.cluster.local"]);
+    let operator = of(&["edge.example.com"]);
+    let unclear = of(&["spiffe://cluster.local/shop"]);
+    for (certificate, scope, status) in [
+        (&operator, "?namespace=shop", 200),
+        (&operator, "?gateway=other/edge", 200),
+        (&spiffe, "", 200),
+        (&spiffe, "?namespace=shop", 200),
+        (&spiffe, "?gateway=shop/edge", 200),
+        (&spiffe, "?namespace=default", 403),
+        (&spiffe, "?gateway=other/edge", 403),
+        (&dns, "?namespace=shop", 200),
+        (&dns, "?namespace=other", 403),
+        (&unclear, "", 403),
+    ] {
+        let answer = ask.with(Some(certificate), scope, "").await;
+        let answer = answer.unwrap_or_else(|error| panic!("{scope}: {error}"));
+        assert_eq!(answer.status, status, "{scope}: {answer:?}");
+        assert_eq!(
+            answer.text().contains("\"rules\""),
+            status == 200,
+            "{scope}"
+        );
+        if status == 403 {
+            let error = answer.json()["error"].to_string();
+            assert!(error.to_lowercase().contains("namespace"), "{error}");
+        }
+    }
+    for stranger in [Some(&others.sign(&["edge.example.com"])), None] {
+        let answer = ask.with(stranger, "", "").await;
+        assert!(answer.is_err(), "{answer:?}");
+    }
+    let answer = ask.with(Some(&spiffe), "", "").await.expect("an answer");
+    assert!(answer.text().contains("\"version\""));
+    let path = Ask::new(plane.listen, &server).path("/v1/proxies");
+    let answer = path.with(Some(&operator), "", "").await.expect("an answer");
+    assert_eq!(answer.status, 403, "{answer:?}");
+    assert!(
+        plane
+            .metric("weir_connections_refused_total{reason=\"handshake\"}")
+            .await
+            >= 2.0
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plain_http_is_for_loopback() {
+    let server = Authority::new();
+    let files = Files::new(&server.sign(&[NAME]), Some(&server.sign(&[])));
+    let plane = serve_tls(&files).await;
+    let answer = scene::plain(plane.listen, "/v1/config").await;
+    assert!(
+        !answer.contains("rules") && !answer.contains("200"),
+        "{answer}"
+    );
+
+    for (arguments, remedy) in [
+        (vec!["--listen", "0.0.0.0:0"], "--tls-cert"),
+        (vec!["--listen", "[::]:0"], "--tls-cert"),
+        (files.arguments_without_authority(), "--client-ca"),
+    ] {
+        let log = serve_refused(&arguments, &[("web.yaml", &manifest([1, 1]))]);
+        assert!(log.contains(remedy), "{arguments:?}: {log}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_changed_certificate_is_shown_and_a_bad_one_is_not() {
+    let [first, second, clients] = [(); 3].map(|()| Authority::new());
+    let client = clients.sign(&["edge.example.com"]);
+    let files = Files::new(&first.sign(&[NAME]), Some(&client));
+    let plane = serve_tls(&files).await;
+    let works = async |authority: &Authority| {
+        let ask = Ask::new(plane.listen, authority);
+        ask.with(Some(&client), "", "")
+            .await
+            .is_ok_and(|it| it.status == 200)
+    };
+    let wait = async |authority: &Authority| {
+        for _ in 0..100 {
+            if works(authority).await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        panic!("the certificate is not shown:\n{}", plane.log());
+    };
+    wait(&first).await;
+
+    // The key of another certificate, as a hand that replaces one file after the other leaves it.
+    let next = second.sign(&[NAME]);
+    files.put("tls.crt", &next.pem);
+    let refused = "weir_certificates_refused_total";
+    for _ in 0..100 {
+        if plane.metric(refused).await > 0.0 {
+            break;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(plane.metric(refused).await, 1.0);
+    assert!(
+        plane.log().contains("the certificate before stays in use"),
+        "{}",
+        plane.log()
+    );
+    assert!(works(&first).await && !works(&second).await);
+    files.put("tls.key", &next.key);
+    wait(&second).await;
+
+    // A mounted Secret: all of it changes with one link.
+    files.project(&first.sign(&[NAME]), &client);
+    wait(&first).await;
+    let admin = Connection::open(plane.admin)
+        .await
+        .get("admin", "/readyz")
+        .await;
+    assert_eq!(admin.status, 200);
+}

@@ -1,0 +1,213 @@
+//! Several replicas of the control plane on one cluster: proxies that move between them notice nothing, and never go
+//! back in time.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use weir_cluster::ApiServer;
+use weir_cluster::server::{ADMIN, write_kubeconfig};
+use weir_tests::fault::{Load, Web, manifest};
+use weir_tests::{Connection, Envoy, Plane, Relay};
+
+const PLUGIN: &str = r#"{ "control_plane": "weir", "namespace": "default" }"#;
+const CLIENTS: usize = 8;
+const FAILURES: &str = "wasmcustom.weir_poll_failures_total";
+
+/// An API server that has the split of `web`.
+fn server() -> ApiServer {
+    let server = ApiServer::start();
+    let crds = weir_tests::root().join("deploy/crds");
+    tokio::task::block_in_place(|| {
+        server.crds(&[&crds]);
+        server.apply(&manifest([50, 50]));
+    });
+    server
+}
+
+async fn replica(kubeconfig: &Path) -> Plane {
+    let plane = Plane::of_cluster(kubeconfig, &[]);
+    plane.wait_until_ready().await;
+    plane
+}
+
+async fn proxy(plane: SocketAddr) -> (Envoy, Web) {
+    let web = Web::start().await;
+    let bootstrap = web.bootstrap(plane).listener("outbound", PLUGIN, None);
+    let envoy = Envoy::start(&bootstrap.build(), 2).await;
+    envoy.wait_for_updates(1).await;
+    (envoy, web)
+}
+
+/// Whether a Service would lead to it.
+async fn is_ready(plane: &Plane) -> bool {
+    let mut admin = Connection::open(plane.admin).await;
+    admin.get("admin", "/readyz").await.status == 200
+}
+
+/// When each of the clients has had so many answers of v1 alone that it is no chance any more.
+async fn all_follow(load: &Load) -> Instant {
+    let mut in_a_row = [0; CLIENTS];
+    for _ in 0..500 {
+        for sample in load.take() {
+            let row = &mut in_a_row[sample.connection];
+            *row = if sample.by == "v1" { *row + 1 } else { 0 };
+        }
+        if in_a_row.iter().all(|row| *row >= 20) {
+            return Instant::now();
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    panic!("not all follow: {in_a_row:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_rolling_restart_is_not_noticed() {
+    let server = server();
+    let admin = server.kubeconfig(ADMIN);
+    let mut replicas = vec![replica(&admin).await, replica(&admin).await];
+    let addresses = |replicas: &[Plane]| replicas.iter().map(|it| it.listen).collect::<Vec<_>>();
+    let service = Relay::start(&addresses(&replicas)).await;
+    // Each of the replicas has one at first.
+    let (first, _web) = proxy(service.address).await;
+    let (second, _other_web) = proxy(service.address).await;
+    let loads = [
+        Load::start(first.listener("outbound"), "web", 4).await,
+        Load::start(second.listener("outbound"), "web", 4).await,
+    ];
+
+    let mut weight = 0;
+    let mut change = || {
+        weight += 1;
+        tokio::task::block_in_place(|| server.apply(&manifest([weight, 100])));
+    };
+    let mut changed = 0;
+    for _ in 0..2 {
+        // One comes, and is led to when it is ready; then one goes.
+        replicas.push(replica(&admin).await);
+        service.lead_to(&addresses(&replicas));
+        let old = replicas.remove(0);
+        change();
+        old.terminate();
+        let told = Instant::now();
+        let mut is_led_to = true;
+        while !old.has_ended() {
+            // Endpoints of a Service follow readiness within a second.
+            if is_led_to && told.elapsed() > Duration::from_millis(800) {
+                assert!(!is_ready(&old).await, "it says that it goes");
+                service.lead_to(&addresses(&replicas));
+                is_led_to = false;
+            }
+            if told.elapsed() > Duration::from_secs(changed % 8) {
+                change();
+                changed += 1;
+            }
+            assert!(told.elapsed() < Duration::from_secs(10), "{}", old.log());
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        println!("gone after {:?}", told.elapsed());
+        assert!(
+            told.elapsed() > Duration::from_secs(3),
+            "it ends before the endpoints have followed"
+        );
+    }
+    tokio::task::block_in_place(|| server.apply(&manifest([0, 100])));
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let follow = Instant::now();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    for (load, envoy) in loads.into_iter().zip([&first, &second]) {
+        let samples = load.stop().await;
+        let failed = samples
+            .iter()
+            .find(|it| it.status != 200 || it.by == "ordinary");
+        assert!(failed.is_none(), "{failed:?}");
+        let late = samples.iter().find(|it| it.sent > follow && it.by != "v2");
+        assert!(
+            late.is_none(),
+            "it does not follow: {late:?}\n{}",
+            envoy.log()
+        );
+        println!("{} requests, 0 failed; {changed} changes", samples.len());
+        assert_eq!(
+            envoy.stat(FAILURES).await,
+            0,
+            "polls failed:\n{}",
+            envoy.log()
+        );
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_replica_that_lags_takes_no_proxy_back() {
+    let server = server();
+    let address: SocketAddr = server
+        .url()
+        .trim_start_matches("https://")
+        .parse()
+        .expect("an address");
+    let line = Relay::start(&[address]).await;
+    let folder = tempfile::TempDir::new().expect("a folder");
+    std::fs::copy(server.ca(), folder.path().join("ca.crt")).expect("ca.crt");
+    let slow = write_kubeconfig(folder.path(), &format!("https://{}", line.address), ADMIN);
+    let ahead = replica(&server.kubeconfig(ADMIN)).await;
+    let behind = replica(&slow).await;
+    let service = Relay::start(&[ahead.listen, behind.listen]).await;
+    let (envoy, _web) = proxy(service.address).await;
+    let load = Load::start(envoy.listener("outbound"), "web", CLIENTS).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let before = load.take();
+    assert!(before.iter().any(|it| it.by == "v2") && before.iter().all(|it| it.status == 200));
+
+    let updates = envoy.stat("wasmcustom.weir_config_updates_total").await;
+    line.stall(true);
+    tokio::task::block_in_place(|| server.apply(&manifest([50, 0])));
+    service.lead_to(&[ahead.listen]);
+    service.cut();
+    envoy.wait_for_updates(updates + 1).await;
+    let followed = all_follow(&load).await;
+
+    // Its polls go to one and the other.
+    service.lead_to(&[ahead.listen, behind.listen]);
+    let to_behind = service.taken(behind.listen);
+    while followed.elapsed() < Duration::from_secs(10) {
+        service.cut();
+        tokio::time::sleep(Duration::from_millis(700)).await;
+        let mut stranger = Connection::open(behind.listen).await;
+        let old = stranger.get("weir", "/v1/config?namespace=default").await;
+        let weights = &old.text().matches("\"weight\":50").count();
+        assert_eq!(*weights, 2, "it lags: {}", old.text());
+    }
+    let visits = service.taken(behind.listen) - to_behind;
+    assert!(visits >= 3, "{visits} polls of the replica that lags");
+    let updates = envoy.stat("wasmcustom.weir_config_updates_total").await;
+
+    // And it follows what comes next, wherever it polls.
+    service.lead_to(&[behind.listen]);
+    service.cut();
+    let samples = load.take();
+    assert!(samples.len() > 1000, "{}", samples.len());
+    let back = samples
+        .iter()
+        .find(|it| it.sent > followed && it.by != "v1");
+    assert!(
+        back.is_none(),
+        "{back:?} after {followed:?}\n{}",
+        envoy.log()
+    );
+    line.stall(false);
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    let back = load.take().into_iter().find(|it| it.by != "v1");
+    assert!(back.is_none(), "{back:?}");
+    tokio::task::block_in_place(|| server.apply(&manifest([0, 50])));
+    envoy.wait_for_updates(updates + 1).await;
+    load.take();
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let samples = load.stop().await;
+    let wrong = samples.iter().find(|it| it.by != "v2");
+    assert!(
+        wrong.is_none() && !samples.is_empty(),
+        "{wrong:?}\n{}",
+        envoy.log()
+    );
+    println!("{visits} polls of the replica that lags");
+}
