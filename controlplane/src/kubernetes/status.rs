@@ -6,25 +6,23 @@
 //!
 //! What is written is decided when it is written: of several changes that wait the newest state is all that counts.
 
-use std::collections::{HashMap, HashSet};
+mod desk;
+mod page;
+mod patch;
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
-use serde_json::{Value, json};
 use tokio::sync::watch;
-use tokio::task::JoinSet;
-use tokio::time::{sleep_until, timeout};
+use tokio::time::sleep_until;
 
-use super::events::{Allowance, Events};
-use super::lease::{Candidate, WRITE};
+use self::desk::Desk;
+use super::lease::Candidate;
 use super::peers::{Peers, Words};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::publish::Outcome;
 use crate::serve::Proxies;
-use crate::subject::{Subject, Written};
-use crate::verdict::{Evidence, Findings, waits};
 use crate::watermark::Watermark;
 
 /// Between two looks at what there is to write, where nothing happens.
@@ -36,17 +34,6 @@ const PROXIES: Duration = Duration::from_millis(250);
 const ASK_PEERS: Duration = Duration::from_secs(1);
 /// Proxies that lost their replica with its process have found another one by then; before that nobody counts them.
 const GATHER: Duration = Duration::from_secs(3);
-const WRITES_PER_SECOND: f64 = 100.0;
-const EVENTS_PER_SECOND: f64 = 20.0;
-/// How often one object may be written: so many at once, and one each second.
-const BURST: f64 = 4.0;
-/// Where nothing but the count of proxies has changed.
-const COUNTS: Duration = Duration::from_secs(1);
-const MAX_IN_FLIGHT: usize = 16;
-/// After a write that could not be made.
-const AGAIN: Duration = Duration::from_secs(2);
-/// After a write that the API server would not have: it will not like it better soon.
-const REFUSED: Duration = Duration::from_secs(30);
 
 /// The one who writes.
 pub struct Teller {
@@ -58,35 +45,6 @@ pub struct Teller {
     /// Without one it may always write.
     pub lease: Option<Lease>,
     pub metrics: Arc<Metrics>,
-}
-
-/// What is known of one object's status beside what was read of it.
-struct Page {
-    /// What was written last: resource version and status.
-    written: Option<(u64, Written)>,
-    at: Option<Instant>,
-    allowance: f64,
-    is_in_flight: bool,
-    /// There was nothing to write of this subject by this evidence, see [`Desk::epoch`].
-    settled: Option<Settled>,
-    /// Not before then, and where there is a resource version not before another one was read.
-    not_before: Option<(Instant, Option<String>)>,
-}
-
-struct Settled {
-    subject: Arc<Subject>,
-    epoch: u64,
-    /// Where it waits for proxies, see [`Desk::reads`].
-    reads: Option<u64>,
-}
-
-enum Done {
-    Written(u64, Written),
-    /// The object is not as it was read.
-    Conflict,
-    Gone,
-    Refused,
-    Failed,
 }
 
 /// The name of a Lease.
@@ -165,10 +123,9 @@ impl Teller {
                     });
                     match news(&proxies, &now) {
                         News::None => {}
-                        News::Reads => desk.reads += 1,
-                        News::Proxies => desk.epoch += 1,
+                        News::Reads => desk.proxies_followed(),
+                        News::Proxies => desk.proxies_changed(),
                     }
-                    desk.is_stale |= now != proxies;
                     proxies = now;
                 }
                 let outcome = self.outcome.borrow_and_update().clone();
@@ -181,13 +138,11 @@ impl Teller {
                 changed = self.outcome.changed() => if changed.is_err() {
                     return;
                 },
-                Some(done) = desk.writes.join_next(), if !desk.writes.is_empty() => {
-                    desk.finish(done, &self.metrics);
-                }
+                () = desk.written(&self.metrics) => {}
             }
             // Changes that follow each other closely are one.
             sleep_until(tokio::time::Instant::from_std(begun + BREATH)).await;
-            desk.finish_all(&self.metrics);
+            desk.finish(&self.metrics);
         }
     }
 }
@@ -249,325 +204,4 @@ fn news(before: &[Proxy], now: &[Proxy]) -> News {
     };
     let is_same = before.len() == now.len() && before.iter().zip(now).all(has_followed);
     if is_same { News::Reads } else { News::Proxies }
-}
-
-/// What is being written, and what was.
-struct Desk {
-    pages: HashMap<String, Page>,
-    writes: JoinSet<(String, Option<String>, Done)>,
-    allowance: Allowance,
-    events: Events,
-    event_allowance: Allowance,
-    outcome: Option<Arc<Outcome>>,
-    /// Raised where what statuses are made of has changed, beside the objects themselves.
-    epoch: u64,
-    /// Raised where proxies have followed what was read, and no more.
-    reads: u64,
-    /// Something may have to be written.
-    is_stale: bool,
-}
-
-impl Desk {
-    fn new(now: Instant) -> Desk {
-        Desk {
-            pages: HashMap::new(),
-            writes: JoinSet::new(),
-            allowance: Allowance::new(WRITES_PER_SECOND, now),
-            events: Events::default(),
-            event_allowance: Allowance::new(EVENTS_PER_SECOND, now),
-            outcome: None,
-            epoch: 0,
-            reads: 0,
-            is_stale: true,
-        }
-    }
-
-    fn take_in(&mut self, outcome: &Arc<Outcome>) {
-        let before = self.outcome.replace(outcome.clone());
-        if before.as_ref().is_some_and(|it| Arc::ptr_eq(it, outcome)) {
-            return;
-        }
-        self.is_stale = true;
-        let is_told = |before: &Outcome| Arc::ptr_eq(&before.problems, &outcome.problems);
-        if !before.as_deref().is_some_and(is_told) {
-            self.events.hear(outcome);
-        }
-        let is_as_before = |before: &Outcome| {
-            is_told(before)
-                && before.gateways == outcome.gateways
-                && before.refused == outcome.refused
-                && (outcome.refused.is_none() || before.in_force == outcome.in_force)
-        };
-        if !before.as_deref().is_some_and(is_as_before) {
-            self.epoch += 1;
-        }
-        let subjects = outcome.subjects.iter();
-        let there: HashSet<&str> = subjects.map(|it| it.uid.as_str()).collect();
-        self.pages
-            .retain(|uid, page| page.is_in_flight || there.contains(uid.as_str()));
-    }
-
-    /// Begins the writes that are due.
-    fn round(
-        &mut self,
-        teller: &Teller,
-        identity: &str,
-        outcome: &Outcome,
-        proxies: &[Proxy],
-        now: Instant,
-    ) {
-        if self.is_stale {
-            self.is_stale = false;
-            self.statuses(teller, outcome, proxies, now);
-        }
-        while !self.events.is_empty()
-            && self.writes.len() < MAX_IN_FLIGHT
-            && self.event_allowance.take(now)
-        {
-            let Some(note) = self.events.take() else {
-                break;
-            };
-            let count = self.events.count(&note);
-            let (client, identity) = (teller.client.clone(), identity.to_owned());
-            let metrics = teller.metrics.clone();
-            self.writes.spawn(async move {
-                match timeout(WRITE, note.make(client, &identity, count)).await {
-                    Ok(Ok(true)) => drop(metrics.events.inc()),
-                    Ok(Ok(false)) => {}
-                    Ok(Err(error)) => tracing::warn!("an Event could not be written: {error}"),
-                    Err(_) => tracing::warn!("an Event could not be written in time"),
-                }
-                (String::new(), None, Done::Gone)
-            });
-        }
-    }
-
-    fn statuses(&mut self, teller: &Teller, outcome: &Outcome, proxies: &[Proxy], now: Instant) {
-        let published = outcome.published.as_ref();
-        let findings = Findings {
-            problems: &outcome.problems,
-            gateways: &outcome.gateways,
-            splits_of_literals: published
-                .map(|it| it.splits_of_literals())
-                .unwrap_or_default(),
-            refused: outcome.refused.as_deref(),
-            in_force: &outcome.in_force,
-        };
-        let evidence = Evidence::new(findings, proxies);
-        let time = jiff::Timestamp::now();
-        let mut due = Vec::new();
-        for subject in &outcome.subjects {
-            let page = match self.pages.get_mut(&subject.uid) {
-                Some(page) => page,
-                None => self.pages.entry(subject.uid.clone()).or_default(),
-            };
-            if page.is_settled(subject, self.epoch, self.reads) {
-                continue;
-            }
-            let (version, status) = newest(subject, page);
-            let status = status.value();
-            match evidence.status(subject, &status, time) {
-                None => {
-                    page.settled = Some(Settled {
-                        subject: subject.clone(),
-                        epoch: self.epoch,
-                        reads: waits(&status).then_some(self.reads),
-                    });
-                }
-                Some(wanted) if page.must_wait(subject, &status, &wanted, now) => {
-                    self.is_stale = true;
-                }
-                Some(wanted) => due.push((page.at, subject, version, wanted)),
-            }
-        }
-        // Who has waited longest comes first.
-        due.sort_by_key(|(last, ..)| *last);
-        for (_, subject, version, wanted) in due {
-            if self.writes.len() >= MAX_IN_FLIGHT || !self.allowance.take(now) {
-                self.is_stale = true;
-                break;
-            }
-            let Some(page) = self.pages.get_mut(&subject.uid) else {
-                continue;
-            };
-            page.begin(now);
-            let (client, subject) = (teller.client.clone(), subject.clone());
-            self.writes.spawn(async move {
-                let done = match timeout(WRITE, patch(client, &subject, &version, wanted)).await {
-                    Ok(done) => done,
-                    Err(_) => {
-                        tracing::warn!(object = %subject.object, "status: no answer in time");
-                        Done::Failed
-                    }
-                };
-                (subject.uid.clone(), Some(version), done)
-            });
-        }
-    }
-
-    fn finish_all(&mut self, metrics: &Metrics) {
-        while let Some(done) = self.writes.try_join_next() {
-            self.finish(done, metrics);
-        }
-    }
-
-    fn finish(
-        &mut self,
-        done: Result<(String, Option<String>, Done), tokio::task::JoinError>,
-        metrics: &Metrics,
-    ) {
-        let Ok((uid, version, done)) = done else {
-            return;
-        };
-        let Some(page) = self.pages.get_mut(&uid) else {
-            return;
-        };
-        self.is_stale = true;
-        page.is_in_flight = false;
-        page.settled = None;
-        let now = Instant::now();
-        match done {
-            Done::Written(version, status) => {
-                metrics.status_writes.inc();
-                page.written = Some((version, status));
-                page.not_before = None;
-            }
-            Done::Conflict => page.not_before = Some((now + AGAIN, version)),
-            Done::Gone | Done::Failed => page.not_before = Some((now + AGAIN, None)),
-            Done::Refused => page.not_before = Some((now + REFUSED, None)),
-        }
-    }
-}
-
-/// Resource version and status of an object as they are known best.
-fn newest<'s>(subject: &'s Subject, page: &'s Page) -> (String, &'s Written) {
-    let read: u64 = subject.resource_version.parse().unwrap_or_default();
-    match &page.written {
-        Some((version, status)) if *version > read => (version.to_string(), status),
-        _ => (subject.resource_version.clone(), &subject.status),
-    }
-}
-
-impl Default for Page {
-    fn default() -> Page {
-        Page {
-            written: None,
-            at: None,
-            allowance: BURST,
-            is_in_flight: false,
-            settled: None,
-            not_before: None,
-        }
-    }
-}
-
-impl Page {
-    fn is_settled(&self, subject: &Arc<Subject>, epoch: u64, reads: u64) -> bool {
-        self.settled.as_ref().is_some_and(|it| {
-            Arc::ptr_eq(&it.subject, subject)
-                && it.epoch == epoch
-                && it.reads.is_none_or(|known| known == reads)
-        })
-    }
-
-    fn must_wait(&self, subject: &Subject, is: &Value, wanted: &Value, now: Instant) -> bool {
-        if self.is_in_flight {
-            return true;
-        }
-        if let Some((until, version)) = &self.not_before
-            && now < *until
-            && version
-                .as_ref()
-                .is_none_or(|it| *it == subject.resource_version)
-        {
-            return true;
-        }
-        let passed = self.at.map(|at| now.saturating_duration_since(at));
-        let passed = passed.unwrap_or(COUNTS);
-        let only_counts = || essence(wanted) == essence(&same_fields(is, wanted));
-        self.allowance + passed.as_secs_f64() < 1.0 || (passed < COUNTS && only_counts())
-    }
-
-    fn begin(&mut self, now: Instant) {
-        let passed = self
-            .at
-            .map_or(0.0, |at| now.saturating_duration_since(at).as_secs_f64());
-        self.allowance = (self.allowance + passed).min(BURST) - 1.0;
-        self.at = Some(now);
-        self.is_in_flight = true;
-    }
-}
-
-/// Those fields of a status that a patch writes.
-fn same_fields(status: &Value, patch: &Value) -> Value {
-    let fields = patch.as_object().into_iter().flatten();
-    let fields = fields.map(|(name, _)| (name.clone(), status[name.as_str()].clone()));
-    Value::Object(fields.collect())
-}
-
-/// A status without the words for people.
-fn essence(status: &Value) -> Value {
-    match status {
-        Value::Object(fields) => {
-            let fields = fields.iter().filter(|(name, _)| *name != "message");
-            Value::Object(
-                fields
-                    .map(|(name, it)| (name.clone(), essence(it)))
-                    .collect(),
-            )
-        }
-        Value::Array(entries) => Value::Array(entries.iter().map(essence).collect()),
-        other => other.clone(),
-    }
-}
-
-async fn patch(client: kube::Client, subject: &Subject, version: &str, wanted: Value) -> Done {
-    let Subject {
-        object,
-        api_version,
-        resource,
-        ..
-    } = subject;
-    let (group, api) = api_version.split_once('/').unwrap_or(("", api_version));
-    let resource = ApiResource {
-        group: group.to_owned(),
-        version: api.to_owned(),
-        api_version: api_version.clone(),
-        kind: object.kind.clone(),
-        plural: resource.split('.').next().unwrap_or(resource).to_owned(),
-    };
-    let api: Api<DynamicObject> = Api::namespaced_with(client, &object.namespace, &resource);
-    // The API server refuses it where the object is no longer as it was read.
-    let body = json!({"metadata": {"resourceVersion": version}, "status": wanted});
-    let params = PatchParams {
-        field_manager: Some("weir".to_owned()),
-        ..PatchParams::default()
-    };
-    match api
-        .patch_status(&object.name, &params, &Patch::Merge(body))
-        .await
-    {
-        Ok(written) => {
-            let version = written.metadata.resource_version.unwrap_or_default();
-            let status = written.data.get("status").map(Written::from);
-            Done::Written(
-                version.parse().unwrap_or_default(),
-                status.unwrap_or_default(),
-            )
-        }
-        Err(kube::Error::Api(status)) if status.code == 409 => Done::Conflict,
-        Err(kube::Error::Api(status)) if status.code == 404 => Done::Gone,
-        Err(error) => {
-            tracing::warn!(%object, "status could not be written: {error}");
-            match error {
-                kube::Error::Api(status) if (400..500).contains(&status.code) => {
-                    match status.code {
-                        401 | 408 | 429 => Done::Failed,
-                        _ => Done::Refused,
-                    }
-                }
-                _ => Done::Failed,
-            }
-        }
-    }
 }

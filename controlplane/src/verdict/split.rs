@@ -36,12 +36,8 @@ pub fn conditions(evidence: &Evidence, subject: &Subject, current: &Value, now: 
 fn own(evidence: &Evidence, subject: &Subject) -> Vec<Condition> {
     let problems = evidence.problems_of(subject);
     let (barring, parts) = apart(problems);
-    let of_references = |it: &&&Problem| is_of_reference(it);
-    let references: Vec<_> = problems
-        .iter()
-        .copied()
-        .filter(|it| of_references(&it))
-        .collect();
+    let references = problems.iter().copied().filter(|it| is_of_reference(it));
+    let references: Vec<_> = references.collect();
     let notes: Vec<_> = parts
         .into_iter()
         .filter(|it| !is_of_reference(it))

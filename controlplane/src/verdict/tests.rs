@@ -1,1 +1,65 @@
+use super::*;
 
+fn problem(number: usize, message: &str) -> Problem {
+    let object = ObjectRef {
+        kind: "TrafficSplit".into(),
+        namespace: "shop".into(),
+        name: "web".into(),
+        ..ObjectRef::default()
+    };
+    let path = format!("spec.backends[{number}]");
+    object.problem(path, Reason::BackendNotFound, message, "create it")
+}
+
+#[test]
+fn what_is_said_stays_short() {
+    let problems: Vec<Problem> = (0..6).map(|at| problem(at, "is not there")).collect();
+    let all: Vec<&Problem> = problems.iter().collect();
+    assert_eq!(
+        words(&all),
+        "spec.backends[0]: is not there; create it | spec.backends[1]: is not there; create it | \
+         spec.backends[2]: is not there; create it | spec.backends[3]: is not there; create it | and 2 more"
+    );
+    let long = problem(0, &"\u{fc}\n".repeat(5_000));
+    let words = words(&[&long]);
+    assert!(!words.contains('\n') && words.ends_with('…') && words.chars().count() <= 1_001);
+    // events.k8s.io/v1 takes 1,024 bytes of a note, and a condition 32,768 of a message.
+    let remark = Remark::of(&long);
+    assert!(
+        remark.note.len() <= 1_024 && remark.note.ends_with('…'),
+        "{remark:?}"
+    );
+}
+
+#[test]
+fn a_problem_is_remarked_when_it_comes_and_when_it_goes() {
+    let [one, two] = [0, 1].map(|at| Remark::of(&problem(at, "is not there")));
+    let known = |remarks: &[&Remark]| -> BTreeSet<Remark> {
+        remarks.iter().map(|it| (*it).clone()).collect()
+    };
+    let none = known(&[]);
+    assert_eq!(remarks(&none, &known(&[&one])), [one.clone()]);
+    assert_eq!(remarks(&known(&[&one]), &known(&[&one])), []);
+    let mended = Remark {
+        is_warning: false,
+        reason: "Mended".into(),
+        note: "no longer: BackendNotFound: spec.backends[0]: is not there; create it".into(),
+    };
+    assert_eq!(remarks(&known(&[&one]), &known(&[&two])), [two, mended]);
+}
+
+#[test]
+fn a_status_that_waits_for_proxies_is_known() {
+    let live = |reason: &str| serde_json::json!([{"type": "weir.dev/Live", "reason": reason}]);
+    for (reason, does) in [
+        ("Pending", true),
+        ("Refused", true),
+        ("Live", false),
+        ("NotInForce", false),
+    ] {
+        let split = serde_json::json!({"conditions": live(reason)});
+        let route =
+            serde_json::json!({"parents": [{"conditions": []}, {"conditions": live(reason)}]});
+        assert_eq!((waits(&split), waits(&route)), (does, does), "{reason}");
+    }
+}

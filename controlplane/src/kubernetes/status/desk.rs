@@ -1,0 +1,235 @@
+//! What is to be written, and what is being written.
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio::task::{JoinError, JoinSet};
+use tokio::time::timeout;
+
+use super::Teller;
+use super::page::{Page, Settled, newest};
+use super::patch::{Done, patch};
+use crate::kubernetes::events::{Allowance, Events};
+use crate::kubernetes::lease::WRITE;
+use crate::metrics::Metrics;
+use crate::proxy::Proxy;
+use crate::publish::Outcome;
+use crate::verdict::{Evidence, Findings, waits};
+
+const WRITES_PER_SECOND: f64 = 100.0;
+const EVENTS_PER_SECOND: f64 = 20.0;
+const MAX_IN_FLIGHT: usize = 16;
+/// After a write that could not be made.
+const AGAIN: Duration = Duration::from_secs(2);
+/// After a write that the API server would not have: it will not like it better soon.
+const REFUSED: Duration = Duration::from_secs(30);
+
+/// What is being written, and what was.
+pub struct Desk {
+    pages: HashMap<String, Page>,
+    writes: JoinSet<(String, Option<String>, Done)>,
+    allowance: Allowance,
+    events: Events,
+    event_allowance: Allowance,
+    outcome: Option<Arc<Outcome>>,
+    /// Raised where what statuses are made of has changed, beside the objects themselves.
+    epoch: u64,
+    /// Raised where proxies have followed what was read, and no more.
+    reads: u64,
+    /// Something may have to be written.
+    is_stale: bool,
+}
+
+impl Desk {
+    pub fn new(now: Instant) -> Desk {
+        Desk {
+            pages: HashMap::new(),
+            writes: JoinSet::new(),
+            allowance: Allowance::new(WRITES_PER_SECOND, now),
+            events: Events::default(),
+            event_allowance: Allowance::new(EVENTS_PER_SECOND, now),
+            outcome: None,
+            epoch: 0,
+            reads: 0,
+            is_stale: true,
+        }
+    }
+
+    pub fn take_in(&mut self, outcome: &Arc<Outcome>) {
+        let before = self.outcome.replace(outcome.clone());
+        if before.as_ref().is_some_and(|it| Arc::ptr_eq(it, outcome)) {
+            return;
+        }
+        self.is_stale = true;
+        let is_told = |before: &Outcome| Arc::ptr_eq(&before.problems, &outcome.problems);
+        if !before.as_deref().is_some_and(is_told) {
+            self.events.hear(outcome);
+        }
+        let is_as_before = |before: &Outcome| {
+            is_told(before)
+                && before.gateways == outcome.gateways
+                && before.refused == outcome.refused
+                && (outcome.refused.is_none() || before.in_force == outcome.in_force)
+        };
+        if !before.as_deref().is_some_and(is_as_before) {
+            self.epoch += 1;
+        }
+        let subjects = outcome.subjects.iter();
+        let there: HashSet<&str> = subjects.map(|it| it.uid.as_str()).collect();
+        self.pages
+            .retain(|uid, page| page.is_in_flight || there.contains(uid.as_str()));
+    }
+
+    /// Begins the writes that are due.
+    pub fn round(
+        &mut self,
+        teller: &Teller,
+        identity: &str,
+        outcome: &Outcome,
+        proxies: &[Proxy],
+        now: Instant,
+    ) {
+        if self.is_stale {
+            self.is_stale = false;
+            self.statuses(teller, outcome, proxies, now);
+        }
+        while !self.events.is_empty()
+            && self.writes.len() < MAX_IN_FLIGHT
+            && self.event_allowance.take(now)
+        {
+            let Some(note) = self.events.take() else {
+                break;
+            };
+            let count = self.events.count(&note);
+            let (client, identity) = (teller.client.clone(), identity.to_owned());
+            let metrics = teller.metrics.clone();
+            self.writes.spawn(async move {
+                match timeout(WRITE, note.make(client, &identity, count)).await {
+                    Ok(Ok(true)) => drop(metrics.events.inc()),
+                    Ok(Ok(false)) => {}
+                    Ok(Err(error)) => tracing::warn!("an Event could not be written: {error}"),
+                    Err(_) => tracing::warn!("an Event could not be written in time"),
+                }
+                (String::new(), None, Done::Gone)
+            });
+        }
+    }
+
+    fn statuses(&mut self, teller: &Teller, outcome: &Outcome, proxies: &[Proxy], now: Instant) {
+        let published = outcome.published.as_ref();
+        let findings = Findings {
+            problems: &outcome.problems,
+            gateways: &outcome.gateways,
+            splits_of_literals: published
+                .map(|it| it.splits_of_literals())
+                .unwrap_or_default(),
+            refused: outcome.refused.as_deref(),
+            in_force: &outcome.in_force,
+        };
+        let evidence = Evidence::new(findings, proxies);
+        let time = jiff::Timestamp::now();
+        let mut due = Vec::new();
+        for subject in &outcome.subjects {
+            let page = match self.pages.get_mut(&subject.uid) {
+                Some(page) => page,
+                None => self.pages.entry(subject.uid.clone()).or_default(),
+            };
+            if page.is_settled(subject, self.epoch, self.reads) {
+                continue;
+            }
+            let (version, status) = newest(subject, page);
+            let status = status.value();
+            match evidence.status(subject, &status, time) {
+                None => {
+                    page.settled = Some(Settled {
+                        subject: subject.clone(),
+                        epoch: self.epoch,
+                        reads: waits(&status).then_some(self.reads),
+                    });
+                }
+                Some(wanted) if page.must_wait(subject, &status, &wanted, now) => {
+                    self.is_stale = true;
+                }
+                Some(wanted) => due.push((page.at, subject, version, wanted)),
+            }
+        }
+        // Who has waited longest comes first.
+        due.sort_by_key(|(last, ..)| *last);
+        for (_, subject, version, wanted) in due {
+            if self.writes.len() >= MAX_IN_FLIGHT || !self.allowance.take(now) {
+                self.is_stale = true;
+                break;
+            }
+            let Some(page) = self.pages.get_mut(&subject.uid) else {
+                continue;
+            };
+            page.begin(now);
+            let (client, subject) = (teller.client.clone(), subject.clone());
+            self.writes.spawn(async move {
+                let done = match timeout(WRITE, patch(client, &subject, &version, wanted)).await {
+                    Ok(done) => done,
+                    Err(_) => {
+                        tracing::warn!(object = %subject.object, "status: no answer in time");
+                        Done::Failed
+                    }
+                };
+                (subject.uid.clone(), Some(version), done)
+            });
+        }
+    }
+
+    /// Waits for the end of a write, if there is one.
+    pub async fn written(&mut self, metrics: &Metrics) {
+        match self.writes.join_next().await {
+            Some(done) => self.take_back(done, metrics),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Takes back what has ended.
+    pub fn finish(&mut self, metrics: &Metrics) {
+        while let Some(done) = self.writes.try_join_next() {
+            self.take_back(done, metrics);
+        }
+    }
+
+    /// Proxies have put more in force.
+    pub fn proxies_followed(&mut self) {
+        self.reads += 1;
+        self.is_stale = true;
+    }
+
+    /// Proxies came or went, or say something else.
+    pub fn proxies_changed(&mut self) {
+        self.epoch += 1;
+        self.is_stale = true;
+    }
+
+    fn take_back(
+        &mut self,
+        done: Result<(String, Option<String>, Done), JoinError>,
+        metrics: &Metrics,
+    ) {
+        let Ok((uid, version, done)) = done else {
+            return;
+        };
+        let Some(page) = self.pages.get_mut(&uid) else {
+            return;
+        };
+        self.is_stale = true;
+        page.is_in_flight = false;
+        page.settled = None;
+        let now = Instant::now();
+        match done {
+            Done::Written(version, status) => {
+                metrics.status_writes.inc();
+                page.written = Some((version, status));
+                page.not_before = None;
+            }
+            Done::Conflict => page.not_before = Some((now + AGAIN, version)),
+            Done::Gone | Done::Failed => page.not_before = Some((now + AGAIN, None)),
+            Done::Refused => page.not_before = Some((now + REFUSED, None)),
+        }
+    }
+}
