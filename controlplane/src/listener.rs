@@ -62,7 +62,10 @@ pub fn raise_file_limit() {
         ..limit
     };
     if let Err(error) = setrlimit(Resource::Nofile, raised) {
-        tracing::warn!("the limit of open files stays at {:?}: {error}", limit.current);
+        tracing::warn!(
+            "the limit of open files stays at {:?}: {error}",
+            limit.current
+        );
     }
 }
 
@@ -183,3 +186,6 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

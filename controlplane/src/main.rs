@@ -12,6 +12,7 @@ use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
 use tracing_subscriber::EnvFilter;
+use weir::admin;
 use weir::folder::{Folder, watch::Watched};
 use weir::kubernetes::Cluster;
 use weir::kubernetes::horizon::Horizon;
@@ -20,7 +21,6 @@ use weir::listener::{self, Transport};
 use weir::metrics::Metrics;
 use weir::publish::Publisher;
 use weir::serve::{OWN_TOKEN, Readers, Server, Tokens};
-use weir::admin;
 
 mod cli;
 
@@ -105,7 +105,13 @@ async fn serve(source: Source, args: &cli::Serve) -> io::Result<()> {
         Some(_) => Readers::Known(tokens),
         None => Readers::Anyone,
     };
-    let server = Server::new(&publisher, horizon, readers, ending.clone(), metrics.clone());
+    let server = Server::new(
+        &publisher,
+        horizon,
+        readers,
+        ending.clone(),
+        metrics.clone(),
+    );
     let known = server.proxies();
     let is_member = cluster.is_ok();
     match cluster {
@@ -127,7 +133,13 @@ async fn serve(source: Source, args: &cli::Serve) -> io::Result<()> {
         }
     };
     let admin = admin::app(current.clone(), leaving, known, metrics.clone());
-    let proxies = listener::serve(proxies, transport, server.router(), ending.clone(), metrics.clone());
+    let proxies = listener::serve(
+        proxies,
+        transport,
+        server.router(),
+        ending.clone(),
+        metrics.clone(),
+    );
     let operators = listener::serve(operators, Transport::Plain, admin, ending, metrics);
     let servers = tokio::spawn(async { tokio::join!(proxies, operators) });
 

@@ -3,6 +3,7 @@
 
 use std::sync::Arc;
 
+use axum::Router;
 use axum::body::HttpBody;
 use axum::extract::rejection::QueryRejection;
 use axum::extract::{Extension, Query, Request, State};
@@ -11,7 +12,6 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use axum::Router;
 use tokio::sync::watch;
 
 use crate::hostname;
@@ -139,7 +139,9 @@ async fn proxies(
             // Cannot fail: there are no keys but strings.
             (json, serde_json::to_vec(&known).unwrap_or_default()).into_response()
         }
-        Ok(_) => Refusal::Forbidden("other replicas alone are told of proxies".into()).into_response(),
+        Ok(_) => {
+            Refusal::Forbidden("other replicas alone are told of proxies".into()).into_response()
+        }
     }
 }
 

@@ -10,8 +10,8 @@ use tokio::task::JoinHandle;
 use weir::access::Policy;
 use weir::kubernetes::horizon::Horizon;
 use weir::metrics::Metrics;
-use weir::publish::Publisher;
 use weir::object;
+use weir::publish::Publisher;
 use weir::serve::{Readers, Server};
 
 pub struct InProcess {

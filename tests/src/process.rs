@@ -59,13 +59,21 @@ impl Process {
     pub fn terminate(&self) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status();
-        assert!(sent.expect("kill").success(), "it has ended:\n{}", self.log());
+        assert!(
+            sent.expect("kill").success(),
+            "it has ended:\n{}",
+            self.log()
+        );
     }
 
     /// A child that has ended stays as a zombie until it is waited for.
     pub fn has_ended(&self) -> bool {
         let stat = read(Path::new(&format!("/proc/{}/stat", self.child.id())));
-        stat.is_none_or(|stat| stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('Z')))
+        stat.is_none_or(|stat| {
+            stat.rsplit(") ")
+                .next()
+                .is_some_and(|rest| rest.starts_with('Z'))
+        })
     }
 
     pub fn id(&self) -> u32 {

@@ -106,7 +106,10 @@ async fn a_rolling_restart_is_not_noticed() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         println!("gone after {:?}", told.elapsed());
-        assert!(told.elapsed() > Duration::from_secs(3), "it ends before the endpoints have followed");
+        assert!(
+            told.elapsed() > Duration::from_secs(3),
+            "it ends before the endpoints have followed"
+        );
     }
     tokio::task::block_in_place(|| server.apply(&manifest([0, 100])));
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -114,19 +117,34 @@ async fn a_rolling_restart_is_not_noticed() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     for (load, envoy) in loads.into_iter().zip([&first, &second]) {
         let samples = load.stop().await;
-        let failed = samples.iter().find(|it| it.status != 200 || it.by == "ordinary");
+        let failed = samples
+            .iter()
+            .find(|it| it.status != 200 || it.by == "ordinary");
         assert!(failed.is_none(), "{failed:?}");
         let late = samples.iter().find(|it| it.sent > follow && it.by != "v2");
-        assert!(late.is_none(), "it does not follow: {late:?}\n{}", envoy.log());
+        assert!(
+            late.is_none(),
+            "it does not follow: {late:?}\n{}",
+            envoy.log()
+        );
         println!("{} requests, 0 failed; {changed} changes", samples.len());
-        assert_eq!(envoy.stat(FAILURES).await, 0, "polls failed:\n{}", envoy.log());
+        assert_eq!(
+            envoy.stat(FAILURES).await,
+            0,
+            "polls failed:\n{}",
+            envoy.log()
+        );
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_replica_that_lags_takes_no_proxy_back() {
     let server = server();
-    let address: SocketAddr = server.url().trim_start_matches("https://").parse().expect("an address");
+    let address: SocketAddr = server
+        .url()
+        .trim_start_matches("https://")
+        .parse()
+        .expect("an address");
     let line = Relay::start(&[address]).await;
     let folder = tempfile::TempDir::new().expect("a folder");
     std::fs::copy(server.ca(), folder.path().join("ca.crt")).expect("ca.crt");
@@ -168,8 +186,14 @@ async fn a_replica_that_lags_takes_no_proxy_back() {
     service.cut();
     let samples = load.take();
     assert!(samples.len() > 1000, "{}", samples.len());
-    let back = samples.iter().find(|it| it.sent > followed && it.by != "v1");
-    assert!(back.is_none(), "{back:?} after {followed:?}\n{}", envoy.log());
+    let back = samples
+        .iter()
+        .find(|it| it.sent > followed && it.by != "v1");
+    assert!(
+        back.is_none(),
+        "{back:?} after {followed:?}\n{}",
+        envoy.log()
+    );
     line.stall(false);
     tokio::time::sleep(Duration::from_secs(5)).await;
     let back = load.take().into_iter().find(|it| it.by != "v1");
@@ -180,6 +204,10 @@ async fn a_replica_that_lags_takes_no_proxy_back() {
     tokio::time::sleep(Duration::from_secs(1)).await;
     let samples = load.stop().await;
     let wrong = samples.iter().find(|it| it.by != "v2");
-    assert!(wrong.is_none() && !samples.is_empty(), "{wrong:?}\n{}", envoy.log());
+    assert!(
+        wrong.is_none() && !samples.is_empty(),
+        "{wrong:?}\n{}",
+        envoy.log()
+    );
     println!("{visits} polls of the replica that lags");
 }

@@ -154,12 +154,7 @@ impl Store {
 }
 
 impl Source {
-    fn replace(
-        &mut self,
-        mut objects: BTreeMap<Key, Kept>,
-        version: u64,
-        changed: u64,
-    ) -> Worth {
+    fn replace(&mut self, mut objects: BTreeMap<Key, Kept>, version: u64, changed: u64) -> Worth {
         let before = self.objects.take();
         for (key, kept) in &mut objects {
             if let Some(known) = before.as_ref().and_then(|before| before.get(key)) {

@@ -173,7 +173,9 @@ impl Files {
             true => verifier,
             false => verifier.allow_unauthenticated(),
         };
-        verifier.build().map_err(|error| unusable(error.to_string()))
+        verifier
+            .build()
+            .map_err(|error| unusable(error.to_string()))
     }
 }
 
@@ -213,6 +215,3 @@ impl Names {
         }))
     }
 }
-
-#[cfg(test)]
-mod tests;

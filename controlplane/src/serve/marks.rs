@@ -41,7 +41,10 @@ impl Marks {
             Some(revisions) => revisions,
             None => self.revisions.entry(subset.clone()).or_default(),
         };
-        match revisions.back_mut().filter(|(newest, _)| newest == revision) {
+        match revisions
+            .back_mut()
+            .filter(|(newest, _)| newest == revision)
+        {
             // Of two polls at a time, the one that looked first may come last.
             Some((_, mark)) if !watermark.covers(mark) => {}
             Some((_, mark)) => *mark = watermark.clone(),

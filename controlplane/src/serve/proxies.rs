@@ -94,7 +94,11 @@ impl Report {
 fn revision(quoted: &str) -> String {
     let revision = quoted.trim_matches('"');
     let plain = revision.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if plain { revision.into() } else { String::new() }
+    if plain {
+        revision.into()
+    } else {
+        String::new()
+    }
 }
 
 impl Proxies {
@@ -204,7 +208,10 @@ impl Proxies {
         let mut own = Known {
             seen: now,
             // What it had in force it still has: a proxy never goes back.
-            mark: before.as_ref().map(|it| it.mark.clone()).unwrap_or_default(),
+            mark: before
+                .as_ref()
+                .map(|it| it.mark.clone())
+                .unwrap_or_default(),
             report,
         };
         if let Some(mark) = &own.report.mark
@@ -217,7 +224,8 @@ impl Proxies {
         let before = before.map(|it| it.report);
         self.tell(poller, before.as_ref(), &own.report, wanted, now);
         let is_news = before.is_none_or(|before| {
-            (before.applied, before.refused) != (own.report.applied.clone(), own.report.refused.clone())
+            (before.applied, before.refused)
+                != (own.report.applied.clone(), own.report.refused.clone())
         });
         known.insert(poller.clone(), own);
         if is_news || swept {
@@ -243,9 +251,7 @@ impl Proxies {
             && report.applied == *revision
             && before.is_some_and(|it| it.applied != *revision)
         {
-            self.metrics
-                .propagation
-                .observe((now - *at).as_secs_f64());
+            self.metrics.propagation.observe((now - *at).as_secs_f64());
             tracing::debug!(%instance, node = report.node, revision, "applied");
         }
         if !report.refused.is_empty() && before.is_none_or(|it| it.refused != report.refused) {
@@ -285,7 +291,9 @@ impl State {
         self.known
             .retain(|_, proxy| now.duration_since(proxy.seen) < FORGET);
         let known = &self.known;
-        let asked_for = known.iter().map(|((_, scope), it)| (scope, it.report.version));
+        let asked_for = known
+            .iter()
+            .map(|((_, scope), it)| (scope, it.report.version));
         let asked_for: std::collections::HashSet<_> = asked_for.collect();
         self.marks
             .retain(|(scope, version)| asked_for.contains(&(scope, *version)));

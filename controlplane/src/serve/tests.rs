@@ -12,7 +12,7 @@ use weir_split::wire::{self, Config};
 
 use crate::access::Policy;
 use crate::object;
-use crate::publish::{Published, Publisher};
+use crate::publish::{Published, Publisher, Reading};
 use crate::translate::translate;
 use crate::world::World;
 
@@ -290,7 +290,10 @@ async fn held_polls_are_answered_at_the_end() {
     );
     // Both were held for a moment: an answer at once is a failure to a proxy.
     let held = start.elapsed();
-    assert!(held >= Duration::from_millis(600) && held < Duration::from_secs(1), "{held:?}");
+    assert!(
+        held >= Duration::from_millis(600) && held < Duration::from_secs(1),
+        "{held:?}"
+    );
 }
 
 /// A made-up world: paths came with version 2 of the document.

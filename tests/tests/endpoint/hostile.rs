@@ -92,7 +92,10 @@ async fn send(address: SocketAddr, bytes: &[u8], chance: &mut Chance) {
 }
 
 /// Somebody who wants no more than to be served, and how long the longest answer took.
-async fn patient(address: SocketAddr, mut done: tokio::sync::oneshot::Receiver<()>) -> (u32, Duration) {
+async fn patient(
+    address: SocketAddr,
+    mut done: tokio::sync::oneshot::Receiver<()>,
+) -> (u32, Duration) {
     let (mut served, mut longest) = (0, Duration::ZERO);
     while done.try_recv().is_err() {
         let asked = Instant::now();
@@ -137,7 +140,8 @@ async fn ten_thousand_malformed_requests_leave_it_serving() {
         .collect();
     for length in ["1073741824", "99999999999999999999999", "-1"] {
         let begun = Instant::now();
-        let head = format!("GET /v1/config HTTP/1.1\r\nhost: weir\r\ncontent-length: {length}\r\n\r\nx");
+        let head =
+            format!("GET /v1/config HTTP/1.1\r\nhost: weir\r\ncontent-length: {length}\r\n\r\nx");
         let answer = raw(address, head.as_bytes()).await;
         assert!(matches!(answer.status.as_u16(), 400 | 413), "{answer:?}");
         assert!(!answer.text().contains("rules"), "{answer:?}");
@@ -182,7 +186,11 @@ async fn handshakes_that_are_none_leave_it_serving() {
     let mut silent = Vec::new();
     for number in 0..1_000 {
         if number % 10 == 0 {
-            silent.push(TcpStream::connect(plane.listen).await.expect("a connection"));
+            silent.push(
+                TcpStream::connect(plane.listen)
+                    .await
+                    .expect("a connection"),
+            );
         }
         let mut bytes = chance.request();
         if number % 2 == 0 {

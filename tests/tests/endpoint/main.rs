@@ -39,7 +39,11 @@ async fn certificates_of_another_authority_are_turned_away() {
         let answer = ask.with(Some(certificate), scope, "").await;
         let answer = answer.unwrap_or_else(|error| panic!("{scope}: {error}"));
         assert_eq!(answer.status, status, "{scope}: {answer:?}");
-        assert_eq!(answer.text().contains("\"rules\""), status == 200, "{scope}");
+        assert_eq!(
+            answer.text().contains("\"rules\""),
+            status == 200,
+            "{scope}"
+        );
         if status == 403 {
             let error = answer.json()["error"].to_string();
             assert!(error.to_lowercase().contains("namespace"), "{error}");
@@ -54,7 +58,12 @@ async fn certificates_of_another_authority_are_turned_away() {
     let path = Ask::new(plane.listen, &server).path("/v1/proxies");
     let answer = path.with(Some(&operator), "", "").await.expect("an answer");
     assert_eq!(answer.status, 403, "{answer:?}");
-    assert!(plane.metric("weir_connections_refused_total{reason=\"handshake\"}").await >= 2.0);
+    assert!(
+        plane
+            .metric("weir_connections_refused_total{reason=\"handshake\"}")
+            .await
+            >= 2.0
+    );
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -63,7 +72,10 @@ async fn plain_http_is_for_loopback() {
     let files = Files::new(&server.sign(&[NAME]), Some(&server.sign(&[])));
     let plane = serve_tls(&files).await;
     let answer = scene::plain(plane.listen, "/v1/config").await;
-    assert!(!answer.contains("rules") && !answer.contains("200"), "{answer}");
+    assert!(
+        !answer.contains("rules") && !answer.contains("200"),
+        "{answer}"
+    );
 
     for (arguments, remedy) in [
         (vec!["--listen", "0.0.0.0:0"], "--tls-cert"),
@@ -83,7 +95,9 @@ async fn a_changed_certificate_is_shown_and_a_bad_one_is_not() {
     let plane = serve_tls(&files).await;
     let works = async |authority: &Authority| {
         let ask = Ask::new(plane.listen, authority);
-        ask.with(Some(&client), "", "").await.is_ok_and(|it| it.status == 200)
+        ask.with(Some(&client), "", "")
+            .await
+            .is_ok_and(|it| it.status == 200)
     };
     let wait = async |authority: &Authority| {
         for _ in 0..100 {
@@ -107,7 +121,11 @@ async fn a_changed_certificate_is_shown_and_a_bad_one_is_not() {
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
     assert_eq!(plane.metric(refused).await, 1.0);
-    assert!(plane.log().contains("the certificate before stays in use"), "{}", plane.log());
+    assert!(
+        plane.log().contains("the certificate before stays in use"),
+        "{}",
+        plane.log()
+    );
     assert!(works(&first).await && !works(&second).await);
     files.put("tls.key", &next.key);
     wait(&second).await;
@@ -115,6 +133,9 @@ async fn a_changed_certificate_is_shown_and_a_bad_one_is_not() {
     // A mounted Secret: all of it changes with one link.
     files.project(&first.sign(&[NAME]), &client);
     wait(&first).await;
-    let admin = Connection::open(plane.admin).await.get("admin", "/readyz").await;
+    let admin = Connection::open(plane.admin)
+        .await
+        .get("admin", "/readyz")
+        .await;
     assert_eq!(admin.status, 200);
 }

@@ -55,8 +55,14 @@ impl Files {
     }
 
     fn turn(&self, own: &Certificate, authority: &str) {
-        let turn = TempDir::new_in(self.folder.path()).expect("a folder").keep();
-        for (name, text) in [("tls.crt", &*own.pem), ("tls.key", &own.key), ("ca.crt", authority)] {
+        let turn = TempDir::new_in(self.folder.path())
+            .expect("a folder")
+            .keep();
+        for (name, text) in [
+            ("tls.crt", &*own.pem),
+            ("tls.key", &own.key),
+            ("ca.crt", authority),
+        ] {
             std::fs::write(turn.join(name), text).expect("a file");
         }
         let beside = self.path("..new");
@@ -81,7 +87,10 @@ impl Files {
     pub fn arguments(&self) -> Vec<&str> {
         let mut arguments = self.arguments_without_authority();
         if self.has_authority {
-            arguments.extend(["--client-ca", self.path("ca.crt").display().to_string().leak()]);
+            arguments.extend([
+                "--client-ca",
+                self.path("ca.crt").display().to_string().leak(),
+            ]);
         }
         arguments
     }
@@ -126,11 +135,16 @@ impl Ask {
             token => format!("authorization: Bearer {token}\r\n"),
         };
         let path = self.path;
-        let head = format!("GET {path}{query} HTTP/1.1\r\nhost: weir\r\n{token}connection: close\r\n\r\n");
+        let head =
+            format!("GET {path}{query} HTTP/1.1\r\nhost: weir\r\n{token}connection: close\r\n\r\n");
         self.send(certificate, head.as_bytes()).await
     }
 
-    pub async fn send(&self, certificate: Option<&Certificate>, bytes: &[u8]) -> io::Result<Answer> {
+    pub async fn send(
+        &self,
+        certificate: Option<&Certificate>,
+        bytes: &[u8],
+    ) -> io::Result<Answer> {
         let exchange = async {
             let mut stream = self.connect(certificate).await?;
             stream.write_all(bytes).await?;
@@ -141,7 +155,10 @@ impl Ask {
         tokio::time::timeout(Duration::from_secs(10), exchange).await?
     }
 
-    pub async fn connect(&self, certificate: Option<&Certificate>) -> io::Result<TlsStream<TcpStream>> {
+    pub async fn connect(
+        &self,
+        certificate: Option<&Certificate>,
+    ) -> io::Result<TlsStream<TcpStream>> {
         let mut roots = RootCertStore::empty();
         for root in CertificateDer::pem_slice_iter(self.authority.as_bytes()) {
             roots.add(root.expect("PEM")).expect("an authority");
@@ -164,7 +181,9 @@ impl Ask {
         };
         let stream = TcpStream::connect(self.address).await?;
         let name = NAME.try_into().expect("a name");
-        TlsConnector::from(Arc::new(config)).connect(name, stream).await
+        TlsConnector::from(Arc::new(config))
+            .connect(name, stream)
+            .await
     }
 }
 

@@ -19,7 +19,10 @@ const AUDIENCE: &str = "weir.dev";
 fn signed(server: &ApiServer, uid: &str, audience: &str, seconds: i64) -> String {
     let key = std::fs::read_to_string(server.folder().join("accounts.key")).expect("accounts.key");
     let key = KeyPair::from_pem(&key).expect("a key");
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).expect("a time").as_secs();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .expect("a time")
+        .as_secs();
     let now = i64::try_from(now).expect("a time");
     let claims = json!({
         "iss": "https://kubernetes.default.svc",
@@ -31,7 +34,11 @@ fn signed(server: &ApiServer, uid: &str, audience: &str, seconds: i64) -> String
         "kubernetes.io": { "namespace": "shop", "serviceaccount": { "name": "buyer", "uid": uid } },
     });
     let part = |value: serde_json::Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
-    let text = format!("{}.{}", part(json!({ "alg": "ES256", "typ": "JWT" })), part(claims));
+    let text = format!(
+        "{}.{}",
+        part(json!({ "alg": "ES256", "typ": "JWT" })),
+        part(claims)
+    );
     let signature = plain_signature(&key.sign(text.as_bytes()).expect("a signature"));
     format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
 }
@@ -60,7 +67,15 @@ async fn a_token_is_for_the_namespace_of_its_account() {
     let crds = weir_tests::root().join("deploy/crds");
     server.crds(&[&crds]);
     server.apply(&manifest([1, 1]));
-    let uid = ["get", "serviceaccount", "buyer", "-n", "shop", "-o", "jsonpath={.metadata.uid}"];
+    let uid = [
+        "get",
+        "serviceaccount",
+        "buyer",
+        "-n",
+        "shop",
+        "-o",
+        "jsonpath={.metadata.uid}",
+    ];
     let uid = server.kubectl_client().run(&uid);
 
     let authority = Authority::new();
@@ -75,8 +90,8 @@ async fn a_token_is_for_the_namespace_of_its_account() {
     let good = server.account_token("shop", "buyer", Some(AUDIENCE));
     let elsewhere = server.account_token("shop", "buyer", Some("elsewhere"));
     let of_api_server = server.account_token("shop", "buyer", None);
-    let [soon, expired, lasting] =
-        [("soon", 60), ("expired", -60), ("lasting", 6000)].map(|(_, seconds)| signed(&server, uid.trim(), AUDIENCE, seconds));
+    let [soon, expired, lasting] = [("soon", 60), ("expired", -60), ("lasting", 6000)]
+        .map(|(_, seconds)| signed(&server, uid.trim(), AUDIENCE, seconds));
     let foreign = good.rsplit_once('.').expect("a token").0.to_owned() + ".c2lnbmF0dXJl";
     for (what, token, query, status) in [
         ("its namespace", &*good, "?namespace=shop", 200),
@@ -84,7 +99,12 @@ async fn a_token_is_for_the_namespace_of_its_account() {
         ("what is for all", &good, "", 200),
         ("signed like the others", &soon, "?namespace=shop", 200),
         ("of another namespace", &good, "?namespace=default", 403),
-        ("of another namespace's Gateway", &good, "?gateway=default/edge", 403),
+        (
+            "of another namespace's Gateway",
+            &good,
+            "?gateway=default/edge",
+            403,
+        ),
         ("no token", "", "?namespace=shop", 401),
         ("expired", &expired, "?namespace=shop", 401),
         ("of another audience", &elsewhere, "?namespace=shop", 401),
@@ -117,8 +137,14 @@ async fn a_token_is_for_the_namespace_of_its_account() {
 
     // One that the API server knew goes on while it is away; of another it cannot be told.
     server.kill_apiserver("KILL");
-    let answer = ask.with(None, "?namespace=shop", &good).await.expect("an answer");
+    let answer = ask
+        .with(None, "?namespace=shop", &good)
+        .await
+        .expect("an answer");
     assert_eq!(answer.status, 200, "{answer:?}");
-    let answer = ask.with(None, "?namespace=shop", &lasting).await.expect("an answer");
+    let answer = ask
+        .with(None, "?namespace=shop", &lasting)
+        .await
+        .expect("an answer");
     assert_eq!(answer.status, 503, "{answer:?}");
 }

@@ -17,7 +17,10 @@ impl Plane {
 }
 
 fn told(response: &Response) -> Option<&str> {
-    response.headers().get("weir-watermark").map(|it| it.to_str().unwrap())
+    response
+        .headers()
+        .get("weir-watermark")
+        .map(|it| it.to_str().unwrap())
 }
 
 #[tokio::test(start_paused = true)]
@@ -37,7 +40,10 @@ async fn a_proxy_that_has_seen_newer_is_given_nothing_older() {
     let response = behind.get("", &poll).await;
     assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
     assert_eq!(start.elapsed().as_secs(), 20);
-    assert_eq!((told(&response), response.headers().get(ETAG)), (None, None));
+    assert_eq!(
+        (told(&response), response.headers().get(ETAG)),
+        (None, None)
+    );
     // Whoever would not wait, or holds nothing, is told so.
     let response = behind.get("", &poll[1..2]).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
@@ -61,7 +67,10 @@ async fn the_same_revision_is_held_whoever_is_ahead() {
     plane.publish_at(9, 5);
     let tag = plane.revision().await;
     let poll = |seen: &'static str| {
-        plane.get("", &[("if-none-match", tag.as_str()), ("weir-watermark", seen)])
+        plane.get(
+            "",
+            &[("if-none-match", tag.as_str()), ("weir-watermark", seen)],
+        )
     };
     let response = poll("services=7").await;
     assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
@@ -82,14 +91,20 @@ async fn a_mark_rises_with_what_is_read_and_stays_with_what_is_run() {
     plane.get("", &poll).await;
     assert_eq!(plane.mark("a"), "services=5");
     plane.publish_at(1, 8);
-    assert_eq!(plane.mark("a"), "services=8", "a change elsewhere is in force as well");
+    assert_eq!(
+        plane.mark("a"),
+        "services=8",
+        "a change elsewhere is in force as well"
+    );
     plane.publish_at(2, 9);
     assert_eq!(plane.mark("a"), "services=8");
     let second = plane.revision().await;
     // While its workers differ it has still what it had.
     plane.get("", &[("weir-instance", "a")]).await;
     assert_eq!(plane.mark("a"), "services=8");
-    plane.get("", &[("weir-instance", "a"), ("weir-applied", &second)]).await;
+    plane
+        .get("", &[("weir-instance", "a"), ("weir-applied", &second)])
+        .await;
     assert_eq!(plane.mark("a"), "services=9");
 
     // The cluster was restored.
@@ -106,7 +121,13 @@ async fn one_that_comes_from_another_replica_brings_its_mark() {
     for (instance, tags, applied, refused, mark) in [
         ("a", unknown, unknown, "", "services=4"),
         ("b", unknown, "\"other\"", "", ""),
-        ("c", "\"cafe\", \"bad\"", unknown, "\"bad\" for a reason", ""),
+        (
+            "c",
+            "\"cafe\", \"bad\"",
+            unknown,
+            "\"bad\" for a reason",
+            "",
+        ),
         ("d", own.as_str(), own.as_str(), "", "services=5"),
     ] {
         let poll = [
@@ -138,7 +159,10 @@ async fn replicas_are_told_of_proxies_with_their_scopes() {
     assert_eq!(told["replica"].as_str().unwrap().len(), 16);
     let proxy = &told["proxies"][0];
     assert_eq!(proxy["scope"]["namespace"], "shop");
-    assert_eq!((&proxy["instance"], &proxy["node"]), (&"a".into(), &"n".into()));
+    assert_eq!(
+        (&proxy["instance"], &proxy["node"]),
+        (&"a".into(), &"n".into())
+    );
 }
 
 #[tokio::test]

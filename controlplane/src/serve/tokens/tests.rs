@@ -20,7 +20,10 @@ impl Api {
         let answer = Arc::new(Mutex::new(answer));
         let (count, said) = (asked.clone(), answer.clone());
         let service = service_fn(move |request: Request<Body>| {
-            assert_eq!(request.uri().path(), "/apis/authentication.k8s.io/v1/tokenreviews");
+            assert_eq!(
+                request.uri().path(),
+                "/apis/authentication.k8s.io/v1/tokenreviews"
+            );
             count.fetch_add(1, Ordering::SeqCst);
             let answer = said.lock().unwrap().clone();
             async move {
@@ -63,14 +66,21 @@ fn good() -> serde_json::Value {
 
 /// Nobody checks its signature here.
 fn token(name: &str, audience: serde_json::Value, seconds: i64) -> String {
-    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let now = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap()
+        .as_secs();
     let exp = now.saturating_add_signed(seconds);
     let claims = json!({ "sub": name, "aud": audience, "exp": exp }).to_string();
     format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims))
 }
 
 fn plain() -> String {
-    token("system:serviceaccount:shop:buyer", json!([AUDIENCE]), 36_000)
+    token(
+        "system:serviceaccount:shop:buyer",
+        json!([AUDIENCE]),
+        36_000,
+    )
 }
 
 #[tokio::test(start_paused = true)]
@@ -107,7 +117,10 @@ async fn a_known_token_counts_while_the_api_server_is_away_and_an_unknown_one_do
     assert!(api.tokens.account(&plain()).await.is_ok());
     assert_eq!(api.asked(), 2, "it is left alone for a while");
     let unknown = api.tokens.account(&token_of(60)).await;
-    assert!(matches!(unknown, Err(Denied::Unavailable(_))), "{unknown:?}");
+    assert!(
+        matches!(unknown, Err(Denied::Unavailable(_))),
+        "{unknown:?}"
+    );
     tokio::time::advance(STALE).await;
     let old = api.tokens.account(&plain()).await;
     assert!(matches!(old, Err(Denied::Unavailable(_))), "{old:?}");
@@ -118,7 +131,13 @@ async fn a_known_token_counts_while_the_api_server_is_away_and_an_unknown_one_do
 #[tokio::test(start_paused = true)]
 async fn what_is_no_token_for_us_is_asked_for_once_or_not_at_all() {
     let api = Api::new(good());
-    for wrong in ["", "a", "a.b.c", "a.e30.c", &token("x", json!(["other"]), 60)] {
+    for wrong in [
+        "",
+        "a",
+        "a.b.c",
+        "a.e30.c",
+        &token("x", json!(["other"]), 60),
+    ] {
         let denied = api.tokens.account(wrong).await;
         assert!(matches!(denied, Err(Denied::Invalid(_))), "{wrong}");
     }
