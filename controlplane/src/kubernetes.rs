@@ -45,12 +45,16 @@ impl Cluster {
         let client = kube::Client::try_default()
             .await
             .map_err(|error| Unreachable(error.into()))?;
+        Ok(Cluster::of(client, namespaces, policy))
+    }
+
+    pub fn of(client: kube::Client, namespaces: &[String], policy: Policy) -> Cluster {
         let sources = Resource::all(policy).flat_map(|it| Source::of(it, namespaces));
-        Ok(Cluster {
+        Cluster {
             horizon: Horizon::new(client.clone()),
             sources: sources.collect(),
             client,
-        })
+        }
     }
 
     /// For questions that are not about objects.

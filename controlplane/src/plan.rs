@@ -64,6 +64,9 @@ impl Plan {
         mut connections: Vec<PlannedConnections>,
         rules: BTreeMap<String, Rule>,
     ) -> Plan {
+        // They are kept for long, and grew one by one: a third of their memory would be for none.
+        sets.shrink_to_fit();
+        let rules = rules.into_iter().collect();
         sets.sort_by_cached_key(|planned| (place(&planned.set.hosts), planned.audience.clone()));
         connections.sort_by_cached_key(|planned| {
             let Connections { to, rule } = &planned.connections;

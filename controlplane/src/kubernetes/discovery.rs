@@ -26,6 +26,8 @@ pub struct Discovery {
 pub enum Undiscovered {
     #[error(transparent)]
     Failed(#[from] kube::Error),
+    #[error("GET /apis is not answered")]
+    Silent,
     #[error("GET /apis answers {0}")]
     Refused(StatusCode),
     #[error("GET /apis does not name all kinds at once, as Kubernetes 1.26 and later do")]

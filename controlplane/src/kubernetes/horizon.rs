@@ -20,7 +20,7 @@ use crate::watermark::Watermark;
 /// There is one question in this time, however many ask.
 const EVERY: Duration = Duration::from_secs(1);
 /// An answer is waited for no longer than this.
-const PATIENCE: Duration = Duration::from_secs(5);
+const PATIENCE: Duration = Duration::from_secs(4);
 
 /// The default is that of a source without resource versions, such as a folder.
 #[derive(Clone, Default)]
@@ -37,6 +37,8 @@ struct Answer {
     /// When it was asked for.
     at: Instant,
     newest: Option<Arc<Watermark>>,
+    /// No source is left out.
+    is_full: bool,
 }
 
 /// A source that is watched.
@@ -119,29 +121,29 @@ impl Horizon {
     ///
     /// A watch that turns out to be behind is made to catch up, and one that is ahead to begin anew.
     pub async fn newest(&self) -> Option<Arc<Watermark>> {
-        let newest = self.look().await?;
+        let newest = self.ask().await?.newest?;
         self.0.as_ref()?.catch_up(&newest);
         Some(newest)
     }
 
-    /// As [`Horizon::newest`], and leaves those that are behind alone.
-    pub(super) async fn look(&self) -> Option<Arc<Watermark>> {
+    /// As [`Horizon::newest`], but leaves those that are behind alone. Whether every source could be asked about.
+    pub(super) async fn compare(&self) -> bool {
+        self.ask().await.is_some_and(|answer| answer.is_full)
+    }
+
+    async fn ask(&self) -> Option<Answer> {
         let shared = self.0.as_ref()?;
         let called = Instant::now();
         let mut newest = shared.newest.lock().await;
         if let Some(answer) = &*newest {
             if answer.at >= called {
-                return answer.newest.clone();
+                return Some(answer.clone());
             }
             sleep_until(answer.at + EVERY).await;
         }
-        let at = Instant::now();
-        let answer = shared.ask().await.map(Arc::new);
-        *newest = Some(Answer {
-            at,
-            newest: answer.clone(),
-        });
-        answer
+        let answer = shared.ask().await;
+        *newest = Some(answer.clone());
+        Some(answer)
     }
 
     pub(super) fn follow(&self, id: &Arc<str>, place: Place) -> Following {
@@ -187,8 +189,10 @@ impl Shared {
     }
 
     /// A source that cannot be asked about is left out.
-    async fn ask(&self) -> Option<Watermark> {
+    async fn ask(&self) -> Answer {
+        let at = Instant::now();
         let sources = self.sources().clone();
+        let mut is_full = true;
         let mut answers = JoinSet::new();
         for (id, followed) in sources {
             // Taken before the question: what is read meanwhile may be newer than the answer.
@@ -205,11 +209,17 @@ impl Shared {
         }
         let mut watermark = Watermark::default();
         while let Some(answer) = answers.join_next().await {
-            if let Ok(Some((id, newest))) = answer {
-                watermark.set(&id, newest);
+            match answer {
+                Ok(Some((id, newest))) => watermark.set(&id, newest),
+                Ok(None) | Err(_) => is_full = false,
             }
         }
-        (!watermark.is_empty()).then_some(watermark)
+        let newest = (!watermark.is_empty()).then(|| Arc::new(watermark));
+        Answer {
+            at,
+            newest,
+            is_full,
+        }
     }
 
     fn catch_up(&self, newest: &Watermark) {

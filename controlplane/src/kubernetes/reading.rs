@@ -79,6 +79,10 @@ impl Kept {
             fields.insert("apiVersion".into(), api_version.into());
             fields.insert("kind".into(), resource.name.into());
         }
+        let spec = body.get_mut("spec").and_then(Value::as_object_mut);
+        if let (Some(unused), Some(spec)) = (resource.unused, spec) {
+            spec.remove(unused);
+        }
         let subject = is_told(resource.kind).then(|| subject(&body, resource, served, id));
         let (entry, problem) = match Object::parse("", 0, body) {
             Ok(object) => (object.map(|object| Arc::new(Entry::of(&object))), None),

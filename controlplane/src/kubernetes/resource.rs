@@ -14,6 +14,8 @@ pub struct Resource {
     pub name: &'static str,
     /// Those that are understood.
     pub versions: &'static [&'static str],
+    /// A field of the spec that translation makes no use of, and that is large where there are many objects.
+    pub unused: Option<&'static str>,
 }
 
 /// A resource at the version at which this cluster is asked for it.
@@ -36,11 +38,13 @@ pub struct Source {
 impl Resource {
     /// Those that translation makes use of under this policy.
     pub fn all(policy: Policy) -> impl Iterator<Item = Resource> {
-        let of = |(group, name, versions, kind)| Resource {
+        let of = move |(group, name, versions, kind)| Resource {
             kind,
             group,
             name,
             versions,
+            // The policy alone asks which pods are behind a Service.
+            unused: (kind == Kind::Service && policy == Policy::Permissive).then_some("selector"),
         };
         let is_needed =
             move |resource: &Resource| policy == Policy::Smi || !resource.kind.is_of_policy();

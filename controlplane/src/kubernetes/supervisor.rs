@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
-use super::discovery::Discovery;
+use super::discovery::{Discovery, Undiscovered};
 use super::horizon::{Horizon, Place};
 use super::resource::{Resource, Served, Source};
 use super::store::News;
@@ -20,6 +20,8 @@ use crate::metrics::Metrics;
 const LOOK: Duration = Duration::from_secs(2);
 /// How often it is asked whether it has gone back in time.
 const COMPARE: Duration = Duration::from_secs(20);
+/// The answer is waited for no longer than this: the connection may be dead.
+const PATIENCE: Duration = Duration::from_secs(4);
 
 pub struct Supervisor {
     client: kube::Client,
@@ -73,15 +75,16 @@ impl Supervisor {
             // Nobody listens: the loop ends.
             let _ = self.news.send(News::Discovered(found)).await;
             while self.watches.try_join_next().is_some() {}
-            if compared.elapsed() >= COMPARE {
+            // Where not all could be asked about, it is tried again soon.
+            if compared.elapsed() >= COMPARE && self.horizon.compare().await {
                 compared = Instant::now();
-                self.horizon.look().await;
             }
         }
     }
 
     async fn look(&mut self) -> Result<(), String> {
-        if let Err(error) = self.discovery.look().await {
+        let looked = timeout(PATIENCE, self.discovery.look()).await;
+        if let Err(error) = looked.unwrap_or(Err(Undiscovered::Silent)) {
             self.metrics.watch_failed("apis");
             let why = format!("the cluster does not tell its kinds: {error}");
             if !self.is_failing {

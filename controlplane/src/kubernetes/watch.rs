@@ -25,7 +25,7 @@ use crate::metrics::Metrics;
 
 const PAGE: u32 = 250;
 /// An API server that does not begin to answer within this is taken for dead.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(10);
 /// Seconds after which it ends a watch by itself.
 const TERM: u32 = 290;
 /// Seconds of the shortest watch that gets a bookmark, which it gets at once.

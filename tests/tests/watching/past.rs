@@ -4,6 +4,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
+use kube::config::{KubeConfigOptions, Kubeconfig};
+use tokio::time::{Instant, sleep};
+use weir::access::Policy;
+use weir::kubernetes::Cluster;
+use weir::publish::Publisher;
 use weir_tests::Plane;
 
 use crate::proxy::{Manner, Proxy};
@@ -66,4 +71,56 @@ async fn a_cluster_restored_from_a_backup_is_followed() {
         .until("an empty cluster", A_MINUTE, |config| rules(config) == 0)
         .await;
     drop(proxy);
+}
+
+async fn client(kubeconfig: &Path) -> kube::Client {
+    let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
+    let options = KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
+    kube::Client::try_from(config.expect("a configuration")).expect("a client")
+}
+
+/// A watch that is quiet is told how far the cluster has come within a minute; where somebody asks, at once.
+#[tokio::test(flavor = "multi_thread")]
+async fn whoever_lags_knows_it_and_catches_up() {
+    let server = server();
+    server.apply(SHOP);
+    let proxy = Proxy::start(&server).await;
+    let client = client(&proxy.kubeconfig(&server)).await;
+    let cluster = Cluster::of(client, &[], Policy::Permissive);
+    let horizon = cluster.horizon();
+    let publisher = Publisher::new(std::sync::Arc::default(), Policy::Permissive);
+    let (mut current, watermark) = (publisher.subscribe(), publisher.watermark());
+    tokio::spawn(cluster.feed(publisher));
+    current.changed().await.expect("a publication");
+
+    // What changes is elsewhere: nothing comes by the watches of what is read.
+    let touch = |name: &str| server.kubectl(&["create", "configmap", name]);
+    let catches_up = async |limit: Duration| {
+        let newest = horizon.newest().await.expect("an answer");
+        let start = Instant::now();
+        while !watermark.borrow().covers(&newest) {
+            let own = watermark.borrow().clone();
+            assert!(start.elapsed() < limit, "{own} does not cover {newest}");
+            sleep(Duration::from_millis(20)).await;
+        }
+        start.elapsed()
+    };
+    for round in 0..3 {
+        touch(&format!("round-{round}"));
+        println!(
+            "caught up after {:?}",
+            catches_up(Duration::from_secs(3)).await
+        );
+    }
+
+    proxy.set(Manner::Hold);
+    let before = watermark.borrow().clone();
+    touch("held");
+    server.apply(&split("web", 1));
+    assert_eq!(horizon.newest().await, None);
+    assert_eq!(*watermark.borrow(), before);
+    proxy.set(Manner::Pass);
+    catches_up(Duration::from_secs(5)).await;
+    assert!(!before.covers(&watermark.borrow()));
 }

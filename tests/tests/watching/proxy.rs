@@ -47,7 +47,9 @@ impl Proxy {
         let written = write_kubeconfig(server.folder(), &server.url(), ADMIN);
         let text = std::fs::read_to_string(written).expect("a kubeconfig");
         let text = text.replace(&server.url(), &format!("https://{}", self.address));
-        let path = server.folder().join(format!("kubeconfig-{}", self.address));
+        // KUBECONFIG is a list, with colons between its paths.
+        let name = format!("kubeconfig-by-{}", self.address.port());
+        let path = server.folder().join(name);
         std::fs::write(&path, text).expect("a kubeconfig");
         path
     }

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use serde_json::Value;
+use tokio::net::TcpStream;
 use weir_cluster::ApiServer;
 use weir_cluster::server::ADMIN;
 use weir_tests::{Connection, Plane, root};
@@ -97,6 +98,8 @@ impl Scene {
 
     /// What is served to everybody; None before the first publication.
     pub async fn config(&self) -> Option<Value> {
+        // A process that has ended is told of with its log.
+        TcpStream::connect(self.plane.listen).await.ok()?;
         let answer = Connection::open(self.plane.listen)
             .await
             .get("weir", "/v1/config")
