@@ -186,3 +186,6 @@ impl Server {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -215,6 +215,3 @@ impl Names {
         }))
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -29,7 +29,7 @@ const GOOD: &str = r#"{"service":"web","backends":[{"service":"v1","weight":1}]}
 const BAD: &str = r#"{"service":1}"#;
 
 fn listed(objects: impl IntoIterator<Item = (Key, Kept)>, version: u64) -> News {
-    News::Listed(SPLITS.into(), objects.into_iter().collect(), version)
+    News::Listed(SPLITS.into(), objects.into_iter().collect(), version, version)
 }
 
 fn applied((key, kept): (Key, Kept), version: u64) -> News {
@@ -57,7 +57,7 @@ fn nothing_is_whole_before_everything_was_read() {
         obstacle.as_deref(),
         Some("not read yet: services (403 Forbidden)")
     );
-    store.take(News::Listed("services".into(), BTreeMap::new(), 9));
+    store.take(News::Listed("services".into(), BTreeMap::new(), 9, 0));
     assert!(!store.is_whole());
     store.take(News::Gone("httproutes.policy.linkerd.io".into()));
     assert!(store.is_whole() && store.obstacle().is_none());

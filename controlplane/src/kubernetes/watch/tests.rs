@@ -84,7 +84,7 @@ async fn follow(script: impl IntoIterator<Item = (u16, String)>) -> (Vec<String>
     while let Ok(news) = heard.try_recv() {
         let name = |(_, name): &(String, String)| name.clone();
         told.push(match news {
-            News::Listed(_, objects, version) => {
+            News::Listed(_, objects, version, _) => {
                 let names: Vec<_> = objects.keys().map(name).collect();
                 format!("listed {} at {version}", names.join(" "))
             }

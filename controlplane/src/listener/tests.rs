@@ -1,0 +1,50 @@
+use axum::routing::get;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+
+use super::*;
+
+/// What a GET is answered to somebody who seems to be at this address.
+async fn answer_to(address: &str) -> String {
+    let (_end, ending) = watch::channel(false);
+    let metrics = Arc::new(Metrics::default());
+    let server = Server {
+        transport: Transport::Loopback,
+        router: Router::new().route("/", get(async || "content")),
+        ending,
+        metrics: metrics.clone(),
+    };
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let mut client = TcpStream::connect(socket.local_addr().unwrap())
+        .await
+        .unwrap();
+    let (stream, _) = socket.accept().await.unwrap();
+    let served = server.connected(stream, address.parse().unwrap());
+    let asked = async {
+        let _ = client
+            .write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
+            .await;
+        let mut read = Vec::new();
+        let _ = client.read_to_end(&mut read).await;
+        String::from_utf8(read).unwrap()
+    };
+    let ((), answer) = tokio::join!(served, asked);
+    let refused = "weir_connections_refused_total{reason=\"plain\"} 1";
+    assert_eq!(metrics.text().contains(refused), answer.is_empty());
+    answer
+}
+
+/// A node that leads other addresses to loopback (`route_localnet`) makes them come to a listener there.
+#[tokio::test]
+async fn plain_http_is_for_peers_on_loopback() {
+    for near in [
+        "127.0.0.1:1",
+        "127.9.9.9:1",
+        "[::1]:1",
+        "[::ffff:127.0.0.1]:1",
+    ] {
+        assert!(answer_to(near).await.ends_with("content"), "{near}");
+    }
+    for far in ["10.0.0.1:1", "[fe80::1]:1", "[::ffff:10.0.0.1]:1"] {
+        assert_eq!(answer_to(far).await, "", "{far}");
+    }
+}
