@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::condition::{Condition, LIVE, Status, find, list};
 use super::{Evidence, apart, is_of_reference, words};
 use crate::plan::Audience;
-use crate::problem::{Problem, Reason};
+use crate::problem::Reason;
 use crate::subject::Subject;
 
 const OWN: [&str; 3] = ["Accepted", "ResolvedRefs", LIVE];

@@ -38,7 +38,10 @@ fn a_problem_is_remarked_when_it_comes_and_when_it_goes() {
         remarks.iter().map(|it| (*it).clone()).collect()
     };
     let none = known(&[]);
-    assert_eq!(remarks(&none, &known(&[&one])), [one.clone()]);
+    assert_eq!(
+        remarks(&none, &known(&[&one])),
+        known(&[&one]).into_iter().collect::<Vec<_>>()
+    );
     assert_eq!(remarks(&known(&[&one]), &known(&[&one])), []);
     let mended = Remark {
         is_warning: false,

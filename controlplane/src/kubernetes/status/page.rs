@@ -169,7 +169,16 @@ mod tests {
         assert_eq!(last, count(1_000));
         assert!((8..=13).contains(&counts), "{counts} writes");
 
-        let flap = |step: u32| status(if step % 2 == 0 { "True" } else { "False" }, "");
+        let flap = |step: u32| {
+            status(
+                if step.is_multiple_of(2) {
+                    "True"
+                } else {
+                    "False"
+                },
+                "",
+            )
+        };
         let (flaps, last) = writes(flap);
         assert_eq!(last, flap(1_000));
         assert!((10..=15).contains(&flaps), "{flaps} writes");
