@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use weir_tests::fault::{Liar, Manner, Poll, Web, document, manifest, trapping_module};
+use weir_tests::fault::{Liar, Manner, Poll, Web, answer, document, manifest, trapping_module};
 use weir_tests::{Connection, Envoy, Plane};
 
 const PLUGIN: &str = r#"{ "control_plane": "weir", "namespace": "default" }"#;
@@ -229,6 +229,42 @@ async fn what_a_poll_says() {
         .await;
     assert_eq!(next.header("weir-refused"), None);
     assert_eq!(next.header("weir-applied"), Some("\"r4\""));
+}
+
+/// What the control plane says of how far it has read comes back with the next poll, and nothing else that stands there.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_watermark_is_kept_and_sent_back() {
+    let liar = Liar::start(Manner::Hang).await;
+    let web = Web::start().await;
+    let bootstrap = web
+        .bootstrap(liar.address)
+        .listener("outbound", PLUGIN, None);
+    let _envoy = Envoy::start(&bootstrap.build(), 2).await;
+    let said = |status: u16, watermark: &str| {
+        let answer = answer(status, "REVISION", document([1, 1]).to_string().as_bytes());
+        let answer = String::from_utf8(answer).expect("text");
+        answer.replacen("\r\n", &format!("\r\nweir-watermark: {watermark}\r\n"), 1)
+    };
+    let told = "services=7,trafficsplits.split.smi-spec.io=9";
+    let long = format!("services={}", "7".repeat(5000));
+    for (watermark, kept) in [
+        (told, Some(told)),
+        ("with a blank", None),
+        (&long, None),
+        (told, Some(told)),
+    ] {
+        let before = liar.polls().len();
+        liar.switch(Manner::EverNew(said(200, watermark)));
+        liar.wait_for_poll(before + 3, "after the answer", |poll| {
+            poll.header("weir-watermark") == kept
+        })
+        .await;
+    }
+    // A replica that lags says nothing of it; what was kept stays.
+    let before = liar.polls().len();
+    liar.switch(Manner::Bytes(answer(304, "", b"")));
+    let next = liar.wait_for_poll(before + 3, "after 304", |_| true).await;
+    assert_eq!(next.header("weir-watermark"), Some(told));
 }
 
 /// A VM that trapped and has not come back does not run the change: the poll after it leaves a second later,

@@ -211,3 +211,62 @@ async fn a_replica_that_lags_takes_no_proxy_back() {
     );
     println!("{visits} polls of the replica that lags");
 }
+
+/// Copies the folder of etcd's data.
+fn copy(from: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    let copied = std::process::Command::new("cp")
+        .arg("-a")
+        .args([from, to])
+        .status();
+    assert!(copied.expect("cp").success(), "{}", from.display());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cluster_restored_from_a_backup_is_followed_by_its_proxies() {
+    let mut server = server();
+    let plane = replica(&server.kubeconfig(ADMIN)).await;
+    let (envoy, _web) = proxy(plane.listen).await;
+    let [data, backup] = ["etcd", "backup"].map(|name| server.folder().join(name));
+    let apply = |server: &ApiServer, weights| {
+        tokio::task::block_in_place(|| server.apply(&manifest(weights)));
+    };
+    let restart = |server: &mut ApiServer, from: &Path, to: &Path| {
+        tokio::task::block_in_place(|| {
+            server.kill_apiserver("KILL");
+            server.kill_etcd("TERM");
+            copy(from, to);
+            server.start_etcd();
+            server.start_apiserver();
+        });
+    };
+    apply(&server, [0, 100]);
+    restart(&mut server, &data, &backup);
+    for weight in 1..10 {
+        apply(&server, [100, weight]);
+    }
+    apply(&server, [100, 0]);
+    let load = Load::start(envoy.listener("outbound"), "web", CLIENTS).await;
+    all_follow(&load).await;
+    restart(&mut server, &backup, &data);
+    let restored = Instant::now();
+    load.take();
+    loop {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let samples = load.take();
+        assert!(samples.iter().all(|it| it.status == 200));
+        if samples.iter().all(|it| it.by == "v2") {
+            break;
+        }
+        assert!(
+            restored.elapsed() < Duration::from_secs(60),
+            "{}\n{}",
+            plane.log(),
+            envoy.log()
+        );
+    }
+    println!("followed after {:?}", restored.elapsed());
+    // And from there on as ever.
+    apply(&server, [100, 0]);
+    all_follow(&load).await;
+}

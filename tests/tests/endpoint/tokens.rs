@@ -7,9 +7,10 @@ use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use rcgen::{KeyPair, SigningKey};
 use serde_json::json;
 use weir_cluster::ApiServer;
-use weir_tests::Plane;
+use weir_cluster::server::ADMIN;
 use weir_tests::fault::manifest;
 use weir_tests::tls::Authority;
+use weir_tests::{Echo, Envoy, Plane, dist, shipped};
 
 use crate::scene::{Ask, Files, NAME};
 
@@ -82,7 +83,7 @@ async fn a_token_is_for_the_namespace_of_its_account() {
     let [clients, strangers] = [(); 2].map(|()| Authority::new());
     let operator = clients.sign(&["edge.example.com"]);
     let files = Files::new(&authority.sign(&[NAME]), Some(&operator));
-    let admin = server.kubeconfig(weir_cluster::server::ADMIN);
+    let admin = server.kubeconfig(ADMIN);
     let plane = Plane::of_cluster(&admin, &files.arguments());
     plane.wait_until_ready().await;
     let ask = Ask::new(plane.listen, &authority);
@@ -147,4 +148,73 @@ async fn a_token_is_for_the_namespace_of_its_account() {
         .await
         .expect("an answer");
     assert_eq!(answer.status, 503, "{answer:?}");
+}
+
+/// The configuration that is shipped, with its volumes in a folder instead of at their own places.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_envoy_of_a_pod_shows_its_token() {
+    let server = ApiServer::start();
+    server.apply(
+        "apiVersion: v1\nkind: Namespace\nmetadata: { name: bookbuyer }\n---\n\
+         apiVersion: v1\nkind: ServiceAccount\nmetadata: { name: bookbuyer, namespace: bookbuyer }\n",
+    );
+    let authority = Authority::new();
+    let certificate = authority.sign(&[NAME]);
+    let files = Files::new(&certificate, None);
+    let plane = Plane::of_cluster(&server.kubeconfig(ADMIN), &files.arguments());
+    plane.wait_until_ready().await;
+
+    let volumes = tempfile::TempDir::new().expect("a folder");
+    let place = |name: &str| volumes.path().join(name).display().to_string();
+    let put = |name: &str, text: &str| std::fs::write(place(name), text).expect("a file");
+    put("ca.crt", &certificate.authority);
+    let account = |namespace| server.account_token(namespace, namespace, Some(AUDIENCE));
+    put("token", &account("bookbuyer"));
+    let secret = weir_tests::root().join("envoy-config/kubernetes-token.yaml");
+    let secret = std::fs::read_to_string(secret).expect("kubernetes-token.yaml");
+    put(
+        "weir-token.yaml",
+        &secret.replace("/var/run/secrets/weir.dev", &place("")),
+    );
+    let backend = Echo::start("backend").await;
+    let cluster = |name: &str| format!("{name}.bookstore.svc.cluster.local:14001");
+    let [v1, v2] = ["bookstore-v1", "bookstore-v2"].map(cluster);
+    let addresses = [
+        (&*v1, backend.address),
+        (&v2, backend.address),
+        ("weir", plane.listen),
+    ];
+    let mut config = shipped("kubernetes-sidecar.yaml", &addresses);
+    for (there, here) in [
+        ("/etc/weir/ca.crt", place("ca.crt")),
+        ("/etc/envoy/weir-token.yaml", place("weir-token.yaml")),
+        ("/filter/weir.wasm", dist("weir.wasm").display().to_string()),
+        (
+            "address: bookstore-v1.bookstore.svc.cluster.local,",
+            "address: 127.0.0.1,".into(),
+        ),
+        (
+            "address: bookstore-v2.bookstore.svc.cluster.local,",
+            "address: 127.0.0.1,".into(),
+        ),
+        (
+            "address: weir.weir-system.svc.cluster.local,",
+            "address: 127.0.0.1,".into(),
+        ),
+    ] {
+        assert!(config.contains(there), "no {there}");
+        config = config.replace(there, &here);
+    }
+    let envoy = Envoy::start(&config, 1).await;
+    envoy.wait_for_updates(1).await;
+    assert_eq!(plane.metric("weir_polls_total{code=\"200\"}").await, 1.0);
+    assert_eq!(
+        plane
+            .metric("weir_token_reviews_total{result=\"good\"}")
+            .await,
+        1.0
+    );
+    assert_eq!(plane.metric("weir_polls_held").await, 1.0);
+    assert_eq!(envoy.stat("cluster.weir.upstream_rq_4xx").await, 0);
+    assert_eq!(envoy.stat("wasmcustom.weir_poll_failures_total").await, 0);
 }

@@ -29,7 +29,12 @@ const GOOD: &str = r#"{"service":"web","backends":[{"service":"v1","weight":1}]}
 const BAD: &str = r#"{"service":1}"#;
 
 fn listed(objects: impl IntoIterator<Item = (Key, Kept)>, version: u64) -> News {
-    News::Listed(SPLITS.into(), objects.into_iter().collect(), version, version)
+    News::Listed(
+        SPLITS.into(),
+        objects.into_iter().collect(),
+        version,
+        version,
+    )
 }
 
 fn applied((key, kept): (Key, Kept), version: u64) -> News {
