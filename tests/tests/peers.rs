@@ -1,0 +1,97 @@
+//! Replicas that ask each other over TLS: whom they trust, and whom they leave out.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tempfile::TempDir;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpListener;
+use tokio_rustls::TlsAcceptor;
+use weir::kubernetes::peers::Peers;
+use weir_tests::tls::{Authority, Certificate};
+
+const PROXIES: &str = r#"{"replica":"other","proxies":[{"instance":"i","node":"n","scope":{"namespace":"shop"},"applied":"r","watermark":"services=7","refused":"","silent":3}]}"#;
+
+/// A replica that says so whatever it is asked.
+async fn replica(own: &Certificate) -> SocketAddr {
+    let chain = CertificateDer::from_pem_slice(own.pem.as_bytes()).expect("a certificate");
+    let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a key");
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    let config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_no_client_auth()
+        .with_single_cert(vec![chain], key)
+        .expect("a certificate with its key");
+    let acceptor = TlsAcceptor::from(Arc::new(config));
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let acceptor = acceptor.clone();
+            tokio::spawn(async move {
+                let mut stream = acceptor.accept(stream).await?;
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await?);
+                }
+                assert!(head.starts_with(b"GET /v1/proxies HTTP/1.1\r\nhost: localhost:"));
+                let length = PROXIES.len();
+                let answer =
+                    format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{PROXIES}");
+                stream.write_all(answer.as_bytes()).await?;
+                stream.shutdown().await
+            });
+        }
+    });
+    address
+}
+
+fn peers(address: SocketAddr, authority: PathBuf) -> Peers {
+    Peers {
+        name: format!("localhost:{}", address.port()),
+        authority: Some(authority),
+    }
+}
+
+#[tokio::test]
+async fn a_replica_is_believed_by_its_certificate() {
+    let (authority, foreign) = (Authority::new(), Authority::new());
+    let own = authority.sign(&["localhost"]);
+    let address = replica(&own).await;
+    let folder = TempDir::new().expect("a folder");
+    let file = |name: &str, text: &str| {
+        let path = folder.path().join(name);
+        std::fs::write(&path, text).expect("a file");
+        path
+    };
+    let trusted = peers(address, file("ca.crt", &own.authority));
+    let told = trusted.ask("own").await;
+    let [other] = told.as_slice() else {
+        panic!("{told:?}");
+    };
+    assert_eq!(other.replica, "other");
+    assert_eq!(serde_json::to_string(other).expect("JSON"), PROXIES);
+    assert_eq!(trusted.ask("other").await, [], "itself");
+
+    let another = foreign.sign(&["localhost"]).authority;
+    assert_eq!(
+        peers(address, file("other.crt", &another)).ask("own").await,
+        []
+    );
+    let misnamed = replica(&authority.sign(&["elsewhere.example"])).await;
+    let path = folder.path().join("ca.crt");
+    assert_eq!(
+        peers(misnamed, path).ask("own").await,
+        [],
+        "not for this name"
+    );
+    assert_eq!(
+        peers(address, folder.path().join("none")).ask("own").await,
+        []
+    );
+}
