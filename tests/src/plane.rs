@@ -20,8 +20,10 @@ pub struct Plane {
 
 enum Source {
     Manifests,
-    /// The kubeconfig.
-    Kubernetes(PathBuf),
+    Kubernetes {
+        program: PathBuf,
+        kubeconfig: PathBuf,
+    },
 }
 
 impl Plane {
@@ -41,7 +43,15 @@ impl Plane {
 
     /// Serves the cluster of a kubeconfig.
     pub fn of_cluster(kubeconfig: &Path, arguments: &[&str]) -> Plane {
-        let source = Source::Kubernetes(kubeconfig.to_owned());
+        Plane::by_program(&dist("weir"), kubeconfig, arguments)
+    }
+
+    /// The same by another build of `weir`.
+    pub fn by_program(program: &Path, kubeconfig: &Path, arguments: &[&str]) -> Plane {
+        let source = Source::Kubernetes {
+            program: program.to_owned(),
+            kubeconfig: kubeconfig.to_owned(),
+        };
         Plane::of(source, TempDir::new().expect("a folder"), arguments)
     }
 
@@ -147,12 +157,21 @@ fn serve(
     [listen, admin]: [SocketAddr; 2],
     arguments: &[&str],
 ) -> (Process, [SocketAddr; 2]) {
-    let mut command = Command::new(dist("weir"));
-    command.arg("serve");
+    let mut command;
     match source {
-        Source::Manifests => command.arg("--manifests").arg(folder),
-        Source::Kubernetes(kubeconfig) => command.arg("--kubernetes").env("KUBECONFIG", kubeconfig),
-    };
+        Source::Manifests => {
+            command = Command::new(dist("weir"));
+            command.arg("serve").arg("--manifests").arg(folder);
+        }
+        Source::Kubernetes {
+            program,
+            kubeconfig,
+        } => {
+            command = Command::new(program);
+            command.arg("serve").arg("--kubernetes");
+            command.env("KUBECONFIG", kubeconfig);
+        }
+    }
     command.arg("--listen").arg(listen.to_string());
     command.arg("--admin").arg(admin.to_string());
     command.args(arguments);

@@ -13,9 +13,10 @@ use crate::publish::Publisher;
 const QUIET: Duration = Duration::from_millis(5);
 /// A burst is not waited for longer than this.
 const BURST: Duration = Duration::from_millis(50);
-/// After a translation comes a rest of so many times its own length: however much changes, there is time for
-/// those who ask.
+/// After a translation comes a rest of so many times its own length, and no longer than this: however much changes,
+/// there is time for those who ask.
 const REST: u32 = 2;
+const LONGEST_REST: Duration = Duration::from_millis(500);
 
 /// Runs until there is nobody left who brings news.
 pub async fn feed(mut news: mpsc::Receiver<News>, mut publisher: Publisher) {
@@ -59,7 +60,7 @@ pub async fn feed(mut news: mpsc::Receiver<News>, mut publisher: Publisher) {
         // Fails when it panicked, which must not be hidden.
         let Ok(back) = published.await else { return };
         publisher = back;
-        rested = Instant::now() + start.elapsed() * REST;
+        rested = Instant::now() + LONGEST_REST.min(start.elapsed() * REST);
         is_published = true;
         worth = Worth::Nothing;
     }
