@@ -113,6 +113,7 @@ async fn patient(
 #[tokio::test(flavor = "multi_thread")]
 async fn ten_thousand_malformed_requests_leave_it_serving() {
     let plane = Plane::start(&[("web.yaml", &manifest([1, 1]))]);
+    plane.wait_until_ready().await;
     let address = plane.listen;
     let (done, until) = tokio::sync::oneshot::channel();
     let honest = tokio::spawn(patient(address, until));
