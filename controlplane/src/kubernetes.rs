@@ -1,21 +1,37 @@
 //! A cluster as the source of objects, and as the reader of their status.
 //!
 //! ```text
-//! discovery -> watches -> store --objects, watermark--> Publisher
+//! discovery -> supervisor -> watches -> store --objects, watermark--> Publisher
 //! verdict --> status, Events (the holder of the Lease alone)
 //! ```
 //!
 //! It writes nothing but status, Events and its own Lease, and asks TokenReviews.
 
+mod discovery;
+mod feed;
+pub mod horizon;
+mod reading;
+mod resource;
+mod store;
+mod supervisor;
+mod watch;
+
+use tokio::sync::mpsc;
+
 use crate::access::Policy;
 use crate::publish::Publisher;
+use horizon::Horizon;
+use resource::{Resource, Source};
+use supervisor::Supervisor;
+
+/// News that may wait while one translation is made.
+const WAITING: usize = 1_024;
 
 /// A cluster to read.
 pub struct Cluster {
     client: kube::Client,
-    /// Empty for all.
-    namespaces: Vec<String>,
-    policy: Policy,
+    sources: Vec<Source>,
+    horizon: Horizon,
 }
 
 /// There is no cluster to be reached.
@@ -24,26 +40,37 @@ pub struct Cluster {
 pub struct Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 impl Cluster {
-    /// The cluster that this process runs in, or that of the current kubeconfig.
+    /// The cluster that this process runs in, or that of the current kubeconfig. No namespaces are all.
     pub async fn connect(namespaces: &[String], policy: Policy) -> Result<Cluster, Unreachable> {
         let client = kube::Client::try_default()
             .await
             .map_err(|error| Unreachable(error.into()))?;
+        let sources = Resource::all(policy).flat_map(|it| Source::of(it, namespaces));
         Ok(Cluster {
+            horizon: Horizon::new(client.clone()),
+            sources: sources.collect(),
             client,
-            namespaces: namespaces.to_vec(),
-            policy,
         })
     }
 
-    /// Watches and publishes until nobody listens any more.
-    pub async fn feed(self, mut publisher: Publisher) {
+    pub fn client(&self) -> kube::Client {
+        self.client.clone()
+    }
+
+    /// Tells how far the cluster has come.
+    pub fn horizon(&self) -> Horizon {
+        self.horizon.clone()
+    }
+
+    /// Watches and publishes for as long as the process lives.
+    pub async fn feed(self, publisher: Publisher) {
+        let (news, heard) = mpsc::channel(WAITING);
         let Cluster {
             client,
-            namespaces,
-            policy,
+            sources,
+            horizon,
         } = self;
-        let _ = (client, namespaces, policy);
-        publisher.hold_back("no watch has begun", &[]);
+        let supervisor = Supervisor::new(client, sources, horizon, news, publisher.metrics());
+        tokio::join!(supervisor.run(), feed::feed(heard, publisher));
     }
 }

@@ -10,7 +10,6 @@ use clap::Parser;
 use tokio::net::TcpListener;
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::watch;
-use tracing::level_filters::LevelFilter;
 use tracing_subscriber::EnvFilter;
 use weir::folder::{Folder, watch::Watched};
 use weir::kubernetes::Cluster;
@@ -45,9 +44,11 @@ enum Source {
 
 #[tokio::main]
 async fn run(source: Source, args: &cli::Serve) -> ExitCode {
-    let filter = EnvFilter::builder().with_default_directive(LevelFilter::INFO.into());
+    // The client tells of every request that fails; we tell when that begins and when it ends.
+    let asked = std::env::var("RUST_LOG").unwrap_or_default();
+    let filter = EnvFilter::builder().parse_lossy(format!("info,kube_client=off,{asked}"));
     let log = tracing_subscriber::fmt()
-        .with_env_filter(filter.from_env_lossy())
+        .with_env_filter(filter)
         .with_ansi(io::stderr().is_terminal())
         .with_writer(io::stderr);
     match args.log {

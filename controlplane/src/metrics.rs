@@ -18,6 +18,7 @@ pub struct Metrics {
     polls: Family<Code, Counter>,
     objects: Family<Kind, Gauge<u64, AtomicU64>>,
     pub problems: Gauge<u64, AtomicU64>,
+    watch_errors: Family<Resource, Counter>,
     pub files_unreadable: Gauge<u64, AtomicU64>,
     pub revisions_published: Counter,
     pub refused_plans: Counter,
@@ -37,6 +38,11 @@ struct Kind {
     kind: String,
 }
 
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct Resource {
+    resource: String,
+}
+
 impl Default for Metrics {
     fn default() -> Metrics {
         let mut metrics = Metrics {
@@ -45,6 +51,7 @@ impl Default for Metrics {
             polls: Family::default(),
             objects: Family::default(),
             problems: Gauge::default(),
+            watch_errors: Family::default(),
             files_unreadable: Gauge::default(),
             revisions_published: Counter::default(),
             refused_plans: Counter::default(),
@@ -68,6 +75,11 @@ impl Default for Metrics {
             "problems",
             "What could not be honoured",
             metrics.problems.clone(),
+        );
+        registry.register(
+            "watch_errors",
+            "Lists and watches of the cluster that failed",
+            metrics.watch_errors.clone(),
         );
         registry.register(
             "files_unreadable",
@@ -109,6 +121,14 @@ impl Metrics {
         self.polls.get_or_create(&Code { code }).inc();
     }
 
+    /// Counts a list or a watch of this resource that failed.
+    pub fn watch_failed(&self, resource: &str) {
+        let resource = resource.to_owned();
+        self.watch_errors
+            .get_or_create(&Resource { resource })
+            .inc();
+    }
+
     /// Objects by kind; kinds that are not named have none.
     pub fn set_objects(&self, counts: &BTreeMap<String, u64>) {
         self.objects.clear();
@@ -135,6 +155,7 @@ mod tests {
     fn names_are_the_documented_ones() {
         let metrics = Metrics::default();
         metrics.polled(304);
+        metrics.watch_failed("services");
         metrics.set_objects(&BTreeMap::from([("Service".to_owned(), 3)]));
         let text = metrics.text();
         for line in [
@@ -142,6 +163,7 @@ mod tests {
             "weir_polls_total{code=\"304\"} 1",
             "weir_objects{kind=\"Service\"} 3",
             "weir_problems 0",
+            "weir_watch_errors_total{resource=\"services\"} 1",
             "weir_files_unreadable 0",
             "weir_revisions_published_total 0",
             "weir_refused_plans_total 0",

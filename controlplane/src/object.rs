@@ -47,7 +47,7 @@ const SMI_ACCESS: &str = "access.smi-spec.io";
 const APPS: &str = "apps";
 
 /// Group and kind of what is understood, and the versions at which it is.
-const UNDERSTOOD: [(&str, &str, &[&str], Kind); 18] = [
+pub const UNDERSTOOD: [(&str, &str, &[&str], Kind); 18] = [
     ("", "Namespace", &["v1"], Kind::Namespace),
     ("", "Service", &["v1"], Kind::Service),
     (
@@ -109,7 +109,7 @@ const UNDERSTOOD: [(&str, &str, &[&str], Kind); 18] = [
 ];
 
 impl Kind {
-    fn is_cluster_scoped(self) -> bool {
+    pub fn is_cluster_scoped(self) -> bool {
         matches!(self, Kind::Namespace | Kind::GatewayClass)
     }
 

@@ -13,14 +13,14 @@ use weir_split::{Refusal, Site, Table};
 
 use crate::access::Policy;
 use crate::metrics::Metrics;
-use crate::object::Object;
+use crate::object::Manifests;
 use crate::plan::{Plan, Scope, scope};
 use crate::problem::{Problem, Reason};
 use crate::revision::{Beyond, Rendered, Unsayable, render_in};
 use crate::subject::Subject;
 use crate::translate::translate;
 use crate::watermark::Watermark;
-use crate::world::World;
+use crate::world::{Entry, World};
 
 /// Bytes of one plan that are kept rendered, beside the producers'; scopes beyond are rendered each time.
 const MAX_KEPT: usize = 128 << 20;
@@ -28,20 +28,31 @@ const MAX_KEPT: usize = 128 << 20;
 /// What a source has read.
 #[derive(Default)]
 pub struct Reading {
-    pub objects: Vec<Object>,
+    pub objects: Vec<Arc<Entry>>,
     /// What could not be read; translation adds its own.
     pub problems: Vec<Problem>,
     /// Those of the objects that are told what became of them.
-    pub subjects: Vec<Subject>,
+    pub subjects: Vec<Arc<Subject>>,
     pub watermark: Watermark,
+}
+
+impl From<Manifests> for Reading {
+    fn from(manifests: Manifests) -> Reading {
+        let entry = |object| Arc::new(Entry::of(object));
+        Reading {
+            objects: manifests.objects.iter().map(entry).collect(),
+            problems: manifests.problems,
+            ..Reading::default()
+        }
+    }
 }
 
 /// What became of the newest reading.
 #[derive(Default)]
 pub struct Outcome {
-    pub subjects: Vec<Subject>,
+    pub subjects: Vec<Arc<Subject>>,
     /// All of them, of the source, the world and translation.
-    pub problems: Vec<Problem>,
+    pub problems: Arc<[Problem]>,
     /// What is in force: the plan of this reading, unless `refused`.
     pub published: Option<Arc<Published>>,
     pub watermark: Watermark,
@@ -113,6 +124,10 @@ impl Publisher {
         }
     }
 
+    pub fn metrics(&self) -> Arc<Metrics> {
+        self.metrics.clone()
+    }
+
     pub fn subscribe(&self) -> watch::Receiver<Current> {
         self.current.subscribe()
     }
@@ -158,7 +173,7 @@ impl Publisher {
         }
         self.metrics.set_objects(&kinds);
 
-        let (world, of_world) = World::from_objects(objects);
+        let (world, of_world) = World::of(&objects);
         let (plan, of_plan) = translate(&world, self.policy);
         problems.extend(of_world);
         problems.extend(of_plan);
@@ -185,20 +200,37 @@ impl Publisher {
                 }
             }
         }
-        if refused.is_none() {
-            self.watermark.send_replace(Arc::new(watermark.clone()));
-        }
         let published = match &*self.current.borrow() {
             Current::Plan(published) => Some(published.clone()),
             Current::Nothing { .. } => None,
         };
-        self.outcome.send_replace(Arc::new(Outcome {
+        self.conclude(Outcome {
             subjects,
-            problems,
+            problems: problems.into(),
             published,
             watermark,
             refused,
-        }));
+        });
+    }
+
+    /// The source has read more, and nothing of it that is translated.
+    pub fn read_on(&mut self, subjects: Vec<Arc<Subject>>, watermark: Watermark) {
+        let before = self.outcome.borrow().clone();
+        self.conclude(Outcome {
+            subjects,
+            problems: before.problems.clone(),
+            published: before.published.clone(),
+            watermark,
+            refused: before.refused.clone(),
+        });
+    }
+
+    fn conclude(&mut self, outcome: Outcome) {
+        if outcome.refused.is_none() && **self.watermark.borrow() != outcome.watermark {
+            let watermark = outcome.watermark.clone();
+            self.watermark.send_replace(Arc::new(watermark));
+        }
+        self.outcome.send_replace(Arc::new(outcome));
     }
 
     fn is_current(&self, plan: &Plan) -> bool {
@@ -300,10 +332,7 @@ metadata: {{name: web}}
 spec: {{ports: [{{port: 80}}]}}
 "
         );
-        Reading {
-            objects: object::read("test.yaml", &text).unwrap().objects,
-            ..Reading::default()
-        }
+        object::read("test.yaml", &text).unwrap().into()
     }
 
     fn published(current: &mut watch::Receiver<Current>) -> Arc<Published> {

@@ -13,7 +13,7 @@ pub struct Subject {
     pub object: ObjectRef,
     /// At which it was read, and its status is written: `gateway.networking.k8s.io/v1`.
     pub api_version: String,
-    /// `PLURAL.GROUP`, as in a watermark.
+    /// As in a watermark: `PLURAL.GROUP`, and `/NAMESPACE` behind it where that is watched by itself.
     pub resource: String,
     pub uid: String,
     pub generation: i64,
@@ -22,9 +22,30 @@ pub struct Subject {
     /// That of the object as it was last read, for a write that must not be lost.
     pub resource_version: String,
     /// `spec.parentRefs` as written; null for a split.
-    pub parent_refs: Value,
+    pub parent_refs: Written,
     /// `status` as read; null where there is none.
-    pub status: Value,
+    pub status: Written,
     /// Whether the kind has a status subresource here.
     pub has_status: bool,
+}
+
+/// A part of an object as it was read. Kept as text, which takes a fifth of the memory: thousands of them are held,
+/// and few are looked at.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Written(Box<str>);
+
+impl Written {
+    pub fn value(&self) -> Value {
+        // Text that was a value parses; the default is no text.
+        serde_json::from_str(&self.0).unwrap_or_default()
+    }
+}
+
+impl From<&Value> for Written {
+    fn from(value: &Value) -> Written {
+        match value {
+            Value::Null => Written::default(),
+            value => Written(value.to_string().into()),
+        }
+    }
 }

@@ -1,7 +1,8 @@
 //! How far a replica has read the cluster, so that no proxy goes back in time when it moves to one that lags.
 //!
 //! Resource versions are comparable within one resource (Kubernetes API concepts, "Resource versions"), so a
-//! watermark has one for each. On the wire it is `RESOURCE=VERSION,...`, resources as `PLURAL.GROUP`, sorted.
+//! watermark has one for each. On the wire it is `RESOURCE=VERSION,...`, sorted, resources as `PLURAL.GROUP`, or as
+//! `PLURAL.GROUP/NAMESPACE` where each namespace is watched by itself and may lag by itself.
 
 use std::collections::BTreeMap;
 use std::fmt;

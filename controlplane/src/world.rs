@@ -3,10 +3,17 @@
 //! It does not say where the objects came from, and it does not depend on the order in which they
 //! came. GatewayClasses are understood but not kept: nothing that is decided here depends on one.
 
+mod entry;
+
+use std::borrow::Borrow;
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use entry::Entry;
+use entry::Part;
 
 use crate::access::TrafficTarget;
-use crate::cluster::{self, Service};
+use crate::cluster::Service;
 use crate::gateway::{Gateway, ReferenceGrant};
 use crate::object::{Kind, Object};
 use crate::problem::{Problem, Reason};
@@ -20,17 +27,17 @@ type Key = (String, String);
 
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct World {
-    services: BTreeMap<Key, Service>,
-    gateways: BTreeMap<Key, Gateway>,
+    services: BTreeMap<Key, Arc<Service>>,
+    gateways: BTreeMap<Key, Arc<Gateway>>,
     /// Labels of the namespaces that have an object of their own.
-    labels: BTreeMap<String, BTreeMap<String, String>>,
+    labels: BTreeMap<String, Arc<BTreeMap<String, String>>>,
     /// By their namespace, which is that of what they permit.
-    grants: BTreeMap<String, Vec<ReferenceGrant>>,
+    grants: BTreeMap<String, Vec<Arc<ReferenceGrant>>>,
     /// By namespace and name.
-    pub(crate) splits: Vec<TrafficSplit>,
+    pub(crate) splits: Vec<Arc<TrafficSplit>>,
     /// By kind, namespace and name.
-    pub(crate) routes: Vec<Route>,
-    groups: BTreeMap<Key, HttpRouteGroup>,
+    pub(crate) routes: Vec<Arc<Route>>,
+    groups: BTreeMap<Key, Arc<HttpRouteGroup>>,
     access: OfPolicy,
     /// Every namespace that is known: its object was seen, or an object in it.
     pub(crate) namespaces: BTreeSet<String>,
@@ -39,160 +46,127 @@ pub struct World {
 /// What only the access policy looks at; where there is none it makes no difference, but is kept.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct OfPolicy {
-    tcp_routes: BTreeMap<Key, TcpRoute>,
+    tcp_routes: BTreeMap<Key, Arc<TcpRoute>>,
     /// By namespace and name.
-    targets: Vec<TrafficTarget>,
+    targets: Vec<Arc<TrafficTarget>>,
     /// By namespace.
-    workloads: BTreeMap<String, Vec<Workload>>,
+    workloads: BTreeMap<String, Vec<Arc<Workload>>>,
     /// Sorted.
     problems: Vec<Problem>,
 }
 
 impl World {
+    /// See [`World::of`].
+    pub fn from_objects(objects: impl IntoIterator<Item = Object>) -> (World, Vec<Problem>) {
+        let entries = objects.into_iter().map(|object| Entry::of(&object));
+        World::of(&entries.collect::<Vec<_>>())
+    }
+
     /// An object that is wrong in itself is left out with a problem and never stops the others. Of
     /// two objects with the same kind, namespace and name the first by file and place stays.
-    pub fn from_objects(objects: impl IntoIterator<Item = Object>) -> (World, Vec<Problem>) {
-        let mut first: BTreeMap<(Kind, String, String), Object> = BTreeMap::new();
-        let mut problems = Vec::new();
-        let mut of_policy = Vec::new();
-        let mut objects: Vec<Object> = objects.into_iter().collect();
-        objects.sort_by(|a, b| (&a.source, a.position).cmp(&(&b.source, b.position)));
-        for mut object in objects {
-            if let Some(problem) = object.refused.take() {
-                if object.kind.is_of_policy() {
-                    of_policy.push(problem);
-                } else if !Route::is_foreign(&object) {
-                    problems.push(problem);
-                }
-                continue;
-            }
-            let mut key = (object.kind, object.namespace.clone(), object.name.clone());
-            if key.2.is_empty() {
-                // A Pod that is to be named by the cluster is its own.
-                key.2 = format!("{}#{}", object.source, object.position);
-            }
-            match first.get(&key) {
-                None => {
-                    first.insert(key, object);
-                }
-                Some(other) => {
-                    let wrong = if object.kind.is_of_policy() {
-                        &mut of_policy
-                    } else {
-                        &mut problems
-                    };
-                    wrong.push(object.reference().problem(
-                        "",
-                        Reason::Duplicate,
-                        format!(
-                            "stands in {:?} and in {:?}; the first holds",
-                            other.source, object.source
-                        ),
-                        "take one of them out",
-                    ));
-                }
-            }
-        }
+    pub fn of<E: Borrow<Entry>>(entries: &[E]) -> (World, Vec<Problem>) {
+        let mut entries: Vec<&Entry> = entries.iter().map(Borrow::borrow).collect();
+        entries.sort_by_key(|entry| {
+            // A Pod that is to be named by the cluster is its own.
+            let nameless = entry.name.is_empty();
+            let place = (&entry.source, entry.position);
+            let own = nameless.then_some(place);
+            (entry.kind, &entry.namespace, &entry.name, own, place)
+        });
         let mut world = World::default();
-        for object in first.values() {
-            let wrong = if object.kind.is_of_policy() {
-                &mut of_policy
+        let mut problems = Vec::new();
+        let mut first: Option<&Entry> = None;
+        for entry in entries {
+            let wrong = if entry.kind.is_of_policy() {
+                &mut world.access.problems
             } else {
                 &mut problems
             };
-            if let Err(problem) = world.add(object, wrong) {
-                wrong.push(problem);
+            if entry.part == Part::None {
+                wrong.extend(entry.problems.iter().cloned());
+                continue;
+            }
+            match first.filter(|first| entry.is_also(first)) {
+                Some(other) => wrong.push(entry.reference().problem(
+                    "",
+                    Reason::Duplicate,
+                    format!(
+                        "stands in {:?} and in {:?}; the first holds",
+                        other.source, entry.source
+                    ),
+                    "take one of them out",
+                )),
+                None => {
+                    wrong.extend(entry.problems.iter().cloned());
+                    world.add(entry);
+                    first = Some(entry);
+                }
             }
         }
-        of_policy.sort();
-        world.access.problems = of_policy;
+        world.access.problems.sort();
         problems.sort();
         (world, problems)
     }
 
-    fn add(&mut self, object: &Object, problems: &mut Vec<Problem>) -> Result<(), Problem> {
-        let namespace = match object.kind {
-            Kind::Namespace => &object.name,
-            _ => &object.namespace,
+    fn add(&mut self, entry: &Entry) {
+        let namespace = match entry.kind {
+            Kind::Namespace => &entry.name,
+            _ => &entry.namespace,
         };
-        if !namespace.is_empty() && !object.kind.is_of_policy() {
+        let is_known = namespace.is_empty() || self.namespaces.contains(namespace);
+        if !is_known && !entry.kind.is_of_policy() {
             self.namespaces.insert(namespace.clone());
         }
-        let key = (object.namespace.clone(), object.name.clone());
-        match object.kind {
-            Kind::GatewayClass => {}
-            Kind::Namespace => {
-                let labels = cluster::namespace_labels(object)?;
-                self.labels.insert(object.name.clone(), labels);
-            }
-            Kind::Service => {
-                self.services.insert(key, Service::parse(object)?);
-            }
-            Kind::Gateway => {
-                let (gateway, of_listeners) = Gateway::parse(object)?;
-                problems.extend(of_listeners);
-                self.gateways.insert(key, gateway);
-            }
-            Kind::ReferenceGrant => {
-                let grants = self.grants.entry(object.namespace.clone());
-                grants.or_default().push(ReferenceGrant::parse(object)?);
-            }
-            Kind::TrafficSplit => self.splits.push(TrafficSplit::parse(object)?),
-            Kind::HttpRoute | Kind::LinkerdHttpRoute | Kind::GrpcRoute | Kind::TcpRoute => {
-                if let Some((route, of_route)) = Route::parse(object)? {
-                    problems.extend(of_route);
-                    self.routes.push(route);
-                }
-            }
-            Kind::HttpRouteGroup => {
-                let (group, of_matches) = HttpRouteGroup::parse(object)?;
-                problems.extend(of_matches);
-                self.groups.insert(key, group);
-            }
-            Kind::SmiTcpRoute => {
-                self.access.tcp_routes.insert(key, TcpRoute::parse(object)?);
-            }
-            Kind::TrafficTarget => {
-                let (target, of_parts) = TrafficTarget::parse(object)?;
-                problems.extend(of_parts);
-                self.access.targets.push(target);
-            }
-            Kind::Workload(_) => {
-                let workloads = self.access.workloads.entry(object.namespace.clone());
-                workloads.or_default().extend(Workload::parse(object)?);
-            }
+        let own = || entry.namespace.clone();
+        let key = || (own(), entry.name.clone());
+        let access = &mut self.access;
+        match &entry.part {
+            Part::None | Part::Name => {}
+            Part::Namespace(it) => drop(self.labels.insert(entry.name.clone(), it.clone())),
+            Part::Service(it) => drop(self.services.insert(key(), it.clone())),
+            Part::Gateway(it) => drop(self.gateways.insert(key(), it.clone())),
+            Part::Grant(it) => self.grants.entry(own()).or_default().push(it.clone()),
+            Part::Split(it) => self.splits.push(it.clone()),
+            Part::Route(it) => self.routes.push(it.clone()),
+            Part::Group(it) => drop(self.groups.insert(key(), it.clone())),
+            Part::SmiTcpRoute(it) => drop(access.tcp_routes.insert(key(), it.clone())),
+            Part::Target(it) => access.targets.push(it.clone()),
+            Part::Workload(it) => access.workloads.entry(own()).or_default().push(it.clone()),
         }
-        Ok(())
     }
 
     pub fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
-        self.services.get(&(namespace.to_owned(), name.to_owned()))
+        let key = (namespace.to_owned(), name.to_owned());
+        self.services.get(&key).map(Arc::as_ref)
     }
 
     pub fn gateway(&self, namespace: &str, name: &str) -> Option<&Gateway> {
-        self.gateways.get(&(namespace.to_owned(), name.to_owned()))
+        let key = (namespace.to_owned(), name.to_owned());
+        self.gateways.get(&key).map(Arc::as_ref)
     }
 
     /// The labels of a namespace, with the one that every namespace of a cluster bears.
     pub fn namespace_labels(&self, namespace: &str) -> BTreeMap<String, String> {
-        let mut labels = self.labels.get(namespace).cloned().unwrap_or_default();
+        let labels = self.labels.get(namespace);
+        let mut labels = labels.map_or_else(BTreeMap::new, |labels| labels.as_ref().clone());
         let name = "kubernetes.io/metadata.name".to_owned();
         labels.insert(name, namespace.to_owned());
         labels
     }
 
     pub fn group(&self, namespace: &str, name: &str) -> Option<&HttpRouteGroup> {
-        self.groups.get(&(namespace.to_owned(), name.to_owned()))
+        let key = (namespace.to_owned(), name.to_owned());
+        self.groups.get(&key).map(Arc::as_ref)
     }
 
     /// That of `specs.smi-spec.io`.
     pub fn smi_tcp_route(&self, namespace: &str, name: &str) -> Option<&TcpRoute> {
         let key = (namespace.to_owned(), name.to_owned());
-        self.access.tcp_routes.get(&key)
+        self.access.tcp_routes.get(&key).map(Arc::as_ref)
     }
 
     /// By namespace and name.
-    pub fn traffic_targets(&self) -> &[TrafficTarget] {
+    pub fn traffic_targets(&self) -> &[Arc<TrafficTarget>] {
         &self.access.targets
     }
 

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -14,6 +14,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinSet;
 
 use crate::outbound::{Call, Caller};
+
+const VERSIONS: [&str; 2] = ["bookstore-v1", "bookstore-v2"];
+
+/// Where a book is bought.
+const BUY: &str = "/buy-a-book/new";
 
 #[derive(clap::Args)]
 pub struct Settings {
@@ -63,23 +68,31 @@ pub enum Customer {
     Thief,
 }
 
-/// Books that a customer got, by the version that gave them.
+/// What a customer did so far.
 struct Books {
     customer: Customer,
-    v1: AtomicU64,
-    v2: AtomicU64,
     rounds: AtomicU64,
     went_well: AtomicU64,
+    counts: Mutex<Counts>,
+}
+
+/// By the version that answered: the first is v1, the second v2.
+#[derive(Clone, Copy, Default)]
+struct Counts {
+    books: [u64; 2],
+    /// To looking and buying alike.
+    answers: [u64; 2],
+    /// Calls without the answer that was hoped for.
+    failed: u64,
 }
 
 /// Loops for ever, or for the rounds that the settings name: then failure means that too few went well.
 pub async fn run(customer: Customer, settings: Settings) -> ExitCode {
     let books = Arc::new(Books {
         customer,
-        v1: AtomicU64::new(0),
-        v2: AtomicU64::new(0),
         rounds: AtomicU64::new(0),
         went_well: AtomicU64::new(0),
+        counts: Mutex::default(),
     });
     let listener = match TcpListener::bind(settings.listen).await {
         Ok(listener) => listener,
@@ -119,15 +132,17 @@ async fn go_shopping(books: Arc<Books>, settings: Arc<Settings>) {
     while settings.max_iterations == 0
         || books.rounds.fetch_add(1, Relaxed) < settings.max_iterations
     {
-        let looked = books.get(&caller, &host, "/books-bought").await;
-        let bought = books.get(&caller, &host, "/buy-a-book/new").await;
         let hoped_for = match books.customer {
             Customer::Buyer => StatusCode::OK.as_u16(),
             Customer::Thief => settings.expected,
         };
-        if looked == Some(hoped_for) && bought == Some(hoped_for) {
-            books.went_well.fetch_add(1, Relaxed);
+        let mut well = true;
+        for path in ["/books-bought", BUY] {
+            let as_hoped = books.get(&caller, &host, path).await == Some(hoped_for);
+            books.counts().failed += u64::from(!as_hoped);
+            well &= as_hoped;
         }
+        books.went_well.fetch_add(well.into(), Relaxed);
         tokio::time::sleep(Duration::from_secs_f64(settings.sleep)).await;
     }
 }
@@ -146,28 +161,28 @@ impl Books {
                 return None;
             }
         };
-        if answer.status == StatusCode::OK && path == "/buy-a-book/new" {
-            match answer.identity() {
-                Some(identity) if identity.starts_with("bookstore-v1") => {
-                    self.v1.fetch_add(1, Relaxed);
-                }
-                Some(identity) if identity.starts_with("bookstore-v2") => {
-                    self.v2.fetch_add(1, Relaxed);
-                }
-                _ => eprintln!("{host}{path}: an answer from no bookstore that is known"),
-            }
+        if answer.status == StatusCode::OK {
+            let identity = answer.identity().unwrap_or_default();
+            let Some(version) = VERSIONS.iter().position(|name| identity.starts_with(name)) else {
+                eprintln!("{host}{path}: an answer from no bookstore that is known");
+                return None;
+            };
+            let mut counts = self.counts();
+            counts.answers[version] += 1;
+            counts.books[version] += u64::from(path == BUY);
         }
         Some(answer.status.as_u16())
     }
 
-    /// The word for it, and the counts: both versions, v1, v2.
-    fn counts(&self) -> (&'static str, u64, u64, u64) {
-        let (v1, v2) = (self.v1.load(Relaxed), self.v2.load(Relaxed));
-        let word = match self.customer {
+    fn counts(&self) -> MutexGuard<'_, Counts> {
+        self.counts.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn word(&self) -> &'static str {
+        match self.customer {
             Customer::Buyer => "Bought",
             Customer::Thief => "Stolen",
-        };
-        (word, v1 + v2, v1, v2)
+        }
     }
 }
 
@@ -180,17 +195,26 @@ fn app(books: Arc<Books>) -> Router {
 }
 
 async fn page(State(books): State<Arc<Books>>) -> String {
-    let (word, all, v1, v2) = books.counts();
+    let ([v1, v2], word) = (books.counts().books, books.word());
+    let all = v1 + v2;
     format!("Books {word}: {all}\n  from bookstore-v1: {v1}\n  from bookstore-v2: {v2}\n")
 }
 
 async fn raw(State(books): State<Arc<Books>>) -> String {
-    let (word, all, v1, v2) = books.counts();
-    format!("{{\"books{word}\":{all},\"books{word}V1\":{v1},\"books{word}V2\":{v2}}}\n")
+    let word = books.word();
+    let Counts {
+        books: [v1, v2],
+        answers: [answers_v1, answers_v2],
+        failed,
+    } = *books.counts();
+    let all = v1 + v2;
+    format!(
+        "{{\"books{word}\":{all},\"books{word}V1\":{v1},\"books{word}V2\":{v2},\
+         \"answersV1\":{answers_v1},\"answersV2\":{answers_v2},\"failed\":{failed}}}\n"
+    )
 }
 
 async fn reset(State(books): State<Arc<Books>>) -> String {
-    books.v1.store(0, Relaxed);
-    books.v2.store(0, Relaxed);
+    *books.counts() = Counts::default();
     page(State(books)).await
 }

@@ -9,7 +9,7 @@ use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir::access::Policy;
 use weir::metrics::Metrics;
-use weir::publish::{Publisher, Reading};
+use weir::publish::Publisher;
 use weir::{object, serve};
 
 pub struct InProcess {
@@ -25,11 +25,7 @@ impl InProcess {
         let metrics = Arc::new(Metrics::default());
         let mut publisher = Publisher::new(metrics.clone(), policy);
         let read = object::read("", manifests).expect("manifests");
-        publisher.publish(Reading {
-            objects: read.objects,
-            problems: read.problems,
-            ..Reading::default()
-        });
+        publisher.publish(read.into());
         let (ending, end) = watch::channel(false);
         let app = serve::app(publisher.subscribe(), end, metrics);
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");

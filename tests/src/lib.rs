@@ -14,6 +14,7 @@ pub mod fault;
 pub mod golden;
 mod greeter;
 mod in_process;
+mod manifests;
 pub mod naive;
 mod plane;
 mod process;
@@ -28,6 +29,7 @@ pub use echo::Echo;
 pub use envoy::Envoy;
 pub use greeter::{Caller, Greeter};
 pub use in_process::InProcess;
+pub use manifests::objects;
 pub use plane::Plane;
 pub use shipped::shipped;
 

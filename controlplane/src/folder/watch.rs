@@ -17,6 +17,7 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use super::walk::{Inode, is_manifest};
 use super::{Folder, Meanwhile, Scan};
 use crate::publish::{Publisher, Reading};
+use crate::world::Entry;
 
 /// Longest time without a look.
 const TICK: Duration = Duration::from_secs(2);
@@ -123,7 +124,7 @@ impl Watched {
             match folder.unread() {
                 Some(why) => publisher.hold_back(why, &problems),
                 None => publisher.publish(Reading {
-                    objects: folder.objects().cloned().collect(),
+                    objects: folder.objects().map(|it| Entry::of(it).into()).collect(),
                     problems,
                     ..Reading::default()
                 }),

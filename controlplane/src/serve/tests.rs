@@ -9,7 +9,7 @@ use weir_split::wire::{self, Config};
 
 use crate::access::Policy;
 use crate::object;
-use crate::publish::{Published, Publisher, Reading};
+use crate::publish::{Published, Publisher};
 use crate::translate::translate;
 use crate::world::World;
 
@@ -62,10 +62,7 @@ spec: {{ports: [{{port: 80}}]}}
             );
         }
         let manifests = object::read("test.yaml", &text).unwrap();
-        self.publisher.publish(Reading {
-            objects: manifests.objects,
-            ..Reading::default()
-        });
+        self.publisher.publish(manifests.into());
     }
 
     fn get(&self, query: &str, headers: &[(&str, &str)]) -> impl Future<Output = Response> + use<> {

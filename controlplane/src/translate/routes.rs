@@ -72,7 +72,7 @@ struct Attached<'w> {
 }
 
 pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
-    let mut routes: Vec<&Route> = world.routes.iter().collect();
+    let mut routes: Vec<&Route> = world.routes.iter().map(AsRef::as_ref).collect();
     routes.sort_by_cached_key(|route| (Seniority::new(&route.object, route.created), route.kind));
 
     let mut attached = Vec::new();

@@ -1,0 +1,102 @@
+//! Which of the kinds that are understood a cluster has, and at which version it is best asked for them.
+//!
+//! Every kind of a cluster stands in one small answer, which nobody needs a permission for. It may lag behind for a
+//! moment, just after an API server started: that a kind is absent only a 404 for its own list tells.
+
+use http_body_util::BodyExt;
+use hyper::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
+use hyper::{Request, StatusCode};
+use kube::client::{APIGroupDiscoveryList, Body};
+
+use super::resource::{Resource, Served};
+
+const AGGREGATED: HeaderValue = HeaderValue::from_static(
+    "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
+     application/json;g=apidiscovery.k8s.io;v=v2beta1;as=APIGroupDiscoveryList",
+);
+
+pub struct Discovery {
+    client: kube::Client,
+    groups: APIGroupDiscoveryList,
+    /// Of the answer that `groups` is.
+    etag: Option<HeaderValue>,
+}
+
+#[derive(Debug, thiserror::Error)]
+pub enum Undiscovered {
+    #[error(transparent)]
+    Failed(#[from] kube::Error),
+    #[error("GET /apis answers {0}")]
+    Refused(StatusCode),
+    #[error("GET /apis does not name all kinds at once, as Kubernetes 1.26 and later do")]
+    TooOld,
+    #[error("GET /apis cannot be read: {0}")]
+    Unreadable(#[from] serde_json::Error),
+}
+
+impl Discovery {
+    pub fn new(client: kube::Client) -> Discovery {
+        Discovery {
+            client,
+            groups: APIGroupDiscoveryList::default(),
+            etag: None,
+        }
+    }
+
+    /// Asks the cluster again.
+    pub async fn look(&mut self) -> Result<(), Undiscovered> {
+        let mut request = Request::new(Body::empty());
+        *request.uri_mut() = hyper::Uri::from_static("/apis");
+        request.headers_mut().insert(ACCEPT, AGGREGATED);
+        if let Some(etag) = &self.etag {
+            request.headers_mut().insert(IF_NONE_MATCH, etag.clone());
+        }
+        let answer = self.client.send(request).await?;
+        match answer.status() {
+            StatusCode::OK => {}
+            StatusCode::NOT_MODIFIED => return Ok(()),
+            other => return Err(Undiscovered::Refused(other)),
+        }
+        let form = answer.headers().get(CONTENT_TYPE);
+        if !form.is_some_and(|form| form.as_bytes().windows(12).any(|it| it == b"apidiscovery")) {
+            return Err(Undiscovered::TooOld);
+        }
+        let etag = answer.headers().get(ETAG).cloned();
+        let body = answer.into_body().collect().await?.to_bytes();
+        self.groups = serde_json::from_slice(&body)?;
+        self.etag = etag;
+        Ok(())
+    }
+
+    /// The version that the cluster prefers among those that are understood.
+    pub fn served(&self, resource: &Resource) -> Option<Served> {
+        let plural = resource.plural();
+        if resource.group.is_empty() {
+            // The core group is in another answer, and no cluster lacks it.
+            let version = *resource.versions.first()?;
+            return Some(Served {
+                version,
+                has_status: true,
+            });
+        }
+        let is_it = |name: Option<&str>| name == Some(resource.group);
+        let mut groups = self.groups.items.iter();
+        let group = groups.find(|group| {
+            let metadata = group.metadata.as_ref();
+            is_it(metadata.and_then(|metadata| metadata.name.as_deref()))
+        })?;
+        group.versions.iter().find_map(|offered| {
+            let known = resource.versions.iter();
+            let version = known
+                .copied()
+                .find(|known| Some(*known) == offered.version.as_deref())?;
+            let mut resources = offered.resources.iter();
+            let found = resources.find(|it| it.resource.as_deref() == Some(plural.as_str()))?;
+            let mut below = found.subresources.iter();
+            Some(Served {
+                version,
+                has_status: below.any(|it| it.subresource.as_deref() == Some("status")),
+            })
+        })
+    }
+}

@@ -1,0 +1,153 @@
+//! One object as an API server sends it -> what is kept of it. Nothing that stands in an object can stop the others.
+
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::resource::{Resource, Served};
+use crate::object::{Kind, Object};
+use crate::problem::{ObjectRef, Problem, Reason};
+use crate::subject::{Subject, Written};
+use crate::world::Entry;
+
+/// Namespace and name.
+pub type Key = (String, String);
+
+/// Which object it is, and how far the API server had come when it wrote it.
+#[derive(Clone, Debug)]
+pub struct Head {
+    pub key: Key,
+    pub resource_version: String,
+}
+
+/// What is kept of an object. Those that are equal but for the subject are translated to the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// None where nothing in it is of use.
+    pub entry: Option<Arc<Entry>>,
+    /// Why it could not be read.
+    pub problem: Option<Box<Problem>>,
+    /// Where it is told what became of it. Its `since` is the resource version at which it was read.
+    pub subject: Option<Arc<Subject>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Manifest {
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    resource_version: Option<String>,
+}
+
+/// What a resource version counts as; 0 where an API server counts in another way.
+pub fn count(resource_version: &str) -> u64 {
+    resource_version.parse().unwrap_or_default()
+}
+
+impl Head {
+    pub fn of(text: &RawValue) -> Head {
+        let Manifest { metadata } = serde_json::from_str(text.get()).unwrap_or_default();
+        Head {
+            key: (
+                metadata.namespace.unwrap_or_default(),
+                metadata.name.unwrap_or_default(),
+            ),
+            resource_version: metadata.resource_version.unwrap_or_default(),
+        }
+    }
+}
+
+impl Kept {
+    /// `id` is that of the source.
+    pub fn of(text: &RawValue, head: &Head, resource: &Resource, served: Served, id: &str) -> Kept {
+        let mut body = match serde_json::from_str::<Value>(text.get()) {
+            Ok(body) => body,
+            // Such as one that is nested too deeply.
+            Err(error) => return Kept::unreadable(head, resource, &error),
+        };
+        // The items of a list of a kind that is built in lack their own type.
+        if let Value::Object(fields) = &mut body {
+            let api_version = resource.api_version(served.version);
+            fields.insert("apiVersion".into(), api_version.into());
+            fields.insert("kind".into(), resource.name.into());
+        }
+        let subject = is_told(resource.kind).then(|| subject(&body, resource, served, id));
+        let (entry, problem) = match Object::parse("", 0, body) {
+            Ok(object) => (object.map(|object| Arc::new(Entry::of(&object))), None),
+            Err(problem) => (None, Some(Box::new(problem))),
+        };
+        Kept {
+            entry,
+            problem,
+            subject: subject.map(Arc::new),
+        }
+    }
+
+    fn unreadable(head: &Head, resource: &Resource, error: &serde_json::Error) -> Kept {
+        let (namespace, name) = head.key.clone();
+        let object = ObjectRef {
+            source: String::new(),
+            kind: resource.kind.to_string(),
+            namespace,
+            name,
+        };
+        let problem = object.problem(
+            "",
+            Reason::InvalidValue,
+            format!("it cannot be read: {error}"),
+            "write it anew; until then it is not in force",
+        );
+        Kept {
+            entry: None,
+            problem: Some(Box::new(problem)),
+            subject: None,
+        }
+    }
+
+    pub fn is_translated_as(&self, other: &Kept) -> bool {
+        self.entry == other.entry && self.problem == other.problem
+    }
+}
+
+fn is_told(kind: Kind) -> bool {
+    matches!(
+        kind,
+        Kind::TrafficSplit
+            | Kind::HttpRoute
+            | Kind::LinkerdHttpRoute
+            | Kind::GrpcRoute
+            | Kind::TcpRoute
+    )
+}
+
+fn subject(body: &Value, resource: &Resource, served: Served, id: &str) -> Subject {
+    let metadata = &body["metadata"];
+    let text = |name: &str| metadata[name].as_str().unwrap_or_default().to_owned();
+    let resource_version = text("resourceVersion");
+    Subject {
+        kind: resource.kind,
+        object: ObjectRef {
+            source: String::new(),
+            kind: resource.kind.to_string(),
+            namespace: text("namespace"),
+            name: text("name"),
+        },
+        api_version: resource.api_version(served.version),
+        resource: id.to_owned(),
+        uid: text("uid"),
+        generation: metadata["generation"].as_i64().unwrap_or_default(),
+        since: count(&resource_version),
+        resource_version,
+        parent_refs: Written::from(&body["spec"]["parentRefs"]),
+        status: Written::from(&body["status"]),
+        has_status: served.has_status,
+    }
+}

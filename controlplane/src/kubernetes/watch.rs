@@ -1,0 +1,339 @@
+//! One source followed: listed, then watched from there, and listed again whenever something went wrong.
+//!
+//! A watch is resumed only where the API server ended it in good order. After anything else the list is read again:
+//! the cluster may have been restored from a backup meanwhile, and to go on from a number of its lost past would
+//! keep objects of that past.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::TryStreamExt;
+use kube::api::{WatchEvent, WatchParams};
+use kube::core::Request;
+use serde::Deserialize;
+use serde_json::value::RawValue;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep, timeout};
+
+use super::horizon::{Following, Nudge, Place};
+use super::reading::{Head, Kept, count};
+use super::resource::{Served, Source};
+use super::store::News;
+use crate::metrics::Metrics;
+
+const PAGE: u32 = 250;
+/// An API server that does not begin to answer within this is taken for dead.
+const PATIENCE: Duration = Duration::from_secs(20);
+/// Seconds after which it ends a watch by itself.
+const TERM: u32 = 290;
+/// Seconds of the shortest watch that gets a bookmark, which it gets at once.
+const GLANCE: u32 = 3;
+/// It sends a bookmark each minute: a watch that is silent for longer is dead.
+const SILENCE: Duration = Duration::from_secs(90);
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+const LAST_WAIT: Duration = Duration::from_secs(2);
+/// A watch that ended earlier than this has failed, in whatever good order.
+const TOO_SHORT: Duration = Duration::from_secs(1);
+
+pub struct Watch {
+    client: kube::Client,
+    source: Source,
+    served: Served,
+    following: Following,
+    news: mpsc::Sender<News>,
+    metrics: Arc<Metrics>,
+    is_failing: bool,
+    wait: Duration,
+}
+
+/// Why a source cannot be followed for now.
+#[derive(Debug, thiserror::Error)]
+enum Interrupted {
+    /// The one answer that says that there is none.
+    #[error("the cluster does not have it")]
+    Absent,
+    #[error("{0}")]
+    Failed(String),
+    /// Nobody wants to know any more.
+    #[error("nobody listens")]
+    Unheard,
+}
+
+/// How a watch ended in good order.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Ended {
+    /// By the API server; it can be resumed.
+    Resumable,
+    /// By a nudge; it can be resumed as well.
+    Nudged,
+    /// What was read is not what can be gone on from.
+    Outdated,
+}
+
+#[derive(Deserialize)]
+struct List {
+    #[serde(default)]
+    metadata: ListMetadata,
+    items: Option<Vec<Box<RawValue>>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct ListMetadata {
+    #[serde(default)]
+    resource_version: String,
+    #[serde(default, rename = "continue")]
+    more: String,
+}
+
+impl From<kube::Error> for Interrupted {
+    fn from(error: kube::Error) -> Interrupted {
+        match error {
+            kube::Error::Api(status) if status.code == 404 => Interrupted::Absent,
+            kube::Error::Api(status) => Interrupted::Failed(format!(
+                "{} {}: {}",
+                status.code, status.reason, status.message
+            )),
+            other => Interrupted::Failed(in_full(&other)),
+        }
+    }
+}
+
+/// An error and what caused it.
+fn in_full(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // Many an error says its cause as well.
+        if !text.contains(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+impl Watch {
+    pub fn new(
+        client: kube::Client,
+        source: Source,
+        served: Served,
+        following: Following,
+        news: mpsc::Sender<News>,
+        metrics: Arc<Metrics>,
+    ) -> Watch {
+        Watch {
+            client,
+            source,
+            served,
+            following,
+            news,
+            metrics,
+            is_failing: false,
+            wait: FIRST_WAIT,
+        }
+    }
+
+    /// Runs until the cluster has the source no more, or nobody listens.
+    pub async fn run(mut self) {
+        loop {
+            let interrupted = match self.follow().await {
+                Ok(()) => continue,
+                Err(Interrupted::Absent) => self.look_elsewhere().await,
+                Err(interrupted) => Err(interrupted),
+            };
+            match interrupted {
+                Ok(()) => {}
+                Err(Interrupted::Unheard) => return,
+                Err(Interrupted::Absent) => {
+                    let _ = self.tell(News::Gone(self.source.id.clone())).await;
+                    return;
+                }
+                Err(Interrupted::Failed(why)) => {
+                    if self.fail(why).await.is_err() {
+                        return;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Lists, and then watches until it has to be listed again.
+    async fn follow(&mut self) -> Result<(), Interrupted> {
+        let mut version = self.list().await?;
+        loop {
+            let start = Instant::now();
+            match self.watch(&mut version).await? {
+                Ended::Outdated => return Ok(()),
+                Ended::Resumable if start.elapsed() < TOO_SHORT => self.pause().await,
+                Ended::Resumable | Ended::Nudged => self.wait = FIRST_WAIT,
+            }
+        }
+    }
+
+    /// Where the version that was asked for is gone, another one may have come in its place.
+    async fn look_elsewhere(&mut self) -> Result<(), Interrupted> {
+        for version in self.source.resource.versions {
+            let served = Served {
+                version,
+                ..self.served
+            };
+            let place = Place::of(&self.source, served);
+            let request = Request::new(&place.path).list(&place.list().limit(1));
+            match self.ask(request).await {
+                Ok(List { .. }) => {
+                    self.served = served;
+                    self.following.place = place;
+                    return Ok(());
+                }
+                Err(Interrupted::Absent) => {}
+                Err(other) => return Err(other),
+            }
+        }
+        Err(Interrupted::Absent)
+    }
+
+    /// Reads all there is; the outcome is the resource version to go on from.
+    async fn list(&mut self) -> Result<String, Interrupted> {
+        self.following.take_nudge();
+        let mut objects = BTreeMap::new();
+        let mut params = self.following.place.list().limit(PAGE);
+        let version = loop {
+            let request = Request::new(&self.following.place.path).list(&params);
+            let List { metadata, items } = self.ask(request).await?;
+            for text in items.unwrap_or_default() {
+                let head = Head::of(&text);
+                let kept = self.kept(&text, &head);
+                objects.insert(head.key, kept);
+            }
+            if metadata.more.is_empty() {
+                break metadata.resource_version;
+            }
+            params.continue_token = Some(metadata.more);
+        };
+        self.reach(&version)?;
+        let id = self.source.id.clone();
+        self.tell(News::Listed(id, objects, count(&version)))
+            .await?;
+        Ok(version)
+    }
+
+    async fn ask(
+        &self,
+        request: Result<hyper::Request<Vec<u8>>, kube::core::request::Error>,
+    ) -> Result<List, Interrupted> {
+        let request = request.map_err(|error| Interrupted::Failed(in_full(&error)))?;
+        let answer = timeout(PATIENCE, self.client.request(request)).await;
+        Ok(answer.map_err(|_| no_answer())??)
+    }
+
+    async fn watch(&mut self, version: &mut String) -> Result<Ended, Interrupted> {
+        let term = match self.following.take_nudge() {
+            Nudge::None => TERM,
+            Nudge::CatchUp => GLANCE,
+            Nudge::Restart => return Ok(Ended::Outdated),
+        };
+        let params = WatchParams {
+            field_selector: self.following.place.field_selector.clone(),
+            ..WatchParams::default()
+        };
+        let request = Request::new(&self.following.place.path)
+            .watch(&params.timeout(term), version)
+            .map_err(|error| Interrupted::Failed(in_full(&error)))?;
+        let stream = self.client.request_events::<Box<RawValue>>(request);
+        let stream = match timeout(PATIENCE, stream).await.map_err(|_| no_answer())? {
+            Err(kube::Error::Api(status)) if status.code == 410 => return Ok(Ended::Outdated),
+            other => other?,
+        };
+        self.recovered();
+        let mut stream = pin!(stream);
+        loop {
+            let event = tokio::select! {
+                () = self.following.nudged() => return Ok(Ended::Nudged),
+                event = timeout(SILENCE, stream.try_next()) => event,
+            };
+            let silent = || Interrupted::Failed(format!("silent for {} s", SILENCE.as_secs()));
+            let Some(event) = event.map_err(|_| silent())?? else {
+                return Ok(Ended::Resumable);
+            };
+            match event {
+                WatchEvent::Error(status) if status.code == 410 => return Ok(Ended::Outdated),
+                WatchEvent::Error(status) => return Err(kube::Error::Api(status).into()),
+                WatchEvent::Added(text) | WatchEvent::Modified(text) => {
+                    let head = Head::of(&text);
+                    let kept = self.kept(&text, &head);
+                    *version = head.resource_version;
+                    self.reach(version)?;
+                    let id = self.source.id.clone();
+                    self.tell(News::Applied(id, head.key, kept, count(version)))
+                        .await?;
+                }
+                WatchEvent::Deleted(text) => {
+                    let head = Head::of(&text);
+                    *version = head.resource_version;
+                    self.reach(version)?;
+                    let id = self.source.id.clone();
+                    self.tell(News::Deleted(id, head.key, count(version)))
+                        .await?;
+                }
+                WatchEvent::Bookmark(bookmark) => {
+                    *version = bookmark.metadata.resource_version;
+                    self.reach(version)?;
+                    let id = self.source.id.clone();
+                    self.tell(News::Reached(id, count(version))).await?;
+                }
+            }
+        }
+    }
+
+    fn kept(&self, text: &RawValue, head: &Head) -> Kept {
+        let Source { resource, id, .. } = &self.source;
+        Kept::of(text, head, resource, self.served, id)
+    }
+
+    fn reach(&self, version: &str) -> Result<(), Interrupted> {
+        if version.is_empty() {
+            let why = "an answer without a resource version";
+            return Err(Interrupted::Failed(why.to_owned()));
+        }
+        self.following.reach(count(version));
+        Ok(())
+    }
+
+    async fn tell(&self, news: News) -> Result<(), Interrupted> {
+        let told = self.news.send(news).await;
+        told.map_err(|_| Interrupted::Unheard)
+    }
+
+    async fn fail(&mut self, why: String) -> Result<(), Interrupted> {
+        let resource = &self.source.id;
+        self.metrics.watch_failed(resource);
+        if !self.is_failing {
+            tracing::warn!(%resource, "cannot be read, what was read of it holds: {why}");
+        }
+        self.is_failing = true;
+        self.tell(News::Failing(resource.clone(), why)).await?;
+        self.pause().await;
+        Ok(())
+    }
+
+    async fn pause(&mut self) {
+        sleep(self.wait).await;
+        self.wait = LAST_WAIT.min(self.wait * 2);
+    }
+
+    fn recovered(&mut self) {
+        self.wait = FIRST_WAIT;
+        if self.is_failing {
+            tracing::info!(resource = %self.source.id, "is read again");
+        }
+        self.is_failing = false;
+    }
+}
+
+fn no_answer() -> Interrupted {
+    Interrupted::Failed(format!("no answer within {} s", PATIENCE.as_secs()))
+}

@@ -1,0 +1,130 @@
+//! One object as the world takes it in: what is read of it, and what is wrong with it in itself. It depends on
+//! nothing but the object, so a source may keep it for as long as the object stays as it is.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use crate::access::TrafficTarget;
+use crate::cluster::{self, Service};
+use crate::gateway::{Gateway, ReferenceGrant};
+use crate::object::{Kind, Object};
+use crate::problem::{ObjectRef, Problem};
+use crate::route::Route;
+use crate::smi::TrafficSplit;
+use crate::specs::{HttpRouteGroup, TcpRoute};
+use crate::workload::Workload;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Entry {
+    pub kind: Kind,
+    pub(super) source: String,
+    pub(super) position: usize,
+    pub(super) namespace: String,
+    pub(super) name: String,
+    pub(super) part: Part,
+    pub(super) problems: Vec<Problem>,
+}
+
+/// What of the world an object is.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) enum Part {
+    /// As if it were not there.
+    None,
+    /// It is there, and nothing in it is of use.
+    Name,
+    Namespace(Arc<BTreeMap<String, String>>),
+    Service(Arc<Service>),
+    Gateway(Arc<Gateway>),
+    Grant(Arc<ReferenceGrant>),
+    Split(Arc<TrafficSplit>),
+    Route(Arc<Route>),
+    Group(Arc<HttpRouteGroup>),
+    SmiTcpRoute(Arc<TcpRoute>),
+    Target(Arc<TrafficTarget>),
+    Workload(Arc<Workload>),
+}
+
+impl Entry {
+    /// Of an object that is wrong in itself only the problem is left.
+    pub fn of(object: &Object) -> Entry {
+        let mut problems = Vec::new();
+        let part = match &object.refused {
+            Some(problem) => {
+                let is_ours = object.kind.is_of_policy() || !Route::is_foreign(object);
+                problems.extend(is_ours.then(|| problem.clone()));
+                Part::None
+            }
+            None => Part::of(object, &mut problems).unwrap_or_else(|problem| {
+                problems.push(problem);
+                Part::Name
+            }),
+        };
+        Entry {
+            kind: object.kind,
+            source: object.source.clone(),
+            position: object.position,
+            namespace: object.namespace.clone(),
+            name: object.name.clone(),
+            part,
+            problems,
+        }
+    }
+
+    /// Whether it is the same object, in another place.
+    pub(super) fn is_also(&self, other: &Entry) -> bool {
+        let is_named = !self.name.is_empty();
+        is_named
+            && (self.kind, &self.namespace, &self.name)
+                == (other.kind, &other.namespace, &other.name)
+    }
+
+    pub(super) fn reference(&self) -> ObjectRef {
+        ObjectRef {
+            source: self.source.clone(),
+            kind: self.kind.to_string(),
+            namespace: self.namespace.clone(),
+            name: self.name.clone(),
+        }
+    }
+}
+
+impl Part {
+    fn of(object: &Object, problems: &mut Vec<Problem>) -> Result<Part, Problem> {
+        Ok(match object.kind {
+            Kind::GatewayClass => Part::Name,
+            Kind::Namespace => Part::Namespace(cluster::namespace_labels(object)?.into()),
+            Kind::Service => Part::Service(Service::parse(object)?.into()),
+            Kind::Gateway => {
+                let (gateway, of_listeners) = Gateway::parse(object)?;
+                problems.extend(of_listeners);
+                Part::Gateway(gateway.into())
+            }
+            Kind::ReferenceGrant => Part::Grant(ReferenceGrant::parse(object)?.into()),
+            Kind::TrafficSplit => Part::Split(TrafficSplit::parse(object)?.into()),
+            Kind::HttpRoute | Kind::LinkerdHttpRoute | Kind::GrpcRoute | Kind::TcpRoute => {
+                match Route::parse(object)? {
+                    None => Part::Name,
+                    Some((route, of_route)) => {
+                        problems.extend(of_route);
+                        Part::Route(route.into())
+                    }
+                }
+            }
+            Kind::HttpRouteGroup => {
+                let (group, of_matches) = HttpRouteGroup::parse(object)?;
+                problems.extend(of_matches);
+                Part::Group(group.into())
+            }
+            Kind::SmiTcpRoute => Part::SmiTcpRoute(TcpRoute::parse(object)?.into()),
+            Kind::TrafficTarget => {
+                let (target, of_parts) = TrafficTarget::parse(object)?;
+                problems.extend(of_parts);
+                Part::Target(target.into())
+            }
+            Kind::Workload(_) => match Workload::parse(object)? {
+                None => Part::Name,
+                Some(workload) => Part::Workload(workload.into()),
+            },
+        })
+    }
+}

@@ -1,0 +1,293 @@
+//! What `deploy/` and `demo/kubernetes` put into a cluster: kustomize and Helm agree, the API server takes all of it, and no
+//! pod asks for more than the restricted level allows.
+
+use std::collections::BTreeMap;
+use std::process::Command;
+
+use serde_json::{Value, json};
+use weir_cluster::ApiServer;
+use weir_cluster::programs::go_program;
+use weir_tests::{objects, root};
+
+const HELM_RELEASE: [&str; 5] = [
+    "template",
+    "weir",
+    "deploy/chart",
+    "--namespace",
+    "weir-system",
+];
+
+fn run(program: &str, family: &str, args: &[&str]) -> String {
+    let output = Command::new(go_program(family, program))
+        .args(args)
+        .current_dir(root())
+        .output()
+        .expect("the program starts");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{program} {args:?}: {errors}");
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
+fn kustomize(folder: &str) -> String {
+    run("kubectl", "kubernetes", &["kustomize", folder])
+}
+
+fn helm(args: &[&str]) -> String {
+    run("helm", "helm", args)
+}
+
+/// By kind, namespace and name.
+fn by_name(manifests: &str) -> BTreeMap<String, Value> {
+    let named = objects(manifests).into_iter().map(|object| {
+        let text = |path: &str| {
+            object
+                .pointer(path)
+                .and_then(Value::as_str)
+                .unwrap_or("")
+                .to_owned()
+        };
+        let name = format!(
+            "{} {}/{}",
+            text("/kind"),
+            text("/metadata/namespace"),
+            text("/metadata/name")
+        );
+        (name, object)
+    });
+    named.collect()
+}
+
+#[test]
+fn kustomize_and_helm_say_the_same() {
+    let mut kustomized = by_name(&kustomize("deploy"));
+    let mut helmed = by_name(&helm(&[&HELM_RELEASE[..], &["--include-crds"]].concat()));
+    // Helm makes the namespace by itself, and the certificate without a Job.
+    for only in [
+        "Namespace /weir-system",
+        "Job weir-system/weir-certificate",
+        "Role weir-system/weir-certificate",
+        "RoleBinding weir-system/weir-certificate",
+        "ServiceAccount weir-system/weir-certificate",
+    ] {
+        assert!(kustomized.remove(only).is_some(), "{only}");
+    }
+    let secret = helmed
+        .remove("Secret weir-system/weir-tls")
+        .expect("weir-tls");
+    for file in ["ca.crt", "tls.crt", "tls.key"] {
+        assert!(secret["data"][file].is_string(), "{file}");
+    }
+    let names = |objects: &BTreeMap<String, Value>| objects.keys().cloned().collect::<Vec<_>>();
+    assert_eq!(names(&kustomized), names(&helmed));
+    for (name, object) in &kustomized {
+        assert_eq!(object, &helmed[name], "{name}");
+    }
+}
+
+#[test]
+fn the_charts_values_reach_their_places() {
+    helm(&["lint", "--strict", "deploy/chart"]);
+    let rendered = by_name(&helm(&[
+        "template",
+        "weir",
+        "deploy/chart",
+        "--namespace=elsewhere",
+        "--set=policy=smi,replicas=3,certificate.secret=ours,serviceMonitor.enabled=true",
+        "--set=image.repository=registry.example/weir,image.tag=v1,args={--namespaces=a}",
+        "--set=pod.priorityClassName=high,resources.requests.cpu=1",
+    ]));
+    assert!(
+        !rendered
+            .keys()
+            .any(|name| name.contains("weir-system") || name.starts_with("Secret"))
+    );
+    let deployment = &rendered["Deployment elsewhere/weir"]["spec"];
+    let pod = &deployment["template"]["spec"];
+    let container = &pod["containers"][0];
+    assert_eq!(deployment["replicas"], 3);
+    assert_eq!(pod["priorityClassName"], "high");
+    assert_eq!(pod["volumes"][0]["secret"]["secretName"], "ours");
+    assert_eq!(container["image"], "registry.example/weir:v1");
+    assert_eq!(container["resources"], json!({ "requests": { "cpu": 1 } }));
+    let args = container["args"].as_array().expect("args");
+    assert_eq!(
+        args[args.len() - 2..],
+        [json!("--policy=smi"), json!("--namespaces=a")]
+    );
+    assert!(rendered.contains_key("ServiceMonitor elsewhere/weir"));
+    for kind in [
+        "ClusterRoleBinding /weir",
+        "ClusterRoleBinding /weir-workloads",
+        "RoleBinding elsewhere/weir",
+    ] {
+        assert_eq!(
+            rendered[kind]["subjects"][0]["namespace"], "elsewhere",
+            "{kind}"
+        );
+    }
+    let refused = Command::new(go_program("helm", "helm"))
+        .args([&HELM_RELEASE[..], &["--set=replica=3"]].concat())
+        .current_dir(root())
+        .output()
+        .expect("helm starts");
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && errors.contains("replica"),
+        "{errors}"
+    );
+}
+
+/// A component, as a team would use it.
+#[test]
+fn the_policy_smi_is_a_component() {
+    let target = root().join("target");
+    std::fs::create_dir_all(&target).expect("target");
+    let folder = tempfile::tempdir_in(target).expect("a folder");
+    let kustomization = json!({
+        "resources": ["../../deploy"],
+        "components": ["../../deploy/smi"],
+    });
+    std::fs::write(
+        folder.path().join("kustomization.yaml"),
+        kustomization.to_string(),
+    )
+    .expect("written");
+    let kustomized = by_name(&kustomize(&folder.path().display().to_string()));
+    let helmed = by_name(&helm(&[&HELM_RELEASE[..], &["--set=policy=smi"]].concat()));
+    for name in [
+        "Deployment weir-system/weir",
+        "ClusterRole /weir-workloads",
+        "ClusterRoleBinding /weir-workloads",
+    ] {
+        assert_eq!(kustomized[name], helmed[name], "{name}");
+    }
+}
+
+/// One release is one version, everywhere.
+#[test]
+fn images_are_of_this_version() {
+    let all = [kustomize("deploy"), kustomize("demo/kubernetes")].concat();
+    let version = env!("CARGO_PKG_VERSION");
+    let mut seen = 0;
+    for line in all
+        .lines()
+        .filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("image: "))
+    {
+        let envoy = format!("envoyproxy/envoy:distroless-v{}", envoy_version());
+        let known = [
+            format!("weir.dev/weir:{version}"),
+            format!("weir.dev/weir-demo:{version}"),
+            envoy,
+        ];
+        assert!(
+            known.contains(&line.to_owned()),
+            "{line} is none of {known:?}"
+        );
+        seen += 1;
+    }
+    assert!(seen >= 9, "{seen} images");
+    let chart = &objects(
+        &std::fs::read_to_string(root().join("deploy/chart/Chart.yaml")).expect("Chart.yaml"),
+    )[0];
+    assert_eq!(
+        [&chart["version"], &chart["appVersion"]],
+        [version, version]
+    );
+}
+
+fn envoy_version() -> String {
+    let install = std::fs::read_to_string(root().join("scripts/install")).expect("scripts/install");
+    let line = install
+        .lines()
+        .find_map(|line| line.strip_prefix("envoy_version="));
+    line.expect("envoy_version").to_owned()
+}
+
+/// The two clients have one Envoy configuration but for their namespace.
+#[test]
+fn the_sidecars_differ_in_one_word() {
+    let rendered = by_name(&kustomize("demo/kubernetes"));
+    let config = |namespace: &str| {
+        let found = rendered
+            .iter()
+            .find(|(name, _)| name.starts_with(&format!("ConfigMap {namespace}/envoy-")));
+        let (_, object) = found.expect("a ConfigMap");
+        object["data"]["envoy.yaml"]
+            .as_str()
+            .expect("envoy.yaml")
+            .to_owned()
+    };
+    let shipped = std::fs::read_to_string(root().join("envoy-config/kubernetes-sidecar.yaml"))
+        .expect("the file");
+    assert_eq!(config("bookbuyer"), shipped);
+    let thief = shipped.replace(r#""namespace": "bookbuyer""#, r#""namespace": "bookthief""#);
+    assert_ne!(thief, shipped);
+    assert_eq!(config("bookthief"), thief);
+}
+
+#[test]
+fn the_api_server_takes_all_of_it() {
+    let server = ApiServer::start();
+    server.crds(&[&root().join("deploy/crds")]);
+    let kubectl = server.kubectl_client();
+    let dry_run = ["apply", "--dry-run=server", "--validate=strict", "-f", "-"];
+    for (what, manifests) in [
+        ("deploy", kustomize("deploy")),
+        (
+            "helm",
+            helm(&[&HELM_RELEASE[..], &["--set=policy=smi"]].concat()),
+        ),
+        ("demo/kubernetes", kustomize("demo/kubernetes")),
+    ] {
+        let objects = objects(&manifests);
+        // Nothing can be tried in a namespace that is not there, and no pod without its account.
+        for object in &objects {
+            if matches!(
+                object["kind"].as_str(),
+                Some("Namespace" | "ServiceAccount")
+            ) {
+                kubectl.with_input(&["apply", "-f", "-"], &object.to_string());
+            }
+        }
+        let mut pods = 0;
+        for object in &objects {
+            let said = kubectl.with_input(&dry_run, &object.to_string());
+            assert!(said.contains("server dry run"), "{what}: {said}");
+            let Some(template) = object.pointer("/spec/template") else {
+                continue;
+            };
+            let namespace = object["metadata"]["namespace"]
+                .as_str()
+                .expect("a namespace");
+            kubectl.run(&[
+                "label",
+                "--overwrite",
+                "namespace",
+                namespace,
+                "pod-security.kubernetes.io/enforce=restricted",
+            ]);
+            let mut pod = template.clone();
+            pod["apiVersion"] = json!("v1");
+            pod["kind"] = json!("Pod");
+            pod["metadata"]["name"] = object["metadata"]["name"].clone();
+            pod["metadata"]["namespace"] = json!(namespace);
+            let said = kubectl.with_input(&dry_run, &pod.to_string());
+            assert!(said.contains("server dry run"), "{what}: {said}");
+            pods += 1;
+        }
+        assert!(pods >= 1, "{what}");
+    }
+    // That the level is in force at all.
+    let bare = json!({
+        "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "bare", "namespace": "weir-system" },
+        "spec": { "serviceAccountName": "weir", "containers": [{ "name": "bare", "image": "bare" }] },
+    });
+    std::fs::write(server.folder().join("bare.json"), bare.to_string()).expect("written");
+    let file = server.folder().join("bare.json").display().to_string();
+    let refused = kubectl.output(&["apply", "--dry-run=server", "-f", &file]);
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && errors.contains("violates PodSecurity"),
+        "{errors}"
+    );
+}

@@ -1,0 +1,224 @@
+//! `envoy-config/kubernetes-sidecar.yaml` on a real Envoy: the control plane is reached over TLS alone, by the right
+//! name, and shown the token that is in the pod's file at the time. What stands for the control plane's own
+//! listener is an Envoy before `weir serve`; the real one, in a cluster, is in `kind_demo.rs`.
+
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use weir_tests::tls::{Authority, Certificate};
+use weir_tests::{Connection, Echo, Envoy, Plane, dist, root, shares, shipped};
+
+const HOST: &str = "bookstore.bookstore.svc.cluster.local:14001";
+const NAME: &str = "weir.weir-system.svc";
+
+/// TLS, and 401 to who does not show one of these tokens. Each leads to the control plane by a cluster of its name.
+async fn front(plane: &Plane, certificate: &Certificate, tokens: &[&str]) -> Envoy {
+    let typed = |name: &str| format!("type.googleapis.com/envoy.extensions.{name}");
+    let mut routes: Vec<Value> = tokens
+        .iter()
+        .map(|token| {
+            let header = json!({
+                "name": "authorization",
+                "string_match": { "exact": format!("Bearer {token}") },
+            });
+            json!({ "match": { "prefix": "/", "headers": [header] }, "route": { "cluster": token, "timeout": "0s" } })
+        })
+        .collect();
+    routes.push(json!({ "match": { "prefix": "/" }, "direct_response": { "status": 401 } }));
+    let manager = json!({
+        "@type": typed("filters.network.http_connection_manager.v3.HttpConnectionManager"),
+        "stat_prefix": "front",
+        "http_filters": [{ "name": "router", "typed_config": { "@type": typed("filters.http.router.v3.Router") } }],
+        "route_config": { "virtual_hosts": [{ "name": "all", "domains": ["*"], "routes": routes }] },
+    });
+    let own = json!({
+        "certificate_chain": { "inline_string": certificate.pem },
+        "private_key": { "inline_string": certificate.key },
+    });
+    let chain = json!({
+        "filters": [{ "name": "http", "typed_config": manager }],
+        "transport_socket": { "name": "tls", "typed_config": {
+            "@type": typed("transport_sockets.tls.v3.DownstreamTlsContext"),
+            "common_tls_context": { "tls_certificates": [own] },
+        } },
+    });
+    let free = json!({ "socket_address": { "address": "127.0.0.1", "port_value": 0 } });
+    let plane = json!({ "socket_address": {
+        "address": plane.listen.ip().to_string(), "port_value": plane.listen.port(),
+    } });
+    let clusters: Vec<Value> = tokens
+        .iter()
+        .map(|token| {
+            let endpoint = json!({ "endpoint": { "address": plane } });
+            json!({ "name": token, "load_assignment": {
+                "cluster_name": token, "endpoints": [{ "lb_endpoints": [endpoint] }],
+            } })
+        })
+        .collect();
+    let config = json!({
+        "static_resources": {
+            "listeners": [{ "name": "front", "address": free, "filter_chains": [chain] }],
+            "clusters": clusters,
+        },
+        "admin": { "address": free },
+    });
+    Envoy::start(&config.to_string(), 1).await
+}
+
+/// A file of a projected volume, put in its place as Kubernetes does: a new folder, and one link that is renamed.
+fn project(volume: &Path, name: &str, text: &str, turn: &str) {
+    let folder = volume.join(turn);
+    std::fs::create_dir_all(&folder).expect("a folder");
+    std::fs::write(folder.join(name), text).expect("a file");
+    symlink(turn, volume.join("..data_tmp")).expect("a link");
+    std::fs::rename(volume.join("..data_tmp"), volume.join("..data")).expect("renamed");
+    if !volume.join(name).exists() {
+        symlink(Path::new("..data").join(name), volume.join(name)).expect("a link");
+    }
+}
+
+struct Pod {
+    envoy: Envoy,
+    volumes: TempDir,
+    _backends: [Echo; 2],
+}
+
+/// The pod's Envoy, with its volumes in a folder instead of at their own places.
+async fn pod(front: &Envoy, authority: &str, token: &str) -> Pod {
+    let volumes = TempDir::new().expect("a folder");
+    let place = |name: &str| volumes.path().join(name);
+    std::fs::write(place("ca.crt"), authority).expect("ca.crt");
+    std::fs::create_dir(place("token")).expect("a volume");
+    project(&place("token"), "token", token, "first");
+    let secret = root().join("envoy-config/kubernetes-token.yaml");
+    let secret = std::fs::read_to_string(secret).expect("kubernetes-token.yaml");
+    let here = |text: String, there: &str, here: &Path| {
+        assert!(text.contains(there), "no {there}");
+        text.replace(there, &here.display().to_string())
+    };
+    let secret = here(secret, "/var/run/secrets/weir.dev", &place("token"));
+    std::fs::write(place("weir-token.yaml"), secret).expect("weir-token.yaml");
+    let backends = [
+        Echo::start("bookstore-v1").await,
+        Echo::start("bookstore-v2").await,
+    ];
+    let cluster = |name: &str| format!("{name}.bookstore.svc.cluster.local:14001");
+    let [v1, v2] = ["bookstore-v1", "bookstore-v2"].map(cluster);
+    let config = shipped(
+        "kubernetes-sidecar.yaml",
+        &[
+            (&v1, backends[0].address),
+            (&v2, backends[1].address),
+            ("weir", front.listener("front")),
+        ],
+    );
+    let config = here(config, "/etc/weir/ca.crt", &place("ca.crt"));
+    let config = here(
+        config,
+        "/etc/envoy/weir-token.yaml",
+        &place("weir-token.yaml"),
+    );
+    let mut config = here(config, "/filter/weir.wasm", &dist("weir.wasm"));
+    // No DNS here.
+    for name in [
+        "bookstore-v1.bookstore",
+        "bookstore-v2.bookstore",
+        "weir.weir-system",
+    ] {
+        let address = format!("address: {name}.svc.cluster.local,");
+        config = here(config, &address, Path::new("address: 127.0.0.1,"));
+    }
+    Pod {
+        envoy: Envoy::start(&config, 1).await,
+        volumes,
+        _backends: backends,
+    }
+}
+
+fn split(weights: &str) -> String {
+    let path = root().join("demo/splits").join(weights);
+    std::fs::read_to_string(path).expect("a split")
+}
+
+fn plane() -> Plane {
+    let services = root().join("demo/manifests/bookstore.yaml");
+    let services = std::fs::read_to_string(services).expect("the Services");
+    Plane::start(&[
+        ("services.yaml", &services),
+        ("split.yaml", &split("v1-50-v2-50.yaml")),
+    ])
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_token_that_is_in_the_file_is_shown() {
+    let plane = plane();
+    let authority = Authority::new();
+    let certificate = authority.sign(&[NAME]);
+    let both = front(&plane, &certificate, &["one", "two"]).await;
+    let pod = pod(&both, &certificate.authority, "one").await;
+    pod.envoy.wait_for_updates(1).await;
+    let mut connection = Connection::open(pod.envoy.listener("outbound")).await;
+    let halves = shares([("bookstore-v1", 10), ("bookstore-v2", 10)]);
+    assert_eq!(connection.shares(HOST, "/", 20).await, halves);
+
+    // Kubernetes puts a new token into the file.
+    project(&pod.volumes.path().join("token"), "token", "two", "second");
+    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    plane.rename_into_place("split.yaml", &split("v2-100.yaml"));
+    pod.envoy.wait_for_updates(2).await;
+    assert_eq!(
+        connection.shares(HOST, "/", 20).await,
+        shares([("bookstore-v2", 20)])
+    );
+    let with_the_new_one = both.stat("cluster.two.upstream_rq_total").await;
+    assert!(with_the_new_one > 0, "{}", pod.envoy.log());
+    assert_eq!(both.stat("http.front.downstream_rq_4xx").await, 0);
+    pod.envoy.assert_no_traps().await;
+}
+
+/// Another authority, another name, another token: no configuration, and requests go as they went before.
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_not_the_control_plane_is_not_listened_to() {
+    let plane = plane();
+    let (authority, other) = (Authority::new(), Authority::new());
+    let right = authority.sign(&[NAME]);
+    for (certificate, token, failures) in [
+        (
+            &other.sign(&[NAME]),
+            "one",
+            "cluster.weir.ssl.fail_verify_error",
+        ),
+        (
+            &authority.sign(&["weir.elsewhere.svc"]),
+            "one",
+            "cluster.weir.ssl.fail_verify_san",
+        ),
+        (&right, "old", "cluster.weir.upstream_rq_401"),
+    ] {
+        let front = front(&plane, certificate, &["one"]).await;
+        let pod = pod(&front, &right.authority, token).await;
+        for _ in 0..500 {
+            if pod.envoy.stat(failures).await > 0 {
+                break;
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+        assert!(
+            pod.envoy.stat(failures).await > 0,
+            "{failures}:\n{}",
+            pod.envoy.log()
+        );
+        assert_eq!(
+            pod.envoy.stat("wasmcustom.weir_config_updates_total").await,
+            0,
+            "{failures}"
+        );
+        assert_eq!(
+            pod.envoy.stat("cluster.weir.upstream_rq_2xx").await,
+            0,
+            "{failures}"
+        );
+    }
+}
