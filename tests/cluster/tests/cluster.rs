@@ -159,6 +159,7 @@ fn containers_get_what_their_manifest_says() {
         .expect("args")
         .extend([json!("$(FIRST)"), json!("$(NONE)")]);
     main["workingDir"] = json!("/data");
+    main["resources"] = json!({ "requests": { "cpu": "10m" }, "limits": { "memory": "64Mi" } });
     main["env"] = json!([
         { "name": "FIRST", "value": "1" },
         { "name": "SECOND", "value": "$(FIRST)2" },
