@@ -54,8 +54,11 @@ impl Images {
             images.add(&format!("openservicemesh/{role}"), bookstore(role));
         }
         images.add("registry.k8s.io/pause", role("pause", "/pause"));
-        images.add("envoyproxy/envoy", envoy());
-        images.add("docker.io/envoyproxy/envoy", envoy());
+        for registry in ["", "docker.io/"] {
+            images.add(&format!("{registry}envoyproxy/envoy"), envoy());
+            let distroless = format!("{registry}envoyproxy/envoy:distroless");
+            images.add(&distroless, envoy_distroless());
+        }
         // A shell with whatever the machine has, for trying things.
         let shell = Image::Local {
             files: BTreeMap::new(),
@@ -134,6 +137,20 @@ fn bookstore(role: &str) -> Image {
         start: Start {
             entrypoint: vec![at, role.to_owned()],
             environment: vec![("LISTEN".to_owned(), "0.0.0.0:14001".to_owned())],
+            ..Start::default()
+        },
+    }
+}
+
+/// Without a shell, and not as root.
+fn envoy_distroless() -> Image {
+    let at = "/usr/local/bin/envoy";
+    Image::Local {
+        files: BTreeMap::from([(PathBuf::from(at), envoy_program())]),
+        start: Start {
+            entrypoint: vec![at.to_owned()],
+            command: ["-c", "/etc/envoy/envoy.yaml"].map(str::to_owned).to_vec(),
+            user: "65532".to_owned(),
             ..Start::default()
         },
     }
