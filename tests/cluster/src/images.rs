@@ -40,17 +40,25 @@ impl Images {
         let role = |role: &str, at: &str| Image::Local {
             files: BTreeMap::from([(PathBuf::from(at), cluster.to_owned())]),
             start: Start {
-                entrypoint: vec![at.to_owned(), role.to_owned()],
+                entrypoint: [at, role].map(str::to_owned).to_vec(),
                 ..Start::default()
             },
         };
         images.add("kong/go-echo", role("echo", "/usr/local/bin/echo"));
         images.add("buoyantio/bb", role("bb", "/usr/local/bin/bb"));
-        let cooker = role("slow-cooker", "/slow_cooker/slow_cooker");
-        images.add("buoyantio/slow_cooker", cooker);
+        images.add(
+            "buoyantio/slow_cooker",
+            role("", "/slow_cooker/slow_cooker"),
+        );
+        for role in ["bookstore", "bookbuyer", "bookthief", "bookwarehouse"] {
+            images.add(&format!("openservicemesh/{role}"), bookstore(role));
+        }
         images.add("registry.k8s.io/pause", role("pause", "/pause"));
-        images.add("envoyproxy/envoy", envoy());
-        images.add("docker.io/envoyproxy/envoy", envoy());
+        for registry in ["", "docker.io/"] {
+            images.add(&format!("{registry}envoyproxy/envoy"), envoy());
+            let distroless = format!("{registry}envoyproxy/envoy:distroless");
+            images.add(&distroless, envoy_distroless());
+        }
         // A shell with whatever the machine has, for trying things.
         let shell = Image::Local {
             files: BTreeMap::new(),
@@ -116,6 +124,35 @@ impl Images {
 
     pub fn extend(&mut self, more: Images) {
         self.0.extend(more.0);
+    }
+}
+
+/// The program of demo/, as scripts/build leaves it, listening where OSM's does.
+fn bookstore(role: &str) -> Image {
+    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
+    let target = target.unwrap_or_else(|| root().join("target"));
+    let at = format!("/{role}");
+    Image::Local {
+        files: BTreeMap::from([(PathBuf::from(&at), target.join("release/weir-demo"))]),
+        start: Start {
+            entrypoint: vec![at, role.to_owned()],
+            environment: vec![("LISTEN".to_owned(), "0.0.0.0:14001".to_owned())],
+            ..Start::default()
+        },
+    }
+}
+
+/// Without a shell, and not as root.
+fn envoy_distroless() -> Image {
+    let at = "/usr/local/bin/envoy";
+    Image::Local {
+        files: BTreeMap::from([(PathBuf::from(at), envoy_program())]),
+        start: Start {
+            entrypoint: vec![at.to_owned()],
+            command: ["-c", "/etc/envoy/envoy.yaml"].map(str::to_owned).to_vec(),
+            user: "65532".to_owned(),
+            ..Start::default()
+        },
     }
 }
 

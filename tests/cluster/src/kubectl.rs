@@ -60,6 +60,15 @@ impl Kubectl {
         stdout(args, &child.wait_with_output().expect("kubectl ends"))
     }
 
+    /// A token of a ServiceAccount, by the API server itself; without an audience it is for the API server.
+    pub fn token(&self, namespace: &str, account: &str, audience: Option<&str>) -> String {
+        let mut args = vec!["create", "token", account, "-n", namespace];
+        if let Some(audience) = audience {
+            args.extend(["--audience", audience]);
+        }
+        self.run(&args).trim().to_owned()
+    }
+
     /// Applies folders of CRDs and waits until they are served.
     pub fn crds(&self, folders: &[&Path]) {
         let files: Vec<String> = folders

@@ -31,9 +31,10 @@ enum Role {
     /// Stands for kong/go-echo.
     Echo,
     /// Stands for buoyantio/bb.
-    Bb { args: Vec<String> },
-    /// Stands for buoyantio/slow_cooker.
-    SlowCooker { args: Vec<String> },
+    Bb {
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        args: Vec<String>,
+    },
     /// Does nothing, for ever.
     Pause,
 }
@@ -45,7 +46,27 @@ fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     log.with_ansi(false).init();
-    let done = match Role::parse() {
+    // Stands for buoyantio/slow_cooker, which its guide calls by the program's own path.
+    let args: Vec<String> = std::env::args().collect();
+    let done = if args
+        .first()
+        .is_some_and(|name| name.ends_with("/slow_cooker"))
+    {
+        roles::slow_cooker(&args)
+    } else {
+        play(Role::parse())
+    };
+    match done {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("weir-cluster: {error}");
+            ExitCode::from(127)
+        }
+    }
+}
+
+fn play(role: Role) -> Result<(), String> {
+    match role {
         Role::Up { file } => up(&file),
         Role::Load { init, archives } => {
             let archives: Vec<&Path> = archives.iter().map(PathBuf::as_path).collect();
@@ -65,15 +86,7 @@ fn main() -> ExitCode {
         Role::Enter { file } => Err(enter::enter(&file)),
         Role::Echo => roles::echo(),
         Role::Bb { args } => roles::bb(&args),
-        Role::SlowCooker { args } => roles::slow_cooker(&args),
         Role::Pause => roles::pause(),
-    };
-    match done {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(error) => {
-            eprintln!("weir-cluster: {error}");
-            ExitCode::from(127)
-        }
     }
 }
 

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::SystemTime;
 
 /// The repository's root.
 pub fn root() -> &'static Path {
@@ -52,10 +53,25 @@ pub fn cluster() -> PathBuf {
         let program = folder.join("weir-cluster");
         program.is_file().then_some(program)
     });
-    program.unwrap_or_else(|| {
-        panic!(
-            "no weir-cluster beside {}: run `cargo build -p weir-cluster`",
-            this.display()
-        )
-    })
+    let beside = this.display();
+    let remedy = "run `cargo build -p weir-cluster`";
+    let program = program.unwrap_or_else(|| panic!("no weir-cluster beside {beside}: {remedy}"));
+    // Tests of this crate and of the whole workspace build it; one of another crate alone does not.
+    let built = program.metadata().and_then(|file| file.modified()).ok();
+    let changed = newest(&root().join("tests/cluster/src"));
+    assert!(
+        changed <= built,
+        "{} is older than its source: {remedy}",
+        program.display()
+    );
+    program
+}
+
+fn newest(folder: &Path) -> Option<SystemTime> {
+    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    let times = entries.map(|entry| match entry.path() {
+        path if path.is_dir() => newest(&path),
+        path => path.metadata().and_then(|file| file.modified()).ok(),
+    });
+    times.max().flatten()
 }

@@ -150,11 +150,7 @@ impl ApiServer {
 
     /// A token of a ServiceAccount, by the API server itself; without an audience it is for the API server.
     pub fn account_token(&self, namespace: &str, account: &str, audience: Option<&str>) -> String {
-        let mut args = vec!["create", "token", account, "-n", namespace];
-        if let Some(audience) = audience {
-            args.extend(["--audience", audience]);
-        }
-        self.kubectl.run(&args).trim().to_owned()
+        self.kubectl.token(namespace, account, audience)
     }
 
     pub fn kill_apiserver(&mut self, signal: &str) {

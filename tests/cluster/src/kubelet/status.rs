@@ -188,7 +188,6 @@ pub fn status(
         "podIP": address,
         "podIPs": [{ "ip": address }],
         "startTime": started,
-        "qosClass": "BestEffort",
         "conditions": [
             conditions.json("PodReadyToStartContainers", true, ""),
             conditions.json("Initialized", initialized, "ContainersNotInitialized"),
