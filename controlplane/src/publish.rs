@@ -113,12 +113,18 @@ pub struct Publisher {
     outcome: watch::Sender<Arc<Outcome>>,
     metrics: Arc<Metrics>,
     policy: Policy,
+    beyond: Beyond,
     /// The problems that are known, as they were logged.
     known: BTreeSet<String>,
 }
 
 impl Publisher {
     pub fn new(metrics: Arc<Metrics>, policy: Policy) -> Publisher {
+        Publisher::with(metrics, policy, wire::Config::beyond)
+    }
+
+    /// With another judgement of what a document version can say; for tests of versions to come.
+    pub fn with(metrics: Arc<Metrics>, policy: Policy, beyond: Beyond) -> Publisher {
         let why = "nothing has been read yet".into();
         Publisher {
             current: watch::Sender::new(Current::Nothing { why }),
@@ -126,6 +132,7 @@ impl Publisher {
             outcome: watch::Sender::default(),
             metrics,
             policy,
+            beyond,
             known: BTreeSet::new(),
         }
     }
@@ -189,7 +196,7 @@ impl Publisher {
 
         let mut refused = None;
         if !self.is_current(&plan) {
-            match Published::compile(plan, wire::Config::beyond) {
+            match Published::compile(plan, self.beyond) {
                 Ok(mut published) => {
                     published.reached = Mutex::new(Arc::new(watermark.clone()));
                     self.current

@@ -1,45 +1,48 @@
 //! A control plane that has more to say than the filter reads, on a real Envoy, in a made-up world: paths come
 //! with the version of the document after the one that the filter reads.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use weir::access::Policy;
+use weir::kubernetes::horizon::Horizon;
 use weir::object;
-use weir::publish::{Current, Published};
-use weir::serve;
-use weir::translate::translate;
-use weir::world::World;
+use weir::publish::{Publisher, Reading};
+use weir::serve::{Readers, Server};
 use weir_split::wire;
 use weir_tests::fault::{Web, manifest};
 use weir_tests::{Connection, Envoy};
 
 /// The Service `web` with a route to this version below this path.
-fn published(path: &str, version: &str) -> Current {
+fn route(path: &str, version: &str) -> Reading {
     let route = format!(
         "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{ name: paths }}\nspec:\n  \
          parentRefs: [{{ group: '', kind: Service, name: web }}]\n  \
          rules: [{{ matches: [{{ path: {{ value: {path} }} }}], backendRefs: [{{ name: web-{version}, port: 80 }}] }}]\n"
     );
-    let read = object::read("", &(manifest([1, 1]) + &route)).expect("manifests");
-    let plan = translate(&World::from_objects(read.objects).0, Policy::Permissive).0;
-    let beyond = |config: &wire::Config, version| {
-        let matches = config.hosts.iter().flat_map(|set| &set.matches);
-        let beyond = matches.filter(|wanted| version <= wire::VERSION && wanted.path.is_some());
-        beyond.map(|wanted| wanted.rule.clone()).collect()
-    };
-    Current::Plan(Arc::new(
-        Published::compile(plan, beyond).expect("compiles"),
-    ))
+    object::read("", &(manifest([1, 1]) + &route))
+        .expect("manifests")
+        .into()
+}
+
+fn beyond(config: &wire::Config, version: u32) -> BTreeSet<String> {
+    let matches = config.hosts.iter().flat_map(|set| &set.matches);
+    let beyond = matches.filter(|wanted| version <= wire::VERSION && wanted.path.is_some());
+    beyond.map(|wanted| wanted.rule.clone()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_answer_is_in_the_filters_version_or_406_with_the_names() {
-    let current = watch::Sender::new(published("/", "v1"));
+    let metrics = Arc::default();
+    let mut publisher = Publisher::with(metrics, Policy::Permissive, beyond);
+    publisher.publish(route("/", "v1"));
     let (_ending, end) = watch::channel(false);
-    let app = serve::app(current.subscribe(), end, Arc::default());
+    let horizon = Horizon::default();
+    let server = Server::new(&publisher, horizon, Readers::Anyone, end, Arc::default());
+    let app = server.router();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move { axum::serve(listener, app).await.expect("serves") });
@@ -53,7 +56,7 @@ async fn the_answer_is_in_the_filters_version_or_406_with_the_names() {
     assert_eq!(connection.get("web", "/a").await.header("identity"), "v1");
 
     // Its version cannot say this: nothing is left out, and the last good one stays in force.
-    current.send_replace(published("/a", "v2"));
+    publisher.publish(route("/a", "v2"));
     let names = "version 2 of the configuration cannot say HTTPRoute/default/paths";
     for _ in 0..300 {
         if envoy.log().contains(names) {
@@ -66,7 +69,7 @@ async fn the_answer_is_in_the_filters_version_or_406_with_the_names() {
     assert_eq!(connection.get("web", "/").await.header("identity"), "v1");
 
     // What it can say is followed again.
-    current.send_replace(published("/", "v2"));
+    publisher.publish(route("/", "v2"));
     envoy.wait_for_updates(2).await;
     assert_eq!(connection.get("web", "/a").await.header("identity"), "v2");
 }
