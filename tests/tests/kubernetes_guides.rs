@@ -89,6 +89,15 @@ impl Installed {
         ]);
     }
 
+    /// What its replicas have logged.
+    fn of_control_plane(&self) -> String {
+        let pods = self.pods("weir-system", "app.kubernetes.io/name=weir");
+        let logs = pods
+            .iter()
+            .map(|pod| self.cluster.logs("weir-system", pod, "weir"));
+        logs.collect::<Vec<_>>().join("\n")
+    }
+
     /// What Envoy needs in a namespace: its configuration, its token's place, and whom to trust.
     fn envoy(&self, namespace: &str, config: &Value) {
         let token = root().join("envoy-config/kubernetes-token.yaml");
@@ -164,7 +173,8 @@ impl Installed {
             .sum()
     }
 
-    /// Applies a file and waits until each of these pods' proxies runs a newer configuration.
+    /// Applies a file and waits until each of these pods' proxies runs a newer configuration, and until the object says
+    /// so itself.
     fn until_followed(&self, namespace: &str, pods: &[String], file: &str) {
         const UPDATES: &str = "weir_config_updates_total";
         let updates = || pods.iter().map(|pod| self.count(namespace, pod, UPDATES));
@@ -173,12 +183,45 @@ impl Installed {
         self.manifest(namespace, file);
         let followed = || updates().zip(&before).all(|(now, before)| now > *before);
         wait(file, followed);
+        let followed = start.elapsed();
+        let path = root()
+            .join("tests/manifests")
+            .join(file)
+            .display()
+            .to_string();
+        let state = || {
+            let object = self.run(&["get", "-n", namespace, "-f", &path, "-o", "json"]);
+            serde_json::from_str::<Value>(&object).expect("JSON")
+        };
+        while !is_live(&state()) {
+            let told = &state()["status"];
+            assert!(
+                start.elapsed() < Duration::from_secs(60),
+                "{file} is not live: {told}"
+            );
+            std::thread::sleep(Duration::from_millis(20));
+        }
         println!(
-            "{file}: {} proxies had it {:?} after its apply began",
+            "{file}: {} proxies had it {followed:?} after its apply began, and it was live after {:?}",
             pods.len(),
             start.elapsed()
         );
     }
+}
+
+/// Whether the last generation of a split, or of a route at one of its parents, is.
+fn is_live(object: &Value) -> bool {
+    let status = &object["status"];
+    let parents = status["parents"].as_array().into_iter().flatten();
+    let mut all = parents
+        .chain([status])
+        .flat_map(|it| it["conditions"].as_array())
+        .flatten();
+    all.any(|condition| {
+        condition["type"] == "weir.dev/Live"
+            && condition["status"] == "True"
+            && condition["observedGeneration"] == object["metadata"]["generation"]
+    })
 }
 
 fn wait(what: &str, mut done: impl FnMut() -> bool) {
