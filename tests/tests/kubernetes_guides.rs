@@ -49,6 +49,7 @@ static INSTALLED: LazyLock<Installed> = LazyLock::new(|| {
     let certificate = authority.sign(&[
         "weir.weir-system.svc",
         "weir.weir-system",
+        "weir-peers.weir-system.svc",
         "*.weir-peers.weir-system.svc",
     ]);
     let secret = json!({

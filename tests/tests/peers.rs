@@ -71,27 +71,27 @@ async fn a_replica_is_believed_by_its_certificate() {
     };
     let trusted = peers(address, file("ca.crt", &own.authority));
     let told = trusted.ask("own").await;
-    let [other] = told.as_slice() else {
+    let [other] = told.replicas.as_slice() else {
         panic!("{told:?}");
     };
+    assert!(told.failures.is_empty(), "{told:?}");
     assert_eq!(other.replica, "other");
     assert_eq!(serde_json::to_string(other).expect("JSON"), PROXIES);
-    assert_eq!(trusted.ask("other").await, [], "itself");
+    assert_eq!(trusted.ask("other").await.replicas, [], "itself");
 
     let another = foreign.sign(&["localhost"]).authority;
-    assert_eq!(
-        peers(address, file("other.crt", &another)).ask("own").await,
-        []
-    );
     let misnamed = replica(&authority.sign(&["elsewhere.example"])).await;
-    let path = folder.path().join("ca.crt");
-    assert_eq!(
-        peers(misnamed, path).ask("own").await,
-        [],
-        "not for this name"
-    );
-    assert_eq!(
-        peers(address, folder.path().join("none")).ask("own").await,
-        []
-    );
+    for (wrong, says) in [
+        (peers(address, file("other.crt", &another)), "UnknownIssuer"),
+        (
+            peers(misnamed, folder.path().join("ca.crt")),
+            "not valid for name",
+        ),
+        (peers(address, folder.path().join("none")), "none: "),
+    ] {
+        let told = wrong.ask("own").await;
+        assert_eq!(told.replicas, []);
+        let failures: Vec<_> = told.failures.into_iter().collect();
+        assert!(failures.join("\n").contains(says), "{failures:?}");
+    }
 }

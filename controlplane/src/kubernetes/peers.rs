@@ -1,6 +1,6 @@
 //! What the proxies of the other replicas run: their own answers to `GET /v1/proxies`.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::io;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -41,43 +41,50 @@ pub struct Peers {
 #[derive(Debug, Default)]
 pub struct Words(HashMap<String, (Vec<Proxy>, Instant)>);
 
+/// What came back from asking them.
+#[derive(Debug, Default)]
+pub struct Answers {
+    pub replicas: Vec<Replica>,
+    /// Whom it did not come back from, and why, in words that are the same each time.
+    pub failures: BTreeSet<String>,
+}
+
 impl Peers {
-    /// Asks all of them but `own`. One that does not answer is passed over.
-    pub async fn ask(&self, own: &str) -> Vec<Replica> {
+    /// Asks all of them but `own`.
+    pub async fn ask(&self, own: &str) -> Answers {
+        let failed = |failure: String| Answers {
+            failures: BTreeSet::from([failure]),
+            ..Answers::default()
+        };
         let addresses = match timeout(ANSWER, lookup_host(&self.name)).await {
             Ok(Ok(addresses)) => addresses.collect::<Vec<_>>(),
-            Ok(Err(error)) => {
-                tracing::debug!(name = self.name, "no address of the replicas: {error}");
-                return Vec::new();
-            }
-            Err(_) => return Vec::new(),
+            Ok(Err(error)) => return failed(format!("{} has no address: {error}", self.name)),
+            Err(_) => return failed(format!("{} has no address in time", self.name)),
         };
         let tls = match self.authority.as_deref().map(trusting).transpose() {
             Ok(tls) => tls,
-            Err(error) => {
-                tracing::warn!("the other replicas cannot be asked: {error}");
-                return Vec::new();
-            }
+            Err(error) => return failed(error.to_string()),
         };
         let mut asked = JoinSet::new();
         for address in addresses {
             let (name, tls) = (self.name.clone(), tls.clone());
             asked.spawn(async move {
                 match timeout(ANSWER, ask(address, &name, tls)).await {
-                    Ok(Ok(answer)) => Some(answer),
-                    Ok(Err(error)) => {
-                        tracing::debug!(%address, "a replica does not answer: {error}");
-                        None
-                    }
-                    Err(_) => {
-                        tracing::debug!(%address, "a replica does not answer in time");
-                        None
-                    }
+                    Ok(Ok(answer)) => Ok(answer),
+                    Ok(Err(error)) => Err(format!("{address}: {error}")),
+                    Err(_) => Err(format!("{address}: no answer in time")),
                 }
             });
         }
-        let answers = asked.join_all().await.into_iter().flatten();
-        answers.filter(|it| it.replica != own).collect()
+        let mut answers = Answers::default();
+        for answer in asked.join_all().await {
+            match answer {
+                Ok(replica) if replica.replica == own => {}
+                Ok(replica) => answers.replicas.push(replica),
+                Err(failure) => drop(answers.failures.insert(failure)),
+            }
+        }
+        answers
     }
 }
 

@@ -10,6 +10,7 @@ mod desk;
 mod page;
 mod patch;
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -18,7 +19,7 @@ use tokio::time::sleep_until;
 
 use self::desk::Desk;
 use super::lease::Candidate;
-use super::peers::{Peers, Words};
+use super::peers::{Answers, Peers, Words};
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::publish::Outcome;
@@ -167,13 +168,18 @@ async fn ask_peers(
         words.send_replace(Some(Words::default()));
         return;
     };
+    let mut known = BTreeSet::new();
     loop {
         let leads = term.as_ref().is_none_or(|term| term.borrow().is_some());
         if leads {
-            let answers = peers.ask(&replica).await;
+            let Answers { replicas, failures } = peers.ask(&replica).await;
+            for failure in failures.difference(&known) {
+                tracing::warn!("a replica cannot be asked for its proxies: {failure}");
+            }
+            known = failures;
             words.send_modify(|words| {
                 let words = words.get_or_insert_default();
-                words.hear(answers, Instant::now());
+                words.hear(replicas, Instant::now());
             });
         } else {
             words.send_replace(None);
