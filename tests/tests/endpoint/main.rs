@@ -2,6 +2,7 @@
 //! becomes of those who may not.
 
 mod hostile;
+mod rights;
 mod scene;
 mod tokens;
 
