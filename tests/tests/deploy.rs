@@ -117,7 +117,7 @@ fn the_charts_values_reach_their_places() {
     assert!(rendered.contains_key("ServiceMonitor elsewhere/weir"));
     for kind in [
         "ClusterRoleBinding /weir",
-        "ClusterRoleBinding /weir-workloads",
+        "ClusterRoleBinding /weir-policy",
         "RoleBinding elsewhere/weir",
     ] {
         assert_eq!(
@@ -156,8 +156,8 @@ fn the_policy_smi_is_a_component() {
     let helmed = by_name(&helm(&[&HELM_RELEASE[..], &["--set=policy=smi"]].concat()));
     for name in [
         "Deployment weir-system/weir",
-        "ClusterRole /weir-workloads",
-        "ClusterRoleBinding /weir-workloads",
+        "ClusterRole /weir-policy",
+        "ClusterRoleBinding /weir-policy",
     ] {
         assert_eq!(kustomized[name], helmed[name], "{name}");
     }

@@ -82,7 +82,10 @@ async fn a_replica_is_believed_by_its_certificate() {
     let another = foreign.sign(&["localhost"]).authority;
     let misnamed = replica(&authority.sign(&["elsewhere.example"])).await;
     for (wrong, says) in [
-        (peers(address, file("other.crt", &another)), "invalid peer certificate"),
+        (
+            peers(address, file("other.crt", &another)),
+            "invalid peer certificate",
+        ),
         (
             peers(misnamed, folder.path().join("ca.crt")),
             "not valid for name",

@@ -49,11 +49,8 @@ impl ApiServer {
     pub fn start_with(users: &[(&str, &[&str])]) -> ApiServer {
         let temporary = Temporary::new("weir-api-");
         let folder = temporary.path().to_owned();
-        let ports = Ports {
-            etcd: free_port(),
-            peer: free_port(),
-            server: free_port(),
-        };
+        let [etcd, peer, server] = free_ports();
+        let ports = Ports { etcd, peer, server };
         let loopback = IpAddr::V4(Ipv4Addr::LOCALHOST);
         let mut server = ApiServer::start_at(folder, loopback, loopback, ports, users);
         server._temporary = Some(temporary);
@@ -314,16 +311,20 @@ fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
-/// Below the range that the kernel gives to outgoing connections, so that none takes it while a server is down.
-fn free_port() -> u16 {
+/// Different ones, below the range that the kernel gives to outgoing connections, so that none takes one while a server is
+/// down.
+fn free_ports<const N: usize>() -> [u16; N] {
     use std::hash::{BuildHasher, RandomState};
-    loop {
+    let free = || loop {
         let random = RandomState::new().hash_one(std::process::id());
         let port = 20_000 + u16::try_from(random % 12_000).unwrap_or_default();
-        if TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_ok() {
-            return port;
+        if let Ok(listener) = TcpListener::bind((Ipv4Addr::LOCALHOST, port)) {
+            return (port, listener);
         }
-    }
+    };
+    // Held until all are found.
+    let found: [(u16, TcpListener); N] = std::array::from_fn(|_| free());
+    found.map(|(port, _)| port)
 }
 
 fn wait_for(what: &str, child: &mut Child, ready: impl Fn() -> bool) {

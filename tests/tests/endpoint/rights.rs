@@ -100,11 +100,21 @@ fn asked(server: &ApiServer) -> (BTreeSet<String>, BTreeSet<String>) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn every_right_is_used_and_none_is_missing() {
+    rights_are_those_used("permissive", Vec::new()).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn so_it_is_under_the_policy_of_the_smi() {
+    rights_are_those_used("smi", smi()).await;
+}
+
+/// With the roles of `deploy/weir` and these.
+async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
     let server = ApiServer::start();
     server.route_crds();
     server.crds(&[&root().join("deploy/crds")]);
     let mut given = Vec::new();
-    for object in kustomize("deploy/weir").into_iter().chain(smi()) {
+    for object in kustomize("deploy/weir").into_iter().chain(more) {
         let kind = object["kind"].as_str().unwrap_or_default();
         if kind == "Namespace" || kind == "ServiceAccount" || kind.contains("Role") {
             server.apply(&object.to_string());
@@ -118,7 +128,7 @@ async fn every_right_is_used_and_none_is_missing() {
     let authority = Authority::new();
     let files = Files::new(&authority.sign(&[NAME]), None);
     let mut arguments = files.arguments_without_authority();
-    arguments.extend(["--policy", "smi", "--lease", "weir-system/weir"]);
+    arguments.extend(["--policy", policy, "--lease", "weir-system/weir"]);
     let wanted = rights(&given);
     let start = Instant::now();
     let mut missing = wanted.clone();
