@@ -69,7 +69,7 @@ impl Candidate {
     pub async fn stand(mut self, mut ending: watch::Receiver<bool>, drained: impl Future) {
         loop {
             let begun = Instant::now();
-            let outcome = timeout(ANSWER, self.step(begun)).await;
+            let outcome = timeout(ANSWER, self.step()).await;
             let until = *self.until.borrow();
             let until = match outcome {
                 Ok(Ok(true)) => Some(begun + TERM),
@@ -111,10 +111,12 @@ impl Candidate {
     }
 
     /// Whether the Lease is held now.
-    async fn step(&mut self, now: Instant) -> Result<bool, kube::Error> {
+    async fn step(&mut self) -> Result<bool, kube::Error> {
         let Some(lease) = self.api.get_opt(&self.name).await? else {
             return self.create().await;
         };
+        // It may have been renewed while the question was on its way: it is seen when the answer is there.
+        let now = Instant::now();
         let spec = lease.spec.clone().unwrap_or_default();
         match self.decide(&spec, now) {
             Step::Wait => Ok(false),
@@ -220,6 +222,9 @@ fn won(outcome: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::{Request, Response};
+    use kube::client::Body;
+
     use super::*;
 
     fn candidate() -> Candidate {
@@ -252,6 +257,26 @@ mod tests {
         assert_eq!(candidate.decide(&held("", 1), at(22)), Step::Take);
         assert_eq!(candidate.decide(&LeaseSpec::default(), at(22)), Step::Take);
         assert_eq!(candidate.decide(&held("one", 1), at(22)), Step::Renew);
+    }
+
+    #[tokio::test]
+    async fn a_lease_is_seen_when_the_answer_is_there() {
+        const UNDER_WAY: Duration = Duration::from_millis(200);
+        let api_server = tower::service_fn(|_: Request<Body>| async {
+            sleep(UNDER_WAY).await;
+            let lease = Lease {
+                spec: Some(held("two", 1)),
+                ..Lease::default()
+            };
+            let body = serde_json::to_vec(&lease)?;
+            Ok::<_, serde_json::Error>(Response::new(Body::from(body)))
+        });
+        let client = kube::Client::new(api_server, "default");
+        let mut candidate = Candidate::new(client, "weir-system", "weir", "one");
+        let asked = Instant::now();
+        assert!(!candidate.step().await.unwrap());
+        let (_, seen) = candidate.seen.unwrap();
+        assert!(seen.duration_since(asked) >= UNDER_WAY);
     }
 
     #[test]
