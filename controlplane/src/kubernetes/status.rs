@@ -33,7 +33,8 @@ const BREATH: Duration = Duration::from_millis(50);
 /// Between two looks at the proxies.
 const PROXIES: Duration = Duration::from_millis(250);
 const ASK_PEERS: Duration = Duration::from_secs(1);
-/// Proxies that lost their replica with its process have found another one by then; before that nobody counts them.
+/// After the start of this process. Proxies that lost their replica with its process have found another one by then;
+/// before that nobody counts them.
 const GATHER: Duration = Duration::from_secs(3);
 
 /// The one who writes.
@@ -76,7 +77,7 @@ impl Teller {
             identity,
         };
         let (heard, words) = watch::channel(None);
-        let asking = ask_peers(self.peers.take(), replica, office.term.clone(), heard);
+        let asking = ask_peers(self.peers.take(), replica, heard);
         let asking = tokio::spawn(asking);
         let end = ending.clone();
         let telling = async move {
@@ -157,33 +158,24 @@ impl Office {
     }
 }
 
-/// Keeps asking as long as what they say is of use. There are no words where nobody has been asked yet.
-async fn ask_peers(
-    peers: Option<Peers>,
-    replica: String,
-    term: Option<watch::Receiver<Option<Instant>>>,
-    words: watch::Sender<Option<Words>>,
-) {
+/// Keeps asking, whoever writes: the next who does has to know the proxies of a replica that is gone. There are no words
+/// where nobody has been asked yet.
+async fn ask_peers(peers: Option<Peers>, replica: String, words: watch::Sender<Option<Words>>) {
     let Some(peers) = peers else {
         words.send_replace(Some(Words::default()));
         return;
     };
     let mut known = BTreeSet::new();
     loop {
-        let leads = term.as_ref().is_none_or(|term| term.borrow().is_some());
-        if leads {
-            let Answers { replicas, failures } = peers.ask(&replica).await;
-            for failure in failures.difference(&known) {
-                tracing::warn!("a replica cannot be asked for its proxies: {failure}");
-            }
-            known = failures;
-            words.send_modify(|words| {
-                let words = words.get_or_insert_default();
-                words.hear(replicas, Instant::now());
-            });
-        } else {
-            words.send_replace(None);
+        let Answers { replicas, failures } = peers.ask(&replica).await;
+        for failure in failures.difference(&known) {
+            tracing::warn!("a replica cannot be asked for its proxies: {failure}");
         }
+        known = failures;
+        words.send_modify(|words| {
+            let words = words.get_or_insert_default();
+            words.hear(replicas, Instant::now());
+        });
         tokio::time::sleep(ASK_PEERS).await;
     }
 }

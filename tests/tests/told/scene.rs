@@ -118,6 +118,13 @@ impl Scene {
         told.at.duration_since(writes[changed].at).unsigned_abs()
     }
 
+    /// The objects of a resource whose status was written after some time, once for each write.
+    pub fn status_writes(&self, resource: &str, after: Timestamp) -> Vec<String> {
+        let writes = self.audit(resource).into_iter();
+        let writes = writes.filter(|it| it.subresource == "status" && it.at > after);
+        writes.map(|it| it.name).collect()
+    }
+
     /// The requests about a resource that were answered 200, in their order.
     pub fn audit(&self, resource: &str) -> Vec<Request> {
         let log = std::fs::read_to_string(self.server.audit_log()).expect("the audit log");
