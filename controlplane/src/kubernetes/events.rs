@@ -87,6 +87,14 @@ impl Events {
         self.waiting.pop_front()
     }
 
+    /// One that could not be made is the next again, as often as it was wanted before.
+    pub fn put_back(&mut self, note: Note) {
+        if let Some(count) = self.made.get_mut(&note.name()) {
+            *count = count.saturating_sub(1);
+        }
+        self.waiting.push_front(note);
+    }
+
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -201,5 +209,54 @@ impl Allowance {
         }
         self.left -= 1.0;
         true
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::problem::{ObjectRef, Reason};
+    use crate::subject::Written;
+
+    #[test]
+    fn an_event_that_could_not_be_made_is_the_next_and_counts_once() {
+        let object = ObjectRef {
+            kind: "TrafficSplit".into(),
+            namespace: "shop".into(),
+            name: "web".into(),
+            ..ObjectRef::default()
+        };
+        let subject = Subject {
+            kind: Kind::TrafficSplit,
+            object: object.clone(),
+            api_version: "split.smi-spec.io/v1alpha4".into(),
+            resource: "trafficsplits.split.smi-spec.io".into(),
+            uid: "1".into(),
+            generation: 1,
+            since: 1,
+            resource_version: "1".into(),
+            parent_refs: Written::default(),
+            status: Written::default(),
+            has_status: false,
+        };
+        let problem = |at: u32| {
+            let path = format!("spec.backends[{at}]");
+            object.problem(path, Reason::BackendNotFound, "is not there", "create it")
+        };
+        // Also of a split whose definition has no status.
+        let outcome = Outcome {
+            subjects: vec![Arc::new(subject)],
+            problems: [problem(0), problem(1)].into(),
+            ..Outcome::default()
+        };
+        let mut events = Events::default();
+        events.hear(&outcome);
+        let first = events.take().unwrap();
+        assert_eq!(events.count(&first), 1);
+        let name = first.name();
+        events.put_back(first);
+        let again = events.take().unwrap();
+        assert_eq!((again.name(), events.count(&again)), (name, 1));
+        assert!(events.take().is_some() && events.is_empty());
     }
 }

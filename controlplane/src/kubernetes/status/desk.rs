@@ -9,12 +9,13 @@ use tokio::time::timeout;
 
 use super::Teller;
 use super::page::{Page, Settled, newest};
-use super::patch::{Done, patch};
-use crate::kubernetes::events::{Allowance, Events};
+use super::patch::{Done, is_for_good, patch};
+use crate::kubernetes::events::{Allowance, Events, Note};
 use crate::kubernetes::lease::WRITE;
 use crate::metrics::Metrics;
 use crate::proxy::Proxy;
 use crate::publish::Outcome;
+use crate::subject::Subject;
 use crate::verdict::{Evidence, Findings, waits};
 
 const WRITES_PER_SECOND: f64 = 100.0;
@@ -28,10 +29,13 @@ const REFUSED: Duration = Duration::from_secs(30);
 /// What is being written, and what was.
 pub struct Desk {
     pages: HashMap<String, Page>,
-    writes: JoinSet<(String, Option<String>, Done)>,
+    writes: JoinSet<Ended>,
     allowance: Allowance,
+    /// Resources whose definition drops what is written, as far as it was said.
+    dropping: HashSet<String>,
     events: Events,
     event_allowance: Allowance,
+    events_not_before: Instant,
     outcome: Option<Arc<Outcome>>,
     /// Raised where what statuses are made of has changed, beside the objects themselves.
     epoch: u64,
@@ -41,14 +45,28 @@ pub struct Desk {
     is_stale: bool,
 }
 
+/// A write that is over.
+enum Ended {
+    Status {
+        subject: Arc<Subject>,
+        /// At which it was decided.
+        version: String,
+        done: Done,
+    },
+    /// With the one that could not be made and may be tried again.
+    Event(Option<Note>),
+}
+
 impl Desk {
     pub fn new(now: Instant) -> Desk {
         Desk {
             pages: HashMap::new(),
             writes: JoinSet::new(),
             allowance: Allowance::new(WRITES_PER_SECOND, now),
+            dropping: HashSet::new(),
             events: Events::default(),
             event_allowance: Allowance::new(EVENTS_PER_SECOND, now),
+            events_not_before: now,
             outcome: None,
             epoch: 0,
             reads: 0,
@@ -95,6 +113,7 @@ impl Desk {
             self.statuses(teller, outcome, proxies, now);
         }
         while !self.events.is_empty()
+            && self.events_not_before <= now
             && self.writes.len() < MAX_IN_FLIGHT
             && self.event_allowance.take(now)
         {
@@ -106,12 +125,21 @@ impl Desk {
             let metrics = teller.metrics.clone();
             self.writes.spawn(async move {
                 match timeout(WRITE, note.make(client, &identity, count)).await {
-                    Ok(Ok(true)) => drop(metrics.events.inc()),
-                    Ok(Ok(false)) => {}
-                    Ok(Err(error)) => tracing::warn!("an Event could not be written: {error}"),
-                    Err(_) => tracing::warn!("an Event could not be written in time"),
+                    Ok(Ok(is_new)) => {
+                        if is_new {
+                            metrics.events.inc();
+                        }
+                        Ended::Event(None)
+                    }
+                    Ok(Err(error)) => {
+                        tracing::warn!("an Event could not be written: {error}");
+                        Ended::Event((!is_for_good(&error)).then_some(note))
+                    }
+                    Err(_) => {
+                        tracing::warn!("an Event could not be written in time");
+                        Ended::Event(Some(note))
+                    }
                 }
-                (String::new(), None, Done::Gone)
             });
         }
     }
@@ -174,7 +202,11 @@ impl Desk {
                         Done::Failed
                     }
                 };
-                (subject.uid.clone(), Some(version), done)
+                Ended::Status {
+                    subject,
+                    version,
+                    done,
+                }
             });
         }
     }
@@ -206,28 +238,47 @@ impl Desk {
         self.is_stale = true;
     }
 
-    fn take_back(
-        &mut self,
-        done: Result<(String, Option<String>, Done), JoinError>,
-        metrics: &Metrics,
-    ) {
-        let Ok((uid, version, done)) = done else {
-            return;
+    fn take_back(&mut self, ended: Result<Ended, JoinError>, metrics: &Metrics) {
+        let now = Instant::now();
+        let (subject, version, done) = match ended {
+            Ok(Ended::Status {
+                subject,
+                version,
+                done,
+            }) => (subject, version, done),
+            Ok(Ended::Event(Some(note))) => {
+                self.events.put_back(note);
+                self.events_not_before = now + AGAIN;
+                return;
+            }
+            Ok(Ended::Event(None)) | Err(_) => return,
         };
-        let Some(page) = self.pages.get_mut(&uid) else {
+        let Some(page) = self.pages.get_mut(&subject.uid) else {
             return;
         };
         self.is_stale = true;
         page.is_in_flight = false;
         page.settled = None;
-        let now = Instant::now();
         match done {
-            Done::Written(version, status) => {
+            Done::Written {
+                version,
+                status,
+                is_whole,
+            } => {
                 metrics.status_writes.inc();
                 page.written = Some((version, status));
-                page.not_before = None;
+                // It would be written again and again.
+                page.not_before = (!is_whole).then(|| (now + REFUSED, None));
+                if !is_whole && self.dropping.insert(subject.resource.clone()) {
+                    tracing::warn!(
+                        object = %subject.object,
+                        "the API server keeps another status than it is sent: the definition of {} lacks fields that \
+                         Weir's (deploy/crds) has",
+                        subject.resource
+                    );
+                }
             }
-            Done::Conflict => page.not_before = Some((now + AGAIN, version)),
+            Done::Conflict => page.not_before = Some((now + AGAIN, Some(version))),
             Done::Gone | Done::Failed => page.not_before = Some((now + AGAIN, None)),
             Done::Refused => page.not_before = Some((now + REFUSED, None)),
         }

@@ -114,17 +114,22 @@ fn essence(status: &Value) -> Value {
 }
 
 #[cfg(test)]
-mod tests {
+pub mod tests {
     use serde_json::json;
 
     use super::*;
     use crate::object::Kind;
     use crate::problem::ObjectRef;
 
-    fn subject() -> Subject {
+    pub fn subject() -> Subject {
         Subject {
             kind: Kind::TrafficSplit,
-            object: ObjectRef::default(),
+            object: ObjectRef {
+                kind: "TrafficSplit".into(),
+                namespace: "shop".into(),
+                name: "web".into(),
+                ..ObjectRef::default()
+            },
             api_version: "split.smi-spec.io/v1alpha4".into(),
             resource: "trafficsplits.split.smi-spec.io".into(),
             uid: "1".into(),
