@@ -322,3 +322,52 @@ fn every_row_has_a_case_and_every_case_a_row() {
     assert!(idle.is_empty(), "in no row: {idle:#?}");
     assert_eq!(tables, TABLES.into(), "tables");
 }
+
+/// `TYPE=STATUS REASON` of each row of the table of STATUS.md.
+fn documented() -> BTreeSet<String> {
+    let page = root().join("controlplane/STATUS.md");
+    let page = std::fs::read_to_string(page).expect("STATUS.md");
+    let rows = page.lines().skip_while(|line| *line != "|---|---|---|");
+    let rows = rows.skip(1).map_while(|line| line.strip_prefix("| "));
+    let (mut all, mut kind) = (BTreeSet::new(), "");
+    for row in rows {
+        let cells: Vec<&str> = row.split('|').map(str::trim).collect();
+        let [condition, says, ..] = cells.as_slice() else {
+            panic!("{row:?}");
+        };
+        if !condition.is_empty() {
+            kind = condition;
+        }
+        let (status, reasons) = says.split_once(", ").expect("a status and its reasons");
+        for reason in reasons.split(", ") {
+            all.insert(format!("{kind}={status} {reason}"));
+        }
+    }
+    all
+}
+
+#[test]
+fn what_may_be_said_is_documented_and_every_case_of_it_is_shown() {
+    let documented = documented();
+    assert!(documented.len() > 20, "{documented:#?}");
+    let mut shown = BTreeSet::new();
+    for path in cases() {
+        let text = std::fs::read_to_string(&path).expect("a case");
+        let told = text.lines().filter_map(|line| line.strip_prefix("# "));
+        for line in told {
+            let mut words = line.trim_start().split(' ');
+            if let (Some(says), Some(reason), Some(generation)) =
+                (words.next(), words.next(), words.next())
+                && generation.starts_with('@')
+                && !says.starts_with("example.com/")
+            {
+                shown.insert(format!("{says} {reason}"));
+            }
+        }
+    }
+    let differ: Vec<_> = documented.symmetric_difference(&shown).collect();
+    assert!(
+        differ.is_empty(),
+        "documented or shown, not both: {differ:#?}"
+    );
+}

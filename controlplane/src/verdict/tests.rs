@@ -1,4 +1,40 @@
 use super::*;
+use crate::subject::Written;
+
+#[test]
+fn of_a_kind_without_a_status_nothing_is_written() {
+    let problems = [problem(0, "is not there")];
+    let findings = Findings {
+        problems: &problems,
+        gateways: &BTreeMap::new(),
+        splits_of_literals: BTreeSet::new(),
+        refused: None,
+        in_force: &Watermark::default(),
+    };
+    let evidence = Evidence::new(findings, &[]);
+    let subject = |has_status: bool| Subject {
+        kind: Kind::TrafficSplit,
+        object: problems[0].object.clone(),
+        api_version: "split.smi-spec.io/v1alpha2".into(),
+        resource: "trafficsplits.split.smi-spec.io".into(),
+        uid: "1".into(),
+        generation: 1,
+        since: 1,
+        resource_version: "1".into(),
+        parent_refs: Written::default(),
+        status: Written::default(),
+        has_status,
+    };
+    let written = |has_status: bool| {
+        let status = evidence.status(&subject(has_status), &Value::Null, Timestamp::UNIX_EPOCH);
+        status.is_some()
+    };
+    assert!(written(true) && !written(false));
+    // It is told in Events alone.
+    let remark = Remark::of(&problems[0]);
+    let told = remarks(&BTreeSet::new(), &BTreeSet::from([remark.clone()]));
+    assert_eq!(told, [remark]);
+}
 
 fn problem(number: usize, message: &str) -> Problem {
     let object = ObjectRef {
