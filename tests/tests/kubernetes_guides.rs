@@ -175,8 +175,8 @@ impl Installed {
     }
 
     /// Applies a file and waits until each of these pods' proxies runs a newer configuration, and until the object says
-    /// so itself.
-    fn until_followed(&self, namespace: &str, pods: &[String], file: &str) {
+    /// so itself, of these proxies and of so many at most of other guides, which it concerns too where they are there.
+    fn until_followed(&self, namespace: &str, pods: &[String], others: usize, file: &str) {
         const UPDATES: &str = "weir_config_updates_total";
         let updates = || pods.iter().map(|pod| self.count(namespace, pod, UPDATES));
         let before: Vec<u64> = updates().collect();
@@ -194,11 +194,13 @@ impl Installed {
             let object = self.run(&["get", "-n", namespace, "-f", &path, "-o", "json"]);
             serde_json::from_str::<Value>(&object).expect("JSON")
         };
-        while !is_live(&state()) {
+        let known = pods.len()..=pods.len() + others;
+        while !live_on(&state()).is_some_and(|on| known.contains(&on)) {
             let told = &state()["status"];
             assert!(
                 start.elapsed() < Duration::from_secs(60),
-                "{file} is not live: {told}"
+                "{file} is not live on {known:?} proxies: {told}\n{}",
+                self.of_control_plane()
             );
             std::thread::sleep(Duration::from_millis(20));
         }
@@ -210,19 +212,24 @@ impl Installed {
     }
 }
 
-/// Whether the last generation of a split, or of a route at one of its parents, is.
-fn is_live(object: &Value) -> bool {
+/// On how many proxies, all that there are, the last generation of a split, or of a route at one of its parents, is.
+fn live_on(object: &Value) -> Option<usize> {
     let status = &object["status"];
     let parents = status["parents"].as_array().into_iter().flatten();
     let mut all = parents
         .chain([status])
         .flat_map(|it| it["conditions"].as_array())
         .flatten();
-    all.any(|condition| {
+    let live = all.find(|condition| {
         condition["type"] == "weir.dev/Live"
             && condition["status"] == "True"
             && condition["observedGeneration"] == object["metadata"]["generation"]
-    })
+    })?;
+    let message = live["message"].as_str()?;
+    let (on, of) = message.strip_prefix("on ")?.split_once(" of ")?;
+    let of = of.strip_suffix(" proxies")?;
+    assert_eq!(on, of, "True, but {message}");
+    of.parse().ok()
 }
 
 fn wait(what: &str, mut done: impl FnMut() -> bool) {
@@ -328,7 +335,7 @@ fn osm_traffic_split() {
     // Before the split, whom the Service selects: both versions.
     wait("both versions", || share(&buy(&pods[0]), "-v") == 200);
 
-    weir.until_followed("default", &pods, "osm/split.yaml");
+    weir.until_followed("default", &pods, 1, "osm/split.yaml");
     for pod in &pods {
         let answers = buy(pod);
         assert_eq!(
@@ -383,7 +390,7 @@ fn kong_canary_route() {
             false
         }
     });
-    weir.until_followed("kong", &pods, "kong/canary-route.yaml");
+    weir.until_followed("kong", &pods, 0, "kong/canary-route.yaml");
     let answers = curl();
     let of = |version: &str| {
         share(
@@ -448,11 +455,11 @@ fn linkerd_traffic_shifting() {
     };
     let [_, second] = hundred();
     assert_eq!(second, 0, "before any route");
-    weir.until_followed(space, &pods, "linkerd/split-90-10.yaml");
+    weir.until_followed(space, &pods, 2, "linkerd/split-90-10.yaml");
     let [first, second] = hundred();
     let tenth = (first + second) / 10;
     assert!(second.abs_diff(tenth) <= 2, "{first} and {second}");
-    weir.until_followed(space, &pods, "linkerd/split-100.yaml");
+    weir.until_followed(space, &pods, 2, "linkerd/split-100.yaml");
     let [first, _] = hundred();
     assert_eq!(first, 0, "after all was shifted");
     let log = weir.cluster.logs(space, &pods[0], "slow-cooker");

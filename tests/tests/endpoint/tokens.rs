@@ -1,6 +1,6 @@
 //! Tokens of ServiceAccounts, judged by a real API server.
 
-use std::time::{SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
@@ -214,7 +214,16 @@ async fn an_envoy_of_a_pod_shows_its_token() {
             .await,
         1.0
     );
-    assert_eq!(plane.metric("weir_polls_held").await, 1.0);
+    // The next poll is on its way when the table is in force.
+    let start = Instant::now();
+    while plane.metric("weir_polls_held").await != 1.0 {
+        assert!(
+            start.elapsed() < Duration::from_secs(5),
+            "no poll is held\n{}",
+            envoy.log()
+        );
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
     assert_eq!(envoy.stat("cluster.weir.upstream_rq_4xx").await, 0);
     assert_eq!(envoy.stat("wasmcustom.weir_poll_failures_total").await, 0);
 }
