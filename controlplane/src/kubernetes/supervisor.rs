@@ -20,6 +20,8 @@ use crate::metrics::Metrics;
 const LOOK: Duration = Duration::from_secs(2);
 /// How often it is asked whether it has gone back in time.
 const COMPARE: Duration = Duration::from_secs(20);
+/// One comparison: another's question, a second between the two, and its own.
+const COMPARISON: Duration = Duration::from_secs(10);
 /// The answer is waited for no longer than this: the connection may be dead.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -76,7 +78,9 @@ impl Supervisor {
             let _ = self.news.send(News::Discovered(found)).await;
             while self.watches.try_join_next().is_some() {}
             // Where not all could be asked about, it is tried again soon.
-            if compared.elapsed() >= COMPARE && self.horizon.compare().await {
+            if compared.elapsed() >= COMPARE
+                && timeout(COMPARISON, self.horizon.compare()).await == Ok(true)
+            {
                 compared = Instant::now();
             }
         }
