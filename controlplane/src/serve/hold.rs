@@ -42,6 +42,7 @@ impl Server {
         &mut self,
         scope: Scope,
         headers: &HeaderMap,
+        begun: Instant,
         wait: Option<Duration>,
     ) -> Answer {
         let version = match conditions::version(headers) {
@@ -54,7 +55,6 @@ impl Server {
             held: Held::of(headers),
             seen: conditions::watermark(headers),
         };
-        let begun = Instant::now();
         let mut turn = self.take_turn(headers, &poll.scope);
         let (now, watermark) = self.look(&poll);
         if let Some(turn) = &turn {
