@@ -34,7 +34,8 @@ const GLANCE: u32 = 3;
 const SILENCE: Duration = Duration::from_secs(90);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LAST_WAIT: Duration = Duration::from_secs(2);
-/// A watch that ended earlier than this has failed, in whatever good order.
+/// A watch that ended earlier than this has failed, in whatever good order, and what is listed again earlier than
+/// this is listed after a pause.
 const TOO_SHORT: Duration = Duration::from_secs(1);
 
 pub struct Watch {
@@ -164,12 +165,18 @@ impl Watch {
     /// Lists, and then watches until it has to be listed again.
     async fn follow(&mut self) -> Result<(), Interrupted> {
         let mut version = self.list().await?;
+        let listed = Instant::now();
         loop {
             let start = Instant::now();
             match self.watch(&mut version).await? {
-                Ended::Outdated => return Ok(()),
+                Ended::Outdated => {
+                    if listed.elapsed() < TOO_SHORT {
+                        self.pause().await;
+                    }
+                    return Ok(());
+                }
                 Ended::Resumable if start.elapsed() < TOO_SHORT => self.pause().await,
-                Ended::Resumable | Ended::Nudged => self.wait = FIRST_WAIT,
+                Ended::Resumable | Ended::Nudged => {}
             }
         }
     }
@@ -249,17 +256,27 @@ impl Watch {
             Err(kube::Error::Api(status)) if status.code == 410 => return Ok(Ended::Outdated),
             other => other?,
         };
-        self.recovered();
         let mut stream = pin!(stream);
+        let mut settled = pin!(sleep(TOO_SHORT));
+        let mut is_settled = false;
         loop {
             let event = tokio::select! {
                 () = self.following.nudged() => return Ok(Ended::Nudged),
+                () = &mut settled, if !is_settled => {
+                    is_settled = true;
+                    self.wait = FIRST_WAIT;
+                    self.recovered();
+                    continue;
+                }
                 event = timeout(SILENCE, stream.try_next()) => event,
             };
             let silent = || Interrupted::Failed(format!("silent for {} s", SILENCE.as_secs()));
             let Some(event) = event.map_err(|_| silent())?? else {
                 return Ok(Ended::Resumable);
             };
+            if !matches!(event, WatchEvent::Error(_)) {
+                self.recovered();
+            }
             match event {
                 WatchEvent::Error(status) if status.code == 410 => return Ok(Ended::Outdated),
                 WatchEvent::Error(status) => return Err(kube::Error::Api(status).into()),
@@ -326,8 +343,9 @@ impl Watch {
         self.wait = LAST_WAIT.min(self.wait * 2);
     }
 
+    /// Not before the watch has delivered something or lasted for a while: one that is begun and refused in turn is
+    /// one failure.
     fn recovered(&mut self) {
-        self.wait = FIRST_WAIT;
         if self.is_failing {
             tracing::info!(resource = %self.source.id, "is read again");
         }
