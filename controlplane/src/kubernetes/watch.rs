@@ -143,6 +143,10 @@ impl Watch {
         loop {
             let interrupted = match self.follow().await {
                 Ok(()) => continue,
+                // Every cluster has the core group: a 404 comes from something in between.
+                Err(Interrupted::Absent) if self.source.resource.group.is_empty() => {
+                    Err(Interrupted::Failed(Interrupted::Absent.to_string()))
+                }
                 Err(Interrupted::Absent) => self.look_elsewhere().await,
                 Err(interrupted) => Err(interrupted),
             };
