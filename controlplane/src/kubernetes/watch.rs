@@ -1,6 +1,7 @@
 //! One source followed: listed, then watched from there, and listed again whenever something went wrong.
 //!
-//! A watch is resumed only where the API server ended it in good order. After anything else the list is read again:
+//! A watch is resumed only where the API server ended it when its term was over. An API server that goes away ends it
+//! in good order as well, only sooner. After anything else than that term the list is read again:
 //! the cluster may have been restored from a backup meanwhile, and to go on from a number of its lost past would
 //! keep objects of that past.
 
@@ -34,8 +35,7 @@ const GLANCE: u32 = 3;
 const SILENCE: Duration = Duration::from_secs(90);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LAST_WAIT: Duration = Duration::from_secs(2);
-/// A watch that ended earlier than this has failed, in whatever good order, and what is listed again earlier than
-/// this is listed after a pause.
+/// What is listed again earlier than this is listed after a pause. A watch's end may be earlier than its term by this.
 const TOO_SHORT: Duration = Duration::from_secs(1);
 
 pub struct Watch {
@@ -65,10 +65,8 @@ enum Interrupted {
 /// How a watch ended in good order.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ended {
-    /// By the API server; it can be resumed.
+    /// At the end of its term, or by a nudge.
     Resumable,
-    /// By a nudge; it can be resumed as well.
-    Nudged,
     /// What was read is not what can be gone on from.
     Outdated,
 }
@@ -171,7 +169,6 @@ impl Watch {
         let mut version = self.list().await?;
         let listed = Instant::now();
         loop {
-            let start = Instant::now();
             match self.watch(&mut version).await? {
                 Ended::Outdated => {
                     if listed.elapsed() < TOO_SHORT {
@@ -179,8 +176,7 @@ impl Watch {
                     }
                     return Ok(());
                 }
-                Ended::Resumable if start.elapsed() < TOO_SHORT => self.pause().await,
-                Ended::Resumable | Ended::Nudged => {}
+                Ended::Resumable => {}
             }
         }
     }
@@ -248,6 +244,7 @@ impl Watch {
             Nudge::CatchUp => GLANCE,
             Nudge::Restart => return Ok(Ended::Outdated),
         };
+        let start = Instant::now();
         let params = WatchParams {
             field_selector: self.following.place.field_selector.clone(),
             ..WatchParams::default()
@@ -265,7 +262,7 @@ impl Watch {
         let mut is_settled = false;
         loop {
             let event = tokio::select! {
-                () = self.following.nudged() => return Ok(Ended::Nudged),
+                () = self.following.nudged() => return Ok(Ended::Resumable),
                 () = &mut settled, if !is_settled => {
                     is_settled = true;
                     self.wait = FIRST_WAIT;
@@ -276,7 +273,11 @@ impl Watch {
             };
             let silent = || Interrupted::Failed(format!("silent for {} s", SILENCE.as_secs()));
             let Some(event) = event.map_err(|_| silent())?? else {
-                return Ok(Ended::Resumable);
+                let lasted = start.elapsed() + TOO_SHORT;
+                return Ok(match lasted >= Duration::from_secs(term.into()) {
+                    true => Ended::Resumable,
+                    false => Ended::Outdated,
+                });
             };
             if !matches!(event, WatchEvent::Error(_)) {
                 self.recovered();
