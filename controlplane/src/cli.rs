@@ -59,6 +59,7 @@ pub struct Serve {
         long,
         value_name = "NS,...",
         value_delimiter = ',',
+        value_parser = parse_watched,
         requires = "kubernetes"
     )]
     pub namespaces: Vec<String>,
@@ -131,6 +132,12 @@ pub struct Translate {
 fn parse_namespace(text: &str) -> Result<Scope, &'static str> {
     hostname::is_label(text)
         .then(|| Scope::Namespace(text.into()))
+        .ok_or("not the name of a namespace")
+}
+
+fn parse_watched(text: &str) -> Result<String, &'static str> {
+    hostname::is_label(text)
+        .then(|| text.to_owned())
         .ok_or("not the name of a namespace")
 }
 

@@ -5,6 +5,7 @@
 pub mod tls;
 
 use std::convert::Infallible;
+use std::future::pending;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -31,6 +32,8 @@ const OTHER_FILES: usize = 256;
 const HANDSHAKE: Duration = Duration::from_secs(10);
 /// For a request's head, and until the next one begins. A poll follows the one before within a second or two.
 const HEAD: Duration = Duration::from_secs(15);
+/// A client's certificate is looked at when it connects, so it connects anew after so long.
+const TLS_TERM: Duration = Duration::from_secs(600);
 /// Bytes of a request's head. A token has about one and a half thousand.
 const MAX_HEAD: usize = 32 << 10;
 /// Milliseconds until a peer that takes no more bytes, or does not answer at all, is given up.
@@ -142,19 +145,24 @@ impl Server {
         let _ = set_socket_keepalive(&stream, true);
         let _ = set_tcp_user_timeout(&stream, SILENCE);
         match &self.transport {
-            Transport::Plain => self.answer(stream, Peer::default()).await,
+            Transport::Plain => self.answer(stream, Peer::default(), pending()).await,
             Transport::Loopback if address.ip().to_canonical().is_loopback() => {
-                self.answer(stream, Peer::default()).await;
+                self.answer(stream, Peer::default(), pending()).await;
             }
             Transport::Loopback => self.metrics.turned_away("plain"),
             Transport::Tls(certificates) => {
+                let (acceptor, mut certificates) = certificates.acceptor();
                 let handshake = async {
-                    let stream = certificates.acceptor().accept(stream).await?;
+                    let stream = acceptor.accept(stream).await?;
                     let certificate = Names::shown(stream.get_ref().1)?;
                     Ok::<_, io::Error>((stream, Peer { certificate }))
                 };
                 match timeout(HANDSHAKE, handshake).await {
-                    Ok(Ok((stream, peer))) => self.answer(stream, peer).await,
+                    Ok(Ok((stream, peer))) => {
+                        // It ends early where they, or who vouches for clients, have changed.
+                        let worn = async { drop(timeout(TLS_TERM, certificates.changed()).await) };
+                        self.answer(stream, peer, worn).await;
+                    }
                     Ok(Err(error)) => {
                         tracing::debug!(%address, "no TLS: {error}");
                         self.metrics.turned_away("handshake");
@@ -165,7 +173,13 @@ impl Server {
         }
     }
 
-    async fn answer(&self, stream: impl AsyncRead + AsyncWrite + Unpin, peer: Peer) {
+    /// Once it is `worn` a connection ends with the answer that is under way.
+    async fn answer(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        peer: Peer,
+        worn: impl Future<Output = ()>,
+    ) {
         let service = TowerToHyperService::new(self.router.clone().layer(Extension(peer)));
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
@@ -174,9 +188,15 @@ impl Server {
             .serve_connection(TokioIo::new(stream), service);
         tokio::pin!(connection);
         let mut ending = self.ending.clone();
+        let over = async {
+            tokio::select! {
+                () = until(&mut ending) => {}
+                () = worn => {}
+            }
+        };
         let served = tokio::select! {
             served = &mut connection => served,
-            () = until(&mut ending) => {
+            () = over => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }

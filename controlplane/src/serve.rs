@@ -13,6 +13,7 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::hostname;
 use crate::kubernetes::horizon::Horizon;
@@ -104,6 +105,8 @@ async fn config(
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
+    // What it takes to know who asks is a part of the hold: the proxy waits for no longer.
+    let begun = Instant::now();
     let wait = conditions::wait(&headers);
     let asked = query
         .map_err(|rejection| rejection.body_text())
@@ -114,7 +117,10 @@ async fn config(
             Err(message) => Answer::BadRequest(message).into_response(),
             Ok(scope) => match reader.may_read(&scope) {
                 Err(refusal) => refusal.into_response(),
-                Ok(()) => server.answer(scope, &headers, wait).await.into_response(),
+                Ok(()) => {
+                    let answer = server.answer(scope, &headers, begun, wait).await;
+                    answer.into_response()
+                }
             },
         },
     };

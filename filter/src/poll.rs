@@ -15,7 +15,7 @@ const HELD: u64 = 200;
 /// The header in which a control plane says how far it has read, and is told so by whoever moves to another one.
 const WATERMARK: &str = "weir-watermark";
 /// Longer watermarks are not ours.
-const MAX_WATERMARK: usize = 4096;
+const MAX_WATERMARK: usize = 24 << 10;
 
 /// What the poll of this VM is doing.
 #[derive(Default)]

@@ -9,7 +9,7 @@ use std::time::Duration;
 use kube::api::ListParams;
 use kube::core::Request;
 use serde::Deserialize;
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep_until, timeout};
 
@@ -21,6 +21,8 @@ use crate::watermark::Watermark;
 const EVERY: Duration = Duration::from_secs(1);
 /// An answer is waited for no longer than this.
 const PATIENCE: Duration = Duration::from_secs(4);
+/// Sources that are asked about at a time.
+const AT_ONCE: usize = 16;
 
 /// The default is that of a source without resource versions, such as a folder.
 #[derive(Clone, Default)]
@@ -194,12 +196,18 @@ impl Shared {
         let sources = self.sources().clone();
         let mut is_full = true;
         let mut answers = JoinSet::new();
+        let turns = Arc::new(Semaphore::new(AT_ONCE));
         for (id, followed) in sources {
             // Taken before the question: what is read meanwhile may be newer than the answer.
             let reached = followed.reached.load(Ordering::Acquire);
-            let client = self.client.clone();
+            let (client, turns) = (self.client.clone(), turns.clone());
             answers.spawn(async move {
-                let newest = timeout(PATIENCE, newest(&client, &followed.place)).await;
+                let newest = async {
+                    // Never closed.
+                    let _turn = turns.acquire().await;
+                    newest(&client, &followed.place).await
+                };
+                let newest = timeout(PATIENCE, newest).await;
                 let newest = newest.ok()??;
                 if reached > newest {
                     followed.nudge.send_replace(Nudge::Restart);

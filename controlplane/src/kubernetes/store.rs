@@ -168,6 +168,13 @@ impl Source {
                     .zip(&objects)
                     .all(|((a, known), (b, kept))| a == b && kept.is_translated_as(known))
         });
+        // A list does not show what was deleted before it, nor when: only where nothing is missing from what was known
+        // are its objects the newest change. One from before what was read is of a cluster that was restored.
+        let changed = if is_same && version >= self.reached {
+            self.changed.max(changed)
+        } else {
+            version
+        };
         *self = Source {
             objects: Some(objects),
             reached: version,

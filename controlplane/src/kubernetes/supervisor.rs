@@ -20,6 +20,10 @@ use crate::metrics::Metrics;
 const LOOK: Duration = Duration::from_secs(2);
 /// How often it is asked whether it has gone back in time.
 const COMPARE: Duration = Duration::from_secs(20);
+/// The same, where not all of it could be asked.
+const COMPARE_AGAIN: Duration = Duration::from_secs(5);
+/// One comparison: another's question, a second between the two, and its own.
+const COMPARISON: Duration = Duration::from_secs(10);
 /// The answer is waited for no longer than this: the connection may be dead.
 const PATIENCE: Duration = Duration::from_secs(4);
 
@@ -68,16 +72,17 @@ impl Supervisor {
     pub async fn run(mut self) {
         let mut looks = interval(LOOK);
         looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let mut compared = Instant::now();
+        let (mut compared, mut pause) = (Instant::now(), COMPARE);
         while !self.news.is_closed() {
             looks.tick().await;
             let found = self.look().await;
             // Nobody listens: the loop ends.
             let _ = self.news.send(News::Discovered(found)).await;
             while self.watches.try_join_next().is_some() {}
-            // Where not all could be asked about, it is tried again soon.
-            if compared.elapsed() >= COMPARE && self.horizon.compare().await {
+            if compared.elapsed() >= pause {
+                let is_full = timeout(COMPARISON, self.horizon.compare()).await == Ok(true);
                 compared = Instant::now();
+                pause = if is_full { COMPARE } else { COMPARE_AGAIN };
             }
         }
     }

@@ -1,6 +1,7 @@
 //! One source followed: listed, then watched from there, and listed again whenever something went wrong.
 //!
-//! A watch is resumed only where the API server ended it in good order. After anything else the list is read again:
+//! A watch is resumed only where the API server ended it when its term was over. An API server that goes away ends it
+//! in good order as well, only sooner. After anything else than that term the list is read again:
 //! the cluster may have been restored from a backup meanwhile, and to go on from a number of its lost past would
 //! keep objects of that past.
 
@@ -34,7 +35,7 @@ const GLANCE: u32 = 3;
 const SILENCE: Duration = Duration::from_secs(90);
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 const LAST_WAIT: Duration = Duration::from_secs(2);
-/// A watch that ended earlier than this has failed, in whatever good order.
+/// What is listed again earlier than this is listed after a pause. A watch's end may be earlier than its term by this.
 const TOO_SHORT: Duration = Duration::from_secs(1);
 
 pub struct Watch {
@@ -64,10 +65,8 @@ enum Interrupted {
 /// How a watch ended in good order.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Ended {
-    /// By the API server; it can be resumed.
+    /// At the end of its term, or by a nudge.
     Resumable,
-    /// By a nudge; it can be resumed as well.
-    Nudged,
     /// What was read is not what can be gone on from.
     Outdated,
 }
@@ -142,6 +141,10 @@ impl Watch {
         loop {
             let interrupted = match self.follow().await {
                 Ok(()) => continue,
+                // Every cluster has the core group: a 404 comes from something in between.
+                Err(Interrupted::Absent) if self.source.resource.group.is_empty() => {
+                    Err(Interrupted::Failed(Interrupted::Absent.to_string()))
+                }
                 Err(Interrupted::Absent) => self.look_elsewhere().await,
                 Err(interrupted) => Err(interrupted),
             };
@@ -164,12 +167,16 @@ impl Watch {
     /// Lists, and then watches until it has to be listed again.
     async fn follow(&mut self) -> Result<(), Interrupted> {
         let mut version = self.list().await?;
+        let listed = Instant::now();
         loop {
-            let start = Instant::now();
             match self.watch(&mut version).await? {
-                Ended::Outdated => return Ok(()),
-                Ended::Resumable if start.elapsed() < TOO_SHORT => self.pause().await,
-                Ended::Resumable | Ended::Nudged => self.wait = FIRST_WAIT,
+                Ended::Outdated => {
+                    if listed.elapsed() < TOO_SHORT {
+                        self.pause().await;
+                    }
+                    return Ok(());
+                }
+                Ended::Resumable => {}
             }
         }
     }
@@ -237,6 +244,7 @@ impl Watch {
             Nudge::CatchUp => GLANCE,
             Nudge::Restart => return Ok(Ended::Outdated),
         };
+        let start = Instant::now();
         let params = WatchParams {
             field_selector: self.following.place.field_selector.clone(),
             ..WatchParams::default()
@@ -249,17 +257,31 @@ impl Watch {
             Err(kube::Error::Api(status)) if status.code == 410 => return Ok(Ended::Outdated),
             other => other?,
         };
-        self.recovered();
         let mut stream = pin!(stream);
+        let mut settled = pin!(sleep(TOO_SHORT));
+        let mut is_settled = false;
         loop {
             let event = tokio::select! {
-                () = self.following.nudged() => return Ok(Ended::Nudged),
+                () = self.following.nudged() => return Ok(Ended::Resumable),
+                () = &mut settled, if !is_settled => {
+                    is_settled = true;
+                    self.wait = FIRST_WAIT;
+                    self.recovered();
+                    continue;
+                }
                 event = timeout(SILENCE, stream.try_next()) => event,
             };
             let silent = || Interrupted::Failed(format!("silent for {} s", SILENCE.as_secs()));
             let Some(event) = event.map_err(|_| silent())?? else {
-                return Ok(Ended::Resumable);
+                let lasted = start.elapsed() + TOO_SHORT;
+                return Ok(match lasted >= Duration::from_secs(term.into()) {
+                    true => Ended::Resumable,
+                    false => Ended::Outdated,
+                });
             };
+            if !matches!(event, WatchEvent::Error(_)) {
+                self.recovered();
+            }
             match event {
                 WatchEvent::Error(status) if status.code == 410 => return Ok(Ended::Outdated),
                 WatchEvent::Error(status) => return Err(kube::Error::Api(status).into()),
@@ -326,8 +348,9 @@ impl Watch {
         self.wait = LAST_WAIT.min(self.wait * 2);
     }
 
+    /// Not before the watch has delivered something or lasted for a while: one that is begun and refused in turn is
+    /// one failure.
     fn recovered(&mut self) {
-        self.wait = FIRST_WAIT;
         if self.is_failing {
             tracing::info!(resource = %self.source.id, "is read again");
         }

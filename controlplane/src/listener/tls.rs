@@ -9,8 +9,9 @@ use rustls::crypto::ring;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::danger::ClientCertVerifier;
-use rustls::server::{NoClientAuth, WebPkiClientVerifier};
+use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
 use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
 use crate::metrics::Metrics;
@@ -52,7 +53,7 @@ pub enum Unusable {
 /// The newest pair that was good.
 pub struct Certificates {
     files: Files,
-    newest: Mutex<Arc<ServerConfig>>,
+    newest: watch::Sender<Arc<ServerConfig>>,
     /// As they were last looked at, good or bad.
     seen: Mutex<Vec<Vec<u8>>>,
 }
@@ -61,15 +62,17 @@ impl Certificates {
     pub fn read(files: Files) -> Result<Certificates, Unusable> {
         let seen = files.bytes()?;
         Ok(Certificates {
-            newest: Mutex::new(Arc::new(files.parse(&seen)?)),
+            newest: watch::Sender::new(Arc::new(files.parse(&seen)?)),
             seen: Mutex::new(seen),
             files,
         })
     }
 
-    pub(super) fn acceptor(&self) -> TlsAcceptor {
-        let newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        newest.clone().into()
+    /// What to accept a connection with, and what changes when it is no longer what others are accepted with.
+    pub(super) fn acceptor(&self) -> (TlsAcceptor, watch::Receiver<Arc<ServerConfig>>) {
+        let mut newest = self.newest.subscribe();
+        let acceptor = newest.borrow_and_update().clone().into();
+        (acceptor, newest)
     }
 
     /// Follows the files. What cannot be used is told and counted, and the last good one stays.
@@ -110,8 +113,7 @@ impl Certificates {
         }
         let parsed = self.files.parse(&bytes);
         *seen = bytes;
-        let mut newest = self.newest.lock().unwrap_or_else(PoisonError::into_inner);
-        *newest = Arc::new(parsed?);
+        self.newest.send_replace(Arc::new(parsed?));
         Ok(true)
     }
 }
@@ -154,6 +156,9 @@ impl Files {
             .with_single_cert(chain, key)
             .map_err(pair)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // A resumed session would be that of a certificate which nobody may vouch for any more.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
         Ok(config)
     }
 

@@ -12,8 +12,8 @@ use crate::watermark::Watermark;
 
 /// No request is held longer than this.
 const LONGEST_WAIT: u64 = 25;
-/// Longer values of `weir-watermark` are not ours.
-const MAX_WATERMARK: usize = 4096;
+/// Longer values of `weir-watermark` are not ours. The listener takes some more than this for the whole head.
+const MAX_WATERMARK: usize = 24 << 10;
 
 /// The revisions that the poller names in `If-None-Match`.
 #[derive(Debug, PartialEq, Eq)]

@@ -23,6 +23,8 @@ use crate::watermark::Watermark;
 pub(super) const MAX_INSTANCE: usize = 256;
 /// At the end of the process a poll is still held for so long: a proxy takes what comes sooner for a failure.
 const HELD: Duration = Duration::from_millis(300);
+/// A lag that is over sooner than this costs no question.
+const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two questions whether the cluster is the one that the poller has seen.
 const DOUBT: Duration = Duration::from_secs(5);
 
@@ -40,6 +42,7 @@ impl Server {
         &mut self,
         scope: Scope,
         headers: &HeaderMap,
+        begun: Instant,
         wait: Option<Duration>,
     ) -> Answer {
         let version = match conditions::version(headers) {
@@ -52,7 +55,6 @@ impl Server {
             held: Held::of(headers),
             seen: conditions::watermark(headers),
         };
-        let begun = Instant::now();
         let mut turn = self.take_turn(headers, &poll.scope);
         let (now, watermark) = self.look(&poll);
         if let Some(turn) = &turn {
@@ -66,7 +68,10 @@ impl Server {
         let _held = Gauged::new(&self.metrics);
         let end = sleep_until(begun + wait);
         tokio::pin!(end);
-        let restored = is_restored(self.horizon.clone(), poll.seen.clone().unwrap_or_default());
+        let horizon = self.horizon.clone();
+        let doubt =
+            |poll: &Poll| is_restored(horizon.clone(), poll.seen.clone().unwrap_or_default());
+        let restored = doubt(&poll);
         tokio::pin!(restored);
         loop {
             let ended = async {
@@ -93,6 +98,10 @@ impl Server {
                 return answer;
             }
             lags = matches!(answer, Answer::Behind { .. });
+            if !lags {
+                // It may have its turn to ask, and nobody else has while it is not driven on.
+                restored.set(doubt(&poll));
+            }
         }
     }
 
@@ -166,6 +175,7 @@ async fn ending(it: &mut watch::Receiver<bool>, earliest: Instant) {
 /// Returns when it is certain that the cluster which was seen is no more: it was restored from a backup, and counts
 /// from lower numbers.
 async fn is_restored(horizon: Horizon, seen: Watermark) {
+    sleep(PATIENCE).await;
     loop {
         if let Some(newest) = horizon.newest().await
             && !newest.covers(&seen)

@@ -31,6 +31,11 @@ impl Marks {
         is_restored
     }
 
+    /// Whether the cluster has been read as far as `mark`.
+    pub(super) fn cover(&self, mark: &Watermark) -> bool {
+        self.newest.covers(mark)
+    }
+
     /// `revision` is right at `watermark`.
     pub(super) fn note(&mut self, subset: &Subset, revision: &str, watermark: &Arc<Watermark>) {
         if !self.newest.covers(watermark) {

@@ -310,10 +310,11 @@ impl State {
 }
 
 impl Known {
-    /// Follows the mark of the revision that the proxy runs.
+    /// Follows the mark of the revision that the proxy runs. One of a past that the cluster has lost, which another
+    /// replica told of, is not held on to.
     fn raise(&mut self, marks: &Marks, subset: &Subset) {
         if let Some(mark) = marks.of(subset, &self.report.applied)
-            && mark.covers(&self.mark)
+            && (mark.covers(&self.mark) || !marks.cover(&self.mark))
         {
             self.mark = mark.clone();
         }

@@ -117,8 +117,7 @@ impl Tokens {
         }
         let place = self.place(Sha256::digest(token).into())?;
         let mut word = place.0.lock().await;
-        let now = Instant::now();
-        if let Some(word) = word.as_ref().filter(|word| now < word.fresh) {
+        if let Some(word) = word.as_ref().filter(|word| Instant::now() < word.fresh) {
             return word.said.clone().map_err(Denied::Invalid);
         }
         match self.ask(token).await {
@@ -140,6 +139,8 @@ impl Tokens {
             }
             Err(away) => {
                 self.metrics.token_reviewed("unavailable");
+                // The question may have taken all its time.
+                let now = Instant::now();
                 let known = word.as_mut();
                 let known = known.filter(|word| word.said.is_ok() && now < word.stale);
                 match known {
@@ -161,12 +162,13 @@ impl Tokens {
             return Ok(place.clone());
         }
         if known.len() >= MAX_TOKENS {
+            // Anybody can make bad ones.
+            forget_unless(&mut known, |word| word.said.is_ok());
+        }
+        if known.len() >= MAX_TOKENS {
+            // A good one that is not fresh is what counts while the API server is away.
             let now = Instant::now();
-            known.retain(|_, place| match place.0.try_lock() {
-                Ok(word) => word.as_ref().is_some_and(|word| now < word.fresh),
-                // Somebody is asking.
-                Err(_) => true,
-            });
+            forget_unless(&mut known, |word| now < word.stale);
         }
         if known.len() >= MAX_TOKENS {
             return Err(Denied::Unavailable("too many tokens at once".into()));
@@ -197,6 +199,14 @@ impl Tokens {
         self.metrics.token_reviewed(result);
         Ok(said)
     }
+}
+
+/// Forgets answers, but for those that somebody asks for right now.
+fn forget_unless(known: &mut HashMap<[u8; 32], Arc<Place>>, is_kept: impl Fn(&Word) -> bool) {
+    known.retain(|_, place| match place.0.try_lock() {
+        Ok(word) => word.as_ref().is_some_and(&is_kept),
+        Err(_) => true,
+    });
 }
 
 fn account_of(

@@ -66,9 +66,32 @@ fn nothing_is_whole_before_everything_was_read() {
     assert!(!store.is_whole());
     store.take(News::Gone("httproutes.policy.linkerd.io".into()));
     assert!(store.is_whole() && store.obstacle().is_none());
-    // There is no service, so nothing of them has changed.
-    let watermark = format!("services=0,{SPLITS}=7");
+    // There may have been a service until just before.
+    let watermark = format!("services=9,{SPLITS}=7");
     assert_eq!(store.watermark().to_string(), watermark);
+}
+
+#[test]
+fn a_list_tells_of_a_deletion_that_nobody_saw() {
+    let mut store = Store::default();
+    let mut told = |objects: &[(&str, u64)], version: u64| {
+        let objects = objects.iter().map(|(name, at)| split(name, *at, 1, GOOD));
+        let newest = objects.clone().map(|(_, kept)| kept.subject.unwrap().since);
+        let newest = newest.max().unwrap_or_default();
+        store.take(News::Listed(
+            SPLITS.into(),
+            objects.collect(),
+            version,
+            newest,
+        ));
+        store.watermark().get(SPLITS).unwrap()
+    };
+    assert_eq!(told(&[("a", 3), ("b", 4)], 5), 5);
+    assert_eq!(told(&[("a", 3), ("b", 4)], 9), 5);
+    assert_eq!(told(&[("a", 3), ("b", 10)], 12), 10);
+    assert_eq!(told(&[("a", 3)], 20), 20);
+    // Restored from a backup.
+    assert_eq!(told(&[("a", 3)], 7), 7);
 }
 
 #[test]

@@ -4,6 +4,10 @@ use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::sync::Mutex;
 
+use futures::{StreamExt, stream};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Bytes, Frame};
 use hyper::{Request as HttpRequest, Response};
 use kube::client::Body;
 use tokio::sync::Notify;
@@ -18,7 +22,11 @@ const VERSION_0: Served = Served {
     has_status: true,
 };
 
-fn list(version: &str, more: &str, names: &[&str]) -> (u16, String) {
+/// A status, what is sent at once, and what is sent each minute until the term of a watch is over; the empty text is
+/// that the answer has ended by then.
+type Answer = (u16, String, String);
+
+fn list(version: &str, more: &str, names: &[&str]) -> Answer {
     let item = |name: &&str| format!(r#"{{"metadata":{{"name":"{name}","namespace":"shop"}}}}"#);
     let items: Vec<String> = names.iter().map(item).collect();
     let metadata = format!(r#"{{"resourceVersion":"{version}","continue":"{more}"}}"#);
@@ -26,6 +34,7 @@ fn list(version: &str, more: &str, names: &[&str]) -> (u16, String) {
     (
         200,
         format!(r#"{{"metadata":{metadata},"items":[{items}]}}"#),
+        String::new(),
     )
 }
 
@@ -35,19 +44,42 @@ fn event(kind: &str, name: &str, version: &str) -> String {
     ) + "\n"
 }
 
-fn events(events: &[String]) -> (u16, String) {
-    (200, events.concat())
+fn events(events: &[String]) -> Answer {
+    (200, events.concat(), String::new())
 }
 
-fn status(code: u16, reason: &str) -> (u16, String) {
+/// A watch that lasts its whole term.
+fn lasting(events: &[String], version: &str) -> Answer {
+    (200, events.concat(), event("BOOKMARK", "", version))
+}
+
+fn body(text: String, each_minute: String) -> UnsyncBoxBody<Bytes, Infallible> {
+    let term = if each_minute.is_empty() { 0 } else { TERM };
+    let minutes = stream::iter(0..term / 60).then(move |_| {
+        let bookmark = each_minute.clone();
+        async move {
+            sleep(Duration::from_secs(60)).await;
+            bookmark
+        }
+    });
+    let rest = stream::once(async move {
+        sleep(Duration::from_secs((term % 60).into())).await;
+        String::new()
+    });
+    let parts = stream::iter([text]).chain(minutes).chain(rest);
+    let frame = |text: String| Ok(Frame::data(Bytes::from(text)));
+    StreamBody::new(parts.map(frame)).boxed_unsync()
+}
+
+fn status(code: u16, reason: &str) -> Answer {
     let text = format!(
         r#"{{"kind":"Status","apiVersion":"v1","metadata":{{}},"status":"Failure","message":"so","reason":"{reason}","code":{code}}}"#
     );
-    (code, text)
+    (code, text, String::new())
 }
 
 /// What is asked, and what is told, until the script has ended.
-async fn follow(script: impl IntoIterator<Item = (u16, String)>) -> (Vec<String>, Vec<String>) {
+async fn follow(script: impl IntoIterator<Item = Answer>) -> (Vec<String>, Vec<String>) {
     let script = Mutex::new(script.into_iter().collect::<VecDeque<_>>());
     let asked = Arc::new(Mutex::new(Vec::new()));
     let over = Arc::new(Notify::new());
@@ -56,7 +88,7 @@ async fn follow(script: impl IntoIterator<Item = (u16, String)>) -> (Vec<String>
         let next = script.lock().unwrap().pop_front();
         let (seen, at_end) = (seen.clone(), at_end.clone());
         async move {
-            let Some((code, body)) = next else {
+            let Some((code, text, each_minute)) = next else {
                 at_end.notify_one();
                 return std::future::pending().await;
             };
@@ -64,7 +96,7 @@ async fn follow(script: impl IntoIterator<Item = (u16, String)>) -> (Vec<String>
             let target = target.trim_start_matches("/apis/split.smi-spec.io/");
             seen.lock().unwrap().push(target.to_owned());
             let answer = Response::builder().status(code);
-            Ok::<_, Infallible>(answer.body(Body::from(body.into_bytes())).unwrap())
+            Ok::<_, Infallible>(answer.body(body(text, each_minute)).unwrap())
         }
     });
     let client = kube::Client::new(service, "default");
@@ -105,17 +137,14 @@ const WATCH: &str =
 
 #[tokio::test(start_paused = true)]
 async fn listed_by_pages_and_watched_from_there() {
-    let (asked, told) = follow([
+    let (asked, mut told) = follow([
         list("5", "more", &["a", "b"]),
         list("5", "", &["c"]),
-        events(&[
-            event("ADDED", "d", "6"),
-            event("DELETED", "a", "7"),
-            event("BOOKMARK", "", "9"),
-        ]),
+        lasting(&[event("ADDED", "d", "6"), event("DELETED", "a", "7")], "9"),
         events(&[event("MODIFIED", "d", "10")]),
     ])
     .await;
+    told.dedup();
     assert_eq!(
         told,
         [
@@ -129,6 +158,22 @@ async fn listed_by_pages_and_watched_from_there() {
     assert!(asked[1].contains("continue=more"), "{asked:?}");
     let from = |version: u64| format!("{WATCH}&resourceVersion={version}");
     assert_eq!(asked[2..], [from(5), from(9)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_ends_before_its_term_is_listed_again_after_a_pause() {
+    let start = Instant::now();
+    let mut script = vec![list("5", "", &["a"]), events(&[event("ADDED", "b", "6")])];
+    for _ in 0..6 {
+        script.extend([list("6", "", &["a", "b"]), events(&[])]);
+    }
+    let (asked, told) = follow(script).await;
+    let lists = told.iter().filter(|it| *it == "listed a b at 6");
+    assert_eq!(lists.count(), 6, "{told:?}");
+    assert!(!told.iter().any(|it| it.starts_with("failing")), "{told:?}");
+    assert!(asked[3].ends_with("resourceVersion=6"), "{asked:?}");
+    // 100 ms, and twice as long each time.
+    assert!(start.elapsed() >= LAST_WAIT * 3, "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]

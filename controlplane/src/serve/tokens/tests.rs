@@ -129,6 +129,33 @@ async fn a_known_token_counts_while_the_api_server_is_away_and_an_unknown_one_do
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_full_memory_forgets_bad_answers_and_keeps_good_ones() {
+    let api = Api::new(good());
+    api.tokens.account(&plain()).await.unwrap();
+    tokio::time::advance(FRESH).await;
+    let fill = |number: usize| {
+        let mut hash = [0; 32];
+        hash[..8].copy_from_slice(&number.to_le_bytes());
+        let bad = Word {
+            said: Err("unknown".into()),
+            fresh: Instant::now() + BAD,
+            stale: Instant::now() + BAD,
+        };
+        (hash, Arc::new(Place(Some(bad).into())))
+    };
+    let count = MAX_TOKENS - 1;
+    api.tokens
+        .known
+        .lock()
+        .unwrap()
+        .extend((0..count).map(fill));
+    api.tokens.account(&token_of(600)).await.unwrap();
+    assert_eq!(api.tokens.known.lock().unwrap().len(), 2);
+    api.say(serde_json::Value::Null);
+    assert!(api.tokens.account(&plain()).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
 async fn what_is_no_token_for_us_is_asked_for_once_or_not_at_all() {
     let api = Api::new(good());
     for wrong in [
