@@ -177,6 +177,33 @@ async fn every_kind_is_told() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn where_a_definition_drops_what_is_written_it_is_not_written_each_second() {
+    let scene = Scene::new(&[]);
+    scene.services(&["web", "v1"]);
+    let dropped = |version: usize| {
+        let status = "schema/openAPIV3Schema/properties/status/properties/conditions";
+        format!(r#"{{"op":"remove","path":"/spec/versions/{version}/{status}"}}"#)
+    };
+    let patch = format!("[{}]", (0..4).map(dropped).collect::<Vec<_>>().join(","));
+    let definition = "trafficsplits.split.smi-spec.io";
+    scene.kubectl(&["patch", "crd", definition, "--type=json", "-p", &patch]);
+    // The API server serves the definition that it has a moment later.
+    tokio::time::sleep(Duration::from_secs(2)).await;
+    let began = Timestamp::now();
+    let plane = Plane::of_cluster(&scene.kubeconfig("admin"), &[]);
+    scene.split("web", "[{ service: v1, weight: 1 }]");
+    let start = Instant::now();
+    while plane.metric("weir_status_writes_total").await < 1.0 {
+        assert!(start.elapsed() < Duration::from_secs(10), "{}", plane.log());
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    tokio::time::sleep(Duration::from_secs(5)).await;
+    assert_eq!(scene.status_writes("trafficsplits", began), ["web"]);
+    let log = plane.log();
+    assert_eq!(log.matches("lacks fields").count(), 1, "{log}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_split_is_told_in_conditions_and_events() {
     let scene = Scene::new(&[]);
     scene.services(&["web", "v1"]);
