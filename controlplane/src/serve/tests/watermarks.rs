@@ -62,6 +62,30 @@ async fn a_proxy_that_has_seen_newer_is_given_nothing_older() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_resource_that_is_not_found_here_is_waited_for_and_then_says_nothing() {
+    let mut behind = Plane::new();
+    behind.publish_at(9, 7);
+    let poll = [
+        ("if-none-match", "\"other\""),
+        ("weir-watermark", "httproutes=3,services=7"),
+        ("prefer", "wait=20"),
+    ];
+    let start = Instant::now();
+    let response = behind.get("", &poll).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(start.elapsed().as_secs(), 5);
+    assert_eq!(told(&response), Some("services=7"));
+
+    let mut held = Box::pin(behind.get("", &poll));
+    begin(&mut held).await;
+    let both = "httproutes=4,services=7".parse().unwrap();
+    behind.publish_with(2, both);
+    let response = held.await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(told(&response), Some("httproutes=4,services=7"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_same_revision_is_held_whoever_is_ahead() {
     let mut plane = Plane::new();
     plane.publish_at(9, 5);
