@@ -167,6 +167,26 @@ async fn one_that_comes_from_another_replica_brings_its_mark() {
 }
 
 #[tokio::test]
+async fn a_mark_of_a_lost_past_gives_way() {
+    let mut plane = Plane::new();
+    plane.publish_at(1, 5);
+    let own = plane.revision().await;
+    for (applied, seen, mark) in [
+        ("\"cafe\"", "services=9", "services=9"),
+        (own.as_str(), "", "services=5"),
+    ] {
+        let poll = [
+            ("weir-instance", "a"),
+            ("if-none-match", applied),
+            ("weir-applied", applied),
+            ("weir-watermark", seen),
+        ];
+        plane.get("", &poll).await;
+        assert_eq!(plane.mark("a"), mark);
+    }
+}
+
+#[tokio::test]
 async fn replicas_are_told_of_proxies_with_their_scopes() {
     let mut plane = Plane::new();
     plane.publish_with(1, Watermark::default());
