@@ -60,6 +60,13 @@ impl Watermark {
             .filter_map(|(resource, version)| Some((self.0.get(resource)?, version)));
         both.all(|(own, other)| own.read.max(own.told()) >= other.told())
     }
+
+    /// Whether `other` has a resource that is not here: its definition went, or has not been seen to come. Who has
+    /// none at all counts in another way.
+    pub fn lacks(&self, other: &Watermark) -> bool {
+        let is_lacking = |resource: &String| !self.0.contains_key(resource);
+        !self.is_empty() && other.0.keys().any(is_lacking)
+    }
 }
 
 impl fmt::Display for Watermark {
@@ -110,6 +117,10 @@ mod tests {
         ] {
             assert_eq!(own.covers(&of(other)), covered, "{other}");
         }
+        assert!(own.lacks(&of("gone=99,services=1")));
+        assert!(!own.lacks(&of("services=8")) && !own.lacks(&of("")));
+        // A folder.
+        assert!(!of("").lacks(&own));
         for wrong in ["services", "services=", "services=-1", "=x"] {
             assert_eq!(wrong.parse::<Watermark>(), Err(Unreadable));
         }

@@ -23,6 +23,9 @@ use crate::watermark::Watermark;
 pub(super) const MAX_INSTANCE: usize = 256;
 /// At the end of the process a poll is still held for so long: a proxy takes what comes sooner for a failure.
 const HELD: Duration = Duration::from_millis(300);
+/// A resource that the poller has seen and this replica has not may be about to be found here: for so long after the
+/// poll began. Then it is one that the cluster has no more.
+const UNFOUND: Duration = Duration::from_secs(5);
 /// A lag that is over sooner than this costs no question.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Between two questions whether the cluster is the one that the poller has seen.
@@ -30,6 +33,8 @@ const DOUBT: Duration = Duration::from_secs(5);
 
 /// What is asked for.
 struct Poll {
+    /// Until when a resource that the poller has seen may yet be found here.
+    unfound: Instant,
     scope: Scope,
     version: u32,
     held: Held,
@@ -49,7 +54,9 @@ impl Server {
             Ok(version) => version,
             Err(message) => return Answer::BadRequest(message.into()),
         };
+        let wait = wait.unwrap_or_default();
         let mut poll = Poll {
+            unfound: begun + UNFOUND.min(wait),
             scope,
             version,
             held: Held::of(headers),
@@ -60,14 +67,14 @@ impl Server {
         if let Some(turn) = &turn {
             self.note(turn, headers, &poll, &now, &watermark);
         }
-        let wait = wait.unwrap_or_default();
         if wait.is_zero() || now.is_news() {
             return now;
         }
         let mut lags = matches!(now, Answer::Behind { .. });
         let _held = Gauged::new(&self.metrics);
         let end = sleep_until(begun + wait);
-        tokio::pin!(end);
+        let found = sleep_until(poll.unfound);
+        tokio::pin!(end, found);
         let horizon = self.horizon.clone();
         let doubt =
             |poll: &Poll| is_restored(horizon.clone(), poll.seen.clone().unwrap_or_default());
@@ -88,6 +95,7 @@ impl Server {
                 () = &mut end => true,
                 () = ending(&mut self.ending, begun + HELD) => true,
                 changed = self.watermark.changed(), if lags => changed.is_err(),
+                () = &mut found, if lags && !found.is_elapsed() => false,
                 () = &mut restored, if lags => {
                     poll.seen = None;
                     false
@@ -150,7 +158,9 @@ impl Server {
         };
         let watermark = published.watermark(&read);
         let seen = poll.seen.as_ref();
-        let is_behind = seen.is_some_and(|seen| !watermark.covers(seen));
+        let is_young = Instant::now() < poll.unfound;
+        let is_behind =
+            seen.is_some_and(|seen| !watermark.covers(seen) || (is_young && watermark.lacks(seen)));
         let behind = Answer::Behind {
             holds: !poll.held.is_nothing(),
         };

@@ -62,6 +62,30 @@ async fn a_proxy_that_has_seen_newer_is_given_nothing_older() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_resource_that_is_not_found_here_is_waited_for_and_then_says_nothing() {
+    let mut behind = Plane::new();
+    behind.publish_at(9, 7);
+    let poll = [
+        ("if-none-match", "\"other\""),
+        ("weir-watermark", "httproutes=3,services=7"),
+        ("prefer", "wait=20"),
+    ];
+    let start = Instant::now();
+    let response = behind.get("", &poll).await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(start.elapsed().as_secs(), 5);
+    assert_eq!(told(&response), Some("services=7"));
+
+    let mut held = Box::pin(behind.get("", &poll));
+    begin(&mut held).await;
+    let both = "httproutes=4,services=7".parse().unwrap();
+    behind.publish_with(2, both);
+    let response = held.await;
+    assert_eq!(response.status(), StatusCode::OK);
+    assert_eq!(told(&response), Some("httproutes=4,services=7"));
+}
+
+#[tokio::test(start_paused = true)]
 async fn the_same_revision_is_held_whoever_is_ahead() {
     let mut plane = Plane::new();
     plane.publish_at(9, 5);
@@ -139,6 +163,26 @@ async fn one_that_comes_from_another_replica_brings_its_mark() {
         ];
         plane.get("", &poll).await;
         assert_eq!(plane.mark(instance), mark, "{instance}");
+    }
+}
+
+#[tokio::test]
+async fn a_mark_of_a_lost_past_gives_way() {
+    let mut plane = Plane::new();
+    plane.publish_at(1, 5);
+    let own = plane.revision().await;
+    for (applied, seen, mark) in [
+        ("\"cafe\"", "services=9", "services=9"),
+        (own.as_str(), "", "services=5"),
+    ] {
+        let poll = [
+            ("weir-instance", "a"),
+            ("if-none-match", applied),
+            ("weir-applied", applied),
+            ("weir-watermark", seen),
+        ];
+        plane.get("", &poll).await;
+        assert_eq!(plane.mark("a"), mark);
     }
 }
 
