@@ -6,5 +6,4 @@ mod outages;
 mod past;
 mod permissions;
 mod proxy;
-mod scale;
 mod scene;

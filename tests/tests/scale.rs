@@ -1,4 +1,5 @@
-//! Many objects, all at once: what they cost, and how soon they are served.
+//! Many objects, all at once: what they cost, and how soon they are served. A program of its own, so that no other test
+//! is at work meanwhile: what is measured is time.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,11 @@ use weir_cluster::images::unpack;
 use weir_cluster::server::ADMIN;
 use weir_tests::{Plane, dist};
 
-use crate::scene::{AT_ONCE, Scene, rules, server};
+#[allow(dead_code, reason = "the tests of `watching` need more of it")]
+#[path = "watching/scene.rs"]
+mod scene;
+
+use scene::{AT_ONCE, Scene, rules, server};
 
 const SPLITS: usize = 5_000;
 const SERVICES: usize = 15_000;
