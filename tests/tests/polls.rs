@@ -246,7 +246,7 @@ async fn a_watermark_is_kept_and_sent_back() {
         answer.replacen("\r\n", &format!("\r\nweir-watermark: {watermark}\r\n"), 1)
     };
     let told = "services=7,trafficsplits.split.smi-spec.io=9";
-    let long = format!("services={}", "7".repeat(5000));
+    let long = format!("services={}", "7".repeat(25_000));
     for (watermark, kept) in [
         (told, Some(told)),
         ("with a blank", None),
