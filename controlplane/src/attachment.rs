@@ -3,7 +3,7 @@
 //! `Err` is the reason for which a parent does not take the route, in the words of Gateway API's
 //! condition `Accepted`.
 
-use crate::cluster::Service;
+use crate::cluster::{Port, Service};
 use crate::gateway::Listener;
 use crate::hostname::Hostname;
 use crate::problem::{Problem, Reason};
@@ -44,19 +44,12 @@ pub fn service_ports<'w>(
             "refer to a Service that is neither headless nor of type ExternalName",
         ));
     }
-    let meant = |(number, port_name): &(&u16, &String)| {
-        parent.port.is_none_or(|port| port == **number)
-            && parent
-                .section_name
-                .as_ref()
-                .is_none_or(|name| name == *port_name)
+    let named = parent.section_name.as_deref();
+    let meant = |port: &&Port| {
+        parent.port.is_none_or(|number| number == port.number)
+            && named.is_none_or(|name| *name == *port.name)
     };
-    let mut ports: Vec<u16> = service
-        .ports
-        .iter()
-        .filter(meant)
-        .map(|(port, _)| *port)
-        .collect();
+    let mut ports: Vec<&Port> = service.ports.iter().filter(meant).collect();
     if ports.is_empty() {
         return Err(refuse(
             field,
@@ -65,7 +58,7 @@ pub fn service_ports<'w>(
         ));
     }
     if route.kind != RouteKind::Tcp {
-        ports.retain(|port| !service.connection_ports.contains(port));
+        ports.retain(|port| !port.carries_connections);
     }
     if ports.is_empty() {
         let which = if field.is_empty() {
@@ -80,7 +73,7 @@ pub fn service_ports<'w>(
             "use a TCPRoute, or correct appProtocol or the name of the port",
         ));
     }
-    Ok((service, ports))
+    Ok((service, ports.iter().map(|port| port.number).collect()))
 }
 
 /// The hosts under which a Gateway sends requests to the route, each with the listener that does;

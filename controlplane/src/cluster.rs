@@ -1,6 +1,6 @@
 //! Service and Namespace of Kubernetes core/v1: what routing needs to know of them.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Deserialize;
@@ -16,20 +16,30 @@ const MAX_PORTS: usize = 1_000;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Service {
     pub object: ObjectRef,
-    /// TCP port number to port name (empty where it has none).
-    pub ports: BTreeMap<u16, String>,
-    /// Those of [`Service::ports`] that carry connections, not requests; see [`carries_connections`].
-    pub connection_ports: BTreeSet<u16>,
-    /// What `appProtocol` says of [`Service::ports`], where it says something that is no HTTP.
-    pub no_http: BTreeMap<u16, String>,
+    /// By number, each once.
+    pub ports: Box<[Port]>,
     /// Of type ExternalName: another name for a host.
     pub is_external: bool,
-    /// Labels of the pods behind it; empty where it selects none itself.
-    pub selector: BTreeMap<String, String>,
+    pub selector: Selector,
     /// The addresses that are known; manifests seldom have them.
-    pub cluster_ips: Vec<String>,
+    pub cluster_ips: Box<[IpAddr]>,
     /// False for headless and ExternalName Services, which have no address of their own.
     pub has_cluster_ip: bool,
+}
+
+/// Names and values of labels that pods have to have; empty where no pod is selected. No map: of a Service, of which
+/// there are thousands, one would be the larger half.
+pub type Selector = Box<[(Box<str>, Box<str>)]>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    pub number: u16,
+    /// Empty where it has none.
+    pub name: Box<str>,
+    /// Not requests; see [`carries_connections`].
+    pub carries_connections: bool,
+    /// What `appProtocol` says, where it says something that is no HTTP.
+    pub no_http: Option<Box<str>>,
 }
 
 #[derive(Deserialize)]
@@ -101,7 +111,7 @@ impl Service {
         let mut cluster_ips = Vec::new();
         for ip in written.iter().filter(|ip| !headless && !ip.is_empty()) {
             match ip.parse::<IpAddr>() {
-                Ok(address) => cluster_ips.push(address.to_string()),
+                Ok(address) => cluster_ips.push(address),
                 Err(_) => {
                     return Err(reference.problem(
                         "spec.clusterIP",
@@ -116,8 +126,6 @@ impl Service {
         let remedy = "split it into several Services";
         at_most(&written, MAX_PORTS, &reference, "spec.ports", remedy)?;
         let mut ports = BTreeMap::new();
-        let mut connection_ports = BTreeSet::new();
-        let mut no_http = BTreeMap::new();
         for (index, port) in written.into_iter().enumerate() {
             if port.port == 0 {
                 return Err(reference.problem(
@@ -130,26 +138,36 @@ impl Service {
             let is_tcp = port.protocol.as_deref().unwrap_or("TCP") == "TCP";
             if is_tcp && !ports.contains_key(&port.port) {
                 let name = port.name.unwrap_or_default();
-                if carries_connections(port.app_protocol.as_deref(), &name) {
-                    connection_ports.insert(port.port);
-                }
-                if let Some(protocol) = port.app_protocol.filter(|protocol| is_no_http(protocol)) {
-                    no_http.insert(port.port, protocol);
-                }
-                ports.insert(port.port, name);
+                let protocol = port.app_protocol;
+                let known = Port {
+                    number: port.port,
+                    carries_connections: carries_connections(protocol.as_deref(), &name),
+                    name: name.into(),
+                    no_http: protocol.filter(|it| is_no_http(it)).map(Into::into),
+                };
+                ports.insert(port.port, known);
             }
         }
         let is_external = spec.kind.as_deref() == Some("ExternalName");
+        let selector = spec.selector.filter(|_| !is_external).into_iter().flatten();
         Ok(Service {
             has_cluster_ip: !headless && !is_external,
             object: reference,
-            ports,
-            connection_ports,
-            no_http,
+            ports: ports.into_values().collect(),
             is_external,
-            selector: spec.selector.filter(|_| !is_external).unwrap_or_default(),
-            cluster_ips,
+            selector: selector
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+            cluster_ips: cluster_ips.into(),
         })
+    }
+
+    pub fn port(&self, number: u16) -> Option<&Port> {
+        self.ports.iter().find(|port| port.number == number)
+    }
+
+    pub fn port_numbers(&self) -> impl Iterator<Item = u16> {
+        self.ports.iter().map(|port| port.number)
     }
 }
 
@@ -196,8 +214,10 @@ mod tests {
             "{clusterIPs: [10.0.0.1, 'FD00::1'], clusterIP: 10.0.0.1, ports: [{port: 80, name: http}, {port: 53, protocol: UDP}]}",
         )
         .unwrap();
-        assert_eq!(plain.ports, BTreeMap::from([(80, "http".to_owned())]));
-        assert_eq!(plain.cluster_ips, ["10.0.0.1", "fd00::1"]);
+        let ports = plain.ports.iter().map(|it| (it.number, &*it.name));
+        assert_eq!(ports.collect::<Vec<_>>(), [(80, "http")]);
+        let ips = plain.cluster_ips.iter().map(IpAddr::to_string);
+        assert_eq!(ips.collect::<Vec<_>>(), ["10.0.0.1", "fd00::1"]);
         assert!(plain.has_cluster_ip);
         assert!(!service("{clusterIP: None}").unwrap().has_cluster_ip);
         assert!(!service("{type: ExternalName}").unwrap().has_cluster_ip);
@@ -231,7 +251,7 @@ mod tests {
             ("{port: 1, name: tcp, appProtocol: http}", false),
         ] {
             let service = service(&format!("{{ports: [{port}]}}")).unwrap();
-            assert_eq!(service.connection_ports.contains(&1), expected, "{port}");
+            assert_eq!(service.ports[0].carries_connections, expected, "{port}");
         }
     }
 

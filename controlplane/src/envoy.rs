@@ -128,7 +128,9 @@ fn missing_clusters(
         let Some(rule) = config.rules.get(identity) else {
             continue;
         };
-        let is_redirect = |filters: &Filters| filters.redirect.is_some();
+        let is_redirect = |filters: &Option<Box<Filters>>| {
+            filters.as_ref().is_some_and(|it| it.redirect.is_some())
+        };
         for backend in &rule.backends {
             // Answered without a cluster.
             if is_redirect(&rule.filters) || is_redirect(&backend.filters) {

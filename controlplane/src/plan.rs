@@ -22,6 +22,31 @@ pub enum Audience {
     Gateway { namespace: String, name: String },
 }
 
+impl Audience {
+    /// Whether what is for it is for proxies of this scope.
+    pub fn concerns(&self, scope: &Scope) -> bool {
+        match (self, scope) {
+            (Audience::Everyone, Scope::Producers | Scope::Namespace(_)) => true,
+            _ => self.is_only(scope),
+        }
+    }
+
+    /// Meant for this scope and no other.
+    fn is_only(&self, scope: &Scope) -> bool {
+        match (self, scope) {
+            (Audience::Namespace(own), Scope::Namespace(asked)) => own == asked,
+            (
+                Audience::Gateway { namespace, name },
+                Scope::Gateway {
+                    namespace: asked_namespace,
+                    name: asked_name,
+                },
+            ) => namespace == asked_namespace && name == asked_name,
+            _ => false,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedSet {
     pub audience: Audience,
@@ -47,6 +72,16 @@ pub enum Scope {
     Gateway { namespace: String, name: String },
 }
 
+impl Scope {
+    /// That of the proxies; None where they may be in any.
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Scope::Producers => None,
+            Scope::Namespace(namespace) | Scope::Gateway { namespace, .. } => Some(namespace),
+        }
+    }
+}
+
 /// Host sets and connections in a fixed order, and the rules that they lead to.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
@@ -64,8 +99,11 @@ impl Plan {
         mut connections: Vec<PlannedConnections>,
         rules: BTreeMap<String, Rule>,
     ) -> Plan {
-        // They are kept for long, and grew one by one: a third of their memory would be for none.
+        // They are kept for long, and grew one by one: more than half of their memory would be for none.
         sets.shrink_to_fit();
+        for planned in &mut sets {
+            planned.set.matches.shrink_to_fit();
+        }
         let rules = rules.into_iter().collect();
         sets.sort_by_cached_key(|planned| (place(&planned.set.hosts), planned.audience.clone()));
         connections.sort_by_cached_key(|planned| {
@@ -148,21 +186,19 @@ impl Plan {
 /// Where a namespace has consumer rules for a port of a Service, for requests or for connections, they
 /// replace the producers' (Gateway API, GEP-1294).
 pub fn scope(plan: &Plan, scope: &Scope) -> Config {
-    let own_sets = plan.sets.iter().filter(|p| is_own(&p.audience, scope));
+    let own_sets = plan.sets.iter().filter(|it| it.audience.is_only(scope));
     let own_connections = plan
         .connections
         .iter()
-        .filter(|p| is_own(&p.audience, scope));
+        .filter(|it| it.audience.is_only(scope));
     let consumed: BTreeSet<Port> = own_sets
         .filter_map(|planned| set_root(&planned.set))
         .chain(own_connections.filter_map(|planned| connections_root(&planned.connections)))
         .map(port)
         .collect();
     let sees = |audience: &Audience, root: Option<&Root>| {
-        is_own(audience, scope)
-            || (*audience == Audience::Everyone
-                && !matches!(scope, Scope::Gateway { .. })
-                && root.is_none_or(|root| !consumed.contains(&port(root))))
+        let is_left = || root.is_none_or(|root| !consumed.contains(&port(root)));
+        audience.concerns(scope) && (audience.is_only(scope) || is_left())
     };
     let sets = plan
         .sets
@@ -189,21 +225,6 @@ pub fn scope(plan: &Plan, scope: &Scope) -> Config {
         access::reduce(whole, scope, &mut config);
     }
     config
-}
-
-/// Meant for this scope and no other.
-fn is_own(audience: &Audience, scope: &Scope) -> bool {
-    match (audience, scope) {
-        (Audience::Namespace(own), Scope::Namespace(asked)) => own == asked,
-        (
-            Audience::Gateway { namespace, name },
-            Scope::Gateway {
-                namespace: asked_namespace,
-                name: asked_name,
-            },
-        ) => namespace == asked_namespace && name == asked_name,
-        _ => false,
-    }
 }
 
 /// Namespace, name and port of a Service.

@@ -16,6 +16,7 @@ mod routes;
 mod splits;
 
 use std::collections::BTreeSet;
+use std::net::IpAddr;
 
 use weir_split::wire::{self, Hosts, Root};
 
@@ -97,7 +98,7 @@ impl ServicePort {
             namespace: self.namespace.clone(),
             port: self.port,
             default_port: default_port(service) == Some(self.port),
-            cluster_ips: service.cluster_ips.clone(),
+            cluster_ips: service.cluster_ips.iter().map(IpAddr::to_string).collect(),
         }
     }
 
@@ -107,7 +108,7 @@ impl ServicePort {
 }
 
 fn default_port(service: &Service) -> Option<u16> {
-    cluster::default_port(service.ports.keys().copied())
+    cluster::default_port(service.port_numbers())
 }
 
 /// A few lines that are repeated everywhere could fill the memory of all proxies.

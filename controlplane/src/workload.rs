@@ -6,6 +6,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 
+use crate::cluster::Selector;
 use crate::hostname;
 use crate::object::{Kind, Object};
 use crate::problem::{Problem, Reason};
@@ -83,8 +84,11 @@ impl Workload {
     }
 
     /// Whether a Service with this selector sends to its Pods. An empty selector selects nothing.
-    pub fn fits(&self, selector: &BTreeMap<String, String>) -> bool {
-        let has = |(name, value)| self.labels.get(name) == Some(value);
+    pub fn fits(&self, selector: &Selector) -> bool {
+        let has = |(name, value): &(Box<str>, Box<str>)| {
+            let label = self.labels.get(&**name);
+            label.is_some_and(|it| **it == **value)
+        };
         !selector.is_empty() && selector.iter().all(has)
     }
 }
@@ -99,7 +103,7 @@ mod tests {
         let account = |text: &str| {
             let object = read("a.yaml", text).unwrap().objects.remove(0);
             let workload = Workload::parse(&object).map_err(|problem| problem.path);
-            let selector = BTreeMap::from([("app".to_owned(), "web".to_owned())]);
+            let selector: Selector = [("app".into(), "web".into())].into();
             workload.map(|found| found.map(|it| (it.fits(&selector), it.account)))
         };
         let made = |kind: &str, rest: &str| {

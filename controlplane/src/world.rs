@@ -229,7 +229,7 @@ mod tests {
             (world.clone(), problems.clone()),
             World::from_objects(backward)
         );
-        assert!(world.service("shop", "web").unwrap().ports.contains_key(&1));
+        assert!(world.service("shop", "web").unwrap().port(1).is_some());
         assert!(world.service("shop", "other").is_none());
         let reasons: Vec<_> = problems.iter().map(|p| p.reason).collect();
         assert_eq!(reasons, [Reason::Duplicate, Reason::InvalidValue]);

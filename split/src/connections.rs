@@ -58,13 +58,13 @@ impl ConnectionTable {
         let (Some(rule), Some(wire)) = (rules.get(identity), config.rules.get(identity)) else {
             return refuse("rule", format!("no rule {identity:?}"));
         };
-        let is_plain = wire.filters.is_empty()
+        let is_plain = wire.filters.is_none()
             && wire.timeouts.is_empty()
             && wire.retry.is_none()
             && wire
                 .backends
                 .iter()
-                .all(|backend| backend.filters.is_empty());
+                .all(|backend| backend.filters.is_none());
         if !is_plain {
             let reason = "has filters, timeouts or retries, which are for requests alone";
             return refuse("rule", format!("{identity:?} {reason}"));

@@ -35,7 +35,10 @@ pub(crate) struct Edits {
 }
 
 impl Level {
-    pub(crate) fn compile(filters: &wire::Filters) -> Result<Level, Refusal> {
+    pub(crate) fn compile(filters: Option<&wire::Filters>) -> Result<Level, Refusal> {
+        let Some(filters) = filters else {
+            return Ok(Level::default());
+        };
         let wire::Filters {
             request_headers,
             response_headers,

@@ -81,7 +81,8 @@ fn compile(
     if identity.is_empty() || identity.bytes().any(is_bad) {
         return refuse("identity", "visible ASCII without ';' and '='");
     }
-    let mut level = Level::compile(filters).map_err(|refusal| refusal.within("filters"))?;
+    let mut level =
+        Level::compile(filters.as_deref()).map_err(|refusal| refusal.within("filters"))?;
     let retries = retries(timeouts, retry)?;
     let redirect = level.redirect.take();
     let mut total: u64 = 0;
@@ -95,7 +96,7 @@ fn compile(
                 return Err(within(refusal));
             }
         };
-        let mut of_backend = Level::compile(&backend.filters)
+        let mut of_backend = Level::compile(backend.filters.as_deref())
             .map_err(|refusal| within(refusal.within("filters")))?;
         let redirect = of_backend.redirect.take();
         let edits = Edits::new(&level, of_backend, &retries);

@@ -216,8 +216,8 @@ pub struct Rule {
     /// Their weights add up to at least 1 and less than 2^63. None only where the rule redirects.
     pub backends: Vec<Backend>,
     /// For every request of the rule; those of the backend follow.
-    #[serde(default, skip_serializing_if = "Filters::is_empty")]
-    pub filters: Filters,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filters: Option<Box<Filters>>,
     #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
     pub timeouts: Timeouts,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -240,9 +240,9 @@ impl Rule {
                 filters,
                 accounts,
             } = backend;
-            filters.is_empty() && accounts.is_empty()
+            filters.is_none() && accounts.is_empty()
         };
-        let is_plain = filters.is_empty()
+        let is_plain = filters.is_none()
             && timeouts.is_empty()
             && retry.is_none()
             && !backends.is_empty()
@@ -267,6 +267,11 @@ pub struct Filters {
 }
 
 impl Filters {
+    /// As a rule or a backend has them: seldom, and they are larger than all the rest of it.
+    pub fn boxed(&self) -> Option<Box<Filters>> {
+        (!self.is_empty()).then(|| Box::new(self.clone()))
+    }
+
     pub fn is_empty(&self) -> bool {
         let Filters {
             request_headers,
@@ -448,8 +453,8 @@ pub struct Backend {
     pub weight: u64,
     pub to: Target,
     /// For the requests that go to this backend alone.
-    #[serde(default, skip_serializing_if = "Filters::is_empty")]
-    pub filters: Filters,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub filters: Option<Box<Filters>>,
     /// ServiceAccounts of the pods behind it, `NAMESPACE/NAME`, as far as the scope has to know them; of use only
     /// beside [`Config::access`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -461,7 +466,7 @@ impl Backend {
         Backend {
             weight,
             to,
-            filters: Filters::default(),
+            filters: None,
             accounts: Vec::new(),
         }
     }

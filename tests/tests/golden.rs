@@ -261,7 +261,7 @@ fn greeting(outcome: &Outcome) -> String {
 /// Which needs the build of the filter that sees responses.
 fn edits_responses(rule: &Rule) -> bool {
     let backends = rule.backends.iter().map(|backend| &backend.filters);
-    let mut filters = backends.chain([&rule.filters]);
+    let mut filters = backends.chain([&rule.filters]).flatten();
     filters.any(|filters| !filters.response_headers.is_empty())
 }
 

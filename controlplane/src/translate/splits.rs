@@ -248,7 +248,8 @@ impl Resolved<'_> {
         let (default, place) = match (&self.root, claim) {
             (Root::Service(service), Claim::Service(at)) => {
                 let root = at.root(service);
-                if service.connection_ports.contains(&at.port) {
+                let port = service.port(at.port);
+                if port.is_some_and(|it| it.carries_connections) {
                     return Some(Place::Connections(root));
                 }
                 let place = Place::Hosts(Audience::Everyone, Hosts::Root(root));
@@ -285,7 +286,7 @@ impl Resolved<'_> {
     fn backends_at(&self, port: u16, problems: &mut BTreeSet<Problem>) -> Vec<Backend> {
         let mut backends = Vec::with_capacity(self.backends.len());
         for (index, weight, service) in &self.backends {
-            if service.ports.contains_key(&port) {
+            if service.port(port).is_some() {
                 let to = Target::Service(ServicePort::of(service, port).backend());
                 backends.push(Backend::new(*weight, to));
             } else if *weight > 0 {

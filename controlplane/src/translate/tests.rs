@@ -107,9 +107,9 @@ fn lines(config: &Config) -> Vec<String> {
                 Target::Service(service) => service.to_string(),
                 Target::Status(status) => status.to_string(),
             };
-            format!("{to} {}{}", b.weight, mark(b.filters.is_empty()))
+            format!("{to} {}{}", b.weight, mark(b.filters.is_none()))
         });
-        let filters = mark(rule.filters.is_empty());
+        let filters = mark(rule.filters.is_none());
         let identity = identity.split('#').next().unwrap();
         format!(
             "{identity}{filters} = {}",

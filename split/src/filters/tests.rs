@@ -13,7 +13,7 @@ fn shown(edits: &[Edit]) -> Vec<String> {
 }
 
 fn level(json: &str) -> Result<Level, Refusal> {
-    Level::compile(&serde_json::from_str(json).unwrap())
+    Level::compile(Some(&serde_json::from_str(json).unwrap()))
 }
 
 fn request(edits: &Edits, path: &str) -> Vec<String> {

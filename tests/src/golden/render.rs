@@ -147,7 +147,7 @@ fn render_rule(text: &mut String, identity: &str, rule: &wire::Rule) {
         some => some.join(", "),
     };
     let _ = writeln!(text, "# {identity} = {backends}");
-    for line in render_filters(filters) {
+    for line in render_filters(filters.as_deref()) {
         let _ = writeln!(text, "#   {line}");
     }
     let wire::Timeouts {
@@ -185,7 +185,7 @@ fn render_backend(backend: &wire::Backend) -> String {
     if !accounts.is_empty() {
         let _ = write!(text, " as {}", accounts.join(" or "));
     }
-    let filters = render_filters(filters);
+    let filters = render_filters(filters.as_deref());
     if !filters.is_empty() {
         let _ = write!(text, " ({})", filters.join("; "));
     }
@@ -193,7 +193,10 @@ fn render_backend(backend: &wire::Backend) -> String {
 }
 
 /// One line each.
-fn render_filters(filters: &wire::Filters) -> Vec<String> {
+fn render_filters(filters: Option<&wire::Filters>) -> Vec<String> {
+    let Some(filters) = filters else {
+        return Vec::new();
+    };
     let wire::Filters {
         request_headers,
         response_headers,

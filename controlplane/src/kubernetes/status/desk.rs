@@ -166,7 +166,7 @@ impl Desk {
             if page.is_settled(subject, self.epoch, self.reads) {
                 continue;
             }
-            let (version, status) = newest(subject, page);
+            let (_, status) = newest(subject, page);
             let status = status.value();
             match evidence.status(subject, &status, time) {
                 None => {
@@ -179,17 +179,22 @@ impl Desk {
                 Some(wanted) if page.must_wait(subject, &status, &wanted, now) => {
                     self.is_stale = true;
                 }
-                Some(wanted) => due.push((page.at, subject, version, wanted)),
+                Some(_) => due.push((page.at, subject)),
             }
         }
         // Who has waited longest comes first.
         due.sort_by_key(|(last, ..)| *last);
-        for (_, subject, version, wanted) in due {
+        for (_, subject) in due {
             if self.writes.len() >= MAX_IN_FLIGHT || !self.allowance.take(now) {
                 self.is_stale = true;
                 break;
             }
             let Some(page) = self.pages.get_mut(&subject.uid) else {
+                continue;
+            };
+            // Made again: all that are due would fill memory, and few are written at once.
+            let (version, status) = newest(subject, page);
+            let Some(wanted) = evidence.status(subject, &status.value(), time) else {
                 continue;
             };
             page.begin(now);

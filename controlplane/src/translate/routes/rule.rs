@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use weir_split::wire::{self, Backend, Filters, Redirect, Rule, Target};
+use weir_split::wire::{self, Backend, Redirect, Rule, Target};
 
 use super::super::ServicePort;
 use crate::problem::{Problem, Reason};
@@ -27,7 +27,7 @@ pub fn translate(
     }
     if rule.filters.redirect.is_some() {
         return Rule {
-            filters: rule.filters.clone(),
+            filters: rule.filters.boxed(),
             ..Rule::default()
         };
     }
@@ -42,8 +42,8 @@ pub fn translate(
             }
         };
         let filters = match to {
-            Target::Service(_) => backend.filters.clone(),
-            Target::Status(_) => Filters::default(),
+            Target::Service(_) => backend.filters.boxed(),
+            Target::Status(_) => None,
         };
         backends.push(Backend {
             filters,
@@ -71,7 +71,7 @@ pub fn translate(
     }
     Rule {
         backends,
-        filters: rule.filters.clone(),
+        filters: rule.filters.boxed(),
         timeouts: rule.timeouts.clone(),
         retry: rule.retry.clone(),
     }
@@ -109,7 +109,8 @@ pub fn redirects_to_listener(rule: &Rule) -> bool {
     let goes_there = |redirect: &Redirect| redirect.port.is_none() && redirect.scheme.is_none();
     of_backends
         .chain([&rule.filters])
-        .any(|filters| filters.redirect.as_ref().is_some_and(goes_there))
+        .filter_map(|filters| filters.as_ref()?.redirect.as_ref())
+        .any(goes_there)
 }
 
 /// What a backendRef refers to, or why nothing.
@@ -152,8 +153,8 @@ fn target(
             "refer to a Service with endpoints of its own",
         ));
     }
-    let named = backend.port.filter(|port| service.ports.contains_key(port));
-    let Some(port) = named else {
+    let named = backend.port.and_then(|port| service.port(port));
+    let Some(named) = named else {
         let message = match backend.port {
             Some(port) => format!("Service {namespace}/{name} has no TCP port {port}"),
             None => format!("no port of Service {namespace}/{name} is named"),
@@ -162,7 +163,8 @@ fn target(
         return Err((Reason::BackendNotFound, message, remedy));
     };
     // Which version of HTTP a backend speaks, and whether over TLS, is the business of the proxy's cluster.
-    if let Some(protocol) = service.no_http.get(&port)
+    let port = named.number;
+    if let Some(protocol) = &named.no_http
         && route.kind != RouteKind::Tcp
     {
         return Err((

@@ -6,7 +6,7 @@ use std::fmt;
 use weir_split::wire::Match;
 
 use super::conditions;
-use crate::cluster::Service;
+use crate::cluster::{Port, Service};
 use crate::problem::{Problem, Reason};
 use crate::root::{self, RootError, RootName};
 use crate::smi::TrafficSplit;
@@ -137,8 +137,8 @@ impl<'w> Resolved<'w> {
         };
         match &self.root {
             Root::Service(service) => {
-                let meant = |port: &&u16| self.port.is_none_or(|meant| meant == **port);
-                let ports: Vec<u16> = service.ports.keys().filter(meant).copied().collect();
+                let meant = |it: &&Port| self.port.is_none_or(|meant| meant == it.number);
+                let ports: Vec<&Port> = service.ports.iter().filter(meant).collect();
                 if ports.is_empty() {
                     return refuse(
                         "spec.service",
@@ -148,11 +148,9 @@ impl<'w> Resolved<'w> {
                     );
                 }
                 let claim = |port| Claim::Service(ServicePort::of(service, port));
-                let is_for = |port: &u16| {
-                    self.conditions.is_none() || !service.connection_ports.contains(port)
-                };
-                let (ports, without): (Vec<u16>, Vec<u16>) = ports.into_iter().partition(is_for);
-                for port in without {
+                let is_for = |it: &&Port| self.conditions.is_none() || !it.carries_connections;
+                let (ports, without): (Vec<_>, Vec<_>) = ports.into_iter().partition(is_for);
+                for Port { number: port, .. } in without {
                     let problem = self.split.object.problem(
                         "spec.matches",
                         Reason::UnsupportedValue,
@@ -167,7 +165,7 @@ impl<'w> Resolved<'w> {
                         false => problem,
                     });
                 }
-                ports.into_iter().map(claim).collect()
+                ports.into_iter().map(|it| claim(it.number)).collect()
             }
             Root::Literal(host) => {
                 if self.weighted().next().is_none() {
@@ -183,7 +181,7 @@ impl<'w> Resolved<'w> {
                 let ports = match self.port {
                     Some(port) => {
                         // One that could not decide does not keep a younger one from it.
-                        if !self.weighted().any(|s| s.ports.contains_key(&port)) {
+                        if !self.weighted().any(|it| it.port(port).is_some()) {
                             return refuse(
                                 "spec.backends",
                                 Reason::PortNotFound,
@@ -224,7 +222,7 @@ impl<'w> Resolved<'w> {
     pub fn common_ports(&self) -> BTreeSet<u16> {
         let mut sets = self
             .weighted()
-            .map(|service| service.ports.keys().copied().collect());
+            .map(|service| service.port_numbers().collect());
         let first: BTreeSet<u16> = sets.next().unwrap_or_default();
         sets.fold(first, |common, ports: BTreeSet<u16>| &common & &ports)
     }
