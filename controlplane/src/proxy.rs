@@ -1,8 +1,13 @@
 //! What is known of one proxy: who it is, what it may see, and what it runs.
 
+use std::time::Duration;
+
 use serde::{Deserialize, Serialize};
 
 use crate::plan::Scope;
+
+/// A proxy that has not polled for so long is forgotten, and a replica that has not answered.
+pub const FORGET: Duration = Duration::from_secs(60);
 
 /// An instance and scope that polled within the last minute. Replicas tell each other of theirs in this form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

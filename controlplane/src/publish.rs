@@ -48,7 +48,7 @@ impl From<Manifests> for Reading {
 }
 
 /// What became of the newest reading.
-#[derive(Default)]
+#[derive(Clone, Default)]
 pub struct Outcome {
     pub subjects: Vec<Arc<Subject>>,
     /// All of them, of the source, the world and translation.
@@ -236,12 +236,8 @@ impl Publisher {
         let before = self.outcome.borrow().clone();
         self.conclude(Outcome {
             subjects,
-            problems: before.problems.clone(),
-            published: before.published.clone(),
             watermark,
-            in_force: Arc::default(),
-            gateways: before.gateways.clone(),
-            refused: before.refused.clone(),
+            ..(*before).clone()
         });
     }
 

@@ -88,7 +88,7 @@ impl Route {
     /// `None` is a route whose parents are all another controller's business (a Linkerd `Server`,
     /// say), or an object of another kind: whatever it contains is not for Weir to judge.
     pub fn parse(object: &Object) -> Result<Option<(Route, Vec<Problem>)>, Problem> {
-        let Some(kind) = RouteKind::of(object) else {
+        let Some(kind) = RouteKind::of(object.kind) else {
             return Ok(None);
         };
         if parent::are_all_foreign(object, kind) {
@@ -106,7 +106,7 @@ impl Route {
 
     /// Whether the object is a route whose parents are all another controller's business, at whatever version.
     pub fn is_foreign(object: &Object) -> bool {
-        RouteKind::of(object).is_some_and(|kind| parent::are_all_foreign(object, kind))
+        RouteKind::of(object.kind).is_some_and(|kind| parent::are_all_foreign(object, kind))
     }
 }
 
@@ -130,8 +130,9 @@ fn annotations(object: &Object) -> Vec<Problem> {
 }
 
 impl RouteKind {
-    fn of(object: &Object) -> Option<RouteKind> {
-        Some(match object.kind {
+    /// None of a kind that is no route.
+    pub fn of(kind: Kind) -> Option<RouteKind> {
+        Some(match kind {
             Kind::HttpRoute => RouteKind::Http,
             Kind::LinkerdHttpRoute => RouteKind::LinkerdHttp,
             Kind::GrpcRoute => RouteKind::Grpc,

@@ -49,3 +49,28 @@ impl From<&Value> for Written {
         }
     }
 }
+
+#[cfg(test)]
+impl Subject {
+    /// TrafficSplit `shop/web`, at its first generation.
+    pub fn of_split(has_status: bool) -> Subject {
+        Subject {
+            kind: Kind::TrafficSplit,
+            object: ObjectRef {
+                source: String::new(),
+                kind: Kind::TrafficSplit.to_string(),
+                namespace: "shop".into(),
+                name: "web".into(),
+            },
+            api_version: "split.smi-spec.io/v1alpha4".into(),
+            resource: "trafficsplits.split.smi-spec.io".into(),
+            uid: "1".into(),
+            generation: 1,
+            since: 1,
+            resource_version: "1".into(),
+            parent_refs: Written::default(),
+            status: Written::default(),
+            has_status,
+        }
+    }
+}

@@ -19,7 +19,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 
 pub use self::condition::LIVE;
-use self::condition::{find, list};
+use self::condition::{Condition, Status, find, list};
 pub use self::event::{Remark, remarks};
 use self::live::Fleet;
 use crate::object::Kind;
@@ -82,7 +82,7 @@ impl<'e> Evidence<'e> {
             return None;
         }
         let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let (field, wanted) = match route_kind(subject.kind) {
+        let (field, wanted) = match RouteKind::of(subject.kind) {
             Some(kind) => (
                 "parents",
                 route::parents(self, subject, kind, current, &now),
@@ -121,21 +121,35 @@ pub fn waits(status: &Value) -> bool {
     live.any(|it| it["reason"] == live::PENDING || it["reason"] == live::REFUSED)
 }
 
-fn route_kind(kind: Kind) -> Option<RouteKind> {
-    Some(match kind {
-        Kind::HttpRoute => RouteKind::Http,
-        Kind::LinkerdHttpRoute => RouteKind::LinkerdHttp,
-        Kind::GrpcRoute => RouteKind::Grpc,
-        Kind::TcpRoute => RouteKind::Tcp,
-        _ => return None,
-    })
-}
-
 /// Of some problems, those that keep the object from being in force, and the others.
 fn apart<'p>(problems: &[&'p Problem]) -> (Vec<&'p Problem>, Vec<&'p Problem>) {
     problems
         .iter()
         .partition(|problem| problem.extent != Extent::Part)
+}
+
+/// Whether it is in force, or why not; with what there is to note where it is.
+fn accepted(barring: &[&Problem], held_back: Option<&str>, notes: &[&Problem]) -> Condition {
+    match (barring.first(), held_back) {
+        (Some(first), _) => Condition::new("Accepted", Status::False, first.reason, words(barring)),
+        (None, Some(why)) => {
+            let message = format!("the configuration with it is not in force: {why}");
+            Condition::new("Accepted", Status::False, "Pending", message)
+        }
+        (None, None) => Condition::new("Accepted", Status::True, "Accepted", words(notes)),
+    }
+}
+
+fn resolved(references: &[&Problem], is_unread: bool) -> Condition {
+    const KIND: &str = "ResolvedRefs";
+    match references.first() {
+        Some(first) => Condition::new(KIND, Status::False, first.reason, words(references)),
+        None if is_unread => {
+            let message = "not looked at while the object is not in force";
+            Condition::new(KIND, Status::Unknown, "Pending", message)
+        }
+        None => Condition::new(KIND, Status::True, KIND, ""),
+    }
 }
 
 /// Whether it is said of a reference of the object to another one.

@@ -139,16 +139,12 @@ fn a_split_has_a_status_that_kubectl_shows_and_waits_for() {
             "lastTransitionTime": "2026-01-01T00:00:00Z", "message": "on 2 of 2 proxies",
         })
     };
-    let patch = json!({ "status": { "conditions": [condition(1)] } }).to_string();
-    kubectl.run(&[
-        "patch",
-        "ts",
-        "b",
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        &patch,
-    ]);
+    let live = |generation: u64| {
+        let patch = json!({ "status": { "conditions": [condition(generation)] } }).to_string();
+        let what = ["--subresource=status", "--type=merge", "-p", &patch];
+        kubectl.run(&[&["patch", "ts", "b"], &what[..]].concat());
+    };
+    live(1);
     let table = kubectl.run(&["get", "ts", "b", "-o", "wide"]);
     let row: Vec<_> = table
         .lines()
@@ -174,16 +170,7 @@ fn a_split_has_a_status_that_kubectl_shows_and_waits_for() {
     assert_eq!(old, "1");
     kubectl.apply(&split.replace("weight: 50", "weight: 60"), &[]);
     assert!(!kubectl.output(&wait).status.success());
-    let patch = json!({ "status": { "conditions": [condition(2)] } }).to_string();
-    kubectl.run(&[
-        "patch",
-        "ts",
-        "b",
-        "--subresource=status",
-        "--type=merge",
-        "-p",
-        &patch,
-    ]);
+    live(2);
     kubectl.run(&wait);
     // And no user writes it by the way.
     kubectl.run(&[

@@ -215,30 +215,12 @@ impl Allowance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::problem::{ObjectRef, Reason};
-    use crate::subject::Written;
+    use crate::problem::Reason;
 
     #[test]
     fn an_event_that_could_not_be_made_is_the_next_and_counts_once() {
-        let object = ObjectRef {
-            kind: "TrafficSplit".into(),
-            namespace: "shop".into(),
-            name: "web".into(),
-            ..ObjectRef::default()
-        };
-        let subject = Subject {
-            kind: Kind::TrafficSplit,
-            object: object.clone(),
-            api_version: "split.smi-spec.io/v1alpha4".into(),
-            resource: "trafficsplits.split.smi-spec.io".into(),
-            uid: "1".into(),
-            generation: 1,
-            since: 1,
-            resource_version: "1".into(),
-            parent_refs: Written::default(),
-            status: Written::default(),
-            has_status: false,
-        };
+        let subject = Subject::of_split(false);
+        let object = subject.object.clone();
         let problem = |at: u32| {
             let path = format!("spec.backends[{at}]");
             object.problem(path, Reason::BackendNotFound, "is not there", "create it")

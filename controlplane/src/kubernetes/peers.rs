@@ -20,12 +20,10 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::proxy::{Proxy, Replica};
+use crate::proxy::{FORGET, Proxy, Replica};
 use crate::serve::OWN_TOKEN;
 
 const ANSWER: Duration = Duration::from_secs(2);
-/// A peer's last word counts for so long, as a proxy's does.
-const FORGET: Duration = Duration::from_secs(60);
 const MAX_BYTES: usize = 64 << 20;
 
 /// Where the other replicas are.

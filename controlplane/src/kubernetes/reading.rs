@@ -9,6 +9,7 @@ use serde_json::value::RawValue;
 use super::resource::{Resource, Served};
 use crate::object::{Kind, Object};
 use crate::problem::{ObjectRef, Problem, Reason};
+use crate::route::RouteKind;
 use crate::subject::{Subject, Written};
 use crate::world::Entry;
 
@@ -122,14 +123,7 @@ impl Kept {
 }
 
 fn is_told(kind: Kind) -> bool {
-    matches!(
-        kind,
-        Kind::TrafficSplit
-            | Kind::HttpRoute
-            | Kind::LinkerdHttpRoute
-            | Kind::GrpcRoute
-            | Kind::TcpRoute
-    )
+    kind == Kind::TrafficSplit || RouteKind::of(kind).is_some()
 }
 
 fn subject(body: &Value, resource: &Resource, served: Served, id: &str) -> Subject {

@@ -11,16 +11,16 @@ use tokio::sync::watch;
 use super::marks::{Marks, Subset};
 use super::polls::Poller;
 use crate::metrics::Metrics;
-use crate::proxy::{self, Replica};
+use crate::proxy::{self, FORGET, Replica};
 use crate::publish::{Current, Publisher};
 use crate::watermark::Watermark;
 
-/// A proxy that has not polled for so long is forgotten.
-const FORGET: Duration = Duration::from_secs(60);
 /// Between two looks for such proxies.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Proxies beyond this are served, but not known.
 const MAX_PROXIES: usize = 1 << 16;
+/// And beyond this those of one namespace: who may read it can make up as many as it likes.
+const MAX_OF_NAMESPACE: usize = 1 << 13;
 /// Bytes of a header that are kept.
 const MAX_TEXT: usize = 512;
 
@@ -195,7 +195,7 @@ impl Proxies {
         let now = Instant::now();
         let mut state = self.lock();
         let swept = state.sweep(now);
-        if state.known.len() >= MAX_PROXIES && !state.known.contains_key(poller) {
+        if !state.has_room(poller) {
             return;
         }
         let subset = (poller.1.clone(), report.version);
@@ -280,6 +280,14 @@ impl Proxies {
 }
 
 impl State {
+    fn has_room(&self, poller: &Poller) -> bool {
+        let own = poller.1.namespace();
+        let of_namespace = || self.known.keys().filter(|(_, it)| it.namespace() == own);
+        self.known.contains_key(poller)
+            || self.known.len() < MAX_OF_NAMESPACE
+            || (self.known.len() < MAX_PROXIES && of_namespace().count() < MAX_OF_NAMESPACE)
+    }
+
     /// Forgets who is gone, now and then. True where somebody is.
     fn sweep(&mut self, now: Instant) -> bool {
         let is_due = |swept: Instant| now.duration_since(swept) >= SWEEP;
@@ -318,5 +326,40 @@ impl Known {
         {
             self.mark = mark.clone();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::access::Policy;
+    use crate::plan::Scope;
+
+    #[test]
+    fn one_namespace_leaves_places_to_the_others() {
+        let metrics = Arc::new(Metrics::default());
+        let publisher = Publisher::new(metrics.clone(), Policy::Permissive);
+        let proxies = Proxies::new(&publisher, metrics);
+        let scope = |namespace: &str, number: usize| match number % 2 {
+            0 => Scope::Namespace(namespace.into()),
+            _ => Scope::Gateway {
+                namespace: namespace.into(),
+                name: number.to_string(),
+            },
+        };
+        let poll = |number: usize, scope: Scope| {
+            let poller = (number.to_string().into_bytes(), scope);
+            proxies.note(&poller, Report::of(&HeaderMap::new(), 1), None);
+            proxies.lock().known.len()
+        };
+        for number in 0..MAX_OF_NAMESPACE {
+            assert_eq!(poll(number, scope("many", number)), number + 1);
+        }
+        let all = MAX_OF_NAMESPACE;
+        assert_eq!(poll(all, scope("many", all)), all);
+        // One that has its place keeps it.
+        assert_eq!(poll(1, scope("many", 1)), all);
+        assert_eq!(poll(all, scope("few", all)), all + 1);
+        assert_eq!(poll(all, Scope::Producers), all + 2);
     }
 }

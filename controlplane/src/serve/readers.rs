@@ -119,13 +119,9 @@ impl Reader {
             Reader::Workload { namespace } => (namespace, "this certificate"),
             Reader::Account(account) => (&account.namespace, account.username.as_str()),
         };
-        let wanted = match scope {
-            Scope::Producers => return Ok(()),
-            Scope::Namespace(namespace) | Scope::Gateway { namespace, .. } => namespace,
-        };
-        if wanted == own {
+        let Some(wanted) = scope.namespace().filter(|wanted| wanted != own) else {
             return Ok(());
-        }
+        };
         Err(Refusal::Forbidden(format!(
             "{who} is of namespace {own}: it may ask for namespace={own} and gateway={own}/NAME, not for \
              namespace {wanted}"

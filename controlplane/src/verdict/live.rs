@@ -37,12 +37,11 @@ struct Followed<'p> {
 }
 
 impl<'p> Fleet<'p> {
+    /// In the order in which they are to be named.
     pub fn new(proxies: &'p [Proxy]) -> Fleet<'p> {
-        let mut proxies: Vec<&Proxy> = proxies.iter().collect();
-        proxies.sort_by_key(|it| (&it.node, &it.instance, &it.scope));
         let read = |proxy: &'p Proxy| (proxy, proxy.watermark.parse().unwrap_or_default());
         Fleet {
-            proxies: proxies.into_iter().map(read).collect(),
+            proxies: proxies.iter().map(read).collect(),
             followed: RefCell::default(),
         }
     }
@@ -65,18 +64,7 @@ impl<'p> Fleet<'p> {
     pub fn of(&self, audience: &Audience) -> impl Iterator<Item = &(&'p Proxy, Watermark)> {
         self.proxies
             .iter()
-            .filter(move |(proxy, _)| match (audience, &proxy.scope) {
-                (Audience::Everyone, Scope::Producers | Scope::Namespace(_)) => true,
-                (Audience::Namespace(own), Scope::Namespace(asked)) => own == asked,
-                (
-                    Audience::Gateway { namespace, name },
-                    Scope::Gateway {
-                        namespace: asked_namespace,
-                        name: asked_name,
-                    },
-                ) => namespace == asked_namespace && name == asked_name,
-                _ => false,
-            })
+            .filter(move |(proxy, _)| audience.concerns(&proxy.scope))
     }
 }
 

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::condition::{Condition, Status, find, list};
-use super::{Evidence, apart, is_of_reference, words};
+use super::{Evidence, accepted, apart, is_of_reference, resolved, words};
 use crate::gateway::CONTROLLER;
 use crate::plan::Audience;
 use crate::problem::{Extent, Problem, Reason};
@@ -169,30 +169,9 @@ impl Parent<'_> {
             .partition(|it| it.path.contains(".backendRefs[") && is_of_reference(it));
         let (dropped, notes): (Vec<_>, Vec<_>) = others.into_iter().partition(|it| is_dropped(it));
 
-        let accepted = match (barring.first(), evidence.held_back(subject)) {
-            (Some(first), _) => {
-                Condition::new("Accepted", Status::False, first.reason, words(&barring))
-            }
-            (None, Some(why)) => {
-                let message = format!("the configuration with it is not in force: {why}");
-                Condition::new("Accepted", Status::False, "Pending", message)
-            }
-            (None, None) => Condition::new("Accepted", Status::True, "Accepted", words(&notes)),
-        };
+        let accepted = accepted(&barring, evidence.held_back(subject), &notes);
         let is_unread = barring.iter().any(|it| it.extent == Extent::Whole);
-        let resolved = match references.first() {
-            Some(first) => Condition::new(
-                "ResolvedRefs",
-                Status::False,
-                first.reason,
-                words(&references),
-            ),
-            None if is_unread => {
-                let message = "not looked at while the route is not in force";
-                Condition::new("ResolvedRefs", Status::Unknown, "Pending", message)
-            }
-            None => Condition::new("ResolvedRefs", Status::True, "ResolvedRefs", ""),
-        };
+        let resolved = resolved(&references, is_unread);
         let mut conditions = vec![accepted, resolved];
         if !dropped.is_empty() && !is_unread {
             let said = words(&dropped);

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::condition::{Condition, LIVE, Status, find, list};
-use super::{Evidence, apart, is_of_reference, words};
+use super::condition::{Condition, LIVE, find, list};
+use super::{Evidence, accepted, apart, is_of_reference, resolved};
 use crate::plan::Audience;
 use crate::problem::Reason;
 use crate::subject::Subject;
@@ -43,30 +43,11 @@ fn own(evidence: &Evidence, subject: &Subject) -> Vec<Condition> {
         .filter(|it| !is_of_reference(it))
         .collect();
 
-    let accepted = match (barring.first(), evidence.held_back(subject)) {
-        (Some(first), _) => {
-            Condition::new("Accepted", Status::False, first.reason, words(&barring))
-        }
-        (None, Some(why)) => {
-            let message = format!("the configuration with it is not in force: {why}");
-            Condition::new("Accepted", Status::False, "Pending", message)
-        }
-        (None, None) => Condition::new("Accepted", Status::True, "Accepted", words(&notes)),
-    };
+    let accepted = accepted(&barring, evidence.held_back(subject), &notes);
     let is_unread = barring
         .iter()
         .any(|it| matches!(it.reason, Reason::InvalidValue | Reason::UnknownVersion));
-    let resolved = match references.first() {
-        Some(first) => {
-            let said = words(&references);
-            Condition::new("ResolvedRefs", Status::False, first.reason, said)
-        }
-        None if is_unread => {
-            let message = "not looked at while the split is not in force";
-            Condition::new("ResolvedRefs", Status::Unknown, "Pending", message)
-        }
-        None => Condition::new("ResolvedRefs", Status::True, "ResolvedRefs", ""),
-    };
+    let resolved = resolved(&references, is_unread);
     let key = (
         subject.object.namespace.clone(),
         subject.object.name.clone(),

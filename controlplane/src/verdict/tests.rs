@@ -1,5 +1,4 @@
 use super::*;
-use crate::subject::Written;
 
 #[test]
 fn of_a_kind_without_a_status_nothing_is_written() {
@@ -12,21 +11,12 @@ fn of_a_kind_without_a_status_nothing_is_written() {
         in_force: &Watermark::default(),
     };
     let evidence = Evidence::new(findings, &[]);
-    let subject = |has_status: bool| Subject {
-        kind: Kind::TrafficSplit,
-        object: problems[0].object.clone(),
-        api_version: "split.smi-spec.io/v1alpha2".into(),
-        resource: "trafficsplits.split.smi-spec.io".into(),
-        uid: "1".into(),
-        generation: 1,
-        since: 1,
-        resource_version: "1".into(),
-        parent_refs: Written::default(),
-        status: Written::default(),
-        has_status,
-    };
     let written = |has_status: bool| {
-        let status = evidence.status(&subject(has_status), &Value::Null, Timestamp::UNIX_EPOCH);
+        let status = evidence.status(
+            &Subject::of_split(has_status),
+            &Value::Null,
+            Timestamp::UNIX_EPOCH,
+        );
         status.is_some()
     };
     assert!(written(true) && !written(false));
@@ -37,12 +27,7 @@ fn of_a_kind_without_a_status_nothing_is_written() {
 }
 
 fn problem(number: usize, message: &str) -> Problem {
-    let object = ObjectRef {
-        kind: "TrafficSplit".into(),
-        namespace: "shop".into(),
-        name: "web".into(),
-        ..ObjectRef::default()
-    };
+    let Subject { object, .. } = Subject::of_split(true);
     let path = format!("spec.backends[{number}]");
     object.problem(path, Reason::BackendNotFound, message, "create it")
 }

@@ -114,33 +114,10 @@ fn essence(status: &Value) -> Value {
 }
 
 #[cfg(test)]
-pub mod tests {
+mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::object::Kind;
-    use crate::problem::ObjectRef;
-
-    pub fn subject() -> Subject {
-        Subject {
-            kind: Kind::TrafficSplit,
-            object: ObjectRef {
-                kind: "TrafficSplit".into(),
-                namespace: "shop".into(),
-                name: "web".into(),
-                ..ObjectRef::default()
-            },
-            api_version: "split.smi-spec.io/v1alpha4".into(),
-            resource: "trafficsplits.split.smi-spec.io".into(),
-            uid: "1".into(),
-            generation: 1,
-            since: 1,
-            resource_version: "1".into(),
-            parent_refs: Written::default(),
-            status: Written::default(),
-            has_status: true,
-        }
-    }
 
     fn status(is: &str, says: &str) -> Value {
         json!({"conditions": [{"type": "weir.dev/Live", "status": is, "message": says}]})
@@ -148,7 +125,7 @@ pub mod tests {
 
     /// How often an object is written when something has changed each 10 ms for ten seconds.
     fn writes(next: impl Fn(u32) -> Value) -> (u32, Value) {
-        let (start, subject) = (Instant::now(), subject());
+        let (start, subject) = (Instant::now(), Subject::of_split(true));
         let (mut page, mut is, mut writes) = (Page::default(), Value::Null, 0);
         for step in 0..1_200_u32 {
             let now = start + Duration::from_millis(10) * step;
@@ -191,7 +168,7 @@ pub mod tests {
 
     #[test]
     fn what_was_written_holds_until_something_newer_is_read() {
-        let read = subject();
+        let read = Subject::of_split(true);
         let written = Written::from(&json!({"conditions": []}));
         let mut page = Page {
             written: Some((2, written.clone())),

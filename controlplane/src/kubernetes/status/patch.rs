@@ -84,7 +84,6 @@ mod tests {
     use kube::client::Body;
 
     use super::*;
-    use crate::kubernetes::status::page::tests::subject;
 
     /// What becomes of a write that the API server answers so.
     async fn done(code: u16, answer: Value) -> Done {
@@ -95,7 +94,7 @@ mod tests {
         });
         let client = kube::Client::new(api_server, "default");
         let wanted = json!({"conditions": [{"type": "Accepted", "status": "True"}]});
-        patch(client, &subject(), "1", wanted).await
+        patch(client, &Subject::of_split(true), "1", wanted).await
     }
 
     #[tokio::test]
