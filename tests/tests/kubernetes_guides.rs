@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::sync::LazyLock;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
@@ -210,6 +211,53 @@ impl Installed {
             start.elapsed()
         );
     }
+
+    /// The control plane's Deployment, under load from these pods and with a change each second.
+    fn is_rolled_out_anew(&self, pods: &[String], mut change: impl FnMut(u64)) {
+        const URL: &str = "http://127.0.0.1:15001/books-bought?[1-200]";
+        let host = "Host: bookstore.default.svc.cluster.local:14001";
+        let told = ["-o", "/dev/null", "-w", "%{http_code} ", "-H", host, URL];
+        let is_over = AtomicBool::new(false);
+        let load = |pod: &str| {
+            let mut answers = BTreeMap::new();
+            while !is_over.load(Ordering::Relaxed) {
+                for status in self.in_envoy("default", pod, &told).split_whitespace() {
+                    *answers.entry(status.to_owned()).or_insert(0) += 1;
+                }
+            }
+            answers
+        };
+        let before = self.pods("weir-system", "app.kubernetes.io/name=weir");
+        std::thread::scope(|scope| {
+            let loads: Vec<_> = pods.iter().map(|pod| scope.spawn(|| load(pod))).collect();
+            let start = Instant::now();
+            self.run(&["rollout", "restart", "deployment/weir", "-n", "weir-system"]);
+            let rollout = scope.spawn(|| self.available("weir-system", "weir"));
+            let mut changes = 0;
+            let is_left = || {
+                let now = self.run(&["get", "pods", "-n", "weir-system", "-o", "name"]);
+                before.iter().any(|pod| now.contains(pod.as_str()))
+            };
+            while !rollout.is_finished() || is_left() {
+                change(changes);
+                changes += 1;
+                std::thread::sleep(Duration::from_secs(1));
+            }
+            rollout.join().expect("kubectl rollout status");
+            println!(
+                "rolled out anew in {:?}, {changes} changes",
+                start.elapsed()
+            );
+            assert!(changes >= 3, "{changes} changes");
+            is_over.store(true, Ordering::Relaxed);
+            for load in loads {
+                let answers = load.join().expect("a client");
+                println!("{answers:?}");
+                assert!(answers.keys().eq(["200"]), "{answers:?}");
+                assert!(answers["200"] >= 400, "{answers:?}");
+            }
+        });
+    }
 }
 
 /// On how many proxies, all that there are, the last generation of a split, or of a route at one of its parents, is.
@@ -344,6 +392,19 @@ fn osm_traffic_split() {
             "{pod}"
         );
     }
+    let split = |weights: [u64; 2]| {
+        let weights = [0, 1].map(|at| json!({ "op": "replace", "path": format!("/spec/backends/{at}/weight"), "value": weights[at] }));
+        let patch = Value::from(weights.to_vec()).to_string();
+        let what = ["bookstore-split", "--type=json", "-p", &patch];
+        weir.run(&[&["patch", "trafficsplit"], &what[..]].concat());
+    };
+    weir.is_rolled_out_anew(&pods, |change| split([1 + change % 50, 50]));
+    split([0, 1]);
+    // The last of the changes.
+    wait("the second version alone", || {
+        let mut answers = pods.iter().map(|pod| buy(pod));
+        answers.all(|answers| share(&answers, "-v2") == 200)
+    });
 }
 
 #[test]
