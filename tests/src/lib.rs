@@ -42,7 +42,7 @@ pub fn root() -> PathBuf {
         .expect("the repository")
 }
 
-/// A file that `scripts/build` makes: `weir`, `weir.wasm` or `weir-full.wasm`.
+/// A file that `scripts/build` or `scripts/image` makes.
 pub fn dist(name: &str) -> PathBuf {
     let path = root().join("dist").join(name);
     assert!(

@@ -129,11 +129,9 @@ impl Images {
 
 /// The program of demo/, as scripts/build leaves it, listening where OSM's does.
 fn bookstore(role: &str) -> Image {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map(PathBuf::from);
-    let target = target.unwrap_or_else(|| root().join("target"));
     let at = format!("/{role}");
     Image::Local {
-        files: BTreeMap::from([(PathBuf::from(&at), target.join("release/weir-demo"))]),
+        files: BTreeMap::from([(PathBuf::from(&at), root().join("dist/weir-demo"))]),
         start: Start {
             entrypoint: vec![at, role.to_owned()],
             environment: vec![("LISTEN".to_owned(), "0.0.0.0:14001".to_owned())],

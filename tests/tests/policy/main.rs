@@ -8,14 +8,13 @@
 
 mod world;
 
-use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use weir_tests::{Envoy, dist, root};
+use weir_tests::{Envoy, dist};
 
 use world::Outcome::{self, DeniedAtClient, DeniedAtStore, Served, Unconfigured};
 use world::{
@@ -25,14 +24,7 @@ use world::{
 /// One of the demo's programs goes shopping through its listener; each of that many rounds of two requests has to
 /// go as it hopes for.
 fn shopping(role: &str, envoy: &Envoy, rounds: usize) {
-    let target = std::env::var_os("CARGO_TARGET_DIR").map_or(root().join("target"), PathBuf::from);
-    let program = target.join("release/weir-demo");
-    assert!(
-        program.exists(),
-        "{} is missing: run scripts/build first",
-        program.display()
-    );
-    let output = Command::new(program)
+    let output = Command::new(dist("weir-demo"))
         .args([role, "--listen", "127.0.0.1:0"])
         .arg("--outbound")
         .arg(envoy.listener(role).to_string())
