@@ -32,6 +32,7 @@ pub use greeter::{Caller, Greeter};
 pub use in_process::InProcess;
 pub use manifests::objects;
 pub use plane::{Plane, serve_refused};
+pub use process::typed;
 pub use relay::Relay;
 pub use shipped::shipped;
 

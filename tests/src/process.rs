@@ -1,8 +1,23 @@
 //! A program that a test started, with its output in a file; it ends when the value is dropped.
 
+use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
+
+/// A program, or a script of the repository, as a person starts it there. What cargo tells a test of itself would have
+/// cargo compile the TLS library again, and all that is built on it.
+pub fn typed(program: impl AsRef<OsStr>) -> Command {
+    let mut command = Command::new(program);
+    command.current_dir(crate::root());
+    for (name, _) in std::env::vars() {
+        let is_own = name.starts_with("CARGO_");
+        if is_own && !["CARGO_HOME", "CARGO_TARGET_DIR"].contains(&name.as_str()) {
+            command.env_remove(name);
+        }
+    }
+    command
+}
 
 pub struct Process {
     child: Child,

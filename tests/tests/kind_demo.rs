@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use weir_cluster::programs::go_program;
-use weir_tests::root;
+use weir_tests::{root, typed};
 
 /// Workers of the buyer's Envoy.
 const WORKERS: i64 = 2;
@@ -36,16 +36,7 @@ fn steps(output: &str) -> Vec<Step> {
 
 #[test]
 fn the_buyer_follows_the_split_in_a_cluster() {
-    let mut command = Command::new(root().join("scripts/kind-demo"));
-    // What cargo tells a test of itself would have it build again what was built outside of a test.
-    for (name, _) in std::env::vars() {
-        if name.starts_with("CARGO_")
-            && !["CARGO_HOME", "CARGO_TARGET_DIR"].contains(&name.as_str())
-        {
-            command.env_remove(name);
-        }
-    }
-    let output = command
+    let output = typed(root().join("scripts/kind-demo"))
         .args(["--cluster", "local"])
         .output()
         .expect("scripts/kind-demo starts");

@@ -2,7 +2,7 @@
 
 use std::process::Command;
 
-use weir_tests::root;
+use weir_tests::{root, typed};
 
 fn readme() -> String {
     std::fs::read_to_string(root().join("README.md")).expect("README.md")
@@ -48,11 +48,7 @@ fn every_command_runs() {
         commands += 1;
     }
     assert!(commands >= 12, "{commands} commands");
-    let output = Command::new("bash")
-        .args(["-c", &script])
-        .current_dir(root())
-        .output()
-        .expect("bash");
+    let output = typed("bash").args(["-c", &script]).output().expect("bash");
     let (out, err) = (
         String::from_utf8_lossy(&output.stdout),
         String::from_utf8_lossy(&output.stderr),
