@@ -213,14 +213,15 @@ impl Installed {
     }
 
     /// The control plane's Deployment, under load from these pods and with a change each second.
-    fn is_rolled_out_anew(&self, pods: &[String], mut change: impl FnMut(u64)) {
+    fn roll_out_anew(&self, pods: &[String], mut change: impl FnMut(u64)) {
         const URL: &str = "http://127.0.0.1:15001/books-bought?[1-200]";
         let host = "Host: bookstore.default.svc.cluster.local:14001";
         let told = ["-o", "/dev/null", "-w", "%{http_code} ", "-H", host, URL];
-        let is_over = AtomicBool::new(false);
+        const LONGEST: Duration = Duration::from_secs(120);
+        let (start, is_over) = (Instant::now(), AtomicBool::new(false));
         let load = |pod: &str| {
             let mut answers = BTreeMap::new();
-            while !is_over.load(Ordering::Relaxed) {
+            while !is_over.load(Ordering::Relaxed) && start.elapsed() < LONGEST {
                 for status in self.in_envoy("default", pod, &told).split_whitespace() {
                     *answers.entry(status.to_owned()).or_insert(0) += 1;
                 }
@@ -230,7 +231,6 @@ impl Installed {
         let before = self.pods("weir-system", "app.kubernetes.io/name=weir");
         std::thread::scope(|scope| {
             let loads: Vec<_> = pods.iter().map(|pod| scope.spawn(|| load(pod))).collect();
-            let start = Instant::now();
             self.run(&["rollout", "restart", "deployment/weir", "-n", "weir-system"]);
             let rollout = scope.spawn(|| self.available("weir-system", "weir"));
             let mut changes = 0;
@@ -243,13 +243,13 @@ impl Installed {
                 changes += 1;
                 std::thread::sleep(Duration::from_secs(1));
             }
+            is_over.store(true, Ordering::Relaxed);
             rollout.join().expect("kubectl rollout status");
             println!(
                 "rolled out anew in {:?}, {changes} changes",
                 start.elapsed()
             );
             assert!(changes >= 3, "{changes} changes");
-            is_over.store(true, Ordering::Relaxed);
             for load in loads {
                 let answers = load.join().expect("a client");
                 println!("{answers:?}");
@@ -398,7 +398,7 @@ fn osm_traffic_split() {
         let what = ["bookstore-split", "--type=json", "-p", &patch];
         weir.run(&[&["patch", "trafficsplit"], &what[..]].concat());
     };
-    weir.is_rolled_out_anew(&pods, |change| split([1 + change % 50, 50]));
+    weir.roll_out_anew(&pods, |change| split([1 + change % 50, 50]));
     split([0, 1]);
     // The last of the changes.
     wait("the second version alone", || {
