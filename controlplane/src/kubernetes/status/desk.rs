@@ -289,3 +289,74 @@ impl Desk {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+    use std::sync::atomic::{AtomicUsize, Ordering};
+
+    use axum::http::{Request, Response, StatusCode};
+    use kube::client::Body;
+    use serde_json::json;
+    use tokio::sync::watch;
+
+    use super::*;
+    use crate::access::Policy;
+    use crate::kubernetes::horizon::Horizon;
+    use crate::problem::Reason;
+    use crate::publish::Publisher;
+    use crate::serve::{Readers, Server};
+
+    #[tokio::test]
+    async fn an_event_that_could_not_be_made_is_made_after_a_pause() {
+        let asked = Arc::new(AtomicUsize::new(0));
+        let api_server = {
+            let asked = asked.clone();
+            tower::service_fn(move |_: Request<Body>| {
+                let event = json!({ "metadata": {}, "eventTime": null });
+                let mut response = Response::new(Body::from(event.to_string().into_bytes()));
+                if asked.fetch_add(1, Ordering::Relaxed) == 0 {
+                    *response.status_mut() = StatusCode::INTERNAL_SERVER_ERROR;
+                }
+                async { Ok::<_, Infallible>(response) }
+            })
+        };
+        let metrics = Arc::new(Metrics::default());
+        let publisher = Publisher::new(metrics.clone(), Policy::Permissive);
+        let (_end, ending) = watch::channel(false);
+        let (horizon, readers) = (Horizon::default(), Readers::Anyone);
+        let server = Server::new(&publisher, horizon, readers, ending, metrics.clone());
+        let teller = Teller {
+            client: kube::Client::new(api_server, "default"),
+            outcome: publisher.outcome(),
+            proxies: server.proxies(),
+            peers: None,
+            lease: None,
+            metrics: metrics.clone(),
+        };
+        let subject = Subject::of_split(false);
+        let problem = subject
+            .object
+            .problem("spec", Reason::BackendNotFound, "none", "make it");
+        let outcome = Arc::new(Outcome {
+            subjects: vec![Arc::new(subject)],
+            problems: [problem].into(),
+            ..Outcome::default()
+        });
+
+        let start = Instant::now();
+        let mut desk = Desk::new(start);
+        desk.take_in(&outcome);
+        desk.round(&teller, "weir", &outcome, &[], start);
+        desk.written(&metrics).await;
+        desk.round(&teller, "weir", &outcome, &[], start + AGAIN / 2);
+        assert!(desk.writes.is_empty(), "there is no pause");
+        let later = Instant::now() + AGAIN;
+        desk.round(&teller, "weir", &outcome, &[], later);
+        desk.written(&metrics).await;
+        desk.round(&teller, "weir", &outcome, &[], later + AGAIN);
+        assert!(desk.writes.is_empty() && desk.events.is_empty());
+        let made = (asked.load(Ordering::Relaxed), metrics.events.get());
+        assert_eq!(made, (2, 1));
+    }
+}
