@@ -28,6 +28,13 @@ pub struct Proxy {
     pub silent: u64,
 }
 
+impl Proxy {
+    /// Where it stands among others.
+    pub fn place(&self) -> (&str, &str, &Scope) {
+        (&self.node, &self.instance, &self.scope)
+    }
+}
+
 /// What one replica knows: the answer to `GET /v1/proxies`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replica {

@@ -120,9 +120,7 @@ impl Teller {
                     for proxy in &mut now {
                         proxy.silent = 0;
                     }
-                    now.sort_by(|a, b| {
-                        (&a.node, &a.instance, &a.scope).cmp(&(&b.node, &b.instance, &b.scope))
-                    });
+                    now.sort_by(|a, b| a.place().cmp(&b.place()));
                     match news(&proxies, &now) {
                         News::None => {}
                         News::Reads => desk.proxies_followed(),

@@ -37,11 +37,12 @@ struct Followed<'p> {
 }
 
 impl<'p> Fleet<'p> {
-    /// In the order in which they are to be named.
     pub fn new(proxies: &'p [Proxy]) -> Fleet<'p> {
+        let mut proxies: Vec<&Proxy> = proxies.iter().collect();
+        proxies.sort_by_key(|proxy| proxy.place());
         let read = |proxy: &'p Proxy| (proxy, proxy.watermark.parse().unwrap_or_default());
         Fleet {
-            proxies: proxies.iter().map(read).collect(),
+            proxies: proxies.into_iter().map(read).collect(),
             followed: RefCell::default(),
         }
     }
