@@ -211,6 +211,10 @@ async fn without_any_configuration_requests_take_the_ordinary_route() {
         connection.shares(HOST, "/", 10).await,
         shares([("bookstore", 10)])
     );
+    // At an edge the ordinary route leads nowhere.
+    let edge = Envoy::start(&shipped("gateway.yaml", &[("weir", address)]), 1).await;
+    let mut connection = Connection::open(edge.listener("http")).await;
+    assert_eq!(connection.get("kong", "/echo").await.status, 503);
 }
 
 /// Envoy itself answers for a backend whose cluster it does not have: 503, for that share alone.
