@@ -13,11 +13,8 @@ use weir_tests::{Plane, dist};
 #[path = "watching/scene.rs"]
 mod scene;
 
-use scene::{Scene, rules, server};
+use scene::{AT_ONCE, Scene, rules, server};
 
-const SOON: Duration = Duration::from_secs(5);
-/// Until an API server that has to give all of them to somebody new has done so.
-const PATIENCE: Duration = Duration::from_secs(20);
 const SPLITS: usize = 5_000;
 const SERVICES: usize = 15_000;
 /// KiB; a quarter less was measured.
@@ -90,7 +87,7 @@ async fn five_thousand_splits_at_once() {
     let kubeconfig = server.kubeconfig(ADMIN);
     let plane = Plane::by_program(&program, &kubeconfig, &[]);
     let mut scene = Scene { server, plane };
-    scene.until("the services", PATIENCE, |_| true).await;
+    scene.until("the services", AT_ONCE, |_| true).await;
     scene
         .server
         .keep(&(0..SPLITS).map(split).collect::<Vec<_>>());
@@ -103,12 +100,12 @@ async fn five_thousand_splits_at_once() {
     // What is served is large, and to parse it again and again would slow down what is measured.
     let splits = r#"weir_objects{kind="TrafficSplit"}"#;
     while scene.metric(splits).await < SPLITS as f64 {
-        assert!(start.elapsed() < SOON, "{}", scene.plane.log());
+        assert!(start.elapsed() < AT_ONCE, "{}", scene.plane.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // Two ports each. They are counted when they are translated, and served a little later.
     let all = 2 * SPLITS;
-    let left = SOON.saturating_sub(start.elapsed());
+    let left = AT_ONCE.saturating_sub(start.elapsed());
     scene
         .until("every split", left, |config| rules(config) == all)
         .await;
@@ -128,7 +125,7 @@ async fn five_thousand_splits_at_once() {
         scene.server.kubectl(&args);
     }
     scene
-        .until("the last weight", PATIENCE, |config| {
+        .until("the last weight", AT_ONCE, |config| {
             config["rules"]["TrafficSplit/default/split-17:80/http"]["backends"][1]["weight"] == 39
         })
         .await;
@@ -137,7 +134,7 @@ async fn five_thousand_splits_at_once() {
     let start = Instant::now();
     scene.plane = Plane::by_program(&program, &kubeconfig, &[]);
     scene
-        .until("a new replica", PATIENCE, |config| rules(config) == all)
+        .until("a new replica", AT_ONCE, |config| rules(config) == all)
         .await;
     println!("a new replica: {:?}", start.elapsed());
     tokio::time::sleep(Duration::from_secs(2)).await;
