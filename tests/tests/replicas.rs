@@ -3,10 +3,15 @@
 
 use std::net::SocketAddr;
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::time::{Duration, Instant};
 
+use kube::Api;
+use kube::api::{ApiResource, DynamicObject, GroupVersionKind, Patch, PatchParams};
+use serde_json::json;
 use weir_cluster::ApiServer;
-use weir_cluster::server::{ADMIN, write_kubeconfig};
+use weir_cluster::server::{ADMIN, client, write_kubeconfig};
 use weir_tests::fault::{Load, Web, manifest};
 use weir_tests::{Connection, Envoy, Plane, Relay};
 
@@ -45,6 +50,33 @@ async fn is_ready(plane: &Plane) -> bool {
     admin.get("admin", "/readyz").await.status == 200
 }
 
+async fn splits(kubeconfig: &Path) -> Api<DynamicObject> {
+    let kind = GroupVersionKind::gvk("split.smi-spec.io", "v1alpha4", "TrafficSplit");
+    let client = client(kubeconfig).await.expect("a client");
+    Api::default_namespaced_with(client, &ApiResource::from_gvk(&kind))
+}
+
+/// Gives the split of `web` these weights.
+async fn put(splits: &Api<DynamicObject>, [v1, v2]: [u64; 2]) {
+    let backends = json!([
+        { "service": "web-v1", "weight": v1 },
+        { "service": "web-v2", "weight": v2 },
+    ]);
+    let patch = Patch::Merge(json!({ "spec": { "backends": backends } }));
+    let put = splits.patch("web", &PatchParams::default(), &patch).await;
+    put.expect("the API server takes it");
+}
+
+/// Whatever is there to follow; `changes` counts them.
+async fn change_each_second(splits: Api<DynamicObject>, changes: Arc<AtomicU64>) {
+    let mut each = tokio::time::interval(Duration::from_secs(1));
+    loop {
+        each.tick().await;
+        put(&splits, [changes.load(Relaxed) + 1, 100]).await;
+        changes.fetch_add(1, Relaxed);
+    }
+}
+
 /// When each of the clients has had so many answers of v1 alone that it is no chance any more.
 async fn all_follow(load: &Load) -> Instant {
     let mut in_a_row = [0; CLIENTS];
@@ -76,21 +108,17 @@ async fn a_rolling_restart_is_not_noticed() {
         Load::start(second.listener("outbound"), "web", 4).await,
     ];
 
-    let mut weight = 0;
-    let mut change = || {
-        weight += 1;
-        tokio::task::block_in_place(|| server.apply(&manifest([weight, 100])));
-    };
-    let mut changes = 0;
+    let splits = splits(&admin).await;
+    let changes = Arc::new(AtomicU64::new(0));
+    let changing = tokio::spawn(change_each_second(splits.clone(), changes.clone()));
     for _ in 0..2 {
         // One comes, and is led to when it is ready; then one goes.
         replicas.push(replica(&admin).await);
         service.lead_to(&addresses(&replicas));
         let old = replicas.remove(0);
-        change();
+        let before = changes.load(Relaxed);
         old.terminate();
         let told = Instant::now();
-        let mut changed = 0;
         let mut is_led_to = true;
         while !old.has_ended() {
             // Endpoints of a Service follow readiness within a second.
@@ -99,23 +127,21 @@ async fn a_rolling_restart_is_not_noticed() {
                 service.lead_to(&addresses(&replicas));
                 is_led_to = false;
             }
-            // One each second, whatever is there to answer.
-            if told.elapsed() > Duration::from_secs(changed) {
-                change();
-                changed += 1;
-            }
             assert!(told.elapsed() < Duration::from_secs(10), "{}", old.log());
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
+        let changed = changes.load(Relaxed) - before;
         println!("gone after {:?}, {changed} changes", told.elapsed());
         assert!(changed >= 3, "{changed} changes while it went");
-        changes += changed;
         assert!(
             told.elapsed() > Duration::from_secs(3),
             "it ends before the endpoints have followed"
         );
     }
-    tokio::task::block_in_place(|| server.apply(&manifest([0, 100])));
+    changing.abort();
+    // Nothing of it comes later.
+    changing.await.expect_err("it goes on for ever");
+    put(&splits, [0, 100]).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let follow = Instant::now();
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -131,7 +157,7 @@ async fn a_rolling_restart_is_not_noticed() {
             "it does not follow: {late:?}\n{}",
             envoy.log()
         );
-        println!("{} requests, 0 failed; {changes} changes", samples.len());
+        println!("{} requests, 0 failed; {changes:?} changes", samples.len());
         assert_eq!(
             envoy.stat(FAILURES).await,
             0,

@@ -8,7 +8,6 @@ use std::process::Command;
 use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use nix::mount::{MsFlags, mount};
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::Pid;
@@ -20,7 +19,7 @@ use crate::images::Images;
 use crate::kubelet::{self, Kubelet, NODE_NAME};
 use crate::network::{self, DNS, NODE, PODS};
 use crate::programs::go_program;
-use crate::server::{ADMIN, ApiServer, Ports};
+use crate::server::{self, ADMIN, ApiServer, Ports};
 
 /// As the first process of the namespaces: `node` runs beside it, and whatever loses its parent is reaped here.
 pub fn init(images: &str) -> Result<(), String> {
@@ -86,7 +85,7 @@ pub fn run(images: &str) -> Result<(), String> {
     let _dns = dns(&kubeconfig, folder)?;
 
     let runtime = tokio::runtime::Runtime::new().map_err(|error| format!("tokio: {error}"))?;
-    let client = runtime.block_on(client(&kubeconfig))?;
+    let client = runtime.block_on(server::client(&kubeconfig))?;
     let kubelet = runtime.block_on(async { Arc::new(Kubelet::new(client, images, folder.into())) });
     runtime.spawn(kubelet::run(kubelet.clone()));
     // What a person or a test does first works: Services are translated and names are known.
@@ -118,15 +117,6 @@ const CONTROLLERS: &[&str] = &[
     "disruption",
     "clusterrole-aggregation",
 ];
-
-async fn client(kubeconfig: &Path) -> Result<kube::Client, String> {
-    let failed = |error: String| format!("{}: {error}", kubeconfig.display());
-    let config = Kubeconfig::read_from(kubeconfig).map_err(|error| failed(error.to_string()))?;
-    let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(config, &options).await;
-    let config = config.map_err(|error| failed(error.to_string()))?;
-    kube::Client::try_from(config).map_err(|error| failed(error.to_string()))
-}
 
 /// What others make in a cluster before anybody uses it: the node, the DNS Service, and where those two Services lead.
 fn objects() -> serde_json::Value {

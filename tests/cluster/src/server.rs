@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
+use kube::config::{KubeConfigOptions, Kubeconfig};
 
 use crate::certificates;
 use crate::child::Child;
@@ -287,6 +288,16 @@ impl Drop for ApiServer {
 /// The token of a made-up user.
 pub fn token(user: &str) -> String {
     format!("{user}-token")
+}
+
+/// For requests that a process of kubectl would be too slow for, or too much.
+pub async fn client(kubeconfig: &Path) -> Result<kube::Client, String> {
+    let failed = |error: String| format!("{}: {error}", kubeconfig.display());
+    let config = Kubeconfig::read_from(kubeconfig).map_err(|error| failed(error.to_string()))?;
+    let options = KubeConfigOptions::default();
+    let config = kube::Config::from_custom_kubeconfig(config, &options).await;
+    let config = config.map_err(|error| failed(error.to_string()))?;
+    kube::Client::try_from(config).map_err(|error| failed(error.to_string()))
 }
 
 /// A kubeconfig for a server whose authority is in the folder.

@@ -4,11 +4,11 @@ use std::path::Path;
 use std::process::Command;
 use std::time::Duration;
 
-use kube::config::{KubeConfigOptions, Kubeconfig};
 use tokio::time::{Instant, sleep};
 use weir::access::Policy;
 use weir::kubernetes::Cluster;
 use weir::publish::Publisher;
+use weir_cluster::server::client;
 use weir_tests::Plane;
 
 use crate::proxy::{Manner, Proxy};
@@ -73,20 +73,13 @@ async fn a_cluster_restored_from_a_backup_is_followed() {
     drop(proxy);
 }
 
-async fn client(kubeconfig: &Path) -> kube::Client {
-    let kubeconfig = Kubeconfig::read_from(kubeconfig).expect("a kubeconfig");
-    let options = KubeConfigOptions::default();
-    let config = kube::Config::from_custom_kubeconfig(kubeconfig, &options).await;
-    kube::Client::try_from(config.expect("a configuration")).expect("a client")
-}
-
 /// A watch that is quiet is told how far the cluster has come within a minute; where somebody asks, at once.
 #[tokio::test(flavor = "multi_thread")]
 async fn whoever_lags_knows_it_and_catches_up() {
     let server = server();
     server.apply(SHOP);
     let proxy = Proxy::start(&server).await;
-    let client = client(&proxy.kubeconfig(&server)).await;
+    let client = client(&proxy.kubeconfig(&server)).await.expect("a client");
     let cluster = Cluster::of(client, &[], Policy::Permissive);
     let horizon = cluster.horizon();
     let publisher = Publisher::new(std::sync::Arc::default(), Policy::Permissive);
