@@ -5,12 +5,17 @@
 pub mod tls;
 
 use std::convert::Infallible;
-use std::future::pending;
+use std::future::{pending, ready};
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::time::Duration;
 
+use axum::http::HeaderValue;
+use axum::http::header::CONNECTION;
+use axum::middleware::map_response;
+use axum::response::Response;
 use axum::{Extension, Router};
 use hyper::server::conn::http1;
 use hyper_util::rt::{TokioIo, TokioTimer};
@@ -78,17 +83,20 @@ pub async fn until(it: &mut watch::Receiver<bool>) {
     drop(it.wait_for(|it| *it).await);
 }
 
-/// Answers until `ending` is true, and returns when the last connection has ended.
+/// Answers until `ending` is true, and returns when the last connection has ended. Once `leaving` is true a connection
+/// ends with its next answer: whoever asks again does so where it is led to.
 pub async fn serve(
     socket: TcpListener,
     transport: Transport,
     router: Router,
+    leaving: watch::Receiver<bool>,
     mut ending: watch::Receiver<bool>,
     metrics: Arc<Metrics>,
 ) {
     let server = Arc::new(Server {
         transport,
         router,
+        leaving,
         ending: ending.clone(),
         metrics,
     });
@@ -134,6 +142,7 @@ fn capacity() -> usize {
 struct Server {
     transport: Transport,
     router: Router,
+    leaving: watch::Receiver<bool>,
     ending: watch::Receiver<bool>,
     metrics: Arc<Metrics>,
 }
@@ -173,33 +182,47 @@ impl Server {
         }
     }
 
-    /// Once it is `worn` a connection ends with the answer that is under way.
+    /// Once it is `worn` a connection ends with the answer that is under way or else with the next one. To close it
+    /// between two answers would lose a request that is on its way.
     async fn answer(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
         peer: Peer,
         worn: impl Future<Output = ()>,
     ) {
-        let service = TowerToHyperService::new(self.router.clone().layer(Extension(peer)));
+        let is_last = Arc::new(AtomicBool::new(false));
+        let says_so = is_last.clone();
+        let closed = map_response(move |mut response: Response| {
+            if says_so.load(Relaxed) {
+                let close = HeaderValue::from_static("close");
+                response.headers_mut().insert(CONNECTION, close);
+            }
+            ready(response)
+        });
+        let router = self.router.clone().layer(Extension(peer)).layer(closed);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
             .max_buf_size(MAX_HEAD)
-            .serve_connection(TokioIo::new(stream), service);
+            .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
         tokio::pin!(connection);
-        let mut ending = self.ending.clone();
+        let (mut leaving, mut ending) = (self.leaving.clone(), self.ending.clone());
         let over = async {
             tokio::select! {
-                () = until(&mut ending) => {}
+                () = until(&mut leaving) => {}
                 () = worn => {}
             }
+            is_last.store(true, Relaxed);
+            until(&mut ending).await;
         };
         let served = tokio::select! {
-            served = &mut connection => served,
+            // First, so that an answer of the same moment knows that it is the last one.
+            biased;
             () = over => {
                 connection.as_mut().graceful_shutdown();
                 connection.await
             }
+            served = &mut connection => served,
         };
         if let Err(error) = served {
             tracing::debug!("a connection has failed: {error}");

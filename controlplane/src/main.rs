@@ -149,15 +149,16 @@ async fn serve(source: Source, args: &cli::Serve) -> io::Result<()> {
             Transport::Tls(certificates)
         }
     };
-    let admin = admin::app(current.clone(), leaving, known, metrics.clone());
+    let admin = admin::app(current.clone(), leaving.clone(), known, metrics.clone());
     let proxies = listener::serve(
         proxies,
         transport,
         server.router(),
+        leaving.clone(),
         ending.clone(),
         metrics.clone(),
     );
-    let operators = listener::serve(operators, Transport::Plain, admin, ending, metrics);
+    let operators = listener::serve(operators, Transport::Plain, admin, leaving, ending, metrics);
     let servers = tokio::spawn(async { tokio::join!(proxies, operators) });
 
     let orphaned = async { while current.changed().await.is_ok() {} };

@@ -1,5 +1,5 @@
 use axum::routing::get;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncReadExt, AsyncWriteExt, DuplexStream};
 use tokio::time::Instant;
 
 use super::*;
@@ -11,6 +11,7 @@ async fn answer_to(address: &str) -> String {
     let server = Server {
         transport: Transport::Loopback,
         router: Router::new().route("/", get(async || "content")),
+        leaving: ending.clone(),
         ending,
         metrics: metrics.clone(),
     };
@@ -50,48 +51,124 @@ async fn plain_http_is_for_peers_on_loopback() {
     }
 }
 
-/// As connections with TLS are after their term, and when the certificates were read again.
+/// What ends a connection, and what a poll is held for.
+struct Scene {
+    wear: watch::Sender<bool>,
+    leave: watch::Sender<bool>,
+    end: watch::Sender<bool>,
+    go: watch::Sender<bool>,
+}
+
+/// A connection of a server with `/`, and with `/held` which is answered on `go`.
+fn connected() -> (Scene, DuplexStream, impl Future<Output = ()>) {
+    let (wear, mut worn) = watch::channel(false);
+    let (leave, leaving) = watch::channel(false);
+    let (end, ending) = watch::channel(false);
+    let (go, held) = watch::channel(false);
+    let poll = async move || {
+        until(&mut held.clone()).await;
+        "held"
+    };
+    let server = Server {
+        transport: Transport::Plain,
+        router: Router::new()
+            .route("/", get(async || "content"))
+            .route("/held", get(poll)),
+        leaving,
+        ending,
+        metrics: Arc::default(),
+    };
+    let (client, stream) = tokio::io::duplex(4096);
+    let served = async move {
+        let worn = async { until(&mut worn).await };
+        server.answer(stream, Peer::default(), worn).await;
+    };
+    let scene = Scene {
+        wear,
+        leave,
+        end,
+        go,
+    };
+    (scene, client, served)
+}
+
+async fn ask(client: &mut DuplexStream, path: &str) {
+    let head = format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
+    client.write_all(head.as_bytes()).await.unwrap();
+}
+
+/// What is answered until the connection ends.
+async fn rest(mut client: DuplexStream) -> String {
+    let mut rest = String::new();
+    client.read_to_string(&mut rest).await.unwrap();
+    rest
+}
+
+/// As connections with TLS are after their term, and when the certificates were read again; and as all are when the
+/// process leaves.
 #[tokio::test(start_paused = true)]
-async fn a_worn_connection_ends_with_the_answer_that_is_under_way() {
-    for is_held in [false, true] {
-        let (_end, ending) = watch::channel(false);
-        let (go, held) = watch::channel(false);
-        let (wear, mut worn) = watch::channel(false);
-        let poll = async move || {
-            until(&mut held.clone()).await;
-            "held"
-        };
-        let server = Server {
-            transport: Transport::Plain,
-            router: Router::new()
-                .route("/", get(async || "content"))
-                .route("/held", get(poll)),
-            ending,
-            metrics: Arc::default(),
-        };
-        let (mut client, stream) = tokio::io::duplex(4096);
-        let served = server.answer(stream, Peer::default(), until(&mut worn));
+async fn a_worn_connection_ends_with_an_answer_that_says_so() {
+    for (leaves, is_held) in [(false, false), (false, true), (true, false), (true, true)] {
+        let (scene, mut client, served) = connected();
         let asked = async {
-            let head = |path: &str| format!("GET {path} HTTP/1.1\r\nhost: x\r\n\r\n");
-            client.write_all(head("/").as_bytes()).await.unwrap();
+            ask(&mut client, "/").await;
             let mut first = vec![0; 4096];
             let size = client.read(&mut first).await.unwrap();
-            assert!(first[..size].ends_with(b"content"));
+            let first = String::from_utf8_lossy(&first[..size]);
+            assert!(first.ends_with("content") && !first.contains("close"));
             if is_held {
-                client.write_all(head("/held").as_bytes()).await.unwrap();
+                ask(&mut client, "/held").await;
             }
             tokio::time::sleep(Duration::from_secs(1)).await;
-            wear.send_replace(true);
+            let worn = if leaves { &scene.leave } else { &scene.wear };
+            worn.send_replace(true);
             tokio::time::sleep(Duration::from_secs(1)).await;
-            go.send_replace(true);
-            let mut rest = String::new();
-            client.read_to_string(&mut rest).await.unwrap();
-            rest
+            if is_held {
+                scene.go.send_replace(true);
+            } else {
+                // On its way as the connection became so.
+                ask(&mut client, "/").await;
+            }
+            rest(client).await
         };
         let start = Instant::now();
         let ((), rest) = tokio::join!(served, asked);
         assert!(start.elapsed() < HEAD, "it ended by its silence");
-        assert_eq!(rest.ends_with("held"), is_held, "{rest}");
-        assert_eq!(rest.contains("connection: close"), is_held, "{rest}");
+        let last = if is_held { "held" } else { "content" };
+        assert!(rest.ends_with(last), "{rest}");
+        assert!(rest.contains("connection: close"), "{rest}");
     }
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_answered_at_the_end_is_said_to_be_the_last() {
+    // What of two things is seen first may be chance.
+    for _ in 0..32 {
+        let (scene, mut client, served) = connected();
+        let asked = async {
+            ask(&mut client, "/held").await;
+            tokio::time::sleep(Duration::from_secs(1)).await;
+            scene.leave.send_replace(true);
+            scene.end.send_replace(true);
+            scene.go.send_replace(true);
+            rest(client).await
+        };
+        let ((), rest) = tokio::join!(served, asked);
+        assert!(rest.contains("connection: close"), "{rest}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn at_the_end_nothing_is_waited_for_on_an_idle_connection() {
+    let (scene, client, served) = connected();
+    let ended = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        scene.end.send_replace(true);
+        scene.leave.send_replace(true);
+        rest(client).await
+    };
+    let start = Instant::now();
+    let ((), rest) = tokio::join!(served, ended);
+    assert_eq!(rest, "");
+    assert!(start.elapsed() < Duration::from_secs(2));
 }
