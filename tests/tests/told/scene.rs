@@ -24,6 +24,14 @@ pub struct Request {
     pub subresource: String,
     /// When it was answered.
     pub at: Timestamp,
+    /// The status of the answer. A write whose client died is answered 504, and may have been done.
+    pub code: u64,
+}
+
+impl Request {
+    pub fn is_status_write(&self) -> bool {
+        self.subresource == "status" && self.code == 200
+    }
 }
 
 impl Scene {
@@ -111,7 +119,7 @@ impl Scene {
     /// How long the first write of an object's status took after its last change, as the API server saw both.
     pub fn told_after(&self, resource: &str, name: &str) -> Duration {
         let mut writes = self.audit(resource);
-        writes.retain(|it| it.name == name && it.verb == "patch");
+        writes.retain(|it| it.name == name && it.verb == "patch" && it.code == 200);
         let is_change = |it: &Request| it.subresource.is_empty();
         let changed = writes.iter().rposition(is_change).expect("a change");
         let told = writes.get(changed + 1).expect("a status behind it");
@@ -121,19 +129,17 @@ impl Scene {
     /// The objects of a resource whose status was written after some time, once for each write.
     pub fn status_writes(&self, resource: &str, after: Timestamp) -> Vec<String> {
         let writes = self.audit(resource).into_iter();
-        let writes = writes.filter(|it| it.subresource == "status" && it.at > after);
+        let writes = writes.filter(|it| it.is_status_write() && it.at > after);
         writes.map(|it| it.name).collect()
     }
 
-    /// The requests about a resource that were answered 200, in their order.
+    /// The requests about a resource, in the order of their answers.
     pub fn audit(&self, resource: &str) -> Vec<Request> {
         let log = std::fs::read_to_string(self.server.audit_log()).expect("the audit log");
         let events = log
             .lines()
             .map(|line| serde_json::from_str::<Value>(line).unwrap_or_default());
-        let of_resource = events.filter(|event| {
-            event["objectRef"]["resource"] == resource && event["responseStatus"]["code"] == 200
-        });
+        let of_resource = events.filter(|event| event["objectRef"]["resource"] == resource);
         let request = |event: Value| {
             let text = |of: &Value| of.as_str().unwrap_or_default().to_owned();
             Request {
@@ -142,6 +148,7 @@ impl Scene {
                 name: text(&event["objectRef"]["name"]),
                 subresource: text(&event["objectRef"]["subresource"]),
                 at: text(&event["stageTimestamp"]).parse().expect("a time"),
+                code: event["responseStatus"]["code"].as_u64().unwrap_or_default(),
             }
         };
         of_resource.map(request).collect()
