@@ -210,6 +210,7 @@ impl Server {
         let over = async {
             tokio::select! {
                 () = until(&mut leaving) => {}
+                () = until(&mut ending) => {}
                 () = worn => {}
             }
             is_last.store(true, Relaxed);

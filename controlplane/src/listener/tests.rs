@@ -148,7 +148,6 @@ async fn what_is_answered_at_the_end_is_said_to_be_the_last() {
         let asked = async {
             ask(&mut client, "/held").await;
             tokio::time::sleep(Duration::from_secs(1)).await;
-            scene.leave.send_replace(true);
             scene.end.send_replace(true);
             scene.go.send_replace(true);
             rest(client).await
@@ -164,7 +163,6 @@ async fn at_the_end_nothing_is_waited_for_on_an_idle_connection() {
     let ended = async {
         tokio::time::sleep(Duration::from_secs(1)).await;
         scene.end.send_replace(true);
-        scene.leave.send_replace(true);
         rest(client).await
     };
     let start = Instant::now();
