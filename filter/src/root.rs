@@ -195,6 +195,10 @@ impl Running {
         }
         if self.member.is_none() {
             self.member = Member::enter(&self.shared.plugin);
+            // Before it looks for a document: what is published behind that look wakes whoever is on the roll.
+            if let Some(member) = &self.member {
+                member.beat(&self.revision);
+            }
         }
         self.restore();
         let Some(member) = &self.member else {

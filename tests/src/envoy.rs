@@ -119,12 +119,13 @@ impl Envoy {
     }
 
     /// Waits until the proxy's poller has put its `updates`-th configuration in force, and gives the other
-    /// workers far more than the time that their wake-up takes.
+    /// workers far more than the time that their wake-up takes. At the first one they are only just starting.
     pub async fn wait_for_updates(&self, updates: u64) {
+        let others = Duration::from_millis(if updates == 1 { 600 } else { 200 });
         let name = "wasmcustom.weir_config_updates_total";
         for _ in 0..1000 {
             if self.stat(name).await >= updates {
-                tokio::time::sleep(Duration::from_millis(200)).await;
+                tokio::time::sleep(others).await;
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
