@@ -83,6 +83,12 @@ pub async fn until(it: &mut watch::Receiver<bool>) {
     drop(it.wait_for(|it| *it).await);
 }
 
+/// Says that the connection ends with this answer, which makes it so.
+pub fn say_last(response: &mut Response) {
+    let close = HeaderValue::from_static("close");
+    response.headers_mut().insert(CONNECTION, close);
+}
+
 /// Answers until `ending` is true, and returns when the last connection has ended. Once `leaving` is true a connection
 /// ends with its next answer: whoever asks again does so where it is led to.
 pub async fn serve(
@@ -194,8 +200,7 @@ impl Server {
         let says_so = is_last.clone();
         let closed = map_response(move |mut response: Response| {
             if says_so.load(Relaxed) {
-                let close = HeaderValue::from_static("close");
-                response.headers_mut().insert(CONNECTION, close);
+                say_last(&mut response);
             }
             ready(response)
         });

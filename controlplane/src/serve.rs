@@ -17,7 +17,7 @@ use tokio::time::Instant;
 
 use crate::hostname;
 use crate::kubernetes::horizon::Horizon;
-use crate::listener::Peer;
+use crate::listener::{Peer, say_last};
 use crate::metrics::Metrics;
 use crate::plan::Scope;
 use crate::publish::{Current, Publisher};
@@ -94,8 +94,7 @@ async fn without_body(request: Request, next: Next) -> Response {
         return next.run(request).await;
     }
     let mut response = answer::error(StatusCode::PAYLOAD_TOO_LARGE, "no body is read here");
-    let close = HeaderValue::from_static("close");
-    response.headers_mut().insert("connection", close);
+    say_last(&mut response);
     response
 }
 

@@ -8,8 +8,8 @@ use axum::response::Response;
 use weir_split::peer_identity;
 
 use super::tokens::{Account, Denied, Tokens};
-use crate::listener::Peer;
 use crate::listener::tls::Names;
+use crate::listener::{Peer, say_last};
 use crate::plan::Scope;
 
 /// DNS names in certificates end so, where they say a namespace.
@@ -138,10 +138,10 @@ impl Refusal {
         };
         let mut response = super::answer::error(status, message);
         if status == StatusCode::UNAUTHORIZED {
-            let headers = response.headers_mut();
-            headers.insert(WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+            let bearer = HeaderValue::from_static("Bearer");
+            response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
             // Strangers keep no connection open.
-            headers.insert("connection", HeaderValue::from_static("close"));
+            say_last(&mut response);
         }
         response
     }
