@@ -137,7 +137,7 @@ impl TrafficTarget {
         let own = reference.namespace.as_str();
         let (namespace, name) = qualified.split_once('/').unwrap_or_default();
         if namespace != own {
-            return Err(reference.problem(
+            return Err(reference.legacy(
                 format!("{at_destination}.namespace"),
                 Reason::RefNotPermitted,
                 format!("a TrafficTarget in {own} cannot open the way to {qualified}"),
@@ -157,13 +157,13 @@ impl TrafficTarget {
         for (_, path, message) in nothing.into_iter().filter(|(is_empty, ..)| *is_empty) {
             let message = format!("{message}: the target grants nothing");
             let remedy = "name what the destination lets in";
-            problems.push(reference.problem(path, Reason::InvalidValue, message, remedy));
+            problems.push(reference.legacy(path, Reason::InvalidValue, message, remedy));
         }
         let mut allowed = Vec::with_capacity(sources.len());
         for (index, source) in sources.iter().enumerate() {
             let path = format!("{at_sources}[{index}]");
             match account(source, &reference, &path) {
-                Ok(_) if !source.port.is_null() => problems.push(reference.problem(
+                Ok(_) if !source.port.is_null() => problems.push(reference.legacy(
                     format!("{path}.port"),
                     Reason::InvalidValue,
                     "a source has no port: it is left out",
@@ -197,7 +197,7 @@ impl TrafficTarget {
 fn account(subject: &Subject, object: &ObjectRef, path: &str) -> Result<String, Problem> {
     subject.rest.refuse(object, path, &[])?;
     if subject.kind != "ServiceAccount" {
-        return Err(object.problem(
+        return Err(object.legacy(
             format!("{path}.kind"),
             Reason::InvalidKind,
             format!("{} is not known: it lets nobody through", subject.kind),
@@ -209,7 +209,7 @@ fn account(subject: &Subject, object: &ObjectRef, path: &str) -> Result<String, 
         Some(namespace) => namespace,
     };
     if !hostname::is_label(namespace) || !hostname::is_dns_name(&subject.name) {
-        return Err(object.problem(
+        return Err(object.legacy(
             path,
             Reason::InvalidValue,
             format!(
@@ -230,7 +230,7 @@ fn destination_port(
     path: &str,
 ) -> Result<Option<u16>, Problem> {
     let wrong = |message: String, remedy: &str| {
-        reference.problem(path, Reason::InvalidValue, message, remedy)
+        reference.legacy(path, Reason::InvalidValue, message, remedy)
     };
     if written.is_null() {
         return Ok(None);
@@ -267,7 +267,7 @@ impl AccessRule {
             "HTTPRouteGroup" => RuleKind::HttpRouteGroup,
             "TCPRoute" => RuleKind::TcpRoute,
             other => {
-                return Err(object.problem(
+                return Err(object.legacy(
                     format!("{path}.kind"),
                     Reason::InvalidKind,
                     format!("{other} is not supported: this rule lets nobody through"),

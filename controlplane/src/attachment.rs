@@ -27,7 +27,7 @@ pub fn service_ports<'w>(
     };
     let problem = |field: &str, reason: Reason, message: String, remedy: &str| {
         let path = format!("spec.parentRefs[{}]{field}", parent.index);
-        route.object.problem(path, reason, message, remedy)
+        route.object.legacy(path, reason, message, remedy)
     };
     let refuse = |field: &str, message: String, remedy: &str| {
         problem(field, Reason::NoMatchingParent, message, remedy)
@@ -87,7 +87,7 @@ pub fn gateway_hosts<'w>(
         let path = format!("spec.parentRefs[{}]", parent.index);
         let gateway = format!("Gateway {}/{}", parent.namespace, parent.name);
         let message = message.replace("{}", &gateway);
-        route.object.problem(path, reason, message, remedy)
+        route.object.legacy(path, reason, message, remedy)
     };
     let gateway = world
         .gateway(&parent.namespace, &parent.name)

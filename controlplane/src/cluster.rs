@@ -113,7 +113,7 @@ impl Service {
             match ip.parse::<IpAddr>() {
                 Ok(address) => cluster_ips.push(address),
                 Err(_) => {
-                    return Err(reference.problem(
+                    return Err(reference.legacy(
                         "spec.clusterIP",
                         Reason::InvalidValue,
                         format!("{ip:?} is not an address"),
@@ -128,7 +128,7 @@ impl Service {
         let mut ports = BTreeMap::new();
         for (index, port) in written.into_iter().enumerate() {
             if port.port == 0 {
-                return Err(reference.problem(
+                return Err(reference.legacy(
                     format!("spec.ports[{index}].port"),
                     Reason::InvalidValue,
                     "0 is not a port",

@@ -34,14 +34,14 @@ impl Rest {
         };
         let path = format!("{path}.{field}");
         Err(if unsupported.contains(&field.as_str()) {
-            object.problem(
+            object.legacy(
                 path,
                 Reason::UnsupportedValue,
                 format!("{field} is not supported"),
                 format!("take {field} out; until then the object is not in force"),
             )
         } else {
-            object.problem(
+            object.legacy(
                 path,
                 Reason::InvalidValue,
                 format!("unknown field {field}"),
@@ -63,7 +63,7 @@ pub fn at_most<T>(
         return Ok(());
     }
     let message = format!("{} entries are more than {limit}", list.len());
-    Err(object.problem(path, Reason::InvalidValue, message, remedy))
+    Err(object.legacy(path, Reason::InvalidValue, message, remedy))
 }
 
 /// Whether a field with this value means as much as no field.

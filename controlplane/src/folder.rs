@@ -285,7 +285,7 @@ fn whole(typed: &Path, message: String, remedy: &str) -> Problem {
         source: typed.display().to_string(),
         ..ObjectRef::default()
     };
-    object.problem("", Reason::Unreadable, message, remedy)
+    object.legacy("", Reason::Unreadable, message, remedy)
 }
 
 #[cfg(test)]

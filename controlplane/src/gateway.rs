@@ -158,7 +158,7 @@ impl ListenerSpec {
                 _ => continue,
             };
             if has_values != needs_values {
-                return Err(object.problem(
+                return Err(object.legacy(
                     format!("{path}.values"),
                     Reason::InvalidValue,
                     format!("the values do not fit operator {}", expression.operator),
@@ -193,7 +193,7 @@ impl Gateway {
                 continue;
             }
             match Listener::parse(listener) {
-                Ok(listener) if names.contains(&listener.name) => problems.push(reference.problem(
+                Ok(listener) if names.contains(&listener.name) => problems.push(reference.legacy(
                     format!("{path}.name"),
                     Reason::InvalidValue,
                     format!(
@@ -206,7 +206,7 @@ impl Gateway {
                     names.insert(listener.name.clone());
                     listeners.push(listener);
                 }
-                Err((field, reason, message)) => problems.push(reference.problem(
+                Err((field, reason, message)) => problems.push(reference.legacy(
                     format!("{path}.{field}"),
                     reason,
                     message,
@@ -388,7 +388,7 @@ impl ReferenceGrant {
         let reference = object.reference();
         let names = to.iter().map(|entry| entry.name.as_deref());
         if let Some(index) = names.into_iter().position(|name| name == Some("")) {
-            return Err(reference.problem(
+            return Err(reference.legacy(
                 format!("spec.to[{index}].name"),
                 Reason::InvalidValue,
                 "the name is empty: nothing is granted",

@@ -185,7 +185,7 @@ impl Object {
             ..ObjectRef::default()
         };
         let Value::Object(fields) = &body else {
-            return Err(file.problem(
+            return Err(file.legacy(
                 "",
                 Reason::InvalidValue,
                 "this document is not an object",
@@ -195,7 +195,7 @@ impl Object {
         let text = |field: &str| {
             let value = fields.get(field).and_then(Value::as_str);
             value.filter(|text| !text.is_empty()).ok_or_else(|| {
-                file.problem(
+                file.legacy(
                     field,
                     Reason::InvalidValue,
                     format!("this document has no {field}"),
@@ -281,7 +281,7 @@ impl Object {
         let misplaced = fields.find(|(field, value)| !is_known(field) && !says_nothing(value));
         match misplaced {
             None => Ok(()),
-            Some((field, _)) => Err(self.reference().problem(
+            Some((field, _)) => Err(self.reference().legacy(
                 field.as_str(),
                 Reason::InvalidValue,
                 format!("unknown field {field} beside {}", known.join(", ")),
@@ -303,7 +303,7 @@ impl Object {
             } else {
                 "correct the value"
             };
-            self.reference().problem(
+            self.reference().legacy(
                 if path == "." { String::new() } else { path },
                 Reason::InvalidValue,
                 message,
@@ -323,7 +323,7 @@ fn head(
 ) -> Result<Option<Timestamp>, Problem> {
     let (_, version) = api_version.split_once('/').unwrap_or(("", api_version));
     let invalid = |path: &str, message: String, remedy: &str| {
-        object.problem(path, Reason::InvalidValue, message, remedy)
+        object.legacy(path, Reason::InvalidValue, message, remedy)
     };
     // Names of Services and Namespaces are single labels of host names.
     let is_name = match kind {
@@ -347,7 +347,7 @@ fn head(
         ));
     }
     if !versions.contains(&version) {
-        return Err(object.problem(
+        return Err(object.legacy(
             "apiVersion",
             Reason::UnknownVersion,
             format!("{api_version} is not known"),
@@ -391,7 +391,7 @@ pub fn read(source: &str, text: &str) -> Result<Manifests, Problem> {
             source: source.to_owned(),
             ..ObjectRef::default()
         };
-        file.problem("", Reason::Unreadable, message, remedy)
+        file.legacy("", Reason::Unreadable, message, remedy)
     };
     if text.len() > MAX_BYTES {
         return Err(unreadable(

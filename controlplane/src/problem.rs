@@ -1,8 +1,13 @@
-//! What translation could not honour: the object, the field, the reason, and what to do about it.
+//! What could not be honoured: the object, the field, the cause, the effect on traffic, and the remedy.
 //!
-//! The same value feeds `weir check`, the log and later a route's status.
+//! The same value feeds `weir check`, the log, Events and the status of objects. Its words come from
+//! [`messages`], which has all of them.
+
+pub mod messages;
 
 use std::fmt;
+
+use self::messages::Message;
 
 /// An object as its author knows it.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -18,21 +23,40 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
-    /// A problem of this object at `path`.
-    pub fn problem(
+    pub fn legacy(
         &self,
         path: impl Into<String>,
         reason: Reason,
-        message: impl Into<String>,
+        cause: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Problem {
+        let message = Message {
+            code: "legacy",
+            reason,
+            cause: cause.into(),
+            effect: Effect::new(Extent::Part, ""),
+            remedy: remedy.into(),
+        };
+        self.problem(path, message)
+    }
+
+    /// A problem of this object at `path`.
+    pub fn problem(&self, path: impl Into<String>, message: Message) -> Problem {
+        let Message {
+            code,
+            reason,
+            cause,
+            effect,
+            remedy,
+        } = message;
         Problem {
             object: self.clone(),
             path: path.into(),
             reason,
-            message: message.into(),
-            remedy: remedy.into(),
-            extent: Extent::Part,
+            cause,
+            effect,
+            remedy,
+            code,
         }
     }
 }
@@ -99,14 +123,42 @@ impl fmt::Display for Reason {
     }
 }
 
-/// How much of its object a problem keeps from being in force.
+/// How much of its object a problem keeps from being in force; the order is that of severity.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Extent {
-    /// A part, or nothing at all.
+    /// Nothing: the object is served as it is written, and the problem is advice.
+    Nothing,
+    /// A part that is neither a share, a match, a rule nor a parent.
     Part,
+    /// The share of one backend.
+    Share,
+    /// One match.
+    Match,
+    /// One rule.
+    Rule,
     /// All of it at the parent that the path names.
     Parent,
     Whole,
+}
+
+/// What a problem means for traffic.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Effect {
+    pub extent: Extent,
+    /// A clause without a full stop: `the object is not in force`.
+    pub words: String,
+}
+
+impl Effect {
+    pub fn new(extent: Extent, words: impl Into<String>) -> Effect {
+        let words = words.into();
+        Effect { extent, words }
+    }
+
+    /// The object does nothing at all.
+    pub fn not_in_force() -> Effect {
+        Effect::new(Extent::Whole, "the object is not in force")
+    }
 }
 
 /// One thing that could not be honoured. The order (source, object, path) is that of `weir check`.
@@ -117,29 +169,46 @@ pub struct Problem {
     pub path: String,
     pub reason: Reason,
     /// What is wrong.
-    pub message: String,
-    /// What to do.
+    pub cause: String,
+    /// What it means for traffic.
+    pub effect: Effect,
+    /// What to write.
     pub remedy: String,
-    pub extent: Extent,
+    /// The message's name in [`messages`].
+    pub code: &'static str,
 }
 
 impl Problem {
+    /// The same problem where it means something else for traffic.
+    pub fn with_effect(self, effect: Effect) -> Problem {
+        Problem { effect, ..self }
+    }
+
     pub fn of_parent(self) -> Problem {
-        Problem {
-            extent: Extent::Parent,
-            ..self
-        }
+        let effect = Effect::new(Extent::Parent, "the route is not in force at this parent");
+        self.with_effect(effect)
     }
 
     pub fn of_whole(self) -> Problem {
-        Problem {
-            extent: Extent::Whole,
-            ..self
+        self.with_effect(Effect::not_in_force())
+    }
+
+    /// `CAUSE: EFFECT; REMEDY`.
+    pub fn message(&self) -> String {
+        let Problem {
+            cause,
+            effect,
+            remedy,
+            ..
+        } = self;
+        match effect.words.as_str() {
+            "" => format!("{cause}; {remedy}"),
+            words => format!("{cause}: {words}; {remedy}"),
         }
     }
 }
 
-/// One line: `FILE: KIND NAMESPACE/NAME PATH: Reason: message; remedy`, without absent parts.
+/// One line: `FILE: KIND NAMESPACE/NAME PATH: Reason: cause: effect; remedy`, without absent parts.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         if !self.object.source.is_empty() {
@@ -152,8 +221,12 @@ impl fmt::Display for Problem {
             (false, true) => write!(f, "{object}: ")?,
             (false, false) => write!(f, "{object} {path}: ")?,
         }
-        let (message, remedy) = (plain(&self.message), plain(&self.remedy));
-        write!(f, "{}: {message}; {remedy}", self.reason)
+        let [cause, effect, remedy] =
+            [&self.cause, &self.effect.words, &self.remedy].map(|text| plain(text));
+        match effect.as_str() {
+            "" => write!(f, "{}: {cause}; {remedy}", self.reason),
+            effect => write!(f, "{}: {cause}: {effect}; {remedy}", self.reason),
+        }
     }
 }
 
@@ -178,6 +251,16 @@ fn plain(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn said(reason: Reason, cause: &str, remedy: &str) -> Message {
+        Message {
+            code: "test",
+            reason,
+            cause: cause.to_owned(),
+            effect: Effect::not_in_force(),
+            remedy: remedy.to_owned(),
+        }
+    }
+
     #[test]
     fn what_an_object_says_stays_on_its_line() {
         let object = ObjectRef {
@@ -188,7 +271,7 @@ mod tests {
         };
         let long = "9".repeat(5_000);
         let line = object
-            .problem("spec.a\nb", Reason::InvalidValue, long, "mend it")
+            .problem("spec.a\nb", said(Reason::InvalidValue, &long, "correct it"))
             .to_string();
         assert!(!line.contains(['\n', '\u{1b}']), "{line}");
         assert!(line.chars().count() < 600, "{line}");
@@ -201,9 +284,9 @@ mod tests {
             ..ObjectRef::default()
         };
         assert_eq!(
-            file.problem("", Reason::Unreadable, "line 3:\n  bad", "mend it")
+            file.problem("", said(Reason::Unreadable, "line 3:\n  bad", "correct it"))
                 .to_string(),
-            "dir/a.yaml: Unreadable: line 3: bad; mend it"
+            "dir/a.yaml: Unreadable: line 3: bad: the object is not in force; correct it"
         );
         let split = ObjectRef {
             source: String::new(),
@@ -213,9 +296,12 @@ mod tests {
         };
         assert_eq!(
             split
-                .problem("spec.service", Reason::InvalidValue, "empty", "name one")
+                .problem(
+                    "spec.service",
+                    said(Reason::InvalidValue, "empty", "name one")
+                )
                 .to_string(),
-            "TrafficSplit shop/web spec.service: InvalidValue: empty; name one"
+            "TrafficSplit shop/web spec.service: InvalidValue: empty: the object is not in force; name one"
         );
     }
 }

@@ -119,7 +119,7 @@ fn annotations(object: &Object) -> Vec<Problem> {
     });
     unknown
         .map(|(name, _)| {
-            object.reference().problem(
+            object.reference().legacy(
                 "metadata.annotations",
                 Reason::UnsupportedValue,
                 format!("annotation {name} is not supported: it changes nothing"),

@@ -83,7 +83,7 @@ impl TrafficSplit {
         object.nothing_beside(&["spec"])?;
         let groups = matches.unwrap_or_default();
         if !groups.is_empty() && matches!(object.version(), "v1alpha1" | "v1alpha2") {
-            return Err(reference.problem(
+            return Err(reference.legacy(
                 "spec.matches",
                 Reason::UnsupportedValue,
                 format!("{} has no matches", object.version()),
@@ -102,7 +102,7 @@ impl TrafficSplit {
                 }
                 _ => "write a number that is not negative, such as 90, \"90\" or \"500m\"",
             };
-            reference.problem(path, Reason::InvalidValue, error.to_string(), remedy)
+            reference.legacy(path, Reason::InvalidValue, error.to_string(), remedy)
         };
         let mut weights = Vec::with_capacity(backends.len());
         for (index, BackendSpec { weight, rest, .. }) in backends.iter().enumerate() {

@@ -89,7 +89,7 @@ impl HttpRouteGroup {
             (spec.matches, "spec.matches", "matches")
         };
         if !object.body[elsewhere].is_null() {
-            return Err(reference.problem(
+            return Err(reference.legacy(
                 elsewhere,
                 Reason::InvalidValue,
                 format!("{} has its matches in {path}", object.version()),
@@ -115,7 +115,7 @@ impl HttpRouteGroup {
             let condition = match condition(spec, &all.entry(index), &mut patterns) {
                 Ok(condition) => Some(condition),
                 Err(mut problem) => {
-                    problem.message.push_str(": this match fits no request");
+                    problem.cause.push_str(": this match fits no request");
                     problems.push(problem);
                     None
                 }
@@ -251,7 +251,7 @@ impl TcpRoute {
             "leave ports out: all are meant",
         )?;
         if let Some(index) = ports.iter().position(|port| *port == 0) {
-            return Err(reference.problem(
+            return Err(reference.legacy(
                 format!("{path}[{index}]"),
                 Reason::InvalidValue,
                 "0 is not a port",

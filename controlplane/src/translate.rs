@@ -114,7 +114,7 @@ fn default_port(service: &Service) -> Option<u16> {
 /// A few lines that are repeated everywhere could fill the memory of all proxies.
 fn too_many(object: &ObjectRef, path: &str, matches: usize) -> Option<Problem> {
     let problem = || {
-        let problem = object.problem(
+        let problem = object.legacy(
             path,
             Reason::UnsupportedValue,
             format!(
@@ -130,7 +130,7 @@ fn too_many(object: &ObjectRef, path: &str, matches: usize) -> Option<Problem> {
 
 /// What is said where all ports are meant, and a Host without a port means none of them.
 fn ambiguous_port(object: &ObjectRef, path: String, what: &str) -> Problem {
-    object.problem(
+    object.legacy(
         path,
         Reason::AmbiguousPort,
         format!("{what} has several ports and none is 80: a Host without a port stays untouched"),

@@ -125,7 +125,7 @@ pub fn waits(status: &Value) -> bool {
 fn apart<'p>(problems: &[&'p Problem]) -> (Vec<&'p Problem>, Vec<&'p Problem>) {
     problems
         .iter()
-        .partition(|problem| problem.extent != Extent::Part)
+        .partition(|problem| problem.effect.extent >= Extent::Parent)
 }
 
 /// Whether it is in force, or why not; with what there is to note where it is.
@@ -174,14 +174,9 @@ fn is_of_reference(problem: &Problem) -> bool {
 fn words(problems: &[&Problem]) -> String {
     const SHOWN: usize = 4;
     let said = problems.iter().take(SHOWN).map(|problem| {
-        let Problem {
-            path,
-            message,
-            remedy,
-            ..
-        } = problem;
+        let path = problem.path.as_str();
         let place = if path.is_empty() { "" } else { ": " };
-        short(&format!("{path}{place}{message}; {remedy}"))
+        short(&format!("{path}{place}{}", problem.message()))
     });
     let mut words = said.collect::<Vec<_>>().join(" | ");
     if let Some(more) = problems.len().checked_sub(SHOWN).filter(|more| *more > 0) {

@@ -68,7 +68,7 @@ impl Workload {
         let named = [spec.service_account_name, spec.service_account];
         let account = named.into_iter().flatten().find(|name| !name.is_empty());
         if let Some(account) = account.as_deref().filter(|it| !hostname::is_dns_name(it)) {
-            return Err(object.reference().problem(
+            return Err(object.reference().legacy(
                 "spec",
                 Reason::InvalidValue,
                 format!("{account:?} is not the name of a ServiceAccount"),

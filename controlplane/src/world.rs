@@ -89,7 +89,7 @@ impl World {
                 continue;
             }
             match first.filter(|first| entry.is_also(first)) {
-                Some(other) => wrong.push(entry.reference().problem(
+                Some(other) => wrong.push(entry.reference().legacy(
                     "",
                     Reason::Duplicate,
                     format!(
@@ -233,7 +233,7 @@ mod tests {
         assert!(world.service("shop", "other").is_none());
         let reasons: Vec<_> = problems.iter().map(|p| p.reason).collect();
         assert_eq!(reasons, [Reason::Duplicate, Reason::InvalidValue]);
-        assert!(problems[0].message.contains("a.yaml") && problems[0].message.contains("b.yaml"));
+        assert!(problems[0].cause.contains("a.yaml") && problems[0].cause.contains("b.yaml"));
         assert!(world.namespaces.contains("shop"));
     }
 

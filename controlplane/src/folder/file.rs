@@ -137,7 +137,7 @@ pub(super) fn read(path: &Path, source: String, stamp: Stamp) -> Reading {
         };
         Reading::Bad(
             stamp,
-            object.problem("", Reason::Unreadable, message, remedy),
+            object.legacy("", Reason::Unreadable, message, remedy),
         )
     };
     let too_large = || {
@@ -189,7 +189,7 @@ pub(super) fn unreadable(source: String, error: &io::Error) -> Problem {
         source,
         ..ObjectRef::default()
     };
-    object.problem(
+    object.legacy(
         "",
         Reason::Unreadable,
         format!("cannot be read: {error}"),

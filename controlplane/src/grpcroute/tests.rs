@@ -128,6 +128,6 @@ fn filters_are_those_of_headers() {
         let message = format!(
             "Dropped Rule 0: filter {kind} is not supported, its requests are answered 503"
         );
-        assert_eq!(problems[0].message, message);
+        assert_eq!(problems[0].cause, message);
     }
 }

@@ -223,7 +223,7 @@ mod tests {
         let object = subject.object.clone();
         let problem = |at: u32| {
             let path = format!("spec.backends[{at}]");
-            object.problem(path, Reason::BackendNotFound, "is not there", "create it")
+            object.legacy(path, Reason::BackendNotFound, "is not there", "create it")
         };
         // Also of a split whose definition has no status.
         let outcome = Outcome {

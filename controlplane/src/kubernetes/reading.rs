@@ -104,7 +104,7 @@ impl Kept {
             namespace,
             name,
         };
-        let problem = object.problem(
+        let problem = object.legacy(
             "",
             Reason::InvalidValue,
             format!("it cannot be read: {error}"),

@@ -120,7 +120,7 @@ pub fn parse(
         redirect, rewrite, ..
     } = &parsed.filters;
     if redirect.is_some() && rewrite.is_some() {
-        return Err(place.problem(
+        return Err(place.legacy(
             Reason::IncompatibleFilters,
             "RequestRedirect and URLRewrite exclude each other",
             "take one of the two out",

@@ -63,7 +63,7 @@ pub fn parse(
                 _ => "gateway.networking.k8s.io",
             });
             let kind = kind.unwrap_or("Gateway");
-            return Err(place.field("group").problem(
+            return Err(place.field("group").legacy(
                 Reason::NoMatchingParent,
                 format!("the group {of} has no kind {kind} that could be a parent"),
                 "for a Service write group: \"\" and kind: Service",

@@ -1,6 +1,7 @@
 //! Where one is in an object while it is read, and what is wrong there.
 
 use crate::fields::{Rest, at_most};
+use crate::problem::messages::Message;
 use crate::problem::{ObjectRef, Problem, Reason};
 
 /// A field of an object.
@@ -30,24 +31,28 @@ impl<'a> Place<'a> {
         }
     }
 
-    pub fn problem(
+    pub fn problem(&self, message: Message) -> Problem {
+        self.object.problem(self.path.as_str(), message)
+    }
+
+    pub fn legacy(
         &self,
         reason: Reason,
         message: impl Into<String>,
         remedy: impl Into<String>,
     ) -> Problem {
         self.object
-            .problem(self.path.as_str(), reason, message, remedy)
+            .legacy(self.path.as_str(), reason, message, remedy)
     }
 
     /// The value is wrong.
     pub fn invalid(&self, message: impl Into<String>, remedy: impl Into<String>) -> Problem {
-        self.problem(Reason::InvalidValue, message, remedy)
+        self.legacy(Reason::InvalidValue, message, remedy)
     }
 
     /// The value means something that Weir does not do.
     pub fn unsupported(&self, message: impl Into<String>, remedy: impl Into<String>) -> Problem {
-        self.problem(Reason::UnsupportedValue, message, remedy)
+        self.legacy(Reason::UnsupportedValue, message, remedy)
     }
 
     /// See [`Rest::refuse`].

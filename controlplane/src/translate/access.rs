@@ -58,7 +58,7 @@ pub fn name_accounts(
                 "no pod and no workload has the labels that it selects, so the ServiceAccount behind it \
                  is not known: nobody may reach it"
             };
-            problems.insert(service.object.problem(
+            problems.insert(service.object.legacy(
                 "spec.selector",
                 Reason::NoAccount,
                 message,
@@ -108,7 +108,7 @@ fn permissions(
     // A proxy that receives a request does not know the Service port it was sent to, and what a client says
     // of it in its Host proves nothing.
     if let Some((port, path)) = &target.port {
-        return Err(target.object.problem(
+        return Err(target.object.legacy(
             path,
             Reason::UnsupportedValue,
             format!("requests cannot be told by port {port}: HTTPRouteGroups grant nothing here"),
@@ -178,7 +178,7 @@ fn granted_ports(
         Some((port, _)) if ports.is_empty() || ports.contains(port) => {
             Ok(Ports::Some([*port].into()))
         }
-        Some((port, path)) => Err(target.object.problem(
+        Some((port, path)) => Err(target.object.legacy(
             path,
             Reason::InvalidValue,
             format!(
@@ -192,7 +192,7 @@ fn granted_ports(
 
 fn not_found(target: &TrafficTarget, rule: &AccessRule, kind: &str) -> Problem {
     let namespace = &target.object.namespace;
-    target.object.problem(
+    target.object.legacy(
         format!("{}.name", rule.path),
         Reason::ReferenceNotFound,
         format!(
@@ -205,7 +205,7 @@ fn not_found(target: &TrafficTarget, rule: &AccessRule, kind: &str) -> Problem {
 
 fn no_such_match(target: &TrafficTarget, rule: &AccessRule, index: usize) -> Problem {
     let wanted = rule.matches.get(index).map_or("", String::as_str);
-    target.object.problem(
+    target.object.legacy(
         format!("{}.matches[{index}]", rule.path),
         Reason::ReferenceNotFound,
         format!("{} has no match {wanted:?}: it grants nothing", rule.name),

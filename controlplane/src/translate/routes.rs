@@ -214,7 +214,7 @@ fn unreachable_hostnames(route: &Route, service: &ObjectRef) -> Vec<Problem> {
     let hostnames = route.hostnames.iter().enumerate();
     let foreign = hostnames.filter(|(_, name)| !name.may_name(&service.name, &service.namespace));
     let problem = |(index, name): (usize, &Hostname)| {
-        route.object.problem(
+        route.object.legacy(
             format!("spec.hostnames[{index}]"),
             Reason::UnsupportedValue,
             format!("{name} is no name of {service}: requests with this Host stay untouched"),
@@ -280,7 +280,7 @@ impl Attached<'_> {
                 port,
             } => format!("port {port} of Gateway {namespace}/{name}"),
         };
-        self.route.object.problem(
+        self.route.object.legacy(
             format!("spec.parentRefs[{}]", self.parent.index),
             Reason::Conflicted,
             format!("{} decides for {at}", holder.object),

@@ -71,7 +71,7 @@ pub fn translate(
             let last = deciding.last().filter(|last| last.conditions.is_none());
             match holder.or(last.map(|last| &last.split.object)) {
                 None => deciding.push(candidate),
-                Some(winner) => lost.push(candidate.split.object.problem(
+                Some(winner) => lost.push(candidate.split.object.legacy(
                     "spec.service",
                     Reason::Conflicted,
                     format!("{winner} decides for port {port} of {}", candidate.root),
@@ -127,7 +127,7 @@ fn literal_defaults<'r>(
         };
         defaults.insert((namespace, host), port);
         for (other, split) in meant.into_iter().filter(|(other, _)| *other != port) {
-            problems.insert(split.split.object.problem(
+            problems.insert(split.split.object.legacy(
                 "spec.service",
                 Reason::Conflicted,
                 format!(
@@ -208,7 +208,7 @@ impl Resolved<'_> {
             let Claim::Service(at) = claim else {
                 return None;
             };
-            problems.insert(self.split.object.problem(
+            problems.insert(self.split.object.legacy(
                 "spec.backends",
                 Reason::NoTraffic,
                 format!(
@@ -290,7 +290,7 @@ impl Resolved<'_> {
                 let to = Target::Service(ServicePort::of(service, port).backend());
                 backends.push(Backend::new(*weight, to));
             } else if *weight > 0 {
-                problems.insert(self.split.object.problem(
+                problems.insert(self.split.object.legacy(
                     format!("spec.backends[{index}].service"),
                     Reason::PortNotFound,
                     format!(

@@ -170,12 +170,12 @@ impl Parent<'_> {
         let (dropped, notes): (Vec<_>, Vec<_>) = others.into_iter().partition(|it| is_dropped(it));
 
         let accepted = accepted(&barring, evidence.held_back(subject), &notes);
-        let is_unread = barring.iter().any(|it| it.extent == Extent::Whole);
+        let is_unread = barring.iter().any(|it| it.effect.extent == Extent::Whole);
         let resolved = resolved(&references, is_unread);
         let mut conditions = vec![accepted, resolved];
         if !dropped.is_empty() && !is_unread {
             let said = words(&dropped);
-            let message = match dropped.iter().any(|it| it.message.starts_with(DROPPED)) {
+            let message = match dropped.iter().any(|it| it.cause.starts_with(DROPPED)) {
                 // The problem of a rule begins so; that of one of its backends does not.
                 true => said
                     .split_once(DROPPED)
@@ -202,9 +202,9 @@ impl Parent<'_> {
     /// The object's problems as far as they are this parent's.
     fn problems<'p>(&self, of_object: &[&'p Problem]) -> Vec<&'p Problem> {
         let own = format!("spec.parentRefs[{}]", self.index);
-        let is_own = |problem: &Problem| match problem.extent {
+        let is_own = |problem: &Problem| match problem.effect.extent {
             Extent::Whole => true,
-            Extent::Part | Extent::Parent => {
+            _ => {
                 let of_parent = problem.path.strip_prefix("spec.parentRefs[");
                 of_parent.is_none() || problem.path.starts_with(&own)
             }
@@ -226,7 +226,7 @@ impl Parent<'_> {
             .copied()
             .filter(|problem| is_own(problem) && concerns(problem))
             .collect();
-        problems.sort_by_key(|problem| std::cmp::Reverse(problem.extent));
+        problems.sort_by_key(|problem| std::cmp::Reverse(problem.effect.extent));
         problems
     }
 

@@ -29,7 +29,7 @@ fn of_a_kind_without_a_status_nothing_is_written() {
 fn problem(number: usize, message: &str) -> Problem {
     let Subject { object, .. } = Subject::of_split(true);
     let path = format!("spec.backends[{number}]");
-    object.problem(path, Reason::BackendNotFound, message, "create it")
+    object.legacy(path, Reason::BackendNotFound, message, "create it")
 }
 
 #[test]

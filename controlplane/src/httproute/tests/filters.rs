@@ -245,7 +245,7 @@ fn what_weir_does_not_do_is_answered_with_an_error() {
         let dropped: Vec<bool> = route.rules.iter().map(|rule| rule.dropped).collect();
         let problems = problems
             .iter()
-            .map(|p| (p.path.clone(), p.reason, p.message.clone()));
+            .map(|p| (p.path.clone(), p.reason, p.cause.clone()));
         (dropped, problems.collect::<Vec<_>>())
     };
     for kind in [

@@ -337,7 +337,7 @@ mod tests {
         let subject = Subject::of_split(false);
         let problem = subject
             .object
-            .problem("spec", Reason::BackendNotFound, "none", "make it");
+            .legacy("spec", Reason::BackendNotFound, "none", "make it");
         let outcome = Arc::new(Outcome {
             subjects: vec![Arc::new(subject)],
             problems: [problem].into(),

@@ -61,7 +61,7 @@ pub fn translate(
             RouteKind::Tcp => "connections are closed".to_owned(),
             kind => format!("requests are answered {}", kind.broken()),
         };
-        problems.insert(route.object.problem(
+        problems.insert(route.object.legacy(
             format!("spec.rules[{}].backendRefs", rule.index),
             Reason::NoTraffic,
             format!("every weight is 0: {fate}"),
@@ -97,7 +97,7 @@ fn unresolved(route: &Route, rule: &RouteRule, index: usize, wrong: Wrong) -> Pr
     let (reason, message, remedy) = wrong;
     let path = format!("spec.rules[{}].backendRefs[{index}]", rule.index);
     let message = format!("{message}: {}", route.kind.fate());
-    route.object.problem(path, reason, message, remedy)
+    route.object.legacy(path, reason, message, remedy)
 }
 
 /// Why a backendRef refers to nothing, and what to do about it.

@@ -39,7 +39,7 @@ pub fn of(world: &World, split: &TrafficSplit) -> Result<Option<Vec<Match>>, Vec
         }
     }
     if matches.len() > MAX_MATCHES {
-        problems.push(split.object.problem(
+        problems.push(split.object.legacy(
             "spec.matches",
             Reason::InvalidValue,
             format!(
@@ -65,7 +65,7 @@ fn group<'w>(
     let refuse = |field: &str, reason: Reason, message: String, remedy: &str| {
         let path = format!("{path}.{field}");
         let message = format!("{message}: the split is not in force");
-        split.object.problem(path, reason, message, remedy)
+        split.object.legacy(path, reason, message, remedy)
     };
     let kind = "name an HTTPRouteGroup of specs.smi-spec.io";
     if let Some(other) = &reference.api_group

@@ -82,7 +82,7 @@ impl<'w> Resolved<'w> {
             RootName::Service(name) => match world.service(own, &name) {
                 Some(service) => Root::Service(service),
                 None => {
-                    let problem = split.object.problem(
+                    let problem = split.object.legacy(
                         "spec.service",
                         Reason::RootNotFound,
                         format!("there is no Service {own}/{name}"),
@@ -101,7 +101,7 @@ impl<'w> Resolved<'w> {
                 // How people start: the backend is listed before it exists.
                 Ok(None) if backend.weight == 0 => {}
                 Ok(None) => {
-                    problems.insert(split.object.problem(
+                    problems.insert(split.object.legacy(
                         path,
                         Reason::BackendNotFound,
                         format!(
@@ -131,7 +131,7 @@ impl<'w> Resolved<'w> {
     /// The ports at which the split wants to decide.
     pub fn claims(&self, problems: &mut BTreeSet<Problem>) -> Vec<Claim> {
         let mut refuse = |path: &str, reason: Reason, message: String, remedy: &str| {
-            let problem = self.split.object.problem(path, reason, message, remedy);
+            let problem = self.split.object.legacy(path, reason, message, remedy);
             problems.insert(problem.of_whole());
             Vec::new()
         };
@@ -151,7 +151,7 @@ impl<'w> Resolved<'w> {
                 let is_for = |it: &&Port| self.conditions.is_none() || !it.carries_connections;
                 let (ports, without): (Vec<_>, Vec<_>) = ports.into_iter().partition(is_for);
                 for Port { number: port, .. } in without {
-                    let problem = self.split.object.problem(
+                    let problem = self.split.object.legacy(
                         "spec.matches",
                         Reason::UnsupportedValue,
                         format!(
@@ -241,7 +241,7 @@ fn backend_service<'w>(
         .map_err(|error| unresolved(split, path.clone(), &error))?;
     match (root.name, root.port) {
         (RootName::Service(name), None) => Ok(world.service(own, &name)),
-        _ => Err(split.object.problem(
+        _ => Err(split.object.legacy(
             path,
             Reason::InvalidValue,
             format!("{written:?} is not the name of a Service: it is left out"),
@@ -261,7 +261,5 @@ fn unresolved(split: &TrafficSplit, path: String, error: &RootError) -> Problem 
             "write the name of a Service, or a host",
         ),
     };
-    split
-        .object
-        .problem(path, reason, error.to_string(), remedy)
+    split.object.legacy(path, reason, error.to_string(), remedy)
 }

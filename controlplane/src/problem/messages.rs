@@ -1,0 +1,92 @@
+//! Every message about an object, in one place: `docs/problems.md` is made of this list.
+//!
+//! A message has a cause (what is wrong, in the words of who wrote the object), an effect (what it means for
+//! traffic) and a remedy (the one thing to write). Sites fill in values; they never put words together.
+
+use super::{Effect, Reason};
+
+/// A message with its values filled in.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Message {
+    /// Its name in the list.
+    pub code: &'static str,
+    pub reason: Reason,
+    pub cause: String,
+    pub effect: Effect,
+    pub remedy: String,
+}
+
+impl Message {
+    pub fn with_effect(self, effect: Effect) -> Message {
+        Message { effect, ..self }
+    }
+}
+
+/// A message of the list, with `{placeholders}`.
+#[derive(Clone, Copy, Debug)]
+pub struct Template {
+    pub code: &'static str,
+    pub reason: Reason,
+    pub cause: &'static str,
+    /// None where it depends on what the value stands in: the object, the rule or the match is not in force.
+    pub effect: Option<&'static str>,
+    pub remedy: &'static str,
+}
+
+/// Makes a function of each message, and the list of all of them.
+///
+/// `name(values) => Reason, "cause", Extent "effect", "remedy";` or, where the place decides about the effect,
+/// `name(values) => Reason, "cause", ByPlace, "remedy";`
+macro_rules! messages {
+    ($(
+        $name:ident($($value:ident),*) => $reason:ident, $cause:literal,
+        $extent:ident $($effect:literal)?, $remedy:literal;
+    )*) => {
+        $(
+            pub fn $name($($value: impl std::fmt::Display),*) -> $crate::problem::messages::Message {
+                $crate::problem::messages::Message {
+                    code: stringify!($name),
+                    reason: $crate::problem::Reason::$reason,
+                    cause: format!($cause),
+                    effect: $crate::problem::messages::effect!($extent $($effect)?),
+                    remedy: format!($remedy),
+                }
+            }
+        )*
+
+        pub const ALL: &[$crate::problem::messages::Template] = &[$(
+            $crate::problem::messages::Template {
+                code: stringify!($name),
+                reason: $crate::problem::Reason::$reason,
+                cause: $cause,
+                effect: $crate::problem::messages::effect_template!($($effect)?),
+                remedy: $remedy,
+            },
+        )*];
+    };
+}
+
+macro_rules! effect {
+    (ByPlace) => {
+        $crate::problem::Effect::not_in_force()
+    };
+    ($extent:ident $words:literal) => {
+        $crate::problem::Effect::new($crate::problem::Extent::$extent, format!($words))
+    };
+}
+
+macro_rules! effect_template {
+    () => {
+        None
+    };
+    ($words:literal) => {
+        Some($words)
+    };
+}
+
+pub(crate) use {effect, effect_template};
+
+pub mod object;
+
+/// The lists of all subjects, by their names.
+pub const ALL: &[(&str, &[Template])] = &[("object", object::ALL)];
