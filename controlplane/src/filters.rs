@@ -44,7 +44,7 @@ mod tests {
     fn every_filter_is_put_in_its_place() {
         let (image, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(image.path().join("weir.wasm"), "new").unwrap();
-        fs::write(image.path().join("weir-full.wasm"), "full").unwrap();
+        fs::write(image.path().join("weir-lean.wasm"), "lean").unwrap();
         let dir = dir.path().join("made");
         copy_from(image.path(), &dir).unwrap();
         fs::write(dir.join("weir.wasm"), "older and longer").unwrap();
@@ -54,7 +54,7 @@ mod tests {
             .map(|entry| entry.unwrap().file_name())
             .collect();
         there.sort();
-        assert_eq!(there, ["weir-full.wasm", "weir.wasm"]);
+        assert_eq!(there, ["weir-lean.wasm", "weir.wasm"]);
         assert_eq!(fs::read(dir.join("weir.wasm")).unwrap(), b"new");
     }
 

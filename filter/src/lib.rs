@@ -8,7 +8,7 @@
 //! what the VMs of one proxy process share, [`metrics`] counts, [`bounded`] logs what clients cause. [`host`] alone names host calls.
 //! The choice itself, and all that can be tested without a proxy, is in `split`.
 //!
-//! With the feature `full` it is `weir-full.wasm`: it also edits responses, and decides who may connect.
+//! Without the feature `full` it is `weir-lean.wasm`, which neither edits responses nor checks inbound connections.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,

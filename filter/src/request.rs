@@ -72,7 +72,10 @@ impl HttpContext for Request {
         if !self.keep_response_edits(&mut decided) {
             let rule = decided.rule.unwrap_or_default();
             shared.log.warn(|| {
-                format!("{rule} edits response headers, which weir-full.wasm does: answered 500")
+                format!(
+                    "{rule} edits response headers, which weir-lean.wasm cannot do: this share of its requests is \
+                     answered 500; load weir.wasm instead of weir-lean.wasm"
+                )
             });
             host::answer(500, reason(500, true));
             return Action::Pause;

@@ -72,8 +72,8 @@ impl RootContext for Root {
             && (plugin.protocol, plugin.direction) == (Protocol::Tcp, Direction::Inbound)
         {
             log::error!(
-                "weir: plugin configuration: inbound connections are checked at their first byte, which \
-                 weir-full.wasm does: load that module here"
+                "weir: plugin configuration: this listener would check inbound connections at their first byte, which \
+                 weir-lean.wasm cannot do, so its configuration is refused; load weir.wasm instead of weir-lean.wasm"
             );
             return false;
         }

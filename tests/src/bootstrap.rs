@@ -61,10 +61,10 @@ impl Bootstrap {
         self
     }
 
-    /// The last listener has `dist/weir-full.wasm`.
+    /// The last listener has `dist/weir-lean.wasm`.
     #[must_use]
-    pub fn full(self) -> Bootstrap {
-        self.module_of(&crate::dist("weir-full.wasm"))
+    pub fn lean(self) -> Bootstrap {
+        self.module_of(&crate::dist("weir-lean.wasm"))
     }
 
     /// Clients of the last listener say where they wanted to go, in a header of the PROXY protocol: for the
@@ -166,7 +166,7 @@ impl Bootstrap {
 
     /// The whole configuration, for [`crate::Envoy::start`].
     pub fn build(self) -> String {
-        let cheap = self
+        let whole = self
             .module
             .clone()
             .unwrap_or_else(|| crate::dist("weir.wasm"));
@@ -174,7 +174,7 @@ impl Bootstrap {
             .listeners
             .iter()
             .map(|listener| {
-                let module = listener.module.as_ref().unwrap_or(&cheap);
+                let module = listener.module.as_ref().unwrap_or(&whole);
                 let wasm = json!({
                     "name": "weir",
                     "failure_policy": "FAIL_RELOAD",

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use serde_json::json;
-use weir_split::wire::{Rule, Target};
+use weir_split::wire::Target;
 use weir_tests::golden::{Case, Eyes, Fate, Outcome, Question, Request, Who, cases, outcomes};
 use weir_tests::tls::Authority;
 use weir_tests::{Bootstrap, Caller, Connection, Echo, Envoy, Greeter, InProcess};
@@ -100,15 +100,16 @@ impl Pass {
                 let (name, plugin) = (listener(case, &who), who.plugin(&case.name()));
                 let rules = case.configuration(&who).rules;
                 let is_tcp = matches!(who, Who::Tcp(..));
-                bootstrap = match is_tcp {
-                    true => bootstrap.tcp_listener(&name, &plugin, "ordinary"),
-                    false => bootstrap.listener(&name, &plugin, None),
+                let listen = |bootstrap: Bootstrap, name: &str| match is_tcp {
+                    true => bootstrap.tcp_listener(name, &plugin, "ordinary"),
+                    false => bootstrap.listener(name, &plugin, None),
                 };
+                bootstrap = listen(bootstrap, &name);
                 if who.is_inbound() {
                     bootstrap = bootstrap.mutual_tls(&certificate);
                 }
-                if rules.values().any(edits_responses) || who.is_inbound() && is_tcp {
-                    bootstrap = bootstrap.full();
+                if has_lean(case, &who) {
+                    bootstrap = listen(bootstrap, &lean(&name)).lean();
                 }
                 for backend in rules.into_values().flat_map(|rule| rule.backends) {
                     if let Target::Service(service) = backend.to {
@@ -141,67 +142,91 @@ impl Pass {
         }
     }
 
-    fn address(&self, case: &Case, request: &Request) -> SocketAddr {
-        match request.who.is_inbound() {
-            true => self.clients.listener(&client(case, request)),
-            false => self.envoy.listener(&listener(case, &request.who)),
+    /// Of the filters that are asked, each with a module of its own.
+    fn addresses(&self, case: &Case, request: &Request) -> Vec<SocketAddr> {
+        if request.who.is_inbound() {
+            return vec![self.clients.listener(&client(case, request))];
         }
+        let name = listener(case, &request.who);
+        let mut addresses = vec![self.envoy.listener(&name)];
+        if has_lean(case, &request.who) {
+            addresses.push(self.envoy.listener(&lean(&name)));
+        }
+        addresses
     }
 
     /// What happened, and how often: all of a short rule, so that counts are exact; the beginning of a long one.
     async fn hold(&self, case: &Case, request: &Request) -> u64 {
-        let outcomes = outcomes(request, &case.configuration(&request.who));
-        let address = self.address(case, request);
-        let mut expected: BTreeMap<String, u64> = BTreeMap::new();
-        let mut got = expected.clone();
-        let total: u64 = outcomes.values().sum();
-        let asked = total.clamp(1, 200);
-        match &request.question {
-            Question::Http(http) => {
-                let eyes = Eyes::new(http, &outcomes);
-                for (outcome, count) in &outcomes {
-                    *expected.entry(eyes.expected(outcome)).or_default() += count;
-                }
-                let mut connection = Connection::open(address).await;
-                for _ in 0..asked {
-                    let answer = connection
-                        .ask(&http.method, &http.host, &http.path, &http.lines())
-                        .await;
-                    *got.entry(eyes.seen(&answer)).or_default() += 1;
-                }
+        let mut asked = 0;
+        for address in self.addresses(case, request) {
+            asked += hold_at(address, case, request).await;
+        }
+        asked
+    }
+}
+
+/// The same at one address.
+async fn hold_at(address: SocketAddr, case: &Case, request: &Request) -> u64 {
+    let outcomes = outcomes(request, &case.configuration(&request.who));
+    let mut expected: BTreeMap<String, u64> = BTreeMap::new();
+    let mut got = expected.clone();
+    let total: u64 = outcomes.values().sum();
+    let asked = total.clamp(1, 200);
+    match &request.question {
+        Question::Http(http) => {
+            let eyes = Eyes::new(http, &outcomes);
+            for (outcome, count) in &outcomes {
+                *expected.entry(eyes.expected(outcome)).or_default() += count;
             }
-            Question::Inbound(_, http) => {
-                for (outcome, count) in &outcomes {
-                    let status = if outcome.fate == Fate::Denied {
-                        403
-                    } else {
-                        200
-                    };
-                    expected.insert(status.to_string(), *count);
-                }
-                let mut connection = Connection::open(address).await;
+            let mut connection = Connection::open(address).await;
+            for _ in 0..asked {
                 let answer = connection
                     .ask(&http.method, &http.host, &http.path, &http.lines())
                     .await;
-                let is_denied = !answer.header("x-weir-denied").is_empty();
-                assert_eq!(is_denied, answer.status == 403, "{answer:?}");
-                got.insert(answer.status.as_u16().to_string(), 1);
-            }
-            Question::Tcp(_) | Question::InboundTcp(..) => {
-                for (outcome, count) in &outcomes {
-                    *expected.entry(greeting(outcome)).or_default() += count;
-                }
-                for _ in 0..asked {
-                    let line = Caller::open(address).await.line().await;
-                    *got.entry(line.unwrap_or_else(|| "closed".into()))
-                        .or_default() += 1;
-                }
+                *got.entry(eyes.seen(&answer)).or_default() += 1;
             }
         }
-        let line = format!("{}: {}", case.name(), request.text);
-        assert_shares(&line, &got, &expected, asked, total);
-        asked
+        Question::Inbound(_, http) => {
+            for (outcome, count) in &outcomes {
+                let status = if outcome.fate == Fate::Denied {
+                    403
+                } else {
+                    200
+                };
+                expected.insert(status.to_string(), *count);
+            }
+            let mut connection = Connection::open(address).await;
+            let answer = connection
+                .ask(&http.method, &http.host, &http.path, &http.lines())
+                .await;
+            let is_denied = !answer.header("x-weir-denied").is_empty();
+            assert_eq!(is_denied, answer.status == 403, "{answer:?}");
+            got.insert(answer.status.as_u16().to_string(), 1);
+        }
+        Question::Tcp(_) | Question::InboundTcp(..) => {
+            for (outcome, count) in &outcomes {
+                *expected.entry(greeting(outcome)).or_default() += count;
+            }
+            for _ in 0..asked {
+                let line = Caller::open(address).await.line().await;
+                *got.entry(line.unwrap_or_else(|| "closed".into()))
+                    .or_default() += 1;
+            }
+        }
     }
+    let line = format!("{}: {}", case.name(), request.text);
+    assert_shares(&line, &got, &expected, asked, total);
+    asked
+}
+
+/// Cases that are asked with `dist/weir-lean.wasm` as well. None of them edits responses or checks inbound connections.
+fn has_lean(case: &Case, who: &Who) -> bool {
+    case.name().starts_with("both/") && !who.is_inbound()
+}
+
+/// The listener with that module, beside the listener of this name.
+fn lean(name: &str) -> String {
+    format!("{name} lean")
 }
 
 /// Clients of the proxies before workloads, each with its certificate. Nobody has one without a name.
@@ -256,13 +281,6 @@ fn greeting(outcome: &Outcome) -> String {
         (Fate::Untouched | Fate::Allowed, _) => "ordinary".into(),
         _ => "closed".into(),
     }
-}
-
-/// Which needs the build of the filter that sees responses.
-fn edits_responses(rule: &Rule) -> bool {
-    let backends = rule.backends.iter().map(|backend| &backend.filters);
-    let mut filters = backends.chain([&rule.filters]).flatten();
-    filters.any(|filters| !filters.response_headers.is_empty())
 }
 
 #[tokio::test(flavor = "multi_thread")]

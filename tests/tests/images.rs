@@ -84,7 +84,7 @@ fn the_image_runs_by_itself() {
     );
     // Its filters are the ones that were built, for an init container to put into the proxy's folder.
     run(&files, &["/weir", "copy-filter", "/out"]);
-    for module in ["weir.wasm", "weir-full.wasm"] {
+    for module in ["weir.wasm", "weir-lean.wasm"] {
         let copied = fs::read(files.path().join("out").join(module)).expect(module);
         assert!(
             copied == fs::read(dist(module)).expect(module),

@@ -1,4 +1,4 @@
-//! `dist/weir.wasm` and `dist/weir-full.wasm`: what they ask of a proxy, and what they offer.
+//! `dist/weir.wasm` and `dist/weir-lean.wasm`: what they ask of a proxy, and what they offer.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::Command;
 use wasmparser::{ExternalKind, Parser, Payload};
 use weir_tests::{dist, root};
 
-const MODULES: [&str; 2] = ["weir.wasm", "weir-full.wasm"];
+const MODULES: [&str; 2] = ["weir.wasm", "weir-lean.wasm"];
 
 fn module(name: &str) -> Vec<u8> {
     std::fs::read(dist(name)).expect("the module")
@@ -60,7 +60,7 @@ fn imports_are_those_that_the_readme_allows() {
 
 #[test]
 fn exports_are_only_what_is_used() {
-    let [(_, cheap), (_, full)] = MODULES.map(|name| surface(&module(name)));
+    let [(_, whole), (_, lean)] = MODULES.map(|name| surface(&module(name)));
     let used = [
         "_initialize",
         "memory",
@@ -76,16 +76,16 @@ fn exports_are_only_what_is_used() {
         "proxy_on_tick",
         "proxy_on_vm_start",
     ];
-    assert_eq!(cheap, used.map(str::to_owned).into());
+    assert_eq!(lean, used.map(str::to_owned).into());
     // What every response and every piece of data would pay for.
-    let more: Vec<_> = full.difference(&cheap).collect();
+    let more: Vec<_> = whole.difference(&lean).collect();
     let dear = [
         "proxy_on_downstream_data",
         "proxy_on_response_headers",
         "proxy_on_upstream_data",
     ];
     assert_eq!(more, dear);
-    assert!(full.is_superset(&cheap));
+    assert!(whole.is_superset(&lean));
 }
 
 /// The same sources in another folder, compiled anew, give the same bytes.
@@ -111,7 +111,7 @@ fn the_same_sources_give_the_same_bytes_twice() {
         .args(["-c", &script])
         .arg(copy.path())
         .current_dir(root()));
-    for build in [None, Some("full")] {
+    for build in [None, Some("lean")] {
         let built = |folder: &Path, target: &Path| {
             let mut command = Command::new(folder.join("filter/build"));
             let path = run(command.args(build).env("CARGO_TARGET_DIR", target));

@@ -65,10 +65,9 @@ impl Bookstore {
             .listener("http", &inbound(json!({})), Some("workload"))
             .mutual_tls(&certificate)
             .tcp_listener("tcp", &tcp, "workload-tcp")
-            .mutual_tls(&certificate)
-            .full();
+            .mutual_tls(&certificate);
         let envoy = Envoy::start(&bootstrap.build(), 1).await;
-        // Both modules have one id and one scope, and so one poll.
+        // Both filters have one scope, and so one poll.
         envoy.wait_for_updates(1).await;
         Bookstore {
             authority,

@@ -95,13 +95,13 @@ async fn connections_are_split_exactly() {
             "ordinary",
         )
         .tcp_listener(
-            "full",
+            "lean",
             &plugin(json!({ "initial": db([90, 10]) })),
             "ordinary",
         )
-        .full();
+        .lean();
     let envoy = Envoy::start(&bootstrap.build(), 1).await;
-    for listener in ["root", "full"] {
+    for listener in ["root", "lean"] {
         let got = greetings(envoy.listener(listener), 100).await;
         assert_eq!(got, shares([("v1", 90), ("v2", 10)]), "{listener}");
     }
@@ -198,15 +198,18 @@ async fn what_cannot_be_honoured_is_closed() {
     envoy.assert_no_traps().await;
 }
 
-/// The cheap build does not see the bytes of a connection, and says so when it is configured.
+/// The lean module does not see the bytes of a connection, and says so when it is configured.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_cheap_build_does_not_check_who_connects() {
+async fn the_lean_module_refuses_to_check_inbound_connections() {
     let inbound = plugin(json!({
         "direction": "inbound", "service_account": "db", "initial": db([1, 1]),
     }));
-    let bootstrap = Bootstrap::default().tcp_listener("inbound", &inbound, "ordinary");
+    let bootstrap = Bootstrap::default()
+        .tcp_listener("inbound", &inbound, "ordinary")
+        .lean();
     let log = Envoy::refused(&bootstrap.build());
-    assert!(log.contains("weir-full.wasm"), "{log}");
+    let remedy = "load weir.wasm instead of weir-lean.wasm";
+    assert!(log.contains(remedy), "{log}");
 }
 
 fn serve(revision: &str, weights: [u64; 2]) -> Manner {
@@ -387,8 +390,7 @@ async fn all_kinds_of_plugins_live_in_one_proxy() {
             &plugin(json!({ "initial": db([90, 10]) })),
             "ordinary",
         )
-        .tcp_listener("tcp-in", &account(json!({ "protocol": "tcp" })), "ordinary")
-        .full();
+        .tcp_listener("tcp-in", &account(json!({ "protocol": "tcp" })), "ordinary");
     let envoy = Envoy::start(&bootstrap.build(), 1).await;
     let open = |name: &str| Connection::open(envoy.listener(name));
     let (mut http, mut edge_1, mut edge_2, mut inbound) = (

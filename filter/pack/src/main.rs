@@ -1,4 +1,4 @@
-//! `weir-pack IN.wasm OUT.wasm [full]`: turns cargo's filter module into the one that a proxy loads.
+//! `weir-pack IN.wasm OUT.wasm [lean]`: turns cargo's filter module into the one that a proxy loads.
 //!
 //! read -> shrink -> (optimize, with the feature of that name) -> read again -> say what is in it
 
@@ -16,7 +16,7 @@ use module::Invalid;
 
 #[derive(Debug, thiserror::Error)]
 enum Error {
-    #[error("usage: weir-pack IN.wasm OUT.wasm [full]")]
+    #[error("usage: weir-pack IN.wasm OUT.wasm [lean]")]
     Usage,
     #[error("{}: {source}", path.display())]
     File { path: PathBuf, source: io::Error },
@@ -40,8 +40,8 @@ fn main() -> ExitCode {
 fn run() -> Result<(), Error> {
     let arguments: Vec<PathBuf> = env::args_os().skip(1).map(PathBuf::from).collect();
     let (input, output, build) = match arguments.as_slice() {
-        [input, output] => (input, output, Build::Cheap),
-        [input, output, build] if build.as_os_str() == "full" => (input, output, Build::Full),
+        [input, output] => (input, output, Build::Full),
+        [input, output, build] if build.as_os_str() == "lean" => (input, output, Build::Lean),
         _ => return Err(Error::Usage),
     };
     let before = read(input)?;

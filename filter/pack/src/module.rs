@@ -96,7 +96,7 @@ mod tests {
 
     use super::*;
 
-    const BUILDS: [Build; 2] = [Build::Cheap, Build::Full];
+    const BUILDS: [Build; 2] = [Build::Lean, Build::Full];
 
     /// A module of this build that exports all that any build keeps and one callback more, which alone uses an
     /// import: the SDK exports every callback in both.
@@ -146,7 +146,7 @@ mod tests {
 
     #[test]
     fn a_module_of_the_other_build_is_refused() {
-        for [wanted, got] in [[Build::Cheap, Build::Full], [Build::Full, Build::Cheap]] {
+        for [wanted, got] in [[Build::Lean, Build::Full], [Build::Full, Build::Lean]] {
             let refused = shrink(&wasteful(got), wanted);
             assert!(
                 matches!(refused, Err(Invalid::OtherBuild { .. })),
@@ -159,14 +159,14 @@ mod tests {
     fn a_module_without_a_needed_export_is_refused() {
         let empty = Module::default().emit_wasm();
         assert!(matches!(
-            shrink(&empty, Build::Cheap),
+            shrink(&empty, Build::Lean),
             Err(Invalid::Missing {
                 export: "memory",
                 ..
             })
         ));
         assert!(matches!(
-            shrink(b"text", Build::Cheap),
+            shrink(b"text", Build::Lean),
             Err(Invalid::Unreadable(_))
         ));
     }

@@ -75,8 +75,7 @@ async fn the_filters_of_a_backend_are_for_exactly_its_own_requests() {
     let web = Web::start().await;
     let bootstrap = web
         .bootstrap(web.v1.address)
-        .listener("outbound", &plugin(canary()), None)
-        .full();
+        .listener("outbound", &plugin(canary()), None);
     let envoy = Envoy::start(&bootstrap.build(), 1).await;
     let mut connection = Connection::open(envoy.listener("outbound")).await;
     let mut counted = [0, 0];
@@ -107,31 +106,6 @@ async fn the_filters_of_a_backend_are_for_exactly_its_own_requests() {
     envoy.assert_no_traps().await;
 }
 
-/// It has no callback for responses: the share that asks for one fails, and the log says what to do.
-#[tokio::test(flavor = "multi_thread")]
-async fn the_cheap_build_refuses_what_it_cannot_do() {
-    let web = Web::start().await;
-    let bootstrap = web
-        .bootstrap(web.v1.address)
-        .listener("outbound", &plugin(canary()), None);
-    let envoy = Envoy::start(&bootstrap.build(), 1).await;
-    let mut connection = Connection::open(envoy.listener("outbound")).await;
-    let mut counted = [0, 0];
-    for _ in 0..200 {
-        let answer = connection.get_with("web", "/", &SENT).await;
-        if answer.status == 500 {
-            counted[1] += 1;
-        } else {
-            assert_eq!(answer.header("identity"), "v1");
-            counted[0] += 1;
-        }
-    }
-    assert_eq!(counted, [180, 20]);
-    let log = envoy.log();
-    let lines = log.matches("weir-full.wasm").count();
-    assert!((1..20).contains(&lines), "{lines} lines:\n{log}");
-}
-
 /// Answers that no backend gave are answers too, and an upgrade has one.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_of_the_proxy_itself_are_edited_like_others() {
@@ -140,9 +114,7 @@ async fn answers_of_the_proxy_itself_are_edited_like_others() {
             "response_headers": { "set": [{ "name": "x-edited", "value": "yes" }] },
         });
     });
-    let bootstrap = Bootstrap::default()
-        .listener("outbound", &plugin(document), None)
-        .full();
+    let bootstrap = Bootstrap::default().listener("outbound", &plugin(document), None);
     let envoy = Envoy::start(&bootstrap.build(), 1).await;
     let address = envoy.listener("outbound");
     // There is no cluster of the backend.
@@ -325,8 +297,7 @@ async fn an_upgrade_survives_the_edits_of_its_response() {
     });
     let bootstrap = Bootstrap::default()
         .cluster("web-v1.default.svc.cluster.local:80", websocket().await)
-        .listener("outbound", &plugin(document), None)
-        .full();
+        .listener("outbound", &plugin(document), None);
     let envoy = Envoy::start(&bootstrap.build(), 1).await;
     let address = envoy.listener("outbound");
     let mut stream = TcpStream::connect(address).await.expect("a connection");
@@ -370,7 +341,6 @@ async fn no_path_harms_a_filter() {
         .lua(ALTER)
         .listener("redirect", &edge_plugin(&redirect), None)
         .listener("rewrite", &edge_plugin(&rewrite), None)
-        .full()
         .listener("denied", &denied.to_string(), None);
     let envoy = Envoy::start(&bootstrap.build(), 1).await;
     let long = [b"/a/".to_vec(), vec![b'x'; 900 << 10]].concat();

@@ -19,7 +19,7 @@ fn images() -> Images {
     let files = [
         ("/weir", "weir"),
         ("/filter/weir.wasm", "weir.wasm"),
-        ("/filter/weir-full.wasm", "weir-full.wasm"),
+        ("/filter/weir-lean.wasm", "weir-lean.wasm"),
     ];
     let files = files.map(|(at, name)| (PathBuf::from(at), dist(name)));
     let start = Start {
