@@ -2,6 +2,7 @@
 
 mod access;
 mod pieces;
+mod responses;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -10,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use weir_split::wire::{
     Access, Config, Connections, Destination, HostSet, Hosts, Root, Rule, VERSION,
 };
+
+pub use self::responses::{EditedShares, Share, edited};
 
 /// Whose requests a host set is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]

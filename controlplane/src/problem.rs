@@ -23,6 +23,11 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
+    /// How the identities of its rules begin; `@` or `:` follows.
+    pub fn identity(&self) -> String {
+        format!("{}/{}/{}", self.kind, self.namespace, self.name)
+    }
+
     pub fn legacy(
         &self,
         path: impl Into<String>,

@@ -24,6 +24,9 @@ pub struct Proxy {
     pub watermark: String,
     /// `"REVISION" REASON`, or what could not be said to it; empty where nothing is refused.
     pub refused: String,
+    /// True where it has loaded `weir-lean.wasm`, which edits no response headers. An older replica does not say.
+    #[serde(default)]
+    pub is_lean: bool,
     /// Seconds since it was last heard of.
     pub silent: u64,
 }

@@ -14,7 +14,7 @@ use weir_split::{Refusal, Site, Table};
 use crate::access::Policy;
 use crate::metrics::Metrics;
 use crate::object::Manifests;
-use crate::plan::{Plan, Scope, scope};
+use crate::plan::{EditedShares, Plan, Scope, scope};
 use crate::problem::{Problem, Reason};
 use crate::revision::{Beyond, Rendered, Unsayable, render_in};
 use crate::subject::Subject;
@@ -303,6 +303,11 @@ impl Published {
     /// The splits of hosts that are no Services: they are for clients of their namespace alone.
     pub fn splits_of_literals(&self) -> BTreeSet<Key> {
         self.plan.splits_of_literals()
+    }
+
+    /// The shares that a proxy with `weir-lean.wasm` cannot serve.
+    pub fn edited_shares(&self) -> EditedShares {
+        self.plan.edited_shares()
     }
 
     /// How far the source had been read for what it says: as far as it had been when it came in force, and as it has

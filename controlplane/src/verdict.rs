@@ -23,6 +23,7 @@ use self::condition::{Condition, Status, find, list};
 pub use self::event::{Remark, remarks};
 use self::live::Fleet;
 use crate::object::Kind;
+use crate::plan::EditedShares;
 use crate::problem::{Extent, ObjectRef, Problem, Reason};
 use crate::proxy::Proxy;
 use crate::route::RouteKind;
@@ -35,6 +36,7 @@ pub struct Evidence<'e> {
     problems: HashMap<&'e ObjectRef, Vec<&'e Problem>>,
     gateways: &'e BTreeMap<Key, bool>,
     splits_of_literals: BTreeSet<Key>,
+    edited: EditedShares,
     refused: Option<&'e str>,
     in_force: &'e Watermark,
     fleet: Fleet<'e>,
@@ -46,6 +48,8 @@ pub struct Findings<'e> {
     /// Every Gateway, and whether its class is Weir's.
     pub gateways: &'e BTreeMap<Key, bool>,
     pub splits_of_literals: BTreeSet<Key>,
+    /// What a proxy with `weir-lean.wasm` cannot serve of the plan that is in force.
+    pub edited: EditedShares,
     /// Why the newest plan is not in force.
     pub refused: Option<&'e str>,
     /// How far the cluster had been read for the plan that is.
@@ -58,6 +62,7 @@ impl<'e> Evidence<'e> {
             problems,
             gateways,
             splits_of_literals,
+            edited,
             refused,
             in_force,
         } = findings;
@@ -69,6 +74,7 @@ impl<'e> Evidence<'e> {
             problems: by_object,
             gateways,
             splits_of_literals,
+            edited,
             refused,
             in_force,
             fleet: Fleet::new(proxies),
@@ -118,7 +124,10 @@ pub fn waits(status: &Value) -> bool {
     let mut live = own
         .chain([list(status, "conditions")])
         .filter_map(|conditions| find(conditions, LIVE));
-    live.any(|it| it["reason"] == live::PENDING || it["reason"] == live::REFUSED)
+    live.any(|it| {
+        let reasons = [live::PENDING, live::REFUSED, live::UNSUPPORTED];
+        reasons.iter().any(|reason| it["reason"] == *reason)
+    })
 }
 
 /// Of some problems, those that keep the object from being in force, and the others.

@@ -3,7 +3,8 @@
 //! It lives in the proxy's shared data, which survives the trap of a VM. Nothing here is done before a VM's
 //! first tick: a proxy also runs the configuration in a throw-away VM that never ticks.
 
-use weir_split::Plugin;
+use weir_split::module::LEAN;
+use weir_split::{Direction, Plugin, Protocol};
 
 use crate::host;
 
@@ -23,14 +24,17 @@ pub struct Member {
     /// Random, hexadecimal.
     name: String,
     queue: u32,
+    is_lean: bool,
 }
 
-/// One line of the roll: a VM, its queue, its last beat, and the revision that it runs (may be empty).
+/// One line of the roll: a VM, its queue, its last beat, the revision that it runs (may be empty), and [`LEAN`] where
+/// it edits no responses.
 struct Entry<'a> {
     name: &'a str,
     queue: u32,
     beat: u64,
     revision: &'a str,
+    is_lean: bool,
 }
 
 impl Member {
@@ -39,7 +43,12 @@ impl Member {
         let keys = keys(plugin);
         let name = format!("{:016x}", host::random());
         let queue = host::register_queue(&format!("{keys}queue/{name}"))?;
-        Some(Member { keys, name, queue })
+        Some(Member {
+            keys,
+            name,
+            queue,
+            is_lean: leaves_responses_alone(plugin),
+        })
     }
 
     /// Renews this VM's line in the roll, with the revision that it runs, and drops the lines of VMs that
@@ -55,6 +64,7 @@ impl Member {
                 queue: self.queue,
                 beat: now,
                 revision,
+                is_lean: self.is_lean,
             };
             let others = entries(&roll)
                 .filter(|entry| entry.name != self.name && is_fresh(entry.beat, now, GONE));
@@ -118,6 +128,13 @@ impl Member {
         equal.then(|| first.to_owned())
     }
 
+    /// True where some living VM edits no responses.
+    pub fn is_lean(&self) -> bool {
+        let roll = self.roll();
+        let now = host::now();
+        entries(&roll).any(|entry| entry.is_lean && is_fresh(entry.beat, now, GONE))
+    }
+
     /// Wakes the VM that polls.
     pub fn wake_poller(&self) {
         let (lease, _) = host::shared(&format!("{}lease", self.keys));
@@ -141,6 +158,12 @@ impl Member {
     pub fn woken(&self, queue: u32) -> bool {
         queue == self.queue && host::dequeue(queue)
     }
+}
+
+/// True where this filter picks backends for requests and edits none of their responses.
+pub fn leaves_responses_alone(plugin: &Plugin) -> bool {
+    cfg!(not(feature = "full"))
+        && (plugin.protocol, plugin.direction) == (Protocol::Http, Direction::Outbound)
 }
 
 /// Revision in force; empty where there is none.
@@ -174,8 +197,10 @@ impl Entry<'_> {
             queue,
             beat,
             revision,
+            is_lean,
         } = self;
-        format!("{name} {queue} {beat} {revision}")
+        let module = if *is_lean { LEAN } else { "" };
+        format!("{name} {queue} {beat} {revision} {module}")
     }
 }
 
@@ -187,6 +212,7 @@ fn entries(roll: &str) -> impl Iterator<Item = Entry<'_>> {
             queue: words.next()?.parse().ok()?,
             beat: words.next()?.parse().ok()?,
             revision: words.next()?,
+            is_lean: words.next() == Some(LEAN),
         })
     })
 }

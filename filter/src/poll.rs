@@ -1,6 +1,6 @@
 //! One long poll of `GET /v1/config`: how it is asked, and what its answer means.
 
-use weir_split::{Plugin, Site, Table, wire};
+use weir_split::{Plugin, Site, Table, module, wire};
 
 use crate::host::{self, MAX_VISIBLE, visible};
 
@@ -65,6 +65,8 @@ pub struct Proxy<'a> {
     pub refused: (&'a str, &'a str),
     /// How far the control plane had read when it last said what is in force; empty where it did not say.
     pub watermark: String,
+    /// True where some VM edits no responses.
+    pub is_lean: bool,
 }
 
 /// Polls the cluster `control_plane`. Idle where the proxy has no such cluster on this thread (yet).
@@ -104,6 +106,9 @@ pub fn ask(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
     }
     if !proxy.watermark.is_empty() {
         headers.push((WATERMARK, &proxy.watermark));
+    }
+    if proxy.is_lean {
+        headers.push((module::HEADER, module::LEAN));
     }
     if !refused.is_empty() {
         headers.push(("weir-refused", &complaint));

@@ -8,7 +8,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 #[cfg(feature = "full")]
 use weir_split::Edit;
-use weir_split::{Decided, Decision, Direction};
+use weir_split::{Decided, Decision, Direction, module};
 
 use crate::host::{self, Headers};
 use crate::root::Shared;
@@ -71,13 +71,14 @@ impl HttpContext for Request {
         }
         if !self.keep_response_edits(&mut decided) {
             let rule = decided.rule.unwrap_or_default();
+            let status = module::status_without_edits(rule);
             shared.log.warn(|| {
                 format!(
                     "{rule} edits response headers, which weir-lean.wasm cannot do: this share of its requests is \
-                     answered 500; load weir.wasm instead of weir-lean.wasm"
+                     answered {status}; load weir.wasm instead of weir-lean.wasm"
                 )
             });
-            host::answer(500, reason(500, true));
+            host::answer(status, reason(status, true));
             return Action::Pause;
         }
         for edit in &decided.request {

@@ -255,6 +255,7 @@ impl Running {
             applied: member.applied(),
             refused: (&self.refused.0, &self.refused.1),
             watermark: member.watermark(),
+            is_lean: member.is_lean(),
         };
         self.phase = poll::ask(control_plane, &self.shared.plugin, &proxy);
         if matches!(self.phase, Phase::Idle) {

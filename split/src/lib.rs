@@ -25,6 +25,7 @@ mod filters;
 mod host;
 mod identity;
 mod live;
+pub mod module;
 mod path;
 mod pattern;
 mod plugin;

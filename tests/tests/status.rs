@@ -4,8 +4,8 @@
 //! ```text
 //! # Why the case exists.
 //! # input: httproute/grant-absent                    the manifests of that case of tests/golden; else they follow
-//! # proxy: NODE SCOPE behind                         who is there: `live`, `behind`, or `refuses TEXT`;
-//!                                                    without a line one of every scope, all of them live
+//! # proxy: NODE SCOPE behind                         who is there: `live`, `behind`, `refuses TEXT`, or `lean`, which
+//!                                                    is live with weir-lean.wasm; without a line one of every scope, all of them live
 //! # refused: TEXT                                    the plan is not in force, and why
 //! #= status KIND NAMESPACE/NAME                      written by the machine (UPDATE_GOLDEN=1), read by people
 //! # {parentRef as JSON}                              one entry of status.parents
@@ -73,7 +73,10 @@ fn scope(text: &str) -> Scope {
 
 fn proxy(node: &str, scope: Scope, state: &str) -> Proxy {
     let refused = state.strip_prefix("refuses ").unwrap_or_default();
-    let read = if state == "live" { SINCE } else { SINCE - 1 };
+    let read = match state {
+        "live" | "lean" => SINCE,
+        _ => SINCE - 1,
+    };
     let mut watermark = Watermark::default();
     for resource in [
         "trafficsplits.split.smi-spec.io",
@@ -91,6 +94,7 @@ fn proxy(node: &str, scope: Scope, state: &str) -> Proxy {
         applied: "r".into(),
         watermark: watermark.to_string(),
         refused: refused.into(),
+        is_lean: state == "lean",
         silent: 0,
     }
 }
@@ -104,7 +108,7 @@ fn proxies(text: &str, objects: &[Object]) -> Vec<Proxy> {
             let mut word = || words.next().unwrap_or_else(|| panic!("{line:?}"));
             let (node, place, state) = (word(), word(), word());
             assert!(
-                matches!(state, "live" | "behind") || state.starts_with("refuses "),
+                matches!(state, "live" | "lean" | "behind") || state.starts_with("refuses "),
                 "{line:?}"
             );
             proxy(node, scope(place), state)
@@ -183,6 +187,7 @@ fn rendered(path: &Path, text: &str) -> String {
             problems: &problems,
             gateways: &gateways,
             splits_of_literals: plan.splits_of_literals(),
+            edited: plan.edited_shares(),
             refused: refused.first().copied(),
             in_force: &in_force,
         },

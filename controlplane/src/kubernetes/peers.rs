@@ -198,6 +198,7 @@ mod tests {
             applied: applied.into(),
             watermark: String::new(),
             refused: String::new(),
+            is_lean: false,
             silent,
         }
     }

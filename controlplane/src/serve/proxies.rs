@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use tokio::sync::watch;
+use weir_split::module;
 
 use super::marks::{Marks, Subset};
 use super::polls::Poller;
@@ -58,6 +59,8 @@ pub(super) struct Report {
     pub applied: String,
     /// `"REVISION" REASON`, or what could not be said to it; empty where nothing is refused.
     pub refused: String,
+    /// Its filter edits no response headers. A filter that does not say so edits them.
+    is_lean: bool,
     /// The document version that it is answered in.
     version: u32,
     /// How far another replica had read when `applied` was right there, as far as the poll tells.
@@ -84,6 +87,7 @@ impl Report {
             node: text("weir-node"),
             applied: revision(&text("weir-applied")),
             refused: text("weir-refused"),
+            is_lean: text(module::HEADER) == module::LEAN,
             version,
             mark: None,
         }
@@ -135,6 +139,7 @@ impl Proxies {
                 applied: known.report.applied.clone(),
                 watermark: known.mark.to_string(),
                 refused: known.report.refused.clone(),
+                is_lean: known.report.is_lean,
                 silent: now.duration_since(known.seen).as_secs(),
             }
         });
@@ -224,8 +229,8 @@ impl Proxies {
         let before = before.map(|it| it.report);
         self.tell(poller, before.as_ref(), &own.report, wanted, now);
         let is_news = before.is_none_or(|before| {
-            (before.applied, before.refused)
-                != (own.report.applied.clone(), own.report.refused.clone())
+            let told = |of: &Report| (of.applied.clone(), of.refused.clone(), of.is_lean);
+            told(&before) != told(&own.report)
         });
         known.insert(poller.clone(), own);
         if is_news || swept {
@@ -334,6 +339,29 @@ mod tests {
     use super::*;
     use crate::access::Policy;
     use crate::plan::Scope;
+
+    #[test]
+    fn the_module_of_a_proxy_is_known_and_its_change_is_news() {
+        let metrics = Arc::new(Metrics::default());
+        let publisher = Publisher::new(metrics.clone(), Policy::Permissive);
+        let proxies = Proxies::new(&publisher, metrics);
+        let mut news = proxies.news();
+        let mut poll = |module: Option<&'static str>| {
+            let mut headers = HeaderMap::new();
+            for value in module {
+                headers.insert(module::HEADER, value.parse().unwrap());
+            }
+            let poller = (b"a".to_vec(), Scope::Producers);
+            proxies.note(&poller, Report::of(&headers, 1), None);
+            let is_news = news.has_changed().unwrap();
+            news.mark_unchanged();
+            (is_news, proxies.known().proxies[0].is_lean)
+        };
+        assert_eq!(poll(None), (true, false));
+        assert_eq!(poll(Some("lean")), (true, true));
+        assert_eq!(poll(Some("lean")), (false, true));
+        assert_eq!(poll(Some("another")), (true, false));
+    }
 
     #[test]
     fn one_namespace_leaves_places_to_the_others() {

@@ -289,7 +289,7 @@ impl Attached<'_> {
     }
 
     fn identity(&self, rule: &RouteRule) -> String {
-        let object = &self.route.object;
+        let object = self.route.object.identity();
         let parent = match &self.spot.claim {
             Claim::Service(_, at) => format!("{}.{}:{}", at.name, at.namespace, at.port),
             Claim::Gateway {
@@ -299,10 +299,7 @@ impl Attached<'_> {
                 namespace, name, ..
             } => format!("gateway/{namespace}/{name}"),
         };
-        format!(
-            "{}/{}/{}@{parent}#{}",
-            object.kind, object.namespace, object.name, rule.key
-        )
+        format!("{object}@{parent}#{}", rule.key)
     }
 }
 

@@ -231,11 +231,7 @@ impl Resolved<'_> {
     }
 
     fn identity(&self, port: u16, protocol: &str) -> String {
-        let object = &self.split.object;
-        format!(
-            "TrafficSplit/{}/{}:{port}/{protocol}",
-            object.namespace, object.name
-        )
+        format!("{}:{port}/{protocol}", self.split.object.identity())
     }
 
     /// None for a claim that is not of the kind of the root, which there is not.

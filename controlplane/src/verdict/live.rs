@@ -4,18 +4,23 @@
 //! that was written before it: a change elsewhere makes no difference.
 
 use std::cell::RefCell;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+
+use weir_split::module;
 
 use super::condition::{Condition, LIVE, Status};
 use super::{Evidence, short};
-use crate::plan::{Audience, Scope};
+use crate::plan::{Audience, Scope, Share};
+use crate::problem::ObjectRef;
 use crate::proxy::Proxy;
 use crate::subject::Subject;
 use crate::watermark::Watermark;
 
 pub const PENDING: &str = "Pending";
 pub const REFUSED: &str = "Refused";
+/// A proxy has loaded a module of the filter that cannot do what the object asks for.
+pub const UNSUPPORTED: &str = "Unsupported";
 
 /// Proxies that are named of those that lag behind.
 const NAMED: usize = 3;
@@ -73,7 +78,10 @@ impl Evidence<'_> {
     pub(super) fn live(&self, subject: &Subject, audience: &Audience) -> Condition {
         let concerned = self.fleet.followed(audience, &subject.resource);
         let all = concerned.len();
-        let lacks = |it: &&Followed| it.version.is_none_or(|known| known < subject.since);
+        let edited = self.edited.of(&subject.object);
+        let cannot = |it: &&Followed| it.proxy.is_lean && !edited.is_empty();
+        let is_behind = |it: &&Followed| it.version.is_none_or(|known| known < subject.since);
+        let lacks = |it: &&Followed| cannot(it) || is_behind(it);
         let lacks: Vec<&Followed> = concerned.iter().filter(lacks).collect();
         let count = format!("on {} of {all} proxies", all.saturating_sub(lacks.len()));
         if let Some(why) = self.held_back(subject) {
@@ -99,25 +107,58 @@ impl Evidence<'_> {
             format!("{} refuses {refused}", who(it.proxy))
         });
         let refusing: Vec<String> = refusing.take(NAMED).collect();
-        let (reason, named) = match refusing.is_empty() {
-            false => (REFUSED, refusing),
+        let lean: Vec<&Proxy> = lacks
+            .iter()
+            .filter(|it| cannot(it))
+            .map(|it| it.proxy)
+            .collect();
+        if refusing.is_empty() && !lean.is_empty() {
+            let message = format!(
+                "{count}: {}",
+                without_edits(&lean, &edited, &subject.object)
+            );
+            return Condition::new(LIVE, Status::False, UNSUPPORTED, message);
+        }
+        let (reason, verb, named) = match refusing.is_empty() {
+            false => (REFUSED, "", refusing),
             true => {
                 let waiting = lacks.iter().map(|it| who(it.proxy));
-                (PENDING, waiting.take(NAMED).collect())
+                (PENDING, "waiting for ", waiting.take(NAMED).collect())
             }
         };
         let more = match lacks.len().saturating_sub(named.len()) {
             0 => String::new(),
             more => format!(", and {more} more without it"),
         };
-        let verb = if reason == PENDING {
-            "waiting for "
-        } else {
-            ""
-        };
         let message = format!("{count}: {verb}{}{more}", named.join(", "));
         Condition::new(LIVE, Status::False, reason, message)
     }
+}
+
+/// What the proxies do that have loaded `weir-lean.wasm`, and what to do about it.
+fn without_edits(lean: &[&Proxy], edited: &BTreeSet<&Share>, object: &ObjectRef) -> String {
+    let named: Vec<String> = lean.iter().take(NAMED).map(|proxy| who(proxy)).collect();
+    let more = match lean.len().saturating_sub(named.len()) {
+        0 => String::new(),
+        more => format!(", and {more} more"),
+    };
+    let shares = edited.iter().take(NAMED).map(|share| match share {
+        Share::Redirect => "of a rule that redirects".to_owned(),
+        Share::Backend { name, .. } => format!("for backend {name}"),
+    });
+    let shares: BTreeSet<String> = shares.collect();
+    let shares: Vec<String> = shares.into_iter().collect();
+    let others = match edited.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(", and of {more} more shares,"),
+    };
+    format!(
+        "weir-lean.wasm, which cannot edit response headers, is loaded by {}{more}, where the requests {}{others} are \
+         answered {}; load weir.wasm instead of weir-lean.wasm",
+        named.join(", "),
+        shares.join(", "),
+        module::status_without_edits(&object.identity()),
+    )
 }
 
 pub fn not_in_force() -> Condition {

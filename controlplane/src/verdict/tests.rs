@@ -7,6 +7,7 @@ fn of_a_kind_without_a_status_nothing_is_written() {
         problems: &problems,
         gateways: &BTreeMap::new(),
         splits_of_literals: BTreeSet::new(),
+        edited: EditedShares::default(),
         refused: None,
         in_force: &Watermark::default(),
     };
@@ -78,6 +79,7 @@ fn a_status_that_waits_for_proxies_is_known() {
     for (reason, does) in [
         ("Pending", true),
         ("Refused", true),
+        ("Unsupported", true),
         ("Live", false),
         ("NotInForce", false),
     ] {

@@ -14,10 +14,18 @@ const LEASE: [&str; 2] = ["--lease", "shop/weir"];
 
 /// Three replicas of one Deployment have the same node id.
 async fn proxy(plane: &Plane) -> Envoy {
+    started(bootstrap(plane, "buyer")).await
+}
+
+fn bootstrap(plane: &Plane, node: &str) -> Bootstrap {
     const PLUGIN: &str = r#"{ "control_plane": "weir", "namespace": "shop" }"#;
-    let bootstrap = Bootstrap::default().node("buyer");
+    let bootstrap = Bootstrap::default().node(node);
     let bootstrap = bootstrap.cluster("weir", plane.listen);
-    let envoy = Envoy::start(&bootstrap.listener("outbound", PLUGIN, None).build(), 2).await;
+    bootstrap.listener("outbound", PLUGIN, None)
+}
+
+async fn started(bootstrap: Bootstrap) -> Envoy {
+    let envoy = Envoy::start(&bootstrap.build(), 2).await;
     envoy.wait_for_updates(1).await;
     envoy
 }
@@ -99,6 +107,41 @@ async fn the_next_leader_knows_the_proxies_of_the_one_before() {
     }
     signal(&stopped, "CONT");
     following[0].assert_no_traps().await;
+}
+
+/// Its word reaches the replica that writes by the other one.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_proxy_with_the_lean_module_keeps_what_edits_responses_from_being_live() {
+    let scene = Scene::new(&[]);
+    scene.services(&["web", "other", "v1", "v2"]);
+    scene.split("other", "[{ service: v1, weight: 1 }]");
+    let edits = |weight: u32| {
+        format!(
+            "[{{ name: v1, port: 80, weight: 9 }}, {{ name: v2, port: 80, weight: {weight}, filters: [{{ \
+             type: ResponseHeaderModifier, responseHeaderModifier: {{ set: [{{ name: x-edited, value: by-weir }}] }} }}] }}]"
+        )
+    };
+    scene.route("web", &edits(1));
+    let planes = pair(&scene);
+    let leader = leader(&planes).await;
+    let _whole = proxy(&planes[leader]).await;
+    let lean = bootstrap(&planes[1 - leader], "thin").lean();
+    let _lean = started(lean).await;
+    let found = scene.until("httproute", "web", live("False", "on 1 of 2 proxies"));
+    assert_eq!(found["reason"], "Unsupported");
+    let message = found["message"].as_str().expect("a message");
+    for part in [
+        "node thin (instance ",
+        "for backend v2.shop:80 are answered 500",
+        "load weir.wasm instead of weir-lean.wasm",
+    ] {
+        assert!(message.contains(part), "{message}");
+    }
+    scene.until("trafficsplit", "other", live("True", "on 2 of 2 proxies"));
+
+    // What gets no requests has no responses.
+    scene.route("web", &edits(0));
+    scene.until("httproute", "web", live("True", "on 2 of 2 proxies"));
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -152,6 +152,7 @@ impl Desk {
             splits_of_literals: published
                 .map(|it| it.splits_of_literals())
                 .unwrap_or_default(),
+            edited: published.map(|it| it.edited_shares()).unwrap_or_default(),
             refused: outcome.refused.as_deref(),
             in_force: &outcome.in_force,
         };

@@ -1,0 +1,32 @@
+//! Which module of the filter a proxy has loaded, and how the control plane learns of it: by a header of each poll.
+
+/// The header of a poll that is there where some filter of the proxy and scope edits no responses.
+pub const HEADER: &str = "weir-module";
+/// Its value, for `weir-lean.wasm`.
+pub const LEAN: &str = "lean";
+
+/// The status that a request is answered with where its response would have to be edited and cannot be: that of a
+/// broken backend, which is 503 for the rules of a GRPCRoute.
+pub fn status_without_edits(rule: &str) -> u16 {
+    // A rule's identity begins with the kind of its object.
+    if rule.starts_with("GRPCRoute/") {
+        503
+    } else {
+        500
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_answer_without_edits_is_that_of_a_broken_backend() {
+        assert_eq!(status_without_edits("GRPCRoute/t/r@gateway/t/g#r0"), 503);
+        assert_eq!(status_without_edits("HTTPRoute/t/r@gateway/t/g#r0"), 500);
+        assert_eq!(
+            status_without_edits("HTTPRoute.policy.linkerd.io/t/r@a.t:80#x"),
+            500
+        );
+    }
+}
