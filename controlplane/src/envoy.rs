@@ -19,9 +19,9 @@ use std::fmt;
 
 pub use dump::{Filter, NotADump, Running};
 use weir_split::wire::{Config, Destination, Filters, Hosts, Match, Root, Service, Target};
-use weir_split::{Direction, Plugin, Protocol};
+use weir_split::{Direction, Plugin, Protocol, module};
 
-use crate::plan::{Plan, scope};
+use crate::plan::{self, Plan, Share, scope};
 
 /// One thing that is wrong in an Envoy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -48,6 +48,13 @@ pub enum Finding {
         weight: u64,
         /// The name that was looked for.
         cluster: String,
+    },
+    /// The responses to a share's requests would have to be edited, and the module that is loaded cannot do it.
+    NoResponseEdits {
+        at: BTreeSet<String>,
+        /// Identity of the rule.
+        rule: String,
+        share: Share,
     },
     /// A route that follows the filter's header takes requests from one whose policies it has not.
     PoliciesLost {
@@ -81,7 +88,9 @@ pub fn findings(running: &Running, plan: &Plan) -> Vec<Finding> {
                 },
             });
         }
-        missing_clusters(running, filter, plan, &mut of_filters);
+        let config = config(filter, plan);
+        missing_clusters(running, filter, &config, &mut of_filters);
+        unedited_responses(running, filter, &config, &mut of_filters);
     }
     let mut findings: Vec<Finding> = of_filters.into_iter().collect();
     for header in headers {
@@ -92,30 +101,57 @@ pub fn findings(running: &Running, plan: &Plan) -> Vec<Finding> {
     findings
 }
 
-fn missing_clusters(
-    running: &Running,
-    filter: &Filter,
-    plan: &Plan,
-    findings: &mut BTreeSet<Finding>,
-) {
-    let plugin = &filter.plugin;
-    let config = match &plugin.control_plane {
-        Some(cluster) => {
-            if !running.clusters.contains(cluster) {
-                findings.insert(Finding::NoControlPlane {
-                    at: filter.at.clone(),
-                    cluster: cluster.clone(),
-                });
-            }
-            scope(plan, &filter.scope())
-        }
+/// What this filter is given.
+fn config(filter: &Filter, plan: &Plan) -> Config {
+    match &filter.plugin.control_plane {
+        Some(_) => scope(plan, &filter.scope()),
         // It never asks for another one.
-        None => plugin.initial.clone().unwrap_or(Config {
+        None => filter.plugin.initial.clone().unwrap_or(Config {
             version: weir_split::wire::VERSION,
             ..Config::default()
         }),
-    };
-    for (root, identity) in chosen_by(plugin, &config) {
+    }
+}
+
+/// The shares whose responses would have to be edited, where the module cannot.
+fn unedited_responses(
+    running: &Running,
+    filter: &Filter,
+    config: &Config,
+    findings: &mut BTreeSet<Finding>,
+) {
+    let at = running.lean_at(filter);
+    if at.is_empty() || filter.plugin.protocol != Protocol::Http {
+        return;
+    }
+    for (_, identity) in chosen_by(&filter.plugin, config) {
+        let shares = config.rules.get(identity).map(plan::edited);
+        for share in shares.into_iter().flatten() {
+            findings.insert(Finding::NoResponseEdits {
+                at: at.clone(),
+                rule: identity.clone(),
+                share,
+            });
+        }
+    }
+}
+
+fn missing_clusters(
+    running: &Running,
+    filter: &Filter,
+    config: &Config,
+    findings: &mut BTreeSet<Finding>,
+) {
+    let plugin = &filter.plugin;
+    if let Some(cluster) = &plugin.control_plane
+        && !running.clusters.contains(cluster)
+    {
+        findings.insert(Finding::NoControlPlane {
+            at: filter.at.clone(),
+            cluster: cluster.clone(),
+        });
+    }
+    for (root, identity) in chosen_by(plugin, config) {
         // What the filter leaves to the ordinary route is not looked up by name.
         let ordinary = root.filter(|_| plugin.site.ordinary_route_serves_root);
         let ordinary = ordinary.map(|root| {
@@ -253,6 +289,26 @@ impl fmt::Display for Finding {
                 join(at),
                 object(rule)
             ),
+            Finding::NoResponseEdits { at, rule, share } => {
+                let share = match share {
+                    Share::Redirect => {
+                        "the rule redirects and edits the headers of the redirect".to_owned()
+                    }
+                    Share::Backend { name, weight } => {
+                        format!(
+                            "backend {name} has weight {weight}, and the headers of its responses are edited"
+                        )
+                    }
+                };
+                write!(
+                    f,
+                    "envoy, {}: {} (rule {rule}): Unsupported: {share}, which weir-lean.wasm, loaded there, cannot do, \
+                     so these requests are answered {}; load weir.wasm instead of weir-lean.wasm",
+                    join(at),
+                    object(rule),
+                    module::status_without_edits(rule),
+                )
+            }
             Finding::PoliciesLost {
                 configuration,
                 virtual_host,

@@ -41,9 +41,13 @@ pub fn count_requests(rule: &str, backend: &str, requests: u64) {
 pub fn set_configured(rules: usize) {
     let rules = u64::try_from(rules).unwrap_or(u64::MAX);
     for (name, value) in [(RULES, rules), (CONFIGURED, 1)] {
-        if let Some(id) = id(name, host::define_gauge) {
-            host::set_gauge(id, value);
-        }
+        set(name, value);
+    }
+}
+
+pub fn set(gauge: &str, value: u64) {
+    if let Some(id) = id(gauge, host::define_gauge) {
+        host::set_gauge(id, value);
     }
 }
 

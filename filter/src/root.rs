@@ -6,7 +6,7 @@ use std::rc::Rc;
 use log::{info, warn};
 use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
 use proxy_wasm::types::ContextType;
-use weir_split::{Direction, Live, Plugin, Protocol, Table};
+use weir_split::{Direction, Live, Plugin, Protocol, Table, module};
 
 use crate::bounded::Bounded;
 use crate::connection::Connection;
@@ -61,7 +61,8 @@ impl Context for Root {
 
 impl RootContext for Root {
     fn on_configure(&mut self, size: usize) -> bool {
-        let plugin = match Plugin::parse(&host::plugin_configuration(size)) {
+        let configuration = host::plugin_configuration(size);
+        let plugin = match Plugin::parse(&configuration) {
             Ok(plugin) => plugin,
             Err(error) => {
                 log::error!("weir: {error}");
@@ -89,6 +90,8 @@ impl RootContext for Root {
             }
         };
         metrics::define();
+        let gauge = module::gauge(&String::from_utf8_lossy(&configuration));
+        metrics::set(&gauge, u64::from(fleet::leaves_responses_alone(&plugin)));
         let mut running = Running {
             shared: Rc::new(Shared {
                 live: RefCell::new(Live::new(host::random(), plugin.until_configured)),

@@ -326,7 +326,7 @@ fn admitted(outcome: Result<(), String>) -> Decided<'static> {
 }
 
 /// FNV-1a, 64 bit: a spread of identities over seeds that is the same on every build.
-fn fnv1a(text: &str) -> u64 {
+pub(crate) fn fnv1a(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)
     })

@@ -1,4 +1,4 @@
-//! The admin interface of a running Envoy, for `weir check --envoy`: one question over plain HTTP.
+//! The admin interface of a running Envoy, for `weir check --envoy`: two questions over plain HTTP.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -11,6 +11,7 @@ use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use weir::envoy::{NotADump, Running};
+use weir_split::module::GAUGE;
 
 /// A configuration of many megabytes takes Envoy some seconds to write.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -40,8 +41,8 @@ enum Cause {
     Http(#[from] hyper::Error),
     #[error("no answer within {PATIENCE:?}")]
     Silent,
-    #[error("it answered {0} to /config_dump; is this the admin address?")]
-    Status(StatusCode),
+    #[error("it answered {0} to {1}; is this the admin address?")]
+    Status(StatusCode, String),
     #[error("its answer is not JSON ({0}); is this the admin address?")]
     Json(#[from] serde_json::Error),
     #[error("{0}")]
@@ -80,19 +81,27 @@ impl Admin {
     }
 
     async fn ask(&self) -> Result<Running, Cause> {
+        let dump = self.get("/config_dump").await?;
+        let mut running = Running::read(&serde_json::from_slice(&dump)?)?;
+        let stats = self.get(&format!("/stats?filter={GAUGE}")).await?;
+        running.read_stats(&String::from_utf8_lossy(&stats));
+        Ok(running)
+    }
+
+    async fn get(&self, path: &str) -> Result<Bytes, Cause> {
         let stream = TcpStream::connect(&self.authority).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);
-        let request = Request::get(format!("{}/config_dump", self.base))
+        let request = Request::get(format!("{}{path}", self.base))
             .header(header::HOST, &self.authority)
             .body(Empty::<Bytes>::new())
             .map_err(std::io::Error::other)?;
         let response = sender.send_request(request).await?;
         if response.status() != StatusCode::OK {
-            return Err(Cause::Status(response.status()));
+            return Err(Cause::Status(response.status(), path.to_owned()));
         }
         let body = response.into_body().collect().await?.to_bytes();
         connection.abort();
-        Ok(Running::read(&serde_json::from_slice(&body)?)?)
+        Ok(body)
     }
 }

@@ -1,10 +1,10 @@
 //! The answer of Envoy's `/config_dump` (envoy.admin.v3.ConfigDump in JSON), reduced to what matters
 //! to Weir. What is in it besides is passed over: it is another program's configuration.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use weir_split::{Plugin, Protocol};
+use weir_split::{Plugin, Protocol, module};
 
 use super::route::VirtualHost;
 use crate::plan::Scope;
@@ -17,6 +17,9 @@ pub struct Running {
     /// Filters of the same configuration are one.
     pub filters: Vec<Filter>,
     pub virtual_hosts: Vec<VirtualHost>,
+    /// What the gauges of the filters say, by their names: whether they edit no responses. Empty where the statistics
+    /// were not read, or do not have them.
+    lean: BTreeMap<String, bool>,
 }
 
 /// A Weir filter as it is configured there.
@@ -27,6 +30,19 @@ pub struct Filter {
     pub plugin: Plugin,
     /// What its chain carries.
     pub chain: Protocol,
+    /// Its module wherever it stands.
+    modules: BTreeSet<Module>,
+}
+
+/// What is known of the module that a filter has loaded.
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct Module {
+    /// As in [`Filter::at`].
+    at: String,
+    /// The gauge that tells whether it edits no responses.
+    gauge: String,
+    /// The file that it was read from; empty where it came in another way.
+    file: String,
 }
 
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -41,6 +57,7 @@ impl Running {
             clusters: BTreeSet::new(),
             filters: Vec::new(),
             virtual_hosts: Vec::new(),
+            lean: BTreeMap::new(),
         };
         let mut has_clusters = false;
         for config in configs {
@@ -81,20 +98,52 @@ impl Running {
         Ok(running)
     }
 
+    /// Takes the answer of `/stats` into account, as text.
+    pub fn read_stats(&mut self, stats: &str) {
+        let gauges = stats.lines().filter_map(|line| {
+            let (name, value) = line.split_once(": ")?;
+            let (_, name) = name.rsplit_once('.')?;
+            name.starts_with(module::GAUGE)
+                .then(|| (name.to_owned(), value == "1"))
+        });
+        self.lean.extend(gauges);
+    }
+
+    /// Where this filter edits no responses. The gauge is the filter's own word; a file may have any name, so it counts
+    /// only where the statistics lack the gauge.
+    pub fn lean_at(&self, filter: &Filter) -> BTreeSet<String> {
+        let is_lean = |it: &&Module| match self.lean.get(&it.gauge) {
+            Some(is_lean) => *is_lean,
+            None => it.file.ends_with("weir-lean.wasm"),
+        };
+        let lean = filter.modules.iter().filter(is_lean);
+        lean.map(|it| it.at.clone()).collect()
+    }
+
     /// A filter may stand inside another extension (a matcher, a composite): all of `within` is searched.
     fn add_filters(&mut self, at: &str, within: &Value) {
         if let Some((wasm, chain)) = wasm(within) {
             let plugin = wasm.pointer("/config/configuration").and_then(plugin);
-            if let Some(plugin) = plugin {
+            if let Some((plugin, text)) = plugin {
+                let file = wasm.pointer("/config/vm_config/code/local");
+                let module = Module {
+                    at: at.to_owned(),
+                    gauge: module::gauge(&text),
+                    file: file
+                        .map(|it| self::text(it, "filename"))
+                        .unwrap_or_default(),
+                };
                 let is_it = |known: &&mut Filter| (&known.plugin, known.chain) == (&plugin, chain);
                 match self.filters.iter_mut().find(is_it) {
                     Some(known) => {
                         known.at.insert(at.to_owned());
+                        known.modules.insert(module);
                     }
                     None => self.filters.push(Filter {
                         at: [at.to_owned()].into(),
                         plugin,
                         chain,
+                        modules: [module].into(),
                     }),
                 }
             }
@@ -157,14 +206,14 @@ fn wasm(any: &Value) -> Option<(&Value, Protocol)> {
     }
 }
 
-/// The plugin configuration is the text of a StringValue, or a Struct, which Envoy hands over as JSON.
-fn plugin(configuration: &Value) -> Option<Plugin> {
+/// The plugin configuration is the text of a StringValue, or a Struct, which Envoy hands over as JSON. The text too.
+fn plugin(configuration: &Value) -> Option<(Plugin, String)> {
     let value = configuration.get("value")?;
     let json = match value {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    Plugin::parse(json.as_bytes()).ok()
+    Some((Plugin::parse(json.as_bytes()).ok()?, json))
 }
 
 fn message(any: &Value) -> &str {

@@ -398,3 +398,84 @@ fn a_route_is_shadowed_only_where_it_would_have_decided() {
         assert_eq!(lost(routes.clone()), [""; 0], "{routes:#}");
     }
 }
+
+/// A route of the Service `web`: edits for the responses of one backend, and for all of another rule's.
+fn editing_plan() -> Plan {
+    let text = "
+apiVersion: v1
+kind: List
+items:
+- { apiVersion: v1, kind: Service, metadata: { name: web }, spec: { ports: [{ port: 80 }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: web-v1 }, spec: { ports: [{ port: 80 }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: web-v2 }, spec: { ports: [{ port: 80 }] } }
+- apiVersion: gateway.networking.k8s.io/v1
+  kind: HTTPRoute
+  metadata: { name: r }
+  spec:
+    parentRefs: [{ group: '', kind: Service, name: web }]
+    rules:
+    - name: canary
+      backendRefs:
+      - { name: web-v1, port: 80, weight: 95 }
+      - name: web-v2
+        port: 80
+        weight: 5
+        filters: [&edit { type: ResponseHeaderModifier, responseHeaderModifier: { remove: [server] } }]
+      - { name: web, port: 80, weight: 0, filters: [*edit] }
+      - { name: gone, port: 80, filters: [*edit] }
+    - name: redirect
+      matches: [{ path: { value: /old } }]
+      filters:
+      - *edit
+      - { type: RequestRedirect, requestRedirect: { hostname: example.com } }
+";
+    let objects = object::read("test.yaml", text).unwrap().objects;
+    translate(&World::from_objects(objects).0, Policy::Permissive).0
+}
+
+#[test]
+fn a_share_that_a_lean_module_cannot_serve_is_named() {
+    let of_file = |file: &str| {
+        let mut filter = wasm(json!({ "control_plane": "weir", "namespace": "default" }));
+        filter["config"]["vm_config"] = json!({ "code": { "local": { "filename": file } } });
+        filter
+    };
+    let configuration = json!({ "control_plane": "weir", "namespace": "default" }).to_string();
+    let gauge = module::gauge(&configuration);
+    let clusters = ["weir".to_owned(), web("web"), web("web-v1"), web("web-v2")];
+    let lines = |files: &[&str], stats: &str| -> Vec<String> {
+        let filters: Vec<Value> = files.iter().map(|file| of_file(file)).collect();
+        let mut running = Running::read(&dump(&filters, &clusters, &json!([]))).unwrap();
+        running.read_stats(stats);
+        let found = findings(&running, &editing_plan());
+        found.iter().map(Finding::to_string).collect()
+    };
+    let cannot = |at: &str| {
+        let share = |rule: &str, share: &str| {
+            format!(
+                "envoy, listener {at}: HTTPRoute default/r (rule HTTPRoute/default/r@web.default:80#{rule}): \
+                 Unsupported: {share}, which weir-lean.wasm, loaded there, cannot do, so these requests are \
+                 answered 500; load weir.wasm instead of weir-lean.wasm"
+            )
+        };
+        [
+            share(
+                "canary",
+                "backend web-v2.default:80 has weight 5, and the headers of its responses are edited",
+            ),
+            share(
+                "redirect",
+                "the rule redirects and edits the headers of the redirect",
+            ),
+        ]
+    };
+    let lean = format!("cluster.x.upstream_cx_total: 1\nwasmcustom.{gauge}: 1\n");
+    let full = format!("wasmcustom.{gauge}: 0\n");
+    assert_eq!(lines(&["/a/weir.wasm"], &lean), cannot("l0"));
+    assert_eq!(lines(&["/a/weir-lean.wasm"], &full), [""; 0]);
+    // Without statistics the name of the file is all there is.
+    assert_eq!(
+        lines(&["/a/weir.wasm", "/a/weir-lean.wasm"], ""),
+        cannot("l1")
+    );
+}
