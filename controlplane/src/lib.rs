@@ -21,6 +21,7 @@ pub mod world;
 
 pub mod access;
 pub mod cluster;
+pub mod decode;
 pub mod fields;
 pub mod gateway;
 pub mod grpcroute;

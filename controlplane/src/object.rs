@@ -10,6 +10,7 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 use serde_saphyr::options::NonFiniteFloatPolicy;
 
+use crate::decode::decode_at;
 use crate::fields::says_nothing;
 use crate::hostname;
 use crate::problem::{ObjectRef, Problem, Reason};
@@ -292,24 +293,7 @@ impl Object {
 
     /// The body in the form `T`; a value of the wrong type is a problem at its exact path.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Problem> {
-        serde_path_to_error::deserialize(&self.body).map_err(|error| {
-            let path = error.path().to_string();
-            let message = error.inner().to_string();
-            let remedy = if message.starts_with("missing field") {
-                "add the field"
-            } else if message.ends_with("expected a string") {
-                // YAML takes `yes` and `1` for something else.
-                "put it in quotes"
-            } else {
-                "correct the value"
-            };
-            self.reference().legacy(
-                if path == "." { String::new() } else { path },
-                Reason::InvalidValue,
-                message,
-                remedy,
-            )
-        })
+        decode_at(&self.reference(), "", &self.body)
     }
 }
 

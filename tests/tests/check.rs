@@ -120,11 +120,11 @@ an unknown version of a split
 
 no spec
 { apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: { name: split } }
--> TrafficSplit default/split: InvalidValue: missing field `spec`;
+-> TrafficSplit default/split: InvalidValue: spec is missing: .. ; add spec
 
 no backends
 split: service: web
--> TrafficSplit default/split spec: InvalidValue: missing field `backends`;
+-> TrafficSplit default/split spec: InvalidValue: backends is missing: .. ; add backends
 
 an empty list of backends
 split: service: web, backends: []
@@ -132,7 +132,7 @@ split: service: web, backends: []
 
 backends that are no list
 split: service: web, backends: web-v1
--> TrafficSplit default/split spec.backends: InvalidValue: invalid type: string "web-v1", .. ; correct the value
+-> TrafficSplit default/split spec.backends: InvalidValue: backends is the text "web-v1" where a list is expected: .. ; write a list
 
 an unknown field of a split
 split: service: web, backends: [{ service: web-v1, weight: 1, port: 80 }]
@@ -179,7 +179,7 @@ hello
 
 a port that is a word
 { apiVersion: v1, kind: Service, metadata: { name: api }, spec: { ports: [{ port: http }] } }
--> Service default/api spec.ports[0].port: InvalidValue: invalid type: string "http", .. ; correct the value
+-> Service default/api spec.ports[0].port: InvalidValue: port is the text "http" where a number is expected: .. ; write the port's number
 
 an unknown version of a route
 { apiVersion: policy.linkerd.io/v1beta1, kind: HTTPRoute, metadata: { name: route }, spec: {} }
@@ -219,7 +219,7 @@ route: rules: [{ backendRefs: [{ name: web-v1 }] }]
 
 a port above 65535
 route: rules: [{ backendRefs: [{ name: web-v1, port: 65616 }] }]
--> HTTPRoute default/route spec.rules[0].backendRefs[0].port: InvalidValue: .. 65616 .. ; correct the value
+-> HTTPRoute default/route spec.rules[0].backendRefs[0].port: InvalidValue: port is 65616, which is not from 1 to 65535: .. ; write a whole number
 
 a weight above 1000000
 route: rules: [{ backendRefs: [{ name: web-v1, port: 80, weight: 1000001 }] }]

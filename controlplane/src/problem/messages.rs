@@ -86,7 +86,8 @@ macro_rules! effect_template {
 
 pub(crate) use {effect, effect_template};
 
+pub mod field;
 pub mod object;
 
 /// The lists of all subjects, by their names.
-pub const ALL: &[(&str, &[Template])] = &[("object", object::ALL)];
+pub const ALL: &[(&str, &[Template])] = &[("field", field::ALL), ("object", object::ALL)];
