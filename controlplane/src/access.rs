@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::fields::{Rest, at_most};
 use crate::hostname;
 use crate::object::Object;
-use crate::problem::{ObjectRef, Problem, Reason};
+use crate::problem::messages::access as messages;
+use crate::problem::{ObjectRef, Problem};
 
 /// What lets a client reach a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -137,38 +138,25 @@ impl TrafficTarget {
         let own = reference.namespace.as_str();
         let (namespace, name) = qualified.split_once('/').unwrap_or_default();
         if namespace != own {
-            return Err(reference.legacy(
+            return Err(reference.problem(
                 format!("{at_destination}.namespace"),
-                Reason::RefNotPermitted,
-                format!("a TrafficTarget in {own} cannot open the way to {qualified}"),
-                "put it into the namespace of its destination",
+                messages::target_grants_elsewhere(own, &qualified),
             ));
         }
 
         let mut problems = Vec::new();
-        let nothing = [
-            (sources.is_empty(), at_sources, "no source is named"),
-            (
-                rules.is_empty(),
-                at_rules,
-                "no rule says what is let through",
-            ),
-        ];
-        for (_, path, message) in nothing.into_iter().filter(|(is_empty, ..)| *is_empty) {
-            let message = format!("{message}: the target grants nothing");
-            let remedy = "name what the destination lets in";
-            problems.push(reference.legacy(path, Reason::InvalidValue, message, remedy));
+        if sources.is_empty() {
+            problems.push(reference.problem(at_sources, messages::target_without_sources()));
+        }
+        if rules.is_empty() {
+            problems.push(reference.problem(at_rules, messages::target_without_rules()));
         }
         let mut allowed = Vec::with_capacity(sources.len());
         for (index, source) in sources.iter().enumerate() {
             let path = format!("{at_sources}[{index}]");
             match account(source, &reference, &path) {
-                Ok(_) if !source.port.is_null() => problems.push(reference.legacy(
-                    format!("{path}.port"),
-                    Reason::InvalidValue,
-                    "a source has no port: it is left out",
-                    "take the port out",
-                )),
+                Ok(_) if !source.port.is_null() => problems
+                    .push(reference.problem(format!("{path}.port"), messages::source_with_port())),
                 Ok(source) => allowed.push(source),
                 Err(problem) => problems.push(problem),
             }
@@ -197,27 +185,16 @@ impl TrafficTarget {
 fn account(subject: &Subject, object: &ObjectRef, path: &str) -> Result<String, Problem> {
     subject.rest.refuse(object, path, &[])?;
     if subject.kind != "ServiceAccount" {
-        return Err(object.legacy(
-            format!("{path}.kind"),
-            Reason::InvalidKind,
-            format!("{} is not known: it lets nobody through", subject.kind),
-            "name a ServiceAccount",
-        ));
+        let message = messages::account_of_another_kind(&subject.kind);
+        return Err(object.problem(format!("{path}.kind"), message));
     }
     let namespace = match subject.namespace.as_deref() {
         None | Some("") => object.namespace.as_str(),
         Some(namespace) => namespace,
     };
     if !hostname::is_label(namespace) || !hostname::is_dns_name(&subject.name) {
-        return Err(object.legacy(
-            path,
-            Reason::InvalidValue,
-            format!(
-                "{namespace}/{} is not a ServiceAccount's name",
-                subject.name
-            ),
-            "use lower-case letters and digits, with '-' between them",
-        ));
+        let message = messages::account_no_name(namespace, &subject.name);
+        return Err(object.problem(path, message));
     }
     Ok(format!("{namespace}/{}", subject.name))
 }
@@ -229,26 +206,18 @@ fn destination_port(
     written: &Value,
     path: &str,
 ) -> Result<Option<u16>, Problem> {
-    let wrong = |message: String, remedy: &str| {
-        reference.legacy(path, Reason::InvalidValue, message, remedy)
-    };
     if written.is_null() {
         return Ok(None);
     }
     if object.version() == "v1alpha3" {
-        return Err(wrong(
-            "a destination has no port at v1alpha3".to_owned(),
-            "name the port in a TCPRoute of specs.smi-spec.io",
-        ));
+        let message = messages::destination_port_of_this_version(object.version());
+        return Err(reference.problem(path, message));
     }
     let text = written.as_str().map(str::to_owned);
     let text = text.unwrap_or_else(|| written.to_string());
     match text.parse::<u16>() {
         Ok(port) if port > 0 => Ok(Some(port)),
-        _ => Err(wrong(
-            format!("{written} is not a port"),
-            "write a number from 1 to 65535",
-        )),
+        _ => Err(reference.problem(path, messages::destination_port_no_number(written))),
     }
 }
 
@@ -267,12 +236,8 @@ impl AccessRule {
             "HTTPRouteGroup" => RuleKind::HttpRouteGroup,
             "TCPRoute" => RuleKind::TcpRoute,
             other => {
-                return Err(object.legacy(
-                    format!("{path}.kind"),
-                    Reason::InvalidKind,
-                    format!("{other} is not supported: this rule lets nobody through"),
-                    "name an HTTPRouteGroup or a TCPRoute of specs.smi-spec.io",
-                ));
+                let message = messages::rule_of_another_kind(other);
+                return Err(object.problem(format!("{path}.kind"), message));
             }
         };
         Ok(AccessRule {

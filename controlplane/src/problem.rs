@@ -114,7 +114,11 @@ pub enum Reason {
     NoTraffic,
     /// A host without a port does not say which one is meant.
     AmbiguousPort,
-    /// The same object stands in two places.
+    /// What stands before it leaves no request to it.
+    Unreachable,
+    /// It is for clients of its own namespace alone.
+    OwnNamespaceOnly,
+    /// The same object stands in two places, or the same backend twice.
     Duplicate,
     /// An object, or a part of one, that another one names does not exist.
     ReferenceNotFound,

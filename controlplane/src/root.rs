@@ -1,4 +1,4 @@
-//! What a TrafficSplit's `spec.service` means: a Service of its own namespace, or a host name.
+//! What a TrafficSplit's `spec.service` and its backends name: a Service of its own namespace, or a host.
 //!
 //! Tools write all of these: a bare name (Linkerd, Argo Rollouts), the forms of cluster DNS (OSM),
 //! a public host (Flagger). A Service of another namespace is never re-homed, it is refused.
@@ -11,7 +11,7 @@ use crate::hostname::{self, Hostname};
 const SERVICE_SUFFIXES: [&[&str]; 3] =
     [&["svc"], &["svc", "cluster"], &["svc", "cluster", "local"]];
 
-/// What is called.
+/// What is called, as far as its text alone says it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Root {
     pub name: RootName,
@@ -23,145 +23,176 @@ pub struct Root {
 pub enum RootName {
     /// A Service in the namespace of the object.
     Service(String),
-    /// A host name that is no Service: lower case, without trailing dot.
-    Literal(String),
+    /// A host name that is no Service.
+    Host(Host),
 }
 
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Host {
+    /// Lower case, without trailing dot.
+    pub name: String,
+    /// Name and namespace of the Service that it is where there is such a namespace: `foo.com` has the form of
+    /// `NAME.NAMESPACE`, and a cluster may have a domain of its own behind `svc`.
+    pub service: Option<(String, String)>,
+    /// Written with a dot at its end, as DNS writes a complete name.
+    pub is_complete: bool,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RootError {
-    #[error("no service is named")]
     Empty,
-    #[error("{0:?} is not a port")]
     Port(String),
-    #[error("{0:?} is neither the name of a Service nor a host name")]
-    NotAName(String),
-    #[error("the Service is in namespace {namespace}, the object in {own}")]
-    Foreign { namespace: String, own: String },
+    /// Neither the name of a Service nor a host name.
+    NotAName,
+    /// A Service of another namespace.
+    Foreign {
+        name: String,
+        namespace: String,
+    },
 }
 
-/// Reads `text` as it stands in an object of namespace `own`.
-///
-/// Two labels are a Service of another namespace only if `namespaces` has the second one; else they
-/// are a host (`foo.com`). So is what stands behind `svc` where the cluster has a domain of its own.
-pub fn resolve(text: &str, own: &str, namespaces: &BTreeSet<String>) -> Result<Root, RootError> {
-    let lower = text.trim().to_ascii_lowercase();
-    let (host, port) = match lower.split_once(':') {
-        None => (lower.as_str(), None),
-        Some((host, port)) => {
-            let number = port.parse::<u16>().ok().filter(|number| *number > 0);
-            let port = number.ok_or_else(|| RootError::Port(port.to_owned()))?;
-            (host, Some(port))
-        }
-    };
-    let host = host.strip_suffix('.').unwrap_or(host);
-    if host.is_empty() {
-        return Err(RootError::Empty);
-    }
-    if !hostname::is_dns_name(host) {
-        return Err(RootError::NotAName(text.to_owned()));
-    }
-    let labels: Vec<&str> = host.split('.').collect();
-    let name = match labels.as_slice() {
-        [name] => RootName::Service((*name).to_owned()),
-        [name, namespace, suffix @ ..]
-            if SERVICE_SUFFIXES.contains(&suffix)
-                || (matches!(suffix, [] | ["svc", ..])
-                    && (*namespace == own || namespaces.contains(*namespace))) =>
-        {
-            if *namespace != own {
-                return Err(RootError::Foreign {
-                    namespace: (*namespace).to_owned(),
-                    own: own.to_owned(),
-                });
+impl Root {
+    /// Reads `text` as it stands in an object of namespace `own`.
+    pub fn parse(text: &str, own: &str) -> Result<Root, RootError> {
+        let lower = text.trim().to_ascii_lowercase();
+        let (written, port) = match lower.split_once(':') {
+            None => (lower.as_str(), None),
+            Some((host, port)) => {
+                let number = port.parse::<u16>().ok().filter(|number| *number > 0);
+                let port = number.ok_or_else(|| RootError::Port(port.to_owned()))?;
+                (host, Some(port))
             }
-            RootName::Service((*name).to_owned())
+        };
+        let host = written.strip_suffix('.').unwrap_or(written);
+        if host.is_empty() {
+            return Err(RootError::Empty);
         }
-        _ => match Hostname::parse(host) {
-            Some(_) => RootName::Literal(host.to_owned()),
-            None => return Err(RootError::NotAName(text.to_owned())),
-        },
-    };
-    Ok(Root { name, port })
+        if !hostname::is_dns_name(host) {
+            return Err(RootError::NotAName);
+        }
+        let labels: Vec<&str> = host.split('.').collect();
+        let name = match labels.as_slice() {
+            [name] => RootName::Service((*name).to_owned()),
+            [name, namespace, suffix @ ..] if matches!(suffix, [] | ["svc", ..]) => {
+                let service = ((*name).to_owned(), (*namespace).to_owned());
+                if *namespace == own {
+                    RootName::Service(service.0)
+                } else if SERVICE_SUFFIXES.contains(&suffix) {
+                    let (name, namespace) = service;
+                    return Err(RootError::Foreign { name, namespace });
+                } else {
+                    RootName::Host(Host::parse(host, written, Some(service))?)
+                }
+            }
+            _ => RootName::Host(Host::parse(host, written, None)?),
+        };
+        Ok(Root { name, port })
+    }
+}
+
+impl Host {
+    fn parse(
+        host: &str,
+        written: &str,
+        service: Option<(String, String)>,
+    ) -> Result<Host, RootError> {
+        // Not an address.
+        Hostname::parse(host).ok_or(RootError::NotAName)?;
+        Ok(Host {
+            name: host.to_owned(),
+            service,
+            is_complete: written.ends_with('.'),
+        })
+    }
+
+    /// Name and namespace of the Service that it is, of a namespace that is known.
+    pub fn known_service(&self, namespaces: &BTreeSet<String>) -> Option<&(String, String)> {
+        let service = self.service.as_ref();
+        service.filter(|(_, namespace)| namespaces.contains(namespace))
+    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn read(text: &str) -> Result<Root, RootError> {
+    /// `Service NAME`, `host NAME` or `foreign NAMESPACE`.
+    fn read(text: &str) -> Option<(String, Option<u16>)> {
         let namespaces = ["bookstore", "other"].map(str::to_owned).into();
-        resolve(text, "bookstore", &namespaces)
+        match Root::parse(text, "bookstore") {
+            Ok(Root { name, port }) => {
+                let name = match name {
+                    RootName::Service(name) => format!("Service {name}"),
+                    RootName::Host(host) => match host.known_service(&namespaces) {
+                        Some((_, namespace)) => format!("foreign {namespace}"),
+                        None => format!("host {}", host.name),
+                    },
+                };
+                Some((name, port))
+            }
+            Err(RootError::Foreign { namespace, .. }) => {
+                Some((format!("foreign {namespace}"), None))
+            }
+            Err(_) => None,
+        }
     }
 
     #[test]
     fn services_hosts_and_refusals() {
-        let service = RootName::Service("bookstore".into());
-        let literal = |host: &str| RootName::Literal(host.into());
         let cases = [
-            ("bookstore", service.clone(), None),
-            ("bookstore.bookstore", service.clone(), None),
-            ("bookstore.bookstore.svc", service.clone(), None),
-            ("bookstore.bookstore.svc.cluster", service.clone(), None),
+            ("bookstore", "Service bookstore", None),
+            ("bookstore.bookstore", "Service bookstore", None),
+            ("bookstore.bookstore.svc", "Service bookstore", None),
+            ("bookstore.bookstore.svc.cluster", "Service bookstore", None),
             (
                 "bookstore.bookstore.svc.cluster.local",
-                service.clone(),
+                "Service bookstore",
                 None,
             ),
             (
                 "bookstore.bookstore.svc.cluster.local.",
-                service.clone(),
+                "Service bookstore",
                 None,
             ),
             (
                 "bookstore.bookstore.svc.cluster.local:14001",
-                service.clone(),
+                "Service bookstore",
                 Some(14001),
             ),
-            ("bookstore:80", service.clone(), Some(80)),
-            ("Bookstore.Bookstore", service, None),
-            ("shop.example.com", literal("shop.example.com"), None),
+            ("bookstore:80", "Service bookstore", Some(80)),
+            ("Bookstore.Bookstore", "Service bookstore", None),
+            ("shop.example.com", "host shop.example.com", None),
             (
                 "Shop.Example.com.:8080",
-                literal("shop.example.com"),
+                "host shop.example.com",
                 Some(8080),
             ),
-            ("foo.com", literal("foo.com"), None),
-            ("bookstore.unknown", literal("bookstore.unknown"), None),
+            ("foo.com", "host foo.com", None),
+            ("bookstore.unknown", "host bookstore.unknown", None),
             (
                 "bookstore.bookstore.svc.k8s.corp:80",
-                RootName::Service("bookstore".into()),
+                "Service bookstore",
                 Some(80),
             ),
             (
                 "bookstore.unknown.svc.k8s.corp",
-                literal("bookstore.unknown.svc.k8s.corp"),
+                "host bookstore.unknown.svc.k8s.corp",
                 None,
             ),
-            (
-                "x.bookstore.bookstore",
-                literal("x.bookstore.bookstore"),
-                None,
-            ),
+            ("x.bookstore.bookstore", "host x.bookstore.bookstore", None),
+            ("bookstore.other", "foreign other", None),
+            ("bookstore.other.svc", "foreign other", None),
+            ("bookstore.other.svc.k8s.corp", "foreign other", None),
+            ("a.unknown.svc.cluster.local", "foreign unknown", None),
         ];
         for (text, name, port) in cases {
-            assert_eq!(read(text), Ok(Root { name, port }), "{text}");
-        }
-        for text in [
-            "bookstore.other",
-            "bookstore.other.svc",
-            "bookstore.other.svc.k8s.corp",
-            "a.unknown.svc.cluster.local",
-        ] {
-            assert!(
-                matches!(read(text), Err(RootError::Foreign { .. })),
-                "{text}"
-            );
+            assert_eq!(read(text), Some((name.to_owned(), port)), "{text}");
         }
         for text in [
             "", " ", ".", ":80", "a:", "a:0", "a:70000", "a b", "*.a.com", "10.0.0.1", "a_b",
             "[::1]:80", "a..b",
         ] {
-            assert!(read(text).is_err(), "{text}");
+            assert!(read(text).is_none(), "{text}");
         }
     }
 }

@@ -10,7 +10,8 @@ use weir_split::wire::{Field, PathMatch, Permission, ValueMatch};
 
 use crate::fields::{Rest, at_most};
 use crate::object::Object;
-use crate::problem::{Problem, Reason};
+use crate::problem::messages::{Message, group as messages};
+use crate::problem::{Effect, Extent, Problem};
 use crate::route::patterns::Patterns;
 use crate::route::place::Place;
 
@@ -80,22 +81,23 @@ impl HttpRouteGroup {
     pub fn parse(object: &Object) -> Result<(HttpRouteGroup, Vec<Problem>), Problem> {
         let reference = object.reference();
         let is_old = has_no_spec(object);
-        let (matches, path, elsewhere) = if is_old {
+        let has = |pointer: &str| object.body.pointer(pointer).is_some_and(|it| !it.is_null());
+        if is_old && has("/spec/matches") {
+            let message = messages::group_matches_under_spec(object.version());
+            return Err(reference.problem("spec.matches", message));
+        }
+        if !is_old && has("/matches") {
+            let message = messages::group_matches_at_the_top(object.version());
+            return Err(reference.problem("matches", message));
+        }
+        let (matches, path) = if is_old {
             let OldGroup { matches } = object.decode()?;
-            (matches, "matches", "spec")
+            (matches, "matches")
         } else {
             let GroupManifest { spec } = object.decode()?;
             spec.rest.refuse(&reference, "spec", &[])?;
-            (spec.matches, "spec.matches", "matches")
+            (spec.matches, "spec.matches")
         };
-        if !object.body[elsewhere].is_null() {
-            return Err(reference.legacy(
-                elsewhere,
-                Reason::InvalidValue,
-                format!("{} has its matches in {path}", object.version()),
-                format!("move them to {path}"),
-            ));
-        }
         object.nothing_beside(&[if is_old { "matches" } else { "spec" }])?;
         let remedy = "split it into several groups";
         at_most(&matches, MAX_MATCHES, &reference, path, remedy)?;
@@ -104,19 +106,16 @@ impl HttpRouteGroup {
         let mut patterns = Patterns::default();
         let mut problems = Vec::new();
         if matches.is_empty() {
-            problems.push(all.invalid(
-                "the group has no matches: it fits no request",
-                "write its matches; one with a name alone fits every request",
-            ));
+            problems.push(all.problem(messages::group_without_matches()));
         }
         let mut named = Vec::with_capacity(matches.len());
         for (index, spec) in matches.into_iter().enumerate() {
             let name = spec.name.clone();
             let condition = match condition(spec, &all.entry(index), &mut patterns) {
                 Ok(condition) => Some(condition),
-                Err(mut problem) => {
-                    problem.cause.push_str(": this match fits no request");
-                    problems.push(problem);
+                Err(problem) => {
+                    let effect = Effect::new(Extent::Match, "this match fits no request");
+                    problems.push(problem.with_effect(effect));
                     None
                 }
             };
@@ -141,10 +140,8 @@ fn condition(
     let known = |method: &String| method == "*" || METHODS.contains(&method.as_str());
     if let Some(index) = methods.iter().position(|method| !known(method)) {
         let place = place.field("methods").entry(index);
-        return Err(place.invalid(
-            format!("{:?} is not a method", methods[index]),
-            "write it in capitals, or \"*\" for all",
-        ));
+        let written = methods.get(index).cloned().unwrap_or_default();
+        return Err(place.problem(messages::group_method_unknown(written)));
     }
     if methods.iter().any(|method| method == "*") {
         methods.clear();
@@ -157,22 +154,13 @@ fn condition(
         patterns.add(&place.field("pathRegex"), regex)?;
     }
     let place = place.field("headers");
-    let written = header_pairs(&spec.headers).ok_or_else(|| {
-        place.invalid(
-            "headers are neither a map nor a list of maps with one key each",
-            "write them as {NAME: EXPRESSION}",
-        )
-    })?;
+    let written = header_pairs(&spec.headers).map_err(|message| place.problem(message))?;
     place.at_most(&written, MAX_HEADERS)?;
     let mut headers = Vec::with_capacity(written.len());
     for (name, regex) in written {
         patterns.add(&place, &regex)?;
-        let name = header_name(&name).ok_or_else(|| {
-            place.invalid(
-                format!("{name:?} is not the name of a header"),
-                "use letters, digits and '-'",
-            )
-        })?;
+        let name = header_name(&name)
+            .ok_or_else(|| place.problem(messages::group_header_no_name(&name)))?;
         let value = ValueMatch::Regex(regex);
         headers.push(Field { name, value });
     }
@@ -184,20 +172,33 @@ fn condition(
 }
 
 /// Both forms in the wild: a map (the specification), and a list of maps with one key each (its SDK).
-fn header_pairs(written: &Value) -> Option<Vec<(String, String)>> {
-    let pair = |(name, value): (&String, &Value)| Some((name.clone(), value.as_str()?.to_owned()));
+fn header_pairs(written: &Value) -> Result<Vec<(String, String)>, Message> {
     match written {
-        Value::Null => Some(Vec::new()),
-        Value::Object(map) => map.iter().map(pair).collect(),
+        Value::Null => Ok(Vec::new()),
+        Value::Object(map) => map.iter().map(header_pair).collect(),
         Value::Array(items) => {
             let one = |item: &Value| match item.as_object() {
-                Some(map) if map.len() == 1 => map.iter().next().and_then(pair),
+                Some(map) if map.len() == 1 => map.iter().next().map(header_pair),
                 _ => None,
             };
-            items.iter().map(one).collect()
+            let pairs = items
+                .iter()
+                .map(|item| one(item).ok_or_else(messages::group_headers_no_pairs)?);
+            pairs.collect()
         }
-        _ => None,
+        _ => Err(messages::group_headers_no_pairs()),
     }
+}
+
+fn header_pair((name, value): (&String, &Value)) -> Result<(String, String), Message> {
+    let what = match value {
+        Value::String(text) => return Ok((name.clone(), text.clone())),
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::Null => return Err(messages::group_header_no_value(name)),
+        Value::Array(_) | Value::Object(_) => return Err(messages::group_headers_no_pairs()),
+    };
+    Err(messages::group_header_no_text(name, value, what))
 }
 
 /// The name as it travels: in lower case, and `:authority` for the host.
@@ -251,12 +252,8 @@ impl TcpRoute {
             "leave ports out: all are meant",
         )?;
         if let Some(index) = ports.iter().position(|port| *port == 0) {
-            return Err(reference.legacy(
-                format!("{path}[{index}]"),
-                Reason::InvalidValue,
-                "0 is not a port",
-                "write a number from 1 to 65535",
-            ));
+            let message = messages::smi_tcp_route_port_zero();
+            return Err(reference.problem(format!("{path}[{index}]"), message));
         }
         ports.sort_unstable();
         ports.dedup();

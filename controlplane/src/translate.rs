@@ -13,6 +13,7 @@
 
 mod access;
 mod routes;
+mod shadow;
 mod splits;
 
 use std::collections::BTreeSet;
@@ -23,7 +24,8 @@ use weir_split::wire::{self, Hosts, Root};
 use crate::access::Policy;
 use crate::cluster::{self, Service};
 use crate::plan::{Audience, Plan, PlannedConnections, PlannedSet};
-use crate::problem::{ObjectRef, Problem, Reason};
+use crate::problem::messages::matches as messages;
+use crate::problem::{ObjectRef, Problem};
 use crate::world::World;
 
 /// Matches on the wire that one object may make: every port of a Service, and every host of a Gateway, repeats all
@@ -112,30 +114,14 @@ fn default_port(service: &Service) -> Option<u16> {
 }
 
 /// A few lines that are repeated everywhere could fill the memory of all proxies.
-fn too_many(object: &ObjectRef, path: &str, matches: usize) -> Option<Problem> {
-    let problem = || {
-        let problem = object.legacy(
-            path,
-            Reason::UnsupportedValue,
-            format!(
-                "{matches} matches, one for each port or host where it would decide, are more than \
-                 {MAX_MATCHES}: it is not in force"
-            ),
-            "name the ports that are meant, or say less in one object",
-        );
-        problem.of_whole()
-    };
-    (matches > MAX_MATCHES).then(problem)
+fn too_many(object: &ObjectRef, path: &str, count: usize) -> Option<Problem> {
+    let message = || messages::too_many_matches(count, MAX_MATCHES);
+    (count > MAX_MATCHES).then(|| object.problem(path, message()))
 }
 
 /// What is said where all ports are meant, and a Host without a port means none of them.
 fn ambiguous_port(object: &ObjectRef, path: String, what: &str) -> Problem {
-    object.legacy(
-        path,
-        Reason::AmbiguousPort,
-        format!("{what} has several ports and none is 80: a Host without a port stays untouched"),
-        "call it with a port",
-    )
+    object.problem(path, messages::port_unclear(what))
 }
 
 #[cfg(test)]

@@ -7,35 +7,31 @@
 use serde_json::Value;
 
 /// A weight in thousandths.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Milli(u128);
 
 /// What keeps a set of weights from being used.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WeightError {
-    #[error("the weight is missing")]
-    Missing,
-    #[error("{0} is not a number")]
     NotANumber(String),
-    #[error("{0} is negative")]
     Negative(String),
-    #[error("{0} is finer than a thousandth")]
+    /// Finer than a thousandth.
     TooFine(String),
-    #[error("{0} is too large")]
     TooLarge(String),
-    #[error("together the weights reach 2^63")]
+    /// Together they reach 2^63.
     TotalTooLarge,
 }
 
 /// Reads one weight: a JSON number, or a string with a number or a Kubernetes quantity
 /// (resource.Quantity: decimal exponent, or one of the suffixes n u m k M G T P E Ki Mi Gi Ti Pi Ei).
-pub fn parse(value: &Value) -> Result<Milli, WeightError> {
+/// None where there is no value. Zeros at the start mean nothing, as in a quantity.
+pub fn parse(value: &Value) -> Result<Option<Milli>, WeightError> {
     match value {
-        Value::Null => Err(WeightError::Missing),
+        Value::Null => Ok(None),
         // The shortest text that reads back as the same number; for a literal with up to 15 digits
         // that is the literal's own value.
-        Value::Number(number) => parse_text(&number.to_string()),
-        Value::String(text) => parse_text(text.trim()),
+        Value::Number(number) => parse_text(&number.to_string()).map(Some),
+        Value::String(text) => parse_text(text.trim()).map(Some),
         other => Err(WeightError::NotANumber(other.to_string())),
     }
 }
@@ -161,7 +157,7 @@ mod tests {
     use serde_json::json;
 
     fn milli(value: Value) -> Result<u128, WeightError> {
-        parse(&value).map(|Milli(weight)| weight)
+        parse(&value).map(|weight| weight.unwrap_or_default().0)
     }
 
     #[test]
@@ -173,6 +169,7 @@ mod tests {
             (json!(0.1), 100),
             (json!("10"), 10_000),
             (json!("+10"), 10_000),
+            (json!("0100"), 100_000),
             (json!("1e3"), 1_000_000),
             (json!("1E3"), 1_000_000),
             (json!("100e-2"), 1000),
@@ -200,7 +197,7 @@ mod tests {
 
     #[test]
     fn refused() {
-        assert_eq!(milli(Value::Null), Err(WeightError::Missing));
+        assert_eq!(parse(&Value::Null), Ok(None));
         for value in [
             json!("abc"),
             json!(""),
@@ -244,7 +241,10 @@ mod tests {
     #[test]
     fn one_rule_has_one_unit() {
         let unified = |texts: &[Value]| {
-            let weights: Vec<_> = texts.iter().map(|value| parse(value).unwrap()).collect();
+            let weights: Vec<_> = texts
+                .iter()
+                .map(|value| parse(value).unwrap().unwrap())
+                .collect();
             unify(&weights)
         };
         assert_eq!(unified(&[json!(90), json!("10")]), Ok(vec![90, 10]));

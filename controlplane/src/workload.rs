@@ -9,7 +9,8 @@ use serde::Deserialize;
 use crate::cluster::Selector;
 use crate::hostname;
 use crate::object::{Kind, Object};
-use crate::problem::{Problem, Reason};
+use crate::problem::Problem;
+use crate::problem::messages::access as messages;
 
 /// Labels and ServiceAccount of a Pod, or of the Pods that a Deployment, StatefulSet, DaemonSet or
 /// ReplicaSet makes.
@@ -68,12 +69,8 @@ impl Workload {
         let named = [spec.service_account_name, spec.service_account];
         let account = named.into_iter().flatten().find(|name| !name.is_empty());
         if let Some(account) = account.as_deref().filter(|it| !hostname::is_dns_name(it)) {
-            return Err(object.reference().legacy(
-                "spec",
-                Reason::InvalidValue,
-                format!("{account:?} is not the name of a ServiceAccount"),
-                "correct serviceAccountName of the pods",
-            ));
+            let message = messages::pod_account_no_name(account);
+            return Err(object.reference().problem("spec", message));
         }
         Ok(Some(Workload {
             labels: metadata

@@ -40,6 +40,8 @@ pub struct World {
     /// By kind, namespace and name.
     pub(crate) routes: Vec<Arc<Route>>,
     groups: BTreeMap<Key, Arc<HttpRouteGroup>>,
+    /// HTTPRouteGroups that are there and wrong in themselves.
+    broken_groups: BTreeSet<Key>,
     access: OfPolicy,
     /// Every namespace that is known: its object was seen, or an object in it.
     pub(crate) namespaces: BTreeSet<String>,
@@ -123,6 +125,9 @@ impl World {
         let key = || (own(), entry.name.clone());
         let access = &mut self.access;
         match &entry.part {
+            Part::Name if entry.kind == Kind::HttpRouteGroup => {
+                self.broken_groups.insert(key());
+            }
             Part::None | Part::Name => {}
             Part::OwnClass => drop(self.own_classes.insert(entry.name.clone())),
             Part::Namespace(it) => drop(self.labels.insert(entry.name.clone(), it.clone())),
@@ -169,6 +174,12 @@ impl World {
     pub fn group(&self, namespace: &str, name: &str) -> Option<&HttpRouteGroup> {
         let key = (namespace.to_owned(), name.to_owned());
         self.groups.get(&key).map(Arc::as_ref)
+    }
+
+    /// Whether an HTTPRouteGroup is there, and not in force because of its own problem.
+    pub fn has_broken_group(&self, namespace: &str, name: &str) -> bool {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.broken_groups.contains(&key)
     }
 
     /// That of `specs.smi-spec.io`.

@@ -36,6 +36,8 @@ pub struct Table {
 struct Claim {
     port: u16,
     default_port: bool,
+    /// For ports that no other claim of the name has.
+    every_port: bool,
     host: usize,
 }
 
@@ -106,6 +108,7 @@ impl Table {
     }
 
     fn add(&mut self, hosts: &wire::Hosts, host: Host, site: &Site) -> Result<(), Refusal> {
+        let every_port = matches!(hosts, wire::Hosts::Literal(literal) if literal.every_port);
         let (names, port, default_port) = match hosts {
             wire::Hosts::Root(root) => (root_names(root, site), root.port, root.default_port),
             wire::Hosts::Literal(literal) => (
@@ -134,6 +137,7 @@ impl Table {
             claims.push(Claim {
                 port,
                 default_port,
+                every_port,
                 host: index,
             });
         }
@@ -147,13 +151,14 @@ impl Table {
         };
         let name = authority.name();
         if let Some(claims) = self.named.get(name) {
-            return claims
-                .iter()
-                .find(|claim| match authority.port {
-                    Some(port) => claim.port == port,
-                    None => claim.default_port,
-                })
-                .and_then(|claim| self.hosts.get(claim.host));
+            let claim = match authority.port {
+                Some(port) => {
+                    let own = claims.iter().find(|claim| claim.port == port);
+                    own.or_else(|| claims.iter().find(|claim| claim.every_port))
+                }
+                None => claims.iter().find(|claim| claim.default_port),
+            };
+            return claim.and_then(|claim| self.hosts.get(claim.host));
         }
         self.exact
             .get(name)

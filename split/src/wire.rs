@@ -9,6 +9,7 @@
 //! |---|---|
 //! | 1 | hosts, exact and prefix paths, weights |
 //! | 2 | all other conditions of a match, filters, timeouts, retries, connections, access |
+//! | 3 | literal hosts at every port |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -16,7 +17,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The document version that this build writes and reads.
-pub const VERSION: u32 = 2;
+pub const VERSION: u32 = 3;
 
 /// What one proxy may see of the plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -41,6 +42,9 @@ impl Config {
     /// all of this configuration.
     pub fn beyond(&self, version: u32) -> BTreeSet<String> {
         let mut beyond = BTreeSet::new();
+        let sets = self.hosts.iter().filter(|set| set.hosts.since() > version);
+        let rules = sets.flat_map(|set| set.matches.iter().map(|wanted| wanted.rule.clone()));
+        beyond.extend(rules);
         if version >= 2 {
             return beyond;
         }
@@ -76,6 +80,16 @@ pub enum Hosts {
     Gateway(Gateway),
 }
 
+impl Hosts {
+    /// The lowest document version that can say these hosts.
+    fn since(&self) -> u32 {
+        match self {
+            Hosts::Literal(literal) if literal.every_port => 3,
+            Hosts::Root(_) | Hosts::Literal(_) | Hosts::Gateway(_) => 1,
+        }
+    }
+}
+
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Root {
     pub service: String,
@@ -104,8 +118,12 @@ pub struct Literal {
     /// Lower case, without port and without trailing dot.
     pub name: String,
     pub port: u16,
+    /// True where a Host without a port is meant too.
     #[serde(default, skip_serializing_if = "is_false")]
     pub default_port: bool,
+    /// True where each port is meant that no set of the same name has.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub every_port: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

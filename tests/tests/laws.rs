@@ -162,6 +162,7 @@ fn config(rules: &[(&str, &[u64])]) -> wire::Config {
                 name: (*name).into(),
                 port: 80,
                 default_port: true,
+                every_port: false,
             }),
             matches: vec![wire::Match {
                 rule: (*name).into(),

@@ -54,6 +54,7 @@ fn plan() -> Plan {
         name: "a.org".into(),
         port: 80,
         default_port: true,
+        every_port: false,
     });
     let sets = vec![
         set(edge(), gateway(None), "g-any"),

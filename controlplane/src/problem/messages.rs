@@ -86,8 +86,35 @@ macro_rules! effect_template {
 
 pub(crate) use {effect, effect_template};
 
+/// Values that are possible, as in `it has 80, 8080`; no more than a person would read.
+pub fn list<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
+    const SHOWN: usize = 6;
+    let mut values = values.into_iter();
+    let shown: Vec<String> = values
+        .by_ref()
+        .take(SHOWN)
+        .map(|it| it.to_string())
+        .collect();
+    match (shown.is_empty(), values.count()) {
+        (true, _) => "none".to_owned(),
+        (false, 0) => shown.join(", "),
+        (false, more) => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+pub mod access;
 pub mod field;
+pub mod group;
+pub mod matches;
 pub mod object;
+pub mod split;
 
 /// The lists of all subjects, by their names.
-pub const ALL: &[(&str, &[Template])] = &[("field", field::ALL), ("object", object::ALL)];
+pub const ALL: &[(&str, &[Template])] = &[
+    ("access", access::ALL),
+    ("field", field::ALL),
+    ("group", group::ALL),
+    ("matches", matches::ALL),
+    ("object", object::ALL),
+    ("split", split::ALL),
+];

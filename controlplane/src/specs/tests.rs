@@ -96,7 +96,7 @@ fn what_refuses_a_group() {
     let many = vec!["{name: a}"; 257].join(", ");
     for (version, body, expected) in [
         ("v1alpha4", "spec: {}".to_owned(), "spec InvalidValue"),
-        ("v1alpha4", "matches: []".to_owned(), " InvalidValue"),
+        ("v1alpha4", "matches: []".to_owned(), "matches InvalidValue"),
         (
             "v1alpha4",
             "spec: {matches: []}, matches: []".to_owned(),
@@ -110,7 +110,7 @@ fn what_refuses_a_group() {
         (
             "v1alpha2",
             "spec: {matches: []}, matches: []".to_owned(),
-            "spec InvalidValue",
+            "spec.matches InvalidValue",
         ),
         (
             "v1alpha4",

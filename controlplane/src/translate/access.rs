@@ -8,7 +8,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use weir_split::wire::{self, Access, Grant, Permission, Rule, Target};
 
 use crate::access::{AccessRule, RuleKind, TrafficTarget};
-use crate::problem::{Problem, Reason};
+use crate::problem::Problem;
+use crate::problem::messages::{access as messages, list};
 use crate::specs::TcpRoute;
 use crate::world::World;
 
@@ -53,17 +54,11 @@ pub fn name_accounts(
         backend.accounts = accounts.clone();
         if backend.accounts.is_empty() && backend.weight > 0 {
             let message = if service.selector.is_empty() {
-                "it selects no pods, so the ServiceAccount behind it is not known: nobody may reach it"
+                messages::service_selects_nothing()
             } else {
-                "no pod and no workload has the labels that it selects, so the ServiceAccount behind it \
-                 is not known: nobody may reach it"
+                messages::service_selects_nobody()
             };
-            problems.insert(service.object.legacy(
-                "spec.selector",
-                Reason::NoAccount,
-                message,
-                "put its workloads among the objects, with labels that it selects",
-            ));
+            problems.insert(service.object.problem("spec.selector", message));
         }
     }
 }
@@ -108,19 +103,24 @@ fn permissions(
     // A proxy that receives a request does not know the Service port it was sent to, and what a client says
     // of it in its Host proves nothing.
     if let Some((port, path)) = &target.port {
-        return Err(target.object.legacy(
-            path,
-            Reason::UnsupportedValue,
-            format!("requests cannot be told by port {port}: HTTPRouteGroups grant nothing here"),
-            "take the port out, or name a TCPRoute instead",
-        ));
+        let message = messages::requests_by_port(port);
+        return Err(target.object.problem(path, message));
     }
     let Some(group) = world.group(&target.object.namespace, &rule.name) else {
-        return Err(not_found(target, rule, "HTTPRouteGroup"));
+        return Err(
+            match world.has_broken_group(&target.object.namespace, &rule.name) {
+                false => not_found(target, rule, "HTTPRouteGroup"),
+                true => target.object.problem(
+                    format!("{}.name", rule.path),
+                    messages::rule_broken("HTTPRouteGroup", &target.object.namespace, &rule.name),
+                ),
+            },
+        );
     };
     for (index, name) in rule.matches.iter().enumerate() {
         if !group.matches.iter().any(|it| it.name == *name) {
-            problems.insert(no_such_match(target, rule, index));
+            let names = group.matches.iter().map(|it| it.name.as_str());
+            problems.insert(no_such_match(target, rule, index, names));
         }
     }
     let named = group.matches.iter().enumerate();
@@ -170,7 +170,8 @@ fn granted_ports(
         route.ok_or_else(|| not_found(target, rule, "TCPRoute.specs.smi-spec.io"))?;
     let is_meant = |wanted: &String| Some(wanted) == name.as_ref();
     if let Some(index) = rule.matches.iter().position(|wanted| !is_meant(wanted)) {
-        return Err(no_such_match(target, rule, index));
+        let names = name.iter().map(String::as_str);
+        return Err(no_such_match(target, rule, index, names));
     }
     match &target.port {
         None if ports.is_empty() => Ok(Ports::All),
@@ -178,38 +179,30 @@ fn granted_ports(
         Some((port, _)) if ports.is_empty() || ports.contains(port) => {
             Ok(Ports::Some([*port].into()))
         }
-        Some((port, path)) => Err(target.object.legacy(
-            path,
-            Reason::InvalidValue,
-            format!(
-                "TCPRoute {} has no port {port}: it grants nothing here",
-                rule.name
-            ),
-            "name the port in both, or take it out of the destination",
-        )),
+        Some((port, path)) => Err(target
+            .object
+            .problem(path, messages::tcp_route_without_port(&rule.name, port))),
     }
 }
 
 fn not_found(target: &TrafficTarget, rule: &AccessRule, kind: &str) -> Problem {
     let namespace = &target.object.namespace;
-    target.object.legacy(
+    target.object.problem(
         format!("{}.name", rule.path),
-        Reason::ReferenceNotFound,
-        format!(
-            "there is no {kind} {namespace}/{}: this rule grants nothing",
-            rule.name
-        ),
-        "create it, or correct the name",
+        messages::rule_missing(kind, namespace, &rule.name),
     )
 }
 
-fn no_such_match(target: &TrafficTarget, rule: &AccessRule, index: usize) -> Problem {
-    let wanted = rule.matches.get(index).map_or("", String::as_str);
-    target.object.legacy(
+fn no_such_match<'n>(
+    target: &TrafficTarget,
+    rule: &AccessRule,
+    index: usize,
+    names: impl Iterator<Item = &'n str>,
+) -> Problem {
+    let wanted = rule.matches.get(index).cloned().unwrap_or_default();
+    target.object.problem(
         format!("{}.matches[{index}]", rule.path),
-        Reason::ReferenceNotFound,
-        format!("{} has no match {wanted:?}: it grants nothing", rule.name),
-        "name a match that is there, or leave matches out for all of them",
+        messages::rule_match_missing(&rule.name, wanted, list(names)),
     )
 }
 

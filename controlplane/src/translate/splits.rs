@@ -1,25 +1,30 @@
 //! TrafficSplits -> host sets, connections and rules.
 //!
-//! On one port those with `matches` come first, the oldest of them before the others, then the oldest
-//! without; what fits none stays with the root.
+//! ```text
+//! split -> resolved names -> claims: the ports of a Service, or a host --who decides there--> host sets, connections
+//! ```
+//!
+//! What fits no match stays with the root.
 
+mod claims;
 mod conditions;
+mod hosts;
 mod resolved;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_split::wire::{
-    self, Backend, Connections, Destination, HostSet, Hosts, Literal, Match, Rule, Target,
-    Unmatched,
-};
+use weir_split::wire::{Connections, Destination, HostSet, Hosts, Match, Rule, Unmatched};
 
-use self::resolved::{Claim, Resolved, Root};
-use super::{ServicePort, ambiguous_port, default_port, too_many};
-use crate::cluster;
+use self::claims::{Claim, Claims, Deciding, Wanted};
+use self::resolved::{Resolved, Root};
+use super::{ServicePort, too_many};
+use crate::cluster::Service;
 use crate::plan::{Audience, PlannedConnections, PlannedSet};
 use crate::precedence::Seniority;
-use crate::problem::{ObjectRef, Problem, Reason};
-use crate::world::World;
+use crate::problem::messages::{list, split as messages};
+use crate::problem::{ObjectRef, Problem};
+use crate::root::Host;
+use crate::world::{Key, World};
 
 #[derive(Default)]
 pub struct Splits {
@@ -28,276 +33,227 @@ pub struct Splits {
     pub rules: BTreeMap<String, Rule>,
 }
 
-/// What a rule decides for.
-enum Place {
-    Hosts(Audience, Hosts),
-    Connections(wire::Root),
-}
-
 /// `held` are the Service ports for which a route decides.
 pub fn translate(
     world: &World,
     held: &BTreeMap<ServicePort, ObjectRef>,
     problems: &mut BTreeSet<Problem>,
 ) -> Splits {
+    let mut splits: Vec<_> = world.splits.iter().collect();
+    splits.sort_by_cached_key(|split| Seniority::new(&split.object, split.created));
     let mut resolved: Vec<Resolved> = Vec::new();
-    for split in &world.splits {
+    for split in splits {
         resolved.extend(Resolved::new(world, split, problems));
     }
-    resolved.sort_by_cached_key(|r| {
-        let seniority = Seniority::new(&r.split.object, r.split.created);
-        (r.conditions.is_none(), seniority)
-    });
 
-    let mut claims: BTreeMap<Claim, Vec<&Resolved>> = BTreeMap::new();
-    for candidate in &resolved {
-        let wanted = candidate.claims(problems);
-        let of_claim = candidate.conditions.as_ref().map_or(1, Vec::len);
+    let of_hosts = host_ports(&resolved, problems);
+    let mut claims = Claims::new(&resolved);
+    for (index, split) in resolved.iter().enumerate() {
+        let wanted = match split.root {
+            Root::Service(service) => split.claims_of_service(service, problems),
+            Root::Host(host) => of_hosts.claims(index, split, host),
+        };
+        let of_claim = split.conditions.as_ref().map_or(1, Vec::len);
         let matches = wanted.len() * of_claim;
-        if let Some(problem) = too_many(&candidate.split.object, "spec.matches", matches) {
+        if let Some(problem) = too_many(&split.split.object, "spec.matches", matches) {
             problems.insert(problem);
             continue;
         }
-        let mut lost = Vec::new();
-        let ports = wanted.len();
-        for claim in wanted {
-            let holder = match &claim {
+        for wanted in wanted {
+            let holder = match &wanted.claim {
                 Claim::Service(at) => held.get(at),
-                Claim::Literal { .. } => None,
+                Claim::Host(_) => None,
             };
-            let port = claim.port();
-            let deciding = claims.entry(claim).or_default();
-            // Of those for every request the first leaves nothing to the others; they stand at the end.
-            let last = deciding.last().filter(|last| last.conditions.is_none());
-            match holder.or(last.map(|last| &last.split.object)) {
-                None => deciding.push(candidate),
-                Some(winner) => lost.push(candidate.split.object.legacy(
-                    "spec.service",
-                    Reason::Conflicted,
-                    format!("{winner} decides for port {port} of {}", candidate.root),
-                    "take one of the two out",
-                )),
+            claims.add(index, wanted, holder);
+        }
+    }
+
+    let mut splits = Splits::default();
+    let mut hosts = hosts::HostSets::default();
+    for (claim, deciding) in claims.decide() {
+        match claim {
+            Claim::Service(at) => splits.add_service(world, &at, &resolved, deciding, problems),
+            Claim::Host(claim) => {
+                let matches = splits.add_rules(&resolved, deciding, problems);
+                hosts.add(claim, matches);
             }
         }
-        let is_whole = lost.len() == ports;
-        problems.extend(lost.into_iter().map(|problem| match is_whole {
-            true => problem.of_whole(),
-            false => problem,
-        }));
     }
-    let defaults = literal_defaults(&claims, problems);
-    let mut splits = Splits::default();
-    for (claim, deciding) in &claims {
-        splits.add(claim, deciding, &defaults, problems);
+    splits.sets.extend(hosts.finish());
+    problems.extend(claims.problems());
+    for (index, split) in resolved.iter().enumerate() {
+        if let Root::Host(host) = split.root
+            && of_hosts.own.contains_key(&index)
+            && !claims.has_lost_all(index)
+        {
+            problems.extend(split.limits(world, host));
+        }
     }
     splits
 }
 
-/// The port that a literal host without one means, where several splits of other ports may be about the host: by
-/// namespace and host, that of the oldest split.
-type LiteralDefaults<'r> = BTreeMap<(&'r str, &'r str), u16>;
+/// The ports by which splits decide for hosts.
+#[derive(Default)]
+struct HostPorts {
+    /// By the place of the split.
+    own: BTreeMap<usize, BTreeSet<u16>>,
+    /// Of all splits, by namespace and host.
+    all: BTreeMap<Key, BTreeSet<u16>>,
+}
 
-fn literal_defaults<'r>(
-    claims: &'r BTreeMap<Claim, Vec<&'r Resolved<'r>>>,
-    problems: &mut BTreeSet<Problem>,
-) -> LiteralDefaults<'r> {
-    let mut wanted: BTreeMap<(&str, &str), Vec<(u16, &Resolved)>> = BTreeMap::new();
-    for (claim, deciding) in claims {
-        let Claim::Literal {
-            namespace,
-            host,
-            port,
-        } = claim
-        else {
+fn host_ports(resolved: &[Resolved], problems: &mut BTreeSet<Problem>) -> HostPorts {
+    let mut ports = HostPorts::default();
+    for (index, split) in resolved.iter().enumerate() {
+        let Root::Host(host) = split.root else {
             continue;
         };
-        let of_host = wanted.entry((namespace, host)).or_default();
-        let meant = deciding.iter().filter(|split| {
-            !split.fits_nothing() && cluster::default_port(split.common_ports()) == Some(*port)
-        });
-        of_host.extend(meant.map(|split| (*port, *split)));
+        let own = split.host_ports(host, problems);
+        if own.is_empty() || split.fits_nothing() {
+            continue;
+        }
+        let all = ports.all.entry(split.key(host)).or_default();
+        all.extend(&own);
+        ports.own.insert(index, own);
     }
-    let mut defaults = BTreeMap::new();
-    for ((namespace, host), mut meant) in wanted {
-        meant.sort_by_cached_key(|(_, split)| {
-            Seniority::new(&split.split.object, split.split.created)
-        });
-        let Some((port, oldest)) = meant.first().copied() else {
-            continue;
-        };
-        defaults.insert((namespace, host), port);
-        for (other, split) in meant.into_iter().filter(|(other, _)| *other != port) {
-            problems.insert(split.split.object.legacy(
-                "spec.service",
-                Reason::Conflicted,
-                format!(
-                    "{} decides what {host} without a port means: port {port}, not {other}",
-                    oldest.split.object
-                ),
-                format!("call it with the port: {host}:{other}"),
-            ));
+    ports
+}
+
+impl HostPorts {
+    fn claims(&self, index: usize, split: &Resolved, host: &Host) -> Vec<Wanted> {
+        match (self.own.get(&index), self.all.get(&split.key(host))) {
+            (Some(own), Some(all)) => claims::of_host(split, host, own, all),
+            _ => Vec::new(),
         }
     }
-    defaults
+}
+
+impl<'w> Resolved<'w> {
+    fn claims_of_service(
+        &self,
+        service: &'w Service,
+        problems: &mut BTreeSet<Problem>,
+    ) -> Vec<Wanted> {
+        let ports = self.service_ports(service, problems);
+        let wanted = |port: u16| Wanted {
+            claim: Claim::Service(ServicePort::of(service, port)),
+            port,
+        };
+        match self.fits_nothing() {
+            true => Vec::new(),
+            false => ports.into_iter().map(|it| wanted(it.number)).collect(),
+        }
+    }
+
+    fn key(&self, host: &Host) -> Key {
+        (self.split.object.namespace.clone(), host.name.clone())
+    }
+
+    /// For which requests a split of a host is in force, and for which it is not.
+    fn limits(&self, world: &World, host: &Host) -> Vec<Problem> {
+        let object = &self.split.object;
+        let own = object.namespace.as_str();
+        let ours = host
+            .service
+            .as_ref()
+            .filter(|(name, _)| !host.is_complete && world.service(own, name).is_some());
+        let audience = match ours {
+            Some((name, namespace)) => {
+                messages::split_root_of_own_namespace(&host.name, name, own, namespace)
+            }
+            None => messages::split_of_a_host(&host.name, own),
+        };
+        let mut problems = vec![object.problem("spec.service", audience)];
+        if self.split.root.port.is_none() && self.default_host_port().is_none() {
+            let ports = list(self.common_ports());
+            let message = messages::split_host_port_unclear(&host.name, ports);
+            problems.push(object.problem("spec.service", message));
+        }
+        problems
+    }
+
+    fn rule(&self, port: u16, problems: &mut BTreeSet<Problem>) -> Rule {
+        Rule {
+            backends: self.backends_at(port, problems),
+            ..Rule::default()
+        }
+    }
 }
 
 impl Splits {
-    /// Puts in force on one port the splits that decide there, in their order.
-    fn add(
+    /// Puts in force on one port of a Service the splits that decide there.
+    fn add_service(
         &mut self,
-        claim: &Claim,
-        deciding: &[&Resolved],
-        defaults: &LiteralDefaults,
+        world: &World,
+        at: &ServicePort,
+        resolved: &[Resolved],
+        deciding: Vec<Deciding>,
         problems: &mut BTreeSet<Problem>,
     ) {
-        let mut matches = Vec::new();
-        let mut planned: Option<(Audience, Hosts)> = None;
-        for split in deciding {
-            if split.fits_nothing() {
-                continue;
+        let Some(service) = world.service(&at.namespace, &at.name) else {
+            return;
+        };
+        let root = at.root(service);
+        if service
+            .port(at.port)
+            .is_some_and(|it| it.carries_connections)
+        {
+            // Nothing tells connections apart, so the first decides for all.
+            for split in deciding
+                .iter()
+                .take(1)
+                .filter_map(|it| resolved.get(it.split))
+            {
+                let identity = split.identity(at.port, "tcp");
+                self.connections.push(PlannedConnections {
+                    audience: Audience::Everyone,
+                    connections: Connections {
+                        to: Destination::Root(root.clone()),
+                        rule: identity.clone(),
+                    },
+                });
+                self.rules.insert(identity, split.rule(at.port, problems));
             }
-            let Some(rule) = split.rule(claim, problems) else {
+            return;
+        }
+        let matches = self.add_rules(resolved, deciding, problems);
+        self.sets.push(PlannedSet {
+            audience: Audience::Everyone,
+            set: HostSet {
+                hosts: Hosts::Root(root),
+                matches,
+                unmatched: Unmatched::Pass,
+            },
+        });
+    }
+
+    /// The matches with their rules, which are there afterwards.
+    fn add_rules(
+        &mut self,
+        resolved: &[Resolved],
+        deciding: Vec<Deciding>,
+        problems: &mut BTreeSet<Problem>,
+    ) -> Vec<Match> {
+        let mut matches = Vec::with_capacity(deciding.len());
+        for Deciding {
+            split,
+            port,
+            wanted,
+        } in deciding
+        {
+            let Some(split) = resolved.get(split) else {
                 continue;
             };
-            match split.place(claim, defaults, problems) {
-                None => {}
-                Some(Place::Connections(root)) => {
-                    let identity = split.identity(root.port, "tcp");
-                    self.connections.push(PlannedConnections {
-                        audience: Audience::Everyone,
-                        connections: Connections {
-                            to: Destination::Root(root),
-                            rule: identity.clone(),
-                        },
-                    });
-                    self.rules.insert(identity, rule);
-                }
-                Some(Place::Hosts(audience, hosts)) => {
-                    let identity = split.identity(claim.port(), "http");
-                    let every = [Match::default()];
-                    let conditions = split.conditions.as_deref().unwrap_or(&every);
-                    matches.extend(conditions.iter().map(|condition| Match {
-                        rule: identity.clone(),
-                        ..condition.clone()
-                    }));
-                    self.rules.insert(identity, rule);
-                    planned.get_or_insert((audience, hosts));
-                }
+            let identity = split.identity(port, "http");
+            if !self.rules.contains_key(&identity) {
+                self.rules
+                    .insert(identity.clone(), split.rule(port, problems));
             }
-        }
-        if let Some((audience, hosts)) = planned {
-            self.sets.push(PlannedSet {
-                audience,
-                set: HostSet {
-                    hosts,
-                    matches,
-                    unmatched: Unmatched::Pass,
-                },
+            matches.push(Match {
+                rule: identity,
+                ..wanted
             });
         }
-    }
-}
-
-impl Resolved<'_> {
-    /// What the split makes of one port; None leaves it untouched.
-    fn rule(&self, claim: &Claim, problems: &mut BTreeSet<Problem>) -> Option<Rule> {
-        let port = claim.port();
-        let mut backends = self.backends_at(port, problems);
-        if backends.iter().all(|backend| backend.weight == 0) {
-            // A literal host is claimed at ports that a backend with a weight has, and there alone.
-            let Claim::Service(at) = claim else {
-                return None;
-            };
-            problems.insert(self.split.object.legacy(
-                "spec.backends",
-                Reason::NoTraffic,
-                format!(
-                    "no backend can get traffic of port {port}: it stays with {}",
-                    self.root
-                ),
-                "give a backend that has this port a weight above 0",
-            ));
-            backends = vec![Backend::new(1, Target::Service(at.backend()))];
-        }
-        Some(Rule {
-            backends,
-            ..Rule::default()
-        })
-    }
-
-    /// Its groups fit no request: it changes nothing.
-    fn fits_nothing(&self) -> bool {
-        self.conditions.as_ref().is_some_and(Vec::is_empty)
-    }
-
-    fn identity(&self, port: u16, protocol: &str) -> String {
-        format!("{}:{port}/{protocol}", self.split.object.identity())
-    }
-
-    /// None for a claim that is not of the kind of the root, which there is not.
-    fn place(
-        &self,
-        claim: &Claim,
-        defaults: &LiteralDefaults,
-        problems: &mut BTreeSet<Problem>,
-    ) -> Option<Place> {
-        let (default, place) = match (&self.root, claim) {
-            (Root::Service(service), Claim::Service(at)) => {
-                let root = at.root(service);
-                let port = service.port(at.port);
-                if port.is_some_and(|it| it.carries_connections) {
-                    return Some(Place::Connections(root));
-                }
-                let place = Place::Hosts(Audience::Everyone, Hosts::Root(root));
-                (default_port(service), place)
-            }
-            (
-                Root::Literal(_),
-                Claim::Literal {
-                    namespace,
-                    host,
-                    port,
-                },
-            ) => {
-                let default = defaults.get(&(namespace.as_str(), host.as_str())).copied();
-                let literal = Literal {
-                    name: host.clone(),
-                    port: *port,
-                    default_port: default == Some(*port),
-                };
-                let audience = Audience::Namespace(namespace.clone());
-                (default, Place::Hosts(audience, Hosts::Literal(literal)))
-            }
-            _ => return None,
-        };
-        if default.is_none() && self.port.is_none() {
-            let path = "spec.service".to_owned();
-            let object = &self.split.object;
-            problems.insert(ambiguous_port(object, path, &self.split.service));
-        }
-        Some(place)
-    }
-
-    /// Those that have the port. One without it gets nothing (TrafficSplit specification, Ports).
-    fn backends_at(&self, port: u16, problems: &mut BTreeSet<Problem>) -> Vec<Backend> {
-        let mut backends = Vec::with_capacity(self.backends.len());
-        for (index, weight, service) in &self.backends {
-            if service.port(port).is_some() {
-                let to = Target::Service(ServicePort::of(service, port).backend());
-                backends.push(Backend::new(*weight, to));
-            } else if *weight > 0 {
-                problems.insert(self.split.object.legacy(
-                    format!("spec.backends[{index}].service"),
-                    Reason::PortNotFound,
-                    format!(
-                        "{} has no TCP port {port}: it is left out there",
-                        service.object
-                    ),
-                    "give it the port number that is called",
-                ));
-            }
-        }
-        backends
+        matches
     }
 }
 

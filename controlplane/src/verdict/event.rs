@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::problem::Problem;
+use crate::problem::{Extent, Problem};
 
 /// One Event, without the time at which it is written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -28,7 +28,7 @@ pub fn remarks(before: &BTreeSet<Remark>, now: &BTreeSet<Remark>) -> Vec<Remark>
 impl Remark {
     pub fn of(problem: &Problem) -> Remark {
         Remark {
-            is_warning: true,
+            is_warning: problem.effect.extent > Extent::Nothing,
             reason: problem.reason.to_string(),
             note: cut(super::words(&[problem])),
         }

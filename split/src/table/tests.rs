@@ -42,7 +42,7 @@ fn a_refusal_names_the_place() {
     };
     let listeners = r#"{"listeners":{"a":1}}"#;
     for (config, expected) in [
-        (r#"{"version":3}"#.to_owned(), "version: "),
+        (r#"{"version":4}"#.to_owned(), "version: "),
         (host(r#"{"rule":"x"}"#), "hosts[0].matches[0].rule: "),
         (host(r#"{"rule":"r","path":{"regex":"("}}"#), "hosts[0].matches[0].path.regex: "),
         (host(r#"{"rule":"r"},{"rule":"r","method":"A B"}"#), "hosts[0].matches[1].method: "),

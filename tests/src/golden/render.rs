@@ -74,7 +74,14 @@ fn render_hosts(hosts: &wire::Hosts) -> String {
             name,
             port,
             default_port,
-        }) => format!("literally {name}:{port}{}", portless(*default_port)),
+            every_port,
+        }) => {
+            let others = match every_port {
+                true => " and at every other port",
+                false => "",
+            };
+            format!("literally {name}:{port}{}{others}", portless(*default_port))
+        }
         wire::Hosts::Gateway(wire::Gateway { hostname, ports }) => {
             let host = match hostname {
                 None => "every host".into(),

@@ -2,90 +2,76 @@
 
 use weir_split::wire::{Match, Permission};
 
-use crate::object::SMI_SPECS;
-use crate::problem::{Problem, Reason};
-use crate::smi::{GroupRef, TrafficSplit};
-use crate::specs::HttpRouteGroup;
+use crate::problem::Problem;
+use crate::problem::messages::split as messages;
+use crate::smi::TrafficSplit;
+use crate::specs::NamedMatch;
 use crate::world::World;
 
 /// Every port of the root has all of them, and the proxy tries them one after the other.
 const MAX_MATCHES: usize = 1_000;
 
+/// One match of a group that a split refers to, for one method.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Condition<'w> {
+    /// The place of the group in `spec.matches`.
+    pub group: usize,
+    /// The place of the match among all of the split's.
+    pub position: usize,
+    /// Of the match in the group.
+    pub name: &'w str,
+    /// It leads to no rule yet.
+    pub wanted: Match,
+}
+
 /// The matches of all groups that the split refers to, of which one must fit; each has one method at most.
-/// They lead to no rule yet. `Ok(None)` is a split of every request.
+/// `Ok(None)` is a split of every request.
 ///
 /// A group that is not there must not make it one, so then there is no split.
-pub fn of(world: &World, split: &TrafficSplit) -> Result<Option<Vec<Match>>, Vec<Problem>> {
+pub fn of<'w>(
+    world: &'w World,
+    split: &'w TrafficSplit,
+) -> Result<Option<Vec<Condition<'w>>>, Vec<Problem>> {
     if split.groups.is_empty() {
         return Ok(None);
     }
     let mut problems = Vec::new();
-    let mut matches: Vec<Match> = Vec::new();
-    for (index, reference) in split.groups.iter().enumerate() {
-        let path = format!("spec.matches[{index}]");
-        match group(world, split, reference, &path) {
+    let mut named: Vec<(usize, &NamedMatch)> = Vec::new();
+    for (index, name) in split.groups.iter().enumerate() {
+        let namespace = &split.object.namespace;
+        let path = || format!("spec.matches[{index}].name");
+        match world.group(namespace, name) {
             // It has its matches already.
-            Ok(_)
-                if split
-                    .groups
-                    .iter()
-                    .take(index)
-                    .any(|it| it.name == reference.name) => {}
-            Ok(group) => {
-                let conditions = group.matches.iter().filter_map(|it| it.condition.as_ref());
-                matches.extend(conditions.flat_map(expand));
+            Some(_) if split.groups.iter().take(index).any(|it| it == name) => {}
+            Some(group) => named.extend(group.matches.iter().map(|it| (index, it))),
+            None => {
+                let message = match world.has_broken_group(namespace, name) {
+                    true => messages::split_group_broken(namespace, name),
+                    false => messages::split_group_missing(namespace, name),
+                };
+                problems.push(split.object.problem(path(), message));
             }
-            Err(problem) => problems.push(problem),
         }
     }
-    if matches.len() > MAX_MATCHES {
-        problems.push(split.object.legacy(
-            "spec.matches",
-            Reason::InvalidValue,
-            format!(
-                "{} matches, one for each method, are more than {MAX_MATCHES}: the split is not in force",
-                matches.len()
-            ),
-            "name groups with fewer matches",
-        ));
+    let mut conditions = Vec::new();
+    for (position, (group, it)) in named.into_iter().enumerate() {
+        let matches = it.condition.iter().flat_map(expand);
+        conditions.extend(matches.map(|wanted| Condition {
+            group,
+            position,
+            name: &it.name,
+            wanted,
+        }));
+    }
+    if conditions.len() > MAX_MATCHES {
+        let message = messages::split_too_many_matches(conditions.len(), MAX_MATCHES);
+        problems.push(split.object.problem("spec.matches", message));
     }
     if problems.is_empty() {
-        Ok(Some(matches))
+        Ok(Some(conditions))
     } else {
         Err(problems)
     }
-}
-
-fn group<'w>(
-    world: &'w World,
-    split: &TrafficSplit,
-    reference: &GroupRef,
-    path: &str,
-) -> Result<&'w HttpRouteGroup, Problem> {
-    let refuse = |field: &str, reason: Reason, message: String, remedy: &str| {
-        let path = format!("{path}.{field}");
-        let message = format!("{message}: the split is not in force");
-        split.object.legacy(path, reason, message, remedy)
-    };
-    let kind = "name an HTTPRouteGroup of specs.smi-spec.io";
-    if let Some(other) = &reference.api_group
-        && !other.is_empty()
-        && other != SMI_SPECS
-    {
-        let message = format!("{other} has nothing that a split could ask for");
-        return Err(refuse("apiGroup", Reason::InvalidKind, message, kind));
-    }
-    if reference.kind != "HTTPRouteGroup" {
-        let message = format!("a split cannot ask for a {}", reference.kind);
-        return Err(refuse("kind", Reason::InvalidKind, message, kind));
-    }
-    let namespace = &split.object.namespace;
-    let group = world.group(namespace, &reference.name);
-    group.ok_or_else(|| {
-        let message = format!("there is no HTTPRouteGroup {namespace}/{}", reference.name);
-        let remedy = "create it, or correct the name";
-        refuse("name", Reason::ReferenceNotFound, message, remedy)
-    })
 }
 
 /// One match for each method.

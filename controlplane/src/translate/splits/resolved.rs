@@ -3,52 +3,30 @@
 use std::collections::BTreeSet;
 use std::fmt;
 
-use weir_split::wire::Match;
+use weir_split::wire::{Backend, Target};
 
-use super::conditions;
-use crate::cluster::{Port, Service};
-use crate::problem::{Problem, Reason};
-use crate::root::{self, RootError, RootName};
-use crate::smi::TrafficSplit;
+use super::conditions::{self, Condition};
+use crate::cluster::{self, Port, Service};
+use crate::problem::messages::{Message, list, split as messages};
+use crate::problem::{Effect, Extent, Problem};
+use crate::root::{Host, RootName};
+use crate::smi::{SplitBackend, TrafficSplit};
 use crate::translate::ServicePort;
 use crate::world::World;
-
-/// One port of what a split is about.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Claim {
-    Service(ServicePort),
-    /// A literal host is for clients of the split's namespace alone.
-    Literal {
-        namespace: String,
-        host: String,
-        port: u16,
-    },
-}
-
-impl Claim {
-    pub fn port(&self) -> u16 {
-        match self {
-            Claim::Service(at) => at.port,
-            Claim::Literal { port, .. } => *port,
-        }
-    }
-}
 
 /// A split whose names are resolved.
 pub struct Resolved<'w> {
     pub split: &'w TrafficSplit,
     pub root: Root<'w>,
-    /// The port that `spec.service` names.
-    pub port: Option<u16>,
     /// Those whose Service exists, with their place in `spec.backends`.
     pub backends: Vec<(usize, u64, &'w Service)>,
-    /// Of which one holds for a request that is split; they lead to no rule yet. None is every request.
-    pub conditions: Option<Vec<Match>>,
+    /// Of which one holds for a request that is split. None is every request.
+    pub conditions: Option<Vec<Condition<'w>>>,
 }
 
 pub enum Root<'w> {
     Service(&'w Service),
-    Literal(String),
+    Host(&'w Host),
 }
 
 /// As in `port 80 of ROOT`.
@@ -56,7 +34,7 @@ impl fmt::Display for Root<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Root::Service(service) => service.object.fmt(f),
-            Root::Literal(host) => write!(f, "host {host}"),
+            Root::Host(host) => write!(f, "host {}", host.name),
         }
     }
 }
@@ -67,150 +45,148 @@ impl<'w> Resolved<'w> {
         split: &'w TrafficSplit,
         problems: &mut BTreeSet<Problem>,
     ) -> Option<Resolved<'w>> {
-        let own = split.object.namespace.as_str();
-        let root = root::resolve(&split.service, own, &world.namespaces)
-            .map_err(|error| unresolved(split, "spec.service".to_owned(), &error));
-        let (root, port) = match root {
-            Ok(root) => (root.name, root.port),
-            Err(problem) => {
-                problems.insert(problem.of_whole());
-                return None;
-            }
-        };
-        let root = match root {
-            RootName::Literal(host) => Root::Literal(host),
-            RootName::Service(name) => match world.service(own, &name) {
-                Some(service) => Root::Service(service),
-                None => {
-                    let problem = split.object.legacy(
-                        "spec.service",
-                        Reason::RootNotFound,
-                        format!("there is no Service {own}/{name}"),
-                        "create the Service; until then the split is not in force",
-                    );
-                    problems.insert(problem.of_whole());
-                    return None;
-                }
-            },
-        };
+        let root = root(world, split)
+            .map_err(|message| problems.insert(split.object.problem("spec.service", message)))
+            .ok()?;
         let mut backends = Vec::with_capacity(split.backends.len());
+        let mut left_out = Vec::new();
         for (index, backend) in split.backends.iter().enumerate() {
-            let path = format!("spec.backends[{index}].service");
-            match backend_service(world, split, index, &backend.service) {
-                Ok(Some(service)) => backends.push((index, backend.weight, service)),
+            match backend_service(world, split, backend) {
+                Ok(service) => backends.push((index, backend.weight, service)),
                 // How people start: the backend is listed before it exists.
-                Ok(None) if backend.weight == 0 => {}
-                Ok(None) => {
-                    problems.insert(split.object.legacy(
-                        path,
-                        Reason::BackendNotFound,
-                        format!(
-                            "there is no Service {own}/{}: it is left out",
-                            backend.service
-                        ),
-                        "create the Service or take the backend out",
-                    ));
-                }
-                Err(problem) => {
-                    problems.insert(problem);
+                Err(_) if backend.weight == 0 => {}
+                Err(message) => {
+                    let path = format!("spec.backends[{index}].service");
+                    left_out.push(split.object.problem(path, message));
                 }
             }
         }
+        let is_any_left = backends.iter().any(|(_, weight, _)| *weight > 0);
+        problems.extend(
+            left_out
+                .into_iter()
+                .map(|problem| match (is_any_left, &root) {
+                    (true, _) => problem,
+                    (false, Root::Host(_)) => problem.of_whole(),
+                    (false, Root::Service(_)) => problem.with_effect(stays(&root)),
+                }),
+        );
+        problems.extend(repeated(split));
         let conditions = conditions::of(world, split)
             .map_err(|wrong| problems.extend(wrong.into_iter().map(Problem::of_whole)))
             .ok()?;
         Some(Resolved {
             split,
             root,
-            port,
             backends,
             conditions,
         })
     }
 
-    /// The ports at which the split wants to decide.
-    pub fn claims(&self, problems: &mut BTreeSet<Problem>) -> Vec<Claim> {
-        let mut refuse = |path: &str, reason: Reason, message: String, remedy: &str| {
-            let problem = self.split.object.legacy(path, reason, message, remedy);
-            problems.insert(problem.of_whole());
-            Vec::new()
+    /// Its groups fit no request: it changes nothing.
+    pub fn fits_nothing(&self) -> bool {
+        self.conditions.as_ref().is_some_and(Vec::is_empty)
+    }
+
+    /// The ports of the root that the split is about, for a root that is a Service.
+    pub fn service_ports(
+        &self,
+        service: &'w Service,
+        problems: &mut BTreeSet<Problem>,
+    ) -> Vec<&'w Port> {
+        let object = &self.split.object;
+        let ports = match self.split.root.port {
+            Some(number) => service.port(number).into_iter().collect(),
+            None => self.ports_with_counterpart(service),
         };
-        match &self.root {
-            Root::Service(service) => {
-                let meant = |it: &&Port| self.port.is_none_or(|meant| meant == it.number);
-                let ports: Vec<&Port> = service.ports.iter().filter(meant).collect();
-                if ports.is_empty() {
-                    return refuse(
-                        "spec.service",
-                        Reason::PortNotFound,
-                        format!("{} has no such TCP port", service.object),
-                        "name a TCP port that the Service has",
-                    );
+        if ports.is_empty() {
+            let message = match self.split.root.port {
+                Some(number) if !service.ports.is_empty() => {
+                    let there = list(service.port_numbers());
+                    messages::split_port_missing(&service.object, number, there)
                 }
-                let claim = |port| Claim::Service(ServicePort::of(service, port));
-                let is_for = |it: &&Port| self.conditions.is_none() || !it.carries_connections;
-                let (ports, without): (Vec<_>, Vec<_>) = ports.into_iter().partition(is_for);
-                for Port { number: port, .. } in without {
-                    let problem = self.split.object.legacy(
-                        "spec.matches",
-                        Reason::UnsupportedValue,
-                        format!(
-                            "port {port} of {} carries connections, which have nothing to match: the split is not in force there",
-                            service.object
-                        ),
-                        "take matches out, or name the port's protocol in appProtocol",
-                    );
-                    problems.insert(match ports.is_empty() {
-                        true => problem.of_whole(),
-                        false => problem,
-                    });
-                }
-                ports.into_iter().map(|it| claim(it.number)).collect()
-            }
-            Root::Literal(host) => {
-                if self.weighted().next().is_none() {
-                    return refuse(
-                        "spec.backends",
-                        Reason::NoTraffic,
-                        format!(
-                            "no backend of host {host} can get traffic: the split is not in force"
-                        ),
-                        "give a backend that exists a weight above 0",
-                    );
-                }
-                let ports = match self.port {
-                    Some(port) => {
-                        // One that could not decide does not keep a younger one from it.
-                        if !self.weighted().any(|it| it.port(port).is_some()) {
-                            return refuse(
-                                "spec.backends",
-                                Reason::PortNotFound,
-                                format!(
-                                    "no backend with a weight has the TCP port {port}: the split of {host} is not in force"
-                                ),
-                                "give a backend that has this port a weight above 0",
-                            );
-                        }
-                        BTreeSet::from([port])
-                    }
-                    None => self.common_ports(),
-                };
-                if ports.is_empty() {
-                    return refuse(
-                        "spec.backends",
-                        Reason::PortNotFound,
-                        "the backends have no TCP port number in common".to_owned(),
-                        "give their Services the same port",
-                    );
-                }
-                let claim = |port| Claim::Literal {
-                    namespace: self.split.object.namespace.clone(),
-                    host: host.clone(),
-                    port,
-                };
-                ports.into_iter().map(claim).collect()
-            }
+                _ => messages::split_root_without_ports(&service.object),
+            };
+            problems.insert(object.problem("spec.service", message));
         }
+        let is_for = |it: &&Port| self.conditions.is_none() || !it.carries_connections;
+        let (ports, without): (Vec<_>, Vec<_>) = ports.into_iter().partition(is_for);
+        for Port { number, .. } in without {
+            let message = messages::split_matches_of_connections(number, &service.object);
+            let problem = object.problem("spec.matches", message);
+            problems.insert(match ports.is_empty() {
+                true => problem.of_whole(),
+                false => problem,
+            });
+        }
+        ports
+    }
+
+    /// The ports that a backend has too which is not the root itself: requests for any other port can go nowhere
+    /// but to the root. All of them where no port is left by that.
+    fn ports_with_counterpart(&self, service: &'w Service) -> Vec<&'w Port> {
+        let others = || {
+            self.backends
+                .iter()
+                .filter(|(.., it)| it.object != service.object)
+        };
+        let has_counterpart =
+            |port: &&Port| others().any(|(.., it)| it.port(port.number).is_some());
+        let some: Vec<&Port> = service.ports.iter().filter(has_counterpart).collect();
+        match some.is_empty() {
+            true => service.ports.iter().collect(),
+            false => some,
+        }
+    }
+
+    /// The ports of its backends by which a split of a host decides.
+    pub fn host_ports(&self, host: &Host, problems: &mut BTreeSet<Problem>) -> BTreeSet<u16> {
+        let object = &self.split.object;
+        if self.weighted().next().is_none() {
+            // Where there are weights, a problem has said already why their backends are left out.
+            if self
+                .split
+                .backends
+                .iter()
+                .all(|backend| backend.weight == 0)
+            {
+                let message = messages::split_host_without_weight(&host.name);
+                problems.insert(object.problem("spec.backends", message));
+            }
+            return BTreeSet::new();
+        }
+        let found = || {
+            let each = self
+                .weighted()
+                .map(|service| format!("{} has {}", service.object, list(service.port_numbers())));
+            list(each)
+        };
+        let (ports, message) = match self.split.root.port {
+            // One that could not decide does not keep a younger one from it.
+            Some(port) => (
+                self.weighted()
+                    .any(|it| it.port(port).is_some())
+                    .then_some(port)
+                    .into_iter()
+                    .collect(),
+                messages::split_host_port_missing(&host.name, port, found()),
+            ),
+            None => (
+                self.common_ports(),
+                messages::split_host_without_common_port(&host.name, found()),
+            ),
+        };
+        if ports.is_empty() {
+            problems.insert(object.problem("spec.backends", message));
+        }
+        ports
+    }
+
+    /// The port of the backends to which a request goes whose Host has none.
+    pub fn default_host_port(&self) -> Option<u16> {
+        let default = cluster::default_port(self.common_ports());
+        let meant = self.split.root.port;
+        default.filter(|port| meant.is_none_or(|meant| meant == *port))
     }
 
     fn weighted(&self) -> impl Iterator<Item = &'w Service> {
@@ -226,40 +202,103 @@ impl<'w> Resolved<'w> {
         let first: BTreeSet<u16> = sets.next().unwrap_or_default();
         sets.fold(first, |common, ports: BTreeSet<u16>| &common & &ports)
     }
-}
 
-/// The Service that a backend names; None if there is no such Service.
-fn backend_service<'w>(
-    world: &'w World,
-    split: &TrafficSplit,
-    index: usize,
-    written: &str,
-) -> Result<Option<&'w Service>, Problem> {
-    let path = format!("spec.backends[{index}].service");
-    let own = split.object.namespace.as_str();
-    let root = root::resolve(written, own, &world.namespaces)
-        .map_err(|error| unresolved(split, path.clone(), &error))?;
-    match (root.name, root.port) {
-        (RootName::Service(name), None) => Ok(world.service(own, &name)),
-        _ => Err(split.object.legacy(
-            path,
-            Reason::InvalidValue,
-            format!("{written:?} is not the name of a Service: it is left out"),
-            "name a Service of the split's namespace, without port",
-        )),
+    /// The backends for requests of one port: those that have it. One without it gets nothing (TrafficSplit
+    /// specification, Ports). Where none with a weight is left all stays with the root.
+    pub fn backends_at(&self, port: u16, problems: &mut BTreeSet<Problem>) -> Vec<Backend> {
+        let object = &self.split.object;
+        let mut backends = Vec::with_capacity(self.backends.len());
+        let mut left_out = Vec::new();
+        for (index, weight, service) in &self.backends {
+            if service.port(port).is_some() {
+                let to = Target::Service(ServicePort::of(service, port).backend());
+                backends.push(Backend::new(*weight, to));
+            } else if *weight > 0 {
+                let there = list(service.port_numbers());
+                let message = messages::split_backend_without_port(&service.object, port, there);
+                left_out.push(object.problem(format!("spec.backends[{index}].service"), message));
+            }
+        }
+        let is_any_left = backends.iter().any(|backend| backend.weight > 0);
+        problems.extend(left_out.into_iter().map(|problem| match is_any_left {
+            true => problem,
+            false => problem.with_effect(Effect::new(
+                Extent::Share,
+                format!("all requests for port {port} stay with {}", self.root),
+            )),
+        }));
+        if let (false, Root::Service(service)) = (is_any_left, &self.root) {
+            if self
+                .split
+                .backends
+                .iter()
+                .all(|backend| backend.weight == 0)
+            {
+                let message = messages::split_no_weight(&self.root);
+                problems.insert(object.problem("spec.backends", message));
+            }
+            let root = ServicePort::of(service, port).backend();
+            backends = vec![Backend::new(1, Target::Service(root))];
+        }
+        backends
+    }
+
+    pub fn identity(&self, port: u16, protocol: &str) -> String {
+        let object = &self.split.object;
+        format!(
+            "TrafficSplit/{}/{}:{port}/{protocol}",
+            object.namespace, object.name
+        )
     }
 }
 
-fn unresolved(split: &TrafficSplit, path: String, error: &RootError) -> Problem {
-    let (reason, remedy) = match error {
-        RootError::Foreign { .. } => (
-            Reason::RefNotPermitted,
-            "put the split into the namespace of its Services",
-        ),
-        RootError::Empty | RootError::Port(_) | RootError::NotAName(_) => (
-            Reason::InvalidValue,
-            "write the name of a Service, or a host",
-        ),
-    };
-    split.object.legacy(path, reason, error.to_string(), remedy)
+/// For one that is left out, where no backend with a weight is left.
+fn stays(root: &Root) -> Effect {
+    Effect::new(Extent::Share, format!("all requests stay with {root}"))
+}
+
+fn root<'w>(world: &'w World, split: &'w TrafficSplit) -> Result<Root<'w>, Message> {
+    let own = split.object.namespace.as_str();
+    match &split.root.name {
+        RootName::Service(name) => match world.service(own, name) {
+            Some(service) => Ok(Root::Service(service)),
+            None => Err(messages::split_root_missing(own, name)),
+        },
+        RootName::Host(host) => match host.known_service(&world.namespaces) {
+            Some((name, namespace)) => Err(messages::split_service_elsewhere(name, namespace, own)),
+            None => Ok(Root::Host(host)),
+        },
+    }
+}
+
+/// The Service that a backend names, or why it gets nothing.
+fn backend_service<'w>(
+    world: &'w World,
+    split: &TrafficSplit,
+    backend: &SplitBackend,
+) -> Result<&'w Service, Message> {
+    let own = split.object.namespace.as_str();
+    match world.service(own, &backend.name) {
+        None => Err(messages::split_backend_not_found(own, &backend.name)),
+        // Whoever may write such a Service could reach any host by it (CVE-2021-25740).
+        Some(service) if service.is_external => {
+            Err(messages::split_backend_external(&service.object))
+        }
+        Some(service) => Ok(service),
+    }
+}
+
+/// Backends that stand there already.
+fn repeated(split: &TrafficSplit) -> Vec<Problem> {
+    let mut repeated = Vec::new();
+    for (index, backend) in split.backends.iter().enumerate() {
+        let mut before = split.backends.iter().take(index);
+        if let Some(first) = before.find(|it| it.name == backend.name) {
+            let message =
+                messages::split_backend_twice(&backend.name, first.weight, backend.weight);
+            let path = format!("spec.backends[{index}].service");
+            repeated.push(split.object.problem(path, message));
+        }
+    }
+    repeated
 }

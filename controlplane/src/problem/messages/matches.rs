@@ -1,0 +1,21 @@
+//! About the matches of routes and splits together: who decides, and how many there may be.
+
+messages! {
+    too_many_matches(count, limit) => UnsupportedValue,
+        "{count} matches, one for each port or host where it would decide, are more than {limit}",
+        Whole "the object is not in force",
+        "name the ports that are meant, or write fewer matches in one object";
+    port_unclear(what) => AmbiguousPort,
+        "{what} has several ports, and none is 80", Part "requests whose Host has no port stay untouched",
+        "call it with a port, or name one port as the parent";
+    split_behind_route(winner, at) => Conflicted,
+        "{winner} decides for every request at {at}", Part "the split is not in force there",
+        "take one of the two out";
+    split_conflicts(winner, at) => Conflicted,
+        "{winner} decides for every request of this split at {at}", Part "the split is not in force there",
+        "take one of the two out, or give this one narrower matches";
+    split_match_unreachable(name, winner, at) => Unreachable,
+        "every request that fits match \"{name}\" fits {winner}, which stands before it, at {at}",
+        Nothing "no request reaches this match there",
+        "take the match out, or make it narrower than the other one";
+}

@@ -1,0 +1,133 @@
+//! About TrafficSplits.
+
+messages! {
+    // The object by itself.
+    split_service_missing() => InvalidValue,
+        "no service is named", ByPlace,
+        "write the name of the Service that clients call, such as service: web";
+    split_service_is_object(name) => InvalidValue,
+        "the service is an object, and its name alone is read", ByPlace,
+        "write the name alone: service: {name}";
+    split_service_is_no_text(value) => InvalidValue,
+        "the service is {value}, which is no text", ByPlace,
+        "put the name in quotes, such as service: \"{value}\"";
+    split_service_port(port) => InvalidValue,
+        "\"{port}\" is not a port", ByPlace,
+        "write a number from 1 to 65535 behind the colon, or leave the colon out for every port";
+    split_service_no_name(written) => InvalidValue,
+        "\"{written}\" is neither the name of a Service nor a host name", ByPlace,
+        "write the name of a Service of the split's namespace, such as web, or a host name, such as shop.example.com";
+    split_service_elsewhere(name, namespace, own) => RefNotPermitted,
+        "Service {name} is in namespace {namespace}, the split is in {own}", ByPlace,
+        "write metadata.namespace: {namespace} in the split, or start Weir with --default-namespace {namespace} where files leave the namespace out; its backends are Services of {namespace} then";
+    split_backend_missing(index) => InvalidValue,
+        "backend {index} names no Service", ByPlace,
+        "write service: and the name of a Service of the split's namespace";
+    split_backend_misnamed(name) => InvalidValue,
+        "the backend has a field name instead of service", ByPlace,
+        "write service: {name}";
+    split_backend_no_name(written, own) => InvalidValue,
+        "\"{written}\" is not the name of a Service of namespace {own}, which every backend of a TrafficSplit is", ByPlace,
+        "write a name of lower-case letters, digits and '-', such as web-v2; for an address without Kubernetes put a Service object of such a name, with its port, into the folder and give its address in clusters of the plugin configuration";
+    split_backend_elsewhere(name, namespace, own, root) => RefNotPermitted,
+        "Service {name} is in namespace {namespace}, and the backends of a TrafficSplit in {own} are Services of {own}", ByPlace,
+        "write an HTTPRoute that has Service {root} as its parent and Service {name} of namespace {namespace} as a backend, and a ReferenceGrant in {namespace} that permits it";
+    split_backend_host(written, own, root) => InvalidValue,
+        "\"{written}\" is not a Service of namespace {own}, which every backend of a TrafficSplit is", ByPlace,
+        "for a Service of another namespace write an HTTPRoute that has {root} as its parent, and a ReferenceGrant; for an address without Kubernetes put a Service object, with its port, into the folder, name it here, and give its address in clusters of the plugin configuration";
+    split_backend_with_port(port) => InvalidValue,
+        "a backend has no port of its own: it gets the requests for each port of the root at the same port number", ByPlace,
+        "take port: {port} out; where the pods listen at another port, write it as targetPort in the backend's Service";
+    split_backend_of_own_namespace(namespace) => InvalidValue,
+        "a backend has no field namespace", ByPlace,
+        "take namespace: {namespace} out: every backend is of the split's namespace";
+    split_weight_missing() => InvalidValue,
+        "the backend has no weight, and no other backend has one above 0", ByPlace,
+        "write a weight, such as weight: 1";
+    split_weight_no_number(value) => InvalidValue,
+        "the weight {value} is not a number", ByPlace,
+        "write a number that is not negative, such as 90, \"90\" or \"500m\"";
+    split_weight_negative(value) => InvalidValue,
+        "the weight {value} is negative", ByPlace,
+        "write 0 for no traffic, or a number above 0";
+    split_weight_too_fine(value) => InvalidValue,
+        "the weight {value} is finer than a thousandth", ByPlace,
+        "write larger weights of the same ratio";
+    split_weight_too_large(value) => InvalidValue,
+        "the weight {value} is too large", ByPlace,
+        "write smaller weights of the same ratio";
+    split_weights_too_large() => InvalidValue,
+        "together the weights reach 2^63", ByPlace,
+        "write smaller weights of the same ratio";
+    split_matches_before_their_version(version) => UnsupportedValue,
+        "{version} of TrafficSplit has no matches", ByPlace,
+        "write apiVersion: split.smi-spec.io/v1alpha4";
+    split_match_of_group(api_group) => InvalidKind,
+        "the API group {api_group} has nothing that a split could match", ByPlace,
+        "write apiGroup: specs.smi-spec.io and kind: HTTPRouteGroup";
+    split_match_of_kind(kind) => InvalidKind,
+        "a split cannot match a {kind}", ByPlace,
+        "write kind: HTTPRouteGroup, and the name of one";
+
+    // What it names.
+    split_root_missing(namespace, name) => RootNotFound,
+        "there is no Service {namespace}/{name}", Whole "the split is not in force",
+        "create the Service, or correct the name";
+    split_root_of_own_namespace(host, name, own, namespace) => RootNotFound,
+        "{name}.{namespace} names a Service of namespace {namespace}, which is not known, and Service {name} is in the split's namespace {own}",
+        Part "only requests for the host {host} are split, those for Service {own}/{name} are not",
+        "if the split and its Services belong to namespace {namespace}, write metadata.namespace: {namespace} in them, or start Weir with --default-namespace {namespace}; if Service {own}/{name} is meant, write service: {name}; if the host {host} is meant, write service: {host}. with a dot at its end";
+    split_of_a_host(host, own) => OwnNamespaceOnly,
+        "{host} is no Service of namespace {own}", Nothing "only requests of clients in namespace {own} are split, others go on untouched",
+        "nothing is to be changed if these are the clients; for all others write an HTTPRoute with the hostname {host} on a Gateway";
+    split_port_missing(service, port, ports) => PortNotFound,
+        "{service} has no TCP port {port}; it has {ports}", Whole "the split is not in force",
+        "write one of the ports that it has, or none for all of them";
+    split_root_without_ports(service) => PortNotFound,
+        "{service} has no TCP port", Whole "the split is not in force",
+        "give the Service a port that clients call";
+    split_backend_not_found(namespace, name) => BackendNotFound,
+        "there is no Service {namespace}/{name}", Share "the backend is left out, the others share its traffic",
+        "create the Service, or take the backend out";
+    split_backend_external(service) => UnsupportedValue,
+        "{service} is of type ExternalName, which could lead to any host (CVE-2021-25740)",
+        Share "the backend is left out, the others share its traffic",
+        "name a Service that selects pods";
+    split_backend_twice(name, first, second) => Duplicate,
+        "backend {name} stands twice, with the weights {first} and {second}", Nothing "both weights count",
+        "write the backend once, with the weight that is meant";
+    split_backend_without_port(service, port, ports) => PortNotFound,
+        "{service} has no TCP port {port}, and a backend gets the requests for port {port} of the root at the same port number; it has {ports}",
+        Share "the backend is left out at port {port}, the others share its traffic",
+        "add port {port} to the backend's Service, with the port of its pods as targetPort; without Kubernetes give the address of port {port} in clusters of the plugin configuration";
+    split_no_weight(root) => NoTraffic,
+        "no backend has a weight above 0", Part "all requests stay with {root}",
+        "give a backend a weight above 0";
+    split_host_without_weight(host) => NoTraffic,
+        "no backend of the host {host} has a weight above 0", Whole "the split is not in force",
+        "give a backend a weight above 0";
+    split_host_port_missing(host, port, found) => PortNotFound,
+        "the split is about port {port} of the host {host}, and no backend with a weight has that TCP port ({found})",
+        Whole "the split is not in force",
+        "add port {port} to a backend's Service, with the port of its pods as targetPort, or write another port behind {host}";
+    split_host_without_common_port(host, found) => PortNotFound,
+        "a request for the host {host} goes to one port number, whichever backend gets it, and the backends with a weight have none in common ({found})",
+        Whole "the split is not in force",
+        "give their Services one port number, each with the port of its pods as targetPort; without Kubernetes give the address of each in clusters of the plugin configuration";
+    split_host_port_unclear(host, ports) => AmbiguousPort,
+        "the backends of the host {host} have the ports {ports} in common, and none is 80",
+        Part "requests for {host} with another port or without one stay untouched",
+        "write the port that is meant behind the host, such as service: {host}:PORT, or leave the backends one port in common";
+    split_matches_of_connections(port, service) => UnsupportedValue,
+        "port {port} of {service} carries connections, which have nothing to match", Part "the split is not in force at that port",
+        "take matches out, or write appProtocol: http at that port of the Service";
+    split_group_missing(namespace, name) => ReferenceNotFound,
+        "there is no HTTPRouteGroup {namespace}/{name}", Whole "the split is not in force",
+        "create it, or correct the name";
+    split_group_broken(namespace, name) => ReferenceNotFound,
+        "HTTPRouteGroup {namespace}/{name} is there, and is not in force because of its own problem", Whole "the split is not in force",
+        "mend the HTTPRouteGroup as its problem says";
+    split_too_many_matches(count, limit) => InvalidValue,
+        "{count} matches, one for each method, are more than {limit}", Whole "the split is not in force",
+        "name groups with fewer matches";
+}

@@ -1,0 +1,206 @@
+use std::collections::BTreeMap;
+use std::time::{Duration, Instant};
+
+use weir_split::wire::{self, Backend, Config, HostSet, Hosts, Literal, Rule, Target, Unmatched};
+use weir_split::{Decision, Live, Site, Table, UntilConfigured};
+
+use super::*;
+
+fn field(name: &str, value: ValueMatch) -> Field {
+    Field {
+        name: name.into(),
+        value,
+    }
+}
+
+fn exact(name: &str, value: &str) -> Field {
+    field(name, ValueMatch::Exact(value.into()))
+}
+
+fn regex(name: &str, value: &str) -> Field {
+    field(name, ValueMatch::Regex(value.into()))
+}
+
+fn paths() -> Vec<Option<PathMatch>> {
+    let exact = ["/", "/a", "/a/", "/a/b", "/ab"].map(|it| PathMatch::Exact(it.into()));
+    let prefix = ["/", "/a", "/a/", "/a/b"].map(|it| PathMatch::Prefix(it.into()));
+    let regex = ["/a", "/a.*", ".*"].map(|it| PathMatch::Regex(it.into()));
+    let some = exact.into_iter().chain(prefix).chain(regex);
+    some.map(Some).chain([None]).collect()
+}
+
+/// Matches of all kinds, as `decide` of a proxy sees them.
+fn matches() -> Vec<Match> {
+    let headers = [
+        vec![],
+        vec![exact("x", "1")],
+        vec![regex("x", "1")],
+        vec![regex("x", ".*"), exact("y", "2")],
+    ];
+    let query = [vec![], vec![exact("q", "1")]];
+    let hostnames: [&[&str]; 3] = [&[], &["a.example"], &["*.example", "b.test"]];
+    let mut all = Vec::new();
+    for path in paths() {
+        for method in [None, Some("GET")] {
+            for headers in &headers {
+                for query in &query {
+                    for hostnames in hostnames {
+                        all.push(Match {
+                            path: path.clone(),
+                            method: method.map(str::to_owned),
+                            headers: headers.clone(),
+                            query: query.clone(),
+                            hostnames: hostnames.iter().map(ToString::to_string).collect(),
+                            listeners: Vec::new(),
+                            rule: "r".into(),
+                        });
+                    }
+                }
+            }
+        }
+    }
+    all
+}
+
+const HOSTS: [&str; 3] = ["a.example", "x.a.example", "b.test"];
+
+/// What a proxy with this match alone does to each of many requests.
+fn fits(wanted: &Match) -> Vec<bool> {
+    let set = |name: &str| HostSet {
+        hosts: Hosts::Literal(Literal {
+            name: name.into(),
+            port: 80,
+            default_port: true,
+            every_port: false,
+        }),
+        matches: vec![wanted.clone()],
+        unmatched: Unmatched::Pass,
+    };
+    let rule = Rule {
+        backends: vec![Backend::new(1, Target::Status(500))],
+        ..Rule::default()
+    };
+    let config = Config {
+        version: wire::VERSION,
+        hosts: HOSTS.map(set).into(),
+        rules: BTreeMap::from([("r".to_owned(), rule)]),
+        ..Config::default()
+    };
+    let mut live = Live::new(1, UntilConfigured::Pass);
+    live.install(Table::compile(&config, &Site::default()).unwrap());
+    let mut outcome = Vec::new();
+    for host in HOSTS {
+        for path in ["/", "/a", "/a/", "/a/b/c", "/ab", "*"] {
+            for query in ["", "?q=1"] {
+                for method in ["GET", "PUT"] {
+                    for (x, y) in [
+                        (None, None),
+                        (Some("1"), None),
+                        (Some("1"), Some("2")),
+                        (Some("3"), Some("2")),
+                    ] {
+                        let decided = live.decide(host.as_bytes(), |name| match name {
+                            ":path" => Some(format!("{path}{query}").into_bytes()),
+                            ":method" => Some(method.into()),
+                            "x" => x.map(|it: &str| it.into()),
+                            "y" => y.map(|it: &str| it.into()),
+                            _ => None,
+                        });
+                        outcome.push(decided.decision != Decision::Ordinary);
+                    }
+                }
+            }
+        }
+    }
+    outcome
+}
+
+#[test]
+fn a_match_that_covers_fits_every_request_of_the_other() {
+    let all: Vec<(Match, Vec<bool>)> = matches()
+        .into_iter()
+        .map(|it| (it.clone(), fits(&it)))
+        .collect();
+    let mut certain = 0;
+    for (earlier, of_earlier) in &all {
+        for (later, of_later) in &all {
+            if covers(earlier, later) {
+                certain += 1;
+                let holds = of_earlier
+                    .iter()
+                    .zip(of_later)
+                    .all(|(earlier, later)| *earlier || !later);
+                assert!(holds, "{earlier:?} does not cover {later:?}");
+            }
+        }
+    }
+    assert!(certain > all.len() * 4, "{certain} of {}", all.len());
+}
+
+#[test]
+fn what_stands_before_is_found_by_its_index_as_by_comparing_all() {
+    let all = matches();
+    for step in [7, 11, 13] {
+        let some: Vec<&Match> = all.iter().cycle().step_by(step).take(120).collect();
+        for (later, shadow) in shadows(&some).into_iter().enumerate() {
+            let naive = some[..later]
+                .iter()
+                .position(|earlier| covers(earlier, some[later]));
+            assert_eq!(shadow.is_some(), naive.is_some(), "{:?}", some[later]);
+            if let Some(earlier) = shadow {
+                assert!(earlier < later && covers(some[earlier], some[later]));
+            }
+        }
+    }
+}
+
+#[test]
+fn paths_by_element() {
+    let match_of = |path: &PathMatch| Match {
+        path: Some(path.clone()),
+        ..Match::default()
+    };
+    let covers =
+        |earlier: PathMatch, later: PathMatch| covers(&match_of(&earlier), &match_of(&later));
+    let prefix = |text: &str| PathMatch::Prefix(text.into());
+    let exact = |text: &str| PathMatch::Exact(text.into());
+    let regex = |text: &str| PathMatch::Regex(text.into());
+    assert!(covers(prefix("/a"), prefix("/a/b")) && covers(prefix("/a/"), exact("/a")));
+    assert!(covers(prefix("/"), regex("x")) && covers(regex("x"), regex("x")));
+    assert!(!covers(prefix("/a"), prefix("/ab")) && !covers(prefix("/a/b"), prefix("/a")));
+    assert!(!covers(exact("/a"), prefix("/a")) && !covers(regex("/a"), exact("/a")));
+    assert!(!covers(regex(".*"), prefix("/a")) && !covers(exact("/a"), exact("/a/")));
+}
+
+#[test]
+fn listeners_of_a_gateway() {
+    let of = |names: &[&str]| Match {
+        listeners: names.iter().map(ToString::to_string).collect(),
+        ..Match::default()
+    };
+    assert!(covers(&of(&["a", "b"]), &of(&["b"])) && covers(&of(&[]), &of(&[])));
+    assert!(!covers(&of(&["b"]), &of(&["a", "b"])));
+    assert!(!covers(&of(&[]), &of(&["a"])) && !covers(&of(&["a"]), &of(&[])));
+}
+
+#[test]
+fn thousands_of_matches_take_no_seconds() {
+    let long = "/x".repeat(500);
+    let all: Vec<Match> = (0..8_192)
+        .map(|index| Match {
+            path: Some(PathMatch::Prefix(long.clone())),
+            method: Some("GET".into()),
+            headers: vec![exact("a", &format!("{}", index % 4_096)), exact("b", "1")],
+            ..Match::default()
+        })
+        .collect();
+    let all: Vec<&Match> = all.iter().collect();
+    let began = Instant::now();
+    let shadows = shadows(&all);
+    assert!(
+        began.elapsed() < Duration::from_secs(10),
+        "{:?}",
+        began.elapsed()
+    );
+    assert!(shadows[..4_096].iter().all(Option::is_none));
+}
