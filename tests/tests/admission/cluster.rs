@@ -1,0 +1,251 @@
+//! An API server with kinds of one origin or another, and requests to it as a controller sends them.
+
+use std::time::{Duration, Instant};
+
+use hyper::Request;
+use serde_json::{Value, json};
+use weir_cluster::ApiServer;
+use weir_tests::{objects, root};
+
+pub struct Cluster {
+    pub server: ApiServer,
+    client: kube::Client,
+}
+
+/// Whether a request only asks what would happen.
+#[derive(Clone, Copy, PartialEq)]
+pub enum Write {
+    Try,
+    Store,
+}
+
+/// TrafficSplit and HTTPRouteGroup as other projects define them: at every version, with anything in it.
+const FOREIGN: [(&str, &str, &str); 2] = [
+    ("split.smi-spec.io", "TrafficSplit", "trafficsplits"),
+    ("specs.smi-spec.io", "HTTPRouteGroup", "httproutegroups"),
+];
+
+const KINDS: &str = r#"go-template={{range .items}}{{$crd := .}}{{range .spec.versions}}{{if .served}}{{$crd.spec.group}}/{{.name}} {{$crd.spec.names.kind}}{{"\n"}}{{end}}{{end}}{{end}}"#;
+
+impl Cluster {
+    async fn start() -> Cluster {
+        let server = ApiServer::start();
+        for (namespace, label) in [("labelled", "enabled"), ("unlabelled", "disabled")] {
+            server.apply(&format!(
+                "{{ apiVersion: v1, kind: Namespace, metadata: {{ name: {namespace}, labels: {{ weir.dev/admission: {label} }} }} }}"
+            ));
+        }
+        let kubeconfig = server.kubeconfig(weir_cluster::server::ADMIN);
+        let client = weir_cluster::server::client(&kubeconfig).await;
+        Cluster {
+            server,
+            client: client.expect("a client"),
+        }
+    }
+
+    pub async fn with_shipped_kinds() -> Cluster {
+        let cluster = Cluster::start().await;
+        cluster.server.crds(&[&root().join("deploy/crds")]);
+        cluster
+    }
+
+    /// Gateway API's kinds are as they are released.
+    pub async fn with_foreign_kinds() -> Cluster {
+        let cluster = Cluster::start().await;
+        cluster.server.route_crds();
+        for (group, kind, plural) in FOREIGN {
+            let name = format!("{plural}.{group}");
+            let definition = foreign(group, kind, plural).to_string();
+            cluster.server.apply(&definition);
+            let established = ["wait", "--for=condition=Established", "crd", &name];
+            cluster.server.kubectl_client().run(&established);
+        }
+        cluster
+    }
+
+    /// Puts the policies in force, and waits until each of them is.
+    pub async fn policies(&self) {
+        let folder = root().join("deploy/admission").display().to_string();
+        let kubectl = self.server.kubectl_client();
+        kubectl.run(&["apply", "--server-side", "-k", &folder]);
+        for broken in [
+            "{ apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: x }, spec: {} }",
+            "{ apiVersion: specs.smi-spec.io/v1alpha4, kind: HTTPRouteGroup, metadata: { name: x }, spec: {} }",
+            "{ apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: { name: x }, spec: { hostnames: [1.2.3.4] } }",
+            "{ apiVersion: gateway.networking.k8s.io/v1alpha2, kind: TCPRoute, metadata: { name: x }, spec: { useDefaultGateways: All, rules: [{ backendRefs: [{ name: a, port: 80 }] }] } }",
+        ] {
+            self.refused_in_the_end("labelled", broken).await;
+        }
+    }
+
+    /// `GROUP/VERSION KIND` of what the cluster has.
+    pub fn kinds(&self) -> Vec<String> {
+        let names = self
+            .server
+            .kubectl_client()
+            .run(&["get", "crd", "-o", KINDS]);
+        names.lines().map(str::to_owned).collect()
+    }
+
+    /// Makes sure that there is one, with the label.
+    pub async fn namespace(&self, name: &str) {
+        let metadata = json!({ "name": name, "labels": { "weir.dev/admission": "enabled" } });
+        let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata });
+        let request =
+            Request::post("/api/v1/namespaces").header("content-type", "application/json");
+        let request = request
+            .body(namespace.to_string().into_bytes())
+            .expect("a request");
+        match self.client.request::<Value>(request).await {
+            Ok(_) => {}
+            Err(kube::Error::Api(status)) if status.code == 409 => {}
+            Err(error) => panic!("{name}: {error}"),
+        }
+    }
+
+    /// Policies, and labels of namespaces, take effect a moment after they are written.
+    pub async fn refused_in_the_end(&self, namespace: &str, broken: &str) {
+        let start = Instant::now();
+        let broken = parse(broken);
+        while self.create(namespace, &broken, Write::Try).await.is_ok() {
+            assert!(start.elapsed() < Duration::from_secs(60), "{broken}");
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+    }
+
+    pub async fn create(
+        &self,
+        namespace: &str,
+        object: &Value,
+        write: Write,
+    ) -> Result<Value, String> {
+        let path = collection(namespace, object);
+        self.send("POST", &path, write, object).await
+    }
+
+    /// Replaces the stored object by `edit`, whatever was stored.
+    pub async fn replace(&self, namespace: &str, edit: &Value) -> Result<Value, String> {
+        let path = path(namespace, edit);
+        let mut edit = edit.clone();
+        let stored = self.read(namespace, &edit).await;
+        edit["metadata"]["resourceVersion"] = stored["metadata"]["resourceVersion"].clone();
+        self.send("PUT", &path, Write::Store, &edit).await
+    }
+
+    /// The stored object of this kind, version and name.
+    pub async fn read(&self, namespace: &str, object: &Value) -> Value {
+        let path = path(namespace, object);
+        let request = Request::get(path).body(Vec::new()).expect("a request");
+        self.client.request(request).await.expect("it is stored")
+    }
+
+    /// As controllers write: unknown fields are not asked for.
+    async fn send(
+        &self,
+        method: &str,
+        path: &str,
+        write: Write,
+        object: &Value,
+    ) -> Result<Value, String> {
+        let dry = if write == Write::Try {
+            "&dryRun=All"
+        } else {
+            ""
+        };
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("{path}?fieldValidation=Ignore{dry}"))
+            .header("content-type", "application/json")
+            .body(object.to_string().into_bytes())
+            .expect("a request");
+        self.client
+            .request(request)
+            .await
+            .map_err(|error| match error {
+                kube::Error::Api(status) => status.message.clone(),
+                other => panic!("{path}: {other}: {object}"),
+            })
+    }
+}
+
+/// One object of YAML.
+pub fn parse(yaml: &str) -> Value {
+    objects(yaml).remove(0)
+}
+
+fn collection(namespace: &str, object: &Value) -> String {
+    let text = |field: &str| object[field].as_str().expect("text");
+    let plural = text("kind").to_lowercase();
+    format!(
+        "/apis/{}/namespaces/{namespace}/{plural}s",
+        text("apiVersion")
+    )
+}
+
+fn path(namespace: &str, object: &Value) -> String {
+    let name = object["metadata"]["name"].as_str().expect("a name");
+    format!("{}/{name}", collection(namespace, object))
+}
+
+fn foreign(group: &str, kind: &str, plural: &str) -> Value {
+    let version = |name: &str| {
+        json!({
+            "name": name, "served": true, "storage": name == "v1alpha4", "subresources": { "status": {} },
+            "schema": { "openAPIV3Schema": { "type": "object", "x-kubernetes-preserve-unknown-fields": true } },
+        })
+    };
+    let versions = ["v1alpha4", "v1alpha3", "v1alpha2", "v1alpha1"].map(version);
+    json!({
+        "apiVersion": "apiextensions.k8s.io/v1",
+        "kind": "CustomResourceDefinition",
+        "metadata": { "name": format!("{plural}.{group}") },
+        "spec": {
+            "group": group,
+            "scope": "Namespaced",
+            "names": { "kind": kind, "listKind": format!("{kind}List"), "plural": plural, "singular": kind.to_lowercase() },
+            "versions": versions,
+        },
+    })
+}
+
+/// The words of a refusal; None where the object is not refused.
+pub type Refusal = Option<&'static str>;
+
+pub struct Broken {
+    pub version: &'static str,
+    /// What stands beside the metadata.
+    pub edit: &'static str,
+    pub by_schema: Refusal,
+    pub by_policy: Refusal,
+}
+
+pub const fn broken(
+    version: &'static str,
+    edit: &'static str,
+    by_schema: Refusal,
+    by_policy: Refusal,
+) -> Broken {
+    Broken {
+        version,
+        edit,
+        by_schema,
+        by_policy,
+    }
+}
+
+/// Tries an edit of a stored object: it is refused with the words, and the stored object is as it was.
+pub async fn broken_edit(cluster: &Cluster, namespace: &str, edit: &Value, words: Option<&str>) {
+    let before = cluster.read(namespace, edit).await;
+    match (cluster.replace(namespace, edit).await, words) {
+        (Ok(_), None) => {}
+        (Ok(_), Some(words)) => panic!("it was stored, and {words:?} should refuse it: {edit}"),
+        (Err(message), None) => panic!("it was refused: {message}: {edit}"),
+        (Err(message), Some(words)) => {
+            assert!(
+                message.contains(words),
+                "{words:?} is not in {message:?}: {edit}"
+            );
+            assert_eq!(cluster.read(namespace, edit).await, before, "{edit}");
+        }
+    }
+}
