@@ -76,7 +76,7 @@ impl Kept {
         };
         // The items of a list of a kind that is built in lack their own type.
         if let Value::Object(fields) = &mut body {
-            let api_version = resource.api_version(served.version);
+            let api_version = resource.api_version(version_of_shape(fields, resource, served));
             fields.insert("apiVersion".into(), api_version.into());
             fields.insert("kind".into(), resource.name.into());
         }
@@ -119,6 +119,24 @@ impl Kept {
 
     pub fn is_translated_as(&self, other: &Kept) -> bool {
         self.entry == other.entry && self.problem == other.problem
+    }
+}
+
+/// An API server without a conversion webhook writes another version into an object and leaves its fields as they
+/// were written: an HTTPRouteGroup or TrafficTarget without `spec` is in the shape of the kind's first version.
+fn version_of_shape(
+    fields: &serde_json::Map<String, Value>,
+    resource: &Resource,
+    served: Served,
+) -> &'static str {
+    let is_of_first = match resource.kind {
+        Kind::HttpRouteGroup => fields.contains_key("matches"),
+        Kind::TrafficTarget => fields.contains_key("destination"),
+        _ => false,
+    };
+    match is_of_first && !fields.contains_key("spec") {
+        true => "v1alpha1",
+        false => served.version,
     }
 }
 

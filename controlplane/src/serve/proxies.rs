@@ -348,7 +348,7 @@ mod tests {
         let mut news = proxies.news();
         let mut poll = |module: Option<&'static str>| {
             let mut headers = HeaderMap::new();
-            for value in module {
+            if let Some(value) = module {
                 headers.insert(module::HEADER, value.parse().unwrap());
             }
             let poller = (b"a".to_vec(), Scope::Producers);

@@ -1,0 +1,160 @@
+//! `docs/problems.md` has every message about an object, and each message is plain: a cause, an effect and a remedy, in
+//! the words of who wrote the object. `UPDATE_GOLDEN=1` writes the page.
+
+use std::collections::BTreeSet;
+use std::fmt::Write as _;
+
+use weir::problem::messages::{ALL, Template};
+use weir_tests::root;
+
+const HEAD: &str = "# Problems, and what to do about each
+
+`weir check` prints problems, one a line; `weir serve` logs them, and in a cluster they are in the status of their object.
+Each says what is wrong, what it means for traffic, and what to write:
+
+```
+FILE: KIND NAMESPACE/NAME FIELD: Reason: what is wrong: what it means for traffic; what to write
+```
+
+This page has all of them. A word in braces stands for what the object says. Where the effect depends on the place of the
+field, it is the smallest part that has a meaning without it: the match fits no request, requests of the rule are answered 500
+(503 for gRPC; a connection is closed), the share of the backend is answered so, or the object is not in force. In a
+folder an object that an edit has broken stays in force as it was before the edit.
+";
+
+/// What depends on the place.
+const BY_PLACE: &str = "depends on the place, see above";
+
+/// Words of the implementation; a reader has none of them in front of them.
+const FOREIGN: [&str; 31] = [
+    "u8",
+    "u16",
+    "u32",
+    "u64",
+    "i32",
+    "i64",
+    "f64",
+    "usize",
+    "serde",
+    "struct",
+    "enum",
+    "variant",
+    "tuple",
+    "newtype",
+    "invalid type",
+    "invalid value",
+    "invalid length",
+    "missing field",
+    "expected",
+    "EOF",
+    "Option",
+    "Some(",
+    "None",
+    "Err(",
+    "unwrap",
+    "panic",
+    "borrow",
+    "utf8",
+    "trailing characters",
+    "at line",
+    "deserial",
+];
+
+fn cell(text: &str) -> String {
+    text.replace('|', "\\|")
+}
+
+fn page() -> String {
+    let mut page = HEAD.to_owned();
+    for (subject, messages) in ALL {
+        let _ = write!(
+            page,
+            "\n## {subject}\n\n| reason | what is wrong | what it means for traffic | what to write |\n|---|---|---|---|\n"
+        );
+        for Template {
+            reason,
+            cause,
+            effect,
+            remedy,
+            ..
+        } in *messages
+        {
+            let [cause, effect, remedy] = [cause, effect.unwrap_or(BY_PLACE), remedy].map(cell);
+            let _ = writeln!(page, "| {reason} | {cause} | {effect} | {remedy} |");
+        }
+    }
+    page
+}
+
+#[test]
+fn the_page_has_all_messages() {
+    let path = root().join("docs/problems.md");
+    let page = page();
+    if std::env::var_os("UPDATE_GOLDEN").is_some() {
+        std::fs::create_dir_all(root().join("docs")).expect("docs");
+        std::fs::write(path, page).expect("written");
+        return;
+    }
+    let written = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        written == page,
+        "docs/problems.md is not what the code says: UPDATE_GOLDEN=1 writes it"
+    );
+}
+
+#[test]
+fn each_message_has_a_cause_an_effect_and_a_remedy() {
+    let mut codes = BTreeSet::new();
+    for (subject, messages) in ALL {
+        for message in *messages {
+            let Template {
+                code,
+                cause,
+                effect,
+                remedy,
+                ..
+            } = message;
+            assert!(
+                codes.insert((subject, code)),
+                "{subject}: {code} is there twice"
+            );
+            for part in [*cause, effect.unwrap_or(BY_PLACE), *remedy] {
+                assert!(part.len() > 3, "{subject}: {code}: {part:?} says nothing");
+                assert!(
+                    !part.ends_with(['.', ';', ':', ' ']) && !part.starts_with(' '),
+                    "{subject}: {code}: {part:?} is no clause"
+                );
+            }
+        }
+    }
+    assert!(codes.len() > 100, "{} messages", codes.len());
+}
+
+#[test]
+fn no_message_has_words_of_the_implementation() {
+    for (subject, messages) in ALL {
+        for message in *messages {
+            let text = format!(
+                "{} {} {}",
+                message.cause,
+                message.effect.unwrap_or_default(),
+                message.remedy
+            );
+            for word in FOREIGN {
+                assert!(
+                    !has_word(&text, word),
+                    "{subject}: {}: {word:?} in {text:?}",
+                    message.code
+                );
+            }
+        }
+    }
+}
+
+/// The word as such, not as a part of another one.
+fn has_word(text: &str, word: &str) -> bool {
+    text.match_indices(word).any(|(at, _)| {
+        let is_edge = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());
+        is_edge(text[..at].chars().next_back()) && is_edge(text[at + word.len()..].chars().next())
+    })
+}
