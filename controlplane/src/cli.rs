@@ -16,7 +16,7 @@ use weir::folder::Folder;
 use weir::hostname;
 use weir::kubernetes::status::Lease;
 use weir::plan::{Plan, Scope, scope};
-use weir::problem::Problem;
+use weir::problem::{Extent, Problem};
 use weir::publish::Published;
 use weir::serve::gateway;
 use weir::translate::translate;
@@ -36,7 +36,7 @@ pub enum Command {
     Serve(Serve),
     /// Print the configuration of one proxy; problems go to standard error
     Translate(Translate),
-    /// Print the problems, one a line; exit 1 if there are any
+    /// Print the problems, one a line; exit 1 if there are any but warnings
     Check(Check),
     /// Put the filters that this image carries into a folder
     CopyFilter {
@@ -59,7 +59,7 @@ pub struct Serve {
         long,
         value_name = "NS,...",
         value_delimiter = ',',
-        value_parser = parse_watched,
+        value_parser = parse_name_of_namespace,
         requires = "kubernetes"
     )]
     pub namespaces: Vec<String>,
@@ -84,6 +84,9 @@ pub struct Serve {
     /// Address for operators: /healthz, /readyz, /metrics
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
     pub admin: String,
+    /// The namespace of objects that name none
+    #[arg(long, value_name = "NS", value_parser = parse_name_of_namespace, default_value = "default", conflicts_with = "kubernetes")]
+    pub default_namespace: String,
     /// Publish an empty configuration when DIR holds no objects
     #[arg(long, requires = "manifests")]
     pub allow_empty: bool,
@@ -109,6 +112,12 @@ pub struct Check {
     /// would lose their policies to a split
     #[arg(long, value_name = "http://ADMIN")]
     envoy: Option<Admin>,
+    /// Also name what is passed over
+    #[arg(long)]
+    verbose: bool,
+    /// The namespace of objects that name none
+    #[arg(long, value_name = "NS", value_parser = parse_name_of_namespace, default_value = "default")]
+    default_namespace: String,
     /// Who may reach whom: everyone everything (permissive), or as TrafficTargets say (smi)
     #[arg(long, value_name = "permissive|smi", value_parser = parse_policy, default_value = "permissive")]
     policy: Policy,
@@ -118,6 +127,9 @@ pub struct Check {
 pub struct Translate {
     /// Folder of manifests, or one file
     dir: PathBuf,
+    /// The namespace of objects that name none
+    #[arg(long, value_name = "NS", value_parser = parse_name_of_namespace, default_value = "default")]
+    default_namespace: String,
     /// What the proxies of this namespace may see
     #[arg(long, value_name = "NS", value_parser = parse_namespace, conflicts_with = "gateway")]
     namespace: Option<Scope>,
@@ -135,7 +147,7 @@ fn parse_namespace(text: &str) -> Result<Scope, &'static str> {
         .ok_or("not the name of a namespace")
 }
 
-fn parse_watched(text: &str) -> Result<String, &'static str> {
+fn parse_name_of_namespace(text: &str) -> Result<String, &'static str> {
     hostname::is_label(text)
         .then(|| text.to_owned())
         .ok_or("not the name of a namespace")
@@ -164,32 +176,40 @@ fn parse_policy(text: &str) -> Result<Policy, &'static str> {
 struct Reading {
     files: usize,
     objects: usize,
+    passed_over: Vec<String>,
     plan: Plan,
     problems: BTreeSet<Problem>,
 }
 
-fn read(dir: &Path, policy: Policy) -> io::Result<Reading> {
-    let mut folder = Folder::open(dir, true)?;
+fn read(dir: &Path, default_namespace: &str, policy: Policy) -> io::Result<Reading> {
+    let folder = Folder::open(dir, true)?;
+    let mut folder = folder.with_default_namespace(default_namespace.to_owned());
     folder.read_all();
-    let (world, of_world) = World::from_objects(folder.objects().cloned());
+    let (world, of_world) = World::of(folder.objects());
     let (plan, of_plan) = translate(&world, policy);
     let problems = [folder.problems(), of_world, of_plan];
     Ok(Reading {
         files: folder.files(),
-        objects: folder.objects().count(),
+        objects: folder.objects().len(),
+        passed_over: folder.passed_over(),
         plan,
         problems: problems.into_iter().flatten().collect(),
     })
 }
 
 pub fn check(args: &Check) -> ExitCode {
-    let reading = match read(&args.dir, args.policy) {
+    let reading = match read(&args.dir, &args.default_namespace, args.policy) {
         Ok(reading) => reading,
         Err(error) => return unreadable(&args.dir, &error),
     };
-    let lines: String = reading.problems.iter().map(|p| format!("{p}\n")).collect();
-    print(io::stdout(), &lines);
-    let mut good = reading.problems.is_empty();
+    print(io::stdout(), &lines(&reading.problems));
+    if args.verbose {
+        let passed = reading.passed_over.iter();
+        let passed: String = passed.map(|it| format!("passed over: {it}\n")).collect();
+        print(io::stderr(), &passed);
+    }
+    let warnings = reading.problems.iter().filter(|it| is_warning(it)).count();
+    let mut good = warnings == reading.problems.len();
     if let Err(refused) = Published::compile(reading.plan.clone(), weir_split::wire::Config::beyond)
     {
         print(
@@ -214,22 +234,39 @@ pub fn check(args: &Check) -> ExitCode {
     if !good {
         return ExitCode::FAILURE;
     }
-    let (objects, files) = (reading.objects, reading.files);
+    let (objects, files, passed) = (reading.objects, reading.files, reading.passed_over.len());
+    let what = match warnings {
+        0 => "no problems".to_owned(),
+        1 => "no problems, 1 warning".to_owned(),
+        many => format!("no problems, {many} warnings"),
+    };
     print(
         io::stderr(),
-        &format!("no problems ({objects} objects in {files} files)\n"),
+        &format!("{what} ({objects} objects in {files} files, {passed} passed over)\n"),
     );
     ExitCode::SUCCESS
 }
 
+/// Advice: everything is in force as it is written.
+fn is_warning(problem: &Problem) -> bool {
+    problem.effect.extent == Extent::Nothing
+}
+
+fn lines(problems: &BTreeSet<Problem>) -> String {
+    let line = |problem: &Problem| match is_warning(problem) {
+        true => format!("warning: {problem}\n"),
+        false => format!("{problem}\n"),
+    };
+    problems.iter().map(line).collect()
+}
+
 pub fn translated(args: Translate) -> ExitCode {
-    let reading = match read(&args.dir, args.policy) {
+    let reading = match read(&args.dir, &args.default_namespace, args.policy) {
         Ok(reading) => reading,
         Err(error) => return unreadable(&args.dir, &error),
     };
     let wanted = args.namespace.or(args.gateway).unwrap_or(Scope::Producers);
-    let lines: String = reading.problems.iter().map(|p| format!("{p}\n")).collect();
-    print(io::stderr(), &lines);
+    print(io::stderr(), &lines(&reading.problems));
     match serde_json::to_string_pretty(&scope(&reading.plan, &wanted)) {
         Ok(json) => print(io::stdout(), &format!("{json}\n")),
         Err(error) => {

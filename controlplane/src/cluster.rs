@@ -7,7 +7,8 @@ use serde::Deserialize;
 
 use crate::fields::at_most;
 use crate::object::Object;
-use crate::problem::{ObjectRef, Problem, Reason};
+use crate::problem::messages::service as messages;
+use crate::problem::{ObjectRef, Problem};
 
 /// A split or a route has an entry for every port that it is about.
 const MAX_PORTS: usize = 1_000;
@@ -113,12 +114,8 @@ impl Service {
             match ip.parse::<IpAddr>() {
                 Ok(address) => cluster_ips.push(address),
                 Err(_) => {
-                    return Err(reference.legacy(
-                        "spec.clusterIP",
-                        Reason::InvalidValue,
-                        format!("{ip:?} is not an address"),
-                        "leave clusterIP out: the cluster assigns it",
-                    ));
+                    let message = messages::bad_cluster_ip(ip);
+                    return Err(reference.problem("spec.clusterIP", message));
                 }
             }
         }
@@ -128,12 +125,8 @@ impl Service {
         let mut ports = BTreeMap::new();
         for (index, port) in written.into_iter().enumerate() {
             if port.port == 0 {
-                return Err(reference.legacy(
-                    format!("spec.ports[{index}].port"),
-                    Reason::InvalidValue,
-                    "0 is not a port",
-                    "write a number from 1 to 65535",
-                ));
+                let path = format!("spec.ports[{index}].port");
+                return Err(reference.problem(path, messages::port_zero()));
             }
             let is_tcp = port.protocol.as_deref().unwrap_or("TCP") == "TCP";
             if is_tcp && !ports.contains_key(&port.port) {

@@ -8,7 +8,8 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::problem::{ObjectRef, Problem, Reason};
+use crate::problem::messages::{Message, object as messages};
+use crate::problem::{ObjectRef, Problem};
 
 /// Collects with `#[serde(flatten)]` what the other fields of a struct leave over.
 #[derive(Debug, Default, Deserialize)]
@@ -32,22 +33,11 @@ impl Rest {
         let Some((field, _)) = self.0.iter().find(says_something) else {
             return Ok(());
         };
-        let path = format!("{path}.{field}");
-        Err(if unsupported.contains(&field.as_str()) {
-            object.legacy(
-                path,
-                Reason::UnsupportedValue,
-                format!("{field} is not supported"),
-                format!("take {field} out; until then the object is not in force"),
-            )
-        } else {
-            object.legacy(
-                path,
-                Reason::InvalidValue,
-                format!("unknown field {field}"),
-                "correct the name or take the field out",
-            )
-        })
+        let message = match unsupported.contains(&field.as_str()) {
+            true => messages::unsupported_field(field),
+            false => messages::unknown_field(field),
+        };
+        Err(object.problem(format!("{path}.{field}"), message))
     }
 }
 
@@ -62,8 +52,11 @@ pub fn at_most<T>(
     if list.len() <= limit {
         return Ok(());
     }
-    let message = format!("{} entries are more than {limit}", list.len());
-    Err(object.legacy(path, Reason::InvalidValue, message, remedy))
+    let message = Message {
+        remedy: remedy.to_owned(),
+        ..messages::too_many_entries(list.len(), limit)
+    };
+    Err(object.problem(path, message))
 }
 
 /// Whether a field with this value means as much as no field.

@@ -12,14 +12,18 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Instant;
 
-use crate::object::{Manifests, Object};
-use crate::problem::{ObjectRef, Problem, Reason};
+use crate::problem::messages::{Message, file as messages};
+use crate::problem::{Extent, ObjectRef, Problem};
+use crate::world;
 
+mod beside;
 mod file;
+mod last_valid;
 mod walk;
 pub mod watch;
 
-use file::{Entry, Reading, read, unreadable};
+use file::{Entry, Loaded, Reading, read, unreadable};
+use last_valid::{Contents, LastValid};
 use walk::{Inode, Sight};
 
 pub struct Folder {
@@ -27,12 +31,16 @@ pub struct Folder {
     typed: PathBuf,
     root: PathBuf,
     allow_empty: bool,
+    default_namespace: String,
     entries: BTreeMap<PathBuf, Entry>,
     /// Where links led at the last look.
     links: BTreeMap<PathBuf, PathBuf>,
-    in_force: Vec<Arc<Manifests>>,
+    in_force: Vec<Arc<world::Entry>>,
+    last_valid: LastValid,
     /// Of the folder itself and of folders in it.
     trouble: Vec<Problem>,
+    /// Of documents that no object could be made of.
+    of_documents: Vec<Problem>,
     unread: Option<String>,
 }
 
@@ -72,28 +80,71 @@ impl Folder {
             typed: typed.into(),
             root,
             allow_empty,
+            default_namespace: "default".to_owned(),
             entries: BTreeMap::new(),
             links: BTreeMap::new(),
             in_force: Vec::new(),
+            last_valid: LastValid::default(),
             trouble: Vec::new(),
+            of_documents: Vec::new(),
             unread: Some(format!("{} has not been read yet", typed.display())),
         })
     }
 
-    /// The objects in force, sorted by file.
-    pub fn objects(&self) -> impl Iterator<Item = &Object> {
-        self.in_force.iter().flat_map(|good| &good.objects)
+    /// The same, with this namespace for objects that name none.
+    pub fn with_default_namespace(self, namespace: String) -> Folder {
+        Folder {
+            default_namespace: namespace,
+            ..self
+        }
     }
 
-    /// Of the folder, of its files, and of documents that are no objects; sorted by file.
+    /// The objects in force, sorted by file.
+    pub fn objects(&self) -> &[Arc<world::Entry>] {
+        &self.in_force
+    }
+
+    /// Of the folder, of its files, and of documents that are no objects; those of objects are theirs.
     pub fn problems(&self) -> Vec<Problem> {
-        let of_files = self.entries.values().flat_map(|entry| {
-            let good = entry.good.iter().flat_map(|good| &good.problems);
-            // A file that cannot be read has one problem, whatever it held before.
-            let old = good.take_while(|_| entry.problem.is_none());
-            entry.problem.iter().chain(old)
+        let of_files = self.entries.iter().filter_map(|(path, entry)| {
+            let problem = entry.problem.as_ref()?;
+            (!self.is_passed(path, problem)).then_some(problem)
         });
-        self.trouble.iter().chain(of_files).cloned().collect()
+        let unreadable: BTreeSet<&str> = of_files.clone().map(|it| &*it.object.source).collect();
+        // A file that cannot be read has one problem, whatever it held before.
+        let of_documents = self.of_documents.iter();
+        let of_documents = of_documents.filter(|it| !unreadable.contains(&*it.object.source));
+        let all = self.trouble.iter().chain(of_files).chain(of_documents);
+        all.cloned().collect()
+    }
+
+    /// Files and documents that are passed over, one line for each; sorted by file.
+    pub fn passed_over(&self) -> Vec<String> {
+        let patches = beside::patches(&self.entries);
+        let mut lines = Vec::new();
+        for (path, entry) in &self.entries {
+            let source = source(&self.typed, &self.root, path);
+            if let Some(kustomization) = patches.get(path) {
+                let by = self::source(&self.typed, &self.root, kustomization);
+                lines.push(format!("{source}: a patch that {by} names"));
+                continue;
+            }
+            match &entry.problem {
+                Some(problem) if self.is_passed(path, problem) => {
+                    lines.push(format!("{source}: a template of a Helm chart"));
+                }
+                _ => {
+                    let passed = entry.good.iter().flat_map(|good| &good.passed);
+                    lines.extend(passed.map(|it| format!("{source}: {}: {}", it.place, it.why)));
+                }
+            }
+        }
+        lines
+    }
+
+    /// Whether a file's problem is that it is a template, where templates belong.
+    fn is_passed(&self, path: &Path, problem: &Problem) -> bool {
+        problem.effect.extent == Extent::Nothing && beside::is_in_chart(path, &self.entries)
     }
 
     /// Why nothing may be published yet; None once every file has been read well.
@@ -135,9 +186,9 @@ impl Folder {
             let entry = self.entries.entry(path.clone()).or_default();
             let reading = match &found.stamp {
                 Err(error) => Reading::Failed(unreadable(source, error)),
-                Ok(stamp) if found.settled => read(path, source, *stamp),
+                Ok(stamp) if found.settled => read(path, source, *stamp, &self.default_namespace),
                 Ok(stamp) => match entry.is_news(*stamp, now) {
-                    Ok(true) => read(path, source, *stamp),
+                    Ok(true) => read(path, source, *stamp, &self.default_namespace),
                     Ok(false) => continue,
                     Err(due) => {
                         look.due = earlier(look.due, due);
@@ -183,11 +234,7 @@ impl Folder {
                 scan.folders = sight.folders;
             }
             Err(error) => {
-                self.trouble = vec![whole(
-                    &self.typed,
-                    format!("cannot be read ({error}); the last objects stay in force"),
-                    "bring it back",
-                )];
+                self.trouble = vec![whole(&self.typed, messages::folder_is_gone(error))];
             }
         }
         if self.unread.is_some() {
@@ -223,20 +270,30 @@ impl Folder {
 
     /// An empty folder is far more often an accident than a wish.
     fn put_in_force(&mut self) {
-        let good: Vec<Arc<Manifests>> = self
+        let patches = beside::patches(&self.entries);
+        let files = self
             .entries
-            .values()
-            .filter_map(|entry| entry.good.clone())
-            .filter(|good| !good.objects.is_empty())
+            .iter()
+            .filter(|(path, _)| !patches.contains_key(*path));
+        let files: Vec<(String, Arc<Loaded>)> = files
+            .filter_map(|(path, entry)| {
+                let source = source(&self.typed, &self.root, path);
+                Some((source, entry.good.clone()?))
+            })
             .collect();
-        if holds_nothing(&good) && !holds_nothing(&self.in_force) && !self.allow_empty {
-            self.trouble.push(whole(
-                &self.typed,
-                "holds no objects any more; the last ones stay in force".into(),
-                "put the manifests back, or start with --allow-empty",
-            ));
+        let contents = files.iter().map(|(source, loaded)| Contents {
+            source,
+            entries: &loaded.entries,
+            broken: &loaded.broken,
+        });
+        let outcome = self.last_valid.step(&contents.collect::<Vec<_>>());
+        self.of_documents = outcome.problems;
+        if holds_nothing(&outcome.entries) && !holds_nothing(&self.in_force) && !self.allow_empty {
+            self.trouble
+                .push(whole(&self.typed, messages::folder_is_empty()));
         } else {
-            self.in_force = good;
+            self.in_force = outcome.entries;
+            self.last_valid = outcome.last_valid;
         }
     }
 
@@ -263,9 +320,8 @@ impl Folder {
 }
 
 /// No object that could be understood.
-fn holds_nothing(manifests: &[Arc<Manifests>]) -> bool {
-    let mut objects = manifests.iter().flat_map(|manifests| &manifests.objects);
-    objects.all(|object| object.refused.is_some())
+fn holds_nothing(entries: &[Arc<world::Entry>]) -> bool {
+    entries.iter().all(|entry| entry.is_refused())
 }
 
 fn earlier(due: Option<Instant>, other: Instant) -> Option<Instant> {
@@ -280,12 +336,12 @@ fn source(typed: &Path, root: &Path, path: &Path) -> String {
     }
 }
 
-fn whole(typed: &Path, message: String, remedy: &str) -> Problem {
+fn whole(typed: &Path, message: Message) -> Problem {
     let object = ObjectRef {
         source: typed.display().to_string(),
         ..ObjectRef::default()
     };
-    object.legacy("", Reason::Unreadable, message, remedy)
+    object.problem("", message)
 }
 
 #[cfg(test)]

@@ -8,11 +8,14 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
+use crate::decode::decode_at;
 use crate::fields::{Rest, at_most};
 use crate::hostname::Hostname;
 use crate::object::Object;
-use crate::problem::{ObjectRef, Problem, Reason};
+use crate::problem::messages::{Message, gateway as messages};
+use crate::problem::{Effect, Extent, ObjectRef, Problem};
 use crate::route::RouteKind;
 
 /// Weir's name in GatewayClasses, and in the status of routes.
@@ -66,7 +69,8 @@ struct GatewayManifest {
 #[serde(rename_all = "camelCase")]
 struct GatewaySpec {
     gateway_class_name: Option<String>,
-    listeners: Option<Vec<ListenerSpec>>,
+    /// Each is read by itself, so that a wrong one leaves the others alone.
+    listeners: Option<Vec<Value>>,
 }
 
 #[derive(Deserialize)]
@@ -157,14 +161,13 @@ impl ListenerSpec {
                 "Exists" | "DoesNotExist" => false,
                 _ => continue,
             };
-            if has_values != needs_values {
-                return Err(object.legacy(
-                    format!("{path}.values"),
-                    Reason::InvalidValue,
-                    format!("the values do not fit operator {}", expression.operator),
-                    "In and NotIn need values, Exists and DoesNotExist have none",
-                ));
-            }
+            let operator = &expression.operator;
+            let message = match (has_values, needs_values) {
+                (true, false) => messages::operator_with_values(operator),
+                (false, true) => messages::operator_without_values(operator),
+                _ => continue,
+            };
+            return Err(object.problem(format!("{path}.values"), message));
         }
         Ok(())
     }
@@ -186,32 +189,18 @@ impl Gateway {
             remedy,
         )?;
         let mut names = BTreeSet::new();
-        for (index, listener) in written.into_iter().enumerate() {
+        for (index, listener) in written.iter().enumerate() {
             let path = format!("spec.listeners[{index}]");
-            if let Err(problem) = listener.refuse_unknown(&reference, &path) {
-                problems.push(problem);
-                continue;
-            }
-            match Listener::parse(listener) {
-                Ok(listener) if names.contains(&listener.name) => problems.push(reference.legacy(
-                    format!("{path}.name"),
-                    Reason::InvalidValue,
-                    format!(
-                        "a listener before this one has the name {:?}: this one is left out",
-                        listener.name
-                    ),
-                    "give each listener a name of its own",
-                )),
+            match Listener::read(listener, &reference, &path) {
+                Ok(listener) if names.contains(&listener.name) => {
+                    let message = messages::listener_name_twice(&listener.name);
+                    problems.push(reference.problem(format!("{path}.name"), message));
+                }
                 Ok(listener) => {
                     names.insert(listener.name.clone());
                     listeners.push(listener);
                 }
-                Err((field, reason, message)) => problems.push(reference.legacy(
-                    format!("{path}.{field}"),
-                    reason,
-                    message,
-                    "correct the value; until then the listener has no routes",
-                )),
+                Err(problem) => problems.push(problem.with_effect(no_routes())),
             }
         }
         let gateway = Gateway {
@@ -223,8 +212,22 @@ impl Gateway {
     }
 }
 
+/// What a wrong listener means for traffic.
+fn no_routes() -> Effect {
+    let words = "this listener has no routes, the others go on";
+    Effect::new(Extent::Part, words)
+}
+
 impl Listener {
-    fn parse(spec: ListenerSpec) -> Result<Listener, (&'static str, Reason, String)> {
+    fn read(value: &Value, object: &ObjectRef, path: &str) -> Result<Listener, Problem> {
+        let spec: ListenerSpec = decode_at(object, path, value)?;
+        spec.refuse_unknown(object, path)?;
+        let wrong =
+            |(field, message): (&str, Message)| object.problem(format!("{path}.{field}"), message);
+        Listener::parse(spec).map_err(wrong)
+    }
+
+    fn parse(spec: ListenerSpec) -> Result<Listener, (&'static str, Message)> {
         let ListenerSpec {
             name,
             hostname,
@@ -234,19 +237,17 @@ impl Listener {
             ..
         } = spec;
         if !crate::hostname::is_dns_name(&name) {
-            let message = format!("{name:?} is not a name");
-            return Err(("name", Reason::InvalidValue, message));
+            return Err(("name", messages::bad_listener_name(&name)));
         }
         if port == 0 {
-            let message = "0 is not a port".to_owned();
-            return Err(("port", Reason::InvalidValue, message));
+            return Err(("port", messages::port_zero()));
         }
         let hostname = match hostname.filter(|text| !text.is_empty()) {
             None => None,
-            Some(text) => Some(Hostname::parse(&text).ok_or_else(|| {
-                let message = format!("{text:?} is not a host name");
-                ("hostname", Reason::InvalidValue, message)
-            })?),
+            Some(text) => Some(
+                Hostname::parse(&text)
+                    .ok_or_else(|| ("hostname", messages::bad_hostname(&text)))?,
+            ),
         };
         let AllowedRoutes {
             namespaces, kinds, ..
@@ -289,27 +290,21 @@ impl Listener {
 }
 
 impl Admission {
-    fn parse(spec: RouteNamespaces) -> Result<Admission, (&'static str, Reason, String)> {
+    fn parse(spec: RouteNamespaces) -> Result<Admission, (&'static str, Message)> {
         match (spec.from.as_deref().unwrap_or("Same"), spec.selector) {
             ("Same", _) => Ok(Admission::Same),
             ("All", _) => Ok(Admission::All),
             ("Selector", Some(selector)) => Ok(Admission::Selector(selector.parse()?)),
-            ("Selector", None) => Err((
-                "allowedRoutes.namespaces.selector",
-                Reason::InvalidValue,
-                "the selector is missing".to_owned(),
-            )),
-            (other, _) => Err((
-                "allowedRoutes.namespaces.from",
-                Reason::UnsupportedValue,
-                format!("{other:?} is not supported"),
-            )),
+            ("Selector", None) => {
+                Err(("allowedRoutes.namespaces.selector", messages::no_selector()))
+            }
+            (other, _) => Err(("allowedRoutes.namespaces.from", messages::bad_from(other))),
         }
     }
 }
 
 impl LabelSelector {
-    fn parse(self) -> Result<Vec<Requirement>, (&'static str, Reason, String)> {
+    fn parse(self) -> Result<Vec<Requirement>, (&'static str, Message)> {
         let labels = self.match_labels.unwrap_or_default().into_iter();
         let mut requirements: Vec<Requirement> = labels
             .map(|(key, value)| Requirement::In(key, vec![value]))
@@ -324,8 +319,7 @@ impl LabelSelector {
                 other => {
                     return Err((
                         "allowedRoutes.namespaces.selector",
-                        Reason::UnsupportedValue,
-                        format!("operator {other:?} is not supported"),
+                        messages::bad_operator(other),
                     ));
                 }
             });
@@ -388,12 +382,8 @@ impl ReferenceGrant {
         let reference = object.reference();
         let names = to.iter().map(|entry| entry.name.as_deref());
         if let Some(index) = names.into_iter().position(|name| name == Some("")) {
-            return Err(reference.legacy(
-                format!("spec.to[{index}].name"),
-                Reason::InvalidValue,
-                "the name is empty: nothing is granted",
-                "write the one name that is meant, or leave it out to grant all of the kind",
-            ));
+            let path = format!("spec.to[{index}].name");
+            return Err(reference.problem(path, messages::grant_without_name()));
         }
         Ok(ReferenceGrant {
             object: reference,

@@ -40,7 +40,13 @@ fn main() -> ExitCode {
             None => run(Source::Kubernetes, &args),
             Some(dir) => match Folder::open(dir, args.allow_empty) {
                 Err(error) => cli::unreadable(dir, &error),
-                Ok(folder) => run(Source::Folder(folder), &args),
+                Ok(folder) => {
+                    let namespace = args.default_namespace.clone();
+                    run(
+                        Source::Folder(folder.with_default_namespace(namespace)),
+                        &args,
+                    )
+                }
             },
         },
     }

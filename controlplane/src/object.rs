@@ -1,22 +1,26 @@
 //! Manifests as text -> the objects in them that Weir understands.
 //!
-//! Here an object is known by its kind and name alone; [`crate::world`] looks into it. Kinds that
-//! are not Weir's business are passed over in silence, so that a whole guide can be dropped in.
+//! Here an object is known by its kind and name alone; [`crate::world`] looks into it. Documents that
+//! are not Weir's business are passed over, so that a whole guide can be dropped in.
+
+mod json;
+mod manifests;
+mod near;
+mod yaml;
 
 use std::fmt;
 
 use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
-use serde_saphyr::options::NonFiniteFloatPolicy;
+
+pub use manifests::{MAX_BYTES, Manifests, Passed, read, read_in};
 
 use crate::decode::decode_at;
 use crate::fields::says_nothing;
 use crate::hostname;
-use crate::problem::{ObjectRef, Problem, Reason};
-
-/// Larger texts are refused before they are parsed.
-pub const MAX_BYTES: usize = 16 * 1024 * 1024;
+use crate::problem::messages::{Message, object as messages};
+use crate::problem::{ObjectRef, Problem};
 
 /// The kinds that Weir understands.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -161,8 +165,10 @@ impl fmt::Display for Kind {
 pub struct Object {
     /// The file that it stands in.
     pub source: String,
-    /// Its place among the documents of that file.
+    /// Its place among the objects of that file.
     pub position: usize,
+    /// Its place in that file, in words: `documents[2]`, or `documents[0].items[1]`.
+    pub place: String,
     pub kind: Kind,
     /// `default` where a namespaced object names none; empty for cluster-scoped kinds.
     pub namespace: String,
@@ -176,85 +182,104 @@ pub struct Object {
 }
 
 impl Object {
-    /// One document. `None` is a kind that is passed over.
+    /// One document of a cluster. `None` is a kind that is passed over.
+    pub fn parse(body: Value) -> Result<Option<Object>, Problem> {
+        let nowhere = Origin {
+            source: "",
+            default_namespace: "default",
+        };
+        match Object::parse_in(nowhere, 0, body) {
+            Parsed::Object(object) => Ok(Some(object)),
+            Parsed::Foreign(_) => Ok(None),
+            Parsed::Broken(broken) => Err(broken.problem),
+        }
+    }
+
+    /// One document.
     ///
     /// A document that is no object, lacks `apiVersion`, `kind` or a name, or is at an unknown
-    /// version of a known kind is a problem of its own, but see [`Object::refused`].
-    pub fn parse(source: &str, position: usize, body: Value) -> Result<Option<Object>, Problem> {
-        let file = ObjectRef {
-            source: source.to_owned(),
-            ..ObjectRef::default()
+    /// version of a known kind is broken, but see [`Object::refused`].
+    fn parse_in(origin: Origin<'_>, position: usize, body: Value) -> Parsed {
+        let head = match Head::of(&body) {
+            Ok(head) => head,
+            Err(message) => {
+                let file = ObjectRef {
+                    source: origin.source.to_owned(),
+                    ..ObjectRef::default()
+                };
+                let (path, message) = *message;
+                return Parsed::Broken(Broken::of(
+                    None,
+                    origin,
+                    &body,
+                    file.problem(path, message),
+                ));
+            }
         };
-        let Value::Object(fields) = &body else {
-            return Err(file.legacy(
-                "",
-                Reason::InvalidValue,
-                "this document is not an object",
-                "write apiVersion, kind and metadata, or take the document out",
-            ));
-        };
-        let text = |field: &str| {
-            let value = fields.get(field).and_then(Value::as_str);
-            value.filter(|text| !text.is_empty()).ok_or_else(|| {
-                file.legacy(
-                    field,
-                    Reason::InvalidValue,
-                    format!("this document has no {field}"),
-                    "every Kubernetes object names its apiVersion and kind",
-                )
-            })
-        };
-        let (api_version, kind) = (text("apiVersion")?, text("kind")?);
-        let (group, version) = api_version.split_once('/').unwrap_or(("", api_version));
         let Some((_, _, versions, kind)) = UNDERSTOOD
             .iter()
-            .find(|(known_group, known_kind, _, _)| *known_group == group && *known_kind == kind)
+            .find(|(group, kind, _, _)| *group == head.group && *kind == head.kind)
         else {
-            return Ok(None);
+            return match near::miss(head.group, head.kind) {
+                None => Parsed::Foreign(format!("{} is not read", head.named())),
+                Some((meant, message)) => {
+                    let object = ObjectRef {
+                        kind: head.kind.to_owned(),
+                        ..origin.reference(meant, &body)
+                    };
+                    let problem = object.problem("", message);
+                    Parsed::Broken(Broken::of(Some(meant), origin, &body, problem))
+                }
+            };
         };
-
-        let metadata = &body["metadata"];
-        let field = |name: &str| metadata[name].as_str().unwrap_or_default().to_owned();
-        let mut object = ObjectRef {
-            source: source.to_owned(),
-            kind: kind.to_string(),
-            namespace: field("namespace"),
-            name: field("name"),
+        let reference = origin.reference(*kind, &body);
+        let mut object = Object {
+            source: reference.source.clone(),
+            position,
+            place: String::new(),
+            kind: *kind,
+            namespace: reference.namespace.clone(),
+            name: reference.name.clone(),
+            created: None,
+            refused: None,
+            body,
         };
-        if kind.is_cluster_scoped() {
-            object.namespace.clear();
-        } else if object.namespace.is_empty() {
-            object.namespace = "default".to_owned();
-        }
         if let Kind::Workload(_) = kind {
             // Another controller's business: a Pod with `generateName`, or an old version, is no problem.
+            let (_, version) = api_version_of(&object.body);
             let is_readable = versions.contains(&version) && hostname::is_label(&object.namespace);
-            return Ok(is_readable.then_some(Object {
-                source: object.source,
-                position,
-                kind: *kind,
-                namespace: object.namespace,
-                name: object.name,
-                created: None,
-                refused: None,
-                body,
-            }));
+            return match is_readable {
+                true => Parsed::Object(object),
+                false => Parsed::Foreign(format!("a {kind} is not read at this version")),
+            };
         }
-        let (created, refused) = match head(&object, *kind, api_version, versions, metadata) {
-            Ok(created) => (created, None),
-            Err(problem) if kind.may_be_foreign() => (None, Some(problem)),
-            Err(problem) => return Err(problem),
+        match head_of(&reference, *kind, versions, &object.body) {
+            Ok(created) => object.created = created,
+            Err(problem) if kind.may_be_foreign() => object.refused = Some(problem),
+            Err(problem) => {
+                let broken = Broken::of(Some(*kind), origin, &object.body, problem);
+                return Parsed::Broken(broken);
+            }
+        }
+        Parsed::Object(object)
+    }
+
+    /// Refuses a number that routing looks at and that kubectl would read otherwise.
+    fn refuse_two_readings(&mut self, readings: &[yaml::TwoReadings]) {
+        let counts = |path: &str| {
+            let is_beside = path.starts_with("metadata.") || path.starts_with("status.");
+            match self.kind {
+                Kind::Workload(_) => false,
+                Kind::Service => path.starts_with("spec.ports[") && path.ends_with("].port"),
+                _ => !is_beside,
+            }
         };
-        Ok(Some(Object {
-            source: object.source,
-            position,
-            kind: *kind,
-            namespace: object.namespace,
-            name: object.name,
-            created,
-            refused,
-            body,
-        }))
+        let first = readings.iter().find(|reading| counts(&reading.path));
+        if let (Some(reading), None) = (first, &self.refused) {
+            let message = messages::two_readings(&reading.written, &reading.kubectl);
+            let problem = self.reference().problem(reading.path.as_str(), message);
+            self.refused = Some(problem);
+        }
     }
 
     /// The version in `apiVersion`, without the group.
@@ -282,12 +307,10 @@ impl Object {
         let misplaced = fields.find(|(field, value)| !is_known(field) && !says_nothing(value));
         match misplaced {
             None => Ok(()),
-            Some((field, _)) => Err(self.reference().legacy(
-                field.as_str(),
-                Reason::InvalidValue,
-                format!("unknown field {field} beside {}", known.join(", ")),
-                "put it where it belongs, or take it out",
-            )),
+            Some((field, _)) => {
+                let message = messages::misplaced_field(field, known.join(", "));
+                Err(self.reference().problem(field.as_str(), message))
+            }
         }
     }
 
@@ -297,175 +320,154 @@ impl Object {
     }
 }
 
+/// The file that a document stands in, and what is not written in it.
+#[derive(Clone, Copy)]
+struct Origin<'a> {
+    source: &'a str,
+    default_namespace: &'a str,
+}
+
+impl Origin<'_> {
+    fn reference(self, kind: Kind, body: &Value) -> ObjectRef {
+        let metadata = &body["metadata"];
+        let field = |name: &str| metadata[name].as_str().unwrap_or_default().to_owned();
+        let namespace = match field("namespace") {
+            _ if kind.is_cluster_scoped() => String::new(),
+            empty if empty.is_empty() => self.default_namespace.to_owned(),
+            namespace => namespace,
+        };
+        ObjectRef {
+            source: self.source.to_owned(),
+            kind: kind.to_string(),
+            namespace,
+            name: field("name"),
+        }
+    }
+}
+
+/// What a document is.
+enum Parsed {
+    Object(Object),
+    Broken(Broken),
+    /// Not Weir's business, and what it is.
+    Foreign(String),
+}
+
+/// A document that no object could be made of. What can be recognized of it tells which object it was before an edit.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Broken {
+    /// The kind that it has, or was most likely meant to have.
+    pub kind: Option<Kind>,
+    /// None where it cannot be read.
+    pub namespace: Option<String>,
+    /// None where it cannot be read.
+    pub name: Option<String>,
+    /// As [`Object::place`].
+    pub place: String,
+    pub problem: Problem,
+}
+
+impl Broken {
+    fn of(kind: Option<Kind>, origin: Origin<'_>, body: &Value, problem: Problem) -> Broken {
+        let metadata = &body["metadata"];
+        let name = metadata["name"].as_str().filter(|name| !name.is_empty());
+        let namespace = match &metadata["namespace"] {
+            Value::Null => Some(origin.default_namespace),
+            written => written.as_str(),
+        };
+        Broken {
+            kind,
+            namespace: namespace.map(str::to_owned),
+            name: name.map(str::to_owned),
+            place: String::new(),
+            problem,
+        }
+    }
+}
+
+/// `apiVersion` and `kind` of a document.
+struct Head<'a> {
+    group: &'a str,
+    version: &'a str,
+    kind: &'a str,
+}
+
+impl<'a> Head<'a> {
+    /// The error has a path.
+    fn of(body: &'a Value) -> Result<Head<'a>, Box<(&'static str, Message)>> {
+        let Value::Object(fields) = body else {
+            return Err(Box::new(("", messages::no_object())));
+        };
+        let text = |field: &'static str| {
+            let value = fields.get(field).and_then(Value::as_str);
+            let value = value.filter(|text| !text.is_empty());
+            value.ok_or_else(|| Box::new((field, messages::no_head(field))))
+        };
+        text("apiVersion")?;
+        let kind = text("kind")?;
+        let (group, version) = api_version_of(body);
+        Ok(Head {
+            group,
+            version,
+            kind,
+        })
+    }
+
+    fn named(&self) -> String {
+        match self.group {
+            "" => format!("{} of {}", self.kind, self.version),
+            group => format!("{} of {group}/{}", self.kind, self.version),
+        }
+    }
+}
+
+/// Group and version.
+fn api_version_of(body: &Value) -> (&str, &str) {
+    let api_version = body["apiVersion"].as_str().unwrap_or_default();
+    api_version.split_once('/').unwrap_or(("", api_version))
+}
+
 /// What of an object is judged before its body: names, version, and when it was created, which is the outcome.
-fn head(
+fn head_of(
     object: &ObjectRef,
     kind: Kind,
-    api_version: &str,
     versions: &[&str],
-    metadata: &Value,
+    body: &Value,
 ) -> Result<Option<Timestamp>, Problem> {
-    let (_, version) = api_version.split_once('/').unwrap_or(("", api_version));
-    let invalid = |path: &str, message: String, remedy: &str| {
-        object.legacy(path, Reason::InvalidValue, message, remedy)
-    };
+    let metadata = &body["metadata"];
     // Names of Services and Namespaces are single labels of host names.
     let is_name = match kind {
         Kind::Service | Kind::Namespace => hostname::is_label(&object.name),
         _ => hostname::is_dns_name(&object.name),
     };
     if !is_name {
-        return Err(invalid(
-            "metadata.name",
-            format!("{} is not a name for a {kind}", metadata["name"]),
-            "use lower-case letters and digits, with '-' between them",
-        ));
+        let message = match &metadata["name"] {
+            Value::Null => messages::no_name(kind),
+            written => messages::bad_name(written, kind),
+        };
+        return Err(object.problem("metadata.name", message));
     }
     let is_text = matches!(&metadata["namespace"], Value::Null | Value::String(_));
     let is_namespace = is_text && hostname::is_label(&object.namespace);
     if !kind.is_cluster_scoped() && !is_namespace {
-        return Err(invalid(
-            "metadata.namespace",
-            format!("{} is not a namespace", metadata["namespace"]),
-            "a namespace has lower-case letters, digits and '-'",
-        ));
+        let message = messages::bad_namespace(&metadata["namespace"]);
+        return Err(object.problem("metadata.namespace", message));
     }
+    let (_, version) = api_version_of(body);
     if !versions.contains(&version) {
-        return Err(object.legacy(
-            "apiVersion",
-            Reason::UnknownVersion,
-            format!("{api_version} is not known"),
-            format!("use {}", versions.join(", ")),
-        ));
+        let api_version = body["apiVersion"].as_str().unwrap_or_default();
+        let message = messages::unknown_version(api_version, versions.join(", "));
+        return Err(object.problem("apiVersion", message));
     }
     match &metadata["creationTimestamp"] {
         Value::Null => Ok(None),
-        written => Ok(Some(
-            written
-                .as_str()
-                .and_then(|text| text.parse::<Timestamp>().ok())
-                .ok_or_else(|| {
-                    invalid(
-                        "metadata.creationTimestamp",
-                        format!("{written} is not a time"),
-                        "write it like 2026-01-31T12:00:00Z, or leave it out",
-                    )
-                })?,
-        )),
-    }
-}
-
-/// What one text holds.
-#[derive(Clone, Debug, Default, PartialEq)]
-pub struct Manifests {
-    /// In the order in which they stand.
-    pub objects: Vec<Object>,
-    /// Documents that are no object that could be understood; the others go on without them.
-    pub problems: Vec<Problem>,
-}
-
-/// All objects of one file that Weir understands: YAML with any number of documents, or JSON where
-/// `source` ends in `.json`. Lists (`kind: List`, `kind: TrafficSplitList`) are taken apart.
-///
-/// `Err` is the whole file: it does not parse, is larger than [`MAX_BYTES`], or would expand into
-/// more than it is worth (the problem's reason is [`Reason::Unreadable`]).
-pub fn read(source: &str, text: &str) -> Result<Manifests, Problem> {
-    let unreadable = |message: String, remedy: &str| {
-        let file = ObjectRef {
-            source: source.to_owned(),
-            ..ObjectRef::default()
-        };
-        file.legacy("", Reason::Unreadable, message, remedy)
-    };
-    if text.len() > MAX_BYTES {
-        return Err(unreadable(
-            format!("{} bytes are more than {MAX_BYTES}", text.len()),
-            "split the file",
-        ));
-    }
-    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let documents = if source.ends_with(".json") {
-        serde_json::Deserializer::from_str(text)
-            .into_iter::<Value>()
-            .collect::<Result<Vec<Value>, _>>()
-            .map_err(|error| unreadable(error.to_string(), "mend the JSON"))?
-    } else {
-        serde_saphyr::from_multiple_with_options::<Value>(text, yaml_options())
-            .map_err(|error| unreadable(error.without_snippet().to_string(), "mend the YAML"))?
-    };
-    let mut manifests = Manifests::default();
-    for (index, document) in documents.into_iter().enumerate() {
-        manifests.add(source, format!("documents[{index}]"), document);
-    }
-    Ok(manifests)
-}
-
-fn yaml_options() -> serde_saphyr::Options {
-    serde_saphyr::options! {
-        // Generous for manifests (a bundle of CRDs in one file), small for a bomb.
-        budget: serde_saphyr::budget! {
-            max_events: 2_000_000,
-            max_nodes: 1_000_000,
-            max_recorded_anchor_events: 100_000,
-            max_documents: 20_000,
-            max_depth: 64,
-        },
-        // A weight of .nan is a problem of its object, not of the whole file.
-        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
-        with_snippet: false,
-    }
-}
-
-impl Manifests {
-    fn add(&mut self, source: &str, place: String, mut document: Value) {
-        if document.is_null() {
-            return;
-        }
-        if let Some(kind) = list_of(&document) {
-            let mut take = |field: &str| document.get_mut(field).map(Value::take);
-            let api_version = take("apiVersion").unwrap_or_default();
-            let Some(Value::Array(items)) = take("items") else {
-                return;
-            };
-            for (index, mut item) in items.into_iter().enumerate() {
-                // The items of a typed list come from an API server without their own type.
-                if let (Value::Object(fields), Some(kind)) = (&mut item, &kind)
-                    && !fields.contains_key("kind")
-                {
-                    fields.insert("kind".to_owned(), Value::from(kind.as_str()));
-                    fields.insert("apiVersion".to_owned(), api_version.clone());
-                }
-                self.add(source, format!("{place}.items[{index}]"), item);
-            }
-            return;
-        }
-        match Object::parse(source, self.objects.len(), document) {
-            Ok(None) => {}
-            Ok(Some(mut object)) => {
-                object.refused = object.refused.map(|problem| within(place, problem));
-                self.objects.push(object);
-            }
-            Err(problem) => self.problems.push(within(place, problem)),
+        written => {
+            let time = written.as_str().and_then(|text| text.parse().ok());
+            let wrong =
+                || object.problem("metadata.creationTimestamp", messages::bad_time(written));
+            time.map(Some).ok_or_else(wrong)
         }
     }
-}
-
-/// Without a name only the place can say which document is meant.
-fn within(place: String, mut problem: Problem) -> Problem {
-    if problem.object.name.is_empty() {
-        problem.path = match problem.path.as_str() {
-            "" => place,
-            path => format!("{place}.{path}"),
-        };
-    }
-    problem
-}
-
-/// The kind of the items where a document is a list: `Some(None)` for the untyped `List`.
-fn list_of(document: &Value) -> Option<Option<String>> {
-    let kind = document["kind"].as_str()?.strip_suffix("List")?;
-    document["items"].as_array()?;
-    Some((!kind.is_empty()).then(|| kind.to_owned()))
 }
 
 #[cfg(test)]

@@ -15,7 +15,7 @@ use crate::access::Policy;
 use crate::metrics::Metrics;
 use crate::object::Manifests;
 use crate::plan::{EditedShares, Plan, Scope, scope};
-use crate::problem::{Problem, Reason};
+use crate::problem::{Extent, Problem, Reason};
 use crate::revision::{Beyond, Rendered, Unsayable, render_in};
 use crate::subject::Subject;
 use crate::translate::translate;
@@ -41,7 +41,7 @@ impl From<Manifests> for Reading {
         let entry = |object| Arc::new(Entry::of(object));
         Reading {
             objects: manifests.objects.iter().map(entry).collect(),
-            problems: manifests.problems,
+            problems: manifests.problems(),
             ..Reading::default()
         }
     }
@@ -259,7 +259,9 @@ impl Publisher {
 
     /// Logs each problem when it appears and when it goes.
     fn tell(&mut self, problems: &[Problem]) {
-        let unreadable = problems.iter().filter(|p| p.reason == Reason::Unreadable);
+        let is_unreadable =
+            |p: &&Problem| p.reason == Reason::Unreadable && p.effect.extent > Extent::Nothing;
+        let unreadable = problems.iter().filter(is_unreadable);
         self.metrics.files_unreadable.set(unreadable.count() as u64);
         self.metrics.problems.set(problems.len() as u64);
         let now: BTreeSet<String> = problems.iter().map(Problem::to_string).collect();

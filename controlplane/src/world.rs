@@ -16,7 +16,8 @@ use crate::access::TrafficTarget;
 use crate::cluster::Service;
 use crate::gateway::{Gateway, ReferenceGrant};
 use crate::object::{Kind, Object};
-use crate::problem::{Problem, Reason};
+use crate::problem::Problem;
+use crate::problem::messages::object as messages;
 use crate::route::{Route, RouteKind};
 use crate::smi::TrafficSplit;
 use crate::specs::{HttpRouteGroup, TcpRoute};
@@ -91,15 +92,10 @@ impl World {
                 continue;
             }
             match first.filter(|first| entry.is_also(first)) {
-                Some(other) => wrong.push(entry.reference().legacy(
-                    "",
-                    Reason::Duplicate,
-                    format!(
-                        "stands in {:?} and in {:?}; the first holds",
-                        other.source, entry.source
-                    ),
-                    "take one of them out",
-                )),
+                Some(other) => {
+                    let message = messages::duplicate(&other.source, &entry.source);
+                    wrong.push(entry.reference().problem("", message));
+                }
                 None => {
                     wrong.extend(entry.problems.iter().cloned());
                     world.add(entry);
@@ -220,6 +216,7 @@ impl World {
 mod tests {
     use super::*;
     use crate::object::read;
+    use crate::problem::Reason;
 
     fn service(source: &str, name: &str, spec: &str) -> Vec<Object> {
         let text = format!(

@@ -112,7 +112,8 @@ impl Case {
     fn objects(&self) -> (Vec<Object>, Vec<Problem>) {
         let manifests = object::read("", &self.input)
             .unwrap_or_else(|problem| panic!("{}: {problem}", self.path.display()));
-        (manifests.objects, manifests.problems)
+        let problems = manifests.problems();
+        (manifests.objects, problems)
     }
 
     pub fn policy(&self) -> Policy {

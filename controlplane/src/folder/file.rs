@@ -7,8 +7,10 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use super::walk::Stamp;
-use crate::object::{self, Manifests};
-use crate::problem::{ObjectRef, Problem, Reason};
+use crate::object::{self, Broken, Manifests, Passed};
+use crate::problem::messages::{Message, file as messages};
+use crate::problem::{Effect, Extent, ObjectRef, Problem};
+use crate::world;
 
 /// Larger files are not even opened.
 const MAX_BYTES: u64 = object::MAX_BYTES as u64;
@@ -31,9 +33,30 @@ pub(super) struct Entry {
     pub read: Option<Stamp>,
     change: Option<Change>,
     /// What it held when it could last be read; None until then.
-    pub good: Option<Arc<Manifests>>,
+    pub good: Option<Arc<Loaded>>,
     /// Why its present state is not in force.
     pub problem: Option<Problem>,
+}
+
+/// What a file holds. Its objects are read once, not at each change of another file.
+#[derive(Default)]
+pub(super) struct Loaded {
+    pub entries: Vec<Arc<world::Entry>>,
+    pub broken: Vec<Broken>,
+    pub passed: Vec<Passed>,
+    pub patches: Vec<String>,
+}
+
+impl From<Manifests> for Loaded {
+    fn from(manifests: Manifests) -> Loaded {
+        let entry = |object| Arc::new(world::Entry::of(object));
+        Loaded {
+            entries: manifests.objects.iter().map(entry).collect(),
+            broken: manifests.broken,
+            passed: manifests.passed,
+            patches: manifests.patches,
+        }
+    }
 }
 
 /// A state that differs from the one that was read, and when it has lasted long enough.
@@ -45,7 +68,7 @@ struct Change {
 
 /// What came of reading a file.
 pub(super) enum Reading {
-    Good(Stamp, Manifests),
+    Good(Stamp, Loaded),
     /// This state of the file is of no use.
     Bad(Stamp, Problem),
     /// The file could not be read at all just now.
@@ -101,20 +124,20 @@ impl Entry {
     pub(super) fn keep(&mut self, reading: Reading, now: Instant) -> Result<(), Instant> {
         self.change = None;
         match reading {
-            Reading::Good(stamp, manifests) => {
+            Reading::Good(stamp, loaded) => {
                 self.read = Some(stamp);
-                self.good = Some(Arc::new(manifests));
+                self.good = Some(Arc::new(loaded));
                 self.problem = None;
                 return Ok(());
             }
             Reading::Bad(stamp, problem) => {
                 self.read = Some(stamp);
-                self.problem = Some(problem);
+                self.problem = Some(self.judged(problem));
                 return Ok(());
             }
             Reading::Failed(problem) => {
                 self.read = None;
-                self.problem = Some(problem);
+                self.problem = Some(self.judged(problem));
             }
             Reading::Moving => self.read = None,
             // The kernel shows a truncation before it tells of it, and a busy disk may lie between.
@@ -128,24 +151,34 @@ impl Entry {
     }
 }
 
+impl Entry {
+    /// A file's problem, with what it means for the objects that were read from the file before.
+    fn judged(&mut self, problem: Problem) -> Problem {
+        // A file that is no error, a template, counts as read.
+        if problem.effect.extent == Extent::Nothing {
+            self.good.get_or_insert_default();
+        }
+        let mut good = self.good.iter().flat_map(|good| &good.entries);
+        match good.next() {
+            None => problem,
+            Some(_) => problem.with_effect(Effect::new(
+                Extent::Whole,
+                "the objects read from it before stay in force",
+            )),
+        }
+    }
+}
+
 /// Reads one file whose state was `stamp` a moment ago.
-pub(super) fn read(path: &Path, source: String, stamp: Stamp) -> Reading {
-    let bad = |message: String, remedy: &str| {
+pub(super) fn read(path: &Path, source: String, stamp: Stamp, default_namespace: &str) -> Reading {
+    let bad = |message: Message| {
         let object = ObjectRef {
             source: source.clone(),
             ..ObjectRef::default()
         };
-        Reading::Bad(
-            stamp,
-            object.legacy("", Reason::Unreadable, message, remedy),
-        )
+        Reading::Bad(stamp, object.problem("", message))
     };
-    let too_large = || {
-        bad(
-            format!("the file is larger than {} MiB", MAX_BYTES >> 20),
-            "split it into several files",
-        )
-    };
+    let too_large = || bad(messages::too_large(MAX_BYTES >> 20));
     if stamp.size > MAX_BYTES {
         return too_large();
     }
@@ -161,11 +194,11 @@ pub(super) fn read(path: &Path, source: String, stamp: Stamp) -> Reading {
         Ok(text) => text,
         Err(error) => {
             let at = error.utf8_error().valid_up_to();
-            return bad(format!("not UTF-8 at byte {at}"), "save the file in UTF-8");
+            return bad(messages::not_utf8(at));
         }
     };
-    match object::read(&source, &text) {
-        Ok(manifests) => Reading::Good(stamp, manifests),
+    match object::read_in(default_namespace, &source, &text) {
+        Ok(manifests) => Reading::Good(stamp, manifests.into()),
         Err(problem) => Reading::Bad(stamp, problem),
     }
 }
@@ -189,10 +222,5 @@ pub(super) fn unreadable(source: String, error: &io::Error) -> Problem {
         source,
         ..ObjectRef::default()
     };
-    object.legacy(
-        "",
-        Reason::Unreadable,
-        format!("cannot be read: {error}"),
-        "make it readable, or take it away",
-    )
+    object.problem("", messages::unreadable(error))
 }

@@ -68,7 +68,8 @@ fn service(name: &str) -> String {
 fn names(folder: &Folder) -> Vec<&str> {
     folder
         .objects()
-        .map(|object| object.name.as_str())
+        .iter()
+        .map(|object| object.name())
         .collect()
 }
 
@@ -91,7 +92,7 @@ fn reads_every_manifest_below_sorted_by_path() {
     let folder = disk.folder();
     assert_eq!(names(&folder), ["z", "b", "c"]);
     assert_eq!(folder.unread(), None);
-    let sources: Vec<PathBuf> = folder.objects().map(|o| o.source.clone().into()).collect();
+    let sources: Vec<PathBuf> = folder.objects().iter().map(|o| o.source().into()).collect();
     assert_eq!(sources[0], disk.path.join("a/z.yaml"));
 }
 
@@ -431,4 +432,129 @@ fn a_folder_that_goes_away_keeps_its_objects() {
     fs::rename(&aside, &disk.path).unwrap();
     disk.scan(&mut folder, &[], SETTLE);
     assert_eq!(folder.problems(), []);
+}
+
+const SPLIT: &str = "apiVersion: split.smi-spec.io/v1alpha4\nkind: TrafficSplit\nmetadata: {name: web}\nspec: {service: web, backends: [{service: v1, weight: 1}]}\n";
+
+fn said(folder: &Folder) -> Vec<String> {
+    let (_, of_world) = world::World::of(folder.objects());
+    let problems = [folder.problems(), of_world].concat();
+    problems.iter().map(Problem::message).collect()
+}
+
+#[test]
+fn a_broken_object_keeps_its_last_valid_form_until_it_is_mended_or_deleted() {
+    let mut disk = Disk::new(&[("a.yaml", SPLIT), ("b.yaml", &service("b"))]);
+    let mut folder = disk.folder();
+    let good = folder.objects().to_vec();
+    for (from, to) in [
+        ("weight: 1", "weight: l"),
+        ("TrafficSplit", "TrafficSplits"),
+    ] {
+        disk.write("a.yaml", &SPLIT.replace(from, to));
+        assert!(disk.scan(&mut folder, &["a.yaml"], SOON).changed);
+        let said = said(&folder);
+        assert_eq!(said.len(), 1, "{said:?}");
+        assert!(said[0].contains("the form before this edit stays in force"));
+        assert_eq!(folder.objects().len(), 2);
+        assert!(folder.objects().iter().all(|entry| entry.is_valid()));
+    }
+    // A broken file and an object that is held do not get in each other's way.
+    disk.write("a.yaml", BROKEN);
+    disk.scan(&mut folder, &["a.yaml"], SOON);
+    assert_eq!(folder.objects().len(), 2);
+    disk.write("a.yaml", SPLIT);
+    disk.scan(&mut folder, &["a.yaml"], SOON);
+    assert_eq!((folder.objects(), said(&folder)), (&*good, vec![]));
+    // A start has no older form.
+    disk.write("a.yaml", &SPLIT.replace("weight: 1", "weight: l"));
+    let restarted = disk.folder();
+    assert!(said(&restarted)[0].contains("the object is not in force"));
+    disk.remove("a.yaml");
+    disk.scan(&mut folder, &[], SOON);
+    disk.scan(&mut folder, &[], GRACE);
+    assert_eq!(names(&folder), ["b"]);
+}
+
+#[test]
+fn the_only_object_of_a_folder_is_held_when_it_cannot_be_recognized() {
+    let mut disk = Disk::new(&[("a.yaml", SPLIT)]);
+    let mut folder = disk.folder();
+    disk.write("a.yaml", &SPLIT.replace("kind: TrafficSplit\n", ""));
+    disk.scan(&mut folder, &["a.yaml"], SOON);
+    assert_eq!(names(&folder), ["web"]);
+    assert_eq!(folder.problems().len(), 1);
+    let effect = &folder.problems()[0].effect.words;
+    assert_eq!(effect, "the form before this edit stays in force");
+}
+
+const TEMPLATE: &str = "metadata:\n  name: {{ .Values.name }}\n";
+
+#[test]
+fn a_template_is_no_error_and_takes_no_objects_with_it() {
+    let mut disk = Disk::new(&[("a.yaml", SPLIT), ("t.yaml", TEMPLATE)]);
+    let mut folder = disk.folder();
+    assert_eq!(folder.unread(), None);
+    let problem = folder.problems().remove(0);
+    assert_eq!(problem.effect.extent, Extent::Nothing);
+    assert!(problem.remedy.contains("render it first"), "{problem}");
+    disk.write("a.yaml", TEMPLATE);
+    disk.scan(&mut folder, &["a.yaml"], SOON);
+    assert_eq!(names(&folder), ["web"]);
+    assert_eq!(folder.problems()[0].effect.extent, Extent::Whole);
+}
+
+#[test]
+fn charts_and_kustomizations_are_passed_over() {
+    let disk = Disk::new(&[
+        ("chart/Chart.yaml", "apiVersion: v2\nname: web\n"),
+        ("chart/values-prod.yaml", "spec: 1\n"),
+        ("chart/templates/sub/a.yaml", TEMPLATE),
+        ("chart/templates/good.yaml", SPLIT),
+        (
+            "base/kustomization.yaml",
+            "resources: [s.yaml]\npatchesStrategicMerge: [./p/../p/patch.yaml]\n",
+        ),
+        ("base/s.yaml", &service("s")),
+        (
+            "base/p/patch.yaml",
+            "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n",
+        ),
+        ("op.yaml", "[{op: remove, path: /spec}]\n"),
+        ("job.yaml", "{apiVersion: batch/v1, kind: Job}\n"),
+    ]);
+    let folder = disk.folder();
+    assert_eq!(
+        (names(&folder), folder.problems()),
+        (vec!["s", "web"], vec![])
+    );
+    let whys: Vec<String> = folder
+        .passed_over()
+        .iter()
+        .map(|line| line.rsplit(": ").next().unwrap_or_default().to_owned())
+        .collect();
+    assert_eq!(whys.len(), 7, "{whys:?}");
+    assert_eq!(
+        (whys[0].as_str(), whys[3].as_str()),
+        ("a kustomization", "a template of a Helm chart")
+    );
+}
+
+#[test]
+fn objects_without_a_namespace_are_in_the_default_one() {
+    let disk = Disk::new(&[("a.yaml", SPLIT)]);
+    let folder = Folder::open(&disk.path, false).unwrap();
+    let mut folder = folder.with_default_namespace("shop".into());
+    folder.read_all();
+    assert_eq!(folder.objects()[0].namespace(), "shop");
+}
+
+#[test]
+fn unchanged_files_are_not_read_again() {
+    let mut disk = Disk::new(&[("a.yaml", SPLIT), ("b.yaml", &service("b"))]);
+    let mut folder = disk.folder();
+    let before = folder.objects()[0].clone();
+    disk.write("b.yaml", &service("c"));
+    disk.scan(&mut folder, &["b.yaml"], SOON);
+    assert!(Arc::ptr_eq(&before, &folder.objects()[0]));
 }

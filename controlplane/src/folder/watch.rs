@@ -17,7 +17,6 @@ use rustix::fs::{MemfdFlags, memfd_create};
 use super::walk::{Inode, is_manifest};
 use super::{Folder, Meanwhile, Scan};
 use crate::publish::{Publisher, Reading};
-use crate::world::Entry;
 
 /// Longest time without a look.
 const TICK: Duration = Duration::from_secs(2);
@@ -121,10 +120,13 @@ impl Watched {
         loop {
             let folder = self.changed();
             let problems = folder.problems();
+            for line in folder.passed_over() {
+                tracing::debug!("passed over: {line}");
+            }
             match folder.unread() {
                 Some(why) => publisher.hold_back(why, &problems),
                 None => publisher.publish(Reading {
-                    objects: folder.objects().map(|it| Entry::of(it).into()).collect(),
+                    objects: folder.objects().to_vec(),
                     problems,
                     ..Reading::default()
                 }),

@@ -1,5 +1,6 @@
 use super::*;
 use crate::object::read;
+use crate::problem::Reason;
 
 fn grant(spec: &str) -> ReferenceGrant {
     let text = format!(

@@ -8,7 +8,8 @@ use serde_json::value::RawValue;
 
 use super::resource::{Resource, Served};
 use crate::object::{Kind, Object};
-use crate::problem::{ObjectRef, Problem, Reason};
+use crate::problem::messages::object as messages;
+use crate::problem::{ObjectRef, Problem};
 use crate::route::RouteKind;
 use crate::subject::{Subject, Written};
 use crate::world::Entry;
@@ -72,7 +73,7 @@ impl Kept {
         let mut body = match serde_json::from_str::<Value>(text.get()) {
             Ok(body) => body,
             // Such as one that is nested too deeply.
-            Err(error) => return Kept::unreadable(head, resource, &error),
+            Err(_) => return Kept::unreadable(head, resource),
         };
         // The items of a list of a kind that is built in lack their own type.
         if let Value::Object(fields) = &mut body {
@@ -85,7 +86,7 @@ impl Kept {
             spec.remove(unused);
         }
         let subject = is_told(resource.kind).then(|| subject(&body, resource, served, id));
-        let (entry, problem) = match Object::parse("", 0, body) {
+        let (entry, problem) = match Object::parse(body) {
             Ok(object) => (object.map(|object| Arc::new(Entry::of(&object))), None),
             Err(problem) => (None, Some(Box::new(problem))),
         };
@@ -96,7 +97,7 @@ impl Kept {
         }
     }
 
-    fn unreadable(head: &Head, resource: &Resource, error: &serde_json::Error) -> Kept {
+    fn unreadable(head: &Head, resource: &Resource) -> Kept {
         let (namespace, name) = head.key.clone();
         let object = ObjectRef {
             source: String::new(),
@@ -104,12 +105,7 @@ impl Kept {
             namespace,
             name,
         };
-        let problem = object.legacy(
-            "",
-            Reason::InvalidValue,
-            format!("it cannot be read: {error}"),
-            "write it anew; until then it is not in force",
-        );
+        let problem = object.problem("", messages::nested_too_deeply());
         Kept {
             entry: None,
             problem: Some(Box::new(problem)),

@@ -1,4 +1,5 @@
 use super::*;
+use crate::problem::Reason;
 
 const SPLIT: &str = "apiVersion: split.smi-spec.io/v1alpha2\nkind: TrafficSplit\nmetadata: {name: web}\nspec: {service: web, backends: []}\n";
 
@@ -25,7 +26,7 @@ fn documents_lists_and_foreign_kinds() {
             "TrafficSplit default/typed"
         ]
     );
-    assert_eq!(manifests.problems, []);
+    assert_eq!(manifests.problems(), []);
     assert_eq!(read("a.yaml", "").unwrap(), Manifests::default());
     assert_eq!(read("a.json", "").unwrap(), Manifests::default());
 }
@@ -40,11 +41,8 @@ fn a_bad_document_does_not_stop_the_others() {
     );
     let manifests = read("a.yaml", &text).unwrap();
     assert_eq!(names(&manifests), ["TrafficSplit default/web"]);
-    let problems: Vec<_> = manifests
-        .problems
-        .iter()
-        .map(|p| (p.path.as_str(), p.reason))
-        .collect();
+    let all = manifests.problems();
+    let problems: Vec<_> = all.iter().map(|p| (p.path.as_str(), p.reason)).collect();
     assert_eq!(
         problems,
         [
@@ -56,7 +54,11 @@ fn a_bad_document_does_not_stop_the_others() {
             ("metadata.creationTimestamp", Reason::InvalidValue),
         ]
     );
-    assert!(manifests.problems[3].remedy.contains("v1alpha1, v1alpha2"));
+    assert!(
+        manifests.problems()[3]
+            .remedy
+            .contains("v1alpha1, v1alpha2")
+    );
 }
 
 #[test]
@@ -80,7 +82,7 @@ fn two_kinds_of_one_name_and_workloads_of_others() {
             "TrafficTarget default/late"
         ]
     );
-    assert_eq!(manifests.problems, []);
+    assert_eq!(manifests.problems(), []);
 }
 
 #[test]
@@ -107,7 +109,7 @@ fn what_may_be_nobodys_business_is_kept_with_its_problem() {
             Some(("apiVersion", Reason::UnknownVersion)),
         ]
     );
-    assert_eq!(manifests.problems, []);
+    assert_eq!(manifests.problems(), []);
 }
 
 #[test]

@@ -104,17 +104,23 @@ pub fn list<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> String
 
 pub mod access;
 pub mod field;
+pub mod file;
+pub mod gateway;
 pub mod group;
 pub mod matches;
 pub mod object;
+pub mod service;
 pub mod split;
 
 /// The lists of all subjects, by their names.
 pub const ALL: &[(&str, &[Template])] = &[
     ("access", access::ALL),
     ("field", field::ALL),
+    ("file", file::ALL),
+    ("gateway", gateway::ALL),
     ("group", group::ALL),
     ("matches", matches::ALL),
     ("object", object::ALL),
+    ("service", service::ALL),
     ("split", split::ALL),
 ];

@@ -29,7 +29,7 @@ const SERVICES: &str = "
 fn objects(manifests: &str) -> Vec<Object> {
     let mut objects = read("services.yaml", SERVICES).unwrap().objects;
     let manifests = read("a.yaml", manifests).unwrap();
-    assert_eq!(manifests.problems, []);
+    assert_eq!(manifests.problems(), []);
     objects.extend(manifests.objects);
     objects
 }

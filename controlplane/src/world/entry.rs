@@ -10,7 +10,7 @@ use crate::access::TrafficTarget;
 use crate::cluster::{self, Service};
 use crate::gateway::{CONTROLLER, Gateway, ReferenceGrant};
 use crate::object::{Kind, Object};
-use crate::problem::{ObjectRef, Problem};
+use crate::problem::{Effect, Extent, ObjectRef, Problem};
 use crate::route::Route;
 use crate::smi::TrafficSplit;
 use crate::specs::{HttpRouteGroup, TcpRoute};
@@ -21,6 +21,8 @@ pub struct Entry {
     pub kind: Kind,
     pub(super) source: String,
     pub(super) position: usize,
+    /// As [`Object::place`].
+    document: String,
     pub(super) namespace: String,
     pub(super) name: String,
     pub(super) part: Part,
@@ -67,10 +69,55 @@ impl Entry {
             kind: object.kind,
             source: object.source.clone(),
             position: object.position,
+            document: object.place.clone(),
             namespace: object.namespace.clone(),
             name: object.name.clone(),
             part,
             problems,
+        }
+    }
+
+    /// The file.
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// File and place among its objects; of two equal objects the first one counts.
+    pub fn place(&self) -> (&str, usize) {
+        (&self.source, self.position)
+    }
+
+    /// The place in the file, in words.
+    pub fn document(&self) -> &str {
+        &self.document
+    }
+
+    pub fn namespace(&self) -> &str {
+        &self.namespace
+    }
+
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Whether it could not even be told which object it is.
+    pub fn is_refused(&self) -> bool {
+        self.part == Part::None
+    }
+
+    /// Whether all of it is done as it is written, as far as that depends on itself.
+    pub fn is_valid(&self) -> bool {
+        let mut problems = self.problems.iter();
+        problems.all(|problem| problem.effect.extent == Extent::Nothing)
+    }
+
+    /// `form`, an older form of this object, in its place; what is wrong with this one has `effect`.
+    pub fn held_as(&self, form: &Entry, effect: Effect) -> Entry {
+        let problems = self.problems.iter().cloned();
+        Entry {
+            part: form.part.clone(),
+            problems: problems.map(|it| it.with_effect(effect.clone())).collect(),
+            ..self.clone()
         }
     }
 

@@ -15,7 +15,11 @@ fn after(watched: &mut Watched, act: impl FnOnce() + Send) -> (Vec<String>, Dura
             Instant::now()
         });
         let folder = watched.changed();
-        let names = folder.objects().map(|object| object.name.clone()).collect();
+        let names = folder
+            .objects()
+            .iter()
+            .map(|it| it.name().to_owned())
+            .collect();
         let now = Instant::now();
         (names, now - acted.join().unwrap())
     })
@@ -31,7 +35,7 @@ fn changes_are_seen_when_they_are_complete() {
     let path = |name: &str| dir.path().join(name);
     fs::write(path("a.yaml"), service("a")).unwrap();
     let mut watched = Watched::new(Folder::open(dir.path(), false).unwrap());
-    assert_eq!(watched.changed().objects().count(), 1);
+    assert_eq!(watched.changed().objects().len(), 1);
 
     let (names, took) = after(&mut watched, || {
         fs::write(path("new"), service("renamed")).unwrap();
@@ -93,8 +97,8 @@ fn a_file_that_is_written_over_and_over_is_never_seen_half() {
             }
         });
         loop {
-            let mut objects = watched.changed().objects();
-            let name = objects.next().expect("a state half written").name.clone();
+            let mut objects = watched.changed().objects().iter();
+            let name = objects.next().expect("a state half written").name();
             if name == format!("n{TIMES}") {
                 break;
             }

@@ -1,8 +1,47 @@
-//! About what every object has: its file, its head, its fields and their types.
+//! About what every object has: its document, its head, and fields that do not exist.
 
 messages! {
     unknown_field(field) => InvalidValue,
         "unknown field {field}", ByPlace, "correct the name, or take the field out";
+    misplaced_field(field, known) => InvalidValue,
+        "unknown field {field} beside {known}", ByPlace, "put {field} where it belongs, or take it out";
+    unsupported_field(field) => UnsupportedValue,
+        "{field} is not supported", ByPlace, "take {field} out";
     too_many_entries(count, limit) => InvalidValue,
         "{count} entries are more than {limit}", ByPlace, "write at most {limit}";
+    no_object() => InvalidValue,
+        "this document is not an object", Whole "nothing is read from it",
+        "write apiVersion, kind and metadata, or take the document out";
+    no_head(field) => InvalidValue,
+        "this document has no {field}", Whole "nothing is read from it",
+        "write its {field}, as every Kubernetes object has an apiVersion and a kind";
+    bad_name(name, kind) => InvalidValue,
+        "{name} is not a name for a {kind}", ByPlace,
+        "use lower-case letters and digits, with '-' between them";
+    no_name(kind) => InvalidValue,
+        "this {kind} has no name", ByPlace, "write metadata.name";
+    bad_namespace(namespace) => InvalidValue,
+        "{namespace} is not a namespace", ByPlace,
+        "a namespace has lower-case letters, digits and '-'";
+    unknown_version(api_version, versions) => UnknownVersion,
+        "{api_version} is not known", ByPlace, "use {versions}";
+    bad_time(value) => InvalidValue,
+        "{value} is not a time", ByPlace, "write it like 2026-01-31T12:00:00Z, or leave it out";
+    other_group(kind, group, api_version) => InvalidKind,
+        "{kind} is not read under the group {group}", Nothing "the object is passed over",
+        "write apiVersion: {api_version}";
+    no_group(kind, api_version) => InvalidKind,
+        "{kind} is not read without a group", Nothing "the object is passed over",
+        "write apiVersion: {api_version}";
+    other_kind(kind, group, right) => InvalidKind,
+        "there is no kind {kind} in {group}", Nothing "the object is passed over",
+        "write kind: {right}";
+    two_readings(written, kubectl) => InvalidValue,
+        "a number with a 0 in front is {kubectl} to kubectl, which reads it as octal, and {written} in YAML 1.2", ByPlace,
+        "write {written} or {kubectl}, without a 0 in front";
+    duplicate(first, second) => Duplicate,
+        "stands in \"{first}\" and in \"{second}\"", Whole "the first one is in force, this one is not",
+        "take one of them out";
+    nested_too_deeply() => InvalidValue,
+        "the object cannot be read, it is nested too deeply", ByPlace, "write it with fewer levels";
 }

@@ -1,0 +1,233 @@
+//! The text of one file -> the objects in it, and what became of its other documents.
+
+use serde_json::Value;
+
+use super::{Broken, Object, Origin, Parsed, json, yaml};
+use crate::problem::messages::{Message, file as messages};
+use crate::problem::{ObjectRef, Problem};
+
+/// Larger texts are refused before they are parsed.
+pub const MAX_BYTES: usize = 16 * 1024 * 1024;
+
+/// What one text holds.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Manifests {
+    /// In the order in which they stand.
+    pub objects: Vec<Object>,
+    /// Documents that no object could be made of, but that were meant to be one; the others go on without them.
+    pub broken: Vec<Broken>,
+    /// Documents that are none of Weir's business.
+    pub passed: Vec<Passed>,
+    /// The files that a kustomization names as patches, as it writes them.
+    pub patches: Vec<String>,
+}
+
+/// A document that is passed over.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Passed {
+    /// Empty for the whole file, else `documents[0]`.
+    pub place: String,
+    pub why: String,
+}
+
+impl Manifests {
+    /// What is wrong with documents that are no objects.
+    pub fn problems(&self) -> Vec<Problem> {
+        let problems = self.broken.iter().map(|broken| broken.problem.clone());
+        problems.collect()
+    }
+}
+
+/// See [`read_in`]; the default namespace is `default`.
+pub fn read(source: &str, text: &str) -> Result<Manifests, Problem> {
+    read_in("default", source, text)
+}
+
+/// All objects of one file that Weir understands: YAML with any number of documents, or JSON where
+/// `source` ends in `.json`. Lists (`kind: List`, `kind: TrafficSplitList`) are taken apart.
+///
+/// `Err` is the whole file: it does not parse, is larger than [`MAX_BYTES`], or would expand into
+/// more than it is worth (the problem's reason is [`Reason::Unreadable`](crate::problem::Reason)), or it is a
+/// template, which is no error.
+pub fn read_in(default_namespace: &str, source: &str, text: &str) -> Result<Manifests, Problem> {
+    let unreadable = |message: Message| {
+        let file = ObjectRef {
+            source: source.to_owned(),
+            ..ObjectRef::default()
+        };
+        file.problem("", message)
+    };
+    if text.len() > MAX_BYTES {
+        return Err(unreadable(messages::too_large(MAX_BYTES >> 20)));
+    }
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let documents = match source.ends_with(".json") {
+        true => json::documents(text).map(|values| {
+            let documents = values.into_iter().map(|value| yaml::Document {
+                value,
+                to_kubectl: None,
+            });
+            documents.collect()
+        }),
+        false => yaml::documents(text),
+    };
+    let documents = documents.map_err(|message| {
+        let is_template = text.contains("{{") && text.contains("}}");
+        unreadable(if is_template {
+            messages::template()
+        } else {
+            message
+        })
+    })?;
+    let mut reader = Reader {
+        origin: Origin {
+            source,
+            default_namespace,
+        },
+        manifests: Manifests::default(),
+    };
+    for (index, document) in documents.into_iter().enumerate() {
+        if is_kustomization(source, &document.value) {
+            reader.manifests.patches.extend(patches(&document.value));
+        }
+        let yaml::Document { value, to_kubectl } = document;
+        reader.add(format!("documents[{index}]"), value, to_kubectl);
+    }
+    Ok(reader.manifests)
+}
+
+struct Reader<'a> {
+    origin: Origin<'a>,
+    manifests: Manifests,
+}
+
+impl Reader<'_> {
+    fn add(&mut self, place: String, mut document: Value, mut to_kubectl: Option<Value>) {
+        if document.is_null() {
+            return;
+        }
+        if let Some(kind) = list_of(&document) {
+            let mut take = |field: &str| document.get_mut(field).map(Value::take);
+            let api_version = take("apiVersion").unwrap_or_default();
+            let Some(Value::Array(items)) = take("items") else {
+                return;
+            };
+            for (index, mut item) in items.into_iter().enumerate() {
+                // The items of a typed list come from an API server without their own type.
+                if let (Value::Object(fields), Some(kind)) = (&mut item, &kind)
+                    && !fields.contains_key("kind")
+                {
+                    fields.insert("kind".to_owned(), Value::from(kind.as_str()));
+                    fields.insert("apiVersion".to_owned(), api_version.clone());
+                }
+                let other = to_kubectl.as_mut().and_then(|list| {
+                    let item = list.get_mut("items")?.get_mut(index)?;
+                    Some(item.take())
+                });
+                self.add(format!("{place}.items[{index}]"), item, other);
+            }
+            return;
+        }
+        if let Some(why) = foreign(self.origin.source, &document) {
+            self.manifests.passed.push(Passed { place, why });
+            return;
+        }
+        let position = self.manifests.objects.len();
+        let readings = to_kubectl
+            .map(|other| yaml::two_readings(&document, &other))
+            .unwrap_or_default();
+        match Object::parse_in(self.origin, position, document) {
+            Parsed::Foreign(what) => self.manifests.passed.push(Passed { place, why: what }),
+            Parsed::Object(mut object) => {
+                object.refuse_two_readings(&readings);
+                object.refused = object.refused.map(|problem| within(&place, problem));
+                object.place = place;
+                self.manifests.objects.push(object);
+            }
+            Parsed::Broken(mut broken) => {
+                broken.problem = within(&place, broken.problem);
+                broken.place = place;
+                self.manifests.broken.push(broken);
+            }
+        }
+    }
+}
+
+/// Without a name only the place can say which document is meant.
+fn within(place: &str, mut problem: Problem) -> Problem {
+    if problem.object.name.is_empty() {
+        problem.path = match problem.path.as_str() {
+            "" => place.to_owned(),
+            path => format!("{place}.{path}"),
+        };
+    }
+    problem
+}
+
+/// The kind of the items where a document is a list: `Some(None)` for the untyped `List`.
+fn list_of(document: &Value) -> Option<Option<String>> {
+    let kind = document["kind"].as_str()?.strip_suffix("List")?;
+    document["items"].as_array()?;
+    Some((!kind.is_empty()).then(|| kind.to_owned()))
+}
+
+fn file_name(source: &str) -> &str {
+    source.rsplit('/').next().unwrap_or(source)
+}
+
+fn is_kustomization(source: &str, document: &Value) -> bool {
+    let is_named = matches!(
+        file_name(source),
+        "kustomization.yaml" | "kustomization.yml"
+    );
+    let kind = document["kind"].as_str();
+    is_named && kind.is_none_or(|kind| matches!(kind, "Kustomization" | "Component"))
+}
+
+/// What a document is that is no Kubernetes object and was not meant to be one; None where it may have been.
+fn foreign(source: &str, document: &Value) -> Option<String> {
+    if document.get("apiVersion").is_some() && document.get("kind").is_some() {
+        return None;
+    }
+    let name = file_name(source);
+    let is_values = name.starts_with("values") && !name.ends_with(".json");
+    let what = match document {
+        _ if is_kustomization(source, document) => "a kustomization",
+        Value::Object(_) if matches!(name, "Chart.yaml" | "Chart.yml") => {
+            "the head of a Helm chart"
+        }
+        Value::Object(_) if is_values => "values of a Helm chart",
+        Value::Array(operations)
+            if !operations.is_empty() && operations.iter().all(is_operation) =>
+        {
+            "a JSON patch"
+        }
+        // Whoever left out apiVersion and kind has written metadata or spec.
+        Value::Object(fields)
+            if !["apiVersion", "kind", "metadata", "spec"]
+                .iter()
+                .any(|field| fields.contains_key(*field)) =>
+        {
+            "not a Kubernetes object"
+        }
+        _ => return None,
+    };
+    Some(what.to_owned())
+}
+
+fn is_operation(item: &Value) -> bool {
+    item["op"].is_string() && item["path"].is_string()
+}
+
+/// The files that a kustomization names as patches. A patch may also be written in place.
+fn patches(kustomization: &Value) -> Vec<String> {
+    let entries = |field: &str| kustomization[field].as_array().into_iter().flatten();
+    let strategic = entries("patchesStrategicMerge").filter_map(Value::as_str);
+    let by_path = entries("patches").chain(entries("patchesJson6902"));
+    let by_path = by_path.filter_map(|entry| entry["path"].as_str());
+    strategic
+        .chain(by_path)
+        .filter(|path| !path.contains('\n'))
+        .map(str::to_owned)
+        .collect()
+}

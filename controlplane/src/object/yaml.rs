@@ -1,0 +1,262 @@
+//! The text of a YAML file -> its documents.
+
+use serde_json::Value;
+use serde_saphyr::Error;
+use serde_saphyr::options::NonFiniteFloatPolicy;
+
+use crate::problem::messages::{Message, file as messages};
+
+const MAX_DOCUMENTS: usize = 20_000;
+
+/// A number that YAML 1.1, which kubectl and Helm read, takes for another one than YAML 1.2.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct TwoReadings {
+    pub path: String,
+    pub written: String,
+    pub kubectl: String,
+}
+
+pub(super) struct Document {
+    pub value: Value,
+    /// The same document as kubectl reads it; None where it is the same.
+    pub to_kubectl: Option<Value>,
+}
+
+pub(super) fn documents(text: &str) -> Result<Vec<Document>, Message> {
+    let parse = |legacy| {
+        serde_saphyr::from_multiple_with_options::<Value>(text, options(legacy))
+            .map_err(|error| message(text, &error))
+    };
+    let values = parse(false)?;
+    let to_kubectl: Vec<Value> = match has_leading_zero(text) {
+        true => parse(true)?,
+        false => Vec::new(),
+    };
+    let mut to_kubectl = to_kubectl.into_iter();
+    let documents = values.into_iter().map(|value| {
+        let other = to_kubectl.next().filter(|other| *other != value);
+        Document {
+            value,
+            to_kubectl: other,
+        }
+    });
+    Ok(documents.collect())
+}
+
+/// The numbers in which two readings of a document differ.
+pub(super) fn two_readings(written: &Value, kubectl: &Value) -> Vec<TwoReadings> {
+    let mut found = Vec::new();
+    compare(String::new(), written, kubectl, &mut found);
+    found
+}
+
+fn compare(path: String, written: &Value, kubectl: &Value, found: &mut Vec<TwoReadings>) {
+    match (written, kubectl) {
+        (Value::Object(fields), Value::Object(others)) => {
+            for (name, value) in fields {
+                let path = match path.as_str() {
+                    "" => name.clone(),
+                    above => format!("{above}.{name}"),
+                };
+                compare(path, value, &others[name], found);
+            }
+        }
+        (Value::Array(items), Value::Array(others)) => {
+            for (index, (item, other)) in items.iter().zip(others).enumerate() {
+                compare(format!("{path}[{index}]"), item, other, found);
+            }
+        }
+        (one, other) => {
+            let are_equal = match (one.as_f64(), other.as_f64()) {
+                (Some(one), Some(other)) => one == other,
+                _ => one == other,
+            };
+            if !are_equal {
+                found.push(TwoReadings {
+                    path,
+                    written: plain(one),
+                    kubectl: plain(other),
+                });
+            }
+        }
+    }
+}
+
+/// A number as a person writes it: `100`, where the parser says `100.0`.
+fn plain(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    text.strip_suffix(".0").unwrap_or(&text).to_owned()
+}
+
+/// Whether a scalar may begin with a zero and another digit; true for some texts that have none.
+fn has_leading_zero(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    bytes.windows(3).any(|three| {
+        let [before, zero, next] = three else {
+            return false;
+        };
+        *zero == b'0'
+            && (next.is_ascii_digit() || *next == b'_')
+            && (before.is_ascii_whitespace() || b"+-[,:{".contains(before))
+    })
+}
+
+fn options(legacy_octal_numbers: bool) -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        // Generous for manifests (a bundle of CRDs in one file), small for a bomb.
+        budget: serde_saphyr::budget! {
+            max_events: 2_000_000,
+            max_nodes: 1_000_000,
+            max_recorded_anchor_events: 100_000,
+            max_documents: MAX_DOCUMENTS,
+            max_depth: 64,
+        },
+        // A weight of .nan is a problem of its object, not of the whole file.
+        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
+        legacy_octal_numbers: legacy_octal_numbers,
+        with_snippet: false,
+    }
+}
+
+fn message(text: &str, error: &Error) -> Message {
+    match error.without_snippet() {
+        Error::DuplicateMappingKey {
+            key: Some(key),
+            location,
+        } => {
+            let (line, column) = (location.line(), location.column());
+            match first_line_of(text, key, line, column) {
+                Some(first) => messages::duplicate_key(key, first, line),
+                None => messages::duplicate_key_again(key, line),
+            }
+        }
+        error if is_over_documents(error) => messages::too_many_documents(MAX_DOCUMENTS),
+        Error::Budget { .. } => messages::beyond_limits(),
+        error => messages::bad_yaml(error),
+    }
+}
+
+fn is_over_documents(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Budget {
+            breach: serde_saphyr::budget::BudgetBreach::Documents { .. },
+            ..
+        }
+    )
+}
+
+/// The line of the key's first place in the map whose second place is at `line` and `column` (from 1).
+fn first_line_of(text: &str, key: &str, line: u64, column: u64) -> Option<u64> {
+    let line = usize::try_from(line).ok()?;
+    let indent = usize::try_from(column).ok()?.checked_sub(1)?;
+    let lines: Vec<&str> = text.lines().collect();
+    let own = lines.get(line.checked_sub(1)?)?;
+    let is_first_on_line = own.chars().take(indent).all(|c| c == ' ' || c == '-');
+    if !is_first_on_line {
+        // A map in braces: both may stand on one line.
+        let before: String = own.chars().take(indent).collect();
+        return is_key_in(&before, key).then_some(line as u64);
+    }
+    let before = lines.iter().enumerate().take(line - 1).rev();
+    for (index, text) in before {
+        let dashed = text.replacen("- ", "  ", 1);
+        let Some(at) = dashed.find(|c| c != ' ') else {
+            continue;
+        };
+        if at == indent && is_key_in(&dashed, key) {
+            return Some(index as u64 + 1);
+        }
+        let is_comment = dashed.trim_start().starts_with('#');
+        if (at < indent || text.starts_with("---")) && !is_comment {
+            return None;
+        }
+    }
+    None
+}
+
+fn is_key_in(text: &str, key: &str) -> bool {
+    let text = text.trim_start_matches([' ', '{', ',']);
+    text.split(['{', ','])
+        .map(|part| part.trim().trim_start_matches(['"', '\'']))
+        .any(|part| {
+            part.strip_prefix(key)
+                .is_some_and(|rest| rest.trim_start_matches(['"', '\'', ' ']).starts_with(':'))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cause(text: &str) -> String {
+        documents(text).err().unwrap().cause
+    }
+
+    #[test]
+    fn both_places_of_a_key_are_named() {
+        for (text, expected) in [
+            (
+                "metadata:\n  name: web\n  labels: {a: b}\n  # again\n  labels: {a: c}\n",
+                "the key labels stands twice, at line 3 and at line 5",
+            ),
+            (
+                "a: 1\na: 2\n",
+                "the key a stands twice, at line 1 and at line 2",
+            ),
+            (
+                "list:\n- a: 1\n  b:\n    a: 2\n  a: 3\n",
+                "the key a stands twice, at line 2 and at line 5",
+            ),
+            (
+                "x: {a: 1, a: 2}\n",
+                "the key a stands twice, at line 1 and at line 1",
+            ),
+            (
+                "x: {a: 1,\n  a: 2}\n",
+                "the key a stands twice, the second time at line 2",
+            ),
+        ] {
+            assert_eq!(cause(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_are_named() {
+        let many = "a: 1\n---\n".repeat(MAX_DOCUMENTS + 1);
+        assert_eq!(cause(&many), "the file has more than 20000 documents");
+        let deep = "[".repeat(100) + &"]".repeat(100);
+        assert!(
+            cause(&deep).contains("nested too deeply"),
+            "{}",
+            cause(&deep)
+        );
+    }
+
+    #[test]
+    fn numbers_that_kubectl_reads_otherwise() {
+        let readings = |text: &str| {
+            let document = documents(text).unwrap().remove(0);
+            let other = document
+                .to_kubectl
+                .unwrap_or_else(|| document.value.clone());
+            let found = two_readings(&document.value, &other);
+            let line = |it: TwoReadings| format!("{} {} {}", it.path, it.written, it.kubectl);
+            found.into_iter().map(line).collect::<Vec<_>>()
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(
+            readings("a: [{w: 0100}, {w: -010}]\n"),
+            ["a[0].w 100 64", "a[1].w -10 -8"]
+        );
+        assert_eq!(readings("a: 0_1"), ["a 0_1 1"]);
+        for same in [
+            "1_000", "+50", "0x10", "0o17", "0b1", "1:30", ".inf", "09", "00", "'0100'", "010.5",
+        ] {
+            assert_eq!(readings(&format!("a: {same}\n")), none, "{same}");
+        }
+    }
+}
