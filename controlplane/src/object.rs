@@ -190,7 +190,7 @@ impl Object {
         };
         match Object::parse_in(nowhere, 0, body) {
             Parsed::Object(object) => Ok(Some(object)),
-            Parsed::Foreign(_) => Ok(None),
+            Parsed::Foreign(..) => Ok(None),
             Parsed::Broken(broken) => Err(broken.problem),
         }
     }
@@ -221,7 +221,13 @@ impl Object {
             .find(|(group, kind, _, _)| *group == head.group && *kind == head.kind)
         else {
             return match near::miss(head.group, head.kind) {
-                None => Parsed::Foreign(format!("{} is not read", head.named())),
+                None => {
+                    let stranger = near::stranger(head.group, head.kind).map(|message| {
+                        let file = origin.file().problem("", message);
+                        Box::new(Broken::of(None, origin, &body, file))
+                    });
+                    Parsed::Foreign(format!("{} is not read", head.named()), stranger)
+                }
                 Some((meant, message)) => {
                     let object = ObjectRef {
                         kind: head.kind.to_owned(),
@@ -250,7 +256,7 @@ impl Object {
             let is_readable = versions.contains(&version) && hostname::is_label(&object.namespace);
             return match is_readable {
                 true => Parsed::Object(object),
-                false => Parsed::Foreign(format!("a {kind} is not read at this version")),
+                false => Parsed::Foreign(format!("a {kind} is not read at this version"), None),
             };
         }
         match head_of(&reference, *kind, versions, &object.body) {
@@ -328,6 +334,13 @@ struct Origin<'a> {
 }
 
 impl Origin<'_> {
+    fn file(self) -> ObjectRef {
+        ObjectRef {
+            source: self.source.to_owned(),
+            ..ObjectRef::default()
+        }
+    }
+
     fn reference(self, kind: Kind, body: &Value) -> ObjectRef {
         let metadata = &body["metadata"];
         let field = |name: &str| metadata[name].as_str().unwrap_or_default().to_owned();
@@ -349,8 +362,8 @@ impl Origin<'_> {
 enum Parsed {
     Object(Object),
     Broken(Broken),
-    /// Not Weir's business, and what it is.
-    Foreign(String),
+    /// Not Weir's business, and what it is; and what it would be after an edit that broke an object.
+    Foreign(String, Option<Box<Broken>>),
 }
 
 /// A document that no object could be made of. What can be recognized of it tells which object it was before an edit.
@@ -364,6 +377,8 @@ pub struct Broken {
     pub name: Option<String>,
     /// As [`Object::place`].
     pub place: String,
+    /// Whether it most likely is not Weir's business, and is told of only where it stands for an object.
+    pub is_foreign: bool,
     pub problem: Problem,
 }
 
@@ -380,6 +395,7 @@ impl Broken {
             namespace: namespace.map(str::to_owned),
             name: name.map(str::to_owned),
             place: String::new(),
+            is_foreign: false,
             problem,
         }
     }

@@ -36,11 +36,11 @@ pub(super) struct Outcome {
     pub last_valid: LastValid,
 }
 
-/// A broken document, and whether an object is held for it.
+/// A broken document, and the objects that are held for it: one, or those of a list.
 struct Document<'a> {
     source: &'a str,
     broken: &'a Broken,
-    stands_for: Option<Arc<Entry>>,
+    stands_for: Vec<Arc<Entry>>,
 }
 
 impl LastValid {
@@ -81,13 +81,14 @@ impl LastValid {
         let mut problems = Vec::new();
         for document in documents {
             let problem = document.broken.problem.clone();
-            match document.stands_for {
-                None => problems.push(problem),
-                Some(form) => {
-                    problems.push(problem.with_effect(still_in_force()));
-                    next.insert(id_of(&form), form.clone());
-                    outcome.push(form);
-                }
+            match document.stands_for.is_empty() {
+                true if document.broken.is_foreign => {}
+                true => problems.push(problem),
+                false => problems.push(problem.with_effect(still_in_force())),
+            }
+            for form in document.stands_for {
+                next.insert(id_of(&form), form.clone());
+                outcome.push(form);
             }
         }
         Outcome {
@@ -107,7 +108,7 @@ impl LastValid {
             file.broken.iter().map(|broken| Document {
                 source: file.source,
                 broken,
-                stands_for: None,
+                stands_for: Vec::new(),
             })
         });
         let mut documents: Vec<Document> = documents.collect();
@@ -121,18 +122,21 @@ impl LastValid {
                 .is_none_or(|entry| entry.place() > form.place())
         };
         let mut gone: Vec<&Arc<Entry>> = self.0.iter().filter(is_gone).map(|(_, it)| it).collect();
-        for is_it in [Broken::has_name_of, Broken::has_place_of] {
+        for is_it in [
+            Document::has_name_of,
+            Document::has_place_of,
+            Document::has_list_of,
+        ] {
             gone.retain(|form| {
                 let document = documents.iter_mut().find(|document| {
-                    document.stands_for.is_none()
-                        && document.source == form.source()
+                    document.source == form.source()
                         && document.broken.kind.is_none_or(|kind| kind == form.kind)
-                        && is_it(document.broken, form)
+                        && is_it(document, form)
                 });
                 match document {
                     None => true,
                     Some(document) => {
-                        document.stands_for = Some((*form).clone());
+                        document.stands_for.push((*form).clone());
                         false
                     }
                 }
@@ -142,16 +146,23 @@ impl LastValid {
     }
 }
 
-impl Broken {
+impl Document<'_> {
     fn has_name_of(&self, form: &Entry) -> bool {
-        let namespace = self.namespace.as_deref();
-        self.name.as_deref() == Some(form.name())
+        let namespace = self.broken.namespace.as_deref();
+        self.stands_for.is_empty()
+            && self.broken.name.as_deref() == Some(form.name())
             && (form.kind.is_cluster_scoped()
                 || namespace.is_none_or(|namespace| namespace == form.namespace()))
     }
 
     fn has_place_of(&self, form: &Entry) -> bool {
-        self.place == form.document()
+        self.stands_for.is_empty() && self.broken.place == form.document()
+    }
+
+    /// Whether it is what is left of the list that the object was in.
+    fn has_list_of(&self, form: &Entry) -> bool {
+        let below = form.document().strip_prefix(&*self.broken.place);
+        below.is_some_and(|below| below.starts_with(".items["))
     }
 }
 

@@ -120,8 +120,10 @@ impl Watched {
         loop {
             let folder = self.changed();
             let problems = folder.problems();
-            for line in folder.passed_over() {
-                tracing::debug!("passed over: {line}");
+            if tracing::enabled!(tracing::Level::DEBUG) {
+                for line in folder.passed_over() {
+                    tracing::debug!("passed over: {line}");
+                }
             }
             match folder.unread() {
                 Some(why) => publisher.hold_back(why, &problems),

@@ -5,6 +5,7 @@ use std::cell::RefCell;
 use std::fmt;
 
 use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde_json::error::Category;
 use serde_json::{Deserializer, Map, Value};
 
 use crate::problem::messages::{Message, file as messages};
@@ -24,10 +25,20 @@ pub(super) fn documents(text: &str) -> Result<Vec<Value>, Message> {
             Err(error) => {
                 return Err(match twice.take() {
                     Some(key) => messages::duplicate_key_again(key, error.line()),
-                    None => messages::bad_json(error),
+                    None => message(&error),
                 });
             }
         }
+    }
+}
+
+fn message(error: &serde_json::Error) -> Message {
+    let (line, column) = (error.line(), error.column());
+    match error.classify() {
+        Category::Eof => messages::json_ends(line),
+        // The only word that there is for it.
+        _ if error.to_string().starts_with("recursion limit") => messages::beyond_limits(),
+        _ => messages::bad_json(line, column),
     }
 }
 
@@ -116,6 +127,12 @@ mod tests {
             twice.cause,
             "the key b stands twice, the second time at line 3"
         );
-        assert!(documents("{").unwrap_err().cause.contains("EOF"));
+        assert_eq!(
+            documents("{\n\"a\": 1").unwrap_err(),
+            messages::json_ends(2)
+        );
+        assert_eq!(documents("{a}").unwrap_err(), messages::bad_json(1, 2));
+        let deep = "[".repeat(200);
+        assert_eq!(documents(&deep).unwrap_err(), messages::beyond_limits());
     }
 }

@@ -2,8 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Broken, Object, Origin, Parsed, json, yaml};
-use crate::problem::messages::{Message, file as messages};
+use super::{Broken, Object, Origin, Parsed, UNDERSTOOD, json, yaml};
+use crate::problem::messages::{Message, file as messages, object as object_messages};
 use crate::problem::{ObjectRef, Problem};
 
 /// Larger texts are refused before they are parsed.
@@ -33,8 +33,8 @@ pub struct Passed {
 impl Manifests {
     /// What is wrong with documents that are no objects.
     pub fn problems(&self) -> Vec<Problem> {
-        let problems = self.broken.iter().map(|broken| broken.problem.clone());
-        problems.collect()
+        let meant = self.broken.iter().filter(|broken| !broken.is_foreign);
+        meant.map(|broken| broken.problem.clone()).collect()
     }
 }
 
@@ -110,6 +110,12 @@ impl Reader<'_> {
             let mut take = |field: &str| document.get_mut(field).map(Value::take);
             let api_version = take("apiVersion").unwrap_or_default();
             let Some(Value::Array(items)) = take("items") else {
+                let problem = self
+                    .origin
+                    .file()
+                    .problem("", messages::list_without_items());
+                let broken = Broken::of(None, self.origin, &Value::Null, problem);
+                self.add_broken(place, broken);
                 return;
             };
             for (index, mut item) in items.into_iter().enumerate() {
@@ -129,7 +135,12 @@ impl Reader<'_> {
             return;
         }
         if let Some(why) = foreign(self.origin.source, &document) {
-            self.manifests.passed.push(Passed { place, why });
+            let problem = self
+                .origin
+                .file()
+                .problem("", object_messages::no_head("apiVersion"));
+            let broken = Broken::of(None, self.origin, &document, problem);
+            self.pass(place, why, Some(broken));
             return;
         }
         let position = self.manifests.objects.len();
@@ -137,19 +148,33 @@ impl Reader<'_> {
             .map(|other| yaml::two_readings(&document, &other))
             .unwrap_or_default();
         match Object::parse_in(self.origin, position, document) {
-            Parsed::Foreign(what) => self.manifests.passed.push(Passed { place, why: what }),
+            Parsed::Foreign(what, broken) => self.pass(place, what, broken.map(|it| *it)),
             Parsed::Object(mut object) => {
                 object.refuse_two_readings(&readings);
                 object.refused = object.refused.map(|problem| within(&place, problem));
                 object.place = place;
                 self.manifests.objects.push(object);
             }
-            Parsed::Broken(mut broken) => {
-                broken.problem = within(&place, broken.problem);
-                broken.place = place;
-                self.manifests.broken.push(broken);
-            }
+            Parsed::Broken(broken) => self.add_broken(place, broken),
         }
+    }
+
+    fn add_broken(&mut self, place: String, broken: Broken) {
+        let problem = within(&place, broken.problem);
+        self.manifests.broken.push(Broken {
+            place,
+            problem,
+            ..broken
+        });
+    }
+
+    /// Passes a document over; `broken` is what it is if an edit has made it of an object.
+    fn pass(&mut self, place: String, why: String, broken: Option<Broken>) {
+        if let Some(mut broken) = broken {
+            broken.is_foreign = true;
+            self.add_broken(place.clone(), broken);
+        }
+        self.manifests.passed.push(Passed { place, why });
     }
 }
 
@@ -167,8 +192,9 @@ fn within(place: &str, mut problem: Problem) -> Problem {
 /// The kind of the items where a document is a list: `Some(None)` for the untyped `List`.
 fn list_of(document: &Value) -> Option<Option<String>> {
     let kind = document["kind"].as_str()?.strip_suffix("List")?;
-    document["items"].as_array()?;
-    Some((!kind.is_empty()).then(|| kind.to_owned()))
+    let is_ours = kind.is_empty() || UNDERSTOOD.iter().any(|(_, known, ..)| *known == kind);
+    (is_ours || document["items"].is_array())
+        .then(|| Some(kind.to_owned()).filter(|it| !it.is_empty()))
 }
 
 fn file_name(source: &str) -> &str {

@@ -73,6 +73,16 @@ pub(super) fn miss(group: &str, kind: &str) -> Option<(Kind, Message)> {
     Some((*meant, message))
 }
 
+/// What is wrong with a kind that does not exist in a group of Weir's, if an object has become of that kind by an edit.
+pub(super) fn stranger(group: &str, kind: &str) -> Option<Message> {
+    let known = UNDERSTOOD.iter().filter(|(known_group, _, _, meant)| {
+        !matches!(meant, Kind::Workload(_)) && *known_group == group
+    });
+    let known: Vec<&str> = known.map(|(_, known, ..)| *known).collect();
+    let is_stranger = !group.is_empty() && !known.is_empty() && !OTHER_KINDS.contains(&kind);
+    is_stranger.then(|| messages::other_kind(kind, group, known.join(" or ")))
+}
+
 /// Kinds that only an access policy looks at are too many to guess at.
 fn is_of_traffic(kind: Kind) -> bool {
     !kind.is_of_policy()

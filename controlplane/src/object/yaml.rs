@@ -122,7 +122,11 @@ fn options(legacy_octal_numbers: bool) -> serde_saphyr::Options {
 }
 
 fn message(text: &str, error: &Error) -> Message {
-    match error.without_snippet() {
+    let mut error = error.without_snippet();
+    while let Error::AliasError { error: inner, .. } = error {
+        error = inner;
+    }
+    match error {
         Error::DuplicateMappingKey {
             key: Some(key),
             location,
@@ -135,6 +139,8 @@ fn message(text: &str, error: &Error) -> Message {
         }
         error if is_over_documents(error) => messages::too_many_documents(MAX_DOCUMENTS),
         Error::Budget { .. } => messages::beyond_limits(),
+        // The parser has no other word for it.
+        error if error.to_string().starts_with("recursion limit") => messages::beyond_limits(),
         error => messages::bad_yaml(error),
     }
 }

@@ -256,3 +256,36 @@ fn one_document_stands_for_one_object() {
     assert_eq!(weights(&world), [0, 100]);
     assert_eq!(problems.len(), 1);
 }
+
+#[test]
+fn a_document_that_is_indented_by_mistake_is_still_the_object() {
+    let mut history = History::default();
+    history.one(&split(str::to_owned));
+    let indented = split(|text| format!("all:\n  {}", text.replace('\n', "\n  ")));
+    let (world, problems) = history.one(&indented);
+    assert_eq!(weights(&world), [0, 100]);
+    assert_eq!(problems[0].effect, still_in_force());
+    let (_, problems) = History::default().one(&indented);
+    assert_eq!(problems, [], "at a start it is not Weir's business");
+}
+
+#[test]
+fn a_list_without_items_stands_for_all_that_was_in_it() {
+    let item = |name: &str| {
+        format!(
+            "- {{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{ports: [{{port: 80}}]}}}}\n"
+        )
+    };
+    let head = "apiVersion: v1\nkind: List\nitems:\n";
+    let mut history = History::default();
+    history.after(&[("a.yaml", &format!("{head}{}{}", item("a"), item("b")))]);
+    let (entries, problems) = history.after(&[("a.yaml", head)]);
+    let names: Vec<_> = entries.iter().map(|entry| entry.name()).collect();
+    assert_eq!((names, problems.len()), (vec!["a", "b"], 1));
+    // One of the two is broken, the other one deleted.
+    let (entries, _) = history.after(&[("a.yaml", &format!("{head}- 5\n"))]);
+    let names: Vec<_> = entries.iter().map(|entry| entry.name()).collect();
+    assert_eq!(names, ["a"]);
+    let (entries, problems) = history.after(&[("a.yaml", &head.replace("items:", "items: []"))]);
+    assert!(entries.is_empty() && problems.is_empty());
+}

@@ -4,8 +4,11 @@ messages! {
     too_large(limit) => Unreadable,
         "the file is larger than {limit} MiB", Whole "nothing is read from it",
         "split it into several files";
-    bad_json(what) => Unreadable,
-        "the file is not JSON: {what}", Whole "nothing is read from it",
+    bad_json(line, column) => Unreadable,
+        "line {line}, column {column} is not JSON", Whole "nothing is read from it",
+        "correct the JSON";
+    json_ends(line) => Unreadable,
+        "the file ends in the middle of a value, at line {line}", Whole "nothing is read from it",
         "correct the JSON";
     bad_yaml(what) => Unreadable,
         "the file is not YAML: {what}", Whole "nothing is read from it",
@@ -17,6 +20,9 @@ messages! {
         "the file is nested too deeply, or grows too large when its aliases are expanded",
         Whole "nothing is read from it",
         "write it with fewer levels and aliases, or split it";
+    list_without_items() => InvalidValue,
+        "the list has no items", Whole "nothing is read from it",
+        "write items with a dash before each object, or items: [] for none";
     not_utf8(at) => Unreadable,
         "not UTF-8 at byte {at}", Whole "nothing is read from it",
         "save the file in UTF-8";
