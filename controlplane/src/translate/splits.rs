@@ -108,7 +108,7 @@ fn host_ports(resolved: &[Resolved], problems: &mut BTreeSet<Problem>) -> HostPo
             continue;
         };
         let own = split.host_ports(host, problems);
-        if own.is_empty() || split.fits_nothing() {
+        if own.is_empty() {
             continue;
         }
         let all = ports.all.entry(split.key(host)).or_default();
@@ -138,10 +138,7 @@ impl<'w> Resolved<'w> {
             claim: Claim::Service(ServicePort::of(service, port)),
             port,
         };
-        match self.fits_nothing() {
-            true => Vec::new(),
-            false => ports.into_iter().map(|it| wanted(it.number)).collect(),
-        }
+        ports.into_iter().map(|it| wanted(it.number)).collect()
     }
 
     fn key(&self, host: &Host) -> Key {

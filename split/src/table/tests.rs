@@ -132,3 +132,36 @@ fn a_table_goes_to_any_thread() {
     fn check<T: Send + Sync>(_: &T) {}
     check(&compile("{}").unwrap());
 }
+
+#[test]
+fn a_literal_host_at_every_port_leaves_the_ports_of_others() {
+    let set = |port: u16, flags: &str, unmatched: &str| {
+        format!(
+            r#"{{"hosts":{{"literal":{{"name":"a.example","port":{port}{flags}}}}},"matches":[],"unmatched":"{unmatched}"}}"#
+        )
+    };
+    let sets = [
+        set(80, r#","default_port":true,"every_port":true"#, "not_found"),
+        set(81, "", "pass"),
+    ];
+    let config = format!(r#"{{"hosts":[{}],"rules":{{}}}}"#, sets.join(","));
+    let table = compile(&config).unwrap();
+    for (authority, is_of_every_port) in [
+        ("a.example", true),
+        ("a.example:80", true),
+        ("a.example:21010", true),
+        ("a.example:81", false),
+    ] {
+        let host = table.host(authority.as_bytes()).unwrap();
+        let expected = match is_of_every_port {
+            true => Unmatched::NotFound,
+            false => Unmatched::Pass,
+        };
+        assert_eq!(host.unmatched, expected, "{authority}");
+    }
+    let config = r#"{"version":3,"hosts":[{"hosts":{"literal":{"name":"a","port":80,"every_port":true}},
+        "matches":[{"rule":"r"}]}],"rules":{}}"#;
+    let config: wire::Config = serde_json::from_str(config).unwrap();
+    assert!(config.beyond(3).is_empty());
+    assert_eq!(config.beyond(2), ["r".to_owned()].into());
+}

@@ -45,19 +45,19 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const OBJECTS: &str = r#"
 negative weight
 split: service: web, backends: [{ service: web-v1, weight: -1 }, { service: web-v2, weight: 101 }]
--> TrafficSplit default/split spec.backends[0].weight: InvalidValue: -1 is negative; write a number
+-> TrafficSplit default/split spec.backends[0].weight: InvalidValue: the weight -1 is negative: .. ; write 0 for no traffic
 
 a word as weight
 split: service: web, backends: [{ service: web-v1, weight: abc }]
--> TrafficSplit default/split spec.backends[0].weight: InvalidValue: "abc" is not a number; write a number
+-> TrafficSplit default/split spec.backends[0].weight: InvalidValue: the weight "abc" is not a number: .. ; write a number
 
 a weight that is not a number
 split: service: web, backends: [{ service: web-v1, weight: .nan }]
 -> TrafficSplit default/split spec.backends[0].weight: InvalidValue: .. ; write a number
 
 no weight
-split: service: web, backends: [{ service: web-v1, weight: 1 }, { service: web-v2 }]
--> TrafficSplit default/split spec.backends[1].weight: InvalidValue: the weight is missing; write a number
+split: service: web, backends: [{ service: web-v1, weight: 0 }, { service: web-v2 }]
+-> TrafficSplit default/split spec.backends[1].weight: InvalidValue: the backend has no weight, and no other .. ; write a weight
 
 a list as weight
 split: service: web, backends: [{ service: web-v1, weight: [1] }]
@@ -65,11 +65,11 @@ split: service: web, backends: [{ service: web-v1, weight: [1] }]
 
 weights all zero
 split: service: web, backends: [{ service: web-v1, weight: 0 }, { service: web-v2, weight: 0 }]
--> TrafficSplit default/split spec.backends: NoTraffic: .. stays with Service default/web; give a backend .. a weight above 0
+-> TrafficSplit default/split spec.backends: NoTraffic: .. stay with Service default/web; give a backend a weight above 0
 
 weights of 2^63 together
 split: service: web, backends: [{ service: web-v1, weight: 9223372036854775807 }, { service: web-v2, weight: 1 }]
--> TrafficSplit default/split spec.backends: InvalidValue: together the weights reach 2^63; write smaller weights
+-> TrafficSplit default/split spec.backends: InvalidValue: together the weights reach 2^63: .. ; write smaller weights
 
 a backend without Service
 split: service: web, backends: [{ service: web-v1, weight: 1 }, { service: web-v3, weight: 1 }]
@@ -77,23 +77,23 @@ split: service: web, backends: [{ service: web-v1, weight: 1 }, { service: web-v
 
 a backend without the root's port
 split: service: web, backends: [{ service: admin, weight: 1 }, { service: web-v1, weight: 1 }]
--> TrafficSplit default/split spec.backends[0].service: PortNotFound: Service default/admin has no TCP port 80: .. ; give it the port
+-> TrafficSplit default/split spec.backends[0].service: PortNotFound: Service default/admin has no TCP port 80, .. it has 8080: .. ; add port 80 to
 
 a root without Service
 split: service: shop, backends: [{ service: web-v1, weight: 1 }]
--> TrafficSplit default/split spec.service: RootNotFound: there is no Service default/shop; create the Service
+-> TrafficSplit default/split spec.service: RootNotFound: there is no Service default/shop: the split is not in force; create the Service
 
 a root's port that no Service has
 split: service: "web:9090", backends: [{ service: web-v1, weight: 1 }]
--> TrafficSplit default/split spec.service: PortNotFound: Service default/web has no such TCP port; name a TCP port that the Service has
+-> TrafficSplit default/split spec.service: PortNotFound: Service default/web has no TCP port 9090; it has 80: .. ; write one of the ports
 
 a root in another namespace
 split: service: web.other, backends: [{ service: web-v1, weight: 1 }]
--> TrafficSplit default/split spec.service: RefNotPermitted: the Service is in namespace other, the object in default; put the split into
+-> TrafficSplit default/split spec.service: RefNotPermitted: Service web is in namespace other, the split is in default: .. ; write metadata.namespace: other
 
 an empty root
 split: service: "", backends: [{ service: web-v1, weight: 1 }]
--> TrafficSplit default/split spec.service: InvalidValue: no service is named; write the name of a Service
+-> TrafficSplit default/split spec.service: InvalidValue: no service is named: .. ; write the name of the Service
 
 a root that is no host
 split: service: "shop!.example.com", backends: [{ service: web-v1, weight: 1 }]
@@ -103,19 +103,19 @@ two splits of one root: the older holds
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: a, creationTimestamp: "2024-02-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
 ---
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: b, creationTimestamp: "2024-01-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
--> TrafficSplit default/a spec.service: Conflicted: TrafficSplit default/b decides for port 80 of Service default/web; take one of the two out
+-> TrafficSplit default/a spec.service: Conflicted: TrafficSplit default/b decides for every request of this split at port 80 of Service default/web: .. ; take one of the two out
 
 two splits of one root and age: the first by name holds
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: b, creationTimestamp: "2024-01-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
 ---
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: a, creationTimestamp: "2024-01-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
--> TrafficSplit default/b spec.service: Conflicted: TrafficSplit default/a decides for port 80 of Service default/web; take one of the two out
+-> TrafficSplit default/b spec.service: Conflicted: TrafficSplit default/a decides for every request of this split at port 80 of Service default/web: .. ; take one of the two out
 
 a split and a route on one Service
 split: service: web, backends: [{ service: web-v1, weight: 1 }]
 ---
 route: rules: [{ backendRefs: [{ name: web-v1, port: 80 }] }]
--> TrafficSplit default/split spec.service: Conflicted: HTTPRoute default/route decides for port 80 of Service default/web; take one of the two out
+-> TrafficSplit default/split spec.service: Conflicted: HTTPRoute default/route decides for every request at port 80 of Service default/web: .. ; take one of the two out
 
 an unknown version of a split
 { apiVersion: split.smi-spec.io/v1alpha5, kind: TrafficSplit, metadata: { name: split }, spec: {} }
@@ -138,8 +138,8 @@ split: service: web, backends: web-v1
 -> TrafficSplit default/split spec.backends: InvalidValue: backends is the text "web-v1" where a list is expected: .. ; write a list
 
 an unknown field of a split
-split: service: web, backends: [{ service: web-v1, weight: 1, port: 80 }]
--> TrafficSplit default/split spec.backends[0].port: InvalidValue: unknown field port; correct the name
+split: service: web, backends: [{ service: web-v1, weight: 1, subset: v2 }]
+-> TrafficSplit default/split spec.backends[0].subset: InvalidValue: unknown field subset: .. ; correct the name
 
 matches of a split
 split: service: web, backends: [{ service: web-v1, weight: 1 }], matches: [{ kind: HTTPRouteGroup, name: beta }]

@@ -79,7 +79,7 @@ messages! {
         "if the split and its Services belong to namespace {namespace}, write metadata.namespace: {namespace} in them, or start Weir with --default-namespace {namespace}; if Service {own}/{name} is meant, write service: {name}; if the host {host} is meant, write service: {host}. with a dot at its end";
     split_of_a_host(host, own) => OwnNamespaceOnly,
         "{host} is no Service of namespace {own}", Nothing "only requests of clients in namespace {own} are split, others go on untouched",
-        "nothing is to be changed if these are the clients; for all others write an HTTPRoute with the hostname {host} on a Gateway";
+        "a proxy splits it whose plugin configuration has \"namespace\": \"{own}\"; for all other clients write an HTTPRoute with the hostname {host} on a Gateway";
     split_port_missing(service, port, ports) => PortNotFound,
         "{service} has no TCP port {port}; it has {ports}", Whole "the split is not in force",
         "write one of the ports that it has, or none for all of them";
@@ -127,6 +127,9 @@ messages! {
     split_group_broken(namespace, name) => ReferenceNotFound,
         "HTTPRouteGroup {namespace}/{name} is there, and is not in force because of its own problem", Whole "the split is not in force",
         "mend the HTTPRouteGroup as its problem says";
+    split_fits_nothing() => NoTraffic,
+        "the groups have no match that a request could fit", Whole "the split is not in force",
+        "mend the groups as their problems say; a match with a name alone fits every request";
     split_too_many_matches(count, limit) => InvalidValue,
         "{count} matches, one for each method, are more than {limit}", Whole "the split is not in force",
         "name groups with fewer matches";

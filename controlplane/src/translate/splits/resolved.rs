@@ -75,17 +75,20 @@ impl<'w> Resolved<'w> {
         let conditions = conditions::of(world, split)
             .map_err(|wrong| problems.extend(wrong.into_iter().map(Problem::of_whole)))
             .ok()?;
+        if conditions.as_ref().is_some_and(Vec::is_empty) {
+            problems.insert(
+                split
+                    .object
+                    .problem("spec.matches", messages::split_fits_nothing()),
+            );
+            return None;
+        }
         Some(Resolved {
             split,
             root,
             backends,
             conditions,
         })
-    }
-
-    /// Its groups fit no request: it changes nothing.
-    pub fn fits_nothing(&self) -> bool {
-        self.conditions.as_ref().is_some_and(Vec::is_empty)
     }
 
     /// The ports of the root that the split is about, for a root that is a Service.

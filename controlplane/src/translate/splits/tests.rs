@@ -106,7 +106,11 @@ fn those_with_matches_first_then_the_oldest_without() {
             "/b 4:80/http",
             "3:80/http",
         ],
-        &["1 spec.service Conflicted", "2 spec.service Conflicted"],
+        &[
+            "1 spec.service Conflicted",
+            "2 spec.service Conflicted",
+            "5 spec.matches NoTraffic",
+        ],
     );
 }
 
@@ -127,7 +131,11 @@ fn what_cannot_be_matched_is_not_split() {
         let problem = format!("1 spec.matches{problem}");
         check(&[split("1", "web:80", &matches)], &[], &[&problem]);
     }
-    check(&[split("1", "web:80", &group("bad"))], &[], &[]);
+    check(
+        &[split("1", "web:80", &group("bad"))],
+        &[],
+        &["1 spec.matches NoTraffic"],
+    );
     check(
         &[split("1", "web:80", &api("specs.smi-spec.io"))],
         &["1:80/http"],
