@@ -50,7 +50,7 @@ struct Manifest {
 struct Spec {
     #[serde(default)]
     service: Value,
-    backends: Vec<BackendSpec>,
+    backends: Option<Vec<BackendSpec>>,
     matches: Option<Vec<GroupRef>>,
     #[serde(flatten)]
     rest: Rest,
@@ -78,8 +78,8 @@ struct BackendSpec {
 #[serde(rename_all = "camelCase")]
 struct GroupRef {
     api_group: Option<String>,
-    kind: String,
-    name: String,
+    kind: Option<String>,
+    name: Option<String>,
     #[serde(flatten)]
     rest: Rest,
 }
@@ -103,6 +103,8 @@ impl TrafficSplit {
         }
         let remedy = "put their matches into fewer groups";
         at_most(&groups, MAX_GROUPS, &reference, "spec.matches", remedy)?;
+        let message = messages::split_without_backends;
+        let backends = backends.ok_or_else(|| reference.problem("spec.backends", message()))?;
         let remedy = "name fewer backends";
         at_most(&backends, MAX_BACKENDS, &reference, "spec.backends", remedy)?;
 
@@ -188,9 +190,9 @@ impl BackendSpec {
     /// The Service that it names, of the split's namespace.
     fn name(self, index: usize, object: &ObjectRef, root: &Root) -> Result<String, Problem> {
         let own = object.namespace.as_str();
-        let root = match &root.name {
-            RootName::Service(name) => name,
-            RootName::Host(host) => &host.name,
+        let parent = match &root.name {
+            RootName::Service(name) => format!("Service {name}"),
+            RootName::Host(_) => "a Gateway".to_owned(),
         };
         let path = format!("spec.backends[{index}]");
         let refuse = |field: &str, message| Err(object.problem(format!("{path}.{field}"), message));
@@ -212,7 +214,7 @@ impl BackendSpec {
                 return refuse("namespace", messages::split_backend_of_own_namespace(own));
             }
             Some(namespace) => {
-                let message = messages::split_backend_elsewhere(text, namespace, own, root);
+                let message = messages::split_backend_elsewhere(text, namespace, own, &parent);
                 return refuse("namespace", message);
             }
             None => {}
@@ -221,7 +223,7 @@ impl BackendSpec {
         let elsewhere = |name: &str, namespace: &str| {
             refuse(
                 "service",
-                messages::split_backend_elsewhere(name, namespace, own, root),
+                messages::split_backend_elsewhere(name, namespace, own, &parent),
             )
         };
         match Root::parse(text, own) {
@@ -236,7 +238,7 @@ impl BackendSpec {
             Ok(Root {
                 name: RootName::Host(_),
                 ..
-            }) => refuse("service", messages::split_backend_host(text, own, root)),
+            }) => refuse("service", messages::split_backend_host(text, own, &parent)),
             Err(RootError::Foreign { name, namespace }) => elsewhere(&name, &namespace),
             Err(RootError::Empty) => refuse("service", messages::split_backend_missing(index)),
             Err(RootError::NotAName | RootError::Port(_)) => {
@@ -257,11 +259,17 @@ impl GroupRef {
             let message = messages::split_match_of_group(other);
             return Err(object.problem(format!("{path}.apiGroup"), message));
         }
-        if self.kind != "HTTPRouteGroup" {
-            let message = messages::split_match_of_kind(self.kind);
+        let message = match self.kind.as_deref() {
+            Some("HTTPRouteGroup") => None,
+            Some(kind) => Some(messages::split_match_of_kind(kind)),
+            None => Some(messages::split_match_without_kind()),
+        };
+        if let Some(message) = message {
             return Err(object.problem(format!("{path}.kind"), message));
         }
-        Ok(self.name)
+        let name = self.name.filter(|name| !name.is_empty());
+        let message = messages::split_match_without_name;
+        name.ok_or_else(|| object.problem(format!("{path}.name"), message()))
     }
 }
 
@@ -301,7 +309,7 @@ mod tests {
         );
         assert_eq!(absent, Ok(vec![0, 5, 0]));
         let cases = [
-            ("spec: {service: a}", "spec", Reason::InvalidValue),
+            ("spec: {service: a}", "spec.backends", Reason::InvalidValue),
             (
                 "spec: {service: 1, backends: []}",
                 "spec.service",
@@ -415,7 +423,7 @@ mod tests {
             ),
             (
                 "spec: {service: a, backends: [], matches: [{kind: HTTPRouteGroup}]}",
-                "spec.matches[0]",
+                "spec.matches[0].name",
                 Reason::InvalidValue,
             ),
             (

@@ -127,7 +127,7 @@ no spec
 
 no backends
 split: service: web
--> TrafficSplit default/split spec: InvalidValue: backends is missing: .. ; add backends
+-> TrafficSplit default/split spec.backends: InvalidValue: no backends are named: .. ; write backends
 
 an empty list of backends
 split: service: web, backends: []

@@ -20,6 +20,15 @@ messages! {
     split_service_elsewhere(name, namespace, own) => RefNotPermitted,
         "Service {name} is in namespace {namespace}, the split is in {own}", ByPlace,
         "write metadata.namespace: {namespace} in the split, or start Weir with --default-namespace {namespace} where files leave the namespace out; its backends are Services of {namespace} then";
+    split_without_backends() => InvalidValue,
+        "no backends are named", ByPlace,
+        "write backends: with a service and a weight each";
+    split_match_without_kind() => InvalidKind,
+        "the match has no kind", ByPlace,
+        "write kind: HTTPRouteGroup";
+    split_match_without_name() => InvalidValue,
+        "the match names no HTTPRouteGroup", ByPlace,
+        "write name: and the name of the group";
     split_backend_missing(index) => InvalidValue,
         "backend {index} names no Service", ByPlace,
         "write service: and the name of a Service of the split's namespace";
@@ -29,12 +38,12 @@ messages! {
     split_backend_no_name(written, own) => InvalidValue,
         "\"{written}\" is not the name of a Service of namespace {own}, which every backend of a TrafficSplit is", ByPlace,
         "write a name of lower-case letters, digits and '-', such as web-v2; for an address without Kubernetes put a Service object of such a name, with its port, into the folder and give its address in clusters of the plugin configuration";
-    split_backend_elsewhere(name, namespace, own, root) => RefNotPermitted,
+    split_backend_elsewhere(name, namespace, own, parent) => RefNotPermitted,
         "Service {name} is in namespace {namespace}, and the backends of a TrafficSplit in {own} are Services of {own}", ByPlace,
-        "write an HTTPRoute that has Service {root} as its parent and Service {name} of namespace {namespace} as a backend, and a ReferenceGrant in {namespace} that permits it";
-    split_backend_host(written, own, root) => InvalidValue,
+        "write an HTTPRoute that has {parent} as its parent and Service {name} of namespace {namespace} as a backend, and a ReferenceGrant in {namespace} that permits it";
+    split_backend_host(written, own, parent) => InvalidValue,
         "\"{written}\" is not a Service of namespace {own}, which every backend of a TrafficSplit is", ByPlace,
-        "for a Service of another namespace write an HTTPRoute that has {root} as its parent, and a ReferenceGrant; for an address without Kubernetes put a Service object, with its port, into the folder, name it here, and give its address in clusters of the plugin configuration";
+        "for a Service of another namespace write an HTTPRoute that has {parent} as its parent, and a ReferenceGrant; for an address without Kubernetes put a Service object, with its port, into the folder, name it here, and give its address in clusters of the plugin configuration";
     split_backend_with_port(port) => InvalidValue,
         "a backend has no port of its own: it gets the requests for each port of the root at the same port number", ByPlace,
         "take port: {port} out; where the pods listen at another port, write it as targetPort in the backend's Service";
