@@ -76,13 +76,13 @@ pub fn service_ports<'w>(
     Ok((service, ports.iter().map(|port| port.number).collect()))
 }
 
-/// The hosts under which a Gateway sends requests to the route, each with the listener that does;
-/// at least one. None is every host. For a TCPRoute a listener is all there is.
-pub fn gateway_hosts<'w>(
+/// The listeners of a Gateway that take the route, at least one, each with the hostnames of the route that have hosts
+/// in common with it. None is every host, of a route without hostnames; a TCPRoute has no others.
+pub fn gateway_listeners<'w>(
     world: &'w World,
     route: &Route,
     parent: &ParentRef,
-) -> Result<Vec<(Option<Hostname>, &'w Listener)>, Problem> {
+) -> Result<Vec<(&'w Listener, Vec<Option<Hostname>>)>, Problem> {
     let refuse = |reason: Reason, message: &str, remedy: &str| {
         let path = format!("spec.parentRefs[{}]", parent.index);
         let gateway = format!("Gateway {}/{}", parent.namespace, parent.name);
@@ -133,33 +133,29 @@ pub fn gateway_hosts<'w>(
             "see allowedRoutes and protocol of its listeners",
         ));
     }
-    let mut hosts = Vec::new();
-    for listener in listeners {
-        let effective = match route.kind {
-            RouteKind::Tcp => vec![None],
-            _ => effective_hosts(listener.hostname.as_ref(), &route.hostnames),
-        };
-        hosts.extend(effective.into_iter().map(|host| (host, listener)));
-    }
-    if hosts.is_empty() {
+    let with_hosts = |listener: &'w Listener| (listener, own_hostnames(listener, route));
+    let attached = listeners.into_iter().map(with_hosts);
+    let attached: Vec<_> = attached.filter(|(_, own)| !own.is_empty()).collect();
+    if attached.is_empty() {
         return Err(refuse(
             Reason::NoMatchingListenerHostname,
             "no hostname of the route is one of {}",
             "use a hostname that a listener has, or leave hostnames out",
         ));
     }
-    Ok(hosts)
+    Ok(attached)
 }
 
-/// Gateway API v1, HTTPRouteSpec.hostnames: what lies in both; a hostname of the route that the
-/// listener does not have is ignored for it.
-fn effective_hosts(listener: Option<&Hostname>, route: &[Hostname]) -> Vec<Option<Hostname>> {
-    match (listener, route) {
-        (listener, []) => vec![listener.cloned()],
-        (None, route) => route.iter().cloned().map(Some).collect(),
-        (Some(listener), route) => {
-            let both = route.iter().filter_map(|host| listener.intersect(host));
-            both.map(Some).collect()
-        }
+/// Gateway API v1, HTTPRouteSpec.hostnames: a hostname of the route that has no host in common with the listener is
+/// ignored for it.
+fn own_hostnames(listener: &Listener, route: &Route) -> Vec<Option<Hostname>> {
+    if route.kind == RouteKind::Tcp || route.hostnames.is_empty() {
+        return vec![None];
     }
+    let is_common = |own: &&Hostname| {
+        let of_listener = listener.hostname.as_ref();
+        of_listener.is_none_or(|it| it.intersect(own).is_some())
+    };
+    let own = route.hostnames.iter().filter(is_common);
+    own.cloned().map(Some).collect()
 }

@@ -8,6 +8,7 @@
 //! Pure: the answer comes in as JSON, whoever fetched it.
 
 mod dump;
+mod listeners;
 mod policy;
 mod route;
 mod shadow;
@@ -18,6 +19,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 pub use dump::{Filter, NotADump, Running};
+pub use listeners::{Kind, Untold};
 use weir_split::wire::{Config, Destination, Filters, Hosts, Match, Root, Service, Target};
 use weir_split::{Direction, Plugin, Protocol, module};
 
@@ -56,6 +58,11 @@ pub enum Finding {
         rule: String,
         share: Share,
     },
+    /// It is not known by which listener of the Gateway requests come in, or the plugin configuration is wrong there.
+    ListenerUnknown {
+        at: BTreeSet<String>,
+        untold: Untold,
+    },
     /// A route that follows the filter's header takes requests from one whose policies it has not.
     PoliciesLost {
         /// Name of the route configuration.
@@ -91,6 +98,9 @@ pub fn findings(running: &Running, plan: &Plan) -> Vec<Finding> {
         let config = config(filter, plan);
         missing_clusters(running, filter, &config, &mut of_filters);
         unedited_responses(running, filter, &config, &mut of_filters);
+        if (plugin.direction, plugin.protocol) == (Direction::Outbound, Protocol::Http) {
+            listeners::find(filter, &config, &mut of_filters);
+        }
     }
     let mut findings: Vec<Finding> = of_filters.into_iter().collect();
     for header in headers {
@@ -196,13 +206,13 @@ fn missing_clusters(
 /// The rules by which this filter chooses clusters, with the root that they are about where it is a Service:
 /// of requests or of connections, as its chain carries, and none where it lets in instead.
 fn chosen_by<'c>(plugin: &Plugin, config: &'c Config) -> Vec<(Option<&'c Root>, &'c String)> {
-    let listener = plugin.site.listener.as_ref();
+    let listeners = &plugin.site.listeners;
     match (plugin.direction, plugin.protocol) {
         (Direction::Inbound, _) => Vec::new(),
         (Direction::Outbound, Protocol::Http) => {
             let seen = |entry: &&Match| {
-                listener
-                    .is_none_or(|own| entry.listeners.is_empty() || entry.listeners.contains(own))
+                let own = &entry.listeners;
+                own.is_empty() || own.iter().any(|name| listeners.may_be(name))
             };
             let rules = config.hosts.iter().flat_map(|set| {
                 let root = match &set.hosts {
@@ -229,8 +239,9 @@ fn chosen_by<'c>(plugin: &Plugin, config: &'c Config) -> Vec<(Option<&'c Root>, 
                     Destination::Root(root) => {
                         is_told(root).then_some((Some(root), &connections.rule))
                     }
-                    Destination::Listeners(ports) => listener
-                        .is_none_or(|own| ports.contains_key(own))
+                    Destination::Listeners(ports) => ports
+                        .keys()
+                        .any(|name| listeners.may_be(name))
                         .then_some((None, &connections.rule)),
                 });
             rules.collect()
@@ -308,6 +319,9 @@ impl fmt::Display for Finding {
                     object(rule),
                     module::status_without_edits(rule),
                 )
+            }
+            Finding::ListenerUnknown { at, untold } => {
+                write!(f, "envoy, {}: ListenerUnknown: {untold}", join(at))
             }
             Finding::PoliciesLost {
                 configuration,

@@ -38,6 +38,8 @@ pub struct Listener {
     /// None takes every host.
     pub hostname: Option<Hostname>,
     pub port: u16,
+    /// True where it carries requests; false also where nothing is known of its protocol.
+    pub is_http: bool,
     /// Names of the kinds of routes that its protocol and `allowedRoutes.kinds` let in.
     kinds: Vec<&'static str>,
     pub namespaces: Admission,
@@ -270,6 +272,7 @@ impl Listener {
             name,
             hostname,
             port,
+            is_http: matches!(protocol.as_str(), "HTTP" | "HTTPS"),
             kinds: of_protocol.iter().filter(is_allowed).copied().collect(),
             namespaces: Admission::parse(namespaces.unwrap_or_default())?,
         })

@@ -9,7 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 use weir_split::wire::{
-    Access, Config, Connections, Destination, HostSet, Hosts, Root, Rule, VERSION,
+    Access, Config, Connections, Destination, HostSet, Hosts, Listener, Root, Rule, VERSION,
 };
 
 pub use self::responses::{EditedShares, Share, edited};
@@ -91,9 +91,13 @@ pub struct Plan {
     sets: Vec<PlannedSet>,
     connections: Vec<PlannedConnections>,
     rules: BTreeMap<String, Rule>,
+    listeners: Listeners,
     /// All that is granted; None lets everyone reach everything.
     access: Option<Access>,
 }
+
+/// Listeners of Gateways by name, the Gateways by namespace and name.
+pub type Listeners = BTreeMap<(String, String), BTreeMap<String, Listener>>;
 
 impl Plan {
     /// `rules` are by identity; each match of `sets` and each of `connections` leads to one of them.
@@ -117,8 +121,14 @@ impl Plan {
             sets,
             connections,
             rules,
+            listeners: Listeners::new(),
             access: None,
         }
+    }
+
+    /// The same with the listeners for HTTP of the Gateways.
+    pub fn with_listeners(self, listeners: Listeners) -> Plan {
+        Plan { listeners, ..self }
     }
 
     /// The same under an access policy, for which the rules' backends name their accounts.
@@ -167,6 +177,17 @@ impl Plan {
             Some((parts.next()?.to_owned(), parts.next()?.to_owned()))
         });
         names.collect()
+    }
+
+    /// The listeners of the Gateway that the scope is about.
+    fn listeners_of(&self, scope: &Scope) -> BTreeMap<String, Listener> {
+        let listeners = match scope {
+            Scope::Gateway { namespace, name } => {
+                self.listeners.get(&(namespace.clone(), name.clone()))
+            }
+            Scope::Producers | Scope::Namespace(_) => None,
+        };
+        listeners.cloned().unwrap_or_default()
     }
 
     /// Those of the rules that are led to.
@@ -222,6 +243,7 @@ pub fn scope(plan: &Plan, scope: &Scope) -> Config {
         rules: plan.rules_of(led_to),
         hosts: sets.cloned().collect(),
         connections: connections.cloned().collect(),
+        listeners: plan.listeners_of(scope),
         access: None,
     };
     if let Some(whole) = &plan.access {

@@ -29,8 +29,8 @@ impl Seniority {
     }
 }
 
-/// The place of a match by what it asks for, the first before the others. In one host set all are of one kind:
-/// the other kind of route is not in force there.
+/// The place of a match by what it asks for, the first before the others. For one host at one port all are of
+/// one kind: the other kind of route is not in force there.
 // Derived `Ord` compares variants, then fields, in the order in which they stand.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
@@ -108,7 +108,8 @@ impl HostRank {
 ///
 /// Gateway API v1, HTTPRouteRule.matches and GRPCRouteRule.matches: what the match asks for, see [`Rank`]; then,
 /// across routes, the oldest by creation timestamp and the first by `{namespace}/{name}`; and within one route the
-/// first rule in order, and the first match in it. Where a match names hosts of its own (Linkerd), those come first.
+/// first rule in order, and the first match in it. Before all that comes the hostname of the route: at a Gateway, and at
+/// a Service where it counts (Linkerd).
 ///
 /// Where a route of either group has the same age and name, that of Gateway API is first.
 // Derived `Ord` compares the fields in the order in which they stand.

@@ -63,16 +63,12 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use std::collections::BTreeMap;
 
     #[test]
     fn the_content_alone_decides() {
         let config = |version| Config {
             version,
-            hosts: Vec::new(),
-            connections: Vec::new(),
-            rules: BTreeMap::new(),
-            access: None,
+            ..Config::default()
         };
         assert_eq!(render(&config(1)), render(&config(1)));
         assert_ne!(render(&config(1)).revision, render(&config(2)).revision);

@@ -45,6 +45,7 @@ pub fn translate(world: &World, policy: Policy) -> (Plan, Vec<Problem>) {
     connections.extend(of_splits.connections);
     let mut rules = of_routes.rules;
     rules.extend(of_splits.rules);
+    let listeners = of_routes.listeners;
     let plan = match policy {
         Policy::Permissive => Plan::new(sets, connections, rules),
         Policy::Smi => {
@@ -54,7 +55,10 @@ pub fn translate(world: &World, policy: Policy) -> (Plan, Vec<Problem>) {
             Plan::new(sets, connections, rules).with_access(access)
         }
     };
-    (plan, problems.into_iter().collect())
+    (
+        plan.with_listeners(listeners),
+        problems.into_iter().collect(),
+    )
 }
 
 /// The rules for what workloads send. A Gateway's proxies take no part in the policy.

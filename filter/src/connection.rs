@@ -39,8 +39,8 @@ impl Connection {
             }
             Decision::Denied(missing) => format!("denied: {missing}"),
             Decision::Answer(503) if rule.is_empty() => "there is no configuration yet".into(),
-            // No connection is redirected.
-            Decision::Answer(_) | Decision::Redirect(..) => {
+            // No connection is redirected, nor has it a host.
+            Decision::Answer(_) | Decision::Redirect(..) | Decision::UnknownListener(_) => {
                 format!("{rule}: the backend that this share goes to cannot be used")
             }
         };
@@ -54,7 +54,7 @@ impl Connection {
     fn choose(&self) -> bool {
         let site = &self.shared.plugin.site;
         // Where the plugin configuration says whose connections these are, nothing has to be read.
-        let is_told = site.root.is_some() || site.listener.is_some();
+        let is_told = site.root.is_some() || site.listeners.one().is_some();
         let destination = if is_told { None } else { host::destination() };
         let destination = destination
             .as_ref()

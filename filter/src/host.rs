@@ -123,6 +123,14 @@ pub fn destination() -> Option<(String, u16)> {
     Some((address.ip().to_string(), address.port()))
 }
 
+/// The port of the proxy's socket at which this stream came in.
+pub fn socket_port() -> Option<u16> {
+    let bytes = hostcalls::get_property(vec!["destination", "port"]).unwrap_or_default()?;
+    // Envoy writes numbers as i64 in the byte order of wasm.
+    let number = i64::from_le_bytes(bytes.try_into().ok()?);
+    u16::try_from(number).ok()
+}
+
 /// Only inside `on_new_connection`: later the TCP proxy has chosen. False where the host cannot do it.
 pub fn set_tcp_cluster(cluster: &str) -> bool {
     // Protobuf: SetEnvoyFilterStateArguments { path = 1, value = 2 }.

@@ -8,7 +8,7 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 #[cfg(feature = "full")]
 use weir_split::Edit;
-use weir_split::{Decided, Decision, Direction, module};
+use weir_split::{Decided, Decision, Direction, Listeners, Plugin, UnknownListener, module};
 
 use crate::host::{self, Headers};
 use crate::root::Shared;
@@ -58,7 +58,7 @@ impl HttpContext for Request {
             return Action::Pause;
         };
         let mut decided = match shared.plugin.direction {
-            Direction::Outbound => live.decide(&authority, read),
+            Direction::Outbound => live.decide(&authority, host::socket_port, read),
             Direction::Inbound => {
                 let peer = || host::peer(&shared.plugin.site.cluster_domain);
                 live.admit(peer, &authority, read)
@@ -95,6 +95,14 @@ impl HttpContext for Request {
                 host::redirect(status, &location);
                 return Action::Pause;
             }
+            Decision::UnknownListener(unknown) => {
+                let plugin = &shared.plugin;
+                shared
+                    .log
+                    .warn(|| unknown_listener(unknown, &authority, plugin));
+                host::answer(500, UNKNOWN_LISTENER);
+                return Action::Pause;
+            }
             Decision::Denied(missing) => {
                 shared.log.warn(|| format!("denied: {missing}"));
                 host::deny(&missing);
@@ -122,6 +130,46 @@ fn read(name: &str) -> Option<Vec<u8>> {
     } else {
         host::request_header_lines(name)
     }
+}
+
+const UNKNOWN_LISTENER: &str = "weir: the proxy does not know by which listener of the Gateway this request came in; \
+                                its log says what to write\n";
+
+/// What is unknown, what that means for the request, and what to write.
+fn unknown_listener(unknown: UnknownListener, authority: &[u8], plugin: &Plugin) -> String {
+    let host = host::visible(&String::from_utf8_lossy(authority));
+    let gateway = plugin.scope.trim_start_matches("gateway=");
+    let is_by_socket = matches!(plugin.site.listeners, Listeners::BySocket(_));
+    let (why, remedy) = match unknown {
+        UnknownListener::Several(names) => {
+            let of_port = |name: &str| format!("\"PORT\": [\"{name}\"]");
+            let ports: Vec<_> = names.iter().map(|name| of_port(name)).collect();
+            let remedy = match is_by_socket {
+                true => "name listeners with the same routes for each port in listeners".into(),
+                false => format!(
+                    "write \"listeners\": {{ {} }} into the plugin configuration, with the ports of this \
+                     proxy's sockets, or \"listener\" with one name where all requests come in by one",
+                    ports.join(", ")
+                ),
+            };
+            let names = names.join(", ");
+            (
+                format!("the listeners {names} of Gateway {gateway} have different routes for it"),
+                remedy,
+            )
+        }
+        UnknownListener::Socket(Some(port)) => (
+            format!(
+                "listeners in the plugin configuration has nothing for port {port}, where it came in"
+            ),
+            format!("add \"{port}\": [\"NAME\"] with the name of a listener of Gateway {gateway}"),
+        ),
+        UnknownListener::Socket(None) => (
+            "this proxy does not tell at which port it came in".into(),
+            "write \"listener\" with one name instead of listeners".into(),
+        ),
+    };
+    format!("a request for {host} is answered 500, for {why}; {remedy}")
 }
 
 fn reason(status: u16, has_rule: bool) -> &'static str {

@@ -32,8 +32,8 @@ enum Value {
     Regex(Arc<Pattern>),
 }
 
-/// A hostname of a route, in lower case.
-#[derive(Debug, PartialEq, Eq)]
+/// A hostname of a route or a listener, in lower case.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Hostname {
     Exact(Box<[u8]>),
     /// What follows the star: `.example.com`.

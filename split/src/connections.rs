@@ -35,7 +35,7 @@ impl ConnectionTable {
         site: &Site,
     ) -> Result<ConnectionTable, Refusal> {
         let mut table = ConnectionTable {
-            is_told: site.root.is_some() || site.listener.is_some(),
+            is_told: site.root.is_some() || site.listeners.one().is_some(),
             ..ConnectionTable::default()
         };
         for (index, connections) in config.connections.iter().enumerate() {
@@ -91,7 +91,7 @@ impl ConnectionTable {
                     self.all.get_or_insert(to);
                 }
             }
-            wire::Destination::Listeners(listeners) => match &site.listener {
+            wire::Destination::Listeners(listeners) => match site.listeners.one() {
                 Some(listener) if listeners.contains_key(listener) => {
                     self.all.get_or_insert(to);
                 }

@@ -40,7 +40,9 @@ pub use filters::is_framing_header;
 pub use identity::peer_identity;
 pub use live::{Decided, Decision, Edit, Live};
 pub use pattern::{Pattern, PatternError};
-pub use plugin::{Direction, Naming, Plugin, PluginError, Protocol, Site, UntilConfigured};
+pub use plugin::{
+    Direction, Listeners, Naming, Plugin, PluginError, Protocol, Site, UntilConfigured,
+};
 pub use refusal::Refusal;
 pub use sampler::{MAX_TOTAL, Sampler};
-pub use table::Table;
+pub use table::{Table, UnknownListener};

@@ -9,7 +9,7 @@ use crate::pattern::Effort;
 use crate::plugin::UntilConfigured;
 use crate::rule::{Destination, Redirected, Rule};
 use crate::sampler::Sampler;
-use crate::table::Table;
+use crate::table::{Table, UnknownListener};
 use crate::wire::Unmatched;
 
 /// One worker's table and its samplers. Everything random comes from the seed.
@@ -42,6 +42,9 @@ pub enum Decision<'a> {
     Answer(u16),
     /// Answered by the proxy with this HTTP status and `location`.
     Redirect(u16, String),
+    /// Answered 500 by the proxy: listeners of the Gateway treat the request differently, and it is not known by
+    /// which of them it came in.
+    UnknownListener(UnknownListener<'a>),
     /// Answered 403 by the proxy, a connection is closed: the permission that is missing, in words.
     Denied(String),
 }
@@ -119,19 +122,23 @@ impl Live {
         self.table = table;
     }
 
-    /// Decides one request. `read` gives the value of a header (`:path`, `x-user`) and is asked only for
-    /// what the host's rules need, once for each name, and once more where a permission has to hold for what
-    /// a rule's edits make of the request.
+    /// Decides one request. `socket` gives the port of the proxy at which it came in, and is asked only where
+    /// that tells apart what listeners of a Gateway do. `read` gives the value of a header (`:path`, `x-user`) and
+    /// is asked only for what the host's rules need, once for each name, and once more where a permission has to
+    /// hold for what a rule's edits make of the request.
     pub fn decide(
         &mut self,
         authority: &[u8],
+        socket: impl FnOnce() -> Option<u16>,
         mut read: impl FnMut(&str) -> Option<Vec<u8>>,
     ) -> Decided<'_> {
         if self.installed == 0 {
             return self.unconfigured();
         }
-        let Some(host) = self.table.host(authority) else {
-            return Decision::Ordinary.into();
+        let host = match self.table.host(authority, socket) {
+            Ok(Some(host)) => host,
+            Ok(None) => return Decision::Ordinary.into(),
+            Err(unknown) => return Decision::UnknownListener(unknown).into(),
         };
         let effort = Effort::default();
         let mut asked = Asked::new(authority, &effort, &mut read);

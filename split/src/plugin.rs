@@ -1,6 +1,6 @@
 //! The plugin configuration: what an operator writes into the proxy's configuration for this filter.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use serde::Deserialize;
@@ -63,8 +63,7 @@ pub struct Site {
     /// Namespace of the workloads behind this proxy; empty where there is none. Short names resolve in it.
     pub namespace: String,
     pub cluster_domain: String,
-    /// The one listener of the Gateway that this filter stands in; None takes the matches of all.
-    pub listener: Option<String>,
+    pub listeners: Listeners,
     pub naming: Naming,
     /// `NAMESPACE/NAME` of the ServiceAccount of the workload behind this proxy. Whoever names one takes part in
     /// the access policy: nothing passes without a configuration.
@@ -73,6 +72,36 @@ pub struct Site {
     pub root: Option<wire::Service>,
     /// True where a request without the routing header goes to the Service that it names.
     pub ordinary_route_serves_root: bool,
+}
+
+/// The listeners of the Gateway by which the requests of this filter come in.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum Listeners {
+    /// Any of them: nothing is known.
+    #[default]
+    Any,
+    One(String),
+    /// By the port of the proxy's own socket, which need not be the listener's. No set is empty.
+    BySocket(BTreeMap<u16, BTreeSet<String>>),
+}
+
+impl Listeners {
+    /// Where it is one and the same for all requests or connections.
+    pub fn one(&self) -> Option<&str> {
+        match self {
+            Listeners::One(name) => Some(name),
+            Listeners::Any | Listeners::BySocket(_) => None,
+        }
+    }
+
+    /// Whether requests of the listener with this name may come in.
+    pub fn may_be(&self, name: &str) -> bool {
+        match self {
+            Listeners::Any => true,
+            Listeners::One(one) => one == name,
+            Listeners::BySocket(sockets) => sockets.values().any(|names| names.contains(name)),
+        }
+    }
 }
 
 /// How the proxy calls the cluster of a backend.
@@ -93,6 +122,7 @@ struct Keys {
     namespace: Option<String>,
     gateway: Option<String>,
     listener: Option<String>,
+    listeners: Option<BTreeMap<String, BTreeSet<String>>>,
     cluster: Option<String>,
     #[serde(default)]
     clusters: BTreeMap<String, String>,
@@ -125,7 +155,7 @@ impl Default for Site {
         Site {
             namespace: String::new(),
             cluster_domain: "cluster.local".into(),
-            listener: None,
+            listeners: Listeners::Any,
             naming: Naming {
                 template: DEFAULT_TEMPLATE.into(),
                 exceptions: BTreeMap::new(),
@@ -168,9 +198,6 @@ impl Plugin {
             },
             (None, None) => String::new(),
         };
-        if keys.listener.is_some() && keys.gateway.is_none() {
-            return fail("listener: needs the key gateway beside it");
-        }
         let header = keys
             .header
             .unwrap_or_else(|| "x-weir-cluster".into())
@@ -189,6 +216,25 @@ impl Plugin {
             None | Some("http") => Protocol::Http,
             Some("tcp") => Protocol::Tcp,
             Some(_) => return fail(r#"protocol: write "http" or "tcp""#),
+        };
+        let listeners = match (keys.listener, keys.listeners) {
+            (Some(_), Some(_)) => {
+                return fail("listener, listeners: at most one of the two can be given");
+            }
+            (Some(_), None) if keys.gateway.is_none() => {
+                return fail("listener: needs the key gateway beside it");
+            }
+            (None, Some(_)) if keys.gateway.is_none() => {
+                return fail("listeners: needs the key gateway beside it");
+            }
+            (None, Some(_)) if protocol == Protocol::Tcp => {
+                return fail(
+                    "listeners: is for requests alone; for connections write listener, with the name of one",
+                );
+            }
+            (Some(name), None) => Listeners::One(name),
+            (None, Some(written)) => by_socket(written)?,
+            (None, None) => Listeners::Any,
         };
         let direction = match keys.direction.as_deref() {
             None | Some("outbound") => Direction::Outbound,
@@ -238,7 +284,7 @@ impl Plugin {
                     .map(|domain| domain.trim_matches('.').to_ascii_lowercase())
                     .filter(|domain| !domain.is_empty())
                     .unwrap_or(defaults.cluster_domain),
-                listener: keys.listener,
+                listeners,
                 naming: Naming::new(
                     keys.cluster.unwrap_or_else(|| DEFAULT_TEMPLATE.into()),
                     keys.clusters,
@@ -296,6 +342,27 @@ impl Naming {
             .replace("{namespace}", &backend.namespace)
             .replace("{port}", &backend.port.to_string())
     }
+}
+
+fn by_socket(written: BTreeMap<String, BTreeSet<String>>) -> Result<Listeners, PluginError> {
+    let fail = |at: &str, text: &str| Err(PluginError(format!("listeners{at}: {text}")));
+    let example = r#"write { "8080": ["http"] }: the port of a socket of this proxy, and the names of the listeners of the Gateway that it serves"#;
+    if written.is_empty() {
+        return fail("", &format!("no port is there; {example}"));
+    }
+    let mut sockets = BTreeMap::new();
+    for (port, names) in written {
+        let at = format!("[{port:?}]");
+        let Some(number @ 1..) = port.parse::<u16>().ok().filter(|it| it.to_string() == port)
+        else {
+            return fail(&at, &format!("is not a port from 1 to 65535; {example}"));
+        };
+        if names.is_empty() || names.contains("") {
+            return fail(&at, &format!("a name is missing; {example}"));
+        }
+        sockets.insert(number, names);
+    }
+    Ok(Listeners::BySocket(sockets))
 }
 
 /// Parses `SERVICE.NAMESPACE:PORT`.
@@ -373,6 +440,38 @@ mod tests {
             ("namespace", r#"{"control_plane":"weir","namespace":"a&b"}"#),
             ("namespace", r#"{"control_plane":"weir","namespace":"a.b"}"#),
             ("listener", r#"{"control_plane":"weir","listener":"http"}"#),
+            (
+                "listeners",
+                r#"{"control_plane":"weir","listeners":{"80":["http"]}}"#,
+            ),
+            (
+                "listener, listeners",
+                r#"{"control_plane":"weir","gateway":"a/b","listener":"http","listeners":{"80":["http"]}}"#,
+            ),
+            (
+                "write listener",
+                r#"{"control_plane":"weir","gateway":"a/b","protocol":"tcp","listeners":{"80":["http"]}}"#,
+            ),
+            (
+                "listeners: no port",
+                r#"{"control_plane":"weir","gateway":"a/b","listeners":{}}"#,
+            ),
+            (
+                r#"listeners["http"]"#,
+                r#"{"control_plane":"weir","gateway":"a/b","listeners":{"http":["8080"]}}"#,
+            ),
+            (
+                r#"listeners["0"]"#,
+                r#"{"control_plane":"weir","gateway":"a/b","listeners":{"0":["http"]}}"#,
+            ),
+            (
+                r#"listeners["+80"]"#,
+                r#"{"control_plane":"weir","gateway":"a/b","listeners":{"+80":["http"]}}"#,
+            ),
+            (
+                r#"listeners["80"]"#,
+                r#"{"control_plane":"weir","gateway":"a/b","listeners":{"80":[]}}"#,
+            ),
             ("header", r#"{"control_plane":"weir","header":":path"}"#),
             ("cluster", r#"{"control_plane":"weir","cluster":"{svc}"}"#),
             ("cluster", r#"{"control_plane":"weir","cluster":"a b"}"#),
@@ -396,6 +495,24 @@ mod tests {
         ] {
             assert!(refused(json).contains(key), "{json}: {}", refused(json));
         }
+    }
+
+    #[test]
+    fn listeners_are_one_or_by_the_port_of_the_socket() {
+        let listeners = |keys: &str| {
+            let json = format!(r#"{{"control_plane":"weir","gateway":"a/b"{keys}}}"#);
+            Plugin::parse(json.as_bytes()).unwrap().site.listeners
+        };
+        assert_eq!(listeners(""), Listeners::Any);
+        assert_eq!(
+            listeners(r#","listener":"http""#),
+            Listeners::One("http".into())
+        );
+        let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        assert_eq!(
+            listeners(r#","listeners":{"8443":["https","https"],"8080":["b","a"]}"#),
+            Listeners::BySocket([(8080, names(&["a", "b"])), (8443, names(&["https"]))].into())
+        );
     }
 
     #[test]

@@ -1,10 +1,16 @@
 //! The checked, compiled form of a configuration: the only form that a lookup ever sees.
 
+mod index;
+mod listeners;
+mod sets;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+pub use listeners::UnknownListener;
 
 use crate::access::Access;
 use crate::asked::Asked;
-use crate::condition::{Condition, Hostname};
+use crate::condition::Condition;
 use crate::connections::ConnectionTable;
 use crate::host::Authority;
 use crate::pattern::Patterns;
@@ -13,17 +19,14 @@ use crate::refusal::{Refusal, refuse};
 use crate::rule::Rule;
 use crate::wire::{self, Unmatched};
 
+use listeners::GatewayHosts;
+
 /// Built once for each revision, never changed.
 #[derive(Debug, Default)]
 pub struct Table {
     /// Roots and literal hosts by name: those that claim it, in order.
     named: HashMap<Box<[u8]>, Vec<Claim>>,
-    /// Hostnames of a Gateway.
-    exact: HashMap<Box<[u8]>, Host>,
-    /// Wildcard hostnames of a Gateway, by what follows the star: `.example.com`.
-    wildcard: HashMap<Box<[u8]>, Host>,
-    /// The Gateway's routes for every host.
-    any: Option<Host>,
+    gateway: GatewayHosts,
     /// Host sets that [`Claim::host`] points into; a root has several names.
     hosts: Vec<Host>,
     pub(crate) connections: ConnectionTable,
@@ -41,7 +44,7 @@ struct Claim {
     host: usize,
 }
 
-#[derive(Debug)]
+#[derive(Debug, Default)]
 pub(crate) struct Host {
     matches: Vec<Match>,
     /// Names of the query parameters that matches ask for.
@@ -98,38 +101,45 @@ impl Table {
         }
         for (index, set) in config.hosts.iter().enumerate() {
             let within = |refusal: Refusal| refusal.within(format_args!("hosts[{index}]"));
-            let host = Host::compile(set, &indexes, &mut patterns, site).map_err(within)?;
-            if let Some(host) = host {
-                table.add(&set.hosts, host, site).map_err(within)?;
-            }
+            table
+                .add(set, &indexes, &mut patterns, site)
+                .map_err(within)?;
         }
+        table.gateway = GatewayHosts::compile(config, &indexes, &mut patterns, site)?;
         table.connections = ConnectionTable::compile(config, &indexes, site)?;
         Ok(table)
     }
 
-    fn add(&mut self, hosts: &wire::Hosts, host: Host, site: &Site) -> Result<(), Refusal> {
-        let every_port = matches!(hosts, wire::Hosts::Literal(literal) if literal.every_port);
-        let (names, port, default_port) = match hosts {
+    /// A root or a literal host.
+    fn add(
+        &mut self,
+        set: &wire::HostSet,
+        rules: &BTreeMap<&str, usize>,
+        patterns: &mut Patterns,
+        site: &Site,
+    ) -> Result<(), Refusal> {
+        let every_port = matches!(&set.hosts, wire::Hosts::Literal(literal) if literal.every_port);
+        let (names, port, default_port) = match &set.hosts {
             wire::Hosts::Root(root) => (root_names(root, site), root.port, root.default_port),
             wire::Hosts::Literal(literal) => (
                 vec![literal.name.to_ascii_lowercase()],
                 literal.port,
                 literal.default_port,
             ),
-            wire::Hosts::Gateway(gateway) => {
-                let Some(hostname) = &gateway.hostname else {
-                    self.any.get_or_insert(host);
-                    return Ok(());
-                };
-                let (hosts, key) = match Hostname::parse(hostname) {
-                    Some(Hostname::Wildcard(suffix)) => (&mut self.wildcard, suffix),
-                    Some(Hostname::Exact(name)) => (&mut self.exact, name),
-                    None => return refuse("hosts.gateway.hostname", format!("{hostname:?}")),
-                };
-                hosts.entry(key).or_insert(host);
-                return Ok(());
-            }
+            wire::Hosts::Gateway(_) => return Ok(()),
         };
+        let mut matches = Vec::with_capacity(set.matches.len());
+        for (index, wire) in set.matches.iter().enumerate() {
+            let of_match = Match::compile(wire, rules, patterns, Some(port));
+            let within = |refusal: Refusal| refusal.within(format_args!("matches[{index}]"));
+            matches.push(of_match.map_err(within)?);
+        }
+        let mut host = Host::new(matches, set.unmatched);
+        if let wire::Hosts::Root(root) = &set.hosts
+            && site.ordinary_route_serves_root
+        {
+            host.ordinary_cluster = Some(site.naming.cluster(&root.as_service()).into());
+        }
         let index = self.hosts.len();
         self.hosts.push(host);
         for name in names {
@@ -144,10 +154,15 @@ impl Table {
         Ok(())
     }
 
-    /// The host set of a request, by its `:authority`.
-    pub(crate) fn host(&self, authority: &[u8]) -> Option<&Host> {
+    /// The host set of a request, by its `:authority`. `socket` is the port at which it came in, asked only
+    /// where several listeners have different matches for the host.
+    pub(crate) fn host(
+        &self,
+        authority: &[u8],
+        socket: impl FnOnce() -> Option<u16>,
+    ) -> Result<Option<&Host>, UnknownListener<'_>> {
         let Some(authority) = Authority::parse(authority) else {
-            return self.any.as_ref();
+            return self.gateway.find(None, socket);
         };
         let name = authority.name();
         if let Some(claims) = self.named.get(name) {
@@ -158,22 +173,20 @@ impl Table {
                 }
                 None => claims.iter().find(|claim| claim.default_port),
             };
-            return claim.and_then(|claim| self.hosts.get(claim.host));
+            return Ok(claim.and_then(|claim| self.hosts.get(claim.host)));
         }
-        self.exact
-            .get(name)
-            .or_else(|| self.wildcard(name))
-            .or(self.any.as_ref())
+        self.gateway.find(Some(name), socket)
     }
 
-    /// The longest wildcard that fits: one label or more stand in for the star.
-    fn wildcard(&self, name: &[u8]) -> Option<&Host> {
-        if self.wildcard.is_empty() {
-            return None;
-        }
-        let dots = name.iter().enumerate().skip(1);
-        dots.filter(|(_, byte)| **byte == b'.')
-            .find_map(|(dot, _)| self.wildcard.get(name.get(dot..)?))
+    /// Hostnames of a Gateway whose requests may belong to several listeners with different matches, and the
+    /// names of these. The hostname of every host is empty.
+    pub fn undecided_hosts(&self) -> BTreeMap<String, Vec<&str>> {
+        self.gateway.undecided()
+    }
+
+    /// Hostnames of a Gateway for which the port of the proxy's socket decides.
+    pub fn hosts_by_socket(&self) -> BTreeSet<String> {
+        self.gateway.decided_by_socket()
     }
 
     /// Rules that this table holds.
@@ -202,50 +215,33 @@ fn root_names(root: &wire::Root, site: &Site) -> Vec<String> {
     names
 }
 
-impl Host {
-    /// None where no match is meant for this proxy's listener.
+impl Match {
     fn compile(
-        set: &wire::HostSet,
+        wire: &wire::Match,
         rules: &BTreeMap<&str, usize>,
         patterns: &mut Patterns,
-        site: &Site,
-    ) -> Result<Option<Host>, Refusal> {
-        let mut matches = Vec::with_capacity(set.matches.len());
-        for (index, wire) in set.matches.iter().enumerate() {
-            let within = |refusal: Refusal| refusal.within(format_args!("matches[{index}]"));
-            let Some(rule) = rules.get(wire.rule.as_str()) else {
-                let refusal = Refusal::new("rule", format!("no rule {:?}", wire.rule));
-                return Err(within(refusal));
-            };
-            let condition = Condition::compile(wire, patterns).map_err(within)?;
-            let elsewhere = site.listener.as_ref().is_some_and(|listener| {
-                !wire.listeners.is_empty() && !wire.listeners.contains(listener)
-            });
-            if !elsewhere {
-                matches.push(Match {
-                    condition,
-                    rule: *rule,
-                    port: listener_port(&set.hosts, wire, site),
-                });
-            }
-        }
-        if matches.is_empty() && !set.matches.is_empty() {
-            return Ok(None);
-        }
-        let parameters = matches.iter().flat_map(|it| it.condition.parameters());
-        let parameters = parameters.cloned().collect();
-        let ordinary_cluster = match &set.hosts {
-            wire::Hosts::Root(root) if site.ordinary_route_serves_root => {
-                Some(site.naming.cluster(&root.as_service()).into())
-            }
-            _ => None,
+        port: Option<u16>,
+    ) -> Result<Match, Refusal> {
+        let Some(rule) = rules.get(wire.rule.as_str()) else {
+            return refuse("rule", format!("no rule {:?}", wire.rule));
         };
-        Ok(Some(Host {
+        Ok(Match {
+            condition: Condition::compile(wire, patterns)?,
+            rule: *rule,
+            port,
+        })
+    }
+}
+
+impl Host {
+    fn new(matches: Vec<Match>, unmatched: Unmatched) -> Host {
+        let parameters = matches.iter().flat_map(|it| it.condition.parameters());
+        Host {
+            parameters: parameters.cloned().collect(),
             matches,
-            parameters,
-            unmatched: set.unmatched,
-            ordinary_cluster,
-        }))
+            unmatched,
+            ordinary_cluster: None,
+        }
     }
 
     /// The first match that fits.
@@ -253,25 +249,6 @@ impl Host {
         let mut matches = self.matches.iter();
         matches.find(|wanted| wanted.condition.fits(asked, &self.parameters))
     }
-}
-
-/// Where requests of this match come in: at the port of the Service, of the listener that the proxy serves,
-/// or that all listeners of the match share.
-fn listener_port(hosts: &wire::Hosts, wanted: &wire::Match, site: &Site) -> Option<u16> {
-    let gateway = match hosts {
-        wire::Hosts::Root(root) => return Some(root.port),
-        wire::Hosts::Literal(literal) => return Some(literal.port),
-        wire::Hosts::Gateway(gateway) => gateway,
-    };
-    if let Some(listener) = &site.listener {
-        return gateway.ports.get(listener).copied();
-    }
-    let is_of_match =
-        |name: &String| wanted.listeners.is_empty() || wanted.listeners.contains(name);
-    let ports = gateway.ports.iter().filter(|(name, _)| is_of_match(name));
-    let mut ports = ports.map(|(_, port)| *port);
-    let first = ports.next()?;
-    ports.all(|port| port == first).then_some(first)
 }
 
 #[cfg(test)]

@@ -9,7 +9,7 @@
 //! |---|---|
 //! | 1 | hosts, exact and prefix paths, weights |
 //! | 2 | all other conditions of a match, filters, timeouts, retries, connections, access |
-//! | 3 | literal hosts at every port |
+//! | 3 | literal hosts at every port, listeners of a Gateway that do not all have the same matches |
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -26,6 +26,10 @@ pub struct Config {
     /// Earlier sets win where two claim the same host and port.
     #[serde(default)]
     pub hosts: Vec<HostSet>,
+    /// The listeners for HTTP of the Gateway that this is for, by name. Without them (versions 1 and 2) each
+    /// match belongs to the listeners that it names, and a hostname to every listener.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub listeners: BTreeMap<String, Listener>,
     /// TCP: who decides for a connection. Earlier ones win where two claim the same.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub connections: Vec<Connections>,
@@ -38,24 +42,38 @@ pub struct Config {
 }
 
 impl Config {
-    /// What a document of `version` could not say: identities of rules, or `access`. Empty where it says
-    /// all of this configuration.
+    /// What a document of `version` could not say: identities of rules, `listeners`, or `access`. Empty where it
+    /// says all of this configuration.
     pub fn beyond(&self, version: u32) -> BTreeSet<String> {
         let mut beyond = BTreeSet::new();
-        let sets = self.hosts.iter().filter(|set| set.hosts.since() > version);
-        let rules = sets.flat_map(|set| set.matches.iter().map(|wanted| wanted.rule.clone()));
-        beyond.extend(rules);
-        if version >= 2 {
-            return beyond;
+        for set in &self.hosts {
+            let has_same_matches = self.listeners.keys().all(|name| set.is_whole_at(name));
+            let is_sayable = version >= 3 || (has_same_matches && set.hosts.since() <= version);
+            if !is_sayable && set.matches.is_empty() {
+                beyond.insert("listeners".to_owned());
+            }
+            let matches = set.matches.iter();
+            let refined = matches.filter(|wanted| !is_sayable || wanted.since() > version);
+            beyond.extend(refined.map(|wanted| wanted.rule.clone()));
         }
-        let matches = self.hosts.iter().flat_map(|set| &set.matches);
-        let refined = matches.filter(|wanted| wanted.since() > version);
-        beyond.extend(refined.map(|wanted| wanted.rule.clone()));
         let rules = self.rules.iter().filter(|(_, rule)| rule.since() > version);
         beyond.extend(rules.map(|(identity, _)| identity.clone()));
-        beyond.extend(self.access.iter().map(|_| "access".to_owned()));
+        if version < 2 {
+            beyond.extend(self.access.iter().map(|_| "access".to_owned()));
+        }
         beyond
     }
+}
+
+/// A listener of a Gateway, as far as it tells which requests belong to it: of those of one port the most
+/// specific whose hostname fits.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Listener {
+    /// The Gateway's, which a redirect names. It need not be the port of the proxy's socket.
+    pub port: u16,
+    /// As in [`Gateway`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub hostname: Option<String>,
 }
 
 /// Hosts that share one ordered list of matches.
@@ -67,6 +85,17 @@ pub struct HostSet {
     /// What a request to these hosts gets that fits no match.
     #[serde(default, skip_serializing_if = "Unmatched::is_pass")]
     pub unmatched: Unmatched,
+}
+
+impl HostSet {
+    /// Whether requests that come in by this listener have all of its matches.
+    fn is_whole_at(&self, listener: &String) -> bool {
+        let Hosts::Gateway(gateway) = &self.hosts else {
+            return true;
+        };
+        let names_it = |wanted: &Match| wanted.listeners.contains(listener);
+        gateway.ports.contains_key(listener) && self.matches.iter().all(names_it)
+    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -128,7 +157,9 @@ pub struct Literal {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gateway {
-    /// Ports of its listeners by name, where a redirect has to name one.
+    /// The listeners to which requests for these hosts belong, with their ports: those whose requests have no set
+    /// with a more specific hostname. One that no match names answers 404. In versions 1 and 2 they stand there
+    /// only where a redirect has to name a port.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ports: BTreeMap<String, u16>,
     /// Lower case; exact (`shop.example.com`) or wildcard (`*.example.com`); none means every host.
@@ -243,6 +274,16 @@ pub struct Rule {
 }
 
 impl Rule {
+    /// Whether a redirect names neither port nor scheme, so that it goes to the port of the listener.
+    pub fn redirects_to_listener(&self) -> bool {
+        let of_backends = self.backends.iter().map(|backend| &backend.filters);
+        let goes_there = |redirect: &Redirect| redirect.port.is_none() && redirect.scheme.is_none();
+        of_backends
+            .chain([&self.filters])
+            .filter_map(|filters| filters.as_ref()?.redirect.as_ref())
+            .any(goes_there)
+    }
+
     /// The lowest document version that can say this rule.
     fn since(&self) -> u32 {
         let Rule {

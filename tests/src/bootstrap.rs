@@ -24,6 +24,8 @@ struct Listener {
     module: Option<PathBuf>,
     is_told_destinations: bool,
     certificate: Option<tls::Certificate>,
+    /// 0 is any free one.
+    port: u16,
 }
 
 /// What stands behind the filter.
@@ -57,6 +59,7 @@ impl Bootstrap {
             module: None,
             is_told_destinations: false,
             certificate: None,
+            port: 0,
         });
         self
     }
@@ -82,6 +85,15 @@ impl Bootstrap {
     pub fn mutual_tls(mut self, certificate: &tls::Certificate) -> Bootstrap {
         if let Some(listener) = self.listeners.last_mut() {
             listener.certificate = Some(certificate.clone());
+        }
+        self
+    }
+
+    /// The last listener has this port, see [`crate::FreePorts`].
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Bootstrap {
+        if let Some(listener) = self.listeners.last_mut() {
+            listener.port = port;
         }
         self
     }
@@ -226,7 +238,7 @@ impl Listener {
         };
         json!({
             "name": self.name,
-            "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } },
+            "address": { "socket_address": { "address": "127.0.0.1", "port_value": self.port } },
             "listener_filters": listener_filters,
             // Connections are spread evenly over the workers.
             "connection_balance_config": { "exact_balance": {} },

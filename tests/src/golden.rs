@@ -19,7 +19,9 @@
 //! Who asks:
 //! - `anyone`: a proxy without a scope; `from NAMESPACE`: one before clients of that namespace;
 //!   `as ACCOUNT from NAMESPACE`: one that also says whose workload it serves;
-//! - `at NAMESPACE/GATEWAY[:LISTENER]`;
+//! - `at NAMESPACE/GATEWAY`, or with the plugin key `listener` `at NAMESPACE/GATEWAY:LISTENER`; with the key
+//!   `listeners` `at NAMESPACE/GATEWAY:http|https via https`: sockets with `|` between, the names of one with `+`, and
+//!   the socket by which the request comes in (`via unlisted` is one that the key does not have);
 //! - `into NAMESPACE/ACCOUNT by NAMESPACE/ACCOUNT|nobody`: one before the workload that is called, and the caller.
 //!
 //! What: `[METHOD] HOST PATH [{name: value, name: "a, b"}]`, without a method GET; or a connection,
@@ -29,8 +31,8 @@
 //! total of the rule has units. Behind a backend stands what else happens to its requests, or at the end behind
 //! `each` where it is the same for all: `{x-a: b, +x-c: d, -x-e, :path: /f}` sets, adds, removes and rewrites on
 //! the way to the backend, `answers {x-g: h}` on the way back, `(302 https://a.example/)` redirects, `(denied)`
-//! is 403. Without a backend: `untouched` is the ordinary route, `404`, `302 https://a.example/`; of what comes in
-//! `allowed` and `denied`. A connection that is answered with a status is closed.
+//! is 403. Without a backend: `untouched` is the ordinary route, `404`, `302 https://a.example/`, `500 listener unknown`
+//! where listeners differ and nothing tells them apart; of what comes in `allowed` and `denied`. A connection that is answered with a status is closed.
 
 mod outcome;
 mod render;

@@ -8,12 +8,15 @@
 
 mod access;
 mod condition;
+mod gateway;
 mod generate;
 mod manifest;
 mod pattern;
 mod precedence;
 mod shrink;
 mod split;
+
+use std::cmp::Ordering;
 
 pub use access::{ACCOUNTS, CLIENTS, PORTS, Policy};
 pub use generate::Dice;
@@ -129,10 +132,19 @@ pub enum Value {
 /// Whose proxy a request goes through.
 #[derive(Clone, Debug)]
 pub enum Asker {
-    /// The Gateway, or one listener of it.
-    Gateway(Option<String>),
+    /// The Gateway, and what the proxy is told of its listeners.
+    Gateway(Told),
     /// Clients of a namespace, or of an unknown one.
     Client(Option<String>),
+}
+
+/// By which listeners requests may come in.
+#[derive(Clone, Debug)]
+pub enum Told {
+    Nothing,
+    Listener(String),
+    /// The names of each socket; the request comes in by one of them, or by another that nothing is said of.
+    Sockets(Vec<Vec<String>>, Option<usize>),
 }
 
 #[derive(Clone, Debug)]
@@ -153,6 +165,8 @@ pub enum Answer {
     NotFound,
     /// The rule or the split with this backend.
     Rule(String),
+    /// Listeners differ, and nothing tells by which of them the request came in.
+    UnknownListener,
     /// No specification says so: a GRPCRoute and what is no call, or routes of both kinds on one host.
     Unsaid,
 }
@@ -170,62 +184,9 @@ struct Candidate<'a> {
 impl World {
     pub fn answer(&self, asker: &Asker, request: &Request) -> Answer {
         match asker {
-            Asker::Gateway(listener) => self.at_gateway(listener.as_deref(), request),
+            Asker::Gateway(told) => gateway::answer(self, told, request),
             Asker::Client(namespace) => self.by_client(namespace.as_deref(), request),
         }
-    }
-
-    /// 1.3 and 1.6. The most specific hostname wins before anything else is looked at, and what does not fit there
-    /// does not fall through to a wider one.
-    fn at_gateway(&self, only: Option<&str>, request: &Request) -> Answer {
-        let host = without_port(&request.host).to_ascii_lowercase();
-        // Of all listeners, and of the asker's own.
-        let mut everywhere: Vec<(Option<String>, &Route)> = Vec::new();
-        let mut effective: Vec<(Option<String>, &Route)> = Vec::new();
-        for listener in &self.listeners {
-            let mut here: Vec<(Option<String>, &Route)> = Vec::new();
-            for route in &self.routes {
-                if !route
-                    .parents
-                    .iter()
-                    .any(|parent| attaches(route, parent, listener))
-                {
-                    continue;
-                }
-                match (&listener.hostname, route.hostnames.is_empty()) {
-                    (own, true) => here.push((own.clone(), route)),
-                    (None, false) => {
-                        let all = route.hostnames.iter();
-                        here.extend(all.map(|name| (Some(name.clone()), route)));
-                    }
-                    (Some(own), false) => {
-                        for name in &route.hostnames {
-                            if name == own || covers(own, name) {
-                                here.push((Some(name.clone()), route));
-                            } else if covers(name, own) {
-                                here.push((Some(own.clone()), route));
-                            }
-                        }
-                    }
-                }
-            }
-            if only.is_none_or(|only| only == listener.name) {
-                effective.extend(here.iter().cloned());
-            }
-            everywhere.extend(here);
-        }
-        effective.retain(|own| holds(own, &everywhere));
-        effective.retain(|(name, _)| name.as_ref().is_none_or(|name| is_meant(name, &host)));
-        let best = effective
-            .iter()
-            .map(|(name, _)| specificity(name.as_deref()))
-            .max();
-        let Some(best) = best else {
-            return Answer::Untouched;
-        };
-        effective.retain(|(name, _)| specificity(name.as_deref()) == best);
-        let routes = effective.iter().map(|(_, route)| (*route, None));
-        decide(routes.collect(), request)
     }
 
     /// GEP-1294: a Service is called by its names; a consumer's routes replace the producer's; without a route
@@ -309,58 +270,48 @@ fn decide(routes: Vec<(&Route, Option<&str>)>, request: &Request) -> Answer {
     if calls > 0 && (calls < routes.len() || condition::call(request).is_none()) {
         return Answer::Unsaid;
     }
-    let nothing = Match::default();
-    let mut best: Option<Candidate> = None;
+    let all = candidates(routes).into_iter();
+    let mut fitting = all.filter(|candidate| candidate.wanted.fits(request));
+    fitting.next().map_or(Answer::NotFound, |best| {
+        Answer::Rule(best.route.rules[best.rule].backend.clone())
+    })
+}
+
+/// Every match of the routes, the first that decides before the others.
+fn candidates<'a>(routes: Vec<(&'a Route, Option<&'a str>)>) -> Vec<Candidate<'a>> {
+    let mut candidates = Vec::new();
     for (route, hostname) in routes {
         for (rule, own) in route.rules.iter().enumerate() {
             let matches = match own.matches.as_slice() {
-                [] => std::slice::from_ref(&nothing),
+                [] => std::slice::from_ref(&NOTHING),
                 some => some,
             };
             for (position, wanted) in matches.iter().enumerate() {
-                let candidate = Candidate {
+                candidates.push(Candidate {
                     route,
                     rule,
                     position,
                     wanted,
                     hostname,
-                };
-                let wins = wanted.fits(request)
-                    && best
-                        .as_ref()
-                        .is_none_or(|best| precedence::goes_before(&candidate, best));
-                if wins {
-                    best = Some(candidate);
-                }
+                });
             }
         }
     }
-    best.map_or(Answer::NotFound, |best| {
-        Answer::Rule(best.route.rules[best.rule].backend.clone())
-    })
-}
-
-/// On one host of a Gateway, whatever the listener, the kind of the oldest route holds.
-fn holds(own: &(Option<String>, &Route), all: &[(Option<String>, &Route)]) -> bool {
-    let same = all.iter().filter(|(name, _)| *name == own.0);
-    let oldest = same.min_by_key(|(_, route)| {
-        let name = format!("{}/{}", route.namespace, route.name);
-        (route.created.unwrap_or(u8::MAX), name, route.kind)
+    candidates.sort_by(|a, b| match precedence::goes_before(a, b) {
+        true => Ordering::Less,
+        false => Ordering::Greater,
     });
-    oldest.is_some_and(|(_, route)| (route.kind == Kind::Grpc) == (own.1.kind == Kind::Grpc))
+    candidates
 }
 
-/// 1.6: the section, the port and the namespace all have to be right.
-fn attaches(route: &Route, parent: &Parent, listener: &Listener) -> bool {
-    match parent {
-        Parent::Service { .. } => false,
-        Parent::Gateway { section, port } => {
-            section.as_ref().is_none_or(|name| *name == listener.name)
-                && port.is_none_or(|port| port == listener.port)
-                && (listener.from_all || route.namespace == GATEWAY_NAMESPACE)
-        }
-    }
-}
+/// What a rule without matches asks for.
+static NOTHING: Match = Match {
+    path: None,
+    method: None,
+    headers: Vec::new(),
+    query: Vec::new(),
+    call: None,
+};
 
 fn without_port(host: &str) -> &str {
     host.split(':').next().unwrap_or(host)

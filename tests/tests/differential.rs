@@ -11,9 +11,13 @@ use weir::plan::{Plan, Scope, scope};
 use weir::problem::Problem;
 use weir::translate::translate;
 use weir_split::{Decision, Live, Plugin, Table, UntilConfigured};
-use weir_tests::naive::{ACCOUNTS, Answer, Asker, CLIENTS, Dice, PORTS, Request, World, shrink};
+use weir_tests::naive::{
+    ACCOUNTS, Answer, Asker, CLIENTS, Dice, PORTS, Request, Told, World, shrink,
+};
 
 const REQUESTS: usize = 100;
+/// The port of the first socket of a proxy; no listener has such a one.
+const SOCKET: u16 = 1000;
 
 fn number(variable: &str) -> Option<u64> {
     let text = std::env::var(variable).ok()?;
@@ -48,7 +52,7 @@ fn routes_decide_as_the_specification_says() {
                 if expected == Answer::Unsaid {
                     continue;
                 }
-                if decide(&mut live, &request) != expected {
+                if decide(&mut live, &asker, &request) != expected {
                     fail(seed, world, &asker, &request);
                 }
                 comparisons += world.routes.len() as u64;
@@ -90,7 +94,9 @@ fn targets_allow_as_the_specification_says() {
                 request.host = format!("to-{destination}.shop:80");
                 let expected = policy.lets_request(client, destination, &request);
                 let read = |name: &str| header(&request, name);
-                let sent = outbound.decide(request.host.as_bytes(), read).decision;
+                let sent = outbound
+                    .decide(request.host.as_bytes(), || None, read)
+                    .decision;
                 let let_out = sent == Decision::Cluster(destination);
                 assert!(let_out || matches!(sent, Decision::Denied(_)), "{sent:?}");
                 let let_in =
@@ -148,14 +154,22 @@ fn planned(manifests: Vec<serde_json::Value>, policy: access::Policy) -> (Plan, 
 
 fn live(plan: &Plan, asker: &Asker) -> Live {
     let (keys, scope_) = match asker {
-        Asker::Gateway(listener) => {
-            let listener = listener.as_ref();
-            let listener = listener.map(|name| format!(r#","listener":"{name}""#));
+        Asker::Gateway(told) => {
+            let listeners = match told {
+                Told::Nothing => String::new(),
+                Told::Listener(name) => format!(r#","listener":"{name}""#),
+                Told::Sockets(sockets, _) => {
+                    let sockets = sockets.iter().zip(SOCKET..);
+                    let sockets = sockets.map(|(names, port)| format!(r#""{port}":{names:?}"#));
+                    let sockets: Vec<_> = sockets.collect();
+                    format!(r#","listeners":{{{}}}"#, sockets.join(","))
+                }
+            };
             let scope = Scope::Gateway {
                 namespace: "shop".into(),
                 name: "edge".into(),
             };
-            let keys = format!(r#""gateway":"shop/edge"{}"#, listener.unwrap_or_default());
+            let keys = format!(r#""gateway":"shop/edge"{listeners}"#);
             (keys, scope)
         }
         Asker::Client(Some(namespace)) => {
@@ -192,11 +206,18 @@ fn header(request: &Request, name: &str) -> Option<Vec<u8>> {
     }
 }
 
-fn decide(live: &mut Live, request: &Request) -> Answer {
-    let decided = live.decide(request.host.as_bytes(), |name| header(request, name));
+fn decide(live: &mut Live, asker: &Asker, request: &Request) -> Answer {
+    let socket = || match asker {
+        Asker::Gateway(Told::Sockets(_, Some(via))) => Some(SOCKET + *via as u16),
+        Asker::Gateway(_) | Asker::Client(_) => Some(1),
+    };
+    let decided = live.decide(request.host.as_bytes(), socket, |name| {
+        header(request, name)
+    });
     match decided.decision {
         Decision::Ordinary => Answer::Untouched,
         Decision::Answer(404) => Answer::NotFound,
+        Decision::UnknownListener(_) => Answer::UnknownListener,
         Decision::Cluster(cluster) => Answer::Rule(cluster.to_owned()),
         other => panic!("{other:?} for {request:?}"),
     }
@@ -204,7 +225,7 @@ fn decide(live: &mut Live, request: &Request) -> Answer {
 
 /// Prints the smallest world that still disagrees.
 fn fail(seed: u64, world: World, asker: &Asker, request: &Request) -> ! {
-    let got = |world: &World| decide(&mut live(&plan(world).0, asker), request);
+    let got = |world: &World| decide(&mut live(&plan(world).0, asker), asker, request);
     let world = shrink(world, |it| {
         let expected = it.answer(asker, request);
         expected != Answer::Unsaid && got(it) != expected

@@ -7,7 +7,7 @@ use serde_json::json;
 use weir_split::wire::Target;
 use weir_tests::golden::{Case, Eyes, Fate, Outcome, Question, Request, Who, cases, outcomes};
 use weir_tests::tls::Authority;
-use weir_tests::{Bootstrap, Caller, Connection, Echo, Envoy, Greeter, InProcess};
+use weir_tests::{Bootstrap, Caller, Connection, Echo, Envoy, FreePorts, Greeter, InProcess};
 
 #[test]
 fn cases_say_what_the_core_does() {
@@ -91,13 +91,18 @@ impl Pass {
         let mut greeters = vec![ordinary];
         let mut clusters = BTreeSet::new();
         let mut scopes = BTreeSet::new();
+        let mut ports = FreePorts::default();
         for case in &cases {
             let plane = InProcess::start(&case.text, case.policy()).await;
             bootstrap = bootstrap.cluster(&case.name(), plane.listen);
             planes.push(plane);
             for who in case.askers() {
                 scopes.insert((case.name(), who.scope()));
-                let (name, plugin) = (listener(case, &who), who.plugin(&case.name()));
+                let port = match who.names_its_socket() {
+                    true => ports.next(),
+                    false => 0,
+                };
+                let (name, plugin) = (listener(case, &who), who.plugin(&case.name(), port));
                 let rules = case.configuration(&who).rules;
                 let is_tcp = matches!(who, Who::Tcp(..));
                 let listen = |bootstrap: Bootstrap, name: &str| match is_tcp {
@@ -105,6 +110,7 @@ impl Pass {
                     false => bootstrap.listener(name, &plugin, None),
                 };
                 bootstrap = listen(bootstrap, &name);
+                bootstrap = bootstrap.port(port);
                 if who.is_inbound() {
                     bootstrap = bootstrap.mutual_tls(&certificate);
                 }

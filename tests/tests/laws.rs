@@ -180,7 +180,7 @@ fn install(live: &mut Live, rules: &[(&str, &[u64])]) {
 }
 
 fn picks(live: &mut Live, host: &str, count: usize) -> Vec<String> {
-    let decide = |_| match live.decide(host.as_bytes(), |_| None).decision {
+    let decide = |_| match live.decide(host.as_bytes(), || None, |_| None).decision {
         Decision::Cluster(name) => name.to_owned(),
         other => panic!("{other:?}"),
     };

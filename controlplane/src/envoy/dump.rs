@@ -27,6 +27,8 @@ pub struct Running {
 pub struct Filter {
     /// Where it stands: `listener NAME`, or `extension NAME` where it is discovered (ECDS).
     pub at: BTreeSet<String>,
+    /// Ports of the sockets of these listeners, as far as the answer shows them.
+    pub sockets: BTreeSet<u16>,
     pub plugin: Plugin,
     /// What its chain carries.
     pub chain: Protocol,
@@ -70,13 +72,14 @@ impl Running {
                 }
                 "ListenersConfigDump" => {
                     for listener in resources(config, "listener") {
-                        running
-                            .add_filters(&format!("listener {}", text(listener, "name")), listener);
+                        let at = format!("listener {}", text(listener, "name"));
+                        running.add_filters(&at, &sockets(listener), listener);
                     }
                 }
                 "EcdsConfigDump" => {
                     for filter in resources(config, "ecds_filter") {
-                        running.add_filters(&format!("extension {}", text(filter, "name")), filter);
+                        let at = format!("extension {}", text(filter, "name"));
+                        running.add_filters(&at, &BTreeSet::new(), filter);
                     }
                 }
                 "RoutesConfigDump" => {
@@ -121,7 +124,7 @@ impl Running {
     }
 
     /// A filter may stand inside another extension (a matcher, a composite): all of `within` is searched.
-    fn add_filters(&mut self, at: &str, within: &Value) {
+    fn add_filters(&mut self, at: &str, sockets: &BTreeSet<u16>, within: &Value) {
         if let Some((wasm, chain)) = wasm(within) {
             let plugin = wasm.pointer("/config/configuration").and_then(plugin);
             if let Some((plugin, text)) = plugin {
@@ -138,9 +141,11 @@ impl Running {
                     Some(known) => {
                         known.at.insert(at.to_owned());
                         known.modules.insert(module);
+                        known.sockets.extend(sockets);
                     }
                     None => self.filters.push(Filter {
                         at: [at.to_owned()].into(),
+                        sockets: sockets.clone(),
                         plugin,
                         chain,
                         modules: [module].into(),
@@ -152,8 +157,10 @@ impl Running {
         match within {
             Value::Object(fields) => fields
                 .values()
-                .for_each(|value| self.add_filters(at, value)),
-            Value::Array(items) => items.iter().for_each(|value| self.add_filters(at, value)),
+                .for_each(|value| self.add_filters(at, sockets, value)),
+            Value::Array(items) => items
+                .iter()
+                .for_each(|value| self.add_filters(at, sockets, value)),
             _ => {}
         }
     }
@@ -174,6 +181,18 @@ impl Filter {
             _ => Scope::Producers,
         }
     }
+}
+
+/// The ports of a listener of Envoy. A port 0 is any free one, which only the running socket knows.
+fn sockets(listener: &Value) -> BTreeSet<u16> {
+    let additional = listener.get("additional_addresses");
+    let additional = additional.and_then(Value::as_array).into_iter().flatten();
+    let addresses = [listener].into_iter().chain(additional);
+    let port = |holder: &Value| {
+        let port = holder.pointer("/address/socket_address/port_value")?;
+        u16::try_from(port.as_u64()?).ok().filter(|port| *port > 0)
+    };
+    addresses.filter_map(port).collect()
 }
 
 /// The resources of one dump: `{"static_clusters": [{"cluster": {...}}]}`, and for listeners

@@ -479,3 +479,119 @@ fn a_share_that_a_lean_module_cannot_serve_is_named() {
         cannot("l1")
     );
 }
+
+/// A Gateway with a redirect at one listener and the route itself at the other.
+fn two_listeners() -> Plan {
+    let text = "
+apiVersion: v1
+kind: List
+items:
+- { apiVersion: v1, kind: Service, metadata: { name: web }, spec: { ports: [{ port: 80 }] } }
+- apiVersion: gateway.networking.k8s.io/v1
+  kind: Gateway
+  metadata: { name: edge }
+  spec: { gatewayClassName: weir, listeners: [{ name: http, port: 80, protocol: HTTP }, { name: https, port: 443, protocol: HTTPS }] }
+- apiVersion: gateway.networking.k8s.io/v1
+  kind: HTTPRoute
+  metadata: { name: redirect }
+  spec:
+    parentRefs: [{ name: edge, sectionName: http }]
+    hostnames: [a.x, b.x, c.x, d.x, e.x]
+    rules: [{ filters: [{ type: RequestRedirect, requestRedirect: { scheme: https } }] }]
+- apiVersion: gateway.networking.k8s.io/v1
+  kind: HTTPRoute
+  metadata: { name: app }
+  spec:
+    parentRefs: [{ name: edge, sectionName: https }]
+    hostnames: [a.x, b.x, c.x, d.x, e.x]
+    rules: [{ backendRefs: [{ name: web, port: 80 }] }]
+";
+    let objects = object::read("test.yaml", text).unwrap().objects;
+    let (plan, problems) = translate(&World::from_objects(objects).0, Policy::Permissive);
+    assert!(problems.is_empty(), "{problems:?}");
+    plan
+}
+
+#[test]
+fn a_filter_has_to_be_told_of_listeners_that_differ() {
+    let plugin = |keys: Value| {
+        let mut plugin = json!({ "control_plane": "weir", "gateway": "default/edge" });
+        for (key, value) in keys.as_object().unwrap() {
+            plugin[key] = value.clone();
+        }
+        wasm(plugin)
+    };
+    let clusters = ["weir".to_owned(), web("web")];
+    let found = |plugin: &Value, ports: &[u16]| -> Vec<String> {
+        let filters = vec![plugin.clone(); ports.len().max(1)];
+        let mut dump = dump(&filters, &clusters, &json!([]));
+        for (place, port) in ports.iter().enumerate() {
+            let address = json!({ "socket_address": { "address": "0.0.0.0", "port_value": port } });
+            dump["configs"][2]["static_listeners"][place]["listener"]["address"] = address;
+        }
+        let running = Running::read(&dump).unwrap();
+        let findings = findings(&running, &two_listeners());
+        findings.iter().map(Finding::to_string).collect()
+    };
+    let untold = plugin(json!({}));
+    let differ = "ListenerUnknown: the listeners http, https of Gateway default/edge have different routes for \
+                  a.x, b.x, c.x and 2 more hosts, and the filter does not know by which of them a request comes in: \
+                  these requests are answered 500; write";
+    for (ports, remedy) in [
+        (
+            &[8080, 8443][..],
+            "\"listeners\": { \"8080\": [\"NAME\"], \"8443\": [\"NAME\"] } into the plugin configuration, each port of \
+             this Envoy with the names of the listeners that clients reach by it (http, https)",
+        ),
+        (
+            &[8080],
+            "\"listener\": \"http\" or \"listener\": \"https\" into the plugin configuration",
+        ),
+        (
+            &[],
+            "\"listeners\": { \"PORT\": [\"NAME\"], \"PORT\": [\"NAME\"] } into the plugin configuration, each port of \
+             this Envoy with the names of the listeners that clients reach by it (http, https)",
+        ),
+    ] {
+        let lines = found(&untold, ports);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(
+            lines[0].ends_with(&format!("{differ} {remedy}")),
+            "{lines:?}"
+        );
+    }
+
+    for told in [
+        json!({ "listener": "http" }),
+        json!({ "listeners": { "8080": ["http"], "8443": ["https"] } }),
+    ] {
+        assert_eq!(found(&plugin(told), &[8080, 8443]), [""; 0]);
+    }
+    let unlisted = plugin(json!({ "listeners": { "8080": ["http"], "9443": ["https"] } }));
+    let lines = found(&unlisted, &[8080, 8443]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("has nothing for port 8443"), "{lines:?}");
+    assert!(lines[0].ends_with(
+        "add \"8443\": [\"NAME\"] with the names of the listeners that clients reach by it"
+    ));
+
+    let merged = plugin(json!({ "listeners": { "8080": ["http", "https"] } }));
+    let lines = found(&merged, &[8080]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].contains("only listeners that have the same routes"),
+        "{lines:?}"
+    );
+
+    for (told, key) in [
+        (json!({ "listener": "htp" }), "listener"),
+        (json!({ "listeners": { "8080": ["htp"] } }), "listeners"),
+    ] {
+        let lines = found(&plugin(told), &[8080]);
+        let expected = format!(
+            "envoy, listener l0: ListenerUnknown: \"{key}\" of the plugin configuration names htp, and Gateway \
+             default/edge has no such listener for HTTP: no route is in force for its requests; write one of http, https"
+        );
+        assert_eq!(lines, [expected]);
+    }
+}

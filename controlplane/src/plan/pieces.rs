@@ -2,7 +2,7 @@
 
 use weir_split::wire::{Access, Config, VERSION};
 
-use super::{Audience, Plan};
+use super::{Audience, Plan, Scope};
 
 impl Plan {
     /// All that any scope may be given, each host set and each of the connections with its rules, and each
@@ -12,6 +12,10 @@ impl Plan {
             let name = name(&planned.audience, &planned.set.hosts);
             let mut config = self.piece(planned.set.matches.iter().map(|entry| &entry.rule));
             config.hosts.push(planned.set.clone());
+            if let Audience::Gateway { namespace, name } = &planned.audience {
+                let (namespace, name) = (namespace.clone(), name.clone());
+                config.listeners = self.listeners_of(&Scope::Gateway { namespace, name });
+            }
             (name, config)
         });
         let connections = self.connections.iter().map(|planned| {

@@ -2,14 +2,20 @@
 //!
 //! ```text
 //! route, parent -> spots --who decides there--> matches in order of precedence -> host set
+//!                                         |---> what is attached to listeners  -> host sets of a Gateway
 //!                                         '---> a TCPRoute's rule              -> connections
 //! ```
 
+mod hosts;
+mod listeners;
 mod rule;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_split::wire::{Connections, Destination, Gateway, HostSet, Hosts, Match, Rule, Unmatched};
+use weir_split::wire::{self, Connections, Destination, HostSet, Match, Rule, Unmatched};
+
+use hosts::{HostKey, Taken};
+use listeners::{At, Attachments, Place};
 
 use super::{ServicePort, ambiguous_port, default_port, too_many};
 use crate::attachment;
@@ -25,20 +31,22 @@ pub struct Routes {
     pub sets: Vec<PlannedSet>,
     pub connections: Vec<PlannedConnections>,
     pub rules: BTreeMap<String, Rule>,
+    /// The listeners for HTTP of the Gateways that have host sets, by namespace and name.
+    pub listeners: BTreeMap<(String, String), BTreeMap<String, wire::Listener>>,
     /// The Service ports for which producer routes decide, each with the most senior of them.
     pub held: BTreeMap<ServicePort, ObjectRef>,
 }
 
-/// Where routes of one class decide, see [`Attached::yields_to`]. Matches at one Service port, or for one
-/// hostname of a Gateway at any of its listeners, are one host set.
+/// Where routes of one class decide, see [`Attached::yields_to`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum Claim {
+    /// Matches there are one host set.
     Service(Audience, ServicePort),
-    Gateway {
+    /// Requests that come in by one listener of a Gateway.
+    Listener {
         namespace: String,
         name: String,
-        /// None is every host.
-        hostname: Option<Hostname>,
+        place: Place,
     },
     /// Connections that come in at one port of a Gateway: a proxy may not know by which listener.
     GatewayPort {
@@ -49,18 +57,18 @@ enum Claim {
 }
 
 /// Where a route wants to decide.
-struct Spot {
+struct Spot<'w> {
     claim: Claim,
-    /// Where the claim is of a Gateway, with its port.
-    listener: Option<(String, u16)>,
+    /// Of a Gateway.
+    listener: Option<&'w Listener>,
+    /// The hostnames of the route that have hosts in common with the listener.
+    own: BTreeSet<HostKey>,
 }
 
 /// A match of one claim; its place in order is its key.
 struct Candidate {
     wanted: RouteMatch,
     hostnames: Vec<String>,
-    /// With their ports.
-    listeners: BTreeMap<String, u16>,
     rule: String,
 }
 
@@ -68,7 +76,7 @@ struct Candidate {
 struct Attached<'w> {
     route: &'w Route,
     parent: &'w ParentRef,
-    spot: Spot,
+    spot: Spot<'w>,
 }
 
 pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
@@ -102,65 +110,77 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
     let holders = holders(&attached);
     let held = holders.iter().filter_map(|(claim, holder)| match claim {
         Claim::Service(Audience::Everyone, at) => Some((at.clone(), holder.object.clone())),
-        Claim::Service(..) | Claim::Gateway { .. } | Claim::GatewayPort { .. } => None,
+        Claim::Service(..) | Claim::Listener { .. } | Claim::GatewayPort { .. } => None,
     });
     let held = held.collect();
+    let in_the_way = in_the_way(&attached, &holders);
 
     let mut gathered = Gathered {
         world,
         claims: BTreeMap::new(),
+        gateways: BTreeMap::new(),
         roots: BTreeSet::new(),
         listeners: BTreeMap::new(),
         rules: BTreeMap::new(),
         problems,
     };
-    // Where a route decides at some of its parent's ports or hosts, it is in force there.
-    let decides = |entry: &Attached| match holders.get(&entry.spot.claim) {
-        Some(holder) if entry.yields_to(holder) => Err(*holder),
-        _ => Ok(()),
-    };
-    let deciding = attached.iter().filter(|entry| decides(entry).is_ok());
-    let deciding: BTreeSet<_> = deciding.map(Attached::place).collect();
-    for entry in &attached {
-        match decides(entry) {
-            Ok(()) => gathered.add(entry),
-            Err(holder) => {
-                let conflict = entry.conflict(holder);
-                gathered
-                    .problems
-                    .insert(match deciding.contains(&entry.place()) {
-                        true => conflict,
-                        false => conflict.of_parent(),
-                    });
-            }
-        }
+    // Where a route decides at some of its parent's ports or listeners, it is in force there.
+    let judged = || attached.iter().zip(&in_the_way);
+    let deciding = judged().filter(|(_, other)| other.is_none());
+    let deciding: BTreeSet<_> = deciding.map(|(entry, _)| entry.place()).collect();
+    for (entry, other) in judged() {
+        let Some(other) = other else {
+            gathered.add(entry);
+            continue;
+        };
+        let conflict = entry.conflict(other);
+        gathered
+            .problems
+            .insert(match deciding.contains(&entry.place()) {
+                true => conflict,
+                false => conflict.of_parent(),
+            });
     }
     gathered.finish(held)
 }
 
 /// How many matches on the wire a route makes of its own, if it decides wherever it wants to.
 fn matches_of(route: &Route, wanted: &[Attached]) -> usize {
-    let claims: BTreeSet<&Claim> = wanted.iter().map(|entry| &entry.spot.claim).collect();
+    let hosts = wanted.iter().flat_map(|entry| {
+        let gateway = match &entry.spot.claim {
+            Claim::Listener {
+                namespace, name, ..
+            } => Some((namespace, name)),
+            Claim::Service(..) | Claim::GatewayPort { .. } => None,
+        };
+        let hosts = entry.hosts().into_iter();
+        hosts.map(move |hosts| gateway.map(|gateway| (gateway, hosts)))
+    });
+    let hosts: BTreeSet<_> = hosts.flatten().collect();
+    let others = wanted.iter().map(|entry| &entry.spot.claim);
+    let others = others.filter(|claim| !matches!(claim, Claim::Listener { .. }));
+    let others: BTreeSet<&Claim> = others.collect();
     let written = route.rules.iter().map(|rule| rule.matches.len());
     let of_claim = written.sum::<usize>() * ranked_hostnames(route).len();
-    claims.len() * of_claim
+    (hosts.len() + others.len()) * of_claim
 }
 
 /// The spots at which a route wants to decide.
-fn spots(
-    world: &World,
+fn spots<'w>(
+    world: &'w World,
     route: &Route,
     parent: &ParentRef,
     problems: &mut BTreeSet<Problem>,
-) -> Result<Vec<Spot>, Problem> {
+) -> Result<Vec<Spot<'w>>, Problem> {
     match parent.kind {
         ParentKind::Gateway => {
-            let hosts = attachment::gateway_hosts(world, route, parent)?;
-            let spot = |(hostname, listener): (_, &Listener)| Spot {
-                claim: claim_of_gateway(route, parent, hostname, listener),
-                listener: Some((listener.name.clone(), listener.port)),
+            let listeners = attachment::gateway_listeners(world, route, parent)?;
+            let spot = |(listener, own): (&'w Listener, Vec<Option<Hostname>>)| Spot {
+                claim: claim_of_gateway(route, parent, listener),
+                listener: Some(listener),
+                own: own.iter().map(|own| HostKey::new(own.as_ref())).collect(),
             };
-            Ok(hosts.into_iter().map(spot).collect())
+            Ok(listeners.into_iter().map(spot).collect())
         }
         ParentKind::Service => {
             let (service, ports) = attachment::service_ports(world, route, parent)?;
@@ -182,18 +202,14 @@ fn spots(
             let spot = |port| Spot {
                 claim: Claim::Service(audience.clone(), ServicePort::of(service, port)),
                 listener: None,
+                own: BTreeSet::new(),
             };
             Ok(ports.into_iter().map(spot).collect())
         }
     }
 }
 
-fn claim_of_gateway(
-    route: &Route,
-    parent: &ParentRef,
-    hostname: Option<Hostname>,
-    listener: &Listener,
-) -> Claim {
+fn claim_of_gateway(route: &Route, parent: &ParentRef, listener: &Listener) -> Claim {
     let (namespace, name) = (parent.namespace.clone(), parent.name.clone());
     match route.kind {
         RouteKind::Tcp => Claim::GatewayPort {
@@ -201,10 +217,10 @@ fn claim_of_gateway(
             name,
             port: listener.port,
         },
-        RouteKind::Http | RouteKind::LinkerdHttp | RouteKind::Grpc => Claim::Gateway {
+        RouteKind::Http | RouteKind::LinkerdHttp | RouteKind::Grpc => Claim::Listener {
             namespace,
             name,
-            hostname,
+            place: Place::of(listener),
         },
     }
 }
@@ -224,8 +240,9 @@ fn unreachable_hostnames(route: &Route, service: &ObjectRef) -> Vec<Problem> {
     foreign.map(problem).collect()
 }
 
-/// Who decides for each claim; `attached` has the most senior routes first. At a Gateway that is the most senior
-/// route. At a Service it is the most senior of the kind that goes before the others (Gateway API, GEP-1294).
+/// Who decides for each claim; `attached` has the most senior routes first. At a Gateway's port that is the most
+/// senior route, at a Service the most senior of the kind that goes before the others (Gateway API, GEP-1294). At a
+/// listener several do.
 fn holders<'w>(attached: &[Attached<'w>]) -> BTreeMap<Claim, &'w Route> {
     let mut holders: BTreeMap<Claim, &Route> = BTreeMap::new();
     for Attached { route, spot, .. } in attached {
@@ -237,9 +254,50 @@ fn holders<'w>(attached: &[Attached<'w>]) -> BTreeMap<Claim, &'w Route> {
     holders
 }
 
+/// For each of `attached`, which has the most senior routes first, the route that decides in its stead.
+///
+/// At a listener, an HTTPRoute and a GRPCRoute cannot both have a host: the younger has none there (Gateway API v1,
+/// GRPCRouteSpec.hostnames).
+fn in_the_way<'w>(
+    attached: &[Attached<'w>],
+    holders: &BTreeMap<Claim, &'w Route>,
+) -> Vec<Option<&'w Route>> {
+    let mut taken: BTreeMap<(&Claim, u8), Taken<&Route>> = BTreeMap::new();
+    let mut in_the_way = Vec::with_capacity(attached.len());
+    for entry in attached {
+        let claim = &entry.spot.claim;
+        if !matches!(claim, Claim::Listener { .. }) {
+            let holder = holders.get(claim).copied();
+            in_the_way.push(holder.filter(|holder| entry.yields_to(holder)));
+            continue;
+        }
+        let own = class(entry.route);
+        let others = [RouteKind::Grpc, RouteKind::Http].map(class_of);
+        let others = others.iter().filter(|class| **class != own);
+        let others: Vec<_> = others.filter_map(|it| taken.get(&(claim, *it))).collect();
+        let hosts = entry.hosts();
+        let mut met = hosts
+            .iter()
+            .flat_map(|hosts| others.iter().map(move |it| it.meeting(hosts)));
+        let other = met.find_map(|other| other);
+        if other.is_none() {
+            let of_class = taken.entry((claim, own)).or_default();
+            for hosts in hosts {
+                of_class.take(hosts, entry.route);
+            }
+        }
+        in_the_way.push(other);
+    }
+    in_the_way
+}
+
 /// Routes of one class share a claim. Before all others come those that say most about a request.
 fn class(route: &Route) -> u8 {
-    match route.kind {
+    class_of(route.kind)
+}
+
+fn class_of(kind: RouteKind) -> u8 {
+    match kind {
         RouteKind::Grpc => 0,
         RouteKind::Http | RouteKind::LinkerdHttp => 1,
         RouteKind::Tcp => 2,
@@ -253,46 +311,76 @@ impl Attached<'_> {
             || (self.route.kind == RouteKind::Tcp && self.route.object != holder.object)
     }
 
+    /// The hosts of its listener that it wants.
+    fn hosts(&self) -> Vec<HostKey> {
+        let Claim::Listener { place, .. } = &self.spot.claim else {
+            return Vec::new();
+        };
+        let own = self.spot.own.iter();
+        own.filter_map(|own| own.intersect(&place.hosts)).collect()
+    }
+
     /// Which parent of which route.
     fn place(&self) -> (&ObjectRef, usize) {
         (&self.route.object, self.parent.index)
     }
 
     fn conflict(&self, holder: &Route) -> Problem {
-        let at = match &self.spot.claim {
-            Claim::Service(_, at) => {
-                format!("port {} of Service {}/{}", at.port, at.namespace, at.name)
-            }
-            Claim::Gateway {
-                namespace,
-                name,
-                hostname,
+        let holder_name = &holder.object;
+        let (message, remedy) = match &self.spot.claim {
+            Claim::Service(_, at) => (
+                format!(
+                    "{holder_name} decides for port {} of Service {}/{}",
+                    at.port, at.namespace, at.name
+                ),
+                "take one of the two out",
+            ),
+            Claim::Listener {
+                namespace, name, ..
             } => {
-                let host = match hostname {
-                    Some(hostname) => format!("host {hostname}"),
-                    None => "every host".to_owned(),
-                };
-                format!("{host} of Gateway {namespace}/{name}")
+                let listener = self.spot.listener.map_or("", |it| it.name.as_str());
+                let host = self.common_host(holder);
+                (
+                    format!(
+                        "{holder_name}, which is older, decides for {host} at listener {listener} of Gateway \
+                         {namespace}/{name}: this route gets no request there"
+                    ),
+                    "give the two routes hostnames or listeners of their own, or take one of them out",
+                )
             }
             Claim::GatewayPort {
                 namespace,
                 name,
                 port,
-            } => format!("port {port} of Gateway {namespace}/{name}"),
+            } => (
+                format!("{holder_name} decides for port {port} of Gateway {namespace}/{name}"),
+                "take one of the two out",
+            ),
         };
-        self.route.object.legacy(
-            format!("spec.parentRefs[{}]", self.parent.index),
-            Reason::Conflicted,
-            format!("{} decides for {at}", holder.object),
-            "take one of the two out",
-        )
+        let path = format!("spec.parentRefs[{}]", self.parent.index);
+        let reason = Reason::Conflicted;
+        self.route.object.legacy(path, reason, message, remedy)
+    }
+
+    /// A host of its listener that the other route has as well, in words.
+    fn common_host(&self, other: &Route) -> String {
+        let others: Vec<HostKey> = match other.hostnames.as_slice() {
+            [] => vec![HostKey::new(None)],
+            some => some.iter().map(|it| HostKey::new(Some(it))).collect(),
+        };
+        let own = self.hosts();
+        let mut common = own
+            .iter()
+            .flat_map(|own| others.iter().filter_map(|other| own.intersect(other)));
+        let common = common.next().and_then(|common| common.hostname());
+        common.unwrap_or_else(|| "every host".to_owned())
     }
 
     fn identity(&self, rule: &RouteRule) -> String {
         let object = self.route.object.identity();
         let parent = match &self.spot.claim {
             Claim::Service(_, at) => format!("{}.{}:{}", at.name, at.namespace, at.port),
-            Claim::Gateway {
+            Claim::Listener {
                 namespace, name, ..
             }
             | Claim::GatewayPort {
@@ -321,7 +409,10 @@ fn ranked_hostnames(route: &Route) -> BTreeMap<HostRank, Vec<String>> {
 
 struct Gathered<'w, 'p> {
     world: &'w World,
+    /// Those of Services.
     claims: BTreeMap<Claim, BTreeMap<Precedence, Candidate>>,
+    /// By namespace and name.
+    gateways: BTreeMap<(String, String), Attachments<'w>>,
     /// Service ports of TCPRoutes, each with a rule.
     roots: BTreeSet<(Audience, ServicePort, String)>,
     /// Listeners of TCPRoutes, by Gateway and rule.
@@ -330,41 +421,78 @@ struct Gathered<'w, 'p> {
     problems: &'p mut BTreeSet<Problem>,
 }
 
-impl Gathered<'_, '_> {
-    fn add(&mut self, entry: &Attached) {
+impl<'w> Gathered<'w, '_> {
+    fn add(&mut self, entry: &Attached<'w>) {
         let parent = match &entry.spot.claim {
             Claim::Service(_, at) => Some(at),
-            Claim::Gateway { .. } | Claim::GatewayPort { .. } => None,
+            Claim::Listener { .. } | Claim::GatewayPort { .. } => None,
         };
+        let mut identities = Vec::new();
         for rule in &entry.route.rules {
             let identity = entry.identity(rule);
             if !self.rules.contains_key(&identity) {
                 let wire = rule::translate(self.world, entry.route, rule, parent, self.problems);
                 self.rules.insert(identity.clone(), wire);
             }
-            if entry.route.kind == RouteKind::Tcp {
-                self.add_connections(&entry.spot, identity);
-            } else {
-                self.add_matches(entry, rule, &identity);
+            identities.push(identity);
+        }
+        let rules = entry.route.rules.iter().zip(&identities);
+        match &entry.spot.claim {
+            _ if entry.route.kind == RouteKind::Tcp => {
+                for identity in identities {
+                    self.add_connections(&entry.spot, identity);
+                }
+            }
+            Claim::Listener {
+                namespace,
+                name,
+                place,
+            } => self.attach(namespace, name, place, entry, &identities),
+            Claim::Service(..) | Claim::GatewayPort { .. } => {
+                rules.for_each(|(rule, identity)| self.add_matches(entry, rule, identity));
             }
         }
     }
 
-    /// A match that is there already, by another listener or another reference to the same parent,
-    /// stays one match.
+    fn attach(
+        &mut self,
+        namespace: &str,
+        name: &str,
+        place: &Place,
+        entry: &Attached<'w>,
+        rules: &[String],
+    ) {
+        // It is there, or nothing would be attached to it.
+        let (Some(gateway), Some(listener)) =
+            (self.world.gateway(namespace, name), entry.spot.listener)
+        else {
+            return;
+        };
+        let key = (namespace.to_owned(), name.to_owned());
+        let attachments = self.gateways.entry(key);
+        let attachments = attachments.or_insert_with(|| Attachments::new(gateway));
+        for own in &entry.spot.own {
+            let at = At {
+                route: entry.route,
+                listener: &listener.name,
+                rules: rules.to_vec(),
+            };
+            attachments.add(place.clone(), own.clone(), at);
+        }
+    }
+
+    /// A match that is there already, by another reference to the same parent, stays one match.
     fn add_matches(&mut self, entry: &Attached, rule: &RouteRule, identity: &str) {
         let candidates = self.claims.entry(entry.spot.claim.clone()).or_default();
         for (host, hostnames) in ranked_hostnames(entry.route) {
             for (position, wanted) in rule.matches.iter().enumerate() {
                 let precedence =
                     Precedence::new(entry.route, rule.index, position, wanted.rank, host);
-                let candidate = candidates.entry(precedence).or_insert_with(|| Candidate {
+                candidates.entry(precedence).or_insert_with(|| Candidate {
                     wanted: wanted.clone(),
                     hostnames: hostnames.clone(),
-                    listeners: BTreeMap::new(),
                     rule: identity.to_owned(),
                 });
-                candidate.listeners.extend(entry.spot.listener.clone());
             }
         }
     }
@@ -378,7 +506,7 @@ impl Gathered<'_, '_> {
             Claim::GatewayPort {
                 namespace, name, ..
             }
-            | Claim::Gateway {
+            | Claim::Listener {
                 namespace, name, ..
             } => {
                 let audience = Audience::Gateway {
@@ -386,7 +514,7 @@ impl Gathered<'_, '_> {
                     name: name.clone(),
                 };
                 let listeners = self.listeners.entry((audience, identity)).or_default();
-                listeners.extend(spot.listener.clone());
+                listeners.extend(spot.listener.map(|it| (it.name.clone(), it.port)));
             }
         }
     }
@@ -409,61 +537,52 @@ impl Gathered<'_, '_> {
                 connections,
             })
         });
-        let sets = self
-            .claims
-            .into_iter()
-            .filter_map(|(claim, candidates)| planned(self.world, claim, candidates, &self.rules));
+        let sets = self.claims.into_iter();
+        let sets = sets.filter_map(|(claim, candidates)| planned(self.world, claim, candidates));
+        let of_gateways = self.gateways.iter().flat_map(|((namespace, name), it)| {
+            let audience = || Audience::Gateway {
+                namespace: namespace.clone(),
+                name: name.clone(),
+            };
+            let sets = it.host_sets().into_iter();
+            sets.map(move |set| PlannedSet {
+                audience: audience(),
+                set,
+            })
+        });
+        let listeners = self.gateways.iter();
+        let listeners = listeners.map(|(gateway, it)| (gateway.clone(), it.listeners()));
         Routes {
-            sets: sets.collect(),
+            sets: sets.chain(of_gateways).collect(),
             connections: roots.chain(of_listeners).collect(),
+            listeners: listeners.collect(),
             rules: self.rules,
             held,
         }
     }
 }
 
-/// The host set of one claim. A claim's Service exists, or nothing would have been attached to it.
+/// The host set of a Service's port. The Service exists, or nothing would have been attached to it.
 fn planned(
     world: &World,
     claim: Claim,
     candidates: BTreeMap<Precedence, Candidate>,
-    rules: &BTreeMap<String, Rule>,
 ) -> Option<PlannedSet> {
-    let (audience, hosts) = match claim {
-        Claim::Service(audience, at) => {
-            let service = world.service(&at.namespace, &at.name)?;
-            (audience, at.hosts(service))
-        }
-        Claim::Gateway {
-            namespace,
-            name,
-            hostname,
-        } => {
-            let needs_ports = |candidate: &&Candidate| {
-                let rule = rules.get(&candidate.rule);
-                rule.is_some_and(rule::redirects_to_listener)
-            };
-            let redirecting = candidates.values().filter(needs_ports);
-            let hosts = Hosts::Gateway(Gateway {
-                hostname: hostname.map(|hostname| hostname.to_string()),
-                ports: redirecting.flat_map(|c| c.listeners.clone()).collect(),
-            });
-            (Audience::Gateway { namespace, name }, hosts)
-        }
-        // Connections have no hosts.
-        Claim::GatewayPort { .. } => return None,
+    let Claim::Service(audience, at) = claim else {
+        return None;
     };
+    let service = world.service(&at.namespace, &at.name)?;
     let matches = candidates.into_values().map(|candidate| Match {
         path: candidate.wanted.path,
         method: candidate.wanted.method,
         headers: candidate.wanted.headers,
         query: candidate.wanted.query,
         hostnames: candidate.hostnames,
-        listeners: candidate.listeners.into_keys().collect(),
+        listeners: Vec::new(),
         rule: candidate.rule,
     });
     let set = HostSet {
-        hosts,
+        hosts: at.hosts(service),
         matches: matches.collect(),
         unmatched: Unmatched::NotFound,
     };

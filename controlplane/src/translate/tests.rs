@@ -284,8 +284,10 @@ fn a_gateways_hosts_gather_the_matches_of_their_listeners() {
         &route("shop", spec),
         edge(),
         &[
-            &format!("gateway a.example.com -> =/a plain wild {rule}, /a plain wild {rule}"),
-            &format!("gateway b.org -> =/a plain {rule}, /a plain {rule}"),
+            &format!(
+                "gateway a.example.com plain=80 wild=81 -> =/a plain wild {rule}, /a plain wild {rule}"
+            ),
+            &format!("gateway b.org plain=80 -> =/a plain {rule}, /a plain {rule}"),
             &format!("{rule} = web-v1.shop:80 1"),
         ],
         &[],
@@ -297,8 +299,8 @@ fn a_gateways_hosts_gather_the_matches_of_their_listeners() {
         ),
         edge(),
         &[
-            &format!("gateway *.example.com -> / wild {rule}"),
-            &format!("gateway * -> / plain {rule}"),
+            &format!("gateway *.example.com wild=81 -> / wild {rule}"),
+            &format!("gateway * plain=80 -> / plain {rule}"),
             &format!("{rule} = 500 1"),
         ],
         &[],
@@ -309,7 +311,7 @@ fn a_gateways_hosts_gather_the_matches_of_their_listeners() {
 fn gateway_parents_need_a_grant() {
     let spec = "{parentRefs: [{name: edge, namespace: shop, sectionName: tls}], rules: [{backendRefs: [{name: far, namespace: back, port: 80}]}]}";
     let rule = "HTTPRoute/front/r@gateway/shop/edge";
-    let host = format!("gateway a.example.com -> / tls {rule}");
+    let host = format!("gateway a.example.com tls=443 -> / tls {rule}");
     check(
         &route("front", spec),
         edge(),

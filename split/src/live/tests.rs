@@ -1,5 +1,5 @@
 use super::*;
-use crate::plugin::Site;
+use crate::plugin::{Listeners, Site};
 use crate::wire;
 
 /// A table of this configuration (JSON without `version`), in force for this site.
@@ -52,12 +52,13 @@ fn words(decided: &Decided) -> String {
         Decision::Answer(status) => status.to_string(),
         Decision::Redirect(status, location) => format!("{status} {location}"),
         Decision::Denied(_) => "denied".into(),
+        Decision::UnknownListener(unknown) => format!("{unknown:?}"),
     }
 }
 
 fn decide(live: &mut Live, request: &str) -> String {
     ask(request, |authority, read| {
-        words(&live.decide(authority, read))
+        words(&live.decide(authority, || None, read))
     })
     .0
 }
@@ -213,7 +214,7 @@ fn headers_are_read_once_and_only_where_they_are_needed() {
     ] {
         let mut live = live(config, &site());
         let (decided, reads) = ask(request, |authority, read| {
-            let decided = live.decide(authority, read);
+            let decided = live.decide(authority, || None, read);
             assert!(decided.request.is_empty() && decided.response.is_none());
             words(&decided)
         });
@@ -247,7 +248,7 @@ fn filters_are_those_of_the_backend_that_was_picked() {
     let mut live = live(&config, &site());
     let mut counts = std::collections::BTreeMap::new();
     for _ in 0..30 {
-        let decided = live.decide(b"root", |_| None);
+        let decided = live.decide(b"root", || None, |_| None);
         let name = words(&decided);
         if name == "500" {
             assert!(decided.request.is_empty() && decided.response.is_none());
@@ -346,7 +347,7 @@ fn a_redirect_names_the_port_of_the_listener() {
         (r#"{"c":8080}"#, Some("c"), "ordinary"),
     ] {
         let site = Site {
-            listener: listener.map(Into::into),
+            listeners: listener.map_or(Listeners::Any, |name| Listeners::One(name.into())),
             ..Site::default()
         };
         assert_eq!(
@@ -400,7 +401,7 @@ fn before_there_is_a_configuration() {
         (UntilConfigured::Denied, "denied"),
     ] {
         let mut live = Live::new(1, until);
-        assert_eq!(words(&live.decide(b"root", |_| None)), expected);
+        assert_eq!(words(&live.decide(b"root", || None, |_| None)), expected);
         assert_eq!(words(&live.connect(None)), expected);
         let peer = || panic!("nobody has asked for the peer");
         assert_eq!(words(&live.admit(peer, b"root", |_| None)), expected);
@@ -439,4 +440,5 @@ fn a_request_that_costs_too_much_is_answered_431() {
 }
 
 mod connections;
+mod listeners;
 mod permission;

@@ -31,7 +31,7 @@ fuzz_target!(|request: &[u8]| {
             ":path" => Some(path.to_vec()),
             _ => Some(header.to_vec()),
         };
-        let decided = live.decide(authority, read);
+        let decided = live.decide(authority, || Some(80), read);
         match decided.decision {
             Decision::Redirect(_, location) => {
                 assert!(location.starts_with("http"));

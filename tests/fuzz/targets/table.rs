@@ -28,7 +28,7 @@ fuzz_target!(|document: &[u8]| {
                 "a" => Some(b"1".to_vec()),
                 _ => None,
             };
-            check(&live.decide(authority.as_bytes(), read));
+            check(&live.decide(authority.as_bytes(), || Some(80), read));
             check(&live.admit(|| Some("a/a".to_owned()), authority.as_bytes(), read));
         }
     }

@@ -6,6 +6,9 @@ use weir_split::{Decision, Edit, Live, Plugin, Table, wire};
 
 use super::request::{Http, Question, Request};
 
+/// The port at which requests come in; no listener of a case has it.
+const SOCKET: u16 = 10_000;
+
 /// What becomes of some of the requests.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Outcome {
@@ -27,6 +30,8 @@ pub enum Fate {
     Answer(u16),
     Redirect(u16, String),
     Denied,
+    /// 500: it is not known by which listener of the Gateway it came in.
+    UnknownListener,
 }
 
 /// One change of a header.
@@ -64,7 +69,7 @@ pub fn reduced_total(rule: &wire::Rule) -> u64 {
 
 /// As many requests as the reduced total of the rule has units, so that counts are exact.
 pub fn outcomes(request: &Request, config: &wire::Config) -> Outcomes {
-    let plugin = Plugin::parse(request.who.plugin("weir").as_bytes()).expect("a plugin");
+    let plugin = Plugin::parse(request.who.plugin("weir", SOCKET).as_bytes()).expect("a plugin");
     let mut live = Live::new(1, plugin.until_configured);
     live.install(Table::compile(config, &plugin.site).expect("what is published compiles"));
     let mut outcomes = Outcomes::new();
@@ -85,7 +90,11 @@ pub fn outcomes(request: &Request, config: &wire::Config) -> Outcomes {
 fn ask(live: &mut Live, question: &Question) -> (Outcome, Option<String>) {
     let is_inbound = matches!(question, Question::Inbound(..) | Question::InboundTcp(..));
     let decided = match question {
-        Question::Http(http) => live.decide(http.host.as_bytes(), |name| value(http, name)),
+        Question::Http(http) => live.decide(
+            http.host.as_bytes(),
+            || Some(SOCKET),
+            |name| value(http, name),
+        ),
         Question::Tcp(_) => live.connect(None),
         Question::Inbound(peer, http) => {
             let read = |name: &str| value(http, name);
@@ -101,6 +110,7 @@ fn ask(live: &mut Live, question: &Question) -> (Outcome, Option<String>) {
         Decision::Answer(status) => Fate::Answer(status),
         Decision::Redirect(status, location) => Fate::Redirect(status, location),
         Decision::Denied(_) => Fate::Denied,
+        Decision::UnknownListener(_) => Fate::UnknownListener,
     };
     let response = decided.response.iter().flat_map(|edits| edits.iter());
     let mut outcome = Outcome {
@@ -159,6 +169,7 @@ pub fn render(outcomes: &Outcomes) -> String {
                 (None, Fate::Answer(status)) => format!("{status}{extra}"),
                 (None, Fate::Redirect(status, location)) => format!("{status} {location}{extra}"),
                 (None, Fate::Denied) => format!("denied{extra}"),
+                (_, Fate::UnknownListener) => "500 listener unknown".into(),
             }
         })
         .collect();

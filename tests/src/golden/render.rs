@@ -10,17 +10,23 @@ pub fn render(text: &mut String, config: &wire::Config) {
     let wire::Config {
         version: _,
         hosts,
+        listeners,
         connections,
         rules,
         access,
     } = config;
+    // One alone has every host set.
+    if listeners.len() > 1 {
+        let listeners: Vec<_> = listeners.iter().map(render_listener).collect();
+        let _ = writeln!(text, "# listeners {}", listeners.join(", "));
+    }
     for set in hosts {
         let wire::HostSet {
             hosts,
             matches,
             unmatched,
         } = set;
-        let _ = writeln!(text, "# {}", render_hosts(hosts));
+        let _ = writeln!(text, "# {}", render_hosts(hosts, listeners.len()));
         for wanted in matches {
             let _ = writeln!(text, "#   {}", render_match(wanted));
         }
@@ -67,7 +73,15 @@ fn render_ports(ports: &std::collections::BTreeMap<String, u16>) -> String {
     ports.collect::<Vec<_>>().join(", ")
 }
 
-fn render_hosts(hosts: &wire::Hosts) -> String {
+/// `https:443 *.example.com`.
+fn render_listener((name, listener): (&String, &wire::Listener)) -> String {
+    let wire::Listener { port, hostname } = listener;
+    let hostname = hostname.iter().map(|hostname| format!(" {hostname}"));
+    format!("{name}:{port}{}", hostname.collect::<String>())
+}
+
+/// `listeners` is how many the Gateway has.
+fn render_hosts(hosts: &wire::Hosts, listeners: usize) -> String {
     match hosts {
         wire::Hosts::Root(root) => render_root(root, root.default_port),
         wire::Hosts::Literal(wire::Literal {
@@ -87,9 +101,10 @@ fn render_hosts(hosts: &wire::Hosts) -> String {
                 None => "every host".into(),
                 Some(hostname) => format!("host {hostname}"),
             };
-            let ports = match ports.is_empty() {
-                true => String::new(),
-                false => format!(" (listeners {})", render_ports(ports)),
+            let names: Vec<_> = ports.keys().map(String::as_str).collect();
+            let ports = match listeners {
+                0 | 1 => String::new(),
+                _ => format!(" (listeners {})", names.join(", ")),
             };
             format!("{host}{ports}")
         }

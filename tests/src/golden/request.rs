@@ -47,11 +47,11 @@ pub enum Who {
     Anyone,
     /// `as ACCOUNT from NAMESPACE`.
     Account(String, String),
-    /// `at NAMESPACE/GATEWAY[:LISTENER]`.
+    /// `at NAMESPACE/GATEWAY[:LISTENERS]`.
     At {
         namespace: String,
         gateway: String,
-        listener: Option<String>,
+        listeners: Told,
     },
     From(String),
     /// `into NAMESPACE/ACCOUNT`: the proxy before that workload.
@@ -61,7 +61,67 @@ pub enum Who {
     Tcp(Box<Who>, String),
 }
 
+/// What the plugin configuration of a Gateway's proxy says of listeners.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Told {
+    Nothing,
+    One(String),
+    /// `LISTENER[+LISTENER]...[|LISTENER...]... via LISTENER`: one set of names for each socket.
+    Sockets {
+        sockets: Vec<Vec<String>>,
+        /// The socket by which requests come in; None is one that the plugin configuration does not have.
+        via: Option<usize>,
+    },
+}
+
+impl Told {
+    fn add_keys(&self, keys: &mut Value, socket: u16) {
+        match self {
+            Told::Nothing => {}
+            Told::One(listener) => keys["listener"] = listener.as_str().into(),
+            Told::Sockets { sockets, via } => {
+                // Ports of the other sockets are never asked.
+                for (other, (index, names)) in (1u16..).zip(sockets.iter().enumerate()) {
+                    let port = if *via == Some(index) { socket } else { other };
+                    keys["listeners"][port.to_string()] = json!(names);
+                }
+            }
+        }
+    }
+
+    /// `rest` are the words that follow.
+    fn parse<'a, 'w>(written: Option<&str>, rest: &'a [&'w str]) -> Option<(Told, &'a [&'w str])> {
+        let Some(written) = written else {
+            return Some((Told::Nothing, rest));
+        };
+        let ["via", via, rest @ ..] = rest else {
+            let is_one = !written.contains(['|', '+']);
+            return is_one.then(|| (Told::One(written.to_owned()), rest));
+        };
+        let names = |socket: &str| -> Vec<String> { socket.split('+').map(Into::into).collect() };
+        let sockets: Vec<_> = written.split('|').map(names).collect();
+        let has_name = |names: &Vec<String>| names.iter().any(|name| name == via);
+        let found = sockets.iter().position(has_name);
+        let is_meant = found.is_some() || *via == "unlisted";
+        is_meant.then_some((
+            Told::Sockets {
+                sockets,
+                via: found,
+            },
+            rest,
+        ))
+    }
+}
+
 impl Who {
+    /// Whether its listener needs a port that its plugin configuration names.
+    pub fn names_its_socket(&self) -> bool {
+        let Who::At { listeners, .. } = self else {
+            return false;
+        };
+        matches!(listeners, Told::Sockets { .. })
+    }
+
     /// Whether this proxy stands before a workload.
     pub fn is_inbound(&self) -> bool {
         match self {
@@ -87,18 +147,18 @@ impl Who {
         }
     }
 
-    /// The plugin configuration of that proxy; backends' clusters have the names that cases use, for
-    /// connections behind `tcp/`.
-    pub fn plugin(&self, control_plane: &str) -> String {
+    /// The plugin configuration of that proxy, whose requests come in at the port `socket`; backends' clusters have
+    /// the names that cases use, for connections behind `tcp/`.
+    pub fn plugin(&self, control_plane: &str, socket: u16) -> String {
         let mut keys = json!({
             "control_plane": control_plane,
             "cluster": "{service}.{namespace}:{port}",
         });
-        self.add_keys(&mut keys);
+        self.add_keys(&mut keys, socket);
         keys.to_string()
     }
 
-    fn add_keys(&self, keys: &mut Value) {
+    fn add_keys(&self, keys: &mut Value, socket: u16) {
         match self {
             Who::Anyone => {}
             Who::From(namespace) => keys["namespace"] = namespace.as_str().into(),
@@ -114,15 +174,13 @@ impl Who {
             Who::At {
                 namespace,
                 gateway,
-                listener,
+                listeners,
             } => {
                 keys["gateway"] = format!("{namespace}/{gateway}").into();
-                if let Some(listener) = listener {
-                    keys["listener"] = listener.as_str().into();
-                }
+                listeners.add_keys(keys, socket);
             }
             Who::Tcp(who, to) => {
-                who.add_keys(keys);
+                who.add_keys(keys, socket);
                 keys["protocol"] = "tcp".into();
                 keys["cluster"] = "tcp/{service}.{namespace}:{port}".into();
                 match &**who {
@@ -150,14 +208,15 @@ impl Who {
             }
             ["at", gateway, rest @ ..] => {
                 let (namespace, gateway) = gateway.split_once('/')?;
-                let (gateway, listener) = match gateway.split_once(':') {
-                    Some((gateway, listener)) => (gateway, Some(listener.to_owned())),
+                let (gateway, written) = match gateway.split_once(':') {
+                    Some((gateway, written)) => (gateway, Some(written)),
                     None => (gateway, None),
                 };
+                let (listeners, rest) = Told::parse(written, rest)?;
                 let who = Who::At {
                     namespace: namespace.into(),
                     gateway: gateway.into(),
-                    listener,
+                    listeners,
                 };
                 (who, rest)
             }

@@ -33,6 +33,7 @@ impl<'a> Eyes<'a> {
             Fate::Untouched | Fate::Allowed => return "untouched".into(),
             Fate::Answer(status) => return status.to_string(),
             Fate::Denied => return "403 denied".into(),
+            Fate::UnknownListener => return "500 listener unknown".into(),
             Fate::Redirect(status, location) => format!("{status} {location}"),
             Fate::Backend if self.http.method == "HEAD" => backend.into(),
             Fate::Backend => {
@@ -64,6 +65,9 @@ impl<'a> Eyes<'a> {
             (403, _) => {
                 assert_ne!(answer.header("x-weir-denied"), "", "{answer:?}");
                 return "403 denied".into();
+            }
+            (500, _) if answer.text().contains("by which listener") => {
+                return "500 listener unknown".into();
             }
             (status, _) => {
                 let said = self.http.method == "HEAD" || answer.text().starts_with("weir: ");

@@ -2,7 +2,7 @@
 
 use super::{
     Asker, Call, Field, GATEWAY_NAMESPACE, GroupMatch, Kind, Listener, Match, Parent, Path,
-    Pattern, Request, Route, Rule, Service, Split, Value, World,
+    Pattern, Request, Route, Rule, Service, Split, Told, Value, World,
 };
 
 /// SplitMix64: what it throws depends on nothing but the seed.
@@ -73,7 +73,7 @@ impl Dice {
 
     pub fn world(&mut self) -> World {
         let mut listeners = Vec::new();
-        for name in ["l", "m", "n"].into_iter().take(1 + self.below(3)) {
+        for name in ["l", "m", "n", "o"].into_iter().take(1 + self.below(4)) {
             let hostname = match self.once_in(2) {
                 true => None,
                 false => Some(self.text(&HOSTNAMES)),
@@ -294,11 +294,16 @@ impl Dice {
 
     /// Proxies that may ask in this world.
     pub fn askers(&mut self, world: &World) -> Vec<Asker> {
-        let listener = self.one_of(&world.listeners).name;
+        let listener = |dice: &mut Dice| dice.one_of(&world.listeners).name;
+        let one = listener(self);
+        let sockets = self.several(1, 3, |dice| dice.several(1, 2, listener));
+        let via = self.below(sockets.len() + 1);
+        let via = (via < sockets.len()).then_some(via);
         let client = |namespace: &str| Asker::Client(Some(namespace.to_owned()));
         vec![
-            Asker::Gateway(None),
-            Asker::Gateway(Some(listener)),
+            Asker::Gateway(Told::Nothing),
+            Asker::Gateway(Told::Listener(one)),
+            Asker::Gateway(Told::Sockets(sockets, via)),
             client("shop"),
             client("shop-a"),
             Asker::Client(None),

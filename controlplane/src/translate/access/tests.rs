@@ -294,10 +294,14 @@ fn a_client_has_the_backends_that_it_may_reach() {
         live.install(Table::compile(&config, &plugin.site).unwrap());
         // The shares of web and web-v2 are equal, so two requests see both.
         let mut reached = [(); 2].map(|()| {
-            let decided = live.decide(b"web.shop", |name| match name {
-                ":path" => Some(path.as_bytes().to_vec()),
-                _ => Some(b"GET".to_vec()),
-            });
+            let decided = live.decide(
+                b"web.shop",
+                || None,
+                |name| match name {
+                    ":path" => Some(path.as_bytes().to_vec()),
+                    _ => Some(b"GET".to_vec()),
+                },
+            );
             match decided.decision {
                 Decision::Cluster(cluster) => cluster.split('.').next().unwrap().to_owned(),
                 Decision::Denied(_) => "denied".to_owned(),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use weir_split::wire::{self, Backend, Redirect, Rule, Target};
+use weir_split::wire::{self, Backend, Rule, Target};
 
 use super::super::ServicePort;
 use crate::problem::{Problem, Reason};
@@ -102,16 +102,6 @@ fn unresolved(route: &Route, rule: &RouteRule, index: usize, wrong: Wrong) -> Pr
 
 /// Why a backendRef refers to nothing, and what to do about it.
 type Wrong = (Reason, String, &'static str);
-
-/// Whether a redirect names neither port nor scheme, so that it goes to the port of the listener.
-pub fn redirects_to_listener(rule: &Rule) -> bool {
-    let of_backends = rule.backends.iter().map(|backend| &backend.filters);
-    let goes_there = |redirect: &Redirect| redirect.port.is_none() && redirect.scheme.is_none();
-    of_backends
-        .chain([&rule.filters])
-        .filter_map(|filters| filters.as_ref()?.redirect.as_ref())
-        .any(goes_there)
-}
 
 /// What a backendRef refers to, or why nothing.
 fn target(

@@ -99,7 +99,7 @@ fn fits(wanted: &Match) -> Vec<bool> {
                         (Some("1"), Some("2")),
                         (Some("3"), Some("2")),
                     ] {
-                        let decided = live.decide(host.as_bytes(), |name| match name {
+                        let decided = live.decide(host.as_bytes(), || None, |name| match name {
                             ":path" => Some(format!("{path}{query}").into_bytes()),
                             ":method" => Some(method.into()),
                             "x" => x.map(|it: &str| it.into()),

@@ -118,32 +118,6 @@ fn filters_stand_where_they_are_written() {
 }
 
 #[test]
-fn a_redirect_knows_the_ports_of_its_listeners() {
-    let redirect = |inside: &str| {
-        format!(
-            "{{parentRefs: [{{name: edge}}], hostnames: [a.example.com, b.org], rules: [{{filters: [{{type: RequestRedirect, requestRedirect: {{{inside}}}}}]}}]}}"
-        )
-    };
-    let rule = "HTTPRoute/shop/r@gateway/shop/edge";
-    for (inside, ports_a, ports_b) in [
-        ("statusCode: 301", " plain=80 wild=81", " plain=80"),
-        ("scheme: https", "", ""),
-        ("port: 8080", "", ""),
-    ] {
-        check(
-            &of_kind("HTTPRoute", "r", 1, &redirect(inside)),
-            edge(),
-            &[
-                &format!("gateway a.example.com{ports_a} -> / plain wild {rule}"),
-                &format!("gateway b.org{ports_b} -> / plain {rule}"),
-                &format!("{rule}+ = "),
-            ],
-            &[],
-        );
-    }
-}
-
-#[test]
 fn services_that_are_no_backends() {
     let spec =
         |kind_of_backend: &str| format!("{{{WEB}, rules: [{{backendRefs: [{kind_of_backend}]}}]}}");
@@ -291,20 +265,77 @@ fn who_decides_where_two_kinds_meet() {
         expected.sort();
         assert_eq!(lost_sorted, expected, "{kinds:?}");
     }
+}
 
-    // A Gateway's host belongs to the older one, whichever of its listeners they name.
-    let at = |section: &str| {
-        format!(
-            "{{parentRefs: [{{name: edge, sectionName: {section}}}], hostnames: [a.example.com], rules: [{{}}]}}"
-        )
+/// Gateway API v1, GRPCRouteSpec.hostnames.
+#[test]
+fn requests_and_calls_meet_on_one_listener_where_they_have_a_host_in_common() {
+    let at = |parents: &str, hostnames: &str| {
+        format!("{{parentRefs: [{parents}], hostnames: [{hostnames}], rules: [{{}}]}}")
     };
-    let old = of_kind("HTTPRoute", "old", 1, &at("wild"));
-    for listener in ["wild", "plain"] {
-        assert_eq!(
-            problems(&(old.clone() + &of_kind("GRPCRoute", "young", 2, &at(listener)))),
-            ["shop/young spec.parentRefs[0] Conflicted"]
-        );
+    let section = |name: &str| format!("{{name: edge, sectionName: {name}}}");
+    let old = |hostnames: &str| of_kind("HTTPRoute", "old", 1, &at(&section("wild"), hostnames));
+    let lost = |hostnames: &str, parents: &str, of_young: &str| {
+        let young = of_kind("GRPCRoute", "young", 2, &at(parents, of_young));
+        problems(&(old(hostnames) + &young))
+    };
+    let conflict = ["shop/young spec.parentRefs[0] Conflicted"];
+    for (of_old, of_young) in [
+        ("a.example.com", "a.example.com"),
+        ("'*.example.com'", "a.example.com"),
+        ("a.example.com", "'*.example.com'"),
+        ("a.example.com", ""),
+        ("", "a.example.com"),
+        ("'*.com'", "'*.example.com'"),
+        ("'*.b.example.com', b.org", "x.a.b.example.com, c.org"),
+    ] {
+        let lost = lost(of_old, &section("wild"), of_young);
+        assert_eq!(lost, conflict, "{of_old} {of_young}");
     }
+    for (of_old, of_young) in [
+        ("a.example.com", "b.example.com"),
+        ("'*.a.example.com'", "a.example.com"),
+        // The listener has only what ends in example.com.
+        ("a.example.com, '*.org'", "b.example.com, b.org"),
+    ] {
+        let lost = lost(of_old, &section("wild"), of_young);
+        assert_eq!(lost, [""; 0], "{of_old} {of_young}");
+    }
+    assert_eq!(
+        lost("a.example.com", &section("plain"), "a.example.com"),
+        [""; 0]
+    );
+    // At the listener where nothing is in the way it is in force.
+    let young = of_kind(
+        "GRPCRoute",
+        "young",
+        2,
+        &at("{name: edge}", "a.example.com"),
+    );
+    let (plan, _) = translated(&(old("a.example.com") + &young));
+    let text = format!("{plan:?}");
+    assert!(
+        text.contains("GRPCRoute/shop/young@gateway/shop/edge"),
+        "{text}"
+    );
+}
+
+#[test]
+fn the_oldest_that_is_in_force_is_in_the_way() {
+    let route = |kind: &str, name: &str, age: u16, hostname: &str| {
+        let spec = format!(
+            "{{parentRefs: [{{name: edge, sectionName: plain}}], hostnames: ['{hostname}'], rules: [{{}}]}}"
+        );
+        of_kind(kind, name, age, &spec)
+    };
+    let middle = route("GRPCRoute", "middle", 2, "*.a.org");
+    let routes = route("HTTPRoute", "old", 1, "*.org") + &middle;
+    // What has lost takes nothing away from others.
+    let routes = routes + &route("HTTPRoute", "young", 3, "x.a.org");
+    assert_eq!(
+        problems(&routes),
+        ["shop/middle spec.parentRefs[0] Conflicted"]
+    );
 }
 
 #[test]

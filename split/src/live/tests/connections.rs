@@ -26,7 +26,7 @@ fn connections_go_by_root_listener_or_destination() {
         ..Site::default()
     };
     let listener = |name: &str| Site {
-        listener: Some(name.into()),
+        listeners: Listeners::One(name.into()),
         ..Site::default()
     };
     for (site, destination, expected) in [

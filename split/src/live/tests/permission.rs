@@ -124,7 +124,9 @@ fn what_the_backend_gets_has_to_be_permitted() {
     let (text, _) = ask("GET root /buy/1?x", |authority, read| {
         format!(
             "{:?}",
-            live(&denied, &site()).decide(authority, read).decision
+            live(&denied, &site())
+                .decide(authority, || None, read)
+                .decision
         )
     });
     assert!(text.contains("shop/buyer GET /admin/1 reach"), "{text}");
@@ -136,7 +138,7 @@ fn a_denial_says_what_is_missing() {
     let mut denied = live(&with_access(r#"["shop/store"]"#), &site());
     let text = |live: &mut Live, request: &str| {
         ask(request, |authority, read| {
-            match live.decide(authority, read).decision {
+            match live.decide(authority, || None, read).decision {
                 Decision::Denied(text) => text,
                 other => panic!("{other:?}"),
             }

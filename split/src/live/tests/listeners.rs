@@ -1,0 +1,303 @@
+//! Requests of a Gateway: by which listener they come in, and where that has to be known.
+
+use std::cell::Cell;
+
+use super::*;
+use crate::table::UnknownListener;
+
+/// A host set with these listeners; each match is `RULE[/PATH] LISTENER...`, and its rule the one backend of that name.
+fn set(hostname: &str, ports: &str, matches: &[&str]) -> serde_json::Value {
+    let matches = matches.iter().map(|line| {
+        let mut words = line.split(' ');
+        let (rule, path) = words.next().unwrap().split_once('/').unzip();
+        let rule = rule.or(line.split(' ').next());
+        let listeners: Vec<_> = words.collect();
+        let mut wanted = serde_json::json!({ "rule": rule, "listeners": listeners });
+        if let Some(path) = path {
+            wanted["path"] = serde_json::json!({ "prefix": format!("/{path}") });
+        }
+        wanted
+    });
+    let ports: serde_json::Value = serde_json::from_str(ports).unwrap();
+    let mut gateway = serde_json::json!({ "ports": ports });
+    if !hostname.is_empty() {
+        gateway["hostname"] = hostname.into();
+    }
+    serde_json::json!({
+        "hosts": { "gateway": gateway },
+        "unmatched": "not_found",
+        "matches": matches.collect::<Vec<_>>(),
+    })
+}
+
+fn document(version: u32, listeners: &str, hosts: Vec<serde_json::Value>) -> wire::Config {
+    let listeners: serde_json::Value = serde_json::from_str(listeners).unwrap();
+    let rule = |name: &str| format!(r#"{{"backends":[{}]}}"#, to(name));
+    let redirect = r#"{"backends":[],"filters":{"redirect":{"status":302,"hostname":"n"}}}"#;
+    let rules = format!(
+        r#"{{"a":{},"b":{},"to-listener":{redirect}}}"#,
+        rule("a"),
+        rule("b")
+    );
+    let rules: serde_json::Value = serde_json::from_str(&rules).unwrap();
+    let mut config = serde_json::json!({ "version": version, "hosts": hosts, "rules": rules });
+    if listeners != serde_json::json!({}) {
+        config["listeners"] = listeners;
+    }
+    serde_json::from_value(config).unwrap()
+}
+
+fn at(listeners: Listeners, config: &wire::Config) -> Live {
+    let site = Site {
+        listeners,
+        ..Site::default()
+    };
+    let mut live = Live::new(1, UntilConfigured::Pass);
+    live.install(Table::compile(config, &site).unwrap());
+    live
+}
+
+fn one(name: &str) -> Listeners {
+    Listeners::One(name.into())
+}
+
+/// `8080:a,b 8443:c`.
+fn sockets(written: &str) -> Listeners {
+    let socket = |socket: &str| {
+        let (port, names) = socket.split_once(':').unwrap();
+        let names = names.split(',').map(str::to_owned).collect();
+        (port.parse().unwrap(), names)
+    };
+    Listeners::BySocket(written.split(' ').map(socket).collect())
+}
+
+/// The decision, and whether the port was asked.
+fn ask_at(live: &mut Live, host: &str, port: Option<u16>) -> (String, bool) {
+    let is_asked = Cell::new(false);
+    let socket = || {
+        is_asked.set(true);
+        port
+    };
+    let read = |name: &str| (name == ":path").then(|| b"/".to_vec());
+    let decided = match live.decide(host.as_bytes(), socket, read).decision {
+        Decision::UnknownListener(UnknownListener::Several(names)) => names.join(" or "),
+        Decision::UnknownListener(UnknownListener::Socket(port)) => format!("no {port:?}"),
+        decision => words(&decision.into()),
+    };
+    (decided, is_asked.get())
+}
+
+const TWO: &str = r#"{"http":{"port":80},"https":{"port":443}}"#;
+
+fn two_ports() -> wire::Config {
+    let both = r#"{"http":80,"https":443}"#;
+    let sets = vec![
+        set("same.x", both, &["a http https"]),
+        set("differs.x", both, &["a http", "b https"]),
+        set("after-all.x", both, &["a http https", "b http"]),
+        set("more.x", both, &["a/a http https", "b http"]),
+        set("secure.x", r#"{"https":443}"#, &["b https"]),
+    ];
+    document(3, TWO, sets)
+}
+
+#[test]
+fn the_port_is_asked_only_where_listeners_differ() {
+    let mut by_socket = at(sockets("8080:http 8443:https"), &two_ports());
+    for (host, port, expected) in [
+        ("same.x", 8080, ("a", false)),
+        ("same.x", 1, ("a", false)),
+        ("differs.x", 8080, ("a", true)),
+        ("differs.x", 8443, ("b", true)),
+        // A listener's port is not a socket's.
+        ("differs.x", 443, ("no Some(443)", true)),
+        // What follows a match of every request is never reached.
+        ("after-all.x", 1, ("a", false)),
+        ("more.x", 8080, ("b", true)),
+        ("more.x", 8443, ("404", true)),
+        ("secure.x", 8080, ("ordinary", true)),
+        ("secure.x", 8443, ("b", true)),
+        ("other.x", 1, ("ordinary", false)),
+    ] {
+        let (decided, is_asked) = ask_at(&mut by_socket, host, Some(port));
+        assert_eq!((decided.as_str(), is_asked), expected, "{host} at {port}");
+    }
+    let unknown = ask_at(&mut by_socket, "differs.x", None);
+    assert_eq!(unknown, ("no None".into(), true));
+}
+
+#[test]
+fn what_differs_is_not_served_without_the_listener() {
+    let config = two_ports();
+    let mut any = at(Listeners::Any, &config);
+    let mut merged = at(sockets("8080:http,https"), &config);
+    for (host, expected) in [
+        ("same.x", "a"),
+        ("differs.x", "http or https"),
+        ("after-all.x", "a"),
+        ("more.x", "http or https"),
+        // The other port has the host as well, and nothing for it.
+        ("secure.x", "http or https"),
+        ("other.x", "ordinary"),
+    ] {
+        assert_eq!(ask_at(&mut any, host, Some(8080)), (expected.into(), false));
+        assert_eq!(
+            ask_at(&mut merged, host, Some(8080)),
+            (expected.into(), false)
+        );
+    }
+    for (name, differs) in [("http", "a"), ("https", "b")] {
+        let mut live = at(one(name), &config);
+        assert_eq!(
+            ask_at(&mut live, "differs.x", None),
+            (differs.into(), false)
+        );
+    }
+    let mut nobody = at(one("htp"), &config);
+    assert_eq!(ask_at(&mut nobody, "same.x", None).0, "ordinary");
+
+    let site = Site::default();
+    let table = Table::compile(&config, &site).unwrap();
+    let undecided = table.undecided_hosts();
+    let hosts: Vec<&String> = undecided.keys().collect();
+    assert_eq!(hosts, ["differs.x", "more.x", "secure.x"]);
+    assert_eq!(undecided["differs.x"], ["http", "https"]);
+}
+
+/// The most specific listener of a port has a host, and the others of this port do not.
+#[test]
+fn hosts_of_another_listener_of_the_port_are_404() {
+    let listeners = r#"{
+        "all": {"port":80}, "x": {"port":80,"hostname":"*.x"}, "a": {"port":80,"hostname":"a.x"},
+        "y": {"port":81,"hostname":"*.y"}
+    }"#;
+    let sets = vec![
+        set("", r#"{"all":80}"#, &["a all"]),
+        set("*.x", r#"{"x":80}"#, &["b x"]),
+        set("a.x", r#"{"a":80}"#, &[]),
+    ];
+    let config = document(3, listeners, sets);
+    for (listeners, expected) in [
+        (Listeners::Any, ["a", "b", "404", "all or y"]),
+        (one("all"), ["a", "404", "404", "a"]),
+        (one("x"), ["404", "b", "404", "404"]),
+        (one("a"), ["404", "404", "404", "404"]),
+        (one("y"), ["ordinary", "ordinary", "ordinary", "ordinary"]),
+        (sockets("8080:all,x"), ["a", "b", "404", "a"]),
+    ] {
+        let mut live = at(listeners.clone(), &config);
+        let hosts = ["other", "b.x", "a.x", "a.y"];
+        let got = hosts.map(|host| ask_at(&mut live, host, None).0);
+        assert_eq!(got, expected, "{listeners:?}");
+    }
+}
+
+#[test]
+fn the_port_of_a_redirect_counts_where_it_shows() {
+    let sets = || {
+        let both = r#"{"http":80,"https":8443}"#;
+        let listeners = r#"{"http":{"port":80},"https":{"port":8443}}"#;
+        document(
+            3,
+            listeners,
+            vec![set("r.x", both, &["to-listener http https"])],
+        )
+    };
+    let mut any = at(Listeners::Any, &sets());
+    assert_eq!(ask_at(&mut any, "r.x", None).0, "http or https");
+    let mut by_socket = at(sockets("1:http 2:https"), &sets());
+    assert_eq!(ask_at(&mut by_socket, "r.x", Some(1)).0, "302 http://n/");
+    assert_eq!(
+        ask_at(&mut by_socket, "r.x", Some(2)).0,
+        "302 http://n:8443/"
+    );
+}
+
+/// A filter that is newer than the control plane, or that has its last good configuration from before.
+#[test]
+fn documents_before_version_3_mean_what_they_meant() {
+    for version in [1, 2] {
+        let sets = vec![
+            set("*.x", "{}", &["a http", "b https"]),
+            set("a.x", "{}", &["b https"]),
+        ];
+        let config = document(version, "{}", sets);
+        for (listeners, port, expected) in [
+            (Listeners::Any, 1, ["a", "b"]),
+            // A set of which nothing is meant is not there.
+            (one("http"), 1, ["a", "a"]),
+            (one("https"), 1, ["b", "b"]),
+            (one("other"), 1, ["ordinary", "ordinary"]),
+            (sockets("1:http 2:https"), 1, ["a", "a"]),
+            (sockets("1:http 2:https"), 2, ["b", "b"]),
+        ] {
+            let mut live = at(listeners, &config);
+            let got = ["b.x", "a.x"].map(|host| ask_at(&mut live, host, Some(port)).0);
+            assert_eq!(got, expected);
+        }
+    }
+}
+
+#[test]
+fn an_older_version_says_what_is_the_same_for_every_listener() {
+    let both = r#"{"http":80,"https":443}"#;
+    let alone = r#"{"http":{"port":80}}"#;
+    let config = |listeners: &str, hosts| wire::Config {
+        rules: Default::default(),
+        ..document(3, listeners, hosts)
+    };
+    for (listeners, hosts, expected) in [
+        (alone, set("a.x", r#"{"http":80}"#, &["a http"]), vec![]),
+        (TWO, set("a.x", both, &["a http https"]), vec![]),
+        (
+            TWO,
+            set("a.x", both, &["a http https", "b http"]),
+            vec!["a", "b"],
+        ),
+        (TWO, set("a.x", r#"{"http":80}"#, &["a http"]), vec!["a"]),
+        (TWO, set("a.x", r#"{"http":80}"#, &[]), vec!["listeners"]),
+    ] {
+        let config = config(listeners, vec![hosts]);
+        for version in [1, 2] {
+            let beyond: Vec<String> = config.beyond(version).into_iter().collect();
+            assert_eq!(beyond, expected, "{config:?}");
+        }
+        assert!(config.beyond(3).is_empty());
+    }
+}
+
+#[test]
+fn listeners_that_do_not_fit_together_are_refused() {
+    for (listeners, ports, expected) in [
+        (TWO, r#"{"htp":80}"#, "hosts[0].hosts.gateway.ports: "),
+        (TWO, r#"{"http":81}"#, "hosts[0].hosts.gateway.ports: "),
+        (TWO, "{}", "hosts[0].hosts.gateway.ports: "),
+        (
+            r#"{"http":{"port":80,"hostname":"*"}}"#,
+            r#"{"http":80}"#,
+            r#"listeners["http"].hostname: "#,
+        ),
+    ] {
+        let config = document(3, listeners, vec![set("a.x", ports, &["a http"])]);
+        let refusal = Table::compile(&config, &Site::default()).unwrap_err();
+        assert!(refusal.to_string().starts_with(expected), "{refusal}");
+    }
+}
+
+/// Every proxy has to be able to read the document, whatever it takes of it.
+#[test]
+fn what_no_request_leads_to_is_checked_all_the_same() {
+    let mut config = two_ports();
+    config.hosts[1].matches[1].path = Some(wire::PathMatch::Regex("(".into()));
+    let site = Site {
+        listeners: one("http"),
+        ..Site::default()
+    };
+    for site in [site, Site::default()] {
+        let refusal = Table::compile(&config, &site).unwrap_err().to_string();
+        assert!(
+            refusal.starts_with("hosts[1].matches[1].path.regex: "),
+            "{refusal}"
+        );
+    }
+}

@@ -1,0 +1,360 @@
+//! The host sets of a Gateway as they stand in a configuration, and what of them a socket of the proxy leads to.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::index::Index;
+use crate::condition::Hostname;
+use crate::plugin::Listeners;
+use crate::refusal::{Refusal, refuse};
+use crate::wire::{self, Unmatched};
+
+/// Names of listeners; None is every name.
+pub(crate) type Names<'c> = Option<BTreeSet<&'c str>>;
+
+fn both<'c>(a: &Names<'c>, b: &Names<'c>) -> Names<'c> {
+    match (a, b) {
+        (Some(a), Some(b)) => Some(a.intersection(b).copied().collect()),
+        (Some(some), None) | (None, Some(some)) => Some(some.clone()),
+        (None, None) => None,
+    }
+}
+
+/// The Gateway's host sets.
+pub(crate) struct Sets<'c> {
+    sets: Vec<Set<'c>>,
+    rules: &'c BTreeMap<String, wire::Rule>,
+}
+
+pub(crate) struct Set<'c> {
+    /// Its place in the configuration.
+    pub(crate) place: usize,
+    wire: &'c wire::HostSet,
+    gateway: &'c wire::Gateway,
+    hostname: Option<Hostname>,
+}
+
+/// A host set, with the matches of some of its listeners alone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) struct Part<'c> {
+    /// Index into [`Sets::sets`].
+    pub(crate) set: usize,
+    pub(crate) listeners: Names<'c>,
+}
+
+/// What hosts a port of the Gateway has.
+#[derive(Default)]
+struct Port<'c> {
+    /// The listeners to which the requests for a host belong.
+    owners: Index<Names<'c>>,
+    /// Indexes into [`Sets::sets`].
+    sets: Index<usize>,
+}
+
+/// A socket of the proxy, and what comes in by it.
+pub(crate) struct Socket<'c> {
+    /// None stands for all of the proxy's sockets.
+    pub(crate) port: Option<u16>,
+    listeners: Names<'c>,
+    /// Ports of the Gateway.
+    ports: Vec<Rc<Port<'c>>>,
+}
+
+/// What decides at a socket, not compiled yet.
+pub(crate) enum Found<'c> {
+    Pass,
+    NotFound,
+    Part(Part<'c>),
+    Unknown(BTreeSet<&'c str>),
+}
+
+pub(crate) type Hostnames = BTreeSet<Option<Hostname>>;
+
+impl<'c> Sets<'c> {
+    pub(crate) fn read(config: &'c wire::Config) -> Result<Sets<'c>, Refusal> {
+        let mut sets = Vec::new();
+        for (place, wire) in config.hosts.iter().enumerate() {
+            let wire::Hosts::Gateway(gateway) = &wire.hosts else {
+                continue;
+            };
+            let within = |refusal: Refusal| refusal.within(format_args!("hosts[{place}]"));
+            let hostname = parse("hosts.gateway.hostname", &gateway.hostname).map_err(within)?;
+            let is_known = |(name, port): (&String, &u16)| {
+                let listener = config.listeners.get(name);
+                listener.is_some_and(|listener| listener.port == *port)
+            };
+            let named = &gateway.ports;
+            if !config.listeners.is_empty() && (named.is_empty() || !named.iter().all(is_known)) {
+                let reason = "names no listener of the Gateway, or one with another port";
+                return refuse("hosts.gateway.ports", reason).map_err(within);
+            }
+            sets.push(Set {
+                place,
+                wire,
+                gateway,
+                hostname,
+            });
+        }
+        let rules = &config.rules;
+        Ok(Sets { sets, rules })
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.sets.len()
+    }
+
+    pub(crate) fn unmatched(&self, set: usize) -> Unmatched {
+        let set = self.sets.get(set);
+        set.map_or(Unmatched::Pass, |set| set.wire.unmatched)
+    }
+
+    /// The refusal of a match, seen from outside of the configuration.
+    pub(crate) fn within(&self, set: usize, place: usize, refusal: Refusal) -> Refusal {
+        let refusal = refusal.within(format_args!("matches[{place}]"));
+        let set = self.sets.get(set).map_or(0, |set| set.place);
+        refusal.within(format_args!("hosts[{set}]"))
+    }
+
+    /// The proxy's sockets, and every hostname at which an outcome may change.
+    pub(crate) fn sockets(
+        &self,
+        config: &'c wire::Config,
+        listeners: &'c Listeners,
+    ) -> Result<(Vec<Socket<'c>>, Hostnames), Refusal> {
+        let named: Vec<(Option<u16>, Names)> = match listeners {
+            Listeners::Any => vec![(None, None)],
+            Listeners::One(name) => vec![(None, Some([name.as_str()].into()))],
+            Listeners::BySocket(sockets) => {
+                let names = |names: &'c BTreeSet<String>| names.iter().map(String::as_str);
+                let sockets = sockets.iter();
+                sockets
+                    .map(|(port, all)| (Some(*port), Some(names(all).collect())))
+                    .collect()
+            }
+        };
+        let mut hostnames: Hostnames = self.sets.iter().map(|set| set.hostname.clone()).collect();
+        let mut ports = BTreeMap::new();
+        if !config.listeners.is_empty() {
+            let owned = owned(config)?;
+            hostnames.extend(owned.keys().map(|(_, hostname)| hostname.clone()));
+            ports = self.ports(owned);
+        }
+        let socket = |(port, listeners): (Option<u16>, Names<'c>)| {
+            let is_meant = |name: &str| has(&listeners, name);
+            let ports = if config.listeners.is_empty() {
+                vec![self.port_of_all(&listeners)]
+            } else {
+                let meant = config.listeners.iter().filter(|(name, _)| is_meant(name));
+                let meant: BTreeSet<u16> = meant.map(|(_, listener)| listener.port).collect();
+                let found = meant.iter().filter_map(|port| ports.get(port));
+                found.cloned().collect()
+            };
+            Socket {
+                port,
+                listeners,
+                ports,
+            }
+        };
+        let sockets = named.into_iter().map(socket).collect();
+        Ok((sockets, hostnames))
+    }
+
+    /// Each port of the Gateway with the hosts that it has.
+    fn ports(&self, owned: Owned<'c>) -> BTreeMap<u16, Rc<Port<'c>>> {
+        let mut ports: BTreeMap<u16, Port> = BTreeMap::new();
+        for ((number, hostname), names) in owned {
+            let port = ports.entry(number).or_default();
+            port.owners.insert(&hostname, Some(names));
+        }
+        for (index, set) in self.sets.iter().enumerate() {
+            let numbers: BTreeSet<u16> = set.gateway.ports.values().copied().collect();
+            for number in numbers {
+                let port = ports.entry(number).or_default();
+                port.sets.insert(&set.hostname, index);
+            }
+        }
+        let ports = ports.into_iter();
+        ports.map(|(number, port)| (number, port.into())).collect()
+    }
+
+    /// Before version 3 there is one table for all ports: a set of which no match is meant is not there.
+    fn port_of_all(&self, listeners: &Names<'c>) -> Rc<Port<'c>> {
+        let mut port = Port::default();
+        port.owners.insert(&None, listeners.clone());
+        for (index, set) in self.sets.iter().enumerate() {
+            let mut matches = set.wire.matches.iter();
+            if set.wire.matches.is_empty() || matches.any(|wanted| is_meant(wanted, listeners)) {
+                port.sets.insert(&set.hostname, index);
+            }
+        }
+        port.into()
+    }
+
+    pub(crate) fn find(&self, socket: &Socket<'c>, key: &Option<Hostname>) -> Found<'c> {
+        let mut found: Option<Found> = None;
+        let mut is_of_another = false;
+        let mut names = BTreeSet::new();
+        let mut is_unknown = false;
+        for port in &socket.ports {
+            // Where none of the port's listeners has the host, requests for it came in by another port.
+            let Some(owners) = port.owners.covering(key) else {
+                continue;
+            };
+            let set = port.sets.covering(key);
+            let own = both(owners, &socket.listeners);
+            if own.as_ref().is_some_and(BTreeSet::is_empty) {
+                is_of_another |= set.is_some();
+                continue;
+            }
+            names.extend(own.iter().flatten());
+            let here = self.found(set, own);
+            match &found {
+                None => found = Some(here),
+                Some(other) => is_unknown |= !self.are_alike(other, &here),
+            }
+        }
+        match found {
+            Some(_) if is_unknown => Found::Unknown(names),
+            Some(found) => found,
+            None if is_of_another => Found::NotFound,
+            None => Found::Pass,
+        }
+    }
+
+    fn found(&self, set: Option<&usize>, listeners: Names<'c>) -> Found<'c> {
+        let Some(set) = set else {
+            return Found::Pass;
+        };
+        let part = Part {
+            set: *set,
+            listeners,
+        };
+        if self.matches(&part).next().is_some() {
+            return Found::Part(part);
+        }
+        match self.unmatched(*set) {
+            Unmatched::NotFound => Found::NotFound,
+            Unmatched::Pass => Found::Pass,
+        }
+    }
+
+    /// The matches of a part with their places, and the port that a redirect names.
+    pub(crate) fn matches<'s>(
+        &'s self,
+        part: &'s Part<'c>,
+    ) -> impl Iterator<Item = (usize, &'c wire::Match, Option<u16>)> + 's {
+        let sets = self.sets.get(part.set).into_iter();
+        sets.flat_map(move |set| {
+            let matches = set.wire.matches.iter().enumerate();
+            let meant = matches.filter(|(_, wanted)| is_meant(wanted, &part.listeners));
+            meant.map(|(place, wanted)| (place, wanted, port(set.gateway, wanted, part)))
+        })
+    }
+
+    /// Whether it makes no difference which of the two it is.
+    pub(crate) fn are_alike(&self, a: &Found<'c>, b: &Found<'c>) -> bool {
+        match (a, b) {
+            (Found::Pass, Found::Pass) | (Found::NotFound, Found::NotFound) => true,
+            (Found::Part(a), Found::Part(b)) => {
+                let (mut of_a, mut of_b) = (self.matches(a), self.matches(b));
+                loop {
+                    match (of_a.next(), of_b.next()) {
+                        (None, None) => return self.unmatched(a.set) == self.unmatched(b.set),
+                        (Some((_, a, port)), Some((_, b, other)))
+                            if is_same(a, b) && (port == other || !self.names_port(a)) =>
+                        {
+                            // No request gets further.
+                            if fits_everything(a) {
+                                return true;
+                            }
+                        }
+                        _ => return false,
+                    }
+                }
+            }
+            _ => false,
+        }
+    }
+
+    /// Whether the port at which a request came in shows in what this match leads to.
+    fn names_port(&self, wanted: &wire::Match) -> bool {
+        let rule = self.rules.get(&wanted.rule);
+        rule.is_some_and(wire::Rule::redirects_to_listener)
+    }
+}
+
+fn parse(path: &str, hostname: &Option<String>) -> Result<Option<Hostname>, Refusal> {
+    match hostname {
+        None => Ok(None),
+        Some(text) => match Hostname::parse(text) {
+            None => refuse(path, format!("{text:?}")),
+            hostname => Ok(hostname),
+        },
+    }
+}
+
+/// Names of listeners by port and hostname. Those that share both cannot be told apart.
+type Owned<'c> = BTreeMap<(u16, Option<Hostname>), BTreeSet<&'c str>>;
+
+fn owned(config: &wire::Config) -> Result<Owned<'_>, Refusal> {
+    let mut owned = Owned::new();
+    for (name, listener) in &config.listeners {
+        let hostname = parse("hostname", &listener.hostname)
+            .map_err(|refusal| refusal.within(format_args!("listeners[{name:?}]")))?;
+        let names = owned.entry((listener.port, hostname)).or_default();
+        names.insert(name);
+    }
+    Ok(owned)
+}
+
+fn has(names: &Names, name: &str) -> bool {
+    names.as_ref().is_none_or(|names| names.contains(name))
+}
+
+fn is_meant(wanted: &wire::Match, listeners: &Names) -> bool {
+    let own = &wanted.listeners;
+    own.is_empty() || own.iter().any(|name| has(listeners, name))
+}
+
+/// Whether both ask for the same and lead to the same rule, whatever their listeners.
+fn is_same(a: &wire::Match, b: &wire::Match) -> bool {
+    let wire::Match {
+        path,
+        method,
+        headers,
+        query,
+        hostnames,
+        listeners: _,
+        rule,
+    } = a;
+    (rule, path, method) == (&b.rule, &b.path, &b.method)
+        && (headers, query, hostnames) == (&b.headers, &b.query, &b.hostnames)
+}
+
+fn fits_everything(wanted: &wire::Match) -> bool {
+    let wire::Match {
+        path,
+        method,
+        headers,
+        query,
+        hostnames,
+        listeners: _,
+        rule: _,
+    } = wanted;
+    let is_any = |path: &wire::PathMatch| matches!(path, wire::PathMatch::Prefix(it) if it == "/");
+    path.as_ref().is_none_or(is_any)
+        && method.is_none()
+        && (headers.is_empty() && query.is_empty() && hostnames.is_empty())
+}
+
+/// The port of the Gateway at which the requests of this match come in, where all of its listeners share it.
+fn port(gateway: &wire::Gateway, wanted: &wire::Match, part: &Part) -> Option<u16> {
+    let is_own = |name: &String| {
+        has(&part.listeners, name)
+            && (wanted.listeners.is_empty() || wanted.listeners.contains(name))
+    };
+    let ports = gateway.ports.iter().filter(|(name, _)| is_own(name));
+    let mut ports = ports.map(|(_, port)| *port);
+    let first = ports.next()?;
+    ports.all(|port| port == first).then_some(first)
+}

@@ -1,0 +1,28 @@
+//! Ports for what has to know its own before it listens.
+
+use std::net::TcpListener;
+
+/// Free ports below those that the system gives to clients and to whoever asks for port 0.
+pub struct FreePorts(u16);
+
+impl Default for FreePorts {
+    /// Test processes that run at the same time begin at different ports.
+    fn default() -> FreePorts {
+        let process = std::process::id() % 100;
+        FreePorts(20_000 + 100 * u16::try_from(process).unwrap_or_default())
+    }
+}
+
+impl FreePorts {
+    /// Another one with each call.
+    #[expect(clippy::should_implement_trait)]
+    pub fn next(&mut self) -> u16 {
+        while self.0 < 32_000 {
+            self.0 += 1;
+            if TcpListener::bind(("127.0.0.1", self.0)).is_ok() {
+                return self.0;
+            }
+        }
+        panic!("no free port below 32000");
+    }
+}
