@@ -76,13 +76,16 @@ pub fn service_ports<'w>(
     Ok((service, ports.iter().map(|port| port.number).collect()))
 }
 
+/// A listener, and hostnames of a route.
+pub type Attached<'w> = (&'w Listener, Vec<Option<Hostname>>);
+
 /// The listeners of a Gateway that take the route, at least one, each with the hostnames of the route that have hosts
 /// in common with it. None is every host, of a route without hostnames; a TCPRoute has no others.
 pub fn gateway_listeners<'w>(
     world: &'w World,
     route: &Route,
     parent: &ParentRef,
-) -> Result<Vec<(&'w Listener, Vec<Option<Hostname>>)>, Problem> {
+) -> Result<Vec<Attached<'w>>, Problem> {
     let refuse = |reason: Reason, message: &str, remedy: &str| {
         let path = format!("spec.parentRefs[{}]", parent.index);
         let gateway = format!("Gateway {}/{}", parent.namespace, parent.name);

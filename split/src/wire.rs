@@ -11,7 +11,9 @@
 //! | 2 | all other conditions of a match, filters, timeouts, retries, connections, access |
 //! | 3 | literal hosts at every port, listeners of a Gateway that do not all have the same matches |
 
-use std::collections::{BTreeMap, BTreeSet};
+mod versions;
+
+use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
@@ -41,30 +43,6 @@ pub struct Config {
     pub access: Option<Access>,
 }
 
-impl Config {
-    /// What a document of `version` could not say: identities of rules, `listeners`, or `access`. Empty where it
-    /// says all of this configuration.
-    pub fn beyond(&self, version: u32) -> BTreeSet<String> {
-        let mut beyond = BTreeSet::new();
-        for set in &self.hosts {
-            let has_same_matches = self.listeners.keys().all(|name| set.is_whole_at(name));
-            let is_sayable = version >= 3 || (has_same_matches && set.hosts.since() <= version);
-            if !is_sayable && set.matches.is_empty() {
-                beyond.insert("listeners".to_owned());
-            }
-            let matches = set.matches.iter();
-            let refined = matches.filter(|wanted| !is_sayable || wanted.since() > version);
-            beyond.extend(refined.map(|wanted| wanted.rule.clone()));
-        }
-        let rules = self.rules.iter().filter(|(_, rule)| rule.since() > version);
-        beyond.extend(rules.map(|(identity, _)| identity.clone()));
-        if version < 2 {
-            beyond.extend(self.access.iter().map(|_| "access".to_owned()));
-        }
-        beyond
-    }
-}
-
 /// A listener of a Gateway, as far as it tells which requests belong to it: of those of one port the most
 /// specific whose hostname fits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,17 +65,6 @@ pub struct HostSet {
     pub unmatched: Unmatched,
 }
 
-impl HostSet {
-    /// Whether requests that come in by this listener have all of its matches.
-    fn is_whole_at(&self, listener: &String) -> bool {
-        let Hosts::Gateway(gateway) = &self.hosts else {
-            return true;
-        };
-        let names_it = |wanted: &Match| wanted.listeners.contains(listener);
-        gateway.ports.contains_key(listener) && self.matches.iter().all(names_it)
-    }
-}
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hosts {
@@ -107,16 +74,6 @@ pub enum Hosts {
     Literal(Literal),
     /// Hosts of a Gateway, compared without port.
     Gateway(Gateway),
-}
-
-impl Hosts {
-    /// The lowest document version that can say these hosts.
-    fn since(&self) -> u32 {
-        match self {
-            Hosts::Literal(literal) if literal.every_port => 3,
-            Hosts::Root(_) | Hosts::Literal(_) | Hosts::Gateway(_) => 1,
-        }
-    }
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -209,28 +166,6 @@ pub struct Match {
     pub rule: String,
 }
 
-impl Match {
-    /// The lowest document version that can say this match.
-    fn since(&self) -> u32 {
-        let Match {
-            path,
-            method,
-            headers,
-            query,
-            hostnames,
-            listeners: _,
-            rule: _,
-        } = self;
-        let is_regex = matches!(path, Some(PathMatch::Regex(_)));
-        let is_plain = !is_regex
-            && method.is_none()
-            && headers.is_empty()
-            && query.is_empty()
-            && hostnames.is_empty();
-        if is_plain { 1 } else { 2 }
-    }
-}
-
 /// HTTPPathMatch of Gateway API v1. The query string is no part of the path.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
@@ -282,31 +217,6 @@ impl Rule {
             .chain([&self.filters])
             .filter_map(|filters| filters.as_ref()?.redirect.as_ref())
             .any(goes_there)
-    }
-
-    /// The lowest document version that can say this rule.
-    fn since(&self) -> u32 {
-        let Rule {
-            backends,
-            filters,
-            timeouts,
-            retry,
-        } = self;
-        let is_plain = |backend: &Backend| {
-            let Backend {
-                weight: _,
-                to: _,
-                filters,
-                accounts,
-            } = backend;
-            filters.is_none() && accounts.is_empty()
-        };
-        let is_plain = filters.is_none()
-            && timeouts.is_empty()
-            && retry.is_none()
-            && !backends.is_empty()
-            && backends.iter().all(is_plain);
-        if is_plain { 1 } else { 2 }
     }
 }
 

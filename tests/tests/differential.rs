@@ -141,9 +141,8 @@ fn plan(world: &World) -> (Plan, Vec<Problem>) {
 }
 
 fn planned(manifests: Vec<serde_json::Value>, policy: access::Policy) -> (Plan, Vec<Problem>) {
-    let manifests = manifests.into_iter().enumerate();
-    let objects = manifests.map(|(position, body)| {
-        let object = Object::parse("", position, body).expect("an object");
+    let objects = manifests.into_iter().map(|body| {
+        let object = Object::parse(body).expect("an object");
         object.expect("a kind that is understood")
     });
     let (world, mut problems) = weir::world::World::from_objects(objects);

@@ -308,6 +308,10 @@ async fn cases_hold_on_envoy() {
         pass.scopes
     );
     pass.envoy.assert_no_traps().await;
+    let log = pass.envoy.log();
+    for said in ["have different routes for it", "has nothing for port"] {
+        assert!(log.contains(said), "{said}: {log}");
+    }
 }
 
 /// A whole reduced total is exact. Of a longer rule the requests may begin in the middle of its sequence (an

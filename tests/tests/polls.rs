@@ -168,7 +168,7 @@ async fn what_a_poll_says() {
     let first = liar.wait_for_poll(0, "at all", |_| true).await;
     for (name, value) in [
         ("prefer", Some("wait=25")),
-        ("weir-version", Some("2")),
+        ("weir-version", Some("3")),
         ("weir-node", Some("sidecar~1")),
         ("if-none-match", None),
         ("weir-applied", None),

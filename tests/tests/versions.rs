@@ -57,7 +57,9 @@ async fn the_answer_is_in_the_filters_version_or_406_with_the_names() {
 
     // Its version cannot say this: nothing is left out, and the last good one stays in force.
     publisher.publish(route("/a", "v2"));
-    let names = "version 2 of the configuration cannot say HTTPRoute/default/paths";
+    let version = wire::VERSION;
+    let names =
+        &format!("version {version} of the configuration cannot say HTTPRoute/default/paths");
     for _ in 0..300 {
         if envoy.log().contains(names) {
             break;

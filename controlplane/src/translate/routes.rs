@@ -6,6 +6,7 @@
 //!                                         '---> a TCPRoute's rule              -> connections
 //! ```
 
+mod conflict;
 mod hosts;
 mod listeners;
 mod rule;
@@ -14,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_split::wire::{self, Connections, Destination, HostSet, Match, Rule, Unmatched};
 
-use hosts::{HostKey, Taken};
+use hosts::HostKey;
 use listeners::{At, Attachments, Place};
 
 use super::{ServicePort, ambiguous_port, default_port, too_many};
@@ -107,13 +108,13 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
             }
         }
     }
-    let holders = holders(&attached);
+    let holders = conflict::holders(&attached);
     let held = holders.iter().filter_map(|(claim, holder)| match claim {
         Claim::Service(Audience::Everyone, at) => Some((at.clone(), holder.object.clone())),
         Claim::Service(..) | Claim::Listener { .. } | Claim::GatewayPort { .. } => None,
     });
     let held = held.collect();
-    let in_the_way = in_the_way(&attached, &holders);
+    let in_the_way = conflict::in_the_way(&attached, &holders);
 
     let mut gathered = Gathered {
         world,
@@ -240,77 +241,7 @@ fn unreachable_hostnames(route: &Route, service: &ObjectRef) -> Vec<Problem> {
     foreign.map(problem).collect()
 }
 
-/// Who decides for each claim; `attached` has the most senior routes first. At a Gateway's port that is the most
-/// senior route, at a Service the most senior of the kind that goes before the others (Gateway API, GEP-1294). At a
-/// listener several do.
-fn holders<'w>(attached: &[Attached<'w>]) -> BTreeMap<Claim, &'w Route> {
-    let mut holders: BTreeMap<Claim, &Route> = BTreeMap::new();
-    for Attached { route, spot, .. } in attached {
-        let holder = holders.entry(spot.claim.clone()).or_insert(route);
-        if matches!(spot.claim, Claim::Service(..)) && class(route) < class(holder) {
-            *holder = route;
-        }
-    }
-    holders
-}
-
-/// For each of `attached`, which has the most senior routes first, the route that decides in its stead.
-///
-/// At a listener, an HTTPRoute and a GRPCRoute cannot both have a host: the younger has none there (Gateway API v1,
-/// GRPCRouteSpec.hostnames).
-fn in_the_way<'w>(
-    attached: &[Attached<'w>],
-    holders: &BTreeMap<Claim, &'w Route>,
-) -> Vec<Option<&'w Route>> {
-    let mut taken: BTreeMap<(&Claim, u8), Taken<&Route>> = BTreeMap::new();
-    let mut in_the_way = Vec::with_capacity(attached.len());
-    for entry in attached {
-        let claim = &entry.spot.claim;
-        if !matches!(claim, Claim::Listener { .. }) {
-            let holder = holders.get(claim).copied();
-            in_the_way.push(holder.filter(|holder| entry.yields_to(holder)));
-            continue;
-        }
-        let own = class(entry.route);
-        let others = [RouteKind::Grpc, RouteKind::Http].map(class_of);
-        let others = others.iter().filter(|class| **class != own);
-        let others: Vec<_> = others.filter_map(|it| taken.get(&(claim, *it))).collect();
-        let hosts = entry.hosts();
-        let mut met = hosts
-            .iter()
-            .flat_map(|hosts| others.iter().map(move |it| it.meeting(hosts)));
-        let other = met.find_map(|other| other);
-        if other.is_none() {
-            let of_class = taken.entry((claim, own)).or_default();
-            for hosts in hosts {
-                of_class.take(hosts, entry.route);
-            }
-        }
-        in_the_way.push(other);
-    }
-    in_the_way
-}
-
-/// Routes of one class share a claim. Before all others come those that say most about a request.
-fn class(route: &Route) -> u8 {
-    class_of(route.kind)
-}
-
-fn class_of(kind: RouteKind) -> u8 {
-    match kind {
-        RouteKind::Grpc => 0,
-        RouteKind::Http | RouteKind::LinkerdHttp => 1,
-        RouteKind::Tcp => 2,
-    }
-}
-
 impl Attached<'_> {
-    /// Two TCPRoutes cannot share a claim, for nothing would tell their connections apart.
-    fn yields_to(&self, holder: &Route) -> bool {
-        class(self.route) != class(holder)
-            || (self.route.kind == RouteKind::Tcp && self.route.object != holder.object)
-    }
-
     /// The hosts of its listener that it wants.
     fn hosts(&self) -> Vec<HostKey> {
         let Claim::Listener { place, .. } = &self.spot.claim else {
@@ -323,57 +254,6 @@ impl Attached<'_> {
     /// Which parent of which route.
     fn place(&self) -> (&ObjectRef, usize) {
         (&self.route.object, self.parent.index)
-    }
-
-    fn conflict(&self, holder: &Route) -> Problem {
-        let holder_name = &holder.object;
-        let (message, remedy) = match &self.spot.claim {
-            Claim::Service(_, at) => (
-                format!(
-                    "{holder_name} decides for port {} of Service {}/{}",
-                    at.port, at.namespace, at.name
-                ),
-                "take one of the two out",
-            ),
-            Claim::Listener {
-                namespace, name, ..
-            } => {
-                let listener = self.spot.listener.map_or("", |it| it.name.as_str());
-                let host = self.common_host(holder);
-                (
-                    format!(
-                        "{holder_name}, which is older, decides for {host} at listener {listener} of Gateway \
-                         {namespace}/{name}: this route gets no request there"
-                    ),
-                    "give the two routes hostnames or listeners of their own, or take one of them out",
-                )
-            }
-            Claim::GatewayPort {
-                namespace,
-                name,
-                port,
-            } => (
-                format!("{holder_name} decides for port {port} of Gateway {namespace}/{name}"),
-                "take one of the two out",
-            ),
-        };
-        let path = format!("spec.parentRefs[{}]", self.parent.index);
-        let reason = Reason::Conflicted;
-        self.route.object.legacy(path, reason, message, remedy)
-    }
-
-    /// A host of its listener that the other route has as well, in words.
-    fn common_host(&self, other: &Route) -> String {
-        let others: Vec<HostKey> = match other.hostnames.as_slice() {
-            [] => vec![HostKey::new(None)],
-            some => some.iter().map(|it| HostKey::new(Some(it))).collect(),
-        };
-        let own = self.hosts();
-        let mut common = own
-            .iter()
-            .flat_map(|own| others.iter().filter_map(|other| own.intersect(other)));
-        let common = common.next().and_then(|common| common.hostname());
-        common.unwrap_or_else(|| "every host".to_owned())
     }
 
     fn identity(&self, rule: &RouteRule) -> String {

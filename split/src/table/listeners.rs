@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::index::Index;
-use super::sets::{Found, Part, Sets, Socket};
+use super::sets::{Part, Sets, Socket, Verdict};
 use super::{Host, Match};
 use crate::condition::Hostname;
 use crate::pattern::Patterns;
@@ -155,7 +155,7 @@ impl<'c> Hosts<'_, 'c> {
         key: &Option<Hostname>,
     ) -> Result<Decides, Refusal> {
         let found = sockets.iter().map(|socket| self.sets.find(socket, key));
-        let found: Vec<Found> = found.collect();
+        let found: Vec<Verdict> = found.collect();
         if let Some((first, others)) = found.split_first()
             && others.iter().all(|other| self.sets.are_alike(first, other))
         {
@@ -170,14 +170,14 @@ impl<'c> Hosts<'_, 'c> {
         Ok(Decides::BySocket(by_port))
     }
 
-    fn outcome(&mut self, found: &Found<'c>) -> Result<Outcome, Refusal> {
+    fn outcome(&mut self, found: &Verdict<'c>) -> Result<Outcome, Refusal> {
         Ok(match found {
-            Found::Pass => Outcome::Pass,
-            Found::NotFound => Outcome::NotFound,
-            Found::Unknown(names) => {
+            Verdict::Pass => Outcome::Pass,
+            Verdict::NotFound => Outcome::NotFound,
+            Verdict::Unknown(names) => {
                 Outcome::Unknown(names.iter().map(|name| (*name).into()).collect())
             }
-            Found::Part(part) => match self.compiled.get(part) {
+            Verdict::Part(part) => match self.compiled.get(part) {
                 Some(index) => Outcome::Host(*index),
                 None => {
                     let host = self.compile(part)?;

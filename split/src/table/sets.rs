@@ -61,7 +61,7 @@ pub(crate) struct Socket<'c> {
 }
 
 /// What decides at a socket, not compiled yet.
-pub(crate) enum Found<'c> {
+pub(crate) enum Verdict<'c> {
     Pass,
     NotFound,
     Part(Part<'c>),
@@ -190,8 +190,8 @@ impl<'c> Sets<'c> {
         port.into()
     }
 
-    pub(crate) fn find(&self, socket: &Socket<'c>, key: &Option<Hostname>) -> Found<'c> {
-        let mut found: Option<Found> = None;
+    pub(crate) fn find(&self, socket: &Socket<'c>, key: &Option<Hostname>) -> Verdict<'c> {
+        let mut found: Option<Verdict> = None;
         let mut is_of_another = false;
         let mut names = BTreeSet::new();
         let mut is_unknown = false;
@@ -214,27 +214,27 @@ impl<'c> Sets<'c> {
             }
         }
         match found {
-            Some(_) if is_unknown => Found::Unknown(names),
+            Some(_) if is_unknown => Verdict::Unknown(names),
             Some(found) => found,
-            None if is_of_another => Found::NotFound,
-            None => Found::Pass,
+            None if is_of_another => Verdict::NotFound,
+            None => Verdict::Pass,
         }
     }
 
-    fn found(&self, set: Option<&usize>, listeners: Names<'c>) -> Found<'c> {
+    fn found(&self, set: Option<&usize>, listeners: Names<'c>) -> Verdict<'c> {
         let Some(set) = set else {
-            return Found::Pass;
+            return Verdict::Pass;
         };
         let part = Part {
             set: *set,
             listeners,
         };
         if self.matches(&part).next().is_some() {
-            return Found::Part(part);
+            return Verdict::Part(part);
         }
         match self.unmatched(*set) {
-            Unmatched::NotFound => Found::NotFound,
-            Unmatched::Pass => Found::Pass,
+            Unmatched::NotFound => Verdict::NotFound,
+            Unmatched::Pass => Verdict::Pass,
         }
     }
 
@@ -252,10 +252,10 @@ impl<'c> Sets<'c> {
     }
 
     /// Whether it makes no difference which of the two it is.
-    pub(crate) fn are_alike(&self, a: &Found<'c>, b: &Found<'c>) -> bool {
+    pub(crate) fn are_alike(&self, a: &Verdict<'c>, b: &Verdict<'c>) -> bool {
         match (a, b) {
-            (Found::Pass, Found::Pass) | (Found::NotFound, Found::NotFound) => true,
-            (Found::Part(a), Found::Part(b)) => {
+            (Verdict::Pass, Verdict::Pass) | (Verdict::NotFound, Verdict::NotFound) => true,
+            (Verdict::Part(a), Verdict::Part(b)) => {
                 let (mut of_a, mut of_b) = (self.matches(a), self.matches(b));
                 loop {
                     match (of_a.next(), of_b.next()) {

@@ -1,0 +1,154 @@
+use super::*;
+
+fn refused(json: &str) -> String {
+    match Plugin::parse(json.as_bytes()) {
+        Ok(plugin) => panic!("{plugin:?}"),
+        Err(error) => error.to_string(),
+    }
+}
+
+#[test]
+fn defaults_are_the_documented_ones() {
+    let plugin = Plugin::parse(br#"{"control_plane":"weir"}"#).unwrap();
+    assert_eq!(plugin.header, "x-weir-cluster");
+    assert_eq!(plugin.scope, "");
+    assert_eq!(plugin.site, Site::default());
+}
+
+#[test]
+fn an_unknown_key_is_named() {
+    assert!(refused(r#"{"control_plane":"weir","namespase":"a"}"#).contains("namespase"));
+    assert!(refused(r#"{}"#).contains("control_plane"));
+    assert!(refused("").contains("plugin configuration"));
+}
+
+#[test]
+fn bad_values_name_their_key() {
+    for (key, json) in [
+        ("control_plane", r#"{"control_plane":""}"#),
+        (
+            "control_plane",
+            r#"{"control_plane":"","initial":{"version":1}}"#,
+        ),
+        (
+            "until_configured",
+            r#"{"control_plane":"weir","until_configured":"deny"}"#,
+        ),
+        ("initial", r#"{"initial":{}}"#),
+        (
+            "gateway",
+            r#"{"control_plane":"weir","namespace":"a","gateway":"a/b"}"#,
+        ),
+        ("gateway", r#"{"control_plane":"weir","gateway":"b"}"#),
+        ("namespace", r#"{"control_plane":"weir","namespace":"a&b"}"#),
+        ("namespace", r#"{"control_plane":"weir","namespace":"a.b"}"#),
+        ("listener", r#"{"control_plane":"weir","listener":"http"}"#),
+        (
+            "listeners",
+            r#"{"control_plane":"weir","listeners":{"80":["http"]}}"#,
+        ),
+        (
+            "listener, listeners",
+            r#"{"control_plane":"weir","gateway":"a/b","listener":"http","listeners":{"80":["http"]}}"#,
+        ),
+        (
+            "write listener",
+            r#"{"control_plane":"weir","gateway":"a/b","protocol":"tcp","listeners":{"80":["http"]}}"#,
+        ),
+        (
+            "listeners: no port",
+            r#"{"control_plane":"weir","gateway":"a/b","listeners":{}}"#,
+        ),
+        (
+            r#"listeners["http"]"#,
+            r#"{"control_plane":"weir","gateway":"a/b","listeners":{"http":["8080"]}}"#,
+        ),
+        (
+            r#"listeners["0"]"#,
+            r#"{"control_plane":"weir","gateway":"a/b","listeners":{"0":["http"]}}"#,
+        ),
+        (
+            r#"listeners["+80"]"#,
+            r#"{"control_plane":"weir","gateway":"a/b","listeners":{"+80":["http"]}}"#,
+        ),
+        (
+            r#"listeners["80"]"#,
+            r#"{"control_plane":"weir","gateway":"a/b","listeners":{"80":[]}}"#,
+        ),
+        ("header", r#"{"control_plane":"weir","header":":path"}"#),
+        ("cluster", r#"{"control_plane":"weir","cluster":"{svc}"}"#),
+        ("cluster", r#"{"control_plane":"weir","cluster":"a b"}"#),
+        (
+            "direction",
+            r#"{"control_plane":"weir","namespace":"a","direction":"inbound"}"#,
+        ),
+        (
+            "service_account",
+            r#"{"control_plane":"weir","service_account":"a"}"#,
+        ),
+        (
+            "root",
+            r#"{"control_plane":"weir","protocol":"tcp","root":"mysql:3306"}"#,
+        ),
+        ("root", r#"{"control_plane":"weir","root":"mysql.db:3306"}"#),
+        (
+            "clusters.a",
+            r#"{"control_plane":"weir","clusters":{"a":"b"}}"#,
+        ),
+    ] {
+        assert!(refused(json).contains(key), "{json}: {}", refused(json));
+    }
+}
+
+#[test]
+fn listeners_are_one_or_by_the_port_of_the_socket() {
+    let listeners = |keys: &str| {
+        let json = format!(r#"{{"control_plane":"weir","gateway":"a/b"{keys}}}"#);
+        Plugin::parse(json.as_bytes()).unwrap().site.listeners
+    };
+    assert_eq!(listeners(""), Listeners::Any);
+    assert_eq!(
+        listeners(r#","listener":"http""#),
+        Listeners::One("http".into())
+    );
+    let names = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+    assert_eq!(
+        listeners(r#","listeners":{"8443":["https","https"],"8080":["b","a"]}"#),
+        Listeners::BySocket([(8080, names(&["a", "b"])), (8443, names(&["https"]))].into())
+    );
+}
+
+#[test]
+fn who_names_a_service_account_is_denied_until_configured() {
+    let plugin = |keys: &str| {
+        let json = format!(r#"{{"control_plane":"weir","namespace":"shop",{keys}}}"#);
+        Plugin::parse(json.as_bytes()).unwrap()
+    };
+    let account = plugin(r#""service_account":"buyer","until_configured":"pass""#);
+    assert_eq!(account.until_configured, UntilConfigured::Denied);
+    assert_eq!(account.site.service_account.as_deref(), Some("shop/buyer"));
+    let inbound = plugin(r#""service_account":"buyer","direction":"inbound""#);
+    assert_eq!(inbound.until_configured, UntilConfigured::Denied);
+    let none = plugin(r#""until_configured":"503""#);
+    assert_eq!(none.until_configured, UntilConfigured::Unavailable);
+}
+
+#[test]
+fn clusters_are_named_by_template_and_exceptions() {
+    let plugin = Plugin::parse(
+        br#"{"control_plane":"weir","cluster":"outbound|{port}||{service}.{namespace}.svc.cluster.local",
+            "clusters":{"v1.prod:80":"prod_use1"}}"#,
+    )
+    .unwrap();
+    let backend = |name: &str| wire::Service {
+        name: name.into(),
+        namespace: "prod".into(),
+        port: 80,
+    };
+    let naming = plugin.site.naming;
+    assert_eq!(naming.cluster(&backend("v1")), "prod_use1");
+    assert_eq!(
+        naming.cluster(&backend("v2")),
+        "outbound|80||v2.prod.svc.cluster.local"
+    );
+}
