@@ -3,9 +3,12 @@
 //! `Err` is the reason for which a parent does not take the route, in the words of Gateway API's
 //! condition `Accepted`.
 
+use std::collections::BTreeSet;
+
 use crate::cluster::{Port, Service};
-use crate::gateway::Listener;
+use crate::gateway::{Gateway, Listener};
 use crate::hostname::Hostname;
+use crate::problem::messages::{Message, one_of, parent as messages};
 use crate::problem::{Problem, Reason};
 use crate::route::{ParentRef, Route, RouteKind};
 use crate::world::World;
@@ -51,11 +54,9 @@ pub fn service_ports<'w>(
     };
     let mut ports: Vec<&Port> = service.ports.iter().filter(meant).collect();
     if ports.is_empty() {
-        return Err(refuse(
-            field,
-            format!("Service {namespace}/{name} has no such TCP port"),
-            "name a TCP port that the Service has",
-        ));
+        let path = format!("spec.parentRefs[{}]{field}", parent.index);
+        let message = no_such_port(service, parent);
+        return Err(route.object.problem(path, message));
     }
     if route.kind != RouteKind::Tcp {
         ports.retain(|port| !port.carries_connections);
@@ -74,6 +75,50 @@ pub fn service_ports<'w>(
         ));
     }
     Ok((service, ports.iter().map(|port| port.number).collect()))
+}
+
+fn no_such_port(service: &Service, parent: &ParentRef) -> Message {
+    let at = format!("{}/{}", parent.namespace, parent.name);
+    let names = service.ports.iter().filter(|port| !port.name.is_empty());
+    let names = one_of(names.map(|port| &port.name));
+    let numbers = service.possible_ports();
+    let (wanted, field, possible) = match (parent.port, &parent.section_name) {
+        (None, None) => return messages::no_service_port(at),
+        (Some(port), None) => (port.to_string(), "port", numbers),
+        (None, Some(name)) => (format!("named {name}"), "sectionName", names),
+        (Some(port), Some(name)) => {
+            let pairs = service.ports.iter();
+            let pairs = one_of(pairs.map(|port| format!("{} ({})", port.number, port.name)));
+            (
+                format!("{port} named {name}"),
+                "port and sectionName",
+                pairs,
+            )
+        }
+    };
+    messages::no_such_service_port(at, wanted, field, possible)
+}
+
+fn no_such_listener(gateway: &Gateway, parent: &ParentRef) -> Message {
+    let at = format!("{}/{}", parent.namespace, parent.name);
+    let listeners = || gateway.listeners.iter();
+    let (wanted, field, possible) = match (parent.port, &parent.section_name) {
+        (None, None) => return messages::no_listener(at),
+        (Some(port), None) => {
+            let ports: BTreeSet<u16> = listeners().map(|it| it.port).collect();
+            (format!("with port {port}"), "port", one_of(ports))
+        }
+        (None, Some(name)) => {
+            let names = one_of(listeners().map(|it| &it.name));
+            (format!("named {name}"), "sectionName", names)
+        }
+        (Some(port), Some(name)) => {
+            let pairs = one_of(listeners().map(|it| format!("{} ({})", it.name, it.port)));
+            let wanted = format!("named {name} with port {port}");
+            (wanted, "sectionName and port", pairs)
+        }
+    };
+    messages::no_such_listener(at, wanted, field, possible)
 }
 
 /// A listener, and hostnames of a route.
@@ -113,11 +158,9 @@ pub fn gateway_listeners<'w>(
         })
         .collect();
     if listeners.is_empty() {
-        return Err(refuse(
-            Reason::NoMatchingParent,
-            "{} has no such listener",
-            "name a listener (sectionName) and a port that the Gateway has",
-        ));
+        let path = format!("spec.parentRefs[{}]", parent.index);
+        let message = no_such_listener(gateway, parent);
+        return Err(route.object.problem(path, message));
     }
     let own = &route.object.namespace;
     let labels = world.namespace_labels(own);

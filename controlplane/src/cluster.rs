@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use crate::fields::at_most;
 use crate::object::Object;
+use crate::problem::messages::one_of;
 use crate::problem::messages::service as messages;
 use crate::problem::{ObjectRef, Problem};
 
@@ -161,6 +162,11 @@ impl Service {
 
     pub fn port_numbers(&self) -> impl Iterator<Item = u16> {
         self.ports.iter().map(|port| port.number)
+    }
+
+    /// The ports that can be named, in a message.
+    pub fn possible_ports(&self) -> String {
+        one_of(self.port_numbers())
     }
 }
 

@@ -3,43 +3,27 @@
 //! A call of method `Get` of service `shop.Cart` is a request to `/shop.Cart/Get`, so that each method match is a
 //! match on the path.
 
+use std::cmp::Reverse;
+
 use serde::Deserialize;
 use serde_json::Value;
-use weir_split::wire::{PathMatch, Timeouts};
-
-use std::cmp::Reverse;
+use weir_split::wire::PathMatch;
 
 use crate::fields::Rest;
 use crate::object::Object;
 use crate::precedence::Rank;
 use crate::problem::Problem;
-use crate::route::backends::{self, BackendRefSpec};
+use crate::problem::messages::route;
 use crate::route::fields::{self, FieldSpec};
-use crate::route::filters::{self, FilterSpec};
-use crate::route::head;
-use crate::route::matching::MAX_MATCHES_OF_RULE;
+use crate::route::head::{self, Grammar};
 use crate::route::patterns::{self, Patterns};
 use crate::route::place::Place;
-use crate::route::rules::{self, Keys};
-use crate::route::{Route, RouteKind, RouteMatch, RouteRule};
+use crate::route::{Route, RouteKind, RouteMatch};
 
-const KIND: RouteKind = RouteKind::Grpc;
 /// Gateway API v1: GRPCMethodMatch.service and method.
 const LONGEST: usize = 1024;
 
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct RuleSpec {
-    name: Option<String>,
-    matches: Option<Vec<MatchSpec>>,
-    filters: Option<Vec<FilterSpec>>,
-    backend_refs: Option<Vec<BackendRefSpec>>,
-    session_persistence: Option<Value>,
-    #[serde(flatten)]
-    rest: Rest,
-}
-
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 struct MatchSpec {
     method: Option<MethodSpec>,
     headers: Option<Vec<FieldSpec>>,
@@ -57,94 +41,50 @@ struct MethodSpec {
     rest: Rest,
 }
 
+const GRAMMAR: Grammar = Grammar {
+    kind: RouteKind::Grpc,
+    fields: &[
+        "name",
+        "matches",
+        "filters",
+        "backendRefs",
+        "sessionPersistence",
+    ],
+    read_match,
+};
+
 /// See [`Route::parse`].
-pub fn parse(object: &Object) -> Result<(Route, Vec<Problem>), Problem> {
-    head::parse(object, KIND, |place, written, problems| {
-        parse_rules(place, &object.namespace, written, problems)
-    })
+pub fn parse(object: &Object, problems: &mut Vec<Problem>) -> Result<Option<Route>, Problem> {
+    head::parse(object, &GRAMMAR, problems)
 }
 
-fn parse_rules(
+/// One entry of `matches`.
+fn read_match(
     place: &Place,
-    namespace: &str,
-    written: Vec<RuleSpec>,
-    problems: &mut Vec<Problem>,
-) -> Result<Vec<RouteRule>, Problem> {
-    let counts = written
-        .iter()
-        .filter_map(|rule| Some(rule.matches.as_ref()?.len()));
-    rules::check_total(place, counts)?;
-    let mut keys = Keys::new(place, written.iter().map(|rule| rule.name.as_ref()))?;
-    let mut patterns = Patterns::default();
-    let mut rules = Vec::with_capacity(written.len());
-    for (index, spec) in written.into_iter().enumerate() {
-        let place = place.entry(index);
-        place.nothing_but_known(&spec.rest, &[])?;
-        let matches = parse_matches(&place.field("matches"), spec.matches, &mut patterns)?;
-        let parsed = filters::parse(&place.field("filters"), KIND, None, spec.filters)?;
-        let mut found = parsed.dropped(&place, KIND, index, spec.session_persistence.is_some());
-        let dropped = !found.is_empty();
-        let backends = backends::parse(
-            &place.field("backendRefs"),
-            KIND,
-            namespace,
-            None,
-            spec.backend_refs,
-            &mut found,
-        )?;
-        let Some(key) = keys.next(spec.name, &matches) else {
-            continue;
-        };
-        problems.extend(found);
-        rules.push(RouteRule {
-            index,
-            key,
-            matches,
-            dropped,
-            backends,
-            filters: parsed.filters,
-            timeouts: Timeouts::default(),
-            retry: None,
-        });
-    }
-    Ok(rules)
-}
-
-/// At least one match: none written fits every call.
-fn parse_matches(
-    place: &Place,
-    written: Option<Vec<MatchSpec>>,
+    written: &Value,
     patterns: &mut Patterns,
-) -> Result<Vec<RouteMatch>, Problem> {
-    let mut written = written.unwrap_or_default();
-    place.at_most(&written, MAX_MATCHES_OF_RULE)?;
-    if written.is_empty() {
-        written.push(MatchSpec::default());
-    }
-    let mut matches = Vec::with_capacity(written.len());
-    for (index, spec) in written.into_iter().enumerate() {
-        let place = place.entry(index);
-        place.nothing_but_known(&spec.rest, &[])?;
-        let headers = fields::parse_headers(&place.field("headers"), spec.headers, patterns)?;
-        let method = spec.method.map(MethodSpec::without_leading_dot);
-        let length = |text: Option<&String>| Reverse(text.map_or(0, |text| text.chars().count()));
-        let rank = Rank::Grpc {
-            service: length(method.as_ref().and_then(|method| method.service.as_ref())),
-            method: length(method.as_ref().and_then(|method| method.method.as_ref())),
-            headers: Reverse(headers.len()),
-        };
-        matches.push(RouteMatch {
-            path: match method {
-                None => None,
-                Some(method) => method.path(&place.field("method"), patterns)?,
-            },
-            method: None,
-            query: Vec::new(),
-            rank,
-            headers,
-        });
-    }
-    Ok(matches)
+    _: &mut Vec<Problem>,
+) -> Result<RouteMatch, Problem> {
+    let spec: MatchSpec = place.decode(written)?;
+    place.nothing_but_known(&spec.rest, &[])?;
+    let headers = fields::parse_headers(&place.field("headers"), spec.headers, patterns)?;
+    let method = spec.method.map(MethodSpec::without_leading_dot);
+    let length = |text: Option<&String>| Reverse(text.map_or(0, |text| text.chars().count()));
+    let rank = Rank::Grpc {
+        service: length(method.as_ref().and_then(|method| method.service.as_ref())),
+        method: length(method.as_ref().and_then(|method| method.method.as_ref())),
+        headers: Reverse(headers.len()),
+    };
+    Ok(RouteMatch {
+        path: match method {
+            None => None,
+            Some(method) => method.path(&place.field("method"), patterns)?,
+        },
+        method: None,
+        query: Vec::new(),
+        rank,
+        headers,
+    })
 }
 
 impl MethodSpec {
@@ -165,19 +105,15 @@ impl MethodSpec {
     fn path(self, place: &Place, patterns: &mut Patterns) -> Result<Option<PathMatch>, Problem> {
         place.nothing_but_known(&self.rest, &[])?;
         let part = |name: &str, written: Option<String>| match written {
-            Some(text) if text.len() > LONGEST => Err(place.field(name).invalid(
-                format!("the {name} is longer than {LONGEST}"),
-                "write a shorter one",
-            )),
+            Some(text) if text.len() > LONGEST => Err(place
+                .field(name)
+                .problem(route::grpc_too_long(name, LONGEST))),
             written => Ok(written.filter(|text| !text.is_empty())),
         };
         let service = part("service", self.service)?;
         let method = part("method", self.method)?;
         match self.kind.as_deref().unwrap_or("Exact") {
-            _ if service.is_none() && method.is_none() => Err(place.invalid(
-                "neither service nor method is named",
-                "name one of them, or take the match out",
-            )),
+            _ if service.is_none() && method.is_none() => Err(place.problem(route::grpc_no_name())),
             "Exact" => {
                 for (field, name) in [("service", &service), ("method", &method)] {
                     let parts = name.iter().flat_map(|name| match field {
@@ -186,10 +122,8 @@ impl MethodSpec {
                     });
                     if !parts.into_iter().all(is_identifier) {
                         let name = name.as_deref().unwrap_or_default();
-                        return Err(place.field(field).invalid(
-                            format!("{name:?} is not the name of a {field}"),
-                            "write it as in the .proto file, such as shop.Cart and Get",
-                        ));
+                        let message = route::grpc_name(format!("{name:?}"), field);
+                        return Err(place.field(field).problem(message));
                     }
                 }
                 Ok(Some(match (service, method) {
@@ -213,10 +147,8 @@ impl MethodSpec {
                             let part = without_outer_anchors(&part);
                             // By itself too: two halves of one group would be a pattern together.
                             if patterns::compile(&place, part)?.has_anchors() {
-                                return Err(place.unsupported(
-                                    format!("{part:?} asks for the beginning or the end of the name within"),
-                                    "leave ^ and $ out: it is the whole name that has to fit",
-                                ));
+                                let message = route::grpc_anchor(format!("{part:?}"));
+                                return Err(place.problem(message));
                             }
                             pattern.push_str(&format!("/(?:{part})"));
                         }
@@ -225,10 +157,11 @@ impl MethodSpec {
                 patterns.add(place, &pattern)?;
                 Ok(Some(PathMatch::Regex(pattern)))
             }
-            other => Err(place.field("type").unsupported(
-                format!("type {other:?} is not supported"),
-                "use Exact or RegularExpression",
-            )),
+            other => {
+                let known = "Exact, RegularExpression";
+                let message = route::match_type(format!("{other:?}"), known);
+                Err(place.field("type").problem(message))
+            }
         }
     }
 }

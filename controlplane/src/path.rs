@@ -2,19 +2,36 @@
 
 use weir_split::wire::PathMatch;
 
-/// What is wrong with a path match; the field is relative to the `path` object.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+use crate::problem::messages::{Message, filter, route};
+
+/// What is wrong with a path match, at `type` or at `value`.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathError {
-    /// At `type`.
-    #[error("path type {0} is not supported")]
     Type(String),
-    /// At `value`.
-    #[error("{0}")]
-    Value(String),
+    Value(ValueError),
+}
+
+/// What is wrong with a path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ValueError {
+    /// Or empty.
+    TooLong,
+    Relative,
+    /// `%2F`.
+    EncodedSlash,
+    /// `//`, `/./` and the like, which a path has not once it is in order.
+    Part(&'static str),
+    Query,
+    Fragment,
+    Character(char),
+    /// A `%` without two hexadecimal digits.
+    Percent,
 }
 
 /// Gateway API v1: HTTPPathMatch.value, HTTPPathModifier.
-const LONGEST: usize = 1024;
+pub const LONGEST: usize = 1024;
+/// Gateway API v1: HTTPPathMatch.type.
+pub const TYPES: [&str; 3] = ["Exact", "PathPrefix", "RegularExpression"];
 
 /// Reads `type` (default `PathPrefix`) and `value` (default `/`). `None` fits every path.
 ///
@@ -22,56 +39,53 @@ const LONGEST: usize = 1024;
 /// expression the length alone is checked here.
 pub fn parse(kind: Option<&str>, value: Option<&str>) -> Result<Option<PathMatch>, PathError> {
     let value = value.unwrap_or("/");
+    let checked = || check(value).map_err(PathError::Value);
     match kind.unwrap_or("PathPrefix") {
         "Exact" => {
-            check(value)?;
+            checked()?;
             Ok(Some(PathMatch::Exact(value.to_owned())))
         }
         "PathPrefix" => {
-            check(value)?;
+            checked()?;
             let prefix = value.strip_suffix('/').unwrap_or(value);
             Ok((!prefix.is_empty()).then(|| PathMatch::Prefix(prefix.to_owned())))
         }
         "RegularExpression" => match value.len() {
             1..=LONGEST => Ok(Some(PathMatch::Regex(value.to_owned()))),
-            _ => Err(PathError::Value(format!(
-                "the path has not 1 to {LONGEST} bytes"
-            ))),
+            _ => Err(PathError::Value(ValueError::TooLong)),
         },
         other => Err(PathError::Type(other.to_owned())),
     }
 }
 
-fn check(value: &str) -> Result<(), PathError> {
+fn check(value: &str) -> Result<(), ValueError> {
     check_target(value)?;
-    let wrong = |what: String| Err(PathError::Value(format!("path {value:?} {what}")));
-    for part in ["//", "/./", "/../", "%2f", "%2F"] {
-        if value.contains(part) {
-            return wrong(format!("contains {part}"));
-        }
+    if value.contains("%2f") || value.contains("%2F") {
+        return Err(ValueError::EncodedSlash);
     }
-    for end in ["/.", "/.."] {
-        if value.ends_with(end) {
-            return wrong(format!("ends with {end}"));
-        }
+    let within = ["//", "/./", "/../"];
+    let part = within.into_iter().find(|part| value.contains(part));
+    let at_the_end = || ["/..", "/."].into_iter().find(|end| value.ends_with(end));
+    match part.or_else(at_the_end) {
+        Some(part) => Err(ValueError::Part(part)),
+        None => Ok(()),
     }
-    Ok(())
 }
 
 /// What a path may be replaced with: absolute, without query and fragment (RFC 3986, 3.3).
-pub fn check_target(value: &str) -> Result<(), PathError> {
-    let wrong = |what: String| Err(PathError::Value(format!("path {value:?} {what}")));
+pub fn check_target(value: &str) -> Result<(), ValueError> {
     if value.len() > LONGEST {
-        return Err(PathError::Value(format!(
-            "the path is longer than {LONGEST}"
-        )));
+        return Err(ValueError::TooLong);
     }
     if !value.starts_with('/') {
-        return wrong("does not start with /".to_owned());
+        return Err(ValueError::Relative);
     }
     let allowed = |c: char| c.is_ascii_alphanumeric() || "-/._~!$&'()*+,;=:@%".contains(c);
-    if let Some(c) = value.chars().find(|c| !allowed(*c)) {
-        return wrong(format!("contains {c:?}"));
+    match value.chars().find(|c| !allowed(*c)) {
+        None => {}
+        Some('?') => return Err(ValueError::Query),
+        Some('#') => return Err(ValueError::Fragment),
+        Some(c) => return Err(ValueError::Character(c)),
     }
     let escapes = value.split('%').skip(1);
     let is_escape = |rest: &str| {
@@ -79,10 +93,42 @@ pub fn check_target(value: &str) -> Result<(), PathError> {
             .first_chunk::<2>()
             .is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit))
     };
-    if !escapes.into_iter().all(is_escape) {
-        return wrong("has a % without two hexadecimal digits".to_owned());
+    match escapes.into_iter().all(is_escape) {
+        true => Ok(()),
+        false => Err(ValueError::Percent),
     }
-    Ok(())
+}
+
+impl ValueError {
+    /// Of `value`, which has it.
+    pub fn message(&self, value: &str) -> Message {
+        match self {
+            ValueError::TooLong => route::path_too_long(LONGEST),
+            ValueError::Relative if value.is_empty() => route::path_empty(),
+            ValueError::Relative => route::path_relative(value),
+            ValueError::EncodedSlash => route::path_encoded_slash(value),
+            ValueError::Part(part) => route::path_part(value, part),
+            ValueError::Query | ValueError::Fragment => route::path_query(value, path_alone(value)),
+            ValueError::Character(c) => route::path_character(value, format!("{c:?}")),
+            ValueError::Percent => route::path_percent(value),
+        }
+    }
+
+    /// Of `value`, which has it and is to replace a path.
+    pub fn message_of_target(&self, value: &str) -> Message {
+        match self {
+            ValueError::Query => filter::path_with_query(value, path_alone(value)),
+            ValueError::Fragment => filter::path_with_fragment(value, path_alone(value)),
+            _ => self.message(value),
+        }
+    }
+}
+
+fn path_alone(value: &str) -> &str {
+    match value.split(['?', '#']).next() {
+        None | Some("") => "/",
+        Some(path) => path,
+    }
 }
 
 #[cfg(test)]
@@ -119,6 +165,10 @@ mod tests {
             let parsed = parse(Some("RegularExpression"), Some(bad));
             assert!(matches!(parsed, Err(PathError::Value(_))), "{bad}");
         }
+        let encoded = parse(None, Some("/a%2Fb"));
+        assert_eq!(encoded, Err(PathError::Value(ValueError::EncodedSlash)));
+        assert_eq!(check_target("/new?a=b"), Err(ValueError::Query));
+        assert_eq!(check_target("/new#a?b"), Err(ValueError::Fragment));
         for good in ["/a//b", "/a%2fb", "/a/.."] {
             assert_eq!(check_target(good), Ok(()), "{good}");
         }

@@ -202,6 +202,12 @@ impl Problem {
         self.with_effect(Effect::not_in_force())
     }
 
+    /// The place in `spec.rules` of the rule that it is about.
+    pub fn rule(&self) -> Option<usize> {
+        let (index, _) = self.path.strip_prefix("spec.rules[")?.split_once(']')?;
+        index.parse().ok()
+    }
+
     /// `CAUSE: EFFECT; REMEDY`.
     pub fn message(&self) -> String {
         let Problem {

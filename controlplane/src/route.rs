@@ -13,6 +13,7 @@ pub mod matching;
 pub mod parent;
 pub mod patterns;
 pub mod place;
+pub mod rule;
 pub mod rules;
 pub mod timeouts;
 pub mod url;
@@ -21,15 +22,15 @@ use jiff::Timestamp;
 use serde_json::Value;
 use weir_split::wire::{Field, Filters, PathMatch, Retry, Timeouts};
 
-pub use self::backends::BackendRef;
+pub use self::backends::{BackendRef, PortRef, Reference};
 pub use self::parent::{ParentKind, ParentRef};
 use crate::hostname::Hostname;
 use crate::object::{Kind, Object};
 use crate::precedence::Rank;
-use crate::problem::{ObjectRef, Problem, Reason};
+use crate::problem::{Effect, Extent, ObjectRef, Problem, messages};
 use crate::{grpcroute, httproute, tcproute};
 
-/// A route whose every field is understood.
+/// A route, as far as it is understood.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     pub object: ObjectRef,
@@ -38,7 +39,7 @@ pub struct Route {
     /// Those that are Services or Gateways; others are another controller's business.
     pub parents: Vec<ParentRef>,
     pub hostnames: Vec<Hostname>,
-    /// At least one; of a TCPRoute exactly one.
+    /// At least one; of a TCPRoute exactly one. One that is wrong is among them.
     pub rules: Vec<RouteRule>,
 }
 
@@ -59,10 +60,10 @@ pub struct RouteRule {
     /// What tells it from the route's other rules: its name, or the hash of its matches. Never its
     /// place, so that a rule keeps its sequence of picks when another is added before it.
     pub key: String,
-    /// At least one.
+    /// None where none of them can be read: then it fits no request.
     pub matches: Vec<RouteMatch>,
-    /// It asks for something that Weir does not do: all its requests are answered as a broken share is.
-    pub dropped: bool,
+    /// Something in it cannot be done: all its requests are answered as a broken share is.
+    pub broken: bool,
     /// Empty where the rule names none.
     pub backends: Vec<BackendRef>,
     pub filters: Filters,
@@ -83,25 +84,27 @@ pub struct RouteMatch {
 }
 
 impl Route {
-    /// The route, and what of it could not be honoured: rules and shares that are answered with an error.
+    /// The route, and to `problems` what of it is not in force.
     ///
-    /// `None` is a route whose parents are all another controller's business (a Linkerd `Server`,
-    /// say), or an object of another kind: whatever it contains is not for Weir to judge.
-    pub fn parse(object: &Object) -> Result<Option<(Route, Vec<Problem>)>, Problem> {
+    /// `None` is a route that is not in force at all: none of its hostnames can be one; or its parents are all
+    /// another controller's business (a Linkerd `Server`, say), and whatever else it contains is not for Weir to
+    /// judge; or the object is of another kind.
+    pub fn parse(object: &Object, problems: &mut Vec<Problem>) -> Result<Option<Route>, Problem> {
         let Some(kind) = RouteKind::of(object.kind) else {
             return Ok(None);
         };
         if parent::are_all_foreign(object, kind) {
+            problems.extend(parent::not_served(object, kind));
             return Ok(None);
         }
         object.nothing_beside(&["spec"])?;
-        let (route, mut problems) = match kind {
-            RouteKind::Http | RouteKind::LinkerdHttp => httproute::parse(object, kind),
-            RouteKind::Grpc => grpcroute::parse(object),
-            RouteKind::Tcp => tcproute::parse(object),
+        let route = match kind {
+            RouteKind::Http | RouteKind::LinkerdHttp => httproute::parse(object, kind, problems),
+            RouteKind::Grpc => grpcroute::parse(object, problems),
+            RouteKind::Tcp => tcproute::parse(object, problems),
         }?;
         problems.extend(annotations(object));
-        Ok(Some((route, problems)))
+        Ok(route)
     }
 
     /// Whether the object is a route whose parents are all another controller's business, at whatever version.
@@ -119,12 +122,9 @@ fn annotations(object: &Object) -> Vec<Problem> {
     });
     unknown
         .map(|(name, _)| {
-            object.reference().legacy(
-                "metadata.annotations",
-                Reason::UnsupportedValue,
-                format!("annotation {name} is not supported: it changes nothing"),
-                "use timeouts and retry of the route's rules",
-            )
+            object
+                .reference()
+                .problem("metadata.annotations", messages::route::annotation(name))
         })
         .collect()
 }
@@ -159,12 +159,31 @@ impl RouteKind {
         }
     }
 
-    /// What becomes of such a share, in words.
-    pub fn fate(self) -> &'static str {
+    /// What becomes of such a share.
+    pub fn share_fails(self) -> Effect {
+        let words = match self {
+            RouteKind::Tcp => "this backend's share of the connections is closed".to_owned(),
+            kind => format!("the share of this backend is answered {}", kind.broken()),
+        };
+        Effect::new(Extent::Share, words)
+    }
+
+    /// What becomes of a rule that is broken.
+    pub fn rule_fails(self) -> Effect {
+        let words = match self {
+            RouteKind::Tcp => "connections of this rule are closed".to_owned(),
+            kind => format!("requests of this rule are answered {}", kind.broken()),
+        };
+        Effect::new(Extent::Rule, words)
+    }
+
+    /// `an HTTPRoute`.
+    pub fn with_article(self) -> &'static str {
         match self {
-            RouteKind::Http | RouteKind::LinkerdHttp => "its share is answered 500",
-            RouteKind::Grpc => "its share is answered 503",
-            RouteKind::Tcp => "its share of the connections is closed",
+            RouteKind::Http => "an HTTPRoute",
+            RouteKind::LinkerdHttp => "an HTTPRoute of policy.linkerd.io",
+            RouteKind::Grpc => "a GRPCRoute",
+            RouteKind::Tcp => "a TCPRoute",
         }
     }
 }

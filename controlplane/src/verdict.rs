@@ -179,19 +179,25 @@ fn is_of_reference(problem: &Problem) -> bool {
     }
 }
 
-/// Several problems in words, no more than a person would read.
+/// Several problems in words.
 fn words(problems: &[&Problem]) -> String {
-    const SHOWN: usize = 4;
-    let said = problems.iter().take(SHOWN).map(|problem| {
+    joined(problems.iter().map(|problem| {
         let path = problem.path.as_str();
         let place = if path.is_empty() { "" } else { ": " };
-        short(&format!("{path}{place}{}", problem.message()))
-    });
-    let mut words = said.collect::<Vec<_>>().join(" | ");
-    if let Some(more) = problems.len().checked_sub(SHOWN).filter(|more| *more > 0) {
-        words.push_str(&format!(" | and {more} more"));
+        format!("{path}{place}{}", problem.message())
+    }))
+}
+
+/// As many as a person would read.
+fn joined(mut words: impl Iterator<Item = String>) -> String {
+    const SHOWN: usize = 4;
+    let shown = words.by_ref().take(SHOWN).map(|said| short(&said));
+    let mut joined = shown.collect::<Vec<_>>().join(" | ");
+    let more = words.count();
+    if more > 0 {
+        joined.push_str(&format!(" | and {more} more"));
     }
-    words
+    joined
 }
 
 /// One line of what somebody else wrote.

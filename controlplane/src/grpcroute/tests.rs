@@ -1,17 +1,31 @@
 use super::*;
 use crate::object::read;
-use crate::problem::Reason;
+use crate::problem::{Extent, Reason};
 
-fn parsed(spec: &str) -> Result<(Route, Vec<Problem>), Problem> {
+fn parsed(spec: &str) -> (Route, Vec<Problem>) {
     let text = format!(
         "apiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\nmetadata: {{name: r, namespace: shop}}\nspec: {spec}\n"
     );
-    parse(&read("a.yaml", &text).unwrap().objects[0])
+    let mut problems = Vec::new();
+    let route = parse(&read("a.yaml", &text).unwrap().objects[0], &mut problems);
+    problems.retain(|it| it.code != "no_parent");
+    (route.unwrap().unwrap(), problems)
 }
 
+/// The match, or why it fits no call.
 fn method(method: &str) -> Result<RouteMatch, Problem> {
-    let route = parsed(&format!("{{rules: [{{matches: [{method}]}}]}}"))?;
-    Ok(route.0.rules[0].matches[0].clone())
+    let (mut route, mut problems) = parsed(&format!("{{rules: [{{matches: [{method}]}}]}}"));
+    let mut matches = route.rules.remove(0).matches;
+    match problems.pop() {
+        None => Ok(matches.remove(0)),
+        Some(problem) => {
+            assert_eq!(
+                (&matches[..], problem.effect.extent),
+                (&[][..], Extent::Match)
+            );
+            Err(problem)
+        }
+    }
 }
 
 #[test]
@@ -74,7 +88,7 @@ fn a_method_is_a_path() {
 }
 
 #[test]
-fn what_is_not_understood_refuses_the_route() {
+fn a_match_that_is_not_understood_fits_no_call() {
     use Reason::{InvalidValue as Invalid, UnsupportedValue as Unsupported};
     for (wanted, path, reason) in [
         ("{method: {}}", ".method", Invalid),
@@ -109,25 +123,24 @@ fn what_is_not_understood_refuses_the_route() {
         let path = format!("spec.rules[0].matches[0]{path}");
         assert_eq!((problem.path, problem.reason), (path, reason), "{wanted}");
     }
-    let problem = parsed("{rules: [{timeouts: {request: 1s}}]}").unwrap_err();
-    assert_eq!(problem.path, "spec.rules[0].timeouts");
+    let (route, problems) = parsed("{rules: [{timeouts: {request: 1s}}]}");
+    assert_eq!(problems[0].path, "spec.rules[0].timeouts");
+    assert!(route.rules[0].broken);
 }
 
 #[test]
 fn filters_are_those_of_headers() {
     let modifiers = "{rules: [{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [a]}},\
         {type: ResponseHeaderModifier, responseHeaderModifier: {remove: [b]}}]}]}";
-    let (route, problems) = parsed(modifiers).unwrap();
+    let (route, problems) = parsed(modifiers);
     assert_eq!(problems, []);
     assert_eq!(route.rules[0].filters.request_headers.remove, ["a"]);
     assert_eq!(route.rules[0].filters.response_headers.remove, ["b"]);
     for kind in ["RequestMirror", "ExtensionRef", "URLRewrite"] {
         let spec = format!("{{rules: [{{filters: [{{type: {kind}}}]}}]}}");
-        let (route, problems) = parsed(&spec).unwrap();
-        assert!(route.rules[0].dropped);
-        let message = format!(
-            "Dropped Rule 0: filter {kind} is not supported, its requests are answered 503"
-        );
-        assert_eq!(problems[0].cause, message);
+        let (route, problems) = parsed(&spec);
+        assert!(route.rules[0].broken);
+        let effect = "requests of this rule are answered 503";
+        assert_eq!(problems[0].effect.words, effect);
     }
 }

@@ -1,7 +1,8 @@
 use super::*;
+use crate::hostname::Hostname;
 use crate::object::read;
-use crate::problem::Reason;
-use crate::route::ParentKind;
+use crate::problem::{Extent, Reason};
+use crate::route::{ParentKind, RouteRule};
 use weir_split::wire::{Field, PathMatch, Retry, Timeouts, ValueMatch};
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io/v1";
@@ -14,12 +15,21 @@ fn object(api_version: &str, spec: &str) -> Object {
     read("a.yaml", &text).unwrap().objects.remove(0)
 }
 
+fn read_in(api_version: &str, spec: &str) -> (Result<Option<Route>, Problem>, Vec<Problem>) {
+    let mut problems = Vec::new();
+    let route = Route::parse(&object(api_version, spec), &mut problems);
+    (route, problems)
+}
+
 #[track_caller]
 fn parse(spec: &str) -> Route {
-    let parsed = Route::parse(&object(GATEWAY_API, spec));
-    let (route, problems) = parsed.unwrap().unwrap();
+    let (route, problems) = read_in(GATEWAY_API, spec);
+    let problems: Vec<_> = problems
+        .into_iter()
+        .filter(|it| it.code != "no_parent")
+        .collect();
     assert_eq!(problems, []);
-    route
+    route.unwrap().unwrap()
 }
 
 /// The only rule.
@@ -28,21 +38,54 @@ fn rule(rule: &str) -> RouteRule {
     parse(&format!("{{rules: [{rule}]}}")).rules.remove(0)
 }
 
+/// The route as a whole.
 fn refused_in(api_version: &str, spec: &str) -> (String, Reason) {
-    match Route::parse(&object(api_version, spec)) {
-        Ok(parsed) => panic!("{spec}: {parsed:?}"),
-        Err(problem) => (problem.path, problem.reason),
+    match read_in(api_version, spec) {
+        (Ok(Some(route)), _) => panic!("{spec}: {route:?}"),
+        (Ok(None), problems) => {
+            let whole = |it: &&Problem| it.effect.extent == Extent::Whole;
+            let problem = problems.iter().find(whole).unwrap();
+            (problem.path.clone(), problem.reason)
+        }
+        (Err(problem), _) => (problem.path, problem.reason),
     }
+}
+
+/// A rule that is wrong in one place, which `extent` says the size of; a good one stands behind it.
+#[track_caller]
+fn broken_in(api_version: &str, rule: &str, extent: Extent) -> (RouteRule, Problem) {
+    let good = "{name: good, backendRefs: [{name: a, port: 80}]}";
+    let spec = format!("{{rules: [{rule}, {good}]}}");
+    let (route, problems) = read_in(api_version, &spec);
+    let mut route = route.unwrap().unwrap();
+    assert_eq!(route.rules.len(), 2, "{rule}");
+    let good = route.rules.pop().unwrap();
+    assert!(!good.broken && good.matches.len() == 1, "{rule}");
+    let mut found: Vec<_> = problems
+        .into_iter()
+        .filter(|it| it.code != "no_parent")
+        .collect();
+    assert_eq!(found.len(), 1, "{rule}: {found:?}");
+    let problem = found.remove(0);
+    assert_eq!(problem.effect.extent, extent, "{rule}: {problem}");
+    let broken = route.rules.remove(0);
+    assert_eq!(broken.broken, extent == Extent::Rule, "{rule}");
+    (broken, problem)
 }
 
 /// Each is the inside of `rules: [...]` and the path of its problem below `spec.rules[0]`.
 #[track_caller]
-fn rules_are_refused(cases: &[(&str, &str, Reason)]) {
+fn are_broken(cases: &[(&str, &str, Reason)], extent: Extent) {
     for (rule, path, reason) in cases {
         let expected = (format!("spec.rules[0].{path}"), *reason);
-        let spec = format!("{{rules: [{rule}]}}");
-        assert_eq!(refused_in(GATEWAY_API, &spec), expected, "{rule}");
+        let (_, problem) = broken_in(GATEWAY_API, rule, extent);
+        assert_eq!((problem.path, problem.reason), expected, "{rule}");
     }
+}
+
+#[track_caller]
+fn rules_are_broken(cases: &[(&str, &str, Reason)]) {
+    are_broken(cases, Extent::Rule);
 }
 
 fn keys(rules: &str) -> Vec<(usize, String)> {
@@ -59,7 +102,7 @@ fn exact(name: &str, value: &str) -> Field {
 use Reason::{InvalidValue as Invalid, UnsupportedValue as Unsupported};
 
 #[test]
-fn what_is_not_understood_refuses_the_route() {
+fn what_nobody_can_read_refuses_the_route() {
     let cases = [
         (
             "{useDefaultGateways: All}",
@@ -67,33 +110,77 @@ fn what_is_not_understood_refuses_the_route() {
             Unsupported,
         ),
         ("{rulez: [{}]}", "spec.rulez", Invalid),
-        (
-            "{parentRefs: [{name: a, prot: 80}]}",
-            "spec.parentRefs[0].prot",
-            Invalid,
-        ),
-        (
-            "{parentRefs: [{kind: Service, group: ''}]}",
-            "spec.parentRefs[0]",
-            Invalid,
-        ),
-        ("{parentRefs: [3]}", "spec.parentRefs[0]", Invalid),
+        ("{parentRefs: {name: a}}", "spec.parentRefs", Invalid),
         ("{hostnames: ['a:80']}", "spec.hostnames[0]", Invalid),
-        (
-            "{rules: [{name: a}, {name: a}]}",
-            "spec.rules[1].name",
-            Invalid,
-        ),
+        ("{hostnames: ['*', 3]}", "spec.hostnames[0]", Invalid),
+        ("{hostnames: a.org}", "spec.hostnames", Invalid),
+        ("{rules: {}}", "spec.rules", Invalid),
         ("null", "spec", Invalid),
+        ("[]", "spec", Invalid),
     ];
     for (spec, path, reason) in cases {
         let expected = (path.to_owned(), reason);
         assert_eq!(refused_in(GATEWAY_API, spec), expected, "{spec}");
     }
-    rules_are_refused(&[
+}
+
+#[test]
+fn a_parent_that_is_wrong_leaves_the_others() {
+    for (parent, path, reason) in [
+        ("{name: a, prot: 80}", ".prot", Invalid),
+        ("{name: a, port: 0x10000}", ".port", Invalid),
+        ("{kind: Service, group: ''}", "", Invalid),
+        ("3", "", Invalid),
+        (
+            "{name: a, kind: Service}",
+            ".group",
+            Reason::NoMatchingParent,
+        ),
+    ] {
+        let spec = format!("{{parentRefs: [{parent}, {{name: b}}]}}");
+        let (route, problems) = read_in(GATEWAY_API, &spec);
+        let parents = route.unwrap().unwrap().parents;
+        let parents: Vec<_> = parents.iter().map(|it| (it.index, &*it.name)).collect();
+        assert_eq!(parents, [(1, "b")], "{parent}");
+        let [problem] = &problems[..] else {
+            panic!("{problems:?}")
+        };
+        let path = format!("spec.parentRefs[0]{path}");
+        assert_eq!((&problem.path, problem.reason), (&path, reason), "{parent}");
+        assert_eq!(problem.effect.extent, Extent::Parent, "{parent}");
+    }
+}
+
+#[test]
+fn a_hostname_that_is_wrong_leaves_the_others() {
+    let (route, problems) = read_in(GATEWAY_API, "{hostnames: ['*', a.org, b.org:80, 'c.org.']}");
+    assert_eq!(route.unwrap().unwrap().hostnames, [exactly("a.org")]);
+    let found: Vec<_> = problems
+        .iter()
+        .map(|it| (it.code, it.effect.extent))
+        .collect();
+    let part = |code| (code, Extent::Part);
+    let expected = [
+        ("no_parent", Extent::Nothing),
+        part("hostname_star"),
+        part("hostname_with_port"),
+        part("hostname_with_dot"),
+    ];
+    assert_eq!(found, expected);
+}
+
+fn exactly(name: &str) -> Hostname {
+    Hostname::Exact(name.to_owned())
+}
+
+#[test]
+fn what_is_wrong_in_a_rule_breaks_this_rule() {
+    rules_are_broken(&[
         ("{name: a b}", "name", Invalid),
-        ("{filterz: [{}]}", "filterz", Invalid),
-        ("{retry: {backoff: 1s}}", "retry.backoff", Unsupported),
+        ("{name: 3}", "name", Invalid),
+        ("{timeoutz: {request: 1s}}", "timeoutz", Invalid),
+        ("{filters: {}}", "filters", Invalid),
+        ("{backendRefs: 3}", "backendRefs", Invalid),
         ("{retry: {attempts: 0}}", "retry.attempts", Invalid),
         ("{retry: {attempts: -1}}", "retry.attempts", Invalid),
         ("{retry: {codes: [500, 399]}}", "retry.codes[1]", Invalid),
@@ -107,17 +194,12 @@ fn what_is_not_understood_refuses_the_route() {
             Invalid,
         ),
         (
-            "{backendRefs: [{name: a, port: 70000}]}",
-            "backendRefs[0].port",
-            Invalid,
-        ),
-        (
             "{backendRefs: [{name: a, weight: -1}]}",
             "backendRefs[0].weight",
             Invalid,
         ),
         (
-            "{backendRefs: [{name: a, weight: 1000001}]}",
+            "{backendRefs: [{name: a, weight: 5000000000}]}",
             "backendRefs[0].weight",
             Invalid,
         ),
@@ -126,21 +208,157 @@ fn what_is_not_understood_refuses_the_route() {
             "backendRefs[0].weight",
             Invalid,
         ),
+        (
+            "{backendRefs: [{name: a, wieght: 1}]}",
+            "backendRefs[0].wieght",
+            Invalid,
+        ),
+        ("{backendRefs: [a]}", "backendRefs[0]", Invalid),
     ]);
+}
+
+#[test]
+fn what_is_wrong_in_a_backend_breaks_its_share() {
+    for (fields, path) in [
+        ("port: 70000", "port"),
+        ("port: 0", "port"),
+        ("port: [80]", "port"),
+        ("namespace: 3", "namespace"),
+        ("weight: 7, prot: 80", "prot"),
+        ("weight: 1000001", "weight"),
+        ("filters: 3", "filters"),
+        ("filters: [{type: CORS}]", "filters[0].type"),
+    ] {
+        let rule = format!("{{backendRefs: [{{name: b, weight: 2}}, {{name: a, {fields}}}]}}");
+        let (rule, problem) = broken_in(GATEWAY_API, &rule, Extent::Share);
+        assert_eq!(problem.path, format!("spec.rules[0].backendRefs[1].{path}"));
+        let shares: Vec<_> = rule
+            .backends
+            .iter()
+            .map(|it| (it.weight, it.broken))
+            .collect();
+        let weight = match fields {
+            "weight: 7, prot: 80" => 7,
+            "weight: 1000001" => 1_000_001,
+            _ => 1,
+        };
+        assert_eq!(shares, [(2, false), (weight, true)], "{fields}");
+    }
+    let (rule, problem) = broken_in(GATEWAY_API, "{backendRefs: [{port: 80}]}", Extent::Share);
+    assert_eq!(problem.path, "spec.rules[0].backendRefs[0]");
+    assert!(rule.backends[0].broken && rule.backends[0].to.is_none());
+}
+
+#[test]
+fn two_rules_of_one_name_keep_their_keys() {
+    let spec =
+        "{rules: [{name: a, matches: [{method: GET}]}, {name: a, matches: [{method: PUT}]}]}";
+    let (route, problems) = read_in(GATEWAY_API, spec);
+    let rules = route.unwrap().unwrap().rules;
+    let broken: Vec<_> = rules.iter().map(|it| (&*it.key, it.broken)).collect();
+    let unnamed = keys("[{matches: [{method: PUT}]}]").remove(0).1;
+    assert_eq!(broken, [("a", false), (unnamed.as_str(), true)]);
+    assert_eq!(problems[1].path, "spec.rules[1].name");
+}
+
+#[test]
+fn a_broken_rule_has_the_key_of_its_matches() {
+    let [good, broken] = ["filters: []", "filters: 3"].map(|filters| {
+        let rule = format!("{{matches: [{{path: {{value: /a}}}}], {filters}}}");
+        let (route, _) = read_in(GATEWAY_API, &format!("{{rules: [{rule}]}}"));
+        route.unwrap().unwrap().rules.remove(0).key
+    });
+    assert_eq!(good, broken);
+    // Without the match that cannot be read, the first rule would take the key of the second, and its place.
+    let spec = "{rules: [{matches: [{method: GET}, {method: get}]}, {matches: [{method: GET}]}]}";
+    let (route, _) = read_in(GATEWAY_API, spec);
+    let rules = route.unwrap().unwrap().rules;
+    assert_eq!(rules.len(), 2);
+    assert_eq!(rules[1].key, keys("[{matches: [{method: GET}]}]")[0].1);
+}
+
+#[test]
+fn a_rule_that_cannot_be_read_fits_no_request() {
+    for rule in [
+        "3",
+        "null",
+        "[]",
+        "{matches: 3}",
+        "{matches: {path: {value: /a}}}",
+    ] {
+        let good = "{name: good}";
+        let (route, problems) = read_in(GATEWAY_API, &format!("{{rules: [{rule}, {good}]}}"));
+        let rules = route.unwrap().unwrap().rules;
+        assert_eq!(rules.len(), 2, "{rule}");
+        assert!(rules[0].matches.is_empty(), "{rule}");
+        assert_eq!(rules[1].matches.len(), 1, "{rule}");
+        assert_eq!(problems[1].effect.extent, Extent::Rule, "{rule}");
+    }
+}
+
+#[test]
+fn misspelled_matches_do_not_become_every_request() {
+    let matches = "path: {type: Exact, value: /a}";
+    for rule in [
+        format!("matchez: [{{{matches}}}]"),
+        format!("match: {{{matches}}}"),
+        matches.to_owned(),
+    ] {
+        let (rule, _) = broken_in(GATEWAY_API, &format!("{{{rule}}}"), Extent::Rule);
+        let paths: Vec<_> = rule.matches.iter().map(|it| it.path.clone()).collect();
+        assert_eq!(paths, [Some(PathMatch::Exact("/a".into()))]);
+    }
+}
+
+#[test]
+fn a_backoff_changes_nothing() {
+    let (rule, problem) = broken_in(
+        GATEWAY_API,
+        "{retry: {attempts: 3, backoff: 1s}}",
+        Extent::Nothing,
+    );
+    assert_eq!(problem.path, "spec.rules[0].retry.backoff");
+    assert_eq!(rule.retry.map(|retry| retry.attempts), Some(3));
+}
+
+#[test]
+fn a_star_in_a_path_is_told_of() {
+    let star = |path: &str| {
+        let rule = format!("{{matches: [{{path: {{{path}}}}}]}}");
+        let (route, problems) = read_in(GATEWAY_API, &format!("{{rules: [{rule}]}}"));
+        assert_eq!(route.unwrap().unwrap().rules[0].matches.len(), 1);
+        problems
+            .get(1)
+            .map(|it| (it.effect.extent, it.remedy.clone()))
+    };
+    let (extent, remedy) = star("value: '/api/*'").unwrap();
+    assert_eq!(extent, Extent::Nothing);
+    assert!(remedy.ends_with("value: /api"), "{remedy}");
+    let (_, remedy) = star("type: Exact, value: '/api/*/a'").unwrap();
+    assert!(remedy.ends_with("value: /api/[^/]+/a"), "{remedy}");
+    assert!(star("value: '/*'").unwrap().1.ends_with("value: /"));
+    assert!(
+        star("value: '/a/*/*'")
+            .unwrap()
+            .1
+            .ends_with("value: /a/[^/]+/[^/]+")
+    );
+    assert_eq!(star("value: '/a*b'"), None);
+    assert_eq!(star("type: RegularExpression, value: '/api/*'"), None);
 }
 
 #[test]
 fn a_field_beside_the_spec_refuses_the_route() {
     let path = |beside: &str| {
-        let object = object(GATEWAY_API, &format!("{{rules: []}}\n{beside}"));
-        Route::parse(&object).map_err(|problem| problem.path).err()
+        let (route, _) = read_in(GATEWAY_API, &format!("{{rules: []}}\n{beside}"));
+        route.map_err(|problem| problem.path).err()
     };
     assert_eq!(path("hostnames: [a.org]"), Some("hostnames".to_owned()));
     assert_eq!(path("hostnames: []"), None);
 }
 
 #[test]
-fn matches_that_are_wrong_refuse_the_route() {
+fn matches_that_are_wrong_fit_no_request() {
     let long = "a".repeat(4097);
     let cases = [
         ("{path: {value: a}}", "path.value", Invalid),
@@ -201,9 +419,17 @@ fn matches_that_are_wrong_refuse_the_route() {
         ),
     ];
     for (entry, path, reason) in cases {
+        let rule = format!("{{matches: [{entry}, {{method: GET}}]}}");
+        let (rule, problem) = broken_in(GATEWAY_API, &rule, Extent::Match);
+        assert_eq!(problem.path, format!("spec.rules[0].matches[0].{path}"));
+        assert_eq!(problem.reason, reason, "{entry}");
+        assert_eq!(rule.matches.len(), 1, "{entry}");
+
         let rule = format!("{{matches: [{entry}]}}");
-        rules_are_refused(&[(&rule, &format!("matches[0].{path}"), reason)]);
+        let (rule, _) = broken_in(GATEWAY_API, &rule, Extent::Match);
+        assert_eq!(rule.matches, [], "{entry}");
     }
+    are_broken(&[("{matches: [3]}", "matches[0]", Invalid)], Extent::Match);
 }
 
 #[test]
@@ -234,22 +460,20 @@ fn patterns_of_a_route_are_bounded() {
         };
         let many = (0..count).map(one).collect::<Vec<_>>().join(", ");
         let spec = format!("{{rules: [{{matches: [{many}]}}]}}");
-        Route::parse(&object(GATEWAY_API, &spec)).map(|_| ())
+        let (route, problems) = read_in(GATEWAY_API, &spec);
+        let matches = route.unwrap().unwrap().rules.remove(0).matches.len();
+        assert_eq!(matches + problems.len() - 1, count);
+        let of_matches = problems.into_iter().filter(|it| it.code != "no_parent");
+        let codes = of_matches.map(|it| (it.effect.extent, it.code));
+        codes.collect::<std::collections::BTreeSet<_>>()
     };
-    assert_eq!(patterns("/[a-z]{400}", 60), Ok(()), "the same one");
-    for (pattern, count, place) in [
-        ("/N[a-z]{400}", 60, None),
-        ("/([a-z]{500}){500}", 1, Some(0)),
-    ] {
-        let problem = patterns(pattern, count).unwrap_err();
-        assert_eq!(problem.reason, Invalid);
-        let path = |place| format!("spec.rules[0].matches[{place}].path.value");
-        let places: Vec<String> = match place {
-            Some(place) => vec![path(place)],
-            None => (1..count).map(path).collect(),
-        };
-        assert!(places.contains(&problem.path), "{problem}");
-    }
+    assert_eq!(patterns("/[a-z]{400}", 60), [].into(), "the same one");
+    let of_match = |code| [(Extent::Match, code)].into();
+    assert_eq!(patterns("/N[a-z]{400}", 60), of_match("patterns_too_large"));
+    assert_eq!(
+        patterns("/([a-z]{500}){500}", 1),
+        of_match("pattern_too_large")
+    );
 }
 
 #[test]
@@ -272,13 +496,13 @@ fn timeouts_and_retries() {
 }
 
 #[test]
-fn longer_lists_than_the_api_has_refuse_the_route() {
+fn lists_have_a_longest_length() {
     let list = |entry: &str, count: usize| format!("[{}]", vec![entry; count].join(", "));
     let rule = |field: &str, count| format!("{{{field}: {}}}", list("{name: a}", count));
     let matches = |count| format!("{{matches: {}}}", list("{}", count));
     let fields = |field: &str| {
         let list = list("{name: a, value: b}", 17);
-        format!("{{rules: [{{matches: [{{{field}: {list}}}]}}]}}")
+        format!("{{matches: [{{{field}: {list}}}]}}")
     };
     let cases = [
         (rule("parentRefs", 33), "spec.parentRefs"),
@@ -288,10 +512,6 @@ fn longer_lists_than_the_api_has_refuse_the_route() {
         ),
         (format!("{{rules: {}}}", list("{}", 17)), "spec.rules"),
         (
-            format!("{{rules: [{{}}, {}]}}", matches(65)),
-            "spec.rules[1].matches",
-        ),
-        (
             format!(
                 "{{rules: [{{}}, {}, {}, {}]}}",
                 matches(64),
@@ -300,28 +520,31 @@ fn longer_lists_than_the_api_has_refuse_the_route() {
             ),
             "spec.rules",
         ),
-        (
-            format!("{{rules: [{}]}}", rule("backendRefs", 17)),
-            "spec.rules[0].backendRefs",
-        ),
-        (fields("headers"), "spec.rules[0].matches[0].headers"),
-        (
-            fields("queryParams"),
-            "spec.rules[0].matches[0].queryParams",
-        ),
-        (
-            format!("{{rules: [{{filters: {}}}]}}", list("{type: a}", 17)),
-            "spec.rules[0].filters",
-        ),
-        (
-            format!("{{rules: [{{retry: {{codes: {}}}}}]}}", list("500", 201)),
-            "spec.rules[0].retry.codes",
-        ),
     ];
     for (spec, path) in cases {
         assert_eq!(refused_in(GATEWAY_API, &spec), (path.to_owned(), Invalid));
     }
-    parse(&format!("{{rules: [{}, {}]}}", matches(64), matches(64)));
+    rules_are_broken(&[
+        (&matches(65), "matches", Invalid),
+        (&rule("backendRefs", 17), "backendRefs", Invalid),
+        (
+            &format!("{{filters: {}}}", list("{type: a}", 17)),
+            "filters",
+            Invalid,
+        ),
+        (
+            &format!("{{retry: {{codes: {}}}}}", list("500", 201)),
+            "retry.codes",
+            Invalid,
+        ),
+    ]);
+    for name in ["headers", "queryParams"] {
+        let path = format!("matches[0].{name}");
+        are_broken(&[(&fields(name), &path, Invalid)], Extent::Match);
+    }
+    let most = format!("{{rules: [{}, {}]}}", matches(64), matches(64));
+    let (route, _) = read_in(GATEWAY_API, &most);
+    assert_eq!(route.unwrap().unwrap().rules[0].matches.len(), 64);
 }
 
 #[test]
@@ -344,8 +567,8 @@ fn empty_fields_say_nothing() {
 #[test]
 fn parents_of_others_are_passed_over() {
     let kinds = |version: &str, parents: &str| {
-        let route = Route::parse(&object(version, &format!("{{parentRefs: {parents}}}")));
-        let kinds = |(route, _): (Route, _)| {
+        let (route, _) = read_in(version, &format!("{{parentRefs: {parents}}}"));
+        let kinds = |route: Route| {
             let kinds = route.parents.iter().map(|p| p.kind);
             kinds.collect::<Vec<_>>()
         };
@@ -360,8 +583,7 @@ fn parents_of_others_are_passed_over() {
         kinds(LINKERD, &format!("[{{name: a, kind: Server}}, {service}]")),
         Some(vec![ParentKind::Service])
     );
-    let (path, _) = refused_in(LINKERD, "{parentRefs: [{name: a}]}");
-    assert_eq!(path, "spec.parentRefs[0].group");
+    assert_eq!(kinds(LINKERD, "[{name: a}]"), Some(vec![]));
     assert_eq!(kinds(LINKERD, "[{name: a, kind: Server}]"), None);
     assert_eq!(
         kinds(GATEWAY_API, "[{name: a, kind: Mesh, group: example.com}]"),
@@ -371,7 +593,27 @@ fn parents_of_others_are_passed_over() {
 
     // Whatever else such a route contains is not for Weir to judge.
     let foreign = "{parentRefs: [{name: a, kind: Server}], rules: [{filters: [{type: X}]}]}";
-    assert_eq!(Route::parse(&object(LINKERD, foreign)), Ok(None));
+    assert_eq!(read_in(LINKERD, foreign), (Ok(None), vec![]));
+
+    // But a parent in a group that is known, of a kind that nobody serves here, is told of.
+    let set = "{name: a, kind: ListenerSet}";
+    let (route, problems) = read_in(GATEWAY_API, &format!("{{parentRefs: [{set}]}}"));
+    assert_eq!(route, Ok(None));
+    let told = |problems: &[Problem]| {
+        let problems = problems.iter();
+        let told = problems.map(|it| (it.path.clone(), it.code, it.effect.extent));
+        told.collect::<Vec<_>>()
+    };
+    let at = |index| {
+        let path = format!("spec.parentRefs[{index}]");
+        (path, "parent_not_served", Extent::Nothing)
+    };
+    assert_eq!(told(&problems), [at(0)]);
+    let (_, problems) = read_in(
+        GATEWAY_API,
+        &format!("{{parentRefs: [{{name: a}}, {set}]}}"),
+    );
+    assert_eq!(told(&problems), [at(1)]);
 }
 
 #[test]
@@ -407,7 +649,16 @@ fn a_rule_is_known_by_its_name_or_its_matches() {
     assert_eq!(two, [(0, "first".to_owned()), (1, one[0].1.clone())]);
 
     // The second of two rules alike is never reached.
-    assert_eq!(keys(&format!("[{{{echo}}}, {{{echo}}}, {{}}]")).len(), 2);
+    let spec = format!("{{parentRefs: [{{name: g}}], rules: [{{{echo}}}, {{{echo}}}, {{}}]}}");
+    let (route, problems) = read_in(GATEWAY_API, &spec);
+    assert_eq!(route.unwrap().unwrap().rules.len(), 2);
+    let [problem] = &problems[..] else {
+        panic!("{problems:?}")
+    };
+    assert_eq!(
+        (&*problem.path, problem.code),
+        ("spec.rules[1]", "rule_shadowed")
+    );
     assert_eq!(
         keys(&format!("[{{{echo}}}, {{name: other, {echo}}}]")).len(),
         2

@@ -33,6 +33,24 @@ pub struct Template {
     pub remedy: &'static str,
 }
 
+/// `80`, or `one of 80, 443`: the values that can be written.
+pub fn one_of<T: std::fmt::Display>(possible: impl IntoIterator<Item = T>) -> String {
+    const SHOWN: usize = 10;
+    let mut possible = possible.into_iter();
+    let shown = possible.by_ref().take(SHOWN).map(|value| value.to_string());
+    let shown: Vec<String> = shown.collect();
+    let more = if possible.next().is_some() {
+        ", ..."
+    } else {
+        ""
+    };
+    match shown.as_slice() {
+        [] => "(there are none)".to_owned(),
+        [only] => only.clone(),
+        several => format!("one of {}{more}", several.join(", ")),
+    }
+}
+
 /// Makes a function of each message, and the list of all of them.
 ///
 /// `name(values) => Reason, "cause", Extent "effect", "remedy";` or, where the place decides about the effect,
@@ -103,24 +121,32 @@ pub fn list<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> String
 }
 
 pub mod access;
+pub mod backend;
 pub mod field;
 pub mod file;
+pub mod filter;
 pub mod gateway;
 pub mod group;
 pub mod matches;
 pub mod object;
+pub mod parent;
+pub mod route;
 pub mod service;
 pub mod split;
 
 /// The lists of all subjects, by their names.
 pub const ALL: &[(&str, &[Template])] = &[
     ("access", access::ALL),
+    ("backend", backend::ALL),
     ("field", field::ALL),
     ("file", file::ALL),
+    ("filter", filter::ALL),
     ("gateway", gateway::ALL),
     ("group", group::ALL),
     ("matches", matches::ALL),
     ("object", object::ALL),
+    ("parent", parent::ALL),
+    ("route", route::ALL),
     ("service", service::ALL),
     ("split", split::ALL),
 ];

@@ -1,45 +1,77 @@
 //! BackendRef of Gateway API: where a share of a rule's requests goes.
 
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Map, Value};
 use weir_split::wire::Filters;
 
 use super::RouteKind;
-use super::filters::{self, FilterSpec};
-use super::place::Place;
-use crate::fields::Rest;
+use super::filters;
+use super::place::{Place, unknown_fields};
 use crate::problem::Problem;
+use crate::problem::messages::backend;
 
 /// Gateway API: BackendRef.weight.
 const MAX_WEIGHT: u64 = 1_000_000;
+/// Above it a weight is no number that says how large a share was to be.
+const MAX_SHARE: u64 = u32::MAX as u64;
 /// Gateway API v1: HTTPRouteRule.backendRefs and its likes.
 const MAX_BACKENDS: usize = 16;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackendRef {
-    /// Group and kind are those of a Service.
-    pub is_service: bool,
+    /// Its place in `backendRefs`.
+    pub index: usize,
+    pub weight: u64,
+    /// None where it cannot be read.
+    pub to: Option<Reference>,
+    pub filters: Filters,
+    /// Something in it cannot be done: its share is answered with an error.
+    pub broken: bool,
+}
+
+/// The Service that a backendRef names.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Reference {
+    /// `KIND.GROUP`, where that is no Service.
+    pub no_service: Option<String>,
     pub namespace: String,
     pub name: String,
-    pub port: Option<u16>,
-    pub weight: u64,
-    pub filters: Filters,
-    /// It has a filter that Weir does not do: its share is answered as that of a broken backend.
-    pub dropped: bool,
+    pub port: Option<PortRef>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PortRef {
+    Number(u16),
+    /// Gateway API has no names of ports here; with the Service the number can be told.
+    Name(String),
 }
 
 #[derive(Deserialize)]
-pub struct BackendRefSpec {
+struct BackendRefSpec {
     group: Option<String>,
     kind: Option<String>,
     namespace: Option<String>,
     name: String,
-    port: Option<u16>,
-    #[serde(default)]
-    weight: Value,
-    filters: Option<Vec<FilterSpec>>,
-    #[serde(flatten)]
-    rest: Rest,
+    port: Option<Value>,
+}
+
+const FIELDS: [&str; 7] = [
+    "group",
+    "kind",
+    "namespace",
+    "name",
+    "port",
+    "weight",
+    "filters",
+];
+
+/// What is said of a rule's backends.
+#[derive(Debug, Default)]
+pub struct Found {
+    /// Each breaks a share.
+    pub of_shares: Vec<Problem>,
+    /// Each breaks the rule.
+    pub of_rule: Vec<Problem>,
 }
 
 /// `prefix` is that of the rule's only match, where it has one of type PathPrefix; `namespace` is the route's.
@@ -48,45 +80,108 @@ pub fn parse(
     route: RouteKind,
     namespace: &str,
     prefix: Option<&str>,
-    written: Option<Vec<BackendRefSpec>>,
-    problems: &mut Vec<Problem>,
-) -> Result<Vec<BackendRef>, Problem> {
-    let written = written.unwrap_or_default();
-    place.at_most(&written, MAX_BACKENDS)?;
-    let mut backends = Vec::with_capacity(written.len());
-    for (index, backend) in written.into_iter().enumerate() {
-        let place = place.entry(index);
-        place.nothing_but_known(&backend.rest, &[])?;
-        let weight = match &backend.weight {
-            Value::Null => Some(1),
-            written => written.as_u64().filter(|weight| *weight <= MAX_WEIGHT),
-        };
-        let weight = weight.ok_or_else(|| {
-            place.field("weight").invalid(
-                format!("{} is not a weight", backend.weight),
-                format!("write a whole number from 0 to {MAX_WEIGHT}"),
-            )
-        })?;
-        let at = place.field("filters");
-        let parsed = filters::parse(&at, route, prefix, backend.filters)?;
-        for (index, kind) in &parsed.unsupported {
-            problems.push(at.entry(*index).field("type").unsupported(
-                format!("filter {kind} is not supported: {}", route.fate()),
-                "take the filter out",
-            ));
+    written: Option<&Value>,
+    found: &mut Found,
+) -> Vec<BackendRef> {
+    let checked = place.list(written).and_then(|written| {
+        place.at_most(written, MAX_BACKENDS)?;
+        Ok(written)
+    });
+    let written = match checked {
+        Ok(written) => written,
+        Err(problem) => {
+            found.of_rule.push(problem);
+            return Vec::new();
         }
+    };
+    let mut backends = Vec::with_capacity(written.len());
+    for (index, written) in written.iter().enumerate() {
+        let place = place.entry(index);
+        let mut faults = Vec::new();
+        let weight = match read_weight(&place, written, &mut faults) {
+            Ok(weight) => weight,
+            Err(problem) => {
+                found.of_rule.push(problem);
+                continue;
+            }
+        };
+        let to = match read_reference(&place, namespace, written) {
+            Ok(to) => Some(to),
+            Err(problem) => {
+                faults.push(problem);
+                None
+            }
+        };
+        let of_filters = place.field("filters");
+        let written = written.get("filters");
+        let filters = filters::parse(&of_filters, route, prefix, written, &mut faults);
         backends.push(BackendRef {
-            is_service: is_core(backend.group.as_deref().unwrap_or_default())
-                && backend.kind.as_deref().unwrap_or("Service") == "Service",
-            namespace: own_unless(backend.namespace, namespace),
-            name: backend.name,
-            port: backend.port,
+            index,
             weight,
-            dropped: !parsed.unsupported.is_empty(),
-            filters: parsed.filters,
+            to,
+            filters,
+            broken: !faults.is_empty(),
         });
+        let of_share = |problem: Problem| problem.with_effect(route.share_fails());
+        found.of_shares.extend(faults.into_iter().map(of_share));
     }
-    Ok(backends)
+    backends
+}
+
+/// The weight, also of a backend whose share is broken. An error is a weight that is not known, so that nobody knows
+/// the shares of the others.
+fn read_weight(place: &Place, written: &Value, faults: &mut Vec<Problem>) -> Result<u64, Problem> {
+    let fields: Map<String, Value> = place.decode(written)?;
+    let unknown: Vec<&str> = unknown_fields(&fields, &FIELDS).collect();
+    let weight = match (fields.get("weight"), unknown.first()) {
+        (None | Some(Value::Null), None) => return Ok(1),
+        // One of them may be the weight, mistyped.
+        (None | Some(Value::Null), Some(name)) => {
+            return Err(place.field(name).problem(backend::weight_unknown(name)));
+        }
+        (Some(weight), _) => weight,
+    };
+    faults.extend(unknown.iter().map(|name| place.unknown_field(name)));
+    let place = place.field("weight");
+    match weight.as_u64() {
+        Some(number) if number <= MAX_WEIGHT => Ok(number),
+        Some(number) if number <= MAX_SHARE => {
+            faults.push(place.problem(backend::weight_too_large(number, MAX_WEIGHT)));
+            Ok(number)
+        }
+        _ => Err(place.problem(backend::bad_weight(weight, MAX_WEIGHT))),
+    }
+}
+
+fn read_reference(place: &Place, namespace: &str, written: &Value) -> Result<Reference, Problem> {
+    let spec: BackendRefSpec = place.decode(written)?;
+    let group = spec.group.unwrap_or_default();
+    let kind = spec.kind.unwrap_or_else(|| "Service".to_owned());
+    let is_service = is_core(&group) && kind == "Service";
+    let no_service = match group.as_str() {
+        "" => kind,
+        group => format!("{kind}.{group}"),
+    };
+    Ok(Reference {
+        no_service: (!is_service).then_some(no_service),
+        namespace: own_unless(spec.namespace, namespace),
+        name: spec.name,
+        port: spec
+            .port
+            .map(|port| read_port(&place.field("port"), &port))
+            .transpose()?,
+    })
+}
+
+fn read_port(place: &Place, written: &Value) -> Result<PortRef, Problem> {
+    if let Value::String(name) = written {
+        return Ok(PortRef::Name(name.clone()));
+    }
+    let number = written.as_u64().and_then(|it| u16::try_from(it).ok());
+    match number.filter(|number| *number > 0) {
+        Some(number) => Ok(PortRef::Number(number)),
+        None => Err(place.problem(backend::port_out_of_range(written))),
+    }
 }
 
 /// Gateway API writes the core group as "", Linkerd's guides as "core".

@@ -8,6 +8,7 @@ use super::patterns::Patterns;
 use super::place::Place;
 use crate::fields::Rest;
 use crate::problem::Problem;
+use crate::problem::messages::{filter, route};
 
 /// Gateway API v1: HTTPRouteMatch.headers and queryParams.
 const MAX_FIELDS: usize = 16;
@@ -77,10 +78,8 @@ fn parse(
                 ValueMatch::Regex(field.value)
             }
             other => {
-                return Err(place.field("type").unsupported(
-                    format!("type {other:?} is not supported"),
-                    "use Exact or RegularExpression",
-                ));
+                let known = "Exact, RegularExpression";
+                return Err(place.field("type").problem(route::match_type(other, known)));
             }
         };
         if !fields.iter().any(|earlier| earlier.name == name) {
@@ -93,15 +92,14 @@ fn parse(
 
 /// In lower case (RFC 9110, 5.1: a token), the name of a header that a filter may edit.
 pub fn header_name(place: &Place, name: &str) -> Result<String, Problem> {
-    check_token(place, name)?;
-    let name = name.to_ascii_lowercase();
-    if is_framing_header(&name) {
-        return Err(place.unsupported(
-            format!("the header {name} belongs to the connection: no filter may edit it"),
-            "take the edit out, the proxy writes the header itself",
-        ));
+    if !is_token(name) {
+        return Err(place.problem(filter::header_name(format!("{name:?}"))));
     }
-    Ok(name)
+    let name = name.to_ascii_lowercase();
+    match is_framing_header(&name) {
+        true => Err(place.problem(filter::header_of_connection(name))),
+        false => Ok(name),
+    }
 }
 
 /// A value that a header may be given.
@@ -109,29 +107,27 @@ pub fn check_header_value(place: &Place, value: &str) -> Result<(), Problem> {
     check_value(place, value, MAX_HEADER_VALUE)
 }
 
+fn is_token(name: &str) -> bool {
+    let may_have = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    (1..=256).contains(&name.len()) && name.chars().all(may_have)
+}
+
 fn check_token(place: &Place, name: &str) -> Result<(), Problem> {
-    let is_token = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    if name.is_empty() || name.len() > 256 || !name.chars().all(is_token) {
-        return Err(place.invalid(
-            format!("{name:?} is not a name"),
-            "use letters, digits and '-', at most 256",
-        ));
+    match is_token(name) {
+        true => Ok(()),
+        false => Err(place.problem(route::field_name(format!("{name:?}")))),
     }
-    Ok(())
 }
 
 fn check_value(place: &Place, value: &str, longest: usize) -> Result<(), Problem> {
-    let remedy = format!("write 1 to {longest} characters");
-    if value.is_empty() {
-        return Err(place.invalid("the value is empty", remedy));
-    }
-    if value.len() > longest {
-        let message = format!("the value is longer than {longest} bytes");
-        return Err(place.invalid(message, remedy));
-    }
-    if value.chars().any(char::is_control) {
-        let message = format!("{value:?} has a control character");
-        return Err(place.invalid(message, "take it out"));
-    }
-    Ok(())
+    let message = if value.is_empty() {
+        route::value_empty(longest)
+    } else if value.len() > longest {
+        route::value_too_long(longest)
+    } else if value.chars().any(char::is_control) {
+        route::value_with_control(format!("{value:?}"))
+    } else {
+        return Ok(());
+    };
+    Err(place.problem(message))
 }

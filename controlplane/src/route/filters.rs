@@ -7,6 +7,7 @@ use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
 
 use serde::Deserialize;
+use serde_json::Value;
 use weir_split::wire::{Filters, Header, HeaderEdits};
 
 use super::RouteKind;
@@ -15,7 +16,8 @@ use super::place::Place;
 use super::url::{self, RedirectSpec, RewriteSpec};
 use crate::fields::Rest;
 use crate::hostname::Hostname;
-use crate::problem::{Problem, Reason};
+use crate::problem::Problem;
+use crate::problem::messages::{Message, filter};
 
 /// Gateway API v1: HTTPRouteRule.filters.
 const MAX_FILTERS: usize = 16;
@@ -23,10 +25,17 @@ const MAX_FILTERS: usize = 16;
 const MAX_EDITS: usize = 16;
 
 #[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct FilterSpec {
+struct TypeSpec {
     #[serde(rename = "type")]
     kind: String,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct FilterSpec {
+    /// See [`TypeSpec`].
+    #[serde(rename = "type")]
+    _kind: String,
     request_header_modifier: Option<EditsSpec>,
     response_header_modifier: Option<EditsSpec>,
     request_redirect: Option<RedirectSpec>,
@@ -52,13 +61,6 @@ struct HeaderSpec {
     rest: Rest,
 }
 
-#[derive(Debug, Default)]
-pub struct Parsed {
-    pub filters: Filters,
-    /// Places and types of those that Weir does not do. A request must not be served without them.
-    pub unsupported: Vec<(usize, String)>,
-}
-
 /// Type and field of the filters that Weir does.
 const REQUEST_HEADERS: (&str, &str) = ("RequestHeaderModifier", "requestHeaderModifier");
 const RESPONSE_HEADERS: (&str, &str) = ("ResponseHeaderModifier", "responseHeaderModifier");
@@ -76,84 +78,90 @@ fn supported(route: RouteKind) -> &'static [(&'static str, &'static str)] {
     }
 }
 
+/// The types of Gateway API v1 that Weir does not do.
+const UNSUPPORTED: [&str; 4] = ["RequestMirror", "CORS", "ExtensionRef", "ExternalAuth"];
+const KNOWN: [(&str, &str); 4] = [REQUEST_HEADERS, RESPONSE_HEADERS, REDIRECT, REWRITE];
+
+/// Each filter for itself; to `faults` goes what is wrong. A request must not be served without one of them.
+///
 /// `prefix` is that of the rule's only match, where it has one of type PathPrefix.
 pub fn parse(
     place: &Place,
     route: RouteKind,
     prefix: Option<&str>,
-    written: Option<Vec<FilterSpec>>,
-) -> Result<Parsed, Problem> {
-    let written = written.unwrap_or_default();
-    place.at_most(&written, MAX_FILTERS)?;
-    let mut parsed = Parsed::default();
+    written: Option<&Value>,
+    faults: &mut Vec<Problem>,
+) -> Filters {
+    let mut filters = Filters::default();
+    let checked = place.list(written).and_then(|written| {
+        place.at_most(written, MAX_FILTERS)?;
+        Ok(written)
+    });
+    let written = match checked {
+        Ok(written) => written,
+        Err(problem) => {
+            faults.push(problem);
+            return filters;
+        }
+    };
     let mut seen = BTreeSet::new();
-    for (index, spec) in written.into_iter().enumerate() {
+    for (index, written) in written.iter().enumerate() {
         let place = place.entry(index);
-        let known = supported(route).iter().find(|(kind, _)| *kind == spec.kind);
-        let Some((kind, field)) = known else {
-            parsed.unsupported.push((index, spec.kind));
-            continue;
-        };
-        if !seen.insert(*kind) {
-            return Err(place.field("type").invalid(
-                format!("there are two filters of type {kind}"),
-                "make one of the two",
-            ));
-        }
-        spec.check_field(&place, kind, field)?;
-        let place = place.field(field);
-        let filters = &mut parsed.filters;
-        if let Some(edits) = spec.request_header_modifier {
-            filters.request_headers = edits.parse(&place, true)?;
-        }
-        if let Some(edits) = spec.response_header_modifier {
-            filters.response_headers = edits.parse(&place, false)?;
-        }
-        if let Some(redirect) = spec.request_redirect {
-            filters.redirect = Some(url::parse_redirect(&place, route, prefix, redirect)?);
-        }
-        if let Some(rewrite) = spec.url_rewrite {
-            filters.rewrite = Some(url::parse_rewrite(&place, prefix, rewrite)?);
-        }
+        let read = read_one(&place, route, prefix, written, &mut seen, &mut filters);
+        faults.extend(read.err());
     }
-    let Filters {
-        redirect, rewrite, ..
-    } = &parsed.filters;
-    if redirect.is_some() && rewrite.is_some() {
-        return Err(place.legacy(
-            Reason::IncompatibleFilters,
-            "RequestRedirect and URLRewrite exclude each other",
-            "take one of the two out",
-        ));
+    if filters.redirect.is_some() && filters.rewrite.is_some() {
+        faults.push(place.problem(filter::redirect_and_rewrite()));
     }
-    Ok(parsed)
+    filters
 }
 
-impl Parsed {
-    /// Why the rule at `place` is answered with an error as a whole; empty where it is not. The message begins as
-    /// Gateway API's condition `PartiallyInvalid` wants it.
-    pub fn dropped(
-        &self,
-        place: &Place,
-        route: RouteKind,
-        rule: usize,
-        asks_for_sessions: bool,
-    ) -> Vec<Problem> {
-        let filters = place.field("filters");
-        let filters = self.unsupported.iter().map(|(index, kind)| {
-            let place = filters.entry(*index).field("type");
-            (place, format!("filter {kind}"))
-        });
-        let session = "sessionPersistence";
-        let sessions = asks_for_sessions.then(|| (place.field(session), session.to_owned()));
-        let problem = |(place, what): (Place, String)| {
-            let message = format!(
-                "Dropped Rule {rule}: {what} is not supported, its requests are answered {}",
-                route.broken()
-            );
-            place.unsupported(message, format!("take the {what} out"))
-        };
-        filters.chain(sessions).map(problem).collect()
+fn read_one(
+    place: &Place,
+    route: RouteKind,
+    prefix: Option<&str>,
+    written: &Value,
+    seen: &mut BTreeSet<&'static str>,
+    filters: &mut Filters,
+) -> Result<(), Problem> {
+    // Its type first: the fields of a filter that Weir does not do are not for Weir to judge.
+    let TypeSpec { kind } = place.decode(written)?;
+    let known = supported(route).iter().find(|(known, _)| *known == kind);
+    let Some((kind, field)) = known else {
+        return Err(place.field("type").problem(not_supported(route, &kind)));
+    };
+    if !seen.insert(*kind) {
+        return Err(place.field("type").problem(filter::type_twice(kind)));
+    }
+    let spec: FilterSpec = place.decode(written)?;
+    spec.check_field(place, kind, field)?;
+    let place = place.field(field);
+    if let Some(edits) = spec.request_header_modifier {
+        filters.request_headers = edits.parse(&place, true)?;
+    }
+    if let Some(edits) = spec.response_header_modifier {
+        filters.response_headers = edits.parse(&place, false)?;
+    }
+    if let Some(redirect) = spec.request_redirect {
+        filters.redirect = Some(url::parse_redirect(&place, route, prefix, redirect)?);
+    }
+    if let Some(rewrite) = spec.url_rewrite {
+        filters.rewrite = Some(url::parse_rewrite(&place, prefix, rewrite)?);
+    }
+    Ok(())
+}
+
+fn not_supported(route: RouteKind, kind: &str) -> Message {
+    let is_known = |known: &[(&str, &str)]| known.iter().any(|(it, _)| *it == kind);
+    if kind == "CORS" {
+        filter::cors()
+    } else if UNSUPPORTED.contains(&kind) {
+        filter::not_supported(kind)
+    } else if is_known(&KNOWN) {
+        filter::not_of_route(kind, route.with_article())
+    } else {
+        let known: Vec<&str> = supported(route).iter().map(|(it, _)| *it).collect();
+        filter::unknown_type(format!("{kind:?}"), known.join(", "))
     }
 }
 
@@ -161,19 +169,20 @@ impl FilterSpec {
     /// The field that belongs to the type is there, and no other.
     fn check_field(&self, place: &Place, kind: &str, field: &str) -> Result<(), Problem> {
         let written = [
-            (REQUEST_HEADERS.1, self.request_header_modifier.is_some()),
-            (RESPONSE_HEADERS.1, self.response_header_modifier.is_some()),
-            (REDIRECT.1, self.request_redirect.is_some()),
-            (REWRITE.1, self.url_rewrite.is_some()),
+            (REQUEST_HEADERS, self.request_header_modifier.is_some()),
+            (RESPONSE_HEADERS, self.response_header_modifier.is_some()),
+            (REDIRECT, self.request_redirect.is_some()),
+            (REWRITE, self.url_rewrite.is_some()),
         ];
-        for (name, is_written) in written {
-            if is_written != (name == field) {
-                let verb = if is_written { "has no" } else { "needs the" };
-                return Err(place.field(name).invalid(
-                    format!("a filter of type {kind} {verb} field {name}"),
-                    "write the one field that belongs to the type",
-                ));
-            }
+        let written = written.iter().filter(|(_, is_written)| *is_written);
+        let fields: Vec<(&str, &str)> = written.map(|(known, _)| *known).collect();
+        if let Some((owner, other)) = fields.iter().find(|(_, it)| *it != field) {
+            let message = filter::field_of_another_type(other, owner, kind);
+            return Err(place.field(other).problem(message));
+        }
+        if fields.is_empty() {
+            let message = filter::field_missing(kind, field);
+            return Err(place.field(field).problem(message));
         }
         place.nothing_but_known(&self.rest, &[])
     }
@@ -182,17 +191,10 @@ impl FilterSpec {
 impl EditsSpec {
     /// Names are in lower case, each once in a list: of several the first counts (Gateway API: HTTPHeader.name).
     ///
-    /// What is set may be added to, in this order. The API does not say what comes of a header that is removed as
-    /// well, so that is a problem.
+    /// Gateway API v1, HTTPHeaderFilter: one action for each header name.
     fn parse(self, place: &Place, of_request: bool) -> Result<HeaderEdits, Problem> {
         place.nothing_but_known(&self.rest, &[])?;
         let is_host = |name: &str| of_request && name == "host";
-        let one_host = |place: &Place| {
-            place.unsupported(
-                "a request has exactly one header host",
-                "set it, or use a filter URLRewrite with hostname",
-            )
-        };
         let set = headers(
             &place.field("set"),
             self.set,
@@ -201,14 +203,17 @@ impl EditsSpec {
                 false => Ok(()),
             },
         )?;
-        let add = headers(
-            &place.field("add"),
-            self.add,
-            |place, header| match is_host(&header.name) {
-                true => Err(one_host(&place.field("name"))),
+        let has = |list: &[Header], name: &str| list.iter().any(|header| header.name == name);
+        let add = headers(&place.field("add"), self.add, |place, header| {
+            let place = place.field("name");
+            if is_host(&header.name) {
+                return Err(place.problem(filter::one_host()));
+            }
+            match has(&set, &header.name) {
+                true => Err(place.problem(filter::header_twice(&header.name, "set", "add"))),
                 false => Ok(()),
-            },
-        )?;
+            }
+        })?;
         let (place, written) = (place.field("remove"), self.remove.unwrap_or_default());
         place.at_most(&written, MAX_EDITS)?;
         let mut remove: Vec<String> = Vec::with_capacity(written.len());
@@ -216,13 +221,12 @@ impl EditsSpec {
             let place = place.entry(index);
             let name = header_name(&place, name)?;
             if is_host(&name) {
-                return Err(one_host(&place));
+                return Err(place.problem(filter::one_host()));
             }
-            if set.iter().chain(&add).any(|header| header.name == name) {
-                return Err(place.invalid(
-                    format!("the header {name} is removed, and set or added as well"),
-                    "do one of the two",
-                ));
+            for (list, action) in [(&set, "set"), (&add, "add")] {
+                if has(list, &name) {
+                    return Err(place.problem(filter::header_twice(name, action, "remove")));
+                }
             }
             if !remove.contains(&name) {
                 remove.push(name);
@@ -274,8 +278,5 @@ fn check_host(place: &Place, value: &str) -> Result<(), Problem> {
     if is_host && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port)) {
         return Ok(());
     }
-    Err(place.invalid(
-        format!("{value:?} is not a host"),
-        "write a name, with a port behind ':' where one is needed",
-    ))
+    Err(place.problem(filter::not_a_host(format!("{value:?}"))))
 }

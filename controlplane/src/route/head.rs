@@ -1,62 +1,97 @@
-//! What HTTPRoute and GRPCRoute have in common before their rules differ.
+//! What all kinds of routes have in common before their rules differ.
+//!
+//! A part that cannot be understood takes down as little as it can: one parent, one hostname, one rule, one match or
+//! one share. The whole route is out of force only where nobody can say what the rest means: no `spec`, a list that
+//! is no list, a field that is not known beside `rules`, and more entries than the API has.
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
 
-use crate::fields::Rest;
+use crate::fields::{Rest, says_nothing};
 use crate::object::Object;
 use crate::problem::Problem;
-use crate::route::parent::{self, ParentRefSpec};
+use crate::problem::messages::route;
+use crate::route::parent;
+use crate::route::patterns::Patterns;
 use crate::route::place::Place;
-use crate::route::rules::{self, MAX_RULES};
-use crate::route::{Route, RouteKind, RouteRule};
+use crate::route::rule::Reader;
+use crate::route::rules;
+use crate::route::{Route, RouteKind, RouteMatch};
+
+/// What the kinds of routes differ in.
+pub struct Grammar {
+    pub kind: RouteKind,
+    /// Those of a rule.
+    pub fields: &'static [&'static str],
+    /// Reads one entry of `matches`; what does not keep the match from being in force goes to the problems.
+    pub read_match:
+        fn(&Place, &Value, &mut Patterns, &mut Vec<Problem>) -> Result<RouteMatch, Problem>,
+}
 
 #[derive(Deserialize)]
-struct Manifest<R> {
-    spec: Spec<R>,
+struct Manifest {
+    spec: Spec,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct Spec<R> {
-    parent_refs: Option<Vec<ParentRefSpec>>,
-    hostnames: Option<Vec<String>>,
-    rules: Option<Vec<R>>,
+struct Spec {
+    parent_refs: Option<Vec<Value>>,
+    hostnames: Option<Vec<Value>>,
+    rules: Option<Vec<Value>>,
+    use_default_gateways: Option<Value>,
     #[serde(flatten)]
     rest: Rest,
 }
 
-/// A route whose rules, at least one, `parse_rules` reads: from the place of their list, to the problems that leave
-/// the route in force. No rules written are one that says nothing.
+/// A route, and in `problems` what of it is not in force. No rules written are one that says nothing.
 ///
-/// `useDefaultGateways` refuses the route: with it the author wants to be attached where Weir would not attach it.
-pub fn parse<R: Default + DeserializeOwned>(
+/// `useDefaultGateways` takes down the route: with it the author wants to be attached where Weir would not attach it.
+pub fn parse(
     object: &Object,
-    kind: RouteKind,
-    parse_rules: impl FnOnce(&Place, Vec<R>, &mut Vec<Problem>) -> Result<Vec<RouteRule>, Problem>,
-) -> Result<(Route, Vec<Problem>), Problem> {
+    grammar: &Grammar,
+    problems: &mut Vec<Problem>,
+) -> Result<Option<Route>, Problem> {
     let Manifest { spec } = object.decode()?;
+    let kind = grammar.kind;
     let reference = object.reference();
     let place = Place::new(&reference, "spec");
-    place.nothing_but_known(&spec.rest, &["useDefaultGateways"])?;
-    let parents = place.field("parentRefs");
-    let parents = parent::parse(&parents, kind, &object.namespace, spec.parent_refs)?;
-    let hostnames = rules::parse_hostnames(&place.field("hostnames"), spec.hostnames)?;
-    let mut written: Vec<R> = spec.rules.unwrap_or_default();
-    if written.is_empty() {
-        written.push(R::default());
+    place.nothing_but_known(&spec.rest, &[])?;
+    if spec
+        .use_default_gateways
+        .is_some_and(|it| !says_nothing(&it))
+    {
+        let place = place.field("useDefaultGateways");
+        return Err(place.problem(route::default_gateways()));
     }
-    let mut problems = Vec::new();
+    let parents = spec.parent_refs.unwrap_or_default();
+    let at = place.field("parentRefs");
+    let parents = parent::parse(&at, kind, &object.namespace, &parents, problems)?;
+    let written = spec.hostnames.unwrap_or_default();
+    let at = place.field("hostnames");
+    if kind == RouteKind::Tcp && !written.is_empty() {
+        return Err(place.unknown_field("hostnames"));
+    }
+    let hostnames = rules::parse_hostnames(&at, &written, problems)?;
+    let mut written = spec.rules.unwrap_or_default();
     let place = place.field("rules");
-    place.at_most(&written, MAX_RULES)?;
-    let rules = parse_rules(&place, written, &mut problems)?;
-    let route = Route {
+    if kind == RouteKind::Tcp && written.len() != 1 {
+        return Err(place.problem(route::rules_of_tcproute(written.len())));
+    }
+    if written.is_empty() {
+        written.push(Value::Object(Map::new()));
+    }
+    rules::check_totals(&place, &written)?;
+    let mut reader = Reader::new(grammar, &object.namespace, &written);
+    let rules = written.iter().enumerate();
+    let rules = rules.filter_map(|(index, rule)| reader.read(&place, index, rule, problems));
+    let rules = rules.collect();
+    Ok(hostnames.map(|hostnames| Route {
         object: reference,
         kind,
         created: object.created,
         parents,
         hostnames,
         rules,
-    };
-    Ok((route, problems))
+    }))
 }

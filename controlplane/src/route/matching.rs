@@ -1,6 +1,7 @@
 //! HTTPRouteMatch of Gateway API v1.
 
 use serde::Deserialize;
+use serde_json::Value;
 use weir_split::wire::PathMatch;
 
 use super::RouteMatch;
@@ -11,18 +12,16 @@ use crate::fields::Rest;
 use crate::path::{self, PathError};
 use crate::precedence::Rank;
 use crate::problem::Problem;
-
-/// Gateway API v1: HTTPRouteRule.matches, GRPCRouteRule.matches.
-pub const MAX_MATCHES_OF_RULE: usize = 64;
+use crate::problem::messages::{one_of, route};
 
 /// Gateway API v1: HTTPMethod.
 const METHODS: [&str; 9] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
 ];
 
-#[derive(Default, Deserialize)]
+#[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct MatchSpec {
+struct MatchSpec {
     path: Option<PathSpec>,
     headers: Option<Vec<FieldSpec>>,
     query_params: Option<Vec<FieldSpec>>,
@@ -40,41 +39,31 @@ struct PathSpec {
     rest: Rest,
 }
 
-/// At least one match: none written fits every request.
+/// One entry of `matches`; to `problems` goes what the match is in force with.
 pub fn parse(
     place: &Place,
-    written: Option<Vec<MatchSpec>>,
+    written: &Value,
     patterns: &mut Patterns,
-) -> Result<Vec<RouteMatch>, Problem> {
-    let mut written = written.unwrap_or_default();
-    place.at_most(&written, MAX_MATCHES_OF_RULE)?;
-    if written.is_empty() {
-        written.push(MatchSpec::default());
-    }
-    let parse = |(index, spec)| parse_one(&place.entry(index), spec, patterns);
-    written.into_iter().enumerate().map(parse).collect()
-}
-
-fn parse_one(
-    place: &Place,
-    spec: MatchSpec,
-    patterns: &mut Patterns,
+    problems: &mut Vec<Problem>,
 ) -> Result<RouteMatch, Problem> {
+    let spec: MatchSpec = place.decode(written)?;
     place.nothing_but_known(&spec.rest, &[])?;
-    let path = match spec.path {
+    let path = match &spec.path {
         None => None,
         Some(path) => parse_path(&place.field("path"), path, patterns)?,
     };
     if let Some(method) = &spec.method
         && !METHODS.contains(&method.as_str())
     {
-        return Err(place.field("method").unsupported(
-            format!("method {method:?} is not supported"),
-            format!("use one of {}", METHODS.join(", ")),
-        ));
+        let place = place.field("method");
+        let meant = METHODS.iter().find(|it| it.eq_ignore_ascii_case(method));
+        let possible = meant.map_or_else(|| one_of(METHODS), |meant| (*meant).to_owned());
+        return Err(place.problem(route::method(format!("{method:?}"), possible)));
     }
     let headers = fields::parse_headers(&place.field("headers"), spec.headers, patterns)?;
     let query = fields::parse_query(&place.field("queryParams"), spec.query_params, patterns)?;
+    let path_spec = spec.path.as_ref();
+    problems.extend(path_spec.and_then(|spec| star(&place.field("path"), spec)));
     Ok(RouteMatch {
         rank: Rank::http(
             path.as_ref(),
@@ -91,19 +80,21 @@ fn parse_one(
 
 fn parse_path(
     place: &Place,
-    spec: PathSpec,
+    spec: &PathSpec,
     patterns: &mut Patterns,
 ) -> Result<Option<PathMatch>, Problem> {
     place.nothing_but_known(&spec.rest, &[])?;
-    let path = path::parse(spec.kind.as_deref(), spec.value.as_deref());
-    let path = path.map_err(|error| match &error {
-        PathError::Type(_) => place.field("type").unsupported(
-            error.to_string(),
-            "use Exact, PathPrefix or RegularExpression",
-        ),
-        PathError::Value(_) => place
-            .field("value")
-            .invalid(error.to_string(), "write an absolute path"),
+    let value = spec.value.as_deref();
+    let path = path::parse(spec.kind.as_deref(), value);
+    let path = path.map_err(|error| match error {
+        PathError::Type(kind) => {
+            let message = route::match_type(format!("{kind:?}"), path::TYPES.join(", "));
+            place.field("type").problem(message)
+        }
+        PathError::Value(error) => {
+            let message = error.message(value.unwrap_or_default());
+            place.field("value").problem(message)
+        }
     })?;
     if let Some(PathMatch::Regex(pattern)) = &path {
         patterns.add(&place.field("value"), pattern)?;
@@ -111,14 +102,21 @@ fn parse_path(
     Ok(path)
 }
 
-/// The prefix of a rule's only match, where that is one of type PathPrefix: what `ReplacePrefixMatch` replaces.
-pub fn only_prefix(matches: &[RouteMatch]) -> Option<&str> {
-    match matches {
-        [only] => match &only.path {
-            None => Some("/"),
-            Some(PathMatch::Prefix(prefix)) => Some(prefix),
-            Some(PathMatch::Exact(_) | PathMatch::Regex(_)) => None,
-        },
-        _ => None,
+/// Ingress controllers take `/api/*` for everything below `/api`; here the star is a character like any other.
+fn star(place: &Place, spec: &PathSpec) -> Option<Problem> {
+    let kind = spec.kind.as_deref().unwrap_or("PathPrefix");
+    let value = spec.value.as_deref()?;
+    if kind == "RegularExpression" || !value.split('/').any(|part| part == "*" || part == "**") {
+        return None;
     }
+    let above = value.strip_suffix("/**").or(value.strip_suffix("/*"));
+    let message = match above.unwrap_or(value) {
+        "" => route::path_star_at_end(value, kind, "/"),
+        above if above.contains('*') => {
+            let pattern = value.replace("**", "*").replace('*', "[^/]+");
+            route::path_star_within(value, kind, pattern)
+        }
+        above => route::path_star_at_end(value, kind, above),
+    };
+    Some(place.field("value").problem(message))
 }

@@ -8,8 +8,11 @@ use super::backends::{is_core, own_unless};
 use super::place::Place;
 use crate::fields::Rest;
 use crate::object::Object;
-use crate::problem::{Problem, Reason};
+use crate::problem::Problem;
+use crate::problem::messages::parent;
 
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
+const GATEWAY_API_EXPERIMENTAL: &str = "gateway.networking.x-k8s.io";
 /// Gateway API v1: CommonRouteSpec.parentRefs.
 const MAX_PARENTS: usize = 32;
 
@@ -32,7 +35,7 @@ pub struct ParentRef {
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct ParentRefSpec {
+struct ParentRefSpec {
     group: Option<String>,
     kind: Option<String>,
     namespace: Option<String>,
@@ -43,44 +46,86 @@ pub struct ParentRefSpec {
     rest: Rest,
 }
 
-/// Those parents that are Weir's business; `namespace` is the route's.
+/// Those parents that are Weir's business; `namespace` is the route's. At one that cannot be read the route is not in
+/// force: without the field that is wrong it might be attached to more than its author wants.
 pub fn parse(
     place: &Place,
     route: RouteKind,
     namespace: &str,
-    written: Option<Vec<ParentRefSpec>>,
+    written: &[Value],
+    problems: &mut Vec<Problem>,
 ) -> Result<Vec<ParentRef>, Problem> {
-    let written = written.unwrap_or_default();
-    place.at_most(&written, MAX_PARENTS)?;
+    place.at_most(written, MAX_PARENTS)?;
+    if written.is_empty() {
+        problems.push(place.problem(parent::no_parent()));
+    }
     let mut parents = Vec::new();
-    for (index, parent) in written.into_iter().enumerate() {
+    for (index, written) in written.iter().enumerate() {
         let place = place.entry(index);
-        place.nothing_but_known(&parent.rest, &[])?;
-        let (of, kind) = (parent.group.as_deref(), parent.kind.as_deref());
-        if is_unfinished(route, of, kind) {
-            let of = of.unwrap_or(match route {
-                RouteKind::LinkerdHttp => "policy.linkerd.io",
-                _ => "gateway.networking.k8s.io",
-            });
-            let kind = kind.unwrap_or("Gateway");
-            return Err(place.field("group").legacy(
-                Reason::NoMatchingParent,
-                format!("the group {of} has no kind {kind} that could be a parent"),
-                "for a Service write group: \"\" and kind: Service",
-            ));
-        }
-        if let Some(kind) = parent_kind(route, of, kind) {
-            parents.push(ParentRef {
-                index,
-                kind,
-                namespace: own_unless(parent.namespace, namespace),
-                name: parent.name,
-                section_name: parent.section_name.filter(|name| !name.is_empty()),
-                port: parent.port,
-            });
+        match parse_one(&place, route, namespace, index, written) {
+            Ok(Some(parent)) => parents.push(parent),
+            Ok(None) => problems.extend(not_served_at(&place, route, written)),
+            Err(problem) => problems.push(problem.of_parent()),
         }
     }
     Ok(parents)
+}
+
+fn parse_one(
+    place: &Place,
+    route: RouteKind,
+    namespace: &str,
+    index: usize,
+    written: &Value,
+) -> Result<Option<ParentRef>, Problem> {
+    let spec: ParentRefSpec = place.decode(written)?;
+    let (group, kind) = (spec.group.as_deref(), spec.kind.as_deref());
+    if is_unfinished(route, group, kind) {
+        let group = group.unwrap_or(default_group(route));
+        let message = parent::parent_without_group(kind.unwrap_or("Gateway"), group);
+        return Err(place.field("group").problem(message));
+    }
+    let Some(kind) = parent_kind(route, group, kind) else {
+        return Ok(None);
+    };
+    place.nothing_but_known(&spec.rest, &[])?;
+    Ok(Some(ParentRef {
+        index,
+        kind,
+        namespace: own_unless(spec.namespace, namespace),
+        name: spec.name,
+        section_name: spec.section_name.filter(|name| !name.is_empty()),
+        port: spec.port,
+    }))
+}
+
+fn default_group(route: RouteKind) -> &'static str {
+    match route {
+        RouteKind::LinkerdHttp => "policy.linkerd.io",
+        _ => GATEWAY_API,
+    }
+}
+
+/// What is to say of a route whose parents are all foreign.
+pub fn not_served(object: &Object, route: RouteKind) -> Vec<Problem> {
+    let reference = object.reference();
+    let place = Place::new(&reference, "spec.parentRefs");
+    let parents = object.body.pointer("/spec/parentRefs");
+    let parents = parents.and_then(Value::as_array).into_iter().flatten();
+    let parents = parents.enumerate();
+    parents
+        .filter_map(|(index, written)| not_served_at(&place.entry(index), route, written))
+        .collect()
+}
+
+/// A parent in a group that Weir knows, of a kind that it does not serve: a ListenerSet, say. One in another group is
+/// another controller's.
+fn not_served_at(place: &Place, route: RouteKind, written: &Value) -> Option<Problem> {
+    let field = |name: &str| written.get(name).and_then(Value::as_str);
+    let group = field("group").unwrap_or(default_group(route));
+    let kind = field("kind").unwrap_or("Gateway");
+    let is_known = matches!(group, GATEWAY_API | GATEWAY_API_EXPERIMENTAL);
+    is_known.then(|| place.problem(parent::parent_not_served(kind, group)))
 }
 
 /// Looks at the kinds of the parents alone, before anything else in the route is judged.
@@ -113,9 +158,7 @@ fn parent_kind(route: RouteKind, group: Option<&str>, kind: Option<&str>) -> Opt
     match (route, group) {
         (_, Some(group)) if is_core(group) => (kind == "Service").then_some(ParentKind::Service),
         (RouteKind::LinkerdHttp, _) => None,
-        (_, None | Some("gateway.networking.k8s.io")) => {
-            (kind == "Gateway").then_some(ParentKind::Gateway)
-        }
+        (_, None | Some(GATEWAY_API)) => (kind == "Gateway").then_some(ParentKind::Gateway),
         _ => None,
     }
 }
@@ -129,7 +172,7 @@ fn is_unfinished(route: RouteKind, group: Option<&str>, kind: Option<&str>) -> b
             matches!(kind, None | Some("Gateway" | "Service"))
         }
         (RouteKind::LinkerdHttp, _) => false,
-        (_, None | Some("gateway.networking.k8s.io")) => kind == Some("Service"),
+        (_, None | Some(GATEWAY_API)) => kind == Some("Service"),
         _ => false,
     }
 }

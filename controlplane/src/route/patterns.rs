@@ -2,10 +2,11 @@
 
 use std::collections::BTreeSet;
 
-use weir_split::Pattern;
+use weir_split::{Pattern, PatternError};
 
 use super::place::Place;
 use crate::problem::Problem;
+use crate::problem::messages::route;
 
 /// What the programs of one object may take up in the memory of a proxy, in bytes.
 const MOST: usize = 512 * 1024;
@@ -25,10 +26,8 @@ impl Patterns {
         }
         self.size = self.size.saturating_add(compile(place, text)?.size());
         if self.size > MOST {
-            return Err(place.invalid(
-                format!("with {text:?} its regular expressions take more than {MOST} bytes"),
-                "simplify them, or split the object",
-            ));
+            let text = format!("{text:?}");
+            return Err(place.problem(route::patterns_too_large(text, MOST)));
         }
         self.known.insert(text.to_owned());
         Ok(())
@@ -37,6 +36,11 @@ impl Patterns {
 
 /// The pattern by itself.
 pub fn compile(place: &Place, text: &str) -> Result<Pattern, Problem> {
-    Pattern::compile(text)
-        .map_err(|error| place.invalid(format!("{text:?}: {error}"), "correct or simplify it"))
+    Pattern::compile(text).map_err(|error| {
+        let pattern = format!("{text:?}");
+        place.problem(match error {
+            PatternError::Syntax(why) => route::pattern(pattern, why),
+            PatternError::TooLarge => route::pattern_too_large(pattern),
+        })
+    })
 }

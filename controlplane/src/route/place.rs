@@ -1,7 +1,11 @@
 //! Where one is in an object while it is read, and what is wrong there.
 
-use crate::fields::{Rest, at_most};
-use crate::problem::messages::Message;
+use serde::de::DeserializeOwned;
+use serde_json::{Map, Value};
+
+use crate::decode::decode_at;
+use crate::fields::{Rest, says_nothing};
+use crate::problem::messages::{Message, object};
 use crate::problem::{ObjectRef, Problem, Reason};
 
 /// A field of an object.
@@ -60,13 +64,43 @@ impl<'a> Place<'a> {
         rest.refuse(self.object, &self.path, unsupported)
     }
 
-    pub fn at_most<T>(&self, list: &[T], limit: usize) -> Result<(), Problem> {
-        at_most(
-            list,
-            limit,
-            self.object,
-            &self.path,
-            "split it into several routes",
-        )
+    /// The field `name` of what stands here is not known.
+    pub fn unknown_field(&self, name: &str) -> Problem {
+        self.field(name).problem(object::unknown_field(name))
     }
+
+    pub fn at_most<T>(&self, list: &[T], limit: usize) -> Result<(), Problem> {
+        match list.len() {
+            count if count > limit => Err(self.problem(object::too_many_entries(count, limit))),
+            _ => Ok(()),
+        }
+    }
+
+    /// What stands here, in the form `T`.
+    pub fn decode<T: DeserializeOwned>(&self, value: &Value) -> Result<T, Problem> {
+        decode_at(self.object, &self.path, value)
+    }
+
+    /// The entries of the list that stands here; null, like nothing written, has none.
+    pub fn list<'v>(&self, written: Option<&'v Value>) -> Result<&'v [Value], Problem> {
+        match written {
+            None | Some(Value::Null) => Ok(&[]),
+            Some(Value::Array(list)) => Ok(list),
+            Some(other) => match self.decode::<Vec<Value>>(other) {
+                Err(problem) => Err(problem),
+                Ok(_) => Ok(&[]),
+            },
+        }
+    }
+}
+
+/// The fields that say something and are not `known`.
+pub fn unknown_fields<'v>(
+    fields: &'v Map<String, Value>,
+    known: &[&str],
+) -> impl Iterator<Item = &'v str> {
+    let unknown = fields
+        .iter()
+        .filter(|(name, value)| !known.contains(&name.as_str()) && !says_nothing(value));
+    unknown.map(|(name, _)| name.as_str())
 }

@@ -1,84 +1,107 @@
 //! HTTPRouteTimeouts and HTTPRouteRetry of Gateway API v1.
 
 use serde::Deserialize;
+use serde_json::Value;
 use weir_split::wire::{Retry, Timeouts};
 
 use super::place::Place;
-use crate::fields::Rest;
+use crate::fields::{Rest, says_nothing};
 use crate::problem::Problem;
+use crate::problem::messages::route;
 
 /// A code may stand once; there are no more.
 const MAX_CODES: usize = 200;
 
 #[derive(Default, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct TimeoutsSpec {
-    request: Option<String>,
-    backend_request: Option<String>,
+struct TimeoutsSpec {
+    request: Option<Value>,
+    backend_request: Option<Value>,
     #[serde(flatten)]
     rest: Rest,
 }
 
 #[derive(Deserialize)]
-pub struct RetrySpec {
+struct RetrySpec {
     codes: Option<Vec<u16>>,
     attempts: Option<u32>,
+    backoff: Option<Value>,
     #[serde(flatten)]
     rest: Rest,
 }
 
-pub fn parse(place: &Place, spec: Option<TimeoutsSpec>) -> Result<Timeouts, Problem> {
-    let spec = spec.unwrap_or_default();
+pub fn parse(place: &Place, written: Option<&Value>) -> Result<Timeouts, Problem> {
+    let Some(written) = written else {
+        return Ok(Timeouts::default());
+    };
+    let spec: TimeoutsSpec = place.decode(written)?;
     place.nothing_but_known(&spec.rest, &[])?;
-    let read = |field: &str, written: Option<String>| {
-        let Some(text) = written else { return Ok(None) };
-        let milliseconds = duration(&text).ok_or_else(|| {
-            place.field(field).invalid(
-                format!("{text:?} is not a duration"),
-                "write it like 10s, 500ms or 1h30m",
-            )
-        })?;
-        Ok(Some(milliseconds))
+    let read = |field: &str, written: Option<Value>| {
+        written.map(|value| parse_duration(&place.field(field), &value))
     };
     let timeouts = Timeouts {
-        request: read("request", spec.request)?,
-        backend_request: read("backendRequest", spec.backend_request)?,
+        request: read("request", spec.request).transpose()?,
+        backend_request: read("backendRequest", spec.backend_request).transpose()?,
     };
     if let (Some(request @ 1..), Some(backend_request)) =
         (timeouts.request, timeouts.backend_request)
         && backend_request > request
     {
-        return Err(place.field("backendRequest").invalid(
-            "one try may take longer than the request",
-            "make it no longer than request",
-        ));
+        let place = place.field("backendRequest");
+        return Err(place.problem(route::try_longer_than_request()));
     }
     Ok(timeouts)
 }
 
-/// A retry without `attempts` is one; one without `codes` is for failed connections alone.
-pub fn parse_retry(place: &Place, spec: Option<RetrySpec>) -> Result<Option<Retry>, Problem> {
-    let Some(spec) = spec else { return Ok(None) };
-    place.nothing_but_known(&spec.rest, &["backoff"])?;
+/// A retry without `attempts` is one; one without `codes` is for failed connections alone. Envoy takes no pause from a
+/// request, so that `backoff` is a problem that changes nothing.
+pub fn parse_retry(
+    place: &Place,
+    written: Option<&Value>,
+    problems: &mut Vec<Problem>,
+) -> Result<Option<Retry>, Problem> {
+    let Some(written) = written else {
+        return Ok(None);
+    };
+    let spec: RetrySpec = place.decode(written)?;
+    place.nothing_but_known(&spec.rest, &[])?;
     let attempts = spec.attempts.unwrap_or(1);
     if attempts == 0 {
-        let remedy = "write at least 1, or take retry out";
-        return Err(place.field("attempts").invalid("0 is no retry", remedy));
+        return Err(place.field("attempts").problem(route::no_retry()));
     }
     let mut codes = spec.codes.unwrap_or_default();
-    let place = place.field("codes");
-    place.at_most(&codes, MAX_CODES)?;
+    let of_codes = place.field("codes");
+    of_codes.at_most(&codes, MAX_CODES)?;
     for (index, code) in codes.iter().enumerate() {
         if !(400..=599).contains(code) {
-            return Err(place.entry(index).invalid(
-                format!("{code} is not the status of a failure"),
-                "write a number from 400 to 599",
-            ));
+            return Err(of_codes.entry(index).problem(route::retry_status(code)));
         }
     }
     codes.sort_unstable();
     codes.dedup();
+    if spec.backoff.is_some_and(|written| !says_nothing(&written)) {
+        problems.push(place.field("backoff").problem(route::backoff()));
+    }
     Ok(Some(Retry { attempts, codes }))
+}
+
+/// In milliseconds.
+fn parse_duration(place: &Place, written: &Value) -> Result<u64, Problem> {
+    if written.is_number() {
+        let with_unit = match written.as_u64() {
+            Some(whole) => format!("{whole}s"),
+            None => "whole numbers with units, such as 1s500ms".to_owned(),
+        };
+        return Err(place.problem(route::duration_without_unit(written, with_unit)));
+    }
+    let text: String = place.decode(written)?;
+    let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    duration(&text).ok_or_else(|| {
+        place.problem(match is_number {
+            true => route::duration_without_unit(format!("{text:?}"), format!("{text}s")),
+            false => route::duration(format!("{text:?}")),
+        })
+    })
 }
 
 /// GEP-2257: one to four parts such as `1h`, `30m`, `10s`, `500ms`, of at most five digits; in milliseconds.

@@ -9,6 +9,7 @@ use crate::fields::Rest;
 use crate::hostname::Hostname;
 use crate::path;
 use crate::problem::Problem;
+use crate::problem::messages::filter;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -52,15 +53,11 @@ pub fn parse_redirect(
     if let Some(scheme) = &spec.scheme
         && !matches!(scheme.as_str(), "http" | "https")
     {
-        return Err(place.field("scheme").unsupported(
-            format!("scheme {scheme:?} is not supported"),
-            "use http or https",
-        ));
+        let message = filter::scheme(format!("{scheme:?}"));
+        return Err(place.field("scheme").problem(message));
     }
     if spec.port == Some(0) {
-        return Err(place
-            .field("port")
-            .invalid("0 is not a port", "write a number from 1 to 65535"));
+        return Err(place.field("port").problem(filter::port_zero()));
     }
     let codes: &[u16] = match route {
         RouteKind::LinkerdHttp => &[301, 302],
@@ -69,10 +66,8 @@ pub fn parse_redirect(
     let status = spec.status_code.unwrap_or(302);
     if !codes.contains(&status) {
         let known: Vec<String> = codes.iter().map(u16::to_string).collect();
-        return Err(place.field("statusCode").unsupported(
-            format!("status {status} is not supported"),
-            format!("use one of {}", known.join(", ")),
-        ));
+        let message = filter::status(status, known.join(", "));
+        return Err(place.field("statusCode").problem(message));
     }
     Ok(Redirect {
         scheme: spec.scheme,
@@ -100,10 +95,7 @@ fn parse_hostname(place: &Place, written: Option<String>) -> Result<Option<Strin
     let Some(text) = written else { return Ok(None) };
     match Hostname::parse(&text) {
         Some(Hostname::Exact(name)) => Ok(Some(name)),
-        _ => Err(place.invalid(
-            format!("{text:?} is not the name of one host"),
-            "write a name without port and without *",
-        )),
+        _ => Err(place.problem(filter::hostname(format!("{text:?}")))),
     }
 }
 
@@ -114,49 +106,61 @@ fn parse_path(
 ) -> Result<Option<PathEdit>, Problem> {
     let Some(spec) = spec else { return Ok(None) };
     place.nothing_but_known(&spec.rest, &[])?;
-    let disagree = |field: &str| {
-        place.field(field).invalid(
-            format!("type {} and the field do not agree", spec.kind),
-            "write the one field that belongs to the type",
-        )
-    };
     let (full, replacement) = (&spec.replace_full_path, &spec.replace_prefix_match);
     match (spec.kind.as_str(), full, replacement) {
-        ("ReplaceFullPath", Some(full), None) => {
-            check(&place.field("replaceFullPath"), full, path::check_target)?;
+        (FULL, Some(full), None) => {
+            check(&place.field("replaceFullPath"), full)?;
             Ok(Some(PathEdit::Full(full.clone())))
         }
-        ("ReplaceFullPath", None, _) => Err(disagree("replaceFullPath")),
-        ("ReplaceFullPath", _, _) => Err(disagree("replacePrefixMatch")),
-        ("ReplacePrefixMatch", None, Some(replacement)) => {
-            let prefix = prefix.ok_or_else(|| {
-                place.field("type").invalid(
-                    "ReplacePrefixMatch needs a rule with exactly one match, of type PathPrefix",
-                    "split the rule, or use ReplaceFullPath",
-                )
-            })?;
+        (FULL, _, Some(value)) => Err(of_another_type(place, &PREFIX_FIELDS, &FULL_FIELDS, value)),
+        (FULL, None, None) => Err(missing(place, &FULL_FIELDS)),
+        (PREFIX, None, Some(replacement)) => {
+            let prefix = prefix
+                .ok_or_else(|| place.field("type").problem(filter::prefix_without_prefix()))?;
             if !replacement.is_empty() {
-                let place = place.field("replacePrefixMatch");
-                check(&place, replacement, path::check_target)?;
+                check(&place.field("replacePrefixMatch"), replacement)?;
             }
             Ok(Some(PathEdit::Prefix(PrefixEdit {
                 prefix: prefix.to_owned(),
                 replacement: replacement.clone(),
             })))
         }
-        ("ReplacePrefixMatch", _, None) => Err(disagree("replacePrefixMatch")),
-        ("ReplacePrefixMatch", _, _) => Err(disagree("replaceFullPath")),
-        (other, _, _) => Err(place.field("type").unsupported(
-            format!("type {other:?} is not supported"),
-            "use ReplaceFullPath or ReplacePrefixMatch",
-        )),
+        (PREFIX, Some(value), _) => {
+            Err(of_another_type(place, &FULL_FIELDS, &PREFIX_FIELDS, value))
+        }
+        (PREFIX, None, None) => Err(missing(place, &PREFIX_FIELDS)),
+        (other, _, _) => {
+            let message = filter::path_type(format!("{other:?}"));
+            Err(place.field("type").problem(message))
+        }
     }
 }
 
-fn check<E: std::fmt::Display>(
+const FULL: &str = "ReplaceFullPath";
+const PREFIX: &str = "ReplacePrefixMatch";
+
+/// A type of path edit, and its field.
+type TypeAndField = (&'static str, &'static str);
+const FULL_FIELDS: TypeAndField = (FULL, "replaceFullPath");
+const PREFIX_FIELDS: TypeAndField = (PREFIX, "replacePrefixMatch");
+
+fn of_another_type(
     place: &Place,
+    written: &TypeAndField,
+    wanted: &TypeAndField,
     value: &str,
-    by: impl Fn(&str) -> Result<(), E>,
-) -> Result<(), Problem> {
-    by(value).map_err(|error| place.invalid(error.to_string(), "write an absolute path"))
+) -> Problem {
+    let ((owner, field), (kind, right)) = (written, wanted);
+    let message = filter::path_field_of_another_type(field, owner, kind, right, value);
+    place.field(field).problem(message)
+}
+
+fn missing(place: &Place, (kind, field): &TypeAndField) -> Problem {
+    let message = filter::field_missing(kind, field);
+    place.field(field).problem(message)
+}
+
+fn check(place: &Place, value: &str) -> Result<(), Problem> {
+    let checked = path::check_target(value);
+    checked.map_err(|error| place.problem(error.message_of_target(value)))
 }

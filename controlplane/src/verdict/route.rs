@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::condition::{Condition, Status, find, list};
-use super::{Evidence, accepted, apart, is_of_reference, resolved, words};
+use super::{Evidence, accepted, apart, joined, resolved};
 use crate::gateway::CONTROLLER;
 use crate::plan::Audience;
 use crate::problem::{Extent, Problem, Reason};
@@ -164,26 +164,18 @@ impl Parent<'_> {
     fn conditions(&self, evidence: &Evidence, subject: &Subject) -> Vec<Condition> {
         let of_parent = self.problems(evidence.problems_of(subject));
         let (barring, parts) = apart(&of_parent);
-        let (references, others): (Vec<_>, Vec<_>) = parts
+        let (references, others): (Vec<_>, Vec<_>) =
+            parts.into_iter().partition(|it| is_of_reference(it));
+        let (dropped, notes): (Vec<_>, Vec<_>) = others
             .into_iter()
-            .partition(|it| it.path.contains(".backendRefs[") && is_of_reference(it));
-        let (dropped, notes): (Vec<_>, Vec<_>) = others.into_iter().partition(|it| is_dropped(it));
+            .partition(|it| is_of_rule(it.effect.extent));
 
         let accepted = accepted(&barring, evidence.held_back(subject), &notes);
         let is_unread = barring.iter().any(|it| it.effect.extent == Extent::Whole);
         let resolved = resolved(&references, is_unread);
         let mut conditions = vec![accepted, resolved];
         if !dropped.is_empty() && !is_unread {
-            let said = words(&dropped);
-            let message = match dropped.iter().any(|it| it.cause.starts_with(DROPPED)) {
-                // The problem of a rule begins so; that of one of its backends does not.
-                true => said
-                    .split_once(DROPPED)
-                    .map_or(said.clone(), |(before, rest)| {
-                        format!("{DROPPED}{rest}{}", behind(before))
-                    }),
-                false => format!("{DROPPED} in part: {said}"),
-            };
+            let message = joined(dropped.iter().map(|it| dropped_words(it)));
             let condition = Condition::new(
                 "PartiallyInvalid",
                 Status::True,
@@ -211,8 +203,11 @@ impl Parent<'_> {
         };
         // A mesh asks for no ReferenceGrant. To a Gateway without one nothing is told of what is there.
         let hides = |path: &str| {
-            let mut all = of_object.iter();
-            all.any(|it| it.path == path && it.reason == Reason::RefNotPermitted)
+            let mut hidden = of_object
+                .iter()
+                .filter(|it| it.reason == Reason::RefNotPermitted)
+                .filter_map(|it| path.strip_prefix(it.path.as_str()));
+            hidden.any(|below| matches!(below, "" | ".port"))
         };
         let concerns = |problem: &Problem| match (self.kind, problem.reason) {
             (ParentKind::Service, Reason::RefNotPermitted) => false,
@@ -243,18 +238,34 @@ impl Parent<'_> {
     }
 }
 
-/// Gateway API, RouteConditionPartiallyInvalid: how its message has to begin.
-const DROPPED: &str = "Dropped Rule";
-
-/// A rule, or the share of a backend, that is answered with an error because of a value in it.
-fn is_dropped(problem: &Problem) -> bool {
-    problem.reason == Reason::UnsupportedValue && problem.path.starts_with("spec.rules[")
+/// Whether a backend's share is answered with an error because of what it refers to.
+fn is_of_reference(problem: &Problem) -> bool {
+    let is_of_reference = matches!(
+        problem.reason,
+        Reason::InvalidKind
+            | Reason::BackendNotFound
+            | Reason::RefNotPermitted
+            | Reason::UnsupportedProtocol
+    );
+    problem.effect.extent == Extent::Share && (is_of_reference || problem.code == EXTERNAL_NAME)
 }
 
-/// What stood before the words that have to come first.
-fn behind(before: &str) -> String {
-    match before.trim_end_matches([':', ' ']) {
-        "" => String::new(),
-        before => format!(" ({before})"),
-    }
+/// The message's name in [`crate::problem::messages::backend`].
+const EXTERNAL_NAME: &str = "external_name";
+
+/// A rule, or a part of one, that is not in force for what is written in it.
+fn is_of_rule(extent: Extent) -> bool {
+    matches!(extent, Extent::Rule | Extent::Match | Extent::Share)
+}
+
+/// Gateway API, RouteConditionPartiallyInvalid: its message has to begin with "Dropped Rule".
+fn dropped_words(problem: &Problem) -> String {
+    let rule = problem.rule().map(|rule| format!(" {rule}"));
+    let rule = rule.unwrap_or_default();
+    let in_part = match problem.effect.extent {
+        Extent::Rule => "",
+        _ => " in part",
+    };
+    let (path, message) = (problem.path.as_str(), problem.message());
+    format!("Dropped Rule{rule}{in_part}: {path}: {message}")
 }

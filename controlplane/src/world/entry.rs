@@ -159,12 +159,9 @@ impl Part {
             Kind::ReferenceGrant => Part::Grant(ReferenceGrant::parse(object)?.into()),
             Kind::TrafficSplit => Part::Split(TrafficSplit::parse(object)?.into()),
             Kind::HttpRoute | Kind::LinkerdHttpRoute | Kind::GrpcRoute | Kind::TcpRoute => {
-                match Route::parse(object)? {
+                match Route::parse(object, problems)? {
                     None => Part::Name,
-                    Some((route, of_route)) => {
-                        problems.extend(of_route);
-                        Part::Route(route.into())
-                    }
+                    Some(route) => Part::Route(route.into()),
                 }
             }
             Kind::HttpRouteGroup => {

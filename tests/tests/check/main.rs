@@ -190,43 +190,43 @@ an unknown version of a route
 
 an unknown field of a route
 route: rules: [{ backendRef: [{ name: web-v1, port: 80 }] }]
--> HTTPRoute default/route spec.rules[0].backendRef: InvalidValue: unknown field backendRef; correct the name
+-> HTTPRoute default/route spec.rules[0].backendRef: InvalidValue: unknown field backendRef: requests of this rule are answered 500; correct the name
 
 a filter that cannot be had
 route: rules: [{ filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: web-v2, port: 80 } } }], backendRefs: [{ name: web-v1, port: 80 }] }]
--> HTTPRoute default/route spec.rules[0].filters[0].type: UnsupportedValue: Dropped Rule 0: .. ; take the filter RequestMirror out
+-> HTTPRoute default/route spec.rules[0].filters[0].type: UnsupportedValue: the filter RequestMirror is not supported: requests of this rule are answered 500; take the filter RequestMirror out
 
 a header match
 route: rules: [{ matches: [{ headers: [{ name: a b, value: b }] }], backendRefs: [{ name: web-v1, port: 80 }] }]
--> HTTPRoute default/route spec.rules[0].matches[0].headers[0].name: InvalidValue: .. ; 
+-> HTTPRoute default/route spec.rules[0].matches[0].headers[0].name: InvalidValue: "a b" .. : this match fits no request; use letters
 
 a regular expression
 route: rules: [{ matches: [{ path: { type: RegularExpression, value: '/(a' } }], backendRefs: [{ name: web-v1, port: 80 }] }]
--> HTTPRoute default/route spec.rules[0].matches[0].path.value: InvalidValue: .. unclosed group; correct or simplify it
+-> HTTPRoute default/route spec.rules[0].matches[0].path.value: InvalidValue: .. unclosed group: this match fits no request; correct or simplify it
 
 a path without slash
 route: rules: [{ matches: [{ path: { value: shop } }], backendRefs: [{ name: web-v1, port: 80 }] }]
--> HTTPRoute default/route spec.rules[0].matches[0].path.value: InvalidValue: .. ; 
+-> HTTPRoute default/route spec.rules[0].matches[0].path.value: InvalidValue: shop does not begin with /: this match fits no request; write /shop
 
 a backend of an unknown kind
 route: rules: [{ backendRefs: [{ kind: Bucket, group: example.com, name: web-v1, port: 80 }] }]
--> HTTPRoute default/route spec.rules[0].backendRefs[0]: InvalidKind: web-v1 is no Service: its share is answered 500; refer to a Service
+-> HTTPRoute default/route spec.rules[0].backendRefs[0]: InvalidKind: web-v1 is of kind Bucket.example.com, .. : the share of this backend is answered 500; name a Service
 
 a route's backend without Service
 route: rules: [{ backendRefs: [{ name: web-v3, port: 80 }, { name: web-v1, port: 80 }] }]
--> HTTPRoute default/route spec.rules[0].backendRefs[0]: BackendNotFound: there is no Service default/web-v3: its share is answered 500; create the Service
+-> HTTPRoute default/route spec.rules[0].backendRefs[0]: BackendNotFound: there is no Service default/web-v3: the share of this backend is answered 500; create the Service
 
 a route's backend without port
 route: rules: [{ backendRefs: [{ name: web-v1 }] }]
--> HTTPRoute default/route spec.rules[0].backendRefs[0]: BackendNotFound: no port of Service default/web-v1 is named: .. ; name a TCP port
+-> HTTPRoute default/route spec.rules[0].backendRefs[0]: BackendNotFound: no port of Service default/web-v1 is named: .. ; write port: 80
 
 a port above 65535
 route: rules: [{ backendRefs: [{ name: web-v1, port: 65616 }] }]
--> HTTPRoute default/route spec.rules[0].backendRefs[0].port: InvalidValue: port is 65616, which is not from 1 to 65535: .. ; write a whole number
+-> HTTPRoute default/route spec.rules[0].backendRefs[0].port: InvalidValue: port is 65616, which is not a number from 1 to 65535: the share of this backend is answered 500; write the number
 
 a weight above 1000000
 route: rules: [{ backendRefs: [{ name: web-v1, port: 80, weight: 1000001 }] }]
--> HTTPRoute default/route spec.rules[0].backendRefs[0].weight: InvalidValue: 1000001 is not a weight; write a whole number from 0 to 1000000
+-> HTTPRoute default/route spec.rules[0].backendRefs[0].weight: InvalidValue: the weight 1000001 is above 1000000: .. ; write whole numbers from 0 to 1000000
 
 another namespace without grant
 edge: hostnames: [a.example.com], rules: [{ backendRefs: [{ name: web, namespace: other, port: 80 }] }]
@@ -234,7 +234,7 @@ edge: hostnames: [a.example.com], rules: [{ backendRefs: [{ name: web, namespace
 
 a host name with a port
 edge: hostnames: ["a.example.com:80"], rules: [{ backendRefs: [{ name: web-v1, port: 80 }] }]
--> HTTPRoute default/route spec.hostnames[0]: InvalidValue: "a.example.com:80" is not a host name; write a name without port
+-> HTTPRoute default/route spec.hostnames[0]: InvalidValue: "a.example.com:80" has a port: the object is not in force; write the name alone: a.example.com
 
 a host name that no listener has
 edge: hostnames: [a.example.org], rules: [{ backendRefs: [{ name: web-v1, port: 80 }] }]
@@ -246,7 +246,7 @@ a Gateway that does not exist
 
 a listener that does not exist
 { apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: { name: route }, spec: { parentRefs: [{ name: edge, sectionName: https }] } }
--> HTTPRoute default/route spec.parentRefs[0]: NoMatchingParent: .. Gateway default/edge .. ; name a listener
+-> HTTPRoute default/route spec.parentRefs[0]: NoMatchingParent: Gateway default/edge has no listener named https: .. ; write sectionName: http
 
 a route that the listener does not admit
 { apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: { name: route, namespace: other }, spec: { parentRefs: [{ name: edge, namespace: default }] } }

@@ -64,7 +64,7 @@ fn filters() {
 }
 
 #[test]
-fn filters_that_are_wrong_refuse_the_route() {
+fn filters_that_are_wrong_break_their_rule_or_share() {
     let edits = |edits: &str| {
         format!("{{type: RequestHeaderModifier, requestHeaderModifier: {{{edits}}}}}")
     };
@@ -101,10 +101,15 @@ fn filters_that_are_wrong_refuse_the_route() {
         ),
         (
             edits(
-                "set: [{name: a, value: b}, {name: A, value: c}], add: [{name: A, value: b}], remove: [c, C]",
+                "set: [{name: a, value: b}, {name: A, value: c}], add: [{name: b, value: b}], remove: [c, C]",
             ),
             "",
             None,
+        ),
+        (
+            edits("set: [{name: a, value: b}], add: [{name: b, value: b}, {name: A, value: b}]"),
+            "requestHeaderModifier.add[1].name",
+            Some(Invalid),
         ),
         (
             edits("add: [{name: b, value: c}], remove: [a, B]"),
@@ -168,7 +173,7 @@ fn filters_that_are_wrong_refuse_the_route() {
         (redirect("foo: 1"), "requestRedirect.foo", Some(Invalid)),
         (
             rewrite("type: ReplaceFullPath, replacePrefixMatch: /a"),
-            "urlRewrite.path.replaceFullPath",
+            "urlRewrite.path.replacePrefixMatch",
             Some(Invalid),
         ),
         (
@@ -189,16 +194,21 @@ fn filters_that_are_wrong_refuse_the_route() {
     ];
     for (filter, path, reason) in cases.into_iter().chain(bad_hosts) {
         let rules = [
-            (format!("{{filters: [{filter}]}}"), "filters[0]"),
+            (
+                format!("{{filters: [{filter}]}}"),
+                "filters[0]",
+                Extent::Rule,
+            ),
             (
                 format!("{{backendRefs: [{{name: a, filters: [{filter}]}}]}}"),
                 "backendRefs[0].filters[0]",
+                Extent::Share,
             ),
         ];
-        for (text, place) in rules {
+        for (text, place, extent) in rules {
             match reason {
                 None => drop(rule(&text)),
-                Some(reason) => rules_are_refused(&[(&text, &format!("{place}.{path}"), reason)]),
+                Some(reason) => are_broken(&[(&text, &format!("{place}.{path}"), reason)], extent),
             }
         }
     }
@@ -210,14 +220,14 @@ fn filters_that_are_wrong_refuse_the_route() {
     ] {
         let path = "filters[0].urlRewrite.path.type";
         let text = format!("{{matches: {matches}, filters: [{}]}}", rewrite(replace));
-        rules_are_refused(&[(&text, path, Invalid)]);
+        rules_are_broken(&[(&text, path, Invalid)]);
         let path = "filters[0].requestRedirect.path.type";
         let filter = redirect(&format!("path: {{{replace}}}"));
         let text = format!("{{matches: {matches}, filters: [{filter}]}}");
-        rules_are_refused(&[(&text, path, Invalid)]);
+        rules_are_broken(&[(&text, path, Invalid)]);
     }
     let [one, other] = [redirect(""), rewrite(replace)];
-    rules_are_refused(&[
+    rules_are_broken(&[
         (
             &format!("{{filters: [{one}, {one}]}}"),
             "filters[1].type",
@@ -238,16 +248,6 @@ fn filters_that_are_wrong_refuse_the_route() {
 
 #[test]
 fn what_weir_does_not_do_is_answered_with_an_error() {
-    let problems = |api_version: &str, rules: &str| {
-        let spec = format!("{{parentRefs: [], rules: [{{name: first}}, {rules}]}}");
-        let parsed = Route::parse(&object(api_version, &spec));
-        let (route, problems) = parsed.unwrap().unwrap();
-        let dropped: Vec<bool> = route.rules.iter().map(|rule| rule.dropped).collect();
-        let problems = problems
-            .iter()
-            .map(|p| (p.path.clone(), p.reason, p.cause.clone()));
-        (dropped, problems.collect::<Vec<_>>())
-    };
     for kind in [
         "RequestMirror",
         "CORS",
@@ -255,37 +255,28 @@ fn what_weir_does_not_do_is_answered_with_an_error() {
         "ExternalAuth",
         "Foo",
     ] {
-        let (dropped, found) = problems(
-            GATEWAY_API,
-            &format!("{{filters: [{{type: {kind}, whatever: {{a: 1}}}}]}}"),
-        );
-        assert_eq!(dropped, [false, true]);
-        let message = format!(
-            "Dropped Rule 1: filter {kind} is not supported, its requests are answered 500"
-        );
-        let path = "spec.rules[1].filters[0].type".to_owned();
-        assert_eq!(found, [(path, Unsupported, message)]);
+        let filter = format!("{{type: {kind}, whatever: {{a: 1}}}}");
+        rules_are_broken(&[(
+            &format!("{{filters: [{filter}]}}"),
+            "filters[0].type",
+            Unsupported,
+        )]);
+        let share = format!("{{backendRefs: [{{name: a, filters: [{filter}]}}, {{name: b}}]}}");
+        let path = "backendRefs[0].filters[0].type";
+        are_broken(&[(&share, path, Unsupported)], Extent::Share);
     }
-    let (dropped, found) = problems(GATEWAY_API, "{sessionPersistence: {}}");
-    assert_eq!(dropped, [false, true]);
-    assert_eq!(found[0].0, "spec.rules[1].sessionPersistence");
-
-    let mirror = "{backendRefs: [{name: a, filters: [{type: RequestMirror}]}, {name: b}]}";
-    let (dropped, found) = problems(GATEWAY_API, mirror);
-    assert_eq!(dropped, [false, false]);
-    let path = "spec.rules[1].backendRefs[0].filters[0].type".to_owned();
-    let message = "filter RequestMirror is not supported: its share is answered 500".to_owned();
-    assert_eq!(found, [(path, Unsupported, message)]);
+    let session = "{sessionPersistence: {}}";
+    rules_are_broken(&[(session, "sessionPersistence", Unsupported)]);
 
     // Linkerd's kind has fewer filters and statuses, and no retry.
-    let (dropped, _) = problems(LINKERD, "{filters: [{type: URLRewrite, urlRewrite: {}}]}");
-    assert_eq!(dropped, [false, true]);
+    let of_linkerd = |rule: &str| broken_in(LINKERD, rule, Extent::Rule).1.path;
+    let path = of_linkerd("{filters: [{type: URLRewrite, urlRewrite: {}}]}");
+    assert_eq!(path, "spec.rules[0].filters[0].type");
     let modifier = "{filters: [{type: ResponseHeaderModifier, responseHeaderModifier: {}}]}";
-    assert_eq!(problems(LINKERD, modifier).0, [false, false]);
-    let refused = |rule: &str| refused_in(LINKERD, &format!("{{rules: [{rule}]}}"));
+    let (route, _) = read_in(LINKERD, &format!("{{rules: [{modifier}]}}"));
+    assert!(!route.unwrap().unwrap().rules[0].broken);
     let status = "{filters: [{type: RequestRedirect, requestRedirect: {statusCode: 303}}]}";
     let path = "spec.rules[0].filters[0].requestRedirect.statusCode";
-    assert_eq!(refused(status), (path.to_owned(), Unsupported));
-    let path = "spec.rules[0].retry".to_owned();
-    assert_eq!(refused("{retry: {}}"), (path, Unsupported));
+    assert_eq!(of_linkerd(status), path);
+    assert_eq!(of_linkerd("{retry: {}}"), "spec.rules[0].retry");
 }

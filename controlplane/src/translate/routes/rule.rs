@@ -5,8 +5,10 @@ use std::collections::BTreeSet;
 use weir_split::wire::{self, Backend, Rule, Target};
 
 use super::super::ServicePort;
-use crate::problem::{Problem, Reason};
-use crate::route::{BackendRef, Route, RouteKind, RouteRule};
+use crate::cluster::{Port, Service};
+use crate::problem::messages::{Message, backend as messages};
+use crate::problem::{Effect, Extent, Problem};
+use crate::route::{BackendRef, PortRef, Route, RouteKind, RouteRule};
 use crate::world::World;
 
 /// `parent` is the Service port that the rule is attached to; None is a Gateway.
@@ -19,7 +21,7 @@ pub fn translate(
 ) -> Rule {
     let broken = Target::Status(route.kind.broken());
     let always = |to: Target| vec![Backend::new(1, to)];
-    if rule.dropped {
+    if rule.broken {
         return Rule {
             backends: always(broken),
             ..Rule::default()
@@ -32,15 +34,16 @@ pub fn translate(
         };
     }
     let mut backends = Vec::with_capacity(rule.backends.len());
-    for (index, backend) in rule.backends.iter().enumerate() {
+    for backend in &rule.backends {
         let to = match target(world, route, backend, parent.is_none()) {
-            Ok(_) if backend.dropped => broken.clone(),
-            Ok(service) => Target::Service(service),
+            Ok(service) if !backend.broken => service.map(Target::Service),
+            Ok(_) => None,
             Err(wrong) => {
-                problems.insert(unresolved(route, rule, index, wrong));
-                broken.clone()
+                problems.insert(unresolved(route, rule, backend, wrong));
+                None
             }
         };
+        let to = to.unwrap_or_else(|| broken.clone());
         let filters = match to {
             Target::Service(_) => backend.filters.boxed(),
             Target::Status(_) => None,
@@ -57,16 +60,12 @@ pub fn translate(
             _ => broken,
         });
     } else if backends.iter().all(|backend| backend.weight == 0) {
-        let fate = match route.kind {
-            RouteKind::Tcp => "connections are closed".to_owned(),
-            kind => format!("requests are answered {}", kind.broken()),
-        };
-        problems.insert(route.object.legacy(
-            format!("spec.rules[{}].backendRefs", rule.index),
-            Reason::NoTraffic,
-            format!("every weight is 0: {fate}"),
-            "give a backend a weight above 0",
-        ));
+        let effect = route.kind.rule_fails();
+        // Gateway API allows it: nothing of the rule is invalid.
+        let effect = Effect::new(Extent::Part, effect.words);
+        let path = format!("spec.rules[{}].backendRefs", rule.index);
+        let message = messages::every_weight_is_zero().with_effect(effect);
+        problems.insert(route.object.problem(path, message));
         backends = always(broken);
     }
     Rule {
@@ -85,83 +84,92 @@ pub fn check_references(
     problems: &mut BTreeSet<Problem>,
 ) {
     for rule in &route.rules {
-        for (index, backend) in rule.backends.iter().enumerate() {
+        for backend in &rule.backends {
             if let Err(wrong) = target(world, route, backend, needs_grant) {
-                problems.insert(unresolved(route, rule, index, wrong));
+                problems.insert(unresolved(route, rule, backend, wrong));
             }
         }
     }
 }
 
-fn unresolved(route: &Route, rule: &RouteRule, index: usize, wrong: Wrong) -> Problem {
-    let (reason, message, remedy) = wrong;
-    let path = format!("spec.rules[{}].backendRefs[{index}]", rule.index);
-    let message = format!("{message}: {}", route.kind.fate());
-    route.object.legacy(path, reason, message, remedy)
+fn unresolved(route: &Route, rule: &RouteRule, backend: &BackendRef, wrong: Wrong) -> Problem {
+    let Wrong { field, message } = wrong;
+    let (rule, backend) = (rule.index, backend.index);
+    let path = format!("spec.rules[{rule}].backendRefs[{backend}]{field}");
+    let problem = route.object.problem(path, message);
+    problem.with_effect(route.kind.share_fails())
 }
 
 /// Why a backendRef refers to nothing, and what to do about it.
-type Wrong = (Reason, String, &'static str);
+struct Wrong {
+    /// Below the backendRef, with its dot.
+    field: &'static str,
+    message: Message,
+}
 
-/// What a backendRef refers to, or why nothing.
+impl From<Message> for Wrong {
+    fn from(message: Message) -> Wrong {
+        Wrong { field: "", message }
+    }
+}
+
+/// What a backendRef refers to, or why nothing; None where that could not be read, which has been said.
 fn target(
     world: &World,
     route: &Route,
     backend: &BackendRef,
     needs_grant: bool,
-) -> Result<wire::Service, Wrong> {
-    let (namespace, name) = (&backend.namespace, &backend.name);
-    if !backend.is_service {
-        return Err((
-            Reason::InvalidKind,
-            format!("{name} is no Service"),
-            "refer to a Service of the core group",
-        ));
+) -> Result<Option<wire::Service>, Wrong> {
+    let Some(to) = &backend.to else {
+        return Ok(None);
+    };
+    let (namespace, name) = (&to.namespace, &to.name);
+    if let Some(kind) = &to.no_service {
+        return Err(messages::no_service_kind(name, kind).into());
     }
+    let at = format!("{namespace}/{name}");
     // Asked before it is known whether the Service exists: its absence is nobody else's business.
     let own = &route.object.namespace;
     if needs_grant && !world.permits_service(route.kind, own, namespace, name) {
-        return Err((
-            Reason::RefNotPermitted,
-            format!("no ReferenceGrant lets this route refer to Service {namespace}/{name}"),
-            "create a ReferenceGrant in the Service's namespace",
-        ));
+        return Err(messages::no_grant(at, namespace).into());
     }
     let Some(service) = world.service(namespace, name) else {
-        return Err((
-            Reason::BackendNotFound,
-            format!("there is no Service {namespace}/{name}"),
-            "create the Service or take the backend out",
-        ));
+        return Err(messages::no_service(at).into());
     };
     // Gateway API, BackendObjectReference: whoever may write such a Service could reach any host by it
     // (CVE-2021-25740).
     if service.is_external {
-        return Err((
-            Reason::UnsupportedValue,
-            format!("Service {namespace}/{name} is of type ExternalName"),
-            "refer to a Service with endpoints of its own",
-        ));
+        return Err(messages::external_name(at).into());
     }
-    let named = backend.port.and_then(|port| service.port(port));
-    let Some(named) = named else {
-        let message = match backend.port {
-            Some(port) => format!("Service {namespace}/{name} has no TCP port {port}"),
-            None => format!("no port of Service {namespace}/{name} is named"),
-        };
-        let remedy = "name a TCP port that the Service has";
-        return Err((Reason::BackendNotFound, message, remedy));
-    };
+    let port = port_of(service, to.port.as_ref(), &at)?;
     // Which version of HTTP a backend speaks, and whether over TLS, is the business of the proxy's cluster.
-    let port = named.number;
-    if let Some(protocol) = &named.no_http
+    let number = port.number;
+    if let Some(protocol) = &port.no_http
         && route.kind != RouteKind::Tcp
     {
-        return Err((
-            Reason::UnsupportedProtocol,
-            format!("port {port} of Service {namespace}/{name} has appProtocol {protocol}"),
-            "correct appProtocol or name another port",
-        ));
+        return Err(messages::no_http(at, number, protocol).into());
     }
-    Ok(ServicePort::of(service, port).backend())
+    Ok(Some(ServicePort::of(service, number).backend()))
+}
+
+/// The port of the Service, which is called `at`, that is named.
+fn port_of<'s>(service: &'s Service, named: Option<&PortRef>, at: &str) -> Result<&'s Port, Wrong> {
+    let ports = || service.possible_ports();
+    let wrong_port = |message| Wrong {
+        field: ".port",
+        message,
+    };
+    match named {
+        None => Err(messages::no_port(at, ports()).into()),
+        Some(PortRef::Number(number)) => service
+            .port(*number)
+            .ok_or_else(|| messages::no_such_port(at, number, ports()).into()),
+        Some(PortRef::Name(name)) => {
+            let named = service.ports.iter().find(|port| *port.name == **name);
+            Err(wrong_port(match named {
+                Some(port) => messages::port_name(name, port.number),
+                None => messages::unknown_port_name(name, at, ports()),
+            }))
+        }
+    }
 }

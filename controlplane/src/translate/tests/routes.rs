@@ -208,17 +208,30 @@ fn connections_are_a_listeners_or_a_ports() {
     let lost = ["0", "1"].map(|parent| format!("shop/r spec.parentRefs[{parent}] Conflicted"));
     assert_eq!(problems(&both)[..2], lost);
 
-    let rules =
-        |rules: &str| problems(&of_kind("TCPRoute", "r", 1, &format!("{{rules: {rules}}}")));
+    const PARENT: &str = "parentRefs: [{name: edge}]";
+    let rules = |rules: &str| {
+        problems(&of_kind(
+            "TCPRoute",
+            "r",
+            1,
+            &format!("{{{PARENT}, rules: {rules}}}"),
+        ))
+    };
     let rule = "{backendRefs: [{name: web, port: 80}]}";
     let path = |rules: &str, path: &str| {
         let expected = format!("shop/r {path} InvalidValue");
         assert_eq!(problems(&of_kind("TCPRoute", "r", 1, rules)), [expected]);
     };
     assert_eq!(rules(&format!("[{rule}]")), [""; 0]);
-    path(&format!("{{rules: [{rule}, {rule}]}}"), "spec.rules");
-    path("{}", "spec.rules");
-    path("{rules: [{}]}", "spec.rules[0].backendRefs");
+    path(
+        &format!("{{{PARENT}, rules: [{rule}, {rule}]}}"),
+        "spec.rules",
+    );
+    path(&format!("{{{PARENT}}}"), "spec.rules");
+    path(
+        &format!("{{{PARENT}, rules: [{{}}]}}"),
+        "spec.rules[0].backendRefs",
+    );
 }
 
 /// Each row: kinds with their ages, and of those the ones that lose.

@@ -1,0 +1,43 @@
+//! About the backendRefs of a route's rule.
+
+messages! {
+    no_service_kind(name, kind) => InvalidKind,
+        "{name} is of kind {kind}, not a Service of the core group", ByPlace,
+        "name a Service, and leave group and kind out";
+    no_grant(service, namespace) => RefNotPermitted,
+        "no ReferenceGrant lets this route refer to Service {service}", ByPlace,
+        "create a ReferenceGrant in namespace {namespace}";
+    no_service(service) => BackendNotFound,
+        "there is no Service {service}", ByPlace, "create the Service, or take the backend out";
+    external_name(service) => UnsupportedValue,
+        "Service {service} is of type ExternalName: with it the author of a route could reach any host \
+         (CVE-2021-25740)", ByPlace,
+        "name a Service with a selector, or one whose EndpointSlices name the addresses";
+    no_port(service, ports) => BackendNotFound,
+        "no port of Service {service} is named", ByPlace, "write port: {ports}";
+    no_such_port(service, port, ports) => BackendNotFound,
+        "Service {service} has no TCP port {port}", ByPlace, "write port: {ports}";
+    port_name(name, number) => InvalidValue,
+        "\"{name}\" is the name of a port, not its number", ByPlace,
+        "write the number of the Service's port: {number}";
+    unknown_port_name(name, service, ports) => InvalidValue,
+        "\"{name}\" is not a number, and Service {service} has no port of this name", ByPlace,
+        "write the number of a port: {ports}";
+    port_out_of_range(port) => InvalidValue,
+        "port is {port}, which is not a number from 1 to 65535", ByPlace,
+        "write the number of the Service's port";
+    no_http(service, port, protocol) => UnsupportedProtocol,
+        "port {port} of Service {service} has appProtocol {protocol}, which is not HTTP", ByPlace,
+        "correct appProtocol, or name another port";
+    every_weight_is_zero() => NoTraffic,
+        "every weight is 0", ByPlace, "give a backend a weight above 0";
+    weight_too_large(weight, most) => InvalidValue,
+        "the weight {weight} is above {most}", ByPlace, "write whole numbers from 0 to {most}: shares are relative";
+    bad_weight(found, most) => InvalidValue,
+        "{found} is not a weight", ByPlace, "write a whole number from 0 to {most}, without quotes";
+    weight_unknown(field) => InvalidValue,
+        "unknown field {field} beside a backend without weight: which share it was to get is not known", ByPlace,
+        "write weight, and correct {field} or take it out";
+    none_named() => InvalidValue,
+        "no backend is named", ByPlace, "name at least one Service in backendRefs";
+}

@@ -1,0 +1,58 @@
+//! About the filters of a route's rule or of one backend.
+
+messages! {
+    not_supported(kind) => UnsupportedValue,
+        "the filter {kind} is not supported", ByPlace, "take the filter {kind} out";
+    cors() => UnsupportedValue,
+        "the filter CORS is not supported", ByPlace,
+        "take the filter CORS out, and let the backends or the proxy's own CORS filter answer";
+    not_of_route(kind, route) => UnsupportedValue,
+        "the filter {kind} is not supported in {route}", ByPlace, "take the filter {kind} out";
+    unknown_type(kind, known) => UnsupportedValue,
+        "there is no filter of type {kind}", ByPlace, "write one of {known}, or take the filter out";
+    type_twice(kind) => InvalidValue,
+        "there are two filters of type {kind}", ByPlace, "make one filter of the two";
+    field_of_another_type(field, owner, kind) => InvalidValue,
+        "the field {field} belongs to the type {owner}, but the type is {kind}", ByPlace,
+        "write type: {owner}, or the field of {kind}";
+    field_missing(kind, field) => InvalidValue,
+        "the type {kind} needs the field {field}", ByPlace, "add {field}";
+    redirect_and_rewrite() => IncompatibleFilters,
+        "RequestRedirect and URLRewrite exclude each other", ByPlace, "take one of the two out";
+    redirect_and_backends() => InvalidValue,
+        "a rule that redirects sends nothing to backends", ByPlace,
+        "take backendRefs or the filter RequestRedirect out";
+    header_name(name) => InvalidValue,
+        "{name} is not the name of a header", ByPlace, "use letters, digits and '-', at most 256";
+    header_of_connection(name) => UnsupportedValue,
+        "the header {name} belongs to the connection: no filter may edit it", ByPlace,
+        "take the edit out, the proxy writes the header itself";
+    header_twice(name, one, other) => InvalidValue,
+        "the header {name} has two actions, {one} and {other}", ByPlace,
+        "write one action for each header: set replaces its values, add appends one, remove removes all";
+    one_host() => UnsupportedValue,
+        "a request has exactly one header host", ByPlace, "set it, or use a filter URLRewrite with hostname";
+    not_a_host(value) => InvalidValue,
+        "{value} is not a host", ByPlace, "write a name, with a port behind ':' where one is needed";
+    scheme(scheme) => UnsupportedValue,
+        "a redirect cannot lead to the scheme {scheme}", ByPlace, "write http or https";
+    port_zero() => InvalidValue,
+        "0 is not the number of a port", ByPlace, "write a number from 1 to 65535";
+    status(status, known) => UnsupportedValue,
+        "{status} is not the status of a redirect", ByPlace, "write one of {known}";
+    hostname(name) => InvalidValue,
+        "{name} is not the name of one host", ByPlace, "write a name without port and without *";
+    path_type(kind) => UnsupportedValue,
+        "{kind} is no way to replace a path", ByPlace, "write ReplaceFullPath or ReplacePrefixMatch";
+    path_field_of_another_type(field, owner, kind, wanted, value) => InvalidValue,
+        "the field {field} belongs to the type {owner}, but the type is {kind}", ByPlace,
+        "write type: {owner}, or {wanted}: {value}";
+    prefix_without_prefix() => InvalidValue,
+        "ReplacePrefixMatch needs a rule with exactly one match, of type PathPrefix", ByPlace,
+        "split the rule, or use ReplaceFullPath";
+    path_with_query(path, without) => InvalidValue,
+        "{path} has a query: the request keeps its own, and none can be set", ByPlace,
+        "write the path alone: {without}";
+    path_with_fragment(path, without) => InvalidValue,
+        "{path} has a fragment, which is no part of a path", ByPlace, "write the path alone: {without}";
+}
