@@ -95,8 +95,8 @@ impl Attached<'_> {
                 let host = self.common_host(holder);
                 (
                     format!(
-                        "{holder_name}, which is older, decides for {host} at listener {listener} of Gateway \
-                         {namespace}/{name}: this route gets no request there"
+                        "{holder_name}, which comes first by age and name, decides for {host} at \
+                         listener {listener} of Gateway {namespace}/{name}: this route gets no request there"
                     ),
                     "give the two routes hostnames or listeners of their own, or take one of them out",
                 )
