@@ -322,7 +322,7 @@ fn a_backoff_changes_nothing() {
 }
 
 #[test]
-fn a_star_in_a_path_is_told_of() {
+fn a_star_in_a_path_is_a_note() {
     let star = |path: &str| {
         let rule = format!("{{matches: [{{path: {{{path}}}}}]}}");
         let (route, problems) = read_in(GATEWAY_API, &format!("{{rules: [{rule}]}}"));

@@ -2,7 +2,7 @@
 //!
 //! A part that cannot be understood takes down as little as it can: one parent, one hostname, one rule, one match or
 //! one share. The whole route is out of force only where nobody can say what the rest means: no `spec`, a list that
-//! is no list, a field that is not known beside `rules`, and more entries than the API has.
+//! is no list, an unknown field of `spec`, and more entries than the API has.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};

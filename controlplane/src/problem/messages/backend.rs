@@ -36,8 +36,8 @@ messages! {
     bad_weight(found, most) => InvalidValue,
         "{found} is not a weight", ByPlace, "write a whole number from 0 to {most}, without quotes";
     weight_unknown(field) => InvalidValue,
-        "unknown field {field} beside a backend without weight: which share it was to get is not known", ByPlace,
-        "write weight, and correct {field} or take it out";
+        "the backend has no weight but an unknown field {field}, so that its share is not known", ByPlace,
+        "write weight, and correct the name {field} or take it out";
     none_named() => InvalidValue,
         "no backend is named", ByPlace, "name at least one Service in backendRefs";
 }
