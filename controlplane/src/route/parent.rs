@@ -145,7 +145,7 @@ pub fn are_all_foreign(object: &Object, route: RouteKind) -> bool {
 }
 
 /// What a written parentRef refers to, as far as it is Weir's to say something about it; also where nobody can mean
-/// it as it is written, see [`is_unfinished`].
+/// it as it is written.
 pub fn kind_of(route: RouteKind, written: &Value) -> Option<ParentKind> {
     let field = |name: &str| written.get(name).and_then(Value::as_str);
     let (of, kind) = (field("group"), field("kind"));
