@@ -8,8 +8,8 @@ use std::collections::BTreeSet;
 use crate::cluster::{Port, Service};
 use crate::gateway::{Gateway, Listener};
 use crate::hostname::Hostname;
-use crate::problem::messages::{Message, one_of, parent as messages};
-use crate::problem::{Problem, Reason};
+use crate::problem::Problem;
+use crate::problem::messages::{Message, list, one_of, parent as messages};
 use crate::route::{ParentRef, Route, RouteKind};
 use crate::world::World;
 
@@ -28,24 +28,16 @@ pub fn service_ports<'w>(
         (None, Some(_)) => ".sectionName",
         (None, None) => "",
     };
-    let problem = |field: &str, reason: Reason, message: String, remedy: &str| {
+    let refuse = |field: &str, message: Message| {
         let path = format!("spec.parentRefs[{}]{field}", parent.index);
-        route.object.legacy(path, reason, message, remedy)
-    };
-    let refuse = |field: &str, message: String, remedy: &str| {
-        problem(field, Reason::NoMatchingParent, message, remedy)
+        route.object.problem(path, message)
     };
     let (namespace, name) = (&parent.namespace, &parent.name);
-    let service = world.service(namespace, name).ok_or_else(|| {
-        let message = format!("there is no Service {namespace}/{name}");
-        refuse("", message, "create the Service or correct the reference")
-    })?;
+    let at = format!("{namespace}/{name}");
+    let service = world.service(namespace, name);
+    let service = service.ok_or_else(|| refuse("", messages::no_service(&at)))?;
     if !service.has_cluster_ip {
-        return Err(refuse(
-            "",
-            format!("Service {namespace}/{name} has no ClusterIP"),
-            "refer to a Service that is neither headless nor of type ExternalName",
-        ));
+        return Err(refuse("", messages::service_without_address(&at)));
     }
     let named = parent.section_name.as_deref();
     let meant = |port: &&Port| {
@@ -54,25 +46,18 @@ pub fn service_ports<'w>(
     };
     let mut ports: Vec<&Port> = service.ports.iter().filter(meant).collect();
     if ports.is_empty() {
-        let path = format!("spec.parentRefs[{}]{field}", parent.index);
-        let message = no_such_port(service, parent);
-        return Err(route.object.problem(path, message));
+        return Err(refuse(field, no_such_port(service, parent)));
     }
+    let first = ports.first().map_or(0, |port| port.number);
     if route.kind != RouteKind::Tcp {
         ports.retain(|port| !port.carries_connections);
     }
     if ports.is_empty() {
-        let which = if field.is_empty() {
-            "every port"
-        } else {
-            "this port"
+        let message = match field {
+            "" => messages::every_port_carries_connections(&at),
+            _ => messages::port_carries_connections(&at, first),
         };
-        return Err(problem(
-            field,
-            Reason::UnsupportedProtocol,
-            format!("{which} of Service {namespace}/{name} carries connections, not requests"),
-            "use a TCPRoute, or correct appProtocol or the name of the port",
-        ));
+        return Err(refuse(field, message));
     }
     Ok((service, ports.iter().map(|port| port.number).collect()))
 }
@@ -131,21 +116,13 @@ pub fn gateway_listeners<'w>(
     route: &Route,
     parent: &ParentRef,
 ) -> Result<Vec<Attached<'w>>, Problem> {
-    let refuse = |reason: Reason, message: &str, remedy: &str| {
+    let refuse = |message: Message| {
         let path = format!("spec.parentRefs[{}]", parent.index);
-        let gateway = format!("Gateway {}/{}", parent.namespace, parent.name);
-        let message = message.replace("{}", &gateway);
-        route.object.legacy(path, reason, message, remedy)
+        route.object.problem(path, message)
     };
-    let gateway = world
-        .gateway(&parent.namespace, &parent.name)
-        .ok_or_else(|| {
-            refuse(
-                Reason::NoMatchingParent,
-                "there is no {}",
-                "create the Gateway or correct the reference",
-            )
-        })?;
+    let at = format!("{}/{}", parent.namespace, parent.name);
+    let gateway = world.gateway(&parent.namespace, &parent.name);
+    let gateway = gateway.ok_or_else(|| refuse(messages::no_gateway(&at)))?;
     let mut listeners: Vec<_> = gateway
         .listeners
         .iter()
@@ -158,12 +135,11 @@ pub fn gateway_listeners<'w>(
         })
         .collect();
     if listeners.is_empty() {
-        let path = format!("spec.parentRefs[{}]", parent.index);
-        let message = no_such_listener(gateway, parent);
-        return Err(route.object.problem(path, message));
+        return Err(refuse(no_such_listener(gateway, parent)));
     }
     let own = &route.object.namespace;
     let labels = world.namespace_labels(own);
+    let meant = list(listeners.iter().map(|listener| &listener.name));
     listeners.retain(|listener| {
         listener.takes(route.kind) && listener.admits(&parent.namespace, own, &labels)
     });
@@ -173,21 +149,15 @@ pub fn gateway_listeners<'w>(
             RouteKind::Grpc => "a GRPCRoute",
             RouteKind::Tcp => "a TCPRoute",
         };
-        return Err(refuse(
-            Reason::NotAllowedByListeners,
-            &format!("no listener of {{}} takes {kind} from namespace {own}"),
-            "see allowedRoutes and protocol of its listeners",
-        ));
+        return Err(refuse(messages::not_admitted(&at, kind, own, meant)));
     }
+    let hostnames = listeners.iter().filter_map(|it| it.hostname.as_ref());
+    let hostnames = list(hostnames);
     let with_hosts = |listener: &'w Listener| (listener, own_hostnames(listener, route));
     let attached = listeners.into_iter().map(with_hosts);
     let attached: Vec<_> = attached.filter(|(_, own)| !own.is_empty()).collect();
     if attached.is_empty() {
-        return Err(refuse(
-            Reason::NoMatchingListenerHostname,
-            "no hostname of the route is one of {}",
-            "use a hostname that a listener has, or leave hostnames out",
-        ));
+        return Err(refuse(messages::no_common_hostname(&at, hostnames)));
     }
     Ok(attached)
 }

@@ -28,23 +28,6 @@ impl ObjectRef {
         format!("{}/{}/{}", self.kind, self.namespace, self.name)
     }
 
-    pub fn legacy(
-        &self,
-        path: impl Into<String>,
-        reason: Reason,
-        cause: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Problem {
-        let message = Message {
-            code: "legacy",
-            reason,
-            cause: cause.into(),
-            effect: Effect::new(Extent::Part, ""),
-            remedy: remedy.into(),
-        };
-        self.problem(path, message)
-    }
-
     /// A problem of this object at `path`.
     pub fn problem(&self, path: impl Into<String>, message: Message) -> Problem {
         let Message {
@@ -216,10 +199,7 @@ impl Problem {
             remedy,
             ..
         } = self;
-        match effect.words.as_str() {
-            "" => format!("{cause}; {remedy}"),
-            words => format!("{cause}: {words}; {remedy}"),
-        }
+        format!("{cause}: {}; {remedy}", effect.words)
     }
 }
 
@@ -238,10 +218,7 @@ impl fmt::Display for Problem {
         }
         let [cause, effect, remedy] =
             [&self.cause, &self.effect.words, &self.remedy].map(|text| plain(text));
-        match effect.as_str() {
-            "" => write!(f, "{}: {cause}; {remedy}", self.reason),
-            effect => write!(f, "{}: {cause}: {effect}; {remedy}", self.reason),
-        }
+        write!(f, "{}: {cause}: {effect}; {remedy}", self.reason)
     }
 }
 

@@ -252,7 +252,7 @@ async fn a_split_is_told_in_conditions_and_events() {
     );
 
     scene.services(&["v2"]);
-    let found = seen("Mended", 1);
+    let found = seen("Resolved", 1);
     assert_eq!(found[0]["type"], "Normal");
 
     // It comes back: a series, not another Event; and another process says nothing twice.
@@ -282,6 +282,6 @@ async fn a_split_is_told_in_conditions_and_events() {
     let found = events("BackendNotFound");
     let of_web = found.iter().find(|it| it["regarding"]["name"] == "web");
     assert_eq!(of_web.expect("of web")["series"]["count"], 2, "said again");
-    assert_eq!(events("Mended").len(), 1);
+    assert_eq!(events("Resolved").len(), 1);
     assert_eq!(again.metric("weir_leader").await, 1.0);
 }

@@ -215,7 +215,7 @@ impl Allowance {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::problem::Reason;
+    use crate::problem::messages::backend as messages;
 
     #[test]
     fn an_event_that_could_not_be_made_is_the_next_and_counts_once() {
@@ -223,7 +223,7 @@ mod tests {
         let object = subject.object.clone();
         let problem = |at: u32| {
             let path = format!("spec.backends[{at}]");
-            object.legacy(path, Reason::BackendNotFound, "is not there", "create it")
+            object.problem(path, messages::no_service("shop/v2"))
         };
         // Also of a split whose definition has no status.
         let outcome = Outcome {

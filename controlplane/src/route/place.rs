@@ -6,7 +6,7 @@ use serde_json::{Map, Value};
 use crate::decode::decode_at;
 use crate::fields::{Rest, says_nothing};
 use crate::problem::messages::{Message, object};
-use crate::problem::{ObjectRef, Problem, Reason};
+use crate::problem::{ObjectRef, Problem};
 
 /// A field of an object.
 #[derive(Clone, Debug)]
@@ -37,26 +37,6 @@ impl<'a> Place<'a> {
 
     pub fn problem(&self, message: Message) -> Problem {
         self.object.problem(self.path.as_str(), message)
-    }
-
-    pub fn legacy(
-        &self,
-        reason: Reason,
-        message: impl Into<String>,
-        remedy: impl Into<String>,
-    ) -> Problem {
-        self.object
-            .legacy(self.path.as_str(), reason, message, remedy)
-    }
-
-    /// The value is wrong.
-    pub fn invalid(&self, message: impl Into<String>, remedy: impl Into<String>) -> Problem {
-        self.legacy(Reason::InvalidValue, message, remedy)
-    }
-
-    /// The value means something that Weir does not do.
-    pub fn unsupported(&self, message: impl Into<String>, remedy: impl Into<String>) -> Problem {
-        self.legacy(Reason::UnsupportedValue, message, remedy)
     }
 
     /// See [`Rest::refuse`].

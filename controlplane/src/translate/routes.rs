@@ -24,7 +24,8 @@ use crate::gateway::Listener;
 use crate::hostname::Hostname;
 use crate::plan::{Audience, PlannedConnections, PlannedSet};
 use crate::precedence::{HostRank, Precedence, Seniority};
-use crate::problem::{ObjectRef, Problem, Reason};
+use crate::problem::messages::parent as messages;
+use crate::problem::{ObjectRef, Problem};
 use crate::route::{ParentKind, ParentRef, Route, RouteKind, RouteMatch, RouteRule};
 use crate::world::World;
 
@@ -231,12 +232,9 @@ fn unreachable_hostnames(route: &Route, service: &ObjectRef) -> Vec<Problem> {
     let hostnames = route.hostnames.iter().enumerate();
     let foreign = hostnames.filter(|(_, name)| !name.may_name(&service.name, &service.namespace));
     let problem = |(index, name): (usize, &Hostname)| {
-        route.object.legacy(
-            format!("spec.hostnames[{index}]"),
-            Reason::UnsupportedValue,
-            format!("{name} is no name of {service}: requests with this Host stay untouched"),
-            "use a name of the Service, or take the hostname out",
-        )
+        let message = messages::foreign_hostname(name, service);
+        let path = format!("spec.hostnames[{index}]");
+        route.object.problem(path, message)
     };
     foreign.map(problem).collect()
 }

@@ -19,7 +19,7 @@ const MAX_NOTE: usize = 1_024;
 pub fn remarks(before: &BTreeSet<Remark>, now: &BTreeSet<Remark>) -> Vec<Remark> {
     let mended = before.difference(now).map(|it| Remark {
         is_warning: false,
-        reason: "Mended".to_owned(),
+        reason: "Resolved".to_owned(),
         note: cut(format!("no longer: {}: {}", it.reason, it.note)),
     });
     now.difference(before).cloned().chain(mended).collect()

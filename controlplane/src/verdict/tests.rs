@@ -1,4 +1,6 @@
 use super::*;
+use crate::problem::Effect;
+use crate::problem::messages::Message;
 
 #[test]
 fn of_a_kind_without_a_status_nothing_is_written() {
@@ -30,7 +32,14 @@ fn of_a_kind_without_a_status_nothing_is_written() {
 fn problem(number: usize, message: &str) -> Problem {
     let Subject { object, .. } = Subject::of_split(true);
     let path = format!("spec.backends[{number}]");
-    object.legacy(path, Reason::BackendNotFound, message, "create it")
+    let message = Message {
+        code: "test",
+        reason: Reason::BackendNotFound,
+        cause: message.to_owned(),
+        effect: Effect::new(Extent::Part, "it is left out"),
+        remedy: "create it".to_owned(),
+    };
+    object.problem(path, message)
 }
 
 #[test]
@@ -39,8 +48,10 @@ fn what_is_said_stays_short() {
     let all: Vec<&Problem> = problems.iter().collect();
     assert_eq!(
         words(&all),
-        "spec.backends[0]: is not there; create it | spec.backends[1]: is not there; create it | \
-         spec.backends[2]: is not there; create it | spec.backends[3]: is not there; create it | and 2 more"
+        "spec.backends[0]: is not there: it is left out; create it | \
+         spec.backends[1]: is not there: it is left out; create it | \
+         spec.backends[2]: is not there: it is left out; create it | \
+         spec.backends[3]: is not there: it is left out; create it | and 2 more"
     );
     let long = problem(0, &"\u{fc}\n".repeat(5_000));
     let words = words(&[&long]);
@@ -67,8 +78,10 @@ fn a_problem_is_remarked_when_it_comes_and_when_it_goes() {
     assert_eq!(remarks(&known(&[&one]), &known(&[&one])), []);
     let mended = Remark {
         is_warning: false,
-        reason: "Mended".into(),
-        note: "no longer: BackendNotFound: spec.backends[0]: is not there; create it".into(),
+        reason: "Resolved".into(),
+        note:
+            "no longer: BackendNotFound: spec.backends[0]: is not there: it is left out; create it"
+                .into(),
     };
     assert_eq!(remarks(&known(&[&one]), &known(&[&two])), [two, mended]);
 }

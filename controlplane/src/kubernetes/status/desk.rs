@@ -304,7 +304,7 @@ mod tests {
     use super::*;
     use crate::access::Policy;
     use crate::kubernetes::horizon::Horizon;
-    use crate::problem::Reason;
+    use crate::problem::messages::backend as messages;
     use crate::publish::Publisher;
     use crate::serve::{Readers, Server};
 
@@ -338,7 +338,7 @@ mod tests {
         let subject = Subject::of_split(false);
         let problem = subject
             .object
-            .legacy("spec", Reason::BackendNotFound, "none", "make it");
+            .problem("spec", messages::no_service("shop/v2"));
         let outcome = Arc::new(Outcome {
             subjects: vec![Arc::new(subject)],
             problems: [problem].into(),

@@ -24,4 +24,38 @@ messages! {
     no_such_service_port(service, wanted, field, possible) => NoMatchingParent,
         "Service {service} has no TCP port {wanted}", Parent "the route is not in force at this parent",
         "write {field}: {possible}";
+    no_service(service) => NoMatchingParent,
+        "there is no Service {service}", Parent "the route is not in force at this parent",
+        "create the Service, or correct the reference";
+    service_without_address(service) => NoMatchingParent,
+        "Service {service} has no ClusterIP, so that clients do not reach it as a whole",
+        Parent "the route is not in force at this parent",
+        "name a Service that is neither headless nor of type ExternalName";
+    every_port_carries_connections(service) => UnsupportedProtocol,
+        "every port of Service {service} carries connections, not requests",
+        Parent "the route is not in force at this parent",
+        "use a TCPRoute, or correct appProtocol or the name of a port";
+    port_carries_connections(service, port) => UnsupportedProtocol,
+        "port {port} of Service {service} carries connections, not requests",
+        Parent "the route is not in force at this parent",
+        "use a TCPRoute, or correct appProtocol or the name of the port";
+    no_gateway(gateway) => NoMatchingParent,
+        "there is no Gateway {gateway}", Parent "the route is not in force at this parent",
+        "create the Gateway, or correct the reference";
+    not_admitted(gateway, kind, namespace, listeners) => NotAllowedByListeners,
+        "no listener of Gateway {gateway} that is meant ({listeners}) takes {kind} from namespace {namespace}",
+        Parent "the route is not in force at this parent",
+        "correct allowedRoutes or protocol of the listener, or name another one";
+    no_common_hostname(gateway, hostnames) => NoMatchingListenerHostname,
+        "no hostname of the route is one of Gateway {gateway}", Parent "the route is not in force at this parent",
+        "write a hostname that a listener has ({hostnames}), or leave hostnames out";
+    foreign_hostname(hostname, service) => UnsupportedValue,
+        "{hostname} is no name of {service}", Part "requests with this Host stay untouched",
+        "write a name of the Service, or take the hostname out";
+    held_by_another(holder, at) => Conflicted,
+        "{holder} decides for {at}", Part "this route gets no request there", "take one of the two out";
+    held_at_listener(holder, host, at) => Conflicted,
+        "{holder}, which comes first by age and name, decides for {host} at {at}",
+        Part "this route gets no request there",
+        "give the two routes hostnames or listeners of their own, or take one of them out";
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use super::hosts::{HostKey, Taken};
 use super::{Attached, Claim};
-use crate::problem::{Problem, Reason};
+use crate::problem::Problem;
+use crate::problem::messages::parent as messages;
 use crate::route::{Route, RouteKind};
 
 /// Who decides for each claim; `attached` has the most senior routes first. At a Gateway's port that is the most
@@ -79,40 +80,30 @@ impl Attached<'_> {
     }
 
     pub(super) fn conflict(&self, holder: &Route) -> Problem {
-        let holder_name = &holder.object;
-        let (message, remedy) = match &self.spot.claim {
-            Claim::Service(_, at) => (
-                format!(
-                    "{holder_name} decides for port {} of Service {}/{}",
-                    at.port, at.namespace, at.name
-                ),
-                "take one of the two out",
-            ),
+        let named = &holder.object;
+        let message = match &self.spot.claim {
+            Claim::Service(_, at) => {
+                let at = format!("port {} of Service {}/{}", at.port, at.namespace, at.name);
+                messages::held_by_another(named, at)
+            }
             Claim::Listener {
                 namespace, name, ..
             } => {
                 let listener = self.spot.listener.map_or("", |it| it.name.as_str());
-                let host = self.common_host(holder);
-                (
-                    format!(
-                        "{holder_name}, which comes first by age and name, decides for {host} at \
-                         listener {listener} of Gateway {namespace}/{name}: this route gets no request there"
-                    ),
-                    "give the two routes hostnames or listeners of their own, or take one of them out",
-                )
+                let at = format!("listener {listener} of Gateway {namespace}/{name}");
+                messages::held_at_listener(named, self.common_host(holder), at)
             }
             Claim::GatewayPort {
                 namespace,
                 name,
                 port,
-            } => (
-                format!("{holder_name} decides for port {port} of Gateway {namespace}/{name}"),
-                "take one of the two out",
-            ),
+            } => {
+                let at = format!("port {port} of Gateway {namespace}/{name}");
+                messages::held_by_another(named, at)
+            }
         };
         let path = format!("spec.parentRefs[{}]", self.parent.index);
-        let reason = Reason::Conflicted;
-        self.route.object.legacy(path, reason, message, remedy)
+        self.route.object.problem(path, message)
     }
 
     /// A host of its listener that the other route has as well, in words.

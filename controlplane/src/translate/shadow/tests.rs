@@ -99,13 +99,17 @@ fn fits(wanted: &Match) -> Vec<bool> {
                         (Some("1"), Some("2")),
                         (Some("3"), Some("2")),
                     ] {
-                        let decided = live.decide(host.as_bytes(), || None, |name| match name {
-                            ":path" => Some(format!("{path}{query}").into_bytes()),
-                            ":method" => Some(method.into()),
-                            "x" => x.map(|it: &str| it.into()),
-                            "y" => y.map(|it: &str| it.into()),
-                            _ => None,
-                        });
+                        let decided = live.decide(
+                            host.as_bytes(),
+                            || None,
+                            |name| match name {
+                                ":path" => Some(format!("{path}{query}").into_bytes()),
+                                ":method" => Some(method.into()),
+                                "x" => x.map(|it: &str| it.into()),
+                                "y" => y.map(|it: &str| it.into()),
+                                _ => None,
+                            },
+                        );
                         outcome.push(decided.decision != Decision::Ordinary);
                     }
                 }
