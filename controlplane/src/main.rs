@@ -42,10 +42,8 @@ fn main() -> ExitCode {
                 Err(error) => cli::unreadable(dir, &error),
                 Ok(folder) => {
                     let namespace = args.default_namespace.clone();
-                    run(
-                        Source::Folder(folder.with_default_namespace(namespace)),
-                        &args,
-                    )
+                    let folder = folder.with_default_namespace(namespace);
+                    run(Source::Folder(Box::new(folder)), &args)
                 }
             },
         },
@@ -53,7 +51,7 @@ fn main() -> ExitCode {
 }
 
 enum Source {
-    Folder(Folder),
+    Folder(Box<Folder>),
     Kubernetes,
 }
 
@@ -125,7 +123,7 @@ async fn serve(source: Source, args: &cli::Serve) -> io::Result<()> {
     let mut telling = None;
     match cluster {
         Err(folder) => {
-            let watched = Watched::new(folder);
+            let watched = Watched::new(*folder);
             std::thread::Builder::new()
                 .name("folder".into())
                 .spawn(move || watched.feed(publisher))?;

@@ -1,10 +1,12 @@
 //! The plugin configuration: what an operator writes into the proxy's configuration for this filter.
 
+mod error;
+mod keys;
+
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
-use serde::Deserialize;
-
+pub use self::error::{PLUGIN_EFFECT, PLUGIN_MESSAGES, PluginError, PluginMessage};
+use self::keys::Keys;
 use crate::wire;
 
 /// The checked form of the filter's plugin configuration.
@@ -111,43 +113,6 @@ pub struct Naming {
     exceptions: BTreeMap<String, String>,
 }
 
-#[derive(Deserialize)]
-#[serde(deny_unknown_fields)]
-struct Keys {
-    control_plane: Option<String>,
-    initial: Option<serde_json::Value>,
-    until_configured: Option<String>,
-    #[serde(default)]
-    log_rule: bool,
-    namespace: Option<String>,
-    gateway: Option<String>,
-    listener: Option<String>,
-    listeners: Option<BTreeMap<String, BTreeSet<String>>>,
-    cluster: Option<String>,
-    #[serde(default)]
-    clusters: BTreeMap<String, String>,
-    cluster_domain: Option<String>,
-    header: Option<String>,
-    #[serde(default)]
-    ordinary_route_serves_root: bool,
-    protocol: Option<String>,
-    root: Option<String>,
-    service_account: Option<String>,
-    direction: Option<String>,
-}
-
-/// Why a plugin configuration is refused: the key, and what to write instead.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PluginError(String);
-
-impl fmt::Display for PluginError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "plugin configuration: {}", self.0)
-    }
-}
-
-impl std::error::Error for PluginError {}
-
 const DEFAULT_TEMPLATE: &str = "{service}.{namespace}.svc.cluster.local:{port}";
 
 impl Default for Site {
@@ -170,101 +135,81 @@ impl Default for Site {
 impl Plugin {
     /// Reads the JSON text of the plugin configuration.
     pub fn parse(json: &[u8]) -> Result<Plugin, PluginError> {
-        let keys: Keys =
-            serde_json::from_slice(json).map_err(|error| PluginError(error.to_string()))?;
-        let fail = |text: &str| Err(PluginError(text.into()));
-        let named = keys
-            .control_plane
-            .as_ref()
-            .map(|cluster| !cluster.is_empty());
-        if !named.unwrap_or(keys.initial.is_some()) {
-            return fail(
-                "control_plane: name the cluster that reaches `weir serve`, or give an initial configuration",
-            );
+        let mut keys = Keys::parse(json)?;
+        let control_plane = keys.text("control_plane")?;
+        let initial = keys.value("initial").map(initial).transpose()?;
+        let named = control_plane.as_ref().map(|cluster| !cluster.is_empty());
+        if !named.unwrap_or(initial.is_some()) {
+            return fail(&error::NO_CONTROL_PLANE, "");
         }
-        let scope = match (&keys.namespace, &keys.gateway) {
-            (Some(_), Some(_)) => {
-                return fail("namespace, gateway: at most one of the two can be given");
-            }
-            (Some(namespace), None) if !is_dns_name(namespace) || namespace.contains('.') => {
-                return fail("namespace: not the name of a namespace");
-            }
-            (Some(namespace), None) => format!("namespace={namespace}"),
-            (None, Some(gateway)) => match gateway.split_once('/') {
-                Some((namespace, name)) if is_dns_name(namespace) && is_dns_name(name) => {
-                    format!("gateway={namespace}/{name}")
-                }
-                _ => return fail("gateway: write NAMESPACE/NAME"),
-            },
-            (None, None) => String::new(),
-        };
-        let header = keys
-            .header
-            .unwrap_or_else(|| "x-weir-cluster".into())
-            .to_ascii_lowercase();
+        let namespace = keys.text("namespace")?;
+        let gateway = keys.text("gateway")?;
+        let scope = scope(namespace.as_deref(), gateway.as_deref())?;
+        let header = keys.text("header")?;
+        let header = header.unwrap_or_else(|| "x-weir-cluster".into());
+        let header = header.to_ascii_lowercase();
         if !is_header_name(&header) {
-            return fail("header: not a header name (letters, digits and -)");
+            return fail(&error::HEADER, header);
         }
-        let initial = keys.initial.map(serde_json::from_value).transpose();
-        let initial = initial.map_err(|error| PluginError(format!("initial: {error}")))?;
-        let until_configured = match keys.until_configured.as_deref() {
+        let until_configured = keys.text("until_configured")?;
+        let until_configured = match until_configured.as_deref() {
             None | Some("pass") => UntilConfigured::Pass,
             Some("503") => UntilConfigured::Unavailable,
-            Some(_) => return fail(r#"until_configured: write "pass" or "503""#),
+            Some(other) => return fail(&error::UNTIL_CONFIGURED, other),
         };
-        let protocol = match keys.protocol.as_deref() {
+        let protocol = match keys.text("protocol")?.as_deref() {
             None | Some("http") => Protocol::Http,
             Some("tcp") => Protocol::Tcp,
-            Some(_) => return fail(r#"protocol: write "http" or "tcp""#),
+            Some(other) => return fail(&error::PROTOCOL, other),
         };
-        let listeners = match (keys.listener, keys.listeners) {
-            (Some(_), Some(_)) => {
-                return fail("listener, listeners: at most one of the two can be given");
+        let listeners = match (keys.text("listener")?, keys.names("listeners")?) {
+            (Some(_), Some(_)) => return fail(&error::TWO_LISTENERS, ""),
+            (Some(_), None) if gateway.is_none() => {
+                return fail(&error::LISTENER_WITHOUT_GATEWAY, "");
             }
-            (Some(_), None) if keys.gateway.is_none() => {
-                return fail("listener: needs the key gateway beside it");
-            }
-            (None, Some(_)) if keys.gateway.is_none() => {
-                return fail("listeners: needs the key gateway beside it");
+            (None, Some(_)) if gateway.is_none() => {
+                return fail(&error::LISTENERS_WITHOUT_GATEWAY, "");
             }
             (None, Some(_)) if protocol == Protocol::Tcp => {
-                return fail(
-                    "listeners: is for requests alone; for connections write listener, with the name of one",
-                );
+                return fail(&error::LISTENERS_OF_TCP, "");
             }
             (Some(name), None) => Listeners::One(name),
             (None, Some(written)) => by_socket(written)?,
             (None, None) => Listeners::Any,
         };
-        let direction = match keys.direction.as_deref() {
+        let direction = match keys.text("direction")?.as_deref() {
             None | Some("outbound") => Direction::Outbound,
             Some("inbound") => Direction::Inbound,
-            Some(_) => return fail(r#"direction: write "outbound" or "inbound""#),
+            Some(other) => return fail(&error::DIRECTION, other),
         };
-        let root = match &keys.root {
+        let root = match keys.text("root")? {
             None => None,
-            Some(_) if protocol != Protocol::Tcp => {
-                return fail(r#"root: needs "protocol": "tcp" beside it"#);
-            }
-            Some(written) => match parse_root(written) {
-                None => return fail("root: write SERVICE.NAMESPACE:PORT"),
+            Some(_) if protocol != Protocol::Tcp => return fail(&error::ROOT_OF_REQUESTS, ""),
+            Some(written) => match parse_root(&written) {
+                None => return fail(&error::ROOT, written),
                 root => root,
             },
         };
-        let service_account = match (&keys.service_account, &keys.namespace) {
-            (None, _) if direction == Direction::Inbound => {
-                return fail(r#"direction: "inbound" needs namespace and service_account"#);
-            }
+        let service_account = match (keys.text("service_account")?, &namespace) {
+            (None, _) if direction == Direction::Inbound => return fail(&error::INBOUND, ""),
             (None, _) => None,
-            (Some(_), None) => return fail("service_account: needs the key namespace beside it"),
-            (Some(account), _) if !is_dns_name(account) => {
-                return fail("service_account: not the name of a ServiceAccount");
+            (Some(_), None) => return fail(&error::ACCOUNT_WITHOUT_NAMESPACE, ""),
+            (Some(account), _) if !is_dns_name(&account) => {
+                return fail(&error::ACCOUNT, account);
             }
             (Some(account), Some(namespace)) => Some(format!("{namespace}/{account}")),
         };
-        let defaults = Site::default();
+        let cluster = keys.text("cluster")?;
+        let naming = Naming::new(
+            cluster.unwrap_or_else(|| DEFAULT_TEMPLATE.into()),
+            keys.texts("clusters")?,
+        )?;
+        let cluster_domain = keys.text("cluster_domain")?;
+        let cluster_domain = cluster_domain
+            .map(|domain| domain.trim_matches('.').to_ascii_lowercase())
+            .filter(|domain| !domain.is_empty());
         Ok(Plugin {
-            control_plane: keys.control_plane,
+            control_plane,
             scope,
             header,
             initial,
@@ -272,27 +217,46 @@ impl Plugin {
                 Some(_) => UntilConfigured::Denied,
                 None => until_configured,
             },
-            log_rule: keys.log_rule,
+            log_rule: keys.flag("log_rule")?,
             protocol,
             direction,
             site: Site {
                 service_account,
                 root,
-                namespace: keys.namespace.unwrap_or_default(),
-                cluster_domain: keys
-                    .cluster_domain
-                    .map(|domain| domain.trim_matches('.').to_ascii_lowercase())
-                    .filter(|domain| !domain.is_empty())
-                    .unwrap_or(defaults.cluster_domain),
+                namespace: namespace.unwrap_or_default(),
+                cluster_domain: cluster_domain.unwrap_or(Site::default().cluster_domain),
                 listeners,
-                naming: Naming::new(
-                    keys.cluster.unwrap_or_else(|| DEFAULT_TEMPLATE.into()),
-                    keys.clusters,
-                )?,
-                ordinary_route_serves_root: keys.ordinary_route_serves_root,
+                naming,
+                ordinary_route_serves_root: keys.flag("ordinary_route_serves_root")?,
             },
         })
     }
+}
+
+fn fail<T>(message: &'static PluginMessage, found: impl Into<String>) -> Result<T, PluginError> {
+    Err(PluginError::new(message, found))
+}
+
+fn initial(value: serde_json::Value) -> Result<wire::Config, PluginError> {
+    serde_json::from_value(value).map_err(|_| PluginError::new(&error::INITIAL, ""))
+}
+
+/// The query of `/v1/config`.
+fn scope(namespace: Option<&str>, gateway: Option<&str>) -> Result<String, PluginError> {
+    Ok(match (namespace, gateway) {
+        (Some(_), Some(_)) => return fail(&error::TWO_SCOPES, ""),
+        (Some(namespace), None) if !is_dns_name(namespace) || namespace.contains('.') => {
+            return fail(&error::NAMESPACE, namespace);
+        }
+        (Some(namespace), None) => format!("namespace={namespace}"),
+        (None, Some(gateway)) => match gateway.split_once('/') {
+            Some((namespace, name)) if is_dns_name(namespace) && is_dns_name(name) => {
+                format!("gateway={namespace}/{name}")
+            }
+            _ => return fail(&error::GATEWAY, gateway),
+        },
+        (None, None) => String::new(),
+    })
 }
 
 impl Naming {
@@ -300,9 +264,7 @@ impl Naming {
         let mut rest = template.as_str();
         while let Some((_, tail)) = rest.split_once('{') {
             let Some(("service" | "namespace" | "port", tail)) = tail.split_once('}') else {
-                return Err(PluginError(
-                    "cluster: the placeholders are {service}, {namespace} and {port}".into(),
-                ));
+                return fail(&error::PLACEHOLDER, template);
             };
             rest = tail;
         }
@@ -312,18 +274,14 @@ impl Naming {
                 .flat_map(|name| name.bytes())
                 .any(|byte| byte <= b' ' || byte == 127)
         {
-            return Err(PluginError(
-                "cluster, clusters: a cluster name is not empty and has no white space".into(),
-            ));
+            return fail(&error::CLUSTER_NAME, "");
         }
         for backend in exceptions.keys() {
             let known = backend.rsplit_once(':').is_some_and(|(service, port)| {
                 service.contains('.') && port.parse::<u16>().is_ok()
             });
             if !known {
-                return Err(PluginError(format!(
-                    "clusters.{backend}: write the backend as SERVICE.NAMESPACE:PORT"
-                )));
+                return fail(&error::CLUSTERS, backend.as_str());
             }
         }
         Ok(Naming {
@@ -345,21 +303,16 @@ impl Naming {
 }
 
 fn by_socket(written: BTreeMap<String, BTreeSet<String>>) -> Result<Listeners, PluginError> {
-    let fail = |at: &str, text: &str| Err(PluginError(format!("listeners{at}: {text}")));
-    let example = r#"write { "8080": ["http"] }: the port of a socket of this proxy, and the names of the listeners of the Gateway that it serves"#;
     if written.is_empty() {
-        return fail("", &format!("no port is there; {example}"));
+        return fail(&error::NO_LISTENERS, "");
     }
     let mut sockets = BTreeMap::new();
     for (port, names) in written {
-        let at = format!("[{port:?}]");
-        let Some(number @ 1..) = port.parse::<u16>().ok().filter(|it| it.to_string() == port)
-        else {
-            return fail(&at, &format!("is not a port from 1 to 65535; {example}"));
+        // Each port has one way to be written.
+        let number = port.parse::<u16>().ok();
+        let Some(number @ 1..) = number.filter(|it| it.to_string() == port) else {
+            return fail(&error::LISTENERS_PORT, port);
         };
-        if names.is_empty() || names.contains("") {
-            return fail(&at, &format!("a name is missing; {example}"));
-        }
         sockets.insert(number, names);
     }
     Ok(Listeners::BySocket(sockets))

@@ -71,14 +71,7 @@ pub fn read_in(default_namespace: &str, source: &str, text: &str) -> Result<Mani
         }),
         false => yaml::documents(text),
     };
-    let documents = documents.map_err(|message| {
-        let is_template = text.contains("{{") && text.contains("}}");
-        unreadable(if is_template {
-            messages::template()
-        } else {
-            message
-        })
-    })?;
+    let documents = documents.map_err(unreadable)?;
     let mut reader = Reader {
         origin: Origin {
             source,

@@ -94,14 +94,18 @@ fn plain(value: &Value) -> String {
 /// Whether a scalar may begin with a zero and another digit; true for some texts that have none.
 fn has_leading_zero(text: &str) -> bool {
     let bytes = text.as_bytes();
-    bytes.windows(3).any(|three| {
-        let [before, zero, next] = three else {
-            return false;
-        };
-        *zero == b'0'
-            && (next.is_ascii_digit() || *next == b'_')
-            && (before.is_ascii_whitespace() || b"+-[,:{".contains(before))
-    })
+    let is_octal = |(at, two): (usize, &[u8])| {
+        let [b'0', next] = two else { return false };
+        let before = bytes.get(..at).unwrap_or_default();
+        let before = before.strip_suffix(b"-").unwrap_or(before);
+        let before = before.strip_suffix(b"+").unwrap_or(before);
+        (next.is_ascii_digit() || *next == b'_')
+            && match before {
+                [] | [.., b'"' | b'\'', b':'] => true,
+                [.., last] => last.is_ascii_whitespace() || b"[,{".contains(last),
+            }
+    };
+    bytes.windows(2).enumerate().any(is_octal)
 }
 
 fn options(legacy_octal_numbers: bool) -> serde_saphyr::Options {
@@ -126,7 +130,9 @@ fn message(text: &str, error: &Error) -> Message {
     while let Error::AliasError { error: inner, .. } = error {
         error = inner;
     }
+    let line = error.location().map(|location| location.line());
     match error {
+        _ if line.is_some_and(|line| is_template_at(text, line)) => messages::template(),
         Error::DuplicateMappingKey {
             key: Some(key),
             location,
@@ -143,6 +149,17 @@ fn message(text: &str, error: &Error) -> Message {
         error if error.to_string().starts_with("recursion limit") => messages::beyond_limits(),
         error => messages::bad_yaml(error),
     }
+}
+
+/// Whether a template's braces stand on this line (from 1) or the one before, so that they are why it is no YAML.
+/// Elsewhere they prove nothing: dashboards and alerts have them inside of texts.
+fn is_template_at(text: &str, line: u64) -> bool {
+    let line = usize::try_from(line).unwrap_or(usize::MAX);
+    let before = text.lines().take(line);
+    let written = before.filter(|line| !line.trim().is_empty());
+    let last_two = written.collect::<Vec<_>>();
+    let mut last_two = last_two.iter().rev().take(2);
+    last_two.any(|line| line.contains("{{") && line.contains("}}"))
 }
 
 fn is_over_documents(error: &Error) -> bool {
@@ -227,6 +244,37 @@ mod tests {
             ),
         ] {
             assert_eq!(cause(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_template_is_known_by_the_braces_at_the_error() {
+        for template in [
+            "a: 1\n{{- if .Values.on }}\nb: 2\n{{- end }}\n",
+            "name: {{ .Release.Name }}\n",
+            "a:\n  {{- toYaml .Values.a | nindent 2 }}\n",
+        ] {
+            assert_eq!(cause(template), "a template", "{template}");
+        }
+        let dashboard = "legend: '{{ instance }}'\n---\na: 1\nb: [\n";
+        assert!(
+            cause(dashboard).contains("not YAML"),
+            "{}",
+            cause(dashboard)
+        );
+    }
+
+    #[test]
+    fn times_are_no_numbers_with_a_zero_in_front() {
+        for (text, expected) in [
+            ("t: 2026-01-31T00:00:00Z", false),
+            ("a: 10, b: 0, c: 0.5, d: x00", false),
+            ("a: 0100", true),
+            ("a: -010", true),
+            ("{\"a\":010}", true),
+            ("[010]", true),
+        ] {
+            assert_eq!(has_leading_zero(text), expected, "{text}");
         }
     }
 

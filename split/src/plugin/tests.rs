@@ -19,7 +19,42 @@ fn defaults_are_the_documented_ones() {
 fn an_unknown_key_is_named() {
     assert!(refused(r#"{"control_plane":"weir","namespase":"a"}"#).contains("namespase"));
     assert!(refused(r#"{}"#).contains("control_plane"));
+    assert!(refused(r#"{"controlplane":"weir"}"#).contains("controlplane: there is no such key"));
     assert!(refused("").contains("plugin configuration"));
+}
+
+#[test]
+fn a_mistake_is_told_in_plain_words() {
+    for (told, json) in [
+        ("the configuration is empty", " "),
+        (
+            "not JSON, from line 1, column 19 on",
+            r#"{"control_plane": wi}"#,
+        ),
+        ("not a JSON object", r#""weir""#),
+        (
+            "control_plane: the value is not a text",
+            r#"{"control_plane": 1}"#,
+        ),
+        (
+            "log_rule: the value is neither true nor false",
+            r#"{"control_plane": "weir", "log_rule": "yes"}"#,
+        ),
+        (
+            "namespace: the key is there twice",
+            r#"{"control_plane": "weir", "namespace": "a", "namespace": "b"}"#,
+        ),
+        (
+            "clusters: the value is not a map of texts",
+            r#"{"control_plane": "weir", "clusters": ["a"]}"#,
+        ),
+    ] {
+        let line = refused(json);
+        assert!(
+            line.contains(told) && line.contains(PLUGIN_EFFECT),
+            "{line}"
+        );
+    }
 }
 
 #[test]
@@ -60,19 +95,19 @@ fn bad_values_name_their_key() {
             r#"{"control_plane":"weir","gateway":"a/b","listeners":{}}"#,
         ),
         (
-            r#"listeners["http"]"#,
+            r#"listeners: "http" is not a port"#,
             r#"{"control_plane":"weir","gateway":"a/b","listeners":{"http":["8080"]}}"#,
         ),
         (
-            r#"listeners["0"]"#,
+            r#"listeners: "0" is not a port"#,
             r#"{"control_plane":"weir","gateway":"a/b","listeners":{"0":["http"]}}"#,
         ),
         (
-            r#"listeners["+80"]"#,
+            r#"listeners: "+80" is not a port"#,
             r#"{"control_plane":"weir","gateway":"a/b","listeners":{"+80":["http"]}}"#,
         ),
         (
-            r#"listeners["80"]"#,
+            r#"listeners: port "80" has no list of names"#,
             r#"{"control_plane":"weir","gateway":"a/b","listeners":{"80":[]}}"#,
         ),
         ("header", r#"{"control_plane":"weir","header":":path"}"#),
@@ -92,7 +127,7 @@ fn bad_values_name_their_key() {
         ),
         ("root", r#"{"control_plane":"weir","root":"mysql.db:3306"}"#),
         (
-            "clusters.a",
+            r#"clusters: "a" does not name a backend"#,
             r#"{"control_plane":"weir","clusters":{"a":"b"}}"#,
         ),
     ] {

@@ -152,7 +152,7 @@ fn a_literal_host_at_every_port_leaves_the_ports_of_others() {
         ("a.example:21010", true),
         ("a.example:81", false),
     ] {
-        let host = table.host(authority.as_bytes()).unwrap();
+        let host = table.host(authority.as_bytes(), || None).unwrap().unwrap();
         let expected = match is_of_every_port {
             true => Unmatched::NotFound,
             false => Unmatched::Pass,

@@ -1,0 +1,163 @@
+//! The keys of the plugin configuration, each read by its type.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::Value;
+
+use super::error::{self, PluginError, PluginMessage};
+
+/// All keys that there are.
+const KNOWN: [&str; 17] = [
+    "control_plane",
+    "initial",
+    "until_configured",
+    "log_rule",
+    "namespace",
+    "gateway",
+    "listener",
+    "listeners",
+    "cluster",
+    "clusters",
+    "cluster_domain",
+    "header",
+    "ordinary_route_serves_root",
+    "protocol",
+    "root",
+    "service_account",
+    "direction",
+];
+
+/// What has not been read yet.
+pub(super) struct Keys(BTreeMap<String, Value>);
+
+impl Keys {
+    pub(super) fn parse(json: &[u8]) -> Result<Keys, PluginError> {
+        if json.trim_ascii().is_empty() {
+            return Err(PluginError::new(&error::EMPTY, ""));
+        }
+        let mut keys = BTreeMap::new();
+        for (key, value) in entries(json)? {
+            if !KNOWN.contains(&key.as_str()) {
+                return Err(PluginError::new(&error::UNKNOWN_KEY, key));
+            }
+            if keys.insert(key.clone(), value).is_some() {
+                return Err(PluginError::new(&error::KEY_TWICE, key));
+            }
+        }
+        Ok(Keys(keys))
+    }
+
+    /// None where the key is absent or null.
+    pub(super) fn value(&mut self, key: &str) -> Option<Value> {
+        self.0.remove(key).filter(|value| !value.is_null())
+    }
+
+    fn read<T>(
+        &mut self,
+        key: &str,
+        message: &'static PluginMessage,
+        read: impl FnOnce(Value) -> Option<T>,
+    ) -> Result<Option<T>, PluginError> {
+        let Some(value) = self.value(key) else {
+            return Ok(None);
+        };
+        let value = read(value).ok_or_else(|| PluginError::new(message, key))?;
+        Ok(Some(value))
+    }
+
+    pub(super) fn text(&mut self, key: &str) -> Result<Option<String>, PluginError> {
+        self.read(key, &error::NOT_TEXT, text)
+    }
+
+    /// False where the key is absent.
+    pub(super) fn flag(&mut self, key: &str) -> Result<bool, PluginError> {
+        let flag = self.read(key, &error::NOT_BOOLEAN, |value| value.as_bool())?;
+        Ok(flag.unwrap_or(false))
+    }
+
+    /// Empty where the key is absent.
+    pub(super) fn texts(&mut self, key: &str) -> Result<BTreeMap<String, String>, PluginError> {
+        let texts = self.read(key, &error::NOT_TEXTS, |value| match value {
+            Value::Object(entries) => entries
+                .into_iter()
+                .map(|(name, value)| Some((name, text(value)?)))
+                .collect(),
+            _ => None,
+        })?;
+        Ok(texts.unwrap_or_default())
+    }
+
+    /// A map of lists of names, each without empty names.
+    pub(super) fn names(
+        &mut self,
+        key: &str,
+    ) -> Result<Option<BTreeMap<String, BTreeSet<String>>>, PluginError> {
+        let Some(value) = self.value(key) else {
+            return Ok(None);
+        };
+        let Value::Object(entries) = value else {
+            return Err(PluginError::new(&error::NO_LISTENERS, ""));
+        };
+        let mut names = BTreeMap::new();
+        for (name, value) in entries {
+            let listed = match value {
+                Value::Array(items) => items.into_iter().map(text).collect::<Option<BTreeSet<_>>>(),
+                _ => None,
+            };
+            let listed = listed.filter(|names| !names.is_empty() && !names.contains(""));
+            let Some(listed) = listed else {
+                return Err(PluginError::new(&error::LISTENERS_NAMES, name));
+            };
+            names.insert(name, listed);
+        }
+        Ok(Some(names))
+    }
+}
+
+/// The keys with their values, as often as they stand there.
+fn entries(json: &[u8]) -> Result<Vec<(String, Value)>, PluginError> {
+    let not_json = |wrong: serde_json::Error| {
+        let place = format!("line {}, column {}", wrong.line(), wrong.column());
+        PluginError::new(&error::NOT_JSON, place)
+    };
+    match serde_json::from_slice(json).map_err(not_json)? {
+        Value::Object(_) => serde_json::from_slice(json).map(|Entries(all)| all),
+        _ => return Err(PluginError::new(&error::NOT_A_MAP, "")),
+    }
+    .map_err(not_json)
+}
+
+struct Entries(Vec<(String, Value)>);
+
+impl<'de> Deserialize<'de> for Entries {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Entries, D::Error> {
+        struct All;
+
+        impl<'de> Visitor<'de> for All {
+            type Value = Entries;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a map")
+            }
+
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Entries, A::Error> {
+                let mut all = Vec::new();
+                while let Some(entry) = map.next_entry()? {
+                    all.push(entry);
+                }
+                Ok(Entries(all))
+            }
+        }
+
+        deserializer.deserialize_map(All)
+    }
+}
+
+fn text(value: Value) -> Option<String> {
+    match value {
+        Value::String(text) => Some(text),
+        _ => None,
+    }
+}
