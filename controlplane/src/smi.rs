@@ -110,6 +110,11 @@ impl TrafficSplit {
 
         let root = root(&service, &reference.namespace)
             .map_err(|message| reference.problem("spec.service", message))?;
+        // A misspelled `weight` is told of as such, before the absence of the weight.
+        for (index, backend) in backends.iter().enumerate() {
+            let path = format!("spec.backends[{index}]");
+            backend.rest.refuse(&reference, &path, &[])?;
+        }
         let weights = weights(&backends, &reference)?;
         let mut checked = Vec::with_capacity(backends.len());
         for (index, (backend, weight)) in backends.into_iter().zip(weights).enumerate() {
@@ -219,7 +224,6 @@ impl BackendSpec {
             }
             None => {}
         }
-        self.rest.refuse(object, &path, &[])?;
         let elsewhere = |name: &str, namespace: &str| {
             refuse(
                 "service",

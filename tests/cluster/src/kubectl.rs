@@ -46,6 +46,20 @@ impl Kubectl {
     }
 
     pub fn with_input(&self, args: &[&str], input: &str) -> String {
+        stdout(args, &self.output_of_input(args, input))
+    }
+
+    /// What it prints where it succeeds, or the errors that it prints where it fails.
+    pub fn try_with_input(&self, args: &[&str], input: &str) -> Result<String, String> {
+        let output = self.output_of_input(args, input);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        match output.status.success() {
+            true => Ok(text(&output.stdout)),
+            false => Err(text(&output.stderr)),
+        }
+    }
+
+    fn output_of_input(&self, args: &[&str], input: &str) -> Output {
         let mut child = self
             .command()
             .args(args)
@@ -57,7 +71,7 @@ impl Kubectl {
         let mut stdin = child.stdin.take().expect("a pipe");
         stdin.write_all(input.as_bytes()).expect("kubectl reads");
         drop(stdin);
-        stdout(args, &child.wait_with_output().expect("kubectl ends"))
+        child.wait_with_output().expect("kubectl ends")
     }
 
     /// A token of a ServiceAccount, by the API server itself; without an audience it is for the API server.

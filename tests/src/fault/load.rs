@@ -27,6 +27,16 @@ pub struct Load {
 impl Load {
     /// So many connections, each with one request at a time, and a pause of two milliseconds between them.
     pub async fn start(address: SocketAddr, host: &'static str, connections: usize) -> Load {
+        Load::start_with(address, host, &[], connections).await
+    }
+
+    /// The same with headers in each request.
+    pub async fn start_with(
+        address: SocketAddr,
+        host: &'static str,
+        headers: &'static [(&'static str, &'static str)],
+        connections: usize,
+    ) -> Load {
         let samples = Arc::<Mutex<Vec<Sample>>>::default();
         let mut clients = Vec::new();
         for connection in 0..connections {
@@ -35,7 +45,7 @@ impl Load {
             clients.push(tokio::spawn(async move {
                 loop {
                     let sent = Instant::now();
-                    let answer = client.get(host, "/").await;
+                    let answer = client.get_with(host, "/", headers).await;
                     let by = match answer.header("identity") {
                         "" => answer.text(),
                         backend => backend.to_owned(),

@@ -1,0 +1,111 @@
+//! In a cluster: the API server refuses the edit, with the definitions of `deploy/crds` and the policy of
+//! `deploy/admission`, so that every replica serves the same.
+
+use std::time::Duration;
+
+use weir_cluster::ApiServer;
+use weir_tests::{Plane, root};
+
+use super::edits::{Admission, EDITS, FILES, SPLIT, Serves, text};
+use super::scene::Scene;
+
+/// Long enough for an edit that is taken to be watched, and served.
+const SETTLED: Duration = Duration::from_millis(250);
+
+/// With all definitions, the policy, and the namespace that it is bound to.
+fn server() -> ApiServer {
+    let server = ApiServer::start();
+    server.route_crds();
+    server.crds(&[&root().join("deploy/crds")]);
+    let kubectl = server.kubectl_client();
+    let folder = root().join("deploy/admission");
+    kubectl.run(&["apply", "-k", &folder.display().to_string()]);
+    kubectl.run(&[
+        "label",
+        "namespace",
+        "default",
+        "weir.dev/admission=enabled",
+    ]);
+    for (_, text) in FILES {
+        server.apply(text);
+    }
+    server
+}
+
+/// Waits until the policy is in force: it takes a moment behind its creation.
+async fn wait_for_policy(server: &ApiServer) {
+    let probe = text("route.yaml").replace(
+        "request: 10s",
+        "request: 10s\n    sessionPersistence: { type: Cookie }",
+    );
+    for _ in 0..100 {
+        let args = ["apply", "--dry-run=server", "-f", "-"];
+        if server
+            .kubectl_client()
+            .try_with_input(&args, &probe)
+            .is_err()
+        {
+            return;
+        }
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    panic!("the policy is not in force");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_edit_of_a_cluster_is_refused() {
+    let server = server();
+    wait_for_policy(&server).await;
+    let kubectl = server.kubectl_client();
+    let admin = server.kubeconfig(weir_cluster::server::ADMIN);
+    let plane = Plane::of_cluster(&admin, &[]);
+    plane.wait_until_ready().await;
+    let scene = Scene::start(plane.listen).await;
+    let mut requests = scene.hold(SETTLED).await;
+    let mut wrong = Vec::new();
+    for edit in &EDITS {
+        println!("{}", edit.name);
+        match (edit.admission, edit.text()) {
+            (Admission::NoSuchEdit, _) => continue,
+            (Admission::Refused(words), Some(text)) => {
+                let refused = kubectl.try_with_input(&["apply", "-f", "-"], &text);
+                let message = refused.err().unwrap_or_else(|| "it was taken".into());
+                if !message.contains(words) {
+                    wrong.push(format!("{}: no {words:?} in {message}", edit.name));
+                }
+                requests += scene.hold(SETTLED).await;
+            }
+            (Admission::Taken, Some(text)) => {
+                kubectl.apply(&text, &[]);
+                requests += scene.hold(SETTLED).await;
+                // A new name is a second object, which the first one outlives.
+                kubectl.with_input(&["delete", "-f", "-"], &text);
+                kubectl.apply(self::text(edit.file), &[]);
+            }
+            (Admission::Moves, text) => {
+                match text {
+                    Some(text) => drop(kubectl.apply(&text, &[])),
+                    None => drop(kubectl.with_input(&["delete", "-f", "-"], self::text(edit.file))),
+                }
+                let Serves::Moved { host, to } = edit.serves else {
+                    panic!("{} moves nothing", edit.name);
+                };
+                scene.until(host, to).await;
+                kubectl.apply(self::text(edit.file), &[]);
+                scene.until(host, "v2").await;
+            }
+            (_, None) => panic!("{} is no edit of a cluster", edit.name),
+        }
+    }
+    // An edit that is right takes over.
+    let turned = SPLIT
+        .replace("weight: 0 }", "weight: 1 }")
+        .replace("weight: 100", "weight: 0");
+    kubectl.apply(&turned, &[]);
+    scene.until("web", "v1").await;
+    println!(
+        "{} edits, {requests} requests, 0 went elsewhere",
+        EDITS.len()
+    );
+    scene.stop().await;
+}

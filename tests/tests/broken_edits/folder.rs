@@ -1,0 +1,80 @@
+//! In a folder: the object's last valid form serves until the object is valid again or deleted.
+
+use std::time::{Duration, Instant};
+
+use weir_tests::Plane;
+
+use super::edits::{EDITS, Edit, FILES, SPLIT, Serves, text};
+use super::scene::Scene;
+
+/// Long enough for an edit to be read, told of and served.
+const SETTLED: Duration = Duration::from_millis(250);
+
+fn write(plane: &Plane, file: &str, text: Option<&str>) {
+    match text {
+        Some(text) => plane.rename_into_place(file, text),
+        None => std::fs::remove_file(plane.path(file)).expect("deleted"),
+    }
+}
+
+/// Whether the log has these words behind the place within five seconds, or else what it has.
+async fn told(plane: &Plane, from: usize, edit: &Edit) -> Result<(), String> {
+    let start = Instant::now();
+    while !plane.log()[from..].contains(edit.told) {
+        if start.elapsed() > Duration::from_secs(5) {
+            let log = &plane.log()[from..];
+            return Err(format!(
+                "{}: nothing says {:?}:\n{log}",
+                edit.name, edit.told
+            ));
+        }
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    Ok(())
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_broken_edit_of_a_folder_moves_no_traffic() {
+    let plane = Plane::start(&FILES);
+    let scene = Scene::start(plane.listen).await;
+    let mut requests = scene.hold(SETTLED).await;
+    let mut untold = Vec::new();
+    for edit in &EDITS {
+        println!("{}", edit.name);
+        let from = plane.log().len();
+        write(&plane, edit.file, edit.text().as_deref());
+        match edit.serves {
+            Serves::Before | Serves::BeforeSilently => {
+                if edit.serves == Serves::Before {
+                    untold.extend(told(&plane, from, edit).await.err());
+                }
+                requests += scene.hold(SETTLED).await;
+            }
+            Serves::Moved { host, to } => scene.until(host, to).await,
+        }
+        // The mended object takes over: its weights are the other way round for a moment.
+        if edit.file == "split.yaml" && edit.serves == Serves::Before {
+            let mended = SPLIT.replace("web-v1", "web-v3");
+            let mended = mended
+                .replace("web-v2", "web-v1")
+                .replace("web-v3", "web-v2");
+            write(&plane, edit.file, Some(&mended));
+            scene.until("web", "v1").await;
+            write(&plane, edit.file, Some(text(edit.file)));
+            scene.until("web", "v2").await;
+        } else {
+            write(&plane, edit.file, Some(text(edit.file)));
+            let moved = match edit.serves {
+                Serves::Moved { host, .. } => host,
+                Serves::Before | Serves::BeforeSilently => "web",
+            };
+            scene.until(moved, "v2").await;
+        }
+        requests += scene.hold(Duration::from_millis(50)).await;
+    }
+    println!(
+        "{} edits, {requests} requests, 0 went elsewhere",
+        EDITS.len()
+    );
+    scene.stop().await;
+}
