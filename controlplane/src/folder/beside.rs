@@ -14,7 +14,7 @@ pub(super) fn patches(entries: &BTreeMap<PathBuf, Entry>) -> BTreeMap<PathBuf, &
         let written = entry.good.iter().flat_map(|good| &good.patches);
         for patch in written {
             let folder = path.parent().unwrap_or(Path::new("/"));
-            patches.insert(resolved(&folder.join(patch)), path);
+            patches.insert(resolved(folder, patch), path);
         }
     }
     patches
@@ -29,10 +29,10 @@ pub(super) fn is_in_chart(path: &Path, entries: &BTreeMap<PathBuf, Entry>) -> bo
     })
 }
 
-/// Without `.` and `..`, as far as the names say.
-fn resolved(path: &Path) -> PathBuf {
-    let mut resolved = PathBuf::new();
-    for component in path.components() {
+/// `written`, without its `.` and `..`, as seen from `folder`. The folder's own name may have them: it stays as it is.
+fn resolved(folder: &Path, written: &str) -> PathBuf {
+    let mut resolved = folder.to_owned();
+    for component in Path::new(written).components() {
         match component {
             Component::CurDir => {}
             Component::ParentDir => {

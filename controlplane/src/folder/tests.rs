@@ -538,6 +538,12 @@ fn charts_and_kustomizations_are_passed_over() {
         (whys[0].as_str(), whys[3].as_str()),
         ("a kustomization", "a template of a Helm chart")
     );
+
+    // Also where the folder is named by way of another one.
+    let around = disk.path.join("chart/..");
+    let mut folder = Folder::open(&around, true).unwrap();
+    folder.read_all();
+    assert_eq!(folder.problems(), []);
 }
 
 #[test]
