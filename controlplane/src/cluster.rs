@@ -38,7 +38,7 @@ pub struct Port {
     pub number: u16,
     /// Empty where it has none.
     pub name: Box<str>,
-    /// Not requests; see [`carries_connections`].
+    /// Not requests; see `carries_connections` below.
     pub carries_connections: bool,
     /// What `appProtocol` says, where it says something that is no HTTP.
     pub no_http: Option<Box<str>>,

@@ -69,7 +69,7 @@ pub enum Nudge {
     Restart,
 }
 
-/// A watch's own end of [`Followed`]: where it tells how far it has come, and is told what to do.
+/// A watch's own end of `Followed`: where it tells how far it has come, and is told what to do.
 pub struct Following {
     pub place: Place,
     reached: Arc<AtomicU64>,

@@ -15,7 +15,7 @@ pub struct Remark {
 /// events.k8s.io/v1: Event.note.
 const MAX_NOTE: usize = 1_024;
 
-/// What there is to say when the problems were `before` and are `now`, in words as [`said`] makes them.
+/// What there is to say when the problems were `before` and are `now`, each as one line.
 pub fn remarks(before: &BTreeSet<Remark>, now: &BTreeSet<Remark>) -> Vec<Remark> {
     let mended = before.difference(now).map(|it| Remark {
         is_warning: false,
