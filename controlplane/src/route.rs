@@ -107,6 +107,30 @@ impl Route {
         Ok(route)
     }
 
+    /// Of each backendRef that names its port instead of giving the number. Translation says the number where it knows
+    /// the Service, so that these are for whoever keeps the route from being translated.
+    pub fn port_names(&self) -> impl Iterator<Item = Problem> {
+        let of_rule = |rule: &RouteRule| {
+            let (index, effect) = (rule.index, self.kind.share_fails());
+            let backends: Vec<Problem> = rule
+                .backends
+                .iter()
+                .filter_map(|backend| {
+                    let PortRef::Name(name) = backend.to.as_ref()?.port.as_ref()? else {
+                        return None;
+                    };
+                    let path = format!("spec.rules[{index}].backendRefs[{}].port", backend.index);
+                    let problem = self
+                        .object
+                        .problem(path, messages::backend::port_by_name(name));
+                    Some(problem.with_effect(effect.clone()))
+                })
+                .collect();
+            backends
+        };
+        self.rules.iter().flat_map(of_rule)
+    }
+
     /// Whether the object is a route whose parents are all another controller's business, at whatever version.
     pub fn is_foreign(object: &Object) -> bool {
         RouteKind::of(object.kind).is_some_and(|kind| parent::are_all_foreign(object, kind))

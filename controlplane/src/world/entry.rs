@@ -109,11 +109,22 @@ impl Entry {
     pub fn is_valid(&self) -> bool {
         let mut problems = self.problems.iter();
         problems.all(|problem| problem.effect.extent == Extent::Nothing)
+            && self.left_to_translation().next().is_none()
+    }
+
+    /// What is wrong with the object in itself and said by translation, which can say more of it.
+    fn left_to_translation(&self) -> impl Iterator<Item = Problem> {
+        let route = match &self.part {
+            Part::Route(route) => Some(route),
+            _ => None,
+        };
+        route.into_iter().flat_map(|route| route.port_names())
     }
 
     /// `form`, an older form of this object, in its place; what is wrong with this one has `effect`.
     pub fn held_as(&self, form: &Entry, effect: Effect) -> Entry {
         let problems = self.problems.iter().cloned();
+        let problems = problems.chain(self.left_to_translation());
         Entry {
             part: form.part.clone(),
             problems: problems.map(|it| it.with_effect(effect.clone())).collect(),

@@ -188,6 +188,11 @@ fn every_kind_is_held() {
             "value: b",
         ),
         (
+            "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: web}, spec: {parentRefs: [{name: edge}], rules: [{backendRefs: [{name: a, port: 80}]}]}}",
+            "port: 80",
+            "port: http",
+        ),
+        (
             "{apiVersion: access.smi-spec.io/v1alpha3, kind: TrafficTarget, metadata: {name: web}, spec: {destination: {kind: ServiceAccount, name: a}, sources: [{kind: ServiceAccount, name: b}], rules: [{kind: TCPRoute, name: t}]}}",
             "sources: [",
             "sources: [1, ",

@@ -20,6 +20,9 @@ messages! {
     port_name(name, number) => InvalidValue,
         "\"{name}\" is the name of a port, not its number", ByPlace,
         "write the number of the Service's port: {number}";
+    port_by_name(name) => InvalidValue,
+        "\"{name}\" is the name of a port, not its number", ByPlace,
+        "write the number of the Service's port, such as port: 80";
     unknown_port_name(name, service, ports) => InvalidValue,
         "\"{name}\" is not a number, and Service {service} has no port of this name", ByPlace,
         "write the number of a port: {ports}";
