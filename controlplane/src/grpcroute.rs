@@ -80,10 +80,9 @@ fn read_match(
             None => None,
             Some(method) => method.path(&place.field("method"), patterns)?,
         },
-        method: None,
-        query: Vec::new(),
         rank,
         headers,
+        ..RouteMatch::default()
     })
 }
 

@@ -74,6 +74,8 @@ pub struct RouteRule {
 /// What a request must show, see [`weir_split::wire::Match`]; the default fits every request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RouteMatch {
+    /// Its place in the rule's `matches`.
+    pub index: usize,
     pub path: Option<PathMatch>,
     pub method: Option<String>,
     /// By name, each name once.

@@ -75,6 +75,7 @@ pub fn parse(
         method: spec.method,
         headers,
         query,
+        ..RouteMatch::default()
     })
 }
 

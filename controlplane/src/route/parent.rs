@@ -1,5 +1,7 @@
 //! ParentReference of Gateway API: what a route wants to be attached to.
 
+use std::fmt;
+
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -31,6 +33,30 @@ pub struct ParentRef {
     pub name: String,
     pub section_name: Option<String>,
     pub port: Option<u16>,
+}
+
+/// In words, as far as the reference names it.
+impl fmt::Display for ParentRef {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let ParentRef {
+            kind,
+            namespace,
+            name,
+            section_name,
+            port,
+            ..
+        } = self;
+        match (kind, section_name, port) {
+            (ParentKind::Gateway, Some(listener), _) => write!(f, "listener {listener} of ")?,
+            (ParentKind::Service, Some(port), _) => write!(f, "port {port} of ")?,
+            (_, None, Some(port)) => write!(f, "port {port} of ")?,
+            (_, None, None) => {}
+        }
+        match kind {
+            ParentKind::Gateway => write!(f, "Gateway {namespace}/{name}"),
+            ParentKind::Service => write!(f, "Service {namespace}/{name}"),
+        }
+    }
 }
 
 #[derive(Deserialize)]

@@ -133,8 +133,9 @@ impl<'r> Reader<'r> {
             timeouts,
             retry,
         } = action;
-        let matches = matches.into_iter().filter_map(|it| match it {
-            Written::Read(wanted) => Some(wanted),
+        let matches = matches.into_iter().enumerate();
+        let matches = matches.filter_map(|(index, it)| match it {
+            Written::Read(wanted) => Some(RouteMatch { index, ..wanted }),
             Written::Unread(_) => None,
         });
         Some(RouteRule {

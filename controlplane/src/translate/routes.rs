@@ -9,6 +9,7 @@
 mod conflict;
 mod hosts;
 mod listeners;
+mod reach;
 mod rule;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,6 +18,7 @@ use weir_split::wire::{self, Connections, Destination, HostSet, Match, Rule, Unm
 
 use hosts::HostKey;
 use listeners::{At, Attachments, Place};
+use reach::{Judged, Reach};
 
 use super::{ServicePort, ambiguous_port, default_port, too_many};
 use crate::attachment;
@@ -26,7 +28,7 @@ use crate::plan::{Audience, PlannedConnections, PlannedSet};
 use crate::precedence::{HostRank, Precedence, Seniority};
 use crate::problem::messages::parent as messages;
 use crate::problem::{ObjectRef, Problem};
-use crate::route::{ParentKind, ParentRef, Route, RouteKind, RouteMatch, RouteRule};
+use crate::route::{ParentKind, ParentRef, Route, RouteKind, RouteRule};
 use crate::world::World;
 
 pub struct Routes {
@@ -68,8 +70,8 @@ struct Spot<'w> {
 }
 
 /// A match of one claim; its place in order is its key.
-struct Candidate {
-    wanted: RouteMatch,
+struct Candidate<'w> {
+    judged: Judged<'w>,
     hostnames: Vec<String>,
     rule: String,
 }
@@ -143,6 +145,10 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
                 false => conflict.of_parent(),
             });
     }
+    let decided = judged().filter(|(_, other)| other.is_none());
+    let decided = decided.map(|(entry, _)| entry);
+    let hidden = conflict::hosts_of_others(decided, &gathered.gateways);
+    gathered.problems.extend(hidden);
     gathered.finish(held)
 }
 
@@ -288,7 +294,7 @@ fn ranked_hostnames(route: &Route) -> BTreeMap<HostRank, Vec<String>> {
 struct Gathered<'w, 'p> {
     world: &'w World,
     /// Those of Services.
-    claims: BTreeMap<Claim, BTreeMap<Precedence, Candidate>>,
+    claims: BTreeMap<Claim, BTreeMap<Precedence, Candidate<'w>>>,
     /// By namespace and name.
     gateways: BTreeMap<(String, String), Attachments<'w>>,
     /// Service ports of TCPRoutes, each with a rule.
@@ -352,6 +358,7 @@ impl<'w> Gathered<'w, '_> {
         for own in &entry.spot.own {
             let at = At {
                 route: entry.route,
+                parent: entry.parent.index,
                 listener: &listener.name,
                 rules: rules.to_vec(),
             };
@@ -360,17 +367,18 @@ impl<'w> Gathered<'w, '_> {
     }
 
     /// A match that is there already, by another reference to the same parent, stays one match.
-    fn add_matches(&mut self, entry: &Attached, rule: &RouteRule, identity: &str) {
+    fn add_matches(&mut self, entry: &Attached<'w>, rule: &'w RouteRule, identity: &str) {
         let candidates = self.claims.entry(entry.spot.claim.clone()).or_default();
         for (host, hostnames) in ranked_hostnames(entry.route) {
             for (position, wanted) in rule.matches.iter().enumerate() {
                 let precedence =
                     Precedence::new(entry.route, rule.index, position, wanted.rank, host);
-                candidates.entry(precedence).or_insert_with(|| Candidate {
-                    wanted: wanted.clone(),
+                let candidate = candidates.entry(precedence).or_insert_with(|| Candidate {
+                    judged: Judged::new(entry.route, rule, wanted),
                     hostnames: hostnames.clone(),
                     rule: identity.to_owned(),
                 });
+                candidate.judged.parents.insert(entry.parent.index);
             }
         }
     }
@@ -415,23 +423,26 @@ impl<'w> Gathered<'w, '_> {
                 connections,
             })
         });
+        let mut reach = Reach::default();
         let sets = self.claims.into_iter();
-        let sets = sets.filter_map(|(claim, candidates)| planned(self.world, claim, candidates));
-        let of_gateways = self.gateways.iter().flat_map(|((namespace, name), it)| {
-            let audience = || Audience::Gateway {
-                namespace: namespace.clone(),
-                name: name.clone(),
-            };
-            let sets = it.host_sets().into_iter();
-            sets.map(move |set| PlannedSet {
-                audience: audience(),
+        let sets = sets
+            .filter_map(|(claim, candidates)| planned(self.world, claim, candidates, &mut reach));
+        let mut sets: Vec<PlannedSet> = sets.collect();
+        for ((namespace, name), attachments) in &self.gateways {
+            let of_gateway = attachments.host_sets(&mut reach).into_iter();
+            sets.extend(of_gateway.map(|set| PlannedSet {
+                audience: Audience::Gateway {
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                },
                 set,
-            })
-        });
+            }));
+        }
+        self.problems.extend(reach.problems());
         let listeners = self.gateways.iter();
         let listeners = listeners.map(|(gateway, it)| (gateway.clone(), it.listeners()));
         Routes {
-            sets: sets.chain(of_gateways).collect(),
+            sets,
             connections: roots.chain(of_listeners).collect(),
             listeners: listeners.collect(),
             rules: self.rules,
@@ -441,27 +452,32 @@ impl<'w> Gathered<'w, '_> {
 }
 
 /// The host set of a Service's port. The Service exists, or nothing would have been attached to it.
-fn planned(
+fn planned<'w>(
     world: &World,
     claim: Claim,
-    candidates: BTreeMap<Precedence, Candidate>,
+    candidates: BTreeMap<Precedence, Candidate<'w>>,
+    reach: &mut Reach<'w>,
 ) -> Option<PlannedSet> {
     let Claim::Service(audience, at) = claim else {
         return None;
     };
     let service = world.service(&at.namespace, &at.name)?;
-    let matches = candidates.into_values().map(|candidate| Match {
-        path: candidate.wanted.path,
-        method: candidate.wanted.method,
-        headers: candidate.wanted.headers,
-        query: candidate.wanted.query,
-        hostnames: candidate.hostnames,
+    let candidates: Vec<Candidate> = candidates.into_values().collect();
+    let matches = candidates.iter().map(|candidate| Match {
+        path: candidate.judged.wanted.path.clone(),
+        method: candidate.judged.wanted.method.clone(),
+        headers: candidate.judged.wanted.headers.clone(),
+        query: candidate.judged.wanted.query.clone(),
+        hostnames: candidate.hostnames.clone(),
         listeners: Vec::new(),
-        rule: candidate.rule,
+        rule: candidate.rule.clone(),
     });
+    let matches: Vec<Match> = matches.collect();
+    let ordered = candidates.iter().map(|it| &it.judged).zip(&matches);
+    reach.judge(&ordered.collect::<Vec<_>>());
     let set = HostSet {
         hosts: at.hosts(service),
-        matches: matches.collect(),
+        matches,
         unmatched: Unmatched::NotFound,
     };
     Some(PlannedSet { audience, set })

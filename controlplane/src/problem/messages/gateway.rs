@@ -17,7 +17,7 @@ messages! {
         "the selector is missing, and from is Selector", Part "this listener has no routes, the others go on",
         "write the labels of the namespaces under selector.matchLabels";
     bad_from(from) => UnsupportedValue,
-        "from is \"{from}\"", Part "this listener has no routes, the others go on",
+        "from: {from} is not supported", Part "this listener has no routes, the others go on",
         "write Same, All or Selector";
     bad_operator(operator) => UnsupportedValue,
         "the operator is \"{operator}\"", Part "this listener has no routes, the others go on",

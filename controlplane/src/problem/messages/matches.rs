@@ -18,4 +18,16 @@ messages! {
         "every request that fits match \"{name}\" fits {winner}, which stands before it, at {at}",
         Nothing "no request reaches this match there",
         "take the match out, or make it narrower than the other one";
+    route_unreachable(at, winners) => Unreachable,
+        "at {at} every request that fits this route goes to {winners}, which precedence puts first",
+        Part "this route gets no request there",
+        "delete this route, or give it a more specific hostname or match";
+    rule_unreachable(at, winners) => Unreachable,
+        "at {at} every request that fits this rule goes to {winners}, which precedence puts first",
+        Part "this rule gets no request there",
+        "delete this rule, or make its matches more specific";
+    match_unreachable(at, winners) => Unreachable,
+        "at {at} every request that fits this match goes to {winners}, which precedence puts first",
+        Part "this match gets no request there",
+        "delete this match, or make it more specific";
 }

@@ -58,4 +58,8 @@ messages! {
         "{holder}, which comes first by age and name, decides for {host} at {at}",
         Part "this route gets no request there",
         "give the two routes hostnames or listeners of their own, or take one of them out";
+    hosts_of_another_listener(at, listeners) => Unreachable,
+        "at {at} every host of this route belongs to another listener, which has a more specific hostname",
+        Part "this route gets no request there",
+        "write sectionName: {listeners}, or other hostnames";
 }

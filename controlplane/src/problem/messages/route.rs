@@ -33,9 +33,10 @@ messages! {
         "\"{name}\" is not a name for a rule", ByPlace, "use lower-case letters, digits, '-' and '.'";
     rule_name_twice(name) => InvalidValue,
         "an earlier rule is named {name} too", ByPlace, "give each rule a name of its own";
-    rule_shadowed(earlier) => Conflicted,
-        "rules[{earlier}] has the same matches and stands before this rule", Nothing "no request reaches this rule",
-        "make their matches differ, or take one of the two rules out";
+    rule_shadowed(earlier) => Unreachable,
+        "spec.rules[{earlier}] stands before this rule and has the same matches",
+        Nothing "this rule gets no request",
+        "delete one of the two rules, or give them different matches";
     session_persistence() => UnsupportedValue,
         "sessionPersistence is not supported", ByPlace,
         "take it out: to keep users on one version, give that version a rule of its own whose match names a header \

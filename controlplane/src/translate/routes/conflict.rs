@@ -1,11 +1,12 @@
 //! Which route decides where several want to, and what the others are told.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::hosts::{HostKey, Taken};
+use super::listeners::Attachments;
 use super::{Attached, Claim};
-use crate::problem::Problem;
-use crate::problem::messages::parent as messages;
+use crate::problem::messages::{one_of, parent as messages};
+use crate::problem::{ObjectRef, Problem};
 use crate::route::{Route, RouteKind};
 
 /// Who decides for each claim; `attached` has the most senior routes first. At a Gateway's port that is the most
@@ -57,6 +58,45 @@ pub(super) fn in_the_way<'w>(
         in_the_way.push(other);
     }
     in_the_way
+}
+
+/// What routes are told that have all of their hosts at a parent in common with a more specific listener: requests
+/// belong to that one.
+pub(super) fn hosts_of_others<'a, 'w: 'a>(
+    deciding: impl Iterator<Item = &'a Attached<'w>>,
+    gateways: &BTreeMap<(String, String), Attachments<'w>>,
+) -> Vec<Problem> {
+    // By route and parent: an entry, and the listeners that have all hosts; None where one host is the route's.
+    let mut owners: BTreeMap<(&ObjectRef, usize), (&Attached, Option<BTreeSet<&str>>)> =
+        BTreeMap::new();
+    for entry in deciding {
+        let Claim::Listener {
+            namespace,
+            name,
+            place,
+        } = &entry.spot.claim
+        else {
+            continue;
+        };
+        let Some(gateway) = gateways.get(&(namespace.clone(), name.clone())) else {
+            continue;
+        };
+        let known = owners.entry(entry.place());
+        let (_, known) = known.or_insert_with(|| (entry, Some(BTreeSet::new())));
+        for hosts in entry.hosts() {
+            let others = gateway.other_owners(place, &hosts);
+            *known = known.take().filter(|_| !others.is_empty());
+            if let Some(known) = known {
+                known.extend(others);
+            }
+        }
+    }
+    let problem = |((object, index), (entry, listeners)): (_, (&Attached, Option<_>))| {
+        let (object, listeners): (&ObjectRef, BTreeSet<&str>) = (object, listeners?);
+        let message = messages::hosts_of_another_listener(entry.parent, one_of(listeners));
+        Some(object.problem(format!("spec.parentRefs[{index}]"), message))
+    };
+    owners.into_iter().filter_map(problem).collect()
 }
 
 /// Routes of one class share a claim. Before all others come those that say most about a request.

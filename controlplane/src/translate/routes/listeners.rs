@@ -9,9 +9,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use weir_split::wire::{self, HostSet, Hosts, Match, Unmatched};
 
 use super::hosts::HostKey;
+use super::reach::{Judged, Reach};
 use crate::gateway::{Gateway, Listener};
 use crate::precedence::{HostRank, Precedence};
-use crate::route::{Route, RouteMatch};
+use crate::route::Route;
 
 /// Listeners of one port with the same hostname, which nothing tells apart.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -23,6 +24,8 @@ pub struct Place {
 /// A route at one listener.
 pub struct At<'w> {
     pub route: &'w Route,
+    /// The place of the reference by which it is there.
+    pub parent: usize,
     pub listener: &'w str,
     /// Identities of its rules, in their order.
     pub rules: Vec<String>,
@@ -46,15 +49,16 @@ struct Owner {
 
 /// A host set that grows.
 #[derive(Default)]
-struct Gathered<'w> {
+struct Gathered<'a, 'w> {
     ports: BTreeMap<String, u16>,
-    matches: BTreeMap<Precedence, Candidate<'w>>,
+    matches: BTreeMap<Precedence, Candidate<'a, 'w>>,
 }
 
-struct Candidate<'w> {
-    wanted: &'w RouteMatch,
-    listeners: BTreeSet<String>,
-    rule: String,
+struct Candidate<'a, 'w> {
+    judged: Judged<'w>,
+    /// With the places of the references by which the route is there.
+    listeners: BTreeMap<&'w str, BTreeSet<usize>>,
+    rule: &'a str,
 }
 
 impl Place {
@@ -96,7 +100,7 @@ impl<'w> Attachments<'w> {
     }
 
     /// One for each hostname; its matches are those of all ports, sorted by precedence.
-    pub fn host_sets(&self) -> Vec<HostSet> {
+    pub fn host_sets(&self, reach: &mut Reach<'w>) -> Vec<HostSet> {
         let ports: BTreeSet<u16> = self.listeners.iter().map(|(place, _)| place.port).collect();
         let mut sets: BTreeMap<HostKey, Gathered> = BTreeMap::new();
         for port in ports {
@@ -106,7 +110,7 @@ impl<'w> Attachments<'w> {
             }
         }
         let sets = sets.into_iter();
-        sets.map(|(hosts, set)| set.finish(&hosts)).collect()
+        sets.map(|(hosts, set)| set.finish(&hosts, reach)).collect()
     }
 
     /// Every hostname at which it changes who decides for the requests of a port.
@@ -160,13 +164,24 @@ impl<'w> Attachments<'w> {
         of_port.map(|place| &place.hosts)
     }
 
+    /// The listeners to which all requests for these hosts belong, where they do not belong to the place.
+    pub fn other_owners(&self, place: &Place, hosts: &HostKey) -> Vec<&'w str> {
+        let owner = self.owner(place.port, hosts);
+        let Some(owner) = owner.filter(|owner| **owner != place.hosts) else {
+            return Vec::new();
+        };
+        let listeners = self.listeners.iter();
+        let owning = listeners.filter(|(it, _)| it.port == place.port && it.hosts == *owner);
+        owning.map(|(_, listener)| listener.name.as_str()).collect()
+    }
+
     /// The most specific listener of a port that takes these hosts.
     fn owner(&self, port: u16, hosts: &HostKey) -> Option<&HostKey> {
         let taking = self.places(port).filter(|place| place.contains(hosts));
         taking.max()
     }
 
-    fn gather<'a>(&'a self, port: u16, hosts: &HostKey, owner: Owner, set: &mut Gathered<'a>) {
+    fn gather<'a>(&'a self, port: u16, hosts: &HostKey, owner: Owner, set: &mut Gathered<'a, 'w>) {
         let place = Place {
             port,
             hosts: owner.listener,
@@ -174,15 +189,21 @@ impl<'w> Attachments<'w> {
         let own = self.listeners.iter().filter(|(it, _)| *it == place);
         set.ports
             .extend(own.map(|(_, listener)| (listener.name.clone(), port)));
-        let routes = self.routes.get(&place).filter(|_| owner.has_routes);
-        let routes = routes.into_iter().flatten();
-        let routes = routes.filter(|(own, _)| own.intersect(&place.hosts).as_ref() == Some(hosts));
+        let Some(of_place) = self.routes.get(&place).filter(|_| owner.has_routes) else {
+            return;
+        };
+        // A route's hostname that is wider than the listener's has the listener's hosts.
+        let wider = match *hosts == place.hosts {
+            true => usize::MAX,
+            false => 1,
+        };
         // The most specific hostname of a route stands for the others, which take in the same hosts.
         let mut known = BTreeSet::new();
-        let routes: Vec<_> = routes.collect();
-        for (own, of_own) in routes.into_iter().rev() {
+        let owns = hosts.outwards().take(wider);
+        for (own, of_own) in owns.filter_map(|own| of_place.get_key_value(own)) {
             for at in of_own {
-                if known.insert((at.route.kind, &at.route.object, at.listener)) {
+                let place = (at.route.kind, &at.route.object, at.listener, at.parent);
+                if known.insert(place) {
                     set.add(at, own.rank());
                 }
             }
@@ -190,39 +211,76 @@ impl<'w> Attachments<'w> {
     }
 }
 
-impl<'w> Gathered<'w> {
+impl<'a, 'w> Gathered<'a, 'w> {
     /// A match that is there already, by another listener or another reference to the Gateway, stays one match.
-    fn add(&mut self, at: &'w At, host: HostRank) {
+    fn add(&mut self, at: &'a At<'w>, host: HostRank) {
         for (rule, identity) in at.route.rules.iter().zip(&at.rules) {
             for (position, wanted) in rule.matches.iter().enumerate() {
                 let precedence = Precedence::new(at.route, rule.index, position, wanted.rank, host);
                 let candidate = self.matches.entry(precedence).or_insert_with(|| Candidate {
-                    wanted,
-                    listeners: BTreeSet::new(),
-                    rule: identity.clone(),
+                    judged: Judged::new(at.route, rule, wanted),
+                    listeners: BTreeMap::new(),
+                    rule: identity,
                 });
-                candidate.listeners.insert(at.listener.to_owned());
+                let parents = candidate.listeners.entry(at.listener).or_default();
+                parents.insert(at.parent);
             }
         }
     }
 
-    fn finish(self, hosts: &HostKey) -> HostSet {
-        let matches = self.matches.into_values().map(|candidate| Match {
-            path: candidate.wanted.path.clone(),
-            method: candidate.wanted.method.clone(),
-            headers: candidate.wanted.headers.clone(),
-            query: candidate.wanted.query.clone(),
+    fn finish(self, hosts: &HostKey, reach: &mut Reach<'w>) -> HostSet {
+        let mut candidates: Vec<Candidate> = self.matches.into_values().collect();
+        let matches = candidates.iter().map(|candidate| Match {
+            path: candidate.judged.wanted.path.clone(),
+            method: candidate.judged.wanted.method.clone(),
+            headers: candidate.judged.wanted.headers.clone(),
+            query: candidate.judged.wanted.query.clone(),
             hostnames: Vec::new(),
-            listeners: candidate.listeners.into_iter().collect(),
-            rule: candidate.rule,
+            listeners: Vec::new(),
+            rule: candidate.rule.to_owned(),
         });
+        let mut matches: Vec<Match> = matches.collect();
+        judge(&mut candidates, &matches, reach);
+        for (candidate, wanted) in candidates.iter().zip(&mut matches) {
+            let listeners = candidate.listeners.keys();
+            wanted.listeners = listeners.map(|it| (*it).to_owned()).collect();
+        }
         HostSet {
-            matches: matches.collect(),
+            matches,
             hosts: Hosts::Gateway(wire::Gateway {
                 ports: self.ports,
                 hostname: hosts.hostname(),
             }),
             unmatched: Unmatched::NotFound,
         }
+    }
+}
+
+/// Judges the matches of each listener apart: a request comes in by one of them. Those with the same matches are
+/// judged once.
+fn judge<'w>(candidates: &mut [Candidate<'_, 'w>], matches: &[Match], reach: &mut Reach<'w>) {
+    let mut by_listener: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, candidate) in candidates.iter().enumerate() {
+        for listener in candidate.listeners.keys() {
+            by_listener.entry(listener).or_default().push(index);
+        }
+    }
+    let mut alike: BTreeMap<Vec<usize>, Vec<&str>> = BTreeMap::new();
+    for (listener, members) in by_listener {
+        alike.entry(members).or_default().push(listener);
+    }
+    for (members, listeners) in alike {
+        for member in &members {
+            let Some(candidate) = candidates.get_mut(*member) else {
+                continue;
+            };
+            let of_listeners = listeners.iter();
+            let parents = of_listeners.filter_map(|it| candidate.listeners.get(it));
+            candidate.judged.parents = parents.flatten().copied().collect();
+        }
+        let members = members.iter();
+        let members = members.filter_map(|at| candidates.get(*at).zip(matches.get(*at)));
+        let ordered: Vec<_> = members.map(|(it, wanted)| (&it.judged, wanted)).collect();
+        reach.judge(&ordered);
     }
 }
