@@ -21,6 +21,7 @@ use weir::publish::Published;
 use weir::serve::gateway;
 use weir::translate::translate;
 use weir::world::World;
+use weir_split::EVERY_NAMESPACE;
 
 /// Splits traffic between versions of a service on the proxies people already run.
 #[derive(Parser)]
@@ -130,7 +131,7 @@ pub struct Translate {
     /// The namespace of objects that name none
     #[arg(long, value_name = "NS", value_parser = parse_name_of_namespace, default_value = "default")]
     default_namespace: String,
-    /// What the proxies of this namespace may see
+    /// What the proxies of this namespace may see; '*' is an edge with the splits of hosts of every namespace
     #[arg(long, value_name = "NS", value_parser = parse_namespace, conflicts_with = "gateway")]
     namespace: Option<Scope>,
     /// What the proxies of this Gateway may see
@@ -142,9 +143,12 @@ pub struct Translate {
 }
 
 fn parse_namespace(text: &str) -> Result<Scope, &'static str> {
+    if text == EVERY_NAMESPACE {
+        return Ok(Scope::Edge);
+    }
     hostname::is_label(text)
         .then(|| Scope::Namespace(text.into()))
-        .ok_or("not the name of a namespace")
+        .ok_or("write the name of a namespace, or '*' for the splits of hosts of every namespace")
 }
 
 fn parse_name_of_namespace(text: &str) -> Result<String, &'static str> {
@@ -219,14 +223,23 @@ pub fn check(args: &Check) -> ExitCode {
         good = false;
     }
     if let Some(admin) = &args.envoy {
-        let running = match admin.running() {
-            Ok(running) => running,
+        let answer = match admin.ask() {
+            Ok(answer) => answer,
             Err(error) => {
                 print(io::stderr(), &format!("weir: {error}\n"));
                 return ExitCode::from(2);
             }
         };
-        let findings = envoy::findings(&running, &reading.plan);
+        if let Some(why) = &answer.without_stats {
+            print(
+                io::stderr(),
+                &format!(
+                    "weir: {why}; without its statistics a module counts as weir-lean.wasm only where its file has \
+                     that name\n"
+                ),
+            );
+        }
+        let findings = envoy::findings(&answer.running, &reading.plan);
         let lines: String = findings.iter().map(|it| format!("{it}\n")).collect();
         print(io::stdout(), &lines);
         good &= findings.is_empty();

@@ -8,6 +8,7 @@
 //! Pure: the answer comes in as JSON, whoever fetched it.
 
 mod dump;
+mod elsewhere;
 mod listeners;
 mod policy;
 mod route;
@@ -19,6 +20,7 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 pub use dump::{Filter, NotADump, Running};
+pub use elsewhere::Elsewhere;
 pub use listeners::{Kind, Untold};
 use weir_split::wire::{Config, Destination, Filters, Hosts, Match, Root, Service, Target};
 use weir_split::{Direction, Plugin, Protocol, module};
@@ -40,6 +42,11 @@ pub enum Finding {
         at: BTreeSet<String>,
         /// The `protocol` that it should have.
         protocol: &'static str,
+    },
+    /// The objects make rules, and none of them is for the scope of this proxy.
+    NoRules {
+        at: BTreeSet<String>,
+        elsewhere: Elsewhere,
     },
     /// A backend gets a share, and its cluster is not there: that share is answered 503.
     NoCluster {
@@ -96,6 +103,12 @@ pub fn findings(running: &Running, plan: &Plan) -> Vec<Finding> {
             });
         }
         let config = config(filter, plan);
+        if let Some(elsewhere) = Elsewhere::of(filter, &config, plan) {
+            of_filters.insert(Finding::NoRules {
+                at: filter.at.clone(),
+                elsewhere,
+            });
+        }
         missing_clusters(running, filter, &config, &mut of_filters);
         unedited_responses(running, filter, &config, &mut of_filters);
         if (plugin.direction, plugin.protocol) == (Direction::Outbound, Protocol::Http) {
@@ -285,6 +298,9 @@ impl fmt::Display for Finding {
                  configuration says, and fails every stream there; write \"protocol\": \"{protocol}\"",
                 join(at)
             ),
+            Finding::NoRules { at, elsewhere } => {
+                write!(f, "envoy, {}: NoRules: {elsewhere}", join(at))
+            }
             Finding::NoCluster {
                 at,
                 rule,

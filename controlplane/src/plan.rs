@@ -19,8 +19,13 @@ pub use self::responses::{EditedShares, Share, edited};
 pub enum Audience {
     /// Clients in every namespace (a producer's rules).
     Everyone,
-    /// Clients in one namespace: a consumer's rules, or a literal host.
+    /// Clients in one namespace: a consumer's rules, or a literal host that an older split of another namespace has
+    /// at the edge.
     Namespace(String),
+    /// Clients in one namespace, and proxies at the edge: a literal host.
+    NamespaceAndEdge(String),
+    /// Proxies at the edge alone: a literal host of several namespaces.
+    Edge,
     /// Who comes in through one Gateway.
     Gateway { namespace: String, name: String },
 }
@@ -29,15 +34,29 @@ impl Audience {
     /// Whether what is for it is for proxies of this scope.
     pub fn concerns(&self, scope: &Scope) -> bool {
         match (self, scope) {
-            (Audience::Everyone, Scope::Producers | Scope::Namespace(_)) => true,
-            _ => self.is_only(scope),
+            (Audience::Everyone, Scope::Producers | Scope::Edge | Scope::Namespace(_)) => true,
+            _ => self.is_own(scope),
         }
     }
 
-    /// Meant for this scope and no other.
-    fn is_only(&self, scope: &Scope) -> bool {
+    /// The only namespace that it is of; None where it is of several.
+    pub fn namespace(&self) -> Option<&str> {
+        match self {
+            Audience::Everyone | Audience::Edge => None,
+            Audience::Namespace(namespace)
+            | Audience::NamespaceAndEdge(namespace)
+            | Audience::Gateway { namespace, .. } => Some(namespace),
+        }
+    }
+
+    /// Meant for this scope, and not for everyone.
+    fn is_own(&self, scope: &Scope) -> bool {
         match (self, scope) {
-            (Audience::Namespace(own), Scope::Namespace(asked)) => own == asked,
+            (
+                Audience::Namespace(own) | Audience::NamespaceAndEdge(own),
+                Scope::Namespace(asked),
+            ) => own == asked,
+            (Audience::NamespaceAndEdge(_) | Audience::Edge, Scope::Edge) => true,
             (
                 Audience::Gateway { namespace, name },
                 Scope::Gateway {
@@ -69,6 +88,8 @@ pub struct PlannedConnections {
 pub enum Scope {
     /// The producers' rules alone.
     Producers,
+    /// The producers' rules and the splits of literal hosts of every namespace: `namespace=*`.
+    Edge,
     /// The producers' rules and the consumer rules of that namespace.
     Namespace(String),
     /// The routes of that Gateway and nothing else.
@@ -79,7 +100,7 @@ impl Scope {
     /// That of the proxies; None where they may be in any.
     pub fn namespace(&self) -> Option<&str> {
         match self {
-            Scope::Producers => None,
+            Scope::Producers | Scope::Edge => None,
             Scope::Namespace(namespace) | Scope::Gateway { namespace, .. } => Some(namespace),
         }
     }
@@ -148,35 +169,78 @@ impl Plan {
     /// namespace with rules of its own or that a policy knows, each Gateway with routes. Any other namespace's
     /// is the producers'.
     pub fn scopes(&self) -> BTreeSet<Scope> {
-        let own = self.audiences().map(|audience| match audience {
-            Audience::Everyone => Scope::Producers,
-            Audience::Namespace(namespace) => Scope::Namespace(namespace.clone()),
-            Audience::Gateway { namespace, name } => Scope::Gateway {
-                namespace: namespace.clone(),
-                name: name.clone(),
-            },
-        });
-        let access = self.access.iter();
-        let of_policy = access.flat_map(|access| access::namespaces(access, &self.rules));
-        let of_policy = of_policy.map(|namespace| Scope::Namespace(namespace.to_owned()));
-        own.chain(of_policy).chain([Scope::Producers]).collect()
+        let mut scopes = BTreeSet::from([Scope::Producers]);
+        for audience in self.audiences() {
+            match audience {
+                Audience::Everyone => {}
+                Audience::Edge => {
+                    scopes.insert(Scope::Edge);
+                }
+                Audience::Namespace(namespace) => {
+                    scopes.insert(Scope::Namespace(namespace.clone()));
+                }
+                Audience::NamespaceAndEdge(namespace) => {
+                    scopes.insert(Scope::Namespace(namespace.clone()));
+                    scopes.insert(Scope::Edge);
+                }
+                Audience::Gateway { namespace, name } => {
+                    let (namespace, name) = (namespace.clone(), name.clone());
+                    scopes.insert(Scope::Gateway { namespace, name });
+                }
+            }
+        }
+        if let Some(access) = &self.access {
+            let namespaces = access::namespaces(access, &self.rules);
+            scopes.extend(namespaces.map(|namespace| Scope::Namespace(namespace.to_owned())));
+            // The policy is nothing that it takes part in.
+            scopes.insert(Scope::Edge);
+        }
+        scopes
     }
 
-    /// Namespaces and names of the splits of literal hosts.
-    pub fn splits_of_literals(&self) -> BTreeSet<(String, String)> {
-        let literal = |it: &&PlannedSet| matches!(it.set.hosts, Hosts::Literal(_));
-        let matches = self
-            .sets
-            .iter()
-            .filter(literal)
-            .flat_map(|it| &it.set.matches);
-        // `TrafficSplit/NAMESPACE/NAME:PORT/PROTOCOL`, and nothing but a split has a literal host.
-        let names = matches.filter_map(|entry| {
-            let (object, _) = entry.rule.split_once(':')?;
-            let mut parts = object.splitn(3, '/').skip(1);
-            Some((parts.next()?.to_owned(), parts.next()?.to_owned()))
+    /// Whom the splits of literal hosts are for, by their namespaces and names.
+    pub fn splits_of_literals(&self) -> BTreeMap<(String, String), Audience> {
+        let mut audiences: BTreeMap<(String, String), Audience> = BTreeMap::new();
+        for planned in &self.sets {
+            if !matches!(planned.set.hosts, Hosts::Literal(_)) {
+                continue;
+            }
+            let is_at_edge = planned.audience.concerns(&Scope::Edge);
+            for entry in &planned.set.matches {
+                let Some(split) = split_of(&entry.rule) else {
+                    continue;
+                };
+                let namespace = split.0.clone();
+                match audiences.get_mut(&split) {
+                    Some(known) if is_at_edge => *known = Audience::NamespaceAndEdge(namespace),
+                    Some(_) => {}
+                    None if is_at_edge => {
+                        audiences.insert(split, Audience::NamespaceAndEdge(namespace));
+                    }
+                    None => {
+                        audiences.insert(split, Audience::Namespace(namespace));
+                    }
+                }
+            }
+        }
+        audiences
+    }
+
+    /// How many rules there are for each audience. Those at the edge alone are also rules of a namespace.
+    pub fn rules_by_audience(&self) -> BTreeMap<Audience, usize> {
+        let of_sets = self.sets.iter().flat_map(|planned| {
+            let matches = planned.set.matches.iter();
+            matches.map(|entry| (&planned.audience, &entry.rule))
         });
-        names.collect()
+        let of_connections = self.connections.iter();
+        let of_connections =
+            of_connections.map(|planned| (&planned.audience, &planned.connections.rule));
+        let rules: BTreeSet<_> = of_sets.chain(of_connections).collect();
+        let mut counts = BTreeMap::new();
+        for (audience, _) in rules {
+            *counts.entry(audience.clone()).or_default() += 1;
+        }
+        counts
     }
 
     /// The listeners of the Gateway that the scope is about.
@@ -185,7 +249,7 @@ impl Plan {
             Scope::Gateway { namespace, name } => {
                 self.listeners.get(&(namespace.clone(), name.clone()))
             }
-            Scope::Producers | Scope::Namespace(_) => None,
+            Scope::Producers | Scope::Edge | Scope::Namespace(_) => None,
         };
         listeners.cloned().unwrap_or_default()
     }
@@ -204,17 +268,25 @@ impl Plan {
     }
 }
 
+/// Namespace and name of the split of a literal host, by the identity of its rule: nothing else has one.
+fn split_of(identity: &str) -> Option<(String, String)> {
+    // `TrafficSplit/NAMESPACE/NAME:PORT/PROTOCOL`
+    let (object, _) = identity.split_once(':')?;
+    let mut parts = object.splitn(3, '/').skip(1);
+    Some((parts.next()?.to_owned(), parts.next()?.to_owned()))
+}
+
 /// The part of the plan that a proxy of this scope gets. An unknown namespace has no rules of its
 /// own; an unknown Gateway has none at all.
 ///
 /// Where a namespace has consumer rules for a port of a Service, for requests or for connections, they
 /// replace the producers' (Gateway API, GEP-1294).
 pub fn scope(plan: &Plan, scope: &Scope) -> Config {
-    let own_sets = plan.sets.iter().filter(|it| it.audience.is_only(scope));
+    let own_sets = plan.sets.iter().filter(|it| it.audience.is_own(scope));
     let own_connections = plan
         .connections
         .iter()
-        .filter(|it| it.audience.is_only(scope));
+        .filter(|it| it.audience.is_own(scope));
     let consumed: BTreeSet<Port> = own_sets
         .filter_map(|planned| set_root(&planned.set))
         .chain(own_connections.filter_map(|planned| connections_root(&planned.connections)))
@@ -222,7 +294,7 @@ pub fn scope(plan: &Plan, scope: &Scope) -> Config {
         .collect();
     let sees = |audience: &Audience, root: Option<&Root>| {
         let is_left = || root.is_none_or(|root| !consumed.contains(&port(root)));
-        audience.concerns(scope) && (audience.is_only(scope) || is_left())
+        audience.concerns(scope) && (audience.is_own(scope) || is_left())
     };
     let sets = plan
         .sets

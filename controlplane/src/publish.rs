@@ -14,7 +14,7 @@ use weir_split::{Refusal, Site, Table};
 use crate::access::Policy;
 use crate::metrics::Metrics;
 use crate::object::Manifests;
-use crate::plan::{EditedShares, Plan, Scope, scope};
+use crate::plan::{Audience, EditedShares, Plan, Scope, scope};
 use crate::problem::{Extent, Problem, Reason};
 use crate::revision::{Beyond, Rendered, Unsayable, render_in};
 use crate::subject::Subject;
@@ -81,6 +81,8 @@ pub struct Published {
     plan: Plan,
     /// Those of the plan.
     scopes: BTreeSet<Scope>,
+    /// How many rules there are for each audience.
+    rules: BTreeMap<Audience, usize>,
     /// When it came in force.
     pub at: Instant,
     /// How far the source had been read for it.
@@ -294,6 +296,7 @@ impl Published {
         }
         Ok(Published {
             scopes: plan.scopes(),
+            rules: plan.rules_by_audience(),
             plan,
             at: Instant::now(),
             reached: Mutex::default(),
@@ -302,14 +305,30 @@ impl Published {
         })
     }
 
-    /// The splits of hosts that are no Services: they are for clients of their namespace alone.
-    pub fn splits_of_literals(&self) -> BTreeSet<Key> {
+    /// The splits of hosts that are no Services: they are for clients of their namespace, and for the edge.
+    pub fn splits_of_literals(&self) -> BTreeMap<Key, Audience> {
         self.plan.splits_of_literals()
     }
 
     /// The shares that a proxy with `weir-lean.wasm` cannot serve.
     pub fn edited_shares(&self) -> EditedShares {
         self.plan.edited_shares()
+    }
+
+    /// How many rules are in force for other scopes than this one. A reader of one namespace learns only of rules that
+    /// it may ask for.
+    pub fn rules_elsewhere(&self, asked: &Scope, reader: Option<&str>) -> usize {
+        let may_ask = |audience: &Audience| match audience {
+            Audience::Everyone => true,
+            // Each of its rules is also one of a namespace.
+            Audience::Edge => false,
+            _ => reader.is_none() || audience.namespace() == reader,
+        };
+        let elsewhere = self
+            .rules
+            .iter()
+            .filter(|(audience, _)| may_ask(audience) && !audience.concerns(asked));
+        elsewhere.map(|(_, count)| count).sum()
     }
 
     /// How far the source had been read for what it says: as far as it had been when it came in force, and as it has
@@ -336,7 +355,7 @@ impl Published {
         let is_own = self.scopes.contains(wanted);
         let wanted = match wanted {
             // Most namespaces see the producer rules alone; one copy of the bytes is enough.
-            Scope::Namespace(_) if !is_own => &Scope::Producers,
+            Scope::Namespace(_) | Scope::Edge if !is_own => &Scope::Producers,
             wanted => wanted,
         };
         let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
@@ -368,7 +387,7 @@ mod tests {
 
     use super::*;
     use crate::object;
-    use crate::plan::{Audience, PlannedConnections, PlannedSet};
+    use crate::plan::{PlannedConnections, PlannedSet};
 
     fn split(weight: u64) -> Reading {
         let text = format!(
@@ -430,6 +449,40 @@ spec: {{ports: [{{port: 80}}]}}
             assert_ne!(published.rendered(&unknown, 1).unwrap(), producers);
         }
         assert_eq!(published.kept.lock().unwrap().rendered.len(), 1);
+    }
+
+    #[test]
+    fn rules_elsewhere_are_those_that_the_reader_may_ask_for() {
+        let text = "
+apiVersion: split.smi-spec.io/v1alpha2
+kind: TrafficSplit
+metadata: {name: host, namespace: shop}
+spec: {service: shop.example.com, backends: [{service: web, weight: 1}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {ports: [{port: 80}]}
+";
+        let mut publisher = Publisher::new(Arc::default(), Policy::Permissive);
+        let mut current = publisher.subscribe();
+        publisher.publish(object::read("test.yaml", text).unwrap().into());
+        let published = published(&mut current);
+        let namespace = |name: &str| Scope::Namespace(name.into());
+        let elsewhere = |asked: Scope, reader: Option<&str>| {
+            let rendered = published.rendered(&asked, wire::VERSION).unwrap();
+            let config: wire::Config = serde_json::from_slice(&rendered.body).unwrap();
+            (
+                config.rules.len(),
+                published.rules_elsewhere(&asked, reader),
+            )
+        };
+        assert_eq!(elsewhere(Scope::Producers, None), (0, 1));
+        assert_eq!(elsewhere(namespace("other"), None), (0, 1));
+        assert_eq!(elsewhere(namespace("other"), Some("other")), (0, 0));
+        assert_eq!(elsewhere(Scope::Producers, Some("shop")), (0, 1));
+        assert_eq!(elsewhere(namespace("shop"), None), (1, 0));
+        assert_eq!(elsewhere(Scope::Edge, None), (1, 0));
     }
 
     #[test]

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use weir_split::EVERY_NAMESPACE;
 
 use crate::hostname;
 use crate::kubernetes::horizon::Horizon;
@@ -117,7 +118,7 @@ async fn config(
             Ok(scope) => match reader.may_read(&scope) {
                 Err(refusal) => refusal.into_response(),
                 Ok(()) => {
-                    let answer = server.answer(scope, &headers, begun, wait).await;
+                    let answer = server.answer(scope, &reader, &headers, begun, wait).await;
                     answer.into_response()
                 }
             },
@@ -161,11 +162,12 @@ impl Server {
     }
 }
 
-/// `namespace=NS` or `gateway=NS/NAME` or neither; other parameters are for later versions.
+/// `namespace=NS` or `namespace=*` or `gateway=NS/NAME` or neither; other parameters are for later versions.
 fn scope_of(pairs: &[(String, String)]) -> Result<Scope, String> {
     let mut scope = Scope::Producers;
     for (key, value) in pairs {
         let this = match key.as_str() {
+            "namespace" if value == EVERY_NAMESPACE => Scope::Edge,
             "namespace" if hostname::is_label(value) => Scope::Namespace(value.clone()),
             "namespace" => return Err("namespace: not the name of a namespace".into()),
             "gateway" => gateway(value).ok_or("gateway: write NAMESPACE/NAME")?,

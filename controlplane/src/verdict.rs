@@ -13,7 +13,7 @@ mod live;
 mod route;
 mod split;
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, HashMap};
 
 use jiff::Timestamp;
 use serde_json::Value;
@@ -23,7 +23,7 @@ use self::condition::{Condition, Status, find, list};
 pub use self::event::{Remark, remarks};
 use self::live::Fleet;
 use crate::object::Kind;
-use crate::plan::EditedShares;
+use crate::plan::{Audience, EditedShares};
 use crate::problem::{Extent, ObjectRef, Problem, Reason};
 use crate::proxy::Proxy;
 use crate::route::RouteKind;
@@ -35,7 +35,7 @@ use crate::world::Key;
 pub struct Evidence<'e> {
     problems: HashMap<&'e ObjectRef, Vec<&'e Problem>>,
     gateways: &'e BTreeMap<Key, bool>,
-    splits_of_literals: BTreeSet<Key>,
+    splits_of_literals: BTreeMap<Key, Audience>,
     edited: EditedShares,
     refused: Option<&'e str>,
     in_force: &'e Watermark,
@@ -47,7 +47,8 @@ pub struct Findings<'e> {
     pub problems: &'e [Problem],
     /// Every Gateway, and whether its class is Weir's.
     pub gateways: &'e BTreeMap<Key, bool>,
-    pub splits_of_literals: BTreeSet<Key>,
+    /// Whom the splits of literal hosts are for. The others are for everyone.
+    pub splits_of_literals: BTreeMap<Key, Audience>,
     /// What a proxy with `weir-lean.wasm` cannot serve of the plan that is in force.
     pub edited: EditedShares,
     /// Why the newest plan is not in force.

@@ -15,6 +15,8 @@ thread_local! {
 pub const CONFIG_UPDATES: &str = "weir_config_updates_total";
 pub const CONFIG_REFUSED: &str = "weir_config_refused_total";
 pub const POLL_FAILURES: &str = "weir_poll_failures_total";
+/// Rules that are in force for other scopes than this proxy's.
+pub const RULES_ELSEWHERE: &str = "weir_rules_elsewhere";
 const RULES: &str = "weir_rules";
 const CONFIGURED: &str = "weir_configured";
 
@@ -23,7 +25,7 @@ pub fn define() {
     for name in [CONFIG_UPDATES, CONFIG_REFUSED, POLL_FAILURES] {
         id(name, host::define_counter);
     }
-    for name in [RULES, CONFIGURED] {
+    for name in [RULES, RULES_ELSEWHERE, CONFIGURED] {
         id(name, host::define_gauge);
     }
 }

@@ -14,6 +14,8 @@ const HELD: u64 = 200;
 
 /// The header in which a control plane says how far it has read, and is told so by whoever moves to another one.
 const WATERMARK: &str = "weir-watermark";
+/// The header in which a control plane says how many rules are in force for other scopes.
+const ELSEWHERE: &str = "weir-elsewhere";
 /// Longer watermarks are not ours.
 const MAX_WATERMARK: usize = 24 << 10;
 
@@ -40,10 +42,12 @@ pub enum Answer {
         body: Vec<u8>,
         table: Box<Table>,
         watermark: Option<String>,
+        elsewhere: Option<u64>,
     },
     /// The poll was held to its end.
     Unchanged {
         watermark: Option<String>,
+        elsewhere: Option<u64>,
     },
     /// A document that this filter cannot put in force, and why.
     Refused {
@@ -137,6 +141,7 @@ pub fn read(site: &Site, since: u64, headers: usize, body_size: usize) -> Answer
         b"304" if host::now().abs_diff(since) >= HELD => {
             return Answer::Unchanged {
                 watermark: watermark(),
+                elsewhere: elsewhere(),
             };
         }
         b"304" => return Answer::Failed("304 at once, instead of holding the poll".into()),
@@ -158,6 +163,7 @@ pub fn read(site: &Site, since: u64, headers: usize, body_size: usize) -> Answer
             body,
             table: Box::new(table),
             watermark: watermark(),
+            elsewhere: elsewhere(),
         },
         Err(reason) => Answer::Refused { revision, reason },
     }
@@ -174,6 +180,12 @@ fn watermark() -> Option<String> {
     let value = String::from_utf8(host::response_header(WATERMARK)?).ok()?;
     let plain = value.bytes().all(|byte| byte.is_ascii_graphic());
     (plain && value.len() <= MAX_WATERMARK).then_some(value)
+}
+
+/// How many rules are in force for other scopes, where the control plane says so.
+fn elsewhere() -> Option<u64> {
+    let value = String::from_utf8(host::response_header(ELSEWHERE)?).ok()?;
+    value.parse().ok()
 }
 
 /// What an ETag quotes (RFC 9110, 8.8.3), if it is safe to send back.

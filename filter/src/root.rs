@@ -33,6 +33,10 @@ struct Running {
     revision: String,
     /// The revision that was last refused, and why; empty where none was since the last good one.
     refused: (String, String),
+    /// How many rules are in force in this VM.
+    rules: usize,
+    /// True while it has no rule and others have: that is logged once.
+    is_left_out: bool,
     node: String,
     /// None before the first tick.
     member: Option<Member>,
@@ -100,6 +104,8 @@ impl RootContext for Root {
             }),
             revision: String::new(),
             refused: Default::default(),
+            rules: 0,
+            is_left_out: false,
             node: host::node_id(),
             member: None,
             phase: Phase::Idle,
@@ -172,6 +178,7 @@ impl Running {
         if let Ok(mut live) = self.shared.live.try_borrow_mut() {
             live.install(table);
             metrics::set_configured(rules);
+            self.rules = rules;
             self.revision = revision;
             self.refused = Default::default();
         }
@@ -290,6 +297,7 @@ impl Running {
                 body,
                 table,
                 watermark,
+                elsewhere,
             } => {
                 info!(
                     "weir: revision {revision} in force, {} rules",
@@ -298,6 +306,7 @@ impl Running {
                 metrics::count(metrics::CONFIG_UPDATES);
                 // Before the others are woken: one that is ready sooner must find this VM settled.
                 self.install(revision, *table);
+                self.note_elsewhere(elsewhere);
                 self.phase = Phase::Settling { since: host::now() };
                 if let Some(member) = &self.member {
                     member.publish(&self.revision, &body);
@@ -308,16 +317,18 @@ impl Running {
             }
             // A control plane that serves one after the other is not asked without pause either.
             Answer::Refused { revision, reason } => return self.refuse(revision, &reason),
-            // Where something was refused, what is in force is older.
             Answer::Unchanged {
-                watermark: Some(watermark),
-            } if self.refused.0.is_empty() => {
-                if let Some(member) = &self.member {
+                watermark,
+                elsewhere,
+            } => {
+                self.note_elsewhere(elsewhere);
+                // Where something was refused, what is in force is older.
+                if let (Some(member), Some(watermark)) = (&self.member, watermark)
+                    && self.refused.0.is_empty()
+                {
                     member.set_watermark(&watermark);
                 }
             }
-            // A control plane that lags behind the one before does not say.
-            Answer::Unchanged { .. } => {}
         }
         if !self.failing.is_empty() {
             self.failing.clear();
@@ -332,6 +343,29 @@ impl Running {
         } else {
             self.ask_if_settled(since);
         }
+    }
+
+    /// So many rules are in force for other scopes. A control plane that lags behind the one before does not say.
+    fn note_elsewhere(&mut self, rules: Option<u64>) {
+        let Some(rules) = rules else {
+            return;
+        };
+        metrics::set(metrics::RULES_ELSEWHERE, rules);
+        let plugin = &self.shared.plugin;
+        let is_left_out = self.rules == 0 && rules > 0 && plugin.direction == Direction::Outbound;
+        if is_left_out && !self.is_left_out {
+            let asked = match plugin.scope.as_str() {
+                "" => "neither namespace nor gateway",
+                scope => scope,
+            };
+            warn!(
+                "weir: this proxy has no rule and splits nothing, while {rules} are in force for other scopes; its plugin \
+                 configuration has {asked}; write \"namespace\": \"*\" for the hosts of every namespace, \
+                 \"namespace\": \"NAMESPACE\" for the clients of one, or \"gateway\": \"NAMESPACE/NAME\" for the \
+                 routes of a Gateway; weir check --envoy names those that there are"
+            );
+        }
+        self.is_left_out = is_left_out;
     }
 
     /// Counts a change; true where there were too many of them in this second.

@@ -41,8 +41,8 @@ pub use identity::peer_identity;
 pub use live::{Decided, Decision, Edit, Live};
 pub use pattern::{Pattern, PatternError};
 pub use plugin::{
-    Direction, Listeners, Naming, PLUGIN_EFFECT, PLUGIN_MESSAGES, Plugin, PluginError,
-    PluginMessage, Protocol, Site, UntilConfigured,
+    Direction, EVERY_NAMESPACE, Listeners, Naming, PLUGIN_EFFECT, PLUGIN_MESSAGES, Plugin,
+    PluginError, PluginMessage, Protocol, Site, UntilConfigured,
 };
 pub use refusal::Refusal;
 pub use sampler::{MAX_TOTAL, Sampler};

@@ -62,7 +62,7 @@ pub enum UntilConfigured {
 /// What one proxy adds to a configuration to make it a table.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// Namespace of the workloads behind this proxy; empty where there is none. Short names resolve in it.
+    /// Namespace of the workloads behind this proxy; empty where there is no single one. Short names resolve in it.
     pub namespace: String,
     pub cluster_domain: String,
     pub listeners: Listeners,
@@ -112,6 +112,9 @@ pub struct Naming {
     template: String,
     exceptions: BTreeMap<String, String>,
 }
+
+/// The value of the key `namespace`, and of the query, for the splits of hosts of every namespace.
+pub const EVERY_NAMESPACE: &str = "*";
 
 const DEFAULT_TEMPLATE: &str = "{service}.{namespace}.svc.cluster.local:{port}";
 
@@ -194,6 +197,9 @@ impl Plugin {
             (None, _) if direction == Direction::Inbound => return fail(&error::INBOUND, ""),
             (None, _) => None,
             (Some(_), None) => return fail(&error::ACCOUNT_WITHOUT_NAMESPACE, ""),
+            (Some(_), Some(namespace)) if namespace == EVERY_NAMESPACE => {
+                return fail(&error::ACCOUNT_OF_EVERY_NAMESPACE, "");
+            }
             (Some(account), _) if !is_dns_name(&account) => {
                 return fail(&error::ACCOUNT, account);
             }
@@ -223,7 +229,9 @@ impl Plugin {
             site: Site {
                 service_account,
                 root,
-                namespace: namespace.unwrap_or_default(),
+                namespace: namespace
+                    .filter(|namespace| namespace != EVERY_NAMESPACE)
+                    .unwrap_or_default(),
                 cluster_domain: cluster_domain.unwrap_or(Site::default().cluster_domain),
                 listeners,
                 naming,
@@ -245,6 +253,7 @@ fn initial(value: serde_json::Value) -> Result<wire::Config, PluginError> {
 fn scope(namespace: Option<&str>, gateway: Option<&str>) -> Result<String, PluginError> {
     Ok(match (namespace, gateway) {
         (Some(_), Some(_)) => return fail(&error::TWO_SCOPES, ""),
+        (Some(EVERY_NAMESPACE), None) => format!("namespace={EVERY_NAMESPACE}"),
         (Some(namespace), None) if !is_dns_name(namespace) || namespace.contains('.') => {
             return fail(&error::NAMESPACE, namespace);
         }

@@ -17,7 +17,7 @@
 //! A case whose first comments have the line `# policy: smi` is in that mode.
 //!
 //! Who asks:
-//! - `anyone`: a proxy without a scope; `from NAMESPACE`: one before clients of that namespace;
+//! - `anyone`: a proxy without a scope; `everywhere`: one at the edge, with `"namespace": "*"`; `from NAMESPACE`: one before clients of that namespace;
 //!   `as ACCOUNT from NAMESPACE`: one that also says whose workload it serves;
 //! - `at NAMESPACE/GATEWAY`, or with the plugin key `listener` `at NAMESPACE/GATEWAY:LISTENER`; with the key
 //!   `listeners` `at NAMESPACE/GATEWAY:http|https via https`: sockets with `|` between, the names of one with `+`, and

@@ -63,6 +63,7 @@ fn directives<'t>(text: &'t str, name: &str) -> Vec<&'t str> {
 fn scope(text: &str) -> Scope {
     match (text, text.split_once('/')) {
         ("producers", _) => Scope::Producers,
+        ("everywhere", _) => Scope::Edge,
         (_, Some((namespace, name))) => Scope::Gateway {
             namespace: namespace.into(),
             name: name.into(),

@@ -1,4 +1,5 @@
-//! The admin interface of a running Envoy, for `weir check --envoy`: two questions over plain HTTP.
+//! The admin interface of a running Envoy, for `weir check --envoy`: two questions over plain HTTP. The first has to be
+//! answered.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -15,6 +16,13 @@ use weir_split::module::GAUGE;
 
 /// A configuration of many megabytes takes Envoy some seconds to write.
 const PATIENCE: Duration = Duration::from_secs(30);
+
+/// What there is to look at.
+pub struct Answer {
+    pub running: Running,
+    /// Why the statistics are missing, where they are.
+    pub without_stats: Option<Unreachable>,
+}
 
 /// Where Envoy's admin interface listens.
 #[derive(Clone, Debug)]
@@ -70,25 +78,38 @@ impl FromStr for Admin {
 impl Admin {
     /// Asks for the configuration that is in force.
     #[tokio::main(flavor = "current_thread")]
-    pub async fn running(&self) -> Result<Running, Unreachable> {
-        let asked = tokio::time::timeout(PATIENCE, self.ask()).await;
-        asked
-            .unwrap_or(Err(Cause::Silent))
-            .map_err(|cause| Unreachable {
-                admin: format!("http://{}{}", self.authority, self.base),
-                cause,
-            })
+    pub async fn ask(&self) -> Result<Answer, Unreachable> {
+        let unreachable = |cause: Cause| Unreachable {
+            admin: format!("http://{}{}", self.authority, self.base),
+            cause,
+        };
+        let running = self.running().await.map_err(unreachable);
+        let mut running = running?;
+        let stats = self.get(&format!("/stats?filter={GAUGE}")).await;
+        let without_stats = match stats {
+            Ok(stats) => {
+                running.read_stats(&String::from_utf8_lossy(&stats));
+                None
+            }
+            Err(cause) => Some(unreachable(cause)),
+        };
+        Ok(Answer {
+            running,
+            without_stats,
+        })
     }
 
-    async fn ask(&self) -> Result<Running, Cause> {
+    async fn running(&self) -> Result<Running, Cause> {
         let dump = self.get("/config_dump").await?;
-        let mut running = Running::read(&serde_json::from_slice(&dump)?)?;
-        let stats = self.get(&format!("/stats?filter={GAUGE}")).await?;
-        running.read_stats(&String::from_utf8_lossy(&stats));
-        Ok(running)
+        Ok(Running::read(&serde_json::from_slice(&dump)?)?)
     }
 
     async fn get(&self, path: &str) -> Result<Bytes, Cause> {
+        let answer = tokio::time::timeout(PATIENCE, self.exchange(path)).await;
+        answer.unwrap_or(Err(Cause::Silent))
+    }
+
+    async fn exchange(&self, path: &str) -> Result<Bytes, Cause> {
         let stream = TcpStream::connect(&self.authority).await?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
         let connection = tokio::spawn(connection);

@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use weir_split::{Plugin, Protocol, module};
+use weir_split::{EVERY_NAMESPACE, Plugin, Protocol, module};
 
 use super::route::VirtualHost;
 use crate::plan::Scope;
@@ -170,6 +170,7 @@ impl Filter {
     /// The part of the plan that it asks the control plane for.
     pub fn scope(&self) -> Scope {
         match self.plugin.scope.split_once('=') {
+            Some(("namespace", EVERY_NAMESPACE)) => Scope::Edge,
             Some(("namespace", namespace)) => Scope::Namespace(namespace.to_owned()),
             Some(("gateway", gateway)) => {
                 let (namespace, name) = gateway.split_once('/').unwrap_or_default();

@@ -125,12 +125,11 @@ fn names_are_those_of_each_filters_own_configuration() {
 
 #[test]
 fn only_what_the_filter_itself_would_write_is_looked_for() {
-    // The ordinary route serves the root; another Gateway's filter sees no split; the third asks nobody.
+    // The ordinary route serves the root; the other asks nobody.
     let clusters = ["weir".to_owned(), web("web-v1"), web("web-v2")];
     let initial = json!({ "version": 1, "hosts": [], "rules": {} });
     for plugin in [
         json!({ "control_plane": "weir", "ordinary_route_serves_root": true }),
-        json!({ "control_plane": "weir", "gateway": "default/edge" }),
         json!({ "initial": initial, "cluster": "none" }),
     ] {
         let found = lines(&dump(&[wasm(plugin.clone())], &clusters, &json!([])));
@@ -138,8 +137,9 @@ fn only_what_the_filter_itself_would_write_is_looked_for() {
     }
     let polls_nobody = wasm(json!({ "control_plane": "wier", "gateway": "default/edge" }));
     let found = lines(&dump(&[polls_nobody], &clusters, &json!([])));
-    assert_eq!(found.len(), 1, "{found:?}");
+    assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].contains("control_plane names the cluster wier"));
+    assert!(found[1].contains("NoRules"));
 }
 
 #[test]
@@ -594,4 +594,81 @@ fn a_filter_has_to_be_told_of_listeners_that_differ() {
         );
         assert_eq!(lines, [expected]);
     }
+}
+
+/// A split of a host in namespace `shop`, and a route of the Gateway `shop/edge`.
+fn plan_of_others() -> Plan {
+    let text = "
+apiVersion: v1
+kind: List
+items:
+- { apiVersion: v1, kind: Service, metadata: { name: web, namespace: shop }, spec: { ports: [{ port: 80 }] } }
+- apiVersion: split.smi-spec.io/v1alpha2
+  kind: TrafficSplit
+  metadata: { name: host, namespace: shop }
+  spec: { service: shop.example.com, backends: [{ service: web, weight: 1 }] }
+- apiVersion: gateway.networking.k8s.io/v1
+  kind: Gateway
+  metadata: { name: edge, namespace: shop }
+  spec: { gatewayClassName: weir, listeners: [{ name: http, port: 80, protocol: HTTP }] }
+- apiVersion: gateway.networking.k8s.io/v1
+  kind: HTTPRoute
+  metadata: { name: route, namespace: shop }
+  spec: { parentRefs: [{ name: edge }], rules: [{ backendRefs: [{ name: web, port: 80 }] }] }
+";
+    let objects = object::read("test.yaml", text).unwrap().objects;
+    translate(&World::from_objects(objects).0, Policy::Permissive).0
+}
+
+#[test]
+fn a_filter_without_any_of_the_rules_is_named_with_what_to_write() {
+    let clusters = [
+        "weir".to_owned(),
+        "web.shop.svc.cluster.local:80".to_owned(),
+    ];
+    let found = |plugin: Value, plan: &Plan| -> Vec<String> {
+        let running = Running::read(&dump(&[wasm(plugin)], &clusters, &json!([]))).unwrap();
+        let lines = findings(&running, plan);
+        lines.iter().map(Finding::to_string).collect()
+    };
+    let others = plan_of_others();
+    assert_eq!(
+        found(json!({ "control_plane": "weir" }), &others),
+        [
+            "envoy, listener l0: NoRules: the plugin configuration has neither namespace nor gateway, and 2 rules are \
+             in force, all for other scopes, so this proxy splits nothing; write into its plugin configuration \
+             \"namespace\": \"*\" for the hosts of every namespace, or \"namespace\" with \"shop\" for clients of \
+             that namespace, or \"gateway\" with \"shop/edge\" for the routes of that Gateway"
+        ]
+    );
+    for (plugin, said) in [
+        (
+            json!({ "control_plane": "weir", "namespace": "other" }),
+            "has \"namespace\": \"other\", and 2 rules are",
+        ),
+        (
+            json!({ "control_plane": "weir", "gateway": "shop/egde" }),
+            "has \"gateway\": \"shop/egde\", and 2 rules are",
+        ),
+    ] {
+        let lines = found(plugin, &others);
+        assert!(lines.len() == 1 && lines[0].contains(said), "{lines:?}");
+    }
+    for good in [
+        json!({ "control_plane": "weir", "namespace": "*" }),
+        json!({ "control_plane": "weir", "namespace": "shop" }),
+        json!({ "control_plane": "weir", "gateway": "shop/edge" }),
+        json!({ "initial": { "version": 1, "rules": {}, "hosts": [] } }),
+        json!({
+            "control_plane": "weir", "namespace": "other", "service_account": "web", "direction": "inbound"
+        }),
+    ] {
+        assert_eq!(found(good.clone(), &others), [""; 0], "{good}");
+    }
+    let lost = json!({ "control_plane": "weir", "gateway": "shop/edge" });
+    let lines = found(lost, &plan());
+    let way = "\"namespace\" instead of \"gateway\" for the rules of Services";
+    assert!(lines.len() == 1 && lines[0].ends_with(way), "{lines:?}");
+    let nothing = json!({ "control_plane": "weir" });
+    assert_eq!(found(nothing, &Plan::default()), [""; 0]);
 }

@@ -50,18 +50,27 @@ fn plan() -> Plan {
         namespace: "shop".into(),
         name: "edge".into(),
     };
-    let literal = Hosts::Literal(Literal {
-        name: "a.org".into(),
-        port: 80,
-        default_port: true,
-        every_port: false,
-    });
+    let literal = |name: &str| {
+        Hosts::Literal(Literal {
+            name: name.into(),
+            port: 80,
+            default_port: true,
+            every_port: false,
+        })
+    };
     let sets = vec![
         set(edge(), gateway(None), "g-any"),
         set(edge(), gateway(Some("*.org")), "g-short"),
         set(edge(), gateway(Some("*.a.org")), "g-long"),
         set(edge(), gateway(Some("z.org")), "g-exact"),
-        set(own("front"), literal, "literal"),
+        set(own("front"), literal("a.org"), "literal"),
+        set(own("back"), literal("a.org"), "literal-of-back"),
+        set(Audience::Edge, literal("a.org"), "literal"),
+        set(
+            Audience::NamespaceAndEdge("back".into()),
+            literal("b.org"),
+            "other-literal",
+        ),
         set(own("front"), root("b", 80), "consumer"),
         set(Audience::Everyone, root("b", 80), "producer-b80"),
         set(Audience::Everyone, root("b", 81), "producer-b81"),
@@ -116,7 +125,20 @@ fn each_scope_sees_its_part() {
         "producer-c91",
     ];
     assert_eq!(led_to(&Scope::Producers), producers);
-    assert_eq!(led_to(&Scope::Namespace("back".into())), producers);
+    assert_eq!(led_to(&Scope::Namespace("far".into())), producers);
+    let with = |literals: &[&'static str]| -> Vec<&str> {
+        let (hosts, connections) = producers.split_at(3);
+        [hosts, literals, connections].concat()
+    };
+    assert_eq!(
+        led_to(&Scope::Namespace("back".into())),
+        with(&["literal-of-back", "other-literal"])
+    );
+    assert_eq!(
+        led_to(&Scope::Edge),
+        with(&["literal", "other-literal"]),
+        "no consumer's rule"
+    );
     assert_eq!(
         led_to(&Scope::Namespace("front".into())),
         [
@@ -148,6 +170,8 @@ fn each_scope_sees_its_part() {
         plan().scopes(),
         [
             Scope::Producers,
+            Scope::Edge,
+            Scope::Namespace("back".into()),
             Scope::Namespace("front".into()),
             Scope::Namespace("tcp".into()),
             gateway("edge")
@@ -155,4 +179,59 @@ fn each_scope_sees_its_part() {
         .into()
     );
     assert_eq!(Plan::default().scopes(), [Scope::Producers].into());
+}
+
+#[test]
+fn rules_are_counted_by_audience_each_once() {
+    let own = |namespace: &str| Audience::Namespace(namespace.into());
+    let counts = plan().rules_by_audience();
+    assert_eq!(counts[&Audience::Everyone], 6);
+    assert_eq!(counts[&Audience::Edge], 1);
+    assert_eq!(counts[&own("front")], 3);
+    assert_eq!(counts[&own("back")], 1);
+    assert_eq!(counts[&Audience::NamespaceAndEdge("back".into())], 1);
+    let ports = ["a.org", "b.org"].map(|host| {
+        let hosts = Hosts::Literal(Literal {
+            name: host.into(),
+            port: 80,
+            default_port: true,
+            every_port: true,
+        });
+        set(own("front"), hosts, "one")
+    });
+    let counts = Plan::new(ports.into(), vec![], BTreeMap::new()).rules_by_audience();
+    assert_eq!(counts, [(own("front"), 1)].into());
+}
+
+#[test]
+fn splits_of_hosts_are_for_their_namespace_and_for_the_edge_where_they_decide() {
+    let literal = |port: u16| {
+        Hosts::Literal(Literal {
+            name: "a.org".into(),
+            port,
+            default_port: false,
+            every_port: false,
+        })
+    };
+    let rule = |split: &str| format!("TrafficSplit/{split}:80/http");
+    let own = |namespace: &str| Audience::Namespace(namespace.into());
+    let sets = vec![
+        set(own("a"), literal(80), &rule("a/one")),
+        set(own("b"), literal(80), &rule("b/two")),
+        set(own("b"), literal(81), &rule("b/three")),
+        set(Audience::Edge, literal(80), &rule("a/one")),
+        set(Audience::Edge, literal(81), &rule("b/three")),
+        set(Audience::Everyone, root("web", 80), &rule("a/service")),
+    ];
+    let split = |namespace: &str, name: &str| (namespace.to_owned(), name.to_owned());
+    let edge = |namespace: &str| Audience::NamespaceAndEdge(namespace.into());
+    assert_eq!(
+        Plan::new(sets, vec![], BTreeMap::new()).splits_of_literals(),
+        [
+            (split("a", "one"), edge("a")),
+            (split("b", "two"), own("b")),
+            (split("b", "three"), edge("b")),
+        ]
+        .into()
+    );
 }

@@ -11,11 +11,22 @@ use crate::revision::{Rendered, Unsayable};
 use crate::watermark::Watermark;
 
 pub(super) const WATERMARK: &str = "weir-watermark";
+/// How many rules are in force for other scopes.
+const ELSEWHERE: &str = "weir-elsewhere";
 
 pub(super) enum Answer {
-    New(Rendered, Arc<Watermark>),
-    /// The poller holds this one. Without a watermark where it has seen one that is ahead of ours.
-    Same(Rendered, Option<Arc<Watermark>>),
+    New {
+        rendered: Rendered,
+        watermark: Arc<Watermark>,
+        elsewhere: usize,
+    },
+    /// The poller holds this one.
+    Same {
+        rendered: Rendered,
+        /// None where the poller has seen one that is ahead of ours.
+        watermark: Option<Arc<Watermark>>,
+        elsewhere: usize,
+    },
     /// The poller has been told what is newer than all that is known here.
     Behind {
         /// Whether it holds anything.
@@ -33,7 +44,9 @@ impl Answer {
     /// The revision that the poller should run, as far as it is known here.
     pub(super) fn revision(&self) -> Option<&str> {
         match self {
-            Answer::New(rendered, _) | Answer::Same(rendered, _) => Some(&rendered.revision),
+            Answer::New { rendered, .. } | Answer::Same { rendered, .. } => {
+                Some(&rendered.revision)
+            }
             Answer::Behind { .. }
             | Answer::Nothing { .. }
             | Answer::BadRequest(_)
@@ -44,8 +57,8 @@ impl Answer {
     /// Whether it is worth no waiting for another one.
     pub(super) fn is_news(&self) -> bool {
         match self {
-            Answer::New(..) | Answer::Unsayable(_) | Answer::BadRequest(_) => true,
-            Answer::Same(..) | Answer::Behind { .. } | Answer::Nothing { .. } => false,
+            Answer::New { .. } | Answer::Unsayable(_) | Answer::BadRequest(_) => true,
+            Answer::Same { .. } | Answer::Behind { .. } | Answer::Nothing { .. } => false,
         }
     }
 }
@@ -53,18 +66,27 @@ impl Answer {
 impl IntoResponse for Answer {
     fn into_response(self) -> Response {
         match self {
-            Answer::New(rendered, watermark) => {
+            Answer::New {
+                rendered,
+                watermark,
+                elsewhere,
+            } => {
                 let headers = [
                     (ETAG, etag(&rendered)),
                     (CONTENT_TYPE, "application/json".into()),
                 ];
                 let body = Body::from(Bytes::from_owner(rendered.body));
-                marked((headers, body).into_response(), Some(&watermark))
+                let response = (headers, body).into_response();
+                marked(response, Some(&watermark), elsewhere)
             }
-            Answer::Same(rendered, watermark) => {
+            Answer::Same {
+                rendered,
+                watermark,
+                elsewhere,
+            } => {
                 let headers = [(ETAG, etag(&rendered))];
                 let response = (StatusCode::NOT_MODIFIED, headers).into_response();
-                marked(response, watermark.as_deref())
+                marked(response, watermark.as_deref(), elsewhere)
             }
             Answer::Behind { holds: true } => StatusCode::NOT_MODIFIED.into_response(),
             Answer::Behind { holds: false } => unavailable(
@@ -79,11 +101,13 @@ impl IntoResponse for Answer {
     }
 }
 
-fn marked(mut response: Response, watermark: Option<&Watermark>) -> Response {
+fn marked(mut response: Response, watermark: Option<&Watermark>, elsewhere: usize) -> Response {
+    let headers = response.headers_mut();
+    headers.insert(ELSEWHERE, HeaderValue::from(elsewhere));
     let text = watermark.filter(|watermark| !watermark.is_empty());
     let value = text.and_then(|text| HeaderValue::try_from(text.to_string()).ok());
     if let Some(value) = value {
-        response.headers_mut().insert(WATERMARK, value);
+        headers.insert(WATERMARK, value);
     }
     response
 }

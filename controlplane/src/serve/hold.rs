@@ -12,6 +12,7 @@ use super::answer::Answer;
 use super::conditions::{self, Held};
 use super::polls::Turn;
 use super::proxies::{Report, Wanted};
+use super::readers::Reader;
 use crate::kubernetes::horizon::Horizon;
 use crate::listener::until;
 use crate::metrics::Metrics;
@@ -36,6 +37,8 @@ struct Poll {
     /// Until when a resource that the poller has seen may yet be found here.
     unfound: Instant,
     scope: Scope,
+    /// The only namespace that the poller may read of; None where it may read of all.
+    reader: Option<String>,
     version: u32,
     held: Held,
     /// How far the replica that answered before had read.
@@ -46,6 +49,7 @@ impl Server {
     pub(super) async fn answer(
         &mut self,
         scope: Scope,
+        reader: &Reader,
         headers: &HeaderMap,
         begun: Instant,
         wait: Option<Duration>,
@@ -58,6 +62,7 @@ impl Server {
         let mut poll = Poll {
             unfound: begun + UNFOUND.min(wait),
             scope,
+            reader: reader.namespace().map(str::to_owned),
             version,
             held: Held::of(headers),
             seen: conditions::watermark(headers),
@@ -164,12 +169,19 @@ impl Server {
         let behind = Answer::Behind {
             holds: !poll.held.is_nothing(),
         };
+        let elsewhere = published.rules_elsewhere(&poll.scope, poll.reader.as_deref());
         let answer = match published.rendered(&poll.scope, poll.version) {
-            Ok(rendered) if poll.held.contains(&rendered.revision) => {
-                Answer::Same(rendered, (!is_behind).then(|| watermark.clone()))
-            }
+            Ok(rendered) if poll.held.contains(&rendered.revision) => Answer::Same {
+                rendered,
+                watermark: (!is_behind).then(|| watermark.clone()),
+                elsewhere,
+            },
             _ if is_behind => behind,
-            Ok(rendered) => Answer::New(rendered, watermark.clone()),
+            Ok(rendered) => Answer::New {
+                rendered,
+                watermark: watermark.clone(),
+                elsewhere,
+            },
             Err(unsayable) => Answer::Unsayable(unsayable),
         };
         (answer, watermark)

@@ -112,6 +112,15 @@ fn of_certificate(names: &Names) -> Result<Reader, Refusal> {
 }
 
 impl Reader {
+    /// The only namespace that this one may read of; None where it may read of all.
+    pub(super) fn namespace(&self) -> Option<&str> {
+        match self {
+            Reader::OfAll => None,
+            Reader::Workload { namespace } => Some(namespace),
+            Reader::Account(account) => Some(&account.namespace),
+        }
+    }
+
     /// One namespace and its Gateways. What is in no query is for all.
     pub(super) fn may_read(&self, scope: &Scope) -> Result<(), Refusal> {
         let (own, who) = match self {
@@ -119,6 +128,12 @@ impl Reader {
             Reader::Workload { namespace } => (namespace, "this certificate"),
             Reader::Account(account) => (&account.namespace, account.username.as_str()),
         };
+        if *scope == Scope::Edge {
+            return Err(Refusal::Forbidden(format!(
+                "{who} is of namespace {own}, and namespace=* is every namespace: ask for namespace={own}, or show a \
+                 client certificate that names no namespace"
+            )));
+        }
         let Some(wanted) = scope.namespace().filter(|wanted| wanted != own) else {
             return Ok(());
         };
@@ -198,6 +213,19 @@ mod tests {
         assert!(reader.may_read(&gateway("shop")).is_ok());
         assert!(reader.may_read(&Scope::Namespace("shop2".into())).is_err());
         assert!(reader.may_read(&gateway("other")).is_err());
+        assert!(reader.may_read(&Scope::Edge).is_err());
+        let account = Reader::Account(Arc::new(Account {
+            namespace: "shop".into(),
+            username: "system:serviceaccount:shop:edge".into(),
+        }));
+        let Err(Refusal::Forbidden(why)) = account.may_read(&Scope::Edge) else {
+            panic!("a token is for its own namespace");
+        };
+        assert!(
+            why.contains("serviceaccount:shop:edge is of namespace shop"),
+            "{why}"
+        );
+        assert!(Reader::OfAll.may_read(&Scope::Edge).is_ok());
         assert!(Reader::OfAll.may_read(&gateway("other")).is_ok());
     }
 }

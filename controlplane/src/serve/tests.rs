@@ -160,6 +160,24 @@ async fn a_configuration_and_then_not_modified() {
 }
 
 #[tokio::test]
+async fn an_answer_says_how_many_rules_are_for_other_scopes() {
+    let plane = Plane::published(9);
+    for (query, expected) in [
+        ("?namespace=shop", "0"),
+        ("?namespace=*", "0"),
+        ("?gateway=shop/edge", "1"),
+    ] {
+        let response = plane.get(query, &[]).await;
+        assert_eq!(response.headers()["weir-elsewhere"], expected, "{query}");
+        let held = [("if-none-match", revision(&response))];
+        let held = held.each_ref().map(|(name, value)| (*name, value.as_str()));
+        let response = plane.get(query, &held).await;
+        assert_eq!(response.status(), StatusCode::NOT_MODIFIED, "{query}");
+        assert_eq!(response.headers()["weir-elsewhere"], expected, "{query}");
+    }
+}
+
+#[tokio::test]
 async fn a_query_that_names_no_scope_is_400() {
     let plane = Plane::published(9);
     for bad in [
@@ -171,12 +189,21 @@ async fn a_query_that_names_no_scope_is_400() {
         "?gateway=a/b/c",
         "?gateway=/b",
         "?namespace=%ff",
+        "?namespace=**",
+        "?namespace=*&gateway=b/c",
     ] {
         let response = plane.get(bad, &[]).await;
         assert_eq!(response.status(), StatusCode::BAD_REQUEST, "{bad}");
         assert!(json(response).await["error"].is_string());
     }
-    for good in ["", "?", "?x", "?gateway=a/b.c", "?namespace=a%2Db"] {
+    for good in [
+        "",
+        "?",
+        "?x",
+        "?gateway=a/b.c",
+        "?namespace=a%2Db",
+        "?namespace=*",
+    ] {
         assert_eq!(
             plane.get(good, &[]).await.status(),
             StatusCode::OK,

@@ -16,6 +16,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use weir_split::wire::{Connections, Destination, HostSet, Hosts, Match, Rule, Unmatched};
 
 use self::claims::{Claim, Claims, Deciding, Wanted};
+use self::hosts::LostAtEdge;
 use self::resolved::{Resolved, Root};
 use super::{ServicePort, too_many};
 use crate::cluster::Service;
@@ -74,13 +75,16 @@ pub fn translate(
         match claim {
             Claim::Service(at) => splits.add_service(world, &at, &resolved, deciding, problems),
             Claim::Host(claim) => {
+                let deciders = deciding.iter().map(|it| it.split).collect();
                 let matches = splits.add_rules(&resolved, deciding, problems);
-                hosts.add(claim, matches);
+                hosts.add(claim, deciders, matches);
             }
         }
     }
-    splits.sets.extend(hosts.finish());
+    let (sets, lost_at_edge) = hosts.finish();
+    splits.sets.extend(sets);
     problems.extend(claims.problems());
+    problems.extend(edge_conflicts(&resolved, lost_at_edge));
     for (index, split) in resolved.iter().enumerate() {
         if let Root::Host(host) = split.root
             && of_hosts.own.contains_key(&index)
@@ -90,6 +94,27 @@ pub fn translate(
         }
     }
     splits
+}
+
+/// Where splits of other namespaces decide at the edge.
+fn edge_conflicts(resolved: &[Resolved], lost: Vec<LostAtEdge>) -> Vec<Problem> {
+    let mut claims: BTreeMap<(usize, usize), BTreeSet<Claim>> = BTreeMap::new();
+    for LostAtEdge {
+        split,
+        winner,
+        claim,
+    } in lost
+    {
+        let of_split = claims.entry((split, winner)).or_default();
+        of_split.insert(Claim::Host(claim));
+    }
+    let conflict = |((split, winner), claims): ((usize, usize), BTreeSet<Claim>)| {
+        let own = &resolved.get(split)?.split.object;
+        let winner = &resolved.get(winner)?.split.object;
+        let message = messages::split_edge_conflict(winner, list(claims), &own.namespace);
+        Some(own.problem("spec.service", message))
+    };
+    claims.into_iter().filter_map(conflict).collect()
 }
 
 /// The ports by which splits decide for hosts.

@@ -93,6 +93,10 @@ impl Evidence<'_> {
             let whose = match audience {
                 Audience::Everyone => "for a namespace".to_owned(),
                 Audience::Namespace(namespace) => format!("for namespace {namespace}"),
+                Audience::NamespaceAndEdge(namespace) => {
+                    format!("for namespace {namespace} or for every namespace")
+                }
+                Audience::Edge => "for every namespace".to_owned(),
                 Audience::Gateway { namespace, name } => format!("for Gateway {namespace}/{name}"),
             };
             let message = format!("{count}: none has asked for a configuration {whose}");
@@ -170,6 +174,7 @@ pub fn not_in_force() -> Condition {
 fn who(proxy: &Proxy) -> String {
     let scope = match &proxy.scope {
         Scope::Producers => "without a scope".to_owned(),
+        Scope::Edge => "every namespace".to_owned(),
         Scope::Namespace(namespace) => format!("namespace {namespace}"),
         Scope::Gateway { namespace, name } => format!("Gateway {namespace}/{name}"),
     };

@@ -52,12 +52,10 @@ fn own(evidence: &Evidence, subject: &Subject) -> Vec<Condition> {
         subject.object.namespace.clone(),
         subject.object.name.clone(),
     );
-    let audience = match evidence.splits_of_literals.contains(&key) {
-        true => Audience::Namespace(key.0),
-        false => Audience::Everyone,
-    };
+    let audience = evidence.splits_of_literals.get(&key);
+    let audience = audience.unwrap_or(&Audience::Everyone);
     let live = match barring.is_empty() {
-        true => evidence.live(subject, &audience),
+        true => evidence.live(subject, audience),
         false => super::live::not_in_force(),
     };
     vec![accepted, resolved, live]

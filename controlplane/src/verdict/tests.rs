@@ -1,3 +1,5 @@
+use std::collections::BTreeSet;
+
 use super::*;
 use crate::problem::Effect;
 use crate::problem::messages::Message;
@@ -8,7 +10,7 @@ fn of_a_kind_without_a_status_nothing_is_written() {
     let findings = Findings {
         problems: &problems,
         gateways: &BTreeMap::new(),
-        splits_of_literals: BTreeSet::new(),
+        splits_of_literals: BTreeMap::new(),
         edited: EditedShares::default(),
         refused: None,
         in_force: &Watermark::default(),

@@ -78,7 +78,7 @@ messages! {
     TWO_SCOPES = "namespace, gateway", "both keys are there, and a proxy has one scope",
         "take one of the two out";
     NAMESPACE = "namespace", r#""{}" is not the name of a namespace"#,
-        "write lower-case letters, digits and '-'";
+        r#"write lower-case letters, digits and '-', or "*" for the splits of hosts of every namespace"#;
     GATEWAY = "gateway", r#""{}" does not name a Gateway"#, "write NAMESPACE/NAME";
     LISTENER_WITHOUT_GATEWAY = "listener", "a listener is one of a Gateway, and none is named",
         "add the key gateway";
@@ -105,6 +105,8 @@ messages! {
         "add the keys namespace and service_account";
     ACCOUNT_WITHOUT_NAMESPACE = "service_account", "the ServiceAccount's namespace is missing",
         "add the key namespace";
+    ACCOUNT_OF_EVERY_NAMESPACE = "service_account", r#"a ServiceAccount is of one namespace, and "*" is every one"#,
+        "write the ServiceAccount's namespace as namespace";
     ACCOUNT = "service_account", r#""{}" is not the name of a ServiceAccount"#,
         "write lower-case letters, digits, '-' and '.'";
     PLACEHOLDER = "cluster", r#""{}" has another placeholder than {service}, {namespace} and {port}"#,

@@ -77,6 +77,14 @@ fn bad_values_name_their_key() {
         ("gateway", r#"{"control_plane":"weir","gateway":"b"}"#),
         ("namespace", r#"{"control_plane":"weir","namespace":"a&b"}"#),
         ("namespace", r#"{"control_plane":"weir","namespace":"a.b"}"#),
+        (
+            r#"or "*" for"#,
+            r#"{"control_plane":"weir","namespace":"**"}"#,
+        ),
+        (
+            "service_account: a ServiceAccount is of one namespace",
+            r#"{"control_plane":"weir","namespace":"*","service_account":"web"}"#,
+        ),
         ("listener", r#"{"control_plane":"weir","listener":"http"}"#),
         (
             "listeners",
@@ -186,4 +194,11 @@ fn clusters_are_named_by_template_and_exceptions() {
         naming.cluster(&backend("v2")),
         "outbound|80||v2.prod.svc.cluster.local"
     );
+}
+
+#[test]
+fn every_namespace_is_a_scope_without_a_namespace_for_short_names() {
+    let plugin = Plugin::parse(br#"{"control_plane":"weir","namespace":"*"}"#).unwrap();
+    assert_eq!(plugin.scope, "namespace=*");
+    assert_eq!(plugin.site, Site::default());
 }

@@ -45,6 +45,8 @@ impl Http {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Who {
     Anyone,
+    /// `everywhere`: an edge with the splits of hosts of every namespace.
+    Everywhere,
     /// `as ACCOUNT from NAMESPACE`.
     Account(String, String),
     /// `at NAMESPACE/GATEWAY[:LISTENERS]`.
@@ -127,13 +129,16 @@ impl Who {
         match self {
             Who::Into(..) => true,
             Who::Tcp(who, _) => who.is_inbound(),
-            Who::Anyone | Who::Account(..) | Who::At { .. } | Who::From(_) => false,
+            Who::Anyone | Who::Everywhere | Who::Account(..) | Who::At { .. } | Who::From(_) => {
+                false
+            }
         }
     }
 
     pub fn scope(&self) -> Scope {
         match self {
             Who::Anyone => Scope::Producers,
+            Who::Everywhere => Scope::Edge,
             Who::Account(_, namespace) | Who::From(namespace) | Who::Into(namespace, _) => {
                 Scope::Namespace(namespace.clone())
             }
@@ -161,6 +166,7 @@ impl Who {
     fn add_keys(&self, keys: &mut Value, socket: u16) {
         match self {
             Who::Anyone => {}
+            Who::Everywhere => keys["namespace"] = "*".into(),
             Who::From(namespace) => keys["namespace"] = namespace.as_str().into(),
             Who::Account(account, namespace) => {
                 keys["namespace"] = namespace.as_str().into();
@@ -198,6 +204,7 @@ impl Who {
     fn parse<'a, 'w>(words: &'a [&'w str]) -> Option<(Who, &'a [&'w str])> {
         Some(match words {
             ["anyone", rest @ ..] => (Who::Anyone, rest),
+            ["everywhere", rest @ ..] => (Who::Everywhere, rest),
             ["from", namespace, rest @ ..] => (Who::From((*namespace).into()), rest),
             ["as", account, "from", namespace, rest @ ..] => {
                 (Who::Account((*account).into(), (*namespace).into()), rest)
@@ -229,6 +236,7 @@ impl Who {
 pub fn scope_name(scope: &Scope) -> String {
     match scope {
         Scope::Producers => "anyone".into(),
+        Scope::Edge => "everywhere".into(),
         Scope::Namespace(namespace) => format!("from {namespace}"),
         Scope::Gateway { namespace, name } => format!("at {namespace}/{name}"),
     }

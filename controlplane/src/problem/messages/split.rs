@@ -87,8 +87,12 @@ messages! {
         Part "only requests for the host {host} are split, those for Service {own}/{name} are not",
         "if the split and its Services belong to namespace {namespace}, write metadata.namespace: {namespace} in them, or start Weir with --default-namespace {namespace}; if Service {own}/{name} is meant, write service: {name}; if the host {host} is meant, write service: {host}. with a dot at its end";
     split_of_a_host(host, own) => OwnNamespaceOnly,
-        "{host} is no Service of namespace {own}", Nothing "only requests of clients in namespace {own} are split, others go on untouched",
-        "a proxy splits it whose plugin configuration has \"namespace\": \"{own}\"; for all other clients write an HTTPRoute with the hostname {host} on a Gateway";
+        "{host} is no Service of namespace {own}", Nothing "proxies of other namespaces, of no namespace and of Gateways leave its requests untouched",
+        "to split it at a proxy, write \"namespace\": \"{own}\" into its plugin configuration, or \"namespace\": \"*\" at the edge; for a Gateway write an HTTPRoute with the hostname {host}";
+    split_edge_conflict(winner, at, own) => Conflicted,
+        "{winner} is older, and decides at the edge, which is each proxy with \"namespace\": \"*\", for {at}",
+        Nothing "requests of clients in namespace {own} are split by this split, those at the edge by the other",
+        "to split at the edge as this split says, write another host, or take the other split out";
     split_port_missing(service, port, ports) => PortNotFound,
         "{service} has no TCP port {port}; it has {ports}", Whole "the split is not in force",
         "write one of the ports that it has, or none for all of them";

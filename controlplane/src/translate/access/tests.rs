@@ -274,9 +274,10 @@ fn a_scope_knows_what_its_proxies_need() {
         name: "edge".into(),
     };
     assert_eq!(scope(&plan, &gateway).access, None);
+    assert_eq!(scope(&plan, &Scope::Edge).access, None);
     assert_eq!(
         plan.scopes(),
-        [Scope::Producers, namespace("front"), shop()].into()
+        [Scope::Producers, Scope::Edge, namespace("front"), shop()].into()
     );
 }
 

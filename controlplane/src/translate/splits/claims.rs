@@ -21,7 +21,7 @@ pub enum Claim {
     Host(HostClaim),
 }
 
-/// A literal host is for clients of the split's namespace alone.
+/// A literal host is for clients of the split's namespace, and for the edge.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostClaim {
     pub namespace: String,

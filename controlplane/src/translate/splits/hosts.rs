@@ -1,4 +1,7 @@
 //! Host sets of literal hosts: ports whose matches are the same are one set.
+//!
+//! A host is for clients of its split's namespace. At the edge, where all namespaces meet, each port of a host belongs
+//! to one namespace: the one with the oldest split of that host that claims the port.
 
 use std::collections::BTreeMap;
 
@@ -6,47 +9,125 @@ use weir_split::wire::{HostSet, Hosts, Literal, Match, Unmatched};
 
 use super::claims::{HostClaim, HostPort};
 use crate::plan::{Audience, PlannedSet};
-use crate::world::Key;
 
 #[derive(Default)]
 pub struct HostSets {
-    /// By namespace and host.
-    hosts: BTreeMap<Key, BTreeMap<HostPort, Vec<Match>>>,
+    /// By host, then by namespace.
+    hosts: BTreeMap<String, BTreeMap<String, Ports>>,
+}
+
+type Ports = BTreeMap<HostPort, Decided>;
+
+/// What is decided at one port of a host in one namespace.
+struct Decided {
+    /// Places of the splits, which are in the order of age.
+    splits: Vec<usize>,
+    matches: Vec<Match>,
+}
+
+/// A claim that a split has in its namespace and has not at the edge.
+pub struct LostAtEdge {
+    pub split: usize,
+    /// The split that decides there instead.
+    pub winner: usize,
+    pub claim: HostClaim,
 }
 
 impl HostSets {
-    pub fn add(&mut self, claim: HostClaim, matches: Vec<Match>) {
+    /// `splits` are the places of those that decide there.
+    pub fn add(&mut self, claim: HostClaim, splits: Vec<usize>, matches: Vec<Match>) {
         let HostClaim {
             namespace,
             host,
             port,
         } = claim;
-        let of_host = self.hosts.entry((namespace, host)).or_default();
-        of_host.insert(port, matches);
+        let namespaces = self.hosts.entry(host).or_default();
+        let ports = namespaces.entry(namespace).or_default();
+        ports.insert(port, Decided { splits, matches });
     }
 
-    pub fn finish(self) -> impl Iterator<Item = PlannedSet> {
-        self.hosts
-            .into_iter()
-            .flat_map(|((namespace, host), mut ports)| {
-                let absent = ports.remove(&HostPort::Absent);
-                let other = ports.remove(&HostPort::Other);
-                let audience = Audience::Namespace(namespace);
-                sets(ports, absent, other)
-                    .into_iter()
-                    .map(move |(literal, matches)| PlannedSet {
-                        audience: audience.clone(),
-                        set: HostSet {
-                            hosts: Hosts::Literal(Literal {
-                                name: host.clone(),
-                                ..literal
-                            }),
-                            matches,
-                            unmatched: Unmatched::Pass,
-                        },
-                    })
-            })
+    pub fn finish(self) -> (Vec<PlannedSet>, Vec<LostAtEdge>) {
+        let mut sets = Vec::new();
+        let mut lost = Vec::new();
+        for (host, namespaces) in self.hosts {
+            if namespaces.len() > 1 {
+                let ports = at_edge(&host, &namespaces, &mut lost);
+                sets.extend(planned(&host, &Audience::Edge, ports));
+                for (namespace, ports) in namespaces {
+                    sets.extend(planned(&host, &Audience::Namespace(namespace), own(ports)));
+                }
+            } else {
+                for (namespace, ports) in namespaces {
+                    let audience = Audience::NamespaceAndEdge(namespace);
+                    sets.extend(planned(&host, &audience, own(ports)));
+                }
+            }
+        }
+        (sets, lost)
     }
+}
+
+fn own(ports: Ports) -> BTreeMap<HostPort, Vec<Match>> {
+    let matches = ports.into_iter().map(|(port, it)| (port, it.matches));
+    matches.collect()
+}
+
+/// The ports of a host of several namespaces, each as the first of them that has it decides.
+fn at_edge(
+    host: &str,
+    namespaces: &BTreeMap<String, Ports>,
+    lost: &mut Vec<LostAtEdge>,
+) -> BTreeMap<HostPort, Vec<Match>> {
+    let oldest = |ports: &Ports| ports.values().flat_map(|it| &it.splits).min().copied();
+    let mut by_age: Vec<_> = namespaces.iter().collect();
+    by_age.sort_by_key(|(_, ports)| oldest(ports));
+    let mut decided: BTreeMap<HostPort, &Decided> = BTreeMap::new();
+    for (namespace, ports) in by_age {
+        let before = decided.clone();
+        for (port, own) in ports {
+            // A split of every port has also the ports that it does not list.
+            let holder = before.get(port).or_else(|| before.get(&HostPort::Other));
+            let Some(winner) = holder.and_then(|it| it.splits.iter().min()) else {
+                decided.insert(*port, own);
+                continue;
+            };
+            lost.extend(own.splits.iter().map(|split| LostAtEdge {
+                split: *split,
+                winner: *winner,
+                claim: HostClaim {
+                    namespace: namespace.clone(),
+                    host: host.to_owned(),
+                    port: *port,
+                },
+            }));
+        }
+    }
+    let matches = decided.into_iter();
+    matches
+        .map(|(port, it)| (port, it.matches.clone()))
+        .collect()
+}
+
+fn planned(
+    host: &str,
+    audience: &Audience,
+    mut ports: BTreeMap<HostPort, Vec<Match>>,
+) -> Vec<PlannedSet> {
+    let absent = ports.remove(&HostPort::Absent);
+    let other = ports.remove(&HostPort::Other);
+    let sets = sets(ports, absent, other).into_iter();
+    let sets = sets.map(|(literal, matches)| PlannedSet {
+        audience: audience.clone(),
+        set: HostSet {
+            hosts: Hosts::Literal(Literal {
+                name: host.to_owned(),
+                ..literal
+            }),
+            matches,
+            unmatched: Unmatched::Pass,
+        },
+    });
+    sets.collect()
 }
 
 /// Sets without the name of their host. Where two have the same port the first has it.

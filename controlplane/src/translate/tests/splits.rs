@@ -75,6 +75,7 @@ fn a_literal_host_is_for_its_own_namespace() {
     let limit = ["shop/s spec.service OwnNamespaceOnly"];
     check(&host, namespace("shop"), &expected, &limit);
     check(&host, namespace("front"), &[], &limit);
+    check(&host, Scope::Edge, &expected, &limit);
     check(&host, Scope::Producers, &[], &limit);
     check(&host, edge(), &[], &limit);
     let idle = split(
