@@ -109,8 +109,8 @@ impl Route {
         Ok(route)
     }
 
-    /// Of each backendRef that names its port instead of giving the number. Translation says the number where it knows
-    /// the Service, so that these are for whoever keeps the route from being translated.
+    /// A problem for each backendRef that names its port. Translation reports the same path with the number of the
+    /// port; these are for a route that is not translated because an older form of it is in force.
     pub fn port_names(&self) -> impl Iterator<Item = Problem> {
         let of_rule = |rule: &RouteRule| {
             let (index, effect) = (rule.index, self.kind.share_fails());

@@ -7,7 +7,7 @@ use super::listeners::Attachments;
 use super::{Attached, Claim};
 use crate::problem::messages::{one_of, parent as messages};
 use crate::problem::{ObjectRef, Problem};
-use crate::route::{Route, RouteKind};
+use crate::route::{ParentRef, Route, RouteKind};
 
 /// Who decides for each claim; `attached` has the most senior routes first. At a Gateway's port that is the most
 /// senior route, at a Service the most senior of the kind that goes before the others (Gateway API, GEP-1294). At a
@@ -60,15 +60,13 @@ pub(super) fn in_the_way<'w>(
     in_the_way
 }
 
-/// What routes are told that have all of their hosts at a parent in common with a more specific listener: requests
-/// belong to that one.
+/// A problem for each route that gets no request at a parent because all its hosts there belong to more specific
+/// listeners.
 pub(super) fn hosts_of_others<'a, 'w: 'a>(
     deciding: impl Iterator<Item = &'a Attached<'w>>,
     gateways: &BTreeMap<(String, String), Attachments<'w>>,
 ) -> Vec<Problem> {
-    // By route and parent: an entry, and the listeners that have all hosts; None where one host is the route's.
-    let mut owners: BTreeMap<(&ObjectRef, usize), (&Attached, Option<BTreeSet<&str>>)> =
-        BTreeMap::new();
+    let mut all: BTreeMap<(&ObjectRef, usize), Hosts> = BTreeMap::new();
     for entry in deciding {
         let Claim::Listener {
             namespace,
@@ -81,22 +79,33 @@ pub(super) fn hosts_of_others<'a, 'w: 'a>(
         let Some(gateway) = gateways.get(&(namespace.clone(), name.clone())) else {
             continue;
         };
-        let known = owners.entry(entry.place());
-        let (_, known) = known.or_insert_with(|| (entry, Some(BTreeSet::new())));
+        let of_parent = all.entry(entry.place()).or_insert_with(|| Hosts {
+            parent: entry.parent,
+            owners: BTreeSet::new(),
+            has_own: false,
+        });
         for hosts in entry.hosts() {
-            let others = gateway.other_owners(place, &hosts);
-            *known = known.take().filter(|_| !others.is_empty());
-            if let Some(known) = known {
-                known.extend(others);
-            }
+            let owners = gateway.other_owners(place, &hosts);
+            of_parent.has_own |= owners.is_empty();
+            of_parent.owners.extend(owners);
         }
     }
-    let problem = |((object, index), (entry, listeners)): (_, (&Attached, Option<_>))| {
-        let (object, listeners): (&ObjectRef, BTreeSet<&str>) = (object, listeners?);
-        let message = messages::hosts_of_another_listener(entry.parent, one_of(listeners));
-        Some(object.problem(format!("spec.parentRefs[{index}]"), message))
+    let all = all.into_iter();
+    let without_hosts = all.filter(|(_, hosts)| !hosts.has_own && !hosts.owners.is_empty());
+    let problem = |((object, index), hosts): ((&ObjectRef, usize), Hosts)| {
+        let message = messages::hosts_of_another_listener(hosts.parent, one_of(hosts.owners));
+        object.problem(format!("spec.parentRefs[{index}]"), message)
     };
-    owners.into_iter().filter_map(problem).collect()
+    without_hosts.map(problem).collect()
+}
+
+/// The hosts of a route at one parent.
+struct Hosts<'a> {
+    parent: &'a ParentRef,
+    /// Other listeners to which some of them belong.
+    owners: BTreeSet<&'a str>,
+    /// Whether some belong to the listener at which the route is.
+    has_own: bool,
 }
 
 /// Routes of one class share a claim. Before all others come those that say most about a request.
