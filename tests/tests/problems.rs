@@ -17,10 +17,10 @@ Each says what is wrong, what it means for traffic, and what to write:
 FILE: KIND NAMESPACE/NAME FIELD: Reason: what is wrong: what it means for traffic; what to write
 ```
 
-This page has all of them. A word in braces stands for what the object says. Where the effect depends on the place of the
-field, it is the smallest part that has a meaning without it: the match fits no request, requests of the rule are answered 500
-(503 for gRPC; a connection is closed), the share of the backend is answered so, or the object is not in force. In a
-folder an object that an edit has broken stays in force as it was before the edit.
+This page has all of them. A word in braces stands for a value of the object. Where the effect depends on the place of the
+field: what is wrong in a match makes this match fit no request; in a rule, requests of the rule are answered 500 (503 for
+gRPC; a TCP connection is closed); in a backendRef, the share of this backend is answered 500; anywhere else the object is
+not in force. In a folder, an object that an edit has broken stays in force as it was before the edit.
 ";
 
 /// What depends on the place.

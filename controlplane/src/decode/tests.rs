@@ -80,7 +80,7 @@ fn each_wrong_shape_is_said_in_the_words_of_the_author() {
         ),
         (
             json!({"service": "a", "labels": {"on": true}}),
-            "spec.labels.on: on is true without quotes, which YAML reads as a truth value and not as text; put it in quotes: \"true\"",
+            "spec.labels.on: on is true without quotes, which YAML reads as true or false and not as text; put it in quotes: \"true\"",
         ),
         (
             json!({"service": "a", "port": "80"}),

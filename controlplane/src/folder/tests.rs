@@ -210,7 +210,7 @@ fn a_broken_file_keeps_its_last_objects() {
     let mut folder = disk.folder();
     for (broken, says) in [
         (BROKEN.as_bytes(), "a.yaml: Unreadable: "),
-        (b"\xff\xfe", "not UTF-8 at byte 0"),
+        (b"\xff\xfe", "the file is not UTF-8 text at byte 0"),
     ] {
         fs::write(disk.path.join("a.yaml"), broken).unwrap();
         assert!(disk.scan(&mut folder, &["a.yaml"], SOON).changed);
@@ -426,7 +426,7 @@ fn a_folder_that_goes_away_keeps_its_objects() {
     assert_eq!(names(&folder), ["a"]);
     let problem = folder.problems().remove(0).to_string();
     assert!(
-        problem.contains("the last objects stay in force"),
+        problem.contains("the objects that were in it stay in force"),
         "{problem}"
     );
     fs::rename(&aside, &disk.path).unwrap();

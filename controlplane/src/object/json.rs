@@ -125,7 +125,7 @@ mod tests {
         let twice = documents("{\"a\": [{\n\"b\": 1,\n\"b\": 2}]}").unwrap_err();
         assert_eq!(
             twice.cause,
-            "the key b stands twice, the second time at line 3"
+            "the key b is there twice, the second time at line 3"
         );
         assert_eq!(
             documents("{\n\"a\": 1").unwrap_err(),

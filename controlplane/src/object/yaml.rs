@@ -224,23 +224,23 @@ mod tests {
         for (text, expected) in [
             (
                 "metadata:\n  name: web\n  labels: {a: b}\n  # again\n  labels: {a: c}\n",
-                "the key labels stands twice, at line 3 and at line 5",
+                "the key labels is there twice, at line 3 and at line 5",
             ),
             (
                 "a: 1\na: 2\n",
-                "the key a stands twice, at line 1 and at line 2",
+                "the key a is there twice, at line 1 and at line 2",
             ),
             (
                 "list:\n- a: 1\n  b:\n    a: 2\n  a: 3\n",
-                "the key a stands twice, at line 2 and at line 5",
+                "the key a is there twice, at line 2 and at line 5",
             ),
             (
                 "x: {a: 1, a: 2}\n",
-                "the key a stands twice, at line 1 and at line 1",
+                "the key a is there twice, at line 1 and at line 1",
             ),
             (
                 "x: {a: 1,\n  a: 2}\n",
-                "the key a stands twice, the second time at line 2",
+                "the key a is there twice, the second time at line 2",
             ),
         ] {
             assert_eq!(cause(text), expected, "{text}");

@@ -64,7 +64,7 @@ fn a_map_where_a_name_belongs_is_answered_with_the_name() {
 fn a_template_is_a_warning() {
     assert_said(
         "24-helm-template.yaml",
-        "warning: Unreadable: a template: nothing is read from it; render it first (helm template)",
+        "warning: Unreadable: the file is a template, not a manifest: nothing is read from it; render it first (helm template)",
         0,
     );
 }
@@ -73,7 +73,7 @@ fn a_template_is_a_warning() {
 fn a_key_that_stands_twice_is_named_with_both_lines() {
     assert_said(
         "25c-duplicate-key.yaml",
-        "Unreadable: the key labels stands twice, at line 6 and at line 7: nothing is read from it; remove one of the two",
+        "Unreadable: the key labels is there twice, at line 6 and at line 7: nothing is read from it; remove one of the two",
         1,
     );
 }

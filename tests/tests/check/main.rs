@@ -149,7 +149,7 @@ one object twice
 split: service: web, backends: [{ service: web-v1, weight: 1 }]
 ---
 split: service: web, backends: [{ service: web-v2, weight: 1 }]
--> TrafficSplit default/split: Duplicate: stands in .. broken.yaml .. ; take one of them out
+-> TrafficSplit default/split: Duplicate: the object is in .. broken.yaml .. ; take one of them out
 
 no name
 { apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: {}, spec: {} }
@@ -161,7 +161,7 @@ a name that cannot be
 
 a namespace that cannot be
 { apiVersion: v1, kind: Service, metadata: { name: api, namespace: a.b }, spec: { ports: [{ port: 80 }] } }
--> Service a.b/api metadata.namespace: InvalidValue: "a.b" is not a namespace; a namespace has lower-case letters
+-> Service a.b/api metadata.namespace: InvalidValue: "a.b" is not a namespace; use lower-case letters
 
 a time that cannot be
 { apiVersion: v1, kind: Service, metadata: { name: api, creationTimestamp: yesterday }, spec: { ports: [{ port: 80 }] } }
@@ -202,7 +202,7 @@ route: rules: [{ matches: [{ headers: [{ name: a b, value: b }] }], backendRefs:
 
 a regular expression
 route: rules: [{ matches: [{ path: { type: RegularExpression, value: '/(a' } }], backendRefs: [{ name: web-v1, port: 80 }] }]
--> HTTPRoute default/route spec.rules[0].matches[0].path.value: InvalidValue: .. unclosed group: this match fits no request; correct or simplify it
+-> HTTPRoute default/route spec.rules[0].matches[0].path.value: InvalidValue: .. unclosed group: this match fits no request; write it in the syntax of RE2
 
 a path without slash
 route: rules: [{ matches: [{ path: { value: shop } }], backendRefs: [{ name: web-v1, port: 80 }] }]
@@ -238,7 +238,7 @@ edge: hostnames: ["a.example.com:80"], rules: [{ backendRefs: [{ name: web-v1, p
 
 a host name that no listener has
 edge: hostnames: [a.example.org], rules: [{ backendRefs: [{ name: web-v1, port: 80 }] }]
--> HTTPRoute default/route spec.parentRefs[0]: NoMatchingListenerHostname: .. Gateway default/edge; use a hostname that a listener has
+-> HTTPRoute default/route spec.parentRefs[0]: NoMatchingListenerHostname: .. Gateway default/edge has a hostname of this route; write a hostname that a listener has
 
 a Gateway that does not exist
 { apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: { name: route }, spec: { parentRefs: [{ name: nowhere }] } }
@@ -250,7 +250,7 @@ a listener that does not exist
 
 a route that the listener does not admit
 { apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: { name: route, namespace: other }, spec: { parentRefs: [{ name: edge, namespace: default }] } }
--> HTTPRoute other/route spec.parentRefs[0]: NotAllowedByListeners: .. Gateway default/edge .. namespace other; see allowedRoutes
+-> HTTPRoute other/route spec.parentRefs[0]: NotAllowedByListeners: .. Gateway default/edge .. namespace other; change allowedRoutes
 
 a listener's host name that cannot be
 { apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: { name: inner }, spec: { gatewayClassName: weir, listeners: [{ name: http, port: 80, protocol: HTTP, hostname: "a_b:80" }] } }
@@ -271,7 +271,7 @@ apiVersion: v1
 
 a key twice
 { apiVersion: v1, kind: Service, kind: Namespace, metadata: { name: web } }
--> Unreadable: the key kind stands twice, at line 1 and at line 1; remove one of the two
+-> Unreadable: the key kind is there twice, at line 1 and at line 1; remove one of the two
 
 an alias of nothing
 kind: *nothing
@@ -330,8 +330,8 @@ fn of_files() -> impl Iterator<Item = Broken> {
     const DEEP: &str = "Unreadable: the file is nested too deeply .. ; write it with fewer levels";
     const ENDS: &str = "Unreadable: .. line 1 .. ; correct the JSON";
     const NOT_JSON: &str = "Unreadable: .. ; correct the JSON";
-    const LATIN: &str = "Unreadable: not UTF-8 at byte 5; save the file in UTF-8";
-    const UTF_16: &str = "Unreadable: not UTF-8 at byte 0; save the file in UTF-8";
+    const LATIN: &str = "Unreadable: the file is not UTF-8 text at byte 5; save the file in UTF-8";
+    const UTF_16: &str = "Unreadable: the file is not UTF-8 text at byte 0; save the file in UTF-8";
     let laughs = (1..12).fold("a0: &a0 [lol, lol, lol]\n".to_owned(), |text, level| {
         let before = vec![format!("*a{}", level - 1); 9].join(", ");
         format!("{text}a{level}: &a{level} [{before}]\n")

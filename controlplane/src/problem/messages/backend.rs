@@ -6,7 +6,7 @@ messages! {
         "name a Service, and leave group and kind out";
     no_grant(service, namespace) => RefNotPermitted,
         "no ReferenceGrant lets this route refer to Service {service}", ByPlace,
-        "create a ReferenceGrant in namespace {namespace}";
+        "create a ReferenceGrant in namespace {namespace}, from the kind and namespace of this route to kind Service";
     no_service(service) => BackendNotFound,
         "there is no Service {service}", ByPlace, "create the Service, or take the backend out";
     external_name(service) => UnsupportedValue,
@@ -31,7 +31,7 @@ messages! {
         "write the number of the Service's port";
     no_http(service, port, protocol) => UnsupportedProtocol,
         "port {port} of Service {service} has appProtocol {protocol}, which is not HTTP", ByPlace,
-        "correct appProtocol, or name another port";
+        "write appProtocol: http at that port if it speaks HTTP, or name another port";
     every_weight_is_zero() => NoTraffic,
         "every weight is 0", ByPlace, "give a backend a weight above 0";
     weight_too_large(weight, most) => InvalidValue,
@@ -40,7 +40,7 @@ messages! {
         "{found} is not a weight", ByPlace, "write a whole number from 0 to {most}, without quotes";
     weight_unknown(field) => InvalidValue,
         "the backend has no weight but an unknown field {field}, so that its share is not known", ByPlace,
-        "write weight, and correct the name {field} or take it out";
+        "write weight instead of {field} if that is meant, or take {field} out and add a weight";
     none_named() => InvalidValue,
         "no backend is named", ByPlace, "name at least one Service in backendRefs";
 }

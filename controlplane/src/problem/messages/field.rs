@@ -6,7 +6,7 @@ messages! {
     no_value(field) => InvalidValue,
         "{field} has no value", ByPlace, "write a value after {field}";
     twice(field) => InvalidValue,
-        "{field} stands twice", ByPlace, "take one of the two out";
+        "{field} is there twice", ByPlace, "take one of the two out";
     not_a_word(word, possible) => InvalidValue,
         "\"{word}\" is not possible here", ByPlace, "write one of {possible}";
     map_with_name(field, name) => InvalidValue,
@@ -18,7 +18,7 @@ messages! {
     list_for_text(field) => InvalidValue,
         "{field} is a list where one text is expected", ByPlace, "write one text: {field}: TEXT";
     boolean_for_text(field, value) => InvalidValue,
-        "{field} is {value} without quotes, which YAML reads as a truth value and not as text", ByPlace,
+        "{field} is {value} without quotes, which YAML reads as true or false and not as text", ByPlace,
         "put it in quotes: \"{value}\"";
     number_for_text(field, value) => InvalidValue,
         "{field} is the number {value} where a text is expected", ByPlace, "put it in quotes: \"{value}\"";
@@ -51,5 +51,5 @@ messages! {
         "{field} is {found} where a map is expected", ByPlace,
         "write the fields of {field}, each as NAME: VALUE";
     unreadable(field) => InvalidValue,
-        "{field} holds a value that it cannot have", ByPlace, "correct the value of {field}";
+        "{field} has a value that this field cannot have", ByPlace, "write {field} as the API reference of this kind shows";
 }

@@ -5,14 +5,14 @@ messages! {
         "the file is larger than {limit} MiB", Whole "nothing is read from it",
         "split it into several files";
     bad_json(line, column) => Unreadable,
-        "line {line}, column {column} is not JSON", Whole "nothing is read from it",
-        "correct the JSON";
+        "the file is not JSON at line {line}, column {column}", Whole "nothing is read from it",
+        "correct the JSON: at that place or right before it a comma, a quote or a bracket is wrong or missing";
     json_ends(line) => Unreadable,
         "the file ends in the middle of a value, at line {line}", Whole "nothing is read from it",
-        "correct the JSON";
+        "correct the JSON: a quote or a bracket at the end is missing";
     bad_yaml(what) => Unreadable,
         "the file is not YAML: {what}", Whole "nothing is read from it",
-        "correct the YAML";
+        "correct the YAML: at that place or right before it an indent, a colon or a quote is wrong or missing";
     too_many_documents(limit) => Unreadable,
         "the file has more than {limit} documents", Whole "nothing is read from it",
         "split it into several files";
@@ -24,22 +24,23 @@ messages! {
         "the list has no items", Whole "nothing is read from it",
         "write items with a dash before each object, or items: [] for none";
     not_utf8(at) => Unreadable,
-        "not UTF-8 at byte {at}", Whole "nothing is read from it",
+        "the file is not UTF-8 text at byte {at}", Whole "nothing is read from it",
         "save the file in UTF-8";
     duplicate_key(key, first, second) => Unreadable,
-        "the key {key} stands twice, at line {first} and at line {second}",
+        "the key {key} is there twice, at line {first} and at line {second}",
         Whole "nothing is read from it", "remove one of the two";
     duplicate_key_again(key, second) => Unreadable,
-        "the key {key} stands twice, the second time at line {second}",
+        "the key {key} is there twice, the second time at line {second}",
         Whole "nothing is read from it", "remove one of the two";
     template() => Unreadable,
-        "a template", Nothing "nothing is read from it", "render it first (helm template)";
+        "the file is a template, not a manifest", Nothing "nothing is read from it", "render it first (helm template)";
     unreadable(error) => Unreadable,
         "the file cannot be read: {error}", Whole "nothing is read from it",
-        "make it readable, or take it away";
+        "let the user that runs weir read the file, or delete it";
     folder_is_gone(error) => Unreadable,
-        "the folder cannot be read: {error}", Whole "the last objects stay in force", "bring it back";
+        "the folder cannot be read: {error}", Whole "the objects that were in it stay in force",
+        "restore the folder, and let the user that runs weir read it";
     folder_is_empty() => Unreadable,
-        "the folder holds no objects any more", Whole "the last ones stay in force",
+        "the folder holds no objects any more", Whole "the objects that were in it stay in force",
         "put the manifests back, or start with --allow-empty";
 }

@@ -23,7 +23,7 @@ messages! {
         "a rule that redirects sends nothing to backends", ByPlace,
         "take backendRefs or the filter RequestRedirect out";
     header_name(name) => InvalidValue,
-        "{name} is not the name of a header", ByPlace, "use letters, digits and '-', at most 256";
+        "{name} is not the name of a header", ByPlace, "use letters, digits and '-', at most 256 characters";
     header_of_connection(name) => UnsupportedValue,
         "the header {name} belongs to the connection: no filter may edit it", ByPlace,
         "take the edit out, the proxy writes the header itself";
@@ -31,9 +31,10 @@ messages! {
         "the header {name} has two actions, {one} and {other}", ByPlace,
         "write one action for each header: set replaces its values, add appends one, remove removes all";
     one_host() => UnsupportedValue,
-        "a request has exactly one header host", ByPlace, "set it, or use a filter URLRewrite with hostname";
+        "the header host cannot be added or removed: a request has exactly one header host", ByPlace,
+        "use set, or a filter URLRewrite with hostname";
     not_a_host(value) => InvalidValue,
-        "{value} is not a host", ByPlace, "write a name, with a port behind ':' where one is needed";
+        "{value} is not a host", ByPlace, "write a host name such as shop.example.com, and :PORT behind it if a port is needed";
     scheme(scheme) => UnsupportedValue,
         "a redirect cannot lead to the scheme {scheme}", ByPlace, "write http or https";
     port_zero() => InvalidValue,
@@ -41,15 +42,15 @@ messages! {
     status(status, known) => UnsupportedValue,
         "{status} is not the status of a redirect", ByPlace, "write one of {known}";
     hostname(name) => InvalidValue,
-        "{name} is not the name of one host", ByPlace, "write a name without port and without *";
+        "{name} is not the name of one host", ByPlace, "write a host name without a port and without *";
     path_type(kind) => UnsupportedValue,
-        "{kind} is no way to replace a path", ByPlace, "write ReplaceFullPath or ReplacePrefixMatch";
+        "there is no path replacement of type {kind}", ByPlace, "write type: ReplaceFullPath or type: ReplacePrefixMatch";
     path_field_of_another_type(field, owner, kind, wanted, value) => InvalidValue,
         "the field {field} belongs to the type {owner}, but the type is {kind}", ByPlace,
         "write type: {owner}, or {wanted}: {value}";
     prefix_without_prefix() => InvalidValue,
         "ReplacePrefixMatch needs a rule with exactly one match, of type PathPrefix", ByPlace,
-        "split the rule, or use ReplaceFullPath";
+        "write one rule for each match, with a path of type PathPrefix, or use ReplaceFullPath";
     path_with_query(path, without) => InvalidValue,
         "{path} has a query: the request keeps its own, and none can be set", ByPlace,
         "write the path alone: {without}";

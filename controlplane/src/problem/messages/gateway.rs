@@ -30,5 +30,5 @@ messages! {
         "take the values out, or use In or NotIn";
     grant_without_name() => InvalidValue,
         "the name is empty", ByPlace,
-        "write the one name that is meant, or leave it out to grant all of the kind";
+        "write the name of the object, or leave name out to permit every object of the kind";
 }

@@ -6,18 +6,18 @@ messages! {
         Whole "the object is not in force",
         "name the ports that are meant, or write fewer matches in one object";
     port_unclear(what) => AmbiguousPort,
-        "{what} has several ports, and none is 80", Part "requests whose Host has no port stay untouched",
-        "call it with a port, or name one port as the parent";
+        "{what} has several ports, and none is 80", Part "requests without a port in their Host go on as if the object were not there",
+        "call it with a port, or write the port in the reference to the parent";
     split_behind_route(winner, at) => Conflicted,
         "{winner} decides for every request at {at}", Part "the split is not in force there",
         "take one of the two out";
     split_conflicts(winner, at) => Conflicted,
         "{winner} decides for every request of this split at {at}", Part "the split is not in force there",
-        "take one of the two out, or give this one narrower matches";
+        "take one of the two out, or give this one more specific matches";
     split_match_unreachable(name, winner, at) => Unreachable,
-        "every request that fits match \"{name}\" fits {winner}, which stands before it, at {at}",
-        Nothing "no request reaches this match there",
-        "take the match out, or make it narrower than the other one";
+        "at {at} every request that fits match \"{name}\" goes to {winner}, which precedence puts first",
+        Nothing "this match gets no request there",
+        "delete this match, or make it more specific";
     route_unreachable(at, winners) => Unreachable,
         "at {at} every request that fits this route goes to {winners}, which precedence puts first",
         Part "this route gets no request there",

@@ -4,7 +4,8 @@ messages! {
     unknown_field(field) => InvalidValue,
         "unknown field {field}", ByPlace, "correct the name, or take the field out";
     misplaced_field(field, known) => InvalidValue,
-        "unknown field {field} beside {known}", ByPlace, "put {field} where it belongs, or take it out";
+        "unknown field {field} next to {known}", ByPlace,
+        "move {field} to its place in this kind, most often under spec, or take it out";
     unsupported_field(field) => UnsupportedValue,
         "{field} is not supported", ByPlace, "take {field} out";
     too_many_entries(count, limit) => InvalidValue,
@@ -22,7 +23,7 @@ messages! {
         "this {kind} has no name", ByPlace, "write metadata.name";
     bad_namespace(namespace) => InvalidValue,
         "{namespace} is not a namespace", ByPlace,
-        "a namespace has lower-case letters, digits and '-'";
+        "use lower-case letters, digits and '-'";
     unknown_version(api_version, versions) => UnknownVersion,
         "{api_version} is not known", ByPlace, "use {versions}";
     bad_time(value) => InvalidValue,
@@ -40,7 +41,7 @@ messages! {
         "a number with a 0 in front is {kubectl} to kubectl, which reads it as octal, and {written} in YAML 1.2", ByPlace,
         "write {written} or {kubectl}, without a 0 in front";
     duplicate(first, second) => Duplicate,
-        "stands in \"{first}\" and in \"{second}\"", Whole "the first one is in force, this one is not",
+        "the object is in \"{first}\" and in \"{second}\"", Whole "the first one is in force, this one is not",
         "take one of them out";
     nested_too_deeply() => InvalidValue,
         "the object cannot be read, it is nested too deeply", ByPlace, "write it with fewer levels";

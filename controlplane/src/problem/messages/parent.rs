@@ -14,7 +14,7 @@ messages! {
         "for a Service write group: \"\" and kind: Service";
     no_listener(gateway) => NoMatchingParent,
         "Gateway {gateway} has no listener that is in force",
-        Parent "the route is not in force at this parent", "give the Gateway a listener, or correct those it has";
+        Parent "the route is not in force at this parent", "give the Gateway a listener, or correct its listeners as their own problems say";
     no_such_listener(gateway, wanted, field, possible) => NoMatchingParent,
         "Gateway {gateway} has no listener {wanted}", Parent "the route is not in force at this parent",
         "write {field}: {possible}";
@@ -26,7 +26,7 @@ messages! {
         "write {field}: {possible}";
     no_service(service) => NoMatchingParent,
         "there is no Service {service}", Parent "the route is not in force at this parent",
-        "create the Service, or correct the reference";
+        "create the Service, or write the name of one that exists";
     service_without_address(service) => NoMatchingParent,
         "Service {service} has no ClusterIP, so that clients do not reach it as a whole",
         Parent "the route is not in force at this parent",
@@ -34,28 +34,28 @@ messages! {
     every_port_carries_connections(service) => UnsupportedProtocol,
         "every port of Service {service} carries connections, not requests",
         Parent "the route is not in force at this parent",
-        "use a TCPRoute, or correct appProtocol or the name of a port";
+        "use a TCPRoute, or write appProtocol: http at a port that speaks HTTP";
     port_carries_connections(service, port) => UnsupportedProtocol,
         "port {port} of Service {service} carries connections, not requests",
         Parent "the route is not in force at this parent",
-        "use a TCPRoute, or correct appProtocol or the name of the port";
+        "use a TCPRoute, or write appProtocol: http at that port if it speaks HTTP";
     no_gateway(gateway) => NoMatchingParent,
         "there is no Gateway {gateway}", Parent "the route is not in force at this parent",
-        "create the Gateway, or correct the reference";
+        "create the Gateway, or write the name of one that exists";
     not_admitted(gateway, kind, namespace, listeners) => NotAllowedByListeners,
-        "no listener of Gateway {gateway} that is meant ({listeners}) takes {kind} from namespace {namespace}",
+        "no listener ({listeners}) of Gateway {gateway} takes {kind} from namespace {namespace}",
         Parent "the route is not in force at this parent",
-        "correct allowedRoutes or protocol of the listener, or name another one";
+        "change allowedRoutes or protocol of the listener, or name another listener";
     no_common_hostname(gateway, hostnames) => NoMatchingListenerHostname,
-        "no hostname of the route is one of Gateway {gateway}", Parent "the route is not in force at this parent",
+        "no listener of Gateway {gateway} has a hostname of this route", Parent "the route is not in force at this parent",
         "write a hostname that a listener has ({hostnames}), or leave hostnames out";
     foreign_hostname(hostname, service) => UnsupportedValue,
-        "{hostname} is no name of {service}", Part "requests with this Host stay untouched",
-        "write a name of the Service, or take the hostname out";
+        "{hostname} is no name of {service}", Part "requests with this Host go on as if the route were not there",
+        "write a name of the Service, such as NAME.NAMESPACE, or take the hostname out";
     held_by_another(holder, at) => Conflicted,
-        "{holder} decides for {at}", Part "this route gets no request there", "take one of the two out";
+        "{holder} decides for {at}", Part "this route gets no request there", "take one of the two routes out";
     held_at_listener(holder, host, at) => Conflicted,
-        "{holder}, which comes first by age and name, decides for {host} at {at}",
+        "{holder}, which is older or first by name, decides for {host} at {at}",
         Part "this route gets no request there",
         "give the two routes hostnames or listeners of their own, or take one of them out";
     hosts_of_another_listener(at, listeners) => Unreachable,

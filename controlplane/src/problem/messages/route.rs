@@ -57,7 +57,8 @@ messages! {
         "{text} is not a duration", ByPlace,
         "write whole numbers with units, at most five digits each, such as 10s, 500ms or 1h30m";
     try_longer_than_request() => InvalidValue,
-        "one try may take longer than the whole request", ByPlace, "write no more than in request";
+        "backendRequest is longer than request, which is the time for all tries together", ByPlace,
+        "write a backendRequest that is at most request";
 
     // Matches.
     method(method, known) => UnsupportedValue,
@@ -66,7 +67,7 @@ messages! {
         "there is no match of type {kind}", ByPlace, "write one of {known}";
     field_name(name) => InvalidValue,
         "{name} is not the name of a header or of a query parameter", ByPlace,
-        "use letters, digits and '-', at most 256";
+        "use letters, digits and '-', at most 256 characters";
     value_empty(longest) => InvalidValue,
         "the value is empty", ByPlace, "write 1 to {longest} characters";
     value_too_long(longest) => InvalidValue,
@@ -74,8 +75,8 @@ messages! {
     value_with_control(value) => InvalidValue,
         "{value} has a control character", ByPlace, "take the control character out";
     pattern(pattern, why) => InvalidValue,
-        "{pattern} is not a regular expression here: {why}", ByPlace,
-        "correct or simplify it: expressions are RE2's, without look-around and back-references";
+        "{pattern} is not a regular expression that a proxy can run: {why}", ByPlace,
+        "write it in the syntax of RE2, which has no look-around and no back-references";
     pattern_too_large(pattern) => InvalidValue,
         "the regular expression {pattern} is too large for a proxy to hold", ByPlace,
         "simplify it, or write several matches";
@@ -93,7 +94,7 @@ messages! {
         Nothing "only paths with a * in this place fit",
         "write type: RegularExpression and value: {pattern}";
     path_too_long(longest) => InvalidValue,
-        "the path has not 1 to {longest} bytes", ByPlace, "write a shorter path";
+        "the path is longer than {longest} bytes", ByPlace, "write a shorter path";
     path_relative(path) => InvalidValue,
         "{path} does not begin with /", ByPlace, "write /{path}";
     path_empty() => InvalidValue,
@@ -102,7 +103,7 @@ messages! {
         "{path} has an encoded slash: %2F is not allowed in paths of type Exact and PathPrefix", ByPlace,
         "take it out, or use type RegularExpression, which can match it";
     path_part(path, part) => InvalidValue,
-        "{path} has {part}, which no request has after proxies have put its path in order", ByPlace,
+        "{path} has {part}, which proxies replace in the path of every request", ByPlace,
         "write the path without {part}";
     path_query(path, without) => InvalidValue,
         "{path} has a query or a fragment, which is no part of a path", ByPlace,
@@ -122,6 +123,6 @@ messages! {
     grpc_too_long(field, limit) => InvalidValue,
         "the {field} is longer than {limit}", ByPlace, "write a shorter one";
     grpc_anchor(pattern) => UnsupportedValue,
-        "{pattern} asks for the beginning or the end of the name within", ByPlace,
-        "leave ^ and $ out: it is the whole name that has to fit";
+        "{pattern} has a ^ or $ that is not at its beginning or end", ByPlace,
+        "take ^ and $ out: the expression always has to fit the whole name";
 }

@@ -6,7 +6,7 @@ messages! {
         "no service is named", ByPlace,
         "write the name of the Service that clients call, such as service: web";
     split_service_is_object(name) => InvalidValue,
-        "the service is an object, and its name alone is read", ByPlace,
+        "service is a map where a name is expected", ByPlace,
         "write the name alone: service: {name}";
     split_service_is_no_text(value) => InvalidValue,
         "the service is {value}, which is no text", ByPlace,
@@ -36,13 +36,13 @@ messages! {
         "the backend has a field name instead of service", ByPlace,
         "write service: {name}";
     split_backend_no_name(written, own) => InvalidValue,
-        "\"{written}\" is not the name of a Service of namespace {own}, which every backend of a TrafficSplit is", ByPlace,
+        "\"{written}\" is not the name of a Service, and every backend of a TrafficSplit is a Service of its namespace {own}", ByPlace,
         "write a name of lower-case letters, digits and '-', such as web-v2; for an address without Kubernetes put a Service object of such a name, with its port, into the folder and give its address in clusters of the plugin configuration";
     split_backend_elsewhere(name, namespace, own, parent) => RefNotPermitted,
         "Service {name} is in namespace {namespace}, and the backends of a TrafficSplit in {own} are Services of {own}", ByPlace,
         "write an HTTPRoute that has {parent} as its parent and Service {name} of namespace {namespace} as a backend, and a ReferenceGrant in {namespace} that permits it";
     split_backend_host(written, own, parent) => InvalidValue,
-        "\"{written}\" is not a Service of namespace {own}, which every backend of a TrafficSplit is", ByPlace,
+        "\"{written}\" is a host, and every backend of a TrafficSplit is a Service of its namespace {own}", ByPlace,
         "for a Service of another namespace write an HTTPRoute that has {parent} as its parent, and a ReferenceGrant; for an address without Kubernetes put a Service object, with its port, into the folder, name it here, and give its address in clusters of the plugin configuration";
     split_backend_with_port(port) => InvalidValue,
         "a backend has no port of its own: it gets the requests for each port of the root at the same port number", ByPlace,
@@ -52,7 +52,7 @@ messages! {
         "take namespace: {namespace} out: every backend is of the split's namespace";
     split_weight_missing() => InvalidValue,
         "the backend has no weight, and no other backend has one above 0", ByPlace,
-        "write a weight, such as weight: 1";
+        "write a weight above 0, such as weight: 1";
     split_weight_no_number(value) => InvalidValue,
         "the weight {value} is not a number", ByPlace,
         "write a number that is not negative, such as 90, \"90\" or \"500m\"";
@@ -81,7 +81,7 @@ messages! {
     // What it names.
     split_root_missing(namespace, name) => RootNotFound,
         "there is no Service {namespace}/{name}", Whole "the split is not in force",
-        "create the Service, or correct the name";
+        "create the Service, or write the name of one that exists";
     split_root_of_own_namespace(host, name, own, namespace) => RootNotFound,
         "{name}.{namespace} names a Service of namespace {namespace}, which is not known, and Service {name} is in the split's namespace {own}",
         Part "only requests for the host {host} are split, those for Service {own}/{name} are not",
@@ -107,7 +107,7 @@ messages! {
         Share "the backend is left out, the others share its traffic",
         "name a Service that selects pods";
     split_backend_twice(name, first, second) => Duplicate,
-        "backend {name} stands twice, with the weights {first} and {second}", Nothing "both weights count",
+        "backend {name} is there twice, with the weights {first} and {second}", Nothing "both weights count",
         "write the backend once, with the weight that is meant";
     split_backend_without_port(service, port, ports) => PortNotFound,
         "{service} has no TCP port {port}, and a backend gets the requests for port {port} of the root at the same port number; it has {ports}",
@@ -129,20 +129,20 @@ messages! {
         "give their Services one port number, each with the port of its pods as targetPort; without Kubernetes give the address of each in clusters of the plugin configuration";
     split_host_port_unclear(host, ports) => AmbiguousPort,
         "the backends of the host {host} have the ports {ports} in common, and none is 80",
-        Part "requests for {host} with another port or without one stay untouched",
+        Part "requests for {host} with another port or without one are not split",
         "write the port that is meant behind the host, such as service: {host}:PORT, or leave the backends one port in common";
     split_matches_of_connections(port, service) => UnsupportedValue,
         "port {port} of {service} carries connections, which have nothing to match", Part "the split is not in force at that port",
         "take matches out, or write appProtocol: http at that port of the Service";
     split_group_missing(namespace, name) => ReferenceNotFound,
         "there is no HTTPRouteGroup {namespace}/{name}", Whole "the split is not in force",
-        "create it, or correct the name";
+        "create the HTTPRouteGroup, or write the name of one that exists";
     split_group_broken(namespace, name) => ReferenceNotFound,
-        "HTTPRouteGroup {namespace}/{name} is there, and is not in force because of its own problem", Whole "the split is not in force",
-        "mend the HTTPRouteGroup as its problem says";
+        "HTTPRouteGroup {namespace}/{name} has a problem of its own and is not in force", Whole "the split is not in force",
+        "correct the HTTPRouteGroup as its own problem says";
     split_fits_nothing() => NoTraffic,
-        "the groups have no match that a request could fit", Whole "the split is not in force",
-        "mend the groups as their problems say; a match with a name alone fits every request";
+        "no match of the groups fits any request", Whole "the split is not in force",
+        "correct the groups as their own problems say, or write a match with a name alone, which fits every request";
     split_too_many_matches(count, limit) => InvalidValue,
         "{count} matches, one for each method, are more than {limit}", Whole "the split is not in force",
         "name groups with fewer matches";
