@@ -359,8 +359,8 @@ impl Running {
                 scope => scope,
             };
             warn!(
-                "weir: this proxy has no rule and splits nothing, while {rules} are in force for other scopes; its plugin \
-                 configuration has {asked}; write \"namespace\": \"*\" for the hosts of every namespace, \
+                "weir: this proxy gets no rule and splits nothing; its plugin configuration has {asked}, and the rules in \
+                 force are for others ({rules}); write \"namespace\": \"*\" for the hosts of every namespace, \
                  \"namespace\": \"NAMESPACE\" for the clients of one, or \"gateway\": \"NAMESPACE/NAME\" for the \
                  routes of a Gateway; weir check --envoy names those that there are"
             );

@@ -1,9 +1,9 @@
 //! Host sets of literal hosts: ports whose matches are the same are one set.
 //!
 //! A host is for clients of its split's namespace. At the edge, where all namespaces meet, each port of a host belongs
-//! to one namespace: the one with the oldest split of that host that claims the port.
+//! to one namespace: the one with the oldest split that decides there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use weir_split::wire::{HostSet, Hosts, Literal, Match, Unmatched};
 
@@ -72,40 +72,59 @@ fn own(ports: Ports) -> BTreeMap<HostPort, Vec<Match>> {
     matches.collect()
 }
 
-/// The ports of a host of several namespaces, each as the first of them that has it decides.
+/// The ports of a host of several namespaces, each as the namespace decides that has the oldest split there.
 fn at_edge(
     host: &str,
     namespaces: &BTreeMap<String, Ports>,
     lost: &mut Vec<LostAtEdge>,
 ) -> BTreeMap<HostPort, Vec<Match>> {
-    let oldest = |ports: &Ports| ports.values().flat_map(|it| &it.splits).min().copied();
-    let mut by_age: Vec<_> = namespaces.iter().collect();
-    by_age.sort_by_key(|(_, ports)| oldest(ports));
-    let mut decided: BTreeMap<HostPort, &Decided> = BTreeMap::new();
-    for (namespace, ports) in by_age {
-        let before = decided.clone();
-        for (port, own) in ports {
-            // A split of every port has also the ports that it does not list.
-            let holder = before.get(port).or_else(|| before.get(&HostPort::Other));
-            let Some(winner) = holder.and_then(|it| it.splits.iter().min()) else {
-                decided.insert(*port, own);
-                continue;
-            };
-            lost.extend(own.splits.iter().map(|split| LostAtEdge {
+    let listed: BTreeSet<HostPort> = namespaces
+        .values()
+        .flat_map(BTreeMap::keys)
+        .copied()
+        .collect();
+    let mut edge = BTreeMap::new();
+    for port in listed {
+        let claims = namespaces
+            .iter()
+            .filter_map(|(namespace, ports)| Some((namespace, decided_at(ports, port)?)));
+        let mut claims: Vec<(&String, &Decided)> = claims.collect();
+        claims.sort_by_key(|(_, it)| it.oldest());
+        let Some(((_, first), others)) = claims.split_first() else {
+            continue;
+        };
+        let Some(winner) = first.oldest() else {
+            continue;
+        };
+        edge.insert(port, first.matches.clone());
+        for (namespace, other) in others {
+            lost.extend(other.splits.iter().map(|split| LostAtEdge {
                 split: *split,
-                winner: *winner,
+                winner,
                 claim: HostClaim {
-                    namespace: namespace.clone(),
+                    namespace: (*namespace).clone(),
                     host: host.to_owned(),
-                    port: *port,
+                    port,
                 },
             }));
         }
     }
-    let matches = decided.into_iter();
-    matches
-        .map(|(port, it)| (port, it.matches.clone()))
-        .collect()
+    edge
+}
+
+/// A split of every port has also the ports that its namespace does not list.
+fn decided_at(ports: &Ports, port: HostPort) -> Option<&Decided> {
+    let every = || match port {
+        HostPort::Number(_) => ports.get(&HostPort::Other),
+        HostPort::Absent | HostPort::Other => None,
+    };
+    ports.get(&port).or_else(every)
+}
+
+impl Decided {
+    fn oldest(&self) -> Option<usize> {
+        self.splits.iter().min().copied()
+    }
 }
 
 fn planned(
