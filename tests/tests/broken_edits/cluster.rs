@@ -1,5 +1,5 @@
-//! In a cluster: the API server refuses the edit, with the definitions of `deploy/crds` and the policy of
-//! `deploy/admission`, so that every replica serves the same.
+//! In a cluster the definitions of `deploy/crds` and the policies of `deploy/admission` refuse the edit, so that every
+//! replica serves the same.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use weir_tests::{Plane, root};
 use super::edits::{Admission, EDITS, FILES, SPLIT, Serves, text};
 use super::scene::Scene;
 
-/// Long enough for an edit that is taken to be watched, and served.
+/// Long enough for the control plane to watch and serve an edit that the API server took.
 const SETTLED: Duration = Duration::from_millis(250);
 
-/// With all definitions, the policy, and the namespace that it is bound to.
+/// A cluster with all definitions, the policies, and a namespace that has their label.
 fn server() -> ApiServer {
     let server = ApiServer::start();
     server.route_crds();
@@ -32,7 +32,7 @@ fn server() -> ApiServer {
     server
 }
 
-/// Waits until the policy is in force: it takes a moment behind its creation.
+/// Waits until the policies are in force, which takes a moment after their creation.
 async fn wait_for_policy(server: &ApiServer) {
     let probe = text("route.yaml").replace(
         "request: 10s",
@@ -78,7 +78,7 @@ async fn a_broken_edit_of_a_cluster_is_refused() {
             (Admission::Taken, Some(text)) => {
                 kubectl.apply(&text, &[]);
                 requests += scene.hold(SETTLED).await;
-                // A new name is a second object, which the first one outlives.
+                // A new name makes a second object, and the first object stays.
                 kubectl.with_input(&["delete", "-f", "-"], &text);
                 kubectl.apply(self::text(edit.file), &[]);
             }
@@ -97,7 +97,7 @@ async fn a_broken_edit_of_a_cluster_is_refused() {
             (_, None) => panic!("{} is no edit of a cluster", edit.name),
         }
     }
-    // An edit that is right takes over.
+    // A valid edit moves the traffic.
     let turned = SPLIT
         .replace("weight: 0 }", "weight: 1 }")
         .replace("weight: 100", "weight: 0");

@@ -1,40 +1,40 @@
-//! Edits that break an object, and the two that validly move traffic: what each must do to live traffic.
+//! Edits that break an object, and two valid edits that move traffic, each with its expected effect on live traffic.
 
-/// What has to serve after an edit.
+/// The form of the object that must serve after an edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serves {
-    /// The form before the edit, and a problem says so.
+    /// The form before the edit serves, and a problem says so.
     Before,
-    /// The form before the edit, without a word: the edit changes nothing that counts for traffic.
+    /// The form before the edit serves, without a problem: the edit changes nothing that matters for traffic.
     BeforeSilently,
-    /// The edit is valid and moves the traffic of this host to what answers so.
+    /// The edit is valid and moves the traffic of this host to the backend with this answer.
     Moved {
         host: &'static str,
         to: &'static str,
     },
 }
 
-/// What the API server does with the edit.
+/// What the API server must do with the edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Admission {
-    /// `kubectl apply` fails, and what it prints has these words.
+    /// `kubectl apply` fails and prints these words.
     Refused(&'static str),
-    /// It is taken, and the traffic stays where it is.
+    /// The API server takes the edit, and no traffic moves.
     Taken,
-    /// It is taken, and moves traffic as a folder's edit does.
+    /// The API server takes the edit, and the edit moves traffic as in a folder.
     Moves,
-    /// A cluster has no such edit: what a file can hold and an API server never sees.
+    /// Only a file can have this edit; an API server never sees it.
     NoSuchEdit,
 }
 
 pub struct Edit {
     pub name: &'static str,
     pub file: &'static str,
-    /// Replaced once in the file; empty is the whole file.
+    /// The text to replace, once in the file; empty means the whole file.
     pub from: &'static str,
     pub to: &'static str,
     pub serves: Serves,
-    /// Words of the problem that a folder has, or of the log.
+    /// Words of the problem or of the log, when a folder is served.
     pub told: &'static str,
     pub admission: Admission,
 }
@@ -134,7 +134,7 @@ kind: Namespace
 metadata: { name: default }
 ";
 
-/// The files of the world, all of whose traffic goes to the second versions.
+/// The manifests before each edit. They send all traffic to the second versions.
 pub const FILES: [(&str, &str); 7] = [
     ("split.yaml", SPLIT),
     ("group.yaml", GROUP),
@@ -522,7 +522,7 @@ pub const EDITS: [Edit; 47] = [
 ];
 
 impl Edit {
-    /// The file after the edit; None where it is deleted.
+    /// The file after the edit; None if the edit deletes the file.
     pub fn text(&self) -> Option<String> {
         let before = text(self.file);
         if self.from.is_empty() {
@@ -539,7 +539,7 @@ impl Edit {
     }
 }
 
-/// A file of the world.
+/// Text of one of the manifests.
 pub fn text(file: &str) -> &'static str {
     let found = FILES.iter().find(|(name, _)| *name == file);
     found.unwrap_or_else(|| panic!("no {file}")).1

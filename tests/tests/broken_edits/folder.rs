@@ -1,4 +1,4 @@
-//! In a folder: the object's last valid form serves until the object is valid again or deleted.
+//! In a folder the last valid form of an object serves until the object is valid again or deleted.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use weir_tests::Plane;
 use super::edits::{EDITS, Edit, FILES, SPLIT, Serves, text};
 use super::scene::Scene;
 
-/// Long enough for an edit to be read, told of and served.
+/// Long enough for the control plane to read an edit, log it and serve it.
 const SETTLED: Duration = Duration::from_millis(250);
 
 fn write(plane: &Plane, file: &str, text: Option<&str>) {
@@ -17,7 +17,7 @@ fn write(plane: &Plane, file: &str, text: Option<&str>) {
     }
 }
 
-/// Whether the log has these words behind the place within five seconds, or else what it has.
+/// Waits up to five seconds for these words after this position of the log; the error is the log after it.
 async fn told(plane: &Plane, from: usize, edit: &Edit) -> Result<(), String> {
     let start = Instant::now();
     while !plane.log()[from..].contains(edit.told) {
@@ -52,7 +52,7 @@ async fn a_broken_edit_of_a_folder_moves_no_traffic() {
             }
             Serves::Moved { host, to } => scene.until(host, to).await,
         }
-        // The mended object takes over: its weights are the other way round for a moment.
+        // A valid object takes over: the weights are swapped for a moment.
         if edit.file == "split.yaml" && edit.serves == Serves::Before {
             let mended = SPLIT.replace("web-v1", "web-v3");
             let mended = mended

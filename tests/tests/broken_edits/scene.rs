@@ -1,4 +1,4 @@
-//! An Envoy under load, for which every request has to go to the second versions.
+//! An Envoy under load. Every request must go to the second versions.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Clients of every host, two connections each. `web` itself is the backend `root`.
+    /// Starts clients for every host, with two connections each. The backend `root` is `web` itself.
     pub async fn start(plane: SocketAddr) -> Scene {
         let mut bootstrap = Bootstrap::default().cluster("weir", plane);
         let mut backends = Vec::new();
@@ -50,7 +50,7 @@ impl Scene {
         }
     }
 
-    /// What each host's requests since the last call were answered by.
+    /// For each host, the backends that answered its requests since the last call.
     pub fn take(&self) -> Vec<(&'static str, Sample)> {
         let mut taken = Vec::new();
         for (host, load) in &self.loads {
@@ -59,7 +59,7 @@ impl Scene {
         taken
     }
 
-    /// Until requests of `host` are answered by `by` alone; what all other hosts' requests got is checked.
+    /// Waits until only `by` answers the requests of `host`, and checks the answers to the requests of all other hosts.
     pub async fn until(&self, host: &str, by: &str) {
         let start = Instant::now();
         loop {
@@ -78,7 +78,7 @@ impl Scene {
         }
     }
 
-    /// For this long every request goes to the second version; how many there were.
+    /// Checks for this long that every request goes to the second version, and returns the number of requests.
     pub async fn hold(&self, time: Duration) -> usize {
         tokio::time::sleep(time).await;
         let taken = self.take();
