@@ -254,7 +254,7 @@ mod tests {
             "name: {{ .Release.Name }}\n",
             "a:\n  {{- toYaml .Values.a | nindent 2 }}\n",
         ] {
-            assert_eq!(cause(template), "a template", "{template}");
+            assert!(cause(template).contains("a template"), "{template}");
         }
         let dashboard = "legend: '{{ instance }}'\n---\na: 1\nb: [\n";
         assert!(

@@ -9,7 +9,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::index::Index;
-use super::sets::{Part, Sets, Socket, Verdict};
+use super::sets::{Part, Sets, Socket, Sockets, Verdict};
 use super::{Host, Match};
 use crate::condition::Hostname;
 use crate::pattern::Patterns;
@@ -151,18 +151,24 @@ struct Hosts<'a, 'c> {
 impl<'c> Hosts<'_, 'c> {
     fn decides(
         &mut self,
-        sockets: &[Socket<'c>],
+        sockets: &Sockets<'c>,
         key: &Option<Hostname>,
     ) -> Result<Decides, Refusal> {
-        let found = sockets.iter().map(|socket| self.sets.find(socket, key));
-        let found: Vec<Verdict> = found.collect();
+        let find = |socket: &Socket<'c>| self.sets.find(socket, key);
+        let found: Vec<Verdict> = sockets.named.iter().map(find).collect();
+        // Listeners that no socket is named for have the host as well: a request may come in by a socket of theirs.
+        let elsewhere = sockets.elsewhere.as_ref().map(find);
+        let elsewhere = elsewhere.filter(|verdict| !matches!(verdict, Verdict::Pass));
         if let Some((first, others)) = found.split_first()
-            && others.iter().all(|other| self.sets.are_alike(first, other))
+            && others
+                .iter()
+                .chain(&elsewhere)
+                .all(|other| self.sets.are_alike(first, other))
         {
             return Ok(Decides::Everywhere(self.outcome(first)?));
         }
         let mut by_port = BTreeMap::new();
-        for (socket, found) in sockets.iter().zip(&found) {
+        for (socket, found) in sockets.named.iter().zip(&found) {
             if let Some(port) = socket.port {
                 by_port.insert(port, self.outcome(found)?);
             }

@@ -60,6 +60,14 @@ pub(crate) struct Socket<'c> {
     ports: Vec<Rc<Port<'c>>>,
 }
 
+/// The sockets that the plugin configuration names.
+pub(crate) struct Sockets<'c> {
+    pub(crate) named: Vec<Socket<'c>>,
+    /// Any other socket of the proxy, with the listeners of the ports that the plugin configuration names no listener
+    /// of; None where there are none, or where it names no sockets.
+    pub(crate) elsewhere: Option<Socket<'c>>,
+}
+
 /// What decides at a socket, not compiled yet.
 pub(crate) enum Verdict<'c> {
     Pass,
@@ -120,7 +128,7 @@ impl<'c> Sets<'c> {
         &self,
         config: &'c wire::Config,
         listeners: &'c Listeners,
-    ) -> Result<(Vec<Socket<'c>>, Hostnames), Refusal> {
+    ) -> Result<(Sockets<'c>, Hostnames), Refusal> {
         let named: Vec<(Option<u16>, Names)> = match listeners {
             Listeners::Any => vec![(None, None)],
             Listeners::One(name) => vec![(None, Some([name.as_str()].into()))],
@@ -155,8 +163,21 @@ impl<'c> Sets<'c> {
                 ports,
             }
         };
-        let sockets = named.into_iter().map(socket).collect();
-        Ok((sockets, hostnames))
+        let unnamed: BTreeSet<&str> = match listeners {
+            Listeners::Any | Listeners::One(_) => BTreeSet::new(),
+            Listeners::BySocket(_) => {
+                let all = config.listeners.iter();
+                let named = all.clone().filter(|(name, _)| listeners.may_be(name));
+                // Other listeners of a named one's port share its socket.
+                let ports: BTreeSet<u16> = named.map(|(_, listener)| listener.port).collect();
+                all.filter(|(_, listener)| !ports.contains(&listener.port))
+                    .map(|(name, _)| name.as_str())
+                    .collect()
+            }
+        };
+        let elsewhere = (!unnamed.is_empty()).then(|| socket((None, Some(unnamed))));
+        let named = named.into_iter().map(socket).collect();
+        Ok((Sockets { named, elsewhere }, hostnames))
     }
 
     /// Each port of the Gateway with the hosts that it has.

@@ -126,6 +126,23 @@ fn the_port_is_asked_only_where_listeners_differ() {
     assert_eq!(unknown, ("no None".into(), true));
 }
 
+/// A listener that no socket is named for: its requests come in by a socket that is not named either.
+#[test]
+fn a_socket_that_is_not_named_serves_no_listener_of_another_port() {
+    for (named, at_its_socket) in [("8080:http", "a"), ("8080:https", "b")] {
+        let mut live = at(sockets(named), &two_ports());
+        for (host, port, expected) in [
+            ("differs.x", 8080, at_its_socket),
+            ("differs.x", 8443, "no Some(8443)"),
+            ("same.x", 8443, "a"),
+            ("other.x", 8443, "ordinary"),
+        ] {
+            let got = ask_at(&mut live, host, Some(port)).0;
+            assert_eq!(got, expected, "{host} at {port}, {named}");
+        }
+    }
+}
+
 #[test]
 fn what_differs_is_not_served_without_the_listener() {
     let config = two_ports();
