@@ -30,19 +30,24 @@ spec: { ports: [{ port: 80 }] }
 struct Scene {
     plane: Plane,
     envoy: Envoy,
-    _backends: [Echo; 2],
+    _backends: [Echo; 3],
 }
 
 impl Scene {
     async fn start(plugin: &str) -> Scene {
         let plane = Plane::start(&[("split.yaml", SPLIT)]);
-        let backends = [Echo::start("v1").await, Echo::start("v2").await];
-        let [v1, v2] = backends.each_ref().map(|echo| echo.address);
+        let backends = [
+            Echo::start("v1").await,
+            Echo::start("v2").await,
+            Echo::start("ordinary").await,
+        ];
+        let [v1, v2, ordinary] = backends.each_ref().map(|echo| echo.address);
         let bootstrap = Bootstrap::default()
             .cluster("weir", plane.listen)
             .cluster("v1.shop.svc.cluster.local:80", v1)
             .cluster("v2.shop.svc.cluster.local:80", v2)
-            .listener("edge", plugin, None);
+            .cluster("ordinary", ordinary)
+            .listener("edge", plugin, Some("ordinary"));
         let envoy = Envoy::start(&bootstrap.build(), 1).await;
         envoy.wait_for_updates(1).await;
         Scene {
@@ -52,7 +57,7 @@ impl Scene {
         }
     }
 
-    /// Who answers a hundred requests; empty for the ordinary route.
+    /// Who answers a hundred requests.
     async fn answers(&self, host: &str) -> BTreeMap<String, usize> {
         let mut connection = Connection::open(self.envoy.listener("edge")).await;
         let mut answers = BTreeMap::new();
@@ -100,7 +105,7 @@ async fn a_proxy_of_every_namespace_splits_a_public_host_exactly() {
     }
     assert_eq!(
         scene.answers("other.example.com").await,
-        shares([("", 100)])
+        shares([("ordinary", 100)])
     );
     let admin = scene.envoy.admin.to_string();
     assert_eq!(scene.findings(&admin).await, (Some(0), Vec::new()));
@@ -113,7 +118,10 @@ async fn a_proxy_of_every_namespace_splits_a_public_host_exactly() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_proxy_that_names_no_scope_is_told_what_to_write() {
     let scene = Scene::start(r#"{ "control_plane": "weir" }"#).await;
-    assert_eq!(scene.answers("shop.example.com").await, shares([("", 100)]));
+    assert_eq!(
+        scene.answers("shop.example.com").await,
+        shares([("ordinary", 100)])
+    );
     let admin = scene.envoy.admin.to_string();
     let (code, findings) = scene.findings(&admin).await;
     assert_eq!(
