@@ -190,7 +190,7 @@ async fn the_last_good_table_serves_whatever_the_control_plane_says() {
         ),
         lie(
             "a version to come",
-            answer(200, "later", b"{\"version\":3}"),
+            answer(200, "later", b"{\"version\":4}"),
             REFUSED,
             "this filter reads 1",
         ),

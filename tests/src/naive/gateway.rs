@@ -58,6 +58,19 @@ pub fn answer(world: &World, told: &Told, request: &Request) -> Answer {
         // Nobody has to know the socket where all do the same.
         Told::Sockets(sockets, None) => {
             let mut outcomes: Vec<Outcome> = sockets.iter().map(|names| of(names)).collect();
+            // It may also be a socket of a port whose listeners are named for none.
+            let is_named = |it: &&Listener| sockets.iter().flatten().any(|name| *name == it.name);
+            let named = world.listeners.iter().filter(is_named);
+            let named: Vec<u16> = named.map(|it| it.port).collect();
+            let others = world
+                .listeners
+                .iter()
+                .filter(|it| !named.contains(&it.port));
+            let others: Vec<String> = others.map(|it| it.name.clone()).collect();
+            let elsewhere = of(&others);
+            if elsewhere != Outcome::Untouched {
+                outcomes.insert(0, elsewhere);
+            }
             let last = outcomes.pop().expect("a socket");
             match outcomes.iter().all(|other| *other == last) {
                 true => last,
