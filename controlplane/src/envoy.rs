@@ -20,71 +20,58 @@ use std::collections::BTreeSet;
 use std::fmt;
 
 pub use dump::{Filter, NotADump, Running};
-pub use elsewhere::Elsewhere;
-pub use listeners::{Kind, Untold};
 use weir_split::wire::{Config, Destination, Filters, Hosts, Match, Root, Service, Target};
 use weir_split::{Direction, Plugin, Protocol, module};
 
+use self::elsewhere::Elsewhere;
 use crate::plan::{self, Plan, Share, scope};
+use crate::problem::messages::{Message, envoy as messages};
+use crate::problem::plain;
 
-/// One thing that is wrong in an Envoy.
+/// One thing that is wrong in an Envoy. The order is that of `weir check`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Finding {
-    /// No filter in it has a plugin configuration of Weir's.
-    NoFilter,
-    /// The cluster by which a filter would poll is not there.
-    NoControlPlane {
-        at: BTreeSet<String>,
-        cluster: String,
-    },
-    /// What the plugin configuration says of its chain is not so: the filter would trap on every stream.
-    WrongChain {
-        at: BTreeSet<String>,
-        /// The `protocol` that it should have.
-        protocol: &'static str,
-    },
-    /// The objects make rules, and none of them is for the scope of this proxy.
-    NoRules {
-        at: BTreeSet<String>,
-        elsewhere: Elsewhere,
-    },
-    /// A backend gets a share, and its cluster is not there: that share is answered 503.
-    NoCluster {
-        at: BTreeSet<String>,
-        /// Identity of the rule; it begins with kind, namespace and name of the object.
-        rule: String,
-        backend: Service,
-        weight: u64,
-        /// The name that was looked for.
-        cluster: String,
-    },
-    /// The responses to a share's requests would have to be edited, and the module that is loaded cannot do it.
-    NoResponseEdits {
-        at: BTreeSet<String>,
-        /// Identity of the rule.
-        rule: String,
-        share: Share,
-    },
-    /// It is not known by which listener of the Gateway requests come in, or the plugin configuration is wrong there.
-    ListenerUnknown {
-        at: BTreeSet<String>,
-        untold: Untold,
-    },
-    /// A route that follows the filter's header takes requests from one whose policies it has not.
-    PoliciesLost {
-        /// Name of the route configuration.
+pub struct Finding {
+    place: Place,
+    /// Identity of the rule that it is about.
+    rule: Option<String>,
+    message: Message,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Place {
+    Envoy,
+    /// As [`Filter::at`].
+    Filters(BTreeSet<String>),
+    VirtualHost {
+        /// Name of its route configuration.
         configuration: String,
-        virtual_host: String,
-        header_route: String,
-        shadowed: String,
-        policies: Vec<String>,
+        name: String,
     },
+}
+
+impl Finding {
+    fn at(at: &BTreeSet<String>, message: Message) -> Finding {
+        Finding {
+            place: Place::Filters(at.clone()),
+            rule: None,
+            message,
+        }
+    }
+
+    fn of_rule(self, identity: &str) -> Finding {
+        let rule = Some(identity.to_owned());
+        Finding { rule, ..self }
+    }
 }
 
 /// All that is wrong, sorted: filters and clusters first, then routes in their order.
 pub fn findings(running: &Running, plan: &Plan) -> Vec<Finding> {
     if running.filters.is_empty() {
-        return vec![Finding::NoFilter];
+        return vec![Finding {
+            place: Place::Envoy,
+            rule: None,
+            message: messages::no_filter(),
+        }];
     }
     let mut of_filters = BTreeSet::new();
     let mut headers = BTreeSet::new();
@@ -94,20 +81,15 @@ pub fn findings(running: &Running, plan: &Plan) -> Vec<Finding> {
             headers.insert(plugin.header.as_str());
         }
         if filter.chain != plugin.protocol {
-            of_filters.insert(Finding::WrongChain {
-                at: filter.at.clone(),
-                protocol: match filter.chain {
-                    Protocol::Http => "http",
-                    Protocol::Tcp => "tcp",
-                },
+            let message = messages::wrong_chain(match filter.chain {
+                Protocol::Http => "http",
+                Protocol::Tcp => "tcp",
             });
+            of_filters.insert(Finding::at(&filter.at, message));
         }
         let config = config(filter, plan);
         if let Some(elsewhere) = Elsewhere::of(filter, &config, plan) {
-            of_filters.insert(Finding::NoRules {
-                at: filter.at.clone(),
-                elsewhere,
-            });
+            of_filters.insert(Finding::at(&filter.at, elsewhere.message()));
         }
         missing_clusters(running, filter, &config, &mut of_filters);
         unedited_responses(running, filter, &config, &mut of_filters);
@@ -150,11 +132,12 @@ fn unedited_responses(
     for (_, identity) in chosen_by(&filter.plugin, config) {
         let shares = config.rules.get(identity).map(plan::edited);
         for share in shares.into_iter().flatten() {
-            findings.insert(Finding::NoResponseEdits {
-                at: at.clone(),
-                rule: identity.clone(),
-                share,
-            });
+            let status = module::status_without_edits(identity);
+            let message = match share {
+                Share::Redirect => messages::lean_redirect(status),
+                Share::Backend { name, weight } => messages::lean_backend(name, weight, status),
+            };
+            findings.insert(Finding::at(&at, message).of_rule(identity));
         }
     }
 }
@@ -169,10 +152,8 @@ fn missing_clusters(
     if let Some(cluster) = &plugin.control_plane
         && !running.clusters.contains(cluster)
     {
-        findings.insert(Finding::NoControlPlane {
-            at: filter.at.clone(),
-            cluster: cluster.clone(),
-        });
+        let message = messages::control_plane_missing(cluster);
+        findings.insert(Finding::at(&filter.at, message));
     }
     for (root, identity) in chosen_by(plugin, config) {
         // What the filter leaves to the ordinary route is not looked up by name.
@@ -205,13 +186,14 @@ fn missing_clusters(
             {
                 continue;
             }
-            findings.insert(Finding::NoCluster {
-                at: filter.at.clone(),
-                rule: identity.clone(),
-                backend: service.clone(),
-                weight: backend.weight,
-                cluster,
-            });
+            let weight = backend.weight;
+            let message = match plugin.protocol {
+                Protocol::Http => messages::backend_cluster_missing(service, weight, cluster),
+                Protocol::Tcp => {
+                    messages::backend_cluster_missing_for_connections(service, weight, cluster)
+                }
+            };
+            findings.insert(Finding::at(&filter.at, message).of_rule(identity));
         }
     }
 }
@@ -274,83 +256,31 @@ fn object(identity: &str) -> String {
     }
 }
 
-/// One line, in the form of [`crate::problem::Problem`]: `PLACE: OBJECT: Reason: message; remedy`.
+/// One line, in the form of [`crate::problem::Problem`]: `PLACE: OBJECT: Reason: cause: effect; remedy`.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let join = |names: &BTreeSet<String>| {
-            let names: Vec<&str> = names.iter().map(String::as_str).collect();
-            names.join(", ")
-        };
+        write!(f, "{}: ", plain(&self.place.to_string()))?;
+        if let Some(rule) = &self.rule {
+            write!(f, "{} (rule {}): ", plain(&object(rule)), plain(rule))?;
+        }
+        self.message.fmt(f)
+    }
+}
+
+impl fmt::Display for Place {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Finding::NoFilter => f.write_str(
-                "envoy: NoFilter: none of its filters has a plugin configuration of Weir; \
-                 put the filter in as envoy-config/existing.yaml does",
-            ),
-            Finding::NoControlPlane { at, cluster } => write!(
-                f,
-                "envoy, {}: ClusterNotFound: control_plane names the cluster {cluster}, which is not \
-                 there; define it with the address of `weir serve`",
-                join(at)
-            ),
-            Finding::WrongChain { at, protocol } => write!(
-                f,
-                "envoy, {}: WrongChain: the filter stands in a chain for another protocol than its plugin \
-                 configuration says, and fails every stream there; write \"protocol\": \"{protocol}\"",
-                join(at)
-            ),
-            Finding::NoRules { at, elsewhere } => {
-                write!(f, "envoy, {}: NoRules: {elsewhere}", join(at))
+            Place::Envoy => f.write_str("envoy"),
+            Place::Filters(at) => {
+                let at: Vec<&str> = at.iter().map(String::as_str).collect();
+                write!(f, "envoy, {}", at.join(", "))
             }
-            Finding::NoCluster {
-                at,
-                rule,
-                backend,
-                weight,
-                cluster,
-            } => write!(
-                f,
-                "envoy, {}: {} (rule {rule}): ClusterNotFound: backend {backend} has weight {weight}, \
-                 and its cluster {cluster} is not there, so its share is answered 503; define the \
-                 cluster, or put the name that it has into \"clusters\" of the plugin configuration: \
-                 {{ \"{backend}\": \"NAME\" }}",
-                join(at),
-                object(rule)
-            ),
-            Finding::NoResponseEdits { at, rule, share } => {
-                let share = match share {
-                    Share::Redirect => {
-                        "the rule redirects and edits the headers of the redirect".to_owned()
-                    }
-                    Share::Backend { name, weight } => {
-                        format!(
-                            "backend {name} has weight {weight}, and the headers of its responses are edited"
-                        )
-                    }
-                };
-                write!(
-                    f,
-                    "envoy, {}: {} (rule {rule}): Unsupported: {share}, which weir-lean.wasm, loaded there, cannot do, \
-                     so these requests are answered {}; load weir.wasm instead of weir-lean.wasm",
-                    join(at),
-                    object(rule),
-                    module::status_without_edits(rule),
-                )
-            }
-            Finding::ListenerUnknown { at, untold } => {
-                write!(f, "envoy, {}: ListenerUnknown: {untold}", join(at))
-            }
-            Finding::PoliciesLost {
+            Place::VirtualHost {
                 configuration,
-                virtual_host,
-                header_route,
-                shadowed,
-                policies,
+                name,
             } => write!(
                 f,
-                "envoy, route configuration {configuration}, virtual host {virtual_host}: PoliciesLost: \
-                 {header_route} takes split requests from {shadowed} without its {}; put a route with \
-                 cluster_header, and with the match and all policies of {shadowed}, right above it",
-                policies.join(", ")
+                "envoy, route configuration {configuration}, virtual host {name}"
             ),
         }
     }

@@ -107,6 +107,22 @@ pub enum Reason {
     ReferenceNotFound,
     /// No ServiceAccount is known behind a Service, so nobody can be let through to it.
     NoAccount,
+
+    // In a running Envoy.
+    /// No filter has a plugin configuration of Weir's.
+    NoFilter,
+    /// A cluster that a filter needs does not exist.
+    ClusterNotFound,
+    /// A filter stands in a chain for another protocol than its plugin configuration says.
+    WrongChain,
+    /// A filter gets none of the rules.
+    NoRules,
+    /// A module that cannot do what a rule asks for.
+    Unsupported,
+    /// A filter does not know by which listener of its Gateway requests come in.
+    ListenerUnknown,
+    /// A route takes requests from another one, and lacks its policies.
+    PoliciesLost,
 }
 
 impl fmt::Display for Reason {
@@ -224,7 +240,7 @@ impl fmt::Display for Problem {
 
 /// A problem is one line, whatever its object says: no line breaks, nothing that a terminal would obey, and
 /// no more than a person would read.
-fn plain(text: &str) -> String {
+pub(crate) fn plain(text: &str) -> String {
     const LONGEST: usize = 400;
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
     let mut characters = text.chars();

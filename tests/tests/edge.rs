@@ -129,8 +129,8 @@ async fn a_proxy_that_names_no_scope_is_told_what_to_write() {
         (
             Some(1),
             &[
-                "envoy, listener edge: NoRules: the plugin configuration has neither namespace nor gateway, and 1 rule \
-                 is in force, all for other scopes, so this proxy splits nothing; write into its plugin configuration \
+                "envoy, listener edge: NoRules: the plugin configuration has neither namespace nor gateway, and all \
+                 rules in force (1) are for other scopes: this proxy splits nothing; write into its plugin configuration \
                  \"namespace\": \"*\" for the hosts of every namespace, or \"namespace\" with \"shop\" for clients of \
                  that namespace"
                     .to_owned()

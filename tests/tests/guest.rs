@@ -367,7 +367,8 @@ async fn check_names_a_header_route_that_shadows_routes_with_policies() {
     for (line, (shadowed, policies)) in lines.iter().zip(expected) {
         let expected = format!(
             "envoy, route configuration edge, virtual host bookstore: PoliciesLost: \
-             route over-all (routes[0]) takes split requests from {shadowed} without its {policies}; "
+             route over-all (routes[0]) takes split requests from {shadowed}: these requests go without {policies} of that \
+             route; "
         );
         assert!(line.starts_with(&expected), "{line}");
     }

@@ -181,7 +181,7 @@ async fn a_lean_module_answers_500_for_the_shares_that_it_cannot_serve() {
     let share = |object: &str, backend: &str, status: u16| {
         format!(
             "envoy, listener edge: {object}: Unsupported: backend {backend}, and the headers of its responses are \
-             edited, which weir-lean.wasm, loaded there, cannot do, so these requests are answered {status}; {remedy}"
+             edited, which weir-lean.wasm, loaded there, cannot do: these requests are answered {status}; {remedy}"
         )
     };
     assert_eq!(

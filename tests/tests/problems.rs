@@ -1,5 +1,5 @@
-//! `docs/problems.md` has every message about an object, and each message is plain: a cause, an effect and a remedy, in
-//! the words of who wrote the object. `UPDATE_GOLDEN=1` writes the page.
+//! `docs/problems.md` has every message about an object or a running Envoy, and each message is plain: a cause, an
+//! effect and a remedy, in the words of who wrote the object. `UPDATE_GOLDEN=1` writes the page.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -15,6 +15,12 @@ Each says what is wrong, what it means for traffic, and what to write:
 
 ```
 FILE: KIND NAMESPACE/NAME FIELD: Reason: what is wrong: what it means for traffic; what to write
+```
+
+`weir check --envoy` also prints what is wrong in the running Envoy, which the section \"envoy\" has:
+
+```
+envoy, listener NAME: KIND NAMESPACE/NAME (rule IDENTITY): Reason: what is wrong: what it means for traffic; what to write
 ```
 
 This page has all of them. A word in braces stands for a value of the object. Where the effect depends on the place of the
@@ -60,7 +66,8 @@ const FOREIGN: &[&str] = &[
 ];
 
 fn cell(text: &str) -> String {
-    text.replace('|', "\\|")
+    let braces = text.replace("{{", "{").replace("}}", "}");
+    braces.replace('|', "\\|")
 }
 
 fn page() -> String {

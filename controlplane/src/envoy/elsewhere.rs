@@ -1,17 +1,15 @@
 //! The rules that a proxy does not get because they are for other scopes than its own.
 
 use std::collections::BTreeSet;
-use std::fmt;
 
-use weir_split::Direction;
 use weir_split::wire::Config;
+use weir_split::{Direction, EVERY_NAMESPACE};
 
 use super::Filter;
 use crate::plan::{Audience, Plan, Scope};
-use crate::problem::messages::one_of;
+use crate::problem::messages::{Message, envoy as messages, one_of};
 
 /// Whom the rules are for, and the scope that gets none of them.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Elsewhere {
     asked: Scope,
     rules: usize,
@@ -89,35 +87,17 @@ impl Elsewhere {
         }
         ways
     }
-}
 
-impl fmt::Display for Elsewhere {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    pub fn message(&self) -> Message {
+        let (count, ways) = (self.rules, self.ways().join(", or "));
         match &self.asked {
-            Scope::Producers => {
-                f.write_str("the plugin configuration has neither namespace nor gateway")?
-            }
-            Scope::Edge => f.write_str("the plugin configuration has \"namespace\": \"*\"")?,
-            Scope::Namespace(own) => {
-                write!(f, "the plugin configuration has \"namespace\": {own:?}")?
-            }
+            Scope::Producers => messages::no_rules_without_scope(count, ways),
+            Scope::Edge => messages::no_rules_of_scope("namespace", EVERY_NAMESPACE, count, ways),
+            Scope::Namespace(own) => messages::no_rules_of_scope("namespace", own, count, ways),
             Scope::Gateway { namespace, name } => {
-                write!(
-                    f,
-                    "the plugin configuration has \"gateway\": \"{namespace}/{name}\""
-                )?;
+                let own = format!("{namespace}/{name}");
+                messages::no_rules_of_scope("gateway", own, count, ways)
             }
         }
-        let are = if self.rules == 1 {
-            "1 rule is"
-        } else {
-            &format!("{} rules are", self.rules)
-        };
-        write!(
-            f,
-            ", and {are} in force, all for other scopes, so this proxy splits nothing; write into its plugin \
-             configuration {}",
-            self.ways().join(", or ")
-        )
     }
 }

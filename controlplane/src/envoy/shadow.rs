@@ -3,8 +3,9 @@
 //! A split request would have taken the first ordinary route that it fits. It takes the first header route
 //! that it fits instead, where that one stands above. The two have to have the same policies.
 
-use super::Finding;
 use super::route::{Route, VirtualHost};
+use super::{Finding, Place};
+use crate::problem::messages::envoy as messages;
 
 /// Adds what the routes that follow `header` lose, in the order of the routes.
 pub fn find(host: &VirtualHost, header: &str, findings: &mut Vec<Finding>) {
@@ -29,12 +30,17 @@ pub fn find(host: &VirtualHost, header: &str, findings: &mut Vec<Finding>) {
             }
             let policies = shadowed.policies.missing_in(&header_route.policies);
             if !policies.is_empty() {
-                findings.push(Finding::PoliciesLost {
-                    configuration: host.configuration.clone(),
-                    virtual_host: host.name.clone(),
-                    header_route: header_route.label.clone(),
-                    shadowed: shadowed.label.clone(),
-                    policies,
+                findings.push(Finding {
+                    place: Place::VirtualHost {
+                        configuration: host.configuration.clone(),
+                        name: host.name.clone(),
+                    },
+                    rule: None,
+                    message: messages::policies_lost(
+                        &header_route.label,
+                        &shadowed.label,
+                        policies.join(", "),
+                    ),
                 });
             }
         }

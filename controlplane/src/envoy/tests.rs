@@ -90,7 +90,7 @@ fn a_missing_cluster_is_named_with_backend_object_and_remedy() {
         [
             "envoy, listener l0: TrafficSplit default/canary (rule TrafficSplit/default/canary:80/http): \
              ClusterNotFound: backend web-v2.default:80 has weight 1, and its cluster \
-             web-v2.default.svc.cluster.local:80 is not there, so its share is answered 503; define the \
+             web-v2.default.svc.cluster.local:80 is not there: its share is answered 503; define the \
              cluster, or put the name that it has into \"clusters\" of the plugin configuration: \
              { \"web-v2.default:80\": \"NAME\" }"
         ]
@@ -187,11 +187,8 @@ fn filters_of_connections_and_of_what_comes_in() {
     ] {
         let found = lines(&dump(std::slice::from_ref(&filter), &clusters, &json!([])));
         assert_eq!(found.len(), usize::from(missing), "{filter} {found:?}");
-        assert!(
-            found
-                .iter()
-                .all(|it| it.contains("its cluster db-v2 is not there"))
-        );
+        let closed = "its cluster db-v2 is not there: the connections of its share are closed;";
+        assert!(found.iter().all(|it| it.contains(closed)), "{found:?}");
     }
 }
 
@@ -321,11 +318,11 @@ fn a_header_route_over_everything_loses_every_policy() {
         nothing,
     ]));
     let expected = [
-        "route slow (routes[2]) without its timeout;",
-        "route filtered (routes[3]) without its typed_per_filter_config[limit], typed_per_filter_config[rbac];",
-        "route moved (routes[4]) without its redirect;",
-        "route routes[5] without its direct_response;",
-        "route two (routes[6]) without its hash_policy, retry_policy;",
+        "route slow (routes[2]): these requests go without timeout of that route;",
+        "route filtered (routes[3]): these requests go without typed_per_filter_config[limit], typed_per_filter_config[rbac] of that route;",
+        "route moved (routes[4]): these requests go without redirect of that route;",
+        "route routes[5]: these requests go without direct_response of that route;",
+        "route two (routes[6]): these requests go without hash_policy, retry_policy of that route;",
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     let place = "envoy, route configuration edge, virtual host shop: PoliciesLost: \
@@ -352,7 +349,7 @@ fn twins_keep_the_policies_of_their_routes() {
     let found = lost(twins(json!({ "timeout": "1s" })));
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(found[0].contains(
-        "routes[0] takes split requests from route slow (routes[1]) without its timeout"
+        "routes[0] takes split requests from route slow (routes[1]): these requests go without timeout of that route"
     ));
 }
 
@@ -454,7 +451,7 @@ fn a_share_that_a_lean_module_cannot_serve_is_named() {
         let share = |rule: &str, share: &str| {
             format!(
                 "envoy, listener {at}: HTTPRoute default/r (rule HTTPRoute/default/r@web.default:80#{rule}): \
-                 Unsupported: {share}, which weir-lean.wasm, loaded there, cannot do, so these requests are \
+                 Unsupported: {share}, which weir-lean.wasm, loaded there, cannot do: these requests are \
                  answered 500; load weir.wasm instead of weir-lean.wasm"
             )
         };
@@ -635,8 +632,8 @@ fn a_filter_without_any_of_the_rules_is_named_with_what_to_write() {
     assert_eq!(
         found(json!({ "control_plane": "weir" }), &others),
         [
-            "envoy, listener l0: NoRules: the plugin configuration has neither namespace nor gateway, and 2 rules are \
-             in force, all for other scopes, so this proxy splits nothing; write into its plugin configuration \
+            "envoy, listener l0: NoRules: the plugin configuration has neither namespace nor gateway, and all rules in \
+             force (2) are for other scopes: this proxy splits nothing; write into its plugin configuration \
              \"namespace\": \"*\" for the hosts of every namespace, or \"namespace\" with \"shop\" for clients of \
              that namespace, or \"gateway\" with \"shop/edge\" for the routes of that Gateway"
         ]
@@ -644,11 +641,11 @@ fn a_filter_without_any_of_the_rules_is_named_with_what_to_write() {
     for (plugin, said) in [
         (
             json!({ "control_plane": "weir", "namespace": "other" }),
-            "has \"namespace\": \"other\", and 2 rules are",
+            "has \"namespace\": \"other\", and all rules in force (2) are",
         ),
         (
             json!({ "control_plane": "weir", "gateway": "shop/egde" }),
-            "has \"gateway\": \"shop/egde\", and 2 rules are",
+            "has \"gateway\": \"shop/egde\", and all rules in force (2) are",
         ),
     ] {
         let lines = found(plugin, &others);

@@ -3,10 +3,12 @@
 //! A message has a cause (what is wrong, in the words of who wrote the object), an effect (what it means for
 //! traffic) and a remedy (the one thing to write). Sites fill in values; they never put words together.
 
-use super::{Effect, Reason};
+use std::fmt;
+
+use super::{Effect, Reason, plain};
 
 /// A message with its values filled in.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Message {
     /// Its name in the list.
     pub code: &'static str,
@@ -22,6 +24,15 @@ impl Message {
     }
 }
 
+/// `Reason: cause: effect; remedy`, on one line.
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [cause, effect, remedy] =
+            [&self.cause, &self.effect.words, &self.remedy].map(|text| plain(text));
+        write!(f, "{}: {cause}: {effect}; {remedy}", self.reason)
+    }
+}
+
 /// A message of the list, with `{placeholders}`.
 #[derive(Clone, Copy, Debug)]
 pub struct Template {
@@ -34,7 +45,7 @@ pub struct Template {
 }
 
 /// `80`, or `one of 80, 443`: the values that can be written.
-pub fn one_of<T: std::fmt::Display>(possible: impl IntoIterator<Item = T>) -> String {
+pub fn one_of<T: fmt::Display>(possible: impl IntoIterator<Item = T>) -> String {
     const SHOWN: usize = 10;
     let mut possible = possible.into_iter();
     let shown = possible.by_ref().take(SHOWN).map(|value| value.to_string());
@@ -105,7 +116,7 @@ macro_rules! effect_template {
 pub(crate) use {effect, effect_template};
 
 /// Values that are possible, as in `it has 80, 8080`; no more than a person would read.
-pub fn list<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
+pub fn list<T: fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
     const SHOWN: usize = 6;
     let mut values = values.into_iter();
     let shown: Vec<String> = values
@@ -122,6 +133,7 @@ pub fn list<T: std::fmt::Display>(values: impl IntoIterator<Item = T>) -> String
 
 pub mod access;
 pub mod backend;
+pub mod envoy;
 pub mod field;
 pub mod file;
 pub mod filter;
@@ -138,6 +150,7 @@ pub mod split;
 pub const ALL: &[(&str, &[Template])] = &[
     ("access", access::ALL),
     ("backend", backend::ALL),
+    ("envoy", envoy::ALL),
     ("field", field::ALL),
     ("file", file::ALL),
     ("filter", filter::ALL),
