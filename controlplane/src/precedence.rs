@@ -1,10 +1,13 @@
 //! Which of several matches or objects comes first.
 
+mod breadth;
+
 use std::cmp::Reverse;
 
 use jiff::Timestamp;
 use weir_split::wire::PathMatch;
 
+pub use self::breadth::Breadth;
 use crate::hostname::Hostname;
 use crate::problem::ObjectRef;
 use crate::route::{Route, RouteKind};
@@ -36,7 +39,8 @@ impl Seniority {
 pub enum Rank {
     /// Gateway API v1, HTTPRouteRule.matches: 1. an exact path, 2. the longest path prefix, 3. a method, 4. most
     /// headers, 5. most query parameters. Regular expressions stand between 1 and 2, the longest first: their
-    /// place is ours to choose, and whoever writes one means something narrower than a prefix.
+    /// place is ours to choose, and whoever writes one means something narrower than a prefix. A regular expression
+    /// that fits every path, such as `/.*`, is no narrower, and stands where the prefix `/` stands.
     Http {
         path: PathRank,
         without_method: bool,
@@ -63,14 +67,18 @@ pub enum PathRank {
 impl Rank {
     pub fn http(path: Option<&PathMatch>, has_method: bool, headers: usize, query: usize) -> Rank {
         let length = |text: &str| Reverse(text.chars().count());
+        // What fits every path is the prefix "/".
+        let every_path = PathRank::Prefix(Reverse(1));
         Rank::Http {
             path: match path {
                 Some(PathMatch::Exact(_)) => PathRank::Exact,
-                Some(PathMatch::Regex(pattern)) => PathRank::Regex(length(pattern)),
+                Some(PathMatch::Regex(pattern)) => match Breadth::of(pattern) {
+                    Breadth::Everything | Breadth::EveryPath => every_path,
+                    Breadth::Narrower => PathRank::Regex(length(pattern)),
+                },
                 // Its trailing slash went when it was read.
                 Some(PathMatch::Prefix(prefix)) => PathRank::Prefix(length(prefix)),
-                // What fits every path is the prefix "/".
-                None => PathRank::Prefix(Reverse(1)),
+                None => every_path,
             },
             without_method: !has_method,
             headers: Reverse(headers),

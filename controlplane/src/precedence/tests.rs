@@ -67,6 +67,13 @@ fn what_an_http_match_asks_for() {
         rank(&None, false, 0, 0),
     ]);
     assert_eq!(rank(&None, false, 0, 0), Rank::default());
+    for every_path in [".*", "/.*", "^/.*$", "^(/.*)$"] {
+        assert_eq!(rank(&regex(every_path), false, 0, 0), Rank::default());
+        assert_eq!(
+            rank(&regex(every_path), true, 2, 1),
+            rank(&None, true, 2, 1)
+        );
+    }
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! Matches that no request can reach: whatever fits them fits one that stands before them.
 //!
-//! Only what is certain is found. An expression covers the same expression and nothing else.
+//! Only what is certain is found. An expression that fits every path covers every path; any other expression covers the
+//! same expression and nothing else.
 
 use std::collections::HashMap;
 use std::iter;
@@ -8,6 +9,7 @@ use std::iter;
 use weir_split::wire::{Field, Match, PathMatch, ValueMatch};
 
 use crate::hostname::Hostname;
+use crate::precedence::Breadth;
 
 /// How many matches one match is compared with: thousands of matches must not take seconds. A match beyond the
 /// limits counts as reachable.
@@ -16,9 +18,19 @@ const MAX_COMPARED: usize = 256;
 const MAX_PATHS: usize = 64;
 
 /// Whether every request that fits `later` fits `earlier`.
+#[cfg(test)]
 pub fn covers(earlier: &Match, later: &Match) -> bool {
+    let covers_path = || {
+        let path = PathKey::new(earlier.path.as_ref());
+        let mut above = PathKey::new(later.path.as_ref()).above();
+        above.any(|key| key == path)
+    };
+    covers_but_for_the_path(earlier, later) && covers_path()
+}
+
+fn covers_but_for_the_path(earlier: &Match, later: &Match) -> bool {
     let Match {
-        path,
+        path: _,
         method,
         headers,
         query,
@@ -26,8 +38,7 @@ pub fn covers(earlier: &Match, later: &Match) -> bool {
         listeners,
         rule: _,
     } = earlier;
-    path_covers(path.as_ref(), later.path.as_ref())
-        && (method.is_none() || *method == later.method)
+    (method.is_none() || *method == later.method)
         && headers.iter().all(|it| later.headers.contains(it))
         && query.iter().all(|it| later.query.contains(it))
         && hostnames_cover(hostnames, &later.hostnames)
@@ -40,23 +51,18 @@ pub fn shadows(ordered: &[&Match]) -> Vec<Option<usize>> {
     let mut reachable = Reachable::default();
     let mut shadows = Vec::with_capacity(ordered.len());
     for (index, wanted) in ordered.iter().enumerate() {
-        let above = reachable.above(wanted).take(MAX_COMPARED);
-        let mut covering = above.filter(|(_, earlier)| covers(earlier, wanted));
+        let path = PathKey::new(wanted.path.as_ref());
+        let above = reachable.above(path, wanted).take(MAX_COMPARED);
+        let mut covering = above.filter(|(_, earlier)| covers_but_for_the_path(earlier, wanted));
         let shadow = covering.next().map(|(index, _)| index);
         drop(covering);
         if shadow.is_none() {
             // What a match without requests covers is covered by what covers that match.
-            reachable.add(index, wanted);
+            reachable.add(index, path, wanted);
         }
         shadows.push(shadow);
     }
     shadows
-}
-
-fn path_covers(earlier: Option<&PathMatch>, later: Option<&PathMatch>) -> bool {
-    PathKey::new(later)
-        .above()
-        .any(|key| key == PathKey::new(earlier))
 }
 
 fn hostnames_cover(earlier: &[String], later: &[String]) -> bool {
@@ -75,6 +81,8 @@ fn hostnames_cover(earlier: &[String], later: &[String]) -> bool {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum PathKey<'m> {
     Any,
+    /// Every path that begins with a slash, which that of `OPTIONS *` does not.
+    Absolute,
     Exact(&'m str),
     /// Without a slash at its end.
     Prefix(&'m str),
@@ -90,7 +98,11 @@ impl<'m> PathKey<'m> {
                 "" => PathKey::Any,
                 prefix => PathKey::Prefix(prefix),
             },
-            Some(PathMatch::Regex(pattern)) => PathKey::Regex(pattern),
+            Some(PathMatch::Regex(pattern)) => match Breadth::of(pattern) {
+                Breadth::Everything => PathKey::Any,
+                Breadth::EveryPath => PathKey::Absolute,
+                Breadth::Narrower => PathKey::Regex(pattern),
+            },
         }
     }
 
@@ -98,12 +110,14 @@ impl<'m> PathKey<'m> {
     fn above(self) -> impl Iterator<Item = PathKey<'m>> {
         let below: &str = match self {
             PathKey::Exact(path) | PathKey::Prefix(path) => path,
-            PathKey::Any | PathKey::Regex(_) => "",
+            PathKey::Any | PathKey::Absolute | PathKey::Regex(_) => "",
         };
+        let absolute = below.starts_with('/').then_some(PathKey::Absolute);
         let ends = below.match_indices('/').map(|(at, _)| at);
         let prefixes = ends.filter_map(move |at| below.get(..at).map(PathKey::Prefix));
         let of_exact = matches!(self, PathKey::Exact(_)).then_some(PathKey::Prefix(below));
         iter::once(PathKey::Any)
+            .chain(absolute)
             .chain(Some(self).filter(|it| *it != PathKey::Any))
             .chain(of_exact)
             .chain(prefixes)
@@ -140,15 +154,19 @@ struct Reachable<'m> {
 }
 
 impl<'m> Reachable<'m> {
-    fn add(&mut self, index: usize, wanted: &'m Match) {
-        let of_path = self.by_path.entry(PathKey::new(wanted.path.as_ref()));
+    fn add(&mut self, index: usize, path: PathKey<'m>, wanted: &'m Match) {
+        let of_path = self.by_path.entry(path);
         let of_need = of_path.or_default().entry(needs(wanted).last());
         of_need.or_default().push((index, wanted));
     }
 
-    /// Those of which one may cover `wanted`.
-    fn above<'r>(&'r self, wanted: &'r Match) -> impl Iterator<Item = (usize, &'m Match)> + 'r {
-        let paths = PathKey::new(wanted.path.as_ref()).above().take(MAX_PATHS);
+    /// Those whose path covers that of `wanted`, which is `path`, and of which one may cover `wanted`.
+    fn above<'r>(
+        &'r self,
+        path: PathKey<'r>,
+        wanted: &'r Match,
+    ) -> impl Iterator<Item = (usize, &'m Match)> + 'r {
+        let paths = path.above().take(MAX_PATHS);
         let of_paths = paths.filter_map(|path| self.by_path.get(&path));
         of_paths.flat_map(move |of_path| {
             let needs = iter::once(None).chain(needs(wanted).map(Some));

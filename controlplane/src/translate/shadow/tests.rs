@@ -23,7 +23,7 @@ fn regex(name: &str, value: &str) -> Field {
 fn paths() -> Vec<Option<PathMatch>> {
     let exact = ["/", "/a", "/a/", "/a/b", "/ab"].map(|it| PathMatch::Exact(it.into()));
     let prefix = ["/", "/a", "/a/", "/a/b"].map(|it| PathMatch::Prefix(it.into()));
-    let regex = ["/a", "/a.*", ".*"].map(|it| PathMatch::Regex(it.into()));
+    let regex = ["/a", "/a.*", ".*", "^/.*$", "/.*"].map(|it| PathMatch::Regex(it.into()));
     let some = exact.into_iter().chain(prefix).chain(regex);
     some.map(Some).chain([None]).collect()
 }
@@ -172,7 +172,15 @@ fn paths_by_element() {
     assert!(covers(prefix("/"), regex("x")) && covers(regex("x"), regex("x")));
     assert!(!covers(prefix("/a"), prefix("/ab")) && !covers(prefix("/a/b"), prefix("/a")));
     assert!(!covers(exact("/a"), prefix("/a")) && !covers(regex("/a"), exact("/a")));
-    assert!(!covers(regex(".*"), prefix("/a")) && !covers(exact("/a"), exact("/a/")));
+    assert!(!covers(exact("/a"), exact("/a/")) && !covers(regex("/.+"), prefix("/a")));
+    for every_path in [".*", "/.*", "^/.*$"] {
+        assert!(covers(regex(every_path), prefix("/a")) && covers(regex(every_path), exact("/")));
+        assert!(covers(prefix("/"), regex(every_path)) && covers(regex(".*"), regex(every_path)));
+        assert!(covers(regex("(/.*)"), regex(every_path)) == (every_path != ".*"));
+    }
+    // An OPTIONS request may have the path "*".
+    assert!(covers(regex(".*"), prefix("/")) && !covers(regex("/.*"), prefix("/")));
+    assert!(covers(regex(".*"), regex("a")) && !covers(regex("/.*"), regex(".a")));
 }
 
 #[test]
