@@ -207,6 +207,23 @@ impl Problem {
         index.parse().ok()
     }
 
+    /// What is wrong, without what follows from it: `FILE: KIND NAMESPACE/NAME PATH: Reason: cause`, without absent
+    /// parts.
+    pub fn head(&self) -> String {
+        let join = |parts: &[String], between: &str| {
+            let parts = parts.iter().filter(|part| !part.is_empty());
+            parts.map(String::as_str).collect::<Vec<_>>().join(between)
+        };
+        let place = [plain(&self.object.to_string()), plain(&self.path)];
+        let parts = [
+            plain(&self.object.source),
+            join(&place, " "),
+            self.reason.to_string(),
+            plain(&self.cause),
+        ];
+        join(&parts, ": ")
+    }
+
     /// `CAUSE: EFFECT; REMEDY`.
     pub fn message(&self) -> String {
         let Problem {
@@ -222,19 +239,8 @@ impl Problem {
 /// One line: `FILE: KIND NAMESPACE/NAME PATH: Reason: cause: effect; remedy`, without absent parts.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        if !self.object.source.is_empty() {
-            write!(f, "{}: ", plain(&self.object.source))?;
-        }
-        let (object, path) = (plain(&self.object.to_string()), plain(&self.path));
-        match (object.is_empty(), path.is_empty()) {
-            (true, true) => {}
-            (true, false) => write!(f, "{path}: ")?,
-            (false, true) => write!(f, "{object}: ")?,
-            (false, false) => write!(f, "{object} {path}: ")?,
-        }
-        let [cause, effect, remedy] =
-            [&self.cause, &self.effect.words, &self.remedy].map(|text| plain(text));
-        write!(f, "{}: {cause}: {effect}; {remedy}", self.reason)
+        let [effect, remedy] = [&self.effect.words, &self.remedy].map(|text| plain(text));
+        write!(f, "{}: {effect}; {remedy}", self.head())
     }
 }
 
@@ -311,5 +317,7 @@ mod tests {
                 .to_string(),
             "TrafficSplit shop/web spec.service: InvalidValue: empty: the object is not in force; name one"
         );
+        let bad = file.problem("", said(Reason::Unreadable, "bad", "correct it"));
+        assert_eq!(bad.head(), "dir/a.yaml: Unreadable: bad");
     }
 }

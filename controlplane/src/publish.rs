@@ -116,8 +116,8 @@ pub struct Publisher {
     metrics: Arc<Metrics>,
     policy: Policy,
     beyond: Beyond,
-    /// The problems that are known, as they were logged.
-    known: BTreeSet<String>,
+    /// The problems that are known, as they were logged, and what is logged when each is gone.
+    known: BTreeMap<String, String>,
 }
 
 impl Publisher {
@@ -135,7 +135,7 @@ impl Publisher {
             metrics,
             policy,
             beyond,
-            known: BTreeSet::new(),
+            known: BTreeMap::new(),
         }
     }
 
@@ -266,15 +266,26 @@ impl Publisher {
         let unreadable = problems.iter().filter(is_unreadable);
         self.metrics.files_unreadable.set(unreadable.count() as u64);
         self.metrics.problems.set(problems.len() as u64);
-        let now: BTreeSet<String> = problems.iter().map(Problem::to_string).collect();
-        for line in now.difference(&self.known) {
+        let lines = problems.iter().map(|it| (it.to_string(), it.head()));
+        let now: BTreeMap<String, String> = lines.collect();
+        for line in now.keys().filter(|line| !self.known.contains_key(*line)) {
             tracing::warn!("problem: {line}");
         }
-        for line in self.known.difference(&now) {
-            tracing::info!("no longer a problem: {line}");
+        for head in gone(&self.known, &now) {
+            tracing::info!("resolved: {head}");
         }
         self.known = now;
     }
+}
+
+/// What was wrong and is not any more. What is still wrong, with another effect or remedy, is not gone.
+fn gone<'k>(
+    known: &'k BTreeMap<String, String>,
+    now: &BTreeMap<String, String>,
+) -> BTreeSet<&'k str> {
+    let now: BTreeSet<&str> = now.values().map(String::as_str).collect();
+    let known = known.values().map(String::as_str);
+    known.filter(|head| !now.contains(head)).collect()
 }
 
 impl Published {
@@ -388,6 +399,7 @@ mod tests {
     use super::*;
     use crate::object;
     use crate::plan::{PlannedConnections, PlannedSet};
+    use crate::problem::{Effect, ObjectRef, messages};
 
     fn split(weight: u64) -> Reading {
         let text = format!(
@@ -411,6 +423,29 @@ spec: {{ports: [{{port: 80}}]}}
             Current::Plan(published) => published.clone(),
             Current::Nothing { why } => panic!("{why}"),
         }
+    }
+
+    #[test]
+    fn a_problem_is_resolved_when_its_cause_is_gone() {
+        let object = ObjectRef {
+            source: "a.yaml".into(),
+            kind: "TrafficSplit".into(),
+            namespace: "shop".into(),
+            name: "web".into(),
+        };
+        let problem = object.problem("spec", messages::split::split_no_weight("web"));
+        let elsewhere = problem.clone().with_effect(Effect::not_in_force());
+        let lines = |problems: &[&Problem]| -> BTreeMap<String, String> {
+            let lines = problems.iter().map(|it| (it.to_string(), it.head()));
+            lines.collect()
+        };
+        let known = lines(&[&problem]);
+        assert_eq!(
+            Vec::from_iter(gone(&known, &lines(&[]))),
+            ["a.yaml: TrafficSplit shop/web spec: NoTraffic: no backend has a weight above 0"]
+        );
+        assert!(gone(&known, &lines(&[&problem])).is_empty());
+        assert!(gone(&known, &lines(&[&elsewhere])).is_empty());
     }
 
     #[test]

@@ -77,7 +77,7 @@ async fn the_form_before_a_broken_edit_serves_until_it_is_mended() {
     wait_for_log(&plane, STAYS).await;
 
     plane.rename_into_place("a.yaml", &good("50"));
-    wait_for_log(&plane, "no longer a problem").await;
+    wait_for_log(&plane, "resolved: ").await;
     let mut weights = Vec::new();
     for _ in 0..200 {
         weights = served(&plane).await.1;
