@@ -211,6 +211,7 @@ impl Folder {
         };
         match look.sight {
             Ok(sight) => {
+                self.follow_renamed(&sight);
                 for (path, mut reading) in look.readings {
                     if meanwhile.written.contains(&path) {
                         reading = Reading::Moving;
@@ -246,6 +247,35 @@ impl Folder {
         scan
     }
 
+    /// A file that goes on under another name keeps what it held until it is read there.
+    fn follow_renamed(&mut self, sight: &Sight) {
+        let inodes = sight.files.iter().filter_map(|(path, found)| {
+            let stamp = found.stamp.as_ref().ok()?;
+            let known = self.entries.get(path).and_then(|entry| entry.inode);
+            (known != Some(stamp.inode)).then_some((stamp.inode, path))
+        });
+        let inodes: BTreeMap<Inode, &PathBuf> = inodes.collect();
+        let moved = self.entries.iter().filter_map(|(path, entry)| {
+            let is_there = sight.files.contains_key(path);
+            let to = *inodes.get(&entry.inode.filter(|_| !is_there)?)?;
+            Some((path.clone(), to.clone()))
+        });
+        let moved: Vec<(PathBuf, PathBuf)> = moved.collect();
+        let mut sources = BTreeMap::new();
+        for (from, to) in moved {
+            let [old, new] = [&from, &to].map(|path| source(&self.typed, &self.root, path));
+            let good = self.entries.get_mut(&from).and_then(|it| it.good.take());
+            if let Some(good) = good {
+                let good = Some(Arc::new(good.moved_to(&new)));
+                self.entries.entry(to).or_default().good = good;
+            }
+            sources.insert(old, new);
+        }
+        if !sources.is_empty() {
+            self.last_valid = self.last_valid.renamed(&sources);
+        }
+    }
+
     /// Drops what is no longer there: at once where the file goes on under another name.
     fn forget_gone(&mut self, sight: &Sight, now: Instant, scan: &mut Scan) {
         let stamps = sight.files.values().filter_map(|f| f.stamp.as_ref().ok());
@@ -255,7 +285,7 @@ impl Folder {
             if sight.files.contains_key(path) || path.ancestors().any(unseen) {
                 return true;
             }
-            let is_renamed = entry.read.is_some_and(|read| there.contains(&read.inode));
+            let is_renamed = entry.inode.is_some_and(|inode| there.contains(&inode));
             if !is_renamed
                 && entry.good.is_some()
                 && let Err(due) = entry.is_gone(now)

@@ -220,23 +220,24 @@ impl Object {
             .iter()
             .find(|(group, kind, _, _)| *group == head.group && *kind == head.kind)
         else {
-            return match near::miss(head.group, head.kind) {
-                None => {
-                    let stranger = near::stranger(head.group, head.kind).map(|message| {
-                        let file = origin.file().problem("", message);
-                        Box::new(Broken::of(None, origin, &body, file))
-                    });
-                    Parsed::Foreign(format!("{} is not read", head.named()), stranger)
-                }
-                Some((meant, message)) => {
-                    let object = ObjectRef {
-                        kind: head.kind.to_owned(),
-                        ..origin.reference(meant, &body)
-                    };
-                    let problem = object.problem("", message);
-                    Parsed::Broken(Broken::of(Some(meant), origin, &body, problem))
-                }
-            };
+            let file = origin.file();
+            if let Some((meant, message)) = near::miss(head.group, head.kind) {
+                let object = ObjectRef {
+                    kind: head.kind.to_owned(),
+                    ..origin.reference(meant, &body)
+                };
+                let problem = object.problem("", message);
+                return Parsed::Broken(Broken::of(Some(meant), origin, &body, problem));
+            }
+            if let Some(message) = near::list(head.kind).filter(|_| body["items"].is_array()) {
+                let problem = file.problem("", message);
+                return Parsed::Broken(Broken::of(None, origin, &body, problem));
+            }
+            let stranger = near::stranger(head.group, head.kind).map(|(meant, message)| {
+                let problem = file.problem("", message);
+                Box::new(Broken::of(meant, origin, &body, problem))
+            });
+            return Parsed::Foreign(format!("{} is not read", head.named()), stranger);
         };
         let reference = origin.reference(*kind, &body);
         let mut object = Object {
@@ -421,7 +422,11 @@ impl<'a> Head<'a> {
         };
         text("apiVersion")?;
         let kind = text("kind")?;
-        let (group, version) = api_version_of(body);
+        let (group, version) = match api_version_of(body) {
+            // No version has a dot: it is missing behind the group.
+            ("", group) if group.contains('.') => (group, ""),
+            both => both,
+        };
         Ok(Head {
             group,
             version,
@@ -432,6 +437,7 @@ impl<'a> Head<'a> {
     fn named(&self) -> String {
         match self.group {
             "" => format!("{} of {}", self.kind, self.version),
+            group if self.version.is_empty() => format!("{} of {group}", self.kind),
             group => format!("{} of {group}/{}", self.kind, self.version),
         }
     }
@@ -443,11 +449,16 @@ fn api_version_of(body: &Value) -> (&str, &str) {
     api_version.split_once('/').unwrap_or(("", api_version))
 }
 
+fn kind_has_no_group(kind: Kind) -> bool {
+    let mut understood = UNDERSTOOD.iter();
+    understood.any(|(group, _, _, known)| group.is_empty() && *known == kind)
+}
+
 /// What of an object is judged before its body: names, version, and when it was created, which is the outcome.
 fn head_of(
     object: &ObjectRef,
     kind: Kind,
-    versions: &[&str],
+    versions: &[&'static str],
     body: &Value,
 ) -> Result<Option<Timestamp>, Problem> {
     let metadata = &body["metadata"];
@@ -472,7 +483,13 @@ fn head_of(
     let (_, version) = api_version_of(body);
     if !versions.contains(&version) {
         let api_version = body["apiVersion"].as_str().unwrap_or_default();
-        let message = messages::unknown_version(api_version, versions.join(", "));
+        let message = match api_version.contains('/') || kind_has_no_group(kind) {
+            true => messages::unknown_version(api_version, versions.join(", ")),
+            false => messages::no_version(
+                api_version,
+                format!("{api_version}/{}", near::newest(versions)),
+            ),
+        };
         return Err(object.problem("apiVersion", message));
     }
     match &metadata["creationTimestamp"] {

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::walk::Stamp;
+use super::walk::{Inode, Stamp};
 use crate::object::{self, Broken, Manifests, Passed};
 use crate::problem::messages::{Message, file as messages};
 use crate::problem::{Effect, Extent, ObjectRef, Problem};
@@ -31,6 +31,8 @@ pub(super) const GRACE: Duration = Duration::from_millis(100);
 pub(super) struct Entry {
     /// Of the state that was read last, well or badly; None where it should be tried again.
     pub read: Option<Stamp>,
+    /// Of the last state of which anything was read.
+    pub inode: Option<Inode>,
     change: Option<Change>,
     /// What it held when it could last be read; None until then.
     pub good: Option<Arc<Loaded>>,
@@ -55,6 +57,23 @@ impl From<Manifests> for Loaded {
             broken: manifests.broken,
             passed: manifests.passed,
             patches: manifests.patches,
+        }
+    }
+}
+
+impl Loaded {
+    /// The same after the file got another name.
+    pub(super) fn moved_to(&self, source: &str) -> Loaded {
+        let moved = |entry: &Arc<world::Entry>| Arc::new(entry.moved_to(source));
+        let mut broken = self.broken.clone();
+        for broken in &mut broken {
+            broken.problem.object.source = source.to_owned();
+        }
+        Loaded {
+            entries: self.entries.iter().map(moved).collect(),
+            broken,
+            passed: self.passed.clone(),
+            patches: self.patches.clone(),
         }
     }
 }
@@ -123,6 +142,9 @@ impl Entry {
     /// Err: the time to try again.
     pub(super) fn keep(&mut self, reading: Reading, now: Instant) -> Result<(), Instant> {
         self.change = None;
+        if let Reading::Good(stamp, _) | Reading::Bad(stamp, _) = &reading {
+            self.inode = Some(stamp.inode);
+        }
         match reading {
             Reading::Good(stamp, loaded) => {
                 self.read = Some(stamp);

@@ -1,22 +1,24 @@
-//! An edit that breaks an object never moves traffic: the object's last valid form stays in force until the object
-//! is valid again or deleted.
+//! An edit that breaks an object never moves traffic: the form before the edit stays in force until the object is no
+//! worse than that form, or deleted.
 //!
-//! An object is broken if anything in it is not done as it is written: the object as a whole, one rule, one match, one
-//! share. It is known again by kind, namespace and name, in whatever file. A document that no object can be made of
-//! (an unknown version, a misspelled kind or group, an invalid name) stands for an object of the same file that is gone:
-//! for the one of its name, else for the one that stood at its place.
+//! A form is worse than the one in force if a problem that keeps something from being done as it is written has a path
+//! and a code that no problem of the form in force has. At a start the form that is read is in force, with its
+//! problems. An object is known again by kind, namespace and name, in whatever file; [`documents`] has the rest.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use self::documents::{Documents, What};
 use crate::object::{Broken, Kind};
 use crate::problem::{Effect, Extent, Problem};
 use crate::world::Entry;
 
+mod documents;
+
 /// Kind, namespace and name.
 type Id = (Kind, String, String);
 
-/// The forms that a later broken edit falls back to.
+/// The forms in force, which a later broken edit falls back to.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LastValid(BTreeMap<Id, Arc<Entry>>);
 
@@ -36,60 +38,82 @@ pub(super) struct Outcome {
     pub last_valid: LastValid,
 }
 
-/// A broken document, and the objects that are held for it: one, or those of a list.
-struct Document<'a> {
-    source: &'a str,
-    broken: &'a Broken,
-    stands_for: Vec<Arc<Entry>>,
-}
+/// Of the objects with the same kind, namespace and name: the one that counts.
+type Counting<'a> = BTreeMap<Id, &'a Arc<Entry>>;
 
 impl LastValid {
+    /// The same forms after files got other names, from old to new.
+    pub(super) fn renamed(&self, files: &BTreeMap<String, String>) -> LastValid {
+        let forms = self.0.iter().map(|(id, form)| {
+            let form = match files.get(form.source()) {
+                Some(source) => Arc::new(form.moved_to(source)),
+                None => form.clone(),
+            };
+            (id.clone(), form)
+        });
+        LastValid(forms.collect())
+    }
+
     /// What is in force of these files, after what was in force before.
     pub(super) fn step(&self, files: &[Contents<'_>]) -> Outcome {
         let entries = || files.iter().flat_map(|file| file.entries);
-        let mut first: BTreeMap<Id, &Arc<Entry>> = BTreeMap::new();
-        for entry in entries().filter(|entry| !entry.name().is_empty()) {
-            let known = first.entry(id_of(entry)).or_insert(entry);
-            if entry.place() < known.place() {
-                *known = entry;
-            }
-        }
-        let documents = self.recognize(files, &first);
+        let counting = self.counting(entries());
+        let mut documents =
+            Documents::of(files, |entry| self.may_stand_for_another(entry, &counting));
+        let is_elsewhere = |form: &Entry| counting.contains_key(&id_of(form));
+        documents.find(self.gone(&counting), is_elsewhere);
+        let copies = copies(entries(), &counting);
 
         let mut next = BTreeMap::new();
         let mut outcome = Vec::new();
-        for entry in entries() {
+        for entry in entries().filter(|entry| !documents.is_taken(entry)) {
             let id = id_of(entry);
-            let is_first = first.get(&id).is_some_and(|it| Arc::ptr_eq(it, entry));
-            if !is_first {
-                outcome.push(entry.clone());
-                continue;
-            }
-            match self.0.get(&id).filter(|_| !entry.is_valid()) {
-                Some(form) => {
-                    outcome.push(Arc::new(entry.held_as(form, still_in_force())));
-                    next.insert(id, form.clone());
-                }
-                None => {
-                    if entry.is_valid() {
-                        next.insert(id, entry.clone());
-                    }
+            let first = counting.get(&id);
+            if first.is_none_or(|first| !Arc::ptr_eq(first, entry)) {
+                // The others are told of as duplicates.
+                if first.is_none_or(|first| first.place() < entry.place()) {
                     outcome.push(entry.clone());
                 }
+                continue;
             }
+            let mut in_force = entry.clone();
+            match self.0.get(&id).filter(|form| !entry.is_no_worse_than(form)) {
+                Some(form) => {
+                    in_force = Arc::new(entry.held_as(form, still_in_force()));
+                    next.insert(id.clone(), form.clone());
+                }
+                None if entry.is_served() => {
+                    next.insert(id.clone(), entry.clone());
+                }
+                None => {}
+            }
+            if let Some(problems) = copies.get(&id) {
+                in_force = Arc::new(in_force.with_problems(problems.iter().cloned()));
+            }
+            outcome.push(in_force);
         }
         let mut problems = Vec::new();
-        for document in documents {
-            let problem = document.broken.problem.clone();
-            match document.stands_for.is_empty() {
-                true if document.broken.is_foreign => {}
-                true => problems.push(problem),
-                false => problems.push(problem.with_effect(still_in_force())),
+        for document in documents.all {
+            let own = document.problems();
+            let held: Vec<Problem> = own.iter().cloned().map(held).collect();
+            for form in &document.stands_for {
+                next.insert(id_of(form), form.clone());
             }
-            for form in document.stands_for {
-                next.insert(id_of(&form), form.clone());
-                outcome.push(form);
+            let of_policy = |form: &Arc<Entry>| form.kind.is_of_policy();
+            let mut forms = document.stands_for.iter().cloned();
+            match (forms.next(), &document.what) {
+                (None, What::Broken(broken)) if !broken.is_foreign => problems.extend(own.to_vec()),
+                (None, _) => {}
+                // Where no access policy is asked for, nothing in such an object is a problem.
+                (Some(first), _) if document.stands_for.iter().all(of_policy) => {
+                    outcome.push(Arc::new(first.with_problems(held)));
+                }
+                (Some(first), _) => {
+                    problems.extend(held);
+                    outcome.push(first);
+                }
             }
+            outcome.extend(forms);
         }
         Outcome {
             entries: outcome,
@@ -98,72 +122,67 @@ impl LastValid {
         }
     }
 
-    /// The broken documents of all files, and which objects that are gone they stand for.
-    fn recognize<'a>(
-        &self,
-        files: &[Contents<'a>],
-        first: &BTreeMap<Id, &Arc<Entry>>,
-    ) -> Vec<Document<'a>> {
-        let documents = files.iter().flat_map(|file| {
-            file.broken.iter().map(|broken| Document {
-                source: file.source,
-                broken,
-                stands_for: Vec::new(),
-            })
-        });
-        let mut documents: Vec<Document> = documents.collect();
-        if documents.is_empty() {
-            return documents;
-        }
-        // A form is gone if its file has no such object any more and no file before it has one.
-        let is_gone = |(id, form): &(&Id, &Arc<Entry>)| {
-            first
-                .get(*id)
-                .is_none_or(|entry| entry.place() > form.place())
+    /// The first one by file and place of those that can be in force, or whose file the form in force is from.
+    fn counting<'a>(&self, entries: impl Iterator<Item = &'a Arc<Entry>>) -> Counting<'a> {
+        let rank = |id: &Id, entry: &Entry| match self.0.get(id) {
+            Some(form) if entry.source() == form.source() => 0,
+            Some(form) if entry.is_no_worse_than(form) => 0,
+            None if entry.is_valid() => 0,
+            None if entry.is_served() => 1,
+            _ => 2,
         };
-        let mut gone: Vec<&Arc<Entry>> = self.0.iter().filter(is_gone).map(|(_, it)| it).collect();
-        for is_it in [
-            Document::has_name_of,
-            Document::has_place_of,
-            Document::has_list_of,
-        ] {
-            gone.retain(|form| {
-                let document = documents.iter_mut().find(|document| {
-                    document.source == form.source()
-                        && document.broken.kind.is_none_or(|kind| kind == form.kind)
-                        && is_it(document, form)
-                });
-                match document {
-                    None => true,
-                    Some(document) => {
-                        document.stands_for.push((*form).clone());
-                        false
-                    }
-                }
-            });
+        let mut counting: BTreeMap<Id, (u8, &Arc<Entry>)> = BTreeMap::new();
+        for entry in entries.filter(|entry| !entry.name().is_empty()) {
+            let id = id_of(entry);
+            let own = (rank(&id, entry), entry);
+            let known = counting.entry(id).or_insert(own);
+            if (own.0, own.1.place()) < (known.0, known.1.place()) {
+                *known = own;
+            }
         }
-        documents
+        let counting = counting.into_iter();
+        counting.map(|(id, (_, entry))| (id, entry)).collect()
+    }
+
+    /// The forms whose file has no such object any more, while no file before it has one.
+    fn gone(&self, counting: &Counting<'_>) -> Vec<&Arc<Entry>> {
+        let is_gone = |(id, form): &(&Id, &Arc<Entry>)| {
+            let known = counting.get(*id);
+            known.is_none_or(|entry| entry.source() > form.source())
+        };
+        self.0.iter().filter(is_gone).map(|(_, it)| it).collect()
+    }
+
+    /// Whether an object of which nothing is in force may be what an edit made of another one.
+    fn may_stand_for_another(&self, entry: &Arc<Entry>, counting: &Counting<'_>) -> bool {
+        let id = id_of(entry);
+        let is_counting = counting.get(&id).is_none_or(|it| Arc::ptr_eq(it, entry));
+        is_counting && !entry.is_served() && !self.0.contains_key(&id)
     }
 }
 
-impl Document<'_> {
-    fn has_name_of(&self, form: &Entry) -> bool {
-        let namespace = self.broken.namespace.as_deref();
-        self.stands_for.is_empty()
-            && self.broken.name.as_deref() == Some(form.name())
-            && (form.kind.is_cluster_scoped()
-                || namespace.is_none_or(|namespace| namespace == form.namespace()))
+/// What is wrong with objects that stand before the ones that count.
+fn copies<'a>(
+    entries: impl Iterator<Item = &'a Arc<Entry>>,
+    counting: &Counting<'_>,
+) -> BTreeMap<Id, Vec<Problem>> {
+    let mut copies: BTreeMap<Id, Vec<Problem>> = BTreeMap::new();
+    for entry in entries {
+        let id = id_of(entry);
+        let Some(first) = counting.get(&id).filter(|it| entry.place() < it.place()) else {
+            continue;
+        };
+        let words = format!("the object in \"{}\" is in force", first.source());
+        let effect = Effect::new(Extent::Nothing, words);
+        let problems = entry.problems().iter().cloned();
+        let problems = problems.map(|problem| problem.with_effect(effect.clone()));
+        copies.entry(id).or_default().extend(problems);
     }
+    copies
+}
 
-    fn has_place_of(&self, form: &Entry) -> bool {
-        self.stands_for.is_empty() && self.broken.place == form.document()
-    }
-
-    /// Whether it is what is left of the list that the object was in.
-    fn has_list_of(&self, form: &Entry) -> bool {
-        let below = form.document().strip_prefix(&*self.broken.place);
-        below.is_some_and(|below| below.starts_with(".items["))
-    }
+fn held(problem: Problem) -> Problem {
+    problem.with_effect(still_in_force())
 }
 
 fn id_of(entry: &Entry) -> Id {

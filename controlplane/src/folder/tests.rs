@@ -488,6 +488,49 @@ fn the_only_object_of_a_folder_is_held_when_it_cannot_be_recognized() {
     assert_eq!(effect, "the form before this edit stays in force");
 }
 
+#[test]
+fn a_renamed_file_keeps_what_it_held() {
+    let wrong_kind = SPLIT.replace("TrafficSplit", "TrafficSplt");
+    let no_kind = SPLIT.replace("kind: TrafficSplit\n", "");
+    for broken in [wrong_kind.as_str(), no_kind.as_str(), BROKEN] {
+        let mut disk = Disk::new(&[("a.yaml", SPLIT), ("c.yaml", &service("c"))]);
+        let mut folder = disk.folder();
+        disk.write("a.yaml", broken);
+        disk.scan(&mut folder, &["a.yaml"], SOON);
+        disk.rename("a.yaml", "b.yaml");
+        for settled in [&[] as &[&str], &["b.yaml"], &["b.yaml"]] {
+            disk.scan(&mut folder, settled, SOON);
+            let mut left = names(&folder);
+            left.sort();
+            assert_eq!(left, ["c", "web"], "{broken}");
+        }
+        let problems = folder.problems();
+        assert_eq!(problems.len(), 1, "{problems:?}");
+        assert!(
+            problems[0].object.source.ends_with("b.yaml"),
+            "{problems:?}"
+        );
+        disk.remove("b.yaml");
+        disk.scan(&mut folder, &[], SOON);
+        disk.scan(&mut folder, &[], GRACE);
+        assert_eq!(names(&folder), ["c"]);
+    }
+}
+
+#[test]
+fn a_deleted_file_whose_object_comes_back_with_a_broken_kind_elsewhere_keeps_it() {
+    let mut disk = Disk::new(&[("a.yaml", SPLIT), ("c.yaml", &service("c"))]);
+    let mut folder = disk.folder();
+    disk.write("b.yaml", &SPLIT.replace("TrafficSplit", "TrafficSplt"));
+    disk.remove("a.yaml");
+    for later in [SOON, GRACE, GRACE] {
+        disk.scan(&mut folder, &["b.yaml"], later);
+        let mut left = names(&folder);
+        left.sort();
+        assert_eq!(left, ["c", "web"]);
+    }
+}
+
 const TEMPLATE: &str = "metadata:\n  name: {{ .Values.name }}\n";
 
 #[test]

@@ -123,7 +123,11 @@ impl Reader<'_> {
                     let item = list.get_mut("items")?.get_mut(index)?;
                     Some(item.take())
                 });
-                self.add(format!("{place}.items[{index}]"), item, other);
+                let place = format!("{place}.items[{index}]");
+                match item.is_null() {
+                    true => self.add_null(place),
+                    false => self.add(place, item, other),
+                }
             }
             return;
         }
@@ -140,7 +144,14 @@ impl Reader<'_> {
         let readings = to_kubectl
             .map(|other| yaml::two_readings(&document, &other))
             .unwrap_or_default();
+        let has_items = document["items"].is_array();
         match Object::parse_in(self.origin, position, document) {
+            Parsed::Foreign(what, None) if has_items => {
+                let message = messages::list_without_items();
+                let problem = self.origin.file().problem("", message);
+                let broken = Broken::of(None, self.origin, &Value::Null, problem);
+                self.pass(place, what, Some(broken));
+            }
             Parsed::Foreign(what, broken) => self.pass(place, what, broken.map(|it| *it)),
             Parsed::Object(mut object) => {
                 object.refuse_two_readings(&readings);
@@ -150,6 +161,13 @@ impl Reader<'_> {
             }
             Parsed::Broken(broken) => self.add_broken(place, broken),
         }
+    }
+
+    /// An empty document is a deletion; an item with nothing behind its dash is not.
+    fn add_null(&mut self, place: String) {
+        let problem = self.origin.file().problem("", object_messages::no_object());
+        let broken = Broken::of(None, self.origin, &Value::Null, problem);
+        self.add_broken(place, broken);
     }
 
     fn add_broken(&mut self, place: String, broken: Broken) {

@@ -50,37 +50,83 @@ pub(super) fn miss(group: &str, kind: &str) -> Option<(Kind, Message)> {
         is_of_traffic(*meant) && *known_group == group && is_misspelled(kind, known)
     });
     if let Some((_, known, _, meant)) = near_kind {
-        let group = if group.is_empty() { "v1" } else { group };
-        return Some((*meant, messages::other_kind(kind, group, known)));
+        return Some((*meant, wrong_kind(group, kind, known)));
     }
     let candidates = UNDERSTOOD.iter().filter(|(_, known, _, meant)| {
         is_of_traffic(*meant) && (*known == kind || is_in_another_case(kind, known))
     });
-    let (right, known, versions, meant) =
-        candidates.min_by_key(|(known_group, ..)| edits(known_group, group))?;
+    let meant @ (right, known, ..) =
+        candidates.min_by_key(|(known_group, ..)| distance(group, known_group))?;
     let is_near = OURS_ALONE.contains(known)
         || OTHER_GROUPS.contains(&(group, known))
-        || (!right.is_empty() && (group.is_empty() || edits(right, group) <= GROUP_EDITS));
-    if !is_near {
-        return None;
-    }
-    let version = newest(versions);
-    let message = match (group, *right) {
-        (_, "") => messages::other_group(kind, group, version),
-        ("", right) => messages::no_group(kind, format!("{right}/{version}")),
-        (group, right) => messages::other_group(kind, group, format!("{right}/{version}")),
-    };
-    Some((*meant, message))
+        || (!right.is_empty() && (group.is_empty() || edits_of_group(group, right) <= GROUP_EDITS));
+    is_near.then(|| (meant.3, wrong_group(group, kind, meant)))
 }
 
-/// What is wrong with a kind that does not exist in a group of Weir's, if an object has become of that kind by an edit.
-pub(super) fn stranger(group: &str, kind: &str) -> Option<Message> {
+/// What is wrong with a kind and a group that are not read, if an object has become of them by an edit: the kind is one
+/// of Weir's or nearly so and the group no other product's, or the group is one of Weir's and has no such kind.
+pub(super) fn stranger(group: &str, kind: &str) -> Option<(Option<Kind>, Message)> {
+    if OTHER_KINDS.contains(&kind) {
+        return None;
+    }
+    let candidates = UNDERSTOOD
+        .iter()
+        .filter(|(_, known, ..)| *known == kind || is_misspelled(kind, known));
+    let meant = candidates.min_by_key(|(known_group, ..)| distance(group, known_group));
+    if let Some(meant) = meant.filter(|_| is_no_product(group)) {
+        let message = match meant.0 == group {
+            true => wrong_kind(group, kind, meant.1),
+            false => wrong_group(group, kind, meant),
+        };
+        return Some((Some(meant.3), message));
+    }
     let known = UNDERSTOOD.iter().filter(|(known_group, _, _, meant)| {
         !matches!(meant, Kind::Workload(_)) && *known_group == group
     });
     let known: Vec<&str> = known.map(|(_, known, ..)| *known).collect();
-    let is_stranger = !group.is_empty() && !known.is_empty() && !OTHER_KINDS.contains(&kind);
-    is_stranger.then(|| messages::other_kind(kind, group, known.join(" or ")))
+    let is_stranger = !group.is_empty() && !known.is_empty();
+    is_stranger.then(|| (None, messages::other_kind(kind, group, known.join(" or "))))
+}
+
+/// Whether `kind` was meant to be `List`.
+pub(super) fn list(kind: &str) -> Option<Message> {
+    is_misspelled(kind, "List").then(|| wrong_kind("", kind, "List"))
+}
+
+/// Whether a group is none that another product would choose: it has no domain, or nearly one of Weir's.
+fn is_no_product(group: &str) -> bool {
+    let lower = group.to_ascii_lowercase();
+    !group.contains('.')
+        || UNDERSTOOD.iter().any(|(known, ..)| {
+            edits_of_group(group, known) <= GROUP_EDITS || known.ends_with(&format!(".{lower}"))
+        })
+}
+
+/// How far a group is from a known one. Of several kinds without a group the first one is meant.
+fn distance(group: &str, known: &str) -> usize {
+    match group {
+        "" => 0,
+        group => edits_of_group(group, known),
+    }
+}
+
+fn edits_of_group(group: &str, known: &str) -> usize {
+    edits(&group.to_ascii_lowercase(), known)
+}
+
+fn wrong_kind(group: &str, kind: &str, known: &str) -> Message {
+    let group = if group.is_empty() { "v1" } else { group };
+    messages::other_kind(kind, group, known)
+}
+
+fn wrong_group(group: &str, kind: &str, meant: &(&str, &str, &[&'static str], Kind)) -> Message {
+    let (right, _, versions, _) = meant;
+    let version = newest(versions);
+    match (group, *right) {
+        (_, "") => messages::other_group(kind, group, version),
+        ("", right) => messages::no_group(kind, format!("{right}/{version}")),
+        (group, right) => messages::other_group(kind, group, format!("{right}/{version}")),
+    }
 }
 
 /// Kinds that only an access policy looks at are too many to guess at.
@@ -89,7 +135,7 @@ fn is_of_traffic(kind: Kind) -> bool {
 }
 
 /// A stable version, else the highest.
-fn newest(versions: &[&'static str]) -> &'static str {
+pub(super) fn newest(versions: &[&'static str]) -> &'static str {
     let stable = versions.iter().find(|version| **version == "v1");
     stable.or(versions.last()).copied().unwrap_or("v1")
 }
@@ -190,6 +236,16 @@ mod tests {
                 "policy.linkerd.oi",
                 "HTTPRoute",
                 "HTTPRoute is not read under the group policy.linkerd.oi; write apiVersion: policy.linkerd.io/v1beta3",
+            ),
+            (
+                "",
+                "HTTPRoute",
+                "HTTPRoute is not read without a group; write apiVersion: gateway.networking.k8s.io/v1",
+            ),
+            (
+                "Gateway.Networking.K8s.io",
+                "HTTPRoute",
+                "HTTPRoute is not read under the group Gateway.Networking.K8s.io; write apiVersion: gateway.networking.k8s.io/v1",
             ),
             (
                 "",

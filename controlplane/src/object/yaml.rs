@@ -254,7 +254,8 @@ mod tests {
             "name: {{ .Release.Name }}\n",
             "a:\n  {{- toYaml .Values.a | nindent 2 }}\n",
         ] {
-            assert!(cause(template).contains("a template"), "{template}");
+            let expected = "the file is a template, not a manifest";
+            assert_eq!(cause(template), expected, "{template}");
         }
         let dashboard = "legend: '{{ instance }}'\n---\na: 1\nb: [\n";
         assert!(

@@ -1,7 +1,7 @@
 //! One object as the world takes it in: what is read of it, and what is wrong with it in itself. It depends on
 //! nothing but the object, so a source may keep it for as long as the object stays as it is.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde_json::Value;
@@ -121,15 +121,67 @@ impl Entry {
         route.into_iter().flat_map(|route| route.port_names())
     }
 
-    /// `form`, an older form of this object, in its place; what is wrong with this one has `effect`.
-    pub fn held_as(&self, form: &Entry, effect: Effect) -> Entry {
+    /// Whether at least a part of it does something.
+    pub fn is_served(&self) -> bool {
+        let mut problems = self.problems.iter();
+        problems.all(|problem| problem.effect.extent != Extent::Whole)
+    }
+
+    /// Where and how it is not done as it is written: paths and codes.
+    fn faults(&self) -> BTreeSet<(String, &'static str)> {
         let problems = self.problems.iter().cloned();
         let problems = problems.chain(self.left_to_translation());
+        let faults = problems.filter(|problem| problem.effect.extent != Extent::Nothing);
+        faults.map(|problem| (problem.path, problem.code)).collect()
+    }
+
+    /// Whether all that is wrong with it is wrong with `form` too, which is in force.
+    pub fn is_no_worse_than(&self, form: &Entry) -> bool {
+        self.is_valid() || self.faults().is_subset(&form.faults())
+    }
+
+    /// `form`, an older form of this object, in its place. What is wrong with this one alone has `effect`.
+    pub fn held_as(&self, form: &Entry, effect: Effect) -> Entry {
+        let of_form = form.faults();
+        let is_of_form = |it: &Problem| of_form.contains(&(it.path.clone(), it.code));
+        let own = self
+            .problems
+            .iter()
+            .cloned()
+            .map(|problem| match is_of_form(&problem) {
+                true => problem,
+                false => problem.with_effect(effect.clone()),
+            });
+        // Translation says those that the form has as well.
+        let of_translation = self.left_to_translation().filter(|it| !is_of_form(it));
+        let of_translation = of_translation.map(|it| it.with_effect(effect.clone()));
         Entry {
             part: form.part.clone(),
-            problems: problems.map(|it| it.with_effect(effect.clone())).collect(),
+            problems: own.chain(of_translation).collect(),
             ..self.clone()
         }
+    }
+
+    /// What is wrong with it in itself.
+    pub fn problems(&self) -> &[Problem] {
+        &self.problems
+    }
+
+    /// The same object, with more to say of it.
+    pub fn with_problems(&self, more: impl IntoIterator<Item = Problem>) -> Entry {
+        let mut entry = self.clone();
+        entry.problems.extend(more);
+        entry
+    }
+
+    /// The same object, after its file got another name.
+    pub fn moved_to(&self, source: &str) -> Entry {
+        let mut entry = self.clone();
+        entry.source = source.to_owned();
+        for problem in &mut entry.problems {
+            problem.object.source = source.to_owned();
+        }
+        entry
     }
 
     /// Whether it is the same object, in another place.

@@ -26,6 +26,8 @@ messages! {
         "use lower-case letters, digits and '-'";
     unknown_version(api_version, versions) => UnknownVersion,
         "{api_version} is not known", ByPlace, "use {versions}";
+    no_version(api_version, right) => UnknownVersion,
+        "{api_version} has no version", ByPlace, "write apiVersion: {right}";
     bad_time(value) => InvalidValue,
         "{value} is not a time", ByPlace, "write it like 2026-01-31T12:00:00Z, or leave it out";
     other_group(kind, group, api_version) => InvalidKind,
