@@ -253,12 +253,24 @@ pub(crate) fn plain(text: &str) -> String {
     let mut plain: String = characters
         .by_ref()
         .take(LONGEST)
-        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .map(|c| match c.is_control() || is_invisible(c) {
+            true => '\u{fffd}',
+            false => c,
+        })
         .collect();
     if characters.next().is_some() {
         plain.push('…');
     }
     plain
+}
+
+/// Characters of Unicode's category Cf: they have no shape, and some change the order in which others are shown.
+fn is_invisible(c: char) -> bool {
+    matches!(c,
+        '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
+        | '\u{180e}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}'
+        | '\u{feff}' | '\u{fff9}'..='\u{fffb}' | '\u{110bd}' | '\u{110cd}' | '\u{13430}'..='\u{1343f}'
+        | '\u{1bca0}'..='\u{1bca3}' | '\u{1d173}'..='\u{1d17a}' | '\u{e0001}' | '\u{e0020}'..='\u{e007f}')
 }
 
 #[cfg(test)]
@@ -289,6 +301,20 @@ mod tests {
             .to_string();
         assert!(!line.contains(['\n', '\u{1b}']), "{line}");
         assert!(line.chars().count() < 600, "{line}");
+    }
+
+    #[test]
+    fn characters_that_have_no_shape_are_replaced() {
+        let said = said(
+            Reason::InvalidValue,
+            "a\u{202e}b\u{200b}c\u{2066}d\u{feff}é→",
+            "correct it",
+        );
+        let line = ObjectRef::default().problem("", said).to_string();
+        assert!(
+            line.contains("a\u{fffd}b\u{fffd}c\u{fffd}d\u{fffd}é→"),
+            "{line}"
+        );
     }
 
     #[test]

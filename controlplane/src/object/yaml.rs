@@ -147,7 +147,23 @@ fn message(text: &str, error: &Error) -> Message {
         Error::Budget { .. } => messages::beyond_limits(),
         // The parser has no other word for it.
         error if error.to_string().starts_with("recursion limit") => messages::beyond_limits(),
-        error => messages::bad_yaml(error),
+        error => no_manifest(error),
+    }
+}
+
+/// Only what the library says of the text itself is passed on; the rest it says of types of Rust.
+fn no_manifest(error: &Error) -> Message {
+    let location = error.location();
+    let (line, column) = location.map_or((1, 1), |it| (it.line(), it.column()));
+    match error {
+        Error::ExternalMessage { .. } | Error::Eof { .. } => messages::bad_yaml(error),
+        Error::UnknownAnchor { .. } => messages::unknown_anchor(line, column),
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            messages::recursive_alias(line, column)
+        }
+        Error::MergeValueNotMapOrSeqOfMaps { .. } => messages::bad_merge(line, column),
+        Error::NullIntoString { .. } | Error::Unexpected { .. } => messages::bad_key(line, column),
+        _ => messages::bad_tag(line, column),
     }
 }
 
@@ -263,6 +279,43 @@ mod tests {
             "{}",
             cause(dashboard)
         );
+    }
+
+    #[test]
+    fn causes_speak_of_yaml_and_name_line_and_column() {
+        for (text, expected) in [
+            ("~: 2\n", "a key is not a text, at line 1, column 1"),
+            (
+                "a: 1\n? [b]\n: 1\n",
+                "a key is not a text, at line 2, column 3",
+            ),
+            (
+                "a: &a [*a]\n",
+                "an alias stands inside of the value that it repeats, at line 1, column 8",
+            ),
+            (
+                "a: *b\n",
+                "an alias repeats a value that no anchor before it names, at line 1, column 4",
+            ),
+            (
+                "<<: 1\n",
+                "the value of << is neither a map nor a list of maps, at line 1, column 5",
+            ),
+            (
+                "a: !!int x\n",
+                "a value is not what its tag says, at line 1, column 10",
+            ),
+            (
+                "a: !!binary /w==\n",
+                "a value is not what its tag says, at line 1, column 13",
+            ),
+            (
+                "a: b: c\n",
+                "the file is not YAML: mapping values are not allowed in this context at line 1, column 5",
+            ),
+        ] {
+            assert_eq!(cause(text), expected, "{text}");
+        }
     }
 
     #[test]

@@ -13,6 +13,22 @@ messages! {
     bad_yaml(what) => Unreadable,
         "the file is not YAML: {what}", Whole "nothing is read from it",
         "correct the YAML: at that place or right before it an indent, a colon or a quote is wrong or missing";
+    bad_key(line, column) => Unreadable,
+        "a key is not a text, at line {line}, column {column}", Whole "nothing is read from it",
+        "write a text in front of the colon, in quotes if it is ~ or null";
+    bad_tag(line, column) => Unreadable,
+        "a value is not what its tag says, at line {line}, column {column}", Whole "nothing is read from it",
+        "take out the tag, the word that begins with !!, or correct the value";
+    bad_merge(line, column) => Unreadable,
+        "the value of << is neither a map nor a list of maps, at line {line}, column {column}",
+        Whole "nothing is read from it", "write the fields out instead";
+    recursive_alias(line, column) => Unreadable,
+        "an alias stands inside of the value that it repeats, at line {line}, column {column}",
+        Whole "nothing is read from it", "write the value out instead of the alias";
+    unknown_anchor(line, column) => Unreadable,
+        "an alias repeats a value that no anchor before it names, at line {line}, column {column}",
+        Whole "nothing is read from it",
+        "write the anchor, & and the name, in front of the value, or put quotes around a text that begins with *";
     too_many_documents(limit) => Unreadable,
         "the file has more than {limit} documents", Whole "nothing is read from it",
         "split it into several files";
