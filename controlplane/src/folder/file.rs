@@ -47,6 +47,7 @@ pub(super) struct Loaded {
     pub broken: Vec<Broken>,
     pub passed: Vec<Passed>,
     pub patches: Vec<String>,
+    pub of_patches: Option<Problem>,
 }
 
 impl From<Manifests> for Loaded {
@@ -57,6 +58,7 @@ impl From<Manifests> for Loaded {
             broken: manifests.broken,
             passed: manifests.passed,
             patches: manifests.patches,
+            of_patches: manifests.of_patches,
         }
     }
 }
@@ -74,7 +76,23 @@ impl Loaded {
             broken,
             passed: self.passed.clone(),
             patches: self.patches.clone(),
+            of_patches: self.of_patches.clone(),
         }
+    }
+
+    /// With what is wrong with its patches, those that it named before stay patches.
+    fn after(mut self, before: Option<&Loaded>) -> (Loaded, Option<Problem>) {
+        let problem = self.of_patches.clone();
+        let before = before.filter(|before| problem.is_some() && !before.patches.is_empty());
+        let Some(before) = before else {
+            return (self, problem);
+        };
+        self.patches.extend(before.patches.iter().cloned());
+        self.patches.sort();
+        self.patches.dedup();
+        let words = "the patches that it named before this edit stay patches";
+        let effect = Effect::new(Extent::Part, words);
+        (self, problem.map(|it| it.with_effect(effect)))
     }
 }
 
@@ -148,8 +166,9 @@ impl Entry {
         match reading {
             Reading::Good(stamp, loaded) => {
                 self.read = Some(stamp);
+                let (loaded, problem) = loaded.after(self.good.as_deref());
                 self.good = Some(Arc::new(loaded));
-                self.problem = None;
+                self.problem = problem;
                 return Ok(());
             }
             Reading::Bad(stamp, problem) => {

@@ -590,6 +590,47 @@ fn charts_and_kustomizations_are_passed_over() {
 }
 
 #[test]
+fn a_broken_kustomization_keeps_its_patches() {
+    let patch = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n";
+    let good = "kind: Kustomization\npatches: [{path: patch.yaml}]\n";
+    let files = [
+        ("kustomization.yaml", good),
+        ("z.yaml", &service("s")),
+        ("patch.yaml", patch),
+    ];
+    for (from, to) in [
+        ("patches:", "patchs:"),
+        ("patches:", "patch:"),
+        ("patches:", "Patches:"),
+        ("path:", "pth:"),
+        ("[{path: patch.yaml}]", "{path: patch.yaml}"),
+        ("[{path: patch.yaml}]", "[[patch.yaml]]"),
+        ("kind: Kustomization\npatches: [", "- ["),
+        ("kind: Kustomization\n", "a: [\n"),
+    ] {
+        let mut disk = Disk::new(&files);
+        let mut folder = disk.folder();
+        assert_eq!((names(&folder).len(), folder.problems()), (1, vec![]));
+        disk.write("kustomization.yaml", &good.replace(from, to));
+        for _ in 0..2 {
+            disk.scan(&mut folder, &["kustomization.yaml"], SOON);
+            assert_eq!(names(&folder), ["s"], "{to}");
+            assert!(folder.objects()[0].source().ends_with("z.yaml"), "{to}");
+            assert_eq!(folder.problems().len(), 1, "{to}");
+        }
+        // A patch that is no patch any more is an object.
+        disk.write("kustomization.yaml", "patches: []\n");
+        disk.scan(&mut folder, &["kustomization.yaml"], SOON);
+        assert_eq!((names(&folder).len(), folder.problems()), (2, vec![]));
+    }
+    for kind in ["Kustomizaton", "Component"] {
+        let text = good.replace("Kustomization", kind);
+        let disk = Disk::new(&[("kustomization.yaml", &*text), files[1], files[2]]);
+        assert_eq!(names(&disk.folder()), ["s"], "{kind}");
+    }
+}
+
+#[test]
 fn objects_without_a_namespace_are_in_the_default_one() {
     let disk = Disk::new(&[("a.yaml", SPLIT)]);
     let folder = Folder::open(&disk.path, false).unwrap();

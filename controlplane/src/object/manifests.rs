@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Broken, Object, Origin, Parsed, UNDERSTOOD, json, yaml};
+use super::{Broken, Object, Origin, Parsed, UNDERSTOOD, json, near, yaml};
 use crate::problem::messages::{Message, file as messages, object as object_messages};
 use crate::problem::{ObjectRef, Problem};
 
@@ -20,6 +20,8 @@ pub struct Manifests {
     pub passed: Vec<Passed>,
     /// The files that a kustomization names as patches, as it writes them.
     pub patches: Vec<String>,
+    /// Why a kustomization may mean more patches than these.
+    pub of_patches: Option<Problem>,
 }
 
 /// A document that is passed over.
@@ -80,8 +82,13 @@ pub fn read_in(default_namespace: &str, source: &str, text: &str) -> Result<Mani
         manifests: Manifests::default(),
     };
     for (index, document) in documents.into_iter().enumerate() {
-        if is_kustomization(source, &document.value) {
+        if is_named_kustomization(source) {
             reader.manifests.patches.extend(patches(&document.value));
+            let wrong = misread_patches(&document.value);
+            reader.manifests.of_patches = wrong.map(|(path, message)| {
+                let file = reader.origin.file();
+                file.problem(path, message)
+            });
         }
         let yaml::Document { value, to_kubectl } = document;
         reader.add(format!("documents[{index}]"), value, to_kubectl);
@@ -212,11 +219,15 @@ fn file_name(source: &str) -> &str {
     source.rsplit('/').next().unwrap_or(source)
 }
 
-fn is_kustomization(source: &str, document: &Value) -> bool {
-    let is_named = matches!(
+fn is_named_kustomization(source: &str) -> bool {
+    matches!(
         file_name(source),
         "kustomization.yaml" | "kustomization.yml"
-    );
+    )
+}
+
+fn is_kustomization(source: &str, document: &Value) -> bool {
+    let is_named = is_named_kustomization(source);
     let kind = document["kind"].as_str();
     is_named && kind.is_none_or(|kind| matches!(kind, "Kustomization" | "Component"))
 }
@@ -267,4 +278,43 @@ fn patches(kustomization: &Value) -> Vec<String> {
         .filter(|path| !path.contains('\n'))
         .map(str::to_owned)
         .collect()
+}
+
+const PATCHES: [&str; 3] = ["patches", "patchesStrategicMerge", "patchesJson6902"];
+
+/// Where a kustomization most likely means patches and names none, and what is wrong.
+fn misread_patches(kustomization: &Value) -> Option<(String, Message)> {
+    if kustomization.is_null() {
+        return None;
+    }
+    let Some(fields) = kustomization.as_object() else {
+        return Some((String::new(), messages::kustomization_is_no_map()));
+    };
+    let misspelled = fields.keys().find(|field| {
+        let is_known = PATCHES.contains(&field.as_str());
+        !is_known && field.to_ascii_lowercase().starts_with("patch")
+            || PATCHES
+                .iter()
+                .any(|known| near::is_misspelled(field, known))
+    });
+    if let Some(field) = misspelled {
+        let message = messages::misspelled_patches(field, PATCHES.join(" or "));
+        return Some((field.clone(), message));
+    }
+    PATCHES.iter().find_map(|field| {
+        let message = || messages::unreadable_patch(field);
+        let wrong = |path: String| Some((path, message()));
+        match &kustomization[*field] {
+            Value::Null => None,
+            Value::Array(entries) => {
+                let is_patch = |entry: &Value| {
+                    let has = |name: &str| entry[name].is_string();
+                    entry.is_string() || has("path") || has("patch")
+                };
+                let at = entries.iter().position(|entry| !is_patch(entry))?;
+                wrong(format!("{field}[{at}]"))
+            }
+            _ => wrong((*field).to_owned()),
+        }
+    })
 }

@@ -144,7 +144,7 @@ fn is_in_another_case(kind: &str, known: &str) -> bool {
     kind.eq_ignore_ascii_case(known)
 }
 
-fn is_misspelled(kind: &str, known: &str) -> bool {
+pub(super) fn is_misspelled(kind: &str, known: &str) -> bool {
     const LONG: usize = 9;
     let bound = if known.len() > LONG { 2 } else { 1 };
     let plural = kind.strip_suffix('s').unwrap_or(kind);

@@ -39,6 +39,15 @@ messages! {
     list_without_items() => InvalidValue,
         "the list has no items", Whole "nothing is read from it",
         "write items with a dash before each object, or items: [] for none";
+    kustomization_is_no_map() => InvalidValue,
+        "this kustomization is not a map", Whole "patches that it names are read as objects",
+        "write fields such as resources and patches, each with a colon";
+    misspelled_patches(field, known) => InvalidValue,
+        "a kustomization has no field {field}", Whole "patches that it names there are read as objects",
+        "write {known}";
+    unreadable_patch(field) => InvalidValue,
+        "this is not a patch of {field}", Whole "patches that it names there are read as objects",
+        "write a list under {field}, with a dash and the path of a file for each patch";
     not_utf8(at) => Unreadable,
         "the file is not UTF-8 text at byte {at}", Whole "nothing is read from it",
         "save the file in UTF-8";
