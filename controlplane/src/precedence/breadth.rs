@@ -1,152 +1,121 @@
 //! Expressions that fit every path: such a one is no narrower than the prefix `/`.
-//!
-//! The check is of the syntax: it knows the usual ways to write "everything", alone, behind a slash, in groups and
-//! between anchors. An expression that it does not know counts as narrower.
 
-use regex_syntax::ParserBuilder;
-use regex_syntax::hir::{Class, Hir, HirKind, Look};
+use std::collections::BTreeSet;
+
+use regex_automata::hybrid::LazyStateID;
+use regex_automata::hybrid::dfa::{Cache, DFA};
+use regex_automata::nfa::thompson;
+use regex_automata::util::syntax;
+use regex_automata::{Anchored, Input};
+use regex_syntax::hir::{Hir, Look};
 
 /// How much an expression fits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breadth {
-    /// Every value, so also the `*` of an OPTIONS request.
+    /// Every value, so also the `*` of `OPTIONS *`.
     Everything,
     /// Every path that begins with a slash.
     EveryPath,
     Narrower,
 }
 
+/// States of an automaton that are looked at. Whoever writes "everything" needs few; an expression with more counts as
+/// narrower.
+const MAX_STATES: usize = 64;
+/// Bytes for these states. The automaton must not forget any: its names for them would change.
+const CACHE: usize = 256 << 10;
+/// Bytes of a program: one that needs more has more states than are looked at.
+const MAX_PROGRAM: usize = 32 << 10;
+
 impl Breadth {
     /// Of an expression as [`weir_split::Pattern`] reads it: over bytes, and matched against whole values.
     pub fn of(expression: &str) -> Breadth {
-        let mut dialect = ParserBuilder::new();
-        let dialect = dialect
+        let Some(mut automaton) = Automaton::of(expression) else {
+            return Breadth::Narrower;
+        };
+        let start = automaton.start();
+        let behind_a_slash = start.and_then(|start| automaton.next(start, b'/'));
+        if automaton.accepts_all_from(start) {
+            Breadth::Everything
+        } else if automaton.accepts_all_from(behind_a_slash) {
+            Breadth::EveryPath
+        } else {
+            Breadth::Narrower
+        }
+    }
+}
+
+struct Automaton {
+    dfa: DFA,
+    cache: Cache,
+}
+
+impl Automaton {
+    fn of(expression: &str) -> Option<Automaton> {
+        let dialect = syntax::Config::new()
             .unicode(false)
             .utf8(false)
             .dot_matches_new_line(true);
-        match dialect.build().parse(expression) {
-            Ok(hir) if fits_everything(&hir) => Breadth::Everything,
-            Ok(hir) if fits_every_path(&hir) => Breadth::EveryPath,
-            _ => Breadth::Narrower,
+        let tree = syntax::parse_with(expression, &dialect).ok()?;
+        let whole = Hir::concat(vec![tree, Hir::look(Look::End)]);
+        let config = thompson::Config::new()
+            .utf8(false)
+            .nfa_size_limit(Some(MAX_PROGRAM))
+            .which_captures(thompson::WhichCaptures::None);
+        let program = thompson::Compiler::new()
+            .configure(config)
+            .build_from_hir(&whole);
+        let config = DFA::config()
+            .cache_capacity(CACHE)
+            .minimum_cache_clear_count(Some(0));
+        let dfa = DFA::builder()
+            .configure(config)
+            .build_from_nfa(program.ok()?)
+            .ok()?;
+        let cache = dfa.create_cache();
+        Some(Automaton { dfa, cache })
+    }
+
+    fn start(&mut self) -> Option<LazyStateID> {
+        let input = Input::new("").anchored(Anchored::Yes);
+        self.dfa.start_state_forward(&mut self.cache, &input).ok()
+    }
+
+    fn next(&mut self, state: LazyStateID, byte: u8) -> Option<LazyStateID> {
+        self.dfa.next_state(&mut self.cache, state, byte).ok()
+    }
+
+    /// Whether a value that ends here fits.
+    fn accepts(&mut self, state: LazyStateID) -> bool {
+        let end = self.dfa.next_eoi_state(&mut self.cache, state);
+        end.is_ok_and(|end| end.is_match())
+    }
+
+    /// Whether a value fits wherever it ends from here on.
+    fn accepts_all_from(&mut self, state: Option<LazyStateID>) -> bool {
+        let mut open: Vec<LazyStateID> = state.into_iter().collect();
+        let mut seen: BTreeSet<LazyStateID> = open.iter().copied().collect();
+        let mut accepts_all = state.is_some();
+        while let Some(state) = open.pop().filter(|_| accepts_all) {
+            accepts_all = self.accepts(state) && seen.len() <= MAX_STATES;
+            for byte in (0..=u8::MAX).filter(stands_in_a_path) {
+                if !accepts_all {
+                    break;
+                }
+                match self.next(state, byte) {
+                    Some(next) if seen.insert(next) => open.push(next),
+                    Some(_) => {}
+                    None => accepts_all = false,
+                }
+            }
         }
+        accepts_all
     }
 }
 
-fn fits_everything(hir: &Hir) -> bool {
-    match hir.kind() {
-        HirKind::Repetition(it) => it.min == 0 && it.max.is_none() && fits_every_byte(&it.sub),
-        HirKind::Capture(it) => fits_everything(&it.sub),
-        HirKind::Alternation(all) => all.iter().any(fits_everything),
-        HirKind::Concat(all) => one_decides(all, fits_everything),
-        _ => false,
-    }
-}
-
-fn fits_every_path(hir: &Hir) -> bool {
-    if fits_everything(hir) {
-        return true;
-    }
-    match hir.kind() {
-        // One round is enough; `.+` is a byte and the rest.
-        HirKind::Repetition(it) => {
-            it.min <= 1
-                && it.max != Some(0)
-                && (fits_every_path(&it.sub) || (it.max.is_none() && fits_every_byte(&it.sub)))
-        }
-        HirKind::Capture(it) => fits_every_path(&it.sub),
-        HirKind::Alternation(all) => all.iter().any(fits_every_path),
-        HirKind::Concat(all) => one_decides(all, fits_every_path) || is_slash_and_rest(all),
-        _ => false,
-    }
-}
-
-/// One part fits as asked, and what stands around it may be empty.
-fn one_decides(all: &[Hir], fits: fn(&Hir) -> bool) -> bool {
-    all.iter().enumerate().any(|(place, part)| {
-        fits(part)
-            && all.iter().take(place).all(may_begin)
-            && all.iter().skip(place + 1).all(may_end)
-    })
-}
-
-/// A slash, then a part that fits everything; the others may be empty.
-fn is_slash_and_rest(all: &[Hir]) -> bool {
-    all.iter().enumerate().any(|(place, slash)| {
-        let rest = all.get(place + 1..).unwrap_or_default();
-        let is_rest = rest.iter().enumerate().any(|(place, part)| {
-            // Behind the slash the value does not begin.
-            fits_everything(part)
-                && !part.properties().look_set().contains(Look::Start)
-                && rest.iter().take(place).all(may_be_empty)
-                && rest.iter().skip(place + 1).all(may_end)
-        });
-        is_rest && fits_a_slash(slash) && all.iter().take(place).all(may_begin)
-    })
-}
-
-fn may_begin(hir: &Hir) -> bool {
-    may_be_empty(hir) || matches!(hir.kind(), HirKind::Look(Look::Start))
-}
-
-fn may_end(hir: &Hir) -> bool {
-    may_be_empty(hir) || matches!(hir.kind(), HirKind::Look(Look::End))
-}
-
-/// Anywhere in the value.
-fn may_be_empty(hir: &Hir) -> bool {
-    let properties = hir.properties();
-    properties.look_set().is_empty() && properties.minimum_len() == Some(0)
-}
-
-fn fits_a_slash(hir: &Hir) -> bool {
-    match hir.kind() {
-        HirKind::Literal(it) => *it.0 == *b"/",
-        HirKind::Class(class) => has(class, b'/'),
-        HirKind::Repetition(it) => it.min <= 1 && it.max != Some(0) && fits_a_slash(&it.sub),
-        HirKind::Capture(it) => fits_a_slash(&it.sub),
-        HirKind::Alternation(all) => all.iter().any(fits_a_slash),
-        _ => false,
-    }
-}
-
-/// Every byte that stands in a path: what separates the parts of a request does not.
-fn fits_every_byte(hir: &Hir) -> bool {
-    let stands_in_a_path =
-        |byte: &u8| !byte.is_ascii_control() && !matches!(byte, b' ' | b'?' | b'#');
-    let every = |has: &dyn Fn(u8) -> bool| (0..=u8::MAX).filter(stands_in_a_path).all(has);
-    match hir.kind() {
-        HirKind::Class(class) => every(&|byte| has(class, byte)),
-        HirKind::Capture(it) => fits_every_byte(&it.sub),
-        HirKind::Alternation(all) => {
-            all.iter().any(fits_every_byte)
-                || every(&|byte| all.iter().any(|it| fits_byte(it, byte)))
-        }
-        _ => false,
-    }
-}
-
-fn fits_byte(hir: &Hir, byte: u8) -> bool {
-    match hir.kind() {
-        HirKind::Class(class) => has(class, byte),
-        HirKind::Literal(it) => *it.0 == [byte],
-        _ => false,
-    }
-}
-
-fn has(class: &Class, byte: u8) -> bool {
-    match class {
-        Class::Bytes(class) => class
-            .iter()
-            .any(|range| (range.start()..=range.end()).contains(&byte)),
-        // Of ASCII alone.
-        Class::Unicode(class) => {
-            let byte = char::from(byte);
-            byte.is_ascii()
-                && class
-                    .iter()
-                    .any(|range| (range.start()..=range.end()).contains(&byte))
-        }
-    }
+/// What separates the parts of a request does not.
+fn stands_in_a_path(byte: &u8) -> bool {
+    !byte.is_ascii_control() && !matches!(byte, b' ' | b'?' | b'#')
 }
 
 #[cfg(test)]
@@ -161,9 +130,33 @@ mod tests {
         r"\A.*\z",
     ];
     const EVERY_PATH: &[&str] = &[
-        "/.*", "^/.*$", "^/.*", "/.*$", "/(.*)", "(/.*)", "^(/.*)$", "(?:/.*)+", "(/.*)?", ".+",
-        "/.*.*", "/[^?]*", "/?/.*", r"\/.*", "[/].*", "..*", "/a|/.*", "/.*|/a", "(/a)?/.*",
-        "/(.*$)", "/(a|.*)",
+        "/.*",
+        "^/.*$",
+        "^/.*",
+        "/.*$",
+        "/(.*)",
+        "(/.*)",
+        "^(/.*)$",
+        "(?:/.*)+",
+        "(/.*)?",
+        ".+",
+        "/.*.*",
+        "/[^?]*",
+        "/?/.*",
+        r"\/.*",
+        "[/].*",
+        "..*",
+        "/a|/.*",
+        "/.*|/a",
+        "(/a)?/.*",
+        "/(.*$)",
+        "/(a|.*)",
+        "/(.+)?",
+        "/(.?)*",
+        "/(.a?)*",
+        "/(.+a?)?",
+        "(/.*){2,}|/.*",
+        "/(()|.+)",
     ];
     const NARROWER: &[&str] = &[
         "",
@@ -216,7 +209,7 @@ mod tests {
     ];
 
     #[test]
-    fn what_fits_every_path_is_known_by_its_syntax() {
+    fn everything_has_many_spellings() {
         for (expressions, expected) in [
             (EVERYTHING, Breadth::Everything),
             (EVERY_PATH, Breadth::EveryPath),

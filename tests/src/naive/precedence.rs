@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use super::{Call, Candidate, Path, Value, specificity};
+use super::{Call, Candidate, Path, Pattern, Value, specificity};
 
 /// Whether `a` decides rather than `b`.
 pub fn goes_before(a: &Candidate, b: &Candidate) -> bool {
@@ -37,7 +37,8 @@ pub fn goes_before(a: &Candidate, b: &Candidate) -> bool {
 fn kind(it: &Candidate) -> u8 {
     match &it.wanted.path {
         Some(Path::Exact(_)) => 2,
-        Some(Path::Regex(_)) => 1,
+        Some(Path::Regex(pattern)) if !fits_every_path(pattern) => 1,
+        Some(Path::Regex(_)) => 0,
         // Without a path it is the prefix "/".
         Some(Path::Prefix(_)) | None => 0,
     }
@@ -47,10 +48,16 @@ fn kind(it: &Candidate) -> u8 {
 fn length(it: &Candidate) -> usize {
     match &it.wanted.path {
         Some(Path::Exact(path)) => path.chars().count(),
+        Some(Path::Regex(pattern)) if fits_every_path(pattern) => 1,
         Some(Path::Regex(pattern)) => pattern.to_string().chars().count(),
         Some(Path::Prefix(prefix)) => prefix.trim_end_matches('/').chars().count().max(1),
         None => 1,
     }
+}
+
+/// Of each length it fits a path of a character that no pattern names, so any path of that length.
+fn fits_every_path(pattern: &Pattern) -> bool {
+    (0..20).all(|length| pattern.is_all_of(&format!("/{}", "~".repeat(length))))
 }
 
 fn length_of(it: &Candidate, part: impl Fn(&Call) -> &Option<Value>) -> usize {
