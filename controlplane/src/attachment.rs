@@ -6,10 +6,11 @@
 use std::collections::BTreeSet;
 
 use crate::cluster::{Port, Service};
-use crate::gateway::{Gateway, Listener};
+use crate::gateway::{Broken, Gateway, Listener};
 use crate::hostname::Hostname;
 use crate::problem::Problem;
 use crate::problem::messages::{Message, list, one_of, parent as messages};
+use crate::route::parent::name_within;
 use crate::route::{ParentRef, Route, RouteKind};
 use crate::world::World;
 
@@ -87,6 +88,20 @@ fn no_such_port(service: &Service, parent: &ParentRef) -> Message {
 fn no_such_listener(gateway: &Gateway, parent: &ParentRef) -> Message {
     let at = format!("{}/{}", parent.namespace, parent.name);
     let listeners = || gateway.listeners.iter();
+    let is_meant = |broken: &&Broken| {
+        let name = parent.section_name.as_ref();
+        name.is_none_or(|name| broken.name.as_ref() == Some(name))
+            && parent.port.is_none_or(|port| broken.port == Some(port))
+    };
+    let named = parent.port.is_some() || parent.section_name.is_some();
+    let broken = gateway.broken.iter().find(is_meant).filter(|_| named);
+    if let Some(broken) = broken {
+        return match (&broken.name, broken.port) {
+            (Some(name), _) => messages::listener_not_in_force(at, name),
+            (None, Some(port)) => messages::listener_of_port_not_in_force(at, port),
+            (None, None) => messages::no_listener(at),
+        };
+    }
     let (wanted, field, possible) = match (parent.port, &parent.section_name) {
         (None, None) => return messages::no_listener(at),
         (Some(port), None) => {
@@ -122,7 +137,16 @@ pub fn gateway_listeners<'w>(
     };
     let at = format!("{}/{}", parent.namespace, parent.name);
     let gateway = world.gateway(&parent.namespace, &parent.name);
-    let gateway = gateway.ok_or_else(|| refuse(messages::no_gateway(&at)))?;
+    let gateway = gateway.ok_or_else(|| {
+        let elsewhere = world.namespaces_of_gateways(&parent.name);
+        refuse(match elsewhere.as_slice() {
+            [only] => messages::gateway_elsewhere(&at, only),
+            _ => match name_within(&parent.name) {
+                Some(right) => messages::name_of_host(&parent.name, right),
+                None => messages::no_gateway(&at),
+            },
+        })
+    })?;
     let mut listeners: Vec<_> = gateway
         .listeners
         .iter()

@@ -17,6 +17,15 @@ use crate::problem::{ObjectRef, Problem};
 pub struct Rest(BTreeMap<String, Value>);
 
 impl Rest {
+    /// The fields that say something and are not `known`.
+    pub fn unknown<'r>(&'r self, known: &[&str]) -> impl Iterator<Item = &'r str> {
+        let unknown = self
+            .0
+            .iter()
+            .filter(|(field, value)| !known.contains(&field.as_str()) && !says_nothing(value));
+        unknown.map(|(field, _)| field.as_str())
+    }
+
     /// A problem for the first field that says something. `unsupported` names those that exist in
     /// the API but not in Weir; any other is taken for a mistake.
     pub fn refuse(

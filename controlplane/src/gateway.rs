@@ -4,8 +4,13 @@
 //! A Gateway's class does not matter to its routes: whoever runs it, they are the same. It only tells whether a
 //! route's status is Weir's to write.
 
+mod broken;
+mod grant;
+
 use std::collections::{BTreeMap, BTreeSet};
 
+pub use broken::Broken;
+pub use grant::ReferenceGrant;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -14,7 +19,7 @@ use crate::decode::decode_at;
 use crate::fields::{Rest, at_most};
 use crate::hostname::Hostname;
 use crate::object::Object;
-use crate::problem::messages::{Message, gateway as messages};
+use crate::problem::messages::{Message, gateway as messages, object as object_messages};
 use crate::problem::{Effect, Extent, ObjectRef, Problem};
 use crate::route::RouteKind;
 
@@ -24,12 +29,31 @@ pub const CONTROLLER: &str = "weir.dev/gateway-controller";
 /// Gateway API v1: GatewaySpec.listeners.
 const MAX_LISTENERS: usize = 64;
 
+const GATEWAY_API: &str = "gateway.networking.k8s.io";
+/// Fields of a Gateway's spec that make no difference to its routes.
+const OTHER_FIELDS: [&str; 6] = [
+    "addresses",
+    "infrastructure",
+    "backendTLS",
+    "allowedListeners",
+    "tls",
+    "defaultScope",
+];
+const PROTOCOLS: [&str; 5] = ["HTTP", "HTTPS", "TLS", "TCP", "UDP"];
+/// Of Istio, at its waypoints.
+const HBONE: &str = "HBONE";
+/// The kinds of routes that there are, whether or not a listener of some protocol takes them.
+const ROUTES: [&str; 5] = ["HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "UDPRoute"];
+
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gateway {
     pub object: ObjectRef,
     /// The name of its GatewayClass.
     pub class: String,
+    /// Those that are in force.
     pub listeners: Vec<Listener>,
+    /// Those that are not, because of a problem of their own.
+    pub broken: Vec<Broken>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +97,8 @@ struct GatewaySpec {
     gateway_class_name: Option<String>,
     /// Each is read by itself, so that a wrong one leaves the others alone.
     listeners: Option<Vec<Value>>,
+    #[serde(flatten)]
+    rest: Rest,
 }
 
 #[derive(Deserialize)]
@@ -175,13 +201,40 @@ impl ListenerSpec {
     }
 }
 
+impl RouteGroupKind {
+    fn unknown(&self) -> Option<Message> {
+        let group = self.group.as_deref().unwrap_or(GATEWAY_API);
+        let is_known = group == GATEWAY_API && ROUTES.contains(&self.kind.as_str());
+        (!is_known).then(|| messages::unknown_route_kind(&self.kind, group))
+    }
+}
+
+/// Those of Gateway API, and those that an implementation may add, with a domain in front.
+fn known_protocol(written: &str) -> Result<(), Message> {
+    if PROTOCOLS.contains(&written) || written == HBONE || written.contains('/') {
+        return Ok(());
+    }
+    let meant = PROTOCOLS.iter();
+    let meant = meant.copied().find(|it| it.eq_ignore_ascii_case(written));
+    let meant = meant.unwrap_or("HTTP, HTTPS, TLS, TCP or UDP");
+    Err(messages::unknown_protocol(written, meant))
+}
+
 impl Gateway {
     /// A listener that is not understood is left out with a problem; the others go on.
     pub fn parse(object: &Object) -> Result<(Gateway, Vec<Problem>), Problem> {
         let GatewayManifest { spec } = object.decode()?;
         let reference = object.reference();
-        let (mut listeners, mut problems) = (Vec::new(), Vec::new());
+        let (mut listeners, mut broken) = (Vec::new(), Vec::new());
+        let mut problems = Vec::new();
+        for field in spec.rest.unknown(&OTHER_FIELDS) {
+            let message = object_messages::unknown_field(field).with_effect(goes_on());
+            problems.push(reference.problem(format!("spec.{field}"), message));
+        }
         let written = spec.listeners.unwrap_or_default();
+        if written.is_empty() {
+            problems.push(reference.problem("spec.listeners", messages::no_listeners()));
+        }
         let remedy = "split it into several Gateways";
         at_most(
             &written,
@@ -191,42 +244,86 @@ impl Gateway {
             remedy,
         )?;
         let mut names = BTreeSet::new();
-        for (index, listener) in written.iter().enumerate() {
+        for (index, value) in written.iter().enumerate() {
             let path = format!("spec.listeners[{index}]");
-            match Listener::read(listener, &reference, &path) {
-                Ok(listener) if names.contains(&listener.name) => {
+            let read = Listener::read(value, &reference, &path).and_then(|(listener, of_kinds)| {
+                if names.contains(&listener.name) {
                     let message = messages::listener_name_twice(&listener.name);
-                    problems.push(reference.problem(format!("{path}.name"), message));
+                    return Err(reference.problem(format!("{path}.name"), message));
                 }
-                Ok(listener) => {
+                Ok((listener, of_kinds))
+            });
+            match read {
+                Ok((listener, of_kinds)) => {
+                    problems.extend(of_kinds);
+                    problems.extend(conflict(&reference, &path, &listeners, &listener));
                     names.insert(listener.name.clone());
                     listeners.push(listener);
                 }
-                Err(problem) => problems.push(problem.with_effect(no_routes())),
+                Err(problem) => {
+                    problems.push(problem.with_effect(no_routes()));
+                    broken.push((index, value));
+                }
             }
         }
+        let broken = broken::read(&broken, &listeners);
         let gateway = Gateway {
             object: reference,
             class: spec.gateway_class_name.unwrap_or_default(),
             listeners,
+            broken,
         };
         Ok((gateway, problems))
     }
 }
 
+/// Gateway API v1, ListenerConditionReason `HostnameConflict`: nothing tells the requests of two listeners apart.
+fn conflict(
+    object: &ObjectRef,
+    path: &str,
+    before: &[Listener],
+    listener: &Listener,
+) -> Option<Problem> {
+    let is_same = |other: &&Listener| {
+        (other.is_http && listener.is_http)
+            && (other.port, &other.hostname) == (listener.port, &listener.hostname)
+    };
+    let other = before.iter().find(is_same)?;
+    let message = messages::listener_conflict(&listener.name, &other.name, listener.port);
+    Some(object.problem(path, message))
+}
+
+/// What a field that does not exist means for traffic.
+fn goes_on() -> Effect {
+    Effect::new(Extent::Part, "the Gateway goes on without this field")
+}
+
 /// What a wrong listener means for traffic.
 fn no_routes() -> Effect {
-    let words = "this listener has no routes, the others go on";
+    let words = "this listener has no routes, and no other listener gets its hosts";
     Effect::new(Extent::Part, words)
 }
 
 impl Listener {
-    fn read(value: &Value, object: &ObjectRef, path: &str) -> Result<Listener, Problem> {
+    /// With problems of kinds of routes that do not exist: the listener takes the others.
+    fn read(
+        value: &Value,
+        object: &ObjectRef,
+        path: &str,
+    ) -> Result<(Listener, Vec<Problem>), Problem> {
         let spec: ListenerSpec = decode_at(object, path, value)?;
         spec.refuse_unknown(object, path)?;
+        let kinds = spec.allowed_routes.iter().flat_map(|it| &it.kinds);
+        let kinds = kinds.flatten().enumerate();
+        let of_kinds = kinds.filter_map(|(index, kind)| {
+            let message = kind.unknown()?;
+            let path = format!("{path}.allowedRoutes.kinds[{index}]");
+            Some(object.problem(path, message))
+        });
+        let of_kinds = of_kinds.collect();
         let wrong =
             |(field, message): (&str, Message)| object.problem(format!("{path}.{field}"), message);
-        Listener::parse(spec).map_err(wrong)
+        Ok((Listener::parse(spec).map_err(wrong)?, of_kinds))
     }
 
     fn parse(spec: ListenerSpec) -> Result<Listener, (&'static str, Message)> {
@@ -251,6 +348,7 @@ impl Listener {
                     .ok_or_else(|| ("hostname", messages::bad_hostname(&text)))?,
             ),
         };
+        known_protocol(&protocol).map_err(|message| ("protocol", message))?;
         let AllowedRoutes {
             namespaces, kinds, ..
         } = allowed_routes.unwrap_or_default();
@@ -263,8 +361,7 @@ impl Listener {
         let is_allowed = |name: &&&str| {
             let is_it = |entry: &RouteGroupKind| {
                 let group = entry.group.as_deref();
-                group.unwrap_or("gateway.networking.k8s.io") == "gateway.networking.k8s.io"
-                    && entry.kind == **name
+                group.unwrap_or(GATEWAY_API) == GATEWAY_API && entry.kind == **name
             };
             allowed.is_empty() || allowed.iter().any(is_it)
         };
@@ -339,76 +436,6 @@ impl Requirement {
             Requirement::Exists(key) => labels.contains_key(key),
             Requirement::DoesNotExist(key) => !labels.contains_key(key),
         }
-    }
-}
-
-/// A ReferenceGrant; it stands in the namespace of what is referred to.
-#[derive(Clone, Debug, PartialEq)]
-pub struct ReferenceGrant {
-    pub object: ObjectRef,
-    from: Vec<GrantFrom>,
-    to: Vec<GrantTo>,
-}
-
-#[derive(Deserialize)]
-struct GrantManifest {
-    spec: GrantSpec,
-}
-
-#[derive(Deserialize)]
-struct GrantSpec {
-    from: Vec<GrantFrom>,
-    to: Vec<GrantTo>,
-}
-
-// A mistyped `name` would widen a grant, so nothing unknown is let pass in it.
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GrantFrom {
-    group: String,
-    kind: String,
-    namespace: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct GrantTo {
-    group: String,
-    kind: String,
-    name: Option<String>,
-}
-
-impl ReferenceGrant {
-    pub fn parse(object: &Object) -> Result<ReferenceGrant, Problem> {
-        let GrantManifest { spec } = object.decode()?;
-        let GrantSpec { from, to } = spec;
-        let reference = object.reference();
-        let names = to.iter().map(|entry| entry.name.as_deref());
-        if let Some(index) = names.into_iter().position(|name| name == Some("")) {
-            let path = format!("spec.to[{index}].name");
-            return Err(reference.problem(path, messages::grant_without_name()));
-        }
-        Ok(ReferenceGrant {
-            object: reference,
-            from,
-            to,
-        })
-    }
-
-    /// Whether this lets a route of that kind (gateway.networking.k8s.io) of namespace `from` refer to the
-    /// Service `name` of namespace `to`.
-    pub fn permits_service(&self, kind: RouteKind, from: &str, to: &str, name: &str) -> bool {
-        self.object.namespace == to
-            && self.from.iter().any(|entry| {
-                entry.group == "gateway.networking.k8s.io"
-                    && entry.kind == kind.name()
-                    && entry.namespace == from
-            })
-            && self.to.iter().any(|entry| {
-                entry.group.is_empty()
-                    && entry.kind == "Service"
-                    && entry.name.as_deref().is_none_or(|n| n == name)
-            })
     }
 }
 

@@ -16,6 +16,8 @@ use serde_json::Value;
 
 pub use manifests::{MAX_BYTES, Manifests, Passed, read, read_in};
 
+pub use near::edits;
+
 use crate::decode::decode_at;
 use crate::fields::says_nothing;
 use crate::hostname;

@@ -54,7 +54,8 @@ struct GroupManifest {
 /// The object itself at v1alpha1 and v1alpha2, its `spec` later.
 #[derive(Deserialize)]
 struct GroupSpec {
-    matches: Vec<MatchSpec>,
+    /// Each is read by itself, so that a wrong one leaves the others alone.
+    matches: Vec<Value>,
     #[serde(flatten)]
     rest: Rest,
 }
@@ -62,7 +63,8 @@ struct GroupSpec {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct MatchSpec {
-    name: String,
+    #[serde(rename = "name")]
+    _name: String,
     path_regex: Option<String>,
     methods: Option<Vec<String>>,
     #[serde(default)]
@@ -73,7 +75,7 @@ struct MatchSpec {
 
 #[derive(Deserialize)]
 struct OldGroup {
-    matches: Vec<MatchSpec>,
+    matches: Vec<Value>,
 }
 
 impl HttpRouteGroup {
@@ -109,9 +111,13 @@ impl HttpRouteGroup {
             problems.push(all.problem(messages::group_without_matches()));
         }
         let mut named = Vec::with_capacity(matches.len());
-        for (index, spec) in matches.into_iter().enumerate() {
-            let name = spec.name.clone();
-            let condition = match condition(spec, &all.entry(index), &mut patterns) {
+        for (index, written) in matches.iter().enumerate() {
+            // Nothing refers to a match without a name.
+            let name = written.get("name").and_then(Value::as_str);
+            let name = name.unwrap_or_default().to_owned();
+            let place = all.entry(index);
+            let spec = place.decode::<MatchSpec>(written);
+            let condition = match spec.and_then(|spec| condition(spec, &place, &mut patterns)) {
                 Ok(condition) => Some(condition),
                 Err(problem) => {
                     let effect = Effect::new(Extent::Match, "this match fits no request");

@@ -149,6 +149,13 @@ impl World {
         self.gateways.get(&key).map(Arc::as_ref)
     }
 
+    /// Where there are Gateways of this name.
+    pub fn namespaces_of_gateways(&self, name: &str) -> Vec<&str> {
+        let gateways = self.gateways.keys();
+        let named = gateways.filter(|(_, it)| it == name);
+        named.map(|(namespace, _)| namespace.as_str()).collect()
+    }
+
     /// Every Gateway, and whether its class is Weir's.
     pub fn owned_gateways(&self) -> BTreeMap<Key, bool> {
         let is_own = |gateway: &Gateway| self.own_classes.contains(&gateway.class);

@@ -62,7 +62,9 @@ impl Disk {
 const SOON: Duration = Duration::from_millis(5);
 
 fn service(name: &str) -> String {
-    format!("apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\n")
+    format!(
+        "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}}}\nspec: {{ports: [{{port: 80}}]}}\n"
+    )
 }
 
 fn names(folder: &Folder) -> Vec<&str> {

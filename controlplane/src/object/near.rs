@@ -156,7 +156,7 @@ pub(super) fn is_misspelled(kind: &str, known: &str) -> bool {
 }
 
 /// Levenshtein's distance, by bytes.
-fn edits(one: &str, other: &str) -> usize {
+pub fn edits(one: &str, other: &str) -> usize {
     const LONGEST: usize = 64;
     let (one, other) = (one.as_bytes(), other.as_bytes());
     if one.len().max(other.len()) > LONGEST {

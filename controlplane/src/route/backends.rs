@@ -6,6 +6,7 @@ use weir_split::wire::Filters;
 
 use super::RouteKind;
 use super::filters;
+use super::parent::name_within;
 use super::place::{Place, unknown_fields};
 use crate::problem::Problem;
 use crate::problem::messages::backend;
@@ -155,6 +156,10 @@ fn read_weight(place: &Place, written: &Value, faults: &mut Vec<Problem>) -> Res
 
 fn read_reference(place: &Place, namespace: &str, written: &Value) -> Result<Reference, Problem> {
     let spec: BackendRefSpec = place.decode(written)?;
+    if spec.kind.as_deref() == Some("") {
+        return Err(place.field("kind").problem(backend::kind_empty()));
+    }
+    refuse_no_name(&place.field("name"), &spec)?;
     let group = spec.group.unwrap_or_default();
     let kind = spec.kind.unwrap_or_else(|| "Service".to_owned());
     let is_service = is_core(&group) && kind == "Service";
@@ -173,15 +178,40 @@ fn read_reference(place: &Place, namespace: &str, written: &Value) -> Result<Ref
     })
 }
 
+/// A name that no object has.
+fn refuse_no_name(place: &Place, spec: &BackendRefSpec) -> Result<(), Problem> {
+    let name = spec.name.as_str();
+    if name.is_empty() {
+        return Err(place.problem(backend::name_empty()));
+    }
+    let is_service = is_core(spec.group.as_deref().unwrap_or_default())
+        && spec.kind.as_deref().unwrap_or("Service") == "Service";
+    match name_within(name).filter(|_| is_service) {
+        None => Ok(()),
+        Some(right) => Err(place.problem(backend::name_of_host(name, right))),
+    }
+}
+
 fn read_port(place: &Place, written: &Value) -> Result<PortRef, Problem> {
-    if let Value::String(name) = written {
-        return Ok(PortRef::Name(name.clone()));
+    match written {
+        Value::String(text) if text.is_empty() => {
+            return Err(place.problem(backend::port_empty()));
+        }
+        Value::String(text) if is_port_name(text) || text.parse::<u16>().is_ok() => {
+            return Ok(PortRef::Name(text.clone()));
+        }
+        _ => {}
     }
     let number = written.as_u64().and_then(|it| u16::try_from(it).ok());
     match number.filter(|number| *number > 0) {
         Some(number) => Ok(PortRef::Number(number)),
         None => Err(place.problem(backend::port_out_of_range(written))),
     }
+}
+
+/// Ports of Services have names that a letter begins, nearly always; what a digit begins is a mistyped number.
+fn is_port_name(text: &str) -> bool {
+    text.starts_with(|first: char| first.is_ascii_alphabetic())
 }
 
 /// Gateway API writes the core group as "", Linkerd's guides as "core".

@@ -1,6 +1,7 @@
 //! ParentReference of Gateway API: what a route wants to be attached to.
 
 use std::fmt;
+use std::net::Ipv4Addr;
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -11,10 +12,12 @@ use super::place::Place;
 use crate::fields::Rest;
 use crate::object::Object;
 use crate::problem::Problem;
-use crate::problem::messages::parent;
+use crate::problem::messages::{Message, parent};
+use crate::spelling::{edits, is_near};
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 const GATEWAY_API_EXPERIMENTAL: &str = "gateway.networking.x-k8s.io";
+const GROUP_EDITS: usize = 3;
 /// Gateway API v1: CommonRouteSpec.parentRefs.
 const MAX_PARENTS: usize = 32;
 
@@ -106,6 +109,9 @@ fn parse_one(
 ) -> Result<Option<ParentRef>, Problem> {
     let spec: ParentRefSpec = place.decode(written)?;
     let (group, kind) = (spec.group.as_deref(), spec.kind.as_deref());
+    if let Some((field, message)) = near_miss(route, group, kind) {
+        return Err(place.field(field).problem(message));
+    }
     if is_unfinished(route, group, kind) {
         let group = group.unwrap_or(default_group(route));
         let message = parent::parent_without_group(kind.unwrap_or("Gateway"), group);
@@ -115,14 +121,35 @@ fn parse_one(
         return Ok(None);
     };
     place.nothing_but_known(&spec.rest, &[])?;
+    refuse_no_name(place, kind, &spec)?;
     Ok(Some(ParentRef {
         index,
         kind,
         namespace: own_unless(spec.namespace, namespace),
         name: spec.name,
-        section_name: spec.section_name.filter(|name| !name.is_empty()),
+        section_name: spec.section_name,
         port: spec.port,
     }))
+}
+
+/// Names that no object has.
+fn refuse_no_name(place: &Place, kind: ParentKind, spec: &ParentRefSpec) -> Result<(), Problem> {
+    if spec.section_name.as_deref() == Some("") {
+        let message = parent::section_name_empty();
+        return Err(place.field("sectionName").problem(message));
+    }
+    let name = spec.name.as_str();
+    if name.is_empty() {
+        return Err(place.field("name").problem(parent::name_empty()));
+    }
+    // The name of a Gateway may have dots.
+    let may_have_dots = kind == ParentKind::Gateway;
+    match name_within(name).filter(|_| !may_have_dots || name.contains("://")) {
+        None => Ok(()),
+        Some(within) => Err(place
+            .field("name")
+            .problem(parent::name_of_host(name, within))),
+    }
 }
 
 fn default_group(route: RouteKind) -> &'static str {
@@ -166,6 +193,7 @@ pub fn are_all_foreign(object: &Object, route: RouteKind) -> bool {
         parent.is_object()
             && parent_kind(route, of, kind).is_none()
             && !is_unfinished(route, of, kind)
+            && near_miss(route, of, kind).is_none()
     };
     parents.is_some_and(|parents| !parents.is_empty() && parents.iter().all(is_foreign))
 }
@@ -175,7 +203,8 @@ pub fn are_all_foreign(object: &Object, route: RouteKind) -> bool {
 pub fn kind_of(route: RouteKind, written: &Value) -> Option<ParentKind> {
     let field = |name: &str| written.get(name).and_then(Value::as_str);
     let (of, kind) = (field("group"), field("kind"));
-    let unfinished = is_unfinished(route, of, kind).then_some(ParentKind::Service);
+    let is_meant = is_unfinished(route, of, kind) || near_miss(route, of, kind).is_some();
+    let unfinished = is_meant.then_some(ParentKind::Service);
     parent_kind(route, of, kind).or(unfinished)
 }
 
@@ -200,5 +229,67 @@ fn is_unfinished(route: RouteKind, group: Option<&str>, kind: Option<&str>) -> b
         (RouteKind::LinkerdHttp, _) => false,
         (_, None | Some(GATEWAY_API)) => kind == Some("Service"),
         _ => false,
+    }
+}
+
+/// The field that is most likely misspelled, with what to write. Kinds and groups of other controllers are theirs.
+fn near_miss(
+    route: RouteKind,
+    group: Option<&str>,
+    kind: Option<&str>,
+) -> Option<(&'static str, Message)> {
+    if parent_kind(route, group, kind).is_some() {
+        return None;
+    }
+    let is_linkerd = route == RouteKind::LinkerdHttp;
+    let (of, written) = (group.unwrap_or(default_group(route)), kind);
+    let kind = kind.unwrap_or("Gateway");
+    let is_gateway = kind == "Gateway" || is_near(kind, "Gateway");
+    let is_service = kind == "Service" || is_near(kind, "Service");
+    let other_kind = |meant: &str| Some(("kind", parent::kind_near(kind, meant)));
+    let other_group = |meant: &str| Some(("group", parent::group_near(of, meant)));
+    if is_core(of) {
+        return match (is_service, is_gateway, written) {
+            (true, ..) => other_kind("Service"),
+            (_, true, Some(_)) if !is_linkerd => other_group(GATEWAY_API),
+            _ => None,
+        };
+    }
+    if matches!(of, "v1" | "core/v1") && is_service {
+        return other_group("\"\"");
+    }
+    if is_linkerd {
+        let is_own = of == default_group(route) && kind != "Service" && is_service;
+        return is_own.then(|| ("group", parent::parent_without_group(kind, of)));
+    }
+    match of {
+        GATEWAY_API if kind.is_empty() => other_kind("Gateway"),
+        GATEWAY_API if kind != "Service" && is_service => {
+            Some(("group", parent::parent_without_group(kind, of)))
+        }
+        GATEWAY_API if is_gateway => other_kind("Gateway"),
+        GATEWAY_API | GATEWAY_API_EXPERIMENTAL => None,
+        _ if is_gateway && edits(of, GATEWAY_API) <= GROUP_EDITS => other_group(GATEWAY_API),
+        _ => None,
+    }
+}
+
+/// Namespace and name in what is written as a host: `web.app.svc.cluster.local`, `http://web.app`.
+pub fn name_within(written: &str) -> Option<String> {
+    let host = match written.split_once("://") {
+        Some((_, host)) => host,
+        None => written,
+    };
+    let host = host.split(['/', ':']).next().unwrap_or_default();
+    if host.parse::<Ipv4Addr>().is_ok() {
+        return None;
+    }
+    let mut labels = host.split('.');
+    let name = labels.next().filter(|name| !name.is_empty())?;
+    match labels.next() {
+        Some(namespace) if !namespace.is_empty() => {
+            Some(format!("name: {name} and namespace: {namespace}"))
+        }
+        _ => (host != written).then(|| format!("name: {name}")),
     }
 }

@@ -215,7 +215,7 @@ fn no_backends_and_no_weights() {
         &route("shop", &format!("{{{parent}}}")),
         Scope::Producers,
         &[&host, &format!("{rule} = 500 1")],
-        &[],
+        &["shop/r spec.rules NoTraffic"],
     );
     check(
         &route(
@@ -303,7 +303,7 @@ fn a_gateways_hosts_gather_the_matches_of_their_listeners() {
             &format!("gateway * plain=80 -> / plain {rule}"),
             &format!("{rule} = 500 1"),
         ],
-        &[],
+        &["shop/r spec.rules NoTraffic"],
     );
 }
 
@@ -349,7 +349,10 @@ fn a_host_without_port_may_mean_none() {
     let parent = "{parentRefs: [{group: '', kind: Service, name: two}]}";
     assert_eq!(
         translated(&route("shop", parent)).1,
-        ["shop/r spec.parentRefs[0] AmbiguousPort"]
+        [
+            "shop/r spec.parentRefs[0] AmbiguousPort",
+            "shop/r spec.rules NoTraffic"
+        ]
     );
 }
 

@@ -12,6 +12,7 @@ use crate::gateway::{CONTROLLER, Gateway, ReferenceGrant};
 use crate::object::{Kind, Object};
 use crate::problem::{Effect, Extent, ObjectRef, Problem};
 use crate::route::Route;
+use crate::shape;
 use crate::smi::TrafficSplit;
 use crate::specs::{HttpRouteGroup, TcpRoute};
 use crate::workload::Workload;
@@ -204,6 +205,12 @@ impl Entry {
 
 impl Part {
     fn of(object: &Object, problems: &mut Vec<Problem>) -> Result<Part, Problem> {
+        if matches!(
+            object.kind,
+            Kind::Namespace | Kind::Service | Kind::Gateway | Kind::ReferenceGrant
+        ) {
+            problems.extend(shape::problems(object));
+        }
         Ok(match object.kind {
             Kind::GatewayClass => {
                 let controller = object.body.pointer("/spec/controllerName");
@@ -219,7 +226,11 @@ impl Part {
                 problems.extend(of_listeners);
                 Part::Gateway(gateway.into())
             }
-            Kind::ReferenceGrant => Part::Grant(ReferenceGrant::parse(object)?.into()),
+            Kind::ReferenceGrant => {
+                let grant = ReferenceGrant::parse(object)?;
+                problems.extend(grant.slips());
+                Part::Grant(grant.into())
+            }
             Kind::TrafficSplit => Part::Split(TrafficSplit::parse(object)?.into()),
             Kind::HttpRoute | Kind::LinkerdHttpRoute | Kind::GrpcRoute | Kind::TcpRoute => {
                 match Route::parse(object, problems)? {

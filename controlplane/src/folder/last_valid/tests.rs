@@ -173,9 +173,9 @@ fn every_kind_is_held() {
             "port: 80a",
         ),
         (
-            "{apiVersion: gateway.networking.k8s.io/v1, kind: ReferenceGrant, metadata: {name: web}, spec: {from: [], to: []}}",
-            "to: []",
-            "to: {}",
+            "{apiVersion: gateway.networking.k8s.io/v1, kind: ReferenceGrant, metadata: {name: web}, spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: a}], to: [{group: '', kind: Service}]}}",
+            "kind: Service",
+            "kind: service",
         ),
         (
             "{apiVersion: specs.smi-spec.io/v1alpha4, kind: HTTPRouteGroup, metadata: {name: web}, spec: {matches: [{name: m, pathRegex: /a}]}}",

@@ -4,6 +4,17 @@ messages! {
     no_service_kind(name, kind) => InvalidKind,
         "{name} is of kind {kind}, not a Service of the core group", ByPlace,
         "name a Service, and leave group and kind out";
+    kind_empty() => InvalidValue,
+        "kind is empty", ByPlace, "write kind: Service, or leave kind out";
+    name_empty() => InvalidValue,
+        "the name is empty", ByPlace, "write the name of a Service";
+    name_of_host(name, right) => InvalidValue,
+        "\"{name}\" is a host, not the name of a Service", ByPlace, "write {right}";
+    port_empty() => InvalidValue,
+        "port is empty", ByPlace, "write the number of the Service's port, such as port: 80";
+    not_named_by_rule(status) => NoTraffic,
+        "the rule names no backend", Nothing "its requests are answered {status}",
+        "name a Service in backendRefs, or add a redirect to an HTTPRoute";
     no_grant(service, namespace) => RefNotPermitted,
         "no ReferenceGrant lets this route refer to Service {service}", ByPlace,
         "create a ReferenceGrant in namespace {namespace}, from the kind and namespace of this route to kind Service";

@@ -1,33 +1,57 @@
 //! About a Gateway, its listeners, and a ReferenceGrant.
 
 messages! {
+    no_listeners() => InvalidValue,
+        "the Gateway has no listeners", Whole "no route is in force at it",
+        "write spec.listeners, a list of which each entry has name, port and protocol, such as \
+         name: http, port: 80 and protocol: HTTP";
+    unknown_protocol(protocol, meant) => InvalidValue,
+        "there is no protocol \"{protocol}\"",
+        Part "this listener has no routes, and no other listener gets its hosts",
+        "write {meant}";
+    unknown_route_kind(kind, group) => InvalidKind,
+        "there is no kind \"{kind}\" of route in the group \"{group}\"",
+        Part "this entry lets no route in",
+        "write kind: HTTPRoute, GRPCRoute, TCPRoute, TLSRoute or UDPRoute, and leave group out";
+    listener_conflict(name, other, port) => Conflicted,
+        "the listeners {other} and {name} have the same port {port} and the same hostname",
+        Part "requests for these hosts have the routes of both listeners",
+        "give one of the two listeners another hostname or port, or take it out";
     listener_name_twice(name) => InvalidValue,
         "a listener before this one has the name \"{name}\"",
-        Part "this listener has no routes, the others go on", "give each listener a name of its own";
+        Part "this listener has no routes, and no other listener gets its hosts", "give each listener a name of its own";
     bad_listener_name(name) => InvalidValue,
-        "\"{name}\" is not a name for a listener", Part "this listener has no routes, the others go on",
+        "\"{name}\" is not a name for a listener", Part "this listener has no routes, and no other listener gets its hosts",
         "use lower-case letters and digits, with '-' between them";
     port_zero() => InvalidValue,
-        "0 is not a port", Part "this listener has no routes, the others go on",
+        "0 is not a port", Part "this listener has no routes, and no other listener gets its hosts",
         "write a number from 1 to 65535";
     bad_hostname(hostname) => InvalidValue,
-        "\"{hostname}\" is not a host name", Part "this listener has no routes, the others go on",
+        "\"{hostname}\" is not a host name", Part "this listener has no routes, and no other listener gets its hosts",
         "write a name without port, such as shop.example.com or *.example.com, or leave it out for every host";
     no_selector() => InvalidValue,
-        "the selector is missing, and from is Selector", Part "this listener has no routes, the others go on",
+        "the selector is missing, and from is Selector", Part "this listener has no routes, and no other listener gets its hosts",
         "write the labels of the namespaces under selector.matchLabels";
     bad_from(from) => UnsupportedValue,
-        "from: {from} is not supported", Part "this listener has no routes, the others go on",
+        "from: {from} is not supported", Part "this listener has no routes, and no other listener gets its hosts",
         "write Same, All or Selector";
     bad_operator(operator) => UnsupportedValue,
-        "the operator is \"{operator}\"", Part "this listener has no routes, the others go on",
+        "the operator is \"{operator}\"", Part "this listener has no routes, and no other listener gets its hosts",
         "write In, NotIn, Exists or DoesNotExist";
     operator_without_values(operator) => InvalidValue,
-        "the operator {operator} has no values", Part "this listener has no routes, the others go on",
+        "the operator {operator} has no values", Part "this listener has no routes, and no other listener gets its hosts",
         "write the values, or use Exists or DoesNotExist";
     operator_with_values(operator) => InvalidValue,
-        "the operator {operator} has values", Part "this listener has no routes, the others go on",
+        "the operator {operator} has values", Part "this listener has no routes, and no other listener gets its hosts",
         "take the values out, or use In or NotIn";
+    grant_without_entries(list) => InvalidValue,
+        "{list} has no entry", Whole "the ReferenceGrant permits nothing",
+        "write at least one entry below {list}";
+    grant_field_empty(field, example) => InvalidValue,
+        "{field} is empty", Part "this entry permits nothing", "write {field}: {example}";
+    grant_field_near(field, found, meant) => InvalidValue,
+        "{field} is \"{found}\", which no route and no Service has", Part "this entry permits nothing",
+        "write {field}: {meant}";
     grant_without_name() => InvalidValue,
         "the name is empty", ByPlace,
         "write the name of the object, or leave name out to permit every object of the kind";

@@ -12,9 +12,33 @@ messages! {
         "the group {group} has no kind {kind} that could be a parent",
         Parent "the route is not in force at this parent",
         "for a Service write group: \"\" and kind: Service";
+    kind_near(kind, meant) => NoMatchingParent,
+        "there is no kind \"{kind}\" that could be a parent", Parent "the route is not in force at this parent",
+        "write kind: {meant}";
+    group_near(group, meant) => NoMatchingParent,
+        "there is no group \"{group}\" of such a parent", Parent "the route is not in force at this parent",
+        "write group: {meant}";
+    section_name_empty() => InvalidValue,
+        "sectionName is empty", Parent "the route is not in force at this parent",
+        "write the name of a listener or of a port, or leave sectionName out for all of them";
+    name_empty() => InvalidValue,
+        "the name is empty", Parent "the route is not in force at this parent",
+        "write the name of a Gateway or a Service";
+    name_of_host(name, right) => InvalidValue,
+        "\"{name}\" is a host, not the name of an object", Parent "the route is not in force at this parent",
+        "write {right}";
+    gateway_elsewhere(gateway, namespace) => NoMatchingParent,
+        "there is no Gateway {gateway}, but there is one of this name in namespace {namespace}",
+        Parent "the route is not in force at this parent", "write namespace: {namespace}";
     no_listener(gateway) => NoMatchingParent,
         "Gateway {gateway} has no listener that is in force",
         Parent "the route is not in force at this parent", "give the Gateway a listener, or correct its listeners as their own problems say";
+    listener_not_in_force(gateway, name) => NoMatchingParent,
+        "Gateway {gateway} has the listener {name}, but it is not in force because of its own problem",
+        Parent "the route is not in force at this parent", "correct the listener {name} of the Gateway as its own problem says";
+    listener_of_port_not_in_force(gateway, port) => NoMatchingParent,
+        "Gateway {gateway} has a listener with port {port}, but it is not in force because of its own problem",
+        Parent "the route is not in force at this parent", "correct the listener of the Gateway as its own problem says";
     no_such_listener(gateway, wanted, field, possible) => NoMatchingParent,
         "Gateway {gateway} has no listener {wanted}", Parent "the route is not in force at this parent",
         "write {field}: {possible}";

@@ -1,6 +1,12 @@
 //! About a Service.
 
 messages! {
+    no_ports() => InvalidValue,
+        "the Service has no ports", Part "no split and no route decides for its requests",
+        "write spec.ports, a list of which each entry has a port, such as port: 80";
+    unknown_protocol(protocol) => InvalidValue,
+        "there is no protocol \"{protocol}\"", Part "no split and no route decides for requests to this port",
+        "write TCP, UDP or SCTP, or leave protocol out for TCP";
     bad_cluster_ip(ip) => InvalidValue,
         "\"{ip}\" is not an address", ByPlace, "leave clusterIP out: the cluster assigns it";
     port_zero() => InvalidValue,

@@ -33,7 +33,7 @@ pub struct At<'w> {
 
 /// All that is attached to one Gateway.
 pub struct Attachments<'w> {
-    /// Those for HTTP.
+    /// Those for HTTP, also where they are not in force: their hosts are their own all the same.
     listeners: Vec<(Place, &'w Listener)>,
     /// By place, and by hostname of the route.
     routes: BTreeMap<Place, BTreeMap<HostKey, Vec<At<'w>>>>,
@@ -72,7 +72,8 @@ impl Place {
 
 impl<'w> Attachments<'w> {
     pub fn new(gateway: &'w Gateway) -> Attachments<'w> {
-        let listeners = gateway.listeners.iter();
+        let broken = gateway.broken.iter().flat_map(|it| &it.owners);
+        let listeners = gateway.listeners.iter().chain(broken);
         Attachments {
             listeners: listeners
                 .filter(|listener| listener.is_http)

@@ -57,7 +57,16 @@ pub fn translate(
         // Gateway API answers such a rule with an error; Linkerd leaves it to the parent Service.
         backends = always(match (route.kind, parent) {
             (RouteKind::LinkerdHttp, Some(parent)) => Target::Service(parent.backend()),
-            _ => broken,
+            _ => {
+                // The only rule may be the one that a route without rules has.
+                let path = match route.rules.len() {
+                    1 if rule.index == 0 => "spec.rules".to_owned(),
+                    _ => format!("spec.rules[{}]", rule.index),
+                };
+                let message = messages::not_named_by_rule(route.kind.broken());
+                problems.insert(route.object.problem(path, message));
+                broken
+            }
         });
     } else if backends.iter().all(|backend| backend.weight == 0) {
         let effect = route.kind.rule_fails();
