@@ -9,7 +9,8 @@ use super::filters;
 use super::parent::name_within;
 use super::place::{Place, unknown_fields};
 use crate::problem::Problem;
-use crate::problem::messages::backend;
+use crate::problem::messages::{Message, backend};
+use crate::spelling::is_near;
 
 /// Gateway API: BackendRef.weight.
 const MAX_WEIGHT: u64 = 1_000_000;
@@ -159,6 +160,9 @@ fn read_reference(place: &Place, namespace: &str, written: &Value) -> Result<Ref
     if spec.kind.as_deref() == Some("") {
         return Err(place.field("kind").problem(backend::kind_empty()));
     }
+    if let Some((field, message)) = near_miss(&spec) {
+        return Err(place.field(field).problem(message));
+    }
     refuse_no_name(&place.field("name"), &spec)?;
     let group = spec.group.unwrap_or_default();
     let kind = spec.kind.unwrap_or_else(|| "Service".to_owned());
@@ -176,6 +180,21 @@ fn read_reference(place: &Place, namespace: &str, written: &Value) -> Result<Ref
             .map(|port| read_port(&place.field("port"), &port))
             .transpose()?,
     })
+}
+
+/// The field that is most likely misspelled: the core group has no other kind that is near.
+fn near_miss(spec: &BackendRefSpec) -> Option<(&'static str, Message)> {
+    let group = spec.group.as_deref().unwrap_or_default();
+    let kind = spec.kind.as_deref().unwrap_or("Service");
+    match group {
+        "v1" | "core/v1" if kind == "Service" || is_near(kind, "Service") => {
+            Some(("group", backend::group_near(group)))
+        }
+        group if is_core(group) && is_near(kind, "Service") => {
+            Some(("kind", backend::kind_near(kind)))
+        }
+        _ => None,
+    }
 }
 
 /// A name that no object has.

@@ -132,11 +132,14 @@ fn parse_one(
     }))
 }
 
-/// Names that no object has.
+/// Names and ports that nothing has.
 fn refuse_no_name(place: &Place, kind: ParentKind, spec: &ParentRefSpec) -> Result<(), Problem> {
     if spec.section_name.as_deref() == Some("") {
         let message = parent::section_name_empty();
         return Err(place.field("sectionName").problem(message));
+    }
+    if spec.port == Some(0) {
+        return Err(place.field("port").problem(parent::port_zero()));
     }
     let name = spec.name.as_str();
     if name.is_empty() {

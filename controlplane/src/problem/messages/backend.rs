@@ -6,6 +6,10 @@ messages! {
         "name a Service, and leave group and kind out";
     kind_empty() => InvalidValue,
         "kind is empty", ByPlace, "write kind: Service, or leave kind out";
+    kind_near(kind) => InvalidKind,
+        "there is no kind \"{kind}\" that could be a backend", ByPlace, "write kind: Service, or leave kind out";
+    group_near(group) => InvalidKind,
+        "there is no group \"{group}\" of a backend", ByPlace, "write group: \"\", or leave group out";
     name_empty() => InvalidValue,
         "the name is empty", ByPlace, "write the name of a Service";
     name_of_host(name, right) => InvalidValue,

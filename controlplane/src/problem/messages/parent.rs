@@ -21,6 +21,9 @@ messages! {
     section_name_empty() => InvalidValue,
         "sectionName is empty", Parent "the route is not in force at this parent",
         "write the name of a listener or of a port, or leave sectionName out for all of them";
+    port_zero() => InvalidValue,
+        "0 is not a port", Parent "the route is not in force at this parent",
+        "write a number from 1 to 65535, or leave port out for all of them";
     name_empty() => InvalidValue,
         "the name is empty", Parent "the route is not in force at this parent",
         "write the name of a Gateway or a Service";
