@@ -117,7 +117,10 @@ fn ports(object: &Object) -> Vec<Problem> {
     let text = |name: &str| spec.get(name).and_then(Value::as_str);
     let ports = spec.get("ports").and_then(Value::as_array);
     let ports = ports.into_iter().flatten();
-    let needs_none = text("type") == Some("ExternalName") || text("clusterIP") == Some("None");
+    let first_ip = spec.get("clusterIPs").and_then(|it| it.get(0));
+    let first_ip = first_ip.and_then(Value::as_str);
+    let is_headless = [text("clusterIP"), first_ip].contains(&Some("None"));
+    let needs_none = text("type") == Some("ExternalName") || is_headless;
     let mut problems = Vec::new();
     if ports.clone().next().is_none() && !needs_none {
         problems.push(at(object, "spec.ports".to_owned(), messages::no_ports()));

@@ -183,3 +183,36 @@ fn too_many_listeners_refuse_the_gateway() {
     let problem = Gateway::parse(&read("a.yaml", &text).unwrap().objects[0]).unwrap_err();
     assert_eq!(problem.path, "spec.listeners");
 }
+
+#[test]
+fn what_the_api_has_is_no_problem() {
+    let parse = |spec: &str| {
+        let text = format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: g}}, spec: {spec}}}"
+        );
+        let found = Gateway::parse(&read("a.yaml", &text).unwrap().objects[0]);
+        let paths = |it: Vec<Problem>| it.into_iter().map(|it| it.path).collect::<Vec<_>>();
+        found.map(|(_, problems)| paths(problems)).unwrap()
+    };
+    let listeners = "listeners: [\
+        {name: a, port: 80, protocol: HTTP, allowedRoutes: {kinds: [{kind: HTTPRoute}]}}, \
+        {name: b, port: 81, protocol: UDP, allowedRoutes: {kinds: [{kind: UDPRoute}]}}, \
+        {name: c, port: 82, protocol: TLS}, {name: d, port: 83, protocol: HBONE}, \
+        {name: e, port: 84, protocol: example.com/own}]";
+    for field in [
+        "addresses: [{value: 10.0.0.1}]",
+        "infrastructure: {labels: {a: b}}",
+        "backendTLS: {clientCertificateRef: {name: a}}",
+        "tls: {frontend: {}}",
+        "allowedListeners: {namespaces: {from: All}}",
+        "defaultScope: All",
+    ] {
+        let spec = format!("{{gatewayClassName: any, {field}, {listeners}}}");
+        assert_eq!(parse(&spec), [""; 0], "{field}");
+    }
+    for spec in ["{}", "{listeners: []}", "{listeners: null}"] {
+        assert_eq!(parse(spec), ["spec.listeners"], "{spec}");
+    }
+    let more = format!("{{listenersx: [1], {listeners}}}");
+    assert_eq!(parse(&more), ["spec.listenersx"]);
+}

@@ -21,6 +21,7 @@ fn services() {
         ),
         ("spec: {type: ExternalName, externalName: example.com}", ""),
         ("spec: {clusterIP: None}", ""),
+        ("spec: {clusterIPs: [None]}", ""),
         ("spec: {}", "spec.ports no_ports"),
         ("status: {}", "spec.ports no_ports"),
         (
