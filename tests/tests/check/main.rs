@@ -275,7 +275,15 @@ a key twice
 
 an alias of nothing
 kind: *nothing
--> Unreadable: .. line 1, column 7; correct the YAML
+-> Unreadable: an alias repeats a value that no anchor before it names, at line 1, column 7: .. ; write the anchor
+
+an alias of what it is in
+kind: &a [*a]
+-> Unreadable: an alias stands inside of the value that it repeats, at line 1, column 11: .. ; write the value out
+
+a key that is no text
+kind: { ~: 1 }
+-> Unreadable: a key is not a text, at line 1, column 9: .. ; write a text in front of the colon
 "#;
 
 struct Broken {
