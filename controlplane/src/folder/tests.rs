@@ -650,3 +650,37 @@ fn unchanged_files_are_not_read_again() {
     disk.scan(&mut folder, &["b.yaml"], SOON);
     assert!(Arc::ptr_eq(&before, &folder.objects()[0]));
 }
+
+#[test]
+fn a_broken_file_that_is_moved_over_another_or_with_its_folder_keeps_its_objects() {
+    let broken = SPLIT.replace("kind: TrafficSplit\n", "");
+    let mut disk = Disk::new(&[("sub/a.yaml", SPLIT), ("c.yaml", &service("c"))]);
+    let mut folder = disk.folder();
+    disk.write("sub/a.yaml", &broken);
+    disk.scan(&mut folder, &["sub/a.yaml"], SOON);
+    disk.rename("sub", "other");
+    disk.scan(&mut folder, &["other"], SOON);
+    assert_eq!(names(&folder), ["c", "web"]);
+    disk.rename("other/a.yaml", "c.yaml");
+    disk.scan(&mut folder, &["c.yaml"], SOON);
+    assert!(names(&folder).contains(&"web"), "{:?}", names(&folder));
+}
+
+#[test]
+fn a_file_that_is_written_beside_and_renamed_into_place_broken_is_held() {
+    for broken in [
+        SPLIT.replace("kind: TrafficSplit\n", ""),
+        SPLIT.replace("name: web", "name: Web_1"),
+        BROKEN.to_owned(),
+    ] {
+        let mut disk = Disk::new(&[("a.yaml", SPLIT), ("c.yaml", &service("c"))]);
+        let mut folder = disk.folder();
+        disk.write("new.yaml", &broken);
+        disk.scan(&mut folder, &["new.yaml"], SOON);
+        disk.rename("new.yaml", "a.yaml");
+        disk.scan(&mut folder, &["a.yaml"], SOON);
+        let mut left = names(&folder);
+        left.sort();
+        assert_eq!(left, ["c", "web"], "{broken}");
+    }
+}
