@@ -116,6 +116,7 @@ impl Note {
             is_warning,
             reason,
             note,
+            cause: _,
         } = &self.remark;
         let said = format!("{}\0{is_warning}\0{reason}\0{note}", self.subject.uid);
         let hex = revision::hex(&Sha256::digest(said));

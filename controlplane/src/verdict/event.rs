@@ -10,6 +10,8 @@ pub struct Remark {
     pub is_warning: bool,
     pub reason: String,
     pub note: String,
+    /// The field and what is wrong with it, without what follows from it.
+    pub cause: String,
 }
 
 /// events.k8s.io/v1: Event.note.
@@ -17,10 +19,16 @@ const MAX_NOTE: usize = 1_024;
 
 /// What there is to say when the problems were `before` and are `now`, each as one line.
 pub fn remarks(before: &BTreeSet<Remark>, now: &BTreeSet<Remark>) -> Vec<Remark> {
-    let mended = before.difference(now).map(|it| Remark {
+    let is_wrong = |it: &Remark| {
+        let mut still = now.iter().map(|it| (&it.reason, &it.cause));
+        still.any(|known| known == (&it.reason, &it.cause))
+    };
+    let mended = before.iter().filter(|it| !is_wrong(it)).map(|it| Remark {
         is_warning: false,
         reason: "Resolved".to_owned(),
-        note: cut(format!("no longer: {}: {}", it.reason, it.note)),
+        // What there was to write holds no more.
+        note: cut(format!("no longer: {}: {}", it.reason, it.cause)),
+        cause: it.cause.clone(),
     });
     now.difference(before).cloned().chain(mended).collect()
 }
@@ -31,6 +39,10 @@ impl Remark {
             is_warning: problem.effect.extent > Extent::Nothing,
             reason: problem.reason.to_string(),
             note: cut(super::words(&[problem])),
+            cause: super::short(&match problem.path.as_str() {
+                "" => problem.cause.clone(),
+                path => format!("{path}: {}", problem.cause),
+            }),
         }
     }
 }

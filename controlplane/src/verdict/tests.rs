@@ -81,11 +81,14 @@ fn a_problem_is_remarked_when_it_comes_and_when_it_goes() {
     let mended = Remark {
         is_warning: false,
         reason: "Resolved".into(),
-        note:
-            "no longer: BackendNotFound: spec.backends[0]: is not there: it is left out; create it"
-                .into(),
+        note: "no longer: BackendNotFound: spec.backends[0]: is not there".into(),
+        cause: "spec.backends[0]: is not there".into(),
     };
     assert_eq!(remarks(&known(&[&one]), &known(&[&two])), [two, mended]);
+    // With another effect it is still wrong.
+    let elsewhere = Remark::of(&problem(0, "is not there").of_whole());
+    let news = remarks(&known(&[&one]), &known(&[&elsewhere]));
+    assert_eq!(news, [elsewhere]);
 }
 
 #[test]
