@@ -593,7 +593,7 @@ fn charts_and_kustomizations_are_passed_over() {
 
 #[test]
 fn a_broken_kustomization_keeps_its_patches() {
-    let patch = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\n";
+    let patch = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{port: 81}]}\n";
     let good = "kind: Kustomization\npatches: [{path: patch.yaml}]\n";
     let files = [
         ("kustomization.yaml", good),
