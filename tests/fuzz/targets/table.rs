@@ -46,7 +46,7 @@ fn check(decided: &Decided) {
             .all(|byte| *byte == b'\t' || !byte.is_ascii_control())
     };
     match &decided.decision {
-        Decision::Ordinary | Decision::Cluster(_) => {}
+        Decision::Ordinary | Decision::Cluster(_) | Decision::UnknownListener(_) => {}
         Decision::Answer(status) => assert!((400..=599).contains(status)),
         Decision::Redirect(status, location) => {
             assert!((301..=308).contains(status));
