@@ -15,8 +15,11 @@ use crate::problem::{ObjectRef, Problem};
 /// What lets a client reach a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Policy {
-    /// Everyone may reach everything; TrafficTargets are not looked at.
+    /// No document says who may reach whom. A proxy that names a service account refuses such a document; any other
+    /// proxy lets everyone reach everything. TrafficTargets are not read.
     #[default]
+    Unstated,
+    /// Each document says that everyone may reach everything. TrafficTargets are not read.
     Permissive,
     /// TrafficTargets decide; what none of them allows is denied.
     Smi,
@@ -128,9 +131,8 @@ impl TrafficTarget {
             (spec.destination, spec.sources, spec.rules, at)
         };
         let [at_destination, at_sources, at_rules] = at;
-        let remedy = "split it into several TrafficTargets";
-        at_most(&sources, MAX_SOURCES, &reference, at_sources, remedy)?;
-        at_most(&rules, MAX_RULES, &reference, at_rules, remedy)?;
+        at_most(&sources, MAX_SOURCES, &reference, at_sources)?;
+        at_most(&rules, MAX_RULES, &reference, at_rules)?;
 
         let port_path = format!("{at_destination}.port");
         let port = destination_port(object, &reference, &destination.port, &port_path)?;
@@ -224,13 +226,11 @@ fn destination_port(
 impl AccessRule {
     fn read(rule: RuleSpec, object: &ObjectRef, path: String) -> Result<AccessRule, Problem> {
         rule.rest.refuse(object, &path, &[])?;
-        let remedy = "name fewer matches";
         at_most(
             &rule.matches,
             MAX_MATCHES,
             object,
             &format!("{path}.matches"),
-            remedy,
         )?;
         let kind = match rule.kind.as_str() {
             "HTTPRouteGroup" => RuleKind::HttpRouteGroup,

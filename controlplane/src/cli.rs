@@ -82,6 +82,16 @@ pub struct Serve {
     /// Certificates (PEM) of who may vouch for proxies without a token, read again when they change
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub client_ca: Option<PathBuf>,
+    /// Trust domain of client certificates: spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME
+    #[arg(long, value_name = "DOMAIN", value_parser = parse_trust_domain, default_value = "cluster.local")]
+    pub trust_domain: String,
+    /// Domain of client certificates with DNS names: NAME.NAMESPACE.DOMAIN
+    #[arg(long, value_name = "DOMAIN", value_parser = parse_domain, default_value = "cluster.local")]
+    pub cluster_domain: String,
+    /// URI or DNS name in a client certificate that may read the configuration of every namespace, such as an edge's;
+    /// once for each name
+    #[arg(long, value_name = "NAME", requires = "client_ca")]
+    pub operator_certificate: Vec<String>,
     /// Address for operators: /healthz, /readyz, /metrics
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
     pub admin: String,
@@ -91,8 +101,9 @@ pub struct Serve {
     /// Publish an empty configuration when DIR holds no objects
     #[arg(long, requires = "manifests")]
     pub allow_empty: bool,
-    /// Who may reach whom: everyone everything (permissive), or as TrafficTargets say (smi)
-    #[arg(long, value_name = "permissive|smi", value_parser = parse_policy, default_value = "permissive")]
+    /// Who may reach whom: as TrafficTargets say (smi), or everyone everything (permissive). By default documents do not
+    /// state it, and a proxy that names a service_account keeps what it has, or denies
+    #[arg(long, value_name = "unstated|permissive|smi", value_parser = parse_policy, default_value = "unstated")]
     pub policy: Policy,
     /// How the log is written
     #[arg(long, value_enum, default_value = "text")]
@@ -119,8 +130,9 @@ pub struct Check {
     /// The namespace of objects that name none
     #[arg(long, value_name = "NS", value_parser = parse_name_of_namespace, default_value = "default")]
     default_namespace: String,
-    /// Who may reach whom: everyone everything (permissive), or as TrafficTargets say (smi)
-    #[arg(long, value_name = "permissive|smi", value_parser = parse_policy, default_value = "permissive")]
+    /// Who may reach whom: as TrafficTargets say (smi), or everyone everything (permissive). By default documents do not
+    /// state it, and a proxy that names a service_account keeps what it has, or denies
+    #[arg(long, value_name = "unstated|permissive|smi", value_parser = parse_policy, default_value = "unstated")]
     policy: Policy,
 }
 
@@ -137,8 +149,9 @@ pub struct Translate {
     /// What the proxies of this Gateway may see
     #[arg(long, value_name = "NS/NAME", value_parser = parse_gateway)]
     gateway: Option<Scope>,
-    /// Who may reach whom: everyone everything (permissive), or as TrafficTargets say (smi)
-    #[arg(long, value_name = "permissive|smi", value_parser = parse_policy, default_value = "permissive")]
+    /// Who may reach whom: as TrafficTargets say (smi), or everyone everything (permissive). By default documents do not
+    /// state it, and a proxy that names a service_account keeps what it has, or denies
+    #[arg(long, value_name = "unstated|permissive|smi", value_parser = parse_policy, default_value = "unstated")]
     policy: Policy,
 }
 
@@ -157,6 +170,18 @@ fn parse_name_of_namespace(text: &str) -> Result<String, &'static str> {
         .ok_or("not the name of a namespace")
 }
 
+fn parse_trust_domain(text: &str) -> Result<String, &'static str> {
+    weir_split::is_trust_domain(text)
+        .then(|| text.to_owned())
+        .ok_or("write lower-case letters, digits, '-', '.' and '_', such as cluster.local")
+}
+
+fn parse_domain(text: &str) -> Result<String, &'static str> {
+    hostname::is_dns_name(text)
+        .then(|| text.to_owned())
+        .ok_or("write a DNS name in lower case, such as cluster.local")
+}
+
 fn parse_gateway(text: &str) -> Result<Scope, &'static str> {
     gateway(text).ok_or("write NAMESPACE/NAME")
 }
@@ -170,9 +195,10 @@ fn parse_lease(text: &str) -> Result<Lease, &'static str> {
 
 fn parse_policy(text: &str) -> Result<Policy, &'static str> {
     match text {
+        "unstated" => Ok(Policy::Unstated),
         "permissive" => Ok(Policy::Permissive),
         "smi" => Ok(Policy::Smi),
-        _ => Err("write permissive or smi"),
+        _ => Err("write unstated, permissive or smi"),
     }
 }
 

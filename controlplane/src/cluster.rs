@@ -121,8 +121,7 @@ impl Service {
             }
         }
         let written = spec.ports.unwrap_or_default();
-        let remedy = "split it into several Services";
-        at_most(&written, MAX_PORTS, &reference, "spec.ports", remedy)?;
+        at_most(&written, MAX_PORTS, &reference, "spec.ports")?;
         let mut ports = BTreeMap::new();
         for (index, port) in written.into_iter().enumerate() {
             if port.port == 0 {

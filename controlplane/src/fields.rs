@@ -8,7 +8,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::problem::messages::{Message, object as messages};
+use crate::problem::messages::object as messages;
 use crate::problem::{ObjectRef, Problem};
 
 /// Collects with `#[serde(flatten)]` what the other fields of a struct leave over.
@@ -51,21 +51,11 @@ impl Rest {
 }
 
 /// A problem for a list at `path` with more than `limit` entries: lists within lists multiply.
-pub fn at_most<T>(
-    list: &[T],
-    limit: usize,
-    object: &ObjectRef,
-    path: &str,
-    remedy: &str,
-) -> Result<(), Problem> {
+pub fn at_most<T>(list: &[T], limit: usize, object: &ObjectRef, path: &str) -> Result<(), Problem> {
     if list.len() <= limit {
         return Ok(());
     }
-    let message = Message {
-        remedy: remedy.to_owned(),
-        ..messages::too_many_entries(list.len(), limit)
-    };
-    Err(object.problem(path, message))
+    Err(object.problem(path, messages::too_many_entries(list.len(), limit)))
 }
 
 /// Whether a field with this value means as much as no field.

@@ -235,14 +235,7 @@ impl Gateway {
         if written.is_empty() {
             problems.push(reference.problem("spec.listeners", messages::no_listeners()));
         }
-        let remedy = "split it into several Gateways";
-        at_most(
-            &written,
-            MAX_LISTENERS,
-            &reference,
-            "spec.listeners",
-            remedy,
-        )?;
+        at_most(&written, MAX_LISTENERS, &reference, "spec.listeners")?;
         let mut names = BTreeSet::new();
         for (index, value) in written.iter().enumerate() {
             let path = format!("spec.listeners[{index}]");

@@ -22,7 +22,7 @@ use weir::listener::tls::{Certificates, Files};
 use weir::listener::{self, Transport};
 use weir::metrics::Metrics;
 use weir::publish::Publisher;
-use weir::serve::{OWN_TOKEN, Readers, Server, Tokens};
+use weir::serve::{CertificateRules, OWN_TOKEN, Readers, Server, Tokens};
 
 mod cli;
 
@@ -108,7 +108,14 @@ async fn serve(source: Source, args: &cli::Serve) -> io::Result<()> {
         }
     };
     let readers = match &certificates {
-        Some(_) => Readers::Known(tokens),
+        Some(_) => Readers::Known {
+            certificates: Arc::new(CertificateRules {
+                trust_domain: args.trust_domain.clone(),
+                cluster_domain: args.cluster_domain.clone(),
+                operators: args.operator_certificate.clone(),
+            }),
+            tokens,
+        },
         None => Readers::Anyone,
     };
     let server = Server::new(

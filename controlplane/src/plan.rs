@@ -113,7 +113,7 @@ pub struct Plan {
     connections: Vec<PlannedConnections>,
     rules: BTreeMap<String, Rule>,
     listeners: Listeners,
-    /// All that is granted; None lets everyone reach everything.
+    /// None states nothing.
     access: Option<Access>,
 }
 
@@ -189,8 +189,8 @@ impl Plan {
                 }
             }
         }
-        if let Some(access) = &self.access {
-            let namespaces = access::namespaces(access, &self.rules);
+        if let Some(Access::Grants(grants)) = &self.access {
+            let namespaces = access::namespaces(grants, &self.rules);
             scopes.extend(namespaces.map(|namespace| Scope::Namespace(namespace.to_owned())));
             // The policy is nothing that it takes part in.
             scopes.insert(Scope::Edge);
@@ -318,8 +318,10 @@ pub fn scope(plan: &Plan, scope: &Scope) -> Config {
         listeners: plan.listeners_of(scope),
         access: None,
     };
-    if let Some(whole) = &plan.access {
-        access::reduce(whole, scope, &mut config);
+    match &plan.access {
+        Some(Access::Grants(whole)) => access::reduce(whole, scope, &mut config),
+        Some(Access::Everyone) => config.access = Some(Access::Everyone),
+        None => {}
     }
     config
 }

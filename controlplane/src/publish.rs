@@ -451,7 +451,7 @@ spec: {{ports: [{{port: 80}}]}}
     #[test]
     fn only_what_differs_is_published() {
         let metrics = Arc::new(Metrics::default());
-        let mut publisher = Publisher::new(metrics.clone(), Policy::Permissive);
+        let mut publisher = Publisher::new(metrics.clone(), Policy::Unstated);
         let mut current = publisher.subscribe();
         publisher.publish(split(1));
         let first = published(&mut current).rendered(&Scope::Producers, 1);
@@ -470,7 +470,7 @@ spec: {{ports: [{{port: 80}}]}}
 
     #[test]
     fn namespaces_without_rules_share_one_copy_and_others_cannot_fill_memory() {
-        let mut publisher = Publisher::new(Arc::default(), Policy::Permissive);
+        let mut publisher = Publisher::new(Arc::default(), Policy::Unstated);
         let mut current = publisher.subscribe();
         publisher.publish(split(1));
         let published = published(&mut current);
@@ -499,7 +499,7 @@ kind: Service
 metadata: {name: web, namespace: shop}
 spec: {ports: [{port: 80}]}
 ";
-        let mut publisher = Publisher::new(Arc::default(), Policy::Permissive);
+        let mut publisher = Publisher::new(Arc::default(), Policy::Unstated);
         let mut current = publisher.subscribe();
         publisher.publish(object::read("test.yaml", text).unwrap().into());
         let published = published(&mut current);
@@ -569,9 +569,7 @@ spec: {ports: [{port: 80}]}
                 rule: missing(),
             },
         };
-        let of_nobody = Access {
-            grants: [("nobody".to_owned(), vec![])].into(),
-        };
+        let of_nobody = Access::Grants([("nobody".to_owned(), vec![])].into());
         let plan = |sets, connections| Plan::new(sets, connections, BTreeMap::new());
         for (plan, expected) in [
             (plan(vec![set], vec![]), ["edge", "no such rule"]),

@@ -30,14 +30,13 @@ pub struct Unsayable {
 pub type Beyond = fn(&Config, u32) -> BTreeSet<String>;
 
 /// The configuration as a document of `version`.
-pub fn render_in(mut config: Config, version: u32, beyond: Beyond) -> Result<Rendered, Unsayable> {
+pub fn render_in(config: Config, version: u32, beyond: Beyond) -> Result<Rendered, Unsayable> {
     let beyond = beyond(&config, version);
     if !beyond.is_empty() {
         let rules = beyond.into_iter().collect();
         return Err(Unsayable { version, rules });
     }
-    config.version = version;
-    Ok(render(&config))
+    Ok(render(&config.into_version(version)))
 }
 
 fn render(config: &Config) -> Rendered {

@@ -176,6 +176,14 @@ impl RouteKind {
         }
     }
 
+    /// Its API group, as in a ReferenceGrant.
+    pub fn group(self) -> &'static str {
+        match self {
+            RouteKind::LinkerdHttp => "policy.linkerd.io",
+            RouteKind::Http | RouteKind::Grpc | RouteKind::Tcp => "gateway.networking.k8s.io",
+        }
+    }
+
     /// What the share of a broken backend is answered with (Gateway API: `rules.backendRefs`). For gRPC Envoy makes
     /// UNAVAILABLE of 503; a connection is closed, whatever the status.
     pub fn broken(self) -> u16 {

@@ -25,6 +25,7 @@ use crate::publish::{Current, Publisher};
 use crate::watermark::Watermark;
 
 mod answer;
+mod certificate;
 mod conditions;
 mod hold;
 mod marks;
@@ -34,6 +35,7 @@ mod readers;
 mod tokens;
 
 use answer::Answer;
+pub use certificate::CertificateRules;
 use polls::Polls;
 pub use proxies::Proxies;
 pub use readers::Readers;

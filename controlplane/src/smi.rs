@@ -101,12 +101,10 @@ impl TrafficSplit {
             let message = messages::split_matches_before_their_version(object.version());
             return Err(reference.problem("spec.matches", message));
         }
-        let remedy = "put their matches into fewer groups";
-        at_most(&groups, MAX_GROUPS, &reference, "spec.matches", remedy)?;
+        at_most(&groups, MAX_GROUPS, &reference, "spec.matches")?;
         let message = messages::split_without_backends;
         let backends = backends.ok_or_else(|| reference.problem("spec.backends", message()))?;
-        let remedy = "name fewer backends";
-        at_most(&backends, MAX_BACKENDS, &reference, "spec.backends", remedy)?;
+        at_most(&backends, MAX_BACKENDS, &reference, "spec.backends")?;
 
         let root = root(&service, &reference.namespace)
             .map_err(|message| reference.problem("spec.service", message))?;

@@ -101,8 +101,7 @@ impl HttpRouteGroup {
             (spec.matches, "spec.matches")
         };
         object.nothing_beside(&[if is_old { "matches" } else { "spec" }])?;
-        let remedy = "split it into several groups";
-        at_most(&matches, MAX_MATCHES, &reference, path, remedy)?;
+        at_most(&matches, MAX_MATCHES, &reference, path)?;
 
         let all = Place::new(&reference, path);
         let mut patterns = Patterns::default();
@@ -250,13 +249,7 @@ impl TcpRoute {
         rest.refuse(&reference, "spec.matches", &[])?;
         let mut ports = ports.unwrap_or_default();
         let path = "spec.matches.ports";
-        at_most(
-            &ports,
-            MAX_PORTS,
-            &reference,
-            path,
-            "leave ports out: all are meant",
-        )?;
+        at_most(&ports, MAX_PORTS, &reference, path)?;
         if let Some(index) = ports.iter().position(|port| *port == 0) {
             let message = messages::smi_tcp_route_port_zero();
             return Err(reference.problem(format!("{path}[{index}]"), message));

@@ -39,6 +39,7 @@ pub fn translate(world: &World, policy: Policy) -> (Plan, Vec<Problem>) {
     let of_routes = routes::translate(world, &mut problems);
     let of_splits = splits::translate(world, &of_routes.held, &mut problems);
 
+    let called = of_routes.called;
     let mut sets = of_routes.sets;
     sets.extend(of_splits.sets);
     let mut connections = of_routes.connections;
@@ -47,12 +48,16 @@ pub fn translate(world: &World, policy: Policy) -> (Plan, Vec<Problem>) {
     rules.extend(of_splits.rules);
     let listeners = of_routes.listeners;
     let plan = match policy {
-        Policy::Permissive => Plan::new(sets, connections, rules),
+        Policy::Unstated => Plan::new(sets, connections, rules),
+        Policy::Permissive => {
+            Plan::new(sets, connections, rules).with_access(wire::Access::Everyone)
+        }
         Policy::Smi => {
             let of_workloads = rules_of_workloads(&sets, &connections);
             access::name_accounts(world, &of_workloads, &mut rules, &mut problems);
-            let access = access::grants(world, &mut problems);
-            Plan::new(sets, connections, rules).with_access(access)
+            access::ask_for_called(world, &called, &mut rules);
+            let grants = access::grants(world, &mut problems);
+            Plan::new(sets, connections, rules).with_access(wire::Access::Grants(grants))
         }
     };
     (

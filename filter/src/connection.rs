@@ -75,7 +75,7 @@ impl Connection {
                 Some(root) => root.port,
                 None => host::destination().map_or(0, |(_, port)| port),
             };
-            let peer = host::peer(&site.cluster_domain);
+            let peer = host::peer(site);
             match self.shared.live.try_borrow() {
                 Ok(live) => self.obey(live.admit_connection(peer.as_deref(), port)),
                 Err(_) => false,

@@ -118,6 +118,29 @@ impl Member {
         host::set_shared(&format!("{}watermark", self.keys), watermark.as_bytes());
     }
 
+    /// Notes an answer of the control plane.
+    pub fn set_answered(&self) {
+        host::set_shared(
+            &format!("{}answered", self.keys),
+            host::now().to_string().as_bytes(),
+        );
+    }
+
+    /// Whether the last answer of the control plane is older than `age` seconds. The first look counts as an answer: a
+    /// proxy without a configuration denies anyway, and one with an initial configuration begins with it.
+    pub fn is_answer_older(&self, age: u64) -> bool {
+        let (answered, _) = host::shared(&format!("{}answered", self.keys));
+        let answered = std::str::from_utf8(&answered).ok();
+        match answered.and_then(|it| it.parse::<u64>().ok()) {
+            // A clock that was set back is no reason to deny.
+            Some(answered) => host::now().saturating_sub(answered) > age.saturating_mul(1_000),
+            None => {
+                self.set_answered();
+                false
+            }
+        }
+    }
+
     /// The revision that every living VM runs; None while they differ or run none.
     pub fn applied(&self) -> Option<String> {
         let roll = self.roll();

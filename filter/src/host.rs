@@ -7,7 +7,7 @@ use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType};
-use weir_split::{Edit, peer_identity};
+use weir_split::{Edit, Site, peer_identity};
 
 /// Characters of a text that are passed on.
 pub const MAX_VISIBLE: usize = 400;
@@ -106,14 +106,14 @@ pub fn visible(text: &str) -> String {
 }
 
 /// Who the client of this stream is, by its certificate, once the handshake is done. Headers say nothing of it.
-pub fn peer(cluster_domain: &str) -> Option<String> {
+pub fn peer(site: &Site) -> Option<String> {
     let name = |kind: &str| hostcalls::get_property(vec!["connection", kind]).unwrap_or_default();
     let uri = name("uri_san_peer_certificate");
     let dns = match uri {
         Some(_) => None,
         None => name("dns_san_peer_certificate"),
     };
-    peer_identity(uri.as_deref(), dns.as_deref(), cluster_domain)
+    peer_identity(uri.as_deref(), dns.as_deref(), site.identity_domains())
 }
 
 /// IP address and port that the client of this stream wanted.

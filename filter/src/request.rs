@@ -60,7 +60,7 @@ impl HttpContext for Request {
         let mut decided = match shared.plugin.direction {
             Direction::Outbound => live.decide(&authority, host::socket_port, read),
             Direction::Inbound => {
-                let peer = || host::peer(&shared.plugin.site.cluster_domain);
+                let peer = || host::peer(&shared.plugin.site);
                 live.admit(peer, &authority, read)
             }
         };

@@ -215,6 +215,9 @@ impl Running {
             return;
         };
         member.beat(&self.revision);
+        if let Some(age) = self.shared.plugin.access_max_age {
+            self.note_age(member.is_answer_older(age));
+        }
         if member.holds_lease() {
             #[cfg(feature = "trap")]
             crate::trap::on_poller_tick();
@@ -307,6 +310,7 @@ impl Running {
                 // Before the others are woken: one that is ready sooner must find this VM settled.
                 self.install(revision, *table);
                 self.note_elsewhere(elsewhere);
+                self.note_answer();
                 self.phase = Phase::Settling { since: host::now() };
                 if let Some(member) = &self.member {
                     member.publish(&self.revision, &body);
@@ -322,6 +326,7 @@ impl Running {
                 elsewhere,
             } => {
                 self.note_elsewhere(elsewhere);
+                self.note_answer();
                 // Where something was refused, what is in force is older.
                 if let (Some(member), Some(watermark)) = (&self.member, watermark)
                     && self.refused.0.is_empty()
@@ -342,6 +347,26 @@ impl Running {
             self.phase = Phase::Idle;
         } else {
             self.ask_if_settled(since);
+        }
+    }
+
+    /// Where a revision was refused, the permissions in force are older than this answer.
+    fn note_answer(&self) {
+        if let Some(member) = &self.member
+            && self.shared.plugin.access_max_age.is_some()
+            && self.refused.0.is_empty()
+        {
+            member.set_answered();
+        }
+    }
+
+    fn note_age(&self, is_too_old: bool) {
+        if let Ok(mut live) = self.shared.live.try_borrow_mut() {
+            live.set_access_too_old(is_too_old);
+        }
+        if is_too_old {
+            let reason = "the control plane has not answered for longer than access_max_age: everything is denied";
+            self.shared.log.warn(|| reason.to_owned());
         }
     }
 

@@ -15,7 +15,7 @@ const SHOWN: usize = 100;
 /// ServiceAccounts that a message names.
 const NAMED: usize = 3;
 
-/// The part of [`wire::Access`] that is of use to one proxy.
+/// The part of [`wire::Grants`] that is of use to one proxy.
 #[derive(Debug)]
 pub(crate) struct Access {
     /// The ServiceAccount behind this proxy: the client of what it sends, the destination of what comes in.
@@ -45,7 +45,7 @@ pub(crate) struct Permit {
 
 impl Access {
     pub(crate) fn compile(
-        access: &wire::Access,
+        grants: &wire::Grants,
         site: &Site,
         patterns: &mut Patterns,
     ) -> Result<Access, Refusal> {
@@ -55,7 +55,7 @@ impl Access {
             outbound: HashMap::new(),
             inbound: Vec::new(),
         };
-        for (destination, grants) in &access.grants {
+        for (destination, grants) in grants {
             let place = || format!("grants[{destination:?}]");
             if !is_account(destination) {
                 return refuse(place(), "write NAMESPACE/NAME");

@@ -7,6 +7,8 @@ const LONGEST_NAME: usize = 253;
 pub struct Authority {
     name: [u8; LONGEST_NAME],
     length: usize,
+    /// Written with a trailing dot: DNS completes the name with no search list (RFC 1034, 3.1).
+    pub is_absolute: bool,
     pub port: Option<u16>,
 }
 
@@ -30,6 +32,7 @@ impl Authority {
             Some((name, port)) => (name, Some(parse_port(port)?)),
             None => (authority, None),
         };
+        let is_absolute = name.ends_with(b".");
         let name = name.strip_suffix(b".").unwrap_or(name);
         if name.is_empty() {
             return None;
@@ -40,6 +43,7 @@ impl Authority {
         Some(Authority {
             name: lower,
             length: name.len(),
+            is_absolute,
             port,
         })
     }

@@ -1,36 +1,47 @@
 //! Who a peer is, by the names in its certificate.
 
+/// The domains whose certificates name ServiceAccounts of this cluster. A trusted authority may also sign for others,
+/// for example in a SPIFFE federation.
+#[derive(Clone, Copy, Debug)]
+pub struct IdentityDomains<'d> {
+    /// Of SPIFFE IDs.
+    pub trust_domain: &'d str,
+    /// Of DNS names.
+    pub cluster_domain: &'d str,
+}
+
 /// `NAMESPACE/NAME` of the ServiceAccount that a peer's certificate stands for; the proxy has verified the
 /// certificate.
 ///
-/// A URI SAN says it as SPIFFE ID `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME`, as Istio writes it; where there
-/// is none, a DNS SAN as `NAME.NAMESPACE.CLUSTER-DOMAIN`, as OSM does. Whatever differs from these forms in a
-/// byte, by upper case, an escape, an empty part or one too many, is no identity.
+/// A URI SAN says it as SPIFFE ID `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME`, as Istio writes it; without a URI SAN,
+/// a DNS SAN says it as `NAME.NAMESPACE.CLUSTER-DOMAIN`, as OSM writes it. A name of another domain is no identity. A
+/// name that differs from these forms in a byte, by upper case, an escape, an empty part or one too many, is no identity.
 ///
 /// Envoy's properties hold the first name of each kind and no other: a certificate needs exactly one URI SAN, as
 /// SPIFFE (X509-SVID, 2) asks, or else the DNS SAN that counts as its first.
 pub fn peer_identity(
     uri_san: Option<&[u8]>,
     dns_san: Option<&[u8]>,
-    cluster_domain: &str,
+    domains: IdentityDomains<'_>,
 ) -> Option<String> {
     let text = |san| std::str::from_utf8(san).ok();
     let (namespace, name) = match (uri_san, dns_san) {
-        (Some(uri), _) => of_uri(text(uri)?)?,
-        (None, Some(dns)) => of_dns(text(dns)?, cluster_domain)?,
+        (Some(uri), _) => of_uri(text(uri)?, domains.trust_domain)?,
+        (None, Some(dns)) => of_dns(text(dns)?, domains.cluster_domain)?,
         (None, None) => return None,
     };
     Some(format!("{namespace}/{name}"))
 }
 
-fn of_uri(uri: &str) -> Option<(&str, &str)> {
-    let (trust_domain, path) = uri.strip_prefix("spiffe://")?.split_once('/')?;
+fn of_uri<'u>(uri: &'u str, trust_domain: &str) -> Option<(&'u str, &'u str)> {
+    let (domain, path) = uri.strip_prefix("spiffe://")?.split_once('/')?;
     let (namespace, name) = path.strip_prefix("ns/")?.split_once("/sa/")?;
-    let is_one = is_trust_domain(trust_domain)
+    let is_account = domain == trust_domain
+        && !domain.is_empty()
         && is_label(namespace)
         && name.len() <= 253
         && name.split('.').all(is_label);
-    is_one.then_some((namespace, name))
+    is_account.then_some((namespace, name))
 }
 
 fn of_dns<'a>(dns: &'a str, cluster_domain: &str) -> Option<(&'a str, &'a str)> {
@@ -42,7 +53,7 @@ fn of_dns<'a>(dns: &'a str, cluster_domain: &str) -> Option<(&'a str, &'a str)> 
 }
 
 /// SPIFFE-ID, 2.1.
-fn is_trust_domain(text: &str) -> bool {
+pub fn is_trust_domain(text: &str) -> bool {
     let is_allowed = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.' | b'_')
     };
@@ -63,44 +74,50 @@ fn is_label(text: &str) -> bool {
 mod tests {
     use super::*;
 
+    const DOMAINS: IdentityDomains = IdentityDomains {
+        trust_domain: "prod.example",
+        cluster_domain: "cluster.local",
+    };
+
     #[test]
-    fn an_identity_is_written_exactly_so() {
-        let uri = |uri: &str| peer_identity(Some(uri.as_bytes()), None, "cluster.local");
-        let dns = |dns: &str| peer_identity(None, Some(dns.as_bytes()), "cluster.local");
+    fn only_exact_names_of_the_own_domains_are_identities() {
+        let uri = |uri: &str| peer_identity(Some(uri.as_bytes()), None, DOMAINS);
+        let dns = |dns: &str| peer_identity(None, Some(dns.as_bytes()), DOMAINS);
         let buyer = Some("bookbuyer/buyer".to_owned());
-        assert_eq!(uri("spiffe://cluster.local/ns/bookbuyer/sa/buyer"), buyer);
-        assert_eq!(
-            uri("spiffe://other-mesh.example/ns/bookbuyer/sa/buyer"),
-            buyer
-        );
+        assert_eq!(uri("spiffe://prod.example/ns/bookbuyer/sa/buyer"), buyer);
         assert_eq!(dns("buyer.bookbuyer.cluster.local"), buyer);
-        assert_eq!(uri("spiffe://td/ns/a/sa/b.c").as_deref(), Some("a/b.c"));
+        let dotted = uri("spiffe://prod.example/ns/a/sa/b.c");
+        assert_eq!(dotted.as_deref(), Some("a/b.c"));
         for bad in [
             "",
-            "spiffe://td",
+            "spiffe://prod.example",
             "spiffe:///ns/a/sa/b",
-            "spiffe://td/ns/a/sa/",
-            "spiffe://td/ns//sa/b",
-            "spiffe://td/ns/a/sa/b/",
-            "spiffe://td/ns/a/sa/b/c",
-            "spiffe://td/x/ns/a/sa/b",
-            "spiffe://td/ns/a/b/sa/c",
-            "spiffe://td/sa/b/ns/a",
-            "spiffe://td//ns/a/sa/b",
-            "spiffe://TD/ns/a/sa/b",
-            "SPIFFE://td/ns/a/sa/b",
-            "https://td/ns/a/sa/b",
-            "spiffe://td:80/ns/a/sa/b",
-            "spiffe://u@td/ns/a/sa/b",
-            "spiffe://td/ns/A/sa/b",
-            "spiffe://td/ns/%61/sa/b",
-            "spiffe://td/ns/a.b/sa/c",
-            "spiffe://td/ns/a/sa/b..c",
-            "spiffe://td/ns/a/sa/b?c",
-            "spiffe://td/ns/a/sa/b#c",
-            "spiffe://td/ns/a/sa/b,spiffe://td/ns/c/sa/d",
-            " spiffe://td/ns/a/sa/b",
-            "spiffe://td/ns/-a/sa/b",
+            "spiffe://cluster.local/ns/a/sa/b",
+            "spiffe://partner.example/ns/bookbuyer/sa/buyer",
+            "spiffe://eu.prod.example/ns/a/sa/b",
+            "spiffe://prod.example.org/ns/a/sa/b",
+            "spiffe://prod.example/ns/a/sa/",
+            "spiffe://prod.example/ns//sa/b",
+            "spiffe://prod.example/ns/a/sa/b/",
+            "spiffe://prod.example/ns/a/sa/b/c",
+            "spiffe://prod.example/x/ns/a/sa/b",
+            "spiffe://prod.example/ns/a/b/sa/c",
+            "spiffe://prod.example/sa/b/ns/a",
+            "spiffe://prod.example//ns/a/sa/b",
+            "spiffe://PROD.example/ns/a/sa/b",
+            "SPIFFE://prod.example/ns/a/sa/b",
+            "https://prod.example/ns/a/sa/b",
+            "spiffe://prod.example:80/ns/a/sa/b",
+            "spiffe://u@prod.example/ns/a/sa/b",
+            "spiffe://prod.example/ns/A/sa/b",
+            "spiffe://prod.example/ns/%61/sa/b",
+            "spiffe://prod.example/ns/a.b/sa/c",
+            "spiffe://prod.example/ns/a/sa/b..c",
+            "spiffe://prod.example/ns/a/sa/b?c",
+            "spiffe://prod.example/ns/a/sa/b#c",
+            "spiffe://prod.example/ns/a/sa/b,spiffe://prod.example/ns/c/sa/d",
+            " spiffe://prod.example/ns/a/sa/b",
+            "spiffe://prod.example/ns/-a/sa/b",
         ] {
             assert_eq!(uri(bad), None, "{bad:?}");
         }
@@ -116,18 +133,29 @@ mod tests {
             "a.b.cluster.local.",
             "a.bcluster.local",
             "a.b.cluster.example",
+            "a.b.prod.example",
         ] {
             assert_eq!(dns(bad), None, "{bad:?}");
         }
     }
 
     #[test]
-    fn a_uri_that_is_there_decides() {
-        let both =
-            |uri: &[u8]| peer_identity(Some(uri), Some(b"a.b.cluster.local"), "cluster.local");
-        assert_eq!(both(b"spiffe://td/ns/c/sa/d").as_deref(), Some("c/d"));
+    fn a_uri_decides_where_there_is_one() {
+        let both = |uri: &[u8]| peer_identity(Some(uri), Some(b"a.b.cluster.local"), DOMAINS);
+        let uri = b"spiffe://prod.example/ns/c/sa/d";
+        assert_eq!(both(uri).as_deref(), Some("c/d"));
         assert_eq!(both(b"https://c/d"), None);
-        assert_eq!(both(b"spiffe://td/ns/c/sa/\xff"), None);
-        assert_eq!(peer_identity(None, None, "cluster.local"), None);
+        assert_eq!(both(b"spiffe://prod.example/ns/c/sa/\xff"), None);
+        assert_eq!(peer_identity(None, None, DOMAINS), None);
+    }
+
+    #[test]
+    fn an_empty_trust_domain_is_of_no_certificate() {
+        let domains = IdentityDomains {
+            trust_domain: "",
+            ..DOMAINS
+        };
+        let uri = b"spiffe:///ns/a/sa/b";
+        assert_eq!(peer_identity(Some(uri), None, domains), None);
     }
 }

@@ -37,7 +37,7 @@ mod url;
 pub mod wire;
 
 pub use filters::is_framing_header;
-pub use identity::peer_identity;
+pub use identity::{IdentityDomains, is_trust_domain, peer_identity};
 pub use live::{Decided, Decision, Edit, Live};
 pub use pattern::{Pattern, PatternError};
 pub use plugin::{

@@ -21,6 +21,7 @@ pub struct Live {
     seed: u64,
     until_configured: UntilConfigured,
     installed: u64,
+    is_access_too_old: bool,
 }
 
 #[derive(Debug)]
@@ -89,7 +90,14 @@ impl Live {
             seed,
             until_configured,
             installed: 0,
+            is_access_too_old: false,
         }
+    }
+
+    /// While the permissions are too old, everything is denied. Nothing else is forgotten: a rule's sequence goes on
+    /// behind it.
+    pub fn set_access_too_old(&mut self, is_too_old: bool) {
+        self.is_access_too_old = is_too_old;
     }
 
     /// Puts a table in force. A rule whose identity, backends and weights are unchanged goes on with its
@@ -132,8 +140,8 @@ impl Live {
         socket: impl FnOnce() -> Option<u16>,
         mut read: impl FnMut(&str) -> Option<Vec<u8>>,
     ) -> Decided<'_> {
-        if self.installed == 0 {
-            return self.unconfigured();
+        if self.installed == 0 || self.is_access_too_old {
+            return self.not_ready();
         }
         let host = match self.table.host(authority, socket) {
             Ok(Some(host)) => host,
@@ -155,6 +163,11 @@ impl Live {
         let Some(rule) = self.table.rules.get(wanted.rule) else {
             return Decision::Ordinary.into();
         };
+        if let Some(called) = &rule.called
+            && let Err(missing) = called.request(&mut asked)
+        {
+            return rule.says(Decision::Denied(missing));
+        }
         if let Some(redirected) = &rule.redirect {
             return redirected.decided(rule, &mut asked, wanted.port);
         }
@@ -200,8 +213,8 @@ impl Live {
     /// Decides one new connection. `destination` is the IP address and port that the client wanted, as far
     /// as the proxy knows; a proxy that has been told its root or listener needs none.
     pub fn connect(&mut self, destination: Option<(&str, u16)>) -> Decided<'_> {
-        if self.installed == 0 {
-            return self.unconfigured();
+        if self.installed == 0 || self.is_access_too_old {
+            return self.not_ready();
         }
         let Some(to) = self.table.connections.find(destination) else {
             return Decision::Ordinary.into();
@@ -209,6 +222,11 @@ impl Live {
         let Some(rule) = self.table.rules.get(to.rule) else {
             return Decision::Ordinary.into();
         };
+        if let Some(called) = &rule.called
+            && let Err(missing) = called.connection()
+        {
+            return rule.says(Decision::Denied(missing));
+        }
         let running = self.running.get_mut(to.rule);
         let decision = match running.and_then(|running| running.pick(rule)) {
             Some(Destination::Cluster { name, permit, .. }) => {
@@ -235,8 +253,8 @@ impl Live {
         authority: &[u8],
         mut read: impl FnMut(&str) -> Option<Vec<u8>>,
     ) -> Decided<'_> {
-        if self.installed == 0 {
-            return self.unconfigured();
+        if self.installed == 0 || self.is_access_too_old {
+            return self.not_ready();
         }
         let Some(access) = &self.table.access else {
             return Decision::Ordinary.into();
@@ -249,8 +267,8 @@ impl Live {
 
     /// The same for a connection, once the handshake is done; `port` is where it came in.
     pub fn admit_connection(&self, peer: Option<&str>, port: u16) -> Decided<'_> {
-        if self.installed == 0 {
-            return self.unconfigured();
+        if self.installed == 0 || self.is_access_too_old {
+            return self.not_ready();
         }
         match &self.table.access {
             Some(access) => admitted(access.admit_connection(peer, port)),
@@ -258,7 +276,11 @@ impl Live {
         }
     }
 
-    fn unconfigured(&self) -> Decided<'static> {
+    fn not_ready(&self) -> Decided<'static> {
+        if self.is_access_too_old {
+            let reason = "the control plane has not answered for longer than access_max_age";
+            return Decision::Denied(reason.into()).into();
+        }
         match self.until_configured {
             UntilConfigured::Pass => Decision::Ordinary,
             UntilConfigured::Unavailable => Decision::Answer(503),

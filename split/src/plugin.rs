@@ -7,6 +7,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 pub use self::error::{PLUGIN_EFFECT, PLUGIN_MESSAGES, PluginError, PluginMessage};
 use self::keys::Keys;
+use crate::identity::{IdentityDomains, is_trust_domain};
 use crate::wire;
 
 /// The checked form of the filter's plugin configuration.
@@ -21,6 +22,9 @@ pub struct Plugin {
     /// In force from the first request until a newer one comes.
     pub initial: Option<wire::Config>,
     pub until_configured: UntilConfigured,
+    /// Seconds without an answer of the control plane, 60 to 604,800, after which the permissions of a proxy with a
+    /// service account are too old and everything is denied; None for no limit.
+    pub access_max_age: Option<u64>,
     /// True where the access log shall name the rule of each request.
     pub log_rule: bool,
     pub protocol: Protocol,
@@ -65,6 +69,8 @@ pub struct Site {
     /// Namespace of the workloads behind this proxy; empty where there is no single one. Short names resolve in it.
     pub namespace: String,
     pub cluster_domain: String,
+    /// SPIFFE IDs of other trust domains are no identities; empty where no certificate is looked at.
+    pub trust_domain: String,
     pub listeners: Listeners,
     pub naming: Naming,
     /// `NAMESPACE/NAME` of the ServiceAccount of the workload behind this proxy. Whoever names one takes part in
@@ -123,6 +129,7 @@ impl Default for Site {
         Site {
             namespace: String::new(),
             cluster_domain: "cluster.local".into(),
+            trust_domain: String::new(),
             listeners: Listeners::Any,
             naming: Naming {
                 template: DEFAULT_TEMPLATE.into(),
@@ -131,6 +138,15 @@ impl Default for Site {
             service_account: None,
             root: None,
             ordinary_route_serves_root: false,
+        }
+    }
+}
+
+impl Site {
+    pub fn identity_domains(&self) -> IdentityDomains<'_> {
+        IdentityDomains {
+            trust_domain: &self.trust_domain,
+            cluster_domain: &self.cluster_domain,
         }
     }
 }
@@ -205,6 +221,22 @@ impl Plugin {
             }
             (Some(account), Some(namespace)) => Some(format!("{namespace}/{account}")),
         };
+        let access_max_age = match keys.value("access_max_age") {
+            None => None,
+            Some(_) if service_account.is_none() || control_plane.is_none() => {
+                return fail(&error::MAX_AGE_OF_ANYONE, "");
+            }
+            Some(written) => match written.as_u64() {
+                Some(seconds @ 60..=604_800) => Some(seconds),
+                _ => return fail(&error::MAX_AGE, written.to_string()),
+            },
+        };
+        let trust_domain = match keys.text("trust_domain")? {
+            None if direction == Direction::Inbound => return fail(&error::NO_TRUST_DOMAIN, ""),
+            None => String::new(),
+            Some(domain) if !is_trust_domain(&domain) => return fail(&error::TRUST_DOMAIN, domain),
+            Some(domain) => domain,
+        };
         let cluster = keys.text("cluster")?;
         let naming = Naming::new(
             cluster.unwrap_or_else(|| DEFAULT_TEMPLATE.into()),
@@ -223,11 +255,13 @@ impl Plugin {
                 Some(_) => UntilConfigured::Denied,
                 None => until_configured,
             },
+            access_max_age,
             log_rule: keys.flag("log_rule")?,
             protocol,
             direction,
             site: Site {
                 service_account,
+                trust_domain,
                 root,
                 namespace: namespace
                     .filter(|namespace| namespace != EVERY_NAMESPACE)

@@ -11,6 +11,8 @@ use crate::wire;
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) identity: Box<str>,
+    /// What the client may do to the Service that it calls; None where the policy does not ask.
+    pub(crate) called: Option<Box<Permit>>,
     /// Answers every request of the rule; then no backend is picked.
     pub(crate) redirect: Option<Box<Redirected>>,
     pub(crate) backends: Vec<Backend>,
@@ -75,6 +77,7 @@ fn compile(
         filters,
         timeouts,
         retry,
+        called,
     } = rule;
     // An identity becomes a part of a metric's name.
     let is_bad = |byte: u8| byte <= b' ' || byte >= 127 || matches!(byte, b';' | b'=');
@@ -105,8 +108,14 @@ fn compile(
     if total == 0 && redirect.is_none() {
         return refuse("backends", "no backend has a weight");
     }
+    let permit = |(called, access): (&wire::Called, &Access)| {
+        let permit = access.permit(&called.service, &called.accounts);
+        permit.map_err(|refusal| refusal.within("called"))
+    };
+    let called = called.as_ref().zip(access).map(permit).transpose()?;
     Ok(Rule {
         identity: identity.into(),
+        called: called.map(Box::new),
         redirect: redirect.map(|redirect| {
             let edits = Edits::new(&level, Level::default(), &[]);
             Box::new(Redirected { redirect, edits })

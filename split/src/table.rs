@@ -31,7 +31,7 @@ pub struct Table {
     hosts: Vec<Host>,
     pub(crate) connections: ConnectionTable,
     pub(crate) rules: Vec<Rule>,
-    /// None where everyone may reach everything.
+    /// Without it everyone may reach everything.
     pub(crate) access: Option<Access>,
 }
 
@@ -41,6 +41,8 @@ struct Claim {
     default_port: bool,
     /// For ports that no other claim of the name has.
     every_port: bool,
+    /// `SERVICE.NAMESPACE` of another namespace: with a trailing dot it is a host of the internet, such as `github.com.`
+    is_relative: bool,
     host: usize,
 }
 
@@ -87,9 +89,20 @@ impl Table {
         }
         let mut table = Table::default();
         let mut patterns = Patterns::default();
-        if let Some(access) = &config.access {
-            let access = Access::compile(access, site, &mut patterns);
-            table.access = Some(access.map_err(|refusal| refusal.within("access"))?);
+        match &config.access {
+            Some(wire::Access::Grants(grants)) => {
+                let access = Access::compile(grants, site, &mut patterns);
+                table.access = Some(access.map_err(|refusal| refusal.within("access"))?);
+            }
+            Some(wire::Access::Everyone) => {}
+            None if site.service_account.is_some() => {
+                return refuse(
+                    "access",
+                    "the control plane does not say who may reach whom, which a proxy with a service account has to \
+                     know; give weir serve --policy smi, or --policy permissive to let everyone in",
+                );
+            }
+            None => {}
         }
         let mut indexes = BTreeMap::new();
         for (identity, rule) in &config.rules {
@@ -140,14 +153,20 @@ impl Table {
         {
             host.ordinary_cluster = Some(site.naming.cluster(&root.as_service()).into());
         }
+        let relative = match &set.hosts {
+            wire::Hosts::Root(root) if root.namespace != site.namespace => names.first().cloned(),
+            _ => None,
+        };
         let index = self.hosts.len();
         self.hosts.push(host);
         for name in names {
+            let is_relative = relative.as_ref() == Some(&name);
             let claims = self.named.entry(name.into_bytes().into()).or_default();
             claims.push(Claim {
                 port,
                 default_port,
                 every_port,
+                is_relative,
                 host: index,
             });
         }
@@ -166,12 +185,14 @@ impl Table {
         };
         let name = authority.name();
         if let Some(claims) = self.named.get(name) {
+            let names_it = |claim: &&Claim| !(claim.is_relative && authority.is_absolute);
+            let mut claims = claims.iter().filter(names_it);
             let claim = match authority.port {
                 Some(port) => {
-                    let own = claims.iter().find(|claim| claim.port == port);
-                    own.or_else(|| claims.iter().find(|claim| claim.every_port))
+                    let own = claims.clone().find(|claim| claim.port == port);
+                    own.or_else(|| claims.find(|claim| claim.every_port))
                 }
-                None => claims.iter().find(|claim| claim.default_port),
+                None => claims.find(|claim| claim.default_port),
             };
             return Ok(claim.and_then(|claim| self.hosts.get(claim.host)));
         }
@@ -195,7 +216,7 @@ impl Table {
     }
 }
 
-/// The names by which clients call a Service, without port. `svc.ns.svc.cluster` is one of them where the
+/// The names by which clients call a Service, without port, `SERVICE.NAMESPACE` first. `svc.ns.svc.cluster` is one of them where the
 /// domain is `cluster.local`: a resolver's search list may stop there.
 fn root_names(root: &wire::Root, site: &Site) -> Vec<String> {
     let full = format!("{}.{}", root.service, root.namespace).to_ascii_lowercase();

@@ -10,6 +10,7 @@
 //! | 1 | hosts, exact and prefix paths, weights |
 //! | 2 | all other conditions of a match, filters, timeouts, retries, connections, access |
 //! | 3 | literal hosts at every port, listeners of a Gateway that do not all have the same matches |
+//! | 4 | permission for the Service that a client calls, and access for everyone in words |
 
 mod versions;
 
@@ -19,7 +20,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The document version that this build writes and reads.
-pub const VERSION: u32 = 3;
+pub const VERSION: u32 = 4;
 
 /// What one proxy may see of the plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -38,7 +39,8 @@ pub struct Config {
     /// By identity. The identity keeps a rule's sequence of picks going across revisions.
     #[serde(default)]
     pub rules: BTreeMap<String, Rule>,
-    /// Who may reach whom; None lets everyone reach everything.
+    /// Who may reach whom. Without a statement, a proxy that names a service account refuses the document, and any
+    /// other proxy lets everyone reach everything.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
 }
@@ -206,6 +208,20 @@ pub struct Rule {
     pub timeouts: Timeouts,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
+    /// The Service that the clients of this rule call, where the access policy asks permission for it. Since version 4.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub called: Option<Called>,
+}
+
+/// A Service that clients call. A client needs permission for one of the ServiceAccounts behind it, besides
+/// permission for the backend that its request goes to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Called {
+    pub service: Service,
+    /// As in [`Backend::accounts`]. An empty list denies every client.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<String>,
 }
 
 impl Rule {
@@ -370,14 +386,18 @@ pub enum Destination {
     Listeners(BTreeMap<String, u16>),
 }
 
-/// TrafficTarget of SMI: who may do what. What nothing grants is denied.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct Access {
-    /// By the destination's ServiceAccount, `NAMESPACE/NAME`.
-    #[serde(default)]
-    pub grants: BTreeMap<String, Vec<Grant>>,
+/// Who may reach whom: `"everyone"` (since version 4), or `{"grants": ...}`.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Access {
+    /// Everyone may reach everything.
+    Everyone,
+    /// TrafficTargets of SMI, by the destination's ServiceAccount, `NAMESPACE/NAME`. What no grant allows is denied.
+    Grants(Grants),
 }
+
+/// By the destination's ServiceAccount, `NAMESPACE/NAME`.
+pub type Grants = BTreeMap<String, Vec<Grant>>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]

@@ -122,15 +122,19 @@ impl Envoy {
     /// workers far more than the time that their wake-up takes. At the first one they are only just starting.
     pub async fn wait_for_updates(&self, updates: u64) {
         let others = Duration::from_millis(if updates == 1 { 600 } else { 200 });
-        let name = "wasmcustom.weir_config_updates_total";
+        self.wait_for_stat("wasmcustom.weir_config_updates_total", updates)
+            .await;
+        tokio::time::sleep(others).await;
+    }
+
+    pub async fn wait_for_stat(&self, name: &str, at_least: u64) {
         for _ in 0..1000 {
-            if self.stat(name).await >= updates {
-                tokio::time::sleep(others).await;
+            if self.stat(name).await >= at_least {
                 return;
             }
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
-        panic!("not {updates} configurations:\n{}", self.log());
+        panic!("{name} is below {at_least}:\n{}", self.log());
     }
 
     pub fn log(&self) -> String {

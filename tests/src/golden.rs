@@ -14,7 +14,7 @@
 //! # from default bookstore:14001 /buy -> v1.default:14001 9, v2.default:14001 1 {x-a: b}
 //! ```
 //!
-//! A case whose first comments have the line `# policy: smi` is in that mode.
+//! A case whose first comments have the line `# policy: smi` or `# policy: permissive` is translated under that policy.
 //!
 //! Who asks:
 //! - `anyone`: a proxy without a scope; `everywhere`: one at the edge, with `"namespace": "*"`; `from NAMESPACE`: one before clients of that namespace;
@@ -119,10 +119,15 @@ impl Case {
     }
 
     pub fn policy(&self) -> Policy {
-        let mut comments = self.text.lines().take_while(|line| line.starts_with('#'));
-        match comments.any(|line| line == "# policy: smi") {
-            true => Policy::Smi,
-            false => Policy::Permissive,
+        let comments = self.text.lines().take_while(|line| line.starts_with('#'));
+        match comments
+            .filter_map(|line| line.strip_prefix("# policy: "))
+            .next()
+        {
+            None => Policy::Unstated,
+            Some("permissive") => Policy::Permissive,
+            Some("smi") => Policy::Smi,
+            Some(other) => panic!("{}: policy {other:?}", self.path.display()),
         }
     }
 

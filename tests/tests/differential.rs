@@ -84,7 +84,7 @@ fn targets_allow_as_the_specification_says() {
             let (namespace, account) = client.split_once('/').expect("a namespace");
             let own = format!(r#""namespace":"{namespace}","service_account":"{account}""#);
             let there = format!(
-                r#""namespace":"shop","service_account":"{destination}","direction":"inbound""#
+                r#""namespace":"shop","service_account":"{destination}","direction":"inbound","trust_domain":"cluster.local""#
             );
             let scope_ = Scope::Namespace(namespace.into());
             let mut outbound = install(&plan, &scope_, &own);
@@ -137,7 +137,7 @@ fn targets_allow_as_the_specification_says() {
 }
 
 fn plan(world: &World) -> (Plan, Vec<Problem>) {
-    planned(world.manifests(), access::Policy::Permissive)
+    planned(world.manifests(), access::Policy::Unstated)
 }
 
 fn planned(manifests: Vec<serde_json::Value>, policy: access::Policy) -> (Plan, Vec<Problem>) {

@@ -56,7 +56,8 @@ async fn a_host_that_has_only_weights_costs_one_read_and_one_write() {
         { "rule": "web" },
     ]);
     let inbound = json!({
-        "namespace": "default", "service_account": "web", "direction": "inbound", "initial": header,
+        "namespace": "default", "service_account": "web", "direction": "inbound",
+        "trust_domain": "cluster.local", "initial": header,
     });
     let web = Web::start().await;
     let bootstrap: Bootstrap = web

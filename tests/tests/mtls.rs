@@ -16,6 +16,8 @@ const THIEF: &str = "spiffe://cluster.local/ns/bookthief/sa/bookthief";
 
 /// Those that the server has seen.
 const CONNECTIONS: &str = "cluster.workload-tcp.upstream_cx_total";
+/// Documents that a filter refused.
+const REFUSED: &str = "wasmcustom.weir_config_refused_total";
 
 /// The bookbuyer may `GET` what begins with `/books`, and connect to the port 14002.
 fn granted() -> Value {
@@ -33,7 +35,7 @@ fn granted() -> Value {
 fn inbound(more: Value) -> String {
     let mut plugin = json!({
         "direction": "inbound", "namespace": "bookstore", "service_account": "bookstore",
-        "control_plane": "weir",
+        "trust_domain": "cluster.local", "control_plane": "weir",
     });
     for (key, value) in more.as_object().expect("keys") {
         plugin[key] = value.clone();
@@ -166,10 +168,12 @@ async fn the_certificate_alone_says_who_a_client_is() {
 
     // Named by the grant, in either form; others of the same authority: another account, no form of an
     // identity, no name at all; and whoever has no certificate, or one of another authority.
-    let known: [&[&str]; 6] = [
+    let known: [&[&str]; 7] = [
         &[BUYER],
         &["bookbuyer.bookbuyer.cluster.local"],
         &[THIEF],
+        // Of a federated trust domain, whose certificates this authority also vouches for.
+        &["spiffe://partner.example/ns/bookbuyer/sa/bookbuyer"],
         &["https://bookbuyer/bookbuyer"],
         &["bookbuyer"],
         &[],
@@ -244,8 +248,20 @@ async fn a_grant_that_is_revoked_closes_the_way() {
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     assert_eq!(client.talk(0).await, [None, None]);
 
-    // Everyone may do everything again.
-    bookstore.liar.switch(serve("r3", json!({ "version": 2 })));
+    // A document that does not say who may reach whom opens nothing.
+    bookstore.liar.switch(serve("r3", json!({ "version": 4 })));
+    bookstore.envoy.wait_for_stat(REFUSED, 1).await;
+    assert!(
+        bookstore
+            .envoy
+            .log()
+            .contains("does not say who may reach whom")
+    );
+    let answer = client.get(0, "/books", &[]).await;
+    assert_eq!(answer.status, StatusCode::FORBIDDEN);
+
+    let everyone = json!({ "version": 4, "access": "everyone" });
+    bookstore.liar.switch(serve("r4", everyone));
     bookstore.envoy.wait_for_updates(3).await;
     assert_eq!(client.get(0, "/admin", &[]).await.status, StatusCode::OK);
     assert!(client.talk(0).await[0].is_some());
@@ -306,7 +322,7 @@ async fn the_shipped_configuration_checks_and_shows_certificates() {
     let warehouse = |certificate: Certificate| {
         let plugin = json!({
             "direction": "inbound", "namespace": "bookwarehouse",
-            "service_account": "bookwarehouse", "initial": grants,
+            "service_account": "bookwarehouse", "trust_domain": "cluster.local", "initial": grants,
         });
         let bootstrap = Bootstrap::default()
             .cluster("workload", echo.address)

@@ -172,7 +172,7 @@ fn rendered(path: &Path, text: &str) -> String {
     let manifests = object::read("", &input(path, text)).expect("manifests");
     let objects = manifests.objects;
     let (world, mut problems) = World::from_objects(objects.clone());
-    let (plan, of_plan) = translate(&world, Policy::Permissive);
+    let (plan, of_plan) = translate(&world, Policy::Unstated);
     problems.extend(of_plan);
     let proxies = proxies(text, &objects);
     let refused = directives(text, "refused");

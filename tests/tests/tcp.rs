@@ -202,7 +202,7 @@ async fn what_cannot_be_honoured_is_closed() {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_lean_module_refuses_to_check_inbound_connections() {
     let inbound = plugin(json!({
-        "direction": "inbound", "service_account": "db", "initial": db([1, 1]),
+        "direction": "inbound", "service_account": "db", "trust_domain": "cluster.local", "initial": db([1, 1]),
     }));
     let bootstrap = Bootstrap::default()
         .tcp_listener("inbound", &inbound, "ordinary")
@@ -369,6 +369,7 @@ async fn all_kinds_of_plugins_live_in_one_proxy() {
     let account = |more: Value| {
         let mut plugin = json!({
             "namespace": "default", "service_account": "web", "direction": "inbound",
+            "trust_domain": "cluster.local",
             "initial": { "version": 2, "access": { "grants": {} } },
         });
         for (key, value) in more.as_object().expect("keys") {

@@ -37,7 +37,7 @@ fn beyond(config: &wire::Config, version: u32) -> BTreeSet<String> {
 #[tokio::test(flavor = "multi_thread")]
 async fn the_answer_is_in_the_filters_version_or_406_with_the_names() {
     let metrics = Arc::default();
-    let mut publisher = Publisher::with(metrics, Policy::Permissive, beyond);
+    let mut publisher = Publisher::with(metrics, Policy::Unstated, beyond);
     publisher.publish(route("/", "v1"));
     let (_ending, end) = watch::channel(false);
     let horizon = Horizon::default();

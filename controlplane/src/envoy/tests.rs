@@ -33,7 +33,7 @@ items:
     - { service: web-v3, weight: 0 }
 ";
     let objects = object::read("test.yaml", text).unwrap().objects;
-    let (plan, problems) = translate(&World::from_objects(objects).0, Policy::Permissive);
+    let (plan, problems) = translate(&World::from_objects(objects).0, Policy::Unstated);
     assert!(problems.is_empty(), "{problems:?}");
     plan
 }
@@ -176,7 +176,7 @@ fn filters_of_connections_and_of_what_comes_in() {
         network(plugin)
     };
     let account = json!({
-        "control_plane": "weir", "direction": "inbound", "namespace": "default", "service_account": "web",
+        "control_plane": "weir", "direction": "inbound", "namespace": "default", "service_account": "web", "trust_domain": "cluster.local",
     });
     let clusters = ["weir", "db"].map(str::to_owned);
     for (filter, missing) in [
@@ -427,7 +427,7 @@ items:
       - { type: RequestRedirect, requestRedirect: { hostname: example.com } }
 ";
     let objects = object::read("test.yaml", text).unwrap().objects;
-    translate(&World::from_objects(objects).0, Policy::Permissive).0
+    translate(&World::from_objects(objects).0, Policy::Unstated).0
 }
 
 #[test]
@@ -504,7 +504,7 @@ items:
     rules: [{ backendRefs: [{ name: web, port: 80 }] }]
 ";
     let objects = object::read("test.yaml", text).unwrap().objects;
-    let (plan, problems) = translate(&World::from_objects(objects).0, Policy::Permissive);
+    let (plan, problems) = translate(&World::from_objects(objects).0, Policy::Unstated);
     assert!(problems.is_empty(), "{problems:?}");
     plan
 }
@@ -614,7 +614,7 @@ items:
   spec: { parentRefs: [{ name: edge }], rules: [{ backendRefs: [{ name: web, port: 80 }] }] }
 ";
     let objects = object::read("test.yaml", text).unwrap().objects;
-    translate(&World::from_objects(objects).0, Policy::Permissive).0
+    translate(&World::from_objects(objects).0, Policy::Unstated).0
 }
 
 #[test]
@@ -657,7 +657,8 @@ fn a_filter_without_any_of_the_rules_is_named_with_what_to_write() {
         json!({ "control_plane": "weir", "gateway": "shop/edge" }),
         json!({ "initial": { "version": 1, "rules": {}, "hosts": [] } }),
         json!({
-            "control_plane": "weir", "namespace": "other", "service_account": "web", "direction": "inbound"
+            "control_plane": "weir", "namespace": "other", "service_account": "web", "direction": "inbound",
+            "trust_domain": "cluster.local"
         }),
     ] {
         assert_eq!(found(good.clone(), &others), [""; 0], "{good}");

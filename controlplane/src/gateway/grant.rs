@@ -95,14 +95,11 @@ impl ReferenceGrant {
         slips
     }
 
-    /// Whether this lets a route of that kind (gateway.networking.k8s.io) of namespace `from` refer to the
-    /// Service `name` of namespace `to`.
+    /// Whether this lets a route of that kind of namespace `from` refer to the Service `name` of namespace `to`.
     pub fn permits_service(&self, kind: RouteKind, from: &str, to: &str, name: &str) -> bool {
         self.object.namespace == to
             && self.from.iter().any(|entry| {
-                entry.group == "gateway.networking.k8s.io"
-                    && entry.kind == kind.name()
-                    && entry.namespace == from
+                entry.group == kind.group() && entry.kind == kind.name() && entry.namespace == from
             })
             && self.to.iter().any(|entry| {
                 entry.group.is_empty()

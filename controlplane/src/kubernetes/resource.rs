@@ -44,7 +44,7 @@ impl Resource {
             name,
             versions,
             // The policy alone asks which pods are behind a Service.
-            unused: (kind == Kind::Service && policy == Policy::Permissive).then_some("selector"),
+            unused: (kind == Kind::Service && policy != Policy::Smi).then_some("selector"),
         };
         let is_needed =
             move |resource: &Resource| policy == Policy::Smi || !resource.kind.is_of_policy();
@@ -162,9 +162,7 @@ mod tests {
             assert_eq!(places(known(name, group), &[]), wide);
             assert_eq!(places(known(name, group), &shop), narrow);
         }
-        let permissive: Vec<_> = Resource::all(Policy::Permissive)
-            .map(|it| it.name)
-            .collect();
+        let permissive: Vec<_> = Resource::all(Policy::Unstated).map(|it| it.name).collect();
         assert!(permissive.contains(&"HTTPRouteGroup") && !permissive.contains(&"Pod"));
     }
 }

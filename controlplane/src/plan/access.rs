@@ -2,40 +2,42 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_split::wire::{Access, Config, Grant, Rule};
+use weir_split::wire::{Access, Config, Grant, Grants, Rule};
 
 use super::Scope;
 
 /// Gives `config` the part of `whole` that `scope` needs, and takes from its backends what is of no use to it.
 ///
-/// | scope | grants | ServiceAccounts behind backends |
+/// | scope | grants | ServiceAccounts behind backends and Services that clients call |
 /// |---|---|---|
 /// | a namespace | as written for its own ServiceAccounts, for which its proxies receive requests; for those behind the backends of its rules, the sources that are its own | its own, and those with such a grant |
 /// | producers | none: such a proxy cannot speak for a ServiceAccount, and is denied | none |
 /// | a Gateway, the edge | no policy: whom it serves are no workloads. To the backends it is a client like any other, and their side lets it in or not | none |
-pub fn reduce(whole: &Access, scope: &Scope, config: &mut Config) {
-    let access = match scope {
+pub fn reduce(whole: &Grants, scope: &Scope, config: &mut Config) {
+    let grants = match scope {
         Scope::Namespace(own) => Some(of_namespace(whole, own, &config.rules)),
-        Scope::Producers => Some(Access::default()),
+        Scope::Producers => Some(Grants::new()),
         Scope::Gateway { .. } | Scope::Edge => None,
     };
     let is_of_use = |account: &String| {
-        let is_granted = access
-            .as_ref()
-            .is_some_and(|it| it.grants.contains_key(account));
+        let is_granted = grants.as_ref().is_some_and(|it| it.contains_key(account));
         is_granted || matches!(scope, Scope::Namespace(own) if is_in(account, own))
     };
-    let rules = config.rules.values_mut();
-    for backend in rules.flat_map(|rule| &mut rule.backends) {
-        backend.accounts.retain(is_of_use);
+    for rule in config.rules.values_mut() {
+        for backend in &mut rule.backends {
+            backend.accounts.retain(is_of_use);
+        }
+        match &mut rule.called {
+            Some(called) if grants.is_some() => called.accounts.retain(is_of_use),
+            called => *called = None,
+        }
     }
-    config.access = access;
+    config.access = grants.map(Access::Grants);
 }
 
-fn of_namespace(whole: &Access, own: &str, rules: &BTreeMap<String, Rule>) -> Access {
-    let backends = rules.values().flat_map(|rule| &rule.backends);
-    let behind: BTreeSet<&String> = backends.flat_map(|backend| &backend.accounts).collect();
-    let grants = whole.grants.iter().filter_map(|(destination, grants)| {
+fn of_namespace(whole: &Grants, own: &str, rules: &BTreeMap<String, Rule>) -> Grants {
+    let behind: BTreeSet<&String> = accounts_behind(rules).collect();
+    let grants = whole.iter().filter_map(|(destination, grants)| {
         let grants: Vec<Grant> = if is_in(destination, own) {
             grants.clone()
         } else if behind.contains(destination) {
@@ -48,9 +50,16 @@ fn of_namespace(whole: &Access, own: &str, rules: &BTreeMap<String, Rule>) -> Ac
         };
         (!grants.is_empty()).then(|| (destination.clone(), grants))
     });
-    Access {
-        grants: grants.collect(),
-    }
+    grants.collect()
+}
+
+/// The ServiceAccounts behind the backends of rules, and behind the Services that their clients call.
+fn accounts_behind(rules: &BTreeMap<String, Rule>) -> impl Iterator<Item = &String> {
+    let backends = rules.values().flat_map(|rule| &rule.backends);
+    let of_backends = backends.map(|backend| &backend.accounts);
+    let called = rules.values().filter_map(|rule| rule.called.as_ref());
+    let of_called = called.map(|called| &called.accounts);
+    of_backends.chain(of_called).flatten()
 }
 
 /// The grant for the sources in that namespace, if there are any.
@@ -70,16 +79,14 @@ fn for_sources_in(namespace: &str, grant: &Grant) -> Option<Grant> {
 
 /// The namespaces that know something of the policy: of its grants, or of their own accounts behind backends.
 pub fn namespaces<'p>(
-    whole: &'p Access,
+    whole: &'p Grants,
     rules: &'p BTreeMap<String, Rule>,
 ) -> impl Iterator<Item = &'p str> {
-    let granted = whole.grants.iter().flat_map(|(destination, grants)| {
+    let granted = whole.iter().flat_map(|(destination, grants)| {
         let sources = grants.iter().flat_map(|grant| &grant.sources);
         sources.chain([destination])
     });
-    let backends = rules.values().flat_map(|rule| &rule.backends);
-    let behind = backends.flat_map(|backend| &backend.accounts);
-    let accounts = granted.chain(behind);
+    let accounts = granted.chain(accounts_behind(rules));
     accounts.filter_map(|account| Some(account.split_once('/')?.0))
 }
 

@@ -1,6 +1,6 @@
 //! The plan in pieces that can be checked one by one.
 
-use weir_split::wire::{Access, Config, VERSION};
+use weir_split::wire::{Access, Config, Grants, VERSION};
 
 use super::{Audience, Plan, Scope};
 
@@ -24,11 +24,14 @@ impl Plan {
             config.connections.push(planned.connections.clone());
             (name, config)
         });
-        let grants = self.access.iter().flat_map(|access| &access.grants);
-        let grants = grants.map(|(destination, grants)| {
+        let grants = match &self.access {
+            Some(Access::Grants(grants)) => Some(grants),
+            Some(Access::Everyone) | None => None,
+        };
+        let grants = grants.into_iter().flatten().map(|(destination, grants)| {
             let mut config = self.piece([]);
             let grants = [(destination.clone(), grants.clone())].into();
-            config.access = Some(Access { grants });
+            config.access = Some(Access::Grants(grants));
             (format!("access to {destination}"), config)
         });
         sets.chain(connections).chain(grants)
@@ -39,7 +42,7 @@ impl Plan {
         Config {
             version: VERSION,
             rules: self.rules_of(led_to),
-            access: self.access.as_ref().map(|_| Access::default()),
+            access: self.access.as_ref().map(|_| Access::Grants(Grants::new())),
             ..Config::default()
         }
     }

@@ -46,19 +46,11 @@ pub struct Template {
 
 /// `80`, or `one of 80, 443`: the values that can be written.
 pub fn one_of<T: fmt::Display>(possible: impl IntoIterator<Item = T>) -> String {
-    const SHOWN: usize = 10;
-    let mut possible = possible.into_iter();
-    let shown = possible.by_ref().take(SHOWN).map(|value| value.to_string());
-    let shown: Vec<String> = shown.collect();
-    let more = if possible.next().is_some() {
-        ", ..."
-    } else {
-        ""
-    };
-    match shown.as_slice() {
+    let possible: Vec<String> = possible.into_iter().map(|it| it.to_string()).collect();
+    match possible.as_slice() {
         [] => "(there are none)".to_owned(),
         [only] => only.clone(),
-        several => format!("one of {}{more}", several.join(", ")),
+        several => format!("one of {}", list(several)),
     }
 }
 

@@ -38,6 +38,23 @@ pub struct ParentRef {
     pub port: Option<u16>,
 }
 
+impl ParentRef {
+    /// See [`needs_grant`], for a route in `namespace`.
+    pub fn needs_grant(&self, namespace: &str) -> bool {
+        needs_grant(self.kind, &self.namespace, namespace)
+    }
+}
+
+/// Whether a route in `route_namespace` with this parent needs a ReferenceGrant for a backend in another namespace. At a
+/// Gateway and at a Service of its own namespace the route decides for other people's clients; at a Service of another
+/// namespace it decides for the clients of its own namespace alone (GEP-1294, consumer route).
+pub fn needs_grant(parent: ParentKind, parent_namespace: &str, route_namespace: &str) -> bool {
+    match parent {
+        ParentKind::Gateway => true,
+        ParentKind::Service => parent_namespace == route_namespace,
+    }
+}
+
 /// In words, as far as the reference names it.
 impl fmt::Display for ParentRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -113,7 +130,7 @@ fn parse_one(
         return Err(place.field(field).problem(message));
     }
     if is_unfinished(route, group, kind) {
-        let group = group.unwrap_or(default_group(route));
+        let group = group.unwrap_or(route.group());
         let message = parent::parent_without_group(kind.unwrap_or("Gateway"), group);
         return Err(place.field("group").problem(message));
     }
@@ -155,13 +172,6 @@ fn refuse_no_name(place: &Place, kind: ParentKind, spec: &ParentRefSpec) -> Resu
     }
 }
 
-fn default_group(route: RouteKind) -> &'static str {
-    match route {
-        RouteKind::LinkerdHttp => "policy.linkerd.io",
-        _ => GATEWAY_API,
-    }
-}
-
 /// What is to say of a route whose parents are all foreign.
 pub fn not_served(object: &Object, route: RouteKind) -> Vec<Problem> {
     let reference = object.reference();
@@ -178,7 +188,7 @@ pub fn not_served(object: &Object, route: RouteKind) -> Vec<Problem> {
 /// another controller's.
 fn not_served_at(place: &Place, route: RouteKind, written: &Value) -> Option<Problem> {
     let field = |name: &str| written.get(name).and_then(Value::as_str);
-    let group = field("group").unwrap_or(default_group(route));
+    let group = field("group").unwrap_or(route.group());
     let kind = field("kind").unwrap_or("Gateway");
     let is_known = matches!(group, GATEWAY_API | GATEWAY_API_EXPERIMENTAL);
     is_known.then(|| place.problem(parent::parent_not_served(kind, group)))
@@ -245,7 +255,7 @@ fn near_miss(
         return None;
     }
     let is_linkerd = route == RouteKind::LinkerdHttp;
-    let (of, written) = (group.unwrap_or(default_group(route)), kind);
+    let (of, written) = (group.unwrap_or(route.group()), kind);
     let kind = kind.unwrap_or("Gateway");
     let is_gateway = kind == "Gateway" || is_near(kind, "Gateway");
     let is_service = kind == "Service" || is_near(kind, "Service");
@@ -262,7 +272,7 @@ fn near_miss(
         return other_group("\"\"");
     }
     if is_linkerd {
-        let is_own = of == default_group(route) && kind != "Service" && is_service;
+        let is_own = of == route.group() && kind != "Service" && is_service;
         return is_own.then(|| ("group", parent::parent_without_group(kind, of)));
     }
     match of {

@@ -343,7 +343,7 @@ mod tests {
     #[test]
     fn the_module_of_a_proxy_is_known_and_its_change_is_news() {
         let metrics = Arc::new(Metrics::default());
-        let publisher = Publisher::new(metrics.clone(), Policy::Permissive);
+        let publisher = Publisher::new(metrics.clone(), Policy::Unstated);
         let proxies = Proxies::new(&publisher, metrics);
         let mut news = proxies.news();
         let mut poll = |module: Option<&'static str>| {
@@ -366,7 +366,7 @@ mod tests {
     #[test]
     fn one_namespace_leaves_places_to_the_others() {
         let metrics = Arc::new(Metrics::default());
-        let publisher = Publisher::new(metrics.clone(), Policy::Permissive);
+        let publisher = Publisher::new(metrics.clone(), Policy::Unstated);
         let proxies = Proxies::new(&publisher, metrics);
         let scope = |namespace: &str, number: usize| match number % 2 {
             0 => Scope::Namespace(namespace.into()),

@@ -5,29 +5,28 @@ use std::sync::Arc;
 use axum::http::header::{AUTHORIZATION, WWW_AUTHENTICATE};
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
-use weir_split::peer_identity;
 
+use super::certificate::CertificateRules;
 use super::tokens::{Account, Denied, Tokens};
-use crate::listener::tls::Names;
 use crate::listener::{Peer, say_last};
 use crate::plan::Scope;
-
-/// DNS names in certificates end so, where they say a namespace.
-const CLUSTER_DOMAIN: &str = "cluster.local";
 
 /// How it is found out who asks.
 #[derive(Clone)]
 pub enum Readers {
     /// Nobody is told apart: the listener is for loopback alone.
     Anyone,
-    /// By the certificate that was shown, else by the token where there are any.
-    Known(Option<Arc<Tokens>>),
+    /// By the client certificate, else by the token in a cluster.
+    Known {
+        certificates: Arc<CertificateRules>,
+        tokens: Option<Arc<Tokens>>,
+    },
 }
 
 /// Who asks, and what that one may read.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reader {
-    /// On loopback, or with a certificate that names no namespace.
+    /// On loopback, or with an operator's certificate.
     OfAll,
     /// A certificate that names this namespace.
     Workload {
@@ -48,12 +47,15 @@ pub(super) enum Refusal {
 
 impl Readers {
     pub(super) async fn who(&self, peer: &Peer, headers: &HeaderMap) -> Result<Reader, Refusal> {
-        let tokens = match self {
+        let (certificates, tokens) = match self {
             Readers::Anyone => return Ok(Reader::OfAll),
-            Readers::Known(tokens) => tokens,
+            Readers::Known {
+                certificates,
+                tokens,
+            } => (certificates, tokens),
         };
         if let Some(names) = &peer.certificate {
-            return of_certificate(names);
+            return certificates.reader(names);
         }
         let Some(tokens) = tokens else {
             return Err(Refusal::Unknown("show a client certificate".into()));
@@ -74,8 +76,10 @@ impl Readers {
     pub(super) fn is_replica(&self, reader: &Reader) -> bool {
         match (self, reader) {
             (Readers::Anyone, _) => true,
-            (Readers::Known(Some(tokens)), Reader::Account(account)) => tokens.is_own(account),
-            (Readers::Known(_), _) => false,
+            (Readers::Known { tokens, .. }, Reader::Account(account)) => {
+                tokens.as_ref().is_some_and(|it| it.is_own(account))
+            }
+            (Readers::Known { .. }, _) => false,
         }
     }
 }
@@ -83,32 +87,6 @@ impl Readers {
 fn bearer(headers: &HeaderMap) -> Option<&str> {
     let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
-}
-
-/// Whoever signed the certificate vouches: for one namespace where the certificate names one, as the filter reads
-/// the names of workloads, and else for all.
-fn of_certificate(names: &Names) -> Result<Reader, Refusal> {
-    let uri = names.uris.iter().find(|uri| uri.starts_with("spiffe:"));
-    let identity = match uri {
-        Some(uri) => {
-            let identity = peer_identity(Some(uri.as_bytes()), None, CLUSTER_DOMAIN);
-            let Some(identity) = identity.filter(|_| names.uris.len() == 1) else {
-                return Err(Refusal::Forbidden(format!(
-                    "the certificate's {uri} is not one spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME"
-                )));
-            };
-            Some(identity)
-        }
-        None => {
-            let dns = names.dns.first();
-            dns.and_then(|dns| peer_identity(None, Some(dns.as_bytes()), CLUSTER_DOMAIN))
-        }
-    };
-    let namespace = identity.and_then(|identity| Some(identity.split_once('/')?.0.to_owned()));
-    Ok(match namespace {
-        Some(namespace) => Reader::Workload { namespace },
-        None => Reader::OfAll,
-    })
 }
 
 impl Reader {
@@ -165,39 +143,6 @@ impl Refusal {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn reader(uris: &[&str], dns: &[&str]) -> Result<Reader, Refusal> {
-        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
-        of_certificate(&Names {
-            uris: owned(uris),
-            dns: owned(dns),
-        })
-    }
-
-    #[test]
-    fn a_certificate_is_for_the_namespace_that_it_names_and_else_for_all() {
-        let workload = |namespace: &str| {
-            Ok(Reader::Workload {
-                namespace: namespace.into(),
-            })
-        };
-        let spiffe = "spiffe://cluster.local/ns/shop/sa/buyer";
-        assert_eq!(reader(&[spiffe], &["x.y.cluster.local"]), workload("shop"));
-        assert_eq!(reader(&[], &["buyer.shop.cluster.local"]), workload("shop"));
-        assert_eq!(
-            reader(&[], &["edge.example.com"]),
-            Ok(Reader::OfAll),
-            "whoever signs decides"
-        );
-        assert_eq!(reader(&[], &[]), Ok(Reader::OfAll));
-        for unclear in [
-            &["spiffe://cluster.local/shop"] as &[&str],
-            &[spiffe, "spiffe://cluster.local/ns/other/sa/buyer"],
-            &[spiffe, "https://example.com"],
-        ] {
-            assert!(matches!(reader(unclear, &[]), Err(Refusal::Forbidden(_))));
-        }
-    }
 
     #[test]
     fn whoever_is_of_a_namespace_reads_that_and_its_gateways() {

@@ -33,7 +33,7 @@ fn server(publisher: &Publisher, end: watch::Receiver<bool>, metrics: Arc<Metric
 impl Plane {
     fn new() -> Plane {
         let metrics = Arc::new(Metrics::default());
-        let publisher = Publisher::new(metrics.clone(), Policy::Permissive);
+        let publisher = Publisher::new(metrics.clone(), Policy::Unstated);
         let (ending, end) = watch::channel(false);
         let server = server(&publisher, end, metrics.clone());
         Plane {
@@ -350,10 +350,10 @@ spec:
             .unwrap()
             .objects;
         let (world, _) = World::from_objects(objects);
-        let plan = translate(&world, Policy::Permissive).0;
+        let plan = translate(&world, Policy::Unstated).0;
         let published = Published::compile(plan, beyond).unwrap();
         let (_ending, end) = watch::channel(false);
-        let publisher = Publisher::new(Arc::default(), Policy::Permissive);
+        let publisher = Publisher::new(Arc::default(), Policy::Unstated);
         let mut server = server(&publisher, end, Arc::default());
         let current = watch::Sender::new(Current::Plan(Arc::new(published)));
         server.current = current.subscribe();

@@ -5,8 +5,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_split::wire::{self, Access, Grant, Permission, Rule, Target};
+use weir_split::wire::{self, Called, Grant, Grants, Permission, Rule, Target};
 
+use super::ServicePort;
 use crate::access::{AccessRule, RuleKind, TrafficTarget};
 use crate::problem::Problem;
 use crate::problem::messages::{access as messages, list};
@@ -14,17 +15,41 @@ use crate::specs::TcpRoute;
 use crate::world::World;
 
 /// All that the targets grant.
-pub fn grants(world: &World, problems: &mut BTreeSet<Problem>) -> Access {
+pub fn grants(world: &World, problems: &mut BTreeSet<Problem>) -> Grants {
     problems.extend(world.problems_of_policy().iter().cloned());
-    let mut access = Access::default();
+    let mut grants = Grants::new();
     for target in world.traffic_targets() {
         let Some(grant) = grant(world, target, problems) else {
             continue;
         };
         let destination = format!("{}/{}", target.object.namespace, target.destination);
-        access.grants.entry(destination).or_default().push(grant);
+        grants.entry(destination).or_default().push(grant);
     }
-    access
+    grants
+}
+
+/// Writes to the rules of routes the Service that their clients call, `called` by identity of the rule, with the
+/// ServiceAccounts behind it: else the author of a route could send the requests of its clients, with their identity, to
+/// any backend that they may reach. A Service that selects no pods has no ServiceAccount to ask permission for.
+pub fn ask_for_called(
+    world: &World,
+    called: &BTreeMap<String, ServicePort>,
+    rules: &mut BTreeMap<String, Rule>,
+) {
+    for (identity, at) in called {
+        let Some(service) = world.service(&at.namespace, &at.name) else {
+            continue;
+        };
+        let accounts: Vec<String> = world.accounts(service).into_iter().collect();
+        if let Some(rule) = rules.get_mut(identity)
+            && !accounts.is_empty()
+        {
+            rule.called = Some(Called {
+                service: at.backend(),
+                accounts,
+            });
+        }
+    }
 }
 
 /// Writes to every backend of those rules the ServiceAccounts behind it. Where none is known nobody can be let

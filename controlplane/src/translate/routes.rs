@@ -39,6 +39,8 @@ pub struct Routes {
     pub listeners: BTreeMap<(String, String), BTreeMap<String, wire::Listener>>,
     /// The Service ports for which producer routes decide, each with the most senior of them.
     pub held: BTreeMap<ServicePort, ObjectRef>,
+    /// The Service port that the clients of a rule call, by the rule's identity; a Gateway's clients call none.
+    pub called: BTreeMap<String, ServicePort>,
 }
 
 /// Where routes of one class decide, see [`Attached::yields_to`].
@@ -99,7 +101,7 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
                 })),
                 Err(problem) => {
                     problems.insert(problem.of_parent());
-                    let needs_grant = parent.kind == ParentKind::Gateway;
+                    let needs_grant = parent.needs_grant(&route.object.namespace);
                     rule::check_references(world, route, needs_grant, problems);
                 }
             }
@@ -126,6 +128,7 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
         roots: BTreeSet::new(),
         listeners: BTreeMap::new(),
         rules: BTreeMap::new(),
+        called: BTreeMap::new(),
         problems,
     };
     // Where a route decides at some of its parent's ports or listeners, it is in force there.
@@ -302,6 +305,7 @@ struct Gathered<'w, 'p> {
     /// Listeners of TCPRoutes, by Gateway and rule.
     listeners: BTreeMap<(Audience, String), BTreeMap<String, u16>>,
     rules: BTreeMap<String, Rule>,
+    called: BTreeMap<String, ServicePort>,
     problems: &'p mut BTreeSet<Problem>,
 }
 
@@ -315,8 +319,15 @@ impl<'w> Gathered<'w, '_> {
         for rule in &entry.route.rules {
             let identity = entry.identity(rule);
             if !self.rules.contains_key(&identity) {
-                let wire = rule::translate(self.world, entry.route, rule, parent, self.problems);
+                let place = rule::Place {
+                    route: entry.route,
+                    called: parent,
+                    needs_grant: entry.parent.needs_grant(&entry.route.object.namespace),
+                };
+                let wire = rule::translate(self.world, place, rule, self.problems);
                 self.rules.insert(identity.clone(), wire);
+                let called = parent.map(|at| (identity.clone(), at.clone()));
+                self.called.extend(called);
             }
             identities.push(identity);
         }
@@ -447,6 +458,7 @@ impl<'w> Gathered<'w, '_> {
             listeners: listeners.collect(),
             rules: self.rules,
             held,
+            called: self.called,
         }
     }
 }

@@ -36,7 +36,7 @@ fn objects(manifests: &str) -> Vec<Object> {
 
 fn translated(manifests: &str) -> (Plan, Vec<String>) {
     let (world, wrong) = World::from_objects(objects(manifests));
-    let (plan, problems) = translate(&world, Policy::Permissive);
+    let (plan, problems) = translate(&world, Policy::Unstated);
     let line = |p: &Problem| {
         format!(
             "{}/{} {} {}",
@@ -184,6 +184,32 @@ fn a_consumer_route_replaces_producers_for_its_namespace() {
 }
 
 #[test]
+fn a_producer_route_needs_a_grant_for_a_backend_in_another_namespace() {
+    let parent = "parentRefs: [{group: core, kind: Service, namespace: shop, name: web, port: 80}]";
+    let to_back = |namespace: &str| {
+        let spec = "rules: [{backendRefs: [{name: far, namespace: back, port: 80}]}]";
+        route(namespace, &format!("{{{parent}, {spec}}}"))
+    };
+    let producer = to_back("shop");
+    let refused = [
+        "web.shop:80! -> / HTTPRoute/shop/r@web.shop:80",
+        "HTTPRoute/shop/r@web.shop:80 = 500 1",
+    ];
+    let problem = "shop/r spec.rules[0].backendRefs[0] RefNotPermitted";
+    check(&producer, Scope::Producers, &refused, &[problem]);
+    let granted = "---\n{apiVersion: gateway.networking.k8s.io/v1, kind: ReferenceGrant, \
+        metadata: {name: g, namespace: back}, spec: {from: [{group: gateway.networking.k8s.io, kind: HTTPRoute, \
+        namespace: shop}], to: [{group: '', kind: Service}]}}\n";
+    let served = [refused[0], "HTTPRoute/shop/r@web.shop:80 = far.back:80 1"];
+    check(&(producer + granted), Scope::Producers, &served, &[]);
+    let consumed = [
+        "web.shop:80! -> / HTTPRoute/front/r@web.shop:80",
+        "HTTPRoute/front/r@web.shop:80 = far.back:80 1",
+    ];
+    check(&to_back("front"), namespace("front"), &consumed, &[]);
+}
+
+#[test]
 fn broken_backends_keep_their_share() {
     check(
         &route(
@@ -195,13 +221,14 @@ fn broken_backends_keep_their_share() {
         Scope::Producers,
         &[
             "web.shop:80! -> / HTTPRoute/shop/r@web.shop:80",
-            "HTTPRoute/shop/r@web.shop:80 = web-v1.shop:80 3, 500 0, 500 1, 500 1, 500 1, far.back:80 1",
+            "HTTPRoute/shop/r@web.shop:80 = web-v1.shop:80 3, 500 0, 500 1, 500 1, 500 1, 500 1",
         ],
         &[
             "shop/r spec.rules[0].backendRefs[1] BackendNotFound",
             "shop/r spec.rules[0].backendRefs[2] BackendNotFound",
             "shop/r spec.rules[0].backendRefs[3] BackendNotFound",
             "shop/r spec.rules[0].backendRefs[4] InvalidKind",
+            "shop/r spec.rules[0].backendRefs[5] RefNotPermitted",
         ],
     );
 }
@@ -371,7 +398,7 @@ fn the_order_of_objects_does_not_show() {
     let mut objects = objects(&manifests);
     let outcome = |objects: &[Object]| {
         let (world, wrong) = World::from_objects(objects.to_vec());
-        (wrong, translate(&world, Policy::Permissive))
+        (wrong, translate(&world, Policy::Unstated))
     };
     let expected = outcome(&objects);
     // Enough different orders, and the same ones in every run.

@@ -162,7 +162,7 @@ impl Parent<'_> {
     }
 
     fn conditions(&self, evidence: &Evidence, subject: &Subject) -> Vec<Condition> {
-        let of_parent = self.problems(evidence.problems_of(subject));
+        let of_parent = self.problems(evidence.problems_of(subject), &subject.object.namespace);
         let (barring, parts) = apart(&of_parent);
         let (references, others): (Vec<_>, Vec<_>) =
             parts.into_iter().partition(|it| is_of_reference(it));
@@ -192,7 +192,7 @@ impl Parent<'_> {
     }
 
     /// The object's problems as far as they are this parent's.
-    fn problems<'p>(&self, of_object: &[&'p Problem]) -> Vec<&'p Problem> {
+    fn problems<'p>(&self, of_object: &[&'p Problem], route_namespace: &str) -> Vec<&'p Problem> {
         let own = format!("spec.parentRefs[{}]", self.index);
         let is_own = |problem: &Problem| match problem.effect.extent {
             Extent::Whole => true,
@@ -201,7 +201,8 @@ impl Parent<'_> {
                 of_parent.is_none() || problem.path.starts_with(&own)
             }
         };
-        // A mesh asks for no ReferenceGrant. To a Gateway without one nothing is told of what is there.
+        // Without a ReferenceGrant a route learns nothing of what is in the other namespace.
+        let needs_grant = parent::needs_grant(self.kind, self.namespace, route_namespace);
         let hides = |path: &str| {
             let mut hidden = of_object
                 .iter()
@@ -209,12 +210,9 @@ impl Parent<'_> {
                 .filter_map(|it| path.strip_prefix(it.path.as_str()));
             hidden.any(|below| matches!(below, "" | ".port"))
         };
-        let concerns = |problem: &Problem| match (self.kind, problem.reason) {
-            (ParentKind::Service, Reason::RefNotPermitted) => false,
-            (ParentKind::Gateway, reason) if reason != Reason::RefNotPermitted => {
-                !problem.path.contains(".backendRefs[") || !hides(&problem.path)
-            }
-            _ => true,
+        let concerns = |problem: &Problem| match problem.reason {
+            Reason::RefNotPermitted => needs_grant,
+            _ => !needs_grant || !problem.path.contains(".backendRefs[") || !hides(&problem.path),
         };
         let mut problems: Vec<_> = of_object
             .iter()

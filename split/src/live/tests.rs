@@ -15,7 +15,6 @@ fn live(config: &str, site: &Site) -> Live {
 fn site() -> Site {
     Site {
         namespace: "shop".into(),
-        service_account: Some("shop/buyer".into()),
         ..Site::default()
     }
 }

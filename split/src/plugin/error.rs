@@ -109,6 +109,14 @@ messages! {
         "write the ServiceAccount's namespace as namespace";
     ACCOUNT = "service_account", r#""{}" is not the name of a ServiceAccount"#,
         "write lower-case letters, digits, '-' and '.'";
+    NO_TRUST_DOMAIN = "trust_domain", "an inbound filter has to know whose certificates name its cluster's ServiceAccounts",
+        "add the key trust_domain: TRUST-DOMAIN of the certificates' spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME";
+    TRUST_DOMAIN = "trust_domain", r#""{}" is not a SPIFFE trust domain"#,
+        "write lower-case letters, digits, '-', '.' and '_', such as cluster.local";
+    MAX_AGE = "access_max_age", "{} is not a number of seconds from 60 to 604800 (a week)",
+        "write a whole number, without quotes: 3600";
+    MAX_AGE_OF_ANYONE = "access_max_age", "only a proxy with a service account and a control plane has permissions that age",
+        "add the keys service_account and control_plane, or take this one out";
     PLACEHOLDER = "cluster", r#""{}" has another placeholder than {service}, {namespace} and {port}"#,
         "use these three alone";
     CLUSTER_NAME = "cluster, clusters", "the name of a cluster is empty or has white space",

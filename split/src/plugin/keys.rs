@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::error::{self, PluginError, PluginMessage};
 
 /// All keys that there are.
-const KNOWN: [&str; 17] = [
+const KNOWN: [&str; 19] = [
     "control_plane",
     "initial",
     "until_configured",
@@ -26,6 +26,8 @@ const KNOWN: [&str; 17] = [
     "protocol",
     "root",
     "service_account",
+    "trust_domain",
+    "access_max_age",
     "direction",
 ];
 

@@ -130,6 +130,18 @@ fn bad_values_name_their_key() {
             r#"{"control_plane":"weir","service_account":"a"}"#,
         ),
         (
+            "add the key trust_domain",
+            r#"{"control_plane":"weir","namespace":"a","service_account":"a","direction":"inbound"}"#,
+        ),
+        (
+            r#"trust_domain: "Prod" is not a SPIFFE trust domain"#,
+            r#"{"control_plane":"weir","trust_domain":"Prod"}"#,
+        ),
+        (
+            r#"trust_domain: "" is not a SPIFFE trust domain"#,
+            r#"{"control_plane":"weir","trust_domain":""}"#,
+        ),
+        (
             "root",
             r#"{"control_plane":"weir","protocol":"tcp","root":"mysql:3306"}"#,
         ),
@@ -170,8 +182,10 @@ fn who_names_a_service_account_is_denied_until_configured() {
     let account = plugin(r#""service_account":"buyer","until_configured":"pass""#);
     assert_eq!(account.until_configured, UntilConfigured::Denied);
     assert_eq!(account.site.service_account.as_deref(), Some("shop/buyer"));
-    let inbound = plugin(r#""service_account":"buyer","direction":"inbound""#);
+    let inbound =
+        plugin(r#""service_account":"buyer","direction":"inbound","trust_domain":"prod.example""#);
     assert_eq!(inbound.until_configured, UntilConfigured::Denied);
+    assert_eq!(inbound.site.trust_domain, "prod.example");
     let none = plugin(r#""until_configured":"503""#);
     assert_eq!(none.until_configured, UntilConfigured::Unavailable);
 }

@@ -9,21 +9,42 @@ fn compile(config: &str) -> Result<Table, Refusal> {
     Table::compile(&config, &Site::default())
 }
 
-/// Silence about permissions opens a proxy to everyone, so only a document that could have spoken may keep silent.
+/// A document without a statement would open a workload to everyone.
 #[test]
-fn a_proxy_that_takes_part_in_the_policy_needs_a_document_that_can_state_it() {
-    let compile = |version: u32, account: Option<&str>| {
-        let config = serde_json::from_str(&format!(r#"{{"version":{version}}}"#)).unwrap();
+fn a_proxy_with_a_service_account_needs_a_document_that_says_who_may_reach_whom() {
+    let compile = |document: &str, account: Option<&str>| {
+        let config = serde_json::from_str(document).unwrap();
         let site = Site {
             service_account: account.map(Into::into),
             ..Site::default()
         };
         Table::compile(&config, &site).map(|_| ())
     };
-    assert_eq!(compile(1, None), Ok(()));
-    assert_eq!(compile(2, Some("shop/buyer")), Ok(()));
-    let refusal = compile(1, Some("shop/buyer")).unwrap_err().to_string();
-    assert!(refusal.starts_with("version: 1 cannot say"), "{refusal}");
+    let buyer = Some("shop/buyer");
+    for stated in [
+        r#"{"version":4,"access":"everyone"}"#,
+        r#"{"version":4,"access":{"grants":{}}}"#,
+        r#"{"version":2,"access":{"grants":{}}}"#,
+    ] {
+        assert_eq!(compile(stated, buyer), Ok(()), "{stated}");
+        assert_eq!(compile(stated, None), Ok(()), "{stated}");
+    }
+    for (silent, reason) in [
+        (r#"{"version":1}"#, "version: 1 cannot say"),
+        (r#"{"version":3}"#, "access: the control plane does not say"),
+        (r#"{"version":4}"#, "access: the control plane does not say"),
+    ] {
+        assert_eq!(compile(silent, None), Ok(()), "{silent}");
+        let refusal = compile(silent, buyer).unwrap_err().to_string();
+        assert!(refusal.starts_with(reason), "{refusal}");
+    }
+    for unknown in [r#""nobody""#, r#"{}"#, r#"{"grants":{},"more":1}"#, "true"] {
+        let document = format!(r#"{{"version":4,"access":{unknown}}}"#);
+        assert!(
+            serde_json::from_str::<wire::Config>(&document).is_err(),
+            "{unknown}"
+        );
+    }
 }
 
 #[test]
@@ -42,7 +63,7 @@ fn a_refusal_names_the_place() {
     };
     let listeners = r#"{"listeners":{"a":1}}"#;
     for (config, expected) in [
-        (r#"{"version":4}"#.to_owned(), "version: "),
+        (r#"{"version":5}"#.to_owned(), "version: "),
         (host(r#"{"rule":"x"}"#), "hosts[0].matches[0].rule: "),
         (host(r#"{"rule":"r","path":{"regex":"("}}"#), "hosts[0].matches[0].path.regex: "),
         (host(r#"{"rule":"r"},{"rule":"r","method":"A B"}"#), "hosts[0].matches[1].method: "),
@@ -100,7 +121,7 @@ fn a_refusal_names_the_place() {
             r#"access.grants["a/b"][0].requests[0].path.regex: "#,
         ),
         (
-            r#"{"access":{},"rules":{"r":{"backends":[{"weight":1,"accounts":["x"],
+            r#"{"access":{"grants":{}},"rules":{"r":{"backends":[{"weight":1,"accounts":["x"],
                 "to":{"service":{"name":"a","namespace":"c","port":1}}}]}}}"#
                 .into(),
             r#"rules["r"].backends[0].accounts[0]: "#,

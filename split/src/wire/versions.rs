@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Backend, Config, HostSet, Hosts, Match, PathMatch, Rule};
+use super::{Access, Backend, Config, HostSet, Hosts, Match, PathMatch, Rule};
 
 impl Config {
     /// What a document of `version` could not say: identities of rules, `listeners`, or `access`. Empty where it
@@ -21,10 +21,24 @@ impl Config {
         }
         let rules = self.rules.iter().filter(|(_, rule)| rule.since() > version);
         beyond.extend(rules.map(|(identity, _)| identity.clone()));
-        if version < 2 {
-            beyond.extend(self.access.iter().map(|_| "access".to_owned()));
+        if version < 2 && matches!(self.access, Some(Access::Grants(_))) {
+            beyond.insert("access".to_owned());
         }
         beyond
+    }
+
+    /// The document of `version` that says the same. [`Config::beyond`] is empty for it.
+    pub fn into_version(self, version: u32) -> Config {
+        let access = match self.access {
+            // Before version 4 a document without a statement lets everyone reach everything.
+            Some(Access::Everyone) if version < 4 => None,
+            access => access,
+        };
+        Config {
+            version,
+            access,
+            ..self
+        }
     }
 }
 
@@ -79,7 +93,11 @@ impl Rule {
             filters,
             timeouts,
             retry,
+            called,
         } = self;
+        if called.is_some() {
+            return 4;
+        }
         let is_plain = |backend: &Backend| {
             let Backend {
                 weight: _,

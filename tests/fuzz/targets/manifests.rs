@@ -18,7 +18,7 @@ fuzz_target!(|data: &[u8]| {
         return;
     };
     let (world, _) = World::from_objects(read.objects);
-    for policy in [Policy::Permissive, Policy::Smi] {
+    for policy in [Policy::Unstated, Policy::Smi] {
         let (plan, _) = translate(&world, policy);
         if let Err(refused) = Published::compile(plan, Config::beyond) {
             panic!("a proxy would refuse it: {refused}");

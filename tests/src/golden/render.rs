@@ -44,8 +44,10 @@ pub fn render(text: &mut String, config: &wire::Config) {
     for (identity, rule) in rules {
         render_rule(text, identity, rule);
     }
-    if let Some(wire::Access { grants }) = access {
-        render_access(text, grants);
+    match access {
+        Some(wire::Access::Grants(grants)) => render_access(text, grants),
+        Some(wire::Access::Everyone) => text.push_str("# everyone may reach everything\n"),
+        None => {}
     }
 }
 
@@ -162,6 +164,7 @@ fn render_rule(text: &mut String, identity: &str, rule: &wire::Rule) {
         filters,
         timeouts,
         retry,
+        called,
     } = rule;
     let backends: Vec<_> = backends.iter().map(render_backend).collect();
     let backends = match backends.as_slice() {
@@ -169,6 +172,13 @@ fn render_rule(text: &mut String, identity: &str, rule: &wire::Rule) {
         some => some.join(", "),
     };
     let _ = writeln!(text, "# {identity} = {backends}");
+    if let Some(wire::Called { service, accounts }) = called {
+        let accounts = match accounts.as_slice() {
+            [] => "nobody that this proxy may know".to_owned(),
+            some => some.join(" or "),
+        };
+        let _ = writeln!(text, "#   needs permission for {service} as {accounts}");
+    }
     for line in render_filters(filters.as_deref()) {
         let _ = writeln!(text, "#   {line}");
     }

@@ -176,6 +176,7 @@ impl Who {
                 keys["namespace"] = namespace.as_str().into();
                 keys["service_account"] = account.as_str().into();
                 keys["direction"] = "inbound".into();
+                keys["trust_domain"] = "cluster.local".into();
             }
             Who::At {
                 namespace,

@@ -24,7 +24,10 @@ async fn certificates_of_another_authority_are_turned_away() {
     let spiffe = of(&["spiffe://cluster.local/ns/shop/sa/buyer"]);
     let dns = of(&["buyer.shop.cluster.local"]);
     let operator = of(&["edge.example.com"]);
+    let nameless = of(&[]);
     let unclear = of(&["spiffe://cluster.local/shop"]);
+    let partner = of(&["spiffe://partner.example/ns/shop/sa/buyer"]);
+    let linkerd = of(&["web.shop.serviceaccount.identity.linkerd.cluster.local"]);
     for (certificate, scope, status) in [
         (&operator, "?namespace=shop", 200),
         (&operator, "?gateway=other/edge", 200),
@@ -35,7 +38,10 @@ async fn certificates_of_another_authority_are_turned_away() {
         (&spiffe, "?gateway=other/edge", 403),
         (&dns, "?namespace=shop", 200),
         (&dns, "?namespace=other", 403),
+        (&nameless, "", 403),
         (&unclear, "", 403),
+        (&partner, "?namespace=shop", 403),
+        (&linkerd, "?namespace=shop", 403),
     ] {
         let answer = ask.with(Some(certificate), scope, "").await;
         let answer = answer.unwrap_or_else(|error| panic!("{scope}: {error}"));

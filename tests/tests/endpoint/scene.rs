@@ -90,6 +90,7 @@ impl Files {
             arguments.extend([
                 "--client-ca",
                 self.path("ca.crt").display().to_string().leak(),
+                "--operator-certificate=edge.example.com",
             ]);
         }
         arguments

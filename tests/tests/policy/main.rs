@@ -368,9 +368,28 @@ async fn a_control_plane_that_goes_comes_back_with_what_holds_then() {
         assert_eq!(get_by_all(ways, "/raw").await, ALL_DENIED);
     }
 
-    // The same objects without the policy let everyone do everything, and with it again they do not.
+    // A control plane that forgot its policy opens nothing.
+    let refused = "wasmcustom.weir_config_refused_total";
+    let mut seen = Vec::new();
+    for envoy in [&world.client, &world.server, &later] {
+        seen.push((envoy, envoy.stat(refused).await));
+    }
+    world.plane.restart_with(&[]);
+    for (envoy, refusals) in seen {
+        envoy.wait_for_stat(refused, refusals + 1).await;
+    }
+    for ways in [&mut known, &mut new] {
+        assert_eq!(get_by_all(ways, BUY).await, AS_GRANTED);
+        assert_eq!(get_by_all(ways, "/raw").await, ALL_DENIED);
+    }
+
+    // One that is told to let everyone do everything does, and with the policy again it does not.
     for (policy, bought, seen) in [
-        (&[] as &[&str], [Served; 4], [Served; 4]),
+        (
+            &["--policy=permissive"] as &[&str],
+            [Served; 4],
+            [Served; 4],
+        ),
         (&SMI, AS_GRANTED, ALL_DENIED),
     ] {
         world.plane.restart_with(policy);

@@ -74,7 +74,7 @@ impl World {
         for ((service, account), echo) in STORES.iter().zip(&stores) {
             let plugin = json!({
                 "control_plane": "weir", "direction": "inbound",
-                "namespace": "bookstore", "service_account": account,
+                "namespace": "bookstore", "service_account": account, "trust_domain": "cluster.local",
             });
             server = server
                 .cluster(service, echo.address)

@@ -80,9 +80,9 @@ async fn whoever_lags_knows_it_and_catches_up() {
     server.apply(SHOP);
     let proxy = Proxy::start(&server).await;
     let client = client(&proxy.kubeconfig(&server)).await.expect("a client");
-    let cluster = Cluster::of(client, &[], Policy::Permissive);
+    let cluster = Cluster::of(client, &[], Policy::Unstated);
     let horizon = cluster.horizon();
-    let publisher = Publisher::new(std::sync::Arc::default(), Policy::Permissive);
+    let publisher = Publisher::new(std::sync::Arc::default(), Policy::Unstated);
     let (mut current, watermark) = (publisher.subscribe(), publisher.watermark());
     tokio::spawn(cluster.feed(publisher));
     current.changed().await.expect("a publication");

@@ -323,7 +323,7 @@ mod tests {
             })
         };
         let metrics = Arc::new(Metrics::default());
-        let publisher = Publisher::new(metrics.clone(), Policy::Permissive);
+        let publisher = Publisher::new(metrics.clone(), Policy::Unstated);
         let (_end, ending) = watch::channel(false);
         let (horizon, readers) = (Horizon::default(), Readers::Anyone);
         let server = Server::new(&publisher, horizon, readers, ending, metrics.clone());

@@ -14,7 +14,7 @@ fn split(name: &str, version: u64, generation: u64, spec: &str) -> (Key, Kept) {
             "generation":{generation}}},"spec":{spec},"status":{{"seen":{version}}}}}"#
     );
     let text = RawValue::from_string(text).unwrap();
-    let mut all = Resource::all(Policy::Permissive);
+    let mut all = Resource::all(Policy::Unstated);
     let resource = all.find(|it| it.name == "TrafficSplit").unwrap();
     let served = Served {
         version: "v1alpha4",

@@ -101,7 +101,7 @@ async fn follow(script: impl IntoIterator<Item = Answer>) -> (Vec<String>, Vec<S
     });
     let client = kube::Client::new(service, "default");
     let (news, mut heard) = mpsc::channel(100);
-    let resource = Resource::all(Policy::Permissive)
+    let resource = Resource::all(Policy::Unstated)
         .find(|it| it.name == "TrafficSplit")
         .unwrap();
     let source = Source::of(resource, &[]).remove(0);

@@ -19,9 +19,9 @@ messages! {
     not_named_by_rule(status) => NoTraffic,
         "the rule names no backend", Nothing "its requests are answered {status}",
         "name a Service in backendRefs, or add a redirect to an HTTPRoute";
-    no_grant(service, namespace) => RefNotPermitted,
+    no_grant(service, namespace, group, kind, from) => RefNotPermitted,
         "no ReferenceGrant lets this route refer to Service {service}", ByPlace,
-        "create a ReferenceGrant in namespace {namespace}, from the kind and namespace of this route to kind Service";
+        "create a ReferenceGrant in namespace {namespace}, from group {group}, kind {kind} and namespace {from} to kind Service";
     no_service(service) => BackendNotFound,
         "there is no Service {service}", ByPlace, "create the Service, or take the backend out";
     external_name(service) => UnsupportedValue,

@@ -9,7 +9,7 @@ messages! {
     unsupported_field(field) => UnsupportedValue,
         "{field} is not supported", ByPlace, "take {field} out";
     too_many_entries(count, limit) => InvalidValue,
-        "{count} entries are more than {limit}", ByPlace, "write at most {limit}";
+        "{count} entries are more than {limit}", ByPlace, "write at most {limit} here, or use several objects";
     no_object() => InvalidValue,
         "this document is not an object", Whole "nothing is read from it",
         "write apiVersion, kind and metadata, or take the document out";

@@ -2,7 +2,7 @@ use crate::access::Policy;
 use crate::object::read;
 use crate::plan::{Plan, Scope, scope};
 use crate::world::World;
-use weir_split::wire::{Config, PathMatch};
+use weir_split::wire::{Access, Config, PathMatch};
 use weir_split::{Decision, Live, Plugin, Table};
 
 use super::*;
@@ -51,8 +51,10 @@ fn translated(manifests: &str, policy: Policy) -> (Plan, Vec<String>) {
 
 /// `DESTINATION <- SOURCES: PATHS [PORTS]`
 fn granted(config: &Config) -> Vec<String> {
-    let access = config.access.as_ref().unwrap();
-    let grants = access.grants.iter().flat_map(|(to, grants)| {
+    let Some(Access::Grants(grants)) = &config.access else {
+        panic!("{:?}", config.access);
+    };
+    let grants = grants.iter().flat_map(|(to, grants)| {
         grants.iter().map(move |grant| {
             let paths = grant.requests.iter().map(|request| match &request.path {
                 Some(PathMatch::Regex(path)) => path.as_str(),
@@ -187,9 +189,9 @@ fn without_the_policy_nothing_of_it_shows() {
         ---\n{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: bad, namespace: com}, spec: {}}\n\
         ---\n{apiVersion: access.smi-spec.io/v1alpha3, kind: TrafficTarget, metadata: {name: bad, namespace: com}}\n";
     let manifests = target("v1alpha3", "name: web", rule) + rest;
-    let (plain, _) = translated("", Policy::Permissive);
+    let (plain, _) = translated("", Policy::Unstated);
     assert_eq!(
-        translated(&manifests, Policy::Permissive),
+        translated(&manifests, Policy::Unstated),
         (plain.clone(), vec![])
     );
     let config = scope(&plain, &shop());

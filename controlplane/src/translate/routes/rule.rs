@@ -11,14 +11,26 @@ use crate::problem::{Effect, Extent, Problem};
 use crate::route::{BackendRef, PortRef, Route, RouteKind, RouteRule};
 use crate::world::World;
 
-/// `parent` is the Service port that the rule is attached to; None is a Gateway.
+/// Where a rule is attached.
+pub struct Place<'r> {
+    pub route: &'r Route,
+    /// The Service port; None for a Gateway.
+    pub called: Option<&'r ServicePort>,
+    /// See [`crate::route::ParentRef::needs_grant`].
+    pub needs_grant: bool,
+}
+
 pub fn translate(
     world: &World,
-    route: &Route,
+    place: Place<'_>,
     rule: &RouteRule,
-    parent: Option<&ServicePort>,
     problems: &mut BTreeSet<Problem>,
 ) -> Rule {
+    let Place {
+        route,
+        called,
+        needs_grant,
+    } = place;
     let broken = Target::Status(route.kind.broken());
     let always = |to: Target| vec![Backend::new(1, to)];
     if rule.broken {
@@ -35,7 +47,7 @@ pub fn translate(
     }
     let mut backends = Vec::with_capacity(rule.backends.len());
     for backend in &rule.backends {
-        let to = match target(world, route, backend, parent.is_none()) {
+        let to = match target(world, route, backend, needs_grant) {
             Ok(service) if !backend.broken => service.map(Target::Service),
             Ok(_) => None,
             Err(wrong) => {
@@ -55,8 +67,8 @@ pub fn translate(
     }
     if backends.is_empty() {
         // Gateway API answers such a rule with an error; Linkerd leaves it to the parent Service.
-        backends = always(match (route.kind, parent) {
-            (RouteKind::LinkerdHttp, Some(parent)) => Target::Service(parent.backend()),
+        backends = always(match (route.kind, called) {
+            (RouteKind::LinkerdHttp, Some(called)) => Target::Service(called.backend()),
             _ => {
                 // The only rule may be the one that a route without rules has.
                 let path = match route.rules.len() {
@@ -82,6 +94,7 @@ pub fn translate(
         filters: rule.filters.boxed(),
         timeouts: rule.timeouts.clone(),
         retry: rule.retry.clone(),
+        called: None,
     }
 }
 
@@ -140,7 +153,8 @@ fn target(
     // Asked before it is known whether the Service exists: its absence is nobody else's business.
     let own = &route.object.namespace;
     if needs_grant && !world.permits_service(route.kind, own, namespace, name) {
-        return Err(messages::no_grant(at, namespace).into());
+        let (group, kind) = (route.kind.group(), route.kind.name());
+        return Err(messages::no_grant(at, namespace, group, kind, own).into());
     }
     let Some(service) = world.service(namespace, name) else {
         return Err(messages::no_service(at).into());

@@ -67,7 +67,7 @@ fn render(config: &Config) -> Vec<String> {
 fn check(splits: &[String], expected: &[&str], problems: &[&str]) {
     let text = format!("{WORLD}{}", splits.concat());
     let (world, _) = World::from_objects(read("a.yaml", &text).unwrap().objects);
-    let (plan, found) = crate::translate::translate(&world, Policy::Permissive);
+    let (plan, found) = crate::translate::translate(&world, Policy::Unstated);
     let config = scope(&plan, &Scope::Namespace("default".into()));
     assert_eq!(render(&config), expected);
     Table::compile(&config, &Site::default()).unwrap();

@@ -7,6 +7,13 @@ const GRANTS: &str = r#""access":{"grants":{"shop/store":[
      "requests":[{"path":{"regex":"/buy.*"},"methods":["GET","HEAD"]},{"headers":[{"name":"x-key","value":{"exact":"1"}}]}]},
     {"by":"shop/b","sources":["shop/buyer"],"ports":[81]}]}}"#;
 
+fn buyer() -> Site {
+    Site {
+        service_account: Some("shop/buyer".into()),
+        ..site()
+    }
+}
+
 fn with_access(accounts: &str) -> String {
     let config = with_matches(&[("one", "")]);
     let config = config.replacen("{", &format!("{{{GRANTS},"), 1);
@@ -28,7 +35,7 @@ fn a_backend_is_reached_only_by_whom_a_target_lets() {
         ("GET elsewhere /sell", "ordinary"),
     ] {
         assert_eq!(
-            decide(&mut live(&store, &site()), request),
+            decide(&mut live(&store, &buyer()), request),
             expected,
             "{request}"
         );
@@ -56,7 +63,7 @@ fn a_backend_is_reached_only_by_whom_a_target_lets() {
         "denied"
     );
     assert_eq!(
-        decide(&mut live(&with_access("[]"), &site()), "GET root /buy"),
+        decide(&mut live(&with_access("[]"), &buyer()), "GET root /buy"),
         "denied"
     );
 }
@@ -107,7 +114,7 @@ fn what_the_backend_gets_has_to_be_permitted() {
             "one",
         ),
     ] {
-        let mut live = live(&edited(&filters), &site());
+        let mut live = live(&edited(&filters), &buyer());
         assert_eq!(decide(&mut live, request), expected, "{filters} {request}");
     }
 
@@ -117,14 +124,14 @@ fn what_the_backend_gets_has_to_be_permitted() {
     };
     let rewrite_host = r#"{"rewrite":{"hostname":"new"}}"#;
     assert_eq!(
-        decide(&mut live(&host(rewrite_host), &site()), "GET root /"),
+        decide(&mut live(&host(rewrite_host), &buyer()), "GET root /"),
         "one"
     );
     let denied = edited(&rewrite("/buy", "/admin"));
     let (text, _) = ask("GET root /buy/1?x", |authority, read| {
         format!(
             "{:?}",
-            live(&denied, &site())
+            live(&denied, &buyer())
                 .decide(authority, || None, read)
                 .decision
         )
@@ -135,7 +142,7 @@ fn what_the_backend_gets_has_to_be_permitted() {
 /// The share stays: a denied request has drawn its backend. Redirects and errors need no permission.
 #[test]
 fn a_denial_says_what_is_missing() {
-    let mut denied = live(&with_access(r#"["shop/store"]"#), &site());
+    let mut denied = live(&with_access(r#"["shop/store"]"#), &buyer());
     let text = |live: &mut Live, request: &str| {
         ask(request, |authority, read| {
             match live.decide(authority, || None, read).decision {
@@ -177,7 +184,7 @@ fn a_denial_says_what_is_missing() {
         r#""service":{"name":"one","namespace":"shop","port":80}"#,
         r#""status":500"#,
     );
-    assert_eq!(decide(&mut live(&broken, &site()), "GET root /"), "500");
+    assert_eq!(decide(&mut live(&broken, &buyer()), "GET root /"), "500");
 }
 
 #[test]
@@ -187,8 +194,9 @@ fn the_inbound_side_asks_who_the_peer_is() {
         ..site()
     };
     let guarded = live(&with_access("[]"), &workload);
-    let open = live(&with_matches(&[("one", "")]), &workload);
-    let elsewhere = live(&with_access("[]"), &site());
+    let stated = with_matches(&[("one", "")]).replacen('{', r#"{"access":"everyone","#, 1);
+    let open = live(&stated, &workload);
+    let elsewhere = live(&with_access("[]"), &buyer());
     for (live, peer, request, expected) in [
         (
             &guarded,
@@ -232,6 +240,45 @@ fn the_inbound_side_asks_who_the_peer_is() {
     assert_eq!(denied, Decision::Denied(text.into()));
 }
 
+/// Else the author of a route could send what its clients may do anywhere else to any backend that they may reach.
+#[test]
+fn the_client_of_a_route_needs_permission_for_the_service_that_it_calls() {
+    let called = |accounts: &str, rest: &str| {
+        let called = format!(
+            r#""called":{{"service":{{"name":"root","namespace":"evil","port":80}},"accounts":{accounts}}},{rest}"backends""#
+        );
+        with_access(r#"["shop/store"]"#).replace(r#""backends""#, &called)
+    };
+    let redirect = r#""filters":{"redirect":{"scheme":"https","status":302}},"#;
+    for (accounts, rest, request, expected) in [
+        (r#"["shop/store"]"#, "", "GET root /buy", "one"),
+        (r#"["evil/web","shop/store"]"#, "", "GET root /buy", "one"),
+        (r#"["evil/web"]"#, "", "GET root /buy", "denied"),
+        ("[]", "", "GET root /buy", "denied"),
+        (r#"["evil/web"]"#, redirect, "GET root /buy", "denied"),
+        (r#"["shop/store"]"#, "", "GET root /sell", "denied"),
+        (r#"["evil/web"]"#, "", "GET elsewhere /buy", "ordinary"),
+    ] {
+        let config = called(accounts, rest);
+        let got = decide(&mut live(&config, &buyer()), request);
+        assert_eq!(got, expected, "{accounts} {rest} {request}");
+    }
+    let config = called("[]", "");
+    let (text, _) = ask("GET root /buy", |authority, read| {
+        let mut live = live(&config, &buyer());
+        format!("{:?}", live.decide(authority, || None, read).decision)
+    });
+    assert!(text.contains("GET /buy reach root.evil:80"), "{text}");
+
+    // What the client asks for has to be permitted at the Service that it calls, and what the backend gets there.
+    let rewrite = r#""filters":{"rewrite":{"path":{"full":"/buy"}}},"#;
+    let rewritten = called(r#"["shop/store"]"#, rewrite);
+    assert_eq!(
+        decide(&mut live(&rewritten, &buyer()), "GET root /x"),
+        "denied"
+    );
+}
+
 #[test]
 fn connections_have_exact_shares_and_need_permission() {
     let config = format!(
@@ -246,7 +293,7 @@ fn connections_have_exact_shares_and_need_permission() {
             namespace: "shop".into(),
             port: 81,
         }),
-        ..site()
+        ..buyer()
     };
     let mut live = live(&config, &site);
     let mut words: Vec<_> = (0..100).map(|_| words(&live.connect(None))).collect();
@@ -256,4 +303,9 @@ fn connections_have_exact_shares_and_need_permission() {
     let mut picks = Vec::new();
     live.take_picks(|rule, backend, count| picks.push(format!("{rule} {backend} {count}")));
     assert_eq!(picks, ["db v1.shop:81 90", "db v2.shop:82 10"]);
+
+    let called = r#""called":{"service":{"name":"db","namespace":"shop","port":82},"accounts":["shop/store"]},"backends""#;
+    let other_port = config.replace(r#""backends""#, called);
+    let mut live = self::live(&other_port, &site);
+    assert!((0..100).all(|_| self::words(&live.connect(None)) == "denied"));
 }

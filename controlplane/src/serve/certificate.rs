@@ -1,0 +1,141 @@
+//! What the client certificate of a proxy may read.
+
+use weir_split::{IdentityDomains, peer_identity};
+
+use super::readers::{Reader, Refusal};
+use crate::listener::tls::Names;
+
+/// How the names in client certificates are read. The authority behind `--client-ca` has signed them.
+#[derive(Clone, Debug)]
+pub struct CertificateRules {
+    /// Of SPIFFE IDs; those of another trust domain read nothing.
+    pub trust_domain: String,
+    /// Of DNS names.
+    pub cluster_domain: String,
+    /// URI or DNS names, compared byte for byte, of certificates that read every scope.
+    pub operators: Vec<String>,
+}
+
+impl CertificateRules {
+    /// An operator's certificate reads everything, and a workload's its namespace. Any other certificate reads nothing,
+    /// whatever authority has signed it.
+    pub(super) fn reader(&self, names: &Names) -> Result<Reader, Refusal> {
+        let mut all = names.uris.iter().chain(&names.dns);
+        if all.any(|name| self.operators.contains(name)) {
+            return Ok(Reader::OfAll);
+        }
+        let domains = IdentityDomains {
+            trust_domain: &self.trust_domain,
+            cluster_domain: &self.cluster_domain,
+        };
+        let identity = match names.uris.as_slice() {
+            [] => {
+                let dns = names.dns.first().map(|name| name.as_bytes());
+                peer_identity(None, dns, domains)
+            }
+            [uri] => peer_identity(Some(uri.as_bytes()), None, domains),
+            // An Envoy shows its filter one URI of several: which of them is the workload is unclear.
+            _ => None,
+        };
+        match identity.as_deref().and_then(|it| it.split_once('/')) {
+            Some((namespace, _)) => Ok(Reader::Workload {
+                namespace: namespace.to_owned(),
+            }),
+            None => Err(Refusal::Forbidden(self.unknown(names))),
+        }
+    }
+
+    fn unknown(&self, names: &Names) -> String {
+        let all: Vec<&str> = names
+            .uris
+            .iter()
+            .chain(&names.dns)
+            .map(String::as_str)
+            .collect();
+        let names = match all.as_slice() {
+            [] => "no name".to_owned(),
+            all => all.join(", "),
+        };
+        let CertificateRules {
+            trust_domain,
+            cluster_domain,
+            ..
+        } = self;
+        format!(
+            "the client certificate has {names}: nothing is served to it; give the workload a certificate with exactly \
+             one URI name spiffe://{trust_domain}/ns/NAMESPACE/sa/NAME, or the DNS name \
+             NAME.NAMESPACE.{cluster_domain}, or start weir serve with --operator-certificate and one of these names \
+             if it is an operator's"
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn reader(uris: &[&str], dns: &[&str]) -> Result<Reader, Refusal> {
+        let owned = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect();
+        let rules = CertificateRules {
+            trust_domain: "prod.example".into(),
+            cluster_domain: "k8s.corp".into(),
+            operators: owned(&["edge.example.com", "spiffe://prod.example/edge"]),
+        };
+        rules.reader(&Names {
+            uris: owned(uris),
+            dns: owned(dns),
+        })
+    }
+
+    #[test]
+    fn a_workload_reads_its_namespace() {
+        let shop = || {
+            Ok(Reader::Workload {
+                namespace: "shop".into(),
+            })
+        };
+        let spiffe = "spiffe://prod.example/ns/shop/sa/buyer";
+        assert_eq!(reader(&[spiffe], &["x.y.k8s.corp"]), shop());
+        assert_eq!(reader(&[], &["buyer.shop.k8s.corp"]), shop());
+    }
+
+    #[test]
+    fn an_operator_reads_everything() {
+        assert_eq!(reader(&[], &["edge.example.com"]), Ok(Reader::OfAll));
+        let both = ["spiffe://prod.example/edge", "https://example.com"];
+        assert_eq!(reader(&both, &[]), Ok(Reader::OfAll));
+    }
+
+    #[test]
+    fn any_other_certificate_reads_nothing() {
+        let spiffe = "spiffe://prod.example/ns/shop/sa/buyer";
+        for (uris, dns) in [
+            (&[] as &[&str], &[] as &[&str]),
+            (&[], &["other.example.com"]),
+            (&[], &["EDGE.example.com"]),
+            (
+                &[],
+                &["web.shop.serviceaccount.identity.linkerd.cluster.local"],
+            ),
+            (&[], &["buyer.shop.cluster.local"]),
+            (&[], &["*.shop.k8s.corp"]),
+            (&[], &["web.shop.svc.k8s.corp"]),
+            (&[], &["other.example.com", "buyer.shop.k8s.corp"]),
+            (&["spiffe://prod.example/shop"], &[]),
+            (&["spiffe://partner.example/ns/shop/sa/buyer"], &[]),
+            (&["SPIFFE://prod.example/ns/shop/sa/buyer"], &[]),
+            (&["https://example.com"], &["buyer.shop.k8s.corp"]),
+            (&[spiffe, "spiffe://prod.example/ns/other/sa/buyer"], &[]),
+            (&[spiffe, "https://example.com"], &[]),
+        ] {
+            let Err(Refusal::Forbidden(why)) = reader(uris, dns) else {
+                panic!("{uris:?} {dns:?}");
+            };
+            assert!(why.contains("--operator-certificate"), "{why}");
+            assert!(
+                uris.iter().chain(dns).all(|name| why.contains(name)),
+                "{why}"
+            );
+        }
+    }
+}
