@@ -1,7 +1,9 @@
 //! What the objects of a cluster are told became of them: a real API server, `weir serve --kubernetes`, real Envoys.
 
 mod told {
+    mod cases;
     pub mod replicas;
+    pub mod routes;
     pub mod scene;
 }
 
