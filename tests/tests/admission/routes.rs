@@ -24,9 +24,13 @@ const EDITED_TWICE: &str = "one filter has two actions for the header x-one";
 const LOOK_AROUND: &str = "look-around in a regular expression is not supported";
 const QUERY: &str = "a query or a fragment";
 const CONNECTION: &str = "belongs to the connection, and no filter may edit it";
+const NO_FIELD: &str = "a filter lacks the field of its type";
+const NAME: &str = "which no Service can have as its name";
+const REPLACED: &str = "which proxies replace in the path of every request";
+const ONE_PREFIX: &str = "replacePrefixMatch needs exactly one match";
 const ONE_HOST: &str = "exactly one header host, which cannot be added or removed";
 
-const BROKEN: [Broken; 66] = [
+const BROKEN: [Broken; 81] = [
     broken(
         HTTP,
         "rules: [{ filters: [{ type: CORS, cors: { allowOrigins: ['https://www.foo.com'] } }], TO }]",
@@ -357,10 +361,85 @@ const BROKEN: [Broken; 66] = [
         "rules: [{ backendRefs: [{ name: a, port: 80, weight: -1 }] }]",
         "a weight that is no whole number",
     ),
+    broken(
+        LINKERD,
+        "rules: [{ matches: [{ path: { value: '/a%2fb' } }], TO }]",
+        REPLACED,
+    ),
+    broken(
+        LINKERD,
+        "rules: [{ matches: [{ path: { type: Exact, value: '/a//b' } }], TO }]",
+        REPLACED,
+    ),
+    broken(
+        LINKERD,
+        "rules: [{ matches: [{ path: { value: '/a/../b' } }], TO }]",
+        REPLACED,
+    ),
+    broken(
+        LINKERD,
+        "rules: [{ matches: [{ path: { value: '/a/.' } }], TO }]",
+        REPLACED,
+    ),
+    broken(
+        LINKERD,
+        "rules: [{ matches: [{ path: { value: /a } }, { path: { value: /b } }], filters: [{ type: RequestRedirect, requestRedirect: { path: { type: ReplacePrefixMatch, replacePrefixMatch: /new } } }] }]",
+        ONE_PREFIX,
+    ),
+    broken(
+        LINKERD,
+        "rules: [{ matches: [{ path: { type: Exact, value: /a } }], filters: [{ type: RequestRedirect, requestRedirect: { path: { type: ReplacePrefixMatch, replacePrefixMatch: /new } } }] }]",
+        ONE_PREFIX,
+    ),
+    broken(
+        LINKERD,
+        "rules: [{ filters: [{ type: RequestRedirect }] }]",
+        NO_FIELD,
+    ),
+    broken(
+        LINKERD,
+        "rules: [{ filters: [{ type: RequestHeaderModifier, responseHeaderModifier: { remove: [a] } }], TO }]",
+        NO_FIELD,
+    ),
+    broken(
+        LINKERD,
+        "rules: [{ filters: [{ type: RequestRedirect, requestRedirect: { path: { type: ReplaceFullPath, replacePrefixMatch: /new } } }] }]",
+        NO_FIELD,
+    ),
+    broken(
+        LINKERD,
+        "rules: [{ backendRefs: [{ name: a }] }]",
+        "a backendRef has no port",
+    ),
+    broken(
+        HTTP,
+        "rules: [{ backendRefs: [{ name: a.shop.svc.cluster.local, port: 80 }] }]",
+        NAME,
+    ),
+    broken(
+        GRPC,
+        "rules: [{ backendRefs: [{ name: shop_v1, port: 80 }] }]",
+        NAME,
+    ),
+    broken(
+        TCP,
+        "rules: [{ backendRefs: [{ name: a.example.com, port: 80 }] }]",
+        NAME,
+    ),
+    broken(
+        HTTP,
+        "parentRefs: [{ group: '', kind: Service, name: web.shop.svc.cluster.local }], rules: [{ TO }]",
+        NAME,
+    ),
+    broken(
+        TCP,
+        "parentRefs: [{ group: '', kind: Service, name: web.shop }], rules: [{ TO }]",
+        NAME,
+    ),
 ];
 
 /// A pause that Weir does not keep leaves the retries in force.
-const RIGHT: [(&str, &str); 6] = [
+const RIGHT: [(&str, &str); 9] = [
     (HTTP, "rules: [{ retry: { attempts: 3, backoff: 1s }, TO }]"),
     (
         HTTP,
@@ -381,6 +460,18 @@ const RIGHT: [(&str, &str); 6] = [
     (
         LINKERD,
         "rules: [{ backendRefs: [{ group: core, kind: Service, name: a, port: 80, weight: 1 }] }]",
+    ),
+    (
+        LINKERD,
+        "parentRefs: [{ group: core, kind: Service, name: 9-web }, { group: policy.linkerd.io, kind: Server, name: web.of.others }], rules: [{ matches: [{ path: { value: /a..b/.c/ } }], filters: [{ type: RequestRedirect, requestRedirect: { path: { type: ReplacePrefixMatch, replacePrefixMatch: /new } } }] }]",
+    ),
+    (
+        HTTP,
+        "parentRefs: [{ name: edge.public }], rules: [{ matches: [{ path: { type: RegularExpression, value: '/a%2Fb//c' } }], retry: { attempts: 1, codes: [503] }, TO }]",
+    ),
+    (
+        HTTP,
+        "rules: [{ filters: [{ type: RequestRedirect, requestRedirect: { path: { type: ReplacePrefixMatch, replacePrefixMatch: '' } } }] }]",
     ),
 ];
 
