@@ -1,5 +1,9 @@
 //! The archives of `scripts/image`, read by other programs than the one that wrote them.
 
+mod images {
+    mod materials;
+}
+
 use std::fs;
 use std::io::Read;
 use std::path::Path;

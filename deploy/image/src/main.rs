@@ -2,16 +2,22 @@
 //! `kind load image-archive` take; `artifact` a filter module, as an OCI layout in an archive.
 //!
 //! The same files give the same bytes: no time, no owner and no path of this machine gets into an archive.
+//! `describe` writes beside an archive what is in it and what it was built from, also without time and path.
 
 mod archive;
 mod artifact;
+mod bill;
 mod image;
+mod packages;
+mod provenance;
+mod registry;
 
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use clap::Parser;
+use serde_json::Value;
 
 #[derive(Parser)]
 #[command(name = "weir-image")]
@@ -34,6 +40,17 @@ enum Cli {
         out: PathBuf,
         module: PathBuf,
     },
+    /// The bill of materials and the provenance of an archive: ARCHIVE.cdx.json and ARCHIVE.provenance.json, in the root
+    /// of the workspace
+    Describe {
+        /// The modules were packed without wasm-opt
+        #[arg(long)]
+        fast: bool,
+        archive: PathBuf,
+        /// The files of scripts/build that are in it
+        #[arg(required = true)]
+        files: Vec<PathBuf>,
+    },
 }
 
 #[derive(Debug, thiserror::Error)]
@@ -46,20 +63,49 @@ enum Error {
     Specification(#[from] oci_spec::OciSpecError),
     #[error("{0}")]
     Json(#[from] serde_json::Error),
+    #[error("{}: scripts/build makes no such file, so that its packages are not known", .0.display())]
+    UnknownFile(PathBuf),
+    #[error("{}: neither an image nor a module", .0.display())]
+    NoArchive(PathBuf),
+    #[error("cargo tree: {0}")]
+    Cargo(String),
+    #[error("{program}: {errors}")]
+    Program { program: String, errors: String },
 }
 
 fn main() -> ExitCode {
-    let (out, bytes) = match Cli::parse() {
-        Cli::Image { name, out, files } => (out, image::archive(&name, &files)),
-        Cli::Artifact { tag, out, module } => (out, artifact::archive(&tag, &module)),
-    };
-    match bytes.and_then(|bytes| write(&out, &bytes)) {
+    match run(Cli::parse()) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("weir-image: {error}");
             ExitCode::FAILURE
         }
     }
+}
+
+fn run(cli: Cli) -> Result<(), Error> {
+    match cli {
+        Cli::Image { name, out, files } => write(&out, &image::archive(&name, &files)?),
+        Cli::Artifact { tag, out, module } => write(&out, &artifact::archive(&tag, &module)?),
+        Cli::Describe {
+            fast,
+            archive,
+            files,
+        } => {
+            let lock = Path::new("Cargo.lock");
+            let rust = provenance::Toolchain::here()?;
+            let bill = bill::of(&archive, &files, lock, &rust)?;
+            write_json(&archive.with_extension("cdx.json"), &bill)?;
+            let statement = provenance::of(&archive, &files, lock, &rust, fast)?;
+            write_json(&archive.with_extension("provenance.json"), &statement)
+        }
+    }
+}
+
+fn write_json(path: &Path, value: &Value) -> Result<(), Error> {
+    let mut bytes = serde_json::to_vec_pretty(value)?;
+    bytes.push(b'\n');
+    write(path, &bytes)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, Error> {
