@@ -137,21 +137,61 @@ fn the_charts_values_reach_their_places() {
     );
 }
 
-/// A component, as a team would use it.
+/// A tag may be moved to another image, a digest not.
 #[test]
-fn the_policy_smi_is_a_component() {
+fn an_image_can_be_named_by_its_digest() {
+    let digest = format!("sha256:{}", "0a".repeat(32));
+    let folder = overlay(&json!({
+        "resources": ["../../deploy", "../../demo/kubernetes"],
+        "images": [{ "name": "weir.dev/weir", "newName": "registry.example/weir", "digest": digest }],
+    }));
+    let pinned = format!("registry.example/weir@{digest}");
+    let kustomized = kustomize(&folder.path().display().to_string());
+    let images = kustomized
+        .lines()
+        .filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("image: "));
+    let ours: Vec<&str> = images
+        .filter(|it| it.contains("/weir@") || it.contains("/weir:"))
+        .collect();
+    assert!(ours.len() >= 4, "{ours:?}");
+    assert!(ours.iter().all(|image| *image == pinned), "{ours:?}");
+
+    let repository = "--set=image.repository=registry.example/weir,image.tag=v1";
+    let set = format!("--set=image.digest={digest}");
+    let rendered = by_name(&helm(
+        &[&HELM_RELEASE[..], &[repository, set.as_str()]].concat(),
+    ));
+    let pod = &rendered["Deployment weir-system/weir"]["spec"]["template"]["spec"];
+    assert_eq!(pod["containers"][0]["image"], pinned);
+    let refused = Command::new(go_program("helm", "helm"))
+        .args([&HELM_RELEASE[..], &["--set=image.digest=v1"]].concat())
+        .current_dir(root())
+        .output()
+        .expect("helm starts");
+    let errors = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        !refused.status.success() && errors.contains("digest"),
+        "{errors}"
+    );
+}
+
+/// A folder with this kustomization, two below the root.
+fn overlay(kustomization: &Value) -> tempfile::TempDir {
     let target = root().join("target");
     std::fs::create_dir_all(&target).expect("target");
     let folder = tempfile::tempdir_in(target).expect("a folder");
-    let kustomization = json!({
+    let file = folder.path().join("kustomization.yaml");
+    std::fs::write(file, kustomization.to_string()).expect("written");
+    folder
+}
+
+/// A component, as a team would use it.
+#[test]
+fn the_policy_smi_is_a_component() {
+    let folder = overlay(&json!({
         "resources": ["../../deploy"],
         "components": ["../../deploy/smi"],
-    });
-    std::fs::write(
-        folder.path().join("kustomization.yaml"),
-        kustomization.to_string(),
-    )
-    .expect("written");
+    }));
     let kustomized = by_name(&kustomize(&folder.path().display().to_string()));
     let helmed = by_name(&helm(&[&HELM_RELEASE[..], &["--set=policy=smi"]].concat()));
     for name in [
