@@ -28,6 +28,7 @@ mod answer;
 mod certificate;
 mod conditions;
 mod hold;
+mod loopback;
 mod marks;
 mod polls;
 mod proxies;

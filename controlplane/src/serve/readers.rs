@@ -7,6 +7,7 @@ use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::Response;
 
 use super::certificate::CertificateRules;
+use super::loopback;
 use super::tokens::{Account, Denied, Tokens};
 use crate::listener::{Peer, say_last};
 use crate::plan::Scope;
@@ -48,7 +49,7 @@ pub(super) enum Refusal {
 impl Readers {
     pub(super) async fn who(&self, peer: &Peer, headers: &HeaderMap) -> Result<Reader, Refusal> {
         let (certificates, tokens) = match self {
-            Readers::Anyone => return Ok(Reader::OfAll),
+            Readers::Anyone => return loopback::check(headers).map(|()| Reader::OfAll),
             Readers::Known {
                 certificates,
                 tokens,

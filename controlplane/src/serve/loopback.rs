@@ -1,0 +1,67 @@
+//! Who asks on loopback: everybody on this machine may, and no page in a browser.
+
+use axum::http::HeaderMap;
+use axum::http::header::HOST;
+
+use super::readers::Refusal;
+
+/// Top-level domains that no public name has (RFC 6761, RFC 6762, ICANN for `internal`), and the names of Services.
+const LOCAL: [&str; 5] = ["localhost", "local", "internal", "test", "svc"];
+
+/// Refuses a Host that can be a public name: a page in a browser can let its own name lead to 127.0.0.1 and read the answer
+/// (DNS rebinding). An Envoy writes the name of its cluster there.
+pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
+    let Some(host) = headers.get(HOST) else {
+        return Ok(());
+    };
+    let host = String::from_utf8_lossy(host.as_bytes());
+    match is_local(&host) {
+        true => Ok(()),
+        false => Err(Refusal::Forbidden(format!(
+            "the Host {host} may be a public name, which a page in a browser could use to read this: nothing is served; \
+             name the Envoy cluster of the control plane without a dot, or with the end .local, .internal or .svc"
+        ))),
+    }
+}
+
+fn is_local(host: &str) -> bool {
+    // `[::1]:9900`: an address.
+    if host.starts_with('[') {
+        return true;
+    }
+    let name = host.split(':').next().unwrap_or_default();
+    let name = name.trim_end_matches('.').to_ascii_lowercase();
+    let is_address = name.parse::<std::net::Ipv4Addr>().is_ok();
+    let last = name.rsplit_once('.').map(|(_, last)| last);
+    is_address || last.is_none_or(|last| LOCAL.contains(&last))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_public_name_is_no_host_of_loopback() {
+        for local in [
+            "weir",
+            "weir:9900",
+            "127.0.0.1:9900",
+            "[::1]:9900",
+            "localhost:9900",
+            "weir.weir-system.svc",
+            "weir.weir-system.svc.cluster.local:9900",
+            "WEIR.INTERNAL.",
+        ] {
+            assert!(is_local(local), "{local}");
+        }
+        for public in [
+            "rebind.example.com",
+            "rebind.example.com:9900",
+            "127.0.0.1.nip.io",
+            "local.example",
+            "svc.dev.",
+        ] {
+            assert!(!is_local(public), "{public}");
+        }
+    }
+}
