@@ -94,7 +94,7 @@ fn the_charts_values_reach_their_places() {
         "--namespace=elsewhere",
         "--set=policy=smi,replicas=3,certificate.secret=ours,serviceMonitor.enabled=true",
         "--set=image.repository=registry.example/weir,image.tag=v1,args={--namespaces=a}",
-        "--set=pod.priorityClassName=high,resources.requests.cpu=1",
+        "--set=pod.priorityClassName=high,resources.requests.cpu=1,prometheusNamespace=metrics",
     ]));
     assert!(
         !rendered
@@ -114,6 +114,9 @@ fn the_charts_values_reach_their_places() {
         args[args.len() - 2..],
         [json!("--policy=smi"), json!("--namespaces=a")]
     );
+    let metrics = &rendered["NetworkPolicy elsewhere/weir"]["spec"]["ingress"][1]["from"][0];
+    let namespace = &metrics["namespaceSelector"]["matchLabels"]["kubernetes.io/metadata.name"];
+    assert_eq!(namespace, "metrics");
     assert!(rendered.contains_key("ServiceMonitor elsewhere/weir"));
     for kind in [
         "ClusterRoleBinding /weir",
