@@ -9,6 +9,7 @@
 
 mod discovery;
 pub mod events;
+pub mod expiry;
 mod feed;
 pub mod horizon;
 pub mod lease;

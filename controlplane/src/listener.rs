@@ -2,6 +2,7 @@
 //!
 //! Of HTTP/1.1 a connection may use what a poll needs: a head of limited size within a limited time, and no body.
 
+pub mod expiry;
 pub mod tls;
 
 use std::convert::Infallible;

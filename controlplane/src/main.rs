@@ -15,6 +15,7 @@ use tracing_subscriber::EnvFilter;
 use weir::admin;
 use weir::folder::{Folder, watch::Watched};
 use weir::kubernetes::Cluster;
+use weir::kubernetes::expiry;
 use weir::kubernetes::horizon::Horizon;
 use weir::kubernetes::peers::Peers;
 use weir::kubernetes::status::Teller;
@@ -147,6 +148,11 @@ async fn serve(source: Source, args: &cli::Serve) -> io::Result<()> {
                 lease: args.lease.clone(),
                 metrics: metrics.clone(),
             };
+            if let (Some(lease), Some(certificates)) = (&args.lease, &certificates) {
+                let followed =
+                    expiry::follow(cluster.client(), lease.clone(), certificates.clone());
+                tokio::spawn(followed);
+            }
             telling = Some(tokio::spawn(teller.run(leaving.clone())));
             tokio::spawn(cluster.feed(publisher));
         }
@@ -178,7 +184,7 @@ async fn serve(source: Source, args: &cli::Serve) -> io::Result<()> {
         _ = interrupt.recv() => {
             end.send_replace(true);
         }
-        () = orphaned => return Err(io::Error::other("nobody follows the objects any more")),
+        () = orphaned => return Err(io::Error::other("the object watcher stopped unexpectedly")),
     }
     tracing::info!("ending");
     leave.send_replace(true);
@@ -215,7 +221,7 @@ fn certificates(args: &cli::Serve, address: SocketAddr) -> io::Result<Option<Arc
     };
     if !args.kubernetes && args.client_ca.is_none() {
         return Err(io::Error::other(
-            "--tls-cert with --manifests: nothing tells who reads: give --client-ca",
+            "--manifests with TLS requires --client-ca to authenticate proxies",
         ));
     }
     let read = Certificates::read(Files {

@@ -29,6 +29,8 @@ pub struct Metrics {
     proxies_by_revision: Family<Revision, Gauge>,
     connections_refused: Family<Cause, Counter>,
     pub certificates_refused: Counter,
+    /// Unix seconds.
+    pub certificate_ends: Gauge,
     token_reviews: Family<Verdict, Counter>,
     /// Seconds from a plan's publication to a proxy's word that all its workers run it.
     pub propagation: Histogram,
@@ -89,6 +91,7 @@ impl Default for Metrics {
             proxies_by_revision: Family::default(),
             connections_refused: Family::default(),
             certificates_refused: Counter::default(),
+            certificate_ends: Gauge::default(),
             token_reviews: Family::default(),
             propagation: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             status_writes: Counter::default(),
@@ -161,6 +164,11 @@ impl Default for Metrics {
             "certificates_refused",
             "Changed certificates that could not be used; the one before stays",
             metrics.certificates_refused.clone(),
+        );
+        registry.register(
+            "certificate_ends_timestamp_seconds",
+            "When the certificate for proxies ends; 0 without TLS",
+            metrics.certificate_ends.clone(),
         );
         registry.register(
             "token_reviews",

@@ -2,7 +2,7 @@
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, IsCa, Issuer, KeyPair, KeyUsagePurpose,
-    SanType,
+    SanType, date_time_ymd,
 };
 use serde_json::{Value, json};
 
@@ -37,7 +37,18 @@ impl Authority {
 
     /// A certificate with these names: URIs (with `://`) or DNS names.
     pub fn sign(&self, names: &[&str]) -> Certificate {
+        self.sign_with(names, CertificateParams::default())
+    }
+
+    /// One that ends at this midnight.
+    pub fn sign_until(&self, names: &[&str], end: jiff::civil::Date) -> Certificate {
+        let number = |part: i8| u8::try_from(part).expect("a month or a day");
         let mut params = CertificateParams::default();
+        params.not_after = date_time_ymd(end.year().into(), number(end.month()), number(end.day()));
+        self.sign_with(names, params)
+    }
+
+    fn sign_with(&self, names: &[&str], mut params: CertificateParams) -> Certificate {
         params.distinguished_name = DistinguishedName::new();
         params.subject_alt_names = names
             .iter()

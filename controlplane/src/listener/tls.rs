@@ -2,6 +2,7 @@
 
 use std::io;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -14,6 +15,7 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
+use super::expiry::first_end;
 use crate::metrics::Metrics;
 
 /// Between two looks at the files. A look costs their few kilobytes, and sees a changed link of a mounted Secret
@@ -54,6 +56,8 @@ pub enum Unusable {
 pub struct Certificates {
     files: Files,
     newest: watch::Sender<Arc<ServerConfig>>,
+    /// Unix seconds at which the newest certificate ends.
+    ends: AtomicI64,
     /// As they were last looked at, good or bad.
     seen: Mutex<Vec<Vec<u8>>>,
 }
@@ -61,11 +65,18 @@ pub struct Certificates {
 impl Certificates {
     pub fn read(files: Files) -> Result<Certificates, Unusable> {
         let seen = files.bytes()?;
+        let (config, ends) = files.parse(&seen)?;
         Ok(Certificates {
-            newest: watch::Sender::new(Arc::new(files.parse(&seen)?)),
+            newest: watch::Sender::new(Arc::new(config)),
+            ends: AtomicI64::new(ends),
             seen: Mutex::new(seen),
             files,
         })
+    }
+
+    /// Unix seconds at which the certificate in use ends.
+    pub fn ends(&self) -> i64 {
+        self.ends.load(Ordering::Relaxed)
     }
 
     /// What to accept a connection with, and what changes when it is no longer what others are accepted with.
@@ -79,6 +90,7 @@ impl Certificates {
     pub async fn follow(&self, metrics: &Metrics) {
         let mut unread = String::new();
         loop {
+            metrics.certificate_ends.set(self.ends());
             tokio::time::sleep(LOOK).await;
             let looked = self.look();
             let is_same = match &looked {
@@ -113,7 +125,9 @@ impl Certificates {
         }
         let parsed = self.files.parse(&bytes);
         *seen = bytes;
-        self.newest.send_replace(Arc::new(parsed?));
+        let (config, ends) = parsed?;
+        self.ends.store(ends, Ordering::Relaxed);
+        self.newest.send_replace(Arc::new(config));
         Ok(true)
     }
 }
@@ -132,9 +146,14 @@ impl Files {
     }
 
     /// `bytes` are those of the files, in the order of [`Files::bytes`].
-    fn parse(&self, bytes: &[Vec<u8>]) -> Result<ServerConfig, Unusable> {
+    fn parse(&self, bytes: &[Vec<u8>]) -> Result<(ServerConfig, i64), Unusable> {
         let bytes = |index: usize| bytes.get(index).map(Vec::as_slice).unwrap_or_default();
         let chain = certificates(&self.certificate, bytes(0))?;
+        let ends = first_end(&chain).map_err(|why| Unusable::NotPem {
+            path: self.certificate.clone(),
+            what: "certificates",
+            why,
+        })?;
         let key = PrivateKeyDer::from_pem_slice(bytes(1)).map_err(|error| Unusable::NotPem {
             path: self.key.clone(),
             what: "a private key",
@@ -159,7 +178,7 @@ impl Files {
         // A resumed session would be that of a certificate which nobody may vouch for any more.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
-        Ok(config)
+        Ok((config, ends))
     }
 
     fn verifier(&self, path: &Path, pem: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, Unusable> {

@@ -117,6 +117,11 @@ async fn a_changed_certificate_is_shown_and_a_bad_one_is_not() {
     };
     wait(&first).await;
 
+    let ends = plane
+        .metric("weir_certificate_ends_timestamp_seconds")
+        .await;
+    assert!(ends > 4e9, "{ends}");
+
     // The key of another certificate, as a hand that replaces one file after the other leaves it.
     let next = second.sign(&[NAME]);
     files.put("tls.crt", &next.pem);

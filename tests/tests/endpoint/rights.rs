@@ -126,7 +126,9 @@ async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
     let kubeconfig = server.kubeconfig(&token);
 
     let authority = Authority::new();
-    let files = Files::new(&authority.sign(&[NAME]), None);
+    let today = jiff::Zoned::now().date();
+    let end = today.saturating_add(jiff::Span::new().days(20));
+    let files = Files::new(&authority.sign_until(&[NAME], end), None);
     let mut arguments = files.arguments_without_authority();
     arguments.extend(["--policy", policy, "--lease", "weir-system/weir"]);
     let wanted = rights(&given);
@@ -157,6 +159,16 @@ async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
     let (_, refused) = asked(&server);
     assert!(refused.is_empty(), "the control plane lacks {refused:?}");
     assert!(missing.is_empty(), "nobody uses {missing:?}");
+
+    let events =
+        server
+            .kubectl_client()
+            .run(&["events", "-n", "weir-system", "--for", "lease/weir"]);
+    let says = |part: &str| events.contains(part);
+    assert!(
+        says("CertificateEnds") && says("ends in 19 days"),
+        "{events}"
+    );
 
     let account = server.kubectl_as(&token);
     for write in [
