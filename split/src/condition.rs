@@ -163,7 +163,7 @@ impl Value {
     fn fits(&self, value: &[u8], effort: &Effort) -> bool {
         match self {
             Value::Exact(exact) => **exact == *value,
-            Value::Regex(pattern) => pattern.fits_within(value, Some(effort)),
+            Value::Regex(pattern) => pattern.fits_within(value, effort),
         }
     }
 }

@@ -45,7 +45,7 @@ impl PathMatch {
             PathMatch::Any => true,
             PathMatch::Exact(exact) => **exact == *path,
             PathMatch::Prefix(prefix) => rest_of(path, prefix).is_some(),
-            PathMatch::Regex(pattern) => pattern.fits_within(path, Some(effort)),
+            PathMatch::Regex(pattern) => pattern.fits_within(path, effort),
         }
     }
 }

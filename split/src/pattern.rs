@@ -1,35 +1,37 @@
 //! Regular expressions: one dialect for paths, headers, query parameters and permissions.
 
-use std::cell::Cell;
+mod automata;
+mod effort;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 use std::convert::Infallible;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
-use regex_automata::hybrid::dfa::{self, DFA};
+use regex_automata::hybrid::dfa::DFA;
 use regex_automata::nfa::thompson;
-use regex_automata::nfa::thompson::pikevm::{self, PikeVM};
+use regex_automata::nfa::thompson::pikevm::PikeVM;
 use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 use regex_syntax::ast::parse::ParserBuilder;
 use regex_syntax::ast::{self, Ast, Flag, FlagsItemKind};
 use regex_syntax::hir::{Hir, Look};
 
+use self::automata::{Automata, Walked};
+pub(crate) use self::effort::Effort;
 use crate::refusal::Refusal;
 
 /// Bytes that the program of a pattern may have.
 const MAX_PROGRAM: usize = 32 << 10;
-/// Bytes that the automaton may remember, if that is enough for it; where they are full, it forgets and begins
-/// anew.
+/// Bytes that the automaton of one expression may remember, if that is enough for it; where they are full, it forgets
+/// and begins again.
 const CACHE: usize = 64 << 10;
 /// How often it may forget in one search before it has to have got along well: this many bytes of the value for
 /// each state that it had to work out. Where it has not, working out costs more than simulating the program.
 const FORGETS: usize = 1;
 const BYTES_PER_STATE: usize = 10;
-/// Steps of one request, see [`Effort`]: about a tenth of a second.
-const MOST: u64 = 300_000_000;
-/// Steps for a byte of a value in the automaton.
-const FAST: u64 = 8;
 /// Groups and repetitions inside one another.
 const MAX_NESTING: u32 = 100;
 
@@ -43,39 +45,10 @@ pub struct Pattern {
     automaton: DFA,
     /// The program itself, step by step: for the values with which the automaton gives up.
     program: PikeVM,
-    caches: Mutex<Caches>,
     has_anchors: bool,
-}
-
-struct Caches {
-    automaton: dfa::Cache,
-    program: pikevm::Cache,
-}
-
-/// What the patterns that are tried on one request may cost together. A simulated program takes a step for
-/// each byte of it and each byte of the value, so a few large programs and a long value would hold up the
-/// worker, and every other request on it, for seconds.
-pub(crate) struct Effort(Cell<u64>);
-
-impl Default for Effort {
-    fn default() -> Effort {
-        Effort(Cell::new(MOST))
-    }
-}
-
-impl Effort {
-    /// False where there is not so much left; then there is nothing left.
-    fn spend(&self, bytes: usize, each: u64) -> bool {
-        let bytes = u64::try_from(bytes).unwrap_or(u64::MAX);
-        let left = self.0.get().checked_sub(bytes.saturating_mul(each));
-        self.0.set(left.unwrap_or(0));
-        left.is_some()
-    }
-
-    /// True where a pattern could not be tried, and so nobody knows what the request fits.
-    pub(crate) fn is_exhausted(&self) -> bool {
-        self.0.get() == 0
-    }
+    /// Where the automaton remembers what it worked out, and its place there.
+    automata: Arc<Automata>,
+    place: usize,
 }
 
 /// Why a text is no pattern.
@@ -151,15 +124,12 @@ impl Pattern {
             .build_from_nfa(program.clone())
             .map_err(|_| PatternError::TooLarge)?;
         let program = PikeVM::new_from_nfa(program).map_err(|_| PatternError::TooLarge)?;
-        let caches = Caches {
-            automaton: automaton.create_cache(),
-            program: program.create_cache(),
-        };
         Ok(Pattern {
             automaton,
             program,
-            caches: Mutex::new(caches),
             has_anchors,
+            automata: Arc::default(),
+            place: 0,
         })
     }
 
@@ -171,29 +141,31 @@ impl Pattern {
 
     /// True where the whole value fits.
     pub fn fits(&self, value: &[u8]) -> bool {
-        self.fits_within(value, None)
+        self.fits_within(value, &Effort::endless())
     }
 
     /// The same, but false where the effort does not suffice.
-    pub(crate) fn fits_within(&self, value: &[u8], effort: Option<&Effort>) -> bool {
-        let may = |each: u64| effort.is_none_or(|effort| effort.spend(value.len(), each));
-        if !may(FAST) {
+    pub(crate) fn fits_within(&self, value: &[u8], effort: &Effort) -> bool {
+        if !effort.try_one() || !effort.walk(value.len()) {
             return false;
         }
-        let mut caches = self.caches.lock().unwrap_or_else(PoisonError::into_inner);
-        let Caches { automaton, program } = &mut *caches;
-        let whole = Input::new(value).anchored(Anchored::Yes);
-        match self.automaton.try_search_fwd(automaton, &whole) {
-            Ok(fits) => fits.is_some(),
-            // Given up. (It is built without bytes that make it quit, and knows the anchored start.)
-            Err(_) => {
-                let program_bytes = u64::try_from(self.size()).unwrap_or(u64::MAX);
-                may(program_bytes) && self.program.is_match(program, whole)
+        let Pattern {
+            automaton, place, ..
+        } = self;
+        match self.automata.search(*place, automaton, value, effort) {
+            Walked::Fits(fits) => fits,
+            Walked::Exhausted => false,
+            Walked::GaveUp => {
+                let mut cache = self.program.create_cache();
+                let whole = Input::new(value).anchored(Anchored::Yes);
+                effort.simulate(self.size(), value.len())
+                    && self.program.is_match(&mut cache, whole)
             }
         }
     }
 
-    /// Bytes of the program. Matching remembers at most another 64 KiB, or a few times the program.
+    /// Bytes of the program. Matching remembers at most another 64 KiB, or a few times the program; the expressions of
+    /// one table remember at most 4 MiB together.
     pub fn size(&self) -> usize {
         self.automaton.get_nfa().memory_usage()
     }
@@ -231,22 +203,26 @@ fn switches_unicode(text: &str) -> bool {
     parsed.is_ok_and(|tree| ast::visit(&tree, Seen(false)).unwrap_or_else(|never| match never {}))
 }
 
-/// The patterns of one table: equal ones share a program.
+/// The patterns of one table: equal ones share a program, and all of them the memory of their automata.
 #[derive(Default)]
-pub(crate) struct Patterns(HashMap<Box<str>, Arc<Pattern>>);
+pub(crate) struct Patterns {
+    patterns: HashMap<Box<str>, Arc<Pattern>>,
+    automata: Arc<Automata>,
+}
 
 impl Patterns {
     pub(crate) fn get(&mut self, text: &str) -> Result<Arc<Pattern>, Refusal> {
-        if let Some(pattern) = self.0.get(text) {
+        if let Some(pattern) = self.patterns.get(text) {
             return Ok(pattern.clone());
         }
         let pattern = Pattern::compile(text)
             .map_err(|error| Refusal::new("regex", format!("{text:?}: {error}")))?;
-        let pattern = Arc::new(pattern);
-        self.0.insert(text.into(), pattern.clone());
+        let pattern = Arc::new(Pattern {
+            automata: self.automata.clone(),
+            place: self.patterns.len(),
+            ..pattern
+        });
+        self.patterns.insert(text.into(), pattern.clone());
         Ok(pattern)
     }
 }
-
-#[cfg(test)]
-mod tests;

@@ -438,6 +438,26 @@ fn a_request_that_costs_too_much_is_answered_431() {
     assert_eq!(decide(&mut live, "GET a /x"), "500");
 }
 
+/// Many large expressions and a short value, of which no state is known yet: the same.
+#[test]
+fn a_request_that_has_too_many_states_worked_out_is_answered_431() {
+    let matches = (0..320).map(|n| {
+        let regex = format!("/(?:[ab]?[ab]?){{100}}x{n}");
+        serde_json::json!({ "path": { "regex": regex }, "rule": "heavy" })
+    });
+    let rest = serde_json::json!({ "rule": "rest" });
+    let matches: Vec<_> = matches.chain([rest]).collect();
+    let answer = |status: u16| serde_json::json!({ "backends": [{ "weight": 1, "to": { "status": status } }] });
+    let document = serde_json::json!({
+        "hosts": [{ "hosts": { "gateway": {} }, "matches": matches }],
+        "rules": { "heavy": answer(500), "rest": answer(501) },
+    });
+    let mut live = live(&document.to_string(), &site());
+    let short = "aab".repeat(15);
+    assert_eq!(decide(&mut live, &format!("GET a /{short}")), "431");
+    assert_eq!(decide(&mut live, "GET a /ab"), "501");
+}
+
 mod connections;
 mod listeners;
 mod permission;
