@@ -177,6 +177,11 @@ fn reason(status: u16, has_rule: bool) -> &'static str {
         (431, false) => {
             "weir: a value in the request is too long for the expressions of the routes\n"
         }
+        // Of direction inbound.
+        (400, false) => {
+            "weir: a segment of the path is . or .. (plain, encoded, before a ; or after a \\), which servers read in \
+             different ways; send the path without such segments\n"
+        }
         (404, false) => "weir: no rule of the routes for this host fits the request\n",
         (503, false) => "weir: there is no configuration yet\n",
         // A share that is broken has a status of its own: 500, or 503 for gRPC.

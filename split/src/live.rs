@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::asked::Asked;
 use crate::filters::value_after;
+use crate::path::has_dot_segment;
 use crate::pattern::Effort;
 use crate::plugin::UntilConfigured;
 use crate::rule::{Destination, Redirected, Rule};
@@ -245,8 +246,8 @@ impl Live {
     /// Decides whether a request may come in to the workload behind this proxy. `peer` is what
     /// [`crate::peer_identity`] says of the client's certificate, asked only where permissions count; `read` is as
     /// for [`Live::decide`].
-    /// [`Decision::Ordinary`] lets it in; [`Decision::Denied`] and, before there is a configuration,
-    /// [`Decision::Answer`] do not.
+    /// [`Decision::Ordinary`] lets it in; [`Decision::Denied`] does not, nor does [`Decision::Answer`]: with 400 where
+    /// servers do not agree on the path, and 503 before there is a configuration.
     pub fn admit(
         &self,
         peer: impl FnOnce() -> Option<String>,
@@ -256,12 +257,16 @@ impl Live {
         if self.installed == 0 || self.is_access_too_old {
             return self.not_ready();
         }
-        let Some(access) = &self.table.access else {
-            return Decision::Ordinary.into();
-        };
         // Where it does not suffice, nothing is granted.
         let effort = Effort::default();
         let mut asked = Asked::new(authority, &effort, &mut read);
+        // The workload may read such a path as another one than the permissions do.
+        if has_dot_segment(asked.path()) {
+            return Decision::Answer(400).into();
+        }
+        let Some(access) = &self.table.access else {
+            return Decision::Ordinary.into();
+        };
         admitted(access.admit(peer().as_deref(), &mut asked))
     }
 

@@ -1,7 +1,10 @@
 //! HTTPPathMatch of Gateway API v1 over the bytes of `:path` before the query.
 
+mod dots;
+
 use std::sync::Arc;
 
+pub(crate) use self::dots::has_dot_segment;
 use crate::pattern::{Effort, Pattern, Patterns};
 use crate::refusal::Refusal;
 use crate::wire;

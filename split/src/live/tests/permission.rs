@@ -214,6 +214,21 @@ fn the_inbound_side_asks_who_the_peer_is() {
             "denied",
         ),
         (&open, None, "GET anything /", "ordinary"),
+        // Read as /sell by some workloads, and as /buy by the permission.
+        (&guarded, Some("shop/buyer"), "GET a /buy/..;/sell", "400"),
+        (
+            &guarded,
+            Some("shop/buyer"),
+            "GET a /buy/%252e%252e/sell?x",
+            "400",
+        ),
+        (
+            &guarded,
+            Some("shop/buyer"),
+            "GET a /buy/.../x;y?/../",
+            "ordinary",
+        ),
+        (&open, None, "GET anything /..;/", "400"),
     ] {
         let (got, _) = ask(request, |authority, read| {
             words(&live.admit(|| peer.map(str::to_owned), authority, read))

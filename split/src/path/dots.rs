@@ -1,0 +1,255 @@
+//! Whether some server reads a path as one that leads elsewhere.
+
+/// Bytes at which a segment ends for some server.
+const SEPARATORS: [u8; 2] = *b"/\\";
+/// Bytes at which the name in a segment ends for some server: before parameters (servlets), and where a path that is
+/// decoded twice is parsed twice. A string of C ends at NUL.
+const ENDS: [u8; 4] = *b";?#\0";
+/// UTF-8 that is longer than it may be, for a byte of ASCII: all but the last byte, and the bit that they stand for.
+const OVERLONG: [(&[u8], u8); 10] = [
+    (b"\xc0", 0),
+    (b"\xc1", 0x40),
+    (b"\xe0\x80", 0),
+    (b"\xe0\x81", 0x40),
+    (b"\xf0\x80\x80", 0),
+    (b"\xf0\x80\x81", 0x40),
+    (b"\xf8\x80\x80\x80", 0),
+    (b"\xf8\x80\x80\x81", 0x40),
+    (b"\xfc\x80\x80\x80\x80", 0),
+    (b"\xfc\x80\x80\x80\x81", 0x40),
+];
+
+/// True where a segment of the path is `.` or `..` for a server that decodes it never, once or several times, that
+/// takes `\` or `%2f` for a slash, that cuts parameters off (`..;x`), or that takes overlong UTF-8 (`%c0%ae`) or `%u002e`
+/// for a dot. `path` is what stands before the query. Linear in the path.
+///
+/// One reading is enough for all: what decodes to a dot, a separator or an end stays one, however often the rest is
+/// decoded after it.
+pub(crate) fn has_dot_segment(path: &[u8]) -> bool {
+    let decoded = decoded_to_the_end(path);
+    let mut segments = decoded.split(|byte| SEPARATORS.contains(byte));
+    segments.any(|segment| {
+        let name = segment.split(|byte| ENDS.contains(byte)).next();
+        matches!(name, Some(b"." | b".."))
+    })
+}
+
+/// Decoded until nothing is left to decode.
+fn decoded_to_the_end(path: &[u8]) -> Vec<u8> {
+    let mut decoded = Vec::with_capacity(path.len());
+    for byte in path {
+        decoded.push(*byte);
+        // A decoded byte may complete another sequence: `%2%35` is `%25`, and that is `%`.
+        while let Some((length, byte)) = sequence_at_end(&decoded) {
+            decoded.truncate(decoded.len().saturating_sub(length));
+            decoded.push(byte);
+        }
+    }
+    decoded
+}
+
+/// How long the sequence is that ends there, and the byte that it stands for.
+fn sequence_at_end(decoded: &[u8]) -> Option<(usize, u8)> {
+    match decoded {
+        [.., b'%', b'u' | b'U', b'0', b'0', high, low] => Some((6, byte_of(*high, *low)?)),
+        [.., b'%', high, low] => Some((3, byte_of(*high, *low)?)),
+        [before @ .., last] => {
+            let byte_after = |(prefix, bit): &(&[u8], u8)| {
+                let byte = bit | last & 0x3f;
+                // Some decoders do not look at the two high bits of the last byte. Others do, and see this byte itself:
+                // nothing that means something is lost by either reading.
+                let is_special =
+                    SEPARATORS.contains(&byte) || ENDS.contains(&byte) || b".%".contains(&byte);
+                let is_read = is_special && *last != b'%' && before.ends_with(prefix);
+                is_read.then_some((prefix.len().saturating_add(1), byte))
+            };
+            OVERLONG.iter().find_map(byte_after)
+        }
+        [] => None,
+    }
+}
+
+fn byte_of(high: u8, low: u8) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    u8::try_from(digit(high)? << 4 | digit(low)?).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_segment_of_dots_is_found_in_every_spelling() {
+        for path in [
+            "/a/..",
+            "/a/../b",
+            "/a/.",
+            "/./a",
+            "/..",
+            "..",
+            ".",
+            "/a/..;/b",
+            "/a/..;x=1;y/b",
+            "/a/.;/b",
+            "/a/%2e%2e;/b",
+            "/a/.%2E/b",
+            "/a/%2e%2e",
+            "/a/..%3b/b",
+            "/a/..%3Bx/b",
+            "/a/..%2fb",
+            "/a%2f..%2Fb",
+            "/a/..\\b",
+            "/a\\..\\b",
+            "/a/..%5cb",
+            "/a%5c..",
+            "/a/%252e%252e/b",
+            "/a/%25252e%25252e/b",
+            "/a/%25%32%65%25%32%65/b",
+            "/a/%%32%65%%32%65/b",
+            "/a/%2%35%32e./b",
+            "/a/..%252fb",
+            "/a/..%255cb",
+            "/a/..%253b/b",
+            "/a/%c0%ae%c0%ae/b",
+            "/a/.%c0%ae/b",
+            "/a/..%c0%afb",
+            "/a%C0%AF..%C0%AFb",
+            "/a/..%c1%9cb",
+            "/a/..%c1%1cb",
+            "/a/%c0%2e%c0%2e/b",
+            "/a/%c0%6e./b",
+            "/a/%e0%80%ae./b",
+            "/a/..%e0%80%afb",
+            "/a/..%e0%81%9cb",
+            "/a/..%f0%80%80%afb",
+            "/a/..%f8%80%80%80%afb",
+            "/a/..%fc%80%80%80%80%afb",
+            "/a/%25c0%25ae./b",
+            "/a/%c0%a52e./b",
+            "/a/..%c0%bb/b",
+            "/a/%u002e%u002e/b",
+            "/a/..%u002fb",
+            "/a/..%00/b",
+            "/a/..%23/b",
+            "/a/..%3fx",
+            "/a/..%00",
+            "/a;x=%2f..%2fb",
+            "/%c0/../b",
+            "/%c1/..",
+            "/a/..%c1/../b",
+            "/%c1%2f..",
+        ] {
+            assert!(has_dot_segment(path.as_bytes()), "{path}");
+        }
+        assert!(has_dot_segment(b"/a/\xc0\xae./b"));
+    }
+
+    #[test]
+    fn other_paths_are_left_alone() {
+        for path in [
+            "",
+            "/",
+            "*",
+            "//",
+            "/books/100%25",
+            "/books/100%",
+            "/a%2Fb",
+            "/a%5cb",
+            "/a\\b",
+            "/x;jsessionid=1",
+            "/;x",
+            "/...",
+            "/..../a",
+            "/.well-known/x",
+            "/a..b/c..",
+            "/..a",
+            "/a/%2e%2ea",
+            "/a/%2e%2e%2e",
+            "/a/b%2ec",
+            "/caf%c3%a9",
+            "/%e2%80%ae",
+            "/%f0%9f%98%80",
+            "/%c0",
+            "/%c3%80.txt",
+            "/a;.",
+            "/a;..",
+            "/a/b;x=..",
+            "/%2",
+            "/%",
+            "/%zz",
+            "/%u",
+            "/%u00",
+            "/%u002",
+            "/%u00e9",
+            "/%u2e2e",
+            "/a/%252525",
+            "/\\",
+            "/.git",
+            "/a/.%20./b",
+        ] {
+            assert!(!has_dot_segment(path.as_bytes()), "{path}");
+        }
+    }
+
+    #[test]
+    fn time_is_linear() {
+        let nested = format!("/%{}2e", "25".repeat(1 << 20));
+        assert!(has_dot_segment(format!("{nested}/").as_bytes()));
+        let start = std::time::Instant::now();
+        assert!(!has_dot_segment("/%c0%c0".repeat(1 << 18).as_bytes()));
+        assert!(start.elapsed().as_secs() < 5);
+    }
+
+    /// A server that decodes `rounds` times, and cuts parameters off before and after it.
+    fn climbs(path: &[u8], rounds: usize) -> bool {
+        let mut path = path.to_vec();
+        for _ in 0..=rounds {
+            let mut segments = path.split(|byte| SEPARATORS.contains(byte));
+            let cut = |segment: &[u8]| {
+                segment
+                    .split(|byte| *byte == b';')
+                    .next()
+                    .map(<[u8]>::to_vec)
+            };
+            if segments.any(|segment| matches!(cut(segment).as_deref(), Some(b"." | b".."))) {
+                return true;
+            }
+            let mut rest = path.as_slice();
+            let mut plain = Vec::new();
+            while let Some((first, tail)) = rest.split_first() {
+                rest = tail;
+                let decoded = match (first, tail) {
+                    (b'%', [high, low, ..]) => byte_of(*high, *low),
+                    _ => None,
+                };
+                plain.push(decoded.unwrap_or(*first));
+                rest = &rest[if decoded.is_some() { 2 } else { 0 }..];
+            }
+            path = plain;
+        }
+        false
+    }
+
+    /// Every short path over the bytes that count: what one server reads, the one reading sees.
+    #[test]
+    fn no_number_of_rounds_sees_more() {
+        let parts = [
+            "/", ".", "%", "2e", "25", "2f", "3b", ";", "5c", "a", "2", "5", "e",
+        ];
+        let mut paths = vec![String::new()];
+        for _ in 0..5 {
+            let longer = paths
+                .iter()
+                .flat_map(|path| parts.map(|part| format!("{path}{part}")));
+            paths = longer.collect();
+        }
+        for tail in &paths {
+            for path in [format!("/{tail}"), format!("/%2e.{tail}")] {
+                let path = path.as_bytes();
+                if climbs(path, 4) {
+                    assert!(has_dot_segment(path), "{}", path.escape_ascii());
+                }
+            }
+        }
+    }
+}
