@@ -153,8 +153,9 @@ async fn kong_split_between_versions() {
         .shares("anything.example:8080", "/echo/a", 10)
         .await;
     assert_eq!(got, shares([("v1", 5), ("v2", 5)]));
-    let answer = connection.get("kong", "/echo/a%20b//c?d=/e").await;
-    assert_eq!(answer.json()["path"], "/echo/a%20b//c?d=/e");
+    // Two slashes are one at an edge, but not in the query.
+    let answer = connection.get("kong", "/echo/a%20b//c?d=//e").await;
+    assert_eq!(answer.json()["path"], "/echo/a%20b/c?d=//e");
     assert_eq!(seen(&answer, "x-weir-cluster"), None);
     for path in ["/echoes", "/", "/Echo"] {
         let answer = connection.get("kong", path).await;

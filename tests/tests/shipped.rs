@@ -217,6 +217,96 @@ async fn without_any_configuration_requests_take_the_ordinary_route() {
     assert_eq!(connection.get("kong", "/echo").await.status, 503);
 }
 
+/// At an edge clients are strangers: what they claim of themselves reaches no backend unchanged, and the path that the
+/// routes match is the one that a backend gets.
+#[tokio::test(flavor = "multi_thread")]
+async fn an_edge_takes_no_claims_of_its_clients_for_true() {
+    let seen = |answer: &weir_tests::Answer, name: &str| -> Vec<String> {
+        let body = answer.json();
+        let headers = body["headers"].as_array().expect("headers").iter();
+        let values = headers.filter(|header| header[0] == name);
+        values
+            .map(|header| header[1].as_str().expect("a value").to_owned())
+            .collect()
+    };
+    let route = json!({
+        "version": 1,
+        "hosts": [{
+            "hosts": { "gateway": {} },
+            "matches": [{ "path": { "prefix": "/echo" }, "rule": "echo" }],
+        }],
+        "rules": { "echo": { "backends": [{
+            "weight": 1, "to": { "service": { "name": "echo-v1", "namespace": "kong", "port": 80 } },
+        }] } },
+    });
+    let echo = Echo::start("echo").await;
+    for (file, document, listener, host, ports) in [
+        (
+            "gateway.yaml",
+            route,
+            "http",
+            "kong",
+            &["port_value: 1027"][..],
+        ),
+        (
+            "existing.yaml",
+            json!({ "version": 1 }),
+            "edge",
+            "bookstore.example.com",
+            &["port_value: 14011", "port_value: 14012"],
+        ),
+    ] {
+        let liar = Liar::start(Manner::Serve {
+            revision: "r1".into(),
+            body: document.to_string(),
+        })
+        .await;
+        let mut config = shipped(file, &[("weir", liar.address)]);
+        for port in ports {
+            config = config.replace(port, &format!("port_value: {}", echo.address.port()));
+        }
+        let envoy = Envoy::start(&config, 1).await;
+        envoy.wait_for_updates(1).await;
+        let mut connection = Connection::open(envoy.listener(listener)).await;
+        let claims = [
+            ("x-forwarded-for", "203.0.113.9"),
+            ("x-forwarded-proto", "https"),
+            ("x-envoy-original-path", "/admin"),
+            ("x-envoy-external-address", "203.0.113.9"),
+        ];
+        let answer = connection.get_with(host, "/echo", &claims).await;
+        assert_eq!(answer.header("identity"), "echo", "{file} {answer:?}");
+        // Envoy writes the address of its machine for a client on loopback.
+        let forwarded = seen(&answer, "x-forwarded-for").join(" ");
+        let (claimed, client) = forwarded.split_once(',').expect("two addresses");
+        assert_eq!(claimed, "203.0.113.9", "{file}");
+        assert_ne!(client, claimed, "{file}");
+        assert_eq!(seen(&answer, "x-forwarded-proto"), ["http"], "{file}");
+        assert_eq!(seen(&answer, "x-envoy-original-path"), [""; 0], "{file}");
+        let external = seen(&answer, "x-envoy-external-address");
+        assert!(
+            !external.contains(&claimed.to_owned()),
+            "{file} {external:?}"
+        );
+        for spelling in [
+            "/echo/../echo/a",
+            "/echo/%2e%2e/echo/a",
+            "/echo//a",
+            "/echo\\a",
+        ] {
+            let answer = connection.get(host, spelling).await;
+            assert_eq!(answer.json()["path"], "/echo/a", "{file} {spelling}");
+        }
+        let answer = connection.get(host, "/echo/..%2fadmin").await;
+        assert_eq!(answer.status, 307, "{file} {answer:?}");
+        assert_eq!(answer.header("location"), "/admin", "{file} {answer:?}");
+        let answer = connection
+            .get_with(host, "/echo", &[("x_role", "admin")])
+            .await;
+        assert_eq!(answer.status, 400, "{file} {answer:?}");
+    }
+}
+
 /// Envoy itself answers for a backend whose cluster it does not have: 503, for that share alone.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_missing_cluster_fails_its_own_share() {
