@@ -7,6 +7,7 @@
 //!
 //! Pure: the answer comes in as JSON, whoever fetched it.
 
+mod chains;
 mod dump;
 mod elsewhere;
 mod listeners;
@@ -96,6 +97,9 @@ pub fn findings(running: &Running, plan: &Plan) -> Vec<Finding> {
         if (plugin.direction, plugin.protocol) == (Direction::Outbound, Protocol::Http) {
             listeners::find(filter, &config, &mut of_filters);
         }
+    }
+    for chain in &running.chains {
+        chain.find(&mut of_filters);
     }
     let mut findings: Vec<Finding> = of_filters.into_iter().collect();
     for header in headers {

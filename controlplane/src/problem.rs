@@ -121,6 +121,14 @@ pub enum Reason {
     Unsupported,
     /// A filter does not know by which listener of its Gateway requests come in.
     ListenerUnknown,
+    /// A filter that checks clients stands where their certificates are not verified.
+    InboundUnverified,
+    /// A filter that checks clients stands behind one that acts on requests.
+    InboundNotFirst,
+    /// What a path is matched as may be another one than what a backend reads.
+    PathsNotNormalized,
+    /// A filter that lets everything through while it cannot run.
+    FailsOpen,
     /// A route takes requests from another one, and lacks its policies.
     PoliciesLost,
 }

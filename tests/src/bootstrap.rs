@@ -23,6 +23,7 @@ struct Listener {
     chain: Chain,
     module: Option<PathBuf>,
     is_told_destinations: bool,
+    is_normalizing: bool,
     certificate: Option<tls::Certificate>,
     /// 0 is any free one.
     port: u16,
@@ -58,6 +59,7 @@ impl Bootstrap {
             chain,
             module: None,
             is_told_destinations: false,
+            is_normalizing: false,
             certificate: None,
             port: 0,
         });
@@ -76,6 +78,15 @@ impl Bootstrap {
     pub fn proxy_protocol(mut self) -> Bootstrap {
         if let Some(listener) = self.listeners.last_mut() {
             listener.is_told_destinations = true;
+        }
+        self
+    }
+
+    /// The last listener normalizes paths, as an edge has to.
+    #[must_use]
+    pub fn normalizing(mut self) -> Bootstrap {
+        if let Some(listener) = self.listeners.last_mut() {
+            listener.is_normalizing = true;
         }
         self
     }
@@ -306,6 +317,12 @@ impl Listener {
                 "{TYPED}.network.http_connection_manager.v3.HttpConnectionManager"
             ),
             "stat_prefix": self.name,
+            "normalize_path": self.is_normalizing,
+            "merge_slashes": self.is_normalizing,
+            "path_with_escaped_slashes_action": match self.is_normalizing {
+                true => "UNESCAPE_AND_REDIRECT",
+                false => "KEEP_UNCHANGED",
+            },
             "max_request_headers_kb": 1024,
             "upgrade_configs": [{ "upgrade_type": "websocket" }],
             "http_filters": filters,

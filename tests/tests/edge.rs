@@ -47,7 +47,8 @@ impl Scene {
             .cluster("v1.shop.svc.cluster.local:80", v1)
             .cluster("v2.shop.svc.cluster.local:80", v2)
             .cluster("ordinary", ordinary)
-            .listener("edge", plugin, Some("ordinary"));
+            .listener("edge", plugin, Some("ordinary"))
+            .normalizing();
         let envoy = Envoy::start(&bootstrap.build(), 1).await;
         envoy.wait_for_updates(1).await;
         Scene {

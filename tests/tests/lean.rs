@@ -56,7 +56,8 @@ impl Scene {
                 "edge",
                 r#"{ "control_plane": "weir", "gateway": "t/g" }"#,
                 Some("primary.t.svc.cluster.local:80"),
-            );
+            )
+            .normalizing();
         let envoy = Envoy::start(&bootstrap.build(), 1).await;
         envoy.wait_for_updates(1).await;
         Scene {

@@ -6,6 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use weir_split::{EVERY_NAMESPACE, Plugin, Protocol, module};
 
+use super::chains::Chain;
 use super::route::VirtualHost;
 use crate::plan::Scope;
 
@@ -17,6 +18,7 @@ pub struct Running {
     /// Filters of the same configuration are one.
     pub filters: Vec<Filter>,
     pub virtual_hosts: Vec<VirtualHost>,
+    pub(super) chains: Vec<Chain>,
     /// What the gauges of the filters say, by their names: whether they edit no responses. Empty where the statistics
     /// were not read, or do not have them.
     lean: BTreeMap<String, bool>,
@@ -59,8 +61,12 @@ impl Running {
             clusters: BTreeSet::new(),
             filters: Vec::new(),
             virtual_hosts: Vec::new(),
+            chains: Vec::new(),
             lean: BTreeMap::new(),
         };
+        let extensions = configs.iter().filter(|it| message(it) == "EcdsConfigDump");
+        let discovered = extensions.flat_map(|config| resources(config, "ecds_filter"));
+        let discovered = discovered.map(|it| (text(it, "name"), it)).collect();
         let mut has_clusters = false;
         for config in configs {
             match message(config) {
@@ -74,6 +80,7 @@ impl Running {
                     for listener in resources(config, "listener") {
                         let at = format!("listener {}", text(listener, "name"));
                         running.add_filters(&at, &sockets(listener), listener);
+                        running.chains.extend(Chain::read(listener, &discovered));
                     }
                 }
                 "EcdsConfigDump" => {
@@ -214,7 +221,7 @@ fn resources<'a>(dump: &'a Value, kind: &str) -> Vec<&'a Value> {
 }
 
 /// `google.protobuf.Any` in JSON says its type in `@type`; a TypedStruct has it in `type_url`.
-fn wasm(any: &Value) -> Option<(&Value, Protocol)> {
+pub(super) fn wasm(any: &Value) -> Option<(&Value, Protocol)> {
     let chain = |key: &str| match any.get(key)?.as_str()?.rsplit('/').next()? {
         "envoy.extensions.filters.http.wasm.v3.Wasm" => Some(Protocol::Http),
         "envoy.extensions.filters.network.wasm.v3.Wasm" => Some(Protocol::Tcp),
@@ -227,7 +234,7 @@ fn wasm(any: &Value) -> Option<(&Value, Protocol)> {
 }
 
 /// The plugin configuration is the text of a StringValue, or a Struct, which Envoy hands over as JSON. The text too.
-fn plugin(configuration: &Value) -> Option<(Plugin, String)> {
+pub(super) fn plugin(configuration: &Value) -> Option<(Plugin, String)> {
     let value = configuration.get("value")?;
     let json = match value {
         Value::String(text) => text.clone(),

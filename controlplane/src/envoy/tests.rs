@@ -57,8 +57,18 @@ fn dump(filters: &[Value], clusters: &[String], routes: &Value) -> Value {
     let kind = |name: &str| format!("type.googleapis.com/envoy.admin.v3.{name}ConfigDump");
     let listener = |(place, filter): (usize, &Value)| {
         let filters = json!([{ "name": "weir", "typed_config": filter }]);
-        let manager = json!({ "name": "hcm", "typed_config": { "http_filters": filters } });
-        let chains = json!([{ "filters": [manager] }]);
+        let manager = json!({ "name": "hcm", "typed_config": {
+            "http_filters": filters,
+            "normalize_path": true,
+            "merge_slashes": true,
+            "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        } });
+        let tls = json!({
+            "require_client_certificate": true,
+            "common_tls_context": { "validation_context": { "trusted_ca": { "filename": "ca.crt" } } },
+        });
+        let socket = json!({ "name": "tls", "typed_config": tls });
+        let chains = json!([{ "filters": [manager], "transport_socket": socket }]);
         json!({ "listener": { "name": format!("l{place}"), "filter_chains": chains } })
     };
     let listeners: Vec<Value> = filters.iter().enumerate().map(listener).collect();

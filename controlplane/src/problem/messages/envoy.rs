@@ -19,6 +19,44 @@ messages! {
         "the plugin configuration has \"{key}\": \"{scope}\", and all rules in force ({count}) are for other scopes",
         Whole "this proxy splits nothing", "write into its plugin configuration {ways}";
 
+    // The chain of filters in which the filter stands.
+    inbound_without_tls() => InboundUnverified,
+        "the chain of the filter of direction inbound has no TLS",
+        Whole "no client has an identity: with permissions in force each request and connection is denied",
+        "write a transport_socket with DownstreamTlsContext into the chain, and into that \"require_client_certificate: true\" and \"validation_context: {{ trusted_ca: {{ filename: certs/ca.crt }} }}\"";
+    inbound_untrusted() => InboundUnverified,
+        "the chain of the filter of direction inbound has trust_chain_verification: ACCEPT_UNTRUSTED",
+        Whole "a client is let in by any name that it writes into a certificate of its own",
+        "remove the line \"trust_chain_verification: ACCEPT_UNTRUSTED\"";
+    inbound_without_authority() => InboundUnverified,
+        "the chain of the filter of direction inbound names no authority for the certificates of clients",
+        Whole "Envoy verifies no certificate of a client, and the filter takes the name in it for true",
+        "write \"validation_context: {{ trusted_ca: {{ filename: certs/ca.crt }} }}\" into its common_tls_context";
+    inbound_certificate_optional() => InboundUnverified,
+        "the chain of the filter of direction inbound does not require a certificate of its clients",
+        Part "a client without a certificate gets to the filter, which lets it in while no permissions are in force",
+        "write \"require_client_certificate: true\" into its DownstreamTlsContext";
+    inbound_paths_not_normalized(lines) => PathsNotNormalized,
+        "the connection manager of the filter of direction inbound does not normalize paths",
+        Part "a path such as /books//../admin is checked as it is written, and the workload may read it as another one",
+        "write these lines into the connection manager: {lines}";
+    edge_paths_not_normalized(lines) => PathsNotNormalized,
+        "the connection manager of this edge does not normalize paths",
+        Part "a path such as /public/../admin takes the routes of /public, and the backend may read it as /admin",
+        "write these lines into the connection manager: {lines}";
+    inbound_not_first(filters) => InboundNotFirst,
+        "{filters} stands before the filter of direction inbound",
+        Part "it acts on requests that nothing has permitted, and may answer them or change the path and headers that are then checked",
+        "put the filter of Weir first into http_filters";
+    inbound_fails_open() => FailsOpen,
+        "the filter of direction inbound has failure_policy: FAIL_OPEN",
+        Whole "while it cannot run, everyone is let in",
+        "write \"failure_policy: FAIL_RELOAD\"";
+    outbound_fails_open() => FailsOpen,
+        "the filter has failure_policy: FAIL_OPEN",
+        Whole "while it cannot run, requests go past all rules, on the ordinary routes",
+        "write \"failure_policy: FAIL_RELOAD\"";
+
     // A rule.
     backend_cluster_missing(backend, weight, cluster) => ClusterNotFound,
         "backend {backend} has weight {weight}, and its cluster {cluster} is not there",

@@ -1,0 +1,130 @@
+//! What `weir check --envoy` says of listeners that leave a way in, on a real Envoy.
+
+use tempfile::TempDir;
+use weir::envoy::{Finding, Running, findings};
+use weir::plan::Plan;
+use weir_tests::tls::Authority;
+use weir_tests::{Envoy, root, shipped};
+
+const REASONS: [&str; 4] = [
+    "InboundUnverified",
+    "InboundNotFirst",
+    "PathsNotNormalized",
+    "FailsOpen",
+];
+
+/// The findings about an Envoy with this configuration that have one of the four reasons.
+async fn found(config: &str) -> Vec<String> {
+    let folder = TempDir::new().expect("a folder");
+    let own = Authority::new().sign(&["spiffe://cluster.local/ns/bookstore/sa/bookstore"]);
+    for (name, text) in [
+        ("tls.crt", &own.pem),
+        ("tls.key", &own.key),
+        ("ca.crt", &own.authority),
+    ] {
+        std::fs::write(folder.path().join(name), text).expect("a certificate");
+    }
+    let config = config.replace("certs/", &format!("{}/", folder.path().display()));
+    let envoy = Envoy::start(&config, 1).await;
+    let dump = envoy.ask("/config_dump").await;
+    let running = Running::read(&serde_json::from_str(&dump).expect("JSON")).expect("a dump");
+    let lines = findings(&running, &Plan::default());
+    let lines = lines.iter().map(Finding::to_string);
+    lines
+        .filter(|line| REASONS.iter().any(|reason| line.contains(reason)))
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shipped_configurations_leave_no_way_in() {
+    for file in [
+        "existing.yaml",
+        "gateway.yaml",
+        "grpc.yaml",
+        "inbound-mtls.yaml",
+        "sidecar.yaml",
+        "tcp.yaml",
+    ] {
+        assert_eq!(found(&shipped(file, &[])).await, [""; 0], "{file}");
+    }
+    // This one has paths of a container, and what counts of it stands in its text.
+    let text = std::fs::read_to_string(root().join("envoy-config/kubernetes-sidecar.yaml"))
+        .expect("a file");
+    assert!(text.contains("failure_policy: FAIL_RELOAD") && !text.contains("inbound"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_an_operator_leaves_out_is_named() {
+    let inbound = shipped("inbound-mtls.yaml", &[]);
+    let gateway = shipped("gateway.yaml", &[]);
+    let lua = "          http_filters:
+          - name: first
+            typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua }
+";
+    for (config, from, to, reason, listeners) in [
+        (
+            &inbound,
+            "validation_context: { trusted_ca: { filename: certs/ca.crt } }",
+            "validation_context: { trusted_ca: { filename: certs/ca.crt }, trust_chain_verification: ACCEPT_UNTRUSTED }",
+            "InboundUnverified",
+            &["inbound", "inbound-tcp"][..],
+        ),
+        (
+            &inbound,
+            "          require_client_certificate: true\n",
+            "",
+            "InboundUnverified",
+            &["inbound", "inbound-tcp"],
+        ),
+        (
+            &inbound,
+            "          merge_slashes: true\n",
+            "",
+            "PathsNotNormalized",
+            &["inbound"],
+        ),
+        (
+            &gateway,
+            "          normalize_path: true\n",
+            "",
+            "PathsNotNormalized",
+            &["http"],
+        ),
+        (
+            &inbound,
+            "          http_filters:\n",
+            lua,
+            "InboundNotFirst",
+            &["inbound"],
+        ),
+        (
+            &inbound,
+            "failure_policy: FAIL_RELOAD",
+            "failure_policy: FAIL_OPEN",
+            "FailsOpen",
+            &["inbound", "inbound-tcp", "outbound"],
+        ),
+    ] {
+        assert!(config.contains(from), "{from}");
+        // Without what only FAIL_RELOAD may have.
+        let config = config.replace(from, to);
+        let config = match reason {
+            "FailsOpen" => without_lines(&config, "reload_config:"),
+            _ => config,
+        };
+        let lines = found(&config).await;
+        let expected: Vec<_> = listeners
+            .iter()
+            .map(|listener| format!("envoy, listener {listener}: {reason}: "))
+            .collect();
+        assert_eq!(lines.len(), expected.len(), "{lines:?}");
+        for (line, begin) in lines.iter().zip(&expected) {
+            assert!(line.starts_with(begin), "{line}");
+        }
+    }
+}
+
+fn without_lines(text: &str, what: &str) -> String {
+    let lines = text.lines().filter(|line| !line.trim().starts_with(what));
+    lines.collect::<Vec<_>>().join("\n")
+}
