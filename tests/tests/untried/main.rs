@@ -1,0 +1,152 @@
+//! Ways around a permission that are neither a path nor a certificate, on a real Envoy before a workload: other protocols,
+//! what comes after the headers, two names for one host; and documents of a control plane that means harm.
+
+mod documents;
+mod scene;
+
+use axum::http::StatusCode;
+use scene::{BUYER, Scene, THIEF};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_need_a_grant_for_their_port() {
+    let scene = Scene::start().await;
+    let (buyer, thief) = (scene.client(&[BUYER]), scene.client(&[THIEF]));
+    assert_eq!(buyer.line("tcp").await.as_deref(), Some("bookstore"));
+    // A grant for requests, or for another port, is none for this one.
+    assert_eq!(buyer.line("tcp-other").await, None);
+    assert_eq!(thief.line("tcp").await, None);
+    scene.envoy.assert_no_traps().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_method_of_grpc_needs_a_grant() {
+    let scene = Scene::start().await;
+    let (buyer, thief) = (scene.client(&[BUYER]), scene.client(&[THIEF]));
+    let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
+    for (client, method, path, expected) in [
+        (&buyer, "POST", "/shop.Store/GetBook", Ok("bookstore")),
+        (&thief, "POST", "/shop.Store/GetBook", Err("7")),
+        (&buyer, "POST", "/shop.Store/Buy", Err("7")),
+        (&buyer, "POST", "/shop.store/GetBook", Err("7")),
+        (&buyer, "POST", "//shop.Store/GetBook", Err("7")),
+        (&buyer, "GET", "/shop.Store/GetBook", Err("7")),
+        (&buyer, "POST", "/shop.Store/GetBook/..;/Buy", Err("13")),
+        (
+            &buyer,
+            "POST",
+            "/shop.Store/Get%252e%252e/%2e%2e/Buy",
+            Err("13"),
+        ),
+    ] {
+        let mut connection = client.http2().await;
+        let answer = connection
+            .ask(method, "bookstore.bookstore", path, &grpc, &[])
+            .await;
+        // A refusal is an answer of gRPC: 200, and the status in a header.
+        assert_eq!(answer.status, StatusCode::OK, "{path} {answer:?}");
+        let got = match answer.header("grpc-status") {
+            "" => Ok(answer.header("identity")),
+            status => Err(status),
+        };
+        assert_eq!(got, expected, "{method} {path} {answer:?}");
+    }
+    scene.envoy.assert_no_traps().await;
+}
+
+/// A permission asks for a header, and trailers come when it has been judged.
+#[tokio::test(flavor = "multi_thread")]
+async fn trailers_grant_nothing() {
+    let scene = Scene::start().await;
+    let buyer = scene.client(&[BUYER]);
+    let trailers = [("x-role", "admin"), ("x-weir-cluster", "elsewhere")];
+    for (headers, expected) in [
+        (&[][..], StatusCode::FORBIDDEN),
+        (&[("x-role", "user")], StatusCode::FORBIDDEN),
+        (&[("x-role", "admin")], StatusCode::OK),
+    ] {
+        let mut connection = buyer.http2().await;
+        let answer = connection
+            .ask("POST", "bookstore.bookstore", "/admin", headers, &trailers)
+            .await;
+        assert_eq!(answer.status, expected, "{headers:?} {answer:?}");
+        if expected == StatusCode::OK {
+            let text = answer.text();
+            assert!(!text.contains("x-weir-cluster"), "{text}");
+        }
+    }
+    let chunked = b"POST /admin HTTP/1.1\r\nhost: bookstore.bookstore\r\ntransfer-encoding: chunked\r\n\
+                    trailer: x-role\r\nconnection: close\r\n\r\n1\r\na\r\n0\r\nx-role: admin\r\n\r\n";
+    let answer = buyer.raw(chunked).await;
+    assert!(answer.starts_with("HTTP/1.1 403"), "{answer}");
+    scene.envoy.assert_no_traps().await;
+}
+
+/// What a permission took for the host is all that the workload sees of it.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_has_one_host() {
+    const GOOD: &str = "bookstore.bookstore";
+    let scene = Scene::start().await;
+    let buyer = scene.client(&[BUYER]);
+    for (authority, host, may_pass) in [
+        (GOOD, "evil", true),
+        ("evil", GOOD, false),
+        (GOOD, GOOD, true),
+    ] {
+        let mut connection = buyer.http2().await;
+        let answer = connection
+            .ask("GET", authority, "/hosted", &[("host", host)], &[])
+            .await;
+        println!(":authority {authority}, host {host}: {}", answer.status);
+        assert_eq!(
+            answer.status == StatusCode::OK,
+            may_pass,
+            "{authority} {host} {answer:?}"
+        );
+        if answer.status == StatusCode::OK {
+            assert_eq!(scene::hosts(&answer.text()), [GOOD], "{authority} {host}");
+        }
+    }
+    for (target, lines) in [
+        ("/hosted", "host: bookstore.bookstore\r\nhost: evil"),
+        ("/hosted", "host: evil\r\nhost: bookstore.bookstore"),
+        ("http://evil/hosted", "host: bookstore.bookstore"),
+        ("/hosted", "host: evil\r\n:authority: bookstore.bookstore"),
+        ("/hosted", "host: bookstore.bookstore,evil"),
+        ("/hosted", "host: bookstore.bookstore\r\n host: evil"),
+    ] {
+        let request = format!("GET {target} HTTP/1.1\r\n{lines}\r\nconnection: close\r\n\r\n");
+        let answer = buyer.raw(request.as_bytes()).await;
+        println!(
+            "{target} {lines:?}: {}",
+            answer.lines().next().unwrap_or_default()
+        );
+        assert!(
+            !answer.starts_with("HTTP/1.1 200"),
+            "{target} {lines:?}: {answer}"
+        );
+    }
+    scene.envoy.assert_no_traps().await;
+}
+
+/// Some servers read the method from a header, where a permission for POST has let the request in.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_header_that_overrides_the_method_goes_through() {
+    let scene = Scene::start().await;
+    let buyer = scene.client(&[BUYER]);
+    let mut connection = buyer.http2().await;
+    let claim = [("x-http-method-override", "DELETE")];
+    let answer = connection
+        .ask(
+            "POST",
+            "bookstore.bookstore",
+            "/shop.Store/GetBook",
+            &claim,
+            &[],
+        )
+        .await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
+    assert!(
+        answer.text().contains("x-http-method-override"),
+        "{answer:?}"
+    );
+}
