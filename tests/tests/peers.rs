@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use rustls::ServerConfig;
 use rustls::pki_types::pem::PemObject;
@@ -44,6 +45,26 @@ async fn replica(own: &Certificate) -> SocketAddr {
                 let answer =
                     format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{PROXIES}");
                 stream.write_all(answer.as_bytes()).await?;
+                stream.shutdown().await
+            });
+        }
+    });
+    address
+}
+
+/// A replica in plain text that sends these bytes to each that asks.
+async fn liar(bytes: Vec<u8>) -> SocketAddr {
+    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
+    let address = listener.local_addr().expect("an address");
+    tokio::spawn(async move {
+        while let Ok((mut stream, _)) = listener.accept().await {
+            let bytes = bytes.clone();
+            tokio::spawn(async move {
+                let mut head = Vec::new();
+                while !head.ends_with(b"\r\n\r\n") {
+                    head.push(stream.read_u8().await?);
+                }
+                stream.write_all(&bytes).await?;
                 stream.shutdown().await
             });
         }
@@ -97,4 +118,51 @@ async fn a_replica_is_believed_by_its_certificate() {
         let failures: Vec<_> = told.failures.into_iter().collect();
         assert!(failures.join("\n").contains(says), "{failures:?}");
     }
+}
+
+/// What cannot be read counts for nothing, and costs neither memory nor more than two seconds. What can be read counts: a
+/// replica is believed.
+#[tokio::test]
+async fn a_replica_that_lies_is_left_out_or_believed() {
+    let answer = |status: &str, body: &[u8]| {
+        let head = format!(
+            "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n",
+            body.len()
+        );
+        [head.as_bytes(), body].concat()
+    };
+    let deep = [br#"{"replica":"#.as_slice(), &[b'['; 1 << 20]].concat();
+    let endless = [b"HTTP/1.1 200 OK\r\n\r\n".as_slice(), &vec![b' '; 65 << 20]].concat();
+    for (what, bytes) in [
+        ("no HTTP", b"\x16\x03\x01garbage".to_vec()),
+        ("nothing", Vec::new()),
+        ("an error", answer("500 x", b"{}")),
+        ("a refusal", answer("403 x", PROXIES.as_bytes())),
+        ("no JSON", answer("200 OK", b"\x00\xff")),
+        (
+            "another shape",
+            answer("200 OK", br#"[{"replica":"other"}]"#),
+        ),
+        ("a half", answer("200 OK", &PROXIES.as_bytes()[..70])),
+        (
+            "less than announced",
+            b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{}".to_vec(),
+        ),
+        ("a deep one", answer("200 OK", &deep)),
+        ("a long one", endless),
+    ] {
+        let start = Instant::now();
+        let mut peers = peers(liar(bytes).await, PathBuf::new());
+        peers.authority = None;
+        let told = peers.ask("own").await;
+        assert_eq!(told.replicas, [], "{what}");
+        assert_eq!(told.failures.len(), 1, "{what}: {:?}", told.failures);
+        assert!(start.elapsed() < Duration::from_secs(4), "{what}");
+    }
+    let mut peers = peers(
+        liar(answer("200 OK", PROXIES.as_bytes())).await,
+        PathBuf::new(),
+    );
+    peers.authority = None;
+    assert_eq!(peers.ask("own").await.replicas.len(), 1);
 }

@@ -9,6 +9,7 @@ mod tokens;
 use std::time::Duration;
 
 use scene::{Ask, Files, NAME, serve_tls};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use weir_tests::fault::manifest;
 use weir_tests::tls::Authority;
 use weir_tests::{Connection, serve_refused};
@@ -150,4 +151,65 @@ async fn a_changed_certificate_is_shown_and_a_bad_one_is_not() {
         .get("admin", "/readyz")
         .await;
     assert_eq!(admin.status, 200);
+}
+
+/// Certificate, key and authority of clients change again and again, one file after the other, while clients connect: each
+/// handshake is that of one whole turn, a client of an authority that has gone is let in no more, and a connection of
+/// it ends with its next answer.
+#[tokio::test(flavor = "multi_thread")]
+async fn files_that_change_under_connections_leave_no_way_in() {
+    let own = [(); 2].map(|()| Authority::new());
+    let clients = [(); 2].map(|()| Authority::new().sign(&["edge.example.com"]));
+    let [first, second] = [0, 1].map(|turn: usize| own[turn].sign(&[NAME]));
+    let files = Files::new(&first, Some(&clients[0]));
+    let plane = serve_tls(&files).await;
+    let is_let_in = async |turn: usize, client: usize| {
+        let ask = Ask::new(plane.listen, &own[turn]);
+        let answer = ask.with(Some(&clients[client]), "", "").await;
+        answer.is_ok_and(|it| it.status == 200)
+    };
+    let until = async |turn: usize| {
+        for _ in 0..400 {
+            if is_let_in(turn, turn).await {
+                return;
+            }
+            tokio::time::sleep(Duration::from_millis(25)).await;
+        }
+        panic!("turn {turn} is not in force:\n{}", plane.log());
+    };
+    until(0).await;
+    for turn in [1, 0, 1] {
+        let before = 1 - turn;
+        let ask = Ask::new(plane.listen, &own[before]);
+        let mut idle = ask
+            .connect(Some(&clients[before]))
+            .await
+            .expect("a connection");
+        let next = [&first, &second][turn];
+        for (name, text) in [
+            ("tls.crt", &next.pem),
+            ("ca.crt", &clients[turn].authority),
+            ("tls.key", &next.key),
+        ] {
+            files.put(name, text);
+            // What is half changed is never shown.
+            for _ in 0..5 {
+                assert!(!is_let_in(turn, before).await && !is_let_in(before, turn).await);
+            }
+        }
+        until(turn).await;
+        assert!(!is_let_in(turn, before).await && !is_let_in(before, before).await);
+        // One answer more, lest a request is lost that was on its way.
+        let request = b"GET /v1/config HTTP/1.1\r\nhost: weir\r\n\r\n";
+        let twice = [request.as_slice(), request].concat();
+        idle.write_all(&twice)
+            .await
+            .expect("the connection is open");
+        let mut read = Vec::new();
+        let end = tokio::time::timeout(Duration::from_secs(5), idle.read_to_end(&mut read)).await;
+        let read = String::from_utf8_lossy(&read);
+        assert!(end.is_ok(), "the connection is still open: {read}");
+        assert!(read.contains("\r\nconnection: close\r\n"), "{read}");
+        assert_eq!(read.matches("HTTP/1.1 200 OK").count(), 1, "{read}");
+    }
 }
