@@ -137,6 +137,16 @@ impl Envoy {
         panic!("{name} is below {at_least}:\n{}", self.log());
     }
 
+    /// Time on a processor so far.
+    pub fn cpu(&self) -> Duration {
+        Duration::from_nanos(self.process.cpu())
+    }
+
+    /// Resident memory in KiB.
+    pub fn memory(&self) -> u64 {
+        self.process.memory()
+    }
+
     pub fn log(&self) -> String {
         self.process.log()
     }

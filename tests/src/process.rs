@@ -104,6 +104,16 @@ impl Process {
         kib.expect("VmRSS")
     }
 
+    /// Time on a processor of all its threads that are there, in nanoseconds.
+    pub fn cpu(&self) -> u64 {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("threads");
+        let of_thread = |task: std::io::Result<std::fs::DirEntry>| {
+            let text = std::fs::read_to_string(task.ok()?.path().join("schedstat")).ok()?;
+            text.split(' ').next()?.parse::<u64>().ok()
+        };
+        tasks.filter_map(of_thread).sum()
+    }
+
     /// Ends it at once, as a crash would.
     pub fn kill(&mut self) {
         let _ = self.child.kill();

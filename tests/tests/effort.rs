@@ -1,0 +1,80 @@
+//! Many large expressions and a short path, on a real Envoy: one request does not hold its worker up.
+
+use std::time::Duration;
+
+use serde_json::json;
+use weir_tests::{Bootstrap, Connection, Envoy};
+
+/// As many as 160 objects can bring with 16 each.
+const EXPRESSIONS: usize = 2_560;
+/// About a tenth of a second, and a busy machine is slower.
+const MOST: Duration = Duration::from_millis(400);
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_request_that_has_too_many_states_worked_out_is_answered_at_once() {
+    let matches = (0..EXPRESSIONS).map(|number| {
+        let path = json!({ "regex": format!("/(?:[ab]?[ab]?){{100}}x{number}") });
+        json!({ "path": path, "rule": "heavy" })
+    });
+    let simple = (0..1_000).map(|number| {
+        let path = json!({ "regex": format!("/[ab]*x{number}") });
+        json!({ "path": path, "rule": "heavy" })
+    });
+    let document = json!({
+        "version": 2,
+        "hosts": [
+            { "hosts": { "gateway": { "hostname": "heavy.example" } }, "matches": matches.collect::<Vec<_>>() },
+            { "hosts": { "gateway": { "hostname": "many.example" } }, "matches": simple.collect::<Vec<_>>() },
+            {
+                "hosts": { "gateway": { "hostname": "long.example" } },
+                "matches": [{ "path": { "regex": "/(?:[ab]*a[ab]{400}c)*x" }, "rule": "heavy" }],
+            },
+            { "hosts": { "gateway": { "hostname": "light.example" } }, "matches": [{ "rule": "heavy" }] },
+        ],
+        "rules": { "heavy": { "backends": [{ "weight": 1, "to": { "status": 501 } }] } },
+    });
+    let plugin = json!({ "gateway": "default/edge", "initial": document }).to_string();
+    let bootstrap = Bootstrap::default().listener("edge", &plugin, None);
+    let envoy = Envoy::start(&bootstrap.build(), 1).await;
+    let mut connection = Connection::open(envoy.listener("edge")).await;
+    let light = connection.get("light.example", "/").await;
+    assert_eq!(light.status, 501, "{light:?}");
+    let memory = envoy.memory();
+    let path = format!("/{}", "aab".repeat(15));
+    let mut times = Vec::new();
+    for _ in 0..5 {
+        let start = envoy.cpu();
+        let heavy = connection.get("heavy.example", &path).await;
+        times.push(envoy.cpu().saturating_sub(start));
+        assert_eq!(heavy.status, 431, "{heavy:?}");
+    }
+    let grown = envoy.memory().saturating_sub(memory) >> 10;
+    println!("{times:?} of a processor, {grown} MiB more");
+    assert!(times.iter().min() < Some(&MOST), "{times:?}");
+    assert!(grown < 40, "{grown} MiB");
+    // One large program is simulated, and a thousand small automata are walked through, for as long a path as may be.
+    let mut noise = 1u32;
+    let mut letter = || {
+        noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
+        if noise >> 31 == 0 { 'a' } else { 'b' }
+    };
+    for (host, length, expected) in [
+        ("long.example", 27_000, 200),
+        ("long.example", 40_000, 431),
+        ("many.example", 36_000, 200),
+        ("many.example", 40_000, 431),
+    ] {
+        let letters = (0..length).map(|_| letter());
+        let path: String = std::iter::once('/').chain(letters).collect();
+        let mut times = Vec::new();
+        for _ in 0..3 {
+            let start = envoy.cpu();
+            let answer = connection.get(host, &path).await;
+            times.push(envoy.cpu().saturating_sub(start));
+            assert_eq!(answer.status, expected, "{host} {length}");
+        }
+        println!("{host}, {length} bytes: {times:?} of a processor");
+        assert!(times.iter().min() < Some(&MOST), "{host}: {times:?}");
+    }
+    envoy.assert_no_traps().await;
+}
