@@ -51,7 +51,7 @@ fn grants() -> Value {
 /// What the plugin of the bookstore has, and these keys.
 pub fn inbound(more: &Value) -> String {
     let mut plugin = json!({
-        "direction": "inbound", "namespace": "bookstore", "service_account": "bookstore",
+        "direction": "inbound", "namespace": "bookstore", "service_account": "bookstore", "trust_domain": "cluster.local",
     });
     for (key, value) in more.as_object().expect("keys") {
         plugin[key] = value.clone();

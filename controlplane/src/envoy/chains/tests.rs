@@ -50,7 +50,7 @@ fn dump(plugin: Value) -> Value {
 fn inbound() -> Value {
     dump(json!({
         "control_plane": "weir", "direction": "inbound",
-        "namespace": "bookstore", "service_account": "bookstore",
+        "namespace": "bookstore", "service_account": "bookstore", "trust_domain": "cluster.local",
     }))
 }
 
