@@ -92,6 +92,9 @@ pub struct Serve {
     /// once for each name
     #[arg(long, value_name = "NAME", requires = "client_ca")]
     pub operator_certificate: Vec<String>,
+    /// Proxies that may be connected at a time. Each takes up to 64 KiB of memory
+    #[arg(long, value_name = "N", default_value = "2048")]
+    pub max_connections: usize,
     /// Address for operators: /healthz, /readyz, /metrics
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
     pub admin: String,

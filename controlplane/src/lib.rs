@@ -46,6 +46,7 @@ pub mod translate;
 
 pub mod revision;
 
+pub mod owner;
 pub mod proxy;
 pub mod subject;
 pub mod verdict;

@@ -3,6 +3,8 @@
 //! Of HTTP/1.1 a connection may use what a poll needs: a head of limited size within a limited time, and no body.
 
 pub mod expiry;
+mod places;
+mod seat;
 pub mod tls;
 
 use std::convert::Infallible;
@@ -25,23 +27,32 @@ use rustix::net::sockopt::{set_socket_keepalive, set_tcp_user_timeout};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
-use tokio::time::timeout;
+use tokio::sync::{mpsc, watch};
+use tokio::time::{sleep, timeout};
 
 use crate::metrics::Metrics;
+use seat::Hall;
+pub use seat::{Limits, Seat};
 use tls::{Certificates, Names};
 
-/// Connections at a time, where the process may have so many files.
-const MAX_CONNECTIONS: usize = 16_384;
-/// Files that are not connections of proxies.
+/// Files that are no connections from outside.
 const OTHER_FILES: usize = 256;
-const HANDSHAKE: Duration = Duration::from_secs(10);
+/// Connections to the listener for operators.
+const OPERATORS: usize = 64;
+/// Connections of clients that have not said who they are.
+const STRANGERS: usize = 512;
+const HANDSHAKE: Duration = Duration::from_secs(5);
+/// From the beginning of a connection until it has to be known who asks.
+const STRANGE: Duration = Duration::from_secs(10);
 /// For a request's head, and until the next one begins. A poll follows the one before within a second or two.
 const HEAD: Duration = Duration::from_secs(15);
 /// A client's certificate is looked at when it connects, so it connects anew after so long.
 const TLS_TERM: Duration = Duration::from_secs(600);
-/// Bytes of a request's head. A token has about one and a half thousand.
-const MAX_HEAD: usize = 32 << 10;
+/// Bytes of a request's head. A token has about one and a half thousand, and a watermark of whole clusters one.
+const HEAD_BYTES: usize = 8 << 10;
+/// And more for each namespace that is watched by itself, for its watermark has a part for each.
+const HEAD_OF_NAMESPACE: usize = 1 << 10;
+const MAX_HEAD_BYTES: usize = 32 << 10;
 /// Milliseconds until a peer that takes no more bytes, or does not answer at all, is given up.
 const SILENCE: u32 = 30_000;
 /// After an error that is the process's own, such as too many open files.
@@ -90,24 +101,56 @@ pub fn say_last(response: &mut Response) {
     response.headers_mut().insert(CONNECTION, close);
 }
 
+/// For proxies and for operators: together they leave `OTHER_FILES` of the files that this process may have open.
+/// `known` is how many proxies may be connected at a time, `namespaces` how many are watched by themselves.
+pub fn limits(known: usize, namespaces: usize) -> [Limits; 2] {
+    let files = getrlimit(Resource::Nofile).current;
+    let files = files.and_then(|files| usize::try_from(files).ok());
+    let files = files.unwrap_or(usize::MAX);
+    let free = files.saturating_sub(OTHER_FILES.saturating_add(OPERATORS));
+    let strangers = STRANGERS.min(free / 4).max(1);
+    let wanted = known;
+    let known = known.min(free.saturating_sub(strangers)).max(1);
+    if known < wanted {
+        tracing::warn!(
+            "of --max-connections {wanted} only {known} are possible, because this process may have {files} files open: \
+             raise that limit (ulimit -n), or write a lower number"
+        );
+    }
+    let more = HEAD_OF_NAMESPACE.saturating_mul(namespaces);
+    let proxies = Limits {
+        strangers,
+        known: Some(known),
+        head: HEAD_BYTES.saturating_add(more).min(MAX_HEAD_BYTES),
+    };
+    let operators = Limits {
+        strangers: OPERATORS,
+        known: None,
+        head: HEAD_BYTES,
+    };
+    [proxies, operators]
+}
+
 /// Answers until `ending` is true, and returns when the last connection has ended. Once `leaving` is true a connection
 /// ends with its next answer: whoever asks again does so where it is led to.
 pub async fn serve(
     socket: TcpListener,
     transport: Transport,
     router: Router,
+    limits: Limits,
     leaving: watch::Receiver<bool>,
     mut ending: watch::Receiver<bool>,
     metrics: Arc<Metrics>,
 ) {
+    let hall = Hall::new(&limits);
     let server = Arc::new(Server {
         transport,
         router,
+        limits,
         leaving,
         ending: ending.clone(),
         metrics,
     });
-    let places = Arc::new(Semaphore::new(capacity()));
     // Closed when the last connection has dropped its end.
     let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
     loop {
@@ -121,49 +164,56 @@ pub async fn serve(
             Err(error) => {
                 // Of one connection that is gone already, or of all.
                 tracing::debug!("accept: {error}");
-                tokio::time::sleep(BREATH).await;
+                sleep(BREATH).await;
                 continue;
             }
         };
-        let Ok(place) = places.clone().try_acquire_owned() else {
+        let Some(seat) = hall.enter(address.ip()) else {
             server.metrics.turned_away("full");
             continue;
         };
+        let asks_who = hall.asks_who();
         let (server, open) = (server.clone(), open.clone());
         tokio::spawn(async move {
-            server.connected(stream, address).await;
-            drop((place, open));
+            let strange = async {
+                sleep(STRANGE).await;
+                if !asks_who || !seat.is_stranger() {
+                    pending().await
+                }
+            };
+            tokio::select! {
+                () = server.connected(stream, address, &seat) => {}
+                () = seat.given_up() => server.metrics.turned_away("full"),
+                () = strange => server.metrics.turned_away("unknown"),
+            }
+            drop(open);
         });
     }
     drop((socket, open));
     all_closed.recv().await;
 }
 
-fn capacity() -> usize {
-    let files = getrlimit(Resource::Nofile).current;
-    let files = files.and_then(|files| usize::try_from(files).ok());
-    let files = files.unwrap_or(usize::MAX);
-    files.saturating_sub(OTHER_FILES).clamp(1, MAX_CONNECTIONS)
-}
-
 struct Server {
     transport: Transport,
     router: Router,
+    limits: Limits,
     leaving: watch::Receiver<bool>,
     ending: watch::Receiver<bool>,
     metrics: Arc<Metrics>,
 }
 
 impl Server {
-    async fn connected(&self, stream: TcpStream, address: SocketAddr) {
+    async fn connected(&self, stream: TcpStream, address: SocketAddr, seat: &Arc<Seat>) {
         // Where one of them is refused, connections are as they are without it.
         let _ = stream.set_nodelay(true);
         let _ = set_socket_keepalive(&stream, true);
         let _ = set_tcp_user_timeout(&stream, SILENCE);
         match &self.transport {
-            Transport::Plain => self.answer(stream, Peer::default(), pending()).await,
+            Transport::Plain => {
+                self.answer(stream, seat, Peer::default(), pending()).await;
+            }
             Transport::Loopback if address.ip().to_canonical().is_loopback() => {
-                self.answer(stream, Peer::default(), pending()).await;
+                self.answer(stream, seat, Peer::default(), pending()).await;
             }
             Transport::Loopback => self.metrics.turned_away("plain"),
             Transport::Tls(certificates) => {
@@ -177,7 +227,7 @@ impl Server {
                     Ok(Ok((stream, peer))) => {
                         // It ends early where they, or who vouches for clients, have changed.
                         let worn = async { drop(timeout(TLS_TERM, certificates.changed()).await) };
-                        self.answer(stream, peer, worn).await;
+                        self.answer(stream, seat, peer, worn).await;
                     }
                     Ok(Err(error)) => {
                         tracing::debug!(%address, "no TLS: {error}");
@@ -194,6 +244,7 @@ impl Server {
     async fn answer(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
+        seat: &Arc<Seat>,
         peer: Peer,
         worn: impl Future<Output = ()>,
     ) {
@@ -205,11 +256,12 @@ impl Server {
             }
             ready(response)
         });
-        let router = self.router.clone().layer(Extension(peer)).layer(closed);
+        let router = self.router.clone().layer(Extension(peer));
+        let router = router.layer(Extension(seat.clone())).layer(closed);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
-            .max_buf_size(MAX_HEAD)
+            .max_buf_size(self.limits.head)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
         tokio::pin!(connection);
         let (mut leaving, mut ending) = (self.leaving.clone(), self.ending.clone());

@@ -167,15 +167,25 @@ async fn serve(source: Source, args: &cli::Serve) -> io::Result<()> {
         }
     };
     let admin = admin::app(current.clone(), leaving.clone(), known, metrics.clone());
+    let [of_proxies, of_operators] = listener::limits(args.max_connections, args.namespaces.len());
     let proxies = listener::serve(
         proxies,
         transport,
         server.router(),
+        of_proxies,
         leaving.clone(),
         ending.clone(),
         metrics.clone(),
     );
-    let operators = listener::serve(operators, Transport::Plain, admin, leaving, ending, metrics);
+    let operators = listener::serve(
+        operators,
+        Transport::Plain,
+        admin,
+        of_operators,
+        leaving,
+        ending,
+        metrics,
+    );
     let servers = tokio::spawn(async { tokio::join!(proxies, operators) });
 
     let orphaned = async { while current.changed().await.is_ok() {} };

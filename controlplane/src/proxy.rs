@@ -4,16 +4,23 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use crate::owner::Owner;
 use crate::plan::Scope;
 
 /// A proxy that has not polled for so long is forgotten, and a replica that has not answered.
 pub const FORGET: Duration = Duration::from_secs(60);
+
+/// A proxy that has not run what it should for so long does not follow.
+pub const STUCK: Duration = Duration::from_secs(60);
 
 /// An instance and scope that polled within the last minute. Replicas tell each other of theirs in this form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proxy {
     /// Random, made once by an Envoy process and scope.
     pub instance: String,
+    /// Who has shown a token or a certificate for it. An older replica does not say.
+    #[serde(default)]
+    pub owner: Owner,
     /// Envoy's node id; may be empty or shared.
     pub node: String,
     pub scope: Scope,
@@ -27,14 +34,22 @@ pub struct Proxy {
     /// True where it has loaded `weir-lean.wasm`, which edits no response headers. An older replica does not say.
     #[serde(default)]
     pub is_lean: bool,
+    /// Seconds since it last ran the revision that it should; 0 while it does. An older replica does not say.
+    #[serde(default)]
+    pub behind: u64,
     /// Seconds since it was last heard of.
     pub silent: u64,
 }
 
 impl Proxy {
+    /// It polls, but does not put in force what it is given.
+    pub fn is_stuck(&self) -> bool {
+        self.behind >= STUCK.as_secs()
+    }
+
     /// Where it stands among others.
-    pub fn place(&self) -> (&str, &str, &Scope) {
-        (&self.node, &self.instance, &self.scope)
+    pub fn place(&self) -> (&str, &str, &Scope, &Owner) {
+        (&self.node, &self.instance, &self.scope, &self.owner)
     }
 }
 

@@ -18,7 +18,7 @@ use weir_split::EVERY_NAMESPACE;
 
 use crate::hostname;
 use crate::kubernetes::horizon::Horizon;
-use crate::listener::{Peer, say_last};
+use crate::listener::{Peer, Seat, say_last};
 use crate::metrics::Metrics;
 use crate::plan::Scope;
 use crate::publish::{Current, Publisher};
@@ -105,6 +105,7 @@ async fn without_body(request: Request, next: Next) -> Response {
 async fn config(
     State(mut server): State<Server>,
     peer: Option<Extension<Peer>>,
+    seat: Option<Extension<Arc<Seat>>>,
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
@@ -114,14 +115,14 @@ async fn config(
     let asked = query
         .map_err(|rejection| rejection.body_text())
         .and_then(|Query(pairs)| scope_of(&pairs));
-    let mut response = match server.who(peer, &headers).await {
+    let mut response = match server.who(peer, seat, &headers).await {
         Err(refusal) => refusal.into_response(),
         Ok(reader) => match asked {
             Err(message) => Answer::BadRequest(message).into_response(),
             Ok(scope) => match reader.may_read(&scope) {
                 Err(refusal) => refusal.into_response(),
                 Ok(()) => {
-                    let answer = server.answer(scope, &reader, &headers, begun, wait).await;
+                    let answer = server.answer(scope, &reader, headers, begun, wait).await;
                     answer.into_response()
                 }
             },
@@ -138,9 +139,10 @@ async fn config(
 async fn proxies(
     State(server): State<Server>,
     peer: Option<Extension<Peer>>,
+    seat: Option<Extension<Arc<Seat>>>,
     headers: HeaderMap,
 ) -> Response {
-    match server.who(peer, &headers).await {
+    match server.who(peer, seat, &headers).await {
         Err(refusal) => refusal.into_response(),
         Ok(reader) if server.readers.is_replica(&reader) => {
             let known = server.proxies.known();
@@ -158,10 +160,17 @@ impl Server {
     async fn who(
         &self,
         peer: Option<Extension<Peer>>,
+        seat: Option<Extension<Arc<Seat>>>,
         headers: &HeaderMap,
     ) -> Result<Reader, Refusal> {
         let Extension(peer) = peer.unwrap_or_default();
-        self.readers.who(&peer, headers).await
+        let reader = self.readers.who(&peer, headers).await?;
+        if let Some(Extension(seat)) = seat
+            && !seat.know(&reader.owner())
+        {
+            return Err(Refusal::Full);
+        }
+        Ok(reader)
     }
 }
 

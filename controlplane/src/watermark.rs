@@ -7,11 +7,18 @@
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::sync::Arc;
+
+/// Resources of a client's watermark that this replica does not watch, and that are kept for as long as its poll is
+/// held: the definition of one may be about to be found here.
+const MAX_UNKNOWN: usize = 16;
+/// Bytes of such a resource's name: a plural, a group and a namespace.
+const MAX_NAME: usize = 256;
 
 /// By resource (`services`, `httproutes.gateway.networking.k8s.io`), the newest resource version that was read.
 /// Empty for a source that has none, such as a folder.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Watermark(BTreeMap<String, Version>);
+pub struct Watermark(BTreeMap<Arc<str>, Version>);
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Version {
@@ -35,12 +42,12 @@ pub struct Unreadable;
 impl Watermark {
     /// All up to this version has been read.
     pub fn set(&mut self, resource: &str, version: u64) {
-        self.0.entry(resource.to_owned()).or_default().read = version;
+        self.0.entry(resource.into()).or_default().read = version;
     }
 
     /// The newest change of an object up to there was at this version.
     pub fn set_changed(&mut self, resource: &str, version: u64) {
-        self.0.entry(resource.to_owned()).or_default().changed = Some(version);
+        self.0.entry(resource.into()).or_default().changed = Some(version);
     }
 
     pub fn get(&self, resource: &str) -> Option<u64> {
@@ -49,6 +56,33 @@ impl Watermark {
 
     pub fn is_empty(&self) -> bool {
         self.0.is_empty()
+    }
+
+    /// What a client sends: the resources that `watched` has, and at most [`MAX_UNKNOWN`] others. The client chooses
+    /// the names, so that all of them together would be as long as a request's head may be.
+    pub fn of_client(text: &str, watched: &Watermark) -> Result<Watermark, Unreadable> {
+        let mut watermark = Watermark::default();
+        let mut unknown = 0_usize;
+        for entry in entries(text) {
+            let (resource, version) = entry?;
+            let name = match watched.0.get_key_value(resource) {
+                Some((name, _)) => name.clone(),
+                None if watermark.0.contains_key(resource) => continue,
+                None if unknown < MAX_UNKNOWN && resource.len() <= MAX_NAME => {
+                    unknown += 1;
+                    resource.into()
+                }
+                None => continue,
+            };
+            watermark.0.entry(name).or_default().read = version;
+        }
+        Ok(watermark)
+    }
+
+    /// Only the resources that `watched` has.
+    pub fn only(mut self, watched: &Watermark) -> Watermark {
+        self.0.retain(|name, _| watched.0.contains_key(name));
+        self
     }
 
     /// Whether whoever is at `self` has seen all that was seen at `other`. A resource that only one of them knows
@@ -64,7 +98,7 @@ impl Watermark {
     /// Whether `other` has a resource that is not here: its definition went, or has not been seen to come. Who has
     /// none at all counts in another way.
     pub fn lacks(&self, other: &Watermark) -> bool {
-        let is_lacking = |resource: &String| !self.0.contains_key(resource);
+        let is_lacking = |resource: &Arc<str>| !self.0.contains_key(resource);
         !self.is_empty() && other.0.keys().any(is_lacking)
     }
 }
@@ -83,17 +117,21 @@ impl FromStr for Watermark {
     type Err = Unreadable;
 
     fn from_str(text: &str) -> Result<Watermark, Unreadable> {
-        let parts = text
-            .split(',')
-            .map(str::trim)
-            .filter(|part| !part.is_empty());
         let mut watermark = Watermark::default();
-        for part in parts {
-            let (resource, version) = part.split_once('=').ok_or(Unreadable)?;
-            watermark.set(resource, version.parse().map_err(|_| Unreadable)?);
+        for entry in entries(text) {
+            let (resource, version) = entry?;
+            watermark.set(resource, version);
         }
         Ok(watermark)
     }
+}
+
+fn entries(text: &str) -> impl Iterator<Item = Result<(&str, u64), Unreadable>> {
+    let parts = text.split(',').map(str::trim);
+    parts.filter(|part| !part.is_empty()).map(|part| {
+        let (resource, version) = part.split_once('=').ok_or(Unreadable)?;
+        Ok((resource, version.parse().map_err(|_| Unreadable)?))
+    })
 }
 
 #[cfg(test)]
@@ -124,6 +162,26 @@ mod tests {
         for wrong in ["services", "services=", "services=-1", "=x"] {
             assert_eq!(wrong.parse::<Watermark>(), Err(Unreadable));
         }
+    }
+
+    #[test]
+    fn of_the_names_that_a_client_chooses_few_are_kept() {
+        let watched: Watermark = "services=7,httproutes=9".parse().unwrap();
+        let of = |text: &str| Watermark::of_client(text, &watched).unwrap();
+        let made_up: String = (0..4_000).map(|number| format!("r{number}=1,")).collect();
+        let read = of(&format!("{made_up}services=8"));
+        assert_eq!(read.0.len(), MAX_UNKNOWN + 1);
+        assert_eq!(read.get("services"), Some(8));
+        assert!(watched.lacks(&read), "one may be about to be found");
+        assert_eq!(read.only(&watched).to_string(), "services=8");
+        assert_eq!(of(&"same=1,".repeat(4_000)).0.len(), 1);
+        assert!(of(&format!("{}=1", "r".repeat(MAX_NAME + 1))).is_empty());
+        // A name that is watched is not kept a second time.
+        let (name, _) = watched.0.get_key_value("services").unwrap();
+        let read = of("services=8");
+        let (kept, _) = read.0.get_key_value("services").unwrap();
+        assert!(Arc::ptr_eq(name, kept));
+        assert_eq!(Watermark::of_client("services", &watched), Err(Unreadable));
     }
 
     #[test]

@@ -20,6 +20,8 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
+use crate::owner::Owner;
+use crate::plan::Scope;
 use crate::proxy::{FORGET, Proxy, Replica};
 use crate::serve::OWN_TOKEN;
 
@@ -97,7 +99,7 @@ impl Words {
 
     /// The proxies of all replicas, each once: as the replica knows it that heard of it last.
     pub fn with(&self, own: Vec<Proxy>, now: Instant) -> Vec<Proxy> {
-        let mut newest: HashMap<(String, crate::plan::Scope), Proxy> = HashMap::new();
+        let mut newest: HashMap<(Owner, String, Scope), Proxy> = HashMap::new();
         let of_others = self.0.values().flat_map(|(proxies, heard)| {
             let age = now.saturating_duration_since(*heard).as_secs();
             proxies.iter().map(move |proxy| Proxy {
@@ -107,7 +109,11 @@ impl Words {
         });
         let known = own.into_iter().chain(of_others);
         for proxy in known.filter(|proxy| proxy.silent < FORGET.as_secs()) {
-            let key = (proxy.instance.clone(), proxy.scope.clone());
+            let key = (
+                proxy.owner.clone(),
+                proxy.instance.clone(),
+                proxy.scope.clone(),
+            );
             match newest.get(&key) {
                 Some(other) if other.silent <= proxy.silent => {}
                 _ => {
@@ -188,17 +194,18 @@ where
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::plan::Scope;
 
     fn proxy(instance: &str, silent: u64, applied: &str) -> Proxy {
         Proxy {
             instance: instance.into(),
+            owner: Owner::default(),
             node: "node".into(),
             scope: Scope::Producers,
             applied: applied.into(),
             watermark: String::new(),
             refused: String::new(),
             is_lean: false,
+            behind: 0,
             silent,
         }
     }
@@ -208,6 +215,18 @@ mod tests {
             replica: replica.into(),
             proxies,
         }
+    }
+
+    #[test]
+    fn what_another_pod_says_of_an_instance_is_of_another_proxy() {
+        let spoken = |uid: &str, silent| Proxy {
+            owner: Owner::of_pod("shop", uid),
+            ..proxy("x", silent, uid)
+        };
+        let mut words = Words::default();
+        words.hear(vec![answer("b", vec![spoken("evil", 0)])], Instant::now());
+        let known = words.with(vec![spoken("good", 5)], Instant::now());
+        assert_eq!(known.len(), 2, "{known:?}");
     }
 
     #[test]

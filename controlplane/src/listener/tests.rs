@@ -4,6 +4,57 @@ use tokio::time::Instant;
 
 use super::*;
 
+fn few() -> Limits {
+    Limits {
+        strangers: 4,
+        known: Some(4),
+        head: HEAD_BYTES,
+    }
+}
+
+fn seat() -> Arc<Seat> {
+    let address = [127, 0, 0, 1].into();
+    Hall::new(&few()).enter(address).unwrap()
+}
+
+/// Behind a proxy that masquerades all addresses are one: what is known is not counted by it.
+#[tokio::test(start_paused = true)]
+async fn a_known_client_is_no_stranger_any_more() {
+    use crate::owner::Owner;
+    let hall = Hall::new(&few());
+    let enter = || hall.enter([10, 0, 0, 1].into());
+    let owner = |pod: &str| Arc::new(Owner::of_pod("shop", pod));
+    let known: Vec<_> = (0..4).map(|_| enter().unwrap()).collect();
+    assert!(enter().is_none(), "all strangers have come just now");
+    for seat in &known {
+        assert!(seat.know(&owner("a")) && !seat.is_stranger());
+    }
+    let strangers: Vec<_> = (0..4).map(|_| enter().unwrap()).collect();
+    assert!(
+        !strangers[0].know(&owner("b")),
+        "all of the namespace's own"
+    );
+    let other = Arc::new(Owner::of_pod("other", "c"));
+    assert!(strangers[0].know(&other), "another namespace has its share");
+    timeout(Duration::from_millis(1), known[0].given_up())
+        .await
+        .expect("the oldest place of the namespace with most");
+    assert!(strangers[0].know(&other) && enter().is_some());
+}
+
+#[test]
+fn both_listeners_leave_files_to_the_rest() {
+    for known in [1, 2_048, usize::MAX] {
+        let [proxies, operators] = limits(known, 0);
+        let all = proxies.strangers + proxies.known.unwrap() + operators.strangers;
+        let files = getrlimit(Resource::Nofile).current.unwrap_or(u64::MAX);
+        assert!(u64::try_from(all + OTHER_FILES).unwrap() <= files);
+        assert!(proxies.known <= Some(known));
+    }
+    assert_eq!(limits(1, 0)[0].head, 8 << 10);
+    assert_eq!(limits(1, 100)[0].head, 32 << 10);
+}
+
 /// What a GET is answered to somebody who seems to be at this address.
 async fn answer_to(address: &str) -> String {
     let (_end, ending) = watch::channel(false);
@@ -11,6 +62,7 @@ async fn answer_to(address: &str) -> String {
     let server = Server {
         transport: Transport::Loopback,
         router: Router::new().route("/", get(async || "content")),
+        limits: few(),
         leaving: ending.clone(),
         ending,
         metrics: metrics.clone(),
@@ -20,7 +72,8 @@ async fn answer_to(address: &str) -> String {
         .await
         .unwrap();
     let (stream, _) = socket.accept().await.unwrap();
-    let served = server.connected(stream, address.parse().unwrap());
+    let seat = seat();
+    let served = server.connected(stream, address.parse().unwrap(), &seat);
     let asked = async {
         let _ = client
             .write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
@@ -74,6 +127,7 @@ fn connected() -> (Scene, DuplexStream, impl Future<Output = ()>) {
         router: Router::new()
             .route("/", get(async || "content"))
             .route("/held", get(poll)),
+        limits: few(),
         leaving,
         ending,
         metrics: Arc::default(),
@@ -81,7 +135,7 @@ fn connected() -> (Scene, DuplexStream, impl Future<Output = ()>) {
     let (client, stream) = tokio::io::duplex(4096);
     let served = async move {
         let worn = async { until(&mut worn).await };
-        server.answer(stream, Peer::default(), worn).await;
+        server.answer(stream, &seat(), Peer::default(), worn).await;
     };
     let scene = Scene {
         wear,
@@ -119,10 +173,10 @@ async fn a_worn_connection_ends_with_an_answer_that_says_so() {
             if is_held {
                 ask(&mut client, "/held").await;
             }
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            sleep(Duration::from_secs(1)).await;
             let worn = if leaves { &scene.leave } else { &scene.wear };
             worn.send_replace(true);
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            sleep(Duration::from_secs(1)).await;
             if is_held {
                 scene.go.send_replace(true);
             } else {
@@ -147,7 +201,7 @@ async fn what_is_answered_at_the_end_is_said_to_be_the_last() {
         let (scene, mut client, served) = connected();
         let asked = async {
             ask(&mut client, "/held").await;
-            tokio::time::sleep(Duration::from_secs(1)).await;
+            sleep(Duration::from_secs(1)).await;
             scene.end.send_replace(true);
             scene.go.send_replace(true);
             rest(client).await
@@ -161,7 +215,7 @@ async fn what_is_answered_at_the_end_is_said_to_be_the_last() {
 async fn at_the_end_nothing_is_waited_for_on_an_idle_connection() {
     let (scene, client, served) = connected();
     let ended = async {
-        tokio::time::sleep(Duration::from_secs(1)).await;
+        sleep(Duration::from_secs(1)).await;
         scene.end.send_replace(true);
         rest(client).await
     };

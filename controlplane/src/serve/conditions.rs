@@ -66,10 +66,11 @@ pub(super) fn version(headers: &HeaderMap) -> Result<u32, &'static str> {
     }
 }
 
-/// How far the replica that answered before had read. None where none did, or did not say so that it can be read.
-pub(super) fn watermark(headers: &HeaderMap) -> Option<Watermark> {
+/// How far the replica that answered before had read, of what is `watched` here and little more. None where no replica
+/// did, or did not say so that it can be read.
+pub(super) fn watermark(headers: &HeaderMap, watched: &Watermark) -> Option<Watermark> {
     let value = headers.get(WATERMARK)?.to_str().ok()?;
-    (value.len() <= MAX_WATERMARK).then(|| value.parse().ok())?
+    (value.len() <= MAX_WATERMARK).then(|| Watermark::of_client(value, watched).ok())?
 }
 
 /// `Prefer: wait=SECONDS`, capped. None where it is absent or no number.

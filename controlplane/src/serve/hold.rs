@@ -10,7 +10,7 @@ use tokio::time::{Instant, sleep, sleep_until};
 use super::Server;
 use super::answer::Answer;
 use super::conditions::{self, Held};
-use super::polls::Turn;
+use super::polls::{Poller, Turn};
 use super::proxies::{Report, Wanted};
 use super::readers::Reader;
 use crate::kubernetes::horizon::Horizon;
@@ -50,11 +50,12 @@ impl Server {
         &mut self,
         scope: Scope,
         reader: &Reader,
-        headers: &HeaderMap,
+        headers: HeaderMap,
         begun: Instant,
         wait: Option<Duration>,
     ) -> Answer {
-        let version = match conditions::version(headers) {
+        let watched = self.watermark.borrow().clone();
+        let version = match conditions::version(&headers) {
             Ok(version) => version,
             Err(message) => return Answer::BadRequest(message.into()),
         };
@@ -64,14 +65,16 @@ impl Server {
             scope,
             reader: reader.namespace().map(str::to_owned),
             version,
-            held: Held::of(headers),
-            seen: conditions::watermark(headers),
+            held: Held::of(&headers),
+            seen: conditions::watermark(&headers, &watched),
         };
-        let mut turn = self.take_turn(headers, &poll.scope);
+        let mut turn = self.take_turn(&headers, reader, &poll.scope);
         let (now, watermark) = self.look(&poll);
         if let Some(turn) = &turn {
-            self.note(turn, headers, &poll, &now, &watermark);
+            self.note(turn, &headers, &poll, &now, &watermark);
         }
+        // The bytes of the whole head are kept for as long as one of them is.
+        drop(headers);
         if wait.is_zero() || now.is_news() {
             return now;
         }
@@ -131,7 +134,8 @@ impl Server {
             report.refused = unsayable.to_string();
         } else if report.refused.is_empty() && poll.held.contains(&report.applied) {
             // What it was told with the revision that it holds.
-            report.mark = poll.seen.clone().map(Arc::new);
+            let seen = poll.seen.clone();
+            report.mark = seen.map(|seen| Arc::new(seen.only(watermark)));
         }
         let at = match &*self.current.borrow() {
             Current::Plan(published) => Some(published.at),
@@ -145,12 +149,16 @@ impl Server {
         self.proxies.note(&turn.poller, report, wanted.as_ref());
     }
 
-    fn take_turn(&self, headers: &HeaderMap, scope: &Scope) -> Option<Turn> {
+    fn take_turn(&self, headers: &HeaderMap, reader: &Reader, scope: &Scope) -> Option<Turn> {
         let instance = headers.get("weir-instance")?.as_bytes();
         if instance.is_empty() || instance.len() > MAX_INSTANCE {
             return None;
         }
-        self.polls.enter((instance.to_vec(), scope.clone()))
+        self.polls.enter(Poller {
+            owner: reader.owner(),
+            instance: instance.to_vec(),
+            scope: scope.clone(),
+        })
     }
 
     /// What there is now, and how far the cluster had been read for it at the least.

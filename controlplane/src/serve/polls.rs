@@ -6,13 +6,20 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
+use crate::owner::Owner;
 use crate::plan::Scope;
 
 /// Instances beyond this are served, but their polls do not end each other.
 const MAX_INSTANCES: usize = 1 << 16;
 
-/// Who polls: the header `weir-instance`, which is anything at all, and the scope.
-pub(super) type Poller = (Vec<u8>, Scope);
+/// Who polls. Of two owners that name the same instance neither speaks for the other.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub(super) struct Poller {
+    pub owner: Arc<Owner>,
+    /// The header `weir-instance`, which is anything at all.
+    pub instance: Vec<u8>,
+    pub scope: Scope,
+}
 
 #[derive(Default)]
 pub(super) struct Polls {
@@ -75,12 +82,19 @@ mod tests {
     #[test]
     fn a_newer_poll_ends_the_older_and_keeps_its_place() {
         let polls = Arc::new(Polls::default());
-        let poller = |name: &str| (name.as_bytes().to_vec(), Scope::Producers);
-        let mut first = polls.enter(poller("a")).unwrap();
-        let mut other = polls.enter(poller("b")).unwrap();
-        let mut second = polls.enter(poller("a")).unwrap();
+        let of = |owner: Owner, name: &str| Poller {
+            owner: Arc::new(owner),
+            instance: name.as_bytes().to_vec(),
+            scope: Scope::Producers,
+        };
+        let poller = |name: &str| of(Owner::of_pod("shop", "1"), name);
         let is_ended =
             |turn: &mut Turn| turn.ended.try_recv() == Err(oneshot::error::TryRecvError::Closed);
+        let mut first = polls.enter(poller("a")).unwrap();
+        let mut other = polls.enter(poller("b")).unwrap();
+        let of_another = polls.enter(of(Owner::of_pod("shop", "2"), "a"));
+        let mut second = polls.enter(poller("a")).unwrap();
+        assert!(!is_ended(&mut of_another.unwrap()));
         assert!(is_ended(&mut first));
         assert!(!is_ended(&mut second));
         assert!(!is_ended(&mut other));

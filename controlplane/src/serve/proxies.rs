@@ -1,7 +1,7 @@
 //! What the proxies say of themselves: which of them are there, what they run, what they refuse.
 
 use std::collections::{BTreeMap, HashMap};
-use std::hash::{BuildHasher, RandomState};
+use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -12,18 +12,21 @@ use weir_split::module;
 use super::marks::{Marks, Subset};
 use super::polls::Poller;
 use crate::metrics::Metrics;
+use crate::owner::Owner;
 use crate::proxy::{self, FORGET, Replica};
 use crate::publish::{Current, Publisher};
 use crate::watermark::Watermark;
 
 /// Between two looks for such proxies.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Proxies beyond this are served, but not known.
-const MAX_PROXIES: usize = 1 << 16;
-/// And beyond this those of one namespace: who may read it can make up as many as it likes.
-const MAX_OF_NAMESPACE: usize = 1 << 13;
+/// Proxies beyond this are served, but not known. Each takes at most 4 KiB.
+const MAX_PROXIES: usize = 1 << 14;
+/// And beyond this those that are vouched for by one namespace: whoever has its tokens can make up instances.
+const MAX_OF_NAMESPACE: usize = 1 << 12;
 /// Bytes of a header that are kept.
 const MAX_TEXT: usize = 512;
+/// Bytes of a revision, which is a hash.
+const MAX_REVISION: usize = 64;
 
 /// The proxies that poll this replica.
 pub struct Proxies {
@@ -39,12 +42,22 @@ pub struct Proxies {
 #[derive(Default)]
 struct State {
     known: HashMap<Poller, Known>,
+    counts: Counts,
     marks: Marks,
     swept: Option<Instant>,
 }
 
+/// How many are known.
+#[derive(Default)]
+struct Counts {
+    by_owner: HashMap<Arc<Owner>, usize>,
+    by_namespace: HashMap<String, usize>,
+}
+
 struct Known {
     seen: Instant,
+    /// When it last ran the revision that it should.
+    followed: Instant,
     report: Report,
     /// How far it has everything in force.
     mark: Arc<Watermark>,
@@ -98,7 +111,7 @@ impl Report {
 fn revision(quoted: &str) -> String {
     let revision = quoted.trim_matches('"');
     let plain = revision.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if plain {
+    if plain && revision.len() <= MAX_REVISION {
         revision.into()
     } else {
         String::new()
@@ -130,16 +143,22 @@ impl Proxies {
             state.marks.note(subset, revision, &watermark);
         }
         let State { known, marks, .. } = &mut *state;
-        let proxies = known.iter_mut().map(|((instance, scope), known)| {
-            known.raise(marks, &(scope.clone(), known.report.version));
+        let proxies = known.iter_mut().map(|(poller, known)| {
+            let subset = (poller.scope.clone(), known.report.version);
+            known.raise(marks, &subset);
+            if revisions.get(&subset) == Some(&known.report.applied) {
+                known.followed = now;
+            }
             proxy::Proxy {
-                instance: String::from_utf8_lossy(instance).into_owned(),
+                instance: String::from_utf8_lossy(&poller.instance).into_owned(),
+                owner: (*poller.owner).clone(),
                 node: known.report.node.clone(),
-                scope: scope.clone(),
+                scope: poller.scope.clone(),
                 applied: known.report.applied.clone(),
                 watermark: known.mark.to_string(),
                 refused: known.report.refused.clone(),
                 is_lean: known.report.is_lean,
+                behind: now.duration_since(known.followed).as_secs(),
                 silent: now.duration_since(known.seen).as_secs(),
             }
         });
@@ -161,7 +180,7 @@ impl Proxies {
         let state = self.lock();
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         let mut behind = 0_usize;
-        for ((_, scope), known) in &state.known {
+        for (Poller { scope, .. }, known) in &state.known {
             let applied = &known.report.applied;
             *counts.entry(applied.clone()).or_default() += 1;
             let subset = (scope.clone(), known.report.version);
@@ -182,7 +201,7 @@ impl Proxies {
         };
         let watermark = published.watermark(&read);
         let mut asked: HashMap<Subset, String> = HashMap::new();
-        for ((_, scope), known) in &self.lock().known {
+        for (Poller { scope, .. }, known) in &self.lock().known {
             asked
                 .entry((scope.clone(), known.report.version))
                 .or_default();
@@ -203,15 +222,26 @@ impl Proxies {
         if !state.has_room(poller) {
             return;
         }
-        let subset = (poller.1.clone(), report.version);
+        let subset = (poller.scope.clone(), report.version);
         state.read(&self.watermark);
         if let Some(wanted) = wanted {
             state.marks.note(&subset, wanted.revision, wanted.watermark);
         }
-        let State { known, marks, .. } = &mut *state;
+        let State {
+            known,
+            marks,
+            counts,
+            ..
+        } = &mut *state;
         let before = known.remove(poller);
+        if before.is_none() {
+            counts.add(&poller.owner);
+        }
+        let is_right = wanted.is_some_and(|wanted| wanted.revision == report.applied);
+        let followed = before.as_ref().map(|it| it.followed);
         let mut own = Known {
             seen: now,
+            followed: followed.filter(|_| !is_right).unwrap_or(now),
             // What it had in force it still has: a proxy never goes back.
             mark: before
                 .as_ref()
@@ -223,7 +253,11 @@ impl Proxies {
             && marks.of(&subset, &own.report.applied).is_none()
             && mark.covers(&own.mark)
         {
-            own.mark = mark.clone();
+            if mark != &own.mark {
+                own.mark = mark.clone();
+            }
+            // One copy of it is enough.
+            own.report.mark = Some(own.mark.clone());
         }
         own.raise(marks, &subset);
         let before = before.map(|it| it.report);
@@ -251,7 +285,7 @@ impl Proxies {
         wanted: Option<&Wanted<'_>>,
         now: Instant,
     ) {
-        let instance = String::from_utf8_lossy(&poller.0);
+        let instance = String::from_utf8_lossy(&poller.instance);
         if let Some(Wanted { revision, at, .. }) = wanted
             && report.applied == *revision
             && before.is_some_and(|it| it.applied != *revision)
@@ -266,8 +300,8 @@ impl Proxies {
                 version,
                 ..
             } = report;
-            let scope = &poller.1;
-            tracing::warn!(%instance, node, version, ?scope, "a proxy refuses {refused}");
+            let Poller { scope, owner, .. } = poller;
+            tracing::warn!(%instance, node, version, ?scope, owner = owner.name, "a proxy refuses {refused}");
         }
     }
 
@@ -286,11 +320,8 @@ impl Proxies {
 
 impl State {
     fn has_room(&self, poller: &Poller) -> bool {
-        let own = poller.1.namespace();
-        let of_namespace = || self.known.keys().filter(|(_, it)| it.namespace() == own);
         self.known.contains_key(poller)
-            || self.known.len() < MAX_OF_NAMESPACE
-            || (self.known.len() < MAX_PROXIES && of_namespace().count() < MAX_OF_NAMESPACE)
+            || (self.known.len() < MAX_PROXIES && self.counts.have_room(&poller.owner))
     }
 
     /// Forgets who is gone, now and then. True where somebody is.
@@ -301,12 +332,18 @@ impl State {
         }
         self.swept = Some(now);
         let before = self.known.len();
-        self.known
-            .retain(|_, proxy| now.duration_since(proxy.seen) < FORGET);
+        let State { known, counts, .. } = self;
+        known.retain(|poller, proxy| {
+            let is_there = now.duration_since(proxy.seen) < FORGET;
+            if !is_there {
+                counts.remove(&poller.owner);
+            }
+            is_there
+        });
         let known = &self.known;
         let asked_for = known
             .iter()
-            .map(|((_, scope), it)| (scope, it.report.version));
+            .map(|(poller, it)| (&poller.scope, it.report.version));
         let asked_for: std::collections::HashSet<_> = asked_for.collect();
         self.marks
             .retain(|(scope, version)| asked_for.contains(&(scope, *version)));
@@ -318,6 +355,38 @@ impl State {
             for known in self.known.values_mut() {
                 known.mark = Arc::default();
             }
+        }
+    }
+}
+
+impl Counts {
+    fn have_room(&self, owner: &Arc<Owner>) -> bool {
+        let of_owner = self.by_owner.get(owner).copied().unwrap_or_default();
+        let namespace = owner.namespace.as_ref();
+        let of_namespace = namespace.and_then(|namespace| self.by_namespace.get(namespace));
+        of_owner < owner.limit() && of_namespace.copied().unwrap_or_default() < MAX_OF_NAMESPACE
+    }
+
+    fn add(&mut self, owner: &Arc<Owner>) {
+        *self.by_owner.entry(owner.clone()).or_default() += 1;
+        if let Some(namespace) = &owner.namespace {
+            *self.by_namespace.entry(namespace.clone()).or_default() += 1;
+        }
+    }
+
+    fn remove(&mut self, owner: &Arc<Owner>) {
+        take(&mut self.by_owner, owner);
+        if let Some(namespace) = &owner.namespace {
+            take(&mut self.by_namespace, namespace);
+        }
+    }
+}
+
+fn take<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+    if let Some(count) = counts.get_mut(key) {
+        *count = count.saturating_sub(1);
+        if *count == 0 {
+            counts.remove(key);
         }
     }
 }
@@ -351,7 +420,7 @@ mod tests {
             if let Some(value) = module {
                 headers.insert(module::HEADER, value.parse().unwrap());
             }
-            let poller = (b"a".to_vec(), Scope::Producers);
+            let poller = poller("a", Owner::default());
             proxies.note(&poller, Report::of(&headers, 1), None);
             let is_news = news.has_changed().unwrap();
             news.mark_unchanged();
@@ -363,31 +432,62 @@ mod tests {
         assert_eq!(poll(Some("another")), (true, false));
     }
 
+    fn poller(instance: &str, owner: Owner) -> Poller {
+        Poller {
+            owner: Arc::new(owner),
+            instance: instance.as_bytes().to_vec(),
+            scope: Scope::Producers,
+        }
+    }
+
+    fn known_after(proxies: &Proxies, instance: usize, owner: Owner) -> usize {
+        let poller = poller(&instance.to_string(), owner);
+        proxies.note(&poller, Report::of(&HeaderMap::new(), 1), None);
+        proxies.lock().known.len()
+    }
+
     #[test]
     fn one_namespace_leaves_places_to_the_others() {
         let metrics = Arc::new(Metrics::default());
         let publisher = Publisher::new(metrics.clone(), Policy::Unstated);
         let proxies = Proxies::new(&publisher, metrics);
-        let scope = |namespace: &str, number: usize| match number % 2 {
-            0 => Scope::Namespace(namespace.into()),
-            _ => Scope::Gateway {
-                namespace: namespace.into(),
-                name: number.to_string(),
-            },
-        };
-        let poll = |number: usize, scope: Scope| {
-            let poller = (number.to_string().into_bytes(), scope);
-            proxies.note(&poller, Report::of(&HeaderMap::new(), 1), None);
-            proxies.lock().known.len()
-        };
+        let of_pod = |number: usize| Owner::of_pod("many", &number.to_string());
         for number in 0..MAX_OF_NAMESPACE {
-            assert_eq!(poll(number, scope("many", number)), number + 1);
+            assert_eq!(known_after(&proxies, 0, of_pod(number)), number + 1);
         }
         let all = MAX_OF_NAMESPACE;
-        assert_eq!(poll(all, scope("many", all)), all);
+        assert_eq!(known_after(&proxies, 0, of_pod(all)), all);
         // One that has its place keeps it.
-        assert_eq!(poll(1, scope("many", 1)), all);
-        assert_eq!(poll(all, scope("few", all)), all + 1);
-        assert_eq!(poll(all, Scope::Producers), all + 2);
+        assert_eq!(known_after(&proxies, 0, of_pod(1)), all);
+        let few = Owner::of_pod("few", "1");
+        assert_eq!(known_after(&proxies, 0, few), all + 1);
+        assert_eq!(known_after(&proxies, 0, Owner::default()), all + 2);
+    }
+
+    #[test]
+    fn a_token_has_so_many_instances_as_its_pod_may_have() {
+        for (owner, limit) in [
+            (Owner::of_pod("shop", "1"), 32),
+            (
+                Owner::of_account("shop", "system:serviceaccount:shop:a"),
+                256,
+            ),
+        ] {
+            let metrics = Arc::new(Metrics::default());
+            let publisher = Publisher::new(metrics.clone(), Policy::Permissive);
+            let proxies = Proxies::new(&publisher, metrics);
+            for number in 0..8_192 {
+                known_after(&proxies, number, owner.clone());
+            }
+            assert_eq!(proxies.lock().known.len(), limit, "{owner:?}");
+            let other = Owner::of_pod("shop", "2");
+            assert_eq!(known_after(&proxies, 0, other), limit + 1);
+            // Whoever is forgotten leaves its place.
+            let mut state = proxies.lock();
+            state.swept = None;
+            state.sweep(Instant::now() + FORGET);
+            assert!(state.known.is_empty() && state.counts.by_owner.is_empty());
+            assert!(state.counts.by_namespace.is_empty());
+        }
     }
 }

@@ -10,7 +10,11 @@ use super::certificate::CertificateRules;
 use super::loopback;
 use super::tokens::{Account, Denied, Tokens};
 use crate::listener::{Peer, say_last};
+use crate::owner::Owner;
 use crate::plan::Scope;
+
+const FULL: &str = "this pod, ServiceAccount or namespace has too many connections: the proxy keeps its configuration \
+                    and asks again; add replicas, or raise --max-connections and the memory limit of weir serve";
 
 /// How it is found out who asks.
 #[derive(Clone)]
@@ -44,6 +48,8 @@ pub(super) enum Refusal {
     Forbidden(String),
     /// It cannot be found out now.
     Unavailable(String),
+    /// Its pod, its ServiceAccount or its namespace has as many connections as it may have.
+    Full,
 }
 
 impl Readers {
@@ -100,6 +106,15 @@ impl Reader {
         }
     }
 
+    /// Who answers for what it says.
+    pub(super) fn owner(&self) -> Arc<Owner> {
+        match self {
+            Reader::OfAll => Arc::default(),
+            Reader::Workload { namespace } => Arc::new(Owner::of_namespace(namespace)),
+            Reader::Account(account) => account.owner.clone(),
+        }
+    }
+
     /// One namespace and its Gateways. What is in no query is for all.
     pub(super) fn may_read(&self, scope: &Scope) -> Result<(), Refusal> {
         let (own, who) = match self {
@@ -126,11 +141,15 @@ impl Reader {
 impl Refusal {
     pub(super) fn into_response(self) -> Response {
         let (status, message) = match &self {
-            Refusal::Unknown(message) => (StatusCode::UNAUTHORIZED, message),
-            Refusal::Forbidden(message) => (StatusCode::FORBIDDEN, message),
-            Refusal::Unavailable(message) => (StatusCode::SERVICE_UNAVAILABLE, message),
+            Refusal::Unknown(message) => (StatusCode::UNAUTHORIZED, message.as_str()),
+            Refusal::Forbidden(message) => (StatusCode::FORBIDDEN, message.as_str()),
+            Refusal::Unavailable(message) => (StatusCode::SERVICE_UNAVAILABLE, message.as_str()),
+            Refusal::Full => (StatusCode::SERVICE_UNAVAILABLE, FULL),
         };
         let mut response = super::answer::error(status, message);
+        if matches!(self, Refusal::Full) {
+            say_last(&mut response);
+        }
         if status == StatusCode::UNAUTHORIZED {
             let bearer = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
@@ -163,6 +182,7 @@ mod tests {
         let account = Reader::Account(Arc::new(Account {
             namespace: "shop".into(),
             username: "system:serviceaccount:shop:edge".into(),
+            owner: Arc::default(),
         }));
         let Err(Refusal::Forbidden(why)) = account.may_read(&Scope::Edge) else {
             panic!("a token is for its own namespace");

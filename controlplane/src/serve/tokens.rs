@@ -1,4 +1,11 @@
 //! Tokens of ServiceAccounts: the API server says whose they are, and its word is kept for a while.
+//!
+//! ```text
+//! expiry, audience, signature (none of it costs a question) --> a turn --> TokenReview --> kept by the token's hash
+//! ```
+//!
+//! Tokens that were good before have turns of their own, and so have those whose signature cannot be checked: a client
+//! that makes up tokens delays no other one.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -14,13 +21,17 @@ use sha2::{Digest, Sha256};
 use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
+use self::keys::{Keys, Signature};
 use crate::metrics::Metrics;
+use crate::owner::Owner;
 
 /// What a token has to be for.
 pub const AUDIENCE: &str = "weir.dev";
 /// The token that this process shows to its other replicas.
 pub const OWN_TOKEN: &str = "/var/run/secrets/weir.dev/token";
 
+/// What the API server says of a token that is bound to a pod.
+const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 /// A good answer is asked for again after so long; a pod that was deleted reads no longer than that.
 const FRESH: Duration = Duration::from_secs(180);
 /// While the API server is away a good answer counts for so long, and never longer than the token.
@@ -31,18 +42,32 @@ const BAD: Duration = Duration::from_secs(10);
 const AWAY: Duration = Duration::from_secs(5);
 /// For one question to the API server, and for its turn.
 const REVIEW: Duration = Duration::from_secs(5);
-/// Questions to the API server at a time.
-const REVIEWS: usize = 16;
+/// Questions at a time about tokens that were good before.
+const KNOWN: usize = 8;
+/// About others that the API server has signed.
+const SIGNED: usize = 8;
+/// And about those of which that cannot be told.
+const UNREADABLE: usize = 2;
 /// Tokens whose answer is kept.
-const MAX_TOKENS: usize = 1 << 14;
+const MAX_TOKENS: usize = 1 << 13;
+/// An expired token is still asked about for so long: clocks differ.
+const LEEWAY: Duration = Duration::from_secs(60);
 
 pub struct Tokens {
     reviews: Api<TokenReview>,
     own_token: PathBuf,
-    turns: Semaphore,
+    keys: Keys,
+    turns: Turns,
     /// By the token's hash: a dump of memory tells no token.
     known: Mutex<HashMap<[u8; 32], Arc<Place>>>,
     metrics: Arc<Metrics>,
+}
+
+/// Questions to the API server, by what is known of the token.
+struct Turns {
+    known: Semaphore,
+    signed: Semaphore,
+    unreadable: Semaphore,
 }
 
 /// One token's answer. Whoever asks for it holds the lock, so that one asks and the others wait.
@@ -63,6 +88,8 @@ pub struct Account {
     pub namespace: String,
     /// `system:serviceaccount:NAMESPACE:NAME`
     pub username: String,
+    /// The pod that the token is bound to, else all who show tokens of this ServiceAccount.
+    pub owner: Arc<Owner>,
 }
 
 #[derive(Debug, PartialEq, Eq)]
@@ -92,9 +119,14 @@ impl Tokens {
     /// `own_token` is the file with the token that other replicas show as well.
     pub fn new(client: kube::Client, own_token: &Path, metrics: Arc<Metrics>) -> Tokens {
         Tokens {
-            reviews: Api::all(client),
+            reviews: Api::all(client.clone()),
             own_token: own_token.to_owned(),
-            turns: Semaphore::new(REVIEWS),
+            keys: Keys::new(client),
+            turns: Turns {
+                known: Semaphore::new(KNOWN),
+                signed: Semaphore::new(SIGNED),
+                unreadable: Semaphore::new(UNREADABLE),
+            },
             known: Mutex::default(),
             metrics,
         }
@@ -115,12 +147,28 @@ impl Tokens {
             let why = format!("the token is not for the audience {AUDIENCE}");
             return Err(Denied::Invalid(why));
         }
-        let place = self.place(Sha256::digest(token).into())?;
+        if claims.is_over() {
+            return Err(Denied::Invalid("the token has expired".into()));
+        }
+        let hash = Sha256::digest(token).into();
+        let (place, turns) = match self.known(hash) {
+            Some(place) => (place, None),
+            None => {
+                let turns = self.turns_of(token).await?;
+                (self.place(hash)?, Some(turns))
+            }
+        };
         let mut word = place.0.lock().await;
         if let Some(word) = word.as_ref().filter(|word| Instant::now() < word.fresh) {
             return word.said.clone().map_err(Denied::Invalid);
         }
-        match self.ask(token).await {
+        let was_good = word.as_ref().is_some_and(|word| word.said.is_ok());
+        let turns = match turns {
+            _ if was_good => &self.turns.known,
+            Some(turns) => turns,
+            None => self.turns_of(token).await?,
+        };
+        match self.ask(token, turns).await {
             Ok(said) => {
                 let (fresh, stale) = match &said {
                     Ok(_) => {
@@ -156,6 +204,24 @@ impl Tokens {
         }
     }
 
+    fn known(&self, hash: [u8; 32]) -> Option<Arc<Place>> {
+        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        known.get(&hash).cloned()
+    }
+
+    /// Whose turn it is for a token that was not good before.
+    async fn turns_of(&self, token: &str) -> Result<&Semaphore, Denied> {
+        match self.keys.verify(token).await {
+            Signature::OfApiServer => Ok(&self.turns.signed),
+            Signature::Unreadable => Ok(&self.turns.unreadable),
+            Signature::OfAnother => {
+                self.metrics.token_reviewed("forged");
+                let why = "the token is not signed by this cluster's API server";
+                Err(Denied::Invalid(why.into()))
+            }
+        }
+    }
+
     fn place(&self, hash: [u8; 32]) -> Result<Arc<Place>, Denied> {
         let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(place) = known.get(&hash) {
@@ -177,7 +243,11 @@ impl Tokens {
     }
 
     /// What the API server says of the token, or why it says nothing.
-    async fn ask(&self, token: &str) -> Result<Result<Arc<Account>, String>, String> {
+    async fn ask(
+        &self,
+        token: &str,
+        turns: &Semaphore,
+    ) -> Result<Result<Arc<Account>, String>, String> {
         let review = TokenReview {
             spec: TokenReviewSpec {
                 token: token.to_owned(),
@@ -187,7 +257,7 @@ impl Tokens {
         };
         let answer = async {
             // Never closed.
-            let _turn = self.turns.acquire().await;
+            let _turn = turns.acquire().await;
             self.reviews.create(&PostParams::default(), &review).await
         };
         let answer = timeout(REVIEW, answer).await;
@@ -221,16 +291,22 @@ fn account_of(
     if !audiences.iter().any(|audience| audience == AUDIENCE) {
         return Err(format!("the token is not for the audience {AUDIENCE}"));
     }
-    let username = status.user.and_then(|user| user.username);
-    let username = username.unwrap_or_default();
+    let user = status.user.unwrap_or_default();
+    let username = user.username.unwrap_or_default();
     let account = username.strip_prefix("system:serviceaccount:");
-    match account.and_then(|account| account.split_once(':')) {
-        Some((namespace, _)) => Ok(Arc::new(Account {
-            namespace: namespace.into(),
-            username,
-        })),
-        None => Err(format!("{username} is no ServiceAccount")),
-    }
+    let Some((namespace, _)) = account.and_then(|account| account.split_once(':')) else {
+        return Err(format!("{username} is no ServiceAccount"));
+    };
+    let bound = user.extra.as_ref().and_then(|extra| extra.get(POD_UID));
+    let owner = match bound.and_then(|uids| uids.first()) {
+        Some(uid) => Owner::of_pod(namespace, uid),
+        None => Owner::of_account(namespace, &username),
+    };
+    Ok(Arc::new(Account {
+        namespace: namespace.into(),
+        owner: Arc::new(owner),
+        username,
+    }))
 }
 
 impl Claims {
@@ -241,6 +317,12 @@ impl Claims {
         parts.next()?;
         let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?;
         serde_json::from_slice(&claims).ok()
+    }
+
+    fn is_over(&self) -> bool {
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let ends = Duration::from_secs(self.exp).saturating_add(LEEWAY);
+        now.is_ok_and(|now| now >= ends)
     }
 
     /// Until it expires.
@@ -265,5 +347,6 @@ impl Audiences {
     }
 }
 
+mod keys;
 #[cfg(test)]
 mod tests;

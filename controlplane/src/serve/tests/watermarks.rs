@@ -225,3 +225,28 @@ async fn what_is_told_with_news_is_how_far_they_were_read() {
     plane.publish_at(1, 3);
     assert_eq!(told(&plane.get("", &[]).await), Some("services=3"));
 }
+
+/// As one token did it: 24 KiB of names that nobody watches, for each of as many instances as it likes.
+#[tokio::test(start_paused = true)]
+async fn names_that_an_instance_makes_up_are_not_kept() {
+    let mut plane = Plane::new();
+    plane.publish_at(9, 5);
+    let of = plane.revision().await;
+    let made_up: String = (0..4_000).map(|number| format!("{number:x}=1,")).collect();
+    let made_up = format!("{made_up}services=5");
+    for instance in 0..1_000 {
+        let instance = instance.to_string();
+        let other = [
+            ("weir-instance", instance.as_str()),
+            ("if-none-match", "\"r\""),
+            ("weir-applied", "\"r\""),
+            ("weir-watermark", &made_up),
+        ];
+        let response = plane.get("", &other).await;
+        assert_eq!(response.status(), StatusCode::OK);
+        assert_eq!(revision(&response), of);
+    }
+    assert_eq!(plane.mark("7"), "services=5");
+    let told = serde_json::to_vec(&plane.proxies.known()).unwrap();
+    assert!(told.len() < 1_000 * 400, "{} bytes", told.len());
+}

@@ -1,29 +1,44 @@
+use std::sync::OnceLock;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use axum::http::{Request, Response, StatusCode};
 use kube::client::Body;
+use ring::rand::SystemRandom;
+use ring::signature::{ECDSA_P256_SHA256_FIXED_SIGNING, EcdsaKeyPair, KeyPair};
 use serde_json::json;
 use tower::service_fn;
 
 use super::*;
 
-/// What the API server answers to each review; it counts them.
+mod keys;
+
+/// What the API server answers to each review, and its keys; it counts the questions for both.
 struct Api {
     tokens: Tokens,
     asked: Arc<AtomicUsize>,
+    asked_keys: Arc<AtomicUsize>,
     answer: Arc<Mutex<serde_json::Value>>,
+    keys: Arc<Mutex<serde_json::Value>>,
 }
 
 impl Api {
     fn new(answer: serde_json::Value) -> Api {
         let asked = Arc::new(AtomicUsize::new(0));
         let answer = Arc::new(Mutex::new(answer));
+        let asked_keys = Arc::new(AtomicUsize::new(0));
+        let keys = Arc::new(Mutex::new(json!({ "keys": [jwk(pair(), "1")] })));
         let (count, said) = (asked.clone(), answer.clone());
+        let (count_keys, own_keys) = (asked_keys.clone(), keys.clone());
         let service = service_fn(move |request: Request<Body>| {
-            assert_eq!(
-                request.uri().path(),
-                "/apis/authentication.k8s.io/v1/tokenreviews"
-            );
+            let is_of_keys = match request.uri().path() {
+                "/apis/authentication.k8s.io/v1/tokenreviews" => false,
+                "/openid/v1/jwks" => true,
+                other => panic!("{other}"),
+            };
+            let (count, said) = match is_of_keys {
+                true => (&count_keys, &own_keys),
+                false => (&count, &said),
+            };
             count.fetch_add(1, Ordering::SeqCst);
             let answer = said.lock().unwrap().clone();
             async move {
@@ -33,7 +48,10 @@ impl Api {
                     true => StatusCode::INTERNAL_SERVER_ERROR,
                     false => StatusCode::CREATED,
                 };
-                let answer = json!({ "spec": { "token": "" }, "status": answer });
+                let answer = match is_of_keys {
+                    true => answer,
+                    false => json!({ "spec": { "token": "" }, "status": answer }),
+                };
                 let response = Response::builder().status(status);
                 response.body(Body::from(answer.to_string().into_bytes()))
             }
@@ -43,8 +61,14 @@ impl Api {
         Api {
             tokens: Tokens::new(client, own, Arc::default()),
             asked,
+            asked_keys,
             answer,
+            keys,
         }
+    }
+
+    fn have_keys(&self, keys: serde_json::Value) {
+        *self.keys.lock().unwrap() = keys;
     }
 
     fn say(&self, answer: serde_json::Value) {
@@ -64,15 +88,40 @@ fn good() -> serde_json::Value {
     })
 }
 
-/// Nobody checks its signature here.
+/// That of the API server.
+fn pair() -> &'static EcdsaKeyPair {
+    static PAIR: OnceLock<EcdsaKeyPair> = OnceLock::new();
+    PAIR.get_or_init(new_pair)
+}
+
+fn new_pair() -> EcdsaKeyPair {
+    let (scheme, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
+    let written = EcdsaKeyPair::generate_pkcs8(scheme, &random).unwrap();
+    EcdsaKeyPair::from_pkcs8(scheme, written.as_ref(), &random).unwrap()
+}
+
+fn jwk(pair: &EcdsaKeyPair, name: &str) -> serde_json::Value {
+    let (x, y) = pair.public_key().as_ref()[1..].split_at(32);
+    let number = |bytes: &[u8]| BASE64_URL_SAFE_NO_PAD.encode(bytes);
+    json!({ "kty": "EC", "crv": "P-256", "kid": name, "x": number(x), "y": number(y) })
+}
+
+fn signed(pair: &EcdsaKeyPair, header: serde_json::Value, claims: serde_json::Value) -> String {
+    let part = |value: serde_json::Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
+    let text = format!("{}.{}", part(header), part(claims));
+    let signature = pair.sign(&SystemRandom::new(), text.as_bytes()).unwrap();
+    format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
+}
+
+/// As the API server signs it.
 fn token(name: &str, audience: serde_json::Value, seconds: i64) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
         .unwrap()
         .as_secs();
     let exp = now.saturating_add_signed(seconds);
-    let claims = json!({ "sub": name, "aud": audience, "exp": exp }).to_string();
-    format!("e30.{}.c2ln", BASE64_URL_SAFE_NO_PAD.encode(claims))
+    let claims = json!({ "sub": name, "aud": audience, "exp": exp });
+    signed(pair(), json!({ "alg": "ES256", "kid": "1" }), claims)
 }
 
 fn plain() -> String {
@@ -98,6 +147,7 @@ async fn one_question_for_a_token_and_its_answer_is_kept() {
     let short = token_of(5);
     api.tokens.account(&short).await.unwrap();
     tokio::time::advance(Duration::from_secs(6)).await;
+    // The clock of the claims is another one, which goes on.
     api.say(json!({ "authenticated": false, "error": "token has expired" }));
     let denied = api.tokens.account(&short).await;
     assert_eq!(denied, Err(Denied::Invalid("token has expired".into())));
@@ -173,6 +223,13 @@ async fn what_is_no_token_for_us_is_asked_for_once_or_not_at_all() {
         assert!(matches!(denied, Err(Denied::Invalid(_))), "{wrong}");
     }
     assert_eq!(api.asked(), 0);
+    // One by its claims, however well it is signed.
+    let expired = api.tokens.account(&token_of(-61)).await;
+    assert_eq!(
+        expired,
+        Err(Denied::Invalid("the token has expired".into()))
+    );
+    assert_eq!(api.asked(), 0);
     for (number, answer) in [
         json!({ "authenticated": false }),
         json!({ "authenticated": true, "user": good()["user"] }),
@@ -196,6 +253,25 @@ async fn what_is_no_token_for_us_is_asked_for_once_or_not_at_all() {
 }
 
 #[tokio::test]
+async fn what_a_token_says_is_said_by_the_pod_that_it_is_bound_to() {
+    let mut said = good();
+    let owner = async |said: &serde_json::Value, seconds| {
+        let api = Api::new(said.clone());
+        let account = api.tokens.account(&token_of(seconds)).await.unwrap();
+        (*account.owner).clone()
+    };
+    let account = "system:serviceaccount:shop:buyer";
+    assert_eq!(owner(&said, 60).await, Owner::of_account("shop", account));
+    for uid in ["1", "2"] {
+        said["user"]["extra"] = json!({
+            "authentication.kubernetes.io/pod-name": ["a"],
+            "authentication.kubernetes.io/pod-uid": [uid],
+        });
+        assert_eq!(owner(&said, 60).await, Owner::of_pod("shop", uid));
+    }
+}
+
+#[tokio::test]
 async fn a_replica_shows_the_token_of_the_same_account() {
     let mut api = Api::new(good());
     let file = tempfile::NamedTempFile::new().unwrap();
@@ -207,6 +283,7 @@ async fn a_replica_shows_the_token_of_the_same_account() {
     let other = Account {
         namespace: "shop".into(),
         username: "system:serviceaccount:shop:other".into(),
+        owner: Arc::default(),
     };
     assert!(!api.tokens.is_own(&other));
 }

@@ -1,0 +1,194 @@
+//! Places for connections. While there are some left anybody may have one. Then whoever has most gives up its oldest
+//! one: a client that holds many cannot keep out one that holds few.
+
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// A place that is as fairly shared as the one that it would make room for is kept for so long: of clients that all
+/// come at once, some are served.
+const GRACE: Duration = Duration::from_secs(1);
+
+pub(super) struct Places<K> {
+    capacity: usize,
+    state: Mutex<State<K>>,
+}
+
+struct State<K> {
+    next: u64,
+    count: usize,
+    /// The oldest first. No list is empty.
+    by_key: HashMap<K, VecDeque<Taken>>,
+}
+
+struct Taken {
+    number: u64,
+    since: Instant,
+    end: Arc<Notify>,
+}
+
+/// Given back when it is dropped.
+pub(super) struct Place<K: Eq + Hash> {
+    places: Arc<Places<K>>,
+    key: K,
+    number: u64,
+}
+
+impl<K: Clone + Eq + Hash> Places<K> {
+    pub(super) fn new(capacity: usize) -> Arc<Places<K>> {
+        Arc::new(Places {
+            capacity,
+            state: Mutex::new(State {
+                next: 0,
+                count: 0,
+                by_key: HashMap::new(),
+            }),
+        })
+    }
+
+    /// A place for `key`, which may have at most `limit`. `end` is notified when another one is given it instead. None
+    /// where nothing can be given up for it.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        key: K,
+        limit: usize,
+        end: &Arc<Notify>,
+    ) -> Option<Place<K>> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let own = state.by_key.get(&key).map_or(0, VecDeque::len);
+        if own >= limit {
+            state.give_up(&key, now, GRACE)?;
+        } else if state.count >= self.capacity {
+            let (most, count) = state.most()?;
+            let grace = match count > own.saturating_add(1) {
+                true => Duration::ZERO,
+                false => GRACE,
+            };
+            state.give_up(&most, now, grace)?;
+        }
+        let number = state.next;
+        state.next = number.wrapping_add(1);
+        state.count = state.count.saturating_add(1);
+        let taken = Taken {
+            number,
+            since: now,
+            end: end.clone(),
+        };
+        state
+            .by_key
+            .entry(key.clone())
+            .or_default()
+            .push_back(taken);
+        Some(Place {
+            places: self.clone(),
+            key,
+            number,
+        })
+    }
+}
+
+impl<K> Places<K> {
+    fn lock(&self) -> MutexGuard<'_, State<K>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Clone + Eq + Hash> State<K> {
+    fn most(&self) -> Option<(K, usize)> {
+        let counts = self.by_key.iter().map(|(key, taken)| (key, taken.len()));
+        let (most, count) = counts.max_by_key(|(_, count)| *count)?;
+        Some((most.clone(), count))
+    }
+
+    fn give_up(&mut self, key: &K, now: Instant, grace: Duration) -> Option<()> {
+        let taken = self.by_key.get_mut(key)?;
+        let oldest = taken.pop_front_if(|it| now.duration_since(it.since) >= grace)?;
+        oldest.end.notify_one();
+        self.count = self.count.saturating_sub(1);
+        if taken.is_empty() {
+            self.by_key.remove(key);
+        }
+        Some(())
+    }
+}
+
+impl<K: Eq + Hash> Drop for Place<K> {
+    fn drop(&mut self) {
+        let mut state = self.places.lock();
+        let Some(taken) = state.by_key.get_mut(&self.key) else {
+            return;
+        };
+        let Some(index) = taken.iter().position(|it| it.number == self.number) else {
+            return;
+        };
+        taken.remove(index);
+        let is_empty = taken.is_empty();
+        state.count = state.count.saturating_sub(1);
+        if is_empty {
+            state.by_key.remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: usize = usize::MAX;
+
+    fn end() -> Arc<Notify> {
+        Arc::new(Notify::new())
+    }
+
+    /// Whether it was given to another one.
+    async fn is_over(end: &Notify) -> bool {
+        let notified = tokio::time::timeout(Duration::from_millis(1), end.notified());
+        notified.await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn whoever_has_most_makes_room() {
+        let places = Places::new(4);
+        let ends: Vec<_> = (0..4).map(|_| end()).collect();
+        let many: Vec<_> = ends
+            .iter()
+            .map(|end| places.take("many", ANY, end))
+            .collect();
+        let few = end();
+        let taken = [(); 2].map(|()| places.take("few", ANY, &few));
+        assert!(taken.iter().all(Option::is_some));
+        assert!(is_over(&ends[0]).await && is_over(&ends[1]).await);
+        assert!(!is_over(&ends[2]).await && !is_over(&few).await);
+        // It is fair now, and stays as it is for a while.
+        assert!(places.take("few", ANY, &end()).is_none());
+        assert!(places.take("many", ANY, &end()).is_none());
+        let more = ["third", "fourth"].map(|it| places.take(it, ANY, &end()));
+        assert!(more.iter().all(Option::is_some), "the others had two each");
+        assert!(places.take("fifth", ANY, &end()).is_none());
+        tokio::time::advance(GRACE).await;
+        assert!(places.take("fifth", ANY, &end()).is_some());
+        drop((many, taken, more));
+        assert_eq!(places.lock().count, 0);
+        assert!(places.lock().by_key.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn over_its_own_limit_a_client_makes_room_itself() {
+        let places = Places::new(100);
+        let ends: Vec<_> = (0..3).map(|_| end()).collect();
+        let own: Vec<_> = ends.iter().map(|end| places.take("a", 2, end)).collect();
+        assert!(own[1].is_some() && own[2].is_none());
+        tokio::time::advance(GRACE).await;
+        let newer = places.take("a", 2, &ends[2]);
+        assert!(newer.is_some() && is_over(&ends[0]).await);
+        assert!(!is_over(&ends[1]).await);
+        // What was given up is not given back a second time.
+        drop(own);
+        assert_eq!(places.lock().count, 1);
+    }
+}

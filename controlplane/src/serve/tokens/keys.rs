@@ -1,0 +1,243 @@
+//! The keys by which the API server signs tokens: what it has not signed costs it no question.
+//!
+//! They are read from `/openid/v1/jwks` (RFC 7517), which every ServiceAccount may read where the ClusterRole
+//! `system:service-account-issuer-discovery` is bound as it is by default. A key says that the API server has made the
+//! token. It does not say that the token still counts: only a TokenReview does.
+
+use std::collections::HashMap;
+use std::sync::{Arc, PoisonError, RwLock};
+use std::time::Duration;
+
+use base64::Engine;
+use base64::prelude::BASE64_URL_SAFE_NO_PAD;
+use ring::signature::{
+    self, EcdsaVerificationAlgorithm, RsaParameters, RsaPublicKeyComponents, UnparsedPublicKey,
+};
+use serde::Deserialize;
+use tokio::time::{Instant, sleep_until, timeout};
+
+const PATH: &str = "/openid/v1/jwks";
+/// Between two questions for them, however many tokens name a key that is not known.
+const EVERY: Duration = Duration::from_secs(1);
+/// After a question without an answer.
+const AWAY: Duration = Duration::from_secs(10);
+const ANSWER: Duration = Duration::from_secs(2);
+/// A server has one or two, and some more while they are changed.
+const MAX_KEYS: usize = 64;
+
+/// What the signature of a token says.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Signature {
+    OfApiServer,
+    OfAnother,
+    /// There are no keys, or the token's one is of a kind that is not known here.
+    Unreadable,
+}
+
+pub(super) struct Keys {
+    client: kube::Client,
+    newest: RwLock<Arc<Set>>,
+    /// When they may be asked for again. Who asks holds the lock, and the others wait.
+    next: tokio::sync::Mutex<Option<Instant>>,
+}
+
+/// The keys by their names. None is one of a kind that is not known here.
+#[derive(Default)]
+struct Set {
+    by_name: HashMap<String, Option<Key>>,
+    read: Option<Instant>,
+}
+
+enum Key {
+    Rsa { n: Vec<u8>, e: Vec<u8> },
+    P256(Vec<u8>),
+    P384(Vec<u8>),
+}
+
+#[derive(Deserialize)]
+struct Document {
+    keys: Vec<Jwk>,
+}
+
+/// A key as it is written: numbers are base64url, most significant byte first.
+#[derive(Deserialize)]
+struct Jwk {
+    kty: String,
+    #[serde(default)]
+    kid: String,
+    crv: Option<String>,
+    n: Option<String>,
+    e: Option<String>,
+    x: Option<String>,
+    y: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Header {
+    alg: String,
+    kid: Option<String>,
+}
+
+/// A token in its parts.
+struct Signed<'t> {
+    header: Header,
+    message: &'t [u8],
+    signature: Vec<u8>,
+}
+
+impl Keys {
+    pub(super) fn new(client: kube::Client) -> Keys {
+        Keys {
+            client,
+            newest: RwLock::default(),
+            next: tokio::sync::Mutex::default(),
+        }
+    }
+
+    /// Who has signed this token. A key that is not known may be a new one: then they are read anew, once a second at
+    /// most.
+    pub(super) async fn verify(&self, token: &str) -> Signature {
+        let Some(signed) = Signed::of(token) else {
+            return Signature::OfAnother;
+        };
+        let known = self.known();
+        if let Some(said) = known.verify(&signed) {
+            return said;
+        }
+        match self.read().await {
+            Some(newest) => newest.verify(&signed).unwrap_or(Signature::OfAnother),
+            None => Signature::Unreadable,
+        }
+    }
+
+    fn known(&self) -> Arc<Set> {
+        let newest = self.newest.read();
+        newest.unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// The keys, asked for after this was called; None where they cannot be asked for.
+    async fn read(&self) -> Option<Arc<Set>> {
+        let called = Instant::now();
+        let mut next = self.next.lock().await;
+        let known = self.known();
+        match known.read {
+            Some(read) if read >= called => return Some(known),
+            Some(_) => {
+                if let Some(next) = *next {
+                    sleep_until(next).await;
+                }
+            }
+            None if next.is_some_and(|next| Instant::now() < next) => return None,
+            None => {}
+        }
+        let at = Instant::now();
+        match timeout(ANSWER, self.ask()).await {
+            Ok(Some(by_name)) => {
+                *next = Some(at + EVERY);
+                let read = Some(at);
+                let newest = Arc::new(Set { by_name, read });
+                let mut place = self.newest.write().unwrap_or_else(PoisonError::into_inner);
+                *place = newest.clone();
+                Some(newest)
+            }
+            _ => {
+                *next = Some(Instant::now() + AWAY);
+                // Those that are known go on; which tokens are of a newer one cannot be told.
+                None
+            }
+        }
+    }
+
+    async fn ask(&self) -> Option<HashMap<String, Option<Key>>> {
+        let request = axum::http::Request::get(PATH).body(Vec::new()).ok()?;
+        let text = self.client.request_text(request).await.ok()?;
+        let document: Document = serde_json::from_str(&text).ok()?;
+        let keys = document.keys.into_iter().take(MAX_KEYS);
+        Some(keys.map(|jwk| (jwk.kid.clone(), jwk.key())).collect())
+    }
+}
+
+impl Set {
+    /// None where the key that the token names is not among them.
+    fn verify(&self, signed: &Signed) -> Option<Signature> {
+        let said = |key: &Option<Key>| match key {
+            None => Signature::Unreadable,
+            Some(key) => match key.has_signed(signed) {
+                true => Signature::OfApiServer,
+                false => Signature::OfAnother,
+            },
+        };
+        match &signed.header.kid {
+            Some(name) => self.by_name.get(name).map(said),
+            None => {
+                // It says nothing of its key, so any may have signed it.
+                let mut all = self.by_name.values().map(said);
+                all.find(|said| *said == Signature::OfApiServer)
+            }
+        }
+    }
+}
+
+impl Key {
+    fn has_signed(&self, signed: &Signed) -> bool {
+        let alg = signed.header.alg.as_str();
+        match self {
+            Key::Rsa { n, e } => {
+                let scheme: &RsaParameters = match alg {
+                    "RS256" => &signature::RSA_PKCS1_2048_8192_SHA256,
+                    "RS384" => &signature::RSA_PKCS1_2048_8192_SHA384,
+                    "RS512" => &signature::RSA_PKCS1_2048_8192_SHA512,
+                    _ => return false,
+                };
+                let key = RsaPublicKeyComponents { n, e };
+                key.verify(scheme, signed.message, &signed.signature)
+                    .is_ok()
+            }
+            Key::P256(point) if alg == "ES256" => {
+                of_curve(&signature::ECDSA_P256_SHA256_FIXED, point, signed)
+            }
+            Key::P384(point) if alg == "ES384" => {
+                of_curve(&signature::ECDSA_P384_SHA384_FIXED, point, signed)
+            }
+            Key::P256(_) | Key::P384(_) => false,
+        }
+    }
+}
+
+fn of_curve(scheme: &'static EcdsaVerificationAlgorithm, point: &[u8], signed: &Signed) -> bool {
+    let key = UnparsedPublicKey::new(scheme, point);
+    key.verify(signed.message, &signed.signature).is_ok()
+}
+
+impl Jwk {
+    fn key(&self) -> Option<Key> {
+        let number = |text: &Option<String>| BASE64_URL_SAFE_NO_PAD.decode(text.as_ref()?).ok();
+        if self.kty == "RSA" {
+            return Some(Key::Rsa {
+                n: number(&self.n)?,
+                e: number(&self.e)?,
+            });
+        }
+        let (x, y) = (number(&self.x)?, number(&self.y)?);
+        // SEC 1, 2.3.3: 4 says that both numbers follow.
+        let point = [&[4], x.as_slice(), y.as_slice()].concat();
+        match self.crv.as_deref() {
+            Some("P-256") => Some(Key::P256(point)),
+            Some("P-384") => Some(Key::P384(point)),
+            _ => None,
+        }
+    }
+}
+
+impl Signed<'_> {
+    fn of(token: &str) -> Option<Signed<'_>> {
+        let (message, signature) = token.rsplit_once('.')?;
+        let (header, _) = message.split_once('.')?;
+        let header = BASE64_URL_SAFE_NO_PAD.decode(header).ok()?;
+        Some(Signed {
+            header: serde_json::from_slice(&header).ok()?,
+            message: message.as_bytes(),
+            signature: BASE64_URL_SAFE_NO_PAD.decode(signature).ok()?,
+        })
+    }
+}

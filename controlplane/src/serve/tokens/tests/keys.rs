@@ -1,0 +1,130 @@
+//! What costs the API server a question, and which turn it takes.
+
+use super::*;
+
+/// Signed with the key below by `openssl dgst -sha256 -sign`; it expires in 2100.
+const RS256: &str = "eyJhbGciOiAiUlMyNTYiLCAia2lkIjogInJzYSJ9.eyJleHAiOjQxMDI0NDQ4MDAsImF1ZCI6WyJ3ZWlyLmRldiJdLCJzdWIiOiJ\
+    zeXN0ZW06c2VydmljZWFjY291bnQ6c2hvcDpidXllciJ9.miWp-hMazkzAhQHrTICZO-4EE_omL1uh69Zv7OdtiAktFSLYjGEYGr\
+    auo07y_y2N6VDZVokULSQsepgPvtH1RHVAVWcfwMhdRieEso8LKDfBc3ZEzaASJZZqGPH46BUTeaYDeC7m_LaxdYUOHVcswwjuxe\
+    urf9SFnzVQA-j90zqtvCaIKFy1kuAM44sV_AnH-5cTOc8yvlugqh1iUJhfTqTDl5RjNZAJrV8nAJtmjUoq6xZZXiOqQ2-cvB7suI\
+    DRElgRz42L6m-yTh5A_GXjLZNkvCFRaRkQ9nSaI-68SRTfdysCNbTTUDdW3CcE-ENx7cycrVhboYc0lp8UsRY5iA";
+const MODULUS: &str = "-Lp2FzaLOh255oq0BJ9e_L8DA3DBgSVOBVKYmNgZ7vmv9qPm-ylvfLqhG-qZlUWJZ3T8G03xbPgTo4icqqV6hdm9jTK1kFY0NZQV\
+    eqCC6Xd-oKGR3aABHisIu9R3Kf99KdeWjXTMGnBVUD-4ZLdmlx41gmPGQgDnvpOsg6CiTMMFCuHGK2SG-CDvJEn-p53i_awqP57f\
+    ZjN9cFsJlfqKN6bR2qyadhXypDwApOyAnyMh0h-VJq8YDUF90QKTaWjnB4-8Ya0uaRoxwmEm3awdd6KKAuZzUrEFbk28tdgAy7rL\
+    ylupDmf--bBTpCA_wg1YfHOtB62e2g7hUphmJLu-hQ";
+
+fn claims() -> serde_json::Value {
+    json!({ "sub": "system:serviceaccount:shop:buyer", "aud": [AUDIENCE], "exp": 4_102_444_800_u64 })
+}
+
+/// It says that it is signed by this key.
+fn forged(name: &str) -> String {
+    signed(
+        &new_pair(),
+        json!({ "alg": "ES256", "kid": name }),
+        claims(),
+    )
+}
+
+fn is_invalid(said: &Result<Arc<Account>, Denied>) -> bool {
+    matches!(said, Err(Denied::Invalid(_)))
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_the_api_server_has_not_signed_costs_it_no_review() {
+    let api = Api::new(good());
+    let none = json!({ "alg": "none" });
+    let elsewhere = json!({ "alg": "RS256", "kid": "1" });
+    let tampered = {
+        let token = plain();
+        let (text, _) = token.rsplit_once('.').unwrap();
+        let (_, signature) = RS256.rsplit_once('.').unwrap();
+        format!("{text}.{signature}")
+    };
+    for wrong in [
+        forged("1"),
+        forged("unknown"),
+        signed(&new_pair(), json!({ "alg": "ES256" }), claims()),
+        signed(pair(), none, claims()),
+        signed(pair(), elsewhere, claims()),
+        tampered,
+    ] {
+        let said = api.tokens.account(&wrong).await;
+        assert!(is_invalid(&said), "{wrong}: {said:?}");
+    }
+    assert_eq!(api.asked(), 0);
+    assert!(
+        api.tokens.known.lock().unwrap().is_empty(),
+        "nothing is kept"
+    );
+    assert!(api.tokens.account(&plain()).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn keys_of_both_kinds_are_known() {
+    let api = Api::new(good());
+    let rsa = json!({ "kty": "RSA", "kid": "rsa", "n": MODULUS, "e": "AQAB" });
+    api.have_keys(json!({ "keys": [jwk(pair(), "1"), rsa] }));
+    assert!(api.tokens.account(RS256).await.is_ok());
+    assert!(api.tokens.account(&plain()).await.is_ok());
+    let unnamed = signed(pair(), json!({ "alg": "ES256" }), claims());
+    assert!(api.tokens.account(&unnamed).await.is_ok());
+    let spoilt = RS256.replace(".eyJleHAiOjQ", ".eyJleHAiOjU");
+    assert_ne!(spoilt, RS256);
+    assert!(is_invalid(&api.tokens.account(&spoilt).await));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_new_key_is_read_when_a_token_names_it_and_once_a_second_at_most() {
+    let api = Api::new(good());
+    assert!(api.tokens.account(&plain()).await.is_ok());
+    assert_eq!(api.asked_keys.load(Ordering::SeqCst), 1);
+    let newer = new_pair();
+    api.have_keys(json!({ "keys": [jwk(pair(), "1"), jwk(&newer, "2")] }));
+    let start = Instant::now();
+    let by_newer = signed(&newer, json!({ "alg": "ES256", "kid": "2" }), claims());
+    assert!(api.tokens.account(&by_newer).await.is_ok());
+    assert!(start.elapsed() < Duration::from_millis(1100));
+    let start = Instant::now();
+    let several = (0..100).map(|number| forged(&number.to_string()));
+    let several: Vec<String> = several.collect();
+    let asked = several.iter().map(|token| api.tokens.account(token));
+    let said = futures::future::join_all(asked).await;
+    assert!(said.iter().all(is_invalid), "{said:?}");
+    assert!(start.elapsed() < Duration::from_millis(2100));
+    assert!(api.asked_keys.load(Ordering::SeqCst) <= 4);
+}
+
+/// Strangers' tokens wait for each other, and no other token for them.
+#[tokio::test(start_paused = true)]
+async fn without_keys_tokens_are_reviewed_in_turns_of_their_own() {
+    let api = Api::new(good());
+    let known = plain();
+    api.tokens.account(&known).await.unwrap();
+    api.have_keys(serde_json::Value::Null);
+    tokio::time::advance(FRESH).await;
+    let unreadable: Vec<String> = (0..200).map(|it| forged(&format!("k{it}"))).collect();
+    api.say(json!({ "authenticated": false }));
+    let strangers = unreadable.iter().map(|token| api.tokens.account(token));
+    let strangers = futures::future::join_all(strangers);
+    let others = async {
+        tokio::time::sleep(Duration::from_millis(100)).await;
+        let start = Instant::now();
+        api.say(good());
+        assert!(api.tokens.account(&known).await.is_ok());
+        // One that is signed by a key which was read before.
+        assert!(api.tokens.account(&token_of(77)).await.is_ok());
+        start.elapsed()
+    };
+    let (_, took) = tokio::join!(strangers, others);
+    assert!(took < Duration::from_millis(100), "{took:?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_key_of_another_kind_is_left_to_the_api_server() {
+    let api = Api::new(good());
+    let other = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": "AAAA" });
+    api.have_keys(json!({ "keys": [jwk(pair(), "1"), other] }));
+    assert!(api.tokens.account(&forged("ed")).await.is_ok());
+    assert_eq!(api.asked(), 1);
+}
