@@ -126,7 +126,12 @@ pub fn waits(status: &Value) -> bool {
         .chain([list(status, "conditions")])
         .filter_map(|conditions| find(conditions, LIVE));
     live.any(|it| {
-        let reasons = [live::PENDING, live::REFUSED, live::UNSUPPORTED];
+        let reasons = [
+            live::PENDING,
+            live::REFUSED,
+            live::UNSUPPORTED,
+            live::ELSEWHERE,
+        ];
         reasons.iter().any(|reason| it["reason"] == *reason)
     })
 }

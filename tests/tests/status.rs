@@ -4,8 +4,10 @@
 //! ```text
 //! # Why the case exists.
 //! # input: httproute/grant-absent                    the manifests of that case of tests/golden; else they follow
-//! # proxy: NODE SCOPE behind                         who is there: `live`, `behind`, `refuses TEXT`, or `lean`, which
-//!                                                    is live with weir-lean.wasm; without a line one of every scope, all of them live
+//! # proxy: NODE SCOPE behind                         who is there: `live`, `behind`, `stuck` (behind for a minute),
+//!                                                    `refuses TEXT`, or `lean`, which is live with weir-lean.wasm; without a
+//!                                                    line one of every scope, all of them live. SCOPE may be `NS:SCOPE`: the
+//!                                                    token of that namespace was shown, else of the scope's own, if it has one
 //! # refused: TEXT                                    the plan is not in force, and why
 //! #= status KIND NAMESPACE/NAME                      written by the machine (UPDATE_GOLDEN=1), read by people
 //! # {parentRef as JSON}                              one entry of status.parents
@@ -24,6 +26,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use weir::access::Policy;
 use weir::object::{self, Kind, Object};
+use weir::owner::Owner;
 use weir::plan::Scope;
 use weir::problem::Problem;
 use weir::proxy::Proxy;
@@ -72,7 +75,14 @@ fn scope(text: &str) -> Scope {
     }
 }
 
-fn proxy(node: &str, scope: Scope, state: &str) -> Proxy {
+fn proxy(node: &str, place: &str, state: &str) -> Proxy {
+    let (home, place) = match place.split_once(':') {
+        Some((home, place)) => (Some(home), place),
+        None => (None, place),
+    };
+    let scope = scope(place);
+    let home = home.or(scope.namespace());
+    let owner = home.map(|home| Owner::of_pod(home, node));
     let refused = state.strip_prefix("refuses ").unwrap_or_default();
     let read = match state {
         "live" | "lean" => SINCE,
@@ -90,12 +100,14 @@ fn proxy(node: &str, scope: Scope, state: &str) -> Proxy {
     }
     Proxy {
         instance: format!("of-{node}"),
+        owner: owner.unwrap_or_default(),
         node: node.into(),
         scope,
         applied: "r".into(),
         watermark: watermark.to_string(),
         refused: refused.into(),
         is_lean: state == "lean",
+        behind: if state == "stuck" { 60 } else { 0 },
         silent: 0,
     }
 }
@@ -109,10 +121,11 @@ fn proxies(text: &str, objects: &[Object]) -> Vec<Proxy> {
             let mut word = || words.next().unwrap_or_else(|| panic!("{line:?}"));
             let (node, place, state) = (word(), word(), word());
             assert!(
-                matches!(state, "live" | "lean" | "behind") || state.starts_with("refuses "),
+                matches!(state, "live" | "lean" | "behind" | "stuck")
+                    || state.starts_with("refuses "),
                 "{line:?}"
             );
-            proxy(node, scope(place), state)
+            proxy(node, place, state)
         })
         .collect();
     if !named.is_empty() || text.contains("# no proxies\n") {
@@ -125,7 +138,7 @@ fn proxies(text: &str, objects: &[Object]) -> Vec<Proxy> {
     let scopes: BTreeSet<String> = of_gateways.chain(namespaces).collect();
     let scopes = scopes.into_iter().enumerate();
     scopes
-        .map(|(index, place)| proxy(&format!("n{index}"), scope(&place), "live"))
+        .map(|(index, place)| proxy(&format!("n{index}"), &place, "live"))
         .collect()
 }
 

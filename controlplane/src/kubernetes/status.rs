@@ -21,7 +21,7 @@ use self::desk::Desk;
 use super::lease::Candidate;
 use super::peers::{Answers, Peers, Words};
 use crate::metrics::Metrics;
-use crate::proxy::Proxy;
+use crate::proxy::{Proxy, STUCK};
 use crate::publish::Outcome;
 use crate::serve::Proxies;
 use crate::watermark::Watermark;
@@ -119,6 +119,11 @@ impl Teller {
                     };
                     for proxy in &mut now {
                         proxy.silent = 0;
+                        // What grows all the time is no news.
+                        if !proxy.is_stuck() {
+                            proxy.behind = 0;
+                        }
+                        proxy.behind = proxy.behind.min(STUCK.as_secs());
                     }
                     now.sort_by(|a, b| a.place().cmp(&b.place()));
                     match news(&proxies, &now) {

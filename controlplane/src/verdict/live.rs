@@ -22,6 +22,9 @@ pub const REFUSED: &str = "Refused";
 /// A proxy has loaded a module of the filter that cannot do what the object asks for.
 pub const UNSUPPORTED: &str = "Unsupported";
 
+/// Live, but for proxies of other namespaces.
+pub const ELSEWHERE: &str = "MissingElsewhere";
+
 /// Proxies that are named of those that lag behind.
 const NAMED: usize = 3;
 
@@ -102,49 +105,134 @@ impl Evidence<'_> {
             let message = format!("{count}: none has asked for a configuration {whose}");
             return Condition::new(LIVE, Status::False, "NoProxies", message);
         }
+        // What a proxy of another namespace says of itself cannot keep this object waiting for ever.
+        let own = &subject.object.namespace;
+        let is_ignored = |it: &&Followed| {
+            let has_failed = !it.proxy.refused.is_empty() || cannot(it) || it.proxy.is_stuck();
+            has_failed && !weighs(it.proxy, own, audience)
+        };
+        let (ignored, lacks): (Vec<&Followed>, Vec<&Followed>) =
+            lacks.into_iter().partition(is_ignored);
         if lacks.is_empty() {
-            return Condition::new(LIVE, Status::True, "Live", count);
+            return match ignored.len() {
+                0 => Condition::new(LIVE, Status::True, "Live", count),
+                ignored => {
+                    let message = format!("{count}: {}", without_it(ignored));
+                    Condition::new(LIVE, Status::True, ELSEWHERE, message)
+                }
+            };
         }
-        let refusing = lacks.iter().filter(|it| !it.proxy.refused.is_empty());
-        let refusing = refusing.map(|it| {
-            let refused = short(&it.proxy.refused);
-            format!("{} refuses {refused}", who(it.proxy))
-        });
-        let refusing: Vec<String> = refusing.take(NAMED).collect();
-        let lean: Vec<&Proxy> = lacks
-            .iter()
-            .filter(|it| cannot(it))
-            .map(|it| it.proxy)
-            .collect();
-        if refusing.is_empty() && !lean.is_empty() {
-            let message = format!(
-                "{count}: {}",
-                without_edits(&lean, &edited, &subject.object)
-            );
-            return Condition::new(LIVE, Status::False, UNSUPPORTED, message);
-        }
-        let (reason, verb, named) = match refusing.is_empty() {
-            false => (REFUSED, "", refusing),
-            true => {
-                let waiting = lacks.iter().map(|it| who(it.proxy));
-                (PENDING, "waiting for ", waiting.take(NAMED).collect())
-            }
+        let is_refusing = |it: &&Followed| !it.proxy.refused.is_empty();
+        let refusing: Vec<&Proxy> = proxies_of(lacks.iter().copied().filter(is_refusing));
+        let lean: Vec<&Proxy> = proxies_of(lacks.iter().copied().filter(cannot));
+        let (reason, said) = if !refusing.is_empty() {
+            let refusal =
+                |proxy: &Proxy| format!("{} refuses {}", who(proxy), short(&proxy.refused));
+            let others = |count| format!("{} refused it", have(count));
+            (
+                REFUSED,
+                listed(&refusing, lacks.len(), own, refusal, others),
+            )
+        } else if !lean.is_empty() {
+            let message = without_edits(&lean, own, &edited, &subject.object);
+            (UNSUPPORTED, message)
+        } else {
+            let waiting = proxies_of(lacks.iter().copied());
+            let listed = listed(&waiting, lacks.len(), own, who, of_others);
+            (PENDING, format!("waiting for {listed}"))
         };
-        let more = match lacks.len().saturating_sub(named.len()) {
+        let beside = match ignored.len() {
             0 => String::new(),
-            more => format!(", and {more} more without it"),
+            ignored => format!("; {}", without_it(ignored)),
         };
-        let message = format!("{count}: {verb}{}{more}", named.join(", "));
-        Condition::new(LIVE, Status::False, reason, message)
+        Condition::new(
+            LIVE,
+            Status::False,
+            reason,
+            format!("{count}: {said}{beside}"),
+        )
     }
 }
 
+fn proxies_of<'f, 'p: 'f>(followed: impl Iterator<Item = &'f Followed<'p>>) -> Vec<&'p Proxy> {
+    followed.map(|it| it.proxy).collect()
+}
+
+fn of_others(count: usize) -> String {
+    match count {
+        1 => "1 proxy of another namespace".to_owned(),
+        more => format!("{more} proxies of other namespaces"),
+    }
+}
+
+fn have(count: usize) -> String {
+    let have = if count == 1 { "has" } else { "have" };
+    format!("{} {have}", of_others(count))
+}
+
+/// So many that are not waited for.
+fn without_it(count: usize) -> String {
+    format!(
+        "{} refused it, cannot serve it, or {} not followed for a minute; requests there may go as before",
+        have(count),
+        if count == 1 { "has" } else { "have" },
+    )
+}
+
+/// Some of these by name, as far as an object of namespace `own` may say their names, else how many they are; and how
+/// many more of `all` there are.
+fn listed(
+    proxies: &[&Proxy],
+    all: usize,
+    own: &str,
+    named: impl Fn(&Proxy) -> String,
+    others: impl Fn(usize) -> String,
+) -> String {
+    let shown = proxies.iter().filter(|proxy| is_shown(proxy, own));
+    let shown: Vec<String> = shown.take(NAMED).map(|proxy| named(proxy)).collect();
+    let (said, count) = match shown.len() {
+        0 => (others(proxies.len()), proxies.len()),
+        count => (shown.join(", "), count),
+    };
+    match all.saturating_sub(count) {
+        0 => said,
+        more => format!("{said}, and {more} more without it"),
+    }
+}
+
+/// Whose proxy it is; None where an operator vouches for it.
+fn home(proxy: &Proxy) -> Option<&str> {
+    let owner = proxy.owner.namespace.as_deref();
+    owner.or_else(|| proxy.scope.namespace())
+}
+
+/// Whether an object of namespace `own` may say the name and the words of this proxy.
+fn is_shown(proxy: &Proxy, own: &str) -> bool {
+    home(proxy).is_none_or(|home| home == own)
+}
+
+/// Whether the word of this proxy alone may keep an object of namespace `own` from being live: the namespace's own
+/// proxies, those of the Gateway that it is for, and those that an operator vouches for.
+fn weighs(proxy: &Proxy, own: &str, audience: &Audience) -> bool {
+    proxy.owner.namespace.as_deref().is_none_or(|home| {
+        let is_of_gateway = |namespace: &str| namespace == home;
+        home == own || audience.namespace().is_some_and(is_of_gateway)
+    })
+}
+
 /// What the proxies do that have loaded `weir-lean.wasm`, and what to do about it.
-fn without_edits(lean: &[&Proxy], edited: &BTreeSet<&Share>, object: &ObjectRef) -> String {
-    let named: Vec<String> = lean.iter().take(NAMED).map(|proxy| who(proxy)).collect();
-    let more = match lean.len().saturating_sub(named.len()) {
-        0 => String::new(),
-        more => format!(", and {more} more"),
+fn without_edits(
+    lean: &[&Proxy],
+    own: &str,
+    edited: &BTreeSet<&Share>,
+    object: &ObjectRef,
+) -> String {
+    let shown = lean.iter().filter(|proxy| is_shown(proxy, own));
+    let named: Vec<String> = shown.take(NAMED).map(|proxy| who(proxy)).collect();
+    let more = match (lean.len().saturating_sub(named.len()), named.len()) {
+        (0, _) => String::new(),
+        (more, 0) => of_others(more),
+        (more, _) => format!(", and {more} more"),
     };
     let shares = edited.iter().take(NAMED).map(|share| match share {
         Share::Redirect => "of a rule that redirects".to_owned(),
