@@ -157,7 +157,7 @@ impl Default for Metrics {
         );
         registry.register(
             "connections_refused",
-            "Connections that were not answered: no good handshake, plain HTTP from elsewhere, or too many",
+            "Connections that were turned away: no good handshake, plain HTTP from elsewhere, too many, or not said in time who asks",
             metrics.connections_refused.clone(),
         );
         registry.register(
@@ -172,7 +172,7 @@ impl Default for Metrics {
         );
         registry.register(
             "token_reviews",
-            "What the API server said of tokens",
+            "What the API server said of tokens; forged are those that it has not signed, about which it is not asked",
             metrics.token_reviews.clone(),
         );
         registry.register(
