@@ -2,6 +2,7 @@
 //! becomes of those who may not.
 
 mod hostile;
+mod jwt;
 mod rights;
 mod scene;
 mod tokens;

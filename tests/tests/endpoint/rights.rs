@@ -171,6 +171,12 @@ async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
     );
 
     let account = server.kubectl_as(&token);
+    // No role of ours: Kubernetes gives this right to every ServiceAccount.
+    assert!(
+        account
+            .run(&["get", "--raw", "/openid/v1/jwks"])
+            .contains("keys")
+    );
     for write in [
         &[
             "patch",

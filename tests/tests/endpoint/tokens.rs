@@ -1,62 +1,17 @@
 //! Tokens of ServiceAccounts, judged by a real API server.
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use base64::Engine;
-use base64::prelude::BASE64_URL_SAFE_NO_PAD;
-use rcgen::{KeyPair, SigningKey};
-use serde_json::json;
 use weir_cluster::ApiServer;
 use weir_cluster::server::ADMIN;
 use weir_tests::fault::manifest;
 use weir_tests::tls::Authority;
 use weir_tests::{Echo, Envoy, Plane, dist, shipped};
 
+use crate::jwt::{claims, key_of, signed};
 use crate::scene::{Ask, Files, NAME};
 
 const AUDIENCE: &str = "weir.dev";
-
-/// As the API server itself signs one, which gives none that has expired.
-fn signed(server: &ApiServer, uid: &str, audience: &str, seconds: i64) -> String {
-    let key = std::fs::read_to_string(server.folder().join("accounts.key")).expect("accounts.key");
-    let key = KeyPair::from_pem(&key).expect("a key");
-    let now = SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .expect("a time")
-        .as_secs();
-    let now = i64::try_from(now).expect("a time");
-    let claims = json!({
-        "iss": "https://kubernetes.default.svc",
-        "sub": "system:serviceaccount:shop:buyer",
-        "aud": [audience],
-        "iat": now - 7200,
-        "nbf": now - 7200,
-        "exp": now + seconds,
-        "kubernetes.io": { "namespace": "shop", "serviceaccount": { "name": "buyer", "uid": uid } },
-    });
-    let part = |value: serde_json::Value| BASE64_URL_SAFE_NO_PAD.encode(value.to_string());
-    let text = format!(
-        "{}.{}",
-        part(json!({ "alg": "ES256", "typ": "JWT" })),
-        part(claims)
-    );
-    let signature = plain_signature(&key.sign(text.as_bytes()).expect("a signature"));
-    format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
-}
-
-/// The two numbers of a signature, out of the sequence that ASN.1 makes of them.
-fn plain_signature(der: &[u8]) -> Vec<u8> {
-    let mut rest = &der[2..];
-    let mut plain = Vec::new();
-    for _ in 0..2 {
-        let (number, after) = rest[2..].split_at(usize::from(rest[1]));
-        let digits = &number[number.len().saturating_sub(32)..];
-        plain.resize(plain.len() + 32 - digits.len(), 0);
-        plain.extend_from_slice(digits);
-        rest = after;
-    }
-    plain
-}
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_token_is_for_the_namespace_of_its_account() {
@@ -91,8 +46,11 @@ async fn a_token_is_for_the_namespace_of_its_account() {
     let good = server.account_token("shop", "buyer", Some(AUDIENCE));
     let elsewhere = server.account_token("shop", "buyer", Some("elsewhere"));
     let of_api_server = server.account_token("shop", "buyer", None);
-    let [soon, expired, lasting] = [("soon", 60), ("expired", -60), ("lasting", 6000)]
-        .map(|(_, seconds)| signed(&server, uid.trim(), AUDIENCE, seconds));
+    let [soon, expired, lasting] =
+        [("soon", 60), ("expired", -60), ("lasting", 6000)].map(|(_, seconds)| {
+            let account = ["shop", "buyer", uid.trim()];
+            signed(&key_of(&server), &claims(account, AUDIENCE, seconds, 0))
+        });
     let foreign = good.rsplit_once('.').expect("a token").0.to_owned() + ".c2lnbmF0dXJl";
     for (what, token, query, status) in [
         ("its namespace", &*good, "?namespace=shop", 200),
@@ -136,6 +94,9 @@ async fn a_token_is_for_the_namespace_of_its_account() {
     let answer = proxies.with(None, "", &good).await.expect("an answer");
     assert_eq!(answer.status, 403, "{answer:?}");
 
+    let of_another = "weir_token_reviews_total{result=\"forged\"}";
+    assert_eq!(plane.metric(of_another).await, 1.0, "its keys are read");
+
     // One that the API server knew goes on while it is away; of another it cannot be told.
     server.kill_apiserver("KILL");
     let answer = ask
@@ -148,6 +109,54 @@ async fn a_token_is_for_the_namespace_of_its_account() {
         .await
         .expect("an answer");
     assert_eq!(answer.status, 503, "{answer:?}");
+}
+
+/// What the API server says of a token that kubelet has for a pod.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pod_speaks_for_its_own_instances_and_for_few() {
+    let server = ApiServer::start();
+    server.apply(
+        "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n---\n\
+         apiVersion: v1\nkind: ServiceAccount\nmetadata: { name: buyer, namespace: shop }\n",
+    );
+    let authority = Authority::new();
+    let files = Files::new(&authority.sign(&[NAME]), None);
+    let plane = Plane::of_cluster(&server.kubeconfig(ADMIN), &files.arguments());
+    plane.wait_until_ready().await;
+    let ask = Ask::new(plane.listen, &authority);
+    let poll = async |token: &str, instance: usize| {
+        let head = format!(
+            "GET /v1/config?namespace=shop HTTP/1.1\r\nhost: weir\r\nauthorization: Bearer {token}\r\n\
+             weir-instance: {instance}\r\nconnection: close\r\n\r\n"
+        );
+        let answer = ask.send(None, head.as_bytes()).await.expect("an answer");
+        assert_eq!(answer.status, 200, "{answer:?}");
+    };
+    let mut known = 0.0;
+    for (pod, instances, more) in [("a", 40, 32.0), ("b", 1, 1.0)] {
+        server.apply(&format!(
+            "apiVersion: v1\nkind: Pod\nmetadata: {{ name: {pod}, namespace: shop }}\n\
+             spec: {{ serviceAccountName: buyer, automountServiceAccountToken: false, containers: [{{ name: a, image: a }}] }}\n"
+        ));
+        let bound = ["--bound-object-kind", "Pod", "--bound-object-name", pod];
+        let create = [
+            "create",
+            "token",
+            "buyer",
+            "-n",
+            "shop",
+            "--audience",
+            AUDIENCE,
+        ];
+        let token = server
+            .kubectl_client()
+            .run(&[&create[..], &bound[..]].concat());
+        for instance in 0..instances {
+            poll(token.trim(), instance).await;
+        }
+        known += more;
+        assert_eq!(plane.metric("weir_proxies").await, known, "{pod}");
+    }
 }
 
 /// The configuration that is shipped, with its volumes in a folder instead of at their own places.
