@@ -107,6 +107,11 @@ impl Plane {
         self.process.memory()
     }
 
+    /// The most that it ever had, in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        self.process.peak_memory()
+    }
+
     pub fn log(&self) -> String {
         self.process.log()
     }

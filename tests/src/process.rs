@@ -97,11 +97,20 @@ impl Process {
 
     /// Resident memory in KiB.
     pub fn memory(&self) -> u64 {
+        self.kib("VmRSS:")
+    }
+
+    /// The most that it ever had, in KiB.
+    pub fn peak_memory(&self) -> u64 {
+        self.kib("VmHWM:")
+    }
+
+    fn kib(&self, name: &str) -> u64 {
         let status = read(Path::new(&format!("/proc/{}/status", self.child.id())));
         let status = status.expect("a running process");
-        let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+        let line = status.lines().find_map(|line| line.strip_prefix(name));
         let kib = line.and_then(|line| line.split_whitespace().next()?.parse().ok());
-        kib.expect("VmRSS")
+        kib.expect(name)
     }
 
     /// Time on a processor of all its threads that are there, in nanoseconds.

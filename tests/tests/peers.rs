@@ -15,7 +15,7 @@ use tokio_rustls::TlsAcceptor;
 use weir::kubernetes::peers::Peers;
 use weir_tests::tls::{Authority, Certificate};
 
-const PROXIES: &str = r#"{"replica":"other","proxies":[{"instance":"i","node":"n","scope":{"namespace":"shop"},"applied":"r","watermark":"services=7","refused":"","is_lean":true,"silent":3}]}"#;
+const PROXIES: &str = r#"{"replica":"other","proxies":[{"instance":"i","owner":{"namespace":"shop","name":"pod 1"},"node":"n","scope":{"namespace":"shop"},"applied":"r","watermark":"services=7","refused":"","is_lean":true,"behind":2,"silent":3}]}"#;
 
 /// A replica that says so whatever it is asked.
 async fn replica(own: &Certificate) -> SocketAddr {

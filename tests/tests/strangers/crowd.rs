@@ -1,0 +1,148 @@
+//! Those who would keep the others from being served.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
+
+use rcgen::KeyPair;
+use tokio::io::AsyncWriteExt;
+use tokio::task::JoinSet;
+use tokio::time::{Instant, interval, sleep};
+
+use crate::client::{Clients, ask, head};
+use crate::jwt;
+
+/// Connections that never say who they are, this many in all, from 250 addresses.
+pub const STRANGERS: u32 = 16_000;
+/// At a time, as far as the server lets them.
+const STAY: Duration = Duration::from_secs(15);
+
+pub fn address(number: u32) -> [u8; 2] {
+    let low = u8::try_from(number % 250).expect("a byte");
+    [7, low.saturating_add(1)]
+}
+
+/// Of eight, six say nothing, one begins a handshake, and one is slow with its head after the handshake.
+pub async fn strangers(clients: Clients, during: Duration) {
+    let mut crowd = JoinSet::new();
+    let each = during / (STRANGERS / 20);
+    let mut pace = interval(each);
+    for number in 0..STRANGERS {
+        if number % 20 == 0 {
+            pace.tick().await;
+        }
+        let clients = clients.clone();
+        crowd.spawn(async move {
+            let from = address(number);
+            match number % 8 {
+                0 => {
+                    let Ok(mut stream) = clients.tls(from).await else {
+                        return;
+                    };
+                    for byte in b"GET /v1/config HTTP/1.1\r\n" {
+                        if stream.write_all(&[*byte]).await.is_err() {
+                            return;
+                        }
+                        sleep(Duration::from_secs(1)).await;
+                    }
+                }
+                kind => {
+                    let Ok(mut stream) = clients.tcp(from).await else {
+                        return;
+                    };
+                    if kind == 1 {
+                        let _ = stream.write_all(&[0x16, 3, 1, 2, 0, 1, 0, 1, 0xfc]).await;
+                    }
+                    sleep(STAY).await;
+                }
+            }
+        });
+        while crowd.try_join_next().is_some() {}
+    }
+    crowd.shutdown().await;
+}
+
+/// Tokens that say all that a good one says, and are signed by a key of their own.
+pub async fn forgers(clients: Clients, during: Duration, second: u32, tried: Arc<AtomicU64>) {
+    let key = KeyPair::generate().expect("a key");
+    let account = ["shop", "buyer", "0"];
+    let token = jwt::signed(&key, &jwt::claims(account, "weir.dev", 3600, 0));
+    let start = Instant::now();
+    let mut crowd = JoinSet::new();
+    let mut pace = interval(Duration::from_millis(20));
+    let mut number = 0_u32;
+    while start.elapsed() < during {
+        pace.tick().await;
+        for _ in 0..second / 50 {
+            number += 1;
+            if crowd.len() > 200 {
+                // This machine does no more.
+                crowd.join_next().await;
+            }
+            let (clients, tried) = (clients.clone(), tried.clone());
+            // Each is another one: what does not differ in its signature is easily remembered.
+            let token = format!("{token}{number:08}");
+            crowd.spawn(async move {
+                let Ok(mut stream) = clients.tls(address(number)).await else {
+                    return;
+                };
+                if let Ok(status) = ask(&mut stream, &head(&token, "", "")).await {
+                    assert_eq!(status, 401);
+                    tried.fetch_add(1, Ordering::Relaxed);
+                }
+            });
+        }
+        while crowd.try_join_next().is_some() {}
+    }
+    crowd.shutdown().await;
+}
+
+/// One token that speaks for as many instances as it likes, each with a head full of names.
+pub async fn instances(clients: Clients, token: String, count: u32) -> u32 {
+    let names: String = (0..800).map(|number| format!("{number:x}=1,")).collect();
+    let names = &names[..names.len().min(4_000)];
+    let names = names.rsplit_once(',').expect("a comma").0;
+    let mut answered = 0;
+    let mut stream = None;
+    for number in 0..count {
+        let more = format!(
+            "weir-instance: i{number}\r\nif-none-match: \"r{number}\"\r\nweir-applied: \"r{number}\"\r\n\
+             weir-node: {number}\r\nweir-watermark: {names}\r\nweir-refused: \"r\" {}\r\n",
+            "x".repeat(500)
+        );
+        if stream.is_none() {
+            stream = clients.tls([8, 8]).await.ok();
+        }
+        let Some(open) = &mut stream else { continue };
+        match ask(open, &head(&token, "?namespace=crowd0", &more)).await {
+            Ok(200) => answered += 1,
+            Ok(other) => panic!("{other}"),
+            Err(_) => stream = None,
+        }
+    }
+    answered
+}
+
+/// Opens connections and holds a poll on each, for as long as they are not dropped.
+pub async fn held(
+    clients: Clients,
+    token: String,
+    scope: String,
+    count: u32,
+) -> Vec<tokio_rustls::client::TlsStream<tokio::net::TcpStream>> {
+    let mut open = Vec::new();
+    let filler = "x".repeat(5_000);
+    for number in 0..count {
+        let Ok(mut stream) = clients.tls([9, 9]).await else {
+            continue;
+        };
+        let more = format!(
+            "weir-instance: h{number}\r\nif-none-match: *\r\nprefer: wait=25\r\nx-filler: {filler}\r\n"
+        );
+        let head = head(&token, &scope, &more);
+        if stream.write_all(head.as_bytes()).await.is_ok() {
+            open.push(stream);
+        }
+    }
+    open
+}
