@@ -162,7 +162,7 @@ async fn strangers_and_greedy_tokens_leave_it_serving_within_its_memory() {
         begun.elapsed(),
         plane.memory()
     );
-    assert!((1_000.0..=2_048.0).contains(&held), "{held}");
+    assert!(held > 1_000.0, "{held}");
 
     let over = Arc::new(AtomicBool::new(false));
     let (flag, others) = (over.clone(), clients.clone());
@@ -186,18 +186,20 @@ async fn strangers_and_greedy_tokens_leave_it_serving_within_its_memory() {
     let times = good.join().expect("good proxies");
     let peak = plane.peak_memory();
     let forged = forged.load(Ordering::Relaxed);
-    println!(
-        "{} strangers, {forged} forged tokens, {answered} of {INSTANCES} instances in {took:?}: {times:?}; peak {peak} KiB",
+    let measured = format!(
+        "{held} held, {} strangers, {forged} forged tokens, {answered} of {INSTANCES} instances in {took:?}: {times:?}; peak {peak} KiB",
         crowd::STRANGERS
     );
+    println!("{measured}");
     drop(open);
-    assert!(times.failures.is_empty(), "{times:?}");
-    assert!(times.polls > 50 && times.connections > 10, "{times:?}");
-    assert!(times.slowest_poll < SOON, "{times:?}");
-    assert!(times.slowest_connection < SOON, "{times:?}");
-    assert!(forged > 1_000, "{forged}");
-    assert!(answered > INSTANCES / 2, "{answered}");
-    assert!(peak < shipped_limit(), "{peak} KiB");
+    assert!(held <= 2_048.0, "{measured}");
+    assert!(times.failures.is_empty(), "{measured}");
+    assert!(times.polls > 50 && times.connections > 10, "{measured}");
+    assert!(times.slowest_poll < SOON, "{measured}");
+    assert!(times.slowest_connection < SOON, "{measured}");
+    assert!(forged > 1_000, "{measured}");
+    assert!(answered > INSTANCES / 2, "{measured}");
+    assert!(peak < shipped_limit(), "{measured}");
     assert!(plane.metric("weir_proxies").await < 4_000.0);
     let reviews = plane
         .metric("weir_token_reviews_total{result=\"good\"}")
