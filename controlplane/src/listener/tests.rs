@@ -42,6 +42,34 @@ async fn a_known_client_is_no_stranger_any_more() {
     assert!(strangers[0].know(&other) && enter().is_some());
 }
 
+#[tokio::test(start_paused = true)]
+async fn a_client_that_does_not_say_who_it_is_is_shown_out() {
+    let (_end, ending) = watch::channel(false);
+    let metrics = Arc::new(Metrics::default());
+    let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = socket.local_addr().unwrap();
+    tokio::spawn(serve(
+        socket,
+        Transport::Loopback,
+        Router::new().route("/", get(async || "content")),
+        few(),
+        ending.clone(),
+        ending,
+        metrics.clone(),
+    ));
+    let start = Instant::now();
+    let mut client = TcpStream::connect(address).await.unwrap();
+    // An answer to a question that asks for no name is no reason to stay.
+    client
+        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
+        .await
+        .unwrap();
+    let _ = client.read_to_end(&mut Vec::new()).await;
+    assert!(start.elapsed() >= STRANGE && start.elapsed() < HEAD);
+    let counted = "weir_connections_refused_total{reason=\"unknown\"} 1";
+    assert!(metrics.text().contains(counted));
+}
+
 #[test]
 fn both_listeners_leave_files_to_the_rest() {
     for known in [1, 2_048, usize::MAX] {
