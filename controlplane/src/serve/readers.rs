@@ -125,7 +125,7 @@ impl Reader {
         if *scope == Scope::Edge {
             return Err(Refusal::Forbidden(format!(
                 "{who} is of namespace {own}, and namespace=* is every namespace: ask for namespace={own}, or show a \
-                 client certificate that names no namespace"
+                 client certificate that --operator-certificate names"
             )));
         }
         let Some(wanted) = scope.namespace().filter(|wanted| wanted != own) else {
