@@ -3,6 +3,7 @@
 //! What a target names is looked up in [`crate::translate`], where the other objects are known. Whatever
 //! of it is not understood lets nobody through.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -33,6 +34,7 @@ const MAX_MATCHES: usize = 256;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrafficTarget {
     pub object: ObjectRef,
+    pub created: Option<Timestamp>,
     /// ServiceAccount in the target's namespace.
     pub destination: String,
     /// The one port that is meant, with its field path (v1alpha1 and v1alpha2).
@@ -175,6 +177,7 @@ impl TrafficTarget {
         let target = TrafficTarget {
             destination: name.to_owned(),
             object: reference,
+            created: object.created,
             port: port.map(|port| (port, port_path)),
             sources: allowed,
             rules: understood,

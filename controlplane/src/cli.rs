@@ -10,6 +10,7 @@ use std::process::ExitCode;
 use admin::Admin;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use weir::access::Policy;
+use weir::budget::{Bytes, Limits};
 use weir::envoy;
 use weir::filters;
 use weir::folder::Folder;
@@ -19,7 +20,7 @@ use weir::plan::{Plan, Scope, scope};
 use weir::problem::{Extent, Problem};
 use weir::publish::Published;
 use weir::serve::gateway;
-use weir::translate::translate;
+use weir::translate::translate_within;
 use weir::world::World;
 use weir_split::EVERY_NAMESPACE;
 
@@ -108,9 +109,59 @@ pub struct Serve {
     /// state it, and a proxy that names a service_account keeps what it has, or denies
     #[arg(long, value_name = "unstated|permissive|smi", value_parser = parse_policy, default_value = "unstated")]
     pub policy: Policy,
+    #[command(flatten)]
+    pub limits: Budget,
     /// How the log is written
     #[arg(long, value_enum, default_value = "text")]
     pub log: Log,
+}
+
+/// What objects may cost proxies.
+#[derive(Args)]
+#[command(
+    next_help_heading = "What objects may cost proxies, in bytes of configuration (1048576, 1024Ki or 1Mi)"
+)]
+pub struct Budget {
+    /// Most that one object may cost; beyond it the object is not in force
+    #[arg(long, value_name = "BYTES", default_value = "1Mi")]
+    object_limit: Bytes,
+    /// Most that the objects of one namespace may cost together; beyond it the youngest of them are not in force. 1Mi is
+    /// about 2300 TrafficSplits of one port and two backends each, and less than 25 MiB of memory in an Envoy with two
+    /// workers
+    #[arg(long, value_name = "BYTES", default_value = "1Mi")]
+    namespace_limit: Bytes,
+    /// Most that one proxy gets, at most 24Mi; beyond it the youngest objects of the namespace that costs most are not in
+    /// force. The namespace limit of it is kept for the proxy's own namespace
+    #[arg(long, value_name = "BYTES", default_value = "16Mi", value_parser = parse_scope_limit)]
+    scope_limit: Bytes,
+    /// Most regular expressions that the objects of one namespace may have together
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().namespace_expressions)]
+    namespace_expressions: u64,
+    /// Most regular expressions that one proxy gets
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().scope_expressions)]
+    scope_expressions: u64,
+}
+
+impl Budget {
+    pub fn limits(&self) -> Limits {
+        Limits {
+            object: self.object_limit.0,
+            namespace: self.namespace_limit.0,
+            scope: self.scope_limit.0,
+            namespace_expressions: self.namespace_expressions,
+            scope_expressions: self.scope_expressions,
+        }
+    }
+}
+
+/// Envoy takes no answer above 32 MiB from a filter's call, and what an object costs is an estimate.
+fn parse_scope_limit(text: &str) -> Result<Bytes, &'static str> {
+    const MOST: u64 = 24 << 20;
+    let bytes: Bytes = text.parse()?;
+    match bytes.0 <= MOST {
+        true => Ok(bytes),
+        false => Err("write at most 24Mi: Envoy takes no configuration above 32 MiB"),
+    }
 }
 
 #[derive(Clone, Copy, ValueEnum)]
@@ -137,6 +188,8 @@ pub struct Check {
     /// state it, and a proxy that names a service_account keeps what it has, or denies
     #[arg(long, value_name = "unstated|permissive|smi", value_parser = parse_policy, default_value = "unstated")]
     policy: Policy,
+    #[command(flatten)]
+    limits: Budget,
 }
 
 #[derive(Args)]
@@ -156,6 +209,8 @@ pub struct Translate {
     /// state it, and a proxy that names a service_account keeps what it has, or denies
     #[arg(long, value_name = "unstated|permissive|smi", value_parser = parse_policy, default_value = "unstated")]
     policy: Policy,
+    #[command(flatten)]
+    limits: Budget,
 }
 
 fn parse_namespace(text: &str) -> Result<Scope, &'static str> {
@@ -214,12 +269,17 @@ struct Reading {
     problems: BTreeSet<Problem>,
 }
 
-fn read(dir: &Path, default_namespace: &str, policy: Policy) -> io::Result<Reading> {
+fn read(
+    dir: &Path,
+    default_namespace: &str,
+    policy: Policy,
+    limits: &Limits,
+) -> io::Result<Reading> {
     let folder = Folder::open(dir, true)?;
     let mut folder = folder.with_default_namespace(default_namespace.to_owned());
     folder.read_all();
     let (world, of_world) = World::of(folder.objects());
-    let (plan, of_plan) = translate(&world, policy);
+    let (plan, of_plan) = translate_within(&world, policy, limits);
     let problems = [folder.problems(), of_world, of_plan];
     Ok(Reading {
         files: folder.files(),
@@ -231,7 +291,12 @@ fn read(dir: &Path, default_namespace: &str, policy: Policy) -> io::Result<Readi
 }
 
 pub fn check(args: &Check) -> ExitCode {
-    let reading = match read(&args.dir, &args.default_namespace, args.policy) {
+    let reading = match read(
+        &args.dir,
+        &args.default_namespace,
+        args.policy,
+        &args.limits.limits(),
+    ) {
         Ok(reading) => reading,
         Err(error) => return unreadable(&args.dir, &error),
     };
@@ -303,7 +368,12 @@ fn lines(problems: &BTreeSet<Problem>) -> String {
 }
 
 pub fn translated(args: Translate) -> ExitCode {
-    let reading = match read(&args.dir, &args.default_namespace, args.policy) {
+    let reading = match read(
+        &args.dir,
+        &args.default_namespace,
+        args.policy,
+        &args.limits.limits(),
+    ) {
         Ok(reading) => reading,
         Err(error) => return unreadable(&args.dir, &error),
     };

@@ -40,6 +40,7 @@ pub mod hostname;
 pub mod path;
 pub mod root;
 
+pub mod budget;
 pub mod plan;
 pub mod precedence;
 pub mod translate;

@@ -81,6 +81,7 @@ async fn run(source: Source, args: &cli::Serve) -> ExitCode {
 async fn serve(source: Source, args: &cli::Serve) -> io::Result<()> {
     let metrics = Arc::new(Metrics::default());
     let publisher = Publisher::new(metrics.clone(), args.policy);
+    let publisher = publisher.with_limits(args.limits.limits());
     let mut current = publisher.subscribe();
     let (leave, leaving) = watch::channel(false);
     let (end, ending) = watch::channel(false);

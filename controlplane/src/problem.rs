@@ -105,6 +105,8 @@ pub enum Reason {
     Duplicate,
     /// An object, or a part of one, that another one names does not exist.
     ReferenceNotFound,
+    /// It would cost proxies more than a limit allows.
+    OverBudget,
     /// No ServiceAccount is known behind a Service, so nobody can be let through to it.
     NoAccount,
 

@@ -12,13 +12,14 @@ use weir_split::wire;
 use weir_split::{Refusal, Site, Table};
 
 use crate::access::Policy;
+use crate::budget::Limits;
 use crate::metrics::Metrics;
 use crate::object::Manifests;
 use crate::plan::{Audience, EditedShares, Plan, Scope, scope};
 use crate::problem::{Extent, Problem, Reason};
 use crate::revision::{Beyond, Rendered, Unsayable, render_in};
 use crate::subject::Subject;
-use crate::translate::translate;
+use crate::translate::translate_within;
 use crate::watermark::Watermark;
 use crate::world::{Entry, Key, World};
 
@@ -115,6 +116,7 @@ pub struct Publisher {
     outcome: watch::Sender<Arc<Outcome>>,
     metrics: Arc<Metrics>,
     policy: Policy,
+    limits: Limits,
     beyond: Beyond,
     /// The problems that are known, as they were logged, and what is logged when each is gone.
     known: BTreeMap<String, String>,
@@ -134,9 +136,16 @@ impl Publisher {
             outcome: watch::Sender::default(),
             metrics,
             policy,
+            limits: Limits::default(),
             beyond,
             known: BTreeMap::new(),
         }
+    }
+
+    /// With other limits of what objects may cost.
+    #[must_use]
+    pub fn with_limits(self, limits: Limits) -> Publisher {
+        Publisher { limits, ..self }
     }
 
     pub fn metrics(&self) -> Arc<Metrics> {
@@ -189,7 +198,7 @@ impl Publisher {
         self.metrics.set_objects(&kinds);
 
         let (world, of_world) = World::of(&objects);
-        let (plan, of_plan) = translate(&world, self.policy);
+        let (plan, of_plan) = translate_within(&world, self.policy, &self.limits);
         problems.extend(of_world);
         problems.extend(of_plan);
         self.tell(&problems);

@@ -24,6 +24,7 @@ use weir_split::wire::{Field, Filters, PathMatch, Retry, Timeouts};
 
 pub use self::backends::{BackendRef, PortRef, Reference};
 pub use self::parent::{ParentKind, ParentRef};
+use self::patterns::Programs;
 use crate::hostname::Hostname;
 use crate::object::{Kind, Object};
 use crate::precedence::Rank;
@@ -41,6 +42,8 @@ pub struct Route {
     pub hostnames: Vec<Hostname>,
     /// At least one; of a TCPRoute exactly one. One that is wrong is among them.
     pub rules: Vec<RouteRule>,
+    /// The regular expressions of all rules.
+    pub programs: Programs,
 }
 
 /// The order is that of two routes that are alike in age and name.

@@ -4,6 +4,7 @@
 //! Regular expressions are matched against whole values, as Open Service Mesh reads them; the path is
 //! that without query. A header `host` is the request's host.
 
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use weir_split::wire::{Field, PathMatch, Permission, ValueMatch};
@@ -11,8 +12,8 @@ use weir_split::wire::{Field, PathMatch, Permission, ValueMatch};
 use crate::fields::{Rest, at_most};
 use crate::object::Object;
 use crate::problem::messages::{Message, group as messages};
-use crate::problem::{Effect, Extent, Problem};
-use crate::route::patterns::Patterns;
+use crate::problem::{Effect, Extent, ObjectRef, Problem};
+use crate::route::patterns::{Patterns, Programs};
 use crate::route::place::Place;
 
 /// Every split and every permission that refers to the group has a copy of them.
@@ -26,8 +27,12 @@ const METHODS: [&str; 9] = [
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct HttpRouteGroup {
+    pub object: ObjectRef,
+    pub created: Option<Timestamp>,
     /// Several of one name are alternatives, as all matches of a group are.
     pub matches: Vec<NamedMatch>,
+    /// The regular expressions of all matches.
+    pub programs: Programs,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -126,7 +131,13 @@ impl HttpRouteGroup {
             };
             named.push(NamedMatch { name, condition });
         }
-        Ok((HttpRouteGroup { matches: named }, problems))
+        let group = HttpRouteGroup {
+            created: object.created,
+            object: reference.clone(),
+            matches: named,
+            programs: patterns.programs(),
+        };
+        Ok((group, problems))
     }
 }
 

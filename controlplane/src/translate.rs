@@ -12,6 +12,7 @@
 //! ```
 
 mod access;
+mod cost;
 mod routes;
 mod shadow;
 mod splits;
@@ -22,6 +23,7 @@ use std::net::IpAddr;
 use weir_split::wire::{self, Hosts, Root};
 
 use crate::access::Policy;
+use crate::budget::Limits;
 use crate::cluster::{self, Service};
 use crate::plan::{Audience, Plan, PlannedConnections, PlannedSet};
 use crate::problem::messages::matches as messages;
@@ -32,10 +34,19 @@ use crate::world::World;
 /// that the object says. The largest HTTPRoute, with 128 matches, can have 16 hosts at two Gateways.
 const MAX_MATCHES: usize = 4_096;
 
+/// See [`translate_within`], with the limits that are the default.
+pub fn translate(world: &World, policy: Policy) -> (Plan, Vec<Problem>) {
+    translate_within(world, policy, &Limits::default())
+}
+
 /// Every problem is there once, sorted by file and object. Those of objects that were wrong in
 /// themselves are not among them: [`World::from_objects`] has named them.
-pub fn translate(world: &World, policy: Policy) -> (Plan, Vec<Problem>) {
+///
+/// Objects that would cost proxies more than the limits allow are left out with a problem.
+pub fn translate_within(world: &World, policy: Policy, limits: &Limits) -> (Plan, Vec<Problem>) {
     let mut problems = BTreeSet::new();
+    let within = cost::within(world, policy, limits, &mut problems);
+    let world = within.as_ref().unwrap_or(world);
     let of_routes = routes::translate(world, &mut problems);
     let of_splits = splits::translate(world, &of_routes.held, &mut problems);
 

@@ -16,8 +16,8 @@ use crate::access::TrafficTarget;
 use crate::cluster::Service;
 use crate::gateway::{Gateway, ReferenceGrant};
 use crate::object::{Kind, Object};
-use crate::problem::Problem;
 use crate::problem::messages::object as messages;
+use crate::problem::{ObjectRef, Problem};
 use crate::route::{Route, RouteKind};
 use crate::smi::TrafficSplit;
 use crate::specs::{HttpRouteGroup, TcpRoute};
@@ -172,6 +172,26 @@ impl World {
         let name = "kubernetes.io/metadata.name".to_owned();
         labels.insert(name, namespace.to_owned());
         labels
+    }
+
+    pub fn groups(&self) -> impl Iterator<Item = &HttpRouteGroup> {
+        self.groups.values().map(Arc::as_ref)
+    }
+
+    /// The same world in which these objects are not in force; an HTTPRouteGroup is there, but broken.
+    #[must_use]
+    pub fn without(&self, out: &BTreeSet<&ObjectRef>) -> World {
+        let mut world = self.clone();
+        world.splits.retain(|it| !out.contains(&it.object));
+        world.routes.retain(|it| !out.contains(&it.object));
+        world.access.targets.retain(|it| !out.contains(&it.object));
+        for (key, group) in &self.groups {
+            if out.contains(&group.object) {
+                world.groups.remove(key);
+                world.broken_groups.insert(key.clone());
+            }
+        }
+        world
     }
 
     pub fn group(&self, namespace: &str, name: &str) -> Option<&HttpRouteGroup> {

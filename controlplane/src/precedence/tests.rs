@@ -12,6 +12,7 @@ fn route(namespace: &str, name: &str, created: Option<&str>) -> Route {
         parents: vec![],
         hostnames: vec![],
         rules: vec![],
+        programs: crate::route::patterns::Programs::default(),
     }
 }
 

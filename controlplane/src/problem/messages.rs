@@ -125,6 +125,7 @@ pub fn list<T: fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
 
 pub mod access;
 pub mod backend;
+pub mod budget;
 pub mod envoy;
 pub mod field;
 pub mod file;
@@ -142,6 +143,7 @@ pub mod split;
 pub const ALL: &[(&str, &[Template])] = &[
     ("access", access::ALL),
     ("backend", backend::ALL),
+    ("budget", budget::ALL),
     ("envoy", envoy::ALL),
     ("field", field::ALL),
     ("file", file::ALL),

@@ -86,6 +86,7 @@ pub fn parse(
     let rules = written.iter().enumerate();
     let rules = rules.filter_map(|(index, rule)| reader.read(&place, index, rule, problems));
     let rules = rules.collect();
+    let programs = reader.programs();
     Ok(hostnames.map(|hostnames| Route {
         object: reference,
         kind,
@@ -93,5 +94,6 @@ pub fn parse(
         parents,
         hostnames,
         rules,
+        programs,
     }))
 }

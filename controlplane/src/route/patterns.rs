@@ -18,7 +18,22 @@ pub struct Patterns {
     size: usize,
 }
 
+/// What the expressions of one object take up, each counted once.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Programs {
+    pub count: usize,
+    /// Of the programs together.
+    pub bytes: usize,
+}
+
 impl Patterns {
+    pub fn programs(&self) -> Programs {
+        Programs {
+            count: self.known.len(),
+            bytes: self.size,
+        }
+    }
+
     /// Takes a pattern as the filter would.
     pub fn add(&mut self, place: &Place, text: &str) -> Result<(), Problem> {
         if self.known.contains(text) {

@@ -9,7 +9,7 @@ use weir_split::wire::{Filters, PathMatch, Retry, Timeouts};
 
 use super::backends::{self, BackendRef, Found};
 use super::head::Grammar;
-use super::patterns::Patterns;
+use super::patterns::{Patterns, Programs};
 use super::place::{Place, unknown_fields};
 use super::rules::{Keys, Shadowed, Written};
 use super::{RouteKind, RouteMatch, RouteRule, filters, timeouts};
@@ -66,6 +66,11 @@ impl<'r> Reader<'r> {
             patterns: Patterns::default(),
             keys: Keys::new(rules),
         }
+    }
+
+    /// Those of all rules that were read.
+    pub fn programs(&self) -> Programs {
+        self.patterns.programs()
     }
 
     /// The rule at `index` of the list at `place`. None for one that no request reaches.

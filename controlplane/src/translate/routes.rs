@@ -9,6 +9,7 @@
 mod conflict;
 mod hosts;
 mod listeners;
+pub mod places;
 mod reach;
 mod rule;
 
@@ -280,7 +281,7 @@ impl Attached<'_> {
 
 /// Hosts that a route's matches hold for, those of equal rank together. Gateway API ignores the hostnames of a route
 /// with a Service for a parent, Linkerd does not; a Gateway's are in the claim.
-fn ranked_hostnames(route: &Route) -> BTreeMap<HostRank, Vec<String>> {
+pub fn ranked_hostnames(route: &Route) -> BTreeMap<HostRank, Vec<String>> {
     let mut ranked: BTreeMap<HostRank, Vec<String>> = BTreeMap::new();
     if route.kind == RouteKind::LinkerdHttp {
         for hostname in &route.hostnames {

@@ -53,6 +53,15 @@ pub fn of<'w>(
             }
         }
     }
+    let of_all = named.iter().filter_map(|(_, it)| it.condition.as_ref());
+    let count: usize = of_all.map(|it| it.methods.len().max(1)).sum();
+    if count > MAX_MATCHES {
+        let message = messages::split_too_many_matches(count, MAX_MATCHES);
+        problems.push(split.object.problem("spec.matches", message));
+    }
+    if !problems.is_empty() {
+        return Err(problems);
+    }
     let mut conditions = Vec::new();
     for (position, (group, it)) in named.into_iter().enumerate() {
         let matches = it.condition.iter().flat_map(expand);
@@ -63,15 +72,7 @@ pub fn of<'w>(
             wanted,
         }));
     }
-    if conditions.len() > MAX_MATCHES {
-        let message = messages::split_too_many_matches(conditions.len(), MAX_MATCHES);
-        problems.push(split.object.problem("spec.matches", message));
-    }
-    if problems.is_empty() {
-        Ok(Some(conditions))
-    } else {
-        Err(problems)
-    }
+    Ok(Some(conditions))
 }
 
 /// One match for each method.

@@ -1,6 +1,6 @@
 //! TrafficSplits with their names resolved, and the ports at which they want to decide.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use weir_split::wire::{Backend, Target};
@@ -8,7 +8,7 @@ use weir_split::wire::{Backend, Target};
 use super::conditions::{self, Condition};
 use crate::cluster::{self, Port, Service};
 use crate::problem::messages::{Message, list, split as messages};
-use crate::problem::{Effect, Extent, Problem};
+use crate::problem::{Effect, Extent, ObjectRef, Problem};
 use crate::root::{Host, RootName};
 use crate::smi::{SplitBackend, TrafficSplit};
 use crate::translate::ServicePort;
@@ -211,11 +211,11 @@ impl<'w> Resolved<'w> {
     pub fn backends_at(&self, port: u16, problems: &mut BTreeSet<Problem>) -> Vec<Backend> {
         let object = &self.split.object;
         let mut backends = Vec::with_capacity(self.backends.len());
+        let mut places = BTreeMap::new();
         let mut left_out = Vec::new();
         for (index, weight, service) in &self.backends {
             if service.port(port).is_some() {
-                let to = Target::Service(ServicePort::of(service, port).backend());
-                backends.push(Backend::new(*weight, to));
+                add(&mut backends, &mut places, (*weight, service, port));
             } else if *weight > 0 {
                 let there = list(service.port_numbers());
                 let message = messages::split_backend_without_port(&service.object, port, there);
@@ -252,6 +252,22 @@ impl<'w> Resolved<'w> {
             "TrafficSplit/{}/{}:{port}/{protocol}",
             object.namespace, object.name
         )
+    }
+}
+
+/// Adds a backend, or its weight to the same backend; the weights of a split are below 2^63 together.
+fn add<'w>(
+    backends: &mut Vec<Backend>,
+    places: &mut BTreeMap<&'w ObjectRef, usize>,
+    (weight, service, port): (u64, &'w Service, u16),
+) {
+    let place = places.entry(&service.object).or_insert(backends.len());
+    match backends.get_mut(*place) {
+        Some(known) => known.weight = known.weight.saturating_add(weight),
+        None => {
+            let to = Target::Service(ServicePort::of(service, port).backend());
+            backends.push(Backend::new(weight, to));
+        }
     }
 }
 
@@ -294,9 +310,10 @@ fn backend_service<'w>(
 /// Backends that stand there already.
 fn repeated(split: &TrafficSplit) -> Vec<Problem> {
     let mut repeated = Vec::new();
+    let mut known: BTreeMap<&str, &SplitBackend> = BTreeMap::new();
     for (index, backend) in split.backends.iter().enumerate() {
-        let mut before = split.backends.iter().take(index);
-        if let Some(first) = before.find(|it| it.name == backend.name) {
+        let first = *known.entry(&backend.name).or_insert(backend);
+        if !std::ptr::eq(first, backend) {
             let message =
                 messages::split_backend_twice(&backend.name, first.weight, backend.weight);
             let path = format!("spec.backends[{index}].service");

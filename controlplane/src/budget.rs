@@ -1,0 +1,339 @@
+//! What objects may cost proxies: an object, a namespace, and the document of one scope.
+//!
+//! Every proxy holds all that its scope has, so what one namespace writes could stop or fill the proxies of all
+//! others. Over a limit, objects of the costliest namespace are not in force, the youngest first; no other object
+//! changes.
+//!
+//! Pure: costs in, objects that are over a limit out. [`crate::translate`] finds out what an object costs.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::str::FromStr;
+
+use crate::plan::{Audience, Scope};
+use crate::precedence::Seniority;
+use crate::problem::messages::budget as messages;
+use crate::problem::{ObjectRef, Problem};
+
+/// What objects may cost. Bytes are those of the document as a proxy receives it, and of the programs of regular
+/// expressions, see [`Cost`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limits {
+    /// Bytes that one object may cost.
+    pub object: u64,
+    /// Bytes that the objects of one namespace may cost together.
+    pub namespace: u64,
+    /// Bytes that the document of one proxy may have. Envoy takes at most 32 MiB.
+    pub scope: u64,
+    /// Regular expressions that the objects of one namespace may have together.
+    pub namespace_expressions: u64,
+    /// Regular expressions that the document of one proxy may have.
+    pub scope_expressions: u64,
+}
+
+/// An Envoy with two workers takes about 23 bytes of memory for each byte of a document of small splits, and less for
+/// other objects: with this limit one namespace costs each Envoy less than 25 MiB.
+impl Default for Limits {
+    fn default() -> Limits {
+        Limits {
+            object: 1 << 20,
+            namespace: 1 << 20,
+            scope: 16 << 20,
+            namespace_expressions: 256,
+            scope_expressions: 2_048,
+        }
+    }
+}
+
+impl Limits {
+    /// What all namespaces together may put into a scope. The rest is kept for the namespace of the scope, so that
+    /// its own objects never take the place of another namespace's.
+    fn shared(&self) -> Cost {
+        Cost {
+            bytes: self.scope.saturating_sub(self.namespace),
+            expressions: self
+                .scope_expressions
+                .saturating_sub(self.namespace_expressions),
+        }
+    }
+
+    fn of_namespace(&self) -> Cost {
+        Cost {
+            bytes: self.namespace,
+            expressions: self.namespace_expressions,
+        }
+    }
+
+    fn of_scope(&self) -> Cost {
+        Cost {
+            bytes: self.scope,
+            expressions: self.scope_expressions,
+        }
+    }
+}
+
+/// A number of bytes on the command line: `1048576`, `1024Ki` or `1Mi`; at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Bytes(pub u64);
+
+impl FromStr for Bytes {
+    type Err = &'static str;
+
+    fn from_str(text: &str) -> Result<Bytes, &'static str> {
+        let (digits, shift) = match (text.strip_suffix("Ki"), text.strip_suffix("Mi")) {
+            (Some(digits), _) => (digits, 10),
+            (_, Some(digits)) => (digits, 20),
+            (None, None) => (text, 0),
+        };
+        let number = digits.parse::<u64>().ok();
+        let bytes = number.and_then(|number| number.checked_mul(1 << shift));
+        bytes
+            .filter(|bytes| *bytes > 0)
+            .map(Bytes)
+            .ok_or("write a number of bytes, such as 1Mi, 512Ki or 1048576")
+    }
+}
+
+/// What an object costs each proxy that gets all of it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Cost {
+    /// Of the document, and of programs: an expression counts its program three times, once for the program and
+    /// twice for the automata that two workers build while they match.
+    pub bytes: u64,
+    /// Regular expressions; one that an object has several times counts once.
+    pub expressions: u64,
+}
+
+impl Cost {
+    pub fn of_bytes(bytes: u64) -> Cost {
+        Cost {
+            bytes,
+            expressions: 0,
+        }
+    }
+
+    #[must_use]
+    pub fn and(self, other: Cost) -> Cost {
+        Cost {
+            bytes: self.bytes.saturating_add(other.bytes),
+            expressions: self.expressions.saturating_add(other.expressions),
+        }
+    }
+
+    fn without(self, other: Cost) -> Cost {
+        Cost {
+            bytes: self.bytes.saturating_sub(other.bytes),
+            expressions: self.expressions.saturating_sub(other.expressions),
+        }
+    }
+
+    fn fits(self, limit: Cost) -> bool {
+        self.bytes <= limit.bytes && self.expressions <= limit.expressions
+    }
+}
+
+/// An object that costs something.
+#[derive(Clone, Debug)]
+pub struct Costly {
+    pub object: ObjectRef,
+    pub age: Seniority,
+    /// Bytes of what is written in it: it costs at least as much.
+    pub written: u64,
+}
+
+/// What an object costs, by the proxies that get it. The sum is what its namespace is charged.
+pub type Parts = BTreeMap<Audience, Cost>;
+
+/// The problems of the objects that are over a limit, which are not to be in force. It does not depend on the order of
+/// `objects`. `cost` is asked for as few objects as possible: of a namespace that is over its limit never for the
+/// youngest.
+pub fn over(
+    mut objects: Vec<Costly>,
+    limits: &Limits,
+    mut cost: impl FnMut(&ObjectRef) -> Parts,
+) -> Vec<Problem> {
+    objects.sort_by(|a, b| (&a.age, &a.object).cmp(&(&b.age, &b.object)));
+    let mut by_namespace: BTreeMap<&str, Vec<&Costly>> = BTreeMap::new();
+    for costly in &objects {
+        let namespace = costly.object.namespace.as_str();
+        by_namespace.entry(namespace).or_default().push(costly);
+    }
+    let mut problems = Vec::new();
+    let mut taken = Vec::new();
+    for of_namespace in by_namespace.into_values() {
+        take(of_namespace, limits, &mut cost, &mut taken, &mut problems);
+    }
+    problems.extend(over_scope(&taken, limits));
+    problems
+}
+
+/// An object that fits into the budget of its namespace.
+struct Taken<'o> {
+    object: &'o ObjectRef,
+    parts: Parts,
+}
+
+/// Takes the objects of one namespace, the oldest first, as long as they fit. Where the expressions are too many,
+/// younger objects without expressions still fit.
+fn take<'o>(
+    oldest_first: Vec<&'o Costly>,
+    limits: &Limits,
+    cost: &mut impl FnMut(&ObjectRef) -> Parts,
+    taken: &mut Vec<Taken<'o>>,
+    problems: &mut Vec<Problem>,
+) {
+    let limit = limits.of_namespace();
+    let mut sum = Cost::default();
+    let mut full = Full::default();
+    for costly in oldest_first {
+        let object = &costly.object;
+        let namespace = &object.namespace;
+        let mut leave_out = |message| problems.push(object.problem("", message));
+        if costly.written > limits.object {
+            leave_out(messages::over_object(costly.written, limits.object));
+            continue;
+        }
+        let over_bytes = |bytes| messages::over_namespace(bytes, namespace, limit.bytes);
+        if full.of_bytes {
+            leave_out(over_bytes(costly.written));
+            continue;
+        }
+        let parts = cost(object);
+        let own = parts.values().copied().fold(Cost::default(), Cost::and);
+        let with_own = sum.and(own);
+        let is_over = with_own.expressions > limit.expressions || full.of_expressions;
+        if own.bytes > limits.object {
+            leave_out(messages::over_object(own.bytes, limits.object));
+        } else if own.expressions > 0 && is_over {
+            full.of_expressions = true;
+            let (count, most) = (own.expressions, limit.expressions);
+            leave_out(messages::over_namespace_expressions(count, namespace, most));
+        } else if with_own.bytes > limit.bytes {
+            full.of_bytes = true;
+            leave_out(over_bytes(own.bytes));
+        } else {
+            sum = with_own;
+            taken.push(Taken { object, parts });
+        }
+    }
+}
+
+/// Of what a namespace has no more to spend.
+#[derive(Default)]
+struct Full {
+    of_bytes: bool,
+    of_expressions: bool,
+}
+
+/// The objects that do not fit into a scope, each once.
+fn over_scope(taken: &[Taken], limits: &Limits) -> Vec<Problem> {
+    let mut out: BTreeMap<usize, Problem> = BTreeMap::new();
+    for (scope, shared) in shared_scopes(taken) {
+        let limit = match scope {
+            Scope::Gateway { .. } => limits.of_scope(),
+            Scope::Producers | Scope::Edge | Scope::Namespace(_) => limits.shared(),
+        };
+        let mut pool = Pool::default();
+        for (index, cost) in shared {
+            if let Some(it) = taken.get(index).filter(|_| !out.contains_key(&index)) {
+                pool.add(&it.object.namespace, index, cost);
+            }
+        }
+        while !pool.sum.fits(limit) {
+            let Some((index, cost)) = pool.drop_youngest_of_costliest(limit) else {
+                break;
+            };
+            if let Some(it) = taken.get(index) {
+                let message = messages::over_scope(cost.bytes, &it.object.namespace, limits.scope);
+                out.insert(index, it.object.problem("", message));
+            }
+        }
+    }
+    out.into_values().collect()
+}
+
+/// Each scope that several namespaces write to, with what they put there. What a namespace puts into its own scope
+/// alone is bounded by the limit of the namespace.
+fn shared_scopes(taken: &[Taken]) -> BTreeMap<Scope, Vec<(usize, Cost)>> {
+    let mut everyone = Vec::new();
+    let mut scopes: BTreeMap<Scope, Vec<(usize, Cost)>> = BTreeMap::new();
+    for (index, it) in taken.iter().enumerate() {
+        let mut of_everyone = Cost::default();
+        for (audience, cost) in &it.parts {
+            let scope = match audience {
+                // The splits of literal hosts meet at the edge, together with those for everyone.
+                Audience::Everyone | Audience::Edge | Audience::NamespaceAndEdge(_) => {
+                    of_everyone = of_everyone.and(*cost);
+                    continue;
+                }
+                Audience::Namespace(namespace) if *namespace == it.object.namespace => continue,
+                Audience::Namespace(namespace) => Scope::Namespace(namespace.clone()),
+                Audience::Gateway { namespace, name } => Scope::Gateway {
+                    namespace: namespace.clone(),
+                    name: name.clone(),
+                },
+            };
+            scopes.entry(scope).or_default().push((index, *cost));
+        }
+        if of_everyone != Cost::default() {
+            everyone.push((index, of_everyone));
+        }
+    }
+    for (scope, shared) in &mut scopes {
+        if matches!(scope, Scope::Namespace(_)) {
+            shared.extend(everyone.iter().copied());
+            // The youngest of a namespace are the last.
+            shared.sort_by_key(|(index, _)| *index);
+        }
+    }
+    scopes.insert(Scope::Edge, everyone);
+    scopes
+}
+
+/// What namespaces put into one scope.
+#[derive(Default)]
+struct Pool<'o> {
+    sum: Cost,
+    /// By namespace: the sum, and each object with the youngest last.
+    namespaces: BTreeMap<&'o str, (Cost, Vec<(usize, Cost)>)>,
+    by_bytes: BTreeSet<(u64, &'o str)>,
+    by_expressions: BTreeSet<(u64, &'o str)>,
+}
+
+impl<'o> Pool<'o> {
+    fn add(&mut self, namespace: &'o str, index: usize, cost: Cost) {
+        let (sum, objects) = self.namespaces.entry(namespace).or_default();
+        objects.push((index, cost));
+        let before = *sum;
+        *sum = sum.and(cost);
+        let after = *sum;
+        self.sum = self.sum.and(cost);
+        self.rank(namespace, before, after);
+    }
+
+    fn rank(&mut self, namespace: &'o str, before: Cost, after: Cost) {
+        self.by_bytes.remove(&(before.bytes, namespace));
+        self.by_bytes.insert((after.bytes, namespace));
+        self.by_expressions.remove(&(before.expressions, namespace));
+        self.by_expressions.insert((after.expressions, namespace));
+    }
+
+    /// Of the namespace that costs most of what there is too much of; of two that cost the same, the last by name.
+    fn drop_youngest_of_costliest(&mut self, limit: Cost) -> Option<(usize, Cost)> {
+        let ranked = match self.sum.bytes > limit.bytes {
+            true => &self.by_bytes,
+            false => &self.by_expressions,
+        };
+        let (_, namespace) = *ranked.last()?;
+        let (sum, objects) = self.namespaces.get_mut(namespace)?;
+        let (index, cost) = objects.pop()?;
+        let before = *sum;
+        *sum = sum.without(cost);
+        let after = *sum;
+        self.sum = self.sum.without(cost);
+        self.rank(namespace, before, after);
+        Some((index, cost))
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,60 @@
+//! What a TrafficTarget costs: to the proxies of its own namespace the whole grant, and to the namespace of each source
+//! the grant for its own sources.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::{Costs, count, text};
+use crate::access::{RuleKind, TrafficTarget};
+use crate::budget::{Cost, Parts};
+use crate::plan::Audience;
+
+const GRANT: u64 = 60;
+
+pub fn written(target: &TrafficTarget) -> u64 {
+    let sources: u64 = target.sources.iter().map(|it| text(it)).sum();
+    let rules = target.rules.iter().map(|rule| {
+        let matches: u64 = rule.matches.iter().map(|it| text(it)).sum();
+        text(&rule.name) + matches
+    });
+    GRANT + sources + rules.sum::<u64>()
+}
+
+impl Costs<'_> {
+    pub fn of_target(&mut self, target: &TrafficTarget) -> Parts {
+        let own = target.object.namespace.as_str();
+        let mut permissions = 0_u64;
+        for rule in &target.rules {
+            let more = match rule.kind {
+                RuleKind::HttpRouteGroup => {
+                    let named: BTreeSet<&str> = rule.matches.iter().map(String::as_str).collect();
+                    let matches = self.group(own, &rule.name).iter();
+                    let meant = matches.filter(|it| named.is_empty() || named.contains(it.name));
+                    meant.map(|it| it.bytes + 1).sum()
+                }
+                RuleKind::TcpRoute => {
+                    let route = self.world.smi_tcp_route(own, &rule.name);
+                    route.map_or(0, |route| count(route.ports.len()) * 6)
+                }
+            };
+            permissions = permissions.saturating_add(more);
+        }
+        let names = text(own) + text(&target.object.name) + text(own) + text(&target.destination);
+        let grant = GRANT.saturating_add(names).saturating_add(permissions);
+        let mut sources: BTreeMap<&str, u64> = BTreeMap::new();
+        for source in &target.sources {
+            let namespace = source
+                .split_once('/')
+                .map_or("", |(namespace, _)| namespace);
+            *sources.entry(namespace).or_default() += text(source);
+        }
+        let all: u64 = sources.values().sum();
+        let mut parts = Parts::new();
+        for (namespace, bytes) in sources.into_iter().filter(|(it, _)| *it != own) {
+            let audience = Audience::Namespace(namespace.to_owned());
+            parts.insert(audience, Cost::of_bytes(grant.saturating_add(bytes)));
+        }
+        let whole = Cost::of_bytes(grant.saturating_add(all));
+        parts.insert(Audience::Namespace(own.to_owned()), whole);
+        parts
+    }
+}
