@@ -16,6 +16,7 @@ pub mod lease;
 pub mod peers;
 mod reading;
 mod resource;
+mod room;
 pub mod status;
 mod store;
 mod supervisor;
@@ -29,8 +30,8 @@ use horizon::Horizon;
 use resource::{Resource, Source};
 use supervisor::Supervisor;
 
-/// News that may wait while one translation is made.
-const WAITING: usize = 1_024;
+/// News that may wait while one translation is made; each may hold an object of more than a megabyte.
+const WAITING: usize = 128;
 
 /// A cluster to read.
 pub struct Cluster {
@@ -80,7 +81,8 @@ impl Cluster {
             sources,
             horizon,
         } = self;
-        let supervisor = Supervisor::new(client, sources, horizon, news, publisher.metrics());
+        let (metrics, limits) = (publisher.metrics(), publisher.limits());
+        let supervisor = Supervisor::new(client, sources, horizon, news, metrics, limits);
         tokio::join!(supervisor.run(), feed::feed(heard, publisher));
     }
 }

@@ -148,6 +148,10 @@ impl Publisher {
         Publisher { limits, ..self }
     }
 
+    pub fn limits(&self) -> Limits {
+        self.limits
+    }
+
     pub fn metrics(&self) -> Arc<Metrics> {
         self.metrics.clone()
     }

@@ -29,12 +29,24 @@ pub struct Subject {
     pub has_status: bool,
 }
 
+impl Subject {
+    /// Whether it can be kept however many there are.
+    pub fn is_small(&self) -> bool {
+        const MOST: usize = 4 << 10;
+        self.parent_refs.len() + self.status.len() <= MOST
+    }
+}
+
 /// A part of an object as it was read. Kept as text, which takes a fifth of the memory: thousands of them are held,
 /// and few are looked at.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Written(Box<str>);
 
 impl Written {
+    fn len(&self) -> usize {
+        self.0.len()
+    }
+
     pub fn value(&self) -> Value {
         // Text that was a value parses; the default is no text.
         serde_json::from_str(&self.0).unwrap_or_default()

@@ -1,5 +1,6 @@
 //! One object as an API server sends it -> what is kept of it. Nothing that stands in an object can stop the others.
 
+use std::fmt::{self, Write as _};
 use std::sync::Arc;
 
 use serde::Deserialize;
@@ -8,7 +9,7 @@ use serde_json::value::RawValue;
 
 use super::resource::{Resource, Served};
 use crate::object::{Kind, Object};
-use crate::problem::messages::object as messages;
+use crate::problem::messages::{Message, object as messages};
 use crate::problem::{ObjectRef, Problem};
 use crate::route::RouteKind;
 use crate::subject::{Subject, Written};
@@ -22,6 +23,8 @@ pub type Key = (String, String);
 pub struct Head {
     pub key: Key,
     pub resource_version: String,
+    /// As it is written.
+    pub created: Option<String>,
 }
 
 /// What is kept of an object. Those that are equal but for the subject are translated to the same.
@@ -47,6 +50,7 @@ struct Metadata {
     name: Option<String>,
     namespace: Option<String>,
     resource_version: Option<String>,
+    creation_timestamp: Option<String>,
 }
 
 /// What a resource version counts as; 0 where an API server counts in another way.
@@ -63,6 +67,7 @@ impl Head {
                 metadata.name.unwrap_or_default(),
             ),
             resource_version: metadata.resource_version.unwrap_or_default(),
+            created: metadata.creation_timestamp,
         }
     }
 }
@@ -94,6 +99,42 @@ impl Kept {
             entry,
             problem,
             subject: subject.map(Arc::new),
+        }
+    }
+
+    /// About how many bytes of memory it takes up: as many as its text in full has.
+    pub fn weight(&self) -> usize {
+        struct Counter(usize);
+        impl fmt::Write for Counter {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                self.0 = self.0.saturating_add(text.len());
+                Ok(())
+            }
+        }
+        let mut counter = Counter(0);
+        // It cannot fail: the counter takes everything.
+        let _ = write!(counter, "{self:?}");
+        counter.0
+    }
+
+    /// In its place, where it is too large to be kept.
+    pub fn stub(
+        (namespace, name): Key,
+        resource: &Resource,
+        message: Message,
+        subject: Option<Arc<Subject>>,
+    ) -> Kept {
+        let object = ObjectRef {
+            source: String::new(),
+            kind: resource.kind.to_string(),
+            namespace,
+            name,
+        };
+        let entry = Entry::left_out(resource.kind, object.problem("", message));
+        Kept {
+            entry: Some(Arc::new(entry)),
+            problem: None,
+            subject: subject.filter(|it| it.is_small()),
         }
     }
 

@@ -95,16 +95,19 @@ impl Source {
 
     /// Path of the list at this version.
     pub fn path(&self, version: &str) -> String {
+        self.path_in(version, self.namespace.as_deref().unwrap_or_default())
+    }
+
+    /// Path of the list of one namespace; of all, where none is named.
+    pub fn path_in(&self, version: &str, namespace: &str) -> String {
         let base = match self.resource.group {
             "" => format!("/api/{version}"),
             group => format!("/apis/{group}/{version}"),
         };
         let plural = self.resource.plural();
-        match &self.namespace {
-            Some(namespace) if !self.resource.kind.is_cluster_scoped() => {
-                format!("{base}/namespaces/{namespace}/{plural}")
-            }
-            _ => format!("{base}/{plural}"),
+        match namespace.is_empty() || self.resource.kind.is_cluster_scoped() {
+            false => format!("{base}/namespaces/{namespace}/{plural}"),
+            true => format!("{base}/{plural}"),
         }
     }
 

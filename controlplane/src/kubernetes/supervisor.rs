@@ -14,6 +14,7 @@ use super::horizon::{Horizon, Place};
 use super::resource::{Resource, Served, Source};
 use super::store::News;
 use super::watch::Watch;
+use crate::budget::Limits;
 use crate::metrics::Metrics;
 
 /// How often the cluster is asked for its kinds.
@@ -38,6 +39,7 @@ pub struct Supervisor {
     watches: JoinSet<()>,
     news: mpsc::Sender<News>,
     metrics: Arc<Metrics>,
+    limits: Limits,
     is_failing: bool,
 }
 
@@ -54,6 +56,7 @@ impl Supervisor {
         horizon: Horizon,
         news: mpsc::Sender<News>,
         metrics: Arc<Metrics>,
+        limits: Limits,
     ) -> Supervisor {
         Supervisor {
             discovery: Discovery::new(client.clone()),
@@ -64,6 +67,7 @@ impl Supervisor {
             watches: JoinSet::new(),
             news,
             metrics,
+            limits,
             is_failing: false,
         }
     }
@@ -141,6 +145,7 @@ impl Supervisor {
             following,
             news,
             self.metrics.clone(),
+            &self.limits,
         );
         let watch = self.watches.spawn(watch.run());
         self.running.insert(id, Running { served, watch });

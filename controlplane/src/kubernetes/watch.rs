@@ -10,21 +10,32 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use futures::TryStreamExt;
-use kube::api::{WatchEvent, WatchParams};
+use futures::{AsyncReadExt, TryStreamExt};
+use kube::api::{GetParams, WatchEvent, WatchParams};
 use kube::core::Request;
 use serde::Deserialize;
 use serde_json::value::RawValue;
-use tokio::sync::mpsc;
+use tokio::sync::{Semaphore, mpsc};
 use tokio::time::{Instant, sleep, timeout};
 
 use super::horizon::{Following, Nudge, Place};
-use super::reading::{Head, Kept, count};
+use super::reading::{Head, Kept, Key, count};
 use super::resource::{Served, Source};
+use super::room::{Age, Room};
 use super::store::News;
+use crate::budget::Limits;
 use crate::metrics::Metrics;
+use crate::problem::messages::budget as messages;
+use crate::subject::Subject;
 
+/// Objects of one page, where they are small.
 const PAGE: u32 = 250;
+/// Bytes of one page of several objects. A page that has more is asked for again with fewer objects.
+const PAGE_BYTES: u64 = 4 << 20;
+/// Bytes of one object. An API server takes 3 MiB at most.
+const OBJECT_BYTES: u64 = 8 << 20;
+/// Pages that are read at a time, of all sources.
+static READING: Semaphore = Semaphore::const_new(4);
 /// An API server that does not begin to answer within this is taken for dead.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// Seconds after which it ends a watch by itself.
@@ -47,6 +58,9 @@ pub struct Watch {
     metrics: Arc<Metrics>,
     is_failing: bool,
     wait: Duration,
+    /// Bytes of text of an object that is read.
+    largest: usize,
+    room: Room,
 }
 
 /// Why a source cannot be followed for now.
@@ -123,6 +137,7 @@ impl Watch {
         following: Following,
         news: mpsc::Sender<News>,
         metrics: Arc<Metrics>,
+        limits: &Limits,
     ) -> Watch {
         Watch {
             client,
@@ -133,6 +148,8 @@ impl Watch {
             metrics,
             is_failing: false,
             wait: FIRST_WAIT,
+            largest: usize::try_from(limits.object).unwrap_or(usize::MAX),
+            room: Room::new(limits),
         }
     }
 
@@ -190,8 +207,8 @@ impl Watch {
             };
             let place = Place::of(&self.source, served);
             let request = Request::new(&place.path).list(&place.list().limit(1));
-            match self.ask(request).await {
-                Ok(List { .. }) => {
+            match self.ask(request, OBJECT_BYTES).await {
+                Ok(_) => {
                     self.served = served;
                     self.following.place = place;
                     return Ok(());
@@ -206,16 +223,30 @@ impl Watch {
     /// Reads all there is; the outcome is the resource version to go on from.
     async fn list(&mut self) -> Result<String, Interrupted> {
         self.following.take_nudge();
+        self.room.clear();
         let (mut objects, mut changed) = (BTreeMap::new(), 0);
-        let mut params = self.following.place.list().limit(PAGE);
+        let mut page = PAGE;
+        let mut params = self.following.place.list();
         let version = loop {
+            params.limit = Some(page);
             let request = Request::new(&self.following.place.path).list(&params);
-            let List { metadata, items } = self.ask(request).await?;
+            let most = if page > 1 { PAGE_BYTES } else { OBJECT_BYTES };
+            let Some(text) = self.ask(request, most).await? else {
+                if page == 1 {
+                    let why = format!("an object of more than {OBJECT_BYTES} bytes");
+                    return Err(Interrupted::Failed(why));
+                }
+                page = (page / 4).max(1);
+                continue;
+            };
+            if u64::try_from(text.len()).is_ok_and(|length| length < PAGE_BYTES / 4) {
+                page = PAGE.min(page.saturating_mul(2));
+            }
+            let List { metadata, items } = read(&text)?;
             for text in items.unwrap_or_default() {
                 let head = Head::of(&text);
-                let kept = self.kept(&text, &head);
                 changed = changed.max(count(&head.resource_version));
-                objects.insert(head.key, kept);
+                self.take_in(&text, head, &mut objects);
             }
             if metadata.more.is_empty() {
                 break metadata.resource_version;
@@ -229,13 +260,73 @@ impl Watch {
         Ok(version)
     }
 
+    /// The text of an answer; None where it has more bytes than `most`.
     async fn ask(
         &self,
         request: Result<hyper::Request<Vec<u8>>, kube::core::request::Error>,
-    ) -> Result<List, Interrupted> {
+        most: u64,
+    ) -> Result<Option<Vec<u8>>, Interrupted> {
         let request = request.map_err(|error| Interrupted::Failed(in_full(&error)))?;
-        let answer = timeout(PATIENCE, self.client.request(request)).await;
-        Ok(answer.map_err(|_| no_answer())??)
+        let answer = timeout(PATIENCE, self.client.request_stream(request)).await;
+        let body = pin!(answer.map_err(|_| no_answer())??);
+        let _turn = READING.acquire().await;
+        let mut text = Vec::new();
+        let mut body = body.take(most + 1);
+        let whole = timeout(PATIENCE, body.read_to_end(&mut text)).await;
+        let length = whole
+            .map_err(|_| no_answer())?
+            .map_err(|error| Interrupted::Failed(in_full(&error)))?;
+        let is_whole = u64::try_from(length).is_ok_and(|length| length <= most);
+        Ok(is_whole.then_some(text))
+    }
+
+    /// Puts an object of a list among the others, as far as there is room.
+    fn take_in(&mut self, text: &RawValue, head: Head, objects: &mut BTreeMap<Key, Kept>) {
+        let kept = self.kept(text, &head);
+        let age = Age::new(head.created.as_deref(), &head.key.1);
+        let changes = self.room.put(&head.key, age, kept.weight());
+        objects.insert(head.key, kept);
+        for key in changes.dropped {
+            if let Some(kept) = objects.get_mut(&key) {
+                *kept = self.without_room(key, kept.subject.take());
+            }
+        }
+    }
+
+    /// Tells of an object that was written, and of those that have no room any more, or have room again.
+    async fn apply(
+        &mut self,
+        text: &RawValue,
+        head: Head,
+        version: u64,
+    ) -> Result<(), Interrupted> {
+        let kept = self.kept(text, &head);
+        let age = Age::new(head.created.as_deref(), &head.key.1);
+        let changes = self.room.put(&head.key, age, kept.weight());
+        let mut own = Some((head.key, kept));
+        let key = own.as_ref().map(|(key, _)| key.clone());
+        let mut dropped = Vec::new();
+        for other in changes.dropped {
+            match own.take_if(|(key, _)| *key == other) {
+                Some((key, kept)) => dropped.push((key, kept.subject)),
+                None => dropped.push((other, None)),
+            }
+        }
+        if let Some((key, kept)) = own {
+            self.tell_applied(key, kept, version).await?;
+        }
+        for (key, subject) in dropped {
+            let stub = self.without_room(key.clone(), subject);
+            self.tell_applied(key, stub, version).await?;
+        }
+        self.read_again(
+            changes
+                .wanted
+                .into_iter()
+                .filter(|it| Some(it) != key.as_ref()),
+            version,
+        )
+        .await
     }
 
     async fn watch(&mut self, version: &mut String) -> Result<Ended, Interrupted> {
@@ -287,20 +378,19 @@ impl Watch {
                 WatchEvent::Error(status) => return Err(kube::Error::Api(status).into()),
                 WatchEvent::Added(text) | WatchEvent::Modified(text) => {
                     let head = Head::of(&text);
-                    let kept = self.kept(&text, &head);
-                    *version = head.resource_version;
+                    version.clone_from(&head.resource_version);
                     self.reach(version)?;
-                    let id = self.source.id.clone();
-                    self.tell(News::Applied(id, head.key, kept, count(version)))
-                        .await?;
+                    self.apply(&text, head, count(version)).await?;
                 }
                 WatchEvent::Deleted(text) => {
                     let head = Head::of(&text);
                     *version = head.resource_version;
                     self.reach(version)?;
                     let id = self.source.id.clone();
+                    let changes = self.room.remove(&head.key);
                     self.tell(News::Deleted(id, head.key, count(version)))
                         .await?;
+                    self.read_again(changes.wanted, count(version)).await?;
                 }
                 WatchEvent::Bookmark(bookmark) => {
                     *version = bookmark.metadata.resource_version;
@@ -314,7 +404,48 @@ impl Watch {
 
     fn kept(&self, text: &RawValue, head: &Head) -> Kept {
         let Source { resource, id, .. } = &self.source;
-        Kept::of(text, head, resource, self.served, id)
+        let kept = Kept::of(text, head, resource, self.served, id);
+        let size = text.get().len();
+        match size > self.largest {
+            true => {
+                let message = messages::text_over_object(size, self.largest);
+                Kept::stub(head.key.clone(), resource, message, kept.subject)
+            }
+            false => kept,
+        }
+    }
+
+    fn without_room(&self, key: Key, subject: Option<Arc<Subject>>) -> Kept {
+        let message = messages::no_room(&key.0, self.room.limit());
+        Kept::stub(key, &self.source.resource, message, subject)
+    }
+
+    async fn tell_applied(&self, key: Key, kept: Kept, version: u64) -> Result<(), Interrupted> {
+        let id = self.source.id.clone();
+        self.tell(News::Applied(id, key, kept, version)).await
+    }
+
+    /// Reads objects of which stubs are kept, and for which there is room.
+    async fn read_again(
+        &self,
+        wanted: impl IntoIterator<Item = Key>,
+        version: u64,
+    ) -> Result<(), Interrupted> {
+        for key in wanted {
+            let (namespace, name) = &key;
+            let path = self.source.path_in(self.served.version, namespace);
+            let request = Request::new(path).get(name, &GetParams::default());
+            let text = match self.ask(request, OBJECT_BYTES).await {
+                Ok(Some(text)) => text,
+                // What deleted it comes with the watch.
+                Ok(None) | Err(Interrupted::Absent) => continue,
+                Err(other) => return Err(other),
+            };
+            let text: Box<RawValue> = read(&text)?;
+            let kept = self.kept(&text, &Head::of(&text));
+            self.tell_applied(key, kept, version).await?;
+        }
+        Ok(())
     }
 
     fn reach(&self, version: &str) -> Result<(), Interrupted> {
@@ -356,6 +487,10 @@ impl Watch {
         }
         self.is_failing = false;
     }
+}
+
+fn read<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, Interrupted> {
+    serde_json::from_slice(text).map_err(|error| Interrupted::Failed(in_full(&error)))
 }
 
 fn no_answer() -> Interrupted {

@@ -78,6 +78,20 @@ impl Entry {
         }
     }
 
+    /// An object of a cluster of which nothing is kept but why.
+    pub fn left_out(kind: Kind, problem: Problem) -> Entry {
+        Entry {
+            kind,
+            source: problem.object.source.clone(),
+            position: 0,
+            document: String::new(),
+            namespace: problem.object.namespace.clone(),
+            name: problem.object.name.clone(),
+            part: Part::Name,
+            problems: vec![problem],
+        }
+    }
+
     /// The file.
     pub fn source(&self) -> &str {
         &self.source

@@ -107,7 +107,15 @@ async fn follow(script: impl IntoIterator<Item = Answer>) -> (Vec<String>, Vec<S
     let source = Source::of(resource, &[]).remove(0);
     let place = Place::of(&source, VERSION_0);
     let following = Horizon::default().follow(&source.id, place);
-    let watch = Watch::new(client, source, VERSION_0, following, news, Arc::default());
+    let watch = Watch::new(
+        client,
+        source,
+        VERSION_0,
+        following,
+        news,
+        Arc::default(),
+        &Limits::default(),
+    );
     tokio::select! {
         () = watch.run() => {}
         () = over.notified() => {}
@@ -117,10 +125,13 @@ async fn follow(script: impl IntoIterator<Item = Answer>) -> (Vec<String>, Vec<S
         let name = |(_, name): &(String, String)| name.clone();
         told.push(match news {
             News::Listed(_, objects, version, _) => {
-                let names: Vec<_> = objects.keys().map(name).collect();
+                let said = |(key, kept): (&Key, &Kept)| name(key) + mark(kept);
+                let names: Vec<_> = objects.iter().map(said).collect();
                 format!("listed {} at {version}", names.join(" "))
             }
-            News::Applied(_, key, _, version) => format!("applied {} at {version}", name(&key)),
+            News::Applied(_, key, kept, version) => {
+                format!("applied {}{} at {version}", name(&key), mark(&kept))
+            }
             News::Deleted(_, key, version) => format!("deleted {} at {version}", name(&key)),
             News::Reached(_, version) => format!("reached {version}"),
             News::Failing(_, why) => format!("failing {why}"),
@@ -130,6 +141,80 @@ async fn follow(script: impl IntoIterator<Item = Answer>) -> (Vec<String>, Vec<S
     }
     let asked = asked.lock().unwrap().clone();
     (asked, told)
+}
+
+/// That a stub is kept because there is no room, or because the object is too large.
+fn mark(kept: &Kept) -> &'static str {
+    let problems = kept.entry.iter().flat_map(|entry| entry.problems());
+    let codes: Vec<_> = problems.map(|problem| problem.code).collect();
+    match codes.as_slice() {
+        ["no_room"] => " (no room)",
+        ["text_over_object"] => " (too large)",
+        _ => "",
+    }
+}
+
+/// A split with so many backends.
+fn large(name: &str, day: u8, backends: usize) -> String {
+    let backends =
+        vec![r#"{"service":"a-service-with-a-long-name","weight":1}"#; backends].join(",");
+    format!(
+        r#"{{"metadata":{{"name":"{name}","namespace":"shop","resourceVersion":"7","creationTimestamp":"2026-01-{day:02}T00:00:00Z"}},"spec":{{"service":"web","backends":[{backends}]}}}}"#
+    )
+}
+
+fn list_of(more: &str, items: &[String]) -> Answer {
+    let items = items.join(",");
+    let text = format!(
+        r#"{{"metadata":{{"resourceVersion":"5","continue":"{more}"}},"items":[{items}]}}"#
+    );
+    (200, text, String::new())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_is_too_large_is_asked_for_again_with_fewer_objects() {
+    let padding = " ".repeat(5 << 20);
+    let (asked, told) = follow([
+        list_of("", &[large("a", 1, 1), padding.clone()]),
+        list_of("more", &[large("a", 1, 1)]),
+        list_of("more", &[large("b", 1, 1), padding]),
+        list_of("", &[large("b", 1, 1)]),
+    ])
+    .await;
+    assert_eq!(told, ["listed a b at 5"]);
+    let limits = asked.iter().map(|it| it.split("limit=").nth(1).unwrap());
+    let limits: Vec<&str> = limits.map(|it| it.split('&').next().unwrap()).collect();
+    assert_eq!(limits, ["250", "62", "124", "31"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_of_more_text_than_an_object_may_have_is_a_stub() {
+    let text = large("b", 2, 1).replace("web", &"w".repeat(1 << 20));
+    let (_, told) = follow([list_of("", &[large("a", 1, 1), text])]).await;
+    assert_eq!(told, ["listed a b (too large) at 5"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_a_namespace_without_room_the_youngest_are_stubs_and_read_again_when_there_is_room() {
+    let status = format!(r#"}},"status":{{"x":"{}"}}}}"#, "x".repeat(900_000));
+    let of = |name: &str, day: u8| large(name, day, 1).replace("}]}}", &format!("}}]{status}"));
+    let gone = format!(r#"{{"type":"DELETED","object":{}}}"#, of("j", 1)) + "\n";
+    let names = ["j", "i", "h", "g", "f", "e", "d", "c", "b", "a"];
+    let pages = (1..).zip(names).map(|(day, name)| {
+        let more = if name == "a" { "" } else { "more" };
+        list_of(more, &[of(name, day)])
+    });
+    let read_again = (200, of("a", 10), String::new());
+    let (asked, told) = follow(pages.chain([events(&[gone]), read_again])).await;
+    assert_eq!(
+        told[..3],
+        [
+            "listed a (no room) b c d e f g h i j at 5",
+            "deleted j at 7",
+            "applied a at 7"
+        ]
+    );
+    assert_eq!(asked[11], "v1alpha4/namespaces/shop/trafficsplits/a");
 }
 
 const WATCH: &str =
