@@ -11,7 +11,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{AsyncReadExt, TryStreamExt};
-use kube::api::{GetParams, WatchEvent, WatchParams};
+use kube::api::{ListParams, WatchEvent, WatchParams};
 use kube::core::Request;
 use serde::Deserialize;
 use serde_json::value::RawValue;
@@ -434,16 +434,21 @@ impl Watch {
         for key in wanted {
             let (namespace, name) = &key;
             let path = self.source.path_in(self.served.version, namespace);
-            let request = Request::new(path).get(name, &GetParams::default());
+            // To get one by its name is another permission than to list.
+            let params = ListParams::default().fields(&format!("metadata.name={name}"));
+            let request = Request::new(path).list(&params);
             let text = match self.ask(request, OBJECT_BYTES).await {
                 Ok(Some(text)) => text,
                 // What deleted it comes with the watch.
                 Ok(None) | Err(Interrupted::Absent) => continue,
                 Err(other) => return Err(other),
             };
-            let text: Box<RawValue> = read(&text)?;
-            let kept = self.kept(&text, &Head::of(&text));
-            self.tell_applied(key, kept, version).await?;
+            let List { items, .. } = read(&text)?;
+            for text in items.unwrap_or_default() {
+                let head = Head::of(&text);
+                let kept = self.kept(&text, &head);
+                self.tell_applied(head.key, kept, version).await?;
+            }
         }
         Ok(())
     }

@@ -204,7 +204,7 @@ async fn of_a_namespace_without_room_the_youngest_are_stubs_and_read_again_when_
         let more = if name == "a" { "" } else { "more" };
         list_of(more, &[of(name, day)])
     });
-    let read_again = (200, of("a", 10), String::new());
+    let read_again = list_of("", &[of("a", 10)]);
     let (asked, told) = follow(pages.chain([events(&[gone]), read_again])).await;
     assert_eq!(
         told[..3],
@@ -214,7 +214,10 @@ async fn of_a_namespace_without_room_the_youngest_are_stubs_and_read_again_when_
             "applied a at 7"
         ]
     );
-    assert_eq!(asked[11], "v1alpha4/namespaces/shop/trafficsplits/a");
+    assert_eq!(
+        asked[11],
+        "v1alpha4/namespaces/shop/trafficsplits?&fieldSelector=metadata.name%3Da"
+    );
 }
 
 const WATCH: &str =
