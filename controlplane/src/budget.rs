@@ -226,67 +226,100 @@ struct Full {
 
 /// The objects that do not fit into a scope, each once.
 fn over_scope(taken: &[Taken], limits: &Limits) -> Vec<Problem> {
+    let Shared { everyone, scopes } = Shared::of(taken);
     let mut out: BTreeMap<usize, Problem> = BTreeMap::new();
-    for (scope, shared) in shared_scopes(taken) {
-        let limit = match scope {
-            Scope::Gateway { .. } => limits.of_scope(),
-            Scope::Producers | Scope::Edge | Scope::Namespace(_) => limits.shared(),
+    let sum = |shared: &[(usize, Cost)]| {
+        shared
+            .iter()
+            .map(|it| it.1)
+            .fold(Cost::default(), Cost::and)
+    };
+    fit(taken, &everyone, limits.shared(), limits, &mut out);
+    let of_everyone = sum(&everyone);
+    for (scope, mut shared) in scopes {
+        let is_gateway = matches!(scope, Scope::Gateway { .. });
+        let limit = match is_gateway {
+            true => limits.of_scope(),
+            false => limits.shared(),
         };
-        let mut pool = Pool::default();
-        for (index, cost) in shared {
-            if let Some(it) = taken.get(index).filter(|_| !out.contains_key(&index)) {
-                pool.add(&it.object.namespace, index, cost);
-            }
+        let mut all = sum(&shared);
+        if !is_gateway {
+            all = all.and(of_everyone);
         }
-        while !pool.sum.fits(limit) {
-            let Some((index, cost)) = pool.drop_youngest_of_costliest(limit) else {
-                break;
-            };
-            if let Some(it) = taken.get(index) {
-                let message = messages::over_scope(cost.bytes, &it.object.namespace, limits.scope);
-                out.insert(index, it.object.problem("", message));
-            }
+        if all.fits(limit) {
+            continue;
         }
+        if !is_gateway {
+            shared.extend(&everyone);
+            // The youngest of a namespace are the last.
+            shared.sort_by_key(|(index, _)| *index);
+        }
+        fit(taken, &shared, limit, limits, &mut out);
     }
     out.into_values().collect()
 }
 
-/// Each scope that several namespaces write to, with what they put there. What a namespace puts into its own scope
-/// alone is bounded by the limit of the namespace.
-fn shared_scopes(taken: &[Taken]) -> BTreeMap<Scope, Vec<(usize, Cost)>> {
-    let mut everyone = Vec::new();
-    let mut scopes: BTreeMap<Scope, Vec<(usize, Cost)>> = BTreeMap::new();
-    for (index, it) in taken.iter().enumerate() {
-        let mut of_everyone = Cost::default();
-        for (audience, cost) in &it.parts {
-            let scope = match audience {
-                // The splits of literal hosts meet at the edge, together with those for everyone.
-                Audience::Everyone | Audience::Edge | Audience::NamespaceAndEdge(_) => {
-                    of_everyone = of_everyone.and(*cost);
-                    continue;
-                }
-                Audience::Namespace(namespace) if *namespace == it.object.namespace => continue,
-                Audience::Namespace(namespace) => Scope::Namespace(namespace.clone()),
-                Audience::Gateway { namespace, name } => Scope::Gateway {
-                    namespace: namespace.clone(),
-                    name: name.clone(),
-                },
-            };
-            scopes.entry(scope).or_default().push((index, *cost));
-        }
-        if of_everyone != Cost::default() {
-            everyone.push((index, of_everyone));
+/// Drops the youngest objects of the costliest namespaces until the others fit.
+fn fit(
+    taken: &[Taken],
+    shared: &[(usize, Cost)],
+    limit: Cost,
+    limits: &Limits,
+    out: &mut BTreeMap<usize, Problem>,
+) {
+    let mut pool = Pool::default();
+    for (index, cost) in shared {
+        if let Some(it) = taken.get(*index).filter(|_| !out.contains_key(index)) {
+            pool.add(&it.object.namespace, *index, *cost);
         }
     }
-    for (scope, shared) in &mut scopes {
-        if matches!(scope, Scope::Namespace(_)) {
-            shared.extend(everyone.iter().copied());
-            // The youngest of a namespace are the last.
-            shared.sort_by_key(|(index, _)| *index);
+    while !pool.sum.fits(limit) {
+        let Some((index, cost)) = pool.drop_youngest_of_costliest(limit) else {
+            break;
+        };
+        if let Some(it) = taken.get(index) {
+            let message = messages::over_scope(cost.bytes, &it.object.namespace, limits.scope);
+            out.insert(index, it.object.problem("", message));
         }
     }
-    scopes.insert(Scope::Edge, everyone);
-    scopes
+}
+
+/// What several namespaces write to. What a namespace puts into its own scope alone is bounded by the limit of the
+/// namespace.
+#[derive(Default)]
+struct Shared {
+    /// What every namespace gets, and the splits of literal hosts, which meet at the edge.
+    everyone: Vec<(usize, Cost)>,
+    /// What else one namespace, or one Gateway, gets of others.
+    scopes: BTreeMap<Scope, Vec<(usize, Cost)>>,
+}
+
+impl Shared {
+    fn of(taken: &[Taken]) -> Shared {
+        let mut shared = Shared::default();
+        for (index, it) in taken.iter().enumerate() {
+            let mut of_everyone = Cost::default();
+            for (audience, cost) in &it.parts {
+                let scope = match audience {
+                    Audience::Everyone | Audience::Edge | Audience::NamespaceAndEdge(_) => {
+                        of_everyone = of_everyone.and(*cost);
+                        continue;
+                    }
+                    Audience::Namespace(namespace) if *namespace == it.object.namespace => continue,
+                    Audience::Namespace(namespace) => Scope::Namespace(namespace.clone()),
+                    Audience::Gateway { namespace, name } => Scope::Gateway {
+                        namespace: namespace.clone(),
+                        name: name.clone(),
+                    },
+                };
+                shared.scopes.entry(scope).or_default().push((index, *cost));
+            }
+            if of_everyone != Cost::default() {
+                shared.everyone.push((index, of_everyone));
+            }
+        }
+        shared
+    }
 }
 
 /// What namespaces put into one scope.

@@ -126,7 +126,7 @@ pub struct Budget {
     #[arg(long, value_name = "BYTES", default_value = "1Mi")]
     object_limit: Bytes,
     /// Most that the objects of one namespace may cost together; beyond it the youngest of them are not in force. 1Mi is
-    /// about 2300 TrafficSplits of one port and two backends each, and less than 25 MiB of memory in an Envoy with two
+    /// about 2000 TrafficSplits of one port and two backends each, and less than 25 MiB of memory in an Envoy with two
     /// workers
     #[arg(long, value_name = "BYTES", default_value = "1Mi")]
     namespace_limit: Bytes,

@@ -17,6 +17,8 @@ use scene::{AT_ONCE, Scene, rules, server};
 
 const SPLITS: usize = 5_000;
 const SERVICES: usize = 15_000;
+/// By default one namespace may not have as many.
+const ARGUMENTS: [&str; 2] = ["--namespace-limit", "8Mi"];
 /// KiB; a quarter less was measured.
 const MEMORY: u64 = 80 << 10;
 
@@ -85,7 +87,7 @@ async fn five_thousand_splits_at_once() {
     let (image, _) = unpack(&dist("weir-image.tar"), store.path()).expect("the image");
     let program = image.join("weir");
     let kubeconfig = server.kubeconfig(ADMIN);
-    let plane = Plane::by_program(&program, &kubeconfig, &[]);
+    let plane = Plane::by_program(&program, &kubeconfig, &ARGUMENTS);
     let mut scene = Scene { server, plane };
     scene.until("the services", AT_ONCE, |_| true).await;
     scene
@@ -132,7 +134,7 @@ async fn five_thousand_splits_at_once() {
     let grown = scene.plane.memory();
     // One that finds them all there.
     let start = Instant::now();
-    scene.plane = Plane::by_program(&program, &kubeconfig, &[]);
+    scene.plane = Plane::by_program(&program, &kubeconfig, &ARGUMENTS);
     scene
         .until("a new replica", AT_ONCE, |config| rules(config) == all)
         .await;
