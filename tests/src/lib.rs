@@ -21,6 +21,7 @@ mod plane;
 mod process;
 mod relay;
 mod shipped;
+pub mod tenants;
 pub mod tls;
 
 use std::path::PathBuf;
