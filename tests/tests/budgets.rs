@@ -213,6 +213,7 @@ fn ten_thousand() -> Vec<Value> {
 async fn ten_thousand_objects_of_one_namespace_stay_inside_the_shipped_memory() {
     let server = server();
     server.crds(&[&gateway_api_crds("standard")]);
+    server.apply("{apiVersion: v1, kind: Namespace, metadata: {name: team-7}}");
     let objects: Vec<(String, Value)> = neighbours(1)
         .into_iter()
         .chain(ten_thousand())
@@ -255,7 +256,7 @@ async fn ten_thousand_objects_of_one_namespace_stay_inside_the_shipped_memory() 
             "-p",
             &patch,
         ];
-        scene.server.kubectl(&args);
+        scene.server.kubectl_client().run(&args);
         scene
             .until("a neighbour's weight", AT_ONCE, |config| {
                 weights_of(config, "TrafficSplit/team-7/web:80/http") == [90, weight]
