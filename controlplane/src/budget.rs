@@ -322,12 +322,14 @@ impl Shared {
     }
 }
 
+/// The sum of a namespace, and each of its objects by its place, with the youngest last.
+type OfNamespace = (Cost, Vec<(usize, Cost)>);
+
 /// What namespaces put into one scope.
 #[derive(Default)]
 struct Pool<'o> {
     sum: Cost,
-    /// By namespace: the sum, and each object with the youngest last.
-    namespaces: BTreeMap<&'o str, (Cost, Vec<(usize, Cost)>)>,
+    namespaces: BTreeMap<&'o str, OfNamespace>,
     by_bytes: BTreeSet<(u64, &'o str)>,
     by_expressions: BTreeSet<(u64, &'o str)>,
 }
