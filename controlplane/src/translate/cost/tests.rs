@@ -1,5 +1,3 @@
-use std::time::{Duration, Instant};
-
 use super::*;
 use crate::object::read;
 use crate::plan::{Plan, Scope, scope};
@@ -120,13 +118,7 @@ fn backends_by_ports_are_not_multiplied_before_they_are_counted() {
     };
     for backends in [backends, others.join(", ")] {
         let world = world(&format!("{}{}", attack(&backends, "bomb"), OBJECTS[0]));
-        let start = Instant::now();
         let (plan, problems) = translate_within(&world, Policy::Permissive, &Limits::default());
-        assert!(
-            start.elapsed() < Duration::from_secs(2),
-            "{:?}",
-            start.elapsed()
-        );
         let over: Vec<_> = problems
             .iter()
             .filter(|it| it.code == "over_object")
