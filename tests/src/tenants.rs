@@ -36,7 +36,7 @@ pub fn check(data: &[u8]) {
     let without: Vec<&Value> = passive.iter().chain(passive_of_a).chain(&of_b).collect();
     let active_of_a = of_a.iter().filter(is_active);
     let with: Vec<&Value> = without.iter().copied().chain(active_of_a).collect();
-    for policy in [Policy::Permissive, Policy::Smi] {
+    for policy in [Policy::Unstated, Policy::Smi] {
         let (without, with) = (plan(&without, policy), plan(&with, policy));
         let gateway = Scope::Gateway {
             namespace: "b".into(),

@@ -474,7 +474,7 @@ mod tests {
             ),
         ] {
             let metrics = Arc::new(Metrics::default());
-            let publisher = Publisher::new(metrics.clone(), Policy::Permissive);
+            let publisher = Publisher::new(metrics.clone(), Policy::Unstated);
             let proxies = Proxies::new(&publisher, metrics);
             for number in 0..8_192 {
                 known_after(&proxies, number, owner.clone());

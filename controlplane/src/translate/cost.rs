@@ -27,6 +27,8 @@ use crate::world::{Key, World};
 const BACKEND: u64 = 70;
 const MATCH: u64 = 20;
 const SET: u64 = 150;
+/// The same around the Service that the clients of a rule call.
+const CALLED: u64 = 80;
 
 /// The world without the objects that are over a limit. None where none is.
 pub fn within(
@@ -82,7 +84,7 @@ impl<'w> Costs<'w> {
         let splits = world.splits.iter();
         let splits = splits.map(|it| (&it.object, Subject::Split(it)));
         let targets = match policy {
-            Policy::Permissive => &[],
+            Policy::Unstated | Policy::Permissive => &[],
             Policy::Smi => world.traffic_targets(),
         };
         let targets = targets.iter().map(|it| (&it.object, Subject::Target(it)));
@@ -137,7 +139,7 @@ impl<'w> Costs<'w> {
 
     fn service_of_policy(&self, namespace: &str, name: &str) -> Option<&'w Service> {
         match self.policy {
-            Policy::Permissive => None,
+            Policy::Unstated | Policy::Permissive => None,
             Policy::Smi => self.world.service(namespace, name),
         }
     }

@@ -6,7 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use weir_split::wire::Match;
 
 use super::{
-    BACKEND, Costs, MATCH, SET, bytes_of_match, count, filters, programs, set_of_service, text,
+    BACKEND, CALLED, Costs, MATCH, SET, bytes_of_match, count, filters, programs, set_of_service,
+    text,
 };
 use crate::budget::{Cost, Parts};
 use crate::plan::Audience;
@@ -95,7 +96,10 @@ impl Costs<'_> {
                 Place::Service(audience, at) => {
                     let service = self.world.service(&at.namespace, &at.name);
                     let set = service.map_or(SET, set_of_service);
-                    add(audience, set + pieces.rules + pieces.matches);
+                    let called = self.called(&at.namespace, &at.name);
+                    let called = called.saturating_mul(count(route.rules.len()));
+                    let bytes = set + pieces.rules + pieces.matches;
+                    add(audience, bytes.saturating_add(called));
                 }
                 Place::Hosts(audience, host) => {
                     let listeners = of_names.saturating_mul(pieces.count.saturating_add(1));
@@ -112,6 +116,14 @@ impl Costs<'_> {
             *part = part.and(programs(route.programs));
         }
         parts
+    }
+
+    /// What a rule says of the Service that its clients call.
+    fn called(&mut self, namespace: &str, name: &str) -> u64 {
+        match self.accounts(namespace, name) {
+            0 => 0,
+            accounts => accounts + CALLED + text(namespace) + text(name),
+        }
     }
 
     fn pieces(&mut self, route: &Route, (ranks, hostnames): (u64, u64)) -> Pieces {

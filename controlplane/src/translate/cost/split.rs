@@ -41,13 +41,8 @@ impl Costs<'_> {
             return Parts::new();
         }
         let identity = count(split.object.identity().len()) + 30;
-        let accounts: u64 = match self.policy {
-            crate::access::Policy::Permissive => 0,
-            crate::access::Policy::Smi => {
-                let backends = split.backends.iter();
-                backends.map(|it| self.accounts(own, &it.name)).sum()
-            }
-        };
+        let backends = split.backends.iter();
+        let accounts: u64 = backends.map(|it| self.accounts(own, &it.name)).sum();
         let rule = identity
             .saturating_add(written(split))
             .saturating_add(accounts);

@@ -1,10 +1,12 @@
+use weir_split::wire::{Access, Grants};
+
 use super::*;
 use crate::object::read;
 use crate::plan::{Plan, Scope, scope};
 use crate::translate::translate_within;
 
 const SERVICES: &str = "
-{apiVersion: v1, kind: Service, metadata: {name: web, namespace: a}, spec: {clusterIP: 10.0.0.1, ports: [{port: 80, name: http}, {port: 9090, name: admin}]}}
+{apiVersion: v1, kind: Service, metadata: {name: web, namespace: a}, spec: {selector: {app: one}, clusterIP: 10.0.0.1, ports: [{port: 80, name: http}, {port: 9090, name: admin}]}}
 ---
 {apiVersion: v1, kind: Service, metadata: {name: web-v1, namespace: a}, spec: {selector: {app: one}, ports: [{port: 80}, {port: 9090}]}}
 ---
@@ -56,7 +58,7 @@ fn an_object_costs_what_it_adds_to_documents_and_at_most_three_times_as_much() {
     let empty = world("");
     for (text, policy) in OBJECTS
         .into_iter()
-        .flat_map(|text| [(text, Policy::Permissive), (text, Policy::Smi)])
+        .flat_map(|text| [(text, Policy::Unstated), (text, Policy::Smi)])
     {
         let world = world(text);
         let object = |costs: &Costs| {
@@ -65,7 +67,7 @@ fn an_object_costs_what_it_adds_to_documents_and_at_most_three_times_as_much() {
         };
         let mut costs = Costs::new(&world, policy);
         let Some(object) = object(&costs) else {
-            assert_eq!(policy, Policy::Permissive);
+            assert_eq!(policy, Policy::Unstated);
             continue;
         };
         let parts = costs.of(&object);
@@ -118,7 +120,7 @@ fn backends_by_ports_are_not_multiplied_before_they_are_counted() {
     };
     for backends in [backends, others.join(", ")] {
         let world = world(&format!("{}{}", attack(&backends, "bomb"), OBJECTS[0]));
-        let (plan, problems) = translate_within(&world, Policy::Permissive, &Limits::default());
+        let (plan, problems) = translate_within(&world, Policy::Unstated, &Limits::default());
         let over: Vec<_> = problems
             .iter()
             .filter(|it| it.code == "over_object")
@@ -158,7 +160,7 @@ fn large_values_are_counted() {
         matches.join(", ")
     );
     let world = world(&route);
-    let (plan, problems) = translate_within(&world, Policy::Permissive, &Limits::default());
+    let (plan, problems) = translate_within(&world, Policy::Unstated, &Limits::default());
     assert!(
         problems.iter().any(|it| it.code == "over_object"),
         "{problems:?}"
@@ -180,5 +182,5 @@ fn a_group_over_the_budget_grants_nothing_and_is_known_as_broken() {
         "{problems:?}"
     );
     let config = scope(&plan, &Scope::Namespace("a".into()));
-    assert!(config.access.unwrap().grants.is_empty());
+    assert_eq!(config.access, Some(Access::Grants(Grants::new())));
 }
