@@ -57,10 +57,8 @@ pub fn check(data: &[u8]) {
 }
 
 fn plan(objects: &[&Value], policy: Policy) -> Plan {
-    let objects = objects
-        .iter()
-        .map(|object| Object::parse((*object).clone()));
-    let (world, _) = World::from_objects(objects.filter_map(Result::ok).flatten());
+    let parse = |object: &&Value| Object::parse((*object).clone()).ok().flatten();
+    let (world, _) = World::from_objects(objects.iter().filter_map(parse));
     translate_within(&world, policy, &LIMITS).0
 }
 
