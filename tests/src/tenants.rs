@@ -14,7 +14,7 @@ use weir::object::Object;
 use weir::plan::{Plan, Scope, scope};
 use weir::translate::translate_within;
 use weir::world::World;
-use weir_split::wire::{Config, Destination, Hosts};
+use weir_split::wire::{Access, Config, Destination, Hosts};
 
 /// So small that a few objects are over them.
 const LIMITS: Limits = Limits {
@@ -94,7 +94,11 @@ fn assert_only_producers(config: &Config) {
             "a decides for {connections:?}"
         );
     }
-    let grants = config.access.iter().flat_map(|access| &access.grants);
+    let grants = match &config.access {
+        Some(Access::Grants(grants)) => Some(grants),
+        Some(Access::Everyone) | None => None,
+    };
+    let grants = grants.into_iter().flatten();
     for (destination, grants) in grants.filter(|(destination, _)| !destination.starts_with("a/")) {
         let mut by = grants.iter().map(|grant| &grant.by);
         assert!(
@@ -120,10 +124,18 @@ fn without_a(mut config: Config) -> Config {
             .accounts
             .retain(|account| !account.starts_with("a/"));
     }
-    if let Some(access) = &mut config.access {
-        access
-            .grants
-            .retain(|destination, _| !destination.starts_with("a/"));
+    // The pods behind a Service of A are A's, and so is whether its clients need permission for it.
+    for rule in config.rules.values_mut() {
+        if rule
+            .called
+            .as_ref()
+            .is_some_and(|it| it.service.namespace == "a")
+        {
+            rule.called = None;
+        }
+    }
+    if let Some(Access::Grants(grants)) = &mut config.access {
+        grants.retain(|destination, _| !destination.starts_with("a/"));
     }
     config
 }

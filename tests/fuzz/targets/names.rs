@@ -2,15 +2,20 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use weir_split::{Plugin, peer_identity};
+use weir_split::{IdentityDomains, Plugin, peer_identity};
+
+const DOMAINS: IdentityDomains = IdentityDomains {
+    trust_domain: "cluster.local",
+    cluster_domain: "cluster.local",
+};
 
 fuzz_target!(|input: &[u8]| {
     if let Err(error) = Plugin::parse(input) {
         assert!(error.to_string().starts_with("plugin configuration: "));
     }
     for identity in [
-        peer_identity(Some(input), None, "cluster.local"),
-        peer_identity(None, Some(input), "cluster.local"),
+        peer_identity(Some(input), None, DOMAINS),
+        peer_identity(None, Some(input), DOMAINS),
     ]
     .into_iter()
     .flatten()
