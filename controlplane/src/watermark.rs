@@ -58,7 +58,7 @@ impl Watermark {
         self.0.is_empty()
     }
 
-    /// What a client sends: the resources that `watched` has, and at most [`MAX_UNKNOWN`] others. The client chooses
+    /// What a client sends: the resources that `watched` has, and at most 16 others. The client chooses
     /// the names, so that all of them together would be as long as a request's head may be.
     pub fn of_client(text: &str, watched: &Watermark) -> Result<Watermark, Unreadable> {
         let mut watermark = Watermark::default();

@@ -1,12 +1,12 @@
 //! Who may reach whom, between two real Envoys over mutual TLS.
 
 use std::net::SocketAddr;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use weir_tests::fault::{Liar, Manner};
+use weir_tests::fault::{Liar, Manner, answer};
 use weir_tests::tls::{Authority, Certificate};
 use weir_tests::{Answer, Bootstrap, Caller, Connection, Echo, Envoy, Greeter, shipped};
 
@@ -266,6 +266,52 @@ async fn a_grant_that_is_revoked_closes_the_way() {
     assert_eq!(client.get(0, "/admin", &[]).await.status, StatusCode::OK);
     assert!(client.talk(0).await[0].is_some());
     bookstore.envoy.assert_no_traps().await;
+}
+
+/// Who cuts the control plane off stops revocations; not for longer than this proxy allows.
+#[tokio::test(flavor = "multi_thread")]
+async fn permissions_of_a_silent_control_plane_end() {
+    let authority = Authority::new();
+    let liar = Liar::start(serve("r1", granted())).await;
+    let echo = Echo::start("bookstore").await;
+    let aging = inbound(json!({ "access_max_age": 60 }));
+    let server = Bootstrap::default()
+        .cluster("weir", liar.address)
+        .cluster("workload", echo.address)
+        .listener("http", &aging, Some("workload"))
+        .mutual_tls(&authority.sign(&[SERVER]));
+    let server = Envoy::start(&server.build(), 1).await;
+    server.wait_for_updates(1).await;
+    let buyer = authority.sign(&[BUYER]);
+    let listener = server.listener("http");
+    let client = clients([listener; 2], &authority, &[Some(buyer)]).await;
+    assert_eq!(client.get(0, "/books", &[]).await.status, StatusCode::OK);
+
+    liar.switch(Manner::Bytes(answer(503, "", b"")));
+    let start = Instant::now();
+    let denied = loop {
+        let answer = client.get(0, "/books", &[]).await;
+        if answer.status != StatusCode::OK {
+            break answer;
+        }
+        assert!(start.elapsed() < Duration::from_secs(90), "still let in");
+        tokio::time::sleep(Duration::from_millis(500)).await;
+    };
+    assert!(
+        start.elapsed() > Duration::from_secs(30),
+        "{:?}",
+        start.elapsed()
+    );
+    assert_eq!(denied.status, StatusCode::FORBIDDEN, "{denied:?}");
+    let why = denied.header("x-weir-denied");
+    assert!(why.contains("access_max_age"), "{why}");
+
+    // The document is the one in force: the answer alone makes the permissions young again.
+    liar.switch(serve("r2", granted()));
+    server.wait_for_updates(2).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    assert_eq!(client.get(0, "/books", &[]).await.status, StatusCode::OK);
+    server.assert_no_traps().await;
 }
 
 /// A proxy that checks lets nobody in while it does not know who may.

@@ -109,7 +109,7 @@ pub(crate) use {effect, effect_template};
 
 /// Values that are possible, as in `it has 80, 8080`; no more than a person would read.
 pub fn list<T: fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
-    const SHOWN: usize = 6;
+    const SHOWN: usize = 10;
     let mut values = values.into_iter();
     let shown: Vec<String> = values
         .by_ref()

@@ -134,6 +134,22 @@ fn bad_values_name_their_key() {
             r#"{"control_plane":"weir","namespace":"a","service_account":"a","direction":"inbound"}"#,
         ),
         (
+            "access_max_age: only a proxy with a service account",
+            r#"{"control_plane":"weir","namespace":"a","access_max_age":3600}"#,
+        ),
+        (
+            "access_max_age: only a proxy with a service account",
+            r#"{"initial":{"version":4},"namespace":"a","service_account":"a","access_max_age":3600}"#,
+        ),
+        (
+            "access_max_age: 59 is not a number of seconds",
+            r#"{"control_plane":"weir","namespace":"a","service_account":"a","access_max_age":59}"#,
+        ),
+        (
+            r#"access_max_age: "1h" is not a number of seconds"#,
+            r#"{"control_plane":"weir","namespace":"a","service_account":"a","access_max_age":"1h"}"#,
+        ),
+        (
             r#"trust_domain: "Prod" is not a SPIFFE trust domain"#,
             r#"{"control_plane":"weir","trust_domain":"Prod"}"#,
         ),

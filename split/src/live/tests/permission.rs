@@ -324,3 +324,35 @@ fn connections_have_exact_shares_and_need_permission() {
     let mut live = self::live(&other_port, &site);
     assert!((0..100).all(|_| self::words(&live.connect(None)) == "denied"));
 }
+
+#[test]
+fn permissions_that_are_too_old_deny_everything_until_they_are_known_again() {
+    let workload = Site {
+        service_account: Some("shop/store".into()),
+        ..site()
+    };
+    let mut guarded = live(&with_access("[]"), &workload);
+    let mut client = live(&with_access(r#"["shop/store"]"#), &buyer());
+    let admitted = |live: &Live| {
+        let (got, _) = ask("GET anything /buy", |authority, read| {
+            words(&live.admit(|| Some("shop/buyer".into()), authority, read))
+        });
+        got
+    };
+    for (is_too_old, admits, sends, elsewhere) in [
+        (true, "denied", "denied", "denied"),
+        (false, "ordinary", "one", "ordinary"),
+    ] {
+        guarded.set_access_too_old(is_too_old);
+        client.set_access_too_old(is_too_old);
+        assert_eq!(admitted(&guarded), admits);
+        assert_eq!(decide(&mut client, "GET root /buy"), sends);
+        assert_eq!(decide(&mut client, "GET elsewhere /buy"), elsewhere);
+    }
+    client.set_access_too_old(true);
+    let denied = client.connect(None).decision;
+    let Decision::Denied(why) = denied else {
+        panic!("{denied:?}");
+    };
+    assert!(why.contains("access_max_age"), "{why}");
+}
