@@ -1,8 +1,8 @@
 //! What objects may cost proxies: an object, a namespace, and the document of one scope.
 //!
-//! Every proxy holds all that its scope has, so what one namespace writes could stop or fill the proxies of all
-//! others. Over a limit, objects of the costliest namespace are not in force, the youngest first; no other object
-//! changes.
+//! Every proxy holds the whole document of its scope, so the objects of one namespace could fill the memory of all
+//! proxies. Over a limit, the youngest objects of the costliest namespace are not in force. Other objects stay as they
+//! are.
 //!
 //! Pure: costs in, objects that are over a limit out. [`crate::translate`] finds out what an object costs.
 
@@ -14,8 +14,8 @@ use crate::precedence::Seniority;
 use crate::problem::messages::budget as messages;
 use crate::problem::{ObjectRef, Problem};
 
-/// What objects may cost. Bytes are those of the document as a proxy receives it, and of the programs of regular
-/// expressions, see [`Cost`].
+/// What objects may cost. Bytes are counted as in [`Cost`]: of the document as a proxy receives it, and of the programs
+/// of regular expressions.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Bytes that one object may cost.
@@ -46,7 +46,7 @@ impl Default for Limits {
 
 impl Limits {
     /// What all namespaces together may put into a scope. The rest is kept for the namespace of the scope, so that
-    /// its own objects never take the place of another namespace's.
+    /// its own objects never displace objects of other namespaces.
     fn shared(&self) -> Cost {
         Cost {
             bytes: self.scope.saturating_sub(self.namespace),
@@ -96,10 +96,10 @@ impl FromStr for Bytes {
 /// What an object costs each proxy that gets all of it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cost {
-    /// Of the document, and of programs: an expression counts its program three times, once for the program and
-    /// twice for the automata that two workers build while they match.
+    /// Bytes of the document, and bytes of programs. The program of an expression counts three times: once for the
+    /// program, and twice for the automata that two workers build while they match.
     pub bytes: u64,
-    /// Regular expressions; one that an object has several times counts once.
+    /// Number of regular expressions. An expression that an object has several times counts once.
     pub expressions: u64,
 }
 
@@ -136,16 +136,16 @@ impl Cost {
 pub struct Costly {
     pub object: ObjectRef,
     pub age: Seniority,
-    /// Bytes of what is written in it: it costs at least as much.
+    /// Bytes that are written in the object: a lower bound of its cost.
     pub written: u64,
 }
 
-/// What an object costs, by the proxies that get it. The sum is what its namespace is charged.
+/// What an object costs, by the proxies that get it. Its namespace is charged the sum.
 pub type Parts = BTreeMap<Audience, Cost>;
 
-/// The problems of the objects that are over a limit, which are not to be in force. It does not depend on the order of
-/// `objects`. `cost` is asked for as few objects as possible: of a namespace that is over its limit never for the
-/// youngest.
+/// One problem for each object that is over a limit and therefore not to be in force. The result does not depend on the
+/// order of `objects`. `cost` is called from the oldest object of a namespace on, and no more once the bytes of the
+/// namespace are over its limit.
 pub fn over(
     mut objects: Vec<Costly>,
     limits: &Limits,
@@ -172,8 +172,8 @@ struct Taken<'o> {
     parts: Parts,
 }
 
-/// Takes the objects of one namespace, the oldest first, as long as they fit. Where the expressions are too many,
-/// younger objects without expressions still fit.
+/// Takes the objects of one namespace, the oldest first, as long as they fit. Once there are too many expressions,
+/// younger objects without expressions may still fit.
 fn take<'o>(
     oldest_first: Vec<&'o Costly>,
     limits: &Limits,
@@ -217,7 +217,7 @@ fn take<'o>(
     }
 }
 
-/// Of what a namespace has no more to spend.
+/// Which budgets of a namespace are used up.
 #[derive(Default)]
 struct Full {
     of_bytes: bool,
@@ -284,13 +284,13 @@ fn fit(
     }
 }
 
-/// What several namespaces write to. What a namespace puts into its own scope alone is bounded by the limit of the
-/// namespace.
+/// The costs in scopes that get objects of several namespaces. The objects that only their own namespace gets are not
+/// here: the limit of the namespace bounds them.
 #[derive(Default)]
 struct Shared {
-    /// What every namespace gets, and the splits of literal hosts, which meet at the edge.
+    /// Objects that every namespace gets, and splits of literal hosts, which the edge gets from all namespaces.
     everyone: Vec<(usize, Cost)>,
-    /// What else one namespace, or one Gateway, gets of others.
+    /// Objects of other namespaces that one namespace gets, and objects that one Gateway gets.
     scopes: BTreeMap<Scope, Vec<(usize, Cost)>>,
 }
 
@@ -322,7 +322,7 @@ impl Shared {
     }
 }
 
-/// The sum of a namespace, and each of its objects by its place, with the youngest last.
+/// The sum of a namespace, and each of its objects by its index in the objects that were taken, the youngest last.
 type OfNamespace = (Cost, Vec<(usize, Cost)>);
 
 /// What namespaces put into one scope.
@@ -352,7 +352,8 @@ impl<'o> Pool<'o> {
         self.by_expressions.insert((after.expressions, namespace));
     }
 
-    /// Of the namespace that costs most of what there is too much of; of two that cost the same, the last by name.
+    /// Drops the youngest object of the namespace that costs most, in bytes if there are too many bytes, else in
+    /// expressions. Of two namespaces that cost the same, it is the last by name.
     fn drop_youngest_of_costliest(&mut self, limit: Cost) -> Option<(usize, Cost)> {
         let ranked = match self.sum.bytes > limit.bytes {
             true => &self.by_bytes,

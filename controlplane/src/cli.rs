@@ -154,7 +154,7 @@ impl Budget {
     }
 }
 
-/// Envoy takes no answer above 32 MiB from a filter's call, and what an object costs is an estimate.
+/// Envoy gives a filter no answer above 32 MiB. The limit is lower, because the cost of an object is an estimate.
 fn parse_scope_limit(text: &str) -> Result<Bytes, &'static str> {
     const MOST: u64 = 24 << 20;
     let bytes: Bytes = text.parse()?;

@@ -35,27 +35,28 @@ use seat::Hall;
 pub use seat::{Limits, Seat};
 use tls::{Certificates, Names};
 
-/// Files that are no connections from outside.
+/// Open files that are not connections from outside.
 const OTHER_FILES: usize = 256;
 /// Connections to the listener for operators.
 const OPERATORS: usize = 64;
 /// Connections of clients that have not said who they are.
 const STRANGERS: usize = 512;
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// From the beginning of a connection until it has to be known who asks.
+/// Time from the beginning of a connection until the client must have shown a good token or certificate.
 const STRANGE: Duration = Duration::from_secs(10);
 /// For a request's head, and until the next one begins. A poll follows the one before within a second or two.
 const HEAD: Duration = Duration::from_secs(15);
-/// A client's certificate is looked at when it connects, so it connects anew after so long.
+/// After this time a TLS connection ends with its next answer, because a client's certificate is checked only when the
+/// client connects.
 const TLS_TERM: Duration = Duration::from_secs(600);
-/// Bytes of a request's head. A token has about one and a half thousand, and a watermark of whole clusters one.
+/// Most bytes of a request's head. A token has about 1,500 bytes, and a watermark of whole clusters about 1,000.
 const HEAD_BYTES: usize = 8 << 10;
-/// And more for each namespace that is watched by itself, for its watermark has a part for each.
+/// Bytes more for each namespace of `--namespaces`, because a watermark has a part for each of them.
 const HEAD_OF_NAMESPACE: usize = 1 << 10;
 const MAX_HEAD_BYTES: usize = 32 << 10;
 /// Milliseconds until a peer that takes no more bytes, or does not answer at all, is given up.
 const SILENCE: u32 = 30_000;
-/// After an error that is the process's own, such as too many open files.
+/// Pause after an error of `accept`, such as too many open files.
 const BREATH: Duration = Duration::from_millis(100);
 
 /// How those who connect are told apart.

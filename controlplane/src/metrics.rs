@@ -29,7 +29,7 @@ pub struct Metrics {
     proxies_by_revision: Family<Revision, Gauge>,
     connections_refused: Family<Cause, Counter>,
     pub certificates_refused: Counter,
-    /// Unix seconds.
+    /// Unix seconds; 0 without TLS.
     pub certificate_ends: Gauge,
     token_reviews: Family<Verdict, Counter>,
     /// Seconds from a plan's publication to a proxy's word that all its workers run it.

@@ -1,19 +1,20 @@
-//! Who answers for a connection and for what is said on it: the limits of one client are counted by this.
+//! The owner of a connection and of the proxies that poll on it: the limits of one client are counted by owner.
 
 use serde::{Deserialize, Serialize};
 
-/// A pod, a ServiceAccount, the holders of a namespace's certificates, or whoever the operator vouches for.
+/// A pod, a ServiceAccount, all holders of certificates of one namespace, or all clients that may read everything: those
+/// with an operator's certificate, and those on loopback without TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Owner {
-    /// None for those that may read of every namespace.
+    /// None for clients that may read everything.
     pub namespace: Option<String>,
-    /// `pod UID`, the name of a ServiceAccount whose token is bound to no pod, or empty.
+    /// `pod UID`; the username of a ServiceAccount, if its token is bound to no pod; or empty.
     pub name: String,
 }
 
-/// Connections and instances of one pod. An Envoy has one instance for each scope, and its workers take turns.
+/// Connections and instances of one pod. An Envoy has one instance for each scope, and its workers take turns to poll.
 const OF_POD: usize = 32;
-/// Of all who show tokens of one ServiceAccount that are bound to no pod.
+/// Connections and instances of one ServiceAccount whose tokens are bound to no pod.
 const OF_ACCOUNT: usize = 256;
 
 impl Owner {
@@ -31,7 +32,7 @@ impl Owner {
         }
     }
 
-    /// Whoever has a certificate for this namespace.
+    /// All holders of certificates of this namespace.
     pub fn of_namespace(namespace: &str) -> Owner {
         Owner {
             namespace: Some(namespace.to_owned()),
@@ -42,7 +43,7 @@ impl Owner {
     /// How many connections, and how many instances, it may have at a time at one replica.
     pub fn limit(&self) -> usize {
         match &self.name {
-            // Holders of certificates are not told apart: what their namespace may have is the limit.
+            // Holders of certificates have no limit of their own, but the limit of their namespace.
             name if name.is_empty() => usize::MAX,
             name if name.starts_with("pod ") => OF_POD,
             _ => OF_ACCOUNT,

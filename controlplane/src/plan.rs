@@ -113,7 +113,7 @@ pub struct Plan {
     connections: Vec<PlannedConnections>,
     rules: BTreeMap<String, Rule>,
     listeners: Listeners,
-    /// None states nothing.
+    /// None if the documents do not say who may reach whom.
     access: Option<Access>,
 }
 

@@ -123,13 +123,13 @@ pub enum Reason {
     Unsupported,
     /// A filter does not know by which listener of its Gateway requests come in.
     ListenerUnknown,
-    /// A filter that checks clients stands where their certificates are not verified.
+    /// A filter of direction inbound is in a chain that does not verify the certificates of clients.
     InboundUnverified,
-    /// A filter that checks clients stands behind one that acts on requests.
+    /// A filter of direction inbound is behind a filter that acts on requests.
     InboundNotFirst,
-    /// What a path is matched as may be another one than what a backend reads.
+    /// Envoy does not normalize paths, so that a backend may read another path than the one that the filter matched.
     PathsNotNormalized,
-    /// A filter that lets everything through while it cannot run.
+    /// A filter lets everything through while it cannot run.
     FailsOpen,
     /// A route takes requests from another one, and lacks its policies.
     PoliciesLost,

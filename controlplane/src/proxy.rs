@@ -10,7 +10,7 @@ use crate::plan::Scope;
 /// A proxy that has not polled for so long is forgotten, and a replica that has not answered.
 pub const FORGET: Duration = Duration::from_secs(60);
 
-/// A proxy that has not run what it should for so long does not follow.
+/// A proxy that has not run the current revision for this long is stuck.
 pub const STUCK: Duration = Duration::from_secs(60);
 
 /// An instance and scope that polled within the last minute. Replicas tell each other of theirs in this form.
@@ -18,7 +18,7 @@ pub const STUCK: Duration = Duration::from_secs(60);
 pub struct Proxy {
     /// Random, made once by an Envoy process and scope.
     pub instance: String,
-    /// Who has shown a token or a certificate for it. An older replica does not say.
+    /// Whose token or certificate the proxy has shown. An older replica leaves it out.
     #[serde(default)]
     pub owner: Owner,
     /// Envoy's node id; may be empty or shared.
@@ -34,7 +34,7 @@ pub struct Proxy {
     /// True where it has loaded `weir-lean.wasm`, which edits no response headers. An older replica does not say.
     #[serde(default)]
     pub is_lean: bool,
-    /// Seconds since it last ran the revision that it should; 0 while it does. An older replica does not say.
+    /// Seconds since it last ran the current revision; 0 while it does. An older replica leaves it out.
     #[serde(default)]
     pub behind: u64,
     /// Seconds since it was last heard of.
@@ -42,7 +42,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// It polls, but does not put in force what it is given.
+    /// Whether it polls, but has not run the current revision for [`STUCK`].
     pub fn is_stuck(&self) -> bool {
         self.behind >= STUCK.as_secs()
     }

@@ -30,7 +30,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// Whether it can be kept however many there are.
+    /// Whether it is small enough to be kept for an object that is a stub.
     pub fn is_small(&self) -> bool {
         const MOST: usize = 4 << 10;
         self.parent_refs.len() + self.status.len() <= MOST

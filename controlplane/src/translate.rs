@@ -34,7 +34,7 @@ use crate::world::World;
 /// that the object says. The largest HTTPRoute, with 128 matches, can have 16 hosts at two Gateways.
 const MAX_MATCHES: usize = 4_096;
 
-/// See [`translate_within`], with the limits that are the default.
+/// [`translate_within`] with the default limits.
 pub fn translate(world: &World, policy: Policy) -> (Plan, Vec<Problem>) {
     translate_within(world, policy, &Limits::default())
 }

@@ -9,10 +9,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// Resources of a client's watermark that this replica does not watch, and that are kept for as long as its poll is
-/// held: the definition of one may be about to be found here.
+/// Most resources of a client's watermark that are kept although this replica does not watch them. They are kept while
+/// the client's poll is held, because this replica may be about to find the definition of such a resource.
 const MAX_UNKNOWN: usize = 16;
-/// Bytes of such a resource's name: a plural, a group and a namespace.
+/// Most bytes of the name of such a resource: a plural, a group and a namespace.
 const MAX_NAME: usize = 256;
 
 /// By resource (`services`, `httproutes.gateway.networking.k8s.io`), the newest resource version that was read.
@@ -28,7 +28,7 @@ struct Version {
 }
 
 impl Version {
-    /// What others are told.
+    /// The version that is sent to clients.
     fn told(self) -> u64 {
         self.changed.unwrap_or(self.read)
     }
@@ -58,8 +58,8 @@ impl Watermark {
         self.0.is_empty()
     }
 
-    /// What a client sends: the resources that `watched` has, and at most 16 others. The client chooses
-    /// the names, so that all of them together would be as long as a request's head may be.
+    /// Reads a client's watermark: the resources that `watched` has, and at most 16 others. The client
+    /// chooses the names, so without this bound they could take as many bytes as a request's head.
     pub fn of_client(text: &str, watched: &Watermark) -> Result<Watermark, Unreadable> {
         let mut watermark = Watermark::default();
         let mut unknown = 0_usize;
@@ -85,8 +85,8 @@ impl Watermark {
         self
     }
 
-    /// Whether whoever is at `self` has seen all that was seen at `other`. A resource that only one of them knows
-    /// says nothing: its definition came or went.
+    /// Whether everything that was read at `other` has been read at `self`. A resource that only one of them has does
+    /// not count: its definition was added or removed.
     pub fn covers(&self, other: &Watermark) -> bool {
         let mut both = other
             .0
@@ -95,8 +95,8 @@ impl Watermark {
         both.all(|(own, other)| own.read.max(own.told()) >= other.told())
     }
 
-    /// Whether `other` has a resource that is not here: its definition went, or has not been seen to come. Who has
-    /// none at all counts in another way.
+    /// Whether `other` has a resource that `self` does not have: its definition was removed, or this replica has not
+    /// seen it yet. False if `self` is empty, as for a folder.
     pub fn lacks(&self, other: &Watermark) -> bool {
         let is_lacking = |resource: &Arc<str>| !self.0.contains_key(resource);
         !self.is_empty() && other.0.keys().any(is_lacking)
@@ -165,7 +165,7 @@ mod tests {
     }
 
     #[test]
-    fn of_the_names_that_a_client_chooses_few_are_kept() {
+    fn few_of_the_names_that_a_client_makes_up_are_kept() {
         let watched: Watermark = "services=7,httproutes=9".parse().unwrap();
         let of = |text: &str| Watermark::of_client(text, &watched).unwrap();
         let made_up: String = (0..4_000).map(|number| format!("r{number}=1,")).collect();

@@ -178,7 +178,7 @@ impl World {
         self.groups.values().map(Arc::as_ref)
     }
 
-    /// The same world in which these objects are not in force; an HTTPRouteGroup is there, but broken.
+    /// The world without these objects. An HTTPRouteGroup among them stays, as a broken one.
     #[must_use]
     pub fn without(&self, out: &BTreeSet<&ObjectRef>) -> World {
         let mut world = self.clone();

@@ -118,7 +118,7 @@ impl Member {
         host::set_shared(&format!("{}watermark", self.keys), watermark.as_bytes());
     }
 
-    /// Notes an answer of the control plane.
+    /// Remembers the time of an answer of the control plane.
     pub fn set_answered(&self) {
         host::set_shared(
             &format!("{}answered", self.keys),
@@ -126,8 +126,8 @@ impl Member {
         );
     }
 
-    /// Whether the last answer of the control plane is older than `age` seconds. The first look counts as an answer: a
-    /// proxy without a configuration denies anyway, and one with an initial configuration begins with it.
+    /// Whether the last answer of the control plane is older than `age` seconds. The first call counts as an answer: a
+    /// proxy without a configuration denies anyway, and the age of an initial configuration begins now.
     pub fn is_answer_older(&self, age: u64) -> bool {
         let (answered, _) = host::shared(&format!("{}answered", self.keys));
         let answered = std::str::from_utf8(&answered).ok();

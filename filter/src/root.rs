@@ -350,7 +350,7 @@ impl Running {
         }
     }
 
-    /// Where a revision was refused, the permissions in force are older than this answer.
+    /// Remembers an answer, unless this proxy has refused its revision: then the permissions in force are older.
     fn note_answer(&self) {
         if let Some(member) = &self.member
             && self.shared.plugin.access_max_age.is_some()

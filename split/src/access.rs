@@ -15,12 +15,12 @@ const SHOWN: usize = 100;
 /// ServiceAccounts that a message names.
 const NAMED: usize = 3;
 
-/// The part of [`wire::Grants`] that is of use to one proxy.
+/// The grants of [`wire::Grants`] that one proxy needs.
 #[derive(Debug)]
 pub(crate) struct Access {
     /// The ServiceAccount behind this proxy: the client of what it sends, the destination of what comes in.
     own: Option<Box<str>>,
-    /// What the own account may do, by the destination's.
+    /// What the own account may do, by the ServiceAccount of the destination.
     outbound: HashMap<Box<str>, Vec<Arc<Grant>>>,
     /// Who may reach the own account.
     inbound: Vec<Arc<Grant>>,
@@ -90,7 +90,7 @@ impl Access {
         })?;
         let granted = |account: &String| self.outbound.get(account.as_str());
         let known = match accounts {
-            // None is known, or none of them has a grant that this scope may know.
+            // No ServiceAccount is known, or none has a grant that this scope may know.
             [] => ", behind which no ServiceAccount has a grant for this proxy".into(),
             all => {
                 let named: Vec<_> = all.iter().take(NAMED).map(String::as_str).collect();

@@ -7,7 +7,7 @@ const LONGEST_NAME: usize = 253;
 pub struct Authority {
     name: [u8; LONGEST_NAME],
     length: usize,
-    /// Written with a trailing dot: DNS completes the name with no search list (RFC 1034, 3.1).
+    /// Whether the name has a trailing dot: then DNS uses no search list (RFC 1034, 3.1).
     pub is_absolute: bool,
     pub port: Option<u16>,
 }

@@ -4,21 +4,22 @@
 /// for example in a SPIFFE federation.
 #[derive(Clone, Copy, Debug)]
 pub struct IdentityDomains<'d> {
-    /// Of SPIFFE IDs.
+    /// Trust domain of SPIFFE IDs.
     pub trust_domain: &'d str,
-    /// Of DNS names.
+    /// Domain of DNS names.
     pub cluster_domain: &'d str,
 }
 
 /// `NAMESPACE/NAME` of the ServiceAccount that a peer's certificate stands for; the proxy has verified the
 /// certificate.
 ///
-/// A URI SAN says it as SPIFFE ID `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME`, as Istio writes it; without a URI SAN,
-/// a DNS SAN says it as `NAME.NAMESPACE.CLUSTER-DOMAIN`, as OSM writes it. A name of another domain is no identity. A
-/// name that differs from these forms in a byte, by upper case, an escape, an empty part or one too many, is no identity.
+/// The URI SAN is the SPIFFE ID `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME`, as Istio writes it. Without a URI SAN, the
+/// DNS SAN is `NAME.NAMESPACE.CLUSTER-DOMAIN`, as OSM writes it. A name of another domain is no identity. A name that
+/// differs from these forms in a byte, such as an upper-case letter, an escape, or an empty or additional part, is no
+/// identity.
 ///
-/// Envoy's properties hold the first name of each kind and no other: a certificate needs exactly one URI SAN, as
-/// SPIFFE (X509-SVID, 2) asks, or else the DNS SAN that counts as its first.
+/// Envoy's properties have only the first name of each kind. So a certificate needs exactly one URI SAN, as SPIFFE
+/// (X509-SVID, 2) requires, or no URI SAN and this DNS SAN as its first.
 pub fn peer_identity(
     uri_san: Option<&[u8]>,
     dns_san: Option<&[u8]>,
@@ -52,7 +53,7 @@ fn of_dns<'a>(dns: &'a str, cluster_domain: &str) -> Option<(&'a str, &'a str)> 
     (is_label(name) && is_label(namespace)).then_some((namespace, name))
 }
 
-/// SPIFFE-ID, 2.1.
+/// Whether `text` is a trust domain (SPIFFE-ID, 2.1).
 pub fn is_trust_domain(text: &str) -> bool {
     let is_allowed = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.' | b'_')
@@ -60,7 +61,7 @@ pub fn is_trust_domain(text: &str) -> bool {
     !text.is_empty() && text.len() <= 255 && text.bytes().all(is_allowed)
 }
 
-/// RFC 1123: as Kubernetes names namespaces.
+/// Whether `text` is a label of RFC 1123, as the name of a namespace is.
 fn is_label(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     !text.is_empty()
@@ -150,7 +151,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_trust_domain_is_of_no_certificate() {
+    fn an_empty_trust_domain_gives_no_identity() {
         let domains = IdentityDomains {
             trust_domain: "",
             ..DOMAINS

@@ -95,8 +95,8 @@ impl Live {
         }
     }
 
-    /// While the permissions are too old, everything is denied. Nothing else is forgotten: a rule's sequence goes on
-    /// behind it.
+    /// While the permissions are too old, everything is denied. The table stays, and the sequence of each rule goes on
+    /// afterwards.
     pub fn set_access_too_old(&mut self, is_too_old: bool) {
         self.is_access_too_old = is_too_old;
     }
@@ -246,8 +246,8 @@ impl Live {
     /// Decides whether a request may come in to the workload behind this proxy. `peer` is what
     /// [`crate::peer_identity`] says of the client's certificate, asked only where permissions count; `read` is as
     /// for [`Live::decide`].
-    /// [`Decision::Ordinary`] lets it in; [`Decision::Denied`] does not, nor does [`Decision::Answer`]: with 400 where
-    /// servers do not agree on the path, and 503 before there is a configuration.
+    /// [`Decision::Ordinary`] lets the request in. [`Decision::Denied`] and [`Decision::Answer`] do not: the answer is
+    /// 400 if servers read the path in different ways, and 503 before there is a configuration.
     pub fn admit(
         &self,
         peer: impl FnOnce() -> Option<String>,
@@ -260,7 +260,7 @@ impl Live {
         // Where it does not suffice, nothing is granted.
         let effort = Effort::default();
         let mut asked = Asked::new(authority, &effort, &mut read);
-        // The workload may read such a path as another one than the permissions do.
+        // The workload may read another path than the one that the permissions are for.
         if has_dot_segment(asked.path()) {
             return Decision::Answer(400).into();
         }

@@ -25,11 +25,11 @@ use crate::refusal::Refusal;
 
 /// Bytes that the program of a pattern may have.
 const MAX_PROGRAM: usize = 32 << 10;
-/// Bytes that the automaton of one expression may remember, if that is enough for it; where they are full, it forgets
-/// and begins again.
+/// Bytes that the automaton of one expression may remember. When they are full, the automaton forgets all states and
+/// begins again. An automaton that cannot work with so few bytes gets more.
 const CACHE: usize = 64 << 10;
-/// How often it may forget in one search before it has to have got along well: this many bytes of the value for
-/// each state that it had to work out. Where it has not, working out costs more than simulating the program.
+/// After it has forgotten this often in one search, it must have walked at least `BYTES_PER_STATE` bytes of the value
+/// for each state that it worked out. Else it gives up, because to simulate the program costs less.
 const FORGETS: usize = 1;
 const BYTES_PER_STATE: usize = 10;
 /// Groups and repetitions inside one another.
@@ -46,7 +46,7 @@ pub struct Pattern {
     /// The program itself, step by step: for the values with which the automaton gives up.
     program: PikeVM,
     has_anchors: bool,
-    /// Where the automaton remembers what it worked out, and its place there.
+    /// The memory of the automata of the table, and the index of this automaton in it.
     automata: Arc<Automata>,
     place: usize,
 }
@@ -103,7 +103,7 @@ impl Pattern {
         let has_anchors = tree.properties().look_set().contains_anchor();
         // The whole value: what fits ends where the value ends.
         let whole = Hir::concat(vec![tree, Hir::look(Look::End)]);
-        // The syntax is known to be good: whatever is refused from here on is so for its size.
+        // The syntax is good: everything that is refused from here on is too large.
         let program = thompson::Compiler::new()
             .configure(
                 thompson::Config::new()
@@ -144,7 +144,7 @@ impl Pattern {
         self.fits_within(value, &Effort::endless())
     }
 
-    /// The same, but false where the effort does not suffice.
+    /// The same, but false if the effort does not suffice.
     pub(crate) fn fits_within(&self, value: &[u8], effort: &Effort) -> bool {
         if !effort.try_one() || !effort.walk(value.len()) {
             return false;

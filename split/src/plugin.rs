@@ -69,7 +69,7 @@ pub struct Site {
     /// Namespace of the workloads behind this proxy; empty where there is no single one. Short names resolve in it.
     pub namespace: String,
     pub cluster_domain: String,
-    /// SPIFFE IDs of other trust domains are no identities; empty where no certificate is looked at.
+    /// A SPIFFE ID of another trust domain is no identity. Empty if the filter reads no certificates.
     pub trust_domain: String,
     pub listeners: Listeners,
     pub naming: Naming,

@@ -11,7 +11,7 @@ use crate::wire;
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) identity: Box<str>,
-    /// What the client may do to the Service that it calls; None where the policy does not ask.
+    /// What the client may do to the Service that it calls; None if the rule needs no such permission.
     pub(crate) called: Option<Box<Permit>>,
     /// Answers every request of the rule; then no backend is picked.
     pub(crate) redirect: Option<Box<Redirected>>,

@@ -41,7 +41,8 @@ struct Claim {
     default_port: bool,
     /// For ports that no other claim of the name has.
     every_port: bool,
-    /// `SERVICE.NAMESPACE` of another namespace: with a trailing dot it is a host of the internet, such as `github.com.`
+    /// True for `SERVICE.NAMESPACE` of another namespace. The same name with a trailing dot is a host of the internet,
+    /// such as `github.com.`, and does not fit.
     is_relative: bool,
     host: usize,
 }

@@ -10,7 +10,7 @@
 //! | 1 | hosts, exact and prefix paths, weights |
 //! | 2 | all other conditions of a match, filters, timeouts, retries, connections, access |
 //! | 3 | literal hosts at every port, listeners of a Gateway that do not all have the same matches |
-//! | 4 | permission for the Service that a client calls, and access for everyone in words |
+//! | 4 | permission for the Service that a client calls; a statement that everyone may reach everything |
 
 mod versions;
 
@@ -396,7 +396,7 @@ pub enum Access {
     Grants(Grants),
 }
 
-/// By the destination's ServiceAccount, `NAMESPACE/NAME`.
+/// Grants by the destination's ServiceAccount, `NAMESPACE/NAME`.
 pub type Grants = BTreeMap<String, Vec<Grant>>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -1,9 +1,9 @@
-//! Two tenants: whatever namespace `a` writes, a proxy of namespace `b`, and a Gateway of `b`, get what they would get
-//! without it. The one exception is what the specifications give to producers: rules for the Services of `a`, and
+//! Two tenants: a proxy of namespace `b` and a Gateway of `b` get the same configuration with and without the objects of
+//! namespace `a`. The one exception is what the specifications let producers write: rules for the Services of `a`, and
 //! grants for the ServiceAccounts of `a`.
 //!
-//! The objects of both are made of bytes, so that a fuzzer can choose them. This file depends on nothing but the core:
-//! the fuzz target `tenants` takes it in by its path.
+//! The objects of both are made from bytes, so that a fuzzer can choose them. This file uses only the crates of the
+//! core, because the fuzz target `tenants` includes it by its path.
 
 use std::collections::BTreeSet;
 
@@ -16,7 +16,7 @@ use weir::translate::translate_within;
 use weir::world::World;
 use weir_split::wire::{Access, Config, Destination, Hosts};
 
-/// So small that a few objects are over them.
+/// These limits are so small that a few objects exceed them.
 const LIMITS: Limits = Limits {
     object: 3 << 10,
     namespace: 8 << 10,
@@ -25,7 +25,7 @@ const LIMITS: Limits = Limits {
     scope_expressions: 64,
 };
 
-/// Panics where `a` changes what `b` gets.
+/// Panics if the objects of `a` change what `b` gets.
 pub fn check(data: &[u8]) {
     let mut choices = Choices(data);
     let passive = passive();
@@ -66,7 +66,7 @@ fn size(config: &Config) -> u64 {
     serde_json::to_vec(config).map_or(u64::MAX, |text| text.len() as u64)
 }
 
-/// The namespace of the object that a rule is of.
+/// The namespace of the object that a rule comes from.
 fn namespace_of(rule: &str) -> Option<&str> {
     rule.split('/').nth(1)
 }
@@ -124,7 +124,7 @@ fn without_a(mut config: Config) -> Config {
             .accounts
             .retain(|account| !account.starts_with("a/"));
     }
-    // The pods behind a Service of A are A's, and so is whether its clients need permission for it.
+    // The pods behind a Service of `a` belong to `a`, and they decide whether its clients need permission for it.
     for rule in config.rules.values_mut() {
         if rule
             .called

@@ -1,5 +1,6 @@
-//! A namespace that fills every limit beside a hundred others: their changes are in force within the usual time, and
-//! neither the control plane nor Envoy has more memory than is shipped for it.
+//! One namespace fills every limit, next to a hundred small namespaces. Changes of the small ones take effect within the
+//! usual time. The control plane stays within the memory limit of its Deployment, and Envoy takes no more memory than
+//! README.md says.
 
 use std::fmt::Write as _;
 use std::time::{Duration, Instant};
@@ -45,7 +46,7 @@ fn route(name: &str, root: &str, matches: &[Value]) -> Value {
             "rules": [{ "matches": matches, "backendRefs": [{ "name": "v1", "port": 80 }] }] } })
 }
 
-/// Each with a split whose second backend weighs so much.
+/// The objects of the neighbours. Each neighbour has a split whose second backend has this weight.
 fn neighbours(weight: u64) -> Vec<Value> {
     let of = |number: usize| {
         let namespace = format!("team-{number}");
@@ -56,7 +57,7 @@ fn neighbours(weight: u64) -> Vec<Value> {
     (0..NEIGHBOURS).flat_map(of).collect()
 }
 
-/// 1,000 backends at 1,000 ports, and 1,000 times the same one.
+/// Two splits of a Service with 1,000 ports: one backend 1,000 times, and 1,000 different backends.
 fn bombs() -> Vec<Value> {
     let names: Vec<String> = (0..1_000).map(|it| format!("b{it}")).collect();
     let others: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 1)).collect();
@@ -67,7 +68,7 @@ fn bombs() -> Vec<Value> {
     ]
 }
 
-/// What fills the budget of a namespace as far as it goes: regular expressions first, by age, then splits.
+/// Objects that fill the budgets of a namespace: first regular expressions, then splits.
 fn fill() -> Vec<Value> {
     let mut objects = vec![service("evil", "v1", 80..=80)];
     for number in 0..8 {
@@ -172,7 +173,7 @@ fn key(object: &Value) -> String {
     format!("/registry/{folder}/{}/{}", text("namespace"), text("name"))
 }
 
-/// As the API server keeps them.
+/// An object and its key in etcd, as the API server keeps them.
 fn kept(number: usize, mut object: Value) -> (String, Value) {
     let metadata = &mut object["metadata"];
     metadata["uid"] = json!(format!("00000000-0000-4000-8000-{number:012}"));
@@ -181,7 +182,8 @@ fn kept(number: usize, mut object: Value) -> (String, Value) {
     (key(&object), object)
 }
 
-/// 10,000 objects of several kinds: small ones, such as fill every limit, and such as the API server just takes.
+/// 10,000 objects of several kinds: small objects, objects that fill limits, and objects of the largest size that the
+/// API server accepts.
 fn ten_thousand() -> Vec<Value> {
     let mut objects = fill();
     objects.extend(bombs());
@@ -220,7 +222,7 @@ async fn ten_thousand_objects_of_one_namespace_stay_inside_the_shipped_memory() 
         .enumerate()
         .map(|(number, object)| kept(number, object))
         .collect();
-    // An etcd takes 1.5 MiB at once.
+    // etcd accepts at most 1.5 MiB in one request.
     let sizes = objects.iter().map(|(_, object)| object.to_string().len());
     let total: usize = sizes.sum();
     println!("{} objects, {} MB", objects.len(), total / 1_000_000);

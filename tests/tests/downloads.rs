@@ -1,4 +1,4 @@
-//! What the scripts fetch is held against a hash that stands in this repository.
+//! Every program that the scripts fetch has a hash in this repository.
 
 use std::fs;
 use std::path::PathBuf;
@@ -57,7 +57,7 @@ fn every_wheel_has_its_hashes() {
             let name = file.display();
             assert!(package.contains("=="), "{name}: {package}");
             let hashes: Vec<&str> = hashes.split_whitespace().collect();
-            // One for each of x86_64 and aarch64, or the source.
+            // One hash for x86_64, and one for aarch64 or for the source.
             assert!(hashes.len() >= 2, "{name}: {package}");
             for hash in hashes {
                 let digits = hash.strip_prefix("--hash=sha256:").expect(hash);
@@ -67,7 +67,7 @@ fn every_wheel_has_its_hashes() {
             }
         }
     }
-    // The Envoys that scripts/install and scripts/matrix take.
+    // The versions of Envoy that scripts/install and scripts/matrix install.
     let matrix = commands(&root().join("scripts/matrix"));
     let (_, rest) = matrix.split_once("versions=(1").expect("the versions");
     let (versions, _) = rest.split_once(')').expect("the versions");
@@ -80,7 +80,7 @@ fn every_wheel_has_its_hashes() {
     }
 }
 
-/// Go compares each module with this file.
+/// Go compares each module with the hashes in go.sum.
 #[test]
 fn every_go_module_has_its_hashes() {
     for folder in files("tests/cluster/go") {

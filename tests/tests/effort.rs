@@ -1,11 +1,11 @@
-//! Many large expressions and a short path, on a real Envoy: one request does not hold its worker up.
+//! Many large expressions and a short path on a real Envoy: one request does not block its worker.
 
 use std::time::Duration;
 
 use serde_json::json;
 use weir_tests::{Bootstrap, Connection, Envoy};
 
-/// As many as 160 objects can bring with 16 each.
+/// As many as 160 objects with 16 expressions each have.
 const EXPRESSIONS: usize = 2_560;
 /// About a tenth of a second, and a busy machine is slower.
 const MOST: Duration = Duration::from_millis(400);
@@ -52,7 +52,7 @@ async fn a_request_that_has_too_many_states_worked_out_is_answered_at_once() {
     println!("{times:?} of a processor, {grown} MiB more");
     assert!(times.iter().min() < Some(&MOST), "{times:?}");
     assert!(grown < 40, "{grown} MiB");
-    // One large program is simulated, and a thousand small automata are walked through, for as long a path as may be.
+    // One large program that is simulated, and a thousand small automata, with the longest paths that are still served.
     let mut noise = 1u32;
     let mut letter = || {
         noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

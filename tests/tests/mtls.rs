@@ -172,7 +172,7 @@ async fn the_certificate_alone_says_who_a_client_is() {
         &[BUYER],
         &["bookbuyer.bookbuyer.cluster.local"],
         &[THIEF],
-        // Of a federated trust domain, whose certificates this authority also vouches for.
+        // A certificate of a federated trust domain, which this authority also signs.
         &["spiffe://partner.example/ns/bookbuyer/sa/bookbuyer"],
         &["https://bookbuyer/bookbuyer"],
         &["bookbuyer"],

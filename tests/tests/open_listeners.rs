@@ -1,4 +1,4 @@
-//! What `weir check --envoy` says of listeners that leave a way in, on a real Envoy.
+//! What `weir check --envoy` says about listeners of a real Envoy that let attackers in.
 
 use tempfile::TempDir;
 use weir::envoy::{Finding, Running, findings};
@@ -47,14 +47,14 @@ async fn shipped_configurations_leave_no_way_in() {
     ] {
         assert_eq!(found(&shipped(file, &[])).await, [""; 0], "{file}");
     }
-    // This one has paths of a container, and what counts of it stands in its text.
+    // This configuration has paths of a container, so that Envoy cannot start with it here: the test reads its text.
     let text = std::fs::read_to_string(root().join("envoy-config/kubernetes-sidecar.yaml"))
         .expect("a file");
     assert!(text.contains("failure_policy: FAIL_RELOAD") && !text.contains("inbound"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_an_operator_leaves_out_is_named() {
+async fn settings_that_a_listener_lacks_are_named() {
     let inbound = shipped("inbound-mtls.yaml", &[]);
     let gateway = shipped("gateway.yaml", &[]);
     let lua = "          http_filters:
@@ -106,7 +106,7 @@ async fn what_an_operator_leaves_out_is_named() {
         ),
     ] {
         assert!(config.contains(from), "{from}");
-        // Without what only FAIL_RELOAD may have.
+        // Envoy accepts reload_config only with FAIL_RELOAD.
         let config = config.replace(from, to);
         let config = match reason {
             "FailsOpen" => without_lines(&config, "reload_config:"),

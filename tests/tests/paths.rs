@@ -1,5 +1,5 @@
-//! A path that a workload reads as another one than the permissions do: `envoy-config/inbound-mtls.yaml` on a real
-//! Envoy, with a grant for `/books/.*`, before workloads of four kinds.
+//! Paths that a workload reads in another way than the permissions do: `envoy-config/inbound-mtls.yaml` on a real Envoy,
+//! with a grant for `/books/.*`, and four models of how workloads read paths.
 
 use std::net::SocketAddr;
 
@@ -14,7 +14,7 @@ use weir_tests::{Bootstrap, Envoy, shipped};
 const SERVER: &str = "spiffe://cluster.local/ns/bookstore/sa/bookstore";
 const BUYER: &str = "spiffe://cluster.local/ns/bookbuyer/sa/bookbuyer";
 
-/// Ways out of `/books/`. Each leads out for a workload of at least one kind.
+/// Paths that lead out of `/books/` for at least one of the four models.
 const OUT: [&str; 60] = [
     "/books/../admin",
     "/books/./../admin",
@@ -78,7 +78,7 @@ const OUT: [&str; 60] = [
     "/books/%25c0%25ae./admin",
 ];
 
-/// Paths that a workload gets as they are.
+/// Paths that reach the workload unchanged.
 const GOOD: [&str; 14] = [
     "/books/1",
     "/books/",
@@ -96,7 +96,7 @@ const GOOD: [&str; 14] = [
     "/books/~x/$&'()*+,=:@!",
 ];
 
-/// Every byte that stands for another one.
+/// Decodes each `%XX` once.
 fn decode(path: &[u8]) -> Vec<u8> {
     let mut plain = Vec::new();
     let mut at = 0;
@@ -118,7 +118,7 @@ fn decode(path: &[u8]) -> Vec<u8> {
     plain
 }
 
-/// RFC 3986, 5.2.4, and empty segments left out.
+/// Removes dot segments (RFC 3986, 5.2.4) and empty segments.
 fn without_dots(path: &[u8]) -> Vec<u8> {
     let mut kept: Vec<&[u8]> = Vec::new();
     for segment in path.split(|byte| *byte == b'/') {
@@ -161,7 +161,7 @@ fn readings(path: &str) -> [(&'static str, Vec<u8>); 4] {
         })
         .collect();
     let servlet = decode(&cut.join(&b'/'));
-    // Some cut once more what came out of the decoding.
+    // Some servlet containers cut parameters off again after decoding.
     let cut_again: Vec<_> = servlet
         .split(|byte| *byte == b'/')
         .map(|segment| {
@@ -238,7 +238,7 @@ async fn answer_each(mut stream: TcpStream) {
     }
 }
 
-/// The shipped Envoy of the bookstore, and the Envoy of the bookbuyer that leads to it.
+/// The shipped Envoy of the bookstore, and the Envoy of the bookbuyer that sends requests to it.
 async fn start(folder: &TempDir) -> (Envoy, Envoy) {
     let authority = Authority::new();
     let own = authority.sign(&[SERVER]);
@@ -318,7 +318,7 @@ async fn no_spelling_of_a_path_leads_out_of_a_grant() {
         let answer = get(path, &[]).await;
         assert_eq!(answer.text(), path, "{answer:?}");
     }
-    // Some workloads read it as x-role, which a permission may ask for.
+    // Some workloads read X_ROLE as x-role, and a permission may require x-role.
     let underscore = get("/books/1", &[b"X_ROLE: admin"]).await;
     assert_eq!(underscore.status, 400, "{underscore:?}");
     server.assert_no_traps().await;

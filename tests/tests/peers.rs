@@ -52,7 +52,7 @@ async fn replica(own: &Certificate) -> SocketAddr {
     address
 }
 
-/// A replica in plain text that sends these bytes to each that asks.
+/// A replica without TLS that answers every request with these bytes.
 async fn liar(bytes: Vec<u8>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -120,8 +120,8 @@ async fn a_replica_is_believed_by_its_certificate() {
     }
 }
 
-/// What cannot be read counts for nothing, and costs neither memory nor more than two seconds. What can be read counts: a
-/// replica is believed.
+/// An answer that cannot be read is left out, and costs neither memory nor more than a few seconds. An answer that can
+/// be read is believed.
 #[tokio::test]
 async fn a_replica_that_lies_is_left_out_or_believed() {
     let answer = |status: &str, body: &[u8]| {

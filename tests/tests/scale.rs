@@ -17,7 +17,7 @@ use scene::{AT_ONCE, Scene, rules, server};
 
 const SPLITS: usize = 5_000;
 const SERVICES: usize = 15_000;
-/// By default one namespace may not have as many.
+/// The default limit of a namespace is too small for this test.
 const ARGUMENTS: [&str; 2] = ["--namespace-limit", "8Mi"];
 /// KiB; a quarter less was measured.
 const MEMORY: u64 = 80 << 10;

@@ -217,8 +217,8 @@ async fn without_any_configuration_requests_take_the_ordinary_route() {
     assert_eq!(connection.get("kong", "/echo").await.status, 503);
 }
 
-/// At an edge clients are strangers: what they claim of themselves reaches no backend unchanged, and the path that the
-/// routes match is the one that a backend gets.
+/// An edge does not trust its clients: headers with claims about the client do not reach a backend unchanged, and the
+/// backend gets the path that the routes match.
 #[tokio::test(flavor = "multi_thread")]
 async fn an_edge_takes_no_claims_of_its_clients_for_true() {
     let seen = |answer: &weir_tests::Answer, name: &str| -> Vec<String> {

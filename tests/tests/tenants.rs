@@ -1,5 +1,5 @@
-//! What one namespace writes changes nothing for the proxies of another one. The fuzz target of the same name looks for
-//! counterexamples for as long as it is left to.
+//! The objects of one namespace change nothing for the proxies of another. The fuzz target `tenants` looks for
+//! counterexamples with as many inputs as there is time for.
 
 use weir_tests::tenants::check;
 

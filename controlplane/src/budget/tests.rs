@@ -27,7 +27,7 @@ const LIMITS: Limits = Limits {
     scope_expressions: 25,
 };
 
-/// Objects out, `NAMESPACE/NAME CODE`; what each costs is `bytes`, for `audience`.
+/// The objects that are over a limit, as `NAMESPACE/NAME CODE`. Each of `objects` is namespace, name, year and bytes.
 fn out(objects: &[(&str, &str, i16, u64)], audience: impl Fn(&str) -> Audience) -> Vec<String> {
     let costs = |object: &ObjectRef| -> Parts {
         let same = |it: &&(&str, &str, i16, u64)| it.0 == object.namespace && it.1 == object.name;
@@ -84,8 +84,8 @@ fn the_youngest_of_a_namespace_over_its_limit_are_out() {
 }
 
 #[test]
-fn of_a_scope_over_its_limit_the_costliest_namespaces_lose_their_youngest() {
-    // 400 are for all: 650 less what is kept for a namespace of its own.
+fn the_costliest_namespaces_lose_their_youngest_objects_over_a_scope_limit() {
+    // All namespaces together may have 400: 650 less the 250 that are kept for the namespace of the scope.
     let objects = [
         ("a", "1", 1, 100),
         ("a", "2", 2, 100),
@@ -94,7 +94,7 @@ fn of_a_scope_over_its_limit_the_costliest_namespaces_lose_their_youngest() {
         ("c", "1", 9, 40),
         ("d", "1", 1, 30),
     ];
-    // 420 of 400: a has 200, so its youngest goes.
+    // There are 420. Namespace a has the most, 200, so its youngest object is left out.
     assert_eq!(out(&objects, everyone), ["a/2 over_scope"]);
 }
 
@@ -165,12 +165,12 @@ fn expressions_have_limits_of_their_own() {
         codes(over(objects(), &LIMITS, cost(8))),
         ["over_namespace_expressions"; 4]
     );
-    // 15 are for all: each of four may keep its 3, and one its 3 more.
+    // All namespaces together may have 15: the four keep 3 each, and one keeps 3 more.
     assert_eq!(codes(over(objects(), &LIMITS, cost(3))), ["over_scope"; 3]);
 }
 
 #[test]
-fn the_cost_of_what_cannot_fit_is_not_worked_out() {
+fn the_cost_of_objects_that_cannot_fit_is_not_computed() {
     let many = (0..1_000).map(|number| costly("a", &format!("{number:04}"), 1));
     let mut asked = 0;
     let cost = |_: &ObjectRef| {

@@ -1,5 +1,5 @@
-//! The chains of filters in which a Weir filter stands, as far as they decide what the filter can rely on: who the client
-//! is, and that the path is the one that a backend reads.
+//! The filter chains that have a Weir filter, as far as the filter relies on them: for the identity of the client, and
+//! for a path that the backend reads in the same way.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::Finding;
 use super::dump::{plugin, text, wasm};
 use crate::problem::messages::envoy as messages;
 
-/// HTTP filters that let a request go on as it is, or answer an error.
+/// HTTP filters that pass a request on unchanged, or answer it with an error.
 const HARMLESS: [&str; 12] = [
     "adaptive_concurrency",
     "admission_control",
@@ -29,27 +29,27 @@ const HARMLESS: [&str; 12] = [
 /// A Weir filter in a chain of a listener.
 #[derive(Debug)]
 pub struct Chain {
-    /// `listener NAME`.
+    /// `listener NAME`, where findings are reported.
     at: BTreeSet<String>,
     plugin: Plugin,
     protocol: Protocol,
     fails_open: bool,
     peers: Peers,
-    /// Settings of the connection manager that are missing; none in a chain for connections.
+    /// Settings that the connection manager lacks; empty in a chain for connections.
     missing: Vec<Normalization>,
     /// Names of the filters before it that may change or answer requests.
     before: Vec<String>,
 }
 
-/// How clients are known there.
+/// How the chain verifies its clients.
 #[derive(Debug, PartialEq, Eq)]
 enum Peers {
     Verified,
     NoTls,
-    /// Any certificate is taken for true.
+    /// Envoy accepts any certificate.
     Untrusted,
     NoAuthority,
-    /// A client without certificate gets through the handshake.
+    /// A client without a certificate gets through the handshake.
     Optional,
 }
 
@@ -61,7 +61,7 @@ enum Normalization {
 }
 
 impl Chain {
-    /// All of one listener. `discovered` has the filters that are discovered (ECDS) by their names.
+    /// The chains of one listener that have a Weir filter. `discovered` has the filters from ECDS by their names.
     pub fn read(listener: &Value, discovered: &BTreeMap<String, &Value>) -> Vec<Chain> {
         let at = format!("listener {}", text(listener, "name"));
         let chains = listener.get("filter_chains").and_then(Value::as_array);
@@ -107,7 +107,7 @@ impl Chain {
         None
     }
 
-    /// None where there is no Weir filter in it.
+    /// None if `filter` is not a Weir filter.
     fn new(at: &str, chain: &Value, filter: &Value) -> Option<Chain> {
         let (wasm, protocol) = find(filter)?;
         let (plugin, _) = plugin(wasm.pointer("/config/configuration")?)?;
@@ -182,7 +182,7 @@ impl Peers {
         let static_part = common
             .get("validation_context")
             .or_else(|| combined?.get("default_validation_context"));
-        // What is discovered is not looked at: it has an authority, or Envoy does not take it.
+        // A validation context from SDS is not in the dump: it has an authority, or Envoy refuses it.
         let is_discovered =
             combined.is_some() || common.get("validation_context_sds_secret_config").is_some();
         let has = |key: &str| static_part.is_some_and(|part| part.get(key).is_some());
@@ -191,7 +191,7 @@ impl Peers {
         {
             return Peers::Untrusted;
         }
-        // A validator of its own (SPIFFE) brings the authorities along.
+        // A custom validator (SPIFFE) has its own authorities.
         if !is_discovered
             && !has("trusted_ca")
             && !has("system_root_certs")
@@ -206,7 +206,7 @@ impl Peers {
     }
 }
 
-/// Routes of strangers are matched there.
+/// Whether the clients of this filter are outside of the mesh.
 fn is_edge(plugin: &Plugin) -> bool {
     match plugin.scope.split_once('=') {
         Some(("gateway", _)) => true,
@@ -224,7 +224,7 @@ fn missing(manager: &Value) -> Vec<Normalization> {
     if !is_true(manager, "merge_slashes") {
         missing.push(Normalization::Slashes);
     }
-    // To keep them is a choice, which no line is not.
+    // KEEP_UNCHANGED is a decision of the operator. A missing line is not.
     if slashes.is_empty() || slashes == "IMPLEMENTATION_SPECIFIC_DEFAULT" {
         missing.push(Normalization::EscapedSlashes);
     }
@@ -240,7 +240,7 @@ fn is_harmless(filter: &Value) -> bool {
     name.is_some_and(|name| HARMLESS.contains(&name))
 }
 
-/// The filter that is discovered under this name, or the filter itself.
+/// The filter from ECDS, if `filter` only names one; else the filter itself.
 fn resolved<'v>(filter: &'v Value, discovered: &BTreeMap<String, &'v Value>) -> &'v Value {
     match filter.get("config_discovery") {
         Some(_) => discovered
@@ -251,12 +251,12 @@ fn resolved<'v>(filter: &'v Value, discovered: &BTreeMap<String, &'v Value>) -> 
     }
 }
 
-/// A Weir filter, which may stand inside another extension.
+/// The Weir filter in `within`, also if it is inside another extension.
 fn find(within: &Value) -> Option<(&Value, Protocol)> {
     wasm(within).or_else(|| children(within).find_map(find))
 }
 
-/// The first object in there that has this field.
+/// The first object in `within` that has this field.
 fn with_key<'v>(within: &'v Value, key: &str) -> Option<&'v Value> {
     match within.get(key) {
         Some(_) => Some(within),

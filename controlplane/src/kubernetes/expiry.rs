@@ -1,4 +1,5 @@
-//! An Event on the Lease of the replicas while the certificate for proxies is about to end.
+//! A warning in the log and an Event on the Lease of the replicas, from 30 days before the end of the certificate that
+//! proxies see.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -14,13 +15,13 @@ use crate::gateway::CONTROLLER;
 use crate::listener::expiry;
 use crate::listener::tls::Certificates;
 
-/// Between two looks. An API server keeps an Event for an hour, if it is not told otherwise.
+/// Time between two checks. By default an API server keeps an Event for an hour.
 const LOOK: Duration = Duration::from_secs(3_600);
-/// After a write that failed.
+/// Time until the next check after a write that failed.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// Makes the Event for as long as there is a warning. The name is made of the certificate's end, so that several replicas
-/// make one Event.
+/// Creates the Event as long as there is a warning. The name of the Event contains the end of the certificate, so that
+/// several replicas create one Event.
 pub async fn follow(client: kube::Client, lease: Lease, certificates: Arc<Certificates>) {
     let api: Api<Event> = Api::namespaced(client, &lease.namespace);
     loop {

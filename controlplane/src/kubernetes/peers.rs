@@ -218,7 +218,7 @@ mod tests {
     }
 
     #[test]
-    fn what_another_pod_says_of_an_instance_is_of_another_proxy() {
+    fn the_same_instance_name_in_two_pods_is_two_proxies() {
         let spoken = |uid: &str, silent| Proxy {
             owner: Owner::of_pod("shop", uid),
             ..proxy("x", silent, uid)

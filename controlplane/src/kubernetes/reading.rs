@@ -23,7 +23,7 @@ pub type Key = (String, String);
 pub struct Head {
     pub key: Key,
     pub resource_version: String,
-    /// As it is written.
+    /// The creation time as the API server writes it.
     pub created: Option<String>,
 }
 
@@ -102,7 +102,7 @@ impl Kept {
         }
     }
 
-    /// About how many bytes of memory it takes up: as many as its text in full has.
+    /// About how many bytes of memory it takes up: the length of its `Debug` text.
     pub fn weight(&self) -> usize {
         struct Counter(usize);
         impl fmt::Write for Counter {
@@ -117,7 +117,7 @@ impl Kept {
         counter.0
     }
 
-    /// In its place, where it is too large to be kept.
+    /// What is kept instead of an object that is too large or has no room: its name and a problem.
     pub fn stub(
         (namespace, name): Key,
         resource: &Resource,

@@ -98,7 +98,7 @@ impl Source {
         self.path_in(version, self.namespace.as_deref().unwrap_or_default())
     }
 
-    /// Path of the list of one namespace; of all, where none is named.
+    /// Path of the list of one namespace, or of all namespaces if `namespace` is empty.
     pub fn path_in(&self, version: &str, namespace: &str) -> String {
         let base = match self.resource.group {
             "" => format!("/api/{version}"),

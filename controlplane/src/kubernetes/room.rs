@@ -1,7 +1,7 @@
-//! How much of the objects of one source is kept in memory: of each namespace the oldest objects, as far as there is
-//! room for them. Of the others a stub is kept, which says so.
+//! Which objects of one source are kept in memory: the oldest objects of each namespace, up to a limit of bytes. For
+//! each of the others a stub with a problem is kept.
 //!
-//! Pure. Which objects have room depends on the objects alone, not on the order in which they were read, so that all
+//! Pure. The objects that are kept depend on the objects alone, not on the order in which they were read, so that all
 //! replicas keep the same ones.
 
 use std::collections::BTreeMap;
@@ -9,11 +9,11 @@ use std::collections::BTreeMap;
 use super::reading::Key;
 use crate::budget::Limits;
 
-/// An object's place among those of its namespace: the oldest first, one without a time last; then by name.
+/// The order of the objects of a namespace: the oldest first, objects without a creation time last; then by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Age {
     is_undated: bool,
-    /// As an API server writes it, which always has the same form.
+    /// As an API server writes it: always in the same form, so that text order is time order.
     created: String,
     name: String,
 }
@@ -37,9 +37,9 @@ struct Line {
 /// What has changed for objects of a namespace, by name.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// A stub is to take the place of each.
+    /// Objects to replace by stubs.
     pub dropped: Vec<Key>,
-    /// Each has room now, and is to be read again.
+    /// Objects that have stubs, now have room, and are to be read again.
     pub wanted: Vec<Key>,
 }
 
@@ -53,13 +53,14 @@ pub struct Room {
 struct OfNamespace {
     lines: BTreeMap<Age, Line>,
     ages: BTreeMap<String, Age>,
-    /// Of all lines.
+    /// Bytes of all lines together.
     weight: usize,
     stubs: usize,
 }
 
 impl Room {
-    /// Room for the objects of one kind that the limit of a namespace allows, with what an API server keeps in them.
+    /// The room is a multiple of the namespace limit, because objects as an API server keeps them are larger than what
+    /// they cost proxies.
     pub fn new(limits: &Limits) -> Room {
         const FACTOR: u64 = 8;
         let limit = limits.namespace.saturating_mul(FACTOR);
@@ -74,12 +75,12 @@ impl Room {
         self.limit
     }
 
-    /// Nothing is known of any object.
+    /// Forgets all objects.
     pub fn clear(&mut self) {
         self.namespaces.clear();
     }
 
-    /// An object as it was read, and how many bytes it would take up.
+    /// Adds or replaces an object that was read; `weight` is the bytes that it would take up.
     pub fn put(&mut self, (namespace, name): &Key, age: Age, weight: usize) -> Changes {
         let of = self.namespaces.entry(namespace.clone()).or_default();
         of.remove(name);
@@ -115,7 +116,7 @@ impl OfNamespace {
         }
     }
 
-    /// Keeps the oldest as far as there is room.
+    /// Keeps the oldest objects that have room together.
     fn settle(&mut self, namespace: &str, limit: usize) -> Changes {
         let mut changes = Changes::default();
         if self.weight <= limit && self.stubs == 0 {
@@ -180,9 +181,9 @@ mod tests {
         assert_eq!(put(&mut room, "c", 3, 50), said(&[], &[]));
         // An older one takes the place of the youngest.
         assert_eq!(put(&mut room, "a", 1, 10), said(&["c"], &[]));
-        // One that is younger than a stub is a stub, however small it is.
+        // An object that is younger than a stub is a stub, however small it is.
         assert_eq!(put(&mut room, "d", 4, 1), said(&["d"], &[]));
-        // It is read again, and stays one.
+        // It is written again, and stays a stub.
         assert_eq!(put(&mut room, "d", 4, 2), said(&["d"], &[]));
         assert_eq!(names(room.remove(&key("b"))), said(&[], &["c", "d"]));
         assert_eq!(put(&mut room, "c", 3, 60), said(&[], &[]));
@@ -204,7 +205,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_kept_does_not_depend_on_the_order() {
+    fn the_objects_that_are_kept_do_not_depend_on_the_order() {
         let objects: Vec<(String, u8, usize)> = (0..40_u8)
             .map(|it| (format!("o{it}"), it % 7, usize::from(it) * 3 % 17))
             .collect();

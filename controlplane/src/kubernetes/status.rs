@@ -119,7 +119,7 @@ impl Teller {
                     };
                     for proxy in &mut now {
                         proxy.silent = 0;
-                        // What grows all the time is no news.
+                        // These seconds grow all the time, and only `is_stuck` matters to a status.
                         if !proxy.is_stuck() {
                             proxy.behind = 0;
                         }

@@ -28,13 +28,13 @@ use crate::metrics::Metrics;
 use crate::problem::messages::budget as messages;
 use crate::subject::Subject;
 
-/// Objects of one page, where they are small.
+/// Objects of one page, if they are small.
 const PAGE: u32 = 250;
-/// Bytes of one page of several objects. A page that has more is asked for again with fewer objects.
+/// Most bytes of a page of several objects. A larger page is asked for again with fewer objects.
 const PAGE_BYTES: u64 = 4 << 20;
-/// Bytes of one object. An API server takes 3 MiB at most.
+/// Most bytes of a page of one object. An API server accepts objects of at most 3 MiB.
 const OBJECT_BYTES: u64 = 8 << 20;
-/// Pages that are read at a time, of all sources.
+/// How many pages all sources together read at a time.
 static READING: Semaphore = Semaphore::const_new(4);
 /// An API server that does not begin to answer within this is taken for dead.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -58,7 +58,7 @@ pub struct Watch {
     metrics: Arc<Metrics>,
     is_failing: bool,
     wait: Duration,
-    /// Bytes of text of an object that is read.
+    /// Most bytes of text of an object; a larger object becomes a stub.
     largest: usize,
     room: Room,
 }
@@ -280,7 +280,7 @@ impl Watch {
         Ok(is_whole.then_some(text))
     }
 
-    /// Puts an object of a list among the others, as far as there is room.
+    /// Adds an object of a list to `objects`, and replaces objects without room by stubs.
     fn take_in(&mut self, text: &RawValue, head: Head, objects: &mut BTreeMap<Key, Kept>) {
         let kept = self.kept(text, &head);
         let age = Age::new(head.created.as_deref(), &head.key.1);
@@ -293,7 +293,7 @@ impl Watch {
         }
     }
 
-    /// Tells of an object that was written, and of those that have no room any more, or have room again.
+    /// Sends news of an object that was written, of objects that lost their room, and of objects that have room again.
     async fn apply(
         &mut self,
         text: &RawValue,
@@ -425,7 +425,7 @@ impl Watch {
         self.tell(News::Applied(id, key, kept, version)).await
     }
 
-    /// Reads objects of which stubs are kept, and for which there is room.
+    /// Reads objects that have stubs, and for which there is room now.
     async fn read_again(
         &self,
         wanted: impl IntoIterator<Item = Key>,
@@ -434,12 +434,12 @@ impl Watch {
         for key in wanted {
             let (namespace, name) = &key;
             let path = self.source.path_in(self.served.version, namespace);
-            // To get one by its name is another permission than to list.
+            // A list with a field selector, because `get` would need another permission than `list`.
             let params = ListParams::default().fields(&format!("metadata.name={name}"));
             let request = Request::new(path).list(&params);
             let text = match self.ask(request, OBJECT_BYTES).await {
                 Ok(Some(text)) => text,
-                // What deleted it comes with the watch.
+                // The object is gone or too large. The watch brings its deletion.
                 Ok(None) | Err(Interrupted::Absent) => continue,
                 Err(other) => return Err(other),
             };

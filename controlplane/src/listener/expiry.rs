@@ -1,13 +1,13 @@
-//! When the certificate that is shown to proxies ends, and when to say so.
+//! When the certificate that proxies see ends, and the warning about it.
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Seconds before the end from which it is a warning: 30 days.
+/// The warning begins this many seconds before the end: 30 days.
 pub const WARN_AHEAD: i64 = 30 * 86_400;
 
-/// Unix seconds at which the first certificate of the chain ends (RFC 5280, 4.1.2.5, notAfter). `Err` says what is no
-/// certificate.
+/// The earliest end of a certificate of the chain (RFC 5280, 4.1.2.5, notAfter), in Unix seconds. `Err` says why the
+/// chain cannot be read.
 pub(super) fn first_end(chain: &[CertificateDer<'_>]) -> Result<i64, String> {
     let mut ends = Vec::new();
     for certificate in chain {
@@ -20,7 +20,8 @@ pub(super) fn first_end(chain: &[CertificateDer<'_>]) -> Result<i64, String> {
         .ok_or_else(|| "no certificate in it".to_owned())
 }
 
-/// What to say of a certificate that ends at `end`; None while there is time. Both are Unix seconds.
+/// The warning about a certificate that ends at `end`; None if the end is more than [`WARN_AHEAD`] away. Both are Unix
+/// seconds.
 pub fn warning(end: i64, now: i64) -> Option<String> {
     let left = end.saturating_sub(now);
     if left > WARN_AHEAD {
@@ -54,7 +55,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_certificate_has_no_end() {
+    fn a_chain_that_cannot_be_read_is_an_error() {
         let error = first_end(&[CertificateDer::from(vec![0x30, 0x03, 1, 1, 0])]).unwrap_err();
         assert!(error.starts_with("not an X.509 certificate"), "{error}");
         assert!(first_end(&[]).is_err());

@@ -1,5 +1,5 @@
-//! Places for connections. While there are some left anybody may have one. Then whoever has most gives up its oldest
-//! one: a client that holds many cannot keep out one that holds few.
+//! Places for connections. While places are left, any client may take one. When all are taken, the client that has most
+//! gives up its oldest place: a client with many connections cannot keep out a client with few.
 
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
@@ -9,8 +9,8 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// A place that is as fairly shared as the one that it would make room for is kept for so long: of clients that all
-/// come at once, some are served.
+/// A client keeps a place at least this long if it has at most one place more than the client that asks, or is at its
+/// own limit. Else clients that come at the same time would take places from each other before any of them is served.
 const GRACE: Duration = Duration::from_secs(1);
 
 pub(super) struct Places<K> {
@@ -21,7 +21,7 @@ pub(super) struct Places<K> {
 struct State<K> {
     next: u64,
     count: usize,
-    /// The oldest first. No list is empty.
+    /// Places by client, the oldest first. No list is empty.
     by_key: HashMap<K, VecDeque<Taken>>,
 }
 
@@ -31,7 +31,7 @@ struct Taken {
     end: Arc<Notify>,
 }
 
-/// Given back when it is dropped.
+/// A place for one connection. It becomes free when this value is dropped.
 pub(super) struct Place<K: Eq + Hash> {
     places: Arc<Places<K>>,
     key: K,
@@ -50,8 +50,8 @@ impl<K: Clone + Eq + Hash> Places<K> {
         })
     }
 
-    /// A place for `key`, which may have at most `limit`. `end` is notified when another one is given it instead. None
-    /// where nothing can be given up for it.
+    /// Takes a place for `key`, which may have at most `limit`. `end` is notified when the place is given to another
+    /// connection. None if no connection can give up its place.
     pub(super) fn take(
         self: &Arc<Self>,
         key: K,
@@ -145,14 +145,14 @@ mod tests {
         Arc::new(Notify::new())
     }
 
-    /// Whether it was given to another one.
+    /// Whether the place was given to another connection.
     async fn is_over(end: &Notify) -> bool {
         let notified = tokio::time::timeout(Duration::from_millis(1), end.notified());
         notified.await.is_ok()
     }
 
     #[tokio::test(start_paused = true)]
-    async fn whoever_has_most_makes_room() {
+    async fn the_client_with_most_places_makes_room() {
         let places = Places::new(4);
         let ends: Vec<_> = (0..4).map(|_| end()).collect();
         let many: Vec<_> = ends
@@ -164,7 +164,7 @@ mod tests {
         assert!(taken.iter().all(Option::is_some));
         assert!(is_over(&ends[0]).await && is_over(&ends[1]).await);
         assert!(!is_over(&ends[2]).await && !is_over(&few).await);
-        // It is fair now, and stays as it is for a while.
+        // Both clients have two places now. Neither gives one up before GRACE has passed.
         assert!(places.take("few", ANY, &end()).is_none());
         assert!(places.take("many", ANY, &end()).is_none());
         let more = ["third", "fourth"].map(|it| places.take(it, ANY, &end()));
@@ -187,7 +187,7 @@ mod tests {
         let newer = places.take("a", 2, &ends[2]);
         assert!(newer.is_some() && is_over(&ends[0]).await);
         assert!(!is_over(&ends[1]).await);
-        // What was given up is not given back a second time.
+        // A place that was given up does not become free a second time.
         drop(own);
         assert_eq!(places.lock().count, 1);
     }

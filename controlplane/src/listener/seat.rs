@@ -1,5 +1,5 @@
-//! Where a connection is counted: among those of its address until it is known who asks, and then among those of its
-//! owner and of its owner's namespace.
+//! Where a connection is counted: by its address until the client has shown a good token or certificate, then by its
+//! owner and by its owner's namespace.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,11 +11,11 @@ use crate::owner::Owner;
 
 /// How many connections a listener has at a time, and what they may send.
 pub struct Limits {
-    /// Of clients that have not said who they are.
+    /// Connections of clients that have not shown a good token or certificate.
     pub strangers: usize,
-    /// Of those that have; None where nobody is asked who it is.
+    /// Connections of clients that have; None if the listener asks for neither.
     pub known: Option<usize>,
-    /// Bytes of a request's head: at least 8 KiB.
+    /// Most bytes of a request's head: at least 8 KiB.
     pub head: usize,
 }
 
@@ -63,7 +63,7 @@ impl Hall {
         self.known.is_some()
     }
 
-    /// None where there is no place left.
+    /// None if no place is left.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Arc<Seat>> {
         let end = Arc::new(Notify::new());
         let address = address.to_canonical();
@@ -77,7 +77,7 @@ impl Hall {
 }
 
 impl Seat {
-    /// It is known who asks: the connection is no stranger's any more. False where the owner has no place left.
+    /// Moves the connection from the strangers to its owner. False if the owner or its namespace has no place left.
     pub fn know(&self, owner: &Arc<Owner>) -> bool {
         let Some(known) = &self.hall.known else {
             return true;

@@ -17,7 +17,7 @@ fn seat() -> Arc<Seat> {
     Hall::new(&few()).enter(address).unwrap()
 }
 
-/// Behind a proxy that masquerades all addresses are one: what is known is not counted by it.
+/// Behind a masquerading proxy all clients have one address, so a client with an owner is not counted by its address.
 #[tokio::test(start_paused = true)]
 async fn a_known_client_is_no_stranger_any_more() {
     use crate::owner::Owner;
@@ -43,7 +43,7 @@ async fn a_known_client_is_no_stranger_any_more() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_does_not_say_who_it_is_is_shown_out() {
+async fn a_client_that_shows_no_token_is_disconnected() {
     let (_end, ending) = watch::channel(false);
     let metrics = Arc::new(Metrics::default());
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -59,7 +59,7 @@ async fn a_client_that_does_not_say_who_it_is_is_shown_out() {
     ));
     let start = Instant::now();
     let mut client = TcpStream::connect(address).await.unwrap();
-    // An answer to a question that asks for no name is no reason to stay.
+    // This request needs no token. Its answer does not make the client known.
     client
         .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         .await

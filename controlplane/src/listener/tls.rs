@@ -56,7 +56,7 @@ pub enum Unusable {
 pub struct Certificates {
     files: Files,
     newest: watch::Sender<Arc<ServerConfig>>,
-    /// Unix seconds at which the newest certificate ends.
+    /// Unix seconds at which the newest chain of certificates ends.
     ends: AtomicI64,
     /// As they were last looked at, good or bad.
     seen: Mutex<Vec<Vec<u8>>>,

@@ -12,7 +12,7 @@ use super::Scope;
 /// |---|---|---|
 /// | a namespace | as written for its own ServiceAccounts, for which its proxies receive requests; for those behind the backends of its rules, the sources that are its own | its own, and those with such a grant |
 /// | producers | none: such a proxy cannot speak for a ServiceAccount, and is denied | none |
-/// | a Gateway, the edge | no policy: whom it serves are no workloads. To the backends it is a client like any other, and their side lets it in or not | none |
+/// | a Gateway, the edge | no policy: its clients are not workloads. For the backends it is a client like any other, and their own proxies let it in or not | none |
 pub fn reduce(whole: &Grants, scope: &Scope, config: &mut Config) {
     let grants = match scope {
         Scope::Namespace(own) => Some(of_namespace(whole, own, &config.rules)),

@@ -46,8 +46,8 @@ impl ParentRef {
 }
 
 /// Whether a route in `route_namespace` with this parent needs a ReferenceGrant for a backend in another namespace. At a
-/// Gateway and at a Service of its own namespace the route decides for other people's clients; at a Service of another
-/// namespace it decides for the clients of its own namespace alone (GEP-1294, consumer route).
+/// Gateway and at a Service of its own namespace the route decides for clients of other namespaces; at a Service of
+/// another namespace it decides for the clients of its own namespace alone (GEP-1294, consumer route).
 pub fn needs_grant(parent: ParentKind, parent_namespace: &str, route_namespace: &str) -> bool {
     match parent {
         ParentKind::Gateway => true,

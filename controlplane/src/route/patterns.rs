@@ -18,11 +18,11 @@ pub struct Patterns {
     size: usize,
 }
 
-/// What the expressions of one object take up, each counted once.
+/// The size of the regular expressions of one object; equal expressions count once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Programs {
     pub count: usize,
-    /// Of the programs together.
+    /// Bytes of all programs together.
     pub bytes: usize,
 }
 

@@ -68,7 +68,7 @@ impl<'r> Reader<'r> {
         }
     }
 
-    /// Those of all rules that were read.
+    /// The programs of all rules that were read.
     pub fn programs(&self) -> Programs {
         self.patterns.programs()
     }

@@ -5,14 +5,14 @@ use weir_split::{IdentityDomains, peer_identity};
 use super::readers::{Reader, Refusal};
 use crate::listener::tls::Names;
 
-/// How the names in client certificates are read. The authority behind `--client-ca` has signed them.
+/// How the names in client certificates are read. An authority of `--client-ca` has signed each certificate.
 #[derive(Clone, Debug)]
 pub struct CertificateRules {
-    /// Of SPIFFE IDs; those of another trust domain read nothing.
+    /// Trust domain of SPIFFE IDs. A certificate of another trust domain reads nothing.
     pub trust_domain: String,
-    /// Of DNS names.
+    /// Domain of DNS names.
     pub cluster_domain: String,
-    /// URI or DNS names, compared byte for byte, of certificates that read every scope.
+    /// URI or DNS names, compared byte for byte. A certificate with one of these names reads every scope.
     pub operators: Vec<String>,
 }
 
@@ -34,7 +34,7 @@ impl CertificateRules {
                 peer_identity(None, dns, domains)
             }
             [uri] => peer_identity(Some(uri.as_bytes()), None, domains),
-            // An Envoy shows its filter one URI of several: which of them is the workload is unclear.
+            // With several URIs it is unclear which one names the workload. Envoy shows its filter one of them.
             _ => None,
         };
         match identity.as_deref().and_then(|it| it.split_once('/')) {

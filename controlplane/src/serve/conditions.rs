@@ -66,8 +66,8 @@ pub(super) fn version(headers: &HeaderMap) -> Result<u32, &'static str> {
     }
 }
 
-/// How far the replica that answered before had read, of what is `watched` here and little more. None where no replica
-/// did, or did not say so that it can be read.
+/// How far the replica that answered the previous poll had read the cluster: the resources that are `watched` here, and
+/// a few others. None if the header is absent, too long or invalid.
 pub(super) fn watermark(headers: &HeaderMap, watched: &Watermark) -> Option<Watermark> {
     let value = headers.get(WATERMARK)?.to_str().ok()?;
     (value.len() <= MAX_WATERMARK).then(|| Watermark::of_client(value, watched).ok())?

@@ -1,4 +1,4 @@
-//! Who asks on loopback: everybody on this machine may, and no page in a browser.
+//! Requests on loopback: every program of this machine may read everything, but a page in a browser may not.
 
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
@@ -8,8 +8,8 @@ use super::readers::Refusal;
 /// Top-level domains that no public name has (RFC 6761, RFC 6762, ICANN for `internal`), and the names of Services.
 const LOCAL: [&str; 5] = ["localhost", "local", "internal", "test", "svc"];
 
-/// Refuses a Host that can be a public name: a page in a browser can let its own name lead to 127.0.0.1 and read the answer
-/// (DNS rebinding). An Envoy writes the name of its cluster there.
+/// Refuses a Host that can be a public name: the domain of a page in a browser can resolve to 127.0.0.1, so that the
+/// page reads the answer (DNS rebinding). An Envoy writes the name of its cluster into Host.
 pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(host) = headers.get(HOST) else {
         return Ok(());

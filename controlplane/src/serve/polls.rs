@@ -12,11 +12,11 @@ use crate::plan::Scope;
 /// Instances beyond this are served, but their polls do not end each other.
 const MAX_INSTANCES: usize = 1 << 16;
 
-/// Who polls. Of two owners that name the same instance neither speaks for the other.
+/// Who polls. Two owners that send the same instance name are two pollers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Poller {
     pub owner: Arc<Owner>,
-    /// The header `weir-instance`, which is anything at all.
+    /// The header `weir-instance`: any bytes.
     pub instance: Vec<u8>,
     pub scope: Scope,
 }

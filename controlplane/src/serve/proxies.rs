@@ -21,7 +21,7 @@ use crate::watermark::Watermark;
 const SWEEP: Duration = Duration::from_secs(1);
 /// Proxies beyond this are served, but not known. Each takes at most 4 KiB.
 const MAX_PROXIES: usize = 1 << 14;
-/// And beyond this those that are vouched for by one namespace: whoever has its tokens can make up instances.
+/// The same for the proxies of one namespace: a client that has a token of it can make up instances.
 const MAX_OF_NAMESPACE: usize = 1 << 12;
 /// Bytes of a header that are kept.
 const MAX_TEXT: usize = 512;
@@ -47,7 +47,7 @@ struct State {
     swept: Option<Instant>,
 }
 
-/// How many are known.
+/// How many proxies are known.
 #[derive(Default)]
 struct Counts {
     by_owner: HashMap<Arc<Owner>, usize>,
@@ -256,7 +256,7 @@ impl Proxies {
             if mark != &own.mark {
                 own.mark = mark.clone();
             }
-            // One copy of it is enough.
+            // Both share one copy in memory.
             own.report.mark = Some(own.mark.clone());
         }
         own.raise(marks, &subset);
@@ -465,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_token_has_so_many_instances_as_its_pod_may_have() {
+    fn a_token_has_as_many_instances_as_its_owner_may_have() {
         for (owner, limit) in [
             (Owner::of_pod("shop", "1"), 32),
             (
@@ -482,7 +482,7 @@ mod tests {
             assert_eq!(proxies.lock().known.len(), limit, "{owner:?}");
             let other = Owner::of_pod("shop", "2");
             assert_eq!(known_after(&proxies, 0, other), limit + 1);
-            // Whoever is forgotten leaves its place.
+            // A proxy that is forgotten no longer counts.
             let mut state = proxies.lock();
             state.swept = None;
             state.sweep(Instant::now() + FORGET);

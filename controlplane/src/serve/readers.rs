@@ -48,7 +48,7 @@ pub(super) enum Refusal {
     Forbidden(String),
     /// It cannot be found out now.
     Unavailable(String),
-    /// Its pod, its ServiceAccount or its namespace has as many connections as it may have.
+    /// The pod, the ServiceAccount or the namespace of the client has all the connections that it may have.
     Full,
 }
 
@@ -106,7 +106,7 @@ impl Reader {
         }
     }
 
-    /// Who answers for what it says.
+    /// The owner by which connections and instances of this reader are counted.
     pub(super) fn owner(&self) -> Arc<Owner> {
         match self {
             Reader::OfAll => Arc::default(),

@@ -1,11 +1,11 @@
-//! Tokens of ServiceAccounts: the API server says whose they are, and its word is kept for a while.
+//! Tokens of ServiceAccounts: a TokenReview says whose token it is, and its answer is kept for a while.
 //!
 //! ```text
-//! expiry, audience, signature (none of it costs a question) --> a turn --> TokenReview --> kept by the token's hash
+//! audience, expiry, signature (without a TokenReview) --> a turn --> TokenReview --> kept by the token's hash
 //! ```
 //!
-//! Tokens that were good before have turns of their own, and so have those whose signature cannot be checked: a client
-//! that makes up tokens delays no other one.
+//! There are separate turns for tokens that were good before, for other tokens that the API server has signed, and for
+//! tokens whose signature cannot be checked: a client that makes up tokens delays no other client.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -25,32 +25,32 @@ use self::keys::{Keys, Signature};
 use crate::metrics::Metrics;
 use crate::owner::Owner;
 
-/// What a token has to be for.
+/// The audience that a token must have.
 pub const AUDIENCE: &str = "weir.dev";
-/// The token that this process shows to its other replicas.
+/// The token that this process shows to the other replicas.
 pub const OWN_TOKEN: &str = "/var/run/secrets/weir.dev/token";
 
-/// What the API server says of a token that is bound to a pod.
+/// The field of a TokenReview's answer with the pod that the token is bound to.
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
-/// A good answer is asked for again after so long; a pod that was deleted reads no longer than that.
+/// How long a good answer counts without a new TokenReview. A deleted pod can read for this long.
 const FRESH: Duration = Duration::from_secs(180);
-/// While the API server is away a good answer counts for so long, and never longer than the token.
+/// How long a good answer counts while the API server is away; never longer than the token.
 const STALE: Duration = Duration::from_secs(3600);
-/// A bad answer counts for so long.
+/// How long a bad answer counts.
 const BAD: Duration = Duration::from_secs(10);
-/// After the API server could not be asked it is left alone for so long, as far as there is an answer to go on with.
+/// Pause after a TokenReview that failed, if an older answer for the token still counts.
 const AWAY: Duration = Duration::from_secs(5);
-/// For one question to the API server, and for its turn.
+/// Time for one TokenReview, and for the wait for its turn.
 const REVIEW: Duration = Duration::from_secs(5);
-/// Questions at a time about tokens that were good before.
+/// TokenReviews at a time of tokens that were good before.
 const KNOWN: usize = 8;
-/// About others that the API server has signed.
+/// TokenReviews at a time of other tokens that the API server has signed.
 const SIGNED: usize = 8;
-/// And about those of which that cannot be told.
+/// TokenReviews at a time of tokens whose signature cannot be checked.
 const UNREADABLE: usize = 2;
-/// Tokens whose answer is kept.
+/// Most tokens whose answer is kept.
 const MAX_TOKENS: usize = 1 << 13;
-/// An expired token is still asked about for so long: clocks differ.
+/// How long an expired token is still reviewed, because clocks differ.
 const LEEWAY: Duration = Duration::from_secs(60);
 
 pub struct Tokens {
@@ -58,27 +58,28 @@ pub struct Tokens {
     own_token: PathBuf,
     keys: Keys,
     turns: Turns,
-    /// By the token's hash: a dump of memory tells no token.
+    /// Answers by the token's hash, so that a memory dump contains no tokens.
     known: Mutex<HashMap<[u8; 32], Arc<Place>>>,
     metrics: Arc<Metrics>,
 }
 
-/// Questions to the API server, by what is known of the token.
+/// Bounds of TokenReviews at a time, by what is known of the token.
 struct Turns {
     known: Semaphore,
     signed: Semaphore,
     unreadable: Semaphore,
 }
 
-/// One token's answer. Whoever asks for it holds the lock, so that one asks and the others wait.
+/// One token's answer. A request holds the lock while it waits for the TokenReview, so that other requests with the same
+/// token wait for the same answer.
 #[derive(Default)]
 struct Place(tokio::sync::Mutex<Option<Word>>);
 
 struct Word {
     said: Result<Arc<Account>, String>,
-    /// When it is to be asked for again.
+    /// From then on a new TokenReview is needed.
     fresh: Instant,
-    /// Until when it counts if nobody can be asked.
+    /// Until then the answer counts while the API server is away.
     stale: Instant,
 }
 
@@ -88,7 +89,7 @@ pub struct Account {
     pub namespace: String,
     /// `system:serviceaccount:NAMESPACE:NAME`
     pub username: String,
-    /// The pod that the token is bound to, else all who show tokens of this ServiceAccount.
+    /// The pod that the token is bound to, else the ServiceAccount.
     pub owner: Arc<Owner>,
 }
 
@@ -98,7 +99,8 @@ pub(super) enum Denied {
     Unavailable(String),
 }
 
-/// What a token says of itself. Nothing of it is believed of others' tokens; it saves questions.
+/// The claims of a token, not verified. For clients' tokens they only save TokenReviews: a token is never good because
+/// of its claims.
 #[derive(Deserialize)]
 struct Claims {
     #[serde(default)]
@@ -132,7 +134,7 @@ impl Tokens {
         }
     }
 
-    /// Whether it is the ServiceAccount of this very process.
+    /// Whether `account` is the ServiceAccount of this process.
     pub(super) fn is_own(&self, account: &Account) -> bool {
         let token = std::fs::read_to_string(&self.own_token).unwrap_or_default();
         Claims::of(token.trim()).is_some_and(|claims| claims.sub == account.username)
@@ -187,7 +189,7 @@ impl Tokens {
             }
             Err(away) => {
                 self.metrics.token_reviewed("unavailable");
-                // The question may have taken all its time.
+                // The TokenReview may have taken seconds.
                 let now = Instant::now();
                 let known = word.as_mut();
                 let known = known.filter(|word| word.said.is_ok() && now < word.stale);
@@ -209,7 +211,7 @@ impl Tokens {
         known.get(&hash).cloned()
     }
 
-    /// Whose turn it is for a token that was not good before.
+    /// The turns for a token that was not good before.
     async fn turns_of(&self, token: &str) -> Result<&Semaphore, Denied> {
         match self.keys.verify(token).await {
             Signature::OfApiServer => Ok(&self.turns.signed),
@@ -228,11 +230,11 @@ impl Tokens {
             return Ok(place.clone());
         }
         if known.len() >= MAX_TOKENS {
-            // Anybody can make bad ones.
+            // Any client can send many bad tokens.
             forget_unless(&mut known, |word| word.said.is_ok());
         }
         if known.len() >= MAX_TOKENS {
-            // A good one that is not fresh is what counts while the API server is away.
+            // A good answer that is not fresh is kept: it counts while the API server is away.
             let now = Instant::now();
             forget_unless(&mut known, |word| now < word.stale);
         }
@@ -271,7 +273,7 @@ impl Tokens {
     }
 }
 
-/// Forgets answers, but for those that somebody asks for right now.
+/// Forgets answers, except those that a request waits for.
 fn forget_unless(known: &mut HashMap<[u8; 32], Arc<Place>>, is_kept: impl Fn(&Word) -> bool) {
     known.retain(|_, place| match place.0.try_lock() {
         Ok(word) => word.as_ref().is_some_and(&is_kept),
@@ -313,7 +315,7 @@ impl Claims {
     fn of(token: &str) -> Option<Claims> {
         let mut parts = token.split('.');
         let claims = parts.nth(1)?;
-        // The signature ends it.
+        // A token has a third part, the signature.
         parts.next()?;
         let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?;
         serde_json::from_slice(&claims).ok()
@@ -325,7 +327,7 @@ impl Claims {
         now.is_ok_and(|now| now >= ends)
     }
 
-    /// Until it expires.
+    /// Time until the token expires.
     fn left(&self) -> Duration {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         Duration::from_secs(self.exp).saturating_sub(now.unwrap_or_default())

@@ -28,9 +28,10 @@ pub fn grants(world: &World, problems: &mut BTreeSet<Problem>) -> Grants {
     grants
 }
 
-/// Writes to the rules of routes the Service that their clients call, `called` by identity of the rule, with the
-/// ServiceAccounts behind it: else the author of a route could send the requests of its clients, with their identity, to
-/// any backend that they may reach. A Service that selects no pods has no ServiceAccount to ask permission for.
+/// Writes into the rules of routes the Service that their clients call, with the ServiceAccounts behind it. `called` has
+/// that Service by the rule's identity. Without this permission the author of a route could send the requests of its
+/// clients, with their identity, to any backend that the clients may reach. A Service that selects no pods has no
+/// ServiceAccount to ask permission for.
 pub fn ask_for_called(
     world: &World,
     called: &BTreeMap<String, ServicePort>,

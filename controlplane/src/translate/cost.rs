@@ -1,7 +1,7 @@
-//! What each object costs the proxies that get it, before anything is made of it.
+//! What each object costs the proxies that get it, computed before the object is translated.
 //!
-//! An object is charged for what it would cause if it decided wherever it wants to: what other objects do never
-//! changes its cost. Nothing that is multiplied, such as backends by ports, is built here.
+//! An object is charged as if it decided at every place that it asks for, so other objects never change its cost. The
+//! cost is computed without building what is multiplied, such as backends by ports.
 
 mod route;
 mod split;
@@ -30,7 +30,7 @@ const SET: u64 = 150;
 /// The same around the Service that the clients of a rule call.
 const CALLED: u64 = 80;
 
-/// The world without the objects that are over a limit. None where none is.
+/// The world without the objects that are over a limit; None if no object is over a limit.
 pub fn within(
     world: &World,
     policy: Policy,
@@ -46,7 +46,7 @@ pub fn within(
     within
 }
 
-/// An object that translation makes something of.
+/// An object that is translated into a part of documents.
 #[derive(Clone, Copy)]
 enum Subject<'w> {
     Route(&'w crate::route::Route),
@@ -71,7 +71,7 @@ struct Costs<'w> {
 #[derive(Clone, Copy)]
 struct GroupMatch<'w> {
     name: &'w str,
-    /// Of its JSON.
+    /// Bytes of its JSON.
     bytes: u64,
     /// A split has one match for each method.
     methods: u64,
@@ -177,7 +177,7 @@ fn set_of_service(service: &Service) -> u64 {
     SET + name + count(ips).saturating_mul(45)
 }
 
-/// Text in a document, with its quotes and a comma.
+/// Bytes of a text in a document, with its quotes and a comma.
 fn text(text: &str) -> u64 {
     count(text.len()) + 3
 }

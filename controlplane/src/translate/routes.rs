@@ -40,7 +40,7 @@ pub struct Routes {
     pub listeners: BTreeMap<(String, String), BTreeMap<String, wire::Listener>>,
     /// The Service ports for which producer routes decide, each with the most senior of them.
     pub held: BTreeMap<ServicePort, ObjectRef>,
-    /// The Service port that the clients of a rule call, by the rule's identity; a Gateway's clients call none.
+    /// The Service port that the clients of a rule call, by the rule's identity. Rules of a Gateway are not here.
     pub called: BTreeMap<String, ServicePort>,
 }
 

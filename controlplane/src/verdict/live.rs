@@ -1,7 +1,7 @@
-//! On how many of the proxies that it concerns an object is in force as it is now.
+//! The condition `weir.dev/Live`: how many of the proxies that an object applies to run the object as it is now.
 //!
-//! A proxy that has put in force all that was read up to some resource version of the object's kind runs every object
-//! that was written before it: a change elsewhere makes no difference.
+//! A proxy whose watermark for the object's resource is at some version runs every object of that resource that was
+//! written up to that version. Later changes of other objects make no difference.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -22,16 +22,16 @@ pub const REFUSED: &str = "Refused";
 /// A proxy has loaded a module of the filter that cannot do what the object asks for.
 pub const UNSUPPORTED: &str = "Unsupported";
 
-/// Live, but for proxies of other namespaces.
+/// The object is live, except on proxies of other namespaces that are not waited for.
 pub const ELSEWHERE: &str = "MissingElsewhere";
 
-/// Proxies that are named of those that lag behind.
+/// Most proxies that a message names.
 const NAMED: usize = 3;
 
 /// The proxies by node and instance, with their watermarks read.
 pub struct Fleet<'p> {
     proxies: Vec<(&'p Proxy, Watermark)>,
-    /// By audience and resource, once they were asked for: thousands of objects have the same.
+    /// A cache by audience and resource, because thousands of objects have the same ones.
     followed: RefCell<BTreeMap<(Audience, String), Followers<'p>>>,
 }
 
@@ -69,7 +69,7 @@ impl<'p> Fleet<'p> {
         followed
     }
 
-    /// Those that what is for this audience concerns.
+    /// The proxies that an object of this audience applies to.
     pub fn of(&self, audience: &Audience) -> impl Iterator<Item = &(&'p Proxy, Watermark)> {
         self.proxies
             .iter()
@@ -105,7 +105,7 @@ impl Evidence<'_> {
             let message = format!("{count}: none has asked for a configuration {whose}");
             return Condition::new(LIVE, Status::False, "NoProxies", message);
         }
-        // What a proxy of another namespace says of itself cannot keep this object waiting for ever.
+        // A proxy of another namespace may lie about itself, so this object does not wait for it for ever.
         let own = &subject.object.namespace;
         let is_ignored = |it: &&Followed| {
             let has_failed = !it.proxy.refused.is_empty() || cannot(it) || it.proxy.is_stuck();
@@ -170,7 +170,7 @@ fn have(count: usize) -> String {
     format!("{} {have}", of_others(count))
 }
 
-/// So many that are not waited for.
+/// The part of a message about `count` proxies that are not waited for.
 fn without_it(count: usize) -> String {
     format!(
         "{} refused it, cannot serve it, or {} not followed for a minute; requests there may go as before",
@@ -179,8 +179,8 @@ fn without_it(count: usize) -> String {
     )
 }
 
-/// Some of these by name, as far as an object of namespace `own` may say their names, else how many they are; and how
-/// many more of `all` there are.
+/// Names at most [`NAMED`] of these proxies, if an object of namespace `own` may show their names; else says how many
+/// they are. Then says how many more of `all` there are.
 fn listed(
     proxies: &[&Proxy],
     all: usize,
@@ -200,19 +200,19 @@ fn listed(
     }
 }
 
-/// Whose proxy it is; None where an operator vouches for it.
+/// The namespace of the proxy's owner, else of its scope. None for a proxy of an operator that polls no namespace.
 fn home(proxy: &Proxy) -> Option<&str> {
     let owner = proxy.owner.namespace.as_deref();
     owner.or_else(|| proxy.scope.namespace())
 }
 
-/// Whether an object of namespace `own` may say the name and the words of this proxy.
+/// Whether the status of an object of namespace `own` may show the name of this proxy and the reason of its refusal.
 fn is_shown(proxy: &Proxy, own: &str) -> bool {
     home(proxy).is_none_or(|home| home == own)
 }
 
-/// Whether the word of this proxy alone may keep an object of namespace `own` from being live: the namespace's own
-/// proxies, those of the Gateway that it is for, and those that an operator vouches for.
+/// Whether an object of namespace `own` waits for this proxy without a time limit. It does for proxies of its own
+/// namespace, for proxies of the Gateway or namespace that it is for, and for proxies of an operator.
 fn weighs(proxy: &Proxy, own: &str, audience: &Audience) -> bool {
     proxy.owner.namespace.as_deref().is_none_or(|home| {
         let is_of_gateway = |namespace: &str| namespace == home;

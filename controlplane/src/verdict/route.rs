@@ -201,7 +201,7 @@ impl Parent<'_> {
                 of_parent.is_none() || problem.path.starts_with(&own)
             }
         };
-        // Without a ReferenceGrant a route learns nothing of what is in the other namespace.
+        // Without a ReferenceGrant the status says nothing about objects of the other namespace.
         let needs_grant = parent::needs_grant(self.kind, self.namespace, route_namespace);
         let hides = |path: &str| {
             let mut hidden = of_object

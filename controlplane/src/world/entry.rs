@@ -78,7 +78,7 @@ impl Entry {
         }
     }
 
-    /// An object of a cluster of which nothing is kept but why.
+    /// An object of a cluster that is not kept: only its name and the problem are.
     pub fn left_out(kind: Kind, problem: Problem) -> Entry {
         Entry {
             kind,

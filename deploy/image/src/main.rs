@@ -2,7 +2,7 @@
 //! `kind load image-archive` take; `artifact` a filter module, as an OCI layout in an archive.
 //!
 //! The same files give the same bytes: no time, no owner and no path of this machine gets into an archive.
-//! `describe` writes beside an archive what is in it and what it was built from, also without time and path.
+//! `describe` writes two files next to an archive: its bill of materials and its provenance, also without time and path.
 
 mod archive;
 mod artifact;
@@ -115,7 +115,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     })
 }
 
-/// By a rename, so that nobody loads half an archive.
+/// Writes by a rename, so that a reader never sees half an archive.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let beside = path.with_extension("new");
     std::fs::write(&beside, bytes)

@@ -6,7 +6,7 @@ use std::process::Command;
 
 use crate::{Error, read};
 
-/// By NAME@VERSION.
+/// Packages by NAME@VERSION.
 #[derive(Debug, Default, PartialEq)]
 pub struct Packages(BTreeMap<String, Package>);
 
@@ -16,7 +16,7 @@ pub struct Package {
     pub version: String,
     /// An expression of SPDX, or empty.
     pub license: String,
-    /// Of this workspace.
+    /// Whether the package is in this workspace.
     pub is_ours: bool,
     /// NAME@VERSION of each package that this one needs.
     pub needs: BTreeSet<String>,
@@ -34,7 +34,7 @@ fn build_of(file: &str) -> Option<Build> {
         package: "weir-filter",
         selection: words(&format!("-p weir-filter --target wasm32-wasip1{features}")),
     };
-    // In one call, as they are compiled: each may turn on features of what they have in common.
+    // The programs are selected in one call, as they are compiled: each may enable features of common dependencies.
     let programs = ["weir", "weir-certificate", "weir-demo"];
     match file {
         "weir.wasm" => Some(filter("")),
@@ -62,7 +62,7 @@ pub fn compiled(file: &Path) -> Result<Packages, Error> {
     Ok(of_file(file, "normal,build")?.1)
 }
 
-/// What `weir-pack` is compiled from, which makes a module of `dist` out of the compiled filter.
+/// The packages of `weir-pack`, which makes a module of `dist` from the compiled filter.
 pub fn of_the_packer(optimizes: bool) -> Result<Packages, Error> {
     let mut selection = vec!["-p", "weir-pack"];
     if optimizes {
@@ -105,7 +105,8 @@ impl Packages {
         }
     }
 
-    /// DEPTH\tNAME vVERSION (PATH)\tLICENSE. What was printed before has ` (*)` behind it, and no lines of its own.
+    /// Parses lines `DEPTH\tNAME vVERSION (PATH)\tLICENSE`. A package that was printed before ends with ` (*)`, and its
+    /// dependencies are not printed again.
     fn parse(text: &str) -> Packages {
         let mut packages = Packages::default();
         let mut above: Vec<String> = Vec::new();

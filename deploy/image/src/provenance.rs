@@ -1,4 +1,4 @@
-//! What an archive was built from, as a statement of in-toto with SLSA's predicate. Nobody has signed it.
+//! What an archive was built from, as an unsigned in-toto statement with SLSA's predicate.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -29,7 +29,7 @@ impl Toolchain {
     }
 }
 
-/// Of the archive and of each file in it; `fast` as `scripts/image --fast` makes them.
+/// The provenance of the archive and of each file in it. `fast` is true for `scripts/image --fast`.
 pub fn of(
     archive: &Path,
     files: &[PathBuf],
@@ -93,7 +93,7 @@ fn materials(
     Ok(materials)
 }
 
-/// The commit of the sources. Where they are no clone there is none.
+/// The commit of the sources; "not known" if the folder is not a git clone.
 fn source() -> Result<Value, Error> {
     let Ok(commit) = said("git", &["rev-parse", "HEAD"]) else {
         return Ok(json!({ "name": "source", "annotations": { "commit": "not known" } }));
@@ -112,7 +112,7 @@ fn c_compiler() -> Result<String, Error> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-/// What a program prints, without the blanks around it.
+/// The output of a program, without white space around it.
 fn said(program: &str, args: &[&str]) -> Result<String, Error> {
     let output = Command::new(program).args(args).output()?;
     match output.status.success() {

@@ -1,4 +1,4 @@
-//! The digest that a registry has for an archive of `dist`, by which a cluster can name what it runs.
+//! The digest that an archive of `dist` has in a registry, by which a manifest can name the image.
 
 use std::collections::BTreeMap;
 use std::io::Read;

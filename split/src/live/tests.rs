@@ -438,7 +438,7 @@ fn a_request_that_costs_too_much_is_answered_431() {
     assert_eq!(decide(&mut live, "GET a /x"), "500");
 }
 
-/// Many large expressions and a short value, of which no state is known yet: the same.
+/// Many large expressions and a short value: no state of their automata is known yet.
 #[test]
 fn a_request_that_has_too_many_states_worked_out_is_answered_431() {
     let matches = (0..320).map(|n| {

@@ -1,11 +1,11 @@
-//! Whether some server reads a path as one that leads elsewhere.
+//! Finds paths that some server reads as a path with a segment `.` or `..`.
 
 /// Bytes at which a segment ends for some server.
 const SEPARATORS: [u8; 2] = *b"/\\";
-/// Bytes at which the name in a segment ends for some server: before parameters (servlets), and where a path that is
-/// decoded twice is parsed twice. A string of C ends at NUL.
+/// Bytes at which the name in a segment ends for some server: `;` begins parameters (servlets); `?` and `#` end the path
+/// if a server parses it again after decoding it; a C string ends at NUL.
 const ENDS: [u8; 4] = *b";?#\0";
-/// UTF-8 that is longer than it may be, for a byte of ASCII: all but the last byte, and the bit that they stand for.
+/// Overlong UTF-8 for a byte of ASCII: the sequence without its last byte, and the bit 0x40 if the sequence has it.
 const OVERLONG: [(&[u8], u8); 10] = [
     (b"\xc0", 0),
     (b"\xc1", 0x40),
@@ -19,12 +19,12 @@ const OVERLONG: [(&[u8], u8); 10] = [
     (b"\xfc\x80\x80\x80\x81", 0x40),
 ];
 
-/// True where a segment of the path is `.` or `..` for a server that decodes it never, once or several times, that
-/// takes `\` or `%2f` for a slash, that cuts parameters off (`..;x`), or that takes overlong UTF-8 (`%c0%ae`) or `%u002e`
-/// for a dot. `path` is what stands before the query. Linear in the path.
+/// True if a segment of the path is `.` or `..` for a server that decodes the path never, once or several times, that
+/// takes `\` or `%2f` for a slash, that cuts parameters off (`..;x`), or that takes overlong UTF-8 (`%c0%ae`) or
+/// `%u002e` for a dot. `path` has no query. Takes time linear in the path.
 ///
-/// One reading is enough for all: what decodes to a dot, a separator or an end stays one, however often the rest is
-/// decoded after it.
+/// It is enough to look at the path once, when it is decoded to the end: a byte that was decoded to a dot, a separator
+/// or an end stays the same, however often the rest is decoded.
 pub(crate) fn has_dot_segment(path: &[u8]) -> bool {
     let decoded = decoded_to_the_end(path);
     let mut segments = decoded.split(|byte| SEPARATORS.contains(byte));
@@ -48,7 +48,7 @@ fn decoded_to_the_end(path: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// How long the sequence is that ends there, and the byte that it stands for.
+/// The encoded sequence at the end of `decoded`: its length, and the byte that it stands for.
 fn sequence_at_end(decoded: &[u8]) -> Option<(usize, u8)> {
     match decoded {
         [.., b'%', b'u' | b'U', b'0', b'0', high, low] => Some((6, byte_of(*high, *low)?)),
@@ -56,8 +56,9 @@ fn sequence_at_end(decoded: &[u8]) -> Option<(usize, u8)> {
         [before @ .., last] => {
             let byte_after = |(prefix, bit): &(&[u8], u8)| {
                 let byte = bit | last & 0x3f;
-                // Some decoders do not look at the two high bits of the last byte. Others do, and see this byte itself:
-                // nothing that means something is lost by either reading.
+                // Some decoders ignore the two high bits of the last byte, so they do not count here. Other decoders
+                // read the last byte by itself. They lose nothing: a separator, an end or a dot stays what it is, and
+                // `%` is not replaced.
                 let is_special =
                     SEPARATORS.contains(&byte) || ENDS.contains(&byte) || b".%".contains(&byte);
                 let is_read = is_special && *last != b'%' && before.ends_with(prefix);
@@ -200,7 +201,7 @@ mod tests {
         assert!(start.elapsed().as_secs() < 5);
     }
 
-    /// A server that decodes `rounds` times, and cuts parameters off before and after it.
+    /// A server that decodes `rounds` times, and cuts parameters off before and after each of them.
     fn climbs(path: &[u8], rounds: usize) -> bool {
         let mut path = path.to_vec();
         for _ in 0..=rounds {
@@ -230,9 +231,9 @@ mod tests {
         false
     }
 
-    /// Every short path over the bytes that count: what one server reads, the one reading sees.
+    /// All short paths of these parts: a path with a segment of dots for the server of `climbs` is always found.
     #[test]
-    fn no_number_of_rounds_sees_more() {
+    fn a_server_that_decodes_several_times_finds_no_more() {
         let parts = [
             "/", ".", "%", "2e", "25", "2f", "3b", ";", "5c", "a", "2", "5", "e",
         ];

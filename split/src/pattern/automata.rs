@@ -1,4 +1,4 @@
-//! What the automata of the expressions of one table have worked out, in bounded memory.
+//! The states that the automata of one table have worked out, in bounded memory.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,10 +8,9 @@ use regex_automata::{Anchored, Input};
 
 use super::effort::Effort;
 
-/// Bytes that the automata of one table may remember together: enough for about a thousand ordinary expressions that
-/// requests are tried on. An automaton for which there is no room forgets after each search, and what the next request
-/// needs is worked out again, at the expense of its [`Effort`]. So one more expression costs a little more, and no
-/// expression makes the others forget.
+/// Most bytes that the automata of one table remember together: enough for about a thousand ordinary expressions. An
+/// automaton for which there is no room forgets its states after each search. The next request pays for them again with
+/// its [`Effort`]. So no expression makes the automata of the others forget.
 pub(super) const MOST: usize = 4 << 20;
 
 /// The memory of the automata of one table; each worker of a proxy has one.
@@ -20,12 +19,12 @@ pub(super) struct Automata(Mutex<Memory>);
 
 #[derive(Default)]
 struct Memory {
-    /// By the place of the expression; None where it was not tried yet, or was forgotten.
+    /// By the index of the expression; None if it was not tried yet, or its states were forgotten.
     caches: Vec<Option<Box<Cache>>>,
     bytes: usize,
 }
 
-/// What a search came to.
+/// The result of a search.
 pub(super) enum Walked {
     Fits(bool),
     /// The automaton would have too many states for this value.
@@ -35,7 +34,7 @@ pub(super) enum Walked {
 }
 
 impl Automata {
-    /// Whether the whole value fits. `place` is the expression's own.
+    /// Whether the whole value fits. `place` is the index of the expression.
     pub(super) fn search(
         &self,
         place: usize,
@@ -72,8 +71,8 @@ impl Automata {
     }
 }
 
-/// As [`DFA::try_search_fwd`] does, but each state that has to be worked out is paid for. The way out of a value's end
-/// is worked out once for each state, which has been paid for by then.
+/// Searches as [`DFA::try_search_fwd`] does, and pays for each state that has to be worked out. The transition at the
+/// end of the value is worked out once for each state, and is not paid for: the state itself was.
 fn walk(automaton: &DFA, cache: &mut Cache, value: &[u8], effort: &Effort) -> Walked {
     let program = automaton.get_nfa().memory_usage();
     let is_new = cache.memory_usage();
@@ -81,7 +80,7 @@ fn walk(automaton: &DFA, cache: &mut Cache, value: &[u8], effort: &Effort) -> Wa
     if cache.memory_usage() > is_new && !effort.work_out(program) {
         return Walked::Exhausted;
     }
-    // It is built without bytes that make it quit, and knows the anchored start: only its memory may not suffice.
+    // The automaton has no quit bytes and supports an anchored start, so the only error is too little memory.
     let Ok(mut state) = start else {
         return Walked::GaveUp;
     };

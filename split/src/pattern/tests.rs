@@ -163,9 +163,9 @@ fn equal_patterns_share_a_program() {
     );
 }
 
-/// Many large programs and a short value: nothing is known yet, so each byte of the value is dear for each program.
+/// Many large programs and a short value: no state is known yet, so each byte of the value costs much for each program.
 #[test]
-fn what_is_worked_out_counts_and_is_bounded_in_memory() {
+fn states_that_are_worked_out_cost_steps_and_bounded_memory() {
     let mut patterns = Patterns::default();
     let all: Vec<_> = (0..320)
         .map(|n| patterns.get(&format!("(?:[ab]?[ab]?){{100}}x{n}")).unwrap())
@@ -176,11 +176,11 @@ fn what_is_worked_out_counts_and_is_bounded_in_memory() {
         for pattern in &all {
             assert!(!pattern.fits_within(&value, &effort));
         }
-        // Some of it is remembered, so that later requests get further.
+        // Some states are remembered, so that later requests get further.
         assert!(effort.is_exhausted() || round > 0);
         assert!(patterns.automata.bytes() <= automata::MOST, "{round}");
     }
-    // What is known by now is cheap, and the little that an ordinary expression needs was never dear.
+    // A hundred of these programs cost little for a shorter value.
     let effort = Effort::default();
     for pattern in &all[..100] {
         assert!(!pattern.fits_within(b"abab", &effort));

@@ -1,5 +1,5 @@
-//! Objects of two namespaces: what one writes changes nothing for the proxies of the other, but for what the
-//! specifications give to producers. `tests/tests/tenants.rs` checks the same with a few thousand random inputs.
+//! Objects of two namespaces: the objects of one change nothing for the proxies of the other, except the rules and
+//! grants that the specifications let producers write. `tests/tests/tenants.rs` checks the same with 600 random inputs.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

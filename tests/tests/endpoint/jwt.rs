@@ -14,7 +14,7 @@ pub fn key_of(server: &ApiServer) -> KeyPair {
     KeyPair::from_pem(&key).expect("a key")
 }
 
-/// Of a ServiceAccount, for so many seconds from now; `number` makes tokens differ.
+/// The claims of a ServiceAccount's token that expires in `seconds`; `number` makes tokens differ.
 pub fn claims(
     [namespace, name, uid]: [&str; 3],
     audience: &str,
@@ -46,7 +46,7 @@ pub fn signed(key: &KeyPair, claims: &Value) -> String {
     format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// The two numbers of a signature, out of the sequence that ASN.1 makes of them.
+/// The two numbers of an ECDSA signature, without the ASN.1 encoding.
 fn plain_signature(der: &[u8]) -> Vec<u8> {
     let mut rest = &der[2..];
     let mut plain = Vec::new();

@@ -154,9 +154,9 @@ async fn a_changed_certificate_is_shown_and_a_bad_one_is_not() {
     assert_eq!(admin.status, 200);
 }
 
-/// Certificate, key and authority of clients change again and again, one file after the other, while clients connect: each
-/// handshake is that of one whole turn, a client of an authority that has gone is let in no more, and a connection of
-/// it ends with its next answer.
+/// The certificate, the key and the authority of clients change several times, one file after the other, while clients
+/// connect. A handshake never mixes old and new files. A client of the old authority is refused, and a connection that
+/// it had before ends with its next answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn files_that_change_under_connections_leave_no_way_in() {
     let own = [(); 2].map(|()| Authority::new());
@@ -193,14 +193,14 @@ async fn files_that_change_under_connections_leave_no_way_in() {
             ("tls.key", &next.key),
         ] {
             files.put(name, text);
-            // What is half changed is never shown.
+            // A mix of old and new files is never in use.
             for _ in 0..5 {
                 assert!(!is_let_in(turn, before).await && !is_let_in(before, turn).await);
             }
         }
         until(turn).await;
         assert!(!is_let_in(turn, before).await && !is_let_in(before, before).await);
-        // One answer more, lest a request is lost that was on its way.
+        // One more request is answered, because it may have been sent before the change.
         let request = b"GET /v1/config HTTP/1.1\r\nhost: weir\r\n\r\n";
         let twice = [request.as_slice(), request].concat();
         idle.write_all(&twice)

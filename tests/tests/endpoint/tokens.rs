@@ -111,7 +111,7 @@ async fn a_token_is_for_the_namespace_of_its_account() {
     assert_eq!(answer.status, 503, "{answer:?}");
 }
 
-/// What the API server says of a token that kubelet has for a pod.
+/// Tokens that are bound to pods, as kubelet requests them.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_pod_speaks_for_its_own_instances_and_for_few() {
     let server = ApiServer::start();

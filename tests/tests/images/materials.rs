@@ -1,4 +1,4 @@
-//! What `scripts/image` says of an archive: the packages in it, and what it was built from.
+//! The files that `scripts/image` writes for an archive: the packages in it, and what it was built from.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,7 +20,7 @@ const ARCHIVES: [(&str, &[&str]); 3] = [
     ("weir-wasm-oci", &["weir.wasm"]),
 ];
 
-/// SHA-256 by another program than the one that wrote the archives.
+/// SHA-256 of a file, computed by a program that is not ours.
 fn digest(file: &Path) -> String {
     let output = Command::new("sha256sum").arg(file).output();
     let text = String::from_utf8(output.expect("sha256sum").stdout).expect("text");
@@ -48,7 +48,7 @@ fn rust() -> String {
     rest.split('"').next().expect("a release").to_owned()
 }
 
-/// The packages that a file names itself, in the places where it can panic: NAME-VERSION.
+/// The packages, NAME-VERSION, whose source paths are in the file, because their code can panic.
 fn named_by(file: &Path) -> BTreeSet<String> {
     const SOURCES: &[u8] = b"/cargo/registry/src/";
     let bytes = fs::read(file).expect("a file of dist");
@@ -88,7 +88,7 @@ impl Bill {
         }
     }
 
-    /// Of a component and of all that it needs.
+    /// The component, and all components that it needs, directly or not.
     fn below(&self, reference: &str) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut open = vec![reference.to_owned()];
@@ -131,7 +131,7 @@ fn the_bill_has_each_package_that_is_linked() {
                 assert!(listed.iter().any(is_it), "{name} has {folder} in it");
             }
         }
-        // Nothing stands there for no reason, and each package is the one of Cargo.lock.
+        // The archive needs every component, and each package is the one of Cargo.lock.
         let all: BTreeSet<String> = bill.components.keys().cloned().collect();
         assert_eq!(bill.below(&tar), all);
         for (key, component) in &bill.components {
@@ -148,7 +148,7 @@ fn the_bill_has_each_package_that_is_linked() {
     }
 }
 
-/// What only a test or a build needs is in no archive.
+/// Packages that only a test or a build needs are in no bill.
 #[test]
 fn the_bill_has_nothing_else() {
     for (archive, _) in ARCHIVES {
@@ -214,7 +214,7 @@ fn the_provenance_has_the_digests_of_what_was_built() {
                 );
             }
         }
-        // What only runs in a build has its part in the result.
+        // Packages that only run while it is built are among the materials.
         assert!(
             packages
                 .keys()
@@ -225,7 +225,7 @@ fn the_provenance_has_the_digests_of_what_was_built() {
     }
 }
 
-/// By which a manifest or a chart can name the image once it is pushed.
+/// The subject with the digest by which a manifest or a chart can name the image after it is pushed.
 fn expected_in_a_registry(archive: &str) -> Value {
     let path: PathBuf = dist(&format!("{archive}.tar"));
     let (name, digest) = match archive.strip_suffix("-image") {

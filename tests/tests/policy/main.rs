@@ -383,7 +383,7 @@ async fn a_control_plane_that_goes_comes_back_with_what_holds_then() {
         assert_eq!(get_by_all(ways, "/raw").await, ALL_DENIED);
     }
 
-    // One that is told to let everyone do everything does, and with the policy again it does not.
+    // With --policy permissive everyone may reach everything; with the policy again the permissions count.
     for (policy, bought, seen) in [
         (
             &["--policy=permissive"] as &[&str],

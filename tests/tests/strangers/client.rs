@@ -1,4 +1,4 @@
-//! Clients with addresses of their own.
+//! Clients that connect from different addresses.
 
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
@@ -15,10 +15,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 pub const NAME: &str = "weir.weir-system.svc";
-/// Whoever waits for longer gives up.
+/// A client that waits for longer gives up.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// Believes every server, which saves this machine more than half of a handshake.
+/// Accepts every server certificate, which saves more than half of the work of a handshake.
 #[derive(Debug)]
 struct Careless;
 
@@ -64,7 +64,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Of the server at this address.
+    /// Clients of the server at this address.
     pub fn new(server: SocketAddr) -> Clients {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -79,7 +79,7 @@ impl Clients {
         }
     }
 
-    /// From 127.0.`from`.
+    /// A connection from the address 127.0.`from`.
     pub async fn tcp(&self, from: [u8; 2]) -> io::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
         let address = Ipv4Addr::new(127, 0, from[0], from[1]);
@@ -94,7 +94,7 @@ impl Clients {
     }
 }
 
-/// What is asked for, by whoever has this token.
+/// The head of a request for a configuration, with this token.
 pub fn head(token: &str, scope: &str, more: &str) -> String {
     format!(
         "GET /v1/config{scope} HTTP/1.1\r\nhost: weir\r\nauthorization: Bearer {token}\r\n{more}\r\n"
@@ -122,7 +122,7 @@ pub async fn ask(stream: &mut TlsStream<TcpStream>, head: &str) -> io::Result<u1
     timeout(PATIENCE, exchange).await?
 }
 
-/// The status, and the length of the whole answer.
+/// The status of an answer, and the length of the whole answer.
 fn answer(read: &[u8]) -> Option<(u16, usize)> {
     let text = String::from_utf8_lossy(read);
     let (head, _) = text.split_once("\r\n\r\n")?;

@@ -1,4 +1,4 @@
-//! Those who would keep the others from being served.
+//! Clients that attack: they try to keep other clients from being served.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -12,9 +12,9 @@ use tokio::time::{Instant, interval, sleep};
 use crate::client::{Clients, ask, head};
 use crate::jwt;
 
-/// Connections that never say who they are, this many in all, from 250 addresses.
+/// The number of connections that never show a token. They come from 250 addresses.
 pub const STRANGERS: u32 = 16_000;
-/// At a time, as far as the server lets them.
+/// How long such a connection stays open, if the server does not close it.
 const STAY: Duration = Duration::from_secs(15);
 
 pub fn address(number: u32) -> [u8; 2] {
@@ -22,7 +22,7 @@ pub fn address(number: u32) -> [u8; 2] {
     [7, low.saturating_add(1)]
 }
 
-/// Of eight, six say nothing, one begins a handshake, and one is slow with its head after the handshake.
+/// Of eight connections six send nothing, one begins a handshake, and one sends its head slowly after the handshake.
 pub async fn strangers(clients: Clients, during: Duration) {
     let mut crowd = JoinSet::new();
     let each = during / (STRANGERS / 20);
@@ -62,7 +62,7 @@ pub async fn strangers(clients: Clients, during: Duration) {
     crowd.shutdown().await;
 }
 
-/// Tokens that say all that a good one says, and are signed by a key of their own.
+/// Sends tokens with the claims of a good token, signed by another key.
 pub async fn forgers(clients: Clients, during: Duration, second: u32, tried: Arc<AtomicU64>) {
     let key = KeyPair::generate().expect("a key");
     let account = ["shop", "buyer", "0"];
@@ -76,11 +76,11 @@ pub async fn forgers(clients: Clients, during: Duration, second: u32, tried: Arc
         for _ in 0..second / 50 {
             number += 1;
             if crowd.len() > 200 {
-                // This machine does no more.
+                // This machine can do no more at a time.
                 crowd.join_next().await;
             }
             let (clients, tried) = (clients.clone(), tried.clone());
-            // Each is another one: what does not differ in its signature is easily remembered.
+            // Each token is different, so that the server cannot remember the answer for it.
             let token = format!("{token}{number:08}");
             crowd.spawn(async move {
                 let Ok(mut stream) = clients.tls(address(number)).await else {
@@ -97,7 +97,7 @@ pub async fn forgers(clients: Clients, during: Duration, second: u32, tried: Arc
     crowd.shutdown().await;
 }
 
-/// One token that speaks for as many instances as it likes, each with a head full of names.
+/// Polls with one token for many instances, each with a head full of names. Returns how many were answered.
 pub async fn instances(clients: Clients, token: String, count: u32) -> u32 {
     let names: String = (0..800).map(|number| format!("{number:x}=1,")).collect();
     let names = &names[..names.len().min(4_000)];
@@ -123,7 +123,7 @@ pub async fn instances(clients: Clients, token: String, count: u32) -> u32 {
     answered
 }
 
-/// Opens connections and holds a poll on each, for as long as they are not dropped.
+/// Opens connections with a poll on each. The polls are held until the connections are dropped.
 pub async fn held(
     clients: Clients,
     token: String,

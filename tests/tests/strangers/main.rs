@@ -1,5 +1,6 @@
-//! Sixteen thousand strangers' connections, a thousand forged tokens a second, and good tokens that take all that they
-//! may: the others are served meanwhile, within the memory that the Deployment of `deploy/weir` gives.
+//! Three attacks at the same time: 16,000 connections that never show a token, 1,000 forged tokens a second, and good
+//! tokens that use all connections and instances that they may have. Other proxies are served meanwhile, and the control
+//! plane stays within the memory limit of `deploy/weir/deployment.yaml`.
 
 mod client;
 mod crowd;
@@ -20,16 +21,15 @@ use weir_tests::fault::manifest;
 use weir_tests::tls::Authority;
 use weir_tests::{Plane, root};
 
-/// How long the crowd comes.
+/// How long the attacks last.
 const DURING: Duration = Duration::from_secs(20);
 const FORGED_A_SECOND: u32 = 1_000;
 const INSTANCES: u32 = 8_192;
-/// Namespaces whose accounts hold as many polls as they may.
+/// Namespaces with an account that holds as many polls as it may.
 const NAMESPACES: u32 = 8;
-/// An answer takes no longer.
+/// An answer that takes longer is late.
 const SOON: Duration = Duration::from_secs(1);
-/// Of so many answers one may be late, by no more than that again: this machine is that of the crowd too, and has other
-/// work.
+/// One of so many answers may be late, and may take twice as long: this machine runs the attacks too.
 const LATE: u32 = 20;
 
 /// The limit of the Deployment, in KiB.
@@ -54,7 +54,7 @@ impl Good {
     }
 }
 
-/// How long the slowest answers took, and how many there were.
+/// The number of answers, and how long the slowest took.
 #[derive(Debug, Default)]
 struct Times {
     polls: u32,
@@ -65,7 +65,7 @@ struct Times {
     failures: Vec<String>,
 }
 
-/// A proxy that polls, and every half a second another one that comes with a new token.
+/// A proxy that polls, and about every half a second a new connection with a new token.
 async fn good_proxies(clients: &Clients, good: &Good, over: &AtomicBool) -> Times {
     let mut times = Times::default();
     let known = head(&good.token(0), "?namespace=shop", "weir-instance: good\r\n");
@@ -102,7 +102,7 @@ async fn good_proxies(clients: &Clients, good: &Good, over: &AtomicBool) -> Time
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn strangers_and_greedy_tokens_leave_it_serving_within_its_memory() {
+async fn attacks_on_connections_and_tokens_do_not_stop_other_proxies() {
     weir::listener::raise_file_limit();
     let server = ApiServer::start();
     let account = |namespace: &str| {
@@ -148,7 +148,7 @@ async fn strangers_and_greedy_tokens_leave_it_serving_within_its_memory() {
     let clients = Clients::new(plane.listen);
     println!("at the start: {} KiB", plane.memory());
 
-    // Each account takes as many connections as it may, and tries for more.
+    // Each account opens as many connections as it may have, and tries to open more.
     let begun = Instant::now();
     let filling = crowd.iter().map(|(scope, token)| {
         tokio::spawn(crowd::held(
@@ -172,7 +172,7 @@ async fn strangers_and_greedy_tokens_leave_it_serving_within_its_memory() {
 
     let over = Arc::new(AtomicBool::new(false));
     let (flag, others) = (over.clone(), clients.clone());
-    // In a thread of its own: it is the server that is measured, not this process.
+    // The good proxies have a thread of their own, so that the server is measured and not this process.
     let good = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -212,7 +212,7 @@ async fn strangers_and_greedy_tokens_leave_it_serving_within_its_memory() {
         .metric("weir_token_reviews_total{result=\"good\"}")
         .await;
     assert!(reviews < 200.0, "{reviews} reviews");
-    // All of them were told by their signatures.
+    // All forged tokens were refused by their signatures.
     let told = plane
         .metric("weir_token_reviews_total{result=\"forged\"}")
         .await;

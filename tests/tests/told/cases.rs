@@ -1,11 +1,11 @@
-//! Routes of users, and what each has to be told.
+//! Routes of users, and the status that each must get.
 
 pub struct Case {
     pub namespace: &'static str,
-    /// Of the Gateway `g`.
+    /// The listeners of the Gateway `g`.
     pub listeners: &'static str,
-    /// `KIND NAME: SPEC`, created in this order, each at least a second after the one before it. A or B stands for a list
-    /// of one backend.
+    /// `KIND NAME: SPEC`. The routes are created in this order, each at least a second after the previous one. A or B
+    /// stands for the field backendRefs with one backend.
     pub routes: &'static [&'static str],
     pub told: &'static [Told],
 }
@@ -13,7 +13,7 @@ pub struct Case {
 pub struct Told {
     pub route: &'static str,
     pub kind: &'static str,
-    /// Status and reason; None where the condition must not be there.
+    /// Status and reason; None if the route must not have the condition.
     pub says: Option<[&'static str; 2]>,
     /// The whole message, or its first words and `...`.
     pub message: &'static str,
@@ -45,7 +45,7 @@ const fn refused(route: &'static str, reason: &'static str, message: &'static st
     told(route, "Accepted", ["False", reason], message)
 }
 
-/// Gateway API has one reason for this condition.
+/// Gateway API has only this reason for PartiallyInvalid.
 const fn partly(route: &'static str, message: &'static str) -> Told {
     told(
         route,
@@ -95,7 +95,7 @@ pub const CASES: [Case; 19] = [
             ),
         ],
     },
-    // The rule serves, so that the API has no condition for it.
+    // The rule works without backoff. Gateway API has no condition for that, so the message of Accepted says it.
     Case {
         namespace: "backoff",
         listeners: HTTP,
@@ -138,7 +138,7 @@ pub const CASES: [Case; 19] = [
             ),
         ],
     },
-    // One more route serves all other hosts: a rule that cannot be done gives it nothing.
+    // Another route serves all other hosts. It does not get the requests of a rule that is not supported.
     Case {
         namespace: "beside-catch-all",
         listeners: HTTP,
@@ -165,7 +165,7 @@ pub const CASES: [Case; 19] = [
         ],
         told: &[accepted("old"), accepted("new")],
     },
-    // At a listener of one host the older, general one gets nothing.
+    // At a listener with one hostname the older route without hostnames gets no request.
     Case {
         namespace: "more-specific-alone",
         listeners: "{ name: http, port: 80, protocol: HTTP, hostname: api.example.com }",
@@ -201,7 +201,7 @@ pub const CASES: [Case; 19] = [
         ],
         told: &[accepted("web"), accepted("rpc")],
     },
-    // The name of the younger one comes first in the alphabet.
+    // The name of the younger route is first in the alphabet.
     Case {
         namespace: "one-listener",
         listeners: HTTP,
@@ -332,7 +332,8 @@ pub const CASES: [Case; 19] = [
     },
 ];
 
-/// Values that Weir explains for a folder, and that the released schemas refuse. No policy of Weir is there.
+/// Values for which Weir has a message in a folder, and which the released schemas refuse in a cluster. The admission
+/// policies of Weir are not installed.
 pub const REFUSED: [(&str, &str); 6] = [
     (
         "rules: [{ timeouts: { request: 30 }, A }]",

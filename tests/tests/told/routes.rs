@@ -1,4 +1,4 @@
-//! What routes of users are told: each case has a namespace of its own on one API server.
+//! The status of users' routes: each case has a namespace of its own on one API server.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -75,7 +75,7 @@ fn routes(scene: &Scene) -> Routes {
         .collect()
 }
 
-/// What is wrong with what a route is told.
+/// How the status of a route differs from the expected one; None if it does not.
 fn wrong(routes: &Routes, namespace: &str, told: &Told) -> Option<String> {
     let Some(route) = routes.get(&(namespace.to_owned(), told.route.to_owned())) else {
         return Some("it is not there".to_owned());
@@ -100,7 +100,7 @@ fn wrong(routes: &Routes, namespace: &str, told: &Told) -> Option<String> {
     (!all || !is_of_this_generation(&found)).then(|| format!("{found:#}"))
 }
 
-/// Waits until each route is told what it has to be; panics with all that is wrong.
+/// Waits until each route has the expected status; panics with all differences.
 fn until_told<'t>(scene: &Scene, told: impl Iterator<Item = (&'t str, &'t Told)> + Clone) {
     let start = Instant::now();
     loop {
@@ -126,7 +126,7 @@ fn until_told<'t>(scene: &Scene, told: impl Iterator<Item = (&'t str, &'t Told)>
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn routes_are_told_what_of_them_is_in_force() {
+async fn the_status_of_a_route_says_which_parts_are_in_force() {
     let scene = Scene::new(&[]);
     scene.apply(
         "{ apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: { name: weir }, spec: { controllerName: weir.dev/gateway-controller } }",
@@ -136,7 +136,7 @@ async fn routes_are_told_what_of_them_is_in_force() {
     let _plane = Plane::of_cluster(&scene.kubeconfig("admin"), &[]);
     let most = CASES.iter().map(|case| case.routes.len()).max();
     for at in 0..most.unwrap_or_default() {
-        // An object's age has no fractions of a second.
+        // Creation times are whole seconds.
         tokio::time::sleep(Duration::from_millis(1100)).await;
         let of_turn = CASES
             .iter()
@@ -152,7 +152,7 @@ async fn routes_are_told_what_of_them_is_in_force() {
     );
     until_told(&scene, all);
 
-    // The correction takes the words away.
+    // A corrected route has no message any more.
     let corrected = [
         (
             "same-rules",

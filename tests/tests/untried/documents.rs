@@ -1,5 +1,5 @@
-//! What a replica of the control plane can do that means harm: nothing signs documents, so a good one counts. None makes
-//! the filter trap, and one that is not good leaves the last good one in force.
+//! What a compromised replica of the control plane can do. Nothing signs documents, so the filter takes every valid
+//! document. No document makes the filter trap, and an invalid document leaves the last valid one in force.
 
 use std::time::{Duration, Instant};
 
@@ -120,7 +120,7 @@ async fn no_document_makes_the_filter_trap() {
         let answer = connection.get("web", "/abab").await;
         if now[1] > before[1] {
             refused += 1;
-            // The last one that was good.
+            // The last valid document is still in force.
             let good = serve(&format!("good{number}"), document([1, 0]).to_string());
             assert!(
                 taken > 0 || answer.header("identity") == "v1",
@@ -134,7 +134,7 @@ async fn no_document_makes_the_filter_trap() {
     }
     println!("{taken} in force, {refused} refused");
     assert!(taken > 0 && refused > 0, "{taken} {refused}");
-    // And the truth holds again.
+    // A good document takes effect again.
     liar.switch(serve("truth", document([0, 1]).to_string()));
     let start = Instant::now();
     loop {

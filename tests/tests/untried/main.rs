@@ -1,5 +1,5 @@
-//! Ways around a permission that are neither a path nor a certificate, on a real Envoy before a workload: other protocols,
-//! what comes after the headers, two names for one host; and documents of a control plane that means harm.
+//! Attacks on permissions other than by a path or a certificate, on a real Envoy before a workload: by other protocols,
+//! by trailers and by two names for one host. Also harmful documents of a compromised control plane.
 
 mod documents;
 mod scene;
@@ -12,7 +12,7 @@ async fn connections_need_a_grant_for_their_port() {
     let scene = Scene::start().await;
     let (buyer, thief) = (scene.client(&[BUYER]), scene.client(&[THIEF]));
     assert_eq!(buyer.line("tcp").await.as_deref(), Some("bookstore"));
-    // A grant for requests, or for another port, is none for this one.
+    // Neither a grant for requests nor a grant for another port is a grant for this port.
     assert_eq!(buyer.line("tcp-other").await, None);
     assert_eq!(thief.line("tcp").await, None);
     scene.envoy.assert_no_traps().await;
@@ -53,7 +53,7 @@ async fn a_method_of_grpc_needs_a_grant() {
     scene.envoy.assert_no_traps().await;
 }
 
-/// A permission asks for a header, and trailers come when it has been judged.
+/// A permission requires a header. Trailers arrive after the decision.
 #[tokio::test(flavor = "multi_thread")]
 async fn trailers_grant_nothing() {
     let scene = Scene::start().await;
@@ -81,7 +81,7 @@ async fn trailers_grant_nothing() {
     scene.envoy.assert_no_traps().await;
 }
 
-/// What a permission took for the host is all that the workload sees of it.
+/// The workload gets the host that the permission was checked for, and no other.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_has_one_host() {
     const GOOD: &str = "bookstore.bookstore";
@@ -128,7 +128,7 @@ async fn a_request_has_one_host() {
     scene.envoy.assert_no_traps().await;
 }
 
-/// Some servers read the method from a header, where a permission for POST has let the request in.
+/// A known limit: a server that reads the method from a header gets a request that a permission for POST has let in.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_header_that_overrides_the_method_goes_through() {
     let scene = Scene::start().await;

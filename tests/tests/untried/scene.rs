@@ -1,4 +1,4 @@
-//! A bookstore behind its proxy, and clients that speak TLS with it themselves.
+//! A bookstore behind its proxy, and clients that connect to that proxy with TLS.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -24,7 +24,7 @@ use weir_tests::{Answer, Bootstrap, Echo, Envoy, Greeter};
 const SERVER: &str = "spiffe://cluster.local/ns/bookstore/sa/bookstore";
 pub const BUYER: &str = "spiffe://cluster.local/ns/bookbuyer/sa/bookbuyer";
 pub const THIEF: &str = "spiffe://cluster.local/ns/bookthief/sa/bookthief";
-/// For the handshake of clients, which know no SPIFFE.
+/// The server name for the handshake of clients, which do not check SPIFFE IDs.
 const NAME: &str = "bookstore.example";
 
 pub struct Scene {
@@ -48,7 +48,7 @@ fn grants() -> Value {
     }] })
 }
 
-/// What the plugin of the bookstore has, and these keys.
+/// The plugin configuration of the bookstore with additional keys.
 pub fn inbound(more: &Value) -> String {
     let mut plugin = json!({
         "direction": "inbound", "namespace": "bookstore", "service_account": "bookstore", "trust_domain": "cluster.local",
@@ -128,7 +128,7 @@ impl Client<'_> {
         connector.connect(name, stream).await.expect("a handshake")
     }
 
-    /// The first line that comes on a connection; None where it ends before.
+    /// The first line that the client receives on a connection; None if the connection ends before.
     pub async fn line(&self, listener: &str) -> Option<String> {
         let mut stream = self.connect(listener).await;
         let talk = async {
@@ -147,7 +147,7 @@ impl Client<'_> {
         (!line.is_empty()).then_some(line)
     }
 
-    /// All that comes back for these bytes.
+    /// Sends these bytes, and returns everything that comes back.
     pub async fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = self.connect("http").await;
         let exchange = async {
@@ -173,7 +173,7 @@ impl Client<'_> {
 pub struct Http2(SendRequest<Channel<Bytes>>);
 
 impl Http2 {
-    /// `authority` is the pseudo-header; a header `host` comes on top of it.
+    /// `authority` is the pseudo-header `:authority`; `headers` may have a `host` as well.
     pub async fn ask(
         &mut self,
         method: &str,
@@ -211,7 +211,7 @@ impl Http2 {
     }
 }
 
-/// The hosts in what the workload says of its request.
+/// The values of `host` in the request that the workload received.
 pub fn hosts(text: &str) -> Vec<String> {
     let body: Value = serde_json::from_str(text).expect("JSON");
     let headers = body["headers"].as_array().expect("headers").iter();

@@ -5,7 +5,7 @@ use crate::plan::Plan;
 
 const TYPED: &str = "type.googleapis.com/envoy.extensions";
 
-/// The part of a `/config_dump` of `envoy-config/inbound-mtls.yaml` that counts here, with this plugin configuration.
+/// What these tests need of the `/config_dump` of `envoy-config/inbound-mtls.yaml`, with this plugin configuration.
 fn dump(plugin: Value) -> Value {
     let kind = |name: &str| format!("type.googleapis.com/envoy.admin.v3.{name}ConfigDump");
     let wasm = json!({ "name": "weir", "typed_config": {
@@ -77,7 +77,7 @@ fn remove(part: &mut Value, key: &str) {
 #[test]
 fn the_shipped_inbound_listener_is_closed() {
     assert_eq!(lines(&inbound()), [""; 0]);
-    // The authority may be discovered, or brought along by a validator.
+    // The authority may come from SDS or from a custom validator.
     let sds = json!({ "name": "ca" });
     for context in [
         json!({ "validation_context_sds_secret_config": sds }),
@@ -237,7 +237,7 @@ fn a_filter_behind_another_one_is_named() {
     }
 }
 
-/// A filter that is discovered stands in its listener by its name alone.
+/// A listener has only the name of a filter that comes from ECDS.
 #[test]
 fn a_discovered_filter_is_looked_at_where_it_stands() {
     let mut dump = inbound();

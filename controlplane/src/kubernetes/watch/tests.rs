@@ -143,7 +143,7 @@ async fn follow(script: impl IntoIterator<Item = Answer>) -> (Vec<String>, Vec<S
     (asked, told)
 }
 
-/// That a stub is kept because there is no room, or because the object is too large.
+/// Marks a stub with the reason for it: no room, or an object that is too large.
 fn mark(kept: &Kept) -> &'static str {
     let problems = kept.entry.iter().flat_map(|entry| entry.problems());
     let codes: Vec<_> = problems.map(|problem| problem.code).collect();
@@ -154,7 +154,7 @@ fn mark(kept: &Kept) -> &'static str {
     }
 }
 
-/// A split with so many backends.
+/// A split with `backends` backends.
 fn large(name: &str, day: u8, backends: usize) -> String {
     let backends =
         vec![r#"{"service":"a-service-with-a-long-name","weight":1}"#; backends].join(",");
@@ -195,7 +195,7 @@ async fn an_object_of_more_text_than_an_object_may_have_is_a_stub() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_a_namespace_without_room_the_youngest_are_stubs_and_read_again_when_there_is_room() {
+async fn the_youngest_objects_without_room_are_stubs_until_there_is_room() {
     let status = format!(r#"}},"status":{{"x":"{}"}}}}"#, "x".repeat(900_000));
     let of = |name: &str, day: u8| large(name, day, 1).replace("}]}}", &format!("}}]{status}"));
     let gone = format!(r#"{{"type":"DELETED","object":{}}}"#, of("j", 1)) + "\n";

@@ -19,7 +19,7 @@ messages! {
         "the plugin configuration has \"{key}\": \"{scope}\", and all rules in force ({count}) are for other scopes",
         Whole "this proxy splits nothing", "write into its plugin configuration {ways}";
 
-    // The chain of filters in which the filter stands.
+    // The filter chain of the filter.
     inbound_without_tls() => InboundUnverified,
         "the chain of the filter of direction inbound has no TLS",
         Whole "no client has an identity: with permissions in force each request and connection is denied",

@@ -226,7 +226,8 @@ async fn what_is_told_with_news_is_how_far_they_were_read() {
     assert_eq!(told(&plane.get("", &[]).await), Some("services=3"));
 }
 
-/// As one token did it: 24 KiB of names that nobody watches, for each of as many instances as it likes.
+/// An attack with one token: many instances, each with a watermark of thousands of resources that the replica does not
+/// watch.
 #[tokio::test(start_paused = true)]
 async fn names_that_an_instance_makes_up_are_not_kept() {
     let mut plane = Plane::new();

@@ -1,8 +1,8 @@
-//! The keys by which the API server signs tokens: what it has not signed costs it no question.
+//! The keys by which the API server signs tokens: a token that it has not signed needs no TokenReview.
 //!
-//! They are read from `/openid/v1/jwks` (RFC 7517), which every ServiceAccount may read where the ClusterRole
-//! `system:service-account-issuer-discovery` is bound as it is by default. A key says that the API server has made the
-//! token. It does not say that the token still counts: only a TokenReview does.
+//! The keys are read from `/openid/v1/jwks` (RFC 7517). By default every ServiceAccount may read it, by the ClusterRole
+//! `system:service-account-issuer-discovery`. A signature proves that the API server has made the token. It does not
+//! prove that the token still counts: only a TokenReview does.
 
 use std::collections::HashMap;
 use std::sync::{Arc, PoisonError, RwLock};
@@ -17,12 +17,13 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep_until, timeout};
 
 const PATH: &str = "/openid/v1/jwks";
-/// Between two questions for them, however many tokens name a key that is not known.
+/// Shortest time between two requests for the keys, however many tokens name a key that is not known.
 const EVERY: Duration = Duration::from_secs(1);
-/// After a question without an answer.
+/// The same after a request that failed.
 const AWAY: Duration = Duration::from_secs(10);
+/// Time for a request.
 const ANSWER: Duration = Duration::from_secs(2);
-/// A server has one or two, and some more while they are changed.
+/// Most keys that are kept. A server has one or two, and some more while they are changed.
 const MAX_KEYS: usize = 64;
 
 /// What the signature of a token says.
@@ -30,18 +31,18 @@ const MAX_KEYS: usize = 64;
 pub(super) enum Signature {
     OfApiServer,
     OfAnother,
-    /// There are no keys, or the token's one is of a kind that is not known here.
+    /// The keys cannot be read, or the key of the token is of an unsupported type.
     Unreadable,
 }
 
 pub(super) struct Keys {
     client: kube::Client,
     newest: RwLock<Arc<Set>>,
-    /// When they may be asked for again. Who asks holds the lock, and the others wait.
+    /// When the keys may be requested again. The task that requests them holds the lock, and other tasks wait.
     next: tokio::sync::Mutex<Option<Instant>>,
 }
 
-/// The keys by their names. None is one of a kind that is not known here.
+/// The keys by their names. None stands for a key of an unsupported type.
 #[derive(Default)]
 struct Set {
     by_name: HashMap<String, Option<Key>>,
@@ -78,7 +79,7 @@ struct Header {
     kid: Option<String>,
 }
 
-/// A token in its parts.
+/// The parts of a token.
 struct Signed<'t> {
     header: Header,
     message: &'t [u8],
@@ -94,8 +95,8 @@ impl Keys {
         }
     }
 
-    /// Who has signed this token. A key that is not known may be a new one: then they are read anew, once a second at
-    /// most.
+    /// Who has signed this token. If the token names a key that is not known, the keys are read again, at most once a
+    /// second.
     pub(super) async fn verify(&self, token: &str) -> Signature {
         let Some(signed) = Signed::of(token) else {
             return Signature::OfAnother;
@@ -115,7 +116,7 @@ impl Keys {
         newest.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The keys, asked for after this was called; None where they cannot be asked for.
+    /// The keys, read after this call began; None if they cannot be read.
     async fn read(&self) -> Option<Arc<Set>> {
         let called = Instant::now();
         let mut next = self.next.lock().await;
@@ -142,7 +143,7 @@ impl Keys {
             }
             _ => {
                 *next = Some(Instant::now() + AWAY);
-                // Those that are known go on; which tokens are of a newer one cannot be told.
+                // The known keys stay in use. A token that names another key cannot be checked.
                 None
             }
         }
@@ -158,7 +159,7 @@ impl Keys {
 }
 
 impl Set {
-    /// None where the key that the token names is not among them.
+    /// None if the key that the token names is not known.
     fn verify(&self, signed: &Signed) -> Option<Signature> {
         let said = |key: &Option<Key>| match key {
             None => Signature::Unreadable,
@@ -170,7 +171,7 @@ impl Set {
         match &signed.header.kid {
             Some(name) => self.by_name.get(name).map(said),
             None => {
-                // It says nothing of its key, so any may have signed it.
+                // The token names no key, so that any key may have signed it.
                 let mut all = self.by_name.values().map(said);
                 all.find(|said| *said == Signature::OfApiServer)
             }
@@ -219,7 +220,7 @@ impl Jwk {
             });
         }
         let (x, y) = (number(&self.x)?, number(&self.y)?);
-        // SEC 1, 2.3.3: 4 says that both numbers follow.
+        // SEC 1, 2.3.3: the byte 4 begins an uncompressed point.
         let point = [&[4], x.as_slice(), y.as_slice()].concat();
         match self.crv.as_deref() {
             Some("P-256") => Some(Key::P256(point)),

@@ -12,7 +12,7 @@ use super::*;
 
 mod keys;
 
-/// What the API server answers to each review, and its keys; it counts the questions for both.
+/// An API server with a fixed answer to each TokenReview, and with keys. It counts the requests for both.
 struct Api {
     tokens: Tokens,
     asked: Arc<AtomicUsize>,
@@ -42,7 +42,7 @@ impl Api {
             count.fetch_add(1, Ordering::SeqCst);
             let answer = said.lock().unwrap().clone();
             async move {
-                // Whoever asks for the same token meanwhile waits.
+                // Other requests with the same token wait meanwhile.
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 let status = match answer.is_null() {
                     true => StatusCode::INTERNAL_SERVER_ERROR,
@@ -88,7 +88,7 @@ fn good() -> serde_json::Value {
     })
 }
 
-/// That of the API server.
+/// The key pair of the API server.
 fn pair() -> &'static EcdsaKeyPair {
     static PAIR: OnceLock<EcdsaKeyPair> = OnceLock::new();
     PAIR.get_or_init(new_pair)

@@ -65,11 +65,11 @@ fn of_match(wanted: &RouteMatch) -> u64 {
 
 /// What a route puts into each place where it wants to decide.
 struct Pieces {
-    /// All rules.
+    /// Bytes of all rules.
     rules: u64,
-    /// All matches.
+    /// Bytes of all matches.
     matches: u64,
-    /// How many these are.
+    /// The number of matches.
     count: u64,
 }
 
@@ -157,7 +157,7 @@ impl Costs<'_> {
     }
 }
 
-/// How often its matches stand at a Service, and the bytes of the hostnames that they carry there.
+/// How often each match of the route is written at one place, and the bytes of the hostnames in these copies.
 fn hostnames(route: &Route) -> (u64, u64) {
     let ranked = ranked_hostnames(route);
     let names = ranked.values().flatten().map(|name| text(name)).sum();

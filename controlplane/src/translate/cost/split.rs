@@ -67,8 +67,8 @@ impl Costs<'_> {
         (matches, bytes)
     }
 
-    /// At most how many ports the splits of a host have in one namespace, with the two claims for a Host that has no
-    /// port and for one that has another.
+    /// An upper bound of the ports that the splits of a host have in one namespace, plus two: one claim for a Host
+    /// header without a port, and one for a Host header with another port.
     fn ports_of_host(&mut self, namespace: &str, host: &str) -> u64 {
         let key = (namespace.to_owned(), host.to_owned());
         if let Some(known) = self.host_ports.get(&key) {
@@ -81,7 +81,7 @@ impl Costs<'_> {
         });
         let ports = of_host.map(|split| match split.root.port {
             Some(_) => 1,
-            // The ports are those that every backend with a weight has.
+            // The split has the ports that all its backends with a weight have in common.
             None => {
                 let weighted = split.backends.iter().find(|it| it.weight > 0);
                 let service = weighted.and_then(|it| world.service(namespace, &it.name));

@@ -1,5 +1,5 @@
-//! What a TrafficTarget costs: to the proxies of its own namespace the whole grant, and to the namespace of each source
-//! the grant for its own sources.
+//! What a TrafficTarget costs. The proxies of its own namespace get the whole grant. The proxies of a source's namespace
+//! get the grant with the sources of that namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -89,7 +89,7 @@ fn an_object_costs_what_it_adds_to_documents_and_at_most_three_times_as_much() {
             is_anywhere |= added > 0;
         }
         assert!(is_anywhere, "{text}");
-        // What is written costs its length at least.
+        // The written bytes are a lower bound of the cost.
         let whole = parts.values().map(|cost| cost.bytes).sum::<u64>();
         let costly = costs.costly();
         let written = costly
@@ -101,7 +101,7 @@ fn an_object_costs_what_it_adds_to_documents_and_at_most_three_times_as_much() {
     }
 }
 
-/// The two objects of 52 KB that stopped configuration: 1,000 times the same backend, and a Service with 1,000 ports.
+/// Two attacks of 52 KB each, on a Service with 1,000 ports: one backend 1,000 times, and 1,000 different backends.
 #[test]
 fn backends_by_ports_are_not_multiplied_before_they_are_counted() {
     let ports: Vec<String> = (1..=1_000)

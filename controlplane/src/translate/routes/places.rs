@@ -1,4 +1,4 @@
-//! Where a route wants to decide, whatever other routes want.
+//! The places where a route asks to decide, whatever other routes ask for.
 
 use std::collections::BTreeSet;
 
@@ -8,7 +8,7 @@ use crate::route::Route;
 use crate::translate::ServicePort;
 use crate::world::World;
 
-/// Each has all matches of the route.
+/// A place where a route asks to decide. Except at a port, it gets all matches of the route.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Place {
     /// One port of a Service.
@@ -19,7 +19,7 @@ pub enum Place {
     Port(Audience, u16),
 }
 
-/// Every place of the route, and the name of the listener by which it is there.
+/// Every place of the route, with the name of the Gateway's listener.
 pub fn places<'w>(world: &'w World, route: &'w Route) -> Vec<(Place, Option<&'w str>)> {
     let mut places = Vec::new();
     for parent in &route.parents {

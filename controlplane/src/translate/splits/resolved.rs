@@ -255,7 +255,7 @@ impl<'w> Resolved<'w> {
     }
 }
 
-/// Adds a backend, or its weight to the same backend; the weights of a split are below 2^63 together.
+/// Adds a backend, or adds its weight to the same backend. The weights of a split are below 2^63 together.
 fn add<'w>(
     backends: &mut Vec<Backend>,
     places: &mut BTreeMap<&'w ObjectRef, usize>,

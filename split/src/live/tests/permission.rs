@@ -214,7 +214,7 @@ fn the_inbound_side_asks_who_the_peer_is() {
             "denied",
         ),
         (&open, None, "GET anything /", "ordinary"),
-        // Read as /sell by some workloads, and as /buy by the permission.
+        // The permission for /buy fits this path, and some workloads read it as /sell.
         (&guarded, Some("shop/buyer"), "GET a /buy/..;/sell", "400"),
         (
             &guarded,
@@ -255,7 +255,7 @@ fn the_inbound_side_asks_who_the_peer_is() {
     assert_eq!(denied, Decision::Denied(text.into()));
 }
 
-/// Else the author of a route could send what its clients may do anywhere else to any backend that they may reach.
+/// Without it the author of a route could send the requests of its clients to any backend that the clients may reach.
 #[test]
 fn the_client_of_a_route_needs_permission_for_the_service_that_it_calls() {
     let called = |accounts: &str, rest: &str| {
@@ -285,7 +285,8 @@ fn the_client_of_a_route_needs_permission_for_the_service_that_it_calls() {
     });
     assert!(text.contains("GET /buy reach root.evil:80"), "{text}");
 
-    // What the client asks for has to be permitted at the Service that it calls, and what the backend gets there.
+    // The request as the client sends it needs permission for the Service that the client calls. The request after the
+    // filters needs permission for the backend.
     let rewrite = r#""filters":{"rewrite":{"path":{"full":"/buy"}}},"#;
     let rewritten = called(r#"["shop/store"]"#, rewrite);
     assert_eq!(

@@ -1,4 +1,4 @@
-//! What costs the API server a question, and which turn it takes.
+//! Which tokens need a TokenReview, and which turns they wait for.
 
 use super::*;
 
@@ -17,7 +17,7 @@ fn claims() -> serde_json::Value {
     json!({ "sub": "system:serviceaccount:shop:buyer", "aud": [AUDIENCE], "exp": 4_102_444_800_u64 })
 }
 
-/// It says that it is signed by this key.
+/// A token that names this key, but is signed by another.
 fn forged(name: &str) -> String {
     signed(
         &new_pair(),
@@ -31,7 +31,7 @@ fn is_invalid(said: &Result<Arc<Account>, Denied>) -> bool {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_the_api_server_has_not_signed_costs_it_no_review() {
+async fn a_token_that_the_api_server_has_not_signed_needs_no_review() {
     let api = Api::new(good());
     let none = json!({ "alg": "none" });
     let elsewhere = json!({ "alg": "RS256", "kid": "1" });
@@ -95,7 +95,7 @@ async fn a_new_key_is_read_when_a_token_names_it_and_once_a_second_at_most() {
     assert!(api.asked_keys.load(Ordering::SeqCst) <= 4);
 }
 
-/// Strangers' tokens wait for each other, and no other token for them.
+/// Tokens whose signature cannot be checked wait for each other. Other tokens do not wait for them.
 #[tokio::test(start_paused = true)]
 async fn without_keys_tokens_are_reviewed_in_turns_of_their_own() {
     let api = Api::new(good());
