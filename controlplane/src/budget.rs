@@ -182,14 +182,16 @@ fn take<'o>(
     problems: &mut Vec<Problem>,
 ) {
     let limit = limits.of_namespace();
+    // An object that is over the limit of its namespace by itself leaves the budget to the others.
+    let object_limit = limits.object.min(limits.namespace);
     let mut sum = Cost::default();
     let mut full = Full::default();
     for costly in oldest_first {
         let object = &costly.object;
         let namespace = &object.namespace;
         let mut leave_out = |message| problems.push(object.problem("", message));
-        if costly.written > limits.object {
-            leave_out(messages::over_object(costly.written, limits.object));
+        if costly.written > object_limit {
+            leave_out(messages::over_object(costly.written, object_limit));
             continue;
         }
         let over_bytes = |bytes| messages::over_namespace(bytes, namespace, limit.bytes);
@@ -201,10 +203,10 @@ fn take<'o>(
         let own = parts.values().copied().fold(Cost::default(), Cost::and);
         let with_own = sum.and(own);
         let is_over = with_own.expressions > limit.expressions || full.of_expressions;
-        if own.bytes > limits.object {
-            leave_out(messages::over_object(own.bytes, limits.object));
+        if own.bytes > object_limit {
+            leave_out(messages::over_object(own.bytes, object_limit));
         } else if own.expressions > 0 && is_over {
-            full.of_expressions = true;
+            full.of_expressions |= own.expressions <= limit.expressions;
             let (count, most) = (own.expressions, limit.expressions);
             leave_out(messages::over_namespace_expressions(count, namespace, most));
         } else if with_own.bytes > limit.bytes {
@@ -234,7 +236,7 @@ fn over_scope(taken: &[Taken], limits: &Limits) -> Vec<Problem> {
             .map(|it| it.1)
             .fold(Cost::default(), Cost::and)
     };
-    fit(taken, &everyone, limits.shared(), limits, &mut out);
+    fit(taken, &everyone, limits.shared(), &mut out);
     let of_everyone = sum(&everyone);
     for (scope, mut shared) in scopes {
         let is_gateway = matches!(scope, Scope::Gateway { .. });
@@ -254,19 +256,13 @@ fn over_scope(taken: &[Taken], limits: &Limits) -> Vec<Problem> {
             // The youngest of a namespace are the last.
             shared.sort_by_key(|(index, _)| *index);
         }
-        fit(taken, &shared, limit, limits, &mut out);
+        fit(taken, &shared, limit, &mut out);
     }
     out.into_values().collect()
 }
 
 /// Drops the youngest objects of the costliest namespaces until the others fit.
-fn fit(
-    taken: &[Taken],
-    shared: &[(usize, Cost)],
-    limit: Cost,
-    limits: &Limits,
-    out: &mut BTreeMap<usize, Problem>,
-) {
+fn fit(taken: &[Taken], shared: &[(usize, Cost)], limit: Cost, out: &mut BTreeMap<usize, Problem>) {
     let mut pool = Pool::default();
     for (index, cost) in shared {
         if let Some(it) = taken.get(*index).filter(|_| !out.contains_key(index)) {
@@ -274,11 +270,19 @@ fn fit(
         }
     }
     while !pool.sum.fits(limit) {
+        let is_over_bytes = pool.sum.bytes > limit.bytes;
         let Some((index, cost)) = pool.drop_youngest_of_costliest(limit) else {
             break;
         };
         if let Some(it) = taken.get(index) {
-            let message = messages::over_scope(cost.bytes, &it.object.namespace, limits.scope);
+            let namespace = &it.object.namespace;
+            let message = match is_over_bytes {
+                true => messages::over_scope(cost.bytes, namespace, limit.bytes),
+                false => {
+                    let (count, most) = (cost.expressions, limit.expressions);
+                    messages::over_scope_expressions(count, namespace, most)
+                }
+            };
             out.insert(index, it.object.problem("", message));
         }
     }

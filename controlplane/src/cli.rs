@@ -8,7 +8,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use admin::Admin;
-use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
+use clap::error::ErrorKind;
+use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand, ValueEnum};
 use weir::access::Policy;
 use weir::budget::{Bytes, Limits};
 use weir::envoy;
@@ -143,14 +144,41 @@ pub struct Budget {
 }
 
 impl Budget {
+    /// Ends the process with the usual words of a wrong argument if a limit of a scope leaves no room beside the limit of
+    /// a namespace.
     pub fn limits(&self) -> Limits {
-        Limits {
+        let limits = Limits {
             object: self.object_limit.0,
             namespace: self.namespace_limit.0,
             scope: self.scope_limit.0,
             namespace_expressions: self.namespace_expressions,
             scope_expressions: self.scope_expressions,
+        };
+        for (scope, of_scope, namespace, of_namespace) in [
+            (
+                "--scope-limit",
+                limits.scope,
+                "--namespace-limit",
+                limits.namespace,
+            ),
+            (
+                "--scope-expressions",
+                limits.scope_expressions,
+                "--namespace-expressions",
+                limits.namespace_expressions,
+            ),
+        ] {
+            if of_scope <= of_namespace {
+                let message = format!(
+                    "{scope} ({of_scope}) has to be more than {namespace} ({of_namespace}): the rest is for all namespaces \
+                     together, so nothing would be in force for several namespaces"
+                );
+                Cli::command()
+                    .error(ErrorKind::ValueValidation, message)
+                    .exit();
+            }
         }
+        limits
     }
 }
 

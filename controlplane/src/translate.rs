@@ -59,7 +59,10 @@ pub fn translate_within(world: &World, policy: Policy, limits: &Limits) -> (Plan
     rules.extend(of_splits.rules);
     let listeners = of_routes.listeners;
     let plan = match policy {
-        Policy::Unstated => Plan::new(sets, connections, rules),
+        Policy::Unstated => {
+            problems.extend(access::unread_targets(world));
+            Plan::new(sets, connections, rules)
+        }
         Policy::Permissive => {
             Plan::new(sets, connections, rules).with_access(wire::Access::Everyone)
         }

@@ -27,11 +27,11 @@ pub enum Phase {
     Asking {
         token: u32,
         since: u64,
+        /// See [`Proxy::waits`].
+        waits: bool,
     },
     /// A change came; the next poll leaves when all VMs run it, so that it can say so.
-    Settling {
-        since: u64,
-    },
+    Settling { since: u64 },
 }
 
 /// An answer of the control plane.
@@ -71,6 +71,8 @@ pub struct Proxy<'a> {
     pub watermark: String,
     /// True where some VM edits no responses.
     pub is_lean: bool,
+    /// False where an answer is wanted at once, also without news.
+    pub waits: bool,
 }
 
 /// Polls the cluster `control_plane`. Idle where the proxy has no such cluster on this thread (yet).
@@ -100,11 +102,13 @@ pub fn ask(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
         (":path", path.as_str()),
         (":authority", control_plane),
         ("accept", "application/json"),
-        ("prefer", wait.as_str()),
         ("weir-instance", proxy.instance.as_str()),
         ("weir-node", node.as_str()),
         ("weir-version", version.as_str()),
     ];
+    if proxy.waits {
+        headers.push(("prefer", &wait));
+    }
     if let Some(applied) = &applied {
         headers.push(("weir-applied", applied));
     }
@@ -124,13 +128,14 @@ pub fn ask(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
         Some(token) => Phase::Asking {
             token,
             since: host::now(),
+            waits: proxy.waits,
         },
         None => Phase::Idle,
     }
 }
 
-/// Reads the answer to a poll that was asked at `since`. A call that failed is an answer without headers.
-pub fn read(site: &Site, since: u64, headers: usize, body_size: usize) -> Answer {
+/// Reads the answer to a poll that was asked at `since`, and that waited for news or not. A call that failed is an answer without headers.
+pub fn read(site: &Site, (since, waits): (u64, bool), headers: usize, body_size: usize) -> Answer {
     if headers == 0 {
         // There is nothing to read then, and the host call traps where it is tried.
         return Answer::Failed("no answer, or one that is too big for the proxy".into());
@@ -138,7 +143,7 @@ pub fn read(site: &Site, since: u64, headers: usize, body_size: usize) -> Answer
     let status = host::response_header(":status").unwrap_or_default();
     match status.as_slice() {
         b"200" => {}
-        b"304" if host::now().abs_diff(since) >= HELD => {
+        b"304" if !waits || host::now().abs_diff(since) >= HELD => {
             return Answer::Unchanged {
                 watermark: watermark(),
                 elsewhere: elsewhere(),

@@ -41,6 +41,8 @@ struct Running {
     /// None before the first tick.
     member: Option<Member>,
     phase: Phase,
+    /// True while everything is denied for `access_max_age`.
+    is_access_too_old: bool,
     /// Why the last poll failed; empty after a good one. The same reason is logged once.
     failing: String,
     /// Changes since `second` (milliseconds) began.
@@ -109,6 +111,7 @@ impl RootContext for Root {
             node: host::node_id(),
             member: None,
             phase: Phase::Idle,
+            is_access_too_old: false,
             failing: String::new(),
             changes: 0,
             second: 0,
@@ -215,10 +218,12 @@ impl Running {
             return;
         };
         member.beat(&self.revision);
+        let holds_lease = member.holds_lease();
         if let Some(age) = self.shared.plugin.access_max_age {
-            self.note_age(member.is_answer_older(age));
+            let is_too_old = member.is_answer_older(age);
+            self.note_age(is_too_old);
         }
-        if member.holds_lease() {
+        if holds_lease {
             #[cfg(feature = "trap")]
             crate::trap::on_poller_tick();
             match self.phase {
@@ -269,6 +274,7 @@ impl Running {
             refused: (&self.refused.0, &self.refused.1),
             watermark: member.watermark(),
             is_lean: member.is_lean(),
+            waits: !self.is_access_too_old,
         };
         self.phase = poll::ask(control_plane, &self.shared.plugin, &proxy);
         if matches!(self.phase, Phase::Idle) {
@@ -277,8 +283,12 @@ impl Running {
     }
 
     fn answered(&mut self, answered: u32, headers: usize, body_size: usize) {
-        let since = match self.phase {
-            Phase::Asking { token, since } if token == answered => since,
+        let asked = match self.phase {
+            Phase::Asking {
+                token,
+                since,
+                waits,
+            } if token == answered => (since, waits),
             _ => return,
         };
         self.phase = Phase::Idle;
@@ -286,7 +296,7 @@ impl Running {
         if !self.member.as_ref().is_some_and(Member::holds_lease) {
             return;
         }
-        match poll::read(&self.shared.plugin.site, since, headers, body_size) {
+        match poll::read(&self.shared.plugin.site, asked, headers, body_size) {
             // Asking again at once would be a busy loop; the next tick asks.
             Answer::Changed { revision, .. } if revision == self.revision => {
                 return self.failed("200 with the revision that is in force");
@@ -350,23 +360,32 @@ impl Running {
         }
     }
 
-    /// Remembers an answer, unless this proxy has refused its revision: then the permissions in force are older.
-    fn note_answer(&self) {
-        if let Some(member) = &self.member
-            && self.shared.plugin.access_max_age.is_some()
-            && self.refused.0.is_empty()
-        {
+    /// Notes an answer, which makes the permissions young again: not where this VM has refused a revision, for then the
+    /// permissions in force are older.
+    fn note_answer(&mut self) {
+        if self.shared.plugin.access_max_age.is_none() || !self.refused.0.is_empty() {
+            return;
+        }
+        if let Some(member) = &self.member {
             member.set_answered();
         }
+        self.note_age(false);
     }
 
-    fn note_age(&self, is_too_old: bool) {
+    fn note_age(&mut self, is_too_old: bool) {
+        if is_too_old == self.is_access_too_old {
+            return;
+        }
         if let Ok(mut live) = self.shared.live.try_borrow_mut() {
             live.set_access_too_old(is_too_old);
+            self.is_access_too_old = is_too_old;
         }
-        if is_too_old {
-            let reason = "the control plane has not answered for longer than access_max_age: everything is denied";
-            self.shared.log.warn(|| reason.to_owned());
+        match self.is_access_too_old {
+            true => warn!(
+                "weir: the control plane has not answered for longer than access_max_age: everything is denied until \
+                 it answers"
+            ),
+            false => info!("weir: the control plane answers again: permissions are in force again"),
         }
     }
 

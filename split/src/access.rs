@@ -15,6 +15,8 @@ const SHOWN: usize = 100;
 /// ServiceAccounts that a message names.
 const NAMED: usize = 3;
 
+const NO_IDENTITY: &str = "a client without identity";
+
 /// The grants of [`wire::Grants`] that one proxy needs.
 #[derive(Debug)]
 pub(crate) struct Access {
@@ -24,6 +26,8 @@ pub(crate) struct Access {
     outbound: HashMap<Box<str>, Vec<Arc<Grant>>>,
     /// Who may reach the own account.
     inbound: Vec<Arc<Grant>>,
+    /// In words: a peer whose certificate names no ServiceAccount.
+    stranger: Box<str>,
 }
 
 #[derive(Debug)]
@@ -54,6 +58,14 @@ impl Access {
             own: own.map(Into::into),
             outbound: HashMap::new(),
             inbound: Vec::new(),
+            stranger: match site.trust_domain.as_str() {
+                "" => NO_IDENTITY.into(),
+                domain => format!(
+                    "{NO_IDENTITY} (its certificate is not of trust domain {domain} and names no ServiceAccount of {})",
+                    site.cluster_domain
+                )
+                .into(),
+            },
         };
         for (destination, grants) in grants {
             let place = || format!("grants[{destination:?}]");
@@ -120,7 +132,11 @@ impl Access {
         if self.from(peer).any(|grant| grant.lets_request(asked)) {
             return Ok(());
         }
-        Err(missing(peer, &request(asked), self.destination()))
+        Err(missing(
+            peer.unwrap_or(&self.stranger),
+            &request(asked),
+            self.destination(),
+        ))
     }
 
     /// A connection of `peer` to this workload.
@@ -129,7 +145,11 @@ impl Access {
             return Ok(());
         }
         let destination = format!("{} at port {port}", self.destination());
-        Err(missing(peer, "connect to", &destination))
+        Err(missing(
+            peer.unwrap_or(&self.stranger),
+            "connect to",
+            &destination,
+        ))
     }
 
     fn from(&self, peer: Option<&str>) -> impl Iterator<Item = &Grant> {
@@ -148,7 +168,7 @@ impl Permit {
             return Ok(());
         }
         Err(missing(
-            self.client.as_deref(),
+            self.client.as_deref().unwrap_or(NO_IDENTITY),
             &request(asked),
             &self.destination,
         ))
@@ -163,7 +183,7 @@ impl Permit {
             return Ok(());
         }
         Err(missing(
-            self.client.as_deref(),
+            self.client.as_deref().unwrap_or(NO_IDENTITY),
             "connect to",
             &self.destination,
         ))
@@ -223,7 +243,6 @@ fn request(asked: &mut Asked) -> String {
     format!("{method} {} reach", shown(asked.path()))
 }
 
-fn missing(client: Option<&str>, what: &str, destination: &str) -> String {
-    let client = client.unwrap_or("a client without identity");
+fn missing(client: &str, what: &str, destination: &str) -> String {
     format!("no TrafficTarget lets {client} {what} {destination}")
 }

@@ -28,6 +28,16 @@ pub fn grants(world: &World, problems: &mut BTreeSet<Problem>) -> Grants {
     grants
 }
 
+/// Warnings: without a policy TrafficTargets decide nothing.
+pub fn unread_targets(world: &World) -> impl Iterator<Item = Problem> {
+    let targets = world.traffic_targets().iter();
+    targets.map(|target| {
+        target
+            .object
+            .problem("spec", messages::target_without_policy())
+    })
+}
+
 /// Writes into the rules of routes the Service that their clients call, with the ServiceAccounts behind it. `called` has
 /// that Service by the rule's identity. Without this permission the author of a route could send the requests of its
 /// clients, with their identity, to any backend that the clients may reach. A Service that selects no pods has no

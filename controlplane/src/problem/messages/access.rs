@@ -54,4 +54,8 @@ messages! {
     tcp_route_without_port(name, port) => InvalidValue,
         "TCPRoute {name} has no port {port}", Rule "this rule lets nothing through",
         "add port {port} to TCPRoute {name}, or take the port out of the destination";
+    target_without_policy() => UnsupportedValue,
+        "TrafficTargets decide who may reach whom only with --policy smi, and --policy is not given",
+        Nothing "this TrafficTarget grants and denies nothing",
+        "start weir serve with --policy smi, or with --policy permissive if everyone may reach everything";
 }

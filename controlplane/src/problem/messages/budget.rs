@@ -5,15 +5,15 @@ messages! {
         "this object costs at least {cost} bytes of each proxy's configuration, and one object may cost {limit}",
         Whole "the object is not in force",
         "name the ports that are meant, or write fewer backends, rules, matches or headers in one object; an operator \
-         can raise --object-limit";
+         can raise --object-limit and --namespace-limit";
     over_namespace(cost, namespace, limit) => OverBudget,
         "this object costs at least {cost} bytes of each proxy's configuration, and with the older objects of namespace \
          {namespace} that is more than the {limit} bytes that a namespace may cost",
         Whole "the object is not in force",
         "delete objects of this namespace, or make them smaller; an operator can raise --namespace-limit";
     over_namespace_expressions(count, namespace, limit) => OverBudget,
-        "this object has {count} regular expressions, and with the older objects of namespace {namespace} that is more \
-         than the {limit} that a namespace may have",
+        "this object and the older objects of namespace {namespace} have more than {limit} regular expressions, which is \
+         the most that a namespace may have; this object has {count} of them",
         Whole "the object is not in force",
         "write exact values and prefixes instead of regular expressions, or delete objects of this namespace; an operator \
          can raise --namespace-expressions";
@@ -27,9 +27,13 @@ messages! {
         Whole "the object is not in force",
         "delete objects of this namespace, or make them smaller; an operator can raise --namespace-limit";
     over_scope(cost, namespace, limit) => OverBudget,
-        "a proxy would get more than {limit} bytes of configuration or too many regular expressions, of which namespace \
-         {namespace} has the largest part; this object costs {cost} bytes of it",
+        "the objects of all namespaces together may cost {limit} bytes of one proxy's configuration, and cost more; namespace \
+         {namespace} has the largest part, and this object costs {cost} bytes of it",
         Whole "the object is not in force",
-        "delete objects of this namespace, or make them smaller; an operator can raise --scope-limit and \
-         --scope-expressions";
+        "delete objects of this namespace, or make them smaller; an operator can raise --scope-limit";
+    over_scope_expressions(count, namespace, limit) => OverBudget,
+        "the objects of all namespaces together may have {limit} regular expressions in one proxy's configuration, and have \
+         more; namespace {namespace} has most, and this object has {count} of them",
+        Whole "the object is not in force",
+        "write exact values and prefixes instead of regular expressions; an operator can raise --scope-expressions";
 }
