@@ -118,27 +118,18 @@ impl Member {
         host::set_shared(&format!("{}watermark", self.keys), watermark.as_bytes());
     }
 
-    /// Remembers the time of an answer of the control plane.
-    pub fn set_answered(&self) {
-        host::set_shared(
-            &format!("{}answered", self.keys),
-            host::now().to_string().as_bytes(),
-        );
+    /// Notes that the control plane has answered, and that `revision` is its newest.
+    pub fn set_answered(&self, revision: &str) {
+        let answered = format!("{} {revision}", host::now());
+        host::set_shared(&format!("{}answered", self.keys), answered.as_bytes());
     }
 
-    /// Whether the last answer of the control plane is older than `age` seconds. The first call counts as an answer: a
-    /// proxy without a configuration denies anyway, and the age of an initial configuration begins now.
-    pub fn is_answer_older(&self, age: u64) -> bool {
+    /// When the control plane last answered that `revision` is its newest, in milliseconds; None where its newest one is
+    /// another.
+    pub fn answered(&self, revision: &str) -> Option<u64> {
         let (answered, _) = host::shared(&format!("{}answered", self.keys));
-        let answered = std::str::from_utf8(&answered).ok();
-        match answered.and_then(|it| it.parse::<u64>().ok()) {
-            // A clock that was set back is no reason to deny.
-            Some(answered) => host::now().saturating_sub(answered) > age.saturating_mul(1_000),
-            None => {
-                self.set_answered();
-                false
-            }
-        }
+        let (time, newest) = std::str::from_utf8(&answered).ok()?.split_once(' ')?;
+        (newest == revision).then(|| time.parse().ok()).flatten()
     }
 
     /// The revision that every living VM runs; None while they differ or run none.

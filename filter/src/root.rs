@@ -41,6 +41,8 @@ struct Running {
     /// None before the first tick.
     member: Option<Member>,
     phase: Phase,
+    /// When the control plane last confirmed the permissions of this VM (milliseconds); 0 before the first look.
+    confirmed: u64,
     /// True while everything is denied for `access_max_age`.
     is_access_too_old: bool,
     /// Why the last poll failed; empty after a good one. The same reason is logged once.
@@ -111,6 +113,7 @@ impl RootContext for Root {
             node: host::node_id(),
             member: None,
             phase: Phase::Idle,
+            confirmed: 0,
             is_access_too_old: false,
             failing: String::new(),
             changes: 0,
@@ -219,10 +222,7 @@ impl Running {
         };
         member.beat(&self.revision);
         let holds_lease = member.holds_lease();
-        if let Some(age) = self.shared.plugin.access_max_age {
-            let is_too_old = member.is_answer_older(age);
-            self.note_age(is_too_old);
-        }
+        self.look_at_age();
         if holds_lease {
             #[cfg(feature = "trap")]
             crate::trap::on_poller_tick();
@@ -360,16 +360,32 @@ impl Running {
         }
     }
 
-    /// Notes an answer, which makes the permissions young again: not where this VM has refused a revision, for then the
-    /// permissions in force are older.
+    /// Notes an answer, also for VMs of the same scope whose permissions age: not where this VM has refused a revision,
+    /// for then the permissions in force are older.
     fn note_answer(&mut self) {
-        if self.shared.plugin.access_max_age.is_none() || !self.refused.0.is_empty() {
+        if let Some(member) = &self.member
+            && self.refused.0.is_empty()
+        {
+            member.set_answered(&self.revision);
+            self.look_at_age();
+        }
+    }
+
+    /// Looks whether the permissions of this VM are too old. A clock that was set back makes them young.
+    fn look_at_age(&mut self) {
+        let (Some(age), Some(member)) = (self.shared.plugin.access_max_age, &self.member) else {
             return;
+        };
+        let now = host::now();
+        match member.answered(&self.revision) {
+            Some(time) => self.confirmed = time,
+            // Before the first answer a proxy without a configuration denies anyway, and one with an initial
+            // configuration begins with it.
+            None if self.confirmed == 0 => self.confirmed = now,
+            None => {}
         }
-        if let Some(member) = &self.member {
-            member.set_answered();
-        }
-        self.note_age(false);
+        let is_too_old = now.saturating_sub(self.confirmed) > age.saturating_mul(1_000);
+        self.note_age(is_too_old);
     }
 
     fn note_age(&mut self, is_too_old: bool) {

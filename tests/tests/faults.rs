@@ -4,6 +4,7 @@
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
+use weir_split::wire;
 use weir_tests::fault::{Liar, Load, Manner, Sample, Web, answer, document, manifest};
 use weir_tests::{Connection, Envoy, Plane};
 
@@ -190,7 +191,11 @@ async fn the_last_good_table_serves_whatever_the_control_plane_says() {
         ),
         lie(
             "a version to come",
-            answer(200, "later", b"{\"version\":4}"),
+            answer(
+                200,
+                "later",
+                format!("{{\"version\":{}}}", wire::VERSION + 1).as_bytes(),
+            ),
             REFUSED,
             "this filter reads 1",
         ),

@@ -275,16 +275,27 @@ async fn permissions_of_a_silent_control_plane_end() {
     let liar = Liar::start(serve("r1", granted())).await;
     let echo = Echo::start("bookstore").await;
     let aging = inbound(json!({ "access_max_age": 60 }));
-    let server = Bootstrap::default()
-        .cluster("weir", liar.address)
-        .cluster("workload", echo.address)
-        .listener("http", &aging, Some("workload"))
-        .mutual_tls(&authority.sign(&[SERVER]));
-    let server = Envoy::start(&server.build(), 1).await;
-    server.wait_for_updates(1).await;
+    // A filter of the same scope, of which either may be the one that polls, and whose permissions do not age.
+    let plain = json!({ "control_plane": "weir", "namespace": "bookstore" }).to_string();
+    let start = async |control_plane| {
+        let bootstrap = Bootstrap::default()
+            .cluster("weir", control_plane)
+            .cluster("workload", echo.address)
+            .listener("plain", &plain, Some("workload"))
+            .listener("http", &aging, Some("workload"))
+            .mutual_tls(&authority.sign(&[SERVER]));
+        let envoy = Envoy::start(&bootstrap.build(), 1).await;
+        envoy.wait_for_updates(1).await;
+        envoy
+    };
+    let talking = Liar::start(serve("r1", granted())).await;
+    let [server, other] = [start(liar.address).await, start(talking.address).await];
     let buyer = authority.sign(&[BUYER]);
-    let listener = server.listener("http");
-    let client = clients([listener; 2], &authority, &[Some(buyer)]).await;
+    let client = async |server: &Envoy| {
+        let listener = server.listener("http");
+        clients([listener; 2], &authority, &[Some(buyer.clone())]).await
+    };
+    let [client, client_of_other] = [client(&server).await, client(&other).await];
     assert_eq!(client.get(0, "/books", &[]).await.status, StatusCode::OK);
 
     liar.switch(Manner::Bytes(answer(503, "", b"")));
@@ -305,6 +316,8 @@ async fn permissions_of_a_silent_control_plane_end() {
     assert_eq!(denied.status, StatusCode::FORBIDDEN, "{denied:?}");
     let why = denied.header("x-weir-denied");
     assert!(why.contains("access_max_age"), "{why}");
+    let answer = client_of_other.get(0, "/books", &[]).await;
+    assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
 
     // The document is the one in force: the answer alone makes the permissions young again.
     liar.switch(serve("r2", granted()));

@@ -19,6 +19,18 @@ const OVERLONG: [(&[u8], u8); 10] = [
     (b"\xfc\x80\x80\x80\x81", 0x40),
 ];
 
+/// Bytes that a URL parser takes out wherever they are: TAB, LF and CR (WHATWG URL, 4.4).
+const IGNORED: [u8; 3] = *b"\t\n\r";
+/// Characters outside of ASCII that some servers read as one of ASCII (Unicode compatibility, best fit): FULLWIDTH FULL
+/// STOP, ONE DOT LEADER and TWO DOT LEADER, FULLWIDTH SOLIDUS, FULLWIDTH REVERSE SOLIDUS.
+const ALIKE: [(u16, u8); 5] = [
+    (0xff0e, b'.'),
+    (0x2024, b'.'),
+    (0x2025, b'.'),
+    (0xff0f, b'/'),
+    (0xff3c, b'\\'),
+];
+
 /// True if a segment of the path is `.` or `..` for a server that decodes the path never, once or several times, that
 /// takes `\` or `%2f` for a slash, that cuts parameters off (`..;x`), or that takes overlong UTF-8 (`%c0%ae`) or
 /// `%u002e` for a dot. `path` has no query. Takes time linear in the path.
@@ -30,8 +42,15 @@ pub(crate) fn has_dot_segment(path: &[u8]) -> bool {
     let mut segments = decoded.split(|byte| SEPARATORS.contains(byte));
     segments.any(|segment| {
         let name = segment.split(|byte| ENDS.contains(byte)).next();
-        matches!(name, Some(b"." | b".."))
+        // Windows, and parsers at the end of a URL, drop what is blank behind a name.
+        matches!(name.map(trim_blank_end), Some(b"." | b".."))
     })
+}
+
+fn trim_blank_end(name: &[u8]) -> &[u8] {
+    let end = name.iter().rposition(|byte| *byte > b' ');
+    let length = end.map_or(0, |last| last.saturating_add(1));
+    name.get(..length).unwrap_or_default()
 }
 
 /// Decoded until nothing is left to decode.
@@ -42,6 +61,9 @@ fn decoded_to_the_end(path: &[u8]) -> Vec<u8> {
         // A decoded byte may complete another sequence: `%2%35` is `%25`, and that is `%`.
         while let Some((length, byte)) = sequence_at_end(&decoded) {
             decoded.truncate(decoded.len().saturating_sub(length));
+            if IGNORED.contains(&byte) {
+                break;
+            }
             decoded.push(byte);
         }
     }
@@ -51,7 +73,13 @@ fn decoded_to_the_end(path: &[u8]) -> Vec<u8> {
 /// The encoded sequence at the end of `decoded`: its length, and the byte that it stands for.
 fn sequence_at_end(decoded: &[u8]) -> Option<(usize, u8)> {
     match decoded {
-        [.., b'%', b'u' | b'U', b'0', b'0', high, low] => Some((6, byte_of(*high, *low)?)),
+        [.., b'%', b'u' | b'U', a, b, c, d] if byte_of(*a, *b).is_some() => {
+            let unit = u16::from_be_bytes([byte_of(*a, *b)?, byte_of(*c, *d)?]);
+            Some((6, ascii_of(unit)?))
+        }
+        [.., first @ 0xe0..=0xef, second, third] if alike(*first, *second, *third).is_some() => {
+            Some((3, alike(*first, *second, *third)?))
+        }
         [.., b'%', high, low] => Some((3, byte_of(*high, *low)?)),
         [before @ .., last] => {
             let byte_after = |(prefix, bit): &(&[u8], u8)| {
@@ -68,6 +96,20 @@ fn sequence_at_end(decoded: &[u8]) -> Option<(usize, u8)> {
         }
         [] => None,
     }
+}
+
+fn ascii_of(unit: u16) -> Option<u8> {
+    let alike = ALIKE.iter().find(|(character, _)| *character == unit);
+    u8::try_from(unit).ok().or(alike.map(|(_, ascii)| *ascii))
+}
+
+/// The byte of ASCII that this character of three bytes of UTF-8 is read as.
+fn alike(first: u8, second: u8, third: u8) -> Option<u8> {
+    let bits = |byte: u8, mask: u8, shift: u32| u16::from(byte & mask).checked_shl(shift);
+    let unit = bits(first, 0x0f, 12)? | bits(second, 0x3f, 6)? | u16::from(third & 0x3f);
+    let is_sequence = second & 0xc0 == 0x80 && third & 0xc0 == 0x80;
+    let found = ALIKE.iter().find(|(character, _)| *character == unit);
+    found.filter(|_| is_sequence).map(|(_, ascii)| *ascii)
 }
 
 fn byte_of(high: u8, low: u8) -> Option<u8> {
@@ -139,6 +181,20 @@ mod tests {
             "/%c1/..",
             "/a/..%c1/../b",
             "/%c1%2f..",
+            "/a/.%09./b",
+            "/a/..%0a/b",
+            "/a/..%0d",
+            "/a/%2%0a5252e%0d./b",
+            "/a/..%20",
+            "/a/..%20/b",
+            "/a/.%20%09",
+            "/a/%ef%bc%8e%ef%bc%8e/b",
+            "/a/..%ef%bc%8fb",
+            "/a/..%ef%bc%bcb",
+            "/a/%e2%80%a5/b",
+            "/a/%e2%80%a4./b",
+            "/a/%uff0e%uFF0E/b",
+            "/a/..%u2215%uff0fb/..%uff0fc",
         ] {
             assert!(has_dot_segment(path.as_bytes()), "{path}");
         }
@@ -187,6 +243,12 @@ mod tests {
             "/\\",
             "/.git",
             "/a/.%20./b",
+            "/a/%09b",
+            "/a/%20",
+            "/a/b%20/c",
+            "/%ef%bc%8ea",
+            "/%e3%80%82",
+            "/%u3002",
         ] {
             assert!(!has_dot_segment(path.as_bytes()), "{path}");
         }
