@@ -166,9 +166,10 @@ async fn what_a_poll_says() {
     envoy.wait_for_updates(1).await;
 
     let first = liar.wait_for_poll(0, "at all", |_| true).await;
+    let version = weir_split::wire::VERSION.to_string();
     for (name, value) in [
         ("prefer", Some("wait=25")),
-        ("weir-version", Some("3")),
+        ("weir-version", Some(version.as_str())),
         ("weir-node", Some("sidecar~1")),
         ("if-none-match", None),
         ("weir-applied", None),
