@@ -55,9 +55,10 @@ async fn a_host_that_has_only_weights_costs_one_read_and_one_write() {
         { "headers": [{ "name": "x-user", "value": { "exact": "a" } }], "rule": "web" },
         { "rule": "web" },
     ]);
+    let everyone = json!({ "version": 4, "access": "everyone" });
     let inbound = json!({
         "namespace": "default", "service_account": "web", "direction": "inbound",
-        "trust_domain": "cluster.local", "initial": header,
+        "trust_domain": "cluster.local", "initial": everyone,
     });
     let web = Web::start().await;
     let bootstrap: Bootstrap = web
@@ -93,8 +94,17 @@ async fn a_host_that_has_only_weights_costs_one_read_and_one_write() {
             &end,
         ),
         ("header", "other", &["<remove_header_map_value"], &end),
-        // Without permissions nobody asks who the peer is.
-        ("inbound", "web", &["<remove_header_map_value"], &end),
+        // Its path is looked at for dot segments. Where everyone may come in, who the peer is does not matter.
+        (
+            "inbound",
+            "web",
+            &[
+                "<get_header_map_value",
+                ">memory_allocate",
+                "<remove_header_map_value",
+            ],
+            &end,
+        ),
         ("lean", "web", &["<replace_header_map_value"], &[">delete"]),
     ] {
         let got = calls(&envoy, listener, host).await;
