@@ -192,12 +192,15 @@ impl World {
     /// GEP-1294: a Service is called by its names; a consumer's routes replace the producer's; without a route
     /// for the port the request passes.
     fn by_client(&self, client: Option<&str>, request: &Request) -> Answer {
-        let name = without_port(&request.host).to_ascii_lowercase();
-        let name = name.strip_suffix('.').unwrap_or(&name);
+        let written = without_port(&request.host).to_ascii_lowercase();
+        let name = written.strip_suffix('.').unwrap_or(&written);
         let called = self.services.iter().find(|service| {
             let full = format!("{}.{}", service.name, service.namespace);
-            (client == Some(service.namespace.as_str()) && name == service.name)
-                || name == full
+            let is_own = client == Some(service.namespace.as_str());
+            // In another namespace `github.com.` is a host of the internet, even if there is a Service `github` in a
+            // namespace `com`.
+            (is_own && name == service.name)
+                || (name == full && (is_own || name == written))
                 || ["svc", "svc.cluster", "svc.cluster.local"]
                     .iter()
                     .any(|tail| name == format!("{full}.{tail}"))
