@@ -40,12 +40,8 @@ pub fn service_ports<'w>(
     if !service.has_cluster_ip {
         return Err(refuse("", messages::service_without_address(&at)));
     }
-    let named = parent.section_name.as_deref();
-    let meant = |port: &&Port| {
-        parent.port.is_none_or(|number| number == port.number)
-            && named.is_none_or(|name| *name == *port.name)
-    };
-    let mut ports: Vec<&Port> = service.ports.iter().filter(meant).collect();
+    let is_meant = |port: &&Port| is_meant(port, parent);
+    let mut ports: Vec<&Port> = service.ports.iter().filter(is_meant).collect();
     if ports.is_empty() {
         return Err(refuse(field, no_such_port(service, parent)));
     }
@@ -61,6 +57,24 @@ pub fn service_ports<'w>(
         return Err(refuse(field, message));
     }
     Ok((service, ports.iter().map(|port| port.number).collect()))
+}
+
+fn is_meant(port: &Port, parent: &ParentRef) -> bool {
+    let name = parent.section_name.as_deref();
+    parent.port.is_none_or(|number| number == port.number)
+        && name.is_none_or(|name| *name == *port.name)
+}
+
+/// The ports of its parent that a route of this kind can decide for, without the reason why there are none.
+pub fn meant_ports<'w>(
+    service: &'w Service,
+    kind: RouteKind,
+    parent: &ParentRef,
+) -> impl Iterator<Item = &'w Port> {
+    let ports = service.ports.iter();
+    ports.filter(move |port| {
+        is_meant(port, parent) && (kind == RouteKind::Tcp || !port.carries_connections)
+    })
 }
 
 fn no_such_port(service: &Service, parent: &ParentRef) -> Message {
@@ -122,15 +136,15 @@ fn no_such_listener(gateway: &Gateway, parent: &ParentRef) -> Message {
 }
 
 /// A listener, and hostnames of a route.
-pub type Attached<'w> = (&'w Listener, Vec<Option<Hostname>>);
+pub type Attached<'w, 'r> = (&'w Listener, Vec<Option<&'r Hostname>>);
 
 /// The listeners of a Gateway that take the route, at least one, each with the hostnames of the route that have hosts
 /// in common with it. None is every host, of a route without hostnames; a TCPRoute has no others.
-pub fn gateway_listeners<'w>(
+pub fn gateway_listeners<'w, 'r>(
     world: &'w World,
-    route: &Route,
+    route: &'r Route,
     parent: &ParentRef,
-) -> Result<Vec<Attached<'w>>, Problem> {
+) -> Result<Vec<Attached<'w, 'r>>, Problem> {
     let refuse = |message: Message| {
         let path = format!("spec.parentRefs[{}]", parent.index);
         route.object.problem(path, message)
@@ -188,14 +202,14 @@ pub fn gateway_listeners<'w>(
 
 /// Gateway API v1, HTTPRouteSpec.hostnames: a hostname of the route that has no host in common with the listener is
 /// ignored for it.
-fn own_hostnames(listener: &Listener, route: &Route) -> Vec<Option<Hostname>> {
+fn own_hostnames<'r>(listener: &Listener, route: &'r Route) -> Vec<Option<&'r Hostname>> {
     if route.kind == RouteKind::Tcp || route.hostnames.is_empty() {
         return vec![None];
     }
     let is_common = |own: &&Hostname| {
         let of_listener = listener.hostname.as_ref();
-        of_listener.is_none_or(|it| it.intersect(own).is_some())
+        of_listener.is_none_or(|it| it.meets(own))
     };
     let own = route.hostnames.iter().filter(is_common);
-    own.cloned().map(Some).collect()
+    own.map(Some).collect()
 }

@@ -55,6 +55,11 @@ impl Hostname {
         }
     }
 
+    /// Whether a host stands for both.
+    pub fn meets(&self, other: &Hostname) -> bool {
+        self == other || other.contains(self) || self.contains(other)
+    }
+
     /// Whether a client that calls this Service may send such a Host. What a cluster calls its own domain is not
     /// known here.
     pub fn may_name(&self, service: &str, namespace: &str) -> bool {
@@ -165,6 +170,7 @@ mod tests {
             let expected = expected.and_then(Hostname::parse);
             assert_eq!(left.intersect(&right), expected, "{left} {right}");
             assert_eq!(right.intersect(&left), expected, "{right} {left}");
+            assert_eq!(left.meets(&right), expected.is_some(), "{left} {right}");
         }
     }
 }

@@ -30,10 +30,6 @@ use crate::problem::messages::matches as messages;
 use crate::problem::{ObjectRef, Problem};
 use crate::world::World;
 
-/// Matches on the wire that one object may make: every port of a Service, and every host of a Gateway, repeats all
-/// that the object says. The largest HTTPRoute, with 128 matches, can have 16 hosts at two Gateways.
-const MAX_MATCHES: usize = 4_096;
-
 /// [`translate_within`] with the default limits.
 pub fn translate(world: &World, policy: Policy) -> (Plan, Vec<Problem>) {
     translate_within(world, policy, &Limits::default())
@@ -134,12 +130,6 @@ impl ServicePort {
 
 fn default_port(service: &Service) -> Option<u16> {
     cluster::default_port(service.port_numbers())
-}
-
-/// A few lines that are repeated everywhere could fill the memory of all proxies.
-fn too_many(object: &ObjectRef, path: &str, count: usize) -> Option<Problem> {
-    let message = || messages::too_many_matches(count, MAX_MATCHES);
-    (count > MAX_MATCHES).then(|| object.problem(path, message()))
 }
 
 /// What is said where all ports are meant, and a Host without a port means none of them.

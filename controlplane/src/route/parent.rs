@@ -39,6 +39,25 @@ pub struct ParentRef {
 }
 
 impl ParentRef {
+    fn is_same(&self, other: &ParentRef) -> bool {
+        let ParentRef {
+            index: _,
+            kind,
+            namespace,
+            name,
+            section_name,
+            port,
+        } = self;
+        (kind, namespace, name, section_name, port)
+            == (
+                &other.kind,
+                &other.namespace,
+                &other.name,
+                &other.section_name,
+                &other.port,
+            )
+    }
+
     /// See [`needs_grant`], for a route in `namespace`.
     pub fn needs_grant(&self, namespace: &str) -> bool {
         needs_grant(self.kind, &self.namespace, namespace)
@@ -105,10 +124,12 @@ pub fn parse(
     if written.is_empty() {
         problems.push(place.problem(parent::no_parent()));
     }
-    let mut parents = Vec::new();
+    let mut parents: Vec<ParentRef> = Vec::new();
     for (index, written) in written.iter().enumerate() {
         let place = place.entry(index);
         match parse_one(&place, route, namespace, index, written) {
+            // The first of those that are the same stands for all.
+            Ok(Some(parent)) if parents.iter().any(|it| parent.is_same(it)) => {}
             Ok(Some(parent)) => parents.push(parent),
             Ok(None) => problems.extend(not_served_at(&place, route, written)),
             Err(problem) => problems.push(problem.of_parent()),

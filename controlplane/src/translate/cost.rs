@@ -3,6 +3,7 @@
 //! An object is charged as if it decided at every place that it asks for, so other objects never change its cost. The
 //! cost is computed without building what is multiplied, such as backends by ports.
 
+mod count;
 mod route;
 mod split;
 mod target;
@@ -30,20 +31,28 @@ const SET: u64 = 150;
 /// The same around the Service that the clients of a rule call.
 const CALLED: u64 = 80;
 
-/// The world without the objects that are over a limit; None if no object is over a limit.
+/// The world without the objects that ask for too many matches or are over a limit; None if there is no such object.
 pub fn within(
     world: &World,
     policy: Policy,
     limits: &Limits,
     problems: &mut BTreeSet<Problem>,
 ) -> Option<World> {
+    let too_many = count::too_many(world);
+    let counted = without(world, &too_many);
+    problems.extend(too_many);
+    let world = counted.as_ref().unwrap_or(world);
     let mut costs = Costs::new(world, policy);
     let objects = costs.costly();
     let over = over(objects, limits, |object| costs.of(object));
-    let out: BTreeSet<&ObjectRef> = over.iter().map(|problem| &problem.object).collect();
-    let within = (!out.is_empty()).then(|| world.without(&out));
+    let within = without(world, &over);
     problems.extend(over);
-    within
+    within.or(counted)
+}
+
+fn without(world: &World, problems: &[Problem]) -> Option<World> {
+    let out: BTreeSet<&ObjectRef> = problems.iter().map(|problem| &problem.object).collect();
+    (!out.is_empty()).then(|| world.without(&out))
 }
 
 /// An object that is translated into a part of documents.
@@ -63,8 +72,7 @@ struct Costs<'w> {
     accounts: BTreeMap<Key, u64>,
     /// By namespace and name.
     groups: BTreeMap<Key, Vec<GroupMatch<'w>>>,
-    /// Ports of all splits of one host, by namespace and host.
-    host_ports: BTreeMap<Key, u64>,
+    host_ports: split::HostPorts,
 }
 
 /// A match of an HTTPRouteGroup.
@@ -95,7 +103,7 @@ impl<'w> Costs<'w> {
             subjects: routes.chain(splits).chain(targets).chain(groups).collect(),
             accounts: BTreeMap::new(),
             groups: BTreeMap::new(),
-            host_ports: BTreeMap::new(),
+            host_ports: split::HostPorts::of(world),
         }
     }
 

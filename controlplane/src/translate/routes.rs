@@ -21,7 +21,7 @@ use hosts::HostKey;
 use listeners::{At, Attachments, Place};
 use reach::{Judged, Reach};
 
-use super::{ServicePort, ambiguous_port, default_port, too_many};
+use super::{ServicePort, ambiguous_port, default_port};
 use crate::attachment;
 use crate::gateway::Listener;
 use crate::hostname::Hostname;
@@ -92,10 +92,9 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
 
     let mut attached = Vec::new();
     for route in routes {
-        let mut wanted = Vec::new();
         for parent in &route.parents {
             match spots(world, route, parent, problems) {
-                Ok(spots) => wanted.extend(spots.into_iter().map(|spot| Attached {
+                Ok(spots) => attached.extend(spots.into_iter().map(|spot| Attached {
                     route,
                     parent,
                     spot,
@@ -105,12 +104,6 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
                     let needs_grant = parent.needs_grant(&route.object.namespace);
                     rule::check_references(world, route, needs_grant, problems);
                 }
-            }
-        }
-        match too_many(&route.object, "spec.rules", matches_of(route, &wanted)) {
-            None => attached.extend(wanted),
-            Some(problem) => {
-                problems.insert(problem);
             }
         }
     }
@@ -156,27 +149,6 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
     gathered.finish(held)
 }
 
-/// How many matches on the wire a route makes of its own, if it decides wherever it wants to.
-fn matches_of(route: &Route, wanted: &[Attached]) -> usize {
-    let hosts = wanted.iter().flat_map(|entry| {
-        let gateway = match &entry.spot.claim {
-            Claim::Listener {
-                namespace, name, ..
-            } => Some((namespace, name)),
-            Claim::Service(..) | Claim::GatewayPort { .. } => None,
-        };
-        let hosts = entry.hosts().into_iter();
-        hosts.map(move |hosts| gateway.map(|gateway| (gateway, hosts)))
-    });
-    let hosts: BTreeSet<_> = hosts.flatten().collect();
-    let others = wanted.iter().map(|entry| &entry.spot.claim);
-    let others = others.filter(|claim| !matches!(claim, Claim::Listener { .. }));
-    let others: BTreeSet<&Claim> = others.collect();
-    let written = route.rules.iter().map(|rule| rule.matches.len());
-    let of_claim = written.sum::<usize>() * ranked_hostnames(route).len();
-    (hosts.len() + others.len()) * of_claim
-}
-
 /// The spots at which a route wants to decide.
 fn spots<'w>(
     world: &'w World,
@@ -187,10 +159,10 @@ fn spots<'w>(
     match parent.kind {
         ParentKind::Gateway => {
             let listeners = attachment::gateway_listeners(world, route, parent)?;
-            let spot = |(listener, own): (&'w Listener, Vec<Option<Hostname>>)| Spot {
+            let spot = |(listener, own): attachment::Attached<'w, '_>| Spot {
                 claim: claim_of_gateway(route, parent, listener),
                 listener: Some(listener),
-                own: own.iter().map(|own| HostKey::new(own.as_ref())).collect(),
+                own: own.into_iter().map(HostKey::new).collect(),
             };
             Ok(listeners.into_iter().map(spot).collect())
         }

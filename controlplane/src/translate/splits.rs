@@ -16,9 +16,10 @@ use std::collections::{BTreeMap, BTreeSet};
 use weir_split::wire::{Connections, Destination, HostSet, Hosts, Match, Rule, Unmatched};
 
 use self::claims::{Claim, Claims, Deciding, Wanted};
+use self::conditions::Expanded;
 use self::hosts::LostAtEdge;
 use self::resolved::{Resolved, Root};
-use super::{ServicePort, too_many};
+use super::ServicePort;
 use crate::cluster::Service;
 use crate::plan::{Audience, PlannedConnections, PlannedSet};
 use crate::precedence::Seniority;
@@ -43,9 +44,11 @@ pub fn translate(
     let mut splits: Vec<_> = world.splits.iter().collect();
     splits.sort_by_cached_key(|split| Seniority::new(&split.object, split.created));
     let mut resolved: Vec<Resolved> = Vec::new();
+    let mut expanded = Expanded::new();
     for split in splits {
-        resolved.extend(Resolved::new(world, split, problems));
+        resolved.extend(Resolved::new(world, split, &mut expanded, problems));
     }
+    drop(expanded);
 
     let of_hosts = host_ports(&resolved, problems);
     let mut claims = Claims::new(&resolved);
@@ -54,12 +57,6 @@ pub fn translate(
             Root::Service(service) => split.claims_of_service(service, problems),
             Root::Host(host) => of_hosts.claims(index, split, host),
         };
-        let of_claim = split.conditions.as_ref().map_or(1, Vec::len);
-        let matches = wanted.len() * of_claim;
-        if let Some(problem) = too_many(&split.split.object, "spec.matches", matches) {
-            problems.insert(problem);
-            continue;
-        }
         for wanted in wanted {
             let holder = match &wanted.claim {
                 Claim::Service(at) => held.get(at),

@@ -1,7 +1,7 @@
 //! What a route costs: for each port of a Service all of its rules and matches; for each Gateway all of its rules, and
 //! for each hostname there all of its matches.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use weir_split::wire::Match;
 
@@ -12,8 +12,7 @@ use super::{
 use crate::budget::{Cost, Parts};
 use crate::plan::Audience;
 use crate::route::{Route, RouteMatch, RouteRule};
-use crate::translate::MAX_MATCHES;
-use crate::translate::routes::places::{Place, places};
+use crate::translate::routes::places::Places;
 use crate::translate::routes::ranked_hostnames;
 
 pub fn written(route: &Route) -> u64 {
@@ -75,42 +74,40 @@ struct Pieces {
 
 impl Costs<'_> {
     pub fn of_route(&mut self, route: &Route) -> Parts {
-        let found = places(self.world, route);
-        let (places, gateways) = each_once(&found);
-        let hostnames = hostnames(route);
-        let written = route.rules.iter().map(|rule| count(rule.matches.len()));
-        let matches = written.sum::<u64>().saturating_mul(hostnames.0);
-        if matches.saturating_mul(count(places.len())) > count(MAX_MATCHES) {
-            // It is not in force for another reason.
-            return Parts::new();
-        }
-        let pieces = self.pieces(route, hostnames);
+        let places = Places::of(self.world, route);
+        let pieces = self.pieces(route, hostnames(route));
+        let own = &route.object.namespace;
         let mut parts = Parts::new();
         let mut add = |audience: &Audience, bytes: u64| {
             let part = parts.entry(audience.clone()).or_default();
             *part = Cost::and(*part, Cost::of_bytes(bytes));
         };
-        for (place, names) in &places {
-            let of_names = names.iter().map(|name| text(name)).sum::<u64>();
-            match place {
-                Place::Service(audience, at) => {
-                    let service = self.world.service(&at.namespace, &at.name);
-                    let set = service.map_or(SET, set_of_service);
-                    let called = self.called(&at.namespace, &at.name);
-                    let called = called.saturating_mul(count(route.rules.len()));
-                    let bytes = set + pieces.rules + pieces.matches;
-                    add(audience, bytes.saturating_add(called));
-                }
-                Place::Hosts(audience, host) => {
-                    let listeners = of_names.saturating_mul(pieces.count.saturating_add(1));
-                    let set = SET + count(host.len());
-                    add(audience, (set + pieces.matches).saturating_add(listeners));
-                }
-                Place::Port(audience, _) => add(audience, SET + of_names),
-            }
+        for ((namespace, name), of_service) in &places.services {
+            let audience = match own == namespace {
+                true => Audience::Everyone,
+                false => Audience::Namespace(own.clone()),
+            };
+            let called = self.called(namespace, name);
+            let called = called.saturating_mul(count(route.rules.len()));
+            let set = set_of_service(of_service.service);
+            let of_port = (set + pieces.rules + pieces.matches).saturating_add(called);
+            add(&audience, of_port.saturating_mul(count(of_service.count())));
         }
-        for gateway in gateways {
-            add(gateway, pieces.rules);
+        for ((namespace, name), of_gateway) in &places.gateways {
+            let audience = Audience::Gateway {
+                namespace: (*namespace).to_owned(),
+                name: (*name).to_owned(),
+            };
+            let names = |names: &BTreeSet<&str>| names.iter().map(|it| text(it)).sum::<u64>();
+            for (hosts, listeners) in &of_gateway.hosts {
+                let listeners = names(listeners).saturating_mul(pieces.count.saturating_add(1));
+                let set = SET + hosts.hostname().map_or(0, |host| count(host.len()));
+                add(&audience, (set + pieces.matches).saturating_add(listeners));
+            }
+            for listeners in of_gateway.ports.values() {
+                add(&audience, SET + names(listeners));
+            }
+            add(&audience, pieces.rules);
         }
         for part in parts.values_mut() {
             *part = part.and(programs(route.programs));
@@ -162,22 +159,4 @@ fn hostnames(route: &Route) -> (u64, u64) {
     let ranked = ranked_hostnames(route);
     let names = ranked.values().flatten().map(|name| text(name)).sum();
     (count(ranked.len()), names)
-}
-
-/// Each place once, with the names of its listeners; and the Gateways among them.
-fn each_once<'a>(
-    found: &'a [(Place, Option<&'a str>)],
-) -> (
-    BTreeMap<&'a Place, BTreeSet<&'a str>>,
-    BTreeSet<&'a Audience>,
-) {
-    let mut places: BTreeMap<&Place, BTreeSet<&str>> = BTreeMap::new();
-    let mut gateways = BTreeSet::new();
-    for (place, listener) in found {
-        places.entry(place).or_default().extend(*listener);
-        if let Place::Hosts(audience, _) | Place::Port(audience, _) = place {
-            gateways.insert(audience);
-        }
-    }
-    (places, gateways)
 }

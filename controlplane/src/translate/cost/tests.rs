@@ -184,3 +184,140 @@ fn a_group_over_the_budget_grants_nothing_and_is_known_as_broken() {
     let config = scope(&plan, &Scope::Namespace("a".into()));
     assert_eq!(config.access, Some(Access::Grants(Grants::new())));
 }
+
+/// A Service `big` with these ports, in namespace a.
+fn big(ports: std::ops::RangeInclusive<u16>) -> String {
+    let ports: Vec<String> = ports
+        .map(|it| format!("{{port: {it}, name: p{it}}}"))
+        .collect();
+    format!(
+        "{{apiVersion: v1, kind: Service, metadata: {{name: big, namespace: a}}, spec: {{clusterIP: 10.0.0.2, ports: [{}]}}}}\n---\n",
+        ports.join(", ")
+    )
+}
+
+/// Five groups of 200 matches each in namespace a.
+fn groups() -> String {
+    let group = |group: usize| {
+        let matches =
+            (0..200).map(|it| format!("{{name: m{it}, headers: {{x{group}-{it}: '1'}}}}"));
+        let matches: Vec<String> = matches.collect();
+        format!(
+            "{{apiVersion: specs.smi-spec.io/v1alpha4, kind: HTTPRouteGroup, metadata: {{name: g{group}, namespace: a}}, spec: {{matches: [{}]}}}}\n---\n",
+            matches.join(", ")
+        )
+    };
+    (0..5).map(group).collect()
+}
+
+fn split_of_groups(name: &str, service: &str) -> String {
+    let groups: Vec<String> = (0..5)
+        .map(|it| format!("{{kind: HTTPRouteGroup, name: g{it}}}"))
+        .collect();
+    format!(
+        "{{apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: {{name: {name}, namespace: a}}, spec: {{service: {service}, matches: [{}], backends: [{{service: {service}, weight: 1}}]}}}}\n---\n",
+        groups.join(", ")
+    )
+}
+
+/// The codes of the problems, and the world that is translated.
+fn left(world: &World) -> (Vec<&'static str>, World) {
+    let mut problems = BTreeSet::new();
+    let within = within(world, Policy::Unstated, &Limits::default(), &mut problems);
+    let codes = problems.iter().map(|it| it.code).collect();
+    (codes, within.unwrap_or_else(|| world.clone()))
+}
+
+#[test]
+fn an_object_with_too_many_matches_is_refused_before_it_is_translated() {
+    let route = |name: &str, parents: &str| {
+        let matches: Vec<String> = (0..5)
+            .map(|it| format!("{{path: {{value: /{it}}}}}"))
+            .collect();
+        format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: {name}, namespace: a}}, spec: {{parentRefs: [{parents}], rules: [{{matches: [{}], backendRefs: [{{name: web-v1, port: 80}}]}}]}}}}\n---\n",
+            matches.join(", ")
+        )
+    };
+    let whole = "{group: '', kind: Service, name: big}";
+    let manifests = [
+        big(1..=1_000),
+        groups(),
+        split_of_groups("split", "big"),
+        route("all", whole),
+        route("first", "{group: '', kind: Service, name: big, port: 1}"),
+    ];
+    let (codes, left) = left(&world(&manifests.concat()));
+    assert_eq!(codes, ["too_many_matches"; 2]);
+    assert!(left.splits.is_empty());
+    let routes: Vec<&str> = left
+        .routes
+        .iter()
+        .map(|it| it.object.name.as_str())
+        .collect();
+    assert_eq!(routes, ["first"]);
+}
+
+/// A place at a Gateway costs something also for a rule of which no match can be read.
+#[test]
+fn a_route_without_matches_does_not_have_places_without_number() {
+    let gateways = (0..31).map(|gateway| {
+        let listeners = (0..64).map(|it| format!("{{name: l{it}, port: 80, protocol: HTTP, hostname: h{it}.example.com}}"));
+        let listeners: Vec<String> = listeners.collect();
+        format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: g{gateway}, namespace: a}}, spec: {{gatewayClassName: any, listeners: [{}]}}}}\n---\n",
+            listeners.join(", ")
+        )
+    });
+    let parents: Vec<String> = (0..31).map(|it| format!("{{name: g{it}}}")).collect();
+    let hostnames: Vec<String> = (0..3).map(|it| format!("h{it}.example.com")).collect();
+    let route = |hostnames: &str| {
+        format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: r, namespace: a}}, spec: {{parentRefs: [{}], {hostnames} rules: [{{matches: [{{path: {{value: /}}}}], backendRefs: [{{name: web-v1, port: 80}}]}}]}}}}\n---\n",
+            parents.join(", ")
+        )
+    };
+    let gateways: String = gateways.collect();
+    let read = world(&format!("{gateways}{}", route("")));
+    let mut empty = read.clone();
+    for route in &mut empty.routes {
+        for rule in &mut std::sync::Arc::make_mut(route).rules {
+            rule.matches.clear();
+        }
+    }
+    let few = world(&format!(
+        "{gateways}{}",
+        route(&format!("hostnames: [{}],", hostnames.join(", ")))
+    ));
+    for (world, places) in [(read, 31 * 64), (empty, 31 * 64), (few, 31 * 3)] {
+        let route = &world.routes[0];
+        assert_eq!(
+            crate::translate::routes::places::Places::of(&world, route).count(),
+            places
+        );
+        assert_eq!(count::of_route(&world, route), places as u64);
+    }
+}
+
+/// Splits share the matches of a group.
+#[test]
+fn a_split_of_a_service_without_ports_is_charged_its_matches() {
+    let headless = "{apiVersion: v1, kind: Service, metadata: {name: none, namespace: a}, spec: {clusterIP: None}}\n---\n";
+    let splits: String = (0..100)
+        .map(|it| split_of_groups(&format!("s{it:03}"), "none"))
+        .collect();
+    let world = world(&format!("{headless}{}{splits}", groups()));
+    let (codes, left) = left(&world);
+    let over = codes.iter().filter(|it| **it == "over_namespace").count();
+    assert!(over > 80 && left.splits.len() == 100 - over, "{codes:?}");
+}
+
+#[test]
+fn references_to_the_same_parent_are_worked_out_once() {
+    let parents = vec!["{group: '', kind: Service, name: big}"; 32].join(", ");
+    let route = format!(
+        "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: r, namespace: a}}, spec: {{parentRefs: [{parents}], rules: [{{backendRefs: [{{name: web-v1, port: 80}}]}}]}}}}\n"
+    );
+    let world = world(&format!("{}{route}", big(1..=10)));
+    assert_eq!(world.routes[0].parents.len(), 1);
+}

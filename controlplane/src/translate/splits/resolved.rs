@@ -5,7 +5,7 @@ use std::fmt;
 
 use weir_split::wire::{Backend, Target};
 
-use super::conditions::{self, Condition};
+use super::conditions::{self, Condition, Expanded};
 use crate::cluster::{self, Port, Service};
 use crate::problem::messages::{Message, list, split as messages};
 use crate::problem::{Effect, Extent, ObjectRef, Problem};
@@ -43,6 +43,7 @@ impl<'w> Resolved<'w> {
     pub fn new(
         world: &'w World,
         split: &'w TrafficSplit,
+        expanded: &mut Expanded<'w>,
         problems: &mut BTreeSet<Problem>,
     ) -> Option<Resolved<'w>> {
         let root = root(world, split)
@@ -72,7 +73,7 @@ impl<'w> Resolved<'w> {
                 }),
         );
         problems.extend(repeated(split));
-        let conditions = conditions::of(world, split)
+        let conditions = conditions::of(world, split, expanded)
             .map_err(|wrong| problems.extend(wrong.into_iter().map(Problem::of_whole)))
             .ok()?;
         if conditions.as_ref().is_some_and(Vec::is_empty) {
