@@ -15,7 +15,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_split::wire::{Connections, Destination, HostSet, Hosts, Match, Rule, Unmatched};
 
-use self::claims::{Claim, Claims, Deciding, Wanted};
+use self::claims::{Claim, Claims, Deciding, HostClaim, Wanted};
 use self::conditions::Expanded;
 use self::hosts::LostAtEdge;
 use self::resolved::{Resolved, Root};
@@ -81,7 +81,7 @@ pub fn translate(
     let (sets, lost_at_edge) = hosts.finish();
     splits.sets.extend(sets);
     problems.extend(claims.problems());
-    problems.extend(edge_conflicts(&resolved, lost_at_edge));
+    problems.extend(edge_conflicts(&resolved, &lost_at_edge));
     for (index, split) in resolved.iter().enumerate() {
         if let Root::Host(host) = split.root
             && of_hosts.own.contains_key(&index)
@@ -94,20 +94,17 @@ pub fn translate(
 }
 
 /// Where splits of other namespaces decide at the edge.
-fn edge_conflicts(resolved: &[Resolved], lost: Vec<LostAtEdge>) -> Vec<Problem> {
-    let mut claims: BTreeMap<(usize, usize), BTreeSet<Claim>> = BTreeMap::new();
-    for LostAtEdge {
-        split,
-        winner,
-        claim,
-    } in lost
-    {
-        let of_split = claims.entry((split, winner)).or_default();
-        of_split.insert(Claim::Host(claim));
+fn edge_conflicts(resolved: &[Resolved], lost: &LostAtEdge) -> Vec<Problem> {
+    let mut claims: BTreeMap<(usize, usize), Vec<&[HostClaim]>> = BTreeMap::new();
+    for ((splits, winner), lost) in lost {
+        for split in splits.iter() {
+            claims.entry((*split, *winner)).or_default().push(lost);
+        }
     }
-    let conflict = |((split, winner), claims): ((usize, usize), BTreeSet<Claim>)| {
+    let conflict = |((split, winner), claims): ((usize, usize), Vec<&[HostClaim]>)| {
         let own = &resolved.get(split)?.split.object;
         let winner = &resolved.get(winner)?.split.object;
+        let claims: BTreeSet<&HostClaim> = claims.into_iter().flatten().collect();
         let message = messages::split_edge_conflict(winner, list(claims), &own.namespace);
         Some(own.problem("spec.service", message))
     };

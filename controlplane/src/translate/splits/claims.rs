@@ -48,11 +48,18 @@ impl fmt::Display for Claim {
                     at.port, at.namespace, at.name
                 )
             }
-            Claim::Host(HostClaim { host, port, .. }) => match port {
-                HostPort::Number(port) => write!(f, "{host}:{port}"),
-                HostPort::Absent => write!(f, "{host} without a port"),
-                HostPort::Other => write!(f, "{host} with any other port"),
-            },
+            Claim::Host(claim) => claim.fmt(f),
+        }
+    }
+}
+
+impl fmt::Display for HostClaim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let host = &self.host;
+        match self.port {
+            HostPort::Number(port) => write!(f, "{host}:{port}"),
+            HostPort::Absent => write!(f, "{host} without a port"),
+            HostPort::Other => write!(f, "{host} with any other port"),
         }
     }
 }

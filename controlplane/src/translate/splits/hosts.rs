@@ -4,6 +4,7 @@
 //! to one namespace: the one with the oldest split that decides there.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
 
 use weir_split::wire::{HostSet, Hosts, Literal, Match, Unmatched};
 
@@ -21,17 +22,17 @@ type Ports = BTreeMap<HostPort, Decided>;
 /// What is decided at one port of a host in one namespace.
 struct Decided {
     /// Places of the splits, which are in the order of age.
-    splits: Vec<usize>,
-    matches: Vec<Match>,
+    splits: Rc<[usize]>,
+    matches: Shared,
 }
 
-/// A claim that a split has in its namespace and has not at the edge.
-pub struct LostAtEdge {
-    pub split: usize,
-    /// The split that decides there instead.
-    pub winner: usize,
-    pub claim: HostClaim,
-}
+/// Matches that may hold at many ports; those of one split of every port are the same at each port that another
+/// namespace lists.
+type Shared = Rc<[Match]>;
+
+/// Claims that splits have in their namespace and have not at the edge, by the places of these splits, which are in the
+/// order of age, and of the split that decides there instead.
+pub type LostAtEdge = BTreeMap<(Rc<[usize]>, usize), Vec<HostClaim>>;
 
 impl HostSets {
     /// `splits` are the places of those that decide there.
@@ -43,12 +44,13 @@ impl HostSets {
         } = claim;
         let namespaces = self.hosts.entry(host).or_default();
         let ports = namespaces.entry(namespace).or_default();
+        let (splits, matches) = (splits.into(), matches.into());
         ports.insert(port, Decided { splits, matches });
     }
 
-    pub fn finish(self) -> (Vec<PlannedSet>, Vec<LostAtEdge>) {
+    pub fn finish(self) -> (Vec<PlannedSet>, LostAtEdge) {
         let mut sets = Vec::new();
-        let mut lost = Vec::new();
+        let mut lost = LostAtEdge::new();
         for (host, namespaces) in self.hosts {
             if namespaces.len() > 1 {
                 let ports = at_edge(&host, &namespaces, &mut lost);
@@ -67,7 +69,7 @@ impl HostSets {
     }
 }
 
-fn own(ports: Ports) -> BTreeMap<HostPort, Vec<Match>> {
+fn own(ports: Ports) -> BTreeMap<HostPort, Shared> {
     let matches = ports.into_iter().map(|(port, it)| (port, it.matches));
     matches.collect()
 }
@@ -76,8 +78,8 @@ fn own(ports: Ports) -> BTreeMap<HostPort, Vec<Match>> {
 fn at_edge(
     host: &str,
     namespaces: &BTreeMap<String, Ports>,
-    lost: &mut Vec<LostAtEdge>,
-) -> BTreeMap<HostPort, Vec<Match>> {
+    lost: &mut LostAtEdge,
+) -> BTreeMap<HostPort, Shared> {
     let listed: BTreeSet<HostPort> = namespaces
         .values()
         .flat_map(BTreeMap::keys)
@@ -98,15 +100,12 @@ fn at_edge(
         };
         edge.insert(port, first.matches.clone());
         for (namespace, other) in others {
-            lost.extend(other.splits.iter().map(|split| LostAtEdge {
-                split: *split,
-                winner,
-                claim: HostClaim {
-                    namespace: (*namespace).clone(),
-                    host: host.to_owned(),
-                    port,
-                },
-            }));
+            let claims = lost.entry((other.splits.clone(), winner)).or_default();
+            claims.push(HostClaim {
+                namespace: (*namespace).clone(),
+                host: host.to_owned(),
+                port,
+            });
         }
     }
     edge
@@ -130,7 +129,7 @@ impl Decided {
 fn planned(
     host: &str,
     audience: &Audience,
-    mut ports: BTreeMap<HostPort, Vec<Match>>,
+    mut ports: BTreeMap<HostPort, Shared>,
 ) -> Vec<PlannedSet> {
     let absent = ports.remove(&HostPort::Absent);
     let other = ports.remove(&HostPort::Other);
@@ -142,34 +141,38 @@ fn planned(
                 name: host.to_owned(),
                 ..literal
             }),
-            matches,
+            matches: matches.to_vec(),
             unmatched: Unmatched::Pass,
         },
     });
     sets.collect()
 }
 
+fn are_same(one: &Shared, other: &Shared) -> bool {
+    Rc::ptr_eq(one, other) || one == other
+}
+
 /// Sets without the name of their host. Where two have the same port the first has it.
 fn sets(
-    ports: BTreeMap<HostPort, Vec<Match>>,
-    mut absent: Option<Vec<Match>>,
-    mut other: Option<Vec<Match>>,
-) -> Vec<(Literal, Vec<Match>)> {
-    let mut sets: Vec<(Literal, Vec<Match>)> = Vec::new();
+    ports: BTreeMap<HostPort, Shared>,
+    mut absent: Option<Shared>,
+    mut other: Option<Shared>,
+) -> Vec<(Literal, Shared)> {
+    let mut sets: Vec<(Literal, Shared)> = Vec::new();
     for (port, matches) in ports {
         let HostPort::Number(port) = port else {
             continue;
         };
         let is_of_every_port =
-            |(literal, it): &(Literal, Vec<Match>)| literal.every_port && *it == matches;
+            |(literal, it): &(Literal, Shared)| literal.every_port && are_same(it, &matches);
         if sets.iter().any(is_of_every_port) {
             continue;
         }
         let literal = Literal {
             name: String::new(),
             port,
-            default_port: absent.take_if(|it| *it == matches).is_some(),
-            every_port: other.take_if(|it| *it == matches).is_some(),
+            default_port: absent.take_if(|it| are_same(it, &matches)).is_some(),
+            every_port: other.take_if(|it| are_same(it, &matches)).is_some(),
         };
         sets.push((literal, matches));
     }
@@ -184,11 +187,61 @@ fn sets(
         every_port,
     };
     match (absent, other) {
-        (Some(absent), Some(other)) if absent == other => sets.push((literal(true, true), absent)),
+        (Some(absent), Some(other)) if are_same(&absent, &other) => {
+            sets.push((literal(true, true), absent))
+        }
         (absent, other) => {
             sets.extend(absent.map(|matches| (literal(true, false), matches)));
             sets.extend(other.map(|matches| (literal(false, true), matches)));
         }
     }
     sets
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn claim(namespace: &str, port: HostPort) -> HostClaim {
+        HostClaim {
+            namespace: namespace.into(),
+            host: "www.example.com".into(),
+            port,
+        }
+    }
+
+    /// Namespace a decides for every port of the host, and namespace b lists a thousand ports.
+    #[test]
+    fn ports_that_another_namespace_lists_share_the_matches_of_every_port() {
+        let of = |rule: &str, count| {
+            vec![
+                Match {
+                    rule: rule.into(),
+                    ..Match::default()
+                };
+                count
+            ]
+        };
+        let mut hosts = HostSets::default();
+        hosts.add(claim("a", HostPort::Other), vec![0, 1], of("a", 100));
+        for port in 1..=1_000 {
+            let claim = claim("b", HostPort::Number(port));
+            hosts.add(claim, (2..100).collect(), of("b", 1));
+        }
+        let namespaces = hosts.hosts.get("www.example.com").unwrap();
+        let every = &namespaces["a"][&HostPort::Other];
+        let mut lost = LostAtEdge::new();
+        let ports = at_edge("www.example.com", namespaces, &mut lost);
+        assert_eq!(ports.len(), 1_001);
+        assert!(ports.values().all(|it| Rc::ptr_eq(it, &every.matches)));
+        // All splits of b lose the same ports.
+        assert_eq!(lost.len(), 1);
+        assert_eq!(lost.values().map(Vec::len).sum::<usize>(), 1_000);
+        let (sets, _) = hosts.finish();
+        let edge = sets.iter().filter(|it| it.audience == Audience::Edge);
+        assert_eq!(
+            edge.map(|it| it.set.matches.len()).collect::<Vec<_>>(),
+            [100]
+        );
+    }
 }
