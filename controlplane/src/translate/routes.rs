@@ -7,7 +7,7 @@
 //! ```
 
 mod conflict;
-mod hosts;
+pub mod hosts;
 mod listeners;
 pub mod places;
 mod reach;

@@ -10,9 +10,10 @@ use weir_split::wire::{Field, Match, PathMatch, ValueMatch};
 
 use crate::hostname::Hostname;
 use crate::precedence::Breadth;
+use crate::translate::routes::hosts::HostKey;
 
-/// How many matches one match is compared with: thousands of matches must not take seconds. A match beyond the
-/// limits counts as reachable.
+/// With how many matches, and of these with how many hostnames, one match is compared: thousands of matches must not
+/// take seconds. A match beyond the limits counts as reachable.
 const MAX_COMPARED: usize = 256;
 /// How many paths above that of a match are looked up.
 const MAX_PATHS: usize = 64;
@@ -25,35 +26,45 @@ pub fn covers(earlier: &Match, later: &Match) -> bool {
         let mut above = PathKey::new(later.path.as_ref()).above();
         above.any(|key| key == path)
     };
-    covers_but_for_the_path(earlier, later) && covers_path()
+    let hosts = |of: &Match| Hosts::new(&of.hostnames);
+    covers_but_for_path_and_hosts(earlier, later)
+        && hosts(earlier).cover(&hosts(later), &mut 0)
+        && covers_path()
 }
 
-fn covers_but_for_the_path(earlier: &Match, later: &Match) -> bool {
+fn covers_but_for_path_and_hosts(earlier: &Match, later: &Match) -> bool {
     let Match {
         path: _,
         method,
         headers,
         query,
-        hostnames,
+        hostnames: _,
         listeners,
         rule: _,
     } = earlier;
     (method.is_none() || *method == later.method)
         && headers.iter().all(|it| later.headers.contains(it))
         && query.iter().all(|it| later.query.contains(it))
-        && hostnames_cover(hostnames, &later.hostnames)
         && listeners.is_empty() == later.listeners.is_empty()
         && later.listeners.iter().all(|it| listeners.contains(it))
 }
 
 /// For each match, in order of precedence, the first one found that keeps every request from it.
 pub fn shadows(ordered: &[&Match]) -> Vec<Option<usize>> {
+    let hosts: Vec<Hosts> = ordered.iter().map(|it| Hosts::new(&it.hostnames)).collect();
     let mut reachable = Reachable::default();
     let mut shadows = Vec::with_capacity(ordered.len());
-    for (index, wanted) in ordered.iter().enumerate() {
+    for (index, (wanted, own)) in ordered.iter().zip(&hosts).enumerate() {
         let path = PathKey::new(wanted.path.as_ref());
         let above = reachable.above(path, wanted).take(MAX_COMPARED);
-        let mut covering = above.filter(|(_, earlier)| covers_but_for_the_path(earlier, wanted));
+        let mut compared = 0;
+        let mut covering = above.filter(|(at, earlier)| {
+            compared < MAX_COMPARED
+                && covers_but_for_path_and_hosts(earlier, wanted)
+                && hosts
+                    .get(*at)
+                    .is_some_and(|it| it.cover(own, &mut compared))
+        });
         let shadow = covering.next().map(|(index, _)| index);
         drop(covering);
         if shadow.is_none() {
@@ -65,17 +76,40 @@ pub fn shadows(ordered: &[&Match]) -> Vec<Option<usize>> {
     shadows
 }
 
-fn hostnames_cover(earlier: &[String], later: &[String]) -> bool {
-    let covers =
-        |wide: &String, narrow: &String| match (Hostname::parse(wide), Hostname::parse(narrow)) {
-            (Some(wide), Some(narrow)) => wide.intersect(&narrow).as_ref() == Some(&narrow),
-            _ => wide == narrow,
+/// The hosts of a match.
+struct Hosts {
+    /// In order, none within another. Empty is every host.
+    keys: Vec<HostKey>,
+    /// Some of its hostnames cannot be read.
+    has_others: bool,
+}
+
+impl Hosts {
+    fn new(hostnames: &[String]) -> Hosts {
+        let read = hostnames.iter().filter_map(|it| Hostname::parse(it));
+        let mut keys: Vec<HostKey> = read.map(|it| HostKey::new(Some(&it))).collect();
+        let has_others = keys.len() < hostnames.len();
+        keys.sort_unstable();
+        // What contains others stands right before them.
+        keys.dedup_by(|later, earlier| earlier.contains(later));
+        Hosts { keys, has_others }
+    }
+
+    /// Whether these are all hosts of `later`, as far as that is certain. Adds to `compared` the hostnames that were
+    /// looked up.
+    fn cover(&self, later: &Hosts, compared: &mut usize) -> bool {
+        if self.keys.is_empty() {
+            return !self.has_others;
+        }
+        // Of keys of which none is within another, only the last that stands before a key can contain it.
+        let mut covers = |narrow: &HostKey| {
+            *compared += 1;
+            let behind = self.keys.partition_point(|wide| wide <= narrow);
+            let last = behind.checked_sub(1).and_then(|at| self.keys.get(at));
+            last.is_some_and(|wide| wide.contains(narrow))
         };
-    earlier.is_empty()
-        || (!later.is_empty()
-            && later
-                .iter()
-                .all(|narrow| earlier.iter().any(|wide| covers(wide, narrow))))
+        !later.has_others && !later.keys.is_empty() && later.keys.iter().all(&mut covers)
+    }
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
