@@ -141,7 +141,33 @@ pub struct Costly {
 }
 
 /// What an object costs, by the proxies that get it. Its namespace is charged the sum.
-pub type Parts = BTreeMap<Audience, Cost>;
+pub type Parts = BTreeMap<Audience, Part>;
+
+/// What an object costs the proxies of one audience.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Part {
+    /// What its author decides: a Service of another namespace counts as one with one port and no ServiceAccounts.
+    /// The limits of an object and of a namespace hold for this, or another namespace could fill them.
+    pub own: Cost,
+    /// All that these proxies get.
+    pub all: Cost,
+}
+
+impl From<Cost> for Part {
+    fn from(all: Cost) -> Part {
+        Part { own: all, all }
+    }
+}
+
+impl Part {
+    #[must_use]
+    pub fn and(self, other: Part) -> Part {
+        Part {
+            own: self.own.and(other.own),
+            all: self.all.and(other.all),
+        }
+    }
+}
 
 /// One problem for each object that is over a limit and therefore not to be in force. The result does not depend on the
 /// order of `objects`. `cost` is called from the oldest object of a namespace on, and no more once the bytes of the
@@ -200,7 +226,8 @@ fn take<'o>(
             continue;
         }
         let parts = cost(object);
-        let own = parts.values().copied().fold(Cost::default(), Cost::and);
+        let own = parts.values().map(|part| part.own);
+        let own = own.fold(Cost::default(), Cost::and);
         let with_own = sum.and(own);
         let is_over = with_own.expressions > limit.expressions || full.of_expressions;
         if own.bytes > object_limit {
@@ -228,17 +255,16 @@ struct Full {
 
 /// The objects that do not fit into a scope, each once.
 fn over_scope(taken: &[Taken], limits: &Limits) -> Vec<Problem> {
-    let Shared { everyone, scopes } = Shared::of(taken);
+    let Shared {
+        everyone,
+        scopes,
+        elsewhere,
+    } = Shared::of(taken);
     let mut out: BTreeMap<usize, Problem> = BTreeMap::new();
-    let sum = |shared: &[(usize, Cost)]| {
-        shared
-            .iter()
-            .map(|it| it.1)
-            .fold(Cost::default(), Cost::and)
-    };
     fit(taken, &everyone, limits.shared(), &mut out);
     let of_everyone = sum(&everyone);
-    for (scope, mut shared) in scopes {
+    for (scope, shared) in &scopes {
+        let mut shared = shared.clone();
         let is_gateway = matches!(scope, Scope::Gateway { .. });
         let limit = match is_gateway {
             true => limits.of_scope(),
@@ -258,7 +284,43 @@ fn over_scope(taken: &[Taken], limits: &Limits) -> Vec<Problem> {
         }
         fit(taken, &shared, limit, &mut out);
     }
+    for (namespace, elsewhere) in elsewhere {
+        let of_scope = scopes.get(&Scope::Namespace(namespace.to_owned()));
+        let shared = everyone.iter().chain(of_scope.into_iter().flatten());
+        let shared = shared.filter(|(index, _)| !out.contains_key(index));
+        let shared = shared.fold(Cost::default(), |sum, it| sum.and(it.1));
+        let left = limits.shared().without(shared).bytes;
+        fit_elsewhere(taken, &elsewhere, left.min(limits.namespace), &mut out);
+    }
     out.into_values().collect()
+}
+
+fn sum(costs: &[(usize, Cost)]) -> Cost {
+    let costs = costs.iter().map(|it| it.1);
+    costs.fold(Cost::default(), Cost::and)
+}
+
+/// Drops what does not fit of the objects of one namespace that cost more than their author decides, the oldest first.
+/// Its other objects stay as they are.
+fn fit_elsewhere(
+    taken: &[Taken],
+    elsewhere: &[(usize, Cost)],
+    limit: u64,
+    out: &mut BTreeMap<usize, Problem>,
+) {
+    let mut sum = 0_u64;
+    for (index, cost) in elsewhere {
+        let Some(it) = taken.get(*index).filter(|_| !out.contains_key(index)) else {
+            continue;
+        };
+        let with_own = sum.saturating_add(cost.bytes);
+        if with_own <= limit {
+            sum = with_own;
+            continue;
+        }
+        let message = messages::over_elsewhere(cost.bytes, &it.object.namespace, limit);
+        out.insert(*index, it.object.problem("", message));
+    }
 }
 
 /// Drops the youngest objects of the costliest namespaces until the others fit.
@@ -288,35 +350,46 @@ fn fit(taken: &[Taken], shared: &[(usize, Cost)], limit: Cost, out: &mut BTreeMa
     }
 }
 
-/// The costs in scopes that get objects of several namespaces. The objects that only their own namespace gets are not
-/// here: the limit of the namespace bounds them.
+/// The costs in scopes that get objects of several namespaces. What an author decides of objects that only their own
+/// namespace gets is not here: the limit of the namespace bounds it.
 #[derive(Default)]
-struct Shared {
+struct Shared<'o> {
     /// Objects that every namespace gets, and splits of literal hosts, which the edge gets from all namespaces.
     everyone: Vec<(usize, Cost)>,
     /// Objects of other namespaces that one namespace gets, and objects that one Gateway gets.
     scopes: BTreeMap<Scope, Vec<(usize, Cost)>>,
+    /// By namespace: what Services of other namespaces add to the objects that only their own namespace gets, the oldest
+    /// object first.
+    elsewhere: BTreeMap<&'o str, Vec<(usize, Cost)>>,
 }
 
-impl Shared {
-    fn of(taken: &[Taken]) -> Shared {
+impl<'o> Shared<'o> {
+    fn of(taken: &[Taken<'o>]) -> Shared<'o> {
         let mut shared = Shared::default();
         for (index, it) in taken.iter().enumerate() {
             let mut of_everyone = Cost::default();
-            for (audience, cost) in &it.parts {
+            for (audience, part) in &it.parts {
+                let cost = part.all;
                 let scope = match audience {
                     Audience::Everyone | Audience::Edge | Audience::NamespaceAndEdge(_) => {
-                        of_everyone = of_everyone.and(*cost);
+                        of_everyone = of_everyone.and(cost);
                         continue;
                     }
-                    Audience::Namespace(namespace) if *namespace == it.object.namespace => continue,
+                    Audience::Namespace(namespace) if *namespace == it.object.namespace => {
+                        let more = cost.without(part.own);
+                        if more != Cost::default() {
+                            let own = it.object.namespace.as_str();
+                            shared.elsewhere.entry(own).or_default().push((index, more));
+                        }
+                        continue;
+                    }
                     Audience::Namespace(namespace) => Scope::Namespace(namespace.clone()),
                     Audience::Gateway { namespace, name } => Scope::Gateway {
                         namespace: namespace.clone(),
                         name: name.clone(),
                     },
                 };
-                shared.scopes.entry(scope).or_default().push((index, *cost));
+                shared.scopes.entry(scope).or_default().push((index, cost));
             }
             if of_everyone != Cost::default() {
                 shared.everyone.push((index, of_everyone));

@@ -32,7 +32,7 @@ fn out(objects: &[(&str, &str, i16, u64)], audience: impl Fn(&str) -> Audience) 
     let costs = |object: &ObjectRef| -> Parts {
         let same = |it: &&(&str, &str, i16, u64)| it.0 == object.namespace && it.1 == object.name;
         let bytes = objects.iter().find(same).map_or(0, |it| it.3);
-        [(audience(&object.namespace), Cost::of_bytes(bytes))].into()
+        [(audience(&object.namespace), Cost::of_bytes(bytes).into())].into()
     };
     let forward: Vec<Costly> = objects.iter().map(|it| costly(it.0, it.1, it.2)).collect();
     let mut backward = forward.clone();
@@ -150,14 +150,11 @@ fn expressions_have_limits_of_their_own() {
     let cost = |expressions: u64| {
         move |object: &ObjectRef| -> Parts {
             let expressions = if object.name == "x" { 3 } else { expressions };
-            [(
-                Audience::Everyone,
-                Cost {
-                    bytes: 1,
-                    expressions,
-                },
-            )]
-            .into()
+            let cost = Cost {
+                bytes: 1,
+                expressions,
+            };
+            [(Audience::Everyone, cost.into())].into()
         }
     };
     let codes = |problems: Vec<Problem>| problems.iter().map(|it| it.code).collect::<Vec<_>>();
@@ -166,7 +163,10 @@ fn expressions_have_limits_of_their_own() {
         ["over_namespace_expressions"; 4]
     );
     // All namespaces together may have 15: the four keep 3 each, and one keeps 3 more.
-    assert_eq!(codes(over(objects(), &LIMITS, cost(3))), ["over_scope"; 3]);
+    assert_eq!(
+        codes(over(objects(), &LIMITS, cost(3))),
+        ["over_scope_expressions"; 3]
+    );
 }
 
 #[test]
@@ -175,7 +175,7 @@ fn the_cost_of_objects_that_cannot_fit_is_not_computed() {
     let mut asked = 0;
     let cost = |_: &ObjectRef| {
         asked += 1;
-        Parts::from([(Audience::Everyone, Cost::of_bytes(100))])
+        Parts::from([(Audience::Everyone, Cost::of_bytes(100).into())])
     };
     assert_eq!(over(many.collect(), &LIMITS, cost).len(), 998);
     assert_eq!(asked, 3);
@@ -189,4 +189,36 @@ fn numbers_of_bytes() {
     for text in ["", "0", "-1", "1M", "1 Mi", "Mi", "18446744073709551615Mi"] {
         assert!(text.parse::<Bytes>().is_err(), "{text}");
     }
+}
+
+/// What other namespaces decide of an object counts where it is, and not against the limits of its author.
+#[test]
+fn what_other_namespaces_add_to_objects_is_bounded_by_what_the_scope_has_left() {
+    let objects = || {
+        let of_a = ["1", "2", "3"].map(|name| costly("a", name, name.parse().unwrap()));
+        let of_others = ["b", "c"].map(|namespace| costly(namespace, "everyone", 1));
+        of_a.into_iter().chain(of_others).collect::<Vec<_>>()
+    };
+    let out = |more: [u64; 3], everyone: u64| {
+        let costs = |object: &ObjectRef| -> Parts {
+            let own = Cost::of_bytes(80);
+            let more = match object.name.as_str() {
+                "1" => more[0],
+                "2" => more[1],
+                "3" => more[2],
+                _ => return [(Audience::Everyone, Cost::of_bytes(everyone).into())].into(),
+            };
+            let all = own.and(Cost::of_bytes(more));
+            [(Audience::Namespace("a".into()), Part { own, all })].into()
+        };
+        let problems = over(objects(), &LIMITS, costs);
+        let line = |it: &Problem| format!("{} {}", it.object.name, it.code);
+        problems.iter().map(line).collect::<Vec<_>>()
+    };
+    assert_eq!(out([100, 150, 0], 50), [""; 0]);
+    // As much as a namespace may cost; one that is too large leaves the rest to others.
+    assert_eq!(out([100, 151, 0], 50), ["2 over_elsewhere"]);
+    assert_eq!(out([1_000, 150, 100], 50), ["1 over_elsewhere"]);
+    // The objects of others have 200 of the 400 that are shared.
+    assert_eq!(out([100, 101, 100], 100), ["2 over_elsewhere"]);
 }

@@ -130,7 +130,7 @@ impl<'w> Costs<'w> {
             Some(Subject::Split(it)) => self.of_split(it),
             Some(Subject::Target(it)) => self.of_target(it),
             // The matches themselves are charged to the objects that refer to them.
-            Some(Subject::Group(it)) => [(Audience::Everyone, programs(it.programs))].into(),
+            Some(Subject::Group(it)) => [(Audience::Everyone, programs(it.programs).into())].into(),
             None => Parts::new(),
         }
     }

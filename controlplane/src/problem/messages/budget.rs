@@ -31,6 +31,10 @@ messages! {
          {namespace} has the largest part, and this object costs {cost} bytes of it",
         Whole "the object is not in force",
         "delete objects of this namespace, or make them smaller; an operator can raise --scope-limit";
+    over_elsewhere(cost, namespace, limit) => OverBudget,
+        "the ports and ServiceAccounts of Services in other namespaces make this object cost {cost} bytes more, and with the          older objects of namespace {namespace} that is more than the {limit} bytes that are left for that",
+        Whole "the object is not in force",
+        "name the port that is meant in each of spec.parentRefs; an operator can raise --namespace-limit and --scope-limit";
     over_scope_expressions(count, namespace, limit) => OverBudget,
         "the objects of all namespaces together may have {limit} regular expressions in one proxy's configuration, and have \
          more; namespace {namespace} has most, and this object has {count} of them",

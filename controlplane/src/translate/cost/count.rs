@@ -41,7 +41,8 @@ pub fn of_route(world: &World, route: &Route) -> u64 {
     let written = route.rules.iter().map(|rule| count(rule.matches.len()));
     let ranks = count(ranked_hostnames(route).len());
     let of_place = written.sum::<u64>().saturating_mul(ranks).max(1);
-    let places = count(Places::of(world, route).count());
+    let places = Places::of(world, route).count(&route.object.namespace);
+    let places = count(places);
     places.saturating_mul(of_place)
 }
 

@@ -9,7 +9,7 @@ use super::{
     BACKEND, CALLED, Costs, MATCH, SET, bytes_of_match, count, filters, programs, set_of_service,
     text,
 };
-use crate::budget::{Cost, Parts};
+use crate::budget::{Cost, Part, Parts};
 use crate::plan::Audience;
 use crate::route::{Route, RouteMatch, RouteRule};
 use crate::translate::routes::places::Places;
@@ -66,6 +66,8 @@ fn of_match(wanted: &RouteMatch) -> u64 {
 struct Pieces {
     /// Bytes of all rules.
     rules: u64,
+    /// Bytes of the accounts behind their backends in other namespaces, which are not in `rules`.
+    accounts_elsewhere: u64,
     /// Bytes of all matches.
     matches: u64,
     /// The number of matches.
@@ -78,20 +80,31 @@ impl Costs<'_> {
         let pieces = self.pieces(route, hostnames(route));
         let own = &route.object.namespace;
         let mut parts = Parts::new();
-        let mut add = |audience: &Audience, bytes: u64| {
+        let mut add = |audience: &Audience, own: u64, more: u64| {
             let part = parts.entry(audience.clone()).or_default();
-            *part = Cost::and(*part, Cost::of_bytes(bytes));
+            *part = Part::and(
+                *part,
+                Part {
+                    own: Cost::of_bytes(own),
+                    all: Cost::of_bytes(own.saturating_add(more)),
+                },
+            );
         };
+        let rules = count(route.rules.len());
         for ((namespace, name), of_service) in &places.services {
-            let audience = match own == namespace {
-                true => Audience::Everyone,
-                false => Audience::Namespace(own.clone()),
-            };
-            let called = self.called(namespace, name);
-            let called = called.saturating_mul(count(route.rules.len()));
+            let called = self.called(namespace, name).saturating_mul(rules);
             let set = set_of_service(of_service.service);
-            let of_port = (set + pieces.rules + pieces.matches).saturating_add(called);
-            add(&audience, of_port.saturating_mul(count(of_service.count())));
+            let of_port = set.saturating_add(pieces.rules + pieces.matches);
+            let more = pieces.accounts_elsewhere;
+            let ports = count(of_service.count());
+            if own == namespace {
+                let of_port = of_port.saturating_add(called).saturating_mul(ports);
+                add(&Audience::Everyone, of_port, more.saturating_mul(ports));
+            } else {
+                let of_all = of_port.saturating_add(called).saturating_add(more);
+                let more = of_all.saturating_mul(ports).saturating_sub(of_port);
+                add(&Audience::Namespace(own.clone()), of_port, more);
+            }
         }
         for ((namespace, name), of_gateway) in &places.gateways {
             let audience = Audience::Gateway {
@@ -102,15 +115,16 @@ impl Costs<'_> {
             for (hosts, listeners) in &of_gateway.hosts {
                 let listeners = names(listeners).saturating_mul(pieces.count.saturating_add(1));
                 let set = SET + hosts.hostname().map_or(0, |host| count(host.len()));
-                add(&audience, (set + pieces.matches).saturating_add(listeners));
+                let bytes = (set + pieces.matches).saturating_add(listeners);
+                add(&audience, bytes, 0);
             }
             for listeners in of_gateway.ports.values() {
-                add(&audience, SET + names(listeners));
+                add(&audience, SET + names(listeners), 0);
             }
-            add(&audience, pieces.rules);
+            add(&audience, pieces.rules, pieces.accounts_elsewhere);
         }
         for part in parts.values_mut() {
-            *part = part.and(programs(route.programs));
+            *part = part.and(programs(route.programs).into());
         }
         parts
     }
@@ -125,6 +139,7 @@ impl Costs<'_> {
 
     fn pieces(&mut self, route: &Route, (ranks, hostnames): (u64, u64)) -> Pieces {
         let (mut rules, mut matches, mut number) = (0_u64, 0_u64, 0_u64);
+        let mut accounts_elsewhere = 0_u64;
         for rule in &route.rules {
             let parents = route.parents.iter();
             let parent = parents.map(|it| text(&it.namespace) + text(&it.name)).max();
@@ -134,7 +149,11 @@ impl Costs<'_> {
                 + 20;
             let mut accounts = 0_u64;
             for to in rule.backends.iter().filter_map(|it| it.to.as_ref()) {
-                accounts = accounts.saturating_add(self.accounts(&to.namespace, &to.name));
+                let sum = match to.namespace == route.object.namespace {
+                    true => &mut accounts,
+                    false => &mut accounts_elsewhere,
+                };
+                *sum = sum.saturating_add(self.accounts(&to.namespace, &to.name));
             }
             rules = [identity, of_rule(rule), accounts]
                 .into_iter()
@@ -148,6 +167,7 @@ impl Costs<'_> {
         }
         Pieces {
             rules,
+            accounts_elsewhere,
             matches,
             count: number,
         }

@@ -45,7 +45,7 @@ impl Costs<'_> {
         let matches = of_matches.saturating_add(matches.saturating_mul(identity + MATCH));
         let of_port = rule.saturating_add(matches).saturating_add(set);
         let bytes = of_port.saturating_mul(ports);
-        [(audience, Cost::of_bytes(bytes))].into()
+        [(audience, Cost::of_bytes(bytes).into())].into()
     }
 
     /// How many matches it has at each port, and the bytes of all of them.

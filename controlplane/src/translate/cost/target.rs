@@ -51,10 +51,10 @@ impl Costs<'_> {
         let mut parts = Parts::new();
         for (namespace, bytes) in sources.into_iter().filter(|(it, _)| *it != own) {
             let audience = Audience::Namespace(namespace.to_owned());
-            parts.insert(audience, Cost::of_bytes(grant.saturating_add(bytes)));
+            parts.insert(audience, Cost::of_bytes(grant.saturating_add(bytes)).into());
         }
         let whole = Cost::of_bytes(grant.saturating_add(all));
-        parts.insert(Audience::Namespace(own.to_owned()), whole);
+        parts.insert(Audience::Namespace(own.to_owned()), whole.into());
         parts
     }
 }

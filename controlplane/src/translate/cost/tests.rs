@@ -80,7 +80,7 @@ fn an_object_costs_what_it_adds_to_documents_and_at_most_three_times_as_much() {
             let concerned = parts
                 .iter()
                 .filter(|(audience, _)| audience.concerns(&wanted));
-            let cost: u64 = concerned.map(|(_, cost)| cost.bytes).sum();
+            let cost: u64 = concerned.map(|(_, part)| part.all.bytes).sum();
             let is_about_right = added <= cost && (cost <= 3 * added + 1_000 || added == 0);
             assert!(
                 is_about_right,
@@ -90,7 +90,7 @@ fn an_object_costs_what_it_adds_to_documents_and_at_most_three_times_as_much() {
         }
         assert!(is_anywhere, "{text}");
         // The written bytes are a lower bound of the cost.
-        let whole = parts.values().map(|cost| cost.bytes).sum::<u64>();
+        let whole = parts.values().map(|part| part.own.bytes).sum::<u64>();
         let costly = costs.costly();
         let written = costly
             .iter()
@@ -292,7 +292,7 @@ fn a_route_without_matches_does_not_have_places_without_number() {
     for (world, places) in [(read, 31 * 64), (empty, 31 * 64), (few, 31 * 3)] {
         let route = &world.routes[0];
         assert_eq!(
-            crate::translate::routes::places::Places::of(&world, route).count(),
+            crate::translate::routes::places::Places::of(&world, route).count("a"),
             places
         );
         assert_eq!(count::of_route(&world, route), places as u64);
@@ -320,4 +320,71 @@ fn references_to_the_same_parent_are_worked_out_once() {
     );
     let world = world(&format!("{}{route}", big(1..=10)));
     assert_eq!(world.routes[0].parents.len(), 1);
+}
+
+/// Namespace b gives its Service a thousand ports, and a thousand ServiceAccounts behind it.
+#[test]
+fn another_namespace_does_not_fill_the_budget_of_an_author() {
+    let route = |name: &str, year: u16, parent: &str, backend: &str| {
+        format!(
+            "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: {name}, namespace: a, creationTimestamp: '{year}-01-01T00:00:00Z'}}, spec: {{parentRefs: [{{group: '', kind: Service, {parent}}}], rules: [{{matches: [{{path: {{value: /slow}}}}], backendRefs: [{{{backend}, port: 80}}]}}, {{matches: [{{path: {{value: /other}}}}], backendRefs: [{{{backend}, port: 80}}]}}, {{backendRefs: [{{{backend}, port: 80}}]}}]}}}}\n---\n"
+        )
+    };
+    let of_b = big(80..=1_079)
+        .replace("namespace: a", "namespace: b")
+        .replace("clusterIP", "selector: {app: two}, clusterIP");
+    let pods: String = (0..1_000)
+        .map(|it| format!("{{apiVersion: v1, kind: Pod, metadata: {{name: p{it}, namespace: b, labels: {{app: two}}}}, spec: {{serviceAccountName: account-{it}}}}}\n---\n"))
+        .collect();
+    let consumers: String = (0..5)
+        .map(|it| {
+            route(
+                &format!("consumer-{it}"),
+                2010 + it,
+                "name: big, namespace: b",
+                "name: big, namespace: b",
+            )
+        })
+        .collect();
+    let release = route("release", 2020, "name: web", "name: web-v1");
+    let world = world(&format!("{of_b}{pods}{consumers}{release}"));
+    for policy in [Policy::Unstated, Policy::Smi] {
+        let (plan, problems) = translate_within(&world, policy, &Limits::default());
+        let codes: BTreeSet<_> = problems
+            .iter()
+            .map(|it| (it.code, it.object.name.as_str()))
+            .collect();
+        assert!(
+            codes
+                .iter()
+                .all(|(code, _)| *code != "over_namespace" && *code != "over_object"),
+            "{codes:?}"
+        );
+        let config = scope(&plan, &Scope::Namespace("a".into()));
+        assert!(
+            config
+                .rules
+                .keys()
+                .any(|it| it.starts_with("HTTPRoute/a/release@")),
+            "{codes:?}"
+        );
+        // The routes that call the Service of the other namespace are bounded in their turn.
+        assert!(
+            codes.contains(&("over_elsewhere", "consumer-4")),
+            "{codes:?}"
+        );
+        assert!(json(&config) < 3 << 20, "{}", json(&config));
+    }
+    let one = Limits {
+        namespace: 1 << 14,
+        object: 1 << 14,
+        ..Limits::default()
+    };
+    let (_, problems) = translate_within(&world, Policy::Unstated, &one);
+    assert!(
+        problems
+            .iter()
+            .all(|it| it.object.name.starts_with("consumer")),
+        "{problems:?}"
+    );
 }

@@ -50,9 +50,14 @@ impl<'w> Places<'w> {
         places
     }
 
-    /// Except at a port of a Gateway, each gets all matches of the route.
-    pub fn count(&self) -> usize {
-        let of_services = self.services.values().map(OfService::count);
+    /// Except at a port of a Gateway, each gets all matches of the route. A Service outside of the route's `namespace`
+    /// counts once: how many ports it has is not for the author of the route to decide.
+    pub fn count(&self, namespace: &str) -> usize {
+        let of_services = self.services.iter();
+        let of_services = of_services.map(|((of, _), it)| match *of == namespace {
+            true => it.count(),
+            false => 1,
+        });
         let of_gateways = self.gateways.values();
         let of_gateways = of_gateways.map(|it| it.hosts.len() + it.ports.len());
         of_services.chain(of_gateways).sum()
