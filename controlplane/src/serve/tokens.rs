@@ -7,9 +7,8 @@
 //! There are separate turns for tokens that were good before, for other tokens that the API server has signed, and for
 //! tokens whose signature cannot be checked: a client that makes up tokens delays no other client.
 
-use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use base64::Engine;
@@ -22,6 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use self::keys::{Keys, Signature};
+use self::store::{Hash, Store};
 use crate::metrics::Metrics;
 use crate::owner::Owner;
 
@@ -58,8 +58,7 @@ pub struct Tokens {
     own_token: PathBuf,
     keys: Keys,
     turns: Turns,
-    /// Answers by the token's hash, so that a memory dump contains no tokens.
-    known: Mutex<HashMap<[u8; 32], Arc<Place>>>,
+    known: Mutex<Store>,
     metrics: Arc<Metrics>,
 }
 
@@ -129,7 +128,7 @@ impl Tokens {
                 signed: Semaphore::new(SIGNED),
                 unreadable: Semaphore::new(UNREADABLE),
             },
-            known: Mutex::default(),
+            known: Mutex::new(Store::new(MAX_TOKENS)),
             metrics,
         }
     }
@@ -152,12 +151,14 @@ impl Tokens {
         if claims.is_over() {
             return Err(Denied::Invalid("the token has expired".into()));
         }
-        let hash = Sha256::digest(token).into();
-        let (place, turns) = match self.known(hash) {
+        let hash: Hash = Sha256::digest(token).into();
+        let known = self.store().get(&hash);
+        let (place, turns) = match known {
             Some(place) => (place, None),
             None => {
                 let turns = self.turns_of(token).await?;
-                (self.place(hash)?, Some(turns))
+                let place = self.store().place(hash, Instant::now());
+                (place, Some(turns))
             }
         };
         let mut word = place.0.lock().await;
@@ -180,11 +181,14 @@ impl Tokens {
                     Err(_) => (BAD, BAD),
                 };
                 let now = Instant::now();
+                let stale = now + stale;
                 *word = Some(Word {
                     said: said.clone(),
                     fresh: now + fresh,
-                    stale: now + stale,
+                    stale,
                 });
+                let owner = said.as_ref().ok().map(|account| account.owner.clone());
+                self.store().answered(hash, &place, owner, stale, now);
                 said.map_err(Denied::Invalid)
             }
             Err(away) => {
@@ -206,9 +210,8 @@ impl Tokens {
         }
     }
 
-    fn known(&self, hash: [u8; 32]) -> Option<Arc<Place>> {
-        let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(&hash).cloned()
+    fn store(&self) -> MutexGuard<'_, Store> {
+        self.known.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The turns for a token that was not good before.
@@ -222,26 +225,6 @@ impl Tokens {
                 Err(Denied::Invalid(why.into()))
             }
         }
-    }
-
-    fn place(&self, hash: [u8; 32]) -> Result<Arc<Place>, Denied> {
-        let mut known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(place) = known.get(&hash) {
-            return Ok(place.clone());
-        }
-        if known.len() >= MAX_TOKENS {
-            // Any client can send many bad tokens.
-            forget_unless(&mut known, |word| word.said.is_ok());
-        }
-        if known.len() >= MAX_TOKENS {
-            // A good answer that is not fresh is kept: it counts while the API server is away.
-            let now = Instant::now();
-            forget_unless(&mut known, |word| now < word.stale);
-        }
-        if known.len() >= MAX_TOKENS {
-            return Err(Denied::Unavailable("too many tokens at once".into()));
-        }
-        Ok(known.entry(hash).or_default().clone())
     }
 
     /// What the API server says of the token, or why it says nothing.
@@ -271,14 +254,6 @@ impl Tokens {
         self.metrics.token_reviewed(result);
         Ok(said)
     }
-}
-
-/// Forgets answers, except those that a request waits for.
-fn forget_unless(known: &mut HashMap<[u8; 32], Arc<Place>>, is_kept: impl Fn(&Word) -> bool) {
-    known.retain(|_, place| match place.0.try_lock() {
-        Ok(word) => word.as_ref().is_some_and(&is_kept),
-        Err(_) => true,
-    });
 }
 
 fn account_of(
@@ -350,5 +325,6 @@ impl Audiences {
 }
 
 mod keys;
+mod store;
 #[cfg(test)]
 mod tests;

@@ -181,32 +181,25 @@ async fn a_known_token_counts_while_the_api_server_is_away_and_an_unknown_one_do
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_full_memory_forgets_bad_answers_and_keeps_good_ones() {
+async fn the_tokens_of_one_account_do_not_keep_out_another() {
     let api = Api::new(good());
     // Made once: the next second makes another one.
     let token = plain();
     api.tokens.account(&token).await.unwrap();
-    tokio::time::advance(FRESH).await;
-    let fill = |number: usize| {
+    let evil = Arc::new(Owner::of_account("evil", "system:serviceaccount:evil:a"));
+    for number in 0..2 * MAX_TOKENS {
         let mut hash = [0; 32];
         hash[..8].copy_from_slice(&number.to_le_bytes());
-        let bad = Word {
-            said: Err("unknown".into()),
-            fresh: Instant::now() + BAD,
-            stale: Instant::now() + BAD,
-        };
-        (hash, Arc::new(Place(Some(bad).into())))
-    };
-    let count = MAX_TOKENS - 1;
-    api.tokens
-        .known
-        .lock()
-        .unwrap()
-        .extend((0..count).map(fill));
-    api.tokens.account(&token_of(600)).await.unwrap();
-    assert_eq!(api.tokens.known.lock().unwrap().len(), 2);
-    api.say(serde_json::Value::Null);
+        let now = Instant::now();
+        let mut store = api.tokens.store();
+        let place = store.place(hash, now);
+        store.answered(hash, &place, Some(evil.clone()), now + STALE, now);
+    }
+    assert!(api.tokens.account(&token_of(600)).await.is_ok());
+    assert_eq!(api.asked(), 2);
     assert!(api.tokens.account(&token).await.is_ok());
+    assert_eq!(api.asked(), 2, "the answer was kept");
+    assert_eq!(api.tokens.store().len(), MAX_TOKENS);
 }
 
 #[tokio::test(start_paused = true)]
