@@ -5,6 +5,7 @@
 //! prove that the token still counts: only a TokenReview does.
 
 use std::collections::HashMap;
+use std::ops::RangeInclusive;
 use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -25,13 +26,17 @@ const AWAY: Duration = Duration::from_secs(10);
 const ANSWER: Duration = Duration::from_secs(2);
 /// Most keys that are kept. A server has one or two, and some more while they are changed.
 const MAX_KEYS: usize = 64;
+/// The algorithms that are supported (RFC 7518).
+const ALGORITHMS: [&str; 5] = ["RS256", "RS384", "RS512", "ES256", "ES384"];
+/// The lengths of RSA keys that are supported.
+const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 
 /// What the signature of a token says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signature {
     OfApiServer,
     OfAnother,
-    /// The keys cannot be read, or the key of the token is of an unsupported type.
+    /// The keys cannot be read, or the token may be signed by a key or an algorithm that is not supported here.
     Unreadable,
 }
 
@@ -42,10 +47,12 @@ pub(super) struct Keys {
     next: tokio::sync::Mutex<Option<Instant>>,
 }
 
-/// The keys by their names. None stands for a key of an unsupported type.
 #[derive(Default)]
 struct Set {
+    /// The keys by their names. None stands for a key that is not supported, and for several keys of one name.
     by_name: HashMap<String, Option<Key>>,
+    /// Whether the server has keys that are not in `by_name`.
+    has_more: bool,
     read: Option<Instant>,
 }
 
@@ -106,7 +113,10 @@ impl Keys {
             return said;
         }
         match self.read().await {
-            Some(newest) => newest.verify(&signed).unwrap_or(Signature::OfAnother),
+            Some(newest) => {
+                let said = newest.verify(&signed);
+                said.unwrap_or_else(|| newest.of_unknown_key(&signed))
+            }
             None => Signature::Unreadable,
         }
     }
@@ -133,10 +143,9 @@ impl Keys {
         }
         let at = Instant::now();
         match timeout(ANSWER, self.ask()).await {
-            Ok(Some(by_name)) => {
+            Ok(Some(document)) => {
                 *next = Some(at + EVERY);
-                let read = Some(at);
-                let newest = Arc::new(Set { by_name, read });
+                let newest = Arc::new(Set::of(document, at));
                 let mut place = self.newest.write().unwrap_or_else(PoisonError::into_inner);
                 *place = newest.clone();
                 Some(newest)
@@ -149,33 +158,72 @@ impl Keys {
         }
     }
 
-    async fn ask(&self) -> Option<HashMap<String, Option<Key>>> {
+    async fn ask(&self) -> Option<Document> {
         let request = axum::http::Request::get(PATH).body(Vec::new()).ok()?;
         let text = self.client.request_text(request).await.ok()?;
-        let document: Document = serde_json::from_str(&text).ok()?;
-        let keys = document.keys.into_iter().take(MAX_KEYS);
-        Some(keys.map(|jwk| (jwk.kid.clone(), jwk.key())).collect())
+        serde_json::from_str(&text).ok()
     }
 }
 
 impl Set {
-    /// None if the key that the token names is not known.
+    fn of(document: Document, read: Instant) -> Set {
+        let has_more = document.keys.len() > MAX_KEYS;
+        let mut by_name = HashMap::new();
+        for jwk in document.keys.into_iter().take(MAX_KEYS) {
+            let key = jwk.key();
+            by_name
+                .entry(jwk.kid)
+                .and_modify(|several| *several = None)
+                .or_insert(key);
+        }
+        Set {
+            by_name,
+            has_more,
+            read: Some(read),
+        }
+    }
+
+    /// None if the key that has signed the token is not known.
     fn verify(&self, signed: &Signed) -> Option<Signature> {
-        let said = |key: &Option<Key>| match key {
-            None => Signature::Unreadable,
-            Some(key) => match key.has_signed(signed) {
-                true => Signature::OfApiServer,
-                false => Signature::OfAnother,
-            },
-        };
         match &signed.header.kid {
-            Some(name) => self.by_name.get(name).map(said),
+            Some(name) => self.by_name.get(name).map(|key| said(key.as_ref(), signed)),
             None => {
-                // The token names no key, so that any key may have signed it.
-                let mut all = self.by_name.values().map(said);
+                let mut all = self.all(signed);
                 all.find(|said| *said == Signature::OfApiServer)
             }
         }
+    }
+
+    /// Of a token for which `verify` knows no key.
+    fn of_unknown_key(&self, signed: &Signed) -> Signature {
+        let is_unnamed = signed.header.kid.is_none();
+        let may_be_another = self.has_more
+            || self.by_name.is_empty()
+            || is_unnamed && self.all(signed).any(|said| said == Signature::Unreadable);
+        match may_be_another {
+            true => Signature::Unreadable,
+            false => Signature::OfAnother,
+        }
+    }
+
+    /// What each key says of a token that names no key.
+    fn all(&self, signed: &Signed) -> impl Iterator<Item = Signature> {
+        let keys = self.by_name.values();
+        keys.map(|key| said(key.as_ref(), signed))
+    }
+}
+
+fn said(key: Option<&Key>, signed: &Signed) -> Signature {
+    if signed.header.alg == "none" {
+        return Signature::OfAnother;
+    }
+    if !ALGORITHMS.contains(&signed.header.alg.as_str()) {
+        return Signature::Unreadable;
+    }
+    match key.map(|key| key.has_signed(signed)) {
+        None => Signature::Unreadable,
+        Some(true) => Signature::OfApiServer,
+        Some(false) => Signature::OfAnother,
     }
 }
 
@@ -214,10 +262,12 @@ impl Jwk {
     fn key(&self) -> Option<Key> {
         let number = |text: &Option<String>| BASE64_URL_SAFE_NO_PAD.decode(text.as_ref()?).ok();
         if self.kty == "RSA" {
-            return Some(Key::Rsa {
-                n: number(&self.n)?,
-                e: number(&self.e)?,
-            });
+            let (n, e) = (number(&self.n)?, number(&self.e)?);
+            let significant = n.iter().skip_while(|byte| **byte == 0);
+            let highest = significant.clone().next();
+            let unused = highest.map_or(0, |byte| byte.leading_zeros() as usize);
+            let bits = (significant.count() * 8).saturating_sub(unused);
+            return RSA_BITS.contains(&bits).then_some(Key::Rsa { n, e });
         }
         let (x, y) = (number(&self.x)?, number(&self.y)?);
         // SEC 1, 2.3.3: the byte 4 begins an uncompressed point.

@@ -125,3 +125,65 @@ async fn a_key_of_another_kind_is_left_to_the_api_server() {
     assert!(api.tokens.account(&forged("ed")).await.is_ok());
     assert_eq!(api.asked(), 1);
 }
+
+/// What the API server may have signed in a way that is not supported here is left to it.
+#[tokio::test(start_paused = true)]
+async fn a_signature_that_cannot_be_checked_is_left_to_the_api_server() {
+    let own = jwk(pair(), "1");
+    let ed = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": "AAAA" });
+    let bits = |count: usize| BASE64_URL_SAFE_NO_PAD.encode(vec![255_u8; count / 8]);
+    let rsa = |count| json!({ "kty": "RSA", "kid": "rsa", "n": bits(count), "e": "AQAB" });
+    let many = (0..=64).map(|it| jwk(pair(), &format!("k{it}")));
+    let many: Vec<_> = many.collect();
+    let header = |alg: &str, name: &str| json!({ "alg": alg, "kid": name });
+    let unnamed = json!({ "alg": "ES256" });
+    for (what, keys, header) in [
+        ("an algorithm", json!([own]), header("PS256", "1")),
+        (
+            "a short key",
+            json!([own, rsa(1024)]),
+            header("RS256", "rsa"),
+        ),
+        (
+            "a long key",
+            json!([own, rsa(16384)]),
+            header("RS256", "rsa"),
+        ),
+        (
+            "a key beyond the limit",
+            json!(many),
+            header("ES256", "k64"),
+        ),
+        ("any key", json!([own, ed]), unnamed.clone()),
+        ("any algorithm", json!([own]), json!({ "alg": "PS256" })),
+        (
+            "two keys of a name",
+            json!([jwk(&new_pair(), "1"), own]),
+            header("ES256", "1"),
+        ),
+        ("no keys", json!([]), header("ES256", "1")),
+    ] {
+        let api = Api::new(good());
+        api.have_keys(json!({ "keys": keys }));
+        let token = signed(&new_pair(), header, claims());
+        let said = api.tokens.account(&token).await;
+        assert!(said.is_ok(), "{what}: {said:?}");
+        assert_eq!(api.asked(), 1, "{what}");
+    }
+    for (what, keys, header) in [
+        (
+            "the supported key",
+            json!([own, rsa(2048)]),
+            header("RS256", "rsa"),
+        ),
+        ("all keys", json!([own, rsa(2048)]), unnamed),
+        ("another key", json!([own, ed]), header("ES256", "2")),
+    ] {
+        let api = Api::new(good());
+        api.have_keys(json!({ "keys": keys }));
+        let token = signed(&new_pair(), header, claims());
+        let said = api.tokens.account(&token).await;
+        assert!(is_invalid(&said), "{what}: {said:?}");
+        assert_eq!(api.asked(), 0, "{what}");
+    }
+}
