@@ -1,6 +1,7 @@
 //! Places for connections. While places are left, any client may take one. When all are taken, the client that has most
 //! gives up its oldest place: a client with many connections cannot keep out a client with few.
 
+use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -99,10 +100,12 @@ impl<K> Places<K> {
 }
 
 impl<K: Clone + Eq + Hash> State<K> {
+    /// The client that has most places, and how many: of clients with equally many, the one with the oldest place.
     fn most(&self) -> Option<(K, usize)> {
-        let counts = self.by_key.iter().map(|(key, taken)| (key, taken.len()));
-        let (most, count) = counts.max_by_key(|(_, count)| *count)?;
-        Some((most.clone(), count))
+        let oldest = |taken: &VecDeque<Taken>| taken.front().map(|it| it.number);
+        let most = self.by_key.iter();
+        let (most, taken) = most.max_by_key(|(_, it)| (it.len(), Reverse(oldest(it))))?;
+        Some((most.clone(), taken.len()))
     }
 
     fn give_up(&mut self, key: &K, now: Instant, grace: Duration) -> Option<()> {
@@ -175,6 +178,21 @@ mod tests {
         drop((many, taken, more));
         assert_eq!(places.lock().count, 0);
         assert!(places.lock().by_key.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn of_clients_with_equally_many_places_the_one_with_the_oldest_makes_room() {
+        // The order of a hash map is another one in each round.
+        for _ in 0..20 {
+            let places = Places::new(10);
+            let old = end();
+            let first = places.take(0, ANY, &old);
+            tokio::time::advance(GRACE).await;
+            let rest: Vec<_> = (1..10).map(|it| places.take(it, ANY, &end())).collect();
+            assert!(places.take(10, ANY, &end()).is_some());
+            assert!(is_over(&old).await);
+            drop((first, rest));
+        }
     }
 
     #[tokio::test(start_paused = true)]
