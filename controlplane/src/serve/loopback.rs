@@ -5,10 +5,12 @@ use axum::http::header::HOST;
 
 use super::readers::Refusal;
 
-/// Top-level domains that no public name has (RFC 6761, RFC 6762, ICANN for `internal`), and the names of Services.
-const LOCAL: [&str; 5] = ["localhost", "local", "internal", "test", "svc"];
+/// Top-level domains that no public name has (RFC 6761, ICANN for `internal`), and the short names of Services.
+const LOCAL: [&str; 4] = ["localhost", "internal", "test", "svc"];
+/// The end of the long names of Services. Other names in `local` are answered by any machine of the network (RFC 6762).
+const CLUSTER: &str = ".cluster.local";
 
-/// Refuses a Host that can be a public name: the domain of a page in a browser can resolve to 127.0.0.1, so that the
+/// Refuses a Host that can be a name of another machine: the domain of a page in a browser can resolve to 127.0.0.1, so that the
 /// page reads the answer (DNS rebinding). An Envoy writes the name of its cluster into Host.
 pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(host) = headers.get(HOST) else {
@@ -18,8 +20,9 @@ pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
     match is_local(&host) {
         true => Ok(()),
         false => Err(Refusal::Forbidden(format!(
-            "the Host {host} may be a public name, which a page in a browser could use to read this: nothing is served; \
-             name the Envoy cluster of the control plane without a dot, or with the end .local, .internal or .svc"
+            "the Host {host} may be a name of another machine, which a page in a browser could use to read this: nothing is \
+             served; name the Envoy cluster of the control plane without a dot, or with the end .internal, .svc or \
+             .cluster.local"
         ))),
     }
 }
@@ -33,7 +36,7 @@ fn is_local(host: &str) -> bool {
     let name = name.trim_end_matches('.').to_ascii_lowercase();
     let is_address = name.parse::<std::net::Ipv4Addr>().is_ok();
     let last = name.rsplit_once('.').map(|(_, last)| last);
-    is_address || last.is_none_or(|last| LOCAL.contains(&last))
+    is_address || name.ends_with(CLUSTER) || last.is_none_or(|last| LOCAL.contains(&last))
 }
 
 #[cfg(test)]
@@ -41,7 +44,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_public_name_is_no_host_of_loopback() {
+    fn a_name_of_another_machine_is_no_host_of_loopback() {
         for local in [
             "weir",
             "weir:9900",
@@ -50,18 +53,23 @@ mod tests {
             "localhost:9900",
             "weir.weir-system.svc",
             "weir.weir-system.svc.cluster.local:9900",
+            "weir.cluster.local",
             "WEIR.INTERNAL.",
         ] {
             assert!(is_local(local), "{local}");
         }
-        for public in [
+        for other in [
             "rebind.example.com",
             "rebind.example.com:9900",
             "127.0.0.1.nip.io",
             "local.example",
             "svc.dev.",
+            "printer.local",
+            "printer.local.:9900",
+            "cluster.local",
+            "a.notcluster.local",
         ] {
-            assert!(!is_local(public), "{public}");
+            assert!(!is_local(other), "{other}");
         }
     }
 }
