@@ -1,13 +1,18 @@
 //! Which objects of one source are kept in memory: the oldest objects of each namespace, up to a limit of bytes. For
-//! each of the others a stub with a problem is kept.
+//! the oldest of the others a stub with a problem is kept. The rest is hidden: the oldest stub says how many there are.
 //!
 //! Pure. The objects that are kept depend on the objects alone, not on the order in which they were read, so that all
 //! replicas keep the same ones.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Bound::{Excluded, Unbounded};
 
+use self::wanted::Wanted;
 use super::reading::Key;
 use crate::budget::Limits;
+
+/// Most stubs of one namespace. A stub takes up to 5 KiB.
+const MOST_STUBS: usize = 100;
 
 /// The order of the objects of a namespace: the oldest first, objects without a creation time last; then by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -28,34 +33,52 @@ impl Age {
     }
 }
 
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    Kept,
+    Stub,
+    Hidden,
+}
+
 #[derive(Debug)]
 struct Line {
     weight: usize,
-    is_kept: bool,
+    state: State,
 }
 
-/// What has changed for objects of a namespace, by name.
+/// What has changed for objects of a namespace.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Objects to replace by stubs.
-    pub dropped: Vec<Key>,
-    /// Objects that have stubs, now have room, and are to be read again.
-    pub wanted: Vec<Key>,
+    /// Objects to replace by stubs, and how many hidden objects the stub is to mention, rounded down to a power of two.
+    /// Of several entries for one object the last one counts.
+    pub stubs: Vec<(Key, usize)>,
+    /// Objects to forget.
+    pub hidden: Vec<Key>,
 }
 
 pub struct Room {
     /// Bytes of one namespace.
     limit: usize,
     namespaces: BTreeMap<String, OfNamespace>,
+    /// Objects that have room, and whose text is not known.
+    pub wanted: Wanted,
 }
 
+/// Its objects by age are: those that are kept, then stubs, then hidden objects.
 #[derive(Default)]
 struct OfNamespace {
     lines: BTreeMap<Age, Line>,
     ages: BTreeMap<String, Age>,
-    /// Bytes of all lines together.
+    /// Bytes of the objects that are kept.
     weight: usize,
     stubs: usize,
+    hidden: usize,
+    /// The oldest object that is not kept.
+    boundary: Option<Age>,
+    /// The oldest object that is hidden.
+    horizon: Option<Age>,
+    /// The stub that mentions hidden objects, and how many.
+    speaker: Option<(Age, usize)>,
 }
 
 impl Room {
@@ -64,9 +87,14 @@ impl Room {
     pub fn new(limits: &Limits) -> Room {
         const FACTOR: u64 = 8;
         let limit = limits.namespace.saturating_mul(FACTOR);
+        Room::of(usize::try_from(limit).unwrap_or(usize::MAX))
+    }
+
+    fn of(limit: usize) -> Room {
         Room {
-            limit: usize::try_from(limit).unwrap_or(usize::MAX),
+            limit,
             namespaces: BTreeMap::new(),
+            wanted: Wanted::default(),
         }
     }
 
@@ -78,25 +106,29 @@ impl Room {
     /// Forgets all objects.
     pub fn clear(&mut self) {
         self.namespaces.clear();
+        self.wanted = Wanted::default();
     }
 
     /// Adds or replaces an object that was read; `weight` is the bytes that it would take up.
     pub fn put(&mut self, (namespace, name): &Key, age: Age, weight: usize) -> Changes {
         let of = self.namespaces.entry(namespace.clone()).or_default();
         of.remove(name);
-        of.weight = of.weight.saturating_add(weight);
-        of.ages.insert(name.clone(), age.clone());
-        let is_kept = true;
-        of.lines.insert(age, Line { weight, is_kept });
-        of.settle(namespace, self.limit)
+        of.insert(age.clone(), weight);
+        let mut touched = of.settle(self.limit);
+        touched.insert(age);
+        let changes = of.changes(namespace, touched, &mut self.wanted);
+        self.wanted.remove(namespace, name);
+        changes
     }
 
     pub fn remove(&mut self, (namespace, name): &Key) -> Changes {
+        self.wanted.remove(namespace, name);
         let Some(of) = self.namespaces.get_mut(namespace) else {
             return Changes::default();
         };
         of.remove(name);
-        let changes = of.settle(namespace, self.limit);
+        let touched = of.settle(self.limit);
+        let changes = of.changes(namespace, touched, &mut self.wanted);
         if of.lines.is_empty() {
             self.namespaces.remove(namespace);
         }
@@ -106,120 +138,147 @@ impl Room {
 
 impl OfNamespace {
     fn remove(&mut self, name: &str) {
-        let line = self
-            .ages
-            .remove(name)
-            .and_then(|age| self.lines.remove(&age));
-        if let Some(line) = line {
-            self.weight = self.weight.saturating_sub(line.weight);
-            self.stubs = self.stubs.saturating_sub(usize::from(!line.is_kept));
+        let Some(age) = self.ages.remove(name) else {
+            return;
+        };
+        let next = self.next(&age);
+        if self.boundary.as_ref() == Some(&age) {
+            self.boundary.clone_from(&next);
+        }
+        if self.horizon.as_ref() == Some(&age) {
+            self.horizon = next;
+        }
+        self.speaker.take_if(|(speaker, _)| *speaker == age);
+        if let Some(line) = self.lines.remove(&age) {
+            self.uncount(&line);
         }
     }
 
-    /// Keeps the oldest objects that have room together.
-    fn settle(&mut self, namespace: &str, limit: usize) -> Changes {
+    fn insert(&mut self, age: Age, weight: usize) {
+        let is_before = |limit: &Option<Age>| limit.as_ref().is_none_or(|limit| age < *limit);
+        let state = match (is_before(&self.boundary), is_before(&self.horizon)) {
+            (true, _) => State::Kept,
+            (false, true) => State::Stub,
+            (false, false) => State::Hidden,
+        };
+        let line = Line { weight, state };
+        self.count(&line);
+        self.ages.insert(age.name.clone(), age.clone());
+        self.lines.insert(age, line);
+    }
+
+    fn count(&mut self, line: &Line) {
+        match line.state {
+            State::Kept => self.weight = self.weight.saturating_add(line.weight),
+            State::Stub => self.stubs = self.stubs.saturating_add(1),
+            State::Hidden => self.hidden = self.hidden.saturating_add(1),
+        }
+    }
+
+    fn uncount(&mut self, line: &Line) {
+        match line.state {
+            State::Kept => self.weight = self.weight.saturating_sub(line.weight),
+            State::Stub => self.stubs = self.stubs.saturating_sub(1),
+            State::Hidden => self.hidden = self.hidden.saturating_sub(1),
+        }
+    }
+
+    fn next(&self, age: &Age) -> Option<Age> {
+        let mut after = self.lines.range((Excluded(age), Unbounded));
+        after.next().map(|(age, _)| age.clone())
+    }
+
+    /// The youngest object before `limit`, or of all.
+    fn last_before(&self, limit: Option<&Age>) -> Option<Age> {
+        let last = match limit {
+            Some(limit) => self.lines.range(..limit).next_back(),
+            None => self.lines.iter().next_back(),
+        };
+        last.map(|(age, _)| age.clone())
+    }
+
+    fn set(&mut self, age: &Age, state: State) {
+        let Some(mut line) = self.lines.remove(age) else {
+            return;
+        };
+        self.uncount(&line);
+        line.state = state;
+        self.count(&line);
+        self.lines.insert(age.clone(), line);
+    }
+
+    /// Keeps the oldest objects that have room together. It looks only at objects that change; the outcome is which do.
+    fn settle(&mut self, limit: usize) -> BTreeSet<Age> {
+        let mut touched = BTreeSet::new();
+        while self.weight > limit
+            && let Some(last) = self.last_before(self.boundary.as_ref())
+        {
+            self.set(&last, State::Stub);
+            self.boundary = Some(last.clone());
+            touched.insert(last);
+        }
+        while let Some(first) = self.boundary.clone() {
+            let weight = self.lines.get(&first).map_or(0, |line| line.weight);
+            if self.weight.saturating_add(weight) > limit {
+                break;
+            }
+            self.set(&first, State::Kept);
+            self.boundary = self.next(&first);
+            if self.horizon.as_ref() == Some(&first) {
+                self.horizon.clone_from(&self.boundary);
+            }
+            touched.insert(first);
+        }
+        while self.stubs > MOST_STUBS
+            && let Some(last) = self.last_before(self.horizon.as_ref())
+        {
+            self.set(&last, State::Hidden);
+            self.horizon = Some(last.clone());
+            touched.insert(last);
+        }
+        while self.stubs < MOST_STUBS
+            && let Some(first) = self.horizon.clone()
+        {
+            self.set(&first, State::Stub);
+            self.horizon = self.next(&first);
+            touched.insert(first);
+        }
+        touched
+    }
+
+    fn changes(&mut self, namespace: &str, touched: BTreeSet<Age>, wanted: &mut Wanted) -> Changes {
         let mut changes = Changes::default();
-        if self.weight <= limit && self.stubs == 0 {
+        let key = |age: &Age| (namespace.to_owned(), age.name.clone());
+        for age in touched {
+            match self.lines.get(&age).map(|line| line.state) {
+                Some(State::Kept) => {
+                    wanted.add(key(&age));
+                    continue;
+                }
+                Some(State::Stub) => changes.stubs.push((key(&age), 0)),
+                Some(State::Hidden) => changes.hidden.push(key(&age)),
+                None => {}
+            }
+            wanted.remove(namespace, &age.name);
+            self.speaker.take_if(|(speaker, _)| *speaker == age);
+        }
+        let count = self.hidden.checked_ilog2().map(|power| 1 << power);
+        let speaker = self.boundary.clone().zip(count);
+        if speaker == self.speaker {
             return changes;
         }
-        let mut sum = 0_usize;
-        for (age, line) in &mut self.lines {
-            sum = sum.saturating_add(line.weight);
-            let has_room = sum <= limit;
-            let key = || (namespace.to_owned(), age.name.clone());
-            match (line.is_kept, has_room) {
-                (true, false) => {
-                    changes.dropped.push(key());
-                    self.stubs += 1;
-                }
-                (false, true) => {
-                    changes.wanted.push(key());
-                    self.stubs -= 1;
-                }
-                (true, true) | (false, false) => {}
-            }
-            line.is_kept = has_room;
-        }
+        let is_now = |age: &Age| speaker.as_ref().is_some_and(|(now, _)| now == age);
+        let is_stub = |age: &Age| self.lines.get(age).map(|it| it.state) == Some(State::Stub);
+        let before = self.speaker.iter().map(|(age, _)| age);
+        let before = before.filter(|age| !is_now(age) && is_stub(age));
+        changes.stubs.extend(before.map(|age| (key(age), 0)));
+        let now = speaker.iter().map(|(age, count)| (key(age), *count));
+        changes.stubs.extend(now);
+        self.speaker = speaker;
         changes
     }
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn room(limit: usize) -> Room {
-        Room {
-            limit,
-            namespaces: BTreeMap::new(),
-        }
-    }
-
-    fn key(name: &str) -> Key {
-        ("shop".to_owned(), name.to_owned())
-    }
-
-    fn put(room: &mut Room, name: &str, day: u8, weight: usize) -> (Vec<String>, Vec<String>) {
-        let created = format!("2026-01-{day:02}T00:00:00Z");
-        names(room.put(&key(name), Age::new(Some(&created), name), weight))
-    }
-
-    fn names(changes: Changes) -> (Vec<String>, Vec<String>) {
-        let names = |keys: Vec<Key>| keys.into_iter().map(|(_, name)| name).collect();
-        (names(changes.dropped), names(changes.wanted))
-    }
-
-    fn said(dropped: &[&str], wanted: &[&str]) -> (Vec<String>, Vec<String>) {
-        let owned = |names: &[&str]| names.iter().map(|it| (*it).to_owned()).collect();
-        (owned(dropped), owned(wanted))
-    }
-
-    #[test]
-    fn the_oldest_are_kept() {
-        let mut room = room(100);
-        assert_eq!(put(&mut room, "b", 2, 50), said(&[], &[]));
-        assert_eq!(put(&mut room, "c", 3, 50), said(&[], &[]));
-        // An older one takes the place of the youngest.
-        assert_eq!(put(&mut room, "a", 1, 10), said(&["c"], &[]));
-        // An object that is younger than a stub is a stub, however small it is.
-        assert_eq!(put(&mut room, "d", 4, 1), said(&["d"], &[]));
-        // It is written again, and stays a stub.
-        assert_eq!(put(&mut room, "d", 4, 2), said(&["d"], &[]));
-        assert_eq!(names(room.remove(&key("b"))), said(&[], &["c", "d"]));
-        assert_eq!(put(&mut room, "c", 3, 60), said(&[], &[]));
-        assert_eq!(put(&mut room, "c", 3, 89), said(&["d"], &[]));
-        assert_eq!(put(&mut room, "c", 3, 88), said(&[], &["d"]));
-    }
-
-    #[test]
-    fn each_namespace_has_room_of_its_own() {
-        let mut room = room(100);
-        assert_eq!(put(&mut room, "a", 1, 100), said(&[], &[]));
-        let other = ("other".to_owned(), "a".to_owned());
-        assert_eq!(
-            room.put(&other, Age::new(None, "a"), 100),
-            Changes::default()
-        );
-        assert_eq!(room.remove(&other), Changes::default());
-        assert_eq!(room.remove(&other), Changes::default());
-    }
-
-    #[test]
-    fn the_objects_that_are_kept_do_not_depend_on_the_order() {
-        let objects: Vec<(String, u8, usize)> = (0..40_u8)
-            .map(|it| (format!("o{it}"), it % 7, usize::from(it) * 3 % 17))
-            .collect();
-        let kept = |order: &mut dyn Iterator<Item = &(String, u8, usize)>| {
-            let mut room = room(60);
-            for (name, day, weight) in order {
-                put(&mut room, name, *day, *weight);
-            }
-            let of = room.namespaces.remove("shop").unwrap();
-            let kept = of.lines.into_iter().filter(|(_, line)| line.is_kept);
-            kept.map(|(age, _)| age.name).collect::<Vec<_>>()
-        };
-        let forward = kept(&mut objects.iter());
-        assert!(!forward.is_empty() && forward.len() < objects.len());
-        assert_eq!(forward, kept(&mut objects.iter().rev()));
-    }
-}
+mod tests;
+mod wanted;

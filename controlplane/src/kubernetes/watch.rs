@@ -11,17 +11,17 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{AsyncReadExt, TryStreamExt};
-use kube::api::{ListParams, WatchEvent, WatchParams};
+use kube::api::{WatchEvent, WatchParams};
 use kube::core::Request;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 use tokio::sync::{Semaphore, mpsc};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::horizon::{Following, Nudge, Place};
 use super::reading::{Head, Kept, Key, count};
 use super::resource::{Served, Source};
-use super::room::{Age, Room};
+use super::room::{Age, Changes, Room};
 use super::store::News;
 use crate::budget::Limits;
 use crate::metrics::Metrics;
@@ -286,14 +286,17 @@ impl Watch {
         let age = Age::new(head.created.as_deref(), &head.key.1);
         let changes = self.room.put(&head.key, age, kept.weight());
         objects.insert(head.key, kept);
-        for key in changes.dropped {
-            if let Some(kept) = objects.get_mut(&key) {
-                *kept = self.without_room(key, kept.subject.take());
-            }
+        for (key, hidden) in changes.stubs {
+            let subject = objects.get_mut(&key).and_then(|kept| kept.subject.take());
+            let stub = self.without_room(key.clone(), hidden, subject);
+            objects.insert(key, stub);
+        }
+        for key in changes.hidden {
+            objects.remove(&key);
         }
     }
 
-    /// Sends news of an object that was written, of objects that lost their room, and of objects that have room again.
+    /// Sends news of an object that was written, and of objects that lost their room or are stubs now.
     async fn apply(
         &mut self,
         text: &RawValue,
@@ -303,30 +306,33 @@ impl Watch {
         let kept = self.kept(text, &head);
         let age = Age::new(head.created.as_deref(), &head.key.1);
         let changes = self.room.put(&head.key, age, kept.weight());
-        let mut own = Some((head.key, kept));
-        let key = own.as_ref().map(|(key, _)| key.clone());
-        let mut dropped = Vec::new();
-        for other in changes.dropped {
-            match own.take_if(|(key, _)| *key == other) {
-                Some((key, kept)) => dropped.push((key, kept.subject)),
-                None => dropped.push((other, None)),
-            }
+        let is_stub = changes.stubs.iter().any(|(key, _)| *key == head.key);
+        let subject = kept.subject.clone().filter(|_| is_stub);
+        if !is_stub && !changes.hidden.contains(&head.key) {
+            self.tell_applied(head.key.clone(), kept, version).await?;
         }
-        if let Some((key, kept)) = own {
-            self.tell_applied(key, kept, version).await?;
-        }
-        for (key, subject) in dropped {
-            let stub = self.without_room(key.clone(), subject);
+        self.tell_changes(changes, Some((&head.key, subject)), version)
+            .await
+    }
+
+    /// `own` is the object that was written, and its subject.
+    async fn tell_changes(
+        &self,
+        changes: Changes,
+        own: Option<(&Key, Option<Arc<Subject>>)>,
+        version: u64,
+    ) -> Result<(), Interrupted> {
+        for (key, hidden) in changes.stubs {
+            let own = own.as_ref().filter(|(own, _)| **own == key);
+            let subject = own.and_then(|(_, subject)| subject.clone());
+            let stub = self.without_room(key.clone(), hidden, subject);
             self.tell_applied(key, stub, version).await?;
         }
-        self.read_again(
-            changes
-                .wanted
-                .into_iter()
-                .filter(|it| Some(it) != key.as_ref()),
-            version,
-        )
-        .await
+        for key in changes.hidden {
+            let id = self.source.id.clone();
+            self.tell(News::Deleted(id, key, version)).await?;
+        }
+        Ok(())
     }
 
     async fn watch(&mut self, version: &mut String) -> Result<Ended, Interrupted> {
@@ -351,8 +357,14 @@ impl Watch {
         let mut stream = pin!(stream);
         let mut settled = pin!(sleep(TOO_SHORT));
         let mut is_settled = false;
+        let mut next_read = start;
         loop {
+            if !self.room.wanted.is_empty() && next_read <= Instant::now() {
+                next_read = self.read_again(count(version)).await?;
+            }
+            let has_wanted = !self.room.wanted.is_empty();
             let event = tokio::select! {
+                () = sleep_until(next_read), if has_wanted => continue,
                 () = self.following.nudged() => return Ok(Ended::Resumable),
                 () = &mut settled, if !is_settled => {
                     is_settled = true;
@@ -390,7 +402,7 @@ impl Watch {
                     let changes = self.room.remove(&head.key);
                     self.tell(News::Deleted(id, head.key, count(version)))
                         .await?;
-                    self.read_again(changes.wanted, count(version)).await?;
+                    self.tell_changes(changes, None, count(version)).await?;
                 }
                 WatchEvent::Bookmark(bookmark) => {
                     *version = bookmark.metadata.resource_version;
@@ -415,42 +427,19 @@ impl Watch {
         }
     }
 
-    fn without_room(&self, key: Key, subject: Option<Arc<Subject>>) -> Kept {
-        let message = messages::no_room(&key.0, self.room.limit());
+    /// `hidden` is how many younger objects of the namespace are not named.
+    fn without_room(&self, key: Key, hidden: usize, subject: Option<Arc<Subject>>) -> Kept {
+        let limit = self.room.limit();
+        let message = match hidden {
+            0 => messages::no_room(&key.0, limit),
+            _ => messages::no_room_for_more(hidden, &key.0, limit),
+        };
         Kept::stub(key, &self.source.resource, message, subject)
     }
 
     async fn tell_applied(&self, key: Key, kept: Kept, version: u64) -> Result<(), Interrupted> {
         let id = self.source.id.clone();
         self.tell(News::Applied(id, key, kept, version)).await
-    }
-
-    /// Reads objects that have stubs, and for which there is room now.
-    async fn read_again(
-        &self,
-        wanted: impl IntoIterator<Item = Key>,
-        version: u64,
-    ) -> Result<(), Interrupted> {
-        for key in wanted {
-            let (namespace, name) = &key;
-            let path = self.source.path_in(self.served.version, namespace);
-            // A list with a field selector, because `get` would need another permission than `list`.
-            let params = ListParams::default().fields(&format!("metadata.name={name}"));
-            let request = Request::new(path).list(&params);
-            let text = match self.ask(request, OBJECT_BYTES).await {
-                Ok(Some(text)) => text,
-                // The object is gone or too large. The watch brings its deletion.
-                Ok(None) | Err(Interrupted::Absent) => continue,
-                Err(other) => return Err(other),
-            };
-            let List { items, .. } = read(&text)?;
-            for text in items.unwrap_or_default() {
-                let head = Head::of(&text);
-                let kept = self.kept(&text, &head);
-                self.tell_applied(head.key, kept, version).await?;
-            }
-        }
-        Ok(())
     }
 
     fn reach(&self, version: &str) -> Result<(), Interrupted> {
@@ -502,5 +491,6 @@ fn no_answer() -> Interrupted {
     Interrupted::Failed(format!("no answer within {} s", PATIENCE.as_secs()))
 }
 
+mod again;
 #[cfg(test)]
 mod tests;

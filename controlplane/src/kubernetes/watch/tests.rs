@@ -149,6 +149,7 @@ fn mark(kept: &Kept) -> &'static str {
     let codes: Vec<_> = problems.map(|problem| problem.code).collect();
     match codes.as_slice() {
         ["no_room"] => " (no room)",
+        ["no_room_for_more"] => " (no room for more)",
         ["text_over_object"] => " (too large)",
         _ => "",
     }
@@ -218,6 +219,74 @@ async fn the_youngest_objects_without_room_are_stubs_until_there_is_room() {
         asked[11],
         "v1alpha4/namespaces/shop/trafficsplits?&fieldSelector=metadata.name%3Da"
     );
+}
+
+/// A split with `bytes` bytes of status.
+fn with_status(name: &str, day: u8, bytes: usize) -> String {
+    let status = format!(r#"}},"status":{{"x":"{}"}}}}"#, "x".repeat(bytes));
+    large(name, day, 1).replace("}]}}", &format!("}}]{status}"))
+}
+
+/// Pages with ten large objects, which take up all room, and `rest`.
+fn full(rest: &[String]) -> Vec<Answer> {
+    let large = (0..9).map(|it| list_of("more", &[with_status(&format!("a{it}"), 1, 900_000)]));
+    let last = list_of("more", &[with_status("a9", 1, 280_000)]);
+    large.chain([last, list_of("", rest)]).collect()
+}
+
+fn deleted(object: &str) -> String {
+    format!(r#"{{"type":"DELETED","object":{object}}}"#) + "\n"
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_objects_are_read_again_in_a_row_and_then_other_changes_are_heard() {
+    let name = |it: &u8| format!("s{it:02}");
+    let small: Vec<_> = (0..30)
+        .map(|it| with_status(&name(&it), 2, 20_000))
+        .collect();
+    let gone = deleted(&with_status("a0", 1, 900_000));
+    let watch = lasting(&[gone, event("BOOKMARK", "", "8")], "9");
+    let again = small.iter().map(|it| list_of("", std::slice::from_ref(it)));
+    let script = full(&small).into_iter().chain([watch]).chain(again);
+    let (asked, told) = follow(script).await;
+    assert!(
+        told[0].contains("s00 (no room) s01 (no room)"),
+        "{}",
+        told[0]
+    );
+    let applied = |it: u8, version: u8| format!("applied {} at {version}", name(&it));
+    let first = (0..20).map(|it| applied(it, 7));
+    let rest = (20..30).map(|it| applied(it, 8));
+    let expected = ["deleted a0 at 7".to_owned()].into_iter().chain(first);
+    let expected = expected.chain(["reached 8".to_owned()]).chain(rest);
+    let expected: Vec<_> = expected.collect();
+    assert_eq!(told[1..][..expected.len()], expected);
+    let lists = asked.iter().filter(|it| it.contains("limit="));
+    assert_eq!(lists.count(), 11);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_cannot_be_read_again_is_read_later() {
+    let small = with_status("s", 2, 20_000);
+    let watch = lasting(&[deleted(&with_status("a0", 1, 900_000))], "9");
+    let script = full(std::slice::from_ref(&small)).into_iter();
+    let failed = status(500, "InternalError");
+    let (asked, told) = follow(script.chain([watch, failed, list_of("", &[small])])).await;
+    assert_eq!(told[1..3], ["deleted a0 at 7", "applied s at 7"]);
+    let again = "v1alpha4/namespaces/shop/trafficsplits?&fieldSelector=metadata.name%3Ds";
+    assert_eq!(asked[12..14], [again, again]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_objects_without_room_a_limited_number_is_told() {
+    let rest: Vec<_> = (0..200)
+        .map(|it| with_status(&format!("s{it:03}"), 2, 20_000))
+        .collect();
+    let mut pages = full(&rest[100..]);
+    pages.insert(0, list_of("more", &rest[..100]));
+    let (_, told) = follow(pages).await;
+    assert!(told[0].contains("a9 s000 (no room for more) s001 (no room)"));
+    assert!(told[0].ends_with("s099 (no room) at 5"), "{}", told[0]);
 }
 
 const WATCH: &str =

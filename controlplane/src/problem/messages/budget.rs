@@ -26,6 +26,11 @@ messages! {
          plane keeps for them",
         Whole "the object is not in force",
         "delete objects of this namespace, or make them smaller; an operator can raise --namespace-limit";
+    no_room_for_more(count, namespace, limit) => OverBudget,
+        "the older objects of this kind in namespace {namespace} take up the {limit} bytes of memory that the control \
+         plane keeps for them; at least {count} younger objects of this kind in this namespace are not named here",
+        Whole "neither this object nor any younger one is in force",
+        "delete objects of this namespace, or make them smaller; an operator can raise --namespace-limit";
     over_scope(cost, namespace, limit) => OverBudget,
         "the objects of all namespaces together may cost {limit} bytes of one proxy's configuration, and cost more; namespace \
          {namespace} has the largest part, and this object costs {cost} bytes of it",
