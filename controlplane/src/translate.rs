@@ -64,8 +64,9 @@ pub fn translate_within(world: &World, policy: Policy, limits: &Limits) -> (Plan
         }
         Policy::Smi => {
             let of_workloads = rules_of_workloads(&sets, &connections);
-            access::name_accounts(world, &of_workloads, &mut rules, &mut problems);
-            access::ask_for_called(world, &called, &mut rules);
+            let mut accounts = access::Accounts::of_world(world);
+            access::name_accounts(&mut accounts, &of_workloads, &mut rules, &mut problems);
+            access::ask_for_called(&mut accounts, &called, &mut rules);
             let grants = access::grants(world, &mut problems);
             Plan::new(sets, connections, rules).with_access(wire::Access::Grants(grants))
         }

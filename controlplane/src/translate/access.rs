@@ -9,10 +9,11 @@ use weir_split::wire::{self, Called, Grant, Grants, Permission, Rule, Target};
 
 use super::ServicePort;
 use crate::access::{AccessRule, RuleKind, TrafficTarget};
+use crate::cluster::Service;
 use crate::problem::Problem;
 use crate::problem::messages::{access as messages, list};
 use crate::specs::TcpRoute;
-use crate::world::World;
+use crate::world::{Key, World};
 
 /// All that the targets grant.
 pub fn grants(world: &World, problems: &mut BTreeSet<Problem>) -> Grants {
@@ -38,26 +39,49 @@ pub fn unread_targets(world: &World) -> impl Iterator<Item = Problem> {
     })
 }
 
+/// The ServiceAccounts behind Services: all pods of a namespace are asked once for each Service.
+pub struct Accounts<'w> {
+    world: &'w World,
+    /// By namespace and name of the Service.
+    known: BTreeMap<Key, Vec<String>>,
+}
+
+impl<'w> Accounts<'w> {
+    pub fn of_world(world: &'w World) -> Accounts<'w> {
+        Accounts {
+            world,
+            known: BTreeMap::new(),
+        }
+    }
+
+    /// The Service with its accounts; None where there is no such Service.
+    fn of(&mut self, namespace: &str, name: &str) -> Option<(&'w Service, &[String])> {
+        let service = self.world.service(namespace, name)?;
+        let known = self.known.entry((namespace.to_owned(), name.to_owned()));
+        let accounts = known.or_insert_with(|| self.world.accounts(service).into_iter().collect());
+        Some((service, accounts))
+    }
+}
+
 /// Writes into the rules of routes the Service that their clients call, with the ServiceAccounts behind it. `called` has
 /// that Service by the rule's identity. Without this permission the author of a route could send the requests of its
 /// clients, with their identity, to any backend that the clients may reach. A Service that selects no pods has no
 /// ServiceAccount to ask permission for.
 pub fn ask_for_called(
-    world: &World,
+    accounts: &mut Accounts,
     called: &BTreeMap<String, ServicePort>,
     rules: &mut BTreeMap<String, Rule>,
 ) {
     for (identity, at) in called {
-        let Some(service) = world.service(&at.namespace, &at.name) else {
+        let Some((_, accounts)) = accounts.of(&at.namespace, &at.name) else {
             continue;
         };
-        let accounts: Vec<String> = world.accounts(service).into_iter().collect();
         if let Some(rule) = rules.get_mut(identity)
             && !accounts.is_empty()
         {
             rule.called = Some(Called {
                 service: at.backend(),
-                accounts,
+                accounts: accounts.to_vec(),
             });
         }
     }
@@ -66,12 +90,11 @@ pub fn ask_for_called(
 /// Writes to every backend of those rules the ServiceAccounts behind it. Where none is known nobody can be let
 /// through.
 pub fn name_accounts(
-    world: &World,
+    accounts: &mut Accounts,
     of_workloads: &BTreeSet<String>,
     rules: &mut BTreeMap<String, Rule>,
     problems: &mut BTreeSet<Problem>,
 ) {
-    let mut known: BTreeMap<(String, String), Vec<String>> = BTreeMap::new();
     let rules = rules
         .iter_mut()
         .filter(|(identity, _)| of_workloads.contains(*identity));
@@ -82,12 +105,10 @@ pub fn name_accounts(
         else {
             continue;
         };
-        let Some(service) = world.service(namespace, name) else {
+        let Some((service, accounts)) = accounts.of(namespace, name) else {
             continue;
         };
-        let accounts = known.entry((namespace.clone(), name.clone()));
-        let accounts = accounts.or_insert_with(|| world.accounts(service).into_iter().collect());
-        backend.accounts = accounts.clone();
+        backend.accounts = accounts.to_vec();
         if backend.accounts.is_empty() && backend.weight > 0 {
             let message = if service.selector.is_empty() {
                 messages::service_selects_nothing()

@@ -192,7 +192,7 @@ fn without_the_policy_nothing_of_it_shows() {
     let (plain, _) = translated("", Policy::Unstated);
     assert_eq!(
         translated(&manifests, Policy::Unstated),
-        (plain.clone(), vec![])
+        (plain.clone(), vec!["t spec UnsupportedValue".to_owned()])
     );
     let config = scope(&plain, &shop());
     assert_eq!(config.access, None);
@@ -317,4 +317,50 @@ fn a_client_has_the_backends_that_it_may_reach() {
     assert_eq!(asked("buyer", "/a"), ["denied", "web"]);
     assert_eq!(asked("buyer", "/b"), ["denied", "denied"]);
     assert_eq!(asked("thief", "/a"), ["denied", "denied"]);
+}
+
+#[test]
+fn the_pods_behind_a_service_are_looked_for_once() {
+    let (world, _) = World::from_objects(read("a.yaml", WORLD).unwrap().objects);
+    let backend = |port| {
+        let web = wire::Service {
+            name: "web".into(),
+            namespace: "shop".into(),
+            port,
+        };
+        wire::Backend::new(1, Target::Service(web))
+    };
+    let ports = 1..=1_000;
+    let called = ports.clone().map(|port| {
+        let at = ServicePort {
+            namespace: "shop".into(),
+            name: "web".into(),
+            port,
+        };
+        (format!("{port:04}"), at)
+    });
+    let called: BTreeMap<String, ServicePort> = called.collect();
+    let rules = ports.map(|port| {
+        let rule = Rule {
+            backends: vec![backend(port)],
+            ..Rule::default()
+        };
+        (format!("{port:04}"), rule)
+    });
+    let mut rules: BTreeMap<String, Rule> = rules.collect();
+    let of_workloads = rules.keys().cloned().collect();
+    let mut accounts = Accounts::of_world(&world);
+    name_accounts(
+        &mut accounts,
+        &of_workloads,
+        &mut rules,
+        &mut BTreeSet::new(),
+    );
+    ask_for_called(&mut accounts, &called, &mut rules);
+    assert_eq!(accounts.known.len(), 1);
+    let all = ["shop/default", "shop/web", "shop/web-v2"];
+    for rule in rules.values() {
+        assert_eq!(rule.backends[0].accounts, all);
+        assert_eq!(rule.called.as_ref().unwrap().accounts, all);
+    }
 }
