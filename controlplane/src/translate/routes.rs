@@ -92,6 +92,7 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
 
     let mut attached = Vec::new();
     for route in routes {
+        let mut is_checked = BTreeSet::new();
         for parent in &route.parents {
             match spots(world, route, parent, problems) {
                 Ok(spots) => attached.extend(spots.into_iter().map(|spot| Attached {
@@ -102,7 +103,9 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
                 Err(problem) => {
                     problems.insert(problem.of_parent());
                     let needs_grant = parent.needs_grant(&route.object.namespace);
-                    rule::check_references(world, route, needs_grant, problems);
+                    if is_checked.insert(needs_grant) {
+                        rule::check_references(world, route, needs_grant, problems);
+                    }
                 }
             }
         }

@@ -51,6 +51,12 @@ fn covers_but_for_path_and_hosts(earlier: &Match, later: &Match) -> bool {
 
 /// For each match, in order of precedence, the first one found that keeps every request from it.
 pub fn shadows(ordered: &[&Match]) -> Vec<Option<usize>> {
+    counted(ordered).0
+}
+
+/// With the number of hostnames that were looked up.
+fn counted(ordered: &[&Match]) -> (Vec<Option<usize>>, usize) {
+    let mut looked_up = 0;
     let hosts: Vec<Hosts> = ordered.iter().map(|it| Hosts::new(&it.hostnames)).collect();
     let mut reachable = Reachable::default();
     let mut shadows = Vec::with_capacity(ordered.len());
@@ -67,13 +73,14 @@ pub fn shadows(ordered: &[&Match]) -> Vec<Option<usize>> {
         });
         let shadow = covering.next().map(|(index, _)| index);
         drop(covering);
+        looked_up += compared;
         if shadow.is_none() {
             // What a match without requests covers is covered by what covers that match.
             reachable.add(index, path, wanted);
         }
         shadows.push(shadow);
     }
-    shadows
+    (shadows, looked_up)
 }
 
 /// The hosts of a match.

@@ -37,7 +37,8 @@ messages! {
         Whole "the object is not in force",
         "delete objects of this namespace, or make them smaller; an operator can raise --scope-limit";
     over_elsewhere(cost, namespace, limit) => OverBudget,
-        "the ports and ServiceAccounts of Services in other namespaces make this object cost {cost} bytes more, and with the          older objects of namespace {namespace} that is more than the {limit} bytes that are left for that",
+        "the ports and ServiceAccounts of Services in other namespaces make this object cost {cost} bytes more, and with the \
+         older objects of namespace {namespace} that is more than the {limit} bytes that are left for that",
         Whole "the object is not in force",
         "name the port that is meant in each of spec.parentRefs; an operator can raise --namespace-limit and --scope-limit";
     over_scope_expressions(count, namespace, limit) => OverBudget,
