@@ -22,6 +22,7 @@ use weir::kubernetes::status::Teller;
 use weir::listener::tls::{Certificates, Files};
 use weir::listener::{self, Transport};
 use weir::metrics::Metrics;
+use weir::problem::messages::start as messages;
 use weir::publish::Publisher;
 use weir::serve::{CertificateRules, OWN_TOKEN, Readers, Server, Tokens};
 
@@ -195,7 +196,7 @@ async fn serve(source: Source, args: &cli::Serve) -> io::Result<()> {
         _ = interrupt.recv() => {
             end.send_replace(true);
         }
-        () = orphaned => return Err(io::Error::other("the object watcher stopped unexpectedly")),
+        () = orphaned => return Err(io::Error::other(messages::watcher_stopped().to_string())),
     }
     tracing::info!("ending");
     leave.send_replace(true);
@@ -225,15 +226,10 @@ fn certificates(args: &cli::Serve, address: SocketAddr) -> io::Result<Option<Arc
         if address.ip().to_canonical().is_loopback() {
             return Ok(None);
         }
-        return Err(io::Error::other(format!(
-            "--listen {address}: others than loopback are served with TLS alone: give --tls-cert and --tls-key, and \
-             --client-ca unless tokens of a cluster tell who reads"
-        )));
+        return Err(io::Error::other(messages::tls_needed(address).to_string()));
     };
     if !args.kubernetes && args.client_ca.is_none() {
-        return Err(io::Error::other(
-            "--manifests with TLS requires --client-ca to authenticate proxies",
-        ));
+        return Err(io::Error::other(messages::client_ca_needed().to_string()));
     }
     let read = Certificates::read(Files {
         certificate: certificate.clone(),
@@ -246,6 +242,7 @@ fn certificates(args: &cli::Serve, address: SocketAddr) -> io::Result<Option<Arc
 
 async fn listen(address: &str) -> io::Result<TcpListener> {
     TcpListener::bind(address).await.map_err(|error| {
-        io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+        let message = messages::not_listening(address, &error);
+        io::Error::new(error.kind(), message.to_string())
     })
 }

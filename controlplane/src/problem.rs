@@ -110,6 +110,14 @@ pub enum Reason {
     /// No ServiceAccount is known behind a Service, so nobody can be let through to it.
     NoAccount,
 
+    // In answers of the control plane, and at its start.
+    /// A request that does not show who sends it.
+    Unauthorized,
+    /// A request for what its sender may not read.
+    Forbidden,
+    /// What cannot be done now.
+    Unavailable,
+
     // In a running Envoy.
     /// No filter has a plugin configuration of Weir's.
     NoFilter,

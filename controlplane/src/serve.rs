@@ -21,6 +21,7 @@ use crate::kubernetes::horizon::Horizon;
 use crate::listener::{Peer, Seat, say_last};
 use crate::metrics::Metrics;
 use crate::plan::Scope;
+use crate::problem::messages::answer as messages;
 use crate::publish::{Current, Publisher};
 use crate::watermark::Watermark;
 
@@ -97,7 +98,7 @@ async fn without_body(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
-    let mut response = answer::error(StatusCode::PAYLOAD_TOO_LARGE, "no body is read here");
+    let mut response = answer::error(StatusCode::PAYLOAD_TOO_LARGE, &messages::body().to_string());
     say_last(&mut response);
     response
 }
@@ -113,7 +114,7 @@ async fn config(
     let begun = Instant::now();
     let wait = conditions::wait(&headers);
     let asked = query
-        .map_err(|rejection| rejection.body_text())
+        .map_err(|rejection| messages::query_unreadable(rejection.body_text()).to_string())
         .and_then(|Query(pairs)| scope_of(&pairs));
     let mut response = match server.who(peer, seat, &headers).await {
         Err(refusal) => refusal.into_response(),
@@ -150,9 +151,7 @@ async fn proxies(
             // Cannot fail: there are no keys but strings.
             (json, serde_json::to_vec(&known).unwrap_or_default()).into_response()
         }
-        Ok(_) => {
-            Refusal::Forbidden("other replicas alone are told of proxies".into()).into_response()
-        }
+        Ok(_) => Refusal::Forbidden(messages::replicas_only().to_string()).into_response(),
     }
 }
 
@@ -181,12 +180,12 @@ fn scope_of(pairs: &[(String, String)]) -> Result<Scope, String> {
         let this = match key.as_str() {
             "namespace" if value == EVERY_NAMESPACE => Scope::Edge,
             "namespace" if hostname::is_label(value) => Scope::Namespace(value.clone()),
-            "namespace" => return Err("namespace: not the name of a namespace".into()),
-            "gateway" => gateway(value).ok_or("gateway: write NAMESPACE/NAME")?,
+            "namespace" => return Err(messages::namespace_unclear().to_string()),
+            "gateway" => gateway(value).ok_or_else(|| messages::gateway_unclear().to_string())?,
             _ => continue,
         };
         if scope != Scope::Producers {
-            return Err("namespace, gateway: at most one of the two, and once".into());
+            return Err(messages::two_scopes().to_string());
         }
         scope = this;
     }

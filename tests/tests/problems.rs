@@ -1,4 +1,4 @@
-//! `docs/problems.md` has every message about an object or a running Envoy, and each message is plain: a cause, an
+//! `docs/problems.md` has every message for a user, and each message is plain: a cause, an
 //! effect and a remedy, in the words of who wrote the object. `UPDATE_GOLDEN=1` writes the page.
 
 use std::collections::BTreeSet;
@@ -22,6 +22,10 @@ FILE: KIND NAMESPACE/NAME FIELD: Reason: what is wrong: what it means for traffi
 ```
 envoy, listener NAME: KIND NAMESPACE/NAME (rule IDENTITY): Reason: what is wrong: what it means for traffic; what to write
 ```
+
+The section \"answer\" has what `weir serve` answers to a proxy that it does not serve (the filter's log has it), and the section
+\"start\" what `weir serve` prints if it does not start or ends. A wrong argument of the command line is named with the argument
+and with what to write there.
 
 This page has all of them. A word in braces stands for a value of the object. Where the effect depends on the place of the
 field: what is wrong in a match makes this match fit no request; in a rule, requests of the rule are answered 500 (503 for

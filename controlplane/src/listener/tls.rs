@@ -17,6 +17,7 @@ use tokio_rustls::TlsAcceptor;
 
 use super::expiry::first_end;
 use crate::metrics::Metrics;
+use crate::problem::messages::start as messages;
 
 /// Between two looks at the files. A look costs their few kilobytes, and sees a changed link of a mounted Secret
 /// as well as a file that was written over.
@@ -34,21 +35,21 @@ pub struct Files {
 /// What is wrong with them.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
-    #[error("{path} cannot be read: {error}")]
+    #[error("{}", messages::file_unread(path.display(), error))]
     Unread { path: PathBuf, error: io::Error },
-    #[error("{path}: {why}; PEM with {what} is needed")]
+    #[error("{}", messages::not_pem(path.display(), what, why))]
     NotPem {
         path: PathBuf,
         what: &'static str,
         why: String,
     },
-    #[error("{certificate} and {key} cannot be used together: {error}")]
+    #[error("{}", messages::no_pair(certificate.display(), key.display(), error))]
     Pair {
         certificate: PathBuf,
         key: PathBuf,
         error: rustls::Error,
     },
-    #[error("{path} cannot vouch for clients: {why}")]
+    #[error("{}", messages::bad_authority(path.display(), why))]
     Authority { path: PathBuf, why: String },
 }
 
@@ -110,7 +111,7 @@ impl Certificates {
                 Err(_) if is_same => {}
                 Err(error) => {
                     metrics.certificates_refused.inc();
-                    tracing::error!("{error}; the certificate before stays in use");
+                    tracing::error!("{error}");
                 }
             }
         }

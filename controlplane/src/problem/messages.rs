@@ -1,4 +1,4 @@
-//! Every message about an object, in one place: `docs/problems.md` is made of this list.
+//! Every message about an object, an answer or a start, in one place: `docs/problems.md` is made of this list.
 //!
 //! A message has a cause (what is wrong, in the words of who wrote the object), an effect (what it means for
 //! traffic) and a remedy (the one thing to write). Sites fill in values; they never put words together.
@@ -124,6 +124,7 @@ pub fn list<T: fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
 }
 
 pub mod access;
+pub mod answer;
 pub mod backend;
 pub mod budget;
 pub mod envoy;
@@ -138,10 +139,12 @@ pub mod parent;
 pub mod route;
 pub mod service;
 pub mod split;
+pub mod start;
 
 /// The lists of all subjects, by their names.
 pub const ALL: &[(&str, &[Template])] = &[
     ("access", access::ALL),
+    ("answer", answer::ALL),
     ("backend", backend::ALL),
     ("budget", budget::ALL),
     ("envoy", envoy::ALL),
@@ -156,4 +159,5 @@ pub const ALL: &[(&str, &[Template])] = &[
     ("route", route::ALL),
     ("service", service::ALL),
     ("split", split::ALL),
+    ("start", start::ALL),
 ];

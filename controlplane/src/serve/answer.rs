@@ -7,6 +7,7 @@ use axum::http::header::{CONTENT_TYPE, ETAG, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
+use crate::problem::messages::answer as messages;
 use crate::revision::{Rendered, Unsayable};
 use crate::watermark::Watermark;
 
@@ -89,13 +90,13 @@ impl IntoResponse for Answer {
                 marked(response, watermark.as_deref(), elsewhere)
             }
             Answer::Behind { holds: true } => StatusCode::NOT_MODIFIED.into_response(),
-            Answer::Behind { holds: false } => unavailable(
-                "this replica has not read the cluster as far as the one that answered before",
-            ),
+            Answer::Behind { holds: false } => unavailable(&messages::behind().to_string()),
             Answer::Unsayable(unsayable) => {
-                error(StatusCode::NOT_ACCEPTABLE, &unsayable.to_string())
+                let Unsayable { version, rules } = unsayable;
+                let message = messages::older_version(version, rules.join(", "));
+                error(StatusCode::NOT_ACCEPTABLE, &message.to_string())
             }
-            Answer::Nothing { why } => unavailable(&format!("nothing is published yet: {why}")),
+            Answer::Nothing { why } => unavailable(&messages::nothing_published(why).to_string()),
             Answer::BadRequest(message) => error(StatusCode::BAD_REQUEST, &message),
         }
     }

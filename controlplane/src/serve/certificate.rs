@@ -4,6 +4,7 @@ use weir_split::{IdentityDomains, peer_identity};
 
 use super::readers::{Reader, Refusal};
 use crate::listener::tls::Names;
+use crate::problem::messages::answer as messages;
 
 /// How the names in client certificates are read. An authority of `--client-ca` has signed each certificate.
 #[derive(Clone, Debug)]
@@ -61,12 +62,7 @@ impl CertificateRules {
             cluster_domain,
             ..
         } = self;
-        format!(
-            "the client certificate has {names}: nothing is served to it; give the workload a certificate with exactly \
-             one URI name spiffe://{trust_domain}/ns/NAMESPACE/sa/NAME, or the DNS name \
-             NAME.NAMESPACE.{cluster_domain}, or start weir serve with --operator-certificate and one of these names \
-             if it is an operator's"
-        )
+        messages::unknown_certificate(names, trust_domain, cluster_domain).to_string()
     }
 }
 

@@ -8,6 +8,7 @@ use axum::http::header::IF_NONE_MATCH;
 use weir_split::wire::VERSION;
 
 use super::answer::WATERMARK;
+use crate::problem::messages::{Message, answer as messages};
 use crate::watermark::Watermark;
 
 /// No request is held longer than this.
@@ -55,14 +56,14 @@ impl Held {
 }
 
 /// The document version to answer in: what `weir-version` says that the poller reads, at most ours.
-pub(super) fn version(headers: &HeaderMap) -> Result<u32, &'static str> {
+pub(super) fn version(headers: &HeaderMap) -> Result<u32, Message> {
     let Some(value) = headers.get("weir-version") else {
         return Ok(VERSION);
     };
     let read = value.to_str().ok().and_then(|value| value.parse().ok());
     match read {
         Some(version @ 1..) => Ok(VERSION.min(version)),
-        _ => Err("weir-version: write the highest document version that is read, from 1 on"),
+        _ => Err(messages::version_unclear()),
     }
 }
 

@@ -57,7 +57,7 @@ impl Server {
         let watched = self.watermark.borrow().clone();
         let version = match conditions::version(&headers) {
             Ok(version) => version,
-            Err(message) => return Answer::BadRequest(message.into()),
+            Err(message) => return Answer::BadRequest(message.to_string()),
         };
         let wait = wait.unwrap_or_default();
         let mut poll = Poll {

@@ -4,6 +4,7 @@ use axum::http::HeaderMap;
 use axum::http::header::HOST;
 
 use super::readers::Refusal;
+use crate::problem::messages::answer as messages;
 
 /// Top-level domains that no public name has (RFC 6761, ICANN for `internal`), and the short names of Services.
 const LOCAL: [&str; 4] = ["localhost", "internal", "test", "svc"];
@@ -19,11 +20,7 @@ pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
     let host = String::from_utf8_lossy(host.as_bytes());
     match is_local(&host) {
         true => Ok(()),
-        false => Err(Refusal::Forbidden(format!(
-            "the Host {host} may be a name of another machine, which a page in a browser could use to read this: nothing is \
-             served; name the Envoy cluster of the control plane without a dot, or with the end .internal, .svc or \
-             .cluster.local"
-        ))),
+        false => Err(Refusal::Forbidden(messages::public_host(host).to_string())),
     }
 }
 

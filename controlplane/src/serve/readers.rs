@@ -12,9 +12,7 @@ use super::tokens::{Account, Denied, Tokens};
 use crate::listener::{Peer, say_last};
 use crate::owner::Owner;
 use crate::plan::Scope;
-
-const FULL: &str = "this pod, ServiceAccount or namespace has too many connections: the proxy keeps its configuration \
-                    and asks again; add replicas, or raise --max-connections and the memory limit of weir serve";
+use crate::problem::messages::answer as messages;
 
 /// How it is found out who asks.
 #[derive(Clone)]
@@ -65,12 +63,10 @@ impl Readers {
             return certificates.reader(names);
         }
         let Some(tokens) = tokens else {
-            return Err(Refusal::Unknown("show a client certificate".into()));
+            return Err(Refusal::Unknown(messages::no_certificate().to_string()));
         };
         let Some(token) = bearer(headers) else {
-            return Err(Refusal::Unknown(
-                "show the token of a ServiceAccount for the audience weir.dev, as Authorization: Bearer".into(),
-            ));
+            return Err(Refusal::Unknown(messages::no_token().to_string()));
         };
         match tokens.account(token).await {
             Ok(account) => Ok(Reader::Account(account)),
@@ -123,31 +119,33 @@ impl Reader {
             Reader::Account(account) => (&account.namespace, account.username.as_str()),
         };
         if *scope == Scope::Edge {
-            return Err(Refusal::Forbidden(format!(
-                "{who} is of namespace {own}, and namespace=* is every namespace: ask for namespace={own}, or show a \
-                 client certificate that --operator-certificate names"
-            )));
+            return Err(Refusal::Forbidden(
+                messages::every_namespace(who, own).to_string(),
+            ));
         }
         let Some(wanted) = scope.namespace().filter(|wanted| wanted != own) else {
             return Ok(());
         };
-        Err(Refusal::Forbidden(format!(
-            "{who} is of namespace {own}: it may ask for namespace={own} and gateway={own}/NAME, not for \
-             namespace {wanted}"
-        )))
+        Err(Refusal::Forbidden(
+            messages::other_namespace(who, own, wanted).to_string(),
+        ))
     }
 }
 
 impl Refusal {
     pub(super) fn into_response(self) -> Response {
-        let (status, message) = match &self {
-            Refusal::Unknown(message) => (StatusCode::UNAUTHORIZED, message.as_str()),
-            Refusal::Forbidden(message) => (StatusCode::FORBIDDEN, message.as_str()),
-            Refusal::Unavailable(message) => (StatusCode::SERVICE_UNAVAILABLE, message.as_str()),
-            Refusal::Full => (StatusCode::SERVICE_UNAVAILABLE, FULL),
+        let is_full = matches!(self, Refusal::Full);
+        let (status, message) = match self {
+            Refusal::Unknown(message) => (StatusCode::UNAUTHORIZED, message),
+            Refusal::Forbidden(message) => (StatusCode::FORBIDDEN, message),
+            Refusal::Unavailable(message) => (StatusCode::SERVICE_UNAVAILABLE, message),
+            Refusal::Full => {
+                let message = messages::full().to_string();
+                (StatusCode::SERVICE_UNAVAILABLE, message)
+            }
         };
-        let mut response = super::answer::error(status, message);
-        if matches!(self, Refusal::Full) {
+        let mut response = super::answer::error(status, &message);
+        if is_full {
             say_last(&mut response);
         }
         if status == StatusCode::UNAUTHORIZED {

@@ -24,6 +24,7 @@ use self::keys::{Keys, Signature};
 use self::store::{Hash, Store};
 use crate::metrics::Metrics;
 use crate::owner::Owner;
+use crate::problem::messages::answer as messages;
 
 /// The audience that a token must have.
 pub const AUDIENCE: &str = "weir.dev";
@@ -142,14 +143,14 @@ impl Tokens {
     /// Whose token it is.
     pub(super) async fn account(&self, token: &str) -> Result<Arc<Account>, Denied> {
         let Some(claims) = Claims::of(token) else {
-            return Err(Denied::Invalid("not the token of a ServiceAccount".into()));
+            return Err(Denied::Invalid(messages::not_a_token().to_string()));
         };
         if !claims.aud.contain(AUDIENCE) {
-            let why = format!("the token is not for the audience {AUDIENCE}");
-            return Err(Denied::Invalid(why));
+            let message = messages::other_audience(AUDIENCE);
+            return Err(Denied::Invalid(message.to_string()));
         }
         if claims.is_over() {
-            return Err(Denied::Invalid("the token has expired".into()));
+            return Err(Denied::Invalid(messages::expired().to_string()));
         }
         let hash: Hash = Sha256::digest(token).into();
         let known = self.store().get(&hash);
@@ -202,9 +203,9 @@ impl Tokens {
                         word.fresh = (now + AWAY).min(word.stale);
                         word.said.clone().map_err(Denied::Invalid)
                     }
-                    None => Err(Denied::Unavailable(format!(
-                        "the API server cannot be asked whose token this is: {away}"
-                    ))),
+                    None => Err(Denied::Unavailable(
+                        messages::api_server_away(away).to_string(),
+                    )),
                 }
             }
         }
@@ -221,8 +222,7 @@ impl Tokens {
             Signature::Unreadable => Ok(&self.turns.unreadable),
             Signature::OfAnother => {
                 self.metrics.token_reviewed("forged");
-                let why = "the token is not signed by this cluster's API server";
-                Err(Denied::Invalid(why.into()))
+                Err(Denied::Invalid(messages::forged().to_string()))
             }
         }
     }
@@ -261,18 +261,19 @@ fn account_of(
 ) -> Result<Arc<Account>, String> {
     if status.authenticated != Some(true) {
         let why = status.error.filter(|why| !why.is_empty());
-        return Err(why.unwrap_or_else(|| "the API server does not know the token".into()));
+        let why = why.unwrap_or_else(|| "it does not know it".into());
+        return Err(messages::review_failed(why).to_string());
     }
     // A server that does not know audiences names none.
     let audiences = status.audiences.unwrap_or_default();
     if !audiences.iter().any(|audience| audience == AUDIENCE) {
-        return Err(format!("the token is not for the audience {AUDIENCE}"));
+        return Err(messages::other_audience(AUDIENCE).to_string());
     }
     let user = status.user.unwrap_or_default();
     let username = user.username.unwrap_or_default();
     let account = username.strip_prefix("system:serviceaccount:");
     let Some((namespace, _)) = account.and_then(|account| account.split_once(':')) else {
-        return Err(format!("{username} is no ServiceAccount"));
+        return Err(messages::not_a_token().to_string());
     };
     let bound = user.extra.as_ref().and_then(|extra| extra.get(POD_UID));
     let owner = match bound.and_then(|uids| uids.first()) {

@@ -150,7 +150,8 @@ async fn one_question_for_a_token_and_its_answer_is_kept() {
     // The clock of the claims is another one, which goes on.
     api.say(json!({ "authenticated": false, "error": "token has expired" }));
     let denied = api.tokens.account(&short).await;
-    assert_eq!(denied, Err(Denied::Invalid("token has expired".into())));
+    let message = messages::review_failed("token has expired").to_string();
+    assert_eq!(denied, Err(Denied::Invalid(message)));
 }
 
 fn token_of(seconds: i64) -> String {
@@ -220,7 +221,7 @@ async fn what_is_no_token_for_us_is_asked_for_once_or_not_at_all() {
     let expired = api.tokens.account(&token_of(-61)).await;
     assert_eq!(
         expired,
-        Err(Denied::Invalid("the token has expired".into()))
+        Err(Denied::Invalid(messages::expired().to_string()))
     );
     assert_eq!(api.asked(), 0);
     for (number, answer) in [
