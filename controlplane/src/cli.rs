@@ -1,28 +1,28 @@
 //! The command line, and the two commands that read a folder once: `check` and `translate`.
 
-mod admin;
+mod copy_filter;
+mod envoy_admin;
 
 use std::collections::BTreeSet;
 use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use admin::Admin;
 use clap::error::ErrorKind;
 use clap::{ArgGroup, Args, CommandFactory, Parser, Subcommand, ValueEnum};
-use weir::access::Policy;
-use weir::budget::{Bytes, Limits};
-use weir::envoy;
-use weir::filters;
-use weir::folder::Folder;
-use weir::hostname;
-use weir::kubernetes::status::Lease;
-use weir::plan::{Plan, Scope, scope};
-use weir::problem::{Extent, Problem};
+use envoy_admin::Admin;
 use weir::publish::Published;
+use weir::report::Lease;
 use weir::serve::gateway;
-use weir::translate::translate_within;
-use weir::world::World;
+use weir::source::folder::Folder;
+use weir_core::api::smi::traffic_target::Policy;
+use weir_core::envoy;
+use weir_core::manifest::hostname;
+use weir_core::manifest::problem::{Extent, Problem};
+use weir_core::plan::{Plan, Scope, scope};
+use weir_core::translate::budget::{Bytes, Limits};
+use weir_core::translate::translate_within;
+use weir_core::world::World;
 use weir_split::EVERY_NAMESPACE;
 
 /// Splits traffic between versions of a service on the proxies people already run.
@@ -418,7 +418,7 @@ pub fn translated(args: Translate) -> ExitCode {
 }
 
 pub fn copied(dir: &Path) -> ExitCode {
-    match filters::copy(dir) {
+    match copy_filter::copy(dir) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             print(io::stderr(), &format!("weir: {error}\n"));

@@ -11,17 +11,17 @@ use tokio::sync::watch;
 use weir_split::wire;
 use weir_split::{Refusal, Site, Table};
 
-use crate::access::Policy;
-use crate::budget::Limits;
-use crate::metrics::Metrics;
-use crate::object::Manifests;
-use crate::plan::{Audience, EditedShares, Plan, Scope, scope};
-use crate::problem::{Extent, Problem, Reason};
-use crate::revision::{Beyond, Rendered, Unsayable, render_in};
-use crate::subject::Subject;
-use crate::translate::translate_within;
-use crate::watermark::Watermark;
-use crate::world::{Entry, Key, World};
+use weir_core::api::smi::traffic_target::Policy;
+use weir_core::manifest::object::Manifests;
+use weir_core::manifest::problem::{Extent, Problem, Reason};
+use weir_core::metrics::Metrics;
+use weir_core::plan::document::{Beyond, Rendered, Unsayable, render_in};
+use weir_core::plan::{Audience, EditedShares, Plan, Scope, scope};
+use weir_core::status::subject::Subject;
+use weir_core::translate::budget::Limits;
+use weir_core::translate::translate_within;
+use weir_core::watermark::Watermark;
+use weir_core::world::{Entry, Key, World};
 
 /// Bytes of one plan that are kept rendered, beside the producers'; scopes beyond are rendered each time.
 const MAX_KEPT: usize = 128 << 20;
@@ -410,9 +410,9 @@ mod tests {
     use weir_split::wire::{Access, Connections, Destination, Gateway, HostSet, Hosts, Unmatched};
 
     use super::*;
-    use crate::object;
-    use crate::plan::{PlannedConnections, PlannedSet};
-    use crate::problem::{Effect, ObjectRef, messages};
+    use weir_core::manifest::object;
+    use weir_core::manifest::problem::{Effect, ObjectRef, messages};
+    use weir_core::plan::{PlannedConnections, PlannedSet};
 
     fn split(weight: u64) -> Reading {
         let text = format!(

@@ -16,32 +16,34 @@ use tokio::sync::watch;
 use tokio::time::Instant;
 use weir_split::EVERY_NAMESPACE;
 
-use crate::hostname;
-use crate::kubernetes::horizon::Horizon;
-use crate::listener::{Peer, Seat, say_last};
-use crate::metrics::Metrics;
-use crate::plan::Scope;
-use crate::problem::messages::answer as messages;
 use crate::publish::{Current, Publisher};
-use crate::watermark::Watermark;
+use crate::serve::listener::{Peer, Seat, say_last};
+use crate::source::kubernetes::horizon::Horizon;
+use weir_core::manifest::hostname;
+use weir_core::manifest::problem::messages::answer as messages;
+use weir_core::metrics::Metrics;
+use weir_core::plan::Scope;
+use weir_core::watermark::Watermark;
 
+pub mod admin;
 mod answer;
+mod auth;
 mod certificate;
-mod conditions;
-mod hold;
+pub mod listener;
+mod long_poll;
 mod loopback;
 mod marks;
+mod poll_headers;
 mod polls;
 mod proxies;
-mod readers;
 mod tokens;
 
 use answer::Answer;
+pub use auth::Readers;
+use auth::{Reader, Refusal};
 pub use certificate::CertificateRules;
 use polls::Polls;
 pub use proxies::Proxies;
-pub use readers::Readers;
-use readers::{Reader, Refusal};
 pub use tokens::{AUDIENCE, OWN_TOKEN, Tokens};
 
 /// What is served, and to whom.
@@ -112,7 +114,7 @@ async fn config(
 ) -> Response {
     // What it takes to know who asks is a part of the hold: the proxy waits for no longer.
     let begun = Instant::now();
-    let wait = conditions::wait(&headers);
+    let wait = poll_headers::wait(&headers);
     let asked = query
         .map_err(|rejection| messages::query_unreadable(rejection.body_text()).to_string())
         .and_then(|Query(pairs)| scope_of(&pairs));

@@ -43,12 +43,12 @@ use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
 
 use serde_json::Value;
-use weir::access::Policy;
-use weir::object::{self, Object};
-use weir::plan::{Plan, Scope, scope};
-use weir::problem::Problem;
-use weir::translate::translate;
-use weir::world::World;
+use weir_core::api::smi::traffic_target::Policy;
+use weir_core::manifest::object::{self, Object};
+use weir_core::manifest::problem::Problem;
+use weir_core::plan::{Plan, Scope, scope};
+use weir_core::translate::translate;
+use weir_core::world::World;
 use weir_split::wire;
 
 pub use outcome::{Change, Fate, Outcome, Outcomes, outcomes, reduced_total};

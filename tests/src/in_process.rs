@@ -7,12 +7,12 @@ use std::sync::Arc;
 use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
-use weir::access::Policy;
-use weir::kubernetes::horizon::Horizon;
-use weir::metrics::Metrics;
-use weir::object;
 use weir::publish::Publisher;
 use weir::serve::{Readers, Server};
+use weir::source::kubernetes::horizon::Horizon;
+use weir_core::api::smi::traffic_target::Policy;
+use weir_core::manifest::object;
+use weir_core::metrics::Metrics;
 
 pub struct InProcess {
     pub listen: SocketAddr,

@@ -8,12 +8,12 @@
 use std::collections::BTreeSet;
 
 use serde_json::{Value, json};
-use weir::access::Policy;
-use weir::budget::Limits;
-use weir::object::Object;
-use weir::plan::{Plan, Scope, scope};
-use weir::translate::translate_within;
-use weir::world::World;
+use weir_core::api::smi::traffic_target::Policy;
+use weir_core::manifest::object::Object;
+use weir_core::plan::{Plan, Scope, scope};
+use weir_core::translate::budget::Limits;
+use weir_core::translate::translate_within;
+use weir_core::world::World;
 use weir_split::wire::{Access, Config, Destination, Hosts};
 
 /// These limits are so small that a few objects exceed them.

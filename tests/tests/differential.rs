@@ -5,11 +5,11 @@
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use weir::access;
-use weir::object::Object;
-use weir::plan::{Plan, Scope, scope};
-use weir::problem::Problem;
-use weir::translate::translate;
+use weir_core::api::smi::traffic_target::Policy;
+use weir_core::manifest::object::Object;
+use weir_core::manifest::problem::Problem;
+use weir_core::plan::{Plan, Scope, scope};
+use weir_core::translate::translate;
 use weir_split::{Decision, Live, Plugin, Table, UntilConfigured};
 use weir_tests::naive::{
     ACCOUNTS, Answer, Asker, CLIENTS, Dice, PORTS, Request, Told, World, shrink,
@@ -79,7 +79,7 @@ fn targets_allow_as_the_specification_says() {
     let (mut compared, mut allowed) = (0, 0);
     for _ in 0..300 {
         let policy = dice.policy();
-        let (plan, problems) = planned(policy.manifests(), access::Policy::Smi);
+        let (plan, problems) = planned(policy.manifests(), Policy::Smi);
         for (client, destination) in CLIENTS.iter().flat_map(|it| ACCOUNTS.map(|to| (*it, to))) {
             let (namespace, account) = client.split_once('/').expect("a namespace");
             let own = format!(r#""namespace":"{namespace}","service_account":"{account}""#);
@@ -137,15 +137,15 @@ fn targets_allow_as_the_specification_says() {
 }
 
 fn plan(world: &World) -> (Plan, Vec<Problem>) {
-    planned(world.manifests(), access::Policy::Unstated)
+    planned(world.manifests(), Policy::Unstated)
 }
 
-fn planned(manifests: Vec<serde_json::Value>, policy: access::Policy) -> (Plan, Vec<Problem>) {
+fn planned(manifests: Vec<serde_json::Value>, policy: Policy) -> (Plan, Vec<Problem>) {
     let objects = manifests.into_iter().map(|body| {
         let object = Object::parse(body).expect("an object");
         object.expect("a kind that is understood")
     });
-    let (world, mut problems) = weir::world::World::from_objects(objects);
+    let (world, mut problems) = weir_core::world::World::from_objects(objects);
     let (plan, more) = translate(&world, policy);
     problems.extend(more);
     (plan, problems)

@@ -1,8 +1,8 @@
 //! What `weir check --envoy` says about listeners of a real Envoy that let attackers in.
 
 use tempfile::TempDir;
-use weir::envoy::{Finding, Running, findings};
-use weir::plan::Plan;
+use weir_core::envoy::{Finding, Running, findings};
+use weir_core::plan::Plan;
 use weir_tests::tls::Authority;
 use weir_tests::{Envoy, root, shipped};
 

@@ -12,7 +12,7 @@ use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio_rustls::TlsAcceptor;
-use weir::kubernetes::peers::Peers;
+use weir::report::peers::Peers;
 use weir_tests::tls::{Authority, Certificate};
 
 const PROXIES: &str = r#"{"replica":"other","proxies":[{"instance":"i","owner":{"namespace":"shop","name":"pod 1"},"node":"n","scope":{"namespace":"shop"},"applied":"r","watermark":"services=7","refused":"","is_lean":true,"behind":2,"silent":3}]}"#;

@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
 
-use weir::problem::messages::{ALL, Template};
+use weir_core::manifest::problem::messages::{ALL, Template};
 use weir_split::{PLUGIN_EFFECT, PLUGIN_MESSAGES, PluginMessage};
 use weir_tests::root;
 

@@ -24,17 +24,17 @@ use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
 use serde_json::Value;
-use weir::access::Policy;
-use weir::object::{self, Kind, Object};
-use weir::owner::Owner;
-use weir::plan::Scope;
-use weir::problem::Problem;
-use weir::proxy::Proxy;
-use weir::subject::Subject;
-use weir::translate::translate;
-use weir::verdict::{Evidence, Findings, Remark, remarks};
-use weir::watermark::Watermark;
-use weir::world::World;
+use weir_core::api::smi::traffic_target::Policy;
+use weir_core::manifest::object::{self, Kind, Object};
+use weir_core::manifest::problem::Problem;
+use weir_core::owner::Owner;
+use weir_core::plan::Scope;
+use weir_core::status::proxy::Proxy;
+use weir_core::status::subject::Subject;
+use weir_core::status::{Evidence, Findings, Remark, remarks};
+use weir_core::translate::translate;
+use weir_core::watermark::Watermark;
+use weir_core::world::World;
 use weir_tests::root;
 
 const CONTROLLER: &str = "weir.dev/gateway-controller";

@@ -7,11 +7,11 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use weir::access::Policy;
-use weir::kubernetes::horizon::Horizon;
-use weir::object;
 use weir::publish::{Publisher, Reading};
 use weir::serve::{Readers, Server};
+use weir::source::kubernetes::horizon::Horizon;
+use weir_core::api::smi::traffic_target::Policy;
+use weir_core::manifest::object;
 use weir_split::wire;
 use weir_tests::fault::{Web, manifest};
 use weir_tests::{Connection, Envoy};

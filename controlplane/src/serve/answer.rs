@@ -7,9 +7,9 @@ use axum::http::header::{CONTENT_TYPE, ETAG, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use crate::problem::messages::answer as messages;
-use crate::revision::{Rendered, Unsayable};
-use crate::watermark::Watermark;
+use weir_core::manifest::problem::messages::answer as messages;
+use weir_core::plan::document::{Rendered, Unsayable};
+use weir_core::watermark::Watermark;
 
 pub(super) const WATERMARK: &str = "weir-watermark";
 /// How many rules are in force for other scopes.

@@ -2,9 +2,9 @@
 
 use weir_split::{IdentityDomains, peer_identity};
 
-use super::readers::{Reader, Refusal};
-use crate::listener::tls::Names;
-use crate::problem::messages::answer as messages;
+use super::auth::{Reader, Refusal};
+use crate::serve::listener::tls::Names;
+use weir_core::manifest::problem::messages::answer as messages;
 
 /// How the names in client certificates are read. An authority of `--client-ca` has signed each certificate.
 #[derive(Clone, Debug)]

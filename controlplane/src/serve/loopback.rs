@@ -3,8 +3,8 @@
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
 
-use super::readers::Refusal;
-use crate::problem::messages::answer as messages;
+use super::auth::Refusal;
+use weir_core::manifest::problem::messages::answer as messages;
 
 /// Top-level domains that no public name has (RFC 6761, ICANN for `internal`), and the short names of Services.
 const LOCAL: [&str; 4] = ["localhost", "internal", "test", "svc"];

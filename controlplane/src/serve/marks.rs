@@ -3,8 +3,8 @@
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 
-use crate::plan::Scope;
-use crate::watermark::Watermark;
+use weir_core::plan::Scope;
+use weir_core::watermark::Watermark;
 
 /// Revisions of one scope and version that are remembered. A proxy that runs an older one keeps the mark that it had.
 const MAX_REVISIONS: usize = 32;

@@ -6,8 +6,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tokio::sync::oneshot;
 
-use crate::owner::Owner;
-use crate::plan::Scope;
+use weir_core::owner::Owner;
+use weir_core::plan::Scope;
 
 /// Instances beyond this are served, but their polls do not end each other.
 const MAX_INSTANCES: usize = 1 << 16;

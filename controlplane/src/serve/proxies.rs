@@ -11,11 +11,11 @@ use weir_split::module;
 
 use super::marks::{Marks, Subset};
 use super::polls::Poller;
-use crate::metrics::Metrics;
-use crate::owner::Owner;
-use crate::proxy::{self, FORGET, Replica};
 use crate::publish::{Current, Publisher};
-use crate::watermark::Watermark;
+use weir_core::metrics::Metrics;
+use weir_core::owner::Owner;
+use weir_core::status::proxy::{self, FORGET, Replica};
+use weir_core::watermark::Watermark;
 
 /// Between two looks for such proxies.
 const SWEEP: Duration = Duration::from_secs(1);
@@ -406,8 +406,8 @@ impl Known {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::access::Policy;
-    use crate::plan::Scope;
+    use weir_core::api::smi::traffic_target::Policy;
+    use weir_core::plan::Scope;
 
     #[test]
     fn the_module_of_a_proxy_is_known_and_its_change_is_news() {

@@ -10,11 +10,11 @@ use tower::ServiceExt;
 use super::*;
 use weir_split::wire::{self, Config};
 
-use crate::access::Policy;
-use crate::object;
 use crate::publish::{Published, Publisher, Reading};
-use crate::translate::translate;
-use crate::world::World;
+use weir_core::api::smi::traffic_target::Policy;
+use weir_core::manifest::object;
+use weir_core::translate::translate;
+use weir_core::world::World;
 
 /// A control plane without sockets.
 struct Plane {
@@ -278,7 +278,7 @@ async fn a_newer_poll_of_the_same_instance_and_scope_ends_the_older() {
         ];
         Box::pin(plane.get(query, &headers))
     };
-    let long = "x".repeat(hold::MAX_INSTANCE + 1);
+    let long = "x".repeat(long_poll::MAX_INSTANCE + 1);
     let mut others = [
         poll("", "b"),
         poll("?gateway=a/b", "a"),

@@ -22,9 +22,9 @@ use tokio::time::{Instant, timeout};
 
 use self::keys::{Keys, Signature};
 use self::store::{Hash, Store};
-use crate::metrics::Metrics;
-use crate::owner::Owner;
-use crate::problem::messages::answer as messages;
+use weir_core::manifest::problem::messages::answer as messages;
+use weir_core::metrics::Metrics;
+use weir_core::owner::Owner;
 
 /// The audience that a token must have.
 pub const AUDIENCE: &str = "weir.dev";

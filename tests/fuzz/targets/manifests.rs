@@ -3,11 +3,11 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use weir::access::Policy;
-use weir::object;
+use weir_core::api::smi::traffic_target::Policy;
+use weir_core::manifest::object;
 use weir::publish::Published;
-use weir::translate::translate;
-use weir::world::World;
+use weir_core::translate::translate;
+use weir_core::world::World;
 use weir_split::wire::Config;
 
 fuzz_target!(|data: &[u8]| {

@@ -1,7 +1,7 @@
 //! A line of the section `requests`: who asks what.
 
 use serde_json::{Value, json};
-use weir::plan::Scope;
+use weir_core::plan::Scope;
 
 /// A question of a case, and the answer that the case expects.
 pub struct Request {

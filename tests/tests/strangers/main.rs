@@ -103,7 +103,7 @@ async fn good_proxies(clients: &Clients, good: &Good, over: &AtomicBool) -> Time
 
 #[tokio::test(flavor = "multi_thread")]
 async fn attacks_on_connections_and_tokens_do_not_stop_other_proxies() {
-    weir::listener::raise_file_limit();
+    weir::serve::listener::raise_file_limit();
     let server = ApiServer::start();
     let account = |namespace: &str| {
         server.apply(&format!(

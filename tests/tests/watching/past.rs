@@ -5,10 +5,10 @@ use std::process::Command;
 use std::time::Duration;
 
 use tokio::time::{Instant, sleep};
-use weir::access::Policy;
-use weir::kubernetes::Cluster;
 use weir::publish::Publisher;
+use weir::source::kubernetes::Cluster;
 use weir_cluster::server::client;
+use weir_core::api::smi::traffic_target::Policy;
 use weir_tests::Plane;
 
 use crate::proxy::{Manner, Proxy};

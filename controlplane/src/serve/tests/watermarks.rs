@@ -1,7 +1,7 @@
 //! Proxies that move between replicas, and what is known of how far each of them has come.
 
 use super::*;
-use crate::watermark::Watermark;
+use weir_core::watermark::Watermark;
 
 impl Plane {
     /// The split, read up to this version.

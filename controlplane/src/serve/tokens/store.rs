@@ -10,7 +10,7 @@ use std::sync::Arc;
 use tokio::time::Instant;
 
 use super::Place;
-use crate::owner::Owner;
+use weir_core::owner::Owner;
 
 /// The SHA-256 of a token: a memory dump contains no tokens.
 pub(super) type Hash = [u8; 32];

@@ -1,0 +1,34 @@
+//! HTTPRoute of Gateway API (v1, v1beta1) and of Linkerd (policy.linkerd.io v1beta2, v1beta3): the
+//! manifest, into the form of [`crate::api::route`].
+
+use crate::api::route::parse::{self, Grammar};
+use crate::api::route::{Route, RouteKind, matches};
+use crate::manifest::object::Object;
+use crate::manifest::problem::Problem;
+
+const FIELDS: [&str; 7] = [
+    "name",
+    "matches",
+    "filters",
+    "backendRefs",
+    "timeouts",
+    "retry",
+    "sessionPersistence",
+];
+
+/// See [`Route::parse`].
+pub fn parse(
+    object: &Object,
+    kind: RouteKind,
+    problems: &mut Vec<Problem>,
+) -> Result<Option<Route>, Problem> {
+    let grammar = Grammar {
+        kind,
+        fields: &FIELDS,
+        read_match: matches::parse,
+    };
+    parse::parse(object, &grammar, problems)
+}
+
+#[cfg(test)]
+mod tests;

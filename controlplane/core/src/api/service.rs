@@ -1,0 +1,264 @@
+//! Service and Namespace of Kubernetes core/v1: what routing needs to know of them.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use serde::Deserialize;
+
+use crate::manifest::object::Object;
+use crate::manifest::problem::messages::one_of;
+use crate::manifest::problem::messages::service as messages;
+use crate::manifest::problem::{ObjectRef, Problem};
+use crate::manifest::unknown_fields::at_most;
+
+/// A split or a route has an entry for every port that it is about.
+const MAX_PORTS: usize = 1_000;
+
+/// A Service and its TCP ports.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Service {
+    pub object: ObjectRef,
+    /// By number, each once.
+    pub ports: Box<[Port]>,
+    /// Of type ExternalName: another name for a host.
+    pub is_external: bool,
+    pub selector: Selector,
+    /// The addresses that are known; manifests seldom have them.
+    pub cluster_ips: Box<[IpAddr]>,
+    /// False for headless and ExternalName Services, which have no address of their own.
+    pub has_cluster_ip: bool,
+}
+
+/// Names and values of labels that pods have to have; empty where no pod is selected. No map: of a Service, of which
+/// there are thousands, one would be the larger half.
+pub type Selector = Box<[(Box<str>, Box<str>)]>;
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Port {
+    pub number: u16,
+    /// Empty where it has none.
+    pub name: Box<str>,
+    /// Not requests; see `carries_connections` below.
+    pub carries_connections: bool,
+    /// What `appProtocol` says, where it says something that is no HTTP.
+    pub no_http: Option<Box<str>>,
+}
+
+#[derive(Deserialize)]
+struct ServiceManifest {
+    spec: Option<ServiceSpec>,
+}
+
+#[derive(Default, Deserialize)]
+struct ServiceSpec {
+    #[serde(rename = "type")]
+    kind: Option<String>,
+    #[serde(rename = "clusterIP")]
+    cluster_ip: Option<String>,
+    #[serde(rename = "clusterIPs")]
+    cluster_ips: Option<Vec<String>>,
+    ports: Option<Vec<PortSpec>>,
+    selector: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PortSpec {
+    name: Option<String>,
+    port: u16,
+    protocol: Option<String>,
+    app_protocol: Option<String>,
+}
+
+/// Values of `appProtocol` whose bytes are no HTTP that could be read. Every other one, `https`, `grpc` and
+/// `kubernetes.io/h2c` among them, is taken for HTTP, as a port is that says nothing.
+const NO_HTTP: [&str; 9] = [
+    "tcp",
+    "tcp-server-first",
+    "tls",
+    "mongo",
+    "mongodb",
+    "mysql",
+    "postgres",
+    "postgresql",
+    "redis",
+];
+
+/// Whether a Service port carries connections that are split as a whole: its `appProtocol` says so, in any
+/// case ([`NO_HTTP`]); without one its name does, which then is `tcp` or begins with `tcp-` (and so does
+/// `tcp-server-first-`).
+fn carries_connections(app_protocol: Option<&str>, name: &str) -> bool {
+    match app_protocol {
+        Some(protocol) => is_no_http(protocol),
+        None => name == "tcp" || name.starts_with("tcp-"),
+    }
+}
+
+fn is_no_http(app_protocol: &str) -> bool {
+    NO_HTTP
+        .iter()
+        .any(|no| no.eq_ignore_ascii_case(app_protocol))
+}
+
+impl Service {
+    pub fn parse(object: &Object) -> Result<Service, Problem> {
+        let ServiceManifest { spec } = object.decode()?;
+        let spec = spec.unwrap_or_default();
+        let reference = object.reference();
+        let written: Vec<String> = match spec.cluster_ips {
+            Some(ips) if !ips.is_empty() => ips,
+            _ => spec.cluster_ip.into_iter().collect(),
+        };
+        let headless = written.iter().any(|ip| ip == "None");
+        let mut cluster_ips = Vec::new();
+        for ip in written.iter().filter(|ip| !headless && !ip.is_empty()) {
+            match ip.parse::<IpAddr>() {
+                Ok(address) => cluster_ips.push(address),
+                Err(_) => {
+                    let message = messages::bad_cluster_ip(ip);
+                    return Err(reference.problem("spec.clusterIP", message));
+                }
+            }
+        }
+        let written = spec.ports.unwrap_or_default();
+        at_most(&written, MAX_PORTS, &reference, "spec.ports")?;
+        let mut ports = BTreeMap::new();
+        for (index, port) in written.into_iter().enumerate() {
+            if port.port == 0 {
+                let path = format!("spec.ports[{index}].port");
+                return Err(reference.problem(path, messages::port_zero()));
+            }
+            let is_tcp = port.protocol.as_deref().unwrap_or("TCP") == "TCP";
+            if is_tcp && !ports.contains_key(&port.port) {
+                let name = port.name.unwrap_or_default();
+                let protocol = port.app_protocol;
+                let known = Port {
+                    number: port.port,
+                    carries_connections: carries_connections(protocol.as_deref(), &name),
+                    name: name.into(),
+                    no_http: protocol.filter(|it| is_no_http(it)).map(Into::into),
+                };
+                ports.insert(port.port, known);
+            }
+        }
+        let is_external = spec.kind.as_deref() == Some("ExternalName");
+        let selector = spec.selector.filter(|_| !is_external).into_iter().flatten();
+        Ok(Service {
+            has_cluster_ip: !headless && !is_external,
+            object: reference,
+            ports: ports.into_values().collect(),
+            is_external,
+            selector: selector
+                .map(|(name, value)| (name.into(), value.into()))
+                .collect(),
+            cluster_ips: cluster_ips.into(),
+        })
+    }
+
+    pub fn port(&self, number: u16) -> Option<&Port> {
+        self.ports.iter().find(|port| port.number == number)
+    }
+
+    pub fn port_numbers(&self) -> impl Iterator<Item = u16> {
+        self.ports.iter().map(|port| port.number)
+    }
+
+    /// The ports that can be named, in a message.
+    pub fn possible_ports(&self) -> String {
+        one_of(self.port_numbers())
+    }
+}
+
+/// The port that a Host without one means: the only port, else 80, else none.
+pub fn default_port(ports: impl IntoIterator<Item = u16>) -> Option<u16> {
+    let mut ports = ports.into_iter();
+    let first = ports.next()?;
+    let mut rest = ports.peekable();
+    if rest.peek().is_none() || first == 80 {
+        return Some(first);
+    }
+    rest.find(|port| *port == 80)
+}
+
+#[derive(Deserialize)]
+struct NamespaceManifest {
+    metadata: NamespaceMetadata,
+}
+
+#[derive(Deserialize)]
+struct NamespaceMetadata {
+    labels: Option<BTreeMap<String, String>>,
+}
+
+/// The labels of a Namespace as they are written.
+pub fn namespace_labels(object: &Object) -> Result<BTreeMap<String, String>, Problem> {
+    let NamespaceManifest { metadata } = object.decode()?;
+    Ok(metadata.labels.unwrap_or_default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::object::read;
+
+    fn service(spec: &str) -> Result<Service, Problem> {
+        let text = format!("apiVersion: v1\nkind: Service\nmetadata: {{name: a}}\nspec: {spec}\n");
+        Service::parse(&read("a.yaml", &text).unwrap().objects[0])
+    }
+
+    #[test]
+    fn ports_and_addresses() {
+        let plain = service(
+            "{clusterIPs: [10.0.0.1, 'FD00::1'], clusterIP: 10.0.0.1, ports: [{port: 80, name: http}, {port: 53, protocol: UDP}]}",
+        )
+        .unwrap();
+        let ports = plain.ports.iter().map(|it| (it.number, &*it.name));
+        assert_eq!(ports.collect::<Vec<_>>(), [(80, "http")]);
+        let ips = plain.cluster_ips.iter().map(IpAddr::to_string);
+        assert_eq!(ips.collect::<Vec<_>>(), ["10.0.0.1", "fd00::1"]);
+        assert!(plain.has_cluster_ip);
+        assert!(!service("{clusterIP: None}").unwrap().has_cluster_ip);
+        assert!(!service("{type: ExternalName}").unwrap().has_cluster_ip);
+        assert!(service("null").unwrap().has_cluster_ip);
+        let path = |spec: &str| service(spec).unwrap_err().path;
+        assert_eq!(path("{ports: [{port: http}]}"), "spec.ports[0].port");
+        assert_eq!(path("{ports: [{port: 70000}]}"), "spec.ports[0].port");
+        assert_eq!(path("{ports: [{port: 0}]}"), "spec.ports[0].port");
+        assert_eq!(path("{clusterIP: here}"), "spec.clusterIP");
+        let ports = |count| format!("{{ports: [{}]}}", vec!["{port: 1}"; count].join(", "));
+        assert_eq!(path("{selector: {version: 1}}"), "spec.selector.version");
+        assert_eq!(path(&ports(1001)), "spec.ports");
+        assert!(service(&ports(1000)).is_ok());
+    }
+
+    #[test]
+    fn the_protocol_of_a_port() {
+        for (port, expected) in [
+            ("{port: 1}", false),
+            ("{port: 1, name: tcp}", true),
+            ("{port: 1, name: tcp-mysql}", true),
+            ("{port: 1, name: tcp-server-first-mysql}", true),
+            ("{port: 1, name: tcpx}", false),
+            ("{port: 1, name: mysql}", false),
+            ("{port: 1, name: http-tcp}", false),
+            ("{port: 1, appProtocol: TCP}", true),
+            ("{port: 1, appProtocol: mysql}", true),
+            ("{port: 1, appProtocol: tcp-server-first}", true),
+            ("{port: 1, appProtocol: kubernetes.io/h2c}", false),
+            ("{port: 1, appProtocol: https}", false),
+            ("{port: 1, name: tcp, appProtocol: http}", false),
+        ] {
+            let service = service(&format!("{{ports: [{port}]}}")).unwrap();
+            assert_eq!(service.ports[0].carries_connections, expected, "{port}");
+        }
+    }
+
+    #[test]
+    fn the_port_that_is_meant_without_one() {
+        assert_eq!(default_port([]), None);
+        assert_eq!(default_port([8080]), Some(8080));
+        assert_eq!(default_port([80, 8080]), Some(80));
+        assert_eq!(default_port([25, 80, 8080]), Some(80));
+        assert_eq!(default_port([8080, 9090]), None);
+    }
+}

@@ -1,0 +1,136 @@
+//! Pods, and what makes them: the ServiceAccounts behind a Service.
+//!
+//! Of use to the access policy alone, so an object is read as little as that needs.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+
+use crate::api::service::Selector;
+use crate::manifest::hostname;
+use crate::manifest::object::{Kind, Object};
+use crate::manifest::problem::Problem;
+use crate::manifest::problem::messages::access as messages;
+
+/// Labels and ServiceAccount of a Pod, or of the Pods that a Deployment, StatefulSet, DaemonSet or
+/// ReplicaSet makes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Workload {
+    labels: BTreeMap<String, String>,
+    /// Name of the ServiceAccount, in the workload's namespace.
+    pub account: String,
+}
+
+#[derive(Deserialize)]
+struct Pod {
+    metadata: Option<Metadata>,
+    spec: Option<PodSpec>,
+}
+
+#[derive(Deserialize)]
+struct Metadata {
+    labels: Option<BTreeMap<String, String>>,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct PodSpec {
+    service_account_name: Option<String>,
+    /// The old name of the same field.
+    service_account: Option<String>,
+}
+
+#[derive(Deserialize)]
+struct Controller {
+    spec: ControllerSpec,
+}
+
+#[derive(Deserialize)]
+struct ControllerSpec {
+    replicas: Option<i64>,
+    template: Pod,
+}
+
+impl Workload {
+    /// None is the past of a Deployment: a ReplicaSet that is to have no Pods.
+    pub fn parse(object: &Object) -> Result<Option<Workload>, Problem> {
+        let pod = match object.kind {
+            Kind::Workload("Pod") => object.decode()?,
+            kind => {
+                let Controller { spec } = object.decode()?;
+                if kind == Kind::Workload("ReplicaSet") && spec.replicas == Some(0) {
+                    return Ok(None);
+                }
+                spec.template
+            }
+        };
+        let Pod { metadata, spec } = pod;
+        let spec = spec.unwrap_or_default();
+        let named = [spec.service_account_name, spec.service_account];
+        let account = named.into_iter().flatten().find(|name| !name.is_empty());
+        if let Some(account) = account.as_deref().filter(|it| !hostname::is_dns_name(it)) {
+            let message = messages::pod_account_no_name(account);
+            return Err(object.reference().problem("spec", message));
+        }
+        Ok(Some(Workload {
+            labels: metadata
+                .and_then(|metadata| metadata.labels)
+                .unwrap_or_default(),
+            account: account.unwrap_or_else(|| "default".to_owned()),
+        }))
+    }
+
+    /// Whether a Service with this selector sends to its Pods. An empty selector selects nothing.
+    pub fn fits(&self, selector: &Selector) -> bool {
+        let has = |(name, value): &(Box<str>, Box<str>)| {
+            let label = self.labels.get(&**name);
+            label.is_some_and(|it| **it == **value)
+        };
+        !selector.is_empty() && selector.iter().all(has)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::object::read;
+
+    #[test]
+    fn pods_and_their_makers() {
+        let account = |text: &str| {
+            let object = read("a.yaml", text).unwrap().objects.remove(0);
+            let workload = Workload::parse(&object).map_err(|problem| problem.path);
+            let selector: Selector = [("app".into(), "web".into())].into();
+            workload.map(|found| found.map(|it| (it.fits(&selector), it.account)))
+        };
+        let made = |kind: &str, rest: &str| {
+            account(&format!(
+                "{{apiVersion: apps/v1, kind: {kind}, metadata: {{name: a, labels: {{app: other}}}}, spec: {{\
+                 template: {{metadata: {{labels: {{app: web, v: '1'}}}}, spec: {{serviceAccountName: web}}}}{rest}}}}}"
+            ))
+        };
+        let web = |fits: bool, name: &str| Ok(Some((fits, name.to_owned())));
+        for kind in ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"] {
+            assert_eq!(made(kind, ""), web(true, "web"), "{kind}");
+        }
+        assert_eq!(made("ReplicaSet", ", replicas: 0"), Ok(None));
+        assert_eq!(made("Deployment", ", replicas: 0"), web(true, "web"));
+        let pod = |rest: &str| account(&format!("{{apiVersion: v1, kind: Pod, {rest}}}"));
+        assert_eq!(
+            pod("metadata: {generateName: a-, labels: {app: web}}"),
+            web(true, "default")
+        );
+        assert_eq!(
+            pod("metadata: {}, spec: {serviceAccount: old}"),
+            web(false, "old")
+        );
+        assert_eq!(
+            account("{apiVersion: apps/v1, kind: Deployment, metadata: {name: a}, spec: {}}"),
+            Err("spec".to_owned())
+        );
+        assert_eq!(
+            pod("metadata: {}, spec: {serviceAccount: 'a/b'}"),
+            Err("spec".to_owned())
+        );
+    }
+}

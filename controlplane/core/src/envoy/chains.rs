@@ -1,0 +1,285 @@
+//! The filter chains that have a Weir filter, as far as the filter relies on them: for the identity of the client, and
+//! for a path that the backend reads in the same way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde_json::Value;
+use weir_split::{Direction, EVERY_NAMESPACE, Plugin, Protocol};
+
+use super::Finding;
+use super::dump::{plugin, text, wasm};
+use crate::manifest::problem::messages::envoy as messages;
+
+/// HTTP filters that pass a request on unchanged, or answer it with an error.
+const HARMLESS: [&str; 12] = [
+    "adaptive_concurrency",
+    "admission_control",
+    "bandwidth_limit",
+    "buffer",
+    "cors",
+    "csrf",
+    "fault",
+    "grpc_stats",
+    "local_ratelimit",
+    "ratelimit",
+    "rbac",
+    "set_metadata",
+];
+
+/// A Weir filter in a chain of a listener.
+#[derive(Debug)]
+pub struct Chain {
+    /// `listener NAME`, where findings are reported.
+    at: BTreeSet<String>,
+    plugin: Plugin,
+    protocol: Protocol,
+    fails_open: bool,
+    peers: Peers,
+    /// Settings that the connection manager lacks; empty in a chain for connections.
+    missing: Vec<Normalization>,
+    /// Names of the filters before it that may change or answer requests.
+    before: Vec<String>,
+}
+
+/// How the chain verifies its clients.
+#[derive(Debug, PartialEq, Eq)]
+enum Peers {
+    Verified,
+    NoTls,
+    /// Envoy accepts any certificate.
+    Untrusted,
+    NoAuthority,
+    /// A client without a certificate gets through the handshake.
+    Optional,
+}
+
+#[derive(Debug)]
+enum Normalization {
+    Path,
+    Slashes,
+    EscapedSlashes,
+}
+
+impl Chain {
+    /// The chains of one listener that have a Weir filter. `discovered` has the filters from ECDS by their names.
+    pub fn read(listener: &Value, discovered: &BTreeMap<String, &Value>) -> Vec<Chain> {
+        let at = format!("listener {}", text(listener, "name"));
+        let chains = listener.get("filter_chains").and_then(Value::as_array);
+        let chains = chains.into_iter().flatten();
+        let chains = chains.chain(listener.get("default_filter_chain"));
+        let mut read = Vec::new();
+        for chain in chains {
+            for filter in items(chain, "filters") {
+                let within = resolved(filter, discovered);
+                match within.pointer("/typed_config/http_filters") {
+                    Some(_) => {
+                        let manager = within.get("typed_config").unwrap_or(&Value::Null);
+                        read.extend(Chain::of_requests(&at, chain, manager, discovered));
+                    }
+                    None => read.extend(Chain::new(&at, chain, within)),
+                }
+            }
+        }
+        read
+    }
+
+    fn of_requests(
+        at: &str,
+        chain: &Value,
+        manager: &Value,
+        discovered: &BTreeMap<String, &Value>,
+    ) -> Option<Chain> {
+        let mut before = Vec::new();
+        for filter in items(manager, "http_filters") {
+            let within = resolved(filter, discovered);
+            if let Some(found) = Chain::new(at, chain, within) {
+                let missing = missing(manager);
+                return Some(Chain {
+                    before,
+                    missing,
+                    ..found
+                });
+            }
+            if !is_harmless(within) {
+                before.push(text(filter, "name"));
+            }
+        }
+        None
+    }
+
+    /// None if `filter` is not a Weir filter.
+    fn new(at: &str, chain: &Value, filter: &Value) -> Option<Chain> {
+        let (wasm, protocol) = find(filter)?;
+        let (plugin, _) = plugin(wasm.pointer("/config/configuration")?)?;
+        let config = wasm.get("config").unwrap_or(&Value::Null);
+        Some(Chain {
+            at: [at.to_owned()].into(),
+            plugin,
+            protocol,
+            fails_open: text(config, "failure_policy") == "FAIL_OPEN"
+                || is_true(config, "fail_open"),
+            peers: Peers::of(chain),
+            missing: Vec::new(),
+            before: Vec::new(),
+        })
+    }
+
+    pub fn find(&self, findings: &mut BTreeSet<Finding>) {
+        let is_inbound = self.plugin.direction == Direction::Inbound;
+        let mut add = |message| {
+            findings.insert(Finding::at(&self.at, message));
+        };
+        if self.fails_open {
+            add(match is_inbound {
+                true => messages::inbound_fails_open(),
+                false => messages::outbound_fails_open(),
+            });
+        }
+        if is_inbound {
+            match self.peers {
+                Peers::Verified => {}
+                Peers::NoTls => add(messages::inbound_without_tls()),
+                Peers::Untrusted => add(messages::inbound_untrusted()),
+                Peers::NoAuthority => add(messages::inbound_without_authority()),
+                Peers::Optional => add(messages::inbound_certificate_optional()),
+            }
+            if !self.before.is_empty() {
+                add(messages::inbound_not_first(self.before.join(", ")));
+            }
+        }
+        if self.protocol == Protocol::Http && !self.missing.is_empty() {
+            let lines = |slashes| {
+                let lines = self.missing.iter().map(|missing| match missing {
+                    Normalization::Path => "normalize_path: true".to_owned(),
+                    Normalization::Slashes => "merge_slashes: true".to_owned(),
+                    Normalization::EscapedSlashes => {
+                        format!("path_with_escaped_slashes_action: {slashes}")
+                    }
+                });
+                lines.collect::<Vec<_>>().join(", ")
+            };
+            if is_inbound {
+                add(messages::inbound_paths_not_normalized(lines(
+                    "REJECT_REQUEST",
+                )));
+            } else if is_edge(&self.plugin) {
+                add(messages::edge_paths_not_normalized(lines(
+                    "UNESCAPE_AND_REDIRECT",
+                )));
+            }
+        }
+    }
+}
+
+impl Peers {
+    fn of(chain: &Value) -> Peers {
+        let socket = chain.get("transport_socket").unwrap_or(&Value::Null);
+        let Some(context) = with_key(socket, "common_tls_context") else {
+            return Peers::NoTls;
+        };
+        let common = context.get("common_tls_context").unwrap_or(&Value::Null);
+        let combined = common.get("combined_validation_context");
+        let static_part = common
+            .get("validation_context")
+            .or_else(|| combined?.get("default_validation_context"));
+        // A validation context from SDS is not in the dump: it has an authority, or Envoy refuses it.
+        let is_discovered =
+            combined.is_some() || common.get("validation_context_sds_secret_config").is_some();
+        let has = |key: &str| static_part.is_some_and(|part| part.get(key).is_some());
+        if static_part
+            .is_some_and(|part| text(part, "trust_chain_verification") == "ACCEPT_UNTRUSTED")
+        {
+            return Peers::Untrusted;
+        }
+        // A custom validator (SPIFFE) has its own authorities.
+        if !is_discovered
+            && !has("trusted_ca")
+            && !has("system_root_certs")
+            && !has("custom_validator_config")
+        {
+            return Peers::NoAuthority;
+        }
+        match is_true(context, "require_client_certificate") {
+            true => Peers::Verified,
+            false => Peers::Optional,
+        }
+    }
+}
+
+/// Whether the clients of this filter are outside of the mesh.
+fn is_edge(plugin: &Plugin) -> bool {
+    match plugin.scope.split_once('=') {
+        Some(("gateway", _)) => true,
+        Some(("namespace", namespace)) => namespace == EVERY_NAMESPACE,
+        _ => false,
+    }
+}
+
+fn missing(manager: &Value) -> Vec<Normalization> {
+    let slashes = text(manager, "path_with_escaped_slashes_action");
+    let mut missing = Vec::new();
+    if !is_true(manager, "normalize_path") {
+        missing.push(Normalization::Path);
+    }
+    if !is_true(manager, "merge_slashes") {
+        missing.push(Normalization::Slashes);
+    }
+    // KEEP_UNCHANGED is a decision of the operator. A missing line is not.
+    if slashes.is_empty() || slashes == "IMPLEMENTATION_SPECIFIC_DEFAULT" {
+        missing.push(Normalization::EscapedSlashes);
+    }
+    missing
+}
+
+fn is_harmless(filter: &Value) -> bool {
+    let kind = filter
+        .pointer("/typed_config/@type")
+        .and_then(Value::as_str);
+    let package = kind.and_then(|kind| kind.split_once("envoy.extensions.filters.http."));
+    let name = package.and_then(|(_, rest)| rest.split('.').next());
+    name.is_some_and(|name| HARMLESS.contains(&name))
+}
+
+/// The filter from ECDS, if `filter` only names one; else the filter itself.
+fn resolved<'v>(filter: &'v Value, discovered: &BTreeMap<String, &'v Value>) -> &'v Value {
+    match filter.get("config_discovery") {
+        Some(_) => discovered
+            .get(&text(filter, "name"))
+            .copied()
+            .unwrap_or(filter),
+        None => filter,
+    }
+}
+
+/// The Weir filter in `within`, also if it is inside another extension.
+fn find(within: &Value) -> Option<(&Value, Protocol)> {
+    wasm(within).or_else(|| children(within).find_map(find))
+}
+
+/// The first object in `within` that has this field.
+fn with_key<'v>(within: &'v Value, key: &str) -> Option<&'v Value> {
+    match within.get(key) {
+        Some(_) => Some(within),
+        None => children(within).find_map(|child| with_key(child, key)),
+    }
+}
+
+fn children(value: &Value) -> impl Iterator<Item = &Value> {
+    let fields = value
+        .as_object()
+        .into_iter()
+        .flat_map(|fields| fields.values());
+    fields.chain(value.as_array().into_iter().flatten())
+}
+
+fn items<'v>(value: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> {
+    let items = value.get(key).and_then(Value::as_array);
+    items.into_iter().flatten()
+}
+
+fn is_true(value: &Value, key: &str) -> bool {
+    value.get(key) == Some(&Value::Bool(true))
+}
+
+#[cfg(test)]
+mod tests;

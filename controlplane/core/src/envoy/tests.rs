@@ -1,0 +1,682 @@
+use serde_json::{Value, json};
+
+use super::*;
+use crate::api::smi::traffic_target::Policy;
+use crate::manifest::object;
+use crate::translate::translate;
+use crate::world::World;
+
+fn plan() -> Plan {
+    let text = "
+apiVersion: v1
+kind: List
+items:
+- { apiVersion: v1, kind: Service, metadata: { name: web }, spec: { ports: [{ port: 80 }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: web-v1 }, spec: { ports: [{ port: 80 }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: web-v2 }, spec: { ports: [{ port: 80 }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: web-v3 }, spec: { ports: [{ port: 80 }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: db }, spec: { ports: [{ port: 3306, name: tcp }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: db-v2 }, spec: { ports: [{ port: 3306 }] } }
+- apiVersion: split.smi-spec.io/v1alpha2
+  kind: TrafficSplit
+  metadata: { name: db }
+  spec: { service: db, backends: [{ service: db, weight: 1 }, { service: db-v2, weight: 1 }] }
+- apiVersion: split.smi-spec.io/v1alpha2
+  kind: TrafficSplit
+  metadata: { name: canary }
+  spec:
+    service: web
+    backends:
+    - { service: web, weight: 4 }
+    - { service: web-v1, weight: 5 }
+    - { service: web-v2, weight: 1 }
+    - { service: web-v3, weight: 0 }
+";
+    let objects = object::read("test.yaml", text).unwrap().objects;
+    let (plan, problems) = translate(&World::from_objects(objects).0, Policy::Unstated);
+    assert!(problems.is_empty(), "{problems:?}");
+    plan
+}
+
+fn wasm(plugin: Value) -> Value {
+    json!({
+        "@type": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "config": { "name": "weir", "configuration": {
+            "@type": "type.googleapis.com/google.protobuf.StringValue",
+            "value": plugin.to_string(),
+        } },
+    })
+}
+
+fn web(name: &str) -> String {
+    format!("{name}.default.svc.cluster.local:80")
+}
+
+/// What `/config_dump` answers, with a listener for each filter.
+fn dump(filters: &[Value], clusters: &[String], routes: &Value) -> Value {
+    let kind = |name: &str| format!("type.googleapis.com/envoy.admin.v3.{name}ConfigDump");
+    let listener = |(place, filter): (usize, &Value)| {
+        let filters = json!([{ "name": "weir", "typed_config": filter }]);
+        let manager = json!({ "name": "hcm", "typed_config": {
+            "http_filters": filters,
+            "normalize_path": true,
+            "merge_slashes": true,
+            "path_with_escaped_slashes_action": "REJECT_REQUEST",
+        } });
+        let tls = json!({
+            "require_client_certificate": true,
+            "common_tls_context": { "validation_context": { "trusted_ca": { "filename": "ca.crt" } } },
+        });
+        let socket = json!({ "name": "tls", "typed_config": tls });
+        let chains = json!([{ "filters": [manager], "transport_socket": socket }]);
+        json!({ "listener": { "name": format!("l{place}"), "filter_chains": chains } })
+    };
+    let listeners: Vec<Value> = filters.iter().enumerate().map(listener).collect();
+    let cluster = |name: &String| json!({ "cluster": { "name": name } });
+    let clusters: Vec<Value> = clusters.iter().map(cluster).collect();
+    json!({ "configs": [
+        { "@type": kind("Bootstrap"), "bootstrap": {} },
+        { "@type": kind("Clusters"), "dynamic_active_clusters": clusters },
+        { "@type": kind("Listeners"), "static_listeners": listeners },
+        { "@type": kind("Routes"), "static_route_configs": [{ "route_config": {
+            "name": "edge",
+            "virtual_hosts": [{ "name": "shop", "domains": ["*"], "routes": routes }],
+        } }] },
+    ] })
+}
+
+fn lines(dump: &Value) -> Vec<String> {
+    let running = Running::read(dump).unwrap();
+    let lines = findings(&running, &plan());
+    lines.iter().map(Finding::to_string).collect()
+}
+
+#[test]
+fn a_missing_cluster_is_named_with_backend_object_and_remedy() {
+    let clusters = ["weir".to_owned(), web("web"), web("web-v1")];
+    let filter = wasm(json!({ "control_plane": "weir" }));
+    assert_eq!(
+        lines(&dump(&[filter], &clusters, &json!([]))),
+        [
+            "envoy, listener l0: TrafficSplit default/canary (rule TrafficSplit/default/canary:80/http): \
+             ClusterNotFound: backend web-v2.default:80 has weight 1, and its cluster \
+             web-v2.default.svc.cluster.local:80 is not there: its share is answered 503; define the \
+             cluster, or put the name that it has into \"clusters\" of the plugin configuration: \
+             { \"web-v2.default:80\": \"NAME\" }"
+        ]
+    );
+}
+
+#[test]
+fn names_are_those_of_each_filters_own_configuration() {
+    let clusters = ["a", "b", "c", "weir"].map(str::to_owned);
+    let named = |v2: &str| {
+        let exceptions =
+            json!({ "web.default:80": "a", "web-v1.default:80": "b", "web-v2.default:80": v2 });
+        wasm(json!({ "control_plane": "weir", "namespace": "default", "clusters": exceptions }))
+    };
+    assert_eq!(
+        lines(&dump(&[named("c")], &clusters, &json!([]))),
+        [""; 0],
+        "weight 0 needs no cluster"
+    );
+    let both = lines(&dump(
+        &[named("c"), named("d"), named("d")],
+        &clusters,
+        &json!([]),
+    ));
+    assert_eq!(both.len(), 1, "{both:?}");
+    assert!(
+        both[0].starts_with("envoy, listener l1, listener l2: "),
+        "{both:?}"
+    );
+    assert!(both[0].contains("its cluster d is not there"), "{both:?}");
+}
+
+#[test]
+fn only_what_the_filter_itself_would_write_is_looked_for() {
+    // The ordinary route serves the root; the other asks nobody.
+    let clusters = ["weir".to_owned(), web("web-v1"), web("web-v2")];
+    let initial = json!({ "version": 1, "hosts": [], "rules": {} });
+    for plugin in [
+        json!({ "control_plane": "weir", "ordinary_route_serves_root": true }),
+        json!({ "initial": initial, "cluster": "none" }),
+    ] {
+        let found = lines(&dump(&[wasm(plugin.clone())], &clusters, &json!([])));
+        assert_eq!(found, [""; 0], "{plugin}");
+    }
+    let polls_nobody = wasm(json!({ "control_plane": "wier", "gateway": "default/edge" }));
+    let found = lines(&dump(&[polls_nobody], &clusters, &json!([])));
+    assert_eq!(found.len(), 2, "{found:?}");
+    assert!(found[0].contains("control_plane names the cluster wier"));
+    assert!(found[1].contains("NoRules"));
+}
+
+#[test]
+fn a_redirect_needs_no_cluster() {
+    let to = |name: &str, filters: Value| json!({ "weight": 1, "to": { "service": { "name": name, "namespace": "default", "port": 80 } }, "filters": filters });
+    let redirect = json!({ "redirect": { "status": 302 } });
+    let root = json!({ "root": { "service": "web", "namespace": "default", "port": 80 } });
+    let set = |rule: &str, path: &str| json!({ "path": { "exact": path }, "rule": rule });
+    let initial = json!({
+        "version": 2,
+        "hosts": [{ "hosts": root, "matches": [set("a", "/a"), set("b", "/b")] }],
+        "rules": {
+            "a": { "backends": [to("web-v1", json!({}))], "filters": redirect },
+            "b": { "backends": [to("web-v2", redirect.clone()), to("web-v3", json!({}))] },
+        },
+    });
+    let plugin = json!({ "initial": initial, "cluster": "none" });
+    let found = lines(&dump(&[wasm(plugin)], &[], &json!([])));
+    assert_eq!(found.len(), 1, "{found:?}");
+    assert!(found[0].contains("backend web-v3.default:80"), "{found:?}");
+}
+
+#[test]
+fn filters_of_connections_and_of_what_comes_in() {
+    let network = |plugin: Value| {
+        let mut wasm = wasm(plugin);
+        wasm["@type"] = "x/envoy.extensions.filters.network.wasm.v3.Wasm".into();
+        wasm
+    };
+    let tcp = |key: &str, value: Value| {
+        let mut plugin =
+            json!({ "control_plane": "weir", "protocol": "tcp", "cluster": "{service}" });
+        plugin[key] = value;
+        network(plugin)
+    };
+    let account = json!({
+        "control_plane": "weir", "direction": "inbound", "namespace": "default", "service_account": "web", "trust_domain": "cluster.local",
+    });
+    let clusters = ["weir", "db"].map(str::to_owned);
+    for (filter, missing) in [
+        (tcp("root", json!("db.default:3306")), true),
+        (tcp("root", json!("other.default:3306")), false),
+        (tcp("log_rule", json!(false)), true),
+        (wasm(account), false),
+    ] {
+        let found = lines(&dump(std::slice::from_ref(&filter), &clusters, &json!([])));
+        assert_eq!(found.len(), usize::from(missing), "{filter} {found:?}");
+        let closed = "its cluster db-v2 is not there: the connections of its share are closed;";
+        assert!(found.iter().all(|it| it.contains(closed)), "{found:?}");
+    }
+}
+
+#[test]
+fn a_filter_in_a_chain_for_another_protocol_is_named() {
+    for (protocol, kind, remedy) in [
+        ("tcp", "http", "\"protocol\": \"http\""),
+        ("http", "network", "\"protocol\": \"tcp\""),
+    ] {
+        let mut filter = wasm(json!({ "control_plane": "weir", "protocol": protocol }));
+        filter["@type"] = format!("x/envoy.extensions.filters.{kind}.wasm.v3.Wasm").into();
+        let clusters = ["weir", "web-v1", "web-v2", "db", "db-v2"].map(str::to_owned);
+        let found = lines(&dump(&[filter], &clusters, &json!([])));
+        let found: Vec<_> = found
+            .iter()
+            .filter(|it| it.contains("WrongChain"))
+            .collect();
+        assert!(found.len() == 1 && found[0].contains(remedy), "{found:?}");
+    }
+}
+
+#[test]
+fn filters_are_found_wherever_they_stand() {
+    let inner = wasm(json!({ "control_plane": "weir" }));
+    let wrapped = json!({ "extension_config": { "typed_config": inner } });
+    let typed_struct = json!({
+        "@type": "type.googleapis.com/xds.type.v3.TypedStruct",
+        "type_url": "type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm",
+        "value": { "config": { "configuration": {
+            "@type": "type.googleapis.com/google.protobuf.Struct",
+            "value": { "control_plane": "weir" },
+        } } },
+    });
+    for filter in [inner, wrapped, typed_struct] {
+        let found = Running::read(&dump(std::slice::from_ref(&filter), &[], &json!([]))).unwrap();
+        assert_eq!(found.filters.len(), 1, "{filter}");
+    }
+    let discovered = json!({ "configs": [
+        { "@type": "envoy.admin.v3.ClustersConfigDump" },
+        { "@type": "envoy.admin.v3.ListenersConfigDump", "dynamic_listeners": [
+            { "name": "in", "active_state": { "listener": {
+                "name": "in", "filters": [wasm(json!({ "control_plane": "weir" }))],
+            } } },
+        ] },
+        { "@type": "envoy.admin.v3.EcdsConfigDump", "ecds_filters": [
+            { "ecds_filter": { "name": "w", "typed_config": wasm(json!({ "control_plane": "weir" })) } },
+        ] },
+    ] });
+    let found = Running::read(&discovered).unwrap();
+    let at: Vec<_> = found.filters.iter().flat_map(|it| &it.at).collect();
+    assert_eq!(at, ["extension w", "listener in"]);
+}
+
+#[test]
+fn an_envoy_without_the_filter_is_told_so() {
+    let other = wasm(json!({ "rules": [] }));
+    let found = lines(&dump(&[other], &[], &json!([])));
+    assert_eq!(found.len(), 1);
+    assert!(found[0].starts_with("envoy: NoFilter: "), "{found:?}");
+}
+
+#[test]
+fn other_json_is_no_configuration() {
+    for text in [
+        "null",
+        "[]",
+        "{}",
+        r#"{"configs":[]}"#,
+        r#"{"configs":[{}]}"#,
+    ] {
+        let json = serde_json::from_str(text).unwrap();
+        assert!(Running::read(&json).is_err(), "{text}");
+    }
+}
+
+/// The lines about routes, of which all clusters are there.
+fn lost(routes: Value) -> Vec<String> {
+    let clusters = ["weir", "a"].map(str::to_owned);
+    let filter = wasm(json!({ "control_plane": "weir", "cluster": "a" }));
+    lines(&dump(&[filter], &clusters, &routes))
+}
+
+fn split(matching: Value, policies: Value) -> Value {
+    let mut matching = matching;
+    matching["headers"] = json!([{ "name": "X-Weir-Cluster", "present_match": true }]);
+    matching["runtime_fraction"] = json!({ "runtime_key": "weir.enabled" });
+    let mut route = json!({ "match": matching, "route": policies });
+    route["route"]["cluster_header"] = json!("x-weir-cluster");
+    route
+}
+
+fn ordinary(name: &str, matching: Value, policies: Value) -> Value {
+    let mut route = json!({ "name": name, "match": matching, "route": policies });
+    route["route"]["cluster"] = json!("a");
+    route
+}
+
+#[test]
+fn a_header_route_over_everything_loses_every_policy() {
+    let mut filtered = ordinary("filtered", json!({ "path": "/f" }), json!({}));
+    filtered["typed_per_filter_config"] = json!({ "rbac": {}, "limit": {} });
+    let redirect = json!({ "name": "moved", "match": { "prefix": "/old" }, "redirect": {} });
+    let denied = json!({ "match": { "prefix": "/no" }, "direct_response": { "status": 403 } });
+    let nothing = json!({ "match": { "prefix": "/" }, "direct_response": { "status": 404 } });
+    let found = lost(json!([
+        split(json!({ "prefix": "/" }), json!({ "timeout": "1s" })),
+        ordinary(
+            "same",
+            json!({ "prefix": "/same" }),
+            json!({ "timeout": "1s" })
+        ),
+        ordinary(
+            "slow",
+            json!({ "safe_regex": { "regex": "/slow.*" } }),
+            json!({ "timeout": "9s" })
+        ),
+        filtered,
+        redirect,
+        denied,
+        ordinary(
+            "two",
+            json!({ "path_separated_prefix": "/two" }),
+            json!({
+                "hash_policy": [], "retry_policy": {},
+            })
+        ),
+        nothing,
+    ]));
+    let expected = [
+        "route slow (routes[2]): these requests go without timeout of that route;",
+        "route filtered (routes[3]): these requests go without typed_per_filter_config[limit], typed_per_filter_config[rbac] of that route;",
+        "route moved (routes[4]): these requests go without redirect of that route;",
+        "route routes[5]: these requests go without direct_response of that route;",
+        "route two (routes[6]): these requests go without hash_policy, retry_policy of that route;",
+    ];
+    assert_eq!(found.len(), expected.len(), "{found:#?}");
+    let place = "envoy, route configuration edge, virtual host shop: PoliciesLost: \
+                 route routes[0] takes split requests from ";
+    for (line, expected) in found.iter().zip(expected) {
+        assert!(line.starts_with(&format!("{place}{expected}")), "{line}");
+    }
+}
+
+#[test]
+fn twins_keep_the_policies_of_their_routes() {
+    let slow = json!({ "timeout": "9s" });
+    let by_user = json!({ "hash_policy": [{ "header": { "header_name": "x-user" } }] });
+    let get = json!({ "prefix": "/slow", "grpc": {} });
+    let twins = |of_slow: Value| {
+        json!([
+            split(get.clone(), of_slow),
+            ordinary("slow", get.clone(), slow.clone()),
+            split(json!({ "prefix": "/" }), by_user.clone()),
+            ordinary("all", json!({ "prefix": "/" }), by_user.clone()),
+        ])
+    };
+    assert_eq!(lost(twins(slow.clone())), [""; 0]);
+    let found = lost(twins(json!({ "timeout": "1s" })));
+    assert_eq!(found.len(), 1, "{found:#?}");
+    assert!(found[0].contains(
+        "routes[0] takes split requests from route slow (routes[1]): these requests go without timeout of that route"
+    ));
+}
+
+#[test]
+fn a_route_is_shadowed_only_where_it_would_have_decided() {
+    let policies = json!({ "timeout": "9s" });
+    // A part of the requests of `all`, which no route between the two takes.
+    let part = lost(json!([
+        split(json!({ "prefix": "/new" }), json!({})),
+        ordinary("all", json!({ "prefix": "/" }), policies.clone()),
+    ]));
+    assert_eq!(part.len(), 1, "{part:#?}");
+    for routes in [
+        // Above the header route.
+        json!([
+            ordinary("own", json!({ "prefix": "/own" }), policies.clone()),
+            split(json!({ "prefix": "/" }), json!({})),
+        ]),
+        // Other paths.
+        json!([
+            split(json!({ "prefix": "/new" }), json!({})),
+            ordinary("own", json!({ "prefix": "/own" }), policies.clone()),
+            ordinary("path", json!({ "path": "/ne" }), policies.clone()),
+            ordinary(
+                "element",
+                json!({ "path_separated_prefix": "/ne" }),
+                policies.clone()
+            ),
+        ]),
+        // What the header route takes, another ordinary route would have taken.
+        json!([
+            split(json!({ "prefix": "/new/" }), json!({})),
+            ordinary("new", json!({ "path_separated_prefix": "/new" }), json!({})),
+            ordinary("all", json!({ "prefix": "/" }), policies.clone()),
+        ]),
+        // Another header route takes it before.
+        json!([
+            split(json!({ "prefix": "/" }), policies.clone()),
+            split(json!({ "prefix": "/" }), json!({})),
+            ordinary("all", json!({ "prefix": "/" }), policies.clone()),
+        ]),
+    ] {
+        assert_eq!(lost(routes.clone()), [""; 0], "{routes:#}");
+    }
+}
+
+/// A route of the Service `web`: edits for the responses of one backend, and for all of another rule's.
+fn editing_plan() -> Plan {
+    let text = "
+apiVersion: v1
+kind: List
+items:
+- { apiVersion: v1, kind: Service, metadata: { name: web }, spec: { ports: [{ port: 80 }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: web-v1 }, spec: { ports: [{ port: 80 }] } }
+- { apiVersion: v1, kind: Service, metadata: { name: web-v2 }, spec: { ports: [{ port: 80 }] } }
+- apiVersion: gateway.networking.k8s.io/v1
+  kind: HTTPRoute
+  metadata: { name: r }
+  spec:
+    parentRefs: [{ group: '', kind: Service, name: web }]
+    rules:
+    - name: canary
+      backendRefs:
+      - { name: web-v1, port: 80, weight: 95 }
+      - name: web-v2
+        port: 80
+        weight: 5
+        filters: [&edit { type: ResponseHeaderModifier, responseHeaderModifier: { remove: [server] } }]
+      - { name: web, port: 80, weight: 0, filters: [*edit] }
+      - { name: gone, port: 80, filters: [*edit] }
+    - name: redirect
+      matches: [{ path: { value: /old } }]
+      filters:
+      - *edit
+      - { type: RequestRedirect, requestRedirect: { hostname: example.com } }
+";
+    let objects = object::read("test.yaml", text).unwrap().objects;
+    translate(&World::from_objects(objects).0, Policy::Unstated).0
+}
+
+#[test]
+fn a_share_that_a_lean_module_cannot_serve_is_named() {
+    let of_file = |file: &str| {
+        let mut filter = wasm(json!({ "control_plane": "weir", "namespace": "default" }));
+        filter["config"]["vm_config"] = json!({ "code": { "local": { "filename": file } } });
+        filter
+    };
+    let configuration = json!({ "control_plane": "weir", "namespace": "default" }).to_string();
+    let gauge = module::gauge(&configuration);
+    let clusters = ["weir".to_owned(), web("web"), web("web-v1"), web("web-v2")];
+    let lines = |files: &[&str], stats: &str| -> Vec<String> {
+        let filters: Vec<Value> = files.iter().map(|file| of_file(file)).collect();
+        let mut running = Running::read(&dump(&filters, &clusters, &json!([]))).unwrap();
+        running.read_stats(stats);
+        let found = findings(&running, &editing_plan());
+        found.iter().map(Finding::to_string).collect()
+    };
+    let cannot = |at: &str| {
+        let share = |rule: &str, share: &str| {
+            format!(
+                "envoy, listener {at}: HTTPRoute default/r (rule HTTPRoute/default/r@web.default:80#{rule}): \
+                 Unsupported: {share}, which weir-lean.wasm, loaded there, cannot do: these requests are \
+                 answered 500; load weir.wasm instead of weir-lean.wasm"
+            )
+        };
+        [
+            share(
+                "canary",
+                "backend web-v2.default:80 has weight 5, and the headers of its responses are edited",
+            ),
+            share(
+                "redirect",
+                "the rule redirects and edits the headers of the redirect",
+            ),
+        ]
+    };
+    let lean = format!("cluster.x.upstream_cx_total: 1\nwasmcustom.{gauge}: 1\n");
+    let full = format!("wasmcustom.{gauge}: 0\n");
+    assert_eq!(lines(&["/a/weir.wasm"], &lean), cannot("l0"));
+    assert_eq!(lines(&["/a/weir-lean.wasm"], &full), [""; 0]);
+    // Without statistics the name of the file is all there is.
+    assert_eq!(
+        lines(&["/a/weir.wasm", "/a/weir-lean.wasm"], ""),
+        cannot("l1")
+    );
+}
+
+/// A Gateway with a redirect at one listener and the route itself at the other.
+fn two_listeners() -> Plan {
+    let text = "
+apiVersion: v1
+kind: List
+items:
+- { apiVersion: v1, kind: Service, metadata: { name: web }, spec: { ports: [{ port: 80 }] } }
+- apiVersion: gateway.networking.k8s.io/v1
+  kind: Gateway
+  metadata: { name: edge }
+  spec: { gatewayClassName: weir, listeners: [{ name: http, port: 80, protocol: HTTP }, { name: https, port: 443, protocol: HTTPS }] }
+- apiVersion: gateway.networking.k8s.io/v1
+  kind: HTTPRoute
+  metadata: { name: redirect }
+  spec:
+    parentRefs: [{ name: edge, sectionName: http }]
+    hostnames: [a.x, b.x, c.x, d.x, e.x]
+    rules: [{ filters: [{ type: RequestRedirect, requestRedirect: { scheme: https } }] }]
+- apiVersion: gateway.networking.k8s.io/v1
+  kind: HTTPRoute
+  metadata: { name: app }
+  spec:
+    parentRefs: [{ name: edge, sectionName: https }]
+    hostnames: [a.x, b.x, c.x, d.x, e.x]
+    rules: [{ backendRefs: [{ name: web, port: 80 }] }]
+";
+    let objects = object::read("test.yaml", text).unwrap().objects;
+    let (plan, problems) = translate(&World::from_objects(objects).0, Policy::Unstated);
+    assert!(problems.is_empty(), "{problems:?}");
+    plan
+}
+
+#[test]
+fn a_filter_has_to_be_told_of_listeners_that_differ() {
+    let plugin = |keys: Value| {
+        let mut plugin = json!({ "control_plane": "weir", "gateway": "default/edge" });
+        for (key, value) in keys.as_object().unwrap() {
+            plugin[key] = value.clone();
+        }
+        wasm(plugin)
+    };
+    let clusters = ["weir".to_owned(), web("web")];
+    let found = |plugin: &Value, ports: &[u16]| -> Vec<String> {
+        let filters = vec![plugin.clone(); ports.len().max(1)];
+        let mut dump = dump(&filters, &clusters, &json!([]));
+        for (place, port) in ports.iter().enumerate() {
+            let address = json!({ "socket_address": { "address": "0.0.0.0", "port_value": port } });
+            dump["configs"][2]["static_listeners"][place]["listener"]["address"] = address;
+        }
+        let running = Running::read(&dump).unwrap();
+        let findings = findings(&running, &two_listeners());
+        findings.iter().map(Finding::to_string).collect()
+    };
+    let untold = plugin(json!({}));
+    let differ = "ListenerUnknown: the listeners http, https of Gateway default/edge have different routes for \
+                  a.x, b.x, c.x and 2 more hosts, and the filter does not know by which of them a request comes in: \
+                  these requests are answered 500; write";
+    for (ports, remedy) in [
+        (
+            &[8080, 8443][..],
+            "\"listeners\": { \"8080\": [\"NAME\"], \"8443\": [\"NAME\"] } into the plugin configuration, each port of \
+             this Envoy with the names of the listeners that clients reach by it (http, https)",
+        ),
+        (
+            &[8080],
+            "\"listener\": \"http\" or \"listener\": \"https\" into the plugin configuration",
+        ),
+        (
+            &[],
+            "\"listeners\": { \"PORT\": [\"NAME\"], \"PORT\": [\"NAME\"] } into the plugin configuration, each port of \
+             this Envoy with the names of the listeners that clients reach by it (http, https)",
+        ),
+    ] {
+        let lines = found(&untold, ports);
+        assert_eq!(lines.len(), 1, "{lines:?}");
+        assert!(
+            lines[0].ends_with(&format!("{differ} {remedy}")),
+            "{lines:?}"
+        );
+    }
+
+    for told in [
+        json!({ "listener": "http" }),
+        json!({ "listeners": { "8080": ["http"], "8443": ["https"] } }),
+    ] {
+        assert_eq!(found(&plugin(told), &[8080, 8443]), [""; 0]);
+    }
+    let unlisted = plugin(json!({ "listeners": { "8080": ["http"], "9443": ["https"] } }));
+    let lines = found(&unlisted, &[8080, 8443]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(lines[0].contains("has nothing for port 8443"), "{lines:?}");
+    assert!(lines[0].ends_with(
+        "add \"8443\": [\"NAME\"] with the names of the listeners that clients reach by it"
+    ));
+
+    let merged = plugin(json!({ "listeners": { "8080": ["http", "https"] } }));
+    let lines = found(&merged, &[8080]);
+    assert_eq!(lines.len(), 1, "{lines:?}");
+    assert!(
+        lines[0].contains("only listeners that have the same routes"),
+        "{lines:?}"
+    );
+
+    for (told, key) in [
+        (json!({ "listener": "htp" }), "listener"),
+        (json!({ "listeners": { "8080": ["htp"] } }), "listeners"),
+    ] {
+        let lines = found(&plugin(told), &[8080]);
+        let expected = format!(
+            "envoy, listener l0: ListenerUnknown: \"{key}\" of the plugin configuration names htp, and Gateway \
+             default/edge has no such listener for HTTP: no route is in force for its requests; write one of http, https"
+        );
+        assert_eq!(lines, [expected]);
+    }
+}
+
+/// A split of a host in namespace `shop`, and a route of the Gateway `shop/edge`.
+fn plan_of_others() -> Plan {
+    let text = "
+apiVersion: v1
+kind: List
+items:
+- { apiVersion: v1, kind: Service, metadata: { name: web, namespace: shop }, spec: { ports: [{ port: 80 }] } }
+- apiVersion: split.smi-spec.io/v1alpha2
+  kind: TrafficSplit
+  metadata: { name: host, namespace: shop }
+  spec: { service: shop.example.com, backends: [{ service: web, weight: 1 }] }
+- apiVersion: gateway.networking.k8s.io/v1
+  kind: Gateway
+  metadata: { name: edge, namespace: shop }
+  spec: { gatewayClassName: weir, listeners: [{ name: http, port: 80, protocol: HTTP }] }
+- apiVersion: gateway.networking.k8s.io/v1
+  kind: HTTPRoute
+  metadata: { name: route, namespace: shop }
+  spec: { parentRefs: [{ name: edge }], rules: [{ backendRefs: [{ name: web, port: 80 }] }] }
+";
+    let objects = object::read("test.yaml", text).unwrap().objects;
+    translate(&World::from_objects(objects).0, Policy::Unstated).0
+}
+
+#[test]
+fn a_filter_without_any_of_the_rules_is_named_with_what_to_write() {
+    let clusters = [
+        "weir".to_owned(),
+        "web.shop.svc.cluster.local:80".to_owned(),
+    ];
+    let found = |plugin: Value, plan: &Plan| -> Vec<String> {
+        let running = Running::read(&dump(&[wasm(plugin)], &clusters, &json!([]))).unwrap();
+        let lines = findings(&running, plan);
+        lines.iter().map(Finding::to_string).collect()
+    };
+    let others = plan_of_others();
+    assert_eq!(
+        found(json!({ "control_plane": "weir" }), &others),
+        [
+            "envoy, listener l0: NoRules: the plugin configuration has neither namespace nor gateway, and all rules in \
+             force (2) are for other scopes: this proxy splits nothing; write into its plugin configuration \
+             \"namespace\": \"*\" for the hosts of every namespace, or \"namespace\" with \"shop\" for clients of \
+             that namespace, or \"gateway\" with \"shop/edge\" for the routes of that Gateway"
+        ]
+    );
+    for (plugin, said) in [
+        (
+            json!({ "control_plane": "weir", "namespace": "other" }),
+            "has \"namespace\": \"other\", and all rules in force (2) are",
+        ),
+        (
+            json!({ "control_plane": "weir", "gateway": "shop/egde" }),
+            "has \"gateway\": \"shop/egde\", and all rules in force (2) are",
+        ),
+    ] {
+        let lines = found(plugin, &others);
+        assert!(lines.len() == 1 && lines[0].contains(said), "{lines:?}");
+    }
+    for good in [
+        json!({ "control_plane": "weir", "namespace": "*" }),
+        json!({ "control_plane": "weir", "namespace": "shop" }),
+        json!({ "control_plane": "weir", "gateway": "shop/edge" }),
+        json!({ "initial": { "version": 1, "rules": {}, "hosts": [] } }),
+        json!({
+            "control_plane": "weir", "namespace": "other", "service_account": "web", "direction": "inbound",
+            "trust_domain": "cluster.local"
+        }),
+    ] {
+        assert_eq!(found(good.clone(), &others), [""; 0], "{good}");
+    }
+    let lost = json!({ "control_plane": "weir", "gateway": "shop/edge" });
+    let lines = found(lost, &plan());
+    let way = "\"namespace\" instead of \"gateway\" for the rules of Services";
+    assert!(lines.len() == 1 && lines[0].ends_with(way), "{lines:?}");
+    let nothing = json!({ "control_plane": "weir" });
+    assert_eq!(found(nothing, &Plan::default()), [""; 0]);
+}

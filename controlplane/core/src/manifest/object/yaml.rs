@@ -1,0 +1,370 @@
+//! The text of a YAML file -> its documents.
+
+use serde_json::Value;
+use serde_saphyr::Error;
+use serde_saphyr::options::NonFiniteFloatPolicy;
+
+use crate::manifest::problem::messages::{Message, file as messages};
+
+const MAX_DOCUMENTS: usize = 20_000;
+
+/// A number that YAML 1.1, which kubectl and Helm read, takes for another one than YAML 1.2.
+#[derive(Clone, Debug, PartialEq)]
+pub(super) struct TwoReadings {
+    pub path: String,
+    pub written: String,
+    pub kubectl: String,
+}
+
+pub(super) struct Document {
+    pub value: Value,
+    /// The same document as kubectl reads it; None where it is the same.
+    pub to_kubectl: Option<Value>,
+}
+
+pub(super) fn documents(text: &str) -> Result<Vec<Document>, Message> {
+    let parse = |legacy| {
+        serde_saphyr::from_multiple_with_options::<Value>(text, options(legacy))
+            .map_err(|error| message(text, &error))
+    };
+    let values = parse(false)?;
+    let to_kubectl: Vec<Value> = match has_leading_zero(text) {
+        true => parse(true)?,
+        false => Vec::new(),
+    };
+    let mut to_kubectl = to_kubectl.into_iter();
+    let documents = values.into_iter().map(|value| {
+        let other = to_kubectl.next().filter(|other| *other != value);
+        Document {
+            value,
+            to_kubectl: other,
+        }
+    });
+    Ok(documents.collect())
+}
+
+/// The numbers in which two readings of a document differ.
+pub(super) fn two_readings(written: &Value, kubectl: &Value) -> Vec<TwoReadings> {
+    let mut found = Vec::new();
+    compare(String::new(), written, kubectl, &mut found);
+    found
+}
+
+fn compare(path: String, written: &Value, kubectl: &Value, found: &mut Vec<TwoReadings>) {
+    match (written, kubectl) {
+        (Value::Object(fields), Value::Object(others)) => {
+            for (name, value) in fields {
+                let path = match path.as_str() {
+                    "" => name.clone(),
+                    above => format!("{above}.{name}"),
+                };
+                compare(path, value, &others[name], found);
+            }
+        }
+        (Value::Array(items), Value::Array(others)) => {
+            for (index, (item, other)) in items.iter().zip(others).enumerate() {
+                compare(format!("{path}[{index}]"), item, other, found);
+            }
+        }
+        (one, other) => {
+            let are_equal = match (one.as_f64(), other.as_f64()) {
+                (Some(one), Some(other)) => one == other,
+                _ => one == other,
+            };
+            if !are_equal {
+                found.push(TwoReadings {
+                    path,
+                    written: plain(one),
+                    kubectl: plain(other),
+                });
+            }
+        }
+    }
+}
+
+/// A number as a person writes it: `100`, where the parser says `100.0`.
+fn plain(value: &Value) -> String {
+    let text = match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    text.strip_suffix(".0").unwrap_or(&text).to_owned()
+}
+
+/// Whether a scalar may begin with a zero and another digit; true for some texts that have none.
+fn has_leading_zero(text: &str) -> bool {
+    let bytes = text.as_bytes();
+    let is_octal = |(at, two): (usize, &[u8])| {
+        let [b'0', next] = two else { return false };
+        let before = bytes.get(..at).unwrap_or_default();
+        let before = before.strip_suffix(b"-").unwrap_or(before);
+        let before = before.strip_suffix(b"+").unwrap_or(before);
+        (next.is_ascii_digit() || *next == b'_')
+            && match before {
+                [] | [.., b'"' | b'\'', b':'] => true,
+                [.., last] => last.is_ascii_whitespace() || b"[,{".contains(last),
+            }
+    };
+    bytes.windows(2).enumerate().any(is_octal)
+}
+
+fn options(legacy_octal_numbers: bool) -> serde_saphyr::Options {
+    serde_saphyr::options! {
+        // Generous for manifests (a bundle of CRDs in one file), small for a bomb.
+        budget: serde_saphyr::budget! {
+            max_events: 2_000_000,
+            max_nodes: 1_000_000,
+            max_recorded_anchor_events: 100_000,
+            max_documents: MAX_DOCUMENTS,
+            max_depth: 64,
+        },
+        // A weight of .nan is a problem of its object, not of the whole file.
+        non_finite_float_policy: NonFiniteFloatPolicy::AsString,
+        legacy_octal_numbers: legacy_octal_numbers,
+        with_snippet: false,
+    }
+}
+
+fn message(text: &str, error: &Error) -> Message {
+    let mut error = error.without_snippet();
+    while let Error::AliasError { error: inner, .. } = error {
+        error = inner;
+    }
+    let line = error.location().map(|location| location.line());
+    match error {
+        _ if line.is_some_and(|line| is_template_at(text, line)) => messages::template(),
+        Error::DuplicateMappingKey {
+            key: Some(key),
+            location,
+        } => {
+            let (line, column) = (location.line(), location.column());
+            match first_line_of(text, key, line, column) {
+                Some(first) => messages::duplicate_key(key, first, line),
+                None => messages::duplicate_key_again(key, line),
+            }
+        }
+        error if is_over_documents(error) => messages::too_many_documents(MAX_DOCUMENTS),
+        Error::Budget { .. } => messages::beyond_limits(),
+        // The parser has no other word for it.
+        error if error.to_string().starts_with("recursion limit") => messages::beyond_limits(),
+        error => no_manifest(error),
+    }
+}
+
+/// Only what the library says of the text itself is passed on; the rest it says of types of Rust.
+fn no_manifest(error: &Error) -> Message {
+    let location = error.location();
+    let (line, column) = location.map_or((1, 1), |it| (it.line(), it.column()));
+    match error {
+        Error::ExternalMessage { .. } | Error::Eof { .. } => messages::bad_yaml(error),
+        Error::UnknownAnchor { .. } => messages::unknown_anchor(line, column),
+        Error::RecursiveReferencesRequireWeakTypes { .. } => {
+            messages::recursive_alias(line, column)
+        }
+        Error::MergeValueNotMapOrSeqOfMaps { .. } => messages::bad_merge(line, column),
+        Error::NullIntoString { .. } | Error::Unexpected { .. } => messages::bad_key(line, column),
+        _ => messages::bad_tag(line, column),
+    }
+}
+
+/// Whether a template's braces stand on this line (from 1) or the one before, so that they are why it is no YAML.
+/// Elsewhere they prove nothing: dashboards and alerts have them inside of texts.
+fn is_template_at(text: &str, line: u64) -> bool {
+    let line = usize::try_from(line).unwrap_or(usize::MAX);
+    let before = text.lines().take(line);
+    let written = before.filter(|line| !line.trim().is_empty());
+    let last_two = written.collect::<Vec<_>>();
+    let mut last_two = last_two.iter().rev().take(2);
+    last_two.any(|line| line.contains("{{") && line.contains("}}"))
+}
+
+fn is_over_documents(error: &Error) -> bool {
+    matches!(
+        error,
+        Error::Budget {
+            breach: serde_saphyr::budget::BudgetBreach::Documents { .. },
+            ..
+        }
+    )
+}
+
+/// The line of the key's first place in the map whose second place is at `line` and `column` (from 1).
+fn first_line_of(text: &str, key: &str, line: u64, column: u64) -> Option<u64> {
+    let line = usize::try_from(line).ok()?;
+    let indent = usize::try_from(column).ok()?.checked_sub(1)?;
+    let lines: Vec<&str> = text.lines().collect();
+    let own = lines.get(line.checked_sub(1)?)?;
+    let is_first_on_line = own.chars().take(indent).all(|c| c == ' ' || c == '-');
+    if !is_first_on_line {
+        // A map in braces: both may stand on one line.
+        let before: String = own.chars().take(indent).collect();
+        return is_key_in(&before, key).then_some(line as u64);
+    }
+    let before = lines.iter().enumerate().take(line - 1).rev();
+    for (index, text) in before {
+        let dashed = text.replacen("- ", "  ", 1);
+        let Some(at) = dashed.find(|c| c != ' ') else {
+            continue;
+        };
+        if at == indent && is_key_in(&dashed, key) {
+            return Some(index as u64 + 1);
+        }
+        let is_comment = dashed.trim_start().starts_with('#');
+        if (at < indent || text.starts_with("---")) && !is_comment {
+            return None;
+        }
+    }
+    None
+}
+
+fn is_key_in(text: &str, key: &str) -> bool {
+    let text = text.trim_start_matches([' ', '{', ',']);
+    text.split(['{', ','])
+        .map(|part| part.trim().trim_start_matches(['"', '\'']))
+        .any(|part| {
+            part.strip_prefix(key)
+                .is_some_and(|rest| rest.trim_start_matches(['"', '\'', ' ']).starts_with(':'))
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn cause(text: &str) -> String {
+        documents(text).err().unwrap().cause
+    }
+
+    #[test]
+    fn both_places_of_a_key_are_named() {
+        for (text, expected) in [
+            (
+                "metadata:\n  name: web\n  labels: {a: b}\n  # again\n  labels: {a: c}\n",
+                "the key labels is there twice, at line 3 and at line 5",
+            ),
+            (
+                "a: 1\na: 2\n",
+                "the key a is there twice, at line 1 and at line 2",
+            ),
+            (
+                "list:\n- a: 1\n  b:\n    a: 2\n  a: 3\n",
+                "the key a is there twice, at line 2 and at line 5",
+            ),
+            (
+                "x: {a: 1, a: 2}\n",
+                "the key a is there twice, at line 1 and at line 1",
+            ),
+            (
+                "x: {a: 1,\n  a: 2}\n",
+                "the key a is there twice, the second time at line 2",
+            ),
+        ] {
+            assert_eq!(cause(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_template_is_known_by_the_braces_at_the_error() {
+        for template in [
+            "a: 1\n{{- if .Values.on }}\nb: 2\n{{- end }}\n",
+            "name: {{ .Release.Name }}\n",
+            "a:\n  {{- toYaml .Values.a | nindent 2 }}\n",
+        ] {
+            let expected = "the file is a template, not a manifest";
+            assert_eq!(cause(template), expected, "{template}");
+        }
+        let dashboard = "legend: '{{ instance }}'\n---\na: 1\nb: [\n";
+        assert!(
+            cause(dashboard).contains("not YAML"),
+            "{}",
+            cause(dashboard)
+        );
+    }
+
+    #[test]
+    fn causes_speak_of_yaml_and_name_line_and_column() {
+        for (text, expected) in [
+            ("~: 2\n", "a key is not a text, at line 1, column 1"),
+            (
+                "a: 1\n? [b]\n: 1\n",
+                "a key is not a text, at line 2, column 3",
+            ),
+            (
+                "a: &a [*a]\n",
+                "an alias stands inside of the value that it repeats, at line 1, column 8",
+            ),
+            (
+                "a: *b\n",
+                "an alias repeats a value that no anchor before it names, at line 1, column 4",
+            ),
+            (
+                "<<: 1\n",
+                "the value of << is neither a map nor a list of maps, at line 1, column 5",
+            ),
+            (
+                "a: !!int x\n",
+                "a value is not what its tag says, at line 1, column 10",
+            ),
+            (
+                "a: !!binary /w==\n",
+                "a value is not what its tag says, at line 1, column 13",
+            ),
+            (
+                "a: b: c\n",
+                "the file is not YAML: mapping values are not allowed in this context at line 1, column 5",
+            ),
+        ] {
+            assert_eq!(cause(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn times_are_no_numbers_with_a_zero_in_front() {
+        for (text, expected) in [
+            ("t: 2026-01-31T00:00:00Z", false),
+            ("a: 10, b: 0, c: 0.5, d: x00", false),
+            ("a: 0100", true),
+            ("a: -010", true),
+            ("{\"a\":010}", true),
+            ("[010]", true),
+        ] {
+            assert_eq!(has_leading_zero(text), expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn limits_are_named() {
+        let many = "a: 1\n---\n".repeat(MAX_DOCUMENTS + 1);
+        assert_eq!(cause(&many), "the file has more than 20000 documents");
+        let deep = "[".repeat(100) + &"]".repeat(100);
+        assert!(
+            cause(&deep).contains("nested too deeply"),
+            "{}",
+            cause(&deep)
+        );
+    }
+
+    #[test]
+    fn numbers_that_kubectl_reads_otherwise() {
+        let readings = |text: &str| {
+            let document = documents(text).unwrap().remove(0);
+            let other = document
+                .to_kubectl
+                .unwrap_or_else(|| document.value.clone());
+            let found = two_readings(&document.value, &other);
+            let line = |it: TwoReadings| format!("{} {} {}", it.path, it.written, it.kubectl);
+            found.into_iter().map(line).collect::<Vec<_>>()
+        };
+        let none: [&str; 0] = [];
+        assert_eq!(
+            readings("a: [{w: 0100}, {w: -010}]\n"),
+            ["a[0].w 100 64", "a[1].w -10 -8"]
+        );
+        assert_eq!(readings("a: 0_1"), ["a 0_1 1"]);
+        for same in [
+            "1_000", "+50", "0x10", "0o17", "0b1", "1:30", ".inf", "09", "00", "'0100'", "010.5",
+        ] {
+            assert_eq!(readings(&format!("a: {same}\n")), none, "{same}");
+        }
+    }
+}

@@ -1,0 +1,166 @@
+//! Every message about an object, an answer or a start, in one place: `docs/problems.md` is made of this list.
+//!
+//! A message has a cause (what is wrong, in the words of who wrote the object), an effect (what it means for
+//! traffic) and a remedy (the one thing to write). Sites fill in values; they never put words together.
+
+use std::fmt;
+
+use super::{Effect, Reason, plain};
+
+/// A message with its values filled in.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Message {
+    /// Its name in the list.
+    pub code: &'static str,
+    pub reason: Reason,
+    pub cause: String,
+    pub effect: Effect,
+    pub remedy: String,
+}
+
+impl Message {
+    pub fn with_effect(self, effect: Effect) -> Message {
+        Message { effect, ..self }
+    }
+}
+
+/// `Reason: cause: effect; remedy`, on one line.
+impl fmt::Display for Message {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let [cause, effect, remedy] =
+            [&self.cause, &self.effect.words, &self.remedy].map(|text| plain(text));
+        write!(f, "{}: {cause}: {effect}; {remedy}", self.reason)
+    }
+}
+
+/// A message of the list, with `{placeholders}`.
+#[derive(Clone, Copy, Debug)]
+pub struct Template {
+    pub code: &'static str,
+    pub reason: Reason,
+    pub cause: &'static str,
+    /// None where it depends on what the value stands in: the object, the rule or the match is not in force.
+    pub effect: Option<&'static str>,
+    pub remedy: &'static str,
+}
+
+/// `80`, or `one of 80, 443`: the values that can be written.
+pub fn one_of<T: fmt::Display>(possible: impl IntoIterator<Item = T>) -> String {
+    let possible: Vec<String> = possible.into_iter().map(|it| it.to_string()).collect();
+    match possible.as_slice() {
+        [] => "(there are none)".to_owned(),
+        [only] => only.clone(),
+        several => format!("one of {}", list(several)),
+    }
+}
+
+/// Makes a function of each message, and the list of all of them.
+///
+/// `name(values) => Reason, "cause", Extent "effect", "remedy";` or, where the place decides about the effect,
+/// `name(values) => Reason, "cause", ByPlace, "remedy";`
+macro_rules! messages {
+    ($(
+        $name:ident($($value:ident),*) => $reason:ident, $cause:literal,
+        $extent:ident $($effect:literal)?, $remedy:literal;
+    )*) => {
+        $(
+            pub fn $name($($value: impl std::fmt::Display),*) -> $crate::manifest::problem::messages::Message {
+                $crate::manifest::problem::messages::Message {
+                    code: stringify!($name),
+                    reason: $crate::manifest::problem::Reason::$reason,
+                    cause: format!($cause),
+                    effect: $crate::manifest::problem::messages::effect!($extent $($effect)?),
+                    remedy: format!($remedy),
+                }
+            }
+        )*
+
+        pub const ALL: &[$crate::manifest::problem::messages::Template] = &[$(
+            $crate::manifest::problem::messages::Template {
+                code: stringify!($name),
+                reason: $crate::manifest::problem::Reason::$reason,
+                cause: $cause,
+                effect: $crate::manifest::problem::messages::effect_template!($($effect)?),
+                remedy: $remedy,
+            },
+        )*];
+    };
+}
+
+macro_rules! effect {
+    (ByPlace) => {
+        $crate::manifest::problem::Effect::not_in_force()
+    };
+    ($extent:ident $words:literal) => {
+        $crate::manifest::problem::Effect::new(
+            $crate::manifest::problem::Extent::$extent,
+            format!($words),
+        )
+    };
+}
+
+macro_rules! effect_template {
+    () => {
+        None
+    };
+    ($words:literal) => {
+        Some($words)
+    };
+}
+
+pub(crate) use {effect, effect_template};
+
+/// Values that are possible, as in `it has 80, 8080`; no more than a person would read.
+pub fn list<T: fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
+    const SHOWN: usize = 10;
+    let mut values = values.into_iter();
+    let shown: Vec<String> = values
+        .by_ref()
+        .take(SHOWN)
+        .map(|it| it.to_string())
+        .collect();
+    match (shown.is_empty(), values.count()) {
+        (true, _) => "none".to_owned(),
+        (false, 0) => shown.join(", "),
+        (false, more) => format!("{} and {more} more", shown.join(", ")),
+    }
+}
+
+pub mod access;
+pub mod answer;
+pub mod backend;
+pub mod budget;
+pub mod envoy;
+pub mod field;
+pub mod file;
+pub mod filter;
+pub mod gateway;
+pub mod group;
+pub mod matches;
+pub mod object;
+pub mod parent;
+pub mod route;
+pub mod service;
+pub mod split;
+pub mod start;
+
+/// The lists of all subjects, by their names.
+pub const ALL: &[(&str, &[Template])] = &[
+    ("access", access::ALL),
+    ("answer", answer::ALL),
+    ("backend", backend::ALL),
+    ("budget", budget::ALL),
+    ("envoy", envoy::ALL),
+    ("field", field::ALL),
+    ("file", file::ALL),
+    ("filter", filter::ALL),
+    ("gateway", gateway::ALL),
+    ("group", group::ALL),
+    ("matches", matches::ALL),
+    ("object", object::ALL),
+    ("parent", parent::ALL),
+    ("route", route::ALL),
+    ("service", service::ALL),
+    ("split", split::ALL),
+    ("start", start::ALL),
+];

@@ -1,0 +1,269 @@
+//! The status of a route: an entry for each parent that is Weir's, beside those of other controllers.
+
+use serde_json::{Value, json};
+
+use super::condition::{Condition, Status, find, list};
+use super::{Evidence, accepted, apart, joined, resolved};
+use crate::api::gateway::CONTROLLER;
+use crate::api::route::parent_ref;
+use crate::api::route::{ParentKind, RouteKind};
+use crate::manifest::problem::{Extent, Problem, Reason};
+use crate::plan::Audience;
+use crate::status::subject::Subject;
+
+/// Gateway API v1: RouteStatus.parents.
+const MAX_PARENTS: usize = 32;
+
+/// One of `spec.parentRefs` that is Weir's.
+struct Parent<'s> {
+    index: usize,
+    written: &'s Value,
+    kind: ParentKind,
+    namespace: &'s str,
+    name: &'s str,
+}
+
+/// `status.parents` as it should be. Entries of others stay as they are, where they are.
+pub fn parents(
+    evidence: &Evidence,
+    subject: &Subject,
+    kind: RouteKind,
+    current: &Value,
+    now: &str,
+) -> Value {
+    let there = list(current, "parents");
+    let refs = subject.parent_refs.value();
+    let own = own_parents(evidence, subject, kind, &refs, there);
+    let mut written: Vec<bool> = own.iter().map(|_| false).collect();
+    let mut entries = Vec::with_capacity(there.len() + own.len());
+    for entry in there {
+        if entry["controllerName"] != CONTROLLER {
+            entries.push(entry.clone());
+            continue;
+        }
+        let known = own
+            .iter()
+            .position(|it| is_same(it.written, &entry["parentRef"], subject));
+        // What it says of a parent that is no longer there, or says twice, goes.
+        if let Some((parent, is_written)) =
+            known.and_then(|at| own.get(at).zip(written.get_mut(at)))
+            && !*is_written
+        {
+            *is_written = true;
+            entries.push(parent.entry(evidence, subject, Some(entry), now));
+        }
+    }
+    let missing = own.iter().zip(written).filter(|(_, written)| !written);
+    for (parent, _) in missing {
+        if entries.len() < MAX_PARENTS {
+            entries.push(parent.entry(evidence, subject, None, now));
+        }
+    }
+    Value::from(entries)
+}
+
+/// A Gateway is Weir's where its class is, where a proxy of its scope is known, or where it was before: people put
+/// an Envoy behind a Gateway of any class.
+fn own_parents<'s>(
+    evidence: &Evidence,
+    subject: &'s Subject,
+    kind: RouteKind,
+    refs: &'s Value,
+    there: &[Value],
+) -> Vec<Parent<'s>> {
+    let refs = refs.as_array();
+    let refs = refs.map(Vec::as_slice).unwrap_or_default();
+    let mut own = Vec::new();
+    for (index, written) in refs.iter().enumerate() {
+        let Some(parent) = parent_ref::kind_of(kind, written) else {
+            continue;
+        };
+        let text = |field: &str| written.get(field).and_then(Value::as_str);
+        let namespace = text("namespace").filter(|it| !it.is_empty());
+        let parent = Parent {
+            index,
+            written,
+            kind: parent,
+            namespace: namespace.unwrap_or(&subject.object.namespace),
+            name: text("name").unwrap_or_default(),
+        };
+        let was_own = || {
+            there.iter().any(|entry| {
+                entry["controllerName"] == CONTROLLER
+                    && is_same(written, &entry["parentRef"], subject)
+            })
+        };
+        let is_own = match parent.kind {
+            ParentKind::Service => true,
+            ParentKind::Gateway => {
+                let key = (parent.namespace.to_owned(), parent.name.to_owned());
+                evidence.gateways.get(&key).is_some_and(|has_own_class| {
+                    let has_proxies = || evidence.fleet.of(&parent.audience(subject)).count() > 0;
+                    *has_own_class || has_proxies() || was_own()
+                })
+            }
+        };
+        if is_own
+            && !own
+                .iter()
+                .any(|it: &Parent| is_same(it.written, written, subject))
+        {
+            own.push(parent);
+        }
+    }
+    own
+}
+
+/// Whether two references are to the same parent: what is not written is what it defaults to.
+fn is_same(one: &Value, other: &Value, subject: &Subject) -> bool {
+    let own = subject.object.namespace.as_str();
+    let text = |of: &Value, field: &str, default: &str| {
+        let written = of.get(field).and_then(Value::as_str);
+        written.unwrap_or(default).to_owned()
+    };
+    // The core group is written "" and, by Linkerd, "core"; its absence is not that group.
+    let group = |of: &Value| match of.get("group").and_then(Value::as_str) {
+        Some(group) if group.is_empty() || group.eq_ignore_ascii_case("core") => String::new(),
+        Some(group) => group.to_owned(),
+        None => "?".to_owned(),
+    };
+    let namespace = |of: &Value| match text(of, "namespace", own) {
+        empty if empty.is_empty() => own.to_owned(),
+        namespace => namespace,
+    };
+    let number = |of: &Value| of.get("port").and_then(Value::as_i64);
+    group(one) == group(other)
+        && text(one, "kind", "Gateway") == text(other, "kind", "Gateway")
+        && namespace(one) == namespace(other)
+        && text(one, "name", "") == text(other, "name", "")
+        && text(one, "sectionName", "") == text(other, "sectionName", "")
+        && number(one) == number(other)
+}
+
+impl Parent<'_> {
+    fn entry(
+        &self,
+        evidence: &Evidence,
+        subject: &Subject,
+        before: Option<&Value>,
+        now: &str,
+    ) -> Value {
+        let before = before.map(|entry| list(entry, "conditions"));
+        let before = before.unwrap_or_default();
+        let conditions = self.conditions(evidence, subject);
+        let conditions = conditions.iter().map(|condition| {
+            condition.write(find(before, condition.kind), subject.generation, now)
+        });
+        json!({
+            "parentRef": self.written,
+            "controllerName": CONTROLLER,
+            "conditions": conditions.collect::<Vec<_>>(),
+        })
+    }
+
+    fn conditions(&self, evidence: &Evidence, subject: &Subject) -> Vec<Condition> {
+        let of_parent = self.problems(evidence.problems_of(subject), &subject.object.namespace);
+        let (barring, parts) = apart(&of_parent);
+        let (references, others): (Vec<_>, Vec<_>) =
+            parts.into_iter().partition(|it| is_of_reference(it));
+        let (dropped, notes): (Vec<_>, Vec<_>) = others
+            .into_iter()
+            .partition(|it| is_of_rule(it.effect.extent));
+
+        let accepted = accepted(&barring, evidence.held_back(subject), &notes);
+        let is_unread = barring.iter().any(|it| it.effect.extent == Extent::Whole);
+        let resolved = resolved(&references, is_unread);
+        let mut conditions = vec![accepted, resolved];
+        if !dropped.is_empty() && !is_unread {
+            let message = joined(dropped.iter().map(|it| dropped_words(it)));
+            let condition = Condition::new(
+                "PartiallyInvalid",
+                Status::True,
+                "UnsupportedValue",
+                message,
+            );
+            conditions.push(condition);
+        }
+        conditions.push(match barring.is_empty() {
+            true => evidence.live(subject, &self.audience(subject)),
+            false => super::live::not_in_force(),
+        });
+        conditions
+    }
+
+    /// The object's problems as far as they are this parent's.
+    fn problems<'p>(&self, of_object: &[&'p Problem], route_namespace: &str) -> Vec<&'p Problem> {
+        let own = format!("spec.parentRefs[{}]", self.index);
+        let is_own = |problem: &Problem| match problem.effect.extent {
+            Extent::Whole => true,
+            _ => {
+                let of_parent = problem.path.strip_prefix("spec.parentRefs[");
+                of_parent.is_none() || problem.path.starts_with(&own)
+            }
+        };
+        // Without a ReferenceGrant the status says nothing about objects of the other namespace.
+        let needs_grant = parent_ref::needs_grant(self.kind, self.namespace, route_namespace);
+        let hides = |path: &str| {
+            let mut hidden = of_object
+                .iter()
+                .filter(|it| it.reason == Reason::RefNotPermitted)
+                .filter_map(|it| path.strip_prefix(it.path.as_str()));
+            hidden.any(|below| matches!(below, "" | ".port"))
+        };
+        let concerns = |problem: &Problem| match problem.reason {
+            Reason::RefNotPermitted => needs_grant,
+            _ => !needs_grant || !problem.path.contains(".backendRefs[") || !hides(&problem.path),
+        };
+        let mut problems: Vec<_> = of_object
+            .iter()
+            .copied()
+            .filter(|problem| is_own(problem) && concerns(problem))
+            .collect();
+        problems.sort_by_key(|problem| std::cmp::Reverse(problem.effect.extent));
+        problems
+    }
+
+    fn audience(&self, subject: &Subject) -> Audience {
+        let own = &subject.object.namespace;
+        match self.kind {
+            ParentKind::Gateway => Audience::Gateway {
+                namespace: self.namespace.to_owned(),
+                name: self.name.to_owned(),
+            },
+            ParentKind::Service if self.namespace == own => Audience::Everyone,
+            ParentKind::Service => Audience::Namespace(own.clone()),
+        }
+    }
+}
+
+/// Whether a backend's share is answered with an error because of what it refers to.
+fn is_of_reference(problem: &Problem) -> bool {
+    let is_of_reference = matches!(
+        problem.reason,
+        Reason::InvalidKind
+            | Reason::BackendNotFound
+            | Reason::RefNotPermitted
+            | Reason::UnsupportedProtocol
+    );
+    problem.effect.extent == Extent::Share && (is_of_reference || problem.code == EXTERNAL_NAME)
+}
+
+/// The message's name in [`crate::manifest::problem::messages::backend`].
+const EXTERNAL_NAME: &str = "external_name";
+
+/// A rule, or a part of one, that is not in force for what is written in it.
+fn is_of_rule(extent: Extent) -> bool {
+    matches!(extent, Extent::Rule | Extent::Match | Extent::Share)
+}
+
+/// Gateway API, RouteConditionPartiallyInvalid: its message has to begin with "Dropped Rule".
+fn dropped_words(problem: &Problem) -> String {
+    let rule = problem.rule().map(|rule| format!(" {rule}"));
+    let rule = rule.unwrap_or_default();
+    let in_part = match problem.effect.extent {
+        Extent::Rule => "",
+        _ => " in part",
+    };
+    let (path, message) = (problem.path.as_str(), problem.message());
+    format!("Dropped Rule{rule}{in_part}: {path}: {message}")
+}

@@ -1,0 +1,215 @@
+//! Where a route is attached: the ports of a Service, or the listeners of a Gateway and their hosts.
+//!
+//! `Err` is the reason for which a parent does not take the route, in the words of Gateway API's
+//! condition `Accepted`.
+
+use std::collections::BTreeSet;
+
+use crate::api::gateway::{Broken, Gateway, Listener};
+use crate::api::route::parent_ref::name_within;
+use crate::api::route::{ParentRef, Route, RouteKind};
+use crate::api::service::{Port, Service};
+use crate::manifest::hostname::Hostname;
+use crate::manifest::problem::Problem;
+use crate::manifest::problem::messages::{Message, list, one_of, parent as messages};
+use crate::world::World;
+
+/// A parent Service and those of its TCP ports that are meant, at least one.
+///
+/// GEP-1294: without a port all of them; `sectionName` is the name of a port; a Service without an
+/// address of its own is no parent. A port that carries connections has no requests that a route for
+/// requests could decide for: it is not meant where none is named, and refused where it is.
+pub fn service_ports<'w>(
+    world: &'w World,
+    route: &Route,
+    parent: &ParentRef,
+) -> Result<(&'w Service, Vec<u16>), Problem> {
+    let field = match (parent.port, &parent.section_name) {
+        (Some(_), _) => ".port",
+        (None, Some(_)) => ".sectionName",
+        (None, None) => "",
+    };
+    let refuse = |field: &str, message: Message| {
+        let path = format!("spec.parentRefs[{}]{field}", parent.index);
+        route.object.problem(path, message)
+    };
+    let (namespace, name) = (&parent.namespace, &parent.name);
+    let at = format!("{namespace}/{name}");
+    let service = world.service(namespace, name);
+    let service = service.ok_or_else(|| refuse("", messages::no_service(&at)))?;
+    if !service.has_cluster_ip {
+        return Err(refuse("", messages::service_without_address(&at)));
+    }
+    let is_meant = |port: &&Port| is_meant(port, parent);
+    let mut ports: Vec<&Port> = service.ports.iter().filter(is_meant).collect();
+    if ports.is_empty() {
+        return Err(refuse(field, no_such_port(service, parent)));
+    }
+    let first = ports.first().map_or(0, |port| port.number);
+    if route.kind != RouteKind::Tcp {
+        ports.retain(|port| !port.carries_connections);
+    }
+    if ports.is_empty() {
+        let message = match field {
+            "" => messages::every_port_carries_connections(&at),
+            _ => messages::port_carries_connections(&at, first),
+        };
+        return Err(refuse(field, message));
+    }
+    Ok((service, ports.iter().map(|port| port.number).collect()))
+}
+
+fn is_meant(port: &Port, parent: &ParentRef) -> bool {
+    let name = parent.section_name.as_deref();
+    parent.port.is_none_or(|number| number == port.number)
+        && name.is_none_or(|name| *name == *port.name)
+}
+
+/// The ports of its parent that a route of this kind can decide for, without the reason why there are none.
+pub fn meant_ports<'w>(
+    service: &'w Service,
+    kind: RouteKind,
+    parent: &ParentRef,
+) -> impl Iterator<Item = &'w Port> {
+    let ports = service.ports.iter();
+    ports.filter(move |port| {
+        is_meant(port, parent) && (kind == RouteKind::Tcp || !port.carries_connections)
+    })
+}
+
+fn no_such_port(service: &Service, parent: &ParentRef) -> Message {
+    let at = format!("{}/{}", parent.namespace, parent.name);
+    let names = service.ports.iter().filter(|port| !port.name.is_empty());
+    let names = one_of(names.map(|port| &port.name));
+    let numbers = service.possible_ports();
+    let (wanted, field, possible) = match (parent.port, &parent.section_name) {
+        (None, None) => return messages::no_service_port(at),
+        (Some(port), None) => (port.to_string(), "port", numbers),
+        (None, Some(name)) => (format!("named {name}"), "sectionName", names),
+        (Some(port), Some(name)) => {
+            let pairs = service.ports.iter();
+            let pairs = one_of(pairs.map(|port| format!("{} ({})", port.number, port.name)));
+            (
+                format!("{port} named {name}"),
+                "port and sectionName",
+                pairs,
+            )
+        }
+    };
+    messages::no_such_service_port(at, wanted, field, possible)
+}
+
+fn no_such_listener(gateway: &Gateway, parent: &ParentRef) -> Message {
+    let at = format!("{}/{}", parent.namespace, parent.name);
+    let listeners = || gateway.listeners.iter();
+    let is_meant = |broken: &&Broken| {
+        let name = parent.section_name.as_ref();
+        name.is_none_or(|name| broken.name.as_ref() == Some(name))
+            && parent.port.is_none_or(|port| broken.port == Some(port))
+    };
+    let named = parent.port.is_some() || parent.section_name.is_some();
+    let broken = gateway.broken.iter().find(is_meant).filter(|_| named);
+    if let Some(broken) = broken {
+        return match (&broken.name, broken.port) {
+            (Some(name), _) => messages::listener_not_in_force(at, name),
+            (None, Some(port)) => messages::listener_of_port_not_in_force(at, port),
+            (None, None) => messages::no_listener(at),
+        };
+    }
+    let (wanted, field, possible) = match (parent.port, &parent.section_name) {
+        (None, None) => return messages::no_listener(at),
+        (Some(port), None) => {
+            let ports: BTreeSet<u16> = listeners().map(|it| it.port).collect();
+            (format!("with port {port}"), "port", one_of(ports))
+        }
+        (None, Some(name)) => {
+            let names = one_of(listeners().map(|it| &it.name));
+            (format!("named {name}"), "sectionName", names)
+        }
+        (Some(port), Some(name)) => {
+            let pairs = one_of(listeners().map(|it| format!("{} ({})", it.name, it.port)));
+            let wanted = format!("named {name} with port {port}");
+            (wanted, "sectionName and port", pairs)
+        }
+    };
+    messages::no_such_listener(at, wanted, field, possible)
+}
+
+/// A listener, and hostnames of a route.
+pub type Attached<'w, 'r> = (&'w Listener, Vec<Option<&'r Hostname>>);
+
+/// The listeners of a Gateway that take the route, at least one, each with the hostnames of the route that have hosts
+/// in common with it. None is every host, of a route without hostnames; a TCPRoute has no others.
+pub fn gateway_listeners<'w, 'r>(
+    world: &'w World,
+    route: &'r Route,
+    parent: &ParentRef,
+) -> Result<Vec<Attached<'w, 'r>>, Problem> {
+    let refuse = |message: Message| {
+        let path = format!("spec.parentRefs[{}]", parent.index);
+        route.object.problem(path, message)
+    };
+    let at = format!("{}/{}", parent.namespace, parent.name);
+    let gateway = world.gateway(&parent.namespace, &parent.name);
+    let gateway = gateway.ok_or_else(|| {
+        let elsewhere = world.namespaces_of_gateways(&parent.name);
+        refuse(match elsewhere.as_slice() {
+            [only] => messages::gateway_elsewhere(&at, only),
+            _ => match name_within(&parent.name) {
+                Some(right) => messages::name_of_host(&parent.name, right),
+                None => messages::no_gateway(&at),
+            },
+        })
+    })?;
+    let mut listeners: Vec<_> = gateway
+        .listeners
+        .iter()
+        .filter(|listener| {
+            parent
+                .section_name
+                .as_ref()
+                .is_none_or(|name| *name == listener.name)
+                && parent.port.is_none_or(|port| port == listener.port)
+        })
+        .collect();
+    if listeners.is_empty() {
+        return Err(refuse(no_such_listener(gateway, parent)));
+    }
+    let own = &route.object.namespace;
+    let labels = world.namespace_labels(own);
+    let meant = list(listeners.iter().map(|listener| &listener.name));
+    listeners.retain(|listener| {
+        listener.takes(route.kind) && listener.admits(&parent.namespace, own, &labels)
+    });
+    if listeners.is_empty() {
+        let kind = match route.kind {
+            RouteKind::Http | RouteKind::LinkerdHttp => "an HTTPRoute",
+            RouteKind::Grpc => "a GRPCRoute",
+            RouteKind::Tcp => "a TCPRoute",
+        };
+        return Err(refuse(messages::not_admitted(&at, kind, own, meant)));
+    }
+    let hostnames = listeners.iter().filter_map(|it| it.hostname.as_ref());
+    let hostnames = list(hostnames);
+    let with_hosts = |listener: &'w Listener| (listener, own_hostnames(listener, route));
+    let attached = listeners.into_iter().map(with_hosts);
+    let attached: Vec<_> = attached.filter(|(_, own)| !own.is_empty()).collect();
+    if attached.is_empty() {
+        return Err(refuse(messages::no_common_hostname(&at, hostnames)));
+    }
+    Ok(attached)
+}
+
+/// Gateway API v1, HTTPRouteSpec.hostnames: a hostname of the route that has no host in common with the listener is
+/// ignored for it.
+fn own_hostnames<'r>(listener: &Listener, route: &'r Route) -> Vec<Option<&'r Hostname>> {
+    if route.kind == RouteKind::Tcp || route.hostnames.is_empty() {
+        return vec![None];
+    }
+    let is_common = |own: &&Hostname| {
+        let of_listener = listener.hostname.as_ref();
+        of_listener.is_none_or(|it| it.meets(own))
+    };
+    let own = route.hostnames.iter().filter(is_common);
+    own.map(Some).collect()
+}

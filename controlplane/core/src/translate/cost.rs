@@ -1,0 +1,231 @@
+//! What each object costs the proxies that get it, computed before the object is translated.
+//!
+//! An object is charged as if it decided at every place that it asks for, so other objects never change its cost. The
+//! cost is computed without building what is multiplied, such as backends by ports.
+
+mod count;
+mod route;
+mod split;
+mod target;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io;
+
+use serde::Serialize;
+use weir_split::wire::{Filters, Match, Permission};
+
+use crate::api::service::Service;
+use crate::api::smi::route_group::HttpRouteGroup;
+use crate::api::smi::traffic_target::Policy;
+use crate::manifest::patterns::Programs;
+use crate::manifest::problem::{ObjectRef, Problem};
+use crate::plan::Audience;
+use crate::translate::budget::{Cost, Costly, Limits, Parts, over};
+use crate::translate::precedence::Seniority;
+use crate::world::{Key, World};
+
+/// Bytes of the names of fields, the punctuation and the numbers around a backend, a match, and a host set.
+const BACKEND: u64 = 70;
+const MATCH: u64 = 20;
+const SET: u64 = 150;
+/// The same around the Service that the clients of a rule call.
+const CALLED: u64 = 80;
+
+/// The world without the objects that ask for too many matches or are over a limit; None if there is no such object.
+pub fn within(
+    world: &World,
+    policy: Policy,
+    limits: &Limits,
+    problems: &mut BTreeSet<Problem>,
+) -> Option<World> {
+    let too_many = count::too_many(world);
+    let counted = without(world, &too_many);
+    problems.extend(too_many);
+    let world = counted.as_ref().unwrap_or(world);
+    let mut costs = Costs::new(world, policy);
+    let objects = costs.costly();
+    let over = over(objects, limits, |object| costs.of(object));
+    let within = without(world, &over);
+    problems.extend(over);
+    within.or(counted)
+}
+
+fn without(world: &World, problems: &[Problem]) -> Option<World> {
+    let out: BTreeSet<&ObjectRef> = problems.iter().map(|problem| &problem.object).collect();
+    (!out.is_empty()).then(|| world.without(&out))
+}
+
+/// An object that is translated into a part of documents.
+#[derive(Clone, Copy)]
+enum Subject<'w> {
+    Route(&'w crate::api::route::Route),
+    Split(&'w crate::api::smi::traffic_split::TrafficSplit),
+    Target(&'w crate::api::smi::traffic_target::TrafficTarget),
+    Group(&'w HttpRouteGroup),
+}
+
+struct Costs<'w> {
+    world: &'w World,
+    policy: Policy,
+    subjects: BTreeMap<&'w ObjectRef, Subject<'w>>,
+    /// By namespace and name of the Service.
+    accounts: BTreeMap<Key, u64>,
+    /// By namespace and name.
+    groups: BTreeMap<Key, Vec<GroupMatch<'w>>>,
+    host_ports: split::HostPorts,
+}
+
+/// A match of an HTTPRouteGroup.
+#[derive(Clone, Copy)]
+struct GroupMatch<'w> {
+    name: &'w str,
+    /// Bytes of its JSON.
+    bytes: u64,
+    /// A split has one match for each method.
+    methods: u64,
+}
+
+impl<'w> Costs<'w> {
+    fn new(world: &'w World, policy: Policy) -> Costs<'w> {
+        let routes = world.routes.iter();
+        let routes = routes.map(|it| (&it.object, Subject::Route(it)));
+        let splits = world.splits.iter();
+        let splits = splits.map(|it| (&it.object, Subject::Split(it)));
+        let targets = match policy {
+            Policy::Unstated | Policy::Permissive => &[],
+            Policy::Smi => world.traffic_targets(),
+        };
+        let targets = targets.iter().map(|it| (&it.object, Subject::Target(it)));
+        let groups = world.groups().map(|it| (&it.object, Subject::Group(it)));
+        Costs {
+            world,
+            policy,
+            subjects: routes.chain(splits).chain(targets).chain(groups).collect(),
+            accounts: BTreeMap::new(),
+            groups: BTreeMap::new(),
+            host_ports: split::HostPorts::of(world),
+        }
+    }
+
+    fn costly(&self) -> Vec<Costly> {
+        let costly = |(object, subject): (&&ObjectRef, &Subject)| {
+            let (created, written) = match subject {
+                Subject::Route(it) => (it.created, route::written(it)),
+                Subject::Split(it) => (it.created, split::written(it)),
+                Subject::Target(it) => (it.created, target::written(it)),
+                Subject::Group(it) => (it.created, programs(it.programs).bytes),
+            };
+            Costly {
+                object: (*object).clone(),
+                age: Seniority::new(object, created),
+                written,
+            }
+        };
+        self.subjects.iter().map(costly).collect()
+    }
+
+    fn of(&mut self, object: &ObjectRef) -> Parts {
+        match self.subjects.get(object) {
+            Some(Subject::Route(it)) => self.of_route(it),
+            Some(Subject::Split(it)) => self.of_split(it),
+            Some(Subject::Target(it)) => self.of_target(it),
+            // The matches themselves are charged to the objects that refer to them.
+            Some(Subject::Group(it)) => [(Audience::Everyone, programs(it.programs).into())].into(),
+            None => Parts::new(),
+        }
+    }
+
+    /// What the ServiceAccounts behind a backend add to it.
+    fn accounts(&mut self, namespace: &str, name: &str) -> u64 {
+        let Some(service) = self.service_of_policy(namespace, name) else {
+            return 0;
+        };
+        let world = self.world;
+        let accounts = self.accounts.entry((namespace.to_owned(), name.to_owned()));
+        *accounts.or_insert_with(|| world.accounts(service).iter().map(|it| text(it)).sum())
+    }
+
+    fn service_of_policy(&self, namespace: &str, name: &str) -> Option<&'w Service> {
+        match self.policy {
+            Policy::Unstated | Policy::Permissive => None,
+            Policy::Smi => self.world.service(namespace, name),
+        }
+    }
+
+    fn group(&mut self, namespace: &str, name: &str) -> &[GroupMatch<'w>] {
+        let world = self.world;
+        let group = self.groups.entry((namespace.to_owned(), name.to_owned()));
+        group.or_insert_with(|| {
+            let group = world.group(namespace, name);
+            let matches = group.into_iter().flat_map(|group| &group.matches);
+            let matches = matches.filter_map(|it| {
+                let condition: &Permission = it.condition.as_ref()?;
+                Some(GroupMatch {
+                    name: &it.name,
+                    bytes: json(condition),
+                    methods: count(condition.methods.len()).max(1),
+                })
+            });
+            matches.collect()
+        })
+    }
+}
+
+fn programs(programs: Programs) -> Cost {
+    Cost {
+        bytes: count(programs.bytes).saturating_mul(3),
+        expressions: count(programs.count),
+    }
+}
+
+/// A host set without its matches.
+fn set_of_service(service: &Service) -> u64 {
+    let ips = service.cluster_ips.len();
+    let name = text(&service.object.name) + text(&service.object.namespace);
+    SET + name + count(ips).saturating_mul(45)
+}
+
+/// Bytes of a text in a document, with its quotes and a comma.
+fn text(text: &str) -> u64 {
+    count(text.len()) + 3
+}
+
+fn filters(filters: &Filters) -> u64 {
+    match filters.is_empty() {
+        true => 0,
+        false => json(filters) + 12,
+    }
+}
+
+/// A match without the identity of its rule.
+fn bytes_of_match(wanted: &Match) -> u64 {
+    json(wanted)
+}
+
+fn count(count: usize) -> u64 {
+    u64::try_from(count).unwrap_or(u64::MAX)
+}
+
+/// Bytes of the JSON of a value.
+fn json(value: &impl Serialize) -> u64 {
+    struct Counter(u64);
+    impl io::Write for Counter {
+        fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+            self.0 = self.0.saturating_add(count(bytes.len()));
+            Ok(bytes.len())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let mut counter = Counter(0);
+    match serde_json::to_writer(&mut counter, value) {
+        Ok(()) => counter.0,
+        // What cannot be written into a document is too large for it.
+        Err(_) => u64::MAX,
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,170 @@
+//! Sets of hosts that lie in one another, in an order that shows it.
+
+use std::borrow::Borrow;
+use std::cmp::Reverse;
+use std::collections::BTreeMap;
+
+use crate::manifest::hostname::Hostname;
+use crate::translate::precedence::HostRank;
+
+/// The hosts of one hostname, as its labels from last to first: `com.example.a`, of a wildcard with a dot at the end
+/// (`com.example.`), of every host empty. Of two that have a host in common one begins with the other, which has
+/// more hosts and stands before it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub struct HostKey(String);
+
+impl HostKey {
+    pub fn new(hostname: Option<&Hostname>) -> HostKey {
+        let reversed = |name: &str| name.rsplit('.').collect::<Vec<_>>().join(".");
+        HostKey(match hostname {
+            None => String::new(),
+            Some(Hostname::Exact(name)) => reversed(name),
+            Some(Hostname::Wildcard(suffix)) => format!("{}.", reversed(suffix)),
+        })
+    }
+
+    /// None is every host.
+    pub fn hostname(&self) -> Option<String> {
+        let name = self.0.rsplit('.').collect::<Vec<_>>().join(".");
+        match name.strip_prefix('.') {
+            _ if name.is_empty() => None,
+            Some(suffix) => Some(format!("*.{suffix}")),
+            None => Some(name),
+        }
+    }
+
+    pub fn contains(&self, other: &HostKey) -> bool {
+        self == other || self.is_wide() && other.0.starts_with(&self.0)
+    }
+
+    /// The hosts of both.
+    pub fn intersect(&self, other: &HostKey) -> Option<HostKey> {
+        if self.contains(other) {
+            Some(other.clone())
+        } else {
+            other.contains(self).then(|| self.clone())
+        }
+    }
+
+    /// What contains these hosts: themselves, then ever more.
+    pub fn outwards(&self) -> impl Iterator<Item = &str> {
+        let inner = self.0.strip_suffix('.').unwrap_or(&self.0);
+        let dots = inner.rmatch_indices('.').map(|(dot, _)| dot);
+        let wider = dots.filter_map(|dot| self.0.get(..=dot));
+        let every = (!self.0.is_empty()).then_some("");
+        [self.0.as_str()].into_iter().chain(wider).chain(every)
+    }
+
+    pub fn rank(&self) -> HostRank {
+        match self.0.len() {
+            0 => HostRank::Any,
+            length if self.is_wide() => HostRank::Wildcard(Reverse(length)),
+            _ => HostRank::Exact,
+        }
+    }
+
+    fn is_wide(&self) -> bool {
+        self.0.is_empty() || self.0.ends_with('.')
+    }
+}
+
+impl Borrow<str> for HostKey {
+    fn borrow(&self) -> &str {
+        &self.0
+    }
+}
+
+/// Finds what has a host in common with others.
+#[derive(Clone, Debug)]
+pub struct Taken<T>(BTreeMap<HostKey, T>);
+
+impl<T> Default for Taken<T> {
+    fn default() -> Taken<T> {
+        Taken(BTreeMap::new())
+    }
+}
+
+impl<T: Copy> Taken<T> {
+    /// The first who takes a host keeps it.
+    pub fn take(&mut self, hosts: HostKey, by: T) {
+        self.0.entry(hosts).or_insert(by);
+    }
+
+    /// Who has one of these hosts: of several the one with the most hosts.
+    pub fn meeting(&self, hosts: &HostKey) -> Option<T> {
+        let around: Vec<&str> = hosts.outwards().collect();
+        let around = around.into_iter().rev().find_map(|key| self.0.get(key));
+        let within = || {
+            let (key, by) = self.0.range(hosts.clone()..).next()?;
+            hosts.contains(key).then_some(by)
+        };
+        around.or_else(within).copied()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn key(text: &str) -> HostKey {
+        HostKey::new(Hostname::parse(text).as_ref())
+    }
+
+    #[test]
+    fn a_key_is_its_hostname() {
+        for text in ["a", "a.example.com", "*.example.com", "*.com"] {
+            assert_eq!(key(text).hostname().as_deref(), Some(text));
+        }
+        assert_eq!(HostKey::new(None).hostname(), None);
+    }
+
+    #[test]
+    fn wider_hosts_stand_before_what_they_contain() {
+        let ordered = ["", "*.com", "*.b.com", "a.b.com"].map(key);
+        for (place, wide) in ordered.iter().enumerate() {
+            for narrow in &ordered[place..] {
+                assert!(
+                    wide.contains(narrow) && wide <= narrow,
+                    "{wide:?} {narrow:?}"
+                );
+                assert_eq!(wide.intersect(narrow).as_ref(), Some(narrow));
+                assert!(wide == narrow || !narrow.contains(wide));
+                assert!(narrow.outwards().any(|around| around == wide.0));
+            }
+        }
+        let around: Vec<&str> = ordered[3].outwards().collect();
+        assert_eq!(around, ["com.b.a", "com.b.", "com.", ""]);
+        assert_eq!(key("*.com").outwards().collect::<Vec<_>>(), ["com.", ""]);
+        assert_eq!(key("").outwards().collect::<Vec<_>>(), [""]);
+    }
+
+    #[test]
+    fn an_apex_is_none_of_its_wildcards_hosts() {
+        for (a, b) in [
+            ("*.b.com", "b.com"),
+            ("*.b.com", "a.bb.com"),
+            ("a.com", "b.com"),
+        ] {
+            assert_eq!(key(a).intersect(&key(b)), None, "{a} {b}");
+        }
+    }
+
+    #[test]
+    fn hosts_meet_within_and_around() {
+        let mut taken = Taken::default();
+        taken.take(key("*.b.com"), 1);
+        taken.take(key("x.org"), 2);
+        for (hosts, expected) in [
+            ("a.b.com", Some(1)),
+            ("*.a.b.com", Some(1)),
+            ("*.com", Some(1)),
+            ("b.com", None),
+            ("*.org", Some(2)),
+            ("x.org", Some(2)),
+            ("y.org", None),
+            ("", Some(1)),
+        ] {
+            assert_eq!(taken.meeting(&key(hosts)), expected, "{hosts}");
+        }
+    }
+}

@@ -1,0 +1,325 @@
+//! TrafficSplits with their names resolved, and the ports at which they want to decide.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use weir_split::wire::{Backend, Target};
+
+use super::conditions::{self, Condition, Expanded};
+use crate::api::service::{self, Port, Service};
+use crate::api::smi::service_name::{Host, RootName};
+use crate::api::smi::traffic_split::{SplitBackend, TrafficSplit};
+use crate::manifest::problem::messages::{Message, list, split as messages};
+use crate::manifest::problem::{Effect, Extent, ObjectRef, Problem};
+use crate::translate::ServicePort;
+use crate::world::World;
+
+/// A split whose names are resolved.
+pub struct Resolved<'w> {
+    pub split: &'w TrafficSplit,
+    pub root: Root<'w>,
+    /// Those whose Service exists, with their place in `spec.backends`.
+    pub backends: Vec<(usize, u64, &'w Service)>,
+    /// Of which one holds for a request that is split. None is every request.
+    pub conditions: Option<Vec<Condition<'w>>>,
+}
+
+pub enum Root<'w> {
+    Service(&'w Service),
+    Host(&'w Host),
+}
+
+/// As in `port 80 of ROOT`.
+impl fmt::Display for Root<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Root::Service(service) => service.object.fmt(f),
+            Root::Host(host) => write!(f, "host {}", host.name),
+        }
+    }
+}
+
+impl<'w> Resolved<'w> {
+    pub fn new(
+        world: &'w World,
+        split: &'w TrafficSplit,
+        expanded: &mut Expanded<'w>,
+        problems: &mut BTreeSet<Problem>,
+    ) -> Option<Resolved<'w>> {
+        let root = root(world, split)
+            .map_err(|message| problems.insert(split.object.problem("spec.service", message)))
+            .ok()?;
+        let mut backends = Vec::with_capacity(split.backends.len());
+        let mut left_out = Vec::new();
+        for (index, backend) in split.backends.iter().enumerate() {
+            match backend_service(world, split, backend) {
+                Ok(service) => backends.push((index, backend.weight, service)),
+                // How people start: the backend is listed before it exists.
+                Err(_) if backend.weight == 0 => {}
+                Err(message) => {
+                    let path = format!("spec.backends[{index}].service");
+                    left_out.push(split.object.problem(path, message));
+                }
+            }
+        }
+        let is_any_left = backends.iter().any(|(_, weight, _)| *weight > 0);
+        problems.extend(
+            left_out
+                .into_iter()
+                .map(|problem| match (is_any_left, &root) {
+                    (true, _) => problem,
+                    (false, Root::Host(_)) => problem.of_whole(),
+                    (false, Root::Service(_)) => problem.with_effect(stays(&root)),
+                }),
+        );
+        problems.extend(repeated(split));
+        let conditions = conditions::of(world, split, expanded)
+            .map_err(|wrong| problems.extend(wrong.into_iter().map(Problem::of_whole)))
+            .ok()?;
+        if conditions.as_ref().is_some_and(Vec::is_empty) {
+            problems.insert(
+                split
+                    .object
+                    .problem("spec.matches", messages::split_fits_nothing()),
+            );
+            return None;
+        }
+        Some(Resolved {
+            split,
+            root,
+            backends,
+            conditions,
+        })
+    }
+
+    /// The ports of the root that the split is about, for a root that is a Service.
+    pub fn service_ports(
+        &self,
+        service: &'w Service,
+        problems: &mut BTreeSet<Problem>,
+    ) -> Vec<&'w Port> {
+        let object = &self.split.object;
+        let ports = match self.split.root.port {
+            Some(number) => service.port(number).into_iter().collect(),
+            None => self.ports_with_counterpart(service),
+        };
+        if ports.is_empty() {
+            let message = match self.split.root.port {
+                Some(number) if !service.ports.is_empty() => {
+                    let there = list(service.port_numbers());
+                    messages::split_port_missing(&service.object, number, there)
+                }
+                _ => messages::split_root_without_ports(&service.object),
+            };
+            problems.insert(object.problem("spec.service", message));
+        }
+        let is_for = |it: &&Port| self.conditions.is_none() || !it.carries_connections;
+        let (ports, without): (Vec<_>, Vec<_>) = ports.into_iter().partition(is_for);
+        for Port { number, .. } in without {
+            let message = messages::split_matches_of_connections(number, &service.object);
+            let problem = object.problem("spec.matches", message);
+            problems.insert(match ports.is_empty() {
+                true => problem.of_whole(),
+                false => problem,
+            });
+        }
+        ports
+    }
+
+    /// The ports that a backend has too which is not the root itself: requests for any other port can go nowhere
+    /// but to the root. All of them where no port is left by that.
+    fn ports_with_counterpart(&self, service: &'w Service) -> Vec<&'w Port> {
+        let others = || {
+            self.backends
+                .iter()
+                .filter(|(.., it)| it.object != service.object)
+        };
+        let has_counterpart =
+            |port: &&Port| others().any(|(.., it)| it.port(port.number).is_some());
+        let some: Vec<&Port> = service.ports.iter().filter(has_counterpart).collect();
+        match some.is_empty() {
+            true => service.ports.iter().collect(),
+            false => some,
+        }
+    }
+
+    /// The ports of its backends by which a split of a host decides.
+    pub fn host_ports(&self, host: &Host, problems: &mut BTreeSet<Problem>) -> BTreeSet<u16> {
+        let object = &self.split.object;
+        if self.weighted().next().is_none() {
+            // Where there are weights, a problem has said already why their backends are left out.
+            if self
+                .split
+                .backends
+                .iter()
+                .all(|backend| backend.weight == 0)
+            {
+                let message = messages::split_host_without_weight(&host.name);
+                problems.insert(object.problem("spec.backends", message));
+            }
+            return BTreeSet::new();
+        }
+        let found = || {
+            let each = self
+                .weighted()
+                .map(|service| format!("{} has {}", service.object, list(service.port_numbers())));
+            list(each)
+        };
+        let (ports, message) = match self.split.root.port {
+            // One that could not decide does not keep a younger one from it.
+            Some(port) => (
+                self.weighted()
+                    .any(|it| it.port(port).is_some())
+                    .then_some(port)
+                    .into_iter()
+                    .collect(),
+                messages::split_host_port_missing(&host.name, port, found()),
+            ),
+            None => (
+                self.common_ports(),
+                messages::split_host_without_common_port(&host.name, found()),
+            ),
+        };
+        if ports.is_empty() {
+            problems.insert(object.problem("spec.backends", message));
+        }
+        ports
+    }
+
+    /// The port of the backends to which a request goes whose Host has none.
+    pub fn default_host_port(&self) -> Option<u16> {
+        let default = service::default_port(self.common_ports());
+        let meant = self.split.root.port;
+        default.filter(|port| meant.is_none_or(|meant| meant == *port))
+    }
+
+    fn weighted(&self) -> impl Iterator<Item = &'w Service> {
+        let weighted = self.backends.iter().filter(|(_, weight, _)| *weight > 0);
+        weighted.map(|(_, _, service)| *service)
+    }
+
+    /// The TCP ports that every backend with a weight has.
+    pub fn common_ports(&self) -> BTreeSet<u16> {
+        let mut sets = self
+            .weighted()
+            .map(|service| service.port_numbers().collect());
+        let first: BTreeSet<u16> = sets.next().unwrap_or_default();
+        sets.fold(first, |common, ports: BTreeSet<u16>| &common & &ports)
+    }
+
+    /// The backends for requests of one port: those that have it. One without it gets nothing (TrafficSplit
+    /// specification, Ports). Where none with a weight is left all stays with the root.
+    pub fn backends_at(&self, port: u16, problems: &mut BTreeSet<Problem>) -> Vec<Backend> {
+        let object = &self.split.object;
+        let mut backends = Vec::with_capacity(self.backends.len());
+        let mut places = BTreeMap::new();
+        let mut left_out = Vec::new();
+        for (index, weight, service) in &self.backends {
+            if service.port(port).is_some() {
+                add(&mut backends, &mut places, (*weight, service, port));
+            } else if *weight > 0 {
+                let there = list(service.port_numbers());
+                let message = messages::split_backend_without_port(&service.object, port, there);
+                left_out.push(object.problem(format!("spec.backends[{index}].service"), message));
+            }
+        }
+        let is_any_left = backends.iter().any(|backend| backend.weight > 0);
+        problems.extend(left_out.into_iter().map(|problem| match is_any_left {
+            true => problem,
+            false => problem.with_effect(Effect::new(
+                Extent::Share,
+                format!("all requests for port {port} stay with {}", self.root),
+            )),
+        }));
+        if let (false, Root::Service(service)) = (is_any_left, &self.root) {
+            if self
+                .split
+                .backends
+                .iter()
+                .all(|backend| backend.weight == 0)
+            {
+                let message = messages::split_no_weight(&self.root);
+                problems.insert(object.problem("spec.backends", message));
+            }
+            let root = ServicePort::of(service, port).backend();
+            backends = vec![Backend::new(1, Target::Service(root))];
+        }
+        backends
+    }
+
+    pub fn identity(&self, port: u16, protocol: &str) -> String {
+        let object = &self.split.object;
+        format!(
+            "TrafficSplit/{}/{}:{port}/{protocol}",
+            object.namespace, object.name
+        )
+    }
+}
+
+/// Adds a backend, or adds its weight to the same backend. The weights of a split are below 2^63 together.
+fn add<'w>(
+    backends: &mut Vec<Backend>,
+    places: &mut BTreeMap<&'w ObjectRef, usize>,
+    (weight, service, port): (u64, &'w Service, u16),
+) {
+    let place = places.entry(&service.object).or_insert(backends.len());
+    match backends.get_mut(*place) {
+        Some(known) => known.weight = known.weight.saturating_add(weight),
+        None => {
+            let to = Target::Service(ServicePort::of(service, port).backend());
+            backends.push(Backend::new(weight, to));
+        }
+    }
+}
+
+/// For one that is left out, where no backend with a weight is left.
+fn stays(root: &Root) -> Effect {
+    Effect::new(Extent::Share, format!("all requests stay with {root}"))
+}
+
+fn root<'w>(world: &'w World, split: &'w TrafficSplit) -> Result<Root<'w>, Message> {
+    let own = split.object.namespace.as_str();
+    match &split.root.name {
+        RootName::Service(name) => match world.service(own, name) {
+            Some(service) => Ok(Root::Service(service)),
+            None => Err(messages::split_root_missing(own, name)),
+        },
+        RootName::Host(host) => match host.known_service(&world.namespaces) {
+            Some((name, namespace)) => Err(messages::split_service_elsewhere(name, namespace, own)),
+            None => Ok(Root::Host(host)),
+        },
+    }
+}
+
+/// The Service that a backend names, or why it gets nothing.
+fn backend_service<'w>(
+    world: &'w World,
+    split: &TrafficSplit,
+    backend: &SplitBackend,
+) -> Result<&'w Service, Message> {
+    let own = split.object.namespace.as_str();
+    match world.service(own, &backend.name) {
+        None => Err(messages::split_backend_not_found(own, &backend.name)),
+        // Whoever may write such a Service could reach any host by it (CVE-2021-25740).
+        Some(service) if service.is_external => {
+            Err(messages::split_backend_external(&service.object))
+        }
+        Some(service) => Ok(service),
+    }
+}
+
+/// Backends that stand there already.
+fn repeated(split: &TrafficSplit) -> Vec<Problem> {
+    let mut repeated = Vec::new();
+    let mut known: BTreeMap<&str, &SplitBackend> = BTreeMap::new();
+    for (index, backend) in split.backends.iter().enumerate() {
+        let first = *known.entry(&backend.name).or_insert(backend);
+        if !std::ptr::eq(first, backend) {
+            let message =
+                messages::split_backend_twice(&backend.name, first.weight, backend.weight);
+            let path = format!("spec.backends[{index}].service");
+            repeated.push(split.object.problem(path, message));
+        }
+    }
+    repeated
+}

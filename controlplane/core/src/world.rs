@@ -1,0 +1,303 @@
+//! The world: a plain snapshot of every object that translation looks at.
+//!
+//! It does not say where the objects came from, and it does not depend on the order in which they
+//! came.
+
+mod entry;
+
+use std::borrow::Borrow;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+pub use entry::Entry;
+use entry::Part;
+
+use crate::api::gateway::Gateway;
+use crate::api::reference_grant::ReferenceGrant;
+use crate::api::route::{Route, RouteKind};
+use crate::api::service::Service;
+use crate::api::smi::route_group::{HttpRouteGroup, TcpRoute};
+use crate::api::smi::traffic_split::TrafficSplit;
+use crate::api::smi::traffic_target::TrafficTarget;
+use crate::api::workload::Workload;
+use crate::manifest::object::{Kind, Object};
+use crate::manifest::problem::messages::object as messages;
+use crate::manifest::problem::{ObjectRef, Problem};
+
+/// Namespace and name.
+pub type Key = (String, String);
+
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct World {
+    services: BTreeMap<Key, Arc<Service>>,
+    gateways: BTreeMap<Key, Arc<Gateway>>,
+    /// Those GatewayClasses that are Weir's.
+    own_classes: BTreeSet<String>,
+    /// Labels of the namespaces that have an object of their own.
+    labels: BTreeMap<String, Arc<BTreeMap<String, String>>>,
+    /// By their namespace, which is that of what they permit.
+    grants: BTreeMap<String, Vec<Arc<ReferenceGrant>>>,
+    /// By namespace and name.
+    pub splits: Vec<Arc<TrafficSplit>>,
+    /// By kind, namespace and name.
+    pub routes: Vec<Arc<Route>>,
+    groups: BTreeMap<Key, Arc<HttpRouteGroup>>,
+    /// HTTPRouteGroups that are there and wrong in themselves.
+    broken_groups: BTreeSet<Key>,
+    access: OfPolicy,
+    /// Every namespace that is known: its object was seen, or an object in it.
+    pub namespaces: BTreeSet<String>,
+}
+
+/// What only the access policy looks at; where there is none it makes no difference, but is kept.
+#[derive(Clone, Debug, Default, PartialEq)]
+struct OfPolicy {
+    tcp_routes: BTreeMap<Key, Arc<TcpRoute>>,
+    /// By namespace and name.
+    targets: Vec<Arc<TrafficTarget>>,
+    /// By namespace.
+    workloads: BTreeMap<String, Vec<Arc<Workload>>>,
+    /// Sorted.
+    problems: Vec<Problem>,
+}
+
+impl World {
+    /// See [`World::of`].
+    pub fn from_objects(objects: impl IntoIterator<Item = Object>) -> (World, Vec<Problem>) {
+        let entries = objects.into_iter().map(|object| Entry::of(&object));
+        World::of(&entries.collect::<Vec<_>>())
+    }
+
+    /// An object that is wrong in itself is left out with a problem and never stops the others. Of
+    /// two objects with the same kind, namespace and name the first by file and place stays.
+    pub fn of<E: Borrow<Entry>>(entries: &[E]) -> (World, Vec<Problem>) {
+        let mut entries: Vec<&Entry> = entries.iter().map(Borrow::borrow).collect();
+        entries.sort_by_key(|entry| {
+            // A Pod that is to be named by the cluster is its own.
+            let nameless = entry.name.is_empty();
+            let place = (&entry.source, entry.position);
+            let own = nameless.then_some(place);
+            (entry.kind, &entry.namespace, &entry.name, own, place)
+        });
+        let mut world = World::default();
+        let mut problems = Vec::new();
+        let mut first: Option<&Entry> = None;
+        for entry in entries {
+            let wrong = if entry.kind.is_of_policy() {
+                &mut world.access.problems
+            } else {
+                &mut problems
+            };
+            if entry.part == Part::None {
+                wrong.extend(entry.problems.iter().cloned());
+                continue;
+            }
+            match first.filter(|first| entry.is_also(first)) {
+                Some(other) => {
+                    let message = messages::duplicate(&other.source, &entry.source);
+                    wrong.push(entry.reference().problem("", message));
+                }
+                None => {
+                    wrong.extend(entry.problems.iter().cloned());
+                    world.add(entry);
+                    first = Some(entry);
+                }
+            }
+        }
+        world.access.problems.sort();
+        problems.sort();
+        (world, problems)
+    }
+
+    fn add(&mut self, entry: &Entry) {
+        let namespace = match entry.kind {
+            Kind::Namespace => &entry.name,
+            _ => &entry.namespace,
+        };
+        let is_known = namespace.is_empty() || self.namespaces.contains(namespace);
+        if !is_known && !entry.kind.is_of_policy() {
+            self.namespaces.insert(namespace.clone());
+        }
+        let own = || entry.namespace.clone();
+        let key = || (own(), entry.name.clone());
+        let access = &mut self.access;
+        match &entry.part {
+            Part::Name if entry.kind == Kind::HttpRouteGroup => {
+                self.broken_groups.insert(key());
+            }
+            Part::None | Part::Name => {}
+            Part::OwnClass => drop(self.own_classes.insert(entry.name.clone())),
+            Part::Namespace(it) => drop(self.labels.insert(entry.name.clone(), it.clone())),
+            Part::Service(it) => drop(self.services.insert(key(), it.clone())),
+            Part::Gateway(it) => drop(self.gateways.insert(key(), it.clone())),
+            Part::Grant(it) => self.grants.entry(own()).or_default().push(it.clone()),
+            Part::Split(it) => self.splits.push(it.clone()),
+            Part::Route(it) => self.routes.push(it.clone()),
+            Part::Group(it) => drop(self.groups.insert(key(), it.clone())),
+            Part::SmiTcpRoute(it) => drop(access.tcp_routes.insert(key(), it.clone())),
+            Part::Target(it) => access.targets.push(it.clone()),
+            Part::Workload(it) => access.workloads.entry(own()).or_default().push(it.clone()),
+        }
+    }
+
+    pub fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.services.get(&key).map(Arc::as_ref)
+    }
+
+    pub fn gateway(&self, namespace: &str, name: &str) -> Option<&Gateway> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.gateways.get(&key).map(Arc::as_ref)
+    }
+
+    /// Where there are Gateways of this name.
+    pub fn namespaces_of_gateways(&self, name: &str) -> Vec<&str> {
+        let gateways = self.gateways.keys();
+        let named = gateways.filter(|(_, it)| it == name);
+        named.map(|(namespace, _)| namespace.as_str()).collect()
+    }
+
+    /// Every Gateway, and whether its class is Weir's.
+    pub fn owned_gateways(&self) -> BTreeMap<Key, bool> {
+        let is_own = |gateway: &Gateway| self.own_classes.contains(&gateway.class);
+        let gateways = self.gateways.iter();
+        gateways
+            .map(|(key, gateway)| (key.clone(), is_own(gateway)))
+            .collect()
+    }
+
+    /// The labels of a namespace, with the one that every namespace of a cluster bears.
+    pub fn namespace_labels(&self, namespace: &str) -> BTreeMap<String, String> {
+        let labels = self.labels.get(namespace);
+        let mut labels = labels.map_or_else(BTreeMap::new, |labels| labels.as_ref().clone());
+        let name = "kubernetes.io/metadata.name".to_owned();
+        labels.insert(name, namespace.to_owned());
+        labels
+    }
+
+    pub fn groups(&self) -> impl Iterator<Item = &HttpRouteGroup> {
+        self.groups.values().map(Arc::as_ref)
+    }
+
+    /// The world without these objects. An HTTPRouteGroup among them stays, as a broken one.
+    #[must_use]
+    pub fn without(&self, out: &BTreeSet<&ObjectRef>) -> World {
+        let mut world = self.clone();
+        world.splits.retain(|it| !out.contains(&it.object));
+        world.routes.retain(|it| !out.contains(&it.object));
+        world.access.targets.retain(|it| !out.contains(&it.object));
+        for (key, group) in &self.groups {
+            if out.contains(&group.object) {
+                world.groups.remove(key);
+                world.broken_groups.insert(key.clone());
+            }
+        }
+        world
+    }
+
+    pub fn group(&self, namespace: &str, name: &str) -> Option<&HttpRouteGroup> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.groups.get(&key).map(Arc::as_ref)
+    }
+
+    /// Whether an HTTPRouteGroup is there, and not in force because of its own problem.
+    pub fn has_broken_group(&self, namespace: &str, name: &str) -> bool {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.broken_groups.contains(&key)
+    }
+
+    /// That of `specs.smi-spec.io`.
+    pub fn smi_tcp_route(&self, namespace: &str, name: &str) -> Option<&TcpRoute> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.access.tcp_routes.get(&key).map(Arc::as_ref)
+    }
+
+    /// By namespace and name.
+    pub fn traffic_targets(&self) -> &[Arc<TrafficTarget>] {
+        &self.access.targets
+    }
+
+    /// What is wrong with objects that only the access policy looks at: no problem where there is none.
+    pub fn problems_of_policy(&self) -> &[Problem] {
+        &self.access.problems
+    }
+
+    /// The ServiceAccounts of the pods that the Service selects, `NAMESPACE/NAME`; none where there are
+    /// none, or where it selects none itself.
+    pub fn accounts(&self, service: &Service) -> BTreeSet<String> {
+        let namespace = &service.object.namespace;
+        let workloads = self.access.workloads.get(namespace).into_iter().flatten();
+        let behind = workloads.filter(|workload| workload.fits(&service.selector));
+        behind
+            .map(|workload| format!("{namespace}/{}", workload.account))
+            .collect()
+    }
+
+    /// Whether a route of that kind in `from` may refer to the Service `name` in `to`.
+    pub fn permits_service(&self, kind: RouteKind, from: &str, to: &str, name: &str) -> bool {
+        let mut grants = self.grants.get(to).into_iter().flatten();
+        from == to || grants.any(|grant| grant.permits_service(kind, from, to, name))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::object::read;
+    use crate::manifest::problem::Reason;
+
+    fn service(source: &str, name: &str, spec: &str) -> Vec<Object> {
+        let text = format!(
+            "apiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\nspec: {spec}\n"
+        );
+        read(source, &text).unwrap().objects
+    }
+
+    #[test]
+    fn duplicates_do_not_depend_on_the_order() {
+        let a = service("a.yaml", "web", "{ports: [{port: 1}]}");
+        let b = service("b.yaml", "web", "{ports: [{port: 2}]}");
+        let c = service("c.yaml", "other", "{ports: [{port: x}]}");
+        let forward = [a.clone(), b.clone(), c.clone()].concat();
+        let backward = [c, b, a].concat();
+        let (world, problems) = World::from_objects(forward);
+        assert_eq!(
+            (world.clone(), problems.clone()),
+            World::from_objects(backward)
+        );
+        assert!(world.service("shop", "web").unwrap().port(1).is_some());
+        assert!(world.service("shop", "other").is_none());
+        let reasons: Vec<_> = problems.iter().map(|p| p.reason).collect();
+        assert_eq!(reasons, [Reason::Duplicate, Reason::InvalidValue]);
+        assert!(problems[0].cause.contains("a.yaml") && problems[0].cause.contains("b.yaml"));
+        assert!(world.namespaces.contains("shop"));
+    }
+
+    #[test]
+    fn what_is_nobodys_business_is_no_problem() {
+        let text = "{apiVersion: access.smi-spec.io/v1alpha4, kind: TrafficTarget, metadata: {name: t, namespace: far}}
+---
+{apiVersion: access.smi-spec.io/v1alpha3, kind: TrafficTarget, metadata: {name: T}, spec: {}}
+---
+{apiVersion: policy.linkerd.io/v1beta1, kind: HTTPRoute, metadata: {name: inbound}, spec: {parentRefs: [{group: policy.linkerd.io, kind: Server, name: s}]}}
+---
+{apiVersion: policy.linkerd.io/v1beta1, kind: HTTPRoute, metadata: {name: outbound}, spec: {parentRefs: [{group: core, kind: Service, name: s}]}}
+---
+{apiVersion: policy.linkerd.io/v1beta1, kind: HTTPRoute, metadata: {name: nowhere}}
+";
+        let (world, problems) = World::from_objects(read("a.yaml", text).unwrap().objects);
+        let named = |problems: &[Problem]| {
+            let line = |p: &Problem| format!("{} {}", p.object.name, p.reason);
+            problems.iter().map(line).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            named(&problems),
+            ["nowhere UnknownVersion", "outbound UnknownVersion"]
+        );
+        assert_eq!(
+            named(world.problems_of_policy()),
+            ["T InvalidValue", "t UnknownVersion"]
+        );
+        assert!(world.routes.is_empty() && !world.namespaces.contains("far"));
+    }
+}

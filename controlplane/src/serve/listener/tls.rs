@@ -1,0 +1,242 @@
+//! The certificate that is shown, read again when its files change, and the names in the one that a client shows.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use rustls::crypto::ring;
+use rustls::pki_types::pem::PemObject;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::danger::ClientCertVerifier;
+use rustls::server::{NoClientAuth, NoServerSessionStorage, WebPkiClientVerifier};
+use rustls::{RootCertStore, ServerConfig, ServerConnection};
+use tokio::sync::watch;
+use tokio_rustls::TlsAcceptor;
+
+use super::expiry::first_end;
+use weir_core::manifest::problem::messages::start as messages;
+use weir_core::metrics::Metrics;
+
+/// Between two looks at the files. A look costs their few kilobytes, and sees a changed link of a mounted Secret
+/// as well as a file that was written over.
+const LOOK: Duration = Duration::from_secs(2);
+
+/// Where the certificate and its key are, and who vouches for clients.
+pub struct Files {
+    pub certificate: PathBuf,
+    pub key: PathBuf,
+    pub client_authority: Option<PathBuf>,
+    /// Whether a client has to show a certificate; else it may show a token.
+    pub is_certificate_required: bool,
+}
+
+/// What is wrong with them.
+#[derive(Debug, thiserror::Error)]
+pub enum Unusable {
+    #[error("{}", messages::file_unread(path.display(), error))]
+    Unread { path: PathBuf, error: io::Error },
+    #[error("{}", messages::not_pem(path.display(), what, why))]
+    NotPem {
+        path: PathBuf,
+        what: &'static str,
+        why: String,
+    },
+    #[error("{}", messages::no_pair(certificate.display(), key.display(), error))]
+    Pair {
+        certificate: PathBuf,
+        key: PathBuf,
+        error: rustls::Error,
+    },
+    #[error("{}", messages::bad_authority(path.display(), why))]
+    Authority { path: PathBuf, why: String },
+}
+
+/// The newest pair that was good.
+pub struct Certificates {
+    files: Files,
+    newest: watch::Sender<Arc<ServerConfig>>,
+    /// Unix seconds at which the newest chain of certificates ends.
+    ends: AtomicI64,
+    /// As they were last looked at, good or bad.
+    seen: Mutex<Vec<Vec<u8>>>,
+}
+
+impl Certificates {
+    pub fn read(files: Files) -> Result<Certificates, Unusable> {
+        let seen = files.bytes()?;
+        let (config, ends) = files.parse(&seen)?;
+        Ok(Certificates {
+            newest: watch::Sender::new(Arc::new(config)),
+            ends: AtomicI64::new(ends),
+            seen: Mutex::new(seen),
+            files,
+        })
+    }
+
+    /// Unix seconds at which the certificate in use ends.
+    pub fn ends(&self) -> i64 {
+        self.ends.load(Ordering::Relaxed)
+    }
+
+    /// What to accept a connection with, and what changes when it is no longer what others are accepted with.
+    pub(super) fn acceptor(&self) -> (TlsAcceptor, watch::Receiver<Arc<ServerConfig>>) {
+        let mut newest = self.newest.subscribe();
+        let acceptor = newest.borrow_and_update().clone().into();
+        (acceptor, newest)
+    }
+
+    /// Follows the files. What cannot be used is told and counted, and the last good one stays.
+    pub async fn follow(&self, metrics: &Metrics) {
+        let mut unread = String::new();
+        loop {
+            metrics.certificate_ends.set(self.ends());
+            tokio::time::sleep(LOOK).await;
+            let looked = self.look();
+            let is_same = match &looked {
+                // As long as they cannot be read, they are looked at again.
+                Err(error @ Unusable::Unread { .. }) => {
+                    let before = std::mem::replace(&mut unread, error.to_string());
+                    before == unread
+                }
+                _ => {
+                    unread.clear();
+                    false
+                }
+            };
+            match looked {
+                Ok(false) => {}
+                Ok(true) => tracing::info!("the certificate was read again"),
+                Err(_) if is_same => {}
+                Err(error) => {
+                    metrics.certificates_refused.inc();
+                    tracing::error!("{error}");
+                }
+            }
+        }
+    }
+
+    /// Whether there was something new.
+    fn look(&self) -> Result<bool, Unusable> {
+        let bytes = self.files.bytes()?;
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        if *seen == bytes {
+            return Ok(false);
+        }
+        let parsed = self.files.parse(&bytes);
+        *seen = bytes;
+        let (config, ends) = parsed?;
+        self.ends.store(ends, Ordering::Relaxed);
+        self.newest.send_replace(Arc::new(config));
+        Ok(true)
+    }
+}
+
+impl Files {
+    fn bytes(&self) -> Result<Vec<Vec<u8>>, Unusable> {
+        let paths = [&self.certificate, &self.key];
+        let paths = paths.into_iter().chain(&self.client_authority);
+        let read = paths.map(|path| {
+            std::fs::read(path).map_err(|error| Unusable::Unread {
+                path: path.clone(),
+                error,
+            })
+        });
+        read.collect()
+    }
+
+    /// `bytes` are those of the files, in the order of [`Files::bytes`].
+    fn parse(&self, bytes: &[Vec<u8>]) -> Result<(ServerConfig, i64), Unusable> {
+        let bytes = |index: usize| bytes.get(index).map(Vec::as_slice).unwrap_or_default();
+        let chain = certificates(&self.certificate, bytes(0))?;
+        let ends = first_end(&chain).map_err(|why| Unusable::NotPem {
+            path: self.certificate.clone(),
+            what: "certificates",
+            why,
+        })?;
+        let key = PrivateKeyDer::from_pem_slice(bytes(1)).map_err(|error| Unusable::NotPem {
+            path: self.key.clone(),
+            what: "a private key",
+            why: error.to_string(),
+        })?;
+        let verifier = match &self.client_authority {
+            Some(path) => self.verifier(path, bytes(2))?,
+            None => Arc::new(NoClientAuth),
+        };
+        let pair = |error| Unusable::Pair {
+            certificate: self.certificate.clone(),
+            key: self.key.clone(),
+            error,
+        };
+        let mut config = ServerConfig::builder_with_provider(ring::default_provider().into())
+            .with_safe_default_protocol_versions()
+            .map_err(pair)?
+            .with_client_cert_verifier(verifier)
+            .with_single_cert(chain, key)
+            .map_err(pair)?;
+        config.alpn_protocols = vec![b"http/1.1".to_vec()];
+        // A resumed session would be that of a certificate which nobody may vouch for any more.
+        config.session_storage = Arc::new(NoServerSessionStorage {});
+        config.send_tls13_tickets = 0;
+        Ok((config, ends))
+    }
+
+    fn verifier(&self, path: &Path, pem: &[u8]) -> Result<Arc<dyn ClientCertVerifier>, Unusable> {
+        let unusable = |why: String| Unusable::Authority {
+            path: path.to_owned(),
+            why,
+        };
+        let mut roots = RootCertStore::empty();
+        for certificate in certificates(path, pem)? {
+            let added = roots.add(certificate);
+            added.map_err(|error| unusable(error.to_string()))?;
+        }
+        let provider = ring::default_provider().into();
+        let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
+        let verifier = match self.is_certificate_required {
+            true => verifier,
+            false => verifier.allow_unauthenticated(),
+        };
+        verifier
+            .build()
+            .map_err(|error| unusable(error.to_string()))
+    }
+}
+
+fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>, Unusable> {
+    let bad = |why: String| Unusable::NotPem {
+        path: path.to_owned(),
+        what: "certificates",
+        why,
+    };
+    let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
+    let parsed = parsed.map_err(|error| bad(error.to_string()))?;
+    match parsed.is_empty() {
+        true => Err(bad("no certificate in it".into())),
+        false => Ok(parsed),
+    }
+}
+
+/// The names in a client's certificate, in the order in which they stand there.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Names {
+    pub uris: Vec<String>,
+    pub dns: Vec<String>,
+}
+
+impl Names {
+    /// Those of the certificate that the client has shown, if it has shown one.
+    pub(super) fn shown(connection: &ServerConnection) -> io::Result<Option<Names>> {
+        let shown = connection.peer_certificates().and_then(<[_]>::first);
+        let Some(certificate) = shown else {
+            return Ok(None);
+        };
+        let certificate = webpki::EndEntityCert::try_from(certificate);
+        let certificate = certificate.map_err(io::Error::other)?;
+        Ok(Some(Names {
+            uris: certificate.valid_uri_names().map(str::to_owned).collect(),
+            dns: certificate.valid_dns_names().map(str::to_owned).collect(),
+        }))
+    }
+}

@@ -1,0 +1,4 @@
+//! Where objects come from: a folder of manifests, or a cluster.
+
+pub mod folder;
+pub mod kubernetes;

@@ -1,0 +1,206 @@
+//! One object as an API server sends it -> what is kept of it. Nothing that stands in an object can stop the others.
+
+use std::fmt::{self, Write as _};
+use std::sync::Arc;
+
+use serde::Deserialize;
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::resource::{Resource, Served};
+use weir_core::api::route::RouteKind;
+use weir_core::manifest::object::{Kind, Object};
+use weir_core::manifest::problem::messages::{Message, object as messages};
+use weir_core::manifest::problem::{ObjectRef, Problem};
+use weir_core::status::subject::{Subject, Written};
+use weir_core::world::Entry;
+
+/// Namespace and name.
+pub type Key = (String, String);
+
+/// Which object it is, and how far the API server had come when it wrote it.
+#[derive(Clone, Debug)]
+pub struct Head {
+    pub key: Key,
+    pub resource_version: String,
+    /// The creation time as the API server writes it.
+    pub created: Option<String>,
+}
+
+/// What is kept of an object. Those that are equal but for the subject are translated to the same.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Kept {
+    /// None where nothing in it is of use.
+    pub entry: Option<Arc<Entry>>,
+    /// Why it could not be read.
+    pub problem: Option<Box<Problem>>,
+    /// Where it is told what became of it. Its `since` is the resource version at which it was read.
+    pub subject: Option<Arc<Subject>>,
+}
+
+#[derive(Default, Deserialize)]
+struct Manifest {
+    #[serde(default)]
+    metadata: Metadata,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Metadata {
+    name: Option<String>,
+    namespace: Option<String>,
+    resource_version: Option<String>,
+    creation_timestamp: Option<String>,
+}
+
+/// What a resource version counts as; 0 where an API server counts in another way.
+pub fn count(resource_version: &str) -> u64 {
+    resource_version.parse().unwrap_or_default()
+}
+
+impl Head {
+    pub fn of(text: &RawValue) -> Head {
+        let Manifest { metadata } = serde_json::from_str(text.get()).unwrap_or_default();
+        Head {
+            key: (
+                metadata.namespace.unwrap_or_default(),
+                metadata.name.unwrap_or_default(),
+            ),
+            resource_version: metadata.resource_version.unwrap_or_default(),
+            created: metadata.creation_timestamp,
+        }
+    }
+}
+
+impl Kept {
+    /// `id` is that of the source.
+    pub fn of(text: &RawValue, head: &Head, resource: &Resource, served: Served, id: &str) -> Kept {
+        let mut body = match serde_json::from_str::<Value>(text.get()) {
+            Ok(body) => body,
+            // Such as one that is nested too deeply.
+            Err(_) => return Kept::unreadable(head, resource),
+        };
+        // The items of a list of a kind that is built in lack their own type.
+        if let Value::Object(fields) = &mut body {
+            let api_version = resource.api_version(version_of_shape(fields, resource, served));
+            fields.insert("apiVersion".into(), api_version.into());
+            fields.insert("kind".into(), resource.name.into());
+        }
+        let spec = body.get_mut("spec").and_then(Value::as_object_mut);
+        if let (Some(unused), Some(spec)) = (resource.unused, spec) {
+            spec.remove(unused);
+        }
+        let subject = is_told(resource.kind).then(|| subject(&body, resource, served, id));
+        let (entry, problem) = match Object::parse(body) {
+            Ok(object) => (object.map(|object| Arc::new(Entry::of(&object))), None),
+            Err(problem) => (None, Some(Box::new(problem))),
+        };
+        Kept {
+            entry,
+            problem,
+            subject: subject.map(Arc::new),
+        }
+    }
+
+    /// About how many bytes of memory it takes up: the length of its `Debug` text.
+    pub fn weight(&self) -> usize {
+        struct Counter(usize);
+        impl fmt::Write for Counter {
+            fn write_str(&mut self, text: &str) -> fmt::Result {
+                self.0 = self.0.saturating_add(text.len());
+                Ok(())
+            }
+        }
+        let mut counter = Counter(0);
+        // It cannot fail: the counter takes everything.
+        let _ = write!(counter, "{self:?}");
+        counter.0
+    }
+
+    /// What is kept instead of an object that is too large or has no room: its name and a problem.
+    pub fn stub(
+        (namespace, name): Key,
+        resource: &Resource,
+        message: Message,
+        subject: Option<Arc<Subject>>,
+    ) -> Kept {
+        let object = ObjectRef {
+            source: String::new(),
+            kind: resource.kind.to_string(),
+            namespace,
+            name,
+        };
+        let entry = Entry::left_out(resource.kind, object.problem("", message));
+        Kept {
+            entry: Some(Arc::new(entry)),
+            problem: None,
+            subject: subject.filter(|it| it.is_small()),
+        }
+    }
+
+    fn unreadable(head: &Head, resource: &Resource) -> Kept {
+        let (namespace, name) = head.key.clone();
+        let object = ObjectRef {
+            source: String::new(),
+            kind: resource.kind.to_string(),
+            namespace,
+            name,
+        };
+        let problem = object.problem("", messages::nested_too_deeply());
+        Kept {
+            entry: None,
+            problem: Some(Box::new(problem)),
+            subject: None,
+        }
+    }
+
+    pub fn is_translated_as(&self, other: &Kept) -> bool {
+        self.entry == other.entry && self.problem == other.problem
+    }
+}
+
+/// An API server without a conversion webhook writes another version into an object and leaves its fields as they
+/// were written: an HTTPRouteGroup or TrafficTarget without `spec` is in the shape of the kind's first version.
+fn version_of_shape(
+    fields: &serde_json::Map<String, Value>,
+    resource: &Resource,
+    served: Served,
+) -> &'static str {
+    let is_of_first = match resource.kind {
+        Kind::HttpRouteGroup => fields.contains_key("matches"),
+        Kind::TrafficTarget => fields.contains_key("destination"),
+        _ => false,
+    };
+    match is_of_first && !fields.contains_key("spec") {
+        true => "v1alpha1",
+        false => served.version,
+    }
+}
+
+fn is_told(kind: Kind) -> bool {
+    kind == Kind::TrafficSplit || RouteKind::of(kind).is_some()
+}
+
+fn subject(body: &Value, resource: &Resource, served: Served, id: &str) -> Subject {
+    let metadata = &body["metadata"];
+    let text = |name: &str| metadata[name].as_str().unwrap_or_default().to_owned();
+    let resource_version = text("resourceVersion");
+    Subject {
+        kind: resource.kind,
+        object: ObjectRef {
+            source: String::new(),
+            kind: resource.kind.to_string(),
+            namespace: text("namespace"),
+            name: text("name"),
+        },
+        api_version: resource.api_version(served.version),
+        resource: id.to_owned(),
+        uid: text("uid"),
+        generation: metadata["generation"].as_i64().unwrap_or_default(),
+        since: count(&resource_version),
+        resource_version,
+        parent_refs: Written::from(&body["spec"]["parentRefs"]),
+        status: Written::from(&body["status"]),
+        has_status: served.has_status,
+    }
+}

@@ -1,0 +1,407 @@
+//! A watch against an API server that answers by a script.
+
+use std::collections::VecDeque;
+use std::convert::Infallible;
+use std::sync::Mutex;
+
+use futures::{StreamExt, stream};
+use http_body_util::combinators::UnsyncBoxBody;
+use http_body_util::{BodyExt, StreamBody};
+use hyper::body::{Bytes, Frame};
+use hyper::{Request as HttpRequest, Response};
+use kube::client::Body;
+use tokio::sync::Notify;
+
+use super::*;
+use crate::source::kubernetes::horizon::Horizon;
+use crate::source::kubernetes::resource::Resource;
+use weir_core::api::smi::traffic_target::Policy;
+
+const VERSION_0: Served = Served {
+    version: "v1alpha4",
+    has_status: true,
+};
+
+/// A status, what is sent at once, and what is sent each minute until the term of a watch is over; the empty text is
+/// that the answer has ended by then.
+type Answer = (u16, String, String);
+
+fn list(version: &str, more: &str, names: &[&str]) -> Answer {
+    let item = |name: &&str| format!(r#"{{"metadata":{{"name":"{name}","namespace":"shop"}}}}"#);
+    let items: Vec<String> = names.iter().map(item).collect();
+    let metadata = format!(r#"{{"resourceVersion":"{version}","continue":"{more}"}}"#);
+    let items = items.join(",");
+    (
+        200,
+        format!(r#"{{"metadata":{metadata},"items":[{items}]}}"#),
+        String::new(),
+    )
+}
+
+fn event(kind: &str, name: &str, version: &str) -> String {
+    format!(
+        r#"{{"type":"{kind}","object":{{"apiVersion":"a/v1","kind":"K","metadata":{{"name":"{name}","namespace":"shop","resourceVersion":"{version}"}}}}}}"#
+    ) + "\n"
+}
+
+fn events(events: &[String]) -> Answer {
+    (200, events.concat(), String::new())
+}
+
+/// A watch that lasts its whole term.
+fn lasting(events: &[String], version: &str) -> Answer {
+    (200, events.concat(), event("BOOKMARK", "", version))
+}
+
+fn body(text: String, each_minute: String) -> UnsyncBoxBody<Bytes, Infallible> {
+    let term = if each_minute.is_empty() { 0 } else { TERM };
+    let minutes = stream::iter(0..term / 60).then(move |_| {
+        let bookmark = each_minute.clone();
+        async move {
+            sleep(Duration::from_secs(60)).await;
+            bookmark
+        }
+    });
+    let rest = stream::once(async move {
+        sleep(Duration::from_secs((term % 60).into())).await;
+        String::new()
+    });
+    let parts = stream::iter([text]).chain(minutes).chain(rest);
+    let frame = |text: String| Ok(Frame::data(Bytes::from(text)));
+    StreamBody::new(parts.map(frame)).boxed_unsync()
+}
+
+fn status(code: u16, reason: &str) -> Answer {
+    let text = format!(
+        r#"{{"kind":"Status","apiVersion":"v1","metadata":{{}},"status":"Failure","message":"so","reason":"{reason}","code":{code}}}"#
+    );
+    (code, text, String::new())
+}
+
+/// What is asked, and what is told, until the script has ended.
+async fn follow(script: impl IntoIterator<Item = Answer>) -> (Vec<String>, Vec<String>) {
+    let script = Mutex::new(script.into_iter().collect::<VecDeque<_>>());
+    let asked = Arc::new(Mutex::new(Vec::new()));
+    let over = Arc::new(Notify::new());
+    let (seen, at_end) = (asked.clone(), over.clone());
+    let service = tower::service_fn(move |request: HttpRequest<Body>| {
+        let next = script.lock().unwrap().pop_front();
+        let (seen, at_end) = (seen.clone(), at_end.clone());
+        async move {
+            let Some((code, text, each_minute)) = next else {
+                at_end.notify_one();
+                return std::future::pending().await;
+            };
+            let target = request.uri().to_string();
+            let target = target.trim_start_matches("/apis/split.smi-spec.io/");
+            seen.lock().unwrap().push(target.to_owned());
+            let answer = Response::builder().status(code);
+            Ok::<_, Infallible>(answer.body(body(text, each_minute)).unwrap())
+        }
+    });
+    let client = kube::Client::new(service, "default");
+    let (news, mut heard) = mpsc::channel(100);
+    let resource = Resource::all(Policy::Unstated)
+        .find(|it| it.name == "TrafficSplit")
+        .unwrap();
+    let source = Source::of(resource, &[]).remove(0);
+    let place = Place::of(&source, VERSION_0);
+    let following = Horizon::default().follow(&source.id, place);
+    let watch = Watch::new(
+        client,
+        source,
+        VERSION_0,
+        following,
+        news,
+        Arc::default(),
+        &Limits::default(),
+    );
+    tokio::select! {
+        () = watch.run() => {}
+        () = over.notified() => {}
+    }
+    let mut told = Vec::new();
+    while let Ok(news) = heard.try_recv() {
+        let name = |(_, name): &(String, String)| name.clone();
+        told.push(match news {
+            News::Listed(_, objects, version, _) => {
+                let said = |(key, kept): (&Key, &Kept)| name(key) + mark(kept);
+                let names: Vec<_> = objects.iter().map(said).collect();
+                format!("listed {} at {version}", names.join(" "))
+            }
+            News::Applied(_, key, kept, version) => {
+                format!("applied {}{} at {version}", name(&key), mark(&kept))
+            }
+            News::Deleted(_, key, version) => format!("deleted {} at {version}", name(&key)),
+            News::Reached(_, version) => format!("reached {version}"),
+            News::Failing(_, why) => format!("failing {why}"),
+            News::Gone(_) => "gone".to_owned(),
+            News::Begun(_) | News::Discovered(_) => "of the supervisor".to_owned(),
+        });
+    }
+    let asked = asked.lock().unwrap().clone();
+    (asked, told)
+}
+
+/// Marks a stub with the reason for it: no room, or an object that is too large.
+fn mark(kept: &Kept) -> &'static str {
+    let problems = kept.entry.iter().flat_map(|entry| entry.problems());
+    let codes: Vec<_> = problems.map(|problem| problem.code).collect();
+    match codes.as_slice() {
+        ["no_room"] => " (no room)",
+        ["no_room_for_more"] => " (no room for more)",
+        ["text_over_object"] => " (too large)",
+        _ => "",
+    }
+}
+
+/// A split with `backends` backends.
+fn large(name: &str, day: u8, backends: usize) -> String {
+    let backends =
+        vec![r#"{"service":"a-service-with-a-long-name","weight":1}"#; backends].join(",");
+    format!(
+        r#"{{"metadata":{{"name":"{name}","namespace":"shop","resourceVersion":"7","creationTimestamp":"2026-01-{day:02}T00:00:00Z"}},"spec":{{"service":"web","backends":[{backends}]}}}}"#
+    )
+}
+
+fn list_of(more: &str, items: &[String]) -> Answer {
+    let items = items.join(",");
+    let text = format!(
+        r#"{{"metadata":{{"resourceVersion":"5","continue":"{more}"}},"items":[{items}]}}"#
+    );
+    (200, text, String::new())
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_page_that_is_too_large_is_asked_for_again_with_fewer_objects() {
+    let padding = " ".repeat(5 << 20);
+    let (asked, told) = follow([
+        list_of("", &[large("a", 1, 1), padding.clone()]),
+        list_of("more", &[large("a", 1, 1)]),
+        list_of("more", &[large("b", 1, 1), padding]),
+        list_of("", &[large("b", 1, 1)]),
+    ])
+    .await;
+    assert_eq!(told, ["listed a b at 5"]);
+    let limits = asked.iter().map(|it| it.split("limit=").nth(1).unwrap());
+    let limits: Vec<&str> = limits.map(|it| it.split('&').next().unwrap()).collect();
+    assert_eq!(limits, ["250", "62", "124", "31"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_of_more_text_than_an_object_may_have_is_a_stub() {
+    let text = large("b", 2, 1).replace("web", &"w".repeat(1 << 20));
+    let (_, told) = follow([list_of("", &[large("a", 1, 1), text])]).await;
+    assert_eq!(told, ["listed a b (too large) at 5"]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_youngest_objects_without_room_are_stubs_until_there_is_room() {
+    let status = format!(r#"}},"status":{{"x":"{}"}}}}"#, "x".repeat(900_000));
+    let of = |name: &str, day: u8| large(name, day, 1).replace("}]}}", &format!("}}]{status}"));
+    let gone = format!(r#"{{"type":"DELETED","object":{}}}"#, of("j", 1)) + "\n";
+    let names = ["j", "i", "h", "g", "f", "e", "d", "c", "b", "a"];
+    let pages = (1..).zip(names).map(|(day, name)| {
+        let more = if name == "a" { "" } else { "more" };
+        list_of(more, &[of(name, day)])
+    });
+    let read_again = list_of("", &[of("a", 10)]);
+    let (asked, told) = follow(pages.chain([events(&[gone]), read_again])).await;
+    assert_eq!(
+        told[..3],
+        [
+            "listed a (no room) b c d e f g h i j at 5",
+            "deleted j at 7",
+            "applied a at 7"
+        ]
+    );
+    assert_eq!(
+        asked[11],
+        "v1alpha4/namespaces/shop/trafficsplits?&fieldSelector=metadata.name%3Da"
+    );
+}
+
+/// A split with `bytes` bytes of status.
+fn with_status(name: &str, day: u8, bytes: usize) -> String {
+    let status = format!(r#"}},"status":{{"x":"{}"}}}}"#, "x".repeat(bytes));
+    large(name, day, 1).replace("}]}}", &format!("}}]{status}"))
+}
+
+/// Pages with ten large objects, which take up all room, and `rest`.
+fn full(rest: &[String]) -> Vec<Answer> {
+    let large = (0..9).map(|it| list_of("more", &[with_status(&format!("a{it}"), 1, 900_000)]));
+    let last = list_of("more", &[with_status("a9", 1, 280_000)]);
+    large.chain([last, list_of("", rest)]).collect()
+}
+
+fn deleted(object: &str) -> String {
+    format!(r#"{{"type":"DELETED","object":{object}}}"#) + "\n"
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_few_objects_are_read_again_in_a_row_and_then_other_changes_are_heard() {
+    let name = |it: &u8| format!("s{it:02}");
+    let small: Vec<_> = (0..30)
+        .map(|it| with_status(&name(&it), 2, 20_000))
+        .collect();
+    let gone = deleted(&with_status("a0", 1, 900_000));
+    let watch = lasting(&[gone, event("BOOKMARK", "", "8")], "9");
+    let again = small.iter().map(|it| list_of("", std::slice::from_ref(it)));
+    let script = full(&small).into_iter().chain([watch]).chain(again);
+    let (asked, told) = follow(script).await;
+    assert!(
+        told[0].contains("s00 (no room) s01 (no room)"),
+        "{}",
+        told[0]
+    );
+    let applied = |it: u8, version: u8| format!("applied {} at {version}", name(&it));
+    let first = (0..20).map(|it| applied(it, 7));
+    let rest = (20..30).map(|it| applied(it, 8));
+    let expected = ["deleted a0 at 7".to_owned()].into_iter().chain(first);
+    let expected = expected.chain(["reached 8".to_owned()]).chain(rest);
+    let expected: Vec<_> = expected.collect();
+    assert_eq!(told[1..][..expected.len()], expected);
+    let lists = asked.iter().filter(|it| it.contains("limit="));
+    assert_eq!(lists.count(), 11);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_object_that_cannot_be_read_again_is_read_later() {
+    let small = with_status("s", 2, 20_000);
+    let watch = lasting(&[deleted(&with_status("a0", 1, 900_000))], "9");
+    let script = full(std::slice::from_ref(&small)).into_iter();
+    let failed = status(500, "InternalError");
+    let (asked, told) = follow(script.chain([watch, failed, list_of("", &[small])])).await;
+    assert_eq!(told[1..3], ["deleted a0 at 7", "applied s at 7"]);
+    let again = "v1alpha4/namespaces/shop/trafficsplits?&fieldSelector=metadata.name%3Ds";
+    assert_eq!(asked[12..14], [again, again]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn of_many_objects_without_room_a_limited_number_is_told() {
+    let rest: Vec<_> = (0..200)
+        .map(|it| with_status(&format!("s{it:03}"), 2, 20_000))
+        .collect();
+    let mut pages = full(&rest[100..]);
+    pages.insert(0, list_of("more", &rest[..100]));
+    let (_, told) = follow(pages).await;
+    assert!(told[0].contains("a9 s000 (no room for more) s001 (no room)"));
+    assert!(told[0].ends_with("s099 (no room) at 5"), "{}", told[0]);
+}
+
+const WATCH: &str =
+    "v1alpha4/trafficsplits?&watch=true&timeoutSeconds=290&allowWatchBookmarks=true";
+
+#[tokio::test(start_paused = true)]
+async fn listed_by_pages_and_watched_from_there() {
+    let (asked, mut told) = follow([
+        list("5", "more", &["a", "b"]),
+        list("5", "", &["c"]),
+        lasting(&[event("ADDED", "d", "6"), event("DELETED", "a", "7")], "9"),
+        events(&[event("MODIFIED", "d", "10")]),
+    ])
+    .await;
+    told.dedup();
+    assert_eq!(
+        told,
+        [
+            "listed a b c at 5",
+            "applied d at 6",
+            "deleted a at 7",
+            "reached 9",
+            "applied d at 10"
+        ]
+    );
+    assert!(asked[1].contains("continue=more"), "{asked:?}");
+    let from = |version: u64| format!("{WATCH}&resourceVersion={version}");
+    assert_eq!(asked[2..], [from(5), from(9)]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_watch_that_ends_before_its_term_is_listed_again_after_a_pause() {
+    let start = Instant::now();
+    let mut script = vec![list("5", "", &["a"]), events(&[event("ADDED", "b", "6")])];
+    for _ in 0..6 {
+        script.extend([list("6", "", &["a", "b"]), events(&[])]);
+    }
+    let (asked, told) = follow(script).await;
+    let lists = told.iter().filter(|it| *it == "listed a b at 6");
+    assert_eq!(lists.count(), 6, "{told:?}");
+    assert!(!told.iter().any(|it| it.starts_with("failing")), "{told:?}");
+    assert!(asked[3].ends_with("resourceVersion=6"), "{asked:?}");
+    // 100 ms, and twice as long each time.
+    assert!(start.elapsed() >= LAST_WAIT * 3, "{:?}", start.elapsed());
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_is_too_old_is_listed_again_and_so_is_what_failed() {
+    let gone = event("ERROR", "", "").replace(
+        r#""apiVersion":"a/v1","kind":"K","#,
+        r#""status":"Failure","message":"old","reason":"Expired","code":410,"#,
+    );
+    let (asked, told) = follow([
+        list("5", "", &[]),
+        status(410, "Expired"),
+        list("6", "", &["a"]),
+        events(&[event("ADDED", "b", "7"), gone]),
+        list("8", "", &["b"]),
+        status(403, "Forbidden"),
+        list("9", "", &["b"]),
+        events(&["not JSON\n".to_owned()]),
+        status(500, "InternalError"),
+        list("10", "", &["c"]),
+    ])
+    .await;
+    let told: Vec<&str> = told.iter().map(String::as_str).collect();
+    assert_eq!(
+        told[..4],
+        [
+            "listed  at 5",
+            "listed a at 6",
+            "applied b at 7",
+            "listed b at 8"
+        ]
+    );
+    assert_eq!(told[4], "failing 403 Forbidden: so");
+    assert_eq!(told[5], "listed b at 9");
+    assert!(told[6].starts_with("failing "), "{told:?}");
+    assert_eq!(
+        told[7..],
+        ["failing 500 InternalError: so", "listed c at 10"]
+    );
+    let watches = asked.iter().filter(|it| it.contains("watch=true"));
+    assert_eq!(watches.count(), 4, "{asked:#?}");
+}
+
+#[tokio::test(start_paused = true)]
+async fn only_a_404_at_every_version_means_that_it_is_gone() {
+    let absent = || status(404, "NotFound");
+    let all = (0..5).map(|_| absent());
+    let (asked, told) = follow(all).await;
+    assert_eq!(told, ["gone"]);
+    assert!(
+        asked[4].starts_with("v1alpha4/trafficsplits?&limit=1"),
+        "{asked:?}"
+    );
+
+    let (asked, told) = follow([
+        list("5", "", &["a"]),
+        absent(),
+        absent(),
+        status(503, "ServiceUnavailable"),
+        absent(),
+        absent(),
+        list("6", "", &["a"]),
+        list("6", "", &["a"]),
+    ])
+    .await;
+    assert_eq!(
+        told,
+        [
+            "listed a at 5",
+            "failing 503 ServiceUnavailable: so",
+            "listed a at 6"
+        ]
+    );
+    assert!(asked[7].starts_with("v1alpha2/trafficsplits?"), "{asked:?}");
+}
