@@ -36,14 +36,15 @@ mod marks;
 mod poll_headers;
 mod polls;
 mod proxies;
+mod reader;
 mod tokens;
 
 use answer::Answer;
 pub use auth::Readers;
-use auth::{Reader, Refusal};
 pub use certificate::CertificateRules;
 use polls::Polls;
 pub use proxies::Proxies;
+use reader::{Reader, Refusal};
 pub use tokens::{AUDIENCE, OWN_TOKEN, Tokens};
 
 /// What is served, and to whom.

@@ -7,7 +7,7 @@ use proxy_wasm::types::Action;
 use weir_split::{Decided, Decision, Direction};
 
 use crate::host;
-use crate::root::Shared;
+use crate::shared::Shared;
 
 pub struct Connection {
     shared: Rc<Shared>,

@@ -4,7 +4,7 @@
 //! proxy --callbacks--> root, request, connection --> split::Live      root --> poll, fleet --> host --> proxy
 //! ```
 //!
-//! [`root`] keeps a table in force, [`request`] and [`connection`] ask it, [`poll`] talks to the control plane, [`fleet`] is
+//! [`root`] keeps a table in force, [`request`] and [`connection`] ask it by [`shared`], [`poll`] talks to the control plane, [`fleet`] is
 //! what the VMs of one proxy process share, [`metrics`] counts, [`bounded`] logs what clients cause. [`host`] alone names host calls.
 //! The choice itself, and all that can be tested without a proxy, is in `split`.
 //!
@@ -26,6 +26,7 @@ mod metrics;
 mod poll;
 mod request;
 mod root;
+mod shared;
 #[cfg(feature = "trap")]
 mod trap;
 

@@ -11,7 +11,7 @@ use weir_split::Edit;
 use weir_split::{Decided, Decision, Direction, Listeners, Plugin, UnknownListener, module};
 
 use crate::host::{self, Headers};
-use crate::root::Shared;
+use crate::shared::Shared;
 
 pub struct Request {
     shared: Rc<Shared>,

@@ -13,6 +13,7 @@ use crate::connection::Connection;
 use crate::fleet::{self, Member};
 use crate::poll::{self, Answer, Phase, Proxy};
 use crate::request::Request;
+use crate::shared::Shared;
 use crate::{host, metrics};
 
 /// Milliseconds to the first tick, which starts the first poll.
@@ -50,13 +51,6 @@ struct Running {
     /// Changes since `second` (milliseconds) began.
     changes: u32,
     second: u64,
-}
-
-/// What requests need.
-pub struct Shared {
-    pub plugin: Plugin,
-    pub live: RefCell<Live>,
-    pub log: Bounded,
 }
 
 impl Context for Root {

@@ -3,9 +3,9 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
-use crate::asked::Asked;
-use crate::condition::Condition;
-use crate::pattern::Patterns;
+use crate::matching::condition::Condition;
+use crate::matching::pattern::Patterns;
+use crate::matching::request_view::RequestView;
 use crate::plugin::{Site, is_dns_name};
 use crate::refusal::{Refusal, each, refuse};
 use crate::wire;
@@ -127,7 +127,7 @@ impl Access {
     pub(crate) fn admit<'t>(
         &'t self,
         peer: Option<&str>,
-        asked: &mut Asked<'t>,
+        asked: &mut RequestView<'t>,
     ) -> Result<(), String> {
         if self.from(peer).any(|grant| grant.lets_request(asked)) {
             return Ok(());
@@ -163,7 +163,7 @@ impl Access {
 }
 
 impl Permit {
-    pub(crate) fn request<'t>(&'t self, asked: &mut Asked<'t>) -> Result<(), String> {
+    pub(crate) fn request<'t>(&'t self, asked: &mut RequestView<'t>) -> Result<(), String> {
         if self.grants.iter().any(|grant| grant.lets_request(asked)) {
             return Ok(());
         }
@@ -214,7 +214,7 @@ impl Grant {
         })
     }
 
-    fn lets_request<'t>(&'t self, asked: &mut Asked<'t>) -> bool {
+    fn lets_request<'t>(&'t self, asked: &mut RequestView<'t>) -> bool {
         // Permissions do not ask for query parameters.
         let none = BTreeSet::new();
         self.requests.iter().any(|wanted| wanted.fits(asked, &none))
@@ -233,7 +233,7 @@ fn is_account(text: &str) -> bool {
 }
 
 /// `GET /buy reach`, escaped and cut, for both come from the client.
-fn request(asked: &mut Asked) -> String {
+fn request(asked: &mut RequestView) -> String {
     let shown = |bytes: &[u8]| {
         let start = bytes.get(..SHOWN);
         let cut = if start.is_some() { "..." } else { "" };

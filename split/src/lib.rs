@@ -4,10 +4,21 @@
 //! wire::Config --Table::compile(Site)--> Table --Live::install--> Live --decide, connect, admit--> Decided
 //! ```
 //!
-//! Imports run `wire, host, pattern <- asked, path, url <- condition, filters <- access, connections
-//! <- rule <- table <- live -> sampler`. Nothing here is asynchronous,
-//! knows Kubernetes or a proxy, reads a clock or panics; what is random is drawn from a seed
-//! that the caller gives.
+//! A module uses only modules that stand below it:
+//!
+//! ```text
+//! live           a table in force, and the sequence of picks of each rule
+//! table          compiled hosts, matches and rules
+//! rule           a rule and its backends
+//! access, connections
+//! edit           changes of requests and responses
+//! matching       what a request must show
+//! plugin, decision
+//! wire, identity, sampler, refusal
+//! ```
+//!
+//! Nothing here is asynchronous, knows Kubernetes or a proxy, reads a clock or panics. The caller gives the seed of
+//! everything random.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,
@@ -18,32 +29,29 @@
 )]
 
 mod access;
-mod asked;
-mod condition;
 mod connections;
-mod filters;
-mod host;
+mod decision;
+mod edit;
 mod identity;
 mod live;
+mod matching;
 pub mod module;
-mod path;
-mod pattern;
 mod plugin;
 mod refusal;
 mod rule;
 mod sampler;
 mod table;
-mod url;
 pub mod wire;
 
-pub use filters::is_framing_header;
+pub use decision::{Decided, Decision, Edit, UnknownListener};
+pub use edit::filters::is_framing_header;
 pub use identity::{IdentityDomains, is_trust_domain, peer_identity};
-pub use live::{Decided, Decision, Edit, Live};
-pub use pattern::{Pattern, PatternError};
+pub use live::Live;
+pub use matching::pattern::{Pattern, PatternError};
 pub use plugin::{
     Direction, EVERY_NAMESPACE, Listeners, Naming, PLUGIN_EFFECT, PLUGIN_MESSAGES, Plugin,
     PluginError, PluginMessage, Protocol, Site, UntilConfigured,
 };
 pub use refusal::Refusal;
 pub use sampler::{MAX_TOTAL, Sampler};
-pub use table::{Table, UnknownListener};
+pub use table::Table;

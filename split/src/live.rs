@@ -1,16 +1,16 @@
 //! A table in force, with the sequences of picks that its rules are in the middle of.
 
 use std::collections::HashMap;
-use std::sync::Arc;
 
-use crate::asked::Asked;
-use crate::filters::value_after;
-use crate::path::has_dot_segment;
-use crate::pattern::Effort;
+use crate::decision::{Decided, Decision};
+use crate::edit::filters::value_after;
+use crate::matching::path::has_dot_segment;
+use crate::matching::pattern::Effort;
+use crate::matching::request_view::RequestView;
 use crate::plugin::UntilConfigured;
 use crate::rule::{Destination, Redirected, Rule};
 use crate::sampler::Sampler;
-use crate::table::{Table, UnknownListener};
+use crate::table::Table;
 use crate::wire::Unmatched;
 
 /// One worker's table and its samplers. Everything random comes from the seed.
@@ -31,55 +31,6 @@ struct Running {
     sampler: Option<Sampler>,
     /// Picks of each backend since they were last taken.
     picked: Vec<u64>,
-}
-
-/// What becomes of a request or a connection.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Decision<'a> {
-    /// Not ours, or the ordinary route leads to the same cluster: no routing header.
-    Ordinary,
-    /// The cluster that the routing header has to name.
-    Cluster(&'a str),
-    /// Answered by the proxy with this HTTP status; a connection is closed.
-    Answer(u16),
-    /// Answered by the proxy with this HTTP status and `location`.
-    Redirect(u16, String),
-    /// Answered 500 by the proxy: listeners of the Gateway treat the request differently, and it is not known by
-    /// which of them it came in.
-    UnknownListener(UnknownListener<'a>),
-    /// Answered 403 by the proxy, a connection is closed: the permission that is missing, in words.
-    Denied(String),
-}
-
-/// A decision, and what comes with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Decided<'a> {
-    pub decision: Decision<'a>,
-    /// Identity of the rule that it comes from; None where no rule fits.
-    pub rule: Option<&'a str>,
-    /// What to do to the request's headers, `:authority` and `:path` among them, in this order.
-    pub request: Vec<Edit>,
-    /// What to do to the response's headers, in this order; None where nothing is to be done.
-    pub response: Option<Arc<[Edit]>>,
-}
-
-/// One change of a header. Names are in lower case.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Edit {
-    Set(Box<str>, Box<[u8]>),
-    Add(Box<str>, Box<[u8]>),
-    Remove(Box<str>),
-}
-
-impl<'a> From<Decision<'a>> for Decided<'a> {
-    fn from(decision: Decision<'a>) -> Self {
-        Decided {
-            decision,
-            rule: None,
-            request: Vec::new(),
-            response: None,
-        }
-    }
 }
 
 impl Live {
@@ -150,7 +101,7 @@ impl Live {
             Err(unknown) => return Decision::UnknownListener(unknown).into(),
         };
         let effort = Effort::default();
-        let mut asked = Asked::new(authority, &effort, &mut read);
+        let mut asked = RequestView::new(authority, &effort, &mut read);
         let wanted = host.find(&mut asked);
         if effort.is_exhausted() {
             return Decision::Answer(431).into();
@@ -198,7 +149,7 @@ impl Live {
             let authority = value_after(&request, ":authority", Some(authority.to_vec()));
             let authority = authority.unwrap_or_default();
             let mut read = |name: &str| value_after(&request, name, read(name));
-            let mut sent = Asked::new(&authority, &effort, &mut read);
+            let mut sent = RequestView::new(&authority, &effort, &mut read);
             if let Err(missing) = permit.request(&mut sent) {
                 return rule.says(Decision::Denied(missing));
             }
@@ -259,7 +210,7 @@ impl Live {
         }
         // Where it does not suffice, nothing is granted.
         let effort = Effort::default();
-        let mut asked = Asked::new(authority, &effort, &mut read);
+        let mut asked = RequestView::new(authority, &effort, &mut read);
         // The workload may read another path than the one that the permissions are for.
         if has_dot_segment(asked.path()) {
             return Decision::Answer(400).into();
@@ -335,7 +286,12 @@ impl Rule {
 }
 
 impl Redirected {
-    fn decided<'t>(&self, rule: &'t Rule, asked: &mut Asked, port: Option<u16>) -> Decided<'t> {
+    fn decided<'t>(
+        &self,
+        rule: &'t Rule,
+        asked: &mut RequestView,
+        port: Option<u16>,
+    ) -> Decided<'t> {
         let edits = self.edits.as_ref();
         Decided {
             response: edits.and_then(|edits| edits.response.clone()),

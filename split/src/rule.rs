@@ -1,11 +1,11 @@
 //! A rule and its backends, checked and compiled for one proxy.
 
 use crate::access::{Access, Permit};
-use crate::filters::{Edits, Level, retries};
+use crate::edit::filters::{Edits, Level, retries};
+use crate::edit::url::Redirect;
 use crate::plugin::{Site, is_dns_name};
 use crate::refusal::{Refusal, refuse};
 use crate::sampler::MAX_TOTAL;
-use crate::url::Redirect;
 use crate::wire;
 
 #[derive(Debug)]

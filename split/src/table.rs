@@ -6,14 +6,13 @@ mod sets;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 
-pub use listeners::UnknownListener;
-
 use crate::access::Access;
-use crate::asked::Asked;
-use crate::condition::Condition;
 use crate::connections::ConnectionTable;
-use crate::host::Authority;
-use crate::pattern::Patterns;
+use crate::decision::UnknownListener;
+use crate::matching::condition::Condition;
+use crate::matching::host::Authority;
+use crate::matching::pattern::Patterns;
+use crate::matching::request_view::RequestView;
 use crate::plugin::Site;
 use crate::refusal::{Refusal, refuse};
 use crate::rule::Rule;
@@ -267,7 +266,7 @@ impl Host {
     }
 
     /// The first match that fits.
-    pub(crate) fn find<'t>(&'t self, asked: &mut Asked<'t>) -> Option<&'t Match> {
+    pub(crate) fn find<'t>(&'t self, asked: &mut RequestView<'t>) -> Option<&'t Match> {
         let mut matches = self.matches.iter();
         matches.find(|wanted| wanted.condition.fits(asked, &self.parameters))
     }

@@ -10,6 +10,7 @@
 mod chains;
 mod dump;
 mod elsewhere;
+mod json;
 mod listeners;
 mod policy;
 mod route;

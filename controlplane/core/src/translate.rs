@@ -15,6 +15,7 @@ mod access;
 mod attachment;
 pub mod budget;
 mod cost;
+mod host_key;
 pub mod precedence;
 mod routes;
 mod shadow;

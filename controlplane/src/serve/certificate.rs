@@ -2,7 +2,7 @@
 
 use weir_split::{IdentityDomains, peer_identity};
 
-use super::auth::{Reader, Refusal};
+use super::reader::{Reader, Refusal};
 use crate::serve::listener::tls::Names;
 use weir_core::manifest::problem::messages::answer as messages;
 

@@ -9,10 +9,10 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Server;
 use super::answer::Answer;
-use super::auth::Reader;
 use super::poll_headers::{self, Held};
 use super::polls::{Poller, Turn};
 use super::proxies::{Report, Wanted};
+use super::reader::Reader;
 use crate::publish::Current;
 use crate::serve::listener::until;
 use crate::source::kubernetes::horizon::Horizon;

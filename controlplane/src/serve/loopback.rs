@@ -3,7 +3,7 @@
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
 
-use super::auth::Refusal;
+use super::reader::Refusal;
 use weir_core::manifest::problem::messages::answer as messages;
 
 /// Top-level domains that no public name has (RFC 6761, ICANN for `internal`), and the short names of Services.

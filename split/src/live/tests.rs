@@ -1,4 +1,5 @@
 use super::*;
+use crate::decision::Edit;
 use crate::plugin::{Listeners, Site};
 use crate::wire;
 

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use crate::condition::Hostname;
+use crate::matching::condition::Hostname;
 
 #[derive(Debug)]
 pub(crate) struct Index<T> {

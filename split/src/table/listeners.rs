@@ -11,8 +11,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::index::Index;
 use super::sets::{Part, Sets, Socket, Sockets, Verdict};
 use super::{Host, Match};
-use crate::condition::Hostname;
-use crate::pattern::Patterns;
+use crate::decision::UnknownListener;
+use crate::matching::condition::Hostname;
+use crate::matching::pattern::Patterns;
 use crate::plugin::Site;
 use crate::refusal::Refusal;
 use crate::wire::{self, Unmatched};
@@ -41,16 +42,6 @@ enum Outcome {
     NotFound,
     Host(usize),
     Unknown(Box<[Box<str>]>),
-}
-
-/// Why a request cannot be decided: it may belong to listeners whose matches differ.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum UnknownListener<'t> {
-    /// It may have come in by any listener of these names.
-    Several(&'t [Box<str>]),
-    /// The plugin configuration names no listener for this port of the proxy's sockets; None where the proxy
-    /// does not know the port.
-    Socket(Option<u16>),
 }
 
 static NOT_FOUND: Host = Host {

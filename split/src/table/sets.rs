@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use super::index::Index;
-use crate::condition::Hostname;
+use crate::matching::condition::Hostname;
 use crate::plugin::Listeners;
 use crate::refusal::{Refusal, refuse};
 use crate::wire::{self, Unmatched};

@@ -15,6 +15,7 @@ pub mod parent_ref;
 pub mod parse;
 pub mod path_match;
 pub mod rank;
+pub mod reference;
 pub mod rule;
 pub mod rules;
 mod tcp;

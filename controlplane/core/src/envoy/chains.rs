@@ -7,7 +7,7 @@ use serde_json::Value;
 use weir_split::{Direction, EVERY_NAMESPACE, Plugin, Protocol};
 
 use super::Finding;
-use super::dump::{plugin, text, wasm};
+use super::json::{plugin, text, wasm};
 use crate::manifest::problem::messages::envoy as messages;
 
 /// HTTP filters that pass a request on unchanged, or answer it with an error.

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use serde_json::Value;
 
-use super::dump::text;
+use super::json::text;
 use super::policy::Policies;
 
 #[derive(Debug)]

@@ -6,7 +6,7 @@
 use std::collections::BTreeSet;
 
 use crate::api::gateway::{Broken, Gateway, Listener};
-use crate::api::route::parent_ref::name_within;
+use crate::api::route::reference::name_within;
 use crate::api::route::{ParentRef, Route, RouteKind};
 use crate::api::service::{Port, Service};
 use crate::manifest::hostname::Hostname;

@@ -3,7 +3,8 @@
 //! An object is charged as if it decided at every place that it asks for, so other objects never change its cost. The
 //! cost is computed without building what is multiplied, such as backends by ports.
 
-mod count;
+mod host_ports;
+mod match_count;
 mod route;
 mod split;
 mod target;
@@ -14,6 +15,7 @@ use std::io;
 use serde::Serialize;
 use weir_split::wire::{Filters, Match, Permission};
 
+use self::host_ports::HostPorts;
 use crate::api::service::Service;
 use crate::api::smi::route_group::HttpRouteGroup;
 use crate::api::smi::traffic_target::Policy;
@@ -38,7 +40,7 @@ pub fn within(
     limits: &Limits,
     problems: &mut BTreeSet<Problem>,
 ) -> Option<World> {
-    let too_many = count::too_many(world);
+    let too_many = match_count::too_many(world);
     let counted = without(world, &too_many);
     problems.extend(too_many);
     let world = counted.as_ref().unwrap_or(world);
@@ -72,7 +74,7 @@ struct Costs<'w> {
     accounts: BTreeMap<Key, u64>,
     /// By namespace and name.
     groups: BTreeMap<Key, Vec<GroupMatch<'w>>>,
-    host_ports: split::HostPorts,
+    host_ports: HostPorts,
 }
 
 /// A match of an HTTPRouteGroup.
@@ -103,7 +105,7 @@ impl<'w> Costs<'w> {
             subjects: routes.chain(splits).chain(targets).chain(groups).collect(),
             accounts: BTreeMap::new(),
             groups: BTreeMap::new(),
-            host_ports: split::HostPorts::of(world),
+            host_ports: HostPorts::of(world),
         }
     }
 

@@ -1,6 +1,7 @@
 //! Which of several matches or objects comes first.
 
 use std::cmp::Reverse;
+use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 
@@ -78,6 +79,22 @@ impl Precedence {
             position,
         }
     }
+}
+
+/// Hosts that a route's matches hold for, those of equal rank together. Gateway API ignores the hostnames of a route
+/// with a Service for a parent, Linkerd does not; a Gateway's are in the claim.
+pub fn ranked_hostnames(route: &Route) -> BTreeMap<HostRank, Vec<String>> {
+    let mut ranked: BTreeMap<HostRank, Vec<String>> = BTreeMap::new();
+    if route.kind == RouteKind::LinkerdHttp {
+        for hostname in &route.hostnames {
+            let of_rank = ranked.entry(HostRank::new(hostname)).or_default();
+            of_rank.push(hostname.to_string());
+        }
+    }
+    if ranked.is_empty() {
+        ranked.insert(HostRank::Any, Vec::new());
+    }
+    ranked
 }
 
 #[cfg(test)]

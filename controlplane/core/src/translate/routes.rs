@@ -7,7 +7,6 @@
 //! ```
 
 mod conflict;
-pub mod hosts;
 mod listeners;
 pub mod places;
 mod reach;
@@ -17,7 +16,6 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_split::wire::{self, Connections, Destination, HostSet, Match, Rule, Unmatched};
 
-use hosts::HostKey;
 use listeners::{At, Attachments, Place};
 use reach::{Judged, Reach};
 
@@ -29,7 +27,8 @@ use crate::manifest::problem::messages::parent as messages;
 use crate::manifest::problem::{ObjectRef, Problem};
 use crate::plan::{Audience, PlannedConnections, PlannedSet};
 use crate::translate::attachment;
-use crate::translate::precedence::{HostRank, Precedence, Seniority};
+use crate::translate::host_key::HostKey;
+use crate::translate::precedence::{Precedence, Seniority, ranked_hostnames};
 use crate::world::World;
 
 pub struct Routes {
@@ -252,22 +251,6 @@ impl Attached<'_> {
         };
         format!("{object}@{parent}#{}", rule.key)
     }
-}
-
-/// Hosts that a route's matches hold for, those of equal rank together. Gateway API ignores the hostnames of a route
-/// with a Service for a parent, Linkerd does not; a Gateway's are in the claim.
-pub fn ranked_hostnames(route: &Route) -> BTreeMap<HostRank, Vec<String>> {
-    let mut ranked: BTreeMap<HostRank, Vec<String>> = BTreeMap::new();
-    if route.kind == RouteKind::LinkerdHttp {
-        for hostname in &route.hostnames {
-            let of_rank = ranked.entry(HostRank::new(hostname)).or_default();
-            of_rank.push(hostname.to_string());
-        }
-    }
-    if ranked.is_empty() {
-        ranked.insert(HostRank::Any, Vec::new());
-    }
-    ranked
 }
 
 struct Gathered<'w, 'p> {

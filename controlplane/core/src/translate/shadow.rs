@@ -10,7 +10,7 @@ use weir_split::wire::{Field, Match, PathMatch, ValueMatch};
 
 use crate::api::route::rank::Breadth;
 use crate::manifest::hostname::Hostname;
-use crate::translate::routes::hosts::HostKey;
+use crate::translate::host_key::HostKey;
 
 /// With how many matches, and of these with how many hostnames, one match is compared: thousands of matches must not
 /// take seconds. A match beyond the limits counts as reachable.

@@ -3,7 +3,7 @@
 use std::cell::Cell;
 
 use super::*;
-use crate::table::UnknownListener;
+use crate::decision::UnknownListener;
 
 /// A host set with these listeners; each match is `RULE[/PATH] LISTENER...`, and its rule the one backend of that name.
 fn set(hostname: &str, ports: &str, matches: &[&str]) -> serde_json::Value {

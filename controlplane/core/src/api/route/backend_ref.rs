@@ -6,7 +6,7 @@ use weir_split::wire::Filters;
 
 use super::RouteKind;
 use super::filters;
-use super::parent_ref::name_within;
+use super::reference::{is_core, name_within, own_unless};
 use crate::manifest::field_path::{Place, unknown_fields};
 use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::{Message, backend};
@@ -231,14 +231,4 @@ fn read_port(place: &Place, written: &Value) -> Result<PortRef, Problem> {
 /// Ports of Services have names that a letter begins, nearly always; what a digit begins is a mistyped number.
 fn is_port_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
-}
-
-/// Gateway API writes the core group as "", Linkerd's guides as "core".
-pub fn is_core(group: &str) -> bool {
-    group.is_empty() || group.eq_ignore_ascii_case("core")
-}
-
-pub fn own_unless(written: Option<String>, own: &str) -> String {
-    let written = written.filter(|namespace| !namespace.is_empty());
-    written.unwrap_or_else(|| own.to_owned())
 }

@@ -10,8 +10,9 @@ use serde_json::Value;
 use weir_split::wire::PathMatch;
 
 use crate::api::route::header_match::{self, FieldSpec};
-use crate::api::route::parse::{self, Grammar};
+use crate::api::route::parse;
 use crate::api::route::rank::Rank;
+use crate::api::route::rule::Grammar;
 use crate::api::route::{Route, RouteKind, RouteMatch};
 use crate::manifest::field_path::Place;
 use crate::manifest::object::Object;

@@ -1,7 +1,8 @@
 //! HTTPRoute of Gateway API (v1, v1beta1) and of Linkerd (policy.linkerd.io v1beta2, v1beta3): the
 //! manifest, into the form of [`crate::api::route`].
 
-use crate::api::route::parse::{self, Grammar};
+use crate::api::route::parse;
+use crate::api::route::rule::Grammar;
 use crate::api::route::{Route, RouteKind, matches};
 use crate::manifest::object::Object;
 use crate::manifest::problem::Problem;

@@ -1,13 +1,12 @@
 //! ParentReference of Gateway API: what a route wants to be attached to.
 
 use std::fmt;
-use std::net::Ipv4Addr;
 
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::RouteKind;
-use super::backend_ref::{is_core, own_unless};
+use super::reference::{is_core, name_within, own_unless};
 use crate::manifest::field_path::Place;
 use crate::manifest::object::Object;
 use crate::manifest::problem::Problem;
@@ -305,25 +304,5 @@ fn near_miss(
         GATEWAY_API | GATEWAY_API_EXPERIMENTAL => None,
         _ if is_gateway && edits(of, GATEWAY_API) <= GROUP_EDITS => other_group(GATEWAY_API),
         _ => None,
-    }
-}
-
-/// Namespace and name in what is written as a host: `web.app.svc.cluster.local`, `http://web.app`.
-pub fn name_within(written: &str) -> Option<String> {
-    let host = match written.split_once("://") {
-        Some((_, host)) => host,
-        None => written,
-    };
-    let host = host.split(['/', ':']).next().unwrap_or_default();
-    if host.parse::<Ipv4Addr>().is_ok() {
-        return None;
-    }
-    let mut labels = host.split('.');
-    let name = labels.next().filter(|name| !name.is_empty())?;
-    match labels.next() {
-        Some(namespace) if !namespace.is_empty() => {
-            Some(format!("name: {name} and namespace: {namespace}"))
-        }
-        _ => (host != written).then(|| format!("name: {name}")),
     }
 }

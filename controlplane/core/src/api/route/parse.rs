@@ -8,25 +8,14 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 
 use crate::api::route::parent_ref;
-use crate::api::route::rule::Reader;
+use crate::api::route::rule::{Grammar, Reader};
 use crate::api::route::rules;
-use crate::api::route::{Route, RouteKind, RouteMatch};
+use crate::api::route::{Route, RouteKind};
 use crate::manifest::field_path::Place;
 use crate::manifest::object::Object;
-use crate::manifest::patterns::Patterns;
 use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::route;
 use crate::manifest::unknown_fields::{Rest, says_nothing};
-
-/// What the kinds of routes differ in.
-pub struct Grammar {
-    pub kind: RouteKind,
-    /// Those of a rule.
-    pub fields: &'static [&'static str],
-    /// Reads one entry of `matches`; what does not keep the match from being in force goes to the problems.
-    pub read_match:
-        fn(&Place, &Value, &mut Patterns, &mut Vec<Problem>) -> Result<RouteMatch, Problem>,
-}
 
 #[derive(Deserialize)]
 struct Manifest {

@@ -8,7 +8,6 @@ use serde_json::{Map, Value};
 use weir_split::wire::{Filters, PathMatch, Retry, Timeouts};
 
 use super::backend_ref::{self, BackendRef, Found};
-use super::parse::Grammar;
 use super::rules::{Keys, Shadowed, Written};
 use super::{RouteKind, RouteMatch, RouteRule, filters, timeouts};
 use crate::manifest::field_path::{Place, unknown_fields};
@@ -21,6 +20,16 @@ use crate::manifest::unknown_fields::says_nothing;
 const MAX_MATCHES: usize = 64;
 /// What a match has, of whatever kind of route.
 const FIELDS_OF_A_MATCH: [&str; 4] = ["path", "headers", "queryParams", "method"];
+
+/// What the kinds of routes differ in.
+pub struct Grammar {
+    pub kind: RouteKind,
+    /// Those of a rule.
+    pub fields: &'static [&'static str],
+    /// Reads one entry of `matches`; what does not keep the match from being in force goes to the problems.
+    pub read_match:
+        fn(&Place, &Value, &mut Patterns, &mut Vec<Problem>) -> Result<RouteMatch, Problem>,
+}
 
 /// Reads the rules of one route in their order.
 pub struct Reader<'r> {

@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use crate::api::route::parse::{self, Grammar};
+use crate::api::route::parse;
+use crate::api::route::rule::Grammar;
 use crate::api::route::{Route, RouteKind, RouteMatch};
 use crate::manifest::field_path::Place;
 use crate::manifest::object::Object;

@@ -12,8 +12,8 @@ use super::{
 use crate::api::route::{Route, RouteMatch, RouteRule};
 use crate::plan::Audience;
 use crate::translate::budget::{Cost, Part, Parts};
+use crate::translate::precedence::ranked_hostnames;
 use crate::translate::routes::places::Places;
-use crate::translate::routes::ranked_hostnames;
 
 pub fn written(route: &Route) -> u64 {
     let parents = route.parents.iter().map(|parent| {

@@ -295,7 +295,7 @@ fn a_route_without_matches_does_not_have_places_without_number() {
             crate::translate::routes::places::Places::of(&world, route).count("a"),
             places
         );
-        assert_eq!(count::of_route(&world, route), places as u64);
+        assert_eq!(match_count::of_route(&world, route), places as u64);
     }
 }
 

@@ -2,12 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::hosts::{HostKey, Taken};
 use super::listeners::Attachments;
 use super::{Attached, Claim};
 use crate::api::route::{ParentRef, Route, RouteKind};
 use crate::manifest::problem::messages::{one_of, parent as messages};
 use crate::manifest::problem::{ObjectRef, Problem};
+use crate::translate::host_key::{HostKey, Taken};
 
 /// Who decides for each claim; `attached` has the most senior routes first. At a Gateway's port that is the most
 /// senior route, at a Service the most senior of the kind that goes before the others (Gateway API, GEP-1294). At a

@@ -8,10 +8,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_split::wire::{self, HostSet, Hosts, Match, Unmatched};
 
-use super::hosts::HostKey;
 use super::reach::{Judged, Reach};
 use crate::api::gateway::{Gateway, Listener};
 use crate::api::route::Route;
+use crate::translate::host_key::HostKey;
 use crate::translate::precedence::{HostRank, Precedence};
 
 /// Listeners of one port with the same hostname, which nothing tells apart.

@@ -2,11 +2,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::hosts::HostKey;
 use crate::api::gateway::Listener;
 use crate::api::route::{ParentKind, ParentRef, Route, RouteKind};
 use crate::api::service::Service;
 use crate::translate::attachment;
+use crate::translate::host_key::HostKey;
 use crate::world::World;
 
 /// Services and Gateways are by namespace and name. There are numbers where there may be a thousand ports.

@@ -5,7 +5,7 @@ mod dots;
 use std::sync::Arc;
 
 pub(crate) use self::dots::has_dot_segment;
-use crate::pattern::{Effort, Pattern, Patterns};
+use crate::matching::pattern::{Effort, Pattern, Patterns};
 use crate::refusal::Refusal;
 use crate::wire;
 

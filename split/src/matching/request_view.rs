@@ -3,15 +3,15 @@
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::pattern::Effort;
+use crate::matching::pattern::Effort;
 
-use crate::host::Authority;
+use crate::matching::host::Authority;
 
 /// The value of a header, several lines joined by commas; None where the request has none.
 pub(crate) type Read<'r> = &'r mut dyn FnMut(&str) -> Option<Vec<u8>>;
 
 /// A request in the middle of its decision. Nothing is allocated before something is asked.
-pub(crate) struct Asked<'r> {
+pub(crate) struct RequestView<'r> {
     authority: &'r [u8],
     /// What is left to spend on it.
     pub(crate) effort: &'r Effort,
@@ -23,9 +23,9 @@ pub(crate) struct Asked<'r> {
     parameters: Option<BTreeMap<Vec<u8>, Vec<u8>>>,
 }
 
-impl<'r> Asked<'r> {
-    pub(crate) fn new(authority: &'r [u8], effort: &'r Effort, read: Read<'r>) -> Asked<'r> {
-        Asked {
+impl<'r> RequestView<'r> {
+    pub(crate) fn new(authority: &'r [u8], effort: &'r Effort, read: Read<'r>) -> RequestView<'r> {
+        RequestView {
             authority,
             effort,
             read,
@@ -144,7 +144,7 @@ mod tests {
         ] {
             let mut read = |_: &str| Some(whole.as_bytes().to_vec());
             let effort = Effort::default();
-            let mut asked = Asked::new(b"", &effort, &mut read);
+            let mut asked = RequestView::new(b"", &effort, &mut read);
             assert_eq!(asked.path(), path.as_bytes(), "{whole:?}");
             assert_eq!(asked.query(), query.as_bytes(), "{whole:?}");
         }
@@ -191,7 +191,7 @@ mod tests {
             (name != "x-none").then(|| b"/p?q=1".to_vec())
         };
         let effort = Effort::default();
-        let mut asked = Asked::new(b"Host.Example:80", &effort, &mut read);
+        let mut asked = RequestView::new(b"Host.Example:80", &effort, &mut read);
         assert_eq!(
             asked.host().map(|host| host.name()),
             Some(&b"host.example"[..])

@@ -1,5 +1,5 @@
 use super::*;
-use crate::pattern::Effort;
+use crate::matching::pattern::Effort;
 
 /// Every row of the specification's table, and what it leaves open.
 #[test]
@@ -55,7 +55,7 @@ fn check(redirect: &str, request: &str, listener: Option<u16>, expected: &str) {
         _ => panic!("reads {name}"),
     };
     let got = redirect.decide(
-        &mut Asked::new(authority, &Effort::default(), &mut read),
+        &mut RequestView::new(authority, &Effort::default(), &mut read),
         listener,
     );
     assert_eq!(got, Decision::Redirect(302, expected.into()), "{request}");
@@ -132,7 +132,10 @@ fn a_location_is_visible_ascii_and_keeps_its_host() {
     check("{}", "gopher a ", None, "http://a/");
     let nowhere = Redirect::compile(&serde_json::from_str(r#"{"status":301}"#).unwrap()).unwrap();
     let mut read = |_: &str| None;
-    let got = nowhere.decide(&mut Asked::new(b"a:b", &Effort::default(), &mut read), None);
+    let got = nowhere.decide(
+        &mut RequestView::new(b"a:b", &Effort::default(), &mut read),
+        None,
+    );
     assert_eq!(got, Decision::Answer(400));
 }
 
@@ -141,7 +144,10 @@ fn a_location_has_a_longest_length() {
     let redirect = Redirect::compile(&serde_json::from_str(r#"{"status":301}"#).unwrap()).unwrap();
     let decide = |path: Vec<u8>| {
         let mut read = |name: &str| (name == ":path").then(|| path.clone());
-        redirect.decide(&mut Asked::new(b"a", &Effort::default(), &mut read), None)
+        redirect.decide(
+            &mut RequestView::new(b"a", &Effort::default(), &mut read),
+            None,
+        )
     };
     let of = |length: usize, byte: u8| [b"/".to_vec(), vec![byte; length]].concat();
     let start = "http://a/".len();

@@ -4,13 +4,13 @@
 use std::collections::BTreeSet;
 
 use super::count;
-use super::split::HostPorts;
+use super::host_ports::HostPorts;
 use crate::api::route::Route;
 use crate::api::smi::traffic_split::TrafficSplit;
 use crate::manifest::problem::messages::matches as messages;
 use crate::manifest::problem::{ObjectRef, Problem};
+use crate::translate::precedence::ranked_hostnames;
 use crate::translate::routes::places::Places;
-use crate::translate::routes::ranked_hostnames;
 use crate::world::World;
 
 /// Matches on the wire that one object may ask for. The largest HTTPRoute, with 128 matches, can have 16 hosts at two

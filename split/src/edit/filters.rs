@@ -5,11 +5,11 @@
 
 use std::sync::Arc;
 
-use crate::asked::Asked;
-use crate::condition::header_name;
-use crate::live::Edit;
+use crate::decision::Edit;
+use crate::edit::url::{PathEdit, Redirect, new_host};
+use crate::matching::condition::header_name;
+use crate::matching::request_view::RequestView;
 use crate::refusal::{Refusal, each, refuse};
-use crate::url::{PathEdit, Redirect, new_host};
 use crate::wire;
 
 /// The filters of one level, the rule's or a backend's.
@@ -106,7 +106,7 @@ impl Edits {
     }
 
     /// The edits of this request, `:path` last.
-    pub(crate) fn request(&self, asked: &mut Asked) -> Vec<Edit> {
+    pub(crate) fn request(&self, asked: &mut RequestView) -> Vec<Edit> {
         let mut edits = Vec::with_capacity(self.request.len());
         let mut path: Option<Vec<u8>> = None;
         for change in &self.request {

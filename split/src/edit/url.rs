@@ -1,8 +1,8 @@
 //! Changes of a request's URL: HTTPPathModifier and HTTPRequestRedirectFilter of Gateway API v1.
 
-use crate::asked::Asked;
-use crate::live::Decision;
-use crate::path::rest_of;
+use crate::decision::Decision;
+use crate::matching::path::rest_of;
+use crate::matching::request_view::RequestView;
 use crate::plugin::is_dns_name;
 use crate::refusal::{Refusal, refuse};
 use crate::wire;
@@ -177,7 +177,11 @@ impl Redirect {
     /// else the port in the request's Host counts, which is what the client believes it talks to.
     ///
     /// 400 where the request's Host names no place to go, 414 where the place would be too long.
-    pub(crate) fn decide(&self, asked: &mut Asked, listener: Option<u16>) -> Decision<'static> {
+    pub(crate) fn decide(
+        &self,
+        asked: &mut RequestView,
+        listener: Option<u16>,
+    ) -> Decision<'static> {
         let scheme = self.scheme.or_else(|| {
             let scheme = asked.header(":scheme")?;
             Scheme::parse(scheme)

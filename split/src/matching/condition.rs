@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use crate::asked::Asked;
-use crate::path::PathMatch;
-use crate::pattern::{Effort, Pattern, Patterns};
+use crate::matching::path::PathMatch;
+use crate::matching::pattern::{Effort, Pattern, Patterns};
+use crate::matching::request_view::RequestView;
 use crate::refusal::{Refusal, each, refuse};
 use crate::wire;
 
@@ -92,7 +92,7 @@ impl Condition {
     /// will ask this request for.
     pub(crate) fn fits<'t>(
         &'t self,
-        asked: &mut Asked<'t>,
+        asked: &mut RequestView<'t>,
         parameters: &BTreeSet<Box<[u8]>>,
     ) -> bool {
         (self.path.is_any() || self.path_fits(asked))
@@ -102,7 +102,7 @@ impl Condition {
             }
     }
 
-    fn path_fits(&self, asked: &mut Asked) -> bool {
+    fn path_fits(&self, asked: &mut RequestView) -> bool {
         let effort = asked.effort;
         self.path.fits(asked.path(), effort)
     }
@@ -126,7 +126,7 @@ impl More {
         (!is_empty).then(|| Box::new(self))
     }
 
-    fn fits<'t>(&'t self, asked: &mut Asked<'t>, parameters: &BTreeSet<Box<[u8]>>) -> bool {
+    fn fits<'t>(&'t self, asked: &mut RequestView<'t>, parameters: &BTreeSet<Box<[u8]>>) -> bool {
         let effort = asked.effort;
         let is_one_of = |methods: &[Box<[u8]>], method: Option<&[u8]>| {
             methods.iter().any(|wanted| Some(&**wanted) == method)
@@ -144,7 +144,7 @@ impl More {
     }
 }
 
-fn any_fits(hostnames: &[Hostname], asked: &mut Asked) -> bool {
+fn any_fits(hostnames: &[Hostname], asked: &mut RequestView) -> bool {
     let host = asked.host();
     host.is_some_and(|host| hostnames.iter().any(|hostname| hostname.fits(host.name())))
 }

@@ -1,5 +1,5 @@
 use super::*;
-use crate::pattern::Effort;
+use crate::matching::pattern::Effort;
 
 /// `name=value` for set, `name+=value` for add, `-name` for remove.
 fn shown(edits: &[Edit]) -> Vec<String> {
@@ -18,7 +18,7 @@ fn level(json: &str) -> Result<Level, Refusal> {
 
 fn request(edits: &Edits, path: &str) -> Vec<String> {
     let mut read = |name: &str| (name == ":path").then(|| path.as_bytes().to_vec());
-    shown(&edits.request(&mut Asked::new(b"a", &Effort::default(), &mut read)))
+    shown(&edits.request(&mut RequestView::new(b"a", &Effort::default(), &mut read)))
 }
 
 #[test]

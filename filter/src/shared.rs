@@ -1,0 +1,14 @@
+//! The part of a root that its requests and connections use.
+
+use std::cell::RefCell;
+
+use weir_split::{Live, Plugin};
+
+use crate::bounded::Bounded;
+
+/// One for each plugin configuration of a VM.
+pub struct Shared {
+    pub plugin: Plugin,
+    pub live: RefCell<Live>,
+    pub log: Bounded,
+}

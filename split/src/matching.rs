@@ -1,0 +1,7 @@
+//! What a request must show.
+
+pub(crate) mod condition;
+pub(crate) mod host;
+pub(crate) mod path;
+pub mod pattern;
+pub(crate) mod request_view;
