@@ -19,6 +19,7 @@ use weir_core::api::smi::traffic_target::Policy;
 use weir_core::envoy;
 use weir_core::manifest::hostname;
 use weir_core::manifest::problem::{Extent, Problem};
+use weir_core::plan::document;
 use weir_core::plan::{Plan, Scope, scope};
 use weir_core::translate::budget::{Bytes, Limits};
 use weir_core::translate::translate_within;
@@ -336,8 +337,7 @@ pub fn check(args: &Check) -> ExitCode {
     }
     let warnings = reading.problems.iter().filter(|it| is_warning(it)).count();
     let mut good = warnings == reading.problems.len();
-    if let Err(refused) = Published::compile(reading.plan.clone(), weir_split::wire::Config::beyond)
-    {
+    if let Err(refused) = Published::compile(reading.plan.clone(), document::features_after) {
         print(
             io::stderr(),
             &format!("weir: a proxy would refuse {refused}\n"),

@@ -8,14 +8,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use tokio::sync::watch;
-use weir_split::wire;
 use weir_split::{Refusal, Site, Table};
 
 use weir_core::api::smi::traffic_target::Policy;
 use weir_core::manifest::object::Manifests;
 use weir_core::manifest::problem::{Extent, Problem, Reason};
 use weir_core::metrics::Metrics;
-use weir_core::plan::document::{Beyond, Rendered, Unsayable, render_in};
+use weir_core::plan::document::{self, FeaturesAfter, NeedsNewerVersion, Rendered, render_in};
 use weir_core::plan::{Audience, EditedShares, Plan, Scope, scope};
 use weir_core::status::subject::Subject;
 use weir_core::translate::budget::Limits;
@@ -23,7 +22,7 @@ use weir_core::translate::translate_within;
 use weir_core::watermark::Watermark;
 use weir_core::world::{Entry, Key, World};
 
-/// Bytes of one plan that are kept rendered, beside the producers'; scopes beyond are rendered each time.
+/// Bytes of one plan that are kept rendered, beside the producers'; further scopes are rendered each time.
 const MAX_KEPT: usize = 128 << 20;
 
 /// What a source has read.
@@ -75,7 +74,7 @@ pub enum Current {
 }
 
 /// What a proxy of a scope, reading documents up to a version, is given.
-type Given = Result<Rendered, Unsayable>;
+type RenderResult = Result<Rendered, NeedsNewerVersion>;
 
 /// A plan in force, and the scopes of it that were asked for, rendered.
 pub struct Published {
@@ -88,14 +87,14 @@ pub struct Published {
     pub at: Instant,
     /// How far the source had been read for it.
     reached: Mutex<Arc<Watermark>>,
-    beyond: Beyond,
+    features_after: FeaturesAfter,
     kept: Mutex<Kept>,
 }
 
 #[derive(Default)]
 struct Kept {
     /// By scope and version, of scopes of the plan alone: whoever asks for others cannot fill it.
-    rendered: HashMap<(Scope, u32), Given>,
+    rendered: HashMap<(Scope, u32), RenderResult>,
     bytes: usize,
 }
 
@@ -117,18 +116,18 @@ pub struct Publisher {
     metrics: Arc<Metrics>,
     policy: Policy,
     limits: Limits,
-    beyond: Beyond,
+    features_after: FeaturesAfter,
     /// The problems that are known, as they were logged, and what is logged when each is gone.
     known: BTreeMap<String, String>,
 }
 
 impl Publisher {
     pub fn new(metrics: Arc<Metrics>, policy: Policy) -> Publisher {
-        Publisher::with(metrics, policy, wire::Config::beyond)
+        Publisher::with(metrics, policy, document::features_after)
     }
 
     /// With another judgement of what a document version can say; for tests of versions to come.
-    pub fn with(metrics: Arc<Metrics>, policy: Policy, beyond: Beyond) -> Publisher {
+    pub fn with(metrics: Arc<Metrics>, policy: Policy, features_after: FeaturesAfter) -> Publisher {
         let why = "nothing has been read yet".into();
         Publisher {
             current: watch::Sender::new(Current::Nothing { why }),
@@ -137,7 +136,7 @@ impl Publisher {
             metrics,
             policy,
             limits: Limits::default(),
-            beyond,
+            features_after,
             known: BTreeMap::new(),
         }
     }
@@ -211,7 +210,7 @@ impl Publisher {
 
         let mut refused = None;
         if !self.is_current(&plan) {
-            match Published::compile(plan, self.beyond) {
+            match Published::compile(plan, self.features_after) {
                 Ok(mut published) => {
                     published.reached = Mutex::new(Arc::new(watermark.clone()));
                     self.current
@@ -302,7 +301,7 @@ fn gone<'k>(
 }
 
 impl Published {
-    /// Compiles every piece of the plan as a proxy would. `beyond` tells what a document version that can
+    /// Compiles every piece of the plan as a proxy would. `features_after` tells what a document version that can
     /// say a match.
     ///
     /// That is enough for every scope, and takes time and memory for the plan, not for each scope. What
@@ -311,7 +310,7 @@ impl Published {
     /// and nothing counts them all. A scope is a choice of such pieces, whole but for what an access policy
     /// takes from grants and from the accounts of backends, and each with all of its rules. What a plugin
     /// configuration adds ([`Site`]) leaves out matches or names more hosts; it refuses nothing.
-    pub fn compile(plan: Plan, beyond: Beyond) -> Result<Published, Refused> {
+    pub fn compile(plan: Plan, features_after: FeaturesAfter) -> Result<Published, Refused> {
         let site = Site::default();
         for (piece, config) in plan.pieces() {
             if let Err(refusal) = Table::compile(&config, &site) {
@@ -324,7 +323,7 @@ impl Published {
             plan,
             at: Instant::now(),
             reached: Mutex::default(),
-            beyond,
+            features_after,
             kept: Mutex::default(),
         })
     }
@@ -375,7 +374,7 @@ impl Published {
     }
 
     /// Revision and bytes of what a proxy of this scope may see, in this version of the document.
-    pub fn rendered(&self, wanted: &Scope, version: u32) -> Given {
+    pub fn rendered(&self, wanted: &Scope, version: u32) -> RenderResult {
         let is_own = self.scopes.contains(wanted);
         let wanted = match wanted {
             // Most namespaces see the producer rules alone; one copy of the bytes is enough.
@@ -387,19 +386,19 @@ impl Published {
         if let Some(known) = kept().rendered.get(&key) {
             return known.clone();
         }
-        let given = render_in(scope(&self.plan, wanted), version, self.beyond);
-        kept().keep(key, &given, &self.scopes);
-        given
+        let result = render_in(scope(&self.plan, wanted), version, self.features_after);
+        kept().keep(key, &result, &self.scopes);
+        result
     }
 }
 
 impl Kept {
-    fn keep(&mut self, key: (Scope, u32), given: &Given, scopes: &BTreeSet<Scope>) {
-        let size = given.as_ref().map_or(0, |rendered| rendered.body.len());
+    fn keep(&mut self, key: (Scope, u32), result: &RenderResult, scopes: &BTreeSet<Scope>) {
+        let size = result.as_ref().map_or(0, |rendered| rendered.body.len());
         let total = self.bytes.saturating_add(size);
         let has_room = key.0 == Scope::Producers || total <= MAX_KEPT;
         if has_room && scopes.contains(&key.0) && !self.rendered.contains_key(&key) {
-            self.rendered.insert(key, given.clone());
+            self.rendered.insert(key, result.clone());
             self.bytes = total;
         }
     }
@@ -407,12 +406,13 @@ impl Kept {
 
 #[cfg(test)]
 mod tests {
-    use weir_split::wire::{Access, Connections, Destination, Gateway, HostSet, Hosts, Unmatched};
+    use weir_split::wire::{Access, Connections, Destination, HostSet, Hosts, Literal, Unmatched};
 
     use super::*;
     use weir_core::manifest::object;
     use weir_core::manifest::problem::{Effect, ObjectRef, messages};
     use weir_core::plan::{PlannedConnections, PlannedSet};
+    use weir_split::wire;
 
     fn split(weight: u64) -> Reading {
         let text = format!(
@@ -570,7 +570,12 @@ spec: {ports: [{port: 80}]}
         let set = PlannedSet {
             audience: audience(),
             set: HostSet {
-                hosts: Hosts::Gateway(Gateway::default()),
+                hosts: Hosts::Literal(Literal {
+                    name: "a".into(),
+                    port: 80,
+                    default_port: false,
+                    every_port: false,
+                }),
                 matches: vec![astray],
                 unmatched: Unmatched::NotFound,
             },
@@ -592,7 +597,7 @@ spec: {ports: [{port: 80}]}
                 ["nobody", "write NAMESPACE/NAME"],
             ),
         ] {
-            let refused = Published::compile(plan, wire::Config::beyond);
+            let refused = Published::compile(plan, document::features_after);
             let refused = refused.err().unwrap().to_string();
             let says = |part: &&str| refused.contains(*part);
             assert!(expected.iter().all(says), "{refused}");

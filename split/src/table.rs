@@ -68,23 +68,11 @@ pub(crate) struct Match {
 impl Table {
     /// Checks the whole configuration and compiles it for one proxy.
     pub fn compile(config: &wire::Config, site: &Site) -> Result<Table, Refusal> {
-        if !(1..=wire::VERSION).contains(&config.version) {
+        if config.version != wire::VERSION {
+            let (version, own) = (config.version, wire::VERSION);
             return refuse(
                 "version",
-                format!(
-                    "{}, this filter reads 1 to {}",
-                    config.version,
-                    wire::VERSION
-                ),
-            );
-        }
-        if config.version < 2 && site.service_account.is_some() {
-            return refuse(
-                "version",
-                format!(
-                    "{} cannot say who may reach whom, which a proxy with a service account has to know",
-                    config.version
-                ),
+                format!("{version}, this filter reads version {own}"),
             );
         }
         let mut table = Table::default();

@@ -4,15 +4,6 @@
 //! Order is meaning: a host's matches stand in order of precedence and the first that fits decides.
 //! Weights stay as the user wrote them. An unknown field inside a match, a rule or a backend
 //! refuses the document, for ignoring it could widen a rule; elsewhere it is ignored.
-//!
-//! | version | what it added |
-//! |---|---|
-//! | 1 | hosts, exact and prefix paths, weights |
-//! | 2 | all other conditions of a match, filters, timeouts, retries, connections, access |
-//! | 3 | literal hosts at every port, listeners of a Gateway that do not all have the same matches |
-//! | 4 | permission for the Service that a client calls; a statement that everyone may reach everything |
-
-mod versions;
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -20,7 +11,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 /// The document version that this build writes and reads.
-pub const VERSION: u32 = 4;
+pub const VERSION: u32 = 1;
 
 /// What one proxy may see of the plan.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -29,8 +20,8 @@ pub struct Config {
     /// Earlier sets win where two claim the same host and port.
     #[serde(default)]
     pub hosts: Vec<HostSet>,
-    /// The listeners for HTTP of the Gateway that this is for, by name. Without them (versions 1 and 2) each
-    /// match belongs to the listeners that it names, and a hostname to every listener.
+    /// The listeners for HTTP of the Gateway that this is for, by name. Empty
+    /// for a proxy that is no Gateway.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub listeners: BTreeMap<String, Listener>,
     /// TCP: who decides for a connection. Earlier ones win where two claim the same.
@@ -117,8 +108,7 @@ pub struct Literal {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gateway {
     /// The listeners to which requests for these hosts belong, with their ports: those whose requests have no set
-    /// with a more specific hostname. One that no match names answers 404. In versions 1 and 2 they stand there
-    /// only where a redirect has to name a port.
+    /// with a more specific hostname. One that no match names answers 404.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ports: BTreeMap<String, u16>,
     /// Lower case; exact (`shop.example.com`) or wildcard (`*.example.com`); none means every host.
@@ -208,7 +198,7 @@ pub struct Rule {
     pub timeouts: Timeouts,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
-    /// The Service that the clients of this rule call, where the access policy asks permission for it. Since version 4.
+    /// The Service that the clients of this rule call, where the access policy asks permission for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub called: Option<Called>,
 }
@@ -386,7 +376,7 @@ pub enum Destination {
     Listeners(BTreeMap<String, u16>),
 }
 
-/// Who may reach whom: `"everyone"` (since version 4), or `{"grants": ...}`.
+/// Who may reach whom: `"everyone"`, or `{"grants": ...}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Access {

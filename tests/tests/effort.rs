@@ -21,15 +21,16 @@ async fn a_request_that_has_too_many_states_worked_out_is_answered_at_once() {
         json!({ "path": path, "rule": "heavy" })
     });
     let document = json!({
-        "version": 2,
+        "version": 1,
+        "listeners": { "http": { "port": 80 } },
         "hosts": [
-            { "hosts": { "gateway": { "hostname": "heavy.example" } }, "matches": matches.collect::<Vec<_>>() },
-            { "hosts": { "gateway": { "hostname": "many.example" } }, "matches": simple.collect::<Vec<_>>() },
+            { "hosts": { "gateway": { "ports": { "http": 80 }, "hostname": "heavy.example" } }, "matches": matches.collect::<Vec<_>>() },
+            { "hosts": { "gateway": { "ports": { "http": 80 }, "hostname": "many.example" } }, "matches": simple.collect::<Vec<_>>() },
             {
-                "hosts": { "gateway": { "hostname": "long.example" } },
+                "hosts": { "gateway": { "ports": { "http": 80 }, "hostname": "long.example" } },
                 "matches": [{ "path": { "regex": "/(?:[ab]*a[ab]{400}c)*x" }, "rule": "heavy" }],
             },
-            { "hosts": { "gateway": { "hostname": "light.example" } }, "matches": [{ "rule": "heavy" }] },
+            { "hosts": { "gateway": { "ports": { "http": 80 }, "hostname": "light.example" } }, "matches": [{ "rule": "heavy" }] },
         ],
         "rules": { "heavy": { "backends": [{ "weight": 1, "to": { "status": 501 } }] } },
     });

@@ -239,7 +239,7 @@ fn lean(name: &str) -> String {
 fn clients(cases: &[Case], authority: &Authority, envoy: &Envoy) -> Bootstrap {
     let mut bootstrap = Bootstrap::default();
     let mut known = BTreeSet::new();
-    let plugin = json!({ "initial": { "version": 2 } });
+    let plugin = json!({ "initial": { "version": 1 } });
     let mut tcp_plugin = plugin.clone();
     tcp_plugin["protocol"] = "tcp".into();
     tcp_plugin["root"] = "any.any:1".into();

@@ -128,7 +128,6 @@ async fn proxy(document: Value, more: Value) -> Envoy {
 /// The calls of this method are split, and there are no others.
 fn calls(weights: [u64; 2]) -> Value {
     let mut document = document(weights);
-    document["version"] = json!(2);
     document["hosts"][0]["matches"] = json!([{ "path": { "exact": HELLO }, "rule": "web" }]);
     document["hosts"][0]["unmatched"] = json!("not_found");
     document

@@ -43,8 +43,9 @@ impl Proxy {
             { "rule": "web" },
         ]);
         let mut edge = document([1, 0]);
+        edge["listeners"] = json!({ "http": { "port": 80 } });
         edge["hosts"] = json!([{
-            "hosts": { "gateway": {} },
+            "hosts": { "gateway": { "ports": { "http": 80 } } },
             "matches": [{ "path": { "prefix": "/edge" }, "rule": "web" }],
             "unmatched": "not_found",
         }]);

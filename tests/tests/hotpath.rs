@@ -50,12 +50,11 @@ fn plugin(document: &Value) -> String {
 async fn a_host_that_has_only_weights_costs_one_read_and_one_write() {
     let weights = document([1, 1]);
     let mut header = document([1, 1]);
-    header["version"] = json!(2);
     header["hosts"][0]["matches"] = json!([
         { "headers": [{ "name": "x-user", "value": { "exact": "a" } }], "rule": "web" },
         { "rule": "web" },
     ]);
-    let everyone = json!({ "version": 4, "access": "everyone" });
+    let everyone = json!({ "version": 1, "access": "everyone" });
     let inbound = json!({
         "namespace": "default", "service_account": "web", "direction": "inbound",
         "trust_domain": "cluster.local", "initial": everyone,

@@ -22,7 +22,7 @@ const REFUSED: &str = "wasmcustom.weir_config_refused_total";
 /// The bookbuyer may `GET` what begins with `/books`, and connect to the port 14002.
 fn granted() -> Value {
     json!({
-        "version": 2,
+        "version": 1,
         "access": { "grants": { "bookstore/bookstore": [{
             "by": "bookstore/bookbuyer",
             "sources": ["bookbuyer/bookbuyer"],
@@ -93,7 +93,7 @@ async fn clients(
     authority: &Authority,
     certificates: &[Option<Certificate>],
 ) -> Clients {
-    let config = json!({ "namespace": "bookbuyer", "initial": { "version": 2 } });
+    let config = json!({ "namespace": "bookbuyer", "initial": { "version": 1 } });
     let mut tcp_config = config.clone();
     tcp_config["protocol"] = json!("tcp");
     tcp_config["root"] = json!("bookstore.bookstore:14002");
@@ -241,7 +241,7 @@ async fn a_grant_that_is_revoked_closes_the_way() {
     assert_eq!(client.get(0, "/books", &[]).await.status, StatusCode::OK);
     assert!(client.talk(0).await[0].is_some());
 
-    let nothing = json!({ "version": 2, "access": { "grants": {} } });
+    let nothing = json!({ "version": 1, "access": { "grants": {} } });
     bookstore.liar.switch(serve("r2", nothing));
     bookstore.envoy.wait_for_updates(2).await;
     let answer = client.get(0, "/books", &[]).await;
@@ -249,7 +249,7 @@ async fn a_grant_that_is_revoked_closes_the_way() {
     assert_eq!(client.talk(0).await, [None, None]);
 
     // A document that does not say who may reach whom opens nothing.
-    bookstore.liar.switch(serve("r3", json!({ "version": 4 })));
+    bookstore.liar.switch(serve("r3", json!({ "version": 1 })));
     bookstore.envoy.wait_for_stat(REFUSED, 1).await;
     assert!(
         bookstore
@@ -260,7 +260,7 @@ async fn a_grant_that_is_revoked_closes_the_way() {
     let answer = client.get(0, "/books", &[]).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
 
-    let everyone = json!({ "version": 4, "access": "everyone" });
+    let everyone = json!({ "version": 1, "access": "everyone" });
     bookstore.liar.switch(serve("r4", everyone));
     bookstore.envoy.wait_for_updates(3).await;
     assert_eq!(client.get(0, "/admin", &[]).await.status, StatusCode::OK);
@@ -340,7 +340,7 @@ async fn without_a_configuration_everything_is_denied() {
         .mutual_tls(&certificate);
     let server = Envoy::start(&server.build(), 1).await;
     let buyer = authority.sign(&[BUYER]);
-    let plugin = json!({ "initial": { "version": 2 } }).to_string();
+    let plugin = json!({ "initial": { "version": 1 } }).to_string();
     let client = Bootstrap::default()
         .tls_cluster("http", server.listener("http"), &authority, Some(&buyer))
         .listener("http-0", &plugin, Some("http"));

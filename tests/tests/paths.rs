@@ -250,7 +250,7 @@ async fn start(folder: &TempDir) -> (Envoy, Envoy) {
         std::fs::write(folder.path().join(name), text).expect("a certificate");
     }
     let document = json!({
-        "version": 2,
+        "version": 1,
         "access": { "grants": { "bookstore/bookstore": [{
             "by": "bookstore/bookbuyer",
             "sources": ["bookbuyer/bookbuyer"],
@@ -269,7 +269,7 @@ async fn start(folder: &TempDir) -> (Envoy, Envoy) {
     let config = config.replace("certs/", &format!("{}/", folder.path().display()));
     let server = Envoy::start(&config, 1).await;
     server.wait_for_updates(1).await;
-    let plugin = json!({ "initial": { "version": 2 } }).to_string();
+    let plugin = json!({ "initial": { "version": 1 } }).to_string();
     let buyer = authority.sign(&[BUYER]);
     let client = Bootstrap::default()
         .tls_cluster("http", server.listener("inbound"), &authority, Some(&buyer))

@@ -146,7 +146,7 @@ async fn the_routing_header_never_comes_from_outside() {
 async fn a_switch_that_is_halfway_never_follows_a_clients_header() {
     let liar = Liar::start(Manner::Serve {
         revision: "r1".into(),
-        body: json!({ "version": 2 }).to_string(),
+        body: json!({ "version": 1 }).to_string(),
     })
     .await;
     let wished = Echo::start("wished").await;
@@ -231,8 +231,9 @@ async fn an_edge_takes_no_claims_of_its_clients_for_true() {
     };
     let route = json!({
         "version": 1,
+        "listeners": { "proxy": { "port": 80 } },
         "hosts": [{
-            "hosts": { "gateway": {} },
+            "hosts": { "gateway": { "ports": { "proxy": 80 } } },
             "matches": [{ "path": { "prefix": "/echo" }, "rule": "echo" }],
         }],
         "rules": { "echo": { "backends": [{

@@ -30,7 +30,7 @@ fn db(weights: [u64; 2]) -> Value {
         "service": "db", "namespace": "default", "port": 6379, "cluster_ips": ["10.1.2.3", "fd00::3"],
     });
     json!({
-        "version": 2,
+        "version": 1,
         "connections": [{ "to": { "root": root }, "rule": "db" }],
         "rules": {
             "db": { "backends": [backend("db-v1", weights[0]), backend("db-v2", weights[1])] },
@@ -351,12 +351,12 @@ async fn a_redis_client_notices_nothing_of_a_change() {
 async fn all_kinds_of_plugins_live_in_one_proxy() {
     let backends = Db::start().await;
     let web = Web::start().await;
-    let mut outbound = document([9, 1]);
-    outbound["version"] = json!(2);
+    let outbound = document([9, 1]);
     let gateway = |weights: [u64; 2]| {
         let mut edge = document(weights);
+        edge["listeners"] = json!({ "http": { "port": 80 } });
         edge["hosts"] = json!([{
-            "hosts": { "gateway": {} },
+            "hosts": { "gateway": { "ports": { "http": 80 } } },
             "matches": [{ "rule": "web" }],
             "unmatched": "not_found",
         }]);
@@ -370,7 +370,7 @@ async fn all_kinds_of_plugins_live_in_one_proxy() {
         let mut plugin = json!({
             "namespace": "default", "service_account": "web", "direction": "inbound",
             "trust_domain": "cluster.local",
-            "initial": { "version": 2, "access": { "grants": {} } },
+            "initial": { "version": 1, "access": { "grants": {} } },
         });
         for (key, value) in more.as_object().expect("keys") {
             plugin[key] = value.clone();

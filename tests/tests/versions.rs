@@ -28,16 +28,16 @@ fn route(path: &str, version: &str) -> Reading {
         .into()
 }
 
-fn beyond(config: &wire::Config, version: u32) -> BTreeSet<String> {
+fn features_after(config: &wire::Config, version: u32) -> BTreeSet<String> {
     let matches = config.hosts.iter().flat_map(|set| &set.matches);
-    let beyond = matches.filter(|wanted| version <= wire::VERSION && wanted.path.is_some());
-    beyond.map(|wanted| wanted.rule.clone()).collect()
+    let newer = matches.filter(|wanted| version <= wire::VERSION && wanted.path.is_some());
+    newer.map(|wanted| wanted.rule.clone()).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_answer_is_in_the_filters_version_or_406_with_the_names() {
     let metrics = Arc::default();
-    let mut publisher = Publisher::with(metrics, Policy::Unstated, beyond);
+    let mut publisher = Publisher::with(metrics, Policy::Unstated, features_after);
     publisher.publish(route("/", "v1"));
     let (_ending, end) = watch::channel(false);
     let horizon = Horizon::default();

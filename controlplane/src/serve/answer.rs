@@ -8,7 +8,7 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use weir_core::manifest::problem::messages::answer as messages;
-use weir_core::plan::document::{Rendered, Unsayable};
+use weir_core::plan::document::{NeedsNewerVersion, Rendered};
 use weir_core::watermark::Watermark;
 
 pub(super) const WATERMARK: &str = "weir-watermark";
@@ -38,7 +38,7 @@ pub(super) enum Answer {
     },
     BadRequest(String),
     /// The version that the proxy reads cannot say all that it should know.
-    Unsayable(Unsayable),
+    NeedsNewerVersion(NeedsNewerVersion),
 }
 
 impl Answer {
@@ -51,14 +51,14 @@ impl Answer {
             Answer::Behind { .. }
             | Answer::Nothing { .. }
             | Answer::BadRequest(_)
-            | Answer::Unsayable(_) => None,
+            | Answer::NeedsNewerVersion(_) => None,
         }
     }
 
     /// Whether it is worth no waiting for another one.
     pub(super) fn is_news(&self) -> bool {
         match self {
-            Answer::New { .. } | Answer::Unsayable(_) | Answer::BadRequest(_) => true,
+            Answer::New { .. } | Answer::NeedsNewerVersion(_) | Answer::BadRequest(_) => true,
             Answer::Same { .. } | Answer::Behind { .. } | Answer::Nothing { .. } => false,
         }
     }
@@ -91,8 +91,8 @@ impl IntoResponse for Answer {
             }
             Answer::Behind { holds: true } => StatusCode::NOT_MODIFIED.into_response(),
             Answer::Behind { holds: false } => unavailable(&messages::behind().to_string()),
-            Answer::Unsayable(unsayable) => {
-                let Unsayable { version, rules } = unsayable;
+            Answer::NeedsNewerVersion(unsayable) => {
+                let NeedsNewerVersion { version, rules } = unsayable;
                 let message = messages::older_version(version, rules.join(", "));
                 error(StatusCode::NOT_ACCEPTABLE, &message.to_string())
             }

@@ -130,7 +130,7 @@ impl Server {
         watermark: &Arc<Watermark>,
     ) {
         let mut report = Report::of(headers, poll.version);
-        if let Answer::Unsayable(unsayable) = now {
+        if let Answer::NeedsNewerVersion(unsayable) = now {
             report.refused = unsayable.to_string();
         } else if report.refused.is_empty() && poll.held.contains(&report.applied) {
             // What it was told with the revision that it holds.
@@ -190,7 +190,7 @@ impl Server {
                 watermark: watermark.clone(),
                 elsewhere,
             },
-            Err(unsayable) => Answer::Unsayable(unsayable),
+            Err(unsayable) => Answer::NeedsNewerVersion(unsayable),
         };
         (answer, watermark)
     }

@@ -340,10 +340,10 @@ spec:
   rules: [{matches: [{path: {value: PATH}}], backendRefs: [{name: web, port: 80}]}]
 ";
     // A made-up world in which paths came with version 2.
-    let beyond = |config: &Config, version| {
+    let features_after = |config: &Config, version| {
         let matches = config.hosts.iter().flat_map(|set| &set.matches);
-        let beyond = matches.filter(|wanted| version < 2 && wanted.path.is_some());
-        beyond.map(|wanted| wanted.rule.clone()).collect()
+        let newer = matches.filter(|wanted| version < 2 && wanted.path.is_some());
+        newer.map(|wanted| wanted.rule.clone()).collect()
     };
     for (path, expected) in [("/", StatusCode::OK), ("/a", StatusCode::NOT_ACCEPTABLE)] {
         let objects = object::read("test.yaml", &text.replace("PATH", path))
@@ -351,7 +351,7 @@ spec:
             .objects;
         let (world, _) = World::from_objects(objects);
         let plan = translate(&world, Policy::Unstated).0;
-        let published = Published::compile(plan, beyond).unwrap();
+        let published = Published::compile(plan, features_after).unwrap();
         let (_ending, end) = watch::channel(false);
         let publisher = Publisher::new(Arc::default(), Policy::Unstated);
         let mut server = server(&publisher, end, Arc::default());

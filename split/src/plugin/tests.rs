@@ -139,7 +139,7 @@ fn bad_values_name_their_key() {
         ),
         (
             "access_max_age: only a proxy with a service account",
-            r#"{"initial":{"version":4},"namespace":"a","service_account":"a","access_max_age":3600}"#,
+            r#"{"initial":{"version":1},"namespace":"a","service_account":"a","access_max_age":3600}"#,
         ),
         (
             "access_max_age: 59 is not a number of seconds",

@@ -92,7 +92,7 @@ impl<'c> Sets<'c> {
                 listener.is_some_and(|listener| listener.port == *port)
             };
             let named = &gateway.ports;
-            if !config.listeners.is_empty() && (named.is_empty() || !named.iter().all(is_known)) {
+            if named.is_empty() || !named.iter().all(is_known) {
                 let reason = "names no listener of the Gateway, or one with another port";
                 return refuse("hosts.gateway.ports", reason).map_err(within);
             }
@@ -149,14 +149,10 @@ impl<'c> Sets<'c> {
         }
         let socket = |(port, listeners): (Option<u16>, Names<'c>)| {
             let is_meant = |name: &str| has(&listeners, name);
-            let ports = if config.listeners.is_empty() {
-                vec![self.port_of_all(&listeners)]
-            } else {
-                let meant = config.listeners.iter().filter(|(name, _)| is_meant(name));
-                let meant: BTreeSet<u16> = meant.map(|(_, listener)| listener.port).collect();
-                let found = meant.iter().filter_map(|port| ports.get(port));
-                found.cloned().collect()
-            };
+            let meant = config.listeners.iter().filter(|(name, _)| is_meant(name));
+            let meant: BTreeSet<u16> = meant.map(|(_, listener)| listener.port).collect();
+            let found = meant.iter().filter_map(|port| ports.get(port));
+            let ports = found.cloned().collect();
             Socket {
                 port,
                 listeners,
@@ -196,19 +192,6 @@ impl<'c> Sets<'c> {
         }
         let ports = ports.into_iter();
         ports.map(|(number, port)| (number, port.into())).collect()
-    }
-
-    /// Before version 3 there is one table for all ports: a set of which no match is meant is not there.
-    fn port_of_all(&self, listeners: &Names<'c>) -> Rc<Port<'c>> {
-        let mut port = Port::default();
-        port.owners.insert(&None, listeners.clone());
-        for (index, set) in self.sets.iter().enumerate() {
-            let mut matches = set.wire.matches.iter();
-            if set.wire.matches.is_empty() || matches.any(|wanted| is_meant(wanted, listeners)) {
-                port.sets.insert(&set.hostname, index);
-            }
-        }
-        port.into()
     }
 
     pub(crate) fn find(&self, socket: &Socket<'c>, key: &Option<Hostname>) -> Verdict<'c> {

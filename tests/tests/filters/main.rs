@@ -27,7 +27,6 @@ fn plugin(document: Value) -> String {
 /// `web`, all of it to `v1`, under the rule that `change` makes of it.
 fn changed(change: impl FnOnce(&mut Value)) -> Value {
     let mut document = document([1, 0]);
-    document["version"] = json!(2);
     change(&mut document["rules"]["web"]);
     document
 }
@@ -45,7 +44,6 @@ fn received(answer: &Answer, name: &str) -> Vec<String> {
 /// `web`, nine of ten to `v1`; `v2` edits headers of its own requests and responses.
 fn canary() -> Value {
     let mut document = document([9, 1]);
-    document["version"] = json!(2);
     document["rules"]["web"]["filters"] = json!({
         "request_headers": { "set": [{ "name": "x-rule", "value": "web" }] },
     });
@@ -234,7 +232,6 @@ async fn what_failed_is_tried_again() {
 #[tokio::test(flavor = "multi_thread")]
 async fn header_lines_of_one_name_are_compared_as_one() {
     let mut document = document([1, 0]);
-    document["version"] = json!(2);
     document["rules"]["two"] = document["rules"]["web"].clone();
     document["rules"]["two"]["backends"][0]["weight"] = json!(0);
     document["rules"]["two"]["backends"][1]["weight"] = json!(1);

@@ -123,7 +123,8 @@ const PREFIXES: [(&str, &str, &str, &str); 14] = [
 /// A Gateway whose listener `http` has the port 8080, as clients see it, and one rule with these filters.
 fn edge(filters: &Value) -> Value {
     json!({
-        "version": 2,
+        "version": 1,
+        "listeners": { "http": { "port": 8080 } },
         "hosts": [{
             "hosts": { "gateway": { "ports": { "http": 8080 } } },
             "matches": [{ "listeners": ["http"], "rule": "web" }],

@@ -164,7 +164,7 @@ fn clients(plane: &Plane, server: &Envoy, authority: &Authority) -> String {
         for (service, _) in STORES {
             let cluster = format!("{name}-{service}");
             let address = server.listener(service);
-            let unchecked = json!({ "initial": { "version": 2 } }).to_string();
+            let unchecked = json!({ "initial": { "version": 1 } }).to_string();
             bootstrap = bootstrap
                 .tls_cluster(&cluster, address, authority, certificate.as_ref())
                 .listener(&cluster, &unchecked, Some(&cluster));

@@ -16,7 +16,6 @@ fn serve(revision: &str, body: String) -> Manner {
 
 fn changed(change: impl FnOnce(&mut Value)) -> String {
     let mut document = document([1, 0]);
-    document["version"] = json!(3);
     change(&mut document);
     document.to_string()
 }

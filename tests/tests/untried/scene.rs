@@ -65,7 +65,7 @@ impl Scene {
         let own = authority.sign(&[SERVER, NAME]);
         let echo = Echo::start("bookstore").await;
         let greeter = Greeter::start("bookstore").await;
-        let document = json!({ "version": 2, "access": { "grants": grants() } });
+        let document = json!({ "version": 1, "access": { "grants": grants() } });
         let tcp = |port: u16| {
             inbound(&json!({
                 "protocol": "tcp", "root": format!("bookstore.bookstore:{port}"), "initial": document,

@@ -159,7 +159,7 @@ fn a_redirect_needs_no_cluster() {
     let root = json!({ "root": { "service": "web", "namespace": "default", "port": 80 } });
     let set = |rule: &str, path: &str| json!({ "path": { "exact": path }, "rule": rule });
     let initial = json!({
-        "version": 2,
+        "version": 1,
         "hosts": [{ "hosts": root, "matches": [set("a", "/a"), set("b", "/b")] }],
         "rules": {
             "a": { "backends": [to("web-v1", json!({}))], "filters": redirect },

@@ -20,23 +20,32 @@ pub struct Rendered {
 /// requests elsewhere, so there is no document at all.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("version {version} of the configuration cannot say {}", rules.join(", "))]
-pub struct Unsayable {
+pub struct NeedsNewerVersion {
     pub version: u32,
     /// Identities, which begin with the kind, namespace and name of their object.
     pub rules: Vec<String>,
 }
 
-/// What a document of a version cannot say of a configuration; [`Config::beyond`] outside of tests.
-pub type Beyond = fn(&Config, u32) -> BTreeSet<String>;
+/// The rules of a configuration that a document of this version cannot say; [`features_after`] outside of tests.
+pub type FeaturesAfter = fn(&Config, u32) -> BTreeSet<String>;
+
+/// Version 1 is the only version, and says everything.
+pub fn features_after(_: &Config, _: u32) -> BTreeSet<String> {
+    BTreeSet::new()
+}
 
 /// The configuration as a document of `version`.
-pub fn render_in(config: Config, version: u32, beyond: Beyond) -> Result<Rendered, Unsayable> {
-    let beyond = beyond(&config, version);
-    if !beyond.is_empty() {
-        let rules = beyond.into_iter().collect();
-        return Err(Unsayable { version, rules });
+pub fn render_in(
+    config: Config,
+    version: u32,
+    features_after: FeaturesAfter,
+) -> Result<Rendered, NeedsNewerVersion> {
+    let newer = features_after(&config, version);
+    if !newer.is_empty() {
+        let rules = newer.into_iter().collect();
+        return Err(NeedsNewerVersion { version, rules });
     }
-    Ok(render(&config.into_version(version)))
+    Ok(render(&Config { version, ..config }))
 }
 
 fn render(config: &Config) -> Rendered {

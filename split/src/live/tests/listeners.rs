@@ -30,7 +30,7 @@ fn set(hostname: &str, ports: &str, matches: &[&str]) -> serde_json::Value {
     })
 }
 
-fn document(version: u32, listeners: &str, hosts: Vec<serde_json::Value>) -> wire::Config {
+fn document(listeners: &str, hosts: Vec<serde_json::Value>) -> wire::Config {
     let listeners: serde_json::Value = serde_json::from_str(listeners).unwrap();
     let rule = |name: &str| format!(r#"{{"backends":[{}]}}"#, to(name));
     let redirect = r#"{"backends":[],"filters":{"redirect":{"status":302,"hostname":"n"}}}"#;
@@ -40,7 +40,7 @@ fn document(version: u32, listeners: &str, hosts: Vec<serde_json::Value>) -> wir
         rule("b")
     );
     let rules: serde_json::Value = serde_json::from_str(&rules).unwrap();
-    let mut config = serde_json::json!({ "version": version, "hosts": hosts, "rules": rules });
+    let mut config = serde_json::json!({ "version": 1, "hosts": hosts, "rules": rules });
     if listeners != serde_json::json!({}) {
         config["listeners"] = listeners;
     }
@@ -98,7 +98,7 @@ fn two_ports() -> wire::Config {
         set("more.x", both, &["a/a http https", "b http"]),
         set("secure.x", r#"{"https":443}"#, &["b https"]),
     ];
-    document(3, TWO, sets)
+    document(TWO, sets)
 }
 
 #[test]
@@ -193,7 +193,7 @@ fn hosts_of_another_listener_of_the_port_are_404() {
         set("*.x", r#"{"x":80}"#, &["b x"]),
         set("a.x", r#"{"a":80}"#, &[]),
     ];
-    let config = document(3, listeners, sets);
+    let config = document(listeners, sets);
     for (listeners, expected) in [
         (Listeners::Any, ["a", "b", "404", "all or y"]),
         (one("all"), ["a", "404", "404", "a"]),
@@ -215,7 +215,6 @@ fn the_port_of_a_redirect_counts_where_it_shows() {
         let both = r#"{"http":80,"https":8443}"#;
         let listeners = r#"{"http":{"port":80},"https":{"port":8443}}"#;
         document(
-            3,
             listeners,
             vec![set("r.x", both, &["to-listener http https"])],
         )
@@ -230,72 +229,20 @@ fn the_port_of_a_redirect_counts_where_it_shows() {
     );
 }
 
-/// A filter that is newer than the control plane, or that has its last good configuration from before.
-#[test]
-fn documents_before_version_3_mean_what_they_meant() {
-    for version in [1, 2] {
-        let sets = vec![
-            set("*.x", "{}", &["a http", "b https"]),
-            set("a.x", "{}", &["b https"]),
-        ];
-        let config = document(version, "{}", sets);
-        for (listeners, port, expected) in [
-            (Listeners::Any, 1, ["a", "b"]),
-            // A set of which nothing is meant is not there.
-            (one("http"), 1, ["a", "a"]),
-            (one("https"), 1, ["b", "b"]),
-            (one("other"), 1, ["ordinary", "ordinary"]),
-            (sockets("1:http 2:https"), 1, ["a", "a"]),
-            (sockets("1:http 2:https"), 2, ["b", "b"]),
-        ] {
-            let mut live = at(listeners, &config);
-            let got = ["b.x", "a.x"].map(|host| ask_at(&mut live, host, Some(port)).0);
-            assert_eq!(got, expected);
-        }
-    }
-}
-
-#[test]
-fn an_older_version_says_what_is_the_same_for_every_listener() {
-    let both = r#"{"http":80,"https":443}"#;
-    let alone = r#"{"http":{"port":80}}"#;
-    let config = |listeners: &str, hosts| wire::Config {
-        rules: Default::default(),
-        ..document(3, listeners, hosts)
-    };
-    for (listeners, hosts, expected) in [
-        (alone, set("a.x", r#"{"http":80}"#, &["a http"]), vec![]),
-        (TWO, set("a.x", both, &["a http https"]), vec![]),
-        (
-            TWO,
-            set("a.x", both, &["a http https", "b http"]),
-            vec!["a", "b"],
-        ),
-        (TWO, set("a.x", r#"{"http":80}"#, &["a http"]), vec!["a"]),
-        (TWO, set("a.x", r#"{"http":80}"#, &[]), vec!["listeners"]),
-    ] {
-        let config = config(listeners, vec![hosts]);
-        for version in [1, 2] {
-            let beyond: Vec<String> = config.beyond(version).into_iter().collect();
-            assert_eq!(beyond, expected, "{config:?}");
-        }
-        assert!(config.beyond(3).is_empty());
-    }
-}
-
 #[test]
 fn listeners_that_do_not_fit_together_are_refused() {
     for (listeners, ports, expected) in [
         (TWO, r#"{"htp":80}"#, "hosts[0].hosts.gateway.ports: "),
         (TWO, r#"{"http":81}"#, "hosts[0].hosts.gateway.ports: "),
         (TWO, "{}", "hosts[0].hosts.gateway.ports: "),
+        ("{}", r#"{"http":80}"#, "hosts[0].hosts.gateway.ports: "),
         (
             r#"{"http":{"port":80,"hostname":"*"}}"#,
             r#"{"http":80}"#,
             r#"listeners["http"].hostname: "#,
         ),
     ] {
-        let config = document(3, listeners, vec![set("a.x", ports, &["a http"])]);
+        let config = document(listeners, vec![set("a.x", ports, &["a http"])]);
         let refusal = Table::compile(&config, &Site::default()).unwrap_err();
         assert!(refusal.to_string().starts_with(expected), "{refusal}");
     }

@@ -196,7 +196,6 @@ fn without_the_policy_nothing_of_it_shows() {
     );
     let config = scope(&plain, &shop());
     assert_eq!(config.access, None);
-    assert!(config.beyond(1).is_empty());
     assert_eq!(
         translated(&manifests, Policy::Smi).1,
         [
