@@ -57,6 +57,20 @@ async fn shipped_configurations_leave_no_way_in() {
 async fn settings_that_a_listener_lacks_are_named() {
     let inbound = shipped("inbound-mtls.yaml", &[]);
     let gateway = shipped("gateway.yaml", &[]);
+    // The validation context is a secret, which the listeners name.
+    let authority = "validation_context: { trusted_ca: { filename: certs/ca.crt } }";
+    let secret =
+        "  secrets: [{ name: ca, validation_context: { trusted_ca: { filename: certs/ca.crt } } }]";
+    let named = inbound
+        .replace(
+            authority,
+            "validation_context_sds_secret_config: { name: ca }",
+        )
+        .replace(
+            "static_resources:\n",
+            &format!("static_resources:\n{secret}\n"),
+        );
+    assert_eq!(found(&named).await, [""; 0]);
     let lua = "          http_filters:
           - name: first
             typed_config: { \"@type\": type.googleapis.com/envoy.extensions.filters.http.lua.v3.Lua }
@@ -68,6 +82,13 @@ async fn settings_that_a_listener_lacks_are_named() {
             "validation_context: { trusted_ca: { filename: certs/ca.crt }, trust_chain_verification: ACCEPT_UNTRUSTED }",
             "InboundUnverified",
             &["inbound", "inbound-tcp"][..],
+        ),
+        (
+            &named,
+            "{ trusted_ca: { filename: certs/ca.crt } }",
+            "{ trusted_ca: { filename: certs/ca.crt }, trust_chain_verification: ACCEPT_UNTRUSTED }",
+            "InboundUnverified",
+            &["inbound", "inbound-tcp"],
         ),
         (
             &inbound,

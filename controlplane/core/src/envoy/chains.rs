@@ -60,9 +60,31 @@ enum Normalization {
     EscapedSlashes,
 }
 
+/// Parts of the dump that listeners only name, by their names.
+pub struct Discovered<'v> {
+    /// Filters from ECDS.
+    pub filters: BTreeMap<String, &'v Value>,
+    /// Validation contexts of secrets, static or from SDS.
+    pub contexts: BTreeMap<String, &'v Value>,
+}
+
+impl Discovered<'_> {
+    /// The filter from ECDS, if `filter` only names one; else the filter itself.
+    fn resolved<'v>(&'v self, filter: &'v Value) -> &'v Value {
+        match filter.get("config_discovery") {
+            Some(_) => self
+                .filters
+                .get(&text(filter, "name"))
+                .copied()
+                .unwrap_or(filter),
+            None => filter,
+        }
+    }
+}
+
 impl Chain {
-    /// The chains of one listener that have a Weir filter. `discovered` has the filters from ECDS by their names.
-    pub fn read(listener: &Value, discovered: &BTreeMap<String, &Value>) -> Vec<Chain> {
+    /// The chains of one listener that have a Weir filter.
+    pub fn read(listener: &Value, discovered: &Discovered<'_>) -> Vec<Chain> {
         let at = format!("listener {}", text(listener, "name"));
         let chains = listener.get("filter_chains").and_then(Value::as_array);
         let chains = chains.into_iter().flatten();
@@ -70,13 +92,13 @@ impl Chain {
         let mut read = Vec::new();
         for chain in chains {
             for filter in items(chain, "filters") {
-                let within = resolved(filter, discovered);
+                let within = discovered.resolved(filter);
                 match within.pointer("/typed_config/http_filters") {
                     Some(_) => {
                         let manager = within.get("typed_config").unwrap_or(&Value::Null);
                         read.extend(Chain::of_requests(&at, chain, manager, discovered));
                     }
-                    None => read.extend(Chain::new(&at, chain, within)),
+                    None => read.extend(Chain::new(&at, chain, within, discovered)),
                 }
             }
         }
@@ -87,12 +109,12 @@ impl Chain {
         at: &str,
         chain: &Value,
         manager: &Value,
-        discovered: &BTreeMap<String, &Value>,
+        discovered: &Discovered<'_>,
     ) -> Option<Chain> {
         let mut before = Vec::new();
         for filter in items(manager, "http_filters") {
-            let within = resolved(filter, discovered);
-            if let Some(found) = Chain::new(at, chain, within) {
+            let within = discovered.resolved(filter);
+            if let Some(found) = Chain::new(at, chain, within, discovered) {
                 let missing = missing(manager);
                 return Some(Chain {
                     before,
@@ -108,7 +130,7 @@ impl Chain {
     }
 
     /// None if `filter` is not a Weir filter.
-    fn new(at: &str, chain: &Value, filter: &Value) -> Option<Chain> {
+    fn new(at: &str, chain: &Value, filter: &Value, discovered: &Discovered<'_>) -> Option<Chain> {
         let (wasm, protocol) = find(filter)?;
         let (plugin, _) = plugin(wasm.pointer("/config/configuration")?)?;
         let config = wasm.get("config").unwrap_or(&Value::Null);
@@ -118,7 +140,7 @@ impl Chain {
             protocol,
             fails_open: text(config, "failure_policy") == "FAIL_OPEN"
                 || is_true(config, "fail_open"),
-            peers: Peers::of(chain),
+            peers: Peers::of(chain, discovered),
             missing: Vec::new(),
             before: Vec::new(),
         })
@@ -172,27 +194,31 @@ impl Chain {
 }
 
 impl Peers {
-    fn of(chain: &Value) -> Peers {
+    fn of(chain: &Value, discovered: &Discovered<'_>) -> Peers {
         let socket = chain.get("transport_socket").unwrap_or(&Value::Null);
         let Some(context) = with_key(socket, "common_tls_context") else {
             return Peers::NoTls;
         };
         let common = context.get("common_tls_context").unwrap_or(&Value::Null);
         let combined = common.get("combined_validation_context");
-        let static_part = common
+        let own = common
             .get("validation_context")
             .or_else(|| combined?.get("default_validation_context"));
-        // A validation context from SDS is not in the dump: it has an authority, or Envoy refuses it.
-        let is_discovered =
-            combined.is_some() || common.get("validation_context_sds_secret_config").is_some();
-        let has = |key: &str| static_part.is_some_and(|part| part.get(key).is_some());
-        if static_part
-            .is_some_and(|part| text(part, "trust_chain_verification") == "ACCEPT_UNTRUSTED")
-        {
+        let secret = combined
+            .unwrap_or(common)
+            .get("validation_context_sds_secret_config");
+        let of_secret = secret.and_then(|secret| discovered.contexts.get(&text(secret, "name")));
+        // Envoy waits for a secret that is not in the dump.
+        let is_on_its_way = secret.is_some() && of_secret.is_none();
+        let parts: Vec<&Value> = own.into_iter().chain(of_secret.copied()).collect();
+        let has = |key: &str| parts.iter().any(|part| part.get(key).is_some());
+        let is_untrusted =
+            |part: &&Value| text(part, "trust_chain_verification") == "ACCEPT_UNTRUSTED";
+        if parts.iter().any(is_untrusted) {
             return Peers::Untrusted;
         }
         // A custom validator (SPIFFE) has its own authorities.
-        if !is_discovered
+        if !is_on_its_way
             && !has("trusted_ca")
             && !has("system_root_certs")
             && !has("custom_validator_config")
@@ -238,17 +264,6 @@ fn is_harmless(filter: &Value) -> bool {
     let package = kind.and_then(|kind| kind.split_once("envoy.extensions.filters.http."));
     let name = package.and_then(|(_, rest)| rest.split('.').next());
     name.is_some_and(|name| HARMLESS.contains(&name))
-}
-
-/// The filter from ECDS, if `filter` only names one; else the filter itself.
-fn resolved<'v>(filter: &'v Value, discovered: &BTreeMap<String, &'v Value>) -> &'v Value {
-    match filter.get("config_discovery") {
-        Some(_) => discovered
-            .get(&text(filter, "name"))
-            .copied()
-            .unwrap_or(filter),
-        None => filter,
-    }
 }
 
 /// The Weir filter in `within`, also if it is inside another extension.

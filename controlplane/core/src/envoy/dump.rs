@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use serde_json::Value;
 use weir_split::{EVERY_NAMESPACE, Plugin, Protocol, module};
 
-use super::chains::Chain;
+use super::chains::{Chain, Discovered};
 use super::json::{message, plugin, text, wasm};
 use super::route::VirtualHost;
 use crate::plan::Scope;
@@ -65,9 +65,7 @@ impl Running {
             chains: Vec::new(),
             lean: BTreeMap::new(),
         };
-        let extensions = configs.iter().filter(|it| message(it) == "EcdsConfigDump");
-        let discovered = extensions.flat_map(|config| resources(config, "ecds_filter"));
-        let discovered = discovered.map(|it| (text(it, "name"), it)).collect();
+        let discovered = discovered(configs);
         let mut has_clusters = false;
         for config in configs {
             match message(config) {
@@ -189,6 +187,29 @@ impl Filter {
             }
             _ => Scope::Producers,
         }
+    }
+}
+
+fn discovered(configs: &[Value]) -> Discovered<'_> {
+    let of = |kind: &str, resource: &str| {
+        let dumps = configs.iter().filter(|it| message(it) == kind);
+        dumps
+            .flat_map(|dump| resources(dump, resource))
+            .collect::<Vec<_>>()
+    };
+    let secrets = of("SecretsConfigDump", "secret").into_iter();
+    let context = |secret| {
+        Some((
+            text(secret, "name"),
+            Value::get(secret, "validation_context")?,
+        ))
+    };
+    Discovered {
+        filters: of("EcdsConfigDump", "ecds_filter")
+            .into_iter()
+            .map(|it| (text(it, "name"), it))
+            .collect(),
+        contexts: secrets.filter_map(context).collect(),
     }
 }
 

@@ -94,6 +94,49 @@ fn the_shipped_inbound_listener_is_closed() {
     }
 }
 
+/// A listener may name a secret that has the settings.
+#[test]
+fn clients_that_a_secret_does_not_verify_are_named() {
+    let authority = json!({ "trusted_ca": { "filename": "certs/ca.crt" } });
+    let mut untrusted = authority.clone();
+    untrusted["trust_chain_verification"] = json!("ACCEPT_UNTRUSTED");
+    let names_only = json!({ "match_typed_subject_alt_names": [] });
+    let name = json!({ "name": "ca" });
+    let alone = json!({ "validation_context_sds_secret_config": name });
+    let combined = json!({ "combined_validation_context": {
+        "default_validation_context": { "match_typed_subject_alt_names": [] },
+        "validation_context_sds_secret_config": name,
+    } });
+    let is_untrusted = "has trust_chain_verification: ACCEPT_UNTRUSTED";
+    let no_authority = "names no authority for the certificates of clients";
+    for (list, context, expected) in [
+        ("static_secrets", &authority, None),
+        ("dynamic_active_secrets", &authority, None),
+        ("static_secrets", &untrusted, Some(is_untrusted)),
+        ("dynamic_active_secrets", &untrusted, Some(is_untrusted)),
+        ("static_secrets", &names_only, Some(no_authority)),
+        ("dynamic_active_secrets", &names_only, Some(no_authority)),
+    ] {
+        for reference in [&alone, &combined] {
+            let secret = json!({ "name": "ca", "validation_context": context });
+            let mut dump = inbound();
+            dump["configs"].as_array_mut().unwrap().push(json!({
+                "@type": "type.googleapis.com/envoy.admin.v3.SecretsConfigDump",
+                list: [{ "name": "ca", "secret": secret }],
+            }));
+            let found = changed(dump, TLS, |tls| {
+                tls["common_tls_context"] = (*reference).clone();
+            });
+            assert_eq!(found.len(), usize::from(expected.is_some()), "{found:?}");
+            let expected = expected.unwrap_or_default();
+            assert!(
+                found.iter().all(|line| line.contains(expected)),
+                "{found:?}"
+            );
+        }
+    }
+}
+
 #[test]
 fn clients_that_are_not_verified_are_named() {
     type Change = fn(&mut Value);
