@@ -123,6 +123,27 @@ async fn begin(poll: &mut (impl Future<Output = Response> + Unpin)) {
     .await;
 }
 
+/// DNS rebinding: a page of another host, whose name resolves to 127.0.0.1, asks for the configuration.
+#[tokio::test]
+async fn a_page_of_another_host_reads_nothing_on_loopback() {
+    let plane = Plane::published(9);
+    for path in ["/v1/config", "/v1/config?namespace=shop", "/v1/proxies"] {
+        for (host, status) in [
+            ("rebind.example.com:9900", StatusCode::FORBIDDEN),
+            ("127.0.0.1:9900", StatusCode::OK),
+        ] {
+            let request = Request::get(path).header("host", host);
+            let request = request.body(Body::empty()).unwrap();
+            let response = plane.app.clone().oneshot(request).await.unwrap();
+            assert_eq!(response.status(), status, "{host} {path}");
+            let text = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            let text = String::from_utf8_lossy(&text).into_owned();
+            let is_told = text.contains("TrafficSplit") || text.contains("\"replica\"");
+            assert_eq!(is_told, status == StatusCode::OK, "{text}");
+        }
+    }
+}
+
 #[tokio::test]
 async fn nothing_published_is_503_with_a_reason() {
     let mut plane = Plane::new();
