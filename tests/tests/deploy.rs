@@ -140,6 +140,28 @@ fn the_charts_values_reach_their_places() {
     );
 }
 
+/// The admin port has no TLS and no token, and anyone who can create a pod can give it any label. So each rule for that port
+/// names a namespace.
+#[test]
+fn the_admin_port_is_open_to_no_pod_of_any_namespace() {
+    let path = root().join("deploy/weir/networkpolicy.yaml");
+    let text = std::fs::read_to_string(path).expect("a file");
+    let policy = &by_name(&text)["NetworkPolicy weir-system/weir"];
+    let rules = policy["spec"]["ingress"].as_array().expect("rules");
+    let is_for_admin = |rule: &&Value| {
+        let ports = rule["ports"].as_array().expect("a rule names its ports");
+        ports.iter().any(|it| it["port"] != "config")
+    };
+    let rules: Vec<&Value> = rules.iter().filter(is_for_admin).collect();
+    assert_eq!(rules.len(), 1, "{rules:?}");
+    let peers = rules[0]["from"].as_array().expect("peers");
+    assert!(!peers.is_empty());
+    for peer in peers {
+        let namespace = peer.pointer("/namespaceSelector/matchLabels/kubernetes.io~1metadata.name");
+        assert!(namespace.is_some_and(Value::is_string), "{peer}");
+    }
+}
+
 /// A tag may be moved to another image, a digest not.
 #[test]
 fn an_image_can_be_named_by_its_digest() {
