@@ -28,8 +28,7 @@ use weir_split::wire::{self, Hosts, Root};
 
 use crate::api::service::{self, Service};
 use crate::api::smi::traffic_target::Policy;
-use crate::manifest::problem::messages::matches as messages;
-use crate::manifest::problem::{ObjectRef, Problem};
+use crate::manifest::problem::Problem;
 use crate::plan::{Audience, Plan, PlannedConnections, PlannedSet};
 use crate::translate::budget::Limits;
 use crate::world::World;
@@ -135,11 +134,6 @@ impl ServicePort {
 
 fn default_port(service: &Service) -> Option<u16> {
     service::default_port(service.port_numbers())
-}
-
-/// What is said where all ports are meant, and a Host without a port means none of them.
-fn ambiguous_port(object: &ObjectRef, path: String, what: &str) -> Problem {
-    object.problem(path, messages::port_unclear(what))
 }
 
 #[cfg(test)]

@@ -127,10 +127,9 @@ impl Route {
                     let PortRef::Name(name) = backend.to.as_ref()?.port.as_ref()? else {
                         return None;
                     };
-                    let path = format!("spec.rules[{index}].backendRefs[{}].port", backend.index);
-                    let problem = self
-                        .object
-                        .problem(path, messages::backend::port_by_name(name));
+                    let message = messages::backend::port_by_name(name);
+                    let place = (index, backend.index);
+                    let problem = self.object.problem_of_backend(place, ".port", message);
                     Some(problem.with_effect(effect.clone()))
                 })
                 .collect();

@@ -275,15 +275,16 @@ impl Object {
 
     /// Refuses a number that routing looks at and that kubectl would read otherwise.
     fn refuse_two_readings(&mut self, readings: &[yaml::TwoReadings]) {
-        let counts = |path: &str| {
-            let is_beside = path.starts_with("metadata.") || path.starts_with("status.");
-            match self.kind {
-                Kind::Workload(_) => false,
-                Kind::Service => path.starts_with("spec.ports[") && path.ends_with("].port"),
-                _ => !is_beside,
+        let counts = |reading: &&yaml::TwoReadings| {
+            let fields: Vec<&str> = reading.fields.iter().map(String::as_str).collect();
+            match (self.kind, fields.as_slice()) {
+                (Kind::Workload(_), _) => false,
+                (Kind::Service, fields) => fields == ["spec", "ports", "port"],
+                (_, ["metadata" | "status", ..]) => false,
+                _ => true,
             }
         };
-        let first = readings.iter().find(|reading| counts(&reading.path));
+        let first = readings.iter().find(counts);
         if let (Some(reading), None) = (first, &self.refused) {
             let message = messages::two_readings(&reading.written, &reading.kubectl);
             let problem = self.reference().problem(reading.path.as_str(), message);

@@ -45,7 +45,32 @@ impl ObjectRef {
             effect,
             remedy,
             code,
+            about: About::Object,
         }
+    }
+
+    /// A problem at `spec.parentRefs[INDEX]`, or at `field` of it (with its dot).
+    pub fn problem_of_parent(&self, index: usize, field: &str, message: Message) -> Problem {
+        let path = format!("spec.parentRefs[{index}]{field}");
+        self.problem(path, message).about(About::Parent(index))
+    }
+
+    /// A problem at `spec.rules[RULE]`, or at `field` of it (with its dot).
+    pub fn problem_of_rule(&self, rule: usize, field: &str, message: Message) -> Problem {
+        let path = format!("spec.rules[{rule}]{field}");
+        self.problem(path, message).about(About::Rule(rule))
+    }
+
+    /// A problem at `spec.rules[RULE].backendRefs[BACKEND]`, or at `field` of it (with its dot).
+    pub fn problem_of_backend(
+        &self,
+        (rule, backend): (usize, usize),
+        field: &str,
+        message: Message,
+    ) -> Problem {
+        let path = format!("spec.rules[{rule}].backendRefs[{backend}]{field}");
+        let about = About::BackendRef { rule, backend };
+        self.problem(path, message).about(about)
     }
 }
 
@@ -167,6 +192,20 @@ pub enum Extent {
     Whole,
 }
 
+/// The part of a route that a problem is about. Numbers are places in the lists of the object.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum About {
+    /// The object, or a part that has no variant of its own.
+    #[default]
+    Object,
+    /// An entry of `spec.parentRefs`.
+    Parent(usize),
+    /// An entry of `spec.rules`, or a part of it.
+    Rule(usize),
+    /// The Service that an entry of `backendRefs` names; its weight and its filters are a part of the rule.
+    BackendRef { rule: usize, backend: usize },
+}
+
 /// What a problem means for traffic.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Effect {
@@ -202,6 +241,7 @@ pub struct Problem {
     pub remedy: String,
     /// The message's name in [`messages`].
     pub code: &'static str,
+    pub about: About,
 }
 
 impl Problem {
@@ -219,10 +259,17 @@ impl Problem {
         self.with_effect(Effect::not_in_force())
     }
 
+    /// The same problem about this part of its object.
+    pub fn about(self, about: About) -> Problem {
+        Problem { about, ..self }
+    }
+
     /// The place in `spec.rules` of the rule that it is about.
     pub fn rule(&self) -> Option<usize> {
-        let (index, _) = self.path.strip_prefix("spec.rules[")?.split_once(']')?;
-        index.parse().ok()
+        match self.about {
+            About::Rule(rule) | About::BackendRef { rule, .. } => Some(rule),
+            About::Object | About::Parent(_) => None,
+        }
     }
 
     /// What is wrong, without what follows from it: `FILE: KIND NAMESPACE/NAME PATH: Reason: cause`, without absent

@@ -7,7 +7,7 @@ use super::{Evidence, accepted, apart, joined, resolved};
 use crate::api::gateway::CONTROLLER;
 use crate::api::route::parent_ref;
 use crate::api::route::{ParentKind, RouteKind};
-use crate::manifest::problem::{Extent, Problem, Reason};
+use crate::manifest::problem::{About, Extent, Problem, Reason};
 use crate::plan::Audience;
 use crate::status::subject::Subject;
 
@@ -193,26 +193,23 @@ impl Parent<'_> {
 
     /// The object's problems as far as they are this parent's.
     fn problems<'p>(&self, of_object: &[&'p Problem], route_namespace: &str) -> Vec<&'p Problem> {
-        let own = format!("spec.parentRefs[{}]", self.index);
-        let is_own = |problem: &Problem| match problem.effect.extent {
-            Extent::Whole => true,
-            _ => {
-                let of_parent = problem.path.strip_prefix("spec.parentRefs[");
-                of_parent.is_none() || problem.path.starts_with(&own)
-            }
+        let is_own = |problem: &Problem| match (problem.effect.extent, problem.about) {
+            (Extent::Whole, _) => true,
+            (_, About::Parent(index)) => index == self.index,
+            _ => true,
         };
         // Without a ReferenceGrant the status says nothing about objects of the other namespace.
         let needs_grant = parent_ref::needs_grant(self.kind, self.namespace, route_namespace);
-        let hides = |path: &str| {
-            let mut hidden = of_object
+        let is_not_permitted = |about: About| {
+            let mut not_permitted = of_object
                 .iter()
-                .filter(|it| it.reason == Reason::RefNotPermitted)
-                .filter_map(|it| path.strip_prefix(it.path.as_str()));
-            hidden.any(|below| matches!(below, "" | ".port"))
+                .filter(|it| it.reason == Reason::RefNotPermitted);
+            not_permitted.any(|it| it.about == about)
         };
-        let concerns = |problem: &Problem| match problem.reason {
-            Reason::RefNotPermitted => needs_grant,
-            _ => !needs_grant || !problem.path.contains(".backendRefs[") || !hides(&problem.path),
+        let concerns = |problem: &Problem| match (problem.reason, problem.about) {
+            (Reason::RefNotPermitted, _) => needs_grant,
+            (_, About::BackendRef { .. }) => !needs_grant || !is_not_permitted(problem.about),
+            _ => true,
         };
         let mut problems: Vec<_> = of_object
             .iter()

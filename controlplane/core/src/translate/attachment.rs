@@ -30,8 +30,8 @@ pub fn service_ports<'w>(
         (None, None) => "",
     };
     let refuse = |field: &str, message: Message| {
-        let path = format!("spec.parentRefs[{}]{field}", parent.index);
-        route.object.problem(path, message)
+        let object = &route.object;
+        object.problem_of_parent(parent.index, field, message)
     };
     let (namespace, name) = (&parent.namespace, &parent.name);
     let at = format!("{namespace}/{name}");
@@ -146,8 +146,8 @@ pub fn gateway_listeners<'w, 'r>(
     parent: &ParentRef,
 ) -> Result<Vec<Attached<'w, 'r>>, Problem> {
     let refuse = |message: Message| {
-        let path = format!("spec.parentRefs[{}]", parent.index);
-        route.object.problem(path, message)
+        let object = &route.object;
+        object.problem_of_parent(parent.index, "", message)
     };
     let at = format!("{}/{}", parent.namespace, parent.name);
     let gateway = world.gateway(&parent.namespace, &parent.name);

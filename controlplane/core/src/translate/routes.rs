@@ -19,11 +19,11 @@ use weir_split::wire::{self, Connections, Destination, HostSet, Match, Rule, Unm
 use listeners::{At, Attachments, Place};
 use reach::{Judged, Reach};
 
-use super::{ServicePort, ambiguous_port, default_port};
+use super::{ServicePort, default_port};
 use crate::api::gateway::Listener;
 use crate::api::route::{ParentKind, ParentRef, Route, RouteKind, RouteRule};
 use crate::manifest::hostname::Hostname;
-use crate::manifest::problem::messages::parent as messages;
+use crate::manifest::problem::messages::{matches, parent as messages};
 use crate::manifest::problem::{ObjectRef, Problem};
 use crate::plan::{Audience, PlannedConnections, PlannedSet};
 use crate::translate::attachment;
@@ -178,9 +178,8 @@ fn spots<'w>(
             };
             let all_meant = parent.port.is_none() && parent.section_name.is_none();
             if all_meant && route.kind != RouteKind::Tcp && default_port(service).is_none() {
-                let path = format!("spec.parentRefs[{}]", parent.index);
-                let what = service.object.to_string();
-                problems.insert(ambiguous_port(&route.object, path, &what));
+                let message = matches::port_unclear(service.object.to_string());
+                problems.insert(route.object.problem_of_parent(parent.index, "", message));
             }
             if route.kind == RouteKind::LinkerdHttp {
                 problems.extend(unreachable_hostnames(route, &service.object));

@@ -98,6 +98,7 @@ pub fn parse(
     };
     let mut backends = Vec::with_capacity(written.len());
     for (index, written) in written.iter().enumerate() {
+        let target = place.backend_ref(index);
         let place = place.entry(index);
         let mut faults = Vec::new();
         let weight = match read_weight(&place, written, &mut faults) {
@@ -107,7 +108,7 @@ pub fn parse(
                 continue;
             }
         };
-        let to = match read_reference(&place, namespace, written) {
+        let to = match read_reference(&target, namespace, written) {
             Ok(to) => Some(to),
             Err(problem) => {
                 faults.push(problem);

@@ -125,7 +125,7 @@ pub fn parse(
     }
     let mut parents: Vec<ParentRef> = Vec::new();
     for (index, written) in written.iter().enumerate() {
-        let place = place.entry(index);
+        let place = place.parent(index);
         match parse_one(&place, route, namespace, index, written) {
             // The first of those that are the same stands for all.
             Ok(Some(parent)) if parents.iter().any(|it| parent.is_same(it)) => {}
@@ -200,7 +200,7 @@ pub fn not_served(object: &Object, route: RouteKind) -> Vec<Problem> {
     let parents = parents.and_then(Value::as_array).into_iter().flatten();
     let parents = parents.enumerate();
     parents
-        .filter_map(|(index, written)| not_served_at(&place.entry(index), route, written))
+        .filter_map(|(index, written)| not_served_at(&place.parent(index), route, written))
         .collect()
 }
 

@@ -90,7 +90,7 @@ impl<'r> Reader<'r> {
         written: &Value,
         problems: &mut Vec<Problem>,
     ) -> Option<RouteRule> {
-        let place = place.entry(index);
+        let place = place.rule(index);
         let kind = self.grammar.kind;
         let mut findings = Findings::default();
         let fields: Map<String, Value> = place.decode(written).unwrap_or_else(|problem| {

@@ -4,7 +4,7 @@
 use std::cell::RefCell;
 use std::fmt;
 
-use serde::de::{DeserializeSeed, Error as _, MapAccess, SeqAccess, Visitor};
+use serde::de::{DeserializeSeed, MapAccess, SeqAccess, Visitor};
 use serde_json::error::Category;
 use serde_json::{Deserializer, Map, Value};
 
@@ -12,7 +12,7 @@ use crate::manifest::problem::messages::{Message, file as messages};
 
 pub(super) fn documents(text: &str) -> Result<Vec<Value>, Message> {
     let mut documents = Vec::new();
-    let twice = RefCell::new(None);
+    let stop = RefCell::new(None);
     let mut deserializer = Deserializer::from_str(text);
     loop {
         // At the end of the text there is no further document.
@@ -20,11 +20,16 @@ pub(super) fn documents(text: &str) -> Result<Vec<Value>, Message> {
         if rest.is_ok() {
             return Ok(documents);
         }
-        match Unique(&twice).deserialize(&mut deserializer) {
+        let reader = JsonReader {
+            stop: &stop,
+            depth: 0,
+        };
+        match reader.deserialize(&mut deserializer) {
             Ok(document) => documents.push(document),
             Err(error) => {
-                return Err(match twice.take() {
-                    Some(key) => messages::duplicate_key_again(key, error.line()),
+                return Err(match stop.take() {
+                    Some(Stop::Twice(key)) => messages::duplicate_key_again(key, error.line()),
+                    Some(Stop::TooDeep) => messages::beyond_limits(),
                     None => message(&error),
                 });
             }
@@ -36,17 +41,44 @@ fn message(error: &serde_json::Error) -> Message {
     let (line, column) = (error.line(), error.column());
     match error.classify() {
         Category::Eof => messages::json_ends(line),
-        // The only word that there is for it.
-        _ if error.to_string().starts_with("recursion limit") => messages::beyond_limits(),
         _ => messages::bad_json(line, column),
     }
 }
 
-/// A value whose maps have each key once; the first that does not is put into the cell.
-#[derive(Clone, Copy)]
-struct Unique<'a>(&'a RefCell<Option<String>>);
+/// Values inside of values. serde_json refuses one more, with an error that only its text tells from others.
+const MAX_DEPTH: usize = 126;
 
-impl<'de> DeserializeSeed<'de> for Unique<'_> {
+/// Why reading stops, where the text is JSON.
+enum Stop {
+    /// This key stands twice in one map.
+    Twice(String),
+    TooDeep,
+}
+
+/// Reads a value, and puts into `stop` why it goes no further.
+#[derive(Clone, Copy)]
+struct JsonReader<'a> {
+    stop: &'a RefCell<Option<Stop>>,
+    depth: usize,
+}
+
+impl<'a> JsonReader<'a> {
+    /// The reader of what a map or a list contains.
+    fn inside<E: serde::de::Error>(self) -> Result<JsonReader<'a>, E> {
+        if self.depth >= MAX_DEPTH {
+            return Err(self.stop(Stop::TooDeep));
+        }
+        let depth = self.depth + 1;
+        Ok(JsonReader { depth, ..self })
+    }
+
+    fn stop<E: serde::de::Error>(self, why: Stop) -> E {
+        self.stop.replace(Some(why));
+        E::custom("stopped")
+    }
+}
+
+impl<'de> DeserializeSeed<'de> for JsonReader<'_> {
     type Value = Value;
 
     fn deserialize<D: serde::Deserializer<'de>>(self, from: D) -> Result<Value, D::Error> {
@@ -54,7 +86,7 @@ impl<'de> DeserializeSeed<'de> for Unique<'_> {
     }
 }
 
-impl<'de> Visitor<'de> for Unique<'_> {
+impl<'de> Visitor<'de> for JsonReader<'_> {
     type Value = Value;
 
     fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -86,21 +118,22 @@ impl<'de> Visitor<'de> for Unique<'_> {
     }
 
     fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Value, A::Error> {
+        let reader = self.inside()?;
         let mut values = Vec::new();
-        while let Some(value) = items.next_element_seed(self)? {
+        while let Some(value) = items.next_element_seed(reader)? {
             values.push(value);
         }
         Ok(Value::Array(values))
     }
 
     fn visit_map<A: MapAccess<'de>>(self, mut fields: A) -> Result<Value, A::Error> {
+        let reader = self.inside()?;
         let mut map = Map::new();
         while let Some(key) = fields.next_key::<String>()? {
             if map.contains_key(&key) {
-                self.0.replace(Some(key));
-                return Err(A::Error::custom("a key stands twice"));
+                return Err(self.stop(Stop::Twice(key)));
             }
-            map.insert(key, fields.next_value_seed(self)?);
+            map.insert(key, fields.next_value_seed(reader)?);
         }
         Ok(Value::Object(map))
     }

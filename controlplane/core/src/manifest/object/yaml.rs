@@ -12,6 +12,8 @@ const MAX_DOCUMENTS: usize = 20_000;
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TwoReadings {
     pub path: String,
+    /// The names of the fields in the path.
+    pub fields: Vec<String>,
     pub written: String,
     pub kubectl: String,
 }
@@ -46,24 +48,31 @@ pub(super) fn documents(text: &str) -> Result<Vec<Document>, Message> {
 /// The numbers in which two readings of a document differ.
 pub(super) fn two_readings(written: &Value, kubectl: &Value) -> Vec<TwoReadings> {
     let mut found = Vec::new();
-    compare(String::new(), written, kubectl, &mut found);
+    compare(String::new(), &[], written, kubectl, &mut found);
     found
 }
 
-fn compare(path: String, written: &Value, kubectl: &Value, found: &mut Vec<TwoReadings>) {
+fn compare(
+    path: String,
+    above: &[String],
+    written: &Value,
+    kubectl: &Value,
+    found: &mut Vec<TwoReadings>,
+) {
     match (written, kubectl) {
         (Value::Object(fields), Value::Object(others)) => {
             for (name, value) in fields {
                 let path = match path.as_str() {
                     "" => name.clone(),
-                    above => format!("{above}.{name}"),
+                    path => format!("{path}.{name}"),
                 };
-                compare(path, value, &others[name], found);
+                let names = [above, std::slice::from_ref(name)].concat();
+                compare(path, &names, value, &others[name], found);
             }
         }
         (Value::Array(items), Value::Array(others)) => {
             for (index, (item, other)) in items.iter().zip(others).enumerate() {
-                compare(format!("{path}[{index}]"), item, other, found);
+                compare(format!("{path}[{index}]"), above, item, other, found);
             }
         }
         (one, other) => {
@@ -74,6 +83,7 @@ fn compare(path: String, written: &Value, kubectl: &Value, found: &mut Vec<TwoRe
             if !are_equal {
                 found.push(TwoReadings {
                     path,
+                    fields: above.to_vec(),
                     written: plain(one),
                     kubectl: plain(other),
                 });
@@ -145,8 +155,6 @@ fn message(text: &str, error: &Error) -> Message {
         }
         error if is_over_documents(error) => messages::too_many_documents(MAX_DOCUMENTS),
         Error::Budget { .. } => messages::beyond_limits(),
-        // The parser has no other word for it.
-        error if error.to_string().starts_with("recursion limit") => messages::beyond_limits(),
         error => no_manifest(error),
     }
 }

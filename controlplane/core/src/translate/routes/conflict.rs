@@ -94,7 +94,7 @@ pub(super) fn hosts_of_others<'a, 'w: 'a>(
     let without_hosts = all.filter(|(_, hosts)| !hosts.has_own && !hosts.owners.is_empty());
     let problem = |((object, index), hosts): ((&ObjectRef, usize), Hosts)| {
         let message = messages::hosts_of_another_listener(hosts.parent, one_of(hosts.owners));
-        object.problem(format!("spec.parentRefs[{index}]"), message)
+        object.problem_of_parent(index, "", message)
     };
     without_hosts.map(problem).collect()
 }
@@ -151,8 +151,8 @@ impl Attached<'_> {
                 messages::held_by_another(named, at)
             }
         };
-        let path = format!("spec.parentRefs[{}]", self.parent.index);
-        self.route.object.problem(path, message)
+        let object = &self.route.object;
+        object.problem_of_parent(self.parent.index, "", message)
     }
 
     /// A host of its listener that the other route has as well, in words.

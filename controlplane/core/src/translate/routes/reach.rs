@@ -1,7 +1,6 @@
 //! Which matches of routes a request can reach at their parents, and what keeps requests from the others.
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
 
 use weir_split::wire::Match;
 
@@ -84,10 +83,9 @@ impl<'w> Reach<'w> {
                 continue;
             };
             if let Some(winners) = all_taken(at_parent.matches.values()) {
-                let path = format!("spec.parentRefs[{index}]");
                 let winners = names(object, &winners);
                 let message = messages::route_unreachable(parent, winners);
-                problems.push(object.problem(path, message));
+                problems.push(object.problem_of_parent(*index, "", message));
                 continue;
             }
             for (part, winners) in at_parent.parts() {
@@ -98,7 +96,7 @@ impl<'w> Reach<'w> {
         for ((object, part, winners), mut parents) in parts {
             parents.dedup();
             let message = part.message(list(parents), names(object, &winners));
-            problems.push(object.problem(part.to_string(), message));
+            problems.push(part.problem(object, message));
         }
         problems
     }
@@ -130,19 +128,19 @@ enum Part {
 }
 
 impl Part {
+    fn problem(self, object: &ObjectRef, message: Message) -> Problem {
+        match self {
+            Part::Rule(rule) => object.problem_of_rule(rule, "", message),
+            Part::Match(rule, index) => {
+                object.problem_of_rule(rule, &format!(".matches[{index}]"), message)
+            }
+        }
+    }
+
     fn message(self, at: String, winners: String) -> Message {
         match self {
             Part::Rule(_) => messages::rule_unreachable(at, winners),
             Part::Match(..) => messages::match_unreachable(at, winners),
-        }
-    }
-}
-
-impl fmt::Display for Part {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Part::Rule(rule) => write!(f, "spec.rules[{rule}]"),
-            Part::Match(rule, index) => write!(f, "spec.rules[{rule}].matches[{index}]"),
         }
     }
 }

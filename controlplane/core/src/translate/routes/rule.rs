@@ -71,12 +71,11 @@ pub fn translate(
             (RouteKind::LinkerdHttp, Some(called)) => Target::Service(called.backend()),
             _ => {
                 // The only rule may be the one that a route without rules has.
-                let path = match route.rules.len() {
-                    1 if rule.index == 0 => "spec.rules".to_owned(),
-                    _ => format!("spec.rules[{}]", rule.index),
-                };
                 let message = messages::not_named_by_rule(route.kind.broken());
-                problems.insert(route.object.problem(path, message));
+                problems.insert(match route.rules.len() {
+                    1 if rule.index == 0 => route.object.problem("spec.rules", message),
+                    _ => route.object.problem_of_rule(rule.index, "", message),
+                });
                 broken
             }
         });
@@ -84,9 +83,9 @@ pub fn translate(
         let effect = route.kind.rule_fails();
         // Gateway API allows it: nothing of the rule is invalid.
         let effect = Effect::new(Extent::Part, effect.words);
-        let path = format!("spec.rules[{}].backendRefs", rule.index);
         let message = messages::every_weight_is_zero().with_effect(effect);
-        problems.insert(route.object.problem(path, message));
+        let object = &route.object;
+        problems.insert(object.problem_of_rule(rule.index, ".backendRefs", message));
         backends = always(broken);
     }
     Rule {
@@ -116,9 +115,8 @@ pub fn check_references(
 
 fn unresolved(route: &Route, rule: &RouteRule, backend: &BackendRef, wrong: Wrong) -> Problem {
     let Wrong { field, message } = wrong;
-    let (rule, backend) = (rule.index, backend.index);
-    let path = format!("spec.rules[{rule}].backendRefs[{backend}]{field}");
-    let problem = route.object.problem(path, message);
+    let place = (rule.index, backend.index);
+    let problem = route.object.problem_of_backend(place, field, message);
     problem.with_effect(route.kind.share_fails())
 }
 
