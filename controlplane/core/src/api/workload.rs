@@ -16,7 +16,8 @@ use crate::manifest::problem::messages::access as messages;
 /// ReplicaSet makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
-    labels: BTreeMap<String, String>,
+    /// By name. No map: of a Pod with many labels, one would be the larger half.
+    labels: Box<[(Box<str>, Box<str>)]>,
     /// Name of the ServiceAccount, in the workload's namespace.
     pub account: String,
 }
@@ -29,7 +30,7 @@ struct Pod {
 
 #[derive(Deserialize)]
 struct Metadata {
-    labels: Option<BTreeMap<String, String>>,
+    labels: Option<BTreeMap<Box<str>, Box<str>>>,
 }
 
 #[derive(Default, Deserialize)]
@@ -75,7 +76,9 @@ impl Workload {
         Ok(Some(Workload {
             labels: metadata
                 .and_then(|metadata| metadata.labels)
-                .unwrap_or_default(),
+                .unwrap_or_default()
+                .into_iter()
+                .collect(),
             account: account.unwrap_or_else(|| "default".to_owned()),
         }))
     }
@@ -83,8 +86,9 @@ impl Workload {
     /// Whether a Service with this selector sends to its Pods. An empty selector selects nothing.
     pub fn fits(&self, selector: &Selector) -> bool {
         let has = |(name, value): &(Box<str>, Box<str>)| {
-            let label = self.labels.get(&**name);
-            label.is_some_and(|it| **it == **value)
+            let found = self.labels.binary_search_by(|(it, _)| it.cmp(name));
+            let label = found.ok().and_then(|index| self.labels.get(index));
+            label.is_some_and(|(_, it)| it == value)
         };
         !selector.is_empty() && selector.iter().all(has)
     }

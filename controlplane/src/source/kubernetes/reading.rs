@@ -38,6 +38,38 @@ pub struct Kept {
     pub subject: Option<Arc<Subject>>,
 }
 
+/// Counts the memory of what is written into it as `Debug` text.
+#[derive(Default)]
+struct Counter {
+    bytes: usize,
+    is_escaped: bool,
+}
+
+impl Counter {
+    /// Half of what a string takes beside its text: pointer, length, capacity and the rest of its allocation. Without it
+    /// an object of many short strings would take ten times its weight.
+    const QUOTE: usize = 16;
+}
+
+impl fmt::Write for Counter {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        self.bytes = self.bytes.saturating_add(text.len());
+        self.is_escaped = false;
+        Ok(())
+    }
+
+    /// `Debug` of a string writes its quotes, and escaped characters, as single characters.
+    fn write_char(&mut self, character: char) -> fmt::Result {
+        let more = match character {
+            '"' if !self.is_escaped => Counter::QUOTE,
+            _ => 0,
+        };
+        self.bytes = self.bytes.saturating_add(character.len_utf8() + more);
+        self.is_escaped = character == '\\' && !self.is_escaped;
+        Ok(())
+    }
+}
+
 #[derive(Default, Deserialize)]
 struct Manifest {
     #[serde(default)]
@@ -102,19 +134,13 @@ impl Kept {
         }
     }
 
-    /// About how many bytes of memory it takes up: the length of its `Debug` text.
+    /// About how many bytes of memory it takes up: the length of its `Debug` text, and [`Counter::QUOTE`] for each end of
+    /// a string in it.
     pub fn weight(&self) -> usize {
-        struct Counter(usize);
-        impl fmt::Write for Counter {
-            fn write_str(&mut self, text: &str) -> fmt::Result {
-                self.0 = self.0.saturating_add(text.len());
-                Ok(())
-            }
-        }
-        let mut counter = Counter(0);
+        let mut counter = Counter::default();
         // It cannot fail: the counter takes everything.
         let _ = write!(counter, "{self:?}");
-        counter.0
+        counter.bytes
     }
 
     /// What is kept instead of an object that is too large or has no room: its name and a problem.
@@ -202,5 +228,36 @@ fn subject(body: &Value, resource: &Resource, served: Served, id: &str) -> Subje
         parent_refs: Written::from(&body["spec"]["parentRefs"]),
         status: Written::from(&body["status"]),
         has_status: served.has_status,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use weir_core::api::smi::traffic_target::Policy;
+
+    #[test]
+    fn short_strings_weigh_what_they_take_in_memory() {
+        let labels: Vec<_> = (0..10_000).map(|it| format!("\"{it}\":\"\"")).collect();
+        let text = format!(
+            r#"{{"metadata":{{"name":"a","namespace":"shop","labels":{{{}}}}}}}"#,
+            labels.join(",")
+        );
+        let text = RawValue::from_string(text).unwrap();
+        let resource = Resource::all(Policy::Smi)
+            .find(|it| it.name == "Pod")
+            .unwrap();
+        let served = Served {
+            version: "v1",
+            has_status: true,
+        };
+        let kept = Kept::of(&text, &Head::of(&text), &resource, served, "pods");
+        // A name and a value are two pointers and two lengths, and the allocation of the name.
+        let least = 10_000 * (4 * 8 + 16);
+        assert!(kept.weight() >= least, "{}", kept.weight());
+        // A quotation mark inside a string is one byte, or two.
+        let mut counter = Counter::default();
+        write!(counter, "{:?}", r#""\"""#).unwrap();
+        assert_eq!(counter.bytes, 2 * (1 + Counter::QUOTE) + 8);
     }
 }

@@ -28,7 +28,7 @@ use weir_core::metrics::Metrics;
 use weir_core::status::subject::Subject;
 use weir_core::translate::budget::Limits;
 
-/// Objects of one page, if they are small.
+/// Objects of one page, if they are small and the API server answers in time.
 const PAGE: u32 = 250;
 /// Most bytes of a page of several objects. A larger page is asked for again with fewer objects.
 const PAGE_BYTES: u64 = 4 << 20;
@@ -60,6 +60,8 @@ pub struct Watch {
     wait: Duration,
     /// Most bytes of text of an object; a larger object becomes a stub.
     largest: usize,
+    /// Objects of the first page of a list.
+    page: u32,
     room: Room,
 }
 
@@ -69,6 +71,8 @@ enum Interrupted {
     /// The one answer that says that there is none.
     #[error("the cluster does not have it")]
     Absent,
+    #[error("no answer within {} s", PATIENCE.as_secs())]
+    Silent,
     #[error("{0}")]
     Failed(String),
     /// Nobody wants to know any more.
@@ -149,6 +153,7 @@ impl Watch {
             is_failing: false,
             wait: FIRST_WAIT,
             largest: usize::try_from(limits.object).unwrap_or(usize::MAX),
+            page: PAGE,
             room: Room::new(limits),
         }
     }
@@ -172,8 +177,8 @@ impl Watch {
                     let _ = self.tell(News::Gone(self.source.id.clone())).await;
                     return;
                 }
-                Err(Interrupted::Failed(why)) => {
-                    if self.fail(why).await.is_err() {
+                Err(failed @ (Interrupted::Silent | Interrupted::Failed(_))) => {
+                    if self.fail(failed.to_string()).await.is_err() {
                         return;
                     }
                 }
@@ -225,18 +230,23 @@ impl Watch {
         self.following.take_nudge();
         self.room.clear();
         let (mut objects, mut changed) = (BTreeMap::new(), 0);
-        let mut page = PAGE;
+        let mut page = self.page;
         let mut params = self.following.place.list();
         let version = loop {
             params.limit = Some(page);
             let request = Request::new(&self.following.place.path).list(&params);
             let most = if page > 1 { PAGE_BYTES } else { OBJECT_BYTES };
-            let Some(text) = self.ask(request, most).await? else {
+            let answer = self.ask(request, most).await;
+            if let Err(Interrupted::Silent) = answer {
+                // Such as an API server that needs longer to make the page. The next list begins with fewer objects.
+                self.page = fewer(page);
+            }
+            let Some(text) = answer? else {
                 if page == 1 {
                     let why = format!("an object of more than {OBJECT_BYTES} bytes");
                     return Err(Interrupted::Failed(why));
                 }
-                page = (page / 4).max(1);
+                page = fewer(page);
                 continue;
             };
             if u64::try_from(text.len()).is_ok_and(|length| length < PAGE_BYTES / 4) {
@@ -253,6 +263,7 @@ impl Watch {
             }
             params.continue_token = Some(metadata.more);
         };
+        self.page = PAGE;
         self.reach(&version)?;
         let id = self.source.id.clone();
         self.tell(News::Listed(id, objects, count(&version), changed))
@@ -268,13 +279,13 @@ impl Watch {
     ) -> Result<Option<Vec<u8>>, Interrupted> {
         let request = request.map_err(|error| Interrupted::Failed(in_full(&error)))?;
         let answer = timeout(PATIENCE, self.client.request_stream(request)).await;
-        let body = pin!(answer.map_err(|_| no_answer())??);
+        let body = pin!(answer.map_err(|_| Interrupted::Silent)??);
         let _turn = READING.acquire().await;
         let mut text = Vec::new();
         let mut body = body.take(most + 1);
         let whole = timeout(PATIENCE, body.read_to_end(&mut text)).await;
         let length = whole
-            .map_err(|_| no_answer())?
+            .map_err(|_| Interrupted::Silent)?
             .map_err(|error| Interrupted::Failed(in_full(&error)))?;
         let is_whole = u64::try_from(length).is_ok_and(|length| length <= most);
         Ok(is_whole.then_some(text))
@@ -350,7 +361,10 @@ impl Watch {
             .watch(&params.timeout(term), version)
             .map_err(|error| Interrupted::Failed(in_full(&error)))?;
         let stream = self.client.request_events::<Box<RawValue>>(request);
-        let stream = match timeout(PATIENCE, stream).await.map_err(|_| no_answer())? {
+        let stream = match timeout(PATIENCE, stream)
+            .await
+            .map_err(|_| Interrupted::Silent)?
+        {
             Err(kube::Error::Api(status)) if status.code == 410 => return Ok(Ended::Outdated),
             other => other?,
         };
@@ -487,8 +501,8 @@ fn read<T: serde::de::DeserializeOwned>(text: &[u8]) -> Result<T, Interrupted> {
     serde_json::from_slice(text).map_err(|error| Interrupted::Failed(in_full(&error)))
 }
 
-fn no_answer() -> Interrupted {
-    Interrupted::Failed(format!("no answer within {} s", PATIENCE.as_secs()))
+fn fewer(page: u32) -> u32 {
+    (page / 4).max(1)
 }
 
 mod again;
