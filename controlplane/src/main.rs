@@ -240,8 +240,17 @@ fn certificates(args: &cli::Serve, address: SocketAddr) -> io::Result<Option<Arc
     Ok(Some(Arc::new(read.map_err(io::Error::other)?)))
 }
 
+/// Connections that may wait until they are accepted. Beyond it the kernel drops what a client sends to connect, and the
+/// client tries again after a second. The kernel's own bound, `net.core.somaxconn`, is 4,096 by default.
+const WAITING: i32 = 4_096;
+
 async fn listen(address: &str) -> io::Result<TcpListener> {
-    TcpListener::bind(address).await.map_err(|error| {
+    let bound = TcpListener::bind(address).await.and_then(|listener| {
+        // Only to raise the number of 1,024 that `bind` asks for.
+        rustix::net::listen(&listener, WAITING)?;
+        Ok(listener)
+    });
+    bound.map_err(|error| {
         let message = messages::not_listening(address, &error);
         io::Error::new(error.kind(), message.to_string())
     })
