@@ -16,6 +16,7 @@ pub mod golden;
 mod greeter;
 mod in_process;
 mod manifests;
+mod memory_limit;
 pub mod naive;
 mod plane;
 mod process;

@@ -6,11 +6,14 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
+use crate::memory_limit::{MemoryLimit, shipped_memory};
 use crate::process::Process;
 use crate::{Connection, dist};
 
 pub struct Plane {
     process: Process,
+    /// Dropped after the process in it.
+    limit: Option<MemoryLimit>,
     source: Source,
     /// The manifests, or nothing but the log.
     folder: TempDir,
@@ -26,6 +29,15 @@ enum Source {
     },
 }
 
+impl Source {
+    fn of_cluster(program: &Path, kubeconfig: &Path) -> Source {
+        Source::Kubernetes {
+            program: program.to_owned(),
+            kubeconfig: kubeconfig.to_owned(),
+        }
+    }
+}
+
 impl Plane {
     /// Serves a new folder with these files (name, text).
     pub fn start(files: &[(&str, &str)]) -> Plane {
@@ -34,11 +46,17 @@ impl Plane {
 
     /// The same with more arguments.
     pub fn start_with(arguments: &[&str], files: &[(&str, &str)]) -> Plane {
-        let manifests = TempDir::new().expect("a folder");
-        for (name, text) in files {
-            std::fs::write(manifests.path().join(name), text).expect("a manifest");
-        }
-        Plane::of(Source::Manifests, manifests, arguments)
+        Plane::of(Source::Manifests, folder_of(files), None, arguments)
+    }
+
+    /// [`Plane::start`] with the memory limit of the shipped Deployment, see [`Plane::assert_within_shipped_memory`].
+    pub fn start_in_shipped_memory(files: &[(&str, &str)]) -> Plane {
+        Plane::of(
+            Source::Manifests,
+            folder_of(files),
+            MemoryLimit::shipped(),
+            &[],
+        )
     }
 
     /// Serves the cluster of a kubeconfig.
@@ -46,20 +64,33 @@ impl Plane {
         Plane::by_program(&dist("weir"), kubeconfig, arguments)
     }
 
-    /// The same by another build of `weir`.
-    pub fn by_program(program: &Path, kubeconfig: &Path, arguments: &[&str]) -> Plane {
-        let source = Source::Kubernetes {
-            program: program.to_owned(),
-            kubeconfig: kubeconfig.to_owned(),
-        };
-        Plane::of(source, TempDir::new().expect("a folder"), arguments)
+    /// The same with the memory limit of the shipped Deployment, see [`Plane::assert_within_shipped_memory`].
+    pub fn of_cluster_in_shipped_memory(kubeconfig: &Path, arguments: &[&str]) -> Plane {
+        let source = Source::of_cluster(&dist("weir"), kubeconfig);
+        let folder = TempDir::new().expect("a folder");
+        Plane::of(source, folder, MemoryLimit::shipped(), arguments)
     }
 
-    fn of(source: Source, folder: TempDir, arguments: &[&str]) -> Plane {
+    /// [`Plane::of_cluster`] by another build of `weir`.
+    pub fn by_program(program: &Path, kubeconfig: &Path, arguments: &[&str]) -> Plane {
+        let source = Source::of_cluster(program, kubeconfig);
+        let folder = TempDir::new().expect("a folder");
+        Plane::of(source, folder, None, arguments)
+    }
+
+    fn of(
+        source: Source,
+        folder: TempDir,
+        limit: Option<MemoryLimit>,
+        arguments: &[&str],
+    ) -> Plane {
         let free = SocketAddr::from(([127, 0, 0, 1], 0));
-        let (process, [listen, admin]) = serve(&source, folder.path(), [free; 2], arguments);
+        let addresses = [free; 2];
+        let (process, [listen, admin]) =
+            serve(&source, folder.path(), addresses, limit.as_ref(), arguments);
         Plane {
             process,
+            limit,
             source,
             folder,
             listen,
@@ -71,7 +102,8 @@ impl Plane {
     pub fn restart_with(&mut self, arguments: &[&str]) {
         self.kill();
         let addresses = [self.listen, self.admin];
-        (self.process, _) = serve(&self.source, self.folder.path(), addresses, arguments);
+        let (folder, limit) = (self.folder.path(), self.limit.as_ref());
+        (self.process, _) = serve(&self.source, folder, addresses, limit, arguments);
     }
 
     /// Replaces a manifest as an editor or a mounted volume does: written beside it, renamed into place.
@@ -112,6 +144,17 @@ impl Plane {
         self.process.peak_memory()
     }
 
+    /// Fails if it ever had more resident memory than the shipped Deployment gives it, or if the kernel ended it for
+    /// that reason. Without a cgroup only the former is checked.
+    pub fn assert_within_shipped_memory(&self) {
+        if let Some(limit) = &self.limit {
+            limit.assert_held();
+        }
+        let (peak, limit) = (self.peak_memory(), shipped_memory());
+        println!("control plane: at most {peak} KiB resident of {limit} KiB");
+        assert!(peak < limit, "{peak} KiB");
+    }
+
     pub fn log(&self) -> String {
         self.process.log()
     }
@@ -139,12 +182,17 @@ impl Plane {
     }
 }
 
-/// The log of a `weir serve` that does not start with these arguments.
-pub fn serve_refused(arguments: &[&str], files: &[(&str, &str)]) -> String {
+fn folder_of(files: &[(&str, &str)]) -> TempDir {
     let folder = TempDir::new().expect("a folder");
     for (name, text) in files {
         std::fs::write(folder.path().join(name), text).expect("a manifest");
     }
+    folder
+}
+
+/// The log of a `weir serve` that does not start with these arguments.
+pub fn serve_refused(arguments: &[&str], files: &[(&str, &str)]) -> String {
+    let folder = folder_of(files);
     let mut command = Command::new(dist("weir"));
     command.args(["serve", "--admin", "127.0.0.1:0", "--manifests"]);
     command.arg(folder.path()).args(arguments);
@@ -160,6 +208,7 @@ fn serve(
     source: &Source,
     folder: &Path,
     [listen, admin]: [SocketAddr; 2],
+    limit: Option<&MemoryLimit>,
     arguments: &[&str],
 ) -> (Process, [SocketAddr; 2]) {
     let mut command;
@@ -180,6 +229,9 @@ fn serve(
     command.arg("--listen").arg(listen.to_string());
     command.arg("--admin").arg(admin.to_string());
     command.args(arguments);
+    if let Some(limit) = limit {
+        command = limit.around(&command);
+    }
     let mut process = Process::start(&mut command, folder.join(".log"));
     let addresses = process.wait_for("address of weir serve", |log| {
         let address = |key: &str| {

@@ -17,9 +17,10 @@ pub const STRANGERS: u32 = 16_000;
 /// How long such a connection stays open, if the server does not close it.
 const STAY: Duration = Duration::from_secs(15);
 
-pub fn address(number: u32) -> [u8; 2] {
+/// One of 250 addresses of a network.
+fn address(network: u8, number: u32) -> [u8; 2] {
     let low = u8::try_from(number % 250).expect("a byte");
-    [7, low.saturating_add(1)]
+    [network, low.saturating_add(1)]
 }
 
 /// Of eight connections six send nothing, one begins a handshake, and one sends its head slowly after the handshake.
@@ -33,7 +34,7 @@ pub async fn strangers(clients: Clients, during: Duration) {
         }
         let clients = clients.clone();
         crowd.spawn(async move {
-            let from = address(number);
+            let from = address(7, number);
             match number % 8 {
                 0 => {
                     let Ok(mut stream) = clients.tls(from).await else {
@@ -62,28 +63,41 @@ pub async fn strangers(clients: Clients, during: Duration) {
     crowd.shutdown().await;
 }
 
-/// Sends tokens with the claims of a good token, signed by another key.
-pub async fn forgers(clients: Clients, during: Duration, second: u32, tried: Arc<AtomicU64>) {
+/// Sends forgeries of a good token: each on a connection of its own, because the server closes a connection with the
+/// answer 401. Seven of eight name the key of the API server, so that their signature is checked at once. The others name no
+/// key, and wait until the server has read the keys again.
+pub async fn forgers(
+    clients: Clients,
+    good: String,
+    during: Duration,
+    second: u32,
+    tried: Arc<AtomicU64>,
+) {
     let key = KeyPair::generate().expect("a key");
     let account = ["shop", "buyer", "0"];
-    let token = jwt::signed(&key, &jwt::claims(account, "weir.dev", 3600, 0));
+    let keyless = jwt::signed(&key, &jwt::claims(account, "weir.dev", 3600, 0));
+    let mut forgeries = [&good; 8];
+    forgeries[0] = &keyless;
+    let forgeries = forgeries.map(|token| token.rsplit_once('.').expect("a signature"));
     let start = Instant::now();
     let mut crowd = JoinSet::new();
     let mut pace = interval(Duration::from_millis(20));
     let mut number = 0_u32;
     while start.elapsed() < during {
         pace.tick().await;
-        for _ in 0..second / 50 {
+        for (signed, signature) in forgeries.iter().cycle().take(second as usize / 50) {
             number += 1;
-            if crowd.len() > 200 {
+            if crowd.len() > 1_000 {
                 // This machine can do no more at a time.
                 crowd.join_next().await;
             }
             let (clients, tried) = (clients.clone(), tried.clone());
-            // Each token is different, so that the server cannot remember the answer for it.
-            let token = format!("{token}{number:08}");
+            // Each token is different, so that the server cannot remember the answer for it. The length of its signature
+            // is right, so that the server cannot refuse it for its length.
+            let token = format!("{signed}.{number:08}{}", &signature[8..]);
             crowd.spawn(async move {
-                let Ok(mut stream) = clients.tls(address(number)).await else {
+                // The addresses of the strangers have all the places that they may have.
+                let Ok(mut stream) = clients.tls(address(10, number)).await else {
                     return;
                 };
                 if let Ok(status) = ask(&mut stream, &head(&token, "", "")).await {
@@ -116,6 +130,11 @@ pub async fn instances(clients: Clients, token: String, count: u32) -> u32 {
         let Some(open) = &mut stream else { continue };
         match ask(open, &head(&token, "?namespace=crowd0", &more)).await {
             Ok(200) => answered += 1,
+            // The account has all its connections, and none of them is older than a second.
+            Ok(503) => {
+                stream = None;
+                sleep(Duration::from_millis(100)).await;
+            }
             Ok(other) => panic!("{other}"),
             Err(_) => stream = None,
         }

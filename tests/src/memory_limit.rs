@@ -1,0 +1,132 @@
+//! The memory limit that `deploy/weir/deployment.yaml` gives the control plane, set on a process of a test by a cgroup of
+//! version 1 or 2: the kernel ends the process if it needs more.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use crate::process::read;
+
+/// KiB that `deploy/weir/deployment.yaml` gives the control plane.
+pub fn shipped_memory() -> u64 {
+    let text = read(&crate::root().join("deploy/weir/deployment.yaml")).expect("deployment.yaml");
+    let (_, limits) = text.split_once("limits:").expect("limits");
+    let (_, memory) = limits.split_once("memory: ").expect("memory");
+    let (mib, _) = memory.split_once("Mi").expect("Mi");
+    mib.parse::<u64>().expect("a number") << 10
+}
+
+/// Folders below which a test may make a cgroup, if they are mounted and writable.
+const PARENTS: [&str; 3] = [
+    "/sys/fs/cgroup/memory",
+    "/sys/fs/cgroup",
+    "/sys/fs/cgroup/unified",
+];
+
+/// A cgroup with the shipped limit. It is removed with this value; its processes have to be ended before.
+pub struct MemoryLimit {
+    folder: PathBuf,
+    files: &'static Files,
+}
+
+/// The names of a version's files.
+struct Files {
+    limit: &'static str,
+    /// How much of the limit may be swapped out, and the text that sets it. Not every kernel has it.
+    swap: (&'static str, Option<&'static str>),
+    peak: &'static str,
+    events: &'static str,
+}
+
+const VERSIONS: [Files; 2] = [
+    Files {
+        limit: "memory.limit_in_bytes",
+        // This limit is for memory and swap together.
+        swap: ("memory.memsw.limit_in_bytes", None),
+        peak: "memory.max_usage_in_bytes",
+        events: "memory.oom_control",
+    },
+    Files {
+        limit: "memory.max",
+        swap: ("memory.swap.max", Some("0")),
+        peak: "memory.peak",
+        events: "memory.events",
+    },
+];
+
+impl MemoryLimit {
+    /// None, with a line on stdout, if this machine has no memory cgroup that the test may write.
+    pub fn shipped() -> Option<MemoryLimit> {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("weir-tests-{}-{number}", std::process::id());
+        let parents = PARENTS.iter().map(|parent| Path::new(parent).join(&name));
+        let limit = parents.filter_map(MemoryLimit::at).next();
+        if limit.is_none() {
+            println!(
+                "no cgroup for the memory limit: none of {PARENTS:?} is a memory cgroup that this test may write; \
+                 the peak of resident memory is checked alone"
+            );
+        }
+        limit
+    }
+
+    fn at(folder: PathBuf) -> Option<MemoryLimit> {
+        std::fs::create_dir(&folder).ok()?;
+        let has = |files: &&Files| folder.join(files.limit).exists();
+        let Some(files) = VERSIONS.iter().find(has) else {
+            let _ = std::fs::remove_dir(folder);
+            return None;
+        };
+        let limit = MemoryLimit { folder, files };
+        let bytes = (shipped_memory() << 10).to_string();
+        std::fs::write(limit.folder.join(files.limit), &bytes).ok()?;
+        let (swap, text) = files.swap;
+        let _ = std::fs::write(limit.folder.join(swap), text.unwrap_or(&bytes));
+        Some(limit)
+    }
+
+    /// The same program inside the cgroup, from its first instruction on.
+    pub fn around(&self, command: &Command) -> Command {
+        let mut inside = Command::new("sh");
+        inside.args(["-c", r#"echo $$ > "$0" && exec "$@""#]);
+        inside.arg(self.folder.join("cgroup.procs"));
+        inside.arg(command.get_program()).args(command.get_args());
+        for (name, value) in command.get_envs() {
+            match value {
+                Some(value) => inside.env(name, value),
+                None => inside.env_remove(name),
+            };
+        }
+        inside
+    }
+
+    /// Prints the peak, with the files that the kernel cached for the process, and fails if the kernel ended a process.
+    pub fn assert_held(&self) {
+        let text = |name: &str| read(&self.folder.join(name)).unwrap_or_default();
+        let peak = text(self.files.peak).trim().parse::<u64>();
+        let peak = peak.map_or_else(|_| "unknown".to_owned(), |it| (it >> 10).to_string());
+        let events = text(self.files.events);
+        let met = text("memory.failcnt");
+        println!(
+            "cgroup: limit {} KiB, peak {peak} KiB with cached files and buffers of sockets; failcnt {:?}, events {events:?}",
+            shipped_memory(),
+            met.trim()
+        );
+        let killed = events.lines().find_map(|it| it.strip_prefix("oom_kill "));
+        assert!(killed.is_none_or(|it| it.trim() == "0"), "{events}");
+    }
+}
+
+impl Drop for MemoryLimit {
+    fn drop(&mut self) {
+        // A process that has just ended is counted for a moment.
+        for _ in 0..50 {
+            if std::fs::remove_dir(&self.folder).is_ok() {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(20));
+        }
+    }
+}
