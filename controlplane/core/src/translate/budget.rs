@@ -30,8 +30,8 @@ pub struct Limits {
     pub scope_expressions: u64,
 }
 
-/// An Envoy with two workers takes about 23 bytes of memory for each byte of a document of small splits, and less for
-/// other objects: with this limit one namespace costs each Envoy less than 25 MiB.
+/// An Envoy with two workers takes about 24 bytes of memory for each byte of the cost of small splits, and less for other
+/// objects: with this limit one namespace costs each Envoy less than 25 MiB.
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
