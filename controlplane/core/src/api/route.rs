@@ -1,8 +1,8 @@
 //! Routes in their checked form: HTTPRoute, GRPCRoute and TCPRoute of Gateway API, and HTTPRoute of Linkerd.
 //!
 //! One form for all of them: a GRPCRoute's conditions are conditions on the path of a request, and a TCPRoute is
-//! a route with one rule and no conditions. [`crate::api::route::http`], [`crate::api::route::grpc`] and [`crate::api::route::tcp`] read
-//! the manifests. What a route refers to is decided in [`crate::translate::attachment`] and [`crate::translate`], where the
+//! a route with one rule and no conditions. `http`, `grpc` and `tcp` read the manifests. What a route refers to is
+//! decided in [`crate::translate`], where the
 //! other objects are known.
 
 pub mod backend_ref;
