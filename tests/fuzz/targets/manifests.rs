@@ -3,12 +3,12 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
+use weir::publish::Published;
 use weir_core::api::smi::traffic_target::Policy;
 use weir_core::manifest::object;
-use weir::publish::Published;
+use weir_core::plan::document::features_after;
 use weir_core::translate::translate;
 use weir_core::world::World;
-use weir_split::wire::Config;
 
 fuzz_target!(|data: &[u8]| {
     let Ok(text) = std::str::from_utf8(data) else {
@@ -20,7 +20,7 @@ fuzz_target!(|data: &[u8]| {
     let (world, _) = World::from_objects(read.objects);
     for policy in [Policy::Unstated, Policy::Smi] {
         let (plan, _) = translate(&world, policy);
-        if let Err(refused) = Published::compile(plan, Config::beyond) {
+        if let Err(refused) = Published::compile(plan, features_after) {
             panic!("a proxy would refuse it: {refused}");
         }
     }
