@@ -1,20 +1,20 @@
-//! Writes what became of the objects: their status, and Events.
+//! Writes the status of objects, and Events about them.
 //!
 //! ```text
-//! Outcome, proxies of all replicas --verdict--> what each status should say --> patches, a bounded number each second
+//! Outcome, proxies of all replicas --verdict--> the status of each object --> patches, a limited number each second
 //! ```
 //!
-//! What is written is decided when it is written: of several changes that wait the newest state is all that counts.
+//! A status is made just before it is written, so that only the newest of several changes is written.
 
-mod desk;
 pub mod events;
-pub mod expiry;
+pub mod expiry_event;
 #[cfg(test)]
 mod fixtures;
 pub mod lease;
-mod page;
 mod patch;
 pub mod peers;
+mod status_writer;
+mod write_state;
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -23,142 +23,150 @@ use std::time::{Duration, Instant};
 use tokio::sync::watch;
 use tokio::time::sleep_until;
 
-use self::desk::Desk;
 use self::lease::Candidate;
-use self::peers::{Answers, Peers, Words};
+use self::peers::{PeerAnswers, PeerReports, Peers};
+use self::status_writer::StatusWriter;
 use crate::publish::Outcome;
 use crate::serve::Proxies;
 use weir_core::metrics::Metrics;
 use weir_core::status::proxy::{Proxy, STUCK};
 use weir_core::watermark::Watermark;
 
-/// Between two looks at what there is to write, where nothing happens.
+/// Time between two rounds of writes if nothing changes.
 const ROUND: Duration = Duration::from_millis(250);
-/// And where something does.
-const BREATH: Duration = Duration::from_millis(50);
-/// Between two looks at the proxies.
+/// Shortest time between two rounds of writes.
+const MIN_ROUND: Duration = Duration::from_millis(50);
+/// Time between two reads of the list of proxies.
 const PROXIES: Duration = Duration::from_millis(250);
 const ASK_PEERS: Duration = Duration::from_secs(1);
-/// After the start of this process. Proxies that lost their replica with its process have found another one by then;
-/// before that nobody counts them.
+/// Time from the start of this process until proxies are counted. By then proxies whose replica has ended have found
+/// another one.
 const GATHER: Duration = Duration::from_secs(3);
 
-/// The one who writes.
-pub struct Teller {
+/// Writes status and Events as long as this replica may.
+pub struct StatusReporter {
     pub client: kube::Client,
     pub outcome: watch::Receiver<Arc<Outcome>>,
-    /// Those of this replica.
+    /// The proxies of this replica.
     pub proxies: Arc<Proxies>,
     pub peers: Option<Peers>,
-    /// Without one it may always write.
+    /// Without a Lease this replica may always write.
     pub lease: Option<Lease>,
     pub metrics: Arc<Metrics>,
 }
 
-/// The name of a Lease.
+/// Namespace and name of a Lease.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Lease {
     pub namespace: String,
     pub name: String,
 }
 
-/// Who may write, and as whom.
-struct Office {
-    /// Until when a write may begin; None where there is no Lease.
+/// Whether this replica may write, and the name that it writes under.
+struct WritePermit {
+    /// The time until which a write may begin; None without a Lease.
     term: Option<watch::Receiver<Option<Instant>>>,
     identity: String,
 }
 
-impl Teller {
-    /// Writes until the end, and then lets another replica do so.
+impl StatusReporter {
+    /// Writes until `ending` is true, and then gives up the Lease.
     pub async fn run(mut self, mut ending: watch::Receiver<bool>) {
-        let replica = self.proxies.known().replica;
+        let replica = self.proxies.list().replica;
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "weir".to_owned());
         let identity = format!("{host}_{replica}");
         let candidate = self.lease.take().map(|Lease { namespace, name }| {
             Candidate::new(self.client.clone(), &namespace, &name, &identity)
         });
-        let office = Office {
+        let permit = WritePermit {
             term: candidate.as_ref().map(Candidate::term),
             identity,
         };
-        let (heard, words) = watch::channel(None);
-        let asking = ask_peers(self.peers.take(), replica, heard);
-        let asking = tokio::spawn(asking);
+        let (sender, peer_reports) = watch::channel(None);
+        let peers = tokio::spawn(ask_peers(self.peers.take(), replica, sender));
         let end = ending.clone();
-        let telling = async move {
+        let writes = async move {
             tokio::select! {
-                () = self.write(office, words) => {}
-                // Fails when the other end is gone, which is an end as well.
+                () = self.write(permit, peer_reports) => {}
+                // Err: the sender is gone, which is an end as well.
                 _ = ending.wait_for(|ending| *ending) => {}
             }
         };
         match candidate {
-            None => telling.await,
+            None => writes.await,
             Some(candidate) => {
-                let telling = tokio::spawn(telling);
-                candidate.stand(end, telling).await;
+                let writes = tokio::spawn(writes);
+                candidate.stand(end, writes).await;
             }
         }
-        asking.abort();
+        peers.abort();
     }
 
-    async fn write(mut self, office: Office, words: watch::Receiver<Option<Words>>) {
-        let started = Instant::now();
-        let mut desk = Desk::new(Instant::now());
+    async fn write(
+        mut self,
+        permit: WritePermit,
+        peer_reports: watch::Receiver<Option<PeerReports>>,
+    ) {
+        let start = Instant::now();
+        let mut status_writer = StatusWriter::new(start);
         let mut proxies: Vec<Proxy> = Vec::new();
-        let mut looked = None;
+        let mut last_look = None;
         loop {
-            let begun = Instant::now();
-            let may_write = office.may_write(begun);
+            let now = Instant::now();
+            let may_write = permit.may_write(now);
             self.metrics.leader.set(i64::from(may_write));
             if !may_write {
-                // Whoever writes now knows better what is written.
-                desk = Desk::new(begun);
-            } else if begun.duration_since(started) >= GATHER && words.borrow().is_some() {
-                if looked.is_none_or(|at| begun.duration_since(at) >= PROXIES) {
-                    looked = Some(begun);
-                    let own = self.proxies.known().proxies;
-                    let mut now = match &*words.borrow() {
-                        Some(words) => words.with(own, begun),
-                        None => own,
-                    };
-                    for proxy in &mut now {
-                        proxy.silent = 0;
-                        // These seconds grow all the time, and only `is_stuck` matters to a status.
-                        if !proxy.is_stuck() {
-                            proxy.behind = 0;
-                        }
-                        proxy.behind = proxy.behind.min(STUCK.as_secs());
+                // Another replica writes now, so this replica no longer knows what was written.
+                status_writer = StatusWriter::new(now);
+            } else if now.duration_since(start) >= GATHER && peer_reports.borrow().is_some() {
+                if last_look.is_none_or(|at| now.duration_since(at) >= PROXIES) {
+                    last_look = Some(now);
+                    let newest = self.all_proxies(peer_reports.borrow().as_ref(), now);
+                    match compare(&proxies, &newest) {
+                        ProxyChange::None => {}
+                        ProxyChange::Watermarks => status_writer.proxies_followed(),
+                        ProxyChange::Other => status_writer.proxies_changed(),
                     }
-                    now.sort_by(|a, b| a.place().cmp(&b.place()));
-                    match news(&proxies, &now) {
-                        News::None => {}
-                        News::Reads => desk.proxies_followed(),
-                        News::Proxies => desk.proxies_changed(),
-                    }
-                    proxies = now;
+                    proxies = newest;
                 }
                 let outcome = self.outcome.borrow_and_update().clone();
-                desk.take_in(&outcome);
-                desk.round(&self, &office.identity, &outcome, &proxies, begun);
+                status_writer.take_in(&outcome);
+                status_writer.begin_writes(&self, &permit.identity, &outcome, &proxies, now);
             }
-            let next = tokio::time::Instant::from_std(begun + ROUND);
             tokio::select! {
-                () = sleep_until(next) => {}
+                () = sleep_until((now + ROUND).into()) => {}
                 changed = self.outcome.changed() => if changed.is_err() {
                     return;
                 },
-                () = desk.written(&self.metrics) => {}
+                () = status_writer.finish_one(&self.metrics) => {}
             }
-            // Changes that follow each other closely are one.
-            sleep_until(tokio::time::Instant::from_std(begun + BREATH)).await;
-            desk.finish(&self.metrics);
+            // Changes that follow each other closely are written together.
+            sleep_until((now + MIN_ROUND).into()).await;
+            status_writer.finish_all(&self.metrics);
         }
+    }
+
+    /// The proxies of all replicas, sorted, without the numbers that change all the time and that no status contains.
+    fn all_proxies(&self, peer_reports: Option<&PeerReports>, now: Instant) -> Vec<Proxy> {
+        let own = self.proxies.list().proxies;
+        let mut all = match peer_reports {
+            Some(reports) => reports.merge(own, now),
+            None => own,
+        };
+        for proxy in &mut all {
+            proxy.silent = 0;
+            // Only `is_stuck` matters to a status.
+            if !proxy.is_stuck() {
+                proxy.behind = 0;
+            }
+            proxy.behind = proxy.behind.min(STUCK.as_secs());
+        }
+        all.sort_by(|a, b| a.sort_key().cmp(&b.sort_key()));
+        all
     }
 }
 
-impl Office {
+impl WritePermit {
     fn may_write(&self, now: Instant) -> bool {
         match &self.term {
             None => true,
@@ -167,48 +175,58 @@ impl Office {
     }
 }
 
-/// Keeps asking, whoever writes: the next who does has to know the proxies of a replica that is gone. There are no words
-/// where nobody has been asked yet.
-async fn ask_peers(peers: Option<Peers>, replica: String, words: watch::Sender<Option<Words>>) {
+/// Asks the other replicas every second, also while another replica writes: the next writer must know the proxies of a
+/// replica that is gone. `reports` stays None until all replicas were asked once.
+async fn ask_peers(
+    peers: Option<Peers>,
+    replica: String,
+    reports: watch::Sender<Option<PeerReports>>,
+) {
     let Some(peers) = peers else {
-        words.send_replace(Some(Words::default()));
+        reports.send_replace(Some(PeerReports::default()));
         return;
     };
-    let mut known = BTreeSet::new();
+    let mut logged = BTreeSet::new();
     loop {
-        let Answers { replicas, failures } = peers.ask(&replica).await;
-        for failure in failures.difference(&known) {
+        let PeerAnswers { replicas, failures } = peers.ask(&replica).await;
+        for failure in failures.difference(&logged) {
             tracing::warn!("a replica cannot be asked for its proxies: {failure}");
         }
-        known = failures;
-        words.send_modify(|words| {
-            let words = words.get_or_insert_default();
-            words.hear(replicas, Instant::now());
+        logged = failures;
+        reports.send_modify(|reports| {
+            let reports = reports.get_or_insert_default();
+            reports.record(replicas, Instant::now());
         });
         tokio::time::sleep(ASK_PEERS).await;
     }
 }
 
-/// What has changed of the proxies.
-enum News {
+/// How a list of proxies differs from the list before it.
+enum ProxyChange {
     None,
-    /// They have followed what was read.
-    Reads,
-    Proxies,
+    /// Only watermarks have risen.
+    Watermarks,
+    Other,
 }
 
-fn news(before: &[Proxy], now: &[Proxy]) -> News {
-    if before == now {
-        return News::None;
+fn compare(before: &[Proxy], after: &[Proxy]) -> ProxyChange {
+    if before == after {
+        return ProxyChange::None;
     }
-    let read = |text: &str| text.parse::<Watermark>().unwrap_or_default();
-    let has_followed = |(before, now): (&Proxy, &Proxy)| {
-        let is_alike = Proxy {
-            watermark: now.watermark.clone(),
-            ..before.clone()
-        } == *now;
-        is_alike && read(&now.watermark).covers(&read(&before.watermark))
+    let is_same = before.len() == after.len();
+    if is_same && before.iter().zip(after).all(is_only_further) {
+        ProxyChange::Watermarks
+    } else {
+        ProxyChange::Other
+    }
+}
+
+/// Whether a proxy differs at most in its watermark, and the watermark has not gone back.
+fn is_only_further((before, after): (&Proxy, &Proxy)) -> bool {
+    let parse = |text: &str| text.parse::<Watermark>().unwrap_or_default();
+    let before_with_watermark = Proxy {
+        watermark: after.watermark.clone(),
+        ..before.clone()
     };
-    let is_same = before.len() == now.len() && before.iter().zip(now).all(has_followed);
-    if is_same { News::Reads } else { News::Proxies }
+    before_with_watermark == *after && parse(&after.watermark).covers(&parse(&before.watermark))
 }

@@ -1,5 +1,5 @@
-//! What proxies ask for: `GET /v1/config`, each one's part of the plan, held back until there is something new; and
-//! what other replicas ask for: `GET /v1/proxies`.
+//! HTTP for proxies and replicas: `GET /v1/config` is a long poll for a proxy's part of the plan; `GET /v1/proxies`
+//! lists the proxies of this replica.
 
 use std::sync::Arc;
 
@@ -17,8 +17,8 @@ use tokio::time::Instant;
 use weir_split::EVERY_NAMESPACE;
 
 use crate::publish::{Current, Publisher};
-use crate::serve::listener::{Peer, Seat, say_last};
-use crate::source::kubernetes::horizon::Horizon;
+use crate::serve::listener::{ConnectionSlot, Peer, set_connection_close};
+use crate::source::kubernetes::cluster_versions::ClusterVersions;
 use weir_core::manifest::hostname;
 use weir_core::manifest::problem::messages::answer as messages;
 use weir_core::metrics::Metrics;
@@ -32,57 +32,57 @@ mod certificate;
 pub mod listener;
 mod long_poll;
 mod loopback;
-mod marks;
 mod poll_headers;
 mod polls;
 mod proxies;
 mod reader;
+mod revision_watermarks;
 mod tokens;
 
 use answer::Answer;
-pub use auth::Readers;
+pub use auth::Authentication;
 pub use certificate::CertificateRules;
 use polls::Polls;
 pub use proxies::Proxies;
 use reader::{Reader, Refusal};
 pub use tokens::{AUDIENCE, OWN_TOKEN, Tokens};
 
-/// What is served, and to whom.
+/// The state that requests share.
 #[derive(Clone)]
 pub struct Server {
     current: watch::Receiver<Current>,
     watermark: watch::Receiver<Arc<Watermark>>,
-    horizon: Horizon,
+    versions: ClusterVersions,
     /// True when the process is about to end.
     ending: watch::Receiver<bool>,
-    readers: Readers,
+    authentication: Authentication,
     polls: Arc<Polls>,
     proxies: Arc<Proxies>,
     metrics: Arc<Metrics>,
 }
 
 impl Server {
-    /// Serves what is published to these readers. Once `ending` is true every held poll is answered.
+    /// Serves what `publisher` publishes. Once `ending` is true every held poll is answered.
     pub fn new(
         publisher: &Publisher,
-        horizon: Horizon,
-        readers: Readers,
+        versions: ClusterVersions,
+        authentication: Authentication,
         ending: watch::Receiver<bool>,
         metrics: Arc<Metrics>,
     ) -> Server {
         Server {
             current: publisher.subscribe(),
             watermark: publisher.watermark(),
-            horizon,
+            versions,
             ending,
-            readers,
+            authentication,
             polls: Arc::default(),
             proxies: Arc::new(Proxies::new(publisher, metrics.clone())),
             metrics,
         }
     }
 
-    /// Those that poll here.
+    /// The proxies that poll this replica.
     pub fn proxies(&self) -> Arc<Proxies> {
         self.proxies.clone()
     }
@@ -96,79 +96,79 @@ impl Server {
     }
 }
 
-/// Nothing here reads a body, so none is waited for.
+/// Refuses a request with a body: no handler reads a body, and the connection must not wait for it.
 async fn without_body(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
     }
     let mut response = answer::error(StatusCode::PAYLOAD_TOO_LARGE, &messages::body().to_string());
-    say_last(&mut response);
+    set_connection_close(&mut response);
     response
 }
 
 async fn config(
     State(mut server): State<Server>,
     peer: Option<Extension<Peer>>,
-    seat: Option<Extension<Arc<Seat>>>,
+    slot: Option<Extension<Arc<ConnectionSlot>>>,
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
-    // What it takes to know who asks is a part of the hold: the proxy waits for no longer.
-    let begun = Instant::now();
+    // The wait includes the time of the authentication: the proxy gives up after the wait.
+    let start = Instant::now();
     let wait = poll_headers::wait(&headers);
-    let asked = query
+    let scope = query
         .map_err(|rejection| messages::query_unreadable(rejection.body_text()).to_string())
-        .and_then(|Query(pairs)| scope_of(&pairs));
-    let mut response = match server.who(peer, seat, &headers).await {
+        .and_then(|Query(pairs)| parse_scope(&pairs));
+    let mut response = match server.authenticate(peer, slot, &headers).await {
         Err(refusal) => refusal.into_response(),
-        Ok(reader) => match asked {
+        Ok(reader) => match scope {
             Err(message) => Answer::BadRequest(message).into_response(),
             Ok(scope) => match reader.may_read(&scope) {
                 Err(refusal) => refusal.into_response(),
                 Ok(()) => {
-                    let answer = server.answer(scope, &reader, headers, begun, wait).await;
+                    let answer = server.answer(scope, &reader, headers, start, wait).await;
                     answer.into_response()
                 }
             },
         },
     };
     if wait.is_some() {
-        let applied = HeaderValue::from_static("wait");
-        response.headers_mut().insert("preference-applied", applied);
+        let value = HeaderValue::from_static("wait");
+        response.headers_mut().insert("preference-applied", value);
     }
-    server.metrics.polled(response.status().as_u16());
+    server.metrics.count_poll(response.status().as_u16());
     response
 }
 
 async fn proxies(
     State(server): State<Server>,
     peer: Option<Extension<Peer>>,
-    seat: Option<Extension<Arc<Seat>>>,
+    slot: Option<Extension<Arc<ConnectionSlot>>>,
     headers: HeaderMap,
 ) -> Response {
-    match server.who(peer, seat, &headers).await {
+    match server.authenticate(peer, slot, &headers).await {
         Err(refusal) => refusal.into_response(),
-        Ok(reader) if server.readers.is_replica(&reader) => {
-            let known = server.proxies.known();
+        Ok(reader) if server.authentication.is_replica(&reader) => {
+            let replica = server.proxies.list();
             let json = [(CONTENT_TYPE, "application/json")];
-            // Cannot fail: there are no keys but strings.
-            (json, serde_json::to_vec(&known).unwrap_or_default()).into_response()
+            // Serialization cannot fail: all keys are strings.
+            (json, serde_json::to_vec(&replica).unwrap_or_default()).into_response()
         }
         Ok(_) => Refusal::Forbidden(messages::replicas_only().to_string()).into_response(),
     }
 }
 
 impl Server {
-    async fn who(
+    async fn authenticate(
         &self,
         peer: Option<Extension<Peer>>,
-        seat: Option<Extension<Arc<Seat>>>,
+        slot: Option<Extension<Arc<ConnectionSlot>>>,
         headers: &HeaderMap,
     ) -> Result<Reader, Refusal> {
         let Extension(peer) = peer.unwrap_or_default();
-        let reader = self.readers.who(&peer, headers).await?;
-        if let Some(Extension(seat)) = seat
-            && !seat.know(&reader.owner())
+        let reader = self.authentication.reader(&peer, headers).await?;
+        if let Some(Extension(slot)) = slot
+            && !slot.assign_owner(&reader.owner())
         {
             return Err(Refusal::Full);
         }
@@ -176,11 +176,11 @@ impl Server {
     }
 }
 
-/// `namespace=NS` or `namespace=*` or `gateway=NS/NAME` or neither; other parameters are for later versions.
-fn scope_of(pairs: &[(String, String)]) -> Result<Scope, String> {
+/// `namespace=NS`, `namespace=*`, `gateway=NS/NAME`, or no scope. Other parameters are ignored for later versions.
+fn parse_scope(pairs: &[(String, String)]) -> Result<Scope, String> {
     let mut scope = Scope::Producers;
     for (key, value) in pairs {
-        let this = match key.as_str() {
+        let parsed = match key.as_str() {
             "namespace" if value == EVERY_NAMESPACE => Scope::Edge,
             "namespace" if hostname::is_label(value) => Scope::Namespace(value.clone()),
             "namespace" => return Err(messages::namespace_unclear().to_string()),
@@ -190,12 +190,12 @@ fn scope_of(pairs: &[(String, String)]) -> Result<Scope, String> {
         if scope != Scope::Producers {
             return Err(messages::two_scopes().to_string());
         }
-        scope = this;
+        scope = parsed;
     }
     Ok(scope)
 }
 
-/// A Gateway written as `NAMESPACE/NAME`.
+/// Parses `NAMESPACE/NAME` of a Gateway.
 pub fn gateway(text: &str) -> Option<Scope> {
     let (namespace, name) = text.split_once('/')?;
     (hostname::is_label(namespace) && hostname::is_dns_name(name)).then(|| Scope::Gateway {

@@ -1,4 +1,4 @@
-//! The bookstore: counts what it sells, and names itself in every answer.
+//! The bookstore counts its sales, and every answer has its name.
 
 use std::io;
 use std::net::SocketAddr;
@@ -18,18 +18,18 @@ use crate::outbound::{Call, Caller};
 
 #[derive(clap::Args)]
 pub struct Settings {
-    /// Where it is served; in a pod 0.0.0.0:14001
+    /// Address to listen on; in a pod 0.0.0.0:14001
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:14001")]
     listen: SocketAddr,
-    /// What it calls itself in the header `Identity`
+    /// Value of the header `Identity`
     #[arg(long, env = "IDENTITY", default_value = "bookstore-v1", value_parser = HeaderValue::from_str)]
     identity: HeaderValue,
     #[arg(long, env = "BOOKWAREHOUSE_NAMESPACE", default_value = "bookwarehouse")]
     bookwarehouse_namespace: String,
-    /// Address that all calls to other services go to; without it, where their names resolve to
+    /// Address for all calls to other services; by default their names are resolved
     #[arg(long, env = "OUTBOUND")]
     outbound: Option<SocketAddr>,
-    /// How long a purchase takes, FROM-TO in milliseconds; 150-750 is a slow, lifelike shop
+    /// Duration of a purchase, FROM-TO in milliseconds; 150-750 is a slow, realistic shop
     #[arg(long, env = "PURCHASE_MILLISECONDS", default_value = "1-5")]
     purchase: Span,
 }
@@ -54,8 +54,8 @@ impl FromStr for Span {
 }
 
 impl Span {
-    /// The n-th of a row of durations that fill the span evenly, in no order that one would notice:
-    /// steps by the golden ratio do, so no random numbers are needed.
+    /// The n-th duration of a sequence that fills the span evenly without a visible order. Steps by the golden ratio
+    /// need no random numbers.
     fn nth(self, n: u64) -> Duration {
         const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
         let width = u128::from(self.to - self.from) + 1;
@@ -158,7 +158,7 @@ impl Shop {
         (headers, body).into_response()
     }
 
-    /// The Host is not the authority, on purpose: in the original it is not either, and meshes route by Host.
+    /// As in the original demo the Host differs from the authority, because meshes route by Host.
     async fn restock(&self) {
         let namespace = &self.settings.bookwarehouse_namespace;
         let authority = format!("bookwarehouse.{namespace}.svc.cluster.local:14001");
@@ -184,7 +184,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_span_is_filled_from_end_to_end() {
+    fn span_is_filled_end_to_end() {
         let span: Span = "150-750".parse().unwrap();
         let mut row: Vec<_> = (0..6000).map(|n| span.nth(n).as_millis()).collect();
         row.sort_unstable();

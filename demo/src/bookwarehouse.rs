@@ -1,4 +1,4 @@
-//! The bookwarehouse: takes the bookstore's orders.
+//! The bookwarehouse receives orders from the bookstore.
 
 use std::io;
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use tokio::net::TcpListener;
 
 #[derive(clap::Args)]
 pub struct Settings {
-    /// Where it is served; in a pod 0.0.0.0:14001
+    /// Address to listen on; in a pod 0.0.0.0:14001
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:14003")]
     listen: SocketAddr,
 }

@@ -1,4 +1,4 @@
-//! The bookbuyer and the bookthief: both call the bookstore in a loop, and differ in what they hope for.
+//! The bookbuyer and the bookthief: both call the bookstore in a loop, and expect different answers.
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
@@ -17,19 +17,19 @@ use crate::outbound::{Call, Caller};
 
 const VERSIONS: [&str; 2] = ["bookstore-v1", "bookstore-v2"];
 
-/// Where a book is bought.
+/// The path to buy a book.
 const BUY: &str = "/buy-a-book/new";
 
 #[derive(clap::Args)]
 pub struct Settings {
-    /// Where its counts are shown; in a pod 0.0.0.0:14001
+    /// Address of the page with the counts; in a pod 0.0.0.0:14001
     #[arg(long, env = "LISTEN", default_value = "127.0.0.1:14004")]
     listen: SocketAddr,
     #[arg(long, env = "BOOKSTORE_SVC", default_value = "bookstore")]
     bookstore: String,
     #[arg(long, env = "BOOKSTORE_NAMESPACE", default_value = "bookstore")]
     bookstore_namespace: String,
-    /// Address that all calls go to; without it, where their names resolve to
+    /// Address for all calls; by default names are resolved
     #[arg(long, env = "OUTBOUND")]
     outbound: Option<SocketAddr>,
     /// Seconds between two rounds
@@ -40,16 +40,16 @@ pub struct Settings {
         value_parser = seconds
     )]
     sleep: f64,
-    /// Rounds that must go well for the exit code 0, where the rounds are limited
+    /// With a limit of rounds: the number of successful rounds for exit code 0
     #[arg(long, env = "CI_MIN_SUCCESS_THRESHOLD", default_value_t = 1)]
     min_success: u64,
-    /// Rounds before it ends; 0 is for ever
+    /// Number of rounds; 0 means no end
     #[arg(long, env = "CI_MAX_ITERATIONS_THRESHOLD", default_value_t = 0)]
     max_iterations: u64,
-    /// Loops side by side
+    /// Parallel loops
     #[arg(long, env = "CI_CLIENT_CONCURRENT_CONNECTIONS", default_value_t = 1)]
     connections: usize,
-    /// What a bookthief counts as going well
+    /// The status that a bookthief counts as success
     #[arg(long, env = "BOOKTHIEF_EXPECTED_RESPONSE_CODE", default_value_t = 404, value_parser = clap::value_parser!(u16).range(100..1000))]
     expected: u16,
 }
@@ -68,7 +68,7 @@ pub enum Customer {
     Thief,
 }
 
-/// What a customer did so far.
+/// Counters of a customer.
 struct Books {
     customer: Customer,
     rounds: AtomicU64,
@@ -76,17 +76,17 @@ struct Books {
     counts: Mutex<Counts>,
 }
 
-/// By the version that answered: the first is v1, the second v2.
+/// Counts by version: the first is v1, the second v2.
 #[derive(Clone, Copy, Default)]
 struct Counts {
     books: [u64; 2],
-    /// To looking and buying alike.
+    /// Answers to looking and buying.
     answers: [u64; 2],
-    /// Calls without the answer that was hoped for.
+    /// Calls without the expected answer.
     failed: u64,
 }
 
-/// Loops for ever, or for the rounds that the settings name: then failure means that too few went well.
+/// Runs for ever, or for the number of rounds in the settings. Then too few successful rounds give a failure.
 pub async fn run(customer: Customer, settings: Settings) -> ExitCode {
     let books = Arc::new(Books {
         customer,
@@ -148,7 +148,7 @@ async fn go_shopping(books: Arc<Books>, settings: Arc<Settings>) {
 }
 
 impl Books {
-    /// The status of the answer, None where there was none.
+    /// The status of the answer; None without an answer.
     async fn get(&self, caller: &Caller, host: &str, path: &str) -> Option<u16> {
         let app = match self.customer {
             Customer::Buyer => "bookbuyer",

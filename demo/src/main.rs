@@ -1,5 +1,4 @@
-//! The bookstore of the Open Service Mesh demo as one small program in several roles, and the load that
-//! `scripts/demo` shows.
+//! The bookstore of the Open Service Mesh demo as one program with several roles, and the load of `scripts/demo`.
 //!
 //! bookbuyer, bookthief, watch --Host: bookstore--> proxy --> bookstore v1 | v2 --> bookwarehouse
 
@@ -15,19 +14,19 @@ use clap::Parser;
 
 use customer::Customer;
 
-/// Each flag can be given as the environment variable that stands beside it.
+/// Each flag has an environment variable, which the help shows next to it.
 #[derive(Parser)]
 #[command(name = "weir-demo", version)]
 enum Role {
-    /// Sells books; v1 and v2 differ in their identity alone
+    /// Sells books; v1 and v2 differ only in their identity
     Bookstore(bookstore::Settings),
-    /// Restocks what the bookstore sells
+    /// Restocks sold books
     Bookwarehouse(bookwarehouse::Settings),
-    /// Buys a book again and again, and counts which version sold it
+    /// Buys books in a loop, and counts the purchases at each version
     Bookbuyer(customer::Settings),
-    /// Does the same, and expects to be refused
+    /// Buys books in a loop, and expects refusals
     Bookthief(customer::Settings),
-    /// Calls the bookstore through a proxy, edits its split meanwhile, and shows who answered
+    /// Sends load to the bookstore through a proxy, edits its split, and shows which version answered
     Watch(watch::Settings),
 }
 

@@ -1,4 +1,4 @@
-//! Calls to other services, by name, as a program inside a mesh makes them.
+//! Calls to other services by name, like a program in a mesh.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -11,13 +11,13 @@ use hyper_util::client::legacy::Client;
 use hyper_util::client::legacy::connect::HttpConnector;
 use hyper_util::rt::TokioExecutor;
 
-/// A call that has no answer by then has failed.
+/// A call without an answer after this time has failed.
 const PATIENCE: Duration = Duration::from_secs(10);
 
-/// The user agent that the demo's HTTPRouteGroup asks for.
+/// The user agent that the demo's HTTPRouteGroup matches.
 const AGENT: &str = "Go-http-client/1.1";
 
-/// One caller keeps its connections to itself.
+/// A client with its own connections.
 pub struct Caller {
     client: Client<HttpConnector, Full<Bytes>>,
     through: Option<SocketAddr>,
@@ -35,7 +35,7 @@ pub enum Error {
     Late,
 }
 
-/// The error at the bottom: "connection refused" says more than the names of the layers above it.
+/// The innermost error, because "connection refused" says more than its outer layers.
 fn cause(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => cause(source),
@@ -48,10 +48,10 @@ pub struct Call<'a> {
     pub method: Method,
     /// Name and port of the service.
     pub authority: &'a str,
-    /// The Host header, which need not be the authority.
+    /// The Host header, which may differ from the authority.
     pub host: &'a str,
     pub path: &'a str,
-    /// Who calls: the header `client-app`.
+    /// The caller's name in the header `client-app`.
     pub app: &'a str,
     pub body: &'static str,
 }
@@ -76,15 +76,15 @@ impl<'a> Call<'a> {
 }
 
 impl Answer {
-    /// Which bookstore it was. None where something else answered, a proxy for one.
+    /// The name of the bookstore; None if something else answered, such as a proxy.
     pub fn identity(&self) -> Option<&str> {
         self.headers.get("identity")?.to_str().ok()
     }
 }
 
 impl Caller {
-    /// `through` is where every call goes, whatever service it names; without it a call goes where the
-    /// name resolves to, as in a mesh that captures the traffic of its workloads.
+    /// `through` is the address for all calls. Without it each name is resolved, as in a mesh that redirects its
+    /// workloads' traffic.
     pub fn new(through: Option<SocketAddr>) -> Caller {
         Caller {
             client: Client::builder(TokioExecutor::new()).build_http(),

@@ -1,4 +1,4 @@
-//! Lines of the log that a client can cause: so many between two ticks, then only their number.
+//! A limit for log lines that clients can cause: after [`LINES`] lines between two ticks, lines are only counted.
 
 use std::cell::Cell;
 
@@ -8,28 +8,29 @@ use log::warn;
 const LINES: u32 = 5;
 
 #[derive(Default)]
-pub struct Bounded {
-    written: Cell<u32>,
-    unwritten: Cell<u64>,
+pub struct BoundedLog {
+    written_lines: Cell<u32>,
+    suppressed_lines: Cell<u64>,
 }
 
-impl Bounded {
+impl BoundedLog {
     pub fn warn(&self, line: impl FnOnce() -> String) {
-        let written = self.written.get();
-        if written < LINES {
-            self.written.set(written.saturating_add(1));
+        let count = self.written_lines.get();
+        if count < LINES {
+            self.written_lines.set(count.saturating_add(1));
             warn!("weir: {}", line());
         } else {
-            self.unwritten.set(self.unwritten.get().saturating_add(1));
+            self.suppressed_lines
+                .set(self.suppressed_lines.get().saturating_add(1));
         }
     }
 
-    /// Says what was held back, and lets lines through again.
+    /// Logs the number of suppressed lines, and allows new lines.
     pub fn on_tick(&self) {
-        self.written.set(0);
-        let unwritten = self.unwritten.take();
-        if unwritten > 0 {
-            warn!("weir: {unwritten} more lines like the last ones were not written");
+        self.written_lines.set(0);
+        let count = self.suppressed_lines.take();
+        if count > 0 {
+            warn!("weir: {count} more lines like the last ones were not written");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! One TCP connection: where it goes is decided when it is new, who may come in at its first byte.
+//! One TCP connection. The filter chooses its cluster when it is new, and checks an inbound client at the first byte.
 
 use std::rc::Rc;
 
@@ -11,7 +11,7 @@ use crate::shared::Shared;
 
 pub struct Connection {
     shared: Rc<Shared>,
-    /// None until it is decided whether bytes go through.
+    /// Whether bytes pass; None before the decision.
     #[cfg(feature = "full")]
     is_open: Option<bool>,
 }
@@ -25,8 +25,8 @@ impl Connection {
         }
     }
 
-    /// False where the connection is closed.
-    fn obey(&self, decided: Decided<'_>) -> bool {
+    /// Applies a decision. False if it closes the connection.
+    fn apply(&self, decided: Decided<'_>) -> bool {
         let rule = decided.rule.unwrap_or_default();
         if self.shared.plugin.log_rule && decided.rule.is_some() {
             host::set_stream_property("weir_rule", rule);
@@ -35,13 +35,13 @@ impl Connection {
             Decision::Ordinary => return true,
             Decision::Cluster(cluster) if host::set_tcp_cluster(cluster) => return true,
             Decision::Cluster(_) => {
-                format!("{rule}: this proxy has no way to choose a cluster for a connection")
+                format!("{rule}: this proxy cannot choose a cluster for a connection")
             }
             Decision::Denied(missing) => format!("denied: {missing}"),
             Decision::Answer(503) if rule.is_empty() => "there is no configuration yet".into(),
-            // No connection is redirected, nor has it a host.
+            // A connection has no redirect and no host, so only the status of a broken backend is possible.
             Decision::Answer(_) | Decision::Redirect(..) | Decision::UnknownListener(_) => {
-                format!("{rule}: the backend that this share goes to cannot be used")
+                format!("{rule}: the backend of this share cannot be used")
             }
         };
         self.shared
@@ -53,20 +53,24 @@ impl Connection {
 
     fn choose(&self) -> bool {
         let site = &self.shared.plugin.site;
-        // Where the plugin configuration says whose connections these are, nothing has to be read.
-        let is_told = site.root.is_some() || site.listeners.one().is_some();
-        let destination = if is_told { None } else { host::destination() };
+        // If the plugin configuration names the root or the listener, the destination is not needed.
+        let has_one_destination = site.root.is_some() || site.listeners.one().is_some();
+        let destination = if has_one_destination {
+            None
+        } else {
+            host::destination()
+        };
         let destination = destination
             .as_ref()
             .map(|(address, port)| (address.as_str(), *port));
         match self.shared.live.try_borrow_mut() {
-            Ok(mut live) => self.obey(live.connect(destination)),
-            // Cannot be: nothing else runs on this thread meanwhile.
-            Err(_) => self.obey(Decision::Answer(503).into()),
+            Ok(mut live) => self.apply(live.connect(destination)),
+            // Cannot happen: nothing else runs on this thread meanwhile.
+            Err(_) => self.apply(Decision::Answer(503).into()),
         }
     }
 
-    /// Decides once, when the handshake is done and the peer is known.
+    /// Checks the peer once, when the handshake is done.
     #[cfg(feature = "full")]
     fn admit(&mut self) -> Action {
         let is_open = self.is_open.unwrap_or_else(|| {
@@ -77,7 +81,7 @@ impl Connection {
             };
             let peer = host::peer(site);
             match self.shared.live.try_borrow() {
-                Ok(live) => self.obey(live.admit_connection(peer.as_deref(), port)),
+                Ok(live) => self.apply(live.admit_connection(peer.as_deref(), port)),
                 Err(_) => false,
             }
         });
@@ -115,7 +119,7 @@ impl StreamContext for Connection {
         self.admit()
     }
 
-    /// A server that speaks first says nothing to a peer that is not known.
+    /// The first bytes may come from the server, and an unknown peer must not get them.
     #[cfg(feature = "full")]
     fn on_upstream_data(&mut self, _: usize, _: bool) -> Action {
         self.admit()

@@ -1,7 +1,8 @@
-//! What the VMs of one proxy process share for one scope: who polls, who is alive, and the document in force.
+//! The state that the VMs of one proxy process share for one scope: the VM that polls, the list of living VMs, and the
+//! document in force.
 //!
-//! It lives in the proxy's shared data, which survives the trap of a VM. Nothing here is done before a VM's
-//! first tick: a proxy also runs the configuration in a throw-away VM that never ticks.
+//! The state is in the shared data of the proxy, which survives the trap of a VM. A VM joins the fleet in its first
+//! tick, because a proxy also loads the configuration in a throw-away VM that never ticks.
 
 use weir_split::module::LEAN;
 use weir_split::{Direction, Plugin, Protocol};
@@ -10,11 +11,11 @@ use crate::host;
 
 /// Milliseconds between ticks.
 pub const TICK: u64 = 500;
-/// Milliseconds. A lease whose holder has missed its ticks for so long is free.
+/// Milliseconds after which a lease that its holder did not renew is free.
 pub const LEASE: u64 = 2_000;
-/// Milliseconds. A VM without a beat for so long is gone, and with it its queue.
-const GONE: u64 = 3_000;
-/// Compare-and-swap attempts before the next tick has to do.
+/// Milliseconds after which a VM without a heartbeat is gone, together with its queue.
+const HEARTBEAT_TIMEOUT: u64 = 3_000;
+/// Compare-and-swap attempts in one tick.
 const ATTEMPTS: usize = 16;
 
 /// One VM as a member of the fleet.
@@ -27,18 +28,21 @@ pub struct Member {
     is_lean: bool,
 }
 
-/// One line of the roll: a VM, its queue, its last beat, the revision that it runs (may be empty), and [`LEAN`] where
-/// it edits no responses.
-struct Entry<'a> {
+/// One line of the member list.
+struct MemberEntry<'a> {
+    /// See [`Member::name`].
     name: &'a str,
     queue: u32,
-    beat: u64,
+    /// Time of the last heartbeat, in milliseconds since 1970.
+    heartbeat: u64,
+    /// The revision in force in this VM; may be empty.
     revision: &'a str,
+    /// True if this VM edits no responses. The line then ends with [`LEAN`].
     is_lean: bool,
 }
 
 impl Member {
-    /// Registers a queue for this VM. None while the proxy gives none.
+    /// Registers a queue for this VM. None if the proxy has no queue for it.
     pub fn enter(plugin: &Plugin) -> Option<Member> {
         let keys = keys(plugin);
         let name = format!("{:016x}", host::random());
@@ -51,23 +55,24 @@ impl Member {
         })
     }
 
-    /// Renews this VM's line in the roll, with the revision that it runs, and drops the lines of VMs that
-    /// are gone.
-    pub fn beat(&self, revision: &str) {
-        let key = format!("{}roll", self.keys);
+    /// Renews the line of this VM in the member list, with the revision in force, and removes the lines of VMs that are
+    /// gone.
+    pub fn send_heartbeat(&self, revision: &str) {
+        let key = format!("{}members", self.keys);
         for _ in 0..ATTEMPTS {
             let now = host::now();
-            let (roll, version) = host::shared(&key);
-            let roll = String::from_utf8_lossy(&roll);
-            let own = Entry {
+            let (member_list, version) = host::shared(&key);
+            let member_list = String::from_utf8_lossy(&member_list);
+            let own = MemberEntry {
                 name: &self.name,
                 queue: self.queue,
-                beat: now,
+                heartbeat: now,
                 revision,
                 is_lean: self.is_lean,
             };
-            let others = entries(&roll)
-                .filter(|entry| entry.name != self.name && is_fresh(entry.beat, now, GONE));
+            let others = entries(&member_list).filter(|entry| {
+                entry.name != self.name && is_fresh(entry.heartbeat, now, HEARTBEAT_TIMEOUT)
+            });
             let lines: Vec<_> = others.chain([own]).map(|entry| entry.line()).collect();
             if host::replace_shared(&key, lines.join("\n").as_bytes(), version) {
                 return;
@@ -75,19 +80,22 @@ impl Member {
         }
     }
 
-    /// True for the one VM that polls. Takes the lease over where its holder has missed its ticks.
-    pub fn holds_lease(&self) -> bool {
+    /// Takes or renews the lease, unless another VM holds it. True for the one VM that polls.
+    pub fn take_lease(&self) -> bool {
         let key = format!("{}lease", self.keys);
         let now = host::now();
         let (lease, version) = host::shared(&key);
         let lease = String::from_utf8_lossy(&lease);
-        let taken = lease.split_once(' ').is_some_and(|(name, beat)| {
-            name != self.name && beat.parse().is_ok_and(|beat| is_fresh(beat, now, LEASE))
+        let is_taken = lease.split_once(' ').is_some_and(|(name, renewal)| {
+            name != self.name
+                && renewal
+                    .parse()
+                    .is_ok_and(|renewal| is_fresh(renewal, now, LEASE))
         });
-        !taken && host::replace_shared(&key, format!("{} {now}", self.name).as_bytes(), version)
+        !is_taken && host::replace_shared(&key, format!("{} {now}", self.name).as_bytes(), version)
     }
 
-    /// Names this process and scope to the control plane: made once, by whichever VM is first.
+    /// The random name of this process and scope for the control plane. The first VM makes it.
     pub fn instance(&self) -> String {
         let key = format!("{}instance", self.keys);
         let own = format!("{:016x}{:016x}", host::random(), host::random());
@@ -108,7 +116,8 @@ impl Member {
         self.wake(|entry| entry.name != self.name);
     }
 
-    /// How far the control plane had read when it last said what is in force; empty where it did not say.
+    /// How far the control plane had read the cluster at its last answer with the newest revision; empty if it did not
+    /// say so.
     pub fn watermark(&self) -> String {
         let (watermark, _) = host::shared(&format!("{}watermark", self.keys));
         String::from_utf8_lossy(&watermark).into_owned()
@@ -118,35 +127,37 @@ impl Member {
         host::set_shared(&format!("{}watermark", self.keys), watermark.as_bytes());
     }
 
-    /// Notes that the control plane has answered, and that `revision` is its newest.
-    pub fn set_answered(&self, revision: &str) {
-        let answered = format!("{} {revision}", host::now());
-        host::set_shared(&format!("{}answered", self.keys), answered.as_bytes());
+    /// Stores the time of an answer of the control plane, whose newest revision is `revision`.
+    pub fn set_answer_time(&self, revision: &str) {
+        let answer = format!("{} {revision}", host::now());
+        host::set_shared(&format!("{}answered", self.keys), answer.as_bytes());
     }
 
-    /// When the control plane last answered that `revision` is its newest, in milliseconds; None where its newest one is
-    /// another.
-    pub fn answered(&self, revision: &str) -> Option<u64> {
-        let (answered, _) = host::shared(&format!("{}answered", self.keys));
-        let (time, newest) = std::str::from_utf8(&answered).ok()?.split_once(' ')?;
+    /// Time of the last answer of the control plane, in milliseconds since 1970; None if its newest revision is not
+    /// `revision`.
+    pub fn answer_time(&self, revision: &str) -> Option<u64> {
+        let (answer, _) = host::shared(&format!("{}answered", self.keys));
+        let (time, newest) = std::str::from_utf8(&answer).ok()?.split_once(' ')?;
         (newest == revision).then(|| time.parse().ok()).flatten()
     }
 
-    /// The revision that every living VM runs; None while they differ or run none.
+    /// The revision in force in every living VM; None if the VMs have different revisions or no revision.
     pub fn applied(&self) -> Option<String> {
-        let roll = self.roll();
+        let member_list = self.member_list();
         let now = host::now();
-        let mut living = entries(&roll).filter(|entry| is_fresh(entry.beat, now, GONE));
+        let mut living =
+            entries(&member_list).filter(|entry| is_fresh(entry.heartbeat, now, HEARTBEAT_TIMEOUT));
         let first = living.next()?.revision;
-        let equal = !first.is_empty() && living.all(|entry| entry.revision == first);
-        equal.then(|| first.to_owned())
+        let is_same = !first.is_empty() && living.all(|entry| entry.revision == first);
+        is_same.then(|| first.to_owned())
     }
 
-    /// True where some living VM edits no responses.
+    /// True if a living VM edits no responses.
     pub fn is_lean(&self) -> bool {
-        let roll = self.roll();
+        let member_list = self.member_list();
         let now = host::now();
-        entries(&roll).any(|entry| entry.is_lean && is_fresh(entry.beat, now, GONE))
+        entries(&member_list)
+            .any(|entry| entry.is_lean && is_fresh(entry.heartbeat, now, HEARTBEAT_TIMEOUT))
     }
 
     /// Wakes the VM that polls.
@@ -156,31 +167,31 @@ impl Member {
         self.wake(|entry| entry.name != self.name && lease.starts_with(entry.name));
     }
 
-    fn wake(&self, whom: impl Fn(&Entry<'_>) -> bool) {
-        for entry in entries(&self.roll()).filter(|entry| whom(entry)) {
-            // An empty item could not be told from an empty queue.
+    fn wake(&self, is_recipient: impl Fn(&MemberEntry<'_>) -> bool) {
+        for entry in entries(&self.member_list()).filter(|entry| is_recipient(entry)) {
+            // The item is not empty, because an empty item looks like an empty queue.
             host::enqueue(entry.queue, b"wake");
         }
     }
 
-    fn roll(&self) -> String {
-        let (roll, _) = host::shared(&format!("{}roll", self.keys));
-        String::from_utf8_lossy(&roll).into_owned()
+    fn member_list(&self) -> String {
+        let (member_list, _) = host::shared(&format!("{}members", self.keys));
+        String::from_utf8_lossy(&member_list).into_owned()
     }
 
-    /// Takes a wake-up off this VM's queue.
-    pub fn woken(&self, queue: u32) -> bool {
+    /// Removes a wake-up from the queue of this VM. False if `queue` is another queue, or is empty.
+    pub fn take_wake_up(&self, queue: u32) -> bool {
         queue == self.queue && host::dequeue(queue)
     }
 }
 
-/// True where this filter picks backends for requests and edits none of their responses.
+/// True if this filter picks backends for requests and edits none of their responses.
 pub fn leaves_responses_alone(plugin: &Plugin) -> bool {
     cfg!(not(feature = "full"))
         && (plugin.protocol, plugin.direction) == (Protocol::Http, Direction::Outbound)
 }
 
-/// Revision in force; empty where there is none.
+/// Revision of the document in force; empty before the first document.
 pub fn revision(plugin: &Plugin) -> String {
     let (revision, _) = host::shared(&format!("{}revision", keys(plugin)));
     String::from_utf8_lossy(&revision).into_owned()
@@ -198,40 +209,41 @@ pub fn document(plugin: &Plugin) -> Option<(String, Vec<u8>)> {
     ))
 }
 
-/// One proxy may have several filters, of several scopes and control planes.
+/// Prefix of the keys in shared data. One proxy may have several filters with different scopes and control planes.
 fn keys(plugin: &Plugin) -> String {
     let control_plane = plugin.control_plane.as_deref().unwrap_or_default();
     format!("weir/{control_plane}/{}/", plugin.scope)
 }
 
-impl Entry<'_> {
+impl MemberEntry<'_> {
     fn line(&self) -> String {
-        let Entry {
+        let MemberEntry {
             name,
             queue,
-            beat,
+            heartbeat,
             revision,
             is_lean,
         } = self;
         let module = if *is_lean { LEAN } else { "" };
-        format!("{name} {queue} {beat} {revision} {module}")
+        format!("{name} {queue} {heartbeat} {revision} {module}")
     }
 }
 
-fn entries(roll: &str) -> impl Iterator<Item = Entry<'_>> {
-    roll.lines().filter_map(|line| {
+fn entries(member_list: &str) -> impl Iterator<Item = MemberEntry<'_>> {
+    member_list.lines().filter_map(|line| {
         let mut words = line.split(' ');
-        Some(Entry {
+        Some(MemberEntry {
             name: words.next()?,
             queue: words.next()?.parse().ok()?,
-            beat: words.next()?.parse().ok()?,
+            heartbeat: words.next()?.parse().ok()?,
             revision: words.next()?,
             is_lean: words.next() == Some(LEAN),
         })
     })
 }
 
-/// A beat from the future is stale too: the clock was set back, and waiting for it could take for ever.
-fn is_fresh(beat: u64, now: u64, age: u64) -> bool {
-    now.abs_diff(beat) < age
+/// Whether `time` is less than `age` milliseconds away from now. A time in the future is stale too, because the clock
+/// may have been set back.
+fn is_fresh(time: u64, now: u64, age: u64) -> bool {
+    now.abs_diff(time) < age
 }

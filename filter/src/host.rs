@@ -1,5 +1,5 @@
-//! The only code that names host calls. Bytes, never strings, come from them: a header that is not UTF-8
-//! must not trap the VM. A call that fails in a way that the caller can live with is an `Option`.
+//! The host calls of the proxy; no other module uses them. They return bytes, because a string from a header that is
+//! not UTF-8 would trap the VM. A call returns an `Option` if the caller can go on after its failure.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
@@ -9,24 +9,24 @@ use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType};
 use weir_split::{Edit, Site, peer_identity};
 
-/// Characters of a text that are passed on.
+/// Maximum characters of a text in a header, an answer or a log line.
 pub const MAX_VISIBLE: usize = 400;
 
 pub fn request_header(name: &str) -> Option<Vec<u8>> {
     hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name).unwrap_or_default()
 }
 
-/// All lines of the header with commas between, as Envoy's property has them; the header itself is its first
-/// line. Where it is there, dearer than [`request_header`].
+/// All lines of the header, with commas between them. If the header is present, this costs more than
+/// [`request_header`], which returns the first line.
 pub fn request_header_lines(name: &str) -> Option<Vec<u8>> {
-    // First, for most requests have none of the headers that rules ask for. Besides, the property does not tell
-    // an empty header from none, and not every host has it.
+    // Most requests do not have the headers in rules, so this cheap call comes first. The property does not distinguish
+    // an empty header from an absent one, and some hosts do not have it.
     let first = request_header(name)?;
     let lines = hostcalls::get_property(vec!["request", "headers", name]).unwrap_or_default();
     Some(lines.unwrap_or(first))
 }
 
-/// Whose headers.
+/// The message whose headers an edit changes.
 #[derive(Clone, Copy)]
 pub enum Headers {
     /// Only inside `on_http_request_headers`.
@@ -46,7 +46,7 @@ impl From<Headers> for MapType {
     }
 }
 
-/// Overwrites every value that the client may have sent.
+/// Replaces all values of the header.
 pub fn set_request_header(name: &str, value: &str) {
     let _ =
         hostcalls::set_map_value_bytes(MapType::HttpRequestHeaders, name, Some(value.as_bytes()));
@@ -64,13 +64,13 @@ pub fn edit(headers: Headers, edit: &Edit) {
     };
 }
 
-/// Readable in the access log as `%FILTER_STATE(wasm.NAME:PLAIN)%`.
+/// Sets a property that the access log can read as `%FILTER_STATE(wasm.NAME:PLAIN)%`.
 pub fn set_stream_property(name: &str, value: &str) {
     let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
 }
 
-/// Ends the request here. The callback has to pause the stream after it. A gRPC client gets a status that
-/// belongs to the code: 14 for 503, 12 for 404, 7 for 403.
+/// Answers the request. The callback must pause the stream after this call. A gRPC client gets the gRPC status for the
+/// HTTP status: 14 for 503, 12 for 404, 7 for 403.
 pub fn answer(status: u16, body: &str) {
     answer_with(status, ("content-type", "text/plain"), body);
 }
@@ -79,7 +79,7 @@ pub fn redirect(status: u16, location: &str) {
     answer_with(status, ("location", location), "");
 }
 
-/// 403, with the permission that is missing.
+/// Answers the request 403, with the missing permission.
 pub fn deny(missing: &str) {
     let missing = visible(missing);
     answer_with(
@@ -93,19 +93,20 @@ fn answer_with(status: u16, header: (&str, &str), body: &str) {
     let _ = hostcalls::send_http_response(u32::from(status), vec![header], Some(body.as_bytes()));
 }
 
-/// What a header's value or a line of the log may hold, and not too much of it.
+/// The text with `?` for all but visible ASCII, cut to [`MAX_VISIBLE`], for a header or a log line.
 pub fn visible(text: &str) -> String {
-    let plain = |c: char| {
+    let escape = |c: char| {
         if c == ' ' || c.is_ascii_graphic() {
             c
         } else {
             '?'
         }
     };
-    text.chars().take(MAX_VISIBLE).map(plain).collect()
+    text.chars().take(MAX_VISIBLE).map(escape).collect()
 }
 
-/// Who the client of this stream is, by its certificate, once the handshake is done. Headers say nothing of it.
+/// `NAMESPACE/NAME` of the ServiceAccount of the client of this stream, from its certificate, once the handshake is
+/// done.
 pub fn peer(site: &Site) -> Option<String> {
     let name = |kind: &str| hostcalls::get_property(vec!["connection", kind]).unwrap_or_default();
     let uri = name("uri_san_peer_certificate");
@@ -116,7 +117,7 @@ pub fn peer(site: &Site) -> Option<String> {
     peer_identity(uri.as_deref(), dns.as_deref(), site.identity_domains())
 }
 
-/// IP address and port that the client of this stream wanted.
+/// IP address and port that the client of this stream called.
 pub fn destination() -> Option<(String, u16)> {
     let text = hostcalls::get_property(vec!["destination", "address"]).unwrap_or_default()?;
     let address: SocketAddr = std::str::from_utf8(&text).ok()?.parse().ok()?;
@@ -131,7 +132,8 @@ pub fn socket_port() -> Option<u16> {
     u16::try_from(number).ok()
 }
 
-/// Only inside `on_new_connection`: later the TCP proxy has chosen. False where the host cannot do it.
+/// Chooses the cluster of a connection. Only inside `on_new_connection`: later the TCP proxy has chosen. False if the
+/// host cannot do it.
 pub fn set_tcp_cluster(cluster: &str) -> bool {
     // Protobuf: SetEnvoyFilterStateArguments { path = 1, value = 2 }.
     let mut arguments = Vec::new();
@@ -151,19 +153,19 @@ fn push_varint(bytes: &mut Vec<u8>, mut value: usize) {
     bytes.push(u8::try_from(value).unwrap_or_default());
 }
 
-/// Closes the client's connection. The callback has to pause the stream after it.
+/// Closes the connection of the client. The callback must pause the stream after this call.
 pub fn close() {
     let _ = hostcalls::close_downstream();
 }
 
-/// Only inside `on_configure`: the host drops it afterwards.
+/// The plugin configuration. Only inside `on_configure`: the host drops it afterwards.
 pub fn plugin_configuration(size: usize) -> Vec<u8> {
     hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size)
         .unwrap_or_default()
         .unwrap_or_default()
 }
 
-/// Envoy's node id. The property moved when Envoy 1.33 came.
+/// The node id of Envoy. Envoy 1.33 moved the property.
 pub fn node_id() -> String {
     [vec!["xds", "node", "id"], vec!["node", "id"]]
         .into_iter()
@@ -181,7 +183,7 @@ pub fn now() -> u64 {
         .unwrap_or_default()
 }
 
-/// Different in every VM: the keys of a `RandomState` come from the host's `random_get`.
+/// A random number, different in every VM: the keys of a `RandomState` come from the host's `random_get`.
 pub fn random() -> u64 {
     RandomState::new().hash_one(0)
 }
@@ -190,13 +192,13 @@ pub fn set_tick_period(milliseconds: u64) {
     let _ = hostcalls::set_tick_period(Duration::from_millis(milliseconds));
 }
 
-/// The token of the call, or None where the cluster is not known on this thread (yet).
+/// Sends a request to a cluster. Returns the token of the call; None if this thread does not know the cluster (yet).
 pub fn get(cluster: &str, headers: &[(&str, &str)], timeout_seconds: u64) -> Option<u32> {
     let timeout = Duration::from_secs(timeout_seconds);
     hostcalls::dispatch_http_call(cluster, headers.to_vec(), None, Vec::new(), timeout).ok()
 }
 
-/// Only inside `on_http_call_response`, as the body.
+/// A header of the response to a call. Only inside `on_http_call_response`, as [`response_body`].
 pub fn response_header(name: &str) -> Option<Vec<u8>> {
     hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name).unwrap_or_default()
 }
@@ -207,7 +209,8 @@ pub fn response_body(size: usize) -> Vec<u8> {
         .unwrap_or_default()
 }
 
-/// Shared by all VMs of the process that have one `vm_id`. The number is for [`replace_shared`].
+/// Reads a value that all VMs of the process with the same `vm_id` share. The number is the version for
+/// [`replace_shared`].
 pub fn shared(key: &str) -> (Vec<u8>, Option<u32>) {
     let (value, version) = hostcalls::get_shared_data(key).unwrap_or_default();
     (value.unwrap_or_default(), version)
@@ -217,13 +220,14 @@ pub fn set_shared(key: &str, value: &[u8]) {
     let _ = hostcalls::set_shared_data(key, Some(value), None);
 }
 
-/// False where another VM was faster. A key that is not there yet takes any number but 0.
+/// Compare-and-swap. False if another VM has changed the value since `version`. For a new key any version but 0 is
+/// good.
 pub fn replace_shared(key: &str, value: &[u8], version: Option<u32>) -> bool {
     let version = version.unwrap_or(u32::MAX);
     hostcalls::set_shared_data(key, Some(value), Some(version)).is_ok()
 }
 
-/// A queue whose items wake this VM's root.
+/// Registers a queue whose items wake the root of this VM.
 pub fn register_queue(name: &str) -> Option<u32> {
     hostcalls::register_shared_queue(name).ok()
 }
@@ -232,7 +236,7 @@ pub fn enqueue(queue: u32, item: &[u8]) {
     let _ = hostcalls::enqueue_shared_queue(queue, Some(item));
 }
 
-/// Takes the oldest item away; false when there is none.
+/// Removes the oldest item; false if the queue is empty.
 pub fn dequeue(queue: u32) -> bool {
     matches!(hostcalls::dequeue_shared_queue(queue), Ok(Some(_)))
 }

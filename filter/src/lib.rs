@@ -4,11 +4,13 @@
 //! proxy --callbacks--> root, request, connection --> split::Live      root --> poll, fleet --> host --> proxy
 //! ```
 //!
-//! [`root`] keeps a table in force, [`request`] and [`connection`] ask it by [`shared`], [`poll`] talks to the control plane, [`fleet`] is
-//! what the VMs of one proxy process share, [`metrics`] counts, [`bounded`] logs what clients cause. [`host`] alone names host calls.
-//! The choice itself, and all that can be tested without a proxy, is in `split`.
+//! [`root`] keeps a table in force. [`request`] and [`connection`] use it through [`shared`]. [`poll`] talks to the
+//! control plane. [`fleet`] has the state that the VMs of one proxy process share. [`metrics`] counts. [`bounded`] limits
+//! log lines that clients cause. Only [`host`] uses host calls. The choice of a backend, and all code that can be tested
+//! without a proxy, is in `split`.
 //!
-//! Without the feature `full` it is `weir-lean.wasm`, which neither edits responses nor checks inbound connections.
+//! Without the feature `full` the module is `weir-lean.wasm`, which neither edits responses nor checks inbound
+//! connections.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,

@@ -1,6 +1,6 @@
-//! Counters and gauges. Every VM defines the same names and shares one process-wide value; the counts of
-//! requests gather in the VM and are flushed on the tick, so that a request pays no host call for them.
-//! Labels stand in the name as `.key=.=value;.`, for the proxy's tag extraction.
+//! Counters and gauges. All VMs of a process share the value of a name. A VM counts requests itself and adds the counts
+//! in each tick, so that a request needs no host call for them. Labels are in the name as `.key=.=value;.`, for the
+//! proxy's tag extraction.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -8,19 +8,19 @@ use std::collections::HashMap;
 use crate::host;
 
 thread_local! {
-    /// Ids by name, for all roots of this VM: Envoy allots a new id on every definition.
+    /// Ids by name, for all roots of this VM. Envoy makes a new id in each definition of a name.
     static IDS: RefCell<HashMap<String, u32>> = RefCell::default();
 }
 
 pub const CONFIG_UPDATES: &str = "weir_config_updates_total";
 pub const CONFIG_REFUSED: &str = "weir_config_refused_total";
 pub const POLL_FAILURES: &str = "weir_poll_failures_total";
-/// Rules that are in force for other scopes than this proxy's.
+/// Rules that are in force for other scopes.
 pub const RULES_ELSEWHERE: &str = "weir_rules_elsewhere";
 const RULES: &str = "weir_rules";
 const CONFIGURED: &str = "weir_configured";
 
-/// Makes all that need no label appear at 0.
+/// Defines all metrics without labels, so that they start at 0.
 pub fn define() {
     for name in [CONFIG_UPDATES, CONFIG_REFUSED, POLL_FAILURES] {
         id(name, host::define_counter);
@@ -39,7 +39,7 @@ pub fn count_requests(rule: &str, backend: &str, requests: u64) {
     add(&name, requests);
 }
 
-/// What is in force.
+/// Sets the gauges of the configuration in force.
 pub fn set_configured(rules: usize) {
     let rules = u64::try_from(rules).unwrap_or(u64::MAX);
     for (name, value) in [(RULES, rules), (CONFIGURED, 1)] {

@@ -1,4 +1,4 @@
-//! One long poll of `GET /v1/config`: how it is asked, and what its answer means.
+//! One long poll of `GET /v1/config`: sends the request and reads the answer.
 
 use weir_split::{Plugin, Site, Table, module, wire};
 
@@ -6,31 +6,34 @@ use crate::host::{self, MAX_VISIBLE, visible};
 
 /// Seconds that the control plane may hold a poll.
 const WAIT: u64 = 25;
-/// Seconds until a poll is given up: the wait, and time for the answer.
+/// Seconds until a poll fails: [`WAIT`], and time for the answer.
 const TIMEOUT: u64 = 30;
-/// Milliseconds. An answer without news that comes sooner was not held, and asking again at once would
-/// be a busy loop.
-const HELD: u64 = 200;
+/// Milliseconds. If an answer without news comes sooner, the control plane did not hold the poll, and another poll at
+/// once would be a busy loop.
+const MIN_HOLD: u64 = 200;
 
-/// The header in which a control plane says how far it has read, and is told so by whoever moves to another one.
+/// The header with which a control plane says how far it has read the cluster. The proxy sends the value back, so that
+/// another replica knows it.
 const WATERMARK: &str = "weir-watermark";
-/// The header in which a control plane says how many rules are in force for other scopes.
+/// The header with the number of rules that are in force for other scopes.
 const ELSEWHERE: &str = "weir-elsewhere";
-/// Longer watermarks are not ours.
+/// Maximum bytes of a watermark.
 const MAX_WATERMARK: usize = 24 << 10;
 
-/// What the poll of this VM is doing.
+/// The state of the polling of this VM.
 #[derive(Default)]
 pub enum Phase {
     #[default]
     Idle,
-    Asking {
+    Polling {
         token: u32,
+        /// Time of the request, in milliseconds since 1970.
         since: u64,
         /// See [`Proxy::waits`].
         waits: bool,
     },
-    /// A change came; the next poll leaves when all VMs run it, so that it can say so.
+    /// After a change the next poll waits until all VMs have the new revision, so that it can report this. `since` is
+    /// in milliseconds since 1970.
     Settling { since: u64 },
 }
 
@@ -44,51 +47,50 @@ pub enum Answer {
         watermark: Option<String>,
         elsewhere: Option<u64>,
     },
-    /// The poll was held to its end.
+    /// The revision in force is the newest.
     Unchanged {
         watermark: Option<String>,
         elsewhere: Option<u64>,
     },
-    /// A document that this filter cannot put in force, and why.
-    Refused {
-        revision: String,
-        reason: String,
-    },
+    /// A document that this filter cannot compile, and the reason.
+    Refused { revision: String, reason: String },
+    /// The poll failed, for this reason.
     Failed(String),
 }
 
-/// What a poll tells of the proxy.
+/// The properties of the proxy that a poll reports.
 pub struct Proxy<'a> {
     pub instance: String,
     pub node: &'a str,
-    /// Revision in force in this VM; empty while there is none.
+    /// Revision in force in this VM; empty before the first.
     pub revision: &'a str,
-    /// Revision that every VM runs.
+    /// Revision in force in every VM of the scope.
     pub applied: Option<String>,
-    /// The revision that was last refused, and why; empty where none was since the last good one.
+    /// The last refused revision and the reason; empty after a good revision.
     pub refused: (&'a str, &'a str),
-    /// How far the control plane had read when it last said what is in force; empty where it did not say.
+    /// See [`crate::fleet::Member::watermark`].
     pub watermark: String,
-    /// True where some VM edits no responses.
+    /// True if a VM edits no responses.
     pub is_lean: bool,
-    /// False where an answer is wanted at once, also without news.
+    /// False if the control plane must answer at once, even without news.
     pub waits: bool,
 }
 
-/// Polls the cluster `control_plane`. Idle where the proxy has no such cluster on this thread (yet).
-pub fn ask(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
+/// Sends a poll to the cluster `control_plane`. Returns [`Phase::Idle`] if this thread of the proxy does not know the
+/// cluster (yet).
+pub fn send(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
     let path = match plugin.scope.as_str() {
         "" => "/v1/config".to_owned(),
         scope => format!("/v1/config?{scope}"),
     };
-    // Neither of the two would be news.
+    // The proxy needs neither of these two revisions again.
     let (refused, reason) = proxy.refused;
-    let known: Vec<_> = [proxy.revision, refused]
+    let etags: Vec<_> = [proxy.revision, refused]
         .iter()
         .filter(|revision| !revision.is_empty())
         .map(|revision| format!("\"{revision}\""))
         .collect();
-    let known = known.join(", ");
+    let etags = etags.join(", ");
     let wait = format!("wait={WAIT}");
     let version = wire::VERSION.to_string();
     let applied = proxy
@@ -121,11 +123,11 @@ pub fn ask(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
     if !refused.is_empty() {
         headers.push(("weir-refused", &complaint));
     }
-    if !known.is_empty() {
-        headers.push(("if-none-match", known.as_str()));
+    if !etags.is_empty() {
+        headers.push(("if-none-match", etags.as_str()));
     }
     match host::get(control_plane, &headers, TIMEOUT) {
-        Some(token) => Phase::Asking {
+        Some(token) => Phase::Polling {
             token,
             since: host::now(),
             waits: proxy.waits,
@@ -134,16 +136,17 @@ pub fn ask(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
     }
 }
 
-/// Reads the answer to a poll that was asked at `since`, and that waited for news or not. A call that failed is an answer without headers.
+/// Reads the answer to a poll; `since` and `waits` are the fields of [`Phase::Polling`]. For a failed call `headers` is
+/// 0.
 pub fn read(site: &Site, (since, waits): (u64, bool), headers: usize, body_size: usize) -> Answer {
     if headers == 0 {
-        // There is nothing to read then, and the host call traps where it is tried.
+        // Without an answer the host call traps.
         return Answer::Failed("no answer, or one that is too big for the proxy".into());
     }
     let status = host::response_header(":status").unwrap_or_default();
     match status.as_slice() {
         b"200" => {}
-        b"304" if !waits || host::now().abs_diff(since) >= HELD => {
+        b"304" if !waits || host::now().abs_diff(since) >= MIN_HOLD => {
             return Answer::Unchanged {
                 watermark: watermark(),
                 elsewhere: elsewhere(),
@@ -174,29 +177,29 @@ pub fn read(site: &Site, (since, waits): (u64, bool), headers: usize, body_size:
     }
 }
 
-/// Compiles a document for this proxy; the reason where it cannot be.
+/// Compiles a document for this proxy. The error is the reason of the refusal.
 pub fn compile(site: &Site, body: &[u8]) -> Result<Table, String> {
     let config: wire::Config = serde_json::from_slice(body).map_err(|error| error.to_string())?;
     Table::compile(&config, site).map_err(|refusal| refusal.to_string())
 }
 
-/// What the control plane says of how far it has read, if it is safe to send back.
+/// The watermark of the answer, if it is safe to send back.
 fn watermark() -> Option<String> {
     let value = String::from_utf8(host::response_header(WATERMARK)?).ok()?;
-    let plain = value.bytes().all(|byte| byte.is_ascii_graphic());
-    (plain && value.len() <= MAX_WATERMARK).then_some(value)
+    let is_visible = value.bytes().all(|byte| byte.is_ascii_graphic());
+    (is_visible && value.len() <= MAX_WATERMARK).then_some(value)
 }
 
-/// How many rules are in force for other scopes, where the control plane says so.
+/// The number of rules for other scopes, if the answer has it.
 fn elsewhere() -> Option<u64> {
     let value = String::from_utf8(host::response_header(ELSEWHERE)?).ok()?;
     value.parse().ok()
 }
 
-/// What an ETag quotes (RFC 9110, 8.8.3), if it is safe to send back.
+/// The text in the quotes of an ETag (RFC 9110, 8.8.3), if it is safe to send back.
 fn revision_of(etag: &[u8]) -> Option<String> {
     let quoted = std::str::from_utf8(etag).ok()?;
     let revision = quoted.strip_prefix('"')?.strip_suffix('"')?;
-    let plain = revision.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    (plain && !revision.is_empty()).then(|| revision.to_owned())
+    let is_plain = revision.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    (is_plain && !revision.is_empty()).then(|| revision.to_owned())
 }

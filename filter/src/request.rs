@@ -15,7 +15,7 @@ use crate::shared::Shared;
 
 pub struct Request {
     shared: Rc<Shared>,
-    /// For the response to this request.
+    /// Edits of the response to this request.
     #[cfg(feature = "full")]
     response: Option<Arc<[Edit]>>,
 }
@@ -29,7 +29,7 @@ impl Request {
         }
     }
 
-    /// False where this build does not do it.
+    /// Stores the edits of the response. False if there are such edits and this build cannot apply them.
     #[cfg(feature = "full")]
     fn keep_response_edits(&mut self, decided: &mut Decided<'_>) -> bool {
         self.response = decided.response.take();
@@ -51,7 +51,7 @@ impl HttpContext for Request {
         let shared = self.shared.clone();
         let header = shared.plugin.header.as_str();
         let authority = host::request_header(":authority").unwrap_or_default();
-        // Cannot fail: nothing else runs on this thread meanwhile. Nobody is let in by it.
+        // Cannot fail: no other code runs on this thread meanwhile. If it does, the request is not admitted.
         let mut live = shared.live.try_borrow_mut();
         let Ok(live) = &mut live else {
             host::answer(503, reason(503, false));
@@ -112,7 +112,7 @@ impl HttpContext for Request {
         Action::Continue
     }
 
-    /// Of the backend, or of the proxy itself: an upgrade and a timeout are answers to the same request.
+    /// Edits each response: from the backend, or from the proxy itself, such as the answer after a timeout.
     #[cfg(feature = "full")]
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
         for edit in self.response.iter().flat_map(|edits| edits.iter()) {
@@ -122,9 +122,9 @@ impl HttpContext for Request {
     }
 }
 
-/// The request's header of that name.
+/// All lines of the request header `name`.
 fn read(name: &str) -> Option<Vec<u8>> {
-    // A pseudo-header has one line at most, and its read is on the hot path.
+    // A pseudo-header has at most one line, and this read is on the hot path.
     if name.starts_with(':') {
         host::request_header(name)
     } else {
@@ -135,22 +135,23 @@ fn read(name: &str) -> Option<Vec<u8>> {
 const UNKNOWN_LISTENER: &str = "weir: the proxy does not know by which listener of the Gateway this request came in; \
                                 its log says what to write\n";
 
-/// What is unknown, what that means for the request, and what to write.
+/// The log line for a request of an unknown listener: the cause, the answer, and the remedy.
 fn unknown_listener(unknown: UnknownListener, authority: &[u8], plugin: &Plugin) -> String {
     let host = host::visible(&String::from_utf8_lossy(authority));
     let gateway = plugin.scope.trim_start_matches("gateway=");
     let is_by_socket = matches!(plugin.site.listeners, Listeners::BySocket(_));
     let (why, remedy) = match unknown {
         UnknownListener::Several(names) => {
-            let of_port = |name: &str| format!("\"PORT\": [\"{name}\"]");
-            let ports: Vec<_> = names.iter().map(|name| of_port(name)).collect();
-            let remedy = match is_by_socket {
-                true => "name listeners with the same routes for each port in listeners".into(),
-                false => format!(
+            let ports = names.iter().map(|name| format!("\"PORT\": [\"{name}\"]"));
+            let ports: Vec<_> = ports.collect();
+            let remedy = if is_by_socket {
+                "name listeners with the same routes for each port in listeners".into()
+            } else {
+                format!(
                     "write \"listeners\": {{ {} }} into the plugin configuration, with the ports of this \
                      proxy's sockets, or \"listener\" with one name where all requests come in by one",
                     ports.join(", ")
-                ),
+                )
             };
             let names = names.join(", ");
             (
@@ -165,7 +166,7 @@ fn unknown_listener(unknown: UnknownListener, authority: &[u8], plugin: &Plugin)
             format!("add \"{port}\": [\"NAME\"] with the name of a listener of Gateway {gateway}"),
         ),
         UnknownListener::Socket(None) => (
-            "this proxy does not tell at which port it came in".into(),
+            "this proxy does not say at which port it came in".into(),
             "write \"listener\" with one name instead of listeners".into(),
         ),
     };
@@ -177,16 +178,16 @@ fn reason(status: u16, has_rule: bool) -> &'static str {
         (431, false) => {
             "weir: a value in the request is too long for the expressions of the routes\n"
         }
-        // Of direction inbound.
+        // An inbound filter checks the path.
         (400, false) => {
             "weir: a segment of the path is . or .. (plain, encoded, before a ; or after a \\), which servers read in \
              different ways; send the path without such segments\n"
         }
         (404, false) => "weir: no rule of the routes for this host fits the request\n",
         (503, false) => "weir: there is no configuration yet\n",
-        // A share that is broken has a status of its own: 500, or 503 for gRPC.
-        (400, true) => "weir: the request's Host is no place to redirect to\n",
-        (414, true) => "weir: the place to redirect to is too long\n",
-        _ => "weir: the backend that this share of the traffic goes to cannot be used\n",
+        // A broken backend answers 500, or 503 for gRPC.
+        (400, true) => "weir: invalid Host header: cannot build a redirect location\n",
+        (414, true) => "weir: the redirect location is too long\n",
+        _ => "weir: the backend of this share of the traffic cannot be used\n",
     }
 }

@@ -1,4 +1,5 @@
-//! One VM's part in the whole: restore what is in force, tick, be woken, and poll if the lease is ours.
+//! The root context of one VM: it installs the document in force, ticks, handles wake-ups, and polls the control plane
+//! if it holds the lease.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -8,7 +9,7 @@ use proxy_wasm::traits::{Context, HttpContext, RootContext, StreamContext};
 use proxy_wasm::types::ContextType;
 use weir_split::{Direction, Live, Plugin, Protocol, Table, module};
 
-use crate::bounded::Bounded;
+use crate::bounded::BoundedLog;
 use crate::connection::Connection;
 use crate::fleet::{self, Member};
 use crate::poll::{self, Answer, Phase, Proxy};
@@ -20,43 +21,45 @@ use crate::{host, metrics};
 const FIRST_TICK: u64 = 10;
 /// Milliseconds that a poll waits for all VMs to run a change.
 const SETTLE: u64 = 1_000;
-/// Changes in a second after which the next poll waits for the tick: whoever serves more of them, such as two
-/// control planes that disagree behind one name, would keep every VM busy compiling.
+/// Changes in a second after which the next poll waits for the tick. Else two control planes that disagree behind one
+/// name would keep every VM busy compiling.
 const MAX_CHANGES: u32 = 200;
 
 #[derive(Default)]
-pub struct Root(Option<Running>);
+pub struct Root(Option<VmState>);
 
-/// What a root has once it is configured.
-struct Running {
+/// The state of a root after its configuration.
+struct VmState {
     shared: Rc<Shared>,
-    /// Revision in force in this VM; empty while there is none.
+    /// Revision in force in this VM; empty before the first.
     revision: String,
-    /// The revision that was last refused, and why; empty where none was since the last good one.
+    /// The last refused revision and the reason; empty after a good revision.
     refused: (String, String),
-    /// How many rules are in force in this VM.
+    /// Number of rules in force in this VM.
     rules: usize,
-    /// True while it has no rule and others have: that is logged once.
+    /// True if this VM has no rule and other scopes have rules. The change to true is logged.
     is_left_out: bool,
     node: String,
     /// None before the first tick.
     member: Option<Member>,
     phase: Phase,
-    /// When the control plane last confirmed the permissions of this VM (milliseconds); 0 before the first look.
-    confirmed: u64,
-    /// True while everything is denied for `access_max_age`.
+    /// Time of the last answer that confirmed the permissions of this VM, in milliseconds since 1970; 0 before the
+    /// first check.
+    confirmation_time: u64,
+    /// True while all traffic is denied because of `access_max_age`.
     is_access_too_old: bool,
-    /// Why the last poll failed; empty after a good one. The same reason is logged once.
-    failing: String,
-    /// Changes since `second` (milliseconds) began.
+    /// Why the last poll failed; empty after a good poll. A reason is logged only if it changes.
+    failure: String,
+    /// Changes since `second_start`.
     changes: u32,
-    second: u64,
+    /// In milliseconds since 1970.
+    second_start: u64,
 }
 
 impl Context for Root {
     fn on_http_call_response(&mut self, token: u32, headers: usize, body_size: usize, _: usize) {
-        if let Some(running) = &mut self.0 {
-            running.answered(token, headers, body_size);
+        if let Some(state) = &mut self.0 {
+            state.on_answer(token, headers, body_size);
         }
     }
 }
@@ -94,11 +97,11 @@ impl RootContext for Root {
         metrics::define();
         let gauge = module::gauge(&String::from_utf8_lossy(&configuration));
         metrics::set(&gauge, u64::from(fleet::leaves_responses_alone(&plugin)));
-        let mut running = Running {
+        let mut state = VmState {
             shared: Rc::new(Shared {
                 live: RefCell::new(Live::new(host::random(), plugin.until_configured)),
                 plugin,
-                log: Bounded::default(),
+                log: BoundedLog::default(),
             }),
             revision: String::new(),
             refused: Default::default(),
@@ -107,55 +110,55 @@ impl RootContext for Root {
             node: host::node_id(),
             member: None,
             phase: Phase::Idle,
-            confirmed: 0,
+            confirmation_time: 0,
             is_access_too_old: false,
-            failing: String::new(),
+            failure: String::new(),
             changes: 0,
-            second: 0,
+            second_start: 0,
         };
-        // Before what the fleet has: a document that cannot be put in force must not leave nothing.
+        // The initial table comes first: if the document of the fleet is refused, it stays in force.
         if let Some(table) = initial {
-            running.install(String::new(), table);
+            state.install(String::new(), table);
         }
-        running.restore();
-        self.0 = Some(running);
+        state.restore();
+        self.0 = Some(state);
         host::set_tick_period(FIRST_TICK);
         true
     }
 
     fn on_tick(&mut self) {
-        if let Some(running) = &mut self.0 {
-            running.tick();
+        if let Some(state) = &mut self.0 {
+            state.tick();
         }
     }
 
     fn on_queue_ready(&mut self, queue: u32) {
-        if let Some(running) = &mut self.0 {
-            running.woken(queue);
+        if let Some(state) = &mut self.0 {
+            state.on_wake_up(queue);
         }
     }
 
     fn create_http_context(&self, _: u32) -> Option<Box<dyn HttpContext>> {
-        let running = self.0.as_ref()?;
-        Some(Box::new(Request::new(running.shared.clone())))
+        let state = self.0.as_ref()?;
+        Some(Box::new(Request::new(state.shared.clone())))
     }
 
     fn create_stream_context(&self, _: u32) -> Option<Box<dyn StreamContext>> {
-        let running = self.0.as_ref()?;
-        Some(Box::new(Connection::new(running.shared.clone())))
+        let state = self.0.as_ref()?;
+        Some(Box::new(Connection::new(state.shared.clone())))
     }
 
     fn get_type(&self) -> Option<ContextType> {
-        let running = self.0.as_ref()?;
-        Some(match running.shared.plugin.protocol {
+        let state = self.0.as_ref()?;
+        Some(match state.shared.plugin.protocol {
             Protocol::Http => ContextType::HttpContext,
             Protocol::Tcp => ContextType::StreamContext,
         })
     }
 }
 
-impl Running {
-    /// Takes over the fleet's document if this VM runs another one.
+impl VmState {
+    /// Installs the document of the fleet if this VM has another.
     fn restore(&mut self) {
         let plugin = &self.shared.plugin;
         let newest = fleet::revision(plugin);
@@ -173,7 +176,7 @@ impl Running {
 
     fn install(&mut self, revision: String, table: Table) {
         let rules = table.rules();
-        // Counts of rules that go away go with them.
+        // The counts of removed rules would be lost.
         self.flush();
         if let Ok(mut live) = self.shared.live.try_borrow_mut() {
             live.install(table);
@@ -205,35 +208,35 @@ impl Running {
         }
         if self.member.is_none() {
             self.member = Member::enter(&self.shared.plugin);
-            // Before it looks for a document: what is published behind that look wakes whoever is on the roll.
+            // The member list must have this VM before it looks for a document: a later document wakes only members.
             if let Some(member) = &self.member {
-                member.beat(&self.revision);
+                member.send_heartbeat(&self.revision);
             }
         }
         self.restore();
         let Some(member) = &self.member else {
             return;
         };
-        member.beat(&self.revision);
-        let holds_lease = member.holds_lease();
-        self.look_at_age();
+        member.send_heartbeat(&self.revision);
+        let holds_lease = member.take_lease();
+        self.check_age();
         if holds_lease {
             #[cfg(feature = "trap")]
             crate::trap::on_poller_tick();
             match self.phase {
-                Phase::Idle => self.ask(),
-                Phase::Settling { since } => self.ask_if_settled(since),
-                Phase::Asking { .. } => {}
+                Phase::Idle => self.poll(),
+                Phase::Settling { since } => self.poll_if_settled(since),
+                Phase::Polling { .. } => {}
             }
         }
     }
 
     /// The poller wakes the others for a new document, and they wake it when they run it.
-    fn woken(&mut self, queue: u32) {
+    fn on_wake_up(&mut self, queue: u32) {
         if !self
             .member
             .as_ref()
-            .is_some_and(|member| member.woken(queue))
+            .is_some_and(|member| member.take_wake_up(queue))
         {
             return;
         }
@@ -241,21 +244,21 @@ impl Running {
         let Some(member) = &self.member else {
             return;
         };
-        member.beat(&self.revision);
+        member.send_heartbeat(&self.revision);
         match self.phase {
-            Phase::Settling { since } if member.holds_lease() => self.ask_if_settled(since),
-            Phase::Idle | Phase::Asking { .. } | Phase::Settling { .. } => member.wake_poller(),
+            Phase::Settling { since } if member.take_lease() => self.poll_if_settled(since),
+            Phase::Idle | Phase::Polling { .. } | Phase::Settling { .. } => member.wake_poller(),
         }
     }
 
-    fn ask_if_settled(&mut self, since: u64) {
+    fn poll_if_settled(&mut self, since: u64) {
         let applied = self.member.as_ref().and_then(Member::applied);
         if applied.as_ref() == Some(&self.revision) || host::now().abs_diff(since) >= SETTLE {
-            self.ask();
+            self.poll();
         }
     }
 
-    fn ask(&mut self) {
+    fn poll(&mut self) {
         let (Some(member), Some(control_plane)) = (&self.member, &self.shared.plugin.control_plane)
         else {
             return;
@@ -270,35 +273,35 @@ impl Running {
             is_lean: member.is_lean(),
             waits: !self.is_access_too_old,
         };
-        self.phase = poll::ask(control_plane, &self.shared.plugin, &proxy);
+        self.phase = poll::send(control_plane, &self.shared.plugin, &proxy);
         if matches!(self.phase, Phase::Idle) {
-            self.failed("the proxy has no such cluster");
+            self.on_failure("the proxy has no such cluster");
         }
     }
 
-    fn answered(&mut self, answered: u32, headers: usize, body_size: usize) {
-        let asked = match self.phase {
-            Phase::Asking {
+    fn on_answer(&mut self, call: u32, headers: usize, body_size: usize) {
+        let (since, waits) = match self.phase {
+            Phase::Polling {
                 token,
                 since,
                 waits,
-            } if token == answered => (since, waits),
+            } if token == call => (since, waits),
             _ => return,
         };
         self.phase = Phase::Idle;
-        // Whoever took the lease over meanwhile may have put something newer in force.
-        if !self.member.as_ref().is_some_and(Member::holds_lease) {
+        // Another VM that took the lease over may have published a newer document.
+        if !self.member.as_ref().is_some_and(Member::take_lease) {
             return;
         }
-        match poll::read(&self.shared.plugin.site, asked, headers, body_size) {
-            // Asking again at once would be a busy loop; the next tick asks.
+        match poll::read(&self.shared.plugin.site, (since, waits), headers, body_size) {
+            // The next tick polls. A poll at once would be a busy loop.
             Answer::Changed { revision, .. } if revision == self.revision => {
-                return self.failed("200 with the revision that is in force");
+                return self.on_failure("200 with the revision that is in force");
             }
             Answer::Refused { revision, .. } if revision == self.refused.0 => {
-                return self.failed("200 with the revision that was refused");
+                return self.on_failure("200 with the revision that was refused");
             }
-            Answer::Failed(reason) => return self.failed(&reason),
+            Answer::Failed(reason) => return self.on_failure(&reason),
             Answer::Changed {
                 revision,
                 body,
@@ -311,27 +314,27 @@ impl Running {
                     table.rules()
                 );
                 metrics::count(metrics::CONFIG_UPDATES);
-                // Before the others are woken: one that is ready sooner must find this VM settled.
+                // This VM must be in phase Settling before it wakes the others, because they wake it again.
                 self.install(revision, *table);
-                self.note_elsewhere(elsewhere);
-                self.note_answer();
+                self.report_elsewhere(elsewhere);
+                self.store_answer_time();
                 self.phase = Phase::Settling { since: host::now() };
                 if let Some(member) = &self.member {
                     member.publish(&self.revision, &body);
-                    // After the document: a VM that fails in between says less than it has, never more.
+                    // The watermark follows the document: if this VM traps in between, the old watermark is still true.
                     member.set_watermark(&watermark.unwrap_or_default());
-                    member.beat(&self.revision);
+                    member.send_heartbeat(&self.revision);
                 }
             }
-            // A control plane that serves one after the other is not asked without pause either.
+            // The next tick polls, so a control plane with many bad documents does not cause a busy loop.
             Answer::Refused { revision, reason } => return self.refuse(revision, &reason),
             Answer::Unchanged {
                 watermark,
                 elsewhere,
             } => {
-                self.note_elsewhere(elsewhere);
-                self.note_answer();
-                // Where something was refused, what is in force is older.
+                self.report_elsewhere(elsewhere);
+                self.store_answer_time();
+                // After a refusal the revision in force is older than the watermark.
                 if let (Some(member), Some(watermark)) = (&self.member, watermark)
                     && self.refused.0.is_empty()
                 {
@@ -339,50 +342,50 @@ impl Running {
                 }
             }
         }
-        if !self.failing.is_empty() {
-            self.failing.clear();
+        if !self.failure.is_empty() {
+            self.failure.clear();
             info!("weir: the control plane answers again");
         }
         let Phase::Settling { since } = self.phase else {
-            return self.ask();
+            return self.poll();
         };
-        if self.is_hasty() {
-            // The tick asks.
+        if self.exceeds_change_rate() {
+            // The tick polls.
             self.phase = Phase::Idle;
         } else {
-            self.ask_if_settled(since);
+            self.poll_if_settled(since);
         }
     }
 
-    /// Notes an answer, also for VMs of the same scope whose permissions age: not where this VM has refused a revision,
-    /// for then the permissions in force are older.
-    fn note_answer(&mut self) {
+    /// Stores the time of an answer for all VMs of the scope. It does not if this VM has refused a revision, because
+    /// then its permissions are older than the answer.
+    fn store_answer_time(&mut self) {
         if let Some(member) = &self.member
             && self.refused.0.is_empty()
         {
-            member.set_answered(&self.revision);
-            self.look_at_age();
+            member.set_answer_time(&self.revision);
+            self.check_age();
         }
     }
 
-    /// Looks whether the permissions of this VM are too old. A clock that was set back makes them young.
-    fn look_at_age(&mut self) {
+    /// Checks whether the permissions of this VM are too old. After the clock was set back they are not.
+    fn check_age(&mut self) {
         let (Some(age), Some(member)) = (self.shared.plugin.access_max_age, &self.member) else {
             return;
         };
         let now = host::now();
-        match member.answered(&self.revision) {
-            Some(time) => self.confirmed = time,
-            // Before the first answer a proxy without a configuration denies anyway, and one with an initial
-            // configuration begins with it.
-            None if self.confirmed == 0 => self.confirmed = now,
+        match member.answer_time(&self.revision) {
+            Some(time) => self.confirmation_time = time,
+            // The age of an initial configuration starts now. Without a configuration the proxy denies all traffic
+            // anyway.
+            None if self.confirmation_time == 0 => self.confirmation_time = now,
             None => {}
         }
-        let is_too_old = now.saturating_sub(self.confirmed) > age.saturating_mul(1_000);
-        self.note_age(is_too_old);
+        let is_too_old = now.saturating_sub(self.confirmation_time) > age.saturating_mul(1_000);
+        self.set_access_too_old(is_too_old);
     }
 
-    fn note_age(&mut self, is_too_old: bool) {
+    fn set_access_too_old(&mut self, is_too_old: bool) {
         if is_too_old == self.is_access_too_old {
             return;
         }
@@ -390,17 +393,19 @@ impl Running {
             live.set_access_too_old(is_too_old);
             self.is_access_too_old = is_too_old;
         }
-        match self.is_access_too_old {
-            true => warn!(
-                "weir: the control plane has not answered for longer than access_max_age: everything is denied until \
-                 it answers"
-            ),
-            false => info!("weir: the control plane answers again: permissions are in force again"),
+        if self.is_access_too_old {
+            warn!(
+                "weir: the control plane has not answered for longer than access_max_age: all traffic is denied until it \
+                 answers"
+            );
+        } else {
+            info!("weir: the control plane answers again: permissions are in force again");
         }
     }
 
-    /// So many rules are in force for other scopes. A control plane that lags behind the one before does not say.
-    fn note_elsewhere(&mut self, rules: Option<u64>) {
+    /// Sets the gauge of the rules for other scopes, and warns if this proxy has no rule and others have. `rules` is
+    /// None if the control plane does not know the number.
+    fn report_elsewhere(&mut self, rules: Option<u64>) {
         let Some(rules) = rules else {
             return;
         };
@@ -408,35 +413,35 @@ impl Running {
         let plugin = &self.shared.plugin;
         let is_left_out = self.rules == 0 && rules > 0 && plugin.direction == Direction::Outbound;
         if is_left_out && !self.is_left_out {
-            let asked = match plugin.scope.as_str() {
+            let scope = match plugin.scope.as_str() {
                 "" => "neither namespace nor gateway",
                 scope => scope,
             };
             warn!(
-                "weir: this proxy gets no rule and splits nothing; its plugin configuration has {asked}, and the rules in \
+                "weir: this proxy gets no rule and splits nothing; its plugin configuration has {scope}, and the rules in \
                  force are for others ({rules}); write \"namespace\": \"*\" for the hosts of every namespace, \
                  \"namespace\": \"NAMESPACE\" for the clients of one, or \"gateway\": \"NAMESPACE/NAME\" for the \
-                 routes of a Gateway; weir check --envoy names those that there are"
+                 routes of a Gateway; weir check --envoy names the scopes that have rules"
             );
         }
         self.is_left_out = is_left_out;
     }
 
-    /// Counts a change; true where there were too many of them in this second.
-    fn is_hasty(&mut self) -> bool {
+    /// Counts a change. True if there were more than [`MAX_CHANGES`] in this second.
+    fn exceeds_change_rate(&mut self) -> bool {
         let now = host::now();
-        if now.abs_diff(self.second) >= 1_000 {
-            self.second = now;
+        if now.abs_diff(self.second_start) >= 1_000 {
+            self.second_start = now;
             self.changes = 0;
         }
         self.changes = self.changes.saturating_add(1);
         self.changes > MAX_CHANGES
     }
 
-    fn failed(&mut self, reason: &str) {
+    fn on_failure(&mut self, reason: &str) {
         metrics::count(metrics::POLL_FAILURES);
-        if self.failing != reason {
-            reason.clone_into(&mut self.failing);
+        if self.failure != reason {
+            reason.clone_into(&mut self.failure);
             let cluster = self.shared.plugin.control_plane.as_deref();
             let cluster = cluster.unwrap_or_default();
             warn!("weir: no configuration from {cluster:?}: {reason}; what is in force stays");

@@ -4,11 +4,11 @@ use std::cell::RefCell;
 
 use weir_split::{Live, Plugin};
 
-use crate::bounded::Bounded;
+use crate::bounded::BoundedLog;
 
-/// One for each plugin configuration of a VM.
+/// The table and the log of one plugin configuration in a VM.
 pub struct Shared {
     pub plugin: Plugin,
     pub live: RefCell<Live>,
-    pub log: Bounded,
+    pub log: BoundedLog,
 }

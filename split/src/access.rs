@@ -1,4 +1,4 @@
-//! Who may reach whom: TrafficTargets of SMI. What nothing grants is denied.
+//! The access policy: TrafficTargets of SMI. A request or connection without a grant is denied.
 
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
@@ -11,9 +11,9 @@ use crate::refusal::{Refusal, each, refuse};
 use crate::wire;
 
 /// Bytes of a request's method or path that a message shows.
-const SHOWN: usize = 100;
+const MAX_SHOWN_BYTES: usize = 100;
 /// ServiceAccounts that a message names.
-const NAMED: usize = 3;
+const MAX_NAMED_ACCOUNTS: usize = 3;
 
 const NO_IDENTITY: &str = "a client without identity";
 
@@ -24,9 +24,9 @@ pub(crate) struct Access {
     own: Option<Box<str>>,
     /// What the own account may do, by the ServiceAccount of the destination.
     outbound: HashMap<Box<str>, Vec<Arc<Grant>>>,
-    /// Who may reach the own account.
+    /// The grants whose destination is the own account.
     inbound: Vec<Arc<Grant>>,
-    /// In words: a peer whose certificate names no ServiceAccount.
+    /// How messages name a peer whose certificate names no ServiceAccount.
     stranger: Box<str>,
 }
 
@@ -37,12 +37,12 @@ struct Grant {
     ports: Option<Vec<u16>>,
 }
 
-/// What this proxy's client may do to one backend.
+/// What the client of this proxy may send to one backend.
 #[derive(Debug)]
 pub(crate) struct Permit {
     client: Option<Box<str>>,
     grants: Vec<Arc<Grant>>,
-    /// In words: `SERVICE.NAMESPACE:PORT (NAMESPACE/NAME)`.
+    /// How messages name the backend: `SERVICE.NAMESPACE:PORT (NAMESPACE/NAME)`.
     destination: Box<str>,
     port: u16,
 }
@@ -100,13 +100,20 @@ impl Access {
                 refuse("", format!("{account:?}: write NAMESPACE/NAME"))
             }
         })?;
-        let granted = |account: &String| self.outbound.get(account.as_str());
-        let known = match accounts {
-            // No ServiceAccount is known, or none has a grant that this scope may know.
+        let account_note = match accounts {
+            // The pods have no ServiceAccount, or the scope of this proxy has no grant for their ServiceAccounts.
             [] => ", behind which no ServiceAccount has a grant for this proxy".into(),
             all => {
-                let named: Vec<_> = all.iter().take(NAMED).map(String::as_str).collect();
-                let more = if all.len() > NAMED { ", ..." } else { "" };
+                let named: Vec<_> = all
+                    .iter()
+                    .take(MAX_NAMED_ACCOUNTS)
+                    .map(String::as_str)
+                    .collect();
+                let more = if all.len() > MAX_NAMED_ACCOUNTS {
+                    ", ..."
+                } else {
+                    ""
+                };
                 format!(" ({}{more})", named.join(", "))
             }
         };
@@ -114,45 +121,51 @@ impl Access {
             client: self.own.clone(),
             grants: accounts
                 .iter()
-                .filter_map(granted)
+                .filter_map(|account| self.outbound.get(account.as_str()))
                 .flatten()
                 .cloned()
                 .collect(),
-            destination: format!("{backend}{known}").into(),
+            destination: format!("{backend}{account_note}").into(),
             port: backend.port,
         })
     }
 
-    /// A request of `peer` to this workload; Err says what is missing.
+    /// Checks a request of `peer` to this workload. The error names the missing permission.
     pub(crate) fn admit<'t>(
         &'t self,
         peer: Option<&str>,
-        asked: &mut RequestView<'t>,
+        view: &mut RequestView<'t>,
     ) -> Result<(), String> {
-        if self.from(peer).any(|grant| grant.lets_request(asked)) {
+        if self
+            .grants_for(peer)
+            .any(|grant| grant.allows_request(view))
+        {
             return Ok(());
         }
-        Err(missing(
+        Err(missing_grant(
             peer.unwrap_or(&self.stranger),
-            &request(asked),
+            &describe_request(view),
             self.destination(),
         ))
     }
 
-    /// A connection of `peer` to this workload.
+    /// Checks a connection of `peer` to this workload. The error names the missing permission.
     pub(crate) fn admit_connection(&self, peer: Option<&str>, port: u16) -> Result<(), String> {
-        if self.from(peer).any(|grant| grant.lets_connection(port)) {
+        if self
+            .grants_for(peer)
+            .any(|grant| grant.allows_connection(port))
+        {
             return Ok(());
         }
         let destination = format!("{} at port {port}", self.destination());
-        Err(missing(
+        Err(missing_grant(
             peer.unwrap_or(&self.stranger),
             "connect to",
             &destination,
         ))
     }
 
-    fn from(&self, peer: Option<&str>) -> impl Iterator<Item = &Grant> {
+    fn grants_for(&self, peer: Option<&str>) -> impl Iterator<Item = &Grant> {
         let grants = self.inbound.iter().map(Arc::as_ref);
         grants.filter(move |grant| peer.is_some_and(|peer| grant.sources.contains(peer)))
     }
@@ -163,26 +176,28 @@ impl Access {
 }
 
 impl Permit {
-    pub(crate) fn request<'t>(&'t self, asked: &mut RequestView<'t>) -> Result<(), String> {
-        if self.grants.iter().any(|grant| grant.lets_request(asked)) {
+    /// Checks a request to the backend. The error names the missing permission.
+    pub(crate) fn check_request<'t>(&'t self, view: &mut RequestView<'t>) -> Result<(), String> {
+        if self.grants.iter().any(|grant| grant.allows_request(view)) {
             return Ok(());
         }
-        Err(missing(
+        Err(missing_grant(
             self.client.as_deref().unwrap_or(NO_IDENTITY),
-            &request(asked),
+            &describe_request(view),
             &self.destination,
         ))
     }
 
-    pub(crate) fn connection(&self) -> Result<(), String> {
+    /// Checks a connection to the backend. The error names the missing permission.
+    pub(crate) fn check_connection(&self) -> Result<(), String> {
         if self
             .grants
             .iter()
-            .any(|grant| grant.lets_connection(self.port))
+            .any(|grant| grant.allows_connection(self.port))
         {
             return Ok(());
         }
-        Err(missing(
+        Err(missing_grant(
             self.client.as_deref().unwrap_or(NO_IDENTITY),
             "connect to",
             &self.destination,
@@ -214,13 +229,14 @@ impl Grant {
         })
     }
 
-    fn lets_request<'t>(&'t self, asked: &mut RequestView<'t>) -> bool {
-        // Permissions do not ask for query parameters.
-        let none = BTreeSet::new();
-        self.requests.iter().any(|wanted| wanted.fits(asked, &none))
+    fn allows_request<'t>(&'t self, view: &mut RequestView<'t>) -> bool {
+        let no_query_parameters = BTreeSet::new();
+        self.requests
+            .iter()
+            .any(|condition| condition.fits(view, &no_query_parameters))
     }
 
-    fn lets_connection(&self, port: u16) -> bool {
+    fn allows_connection(&self, port: u16) -> bool {
         let ports = self.ports.as_ref();
         ports.is_some_and(|ports| ports.is_empty() || ports.contains(&port))
     }
@@ -232,17 +248,17 @@ fn is_account(text: &str) -> bool {
     parts.is_some_and(|(namespace, name)| is_dns_name(namespace) && is_dns_name(name))
 }
 
-/// `GET /buy reach`, escaped and cut, for both come from the client.
-fn request(asked: &mut RequestView) -> String {
-    let shown = |bytes: &[u8]| {
-        let start = bytes.get(..SHOWN);
+/// `GET /buy reach`. Method and path come from the client, so both are escaped and cut.
+fn describe_request(view: &mut RequestView) -> String {
+    let escape = |bytes: &[u8]| {
+        let start = bytes.get(..MAX_SHOWN_BYTES);
         let cut = if start.is_some() { "..." } else { "" };
         format!("{}{cut}", start.unwrap_or(bytes).escape_ascii())
     };
-    let method = shown(asked.header(":method").unwrap_or_default());
-    format!("{method} {} reach", shown(asked.path()))
+    let method = escape(view.header(":method").unwrap_or_default());
+    format!("{method} {} reach", escape(view.path()))
 }
 
-fn missing(client: &str, what: &str, destination: &str) -> String {
+fn missing_grant(client: &str, what: &str, destination: &str) -> String {
     format!("no TrafficTarget lets {client} {what} {destination}")
 }

@@ -10,21 +10,21 @@ use crate::wire;
 /// The checked form of [`wire::Connections`], for one proxy.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionTable {
-    /// True where the plugin configuration says what the connections are: by root or by listener.
-    is_told: bool,
-    /// Where it does, the rule for all of them.
-    all: Option<To>,
-    by_address: HashMap<(IpAddr, u16), To>,
-    /// Listeners of a Gateway.
-    by_port: HashMap<u16, To>,
+    /// True if the plugin configuration names the root or the listener of all connections.
+    has_one_destination: bool,
+    /// The rule for all connections, if they have one destination.
+    all: Option<ConnectionRule>,
+    by_address: HashMap<(IpAddr, u16), ConnectionRule>,
+    /// By the port of a listener of a Gateway.
+    by_port: HashMap<u16, ConnectionRule>,
 }
 
 /// The rule of a connection.
 #[derive(Clone, Debug)]
-pub(crate) struct To {
+pub(crate) struct ConnectionRule {
     /// Index into the table's rules.
     pub(crate) rule: usize,
-    /// The cluster that the ordinary route uses, where the proxy says that it goes to the root.
+    /// The cluster of the ordinary route, if the plugin configuration says that this route serves the root.
     pub(crate) ordinary_cluster: Option<Box<str>>,
 }
 
@@ -35,7 +35,7 @@ impl ConnectionTable {
         site: &Site,
     ) -> Result<ConnectionTable, Refusal> {
         let mut table = ConnectionTable {
-            is_told: site.root.is_some() || site.listeners.one().is_some(),
+            has_one_destination: site.root.is_some() || site.listeners.one().is_some(),
             ..ConnectionTable::default()
         };
         for (index, connections) in config.connections.iter().enumerate() {
@@ -46,7 +46,7 @@ impl ConnectionTable {
         Ok(table)
     }
 
-    /// Earlier ones win.
+    /// Earlier entries win.
     fn add(
         &mut self,
         connections: &wire::Connections,
@@ -69,7 +69,7 @@ impl ConnectionTable {
             let reason = "has filters, timeouts or retries, which are for requests alone";
             return refuse("rule", format!("{identity:?} {reason}"));
         }
-        let mut to = To {
+        let mut connection_rule = ConnectionRule {
             rule: *rule,
             ordinary_cluster: None,
         };
@@ -77,28 +77,32 @@ impl ConnectionTable {
             wire::Destination::Root(root) => {
                 let service = root.as_service();
                 if site.ordinary_route_serves_root {
-                    to.ordinary_cluster = Some(site.naming.cluster(&service).into());
+                    connection_rule.ordinary_cluster = Some(site.naming.cluster(&service).into());
                 }
                 for (index, ip) in root.cluster_ips.iter().enumerate() {
                     let Ok(ip) = ip.parse::<IpAddr>() else {
                         let place = format!("to.root.cluster_ips[{index}]");
-                        return refuse(place, format!("{ip:?} is no IP address"));
+                        return refuse(place, format!("{ip:?} is not an IP address"));
                     };
                     let address = (ip.to_canonical(), root.port);
-                    self.by_address.entry(address).or_insert_with(|| to.clone());
+                    self.by_address
+                        .entry(address)
+                        .or_insert_with(|| connection_rule.clone());
                 }
                 if site.root.as_ref() == Some(&service) {
-                    self.all.get_or_insert(to);
+                    self.all.get_or_insert(connection_rule);
                 }
             }
             wire::Destination::Listeners(listeners) => match site.listeners.one() {
                 Some(listener) if listeners.contains_key(listener) => {
-                    self.all.get_or_insert(to);
+                    self.all.get_or_insert(connection_rule);
                 }
                 Some(_) => {}
                 None => {
                     for port in listeners.values() {
-                        self.by_port.entry(*port).or_insert_with(|| to.clone());
+                        self.by_port
+                            .entry(*port)
+                            .or_insert_with(|| connection_rule.clone());
                     }
                 }
             },
@@ -106,9 +110,9 @@ impl ConnectionTable {
         Ok(())
     }
 
-    /// `destination` is where the client wanted to go, as far as the proxy knows.
-    pub(crate) fn find(&self, destination: Option<(&str, u16)>) -> Option<&To> {
-        if self.is_told {
+    /// `destination` is the IP address and port that the client called; None if the proxy does not know them.
+    pub(crate) fn find(&self, destination: Option<(&str, u16)>) -> Option<&ConnectionRule> {
+        if self.has_one_destination {
             return self.all.as_ref();
         }
         let (ip, port) = destination?;

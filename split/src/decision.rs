@@ -1,34 +1,35 @@
-//! What is decided for a request or a connection.
+//! The decision for a request or a connection.
 
 use std::sync::Arc;
 
-/// What becomes of a request or a connection.
+/// What happens to a request or a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision<'a> {
-    /// Not ours, or the ordinary route leads to the same cluster: no routing header.
+    /// The request takes its ordinary route, without a routing header: no rule decides for it, or the ordinary route
+    /// leads to the same cluster.
     Ordinary,
-    /// The cluster that the routing header has to name.
+    /// The name of the cluster for the routing header.
     Cluster(&'a str),
-    /// Answered by the proxy with this HTTP status; a connection is closed.
+    /// The proxy answers with this HTTP status, or closes the connection.
     Answer(u16),
-    /// Answered by the proxy with this HTTP status and `location`.
+    /// The proxy answers with this HTTP status and `location`.
     Redirect(u16, String),
-    /// Answered 500 by the proxy: listeners of the Gateway treat the request differently, and it is not known by
-    /// which of them it came in.
+    /// The proxy answers 500: listeners of the Gateway have different rules for the request, and the proxy does not
+    /// know by which listener the request came in.
     UnknownListener(UnknownListener<'a>),
-    /// Answered 403 by the proxy, a connection is closed: the permission that is missing, in words.
+    /// The proxy answers 403, or closes the connection. The text names the missing permission.
     Denied(String),
 }
 
-/// A decision, and what comes with it.
+/// A decision, its rule, and the edits of headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decided<'a> {
     pub decision: Decision<'a>,
-    /// Identity of the rule that it comes from; None where no rule fits.
+    /// Identity of the rule that decided; None if no rule fits.
     pub rule: Option<&'a str>,
-    /// What to do to the request's headers, `:authority` and `:path` among them, in this order.
+    /// Edits of the request's headers, in this order. They may change `:authority` and `:path`.
     pub request: Vec<Edit>,
-    /// What to do to the response's headers, in this order; None where nothing is to be done.
+    /// Edits of the response's headers, in this order; None if the response stays as it is.
     pub response: Option<Arc<[Edit]>>,
 }
 
@@ -51,12 +52,11 @@ impl<'a> From<Decision<'a>> for Decided<'a> {
     }
 }
 
-/// Why a request cannot be decided: it may belong to listeners whose matches differ.
+/// Why no rule can decide for a request: its listener is unknown, and listeners have different matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownListener<'t> {
-    /// It may have come in by any listener of these names.
+    /// The request may have come in by each listener of these names.
     Several(&'t [Box<str>]),
-    /// The plugin configuration names no listener for this port of the proxy's sockets; None where the proxy
-    /// does not know the port.
+    /// The plugin configuration names no listener for this port of the proxy's sockets; None for an unknown port.
     Socket(Option<u16>),
 }

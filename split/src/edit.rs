@@ -1,4 +1,4 @@
-//! Changes of requests and responses.
+//! Edits of requests and responses.
 
 pub mod filters;
 pub(crate) mod url;

@@ -1,4 +1,4 @@
-//! Who a peer is, by the names in its certificate.
+//! The identity of a peer, from the names in its certificate.
 
 /// The domains whose certificates name ServiceAccounts of this cluster. A trusted authority may also sign for others,
 /// for example in a SPIFFE federation.
@@ -10,16 +10,15 @@ pub struct IdentityDomains<'d> {
     pub cluster_domain: &'d str,
 }
 
-/// `NAMESPACE/NAME` of the ServiceAccount that a peer's certificate stands for; the proxy has verified the
-/// certificate.
+/// `NAMESPACE/NAME` of the ServiceAccount that a peer's certificate stands for; the proxy has verified the certificate.
 ///
-/// The URI SAN is the SPIFFE ID `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME`, as Istio writes it. Without a URI SAN, the
-/// DNS SAN is `NAME.NAMESPACE.CLUSTER-DOMAIN`, as OSM writes it. A name of another domain is no identity. A name that
-/// differs from these forms in a byte, such as an upper-case letter, an escape, or an empty or additional part, is no
-/// identity.
+/// The URI SAN is the SPIFFE ID `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME`, as Istio writes it. Without a URI SAN,
+/// the DNS SAN is `NAME.NAMESPACE.CLUSTER-DOMAIN`, as OSM writes it. A name of another domain is no identity. A name
+/// that differs from these forms in a byte, such as an upper-case letter, an escape, or an empty or additional part, is
+/// no identity.
 ///
-/// Envoy's properties have only the first name of each kind. So a certificate needs exactly one URI SAN, as SPIFFE
-/// (X509-SVID, 2) requires, or no URI SAN and this DNS SAN as its first.
+/// Envoy's properties have only the first name of each kind, so a certificate needs exactly one URI SAN, as SPIFFE
+/// (X509-SVID, 2) requires, or no URI SAN and this DNS SAN as its first DNS SAN.
 pub fn peer_identity(
     uri_san: Option<&[u8]>,
     dns_san: Option<&[u8]>,
@@ -27,14 +26,14 @@ pub fn peer_identity(
 ) -> Option<String> {
     let text = |san| std::str::from_utf8(san).ok();
     let (namespace, name) = match (uri_san, dns_san) {
-        (Some(uri), _) => of_uri(text(uri)?, domains.trust_domain)?,
-        (None, Some(dns)) => of_dns(text(dns)?, domains.cluster_domain)?,
+        (Some(uri), _) => parse_spiffe_id(text(uri)?, domains.trust_domain)?,
+        (None, Some(dns)) => parse_dns_name(text(dns)?, domains.cluster_domain)?,
         (None, None) => return None,
     };
     Some(format!("{namespace}/{name}"))
 }
 
-fn of_uri<'u>(uri: &'u str, trust_domain: &str) -> Option<(&'u str, &'u str)> {
+fn parse_spiffe_id<'u>(uri: &'u str, trust_domain: &str) -> Option<(&'u str, &'u str)> {
     let (domain, path) = uri.strip_prefix("spiffe://")?.split_once('/')?;
     let (namespace, name) = path.strip_prefix("ns/")?.split_once("/sa/")?;
     let is_account = domain == trust_domain
@@ -45,7 +44,7 @@ fn of_uri<'u>(uri: &'u str, trust_domain: &str) -> Option<(&'u str, &'u str)> {
     is_account.then_some((namespace, name))
 }
 
-fn of_dns<'a>(dns: &'a str, cluster_domain: &str) -> Option<(&'a str, &'a str)> {
+fn parse_dns_name<'a>(dns: &'a str, cluster_domain: &str) -> Option<(&'a str, &'a str)> {
     let (name, namespace) = dns
         .strip_suffix(cluster_domain)?
         .strip_suffix('.')?
@@ -81,7 +80,7 @@ mod tests {
     };
 
     #[test]
-    fn only_exact_names_of_the_own_domains_are_identities() {
+    fn only_exact_names_are_identities() {
         let uri = |uri: &str| peer_identity(Some(uri.as_bytes()), None, DOMAINS);
         let dns = |dns: &str| peer_identity(None, Some(dns.as_bytes()), DOMAINS);
         let buyer = Some("bookbuyer/buyer".to_owned());
@@ -141,7 +140,7 @@ mod tests {
     }
 
     #[test]
-    fn a_uri_decides_where_there_is_one() {
+    fn uri_wins_over_dns_name() {
         let both = |uri: &[u8]| peer_identity(Some(uri), Some(b"a.b.cluster.local"), DOMAINS);
         let uri = b"spiffe://prod.example/ns/c/sa/d";
         assert_eq!(both(uri).as_deref(), Some("c/d"));
@@ -151,7 +150,7 @@ mod tests {
     }
 
     #[test]
-    fn an_empty_trust_domain_gives_no_identity() {
+    fn empty_trust_domain_gives_no_identity() {
         let domains = IdentityDomains {
             trust_domain: "",
             ..DOMAINS

@@ -1,4 +1,5 @@
-//! What the control plane and the filter agree on, and the choice itself.
+//! The configuration that the control plane writes and the filter reads, and the choice of a backend for each
+//! request.
 //!
 //! ```text
 //! wire::Config --Table::compile(Site)--> Table --Live::install--> Live --decide, connect, admit--> Decided
@@ -7,7 +8,7 @@
 //! A module uses only modules that stand below it:
 //!
 //! ```text
-//! live           a table in force, and the sequence of picks of each rule
+//! live           the table in force, and the sequence of picks of each rule
 //! table          compiled hosts, matches and rules
 //! rule           a rule and its backends
 //! access, connections
@@ -17,8 +18,8 @@
 //! wire, identity, sampler, refusal
 //! ```
 //!
-//! Nothing here is asynchronous, knows Kubernetes or a proxy, reads a clock or panics. The caller gives the seed of
-//! everything random.
+//! The crate has no asynchronous code, does not know Kubernetes or a proxy, reads no clock and does not panic. All
+//! random numbers come from a seed that the caller gives.
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,

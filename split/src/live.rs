@@ -1,4 +1,4 @@
-//! A table in force, with the sequences of picks that its rules are in the middle of.
+//! The table in force, and the sequence of picks of each of its rules.
 
 use std::collections::HashMap;
 
@@ -8,91 +8,96 @@ use crate::matching::path::has_dot_segment;
 use crate::matching::pattern::Effort;
 use crate::matching::request_view::RequestView;
 use crate::plugin::UntilConfigured;
-use crate::rule::{Destination, Redirected, Rule};
+use crate::rule::{Destination, RedirectResponse, Rule};
 use crate::sampler::Sampler;
 use crate::table::Table;
 use crate::wire::Unmatched;
 
-/// One worker's table and its samplers. Everything random comes from the seed.
+/// The table of one worker and the samplers of its rules. All random numbers come from the seed.
 #[derive(Debug)]
 pub struct Live {
     table: Table,
-    /// One for each of the table's rules, in their order.
-    running: Vec<Running>,
+    /// The state of each rule, in the order of the table's rules.
+    states: Vec<RuleState>,
     seed: u64,
     until_configured: UntilConfigured,
-    installed: u64,
+    /// How many tables were installed.
+    install_count: u64,
     is_access_too_old: bool,
 }
 
 #[derive(Debug)]
-struct Running {
-    /// None for a rule that picks no backend, because it redirects.
+struct RuleState {
+    /// None for a rule without backends, which redirects each request.
     sampler: Option<Sampler>,
-    /// Picks of each backend since they were last taken.
-    picked: Vec<u64>,
+    /// Picks of each backend since the last [`Live::take_picks`].
+    pick_counts: Vec<u64>,
 }
 
 impl Live {
-    /// Nothing in force. Workers with different seeds draw different sequences.
+    /// A worker without a table. Workers with different seeds draw different sequences.
     pub fn new(seed: u64, until_configured: UntilConfigured) -> Live {
         Live {
             table: Table::default(),
-            running: Vec::new(),
+            states: Vec::new(),
             seed,
             until_configured,
-            installed: 0,
+            install_count: 0,
             is_access_too_old: false,
         }
     }
 
-    /// While the permissions are too old, everything is denied. The table stays, and the sequence of each rule goes on
-    /// afterwards.
+    /// While the permissions are too old, all requests and connections are denied. The table stays, and the sequence of
+    /// each rule goes on afterwards.
     pub fn set_access_too_old(&mut self, is_too_old: bool) {
         self.is_access_too_old = is_too_old;
     }
 
     /// Puts a table in force. A rule whose identity, backends and weights are unchanged goes on with its
-    /// sequence; [`Live::take_picks`] first, or the picks of rules that go are lost.
+    /// sequence. Call [`Live::take_picks`] first: the picks of removed rules are lost.
     pub fn install(&mut self, table: Table) {
         let previous = std::mem::take(&mut self.table);
-        let mut kept: HashMap<_, _> = previous
+        let mut previous_states: HashMap<_, _> = previous
             .rules
             .iter()
-            .zip(std::mem::take(&mut self.running))
-            .map(|(rule, running)| (rule.identity.clone(), (rule, running)))
+            .zip(std::mem::take(&mut self.states))
+            .map(|(rule, state)| (rule.identity.clone(), (rule, state)))
             .collect();
-        self.installed = self.installed.wrapping_add(1);
+        self.install_count = self.install_count.wrapping_add(1);
         for rule in &table.rules {
-            let running = match kept.remove(&rule.identity) {
-                Some((before, running)) if before.has_backends_of(rule) => running,
+            let state = match previous_states.remove(&rule.identity) {
+                Some((before, state)) if before.has_same_backends(rule) => state,
                 _ => {
                     let weights = rule.backends.iter().map(|backend| backend.weight);
-                    // Depends on nothing but the seed and the rule, so that other rules never show;
-                    // the count keeps a rule that comes back to old weights from repeating itself.
-                    let seed = self.seed ^ fnv1a(&rule.identity) ^ self.installed.rotate_left(40);
-                    Running {
+                    // The seed depends on this rule alone, so that other rules do not change its sequence. The count
+                    // gives a rule that gets its old weights back another sequence.
+                    let seed =
+                        self.seed ^ fnv1a(&rule.identity) ^ self.install_count.rotate_left(40);
+                    RuleState {
                         sampler: Sampler::new(weights, seed),
-                        picked: vec![0; rule.backends.len()],
+                        pick_counts: vec![0; rule.backends.len()],
                     }
                 }
             };
-            self.running.push(running);
+            self.states.push(state);
         }
         self.table = table;
     }
 
-    /// Decides one request. `socket` gives the port of the proxy at which it came in, and is asked only where
-    /// that tells apart what listeners of a Gateway do. `read` gives the value of a header (`:path`, `x-user`) and
-    /// is asked only for what the host's rules need, once for each name, and once more where a permission has to
-    /// hold for what a rule's edits make of the request.
+    /// Decides one request.
+    ///
+    /// `socket` returns the port of the proxy's socket at which the request came in. It is called only if listeners of
+    /// a Gateway have different rules for the host.
+    ///
+    /// `read` returns the value of a header (`:path`, `x-user`). It is called only for the headers that the rules of
+    /// the host need: once for each name, and a second time if the edited request needs a permission.
     pub fn decide(
         &mut self,
         authority: &[u8],
         socket: impl FnOnce() -> Option<u16>,
         mut read: impl FnMut(&str) -> Option<Vec<u8>>,
     ) -> Decided<'_> {
-        if self.installed == 0 || self.is_access_too_old {
+        if self.install_count == 0 || self.is_access_too_old {
             return self.not_ready();
         }
         let host = match self.table.host(authority, socket) {
@@ -101,102 +106,105 @@ impl Live {
             Err(unknown) => return Decision::UnknownListener(unknown).into(),
         };
         let effort = Effort::default();
-        let mut asked = RequestView::new(authority, &effort, &mut read);
-        let wanted = host.find(&mut asked);
+        let mut view = RequestView::new(authority, &effort, &mut read);
+        let found = host.find(&mut view);
         if effort.is_exhausted() {
             return Decision::Answer(431).into();
         }
-        let Some(wanted) = wanted else {
+        let Some(matched) = found else {
             return match host.unmatched {
                 Unmatched::Pass => Decision::Ordinary.into(),
                 Unmatched::NotFound => Decision::Answer(404).into(),
             };
         };
-        let Some(rule) = self.table.rules.get(wanted.rule) else {
+        let Some(rule) = self.table.rules.get(matched.rule) else {
             return Decision::Ordinary.into();
         };
         if let Some(called) = &rule.called
-            && let Err(missing) = called.request(&mut asked)
+            && let Err(missing) = called.check_request(&mut view)
         {
-            return rule.says(Decision::Denied(missing));
+            return rule.decided(Decision::Denied(missing));
         }
-        if let Some(redirected) = &rule.redirect {
-            return redirected.decided(rule, &mut asked, wanted.port);
+        if let Some(redirect) = &rule.redirect {
+            return redirect.decide(rule, &mut view, matched.port);
         }
-        let running = self.running.get_mut(wanted.rule);
-        let (name, permit, edits) = match running.and_then(|running| running.pick(rule)) {
+        let state = self.states.get_mut(matched.rule);
+        let (name, permit, edits) = match state.and_then(|state| state.pick(rule)) {
             Some(Destination::Cluster {
                 name,
                 permit,
                 edits,
             }) => (name, permit, edits),
-            Some(Destination::Redirect(redirected)) => {
-                return redirected.decided(rule, &mut asked, wanted.port);
+            Some(Destination::Redirect(redirect)) => {
+                return redirect.decide(rule, &mut view, matched.port);
             }
-            Some(Destination::Status(status)) => return rule.says(Decision::Answer(*status)),
-            None => return rule.says(Decision::Ordinary),
+            Some(Destination::Status(status)) => return rule.decided(Decision::Answer(*status)),
+            None => return rule.decided(Decision::Ordinary),
         };
         let Some(edits) = edits else {
-            let permitted = permit.as_ref().map(|permit| permit.request(&mut asked));
-            return match permitted {
-                Some(Err(missing)) => rule.says(Decision::Denied(missing)),
-                Some(Ok(())) | None => rule.says(to_cluster(name, &host.ordinary_cluster)),
+            let check = permit
+                .as_ref()
+                .map(|permit| permit.check_request(&mut view));
+            return match check {
+                Some(Err(missing)) => rule.decided(Decision::Denied(missing)),
+                Some(Ok(())) | None => rule.decided(to_cluster(name, &host.ordinary_cluster)),
             };
         };
-        let request = edits.request(&mut asked);
+        let request = edits.request(&mut view);
         if let Some(permit) = permit {
-            // What the backend gets has to be permitted, not what the client asked for.
+            // The backend gets the edited request, so the edited request needs the permission.
             let authority = value_after(&request, ":authority", Some(authority.to_vec()));
             let authority = authority.unwrap_or_default();
             let mut read = |name: &str| value_after(&request, name, read(name));
-            let mut sent = RequestView::new(&authority, &effort, &mut read);
-            if let Err(missing) = permit.request(&mut sent) {
-                return rule.says(Decision::Denied(missing));
+            let mut edited_view = RequestView::new(&authority, &effort, &mut read);
+            if let Err(missing) = permit.check_request(&mut edited_view) {
+                return rule.decided(Decision::Denied(missing));
             }
         }
         Decided {
             request,
             response: edits.response.clone(),
-            // The ordinary route of the request as it came may be none for what the edits make of it.
-            ..rule.says(Decision::Cluster(name))
+            // After edits the ordinary route may no longer match, so the header names the cluster in any case.
+            ..rule.decided(Decision::Cluster(name))
         }
     }
 
-    /// Decides one new connection. `destination` is the IP address and port that the client wanted, as far
-    /// as the proxy knows; a proxy that has been told its root or listener needs none.
+    /// Decides one new connection. `destination` is the IP address and port that the client called; None if the proxy
+    /// does not know them. It is ignored if the plugin configuration names a root or a listener.
     pub fn connect(&mut self, destination: Option<(&str, u16)>) -> Decided<'_> {
-        if self.installed == 0 || self.is_access_too_old {
+        if self.install_count == 0 || self.is_access_too_old {
             return self.not_ready();
         }
-        let Some(to) = self.table.connections.find(destination) else {
+        let Some(entry) = self.table.connections.find(destination) else {
             return Decision::Ordinary.into();
         };
-        let Some(rule) = self.table.rules.get(to.rule) else {
+        let Some(rule) = self.table.rules.get(entry.rule) else {
             return Decision::Ordinary.into();
         };
         if let Some(called) = &rule.called
-            && let Err(missing) = called.connection()
+            && let Err(missing) = called.check_connection()
         {
-            return rule.says(Decision::Denied(missing));
+            return rule.decided(Decision::Denied(missing));
         }
-        let running = self.running.get_mut(to.rule);
-        let decision = match running.and_then(|running| running.pick(rule)) {
+        let state = self.states.get_mut(entry.rule);
+        let decision = match state.and_then(|state| state.pick(rule)) {
             Some(Destination::Cluster { name, permit, .. }) => {
-                match permit.as_ref().map(|permit| permit.connection()) {
+                match permit.as_ref().map(|permit| permit.check_connection()) {
                     Some(Err(missing)) => Decision::Denied(missing),
-                    Some(Ok(())) | None => to_cluster(name, &to.ordinary_cluster),
+                    Some(Ok(())) | None => to_cluster(name, &entry.ordinary_cluster),
                 }
             }
             Some(Destination::Status(status)) => Decision::Answer(*status),
             // Compiling refuses redirects of connections.
             Some(Destination::Redirect(_)) | None => Decision::Ordinary,
         };
-        rule.says(decision)
+        rule.decided(decision)
     }
 
-    /// Decides whether a request may come in to the workload behind this proxy. `peer` is what
-    /// [`crate::peer_identity`] says of the client's certificate, asked only where permissions count; `read` is as
-    /// for [`Live::decide`].
+    /// Decides whether a request may come in to the workload behind this proxy. `peer` returns the
+    /// [`crate::peer_identity`] of the client's certificate. It is called only if there is an access policy. `read` is
+    /// as for [`Live::decide`].
+    ///
     /// [`Decision::Ordinary`] lets the request in. [`Decision::Denied`] and [`Decision::Answer`] do not: the answer is
     /// 400 if servers read the path in different ways, and 503 before there is a configuration.
     pub fn admit(
@@ -205,29 +213,30 @@ impl Live {
         authority: &[u8],
         mut read: impl FnMut(&str) -> Option<Vec<u8>>,
     ) -> Decided<'_> {
-        if self.installed == 0 || self.is_access_too_old {
+        if self.install_count == 0 || self.is_access_too_old {
             return self.not_ready();
         }
-        // Where it does not suffice, nothing is granted.
+        // An exhausted effort grants nothing.
         let effort = Effort::default();
-        let mut asked = RequestView::new(authority, &effort, &mut read);
-        // The workload may read another path than the one that the permissions are for.
-        if has_dot_segment(asked.path()) {
+        let mut view = RequestView::new(authority, &effort, &mut read);
+        // The workload may resolve the segment and read a path that no permission covers.
+        if has_dot_segment(view.path()) {
             return Decision::Answer(400).into();
         }
         let Some(access) = &self.table.access else {
             return Decision::Ordinary.into();
         };
-        admitted(access.admit(peer().as_deref(), &mut asked))
+        from_check(access.admit(peer().as_deref(), &mut view))
     }
 
-    /// The same for a connection, once the handshake is done; `port` is where it came in.
+    /// Decides whether a connection may come in to the workload behind this proxy, once the handshake is done. `port`
+    /// is the port of the workload.
     pub fn admit_connection(&self, peer: Option<&str>, port: u16) -> Decided<'_> {
-        if self.installed == 0 || self.is_access_too_old {
+        if self.install_count == 0 || self.is_access_too_old {
             return self.not_ready();
         }
         match &self.table.access {
-            Some(access) => admitted(access.admit_connection(peer, port)),
+            Some(access) => from_check(access.admit_connection(peer, port)),
             None => Decision::Ordinary.into(),
         }
     }
@@ -248,14 +257,14 @@ impl Live {
         .into()
     }
 
-    /// Hands over what was picked since the last call: rule, backend as `SERVICE.NAMESPACE:PORT` or a
-    /// status, and how often (at least 1).
+    /// Gives the picks since the last call: the identity of the rule, the backend as `SERVICE.NAMESPACE:PORT` or a
+    /// status, and the number of picks (at least 1).
     pub fn take_picks(&mut self, mut each: impl FnMut(&str, &str, u64)) {
-        for (rule, running) in self.table.rules.iter().zip(&mut self.running) {
-            for (backend, picked) in rule.backends.iter().zip(&mut running.picked) {
-                if *picked > 0 {
-                    each(&rule.identity, &backend.label, *picked);
-                    *picked = 0;
+        for (rule, state) in self.table.rules.iter().zip(&mut self.states) {
+            for (backend, count) in rule.backends.iter().zip(&mut state.pick_counts) {
+                if *count > 0 {
+                    each(&rule.identity, &backend.label, *count);
+                    *count = 0;
                 }
             }
         }
@@ -266,18 +275,18 @@ impl Live {
     }
 }
 
-impl Running {
+impl RuleState {
     fn pick<'t>(&mut self, rule: &'t Rule) -> Option<&'t Destination> {
         let pick = self.sampler.as_mut()?.pick();
-        if let Some(picked) = self.picked.get_mut(pick) {
-            *picked = picked.wrapping_add(1);
+        if let Some(count) = self.pick_counts.get_mut(pick) {
+            *count = count.wrapping_add(1);
         }
         rule.backends.get(pick).map(|backend| &backend.to)
     }
 }
 
 impl Rule {
-    fn says<'t>(&'t self, decision: Decision<'t>) -> Decided<'t> {
+    fn decided<'t>(&'t self, decision: Decision<'t>) -> Decided<'t> {
         Decided {
             rule: Some(&self.identity),
             ..decision.into()
@@ -285,17 +294,12 @@ impl Rule {
     }
 }
 
-impl Redirected {
-    fn decided<'t>(
-        &self,
-        rule: &'t Rule,
-        asked: &mut RequestView,
-        port: Option<u16>,
-    ) -> Decided<'t> {
+impl RedirectResponse {
+    fn decide<'t>(&self, rule: &'t Rule, view: &mut RequestView, port: Option<u16>) -> Decided<'t> {
         let edits = self.edits.as_ref();
         Decided {
             response: edits.and_then(|edits| edits.response.clone()),
-            ..rule.says(self.redirect.decide(asked, port))
+            ..rule.decided(self.redirect.decide(view, port))
         }
     }
 }
@@ -308,14 +312,14 @@ fn to_cluster<'t>(name: &'t str, ordinary: &Option<Box<str>>) -> Decision<'t> {
     }
 }
 
-fn admitted(outcome: Result<(), String>) -> Decided<'static> {
+fn from_check(outcome: Result<(), String>) -> Decided<'static> {
     match outcome {
         Ok(()) => Decision::Ordinary.into(),
         Err(missing) => Decision::Denied(missing).into(),
     }
 }
 
-/// FNV-1a, 64 bit: a spread of identities over seeds that is the same on every build.
+/// FNV-1a, 64 bit: every build gives the same number for a text.
 pub(crate) fn fnv1a(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

@@ -1,4 +1,4 @@
-//! What a request must show.
+//! The conditions of a match on a request.
 
 pub(crate) mod condition;
 pub(crate) mod host;

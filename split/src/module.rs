@@ -1,22 +1,22 @@
-//! Which module of the filter a proxy has loaded, and how others learn of it: the control plane by a header of each
-//! poll, `weir check --envoy` by a gauge.
+//! Which module of the filter a proxy has loaded. The control plane learns it from a header of each poll, and
+//! `weir check --envoy` from a gauge.
 
 use crate::live::fnv1a;
 
-/// The header of a poll that is there where some filter of the proxy and scope edits no responses.
+/// The header of a poll. It is present if a filter of the proxy and scope edits no responses.
 pub const HEADER: &str = "weir-module";
-/// Its value, for `weir-lean.wasm`.
+/// The value of [`HEADER`] for `weir-lean.wasm`.
 pub const LEAN: &str = "lean";
-/// How the names of the gauges begin.
+/// Prefix of the names of the gauges.
 pub const GAUGE: &str = "weir_lean_";
 
-/// The gauge of the filters with this plugin configuration: 1 where they edit no responses, else 0.
+/// Name of the gauge of the filters with this plugin configuration: 1 if they edit no responses, else 0.
 pub fn gauge(configuration: &str) -> String {
     format!("{GAUGE}{:016x}", fnv1a(configuration))
 }
 
-/// The status that a request is answered with where its response would have to be edited and cannot be: that of a
-/// broken backend, which is 503 for the rules of a GRPCRoute.
+/// The HTTP status for a request whose response needs edits, from a module that edits no responses. It is the status of
+/// a broken backend: 503 for rules of a GRPCRoute, else 500.
 pub fn status_without_edits(rule: &str) -> u16 {
     // A rule's identity begins with the kind of its object.
     if rule.starts_with("GRPCRoute/") {
@@ -31,7 +31,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn each_configuration_has_a_gauge_of_its_own() {
+    fn each_configuration_has_its_gauge() {
         let names = ["", "{}", r#"{ "namespace": "a" }"#].map(gauge);
         for name in &names {
             let hash = name.strip_prefix(GAUGE).unwrap();
@@ -42,7 +42,7 @@ mod tests {
     }
 
     #[test]
-    fn the_answer_without_edits_is_that_of_a_broken_backend() {
+    fn missing_edits_answer_like_broken_backend() {
         assert_eq!(status_without_edits("GRPCRoute/t/r@gateway/t/g#r0"), 503);
         assert_eq!(status_without_edits("HTTPRoute/t/r@gateway/t/g#r0"), 500);
         assert_eq!(

@@ -1,4 +1,4 @@
-//! The plugin configuration: what an operator writes into the proxy's configuration for this filter.
+//! The plugin configuration: the JSON that an operator writes for this filter into the proxy's configuration.
 
 mod error;
 mod keys;
@@ -13,26 +13,26 @@ use crate::wire;
 /// The checked form of the filter's plugin configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plugin {
-    /// The proxy's cluster that reaches `weir serve`; None where the initial configuration is all there is.
+    /// The proxy's cluster that reaches `weir serve`; None if the proxy uses only the initial configuration.
     pub control_plane: Option<String>,
-    /// Query of `/v1/config` that names this proxy's scope; empty for the producer rules alone.
+    /// Query of `/v1/config` that names this proxy's scope; empty if the proxy gets only producer rules.
     pub scope: String,
     /// The request header that the proxy's `cluster_header` route reads. Lower case.
     pub header: String,
-    /// In force from the first request until a newer one comes.
+    /// The configuration in force from the first request until the control plane sends another.
     pub initial: Option<wire::Config>,
     pub until_configured: UntilConfigured,
     /// Seconds without an answer of the control plane, 60 to 604,800, after which the permissions of a proxy with a
     /// service account are too old and everything is denied; None for no limit.
     pub access_max_age: Option<u64>,
-    /// True where the access log shall name the rule of each request.
+    /// True if the access log names the rule of each request.
     pub log_rule: bool,
     pub protocol: Protocol,
     pub direction: Direction,
     pub site: Site,
 }
 
-/// What kind of filter chain the filter stands in.
+/// The kind of filter chain that contains the filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Protocol {
     #[default]
@@ -40,61 +40,60 @@ pub enum Protocol {
     Tcp,
 }
 
-/// Whose traffic it sees.
+/// The traffic that passes through the filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
-    /// What the workloads behind this proxy, or the clients of this Gateway, send.
+    /// Traffic from the workloads behind this proxy, or from the clients of this Gateway.
     #[default]
     Outbound,
-    /// What comes in to the workload behind this proxy: no splitting, only who may come in.
+    /// Traffic to the workload behind this proxy. The filter checks permissions and does not split.
     Inbound,
 }
 
-/// What a request gets while there is no configuration.
+/// What happens to a request before the proxy has a configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UntilConfigured {
-    /// Its ordinary route.
+    /// It takes its ordinary route.
     #[default]
     Pass,
-    /// The answer 503.
+    /// The proxy answers 503.
     Unavailable,
-    /// The answer 403: of every proxy that names its service account, for a policy that it does not know yet
-    /// may deny anything.
+    /// The proxy answers 403. A proxy with a service account does so, because the unknown policy may deny any request.
     Denied,
 }
 
-/// What one proxy adds to a configuration to make it a table.
+/// The properties of one proxy that [`crate::Table::compile`] needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// Namespace of the workloads behind this proxy; empty where there is no single one. Short names resolve in it.
+    /// Namespace of the workloads behind this proxy, in which short names resolve; empty if there is no single one.
     pub namespace: String,
     pub cluster_domain: String,
     /// A SPIFFE ID of another trust domain is no identity. Empty if the filter reads no certificates.
     pub trust_domain: String,
     pub listeners: Listeners,
     pub naming: Naming,
-    /// `NAMESPACE/NAME` of the ServiceAccount of the workload behind this proxy. Whoever names one takes part in
-    /// the access policy: nothing passes without a configuration.
+    /// `NAMESPACE/NAME` of the ServiceAccount of the workload behind this proxy. A proxy that names
+    /// one enforces the access policy: it denies all traffic until it has a configuration.
     pub service_account: Option<String>,
-    /// The Service whose connections these are; without it their original destination says so.
+    /// The Service that all connections are for; None if their original destination says it.
     pub root: Option<wire::Service>,
-    /// True where a request without the routing header goes to the Service that it names.
+    /// True if a request without the routing header goes to the Service in its Host.
     pub ordinary_route_serves_root: bool,
 }
 
 /// The listeners of the Gateway by which the requests of this filter come in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Listeners {
-    /// Any of them: nothing is known.
+    /// The plugin configuration names no listener: a request may belong to any of them.
     #[default]
     Any,
     One(String),
-    /// By the port of the proxy's own socket, which need not be the listener's. No set is empty.
+    /// By the port of the proxy's socket, which may differ from the listener's port. No set is empty.
     BySocket(BTreeMap<u16, BTreeSet<String>>),
 }
 
 impl Listeners {
-    /// Where it is one and the same for all requests or connections.
+    /// The listener of all requests or connections, if there is only one.
     pub fn one(&self) -> Option<&str> {
         match self {
             Listeners::One(name) => Some(name),
@@ -102,7 +101,7 @@ impl Listeners {
         }
     }
 
-    /// Whether requests of the listener with this name may come in.
+    /// Whether requests of the listener with this name may come in to this proxy.
     pub fn may_be(&self, name: &str) -> bool {
         match self {
             Listeners::Any => true,
@@ -112,14 +111,14 @@ impl Listeners {
     }
 }
 
-/// How the proxy calls the cluster of a backend.
+/// The names of the clusters of backends.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Naming {
     template: String,
     exceptions: BTreeMap<String, String>,
 }
 
-/// The value of the key `namespace`, and of the query, for the splits of hosts of every namespace.
+/// The value of the key `namespace` and of the query: the proxy gets the splits of hosts of every namespace.
 pub const EVERY_NAMESPACE: &str = "*";
 
 const DEFAULT_TEMPLATE: &str = "{service}.{namespace}.svc.cluster.local:{port}";
@@ -156,14 +155,17 @@ impl Plugin {
     pub fn parse(json: &[u8]) -> Result<Plugin, PluginError> {
         let mut keys = Keys::parse(json)?;
         let control_plane = keys.text("control_plane")?;
-        let initial = keys.value("initial").map(initial).transpose()?;
-        let named = control_plane.as_ref().map(|cluster| !cluster.is_empty());
-        if !named.unwrap_or(initial.is_some()) {
+        let initial = keys.value("initial").map(parse_initial).transpose()?;
+        let has_source = match &control_plane {
+            Some(cluster) => !cluster.is_empty(),
+            None => initial.is_some(),
+        };
+        if !has_source {
             return fail(&error::NO_CONTROL_PLANE, "");
         }
         let namespace = keys.text("namespace")?;
         let gateway = keys.text("gateway")?;
-        let scope = scope(namespace.as_deref(), gateway.as_deref())?;
+        let scope = scope_query(namespace.as_deref(), gateway.as_deref())?;
         let header = keys.text("header")?;
         let header = header.unwrap_or_else(|| "x-weir-cluster".into());
         let header = header.to_ascii_lowercase();
@@ -193,7 +195,7 @@ impl Plugin {
                 return fail(&error::LISTENERS_OF_TCP, "");
             }
             (Some(name), None) => Listeners::One(name),
-            (None, Some(written)) => by_socket(written)?,
+            (None, Some(sockets)) => parse_sockets(sockets)?,
             (None, None) => Listeners::Any,
         };
         let direction = match keys.text("direction")?.as_deref() {
@@ -204,8 +206,8 @@ impl Plugin {
         let root = match keys.text("root")? {
             None => None,
             Some(_) if protocol != Protocol::Tcp => return fail(&error::ROOT_OF_REQUESTS, ""),
-            Some(written) => match parse_root(&written) {
-                None => return fail(&error::ROOT, written),
+            Some(text) => match parse_root(&text) {
+                None => return fail(&error::ROOT, text),
                 root => root,
             },
         };
@@ -226,9 +228,9 @@ impl Plugin {
             Some(_) if service_account.is_none() || control_plane.is_none() => {
                 return fail(&error::MAX_AGE_OF_ANYONE, "");
             }
-            Some(written) => match written.as_u64() {
+            Some(value) => match value.as_u64() {
                 Some(seconds @ 60..=604_800) => Some(seconds),
-                _ => return fail(&error::MAX_AGE, written.to_string()),
+                _ => return fail(&error::MAX_AGE, value.to_string()),
             },
         };
         let trust_domain = match keys.text("trust_domain")? {
@@ -279,12 +281,12 @@ fn fail<T>(message: &'static PluginMessage, found: impl Into<String>) -> Result<
     Err(PluginError::new(message, found))
 }
 
-fn initial(value: serde_json::Value) -> Result<wire::Config, PluginError> {
+fn parse_initial(value: serde_json::Value) -> Result<wire::Config, PluginError> {
     serde_json::from_value(value).map_err(|_| PluginError::new(&error::INITIAL, ""))
 }
 
 /// The query of `/v1/config`.
-fn scope(namespace: Option<&str>, gateway: Option<&str>) -> Result<String, PluginError> {
+fn scope_query(namespace: Option<&str>, gateway: Option<&str>) -> Result<String, PluginError> {
     Ok(match (namespace, gateway) {
         (Some(_), Some(_)) => return fail(&error::TWO_SCOPES, ""),
         (Some(EVERY_NAMESPACE), None) => format!("namespace={EVERY_NAMESPACE}"),
@@ -320,10 +322,10 @@ impl Naming {
             return fail(&error::CLUSTER_NAME, "");
         }
         for backend in exceptions.keys() {
-            let known = backend.rsplit_once(':').is_some_and(|(service, port)| {
+            let is_backend = backend.rsplit_once(':').is_some_and(|(service, port)| {
                 service.contains('.') && port.parse::<u16>().is_ok()
             });
-            if !known {
+            if !is_backend {
                 return fail(&error::CLUSTERS, backend.as_str());
             }
         }
@@ -345,13 +347,15 @@ impl Naming {
     }
 }
 
-fn by_socket(written: BTreeMap<String, BTreeSet<String>>) -> Result<Listeners, PluginError> {
-    if written.is_empty() {
+fn parse_sockets(
+    names_by_port: BTreeMap<String, BTreeSet<String>>,
+) -> Result<Listeners, PluginError> {
+    if names_by_port.is_empty() {
         return fail(&error::NO_LISTENERS, "");
     }
     let mut sockets = BTreeMap::new();
-    for (port, names) in written {
-        // Each port has one way to be written.
+    for (port, names) in names_by_port {
+        // `+80` and `080` parse, and would be a second name of port 80.
         let number = port.parse::<u16>().ok();
         let Some(number @ 1..) = number.filter(|it| it.to_string() == port) else {
             return fail(&error::LISTENERS_PORT, port);
@@ -373,7 +377,7 @@ fn parse_root(text: &str) -> Option<wire::Service> {
     })
 }
 
-/// A Kubernetes name: what is safe in a query, a metric's name and a header's value.
+/// Whether `name` may be a Kubernetes name, which is safe in a query, in a metric's name and in a header's value.
 pub(crate) fn is_dns_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 253

@@ -1,4 +1,4 @@
-//! Why a configuration is refused as a whole.
+//! Why the filter refuses a configuration. A configuration is refused as a whole.
 
 use std::fmt;
 
@@ -25,8 +25,7 @@ impl Refusal {
         }
     }
 
-    /// The same, seen from outside of `place`; the path is empty where the place itself is wrong. Only a
-    /// refusal pays for the text of its path.
+    /// Puts `place` in front of the path. The path is empty before if the mistake is at `place` itself.
     pub(crate) fn within(self, place: impl fmt::Display) -> Refusal {
         let dot = if self.path.is_empty() { "" } else { "." };
         Refusal {
@@ -40,7 +39,7 @@ pub(crate) fn refuse<T>(path: impl Into<String>, reason: impl Into<String>) -> R
     Err(Refusal::new(path, reason))
 }
 
-/// Compiles each element of the list `name`; a refusal says which one it was.
+/// Compiles each element of the list `name`. The path of a refusal has the index of the element.
 pub(crate) fn each<T, U>(
     name: &str,
     list: &[T],

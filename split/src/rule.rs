@@ -1,7 +1,7 @@
 //! A rule and its backends, checked and compiled for one proxy.
 
 use crate::access::{Access, Permit};
-use crate::edit::filters::{Edits, Level, retries};
+use crate::edit::filters::{Edits, FilterLevel, retry_edits};
 use crate::edit::url::Redirect;
 use crate::plugin::{Site, is_dns_name};
 use crate::refusal::{Refusal, refuse};
@@ -11,17 +11,17 @@ use crate::wire;
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) identity: Box<str>,
-    /// What the client may do to the Service that it calls; None if the rule needs no such permission.
+    /// What the client may send to the Service that it calls; None if the rule needs no such permission.
     pub(crate) called: Option<Box<Permit>>,
-    /// Answers every request of the rule; then no backend is picked.
-    pub(crate) redirect: Option<Box<Redirected>>,
+    /// Answers every request of the rule, so that no backend is picked.
+    pub(crate) redirect: Option<Box<RedirectResponse>>,
     pub(crate) backends: Vec<Backend>,
 }
 
 #[derive(Debug)]
 pub(crate) struct Backend {
     pub(crate) weight: u64,
-    /// `SERVICE.NAMESPACE:PORT`, or the status of a broken share.
+    /// `SERVICE.NAMESPACE:PORT`, or the status of a broken backend.
     pub(crate) label: Box<str>,
     pub(crate) to: Destination,
 }
@@ -30,18 +30,18 @@ pub(crate) struct Backend {
 pub(crate) enum Destination {
     Cluster {
         name: Box<str>,
-        /// None where everyone may reach everything.
+        /// None without an access policy.
         permit: Option<Box<Permit>>,
-        /// None where the request goes on as it came.
+        /// None if the request stays as it is.
         edits: Option<Box<Edits>>,
     },
-    Redirect(Box<Redirected>),
+    Redirect(Box<RedirectResponse>),
     Status(u16),
 }
 
-/// A redirect, and what is done to its response.
+/// A redirect, and the edits of its response.
 #[derive(Debug)]
-pub(crate) struct Redirected {
+pub(crate) struct RedirectResponse {
     pub(crate) redirect: Redirect,
     pub(crate) edits: Option<Box<Edits>>,
 }
@@ -57,12 +57,12 @@ impl Rule {
         compiled.map_err(|refusal| refusal.within(format_args!("rules[{identity:?}]")))
     }
 
-    /// Rules with equal weights go on with their sequence across revisions, whatever else is done to the
-    /// requests.
-    pub(crate) fn has_backends_of(&self, other: &Rule) -> bool {
-        let shape = |backend: &Backend| (backend.weight, backend.label.clone());
-        let other = other.backends.iter().map(shape);
-        self.backends.iter().map(shape).eq(other)
+    /// Whether both rules have the same backends and weights. Such a rule goes on with its sequence in a new revision,
+    /// even if its filters differ.
+    pub(crate) fn has_same_backends(&self, other: &Rule) -> bool {
+        let share = |backend: &Backend| (backend.weight, backend.label.clone());
+        let shares = self.backends.iter().map(share);
+        shares.eq(other.backends.iter().map(share))
     }
 }
 
@@ -84,10 +84,10 @@ fn compile(
     if identity.is_empty() || identity.bytes().any(is_bad) {
         return refuse("identity", "visible ASCII without ';' and '='");
     }
-    let mut level =
-        Level::compile(filters.as_deref()).map_err(|refusal| refusal.within("filters"))?;
-    let retries = retries(timeouts, retry)?;
-    let redirect = level.redirect.take();
+    let mut rule_level =
+        FilterLevel::compile(filters.as_deref()).map_err(|refusal| refusal.within("filters"))?;
+    let retry_edits = retry_edits(timeouts, retry)?;
+    let redirect = rule_level.redirect.take();
     let mut total: u64 = 0;
     let mut compiled = Vec::with_capacity(backends.len());
     for (index, backend) in backends.iter().enumerate() {
@@ -99,10 +99,10 @@ fn compile(
                 return Err(within(refusal));
             }
         };
-        let mut of_backend = Level::compile(backend.filters.as_deref())
+        let mut backend_level = FilterLevel::compile(backend.filters.as_deref())
             .map_err(|refusal| within(refusal.within("filters")))?;
-        let redirect = of_backend.redirect.take();
-        let edits = Edits::new(&level, of_backend, &retries);
+        let redirect = backend_level.redirect.take();
+        let edits = Edits::new(&rule_level, backend_level, &retry_edits);
         compiled.push(Backend::compile(backend, redirect, edits, access, site).map_err(within)?);
     }
     if total == 0 && redirect.is_none() {
@@ -117,8 +117,8 @@ fn compile(
         identity: identity.into(),
         called: called.map(Box::new),
         redirect: redirect.map(|redirect| {
-            let edits = Edits::new(&level, Level::default(), &[]);
-            Box::new(Redirected { redirect, edits })
+            let edits = Edits::new(&rule_level, FilterLevel::default(), &[]);
+            Box::new(RedirectResponse { redirect, edits })
         }),
         backends: compiled,
     })
@@ -135,13 +135,13 @@ impl Backend {
         let (label, to) = match &backend.to {
             wire::Target::Service(service) => {
                 if !is_dns_name(&service.name) || !is_dns_name(&service.namespace) {
-                    return refuse("to", format!("no name of a Service: {service}"));
+                    return refuse("to", format!("not the name of a Service: {service}"));
                 }
                 let permit = access.map(|access| access.permit(service, &backend.accounts));
                 let permit = permit.transpose()?.map(Box::new);
                 let to = match redirect {
                     Some(redirect) => {
-                        Destination::Redirect(Box::new(Redirected { redirect, edits }))
+                        Destination::Redirect(Box::new(RedirectResponse { redirect, edits }))
                     }
                     None => Destination::Cluster {
                         name: site.naming.cluster(service).into(),
@@ -151,7 +151,7 @@ impl Backend {
                 };
                 (service.to_string(), to)
             }
-            // A share that is broken is so whatever would be done to its requests.
+            // A broken backend answers its error even if it has filters.
             wire::Target::Status(status @ 400..=599) => {
                 (status.to_string(), Destination::Status(*status))
             }

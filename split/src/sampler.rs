@@ -1,4 +1,4 @@
-//! The weighted choice: exact in every prefix, and without a rhythm that a client could fall in step with.
+//! The weighted choice: exact in every prefix, and without a rhythm that a client could synchronize with.
 //!
 //! A choice between two sides walks the weight line in strata of one total each. A request covers as many
 //! units as the lighter side weighs, and one point drawn uniformly in each stratum says which request goes
@@ -15,7 +15,7 @@ use std::collections::BinaryHeap;
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-/// Weights of one rule add up to less than this (exclusive).
+/// The weights of one rule add up to less than this.
 pub const MAX_TOTAL: u64 = 1 << 63;
 
 /// The sequence of picks of one rule on one worker.
@@ -41,8 +41,9 @@ struct Fork {
     total: u64,
     /// Where the next request begins in the present stratum; below the total.
     offset: u64,
-    /// The stratum's point, until a request has covered it.
+    /// The stratum's point; None once a request has covered it.
     point: Option<u64>,
+    /// True if the next request goes to the lighter side because the last one covered two points.
     owed: bool,
 }
 

@@ -1,4 +1,4 @@
-//! The checked, compiled form of a configuration: the only form that a lookup ever sees.
+//! The checked, compiled form of a configuration. Lookups use only this form.
 
 mod index;
 mod listeners;
@@ -20,25 +20,25 @@ use crate::wire::{self, Unmatched};
 
 use listeners::GatewayHosts;
 
-/// Built once for each revision, never changed.
+/// A compiled configuration for one proxy. It is built once for each revision and does not change.
 #[derive(Debug, Default)]
 pub struct Table {
-    /// Roots and literal hosts by name: those that claim it, in order.
-    named: HashMap<Box<[u8]>, Vec<Claim>>,
+    /// Roots and literal hosts by name. Earlier claims of a name win.
+    named: HashMap<Box<[u8]>, Vec<HostClaim>>,
     gateway: GatewayHosts,
-    /// Host sets that [`Claim::host`] points into; a root has several names.
+    /// Host sets, by index ([`HostClaim::host`]). A root has several names for one set.
     hosts: Vec<Host>,
     pub(crate) connections: ConnectionTable,
     pub(crate) rules: Vec<Rule>,
-    /// Without it everyone may reach everything.
+    /// None if there is no access policy.
     pub(crate) access: Option<Access>,
 }
 
 #[derive(Debug)]
-struct Claim {
+struct HostClaim {
     port: u16,
     default_port: bool,
-    /// For ports that no other claim of the name has.
+    /// True if the claim also covers each port without a claim of the same name.
     every_port: bool,
     /// True for `SERVICE.NAMESPACE` of another namespace. The same name with a trailing dot is a host of the internet,
     /// such as `github.com.`, and does not fit.
@@ -49,10 +49,10 @@ struct Claim {
 #[derive(Debug, Default)]
 pub(crate) struct Host {
     matches: Vec<Match>,
-    /// Names of the query parameters that matches ask for.
+    /// Names of the query parameters that the matches need.
     parameters: BTreeSet<Box<[u8]>>,
     pub(crate) unmatched: Unmatched,
-    /// The cluster that the ordinary route uses for these hosts, where the proxy says that it does so.
+    /// The cluster of the ordinary route, if the plugin configuration says that this route serves the root.
     pub(crate) ordinary_cluster: Option<Box<str>>,
 }
 
@@ -61,7 +61,7 @@ pub(crate) struct Match {
     condition: Condition,
     /// Index into [`Table::rules`].
     pub(crate) rule: usize,
-    /// Port of the listener that requests come in at, where it is known.
+    /// Port of the listener at which the requests come in, if it is known.
     pub(crate) port: Option<u16>,
 }
 
@@ -86,8 +86,8 @@ impl Table {
             None if site.service_account.is_some() => {
                 return refuse(
                     "access",
-                    "the control plane does not say who may reach whom, which a proxy with a service account has to \
-                     know; give weir serve --policy smi, or --policy permissive to let everyone in",
+                    "the control plane gives no access policy, and a proxy with a service account needs one; give weir \
+                     serve --policy smi, or --policy permissive to let everyone in",
                 );
             }
             None => {}
@@ -111,7 +111,7 @@ impl Table {
         Ok(table)
     }
 
-    /// A root or a literal host.
+    /// Adds a root or a literal host.
     fn add(
         &mut self,
         set: &wire::HostSet,
@@ -131,9 +131,9 @@ impl Table {
         };
         let mut matches = Vec::with_capacity(set.matches.len());
         for (index, wire) in set.matches.iter().enumerate() {
-            let of_match = Match::compile(wire, rules, patterns, Some(port));
+            let compiled = Match::compile(wire, rules, patterns, Some(port));
             let within = |refusal: Refusal| refusal.within(format_args!("matches[{index}]"));
-            matches.push(of_match.map_err(within)?);
+            matches.push(compiled.map_err(within)?);
         }
         let mut host = Host::new(matches, set.unmatched);
         if let wire::Hosts::Root(root) = &set.hosts
@@ -141,16 +141,16 @@ impl Table {
         {
             host.ordinary_cluster = Some(site.naming.cluster(&root.as_service()).into());
         }
-        let relative = match &set.hosts {
+        let relative_name = match &set.hosts {
             wire::Hosts::Root(root) if root.namespace != site.namespace => names.first().cloned(),
             _ => None,
         };
         let index = self.hosts.len();
         self.hosts.push(host);
         for name in names {
-            let is_relative = relative.as_ref() == Some(&name);
+            let is_relative = relative_name.as_ref() == Some(&name);
             let claims = self.named.entry(name.into_bytes().into()).or_default();
-            claims.push(Claim {
+            claims.push(HostClaim {
                 port,
                 default_port,
                 every_port,
@@ -161,8 +161,8 @@ impl Table {
         Ok(())
     }
 
-    /// The host set of a request, by its `:authority`. `socket` is the port at which it came in, asked only
-    /// where several listeners have different matches for the host.
+    /// The host set of a request, by its `:authority`. `socket` returns the port of the proxy's socket at which the
+    /// request came in. It is called only if listeners have different matches for the host.
     pub(crate) fn host(
         &self,
         authority: &[u8],
@@ -173,8 +173,9 @@ impl Table {
         };
         let name = authority.name();
         if let Some(claims) = self.named.get(name) {
-            let names_it = |claim: &&Claim| !(claim.is_relative && authority.is_absolute);
-            let mut claims = claims.iter().filter(names_it);
+            let mut claims = claims
+                .iter()
+                .filter(|claim| !(claim.is_relative && authority.is_absolute));
             let claim = match authority.port {
                 Some(port) => {
                     let own = claims.clone().find(|claim| claim.port == port);
@@ -187,8 +188,8 @@ impl Table {
         self.gateway.find(Some(name), socket)
     }
 
-    /// Hostnames of a Gateway whose requests may belong to several listeners with different matches, and the
-    /// names of these. The hostname of every host is empty.
+    /// Hostnames of a Gateway whose requests may belong to several listeners with different matches, and the names of
+    /// these listeners. The hostname that stands for every host is empty.
     pub fn undecided_hosts(&self) -> BTreeMap<String, Vec<&str>> {
         self.gateway.undecided()
     }
@@ -198,14 +199,14 @@ impl Table {
         self.gateway.decided_by_socket()
     }
 
-    /// Rules that this table holds.
+    /// The number of rules.
     pub fn rules(&self) -> usize {
         self.rules.len()
     }
 }
 
-/// The names by which clients call a Service, without port, `SERVICE.NAMESPACE` first. `svc.ns.svc.cluster` is one of them where the
-/// domain is `cluster.local`: a resolver's search list may stop there.
+/// The names by which clients call a Service, without port, `SERVICE.NAMESPACE` first. With the domain `cluster.local`
+/// they include `SERVICE.NAMESPACE.svc.cluster`, because `local` may be in a resolver's search list.
 fn root_names(root: &wire::Root, site: &Site) -> Vec<String> {
     let full = format!("{}.{}", root.service, root.namespace).to_ascii_lowercase();
     let domain = site.cluster_domain.as_str();
@@ -254,9 +255,9 @@ impl Host {
     }
 
     /// The first match that fits.
-    pub(crate) fn find<'t>(&'t self, asked: &mut RequestView<'t>) -> Option<&'t Match> {
+    pub(crate) fn find<'t>(&'t self, view: &mut RequestView<'t>) -> Option<&'t Match> {
         let mut matches = self.matches.iter();
-        matches.find(|wanted| wanted.condition.fits(asked, &self.parameters))
+        matches.find(|it| it.condition.fits(view, &self.parameters))
     }
 }
 

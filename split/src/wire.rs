@@ -1,9 +1,9 @@
-//! The configuration as it goes over the wire: one type in one place for both sides.
+//! The JSON document that the control plane sends to the filter.
 //!
-//! This is the dumb form, public fields and nothing checked; [`crate::Table`] is the checked one.
-//! Order is meaning: a host's matches stand in order of precedence and the first that fits decides.
-//! Weights stay as the user wrote them. An unknown field inside a match, a rule or a backend
-//! refuses the document, for ignoring it could widen a rule; elsewhere it is ignored.
+//! The types have public fields, and no value is checked; [`crate::Table`] is the checked form. The order of a list has
+//! a meaning: the first match that fits decides. Weights are as the user wrote them. A document with an unknown field
+//! in a match, a rule or a backend is refused, because without this field the rule could apply to more requests. Other
+//! unknown fields are ignored.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,34 +13,32 @@ use serde::{Deserialize, Serialize};
 /// The document version that this build writes and reads.
 pub const VERSION: u32 = 1;
 
-/// What one proxy may see of the plan.
+/// The part of the plan for one scope of proxies.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     pub version: u32,
-    /// Earlier sets win where two claim the same host and port.
+    /// The first set wins if two have the same host and port.
     #[serde(default)]
     pub hosts: Vec<HostSet>,
-    /// The listeners for HTTP of the Gateway that this is for, by name. Empty
-    /// for a proxy that is no Gateway.
+    /// The HTTP listeners of the Gateway, by name. Empty if the scope is not a Gateway.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub listeners: BTreeMap<String, Listener>,
-    /// TCP: who decides for a connection. Earlier ones win where two claim the same.
+    /// The rules of TCP connections. The first entry wins if two have the same destination.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub connections: Vec<Connections>,
-    /// By identity. The identity keeps a rule's sequence of picks going across revisions.
+    /// By identity. A rule with the same identity in a new revision goes on with its sequence of picks.
     #[serde(default)]
     pub rules: BTreeMap<String, Rule>,
-    /// Who may reach whom. Without a statement, a proxy that names a service account refuses the document, and any
-    /// other proxy lets everyone reach everything.
+    /// The access policy. Without it, a proxy that names a service account refuses the document, and any other proxy
+    /// lets all traffic pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
 }
 
-/// A listener of a Gateway, as far as it tells which requests belong to it: of those of one port the most
-/// specific whose hostname fits.
+/// A listener of a Gateway. A request belongs to the listener of its port with the most specific hostname that fits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
-    /// The Gateway's, which a redirect names. It need not be the port of the proxy's socket.
+    /// The port in the Gateway, which a redirect names. It may differ from the port of the proxy's socket.
     pub port: u16,
     /// As in [`Gateway`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -51,9 +49,9 @@ pub struct Listener {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostSet {
     pub hosts: Hosts,
-    /// In order of precedence; the first that fits decides.
+    /// In order of precedence: the first match that fits decides.
     pub matches: Vec<Match>,
-    /// What a request to these hosts gets that fits no match.
+    /// The result for a request to these hosts that fits no match.
     #[serde(default, skip_serializing_if = "Unmatched::is_pass")]
     pub unmatched: Unmatched,
 }
@@ -63,7 +61,7 @@ pub struct HostSet {
 pub enum Hosts {
     /// One port of a Service, under all the names by which clients call it.
     Root(Root),
-    /// One host name that is no Service.
+    /// One hostname that is not a Service.
     Literal(Literal),
     /// Hosts of a Gateway, compared without port.
     Gateway(Gateway),
@@ -74,10 +72,10 @@ pub struct Root {
     pub service: String,
     pub namespace: String,
     pub port: u16,
-    /// True where a Host without a port means this one.
+    /// True if a Host without a port means this port.
     #[serde(default, skip_serializing_if = "is_false")]
     pub default_port: bool,
-    /// For proxies that know a connection's original destination.
+    /// IP addresses of the Service, for proxies that know the original destination of a connection.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub cluster_ips: Vec<String>,
 }
@@ -97,21 +95,21 @@ pub struct Literal {
     /// Lower case, without port and without trailing dot.
     pub name: String,
     pub port: u16,
-    /// True where a Host without a port is meant too.
+    /// True if a Host without a port belongs to this set too.
     #[serde(default, skip_serializing_if = "is_false")]
     pub default_port: bool,
-    /// True where each port is meant that no set of the same name has.
+    /// True if each port that no other set of this name has belongs to this set too.
     #[serde(default, skip_serializing_if = "is_false")]
     pub every_port: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gateway {
-    /// The listeners to which requests for these hosts belong, with their ports: those whose requests have no set
-    /// with a more specific hostname. One that no match names answers 404.
+    /// The listeners, with their ports, whose requests for these hosts have no set with a more specific hostname. A
+    /// listener that no match names answers 404.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ports: BTreeMap<String, u16>,
-    /// Lower case; exact (`shop.example.com`) or wildcard (`*.example.com`); none means every host.
+    /// Lower case; exact (`shop.example.com`) or wildcard (`*.example.com`); None means every host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
 }
@@ -132,7 +130,8 @@ impl Unmatched {
     }
 }
 
-/// What a request must show; all of it has to hold. A condition that is absent holds for every request.
+/// Conditions on a request and the rule for the requests that fit all of them. An absent condition holds for every
+/// request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Match {
@@ -148,17 +147,18 @@ pub struct Match {
     /// Query parameters, name and value decoded; of several with one name the first counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<Field>,
-    /// Of which one must be the request's host; lower case, exact or wildcard as in [`Gateway`].
+    /// One of them must be the host of the request. Lower case; exact or wildcard as in [`Gateway`]. An empty list
+    /// allows every host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hostnames: Vec<String>,
-    /// Names of the Gateway's listeners that this match belongs to; none for other hosts.
+    /// Names of the listeners of the Gateway that this match belongs to. Empty if the host set is not for a Gateway.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub listeners: Vec<String>,
-    /// Identity of the rule that it leads to.
+    /// Identity of the rule.
     pub rule: String,
 }
 
-/// HTTPPathMatch of Gateway API v1. The query string is no part of the path.
+/// HTTPPathMatch of Gateway API v1. The path does not include the query string.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PathMatch {
@@ -169,7 +169,7 @@ pub enum PathMatch {
     Regex(String),
 }
 
-/// A header or a query parameter, and what its value must be.
+/// The name of a header or a query parameter, and the condition on its value.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Field {
@@ -189,22 +189,22 @@ pub enum ValueMatch {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Their weights add up to at least 1 and less than 2^63. None only where the rule redirects.
+    /// Their weights add up to at least 1 and less than 2^63. The list is empty only if the rule redirects.
     pub backends: Vec<Backend>,
-    /// For every request of the rule; those of the backend follow.
+    /// Filters for every request of the rule. The filters of the backend are applied after them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filters: Option<Box<Filters>>,
     #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
     pub timeouts: Timeouts,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
-    /// The Service that the clients of this rule call, where the access policy asks permission for it.
+    /// The Service that the clients of this rule call, if the access policy requires a permission for it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub called: Option<Called>,
 }
 
-/// A Service that clients call. A client needs permission for one of the ServiceAccounts behind it, besides
-/// permission for the backend that its request goes to.
+/// A Service that clients call. A client needs a permission for one of the ServiceAccounts behind it, and a permission
+/// for the backend that its request goes to.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Called {
@@ -215,19 +215,19 @@ pub struct Called {
 }
 
 impl Rule {
-    /// Whether a redirect names neither port nor scheme, so that it goes to the port of the listener.
+    /// Whether a redirect of the rule or of a backend has neither port nor scheme, so that it goes to the port of the
+    /// listener.
     pub fn redirects_to_listener(&self) -> bool {
-        let of_backends = self.backends.iter().map(|backend| &backend.filters);
-        let goes_there = |redirect: &Redirect| redirect.port.is_none() && redirect.scheme.is_none();
-        of_backends
+        let backend_filters = self.backends.iter().map(|backend| &backend.filters);
+        backend_filters
             .chain([&self.filters])
             .filter_map(|filters| filters.as_ref()?.redirect.as_ref())
-            .any(goes_there)
+            .any(|redirect| redirect.port.is_none() && redirect.scheme.is_none())
     }
 }
 
-/// HTTPRouteFilter of Gateway API v1, in this order: the redirect, if there is one, is made of the request
-/// as it came; else the headers are edited and the URL is rewritten.
+/// HTTPRouteFilter of Gateway API v1. A redirect uses the request of the client, and the other filters only edit its
+/// response. Without a redirect the headers are edited first, and then the URL is rewritten.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Filters {
@@ -242,7 +242,7 @@ pub struct Filters {
 }
 
 impl Filters {
-    /// As a rule or a backend has them: seldom, and they are larger than all the rest of it.
+    /// For [`Rule::filters`] and [`Backend::filters`]; None without a filter. Boxed because filters are rare and large.
     pub fn boxed(&self) -> Option<Box<Filters>> {
         (!self.is_empty()).then(|| Box::new(self.clone()))
     }
@@ -265,10 +265,10 @@ impl Filters {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderEdits {
-    /// Replaces every value that is there.
+    /// Replaces all values of the header.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub set: Vec<Header>,
-    /// Stands beside the values that are there.
+    /// Adds a value to the values of the header.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub add: Vec<Header>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -309,13 +309,13 @@ pub enum PathEdit {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct PrefixEdit {
-    /// The prefix that the rule's only match asks for.
+    /// The prefix in the only match of the rule.
     pub prefix: String,
     pub replacement: String,
 }
 
-/// HTTPRequestRedirectFilter of Gateway API v1. What is absent is as the request has it, but for the port:
-/// without one it is that of `scheme`, else that of the listener.
+/// HTTPRequestRedirectFilter of Gateway API v1. Absent parts come from the request, except for the port: an absent port
+/// is the default port of `scheme`, or without a `scheme` the port of the listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redirect {
@@ -332,7 +332,7 @@ pub struct Redirect {
     pub status: u16,
 }
 
-/// HTTPRouteTimeouts of Gateway API v1, in milliseconds; 0 is no limit.
+/// HTTPRouteTimeouts of Gateway API v1, in milliseconds; 0 means no limit.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Timeouts {
@@ -348,18 +348,18 @@ impl Timeouts {
     }
 }
 
-/// HTTPRouteRetry of Gateway API v1. Failed connections are tried again too.
+/// HTTPRouteRetry of Gateway API v1. Failed connections are retried as well.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Retry {
-    /// Tries after the first; at least 1.
+    /// Maximum number of retries; at least 1.
     pub attempts: u32,
-    /// Statuses after which to try again.
+    /// HTTP statuses after which the proxy retries, 400 to 599.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub codes: Vec<u16>,
 }
 
-/// Connections that one rule decides for.
+/// Connections, and the rule that decides for them.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
     pub to: Destination,
@@ -370,19 +370,19 @@ pub struct Connections {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Destination {
-    /// One port of a Service: named by the plugin configuration, or by the original destination.
+    /// One port of a Service. The plugin configuration names it, or the original destination of the connection.
     Root(Root),
-    /// Listeners of a Gateway, ports by name.
+    /// Listeners of a Gateway: ports by name of the listener.
     Listeners(BTreeMap<String, u16>),
 }
 
-/// Who may reach whom: `"everyone"`, or `{"grants": ...}`.
+/// The access policy: `"everyone"`, or `{"grants": ...}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Access {
-    /// Everyone may reach everything.
+    /// Every client may reach every destination.
     Everyone,
-    /// TrafficTargets of SMI, by the destination's ServiceAccount, `NAMESPACE/NAME`. What no grant allows is denied.
+    /// TrafficTargets of SMI, by the destination's ServiceAccount, `NAMESPACE/NAME`. Traffic without a grant is denied.
     Grants(Grants),
 }
 
@@ -396,10 +396,10 @@ pub struct Grant {
     pub by: String,
     /// ServiceAccounts, `NAMESPACE/NAME`.
     pub sources: Vec<String>,
-    /// Requests that are let through; of which one condition must hold.
+    /// The allowed requests: a request must fit one of them.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub requests: Vec<Permission>,
-    /// Ports to which connections are let through; an empty list is every port, None is none.
+    /// Ports of the allowed connections. An empty list allows every port, and None allows no connection.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub ports: Option<Vec<u16>>,
 }
@@ -410,7 +410,7 @@ pub struct Grant {
 pub struct Permission {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathMatch>,
-    /// Of which one must be the request's; none means every method.
+    /// One of them must be the method of the request. An empty list allows every method.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -421,21 +421,21 @@ pub struct Permission {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum Target {
     Service(Service),
-    /// The share of a broken backend: answered with this HTTP status.
+    /// A broken backend: the proxy answers with this HTTP status, 400 to 599.
     Status(u16),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Backend {
-    /// Relative to the other backends of the rule, as written; 0 means never.
+    /// Relative to the weights of the other backends of the rule, as the user wrote it; 0 means no requests.
     pub weight: u64,
     pub to: Target,
-    /// For the requests that go to this backend alone.
+    /// Filters for the requests that go to this backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filters: Option<Box<Filters>>,
-    /// ServiceAccounts of the pods behind it, `NAMESPACE/NAME`, as far as the scope has to know them; of use only
-    /// beside [`Config::access`].
+    /// ServiceAccounts of the pods behind this backend, `NAMESPACE/NAME`: only those with grants that the scope needs.
+    /// Used together with [`Config::access`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accounts: Vec<String>,
 }
@@ -459,7 +459,7 @@ pub struct Service {
     pub port: u16,
 }
 
-/// `SERVICE.NAMESPACE:PORT`, the way in which people and metrics name a backend.
+/// `SERVICE.NAMESPACE:PORT`, as messages and metrics name a backend.
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}:{}", self.name, self.namespace, self.port)

@@ -1,8 +1,8 @@
-//! `hotpath SECONDS NAME=MODULE...`: CPU time of Envoy's only worker for a request to a host that has only
-//! weights, under each module, for `scripts/bench`.
+//! `hotpath SECONDS NAME=MODULE...`: CPU time of Envoy's only worker for a request to a host that has only weights, for
+//! each module. `scripts/bench` runs it.
 //!
-//! All modules stand in one Envoy, and a round gives each of them the same number of requests, in turn: what
-//! else the machine does falls on all of them alike. What counts is the difference within a round.
+//! All modules run in one Envoy, and each round sends the same number of requests to each module. Other load on the
+//! machine affects all modules alike, so the difference within a round counts.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -12,14 +12,14 @@ use tokio::task::JoinSet;
 use weir_tests::fault::{Web, document};
 use weir_tests::{Bootstrap, Connection, Envoy};
 
-/// Requests that one module gets in one round, on each of the connections.
+/// Requests for a module in one round, on each of the connections.
 const REQUESTS: u32 = 50;
 const CONNECTIONS: usize = 8;
 
 struct Module {
     name: String,
     connections: Vec<Connection>,
-    /// Microseconds of CPU for a request, by round.
+    /// Microseconds of CPU time for a request, by round.
     measured: Vec<f64>,
 }
 
@@ -62,7 +62,7 @@ async fn main() {
     while start.elapsed() < seconds {
         let count = modules.len();
         for turn in 0..count {
-            // Nobody is always the first, or always after the same one.
+            // The order changes, so that a module is not always first or always after the same module.
             let index = if round % 2 == 0 {
                 turn
             } else {
@@ -83,7 +83,7 @@ async fn main() {
             module.connections = running.join_all().await;
             let requests = f64::from(REQUESTS) * CONNECTIONS as f64;
             let spent = (worker.nanoseconds() - before) as f64 / 1000.0;
-            // The first rounds warm up.
+            // The first rounds are a warm-up.
             if round >= 4 {
                 module.measured.push(spent / requests);
             }
@@ -111,7 +111,8 @@ fn report(modules: &[Module]) {
             module.name,
             quartiles(module.measured.clone())[1],
             middle / whole * 100.0,
-            // Of a median, if the differences were normal: 1.2533 sigma / sqrt(n), sigma = IQR / 1.349.
+            // The standard error of a median for normally distributed differences: 1.2533 sigma / sqrt(n), sigma = IQR
+            // / 1.349.
             1.2533 * (high - low) / 1.349 / (rounds as f64).sqrt() / whole * 100.0,
         );
     }
@@ -136,7 +137,7 @@ impl Worker {
         Worker(paths.find(is_worker).expect("Envoy's worker"))
     }
 
-    /// That it has run so far.
+    /// CPU time so far.
     fn nanoseconds(&self) -> u64 {
         let text = std::fs::read_to_string(self.0.join("schedstat")).expect("schedstat");
         let first = text.split_whitespace().next();

@@ -1,5 +1,5 @@
-//! An Envoy configuration for a test, in the pattern of `envoy-config/`: the filter, the route that follows
-//! its header, and an ordinary route that says that it was taken.
+//! Builds an Envoy configuration for a test, like the files in `envoy-config/`: the filter, a route that follows the
+//! filter's header, and an ordinary route that is visible in the answer.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -22,31 +22,31 @@ struct Listener {
     plugin: String,
     chain: Chain,
     module: Option<PathBuf>,
-    is_told_destinations: bool,
+    has_proxy_protocol: bool,
     is_normalizing: bool,
     certificate: Option<tls::Certificate>,
-    /// 0 is any free one.
+    /// 0 means any free port.
     port: u16,
 }
 
-/// What stands behind the filter.
+/// The filters after Weir's filter.
 enum Chain {
-    /// A router, whose ordinary route leads to this cluster, or answers 200 `ordinary`.
+    /// A router. Its ordinary route leads to this cluster, or answers 200 `ordinary` without a cluster.
     Http(Option<String>),
     /// A TCP proxy to this cluster.
     Tcp(String),
 }
 
 impl Bootstrap {
-    /// A listener on a free port whose filter has this plugin configuration. Requests that the filter
-    /// leaves alone go to `ordinary`, or are answered 200 `ordinary` where there is none. Answers of
-    /// backends tell their cluster in `x-cluster`. Headers may have 1 MiB, and WebSockets are let through.
+    /// Adds an HTTP listener on a free port with this plugin configuration. Requests that the filter leaves alone go to
+    /// the cluster `ordinary`; without one Envoy answers 200 `ordinary`. Answers have the name of their cluster in
+    /// `x-cluster`. Headers may have 1 MiB, and WebSockets are allowed.
     #[must_use]
     pub fn listener(self, name: &str, plugin: &str, ordinary: Option<&str>) -> Bootstrap {
         self.listen(name, plugin, Chain::Http(ordinary.map(str::to_owned)))
     }
 
-    /// A listener for connections. Those that the filter leaves alone go to `ordinary`.
+    /// Adds a TCP listener. Connections that the filter leaves alone go to the cluster `ordinary`.
     #[must_use]
     pub fn tcp_listener(self, name: &str, plugin: &str, ordinary: &str) -> Bootstrap {
         self.listen(name, plugin, Chain::Tcp(ordinary.to_owned()))
@@ -58,7 +58,7 @@ impl Bootstrap {
             plugin: plugin.into(),
             chain,
             module: None,
-            is_told_destinations: false,
+            has_proxy_protocol: false,
             is_normalizing: false,
             certificate: None,
             port: 0,
@@ -66,23 +66,23 @@ impl Bootstrap {
         self
     }
 
-    /// The last listener has `dist/weir-lean.wasm`.
+    /// Gives the last listener the module `dist/weir-lean.wasm`.
     #[must_use]
     pub fn lean(self) -> Bootstrap {
         self.module_of(&crate::dist("weir-lean.wasm"))
     }
 
-    /// Clients of the last listener say where they wanted to go, in a header of the PROXY protocol: for the
-    /// filter it is the original destination, as behind an iptables redirect.
+    /// Makes the last listener read the PROXY protocol. Its destination address is the original destination for the
+    /// filter, as after an iptables redirect.
     #[must_use]
     pub fn proxy_protocol(mut self) -> Bootstrap {
         if let Some(listener) = self.listeners.last_mut() {
-            listener.is_told_destinations = true;
+            listener.has_proxy_protocol = true;
         }
         self
     }
 
-    /// The last listener normalizes paths, as an edge has to.
+    /// Makes the last listener normalize paths, which an edge must do.
     #[must_use]
     pub fn normalizing(mut self) -> Bootstrap {
         if let Some(listener) = self.listeners.last_mut() {
@@ -91,7 +91,7 @@ impl Bootstrap {
         self
     }
 
-    /// The last listener shows this certificate, and asks its clients for one of the same authority.
+    /// Makes the last listener use this certificate and require client certificates of the same authority.
     #[must_use]
     pub fn mutual_tls(mut self, certificate: &tls::Certificate) -> Bootstrap {
         if let Some(listener) = self.listeners.last_mut() {
@@ -100,7 +100,7 @@ impl Bootstrap {
         self
     }
 
-    /// The last listener has this port, see [`crate::FreePorts`].
+    /// Gives the last listener this port, see [`crate::FreePorts`].
     #[must_use]
     pub fn port(mut self, port: u16) -> Bootstrap {
         if let Some(listener) = self.listeners.last_mut() {
@@ -109,7 +109,7 @@ impl Bootstrap {
         self
     }
 
-    /// The last listener has this module.
+    /// Gives the last listener this module.
     #[must_use]
     pub fn module_of(mut self, module: &Path) -> Bootstrap {
         if let Some(listener) = self.listeners.last_mut() {
@@ -118,21 +118,21 @@ impl Bootstrap {
         self
     }
 
-    /// Another module than `dist/weir.wasm`.
+    /// Replaces `dist/weir.wasm` in all listeners.
     #[must_use]
     pub fn module(mut self, module: PathBuf) -> Bootstrap {
         self.module = Some(module);
         self
     }
 
-    /// A Lua filter with this code before the filter, as another filter of a chain may be.
+    /// Adds a Lua filter with this code before Weir's filter, because other filters may change requests too.
     #[must_use]
     pub fn lua(mut self, code: &str) -> Bootstrap {
         self.lua = Some(code.into());
         self
     }
 
-    /// Envoy's node id.
+    /// Sets Envoy's node id.
     #[must_use]
     pub fn node(mut self, id: &str) -> Bootstrap {
         self.node = Some(id.into());
@@ -144,7 +144,7 @@ impl Bootstrap {
         self.cluster_of(name, address, json!({}))
     }
 
-    /// A cluster whose endpoint speaks HTTP/2.
+    /// Adds a cluster whose endpoint speaks HTTP/2.
     #[must_use]
     pub fn http2_cluster(self, name: &str, address: SocketAddr) -> Bootstrap {
         let protocol = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -156,8 +156,8 @@ impl Bootstrap {
         self.cluster_of(name, address, options)
     }
 
-    /// A cluster whose endpoint is asked for a certificate of the same authority, and is shown this one if
-    /// there is one.
+    /// Adds a cluster whose endpoint must have a certificate of `authority`. Envoy authenticates with the client
+    /// certificate, if there is one.
     #[must_use]
     pub fn tls_cluster(
         self,
@@ -217,7 +217,7 @@ impl Bootstrap {
         json!({
             "node": { "id": self.node.unwrap_or_default(), "cluster": "" },
             "static_resources": { "listeners": listeners, "clusters": self.clusters },
-            // For what /runtime_modify sets.
+            // Needed for /runtime_modify.
             "layered_runtime": { "layers": [{ "name": "admin", "admin_layer": {} }] },
             "admin": {
                 "address": { "socket_address": { "address": "127.0.0.1", "port_value": 0 } },
@@ -243,15 +243,16 @@ impl Listener {
             "name": "proxy_protocol",
             "typed_config": { "@type": format!("{TYPED}.listener.proxy_protocol.v3.ProxyProtocol") },
         });
-        let listener_filters = match self.is_told_destinations {
-            true => vec![proxy_protocol],
-            false => Vec::new(),
+        let listener_filters = if self.has_proxy_protocol {
+            vec![proxy_protocol]
+        } else {
+            Vec::new()
         };
         json!({
             "name": self.name,
             "address": { "socket_address": { "address": "127.0.0.1", "port_value": self.port } },
             "listener_filters": listener_filters,
-            // Connections are spread evenly over the workers.
+            // Spread connections evenly over the workers.
             "connection_balance_config": { "exact_balance": {} },
             "filter_chains": [chain],
         })
@@ -264,7 +265,7 @@ impl Listener {
             "cluster": cluster,
         });
         if self.certificate.is_some() {
-            // Else a server that speaks first may speak before it is known who listens.
+            // Otherwise Envoy forwards a server's first bytes before the TLS handshake has identified the client.
             proxy["upstream_connect_mode"] = json!("ON_DOWNSTREAM_TLS_HANDSHAKE");
             proxy["max_early_data_bytes"] = json!(65536);
         }
@@ -319,10 +320,7 @@ impl Listener {
             "stat_prefix": self.name,
             "normalize_path": self.is_normalizing,
             "merge_slashes": self.is_normalizing,
-            "path_with_escaped_slashes_action": match self.is_normalizing {
-                true => "UNESCAPE_AND_REDIRECT",
-                false => "KEEP_UNCHANGED",
-            },
+            "path_with_escaped_slashes_action": if self.is_normalizing { "UNESCAPE_AND_REDIRECT" } else { "KEEP_UNCHANGED" },
             "max_request_headers_kb": 1024,
             "upgrade_configs": [{ "upgrade_type": "websocket" }],
             "http_filters": filters,

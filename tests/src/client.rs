@@ -1,4 +1,4 @@
-//! A client: one connection, one request after the other, with the Host that the test says.
+//! An HTTP/1.1 client with one connection. The test sets the Host header.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,7 +39,7 @@ impl Connection {
         self.ask("GET", host, path, headers).await
     }
 
-    /// Any method; several headers of one name are several lines.
+    /// Sends a request with any method. Headers with equal names become several lines.
     pub async fn ask(
         &mut self,
         method: &str,
@@ -56,7 +56,7 @@ impl Connection {
             .await
     }
 
-    /// How many of so many requests each backend answered; all of them have to be 200.
+    /// Sends this number of requests and counts the answers by backend. Panics if an answer is not 200.
     pub async fn shares(
         &mut self,
         host: &str,
@@ -110,14 +110,14 @@ impl Answer {
     }
 }
 
-/// What [`Connection::shares`] should have counted.
+/// The expected result of [`Connection::shares`].
 pub fn shares<const N: usize>(shares: [(&str, usize); N]) -> BTreeMap<String, usize> {
     shares
         .map(|(backend, count)| (backend.to_owned(), count))
         .into()
 }
 
-/// The value of a metric in the Prometheus text format, by its name with its labels.
+/// The value of a metric in the Prometheus text format. `name` includes the labels.
 pub(crate) fn metric(text: &str, name: &str) -> Option<f64> {
     let line = text
         .lines()

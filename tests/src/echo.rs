@@ -1,4 +1,4 @@
-//! A backend that tells what it received.
+//! An HTTP backend that returns the request that it received.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -13,7 +13,7 @@ use tokio::task::JoinHandle;
 
 pub struct Echo {
     pub address: SocketAddr,
-    heard: Arc<AtomicUsize>,
+    requests: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
@@ -29,10 +29,10 @@ impl Echo {
         Echo::serve(app).await
     }
 
-    /// A backend that does something else.
+    /// Serves this router instead of the echo.
     pub async fn serve(app: Router) -> Echo {
-        let heard = Arc::new(AtomicUsize::new(0));
-        let counter = heard.clone();
+        let requests = Arc::new(AtomicUsize::new(0));
+        let counter = requests.clone();
         let app = app.layer(map_request(move |request: Request| {
             counter.fetch_add(1, Ordering::SeqCst);
             async { request }
@@ -46,14 +46,14 @@ impl Echo {
         });
         Echo {
             address,
-            heard,
+            requests,
             task,
         }
     }
 
-    /// Requests that have come.
-    pub fn heard(&self) -> usize {
-        self.heard.load(Ordering::SeqCst)
+    /// The number of requests so far.
+    pub fn request_count(&self) -> usize {
+        self.requests.load(Ordering::SeqCst)
     }
 }
 

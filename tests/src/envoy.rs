@@ -1,4 +1,4 @@
-//! A real Envoy with the built module.
+//! A real Envoy process with the built module.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ pub struct Envoy {
     _folder: TempDir,
 }
 
-/// `$ENVOY`, or the one that scripts/install puts into `.venv`.
+/// `$ENVOY`, or the program that scripts/install puts into `.venv`.
 fn binary() -> PathBuf {
     let path =
         std::env::var_os("ENVOY").map_or_else(|| root().join(".venv/bin/envoy"), PathBuf::from);
@@ -31,7 +31,7 @@ fn binary() -> PathBuf {
 }
 
 impl Envoy {
-    /// Runs a whole configuration. Ports may be 0: [`Envoy::listener`] tells the real ones.
+    /// Starts Envoy with this configuration. Ports may be 0: [`Envoy::listener`] has the real ports.
     pub async fn start(config: &str, concurrency: usize) -> Envoy {
         dist("weir.wasm");
         let folder = TempDir::new().expect("a folder");
@@ -67,7 +67,7 @@ impl Envoy {
         envoy
     }
 
-    /// The log of an Envoy that does not start with this configuration.
+    /// The log of an Envoy that refuses this configuration.
     pub fn refused(config: &str) -> String {
         let folder = TempDir::new().expect("a folder");
         let file = folder.path().join("envoy.yaml");
@@ -82,7 +82,7 @@ impl Envoy {
         log
     }
 
-    /// The address of a listener, by its name.
+    /// The address of the listener with this name.
     pub fn listener(&self, name: &str) -> SocketAddr {
         let found = self.listeners.get(name);
         *found.unwrap_or_else(|| panic!("no listener {name} in {:?}", self.listeners))
@@ -96,7 +96,7 @@ impl Envoy {
             .text()
     }
 
-    /// A statistic by its full name; 0 where it has never counted.
+    /// The value of a counter or gauge by its full name; 0 if Envoy does not have it.
     pub async fn stat(&self, name: &str) -> u64 {
         let stats = self.ask("/stats").await;
         let line = stats
@@ -107,7 +107,7 @@ impl Envoy {
         })
     }
 
-    /// No VM of the filter has failed or been reloaded.
+    /// Panics if a VM of the filter has failed or was restarted.
     pub async fn assert_no_traps(&self) {
         let stats = self.ask("/stats?filter=vm_reload").await;
         let lines: Vec<_> = stats.lines().collect();
@@ -118,8 +118,8 @@ impl Envoy {
         );
     }
 
-    /// Waits until the proxy's poller has put its `updates`-th configuration in force, and gives the other
-    /// workers far more than the time that their wake-up takes. At the first one they are only just starting.
+    /// Waits until the filter has applied `updates` configurations, and then for the other workers. They need less than
+    /// the added time to take over a configuration, except for the first one, while they start.
     pub async fn wait_for_updates(&self, updates: u64) {
         let others = Duration::from_millis(if updates == 1 { 600 } else { 200 });
         self.wait_for_stat("wasmcustom.weir_config_updates_total", updates)
@@ -137,7 +137,7 @@ impl Envoy {
         panic!("{name} is below {at_least}:\n{}", self.log());
     }
 
-    /// Time on a processor so far.
+    /// CPU time so far.
     pub fn cpu(&self) -> Duration {
         Duration::from_nanos(self.process.cpu())
     }

@@ -1,13 +1,13 @@
-//! Faults, made on purpose: a control plane that lies, a filter that traps on demand, a client that sends
-//! bytes; and the small world that they are tried on, with a load that must not notice them.
+//! Faults for tests: a fake control plane, a filter that traps on request, and a client that sends raw bytes. Also a
+//! small set of objects and a load generator to test them with.
 
-mod liar;
+mod fake_plane;
 mod load;
 mod module;
 mod raw;
 mod web;
 
-pub use liar::{Liar, Manner, Poll, answer};
+pub use fake_plane::{Behaviour, FakePlane, Poll, answer};
 pub use load::{Load, Sample};
 pub use module::trapping_module;
 pub use raw::{parse, raw, raw_request};

@@ -1,12 +1,12 @@
-//! Ports for what has to know its own before it listens.
+//! Ports for processes that need to know their port before they listen.
 
 use std::net::TcpListener;
 
-/// Free ports below those that the system gives to clients and to whoever asks for port 0.
+/// Free ports below the range of client ports, from which the system also serves port 0.
 pub struct FreePorts(u16);
 
 impl Default for FreePorts {
-    /// Test processes that run at the same time begin at different ports.
+    /// Starts at a port that depends on the process id, because test processes run at the same time.
     fn default() -> FreePorts {
         let process = std::process::id() % 100;
         FreePorts(20_000 + 100 * u16::try_from(process).unwrap_or_default())
@@ -14,7 +14,7 @@ impl Default for FreePorts {
 }
 
 impl FreePorts {
-    /// Another one with each call.
+    /// A different free port with each call.
     #[expect(clippy::should_implement_trait)]
     pub fn next(&mut self) -> u16 {
         while self.0 < 32_000 {

@@ -1,4 +1,4 @@
-//! A golden case: one file that a person reads in a minute, and that is itself a manifest.
+//! A golden case: a small file with manifests, requests and expected answers.
 //!
 //! ```text
 //! # Why the case exists.
@@ -14,30 +14,30 @@
 //! # from default bookstore:14001 /buy -> v1.default:14001 9, v2.default:14001 1 {x-a: b}
 //! ```
 //!
-//! A case whose first comments have the line `# policy: smi` or `# policy: permissive` is translated under that policy.
+//! A line `# policy: smi` or `# policy: permissive` among the first comments sets the access policy of the case.
 //!
-//! Who asks:
-//! - `anyone`: a proxy without a scope; `everywhere`: one at the edge, with `"namespace": "*"`; `from NAMESPACE`: one before clients of that namespace;
-//!   `as ACCOUNT from NAMESPACE`: one that also says whose workload it serves;
-//! - `at NAMESPACE/GATEWAY`, or with the plugin key `listener` `at NAMESPACE/GATEWAY:LISTENER`; with the key
-//!   `listeners` `at NAMESPACE/GATEWAY:http|https via https`: sockets with `|` between, the names of one with `+`, and
-//!   the socket by which the request comes in (`via unlisted` is one that the key does not have);
-//! - `into NAMESPACE/ACCOUNT by NAMESPACE/ACCOUNT|nobody`: one before the workload that is called, and the caller.
+//! The proxy of a request:
+//! - `anyone`: without a scope; `everywhere`: an edge with `"namespace": "*"`; `from NAMESPACE`: a sidecar in that
+//!   namespace; `as ACCOUNT from NAMESPACE`: a sidecar with a service account;
+//! - `at NAMESPACE/GATEWAY`: a Gateway; `at NAMESPACE/GATEWAY:LISTENER`: with the plugin key `listener`;
+//!   `at NAMESPACE/GATEWAY:http|https via https`: with the key `listeners`. `|` separates sockets, `+` separates the
+//!   listeners of a socket, and `via` names the socket of the request (`via unlisted`: a socket that the key lacks);
+//! - `into NAMESPACE/ACCOUNT by NAMESPACE/ACCOUNT|anonymous`: the proxy before a workload, and the client's identity.
 //!
-//! What: `[METHOD] HOST PATH [{name: value, name: "a, b"}]`, without a method GET; or a connection,
-//! `from NAMESPACE tcp SERVICE.NAMESPACE:PORT`, `at NAMESPACE/GATEWAY tcp LISTENER`, `into ... by ... tcp PORT`.
+//! The request: `[METHOD] HOST PATH [{name: value, name: "a, b"}]` (GET by default), or a connection: `from NAMESPACE
+//! tcp SERVICE.NAMESPACE:PORT`, `at NAMESPACE/GATEWAY tcp LISTENER`, `into ... by ... tcp PORT`.
 //!
-//! The answer names the backends with their counts, which are exact: as many requests are made as the reduced
-//! total of the rule has units. Behind a backend stands what else happens to its requests, or at the end behind
-//! `each` where it is the same for all: `{x-a: b, +x-c: d, -x-e, :path: /f}` sets, adds, removes and rewrites on
-//! the way to the backend, `answers {x-g: h}` on the way back, `(302 https://a.example/)` redirects, `(denied)`
-//! is 403. Without a backend: `untouched` is the ordinary route, `404`, `302 https://a.example/`, `500 listener unknown`
-//! where listeners differ and nothing tells them apart; of what comes in `allowed` and `denied`. A connection that is answered with a status is closed.
+//! The answer lists backends with exact counts: the case sends as many requests as the reduced total weight of the
+//! rule. Edits follow the backend, or `each` at the end if all backends have the same: `{x-a: b, +x-c: d, -x-e, :path:
+//! /f}` sets, adds, removes and rewrites in the request, `answers {x-g: h}` edits the response, `(302
+//! https://a.example/)` redirects, `(denied)` is 403. Answers without a backend: `untouched` (the ordinary route),
+//! `404`, `302 https://a.example/`, `500 listener unknown` (listeners differ, and the proxy cannot tell them apart);
+//! for inbound requests `allowed` and `denied`. A TCP connection that gets a status is closed.
 
+mod comparison;
 mod outcome;
 mod render;
 mod request;
-mod visible;
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -51,9 +51,9 @@ use weir_core::translate::translate;
 use weir_core::world::World;
 use weir_split::wire;
 
-pub use outcome::{Change, Fate, Outcome, Outcomes, outcomes, reduced_total};
-pub use request::{Http, Question, Request, Who};
-pub use visible::Eyes;
+pub use comparison::Comparison;
+pub use outcome::{Action, Change, Outcome, Outcomes, outcomes, reduced_total};
+pub use request::{Http, Proxy, Question, Request};
 
 pub struct Case {
     pub path: PathBuf,
@@ -104,7 +104,7 @@ impl Case {
         }
     }
 
-    /// The case's name: its path below `tests/golden`, without the ending.
+    /// The path below `tests/golden` without its extension.
     pub fn name(&self) -> String {
         let golden = crate::root().join("tests/golden");
         let name = self.path.strip_prefix(golden).expect("below tests/golden");
@@ -140,24 +140,24 @@ impl Case {
         (plan, problems)
     }
 
-    /// Who asks in this case, each once.
-    pub fn askers(&self) -> Vec<Who> {
-        let mut askers: Vec<_> = self
+    /// The proxies of this case, without duplicates.
+    pub fn proxies(&self) -> Vec<Proxy> {
+        let mut proxies: Vec<_> = self
             .requests
             .iter()
-            .map(|request| request.who.clone())
+            .map(|request| request.proxy.clone())
             .collect();
-        askers.sort();
-        askers.dedup();
-        askers
+        proxies.sort();
+        proxies.dedup();
+        proxies
     }
 
-    pub fn configuration(&self, who: &Who) -> wire::Config {
+    pub fn configuration(&self, proxy: &Proxy) -> wire::Config {
         let (objects, problems) = self.objects();
-        scope(&self.translate(objects, problems).0, &who.scope())
+        scope(&self.translate(objects, problems).0, &proxy.scope())
     }
 
-    /// The whole file as the machine would write it.
+    /// The whole file with computed answers.
     pub fn rendered(&self) -> String {
         let (objects, problems) = self.objects();
         let (plan, problems) = self.translate(objects.clone(), problems);
@@ -168,16 +168,16 @@ impl Case {
 
         let mut text = self.input.clone();
         let mut seen: Vec<Scope> = Vec::new();
-        for who in self.askers() {
-            if seen.contains(&who.scope()) {
+        for proxy in self.proxies() {
+            if seen.contains(&proxy.scope()) {
                 continue;
             }
-            seen.push(who.scope());
-            let config = scope(&plan, &who.scope());
+            seen.push(proxy.scope());
+            let config = scope(&plan, &proxy.scope());
             let json = serde_json::to_vec(&config).expect("JSON");
             let back: wire::Config = serde_json::from_slice(&json).expect("our own JSON");
             assert_eq!(config, back, "{}: JSON and back", self.name());
-            let name = request::scope_name(&who.scope());
+            let name = request::scope_name(&proxy.scope());
             let _ = writeln!(text, "#= configuration {name}");
             render::render(&mut text, &config);
         }
@@ -187,7 +187,7 @@ impl Case {
         }
         text.push_str("#= requests\n");
         for request in &self.requests {
-            let config = scope(&plan, &request.who.scope());
+            let config = scope(&plan, &request.proxy.scope());
             let answer = outcome::render(&outcomes(request, &config));
             let _ = writeln!(text, "# {} -> {answer}", request.text);
         }
@@ -203,11 +203,11 @@ impl Case {
             for order in [&shuffled, &reversed] {
                 let (_, unread) = self.objects();
                 let (other, others) = self.translate(order.clone(), unread);
-                for who in self.askers() {
+                for proxy in self.proxies() {
                     let name = self.name();
                     assert_eq!(
-                        scope(&other, &who.scope()),
-                        scope(plan, &who.scope()),
+                        scope(&other, &proxy.scope()),
+                        scope(plan, &proxy.scope()),
                         "{name}"
                     );
                 }
@@ -222,7 +222,7 @@ impl Case {
     }
 }
 
-/// A problem's path leads to a field of its object, or to where one is missing.
+/// Checks that the parent of the problem's field is in the object.
 fn assert_path_resolves(problem: &Problem, objects: &[Object]) {
     let found = objects.iter().any(|object| {
         let reference = object.reference();
@@ -231,7 +231,7 @@ fn assert_path_resolves(problem: &Problem, objects: &[Object]) {
             && reference.kind == problem.object.kind
             && resolves(&object.body, &problem.path)
     });
-    // An object that could not even be read as one is not among the objects.
+    // An object that cannot be parsed is not in the list.
     let unread = objects
         .iter()
         .all(|object| object.reference() != problem.object);

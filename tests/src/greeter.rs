@@ -10,18 +10,18 @@ use tokio::task::JoinHandle;
 
 pub struct Greeter {
     pub address: SocketAddr,
-    heard: Arc<AtomicUsize>,
+    received: Arc<AtomicUsize>,
     task: JoinHandle<()>,
 }
 
 impl Greeter {
-    /// Greets every client with its name and a line end, and sends back what it hears.
+    /// Sends every client its name and a line end, and then echoes all bytes.
     pub async fn start(name: &str) -> Greeter {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
         let greeting = format!("{name}\n");
-        let heard = Arc::new(AtomicUsize::new(0));
-        let counter = heard.clone();
+        let received = Arc::new(AtomicUsize::new(0));
+        let counter = received.clone();
         let task = tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 tokio::spawn(talk(stream, greeting.clone(), counter.clone()));
@@ -29,14 +29,14 @@ impl Greeter {
         });
         Greeter {
             address,
-            heard,
+            received,
             task,
         }
     }
 
-    /// Bytes that it has heard from all its clients.
-    pub fn heard(&self) -> usize {
-        self.heard.load(Ordering::SeqCst)
+    /// The number of bytes received from all clients.
+    pub fn received_bytes(&self) -> usize {
+        self.received.load(Ordering::SeqCst)
     }
 }
 
@@ -46,30 +46,30 @@ impl Drop for Greeter {
     }
 }
 
-async fn talk(mut stream: TcpStream, greeting: String, heard: Arc<AtomicUsize>) {
+async fn talk(mut stream: TcpStream, greeting: String, received: Arc<AtomicUsize>) {
     let _ = stream.write_all(greeting.as_bytes()).await;
     let mut buffer = [0; 1024];
     while let Ok(length @ 1..) = stream.read(&mut buffer).await {
-        heard.fetch_add(length, Ordering::SeqCst);
+        received.fetch_add(length, Ordering::SeqCst);
         let _ = stream.write_all(&buffer[..length]).await;
     }
 }
 
-/// One connection to a [`Greeter`], through whatever stands before it.
-pub struct Caller(TcpStream);
+/// A TCP connection of a client, directly to a [`Greeter`] or through a proxy.
+pub struct TcpClient(TcpStream);
 
-impl Caller {
-    pub async fn open(address: SocketAddr) -> Caller {
+impl TcpClient {
+    pub async fn open(address: SocketAddr) -> TcpClient {
         let stream = TcpStream::connect(address).await;
-        Caller(stream.unwrap_or_else(|error| panic!("{address}: {error}")))
+        TcpClient(stream.unwrap_or_else(|error| panic!("{address}: {error}")))
     }
 
-    /// Sends it; a connection that has been closed meanwhile does not hear it.
+    /// Sends the text. Ignores a closed connection.
     pub async fn say(&mut self, words: &str) {
         let _ = self.0.write_all(words.as_bytes()).await;
     }
 
-    /// The next line, without its end; None where the connection ends before it.
+    /// The next line without its end; None if the connection ends first.
     pub async fn line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         loop {

@@ -1,5 +1,5 @@
-//! The control plane's publisher and server inside the test's process: for a test that needs more of them than
-//! a machine has inotify instances for. What follows a folder is not in it; [`crate::Plane`] is the whole.
+//! The control plane's publisher and server inside the test's process, for tests that need more control planes than the
+//! machine has inotify instances. It does not watch a folder; [`crate::Plane`] does.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -8,8 +8,8 @@ use tokio::net::TcpListener;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir::publish::Publisher;
-use weir::serve::{Readers, Server};
-use weir::source::kubernetes::horizon::Horizon;
+use weir::serve::{Authentication, Server};
+use weir::source::kubernetes::cluster_versions::ClusterVersions;
 use weir_core::api::smi::traffic_target::Policy;
 use weir_core::manifest::object;
 use weir_core::metrics::Metrics;
@@ -22,15 +22,15 @@ pub struct InProcess {
 }
 
 impl InProcess {
-    /// Serves what these manifests say.
+    /// Serves these manifests.
     pub async fn start(manifests: &str, policy: Policy) -> InProcess {
         let metrics = Arc::new(Metrics::default());
         let mut publisher = Publisher::new(metrics.clone(), policy);
         let read = object::read("", manifests).expect("manifests");
         publisher.publish(read.into());
         let (ending, end) = watch::channel(false);
-        let horizon = Horizon::default();
-        let app = Server::new(&publisher, horizon, Readers::Anyone, end, metrics).router();
+        let horizon = ClusterVersions::default();
+        let app = Server::new(&publisher, horizon, Authentication::Anyone, end, metrics).router();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let listen = listener.local_addr().expect("an address");
         let server = tokio::spawn(async move {

@@ -1,10 +1,9 @@
-//! The harness: real parts, started and stopped by a test, on loopback alone.
+//! The test harness: it starts and stops real programs on loopback addresses.
 //!
-//! [`Plane`] is `dist/weir serve`, [`Envoy`] is the pinned proxy with `dist/weir.wasm`, [`Echo`] is a
-//! backend, [`Connection`] a client; [`fault`] breaks things on purpose; [`golden`] reads a case file and holds
-//! it against the pure core; [`naive`] is the specification once more, to be held against it.
-//! What is missing fails with the command that makes it: no test passes because it did not run.
-//! Imports run from `tests/tests/*` to here, never back.
+//! [`Plane`] is `dist/weir serve`, [`Envoy`] is the pinned proxy with `dist/weir.wasm`, [`Echo`] is a backend and
+//! [`Connection`] a client. [`fault`] causes failures, [`golden`] compares case files with the core, and [`reference`]
+//! is a second implementation of the specifications. If a program is missing, the test fails and prints the command
+//! that builds it. The tests in `tests/tests` import this crate, never the other way round.
 
 mod bootstrap;
 mod client;
@@ -17,9 +16,10 @@ mod greeter;
 mod in_process;
 mod manifests;
 mod memory_limit;
-pub mod naive;
+pub mod pages;
 mod plane;
 mod process;
+pub mod reference;
 mod relay;
 mod shipped;
 pub mod tenants;
@@ -32,7 +32,7 @@ pub use client::{Answer, Connection, shares};
 pub use echo::Echo;
 pub use envoy::Envoy;
 pub use free_ports::FreePorts;
-pub use greeter::{Caller, Greeter};
+pub use greeter::{Greeter, TcpClient};
 pub use in_process::InProcess;
 pub use manifests::objects;
 pub use plane::{Plane, serve_refused};

@@ -1,8 +1,8 @@
-//! Manifests as plain values.
+//! Manifests as JSON values.
 
 use serde_json::Value;
 
-/// Every object of a stream of YAML documents.
+/// Every object of a YAML stream.
 pub fn objects(text: &str) -> Vec<Value> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).expect("YAML");
     documents.into_iter().filter(|it| !it.is_null()).collect()

@@ -1,5 +1,5 @@
-//! The memory limit that `deploy/weir/deployment.yaml` gives the control plane, set on a process of a test by a cgroup of
-//! version 1 or 2: the kernel ends the process if it needs more.
+//! Applies the memory limit of `deploy/weir/deployment.yaml` to a process of a test, with a cgroup of version 1 or 2.
+//! The kernel kills the process if it needs more.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crate::process::read;
 
-/// KiB that `deploy/weir/deployment.yaml` gives the control plane.
+/// The memory limit in `deploy/weir/deployment.yaml`, in KiB.
 pub fn shipped_memory() -> u64 {
     let text = read(&crate::root().join("deploy/weir/deployment.yaml")).expect("deployment.yaml");
     let (_, limits) = text.split_once("limits:").expect("limits");
@@ -17,23 +17,23 @@ pub fn shipped_memory() -> u64 {
     mib.parse::<u64>().expect("a number") << 10
 }
 
-/// Folders below which a test may make a cgroup, if they are mounted and writable.
+/// Folders in which a test can create a cgroup, if they are mounted and writable.
 const PARENTS: [&str; 3] = [
     "/sys/fs/cgroup/memory",
     "/sys/fs/cgroup",
     "/sys/fs/cgroup/unified",
 ];
 
-/// A cgroup with the shipped limit. It is removed with this value; its processes have to be ended before.
+/// A cgroup with the shipped limit. Drop it after its processes have ended; this removes the cgroup.
 pub struct MemoryLimit {
     folder: PathBuf,
     files: &'static Files,
 }
 
-/// The names of a version's files.
+/// The file names of a cgroup version.
 struct Files {
     limit: &'static str,
-    /// How much of the limit may be swapped out, and the text that sets it. Not every kernel has it.
+    /// The file that limits swap, and its content. Some kernels lack it.
     swap: (&'static str, Option<&'static str>),
     peak: &'static str,
     events: &'static str,
@@ -42,7 +42,7 @@ struct Files {
 const VERSIONS: [Files; 2] = [
     Files {
         limit: "memory.limit_in_bytes",
-        // This limit is for memory and swap together.
+        // This limit covers memory and swap together.
         swap: ("memory.memsw.limit_in_bytes", None),
         peak: "memory.max_usage_in_bytes",
         events: "memory.oom_control",
@@ -56,7 +56,7 @@ const VERSIONS: [Files; 2] = [
 ];
 
 impl MemoryLimit {
-    /// None, with a line on stdout, if this machine has no memory cgroup that the test may write.
+    /// Returns None and prints a line if the test cannot create a memory cgroup on this machine.
     pub fn shipped() -> Option<MemoryLimit> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -87,7 +87,7 @@ impl MemoryLimit {
         Some(limit)
     }
 
-    /// The same program inside the cgroup, from its first instruction on.
+    /// The same command, moved into the cgroup before it starts.
     pub fn around(&self, command: &Command) -> Command {
         let mut inside = Command::new("sh");
         inside.args(["-c", r#"echo $$ > "$0" && exec "$@""#]);
@@ -102,7 +102,7 @@ impl MemoryLimit {
         inside
     }
 
-    /// Prints the peak, with the files that the kernel cached for the process, and fails if the kernel ended a process.
+    /// Prints the peak including the page cache. Panics if the kernel killed a process.
     pub fn assert_held(&self) {
         let text = |name: &str| read(&self.folder.join(name)).unwrap_or_default();
         let peak = text(self.files.peak).trim().parse::<u64>();
@@ -121,7 +121,7 @@ impl MemoryLimit {
 
 impl Drop for MemoryLimit {
     fn drop(&mut self) {
-        // A process that has just ended is counted for a moment.
+        // The kernel counts an ended process for a short time.
         for _ in 0..50 {
             if std::fs::remove_dir(&self.folder).is_ok() {
                 return;

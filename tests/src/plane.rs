@@ -1,4 +1,4 @@
-//! A real `weir serve`, of a folder of manifests or of a cluster.
+//! A real `weir serve` with a folder of manifests or a cluster.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -12,10 +12,10 @@ use crate::{Connection, dist};
 
 pub struct Plane {
     process: Process,
-    /// Dropped after the process in it.
+    /// Declared after `process`, because the process must end before the cgroup is removed.
     limit: Option<MemoryLimit>,
     source: Source,
-    /// The manifests, or nothing but the log.
+    /// The manifests and the log.
     folder: TempDir,
     pub listen: SocketAddr,
     pub admin: SocketAddr,
@@ -44,7 +44,7 @@ impl Plane {
         Plane::start_with(&[], files)
     }
 
-    /// The same with more arguments.
+    /// [`Plane::start`] with more arguments.
     pub fn start_with(arguments: &[&str], files: &[(&str, &str)]) -> Plane {
         Plane::of(Source::Manifests, folder_of(files), None, arguments)
     }
@@ -64,14 +64,15 @@ impl Plane {
         Plane::by_program(&dist("weir"), kubeconfig, arguments)
     }
 
-    /// The same with the memory limit of the shipped Deployment, see [`Plane::assert_within_shipped_memory`].
+    /// [`Plane::of_cluster`] with the memory limit of the shipped Deployment, see
+    /// [`Plane::assert_within_shipped_memory`].
     pub fn of_cluster_in_shipped_memory(kubeconfig: &Path, arguments: &[&str]) -> Plane {
         let source = Source::of_cluster(&dist("weir"), kubeconfig);
         let folder = TempDir::new().expect("a folder");
         Plane::of(source, folder, MemoryLimit::shipped(), arguments)
     }
 
-    /// [`Plane::of_cluster`] by another build of `weir`.
+    /// [`Plane::of_cluster`] with another build of `weir`.
     pub fn by_program(program: &Path, kubeconfig: &Path, arguments: &[&str]) -> Plane {
         let source = Source::of_cluster(program, kubeconfig);
         let folder = TempDir::new().expect("a folder");
@@ -98,7 +99,7 @@ impl Plane {
         }
     }
 
-    /// Ends it as a crash would, and starts another at its addresses with these arguments.
+    /// Kills the process, and starts another one at the same addresses with these arguments.
     pub fn restart_with(&mut self, arguments: &[&str]) {
         self.kill();
         let addresses = [self.listen, self.admin];
@@ -106,11 +107,11 @@ impl Plane {
         (self.process, _) = serve(&self.source, folder, addresses, limit, arguments);
     }
 
-    /// Replaces a manifest as an editor or a mounted volume does: written beside it, renamed into place.
+    /// Replaces a manifest like an editor or a mounted volume: it writes a new file and renames it.
     pub fn rename_into_place(&self, name: &str, text: &str) {
-        let beside = self.folder.path().join(format!(".{name}.new"));
-        std::fs::write(&beside, text).expect("a manifest");
-        std::fs::rename(beside, self.path(name)).expect("renamed");
+        let new = self.folder.path().join(format!(".{name}.new"));
+        std::fs::write(&new, text).expect("a manifest");
+        std::fs::rename(new, self.path(name)).expect("renamed");
     }
 
     pub fn path(&self, name: &str) -> PathBuf {
@@ -125,7 +126,7 @@ impl Plane {
         self.process.kill();
     }
 
-    /// Asks it to end, as Kubernetes does.
+    /// Sends SIGTERM, as Kubernetes does.
     pub fn terminate(&self) {
         self.process.terminate();
     }
@@ -139,13 +140,13 @@ impl Plane {
         self.process.memory()
     }
 
-    /// The most that it ever had, in KiB.
+    /// Peak resident memory in KiB.
     pub fn peak_memory(&self) -> u64 {
         self.process.peak_memory()
     }
 
-    /// Fails if it ever had more resident memory than the shipped Deployment gives it, or if the kernel ended it for
-    /// that reason. Without a cgroup only the former is checked.
+    /// Panics if the peak of resident memory exceeds the limit of the shipped Deployment, or if the kernel killed the
+    /// process for its memory. Without a cgroup it checks only the former.
     pub fn assert_within_shipped_memory(&self) {
         if let Some(limit) = &self.limit {
             limit.assert_held();
@@ -159,7 +160,7 @@ impl Plane {
         self.process.log()
     }
 
-    /// Until all has been read once.
+    /// Waits until the control plane has read all objects once.
     pub async fn wait_until_ready(&self) {
         for _ in 0..600 {
             let mut admin = Connection::open(self.admin).await;
@@ -171,7 +172,7 @@ impl Plane {
         panic!("it does not become ready:\n{}", self.log());
     }
 
-    /// A line of `/metrics`, by its name.
+    /// The value of a metric of `/metrics` by its name.
     pub async fn metric(&self, name: &str) -> f64 {
         let metrics = Connection::open(self.admin)
             .await
@@ -203,7 +204,7 @@ pub fn serve_refused(arguments: &[&str], files: &[(&str, &str)]) -> String {
     process.wait_for_failure()
 }
 
-/// The process, and where it really listens.
+/// Starts the process, and returns it with its real addresses.
 fn serve(
     source: &Source,
     folder: &Path,

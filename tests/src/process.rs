@@ -1,12 +1,12 @@
-//! A program that a test started, with its output in a file; it ends when the value is dropped.
+//! A process that a test started, with its output in a file. It is killed when this value is dropped.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A program, or a script of the repository, as a person starts it there. What cargo tells a test of itself would have
-/// cargo compile the TLS library again, and all that is built on it.
+/// A command in the repository's root, with the environment of a user. Cargo's variables for tests would make a nested
+/// cargo compile the TLS library again.
 pub fn typed(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(crate::root());
@@ -25,7 +25,7 @@ pub struct Process {
 }
 
 impl Process {
-    /// Starts it in the repository's root; stdout and stderr go to `log`.
+    /// Starts the command in the repository's root; stdout and stderr go to `log`.
     pub fn start(command: &mut Command, log: PathBuf) -> Process {
         let file = std::fs::File::create(&log).expect("a log file");
         let child = command
@@ -42,7 +42,7 @@ impl Process {
         String::from_utf8_lossy(&std::fs::read(&self.log).unwrap_or_default()).into_owned()
     }
 
-    /// Asks until there is an answer; panics with the log where the program ends or stays silent.
+    /// Calls `ask` with the log until it returns a value. Panics with the log if the process ends or after 30 seconds.
     pub fn wait_for<T>(&mut self, what: &str, mut ask: impl FnMut(&str) -> Option<T>) -> T {
         let start = Instant::now();
         loop {
@@ -57,7 +57,7 @@ impl Process {
         }
     }
 
-    /// The log of one that ends by itself with an error.
+    /// The log of a process that must end with an error.
     pub fn wait_for_failure(&mut self) -> String {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(10) {
@@ -70,7 +70,7 @@ impl Process {
         panic!("it goes on:\n{}", self.log());
     }
 
-    /// SIGTERM.
+    /// Sends SIGTERM.
     pub fn terminate(&self) {
         let id = self.child.id().to_string();
         let sent = Command::new("kill").args(["-TERM", &id]).status();
@@ -81,7 +81,7 @@ impl Process {
         );
     }
 
-    /// A child that has ended stays as a zombie until it is waited for.
+    /// True for a zombie, because an ended child stays a zombie until its parent waits for it.
     pub fn has_ended(&self) -> bool {
         let stat = read(Path::new(&format!("/proc/{}/stat", self.child.id())));
         stat.is_none_or(|stat| {
@@ -100,7 +100,7 @@ impl Process {
         self.kib("VmRSS:")
     }
 
-    /// The most that it ever had, in KiB.
+    /// Peak resident memory in KiB.
     pub fn peak_memory(&self) -> u64 {
         self.kib("VmHWM:")
     }
@@ -113,7 +113,7 @@ impl Process {
         kib.expect(name)
     }
 
-    /// Time on a processor of all its threads that are there, in nanoseconds.
+    /// CPU time of all running threads in nanoseconds.
     pub fn cpu(&self) -> u64 {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("threads");
         let of_thread = |task: std::io::Result<std::fs::DirEntry>| {
@@ -123,7 +123,7 @@ impl Process {
         tasks.filter_map(of_thread).sum()
     }
 
-    /// Ends it at once, as a crash would.
+    /// Kills the process at once, like a crash.
     pub fn kill(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
@@ -136,7 +136,7 @@ impl Drop for Process {
     }
 }
 
-/// The file's text, if it is there.
+/// The file's text, or None if the file cannot be read.
 pub fn read(path: &Path) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }

@@ -1,4 +1,5 @@
-//! What stands between a client and servers: a Service's way to its endpoints, or a line that stops.
+//! A TCP relay between clients and servers. It stands for a Service in front of its endpoints, and it can hold back
+//! traffic.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -16,7 +17,7 @@ pub struct Relay {
 
 struct Shared {
     targets: Mutex<Targets>,
-    /// Connections of another turn than this are cut.
+    /// A change ends all connections.
     turn: watch::Sender<u64>,
     is_stalled: watch::Sender<bool>,
 }
@@ -27,7 +28,7 @@ struct Targets {
 }
 
 impl Relay {
-    /// On a free port of the loopback address.
+    /// Listens on a free loopback port.
     pub async fn start(servers: &[SocketAddr]) -> Relay {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
@@ -53,7 +54,7 @@ impl Relay {
         }
     }
 
-    /// Connections from now on go to these, to one after the other.
+    /// Sends new connections to these servers, in turn.
     pub fn lead_to(&self, servers: &[SocketAddr]) {
         self.shared.targets().servers = servers.to_vec();
     }
@@ -63,12 +64,12 @@ impl Relay {
         self.shared.turn.send_modify(|turn| *turn += 1);
     }
 
-    /// Whether what servers say is held back.
+    /// Holds back all data from servers while `is_stalled`.
     pub fn stall(&self, is_stalled: bool) {
         self.shared.is_stalled.send_replace(is_stalled);
     }
 
-    /// How many connections a server got.
+    /// The number of connections to a server.
     pub fn taken(&self, server: SocketAddr) -> usize {
         let targets = self.shared.targets();
         targets.taken.iter().filter(|it| **it == server).count()
@@ -105,12 +106,12 @@ impl Shared {
         let _ = (client.set_nodelay(true), server.set_nodelay(true));
         let (mut client_read, mut client_write) = client.into_split();
         let (mut server_read, mut server_write) = server.into_split();
-        let asked = async {
+        let requests = async {
             let _ = copy(&mut client_read, &mut server_write).await;
             let _ = server_write.shutdown().await;
         };
         let mut stalled = self.is_stalled.subscribe();
-        let answered = async {
+        let responses = async {
             let mut bytes = vec![0; 1 << 16];
             while let Ok(count @ 1..) = server_read.read(&mut bytes).await {
                 let _ = stalled.wait_for(|it| !*it).await;
@@ -121,7 +122,7 @@ impl Shared {
             let _ = client_write.shutdown().await;
         };
         tokio::select! {
-            _ = async { tokio::join!(asked, answered) } => {}
+            _ = async { tokio::join!(requests, responses) } => {}
             _ = turn.changed() => {}
         }
     }

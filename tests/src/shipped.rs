@@ -1,9 +1,9 @@
-//! The files of `envoy-config/`, as they are but for the ports.
+//! The files of `envoy-config/` with the ports of a test.
 
 use std::net::SocketAddr;
 
-/// A shipped configuration in which listeners take free ports, and clusters with one endpoint the given
-/// addresses. Every name has to be there.
+/// A shipped configuration with free ports for its listeners, and these addresses for clusters with one endpoint.
+/// Panics if a cluster is missing.
 pub fn shipped(name: &str, clusters: &[(&str, SocketAddr)]) -> String {
     let path = crate::root().join("envoy-config").join(name);
     let text = std::fs::read_to_string(&path).expect("a shipped configuration");
@@ -16,10 +16,10 @@ pub fn shipped(name: &str, clusters: &[(&str, SocketAddr)]) -> String {
         if !line.starts_with([' ', '#']) || plain == "clusters:" {
             in_clusters = plain == "clusters:";
         }
-        // A cluster's own name, and not that of a part of it.
+        // The name of a cluster, not a name inside it.
         if let Some(cluster) = line.strip_prefix("  - name: ").filter(|_| in_clusters) {
-            let given = clusters.iter().find(|(name, _)| *name == cluster);
-            address = given.map(|(_, address)| *address);
+            let cluster = clusters.iter().find(|(name, _)| *name == cluster);
+            address = cluster.map(|(_, address)| *address);
         }
         if let Some((before, after)) = line.split_once("port_value: ") {
             let rest = after.trim_start_matches(|digit: char| digit.is_ascii_digit());

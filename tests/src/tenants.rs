@@ -1,9 +1,9 @@
-//! Two tenants: a proxy of namespace `b` and a Gateway of `b` get the same configuration with and without the objects of
-//! namespace `a`. The one exception is what the specifications let producers write: rules for the Services of `a`, and
-//! grants for the ServiceAccounts of `a`.
+//! Two tenants: a proxy of namespace `b` and a Gateway of `b` get the same configuration with and without the objects
+//! of namespace `a`. The specifications allow one exception: producers write rules for the Services of `a` and grants
+//! for the ServiceAccounts of `a`.
 //!
-//! The objects of both are made from bytes, so that a fuzzer can choose them. This file uses only the crates of the
-//! core, because the fuzz target `tenants` includes it by its path.
+//! The objects are made from bytes, so that a fuzzer can choose them. This file uses only the crates of the core,
+//! because the fuzz target `tenants` includes it by its path.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,11 @@ use weir_core::api::smi::traffic_target::Policy;
 use weir_core::manifest::object::Object;
 use weir_core::plan::{Plan, Scope, scope};
 use weir_core::translate::budget::Limits;
-use weir_core::translate::translate_within;
-use weir_core::world::World;
+use weir_core::translate::translate_objects;
+use weir_core::world::Entry;
 use weir_split::wire::{Access, Config, Destination, Hosts};
 
-/// These limits are so small that a few objects exceed them.
+/// Limits so small that a few objects exceed them.
 const LIMITS: Limits = Limits {
     object: 3 << 10,
     namespace: 8 << 10,
@@ -58,15 +58,16 @@ pub fn check(data: &[u8]) {
 
 fn plan(objects: &[&Value], policy: Policy) -> Plan {
     let parse = |object: &&Value| Object::parse((*object).clone()).ok().flatten();
-    let (world, _) = World::from_objects(objects.iter().filter_map(parse));
-    translate_within(&world, policy, &LIMITS).0
+    let objects = objects.iter().filter_map(parse);
+    let entries: Vec<Entry> = objects.map(|object| Entry::of(&object)).collect();
+    translate_objects(&entries, policy, &LIMITS).plan
 }
 
 fn size(config: &Config) -> u64 {
     serde_json::to_vec(config).map_or(u64::MAX, |text| text.len() as u64)
 }
 
-/// The namespace of the object that a rule comes from.
+/// The namespace of the object in a rule's name.
 fn namespace_of(rule: &str) -> Option<&str> {
     rule.split('/').nth(1)
 }
@@ -75,7 +76,7 @@ fn is_of_a(rule: &str) -> bool {
     namespace_of(rule) == Some("a")
 }
 
-/// What `a` decides, it decides for its own Services and ServiceAccounts.
+/// Checks that rules and grants of `a` are only for Services and ServiceAccounts of `a`.
 fn assert_only_producers(config: &Config) {
     for set in &config.hosts {
         let is_root_of_a = matches!(&set.hosts, Hosts::Root(root) if root.namespace == "a");
@@ -140,7 +141,7 @@ fn without_a(mut config: Config) -> Config {
     config
 }
 
-/// Bytes as choices; at their end every choice is 0.
+/// Choices from bytes. After the last byte every choice is 0.
 struct Choices<'d>(&'d [u8]);
 
 impl Choices<'_> {
@@ -174,7 +175,7 @@ fn object(api: &str, kind: &str, namespace: &str, name: &str, spec: Value) -> Va
     json!({ "apiVersion": api, "kind": kind, "metadata": { "namespace": namespace, "name": name }, "spec": spec })
 }
 
-/// What both namespaces have: Services, pods, and Gateways for the routes of their own namespace.
+/// Objects of both namespaces: Services, pods, and Gateways for the routes of their own namespace.
 fn passive() -> Vec<Value> {
     let mut objects = Vec::new();
     for namespace in ["a", "b"] {
@@ -243,9 +244,10 @@ fn objects(choices: &mut Choices, own: &str) -> Vec<Value> {
     let mut names = BTreeSet::new();
     let mut objects = Vec::new();
     for number in 0..1 + choices.below(8) {
-        let name = match choices.is() {
-            true => format!("o{number}"),
-            false => choices.one(&["web", "v1", "x"]).to_owned(),
+        let name = if choices.is() {
+            format!("o{number}")
+        } else {
+            choices.one(&["web", "v1", "x"]).to_owned()
         };
         let mut made = one_object(choices, own, &name);
         if choices.is() {

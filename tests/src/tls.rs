@@ -1,4 +1,4 @@
-//! Certificates of workloads, and how an Envoy shows and asks for them.
+//! Certificates for workloads, and the TLS settings of Envoy.
 
 use rcgen::{
     BasicConstraints, CertificateParams, DistinguishedName, IsCa, Issuer, KeyPair, KeyUsagePurpose,
@@ -6,18 +6,18 @@ use rcgen::{
 };
 use serde_json::{Value, json};
 
-/// Who signs certificates.
+/// A certificate authority.
 pub struct Authority {
     issuer: Issuer<'static, KeyPair>,
     pem: String,
 }
 
-/// What a workload shows: its certificate with its key, and the authority that it trusts in others.
+/// A certificate with its key, and the authority that its owner trusts.
 #[derive(Clone)]
 pub struct Certificate {
     pub pem: String,
     pub key: String,
-    /// The authority's own certificate.
+    /// The authority's certificate (PEM).
     pub authority: String,
 }
 
@@ -40,7 +40,7 @@ impl Authority {
         self.sign_with(names, CertificateParams::default())
     }
 
-    /// One that ends at this midnight.
+    /// A certificate that expires at midnight of this day.
     pub fn sign_until(&self, names: &[&str], end: jiff::civil::Date) -> Certificate {
         let number = |part: i8| u8::try_from(part).expect("a month or a day");
         let mut params = CertificateParams::default();
@@ -54,9 +54,10 @@ impl Authority {
             .iter()
             .map(|name| {
                 let text = (*name).try_into().expect("an IA5 string");
-                match name.contains("://") {
-                    true => SanType::URI(text),
-                    false => SanType::DnsName(text),
+                if name.contains("://") {
+                    SanType::URI(text)
+                } else {
+                    SanType::DnsName(text)
                 }
             })
             .collect();

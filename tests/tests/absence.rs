@@ -1,4 +1,4 @@
-//! Invariants of absence: what must not be there, and why the rest can be trusted.
+//! Dependencies and calls that must not be there, so that the rest can be trusted.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,7 +6,7 @@ use std::process::Command;
 
 use weir_tests::root;
 
-/// Names of all packages that a workspace member is built from, itself among them.
+/// The names of all packages that a workspace member is built from, including itself.
 fn dependencies(package: &str, target: Option<&str>) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args([
@@ -45,7 +45,7 @@ fn assert_absent(package: &str, target: Option<&str>, absent: &[&str]) {
 }
 
 #[test]
-fn split_knows_neither_async_nor_kubernetes_nor_a_proxy() {
+fn split_has_no_runtime_or_kubernetes() {
     let absent = [
         "tokio",
         "kube",
@@ -59,7 +59,7 @@ fn split_knows_neither_async_nor_kubernetes_nor_a_proxy() {
 }
 
 #[test]
-fn the_filter_and_the_control_plane_never_meet() {
+fn filter_and_control_plane_are_separate() {
     assert_absent(
         "weir-filter",
         Some("wasm32-wasip1"),
@@ -68,10 +68,10 @@ fn the_filter_and_the_control_plane_never_meet() {
     assert_absent("weir", None, &["weir-filter", "proxy-wasm"]);
 }
 
-/// What the compiler cannot forbid by this, `controlplane/core/clippy.toml` forbids: files, sockets and clocks of the
-/// standard library.
+/// `controlplane/core/clippy.toml` forbids what this test cannot see: files, sockets and clocks of the standard
+/// library.
 #[test]
-fn the_core_has_no_runtime_no_server_and_no_client() {
+fn core_has_no_runtime_or_network() {
     let absent = [
         "tokio",
         "axum",
@@ -87,7 +87,7 @@ fn the_core_has_no_runtime_no_server_and_no_client() {
     assert_absent("weir-core", None, &absent);
 }
 
-/// The `.rs` files below a folder, with their text less its comments.
+/// The `.rs` files below a folder, without comments.
 fn sources(folder: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).expect("a folder of sources") {
@@ -107,7 +107,7 @@ fn sources(folder: &Path) -> Vec<(String, String)> {
 }
 
 #[test]
-fn only_one_file_of_the_filter_names_host_calls() {
+fn one_filter_file_names_host_calls() {
     for (path, code) in sources(&root().join("filter/src")) {
         assert_eq!(
             code.contains("hostcalls"),
@@ -117,13 +117,13 @@ fn only_one_file_of_the_filter_names_host_calls() {
     }
 }
 
-/// Of a cluster it writes status, Events (of objects, and of the end of its certificate) and its own Lease, and it asks
-/// for TokenReviews.
+/// In a cluster the control plane writes only status, Events (about objects and about its certificate's end), its Lease
+/// and TokenReviews.
 #[test]
-fn the_control_plane_writes_nothing_else_to_a_cluster() {
+fn control_plane_writes_only_known_objects() {
     const WRITERS: [&str; 5] = [
         "report/events.rs",
-        "report/expiry.rs",
+        "report/expiry_event.rs",
         "report/lease.rs",
         "report/patch.rs",
         "serve/tokens.rs",
@@ -142,9 +142,9 @@ fn the_control_plane_writes_nothing_else_to_a_cluster() {
     assert_eq!(writers, WRITERS.len());
 }
 
-/// It never writes to the folder that it reads, and no file but the filters that it is asked to copy.
+/// The control plane does not write to the folder that it reads. It only writes the filters for `copy-filter`.
 #[test]
-fn the_control_plane_writes_no_file() {
+fn control_plane_writes_no_file() {
     let controlplane = root().join("controlplane/src");
     let mut looked_at = 0;
     for (path, code) in sources(&controlplane) {
@@ -176,7 +176,7 @@ fn the_control_plane_writes_no_file() {
     assert!(looked_at >= 25, "only {looked_at} files");
 }
 
-/// No test is left out: what cannot run has to fail.
+/// A test that cannot run must fail, not be skipped.
 #[test]
 fn no_test_is_ignored() {
     for folder in ["split", "filter", "controlplane", "demo", "tests"] {

@@ -1,4 +1,4 @@
-//! Weights that change under load, on a real Envoy: nobody notices, and everybody follows.
+//! Weights change under load on a real Envoy: no request fails, and every worker follows.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ async fn proxy(plane: &Plane, workers: usize) -> (Envoy, Web) {
     (envoy, web)
 }
 
-/// Every one of them was answered by a backend of the split.
+/// Checks that backends of the split answered all requests, and returns the number of requests.
 fn served(samples: &[Sample]) -> usize {
     let split = |sample: &&Sample| sample.status != 200 || !["v1", "v2"].contains(&&*sample.by);
     let failed = samples.iter().find(split);
@@ -26,8 +26,8 @@ fn served(samples: &[Sample]) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_thousand_changes_under_load() {
-    /// As fast as files can be renamed, and then one by one with the time that each takes.
+async fn thousand_changes_under_load() {
+    /// As many changes as renames allow, then single changes with a measured delay.
     const BURST: u64 = 1_000;
     const CHANGES: usize = 100;
     const CONNECTIONS: usize = 8;
@@ -62,7 +62,8 @@ async fn a_thousand_changes_under_load() {
         plane.rename_into_place("web.yaml", &manifest(weights));
         let renamed = Instant::now();
         let mut since: Vec<Sample> = Vec::new();
-        // All have followed when each client's newest answer, to a request sent since, is the new one.
+        // All connections follow when the newest answer of each, to a request sent after the change, is from the new
+        // backend.
         let all_follow = |since: &[Sample]| {
             (0..CONNECTIONS).all(|connection| {
                 let newest = since.iter().rev().find(|it| it.connection == connection);
@@ -80,7 +81,7 @@ async fn a_thousand_changes_under_load() {
             since.extend(samples.into_iter().filter(|sample| sample.sent > renamed));
         }
         let follow = Instant::now();
-        // Long enough to see one that would go back.
+        // Long enough to see a worker that returns to the old weights.
         tokio::time::sleep(Duration::from_millis(40)).await;
         let later = load.take();
         let back = later
@@ -120,13 +121,13 @@ async fn one_envoy_holds_one_poll() {
         assert_eq!(plane.metric("weir_polls_held").await, 1.0);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    // The first, which was answered at once, and the held one.
+    // The first poll, which was answered at once, and the held poll.
     assert_eq!(envoy.stat("cluster.weir.upstream_rq_total").await, 2);
 }
 
-/// Law 9: a change elsewhere in the middle of a sequence leaves it exact.
+/// Law 9: a change of another object in the middle of a sequence keeps the sequence exact.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_elsewhere_leaves_a_sequence_going_on() {
+async fn other_changes_keep_a_sequence_exact() {
     let other = |weight: u64| {
         format!(
             "apiVersion: v1\nkind: Service\nmetadata: {{ name: other }}\nspec: {{ ports: [{{ port: 80 }}] }}\n\

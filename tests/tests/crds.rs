@@ -1,5 +1,5 @@
-//! The SMI's kinds as `deploy/crds` defines them: what may be written at one version is stored whole, and read back whole
-//! at every other.
+//! The CRDs of `deploy/crds` for the SMI: an object that is written at one version keeps all fields at every other
+//! version.
 
 use serde_json::{Value, json};
 use weir_cluster::{ApiServer, Kubectl};
@@ -12,7 +12,7 @@ const TARGET: &str = "traffictargets.VERSION.access.smi-spec.io";
 
 const FOUR: &[&str] = &["v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"];
 
-/// What is written, and by which versions' names it is read.
+/// A resource, its versions, and an object.
 const EXAMPLES: [(&str, &[&str], &str); 14] = [
     (
         SPLIT,
@@ -97,7 +97,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// All that a person writes.
+/// All fields that users write.
 fn content(mut object: Value) -> Value {
     let fields = object.as_object_mut().expect("an object");
     for field in ["apiVersion", "kind", "metadata"] {
@@ -110,26 +110,26 @@ fn content(mut object: Value) -> Value {
 fn nothing_is_lost_between_versions() {
     let (_server, kubectl) = server();
     for (resource, versions, example) in EXAMPLES {
-        // A field that the schema does not know is refused, and nothing that is left out is a default.
+        // The schema refuses unknown fields and sets no defaults.
         kubectl.apply(example, &["--server-side", "--validate=strict"]);
-        let written = objects(example).remove(0);
-        let name = written["metadata"]["name"].as_str().expect("a name");
+        let object = objects(example).remove(0);
+        let name = object["metadata"]["name"].as_str().expect("a name");
         for version in versions {
             let resource = resource.replace("VERSION", version);
             let read = json(&kubectl.run(&["get", &resource, name, "-o", "json"]));
-            assert_eq!(content(read), content(written.clone()), "{resource} {name}");
+            assert_eq!(content(read), content(object.clone()), "{resource} {name}");
         }
-        // Written again at another version, as a tool does that knows only that one.
+        // A tool may write the object at another version.
         let last = resource.replace("VERSION", versions[versions.len() - 1]);
         kubectl.run(&["label", &last, name, "touched=yes"]);
         let first = resource.replace("VERSION", versions[0]);
         let read = json(&kubectl.run(&["get", &first, name, "-o", "json"]));
-        assert_eq!(content(read), content(written.clone()), "{first} {name}");
+        assert_eq!(content(read), content(object.clone()), "{first} {name}");
     }
 }
 
 #[test]
-fn a_split_has_a_status_that_kubectl_shows_and_waits_for() {
+fn kubectl_shows_and_awaits_split_status() {
     let (_server, kubectl) = server();
     let (_, _, split) = EXAMPLES[1];
     kubectl.apply(split, &[]);
@@ -165,14 +165,14 @@ fn a_split_has_a_status_that_kubectl_shows_and_waits_for() {
     ];
     kubectl.run(&wait);
 
-    // The status is no part of the object's generation, and what was said of the old one does not hold for the new one.
+    // The status is not part of the generation. A condition of the old generation does not count for the new one.
     let old = kubectl.run(&["get", "ts", "b", "-o", "jsonpath={.metadata.generation}"]);
     assert_eq!(old, "1");
     kubectl.apply(&split.replace("weight: 50", "weight: 60"), &[]);
     assert!(!kubectl.output(&wait).status.success());
     live(2);
     kubectl.run(&wait);
-    // And no user writes it by the way.
+    // An ordinary patch does not change the status.
     kubectl.run(&[
         "patch",
         "ts",
@@ -194,7 +194,7 @@ fn every_field_is_explained() {
         ("httproutegroups.spec.matches.pathRegex", "whole path"),
         ("traffictargets.spec.sources", "Who may call"),
     ] {
-        // What a new kind's fields mean is told a moment after the kind itself is served.
+        // The API server publishes the documentation of a new kind a moment after the kind.
         let explained = (0..100).find_map(|_| {
             let output = kubectl.output(&["explain", field]);
             let explained = String::from_utf8_lossy(&output.stdout).into_owned();

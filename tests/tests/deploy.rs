@@ -1,5 +1,5 @@
-//! What `deploy/` and `demo/kubernetes` put into a cluster: kustomize and Helm agree, the API server takes all of it, and no
-//! pod asks for more than the restricted level allows.
+//! The manifests of `deploy/` and `demo/kubernetes`: kustomize and Helm agree, the API server accepts all objects, and
+//! all pods fit the restricted level.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -36,7 +36,7 @@ fn helm(args: &[&str]) -> String {
     run("helm", "helm", args)
 }
 
-/// By kind, namespace and name.
+/// Objects by kind, namespace and name.
 fn by_name(manifests: &str) -> BTreeMap<String, Value> {
     let named = objects(manifests).into_iter().map(|object| {
         let text = |path: &str| {
@@ -58,10 +58,10 @@ fn by_name(manifests: &str) -> BTreeMap<String, Value> {
 }
 
 #[test]
-fn kustomize_and_helm_say_the_same() {
+fn kustomize_and_helm_agree() {
     let mut kustomized = by_name(&kustomize("deploy"));
     let mut helmed = by_name(&helm(&[&HELM_RELEASE[..], &["--include-crds"]].concat()));
-    // Helm makes the namespace by itself, and the certificate without a Job.
+    // Helm creates the namespace itself, and the certificate without a Job.
     for only in [
         "Namespace /weir-system",
         "Job weir-system/weir-certificate",
@@ -85,7 +85,7 @@ fn kustomize_and_helm_say_the_same() {
 }
 
 #[test]
-fn the_charts_values_reach_their_places() {
+fn chart_values_reach_their_places() {
     helm(&["lint", "--strict", "deploy/chart"]);
     let rendered = by_name(&helm(&[
         "template",
@@ -140,10 +140,10 @@ fn the_charts_values_reach_their_places() {
     );
 }
 
-/// The admin port has no TLS and no token, and anyone who can create a pod can give it any label. So each rule for that port
-/// names a namespace.
+/// The admin port has neither TLS nor tokens, and anyone who can create a pod can choose its labels. So each rule for
+/// that port names a namespace.
 #[test]
-fn the_admin_port_is_open_to_no_pod_of_any_namespace() {
+fn admin_port_requires_a_named_namespace() {
     let path = root().join("deploy/weir/networkpolicy.yaml");
     let text = std::fs::read_to_string(path).expect("a file");
     let policy = &by_name(&text)["NetworkPolicy weir-system/weir"];
@@ -162,9 +162,9 @@ fn the_admin_port_is_open_to_no_pod_of_any_namespace() {
     }
 }
 
-/// A tag may be moved to another image, a digest not.
+/// A tag can move to another image; a digest cannot.
 #[test]
-fn an_image_can_be_named_by_its_digest() {
+fn image_can_be_named_by_digest() {
     let digest = format!("sha256:{}", "0a".repeat(32));
     let folder = overlay(&json!({
         "resources": ["../../deploy", "../../demo/kubernetes"],
@@ -200,7 +200,7 @@ fn an_image_can_be_named_by_its_digest() {
     );
 }
 
-/// A folder with this kustomization, two below the root.
+/// A folder with this kustomization, two levels below the root.
 fn overlay(kustomization: &Value) -> tempfile::TempDir {
     let target = root().join("target");
     std::fs::create_dir_all(&target).expect("target");
@@ -210,9 +210,9 @@ fn overlay(kustomization: &Value) -> tempfile::TempDir {
     folder
 }
 
-/// A component, as a team would use it.
+/// A team adds the component to its own kustomization.
 #[test]
-fn the_policy_smi_is_a_component() {
+fn smi_policy_is_a_component() {
     let folder = overlay(&json!({
         "resources": ["../../deploy"],
         "components": ["../../deploy/smi"],
@@ -228,9 +228,9 @@ fn the_policy_smi_is_a_component() {
     }
 }
 
-/// One release is one version, everywhere.
+/// All parts of a release have the same version.
 #[test]
-fn images_are_of_this_version() {
+fn images_have_this_version() {
     let all = [kustomize("deploy"), kustomize("demo/kubernetes")].concat();
     let version = env!("CARGO_PKG_VERSION");
     let mut seen = 0;
@@ -239,14 +239,14 @@ fn images_are_of_this_version() {
         .filter_map(|line| line.trim().trim_start_matches("- ").strip_prefix("image: "))
     {
         let envoy = format!("envoyproxy/envoy:distroless-v{}", envoy_version());
-        let known = [
+        let expected = [
             format!("weir.dev/weir:{version}"),
             format!("weir.dev/weir-demo:{version}"),
             envoy,
         ];
         assert!(
-            known.contains(&line.to_owned()),
-            "{line} is none of {known:?}"
+            expected.contains(&line.to_owned()),
+            "{line} is not in {expected:?}"
         );
         seen += 1;
     }
@@ -268,7 +268,7 @@ fn envoy_version() -> String {
     line.expect("envoy_version").to_owned()
 }
 
-/// The two clients have one Envoy configuration but for their namespace.
+/// The clients' Envoy configurations differ only in their namespace.
 #[test]
 fn the_sidecars_differ_in_one_word() {
     let rendered = by_name(&kustomize("demo/kubernetes"));
@@ -291,7 +291,7 @@ fn the_sidecars_differ_in_one_word() {
 }
 
 #[test]
-fn the_api_server_takes_all_of_it() {
+fn api_server_accepts_all_manifests() {
     let server = ApiServer::start();
     server.crds(&[&root().join("deploy/crds")]);
     let kubectl = server.kubectl_client();
@@ -305,7 +305,7 @@ fn the_api_server_takes_all_of_it() {
         ("demo/kubernetes", kustomize("demo/kubernetes")),
     ] {
         let objects = objects(&manifests);
-        // Nothing can be tried in a namespace that is not there, and no pod without its account.
+        // A dry run needs the namespace, and a pod needs its ServiceAccount.
         for object in &objects {
             if matches!(
                 object["kind"].as_str(),
@@ -342,7 +342,7 @@ fn the_api_server_takes_all_of_it() {
         }
         assert!(pods >= 1, "{what}");
     }
-    // That the level is in force at all.
+    // Check that the restricted level is in force.
     let bare = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "bare", "namespace": "weir-system" },
         "spec": { "serviceAccountName": "weir", "containers": [{ "name": "bare", "image": "bare" }] },

@@ -1,7 +1,8 @@
-//! Random routes, policies and requests: the control plane and the table decide as the specification's text does.
+//! Random routes, policies and requests: the control plane and the table must decide like a second implementation of
+//! the specifications.
 //!
-//! A million comparisons of a route and a request in each run; `scripts/differential N` makes more.
-//! `WEIR_SEED` repeats a run.
+//! Each run compares a million pairs of a route and a request; `scripts/differential N` compares more. `WEIR_SEED`
+//! repeats a run.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -11,12 +12,12 @@ use weir_core::manifest::problem::Problem;
 use weir_core::plan::{Plan, Scope, scope};
 use weir_core::translate::translate;
 use weir_split::{Decision, Live, Plugin, Table, UntilConfigured};
-use weir_tests::naive::{
-    ACCOUNTS, Answer, Asker, CLIENTS, Dice, PORTS, Request, Told, World, shrink,
+use weir_tests::reference::{
+    ACCOUNTS, Answer, CLIENTS, ListenerNames, PORTS, Proxy, Random, Request, World, shrink,
 };
 
 const REQUESTS: usize = 100;
-/// The port of the first socket of a proxy; no listener has such a one.
+/// The port of a proxy's first socket; no listener has it.
 const SOCKET: u16 = 1000;
 
 fn number(variable: &str) -> Option<u64> {
@@ -35,50 +36,50 @@ fn seed() -> u64 {
 #[test]
 fn routes_decide_as_the_specification_says() {
     let seed = seed();
-    let wanted = number("WEIR_COMPARISONS").unwrap_or(1_000_000);
-    let mut dice = Dice::new(seed);
-    let mut told = Instant::now();
+    let most = number("WEIR_COMPARISONS").unwrap_or(1_000_000);
+    let mut random = Random::new(seed);
+    let mut printed = Instant::now();
     let (mut comparisons, mut worlds, mut requests, mut by_rule) = (0, 0, 0, 0);
-    while comparisons < wanted {
-        let world = dice.world();
+    while comparisons < most {
+        let world = random.world();
         let (plan, _) = plan(&world);
         worlds += 1;
-        for asker in dice.askers(&world) {
-            let mut live = live(&plan, &asker);
+        for proxy in random.proxies(&world) {
+            let mut live = live(&plan, &proxy);
             for _ in 0..REQUESTS {
-                let request = dice.request(&asker);
-                let expected = world.answer(&asker, &request);
+                let request = random.request(&proxy);
+                let expected = world.answer(&proxy, &request);
                 by_rule += u64::from(matches!(expected, Answer::Rule(_)));
-                if expected == Answer::Unsaid {
+                if expected == Answer::Unspecified {
                     continue;
                 }
-                if decide(&mut live, &asker, &request) != expected {
-                    fail(seed, world, &asker, &request);
+                if decide(&mut live, &proxy, &request) != expected {
+                    fail(seed, world, &proxy, &request);
                 }
                 comparisons += world.routes.len() as u64;
                 requests += 1;
             }
         }
-        if told.elapsed() > Duration::from_secs(10) {
-            told = Instant::now();
-            println!("{comparisons} of {wanted} comparisons, {worlds} worlds");
+        if printed.elapsed() > Duration::from_secs(10) {
+            printed = Instant::now();
+            println!("{comparisons} of {most} comparisons, {worlds} worlds");
         }
     }
     println!(
         "{comparisons} comparisons, {worlds} worlds, {by_rule} of {requests} requests fell to a rule"
     );
-    // Or the worlds would be so empty that they say nothing.
+    // Otherwise the worlds are too empty to test anything.
     assert!(by_rule * 10 > requests, "{by_rule} of {requests}");
 }
 
-/// At both ends: what a client's proxy lets out, and what a workload's lets in.
+/// Checks both ends: the client's proxy and the workload's proxy.
 #[test]
 fn targets_allow_as_the_specification_says() {
     let seed = seed();
-    let mut dice = Dice::new(seed);
+    let mut random = Random::new(seed);
     let (mut compared, mut allowed) = (0, 0);
     for _ in 0..300 {
-        let policy = dice.policy();
+        let policy = random.policy();
         let (plan, problems) = planned(policy.manifests(), Policy::Smi);
         for (client, destination) in CLIENTS.iter().flat_map(|it| ACCOUNTS.map(|to| (*it, to))) {
             let (namespace, account) = client.split_once('/').expect("a namespace");
@@ -90,7 +91,7 @@ fn targets_allow_as_the_specification_says() {
             let mut outbound = install(&plan, &scope_, &own);
             let inbound = install(&plan, &Scope::Namespace("shop".into()), &there);
             for _ in 0..20 {
-                let mut request = dice.request(&Asker::Client(None));
+                let mut request = random.request(&Proxy::Client(None));
                 request.host = format!("to-{destination}.shop:80");
                 let expected = policy.lets_request(client, destination, &request);
                 let read = |name: &str| header(&request, name);
@@ -128,8 +129,8 @@ fn targets_allow_as_the_specification_says() {
                 compared += got.len() as u64;
                 allowed += got.len() as u64 * u64::from(expected);
             }
-            let nobody = inbound.admit_connection(None, PORTS[0]).decision;
-            assert!(matches!(nobody, Decision::Denied(_)), "{nobody:?}");
+            let anonymous = inbound.admit_connection(None, PORTS[0]).decision;
+            assert!(matches!(anonymous, Decision::Denied(_)), "{anonymous:?}");
         }
     }
     println!("{compared} comparisons, {allowed} allowed");
@@ -151,13 +152,13 @@ fn planned(manifests: Vec<serde_json::Value>, policy: Policy) -> (Plan, Vec<Prob
     (plan, problems)
 }
 
-fn live(plan: &Plan, asker: &Asker) -> Live {
-    let (keys, scope_) = match asker {
-        Asker::Gateway(told) => {
-            let listeners = match told {
-                Told::Nothing => String::new(),
-                Told::Listener(name) => format!(r#","listener":"{name}""#),
-                Told::Sockets(sockets, _) => {
+fn live(plan: &Plan, proxy: &Proxy) -> Live {
+    let (keys, scope_) = match proxy {
+        Proxy::Gateway(names) => {
+            let listeners = match names {
+                ListenerNames::Unset => String::new(),
+                ListenerNames::Listener(name) => format!(r#","listener":"{name}""#),
+                ListenerNames::Sockets(sockets, _) => {
                     let sockets = sockets.iter().zip(SOCKET..);
                     let sockets = sockets.map(|(names, port)| format!(r#""{port}":{names:?}"#));
                     let sockets: Vec<_> = sockets.collect();
@@ -171,16 +172,16 @@ fn live(plan: &Plan, asker: &Asker) -> Live {
             let keys = format!(r#""gateway":"shop/edge"{listeners}"#);
             (keys, scope)
         }
-        Asker::Client(Some(namespace)) => {
+        Proxy::Client(Some(namespace)) => {
             let keys = format!(r#""namespace":"{namespace}""#);
             (keys, Scope::Namespace(namespace.clone()))
         }
-        Asker::Client(None) => (r#""until_configured":"pass""#.to_owned(), Scope::Producers),
+        Proxy::Client(None) => (r#""until_configured":"pass""#.to_owned(), Scope::Producers),
     };
     install(plan, &scope_, &keys)
 }
 
-/// The table of a proxy with this scope and these keys of a plugin configuration.
+/// The table of a proxy with this scope and these keys of its plugin configuration.
 fn install(plan: &Plan, scope_: &Scope, keys: &str) -> Live {
     let keys = format!(r#"{{"control_plane":"weir","cluster":"{{service}}",{keys}}}"#);
     let plugin = Plugin::parse(keys.as_bytes()).expect("a plugin");
@@ -205,10 +206,10 @@ fn header(request: &Request, name: &str) -> Option<Vec<u8>> {
     }
 }
 
-fn decide(live: &mut Live, asker: &Asker, request: &Request) -> Answer {
-    let socket = || match asker {
-        Asker::Gateway(Told::Sockets(_, Some(via))) => Some(SOCKET + *via as u16),
-        Asker::Gateway(_) | Asker::Client(_) => Some(1),
+fn decide(live: &mut Live, proxy: &Proxy, request: &Request) -> Answer {
+    let socket = || match proxy {
+        Proxy::Gateway(ListenerNames::Sockets(_, Some(via))) => Some(SOCKET + *via as u16),
+        Proxy::Gateway(_) | Proxy::Client(_) => Some(1),
     };
     let decided = live.decide(request.host.as_bytes(), socket, |name| {
         header(request, name)
@@ -222,12 +223,12 @@ fn decide(live: &mut Live, asker: &Asker, request: &Request) -> Answer {
     }
 }
 
-/// Prints the smallest world that still disagrees.
-fn fail(seed: u64, world: World, asker: &Asker, request: &Request) -> ! {
-    let got = |world: &World| decide(&mut live(&plan(world).0, asker), asker, request);
+/// Prints the smallest world that still differs.
+fn fail(seed: u64, world: World, proxy: &Proxy, request: &Request) -> ! {
+    let got = |world: &World| decide(&mut live(&plan(world).0, proxy), proxy, request);
     let world = shrink(world, |it| {
-        let expected = it.answer(asker, request);
-        expected != Answer::Unsaid && got(it) != expected
+        let expected = it.answer(proxy, request);
+        expected != Answer::Unspecified && got(it) != expected
     });
     for manifest in world.manifests() {
         println!("---\n{manifest}");
@@ -236,8 +237,8 @@ fn fail(seed: u64, world: World, asker: &Asker, request: &Request) -> ! {
         println!("# {problem}");
     }
     panic!(
-        "WEIR_SEED={seed}: {asker:?} asks {request:?}\n  specification: {:?}\n  table:         {:?}",
-        world.answer(asker, request),
+        "WEIR_SEED={seed}: {proxy:?} asks {request:?}\n  specification: {:?}\n  table:         {:?}",
+        world.answer(proxy, request),
         got(&world)
     );
 }

@@ -21,7 +21,7 @@ fn commands(script: &PathBuf) -> String {
 }
 
 #[test]
-fn no_script_fetches_a_program_without_its_hash() {
+fn downloaded_programs_have_hashes() {
     let others = ["filter/build", ".ci/run"].map(|path| root().join(path));
     let mut installs = 0;
     for script in files("scripts").iter().chain(&others) {

@@ -1,4 +1,4 @@
-//! A proxy at the edge, without Kubernetes: a split of a public host, on a real Envoy.
+//! An edge proxy without Kubernetes: a split of a public host on a real Envoy.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
@@ -58,7 +58,7 @@ impl Scene {
         }
     }
 
-    /// Who answers a hundred requests.
+    /// The backends of a hundred answers.
     async fn answers(&self, host: &str) -> BTreeMap<String, usize> {
         let mut connection = Connection::open(self.envoy.listener("edge")).await;
         let mut answers = BTreeMap::new();
@@ -77,7 +77,7 @@ impl Scene {
         output.expect("a task").expect("weir check")
     }
 
-    /// Exit code and findings.
+    /// The exit code and the findings.
     async fn findings(&self, admin: &str) -> (Option<i32>, Vec<String>) {
         let output = self.check(admin).await;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -95,7 +95,7 @@ fn shares<const N: usize>(shares: [(&str, usize); N]) -> BTreeMap<String, usize>
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_of_every_namespace_splits_a_public_host_exactly() {
+async fn wildcard_namespace_proxy_splits_exactly() {
     let scene = Scene::start(r#"{ "control_plane": "weir", "namespace": "*" }"#).await;
     for host in ["shop.example.com", "shop.example.com:21010"] {
         assert_eq!(
@@ -117,7 +117,7 @@ async fn a_proxy_of_every_namespace_splits_a_public_host_exactly() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_proxy_that_names_no_scope_is_told_what_to_write() {
+async fn proxy_without_scope_gets_a_remedy() {
     let scene = Scene::start(r#"{ "control_plane": "weir" }"#).await;
     assert_eq!(
         scene.answers("shop.example.com").await,
@@ -149,7 +149,7 @@ async fn a_proxy_that_names_no_scope_is_told_what_to_write() {
     assert_eq!(scene.stat("weir_rules").await, 0);
     assert_eq!(scene.stat("weir_rules_elsewhere").await, 1);
 
-    // An admin interface that refuses its statistics.
+    // An admin interface that refuses /stats.
     let dump = scene.envoy.ask("/config_dump").await;
     let app = Router::new()
         .route("/config_dump", get(async move || dump))

@@ -1,11 +1,11 @@
-//! A control plane that is gone, late, or lies, on a real Envoy: the last good table serves on, and the fault
-//! shows in the log and in a counter.
+//! A control plane that is gone, late, or faults, on a real Envoy: the last good table serves on, and the fault
+//! in force, and the fault appears in the log and in a counter.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
 
 use weir_split::wire;
-use weir_tests::fault::{Liar, Load, Manner, Sample, Web, answer, document, manifest};
+use weir_tests::fault::{Behaviour, FakePlane, Load, Sample, Web, answer, document, manifest};
 use weir_tests::{Connection, Envoy, Plane};
 
 const PLUGIN: &str = r#"{ "control_plane": "weir", "namespace": "default" }"#;
@@ -46,75 +46,78 @@ fn assert_all(samples: &[Sample], by: &str, what: &str) {
     }
 }
 
-/// A real control plane behind a [`Liar`], an Envoy that polls them, and a load on it.
+/// A real control plane behind a [`FakePlane`], an Envoy that polls it, and load.
 struct Scene {
     plane: Plane,
-    liar: Liar,
+    fake: FakePlane,
     envoy: Envoy,
     load: Load,
     _web: Web,
 }
 
 impl Scene {
-    /// All to `v1`.
+    /// Starts with all requests at `v1`.
     async fn start() -> Scene {
         let plane = Plane::start(&[("web.yaml", &manifest(V1))]);
-        let liar = Liar::start(Manner::Honest(plane.listen)).await;
+        let fake = FakePlane::start(Behaviour::Forward(plane.listen)).await;
         let web = Web::start().await;
         let bootstrap = web
-            .bootstrap(liar.address)
+            .bootstrap(fake.address)
             .listener("outbound", PLUGIN, None);
         let envoy = Envoy::start(&bootstrap.build(), 2).await;
         envoy.wait_for_updates(1).await;
         let load = Load::start(envoy.listener("outbound"), "web", 2).await;
         Scene {
             plane,
-            liar,
+            fake,
             envoy,
             load,
             _web: web,
         }
     }
 
-    /// The lie, for as long as it takes to count it, and a little more; then back to the truth, which has
-    /// changed meanwhile. Every request is served by `now`, then by the other.
-    async fn endure(&self, lie: &Lie, now: &str) {
-        let counter = lie.counter;
-        let what = lie.name;
+    /// Causes the fault until its counter increases, while the split changes to the other backend. `now` serves all
+    /// requests during the fault, and the other backend after it.
+    async fn check_fault(&self, fault: &Fault, now: &str) {
+        let counter = fault.counter;
+        let what = fault.name;
         let before = self.envoy.stat(counter).await;
-        let healed = self.healed();
+        let recoveries = self.recoveries();
         let seen = self.envoy.log().len();
         self.served();
-        self.liar.switch(lie.manner.clone());
+        self.fake.switch(fault.behaviour.clone());
         self.plane
             .rename_into_place("web.yaml", &manifest(weights_of(other(now))));
-        until(&format!("{counter} of {what}"), lie.patience, async || {
-            self.envoy.stat(counter).await > before
-        })
+        until(
+            &format!("{counter} of {what}"),
+            fault.patience,
+            async || self.envoy.stat(counter).await > before,
+        )
         .await;
         tokio::time::sleep(Duration::from_millis(600)).await;
         assert_all(&self.load.take(), now, what);
         let log = self.envoy.log();
         let new = &log[seen..];
-        let says = |line: &str| line.contains("in force") && line.contains(lie.says);
+        let says = |line: &str| line.contains("in force") && line.contains(fault.says);
         assert!(new.lines().any(says), "{what} is not in the log:\n{new}");
 
-        self.liar.switch(Manner::Honest(self.plane.listen));
+        self.fake.switch(Behaviour::Forward(self.plane.listen));
         until(
             &format!("the truth after {what}"),
             Duration::from_secs(3),
             async || {
                 let samples = self.served();
-                samples.last().is_some_and(|last| last.by == other(now)) && self.healed() > healed
+                samples.last().is_some_and(|last| last.by == other(now))
+                    && self.recoveries() > recoveries
             },
         )
         .await;
-        // Both workers follow.
+        // Wait until both workers follow.
         tokio::time::sleep(Duration::from_millis(300)).await;
         self.served();
     }
 
-    /// What came since the last call, all of it from a backend.
+    /// The answers since the last call. Panics if a backend did not answer one.
     fn served(&self) -> Vec<Sample> {
         let samples = self.load.take();
         for sample in &samples {
@@ -124,8 +127,8 @@ impl Scene {
         samples
     }
 
-    /// How often the log says that a failure is over.
-    fn healed(&self) -> usize {
+    /// The number of log lines about the end of a failure.
+    fn recoveries(&self) -> usize {
         let log = self.envoy.log();
         log.matches("the control plane answers again").count()
     }
@@ -138,20 +141,20 @@ impl Scene {
     }
 }
 
-/// A fault of the control plane, and how it must show.
-struct Lie {
+/// A fault of the control plane, and its counter and words in the log.
+struct Fault {
     name: &'static str,
-    manner: Manner,
+    behaviour: Behaviour,
     counter: &'static str,
     says: &'static str,
-    /// A poll is given up after 30 seconds.
+    /// Time until the counter increases; a poll times out after 30 seconds.
     patience: Duration,
 }
 
-fn lie(name: &'static str, bytes: Vec<u8>, counter: &'static str, says: &'static str) -> Lie {
-    Lie {
+fn fault(name: &'static str, bytes: Vec<u8>, counter: &'static str, says: &'static str) -> Fault {
+    Fault {
         name,
-        manner: Manner::Bytes(bytes),
+        behaviour: Behaviour::Bytes(bytes),
         counter,
         says,
         patience: Duration::from_secs(5),
@@ -159,37 +162,37 @@ fn lie(name: &'static str, bytes: Vec<u8>, counter: &'static str, says: &'static
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_good_table_serves_whatever_the_control_plane_says() {
+async fn invalid_answers_keep_last_good_table() {
     let good = document(V2).to_string();
     let (half, _) = good.split_at(good.len() / 2);
     let deep = [b"{\"version\":1,\"x\":".as_slice(), &[b'['; 1 << 20]].concat();
     let mebibytes = vec![b' '; 40 << 20];
-    let lies = [
-        lie(
+    let faults = [
+        fault(
             "bytes that are no HTTP",
             b"\x16\x03\x01garbage\r\n\r\n".to_vec(),
             FAILURES,
             "status 50",
         ),
-        lie(
+        fault(
             "garbage",
             answer(200, "garbage", b"\x00\xff garbage"),
             REFUSED,
             "garbage refused",
         ),
-        lie(
+        fault(
             "truncated JSON",
             answer(200, "half", half.as_bytes()),
             REFUSED,
             "EOF",
         ),
-        lie(
+        fault(
             "another shape",
             answer(200, "shape", b"[{\"kind\":\"List\"}]"),
             REFUSED,
             "shape refused",
         ),
-        lie(
+        fault(
             "a version to come",
             answer(
                 200,
@@ -197,48 +200,48 @@ async fn the_last_good_table_serves_whatever_the_control_plane_says() {
                 format!("{{\"version\":{}}}", wire::VERSION + 1).as_bytes(),
             ),
             REFUSED,
-            "this filter reads 1",
+            "this filter reads version 1",
         ),
-        lie(
+        fault(
             "no ETag",
             answer(200, "", good.as_bytes()),
             FAILURES,
             "200 without an ETag",
         ),
-        lie(
-            "an ETag that is none",
+        fault(
+            "an invalid ETag",
             answer(200, "a b", good.as_bytes()),
             FAILURES,
             "200 without an ETag",
         ),
-        lie(
+        fault(
             "no body",
             answer(200, "empty", b""),
             REFUSED,
             "empty refused",
         ),
-        lie(
+        fault(
             "406 without a body",
             answer(406, "", b""),
             FAILURES,
             "cannot read",
         ),
-        lie(
+        fault(
             "a deep one",
             answer(200, "deep", &deep),
             REFUSED,
             "deep refused",
         ),
-        lie("500", answer(500, "", b"oh"), FAILURES, "status 500"),
-        lie("204", answer(204, "", b""), FAILURES, "status 204"),
-        lie("304 at once", answer(304, "", b""), FAILURES, "304 at once"),
-        lie(
+        fault("500", answer(500, "", b"oh"), FAILURES, "status 500"),
+        fault("204", answer(204, "", b""), FAILURES, "status 204"),
+        fault("304 at once", answer(304, "", b""), FAILURES, "304 at once"),
+        fault(
             "406",
             answer(406, "", b"{\"error\":\"HTTPRoute default/new\"}"),
             FAILURES,
             "HTTPRoute default/new",
         ),
-        lie(
+        fault(
             "40 MiB",
             answer(200, "big", &mebibytes),
             FAILURES,
@@ -247,57 +250,64 @@ async fn the_last_good_table_serves_whatever_the_control_plane_says() {
     ];
     let scene = Scene::start().await;
     let mut now = "v1";
-    for lie in &lies {
-        scene.endure(lie, now).await;
+    for fault in &faults {
+        scene.check_fault(fault, now).await;
         now = other(now);
     }
     scene.end().await;
 }
 
-/// These two end when the poll is given up.
+/// These faults end with the timeout of the poll.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_control_plane_that_hangs_and_one_that_drips() {
+async fn slow_answers_keep_last_good_table() {
     let drops = answer(200, "drip", document(V2).to_string().as_bytes());
-    let lies = [("hangs", Manner::Hang), ("drips", Manner::Drip(drops))];
-    let lies = lies.map(|(name, manner)| async move {
-        let lie = Lie {
+    let faults = [
+        ("hangs", Behaviour::Hang),
+        ("drips", Behaviour::Drip(drops)),
+    ];
+    let faults = faults.map(|(name, behaviour)| async move {
+        let fault = Fault {
             name,
-            manner,
+            behaviour,
             counter: FAILURES,
             says: "status 504",
             patience: Duration::from_secs(35),
         };
         let scene = Scene::start().await;
-        scene.endure(&lie, "v1").await;
+        scene.check_fault(&fault, "v1").await;
         scene.end().await;
     });
-    let [hangs, drips] = lies;
+    let [hangs, drips] = faults;
     tokio::join!(hangs, drips);
 }
 
-/// Neither of these is held back, and neither may make the filter poll without a pause.
+/// The fake control plane answers at once, and the filter must not poll without pauses.
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_without_end_are_not_asked_for_without_pause() {
+async fn endless_answers_are_polled_with_pauses() {
     let scene = Scene::start().await;
     let head = "HTTP/1.1 200 x\r\netag: \"REVISION\"\r\ncontent-length: 1\r\n\r\n{";
     let same = answer(200, "same", document(V1).to_string().as_bytes());
     let good = answer(200, "REVISION", document(V1).to_string().as_bytes());
-    for (what, manner, most) in [
-        ("refused and ever new", Manner::EverNew(head.into()), 8),
-        // Real changes come fast too, but not without end.
+    for (what, behaviour, most) in [
+        (
+            "refused and ever new",
+            Behaviour::NewRevisions(head.into()),
+            8,
+        ),
+        // Valid changes may follow faster, but with a limit.
         (
             "good and ever new",
-            Manner::EverNew(String::from_utf8_lossy(&good).into_owned()),
+            Behaviour::NewRevisions(String::from_utf8_lossy(&good).into_owned()),
             800,
         ),
-        ("the same for ever", Manner::Bytes(same), 8),
-        ("304 for ever", Manner::Bytes(answer(304, "", b"")), 8),
+        ("the same for ever", Behaviour::Bytes(same), 8),
+        ("304 for ever", Behaviour::Bytes(answer(304, "", b"")), 8),
     ] {
-        scene.liar.switch(manner);
+        scene.fake.switch(behaviour);
         tokio::time::sleep(Duration::from_millis(500)).await;
-        let before = scene.liar.polls().len();
+        let before = scene.fake.polls().len();
         tokio::time::sleep(Duration::from_secs(3)).await;
-        let polls = scene.liar.polls().len() - before;
+        let polls = scene.fake.polls().len() - before;
         assert!((3..=most).contains(&polls), "{what}: {polls} polls in 3 s");
     }
     let failures = scene.envoy.stat(FAILURES).await;
@@ -307,16 +317,16 @@ async fn answers_without_end_are_not_asked_for_without_pause() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn killed_and_started_again() {
+async fn restarted_control_plane_is_polled_again() {
     let Scene {
         plane,
-        liar,
+        fake,
         envoy,
         load,
         _web,
     } = Scene::start().await;
-    let address = liar.address;
-    drop(liar);
+    let address = fake.address;
+    drop(fake);
     let mut plane = plane;
     plane.kill();
     let before = envoy.stat(FAILURES).await;
@@ -329,7 +339,7 @@ async fn killed_and_started_again() {
     assert_all(&load.take(), "v1", "killed");
 
     let plane = Plane::start(&[("web.yaml", &manifest(V2))]);
-    let _liar = Liar::start_at(address, Manner::Honest(plane.listen)).await;
+    let _fake = FakePlane::start_at(address, Behaviour::Forward(plane.listen)).await;
     let back = Instant::now();
     until(
         "the split of the new one",
@@ -344,7 +354,7 @@ async fn killed_and_started_again() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_envoy_that_is_older_than_its_control_plane() {
+async fn envoy_may_start_before_control_plane() {
     let address = free_address().await;
     let web = Web::start().await;
     let bootstrap = web
@@ -373,7 +383,7 @@ async fn an_envoy_that_is_older_than_its_control_plane() {
     for _ in 0..4 {
         connections.push(Connection::open(envoy.listener("outbound")).await);
     }
-    let _liar = Liar::start_at(address, Manner::Honest(plane.listen)).await;
+    let _fake = FakePlane::start_at(address, Behaviour::Forward(plane.listen)).await;
     until(
         "the split on every worker",
         Duration::from_secs(2),
@@ -389,7 +399,7 @@ async fn an_envoy_that_is_older_than_its_control_plane() {
     assert_eq!(envoy.stat(UPDATES).await, 1);
 }
 
-/// Nobody listens there.
+/// No process listens at this address.
 async fn free_address() -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
     listener.expect("a port").local_addr().expect("an address")

@@ -1,13 +1,15 @@
-//! Every golden case, in the pure core and, in one pass, on a real Envoy.
+//! Every golden case, in the core and on a real Envoy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 
 use serde_json::json;
 use weir_split::wire::Target;
-use weir_tests::golden::{Case, Eyes, Fate, Outcome, Question, Request, Who, cases, outcomes};
+use weir_tests::golden::{
+    Action, Case, Comparison, Outcome, Proxy, Question, Request, cases, outcomes,
+};
 use weir_tests::tls::Authority;
-use weir_tests::{Bootstrap, Caller, Connection, Echo, Envoy, FreePorts, Greeter, InProcess};
+use weir_tests::{Bootstrap, Connection, Echo, Envoy, FreePorts, Greeter, InProcess, TcpClient};
 
 #[test]
 fn cases_say_what_the_core_does() {
@@ -37,7 +39,7 @@ fn cases_say_what_the_core_does() {
 }
 
 #[test]
-fn there_are_enough_cases_and_each_asks() {
+fn every_case_has_a_request() {
     let cases = cases();
     assert!(cases.len() >= 40, "{} cases", cases.len());
     for case in cases {
@@ -57,20 +59,20 @@ fn difference(old: &str, new: &str) -> String {
     gone.chain(come).collect::<Vec<_>>().join("\n")
 }
 
-/// One proxy of the pass: a listener for each case and asker.
-fn listener(case: &Case, who: &Who) -> String {
-    format!("{}|{who:?}", case.name())
+/// The name of the Envoy listener for a case and a proxy.
+fn listener(case: &Case, proxy: &Proxy) -> String {
+    format!("{}|{proxy:?}", case.name())
 }
 
-/// A client with a certificate of its own before such a listener.
+/// The name of the client's listener, which has the client's certificate.
 fn client(case: &Case, request: &Request) -> String {
     let (Question::Inbound(peer, _) | Question::InboundTcp(peer, _)) = &request.question else {
-        return listener(case, &request.who);
+        return listener(case, &request.proxy);
     };
-    format!("{}|{peer:?}", listener(case, &request.who))
+    format!("{}|{peer:?}", listener(case, &request.proxy))
 }
 
-/// All proxies of all cases in one Envoy, and the clients of those that stand before workloads in another.
+/// All proxies of all cases in one Envoy, and the clients of inbound proxies in another.
 struct Pass {
     cases: Vec<Case>,
     scopes: usize,
@@ -96,25 +98,29 @@ impl Pass {
             let plane = InProcess::start(&case.text, case.policy()).await;
             bootstrap = bootstrap.cluster(&case.name(), plane.listen);
             planes.push(plane);
-            for who in case.askers() {
-                scopes.insert((case.name(), who.scope()));
-                let port = match who.names_its_socket() {
-                    true => ports.next(),
-                    false => 0,
+            for proxy in case.proxies() {
+                scopes.insert((case.name(), proxy.scope()));
+                let port = if proxy.names_its_socket() {
+                    ports.next()
+                } else {
+                    0
                 };
-                let (name, plugin) = (listener(case, &who), who.plugin(&case.name(), port));
-                let rules = case.configuration(&who).rules;
-                let is_tcp = matches!(who, Who::Tcp(..));
-                let listen = |bootstrap: Bootstrap, name: &str| match is_tcp {
-                    true => bootstrap.tcp_listener(name, &plugin, "ordinary"),
-                    false => bootstrap.listener(name, &plugin, None),
+                let (name, plugin) = (listener(case, &proxy), proxy.plugin(&case.name(), port));
+                let rules = case.configuration(&proxy).rules;
+                let is_tcp = matches!(proxy, Proxy::Tcp(..));
+                let listen = |bootstrap: Bootstrap, name: &str| {
+                    if is_tcp {
+                        bootstrap.tcp_listener(name, &plugin, "ordinary")
+                    } else {
+                        bootstrap.listener(name, &plugin, None)
+                    }
                 };
                 bootstrap = listen(bootstrap, &name);
                 bootstrap = bootstrap.port(port);
-                if who.is_inbound() {
+                if proxy.is_inbound() {
                     bootstrap = bootstrap.mutual_tls(&certificate);
                 }
-                if has_lean(case, &who) {
+                if also_runs_lean(case, &proxy) {
                     bootstrap = listen(bootstrap, &lean(&name)).lean();
                 }
                 for backend in rules.into_values().flat_map(|rule| rule.backends) {
@@ -148,53 +154,53 @@ impl Pass {
         }
     }
 
-    /// Of the filters that are asked, each with a module of its own.
+    /// The addresses of all listeners that must answer the request, one for each module.
     fn addresses(&self, case: &Case, request: &Request) -> Vec<SocketAddr> {
-        if request.who.is_inbound() {
+        if request.proxy.is_inbound() {
             return vec![self.clients.listener(&client(case, request))];
         }
-        let name = listener(case, &request.who);
+        let name = listener(case, &request.proxy);
         let mut addresses = vec![self.envoy.listener(&name)];
-        if has_lean(case, &request.who) {
+        if also_runs_lean(case, &request.proxy) {
             addresses.push(self.envoy.listener(&lean(&name)));
         }
         addresses
     }
 
-    /// What happened, and how often: all of a short rule, so that counts are exact; the beginning of a long one.
+    /// Sends the request to each address, and returns the number of requests.
     async fn hold(&self, case: &Case, request: &Request) -> u64 {
-        let mut asked = 0;
+        let mut requests = 0;
         for address in self.addresses(case, request) {
-            asked += hold_at(address, case, request).await;
+            requests += hold_at(address, case, request).await;
         }
-        asked
+        requests
     }
 }
 
-/// The same at one address.
+/// Sends requests for a whole sequence of a short rule, or for the beginning of a long one, and compares the counts.
 async fn hold_at(address: SocketAddr, case: &Case, request: &Request) -> u64 {
-    let outcomes = outcomes(request, &case.configuration(&request.who));
+    let outcomes = outcomes(request, &case.configuration(&request.proxy));
     let mut expected: BTreeMap<String, u64> = BTreeMap::new();
     let mut got = expected.clone();
     let total: u64 = outcomes.values().sum();
-    let asked = total.clamp(1, 200);
+    let requests = total.clamp(1, 200);
     match &request.question {
         Question::Http(http) => {
-            let eyes = Eyes::new(http, &outcomes);
+            let comparison = Comparison::new(http, &outcomes);
             for (outcome, count) in &outcomes {
-                *expected.entry(eyes.expected(outcome)).or_default() += count;
+                *expected.entry(comparison.expected(outcome)).or_default() += count;
             }
             let mut connection = Connection::open(address).await;
-            for _ in 0..asked {
+            for _ in 0..requests {
                 let answer = connection
                     .ask(&http.method, &http.host, &http.path, &http.lines())
                     .await;
-                *got.entry(eyes.seen(&answer)).or_default() += 1;
+                *got.entry(comparison.seen(&answer)).or_default() += 1;
             }
         }
         Question::Inbound(_, http) => {
             for (outcome, count) in &outcomes {
-                let status = if outcome.fate == Fate::Denied {
+                let status = if outcome.action == Action::Denied {
                     403
                 } else {
                     200
@@ -213,32 +219,32 @@ async fn hold_at(address: SocketAddr, case: &Case, request: &Request) -> u64 {
             for (outcome, count) in &outcomes {
                 *expected.entry(greeting(outcome)).or_default() += count;
             }
-            for _ in 0..asked {
-                let line = Caller::open(address).await.line().await;
+            for _ in 0..requests {
+                let line = TcpClient::open(address).await.line().await;
                 *got.entry(line.unwrap_or_else(|| "closed".into()))
                     .or_default() += 1;
             }
         }
     }
     let line = format!("{}: {}", case.name(), request.text);
-    assert_shares(&line, &got, &expected, asked, total);
-    asked
+    assert_shares(&line, &got, &expected, requests, total);
+    requests
 }
 
-/// Cases that are asked with `dist/weir-lean.wasm` as well. None of them edits responses or checks inbound connections.
-fn has_lean(case: &Case, who: &Who) -> bool {
-    case.name().starts_with("both/") && !who.is_inbound()
+/// Cases that also run with `dist/weir-lean.wasm`. None of them edits responses or checks inbound connections.
+fn also_runs_lean(case: &Case, proxy: &Proxy) -> bool {
+    case.name().starts_with("both/") && !proxy.is_inbound()
 }
 
-/// The listener with that module, beside the listener of this name.
+/// The name of the listener with the lean module.
 fn lean(name: &str) -> String {
     format!("{name} lean")
 }
 
-/// Clients of the proxies before workloads, each with its certificate. Nobody has one without a name.
+/// Clients of inbound proxies, each with its certificate. An anonymous client has a certificate without names.
 fn clients(cases: &[Case], authority: &Authority, envoy: &Envoy) -> Bootstrap {
     let mut bootstrap = Bootstrap::default();
-    let mut known = BTreeSet::new();
+    let mut seen = BTreeSet::new();
     let plugin = json!({ "initial": { "version": 1 } });
     let mut tcp_plugin = plugin.clone();
     tcp_plugin["protocol"] = "tcp".into();
@@ -248,7 +254,7 @@ fn clients(cases: &[Case], authority: &Authority, envoy: &Envoy) -> Bootstrap {
             continue;
         };
         let name = client(case, request);
-        if !known.insert(name.clone()) {
+        if !seen.insert(name.clone()) {
             continue;
         }
         let identity = peer.as_ref().and_then(|peer| peer.split_once('/'));
@@ -257,7 +263,7 @@ fn clients(cases: &[Case], authority: &Authority, envoy: &Envoy) -> Bootstrap {
         });
         let names: Vec<&str> = identity.iter().map(String::as_str).collect();
         let certificate = authority.sign(&names);
-        let address = envoy.listener(&listener(case, &request.who));
+        let address = envoy.listener(&listener(case, &request.proxy));
         bootstrap = bootstrap.tls_cluster(&name, address, authority, Some(&certificate));
         bootstrap = match request.question {
             Question::InboundTcp(..) => {
@@ -280,11 +286,11 @@ fn questions(cases: &[Case]) -> impl Iterator<Item = (&Case, &Request)> {
     cases.iter().flat_map(of)
 }
 
-/// Who greets a connection.
+/// Proxy greets a connection.
 fn greeting(outcome: &Outcome) -> String {
-    match (&outcome.fate, &outcome.backend) {
-        (Fate::Backend, Some(backend)) => backend.clone(),
-        (Fate::Untouched | Fate::Allowed, _) => "ordinary".into(),
+    match (&outcome.action, &outcome.backend) {
+        (Action::Backend, Some(backend)) => backend.clone(),
+        (Action::Untouched | Action::Allowed, _) => "ordinary".into(),
         _ => "closed".into(),
     }
 }
@@ -292,7 +298,7 @@ fn greeting(outcome: &Outcome) -> String {
 #[tokio::test(flavor = "multi_thread")]
 async fn cases_hold_on_envoy() {
     let pass = Pass::start().await;
-    let mut asked = BTreeMap::new();
+    let mut requests = BTreeMap::new();
     for (case, request) in questions(&pass.cases) {
         let kind = match &request.question {
             Question::Http(_) => "requests",
@@ -300,10 +306,10 @@ async fn cases_hold_on_envoy() {
             Question::Inbound(..) => "requests that come in",
             Question::InboundTcp(..) => "connections that come in",
         };
-        *asked.entry(kind).or_insert(0) += pass.hold(case, request).await;
+        *requests.entry(kind).or_insert(0) += pass.hold(case, request).await;
     }
     println!(
-        "{} cases, {} scopes, {asked:?}",
+        "{} cases, {} scopes, {requests:?}",
         pass.cases.len(),
         pass.scopes
     );
@@ -314,13 +320,13 @@ async fn cases_hold_on_envoy() {
     }
 }
 
-/// A whole reduced total is exact. Of a longer rule the requests may begin in the middle of its sequence (an
-/// earlier line asked it too): a count is off by less than twice the depth of a tree over these backends.
+/// A whole sequence gives exact counts. A part of a longer sequence may begin anywhere, because earlier lines used it
+/// too: each count is off by less than twice the depth of the tree over these backends.
 fn assert_shares(
     line: &str,
     got: &BTreeMap<String, u64>,
     expected: &BTreeMap<String, u64>,
-    asked: u64,
+    requests: u64,
     total: u64,
 ) {
     let unknown = got.keys().find(|backend| !expected.contains_key(*backend));
@@ -328,8 +334,8 @@ fn assert_shares(
     let depth = expected.len().saturating_sub(1) as u64;
     for (backend, weight) in expected {
         let count = got.get(backend).copied().unwrap_or(0);
-        let off = (count * total).abs_diff(asked * weight);
-        let exact = off == 0 || asked != total && off < 2 * depth * total;
-        assert!(exact, "{line}: {got:?} of {asked} for {expected:?}");
+        let off = (count * total).abs_diff(requests * weight);
+        let exact = off == 0 || requests != total && off < 2 * depth * total;
+        assert!(exact, "{line}: {got:?} of {requests} for {expected:?}");
     }
 }

@@ -1,4 +1,4 @@
-//! gRPC: a real client on one HTTP/2 connection, and the statuses that it sees.
+//! gRPC: a real client on one HTTP/2 connection, and the statuses that it receives.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -19,10 +19,10 @@ use tonic::client::Grpc;
 use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder};
 use tonic::transport::{Channel, Endpoint, Uri};
 use tonic::{Code, Status};
-use weir_tests::fault::{Liar, Manner, document};
+use weir_tests::fault::{Behaviour, FakePlane, document};
 use weir_tests::{Bootstrap, Connection, Envoy, shares, shipped};
 
-/// Messages as they are: no protobuf is needed to see who answers.
+/// A codec for raw messages, because the test needs no protobuf.
 #[derive(Default)]
 struct Plain;
 
@@ -99,7 +99,7 @@ async fn client_of(address: SocketAddr, origin: &'static str) -> Grpc<Channel> {
     Grpc::new(endpoint.connect().await.expect("a connection"))
 }
 
-/// Who answers the method.
+/// The name of the backend that answers the method.
 async fn call(client: &mut Grpc<Channel>, method: &'static str) -> Result<String, Status> {
     client.ready().await.expect("a connection that is open");
     let request = tonic::Request::new(Bytes::from_static(b"who?"));
@@ -110,7 +110,7 @@ async fn call(client: &mut Grpc<Channel>, method: &'static str) -> Result<String
 
 const HELLO: &str = "/greeter.Greeter/Hello";
 
-/// A proxy whose filter is told this; it answers on the listener `outbound`.
+/// A proxy with this document; its listener is `outbound`.
 async fn proxy(document: Value, more: Value) -> Envoy {
     let mut plugin = json!({ "namespace": "default", "initial": document });
     for (key, value) in more.as_object().expect("keys") {
@@ -125,7 +125,7 @@ async fn proxy(document: Value, more: Value) -> Envoy {
     Envoy::start(&bootstrap.build(), 1).await
 }
 
-/// The calls of this method are split, and there are no others.
+/// A document that splits the calls of one method.
 fn calls(weights: [u64; 2]) -> Value {
     let mut document = document(weights);
     document["hosts"][0]["matches"] = json!([{ "path": { "exact": HELLO }, "rule": "web" }]);
@@ -144,7 +144,7 @@ async fn calls_on_one_connection_are_split() {
     }
     assert_eq!(counted, shares([("v1", 90), ("v2", 10)]));
 
-    // Many at once.
+    // Concurrent calls.
     let calls = (0..100).map(|_| {
         let mut client = client.clone();
         tokio::spawn(async move { call(&mut client, HELLO).await.expect("an answer") })
@@ -158,7 +158,7 @@ async fn calls_on_one_connection_are_split() {
     envoy.assert_no_traps().await;
 }
 
-/// What the filter answers is a status of gRPC for a client of gRPC.
+/// Answers of the filter to gRPC clients are gRPC statuses.
 #[tokio::test(flavor = "multi_thread")]
 async fn answers_of_the_filter_are_statuses() {
     let mut broken = calls([1, 1]);
@@ -180,7 +180,7 @@ async fn answers_of_the_filter_are_statuses() {
             json!({}),
             HELLO,
             Code::Unavailable,
-            "the backend that this share",
+            "the backend of this share",
         ),
         (
             denied,
@@ -192,7 +192,7 @@ async fn answers_of_the_filter_are_statuses() {
     ] {
         let envoy = proxy(document, more).await;
         let mut client = client(envoy.listener("outbound")).await;
-        // Of two calls one goes to the broken half.
+        // One of two calls goes to the broken backend.
         let mut codes = Vec::new();
         for _ in 0..2 {
             codes.extend(call(&mut client, method).await.err());
@@ -213,14 +213,14 @@ async fn answers_of_the_filter_are_statuses() {
     }
 }
 
-/// `envoy-config/grpc.yaml` with backends and a control plane of its own.
+/// `envoy-config/grpc.yaml` with backends and a control plane of this test.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_shipped_configuration_splits_and_has_a_switch() {
+async fn shipped_configuration_splits_and_can_switch() {
     let text = calls([3, 1]).to_string();
     let text = text
         .replace("\"web", "\"inventory")
         .replace("default\"", "bookstore\"");
-    let liar = Liar::start(Manner::Serve {
+    let fake = FakePlane::start(Behaviour::Serve {
         revision: "r1".into(),
         body: text.replace("80", "50051"),
     })
@@ -228,7 +228,7 @@ async fn the_shipped_configuration_splits_and_has_a_switch() {
     let config = shipped(
         "grpc.yaml",
         &[
-            ("weir", liar.address),
+            ("weir", fake.address),
             (
                 "inventory.bookstore.svc.cluster.local:50051",
                 greeter("ordinary").await,

@@ -1,5 +1,5 @@
-//! Law 6: a split changes the cluster and nothing else. `envoy-config/existing.yaml` on a real Envoy, and
-//! what `weir check --envoy` says of it and of those that are not as good.
+//! Law 6: a split changes the cluster and nothing else. `envoy-config/existing.yaml` on a real Envoy, and the findings
+//! of `weir check --envoy` about worse configurations.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -15,11 +15,11 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use weir_tests::{Connection, Echo, Envoy, Plane, dist, root, shipped};
 
-/// The split's host, and one that no split is meant for, on the same virtual host.
+/// A host with a split and a host without one, in the same virtual host.
 const SPLIT: &str = "bookstore.bookstore:14001";
 const UNSPLIT: &str = "bookstore.example.com";
 
-/// The endpoints of existing.yaml: cluster, and the port that stands in the file.
+/// The endpoints of existing.yaml: their cluster, and their port in the file.
 const ENDPOINTS: [(&str, u16); 7] = [
     ("bookstore", 14011),
     ("bookstore", 14012),
@@ -30,11 +30,11 @@ const ENDPOINTS: [(&str, u16); 7] = [
     ("search_shadow", 14041),
 ];
 
-/// An endpoint that is slow or broken on request, and writes down what it was asked.
+/// An endpoint that is slow or broken on request and records its requests.
 struct Endpoint {
     address: SocketAddr,
     cluster: &'static str,
-    asked: Arc<Mutex<Vec<String>>>,
+    requests: Arc<Mutex<Vec<String>>>,
     task: JoinHandle<()>,
 }
 
@@ -42,8 +42,8 @@ impl Endpoint {
     async fn start(cluster: &'static str) -> Endpoint {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let address = listener.local_addr().expect("an address");
-        let asked = Arc::<Mutex<Vec<String>>>::default();
-        let notes = asked.clone();
+        let requests = Arc::<Mutex<Vec<String>>>::default();
+        let notes = requests.clone();
         let app = Router::new().fallback(move |request: Request| {
             let path = request.uri().path().to_owned();
             notes.lock().expect("the notes").push(path.clone());
@@ -68,7 +68,7 @@ impl Endpoint {
         Endpoint {
             address,
             cluster,
-            asked,
+            requests,
             task,
         }
     }
@@ -80,21 +80,21 @@ impl Drop for Endpoint {
     }
 }
 
-/// existing.yaml with a 50/50 split of the bookstore.
-struct Guest {
+/// An Envoy with existing.yaml and a 50/50 split of the bookstore.
+struct Scene {
     plane: Plane,
     envoy: Envoy,
     client: Connection,
     endpoints: Vec<Endpoint>,
 }
 
-impl Guest {
-    async fn start() -> Guest {
-        Guest::start_with(|config| config).await
+impl Scene {
+    async fn start() -> Scene {
+        Scene::start_with(|config| config).await
     }
 
-    /// `change` makes a worse configuration of the shipped one.
-    async fn start_with(change: impl FnOnce(String) -> String) -> Guest {
+    /// `change` edits the shipped configuration.
+    async fn start_with(change: impl FnOnce(String) -> String) -> Scene {
         let services = include_str!("../../demo/manifests/bookstore.yaml");
         let split = include_str!("../../demo/splits/v1-50-v2-50.yaml");
         let plane = Plane::start(&[("bookstore.yaml", services), ("split.yaml", split)]);
@@ -102,16 +102,16 @@ impl Guest {
         let mut config = shipped("existing.yaml", &[("weir", plane.listen)]);
         for (cluster, port) in ENDPOINTS {
             let endpoint = Endpoint::start(cluster).await;
-            let written = format!("port_value: {port} ");
-            assert!(config.contains(&written), "{written}");
+            let original = format!("port_value: {port} ");
+            assert!(config.contains(&original), "{original}");
             let real = format!("port_value: {} ", endpoint.address.port());
-            config = config.replace(&written, &real);
+            config = config.replace(&original, &real);
             endpoints.push(endpoint);
         }
         let envoy = Envoy::start(&change(config), 1).await;
         envoy.wait_for_updates(1).await;
         let client = Connection::open(envoy.listener("edge")).await;
-        Guest {
+        Scene {
             plane,
             envoy,
             client,
@@ -119,14 +119,14 @@ impl Guest {
         }
     }
 
-    /// What the endpoints of these clusters were asked since the last call: cluster and path.
-    fn asked(&self) -> Vec<(&'static str, String)> {
-        let mut asked = Vec::new();
+    /// Cluster and path of the requests since the last call.
+    fn take_requests(&self) -> Vec<(&'static str, String)> {
+        let mut requests = Vec::new();
         for endpoint in &self.endpoints {
-            let mut notes = endpoint.asked.lock().expect("the notes");
-            asked.extend(notes.drain(..).map(|path| (endpoint.cluster, path)));
+            let mut notes = endpoint.requests.lock().expect("the notes");
+            requests.extend(notes.drain(..).map(|path| (endpoint.cluster, path)));
         }
-        asked
+        requests
     }
 
     /// The clusters that answer for this host.
@@ -164,11 +164,12 @@ fn names<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
     names.map(str::to_owned).into()
 }
 
-/// Whether the filter is skipped is drawn for each spelling of a host, and the twin for each request.
+/// Envoy decides by the spelling of the host whether it skips the filter, and for each request whether it takes the
+/// alternative route.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_switch_that_is_halfway_never_follows_a_clients_header() {
-    let mut guest = Guest::start().await;
-    let mut admin = Connection::open(guest.envoy.admin).await;
+async fn partial_switch_ignores_client_header() {
+    let mut scene = Scene::start().await;
+    let mut admin = Connection::open(scene.envoy.admin).await;
     let halfway = admin.post("admin", "/runtime_modify?weir.enabled=50").await;
     assert_eq!(halfway.status, 200);
     let claim = [("x-weir-cluster", "bookstore_canary")];
@@ -182,21 +183,21 @@ async fn a_switch_that_is_halfway_never_follows_a_clients_header() {
             }
         });
         let host: String = spelled.collect();
-        let answer = guest.client.get_with(&host, "/", &claim).await;
+        let answer = scene.client.get_with(&host, "/", &claim).await;
         assert_eq!(answer.header("cluster"), "bookstore", "{host}: {answer:?}");
     }
 }
 
-/// All but the rate limit, which has a test of its own, because its bucket is for both kinds of requests.
+/// All policies except the rate limit, which has its own test because both kinds of requests share its bucket.
 #[tokio::test(flavor = "multi_thread")]
-async fn policies_act_the_same_on_split_and_unsplit_requests() {
-    let mut guest = Guest::start().await;
+async fn policies_apply_to_split_requests() {
+    let mut scene = Scene::start().await;
     let versions = names(["bookstore-v1", "bookstore-v2"]);
     for (host, serving) in [(SPLIT, versions), (UNSPLIT, names(["bookstore"]))] {
-        assert_eq!(guest.clusters(host).await, serving);
-        guest.asked();
+        assert_eq!(scene.clusters(host).await, serving);
+        scene.take_requests();
 
-        // RBAC: whatever the client says about the cluster.
+        // RBAC applies regardless of the routing header.
         for claim in ["", "bookstore_canary", "bookstore-v1.bookstore"] {
             let claim = ("x-weir-cluster", claim);
             let headers = if claim.1.is_empty() {
@@ -204,35 +205,35 @@ async fn policies_act_the_same_on_split_and_unsplit_requests() {
             } else {
                 &[claim]
             };
-            let denied = guest.client.get_with(host, "/reports", headers).await;
+            let denied = scene.client.get_with(host, "/reports", headers).await;
             assert_eq!(denied.status, 403, "{host} {claim:?}: {denied:?}");
         }
-        assert_eq!(guest.asked(), [], "{host}");
+        assert_eq!(scene.take_requests(), [], "{host}");
         let sales = [("x-team", "sales")];
         for _ in 0..4 {
-            let allowed = guest.client.get_with(host, "/reports", &sales).await;
+            let allowed = scene.client.get_with(host, "/reports", &sales).await;
             assert_eq!(allowed.status, 200, "{host}: {allowed:?}");
         }
 
-        // Timeout.
+        // The timeout.
         let start = Instant::now();
-        let late = guest.client.get_with(host, "/reports/slow", &sales).await;
+        let late = scene.client.get_with(host, "/reports/slow", &sales).await;
         let took = start.elapsed();
         assert_eq!(late.status, 504, "{host}: {late:?}");
         let allowed = Duration::from_millis(450)..Duration::from_secs(3);
         assert!(allowed.contains(&took), "{host}: {took:?}");
 
-        // Retry: in the cluster that was chosen.
-        guest.asked();
-        let broken = guest.client.get(host, "/buy-a-book/broken").await;
+        // Retries stay in the chosen cluster.
+        scene.take_requests();
+        let broken = scene.client.get(host, "/buy-a-book/broken").await;
         assert_eq!(broken.status, 503, "{host}: {broken:?}");
-        let tries = guest.asked();
+        let tries = scene.take_requests();
         assert_eq!(tries.len(), 3, "{host}: {tries:?}");
         assert_eq!(BTreeSet::from_iter(&tries).len(), 1, "{host}: {tries:?}");
         assert!(serving.contains(tries[0].0), "{host}: {tries:?}");
 
-        // Prefix rewrite and mirror.
-        let found = guest.client.get(host, "/search/rust").await;
+        // The prefix rewrite and the mirror.
+        let found = scene.client.get(host, "/search/rust").await;
         assert_eq!(
             (found.status.as_u16(), found.text()),
             (200, "/books/rust".into()),
@@ -241,7 +242,7 @@ async fn policies_act_the_same_on_split_and_unsplit_requests() {
         let mut seen = Vec::new();
         let patience = Instant::now();
         while seen.len() < 2 && patience.elapsed() < Duration::from_secs(5) {
-            seen.extend(guest.asked());
+            seen.extend(scene.take_requests());
             tokio::time::sleep(Duration::from_millis(10)).await;
         }
         seen.sort();
@@ -249,12 +250,12 @@ async fn policies_act_the_same_on_split_and_unsplit_requests() {
         assert!(serving.contains(seen[0].0), "{host}: {seen:?}");
         assert_eq!(seen[1], ("search_shadow", "/books/rust".into()), "{host}");
 
-        // Hash policy: a user has one endpoint in each cluster, and not all have the same.
+        // The hash policy: a user has one endpoint in each cluster, and users differ.
         let mut homes: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
         for user in 0..24 {
             let user = format!("user-{user}");
             for _ in 0..6 {
-                let answer = guest.client.get_with(host, "/", &[("x-user", &user)]).await;
+                let answer = scene.client.get_with(host, "/", &[("x-user", &user)]).await;
                 let cluster = answer.header("cluster").to_owned();
                 let home = homes.entry((user.clone(), cluster)).or_default();
                 home.insert(answer.header("endpoint").to_owned());
@@ -265,9 +266,9 @@ async fn policies_act_the_same_on_split_and_unsplit_requests() {
         assert_eq!(all.len(), 2 * serving.len(), "{homes:?}");
     }
 
-    // What the access log says of it. Envoy writes it every ten seconds.
-    guest.client.get(UNSPLIT, "/last").await;
-    let log = guest.envoy.process.wait_for("access log", |log| {
+    // The access log. Envoy writes it every ten seconds.
+    scene.client.get(UNSPLIT, "/last").await;
+    let log = scene.envoy.process.wait_for("access log", |log| {
         log.contains(" /last 200").then(|| log.to_owned())
     });
     for line in [
@@ -280,56 +281,60 @@ async fn policies_act_the_same_on_split_and_unsplit_requests() {
     }
 }
 
-/// Ten purchases in a minute, however they are called and whichever version sells.
+/// Ten purchases a minute, for both hosts and both versions together.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_rate_limit_has_one_bucket_for_split_and_unsplit_requests() {
-    let mut guest = Guest::start().await;
+async fn rate_limit_has_one_bucket() {
+    let mut scene = Scene::start().await;
     let mut statuses = Vec::new();
     for _ in 0..7 {
         for host in [SPLIT, UNSPLIT] {
-            let answer = guest.client.get(host, "/buy-a-book").await;
+            let answer = scene.client.get(host, "/buy-a-book").await;
             statuses.push(answer.status.as_u16());
         }
     }
     assert_eq!(statuses[..10], [200; 10], "{statuses:?}");
     assert_eq!(statuses[10..], [429; 4], "{statuses:?}");
-    // Nor is there another bucket for who names a cluster.
+    // A client that names a cluster has no bucket of its own.
     let claim = [("x-weir-cluster", "bookstore_canary")];
-    let answer = guest.client.get_with(UNSPLIT, "/buy-a-book", &claim).await;
+    let answer = scene.client.get_with(UNSPLIT, "/buy-a-book", &claim).await;
     assert_eq!(answer.status, 429, "{answer:?}");
-    let sold: BTreeMap<&str, usize> = guest.asked().iter().fold(BTreeMap::new(), |mut sold, it| {
-        *sold.entry(it.0).or_default() += 1;
-        sold
-    });
+    let sold: BTreeMap<&str, usize> =
+        scene
+            .take_requests()
+            .iter()
+            .fold(BTreeMap::new(), |mut sold, it| {
+                *sold.entry(it.0).or_default() += 1;
+                sold
+            });
     assert_eq!(sold.get("bookstore"), Some(&5), "{sold:?}");
     assert_eq!(sold.values().sum::<usize>(), 10, "{sold:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_kill_switch_works_both_ways_and_the_policies_stay() {
-    let mut guest = Guest::start().await;
+async fn kill_switch_keeps_the_policies() {
+    let mut scene = Scene::start().await;
     let versions = names(["bookstore-v1", "bookstore-v2"]);
-    assert_eq!(guest.clusters(SPLIT).await, versions);
-    let mut admin = Connection::open(guest.envoy.admin).await;
+    assert_eq!(scene.clusters(SPLIT).await, versions);
+    let mut admin = Connection::open(scene.envoy.admin).await;
     for (percent, serving) in [("0", names(["bookstore"])), ("100", versions)] {
         let switch = format!("/runtime_modify?weir.enabled={percent}");
         assert_eq!(admin.post("admin", &switch).await.status, 200);
-        assert_eq!(guest.clusters(SPLIT).await, serving, "{percent} %");
-        assert_eq!(guest.clusters(UNSPLIT).await, names(["bookstore"]));
-        let denied = guest.client.get(SPLIT, "/reports").await;
+        assert_eq!(scene.clusters(SPLIT).await, serving, "{percent} %");
+        assert_eq!(scene.clusters(UNSPLIT).await, names(["bookstore"]));
+        let denied = scene.client.get(SPLIT, "/reports").await;
         assert_eq!(denied.status, 403, "{percent} %");
     }
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_finds_nothing_wrong_in_the_shipped_configuration() {
-    let guest = Guest::start().await;
-    assert_eq!(printed(&guest.check().await), (Some(0), Vec::new()));
+async fn check_accepts_the_shipped_configuration() {
+    let scene = Scene::start().await;
+    assert_eq!(printed(&scene.check().await), (Some(0), Vec::new()));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_names_a_header_route_that_shadows_routes_with_policies() {
-    let guest = Guest::start_with(|config| {
+async fn check_reports_a_shadowing_header_route() {
+    let scene = Scene::start_with(|config| {
         let over_all = "              routes:
               - name: over-all
                 match: { prefix: /, headers: [{ name: x-weir-cluster, present_match: true }] }
@@ -338,18 +343,18 @@ async fn check_names_a_header_route_that_shadows_routes_with_policies() {
         config.replacen("              routes:\n", over_all, 1)
     })
     .await;
-    let mut guest = guest;
-    // What it is about: a request that is split loses the rewrite of its route.
+    let mut scene = scene;
+    // The consequence: a split request loses the rewrite of its route.
     for (host, path) in [(UNSPLIT, "/books/rust"), (SPLIT, "/search/rust")] {
-        let answer = guest.client.get(host, "/search/rust").await;
+        let answer = scene.client.get(host, "/search/rust").await;
         assert_eq!(answer.text(), path, "{host} {answer:?}");
     }
-    // A client that sends the header does not even here take itself past the RBAC of its route.
+    // Even here a client's header does not bypass the RBAC of its route.
     let claim = [("x-weir-cluster", "bookstore_canary")];
-    let answer = guest.client.get_with(SPLIT, "/reports", &claim).await;
+    let answer = scene.client.get_with(SPLIT, "/reports", &claim).await;
     assert_eq!(answer.status, 403, "{answer:?}");
 
-    let (code, lines) = printed(&guest.check().await);
+    let (code, lines) = printed(&scene.check().await);
     assert_eq!(code, Some(1), "{lines:#?}");
     let expected = [
         (
@@ -375,14 +380,14 @@ async fn check_names_a_header_route_that_shadows_routes_with_policies() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_names_backends_whose_cluster_is_missing() {
-    let guest = Guest::start_with(|config| {
-        // One is looked for by the template, the other by the exceptions of the filter's configuration.
+async fn check_reports_missing_backend_clusters() {
+    let scene = Scene::start_with(|config| {
+        // The first cluster name comes from the template, the second from the exceptions in the plugin configuration.
         let config = config.replace("- name: bookstore-v1.bookstore.svc", "- name: other.svc");
         config.replace("- name: bookstore_canary", "- name: canary")
     })
     .await;
-    let (code, lines) = printed(&guest.check().await);
+    let (code, lines) = printed(&scene.check().await);
     assert_eq!(code, Some(1), "{lines:#?}");
     let expected = [
         (
@@ -403,14 +408,14 @@ async fn check_names_backends_whose_cluster_is_missing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn check_says_when_it_cannot_ask_the_proxy() {
+async fn check_reports_an_unreachable_proxy() {
     let folder = root().join("tests/manifests/osm");
     let other = Echo::start("no Envoy").await;
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
-    let nobody = listener.local_addr().expect("an address");
+    let closed = listener.local_addr().expect("an address");
     drop(listener);
     for (address, why) in [
-        (nobody, "cannot be asked: Connection refused"),
+        (closed, "cannot be asked: Connection refused"),
         (other.address, "the answer is not a configuration of Envoy"),
     ] {
         let output = check(&folder, &format!("http://{address}")).await;

@@ -1,5 +1,5 @@
-//! Requests that nobody sends by accident: no byte of them traps the filter, decides for it, or brings the
-//! routing header to a backend.
+//! Requests of attackers: no byte traps the filter or changes its decision, and the routing header never reaches a
+//! backend.
 
 use std::net::SocketAddr;
 
@@ -7,10 +7,10 @@ use serde_json::json;
 use weir_tests::fault::{Web, document, raw, raw_request};
 use weir_tests::{Answer, Connection, Echo, Envoy};
 
-/// What a client that knows the names would like to have.
+/// A cluster that an attacker wants to reach.
 const WISH: &str = "web-v2.default.svc.cluster.local:80";
 
-/// Puts what a client could not send through Envoy's own checks where the filter reads it.
+/// Moves bytes that Envoy rejects into the host or the path, before the filter reads them.
 const ALTER: &str = r#"
 function envoy_on_request(handle)
   for name, header in pairs({ ["x-as-host"] = ":authority", ["x-as-path"] = ":path" }) do
@@ -23,9 +23,9 @@ function envoy_on_request(handle)
 end
 "#;
 
-/// Two listeners of one Envoy, without a control plane. `sidecar`: the host `web` goes to `v1`, and with the
-/// path `/two` to `v2`. `edge`: every host's `/edge` goes to `v1`, and all else is answered 404. Whatever
-/// the filter leaves alone goes to `ordinary`.
+/// Two listeners of one Envoy, without a control plane. `sidecar`: the host `web` goes to `v1`, and its path `/two` to
+/// `v2`. `edge`: `/edge` of every host goes to `v1`, and other paths get 404. Requests that the filter leaves alone go
+/// to `ordinary`.
 struct Proxy {
     envoy: Envoy,
     _web: Web,
@@ -76,7 +76,7 @@ impl Proxy {
     }
 }
 
-/// Who answered: a backend, or else the status.
+/// The backend that answered, or the status.
 #[track_caller]
 fn who(answer: &Answer) -> String {
     match answer.header("identity") {
@@ -88,7 +88,7 @@ fn who(answer: &Answer) -> String {
     }
 }
 
-/// How often the backend has received the routing header, in any case.
+/// How often the backend received the routing header, in any case.
 fn routing_headers(answer: &Answer) -> usize {
     let body = answer.json();
     let headers = body["headers"].as_array().expect("headers").iter();
@@ -102,7 +102,7 @@ fn routing_headers(answer: &Answer) -> usize {
 async fn hosts() {
     let proxy = Proxy::start().await;
     let long = vec![b'a'; 60 << 10];
-    // From `sidecar`; at `edge` every host that Envoy lets through has the rule.
+    // For `sidecar`. At `edge` the rule applies to every host that Envoy accepts.
     let hosts: &[(&[u8], &str)] = &[
         (b"web", "v1"),
         (b"WEB.", "v1"),
@@ -127,7 +127,7 @@ async fn hosts() {
         (b".", "ordinary"),
         (b"web..", "ordinary"),
         (b"we,b", "ordinary"),
-        // Envoy itself.
+        // Envoy rejects this host.
         (b"caf\xe9", "400"),
         (b"web\x00", "400"),
         (b"web/", "400"),
@@ -147,7 +147,7 @@ async fn hosts() {
 async fn paths() {
     let proxy = Proxy::start().await;
     let long = [b"/two/".as_slice(), &vec![b'a'; 60 << 10]].concat();
-    // From `sidecar`; `edge` has no rule for any of them.
+    // For `sidecar`; at `edge` no path has a rule.
     let paths: &[(&[u8], &str)] = &[
         (b"/two", "v2"),
         (b"/two/", "v2"),
@@ -168,7 +168,7 @@ async fn paths() {
         (b"http://web", "v1"),
         (b"http://[::1]/two", "ordinary"),
         (b"http://user@web/two", "v2"),
-        // Envoy itself.
+        // Envoy rejects this path.
         (b"", "400"),
         (b"*", "400"),
         (b"two", "400"),
@@ -187,9 +187,9 @@ async fn paths() {
     proxy.assert_unharmed().await;
 }
 
-/// Envoy's HTTP/1 codec answers 400 to such a Host or path. Another filter, or another codec, may not.
+/// Envoy's HTTP/1 codec rejects such a Host or path; other filters or codecs may not.
 #[tokio::test(flavor = "multi_thread")]
-async fn bytes_above_127_that_reach_the_filter() {
+async fn bytes_above_127_are_harmless() {
     let proxy = Proxy::start().await;
     let long = [b"x-as-host: ".as_slice(), &vec![0xff; 60 << 10]].concat();
     let long_path = [b"x-as-path: /two/".as_slice(), &vec![0xff; 60 << 10]].concat();
@@ -216,7 +216,7 @@ async fn bytes_above_127_that_reach_the_filter() {
                 assert_eq!(answer.status, 404, "{listener} {shown}");
                 assert!(answer.text().starts_with("weir: no rule"), "{answer:?}");
             } else {
-                // The cluster alone: not every backend takes such a request.
+                // Compare only the cluster, because some backends reject such a request.
                 assert_eq!(answer.header("x-cluster"), *expected, "{listener} {shown}");
             }
         }
@@ -226,7 +226,7 @@ async fn bytes_above_127_that_reach_the_filter() {
 
 /// Law 5, in each of its cases.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_routing_header_never_decides_and_never_arrives() {
+async fn routing_header_of_clients_is_removed() {
     let proxy = Proxy::start().await;
     let wish = |name: &str| format!("{name}: {WISH}").into_bytes();
     let (lower, upper) = (wish("x-weir-cluster"), wish("X-WEIR-CLUSTER"));
@@ -243,18 +243,18 @@ async fn the_routing_header_never_decides_and_never_arrives() {
     let mut admin = Connection::open(proxy.envoy.admin).await;
     for lines in sent {
         let shown: Vec<_> = lines.iter().map(|line| line.escape_ascii()).collect();
-        let asked = [
-            // On a match, on no match, and with the answer of the filter.
+        let cases = [
+            // With a match, without a match, and with an answer of the filter.
             ("sidecar", b"web".as_slice(), "v1"),
             ("sidecar", b"elsewhere", "ordinary"),
             ("sidecar", b"", "ordinary"),
             ("edge", b"web", "404"),
         ];
-        for (listener, host, expected) in asked {
+        for (listener, host, expected) in cases {
             let answer = proxy.send(listener, host, b"/", lines).await;
             assert_eq!(who(&answer), expected, "{listener} {host:?} {shown:?}");
         }
-        // With the kill switch thrown.
+        // With the kill switch.
         for (percent, expected) in [(0, "ordinary"), (100, "v1")] {
             let switch = format!("/runtime_modify?weir.enabled={percent}");
             assert_eq!(admin.post("admin", &switch).await.status, 200);
@@ -265,10 +265,9 @@ async fn the_routing_header_never_decides_and_never_arrives() {
     proxy.assert_unharmed().await;
 }
 
-/// A pick of the root itself, where the ordinary route leads there: nothing is written, and what the client
-/// wrote is gone.
+/// If the ordinary route serves the root, the filter sends no header for the root and removes the client's header.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pick_of_the_root_leaves_no_header() {
+async fn root_pick_sends_no_routing_header() {
     let web = Web::start().await;
     let root = Echo::start("root").await;
     let mut config = document([1, 0]);

@@ -1,11 +1,10 @@
-//! What a request costs, counted: the calls between a real Envoy and the filter, both ways. `scripts/bench`
-//! measures the time.
+//! Counts the calls between a real Envoy and the filter for one request. `scripts/bench` measures the time.
 
 use serde_json::{Value, json};
 use weir_tests::fault::{Web, document};
 use weir_tests::{Bootstrap, Connection, Envoy};
 
-/// The calls for one request to this host, by name, in order; `>` into the filter and `<` out of it.
+/// The calls for one request to this host, in order; `>` is into the filter, `<` is out of it.
 async fn calls(envoy: &Envoy, listener: &str, host: &str) -> Vec<String> {
     let mut connection = Connection::open(envoy.listener(listener)).await;
     let mut admin = Connection::open(envoy.admin).await;
@@ -47,7 +46,7 @@ fn plugin(document: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_host_that_has_only_weights_costs_one_read_and_one_write() {
+async fn weights_cost_one_read_one_write() {
     let weights = document([1, 1]);
     let mut header = document([1, 1]);
     header["hosts"][0]["matches"] = json!([
@@ -68,14 +67,14 @@ async fn a_host_that_has_only_weights_costs_one_read_and_one_write() {
         .listener("lean", &plugin(&weights), None)
         .lean();
     let envoy = Envoy::start(&bootstrap.build(), 1).await;
-    // A value that is there costs an allocation, made by the host in the filter's memory.
+    // Reading an existing value also costs an allocation in the filter's memory.
     let reads = [
         ">context_create",
         ">request_headers",
         "<get_header_map_value",
         ">memory_allocate",
     ];
-    // Envoy asks the default module about every response, whether a rule edits it or not.
+    // Envoy calls the default module for every response, even without edits.
     let end = [">response_headers", ">delete"];
     for (listener, host, more, end) in [
         (
@@ -85,7 +84,7 @@ async fn a_host_that_has_only_weights_costs_one_read_and_one_write() {
             &end[..],
         ),
         ("weights", "other", &["<remove_header_map_value"], &end),
-        // A header that is not there.
+        // The header does not exist.
         (
             "header",
             "web",
@@ -93,7 +92,7 @@ async fn a_host_that_has_only_weights_costs_one_read_and_one_write() {
             &end,
         ),
         ("header", "other", &["<remove_header_map_value"], &end),
-        // Its path is looked at for dot segments. Where everyone may come in, who the peer is does not matter.
+        // The filter reads the path to check for dot segments. Access for everyone needs no peer identity.
         (
             "inbound",
             "web",

@@ -1,4 +1,4 @@
-//! The archives of `scripts/image`, read by other programs than the one that wrote them.
+//! The archives of `scripts/image`, read by independent programs.
 
 mod images {
     mod materials;
@@ -42,7 +42,7 @@ fn json_of(path: &Path) -> Value {
     serde_json::from_slice(&bytes).expect("JSON")
 }
 
-/// The image's files, and its configuration.
+/// The image's files and its configuration.
 fn image(name: &str, tag: &str) -> (TempDir, Value) {
     let archive = dist(&format!("{name}-image.tar"));
     crane(&["validate", "--tarball", &archive.display().to_string()]);
@@ -63,7 +63,7 @@ fn image(name: &str, tag: &str) -> (TempDir, Value) {
     (files, config)
 }
 
-/// Runs a program of the image with nothing there but the image.
+/// Runs a program in a root that contains only the image.
 fn run(files: &TempDir, command: &[&str]) -> Output {
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user", "chroot"])
@@ -76,7 +76,7 @@ fn run(files: &TempDir, command: &[&str]) -> Output {
 }
 
 #[test]
-fn the_image_runs_by_itself() {
+fn image_runs_by_itself() {
     let (files, config) = image("weir", &format!("weir.dev/weir:{VERSION}"));
     assert_eq!(config["config"]["Entrypoint"], json!(["/weir"]));
     assert_eq!(config["config"]["User"], "65532:65532");
@@ -86,7 +86,7 @@ fn the_image_runs_by_itself() {
         String::from_utf8_lossy(&version).trim(),
         format!("weir {VERSION}")
     );
-    // Its filters are the ones that were built, for an init container to put into the proxy's folder.
+    // An init container copies the filters into the proxy's folder.
     run(&files, &["/weir", "copy-filter", "/out"]);
     for module in ["weir.wasm", "weir-lean.wasm"] {
         let copied = fs::read(files.path().join("out").join(module)).expect(module);
@@ -100,9 +100,9 @@ fn the_image_runs_by_itself() {
     run(&files, &["/weir-demo", "bookstore", "--help"]);
 }
 
-/// Nobody learns from the image where it was built, and another place builds the same one.
+/// Programs that contain no build paths are the same on every machine.
 #[test]
-fn no_path_of_this_machine_is_in_the_programs() {
+fn programs_contain_no_build_paths() {
     for (name, program) in [
         ("weir", "weir"),
         ("weir", "weir-certificate"),
@@ -122,9 +122,9 @@ fn no_path_of_this_machine_is_in_the_programs() {
     }
 }
 
-/// The way that a module takes to Istio: pushed to a registry, and fetched by the layer of its media type.
+/// The module reaches Istio through a registry: it is pushed, and its layer is found by the media type.
 #[test]
-fn the_module_goes_through_a_registry() {
+fn module_is_pushed_and_fetched() {
     let logs = TempDir::new().expect("a folder");
     let log = logs.path().join("registry");
     let args = ["registry", "serve", "--address", "127.0.0.1:0"].map(str::to_owned);

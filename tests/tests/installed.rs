@@ -1,4 +1,4 @@
-//! Weir installed in a cluster, from the image that `scripts/image` made: with kustomize, and with Helm.
+//! Installs Weir in a cluster from the image of `scripts/image`, with kustomize and with Helm.
 
 use std::process::Command;
 
@@ -7,7 +7,7 @@ use weir_cluster::server::ADMIN;
 use weir_cluster::{Cluster, Images};
 use weir_tests::{dist, root};
 
-/// kubectl from the repository's root, where `deploy` is.
+/// Runs kubectl in the repository's root.
 fn kubectl(cluster: &Cluster, args: &[&str]) -> String {
     ran(cluster.kubectl().command().args(args))
 }
@@ -46,14 +46,14 @@ fn certificate(cluster: &Cluster) -> String {
 }
 
 #[test]
-fn kustomize_and_helm_both_come_up_ready() {
+fn kustomize_and_helm_become_ready() {
     let mut images = Images::default();
     images.archive(&dist("weir-image.tar")).expect("an image");
     let cluster = Cluster::start(images);
 
     kubectl(&cluster, &["apply", "-k", "deploy"]);
     kubectl(&cluster, &WAIT);
-    // The level is in force there, and both replicas are what runs.
+    // The restricted level is in force, and both replicas run.
     let level = "jsonpath={.metadata.labels.pod-security\\.kubernetes\\.io/enforce}";
     assert_eq!(
         kubectl(&cluster, &["get", "namespace", "weir-system", "-o", level]),
@@ -75,7 +75,7 @@ fn kustomize_and_helm_both_come_up_ready() {
         ),
         "2"
     );
-    // A second time nothing is made anew: the certificate stays.
+    // A second run keeps the certificate.
     let before = certificate(&cluster);
     kubectl(
         &cluster,

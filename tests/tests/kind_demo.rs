@@ -1,4 +1,4 @@
-//! `scripts/kind-demo`: its last table on a local cluster, and that kind and kubectl know what it asks of them.
+//! `scripts/kind-demo`: its last table on a local cluster, and its flags for kind and kubectl.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -9,7 +9,7 @@ use weir_tests::{root, typed};
 /// Workers of the buyer's Envoy.
 const WORKERS: i64 = 2;
 
-/// A line of the last table: the weights, and what each version got of answers and of purchases.
+/// A line of the last table: the weights, and the answers and purchases of each version.
 struct Step {
     weights: [i64; 2],
     answers: [i64; 2],
@@ -35,7 +35,7 @@ fn steps(output: &str) -> Vec<Step> {
 }
 
 #[test]
-fn the_buyer_follows_the_split_in_a_cluster() {
+fn buyer_follows_split_in_cluster() {
     let output = typed(root().join("scripts/kind-demo"))
         .args(["--cluster", "local"])
         .output()
@@ -59,7 +59,7 @@ fn the_buyer_follows_the_split_in_a_cluster() {
             all > 100 && off.abs() <= WORKERS * 100,
             "{to_v1}/{to_v2} gave {answers:?}"
         );
-        // Three standard errors of a draw with these chances; none where there is nothing to draw.
+        // Three standard errors of a random draw with these weights; 0 if one weight is 0.
         let (off, all) = share(books);
         assert!(
             all > 50 && off * off <= 9 * all * to_v1 * to_v2,
@@ -73,14 +73,14 @@ fn the_buyer_follows_the_split_in_a_cluster() {
     assert!(text.contains("True   on 2 of 2 proxies"), "{text}");
 }
 
-/// The command lines of a script that begin with this word, wherever they stand in a line.
+/// The commands of a script that begin with this word.
 fn calls(script: &str, program: &str) -> Vec<Vec<String>> {
     let script = script.replace("\\\n", " ");
     let commands = script
         .lines()
         .filter(|line| !line.trim_start().starts_with('#'))
         .flat_map(|line| {
-            // A quoted template is one word, and what stands in it is not the shell's.
+            // A quoted template is one word that the shell does not split.
             line.split("$(")
                 .flat_map(|part| part.split(['|', ';', ')']))
         });
@@ -93,7 +93,7 @@ fn calls(script: &str, program: &str) -> Vec<Vec<String>> {
         })
         .filter_map(|words: Vec<String>| {
             let start = words.iter().position(|word| word == program)?;
-            // Not an argument: the word stands first, or behind one of the shell's.
+            // The word must be the first word of a command, except for shell keywords.
             let before = words[..start]
                 .iter()
                 .all(|word| matches!(word.as_str(), "if" | "then" | "else" | "!" | "{"));
@@ -131,18 +131,18 @@ fn kind_and_kubectl_know_every_flag() {
                 word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-')
             });
             let commands: Vec<&str> = commands.map(String::as_str).take(2).collect();
-            // The second word may be an object: then it is no command of the first.
-            let known = commands.len().min(match commands.first() {
+            // The second word is an object unless the command has subcommands.
+            let depth = commands.len().min(match commands.first() {
                 Some(&("create" | "rollout" | "load" | "delete")) => 2,
                 _ => 1,
             });
-            let mut of_command = help(family, program, &[&commands[..known], &["--help"]].concat());
+            let mut of_command = help(family, program, &[&commands[..depth], &["--help"]].concat());
             if program == "kubectl" {
                 of_command += &global;
             }
             for flag in call.iter().filter(|word| word.starts_with("--")) {
                 let flag = flag.split('=').next().unwrap_or(flag);
-                let known = of_command.lines().any(|line| {
+                let has_flag = of_command.lines().any(|line| {
                     let line = line.trim_start();
                     let line = line
                         .split_once(", ")
@@ -151,11 +151,11 @@ fn kind_and_kubectl_know_every_flag() {
                     line.strip_prefix(flag)
                         .is_some_and(|rest| rest.starts_with(['=', ' ', ':']))
                 });
-                assert!(known, "{program} {call:?}: no {flag} in\n{of_command}");
+                assert!(has_flag, "{program} {call:?}: no {flag} in\n{of_command}");
                 *seen.entry(program).or_default() += 1;
             }
         }
     }
-    // That the script was read at all.
+    // Check that the script was parsed.
     assert!(seen["kind"] >= 6 && seen["kubectl"] >= 20, "{seen:?}");
 }

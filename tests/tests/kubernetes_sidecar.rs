@@ -1,6 +1,6 @@
-//! `envoy-config/kubernetes-sidecar.yaml` on a real Envoy: the control plane is reached over TLS alone, by the right
-//! name, and shown the token that is in the pod's file at the time. What stands for the control plane's own
-//! listener is an Envoy before `weir serve`; the real one, in a cluster, is in `kind_demo.rs`.
+//! `envoy-config/kubernetes-sidecar.yaml` on a real Envoy: it connects to the control plane only with TLS, checks its
+//! name, and sends the current token of the pod's file. An Envoy in front of `weir serve` stands for the control
+//! plane's TLS listener; `kind_demo.rs` tests the real one.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -13,7 +13,8 @@ use weir_tests::{Connection, Echo, Envoy, Plane, dist, root, shares, shipped};
 const HOST: &str = "bookstore.bookstore.svc.cluster.local:14001";
 const NAME: &str = "weir.weir-system.svc";
 
-/// TLS, and 401 to who does not show one of these tokens. Each leads to the control plane by a cluster of its name.
+/// An Envoy with TLS that answers 401 without one of these tokens. Each token has its own cluster, which leads to the
+/// control plane.
 async fn front(plane: &Plane, certificate: &Certificate, tokens: &[&str]) -> Envoy {
     let typed = |name: &str| format!("type.googleapis.com/envoy.extensions.{name}");
     let mut routes: Vec<Value> = tokens
@@ -67,7 +68,7 @@ async fn front(plane: &Plane, certificate: &Certificate, tokens: &[&str]) -> Env
     Envoy::start(&config.to_string(), 1).await
 }
 
-/// A file of a projected volume, put in its place as Kubernetes does: a new folder, and one link that is renamed.
+/// Writes a file of a projected volume like Kubernetes: into a new folder, which a renamed link makes current.
 fn project(volume: &Path, name: &str, text: &str, turn: &str) {
     let folder = volume.join(turn);
     std::fs::create_dir_all(&folder).expect("a folder");
@@ -85,7 +86,7 @@ struct Pod {
     _backends: [Echo; 2],
 }
 
-/// The pod's Envoy, with its volumes in a folder instead of at their own places.
+/// The pod's Envoy, with its volumes in a folder of the test.
 async fn pod(front: &Envoy, authority: &str, token: &str) -> Pod {
     let volumes = TempDir::new().expect("a folder");
     let place = |name: &str| volumes.path().join(name);
@@ -121,7 +122,7 @@ async fn pod(front: &Envoy, authority: &str, token: &str) -> Pod {
         &place("weir-token.yaml"),
     );
     let mut config = here(config, "/filter/weir.wasm", &dist("weir.wasm"));
-    // No DNS here.
+    // The test has no DNS.
     for name in [
         "bookstore-v1.bookstore",
         "bookstore-v2.bookstore",
@@ -152,7 +153,7 @@ fn plane() -> Plane {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_token_that_is_in_the_file_is_shown() {
+async fn current_token_of_file_is_sent() {
     let plane = plane();
     let authority = Authority::new();
     let certificate = authority.sign(&[NAME]);
@@ -163,7 +164,7 @@ async fn the_token_that_is_in_the_file_is_shown() {
     let halves = shares([("bookstore-v1", 10), ("bookstore-v2", 10)]);
     assert_eq!(connection.shares(HOST, "/", 20).await, halves);
 
-    // Kubernetes puts a new token into the file.
+    // Kubernetes writes a new token into the file.
     project(&pod.volumes.path().join("token"), "token", "two", "second");
     tokio::time::sleep(std::time::Duration::from_secs(1)).await;
     plane.rename_into_place("split.yaml", &split("v2-100.yaml"));
@@ -178,9 +179,9 @@ async fn the_token_that_is_in_the_file_is_shown() {
     pod.envoy.assert_no_traps().await;
 }
 
-/// Another authority, another name, another token: no configuration, and requests go as they went before.
+/// With another CA, another name or another token there is no configuration, and requests take the ordinary route.
 #[tokio::test(flavor = "multi_thread")]
-async fn who_is_not_the_control_plane_is_not_listened_to() {
+async fn impostor_control_planes_are_ignored() {
     let plane = plane();
     let (authority, other) = (Authority::new(), Authority::new());
     let right = authority.sign(&[NAME]);

@@ -1,4 +1,4 @@
-//! Laws 8 and 9: shares are exact and have no rhythm, and a change elsewhere never disturbs a rule.
+//! Laws 8 and 9: shares are exact and have no rhythm, and other changes never disturb a rule.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -8,7 +8,7 @@ fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Walks `picks` picks and holds each prefix against law 8.
+/// Makes `picks` picks and checks law 8 after each.
 fn check_prefixes(weights: &[u64], seed: u64, picks: u64) {
     let total: u128 = weights.iter().map(|weight| u128::from(*weight)).sum();
     let reduced = total / u128::from(weights.iter().copied().fold(0, gcd));
@@ -26,7 +26,7 @@ fn check_prefixes(weights: &[u64], seed: u64, picks: u64) {
                 assert_eq!(count, 0, "weight zero was picked");
                 continue;
             }
-            // |count - n x weight / total| < bound, without a fraction.
+            // |count - n x weight / total| < bound, without fractions.
             let bound = u128::from(depths[backend].expect("in the tree")).max(1);
             let off = (count * total).abs_diff(n * weight);
             assert!(
@@ -44,12 +44,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(400))]
 
     #[test]
-    fn two_backends_are_less_than_one_away(a in 0..2000u64, b in 1..2000u64, seed: u64) {
+    fn two_backends_stay_within_one(a in 0..2000u64, b in 1..2000u64, seed: u64) {
         check_prefixes(&[a, b], seed, 5_000);
     }
 
     #[test]
-    fn many_backends_are_less_than_their_depth_away(
+    fn many_backends_stay_within_depth(
         weights in vec(0..60u64, 3..=16).prop_filter("all zero", |it| it.iter().any(|weight| *weight > 0)),
         seed: u64,
     ) {
@@ -63,21 +63,21 @@ proptest! {
     }
 
     #[test]
-    fn totals_up_to_the_limit_do_not_overflow(light in 1..MAX_TOTAL / 2, seed: u64) {
+    fn totals_up_to_limit_are_safe(light in 1..MAX_TOTAL / 2, seed: u64) {
         check_prefixes(&[light, MAX_TOTAL - 1 - light], seed, 2_000);
         check_prefixes(&[MAX_TOTAL / 4; 3], seed, 2_000);
     }
 }
 
 #[test]
-fn exact_at_multiples_of_the_reduced_total_for_a_long_time() {
+fn exact_at_multiples_of_reduced_total() {
     check_prefixes(&[90, 10], 7, 2_000_000);
     check_prefixes(&[1, 999_999], 7, 2_000_000);
     check_prefixes(&[50, 30, 15, 4, 1], 7, 1_000_000);
 }
 
 #[test]
-fn no_weight_at_all_or_too_much_is_refused() {
+fn zero_or_excessive_total_is_refused() {
     assert!(Sampler::new([], 1).is_none());
     assert!(Sampler::new([0, 0], 1).is_none());
     assert!(Sampler::new([MAX_TOTAL], 1).is_none());
@@ -86,9 +86,9 @@ fn no_weight_at_all_or_too_much_is_refused() {
     assert!(Sampler::new([MAX_TOTAL - 1], 1).is_some());
 }
 
-/// A client that alternates two calls gets each version for each of them as often as by chance.
+/// A client that alternates two calls reaches both versions with both calls.
 #[test]
-fn an_alternating_client_cannot_fall_in_step() {
+fn alternating_client_sees_both_versions() {
     const PICKS: u64 = 2_000_000;
     for weights in [[50, 50], [90, 10], [1, 2], [99, 1]] {
         let mut sampler = Sampler::new(weights, 11).expect("weights");
@@ -109,9 +109,9 @@ fn an_alternating_client_cannot_fall_in_step() {
     }
 }
 
-/// Over many workers, each of the first picks goes to each backend by about its share.
+/// Over many workers each of the first picks follows the shares.
 #[test]
-fn every_pick_has_its_chance() {
+fn first_picks_follow_the_shares() {
     const WORKERS: u64 = 200_000;
     for weights in [[90, 10], [50, 50], [70, 30]] {
         let mut second = [0u64; 12];
@@ -188,9 +188,9 @@ fn picks(live: &mut Live, host: &str, count: usize) -> Vec<String> {
 }
 
 proptest! {
-    /// Law 9: the picks of `kept` are the same whatever happens to other rules in between.
+    /// Law 9: changes of other rules do not change the picks of `kept`.
     #[test]
-    fn a_change_elsewhere_leaves_the_sequence_going_on(
+    fn other_rules_keep_a_sequence_exact(
         seed: u64,
         elsewhere in vec((0..100u64, 1..100u64, 1..40usize), 1..12),
     ) {
@@ -206,9 +206,9 @@ proptest! {
         }
     }
 
-    /// Weights that change begin anew, and are exact from there.
+    /// A rule with new weights starts a new sequence, which is exact.
     #[test]
-    fn a_changed_rule_is_exact_from_its_first_pick(seed: u64, before in 1..50usize) {
+    fn changed_rule_is_exact_at_once(seed: u64, before in 1..50usize) {
         let mut live = Live::new(seed, UntilConfigured::Pass);
         install(&mut live, &[("a", &[90, 10])]);
         picks(&mut live, "a", before);

@@ -1,5 +1,5 @@
-//! Modules import downwards only. In each folder the modules have an order in which each one uses only those before it; a
-//! module and its own submodules count as one. At the top of a crate the order is the list in this file.
+//! Modules import downwards only. In each folder the modules have an order in which each one uses only earlier ones; a
+//! module and its submodules count as one. At the top of a crate this file has the order.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -8,7 +8,7 @@ use syn::visit::{self, Visit};
 use syn::{File, Item, ItemMod, UseTree, Visibility};
 use weir_tests::root;
 
-/// Modules from the bottom to the top; each may use those before it.
+/// Modules from the bottom to the top; each may use the modules before it.
 const CORE: [&str; 11] = [
     "digest",
     "watermark",
@@ -49,9 +49,9 @@ const FILTER: [&str; 9] = [
     "request",
     "root",
 ];
-const SHELL: [&str; 4] = ["publish", "source", "serve", "report"];
+const SHELL: [&str; 5] = ["http1_client", "publish", "source", "serve", "report"];
 
-/// Tests, what only tests use, and the modules of the binary.
+/// Tests, modules that only tests use, and the modules of the binary.
 const NOT_READ: [&str; 5] = ["tests", "fixtures", "trap", "main", "cli"];
 
 type ModulePath = Vec<String>;
@@ -59,7 +59,7 @@ type ModulePath = Vec<String>;
 /// The modules of a crate without its tests.
 struct Modules {
     files: BTreeMap<ModulePath, File>,
-    /// What `pub use` makes of a name in a module: the module that has the item.
+    /// For each `pub use` in a module: the module that has the item.
     exports: BTreeMap<(ModulePath, String), ModulePath>,
 }
 
@@ -96,7 +96,7 @@ impl Modules {
         exports
     }
 
-    /// The module that a path leads to; none outside of this crate.
+    /// The module of a path; None outside of this crate.
     fn target(&self, from: &ModulePath, path: &[String]) -> Option<ModulePath> {
         let mut module = from.clone();
         let mut rest = path;
@@ -129,7 +129,7 @@ impl Modules {
         Some(module)
     }
 
-    /// For each folder, which of its modules uses which other one, with one of the places.
+    /// For each folder, which modules use which others, with one place.
     fn uses(&self) -> BTreeMap<ModulePath, BTreeMap<(String, String), String>> {
         let mut uses: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
         for (module, file) in &self.files {
@@ -184,7 +184,7 @@ fn read_into(files: &mut BTreeMap<ModulePath, File>, top: &Path, folder: &Path) 
     }
 }
 
-/// Every path in a `use` declaration, each to its last name.
+/// The full path of every name in a `use` declaration.
 fn leaves(tree: &UseTree) -> Vec<ModulePath> {
     let under = |name: &syn::Ident, tree: &UseTree| {
         let name = name.to_string();
@@ -202,7 +202,7 @@ fn leaves(tree: &UseTree) -> Vec<ModulePath> {
     }
 }
 
-/// The paths in a file that may lead to a module of its crate.
+/// Paths in a file that may lead to a module of its crate.
 #[derive(Default)]
 struct Paths(BTreeSet<ModulePath>);
 
@@ -227,12 +227,12 @@ impl<'a> Visit<'a> for Paths {
     }
 }
 
-/// A circle among the modules of one folder, if there is one.
+/// A cycle among the modules of one folder, if there is one.
 fn circle(uses: &BTreeMap<(String, String), String>) -> Option<Vec<&String>> {
     let mut left: Vec<_> = uses.iter().collect();
     loop {
         let before = left.len();
-        // A module that uses none of the others, or that none of them uses, is not part of a circle.
+        // Remove modules that use no other one, or that no other one uses, because they are in no cycle.
         let users: BTreeSet<_> = left.iter().map(|((user, _), _)| user).collect();
         let used_ones: BTreeSet<_> = left.iter().map(|((_, used), _)| used).collect();
         left.retain(|((user, used), _)| users.contains(used) && used_ones.contains(user));

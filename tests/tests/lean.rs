@@ -1,4 +1,5 @@
-//! What a proxy cannot honour is a broken backend there: `dist/weir-lean.wasm` beside `dist/weir.wasm`, on real Envoys.
+//! A proxy treats edits that its module cannot do as a broken backend: `dist/weir-lean.wasm` and `dist/weir.wasm` on
+//! real Envoys.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::process::Command;
 
 use weir_tests::{Bootstrap, Connection, Echo, Envoy, Plane, dist, root};
 
-/// Every request of `all.example.com/edited` is edited, and none of its other paths.
+/// Responses of `all.example.com/edited` are edited; responses of other paths are not.
 const MORE: &str = r#"
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -71,7 +72,7 @@ impl Scene {
         Connection::open(self.envoy.listener("edge")).await
     }
 
-    /// Who answers a hundred requests, with `Set-Cookie` and `x-edited` of the answer.
+    /// Counts a hundred answers by status, backend, `Set-Cookie` and `x-edited`.
     async fn answers(
         &self,
         host: &str,
@@ -109,7 +110,7 @@ fn answers<const N: usize>(answers: [(&str, usize); N]) -> BTreeMap<String, usiz
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn flagger_session_affinity_works_with_the_default_module() {
+async fn default_module_serves_flagger_session_affinity() {
     let scene = Scene::start(&dist("weir.wasm")).await;
     let canary = format!("200 canary {COOKIE}; Max-Age=21600");
     assert_eq!(
@@ -129,8 +130,8 @@ async fn flagger_session_affinity_works_with_the_default_module() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_lean_module_answers_500_for_the_shares_that_it_cannot_serve() {
-    // The name of the file says nothing.
+async fn lean_module_answers_500_for_edits() {
+    // The file name does not tell which module it is.
     let folder = tempfile::TempDir::new().expect("a folder");
     let module = folder.path().join("weir.wasm");
     std::fs::copy(dist("weir-lean.wasm"), &module).expect("a copy");

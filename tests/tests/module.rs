@@ -1,4 +1,4 @@
-//! `dist/weir.wasm` and `dist/weir-lean.wasm`: what they ask of a proxy, and what they offer.
+//! The imports and exports of `dist/weir.wasm` and `dist/weir-lean.wasm`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -40,10 +40,11 @@ fn surface(module: &[u8]) -> (BTreeSet<String>, BTreeSet<String>) {
     (imports, exports)
 }
 
-/// The README's table of hosts names each import in backquotes.
+/// `docs/filter-config.md` names each import in backquotes.
 #[test]
-fn imports_are_those_that_the_readme_allows() {
-    let readme = std::fs::read_to_string(root().join("README.md")).expect("README.md");
+fn imports_are_documented() {
+    let page = root().join("docs/filter-config.md");
+    let page = std::fs::read_to_string(page).expect("the page");
     for name in MODULES {
         let (imports, _) = surface(&module(name));
         assert!(imports.len() > 10, "{imports:?}");
@@ -51,15 +52,18 @@ fn imports_are_those_that_the_readme_allows() {
             .iter()
             .filter(|import| {
                 let name = import.rsplit('.').next().unwrap_or_default();
-                !readme.contains(&format!("`{name}`"))
+                !page.contains(&format!("`{name}`"))
             })
             .collect();
-        assert!(missing.is_empty(), "the README allows no {missing:?}");
+        assert!(
+            missing.is_empty(),
+            "docs/filter-config.md allows no {missing:?}"
+        );
     }
 }
 
 #[test]
-fn exports_are_only_what_is_used() {
+fn every_export_is_used() {
     let [(_, whole), (_, lean)] = MODULES.map(|name| surface(&module(name)));
     let used = [
         "_initialize",
@@ -77,7 +81,7 @@ fn exports_are_only_what_is_used() {
         "proxy_on_vm_start",
     ];
     assert_eq!(lean, used.map(str::to_owned).into());
-    // What every response and every piece of data would pay for.
+    // Calls that every response and every piece of data would cost.
     let more: Vec<_> = whole.difference(&lean).collect();
     let dear = [
         "proxy_on_downstream_data",
@@ -88,9 +92,9 @@ fn exports_are_only_what_is_used() {
     assert!(whole.is_superset(&lean));
 }
 
-/// The same sources in another folder, compiled anew, give the same bytes.
+/// The same sources in another folder give the same bytes.
 #[test]
-fn the_same_sources_give_the_same_bytes_twice() {
+fn equal_sources_give_equal_modules() {
     let run = |command: &mut Command| {
         let output = command.output().expect("a command");
         assert!(
@@ -123,9 +127,9 @@ fn the_same_sources_give_the_same_bytes_twice() {
     }
 }
 
-/// Paths of the machine that built it would make two machines' modules differ.
+/// Build paths would make the modules of two machines differ.
 #[test]
-fn no_path_of_this_machine_is_in_it() {
+fn module_contains_no_build_paths() {
     let modules = MODULES.map(module);
     let has = |text: &str| {
         let is_in = |module: &Vec<u8>| {

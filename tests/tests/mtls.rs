@@ -1,4 +1,4 @@
-//! Who may reach whom, between two real Envoys over mutual TLS.
+//! Permissions between two real Envoys over mutual TLS.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -6,20 +6,20 @@ use std::time::{Duration, Instant};
 use axum::http::StatusCode;
 use serde_json::{Value, json};
 use tempfile::TempDir;
-use weir_tests::fault::{Liar, Manner, answer};
+use weir_tests::fault::{Behaviour, FakePlane, answer};
 use weir_tests::tls::{Authority, Certificate};
-use weir_tests::{Answer, Bootstrap, Caller, Connection, Echo, Envoy, Greeter, shipped};
+use weir_tests::{Answer, Bootstrap, Connection, Echo, Envoy, Greeter, TcpClient, shipped};
 
 const SERVER: &str = "spiffe://cluster.local/ns/bookstore/sa/bookstore";
 const BUYER: &str = "spiffe://cluster.local/ns/bookbuyer/sa/bookbuyer";
 const THIEF: &str = "spiffe://cluster.local/ns/bookthief/sa/bookthief";
 
-/// Those that the server has seen.
+/// The number of connections that reached the server.
 const CONNECTIONS: &str = "cluster.workload-tcp.upstream_cx_total";
 /// Documents that a filter refused.
 const REFUSED: &str = "wasmcustom.weir_config_refused_total";
 
-/// The bookbuyer may `GET` what begins with `/books`, and connect to the port 14002.
+/// The bookbuyer may `GET` paths that begin with `/books`, and connect to the port 14002.
 fn granted() -> Value {
     json!({
         "version": 1,
@@ -43,10 +43,10 @@ fn inbound(more: Value) -> String {
     plugin.to_string()
 }
 
-/// The bookstore behind a proxy of its own, whose control plane says [`granted`] until it is told otherwise.
+/// The bookstore behind its own proxy. The fake control plane serves [`granted`] at first.
 struct Bookstore {
     authority: Authority,
-    liar: Liar,
+    fake: FakePlane,
     envoy: Envoy,
     greeter: Greeter,
     _echo: Echo,
@@ -56,12 +56,12 @@ impl Bookstore {
     async fn start() -> Bookstore {
         let authority = Authority::new();
         let certificate = authority.sign(&[SERVER]);
-        let liar = Liar::start(serve("r1", granted())).await;
+        let fake = FakePlane::start(serve("r1", granted())).await;
         let echo = Echo::start("bookstore").await;
         let greeter = Greeter::start("bookstore").await;
         let tcp = inbound(json!({ "protocol": "tcp", "root": "bookstore.bookstore:14002" }));
         let bootstrap = Bootstrap::default()
-            .cluster("weir", liar.address)
+            .cluster("weir", fake.address)
             .cluster("workload", echo.address)
             .cluster("workload-tcp", greeter.address)
             .listener("http", &inbound(json!({})), Some("workload"))
@@ -69,11 +69,11 @@ impl Bookstore {
             .tcp_listener("tcp", &tcp, "workload-tcp")
             .mutual_tls(&certificate);
         let envoy = Envoy::start(&bootstrap.build(), 1).await;
-        // Both filters have one scope, and so one poll.
+        // Both filters have the same scope, so they share one poll.
         envoy.wait_for_updates(1).await;
         Bookstore {
             authority,
-            liar,
+            fake,
             envoy,
             greeter,
             _echo: echo,
@@ -86,8 +86,8 @@ impl Bookstore {
     }
 }
 
-/// A proxy for several clients: what goes in at `http-N` and `tcp-N` comes to these two addresses with the
-/// N-th certificate.
+/// A proxy for several clients: its listeners `http-N` and `tcp-N` forward to these addresses with the N-th
+/// certificate.
 async fn clients(
     addresses: [SocketAddr; 2],
     authority: &Authority,
@@ -112,8 +112,8 @@ async fn clients(
     Clients(Envoy::start(&bootstrap.build(), 1).await)
 }
 
-fn serve(revision: &str, document: Value) -> Manner {
-    Manner::Serve {
+fn serve(revision: &str, document: Value) -> Behaviour {
+    Behaviour::Serve {
         revision: revision.into(),
         body: document.to_string(),
     }
@@ -130,9 +130,9 @@ impl Clients {
             .await
     }
 
-    /// The greeting, and what comes back of a word; None where the connection ends before that.
+    /// The greeting, and the echo of a word; None if the connection ends first.
     async fn talk(&self, client: usize) -> [Option<String>; 2] {
-        let mut caller = Caller::open(self.0.listener(&format!("tcp-{client}"))).await;
+        let mut caller = TcpClient::open(self.0.listener(&format!("tcp-{client}"))).await;
         let talk = async {
             let greeting = caller.line().await;
             caller.say("word\n").await;
@@ -142,9 +142,9 @@ impl Clients {
         talk.expect("an answer or an end")
     }
 
-    /// The first line that comes where the client speaks before it listens.
+    /// The first line, for a client that sends before it reads.
     async fn speak(&self, client: usize) -> Option<String> {
-        let mut caller = Caller::open(self.0.listener(&format!("tcp-{client}"))).await;
+        let mut caller = TcpClient::open(self.0.listener(&format!("tcp-{client}"))).await;
         caller.say("first\n").await;
         let line = tokio::time::timeout(Duration::from_secs(10), caller.line()).await;
         line.expect("an answer or an end")
@@ -152,7 +152,7 @@ impl Clients {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_certificate_alone_says_who_a_client_is() {
+async fn only_certificates_identify_clients() {
     let bookstore = Bookstore::start().await;
     let claims = [
         (
@@ -166,20 +166,20 @@ async fn the_certificate_alone_says_who_a_client_is() {
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
 
-    // Named by the grant, in either form; others of the same authority: another account, no form of an
-    // identity, no name at all; and whoever has no certificate, or one of another authority.
-    let known: [&[&str]; 7] = [
+    // Clients that the grant names, in both forms of an identity; then clients with other identities of the same CA,
+    // without a certificate, or with a certificate of another CA.
+    let identities: [&[&str]; 7] = [
         &[BUYER],
         &["bookbuyer.bookbuyer.cluster.local"],
         &[THIEF],
-        // A certificate of a federated trust domain, which this authority also signs.
+        // A certificate of a federated trust domain, signed by the same CA.
         &["spiffe://partner.example/ns/bookbuyer/sa/bookbuyer"],
         &["https://bookbuyer/bookbuyer"],
         &["bookbuyer"],
         &[],
     ];
     let stranger = Authority::new().sign(&[BUYER]);
-    let certificates: Vec<_> = known
+    let certificates: Vec<_> = identities
         .iter()
         .map(|names| Some(bookstore.authority.sign(names)))
         .chain([None, Some(stranger)])
@@ -193,39 +193,39 @@ async fn the_certificate_alone_says_who_a_client_is() {
             "bookstore",
             "{client} {answer:?}"
         );
-        // What the grant does not say is denied to it too.
+        // Requests outside of the grant are denied.
         let answer = clients.get(client, "/admin", &[]).await;
         assert_eq!(answer.status, StatusCode::FORBIDDEN, "{client}");
         let talk = clients.talk(client).await;
         assert_eq!(talk, [word("bookstore"), word("word")], "{client}");
         assert_eq!(clients.speak(client).await, word("bookstore"), "{client}");
     }
-    // The echo of the last word may still be on its way.
+    // Wait for the echo of the last word.
     tokio::time::sleep(Duration::from_millis(200)).await;
-    let heard = bookstore.greeter.heard();
+    let before = bookstore.greeter.received_bytes();
     for client in 2..certificates.len() {
         let answer = clients.get(client, "/books-bought", &claims).await;
         assert_eq!(answer.header("identity"), "", "{client} {answer:?}");
         let denied = answer.header("x-weir-denied");
-        if client < known.len() {
+        if client < identities.len() {
             assert_eq!(answer.status, StatusCode::FORBIDDEN, "{client} {answer:?}");
             assert!(denied.contains("TrafficTarget"), "{client} {answer:?}");
         } else {
-            // Not through the handshake, and never at the filter.
+            // The handshake fails before the filter.
             assert_eq!(answer.status, StatusCode::SERVICE_UNAVAILABLE, "{answer:?}");
             assert_eq!(denied, "", "{client}");
         }
         let connections = bookstore.envoy.stat(CONNECTIONS).await;
         assert_eq!(clients.talk(client).await, [None, None], "{client}");
         assert_eq!(clients.speak(client).await, None, "{client}");
-        if client >= known.len() {
+        if client >= identities.len() {
             let now = bookstore.envoy.stat(CONNECTIONS).await;
             assert_eq!(now, connections, "the server saw a stranger, {client}");
         }
     }
     assert_eq!(
-        bookstore.greeter.heard(),
-        heard,
+        bookstore.greeter.received_bytes(),
+        before,
         "bytes of a denied client got through"
     );
     let log = bookstore.envoy.log();
@@ -234,7 +234,7 @@ async fn the_certificate_alone_says_who_a_client_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_grant_that_is_revoked_closes_the_way() {
+async fn revoked_grant_denies_at_once() {
     let bookstore = Bookstore::start().await;
     let buyer = bookstore.authority.sign(&[BUYER]);
     let client = bookstore.clients(&[Some(buyer)]).await;
@@ -242,40 +242,35 @@ async fn a_grant_that_is_revoked_closes_the_way() {
     assert!(client.talk(0).await[0].is_some());
 
     let nothing = json!({ "version": 1, "access": { "grants": {} } });
-    bookstore.liar.switch(serve("r2", nothing));
+    bookstore.fake.switch(serve("r2", nothing));
     bookstore.envoy.wait_for_updates(2).await;
     let answer = client.get(0, "/books", &[]).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     assert_eq!(client.talk(0).await, [None, None]);
 
-    // A document that does not say who may reach whom opens nothing.
-    bookstore.liar.switch(serve("r3", json!({ "version": 1 })));
+    // A document without permissions is refused.
+    bookstore.fake.switch(serve("r3", json!({ "version": 1 })));
     bookstore.envoy.wait_for_stat(REFUSED, 1).await;
-    assert!(
-        bookstore
-            .envoy
-            .log()
-            .contains("does not say who may reach whom")
-    );
+    assert!(bookstore.envoy.log().contains("gives no access policy"));
     let answer = client.get(0, "/books", &[]).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
 
     let everyone = json!({ "version": 1, "access": "everyone" });
-    bookstore.liar.switch(serve("r4", everyone));
+    bookstore.fake.switch(serve("r4", everyone));
     bookstore.envoy.wait_for_updates(3).await;
     assert_eq!(client.get(0, "/admin", &[]).await.status, StatusCode::OK);
     assert!(client.talk(0).await[0].is_some());
     bookstore.envoy.assert_no_traps().await;
 }
 
-/// Who cuts the control plane off stops revocations; not for longer than this proxy allows.
+/// An attacker who cuts off the control plane also stops revocations, but only for the age that the proxy allows.
 #[tokio::test(flavor = "multi_thread")]
-async fn permissions_of_a_silent_control_plane_end() {
+async fn permissions_expire_without_control_plane() {
     let authority = Authority::new();
-    let liar = Liar::start(serve("r1", granted())).await;
+    let fake = FakePlane::start(serve("r1", granted())).await;
     let echo = Echo::start("bookstore").await;
     let aging = inbound(json!({ "access_max_age": 60 }));
-    // A filter of the same scope, of which either may be the one that polls, and whose permissions do not age.
+    // A second filter with the same scope, whose permissions do not expire. Either filter may poll.
     let plain = json!({ "control_plane": "weir", "namespace": "bookstore" }).to_string();
     let start = async |control_plane| {
         let bootstrap = Bootstrap::default()
@@ -288,8 +283,8 @@ async fn permissions_of_a_silent_control_plane_end() {
         envoy.wait_for_updates(1).await;
         envoy
     };
-    let talking = Liar::start(serve("r1", granted())).await;
-    let [server, other] = [start(liar.address).await, start(talking.address).await];
+    let talking = FakePlane::start(serve("r1", granted())).await;
+    let [server, other] = [start(fake.address).await, start(talking.address).await];
     let buyer = authority.sign(&[BUYER]);
     let client = async |server: &Envoy| {
         let listener = server.listener("http");
@@ -298,7 +293,7 @@ async fn permissions_of_a_silent_control_plane_end() {
     let [client, client_of_other] = [client(&server).await, client(&other).await];
     assert_eq!(client.get(0, "/books", &[]).await.status, StatusCode::OK);
 
-    liar.switch(Manner::Bytes(answer(503, "", b"")));
+    fake.switch(Behaviour::Bytes(answer(503, "", b"")));
     let start = Instant::now();
     let denied = loop {
         let answer = client.get(0, "/books", &[]).await;
@@ -319,17 +314,17 @@ async fn permissions_of_a_silent_control_plane_end() {
     let answer = client_of_other.get(0, "/books", &[]).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
 
-    // The document is the one in force: the answer alone makes the permissions young again.
-    liar.switch(serve("r2", granted()));
+    // The same document with a new revision renews the permissions.
+    fake.switch(serve("r2", granted()));
     server.wait_for_updates(2).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(client.get(0, "/books", &[]).await.status, StatusCode::OK);
     server.assert_no_traps().await;
 }
 
-/// A proxy that checks lets nobody in while it does not know who may.
+/// An inbound proxy without a configuration denies everything.
 #[tokio::test(flavor = "multi_thread")]
-async fn without_a_configuration_everything_is_denied() {
+async fn missing_configuration_denies_everything() {
     let authority = Authority::new();
     let certificate = authority.sign(&[SERVER]);
     let echo = Echo::start("bookstore").await;
@@ -353,10 +348,10 @@ async fn without_a_configuration_everything_is_denied() {
     );
 }
 
-/// `envoy-config/inbound-mtls.yaml` with certificates and a workload of its own: who comes in is checked, and
-/// what goes out shows who it is.
+/// `envoy-config/inbound-mtls.yaml` with certificates and a workload of this test: inbound clients are checked, and
+/// outbound requests have the client certificate.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_shipped_configuration_checks_and_shows_certificates() {
+async fn shipped_configuration_checks_and_sends_certificates() {
     const WAREHOUSE: &str = "spiffe://cluster.local/ns/bookwarehouse/sa/bookwarehouse";
     let authority = Authority::new();
     let folder = TempDir::new().expect("a folder");
@@ -368,10 +363,10 @@ async fn the_shipped_configuration_checks_and_shows_certificates() {
     ] {
         std::fs::write(folder.path().join(name), text).expect("a certificate");
     }
-    let liar = Liar::start(serve("r1", granted())).await;
+    let fake = FakePlane::start(serve("r1", granted())).await;
     let echo = Echo::start("bookstore").await;
     let greeter = Greeter::start("bookstore").await;
-    // The bookwarehouse lets the bookstore in, and shows this certificate.
+    // The bookwarehouse allows the bookstore, which needs this certificate.
     let mut grants = granted();
     grants["access"]["grants"] = json!({ "bookwarehouse/bookwarehouse": [{
         "by": "bookwarehouse/bookstore",
@@ -397,7 +392,7 @@ async fn the_shipped_configuration_checks_and_shows_certificates() {
         let config = shipped(
             "inbound-mtls.yaml",
             &[
-                ("weir", liar.address),
+                ("weir", fake.address),
                 ("workload", echo.address),
                 ("workload-tcp", greeter.address),
                 (
@@ -410,18 +405,18 @@ async fn the_shipped_configuration_checks_and_shows_certificates() {
         let envoy = Envoy::start(&config, 1).await;
         envoy.wait_for_updates(1).await;
 
-        // Out: only to a server that is who it should be.
+        // Outbound: only to a server with the right identity.
         let mut out = Connection::open(envoy.listener("outbound")).await;
         let answer = out.get("bookwarehouse.bookwarehouse:14001", "/").await;
         assert_eq!(answer.status, expected, "{name} {answer:?}");
         if name != WAREHOUSE {
             continue;
         }
-        // The path that is checked is the one that goes out.
+        // The path that was checked is the path that is sent.
         let host = "bookwarehouse.bookwarehouse:14001";
         let answer = out.get(host, "/admin/..//books").await;
         assert_eq!(answer.json()["path"], "/books", "{answer:?}");
-        // Only by its own names, and not by a header.
+        // The workload has its own names, and a header does not select it.
         let claim = [("x-weir-cluster", "workload")];
         for host in ["elsewhere", "bookwarehouse.bookwarehouse:9"] {
             let answer = out.get_with(host, "/", &claim).await;
@@ -429,13 +424,13 @@ async fn the_shipped_configuration_checks_and_shows_certificates() {
         }
         let answer = out.get(host, "/books/..%2Fadmin").await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{answer:?}");
-        // In: only clients that are allowed to.
+        // Inbound: only clients with a permission.
         let certificates = [BUYER, THIEF].map(|name| Some(authority.sign(&[name])));
         let addresses = ["inbound", "inbound-tcp"].map(|name| envoy.listener(name));
         let clients = clients(addresses, &authority, &certificates).await;
         assert_eq!(clients.get(0, "/books", &[]).await.status, StatusCode::OK);
         assert_eq!(clients.talk(0).await[1].as_deref(), Some("word"));
-        // What the workload may take for `/admin` is not what begins with `/books`.
+        // Paths that the workload may read as `/admin` do not match `/books`.
         for (path, status) in [
             ("/books/../admin", StatusCode::FORBIDDEN),
             ("/books/%2e%2e/admin", StatusCode::FORBIDDEN),

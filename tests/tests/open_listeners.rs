@@ -1,7 +1,7 @@
-//! What `weir check --envoy` says about listeners of a real Envoy that let attackers in.
+//! Findings of `weir check --envoy` about insecure listeners of a real Envoy.
 
 use tempfile::TempDir;
-use weir_core::envoy::{Finding, Running, findings};
+use weir_core::envoy::{EnvoyDump, Finding, findings};
 use weir_core::plan::Plan;
 use weir_tests::tls::Authority;
 use weir_tests::{Envoy, root, shipped};
@@ -13,7 +13,7 @@ const REASONS: [&str; 4] = [
     "FailsOpen",
 ];
 
-/// The findings about an Envoy with this configuration that have one of the four reasons.
+/// The findings with one of the four reasons for an Envoy with this configuration.
 async fn found(config: &str) -> Vec<String> {
     let folder = TempDir::new().expect("a folder");
     let own = Authority::new().sign(&["spiffe://cluster.local/ns/bookstore/sa/bookstore"]);
@@ -27,7 +27,7 @@ async fn found(config: &str) -> Vec<String> {
     let config = config.replace("certs/", &format!("{}/", folder.path().display()));
     let envoy = Envoy::start(&config, 1).await;
     let dump = envoy.ask("/config_dump").await;
-    let running = Running::read(&serde_json::from_str(&dump).expect("JSON")).expect("a dump");
+    let running = EnvoyDump::read(&serde_json::from_str(&dump).expect("JSON")).expect("a dump");
     let lines = findings(&running, &Plan::default());
     let lines = lines.iter().map(Finding::to_string);
     lines
@@ -36,7 +36,7 @@ async fn found(config: &str) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn shipped_configurations_leave_no_way_in() {
+async fn shipped_configurations_have_no_open_listeners() {
     for file in [
         "existing.yaml",
         "gateway.yaml",
@@ -47,17 +47,17 @@ async fn shipped_configurations_leave_no_way_in() {
     ] {
         assert_eq!(found(&shipped(file, &[])).await, [""; 0], "{file}");
     }
-    // This configuration has paths of a container, so that Envoy cannot start with it here: the test reads its text.
+    // This configuration has paths of a container, so Envoy cannot start with it here. The test reads its text.
     let text = std::fs::read_to_string(root().join("envoy-config/kubernetes-sidecar.yaml"))
         .expect("a file");
     assert!(text.contains("failure_policy: FAIL_RELOAD") && !text.contains("inbound"));
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn settings_that_a_listener_lacks_are_named() {
+async fn missing_listener_settings_are_reported() {
     let inbound = shipped("inbound-mtls.yaml", &[]);
     let gateway = shipped("gateway.yaml", &[]);
-    // The validation context is a secret, which the listeners name.
+    // The listeners refer to a secret with the validation context.
     let authority = "validation_context: { trusted_ca: { filename: certs/ca.crt } }";
     let secret =
         "  secrets: [{ name: ca, validation_context: { trusted_ca: { filename: certs/ca.crt } } }]";

@@ -1,5 +1,5 @@
-//! Paths that a workload reads in another way than the permissions do: `envoy-config/inbound-mtls.yaml` on a real Envoy,
-//! with a grant for `/books/.*`, and four models of how workloads read paths.
+//! Paths that a workload reads differently than the permissions: `envoy-config/inbound-mtls.yaml` on a real Envoy, with
+//! a grant for `/books/.*` and four models of workloads.
 
 use std::net::SocketAddr;
 
@@ -7,14 +7,14 @@ use serde_json::json;
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use weir_tests::fault::{Liar, Manner, raw, raw_request};
+use weir_tests::fault::{Behaviour, FakePlane, raw, raw_request};
 use weir_tests::tls::Authority;
 use weir_tests::{Bootstrap, Envoy, shipped};
 
 const SERVER: &str = "spiffe://cluster.local/ns/bookstore/sa/bookstore";
 const BUYER: &str = "spiffe://cluster.local/ns/bookbuyer/sa/bookbuyer";
 
-/// Paths that lead out of `/books/` for at least one of the four models.
+/// Paths that leave `/books/` in at least one of the four models.
 const OUT: [&str; 60] = [
     "/books/../admin",
     "/books/./../admin",
@@ -148,7 +148,7 @@ fn replace(path: &[u8], from: &[u8], to: u8) -> Vec<u8> {
     replaced
 }
 
-/// What each kind of workload makes of a path.
+/// A path as each kind of workload reads it.
 fn readings(path: &str) -> [(&'static str, Vec<u8>); 4] {
     let path = path.split('?').next().unwrap_or_default().as_bytes();
     let segments = path.split(|byte| *byte == b'/');
@@ -161,7 +161,7 @@ fn readings(path: &str) -> [(&'static str, Vec<u8>); 4] {
         })
         .collect();
     let servlet = decode(&cut.join(&b'/'));
-    // Some servlet containers cut parameters off again after decoding.
+    // Some servlet containers remove parameters again after decoding.
     let cut_again: Vec<_> = servlet
         .split(|byte| *byte == b'/')
         .map(|segment| {
@@ -205,7 +205,7 @@ fn is_outside(reading: &[u8]) -> bool {
     reading != b"/books" && !reading.starts_with(b"/books/")
 }
 
-/// Answers each request with the path that it received, byte for byte.
+/// Answers each request with the received path, byte for byte.
 async fn workload() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -238,7 +238,7 @@ async fn answer_each(mut stream: TcpStream) {
     }
 }
 
-/// The shipped Envoy of the bookstore, and the Envoy of the bookbuyer that sends requests to it.
+/// The bookstore's Envoy with the shipped configuration, and the bookbuyer's Envoy, which sends requests to it.
 async fn start(folder: &TempDir) -> (Envoy, Envoy) {
     let authority = Authority::new();
     let own = authority.sign(&[SERVER]);
@@ -257,14 +257,14 @@ async fn start(folder: &TempDir) -> (Envoy, Envoy) {
             "requests": [{ "path": { "regex": "/books/.*" } }],
         }] } },
     });
-    let liar = Liar::start(Manner::Serve {
+    let fake = FakePlane::start(Behaviour::Serve {
         revision: "r1".into(),
         body: document.to_string(),
     })
     .await;
     let config = shipped(
         "inbound-mtls.yaml",
-        &[("weir", liar.address), ("workload", workload().await)],
+        &[("weir", fake.address), ("workload", workload().await)],
     );
     let config = config.replace("certs/", &format!("{}/", folder.path().display()));
     let server = Envoy::start(&config, 1).await;
@@ -278,7 +278,7 @@ async fn start(folder: &TempDir) -> (Envoy, Envoy) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn no_spelling_of_a_path_leads_out_of_a_grant() {
+async fn no_path_spelling_escapes_a_grant() {
     for path in OUT {
         let out = readings(path)
             .into_iter()

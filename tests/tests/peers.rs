@@ -1,4 +1,4 @@
-//! Replicas that ask each other over TLS: whom they trust, and whom they leave out.
+//! Replicas that query each other over TLS: they accept only peers with a valid certificate and a valid answer.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use weir_tests::tls::{Authority, Certificate};
 
 const PROXIES: &str = r#"{"replica":"other","proxies":[{"instance":"i","owner":{"namespace":"shop","name":"pod 1"},"node":"n","scope":{"namespace":"shop"},"applied":"r","watermark":"services=7","refused":"","is_lean":true,"behind":2,"silent":3}]}"#;
 
-/// A replica that says so whatever it is asked.
+/// A replica with TLS that always answers PROXIES.
 async fn replica(own: &Certificate) -> SocketAddr {
     let chain = CertificateDer::from_pem_slice(own.pem.as_bytes()).expect("a certificate");
     let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a key");
@@ -53,7 +53,7 @@ async fn replica(own: &Certificate) -> SocketAddr {
 }
 
 /// A replica without TLS that answers every request with these bytes.
-async fn liar(bytes: Vec<u8>) -> SocketAddr {
+async fn broken_replica(bytes: Vec<u8>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     tokio::spawn(async move {
@@ -80,7 +80,7 @@ fn peers(address: SocketAddr, authority: PathBuf) -> Peers {
 }
 
 #[tokio::test]
-async fn a_replica_is_believed_by_its_certificate() {
+async fn replica_is_trusted_by_certificate() {
     let (authority, foreign) = (Authority::new(), Authority::new());
     let own = authority.sign(&["localhost"]);
     let address = replica(&own).await;
@@ -91,11 +91,11 @@ async fn a_replica_is_believed_by_its_certificate() {
         path
     };
     let trusted = peers(address, file("ca.crt", &own.authority));
-    let told = trusted.ask("own").await;
-    let [other] = told.replicas.as_slice() else {
-        panic!("{told:?}");
+    let answer = trusted.ask("own").await;
+    let [other] = answer.replicas.as_slice() else {
+        panic!("{answer:?}");
     };
-    assert!(told.failures.is_empty(), "{told:?}");
+    assert!(answer.failures.is_empty(), "{answer:?}");
     assert_eq!(other.replica, "other");
     assert_eq!(serde_json::to_string(other).expect("JSON"), PROXIES);
     assert_eq!(trusted.ask("other").await.replicas, [], "itself");
@@ -113,17 +113,16 @@ async fn a_replica_is_believed_by_its_certificate() {
         ),
         (peers(address, folder.path().join("none")), "none: "),
     ] {
-        let told = wrong.ask("own").await;
-        assert_eq!(told.replicas, []);
-        let failures: Vec<_> = told.failures.into_iter().collect();
+        let answer = wrong.ask("own").await;
+        assert_eq!(answer.replicas, []);
+        let failures: Vec<_> = answer.failures.into_iter().collect();
         assert!(failures.join("\n").contains(says), "{failures:?}");
     }
 }
 
-/// An answer that cannot be read is left out, and costs neither memory nor more than a few seconds. An answer that can
-/// be read is believed.
+/// An invalid answer is left out, and costs neither much memory nor more than a few seconds. A valid answer is used.
 #[tokio::test]
-async fn a_replica_that_lies_is_left_out_or_believed() {
+async fn invalid_peer_answers_are_left_out() {
     let answer = |status: &str, body: &[u8]| {
         let head = format!(
             "HTTP/1.1 {status}\r\ncontent-length: {}\r\n\r\n",
@@ -152,15 +151,15 @@ async fn a_replica_that_lies_is_left_out_or_believed() {
         ("a long one", endless),
     ] {
         let start = Instant::now();
-        let mut peers = peers(liar(bytes).await, PathBuf::new());
+        let mut peers = peers(broken_replica(bytes).await, PathBuf::new());
         peers.authority = None;
-        let told = peers.ask("own").await;
-        assert_eq!(told.replicas, [], "{what}");
-        assert_eq!(told.failures.len(), 1, "{what}: {:?}", told.failures);
+        let answer = peers.ask("own").await;
+        assert_eq!(answer.replicas, [], "{what}");
+        assert_eq!(answer.failures.len(), 1, "{what}: {:?}", answer.failures);
         assert!(start.elapsed() < Duration::from_secs(4), "{what}");
     }
     let mut peers = peers(
-        liar(answer("200 OK", PROXIES.as_bytes())).await,
+        broken_replica(answer("200 OK", PROXIES.as_bytes())).await,
         PathBuf::new(),
     );
     peers.authority = None;

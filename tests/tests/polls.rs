@@ -1,15 +1,17 @@
-//! Who polls, and what a poll says: one held poll per proxy process and scope, and the contract's headers.
+//! Polls of the filter: one held poll for each proxy process and scope, and the headers of the contract.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use weir_tests::fault::{Liar, Manner, Poll, Web, answer, document, manifest, trapping_module};
+use weir_tests::fault::{
+    Behaviour, FakePlane, Poll, Web, answer, document, manifest, trapping_module,
+};
 use weir_tests::{Connection, Envoy, Plane};
 
 const PLUGIN: &str = r#"{ "control_plane": "weir", "namespace": "default" }"#;
 
-fn serve(revision: &str, weights: [u64; 2]) -> Manner {
-    Manner::Serve {
+fn serve(revision: &str, weights: [u64; 2]) -> Behaviour {
+    Behaviour::Serve {
         revision: revision.into(),
         body: document(weights).to_string(),
     }
@@ -20,12 +22,12 @@ fn instance(poll: &Poll) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn one_held_poll_at_a_time_for_thirty_seconds() {
+async fn one_poll_is_held_per_process() {
     let plane = Plane::start(&[("web.yaml", &manifest([1, 1]))]);
-    let liar = Liar::start(Manner::Honest(plane.listen)).await;
+    let fake = FakePlane::start(Behaviour::Forward(plane.listen)).await;
     let web = Web::start().await;
     let bootstrap = web
-        .bootstrap(liar.address)
+        .bootstrap(fake.address)
         .listener("outbound", PLUGIN, None);
     let envoy = Envoy::start(&bootstrap.build(), 4).await;
     envoy.wait_for_updates(1).await;
@@ -33,17 +35,17 @@ async fn one_held_poll_at_a_time_for_thirty_seconds() {
     while start.elapsed() < Duration::from_secs(30) {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let held = plane.metric("weir_polls_held").await;
-        // Between two polls there is a moment with none.
+        // Between two polls there may be none.
         assert!(held <= 1.0, "{held} polls");
     }
-    let polls = liar.polls();
-    // The first, the one that was held to its end after 25 seconds, and the one that is held now.
+    let polls = fake.polls();
+    // The first poll, the poll that timed out after 25 seconds, and the current poll.
     assert_eq!(polls.len(), 3, "{polls:#?}");
     assert_eq!(polls.iter().map(instance).collect::<BTreeSet<_>>().len(), 1);
     for pair in polls.windows(2) {
         let gap = pair[0]
             .ended
-            .map(|ended| pair[1].came.checked_duration_since(ended));
+            .map(|ended| pair[1].received.checked_duration_since(ended));
         let gap = gap
             .flatten()
             .unwrap_or_else(|| panic!("two at once: {pair:#?}"));
@@ -53,32 +55,32 @@ async fn one_held_poll_at_a_time_for_thirty_seconds() {
     assert_eq!(envoy.stat("wasmcustom.weir_poll_failures_total").await, 0);
 }
 
-/// The VM that holds the lease traps in its tick: another one polls for it, under the same name.
+/// The VM with the lease traps in its tick: another VM polls instead, with the same instance.
 #[tokio::test(flavor = "multi_thread")]
-async fn another_vm_takes_over_from_a_poller_that_trapped() {
+async fn another_vm_replaces_a_trapped_poller() {
     let plane = Plane::start(&[("web.yaml", &manifest([100, 0]))]);
-    let liar = Liar::start(Manner::Honest(plane.listen)).await;
+    let fake = FakePlane::start(Behaviour::Forward(plane.listen)).await;
     let web = Web::start().await;
     let bootstrap = web
-        .bootstrap(liar.address)
+        .bootstrap(fake.address)
         .module(trapping_module())
         .listener("outbound", PLUGIN, None);
     let envoy = Envoy::start(&bootstrap.build(), 4).await;
     envoy.wait_for_updates(1).await;
     let mut connection = Connection::open(envoy.listener("outbound")).await;
     for round in 0..3 {
-        let held = liar.polls();
+        let held = fake.polls();
         let older = held.last().expect("a poll").clone();
         assert!(older.ended.is_none(), "{older:?}");
         connection
             .get_with("web", "/", &[("x-weir-trap", "poller")])
             .await;
         let marked = Instant::now();
-        let newer = liar
+        let newer = fake
             .wait_for_poll(held.len(), "of another VM", |_| true)
             .await;
         // The trap comes with the poller's next tick, up to half a second after the request.
-        let after = newer.came - marked;
+        let after = newer.received - marked;
         println!("round {round}: a newer poll {after:?} after the request that led to the trap");
         assert!(after < Duration::from_millis(3500), "{after:?}");
         assert_eq!(instance(&newer), instance(&older));
@@ -86,16 +88,16 @@ async fn another_vm_takes_over_from_a_poller_that_trapped() {
         assert_eq!(traps, round + 1);
 
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let polls = liar.polls();
+        let polls = fake.polls();
         let open: Vec<_> = polls.iter().filter(|poll| poll.ended.is_none()).collect();
         assert_eq!(open.len(), 1, "{open:#?}");
         let older = &polls[held.len() - 1];
-        let ended = older.ended.expect("the older poll has ended") - newer.came;
+        let ended = older.ended.expect("the older poll has ended") - newer.received;
         assert!(ended < Duration::from_millis(200), "{ended:?} {older:?}");
         assert_eq!(older.status, Some(304), "the control plane ended it");
         assert_eq!(plane.metric("weir_polls_held").await, 1.0);
     }
-    // The new poller still brings news, to the workers whose VM trapped as well.
+    // The new poller's changes also reach workers whose VM trapped.
     plane.rename_into_place("web.yaml", &manifest([0, 100]));
     tokio::time::sleep(Duration::from_millis(500)).await;
     for _ in 0..8 {
@@ -106,11 +108,11 @@ async fn another_vm_takes_over_from_a_poller_that_trapped() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn scopes_and_processes_are_told_apart() {
-    let liar = Liar::start(serve("r1", [1, 1])).await;
+async fn instances_differ_by_scope_and_process() {
+    let fake = FakePlane::start(serve("r1", [1, 1])).await;
     let web = Web::start().await;
     let config = web
-        .bootstrap(liar.address)
+        .bootstrap(fake.address)
         .node("shared")
         .listener("default", PLUGIN, None)
         .listener(
@@ -127,7 +129,7 @@ async fn scopes_and_processes_are_told_apart() {
         envoy.wait_for_updates(2).await;
     }
     tokio::time::sleep(Duration::from_secs(2)).await;
-    let polls = liar.polls();
+    let polls = fake.polls();
     let held: Vec<_> = polls.iter().filter(|poll| poll.ended.is_none()).collect();
     assert_eq!(held.len(), 4, "{held:#?}");
     let who: BTreeSet<_> = polls
@@ -142,7 +144,7 @@ async fn scopes_and_processes_are_told_apart() {
         "/v1/config?gateway=default/edge",
     ] {
         assert_eq!(
-            who.iter().filter(|(known, _)| known == path).count(),
+            who.iter().filter(|(other, _)| other == path).count(),
             2,
             "{who:#?}"
         );
@@ -155,17 +157,17 @@ async fn scopes_and_processes_are_told_apart() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_poll_says() {
-    let liar = Liar::start(serve("r1", [1, 1])).await;
+async fn poll_headers_follow_the_contract() {
+    let fake = FakePlane::start(serve("r1", [1, 1])).await;
     let web = Web::start().await;
     let bootstrap = web
-        .bootstrap(liar.address)
+        .bootstrap(fake.address)
         .node("sidecar~1")
         .listener("outbound", PLUGIN, None);
     let envoy = Envoy::start(&bootstrap.build(), 4).await;
     envoy.wait_for_updates(1).await;
 
-    let first = liar.wait_for_poll(0, "at all", |_| true).await;
+    let first = fake.wait_for_poll(0, "at all", |_| true).await;
     let version = weir_split::wire::VERSION.to_string();
     for (name, value) in [
         ("prefer", Some("wait=25")),
@@ -179,32 +181,35 @@ async fn what_a_poll_says() {
     }
     assert_eq!(instance(&first).len(), 32, "{first:?}");
 
-    // Held until there is news, and the poll after it says that all VMs run it.
+    // The poll is held until a change, and the next poll reports that all VMs apply it.
     tokio::time::sleep(Duration::from_millis(800)).await;
     for revision in ["r2", "r3"] {
-        let before = liar.polls().len();
+        let before = fake.polls().len();
         let changed = Instant::now();
-        liar.switch(serve(revision, [1, 2]));
+        fake.switch(serve(revision, [1, 2]));
         let quoted = format!("\"{revision}\"");
-        let next = liar
+        let next = fake
             .wait_for_poll(before, "with what is new", |poll| {
                 poll.header("if-none-match") == Some(&quoted)
             })
             .await;
         assert_eq!(next.header("weir-applied"), Some(quoted.as_str()));
-        println!("{revision}: run by all VMs after {:?}", next.came - changed);
-        // One that answers the change of manner, and the one that brings the news.
-        assert_eq!(liar.polls().len(), before + 2);
+        println!(
+            "{revision}: run by all VMs after {:?}",
+            next.received - changed
+        );
+        // The poll that ends with the change of behaviour, and the poll that brings the new document.
+        assert_eq!(fake.polls().len(), before + 2);
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
 
-    // A document that cannot be put in force is named with the reason, until there is a good one.
-    let before = liar.polls().len();
-    liar.switch(Manner::Serve {
+    // A refused document is named with the reason until a valid document arrives.
+    let before = fake.polls().len();
+    fake.switch(Behaviour::Serve {
         revision: "bad".into(),
         body: r#"{ "version": 1, "rules": { "web": { "backends": [], "mirror": 1 } } }"#.into(),
     });
-    let complaint = liar
+    let complaint = fake
         .wait_for_poll(before, "with a complaint", |poll| {
             poll.header("weir-refused").is_some()
         })
@@ -216,14 +221,14 @@ async fn what_a_poll_says() {
     assert_eq!(complaint.header("weir-applied"), Some("\"r3\""));
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(
-        liar.polls().last().expect("a poll").ended,
+        fake.polls().last().expect("a poll").ended,
         None,
         "it is held"
     );
 
-    let before = liar.polls().len();
-    liar.switch(serve("r4", [1, 1]));
-    let next = liar
+    let before = fake.polls().len();
+    fake.switch(serve("r4", [1, 1]));
+    let next = fake
         .wait_for_poll(before, "with r4", |poll| {
             poll.header("if-none-match") == Some("\"r4\"")
         })
@@ -232,13 +237,13 @@ async fn what_a_poll_says() {
     assert_eq!(next.header("weir-applied"), Some("\"r4\""));
 }
 
-/// What the control plane says of how far it has read comes back with the next poll, and nothing else that stands there.
+/// The next poll returns the last valid watermark of the control plane.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_watermark_is_kept_and_sent_back() {
-    let liar = Liar::start(Manner::Hang).await;
+async fn watermark_is_kept_and_sent_back() {
+    let fake = FakePlane::start(Behaviour::Hang).await;
     let web = Web::start().await;
     let bootstrap = web
-        .bootstrap(liar.address)
+        .bootstrap(fake.address)
         .listener("outbound", PLUGIN, None);
     let _envoy = Envoy::start(&bootstrap.build(), 2).await;
     let said = |status: u16, watermark: &str| {
@@ -246,70 +251,69 @@ async fn a_watermark_is_kept_and_sent_back() {
         let answer = String::from_utf8(answer).expect("text");
         answer.replacen("\r\n", &format!("\r\nweir-watermark: {watermark}\r\n"), 1)
     };
-    let told = "services=7,trafficsplits.split.smi-spec.io=9";
+    let valid = "services=7,trafficsplits.split.smi-spec.io=9";
     let long = format!("services={}", "7".repeat(25_000));
     for (watermark, kept) in [
-        (told, Some(told)),
+        (valid, Some(valid)),
         ("with a blank", None),
         (&long, None),
-        (told, Some(told)),
+        (valid, Some(valid)),
     ] {
-        let before = liar.polls().len();
-        liar.switch(Manner::EverNew(said(200, watermark)));
-        liar.wait_for_poll(before + 3, "after the answer", |poll| {
+        let before = fake.polls().len();
+        fake.switch(Behaviour::NewRevisions(said(200, watermark)));
+        fake.wait_for_poll(before + 3, "after the answer", |poll| {
             poll.header("weir-watermark") == kept
         })
         .await;
     }
-    // A replica that lags says nothing of it; what was kept stays.
-    let before = liar.polls().len();
-    liar.switch(Manner::Bytes(answer(304, "", b"")));
-    let next = liar.wait_for_poll(before + 3, "after 304", |_| true).await;
-    assert_eq!(next.header("weir-watermark"), Some(told));
+    // A lagging replica sends no watermark, so the filter keeps the last one.
+    let before = fake.polls().len();
+    fake.switch(Behaviour::Bytes(answer(304, "", b"")));
+    let next = fake.wait_for_poll(before + 3, "after 304", |_| true).await;
+    assert_eq!(next.header("weir-watermark"), Some(valid));
 }
 
-/// A VM that trapped and has not come back does not run the change: the poll after it leaves a second later,
-/// and does not say that all run it.
+/// A trapped VM does not apply the change: the next poll starts a second later, without `weir-applied`.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_change_that_one_vm_does_not_run_is_not_applied() {
-    let liar = Liar::start(serve("r1", [1, 1])).await;
+async fn change_needs_all_vms_to_apply() {
+    let fake = FakePlane::start(serve("r1", [1, 1])).await;
     let web = Web::start().await;
     let bootstrap = web
-        .bootstrap(liar.address)
+        .bootstrap(fake.address)
         .module(trapping_module())
         .listener("outbound", PLUGIN, None);
     let envoy = Envoy::start(&bootstrap.build(), 4).await;
     envoy.wait_for_updates(1).await;
     tokio::time::sleep(Duration::from_millis(800)).await;
-    let before = liar.polls().len();
+    let before = fake.polls().len();
 
-    // Not the VM that polls: until another one took over, the trapped one would be gone from the roll.
+    // The trap must not hit the polling VM, because its successor would drop it from the member list.
     let trap = [("x-weir-trap", "bystander")];
-    let mut asked = 0;
+    let mut requests = 0;
     loop {
         let mut connection = Connection::open(envoy.listener("outbound")).await;
         if connection.get_with("web", "/", &trap).await.status != 200 {
             break;
         }
-        asked += 1;
-        assert!(asked < 100, "every request came to the VM that polls");
+        requests += 1;
+        assert!(requests < 100, "every request came to the VM that polls");
     }
     let changed = Instant::now();
-    liar.switch(serve("r2", [1, 2]));
-    let next = liar
+    fake.switch(serve("r2", [1, 2]));
+    let next = fake
         .wait_for_poll(before, "with r2", |poll| {
             poll.header("if-none-match") == Some("\"r2\"")
         })
         .await;
-    let after = next.came - changed;
+    let after = next.received - changed;
     assert_eq!(next.header("weir-applied"), None, "{next:?}");
     assert!(after > Duration::from_millis(900), "{after:?}");
 
-    // Three seconds without a beat, and it is gone; the others all run the next one.
+    // A VM without a heartbeat for three seconds is dropped; the other VMs apply the next change.
     tokio::time::sleep(Duration::from_secs(3)).await;
-    let before = liar.polls().len();
-    liar.switch(serve("r3", [1, 3]));
-    let next = liar
+    let before = fake.polls().len();
+    fake.switch(serve("r3", [1, 3]));
+    let next = fake
         .wait_for_poll(before, "with r3", |poll| {
             poll.header("if-none-match") == Some("\"r3\"")
         })

@@ -1,5 +1,5 @@
-//! `docs/problems.md` has every message for a user, and each message is plain: a cause, an
-//! effect and a remedy, in the words of who wrote the object. `UPDATE_GOLDEN=1` writes the page.
+//! `docs/problems.md` lists every message for users. Each message has a cause, an effect and a remedy, in the user's
+//! words. `UPDATE_GOLDEN=1` writes the page.
 
 use std::collections::BTreeSet;
 use std::fmt::Write as _;
@@ -33,10 +33,10 @@ gRPC; a TCP connection is closed); in a backendRef, the share of this backend is
 not in force. In a folder, an object that an edit has broken stays in force as it was before the edit.
 ";
 
-/// What depends on the place.
+/// The effect of a problem that depends on the place of the field.
 const BY_PLACE: &str = "depends on the place, see above";
 
-/// Words of the implementation; a reader has none of them in front of them.
+/// Words of the implementation, which users do not know.
 const FOREIGN: &[&str] = &[
     "u8",
     "u16",
@@ -112,7 +112,7 @@ fn page() -> String {
 }
 
 #[test]
-fn the_page_has_all_messages() {
+fn page_lists_all_messages() {
     let path = root().join("docs/problems.md");
     let page = page();
     if std::env::var_os("UPDATE_GOLDEN").is_some() {
@@ -120,15 +120,15 @@ fn the_page_has_all_messages() {
         std::fs::write(path, page).expect("written");
         return;
     }
-    let written = std::fs::read_to_string(path).unwrap_or_default();
+    let page_in_docs = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
-        written == page,
+        page_in_docs == page,
         "docs/problems.md is not what the code says: UPDATE_GOLDEN=1 writes it"
     );
 }
 
 #[test]
-fn each_message_has_a_cause_an_effect_and_a_remedy() {
+fn messages_have_cause_effect_and_remedy() {
     let mut codes = BTreeSet::new();
     for (subject, messages) in ALL {
         for message in *messages {
@@ -156,7 +156,7 @@ fn each_message_has_a_cause_an_effect_and_a_remedy() {
 }
 
 #[test]
-fn no_message_has_words_of_the_implementation() {
+fn messages_avoid_words_of_the_implementation() {
     let mut texts: Vec<String> = Vec::new();
     for message in ALL.iter().flat_map(|(_, messages)| *messages) {
         let effect = message.effect.unwrap_or_default();
@@ -170,7 +170,7 @@ fn no_message_has_words_of_the_implementation() {
     }
 }
 
-/// The word as such, not as a part of another one.
+/// Whether the text has the word, not as a part of another word.
 fn has_word(text: &str, word: &str) -> bool {
     text.match_indices(word).any(|(at, _)| {
         let is_edge = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());

@@ -1,119 +1,234 @@
-//! The README keeps its word: every command in it runs, and every configuration is one that is tested.
+//! The pages keep their word: every command in them runs, and every configuration is one that is tested.
+//! `tests/src/pages.rs` says how a block names its test.
 
-use std::process::Command;
+use std::path::PathBuf;
 
+use weir_split::Plugin;
+use weir_tests::pages::{Block, OUTPUT, blocks, commands, missing_line, pages};
 use weir_tests::{root, typed};
 
-fn readme() -> String {
-    std::fs::read_to_string(root().join("README.md")).expect("README.md")
+/// Commands that are not repeated here: this is a clone, and these scripts run this test or build for it.
+const NOT_REPEATED: [&str; 7] = [
+    "git clone REPOSITORY weir && cd weir",
+    "scripts/build",
+    "scripts/build --fast",
+    "scripts/image",
+    "scripts/check",
+    "scripts/test",
+    "scripts/kind-demo --cluster local",
+];
+
+/// Programs that a command begins with.
+const PROGRAMS: [&str; 12] = [
+    "kubectl", "helm", "curl", "git", "docker", "kind", "crane", "oras", "cosign", "envoy",
+    "cargo", "weir",
+];
+
+/// Most lines that a reader is asked to read.
+const LONGEST: [(&str, usize); 2] = [("README.md", 130), ("ARCHITECTURE.md", 100)];
+
+fn all_blocks() -> Vec<Block> {
+    pages().iter().flat_map(|page| blocks(page)).collect()
 }
 
-/// The fenced blocks of one language, without their indentation.
-fn blocks(language: &str) -> Vec<String> {
-    let mut found = Vec::new();
-    let mut open: Option<(usize, Vec<String>)> = None;
-    for line in readme().lines() {
-        let plain = line.trim_start();
-        match &mut open {
-            Some((_, lines)) if plain == "```" => {
-                found.push(lines.join("\n"));
-                open = None;
-            }
-            Some((indent, lines)) => lines.push(line.get(*indent..).unwrap_or_default().to_owned()),
-            None if plain == format!("```{language}") => {
-                open = Some((line.len() - plain.len(), Vec::new()));
-            }
-            None => {}
-        }
-    }
-    found
-}
-
-/// In the order of the page, in one shell, as a reader would type them. Two are not repeated here: cloning,
-/// because this is a clone, and the two scripts that this test is itself a part of.
+/// In the order of each page, in one shell for each page, as a reader would type them.
 #[test]
 fn every_command_runs() {
-    let mut script = String::from("set -eu\ntrap 'kill $(jobs -p) 2>/dev/null' EXIT\n");
-    let mut commands = 0;
-    for line in blocks("sh").join("\n").lines() {
-        match line {
-            "git clone REPOSITORY weir && cd weir" | "scripts/build" | "scripts/test" => {}
-            // Another Envoy may have been given.
-            other if other.starts_with(".venv/bin/envoy ") => {
-                let envoy = other.trim_start_matches(".venv/bin/envoy ");
-                script += &format!("\"${{ENVOY:-.venv/bin/envoy}}\" {envoy}\n");
-            }
-            other => script += &format!("echo '+ '{other:?} >&2\n{other}\n"),
+    let mut count = 0;
+    for page in pages() {
+        let (commands, expected) = commands(&page, "");
+        let lines = commands.lines().filter(|line| !NOT_REPEATED.contains(line));
+        // Another Envoy may have been given.
+        let lines: Vec<String> = lines
+            .map(|line| line.replace(".venv/bin/envoy ", "\"${ENVOY:-.venv/bin/envoy}\" "))
+            .collect();
+        if lines.is_empty() {
+            assert!(expected.is_empty(), "{page} has output of no command");
+            continue;
         }
-        commands += 1;
+        count += lines.len();
+        let script = format!(
+            "exec 2>&1\nset -eu\ntrap 'kill $(jobs -p) 2>/dev/null || true; wait' EXIT\nset -x\n{}\n",
+            lines.join("\n")
+        );
+        let output = typed("bash").args(["-c", &script]).output().expect("bash");
+        let text = String::from_utf8_lossy(&output.stdout);
+        assert!(output.status.success(), "{page}\n{script}\n{text}");
+        let missing = missing_line(&text, &expected);
+        assert_eq!(missing, None, "{page} promises another output:\n{text}");
     }
-    assert!(commands >= 12, "{commands} commands");
-    let output = typed("bash").args(["-c", &script]).output().expect("bash");
-    let (out, err) = (
-        String::from_utf8_lossy(&output.stdout),
-        String::from_utf8_lossy(&output.stderr),
-    );
-    assert!(output.status.success(), "{script}\n{out}\n{err}");
-    // What the page promises.
-    for promise in [
-        "requests sent, 0 failed.",
-        "weights   0 / 100  gave     0 /",
-        "\"weight\": 90",
-        "weir: no rule of the routes for this host fits the request",
-    ] {
-        assert!(out.contains(promise), "no {promise:?} in:\n{out}\n{err}");
-    }
+    assert!(count >= 20, "{count} commands");
 }
 
 #[test]
-fn the_split_is_in_order_and_says_90_to_10() {
-    let blocks = blocks("yaml");
-    let split = blocks.first().expect("a split");
-    assert_eq!(split.lines().count(), 6, "{split}");
-    let folder = tempfile::TempDir::new().expect("a folder");
-    let services = root().join("demo/manifests/bookstore.yaml");
-    std::fs::copy(services, folder.path().join("bookstore.yaml")).expect("copied");
-    std::fs::write(folder.path().join("split.yaml"), split).expect("written");
-    let weir = |command: &str| {
-        let mut weir = Command::new(weir_tests::dist("weir"));
-        let output = weir.arg(command).arg(folder.path()).output().expect("weir");
-        (
-            output.status.code(),
-            String::from_utf8_lossy(&output.stdout).into_owned(),
-        )
+fn every_block_has_a_test() {
+    let mut wrong = Vec::new();
+    for block in all_blocks() {
+        let mark = block.mark.as_str();
+        let reason = match block.language.as_str() {
+            "sh" if mark.is_empty() => None,
+            "sh" => has_runner(&block).err(),
+            "yaml" => is_part_of_a_file(&block).err(),
+            "json" => is_plugin(&block).err(),
+            "text" if OUTPUT.contains(&mark) => None,
+            "" | "text" | "mermaid" if mark.is_empty() => has_no_plain_command(&block).err(),
+            other => Some(format!("no test knows blocks of {other:?} {mark:?}")),
+        };
+        wrong.extend(reason.map(|reason| format!("{}: {reason}", block.place())));
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// `run-by=NAME` names a test that reads the page.
+fn has_runner(block: &Block) -> Result<(), String> {
+    let name = block.mark.strip_prefix("run-by=").ok_or("no run-by=")?;
+    let folder = root().join("tests/tests");
+    let mut sources: Vec<PathBuf> = vec![folder.join(format!("{name}.rs"))];
+    if let Ok(inside) = std::fs::read_dir(folder.join(name)) {
+        sources.extend(inside.map(|entry| entry.expect("an entry").path()));
+    }
+    let reads = |source: &PathBuf| {
+        std::fs::read_to_string(source).is_ok_and(|text| text.contains(&block.page))
     };
-    assert_eq!(weir("check"), (Some(0), String::new()));
-    let (_, config) = weir("translate");
-    assert!(
-        config.contains("\"weight\": 90") && config.contains("\"weight\": 10"),
-        "{config}"
-    );
+    match sources.iter().any(reads) {
+        true => Ok(()),
+        false => Err(format!("the test {name} does not read {}", block.page)),
+    }
 }
 
-/// Line by line and in order: the shipped file only has comments and other things between them.
+/// Line by line and in order: the file may have other lines between them.
+fn is_part_of_a_file(block: &Block) -> Result<(), String> {
+    let file = std::fs::read_to_string(root().join(&block.mark));
+    let file = file.map_err(|_| format!("there is no file {:?}", block.mark))?;
+    let mut rest = file.lines();
+    match block
+        .text
+        .lines()
+        .find(|line| !rest.any(|other| other == *line))
+    {
+        None => Ok(()),
+        Some(line) => Err(format!("{} has no line {line:?} here", block.mark)),
+    }
+}
+
+fn is_plugin(block: &Block) -> Result<(), String> {
+    if block.mark != "plugin" {
+        return Err("no test knows this JSON".into());
+    }
+    let plugin = Plugin::parse(block.text.as_bytes());
+    plugin.map(drop).map_err(|error| error.to_string())
+}
+
+/// A command that a reader can type as it is belongs into a block that a test runs.
+fn has_no_plain_command(block: &Block) -> Result<(), String> {
+    let text = block.text.replace("\\\n", " ").replace("|\n", "| ");
+    let command = text.lines().find(|line| {
+        let first = line.split_whitespace().next().unwrap_or_default();
+        let program = first.rsplit('/').next().unwrap_or_default();
+        let is_command = PROGRAMS.contains(&program) || first.starts_with("scripts/");
+        is_command && !has_placeholder(line)
+    });
+    match command {
+        None => Ok(()),
+        Some(line) => Err(format!("no test runs {line:?}")),
+    }
+}
+
+/// A word in capitals that the reader replaces.
+fn has_placeholder(line: &str) -> bool {
+    let mut words = line.split(|c: char| !c.is_alphanumeric());
+    words.any(|word| {
+        word.len() > 1 && word != "POST" && word.bytes().all(|byte| byte.is_ascii_uppercase())
+    })
+}
+
 #[test]
-fn the_envoy_configuration_is_that_of_the_shipped_file() {
-    let shipped = root().join("envoy-config/sidecar.yaml");
-    let shipped = std::fs::read_to_string(shipped).expect("the shipped file");
-    let parts = blocks("yaml");
-    assert_eq!(parts.len(), 4);
-    for part in parts.iter().skip(1) {
-        let mut rest = shipped.lines();
-        for line in part.lines() {
-            assert!(
-                rest.any(|other| other == line),
-                "sidecar.yaml has no line {line:?} here"
-            );
+fn every_link_leads_somewhere() {
+    let mut wrong = Vec::new();
+    for page in pages() {
+        let text = std::fs::read_to_string(root().join(&page)).expect("a page");
+        let folder = root().join(&page).parent().expect("a folder").to_owned();
+        for link in text
+            .split("](")
+            .skip(1)
+            .filter_map(|it| it.split(')').next())
+        {
+            if link.starts_with("http") || link.contains(' ') {
+                continue;
+            }
+            let (file, heading) = link.split_once('#').unwrap_or((link, ""));
+            let target = match file {
+                "" => root().join(&page),
+                file => folder.join(file),
+            };
+            let Ok(target) = std::fs::read_to_string(&target).or_else(|error| {
+                if target.is_dir() {
+                    Ok(String::new())
+                } else {
+                    Err(error)
+                }
+            }) else {
+                wrong.push(format!("{page}: {link}"));
+                continue;
+            };
+            let mut headings = target.lines().filter(|line| line.starts_with('#'));
+            if !heading.is_empty() && !headings.any(|line| anchor(line) == heading) {
+                wrong.push(format!("{page}: {link}"));
+            }
         }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+/// The anchor that GitHub gives a heading.
+fn anchor(heading: &str) -> String {
+    let text = heading.trim_start_matches('#').trim().to_lowercase();
+    let kept = text
+        .chars()
+        .filter(|c| c.is_alphanumeric() || " -_".contains(*c));
+    kept.map(|c| if c == ' ' { '-' } else { c }).collect()
+}
+
+#[test]
+fn first_pages_stay_short() {
+    for (page, longest) in LONGEST {
+        let text = std::fs::read_to_string(root().join(page)).expect("a page");
+        let lines = text.lines().count();
+        assert!(lines <= longest, "{page} has {lines} lines");
     }
 }
 
 #[test]
 fn nothing_is_left_to_fill_in() {
-    for name in ["README.md", "ARCHITECTURE.md", "CHANGELOG.md"] {
-        let text = std::fs::read_to_string(root().join(name)).expect("a page");
+    for page in pages() {
+        let text = std::fs::read_to_string(root().join(&page)).expect("a page");
         for word in ["TODO", "FIXME", "_TIME"] {
-            assert!(!text.contains(word), "{name}: {word}");
+            assert!(!text.contains(word), "{page}: {word}");
         }
     }
+}
+
+/// The filter or the control plane has each metric that a page names.
+#[test]
+fn pages_name_metrics_that_exist() {
+    let filter = std::fs::read_to_string(root().join("filter/src/metrics.rs")).expect("a source");
+    let plane = root().join("controlplane/core/src/metrics.rs");
+    let plane = std::fs::read_to_string(plane).expect("a source");
+    let exists = |name: &str| {
+        let stem = name.trim_end_matches("_total");
+        let registered = format!("\"{}\"", stem.trim_start_matches("weir_"));
+        plane.contains(&registered) || filter.contains(stem)
+    };
+    let mut wrong = Vec::new();
+    for page in ["README.md", "docs/operations.md", "docs/troubleshooting.md"] {
+        let text = std::fs::read_to_string(root().join(page)).expect("a page");
+        for name in text.split(|c: char| !c.is_alphanumeric() && c != '_') {
+            // The gauge of a hash, the property of a request, and a crate's name.
+            let is_other = name.starts_with("weir_lean_") || ["weir_rule", "weir_"].contains(&name);
+            if name.starts_with("weir_") && !is_other && !exists(name) {
+                wrong.push(format!("{page}: {name}"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }

@@ -1,5 +1,5 @@
-//! Several replicas of the control plane on one cluster: proxies that move between them notice nothing, and never go
-//! back in time.
+//! Several replicas of the control plane with one cluster: proxies move between replicas without failures, and never
+//! return to older configurations.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -20,7 +20,7 @@ const PLUGIN: &str = r#"{ "control_plane": "weir", "namespace": "default" }"#;
 const CLIENTS: usize = 8;
 const FAILURES: &str = "wasmcustom.weir_poll_failures_total";
 
-/// An API server that has the split of `web`.
+/// An API server with the split of `web`.
 fn server() -> ApiServer {
     let server = ApiServer::start();
     let crds = weir_tests::root().join("deploy/crds");
@@ -45,7 +45,7 @@ async fn proxy(plane: SocketAddr) -> (Envoy, Web) {
     (envoy, web)
 }
 
-/// Whether a Service would lead to it.
+/// Whether a Service would route to this replica.
 async fn is_ready(plane: &Plane) -> bool {
     let mut admin = Connection::open(plane.admin).await;
     admin.get("admin", "/readyz").await.status == 200
@@ -68,7 +68,7 @@ async fn put(splits: &Api<DynamicObject>, [v1, v2]: [u64; 2]) {
     put.expect("the API server takes it");
 }
 
-/// Whatever is there to follow; `changes` counts them. A change that has begun is ended.
+/// Changes the split every second until `stopped`, and counts the finished changes.
 async fn change_each_second(
     splits: Api<DynamicObject>,
     changes: Arc<AtomicU64>,
@@ -85,7 +85,7 @@ async fn change_each_second(
     }
 }
 
-/// When each of the clients has had so many answers of v1 alone that it is no chance any more.
+/// Waits until each client has got 20 answers in a row from v1, and returns the time.
 async fn all_follow(load: &Load) -> Instant {
     let mut in_a_row = [0; CLIENTS];
     for _ in 0..500 {
@@ -102,13 +102,13 @@ async fn all_follow(load: &Load) -> Instant {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rolling_restart_is_not_noticed() {
+async fn rolling_restart_is_not_noticed() {
     let server = server();
     let admin = server.kubeconfig(ADMIN);
     let mut replicas = vec![replica(&admin).await, replica(&admin).await];
     let addresses = |replicas: &[Plane]| replicas.iter().map(|it| it.listen).collect::<Vec<_>>();
     let service = Relay::start(&addresses(&replicas)).await;
-    // Each of the replicas has one at first.
+    // At first each replica has one proxy.
     let (first, _web) = proxy(service.address).await;
     let (second, _other_web) = proxy(service.address).await;
     let loads = [
@@ -122,29 +122,33 @@ async fn a_rolling_restart_is_not_noticed() {
     let changing = change_each_second(splits.clone(), changes.clone(), stopped);
     let changing = tokio::spawn(changing);
     for _ in 0..2 {
-        // One comes, and is led to when it is ready; then one goes.
+        // A new replica joins and receives traffic, then an old one stops.
         replicas.push(replica(&admin).await);
         service.lead_to(&addresses(&replicas));
         let old = replicas.remove(0);
         let before = changes.load(Relaxed);
         old.terminate();
-        let told = Instant::now();
+        let terminated = Instant::now();
         let mut is_led_to = true;
         while !old.has_ended() {
             // Endpoints of a Service follow readiness within a second.
-            if is_led_to && told.elapsed() > Duration::from_millis(800) {
+            if is_led_to && terminated.elapsed() > Duration::from_millis(800) {
                 assert!(!is_ready(&old).await, "it says that it goes");
                 service.lead_to(&addresses(&replicas));
                 is_led_to = false;
             }
-            assert!(told.elapsed() < Duration::from_secs(10), "{}", old.log());
+            assert!(
+                terminated.elapsed() < Duration::from_secs(10),
+                "{}",
+                old.log()
+            );
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let changed = changes.load(Relaxed) - before;
-        println!("gone after {:?}, {changed} changes", told.elapsed());
+        println!("gone after {:?}, {changed} changes", terminated.elapsed());
         assert!(changed >= 3, "{changed} changes while it went");
         assert!(
-            told.elapsed() > Duration::from_secs(3),
+            terminated.elapsed() > Duration::from_secs(3),
             "it ends before the endpoints have followed"
         );
     }
@@ -177,7 +181,7 @@ async fn a_rolling_restart_is_not_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_replica_that_lags_takes_no_proxy_back() {
+async fn lagging_replica_takes_no_proxy_back() {
     let server = server();
     let address: SocketAddr = server
         .url()
@@ -205,7 +209,7 @@ async fn a_replica_that_lags_takes_no_proxy_back() {
     envoy.wait_for_updates(updates + 1).await;
     let followed = all_follow(&load).await;
 
-    // Its polls go to one and the other.
+    // The proxy's polls alternate between both replicas.
     service.lead_to(&[ahead.listen, behind.listen]);
     let to_behind = service.taken(behind.listen);
     while followed.elapsed() < Duration::from_secs(10) {
@@ -220,7 +224,7 @@ async fn a_replica_that_lags_takes_no_proxy_back() {
     assert!(visits >= 3, "{visits} polls of the replica that lags");
     let updates = envoy.stat("wasmcustom.weir_config_updates_total").await;
 
-    // And it follows what comes next, wherever it polls.
+    // The proxy follows the next change at any replica.
     service.lead_to(&[behind.listen]);
     service.cut();
     let samples = load.take();
@@ -262,7 +266,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_cluster_restored_from_a_backup_is_followed_by_its_proxies() {
+async fn proxies_follow_a_restored_cluster() {
     let mut server = server();
     let plane = replica(&server.kubeconfig(ADMIN)).await;
     let (envoy, _web) = proxy(plane.listen).await;
@@ -305,7 +309,7 @@ async fn a_cluster_restored_from_a_backup_is_followed_by_its_proxies() {
         );
     }
     println!("followed after {:?}", restored.elapsed());
-    // And from there on as ever.
+    // Later changes are followed as usual.
     apply(&server, [100, 0]);
     all_follow(&load).await;
 }

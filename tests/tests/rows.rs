@@ -1,11 +1,11 @@
-//! `tests/golden/ROWS.md`: every row of the decision tables has a case, and every case is there for a row.
+//! `tests/golden/ROWS.md`: every row of the decision tables has a case, and every case is in a row.
 
 use std::collections::BTreeSet;
 
 use weir_tests::golden::{Case, cases};
 use weir_tests::root;
 
-/// The tables that have to be there, by the numbers that stand behind their headings.
+/// Tables that must exist, by the numbers in their headings.
 const TABLES: [&str; 36] = [
     "gateway-api 1.1",
     "gateway-api 1.2",
@@ -75,23 +75,26 @@ fn rows(text: &str) -> Vec<Row<'_>> {
 }
 
 #[test]
-fn every_row_has_a_case_and_every_case_a_row() {
+fn rows_and_cases_match() {
     let text = std::fs::read_to_string(root().join("tests/golden/ROWS.md")).expect("the table");
     let rows = rows(&text);
-    let known: BTreeSet<String> = cases().iter().map(Case::name).collect();
+    let case_names: BTreeSet<String> = cases().iter().map(Case::name).collect();
     let mut named = BTreeSet::new();
     for Row { table, says, cases } in &rows {
         assert!(!cases.is_empty(), "{table}: no case shows {says:?}");
         for case in cases {
-            assert!(known.contains(*case), "{table}, {says:?}: no case {case}");
+            assert!(
+                case_names.contains(*case),
+                "{table}, {says:?}: no case {case}"
+            );
             named.insert((*case).to_owned());
         }
     }
-    let idle: Vec<_> = known.difference(&named).collect();
+    let idle: Vec<_> = case_names.difference(&named).collect();
     assert!(idle.is_empty(), "in no row: {idle:#?}");
 
-    let written: Vec<_> = rows.iter().map(|row| row.table).collect();
-    let written: BTreeSet<_> = written.into_iter().collect();
-    assert_eq!(written, TABLES.into(), "tables");
-    println!("{} rows, {} cases", rows.len(), known.len());
+    let tables: Vec<_> = rows.iter().map(|row| row.table).collect();
+    let tables: BTreeSet<_> = tables.into_iter().collect();
+    assert_eq!(tables, TABLES.into(), "tables");
+    println!("{} rows, {} cases", rows.len(), case_names.len());
 }

@@ -1,5 +1,4 @@
-//! Many objects, all at once: what they cost, and how soon they are served. A program of its own, so that no other test
-//! is at work meanwhile: what is measured is time.
+//! Five thousand splits: memory and delay. It is a test binary of its own and runs alone, because it measures time.
 
 use std::time::{Duration, Instant};
 
@@ -22,7 +21,7 @@ const ARGUMENTS: [&str; 2] = ["--namespace-limit", "8Mi"];
 /// KiB; a quarter less was measured.
 const MEMORY: u64 = 80 << 10;
 
-/// As the API server keeps them.
+/// Objects as the API server stores them.
 fn service(number: usize) -> (String, Value) {
     let name = format!("service-{number}");
     let address = format!("10.96.{}.{}", number / 250, number % 250);
@@ -82,7 +81,7 @@ async fn five_thousand_splits_at_once() {
     let server = server();
     server.keep(&(0..SERVICES).map(service).collect::<Vec<_>>());
     server.keep(&[split(0)]);
-    // What runs in a cluster: its memory is what counts, and its allocator is not that of this machine.
+    // The program of the image, because the memory of another build with another allocator would differ.
     let store = TempDir::new().expect("a folder");
     let (image, _) = unpack(&dist("weir-image.tar"), store.path()).expect("the image");
     let program = image.join("weir");
@@ -94,25 +93,25 @@ async fn five_thousand_splits_at_once() {
         .server
         .keep(&(0..SPLITS).map(split).collect::<Vec<_>>());
     let put = Instant::now();
-    // A list is answered when the API server has seen them all itself.
+    // The API server answers a list when it has all objects.
     let path = "/apis/split.smi-spec.io/v1alpha4/trafficsplits?limit=1";
     scene.server.kubectl(&["get", "--raw", path]);
     println!("the API server: {:?}", put.elapsed());
     let start = Instant::now();
-    // What is served is large, and to parse it again and again would slow down what is measured.
+    // Read metrics instead of the large configuration, because parsing it would disturb the measurement.
     let splits = r#"weir_objects{kind="TrafficSplit"}"#;
     while scene.metric(splits).await < SPLITS as f64 {
         assert!(start.elapsed() < AT_ONCE, "{}", scene.plane.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // Two ports each. They are counted when they are translated, and served a little later.
+    // Each split has two ports. Rules are counted at translation and served a little later.
     let all = 2 * SPLITS;
     let left = AT_ONCE.saturating_sub(start.elapsed());
     scene
         .until("every split", left, |config| rules(config) == all)
         .await;
     println!("every split: {:?}", start.elapsed());
-    // One of them changes, and changes again.
+    // One split changes several times.
     let path = "/spec/backends/1/weight";
     for weight in 20..40 {
         let patch = format!(r#"[{{"op":"replace","path":"{path}","value":{weight}}}]"#);
@@ -132,7 +131,7 @@ async fn five_thousand_splits_at_once() {
         })
         .await;
     let grown = scene.plane.memory();
-    // One that finds them all there.
+    // A new replica that finds all objects.
     let start = Instant::now();
     scene.plane = Plane::by_program(&program, &kubeconfig, &ARGUMENTS);
     scene

@@ -1,10 +1,10 @@
-//! The Envoy configurations that we ship, and what the README says of them.
+//! The Envoy configurations that we ship, and what the pages say about them.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use serde_json::json;
-use weir_tests::fault::{Liar, Manner};
+use weir_tests::fault::{Behaviour, FakePlane};
 use weir_tests::{Connection, Echo, Envoy, Plane, root, shares, shipped};
 
 const HOST: &str = "bookstore.bookstore:14001";
@@ -36,7 +36,7 @@ struct Sidecar {
     _backends: [Echo; 3],
 }
 
-/// `envoy-config/sidecar.yaml` with backends of its own, and the control plane at `plane` or a real one.
+/// `envoy-config/sidecar.yaml` with backends and a control plane of this test.
 async fn sidecar(split: &str) -> Sidecar {
     let files = bookstore(split);
     let files: Vec<_> = files
@@ -82,7 +82,7 @@ async fn envoy(plane: SocketAddr) -> (Envoy, [Echo; 3]) {
     (Envoy::start(&config, 1).await, backends)
 }
 
-/// A route that answers every request itself, with 500: its only backend does not exist.
+/// A route that answers every request with 500, because its only backend does not exist.
 const BROKEN: &str = "
 apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -93,7 +93,7 @@ spec:
 ";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_kill_switch_gives_all_traffic_back_and_again_to_the_split() {
+async fn kill_switch_works_both_ways() {
     let mut sidecar = sidecar("v1-50-v2-50.yaml").await;
     let connection = &mut sidecar.connection;
     let halves = shares([("bookstore-v1", 10), ("bookstore-v2", 10)]);
@@ -106,7 +106,7 @@ async fn the_kill_switch_gives_all_traffic_back_and_again_to_the_split() {
         assert_eq!(got, expected, "{percent} %");
     }
 
-    // What the filter answers by itself is given back too, and the header still comes from nobody else.
+    // The switch also bypasses the filter's own answers, and a client's header still has no effect.
     sidecar.plane.rename_into_place("broken.yaml", BROKEN);
     sidecar.envoy.wait_for_updates(2).await;
     let claim = [(
@@ -123,9 +123,9 @@ async fn the_kill_switch_gives_all_traffic_back_and_again_to_the_split() {
     }
 }
 
-/// Law 5, as far as a client's header goes: it never decides, and never reaches a backend.
+/// Law 5 for a client's header: it never decides and never reaches a backend.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_routing_header_never_comes_from_outside() {
+async fn client_routing_header_is_ignored() {
     let mut sidecar = sidecar("v1-100.yaml").await;
     let name = "bookstore-v2.bookstore.svc.cluster.local:14001";
     for headers in [
@@ -140,11 +140,11 @@ async fn the_routing_header_never_comes_from_outside() {
     }
 }
 
-/// Halfway, the switch sends some hosts past the filter, and draws the route for each request by itself: the
-/// client's header is gone before either of them. (`tests/tests/guest.rs` has the same for `existing.yaml`.)
+/// At 50 % Envoy skips the filter for some hosts, and chooses the route for each request separately. The client's
+/// header is removed before both. (`tests/tests/guest.rs` has the same test for `existing.yaml`.)
 #[tokio::test(flavor = "multi_thread")]
-async fn a_switch_that_is_halfway_never_follows_a_clients_header() {
-    let liar = Liar::start(Manner::Serve {
+async fn partial_switch_ignores_client_header() {
+    let fake = FakePlane::start(Behaviour::Serve {
         revision: "r1".into(),
         body: json!({ "version": 1 }).to_string(),
     })
@@ -163,8 +163,8 @@ async fn a_switch_that_is_halfway_never_follows_a_clients_header() {
             "inventory-v2.bookstore.svc.cluster.local:50051",
         ),
     ] {
-        let config = shipped(file, &[("weir", liar.address), (wish, wished.address)]);
-        // A call of gRPC is a request like others here.
+        let config = shipped(file, &[("weir", fake.address), (wish, wished.address)]);
+        // Plain HTTP/1 requests are enough for this test.
         let config = config.replace("codec_type: HTTP2", "codec_type: AUTO");
         let envoy = Envoy::start(&config, 1).await;
         envoy.wait_for_updates(1).await;
@@ -173,7 +173,7 @@ async fn a_switch_that_is_halfway_never_follows_a_clients_header() {
         assert_eq!(halfway.status, 200);
         let mut connection = Connection::open(envoy.listener(listener)).await;
         for index in 0..100 {
-            let host = format!("nobody-{index}");
+            let host = format!("unknown-{index}");
             let claim = [("x-weir-cluster", wish)];
             let answer = connection.get_with(&host, "/", &claim).await;
             assert_eq!(answer.status, 404, "{file} {host}: {answer:?}");
@@ -182,7 +182,7 @@ async fn a_switch_that_is_halfway_never_follows_a_clients_header() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_last_configuration_serves_on_without_a_control_plane() {
+async fn last_configuration_serves_without_control_plane() {
     let mut sidecar = sidecar("v1-50-v2-50.yaml").await;
     sidecar.plane.kill();
     for _ in 0..20 {
@@ -201,26 +201,26 @@ async fn the_last_configuration_serves_on_without_a_control_plane() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn without_any_configuration_requests_take_the_ordinary_route() {
-    let nobody = Echo::start("nobody").await;
-    let address = nobody.address;
-    drop(nobody);
+async fn unconfigured_requests_take_ordinary_route() {
+    let stopped = Echo::start("stopped").await;
+    let address = stopped.address;
+    drop(stopped);
     let (envoy, _backends) = envoy(address).await;
     let mut connection = Connection::open(envoy.listener("outbound")).await;
     assert_eq!(
         connection.shares(HOST, "/", 10).await,
         shares([("bookstore", 10)])
     );
-    // At an edge the ordinary route leads nowhere.
+    // The ordinary route of the edge has no cluster.
     let edge = Envoy::start(&shipped("gateway.yaml", &[("weir", address)]), 1).await;
     let mut connection = Connection::open(edge.listener("http")).await;
     assert_eq!(connection.get("kong", "/echo").await.status, 503);
 }
 
-/// An edge does not trust its clients: headers with claims about the client do not reach a backend unchanged, and the
-/// backend gets the path that the routes match.
+/// An edge does not trust its clients: their headers with claims do not reach a backend unchanged, and the backend gets
+/// the path that the routes matched.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_edge_takes_no_claims_of_its_clients_for_true() {
+async fn edge_ignores_claims_of_clients() {
     let seen = |answer: &weir_tests::Answer, name: &str| -> Vec<String> {
         let body = answer.json();
         let headers = body["headers"].as_array().expect("headers").iter();
@@ -257,12 +257,12 @@ async fn an_edge_takes_no_claims_of_its_clients_for_true() {
             &["port_value: 14011", "port_value: 14012"],
         ),
     ] {
-        let liar = Liar::start(Manner::Serve {
+        let fake = FakePlane::start(Behaviour::Serve {
             revision: "r1".into(),
             body: document.to_string(),
         })
         .await;
-        let mut config = shipped(file, &[("weir", liar.address)]);
+        let mut config = shipped(file, &[("weir", fake.address)]);
         for port in ports {
             config = config.replace(port, &format!("port_value: {}", echo.address.port()));
         }
@@ -277,7 +277,7 @@ async fn an_edge_takes_no_claims_of_its_clients_for_true() {
         ];
         let answer = connection.get_with(host, "/echo", &claims).await;
         assert_eq!(answer.header("identity"), "echo", "{file} {answer:?}");
-        // Envoy writes the address of its machine for a client on loopback.
+        // For a client on loopback Envoy writes the machine's address.
         let forwarded = seen(&answer, "x-forwarded-for").join(" ");
         let (claimed, client) = forwarded.split_once(',').expect("two addresses");
         assert_eq!(claimed, "203.0.113.9", "{file}");
@@ -308,9 +308,9 @@ async fn an_edge_takes_no_claims_of_its_clients_for_true() {
     }
 }
 
-/// Envoy itself answers for a backend whose cluster it does not have: 503, for that share alone.
+/// If a backend has no cluster, Envoy answers 503 for its share only.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_missing_cluster_fails_its_own_share() {
+async fn missing_cluster_fails_its_own_share() {
     let files = bookstore("v1-50-v2-50.yaml");
     let files: Vec<_> = files
         .iter()

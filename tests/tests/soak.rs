@@ -1,12 +1,12 @@
-//! A bounded soak: load on four workers and a change a second, for a minute or for as long as
-//! `scripts/soak` says. Nothing fails, nothing grows.
+//! A soak test: load on four workers and a change a second, for a minute or for the time that `scripts/soak` sets. No
+//! request fails and no resource grows.
 
 use std::time::{Duration, Instant};
 
 use weir_tests::fault::{Load, Sample, Web, manifest};
 use weir_tests::{Envoy, Plane};
 
-/// What has been measured at one time.
+/// Measurements at one time.
 struct Reading {
     envoy: u64,
     plane: u64,
@@ -64,7 +64,7 @@ async fn nothing_fails_and_nothing_grows() {
         );
     }
     assert_eq!(plane.metric("weir_problems").await, 0.0);
-    // The first quarter is for caches and pools to fill.
+    // Ignore the first quarter, while caches and pools fill.
     let settled = &readings[readings.len() / 4];
     let end = &readings[readings.len() - 1];
     println!(

@@ -1,8 +1,8 @@
-//! What is served from the first request on, and what never takes it away again.
+//! The configuration at the start of a proxy or of the control plane, and faults that must not remove it.
 
 use std::time::{Duration, Instant};
 
-use weir_tests::fault::{Liar, Manner, Web, document, manifest};
+use weir_tests::fault::{Behaviour, FakePlane, Web, document, manifest};
 use weir_tests::{Bootstrap, Connection, Envoy, Plane};
 
 const PLUGIN: &str = r#"{ "control_plane": "weir", "namespace": "default" }"#;
@@ -16,7 +16,7 @@ fn with_initial(control_plane: Option<&str>, weights: [u64; 2]) -> String {
     plugin.to_string()
 }
 
-/// Which backend answers; the body where none does.
+/// The backend that answers, or the body.
 async fn ask(connection: &mut Connection) -> String {
     let answer = connection.get("web", "/").await;
     match answer.header("identity") {
@@ -25,7 +25,7 @@ async fn ask(connection: &mut Connection) -> String {
     }
 }
 
-/// The first answer of every worker, `count` of them.
+/// The first answers on `count` connections, one for each worker.
 async fn first_of_each(envoy: &Envoy, count: usize) -> Vec<String> {
     let mut answers = Vec::new();
     let mut connections = Vec::new();
@@ -38,12 +38,12 @@ async fn first_of_each(envoy: &Envoy, count: usize) -> Vec<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_initial_configuration_is_all_there_is() {
+async fn initial_configuration_serves_without_control_plane() {
     let web = Web::start().await;
-    // Nobody listens at the address of the control plane, and the filter does not know it.
-    let nobody = "127.0.0.1:1".parse().expect("an address");
+    // No process listens at the control plane's address, and the filter does not use it.
+    let closed = "127.0.0.1:1".parse().expect("an address");
     let bootstrap = web
-        .bootstrap(nobody)
+        .bootstrap(closed)
         .listener("outbound", &with_initial(None, [100, 0]), None);
     let envoy = Envoy::start(&bootstrap.build(), 2).await;
     assert_eq!(first_of_each(&envoy, 2).await, ["v1", "v1"]);
@@ -54,52 +54,52 @@ async fn the_initial_configuration_is_all_there_is() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_initial_configuration_serves_until_a_newer_one_comes() {
-    let liar = Liar::start(Manner::Hang).await;
+async fn initial_configuration_serves_until_replaced() {
+    let fake = FakePlane::start(Behaviour::Hang).await;
     let web = Web::start().await;
     let plugin = with_initial(Some("weir"), [100, 0]);
     let bootstrap = web
-        .bootstrap(liar.address)
+        .bootstrap(fake.address)
         .listener("outbound", &plugin, None);
     let envoy = Envoy::start(&bootstrap.build(), 4).await;
     assert_eq!(first_of_each(&envoy, 4).await, ["v1"; 4]);
-    // It has no revision: whatever the control plane has is newer.
-    let poll = liar.wait_for_poll(0, "at all", |_| true).await;
+    // The initial configuration has no revision, so every document of the control plane is newer.
+    let poll = fake.wait_for_poll(0, "at all", |_| true).await;
     assert_eq!(poll.header("if-none-match"), None);
     assert_eq!(poll.header("weir-applied"), None);
 
-    // A document that cannot be put in force leaves it.
-    liar.switch(Manner::Serve {
+    // A refused document does not replace it.
+    fake.switch(Behaviour::Serve {
         revision: "bad".into(),
         body: "{}".into(),
     });
-    liar.wait_for_poll(1, "with a complaint", |poll| {
+    fake.wait_for_poll(1, "with a complaint", |poll| {
         poll.header("weir-refused").is_some()
     })
     .await;
     assert_eq!(first_of_each(&envoy, 4).await, ["v1"; 4]);
 
-    liar.switch(Manner::Serve {
+    fake.switch(Behaviour::Serve {
         revision: "r1".into(),
         body: document([0, 100]).to_string(),
     });
     envoy.wait_for_updates(1).await;
     assert_eq!(first_of_each(&envoy, 4).await, ["v2"; 4]);
 
-    // And it does not come back with a control plane that goes.
-    drop(liar);
+    // It does not return when the control plane goes away.
+    drop(fake);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(first_of_each(&envoy, 4).await, ["v2"; 4]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn until_configured_503_is_over_when_the_control_plane_is_there() {
-    let liar = Liar::start(Manner::Hang).await;
+async fn until_configured_503_ends_with_configuration() {
+    let fake = FakePlane::start(Behaviour::Hang).await;
     let web = Web::start().await;
     let plugin =
         r#"{ "control_plane": "weir", "namespace": "default", "until_configured": "503" }"#;
     let bootstrap = web
-        .bootstrap(liar.address)
+        .bootstrap(fake.address)
         .listener("outbound", plugin, None);
     let envoy = Envoy::start(&bootstrap.build(), 2).await;
     let mut connections = Vec::new();
@@ -113,22 +113,22 @@ async fn until_configured_503_is_over_when_the_control_plane_is_there() {
         connections.push(connection);
     }
     assert_eq!(envoy.stat("wasmcustom.weir_configured").await, 0);
-    liar.switch(Manner::Serve {
+    fake.switch(Behaviour::Serve {
         revision: "r1".into(),
         body: document([100, 0]).to_string(),
     });
     envoy.wait_for_updates(1).await;
     for connection in &mut connections {
         assert_eq!(ask(connection).await, "v1");
-        // Configured, and no rule for the host.
+        // The filter has a configuration without a rule for this host.
         assert_eq!(connection.get("elsewhere", "/").await.text(), "ordinary");
     }
     assert_eq!(envoy.stat("wasmcustom.weir_configured").await, 1);
 }
 
-/// An initial configuration is enough to be configured.
+/// With an initial configuration the filter counts as configured.
 #[tokio::test(flavor = "multi_thread")]
-async fn until_configured_503_is_nothing_beside_an_initial_configuration() {
+async fn initial_configuration_overrides_until_configured() {
     let web = Web::start().await;
     let mut plugin: serde_json::Value =
         serde_json::from_str(&with_initial(None, [100, 0])).expect("JSON");
@@ -150,7 +150,7 @@ async fn served(plane: &Plane) -> (Envoy, Web) {
     (envoy, web)
 }
 
-/// Asks for a while, longer than the control plane takes to believe that a file is gone.
+/// Sends requests for longer than the control plane waits before it accepts that a file is gone.
 async fn unchanged(envoy: &Envoy, what: &str) {
     let start = Instant::now();
     let mut connection = Connection::open(envoy.listener("outbound")).await;
@@ -162,7 +162,7 @@ async fn unchanged(envoy: &Envoy, what: &str) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_folder_that_goes_away_takes_nothing_with_it() {
+async fn missing_folder_keeps_the_configuration() {
     let plane = Plane::start(&[("web.yaml", &manifest([100, 0]))]);
     let (envoy, _web) = served(&plane).await;
 
@@ -186,28 +186,28 @@ async fn a_folder_that_goes_away_takes_nothing_with_it() {
         "{log}"
     );
 
-    // As a mount point is without its volume.
+    // A mount point without its volume is empty.
     std::fs::rename(plane.folder(), &away).expect("renamed");
     std::fs::create_dir(plane.folder()).expect("a folder");
     unchanged(&envoy, "unmounted").await;
     std::fs::remove_dir(plane.folder()).expect("still empty");
     std::fs::rename(&away, plane.folder()).expect("renamed");
 
-    // What comes back is followed.
+    // Later changes are followed.
     plane.rename_into_place("web.yaml", &manifest([0, 100]));
     envoy.wait_for_updates(2).await;
     assert_eq!(first_of_each(&envoy, 2).await, ["v2"; 2]);
 }
 
-/// A control plane that starts beside a broken file publishes no part: proxies keep what its predecessor
-/// served, and one that is new passes requests on.
+/// A control plane that starts with a broken file publishes nothing: proxies keep their configuration, and a new proxy
+/// passes requests on.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_start_beside_a_broken_file_publishes_no_part() {
+async fn broken_file_at_start_publishes_nothing() {
     let plane = Plane::start(&[("web.yaml", &manifest([100, 0]))]);
-    let liar = Liar::start(Manner::Honest(plane.listen)).await;
+    let fake = FakePlane::start(Behaviour::Forward(plane.listen)).await;
     let web = Web::start().await;
     let config = web
-        .bootstrap(liar.address)
+        .bootstrap(fake.address)
         .listener("outbound", PLUGIN, None)
         .build();
     let old = Envoy::start(&config, 2).await;
@@ -218,13 +218,13 @@ async fn a_start_beside_a_broken_file_publishes_no_part() {
         ("web.yaml", &manifest([0, 100])),
         ("broken.yaml", "kind: [\n"),
     ]);
-    let before = liar.polls().len();
-    liar.switch(Manner::Honest(next.listen));
+    let before = fake.polls().len();
+    fake.switch(Behaviour::Forward(next.listen));
     let new = Envoy::start(&config, 2).await;
-    unchanged(&old, "beside a broken file").await;
+    unchanged(&old, "with a broken file").await;
     assert_eq!(first_of_each(&new, 2).await, ["ordinary"; 2]);
-    // Polls are held until there is something whole.
-    let since: Vec<_> = liar.polls().split_off(before);
+    // Polls are held until all files can be read.
+    let since: Vec<_> = fake.polls().split_off(before);
     assert!(
         since.len() >= 2 && since.iter().all(|poll| poll.status != Some(200)),
         "{since:#?}"

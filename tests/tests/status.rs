@@ -1,5 +1,5 @@
-//! `tests/golden-status`: what each object is told became of it, and `ROWS.md` there: every row of the tables of
-//! conditions has a case, and every case is there for a row.
+//! `tests/golden-status`: the status and the Events of each object. `ROWS.md` in that folder: every row of the tables
+//! of conditions has a case, and every case is in a row.
 //!
 //! ```text
 //! # Why the case exists.
@@ -31,14 +31,14 @@ use weir_core::owner::Owner;
 use weir_core::plan::Scope;
 use weir_core::status::proxy::Proxy;
 use weir_core::status::subject::Subject;
-use weir_core::status::{Evidence, Findings, Remark, remarks};
+use weir_core::status::{Evidence, ObjectEvent, PlanState, events_of_change};
 use weir_core::translate::translate;
 use weir_core::watermark::Watermark;
 use weir_core::world::World;
 use weir_tests::root;
 
 const CONTROLLER: &str = "weir.dev/gateway-controller";
-/// Of every object, and how far proxies have read that are not behind.
+/// The resource version of every object, and the position of proxies that are not behind.
 const SINCE: u64 = 100;
 
 fn folder() -> PathBuf {
@@ -112,7 +112,7 @@ fn proxy(node: &str, place: &str, state: &str) -> Proxy {
     }
 }
 
-/// Those that the case names, or one of each scope that its objects know of.
+/// The proxies that the case names, or one for each scope of its objects.
 fn proxies(text: &str, objects: &[Object]) -> Vec<Proxy> {
     let named: Vec<Proxy> = directives(text, "proxy")
         .into_iter()
@@ -142,7 +142,7 @@ fn proxies(text: &str, objects: &[Object]) -> Vec<Proxy> {
         .collect()
 }
 
-/// As a watch would have it.
+/// The object as the watch delivers it.
 fn subject(object: &Object) -> Option<Subject> {
     let (plural, group) = match object.kind {
         Kind::TrafficSplit => ("trafficsplits", "split.smi-spec.io"),
@@ -197,7 +197,7 @@ fn rendered(path: &Path, text: &str) -> String {
     }
     let gateways = world.owned_gateways();
     let evidence = Evidence::new(
-        Findings {
+        PlanState {
             problems: &problems,
             gateways: &gateways,
             splits_of_literals: plan.splits_of_literals(),
@@ -226,8 +226,8 @@ fn rendered(path: &Path, text: &str) -> String {
         let problems: Vec<&Problem> = problems.iter().filter(|it| it.object == *name).collect();
         if subject.kind == Kind::TrafficSplit && !problems.is_empty() {
             let _ = writeln!(text, "#= events {name}");
-            let now = problems.into_iter().map(Remark::of).collect();
-            for remark in remarks(&BTreeSet::new(), &now) {
+            let now = problems.into_iter().map(ObjectEvent::of).collect();
+            for remark in events_of_change(&BTreeSet::new(), &now) {
                 let kind = if remark.is_warning {
                     "Warning"
                 } else {
@@ -285,7 +285,7 @@ fn render_condition(text: &mut String, indent: &str, condition: &Value) {
 }
 
 #[test]
-fn every_object_is_told_what_became_of_it() {
+fn every_object_gets_its_status() {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let mut wrong = Vec::new();
     for path in cases() {
@@ -305,7 +305,7 @@ fn every_object_is_told_what_became_of_it() {
     );
 }
 
-/// The tables that have to be there, by the numbers that stand behind their headings.
+/// Tables that must exist, by the numbers in their headings.
 const TABLES: [&str; 5] = [
     "gateway-api 4.1",
     "gateway-api 4.2",
@@ -315,7 +315,7 @@ const TABLES: [&str; 5] = [
 ];
 
 #[test]
-fn every_row_has_a_case_and_every_case_a_row() {
+fn rows_and_cases_match() {
     let text = std::fs::read_to_string(folder().join("ROWS.md")).expect("the table");
     let name = |path: &PathBuf| path.file_stem().map(|it| it.to_string_lossy().into_owned());
     let known: BTreeSet<String> = cases().iter().filter_map(name).collect();
@@ -342,10 +342,10 @@ fn every_row_has_a_case_and_every_case_a_row() {
     assert_eq!(tables, TABLES.into(), "tables");
 }
 
-/// `TYPE=STATUS REASON` of each row of the table of STATUS.md.
+/// `TYPE=STATUS REASON` of each row of the table of docs/status.md.
 fn documented() -> BTreeSet<String> {
-    let page = root().join("controlplane/STATUS.md");
-    let page = std::fs::read_to_string(page).expect("STATUS.md");
+    let page = root().join("docs/status.md");
+    let page = std::fs::read_to_string(page).expect("docs/status.md");
     let rows = page.lines().skip_while(|line| *line != "|---|---|---|");
     let rows = rows.skip(1).map_while(|line| line.strip_prefix("| "));
     let (mut all, mut kind) = (BTreeSet::new(), "");
@@ -366,14 +366,14 @@ fn documented() -> BTreeSet<String> {
 }
 
 #[test]
-fn what_may_be_said_is_documented_and_every_case_of_it_is_shown() {
+fn documented_reasons_match_cases() {
     let documented = documented();
     assert!(documented.len() > 20, "{documented:#?}");
     let mut shown = BTreeSet::new();
     for path in cases() {
         let text = std::fs::read_to_string(&path).expect("a case");
-        let told = text.lines().filter_map(|line| line.strip_prefix("# "));
-        for line in told {
+        let lines = text.lines().filter_map(|line| line.strip_prefix("# "));
+        for line in lines {
             let mut words = line.trim_start().split(' ');
             if let (Some(says), Some(reason), Some(generation)) =
                 (words.next(), words.next(), words.next())

@@ -1,4 +1,5 @@
-//! What lives longer than a weight: a WebSocket and a gRPC stream stay where they began, new ones follow.
+//! WebSockets and gRPC streams that live longer than a weight: they stay at their backend, and new ones follow the
+//! change.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -15,14 +16,14 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use weir_tests::fault::{Liar, Manner, document};
+use weir_tests::fault::{Behaviour, FakePlane, document};
 use weir_tests::{Bootstrap, Envoy};
 
 const PLUGIN: &str = r#"{ "control_plane": "weir", "namespace": "default" }"#;
 const BACKENDS: [&str; 2] = ["v1", "v2"];
 
-fn serve(revision: &str, weights: [u64; 2]) -> Manner {
-    Manner::Serve {
+fn serve(revision: &str, weights: [u64; 2]) -> Behaviour {
+    Behaviour::Serve {
         revision: revision.into(),
         body: document(weights).to_string(),
     }
@@ -32,10 +33,10 @@ fn cluster(backend: &str) -> String {
     format!("web-{backend}.default.svc.cluster.local:80")
 }
 
-/// Starts with everything at `v1`.
-async fn envoy(liar: &Liar, bootstrap: Bootstrap) -> Envoy {
+/// Starts with all requests at `v1`.
+async fn envoy(fake: &FakePlane, bootstrap: Bootstrap) -> Envoy {
     let bootstrap = bootstrap
-        .cluster("weir", liar.address)
+        .cluster("weir", fake.address)
         .listener("outbound", PLUGIN, None);
     let envoy = Envoy::start(&bootstrap.build(), 2).await;
     envoy.wait_for_updates(1).await;
@@ -50,7 +51,7 @@ async fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).expect("text")
 }
 
-/// Accepts every upgrade, and sends back what comes with its name before it.
+/// Accepts every upgrade, and echoes all bytes with its name before them.
 async fn websocket_backend(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -108,32 +109,32 @@ impl WebSocket {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_websocket_stays_where_it_began() {
-    let liar = Liar::start(serve("r1", [100, 0])).await;
+async fn websocket_stays_where_it_began() {
+    let fake = FakePlane::start(serve("r1", [100, 0])).await;
     let mut bootstrap = Bootstrap::default();
     for name in BACKENDS {
         bootstrap = bootstrap.cluster(&cluster(name), websocket_backend(name).await);
     }
-    let envoy = envoy(&liar, bootstrap).await;
+    let envoy = envoy(&fake, bootstrap).await;
     let address = envoy.listener("outbound");
     let mut old = WebSocket::open(address).await;
     assert_eq!(old.backend, "v1");
     old.say("before").await;
 
-    liar.switch(serve("r2", [0, 100]));
+    fake.switch(serve("r2", [0, 100]));
     envoy.wait_for_updates(2).await;
     old.say("after").await;
     let mut new = WebSocket::open(address).await;
     assert_eq!(new.backend, "v2");
     new.say("hello").await;
 
-    liar.switch(serve("r3", [50, 50]));
+    fake.switch(serve("r3", [50, 50]));
     envoy.wait_for_updates(3).await;
     for socket in [&mut old, &mut new] {
         socket.say("still").await;
     }
     let mut more = BTreeSet::new();
-    // Connections are spread over two workers, each with a split of its own.
+    // Two workers share the connections, and each has its own sequence.
     for _ in 0..4 {
         more.insert(WebSocket::open(address).await.backend);
     }
@@ -141,7 +142,7 @@ async fn a_websocket_stays_where_it_began() {
     envoy.assert_no_traps().await;
 }
 
-/// Sends every message back with its name before it, and the trailers as they are.
+/// Echoes every message with its name before it, and then the trailers.
 async fn grpc_backend(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -198,7 +199,7 @@ impl Stream {
         assert_eq!(String::from_utf8_lossy(&data), expected);
     }
 
-    /// To the trailers, which are the last that a gRPC stream says.
+    /// Ends the stream and reads to the trailers.
     async fn end(mut self) {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", "0".parse().expect("a value"));
@@ -210,17 +211,17 @@ impl Stream {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_grpc_stream_stays_where_it_began() {
-    let liar = Liar::start(serve("r1", [100, 0])).await;
+async fn grpc_stream_stays_where_it_began() {
+    let fake = FakePlane::start(serve("r1", [100, 0])).await;
     let mut bootstrap = Bootstrap::default();
     for name in BACKENDS {
         bootstrap = bootstrap.http2_cluster(&cluster(name), grpc_backend(name).await);
     }
-    let envoy = envoy(&liar, bootstrap).await;
+    let envoy = envoy(&fake, bootstrap).await;
     let stream = TcpStream::connect(envoy.listener("outbound"))
         .await
         .expect("a connection");
-    // One connection for all streams: the choice is made for each of them.
+    // One connection for all streams: each stream has its own choice of a backend.
     let (mut connection, task) = handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await
         .expect("HTTP/2");
@@ -230,14 +231,14 @@ async fn a_grpc_stream_stays_where_it_began() {
     assert_eq!(old.backend, "v1");
     old.say("before").await;
 
-    liar.switch(serve("r2", [0, 100]));
+    fake.switch(serve("r2", [0, 100]));
     envoy.wait_for_updates(2).await;
     old.say("after").await;
     let mut new = Stream::open(&mut connection).await;
     assert_eq!(new.backend, "v2");
     new.say("hello").await;
 
-    liar.switch(serve("r3", [100, 0]));
+    fake.switch(serve("r3", [100, 0]));
     envoy.wait_for_updates(3).await;
     for stream in [&mut old, &mut new] {
         stream.say("still").await;

@@ -1,4 +1,4 @@
-//! TCP: a cluster for each connection, on a real Envoy.
+//! TCP: the filter chooses a cluster for each connection, on a real Envoy.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -12,15 +12,16 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::net::TcpStream;
-use weir_tests::fault::{Liar, Manner, Web, document};
-use weir_tests::{Bootstrap, Caller, Connection, Envoy, Greeter, root, shares, shipped};
+use weir_tests::fault::{Behaviour, FakePlane, Web, document};
+use weir_tests::{Bootstrap, Connection, Envoy, Greeter, TcpClient, root, shares, shipped};
 
 const CLUSTERS: [&str; 2] = [
     "db-v1.default.svc.cluster.local:6379",
     "db-v2.default.svc.cluster.local:6379",
 ];
 
-/// The Service `db` in `default`, its connections split between `db-v1` and `db-v2`, each port 6379.
+/// A document for the Service `db` in `default`. Its connections are split between `db-v1` and `db-v2`; each has port
+/// 6379.
 fn db(weights: [u64; 2]) -> Value {
     let backend = |name: &str, weight: u64| {
         let service = json!({ "name": name, "namespace": "default", "port": 6379 });
@@ -38,7 +39,7 @@ fn db(weights: [u64; 2]) -> Value {
     })
 }
 
-/// A plugin for the connections of `db`, with these keys more.
+/// A plugin configuration for connections to `db`, with more keys.
 fn plugin(more: Value) -> String {
     let mut plugin =
         json!({ "namespace": "default", "protocol": "tcp", "root": "db.default:6379" });
@@ -51,7 +52,7 @@ fn plugin(more: Value) -> String {
     plugin.to_string()
 }
 
-/// Backends `v1` and `v2`, and `ordinary`.
+/// The backends `v1`, `v2` and `ordinary`.
 struct Db([Greeter; 3]);
 
 impl Db {
@@ -72,11 +73,11 @@ impl Db {
     }
 }
 
-/// Who greets each of so many connections, all of them open together.
+/// The greetings of this number of concurrent connections.
 async fn greetings(address: SocketAddr, connections: usize) -> BTreeMap<String, usize> {
     let (mut shares, mut open) = (BTreeMap::new(), Vec::new());
     for _ in 0..connections {
-        let mut caller = Caller::open(address).await;
+        let mut caller = TcpClient::open(address).await;
         let greeting = caller.line().await.unwrap_or_default();
         *shares.entry(greeting).or_default() += 1;
         open.push(caller);
@@ -107,14 +108,14 @@ async fn connections_are_split_exactly() {
     }
     envoy.assert_no_traps().await;
     let counted = "wasmcustom.weir_requests_total.rule=.=db;.;backend=.=db-v2.default:6379;.;";
-    // The tick flushes the counts.
+    // The tick flushes the counters.
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert_eq!(envoy.stat(counted).await, 20);
 }
 
-/// Where the client wanted to go says which Service it is; all else goes where it would have gone.
+/// The original destination selects the Service; other connections pass unchanged.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_original_destination_says_whose_connection_it_is() {
+async fn original_destination_selects_the_service() {
     let backends = Db::start().await;
     let plugin = plugin(json!({ "root": null, "initial": db([0, 1]) }));
     let bootstrap = backends
@@ -130,7 +131,7 @@ async fn the_original_destination_says_whose_connection_it_is() {
         ("TCP6 fd00::1 fd00::4 5000 6379", "ordinary"),
         ("UNKNOWN", "ordinary"),
     ] {
-        let mut caller = Caller::open(envoy.listener("any")).await;
+        let mut caller = TcpClient::open(envoy.listener("any")).await;
         caller.say(&format!("PROXY {destination}\r\n")).await;
         assert_eq!(
             caller.line().await.as_deref(),
@@ -141,9 +142,9 @@ async fn the_original_destination_says_whose_connection_it_is() {
     envoy.assert_no_traps().await;
 }
 
-/// A connection that cannot be honoured ends, before the server hears of it, and the log says why.
+/// A connection that the filter cannot serve is closed before the server sees it, and the log has the reason.
 #[tokio::test(flavor = "multi_thread")]
-async fn what_cannot_be_honoured_is_closed() {
+async fn unserviceable_connection_is_closed() {
     let backends = Db::start().await;
     let mut broken = db([1, 1]);
     broken["rules"]["db"]["backends"][1]["to"] = json!({ "status": 500 });
@@ -153,7 +154,7 @@ async fn what_cannot_be_honoured_is_closed() {
     denied["access"] = json!({ "grants": { "default/db": [
         { "by": "default/db", "sources": ["default/client"], "ports": [] },
     ] } });
-    let plane = json!({ "control_plane": "nobody" });
+    let plane = json!({ "control_plane": "missing" });
     let with = |keys: Value| {
         let mut all = plane.clone();
         for (key, value) in keys.as_object().expect("keys") {
@@ -193,14 +194,14 @@ async fn what_cannot_be_honoured_is_closed() {
     assert!(log.contains("connection closed: db: the backend"), "{log}");
     assert!(log.contains("connection closed: denied: "), "{log}");
     assert!(log.contains("no configuration yet"), "{log}");
-    // A client that comes again and again does not fill the disk.
+    // Many attempts of a client must not fill the disk with log lines.
     assert!(log.matches("connection closed").count() < 60, "{log}");
     envoy.assert_no_traps().await;
 }
 
-/// The lean module does not see the bytes of a connection, and says so when it is configured.
+/// The lean module cannot read a connection's bytes, and refuses such a configuration.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_lean_module_refuses_to_check_inbound_connections() {
+async fn lean_module_refuses_inbound_connection_checks() {
     let inbound = plugin(json!({
         "direction": "inbound", "service_account": "db", "trust_domain": "cluster.local", "initial": db([1, 1]),
     }));
@@ -212,14 +213,14 @@ async fn the_lean_module_refuses_to_check_inbound_connections() {
     assert!(log.contains(remedy), "{log}");
 }
 
-fn serve(revision: &str, weights: [u64; 2]) -> Manner {
-    Manner::Serve {
+fn serve(revision: &str, weights: [u64; 2]) -> Behaviour {
+    Behaviour::Serve {
         revision: revision.into(),
         body: db(weights).to_string(),
     }
 }
 
-/// A real Redis that forgets everything in the end.
+/// A real Redis process without persistence.
 struct Redis {
     address: SocketAddr,
     child: std::process::Child,
@@ -275,7 +276,7 @@ impl Client {
         Client(BufReader::new(stream))
     }
 
-    /// Sends a command and reads its answer: a line, or the string that its first line announces.
+    /// Sends a command and reads the answer: a line or a string.
     async fn ask(&mut self, command: &str) -> String {
         let sent = self.0.write_all(format!("{command}\r\n").as_bytes()).await;
         sent.unwrap_or_else(|error| panic!("{command}: {error}"));
@@ -291,18 +292,18 @@ impl Client {
     }
 }
 
-/// A client that keeps on working notices nothing of a change; whoever connects after it is with the new one.
+/// A working client does not notice a change; clients that connect after it reach the new server.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redis_client_notices_nothing_of_a_change() {
+async fn redis_client_survives_a_change() {
     let servers = [Redis::start().await, Redis::start().await];
     for (server, name) in servers.iter().zip(["v1", "v2"]) {
         let mut client = Client::open(server.address).await;
         assert_eq!(client.ask(&format!("SET name {name}")).await, "+OK");
     }
-    let liar = Liar::start(serve("r1", [100, 0])).await;
+    let fake = FakePlane::start(serve("r1", [100, 0])).await;
     let plugin = plugin(json!({ "control_plane": "weir" }));
     let bootstrap = Bootstrap::default()
-        .cluster("weir", liar.address)
+        .cluster("weir", fake.address)
         .cluster(CLUSTERS[0], servers[0].address)
         .cluster(CLUSTERS[1], servers[1].address)
         .tcp_listener("db", &plugin, CLUSTERS[0]);
@@ -328,13 +329,13 @@ async fn a_redis_client_notices_nothing_of_a_change() {
         }));
     }
     tokio::time::sleep(Duration::from_millis(300)).await;
-    liar.switch(serve("r2", [0, 100]));
+    fake.switch(serve("r2", [0, 100]));
     envoy.wait_for_updates(2).await;
     for _ in 0..4 {
         let mut client = Client::open(address).await;
         assert_eq!(client.ask("GET name").await, "v2");
     }
-    liar.switch(serve("r3", [100, 0]));
+    fake.switch(serve("r3", [100, 0]));
     envoy.wait_for_updates(3).await;
     let mut client = Client::open(address).await;
     assert_eq!(client.ask("GET name").await, "v1");
@@ -346,9 +347,9 @@ async fn a_redis_client_notices_nothing_of_a_change() {
     envoy.assert_no_traps().await;
 }
 
-/// Everything at once in one Envoy: HTTP and TCP, what goes out and what comes in, and two Gateways.
+/// HTTP and TCP, outbound and inbound, and two Gateways in one Envoy.
 #[tokio::test(flavor = "multi_thread")]
-async fn all_kinds_of_plugins_live_in_one_proxy() {
+async fn all_plugin_kinds_share_one_proxy() {
     let backends = Db::start().await;
     let web = Web::start().await;
     let outbound = document([9, 1]);
@@ -411,7 +412,7 @@ async fn all_kinds_of_plugins_live_in_one_proxy() {
         assert_eq!(got, shares([("v1", 15), ("v2", 5)]));
         assert_eq!(inbound.get("web", "/").await.status, 403);
         assert_eq!(
-            Caller::open(envoy.listener("tcp-in")).await.line().await,
+            TcpClient::open(envoy.listener("tcp-in")).await.line().await,
             None
         );
     }
@@ -419,9 +420,9 @@ async fn all_kinds_of_plugins_live_in_one_proxy() {
     envoy.assert_no_traps().await;
 }
 
-/// `envoy-config/tcp.yaml` with servers and a control plane of its own: half and half, and its switch.
+/// `envoy-config/tcp.yaml` with servers and a control plane of this test: half and half, and its switch.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_shipped_configuration_splits_and_has_a_switch() {
+async fn shipped_configuration_splits_and_can_switch() {
     let servers = Db::start().await;
     let [v1, v2, ordinary] = &servers.0;
     let text = db([1, 1]).to_string();
@@ -429,7 +430,7 @@ async fn the_shipped_configuration_splits_and_has_a_switch() {
         .replace("\"db", "\"mysql")
         .replace("default", "bookwarehouse");
     let body = text.replace("6379", "3306");
-    let liar = Liar::start(Manner::Serve {
+    let fake = FakePlane::start(Behaviour::Serve {
         revision: "r1".into(),
         body,
     })
@@ -437,7 +438,7 @@ async fn the_shipped_configuration_splits_and_has_a_switch() {
     let config = shipped(
         "tcp.yaml",
         &[
-            ("weir", liar.address),
+            ("weir", fake.address),
             (
                 "mysql.bookwarehouse.svc.cluster.local:3306",
                 ordinary.address,
@@ -458,7 +459,7 @@ async fn the_shipped_configuration_splits_and_has_a_switch() {
         assert_eq!(admin.post("admin", &switch).await.status, 200);
         assert_eq!(greetings(address, 20).await, expected, "{percent} %");
     }
-    // The access log names the choice and the rule.
+    // The access log has the chosen cluster and the rule.
     let line = "cluster=mysql-v2.bookwarehouse.svc.cluster.local:3306 rule=mysql\n";
     for _ in 0..500 {
         if envoy.log().contains(line) {

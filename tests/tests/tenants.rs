@@ -1,12 +1,12 @@
-//! The objects of one namespace change nothing for the proxies of another. The fuzz target `tenants` looks for
-//! counterexamples with as many inputs as there is time for.
+//! The objects of one namespace do not change the configuration of another namespace's proxies. The fuzz target
+//! `tenants` runs the same check with more inputs.
 
 use weir_tests::tenants::check;
 
 const CASES: u64 = 600;
 
 #[test]
-fn a_namespace_changes_nothing_for_the_proxies_of_another_one() {
+fn namespaces_do_not_affect_each_other() {
     for seed in 0..CASES {
         let data = bytes(seed);
         let case = std::panic::catch_unwind(|| check(&data));
@@ -14,7 +14,7 @@ fn a_namespace_changes_nothing_for_the_proxies_of_another_one() {
     }
 }
 
-/// splitmix64: equal seeds give equal bytes.
+/// SplitMix64: equal seeds give equal bytes.
 fn bytes(seed: u64) -> Vec<u8> {
     let mut state = seed;
     let mut next = || {

@@ -1,10 +1,10 @@
-//! A VM that traps, with the control plane down: only what was in flight on its worker fails, and the worker
-//! is back with the split that it had.
+//! A VM traps while the control plane is down: only requests in flight on its worker fail, and the worker restarts with
+//! its configuration.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
 
-use weir_tests::fault::{Liar, Load, Manner, Web, manifest, trapping_module};
+use weir_tests::fault::{Behaviour, FakePlane, Load, Web, manifest, trapping_module};
 use weir_tests::{Answer, Connection, Envoy, Plane};
 
 const PLUGIN: &str = r#"{ "control_plane": "weir", "namespace": "default" }"#;
@@ -15,19 +15,19 @@ struct Scene {
     _web: Web,
 }
 
-/// Two workers that have a configuration, and no control plane any more.
+/// An Envoy with two workers and a configuration, without a control plane.
 async fn orphan(weights: [u64; 2]) -> Scene {
     let plane = Plane::start(&[("web.yaml", &manifest(weights))]);
-    let liar = Liar::start(Manner::Honest(plane.listen)).await;
+    let fake = FakePlane::start(Behaviour::Forward(plane.listen)).await;
     let web = Web::start().await;
     let bootstrap = web
-        .bootstrap(liar.address)
+        .bootstrap(fake.address)
         .module(trapping_module())
         .listener("outbound", PLUGIN, None);
     let envoy = Envoy::start(&bootstrap.build(), 2).await;
     envoy.wait_for_updates(1).await;
-    drop((liar, plane));
-    // A VM that is older than its backoff, a second and up to half of another, is started again at once.
+    drop((fake, plane));
+    // Envoy restarts a VM at once if it is older than its backoff, which is 1 to 1.5 seconds.
     tokio::time::sleep(OLD_ENOUGH).await;
     Scene { envoy, _web: web }
 }
@@ -39,7 +39,7 @@ async fn trap(connection: &mut Connection) -> Answer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn only_what_is_in_flight_on_the_worker_fails() {
+async fn trap_fails_only_in_flight_requests() {
     let scene = orphan([1, 1]).await;
     let address = scene.envoy.listener("outbound");
     let load = Load::start(address, "web", 8).await;
@@ -49,7 +49,7 @@ async fn only_what_is_in_flight_on_the_worker_fails() {
         let mut connection = Connection::open(address).await;
         let trapped = Instant::now();
         assert_eq!(trap(&mut connection).await.status, 503);
-        // The same worker, at once.
+        // A request to the same worker, at once.
         let again = connection.get("web", "/").await;
         assert_eq!(again.status, 200, "{again:?}");
         assert!(again.header("identity").starts_with('v'), "{again:?}");
@@ -59,7 +59,7 @@ async fn only_what_is_in_flight_on_the_worker_fails() {
         let samples = load.take();
         let (served, failed): (Vec<_>, Vec<_>) =
             samples.iter().partition(|sample| sample.status == 200);
-        // Eight connections over two workers: four on this one, each with one request at a time.
+        // Eight connections over two workers: four are on this worker, each with one request at a time.
         let connections: BTreeSet<_> = failed.iter().map(|sample| sample.connection).collect();
         assert!(failed.len() <= 4, "{failed:#?}");
         assert_eq!(connections.len(), failed.len(), "one twice: {failed:#?}");
@@ -69,11 +69,11 @@ async fn only_what_is_in_flight_on_the_worker_fails() {
             "{failed:#?}"
         );
         assert!(served.len() > 500, "{}", served.len());
-        // None of them took the ordinary route: the table was there before the first request.
+        // No request took the ordinary route, because the new VM had its table before its first request.
         for backend in ["v1", "v2"] {
             let share = served.iter().filter(|sample| sample.by == backend).count();
             let half = served.len() / 2;
-            // Each of the two tables, before and after, is less than one away on each of two workers.
+            // Each of the two sequences, before and after the trap, is off by less than one on each of two workers.
             assert!(
                 share.abs_diff(half) <= 6,
                 "{backend}: {share} of {}",
@@ -87,9 +87,9 @@ async fn only_what_is_in_flight_on_the_worker_fails() {
     load.stop().await;
 }
 
-/// The pick of a VM that has just come back is as exact as that of any other.
+/// The sequence of a restarted VM is exact.
 #[tokio::test(flavor = "multi_thread")]
-async fn the_split_that_comes_back_is_exact() {
+async fn split_is_exact_after_a_trap() {
     let scene = orphan([90, 10]).await;
     let mut connection = Connection::open(scene.envoy.listener("outbound")).await;
     for _ in 0..2 {
@@ -105,9 +105,9 @@ async fn the_split_that_comes_back_is_exact() {
     }
 }
 
-/// A trap so soon after another that Envoy waits: an answer of its own until then, and never a wrong one.
+/// After a second trap within the backoff Envoy waits, and answers 503 until the restart.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_second_trap_within_the_backoff_is_over_within_two_seconds() {
+async fn second_trap_recovers_within_two_seconds() {
     let scene = orphan([100, 0]).await;
     let mut connection = Connection::open(scene.envoy.listener("outbound")).await;
     trap(&mut connection).await;

@@ -1,4 +1,4 @@
-//! `controlplane/UNSUPPORTED.md` keeps its word: each row names a golden case, and the case shows what the row says.
+//! `docs/unsupported.md` keeps its word: each row names a golden case, and the case shows what the row says.
 
 use weir_tests::root;
 
@@ -9,8 +9,7 @@ struct Row {
 }
 
 fn rows() -> Vec<Row> {
-    let page =
-        std::fs::read_to_string(root().join("controlplane/UNSUPPORTED.md")).expect("the page");
+    let page = std::fs::read_to_string(root().join("docs/unsupported.md")).expect("the page");
     let cells = page.lines().filter_map(|line| {
         let line = line.strip_prefix("| ")?.strip_suffix(" |")?;
         let cells: Vec<_> = line.split(" | ").map(str::to_owned).collect();
@@ -21,7 +20,7 @@ fn rows() -> Vec<Row> {
 }
 
 #[test]
-fn every_row_is_shown_by_a_case() {
+fn every_row_has_a_case() {
     let rows = rows();
     assert!(rows.len() > 30, "{} rows", rows.len());
     let mut wrong = Vec::new();
@@ -30,7 +29,7 @@ fn every_row_is_shown_by_a_case() {
             .join("tests/golden")
             .join(case)
             .with_extension("yaml");
-        // What the machine wrote: the configuration, the problems and the answers.
+        // The generated part: the configuration, the problems and the answers.
         let shown = std::fs::read_to_string(&path).ok();
         let shown = shown.as_deref().and_then(|text| text.split_once("#= "));
         if !shown.is_some_and(|(_, shown)| shown.contains(words)) {

@@ -1,5 +1,5 @@
-//! A control plane that has more to say than the filter reads, on a real Envoy, in a made-up world: paths come
-//! with the version of the document after the one that the filter reads.
+//! A control plane that is newer than the filter, on a real Envoy. The test pretends that paths need the version after
+//! the filter's own.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,9 +7,9 @@ use std::time::Duration;
 
 use tokio::net::TcpListener;
 use tokio::sync::watch;
-use weir::publish::{Publisher, Reading};
-use weir::serve::{Readers, Server};
-use weir::source::kubernetes::horizon::Horizon;
+use weir::publish::{Publisher, Snapshot};
+use weir::serve::{Authentication, Server};
+use weir::source::kubernetes::cluster_versions::ClusterVersions;
 use weir_core::api::smi::traffic_target::Policy;
 use weir_core::manifest::object;
 use weir_split::wire;
@@ -17,7 +17,7 @@ use weir_tests::fault::{Web, manifest};
 use weir_tests::{Connection, Envoy};
 
 /// The Service `web` with a route to this version below this path.
-fn route(path: &str, version: &str) -> Reading {
+fn route(path: &str, version: &str) -> Snapshot {
     let route = format!(
         "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{ name: paths }}\nspec:\n  \
          parentRefs: [{{ group: '', kind: Service, name: web }}]\n  \
@@ -35,13 +35,19 @@ fn features_after(config: &wire::Config, version: u32) -> BTreeSet<String> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_answer_is_in_the_filters_version_or_406_with_the_names() {
+async fn answers_use_filter_version_or_406() {
     let metrics = Arc::default();
     let mut publisher = Publisher::with(metrics, Policy::Unstated, features_after);
     publisher.publish(route("/", "v1"));
     let (_ending, end) = watch::channel(false);
-    let horizon = Horizon::default();
-    let server = Server::new(&publisher, horizon, Readers::Anyone, end, Arc::default());
+    let horizon = ClusterVersions::default();
+    let server = Server::new(
+        &publisher,
+        horizon,
+        Authentication::Anyone,
+        end,
+        Arc::default(),
+    );
     let app = server.router();
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -55,7 +61,7 @@ async fn the_answer_is_in_the_filters_version_or_406_with_the_names() {
     let mut connection = Connection::open(envoy.listener("outbound")).await;
     assert_eq!(connection.get("web", "/a").await.header("identity"), "v1");
 
-    // Its version cannot say this: nothing is left out, and the last good one stays in force.
+    // The filter's version cannot express the route: the last valid document stays in force.
     publisher.publish(route("/a", "v2"));
     let version = wire::VERSION;
     let names =
@@ -70,7 +76,7 @@ async fn the_answer_is_in_the_filters_version_or_406_with_the_names() {
     assert_eq!(connection.get("web", "/a").await.header("identity"), "v1");
     assert_eq!(connection.get("web", "/").await.header("identity"), "v1");
 
-    // What it can say is followed again.
+    // Documents that it can express are followed again.
     publisher.publish(route("/", "v2"));
     envoy.wait_for_updates(2).await;
     assert_eq!(connection.get("web", "/a").await.header("identity"), "v2");

@@ -1,6 +1,6 @@
-//! One module for each kind of object: its manifest -> its checked form.
+//! One module for each kind of object: its manifest -> a checked Rust type.
 //!
-//! What an object refers to is decided in [`crate::translate`], where the other objects are known.
+//! [`crate::translate`] resolves references to other objects.
 
 pub mod gateway;
 pub mod known_fields;

@@ -1,4 +1,4 @@
-//! Hashes that name contents.
+//! SHA-256 and hexadecimal text.
 
 use std::fmt::Write;
 
@@ -23,7 +23,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn hex_has_two_digits_for_each_byte() {
+    fn hex_has_two_digits_per_byte() {
         assert_eq!(hex(&[0, 255]), "00ff");
     }
 }

@@ -1,46 +1,46 @@
-//! What a running Envoy lacks for the plan, and which of its own policies a split would lose; for
-//! `weir check --envoy`.
+//! `weir check --envoy`: what a running Envoy lacks for the plan, and the policies of its routes that split requests
+//! would lose.
 //!
 //! ```text
-//! /config_dump --Running::read--> Running --findings(Plan)--> lines of `weir check`
+//! /config_dump --EnvoyDump::read--> EnvoyDump --findings(Plan)--> lines of `weir check`
 //! ```
 //!
-//! Pure: the answer comes in as JSON, whoever fetched it.
+//! Pure: the caller fetches the dump and passes it as JSON.
 
 mod chains;
 mod dump;
-mod elsewhere;
-mod json;
-mod listeners;
+mod dump_fields;
+mod listener_findings;
+mod lost_policies;
+mod missing_rules;
 mod policy;
-mod route;
-mod shadow;
 #[cfg(test)]
 mod tests;
+mod virtual_host;
 
 use std::collections::BTreeSet;
 use std::fmt;
 
-pub use dump::{Filter, NotADump, Running};
+pub use dump::{EnvoyDump, Filter, NotADump};
 use weir_split::wire::{Config, Destination, Filters, Hosts, Match, Root, Service, Target};
 use weir_split::{Direction, Plugin, Protocol, module};
 
-use self::elsewhere::Elsewhere;
+use self::missing_rules::MissingRules;
 use crate::manifest::problem::messages::{Message, envoy as messages};
 use crate::manifest::problem::plain;
 use crate::plan::{self, Plan, Share, scope};
 
-/// One thing that is wrong in an Envoy. The order is that of `weir check`.
+/// One mistake in the configuration of an Envoy. Findings are sorted as `weir check` prints them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
-    place: Place,
-    /// Identity of the rule that it is about.
+    place: FindingPlace,
+    /// Identity of the rule that the finding is about, if it is about one.
     rule: Option<String>,
     message: Message,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Place {
+enum FindingPlace {
     Envoy,
     /// As [`Filter::at`].
     Filters(BTreeSet<String>),
@@ -54,7 +54,7 @@ enum Place {
 impl Finding {
     fn at(at: &BTreeSet<String>, message: Message) -> Finding {
         Finding {
-            place: Place::Filters(at.clone()),
+            place: FindingPlace::Filters(at.clone()),
             rule: None,
             message,
         }
@@ -66,18 +66,18 @@ impl Finding {
     }
 }
 
-/// All that is wrong, sorted: filters and clusters first, then routes in their order.
-pub fn findings(running: &Running, plan: &Plan) -> Vec<Finding> {
-    if running.filters.is_empty() {
+/// All findings, sorted: filters and clusters first, then routes in their order.
+pub fn findings(dump: &EnvoyDump, plan: &Plan) -> Vec<Finding> {
+    if dump.filters.is_empty() {
         return vec![Finding {
-            place: Place::Envoy,
+            place: FindingPlace::Envoy,
             rule: None,
             message: messages::no_filter(),
         }];
     }
-    let mut of_filters = BTreeSet::new();
+    let mut filter_findings = BTreeSet::new();
     let mut headers = BTreeSet::new();
-    for filter in &running.filters {
+    for filter in &dump.filters {
         let plugin = &filter.plugin;
         if (plugin.direction, plugin.protocol) == (Direction::Outbound, Protocol::Http) {
             headers.insert(plugin.header.as_str());
@@ -87,35 +87,35 @@ pub fn findings(running: &Running, plan: &Plan) -> Vec<Finding> {
                 Protocol::Http => "http",
                 Protocol::Tcp => "tcp",
             });
-            of_filters.insert(Finding::at(&filter.at, message));
+            filter_findings.insert(Finding::at(&filter.at, message));
         }
         let config = config(filter, plan);
-        if let Some(elsewhere) = Elsewhere::of(filter, &config, plan) {
-            of_filters.insert(Finding::at(&filter.at, elsewhere.message()));
+        if let Some(missing_rules) = MissingRules::of(filter, &config, plan) {
+            filter_findings.insert(Finding::at(&filter.at, missing_rules.message()));
         }
-        missing_clusters(running, filter, &config, &mut of_filters);
-        unedited_responses(running, filter, &config, &mut of_filters);
+        missing_clusters(dump, filter, &config, &mut filter_findings);
+        unedited_responses(dump, filter, &config, &mut filter_findings);
         if (plugin.direction, plugin.protocol) == (Direction::Outbound, Protocol::Http) {
-            listeners::find(filter, &config, &mut of_filters);
+            listener_findings::find(filter, &config, &mut filter_findings);
         }
     }
-    for chain in &running.chains {
-        chain.find(&mut of_filters);
+    for chain in &dump.chains {
+        chain.find(&mut filter_findings);
     }
-    let mut findings: Vec<Finding> = of_filters.into_iter().collect();
+    let mut findings: Vec<Finding> = filter_findings.into_iter().collect();
     for header in headers {
-        for virtual_host in &running.virtual_hosts {
-            shadow::find(virtual_host, header, &mut findings);
+        for virtual_host in &dump.virtual_hosts {
+            lost_policies::find(virtual_host, header, &mut findings);
         }
     }
     findings
 }
 
-/// What this filter is given.
+/// The configuration that this filter gets.
 fn config(filter: &Filter, plan: &Plan) -> Config {
     match &filter.plugin.control_plane {
         Some(_) => scope(plan, &filter.scope()),
-        // It never asks for another one.
+        // The filter has only its initial configuration.
         None => filter.plugin.initial.clone().unwrap_or(Config {
             version: weir_split::wire::VERSION,
             ..Config::default()
@@ -123,19 +123,19 @@ fn config(filter: &Filter, plan: &Plan) -> Config {
     }
 }
 
-/// The shares whose responses would have to be edited, where the module cannot.
+/// Adds the shares whose responses need edits that the module of the filter cannot make.
 fn unedited_responses(
-    running: &Running,
+    dump: &EnvoyDump,
     filter: &Filter,
     config: &Config,
     findings: &mut BTreeSet<Finding>,
 ) {
-    let at = running.lean_at(filter);
+    let at = dump.lean_at(filter);
     if at.is_empty() || filter.plugin.protocol != Protocol::Http {
         return;
     }
-    for (_, identity) in chosen_by(&filter.plugin, config) {
-        let shares = config.rules.get(identity).map(plan::edited);
+    for (_, identity) in rules_of(&filter.plugin, config) {
+        let shares = config.rules.get(identity).map(plan::edited_shares_of);
         for share in shares.into_iter().flatten() {
             let status = module::status_without_edits(identity);
             let message = match share {
@@ -147,21 +147,22 @@ fn unedited_responses(
     }
 }
 
+/// Adds the clusters that the filter needs and Envoy does not have.
 fn missing_clusters(
-    running: &Running,
+    dump: &EnvoyDump,
     filter: &Filter,
     config: &Config,
     findings: &mut BTreeSet<Finding>,
 ) {
     let plugin = &filter.plugin;
     if let Some(cluster) = &plugin.control_plane
-        && !running.clusters.contains(cluster)
+        && !dump.clusters.contains(cluster)
     {
         let message = messages::control_plane_missing(cluster);
         findings.insert(Finding::at(&filter.at, message));
     }
-    for (root, identity) in chosen_by(plugin, config) {
-        // What the filter leaves to the ordinary route is not looked up by name.
+    for (root, identity) in rules_of(plugin, config) {
+        // Requests for this cluster take the ordinary route, so its name is not needed.
         let ordinary = root.filter(|_| plugin.site.ordinary_route_serves_root);
         let ordinary = ordinary.map(|root| {
             plugin.site.naming.cluster(&Service {
@@ -177,7 +178,7 @@ fn missing_clusters(
             filters.as_ref().is_some_and(|it| it.redirect.is_some())
         };
         for backend in &rule.backends {
-            // Answered without a cluster.
+            // A redirect needs no cluster.
             if is_redirect(&rule.filters) || is_redirect(&backend.filters) {
                 continue;
             }
@@ -187,7 +188,7 @@ fn missing_clusters(
             let cluster = plugin.site.naming.cluster(service);
             if backend.weight == 0
                 || Some(&cluster) == ordinary.as_ref()
-                || running.clusters.contains(&cluster)
+                || dump.clusters.contains(&cluster)
             {
                 continue;
             }
@@ -203,14 +204,14 @@ fn missing_clusters(
     }
 }
 
-/// The rules by which this filter chooses clusters, with the root that they are about where it is a Service:
-/// of requests or of connections, as its chain carries, and none where it lets in instead.
-fn chosen_by<'c>(plugin: &Plugin, config: &'c Config) -> Vec<(Option<&'c Root>, &'c String)> {
+/// The rules by which this filter chooses clusters, each with its root if the root is a Service. They are rules of
+/// requests or of connections, as the protocol of the filter. An inbound filter has no such rules.
+fn rules_of<'c>(plugin: &Plugin, config: &'c Config) -> Vec<(Option<&'c Root>, &'c String)> {
     let listeners = &plugin.site.listeners;
     match (plugin.direction, plugin.protocol) {
         (Direction::Inbound, _) => Vec::new(),
         (Direction::Outbound, Protocol::Http) => {
-            let seen = |entry: &&Match| {
+            let is_used = |entry: &&Match| {
                 let own = &entry.listeners;
                 own.is_empty() || own.iter().any(|name| listeners.may_be(name))
             };
@@ -219,16 +220,16 @@ fn chosen_by<'c>(plugin: &Plugin, config: &'c Config) -> Vec<(Option<&'c Root>, 
                     Hosts::Root(root) => Some(root),
                     Hosts::Literal(_) | Hosts::Gateway(_) => None,
                 };
-                let seen = set.matches.iter().filter(seen);
-                seen.map(move |entry| (root, &entry.rule))
+                let matches = set.matches.iter().filter(is_used);
+                matches.map(move |entry| (root, &entry.rule))
             });
             rules.collect()
         }
         (Direction::Outbound, Protocol::Tcp) => {
-            let told = plugin.site.root.as_ref();
-            let is_told = |root: &Root| {
-                told.is_none_or(|told| {
-                    (&told.name, &told.namespace, told.port)
+            let own_root = plugin.site.root.as_ref();
+            let is_used = |root: &Root| {
+                own_root.is_none_or(|own| {
+                    (&own.name, &own.namespace, own.port)
                         == (&root.service, &root.namespace, root.port)
                 })
             };
@@ -237,7 +238,7 @@ fn chosen_by<'c>(plugin: &Plugin, config: &'c Config) -> Vec<(Option<&'c Root>, 
                 .iter()
                 .filter_map(|connections| match &connections.to {
                     Destination::Root(root) => {
-                        is_told(root).then_some((Some(root), &connections.rule))
+                        is_used(root).then_some((Some(root), &connections.rule))
                     }
                     Destination::Listeners(ports) => ports
                         .keys()
@@ -272,15 +273,15 @@ impl fmt::Display for Finding {
     }
 }
 
-impl fmt::Display for Place {
+impl fmt::Display for FindingPlace {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Place::Envoy => f.write_str("envoy"),
-            Place::Filters(at) => {
+            FindingPlace::Envoy => f.write_str("envoy"),
+            FindingPlace::Filters(at) => {
                 let at: Vec<&str> = at.iter().map(String::as_str).collect();
                 write!(f, "envoy, {}", at.join(", "))
             }
-            Place::VirtualHost {
+            FindingPlace::VirtualHost {
                 configuration,
                 name,
             } => write!(

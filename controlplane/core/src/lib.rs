@@ -1,7 +1,7 @@
 //! The pure part of the control plane: objects in; a plan, problems and status out.
 //!
-//! Nothing here reads a file, a socket or a clock, and nothing waits: `Cargo.toml` has no crate that could, and
-//! `clippy.toml` forbids the types of the standard library that could. Each module uses only modules below it:
+//! The crate reads no file, socket or clock, and does not wait: `Cargo.toml` has no crate for it, and `clippy.toml`
+//! forbids the types of the standard library for it. Each module uses only modules below it:
 //!
 //! ```text
 //! translate   world -> plan and problems
@@ -9,13 +9,13 @@
 //! world       a snapshot of all objects
 //! envoy       an Envoy's configuration dump -> findings
 //! api         one module for each kind of object: manifest -> checked form
-//! plan        what all proxies need; the part for one proxy; that part as a document
-//! manifest    text -> object, and what is wrong where
+//! plan        the rules of all proxies; the part for one scope; the document of this part
+//! manifest    text -> object, and problems with their places
 //! metrics, owner, watermark, digest
 //! ```
 #![expect(
     clippy::result_large_err,
-    reason = "a Problem is the outcome of reading a manifest, never of a hot path"
+    reason = "a Problem is the error of reading a manifest, which is not a hot path"
 )]
 
 pub mod api;

@@ -1,4 +1,4 @@
-//! Text -> objects, and what is wrong where in them. Knows no kind of object but by its name.
+//! Text -> objects, and problems with their paths. This module knows of an object only its kind and its metadata.
 
 pub mod decode;
 pub mod field_path;

@@ -1,4 +1,4 @@
-//! The control plane's own numbers, in the text format that Prometheus scrapes.
+//! The metrics of the control plane, as OpenMetrics text.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -12,64 +12,64 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
 use prometheus_client::registry::Registry;
 
-/// One value for a process, shared by those who count and the one who shows.
+/// All metrics of a process.
 pub struct Metrics {
     registry: Registry,
     pub polls_held: Gauge,
-    polls: Family<Code, Counter>,
-    objects: Family<Kind, Gauge<u64, AtomicU64>>,
+    polls: Family<CodeLabel, Counter>,
+    objects: Family<KindLabel, Gauge<u64, AtomicU64>>,
     pub problems: Gauge<u64, AtomicU64>,
-    watch_errors: Family<Resource, Counter>,
+    watch_errors: Family<ResourceLabel, Counter>,
     pub files_unreadable: Gauge<u64, AtomicU64>,
     pub revisions_published: Counter,
     pub refused_plans: Counter,
     pub proxies: Gauge,
     pub proxies_refusing: Gauge,
     proxies_behind: Gauge,
-    proxies_by_revision: Family<Revision, Gauge>,
-    connections_refused: Family<Cause, Counter>,
+    proxies_by_revision: Family<RevisionLabel, Gauge>,
+    connections_refused: Family<ReasonLabel, Counter>,
     pub certificates_refused: Counter,
-    /// Unix seconds; 0 without TLS.
+    /// In Unix seconds; 0 without TLS.
     pub certificate_ends: Gauge,
-    token_reviews: Family<Verdict, Counter>,
-    /// Seconds from a plan's publication to a proxy's word that all its workers run it.
+    token_reviews: Family<ResultLabel, Counter>,
+    /// Seconds from the publication of a plan until a proxy reports that all its workers run it.
     pub propagation: Histogram,
     pub status_writes: Counter,
     pub events: Counter,
-    /// 1 where this replica writes status.
+    /// 1 if this replica writes status and Events, else 0.
     pub leader: Gauge,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Code {
+struct CodeLabel {
     code: u16,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Kind {
+struct KindLabel {
     kind: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Revision {
+struct RevisionLabel {
     revision: String,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Cause {
+struct ReasonLabel {
     reason: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Verdict {
+struct ResultLabel {
     result: &'static str,
 }
 
-/// Revisions that have a line of their own; the proxies of the others are in one.
-const REVISIONS: usize = 10;
+/// The most revisions with a time series of their own. The proxies of all other revisions count as `other`.
+const MAX_REVISIONS: usize = 10;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
-struct Resource {
+struct ResourceLabel {
     resource: String,
 }
 
@@ -107,87 +107,87 @@ impl Default for Metrics {
         registry.register("polls", "Answers to GET /v1/config", metrics.polls.clone());
         registry.register(
             "objects",
-            "Objects in force, as read",
+            "Objects that the source has",
             metrics.objects.clone(),
         );
         registry.register(
             "problems",
-            "What could not be honoured",
+            "Problems of objects and files",
             metrics.problems.clone(),
         );
         registry.register(
             "watch_errors",
-            "Lists and watches of the cluster that failed",
+            "Failed lists and watches of the cluster",
             metrics.watch_errors.clone(),
         );
         registry.register(
             "files_unreadable",
-            "Files and folders whose last good state is in force",
+            "Files and folders that cannot be read; their last valid objects stay in force",
             metrics.files_unreadable.clone(),
         );
         registry.register(
             "revisions_published",
-            "Plans put in force",
+            "Plans that were published",
             metrics.revisions_published.clone(),
         );
         registry.register(
             "refused_plans",
-            "Plans that a proxy would have refused, and that were not served",
+            "Plans that were not published because a proxy would refuse them",
             metrics.refused_plans.clone(),
         );
         registry.register(
             "proxies",
-            "Instances and scopes that polled within the last minute",
+            "Proxies (instance and scope) that polled within the last minute",
             metrics.proxies.clone(),
         );
         registry.register(
             "proxies_refusing",
-            "Those of them that could not put a revision in force",
+            "Proxies that refuse a revision",
             metrics.proxies_refusing.clone(),
         );
         registry.register(
             "proxies_behind",
-            "Those of them that do not run the revision in force, all workers of them",
+            "Proxies with a worker that does not run the newest revision",
             metrics.proxies_behind.clone(),
         );
         registry.register(
             "proxies_by_revision",
-            "By the revision that all their workers run, of the most frequent ones; empty while workers differ",
+            "Proxies by the revision that all their workers run, for the ten most frequent revisions; the revision is empty while workers differ",
             metrics.proxies_by_revision.clone(),
         );
         registry.register(
             "connections_refused",
-            "Connections that were turned away: no good handshake, plain HTTP from elsewhere, too many, or not said in time who asks",
+            "Refused connections: failed TLS handshake, plain HTTP from another machine, too many connections, or no identity in time",
             metrics.connections_refused.clone(),
         );
         registry.register(
             "certificates_refused",
-            "Changed certificates that could not be used; the one before stays",
+            "Changed certificates that cannot be used; the previous certificate stays in use",
             metrics.certificates_refused.clone(),
         );
         registry.register(
             "certificate_ends_timestamp_seconds",
-            "When the certificate for proxies ends; 0 without TLS",
+            "Expiry of the server certificate in Unix seconds; 0 without TLS",
             metrics.certificate_ends.clone(),
         );
         registry.register(
             "token_reviews",
-            "What the API server said of tokens; forged are those that it has not signed, about which it is not asked",
+            "Results of token reviews; forged counts tokens that the API server has not signed, for which no review is sent",
             metrics.token_reviews.clone(),
         );
         registry.register(
             "propagation_seconds",
-            "From publication to the word that every worker of a proxy runs it",
+            "Time from the publication of a plan until a proxy reports that all its workers run it",
             metrics.propagation.clone(),
         );
         registry.register(
             "status_writes",
-            "Writes of an object's status",
+            "Writes of the status of objects",
             metrics.status_writes.clone(),
         );
         registry.register(
             "events",
-            "Events written about objects",
+            "Events written for objects",
             metrics.events.clone(),
         );
         registry.register(
@@ -200,30 +200,31 @@ impl Default for Metrics {
 }
 
 impl Metrics {
-    /// Counts an answer with this HTTP status.
-    pub fn polled(&self, code: u16) {
-        self.polls.get_or_create(&Code { code }).inc();
+    /// Counts an answer to a poll, by its HTTP status.
+    pub fn count_poll(&self, code: u16) {
+        self.polls.get_or_create(&CodeLabel { code }).inc();
     }
 
-    /// Counts a connection that was not answered.
-    pub fn turned_away(&self, reason: &'static str) {
+    /// Counts a refused connection.
+    pub fn count_refused_connection(&self, reason: &'static str) {
         self.connections_refused
-            .get_or_create(&Cause { reason })
+            .get_or_create(&ReasonLabel { reason })
             .inc();
     }
 
-    /// Counts a question to the API server.
-    pub fn token_reviewed(&self, result: &'static str) {
-        self.token_reviews.get_or_create(&Verdict { result }).inc();
+    /// Counts the result of a token review.
+    pub fn count_token_review(&self, result: &'static str) {
+        self.token_reviews
+            .get_or_create(&ResultLabel { result })
+            .inc();
     }
 
-    /// How many proxies run each revision, and how many of all another one than they should.
+    /// Sets the number of proxies for each revision, and the number of proxies that do not run the newest revision.
     pub fn set_proxies(&self, by_revision: BTreeMap<String, usize>, behind: usize) {
-        let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.proxies_behind.set(gauge(behind));
+        self.proxies_behind.set(gauge_value(behind));
         let mut counts: Vec<_> = by_revision.into_iter().collect();
         counts.sort_by_key(|(_, count)| Reverse(*count));
-        let others = counts.split_off(counts.len().min(REVISIONS));
+        let others = counts.split_off(counts.len().min(MAX_REVISIONS));
         if !others.is_empty() {
             let others = others.into_iter().map(|(_, count)| count).sum();
             counts.push(("other".into(), others));
@@ -231,29 +232,29 @@ impl Metrics {
         self.proxies_by_revision.clear();
         for (revision, count) in counts {
             self.proxies_by_revision
-                .get_or_create(&Revision { revision })
-                .set(gauge(count));
+                .get_or_create(&RevisionLabel { revision })
+                .set(gauge_value(count));
         }
     }
 
-    /// Counts a list or a watch of this resource that failed.
-    pub fn watch_failed(&self, resource: &str) {
+    /// Counts a failed list or watch of this resource.
+    pub fn count_watch_error(&self, resource: &str) {
         let resource = resource.to_owned();
         self.watch_errors
-            .get_or_create(&Resource { resource })
+            .get_or_create(&ResourceLabel { resource })
             .inc();
     }
 
-    /// Objects by kind; kinds that are not named have none.
+    /// Sets the number of objects of each kind. Kinds that are not in `counts` have no time series.
     pub fn set_objects(&self, counts: &BTreeMap<String, u64>) {
         self.objects.clear();
         for (kind, count) in counts {
             let kind = kind.clone();
-            self.objects.get_or_create(&Kind { kind }).set(*count);
+            self.objects.get_or_create(&KindLabel { kind }).set(*count);
         }
     }
 
-    /// OpenMetrics text, with its `# EOF`.
+    /// The OpenMetrics text of all metrics, with `# EOF` at the end.
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.
@@ -262,18 +263,22 @@ impl Metrics {
     }
 }
 
+fn gauge_value(count: usize) -> i64 {
+    i64::try_from(count).unwrap_or(i64::MAX)
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn names_are_the_documented_ones() {
+    fn metrics_have_documented_names() {
         let metrics = Metrics::default();
-        metrics.polled(304);
-        metrics.watch_failed("services");
+        metrics.count_poll(304);
+        metrics.count_watch_error("services");
         metrics.set_objects(&BTreeMap::from([("Service".to_owned(), 3)]));
-        metrics.turned_away("plain");
-        metrics.token_reviewed("good");
+        metrics.count_refused_connection("plain");
+        metrics.count_token_review("good");
         let proxies = (1..=12_usize).map(|number| (format!("r{number}"), number));
         metrics.set_proxies(proxies.collect(), 7);
         let text = metrics.text();

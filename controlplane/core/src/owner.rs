@@ -1,21 +1,22 @@
-//! The owner of a connection and of the proxies that poll on it: the limits of one client are counted by owner.
+//! The owner of a connection and of the proxies that poll on it. Limits count by owner.
 
 use serde::{Deserialize, Serialize};
 
-/// A pod, a ServiceAccount, all holders of certificates of one namespace, or all clients that may read everything: those
-/// with an operator's certificate, and those on loopback without TLS.
+/// A pod, a ServiceAccount, all holders of certificates of one namespace, or all clients that may read everything: clients
+/// with an operator's certificate, and clients on loopback without TLS.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Owner {
     /// None for clients that may read everything.
     pub namespace: Option<String>,
-    /// `pod UID`; the username of a ServiceAccount, if its token is bound to no pod; or empty.
+    /// `pod UID`; the username of a ServiceAccount whose token is not bound to a pod; or empty.
     pub name: String,
 }
 
-/// Connections and instances of one pod. An Envoy has one instance for each scope, and its workers take turns to poll.
-const OF_POD: usize = 32;
-/// Connections and instances of one ServiceAccount whose tokens are bound to no pod.
-const OF_ACCOUNT: usize = 256;
+/// The most connections, and the most instances, of one pod. An Envoy has one instance for each scope, and its workers take
+/// turns to poll.
+const POD_LIMIT: usize = 32;
+/// The most connections, and the most instances, of one ServiceAccount whose tokens are not bound to a pod.
+const ACCOUNT_LIMIT: usize = 256;
 
 impl Owner {
     pub fn of_pod(namespace: &str, uid: &str) -> Owner {
@@ -40,13 +41,13 @@ impl Owner {
         }
     }
 
-    /// How many connections, and how many instances, it may have at a time at one replica.
+    /// The most connections, and the most instances, that it may have at a time at one replica.
     pub fn limit(&self) -> usize {
         match &self.name {
-            // Holders of certificates have no limit of their own, but the limit of their namespace.
+            // For holders of certificates only the limit of their namespace applies.
             name if name.is_empty() => usize::MAX,
-            name if name.starts_with("pod ") => OF_POD,
-            _ => OF_ACCOUNT,
+            name if name.starts_with("pod ") => POD_LIMIT,
+            _ => ACCOUNT_LIMIT,
         }
     }
 }

@@ -1,9 +1,9 @@
-//! The plan: the translation of the whole world, and what one proxy may see of it.
+//! The plan: the configuration of all proxies, and the part of it for one proxy.
 
-mod access;
 pub mod document;
 mod pieces;
 mod responses;
+mod scoped_access;
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,26 +13,26 @@ use weir_split::wire::{
     Access, Config, Connections, Destination, HostSet, Hosts, Listener, Root, Rule, VERSION,
 };
 
-pub use self::responses::{EditedShares, Share, edited};
+pub use self::responses::{EditedShares, Share, edited_shares_of};
 
-/// Whose requests a host set is for.
+/// The proxies that a host set or a connection entry is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Audience {
     /// Clients in every namespace (a producer's rules).
     Everyone,
-    /// Clients in one namespace: a consumer's rules, or a literal host that an older split of another namespace has
-    /// at the edge.
+    /// Clients in one namespace: a consumer's rules, or a literal host for which proxies at the edge use an older split of
+    /// another namespace.
     Namespace(String),
     /// Clients in one namespace, and proxies at the edge: a literal host.
     NamespaceAndEdge(String),
-    /// Proxies at the edge alone: a literal host of several namespaces.
+    /// Only proxies at the edge: a literal host of several namespaces.
     Edge,
-    /// Who comes in through one Gateway.
+    /// Clients of one Gateway.
     Gateway { namespace: String, name: String },
 }
 
 impl Audience {
-    /// Whether what is for it is for proxies of this scope.
+    /// Whether proxies of this scope belong to the audience.
     pub fn concerns(&self, scope: &Scope) -> bool {
         match (self, scope) {
             (Audience::Everyone, Scope::Producers | Scope::Edge | Scope::Namespace(_)) => true,
@@ -40,7 +40,7 @@ impl Audience {
         }
     }
 
-    /// The only namespace that it is of; None where it is of several.
+    /// The namespace of all its proxies; None if they may be in several namespaces.
     pub fn namespace(&self) -> Option<&str> {
         match self {
             Audience::Everyone | Audience::Edge => None,
@@ -50,21 +50,21 @@ impl Audience {
         }
     }
 
-    /// Meant for this scope, and not for everyone.
+    /// The same as [`Audience::concerns`], but always false for [`Audience::Everyone`].
     fn is_own(&self, scope: &Scope) -> bool {
         match (self, scope) {
             (
                 Audience::Namespace(own) | Audience::NamespaceAndEdge(own),
-                Scope::Namespace(asked),
-            ) => own == asked,
+                Scope::Namespace(other),
+            ) => own == other,
             (Audience::NamespaceAndEdge(_) | Audience::Edge, Scope::Edge) => true,
             (
                 Audience::Gateway { namespace, name },
                 Scope::Gateway {
-                    namespace: asked_namespace,
-                    name: asked_name,
+                    namespace: other_namespace,
+                    name: other_name,
                 },
-            ) => namespace == asked_namespace && name == asked_name,
+            ) => namespace == other_namespace && name == other_name,
             _ => false,
         }
     }
@@ -76,29 +76,29 @@ pub struct PlannedSet {
     pub set: HostSet,
 }
 
-/// Connections that one rule decides for, and whose they are.
+/// A destination of connections with its rule, and the proxies that it is for.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedConnections {
     pub audience: Audience,
     pub connections: Connections,
 }
 
-/// What one proxy asks for.
+/// The part of the plan that one proxy requests.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// The producers' rules alone.
+    /// Only the producers' rules.
     Producers,
-    /// The producers' rules and the splits of literal hosts of every namespace: `namespace=*`.
+    /// The producers' rules, and the splits of literal hosts in all namespaces: `namespace=*`.
     Edge,
-    /// The producers' rules and the consumer rules of that namespace.
+    /// The producers' rules, and the consumer rules of this namespace.
     Namespace(String),
-    /// The routes of that Gateway and nothing else.
+    /// Only the routes of this Gateway.
     Gateway { namespace: String, name: String },
 }
 
 impl Scope {
-    /// That of the proxies; None where they may be in any.
+    /// The namespace of its proxies; None if they may be in any namespace.
     pub fn namespace(&self) -> Option<&str> {
         match self {
             Scope::Producers | Scope::Edge => None,
@@ -107,14 +107,15 @@ impl Scope {
     }
 }
 
-/// Host sets and connections in a fixed order, and the rules that they lead to.
+/// Host sets and connections in a fixed order, and the rules that they name.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Plan {
     sets: Vec<PlannedSet>,
     connections: Vec<PlannedConnections>,
+    /// By identity.
     rules: BTreeMap<String, Rule>,
     listeners: Listeners,
-    /// None if the documents do not say who may reach whom.
+    /// None if configurations have no access policy.
     access: Option<Access>,
 }
 
@@ -122,22 +123,28 @@ pub struct Plan {
 pub type Listeners = BTreeMap<(String, String), BTreeMap<String, Listener>>;
 
 impl Plan {
-    /// `rules` are by identity; each match of `sets` and each of `connections` leads to one of them.
+    /// `rules` are by identity. Each match of `sets` and each entry of `connections` names one of them.
     pub fn new(
         mut sets: Vec<PlannedSet>,
         mut connections: Vec<PlannedConnections>,
         rules: BTreeMap<String, Rule>,
     ) -> Plan {
-        // They are kept for long, and grew one by one: more than half of their memory would be for none.
+        // The vectors have grown by pushes and stay in memory: up to half of it would be unused.
         sets.shrink_to_fit();
         for planned in &mut sets {
             planned.set.matches.shrink_to_fit();
         }
         let rules = rules.into_iter().collect();
-        sets.sort_by_cached_key(|planned| (place(&planned.set.hosts), planned.audience.clone()));
+        sets.sort_by_cached_key(|planned| {
+            (hosts_order(&planned.set.hosts), planned.audience.clone())
+        });
         connections.sort_by_cached_key(|planned| {
             let Connections { to, rule } = &planned.connections;
-            (destination(to), planned.audience.clone(), rule.clone())
+            (
+                destination_order(to),
+                planned.audience.clone(),
+                rule.clone(),
+            )
         });
         Plan {
             sets,
@@ -148,12 +155,12 @@ impl Plan {
         }
     }
 
-    /// The same with the listeners for HTTP of the Gateways.
+    /// Sets the HTTP listeners of the Gateways.
     pub fn with_listeners(self, listeners: Listeners) -> Plan {
         Plan { listeners, ..self }
     }
 
-    /// The same under an access policy, for which the rules' backends name their accounts.
+    /// Sets the access policy. The backends of the rules must have their ServiceAccounts.
     pub fn with_access(self, access: Access) -> Plan {
         Plan {
             access: Some(access),
@@ -166,9 +173,9 @@ impl Plan {
         of_sets.chain(self.connections.iter().map(|planned| &planned.audience))
     }
 
-    /// Every scope whose configuration is not that of another one, or empty: the producers, each
-    /// namespace with rules of its own or that a policy knows, each Gateway with routes. Any other namespace's
-    /// is the producers'.
+    /// Every scope with a configuration of its own: the producers, each namespace that has rules or that the access
+    /// policy names, each Gateway with routes, and the edge. Every other namespace has the configuration of the
+    /// producers; every other Gateway has no rules.
     pub fn scopes(&self) -> BTreeSet<Scope> {
         let mut scopes = BTreeSet::from([Scope::Producers]);
         for audience in self.audiences() {
@@ -191,15 +198,15 @@ impl Plan {
             }
         }
         if let Some(Access::Grants(grants)) = &self.access {
-            let namespaces = access::namespaces(grants, &self.rules);
+            let namespaces = scoped_access::namespaces(grants, &self.rules);
             scopes.extend(namespaces.map(|namespace| Scope::Namespace(namespace.to_owned())));
-            // The policy is nothing that it takes part in.
+            // The producers have the policy; the edge has no policy.
             scopes.insert(Scope::Edge);
         }
         scopes
     }
 
-    /// Whom the splits of literal hosts are for, by their namespaces and names.
+    /// The audiences of the splits of literal hosts, by namespace and name of the split.
     pub fn splits_of_literals(&self) -> BTreeMap<(String, String), Audience> {
         let mut audiences: BTreeMap<(String, String), Audience> = BTreeMap::new();
         for planned in &self.sets {
@@ -212,22 +219,18 @@ impl Plan {
                     continue;
                 };
                 let namespace = split.0.clone();
-                match audiences.get_mut(&split) {
-                    Some(known) if is_at_edge => *known = Audience::NamespaceAndEdge(namespace),
-                    Some(_) => {}
-                    None if is_at_edge => {
-                        audiences.insert(split, Audience::NamespaceAndEdge(namespace));
-                    }
-                    None => {
-                        audiences.insert(split, Audience::Namespace(namespace));
-                    }
+                if is_at_edge {
+                    audiences.insert(split, Audience::NamespaceAndEdge(namespace));
+                } else {
+                    let audience = Audience::Namespace(namespace);
+                    audiences.entry(split).or_insert(audience);
                 }
             }
         }
         audiences
     }
 
-    /// How many rules there are for each audience. Those at the edge alone are also rules of a namespace.
+    /// The number of rules for each audience. A rule of [`Audience::Edge`] also counts for its namespace.
     pub fn rules_by_audience(&self) -> BTreeMap<Audience, usize> {
         let of_sets = self.sets.iter().flat_map(|planned| {
             let matches = planned.set.matches.iter();
@@ -244,7 +247,7 @@ impl Plan {
         counts
     }
 
-    /// The listeners of the Gateway that the scope is about.
+    /// The HTTP listeners of the Gateway, by name. Empty for scopes that are no Gateway.
     fn listeners_of(&self, scope: &Scope) -> BTreeMap<String, Listener> {
         let listeners = match scope {
             Scope::Gateway { namespace, name } => {
@@ -255,13 +258,13 @@ impl Plan {
         listeners.cloned().unwrap_or_default()
     }
 
-    /// Those of the rules that are led to.
+    /// The rules with these identities.
     fn rules_of<'p>(
         &'p self,
-        led_to: impl IntoIterator<Item = &'p String>,
+        identities: impl IntoIterator<Item = &'p String>,
     ) -> BTreeMap<String, Rule> {
-        let led_to: BTreeSet<&String> = led_to.into_iter().collect();
-        let rules = led_to.into_iter().filter_map(|identity| {
+        let identities: BTreeSet<&String> = identities.into_iter().collect();
+        let rules = identities.into_iter().filter_map(|identity| {
             let rule = self.rules.get(identity)?;
             Some((identity.clone(), rule.clone()))
         });
@@ -277,50 +280,52 @@ fn split_of(identity: &str) -> Option<(String, String)> {
     Some((parts.next()?.to_owned(), parts.next()?.to_owned()))
 }
 
-/// The part of the plan that a proxy of this scope gets. An unknown namespace has no rules of its
-/// own; an unknown Gateway has none at all.
+/// The configuration of a proxy of this scope. A namespace that the plan does not name gets the producers' rules; a
+/// Gateway that the plan does not name gets no rules.
 ///
-/// Where a namespace has consumer rules for a port of a Service, for requests or for connections, they
-/// replace the producers' (Gateway API, GEP-1294).
+/// Consumer rules of a namespace for a port of a Service, for requests or for connections, replace the producers' rules
+/// for that port (Gateway API, GEP-1294).
 pub fn scope(plan: &Plan, scope: &Scope) -> Config {
     let own_sets = plan.sets.iter().filter(|it| it.audience.is_own(scope));
     let own_connections = plan
         .connections
         .iter()
         .filter(|it| it.audience.is_own(scope));
-    let consumed: BTreeSet<Port> = own_sets
+    let ports_with_consumer_rules: BTreeSet<RootPort> = own_sets
         .filter_map(|planned| set_root(&planned.set))
         .chain(own_connections.filter_map(|planned| connections_root(&planned.connections)))
-        .map(port)
+        .map(root_port)
         .collect();
-    let sees = |audience: &Audience, root: Option<&Root>| {
-        let is_left = || root.is_none_or(|root| !consumed.contains(&port(root)));
-        audience.concerns(scope) && (audience.is_own(scope) || is_left())
+    let is_included = |audience: &Audience, root: Option<&Root>| {
+        let is_replaced =
+            root.is_some_and(|root| ports_with_consumer_rules.contains(&root_port(root)));
+        audience.concerns(scope) && (audience.is_own(scope) || !is_replaced)
     };
     let sets = plan
         .sets
         .iter()
-        .filter(|planned| sees(&planned.audience, set_root(&planned.set)))
+        .filter(|planned| is_included(&planned.audience, set_root(&planned.set)))
         .map(|planned| &planned.set);
     let connections = plan
         .connections
         .iter()
-        .filter(|planned| sees(&planned.audience, connections_root(&planned.connections)))
+        .filter(|planned| is_included(&planned.audience, connections_root(&planned.connections)))
         .map(|planned| &planned.connections);
-    let of_sets = sets.clone().flat_map(|set| &set.matches);
-    let led_to = of_sets
+    let identities = sets
+        .clone()
+        .flat_map(|set| &set.matches)
         .map(|entry| &entry.rule)
         .chain(connections.clone().map(|entry| &entry.rule));
     let mut config = Config {
         version: VERSION,
-        rules: plan.rules_of(led_to),
+        rules: plan.rules_of(identities),
         hosts: sets.cloned().collect(),
         connections: connections.cloned().collect(),
         listeners: plan.listeners_of(scope),
         access: None,
     };
     match &plan.access {
-        Some(Access::Grants(whole)) => access::reduce(whole, scope, &mut config),
+        Some(Access::Grants(grants)) => scoped_access::apply(grants, scope, &mut config),
         Some(Access::Everyone) => config.access = Some(Access::Everyone),
         None => {}
     }
@@ -328,9 +333,9 @@ pub fn scope(plan: &Plan, scope: &Scope) -> Config {
 }
 
 /// Namespace, name and port of a Service.
-type Port<'a> = (&'a str, &'a str, u16);
+type RootPort<'a> = (&'a str, &'a str, u16);
 
-fn port(root: &Root) -> Port<'_> {
+fn root_port(root: &Root) -> RootPort<'_> {
     (&root.namespace, &root.service, root.port)
 }
 
@@ -348,8 +353,8 @@ fn connections_root(connections: &Connections) -> Option<&Root> {
     }
 }
 
-/// The order of connections: Services by namespace, name and port; listeners by name.
-fn destination(to: &Destination) -> (u8, String, String, u16, Vec<String>) {
+/// The sort key of connections: Services by namespace, name and port; then listeners by name.
+fn destination_order(to: &Destination) -> (u8, String, String, u16, Vec<String>) {
     match to {
         Destination::Root(root) => {
             let (namespace, service) = (root.namespace.clone(), root.service.clone());
@@ -362,9 +367,9 @@ fn destination(to: &Destination) -> (u8, String, String, u16, Vec<String>) {
     }
 }
 
-/// The order of host sets: Services by namespace, name and port; literal hosts; a Gateway's hosts
-/// with the most specific first (exact, longer wildcard, shorter wildcard, none).
-fn place(hosts: &Hosts) -> (u8, Reverse<usize>, String, String, u16) {
+/// The sort key of host sets: Services by namespace, name and port; then literal hosts; then hosts of Gateways, the most
+/// specific first (exact, longer wildcard, shorter wildcard, every host).
+fn hosts_order(hosts: &Hosts) -> (u8, Reverse<usize>, String, String, u16) {
     match hosts {
         Hosts::Root(root) => {
             let (namespace, service) = (root.namespace.clone(), root.service.clone());

@@ -1,6 +1,6 @@
-//! What became of an object: its status, from its problems and from what the proxies run.
+//! The status of an object, from its problems and from the configuration that the proxies run.
 //!
-//! Pure: (evidence, subject, status as it is) -> the status that it should have.
+//! Pure: evidence, subject and current status in; new status out.
 //!
 //! ```text
 //! problems of the object, by parent --> Accepted, ResolvedRefs, PartiallyInvalid
@@ -11,8 +11,8 @@ mod condition;
 mod event;
 mod live;
 pub mod proxy;
-mod route;
-mod split;
+mod route_parents;
+mod split_conditions;
 pub mod subject;
 
 use std::collections::{BTreeMap, HashMap};
@@ -22,7 +22,7 @@ use serde_json::Value;
 
 pub use self::condition::LIVE;
 use self::condition::{Condition, Status, find, list};
-pub use self::event::{Remark, remarks};
+pub use self::event::{ObjectEvent, events_of_change};
 use self::live::Fleet;
 use crate::api::route::RouteKind;
 use crate::manifest::object::Kind;
@@ -33,7 +33,7 @@ use crate::status::subject::Subject;
 use crate::watermark::Watermark;
 use crate::world::Key;
 
-/// All that a status is made of, beside its object.
+/// The inputs of a status, without its object.
 pub struct Evidence<'e> {
     problems: HashMap<&'e ObjectRef, Vec<&'e Problem>>,
     gateways: &'e BTreeMap<Key, bool>,
@@ -44,24 +44,24 @@ pub struct Evidence<'e> {
     fleet: Fleet<'e>,
 }
 
-/// What of it comes from translation.
-pub struct Findings<'e> {
+/// The part of the evidence that comes from the plans.
+pub struct PlanState<'e> {
     pub problems: &'e [Problem],
     /// Every Gateway, and whether its class is Weir's.
     pub gateways: &'e BTreeMap<Key, bool>,
-    /// Whom the splits of literal hosts are for. The others are for everyone.
+    /// The audiences of splits of literal hosts. All other splits are for everyone.
     pub splits_of_literals: BTreeMap<Key, Audience>,
-    /// What a proxy with `weir-lean.wasm` cannot serve of the plan that is in force.
+    /// The shares of the plan in force that a proxy with `weir-lean.wasm` cannot serve.
     pub edited: EditedShares,
-    /// Why the newest plan is not in force.
+    /// Why the newest plan is not in force; None if it is.
     pub refused: Option<&'e str>,
-    /// How far the cluster had been read for the plan that is.
+    /// How far the cluster had been read for the plan in force.
     pub in_force: &'e Watermark,
 }
 
 impl<'e> Evidence<'e> {
-    pub fn new(findings: Findings<'e>, proxies: &'e [Proxy]) -> Evidence<'e> {
-        let Findings {
+    pub fn new(findings: PlanState<'e>, proxies: &'e [Proxy]) -> Evidence<'e> {
+        let PlanState {
             problems,
             gateways,
             splits_of_literals,
@@ -84,43 +84,43 @@ impl<'e> Evidence<'e> {
         }
     }
 
-    /// What to write into the object's status, as a merge patch of it; None where it says all that already.
-    /// `current` is the status as it is, which may be newer than what the subject was read with.
+    /// A merge patch for the status of the object; None if the status is already right. `current` is the current
+    /// status, which may be newer than the status in `subject`.
     pub fn status(&self, subject: &Subject, current: &Value, now: Timestamp) -> Option<Value> {
         if !subject.has_status {
             return None;
         }
         let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let (field, wanted) = match RouteKind::of(subject.kind) {
+        let (field, value) = match RouteKind::of(subject.kind) {
             Some(kind) => (
                 "parents",
-                route::parents(self, subject, kind, current, &now),
+                route_parents::parents(self, subject, kind, current, &now),
             ),
             None if subject.kind == Kind::TrafficSplit => (
                 "conditions",
-                split::conditions(self, subject, current, &now),
+                split_conditions::conditions(self, subject, current, &now),
             ),
             None => return None,
         };
-        let is_empty = wanted.as_array().is_none_or(Vec::is_empty);
-        let is = current.get(field);
-        let is_known = is == Some(&wanted) || (is.is_none() && is_empty);
-        (!is_known).then(|| serde_json::json!({ field: wanted }))
+        let is_empty = value.as_array().is_none_or(Vec::is_empty);
+        let current_value = current.get(field);
+        let is_right = current_value == Some(&value) || (current_value.is_none() && is_empty);
+        (!is_right).then(|| serde_json::json!({ field: value }))
     }
 
     pub fn problems_of(&self, subject: &Subject) -> &[&'e Problem] {
-        let known = self.problems.get(&subject.object);
-        known.map(Vec::as_slice).unwrap_or_default()
+        let problems = self.problems.get(&subject.object);
+        problems.map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Why a plan with the present generation is not in force, where it is not.
+    /// Why no plan with the current generation of the object is in force; None if one is.
     fn held_back(&self, subject: &Subject) -> Option<&'e str> {
-        let known = self.in_force.get(&subject.resource).unwrap_or_default();
-        self.refused.filter(|_| known < subject.since)
+        let version = self.in_force.get(&subject.resource).unwrap_or_default();
+        self.refused.filter(|_| version < subject.since)
     }
 }
 
-/// Whether a status waits for proxies: what they have read since may change it.
+/// Whether a status waits for proxies, so that a new poll of a proxy may change it.
 pub fn waits(status: &Value) -> bool {
     let of_parents = list(status, "parents").iter();
     let own = of_parents.map(|entry| list(entry, "conditions"));
@@ -138,14 +138,14 @@ pub fn waits(status: &Value) -> bool {
     })
 }
 
-/// Of some problems, those that keep the object from being in force, and the others.
-fn apart<'p>(problems: &[&'p Problem]) -> (Vec<&'p Problem>, Vec<&'p Problem>) {
+/// Splits problems into the problems that keep the object from being in force, and the others.
+fn split_barring<'p>(problems: &[&'p Problem]) -> (Vec<&'p Problem>, Vec<&'p Problem>) {
     problems
         .iter()
         .partition(|problem| problem.effect.extent >= Extent::Parent)
 }
 
-/// Whether it is in force, or why not; with what there is to note where it is.
+/// The condition `Accepted`. `notes` go into its message if it is true.
 fn accepted(barring: &[&Problem], held_back: Option<&str>, notes: &[&Problem]) -> Condition {
     match (barring.first(), held_back) {
         (Some(first), _) => Condition::new("Accepted", Status::False, first.reason, words(barring)),
@@ -157,6 +157,7 @@ fn accepted(barring: &[&Problem], held_back: Option<&str>, notes: &[&Problem]) -
     }
 }
 
+/// The condition `ResolvedRefs`. `is_unread` is true if the references of the object were not checked.
 fn resolved(references: &[&Problem], is_unread: bool) -> Condition {
     const KIND: &str = "ResolvedRefs";
     match references.first() {
@@ -169,7 +170,7 @@ fn resolved(references: &[&Problem], is_unread: bool) -> Condition {
     }
 }
 
-/// Whether it is said of a reference of the object to another one.
+/// Whether the problem is about a reference to another object.
 fn is_of_reference(problem: &Problem) -> bool {
     match problem.reason {
         Reason::InvalidKind
@@ -179,7 +180,7 @@ fn is_of_reference(problem: &Problem) -> bool {
         | Reason::PortNotFound
         | Reason::RootNotFound
         | Reason::ReferenceNotFound => true,
-        // A Service of type ExternalName, and the name of a backend that is none.
+        // A Service of type ExternalName, or an invalid name of a backend.
         Reason::UnsupportedValue | Reason::InvalidValue => {
             problem.path.ends_with(']') || problem.path.ends_with("].service")
         }
@@ -187,33 +188,33 @@ fn is_of_reference(problem: &Problem) -> bool {
     }
 }
 
-/// Several problems in words.
+/// The message of a condition about several problems.
 fn words(problems: &[&Problem]) -> String {
-    joined(problems.iter().map(|problem| {
+    join_some(problems.iter().map(|problem| {
         let path = problem.path.as_str();
         let place = if path.is_empty() { "" } else { ": " };
         format!("{path}{place}{}", problem.message())
     }))
 }
 
-/// As many as a person would read.
-fn joined(mut words: impl Iterator<Item = String>) -> String {
-    const SHOWN: usize = 4;
-    let shown = words.by_ref().take(SHOWN).map(|said| short(&said));
+/// The first few texts, and the number of the others.
+fn join_some(mut texts: impl Iterator<Item = String>) -> String {
+    const MAX_SHOWN: usize = 4;
+    let shown = texts.by_ref().take(MAX_SHOWN).map(|text| short(&text));
     let mut joined = shown.collect::<Vec<_>>().join(" | ");
-    let more = words.count();
+    let more = texts.count();
     if more > 0 {
         joined.push_str(&format!(" | and {more} more"));
     }
     joined
 }
 
-/// One line of what somebody else wrote.
+/// The text as one line of at most 1,000 characters.
 fn short(text: &str) -> String {
-    const LONGEST: usize = 1_000;
+    const MAX_CHARS: usize = 1_000;
     let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });
-    let mut short: String = plain.take(LONGEST).collect();
-    if short.len() < text.len() && short.chars().count() == LONGEST {
+    let mut short: String = plain.take(MAX_CHARS).collect();
+    if short.len() < text.len() && short.chars().count() == MAX_CHARS {
         short.push('…');
     }
     short

@@ -1,26 +1,26 @@
-//! The world -> the plan, and what of it could not be honoured.
+//! The world -> the plan, and the problems of objects that are not fully in force.
 //!
-//! Pure, total and deterministic: one bad object never stops the others, and the order of objects
-//! never shows in the outcome.
+//! Pure and deterministic. A bad object does not stop the others, and the order of objects does not change the result.
 //!
 //! ```text
-//! routes -> host sets, and the Service ports that they hold
+//! routes -> host sets, and the Service ports with routes
 //!              |
-//! splits ------+-> host sets of the ports that no route holds
+//! splits ------+-> host sets of the Service ports without routes
 //!
-//! TrafficTargets -> access, and the accounts of all backends, where the policy is theirs
+//! TrafficTargets -> grants, and the ServiceAccounts of all backends (only with the policy `smi`)
 //! ```
 
-mod access;
 mod attachment;
 pub mod budget;
 mod cost;
+mod grants;
 mod host_key;
 pub mod precedence;
 mod routes;
 mod shadow;
 mod splits;
 
+use std::borrow::Borrow;
 use std::collections::BTreeSet;
 use std::net::IpAddr;
 
@@ -31,46 +31,46 @@ use crate::api::smi::traffic_target::Policy;
 use crate::manifest::problem::Problem;
 use crate::plan::{Audience, Plan, PlannedConnections, PlannedSet};
 use crate::translate::budget::Limits;
-use crate::world::World;
+use crate::world::{Entry, World};
 
 /// [`translate_within`] with the default limits.
 pub fn translate(world: &World, policy: Policy) -> (Plan, Vec<Problem>) {
     translate_within(world, policy, &Limits::default())
 }
 
-/// Every problem is there once, sorted by file and object. Those of objects that were wrong in
-/// themselves are not among them: [`World::from_objects`] has named them.
+/// The plan, and the problems sorted by file and object, each once. Problems that depend on one object alone are not
+/// included: [`World::from_objects`] returns them.
 ///
 /// Objects that would cost proxies more than the limits allow are left out with a problem.
 pub fn translate_within(world: &World, policy: Policy, limits: &Limits) -> (Plan, Vec<Problem>) {
     let mut problems = BTreeSet::new();
-    let within = cost::within(world, policy, limits, &mut problems);
-    let world = within.as_ref().unwrap_or(world);
-    let of_routes = routes::translate(world, &mut problems);
-    let of_splits = splits::translate(world, &of_routes.held, &mut problems);
+    let affordable = cost::within(world, policy, limits, &mut problems);
+    let world = affordable.as_ref().unwrap_or(world);
+    let routes = routes::translate(world, &mut problems);
+    let splits = splits::translate(world, &routes.ports_with_routes, &mut problems);
 
-    let called = of_routes.called;
-    let mut sets = of_routes.sets;
-    sets.extend(of_splits.sets);
-    let mut connections = of_routes.connections;
-    connections.extend(of_splits.connections);
-    let mut rules = of_routes.rules;
-    rules.extend(of_splits.rules);
-    let listeners = of_routes.listeners;
+    let called = routes.called;
+    let mut sets = routes.sets;
+    sets.extend(splits.sets);
+    let mut connections = routes.connections;
+    connections.extend(splits.connections);
+    let mut rules = routes.rules;
+    rules.extend(splits.rules);
+    let listeners = routes.listeners;
     let plan = match policy {
         Policy::Unstated => {
-            problems.extend(access::unread_targets(world));
+            problems.extend(grants::unread_targets(world));
             Plan::new(sets, connections, rules)
         }
         Policy::Permissive => {
             Plan::new(sets, connections, rules).with_access(wire::Access::Everyone)
         }
         Policy::Smi => {
-            let of_workloads = rules_of_workloads(&sets, &connections);
-            let mut accounts = access::Accounts::of_world(world);
-            access::name_accounts(&mut accounts, &of_workloads, &mut rules, &mut problems);
-            access::ask_for_called(&mut accounts, &called, &mut rules);
-            let grants = access::grants(world, &mut problems);
+            let identities = rules_of_workloads(&sets, &connections);
+            let mut accounts = grants::Accounts::of_world(world);
+            grants::name_accounts(&mut accounts, &identities, &mut rules, &mut problems);
+            grants::require_called(&mut accounts, &called, &mut rules);
+            let grants = grants::grants(world, &mut problems);
             Plan::new(sets, connections, rules).with_access(wire::Access::Grants(grants))
         }
     };
@@ -80,19 +80,44 @@ pub fn translate_within(world: &World, policy: Policy, limits: &Limits) -> (Plan
     )
 }
 
-/// The rules for what workloads send. A Gateway's proxies take no part in the policy.
+/// What a set of objects gives.
+pub struct Translation {
+    pub world: World,
+    pub plan: Plan,
+    /// First the problems of the objects, then the problems of their translation.
+    pub problems: Vec<Problem>,
+}
+
+/// [`World::of`], then [`translate_within`].
+pub fn translate_objects<E: Borrow<Entry>>(
+    entries: &[E],
+    policy: Policy,
+    limits: &Limits,
+) -> Translation {
+    let (world, mut problems) = World::of(entries);
+    let (plan, of_plan) = translate_within(&world, policy, limits);
+    problems.extend(of_plan);
+    Translation {
+        world,
+        plan,
+        problems,
+    }
+}
+
+/// Identities of the rules for requests and connections of workloads. The access policy does not apply to the proxies
+/// of a Gateway.
 fn rules_of_workloads(sets: &[PlannedSet], connections: &[PlannedConnections]) -> BTreeSet<String> {
     let is_of_workloads = |audience: &Audience| !matches!(audience, Audience::Gateway { .. });
     let sets = sets.iter().filter(|it| is_of_workloads(&it.audience));
-    let of_sets = sets.flat_map(|it| it.set.matches.iter().map(|entry| &entry.rule));
+    let set_rules = sets.flat_map(|it| it.set.matches.iter().map(|entry| &entry.rule));
     let connections = connections
         .iter()
         .filter(|it| is_of_workloads(&it.audience));
-    let of_connections = connections.map(|it| &it.connections.rule);
-    of_sets.chain(of_connections).cloned().collect()
+    let connection_rules = connections.map(|it| &it.connections.rule);
+    set_rules.chain(connection_rules).cloned().collect()
 }
 
-/// One port of a Service, as it is called and as a backend.
+/// One port of a Service, as a root or as a backend.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ServicePort {
     namespace: String,

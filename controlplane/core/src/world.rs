@@ -1,7 +1,5 @@
-//! The world: a plain snapshot of every object that translation looks at.
-//!
-//! It does not say where the objects came from, and it does not depend on the order in which they
-//! came.
+//! The world: a snapshot of all objects that translation reads. It does not depend on the source or the order of the
+//! objects.
 
 mod entry;
 
@@ -10,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 pub use entry::Entry;
-use entry::Part;
+use entry::WorldPart;
 
 use crate::api::gateway::Gateway;
 use crate::api::reference_grant::ReferenceGrant;
@@ -31,27 +29,27 @@ pub type Key = (String, String);
 pub struct World {
     services: BTreeMap<Key, Arc<Service>>,
     gateways: BTreeMap<Key, Arc<Gateway>>,
-    /// Those GatewayClasses that are Weir's.
+    /// GatewayClasses with the controller name of Weir.
     own_classes: BTreeSet<String>,
-    /// Labels of the namespaces that have an object of their own.
+    /// Labels of the Namespace objects.
     labels: BTreeMap<String, Arc<BTreeMap<String, String>>>,
-    /// By their namespace, which is that of what they permit.
+    /// By the namespace of the grants, which is the namespace of the objects that they permit references to.
     grants: BTreeMap<String, Vec<Arc<ReferenceGrant>>>,
     /// By namespace and name.
     pub splits: Vec<Arc<TrafficSplit>>,
     /// By kind, namespace and name.
     pub routes: Vec<Arc<Route>>,
     groups: BTreeMap<Key, Arc<HttpRouteGroup>>,
-    /// HTTPRouteGroups that are there and wrong in themselves.
+    /// HTTPRouteGroups that are not in force because of their own problems.
     broken_groups: BTreeSet<Key>,
-    access: OfPolicy,
-    /// Every namespace that is known: its object was seen, or an object in it.
+    access: PolicyObjects,
+    /// Every namespace with a Namespace object, or with an object in it.
     pub namespaces: BTreeSet<String>,
 }
 
-/// What only the access policy looks at; where there is none it makes no difference, but is kept.
+/// The objects that only the access policy uses. They are kept without a policy too, and then have no effect.
 #[derive(Clone, Debug, Default, PartialEq)]
-struct OfPolicy {
+struct PolicyObjects {
     tcp_routes: BTreeMap<Key, Arc<TcpRoute>>,
     /// By namespace and name.
     targets: Vec<Arc<TrafficTarget>>,
@@ -62,18 +60,18 @@ struct OfPolicy {
 }
 
 impl World {
-    /// See [`World::of`].
+    /// As [`World::of`], from manifests.
     pub fn from_objects(objects: impl IntoIterator<Item = Object>) -> (World, Vec<Problem>) {
         let entries = objects.into_iter().map(|object| Entry::of(&object));
         World::of(&entries.collect::<Vec<_>>())
     }
 
-    /// An object that is wrong in itself is left out with a problem and never stops the others. Of
-    /// two objects with the same kind, namespace and name the first by file and place stays.
+    /// An object with a mistake is left out with a problem, and the other objects stay. Of two objects with the same
+    /// kind, namespace and name, the first by file and position stays.
     pub fn of<E: Borrow<Entry>>(entries: &[E]) -> (World, Vec<Problem>) {
         let mut entries: Vec<&Entry> = entries.iter().map(Borrow::borrow).collect();
         entries.sort_by_key(|entry| {
-            // A Pod that is to be named by the cluster is its own.
+            // Two objects without a name, such as Pods with generateName, are never duplicates.
             let nameless = entry.name.is_empty();
             let place = (&entry.source, entry.position);
             let own = nameless.then_some(place);
@@ -83,22 +81,22 @@ impl World {
         let mut problems = Vec::new();
         let mut first: Option<&Entry> = None;
         for entry in entries {
-            let wrong = if entry.kind.is_of_policy() {
+            let target = if entry.kind.is_of_policy() {
                 &mut world.access.problems
             } else {
                 &mut problems
             };
-            if entry.part == Part::None {
-                wrong.extend(entry.problems.iter().cloned());
+            if entry.part == WorldPart::None {
+                target.extend(entry.problems.iter().cloned());
                 continue;
             }
-            match first.filter(|first| entry.is_also(first)) {
+            match first.filter(|first| entry.is_same_object(first)) {
                 Some(other) => {
                     let message = messages::duplicate(&other.source, &entry.source);
-                    wrong.push(entry.reference().problem("", message));
+                    target.push(entry.reference().problem("", message));
                 }
                 None => {
-                    wrong.extend(entry.problems.iter().cloned());
+                    target.extend(entry.problems.iter().cloned());
                     world.add(entry);
                     first = Some(entry);
                 }
@@ -114,29 +112,29 @@ impl World {
             Kind::Namespace => &entry.name,
             _ => &entry.namespace,
         };
-        let is_known = namespace.is_empty() || self.namespaces.contains(namespace);
-        if !is_known && !entry.kind.is_of_policy() {
+        let is_new = !namespace.is_empty() && !self.namespaces.contains(namespace);
+        if is_new && !entry.kind.is_of_policy() {
             self.namespaces.insert(namespace.clone());
         }
         let own = || entry.namespace.clone();
         let key = || (own(), entry.name.clone());
         let access = &mut self.access;
         match &entry.part {
-            Part::Name if entry.kind == Kind::HttpRouteGroup => {
+            WorldPart::Name if entry.kind == Kind::HttpRouteGroup => {
                 self.broken_groups.insert(key());
             }
-            Part::None | Part::Name => {}
-            Part::OwnClass => drop(self.own_classes.insert(entry.name.clone())),
-            Part::Namespace(it) => drop(self.labels.insert(entry.name.clone(), it.clone())),
-            Part::Service(it) => drop(self.services.insert(key(), it.clone())),
-            Part::Gateway(it) => drop(self.gateways.insert(key(), it.clone())),
-            Part::Grant(it) => self.grants.entry(own()).or_default().push(it.clone()),
-            Part::Split(it) => self.splits.push(it.clone()),
-            Part::Route(it) => self.routes.push(it.clone()),
-            Part::Group(it) => drop(self.groups.insert(key(), it.clone())),
-            Part::SmiTcpRoute(it) => drop(access.tcp_routes.insert(key(), it.clone())),
-            Part::Target(it) => access.targets.push(it.clone()),
-            Part::Workload(it) => access.workloads.entry(own()).or_default().push(it.clone()),
+            WorldPart::None | WorldPart::Name => {}
+            WorldPart::OwnClass => drop(self.own_classes.insert(entry.name.clone())),
+            WorldPart::Namespace(it) => drop(self.labels.insert(entry.name.clone(), it.clone())),
+            WorldPart::Service(it) => drop(self.services.insert(key(), it.clone())),
+            WorldPart::Gateway(it) => drop(self.gateways.insert(key(), it.clone())),
+            WorldPart::Grant(it) => self.grants.entry(own()).or_default().push(it.clone()),
+            WorldPart::Split(it) => self.splits.push(it.clone()),
+            WorldPart::Route(it) => self.routes.push(it.clone()),
+            WorldPart::Group(it) => drop(self.groups.insert(key(), it.clone())),
+            WorldPart::SmiTcpRoute(it) => drop(access.tcp_routes.insert(key(), it.clone())),
+            WorldPart::Target(it) => access.targets.push(it.clone()),
+            WorldPart::Workload(it) => access.workloads.entry(own()).or_default().push(it.clone()),
         }
     }
 
@@ -150,14 +148,14 @@ impl World {
         self.gateways.get(&key).map(Arc::as_ref)
     }
 
-    /// Where there are Gateways of this name.
+    /// The namespaces that have a Gateway of this name.
     pub fn namespaces_of_gateways(&self, name: &str) -> Vec<&str> {
         let gateways = self.gateways.keys();
         let named = gateways.filter(|(_, it)| it == name);
         named.map(|(namespace, _)| namespace.as_str()).collect()
     }
 
-    /// Every Gateway, and whether its class is Weir's.
+    /// Every Gateway, and whether its class belongs to Weir.
     pub fn owned_gateways(&self) -> BTreeMap<Key, bool> {
         let is_own = |gateway: &Gateway| self.own_classes.contains(&gateway.class);
         let gateways = self.gateways.iter();
@@ -166,7 +164,7 @@ impl World {
             .collect()
     }
 
-    /// The labels of a namespace, with the one that every namespace of a cluster bears.
+    /// The labels of a namespace, and `kubernetes.io/metadata.name`, which Kubernetes gives each namespace.
     pub fn namespace_labels(&self, namespace: &str) -> BTreeMap<String, String> {
         let labels = self.labels.get(namespace);
         let mut labels = labels.map_or_else(BTreeMap::new, |labels| labels.as_ref().clone());
@@ -179,7 +177,7 @@ impl World {
         self.groups.values().map(Arc::as_ref)
     }
 
-    /// The world without these objects. An HTTPRouteGroup among them stays, as a broken one.
+    /// The world without these objects. An HTTPRouteGroup among them becomes a broken group.
     #[must_use]
     pub fn without(&self, out: &BTreeSet<&ObjectRef>) -> World {
         let mut world = self.clone();
@@ -200,13 +198,13 @@ impl World {
         self.groups.get(&key).map(Arc::as_ref)
     }
 
-    /// Whether an HTTPRouteGroup is there, and not in force because of its own problem.
+    /// Whether the HTTPRouteGroup exists, but is not in force because of its own problem.
     pub fn has_broken_group(&self, namespace: &str, name: &str) -> bool {
         let key = (namespace.to_owned(), name.to_owned());
         self.broken_groups.contains(&key)
     }
 
-    /// That of `specs.smi-spec.io`.
+    /// The TCPRoute of group `specs.smi-spec.io`.
     pub fn smi_tcp_route(&self, namespace: &str, name: &str) -> Option<&TcpRoute> {
         let key = (namespace.to_owned(), name.to_owned());
         self.access.tcp_routes.get(&key).map(Arc::as_ref)
@@ -217,23 +215,22 @@ impl World {
         &self.access.targets
     }
 
-    /// What is wrong with objects that only the access policy looks at: no problem where there is none.
+    /// The problems of objects that only the access policy uses. Without a policy they are not reported.
     pub fn problems_of_policy(&self) -> &[Problem] {
         &self.access.problems
     }
 
-    /// The ServiceAccounts of the pods that the Service selects, `NAMESPACE/NAME`; none where there are
-    /// none, or where it selects none itself.
+    /// The ServiceAccounts of the pods that the Service selects, `NAMESPACE/NAME`. Empty if it selects no pods.
     pub fn accounts(&self, service: &Service) -> BTreeSet<String> {
         let namespace = &service.object.namespace;
         let workloads = self.access.workloads.get(namespace).into_iter().flatten();
-        let behind = workloads.filter(|workload| workload.fits(&service.selector));
-        behind
+        let selected = workloads.filter(|workload| workload.fits(&service.selector));
+        selected
             .map(|workload| format!("{namespace}/{}", workload.account))
             .collect()
     }
 
-    /// Whether a route of that kind in `from` may refer to the Service `name` in `to`.
+    /// Whether a route of this kind in namespace `from` may refer to the Service `name` in namespace `to`.
     pub fn permits_service(&self, kind: RouteKind, from: &str, to: &str, name: &str) -> bool {
         let mut grants = self.grants.get(to).into_iter().flatten();
         from == to || grants.any(|grant| grant.permits_service(kind, from, to, name))
@@ -254,7 +251,7 @@ mod tests {
     }
 
     #[test]
-    fn duplicates_do_not_depend_on_the_order() {
+    fn order_of_duplicates_does_not_matter() {
         let a = service("a.yaml", "web", "{ports: [{port: 1}]}");
         let b = service("b.yaml", "web", "{ports: [{port: 2}]}");
         let c = service("c.yaml", "other", "{ports: [{port: x}]}");
@@ -274,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_nobodys_business_is_no_problem() {
+    fn foreign_objects_are_no_problem() {
         let text = "{apiVersion: access.smi-spec.io/v1alpha4, kind: TrafficTarget, metadata: {name: t, namespace: far}}
 ---
 {apiVersion: access.smi-spec.io/v1alpha3, kind: TrafficTarget, metadata: {name: T}, spec: {}}

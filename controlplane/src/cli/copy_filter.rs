@@ -1,18 +1,26 @@
-//! The filters that the image carries, for an init container that puts them where the proxy reads them.
+//! `weir copy-filter`: an init container copies the filters of the image into the folder that the proxy reads.
 
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::io::{self, Write};
 use std::path::Path;
+use std::process::ExitCode;
 
-/// Where the image has them.
+use super::arguments::print;
+
+/// The folder of the filters in the image.
 const FOLDER: &str = "/filter";
 
-/// Puts each filter of the image into `dir`, whole or not at all.
-pub fn copy(dir: &Path) -> io::Result<()> {
-    copy_from(Path::new(FOLDER), dir)
+pub fn run(dir: &Path) -> ExitCode {
+    if let Err(error) = copy_filter(Path::new(FOLDER), dir) {
+        print(io::stderr(), &format!("weir: {error}\n"));
+        return ExitCode::FAILURE;
+    }
+    ExitCode::SUCCESS
 }
 
-fn copy_from(folder: &Path, dir: &Path) -> io::Result<()> {
+/// Copies each file of `folder` into `dir`, whole or not at all.
+fn copy_filter(folder: &Path, dir: &Path) -> io::Result<()> {
     let entries = fs::read_dir(folder).map_err(|error| {
         let why = format!(
             "{} holds no filters: {error}; run this in Weir's image",
@@ -24,14 +32,14 @@ fn copy_from(folder: &Path, dir: &Path) -> io::Result<()> {
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
-        // Beside its place and then into it: a proxy that reads meanwhile reads the old one or the new one.
-        let mut beside = std::ffi::OsString::from(".");
-        beside.push(&name);
-        let beside = dir.join(beside);
-        let mut file = File::create(&beside)?;
+        // A rename is atomic: a proxy that reads meanwhile reads the whole old file or the whole new file.
+        let mut temporary = OsString::from(".");
+        temporary.push(&name);
+        let temporary = dir.join(temporary);
+        let mut file = File::create(&temporary)?;
         file.write_all(&fs::read(entry.path())?)?;
         file.sync_all()?;
-        fs::rename(&beside, dir.join(&name))?;
+        fs::rename(&temporary, dir.join(&name))?;
     }
     Ok(())
 }
@@ -41,14 +49,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_filter_is_put_in_its_place() {
+    fn filters_replace_older_files() {
         let (image, dir) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
         fs::write(image.path().join("weir.wasm"), "new").unwrap();
         fs::write(image.path().join("weir-lean.wasm"), "lean").unwrap();
         let dir = dir.path().join("made");
-        copy_from(image.path(), &dir).unwrap();
+        copy_filter(image.path(), &dir).unwrap();
         fs::write(dir.join("weir.wasm"), "older and longer").unwrap();
-        copy_from(image.path(), &dir).unwrap();
+        copy_filter(image.path(), &dir).unwrap();
         let mut there: Vec<_> = fs::read_dir(&dir)
             .unwrap()
             .map(|entry| entry.unwrap().file_name())
@@ -59,9 +67,9 @@ mod tests {
     }
 
     #[test]
-    fn outside_of_the_image_it_says_so() {
+    fn missing_image_folder_is_named() {
         let dir = tempfile::tempdir().unwrap();
-        let error = copy_from(&dir.path().join("none"), dir.path()).unwrap_err();
+        let error = copy_filter(&dir.path().join("none"), dir.path()).unwrap_err();
         assert!(
             error.to_string().contains("run this in Weir's image"),
             "{error}"

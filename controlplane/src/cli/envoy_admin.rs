@@ -1,42 +1,41 @@
-//! The admin interface of a running Envoy, for `weir check --envoy`: two questions over plain HTTP. The first has to be
-//! answered.
+//! Envoy's admin interface: the configuration in force (`/config_dump`) and the statistics of the filter (`/stats`).
+//! Only the first is required.
 
 use std::str::FromStr;
 use std::time::Duration;
 
-use axum::body::Bytes;
+use axum::body::{Body, Bytes};
 use axum::http::uri::{Scheme, Uri};
 use axum::http::{Request, StatusCode, header};
-use http_body_util::{BodyExt, Empty};
-use hyper::client::conn::http1;
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
-use weir_core::envoy::{NotADump, Running};
+use weir::http1_client::{self, ExchangeError};
+use weir_core::envoy::{EnvoyDump, NotADump};
 use weir_split::module::GAUGE;
 
-/// A configuration of many megabytes takes Envoy some seconds to write.
-const PATIENCE: Duration = Duration::from_secs(30);
+/// Envoy takes some seconds to write a configuration of many megabytes.
+const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What there is to look at.
-pub struct Answer {
-    pub running: Running,
-    /// Why the statistics are missing, where they are.
-    pub without_stats: Option<Unreachable>,
+/// What a running Envoy has.
+pub struct EnvoyState {
+    pub running: EnvoyDump,
+    /// Why the statistics are missing; None if they were read.
+    pub without_stats: Option<EnvoyUnreachable>,
 }
 
-/// Where Envoy's admin interface listens.
+/// The address of Envoy's admin interface.
 #[derive(Clone, Debug)]
 pub struct Admin {
     /// HOST:PORT
     authority: String,
-    /// What stands before `/config_dump` where the interface is behind a path; without slash at its end.
+    /// The path before `/config_dump`, without a slash at its end; empty if the interface is at the root.
     base: String,
 }
 
-/// Why there is no configuration to look at.
+/// The configuration could not be read.
 #[derive(Debug, thiserror::Error)]
 #[error("the Envoy at {admin} cannot be asked: {cause}")]
-pub struct Unreachable {
+pub struct EnvoyUnreachable {
     admin: String,
     cause: Cause,
 }
@@ -46,8 +45,8 @@ enum Cause {
     #[error("{0}")]
     Io(#[from] std::io::Error),
     #[error("{0}")]
-    Http(#[from] hyper::Error),
-    #[error("no answer within {PATIENCE:?}")]
+    Exchange(#[from] ExchangeError),
+    #[error("no answer within {TIMEOUT:?}")]
     Silent,
     #[error("it answered {0} to {1}; is this the admin address?")]
     Status(StatusCode, String),
@@ -76,15 +75,14 @@ impl FromStr for Admin {
 }
 
 impl Admin {
-    /// Asks for the configuration that is in force.
+    /// Reads the configuration in force, and the statistics if they can be read.
     #[tokio::main(flavor = "current_thread")]
-    pub async fn ask(&self) -> Result<Answer, Unreachable> {
-        let unreachable = |cause: Cause| Unreachable {
+    pub async fn read_state(&self) -> Result<EnvoyState, EnvoyUnreachable> {
+        let unreachable = |cause: Cause| EnvoyUnreachable {
             admin: format!("http://{}{}", self.authority, self.base),
             cause,
         };
-        let running = self.running().await.map_err(unreachable);
-        let mut running = running?;
+        let mut running = self.running().await.map_err(unreachable)?;
         let stats = self.get(&format!("/stats?filter={GAUGE}")).await;
         let without_stats = match stats {
             Ok(stats) => {
@@ -93,36 +91,32 @@ impl Admin {
             }
             Err(cause) => Some(unreachable(cause)),
         };
-        Ok(Answer {
+        Ok(EnvoyState {
             running,
             without_stats,
         })
     }
 
-    async fn running(&self) -> Result<Running, Cause> {
+    async fn running(&self) -> Result<EnvoyDump, Cause> {
         let dump = self.get("/config_dump").await?;
-        Ok(Running::read(&serde_json::from_slice(&dump)?)?)
+        Ok(EnvoyDump::read(&serde_json::from_slice(&dump)?)?)
     }
 
     async fn get(&self, path: &str) -> Result<Bytes, Cause> {
-        let answer = tokio::time::timeout(PATIENCE, self.exchange(path)).await;
+        let answer = tokio::time::timeout(TIMEOUT, self.exchange(path)).await;
         answer.unwrap_or(Err(Cause::Silent))
     }
 
     async fn exchange(&self, path: &str) -> Result<Bytes, Cause> {
         let stream = TcpStream::connect(&self.authority).await?;
-        let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
-        let connection = tokio::spawn(connection);
         let request = Request::get(format!("{}{path}", self.base))
             .header(header::HOST, &self.authority)
-            .body(Empty::<Bytes>::new())
+            .body(Body::empty())
             .map_err(std::io::Error::other)?;
-        let response = sender.send_request(request).await?;
-        if response.status() != StatusCode::OK {
-            return Err(Cause::Status(response.status(), path.to_owned()));
+        let stream = TokioIo::new(stream);
+        match http1_client::exchange(stream, request, usize::MAX).await? {
+            (StatusCode::OK, body) => Ok(body),
+            (other, _) => Err(Cause::Status(other, path.to_owned())),
         }
-        let body = response.into_body().collect().await?.to_bytes();
-        connection.abort();
-        Ok(body)
     }
 }

@@ -1,7 +1,7 @@
-//! Events on TrafficSplits (events.k8s.io/v1): a problem when it comes, and when it is mended.
+//! Events on TrafficSplits (events.k8s.io/v1): one when a problem appears, one when it is resolved.
 //!
-//! The name of an Event is made of what it says, so that two replicas, or one that began anew, never say the same
-//! twice: the API server refuses the second. What comes back within the life of an Event makes a series of it.
+//! The name of an Event is a hash of its text, so the API server refuses a second Event with the same text from another
+//! replica or after a restart. A problem that comes back while its Event exists makes the Event a series.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -19,65 +19,66 @@ use weir_core::api::gateway::CONTROLLER;
 use weir_core::digest::sha256;
 use weir_core::manifest::object::Kind;
 use weir_core::status::subject::Subject;
-use weir_core::status::{Remark, remarks};
+use weir_core::status::{ObjectEvent, events_of_change};
 
-/// Remarks that wait; of more the oldest are not made.
+/// Most Events that wait; above it the oldest ones are dropped.
 const MAX_WAITING: usize = 10_000;
 
-/// What was said of each split, and what is to be said.
+/// The present remarks about each TrafficSplit, and the Events that wait to be written.
 #[derive(Default)]
 pub struct Events {
     /// By uid.
-    said: HashMap<String, BTreeSet<Remark>>,
+    remarks: HashMap<String, BTreeSet<ObjectEvent>>,
     waiting: VecDeque<Note>,
-    /// How often each Event was made, by its name.
-    made: HashMap<String, i32>,
+    /// How often each Event was written, by its name.
+    counts: HashMap<String, i32>,
 }
 
 /// An Event to be written.
 #[derive(Clone, Debug)]
 pub struct Note {
     subject: Arc<Subject>,
-    remark: Remark,
+    remark: ObjectEvent,
 }
 
 impl Events {
-    /// Takes in what there is to say now; what has passed in the meantime is not said any more.
-    pub fn hear(&mut self, outcome: &Outcome) {
-        let mut problems: HashMap<_, BTreeSet<Remark>> = HashMap::new();
+    /// Adds Events for new and for resolved problems. A problem that is resolved before its Event is written gets no
+    /// Event.
+    pub fn update(&mut self, outcome: &Outcome) {
+        let mut problems: HashMap<_, BTreeSet<ObjectEvent>> = HashMap::new();
         for problem in outcome.problems.iter() {
             let of_object = problems.entry(&problem.object).or_default();
-            of_object.insert(Remark::of(problem));
+            of_object.insert(ObjectEvent::of(problem));
         }
         let splits = outcome.subjects.iter();
         let splits = splits.filter(|subject| subject.kind == Kind::TrafficSplit);
-        let mut there = HashMap::new();
+        let mut present = HashMap::new();
         for subject in splits {
             let now = problems.remove(&subject.object).unwrap_or_default();
-            let mut before = self.said.remove(&subject.uid).unwrap_or_default();
+            let mut before = self.remarks.remove(&subject.uid).unwrap_or_default();
             if before != now {
-                // What passed before it was said needs no mending either.
+                // A problem whose Event was not written needs no Event when it is resolved.
                 self.waiting.retain(|note| {
-                    let has_passed = note.subject.uid == subject.uid
+                    let is_resolved = note.subject.uid == subject.uid
                         && note.remark.is_warning
                         && !now.contains(&note.remark);
-                    if has_passed {
+                    if is_resolved {
                         before.remove(&note.remark);
                     }
-                    !has_passed
+                    !is_resolved
                 });
             }
-            let news = remarks(&before, &now);
-            let notes = news.into_iter().map(|remark| Note {
+            let changes = events_of_change(&before, &now);
+            let notes = changes.into_iter().map(|remark| Note {
                 subject: subject.clone(),
                 remark,
             });
             self.waiting.extend(notes);
             if !now.is_empty() {
-                there.insert(subject.uid.clone(), now);
+                present.insert(subject.uid.clone(), now);
             }
         }
-        self.said = there;
+        self.remarks = present;
         let excess = self.waiting.len().saturating_sub(MAX_WAITING);
         self.waiting.drain(..excess);
     }
@@ -86,9 +87,9 @@ impl Events {
         self.waiting.pop_front()
     }
 
-    /// One that could not be made is the next again, as often as it was wanted before.
+    /// Puts an Event that could not be written first in the queue again, and takes back its count.
     pub fn put_back(&mut self, note: Note) {
-        if let Some(count) = self.made.get_mut(&note.name()) {
+        if let Some(count) = self.counts.get_mut(&note.name()) {
             *count = count.saturating_sub(1);
         }
         self.waiting.push_front(note);
@@ -98,12 +99,12 @@ impl Events {
         self.waiting.is_empty()
     }
 
-    /// How often this Event has been made, this time included.
+    /// Counts this Event, and returns how often it was counted.
     pub fn count(&mut self, note: &Note) -> i32 {
-        if self.made.len() > MAX_WAITING {
-            self.made.clear();
+        if self.counts.len() > MAX_WAITING {
+            self.counts.clear();
         }
-        let count = self.made.entry(note.name()).or_default();
+        let count = self.counts.entry(note.name()).or_default();
         *count = count.saturating_add(1);
         *count
     }
@@ -111,23 +112,24 @@ impl Events {
 
 impl Note {
     fn name(&self) -> String {
-        let Remark {
+        let ObjectEvent {
             is_warning,
             reason,
             note,
             cause: _,
         } = &self.remark;
-        let said = format!("{}\0{is_warning}\0{reason}\0{note}", self.subject.uid);
-        let hex = sha256(said.as_bytes());
+        let text = format!("{}\0{is_warning}\0{reason}\0{note}", self.subject.uid);
+        let hex = sha256(text.as_bytes());
         let digits = hex.get(..16).unwrap_or(&hex);
-        // A name of at most 253 characters.
+        // The whole name has at most 253 characters.
         let name = &self.subject.object.name;
         let name = name.get(..name.len().min(230)).unwrap_or_default();
         format!("{}.{digits}", name.trim_end_matches(['.', '-']))
     }
 
-    /// Whether an Event was made, or counted, by this call; `count` is how often this process wanted it.
-    pub async fn make(
+    /// Creates the Event, or updates its series if it exists and `count` is above 1. False if it exists and `count` is
+    /// 1.
+    pub async fn write(
         &self,
         client: kube::Client,
         identity: &str,
@@ -176,14 +178,14 @@ impl Note {
                 api.patch(&name, &PatchParams::default(), &patch).await?;
                 Ok(true)
             }
-            // Said before, by this replica in another life or by another one.
+            // Another replica has written it, or this one before a restart.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
             Err(error) => Err(error),
         }
     }
 }
 
-/// Writes in one second, of which a moment may use several at once.
+/// A rate limit: up to one second's writes at once.
 pub struct Allowance {
     each_second: f64,
     left: f64,
@@ -199,7 +201,7 @@ impl Allowance {
         }
     }
 
-    /// Whether one more may be made now.
+    /// Counts one write; false if the limit is reached.
     pub fn take(&mut self, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = now;
@@ -219,21 +221,21 @@ mod tests {
     use weir_core::manifest::problem::messages::backend as messages;
 
     #[test]
-    fn an_event_that_could_not_be_made_is_the_next_and_counts_once() {
+    fn failed_event_counts_once() {
         let subject = split_subject(false);
         let object = subject.object.clone();
         let problem = |at: u32| {
             let path = format!("spec.backends[{at}]");
             object.problem(path, messages::no_service("shop/v2"))
         };
-        // Also of a split whose definition has no status.
+        // This TrafficSplit has no status subresource.
         let outcome = Outcome {
             subjects: vec![Arc::new(subject)],
             problems: [problem(0), problem(1)].into(),
             ..Outcome::default()
         };
         let mut events = Events::default();
-        events.hear(&outcome);
+        events.update(&outcome);
         let first = events.take().unwrap();
         assert_eq!(events.count(&first), 1);
         let name = first.name();

@@ -2,7 +2,7 @@
 
 use weir_core::manifest::object::Kind;
 use weir_core::manifest::problem::ObjectRef;
-use weir_core::status::subject::{Subject, Written};
+use weir_core::status::subject::{JsonText, Subject};
 
 /// TrafficSplit `shop/web`, at its first generation.
 pub fn split_subject(has_status: bool) -> Subject {
@@ -20,8 +20,8 @@ pub fn split_subject(has_status: bool) -> Subject {
         generation: 1,
         since: 1,
         resource_version: "1".into(),
-        parent_refs: Written::default(),
-        status: Written::default(),
+        parent_refs: JsonText::default(),
+        status: JsonText::default(),
         has_status,
     }
 }

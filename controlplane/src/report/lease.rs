@@ -1,7 +1,7 @@
-//! Who of the replicas writes status: the holder of a Lease.
+//! The Lease that decides which replica writes status (coordination.k8s.io/v1).
 //!
-//! As client-go does it, no clock but one's own is asked: a Lease has run out when whoever looks has not seen it
-//! change for as long as it is given for. Its holder stops writing before that, if it cannot renew it.
+//! As in client-go, a replica trusts only its own clock: a Lease has expired when the replica has not seen it change
+//! for the duration that stands in it. A holder that cannot renew the Lease stops writing before that.
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,14 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-/// For how long it is given.
+/// Written into the Lease.
 const DURATION: Duration = Duration::from_secs(10);
-/// How long after a renewal was begun its holder may begin a write; [`WRITE`] later the last one has ended.
+/// The holder may begin a write for this time after it began the renewal; [`WRITE`] later the last write has ended.
 const TERM: Duration = Duration::from_secs(8);
-/// No write takes longer.
+/// Time limit of one write.
 pub const WRITE: Duration = Duration::from_secs(2);
 const RENEW: Duration = Duration::from_secs(3);
-/// Between two looks of who does not hold it.
+/// Time between two requests of a replica that does not hold the Lease.
 const LOOK: Duration = Duration::from_secs(1);
 const ANSWER: Duration = Duration::from_secs(2);
 
@@ -28,12 +28,12 @@ pub struct Candidate {
     api: Api<Lease>,
     name: String,
     identity: String,
-    /// What was last seen of another one's, and since when.
+    /// The newest record of another holder, and when this replica saw it first.
     seen: Option<(Record, Instant)>,
     until: watch::Sender<Option<Instant>>,
 }
 
-/// What changes when a Lease is renewed.
+/// The part of a Lease that changes when it is renewed.
 #[derive(Clone, Debug, PartialEq)]
 struct Record {
     holder: String,
@@ -41,7 +41,7 @@ struct Record {
     duration: Duration,
 }
 
-/// What to do about a Lease.
+/// What a candidate does next.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Step {
     Renew,
@@ -60,72 +60,80 @@ impl Candidate {
         }
     }
 
-    /// Until when a write may begin; None while another one, or nobody, holds the Lease.
+    /// The time until which a write may begin; None while this replica does not hold the Lease.
     pub fn term(&self) -> watch::Receiver<Option<Instant>> {
         self.until.subscribe()
     }
 
-    /// Renews it or waits for it until the end, and then gives it up once `drained` is over.
-    pub async fn stand(mut self, mut ending: watch::Receiver<bool>, drained: impl Future) {
+    /// Renews the Lease or waits for it until `ending` is true, then waits for `last_writes`, and gives the Lease up.
+    pub async fn stand(mut self, mut ending: watch::Receiver<bool>, last_writes: impl Future) {
         loop {
-            let begun = Instant::now();
-            let outcome = timeout(ANSWER, self.step()).await;
+            let start = Instant::now();
+            let is_held = timeout(ANSWER, self.step()).await;
             let until = *self.until.borrow();
-            let until = match outcome {
-                Ok(Ok(true)) => Some(begun + TERM),
+            let until = match is_held {
+                Ok(Ok(true)) => Some(start + TERM),
                 Ok(Ok(false)) => None,
                 Ok(Err(error)) => {
-                    tracing::warn!(lease = self.name, "the Lease cannot be had: {error}");
+                    tracing::warn!(
+                        lease = self.name,
+                        "the Lease cannot be read or written: {error}"
+                    );
                     until
                 }
                 Err(_) => {
-                    tracing::warn!(lease = self.name, "no answer about the Lease");
+                    tracing::warn!(
+                        lease = self.name,
+                        "the Lease cannot be read or written: no answer in time"
+                    );
                     until
                 }
             };
-            self.tell(until.filter(|until| *until > Instant::now()));
-            let renewed = until == Some(begun + TERM);
-            let pause = if renewed { RENEW } else { LOOK };
+            self.set_term(until.filter(|until| *until > Instant::now()));
+            let is_renewed = until == Some(start + TERM);
+            let pause = if is_renewed { RENEW } else { LOOK };
             tokio::select! {
                 () = sleep(pause) => {}
-                // Fails when the other end is gone, which is an end as well.
+                // Err: the sender is gone, which is an end as well.
                 _ = ending.wait_for(|ending| *ending) => break,
             }
         }
-        drained.await;
+        last_writes.await;
         let holds = self.until.borrow().is_some();
-        self.tell(None);
+        self.set_term(None);
         if holds && !matches!(timeout(ANSWER, self.give_up()).await, Ok(Ok(()))) {
             tracing::warn!(lease = self.name, "the Lease could not be given up");
         }
     }
 
-    fn tell(&self, until: Option<Instant>) {
+    fn set_term(&self, until: Option<Instant>) {
         let had = self.until.borrow().is_some();
         match (had, until.is_some()) {
             (false, true) => tracing::info!(lease = self.name, "this replica writes status now"),
-            (true, false) => tracing::info!(lease = self.name, "this replica writes no status"),
+            (true, false) => {
+                tracing::info!(lease = self.name, "this replica no longer writes status")
+            }
             _ => {}
         }
         self.until.send_replace(until);
     }
 
-    /// Whether the Lease is held now.
+    /// Whether this replica holds the Lease now.
     async fn step(&mut self) -> Result<bool, kube::Error> {
         let Some(lease) = self.api.get_opt(&self.name).await? else {
             return self.create().await;
         };
-        // It may have been renewed while the question was on its way: it is seen when the answer is there.
+        // Not before the request: the holder may have renewed the Lease while the answer was on its way.
         let now = Instant::now();
         let spec = lease.spec.clone().unwrap_or_default();
-        match self.decide(&spec, now) {
+        match self.next_step(&spec, now) {
             Step::Wait => Ok(false),
-            Step::Renew => self.put(lease, false).await,
-            Step::Take => self.put(lease, true).await,
+            Step::Renew => self.replace(lease, false).await,
+            Step::Take => self.replace(lease, true).await,
         }
     }
 
-    fn decide(&mut self, spec: &LeaseSpec, now: Instant) -> Step {
+    fn next_step(&mut self, spec: &LeaseSpec, now: Instant) -> Step {
         let holder = spec.holder_identity.clone().unwrap_or_default();
         if holder == self.identity {
             return Step::Renew;
@@ -161,38 +169,39 @@ impl Candidate {
             },
             spec: Some(self.spec(LeaseSpec::default(), true)),
         };
-        won(self.api.create(&PostParams::default(), &lease).await)
+        is_written(self.api.create(&PostParams::default(), &lease).await)
     }
 
-    async fn put(&self, lease: Lease, takes: bool) -> Result<bool, kube::Error> {
+    async fn replace(&self, lease: Lease, is_new_holder: bool) -> Result<bool, kube::Error> {
         let spec = lease.spec.clone().unwrap_or_default();
         let lease = Lease {
-            spec: Some(self.spec(spec, takes)),
+            spec: Some(self.spec(spec, is_new_holder)),
             ..lease
         };
         let params = PostParams::default();
-        won(self.api.replace(&self.name, &params, &lease).await)
+        is_written(self.api.replace(&self.name, &params, &lease).await)
     }
 
-    fn spec(&self, before: LeaseSpec, takes: bool) -> LeaseSpec {
+    fn spec(&self, before: LeaseSpec, is_new_holder: bool) -> LeaseSpec {
         let now = MicroTime(Timestamp::now());
-        let taken = LeaseSpec {
+        let renewal = LeaseSpec {
             holder_identity: Some(self.identity.clone()),
             lease_duration_seconds: i32::try_from(DURATION.as_secs()).ok(),
             renew_time: Some(now.clone()),
             ..before
         };
-        match takes {
-            false => taken,
-            true => LeaseSpec {
-                acquire_time: Some(now),
-                lease_transitions: Some(taken.lease_transitions.map_or(0, |n| n.saturating_add(1))),
-                ..taken
-            },
+        if !is_new_holder {
+            return renewal;
+        }
+        let transitions = renewal.lease_transitions;
+        LeaseSpec {
+            acquire_time: Some(now),
+            lease_transitions: Some(transitions.map_or(0, |count| count.saturating_add(1))),
+            ..renewal
         }
     }
 
-    /// So that another one need not wait until it has run out.
+    /// Another replica can take a Lease without holder at once.
     async fn give_up(&self) -> Result<(), kube::Error> {
         let lease = self.api.get(&self.name).await?;
         let spec = lease.spec.clone().unwrap_or_default();
@@ -207,13 +216,13 @@ impl Candidate {
             ..lease
         };
         let params = PostParams::default();
-        won(self.api.replace(&self.name, &params, &lease).await).map(|_| ())
+        is_written(self.api.replace(&self.name, &params, &lease).await).map(|_| ())
     }
 }
 
-/// Of two that write at once one is told that the Lease has changed: it has not got it.
-fn won(outcome: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
-    match outcome {
+/// False if another replica has written the Lease at the same time (409 Conflict).
+fn is_written(result: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
+    match result {
         Ok(_) => Ok(true),
         Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
         Err(error) => Err(error),
@@ -233,7 +242,7 @@ mod tests {
         Candidate::new(client, "weir-system", "weir", "one")
     }
 
-    fn held(holder: &str, renewed: i64) -> LeaseSpec {
+    fn spec(holder: &str, renewed: i64) -> LeaseSpec {
         LeaseSpec {
             holder_identity: Some(holder.to_owned()),
             lease_duration_seconds: Some(10),
@@ -243,29 +252,32 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn a_lease_has_run_out_by_ones_own_watch_alone() {
+    async fn expiry_depends_on_own_clock_only() {
         let mut candidate = candidate();
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
-        // Whatever its clock says, and however old: it is there for ten seconds from the first look.
-        assert_eq!(candidate.decide(&held("two", 0), at(0)), Step::Wait);
-        assert_eq!(candidate.decide(&held("two", 0), at(9)), Step::Wait);
-        assert_eq!(candidate.decide(&held("two", 1), at(10)), Step::Wait);
-        assert_eq!(candidate.decide(&held("two", 1), at(20)), Step::Wait);
-        assert_eq!(candidate.decide(&held("two", 1), at(21)), Step::Take);
-        assert_eq!(candidate.decide(&held("three", 1), at(22)), Step::Wait);
-        assert_eq!(candidate.decide(&held("", 1), at(22)), Step::Take);
-        assert_eq!(candidate.decide(&LeaseSpec::default(), at(22)), Step::Take);
-        assert_eq!(candidate.decide(&held("one", 1), at(22)), Step::Renew);
+        // The holder's clock does not matter: the Lease expires ten seconds after it was first seen.
+        assert_eq!(candidate.next_step(&spec("two", 0), at(0)), Step::Wait);
+        assert_eq!(candidate.next_step(&spec("two", 0), at(9)), Step::Wait);
+        assert_eq!(candidate.next_step(&spec("two", 1), at(10)), Step::Wait);
+        assert_eq!(candidate.next_step(&spec("two", 1), at(20)), Step::Wait);
+        assert_eq!(candidate.next_step(&spec("two", 1), at(21)), Step::Take);
+        assert_eq!(candidate.next_step(&spec("three", 1), at(22)), Step::Wait);
+        assert_eq!(candidate.next_step(&spec("", 1), at(22)), Step::Take);
+        assert_eq!(
+            candidate.next_step(&LeaseSpec::default(), at(22)),
+            Step::Take
+        );
+        assert_eq!(candidate.next_step(&spec("one", 1), at(22)), Step::Renew);
     }
 
     #[tokio::test]
-    async fn a_lease_is_seen_when_the_answer_is_there() {
+    async fn lease_counts_from_its_answer() {
         const UNDER_WAY: Duration = Duration::from_millis(200);
         let api_server = tower::service_fn(|_: Request<Body>| async {
             sleep(UNDER_WAY).await;
             let lease = Lease {
-                spec: Some(held("two", 1)),
+                spec: Some(spec("two", 1)),
                 ..Lease::default()
             };
             let body = serde_json::to_vec(&lease)?;
@@ -273,28 +285,28 @@ mod tests {
         });
         let client = kube::Client::new(api_server, "default");
         let mut candidate = Candidate::new(client, "weir-system", "weir", "one");
-        let asked = Instant::now();
+        let start = Instant::now();
         assert!(!candidate.step().await.unwrap());
         let (_, seen) = candidate.seen.unwrap();
-        assert!(seen.duration_since(asked) >= UNDER_WAY);
+        assert!(seen.duration_since(start) >= UNDER_WAY);
     }
 
     #[test]
-    fn who_cannot_renew_stops_before_another_may_take_it() {
+    fn holder_stops_before_lease_expires() {
         assert!(TERM + WRITE <= DURATION);
         assert!(RENEW + ANSWER + LOOK + ANSWER <= TERM);
-        // From the death of a holder that has just renewed to the first write of the next.
+        // From the death of a holder that has just renewed to the first write of the next holder.
         assert!(LOOK + DURATION + LOOK + ANSWER < Duration::from_secs(15));
     }
 
     #[tokio::test]
-    async fn a_lease_that_is_taken_says_since_when() {
+    async fn renewal_keeps_acquire_time() {
         let candidate = candidate();
-        let taken = candidate.spec(held("two", 1), true);
-        assert_eq!(taken.holder_identity.as_deref(), Some("one"));
-        assert_eq!(taken.lease_transitions, Some(0));
-        let renewed = candidate.spec(taken.clone(), false);
-        assert_eq!(renewed.acquire_time, taken.acquire_time);
+        let new_holder = candidate.spec(spec("two", 1), true);
+        assert_eq!(new_holder.holder_identity.as_deref(), Some("one"));
+        assert_eq!(new_holder.lease_transitions, Some(0));
+        let renewed = candidate.spec(new_holder.clone(), false);
+        assert_eq!(renewed.acquire_time, new_holder.acquire_time);
         assert_ne!(renewed.renew_time, Some(MicroTime(Timestamp::UNIX_EPOCH)));
     }
 }

@@ -1,26 +1,34 @@
-//! One write of a status.
+//! The write of one status.
 
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
-use weir_core::status::subject::{Subject, Written};
+use weir_core::status::subject::{JsonText, Subject};
 
-/// What became of it.
-pub enum Done {
+/// The result of the write.
+pub enum PatchResult {
     Written {
         version: u64,
-        status: Written,
-        /// Whether it says all that was written.
+        status: JsonText,
+        /// Whether the API server has kept every field that was written.
         is_whole: bool,
     },
-    /// The object is not as it was read.
+    /// The object has changed since it was read.
     Conflict,
+    /// The object does not exist.
     Gone,
+    /// The API server refuses the write, and would refuse it again.
     Refused,
+    /// The write may succeed later.
     Failed,
 }
 
-pub async fn patch(client: kube::Client, subject: &Subject, version: &str, wanted: Value) -> Done {
+pub async fn patch(
+    client: kube::Client,
+    subject: &Subject,
+    version: &str,
+    status: Value,
+) -> PatchResult {
     let Subject {
         object,
         api_version,
@@ -36,8 +44,8 @@ pub async fn patch(client: kube::Client, subject: &Subject, version: &str, wante
         plural: resource.split('.').next().unwrap_or(resource).to_owned(),
     };
     let api: Api<DynamicObject> = Api::namespaced_with(client, &object.namespace, &resource);
-    // The API server refuses it where the object is no longer as it was read.
-    let body = json!({"metadata": {"resourceVersion": version}, "status": &wanted});
+    // With the resource version the API server refuses the write if the object has changed since.
+    let body = json!({"metadata": {"resourceVersion": version}, "status": &status});
     let params = PatchParams {
         field_manager: Some("weir".to_owned()),
         ..PatchParams::default()
@@ -46,30 +54,31 @@ pub async fn patch(client: kube::Client, subject: &Subject, version: &str, wante
         .patch_status(&object.name, &params, &Patch::Merge(body))
         .await
     {
-        Ok(written) => {
-            let version = written.metadata.resource_version.unwrap_or_default();
-            let status = written.data.get("status").unwrap_or(&Value::Null);
-            let mut fields = wanted.as_object().into_iter().flatten();
-            Done::Written {
+        Ok(object) => {
+            let version = object.metadata.resource_version.unwrap_or_default();
+            let kept = object.data.get("status").unwrap_or(&Value::Null);
+            let mut fields = status.as_object().into_iter().flatten();
+            PatchResult::Written {
                 version: version.parse().unwrap_or_default(),
-                status: Written::from(status),
-                is_whole: fields.all(|(name, it)| status.get(name) == Some(it)),
+                status: JsonText::from(kept),
+                is_whole: fields.all(|(name, it)| kept.get(name) == Some(it)),
             }
         }
-        Err(kube::Error::Api(status)) if status.code == 409 => Done::Conflict,
-        Err(kube::Error::Api(status)) if status.code == 404 => Done::Gone,
+        Err(kube::Error::Api(status)) if status.code == 409 => PatchResult::Conflict,
+        Err(kube::Error::Api(status)) if status.code == 404 => PatchResult::Gone,
         Err(error) => {
             tracing::warn!(%object, "status could not be written: {error}");
-            match is_for_good(&error) {
-                true => Done::Refused,
-                false => Done::Failed,
+            if is_permanent(&error) {
+                PatchResult::Refused
+            } else {
+                PatchResult::Failed
             }
         }
     }
 }
 
-/// Whether the API server will not have it another time either.
-pub fn is_for_good(error: &kube::Error) -> bool {
+/// Whether the API server would refuse the same request again.
+pub fn is_permanent(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => {
             (400..500).contains(&status.code) && !matches!(status.code, 401 | 408 | 429)
@@ -86,20 +95,20 @@ mod tests {
 
     use super::*;
 
-    /// What becomes of a write that the API server answers so.
-    async fn done(code: u16, answer: Value) -> Done {
+    /// The result of a write that the API server answers with `code` and `answer`.
+    async fn result(code: u16, answer: Value) -> PatchResult {
         let api_server = tower::service_fn(move |_: Request<Body>| {
             let mut response = Response::new(Body::from(answer.to_string().into_bytes()));
             *response.status_mut() = code.try_into().unwrap();
             async { Ok::<_, std::convert::Infallible>(response) }
         });
         let client = kube::Client::new(api_server, "default");
-        let wanted = json!({"conditions": [{"type": "Accepted", "status": "True"}]});
-        patch(client, &split_subject(true), "1", wanted).await
+        let status = json!({"conditions": [{"type": "Accepted", "status": "True"}]});
+        patch(client, &split_subject(true), "1", status).await
     }
 
     #[tokio::test]
-    async fn a_status_of_which_a_part_is_dropped_is_known() {
+    async fn partly_dropped_status_is_detected() {
         for (kept, whole) in [
             (
                 json!({"conditions": [{"type": "Accepted", "status": "True"}]}),
@@ -114,19 +123,19 @@ mod tests {
             (Value::Null, false),
         ] {
             let answer = json!({"metadata": {"resourceVersion": "2"}, "status": kept});
-            match done(200, answer).await {
-                Done::Written {
+            match result(200, answer).await {
+                PatchResult::Written {
                     version, is_whole, ..
                 } => {
                     assert_eq!((version, is_whole), (2, whole), "{kept}");
                 }
-                _ => panic!("it was written: {kept}"),
+                _ => panic!("not written: {kept}"),
             }
         }
     }
 
     #[tokio::test]
-    async fn what_the_api_server_will_never_have_is_refused() {
+    async fn permanent_errors_are_refusals() {
         for (code, is_refused) in [
             (403, true),
             (422, true),
@@ -135,9 +144,9 @@ mod tests {
             (500, false),
         ] {
             let answer = json!({"kind": "Status", "status": "Failure", "code": code, "message": "", "reason": ""});
-            let done = done(code, answer).await;
-            assert_eq!(matches!(done, Done::Refused), is_refused, "{code}");
-            assert_eq!(matches!(done, Done::Failed), !is_refused, "{code}");
+            let result = result(code, answer).await;
+            assert_eq!(matches!(result, PatchResult::Refused), is_refused, "{code}");
+            assert_eq!(matches!(result, PatchResult::Failed), !is_refused, "{code}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! What operators and Kubernetes ask of the process: alive, ready, and the numbers.
+//! HTTP for operators and Kubernetes: liveness, readiness and metrics.
 
 use std::sync::Arc;
 
@@ -12,8 +12,8 @@ use crate::publish::Current;
 use crate::serve::Proxies;
 use weir_core::metrics::Metrics;
 
-/// `/healthz`, `/readyz` (200 once something is published and until `leaving` is true, else 503 and the reason),
-/// `/metrics`.
+/// `/healthz` answers 200. `/readyz` answers 200 from the first published plan until `leaving` is true, else 503 and
+/// the reason. `/metrics` answers in OpenMetrics text format 1.0.
 pub fn app(
     current: watch::Receiver<Current>,
     leaving: watch::Receiver<bool>,
@@ -32,7 +32,7 @@ pub fn app(
             ),
         }
     };
-    let numbers = move || async move {
+    let metrics = move || async move {
         let (by_revision, behind) = proxies.by_revision();
         metrics.set_proxies(by_revision, behind);
         (
@@ -46,5 +46,5 @@ pub fn app(
     Router::new()
         .route("/healthz", get(async || "ok\n"))
         .route("/readyz", get(ready))
-        .route("/metrics", get(numbers))
+        .route("/metrics", get(metrics))
 }

@@ -1,4 +1,4 @@
-//! The answer to a poll, as it goes over the wire.
+//! The answer to a poll, as an HTTP response.
 
 use std::sync::Arc;
 
@@ -8,41 +8,42 @@ use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
 use weir_core::manifest::problem::messages::answer as messages;
-use weir_core::plan::document::{NeedsNewerVersion, Rendered};
+use weir_core::plan::document::{NeedsNewerVersion, RenderedConfig};
 use weir_core::watermark::Watermark;
 
 pub(super) const WATERMARK: &str = "weir-watermark";
-/// How many rules are in force for other scopes.
+/// Header: how many rules are in force for other scopes.
 const ELSEWHERE: &str = "weir-elsewhere";
 
 pub(super) enum Answer {
+    /// 200 with a document.
     New {
-        rendered: Rendered,
+        rendered: RenderedConfig,
         watermark: Arc<Watermark>,
         elsewhere: usize,
     },
-    /// The poller holds this one.
+    /// 304: the poller has this document.
     Same {
-        rendered: Rendered,
-        /// None where the poller has seen one that is ahead of ours.
+        rendered: RenderedConfig,
+        /// None if the poller has seen a watermark that this one does not cover.
         watermark: Option<Arc<Watermark>>,
         elsewhere: usize,
     },
-    /// The poller has been told what is newer than all that is known here.
+    /// Another replica has answered the poller from a newer state of the cluster: 304, or 503 without a document.
     Behind {
-        /// Whether it holds anything.
-        holds: bool,
+        /// Whether the poller has a document.
+        has_document: bool,
     },
-    Nothing {
-        why: String,
-    },
+    /// 503: nothing is published yet.
+    Nothing { why: String },
+    /// 400
     BadRequest(String),
-    /// The version that the proxy reads cannot say all that it should know.
+    /// 406: the newest version that the proxy reads cannot express its configuration.
     NeedsNewerVersion(NeedsNewerVersion),
 }
 
 impl Answer {
-    /// The revision that the poller should run, as far as it is known here.
+    /// The revision that the poller should run; None if this replica does not know it.
     pub(super) fn revision(&self) -> Option<&str> {
         match self {
             Answer::New { rendered, .. } | Answer::Same { rendered, .. } => {
@@ -55,8 +56,8 @@ impl Answer {
         }
     }
 
-    /// Whether it is worth no waiting for another one.
-    pub(super) fn is_news(&self) -> bool {
+    /// Whether a long poll ends with this answer at once.
+    pub(super) fn is_immediate(&self) -> bool {
         match self {
             Answer::New { .. } | Answer::NeedsNewerVersion(_) | Answer::BadRequest(_) => true,
             Answer::Same { .. } | Answer::Behind { .. } | Answer::Nothing { .. } => false,
@@ -78,7 +79,7 @@ impl IntoResponse for Answer {
                 ];
                 let body = Body::from(Bytes::from_owner(rendered.body));
                 let response = (headers, body).into_response();
-                marked(response, Some(&watermark), elsewhere)
+                with_headers(response, Some(&watermark), elsewhere)
             }
             Answer::Same {
                 rendered,
@@ -87,12 +88,13 @@ impl IntoResponse for Answer {
             } => {
                 let headers = [(ETAG, etag(&rendered))];
                 let response = (StatusCode::NOT_MODIFIED, headers).into_response();
-                marked(response, watermark.as_deref(), elsewhere)
+                with_headers(response, watermark.as_deref(), elsewhere)
             }
-            Answer::Behind { holds: true } => StatusCode::NOT_MODIFIED.into_response(),
-            Answer::Behind { holds: false } => unavailable(&messages::behind().to_string()),
-            Answer::NeedsNewerVersion(unsayable) => {
-                let NeedsNewerVersion { version, rules } = unsayable;
+            Answer::Behind { has_document: true } => StatusCode::NOT_MODIFIED.into_response(),
+            Answer::Behind {
+                has_document: false,
+            } => unavailable(&messages::behind().to_string()),
+            Answer::NeedsNewerVersion(NeedsNewerVersion { version, rules }) => {
                 let message = messages::older_version(version, rules.join(", "));
                 error(StatusCode::NOT_ACCEPTABLE, &message.to_string())
             }
@@ -102,7 +104,11 @@ impl IntoResponse for Answer {
     }
 }
 
-fn marked(mut response: Response, watermark: Option<&Watermark>, elsewhere: usize) -> Response {
+fn with_headers(
+    mut response: Response,
+    watermark: Option<&Watermark>,
+    elsewhere: usize,
+) -> Response {
     let headers = response.headers_mut();
     headers.insert(ELSEWHERE, HeaderValue::from(elsewhere));
     let text = watermark.filter(|watermark| !watermark.is_empty());
@@ -113,7 +119,7 @@ fn marked(mut response: Response, watermark: Option<&Watermark>, elsewhere: usiz
     response
 }
 
-fn etag(rendered: &Rendered) -> String {
+fn etag(rendered: &RenderedConfig) -> String {
     format!("\"{}\"", rendered.revision)
 }
 

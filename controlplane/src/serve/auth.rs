@@ -1,4 +1,4 @@
-//! Who may read what: by certificate, by token, or whoever gets here at all.
+//! Authentication of readers: by client certificate, by token, or without authentication on loopback.
 
 use std::sync::Arc;
 
@@ -12,23 +12,23 @@ use super::tokens::{Denied, Tokens};
 use crate::serve::listener::Peer;
 use weir_core::manifest::problem::messages::answer as messages;
 
-/// How it is found out who asks.
+/// How readers are authenticated.
 #[derive(Clone)]
-pub enum Readers {
-    /// Nobody is told apart: the listener is for loopback alone.
+pub enum Authentication {
+    /// Every client on loopback may read everything; other clients cannot connect.
     Anyone,
-    /// By the client certificate, else by the token in a cluster.
-    Known {
+    /// By the client certificate; without one by the token, in a cluster.
+    Required {
         certificates: Arc<CertificateRules>,
         tokens: Option<Arc<Tokens>>,
     },
 }
 
-impl Readers {
-    pub(super) async fn who(&self, peer: &Peer, headers: &HeaderMap) -> Result<Reader, Refusal> {
+impl Authentication {
+    pub(super) async fn reader(&self, peer: &Peer, headers: &HeaderMap) -> Result<Reader, Refusal> {
         let (certificates, tokens) = match self {
-            Readers::Anyone => return loopback::check(headers).map(|()| Reader::OfAll),
-            Readers::Known {
+            Authentication::Anyone => return loopback::check(headers).map(|()| Reader::Operator),
+            Authentication::Required {
                 certificates,
                 tokens,
             } => (certificates, tokens),
@@ -49,14 +49,14 @@ impl Readers {
         }
     }
 
-    /// Whether this one is another replica.
+    /// Whether the reader is another replica: its token is of this process's own ServiceAccount.
     pub(super) fn is_replica(&self, reader: &Reader) -> bool {
         match (self, reader) {
-            (Readers::Anyone, _) => true,
-            (Readers::Known { tokens, .. }, Reader::Account(account)) => {
+            (Authentication::Anyone, _) => true,
+            (Authentication::Required { tokens, .. }, Reader::Account(account)) => {
                 tokens.as_ref().is_some_and(|it| it.is_own(account))
             }
-            (Readers::Known { .. }, _) => false,
+            (Authentication::Required { .. }, _) => false,
         }
     }
 }

@@ -1,9 +1,9 @@
-//! What the client certificate of a proxy may read.
+//! What a proxy with a client certificate may read.
 
 use weir_split::{IdentityDomains, peer_identity};
 
 use super::reader::{Reader, Refusal};
-use crate::serve::listener::tls::Names;
+use crate::serve::listener::tls::CertificateNames;
 use weir_core::manifest::problem::messages::answer as messages;
 
 /// How the names in client certificates are read. An authority of `--client-ca` has signed each certificate.
@@ -18,12 +18,12 @@ pub struct CertificateRules {
 }
 
 impl CertificateRules {
-    /// An operator's certificate reads everything, and a workload's its namespace. Any other certificate reads nothing,
-    /// whatever authority has signed it.
-    pub(super) fn reader(&self, names: &Names) -> Result<Reader, Refusal> {
+    /// An operator's certificate reads everything, and a workload's certificate reads its namespace. Any other
+    /// certificate reads nothing.
+    pub(super) fn reader(&self, names: &CertificateNames) -> Result<Reader, Refusal> {
         let mut all = names.uris.iter().chain(&names.dns);
         if all.any(|name| self.operators.contains(name)) {
-            return Ok(Reader::OfAll);
+            return Ok(Reader::Operator);
         }
         let domains = IdentityDomains {
             trust_domain: &self.trust_domain,
@@ -46,7 +46,7 @@ impl CertificateRules {
         }
     }
 
-    fn unknown(&self, names: &Names) -> String {
+    fn unknown(&self, names: &CertificateNames) -> String {
         let all: Vec<&str> = names
             .uris
             .iter()
@@ -77,7 +77,7 @@ mod tests {
             cluster_domain: "k8s.corp".into(),
             operators: owned(&["edge.example.com", "spiffe://prod.example/edge"]),
         };
-        rules.reader(&Names {
+        rules.reader(&CertificateNames {
             uris: owned(uris),
             dns: owned(dns),
         })
@@ -97,9 +97,9 @@ mod tests {
 
     #[test]
     fn an_operator_reads_everything() {
-        assert_eq!(reader(&[], &["edge.example.com"]), Ok(Reader::OfAll));
+        assert_eq!(reader(&[], &["edge.example.com"]), Ok(Reader::Operator));
         let both = ["spiffe://prod.example/edge", "https://example.com"];
-        assert_eq!(reader(&both, &[]), Ok(Reader::OfAll));
+        assert_eq!(reader(&both, &[]), Ok(Reader::Operator));
     }
 
     #[test]

@@ -1,10 +1,10 @@
-//! Connections in: accepted within bounds, from loopback alone or with TLS, and ended when the process ends.
+//! Incoming connections: a limited number, only from loopback or with TLS, and ended when the process ends.
 //!
-//! Of HTTP/1.1 a connection may use what a poll needs: a head of limited size within a limited time, and no body.
+//! A connection serves HTTP/1.1 requests with a head of limited size within a limited time, and without a body.
 
-pub mod expiry;
-mod places;
-mod seat;
+pub mod certificate_expiry;
+mod connection_slot;
+mod slot_pool;
 pub mod tls;
 
 use std::convert::Infallible;
@@ -30,21 +30,21 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
 
-use seat::Hall;
-pub use seat::{Limits, Seat};
-use tls::{Certificates, Names};
+use connection_slot::ConnectionSlots;
+pub use connection_slot::{ConnectionSlot, Limits};
+use tls::{CertificateNames, Certificates};
 use weir_core::metrics::Metrics;
 
-/// Open files that are not connections from outside.
+/// Open files that are not incoming connections.
 const OTHER_FILES: usize = 256;
-/// Connections to the listener for operators.
+/// Limit of connections to the listener for operators.
 const OPERATORS: usize = 64;
-/// Connections of clients that have not said who they are.
+/// Limit of connections of clients without a good token or certificate.
 const STRANGERS: usize = 512;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Time from the beginning of a connection until the client must have shown a good token or certificate.
-const STRANGE: Duration = Duration::from_secs(10);
-/// For a request's head, and until the next one begins. A poll follows the one before within a second or two.
+const AUTHENTICATION: Duration = Duration::from_secs(10);
+/// Time limit for a request's head, and for the pause until the next request. A proxy polls again within two seconds.
 const HEAD: Duration = Duration::from_secs(15);
 /// After this time a TLS connection ends with its next answer, because a client's certificate is checked only when the
 /// client connects.
@@ -54,28 +54,28 @@ const HEAD_BYTES: usize = 8 << 10;
 /// Bytes more for each namespace of `--namespaces`, because a watermark has a part for each of them.
 const HEAD_OF_NAMESPACE: usize = 1 << 10;
 const MAX_HEAD_BYTES: usize = 32 << 10;
-/// Milliseconds until a peer that takes no more bytes, or does not answer at all, is given up.
-const SILENCE: u32 = 30_000;
+/// Milliseconds until a connection ends whose peer acknowledges no data.
+const TCP_USER_TIMEOUT: u32 = 30_000;
 /// Pause after an error of `accept`, such as too many open files.
-const BREATH: Duration = Duration::from_millis(100);
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
-/// How those who connect are told apart.
+/// How a connection is secured.
 pub enum Transport {
-    /// Not at all.
+    /// Plain HTTP from every address.
     Plain,
-    /// Not at all, and others than loopback are turned away.
+    /// Plain HTTP from loopback; connections from other addresses are closed.
     Loopback,
     Tls(Arc<Certificates>),
 }
 
-/// Who is at the other end of a connection, as far as it shows.
+/// The client of a connection.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Peer {
-    /// Of the client's certificate, which has been verified.
-    pub certificate: Option<Names>,
+    /// The names in the client's verified certificate.
+    pub certificate: Option<CertificateNames>,
 }
 
-/// Lets this process have as many open files as it may.
+/// Raises the soft limit of open files of this process to its hard limit (`RLIMIT_NOFILE`).
 pub fn raise_file_limit() {
     let limit = getrlimit(Resource::Nofile);
     let raised = Rlimit {
@@ -90,31 +90,29 @@ pub fn raise_file_limit() {
     }
 }
 
-/// Returns when it is true.
-pub async fn until(it: &mut watch::Receiver<bool>) {
-    // Fails when the other end is gone, which is an end as well.
-    drop(it.wait_for(|it| *it).await);
+/// Returns when the value is true, or the sender is gone.
+pub async fn until(value: &mut watch::Receiver<bool>) {
+    drop(value.wait_for(|value| *value).await);
 }
 
-/// Says that the connection ends with this answer, which makes it so.
-pub fn say_last(response: &mut Response) {
+/// Sets `connection: close`, so that hyper closes the connection after this answer.
+pub fn set_connection_close(response: &mut Response) {
     let close = HeaderValue::from_static("close");
     response.headers_mut().insert(CONNECTION, close);
 }
 
-/// For proxies and for operators: together they leave `OTHER_FILES` of the files that this process may have open.
-/// `known` is how many proxies may be connected at a time, `namespaces` how many are watched by themselves.
-pub fn limits(known: usize, namespaces: usize) -> [Limits; 2] {
+/// The limits for proxies and for operators, which leave `OTHER_FILES` of the open files of this process for other
+/// uses. `max_connections` is `--max-connections`, and `namespaces` is the number of `--namespaces`.
+pub fn limits(max_connections: usize, namespaces: usize) -> [Limits; 2] {
     let files = getrlimit(Resource::Nofile).current;
     let files = files.and_then(|files| usize::try_from(files).ok());
     let files = files.unwrap_or(usize::MAX);
     let free = files.saturating_sub(OTHER_FILES.saturating_add(OPERATORS));
     let strangers = STRANGERS.min(free / 4).max(1);
-    let wanted = known;
-    let known = known.min(free.saturating_sub(strangers)).max(1);
-    if known < wanted {
+    let known = max_connections.min(free.saturating_sub(strangers)).max(1);
+    if known < max_connections {
         tracing::warn!(
-            "of --max-connections {wanted} only {known} are possible, because this process may have {files} files open: \
+            "of --max-connections {max_connections} only {known} are possible, because this process may have {files} files open: \
              raise that limit (ulimit -n), or write a lower number"
         );
     }
@@ -132,8 +130,8 @@ pub fn limits(known: usize, namespaces: usize) -> [Limits; 2] {
     [proxies, operators]
 }
 
-/// Answers until `ending` is true, and returns when the last connection has ended. Once `leaving` is true a connection
-/// ends with its next answer: whoever asks again does so where it is led to.
+/// Serves until `ending` is true, and returns when the last connection has ended. Once `leaving` is true a connection
+/// ends with its next answer, so that its client connects again, to another replica.
 pub async fn serve(
     socket: TcpListener,
     transport: Transport,
@@ -143,8 +141,8 @@ pub async fn serve(
     mut ending: watch::Receiver<bool>,
     metrics: Arc<Metrics>,
 ) {
-    let hall = Hall::new(&limits);
-    let server = Arc::new(Server {
+    let slots = ConnectionSlots::new(&limits);
+    let server = Arc::new(ConnectionServer {
         transport,
         router,
         limits,
@@ -152,7 +150,7 @@ pub async fn serve(
         ending: ending.clone(),
         metrics,
     });
-    // Closed when the last connection has dropped its end.
+    // `all_closed` ends when the last connection has dropped its copy of `open`.
     let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
     loop {
         let accepted = tokio::select! {
@@ -163,29 +161,29 @@ pub async fn serve(
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Of one connection that is gone already, or of all.
+                // Either this connection is gone already, or no connection can be accepted now.
                 tracing::debug!("accept: {error}");
-                sleep(BREATH).await;
+                sleep(ACCEPT_PAUSE).await;
                 continue;
             }
         };
-        let Some(seat) = hall.enter(address.ip()) else {
-            server.metrics.turned_away("full");
+        let Some(slot) = slots.enter(address.ip()) else {
+            server.metrics.count_refused_connection("full");
             continue;
         };
-        let asks_who = hall.asks_who();
+        let must_authenticate = slots.must_authenticate();
         let (server, open) = (server.clone(), open.clone());
         tokio::spawn(async move {
-            let strange = async {
-                sleep(STRANGE).await;
-                if !asks_who || !seat.is_stranger() {
+            let is_unauthenticated = async {
+                sleep(AUTHENTICATION).await;
+                if !must_authenticate || !slot.is_stranger() {
                     pending().await
                 }
             };
             tokio::select! {
-                () = server.connected(stream, address, &seat) => {}
-                () = seat.given_up() => server.metrics.turned_away("full"),
-                () = strange => server.metrics.turned_away("unknown"),
+                () = server.serve(stream, address, &slot) => {}
+                () = slot.reassigned() => server.metrics.count_refused_connection("full"),
+                () = is_unauthenticated => server.metrics.count_refused_connection("unknown"),
             }
             drop(open);
         });
@@ -194,7 +192,7 @@ pub async fn serve(
     all_closed.recv().await;
 }
 
-struct Server {
+struct ConnectionServer {
     transport: Transport,
     router: Router,
     limits: Limits,
@@ -203,62 +201,63 @@ struct Server {
     metrics: Arc<Metrics>,
 }
 
-impl Server {
-    async fn connected(&self, stream: TcpStream, address: SocketAddr, seat: &Arc<Seat>) {
-        // Where one of them is refused, connections are as they are without it.
+impl ConnectionServer {
+    async fn serve(&self, stream: TcpStream, address: SocketAddr, slot: &Arc<ConnectionSlot>) {
+        // A connection works without these options too.
         let _ = stream.set_nodelay(true);
         let _ = set_socket_keepalive(&stream, true);
-        let _ = set_tcp_user_timeout(&stream, SILENCE);
+        let _ = set_tcp_user_timeout(&stream, TCP_USER_TIMEOUT);
         match &self.transport {
             Transport::Plain => {
-                self.answer(stream, seat, Peer::default(), pending()).await;
+                self.answer(stream, slot, Peer::default(), pending()).await;
             }
             Transport::Loopback if address.ip().to_canonical().is_loopback() => {
-                self.answer(stream, seat, Peer::default(), pending()).await;
+                self.answer(stream, slot, Peer::default(), pending()).await;
             }
-            Transport::Loopback => self.metrics.turned_away("plain"),
+            Transport::Loopback => self.metrics.count_refused_connection("plain"),
             Transport::Tls(certificates) => {
                 let (acceptor, mut certificates) = certificates.acceptor();
                 let handshake = async {
                     let stream = acceptor.accept(stream).await?;
-                    let certificate = Names::shown(stream.get_ref().1)?;
+                    let certificate = CertificateNames::of_client(stream.get_ref().1)?;
                     Ok::<_, io::Error>((stream, Peer { certificate }))
                 };
                 match timeout(HANDSHAKE, handshake).await {
                     Ok(Ok((stream, peer))) => {
-                        // It ends early where they, or who vouches for clients, have changed.
-                        let worn = async { drop(timeout(TLS_TERM, certificates.changed()).await) };
-                        self.answer(stream, seat, peer, worn).await;
+                        // Reloaded certificates, or a reloaded --client-ca, end the term early.
+                        let term_over =
+                            async { drop(timeout(TLS_TERM, certificates.changed()).await) };
+                        self.answer(stream, slot, peer, term_over).await;
                     }
                     Ok(Err(error)) => {
                         tracing::debug!(%address, "no TLS: {error}");
-                        self.metrics.turned_away("handshake");
+                        self.metrics.count_refused_connection("handshake");
                     }
-                    Err(_) => self.metrics.turned_away("handshake"),
+                    Err(_) => self.metrics.count_refused_connection("handshake"),
                 }
             }
         }
     }
 
-    /// Once it is `worn` a connection ends with the answer that is under way or else with the next one. To close it
-    /// between two answers would lose a request that is on its way.
+    /// After `term_over` the connection ends with the answer that is being made, or else with the next answer. A close
+    /// between two answers could lose a request that the client is sending.
     async fn answer(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
-        seat: &Arc<Seat>,
+        slot: &Arc<ConnectionSlot>,
         peer: Peer,
-        worn: impl Future<Output = ()>,
+        term_over: impl Future<Output = ()>,
     ) {
         let is_last = Arc::new(AtomicBool::new(false));
-        let says_so = is_last.clone();
-        let closed = map_response(move |mut response: Response| {
-            if says_so.load(Relaxed) {
-                say_last(&mut response);
+        let must_close = is_last.clone();
+        let close_layer = map_response(move |mut response: Response| {
+            if must_close.load(Relaxed) {
+                set_connection_close(&mut response);
             }
             ready(response)
         });
         let router = self.router.clone().layer(Extension(peer));
-        let router = router.layer(Extension(seat.clone())).layer(closed);
+        let router = router.layer(Extension(slot.clone())).layer(close_layer);
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
             .header_read_timeout(HEAD)
@@ -270,13 +269,13 @@ impl Server {
             tokio::select! {
                 () = until(&mut leaving) => {}
                 () = until(&mut ending) => {}
-                () = worn => {}
+                () = term_over => {}
             }
             is_last.store(true, Relaxed);
             until(&mut ending).await;
         };
         let served = tokio::select! {
-            // First, so that an answer of the same moment knows that it is the last one.
+            // Polled first, so that an answer at the same moment gets `connection: close`.
             biased;
             () = over => {
                 connection.as_mut().graceful_shutdown();

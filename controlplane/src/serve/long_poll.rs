@@ -1,4 +1,4 @@
-//! One poll: what there is for it now, and the wait until there is something else.
+//! One long poll: the present answer, and the wait for another one.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,49 +9,51 @@ use tokio::time::{Instant, sleep, sleep_until};
 
 use super::Server;
 use super::answer::Answer;
-use super::poll_headers::{self, Held};
-use super::polls::{Poller, Turn};
-use super::proxies::{Report, Wanted};
+use super::poll_headers::{self, KnownRevisions};
+use super::polls::{PollGuard, Poller};
+use super::proxies::{ExpectedRevision, Report};
 use super::reader::Reader;
 use crate::publish::Current;
 use crate::serve::listener::until;
-use crate::source::kubernetes::horizon::Horizon;
+use crate::source::kubernetes::cluster_versions::ClusterVersions;
 use weir_core::metrics::Metrics;
 use weir_core::plan::Scope;
 use weir_core::watermark::Watermark;
 
-/// Longer values of `weir-instance` are no instance.
+/// Most bytes of `weir-instance`; longer values are ignored.
 pub(super) const MAX_INSTANCE: usize = 256;
-/// At the end of the process a poll is still held for so long: a proxy takes what comes sooner for a failure.
-const HELD: Duration = Duration::from_millis(300);
-/// A resource that the poller has seen and this replica has not may be about to be found here: for so long after the
-/// poll began. Then it is one that the cluster has no more.
-const UNFOUND: Duration = Duration::from_secs(5);
-/// A lag that is over sooner than this costs no question.
+/// Shortest time from the beginning of a poll until its answer at the end of the process: a proxy takes a 304 that
+/// comes sooner for a failure.
+const MIN_HOLD: Duration = Duration::from_millis(300);
+/// Time from the beginning of a poll in which this replica may still find a resource that is in the poller's watermark.
+/// After that the cluster no longer has the resource.
+const DISCOVERY: Duration = Duration::from_secs(5);
+/// Time until this replica asks the API server whether it is behind.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Between two questions whether the cluster is the one that the poller has seen.
-const DOUBT: Duration = Duration::from_secs(5);
+/// Time between two requests for the versions of the cluster.
+const ASK_VERSIONS: Duration = Duration::from_secs(5);
 
-/// What is asked for.
+/// A request for a configuration.
 struct Poll {
-    /// Until when a resource that the poller has seen may yet be found here.
-    unfound: Instant,
+    /// Until then this replica may still find a resource that the poller has seen.
+    discovery_end: Instant,
     scope: Scope,
-    /// The only namespace that the poller may read of; None where it may read of all.
+    /// The only namespace that the poller may read; None if it may read every namespace.
     reader: Option<String>,
     version: u32,
-    held: Held,
-    /// How far the replica that answered before had read.
+    known_revisions: KnownRevisions,
+    /// The watermark of the previous answer, from this replica or another one.
     seen: Option<Watermark>,
 }
 
 impl Server {
+    /// Answers at once if the poller needs another document, else when there is one or `wait` is over.
     pub(super) async fn answer(
         &mut self,
         scope: Scope,
         reader: &Reader,
         headers: HeaderMap,
-        begun: Instant,
+        start: Instant,
         wait: Option<Duration>,
     ) -> Answer {
         let watched = self.watermark.borrow().clone();
@@ -61,38 +63,38 @@ impl Server {
         };
         let wait = wait.unwrap_or_default();
         let mut poll = Poll {
-            unfound: begun + UNFOUND.min(wait),
+            discovery_end: start + DISCOVERY.min(wait),
             scope,
             reader: reader.namespace().map(str::to_owned),
             version,
-            held: Held::of(&headers),
+            known_revisions: KnownRevisions::of(&headers),
             seen: poll_headers::watermark(&headers, &watched),
         };
-        let mut turn = self.take_turn(&headers, reader, &poll.scope);
-        let (now, watermark) = self.look(&poll);
-        if let Some(turn) = &turn {
-            self.note(turn, &headers, &poll, &now, &watermark);
+        let mut guard = self.register_poll(&headers, reader, &poll.scope);
+        let (answer, watermark) = self.current_answer(&poll);
+        if let Some(guard) = &guard {
+            self.record_report(guard, &headers, &poll, &answer, &watermark);
         }
-        // The bytes of the whole head are kept for as long as one of them is.
+        // One header value keeps the bytes of the whole head in memory.
         drop(headers);
-        if wait.is_zero() || now.is_news() {
-            return now;
+        if wait.is_zero() || answer.is_immediate() {
+            return answer;
         }
-        let mut lags = matches!(now, Answer::Behind { .. });
-        let _held = Gauged::new(&self.metrics);
-        let end = sleep_until(begun + wait);
-        let found = sleep_until(poll.unfound);
-        tokio::pin!(end, found);
-        let horizon = self.horizon.clone();
-        let doubt =
-            |poll: &Poll| is_restored(horizon.clone(), poll.seen.clone().unwrap_or_default());
-        let restored = doubt(&poll);
+        let mut is_behind = matches!(answer, Answer::Behind { .. });
+        let _gauge = HeldPollGauge::new(&self.metrics);
+        let end = sleep_until(start + wait);
+        let discovery = sleep_until(poll.discovery_end);
+        tokio::pin!(end, discovery);
+        let versions = self.versions.clone();
+        let wait_for_restore =
+            |poll: &Poll| is_restored(versions.clone(), poll.seen.clone().unwrap_or_default());
+        let restored = wait_for_restore(&poll);
         tokio::pin!(restored);
         loop {
             let ended = async {
-                match &mut turn {
-                    // The only message is that the other end is gone.
-                    Some(turn) => drop((&mut turn.ended).await),
+                match &mut guard {
+                    // The channel carries no message: it ends when a newer poll drops the sender.
+                    Some(guard) => drop((&mut guard.ended).await),
                     None => std::future::pending().await,
                 }
             };
@@ -101,69 +103,78 @@ impl Server {
                 changed = self.current.changed() => changed.is_err(),
                 () = ended => true,
                 () = &mut end => true,
-                () = ending(&mut self.ending, begun + HELD) => true,
-                changed = self.watermark.changed(), if lags => changed.is_err(),
-                () = &mut found, if lags && !found.is_elapsed() => false,
-                () = &mut restored, if lags => {
+                () = ending(&mut self.ending, start + MIN_HOLD) => true,
+                changed = self.watermark.changed(), if is_behind => changed.is_err(),
+                () = &mut discovery, if is_behind && !discovery.is_elapsed() => false,
+                () = &mut restored, if is_behind => {
                     poll.seen = None;
                     false
                 }
             };
-            let (answer, _) = self.look(&poll);
-            if over || answer.is_news() {
+            let (answer, _) = self.current_answer(&poll);
+            if over || answer.is_immediate() {
                 return answer;
             }
-            lags = matches!(answer, Answer::Behind { .. });
-            if !lags {
-                // It may have its turn to ask, and nobody else has while it is not driven on.
-                restored.set(doubt(&poll));
+            is_behind = matches!(answer, Answer::Behind { .. });
+            if !is_behind {
+                // This future may hold the query slot. Replace it, or other polls wait for a future that nothing polls.
+                restored.set(wait_for_restore(&poll));
             }
         }
     }
 
-    fn note(
+    fn record_report(
         &self,
-        turn: &Turn,
+        guard: &PollGuard,
         headers: &HeaderMap,
         poll: &Poll,
-        now: &Answer,
+        answer: &Answer,
         watermark: &Arc<Watermark>,
     ) {
         let mut report = Report::of(headers, poll.version);
-        if let Answer::NeedsNewerVersion(unsayable) = now {
-            report.refused = unsayable.to_string();
-        } else if report.refused.is_empty() && poll.held.contains(&report.applied) {
-            // What it was told with the revision that it holds.
+        if let Answer::NeedsNewerVersion(reason) = answer {
+            report.refused = reason.to_string();
+        } else if report.refused.is_empty() && poll.known_revisions.contains(&report.applied) {
+            // A replica has sent this watermark together with the revision that runs.
             let seen = poll.seen.clone();
-            report.mark = seen.map(|seen| Arc::new(seen.only(watermark)));
+            report.watermark = seen.map(|seen| Arc::new(seen.only(watermark)));
         }
         let at = match &*self.current.borrow() {
             Current::Plan(published) => Some(published.at),
             Current::Nothing { .. } => None,
         };
-        let wanted = now.revision().zip(at).map(|(revision, at)| Wanted {
-            revision,
-            at,
-            watermark,
-        });
-        self.proxies.note(&turn.poller, report, wanted.as_ref());
+        let expected = answer
+            .revision()
+            .zip(at)
+            .map(|(revision, at)| ExpectedRevision {
+                revision,
+                at,
+                watermark,
+            });
+        self.proxies
+            .record(&guard.poller, report, expected.as_ref());
     }
 
-    fn take_turn(&self, headers: &HeaderMap, reader: &Reader, scope: &Scope) -> Option<Turn> {
+    fn register_poll(
+        &self,
+        headers: &HeaderMap,
+        reader: &Reader,
+        scope: &Scope,
+    ) -> Option<PollGuard> {
         let instance = headers.get("weir-instance")?.as_bytes();
         if instance.is_empty() || instance.len() > MAX_INSTANCE {
             return None;
         }
-        self.polls.enter(Poller {
+        self.polls.register(Poller {
             owner: reader.owner(),
             instance: instance.to_vec(),
             scope: scope.clone(),
         })
     }
 
-    /// What there is now, and how far the cluster had been read for it at the least.
-    fn look(&mut self, poll: &Poll) -> (Answer, Arc<Watermark>) {
-        // Before the plan, which is as new as this or newer.
+    /// The present answer, and a lower bound of how far the cluster was read for it.
+    fn current_answer(&mut self, poll: &Poll) -> (Answer, Arc<Watermark>) {
+        // Read before the plan, so that the plan is not older than the watermark.
         let read = self.watermark.borrow_and_update().clone();
         let published = match &*self.current.borrow_and_update() {
             Current::Nothing { why } => return (Answer::Nothing { why: why.clone() }, read),
@@ -171,15 +182,16 @@ impl Server {
         };
         let watermark = published.watermark(&read);
         let seen = poll.seen.as_ref();
-        let is_young = Instant::now() < poll.unfound;
-        let is_behind =
-            seen.is_some_and(|seen| !watermark.covers(seen) || (is_young && watermark.lacks(seen)));
+        let may_be_discovered = Instant::now() < poll.discovery_end;
+        let is_behind = seen.is_some_and(|seen| {
+            !watermark.covers(seen) || (may_be_discovered && watermark.lacks(seen))
+        });
         let behind = Answer::Behind {
-            holds: !poll.held.is_nothing(),
+            has_document: !poll.known_revisions.is_empty(),
         };
         let elsewhere = published.rules_elsewhere(&poll.scope, poll.reader.as_deref());
         let answer = match published.rendered(&poll.scope, poll.version) {
-            Ok(rendered) if poll.held.contains(&rendered.revision) => Answer::Same {
+            Ok(rendered) if poll.known_revisions.contains(&rendered.revision) => Answer::Same {
                 rendered,
                 watermark: (!is_behind).then(|| watermark.clone()),
                 elsewhere,
@@ -190,43 +202,42 @@ impl Server {
                 watermark: watermark.clone(),
                 elsewhere,
             },
-            Err(unsayable) => Answer::NeedsNewerVersion(unsayable),
+            Err(reason) => Answer::NeedsNewerVersion(reason),
         };
         (answer, watermark)
     }
 }
 
-/// Returns when the process ends, but not before this.
-async fn ending(it: &mut watch::Receiver<bool>, earliest: Instant) {
-    until(it).await;
+/// Returns when the process ends, but not before `earliest`.
+async fn ending(value: &mut watch::Receiver<bool>, earliest: Instant) {
+    until(value).await;
     sleep_until(earliest).await;
 }
 
-/// Returns when it is certain that the cluster which was seen is no more: it was restored from a backup, and counts
-/// from lower numbers.
-async fn is_restored(horizon: Horizon, seen: Watermark) {
+/// Returns when the API server reports lower versions than `seen`: the cluster was restored from a backup.
+async fn is_restored(versions: ClusterVersions, seen: Watermark) {
     sleep(PATIENCE).await;
     loop {
-        if let Some(newest) = horizon.newest().await
+        if let Some(newest) = versions.newest().await
             && !newest.covers(&seen)
         {
             return;
         }
-        sleep(DOUBT).await;
+        sleep(ASK_VERSIONS).await;
     }
 }
 
-/// Counts a held poll for as long as it is held.
-struct Gauged(Arc<Metrics>);
+/// Counts a held poll in the metrics until it is dropped.
+struct HeldPollGauge(Arc<Metrics>);
 
-impl Gauged {
-    fn new(metrics: &Arc<Metrics>) -> Gauged {
+impl HeldPollGauge {
+    fn new(metrics: &Arc<Metrics>) -> HeldPollGauge {
         metrics.polls_held.inc();
-        Gauged(metrics.clone())
+        HeldPollGauge(metrics.clone())
     }
 }
 
-impl Drop for Gauged {
+impl Drop for HeldPollGauge {
     fn drop(&mut self) {
         self.0.polls_held.dec();
     }

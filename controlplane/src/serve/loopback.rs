@@ -1,4 +1,4 @@
-//! Requests on loopback: every program of this machine may read everything, but a page in a browser may not.
+//! Requests on loopback: every program on this machine may read everything, but a page in a browser may not.
 
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
@@ -8,24 +8,24 @@ use weir_core::manifest::problem::messages::answer as messages;
 
 /// Top-level domains that no public name has (RFC 6761, ICANN for `internal`), and the short names of Services.
 const LOCAL: [&str; 4] = ["localhost", "internal", "test", "svc"];
-/// The end of the long names of Services. Other names in `local` are answered by any machine of the network (RFC 6762).
+/// The end of long names of Services. Other names under `local` may be of any machine in the network (RFC 6762).
 const CLUSTER: &str = ".cluster.local";
 
-/// Refuses a Host that can be a name of another machine: the domain of a page in a browser can resolve to 127.0.0.1, so that the
-/// page reads the answer (DNS rebinding). An Envoy writes the name of its cluster into Host.
+/// Refuses a Host that can be the name of another machine: the domain of a page in a browser can resolve to 127.0.0.1,
+/// and then the page can read the answer (DNS rebinding). Envoy writes the name of its cluster into Host.
 pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(host) = headers.get(HOST) else {
         return Ok(());
     };
     let host = String::from_utf8_lossy(host.as_bytes());
-    match is_local(&host) {
-        true => Ok(()),
-        false => Err(Refusal::Forbidden(messages::public_host(host).to_string())),
+    if is_local(&host) {
+        return Ok(());
     }
+    Err(Refusal::Forbidden(messages::public_host(host).to_string()))
 }
 
 fn is_local(host: &str) -> bool {
-    // `[::1]:9900`: an address.
+    // An IPv6 address, such as `[::1]:9900`.
     if host.starts_with('[') {
         return true;
     }
@@ -41,7 +41,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_name_of_another_machine_is_no_host_of_loopback() {
+    fn public_names_are_not_local() {
         for local in [
             "weir",
             "weir:9900",

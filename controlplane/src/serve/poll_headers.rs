@@ -1,5 +1,5 @@
-//! What a poller asks of the answer: conditional requests (RFC 9110, 13.1.2) and the preference
-//! to wait (RFC 7240, 4.3).
+//! The request headers of a poll: If-None-Match (RFC 9110, 13.1.2), Prefer: wait (RFC 7240, 4.3), `weir-version` and
+//! `weir-watermark`.
 
 use std::time::Duration;
 
@@ -11,20 +11,21 @@ use super::answer::WATERMARK;
 use weir_core::manifest::problem::messages::{Message, answer as messages};
 use weir_core::watermark::Watermark;
 
-/// No request is held longer than this.
-const LONGEST_WAIT: u64 = 25;
-/// Longer values of `weir-watermark` are not ours. The listener takes some more than this for the whole head.
+/// Seconds of the longest wait.
+const MAX_WAIT: u64 = 25;
+/// Most bytes of `weir-watermark`; longer values are ignored. The listener's limit of the whole head is a little
+/// higher.
 const MAX_WATERMARK: usize = 24 << 10;
 
 /// The revisions that the poller names in `If-None-Match`.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Held {
+pub(super) enum KnownRevisions {
     Any,
     Tags(Vec<Vec<u8>>),
 }
 
-impl Held {
-    pub(super) fn of(headers: &HeaderMap) -> Held {
+impl KnownRevisions {
+    pub(super) fn of(headers: &HeaderMap) -> KnownRevisions {
         let elements: Vec<&[u8]> = headers
             .get_all(IF_NONE_MATCH)
             .iter()
@@ -32,30 +33,31 @@ impl Held {
             .map(<[u8]>::trim_ascii)
             .collect();
         if elements.contains(&b"*".as_slice()) {
-            return Held::Any;
+            return KnownRevisions::Any;
         }
         let tags = elements.into_iter().filter_map(|element| {
-            // The comparison is the weak one.
+            // Weak comparison (RFC 9110, 8.8.3.2): the prefix W/ does not count.
             let tag = element.strip_prefix(b"W/").unwrap_or(element);
             let tag = tag.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
             Some(tag.to_vec())
         });
-        Held::Tags(tags.collect())
+        KnownRevisions::Tags(tags.collect())
     }
 
-    pub(super) fn is_nothing(&self) -> bool {
-        matches!(self, Held::Tags(tags) if tags.is_empty())
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self, KnownRevisions::Tags(tags) if tags.is_empty())
     }
 
     pub(super) fn contains(&self, revision: &str) -> bool {
         match self {
-            Held::Any => true,
-            Held::Tags(tags) => tags.iter().any(|tag| tag == revision.as_bytes()),
+            KnownRevisions::Any => true,
+            KnownRevisions::Tags(tags) => tags.iter().any(|tag| tag == revision.as_bytes()),
         }
     }
 }
 
-/// The document version to answer in: what `weir-version` says that the poller reads, at most ours.
+/// The document version of the answer: the number in `weir-version`, or our newest version if that is lower or the
+/// header is absent. Err: not a number from 1 on.
 pub(super) fn version(headers: &HeaderMap) -> Result<u32, Message> {
     let Some(value) = headers.get("weir-version") else {
         return Ok(VERSION);
@@ -67,28 +69,28 @@ pub(super) fn version(headers: &HeaderMap) -> Result<u32, Message> {
     }
 }
 
-/// How far the replica that answered the previous poll had read the cluster: the resources that are `watched` here, and
-/// a few others. None if the header is absent, too long or invalid.
+/// The watermark of the previous answer: the resources that are `watched` here, and a few others. None if the header is
+/// absent, too long or invalid.
 pub(super) fn watermark(headers: &HeaderMap, watched: &Watermark) -> Option<Watermark> {
     let value = headers.get(WATERMARK)?.to_str().ok()?;
     (value.len() <= MAX_WATERMARK).then(|| Watermark::of_client(value, watched).ok())?
 }
 
-/// `Prefer: wait=SECONDS`, capped. None where it is absent or no number.
+/// `Prefer: wait=SECONDS`, at most 25 seconds. None if it is absent or not a number.
 pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
     let preferences = headers
         .get_all("prefer")
         .iter()
         .filter_map(|value| value.to_str().ok())
         .flat_map(|value| value.split(','));
-    // The first of several counts.
+    // Only the first `wait` counts.
     for preference in preferences {
         let preference = preference.split(';').next().unwrap_or_default();
         if let Some((name, value)) = preference.split_once('=')
             && name.trim().eq_ignore_ascii_case("wait")
         {
             let seconds: u64 = value.trim().trim_matches('"').parse().ok()?;
-            return Some(Duration::from_secs(seconds.min(LONGEST_WAIT)));
+            return Some(Duration::from_secs(seconds.min(MAX_WAIT)));
         }
     }
     None
@@ -107,8 +109,8 @@ mod tests {
     }
 
     #[test]
-    fn etags_in_all_their_forms() {
-        let held = |values: &[&'static str]| Held::of(&headers("if-none-match", values));
+    fn etags_match_in_all_forms() {
+        let held = |values: &[&'static str]| KnownRevisions::of(&headers("if-none-match", values));
         for values in [
             &["\"abc\""] as &[&str],
             &["W/\"abc\""],
@@ -132,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn a_version_is_a_number_and_at_most_ours() {
+    fn version_is_number_and_capped() {
         let version = |values: &[&'static str]| version(&headers("weir-version", values)).ok();
         assert_eq!(version(&[]), Some(VERSION));
         assert_eq!(version(&["1"]), Some(1));
@@ -143,7 +145,7 @@ mod tests {
     }
 
     #[test]
-    fn the_wait_is_capped_and_the_first_counts() {
+    fn first_wait_counts_and_is_capped() {
         let wait = |values: &[&'static str]| wait(&headers("prefer", values)).map(|w| w.as_secs());
         assert_eq!(wait(&["wait=10"]), Some(10));
         assert_eq!(wait(&["wait=1000"]), Some(25));

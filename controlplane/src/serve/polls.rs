@@ -1,4 +1,4 @@
-//! The polls that are being answered, so that a newer one can end the older one of its instance.
+//! The polls in progress: a newer poll of an instance ends its older one.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,10 +9,10 @@ use tokio::sync::oneshot;
 use weir_core::owner::Owner;
 use weir_core::plan::Scope;
 
-/// Instances beyond this are served, but their polls do not end each other.
+/// Most instances that are tracked. The polls of other instances are served, but do not end each other.
 const MAX_INSTANCES: usize = 1 << 16;
 
-/// Who polls. Two owners that send the same instance name are two pollers.
+/// The client of a poll. Two owners that send the same instance name are two pollers.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Poller {
     pub owner: Arc<Owner>,
@@ -24,35 +24,35 @@ pub(super) struct Poller {
 #[derive(Default)]
 pub(super) struct Polls {
     next: AtomicU64,
-    running: Mutex<HashMap<Poller, Running>>,
+    running: Mutex<HashMap<Poller, RunningPoll>>,
 }
 
-struct Running {
+struct RunningPoll {
     number: u64,
-    /// Dropped to end the poll.
+    /// The poll ends when this is dropped.
     _end: oneshot::Sender<()>,
 }
 
-/// A poll's place among the others; dropping it gives the place up.
-pub(super) struct Turn {
+/// Keeps a poll registered until it is dropped.
+pub(super) struct PollGuard {
     polls: Arc<Polls>,
     number: u64,
     pub poller: Poller,
-    /// Resolves when a newer poll has taken the place.
+    /// Resolves when a newer poll of the same poller is registered.
     pub ended: oneshot::Receiver<()>,
 }
 
 impl Polls {
-    /// None where there is no place left.
-    pub(super) fn enter(self: &Arc<Self>, poller: Poller) -> Option<Turn> {
+    /// Registers a poll. None if the limit is reached.
+    pub(super) fn register(self: &Arc<Self>, poller: Poller) -> Option<PollGuard> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let (end, ended) = oneshot::channel();
         let mut running = self.lock();
         if running.len() >= MAX_INSTANCES && !running.contains_key(&poller) {
             return None;
         }
-        running.insert(poller.clone(), Running { number, _end: end });
-        Some(Turn {
+        running.insert(poller.clone(), RunningPoll { number, _end: end });
+        Some(PollGuard {
             polls: self.clone(),
             number,
             poller,
@@ -60,16 +60,16 @@ impl Polls {
         })
     }
 
-    fn lock(&self) -> MutexGuard<'_, HashMap<Poller, Running>> {
+    fn lock(&self) -> MutexGuard<'_, HashMap<Poller, RunningPoll>> {
         self.running.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl Drop for Turn {
+impl Drop for PollGuard {
     fn drop(&mut self) {
         let mut running = self.polls.lock();
-        let mine = |place: &Running| place.number == self.number;
-        if running.get(&self.poller).is_some_and(mine) {
+        let is_own = |poll: &RunningPoll| poll.number == self.number;
+        if running.get(&self.poller).is_some_and(is_own) {
             running.remove(&self.poller);
         }
     }
@@ -80,7 +80,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_newer_poll_ends_the_older_and_keeps_its_place() {
+    fn newer_poll_ends_older_one() {
         let polls = Arc::new(Polls::default());
         let of = |owner: Owner, name: &str| Poller {
             owner: Arc::new(owner),
@@ -88,12 +88,13 @@ mod tests {
             scope: Scope::Producers,
         };
         let poller = |name: &str| of(Owner::of_pod("shop", "1"), name);
-        let is_ended =
-            |turn: &mut Turn| turn.ended.try_recv() == Err(oneshot::error::TryRecvError::Closed);
-        let mut first = polls.enter(poller("a")).unwrap();
-        let mut other = polls.enter(poller("b")).unwrap();
-        let of_another = polls.enter(of(Owner::of_pod("shop", "2"), "a"));
-        let mut second = polls.enter(poller("a")).unwrap();
+        let is_ended = |guard: &mut PollGuard| {
+            guard.ended.try_recv() == Err(oneshot::error::TryRecvError::Closed)
+        };
+        let mut first = polls.register(poller("a")).unwrap();
+        let mut other = polls.register(poller("b")).unwrap();
+        let of_another = polls.register(of(Owner::of_pod("shop", "2"), "a"));
+        let mut second = polls.register(poller("a")).unwrap();
         assert!(!is_ended(&mut of_another.unwrap()));
         assert!(is_ended(&mut first));
         assert!(!is_ended(&mut second));

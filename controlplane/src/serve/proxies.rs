@@ -1,4 +1,4 @@
-//! What the proxies say of themselves: which of them are there, what they run, what they refuse.
+//! The proxies that poll this replica: the revision that each one runs, and what it refuses.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -9,23 +9,23 @@ use axum::http::HeaderMap;
 use tokio::sync::watch;
 use weir_split::module;
 
-use super::marks::{Marks, Subset};
 use super::polls::Poller;
+use super::revision_watermarks::{RevisionWatermarks, Subset};
 use crate::publish::{Current, Publisher};
 use weir_core::metrics::Metrics;
 use weir_core::owner::Owner;
 use weir_core::status::proxy::{self, FORGET, Replica};
 use weir_core::watermark::Watermark;
 
-/// Between two looks for such proxies.
+/// Time between two searches for proxies that no longer poll.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Proxies beyond this are served, but not known. Each takes at most 4 KiB.
+/// Most proxies in the list; others are served, but not listed. A proxy takes at most 4 KiB.
 const MAX_PROXIES: usize = 1 << 14;
-/// The same for the proxies of one namespace: a client that has a token of it can make up instances.
+/// The same for one namespace: a client with a token of the namespace can make up instances.
 const MAX_OF_NAMESPACE: usize = 1 << 12;
-/// Bytes of a header that are kept.
+/// Most bytes of a header that are kept.
 const MAX_TEXT: usize = 512;
-/// Bytes of a revision, which is a hash.
+/// Most bytes of a revision, which is a hash.
 const MAX_REVISION: usize = 64;
 
 /// The proxies that poll this replica.
@@ -34,54 +34,54 @@ pub struct Proxies {
     current: watch::Receiver<Current>,
     watermark: watch::Receiver<Arc<Watermark>>,
     metrics: Arc<Metrics>,
-    state: Mutex<State>,
-    /// Changes when something else is to be told of them.
-    news: watch::Sender<()>,
+    state: Mutex<ProxyTable>,
+    /// Changes when the list of proxies changes.
+    changes: watch::Sender<()>,
 }
 
 #[derive(Default)]
-struct State {
-    known: HashMap<Poller, Known>,
+struct ProxyTable {
+    proxies: HashMap<Poller, ProxyState>,
     counts: Counts,
-    marks: Marks,
-    swept: Option<Instant>,
+    watermarks: RevisionWatermarks,
+    last_sweep: Option<Instant>,
 }
 
-/// How many proxies are known.
+/// How many proxies are listed.
 #[derive(Default)]
 struct Counts {
     by_owner: HashMap<Arc<Owner>, usize>,
     by_namespace: HashMap<String, usize>,
 }
 
-struct Known {
-    seen: Instant,
-    /// When it last ran the revision that it should.
-    followed: Instant,
+struct ProxyState {
+    last_poll: Instant,
+    /// When it last ran the expected revision.
+    last_current: Instant,
     report: Report,
-    /// How far it has everything in force.
-    mark: Arc<Watermark>,
+    /// Everything up to this watermark is in force in the proxy.
+    watermark: Arc<Watermark>,
 }
 
-/// What a poll says of its proxy. Nothing of it is trusted: it is shown and counted.
+/// What a poll reports about its proxy. It is not trusted: it is only shown and counted.
 #[derive(Debug)]
 pub(super) struct Report {
     /// Envoy's node id; may be empty or shared.
     node: String,
     /// The revision that every worker runs; empty while they differ.
     pub applied: String,
-    /// `"REVISION" REASON`, or what could not be said to it; empty where nothing is refused.
+    /// `"REVISION" REASON`, or why its document version cannot express the configuration; empty if nothing is refused.
     pub refused: String,
-    /// Its filter edits no response headers. A filter that does not say so edits them.
+    /// The filter is `weir-lean.wasm`, which edits no response headers. False if the poll does not name the module.
     is_lean: bool,
-    /// The document version that it is answered in.
+    /// The document version of its answers.
     version: u32,
-    /// How far another replica had read when `applied` was right there, as far as the poll tells.
-    pub mark: Option<Arc<Watermark>>,
+    /// The watermark that a replica has sent with `applied`; None if it is not in the poll.
+    pub watermark: Option<Arc<Watermark>>,
 }
 
-/// What the poller should run.
-pub(super) struct Wanted<'a> {
+/// The revision that the poller should run.
+pub(super) struct ExpectedRevision<'a> {
     pub revision: &'a str,
     /// When it came in force.
     pub at: Instant,
@@ -98,20 +98,20 @@ impl Report {
         };
         Report {
             node: text("weir-node"),
-            applied: revision(&text("weir-applied")),
+            applied: unquote_revision(&text("weir-applied")),
             refused: text("weir-refused"),
             is_lean: text(module::HEADER) == module::LEAN,
             version,
-            mark: None,
+            watermark: None,
         }
     }
 }
 
-/// Of a quoted revision; what could not be one of ours is none.
-fn revision(quoted: &str) -> String {
+/// The revision without its quotes; empty if it cannot be one of our revisions.
+fn unquote_revision(quoted: &str) -> String {
     let revision = quoted.trim_matches('"');
-    let plain = revision.bytes().all(|byte| byte.is_ascii_alphanumeric());
-    if plain && revision.len() <= MAX_REVISION {
+    let is_alphanumeric = revision.bytes().all(|byte| byte.is_ascii_alphanumeric());
+    if is_alphanumeric && revision.len() <= MAX_REVISION {
         revision.into()
     } else {
         String::new()
@@ -126,40 +126,44 @@ impl Proxies {
             watermark: publisher.watermark(),
             metrics,
             state: Mutex::default(),
-            news: watch::Sender::default(),
+            changes: watch::Sender::default(),
         }
     }
 
-    /// Those that are known now, and this replica's own name.
-    pub fn known(&self) -> Replica {
+    /// The name of this replica, and its proxies.
+    pub fn list(&self) -> Replica {
         let (watermark, revisions) = self.revisions();
         let mut state = self.lock();
         let now = Instant::now();
         if state.sweep(now) {
             self.count(&state);
         }
-        state.read(&self.watermark);
+        state.advance(&self.watermark);
         for (subset, revision) in &revisions {
-            state.marks.note(subset, revision, &watermark);
+            state.watermarks.record(subset, revision, &watermark);
         }
-        let State { known, marks, .. } = &mut *state;
-        let proxies = known.iter_mut().map(|(poller, known)| {
-            let subset = (poller.scope.clone(), known.report.version);
-            known.raise(marks, &subset);
-            if revisions.get(&subset) == Some(&known.report.applied) {
-                known.followed = now;
+        let ProxyTable {
+            proxies,
+            watermarks,
+            ..
+        } = &mut *state;
+        let proxies = proxies.iter_mut().map(|(poller, state)| {
+            let subset = (poller.scope.clone(), state.report.version);
+            state.raise_watermark(watermarks, &subset);
+            if revisions.get(&subset) == Some(&state.report.applied) {
+                state.last_current = now;
             }
             proxy::Proxy {
                 instance: String::from_utf8_lossy(&poller.instance).into_owned(),
                 owner: (*poller.owner).clone(),
-                node: known.report.node.clone(),
+                node: state.report.node.clone(),
                 scope: poller.scope.clone(),
-                applied: known.report.applied.clone(),
-                watermark: known.mark.to_string(),
-                refused: known.report.refused.clone(),
-                is_lean: known.report.is_lean,
-                behind: now.duration_since(known.followed).as_secs(),
-                silent: now.duration_since(known.seen).as_secs(),
+                applied: state.report.applied.clone(),
+                watermark: state.watermark.to_string(),
+                refused: state.report.refused.clone(),
+                is_lean: state.report.is_lean,
+                behind: now.duration_since(state.last_current).as_secs(),
+                silent: now.duration_since(state.last_poll).as_secs(),
             }
         });
         Replica {
@@ -168,125 +172,135 @@ impl Proxies {
         }
     }
 
-    /// Wakes whoever wants to know when [`Proxies::known`] tells something else. What the mere reading of the cluster
-    /// changes is not news.
-    pub fn news(&self) -> watch::Receiver<()> {
-        self.news.subscribe()
+    /// A receiver that changes when [`Proxies::list`] changes. A change of watermarks alone is not reported.
+    pub fn changes(&self) -> watch::Receiver<()> {
+        self.changes.subscribe()
     }
 
-    /// How many run each revision, and how many another one than they should.
+    /// How many proxies run each revision, and how many do not run the expected one.
     pub fn by_revision(&self) -> (BTreeMap<String, usize>, usize) {
-        let (_, wanted) = self.revisions();
+        let (_, expected) = self.revisions();
         let state = self.lock();
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         let mut behind = 0_usize;
-        for (Poller { scope, .. }, known) in &state.known {
-            let applied = &known.report.applied;
+        for (Poller { scope, .. }, state) in &state.proxies {
+            let applied = &state.report.applied;
             *counts.entry(applied.clone()).or_default() += 1;
-            let subset = (scope.clone(), known.report.version);
-            if wanted.get(&subset) != Some(applied) {
+            let subset = (scope.clone(), state.report.version);
+            if expected.get(&subset) != Some(applied) {
                 behind += 1;
             }
         }
         (counts, behind)
     }
 
-    /// The revision that is in force for each scope that somebody asks for, and how far it is right at the least.
+    /// The revision in force for each subset that a proxy asks for, and a lower bound of its watermark.
     fn revisions(&self) -> (Arc<Watermark>, HashMap<Subset, String>) {
-        // Before the plan, which is as new as this or newer.
+        // Read before the plan, so that the plan is not older than the watermark.
         let read = self.watermark.borrow().clone();
         let published = match &*self.current.borrow() {
             Current::Nothing { .. } => return (read, HashMap::new()),
             Current::Plan(published) => published.clone(),
         };
         let watermark = published.watermark(&read);
-        let mut asked: HashMap<Subset, String> = HashMap::new();
-        for (Poller { scope, .. }, known) in &self.lock().known {
-            asked
-                .entry((scope.clone(), known.report.version))
+        let mut revisions: HashMap<Subset, String> = HashMap::new();
+        for (Poller { scope, .. }, state) in &self.lock().proxies {
+            revisions
+                .entry((scope.clone(), state.report.version))
                 .or_default();
         }
-        asked.retain(|(scope, version), revision| {
+        revisions.retain(|(scope, version), revision| {
             let rendered = published.rendered(scope, *version);
             let rendered = rendered.map(|rendered| rendered.revision);
             rendered.map(|it| *revision = it.to_string()).is_ok()
         });
-        (watermark, asked)
+        (watermark, revisions)
     }
 
-    /// Takes a poll into account.
-    pub(super) fn note(&self, poller: &Poller, report: Report, wanted: Option<&Wanted<'_>>) {
+    /// Records a poll. Without `expected` this replica does not know what the proxy should run.
+    pub(super) fn record(
+        &self,
+        poller: &Poller,
+        report: Report,
+        expected: Option<&ExpectedRevision<'_>>,
+    ) {
         let now = Instant::now();
         let mut state = self.lock();
-        let swept = state.sweep(now);
+        let has_swept = state.sweep(now);
         if !state.has_room(poller) {
             return;
         }
         let subset = (poller.scope.clone(), report.version);
-        state.read(&self.watermark);
-        if let Some(wanted) = wanted {
-            state.marks.note(&subset, wanted.revision, wanted.watermark);
+        state.advance(&self.watermark);
+        if let Some(expected) = expected {
+            let ExpectedRevision {
+                revision,
+                watermark,
+                ..
+            } = expected;
+            state.watermarks.record(&subset, revision, watermark);
         }
-        let State {
-            known,
-            marks,
+        let ProxyTable {
+            proxies,
+            watermarks,
             counts,
             ..
         } = &mut *state;
-        let before = known.remove(poller);
+        let before = proxies.remove(poller);
         if before.is_none() {
             counts.add(&poller.owner);
         }
-        let is_right = wanted.is_some_and(|wanted| wanted.revision == report.applied);
-        let followed = before.as_ref().map(|it| it.followed);
-        let mut own = Known {
-            seen: now,
-            followed: followed.filter(|_| !is_right).unwrap_or(now),
-            // What it had in force it still has: a proxy never goes back.
-            mark: before
+        let is_current = expected.is_some_and(|expected| expected.revision == report.applied);
+        let last_current = before.as_ref().map(|it| it.last_current);
+        let mut own = ProxyState {
+            last_poll: now,
+            last_current: last_current.filter(|_| !is_current).unwrap_or(now),
+            // A proxy never goes back to an older revision.
+            watermark: before
                 .as_ref()
-                .map(|it| it.mark.clone())
+                .map(|it| it.watermark.clone())
                 .unwrap_or_default(),
             report,
         };
-        if let Some(mark) = &own.report.mark
-            && marks.of(&subset, &own.report.applied).is_none()
-            && mark.covers(&own.mark)
+        if let Some(watermark) = &own.report.watermark
+            && watermarks.get(&subset, &own.report.applied).is_none()
+            && watermark.covers(&own.watermark)
         {
-            if mark != &own.mark {
-                own.mark = mark.clone();
+            if watermark != &own.watermark {
+                own.watermark = watermark.clone();
             }
-            // Both share one copy in memory.
-            own.report.mark = Some(own.mark.clone());
+            // Both fields share one copy in memory.
+            own.report.watermark = Some(own.watermark.clone());
         }
-        own.raise(marks, &subset);
+        own.raise_watermark(watermarks, &subset);
         let before = before.map(|it| it.report);
-        self.tell(poller, before.as_ref(), &own.report, wanted, now);
-        let is_news = before.is_none_or(|before| {
-            let told = |of: &Report| (of.applied.clone(), of.refused.clone(), of.is_lean);
-            told(&before) != told(&own.report)
+        self.log_changes(poller, before.as_ref(), &own.report, expected, now);
+        let is_change = before.is_none_or(|before| {
+            before.applied != own.report.applied
+                || before.refused != own.report.refused
+                || before.is_lean != own.report.is_lean
         });
-        known.insert(poller.clone(), own);
-        if is_news || swept {
+        proxies.insert(poller.clone(), own);
+        if is_change || has_swept {
             self.count(&state);
         }
         drop(state);
-        if is_news || swept {
-            self.news.send_replace(());
+        if is_change || has_swept {
+            self.changes.send_replace(());
         }
     }
 
-    /// What happened to the proxy since it polled before.
-    fn tell(
+    /// Logs and counts what has changed in the proxy since its previous poll.
+    fn log_changes(
         &self,
         poller: &Poller,
         before: Option<&Report>,
         report: &Report,
-        wanted: Option<&Wanted<'_>>,
+        expected: Option<&ExpectedRevision<'_>>,
         now: Instant,
     ) {
         let instance = String::from_utf8_lossy(&poller.instance);
-        if let Some(Wanted { revision, at, .. }) = wanted
+        if let Some(ExpectedRevision { revision, at, .. }) = expected
             && report.applied == *revision
             && before.is_some_and(|it| it.applied != *revision)
         {
@@ -305,55 +319,58 @@ impl Proxies {
         }
     }
 
-    fn count(&self, state: &State) {
-        let refusing = |known: &&Known| !known.report.refused.is_empty();
-        let refusing = state.known.values().filter(refusing).count();
+    fn count(&self, state: &ProxyTable) {
+        let is_refusing = |proxy: &&ProxyState| !proxy.report.refused.is_empty();
+        let refusing = state.proxies.values().filter(is_refusing).count();
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.metrics.proxies.set(gauge(state.known.len()));
+        self.metrics.proxies.set(gauge(state.proxies.len()));
         self.metrics.proxies_refusing.set(gauge(refusing));
     }
 
-    fn lock(&self) -> MutexGuard<'_, State> {
+    fn lock(&self) -> MutexGuard<'_, ProxyTable> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-impl State {
+impl ProxyTable {
     fn has_room(&self, poller: &Poller) -> bool {
-        self.known.contains_key(poller)
-            || (self.known.len() < MAX_PROXIES && self.counts.have_room(&poller.owner))
+        self.proxies.contains_key(poller)
+            || (self.proxies.len() < MAX_PROXIES && self.counts.have_room(&poller.owner))
     }
 
-    /// Forgets who is gone, now and then. True where somebody is.
+    /// Forgets proxies that no longer poll, at most once per [`SWEEP`]. True if a proxy was forgotten.
     fn sweep(&mut self, now: Instant) -> bool {
         let is_due = |swept: Instant| now.duration_since(swept) >= SWEEP;
-        if !self.swept.is_none_or(is_due) {
+        if !self.last_sweep.is_none_or(is_due) {
             return false;
         }
-        self.swept = Some(now);
-        let before = self.known.len();
-        let State { known, counts, .. } = self;
-        known.retain(|poller, proxy| {
-            let is_there = now.duration_since(proxy.seen) < FORGET;
-            if !is_there {
+        self.last_sweep = Some(now);
+        let before = self.proxies.len();
+        let ProxyTable {
+            proxies, counts, ..
+        } = self;
+        proxies.retain(|poller, proxy| {
+            let is_present = now.duration_since(proxy.last_poll) < FORGET;
+            if !is_present {
                 counts.remove(&poller.owner);
             }
-            is_there
+            is_present
         });
-        let known = &self.known;
-        let asked_for = known
+        let in_use = self
+            .proxies
             .iter()
             .map(|(poller, it)| (&poller.scope, it.report.version));
-        let asked_for: std::collections::HashSet<_> = asked_for.collect();
-        self.marks
-            .retain(|(scope, version)| asked_for.contains(&(scope, *version)));
-        self.known.len() < before
+        let in_use: std::collections::HashSet<_> = in_use.collect();
+        self.watermarks
+            .retain(|(scope, version)| in_use.contains(&(scope, *version)));
+        self.proxies.len() < before
     }
 
-    fn read(&mut self, watermark: &watch::Receiver<Arc<Watermark>>) {
-        if self.marks.read(&watermark.borrow()) {
-            for known in self.known.values_mut() {
-                known.mark = Arc::default();
+    /// Takes the newest watermark. After a restore of the cluster no watermark of a proxy counts.
+    fn advance(&mut self, watermark: &watch::Receiver<Arc<Watermark>>) {
+        if self.watermarks.advance(&watermark.borrow()) {
+            for proxy in self.proxies.values_mut() {
+                proxy.watermark = Arc::default();
             }
         }
     }
@@ -375,14 +392,14 @@ impl Counts {
     }
 
     fn remove(&mut self, owner: &Arc<Owner>) {
-        take(&mut self.by_owner, owner);
+        decrement(&mut self.by_owner, owner);
         if let Some(namespace) = &owner.namespace {
-            take(&mut self.by_namespace, namespace);
+            decrement(&mut self.by_namespace, namespace);
         }
     }
 }
 
-fn take<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
+fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
     if let Some(count) = counts.get_mut(key) {
         *count = count.saturating_sub(1);
         if *count == 0 {
@@ -391,14 +408,14 @@ fn take<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
     }
 }
 
-impl Known {
-    /// Follows the mark of the revision that the proxy runs. One of a past that the cluster has lost, which another
-    /// replica told of, is not held on to.
-    fn raise(&mut self, marks: &Marks, subset: &Subset) {
-        if let Some(mark) = marks.of(subset, &self.report.applied)
-            && (mark.covers(&self.mark) || !marks.cover(&self.mark))
+impl ProxyState {
+    /// Raises the watermark to the one of the revision that the proxy runs. A watermark from another replica that this
+    /// replica has not reached is replaced: it may be from before the cluster was restored.
+    fn raise_watermark(&mut self, watermarks: &RevisionWatermarks, subset: &Subset) {
+        if let Some(newest) = watermarks.get(subset, &self.report.applied)
+            && (newest.covers(&self.watermark) || !watermarks.cover(&self.watermark))
         {
-            self.mark = mark.clone();
+            self.watermark = newest.clone();
         }
     }
 }
@@ -410,21 +427,21 @@ mod tests {
     use weir_core::plan::Scope;
 
     #[test]
-    fn the_module_of_a_proxy_is_known_and_its_change_is_news() {
+    fn module_change_of_proxy_is_reported() {
         let metrics = Arc::new(Metrics::default());
         let publisher = Publisher::new(metrics.clone(), Policy::Unstated);
         let proxies = Proxies::new(&publisher, metrics);
-        let mut news = proxies.news();
+        let mut changes = proxies.changes();
         let mut poll = |module: Option<&'static str>| {
             let mut headers = HeaderMap::new();
             if let Some(value) = module {
                 headers.insert(module::HEADER, value.parse().unwrap());
             }
             let poller = poller("a", Owner::default());
-            proxies.note(&poller, Report::of(&headers, 1), None);
-            let is_news = news.has_changed().unwrap();
-            news.mark_unchanged();
-            (is_news, proxies.known().proxies[0].is_lean)
+            proxies.record(&poller, Report::of(&headers, 1), None);
+            let is_change = changes.has_changed().unwrap();
+            changes.mark_unchanged();
+            (is_change, proxies.list().proxies[0].is_lean)
         };
         assert_eq!(poll(None), (true, false));
         assert_eq!(poll(Some("lean")), (true, true));
@@ -440,32 +457,32 @@ mod tests {
         }
     }
 
-    fn known_after(proxies: &Proxies, instance: usize, owner: Owner) -> usize {
+    fn count_after(proxies: &Proxies, instance: usize, owner: Owner) -> usize {
         let poller = poller(&instance.to_string(), owner);
-        proxies.note(&poller, Report::of(&HeaderMap::new(), 1), None);
-        proxies.lock().known.len()
+        proxies.record(&poller, Report::of(&HeaderMap::new(), 1), None);
+        proxies.lock().proxies.len()
     }
 
     #[test]
-    fn one_namespace_leaves_places_to_the_others() {
+    fn namespace_cannot_fill_proxy_list() {
         let metrics = Arc::new(Metrics::default());
         let publisher = Publisher::new(metrics.clone(), Policy::Unstated);
         let proxies = Proxies::new(&publisher, metrics);
         let of_pod = |number: usize| Owner::of_pod("many", &number.to_string());
         for number in 0..MAX_OF_NAMESPACE {
-            assert_eq!(known_after(&proxies, 0, of_pod(number)), number + 1);
+            assert_eq!(count_after(&proxies, 0, of_pod(number)), number + 1);
         }
         let all = MAX_OF_NAMESPACE;
-        assert_eq!(known_after(&proxies, 0, of_pod(all)), all);
-        // One that has its place keeps it.
-        assert_eq!(known_after(&proxies, 0, of_pod(1)), all);
+        assert_eq!(count_after(&proxies, 0, of_pod(all)), all);
+        // A proxy in the list stays in the list.
+        assert_eq!(count_after(&proxies, 0, of_pod(1)), all);
         let few = Owner::of_pod("few", "1");
-        assert_eq!(known_after(&proxies, 0, few), all + 1);
-        assert_eq!(known_after(&proxies, 0, Owner::default()), all + 2);
+        assert_eq!(count_after(&proxies, 0, few), all + 1);
+        assert_eq!(count_after(&proxies, 0, Owner::default()), all + 2);
     }
 
     #[test]
-    fn a_token_has_as_many_instances_as_its_owner_may_have() {
+    fn instances_of_owner_are_limited() {
         for (owner, limit) in [
             (Owner::of_pod("shop", "1"), 32),
             (
@@ -477,16 +494,16 @@ mod tests {
             let publisher = Publisher::new(metrics.clone(), Policy::Unstated);
             let proxies = Proxies::new(&publisher, metrics);
             for number in 0..8_192 {
-                known_after(&proxies, number, owner.clone());
+                count_after(&proxies, number, owner.clone());
             }
-            assert_eq!(proxies.lock().known.len(), limit, "{owner:?}");
+            assert_eq!(proxies.lock().proxies.len(), limit, "{owner:?}");
             let other = Owner::of_pod("shop", "2");
-            assert_eq!(known_after(&proxies, 0, other), limit + 1);
+            assert_eq!(count_after(&proxies, 0, other), limit + 1);
             // A proxy that is forgotten no longer counts.
             let mut state = proxies.lock();
-            state.swept = None;
+            state.last_sweep = None;
             state.sweep(Instant::now() + FORGET);
-            assert!(state.known.is_empty() && state.counts.by_owner.is_empty());
+            assert!(state.proxies.is_empty() && state.counts.by_owner.is_empty());
             assert!(state.counts.by_namespace.is_empty());
         }
     }

@@ -1,4 +1,4 @@
-//! A client of the control plane: what it may read, and the answer if it may not.
+//! An authenticated client, what it may read, and the answer if it may not.
 
 use std::sync::Arc;
 
@@ -10,37 +10,36 @@ use weir_core::owner::Owner;
 use weir_core::plan::Scope;
 
 use super::tokens::Account;
-use crate::serve::listener::say_last;
+use crate::serve::listener::set_connection_close;
 
-/// Who asks, and what that one may read.
+/// An authenticated client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reader {
-    /// On loopback, or with an operator's certificate.
-    OfAll,
+    /// A client on loopback, or with an operator's certificate: it may read everything.
+    Operator,
     /// A certificate that names this namespace.
-    Workload {
-        namespace: String,
-    },
+    Workload { namespace: String },
+    /// A token of a ServiceAccount.
     Account(Arc<Account>),
 }
 
-/// Nothing is read.
+/// Why a client gets nothing.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// Whoever it is has shown nothing that would be known.
+    /// The client has shown no good token or certificate.
     Unknown(String),
     Forbidden(String),
-    /// It cannot be found out now.
+    /// The token cannot be checked now.
     Unavailable(String),
     /// The pod, the ServiceAccount or the namespace of the client has all the connections that it may have.
     Full,
 }
 
 impl Reader {
-    /// The only namespace that this one may read of; None where it may read of all.
+    /// The only namespace that the reader may read; None if it may read every namespace.
     pub(super) fn namespace(&self) -> Option<&str> {
         match self {
-            Reader::OfAll => None,
+            Reader::Operator => None,
             Reader::Workload { namespace } => Some(namespace),
             Reader::Account(account) => Some(&account.namespace),
         }
@@ -49,16 +48,16 @@ impl Reader {
     /// The owner by which connections and instances of this reader are counted.
     pub(super) fn owner(&self) -> Arc<Owner> {
         match self {
-            Reader::OfAll => Arc::default(),
+            Reader::Operator => Arc::default(),
             Reader::Workload { namespace } => Arc::new(Owner::of_namespace(namespace)),
             Reader::Account(account) => account.owner.clone(),
         }
     }
 
-    /// One namespace and its Gateways. What is in no query is for all.
+    /// A reader of one namespace may read the namespace and its Gateways. Everyone may read the producers' scope.
     pub(super) fn may_read(&self, scope: &Scope) -> Result<(), Refusal> {
         let (own, who) = match self {
-            Reader::OfAll => return Ok(()),
+            Reader::Operator => return Ok(()),
             Reader::Workload { namespace } => (namespace, "this certificate"),
             Reader::Account(account) => (&account.namespace, account.username.as_str()),
         };
@@ -67,11 +66,11 @@ impl Reader {
                 messages::every_namespace(who, own).to_string(),
             ));
         }
-        let Some(wanted) = scope.namespace().filter(|wanted| wanted != own) else {
+        let Some(other) = scope.namespace().filter(|other| other != own) else {
             return Ok(());
         };
         Err(Refusal::Forbidden(
-            messages::other_namespace(who, own, wanted).to_string(),
+            messages::other_namespace(who, own, other).to_string(),
         ))
     }
 }
@@ -90,13 +89,13 @@ impl Refusal {
         };
         let mut response = super::answer::error(status, &message);
         if is_full {
-            say_last(&mut response);
+            set_connection_close(&mut response);
         }
         if status == StatusCode::UNAUTHORIZED {
             let bearer = HeaderValue::from_static("Bearer");
             response.headers_mut().insert(WWW_AUTHENTICATE, bearer);
-            // Strangers keep no connection open.
-            say_last(&mut response);
+            // An unauthenticated client must not keep its connection.
+            set_connection_close(&mut response);
         }
         response
     }
@@ -107,7 +106,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn whoever_is_of_a_namespace_reads_that_and_its_gateways() {
+    fn workload_reads_own_namespace_and_gateways() {
         let reader = Reader::Workload {
             namespace: "shop".into(),
         };
@@ -133,7 +132,7 @@ mod tests {
             why.contains("serviceaccount:shop:edge is of namespace shop"),
             "{why}"
         );
-        assert!(Reader::OfAll.may_read(&Scope::Edge).is_ok());
-        assert!(Reader::OfAll.may_read(&gateway("other")).is_ok());
+        assert!(Reader::Operator.may_read(&Scope::Edge).is_ok());
+        assert!(Reader::Operator.may_read(&gateway("other")).is_ok());
     }
 }

@@ -10,7 +10,7 @@ use tower::ServiceExt;
 use super::*;
 use weir_split::wire::{self, Config};
 
-use crate::publish::{Published, Publisher, Reading};
+use crate::publish::{Published, Publisher, Snapshot};
 use weir_core::api::smi::traffic_target::Policy;
 use weir_core::manifest::object;
 use weir_core::translate::translate;
@@ -27,7 +27,13 @@ struct Plane {
 }
 
 fn server(publisher: &Publisher, end: watch::Receiver<bool>, metrics: Arc<Metrics>) -> Server {
-    Server::new(publisher, Horizon::default(), Readers::Anyone, end, metrics)
+    Server::new(
+        publisher,
+        ClusterVersions::default(),
+        Authentication::Anyone,
+        end,
+        metrics,
+    )
 }
 
 impl Plane {
@@ -52,7 +58,7 @@ impl Plane {
         plane
     }
 
-    /// A split of which v1 gets `weight` and v2 gets 1.
+    /// A split with `weight` for v1 and 1 for v2.
     fn publish(&mut self, weight: u64) {
         self.publish_with(weight, Watermark::default());
     }
@@ -78,7 +84,7 @@ spec: {{ports: [{{port: 80}}]}}
             );
         }
         let manifests = object::read("test.yaml", &text).unwrap();
-        self.publisher.publish(Reading {
+        self.publisher.publish(Snapshot {
             watermark,
             ..manifests.into()
         });
@@ -113,7 +119,7 @@ async fn json(response: Response) -> serde_json::Value {
     serde_json::from_slice(&bytes).unwrap()
 }
 
-/// Lets the poll begin; it must not be answered yet.
+/// Polls the future once; there must be no answer yet.
 async fn begin(poll: &mut (impl Future<Output = Response> + Unpin)) {
     tokio::task::yield_now().await;
     std::future::poll_fn(|context| {
@@ -125,7 +131,7 @@ async fn begin(poll: &mut (impl Future<Output = Response> + Unpin)) {
 
 /// DNS rebinding: a page of another host, whose name resolves to 127.0.0.1, asks for the configuration.
 #[tokio::test]
-async fn a_page_of_another_host_reads_nothing_on_loopback() {
+async fn page_of_other_host_is_forbidden() {
     let plane = Plane::published(9);
     for path in ["/v1/config", "/v1/config?namespace=shop", "/v1/proxies"] {
         for (host, status) in [
@@ -145,7 +151,7 @@ async fn a_page_of_another_host_reads_nothing_on_loopback() {
 }
 
 #[tokio::test]
-async fn nothing_published_is_503_with_a_reason() {
+async fn nothing_published_is_503_with_reason() {
     let mut plane = Plane::new();
     plane.publisher.hold_back("dir/a.yaml is broken", &[]);
     let response = plane.get("", &[]).await;
@@ -181,7 +187,7 @@ async fn a_configuration_and_then_not_modified() {
 }
 
 #[tokio::test]
-async fn an_answer_says_how_many_rules_are_for_other_scopes() {
+async fn answer_counts_rules_of_other_scopes() {
     let plane = Plane::published(9);
     for (query, expected) in [
         ("?namespace=shop", "0"),
@@ -199,7 +205,7 @@ async fn an_answer_says_how_many_rules_are_for_other_scopes() {
 }
 
 #[tokio::test]
-async fn a_query_that_names_no_scope_is_400() {
+async fn invalid_scope_is_400() {
     let plane = Plane::published(9);
     for bad in [
         "?namespace=a&gateway=b/c",
@@ -234,7 +240,7 @@ async fn a_query_that_names_no_scope_is_400() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_held_poll_ends_with_304_when_its_time_is_up() {
+async fn held_poll_times_out_with_304() {
     let plane = Plane::published(9);
     let tag = plane.revision().await;
     let start = Instant::now();
@@ -246,7 +252,7 @@ async fn a_held_poll_ends_with_304_when_its_time_is_up() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_held_poll_wakes_on_a_new_revision() {
+async fn new_revision_ends_held_poll() {
     let mut plane = Plane::published(9);
     let tag = plane.revision().await;
     let headers = [("if-none-match", tag.as_str()), ("prefer", "wait=20")];
@@ -267,7 +273,7 @@ async fn a_held_poll_wakes_on_a_new_revision() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_that_starts_first_gets_the_first_revision_at_once() {
+async fn waiting_proxy_gets_first_revision() {
     let mut plane = Plane::new();
     let mut poll = Box::pin(plane.get("", &[("prefer", "wait=20")]));
     begin(&mut poll).await;
@@ -280,7 +286,7 @@ async fn a_proxy_that_starts_first_gets_the_first_revision_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_poll_that_names_no_revision_is_answered_at_once() {
+async fn poll_without_revision_is_immediate() {
     let plane = Plane::published(9);
     let start = Instant::now();
     assert_eq!(plane.get("", &[("prefer", "wait=20")]).await.status(), 200);
@@ -288,7 +294,7 @@ async fn a_poll_that_names_no_revision_is_answered_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_newer_poll_of_the_same_instance_and_scope_ends_the_older() {
+async fn newer_poll_ends_older_one() {
     let plane = Plane::published(9);
     let tag = plane.revision().await;
     let poll = |query: &str, instance: &str| {
@@ -323,7 +329,7 @@ async fn a_newer_poll_of_the_same_instance_and_scope_ends_the_older() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn held_polls_are_answered_at_the_end() {
+async fn shutdown_answers_held_polls() {
     let plane = Plane::published(9);
     let tag = plane.revision().await;
     let headers = [("if-none-match", tag.as_str()), ("prefer", "wait=20")];
@@ -336,7 +342,7 @@ async fn held_polls_are_answered_at_the_end() {
         plane.get("", &headers).await.status(),
         StatusCode::NOT_MODIFIED
     );
-    // Both were held for a moment: an answer at once is a failure to a proxy.
+    // Both were held for a moment: a proxy takes an immediate 304 for a failure.
     let held = start.elapsed();
     assert!(
         held >= Duration::from_millis(600) && held < Duration::from_secs(1),
@@ -344,9 +350,8 @@ async fn held_polls_are_answered_at_the_end() {
     );
 }
 
-/// A made-up world: paths came with version 2 of the document.
 #[tokio::test]
-async fn what_an_older_version_cannot_say_is_not_left_out() {
+async fn inexpressible_rules_are_never_left_out() {
     let text = "
 apiVersion: v1
 kind: Service
@@ -360,7 +365,7 @@ spec:
   parentRefs: [{group: \"\", kind: Service, name: web}]
   rules: [{matches: [{path: {value: PATH}}], backendRefs: [{name: web, port: 80}]}]
 ";
-    // A made-up world in which paths came with version 2.
+    // In this test paths need document version 2.
     let features_after = |config: &Config, version| {
         let matches = config.hosts.iter().flat_map(|set| &set.matches);
         let newer = matches.filter(|wanted| version < 2 && wanted.path.is_some());
@@ -397,7 +402,7 @@ spec:
 }
 
 #[tokio::test]
-async fn proxies_are_counted_with_what_they_refuse() {
+async fn refusals_of_proxies_are_counted() {
     let mut plane = Plane::published(1);
     let first = plane.revision().await;
     let old = format!("\"{first}\"");

@@ -1,11 +1,11 @@
-//! Tokens of ServiceAccounts: a TokenReview says whose token it is, and its answer is kept for a while.
+//! Tokens of ServiceAccounts: a TokenReview names the account of a token, and the result is cached.
 //!
 //! ```text
-//! audience, expiry, signature (without a TokenReview) --> a turn --> TokenReview --> kept by the token's hash
+//! audience, expiry, signature (without a TokenReview) --> a permit --> TokenReview --> cached by the token's hash
 //! ```
 //!
-//! There are separate turns for tokens that were good before, for other tokens that the API server has signed, and for
-//! tokens whose signature cannot be checked: a client that makes up tokens delays no other client.
+//! There are separate permits for tokens that were good before, for other tokens that the API server has signed, and
+//! for tokens whose signature cannot be checked: a client that makes up tokens delays no other client.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -21,7 +21,7 @@ use tokio::sync::Semaphore;
 use tokio::time::{Instant, timeout};
 
 use self::keys::{Keys, Signature};
-use self::store::{Hash, Store};
+use self::review_store::{Hash, ReviewStore};
 use weir_core::manifest::problem::messages::answer as messages;
 use weir_core::metrics::Metrics;
 use weir_core::owner::Owner;
@@ -31,25 +31,25 @@ pub const AUDIENCE: &str = "weir.dev";
 /// The token that this process shows to the other replicas.
 pub const OWN_TOKEN: &str = "/var/run/secrets/weir.dev/token";
 
-/// The field of a TokenReview's answer with the pod that the token is bound to.
+/// The field of a TokenReview's status with the pod that the token is bound to.
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
-/// How long a good answer counts without a new TokenReview. A deleted pod can read for this long.
+/// How long a good result counts without a new TokenReview. A deleted pod can read for this long.
 const FRESH: Duration = Duration::from_secs(180);
-/// How long a good answer counts while the API server is away; never longer than the token.
+/// How long a good result counts while the API server does not answer; never longer than the token.
 const STALE: Duration = Duration::from_secs(3600);
-/// How long a bad answer counts.
+/// How long a bad result counts.
 const BAD: Duration = Duration::from_secs(10);
-/// Pause after a TokenReview that failed, if an older answer for the token still counts.
-const AWAY: Duration = Duration::from_secs(5);
-/// Time for one TokenReview, and for the wait for its turn.
+/// Pause after a TokenReview that failed, if an older result for the token still counts.
+const RETRY: Duration = Duration::from_secs(5);
+/// Time limit for the wait for a permit and the TokenReview together.
 const REVIEW: Duration = Duration::from_secs(5);
-/// TokenReviews at a time of tokens that were good before.
-const KNOWN: usize = 8;
-/// TokenReviews at a time of other tokens that the API server has signed.
+/// Permits for TokenReviews of tokens that were good before.
+const GOOD_BEFORE: usize = 8;
+/// Permits for TokenReviews of other tokens that the API server has signed.
 const SIGNED: usize = 8;
-/// TokenReviews at a time of tokens whose signature cannot be checked.
-const UNREADABLE: usize = 2;
-/// Most tokens whose answer is kept.
+/// Permits for TokenReviews of tokens whose signature cannot be checked.
+const UNVERIFIED: usize = 2;
+/// Most tokens whose result is cached.
 const MAX_TOKENS: usize = 1 << 13;
 /// How long an expired token is still reviewed, because clocks differ.
 const LEEWAY: Duration = Duration::from_secs(60);
@@ -58,28 +58,28 @@ pub struct Tokens {
     reviews: Api<TokenReview>,
     own_token: PathBuf,
     keys: Keys,
-    turns: Turns,
-    known: Mutex<Store>,
+    permits: ReviewPermits,
+    cache: Mutex<ReviewStore>,
     metrics: Arc<Metrics>,
 }
 
-/// Bounds of TokenReviews at a time, by what is known of the token.
-struct Turns {
-    known: Semaphore,
+/// Limits of concurrent TokenReviews.
+struct ReviewPermits {
+    good_before: Semaphore,
     signed: Semaphore,
-    unreadable: Semaphore,
+    unverified: Semaphore,
 }
 
-/// One token's answer. A request holds the lock while it waits for the TokenReview, so that other requests with the same
-/// token wait for the same answer.
+/// The cached result of one token. A request holds the lock while it waits for the TokenReview, so that other requests
+/// with the same token wait for the same result.
 #[derive(Default)]
-struct Place(tokio::sync::Mutex<Option<Word>>);
+struct ReviewCell(tokio::sync::Mutex<Option<CachedReview>>);
 
-struct Word {
-    said: Result<Arc<Account>, String>,
+struct CachedReview {
+    result: Result<Arc<Account>, String>,
     /// From then on a new TokenReview is needed.
     fresh: Instant,
-    /// Until then the answer counts while the API server is away.
+    /// Until then the result counts while the API server does not answer.
     stale: Instant,
 }
 
@@ -89,18 +89,20 @@ pub struct Account {
     pub namespace: String,
     /// `system:serviceaccount:NAMESPACE:NAME`
     pub username: String,
-    /// The pod that the token is bound to, else the ServiceAccount.
+    /// The pod that the token is bound to; the ServiceAccount if it is bound to no pod.
     pub owner: Arc<Owner>,
 }
 
+/// Why a token gives no account.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Denied {
     Invalid(String),
+    /// The token could not be reviewed.
     Unavailable(String),
 }
 
-/// The claims of a token, not verified. For clients' tokens they only save TokenReviews: a token is never good because
-/// of its claims.
+/// The claims of a token (RFC 7519), not verified. They only save TokenReviews: a token is never good because of its
+/// claims.
 #[derive(Deserialize)]
 struct Claims {
     #[serde(default)]
@@ -118,18 +120,18 @@ enum Audiences {
 }
 
 impl Tokens {
-    /// `own_token` is the file with the token that other replicas show as well.
+    /// `own_token` is the file of this process's own token; other replicas have tokens of the same account.
     pub fn new(client: kube::Client, own_token: &Path, metrics: Arc<Metrics>) -> Tokens {
         Tokens {
             reviews: Api::all(client.clone()),
             own_token: own_token.to_owned(),
             keys: Keys::new(client),
-            turns: Turns {
-                known: Semaphore::new(KNOWN),
+            permits: ReviewPermits {
+                good_before: Semaphore::new(GOOD_BEFORE),
                 signed: Semaphore::new(SIGNED),
-                unreadable: Semaphore::new(UNREADABLE),
+                unverified: Semaphore::new(UNVERIFIED),
             },
-            known: Mutex::new(Store::new(MAX_TOKENS)),
+            cache: Mutex::new(ReviewStore::new(MAX_TOKENS)),
             metrics,
         }
     }
@@ -140,7 +142,7 @@ impl Tokens {
         Claims::of(token.trim()).is_some_and(|claims| claims.sub == account.username)
     }
 
-    /// Whose token it is.
+    /// The account of the token, from the cache or by a TokenReview.
     pub(super) async fn account(&self, token: &str) -> Result<Arc<Account>, Denied> {
         let Some(claims) = Claims::of(token) else {
             return Err(Denied::Invalid(messages::not_a_token().to_string()));
@@ -153,28 +155,28 @@ impl Tokens {
             return Err(Denied::Invalid(messages::expired().to_string()));
         }
         let hash: Hash = Sha256::digest(token).into();
-        let known = self.store().get(&hash);
-        let (place, turns) = match known {
-            Some(place) => (place, None),
+        let cached = self.store().get(&hash);
+        let (cell, permits) = match cached {
+            Some(cell) => (cell, None),
             None => {
-                let turns = self.turns_of(token).await?;
-                let place = self.store().place(hash, Instant::now());
-                (place, Some(turns))
+                let permits = self.permits_for(token).await?;
+                let cell = self.store().cell(hash, Instant::now());
+                (cell, Some(permits))
             }
         };
-        let mut word = place.0.lock().await;
-        if let Some(word) = word.as_ref().filter(|word| Instant::now() < word.fresh) {
-            return word.said.clone().map_err(Denied::Invalid);
+        let mut review = cell.0.lock().await;
+        if let Some(review) = review.as_ref().filter(|it| Instant::now() < it.fresh) {
+            return review.result.clone().map_err(Denied::Invalid);
         }
-        let was_good = word.as_ref().is_some_and(|word| word.said.is_ok());
-        let turns = match turns {
-            _ if was_good => &self.turns.known,
-            Some(turns) => turns,
-            None => self.turns_of(token).await?,
+        let was_good = review.as_ref().is_some_and(|it| it.result.is_ok());
+        let permits = match permits {
+            _ if was_good => &self.permits.good_before,
+            Some(permits) => permits,
+            None => self.permits_for(token).await?,
         };
-        match self.ask(token, turns).await {
-            Ok(said) => {
-                let (fresh, stale) = match &said {
+        match self.review(token, permits).await {
+            Ok(result) => {
+                let (fresh, stale) = match &result {
                     Ok(_) => {
                         let left = claims.left();
                         (FRESH.min(left), STALE.min(left))
@@ -183,55 +185,54 @@ impl Tokens {
                 };
                 let now = Instant::now();
                 let stale = now + stale;
-                *word = Some(Word {
-                    said: said.clone(),
+                *review = Some(CachedReview {
+                    result: result.clone(),
                     fresh: now + fresh,
                     stale,
                 });
-                let owner = said.as_ref().ok().map(|account| account.owner.clone());
-                self.store().answered(hash, &place, owner, stale, now);
-                said.map_err(Denied::Invalid)
+                let owner = result.as_ref().ok().map(|account| account.owner.clone());
+                self.store().record(hash, &cell, owner, stale, now);
+                result.map_err(Denied::Invalid)
             }
-            Err(away) => {
-                self.metrics.token_reviewed("unavailable");
+            Err(error) => {
+                self.metrics.count_token_review("unavailable");
                 // The TokenReview may have taken seconds.
                 let now = Instant::now();
-                let known = word.as_mut();
-                let known = known.filter(|word| word.said.is_ok() && now < word.stale);
-                match known {
-                    Some(word) => {
-                        word.fresh = (now + AWAY).min(word.stale);
-                        word.said.clone().map_err(Denied::Invalid)
+                let review = review.as_mut();
+                match review.filter(|it| it.result.is_ok() && now < it.stale) {
+                    Some(review) => {
+                        review.fresh = (now + RETRY).min(review.stale);
+                        review.result.clone().map_err(Denied::Invalid)
                     }
                     None => Err(Denied::Unavailable(
-                        messages::api_server_away(away).to_string(),
+                        messages::api_server_away(error).to_string(),
                     )),
                 }
             }
         }
     }
 
-    fn store(&self) -> MutexGuard<'_, Store> {
-        self.known.lock().unwrap_or_else(PoisonError::into_inner)
+    fn store(&self) -> MutexGuard<'_, ReviewStore> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The turns for a token that was not good before.
-    async fn turns_of(&self, token: &str) -> Result<&Semaphore, Denied> {
+    /// The permits for a token that was not good before.
+    async fn permits_for(&self, token: &str) -> Result<&Semaphore, Denied> {
         match self.keys.verify(token).await {
-            Signature::OfApiServer => Ok(&self.turns.signed),
-            Signature::Unreadable => Ok(&self.turns.unreadable),
+            Signature::OfApiServer => Ok(&self.permits.signed),
+            Signature::Unverified => Ok(&self.permits.unverified),
             Signature::OfAnother => {
-                self.metrics.token_reviewed("forged");
+                self.metrics.count_token_review("forged");
                 Err(Denied::Invalid(messages::forged().to_string()))
             }
         }
     }
 
-    /// What the API server says of the token, or why it says nothing.
-    async fn ask(
+    /// The result of a TokenReview. The outer Err: the API server has given no result.
+    async fn review(
         &self,
         token: &str,
-        turns: &Semaphore,
+        permits: &Semaphore,
     ) -> Result<Result<Arc<Account>, String>, String> {
         let review = TokenReview {
             spec: TokenReviewSpec {
@@ -241,18 +242,18 @@ impl Tokens {
             ..TokenReview::default()
         };
         let answer = async {
-            // Never closed.
-            let _turn = turns.acquire().await;
+            // Err is impossible: the semaphore is never closed.
+            let _permit = permits.acquire().await;
             self.reviews.create(&PostParams::default(), &review).await
         };
         let answer = timeout(REVIEW, answer).await;
         let answer = answer.map_err(|_| "it does not answer".to_owned())?;
         let status = answer.map_err(|error| error.to_string())?.status;
-        let status = status.ok_or("it says nothing")?;
-        let said = account_of(status);
-        let result = if said.is_ok() { "good" } else { "bad" };
-        self.metrics.token_reviewed(result);
-        Ok(said)
+        let status = status.ok_or("its answer has no status")?;
+        let result = account_of(status);
+        let label = if result.is_ok() { "good" } else { "bad" };
+        self.metrics.count_token_review(label);
+        Ok(result)
     }
 }
 
@@ -264,7 +265,7 @@ fn account_of(
         let why = why.unwrap_or_else(|| "it does not know it".into());
         return Err(messages::review_failed(why).to_string());
     }
-    // A server that does not know audiences names none.
+    // A server without support for audiences sends an empty list.
     let audiences = status.audiences.unwrap_or_default();
     if !audiences.iter().any(|audience| audience == AUDIENCE) {
         return Err(messages::other_audience(AUDIENCE).to_string());
@@ -275,8 +276,8 @@ fn account_of(
     let Some((namespace, _)) = account.and_then(|account| account.split_once(':')) else {
         return Err(messages::not_a_token().to_string());
     };
-    let bound = user.extra.as_ref().and_then(|extra| extra.get(POD_UID));
-    let owner = match bound.and_then(|uids| uids.first()) {
+    let pod_uids = user.extra.as_ref().and_then(|extra| extra.get(POD_UID));
+    let owner = match pod_uids.and_then(|uids| uids.first()) {
         Some(uid) => Owner::of_pod(namespace, uid),
         None => Owner::of_account(namespace, &username),
     };
@@ -326,6 +327,6 @@ impl Audiences {
 }
 
 mod keys;
-mod store;
+mod review_store;
 #[cfg(test)]
 mod tests;

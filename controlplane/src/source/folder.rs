@@ -1,9 +1,8 @@
-//! A folder of manifests as a source of objects: what is in force, and what is wrong with the rest.
+//! A folder of manifests as a source of objects.
 //!
-//! Three steps: survey the folder, read what has changed (but never a file that somebody may still
-//! be writing), and put it in force (but never let a broken file or a folder that went away take
-//! objects with it). They are told the time and what the watcher saw; the thread in [`watch`] does
-//! the waiting.
+//! Three steps: list the files; read the files that have changed, except a file that another process may still be
+//! writing; put the objects in force. A broken file or a missing folder never removes objects. The time and the events
+//! come from the thread in [`folder_watcher`].
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -16,61 +15,63 @@ use weir_core::manifest::problem::messages::{Message, file as messages};
 use weir_core::manifest::problem::{Extent, ObjectRef, Problem};
 use weir_core::world;
 
-mod beside;
 mod file;
+pub mod folder_watcher;
 mod last_valid;
-mod walk;
-pub mod watch;
+mod listing;
+mod passed_over;
 
-use file::{Entry, Loaded, Reading, read, unreadable};
+use file::{FileReading, FileState, Loaded, ReadDecision, read, unreadable};
 use last_valid::{Contents, LastValid};
-use walk::{Inode, Sight};
+use listing::{Inode, Listing};
 
 pub struct Folder {
-    /// As the user wrote it; the sources of objects begin with it.
+    /// The path in the user's words; the sources of objects begin with it.
     typed: PathBuf,
     root: PathBuf,
     allow_empty: bool,
     default_namespace: String,
-    entries: BTreeMap<PathBuf, Entry>,
-    /// Where links led at the last look.
+    entries: BTreeMap<PathBuf, FileState>,
+    /// The targets of links in the last listing.
     links: BTreeMap<PathBuf, PathBuf>,
+    /// Sorted by file.
     in_force: Vec<Arc<world::Entry>>,
     last_valid: LastValid,
-    /// Of the folder itself and of folders in it.
-    trouble: Vec<Problem>,
-    /// Of documents that no object could be made of.
-    of_documents: Vec<Problem>,
+    /// Problems of the folder and of folders in it.
+    folder_problems: Vec<Problem>,
+    /// Problems of documents that cannot be read as objects.
+    document_problems: Vec<Problem>,
+    /// Why the first publication has to wait; None once all files were read.
     unread: Option<String>,
 }
 
-/// What was seen and read, and is not in force yet.
-struct Look {
-    sight: io::Result<Sight>,
-    readings: Vec<(PathBuf, Reading)>,
+/// Files that were read, and are not in force yet.
+struct ReadFiles {
+    listing: io::Result<Listing>,
+    readings: Vec<(PathBuf, FileReading)>,
     due: Option<Instant>,
 }
 
-/// What happened to files while they were read.
+/// What other processes did to files while they were read.
 #[derive(Default)]
-struct Meanwhile {
+struct EventsDuringRead {
     written: BTreeSet<PathBuf>,
-    /// By somebody else.
+    /// Opened by another process.
     opened: BTreeSet<PathBuf>,
 }
 
-/// What taking a look has changed.
+/// The result of one listing.
 struct Scan {
-    /// Objects or problems may differ from those before.
+    /// Objects or problems may have changed.
     changed: bool,
-    /// When to look again at the latest, where something is waiting to be taken over.
+    /// The latest time for the next listing, if a file has to wait.
     due: Option<Instant>,
-    /// Every folder that was looked into, with its device and inode.
+    /// Every folder that was listed, with its device and inode.
     folders: BTreeMap<PathBuf, Inode>,
 }
 
 impl Folder {
-    /// `typed` is a folder or one file. Fails when it does not exist or cannot be read.
+    /// `typed` is a folder or one file. Err: it does not exist or cannot be read.
     pub fn open(typed: &Path, allow_empty: bool) -> io::Result<Folder> {
         let root = std::path::absolute(typed)?;
         if fs::metadata(&root)?.is_dir() {
@@ -85,13 +86,13 @@ impl Folder {
             links: BTreeMap::new(),
             in_force: Vec::new(),
             last_valid: LastValid::default(),
-            trouble: Vec::new(),
-            of_documents: Vec::new(),
+            folder_problems: Vec::new(),
+            document_problems: Vec::new(),
             unread: Some(format!("{} has not been read yet", typed.display())),
         })
     }
 
-    /// The same, with this namespace for objects that name none.
+    /// The same folder with this namespace for objects without a namespace.
     pub fn with_default_namespace(self, namespace: String) -> Folder {
         Folder {
             default_namespace: namespace,
@@ -104,23 +105,28 @@ impl Folder {
         &self.in_force
     }
 
-    /// Of the folder, of its files, and of documents that are no objects; those of objects are theirs.
+    /// Problems of the folder, of its files, and of documents that are not objects. An object has its own problems.
     pub fn problems(&self) -> Vec<Problem> {
         let of_files = self.entries.iter().filter_map(|(path, entry)| {
             let problem = entry.problem.as_ref()?;
             (!self.is_passed(path, problem)).then_some(problem)
         });
         let unreadable: BTreeSet<&str> = of_files.clone().map(|it| &*it.object.source).collect();
-        // A file that cannot be read has one problem, whatever it held before.
-        let of_documents = self.of_documents.iter();
-        let of_documents = of_documents.filter(|it| !unreadable.contains(&*it.object.source));
-        let all = self.trouble.iter().chain(of_files).chain(of_documents);
+        // A file that cannot be read has one problem, and not the problems of its previous content.
+        let document_problems = self.document_problems.iter();
+        let document_problems =
+            document_problems.filter(|it| !unreadable.contains(&*it.object.source));
+        let all = self
+            .folder_problems
+            .iter()
+            .chain(of_files)
+            .chain(document_problems);
         all.cloned().collect()
     }
 
     /// Files and documents that are passed over, one line for each; sorted by file.
     pub fn passed_over(&self) -> Vec<String> {
-        let patches = beside::patches(&self.entries);
+        let patches = passed_over::patches(&self.entries);
         let mut lines = Vec::new();
         for (path, entry) in &self.entries {
             let source = source(&self.typed, &self.root, path);
@@ -135,107 +141,108 @@ impl Folder {
                 }
                 _ => {
                     let passed = entry.good.iter().flat_map(|good| &good.passed);
-                    lines.extend(passed.map(|it| format!("{source}: {}: {}", it.place, it.why)));
+                    lines.extend(passed.map(|it| format!("{source}: {}: {}", it.place, it.reason)));
                 }
             }
         }
         lines
     }
 
-    /// Whether a file's problem is that it is a template, where templates belong.
+    /// Whether the problem is that the file is a template, and the file is in the templates folder of a chart.
     fn is_passed(&self, path: &Path, problem: &Problem) -> bool {
-        problem.effect.extent == Extent::Nothing && beside::is_in_chart(path, &self.entries)
+        problem.effect.extent == Extent::Nothing && passed_over::is_in_chart(path, &self.entries)
     }
 
-    /// Why nothing may be published yet; None once every file has been read well.
+    /// Why nothing may be published yet; None once every file was read without error.
     pub fn unread(&self) -> Option<&str> {
         self.unread.as_deref()
     }
 
-    /// Files in sight.
+    /// The number of manifest files.
     pub fn files(&self) -> usize {
         self.entries.len()
     }
 
-    /// Puts in force what there is, for those who do not follow the changes.
+    /// Reads all files and puts them in force, for callers that do not follow changes.
     pub fn read_all(&mut self) {
         let now = Instant::now();
-        let look = self.read(self.survey(&BTreeSet::new()), now);
-        self.take(look, &Meanwhile::default(), now);
+        let files = self.read(self.list(&BTreeSet::new()), now);
+        self.apply(files, &EventsDuringRead::default(), now);
     }
 
-    /// Looks at what there is. `settled` holds absolute paths that were closed after writing or
-    /// renamed into place since the last survey. In the first one every file is settled.
-    fn survey(&self, settled: &BTreeSet<PathBuf>) -> io::Result<Sight> {
-        let known = walk::Before {
+    /// Lists the files. `settled` holds absolute paths that were closed after writing or renamed into place since the
+    /// last listing. In the first listing every file is settled.
+    fn list(&self, settled: &BTreeSet<PathBuf>) -> io::Result<Listing> {
+        let previous = listing::PreviousListing {
             settled,
             links: &self.links,
         };
-        walk::look(&self.root, &known)
+        listing::list(&self.root, &previous)
     }
 
-    /// Reads what has changed.
-    fn read(&mut self, sight: io::Result<Sight>, now: Instant) -> Look {
-        let mut look = Look {
-            sight,
+    /// Reads the files that have changed.
+    fn read(&mut self, listing: io::Result<Listing>, now: Instant) -> ReadFiles {
+        let mut files = ReadFiles {
+            listing,
             readings: Vec::new(),
             due: None,
         };
-        for (path, found) in look.sight.iter().flat_map(|sight| &sight.files) {
+        for (path, found) in files.listing.iter().flat_map(|listing| &listing.files) {
             let source = source(&self.typed, &self.root, path);
             let entry = self.entries.entry(path.clone()).or_default();
             let reading = match &found.stamp {
-                Err(error) => Reading::Failed(unreadable(source, error)),
+                Err(error) => FileReading::Failed(unreadable(source, error)),
                 Ok(stamp) if found.settled => read(path, source, *stamp, &self.default_namespace),
-                Ok(stamp) => match entry.is_news(*stamp, now) {
-                    Ok(true) => read(path, source, *stamp, &self.default_namespace),
-                    Ok(false) => continue,
-                    Err(due) => {
-                        look.due = earlier(look.due, due);
+                Ok(stamp) => match entry.check(*stamp, now) {
+                    ReadDecision::Read => read(path, source, *stamp, &self.default_namespace),
+                    ReadDecision::Unchanged => continue,
+                    ReadDecision::WaitUntil(due) => {
+                        files.due = earlier(files.due, due);
                         continue;
                     }
                 },
             };
-            look.readings.push((path.clone(), reading));
+            files.readings.push((path.clone(), reading));
         }
-        look
+        files
     }
 
-    /// Puts in force what a look has read.
-    fn take(&mut self, look: Look, meanwhile: &Meanwhile, now: Instant) -> Scan {
+    /// Puts in force what was read.
+    fn apply(&mut self, files: ReadFiles, events: &EventsDuringRead, now: Instant) -> Scan {
         let before = self.problems();
         let mut scan = Scan {
             changed: false,
-            due: look.due,
+            due: files.due,
             folders: BTreeMap::new(),
         };
-        match look.sight {
-            Ok(sight) => {
-                self.follow_renamed(&sight);
-                for (path, mut reading) in look.readings {
-                    if meanwhile.written.contains(&path) {
-                        reading = Reading::Moving;
-                    } else if meanwhile.opened.contains(&path) {
+        match files.listing {
+            Ok(listing) => {
+                self.follow_renamed(&listing);
+                for (path, mut reading) in files.readings {
+                    if events.written.contains(&path) {
+                        reading = FileReading::Moving;
+                    } else if events.opened.contains(&path) {
                         reading = reading.in_doubt();
                     }
                     let entry = self.entries.entry(path).or_default();
-                    scan.changed |= matches!(reading, Reading::Good(..));
-                    if let Err(due) = entry.keep(reading, now) {
+                    scan.changed |= matches!(reading, FileReading::Good(..));
+                    if let Some(due) = entry.record(reading, now) {
                         scan.due = earlier(scan.due, due);
                     }
                 }
-                self.forget_gone(&sight, now, &mut scan);
-                self.trouble = sight
-                    .dark
+                self.forget_gone(&listing, now, &mut scan);
+                self.folder_problems = listing
+                    .unreadable_dirs
                     .iter()
                     .map(|(path, error)| unreadable(source(&self.typed, &self.root, path), error))
                     .collect();
                 self.put_in_force();
-                self.links = sight.links;
-                scan.folders = sight.folders;
+                self.links = listing.links;
+                scan.folders = listing.folders;
             }
             Err(error) => {
-                self.trouble = vec![whole(&self.typed, messages::folder_is_gone(error))];
+                self.folder_problems =
+                    vec![folder_problem(&self.typed, messages::folder_is_gone(error))];
             }
         }
         if self.unread.is_some() {
@@ -247,17 +254,17 @@ impl Folder {
         scan
     }
 
-    /// A file that goes on under another name keeps what it held until it is read there.
-    fn follow_renamed(&mut self, sight: &Sight) {
-        let inodes = sight.files.iter().filter_map(|(path, found)| {
+    /// A renamed file keeps its content until it is read under its new name.
+    fn follow_renamed(&mut self, listing: &Listing) {
+        let inodes = listing.files.iter().filter_map(|(path, found)| {
             let stamp = found.stamp.as_ref().ok()?;
-            let known = self.entries.get(path).and_then(|entry| entry.inode);
-            (known != Some(stamp.inode)).then_some((stamp.inode, path))
+            let before = self.entries.get(path).and_then(|entry| entry.inode);
+            (before != Some(stamp.inode)).then_some((stamp.inode, path))
         });
         let inodes: BTreeMap<Inode, &PathBuf> = inodes.collect();
         let moved = self.entries.iter().filter_map(|(path, entry)| {
-            let is_there = sight.files.contains_key(path);
-            let to = *inodes.get(&entry.inode.filter(|_| !is_there)?)?;
+            let is_present = listing.files.contains_key(path);
+            let to = *inodes.get(&entry.inode.filter(|_| !is_present)?)?;
             Some((path.clone(), to.clone()))
         });
         let moved: Vec<(PathBuf, PathBuf)> = moved.collect();
@@ -276,19 +283,19 @@ impl Folder {
         }
     }
 
-    /// Drops what is no longer there: at once where the file goes on under another name.
-    fn forget_gone(&mut self, sight: &Sight, now: Instant, scan: &mut Scan) {
-        let stamps = sight.files.values().filter_map(|f| f.stamp.as_ref().ok());
-        let there: BTreeSet<Inode> = stamps.map(|stamp| stamp.inode).collect();
+    /// Forgets files that are gone: at once if the file was renamed, else after a pause.
+    fn forget_gone(&mut self, listing: &Listing, now: Instant, scan: &mut Scan) {
+        let stamps = listing.files.values().filter_map(|f| f.stamp.as_ref().ok());
+        let present: BTreeSet<Inode> = stamps.map(|stamp| stamp.inode).collect();
         self.entries.retain(|path, entry| {
-            let unseen = |above: &Path| sight.dark.contains_key(above);
-            if sight.files.contains_key(path) || path.ancestors().any(unseen) {
+            let is_unreadable = |dir: &Path| listing.unreadable_dirs.contains_key(dir);
+            if listing.files.contains_key(path) || path.ancestors().any(is_unreadable) {
                 return true;
             }
-            let is_renamed = entry.inode.is_some_and(|inode| there.contains(&inode));
+            let is_renamed = entry.inode.is_some_and(|inode| present.contains(&inode));
             if !is_renamed
                 && entry.good.is_some()
-                && let Err(due) = entry.is_gone(now)
+                && let Some(due) = entry.wait_until_gone(now)
             {
                 scan.due = earlier(scan.due, due);
                 return true;
@@ -298,9 +305,9 @@ impl Folder {
         });
     }
 
-    /// An empty folder is far more often an accident than a wish.
+    /// An empty folder is usually an accident, so its objects stay in force unless `allow_empty`.
     fn put_in_force(&mut self) {
-        let patches = beside::patches(&self.entries);
+        let patches = passed_over::patches(&self.entries);
         let files = self
             .entries
             .iter()
@@ -316,19 +323,19 @@ impl Folder {
             entries: &loaded.entries,
             broken: &loaded.broken,
         });
-        let outcome = self.last_valid.step(&contents.collect::<Vec<_>>());
-        self.of_documents = outcome.problems;
-        if holds_nothing(&outcome.entries) && !holds_nothing(&self.in_force) && !self.allow_empty {
-            self.trouble
-                .push(whole(&self.typed, messages::folder_is_empty()));
+        let step = self.last_valid.step(&contents.collect::<Vec<_>>());
+        self.document_problems = step.problems;
+        if has_no_objects(&step.entries) && !has_no_objects(&self.in_force) && !self.allow_empty {
+            self.folder_problems
+                .push(folder_problem(&self.typed, messages::folder_is_empty()));
         } else {
-            self.in_force = outcome.entries;
-            self.last_valid = outcome.last_valid;
+            self.in_force = step.entries;
+            self.last_valid = step.last_valid;
         }
     }
 
     fn why_unread(&self) -> Option<String> {
-        if let Some(problem) = self.trouble.first() {
+        if let Some(problem) = self.folder_problems.first() {
             return Some(problem.to_string());
         }
         if let Some((path, entry)) = self.entries.iter().find(|(_, e)| e.good.is_none()) {
@@ -340,7 +347,7 @@ impl Folder {
                 }
             });
         }
-        (holds_nothing(&self.in_force) && !self.allow_empty).then(|| {
+        (has_no_objects(&self.in_force) && !self.allow_empty).then(|| {
             format!(
                 "{} holds no objects yet; --allow-empty publishes an empty configuration",
                 self.typed.display()
@@ -349,8 +356,8 @@ impl Folder {
     }
 }
 
-/// No object that could be understood.
-fn holds_nothing(entries: &[Arc<world::Entry>]) -> bool {
+/// True if no object could be parsed.
+fn has_no_objects(entries: &[Arc<world::Entry>]) -> bool {
     entries.iter().all(|entry| entry.is_refused())
 }
 
@@ -358,7 +365,7 @@ fn earlier(due: Option<Instant>, other: Instant) -> Option<Instant> {
     Some(due.map_or(other, |due| due.min(other)))
 }
 
-/// The path as the user would write it.
+/// The path with the beginning that the user wrote.
 fn source(typed: &Path, root: &Path, path: &Path) -> String {
     match path.strip_prefix(root) {
         Ok(below) if !below.as_os_str().is_empty() => typed.join(below).display().to_string(),
@@ -366,7 +373,7 @@ fn source(typed: &Path, root: &Path, path: &Path) -> String {
     }
 }
 
-fn whole(typed: &Path, message: Message) -> Problem {
+fn folder_problem(typed: &Path, message: Message) -> Problem {
     let object = ObjectRef {
         source: typed.display().to_string(),
         ..ObjectRef::default()

@@ -1,83 +1,86 @@
-//! A cluster as the source of objects, and as the reader of their status.
+//! A cluster as the source of objects.
 //!
 //! ```text
-//! discovery -> supervisor -> watches -> store --objects, watermark--> Publisher
-//! verdict --> status, Events (the holder of the Lease alone)
+//! discovery -> supervisor -> watches -> object store --objects, watermark--> Publisher
 //! ```
 //!
-//! It writes nothing but status, Events and its own Lease, and asks TokenReviews.
+//! Nothing is written here; [`crate::report`] writes status and Events.
 
+pub mod cluster_versions;
 mod discovery;
 mod feed;
-pub mod horizon;
-mod reading;
+mod memory_budget;
+mod object_list;
+mod object_store;
+mod read_object;
 mod resource;
-mod room;
-mod store;
 mod supervisor;
 mod watch;
 
 use tokio::sync::mpsc;
 
 use crate::publish::Publisher;
-use horizon::Horizon;
+use cluster_versions::ClusterVersions;
 use resource::{Resource, Source};
 use supervisor::Supervisor;
 use weir_core::api::smi::traffic_target::Policy;
 
-/// News that may wait while one translation is made; each may hold an object of more than a megabyte.
+/// Most events that wait during one translation; an event may hold an object of more than a megabyte.
 const WAITING: usize = 128;
 
 /// A cluster to read.
 pub struct Cluster {
     client: kube::Client,
     sources: Vec<Source>,
-    horizon: Horizon,
+    versions: ClusterVersions,
 }
 
-/// There is no cluster to be reached.
+/// No cluster can be reached.
 #[derive(Debug, thiserror::Error)]
 #[error("no cluster: {0}")]
-pub struct Unreachable(#[source] Box<dyn std::error::Error + Send + Sync>);
+pub struct ClusterUnreachable(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 impl Cluster {
-    /// The cluster that this process runs in, or that of the current kubeconfig. No namespaces are all.
-    pub async fn connect(namespaces: &[String], policy: Policy) -> Result<Cluster, Unreachable> {
+    /// Connects to the cluster that this process runs in, or to the cluster of the current kubeconfig context. Reads
+    /// every namespace if `namespaces` is empty.
+    pub async fn connect(
+        namespaces: &[String],
+        policy: Policy,
+    ) -> Result<Cluster, ClusterUnreachable> {
         let client = kube::Client::try_default()
             .await
-            .map_err(|error| Unreachable(error.into()))?;
+            .map_err(|error| ClusterUnreachable(error.into()))?;
         Ok(Cluster::of(client, namespaces, policy))
     }
 
     pub fn of(client: kube::Client, namespaces: &[String], policy: Policy) -> Cluster {
         let sources = Resource::all(policy).flat_map(|it| Source::of(it, namespaces));
         Cluster {
-            horizon: Horizon::new(client.clone()),
+            versions: ClusterVersions::new(client.clone()),
             sources: sources.collect(),
             client,
         }
     }
 
-    /// For questions that are not about objects.
+    /// The client, for requests that do not read objects.
     pub fn client(&self) -> kube::Client {
         self.client.clone()
     }
 
-    /// Tells how far the cluster has come.
-    pub fn horizon(&self) -> Horizon {
-        self.horizon.clone()
+    pub fn versions(&self) -> ClusterVersions {
+        self.versions.clone()
     }
 
     /// Watches and publishes for as long as the process lives.
     pub async fn feed(self, publisher: Publisher) {
-        let (news, heard) = mpsc::channel(WAITING);
+        let (sender, events) = mpsc::channel(WAITING);
         let Cluster {
             client,
             sources,
-            horizon,
+            versions,
         } = self;
         let (metrics, limits) = (publisher.metrics(), publisher.limits());
-        let supervisor = Supervisor::new(client, sources, horizon, news, metrics, limits);
-        tokio::join!(supervisor.run(), feed::feed(heard, publisher));
+        let supervisor = Supervisor::new(client, sources, versions, sender, metrics, limits);
+        tokio::join!(supervisor.run(), feed::feed(events, publisher));
     }
 }

@@ -1,4 +1,4 @@
-//! A steady load: a fixed rate over a fixed number of connections, and one sample for each request.
+//! A constant load: a fixed rate over a fixed number of connections, with one sample for each request.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -11,13 +11,13 @@ use tokio::time::MissedTickBehavior;
 use super::BACKENDS;
 use crate::outbound::{Call, Caller};
 
-/// One request and what became of it.
+/// A request and its result.
 pub struct Sample {
     pub sent: Instant,
     pub took: Duration,
-    /// Index into [`BACKENDS`]; None where the answer came from no bookstore.
+    /// Index into [`BACKENDS`]; None if no bookstore answered.
     pub backend: Option<usize>,
-    /// Why it failed: anything but a 2xx of a bookstore has.
+    /// The reason of a failure: every result except 2xx from a bookstore is one.
     pub failure: Option<String>,
 }
 
@@ -44,14 +44,14 @@ impl Load {
         Load { samples, stop }
     }
 
-    /// Hands over the requests that have ended since.
+    /// Passes on the samples since the last call.
     pub fn drain(&mut self, mut each: impl FnMut(Sample)) {
         while let Ok(sample) = self.samples.try_recv() {
             each(sample);
         }
     }
 
-    /// Sends no more, and waits for what is under way.
+    /// Stops sending and waits for open requests.
     pub async fn stop(mut self, mut each: impl FnMut(Sample)) {
         self.stop.store(true, Relaxed);
         while let Some(sample) = self.samples.recv().await {
@@ -60,7 +60,7 @@ impl Load {
     }
 }
 
-/// One connection. It looks and buys by turns, as the bookbuyer does.
+/// One connection. Like the bookbuyer, it alternates between looking and buying.
 async fn send(
     caller: Caller,
     host: String,

@@ -1,7 +1,7 @@
-//! The show of `scripts/demo`: a steady load on the bookstore through a proxy, four edits of its split
-//! meanwhile, a table each second, and a verdict.
+//! `scripts/demo`: a constant load on the bookstore through a proxy, four edits of its split, a table each second, and
+//! a verdict.
 //!
-//! load --samples--> tally --> table      split_file: what a person would do in an editor
+//! load --samples--> tally --> table      split_file: edits the split like a user
 
 mod load;
 mod split_file;
@@ -21,19 +21,19 @@ use tally::{Tally, Window};
 /// The two versions, in the order of the weights.
 const BACKENDS: [&str; 2] = ["bookstore-v1", "bookstore-v2"];
 
-/// Weights of v1 and v2, one edit after the other.
+/// Weights of v1 and v2 after each edit.
 const STEPS: [[u64; 2]; 4] = [[100, 0], [90, 10], [50, 50], [0, 100]];
 
-/// An edit has this long to reach every worker before the shares are held against it. It takes some
-/// milliseconds; the rest is for machines that are busy.
+/// The time for an edit to reach every worker, before the shares are checked. It takes some milliseconds; the rest is
+/// for busy machines.
 const SETTLE: Duration = Duration::from_millis(500);
 
-/// How long the proxy and the control plane may take to start.
+/// The time for the proxy and the control plane to start.
 const START: Duration = Duration::from_secs(30);
 
 #[derive(clap::Args)]
 pub struct Settings {
-    /// The manifest that is edited; it must be in the folder that `weir serve` reads
+    /// The manifest to edit, in the folder of `weir serve`
     #[arg(long)]
     split: PathBuf,
     /// Envoy's listener
@@ -42,10 +42,10 @@ pub struct Settings {
     /// Envoy's admin listener
     #[arg(long, default_value = "127.0.0.1:15000")]
     envoy: SocketAddr,
-    /// Workers of that Envoy: each has a sequence of picks of its own
+    /// Workers of that Envoy; each has its own sequence of picks
     #[arg(long, default_value_t = 2)]
     workers: u64,
-    /// The Host that is called
+    /// The Host of the requests
     #[arg(long, default_value = "bookstore.bookstore:14001")]
     host: String,
     /// Requests per second
@@ -58,7 +58,7 @@ pub struct Settings {
     seconds: u32,
 }
 
-/// Fails if a request failed, if a share was off, or if the proxy never got a configuration.
+/// Fails if a request failed, if a share was off, or if the proxy got no configuration.
 pub async fn run(settings: Settings) -> ExitCode {
     if let Err(missing) = ready(&settings).await {
         eprintln!("weir-demo: {missing}");
@@ -90,7 +90,7 @@ pub async fn run(settings: Settings) -> ExitCode {
             let step = Window::new(last_edit, end);
             screen.show(end - started, weights, &tally, second, step);
         }
-        // Long enough after the edit that no request was routed by the weights before it.
+        // Late enough that no request was routed with the old weights.
         let judged = Window::new(last_edit + SETTLE, Instant::now());
         verdicts.push(tally.judge(judged, weights, settings.slack()));
     }
@@ -116,15 +116,16 @@ pub async fn run(settings: Settings) -> ExitCode {
 }
 
 impl Settings {
-    /// By how many requests a share may be off in any window. On one worker a row of picks is less than two
-    /// away from its share wherever it starts, for a prefix is less than one away. A connection more: the
+    /// How many requests a share may be off in any window. A sequence on one worker is off by less than two, because a
+    /// prefix is off by less than one. Each connection adds one, because the window may or may not include its open
+    /// request.
     /// request that was under way on it when the window was cut may have been counted on either side.
     fn slack(&self) -> u64 {
         2 * self.workers + u64::from(self.connections)
     }
 }
 
-/// Waits until a call comes back from a bookstore and the filter says that it has a configuration.
+/// Waits until a bookstore answers and the filter has a configuration.
 async fn ready(settings: &Settings) -> Result<(), String> {
     let deadline = Instant::now() + START;
     let proxy = Caller::new(Some(settings.proxy));

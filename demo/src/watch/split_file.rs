@@ -1,4 +1,4 @@
-//! The edit: the whole manifest anew, written beside the old one and renamed into its place, as editors do.
+//! Edits the split like an editor: writes a new file and renames it.
 
 use std::path::Path;
 use std::{fs, io};
@@ -6,11 +6,11 @@ use std::{fs, io};
 use super::BACKENDS;
 
 pub fn write(file: &Path, weights: [u64; 2]) -> io::Result<()> {
-    // A name with a dot in front is nobody's manifest while it is half written.
+    // The control plane ignores names with a leading dot, so it never reads half a manifest.
     let name = file.file_name().unwrap_or_default().to_string_lossy();
-    let beside = file.with_file_name(format!(".{name}.new"));
-    fs::write(&beside, manifest(weights))?;
-    fs::rename(&beside, file)
+    let new = file.with_file_name(format!(".{name}.new"));
+    fs::write(&new, manifest(weights))?;
+    fs::rename(&new, file)
 }
 
 fn manifest(weights: [u64; 2]) -> String {
@@ -34,9 +34,9 @@ fn manifest(weights: [u64; 2]) -> String {
 mod tests {
     use super::*;
 
-    /// What the demo writes by itself is what the folder of manifests shows to people.
+    /// The demo writes the same splits that are in demo/splits.
     #[test]
-    fn the_shipped_splits_are_the_ones_that_are_written() {
+    fn shipped_splits_match_written_splits() {
         assert_eq!(
             manifest([50, 50]),
             include_str!("../../splits/v1-50-v2-50.yaml")

@@ -1,4 +1,4 @@
-//! The table, drawn anew in its place on a terminal and line after line elsewhere, and the words at the end.
+//! The table, which is redrawn in place on a terminal and appended elsewhere, and the final summary.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -10,15 +10,15 @@ use super::tally::{Row, Tally, Verdict, Window, percent};
 
 const HEAD: &str = "TIME  BACKEND       WEIGHT   LAST 1s  SINCE EDIT      ALL   RPS   SUCCESS      P50      P95      P99";
 
-/// Where the table stands on the terminal.
+/// The state of the table on the terminal.
 #[derive(Default)]
 pub struct Screen {
-    /// Lines to draw over.
+    /// Lines to overwrite.
     drawn: usize,
 }
 
 impl Screen {
-    /// Says what was done to the file, and leaves the table so far where it is.
+    /// Prints the edit, and starts a new table below the old one.
     pub fn edited(&mut self, file: &Path, weights: [u64; 2]) {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let [v1, v2] = weights;
@@ -88,7 +88,7 @@ fn in_ms(took: Option<Duration>) -> String {
     })
 }
 
-/// What was sent, what failed, and what each edit gave.
+/// The number of requests and failures, and the result of each edit.
 pub fn summary(verdicts: &[Verdict], tally: &Tally) -> String {
     let mut text = String::new();
     for verdict in verdicts {

@@ -1,4 +1,4 @@
-//! Counting: which backend answered how many requests, how fast, and whether that is what was asked for.
+//! Counts requests and latencies of each backend, and compares the shares with the weights.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -19,14 +19,14 @@ struct Answered {
     good: bool,
 }
 
-/// Requests sent from its start on and before its end.
+/// Requests that were sent at or after `start` and before `end`.
 #[derive(Clone, Copy)]
 pub struct Window {
     start: Instant,
     end: Instant,
 }
 
-/// What one backend did in a window.
+/// The requests of one backend in a window.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Row {
     pub requests: u64,
@@ -35,7 +35,7 @@ pub struct Row {
     took: Vec<Duration>,
 }
 
-/// What one edit asked for and what came of it.
+/// The expected and the actual shares after an edit.
 pub struct Verdict {
     pub weights: [u64; 2],
     pub requests: [u64; 2],
@@ -67,7 +67,7 @@ impl Tally {
         }
     }
 
-    /// None is the window without ends.
+    /// None means all requests.
     pub fn rows(&self, window: Option<Window>) -> [Row; 2] {
         let mut rows = [Row::default(), Row::default()];
         for answered in &self.answered {
@@ -99,13 +99,13 @@ impl Tally {
             .map(|(reason, number)| (reason.as_str(), *number))
     }
 
-    /// When the last request left that this backend answered.
+    /// The time of the last request that this backend answered.
     pub fn last_to(&self, backend: usize) -> Option<Instant> {
         let to_it = self.answered.iter().filter(|one| one.backend == backend);
         to_it.map(|one| one.sent).max()
     }
 
-    /// Whether each backend got its share, `slack` requests more or less; one of weight 0 gets none at all.
+    /// Whether each backend got its share, with a tolerance of `slack` requests; a backend with weight 0 must get none.
     pub fn judge(&self, window: Window, weights: [u64; 2], slack: u64) -> Verdict {
         let requests = self.rows(Some(window)).map(|row| row.requests);
         let sent: u64 = requests.iter().sum();
@@ -123,14 +123,14 @@ impl Tally {
 }
 
 impl Row {
-    /// The nearest rank; None where there was no request.
+    /// The percentile by nearest rank; None without requests.
     pub fn percentile(&self, percent: usize) -> Option<Duration> {
         let rank = (self.took.len() * percent).div_ceil(100).max(1);
         self.took.get(rank - 1).copied()
     }
 }
 
-/// Part of the whole in percent; None of nothing.
+/// `part` of `whole` in percent; None if `whole` is 0.
 pub fn percent(part: u64, whole: u64) -> Option<f64> {
     (whole > 0).then(|| part as f64 * 100.0 / whole as f64)
 }
@@ -153,7 +153,7 @@ mod tests {
     }
 
     #[test]
-    fn a_share_is_judged_by_its_window_alone() {
+    fn share_is_judged_by_its_window() {
         let start = Instant::now();
         let window = |from, to| {
             Window::new(

@@ -1,8 +1,8 @@
-//! Makes the Secret `weir-tls`, once: a certificate for the control plane's Services and the authority that signed
-//! it, whose key is thrown away. A Job runs this where nobody brings a certificate (`kubectl apply -k deploy/`).
+//! Creates the Secret `weir-tls` once: a certificate for the control plane's Services, and its certificate authority,
+//! whose key is discarded. A Job of `kubectl apply -k deploy/` runs it for users who bring no certificate.
 //!
-//! It is a program of its own so that the control plane has neither the right nor the code to write a Secret; and
-//! this one may create Secrets in its namespace, but can read and change none.
+//! It is a separate program, so that the control plane has neither the right nor the code to write a Secret. This
+//! program may create Secrets in its namespace, but can neither read nor change them.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -20,10 +20,10 @@ use time::{Duration, OffsetDateTime};
 
 const SECRET: &str = "weir-tls";
 
-/// Nobody renews it by itself: who wants that brings cert-manager.
+/// The certificate is not renewed. Use cert-manager for renewal.
 const LIFE: Duration = Duration::days(3650);
 
-/// Clocks differ.
+/// Clocks differ, so the certificate is valid a little earlier.
 const BEFORE: Duration = Duration::hours(1);
 
 #[derive(Debug, thiserror::Error)]
@@ -71,7 +71,7 @@ async fn run() -> Result<&'static str, Error> {
     }
 }
 
-/// What the control plane is called: by proxies, and by its other replicas.
+/// The names of the control plane, for proxies and for its other replicas.
 fn names(namespace: &str) -> Vec<String> {
     vec![
         format!("weir.{namespace}.svc"),

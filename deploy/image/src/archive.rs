@@ -1,4 +1,4 @@
-//! Archives whose bytes follow from their content alone, and the names of content.
+//! Archives whose bytes depend only on their content, and digests.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;
@@ -7,18 +7,18 @@ use std::io;
 use sha2::{Digest, Sha256};
 use tar::{Builder, EntryType, Header};
 
-/// Files by their path, with their mode.
+/// Files by path, with their mode.
 #[derive(Default)]
 pub struct Archive(BTreeMap<String, (Vec<u8>, u32)>);
 
 impl Archive {
-    /// The path is taken from the archive's root.
+    /// `path` is relative to the archive's root.
     pub fn add(&mut self, path: &str, content: Vec<u8>, mode: u32) {
         let path = path.trim_start_matches('/').to_owned();
         self.0.insert(path, (content, mode));
     }
 
-    /// Every folder stands before what is in it.
+    /// Every folder comes before its content.
     pub fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut builder = Builder::new(Vec::new());
         let mut folders = Vec::new();
@@ -49,7 +49,7 @@ fn header(kind: EntryType, size: u64, mode: u32) -> Header {
     header
 }
 
-/// Its SHA-256 in hexadecimal digits.
+/// SHA-256 in hexadecimal digits.
 pub fn digest(content: &[u8]) -> String {
     let mut text = String::new();
     for byte in Sha256::digest(content) {

@@ -14,7 +14,7 @@ use crate::{Error, read};
 const MODULE: &str = "application/vnd.module.wasm.content.layer.v1+wasm";
 const CONFIG: &str = "application/vnd.module.wasm.config.v1+json";
 
-/// Of the settings for a module's run time, which the specification leaves room for, we need none.
+/// The specification allows settings for the module's run time; Weir needs none.
 const NO_SETTINGS: &[u8] = b"{}";
 
 pub fn archive(tag: &str, module: &Path) -> Result<Vec<u8>, Error> {

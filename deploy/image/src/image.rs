@@ -13,10 +13,10 @@ use serde::Serialize;
 use crate::archive::{Archive, digest};
 use crate::{Error, read};
 
-/// Nobody, as images without an account file have it. A number, so that `runAsNonRoot` can see that it is not root.
+/// The user of many images without /etc/passwd. It is a number, so that `runAsNonRoot` can check it.
 const USER: &str = "65532:65532";
 
-/// A file of this machine, and where it stands in the image.
+/// A file of this machine and its path in the image.
 #[derive(Clone)]
 pub struct Entry {
     source: PathBuf,
@@ -43,7 +43,7 @@ struct Manifest<'a> {
     layers: [&'a str; 1],
 }
 
-/// The entry point is the first of `files`.
+/// The first of `files` is the entry point.
 pub fn archive(name: &str, files: &[Entry]) -> Result<Vec<u8>, Error> {
     let mut root = Archive::default();
     for Entry { source, path } in files {

@@ -1,8 +1,8 @@
-//! Writes images without a container engine: `image` one of files alone, as an archive that `docker load` and
-//! `kind load image-archive` take; `artifact` a filter module, as an OCI layout in an archive.
+//! Writes images without a container engine. `image` writes a docker-archive for `docker load` and `kind load
+//! image-archive`. `artifact` writes a filter module as an OCI layout in an archive. `describe` writes the bill of
+//! materials and the provenance of an archive.
 //!
-//! The same files give the same bytes: no time, no owner and no path of this machine gets into an archive.
-//! `describe` writes two files next to an archive: its bill of materials and its provenance, also without time and path.
+//! The same files give the same bytes: the outputs contain no time, no owner and no path of this machine.
 
 mod archive;
 mod artifact;
@@ -22,32 +22,32 @@ use serde_json::Value;
 #[derive(Parser)]
 #[command(name = "weir-image")]
 enum Cli {
-    /// An image of these files, that runs the first of them
+    /// Writes an image with these files, which runs the first of them
     Image {
-        /// What it is called: NAME:TAG
+        /// Name of the image: NAME:TAG
         #[arg(long)]
         name: String,
         out: PathBuf,
-        /// FILE=PATH: a file of this machine, and where it stands in the image
+        /// FILE=PATH: a file of this machine, and its path in the image
         #[arg(required = true, value_parser = image::Entry::parse)]
         files: Vec<image::Entry>,
     },
-    /// An artifact of one filter module
+    /// Writes an artifact with one filter module
     Artifact {
-        /// Its tag
+        /// Tag of the artifact
         #[arg(long)]
         tag: String,
         out: PathBuf,
         module: PathBuf,
     },
-    /// The bill of materials and the provenance of an archive: ARCHIVE.cdx.json and ARCHIVE.provenance.json, in the root
-    /// of the workspace
+    /// Writes the bill of materials and the provenance of an archive: ARCHIVE.cdx.json and ARCHIVE.provenance.json, in
+    /// the root of the workspace
     Describe {
         /// The modules were packed without wasm-opt
         #[arg(long)]
         fast: bool,
         archive: PathBuf,
-        /// The files of scripts/build that are in it
+        /// The files of scripts/build in the archive
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },
@@ -117,9 +117,9 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
 
 /// Writes by a rename, so that a reader never sees half an archive.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
-    let beside = path.with_extension("new");
-    std::fs::write(&beside, bytes)
-        .and_then(|()| std::fs::rename(&beside, path))
+    let new = path.with_extension("new");
+    std::fs::write(&new, bytes)
+        .and_then(|()| std::fs::rename(&new, path))
         .map_err(|error| Error::File {
             path: path.to_owned(),
             error,
@@ -130,9 +130,9 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    /// Where the files lie, when they were written and in what order they are named makes no difference.
+    /// The paths of the files, their times and their order do not matter.
     #[test]
-    fn the_same_files_give_the_same_bytes() {
+    fn equal_files_give_equal_bytes() {
         let archives = ["a", "b"].map(|place| {
             let folder =
                 std::env::temp_dir().join(format!("weir-image-{}-{place}", std::process::id()));

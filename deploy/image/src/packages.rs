@@ -1,4 +1,4 @@
-//! The packages that cargo compiles into a file of `dist`, as cargo itself names them.
+//! The packages that cargo compiles into a file of `dist`, from `cargo tree`.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -14,7 +14,7 @@ pub struct Packages(BTreeMap<String, Package>);
 pub struct Package {
     pub name: String,
     pub version: String,
-    /// An expression of SPDX, or empty.
+    /// An SPDX expression, or empty.
     pub license: String,
     /// Whether the package is in this workspace.
     pub is_ours: bool,
@@ -22,7 +22,7 @@ pub struct Package {
     pub needs: BTreeSet<String>,
 }
 
-/// How `scripts/build` makes a file: a package, and what tells cargo which of its dependencies are linked.
+/// The build of a file in `scripts/build`: a package, and the arguments that select its linked dependencies.
 struct Build {
     package: &'static str,
     selection: Vec<String>,
@@ -34,7 +34,7 @@ fn build_of(file: &str) -> Option<Build> {
         package: "weir-filter",
         selection: words(&format!("-p weir-filter --target wasm32-wasip1{features}")),
     };
-    // The programs are selected in one call, as they are compiled: each may enable features of common dependencies.
+    // One call selects all programs, as in the build, because each may enable features of common dependencies.
     let programs = ["weir", "weir-certificate", "weir-demo"];
     match file {
         "weir.wasm" => Some(filter("")),
@@ -52,12 +52,12 @@ fn build_of(file: &str) -> Option<Build> {
     }
 }
 
-/// The root, as NAME@VERSION, and all that is linked into the file with it.
+/// The root as NAME@VERSION, and all packages that are linked into the file.
 pub fn linked(file: &Path) -> Result<(String, Packages), Error> {
     of_file(file, "normal,no-proc-macro")
 }
 
-/// The packages that are compiled for the file, with those that only run while it is built.
+/// All packages that are compiled for the file, including build scripts and macros.
 pub fn compiled(file: &Path) -> Result<Packages, Error> {
     Ok(of_file(file, "normal,build")?.1)
 }
@@ -105,8 +105,8 @@ impl Packages {
         }
     }
 
-    /// Parses lines `DEPTH\tNAME vVERSION (PATH)\tLICENSE`. A package that was printed before ends with ` (*)`, and its
-    /// dependencies are not printed again.
+    /// Parses lines `DEPTH\tNAME vVERSION (PATH)\tLICENSE`. A repeated package ends with ` (*)`, and its dependencies
+    /// are not printed again.
     fn parse(text: &str) -> Packages {
         let mut packages = Packages::default();
         let mut above: Vec<String> = Vec::new();
@@ -181,7 +181,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_package_printed_once_keeps_what_it_needs() {
+    fn package_printed_once_keeps_its_dependencies() {
         let text = "0\tweir v0.1.0 (/a b/controlplane)\tApache-2.0\n\
                     1\thttp v1.5.0\tMIT/Apache-2.0\n2\tbytes v1.12.1\tMIT\n\n\
                     0\tdemo v0.1.0 (/a b/demo)\tApache-2.0\n1\thttp v1.5.0\tMIT/Apache-2.0 (*)\n1\tcc v1.0.0\tMIT\n";

@@ -1,4 +1,4 @@
-//! What an archive was built from, as an unsigned in-toto statement with SLSA's predicate.
+//! The build inputs of an archive, as an unsigned in-toto statement with SLSA's predicate.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -112,14 +112,15 @@ fn c_compiler() -> Result<String, Error> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-/// The output of a program, without white space around it.
+/// The trimmed output of a program.
 fn said(program: &str, args: &[&str]) -> Result<String, Error> {
     let output = Command::new(program).args(args).output()?;
-    match output.status.success() {
-        true => Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned()),
-        false => Err(Error::Program {
+    if output.status.success() {
+        Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
+    } else {
+        Err(Error::Program {
             program: program.to_owned(),
             errors: String::from_utf8_lossy(&output.stderr).trim().to_owned(),
-        }),
+        })
     }
 }

@@ -1,4 +1,4 @@
-//! The digest that an archive of `dist` has in a registry, by which a manifest can name the image.
+//! The digest that an archive of `dist` will have in a registry, for manifests that name the image by digest.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -44,8 +44,8 @@ struct Entry {
     digest: String,
 }
 
-/// The image's name, or None for a module, and its SHA-256 in hexadecimal digits once it is pushed by `crane`, which keeps
-/// the bytes of the layers.
+/// The image's name (None for a module), and its SHA-256 in hexadecimal digits after `crane` has pushed it. `crane`
+/// does not change the layers.
 pub fn pushed(archive: &Path) -> Result<(Option<String>, String), Error> {
     let mut files = BTreeMap::new();
     for entry in tar::Archive::new(read(archive)?.as_slice()).entries()? {

@@ -1,10 +1,10 @@
-//! The exports that the packed module keeps: what a proxy calls on this filter, and nothing else.
+//! The exports that the packed module keeps: only the functions of this filter that a proxy calls.
 //!
 //! The SDK exports every callback of the ABI, used or not, and a host enters the module for each one
 //! that it finds, on every request and for every chunk of a body. An export that is gone costs nothing.
 //! Names and their meaning: proxy-wasm ABI 0.2.1.
 
-/// Each with the reason why a host, or the SDK, needs it.
+/// Names, each with the reason why a host or the SDK needs it.
 const KEEP: &[(&str, &str)] = &[
     (
         "memory",
@@ -16,7 +16,7 @@ const KEEP: &[(&str, &str)] = &[
     ),
     (
         "proxy_abi_version_0_2_1",
-        "a host refuses a module that names no ABI; this one also makes Envoy look up the route anew after a header is written",
+        "a host refuses a module that names no ABI; with this one Envoy also chooses the route again after an edit of a header",
     ),
     (
         "proxy_on_memory_allocate",
@@ -28,43 +28,49 @@ const KEEP: &[(&str, &str)] = &[
     ),
     (
         "proxy_on_vm_start",
-        "the first word to a root context, before its configuration; hosts differ in whether they miss it",
+        "the first call to a root context, before its configuration; some hosts require it",
     ),
     (
         "proxy_on_configure",
-        "the plugin configuration can be read here alone",
+        "the plugin configuration can be read only here",
     ),
     (
         "proxy_on_tick",
-        "elects the poller, flushes the counters, and is the safety net of the wake-up",
+        "elects the poller, flushes the counters, and repeats lost wake-ups",
     ),
     (
         "proxy_on_queue_ready",
-        "how the poller wakes the other workers when the configuration changed",
+        "the poller wakes the other workers after a change of the configuration",
     ),
     (
         "proxy_on_http_call_response",
         "the control plane's answer to a poll",
     ),
-    ("proxy_on_request_headers", "the pick for a request"),
-    ("proxy_on_new_connection", "the pick for a connection"),
+    (
+        "proxy_on_request_headers",
+        "chooses the backend of a request",
+    ),
+    (
+        "proxy_on_new_connection",
+        "chooses the backend of a connection",
+    ),
     (
         "proxy_on_delete",
         "the SDK forgets a context here; without it each request would leak one",
     ),
 ];
 
-/// What the full build, and not the lean one, keeps besides: a host enters the module for each of these on every
+/// More exports of the full build, but not of the lean one: a host enters the module for each of these on every
 /// response, and for every piece of data on a connection.
 const KEEP_IN_FULL: &[(&str, &str)] = &[
     ("proxy_on_response_headers", "edits of response headers"),
     (
         "proxy_on_downstream_data",
-        "who a peer is, once its handshake is done and it speaks first",
+        "the identity of a peer that speaks first is known here, after its handshake",
     ),
     (
         "proxy_on_upstream_data",
-        "the same where the server speaks first",
+        "the same if the server speaks first",
     ),
 ];
 

@@ -47,13 +47,13 @@ fn run() -> Result<(), Error> {
     let before = read(input)?;
     let small = module::shrink(&before, build).map_err(|source| at(input, source))?;
 
-    // Written beside and renamed: a proxy that starts in between reads the old module or the new one.
-    let beside = output.with_extension("wasm.new");
-    fs::write(&beside, &small).map_err(|source| file(&beside, source))?;
+    // A proxy that starts meanwhile reads either the old or the new module.
+    let new = output.with_extension("wasm.new");
+    fs::write(&new, &small).map_err(|source| file(&new, source))?;
     #[cfg(feature = "optimize")]
-    optimize::optimize(&beside)?;
-    let packed = module::summary(&read(&beside)?).map_err(|source| at(&beside, source))?;
-    fs::rename(&beside, output).map_err(|source| file(output, source))?;
+    optimize::optimize(&new)?;
+    let packed = module::summary(&read(&new)?).map_err(|source| at(&new, source))?;
+    fs::rename(&new, output).map_err(|source| file(output, source))?;
 
     println!("imports: {}", packed.imports.join(" "));
     println!("exports: {}", packed.exports.join(" "));

@@ -14,9 +14,9 @@ pub enum Invalid {
         reason: &'static str,
     },
     #[error(
-        "the module is not the {wanted:?} build but the other: another build of the filter came between"
+        "the module is not the {expected:?} build: another build of the filter has replaced it"
     )]
-    OtherBuild { wanted: Build },
+    OtherBuild { expected: Build },
 }
 
 /// What a module asks of its host, what it offers to it, and what it weighs.
@@ -38,7 +38,7 @@ pub struct Summary {
 pub fn shrink(wasm: &[u8], build: Build) -> Result<Vec<u8>, Invalid> {
     let mut module = parse(wasm)?;
     if is_full(&module) != (build == Build::Full) {
-        return Err(Invalid::OtherBuild { wanted: build });
+        return Err(Invalid::OtherBuild { expected: build });
     }
     for (export, reason) in build.keeps() {
         if !module.exports.iter().any(|found| found.name == export) {
@@ -123,7 +123,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_an_unused_export_reached_is_gone() {
+    fn code_of_unused_exports_is_removed() {
         for build in BUILDS {
             let packed = summary(&shrink(&wasteful(build), build).unwrap()).unwrap();
             let mut kept: Vec<_> = build.keeps().map(|(name, _)| name.to_owned()).collect();
@@ -134,7 +134,7 @@ mod tests {
     }
 
     #[test]
-    fn the_same_input_gives_the_same_bytes() {
+    fn equal_input_gives_equal_bytes() {
         for build in BUILDS {
             let input = wasteful(build);
             assert_eq!(
@@ -145,18 +145,18 @@ mod tests {
     }
 
     #[test]
-    fn a_module_of_the_other_build_is_refused() {
-        for [wanted, got] in [[Build::Lean, Build::Full], [Build::Full, Build::Lean]] {
-            let refused = shrink(&wasteful(got), wanted);
+    fn module_of_other_build_is_refused() {
+        for [expected, got] in [[Build::Lean, Build::Full], [Build::Full, Build::Lean]] {
+            let refused = shrink(&wasteful(got), expected);
             assert!(
                 matches!(refused, Err(Invalid::OtherBuild { .. })),
-                "{wanted:?}"
+                "{expected:?}"
             );
         }
     }
 
     #[test]
-    fn a_module_without_a_needed_export_is_refused() {
+    fn module_without_needed_export_is_refused() {
         let empty = Module::default().emit_wasm();
         assert!(matches!(
             shrink(&empty, Build::Lean),

@@ -4,8 +4,8 @@ use std::path::Path;
 
 use wasm_opt::{Feature, OptimizationError, OptimizationOptions};
 
-/// What rustc 1.95 emits for wasm32-wasip1. Named one by one: Binaryen would use whatever else it is
-/// allowed, and hosts other than Envoy's V8 know less.
+/// The features that rustc 1.95 uses for wasm32-wasip1. The list is explicit, because Binaryen would use every feature
+/// that is enabled, and hosts other than Envoy's V8 support fewer.
 const FEATURES: [Feature; 6] = [
     Feature::BulkMemory,
     Feature::Multivalue,

@@ -1,7 +1,7 @@
-//! What a rule and its backends do to a request and its response: HTTPRouteFilter, HTTPRouteTimeouts and
+//! The edits of a rule and its backends for a request and its response: HTTPRouteFilter, HTTPRouteTimeouts and
 //! HTTPRouteRetry of Gateway API v1.
 //!
-//! No edit can name a cluster: the filter writes or removes the routing header after all of them.
+//! No edit can choose a cluster, because the filter writes or removes the routing header after all edits.
 
 use std::sync::Arc;
 
@@ -12,32 +12,32 @@ use crate::matching::request_view::RequestView;
 use crate::refusal::{Refusal, each, refuse};
 use crate::wire;
 
-/// The filters of one level, the rule's or a backend's.
+/// The filters of a rule, or of a backend.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct Level {
+pub(crate) struct FilterLevel {
     request: Vec<Change>,
     response: Vec<Edit>,
     pub(crate) redirect: Option<Redirect>,
 }
 
-/// One change of a request.
+/// One edit of a request, before the request is known.
 #[derive(Clone, Debug)]
 enum Change {
     Header(Edit),
     Path(PathEdit),
 }
 
-/// What is done to the requests of a rule that go to one backend, and to their responses.
+/// The edits of the requests of a rule that go to one backend, and of their responses.
 #[derive(Debug)]
 pub(crate) struct Edits {
     request: Box<[Change]>,
     pub(crate) response: Option<Arc<[Edit]>>,
 }
 
-impl Level {
-    pub(crate) fn compile(filters: Option<&wire::Filters>) -> Result<Level, Refusal> {
+impl FilterLevel {
+    pub(crate) fn compile(filters: Option<&wire::Filters>) -> Result<FilterLevel, Refusal> {
         let Some(filters) = filters else {
-            return Ok(Level::default());
+            return Ok(FilterLevel::default());
         };
         let wire::Filters {
             request_headers,
@@ -49,7 +49,7 @@ impl Level {
         let mut request = Vec::with_capacity(edits.len());
         for edit in edits {
             request.push(Change::Header(match edit {
-                // In the proxy the Host is a pseudo-header, and a request without it is none.
+                // In the proxy the Host is the pseudo-header `:authority`, and each request has exactly one.
                 Edit::Set(name, value) if *name == *"host" => Edit::Set(":authority".into(), value),
                 Edit::Add(name, _) | Edit::Remove(name) if *name == *"host" => {
                     return refuse(
@@ -73,7 +73,7 @@ impl Level {
             }
         }
         let redirect = redirect.as_ref().map(Redirect::compile).transpose();
-        Ok(Level {
+        Ok(FilterLevel {
             request,
             response: self::edits(response_headers)
                 .map_err(|refusal| refusal.within("response_headers"))?,
@@ -83,18 +83,22 @@ impl Level {
 }
 
 impl Edits {
-    /// The rule's level, then the backend's, then what the rule says of time and retries ([`retries`]). What that
-    /// takes out was the client's, so it goes first: the filters may have written the same header. None where there
-    /// is nothing to do.
-    pub(crate) fn new(rule: &Level, backend: Level, retries: &[Edit]) -> Option<Box<Edits>> {
-        let (out, set): (Vec<_>, Vec<_>) = retries
+    /// The filters of the rule, then the filters of the backend, then the timeouts and retries of the rule
+    /// ([`retry_edits`]). The removals in `retry_edits` are for headers of the client, so they come before the filters,
+    /// which may set the same headers. None if there is no edit.
+    pub(crate) fn new(
+        rule: &FilterLevel,
+        backend: FilterLevel,
+        retry_edits: &[Edit],
+    ) -> Option<Box<Edits>> {
+        let (removals, set): (Vec<_>, Vec<_>) = retry_edits
             .iter()
             .cloned()
             .partition(|edit| matches!(edit, Edit::Remove(_)));
-        let out = out.into_iter().map(Change::Header);
+        let removals = removals.into_iter().map(Change::Header);
         let filters = rule.request.iter().cloned().chain(backend.request);
         let set = set.into_iter().map(Change::Header);
-        let request: Box<[_]> = out.chain(filters).chain(set).collect();
+        let request: Box<[_]> = removals.chain(filters).chain(set).collect();
         let response = [rule.response.as_slice(), &backend.response].concat();
         if request.is_empty() && response.is_empty() {
             return None;
@@ -105,8 +109,8 @@ impl Edits {
         }))
     }
 
-    /// The edits of this request, `:path` last.
-    pub(crate) fn request(&self, asked: &mut RequestView) -> Vec<Edit> {
+    /// The edits for this request. An edit of `:path` is the last.
+    pub(crate) fn request(&self, view: &mut RequestView) -> Vec<Edit> {
         let mut edits = Vec::with_capacity(self.request.len());
         let mut path: Option<Vec<u8>> = None;
         for change in &self.request {
@@ -115,22 +119,22 @@ impl Edits {
                 Change::Path(edit) => {
                     let before = match &path {
                         Some(path) => path,
-                        None => asked.path(),
+                        None => view.path(),
                     };
                     path = Some(edit.apply(before));
                 }
             }
         }
         if let Some(mut path) = path {
-            path.extend(asked.query());
+            path.extend(view.query());
             edits.push(Edit::Set(":path".into(), path.into()));
         }
         edits
     }
 }
 
-/// The value of the header `name` once the edits are done; `value` is what the client sent, several lines joined
-/// by commas.
+/// The value of the header `name` after the edits. `value` is the value from the client, with commas between several
+/// lines.
 pub(crate) fn value_after(
     edits: &[Edit],
     name: &str,
@@ -157,33 +161,39 @@ fn set(name: &str, value: &str) -> Edit {
     Edit::Set(name.into(), value.as_bytes().into())
 }
 
-/// HTTPHeaderFilter: set, then add, then remove.
+/// The edits of an HTTPHeaderFilter: set, then add, then remove.
 fn edits(wire: &wire::HeaderEdits) -> Result<Vec<Edit>, Refusal> {
     let wire::HeaderEdits { set, add, remove } = wire;
     let mut edits = each("set", set, |header| {
-        Ok(Edit::Set(edited(&header.name)?, header_value(header)?))
+        Ok(Edit::Set(
+            editable_name(&header.name)?,
+            header_value(header)?,
+        ))
     })?;
     edits.extend(each("add", add, |header| {
-        Ok(Edit::Add(edited(&header.name)?, header_value(header)?))
+        Ok(Edit::Add(
+            editable_name(&header.name)?,
+            header_value(header)?,
+        ))
     })?);
     edits.extend(each("remove", remove, |name| {
-        Ok(Edit::Remove(edited(name)?))
+        Ok(Edit::Remove(editable_name(name)?))
     })?);
     Ok(edits)
 }
 
-fn edited(name: &str) -> Result<Box<str>, Refusal> {
+fn editable_name(name: &str) -> Result<Box<str>, Refusal> {
     let name = header_name(name)?;
     if is_framing_header(&name) {
-        let reason = format!("{name} belongs to the connection, no edit may touch it");
+        let reason = format!("{name} belongs to the connection, and no edit may change it");
         return refuse("name", reason);
     }
     Ok(name)
 }
 
-/// True for the headers (names in lower case) that say where a message ends and what becomes of its connection
-/// (RFC 9110, 7.6.1 and 8.6; RFC 9112, 6). They are the proxy's: after an edit of one, proxy and backend would
-/// not agree where the next request begins.
+/// True for the headers (names in lower case) that define where a message ends and what happens to its connection
+/// (RFC 9110, 7.6.1 and 8.6; RFC 9112, 6). After an edit of such a header, proxy and backend would not agree where the
+/// next request begins.
 pub fn is_framing_header(name: &str) -> bool {
     matches!(
         name,
@@ -209,8 +219,8 @@ fn header_value(header: &wire::Header) -> Result<Box<[u8]>, Refusal> {
     Ok(header.value.as_bytes().into())
 }
 
-/// The headers by which Envoy's router lets a request choose for itself.
-const OF_ROUTER: [&str; 8] = [
+/// The request headers with which a client chooses timeouts and retries of Envoy's router.
+const ROUTER_HEADERS: [&str; 8] = [
     "x-envoy-upstream-rq-timeout-ms",
     "x-envoy-upstream-rq-per-try-timeout-ms",
     "x-envoy-hedge-on-per-try-timeout",
@@ -221,9 +231,9 @@ const OF_ROUTER: [&str; 8] = [
     "x-envoy-retriable-header-names",
 ];
 
-/// As headers for Envoy's router; they replace whatever a client that Envoy trusts sends of [`OF_ROUTER`], so that
-/// the rule alone decides. Empty where it says nothing.
-pub(crate) fn retries(
+/// The timeouts and retries of a rule as headers for Envoy's router. They replace all [`ROUTER_HEADERS`] of a client
+/// that Envoy trusts, so that only the rule decides. Empty if the rule has neither timeouts nor retries.
+pub(crate) fn retry_edits(
     timeouts: &wire::Timeouts,
     retry: &Option<wire::Retry>,
 ) -> Result<Vec<Edit>, Refusal> {
@@ -241,7 +251,7 @@ pub(crate) fn retries(
     }
     if let Some(wire::Retry { attempts, codes }) = retry {
         if *attempts == 0 {
-            return refuse("retry.attempts", "0 is no retry");
+            return refuse("retry.attempts", "attempts must be at least 1");
         }
         if let Some(code) = codes.iter().find(|code| !(400..=599).contains(*code)) {
             return refuse(
@@ -250,7 +260,7 @@ pub(crate) fn retries(
             );
         }
         edits.push(set("x-envoy-max-retries", &attempts.to_string()));
-        // GEP-1731: failed connections are tried again too, and tries that took too long: `reset` is both.
+        // GEP-1731 retries failed connections and tries that took too long. `reset` covers both.
         let failures = "connect-failure,refused-stream,reset";
         if codes.is_empty() {
             edits.push(set("x-envoy-retry-on", failures));
@@ -267,9 +277,9 @@ pub(crate) fn retries(
                 .iter()
                 .any(|edit| matches!(edit, Edit::Set(of, _) if **of == *name))
         };
-        let others = OF_ROUTER.into_iter().filter(|name| !is_set(name));
-        let others: Vec<_> = others.map(|name| Edit::Remove(name.into())).collect();
-        edits.extend(others);
+        let unset = ROUTER_HEADERS.into_iter().filter(|name| !is_set(name));
+        let removals: Vec<_> = unset.map(|name| Edit::Remove(name.into())).collect();
+        edits.extend(removals);
     }
     Ok(edits)
 }

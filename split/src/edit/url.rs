@@ -1,4 +1,4 @@
-//! Changes of a request's URL: HTTPPathModifier and HTTPRequestRedirectFilter of Gateway API v1.
+//! Edits of a request's URL: HTTPPathModifier and HTTPRequestRedirectFilter of Gateway API v1.
 
 use crate::decision::Decision;
 use crate::matching::path::rest_of;
@@ -7,15 +7,15 @@ use crate::plugin::is_dns_name;
 use crate::refusal::{Refusal, refuse};
 use crate::wire;
 
-/// Bytes that a `location` may have. No client follows a longer one, and a byte of the request may become three.
+/// Maximum bytes of a `location`. Clients do not follow a longer one, and percent-encoding makes three bytes of one.
 const MAX_LOCATION: usize = 64 << 10;
 
-/// The checked form of [`wire::PathEdit`]. A path that it makes always begins with a slash: without one the
-/// path of a redirect would go on with the host's name.
+/// The checked form of [`wire::PathEdit`]. The new path begins with a slash: without it the path of a redirect would
+/// extend the name of the host.
 #[derive(Clone, Debug)]
 pub(crate) enum PathEdit {
     Full(Box<[u8]>),
-    /// Both without a slash at their ends.
+    /// Neither ends with a slash.
     Prefix {
         prefix: Box<[u8]>,
         replacement: Box<[u8]>,
@@ -36,7 +36,7 @@ impl PathEdit {
         })
     }
 
-    /// The path instead of `path`, both without query.
+    /// The new path for `path`. Neither has a query.
     pub(crate) fn apply(&self, path: &[u8]) -> Vec<u8> {
         match self {
             PathEdit::Full(full) => full.to_vec(),
@@ -48,7 +48,7 @@ impl PathEdit {
                     [&**replacement, rest].concat()
                 }
                 Some(_) => b"/".to_vec(),
-                // The only match of the rule asks for this prefix.
+                // Cannot happen: the only match of the rule requires this prefix.
                 None => path.to_vec(),
             },
         }
@@ -61,10 +61,10 @@ fn without_last_slashes(path: &[u8]) -> &[u8] {
     path.get(..length).unwrap_or_default()
 }
 
-/// Begins with a slash, and what cannot stand in a path is percent-encoded.
+/// The path with a slash in front, percent-encoded where a path cannot have the byte.
 fn encoded_path(field: &str, path: &str) -> Result<Box<[u8]>, Refusal> {
     if path.bytes().any(|byte| byte.is_ascii_control()) {
-        return refuse(field, "a path has no control characters");
+        return refuse(field, "a path must not have control characters");
     }
     let mut encoded = Vec::with_capacity(path.len());
     if !path.starts_with('/') {
@@ -80,7 +80,7 @@ fn encoded_path(field: &str, path: &str) -> Result<Box<[u8]>, Refusal> {
     Ok(encoded.into())
 }
 
-/// What is not visible ASCII is percent-encoded: a header's value must not have it.
+/// Percent-encodes a byte that is not visible ASCII: the value of a header must not have it.
 fn push_visible(text: &mut Vec<u8>, byte: u8) {
     if byte.is_ascii_graphic() {
         text.push(byte);
@@ -96,13 +96,13 @@ fn push_encoded(text: &mut Vec<u8>, byte: u8) {
     text.extend(digit(byte & 15));
 }
 
-/// A hostname that replaces the request's.
+/// Checks a hostname that replaces the hostname of a request.
 pub(crate) fn new_host(hostname: &str) -> Result<Box<str>, Refusal> {
     let hostname = hostname.to_ascii_lowercase();
     if is_dns_name(&hostname) {
         Ok(hostname.into())
     } else {
-        refuse("hostname", format!("{hostname:?} is none"))
+        refuse("hostname", format!("invalid hostname {hostname:?}"))
     }
 }
 
@@ -150,17 +150,20 @@ impl Redirect {
     pub(crate) fn compile(redirect: &wire::Redirect) -> Result<Redirect, Refusal> {
         let status = redirect.status;
         if !matches!(status, 301 | 302 | 303 | 307 | 308) {
-            return refuse("status", format!("{status} is not one of a redirect"));
+            return refuse(
+                "status",
+                format!("{status} is not the status of a redirect"),
+            );
         }
         let scheme = match &redirect.scheme {
             None => None,
-            Some(written) => match Scheme::parse(written.as_bytes()) {
-                None => return refuse("scheme", format!("{written:?} is not http or https")),
+            Some(name) => match Scheme::parse(name.as_bytes()) {
+                None => return refuse("scheme", format!("{name:?} is not http or https")),
                 scheme => scheme,
             },
         };
         if redirect.port == Some(0) {
-            return refuse("port", "0 is none");
+            return refuse("port", "the port must not be 0");
         }
         let hostname = redirect.hostname.as_deref().map(new_host).transpose()?;
         let path = redirect.path.as_ref().map(PathEdit::compile).transpose();
@@ -173,30 +176,30 @@ impl Redirect {
         })
     }
 
-    /// `listener` is the port of the listener that the request came in at, where the configuration says it;
-    /// else the port in the request's Host counts, which is what the client believes it talks to.
+    /// The redirect for one request. `listener` is the port of the listener at which the request came in; None if it is
+    /// unknown, and then the port in the Host counts.
     ///
-    /// 400 where the request's Host names no place to go, 414 where the place would be too long.
+    /// The answer is 400 if the Host of the request is not a hostname, and 414 if the location is too long.
     pub(crate) fn decide(
         &self,
-        asked: &mut RequestView,
+        view: &mut RequestView,
         listener: Option<u16>,
     ) -> Decision<'static> {
         let scheme = self.scheme.or_else(|| {
-            let scheme = asked.header(":scheme")?;
+            let scheme = view.header(":scheme")?;
             Scheme::parse(scheme)
         });
         let scheme = scheme.unwrap_or(Scheme::Http);
         let mut location = Vec::from(scheme.name());
         location.extend(b"://");
-        let host = asked.host();
-        let written = host.and_then(|host| host.port);
+        let host = view.host();
+        let host_port = host.and_then(|host| host.port);
         match (&self.hostname, host) {
             (Some(hostname), _) => location.extend(hostname.bytes()),
             (None, Some(host)) => {
                 for byte in host.name() {
                     match byte {
-                        // They would end the host.
+                        // These bytes would end the host.
                         b'/' | b'?' | b'#' | b'@' | b'\\' | b'%' => {
                             push_encoded(&mut location, *byte)
                         }
@@ -204,18 +207,18 @@ impl Redirect {
                     }
                 }
             }
-            // There is nowhere to go.
+            // Without a host there is no location.
             (None, None) => return Decision::Answer(400),
         }
         let port = match (self.port, self.scheme) {
             (Some(port), _) => port,
             (None, Some(scheme)) => scheme.port(),
-            (None, None) => listener.or(written).unwrap_or(scheme.port()),
+            (None, None) => listener.or(host_port).unwrap_or(scheme.port()),
         };
         if port != scheme.port() {
             location.extend(format!(":{port}").bytes());
         }
-        let path = asked.path();
+        let path = view.path();
         let path = match &self.path {
             Some(edit) => edit.apply(path),
             None => path.to_vec(),
@@ -223,13 +226,13 @@ impl Redirect {
         if path.first() != Some(&b'/') {
             location.push(b'/');
         }
-        for byte in path.iter().chain(asked.query()) {
+        for byte in path.iter().chain(view.query()) {
             if location.len() >= MAX_LOCATION {
                 return Decision::Answer(414);
             }
             push_visible(&mut location, *byte);
         }
-        // All of it is visible ASCII.
+        // The location has only visible ASCII, so it is UTF-8.
         Decision::Redirect(self.status, String::from_utf8(location).unwrap_or_default())
     }
 }

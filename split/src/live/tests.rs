@@ -3,7 +3,7 @@ use crate::decision::Edit;
 use crate::plugin::{Listeners, Site};
 use crate::wire;
 
-/// A table of this configuration (JSON without `version`), in force for this site.
+/// A worker with the table of this configuration (JSON without `version`) for this site.
 fn live(config: &str, site: &Site) -> Live {
     let mut config: serde_json::Value = serde_json::from_str(config).expect("JSON");
     config["version"] = wire::VERSION.into();
@@ -20,10 +20,11 @@ fn site() -> Site {
     }
 }
 
-/// `METHOD AUTHORITY PATH [NAME:VALUE]...`: the decision, and the names of the headers that were read.
+/// Calls `decide` for the request `METHOD AUTHORITY PATH [NAME:VALUE]...`. Returns its result, and the names of the
+/// headers that it read.
 fn ask<T>(
     request: &str,
-    ask: impl FnOnce(&[u8], &mut dyn FnMut(&str) -> Option<Vec<u8>>) -> T,
+    decide: impl FnOnce(&[u8], &mut dyn FnMut(&str) -> Option<Vec<u8>>) -> T,
 ) -> (T, Vec<String>) {
     let parts: Vec<&str> = request.split(' ').collect();
     let mut reads = Vec::new();
@@ -34,13 +35,13 @@ fn ask<T>(
             ":path" => Some(parts[2]),
             ":scheme" => Some("http"),
             name => parts[3..].iter().find_map(|header| {
-                let (is, value) = header.split_once(':')?;
-                (is == name).then_some(value)
+                let (own, value) = header.split_once(':')?;
+                (own == name).then_some(value)
             }),
         };
         value.map(|value| value.as_bytes().to_vec())
     };
-    let answer = ask(parts[1].as_bytes(), &mut read);
+    let answer = decide(parts[1].as_bytes(), &mut read);
     (answer, reads)
 }
 
@@ -69,15 +70,15 @@ fn to(service: &str) -> String {
     )
 }
 
-/// A host set of the root `root` with these matches; the rule of each is the one backend of its name.
+/// A host set of the root `root` with these matches. The rule of each match has one backend with the name of the rule.
 fn with_matches(matches: &[(&str, &str)]) -> String {
     let rules = matches
         .iter()
         .map(|(rule, _)| format!(r#""{rule}":{{"backends":[{}]}}"#, to(rule)));
-    let matches = matches.iter().map(|(rule, wanted)| {
+    let matches = matches.iter().map(|(rule, conditions)| {
         format!(
-            r#"{{"rule":"{rule}"{}{wanted}}}"#,
-            if wanted.is_empty() { "" } else { "," }
+            r#"{{"rule":"{rule}"{}{conditions}}}"#,
+            if conditions.is_empty() { "" } else { "," }
         )
     });
     format!(
@@ -88,7 +89,7 @@ fn with_matches(matches: &[(&str, &str)]) -> String {
     )
 }
 
-/// Each condition, a request that it fits, and requests that it does not.
+/// Each row has a condition, a request that fits it, and requests that do not.
 #[test]
 fn every_condition_has_to_hold() {
     let table = [
@@ -169,18 +170,18 @@ fn every_condition_has_to_hold() {
             ],
         ),
     ];
-    for (wanted, fitting, others) in table {
-        let mut live = live(&with_matches(&[("one", wanted)]), &site());
-        assert_eq!(decide(&mut live, fitting), "one", "{wanted}: {fitting}");
+    for (condition, fitting, others) in table {
+        let mut live = live(&with_matches(&[("one", condition)]), &site());
+        assert_eq!(decide(&mut live, fitting), "one", "{condition}: {fitting}");
         for other in others {
-            assert_eq!(decide(&mut live, other), "404", "{wanted}: {other}");
+            assert_eq!(decide(&mut live, other), "404", "{condition}: {other}");
         }
     }
 }
 
-/// The first match that fits decides, and a request pays for what its host's matches ask up to there.
+/// The first match that fits decides, and later matches read no headers.
 #[test]
-fn headers_are_read_once_and_only_where_they_are_needed() {
+fn only_needed_headers_are_read() {
     let user = r#""headers":[{"name":"x-user","value":{"exact":"ann"}},{"name":"x-b","value":{"exact":"1"}}]"#;
     let query = r#""query":[{"name":"a","value":{"exact":"1"}}]"#;
     let refined = with_matches(&[
@@ -229,7 +230,7 @@ fn headers_are_read_once_and_only_where_they_are_needed() {
 }
 
 #[test]
-fn filters_are_those_of_the_backend_that_was_picked() {
+fn picked_backend_applies_its_filters() {
     let named = |name: &str| {
         let to = to(name);
         let filter =
@@ -258,7 +259,7 @@ fn filters_are_those_of_the_backend_that_was_picked() {
                 set("x-backend", &name),
                 set("x-envoy-upstream-rq-timeout-ms", "7"),
             ];
-            // Before them goes what the client may wish for.
+            // Removals of headers of the client come first.
             let edits = decided.request.iter();
             let edits = edits.skip_while(|edit| matches!(edit, Edit::Remove(_)));
             assert_eq!(edits.cloned().collect::<Vec<_>>(), expected);
@@ -272,9 +273,9 @@ fn filters_are_those_of_the_backend_that_was_picked() {
     assert_eq!(counts.into_values().collect::<Vec<_>>(), [10, 10, 10]);
 }
 
-/// With another Host or path the proxy would look for another route.
+/// With another Host or path the proxy may choose another ordinary route.
 #[test]
-fn a_request_that_is_edited_does_not_rely_on_its_ordinary_route() {
+fn edited_request_names_its_cluster() {
     let sidecar = Site {
         ordinary_route_serves_root: true,
         ..site()
@@ -290,7 +291,7 @@ fn a_request_that_is_edited_does_not_rely_on_its_ordinary_route() {
 }
 
 #[test]
-fn a_rule_redirects_all_its_requests_and_a_backend_those_of_its_share() {
+fn rules_and_backends_redirect() {
     let redirect = r#""filters":{"redirect":{"status":301,"hostname":"new"}}"#;
     let rule = with_matches(&[("one", "")]).replace(
         &format!(r#"[{}]"#, to("one")),
@@ -325,10 +326,10 @@ fn a_rule_redirects_all_its_requests_and_a_backend_those_of_its_share() {
     );
 }
 
-/// A redirect on a Gateway names the port of the listener. Where listeners have different ports, it must be known which one
-/// has the request.
+/// A redirect on a Gateway names the port of the listener. If listeners have different ports, the
+/// listener of the request must be known.
 #[test]
-fn a_redirect_names_the_port_of_the_listener() {
+fn redirect_names_port_of_listener() {
     let config = |ports: &str| {
         let ports_of: serde_json::Value = serde_json::from_str(ports).unwrap();
         let listeners = ports_of.as_object().unwrap().iter();
@@ -362,9 +363,9 @@ fn a_redirect_names_the_port_of_the_listener() {
     }
 }
 
-/// Law 9 beyond weights: what else is done to the requests of a backend is no new sequence.
+/// Law 9: a change of filters does not restart the sequence of picks.
 #[test]
-fn a_changed_filter_leaves_the_sequence_going_on() {
+fn changed_filter_keeps_the_sequence() {
     let plain =
         with_matches(&[("one", "")]).replace(&to("one"), &format!("{},{}", to("one"), to("two")));
     let edited = plain.replace(
@@ -398,7 +399,7 @@ fn a_changed_filter_leaves_the_sequence_going_on() {
 }
 
 #[test]
-fn before_there_is_a_configuration() {
+fn unconfigured_worker_has_a_default() {
     for (until, expected) in [
         (UntilConfigured::Pass, "ordinary"),
         (UntilConfigured::Unavailable, "503"),
@@ -407,15 +408,15 @@ fn before_there_is_a_configuration() {
         let mut live = Live::new(1, until);
         assert_eq!(words(&live.decide(b"root", || None, |_| None)), expected);
         assert_eq!(words(&live.connect(None)), expected);
-        let peer = || panic!("nobody has asked for the peer");
+        let peer = || panic!("the peer is not needed");
         assert_eq!(words(&live.admit(peer, b"root", |_| None)), expected);
         assert_eq!(words(&live.admit_connection(Some("a/b"), 80)), expected);
     }
 }
 
-/// A value too long for the expressions: nobody knows what the request fits, so no later match gets it.
+/// The value is too long for the expression of the first match, so the second match must not get the request.
 #[test]
-fn a_request_that_costs_too_much_is_answered_431() {
+fn expensive_value_gets_431() {
     let mut live = live(
         r#"{
             "listeners": { "http": { "port": 80 } },
@@ -444,9 +445,9 @@ fn a_request_that_costs_too_much_is_answered_431() {
     assert_eq!(decide(&mut live, "GET a /x"), "500");
 }
 
-/// Many large expressions and a short value: no state of their automata is known yet.
+/// Many large expressions and a short value: all state caches are empty.
 #[test]
-fn a_request_that_has_too_many_states_worked_out_is_answered_431() {
+fn too_many_new_states_give_431() {
     let matches = (0..320).map(|n| {
         let regex = format!("/(?:[ab]?[ab]?){{100}}x{n}");
         serde_json::json!({ "path": { "regex": regex }, "rule": "heavy" })

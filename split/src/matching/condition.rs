@@ -13,14 +13,14 @@ use crate::wire;
 #[derive(Debug)]
 pub(crate) struct Condition {
     path: PathMatch,
-    /// None for the many that ask for nothing else.
-    more: Option<Box<More>>,
+    /// None if the path is the only condition, which is the usual case.
+    more: Option<Box<OtherConditions>>,
 }
 
 #[derive(Debug)]
-struct More {
+struct OtherConditions {
     hostnames: Vec<Hostname>,
-    /// Of which one must be the request's; empty for every method.
+    /// One of them must be the method of the request. An empty list allows every method.
     methods: Vec<Box<[u8]>>,
     headers: Vec<(Box<str>, Value)>,
     query: Vec<(Box<[u8]>, Value)>,
@@ -36,28 +36,26 @@ enum Value {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) enum Hostname {
     Exact(Box<[u8]>),
-    /// What follows the star: `.example.com`.
+    /// The text after the star: `.example.com`.
     Wildcard(Box<[u8]>),
 }
 
 impl Condition {
     pub(crate) fn compile(
-        wanted: &wire::Match,
+        wire: &wire::Match,
         patterns: &mut Patterns,
     ) -> Result<Condition, Refusal> {
-        let path = PathMatch::compile(&wanted.path, patterns)?;
-        let more = More {
-            hostnames: each(
-                "hostnames",
-                &wanted.hostnames,
-                |name| match Hostname::parse(name) {
+        let path = PathMatch::compile(&wire.path, patterns)?;
+        let more = OtherConditions {
+            hostnames: each("hostnames", &wire.hostnames, |name| {
+                match Hostname::parse(name) {
                     Some(hostname) => Ok(hostname),
-                    None => refuse("", format!("{name:?} is no hostname")),
-                },
-            )?,
-            methods: wanted.method.iter().map(method).collect::<Result<_, _>>()?,
-            headers: headers(&wanted.headers, patterns)?,
-            query: each("query", &wanted.query, |field| {
+                    None => refuse("", format!("invalid hostname {name:?}")),
+                }
+            })?,
+            methods: wire.method.iter().map(method).collect::<Result<_, _>>()?,
+            headers: headers(&wire.headers, patterns)?,
+            query: each("query", &wire.query, |field| {
                 Ok((
                     field.name.as_bytes().into(),
                     Value::compile(&field.value, patterns)?,
@@ -70,16 +68,16 @@ impl Condition {
         })
     }
 
-    /// `path`, `methods` and `headers` of a permission.
+    /// Compiles a permission.
     pub(crate) fn permission(
-        wanted: &wire::Permission,
+        wire: &wire::Permission,
         patterns: &mut Patterns,
     ) -> Result<Condition, Refusal> {
-        let path = PathMatch::compile(&wanted.path, patterns)?;
-        let more = More {
+        let path = PathMatch::compile(&wire.path, patterns)?;
+        let more = OtherConditions {
             hostnames: Vec::new(),
-            methods: each("methods", &wanted.methods, method)?,
-            headers: headers(&wanted.headers, patterns)?,
+            methods: each("methods", &wire.methods, method)?,
+            headers: headers(&wire.headers, patterns)?,
             query: Vec::new(),
         };
         Ok(Condition {
@@ -88,34 +86,35 @@ impl Condition {
         })
     }
 
-    /// True where the request shows all of it. `parameters` are the names of query parameters that anyone
-    /// will ask this request for.
+    /// Whether the request fits all conditions. `parameters` has the names of all query parameters that conditions on
+    /// this request use.
     pub(crate) fn fits<'t>(
         &'t self,
-        asked: &mut RequestView<'t>,
+        view: &mut RequestView<'t>,
         parameters: &BTreeSet<Box<[u8]>>,
     ) -> bool {
-        (self.path.is_any() || self.path_fits(asked))
+        (self.path.is_any() || self.path_fits(view))
             && match &self.more {
                 None => true,
-                Some(more) => more.fits(asked, parameters),
+                Some(more) => more.fits(view, parameters),
             }
     }
 
-    fn path_fits(&self, asked: &mut RequestView) -> bool {
-        let effort = asked.effort;
-        self.path.fits(asked.path(), effort)
+    fn path_fits(&self, view: &mut RequestView) -> bool {
+        let effort = view.effort;
+        self.path.fits(view.path(), effort)
     }
 
+    /// Names of the query parameters in the conditions.
     pub(crate) fn parameters(&self) -> impl Iterator<Item = &Box<[u8]>> {
         let query = self.more.iter().flat_map(|more| &more.query);
         query.map(|(name, _)| name)
     }
 }
 
-impl More {
-    fn boxed(self) -> Option<Box<More>> {
-        let More {
+impl OtherConditions {
+    fn boxed(self) -> Option<Box<OtherConditions>> {
+        let OtherConditions {
             hostnames,
             methods,
             headers,
@@ -126,32 +125,32 @@ impl More {
         (!is_empty).then(|| Box::new(self))
     }
 
-    fn fits<'t>(&'t self, asked: &mut RequestView<'t>, parameters: &BTreeSet<Box<[u8]>>) -> bool {
-        let effort = asked.effort;
+    fn fits<'t>(&'t self, view: &mut RequestView<'t>, parameters: &BTreeSet<Box<[u8]>>) -> bool {
+        let effort = view.effort;
         let is_one_of = |methods: &[Box<[u8]>], method: Option<&[u8]>| {
-            methods.iter().any(|wanted| Some(&**wanted) == method)
+            methods.iter().any(|allowed| Some(&**allowed) == method)
         };
-        (self.hostnames.is_empty() || any_fits(&self.hostnames, asked))
-            && (self.methods.is_empty() || is_one_of(&self.methods, asked.header(":method")))
-            && self.headers.iter().all(|(name, wanted)| {
-                let value = asked.header(name);
-                value.is_some_and(|value| wanted.fits(value, effort))
+        (self.hostnames.is_empty() || any_fits(&self.hostnames, view))
+            && (self.methods.is_empty() || is_one_of(&self.methods, view.header(":method")))
+            && self.headers.iter().all(|(name, expected)| {
+                let value = view.header(name);
+                value.is_some_and(|value| expected.fits(value, effort))
             })
-            && self.query.iter().all(|(name, wanted)| {
-                let value = asked.parameter(name, parameters);
-                value.is_some_and(|value| wanted.fits(value, effort))
+            && self.query.iter().all(|(name, expected)| {
+                let value = view.parameter(name, parameters);
+                value.is_some_and(|value| expected.fits(value, effort))
             })
     }
 }
 
-fn any_fits(hostnames: &[Hostname], asked: &mut RequestView) -> bool {
-    let host = asked.host();
+fn any_fits(hostnames: &[Hostname], view: &mut RequestView) -> bool {
+    let host = view.host();
     host.is_some_and(|host| hostnames.iter().any(|hostname| hostname.fits(host.name())))
 }
 
 impl Value {
-    fn compile(wanted: &wire::ValueMatch, patterns: &mut Patterns) -> Result<Value, Refusal> {
-        Ok(match wanted {
+    fn compile(wire: &wire::ValueMatch, patterns: &mut Patterns) -> Result<Value, Refusal> {
+        Ok(match wire {
             wire::ValueMatch::Exact(value) => Value::Exact(value.as_bytes().into()),
             wire::ValueMatch::Regex(text) => {
                 let pattern = patterns.get(text);
@@ -180,7 +179,7 @@ impl Hostname {
         }
     }
 
-    /// One label or more stand in for the star.
+    /// The star stands for one label or more.
     fn fits(&self, host: &[u8]) -> bool {
         match self {
             Hostname::Exact(name) => **name == *host,
@@ -195,7 +194,7 @@ fn method(method: &String) -> Result<Box<[u8]>, Refusal> {
     if is_token(method) {
         Ok(method.as_bytes().into())
     } else {
-        refuse("method", format!("{method:?} is none"))
+        refuse("method", format!("invalid method {method:?}"))
     }
 }
 
@@ -212,16 +211,16 @@ fn headers(
     })
 }
 
-/// The name of a header in lower case (RFC 9110, 5.1). Pseudo-headers are none.
+/// The name of a header in lower case (RFC 9110, 5.1). Refuses pseudo-headers.
 pub(crate) fn header_name(name: &str) -> Result<Box<str>, Refusal> {
     if is_token(name) {
         Ok(name.to_ascii_lowercase().into())
     } else {
-        refuse("name", format!("{name:?} is no header name"))
+        refuse("name", format!("invalid header name {name:?}"))
     }
 }
 
-/// RFC 9110, 5.6.2.
+/// Whether `text` is a token (RFC 9110, 5.6.2).
 fn is_token(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_allowed)

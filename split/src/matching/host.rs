@@ -1,9 +1,9 @@
-//! The `:authority` of a request, as bytes that nobody has checked.
+//! The `:authority` of a request, which may be any bytes.
 
 /// DNS names have at most 253 characters (RFC 1035, 2.3.4, written without the last dot).
 const LONGEST_NAME: usize = 253;
 
-/// A host name in the form that tables are keyed by, with the port that the client wrote.
+/// A hostname in the form of the keys of tables, and the port from the `:authority`.
 pub struct Authority {
     name: [u8; LONGEST_NAME],
     length: usize,
@@ -13,8 +13,8 @@ pub struct Authority {
 }
 
 impl Authority {
-    /// Lower-cases, and cuts off the port and one trailing dot. None for what cannot be a host name:
-    /// too long, empty, or with a port that is no number from 0 to 65535.
+    /// Makes the name lower case, without the port and one trailing dot. None if it cannot be a hostname: it is too
+    /// long or empty, or its port is not a number from 0 to 65535.
     pub fn parse(authority: &[u8]) -> Option<Authority> {
         let colon = match authority.first() {
             // An IPv6 literal has colons of its own (RFC 3986, 3.2.2).
@@ -77,7 +77,7 @@ mod tests {
     }
 
     #[test]
-    fn names_are_lower_case_without_port_and_dot() {
+    fn names_lose_case_port_and_dot() {
         check("bookstore", Some(("bookstore", None)));
         check("Bookstore.Default.", Some(("bookstore.default", None)));
         check("bookstore.:14001", Some(("bookstore", Some(14001))));
@@ -87,7 +87,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_host_is_none() {
+    fn invalid_hosts_are_refused() {
         for bad in [
             "", ".", ":80", "a:", "a:b", "a:80:80", "a:65536", "a:000080", "[::1", "::1",
         ] {

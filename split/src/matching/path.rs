@@ -14,7 +14,7 @@ use crate::wire;
 pub(crate) enum PathMatch {
     Any,
     Exact(Box<[u8]>),
-    /// Without a slash at its end.
+    /// Does not end with a slash.
     Prefix(Box<[u8]>),
     Regex(Arc<Pattern>),
 }
@@ -42,7 +42,7 @@ impl PathMatch {
         matches!(self, PathMatch::Any)
     }
 
-    /// `path` is what stands before the query.
+    /// `path` has no query.
     pub(crate) fn fits(&self, path: &[u8], effort: &Effort) -> bool {
         match self {
             PathMatch::Any => true,
@@ -53,7 +53,8 @@ impl PathMatch {
     }
 }
 
-/// What follows the prefix, by path element: nothing, or something that begins with a slash.
+/// The rest of the path after the prefix; None if `prefix` does not end at the end of a path element. The rest is empty
+/// or begins with a slash.
 pub(crate) fn rest_of<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     path.strip_prefix(prefix)
         .filter(|rest| matches!(rest.first(), None | Some(b'/')))
@@ -69,7 +70,7 @@ mod tests {
     }
 
     #[test]
-    fn a_prefix_is_of_path_elements() {
+    fn prefix_matches_path_elements() {
         let echo = |path| fits(wire::PathMatch::Prefix("/echo".into()), path);
         assert!(echo("/echo") && echo("/echo/") && echo("/echo/a"));
         assert!(!echo("/echoes") && !echo("/Echo") && !echo("/") && !echo("") && !echo("*"));
@@ -79,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn exact_is_exact() {
+    fn exact_path_has_no_variants() {
         let two = |path| fits(wire::PathMatch::Exact("/two".into()), path);
         assert!(two("/two"));
         assert!(!two("/two/") && !two("/Two") && !two("/two/a"));

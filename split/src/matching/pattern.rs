@@ -19,39 +19,39 @@ use regex_syntax::ast::parse::ParserBuilder;
 use regex_syntax::ast::{self, Ast, Flag, FlagsItemKind};
 use regex_syntax::hir::{Hir, Look};
 
-use self::automata::{Automata, Walked};
+use self::automata::{Automata, SearchResult};
 pub(crate) use self::effort::Effort;
 use crate::refusal::Refusal;
 
-/// Bytes that the program of a pattern may have.
+/// Maximum bytes of the program of a pattern.
 const MAX_PROGRAM: usize = 32 << 10;
-/// Bytes that the automaton of one expression may remember. When they are full, the automaton forgets all states and
-/// begins again. An automaton that cannot work with so few bytes gets more.
+/// Bytes of the state cache of one automaton. A full cache is cleared. An automaton that cannot work with so few bytes
+/// gets more.
 const CACHE: usize = 64 << 10;
-/// After it has forgotten this often in one search, it must have walked at least `BYTES_PER_STATE` bytes of the value
-/// for each state that it worked out. Else it gives up, because to simulate the program costs less.
-const FORGETS: usize = 1;
+/// After this many clears in one search, an automaton must have read at least `BYTES_PER_STATE` bytes of the value for
+/// each state that it computed. Else it gives up, because a simulation of the program costs less.
+const CACHE_CLEARS: usize = 1;
 const BYTES_PER_STATE: usize = 10;
-/// Groups and repetitions inside one another.
+/// Maximum depth of nested groups and repetitions.
 const MAX_NESTING: u32 = 100;
 
-/// A regular expression in the syntax of the crate `regex`, which is near to RE2: no look-around and no
-/// back-references. It is matched against whole values, over bytes: `.` fits every byte, `\w`, `\d`, `\s` and
-/// `(?i)` know ASCII alone, and what is not ASCII stands for its bytes in UTF-8.
+/// A regular expression in the syntax of the crate `regex`, which is close to RE2: no look-around and no
+/// back-references. It is matched against whole values, over bytes: `.` fits every byte; `\w`, `\d`, `\s` and `(?i)`
+/// cover only ASCII; a character outside of ASCII stands for its bytes in UTF-8.
 ///
 /// Matching takes time linear in the value and bounded memory.
 pub struct Pattern {
-    /// Worked out as far as values need it: fast, unless nearly every byte leads to a new state.
+    /// A lazy DFA, which is fast unless nearly every byte leads to a new state.
     automaton: DFA,
-    /// The program itself, step by step: for the values with which the automaton gives up.
+    /// Simulates the program for the values with which the automaton gives up.
     program: PikeVM,
     has_anchors: bool,
-    /// The memory of the automata of the table, and the index of this automaton in it.
+    /// The state caches of the automata of the table, and the index of the cache of this automaton.
     automata: Arc<Automata>,
     place: usize,
 }
 
-/// Why a text is no pattern.
+/// Why a text is not a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PatternError {
     Syntax(String),
@@ -61,7 +61,7 @@ pub enum PatternError {
 impl fmt::Display for PatternError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            PatternError::Syntax(reason) => write!(f, "no regular expression: {reason}"),
+            PatternError::Syntax(reason) => write!(f, "not a regular expression: {reason}"),
             PatternError::TooLarge => write!(
                 f,
                 "the regular expression is too large: its program needs more than {MAX_PROGRAM} bytes"
@@ -81,7 +81,7 @@ impl fmt::Debug for Pattern {
 }
 
 impl Pattern {
-    /// Everything that could be wrong with a pattern shows here, and nothing when it is matched.
+    /// Compiles a pattern. All errors of a pattern are found here; matching does not fail.
     pub fn compile(text: &str) -> Result<Pattern, PatternError> {
         if text.len() > MAX_PROGRAM {
             return Err(PatternError::TooLarge);
@@ -94,16 +94,16 @@ impl Pattern {
             .utf8(false)
             .dot_matches_new_line(true)
             .nest_limit(MAX_NESTING);
-        // The message has several lines: the pattern, a mark below it, and the reason.
+        // The message has several lines: the pattern, a marker under it, and the reason.
         let reason = |message: String| match message.rsplit_once("error: ") {
             Some((_, reason)) => PatternError::Syntax(reason.trim().into()),
             None => PatternError::Syntax(message),
         };
         let tree = syntax::parse_with(text, &dialect).map_err(|error| reason(error.to_string()))?;
         let has_anchors = tree.properties().look_set().contains_anchor();
-        // The whole value: what fits ends where the value ends.
+        // A match must end at the end of the value.
         let whole = Hir::concat(vec![tree, Hir::look(Look::End)]);
-        // The syntax is good: everything that is refused from here on is too large.
+        // The syntax is good, so each later error means that the program is too large.
         let program = thompson::Compiler::new()
             .configure(
                 thompson::Config::new()
@@ -118,7 +118,7 @@ impl Pattern {
                 DFA::config()
                     .cache_capacity(CACHE)
                     .skip_cache_capacity_check(true)
-                    .minimum_cache_clear_count(Some(FORGETS))
+                    .minimum_cache_clear_count(Some(CACHE_CLEARS))
                     .minimum_bytes_per_state(Some(BYTES_PER_STATE)),
             )
             .build_from_nfa(program.clone())
@@ -133,29 +133,28 @@ impl Pattern {
         })
     }
 
-    /// Whether it asks for the beginning or the end of the value (`^`, `$`): such a pattern cannot become a
-    /// part of another.
+    /// Whether the pattern has `^` or `$`. Such a pattern cannot become a part of another.
     pub fn has_anchors(&self) -> bool {
         self.has_anchors
     }
 
-    /// True where the whole value fits.
+    /// True if the whole value fits.
     pub fn fits(&self, value: &[u8]) -> bool {
         self.fits_within(value, &Effort::endless())
     }
 
-    /// The same, but false if the effort does not suffice.
+    /// As [`Pattern::fits`], but false if the effort is exhausted.
     pub(crate) fn fits_within(&self, value: &[u8], effort: &Effort) -> bool {
-        if !effort.try_one() || !effort.walk(value.len()) {
+        if !effort.start_search() || !effort.read_value(value.len()) {
             return false;
         }
         let Pattern {
             automaton, place, ..
         } = self;
         match self.automata.search(*place, automaton, value, effort) {
-            Walked::Fits(fits) => fits,
-            Walked::Exhausted => false,
-            Walked::GaveUp => {
+            SearchResult::Fits(fits) => fits,
+            SearchResult::Exhausted => false,
+            SearchResult::GaveUp => {
                 let mut cache = self.program.create_cache();
                 let whole = Input::new(value).anchored(Anchored::Yes);
                 effort.simulate(self.size(), value.len())
@@ -164,18 +163,18 @@ impl Pattern {
         }
     }
 
-    /// Bytes of the program. Matching remembers at most another 64 KiB, or a few times the program; the expressions of
-    /// one table remember at most 4 MiB together.
+    /// Bytes of the program. The state cache of a pattern has at most 64 KiB, or a few times the program if that is
+    /// more. The caches of one table have at most 4 MiB together.
     pub fn size(&self) -> usize {
         self.automaton.get_nfa().memory_usage()
     }
 }
 
-/// True where an inline flag turns Unicode on or off. A build without Unicode's tables would refuse what one
-/// with them takes, and the two sides of the contract may be such builds.
+/// True if an inline flag turns Unicode on or off. The filter is built without Unicode tables and would refuse a
+/// pattern that a control plane with Unicode tables accepts.
 fn switches_unicode(text: &str) -> bool {
-    struct Seen(bool);
-    impl ast::Visitor for Seen {
+    struct UnicodeFlagFinder(bool);
+    impl ast::Visitor for UnicodeFlagFinder {
         type Output = bool;
         type Err = Infallible;
 
@@ -199,11 +198,13 @@ fn switches_unicode(text: &str) -> bool {
         .nest_limit(MAX_NESTING)
         .build()
         .parse(text);
-    // What is no pattern at all is refused with a reason of its own.
-    parsed.is_ok_and(|tree| ast::visit(&tree, Seen(false)).unwrap_or_else(|never| match never {}))
+    // A syntax error gets its own message later.
+    parsed.is_ok_and(|tree| {
+        ast::visit(&tree, UnicodeFlagFinder(false)).unwrap_or_else(|never| match never {})
+    })
 }
 
-/// The patterns of one table: equal ones share a program, and all of them the memory of their automata.
+/// The patterns of one table. Equal patterns share a program, and all patterns share the memory for state caches.
 #[derive(Default)]
 pub(crate) struct Patterns {
     patterns: HashMap<Box<str>, Arc<Pattern>>,

@@ -1,24 +1,23 @@
-//! What is asked of one request: each header is read when the first condition needs it, and never again.
+//! A lazy view of one request. Each header is read at most once, when the first condition needs it.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::matching::host::Authority;
 use crate::matching::pattern::Effort;
 
-use crate::matching::host::Authority;
-
-/// The value of a header, several lines joined by commas; None where the request has none.
+/// Reads the value of a header, with commas between several lines; None if the request does not have it.
 pub(crate) type Read<'r> = &'r mut dyn FnMut(&str) -> Option<Vec<u8>>;
 
-/// A request in the middle of its decision. Nothing is allocated before something is asked.
+/// A lazy view of one request. It allocates nothing before the first read.
 pub(crate) struct RequestView<'r> {
     authority: &'r [u8],
-    /// What is left to spend on it.
+    /// The steps that are left for expressions on this request.
     pub(crate) effort: &'r Effort,
     read: Read<'r>,
     host: Option<Option<Box<Authority>>>,
     path: Option<(Vec<u8>, usize)>,
-    /// By the names that the table has them under.
+    /// By name, in lower case.
     headers: BTreeMap<&'r str, Option<Vec<u8>>>,
     parameters: Option<BTreeMap<Vec<u8>, Vec<u8>>>,
 }
@@ -36,14 +35,14 @@ impl<'r> RequestView<'r> {
         }
     }
 
-    /// Lower case, without port; None where `:authority` cannot be a host.
+    /// The host in lower case, without port; None if `:authority` is not a hostname.
     pub(crate) fn host(&mut self) -> Option<&Authority> {
         let parse = || Authority::parse(self.authority).map(Box::new);
         self.host.get_or_insert_with(parse).as_deref()
     }
 
-    /// `:path` in two parts: the part before `?` (RFC 9113, 8.3.1), and before `#`, which must not be
-    /// there; and the rest with its `?`.
+    /// `:path` in two parts: the path (RFC 9113, 8.3.1), and the query with its `?`. A `#`, which `:path` must not
+    /// have, ends the path as well.
     fn split_path(&mut self) -> (&[u8], &[u8]) {
         let (path, end) = self.path.get_or_insert_with(|| {
             let path = (self.read)(":path").unwrap_or_default();
@@ -54,15 +53,17 @@ impl<'r> RequestView<'r> {
         path.split_at_checked(*end).unwrap_or_default()
     }
 
+    /// The path without its query.
     pub(crate) fn path(&mut self) -> &[u8] {
         self.split_path().0
     }
 
-    /// The query string with its `?`; empty where there is none.
+    /// The query string with its `?`; empty if the request has no query.
     pub(crate) fn query(&mut self) -> &[u8] {
         self.split_path().1
     }
 
+    /// The value of a header, with commas between several lines. `name` is in lower case.
     pub(crate) fn header(&mut self, name: &'r str) -> Option<&[u8]> {
         if name == ":authority" {
             return Some(self.authority);
@@ -72,34 +73,34 @@ impl<'r> RequestView<'r> {
         value.as_deref()
     }
 
-    /// The decoded value of the first query parameter of this decoded name. `wanted` are the names that
-    /// anyone will ask for, so that the query is walked once and nothing else is kept.
-    pub(crate) fn parameter(&mut self, name: &[u8], wanted: &BTreeSet<Box<[u8]>>) -> Option<&[u8]> {
+    /// The decoded value of the first query parameter of this decoded name. `names` has all names that conditions use,
+    /// so that the query is parsed once.
+    pub(crate) fn parameter(&mut self, name: &[u8], names: &BTreeSet<Box<[u8]>>) -> Option<&[u8]> {
         if self.parameters.is_none() {
-            self.parameters = Some(parameters(self.query(), wanted));
+            self.parameters = Some(parameters(self.query(), names));
         }
         self.parameters.as_ref()?.get(name).map(Vec::as_slice)
     }
 }
 
-fn parameters(query: &[u8], wanted: &BTreeSet<Box<[u8]>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
+fn parameters(query: &[u8], names: &BTreeSet<Box<[u8]>>) -> BTreeMap<Vec<u8>, Vec<u8>> {
     let query = query.strip_prefix(b"?").unwrap_or_default();
     let query = query.split(|byte| *byte == b'#').next().unwrap_or_default();
     let mut found = BTreeMap::new();
     for parameter in query.split(|byte| *byte == b'&') {
         let mut parts = parameter.splitn(2, |byte| *byte == b'=');
-        let name = decoded(parts.next().unwrap_or_default());
-        if wanted.contains(&*name) && !found.contains_key(&*name) {
-            let value = decoded(parts.next().unwrap_or_default());
+        let name = decode(parts.next().unwrap_or_default());
+        if names.contains(&*name) && !found.contains_key(&*name) {
+            let value = decode(parts.next().unwrap_or_default());
             found.insert(name.into_owned(), value.into_owned());
         }
     }
     found
 }
 
-/// The form of `application/x-www-form-urlencoded`: `+` is a space, `%20` a byte. A `%` without two digits
-/// behind it stands for itself.
-fn decoded(text: &[u8]) -> Cow<'_, [u8]> {
+/// Decodes `application/x-www-form-urlencoded`: `+` is a space, `%20` a byte. A `%` without two hexadecimal digits
+/// stands for itself.
+fn decode(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         return Cow::Borrowed(text);
     }
@@ -132,7 +133,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_path_ends_where_the_query_begins() {
+    fn path_ends_before_query() {
         for (whole, path, query) in [
             ("/a", "/a", ""),
             ("/a?", "/a", "?"),
@@ -144,15 +145,15 @@ mod tests {
         ] {
             let mut read = |_: &str| Some(whole.as_bytes().to_vec());
             let effort = Effort::default();
-            let mut asked = RequestView::new(b"", &effort, &mut read);
-            assert_eq!(asked.path(), path.as_bytes(), "{whole:?}");
-            assert_eq!(asked.query(), query.as_bytes(), "{whole:?}");
+            let mut view = RequestView::new(b"", &effort, &mut read);
+            assert_eq!(view.path(), path.as_bytes(), "{whole:?}");
+            assert_eq!(view.query(), query.as_bytes(), "{whole:?}");
         }
     }
 
     #[test]
-    fn the_first_parameter_of_a_name_counts_decoded() {
-        let wanted: BTreeSet<Box<[u8]>> = ["a", "a b", ""].map(|it| it.as_bytes().into()).into();
+    fn first_parameter_counts_decoded() {
+        let names: BTreeSet<Box<[u8]>> = ["a", "a b", ""].map(|it| it.as_bytes().into()).into();
         for (query, name, value) in [
             ("?a=1&a=2", "a", Some("1")),
             ("?b=1&a=2", "a", Some("2")),
@@ -169,7 +170,7 @@ mod tests {
             ("", "", None),
             ("?", "", Some("")),
         ] {
-            let found = parameters(query.as_bytes(), &wanted);
+            let found = parameters(query.as_bytes(), &names);
             let found = found.get(name.as_bytes());
             if query.is_empty() {
                 continue;
@@ -180,29 +181,29 @@ mod tests {
                 "{query:?}"
             );
         }
-        assert_eq!(parameters(b"?z=1&y=2", &wanted), BTreeMap::new());
+        assert_eq!(parameters(b"?z=1&y=2", &names), BTreeMap::new());
     }
 
     #[test]
-    fn everything_is_read_once_and_only_when_asked() {
+    fn each_header_is_read_once() {
         let mut reads = Vec::new();
         let mut read = |name: &str| {
             reads.push(name.to_owned());
             (name != "x-none").then(|| b"/p?q=1".to_vec())
         };
         let effort = Effort::default();
-        let mut asked = RequestView::new(b"Host.Example:80", &effort, &mut read);
+        let mut view = RequestView::new(b"Host.Example:80", &effort, &mut read);
         assert_eq!(
-            asked.host().map(|host| host.name()),
+            view.host().map(|host| host.name()),
             Some(&b"host.example"[..])
         );
-        assert_eq!(asked.header(":authority"), Some(&b"Host.Example:80"[..]));
-        let wanted = [b"q".as_slice().into()].into();
+        assert_eq!(view.header(":authority"), Some(&b"Host.Example:80"[..]));
+        let names = [b"q".as_slice().into()].into();
         for _ in 0..3 {
-            assert_eq!(asked.header("x-none"), None);
-            assert_eq!(asked.header("x-user"), Some(&b"/p?q=1"[..]));
-            assert_eq!(asked.parameter(b"q", &wanted), Some(&b"1"[..]));
-            assert_eq!(asked.path(), b"/p");
+            assert_eq!(view.header("x-none"), None);
+            assert_eq!(view.header("x-user"), Some(&b"/p?q=1"[..]));
+            assert_eq!(view.parameter(b"q", &names), Some(&b"1"[..]));
+            assert_eq!(view.path(), b"/p");
         }
         assert_eq!(reads, ["x-none", "x-user", ":path"]);
     }

@@ -8,8 +8,8 @@ use serde_json::Value;
 
 use super::error::{self, PluginError, PluginMessage};
 
-/// All keys that there are.
-const KNOWN: [&str; 19] = [
+/// All keys of the plugin configuration.
+const ALL_KEYS: [&str; 19] = [
     "control_plane",
     "initial",
     "until_configured",
@@ -31,7 +31,7 @@ const KNOWN: [&str; 19] = [
     "direction",
 ];
 
-/// What has not been read yet.
+/// The keys that have not been read yet, with their values.
 pub(super) struct Keys(BTreeMap<String, Value>);
 
 impl Keys {
@@ -41,7 +41,7 @@ impl Keys {
         }
         let mut keys = BTreeMap::new();
         for (key, value) in entries(json)? {
-            if !KNOWN.contains(&key.as_str()) {
+            if !ALL_KEYS.contains(&key.as_str()) {
                 return Err(PluginError::new(&error::UNKNOWN_KEY, key));
             }
             if keys.insert(key.clone(), value).is_some() {
@@ -51,7 +51,7 @@ impl Keys {
         Ok(Keys(keys))
     }
 
-    /// None where the key is absent or null.
+    /// None if the key is absent or null.
     pub(super) fn value(&mut self, key: &str) -> Option<Value> {
         self.0.remove(key).filter(|value| !value.is_null())
     }
@@ -73,13 +73,13 @@ impl Keys {
         self.read(key, &error::NOT_TEXT, text)
     }
 
-    /// False where the key is absent.
+    /// False if the key is absent.
     pub(super) fn flag(&mut self, key: &str) -> Result<bool, PluginError> {
         let flag = self.read(key, &error::NOT_BOOLEAN, |value| value.as_bool())?;
         Ok(flag.unwrap_or(false))
     }
 
-    /// Empty where the key is absent.
+    /// Empty if the key is absent.
     pub(super) fn texts(&mut self, key: &str) -> Result<BTreeMap<String, String>, PluginError> {
         let texts = self.read(key, &error::NOT_TEXTS, |value| match value {
             Value::Object(entries) => entries
@@ -91,7 +91,7 @@ impl Keys {
         Ok(texts.unwrap_or_default())
     }
 
-    /// A map of lists of names, each without empty names.
+    /// A map of lists of names; None if the key is absent. No list and no name is empty.
     pub(super) fn names(
         &mut self,
         key: &str,
@@ -104,24 +104,24 @@ impl Keys {
         };
         let mut names = BTreeMap::new();
         for (name, value) in entries {
-            let listed = match value {
+            let list = match value {
                 Value::Array(items) => items.into_iter().map(text).collect::<Option<BTreeSet<_>>>(),
                 _ => None,
             };
-            let listed = listed.filter(|names| !names.is_empty() && !names.contains(""));
-            let Some(listed) = listed else {
+            let list = list.filter(|names| !names.is_empty() && !names.contains(""));
+            let Some(list) = list else {
                 return Err(PluginError::new(&error::LISTENERS_NAMES, name));
             };
-            names.insert(name, listed);
+            names.insert(name, list);
         }
         Ok(Some(names))
     }
 }
 
-/// The keys with their values, as often as they stand there.
+/// All keys with their values. A key that is written twice is there twice.
 fn entries(json: &[u8]) -> Result<Vec<(String, Value)>, PluginError> {
-    let not_json = |wrong: serde_json::Error| {
-        let place = format!("line {}, column {}", wrong.line(), wrong.column());
+    let not_json = |error: serde_json::Error| {
+        let place = format!("line {}, column {}", error.line(), error.column());
         PluginError::new(&error::NOT_JSON, place)
     };
     match serde_json::from_slice(json).map_err(not_json)? {
@@ -135,9 +135,9 @@ struct Entries(Vec<(String, Value)>);
 
 impl<'de> Deserialize<'de> for Entries {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Entries, D::Error> {
-        struct All;
+        struct EntriesVisitor;
 
-        impl<'de> Visitor<'de> for All {
+        impl<'de> Visitor<'de> for EntriesVisitor {
             type Value = Entries;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -153,7 +153,7 @@ impl<'de> Deserialize<'de> for Entries {
             }
         }
 
-        deserializer.deserialize_map(All)
+        deserializer.deserialize_map(EntriesVisitor)
     }
 }
 

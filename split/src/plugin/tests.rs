@@ -1,6 +1,6 @@
 use super::*;
 
-fn refused(json: &str) -> String {
+fn error_of(json: &str) -> String {
     match Plugin::parse(json.as_bytes()) {
         Ok(plugin) => panic!("{plugin:?}"),
         Err(error) => error.to_string(),
@@ -17,15 +17,15 @@ fn defaults_are_the_documented_ones() {
 
 #[test]
 fn an_unknown_key_is_named() {
-    assert!(refused(r#"{"control_plane":"weir","namespase":"a"}"#).contains("namespase"));
-    assert!(refused(r#"{}"#).contains("control_plane"));
-    assert!(refused(r#"{"controlplane":"weir"}"#).contains("controlplane: there is no such key"));
-    assert!(refused("").contains("plugin configuration"));
+    assert!(error_of(r#"{"control_plane":"weir","namespase":"a"}"#).contains("namespase"));
+    assert!(error_of(r#"{}"#).contains("control_plane"));
+    assert!(error_of(r#"{"controlplane":"weir"}"#).contains("controlplane: there is no such key"));
+    assert!(error_of("").contains("plugin configuration"));
 }
 
 #[test]
-fn a_mistake_is_told_in_plain_words() {
-    for (told, json) in [
+fn mistakes_have_plain_messages() {
+    for (message, json) in [
         ("the configuration is empty", " "),
         (
             "not JSON, from line 1, column 19 on",
@@ -33,7 +33,7 @@ fn a_mistake_is_told_in_plain_words() {
         ),
         ("not a JSON object", r#""weir""#),
         (
-            "control_plane: the value is not a text",
+            "control_plane: the value is not a string",
             r#"{"control_plane": 1}"#,
         ),
         (
@@ -45,13 +45,13 @@ fn a_mistake_is_told_in_plain_words() {
             r#"{"control_plane": "weir", "namespace": "a", "namespace": "b"}"#,
         ),
         (
-            "clusters: the value is not a map of texts",
+            "clusters: the value is not a map of strings",
             r#"{"control_plane": "weir", "clusters": ["a"]}"#,
         ),
     ] {
-        let line = refused(json);
+        let line = error_of(json);
         assert!(
-            line.contains(told) && line.contains(PLUGIN_EFFECT),
+            line.contains(message) && line.contains(PLUGIN_EFFECT),
             "{line}"
         );
     }
@@ -82,7 +82,7 @@ fn bad_values_name_their_key() {
             r#"{"control_plane":"weir","namespace":"**"}"#,
         ),
         (
-            "service_account: a ServiceAccount is of one namespace",
+            "service_account: a ServiceAccount belongs to one namespace",
             r#"{"control_plane":"weir","namespace":"*","service_account":"web"}"#,
         ),
         ("listener", r#"{"control_plane":"weir","listener":"http"}"#),
@@ -99,7 +99,7 @@ fn bad_values_name_their_key() {
             r#"{"control_plane":"weir","gateway":"a/b","protocol":"tcp","listeners":{"80":["http"]}}"#,
         ),
         (
-            "listeners: no port",
+            "listeners: no port is named",
             r#"{"control_plane":"weir","gateway":"a/b","listeners":{}}"#,
         ),
         (
@@ -167,12 +167,12 @@ fn bad_values_name_their_key() {
             r#"{"control_plane":"weir","clusters":{"a":"b"}}"#,
         ),
     ] {
-        assert!(refused(json).contains(key), "{json}: {}", refused(json));
+        assert!(error_of(json).contains(key), "{json}: {}", error_of(json));
     }
 }
 
 #[test]
-fn listeners_are_one_or_by_the_port_of_the_socket() {
+fn listeners_are_parsed() {
     let listeners = |keys: &str| {
         let json = format!(r#"{{"control_plane":"weir","gateway":"a/b"{keys}}}"#);
         Plugin::parse(json.as_bytes()).unwrap().site.listeners
@@ -190,7 +190,7 @@ fn listeners_are_one_or_by_the_port_of_the_socket() {
 }
 
 #[test]
-fn who_names_a_service_account_is_denied_until_configured() {
+fn service_account_denies_until_configured() {
     let plugin = |keys: &str| {
         let json = format!(r#"{{"control_plane":"weir","namespace":"shop",{keys}}}"#);
         Plugin::parse(json.as_bytes()).unwrap()
@@ -207,7 +207,7 @@ fn who_names_a_service_account_is_denied_until_configured() {
 }
 
 #[test]
-fn clusters_are_named_by_template_and_exceptions() {
+fn clusters_have_template_and_exceptions() {
     let plugin = Plugin::parse(
         br#"{"control_plane":"weir","cluster":"outbound|{port}||{service}.{namespace}.svc.cluster.local",
             "clusters":{"v1.prod:80":"prod_use1"}}"#,
@@ -227,7 +227,7 @@ fn clusters_are_named_by_template_and_exceptions() {
 }
 
 #[test]
-fn every_namespace_is_a_scope_without_a_namespace_for_short_names() {
+fn every_namespace_resolves_no_short_names() {
     let plugin = Plugin::parse(br#"{"control_plane":"weir","namespace":"*"}"#).unwrap();
     assert_eq!(plugin.scope, "namespace=*");
     assert_eq!(plugin.site, Site::default());

@@ -1,20 +1,21 @@
-//! Hostnames as Gateway API has them: exact before the longer wildcard before the shorter before every host.
+//! Finds the most specific hostname, as Gateway API v1 orders them: an exact hostname, then the longest wildcard, then
+//! the hostname that stands for every host.
 
 use std::collections::HashMap;
 
 use crate::matching::condition::Hostname;
 
 #[derive(Debug)]
-pub(crate) struct Index<T> {
+pub(crate) struct HostnameIndex<T> {
     exact: HashMap<Box<[u8]>, T>,
-    /// By what follows the star: `.example.com`.
+    /// By the text after the star: `.example.com`.
     wildcard: HashMap<Box<[u8]>, T>,
     any: Option<T>,
 }
 
-impl<T> Default for Index<T> {
-    fn default() -> Index<T> {
-        Index {
+impl<T> Default for HostnameIndex<T> {
+    fn default() -> HostnameIndex<T> {
+        HostnameIndex {
             exact: HashMap::new(),
             wildcard: HashMap::new(),
             any: None,
@@ -22,8 +23,8 @@ impl<T> Default for Index<T> {
     }
 }
 
-impl<T> Index<T> {
-    /// Of two with one hostname the first stays.
+impl<T> HostnameIndex<T> {
+    /// Keeps the first value of a hostname.
     pub(crate) fn insert(&mut self, hostname: &Option<Hostname>, value: T) {
         match hostname {
             Some(Hostname::Exact(name)) => {
@@ -38,13 +39,14 @@ impl<T> Index<T> {
         }
     }
 
-    /// The most specific hostname that fits this host. None, which is no host, fits only what is for every host.
+    /// The value of the most specific hostname that fits this host. For None, which is not a host, it is the value for
+    /// every host.
     pub(crate) fn find(&self, name: Option<&[u8]>) -> Option<&T> {
         let named = name.and_then(|name| self.exact.get(name).or_else(|| self.wider(name)));
         named.or(self.any.as_ref())
     }
 
-    /// The most specific hostname that takes in all hosts of another one.
+    /// The value of the most specific hostname that covers all hosts of `hostname`.
     pub(crate) fn covering(&self, hostname: &Option<Hostname>) -> Option<&T> {
         match hostname {
             None => self.any.as_ref(),
@@ -56,7 +58,7 @@ impl<T> Index<T> {
         }
     }
 
-    /// The longest wildcard that fits: one label or more stand in for the star.
+    /// The longest wildcard that fits. Its star stands for one label or more.
     fn wider(&self, name: &[u8]) -> Option<&T> {
         if self.wildcard.is_empty() {
             return None;
@@ -66,7 +68,7 @@ impl<T> Index<T> {
             .find_map(|(dot, _)| self.wildcard.get(name.get(dot..)?))
     }
 
-    /// Every hostname as it is written, an empty one for every host.
+    /// All values with their hostnames as text. The hostname that stands for every host is empty.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (String, &T)> {
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         let exact = self.exact.iter();
@@ -82,8 +84,8 @@ impl<T> Index<T> {
 mod tests {
     use super::*;
 
-    fn index(hostnames: &[&str]) -> Index<String> {
-        let mut index = Index::default();
+    fn index(hostnames: &[&str]) -> HostnameIndex<String> {
+        let mut index = HostnameIndex::default();
         for hostname in hostnames {
             index.insert(&Hostname::parse(hostname), (*hostname).to_owned());
         }
@@ -109,7 +111,7 @@ mod tests {
     }
 
     #[test]
-    fn what_covers_a_hostname_takes_in_all_of_its_hosts() {
+    fn covering_hostname_has_all_hosts() {
         let some = index(&["a.b.c", "*.b.c", "*.d"]);
         for (hostname, expected) in [
             ("a.b.c", Some("a.b.c")),

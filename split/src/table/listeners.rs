@@ -1,15 +1,15 @@
-//! The hosts of a Gateway: which host set decides for a host, and whether that depends on the listener.
+//! The hosts of a Gateway: which host set decides for a host, and whether the decision depends on the listener.
 //!
 //! ```text
-//! listeners, host sets -> for each port: hostname -> who owns it, what decides there
-//!                 for each socket of the proxy: hostname -> the outcome by the listeners of that socket
-//!                                               hostname -> one outcome, or one for each socket
+//! listeners, host sets -> for each port: hostname -> its listeners, its host set
+//!                      -> for each socket of the proxy: hostname -> the outcome for the listeners of this socket
+//!                      -> hostname -> one outcome, or one outcome for each socket
 //! ```
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::index::Index;
-use super::sets::{Part, Sets, Socket, Sockets, Verdict};
+use super::index::HostnameIndex;
+use super::sets::{HostSets, SetPart, Socket, Sockets, Verdict};
 use super::{Host, Match};
 use crate::decision::UnknownListener;
 use crate::matching::condition::Hostname;
@@ -21,14 +21,14 @@ use crate::wire::{self, Unmatched};
 /// Compiled for the listeners by which the requests of one proxy come in.
 #[derive(Debug, Default)]
 pub(crate) struct GatewayHosts {
-    outcomes: Index<Decides>,
-    /// [`Outcome::Host`] points into it.
+    outcomes: HostnameIndex<HostOutcome>,
+    /// Host sets, by index ([`Outcome::Host`]).
     hosts: Vec<Host>,
 }
 
-/// What decides for the hosts of one hostname.
+/// The outcome for the hosts of one hostname.
 #[derive(Debug)]
-enum Decides {
+enum HostOutcome {
     Everywhere(Outcome),
     /// By the port of the proxy's socket.
     BySocket(BTreeMap<u16, Outcome>),
@@ -36,11 +36,12 @@ enum Decides {
 
 #[derive(Debug)]
 enum Outcome {
-    /// These hosts belong to no listener with routes.
+    /// The hosts belong to no listener with routes.
     Pass,
-    /// These hosts belong to another listener, or to one without routes.
+    /// The hosts belong to another listener, or to one without routes.
     NotFound,
     Host(usize),
+    /// The listeners with these names have different matches.
     Unknown(Box<[Box<str>]>),
 }
 
@@ -58,8 +59,8 @@ impl GatewayHosts {
         patterns: &mut Patterns,
         site: &Site,
     ) -> Result<GatewayHosts, Refusal> {
-        let sets = Sets::read(config)?;
-        let mut hosts = Hosts {
+        let sets = HostSets::read(config)?;
+        let mut compiler = HostCompiler {
             sets: &sets,
             rules,
             patterns,
@@ -67,19 +68,19 @@ impl GatewayHosts {
             checked: BTreeSet::new(),
             hosts: Vec::new(),
         };
-        let mut outcomes = Index::default();
+        let mut outcomes = HostnameIndex::default();
         let (sockets, keys) = sets.sockets(config, &site.listeners)?;
         for key in keys {
-            let decides = hosts.decides(&sockets, &key)?;
-            outcomes.insert(&key, decides);
+            let outcome = compiler.compile_hostname(&sockets, &key)?;
+            outcomes.insert(&key, outcome);
         }
-        hosts.check_unused()?;
-        let hosts = hosts.hosts;
+        compiler.check_unused()?;
+        let hosts = compiler.hosts;
         Ok(GatewayHosts { outcomes, hosts })
     }
 
-    /// The host set of a request for `name`; None is a name that cannot be a host. `socket` is the port at which
-    /// it came in, asked only where it matters.
+    /// The host set of a request for `name`; None stands for a Host that is not a hostname. `socket` returns
+    /// the port of the proxy's socket at which the request came in. It is called only if sockets differ.
     pub(crate) fn find(
         &self,
         name: Option<&[u8]>,
@@ -87,8 +88,8 @@ impl GatewayHosts {
     ) -> Result<Option<&Host>, UnknownListener<'_>> {
         let outcome = match self.outcomes.find(name) {
             None => return Ok(None),
-            Some(Decides::Everywhere(outcome)) => outcome,
-            Some(Decides::BySocket(by_port)) => {
+            Some(HostOutcome::Everywhere(outcome)) => outcome,
+            Some(HostOutcome::BySocket(by_port)) => {
                 let port = socket();
                 let outcome = port.and_then(|port| by_port.get(&port));
                 outcome.ok_or(UnknownListener::Socket(port))?
@@ -102,13 +103,14 @@ impl GatewayHosts {
         }
     }
 
-    /// Hostnames whose requests may belong to several listeners, and these. The hostname of every host is empty.
+    /// Hostnames whose requests may belong to several listeners, and the names of these listeners. The hostname that
+    /// stands for every host is empty.
     pub(crate) fn undecided(&self) -> BTreeMap<String, Vec<&str>> {
         let mut undecided: BTreeMap<String, Vec<&str>> = BTreeMap::new();
-        for (hostname, decides) in self.outcomes.iter() {
-            let outcomes = match decides {
-                Decides::Everywhere(outcome) => vec![outcome],
-                Decides::BySocket(outcomes) => outcomes.values().collect(),
+        for (hostname, outcome) in self.outcomes.iter() {
+            let outcomes = match outcome {
+                HostOutcome::Everywhere(outcome) => vec![outcome],
+                HostOutcome::BySocket(outcomes) => outcomes.values().collect(),
             };
             for outcome in outcomes {
                 if let Outcome::Unknown(names) = outcome {
@@ -120,34 +122,34 @@ impl GatewayHosts {
         undecided
     }
 
-    /// Hostnames for which the port of the socket matters.
+    /// Hostnames whose outcome depends on the port of the socket.
     pub(crate) fn decided_by_socket(&self) -> BTreeSet<String> {
         let all = self.outcomes.iter();
-        let by_socket = all.filter(|(_, decides)| matches!(decides, Decides::BySocket(_)));
+        let by_socket = all.filter(|(_, outcome)| matches!(outcome, HostOutcome::BySocket(_)));
         by_socket.map(|(hostname, _)| hostname).collect()
     }
 }
 
-/// Compiles what is found, each part once.
-struct Hosts<'a, 'c> {
-    sets: &'a Sets<'c>,
+/// Compiles host sets, each part at most once.
+struct HostCompiler<'a, 'c> {
+    sets: &'a HostSets<'c>,
     rules: &'a BTreeMap<&'c str, usize>,
     patterns: &'a mut Patterns,
-    compiled: BTreeMap<Part<'c>, usize>,
-    /// Sets and places of matches.
+    compiled: BTreeMap<SetPart<'c>, usize>,
+    /// Index of the set and index of the match, for each compiled match.
     checked: BTreeSet<(usize, usize)>,
     hosts: Vec<Host>,
 }
 
-impl<'c> Hosts<'_, 'c> {
-    fn decides(
+impl<'c> HostCompiler<'_, 'c> {
+    fn compile_hostname(
         &mut self,
         sockets: &Sockets<'c>,
         key: &Option<Hostname>,
-    ) -> Result<Decides, Refusal> {
+    ) -> Result<HostOutcome, Refusal> {
         let find = |socket: &Socket<'c>| self.sets.find(socket, key);
         let found: Vec<Verdict> = sockets.named.iter().map(find).collect();
-        // Listeners that no socket is named for have the host as well: a request may come in by a socket of theirs.
+        // Listeners without a named socket may have the host as well. Their requests come in by an unnamed socket.
         let elsewhere = sockets.elsewhere.as_ref().map(find);
         let elsewhere = elsewhere.filter(|verdict| !matches!(verdict, Verdict::Pass));
         if let Some((first, others)) = found.split_first()
@@ -156,7 +158,7 @@ impl<'c> Hosts<'_, 'c> {
                 .chain(&elsewhere)
                 .all(|other| self.sets.are_alike(first, other))
         {
-            return Ok(Decides::Everywhere(self.outcome(first)?));
+            return Ok(HostOutcome::Everywhere(self.outcome(first)?));
         }
         let mut by_port = BTreeMap::new();
         for (socket, found) in sockets.named.iter().zip(&found) {
@@ -164,7 +166,7 @@ impl<'c> Hosts<'_, 'c> {
                 by_port.insert(port, self.outcome(found)?);
             }
         }
-        Ok(Decides::BySocket(by_port))
+        Ok(HostOutcome::BySocket(by_port))
     }
 
     fn outcome(&mut self, found: &Verdict<'c>) -> Result<Outcome, Refusal> {
@@ -187,27 +189,27 @@ impl<'c> Hosts<'_, 'c> {
         })
     }
 
-    fn compile(&mut self, part: &Part<'c>) -> Result<Host, Refusal> {
+    fn compile(&mut self, part: &SetPart<'c>) -> Result<Host, Refusal> {
         let mut matches = Vec::new();
         for (place, wire, port) in self.sets.matches(part) {
-            let of_match = Match::compile(wire, self.rules, self.patterns, port);
+            let compiled = Match::compile(wire, self.rules, self.patterns, port);
             let within = |refusal| self.sets.within(part.set, place, refusal);
-            matches.push(of_match.map_err(within)?);
+            matches.push(compiled.map_err(within)?);
             self.checked.insert((part.set, place));
         }
         Ok(Host::new(matches, self.sets.unmatched(part.set)))
     }
 
-    /// What no request of this proxy leads to has to be right as well: another proxy has the same document.
+    /// Checks the matches that this proxy does not use, because other proxies use them in the same document.
     fn check_unused(&mut self) -> Result<(), Refusal> {
         for set in 0..self.sets.len() {
             let listeners = None;
-            for (place, wire, port) in self.sets.matches(&Part { set, listeners }) {
+            for (place, wire, port) in self.sets.matches(&SetPart { set, listeners }) {
                 if self.checked.contains(&(set, place)) {
                     continue;
                 }
-                let of_match = Match::compile(wire, self.rules, self.patterns, port);
-                of_match.map_err(|refusal| self.sets.within(set, place, refusal))?;
+                let compiled = Match::compile(wire, self.rules, self.patterns, port);
+                compiled.map_err(|refusal| self.sets.within(set, place, refusal))?;
             }
         }
         Ok(())

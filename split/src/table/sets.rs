@@ -1,9 +1,9 @@
-//! The host sets of a Gateway as they stand in a configuration, and what of them a socket of the proxy leads to.
+//! The host sets of a Gateway as the configuration has them, and the parts of them that a socket of the proxy leads to.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::index::Index;
+use super::index::HostnameIndex;
 use crate::matching::condition::Hostname;
 use crate::plugin::Listeners;
 use crate::refusal::{Refusal, refuse};
@@ -12,7 +12,7 @@ use crate::wire::{self, Unmatched};
 /// Names of listeners; None is every name.
 pub(crate) type Names<'c> = Option<BTreeSet<&'c str>>;
 
-fn both<'c>(a: &Names<'c>, b: &Names<'c>) -> Names<'c> {
+fn intersect<'c>(a: &Names<'c>, b: &Names<'c>) -> Names<'c> {
     match (a, b) {
         (Some(a), Some(b)) => Some(a.intersection(b).copied().collect()),
         (Some(some), None) | (None, Some(some)) => Some(some.clone()),
@@ -21,37 +21,37 @@ fn both<'c>(a: &Names<'c>, b: &Names<'c>) -> Names<'c> {
 }
 
 /// The Gateway's host sets.
-pub(crate) struct Sets<'c> {
-    sets: Vec<Set<'c>>,
+pub(crate) struct HostSets<'c> {
+    sets: Vec<GatewaySet<'c>>,
     rules: &'c BTreeMap<String, wire::Rule>,
 }
 
-pub(crate) struct Set<'c> {
-    /// Its place in the configuration.
+pub(crate) struct GatewaySet<'c> {
+    /// Index in [`wire::Config::hosts`].
     pub(crate) place: usize,
     wire: &'c wire::HostSet,
     gateway: &'c wire::Gateway,
     hostname: Option<Hostname>,
 }
 
-/// A host set, with the matches of some of its listeners alone.
+/// A host set, with only the matches of some of its listeners.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Part<'c> {
-    /// Index into [`Sets::sets`].
+pub(crate) struct SetPart<'c> {
+    /// Index into [`HostSets::sets`].
     pub(crate) set: usize,
     pub(crate) listeners: Names<'c>,
 }
 
-/// What hosts a port of the Gateway has.
+/// The hosts at one port of the Gateway.
 #[derive(Default)]
 struct Port<'c> {
-    /// The listeners to which the requests for a host belong.
-    owners: Index<Names<'c>>,
-    /// Indexes into [`Sets::sets`].
-    sets: Index<usize>,
+    /// The listeners that the requests for a host belong to.
+    owners: HostnameIndex<Names<'c>>,
+    /// Indexes into [`HostSets::sets`].
+    sets: HostnameIndex<usize>,
 }
 
-/// A socket of the proxy, and what comes in by it.
+/// A socket of the proxy, and the listeners whose requests come in by it.
 pub(crate) struct Socket<'c> {
     /// None stands for all of the proxy's sockets.
     pub(crate) port: Option<u16>,
@@ -63,23 +63,23 @@ pub(crate) struct Socket<'c> {
 /// The sockets that the plugin configuration names.
 pub(crate) struct Sockets<'c> {
     pub(crate) named: Vec<Socket<'c>>,
-    /// Any other socket of the proxy, with the listeners of the ports that the plugin configuration names no listener
-    /// of; None where there are none, or where it names no sockets.
+    /// All other sockets of the proxy, with the listeners of the ports that the plugin configuration does not name;
+    /// None if there are no such listeners, or if it names no sockets.
     pub(crate) elsewhere: Option<Socket<'c>>,
 }
 
-/// What decides at a socket, not compiled yet.
+/// What decides for a host at a socket, before it is compiled.
 pub(crate) enum Verdict<'c> {
     Pass,
     NotFound,
-    Part(Part<'c>),
+    Part(SetPart<'c>),
     Unknown(BTreeSet<&'c str>),
 }
 
 pub(crate) type Hostnames = BTreeSet<Option<Hostname>>;
 
-impl<'c> Sets<'c> {
-    pub(crate) fn read(config: &'c wire::Config) -> Result<Sets<'c>, Refusal> {
+impl<'c> HostSets<'c> {
+    pub(crate) fn read(config: &'c wire::Config) -> Result<HostSets<'c>, Refusal> {
         let mut sets = Vec::new();
         for (place, wire) in config.hosts.iter().enumerate() {
             let wire::Hosts::Gateway(gateway) = &wire.hosts else {
@@ -87,16 +87,16 @@ impl<'c> Sets<'c> {
             };
             let within = |refusal: Refusal| refusal.within(format_args!("hosts[{place}]"));
             let hostname = parse("hosts.gateway.hostname", &gateway.hostname).map_err(within)?;
-            let is_known = |(name, port): (&String, &u16)| {
+            let is_listener = |(name, port): (&String, &u16)| {
                 let listener = config.listeners.get(name);
                 listener.is_some_and(|listener| listener.port == *port)
             };
-            let named = &gateway.ports;
-            if named.is_empty() || !named.iter().all(is_known) {
+            let ports = &gateway.ports;
+            if ports.is_empty() || !ports.iter().all(is_listener) {
                 let reason = "names no listener of the Gateway, or one with another port";
                 return refuse("hosts.gateway.ports", reason).map_err(within);
             }
-            sets.push(Set {
+            sets.push(GatewaySet {
                 place,
                 wire,
                 gateway,
@@ -104,7 +104,7 @@ impl<'c> Sets<'c> {
             });
         }
         let rules = &config.rules;
-        Ok(Sets { sets, rules })
+        Ok(HostSets { sets, rules })
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -116,7 +116,7 @@ impl<'c> Sets<'c> {
         set.map_or(Unmatched::Pass, |set| set.wire.unmatched)
     }
 
-    /// The refusal of a match, seen from outside of the configuration.
+    /// Completes the path of a refusal of a match.
     pub(crate) fn within(&self, set: usize, place: usize, refusal: Refusal) -> Refusal {
         let refusal = refusal.within(format_args!("matches[{place}]"));
         let set = self.sets.get(set).map_or(0, |set| set.place);
@@ -143,16 +143,18 @@ impl<'c> Sets<'c> {
         let mut hostnames: Hostnames = self.sets.iter().map(|set| set.hostname.clone()).collect();
         let mut ports = BTreeMap::new();
         if !config.listeners.is_empty() {
-            let owned = owned(config)?;
-            hostnames.extend(owned.keys().map(|(_, hostname)| hostname.clone()));
-            ports = self.ports(owned);
+            let by_hostname = listeners_by_hostname(config)?;
+            hostnames.extend(by_hostname.keys().map(|(_, hostname)| hostname.clone()));
+            ports = self.ports(by_hostname);
         }
         let socket = |(port, listeners): (Option<u16>, Names<'c>)| {
-            let is_meant = |name: &str| has(&listeners, name);
-            let meant = config.listeners.iter().filter(|(name, _)| is_meant(name));
-            let meant: BTreeSet<u16> = meant.map(|(_, listener)| listener.port).collect();
-            let found = meant.iter().filter_map(|port| ports.get(port));
-            let ports = found.cloned().collect();
+            let own = config
+                .listeners
+                .iter()
+                .filter(|(name, _)| has(&listeners, name));
+            let numbers: BTreeSet<u16> = own.map(|(_, listener)| listener.port).collect();
+            let ports = numbers.iter().filter_map(|port| ports.get(port));
+            let ports = ports.cloned().collect();
             Socket {
                 port,
                 listeners,
@@ -164,7 +166,7 @@ impl<'c> Sets<'c> {
             Listeners::BySocket(_) => {
                 let all = config.listeners.iter();
                 let named = all.clone().filter(|(name, _)| listeners.may_be(name));
-                // Other listeners of a named one's port share its socket.
+                // Listeners of one port share a socket.
                 let ports: BTreeSet<u16> = named.map(|(_, listener)| listener.port).collect();
                 all.filter(|(_, listener)| !ports.contains(&listener.port))
                     .map(|(name, _)| name.as_str())
@@ -176,10 +178,10 @@ impl<'c> Sets<'c> {
         Ok((Sockets { named, elsewhere }, hostnames))
     }
 
-    /// Each port of the Gateway with the hosts that it has.
-    fn ports(&self, owned: Owned<'c>) -> BTreeMap<u16, Rc<Port<'c>>> {
+    /// Each port of the Gateway with its hosts.
+    fn ports(&self, by_hostname: ListenersByHostname<'c>) -> BTreeMap<u16, Rc<Port<'c>>> {
         let mut ports: BTreeMap<u16, Port> = BTreeMap::new();
-        for ((number, hostname), names) in owned {
+        for ((number, hostname), names) in by_hostname {
             let port = ports.entry(number).or_default();
             port.owners.insert(&hostname, Some(names));
         }
@@ -196,22 +198,22 @@ impl<'c> Sets<'c> {
 
     pub(crate) fn find(&self, socket: &Socket<'c>, key: &Option<Hostname>) -> Verdict<'c> {
         let mut found: Option<Verdict> = None;
-        let mut is_of_another = false;
+        let mut has_other_owner = false;
         let mut names = BTreeSet::new();
         let mut is_unknown = false;
         for port in &socket.ports {
-            // Where none of the port's listeners has the host, requests for it came in by another port.
+            // If no listener of the port has the host, requests for the host come in by another port.
             let Some(owners) = port.owners.covering(key) else {
                 continue;
             };
             let set = port.sets.covering(key);
-            let own = both(owners, &socket.listeners);
+            let own = intersect(owners, &socket.listeners);
             if own.as_ref().is_some_and(BTreeSet::is_empty) {
-                is_of_another |= set.is_some();
+                has_other_owner |= set.is_some();
                 continue;
             }
             names.extend(own.iter().flatten());
-            let here = self.found(set, own);
+            let here = self.verdict(set, own);
             match &found {
                 None => found = Some(here),
                 Some(other) => is_unknown |= !self.are_alike(other, &here),
@@ -220,16 +222,16 @@ impl<'c> Sets<'c> {
         match found {
             Some(_) if is_unknown => Verdict::Unknown(names),
             Some(found) => found,
-            None if is_of_another => Verdict::NotFound,
+            None if has_other_owner => Verdict::NotFound,
             None => Verdict::Pass,
         }
     }
 
-    fn found(&self, set: Option<&usize>, listeners: Names<'c>) -> Verdict<'c> {
+    fn verdict(&self, set: Option<&usize>, listeners: Names<'c>) -> Verdict<'c> {
         let Some(set) = set else {
             return Verdict::Pass;
         };
-        let part = Part {
+        let part = SetPart {
             set: *set,
             listeners,
         };
@@ -242,20 +244,20 @@ impl<'c> Sets<'c> {
         }
     }
 
-    /// The matches of a part with their places, and the port that a redirect names.
+    /// The matches of a part with their indexes, and the port that a redirect names.
     pub(crate) fn matches<'s>(
         &'s self,
-        part: &'s Part<'c>,
+        part: &'s SetPart<'c>,
     ) -> impl Iterator<Item = (usize, &'c wire::Match, Option<u16>)> + 's {
         let sets = self.sets.get(part.set).into_iter();
         sets.flat_map(move |set| {
             let matches = set.wire.matches.iter().enumerate();
-            let meant = matches.filter(|(_, wanted)| is_meant(wanted, &part.listeners));
-            meant.map(|(place, wanted)| (place, wanted, port(set.gateway, wanted, part)))
+            let matches = matches.filter(|(_, wire)| applies_to(wire, &part.listeners));
+            matches.map(|(place, wire)| (place, wire, port(set.gateway, wire, part)))
         })
     }
 
-    /// Whether it makes no difference which of the two it is.
+    /// Whether both verdicts have the same effect on every request.
     pub(crate) fn are_alike(&self, a: &Verdict<'c>, b: &Verdict<'c>) -> bool {
         match (a, b) {
             (Verdict::Pass, Verdict::Pass) | (Verdict::NotFound, Verdict::NotFound) => true,
@@ -267,7 +269,7 @@ impl<'c> Sets<'c> {
                         (Some((_, a, port)), Some((_, b, other)))
                             if is_same(a, b) && (port == other || !self.names_port(a)) =>
                         {
-                            // No request gets further.
+                            // No request reaches the next match.
                             if fits_everything(a) {
                                 return true;
                             }
@@ -280,9 +282,9 @@ impl<'c> Sets<'c> {
         }
     }
 
-    /// Whether the port at which a request came in shows in what this match leads to.
-    fn names_port(&self, wanted: &wire::Match) -> bool {
-        let rule = self.rules.get(&wanted.rule);
+    /// Whether the rule of this match redirects to the port of the listener.
+    fn names_port(&self, wire: &wire::Match) -> bool {
+        let rule = self.rules.get(&wire.rule);
         rule.is_some_and(wire::Rule::redirects_to_listener)
     }
 }
@@ -297,30 +299,30 @@ fn parse(path: &str, hostname: &Option<String>) -> Result<Option<Hostname>, Refu
     }
 }
 
-/// Names of listeners by port and hostname. Those that share both cannot be told apart.
-type Owned<'c> = BTreeMap<(u16, Option<Hostname>), BTreeSet<&'c str>>;
+/// Names of listeners by port and hostname. Listeners that share both get the same requests.
+type ListenersByHostname<'c> = BTreeMap<(u16, Option<Hostname>), BTreeSet<&'c str>>;
 
-fn owned(config: &wire::Config) -> Result<Owned<'_>, Refusal> {
-    let mut owned = Owned::new();
+fn listeners_by_hostname(config: &wire::Config) -> Result<ListenersByHostname<'_>, Refusal> {
+    let mut by_hostname = ListenersByHostname::new();
     for (name, listener) in &config.listeners {
         let hostname = parse("hostname", &listener.hostname)
             .map_err(|refusal| refusal.within(format_args!("listeners[{name:?}]")))?;
-        let names = owned.entry((listener.port, hostname)).or_default();
+        let names = by_hostname.entry((listener.port, hostname)).or_default();
         names.insert(name);
     }
-    Ok(owned)
+    Ok(by_hostname)
 }
 
 fn has(names: &Names, name: &str) -> bool {
     names.as_ref().is_none_or(|names| names.contains(name))
 }
 
-fn is_meant(wanted: &wire::Match, listeners: &Names) -> bool {
-    let own = &wanted.listeners;
+fn applies_to(wire: &wire::Match, listeners: &Names) -> bool {
+    let own = &wire.listeners;
     own.is_empty() || own.iter().any(|name| has(listeners, name))
 }
 
-/// Whether both ask for the same and lead to the same rule, whatever their listeners.
+/// Whether both have the same conditions and the same rule. Their listeners may differ.
 fn is_same(a: &wire::Match, b: &wire::Match) -> bool {
     let wire::Match {
         path,
@@ -335,7 +337,7 @@ fn is_same(a: &wire::Match, b: &wire::Match) -> bool {
         && (headers, query, hostnames) == (&b.headers, &b.query, &b.hostnames)
 }
 
-fn fits_everything(wanted: &wire::Match) -> bool {
+fn fits_everything(wire: &wire::Match) -> bool {
     let wire::Match {
         path,
         method,
@@ -344,18 +346,17 @@ fn fits_everything(wanted: &wire::Match) -> bool {
         hostnames,
         listeners: _,
         rule: _,
-    } = wanted;
+    } = wire;
     let is_any = |path: &wire::PathMatch| matches!(path, wire::PathMatch::Prefix(it) if it == "/");
     path.as_ref().is_none_or(is_any)
         && method.is_none()
         && (headers.is_empty() && query.is_empty() && hostnames.is_empty())
 }
 
-/// The port of the Gateway at which the requests of this match come in, where all of its listeners share it.
-fn port(gateway: &wire::Gateway, wanted: &wire::Match, part: &Part) -> Option<u16> {
+/// The port of the Gateway at which the requests of this match come in; None if its listeners have different ports.
+fn port(gateway: &wire::Gateway, wire: &wire::Match, part: &SetPart) -> Option<u16> {
     let is_own = |name: &String| {
-        has(&part.listeners, name)
-            && (wanted.listeners.is_empty() || wanted.listeners.contains(name))
+        has(&part.listeners, name) && (wire.listeners.is_empty() || wire.listeners.contains(name))
     };
     let ports = gateway.ports.iter().filter(|(name, _)| is_own(name));
     let mut ports = ports.map(|(_, port)| *port);

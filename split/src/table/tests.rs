@@ -9,9 +9,9 @@ fn compile(config: &str) -> Result<Table, Refusal> {
     Table::compile(&config, &Site::default())
 }
 
-/// A document without a statement would open a workload to everyone.
+/// A document without an access policy would open the workload to every client.
 #[test]
-fn a_proxy_with_a_service_account_needs_a_document_that_says_who_may_reach_whom() {
+fn service_account_needs_access_policy() {
     let compile = |document: &str, account: Option<&str>| {
         let config = serde_json::from_str(document).unwrap();
         let site = Site {
@@ -21,19 +21,19 @@ fn a_proxy_with_a_service_account_needs_a_document_that_says_who_may_reach_whom(
         Table::compile(&config, &site).map(|_| ())
     };
     let buyer = Some("shop/buyer");
-    for stated in [
+    for document in [
         r#"{"version":1,"access":"everyone"}"#,
         r#"{"version":1,"access":{"grants":{}}}"#,
     ] {
-        assert_eq!(compile(stated, buyer), Ok(()), "{stated}");
-        assert_eq!(compile(stated, None), Ok(()), "{stated}");
+        assert_eq!(compile(document, buyer), Ok(()), "{document}");
+        assert_eq!(compile(document, None), Ok(()), "{document}");
     }
     let silent = r#"{"version":1}"#;
     assert_eq!(compile(silent, None), Ok(()));
     let refusal = compile(silent, buyer).unwrap_err().to_string();
-    let reason = "access: the control plane does not say";
+    let reason = "access: the control plane gives no access policy";
     assert!(refusal.starts_with(reason), "{refusal}");
-    for unknown in [r#""nobody""#, r#"{}"#, r#"{"grants":{},"more":1}"#, "true"] {
+    for unknown in [r#""no-one""#, r#"{}"#, r#"{"grants":{},"more":1}"#, "true"] {
         let document = format!(r#"{{"version":1,"access":{unknown}}}"#);
         assert!(
             serde_json::from_str::<wire::Config>(&document).is_err(),
@@ -142,7 +142,7 @@ fn a_refusal_names_the_place() {
     }
 }
 
-/// The control plane compiles tables in its threads.
+/// The control plane compiles tables in several threads.
 #[test]
 fn a_table_goes_to_any_thread() {
     fn check<T: Send + Sync>(_: &T) {}
@@ -150,7 +150,7 @@ fn a_table_goes_to_any_thread() {
 }
 
 #[test]
-fn a_literal_host_at_every_port_leaves_the_ports_of_others() {
+fn every_port_leaves_ports_of_others() {
     let set = |port: u16, flags: &str, unmatched: &str| {
         format!(
             r#"{{"hosts":{{"literal":{{"name":"a.example","port":{port}{flags}}}}},"matches":[],"unmatched":"{unmatched}"}}"#

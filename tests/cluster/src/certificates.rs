@@ -1,5 +1,5 @@
-//! What the API server shows and signs with: an authority, a certificate for every name it is called by, and the key of
-//! ServiceAccount tokens.
+//! The API server's TLS files: a certificate authority, a server certificate for every name of the API server, and the
+//! key that signs ServiceAccount tokens.
 
 use std::net::IpAddr;
 use std::path::Path;
@@ -22,7 +22,7 @@ const NAMES: [&str; 5] = [
     "kubernetes.default.svc.cluster.local",
 ];
 
-/// Writes them all into `folder`.
+/// Writes all files into `folder`.
 pub fn write(folder: &Path, addresses: &[IpAddr]) {
     let mut authority = CertificateParams::default();
     authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);

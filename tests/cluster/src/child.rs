@@ -1,4 +1,4 @@
-//! A program that belongs to the process that started it: it dies with it, whatever ends it, and its output is in a file.
+//! A child process that ends when its owner ends, even if the owner is killed. Its output goes to a file.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,8 @@ pub struct Child {
 
 type Job = (Command, mpsc::Sender<std::io::Result<std::process::Child>>);
 
-/// The kernel kills a child when the *thread* that started it ends, and threads of tests do: this one does not.
+/// The kernel kills a child when the *thread* that started it ends. Threads of tests end early, so this thread starts
+/// all children.
 static STARTER: LazyLock<Mutex<mpsc::Sender<Job>>> = LazyLock::new(|| {
     let (jobs, next) = mpsc::channel::<Job>();
     std::thread::spawn(move || {
@@ -24,7 +25,7 @@ static STARTER: LazyLock<Mutex<mpsc::Sender<Job>>> = LazyLock::new(|| {
 });
 
 impl Child {
-    /// Starts it with its output appended to `log`.
+    /// Starts `program` and appends its output to `log`.
     pub fn start(program: &Path, args: &[String], log: &Path) -> Child {
         let mut file = File::options();
         let file = file.append(true).create(true).open(log);
@@ -54,7 +55,7 @@ impl Child {
         !matches!(self.child.try_wait(), Ok(None))
     }
 
-    /// Sends a signal by its name, `KILL` or `TERM`, and waits until the program is gone.
+    /// Sends the signal with this name, `KILL` or `TERM`, and waits until the program has ended.
     pub fn end(mut self, signal: &str) {
         self.signal(signal);
         let _ = self.child.wait();
@@ -65,7 +66,7 @@ impl Child {
         let _ = Command::new("kill").args(["-s", signal, &id]).status();
     }
 
-    /// The end of its output, for a message.
+    /// The last lines of the output, for an error message.
     pub fn tail(&self) -> String {
         let log = std::fs::read(&self.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);

@@ -1,4 +1,4 @@
-//! A whole cluster as a test holds it. It ends with this value, or with the process that made it.
+//! A whole cluster for a test. The cluster ends when this value is dropped or when the process that made it ends.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -27,7 +27,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Ready when it returns. `images` come beside those of the guides.
+    /// Starts a cluster and waits until it is ready. `images` are added to the images of the guides.
     pub fn start(images: Images) -> Cluster {
         for family in ["etcd", "kubernetes", "coredns"] {
             programs::go_program(family, "");
@@ -86,7 +86,7 @@ impl Cluster {
         }
     }
 
-    /// The API server's address for this process and its children.
+    /// The API server's URL for this process and its children.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -95,12 +95,12 @@ impl Cluster {
         self.temporary.path().join(certificates::AUTHORITY)
     }
 
-    /// A kubeconfig of whoever the token belongs to; `server::ADMIN` is the administrator's.
+    /// A kubeconfig with this token; `server::ADMIN` is the administrator's token.
     pub fn kubeconfig(&self, token: &str) -> PathBuf {
         write_kubeconfig(self.temporary.path(), &self.url, token)
     }
 
-    /// As the administrator.
+    /// kubectl as the administrator.
     pub fn kubectl(&self) -> &Kubectl {
         &self.kubectl
     }
@@ -109,12 +109,12 @@ impl Cluster {
         self.kubectl.apply(yaml, &[])
     }
 
-    /// An address on loopback that leads to one of the cluster: a pod's, or a Service's.
+    /// An address on loopback that forwards to an address in the cluster: a pod's or a Service's.
     pub fn forward(&self, ip: IpAddr, port: u16) -> SocketAddr {
         self.forwards.forward(ip, port)
     }
 
-    /// The same for a Service by its name.
+    /// [`Cluster::forward`] to a Service by its name.
     pub fn forward_service(&self, namespace: &str, service: &str, port: u16) -> SocketAddr {
         let path = "jsonpath={.spec.clusterIP}";
         let ip = self
@@ -123,7 +123,7 @@ impl Cluster {
         self.forward(ip.parse().expect("a ClusterIP"), port)
     }
 
-    /// The process that all others of the cluster end with.
+    /// The process id of the supervisor. All other processes of the cluster end with it.
     pub fn supervisor(&self) -> u32 {
         self.node.id()
     }
@@ -142,7 +142,7 @@ impl Drop for Cluster {
         if !std::thread::panicking() {
             return;
         }
-        // What a failure was about would go with the namespaces.
+        // Keep the logs of a failed test, because the namespaces disappear with the cluster.
         let kept = programs::root()
             .join("target/cluster-logs")
             .join(self.init().to_string());

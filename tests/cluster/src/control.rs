@@ -1,4 +1,4 @@
-//! What a test asks of its cluster from outside: one line of JSON, one line back, over a socket in the node's folder.
+//! Requests from a test to its cluster: one line of JSON and one line of answer, over a socket in the node's folder.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::images::Images;
 
-/// The node's own folder, in memory that only its namespaces see.
+/// The node's folder. It is a tmpfs that only the cluster's namespaces see.
 pub const FOLDER: &str = "/run/weir";
 pub const SOCKET: &str = "control";
 
@@ -25,7 +25,7 @@ pub enum Ask {
     StartEtcd,
     CompactEtcd,
     Load(Images),
-    /// The answer is the process's id as the node sees it.
+    /// The answer is the process id in the node's PID namespace.
     Process {
         namespace: String,
         pod: String,
@@ -33,10 +33,10 @@ pub enum Ask {
     },
 }
 
-/// Err is for the caller's message.
+/// The error is a message for the caller.
 pub type Answer = Result<i32, String>;
 
-/// `folder` is the node's, as the caller sees it.
+/// `folder` is the node's folder as the caller sees it.
 pub fn ask(folder: &Path, ask: &Ask) -> Answer {
     let socket = folder.join(SOCKET);
     let failed = |error: std::io::Error| format!("{}: {error}", socket.display());

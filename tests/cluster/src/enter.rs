@@ -1,5 +1,5 @@
-//! The last steps of a container's process, in the namespaces that it was started in: its root, mounts and user, and
-//! then its program. It runs in a process of its own (`weir-cluster enter FILE`), for its steps cannot be undone.
+//! The last steps of a container's process, in its namespaces: it sets its root, mounts and user, and then runs its
+//! program. `weir-cluster enter FILE` runs them in a process of its own, because these steps cannot be undone.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 
 #[derive(Debug, Serialize, Deserialize)]
 pub struct Entry {
-    /// What the root shows: `/`, or an image that was unpacked. What is written goes to `scratch` instead.
+    /// The read-only layer of the root: `/`, or an unpacked image. Writes go to `scratch`.
     pub lower: PathBuf,
     pub scratch: PathBuf,
     pub mounts: Vec<Mount>,
@@ -34,7 +34,7 @@ pub struct Mount {
     pub read_only: bool,
 }
 
-/// Returns only if it fails, with the step that did.
+/// Returns only if a step fails, with a message that names the step.
 pub fn enter(file: &Path) -> String {
     let text = std::fs::read(file).map_err(|error| error.to_string());
     let entry = text.and_then(|text| serde_json::from_slice(&text).map_err(|e| e.to_string()));
@@ -95,12 +95,12 @@ fn become_container(entry: &Entry) -> Result<(), String> {
         for submount in submounts() {
             let target = root.join(submount.strip_prefix("/").unwrap_or(&submount));
             let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
-            // What cannot be bound is not there: the program that needs it says so.
+            // A mount that fails leaves its folder empty, and the program that needs it reports that.
             let _ = mount(Some(&submount), &target, None::<&str>, bind, None::<&str>);
         }
     }
 
-    // Inside the new root a link like /var/run leads where it should, so all mounts are made there, from the old one.
+    // Links like /var/run resolve inside the new root, so mounts are made there, from `.old`.
     let old = root.join(".old");
     std::fs::create_dir_all(&old).map_err(|error| format!("{}: {error}", old.display()))?;
     pivot_root(&root, &old).map_err(at("pivot_root"))?;
@@ -119,11 +119,11 @@ fn become_container(entry: &Entry) -> Result<(), String> {
     };
     bind(Path::new("/.old/dev"), Path::new("/dev"))?;
     bind(Path::new("/.old/sys"), Path::new("/sys"))?;
-    // Envoys of different pods must not meet in shared memory.
+    // Envoys of different pods must not share memory.
     let all = Some("mode=1777");
     mount(Some("tmpfs"), "/dev/shm", Some("tmpfs"), none, all).map_err(at("/dev/shm"))?;
     if entry.lower == Path::new("/") {
-        // The machine's own is no business of a pod's.
+        // A pod must not see the machine's /tmp.
         mount(Some("tmpfs"), "/tmp", Some("tmpfs"), none, all).map_err(at("/tmp"))?;
     }
     for volume in &entry.mounts {
@@ -153,9 +153,10 @@ fn become_container(entry: &Entry) -> Result<(), String> {
     if entry.no_new_privileges {
         nix::sys::prctl::set_no_new_privs().map_err(at("no new privileges"))?;
     }
-    let directory = match entry.directory.as_os_str().is_empty() {
-        true => Path::new("/"),
-        false => &entry.directory,
+    let directory = if entry.directory.as_os_str().is_empty() {
+        Path::new("/")
+    } else {
+        &entry.directory
     };
     chdir(directory).map_err(at(&directory.display().to_string()))
 }
@@ -165,7 +166,7 @@ fn read_only(target: &Path) -> nix::Result<()> {
     mount(None::<&str>, target, None::<&str>, flags, None::<&str>)
 }
 
-/// Something to mount on: a folder for a folder, a file for a file.
+/// Creates a mount point: a folder for a folder, a file for a file.
 fn prepare(source: &Path, target: &Path) -> Result<(), String> {
     let failed = |error: std::io::Error| format!("{}: {error}", target.display());
     if source.is_dir() {
@@ -182,7 +183,7 @@ fn prepare(source: &Path, target: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Where the machine's files come from other file systems than its root's.
+/// Mount points below `/` whose files are on other file systems than the root's.
 fn submounts() -> Vec<PathBuf> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mut points: Vec<PathBuf> = table
@@ -197,7 +198,7 @@ fn submounts() -> Vec<PathBuf> {
         .collect();
     points.sort();
     points.dedup();
-    // One below another comes with it.
+    // A mount below another one is part of it.
     let mut roots: Vec<PathBuf> = Vec::new();
     for point in points {
         if !roots.iter().any(|root| point.starts_with(root)) {

@@ -1,4 +1,4 @@
-//! Connections from the machine's own network into a cluster's: a listener here, its other side made in there.
+//! Forwards connections from the machine's network into a cluster's network.
 
 use std::fs::File;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener};
@@ -8,12 +8,12 @@ use nix::sched::{CloneFlags, setns};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-/// One thread in the cluster's network namespace. A socket stays in the namespace that it was made in, so a listener
-/// made outside works there.
+/// A thread in the cluster's network namespace. A socket stays in the namespace that created it, so a listener that was
+/// created outside works in this thread.
 pub struct Forwards(mpsc::UnboundedSender<(TcpListener, SocketAddr)>);
 
 impl Forwards {
-    /// `network` is the file of the namespace.
+    /// `network` is the file of the network namespace.
     pub fn start(network: &Path) -> Forwards {
         let network = File::open(network).expect("a network namespace");
         let (sender, mut receiver) = mpsc::unbounded_channel::<(TcpListener, SocketAddr)>();
@@ -30,7 +30,7 @@ impl Forwards {
         Forwards(sender)
     }
 
-    /// An address on loopback that leads to the one in there.
+    /// A new address on loopback that forwards to this address in the cluster.
     pub fn forward(&self, ip: IpAddr, port: u16) -> SocketAddr {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -46,7 +46,7 @@ async fn forward(listener: TcpListener, target: SocketAddr) {
     let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
     while let Ok((mut client, _)) = listener.accept().await {
         tokio::spawn(async move {
-            // A client of a target that refuses sees its connection closed.
+            // If the target refuses the connection, the client sees its own connection closed.
             if let Ok(mut server) = TcpStream::connect(target).await {
                 let _ = client.set_nodelay(true);
                 let _ = server.set_nodelay(true);

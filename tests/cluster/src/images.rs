@@ -1,4 +1,4 @@
-//! What an image's name means here: programs of this machine, or an archive as `crane append` and `docker save` write it.
+//! Maps image names to programs of this machine or to image archives, as `crane append` and `docker save` write them.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,22 +8,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::programs::root;
 
-/// By the beginning of an image's name; the longest that fits holds.
+/// Images by prefix of their name; the longest matching prefix wins.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Images(BTreeMap<String, Image>);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Image {
-    /// The machine's own files, with programs at paths where the image would have them.
+    /// The machine's own files, plus programs at the paths that the image has.
     Local {
         files: BTreeMap<PathBuf, PathBuf>,
         start: Start,
     },
-    /// An archive, unpacked when it is first used.
+    /// An image archive. The first use unpacks it.
     Archive(PathBuf),
 }
 
-/// How a container of an image starts where its manifest does not say.
+/// Defaults of an image, for all that a container's manifest leaves out.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Start {
     pub entrypoint: Vec<String>,
@@ -34,7 +34,7 @@ pub struct Start {
 }
 
 impl Images {
-    /// The images of the guides and Envoy's, which cannot be fetched here: local programs in their place.
+    /// The images of the guides and of Envoy. Tests cannot fetch them, so local programs replace them.
     pub fn of_guides(cluster: &Path) -> Images {
         let mut images = Images::default();
         let role = |role: &str, at: &str| Image::Local {
@@ -59,7 +59,7 @@ impl Images {
             let distroless = format!("{registry}envoyproxy/envoy:distroless");
             images.add(&distroless, envoy_distroless());
         }
-        // A shell with whatever the machine has, for trying things.
+        // A shell with all programs of the machine.
         let shell = Image::Local {
             files: BTreeMap::new(),
             start: Start {
@@ -75,7 +75,7 @@ impl Images {
         self.0.insert(name.to_owned(), image);
     }
 
-    /// A program of this machine under its own name in `/usr/local/bin`.
+    /// Adds a program of this machine at `/usr/local/bin/NAME`.
     pub fn program(&mut self, name: &str, program: &Path) {
         let file = program.file_name().unwrap_or_default();
         let at = Path::new("/usr/local/bin").join(file);
@@ -87,7 +87,7 @@ impl Images {
         self.add(name, Image::Local { files, start });
     }
 
-    /// An image archive, by the names that it has itself.
+    /// Adds an image archive under the names in its manifest, and returns these names.
     pub fn archive(&mut self, archive: &Path) -> Result<Vec<String>, String> {
         let archive = std::path::absolute(archive).map_err(|error| error.to_string())?;
         let manifest = from_archive(&archive, "manifest.json")?;
@@ -96,7 +96,7 @@ impl Images {
         for name in &names {
             let image = Image::Archive(archive.clone());
             self.add(name, image.clone());
-            // A name without a registry is docker.io's, and may be written both ways.
+            // A name without a registry means docker.io, and manifests may write both forms.
             for prefix in [
                 "docker.io/library/",
                 "docker.io/",
@@ -127,7 +127,7 @@ impl Images {
     }
 }
 
-/// The program of demo/, as scripts/build leaves it, listening where OSM's does.
+/// The demo program that scripts/build makes, with the ports of the OSM bookstore.
 fn bookstore(role: &str) -> Image {
     let at = format!("/{role}");
     Image::Local {
@@ -140,7 +140,7 @@ fn bookstore(role: &str) -> Image {
     }
 }
 
-/// Without a shell, and not as root.
+/// Envoy without a shell and without root.
 fn envoy_distroless() -> Image {
     let at = "/usr/local/bin/envoy";
     Image::Local {
@@ -154,7 +154,7 @@ fn envoy_distroless() -> Image {
     }
 }
 
-/// As its image's own entry point: a first argument that is a flag is Envoy's.
+/// The entry point of the Envoy image: if the first argument is a flag, it is a flag of Envoy.
 fn envoy() -> Image {
     const START: &str = r#"case ${1:--} in -*) set -- envoy "$@" ;; esac; exec "$@""#;
     let entrypoint = ["/bin/sh", "-c", START, "envoy"];
@@ -170,7 +170,7 @@ fn envoy() -> Image {
     }
 }
 
-/// `ENVOY`, or the program itself inside the package that scripts/install has put into .venv.
+/// `ENVOY`, or the program in the Envoy package that scripts/install puts into .venv.
 fn envoy_program() -> PathBuf {
     if let Some(envoy) = std::env::var_os("ENVOY") {
         return envoy.into();
@@ -182,7 +182,7 @@ fn envoy_program() -> PathBuf {
         Ok(found) if found.status.success() => {
             PathBuf::from(String::from_utf8_lossy(&found.stdout).trim())
         }
-        // The container that needs it says so.
+        // If the file is missing, the container that needs it reports that.
         _ => root().join(".venv/bin/envoy"),
     }
 }
@@ -199,12 +199,12 @@ fn from_archive(archive: &Path, member: &str) -> Result<serde_json::Value, Strin
         .map_err(|reason| format!("{}: {member}: {reason} {}", archive.display(), error()))
 }
 
-/// Unpacks an archive below `store`, once, and says where it is and how it starts.
+/// Unpacks an archive below `store`, unless it is there already. Returns its folder and its start defaults.
 pub fn unpack(archive: &Path, store: &Path) -> Result<(PathBuf, Start), String> {
     let manifest = from_archive(archive, "manifest.json")?;
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();
     let config = text(&manifest[0]["Config"]);
-    // The configuration's name is its digest, so an archive that was made anew is unpacked anew.
+    // The configuration's name is its digest, so a changed archive gets a new folder.
     let folder = store.join(config.replace([':', '/'], "-"));
     if !folder.exists() {
         let new = folder.with_extension("new");

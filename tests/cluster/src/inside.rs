@@ -1,4 +1,4 @@
-//! A running cluster seen from the machine: its processes, its files, and what it can be asked.
+//! A running cluster as the machine sees it: its processes, its files, and requests to it.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,27 +7,27 @@ use crate::control::{Ask, FOLDER, ask};
 use crate::images::Images;
 
 pub struct Inside {
-    /// The first process of its namespaces, as this one sees it.
+    /// Process id of the init process of the cluster's namespaces, in this PID namespace.
     init: u32,
 }
 
 impl Inside {
-    /// `init` is the first process of the cluster's namespaces.
+    /// `init` is the process id of the first process in the cluster's namespaces.
     pub fn of(init: u32) -> Inside {
         Inside { init }
     }
 
-    /// For `nsenter -t`.
+    /// The process id for `nsenter -t`.
     pub fn init(&self) -> u32 {
         self.init
     }
 
-    /// A path of the node's own folder.
+    /// A path in the node's folder, as this process sees it.
     pub fn path(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{FOLDER}", self.init)).join(path)
     }
 
-    /// Image archives, by the names that they have themselves.
+    /// Loads image archives under the names in their manifests.
     pub fn load(&self, archives: &[&Path]) -> Result<(), String> {
         let mut images = Images::default();
         for archive in archives {
@@ -36,12 +36,12 @@ impl Inside {
         self.ask(&Ask::Load(images)).map(drop)
     }
 
-    /// A command in the node's namespaces.
+    /// A command that runs in the node's namespaces.
     pub fn command(&self, program: &str) -> Command {
         enter(self.init, program)
     }
 
-    /// A command in a container: its root, network and processes.
+    /// A command that runs in a container: with its root, network and processes.
     pub fn command_in(
         &self,
         namespace: &str,
@@ -54,7 +54,7 @@ impl Inside {
         enter(process, program)
     }
 
-    /// The id of a container's process, for signals.
+    /// The process id of a container's first process, for signals.
     pub fn pid_of(&self, namespace: &str, pod: &str, container: &str) -> Result<u32, String> {
         let (namespace, pod) = (namespace.to_owned(), pod.to_owned());
         let container = container.to_owned();
@@ -69,14 +69,14 @@ impl Inside {
         outer.ok_or_else(|| format!("process {inner} of the node has ended"))
     }
 
-    /// What a container has written, in all its runs.
+    /// The output of a container, from all its runs.
     pub fn logs(&self, namespace: &str, pod: &str, container: &str) -> String {
         let log = self.path("logs").join(namespace).join(pod);
         let log = std::fs::read(log.join(format!("{container}.log")));
         String::from_utf8_lossy(&log.unwrap_or_default()).into_owned()
     }
 
-    /// Each request to the API server as a line of JSON.
+    /// The audit log: one line of JSON for each request to the API server.
     pub fn audit_log(&self) -> PathBuf {
         self.path("api/audit.log")
     }
@@ -155,7 +155,7 @@ fn descendants(id: u32) -> Vec<u32> {
     all
 }
 
-/// The id that a process has in the cluster's PID namespace, the first below ours.
+/// The process id in the cluster's PID namespace, which is one level below ours.
 fn id_inside(id: u32) -> Option<i32> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status

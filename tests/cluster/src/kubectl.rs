@@ -20,11 +20,11 @@ impl Kubectl {
         }
     }
 
-    /// The command, for the caller to run as it likes.
+    /// A kubectl command for the caller to complete and run.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.env("KUBECONFIG", &self.kubeconfig);
-        // Its cache of the API's discovery, which one cluster must not leave to the next.
+        // kubectl caches API discovery. Each cluster needs its own cache.
         let cache = self.kubeconfig.with_extension("cache");
         command.env("KUBECACHEDIR", cache);
         command
@@ -35,12 +35,12 @@ impl Kubectl {
         output.expect("kubectl starts")
     }
 
-    /// Its standard output; panics with its errors where it fails.
+    /// Returns the standard output. Panics with kubectl's errors if it fails.
     pub fn run(&self, args: &[&str]) -> String {
         stdout(args, &self.output(args))
     }
 
-    /// Applies documents of YAML; what `args` adds is for the flags (`-n`, `--server-side`).
+    /// Applies YAML documents. `args` holds flags (`-n`, `--server-side`).
     pub fn apply(&self, yaml: &str, args: &[&str]) -> String {
         self.with_input(&[&["apply", "-f", "-"], args].concat(), yaml)
     }
@@ -49,13 +49,14 @@ impl Kubectl {
         stdout(args, &self.output_of_input(args, input))
     }
 
-    /// What it prints where it succeeds, or the errors that it prints where it fails.
+    /// Returns the standard output, or the error output if kubectl fails.
     pub fn try_with_input(&self, args: &[&str], input: &str) -> Result<String, String> {
         let output = self.output_of_input(args, input);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        match output.status.success() {
-            true => Ok(text(&output.stdout)),
-            false => Err(text(&output.stderr)),
+        if output.status.success() {
+            Ok(text(&output.stdout))
+        } else {
+            Err(text(&output.stderr))
         }
     }
 
@@ -74,7 +75,7 @@ impl Kubectl {
         child.wait_with_output().expect("kubectl ends")
     }
 
-    /// A token of a ServiceAccount, by the API server itself; without an audience it is for the API server.
+    /// A token of a ServiceAccount from the API server. Without an audience the token is for the API server.
     pub fn token(&self, namespace: &str, account: &str, audience: Option<&str>) -> String {
         let mut args = vec!["create", "token", account, "-n", namespace];
         if let Some(audience) = audience {
@@ -83,7 +84,7 @@ impl Kubectl {
         self.run(&args).trim().to_owned()
     }
 
-    /// Applies folders of CRDs and waits until they are served.
+    /// Applies folders of CRDs and waits until the API server serves them.
     pub fn crds(&self, folders: &[&Path]) {
         let files: Vec<String> = folders
             .iter()
@@ -102,7 +103,7 @@ impl Kubectl {
     }
 }
 
-/// The YAML files of a folder that are objects.
+/// The YAML files in a folder, without kustomizations.
 fn manifests(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder);
     let entries = entries.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));

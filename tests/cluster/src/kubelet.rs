@@ -1,4 +1,4 @@
-//! What plays kubelet and scheduler: every pod is bound to the one node, and its containers are processes.
+//! A kubelet and scheduler for one node: every pod is bound to this node, and its containers are local processes.
 //!
 //! watch -> bind -> pod (network, volumes) -> container (process, probes) -> status
 
@@ -34,7 +34,7 @@ pub struct Kubelet {
     images: Mutex<Images>,
     folder: PathBuf,
     addresses: AtomicU16,
-    /// By namespace and name.
+    /// Pods by namespace and name.
     running: Mutex<BTreeMap<(String, String), Arc<Running>>>,
 }
 
@@ -56,7 +56,7 @@ impl Kubelet {
         }
     }
 
-    /// A container's process and its network namespace's name, as this node sees them.
+    /// The process id of a container and the name of its network namespace, as this node sees them.
     pub fn process(&self, namespace: &str, pod: &str, container: &str) -> Result<i32, String> {
         let running = self.running.lock().map_err(|error| error.to_string())?;
         let pod = running.get(&(namespace.to_owned(), pod.to_owned()));
@@ -114,13 +114,13 @@ fn key(pod: &Pod) -> (String, String) {
 
 type Seen = BTreeMap<String, watch::Sender<Option<Arc<Pod>>>>;
 
-/// Follows all pods, for ever.
+/// Watches all pods and never returns.
 pub async fn run(kubelet: Arc<Kubelet>) {
     let pods = Api::<Pod>::all(kubelet.client.clone());
     let mut stream = watcher(pods, watcher::Config::default())
         .default_backoff()
         .boxed();
-    // By uid: a pod's successor of the same name is another pod.
+    // Keyed by uid, because a later pod may have the same name.
     let mut seen = Seen::new();
     let mut listed: Option<Vec<String>> = None;
     while let Some(event) = stream.next().await {
@@ -162,7 +162,7 @@ fn apply(kubelet: &Arc<Kubelet>, seen: &mut Seen, pod: Pod) {
         }
         Some(_) => {}
         None if pod.metadata.deletion_timestamp.is_some() => {}
-        // When it is bound, it comes again, with the node's name.
+        // After the binding the watch delivers the pod again, with the node's name.
         None => drop(tokio::spawn(bind(kubelet.clone(), pod))),
     }
 }

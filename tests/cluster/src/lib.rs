@@ -1,5 +1,5 @@
-//! A Kubernetes of real parts for tests, without a container engine. `ApiServer` is etcd and kube-apiserver alone, on
-//! loopback; `Cluster` is all of it, with pods, in namespaces of its own.
+//! A real Kubernetes for tests, without a container engine. `ApiServer` is etcd and kube-apiserver on loopback.
+//! `Cluster` also has pods, in its own namespaces.
 //!
 //! programs (built once from Go modules) -> server -> node (network, proxy, DNS) -> kubelet -> enter (a container)
 

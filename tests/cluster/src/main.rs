@@ -1,4 +1,4 @@
-//! The processes of a cluster, and the programs that stand for the images of the guides.
+//! The processes of a cluster, and programs that replace the images of the guides.
 
 mod roles;
 
@@ -10,32 +10,32 @@ use weir_cluster::{Cluster, Images, Inside, enter, node};
 
 #[derive(Parser)]
 enum Role {
-    /// Runs a cluster until it is told to end; prints what to set to use it.
+    /// Runs a cluster until SIGTERM or SIGINT; prints the settings to use it.
     Up { file: PathBuf },
-    /// Gives a cluster more images; `init` is the first process of its namespaces.
+    /// Adds images to a cluster; `init` is the first process of its namespaces.
     Load { init: u32, archives: Vec<PathBuf> },
-    /// Prints the id of a container's process.
+    /// Prints the process id of a container.
     Process {
         init: u32,
         namespace: String,
         pod: String,
         container: String,
     },
-    /// The first process of a cluster's namespaces.
+    /// Runs as the first process of a cluster's namespaces.
     #[command(hide = true)]
     Init { images: String },
     #[command(hide = true)]
     Node { images: String },
     #[command(hide = true)]
     Enter { file: PathBuf },
-    /// Stands for kong/go-echo.
+    /// Replaces the image kong/go-echo.
     Echo,
-    /// Stands for buoyantio/bb.
+    /// Replaces the image buoyantio/bb.
     Bb {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
-    /// Does nothing, for ever.
+    /// Sleeps forever.
     Pause,
 }
 
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     log.with_ansi(false).init();
-    // Stands for buoyantio/slow_cooker, which its guide calls by the program's own path.
+    // Replaces the image buoyantio/slow_cooker, whose guide runs it by the program's own path.
     let args: Vec<String> = std::env::args().collect();
     let done = if args
         .first()
@@ -90,7 +90,7 @@ fn play(role: Role) -> Result<(), String> {
     }
 }
 
-/// For scripts/cluster, which finds the cluster by the file.
+/// Starts a cluster for scripts/cluster, which finds it by the file.
 fn up(file: &Path) -> Result<(), String> {
     let cluster = Cluster::start(Images::default());
     let kubeconfig = cluster.kubeconfig(weir_cluster::server::ADMIN);

@@ -1,5 +1,5 @@
-//! The node's network: a bridge, and for each pod a network namespace with a leg on it. It all belongs to the namespace
-//! that this process is in, and goes with it; the machine's own gets no address and no route.
+//! The node's network: a bridge, and for each pod a network namespace that is connected to it. It belongs to the
+//! network namespace of this process and ends with it. The machine's own network gets no address and no route.
 
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -9,7 +9,7 @@ pub const NODE: Ipv4Addr = Ipv4Addr::new(10, 244, 0, 1);
 pub const PODS: &str = "10.244.0.0/16";
 pub const DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 
-/// Once, before anything listens.
+/// Sets up the node's network. Call it once, before any program listens.
 pub fn node() -> Result<(), String> {
     ip(&format!(
         "link set lo up
@@ -18,18 +18,18 @@ pub fn node() -> Result<(), String> {
          link set br0 up
          route add default dev br0"
     ))?;
-    // (Without any route to the Services' addresses the kernel refuses them before kube-proxy's rules are asked.)
+    // Without a route to the Services' addresses the kernel refuses them before kube-proxy's rules apply.
     write("/proc/sys/net/ipv4/ip_forward", "1")
 }
 
-/// The `index`th pod's address.
+/// The address of the pod with this index.
 pub fn address(index: u16) -> Ipv4Addr {
     let [high, low] = index.to_be_bytes();
     let [first, second, ..] = NODE.octets();
     Ipv4Addr::new(first, second, high.saturating_add(1), low)
 }
 
-/// A namespace of this name, which `ip netns exec` and `/run/netns` know.
+/// Creates a network namespace with this name for `ip netns exec` and `/run/netns`.
 pub fn add_pod(name: &str, index: u16) -> Result<(), String> {
     let address = address(index);
     ip(&format!(
@@ -37,7 +37,7 @@ pub fn add_pod(name: &str, index: u16) -> Result<(), String> {
          link add v{index} type veth peer name eth0 netns {name}
          link set v{index} master br0 up"
     ))?;
-    // A container that is not root may listen below 1024, as with every container runtime.
+    // Allow ports below 1024 without root, as container runtimes do.
     let inside = format!(
         "ip -batch - <<END\nlink set lo up\naddr add {address}/16 dev eth0\nlink set eth0 up\nroute add default via {NODE}\nEND\n\
          echo 0 >/proc/sys/net/ipv4/ip_unprivileged_port_start"
@@ -45,12 +45,13 @@ pub fn add_pod(name: &str, index: u16) -> Result<(), String> {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", name, "bash", "-ec", &inside]);
     let output = command.output().map_err(|error| format!("ip: {error}"))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!(
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!(
             "netns {name}: {}",
             String::from_utf8_lossy(&output.stderr)
-        )),
+        ))
     }
 }
 
@@ -71,12 +72,13 @@ fn ip(batch: &str) -> Result<(), String> {
     let output = child
         .wait_with_output()
         .map_err(|error| format!("ip: {error}"))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => Err(format!(
+    if output.status.success() {
+        Ok(())
+    } else {
+        Err(format!(
             "{batch}: {}",
             String::from_utf8_lossy(&output.stderr)
-        )),
+        ))
     }
 }
 

@@ -1,5 +1,5 @@
-//! The node: all that a cluster is, in the namespaces of one process. `init` is that process, the first of its PID
-//! namespace: when it ends, however it ends, the kernel ends all the others, and with them go network and mounts.
+//! The node: all processes of a cluster, in the namespaces of one process. `init` is the first process of the PID
+//! namespace. When it ends, the kernel ends all others, and the network and mounts disappear.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -21,7 +21,7 @@ use crate::network::{self, DNS, NODE, PODS};
 use crate::programs::go_program;
 use crate::server::{self, ADMIN, ApiServer, Ports};
 
-/// As the first process of the namespaces: `node` runs beside it, and whatever loses its parent is reaped here.
+/// Runs as the first process of the namespaces: starts `node` and reaps orphaned processes.
 pub fn init(images: &str) -> Result<(), String> {
     mount(
         Some("tmpfs"),
@@ -50,7 +50,7 @@ pub fn init(images: &str) -> Result<(), String> {
     }
 }
 
-/// Never returns but with an error.
+/// Returns only with an error.
 pub fn run(images: &str) -> Result<(), String> {
     let images: Images =
         serde_json::from_str(images).map_err(|error| format!("images: {error}"))?;
@@ -88,7 +88,7 @@ pub fn run(images: &str) -> Result<(), String> {
     let client = runtime.block_on(server::client(&kubeconfig))?;
     let kubelet = runtime.block_on(async { Arc::new(Kubelet::new(client, images, folder.into())) });
     runtime.spawn(kubelet::run(kubelet.clone()));
-    // What a person or a test does first works: Services are translated and names are known.
+    // Wait until Services have addresses and DNS answers, so that a user's first command works.
     let admin = server.kubectl_client();
     wait("the default ServiceAccount", || {
         admin
@@ -118,7 +118,8 @@ const CONTROLLERS: &[&str] = &[
     "clusterrole-aggregation",
 ];
 
-/// What others make in a cluster before anybody uses it: the node, the DNS Service, and where those two Services lead.
+/// Objects that other components create in a real cluster: the node, the DNS Service, and the endpoints of both
+/// Services.
 fn objects() -> serde_json::Value {
     let slice = |name: &str, namespace: &str, ports: serde_json::Value| {
         json!({
@@ -150,7 +151,7 @@ fn proxy(kubeconfig: &Path, folder: &Path) -> Child {
         format!("--cluster-cidr={PODS}"),
         format!("--hostname-override={NODE_NAME}"),
         "--conntrack-max-per-core=0".to_owned(),
-        // Pods share a bridge: without it an answer would take the short way, past the translation of its address.
+        // Pods share a bridge. Without masquerading, answers would skip the address translation.
         "--masquerade-all".to_owned(),
         "--bind-address=0.0.0.0".to_owned(),
     ];
@@ -196,7 +197,7 @@ fn wait(what: &str, ready: impl Fn() -> bool) -> Result<(), String> {
 
 fn serve(folder: &Path, server: &Mutex<ApiServer>, kubelet: &Kubelet) -> Result<(), String> {
     let socket: PathBuf = folder.join(SOCKET);
-    // Made under another name first: who sees it can connect.
+    // Create the socket under another name first: once it is visible, it accepts connections.
     let new = folder.join("control.new");
     let listener = UnixListener::bind(&new).map_err(|error| format!("control: {error}"))?;
     std::fs::rename(&new, &socket).map_err(|error| format!("control: {error}"))?;

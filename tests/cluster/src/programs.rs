@@ -1,4 +1,4 @@
-//! Where the programs of the cluster are: `scripts/cluster build` makes them once for each version.
+//! Paths of the cluster's programs. `scripts/cluster build` makes them once for each version.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -10,7 +10,7 @@ pub fn root() -> &'static Path {
     manifest.ancestors().nth(2).unwrap_or(manifest)
 }
 
-/// The program of a family of `tests/cluster/go`; built, where it was not yet.
+/// The program of a family of `tests/cluster/go`. Builds it if it is missing.
 pub fn go_program(family: &str, program: &str) -> PathBuf {
     let build = Command::new(root().join("scripts/cluster"))
         .args(["build", family])
@@ -25,7 +25,8 @@ pub fn go_program(family: &str, program: &str) -> PathBuf {
     Path::new(folder.trim()).join(program)
 }
 
-/// The CRDs of the Gateway API, `standard` or `experimental` (which alone has TCPRoute), as the module carries them.
+/// The CRDs of a Gateway API channel, `standard` or `experimental`, from its Go module. Only `experimental` has
+/// TCPRoute.
 pub fn gateway_api_crds(channel: &str) -> PathBuf {
     let module = root().join("tests/cluster/go/gateway-api");
     let go = |args: &[&str]| {
@@ -40,12 +41,12 @@ pub fn gateway_api_crds(channel: &str) -> PathBuf {
     Path::new(&folder).join("config/crd").join(channel)
 }
 
-/// The CRD of Linkerd's own HTTPRoute, as much of it as a test of ours needs.
+/// The CRD of Linkerd's HTTPRoute, reduced to the parts that these tests use.
 pub fn linkerd_crds() -> PathBuf {
     root().join("tests/cluster/crds")
 }
 
-/// This crate's own program, which lies beside whatever was built with it.
+/// This crate's own program, in the same target folder as the calling program.
 pub fn cluster() -> PathBuf {
     let this = std::env::current_exe().expect("a program has a path");
     let mut folders = this.ancestors().skip(1);
@@ -53,10 +54,10 @@ pub fn cluster() -> PathBuf {
         let program = folder.join("weir-cluster");
         program.is_file().then_some(program)
     });
-    let beside = this.display();
+    let path = this.display();
     let remedy = "run `cargo build -p weir-cluster`";
-    let program = program.unwrap_or_else(|| panic!("no weir-cluster beside {beside}: {remedy}"));
-    // Tests of this crate and of the whole workspace build it; one of another crate alone does not.
+    let program = program.unwrap_or_else(|| panic!("no weir-cluster next to {path}: {remedy}"));
+    // Tests of this crate and of the whole workspace build the program; tests of another crate alone do not.
     let built = program.metadata().and_then(|file| file.modified()).ok();
     let changed = newest(&root().join("tests/cluster/src"));
     assert!(

@@ -1,4 +1,4 @@
-//! Small programs in place of images that cannot be fetched; each does what its guide shows of it.
+//! Small programs that replace images which tests cannot fetch. Each one does what its guide shows of the image.
 
 use std::time::Duration;
 
@@ -30,7 +30,7 @@ async fn serve(port: u16, text: String) -> Result<(), String> {
         .map_err(failed)
 }
 
-/// kong/go-echo: who answers, as its environment says.
+/// Replaces kong/go-echo: answers with the pod's name from its environment.
 pub fn echo() -> Result<(), String> {
     let of = |name: &str| std::env::var(name).unwrap_or_default();
     let mut text = format!("Welcome, you are connected to node {}.\n", of("NODE_NAME"));
@@ -46,7 +46,7 @@ pub fn echo() -> Result<(), String> {
     run(serve(1027, text))
 }
 
-/// buoyantio/bb as `terminus --h1-server-port=PORT --response-text=TEXT`.
+/// Replaces buoyantio/bb, with the arguments `terminus --h1-server-port=PORT --response-text=TEXT`.
 pub fn bb(args: &[String]) -> Result<(), String> {
     let flag = |name: &str| {
         let name = format!("--{name}=");
@@ -61,7 +61,7 @@ pub fn bb(args: &[String]) -> Result<(), String> {
     ))
 }
 
-/// buoyantio/slow_cooker as `--qps N URL`: a line every second with how many were answered well.
+/// Replaces buoyantio/slow_cooker, with the arguments `--qps N URL`: prints the number of good answers every second.
 pub fn slow_cooker(args: &[String]) -> Result<(), String> {
     let rate = args
         .iter()

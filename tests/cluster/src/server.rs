@@ -1,5 +1,5 @@
-//! etcd and kube-apiserver, with RBAC, as children of this process; the controller manager where a test asks for it.
-//! Each can be killed and started again at the same address.
+//! etcd and kube-apiserver with RBAC, as children of this process, and the controller manager if a test needs it. A
+//! test can kill each program and start it again at the same address.
 
 use std::io::{Read, Write};
 use std::net::{IpAddr, Ipv4Addr, TcpListener, TcpStream};
@@ -21,7 +21,7 @@ use crate::temporary::Temporary;
 pub const ADMIN: &str = "admin-token";
 
 pub struct ApiServer {
-    /// Removed with this value; the processes are ended before.
+    /// This field removes the folder after `drop` has ended the processes.
     _temporary: Option<Temporary>,
     folder: PathBuf,
     bind: IpAddr,
@@ -32,7 +32,7 @@ pub struct ApiServer {
     kubectl: Kubectl,
 }
 
-/// Where they listen.
+/// The ports of the programs.
 #[derive(Clone, Copy)]
 pub struct Ports {
     pub etcd: u16,
@@ -41,12 +41,12 @@ pub struct Ports {
 }
 
 impl ApiServer {
-    /// On free ports of the loopback address, ready when it returns.
+    /// Starts the programs on free loopback ports and waits until they are ready.
     pub fn start() -> ApiServer {
         ApiServer::start_with(&[])
     }
 
-    /// With users beside the administrator: each a name and its groups. See `token`.
+    /// [`ApiServer::start`] with more users than the administrator: names with their groups. See `token`.
     pub fn start_with(users: &[(&str, &[&str])]) -> ApiServer {
         let temporary = Temporary::new("weir-api-");
         let folder = temporary.path().to_owned();
@@ -58,7 +58,8 @@ impl ApiServer {
         server
     }
 
-    /// In a folder and at ports that the caller keeps free; `advertise` is what the API server calls itself.
+    /// Starts in a folder and on ports that the caller keeps free. `advertise` is the address that the API server
+    /// publishes.
     pub fn start_at(
         folder: PathBuf,
         bind: IpAddr,
@@ -92,7 +93,7 @@ impl ApiServer {
         server
     }
 
-    /// `https://127.0.0.1:PORT`, with a certificate of `ca`.
+    /// `https://127.0.0.1:PORT`; its certificate is signed by `ca`.
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.ports.server)
     }
@@ -101,52 +102,52 @@ impl ApiServer {
         self.folder.join(certificates::AUTHORITY)
     }
 
-    /// Each request as a line of JSON, at the level Metadata.
+    /// The audit log: one line of JSON for each request, at the level Metadata.
     pub fn audit_log(&self) -> PathBuf {
         self.folder.join("audit.log")
     }
 
-    /// The folder of all its files: logs, certificates, kubeconfigs.
+    /// The folder with all files: logs, certificates and kubeconfigs.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// A kubeconfig of whoever the token belongs to.
+    /// A kubeconfig with this token.
     pub fn kubeconfig(&self, token: &str) -> PathBuf {
         write_kubeconfig(&self.folder, &self.url(), token)
     }
 
-    /// kubectl as the administrator; `Kubectl::run` panics where it fails.
+    /// Runs kubectl as the administrator. It may fail; `Kubectl::run` panics instead.
     pub fn kubectl(&self, args: &[&str]) -> Output {
         self.kubectl.output(args)
     }
 
-    /// As the administrator.
+    /// kubectl as the administrator.
     pub fn kubectl_client(&self) -> &Kubectl {
         &self.kubectl
     }
 
-    /// As somebody else.
+    /// kubectl as the user of this token.
     pub fn kubectl_as(&self, token: &str) -> Kubectl {
         Kubectl::new(self.kubeconfig(token))
     }
 
-    /// Applies YAML as the administrator; panics where the API server refuses it.
+    /// Applies YAML as the administrator. Panics if the API server refuses it.
     pub fn apply(&self, yaml: &str) -> String {
         self.kubectl.apply(yaml, &[])
     }
 
-    /// Applies folders of CRDs and waits until they are served.
+    /// Applies folders of CRDs and waits until the API server serves them.
     pub fn crds(&self, folders: &[&Path]) {
         self.kubectl.crds(folders);
     }
 
-    /// All of the Gateway API's, with its experimental kinds, and Linkerd's HTTPRoute.
+    /// Applies the CRDs of Gateway API, with its experimental kinds, and Linkerd's HTTPRoute.
     pub fn route_crds(&self) {
         self.crds(&[&gateway_api_crds("experimental"), &linkerd_crds()]);
     }
 
-    /// A token of a ServiceAccount, by the API server itself; without an audience it is for the API server.
+    /// A token of a ServiceAccount from the API server. Without an audience the token is for the API server.
     pub fn account_token(&self, namespace: &str, account: &str, audience: Option<&str>) -> String {
         self.kubectl.token(namespace, account, audience)
     }
@@ -157,7 +158,7 @@ impl ApiServer {
         }
     }
 
-    /// At the address that it had; ready when it returns.
+    /// Starts kube-apiserver at its old address and waits until it is ready.
     pub fn start_apiserver(&mut self) {
         self.start_apiserver_as(self.bind);
     }
@@ -205,7 +206,7 @@ impl ApiServer {
         }
     }
 
-    /// With the data that it had; ready when it returns.
+    /// Starts etcd with its old data and waits until it is ready.
     pub fn start_etcd(&mut self) {
         let client = format!("http://127.0.0.1:{}", self.ports.etcd);
         let peer = format!("http://127.0.0.1:{}", self.ports.peer);
@@ -228,7 +229,7 @@ impl ApiServer {
         });
     }
 
-    /// Forgets every revision but the present: a watch from before it is answered 410 Gone.
+    /// Removes all revisions but the current one: a watch from an older revision gets 410 Gone.
     pub fn compact_etcd(&self) {
         let port = self.ports.etcd;
         let head = post(port, "/v3/kv/range", r#"{"key":"AA=="}"#).expect("etcd answers");
@@ -238,8 +239,8 @@ impl ApiServer {
         answer.expect("etcd compacts");
     }
 
-    /// Puts objects into etcd behind the API server's back, as it would keep them itself, by their keys: a hundred at
-    /// once, faster than anybody could create them.
+    /// Writes objects to etcd directly, under their keys and in the API server's encoding. A hundred objects are
+    /// written at once, which is faster than creating them.
     pub fn keep(&self, objects: &[(String, serde_json::Value)]) {
         let encode = |text: &str| STANDARD.encode(text);
         for chunk in objects.chunks(100) {
@@ -254,7 +255,7 @@ impl ApiServer {
         }
     }
 
-    /// kube-controller-manager with these controllers, by name. The one that runs, if any, is ended.
+    /// Starts kube-controller-manager with these controllers, by name. Ends the one that runs, if any.
     pub fn start_controllers(&mut self, controllers: &[&str]) {
         self.controllers = None;
         let kubeconfig = self.kubeconfig(ADMIN).display().to_string();
@@ -278,19 +279,19 @@ impl ApiServer {
 
 impl Drop for ApiServer {
     fn drop(&mut self) {
-        // Its clients first, for they would fill their logs.
+        // End the clients first, because they would fill their logs with errors.
         self.controllers = None;
         self.server = None;
         self.etcd = None;
     }
 }
 
-/// The token of a made-up user.
+/// The token of a user in `users`.
 pub fn token(user: &str) -> String {
     format!("{user}-token")
 }
 
-/// For requests that a process of kubectl would be too slow for, or too much.
+/// A client for requests that are too many or too large for kubectl processes.
 pub async fn client(kubeconfig: &Path) -> Result<kube::Client, String> {
     let failed = |error: String| format!("{}: {error}", kubeconfig.display());
     let config = Kubeconfig::read_from(kubeconfig).map_err(|error| failed(error.to_string()))?;
@@ -300,7 +301,7 @@ pub async fn client(kubeconfig: &Path) -> Result<kube::Client, String> {
     kube::Client::try_from(config).map_err(|error| failed(error.to_string()))
 }
 
-/// A kubeconfig for a server whose authority is in the folder.
+/// A kubeconfig for a server whose CA is in the folder.
 pub fn write_kubeconfig(folder: &Path, url: &str, token: &str) -> PathBuf {
     let ca = folder.join(certificates::AUTHORITY);
     let config = serde_json::json!({
@@ -311,7 +312,7 @@ pub fn write_kubeconfig(folder: &Path, url: &str, token: &str) -> PathBuf {
         "users": [{ "name": "weir", "user": { "token": token } }],
         "contexts": [{ "name": "weir", "context": { "cluster": "weir", "user": "weir" } }],
     });
-    // A token of a ServiceAccount is longer than a file's name may be; its end, a signature, differs.
+    // A ServiceAccount token is longer than a file name may be. The end of its signature is unique.
     let end = token.get(token.len().saturating_sub(40)..).unwrap_or(token);
     let path = folder.join(format!("kubeconfig-{end}"));
     write(&path, &config.to_string());
@@ -322,7 +323,7 @@ fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
-/// Different ones, below the range that the kernel gives to outgoing connections, so that none takes one while a server is
+/// Different free ports below the range of outgoing connections, so that no connection takes a port while its server is
 /// down.
 fn free_ports<const N: usize>() -> [u16; N] {
     use std::hash::{BuildHasher, RandomState};
@@ -333,7 +334,7 @@ fn free_ports<const N: usize>() -> [u16; N] {
             return (port, listener);
         }
     };
-    // Held until all are found.
+    // Hold all ports until all are found.
     let found: [(u16, TcpListener); N] = std::array::from_fn(|_| free());
     found.map(|(port, _)| port)
 }
@@ -350,7 +351,7 @@ fn wait_for(what: &str, child: &mut Child, ready: impl Fn() -> bool) {
     }
 }
 
-/// etcd's JSON gateway, whose answers are short.
+/// Sends a request to etcd's JSON gateway over HTTP/1.0. None if the status is not 200.
 fn post(port: u16, path: &str, body: &str) -> Option<serde_json::Value> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
     let length = body.len();
@@ -366,7 +367,7 @@ fn post(port: u16, path: &str, body: &str) -> Option<serde_json::Value> {
     serde_json::from_str(body).ok()
 }
 
-/// Every request, who sent it and what it was for, but not what was in it.
+/// Logs every request with its user and its object, without its body.
 const AUDIT: &str = "apiVersion: audit.k8s.io/v1
 kind: Policy
 omitStages: [RequestReceived]

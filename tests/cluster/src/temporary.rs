@@ -1,5 +1,4 @@
-//! A folder that is removed when its owner ends, however it ends: a value in a `static` is never dropped, and a process
-//! that is killed drops nothing.
+//! A temporary folder that is removed when its owner ends, even if the owner is killed or the value is in a `static`.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -8,7 +7,7 @@ use tempfile::TempDir;
 
 pub struct Temporary {
     path: PathBuf,
-    /// Waits for the end of its input, which comes with the end of this process, and removes the folder then.
+    /// Waits for the end of its input, which comes when this process ends, and then removes the folder.
     janitor: Child,
 }
 

@@ -1,5 +1,5 @@
-//! YAML -> translate: whatever stands in a file, translation ends, and every scope of what it makes compiles in
-//! a proxy. A golden case of this folder's corpus is a good start.
+//! YAML -> translate: for any file, translation ends, and a proxy can compile every scope of the result. The golden
+//! cases are a good corpus.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

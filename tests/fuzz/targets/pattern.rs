@@ -1,5 +1,5 @@
-//! A pattern up to the first line feed, and a value: compiling is bounded and says why not, matching never
-//! fails, and a pattern that two ways of writing make the same means the same.
+//! A pattern up to the first line feed, and a value. Compiling is bounded and its errors have a reason. Matching never
+//! fails, and equivalent patterns match the same values.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -17,7 +17,7 @@ fuzz_target!(|input: &[u8]| {
             assert!(pattern.size() <= 32 << 10);
             let fits = pattern.fits(value);
             assert_eq!(fits, pattern.fits(value), "the cache shows");
-            // A group changes nothing, but for comments, which have no end in it.
+            // A group has no effect, except for comments, which would hide its end.
             if !text.contains('#')
                 && let Ok(grouped) = Pattern::compile(&format!("(?:{text})"))
             {

@@ -1,4 +1,4 @@
-//! Any bytes as `:authority`, `:path` and a header, each up to a line feed, on a table with every condition.
+//! Any bytes as `:authority`, `:path` and a header, separated by line feeds, with a table that has every condition.
 #![no_main]
 
 use std::cell::RefCell;

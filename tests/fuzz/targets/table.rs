@@ -1,4 +1,4 @@
-//! Any bytes as a configuration: it is refused with a reason, or every decision that it leads to is sound.
+//! Any bytes as a configuration: the filter refuses it with a reason, or all its decisions are valid.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! Objects of two namespaces: the objects of one change nothing for the proxies of the other, except the rules and
-//! grants that the specifications let producers write. `tests/tests/tenants.rs` checks the same with 600 random inputs.
+//! Objects of two namespaces do not affect each other's proxies, except for the rules and grants of producers in the
+//! specifications. `tests/tests/tenants.rs` runs the same check with 600 random inputs.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,4 +1,4 @@
-//! Clients that go on while a fault happens, and remember every answer.
+//! Clients that send requests during a fault and record every answer.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
@@ -11,11 +11,11 @@ use crate::Connection;
 /// One answer.
 #[derive(Clone, Debug)]
 pub struct Sample {
-    /// Which of the load's connections.
+    /// The index of the connection.
     pub connection: usize,
     pub sent: Instant,
     pub status: u16,
-    /// The backend that answered; the body where none did.
+    /// The backend that answered; without a backend, the body.
     pub by: String,
 }
 
@@ -25,12 +25,12 @@ pub struct Load {
 }
 
 impl Load {
-    /// So many connections, each with one request at a time, and a pause of two milliseconds between them.
+    /// Starts this number of connections. Each sends one request at a time, with pauses of two milliseconds.
     pub async fn start(address: SocketAddr, host: &'static str, connections: usize) -> Load {
         Load::start_with(address, host, &[], connections).await
     }
 
-    /// The same with headers in each request.
+    /// [`Load::start`] with headers in each request.
     pub async fn start_with(
         address: SocketAddr,
         host: &'static str,
@@ -63,12 +63,12 @@ impl Load {
         Load { samples, clients }
     }
 
-    /// What came since the last call.
+    /// The answers since the last call.
     pub fn take(&self) -> Vec<Sample> {
         std::mem::take(&mut *self.samples.lock().expect("samples"))
     }
 
-    /// Ends it; no client may have failed to get an answer.
+    /// Stops all clients and returns the remaining answers. Panics if a request got no answer.
     pub async fn stop(mut self) -> Vec<Sample> {
         for client in std::mem::take(&mut self.clients) {
             assert!(!client.is_finished(), "{:?}", client.await);

@@ -1,11 +1,10 @@
-//! The filter in a build that traps on demand: the feature `trap`.
+//! A build of the filter that traps on request (feature `trap`).
 
 use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Builds it where that has not been done. In a folder of its own, for a `cargo` that runs this test may
-/// hold the other one.
+/// Builds the module once. It has its own target folder, because the `cargo` that runs the test may lock the other one.
 pub fn trapping_module() -> PathBuf {
     static MODULE: OnceLock<PathBuf> = OnceLock::new();
     MODULE.get_or_init(build).clone()

@@ -1,4 +1,4 @@
-//! A client that sends bytes, for what no HTTP library would send.
+//! A client that sends raw bytes, for requests that HTTP libraries refuse to send.
 
 use std::net::SocketAddr;
 use std::time::Duration;
@@ -9,7 +9,7 @@ use tokio::net::TcpStream;
 
 use crate::Answer;
 
-/// A GET of `path` from `host` with these header lines, after which the connection ends.
+/// A GET request with these header lines and `connection: close`.
 pub fn raw_request(host: &[u8], path: &[u8], lines: &[&[u8]]) -> Vec<u8> {
     let mut bytes = [b"GET ", path, b" HTTP/1.1\r\nhost: ", host, b"\r\n"].concat();
     for line in lines {
@@ -20,12 +20,11 @@ pub fn raw_request(host: &[u8], path: &[u8], lines: &[&[u8]]) -> Vec<u8> {
     bytes
 }
 
-/// Sends the bytes on a connection of their own and reads one answer: its `content-length`, or to the end of
-/// the connection.
+/// Sends the bytes on a new connection and reads one answer, up to its `content-length` or the end of the connection.
 pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.expect("a connection");
-        // A server that has seen enough may close before it has read all.
+        // The server may close the connection before it has read all bytes.
         let _ = stream.write_all(bytes).await;
         let mut read = Vec::new();
         while stream.read_buf(&mut read).await.is_ok_and(|more| more > 0) {
@@ -42,7 +41,7 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
     parse(&answer).unwrap_or_else(|| panic!("not an answer: {}", answer.escape_ascii()))
 }
 
-/// What has come so far, once the head is there.
+/// Parses an answer. None if the head is incomplete.
 pub fn parse(bytes: &[u8]) -> Option<Answer> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;

@@ -1,5 +1,5 @@
-//! The small world that faults are tried on: the Service `web` in `default`, split between `web-v1` and
-//! `web-v2`, each port 80.
+//! A small set of objects for tests: the Service `web` in `default`, split between `web-v1` and `web-v2`. Each has port
+//! 80.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{Bootstrap, Echo};
 
-/// Its objects, as a manifest.
+/// The objects as a manifest.
 pub fn manifest(weights: [u64; 2]) -> String {
     let mut text = String::new();
     for name in ["web", "web-v1", "web-v2"] {
@@ -22,7 +22,7 @@ pub fn manifest(weights: [u64; 2]) -> String {
     )
 }
 
-/// It as a configuration on the wire.
+/// The same split as a document for the filter.
 pub fn document(weights: [u64; 2]) -> Value {
     let backend = |name: &str, weight: u64| {
         let service = json!({ "name": name, "namespace": "default", "port": 80 });
@@ -39,7 +39,7 @@ pub fn document(weights: [u64; 2]) -> Value {
     })
 }
 
-/// Its two backends, `v1` and `v2`.
+/// The backends `v1` and `v2`.
 pub struct Web {
     pub v1: Echo,
     pub v2: Echo,
@@ -53,7 +53,7 @@ impl Web {
         }
     }
 
-    /// A proxy with the clusters of the backends, and one of the control plane: `weir`.
+    /// A bootstrap with the clusters of both backends and the cluster `weir` of the control plane.
     pub fn bootstrap(&self, plane: SocketAddr) -> Bootstrap {
         Bootstrap::default()
             .cluster("weir", plane)

@@ -1,4 +1,4 @@
-//! What the pure core does with the requests of a case, over one reduced total of their rule.
+//! The decisions of the core for the requests of a case, over one reduced total of their rule.
 
 use std::collections::BTreeMap;
 
@@ -6,35 +6,35 @@ use weir_split::{Decision, Edit, Live, Plugin, Table, wire};
 
 use super::request::{Http, Question, Request};
 
-/// The port at which requests come in; no listener of a case has it.
+/// The port at which requests arrive; no listener of a case has it.
 const SOCKET: u16 = 10_000;
 
-/// What becomes of some of the requests.
+/// The result of one or more equal requests.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Outcome {
-    /// `SERVICE.NAMESPACE:PORT` or the status of a broken share; None where nothing was drawn.
+    /// `SERVICE.NAMESPACE:PORT`, or the status of a broken backend; None if the filter chose no backend.
     pub backend: Option<String>,
-    pub fate: Fate,
-    /// What happens to a request's headers, `:path` and `:authority` among them, in this order.
+    pub action: Action,
+    /// Edits of the request's headers in order, including `:path` and `:authority`.
     pub request: Vec<Change>,
     pub response: Vec<Change>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Fate {
-    /// The ordinary route.
+pub enum Action {
+    /// Takes the ordinary route.
     Untouched,
-    /// Comes in to the workload.
+    /// Reaches the workload.
     Allowed,
     Backend,
     Answer(u16),
     Redirect(u16, String),
     Denied,
-    /// 500: it is not known by which listener of the Gateway it came in.
+    /// 500: the filter cannot tell at which listener the request arrived.
     UnknownListener,
 }
 
-/// One change of a header.
+/// One edit of a header.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Change {
     Set(String, String),
@@ -60,33 +60,33 @@ fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// A rule's total in units of what all its weights have in common.
+/// The sum of the weights, divided by their greatest common divisor.
 pub fn reduced_total(rule: &wire::Rule) -> u64 {
     let weights = rule.backends.iter().map(|backend| backend.weight);
     let total: u64 = weights.clone().sum();
     total / weights.fold(0, gcd).max(1)
 }
 
-/// As many requests as the reduced total of the rule has units, so that counts are exact.
+/// Sends as many requests as the reduced total of the rule, so that the counts are exact.
 pub fn outcomes(request: &Request, config: &wire::Config) -> Outcomes {
-    let plugin = Plugin::parse(request.who.plugin("weir", SOCKET).as_bytes()).expect("a plugin");
+    let plugin = Plugin::parse(request.proxy.plugin("weir", SOCKET).as_bytes()).expect("a plugin");
     let mut live = Live::new(1, plugin.until_configured);
     live.install(Table::compile(config, &plugin.site).expect("what is published compiles"));
     let mut outcomes = Outcomes::new();
-    let mut asked = 0;
+    let mut requests = 0;
     let mut total = 1;
-    while asked < total {
+    while requests < total {
         let (outcome, rule) = ask(&mut live, &request.question);
         if let Some(rule) = rule {
             total = reduced_total(&config.rules[&rule]).max(1);
         }
         *outcomes.entry(outcome).or_default() += 1;
-        asked += 1;
+        requests += 1;
     }
     outcomes
 }
 
-/// What happens once, and the rule that it comes from.
+/// Decides one request. Also returns the identity of its rule.
 fn ask(live: &mut Live, question: &Question) -> (Outcome, Option<String>) {
     let is_inbound = matches!(question, Question::Inbound(..) | Question::InboundTcp(..));
     let decided = match question {
@@ -103,19 +103,19 @@ fn ask(live: &mut Live, question: &Question) -> (Outcome, Option<String>) {
         Question::InboundTcp(peer, port) => live.admit_connection(peer.as_deref(), *port),
     };
     let rule = decided.rule.map(str::to_owned);
-    let fate = match decided.decision {
-        Decision::Ordinary if is_inbound => Fate::Allowed,
-        Decision::Ordinary => Fate::Untouched,
-        Decision::Cluster(_) => Fate::Backend,
-        Decision::Answer(status) => Fate::Answer(status),
-        Decision::Redirect(status, location) => Fate::Redirect(status, location),
-        Decision::Denied(_) => Fate::Denied,
-        Decision::UnknownListener(_) => Fate::UnknownListener,
+    let action = match decided.decision {
+        Decision::Ordinary if is_inbound => Action::Allowed,
+        Decision::Ordinary => Action::Untouched,
+        Decision::Cluster(_) => Action::Backend,
+        Decision::Answer(status) => Action::Answer(status),
+        Decision::Redirect(status, location) => Action::Redirect(status, location),
+        Decision::Denied(_) => Action::Denied,
+        Decision::UnknownListener(_) => Action::UnknownListener,
     };
     let response = decided.response.iter().flat_map(|edits| edits.iter());
     let mut outcome = Outcome {
         backend: None,
-        fate,
+        action,
         request: decided.request.iter().map(Change::from).collect(),
         response: response.map(Change::from).collect(),
     };
@@ -123,7 +123,7 @@ fn ask(live: &mut Live, question: &Question) -> (Outcome, Option<String>) {
     (outcome, rule)
 }
 
-/// A header as a proxy hands it over: several lines of one name with commas between.
+/// A header as a proxy returns it: lines with equal names are joined with commas.
 fn value(http: &Http, name: &str) -> Option<Vec<u8>> {
     let one = |text: &str| Some(text.as_bytes().to_vec());
     match name {
@@ -157,19 +157,19 @@ pub fn render(outcomes: &Outcomes) -> String {
                 Some(_) => String::new(),
                 None => extra(outcome),
             };
-            match (&outcome.backend, &outcome.fate) {
-                (Some(backend), Fate::Redirect(status, location)) => {
+            match (&outcome.backend, &outcome.action) {
+                (Some(backend), Action::Redirect(status, location)) => {
                     format!("{backend} {count} ({status} {location}){extra}")
                 }
-                (Some(backend), Fate::Denied) => format!("{backend} {count} (denied){extra}"),
+                (Some(backend), Action::Denied) => format!("{backend} {count} (denied){extra}"),
                 (Some(backend), _) => format!("{backend} {count}{extra}"),
-                (None, Fate::Untouched) => format!("untouched{extra}"),
-                (None, Fate::Allowed) => "allowed".into(),
-                (None, Fate::Backend) => unreachable!("a cluster without a pick"),
-                (None, Fate::Answer(status)) => format!("{status}{extra}"),
-                (None, Fate::Redirect(status, location)) => format!("{status} {location}{extra}"),
-                (None, Fate::Denied) => format!("denied{extra}"),
-                (_, Fate::UnknownListener) => "500 listener unknown".into(),
+                (None, Action::Untouched) => format!("untouched{extra}"),
+                (None, Action::Allowed) => "allowed".into(),
+                (None, Action::Backend) => unreachable!("a cluster without a pick"),
+                (None, Action::Answer(status)) => format!("{status}{extra}"),
+                (None, Action::Redirect(status, location)) => format!("{status} {location}{extra}"),
+                (None, Action::Denied) => format!("denied{extra}"),
+                (_, Action::UnknownListener) => "500 listener unknown".into(),
             }
         })
         .collect();
@@ -177,7 +177,7 @@ pub fn render(outcomes: &Outcomes) -> String {
     shares.join(", ")
 }
 
-/// ` {x-a: b, +x-c: d, -x-e} answers {x-f: g}`, where there are such changes.
+/// ` {x-a: b, +x-c: d, -x-e} answers {x-f: g}`; empty without edits.
 fn extra(outcome: &Outcome) -> String {
     let mut text = String::new();
     if !outcome.request.is_empty() {
@@ -189,7 +189,7 @@ fn extra(outcome: &Outcome) -> String {
     text
 }
 
-/// `{x-a: b, +x-c: d, -x-e}`: a is set, d is added to the values of c, e is removed.
+/// `{x-a: b, +x-c: d, -x-e}`: sets a, adds d to c, removes e.
 pub fn changes(changes: &[Change]) -> String {
     let changes = changes.iter().map(|change| match change {
         Change::Set(name, value) => format!("{name}: {value}"),

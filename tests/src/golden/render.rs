@@ -1,4 +1,4 @@
-//! A configuration as people read it: one line for each match, backend list and permission.
+//! Renders a configuration for people: one line for each match, backend list and permission.
 
 use std::fmt::Write as _;
 
@@ -15,7 +15,7 @@ pub fn render(text: &mut String, config: &wire::Config) {
         rules,
         access,
     } = config;
-    // One alone has every host set.
+    // A Gateway with one listener has every host set on it, so its name adds nothing.
     if listeners.len() > 1 {
         let listeners: Vec<_> = listeners.iter().map(render_listener).collect();
         let _ = writeln!(text, "# listeners {}", listeners.join(", "));
@@ -27,8 +27,8 @@ pub fn render(text: &mut String, config: &wire::Config) {
             unmatched,
         } = set;
         let _ = writeln!(text, "# {}", render_hosts(hosts, listeners.len()));
-        for wanted in matches {
-            let _ = writeln!(text, "#   {}", render_match(wanted));
+        for conditions in matches {
+            let _ = writeln!(text, "#   {}", render_match(conditions));
         }
         if *unmatched == wire::Unmatched::NotFound {
             text.push_str("#   else 404\n");
@@ -82,7 +82,7 @@ fn render_listener((name, listener): (&String, &wire::Listener)) -> String {
     format!("{name}:{port}{}", hostname.collect::<String>())
 }
 
-/// `listeners` is how many the Gateway has.
+/// `listeners` is the number of the Gateway's listeners.
 fn render_hosts(hosts: &wire::Hosts, listeners: usize) -> String {
     match hosts {
         wire::Hosts::Root(root) => render_root(root, root.default_port),
@@ -92,9 +92,10 @@ fn render_hosts(hosts: &wire::Hosts, listeners: usize) -> String {
             default_port,
             every_port,
         }) => {
-            let others = match every_port {
-                true => " and at every other port",
-                false => "",
+            let others = if *every_port {
+                " and at every other port"
+            } else {
+                ""
             };
             format!("literally {name}:{port}{}{others}", portless(*default_port))
         }
@@ -132,7 +133,7 @@ fn render_fields(text: &mut String, before: &str, fields: &[wire::Field]) {
 }
 
 /// `GET below /a, x-user = a, ?page like 1.*, host *.example (listener http) -> RULE`.
-fn render_match(wanted: &wire::Match) -> String {
+fn render_match(conditions: &wire::Match) -> String {
     let wire::Match {
         path,
         method,
@@ -141,7 +142,7 @@ fn render_match(wanted: &wire::Match) -> String {
         hostnames,
         listeners,
         rule,
-    } = wanted;
+    } = conditions;
     let mut text = String::new();
     if let Some(method) = method {
         let _ = write!(text, "{method} ");
@@ -174,7 +175,7 @@ fn render_rule(text: &mut String, identity: &str, rule: &wire::Rule) {
     let _ = writeln!(text, "# {identity} = {backends}");
     if let Some(wire::Called { service, accounts }) = called {
         let accounts = match accounts.as_slice() {
-            [] => "nobody that this proxy may know".to_owned(),
+            [] => "an account that this proxy may not know".to_owned(),
             some => some.join(" or "),
         };
         let _ = writeln!(text, "#   needs permission for {service} as {accounts}");
@@ -224,7 +225,7 @@ fn render_backend(backend: &wire::Backend) -> String {
     text
 }
 
-/// One line each.
+/// One line for each filter.
 fn render_filters(filters: Option<&wire::Filters>) -> Vec<String> {
     let Some(filters) = filters else {
         return Vec::new();
@@ -296,7 +297,7 @@ fn edits(edits: &wire::HeaderEdits) -> Vec<Change> {
 
 fn render_access(text: &mut String, grants: &std::collections::BTreeMap<String, Vec<wire::Grant>>) {
     if grants.is_empty() {
-        text.push_str("# nobody may reach anybody\n");
+        text.push_str("# no client may reach any workload\n");
     }
     for (destination, grants) in grants {
         let _ = writeln!(text, "# into {destination}");

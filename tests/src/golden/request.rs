@@ -1,12 +1,12 @@
-//! A line of the section `requests`: who asks what.
+//! Parses a line of the section `requests`: a proxy and a request.
 
 use serde_json::{Value, json};
 use weir_core::plan::Scope;
 
-/// A question of a case, and the answer that the case expects.
+/// A request of a case with its expected answer.
 pub struct Request {
-    pub who: Who,
-    /// What the case asks, in words, each with one space before the next.
+    pub proxy: Proxy,
+    /// The request as the case writes it, with single spaces.
     pub text: String,
     pub question: Question,
     pub expected: String,
@@ -14,11 +14,11 @@ pub struct Request {
 
 pub enum Question {
     Http(Http),
-    /// A connection: to `SERVICE.NAMESPACE:PORT`, or by a listener of a Gateway.
+    /// A connection to `SERVICE.NAMESPACE:PORT`, or at a listener of a Gateway.
     Tcp(String),
-    /// What comes in to a workload, from this ServiceAccount (`NAMESPACE/NAME`) or from nobody who has one.
+    /// A request to a workload. The client is a ServiceAccount (`NAMESPACE/NAME`) or anonymous.
     Inbound(Option<String>, Http),
-    /// A connection that comes in, to this port.
+    /// A connection to this port of a workload.
     InboundTcp(Option<String>, u16),
 }
 
@@ -27,12 +27,12 @@ pub struct Http {
     pub method: String,
     pub host: String,
     pub path: String,
-    /// Several lines of one name stand in order. Names are as the client writes them.
+    /// In order; names may repeat and keep the client's spelling.
     pub headers: Vec<(String, String)>,
 }
 
 impl Http {
-    /// Its headers, in order.
+    /// The headers in order.
     pub fn lines(&self) -> Vec<(&str, &str)> {
         let headers = self.headers.iter();
         headers
@@ -41,11 +41,11 @@ impl Http {
     }
 }
 
-/// Whose proxy a request goes through.
+/// The proxy that a request goes through.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Who {
+pub enum Proxy {
     Anyone,
-    /// `everywhere`: an edge with the splits of hosts of every namespace.
+    /// `everywhere`: an edge with the host splits of every namespace.
     Everywhere,
     /// `as ACCOUNT from NAMESPACE`.
     Account(String, String),
@@ -53,36 +53,36 @@ pub enum Who {
     At {
         namespace: String,
         gateway: String,
-        listeners: Told,
+        listeners: ListenerNames,
     },
     From(String),
     /// `into NAMESPACE/ACCOUNT`: the proxy before that workload.
     Into(String, String),
-    /// A proxy of connections: `from NAMESPACE tcp ROOT`, `at NAMESPACE/GATEWAY tcp LISTENER`, or
-    /// `into NAMESPACE/ACCOUNT ... tcp PORT`.
-    Tcp(Box<Who>, String),
+    /// A proxy for TCP connections: `from NAMESPACE tcp ROOT`, `at NAMESPACE/GATEWAY tcp LISTENER`, or `into
+    /// NAMESPACE/ACCOUNT ... tcp PORT`.
+    Tcp(Box<Proxy>, String),
 }
 
-/// What the plugin configuration of a Gateway's proxy says of listeners.
+/// The listeners in the plugin configuration of a Gateway's proxy.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Told {
-    Nothing,
+pub enum ListenerNames {
+    Unset,
     One(String),
-    /// `LISTENER[+LISTENER]...[|LISTENER...]... via LISTENER`: one set of names for each socket.
+    /// `LISTENER[+LISTENER]...[|LISTENER...]... via LISTENER`: the listeners of each socket.
     Sockets {
         sockets: Vec<Vec<String>>,
-        /// The socket by which requests come in; None is one that the plugin configuration does not have.
+        /// The socket of the request; None if the plugin configuration does not have it.
         via: Option<usize>,
     },
 }
 
-impl Told {
+impl ListenerNames {
     fn add_keys(&self, keys: &mut Value, socket: u16) {
         match self {
-            Told::Nothing => {}
-            Told::One(listener) => keys["listener"] = listener.as_str().into(),
-            Told::Sockets { sockets, via } => {
-                // Ports of the other sockets are never asked.
+            ListenerNames::Unset => {}
+            ListenerNames::One(listener) => keys["listener"] = listener.as_str().into(),
+            ListenerNames::Sockets { sockets, via } => {
+                // No request arrives at the other sockets, so their ports do not matter.
                 for (other, (index, names)) in (1u16..).zip(sockets.iter().enumerate()) {
                     let port = if *via == Some(index) { socket } else { other };
                     keys["listeners"][port.to_string()] = json!(names);
@@ -91,22 +91,25 @@ impl Told {
         }
     }
 
-    /// `rest` are the words that follow.
-    fn parse<'a, 'w>(written: Option<&str>, rest: &'a [&'w str]) -> Option<(Told, &'a [&'w str])> {
-        let Some(written) = written else {
-            return Some((Told::Nothing, rest));
+    /// `rest` are the words after the Gateway.
+    fn parse<'a, 'w>(
+        listeners: Option<&str>,
+        rest: &'a [&'w str],
+    ) -> Option<(ListenerNames, &'a [&'w str])> {
+        let Some(listeners) = listeners else {
+            return Some((ListenerNames::Unset, rest));
         };
         let ["via", via, rest @ ..] = rest else {
-            let is_one = !written.contains(['|', '+']);
-            return is_one.then(|| (Told::One(written.to_owned()), rest));
+            let is_one = !listeners.contains(['|', '+']);
+            return is_one.then(|| (ListenerNames::One(listeners.to_owned()), rest));
         };
         let names = |socket: &str| -> Vec<String> { socket.split('+').map(Into::into).collect() };
-        let sockets: Vec<_> = written.split('|').map(names).collect();
+        let sockets: Vec<_> = listeners.split('|').map(names).collect();
         let has_name = |names: &Vec<String>| names.iter().any(|name| name == via);
         let found = sockets.iter().position(has_name);
         let is_meant = found.is_some() || *via == "unlisted";
         is_meant.then_some((
-            Told::Sockets {
+            ListenerNames::Sockets {
                 sockets,
                 via: found,
             },
@@ -115,45 +118,47 @@ impl Told {
     }
 }
 
-impl Who {
-    /// Whether its listener needs a port that its plugin configuration names.
+impl Proxy {
+    /// Whether the plugin configuration names the listener's port.
     pub fn names_its_socket(&self) -> bool {
-        let Who::At { listeners, .. } = self else {
+        let Proxy::At { listeners, .. } = self else {
             return false;
         };
-        matches!(listeners, Told::Sockets { .. })
+        matches!(listeners, ListenerNames::Sockets { .. })
     }
 
     /// Whether this proxy stands before a workload.
     pub fn is_inbound(&self) -> bool {
         match self {
-            Who::Into(..) => true,
-            Who::Tcp(who, _) => who.is_inbound(),
-            Who::Anyone | Who::Everywhere | Who::Account(..) | Who::At { .. } | Who::From(_) => {
-                false
-            }
+            Proxy::Into(..) => true,
+            Proxy::Tcp(proxy, _) => proxy.is_inbound(),
+            Proxy::Anyone
+            | Proxy::Everywhere
+            | Proxy::Account(..)
+            | Proxy::At { .. }
+            | Proxy::From(_) => false,
         }
     }
 
     pub fn scope(&self) -> Scope {
         match self {
-            Who::Anyone => Scope::Producers,
-            Who::Everywhere => Scope::Edge,
-            Who::Account(_, namespace) | Who::From(namespace) | Who::Into(namespace, _) => {
+            Proxy::Anyone => Scope::Producers,
+            Proxy::Everywhere => Scope::Edge,
+            Proxy::Account(_, namespace) | Proxy::From(namespace) | Proxy::Into(namespace, _) => {
                 Scope::Namespace(namespace.clone())
             }
-            Who::At {
+            Proxy::At {
                 namespace, gateway, ..
             } => Scope::Gateway {
                 namespace: namespace.clone(),
                 name: gateway.clone(),
             },
-            Who::Tcp(who, _) => who.scope(),
+            Proxy::Tcp(proxy, _) => proxy.scope(),
         }
     }
 
-    /// The plugin configuration of that proxy, whose requests come in at the port `socket`; backends' clusters have
-    /// the names that cases use, for connections behind `tcp/`.
+    /// The plugin configuration of the proxy. Its requests arrive at the port `socket`. Clusters of backends are named
+    /// `SERVICE.NAMESPACE:PORT`, with `tcp/` before it for connections.
     pub fn plugin(&self, control_plane: &str, socket: u16) -> String {
         let mut keys = json!({
             "control_plane": control_plane,
@@ -165,20 +170,20 @@ impl Who {
 
     fn add_keys(&self, keys: &mut Value, socket: u16) {
         match self {
-            Who::Anyone => {}
-            Who::Everywhere => keys["namespace"] = "*".into(),
-            Who::From(namespace) => keys["namespace"] = namespace.as_str().into(),
-            Who::Account(account, namespace) => {
+            Proxy::Anyone => {}
+            Proxy::Everywhere => keys["namespace"] = "*".into(),
+            Proxy::From(namespace) => keys["namespace"] = namespace.as_str().into(),
+            Proxy::Account(account, namespace) => {
                 keys["namespace"] = namespace.as_str().into();
                 keys["service_account"] = account.as_str().into();
             }
-            Who::Into(namespace, account) => {
+            Proxy::Into(namespace, account) => {
                 keys["namespace"] = namespace.as_str().into();
                 keys["service_account"] = account.as_str().into();
                 keys["direction"] = "inbound".into();
                 keys["trust_domain"] = "cluster.local".into();
             }
-            Who::At {
+            Proxy::At {
                 namespace,
                 gateway,
                 listeners,
@@ -186,54 +191,54 @@ impl Who {
                 keys["gateway"] = format!("{namespace}/{gateway}").into();
                 listeners.add_keys(keys, socket);
             }
-            Who::Tcp(who, to) => {
-                who.add_keys(keys, socket);
+            Proxy::Tcp(proxy, to) => {
+                proxy.add_keys(keys, socket);
                 keys["protocol"] = "tcp".into();
                 keys["cluster"] = "tcp/{service}.{namespace}:{port}".into();
-                match &**who {
-                    Who::Into(namespace, account) => {
+                match &**proxy {
+                    Proxy::Into(namespace, account) => {
                         keys["root"] = format!("{account}.{namespace}:{to}").into();
                     }
-                    Who::At { .. } => keys["listener"] = to.as_str().into(),
+                    Proxy::At { .. } => keys["listener"] = to.as_str().into(),
                     _ => keys["root"] = to.as_str().into(),
                 }
             }
         }
     }
 
-    /// Parses the first words; what follows them is handed back.
-    fn parse<'a, 'w>(words: &'a [&'w str]) -> Option<(Who, &'a [&'w str])> {
+    /// Parses the proxy and returns the remaining words.
+    fn parse<'a, 'w>(words: &'a [&'w str]) -> Option<(Proxy, &'a [&'w str])> {
         Some(match words {
-            ["anyone", rest @ ..] => (Who::Anyone, rest),
-            ["everywhere", rest @ ..] => (Who::Everywhere, rest),
-            ["from", namespace, rest @ ..] => (Who::From((*namespace).into()), rest),
+            ["anyone", rest @ ..] => (Proxy::Anyone, rest),
+            ["everywhere", rest @ ..] => (Proxy::Everywhere, rest),
+            ["from", namespace, rest @ ..] => (Proxy::From((*namespace).into()), rest),
             ["as", account, "from", namespace, rest @ ..] => {
-                (Who::Account((*account).into(), (*namespace).into()), rest)
+                (Proxy::Account((*account).into(), (*namespace).into()), rest)
             }
             ["into", workload, rest @ ..] => {
                 let (namespace, account) = workload.split_once('/')?;
-                (Who::Into(namespace.into(), account.into()), rest)
+                (Proxy::Into(namespace.into(), account.into()), rest)
             }
             ["at", gateway, rest @ ..] => {
                 let (namespace, gateway) = gateway.split_once('/')?;
-                let (gateway, written) = match gateway.split_once(':') {
-                    Some((gateway, written)) => (gateway, Some(written)),
+                let (gateway, listeners) = match gateway.split_once(':') {
+                    Some((gateway, listeners)) => (gateway, Some(listeners)),
                     None => (gateway, None),
                 };
-                let (listeners, rest) = Told::parse(written, rest)?;
-                let who = Who::At {
+                let (listeners, rest) = ListenerNames::parse(listeners, rest)?;
+                let proxy = Proxy::At {
                     namespace: namespace.into(),
                     gateway: gateway.into(),
                     listeners,
                 };
-                (who, rest)
+                (proxy, rest)
             }
             _ => return None,
         })
     }
 }
 
-/// How a case calls a scope.
+/// The name of a scope in a case.
 pub fn scope_name(scope: &Scope) -> String {
     match scope {
         Scope::Producers => "anyone".into(),
@@ -244,7 +249,7 @@ pub fn scope_name(scope: &Scope) -> String {
 }
 
 impl Request {
-    /// `# QUESTION -> ANSWER`, the answer not yet there when the line is new.
+    /// Parses `# REQUEST -> ANSWER`. A new line may lack the answer.
     pub fn parse(line: &str) -> Option<Request> {
         let line = line.strip_prefix("# ")?;
         let (question, expected) = line.split_once(" -> ").unwrap_or((line, ""));
@@ -256,7 +261,7 @@ impl Request {
             None => (text.as_str(), Vec::new()),
         };
         let words: Vec<_> = plain.split(' ').collect();
-        let (mut who, rest) = Who::parse(&words)?;
+        let (mut proxy, rest) = Proxy::parse(&words)?;
         let http = |method: &str, host: &str, path: &str| {
             path.starts_with('/').then(|| Http {
                 method: method.into(),
@@ -265,10 +270,10 @@ impl Request {
                 headers: headers.clone(),
             })
         };
-        let question = match (&who, rest) {
-            (Who::Into(..), ["by", peer, rest @ ..]) => {
-                let peer = (*peer != "nobody").then(|| (*peer).to_owned());
-                // Who comes in names a host too, which grants may ask for.
+        let question = match (&proxy, rest) {
+            (Proxy::Into(..), ["by", peer, rest @ ..]) => {
+                let peer = (*peer != "anonymous").then(|| (*peer).to_owned());
+                // Inbound requests have a host too, because permissions may depend on it.
                 match rest {
                     ["tcp", port] => Question::InboundTcp(peer, port.parse().ok()?),
                     [host, path] => Question::Inbound(peer, http("GET", host, path)?),
@@ -282,12 +287,12 @@ impl Request {
             _ => return None,
         };
         match &question {
-            Question::Tcp(to) => who = Who::Tcp(Box::new(who), to.clone()),
-            Question::InboundTcp(_, port) => who = Who::Tcp(Box::new(who), port.to_string()),
+            Question::Tcp(to) => proxy = Proxy::Tcp(Box::new(proxy), to.clone()),
+            Question::InboundTcp(_, port) => proxy = Proxy::Tcp(Box::new(proxy), port.to_string()),
             Question::Http(_) | Question::Inbound(..) => {}
         }
         Some(Request {
-            who,
+            proxy,
             question,
             expected: expected.trim().into(),
             text,

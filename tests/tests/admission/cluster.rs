@@ -1,4 +1,4 @@
-//! An API server with kinds of one origin or another, and requests to it as a controller sends them.
+//! An API server with Weir's or foreign CRDs, and requests to it as a controller sends them.
 
 use std::time::{Duration, Instant};
 
@@ -12,14 +12,14 @@ pub struct Cluster {
     client: kube::Client,
 }
 
-/// Whether a request only asks what would happen.
+/// Whether a request is a dry run.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Write {
     Try,
     Store,
 }
 
-/// TrafficSplit and HTTPRouteGroup as other projects define them: at every version, with anything in it.
+/// TrafficSplit and HTTPRouteGroup as other projects define them: every version, with any fields.
 const FOREIGN: [(&str, &str, &str); 2] = [
     ("split.smi-spec.io", "TrafficSplit", "trafficsplits"),
     ("specs.smi-spec.io", "HTTPRouteGroup", "httproutegroups"),
@@ -49,7 +49,7 @@ impl Cluster {
         cluster
     }
 
-    /// Gateway API's kinds are as they are released.
+    /// Installs the released CRDs of Gateway API, and foreign CRDs for the SMI.
     pub async fn with_foreign_kinds() -> Cluster {
         let cluster = Cluster::start().await;
         cluster.server.route_crds();
@@ -63,7 +63,7 @@ impl Cluster {
         cluster
     }
 
-    /// Puts the policies in force, and waits until each of them is.
+    /// Installs the policies, and waits until each of them is in force.
     pub async fn policies(&self) {
         let folder = root().join("deploy/admission").display().to_string();
         let kubectl = self.server.kubectl_client();
@@ -78,7 +78,7 @@ impl Cluster {
         }
     }
 
-    /// `GROUP/VERSION KIND` of what the cluster has.
+    /// `GROUP/VERSION KIND` of every served kind.
     pub fn kinds(&self) -> Vec<String> {
         let names = self
             .server
@@ -87,7 +87,7 @@ impl Cluster {
         names.lines().map(str::to_owned).collect()
     }
 
-    /// Makes sure that there is one, with the label.
+    /// Creates the namespace with the admission label, unless it exists.
     pub async fn namespace(&self, name: &str) {
         let metadata = json!({ "name": name, "labels": { "weir.dev/admission": "enabled" } });
         let namespace = json!({ "apiVersion": "v1", "kind": "Namespace", "metadata": metadata });
@@ -103,7 +103,7 @@ impl Cluster {
         }
     }
 
-    /// Policies, and labels of namespaces, take effect a moment after they are written.
+    /// Waits until the API server refuses this object, because policies and labels take effect after a moment.
     pub async fn refused_in_the_end(&self, namespace: &str, broken: &str) {
         let start = Instant::now();
         let broken = parse(broken);
@@ -123,7 +123,7 @@ impl Cluster {
         self.send("POST", &path, write, object).await
     }
 
-    /// Replaces the stored object by `edit`, whatever was stored.
+    /// Replaces the stored object by `edit`, regardless of its resource version.
     pub async fn replace(&self, namespace: &str, edit: &Value) -> Result<Value, String> {
         let path = path(namespace, edit);
         let mut edit = edit.clone();
@@ -132,14 +132,14 @@ impl Cluster {
         self.send("PUT", &path, Write::Store, &edit).await
     }
 
-    /// The stored object of this kind, version and name.
+    /// The stored object with the kind, version and name of `object`.
     pub async fn read(&self, namespace: &str, object: &Value) -> Value {
         let path = path(namespace, object);
         let request = Request::get(path).body(Vec::new()).expect("a request");
         self.client.request(request).await.expect("it is stored")
     }
 
-    /// As controllers write: unknown fields are not asked for.
+    /// Sends the request like a controller, without a check for unknown fields.
     async fn send(
         &self,
         method: &str,
@@ -168,7 +168,7 @@ impl Cluster {
     }
 }
 
-/// One object of YAML.
+/// Parses a YAML document with one object.
 pub fn parse(yaml: &str) -> Value {
     objects(yaml).remove(0)
 }
@@ -208,12 +208,12 @@ fn foreign(group: &str, kind: &str, plural: &str) -> Value {
     })
 }
 
-/// The words of a refusal; None where the object is not refused.
+/// Words in the message of a refusal; None if the object must be accepted.
 pub type Refusal = Option<&'static str>;
 
 pub struct Broken {
     pub version: &'static str,
-    /// What stands beside the metadata.
+    /// All fields except the metadata.
     pub edit: &'static str,
     pub by_schema: Refusal,
     pub by_policy: Refusal,
@@ -233,7 +233,7 @@ pub const fn broken(
     }
 }
 
-/// Tries an edit of a stored object: it is refused with the words, and the stored object is as it was.
+/// Sends an edit of a stored object. It must be refused with these words, and the stored object must not change.
 pub async fn broken_edit(cluster: &Cluster, namespace: &str, edit: &Value, words: Option<&str>) {
     let before = cluster.read(namespace, edit).await;
     match (cluster.replace(namespace, edit).await, words) {

@@ -1,4 +1,4 @@
-//! The objects of the golden cases: whatever is in force without a problem is stored.
+//! The golden cases' objects without a problem must be accepted.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,16 +8,16 @@ use weir_tests::{objects, root};
 
 use crate::cluster::{Cluster, Write};
 
-/// Files whose objects the released schemas of Gateway API refuse, or which say two things of one header.
+/// Files with objects that the released schemas of Gateway API refuse, or with contradictory header edits.
 const REFUSED: [&str; 2] = ["query-named-twice.yaml", "filter-header-named-twice.yaml"];
 
-/// Kinds of which the access policy alone says a problem, and where it is not in force says nothing.
+/// Files with kinds that only the access policy checks. Without the access policy they have no problems.
 const OF_THE_ACCESS_POLICY: [&str; 2] = [
     "permissive-without-problems.yaml",
     "other-kinds-are-passed-over.yaml",
 ];
 
-/// Other kinds are not judged.
+/// Only these kinds are checked.
 const KINDS: [&str; 6] = [
     "TrafficSplit",
     "HTTPRouteGroup",
@@ -27,7 +27,7 @@ const KINDS: [&str; 6] = [
     "GRPCRoute",
 ];
 
-/// Of the kinds that the cluster has.
+/// Tries all golden objects of the served kinds that have no problem.
 pub async fn objects_without_a_problem_are_stored(cluster: &Cluster) {
     let kinds = cluster.kinds();
     let mut tried = 0;
@@ -52,7 +52,7 @@ pub async fn objects_without_a_problem_are_stored(cluster: &Cluster) {
             }
             let namespace = match text_of(&object, "/metadata/namespace") {
                 "" => "default".to_owned(),
-                written => written.to_owned(),
+                namespace => namespace.to_owned(),
             };
             let metadata = object["metadata"].as_object_mut().expect("metadata");
             metadata.remove("creationTimestamp");
@@ -65,7 +65,7 @@ pub async fn objects_without_a_problem_are_stored(cluster: &Cluster) {
     assert!(tried >= 50, "{tried} objects");
 }
 
-/// `# KIND NAMESPACE/NAME PATH: ...` in the case's answers.
+/// Whether the case has a line `# KIND NAMESPACE/NAME PATH: ...` for the object.
 fn has_problem(text: &str, object: &Value) -> bool {
     let name = text_of(object, "/metadata/name");
     let kind = text_of(object, "/kind");
@@ -91,9 +91,12 @@ fn text_of<'v>(object: &'v Value, pointer: &str) -> &'v str {
 fn files(folder: &Path) -> BTreeSet<PathBuf> {
     let entries = std::fs::read_dir(folder).expect("a folder");
     let paths = entries.map(|entry| entry.expect("an entry").path());
-    let of = |path: PathBuf| match path.is_dir() {
-        true => files(&path),
-        false => BTreeSet::from([path]),
+    let of = |path: PathBuf| {
+        if path.is_dir() {
+            files(&path)
+        } else {
+            BTreeSet::from([path])
+        }
     };
     let yaml = |path: &PathBuf| path.extension().is_some_and(|it| it == "yaml");
     paths.flat_map(of).filter(yaml).collect()

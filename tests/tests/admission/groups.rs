@@ -1,8 +1,8 @@
-//! HTTPRouteGroups, and the objects of the access policy: forms that must be stored, and edits that must not.
+//! HTTPRouteGroups and the objects of the access policy: valid objects, and edits that must be refused.
 
 use crate::cluster::{Broken, Cluster, Refusal, Write, broken, broken_edit, parse};
 
-/// Version, and what stands beside the metadata.
+/// Version, and all fields except the metadata.
 const RIGHT: [(&str, &str); 11] = [
     (
         "v1alpha1",
@@ -20,7 +20,7 @@ const RIGHT: [(&str, &str); 11] = [
         "v1alpha4",
         "spec: { matches: [{ name: everything }, { name: buy, pathRegex: '.*a-book.*new', methods: [GET, PATCH], headers: [{ host: '.*' }] }] }",
     ),
-    // What a dumper of YAML makes of absent fields.
+    // A YAML dumper may write absent fields like this.
     (
         "v1alpha4",
         "spec: { matches: [{ name: hdr, pathRegex: null, methods: null, headers: { x-canary: 'true' } }] }",
@@ -33,7 +33,7 @@ const RIGHT: [(&str, &str); 11] = [
         "v1alpha4",
         "spec: { matches: [{ name: '', headers: { ':authority': shop.example.com } }] }",
     ),
-    // What looks like look-around or a back-reference and is none.
+    // Similar to look-around or back-references, but valid.
     (
         "v1alpha4",
         r"spec: { matches: [{ name: a, pathRegex: '/a\(\?!x(?:y|z)(?i)[(]((a)b)\d+(?P<n>x)(?<m>y)', headers: { a: '((a)|(?:b))\(\?=x[?]\\1' } }] }",
@@ -206,7 +206,7 @@ const BROKEN: [Broken; 36] = [
         Some("matches[0].headers"),
         HEADERS,
     ),
-    // A schema does not see the names of a map.
+    // A schema does not check the keys of a map.
     broken(
         "v1alpha4",
         "spec: { matches: [{ name: a, headers: { 'x canary': always } }] }",
@@ -273,7 +273,7 @@ const BROKEN: [Broken; 36] = [
         SCHEMA_OF_HEADERS,
         BACK_REFERENCE,
     ),
-    // No rule of a schema sees what may be a map or a list, and a pattern does not count brackets.
+    // Schema rules cannot check a field that may be a map or a list, and a pattern cannot count brackets.
     broken(
         "v1alpha4",
         "spec: { matches: [{ name: a, headers: { a: '(x' } }] }",
@@ -282,7 +282,7 @@ const BROKEN: [Broken; 36] = [
     ),
 ];
 
-/// The two kinds that only the access policy reads: kind, version, and what stands beside the metadata.
+/// The two kinds that only the access policy reads: kind, version, and all fields except the metadata.
 const BROKEN_POLICY: [(&str, &str, &str, &str); 17] = [
     (
         "TCPRoute",
@@ -405,7 +405,7 @@ pub async fn right_forms_are_stored(cluster: &Cluster, namespace: &str) {
     }
 }
 
-/// Each is tried on a stored group.
+/// Tries each edit on a stored group.
 pub async fn broken_edits(cluster: &Cluster, namespace: &str, words: impl Fn(&Broken) -> Refusal) {
     let good = object(
         "v1alpha4",

@@ -1,19 +1,19 @@
-//! What a real API server refuses: by the schemas of `deploy/crds`, and by the policies of `deploy/admission` where the
-//! schemas are somebody else's. A refused edit leaves the stored object as it was.
+//! A real API server refuses invalid objects: by the schemas of `deploy/crds`, and by the policies of
+//! `deploy/admission` for kinds with foreign schemas. A refused edit does not change the stored object.
 
 mod cluster;
 mod golden;
 mod groups;
-mod later;
 mod routes;
 mod splits;
+mod stored_objects;
 mod weights;
 
 use cluster::{Broken, Cluster};
 
-/// All SMI kinds as Weir ships them, and no policy.
+/// All SMI kinds with Weir's CRDs, without policies.
 #[tokio::test]
-async fn the_shipped_schemas_refuse_what_weir_cannot_read() {
+async fn shipped_schemas_refuse_unreadable_objects() {
     let cluster = Cluster::with_shipped_kinds().await;
     splits::right_forms_are_stored(&cluster, "default").await;
     groups::right_forms_are_stored(&cluster, "default").await;
@@ -24,9 +24,9 @@ async fn the_shipped_schemas_refuse_what_weir_cannot_read() {
     golden::objects_without_a_problem_are_stored(&cluster).await;
 }
 
-/// Kinds of other projects, whose schemas let everything through.
+/// Kinds with foreign CRDs, which accept everything.
 #[tokio::test]
-async fn the_policies_refuse_what_foreign_schemas_let_through() {
+async fn policies_cover_gaps_of_foreign_schemas() {
     let cluster = Cluster::with_foreign_kinds().await;
     cluster.policies().await;
     splits::right_forms_are_stored(&cluster, "labelled").await;
@@ -43,15 +43,15 @@ async fn the_policies_refuse_what_foreign_schemas_let_through() {
 }
 
 #[tokio::test]
-async fn what_was_stored_before_stays_writable() {
+async fn objects_stored_before_stay_writable() {
     let cluster = Cluster::with_foreign_kinds().await;
-    later::policies_pass_an_unchanged_spec(&cluster).await;
-    later::shipped_schemas_pass_an_unchanged_spec(&cluster).await;
+    stored_objects::policies_pass_an_unchanged_spec(&cluster).await;
+    stored_objects::shipped_schemas_pass_an_unchanged_spec(&cluster).await;
 }
 
 /// kubectl asks the API server to refuse unknown fields; most other clients do not.
 #[tokio::test]
-async fn a_mistyped_field_is_refused_for_every_client() {
+async fn mistyped_field_is_refused_everywhere() {
     let cluster = Cluster::with_shipped_kinds().await;
-    later::mistyped_fields(&cluster).await;
+    stored_objects::mistyped_fields(&cluster).await;
 }

@@ -1,4 +1,4 @@
-//! Routes of Gateway API and of Linkerd that their own schemas let through, and of which Weir could not do a part.
+//! Routes of Gateway API and Linkerd that their own schemas accept, although Weir does not support a part of them.
 
 use crate::cluster::{Cluster, Refusal, Write, broken_edit, parse};
 
@@ -11,7 +11,7 @@ const OLD_LINKERD: &str = "policy.linkerd.io/v1beta2 HTTPRoute";
 
 pub struct Broken {
     kind: &'static str,
-    /// Fields of the spec, beside a parent unless one is named. TO is a list of backends.
+    /// Fields of the spec. Without parentRefs a parent is added. TO is a list of backends.
     spec: &'static str,
     pub words: &'static str,
 }
@@ -438,7 +438,7 @@ const BROKEN: [Broken; 81] = [
     ),
 ];
 
-/// A pause that Weir does not keep leaves the retries in force.
+/// Retries stay in force without their backoff.
 const RIGHT: [(&str, &str); 9] = [
     (HTTP, "rules: [{ retry: { attempts: 3, backoff: 1s }, TO }]"),
     (
@@ -475,11 +475,11 @@ const RIGHT: [(&str, &str); 9] = [
     ),
 ];
 
-/// Each is tried on a stored route.
+/// Tries each edit on a stored route.
 pub async fn broken_edits(cluster: &Cluster, namespace: &str, words: impl Fn(&Broken) -> Refusal) {
     for kind in [HTTP, OLD_HTTP, GRPC, LINKERD, OLD_LINKERD, TCP] {
         let good = object(kind, "rules: [{ TO }]");
-        // Two versions of a kind are one object.
+        // Two versions of a kind are the same object.
         if cluster.create(namespace, &good, Write::Try).await.is_ok() {
             let stored = cluster.create(namespace, &good, Write::Store).await;
             stored.expect("it is right");
@@ -495,13 +495,13 @@ pub async fn broken_edits(cluster: &Cluster, namespace: &str, words: impl Fn(&Br
         let edit = object(case.kind, case.spec);
         broken_edit(cluster, namespace, &edit, words(case)).await;
     }
-    // Their schema of the standard channel has several rules; the policy says what Weir does with them.
+    // The schema of the standard channel allows several rules; the policy says how Weir treats them.
     let two = object(TCP, "rules: [{ TO }, { TO }]");
     let outcome = cluster.replace(namespace, &two).await;
     assert_eq!(outcome.is_err(), words(&BROKEN[0]).is_some(), "{outcome:?}");
 }
 
-/// As many rules, matches, filters and backends as Gateway API allows.
+/// The largest route that Gateway API allows.
 fn largest() -> String {
     let fields = |count: usize| {
         let field =
@@ -568,9 +568,10 @@ pub fn object(kind: &str, spec: &str) -> serde_json::Value {
 
 fn named(kind: &str, name: &str, spec: &str) -> serde_json::Value {
     let (version, kind) = kind.split_once(' ').expect("version and kind");
-    let parent = match spec.contains("parentRefs") {
-        true => "",
-        false => "parentRefs: [{ group: '', kind: Service, name: web, port: 80 }], ",
+    let parent = if spec.contains("parentRefs") {
+        ""
+    } else {
+        "parentRefs: [{ group: '', kind: Service, name: web, port: 80 }], "
     };
     let spec = spec.replace("TO }", "backendRefs: [{ name: a, port: 80 }] }");
     parse(&format!(

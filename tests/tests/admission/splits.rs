@@ -1,11 +1,11 @@
-//! TrafficSplits: forms that must be stored, and edits that must not.
+//! TrafficSplits: valid objects, and edits that must be refused.
 
 use crate::cluster::{Broken, Cluster, Refusal, Write, broken, broken_edit, parse};
 use crate::weights;
 
-/// Version, and what stands beside the metadata.
+/// Version, and all fields except the metadata.
 const RIGHT: [(&str, &str); 21] = [
-    // Go's encoders leave a 0 out, and Flagger writes with one.
+    // Go's encoders omit 0, as Flagger does.
     (
         "v1alpha2",
         "spec: { service: podinfo, backends: [{ service: podinfo-canary }, { service: podinfo-primary, weight: 100 }] }",
@@ -18,7 +18,7 @@ const RIGHT: [(&str, &str); 21] = [
         "v1alpha1",
         "spec: { service: app.example.com, backends: [{ service: podinfo-canary, weight: 100m }, { service: podinfo-primary, weight: 900m }] }",
     ),
-    // What a dumper of YAML makes of absent fields.
+    // A YAML dumper may write absent fields like this.
     (
         "v1alpha3",
         "spec: { service: web, matches: [{ kind: HTTPRouteGroup, name: canary, apiGroup: null }], backends: [{ service: web-stable, weight: 0 }, { service: web-stage, weight: 100 }] }\nstatus: null",
@@ -48,7 +48,7 @@ const RIGHT: [(&str, &str); 21] = [
         "v1alpha2",
         "spec: { service: web, backends: [{ service: a, weight: 0 }, { service: b, weight: 0 }] }",
     ),
-    // Twice the same backend is told of, and served.
+    // A duplicate backend gets a problem and is served.
     (
         "v1alpha2",
         "spec: { service: web, backends: [{ service: a, weight: 1 }, { service: a, weight: 1 }] }",
@@ -116,7 +116,7 @@ const BROKEN: [Broken; 45] = [
         Some("weight: Required value"),
         MISSING,
     ),
-    // A schema cannot tell a null from a value.
+    // A schema cannot distinguish null from a value.
     broken(
         "v1alpha2",
         "spec: { service: web, backends: [{ service: a, weight: null }, { service: b, weight: 0 }] }",
@@ -390,7 +390,7 @@ pub async fn right_forms_are_stored(cluster: &Cluster, namespace: &str) {
     }
 }
 
-/// Each is tried on a stored split, which has all its traffic at the second backend.
+/// Tries each edit on a stored split that sends all requests to its second backend.
 pub async fn broken_edits(cluster: &Cluster, namespace: &str, words: impl Fn(&Broken) -> Refusal) {
     let good = "spec: { service: web, backends: [{ service: web-v1, weight: 0 }, { service: web-v2, weight: 100 }] }";
     let good = object("v1alpha2", good);

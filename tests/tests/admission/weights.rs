@@ -2,7 +2,7 @@
 
 use crate::cluster::Refusal;
 
-/// Weights as Flagger, Argo Rollouts, Open Service Mesh and Linkerd write them, and every other form that Weir reads.
+/// Weights as Flagger, Argo Rollouts, Open Service Mesh and Linkerd write them, and all other valid forms.
 pub const RIGHT: [&str; 33] = [
     "10",
     "0",
@@ -44,7 +44,7 @@ const NOT_A_NUMBER: Refusal = Some("is not a number: the split would not be in f
 const NEGATIVE: Refusal = Some("Write 0 for a backend without traffic");
 const FINE: Refusal = Some("finer than a thousandth");
 const LARGE: Refusal = Some("Write smaller weights of the same ratio");
-/// Weights, and the words of both refusals.
+/// Weights, and words of the refusals by schema and by policy.
 pub const BROKEN: [(&str, Refusal, Refusal); 30] = [
     ("10O", NUMBER, Some("the weight '10O' is not a number")),
     ("abc", NUMBER, NOT_A_NUMBER),
@@ -81,7 +81,7 @@ pub const BROKEN: [(&str, Refusal, Refusal); 30] = [
         Some("write_nothing_finer_than_a_thousandth"),
         FINE,
     ),
-    // Patterns do not judge numbers, and cannot count.
+    // Patterns apply only to strings, so they cannot check these numbers.
     ("0.0001", None, FINE),
     ("'1e-9'", None, FINE),
     ("'1e99'", Some("write_a_smaller_number"), LARGE),
@@ -92,6 +92,6 @@ pub const BROKEN: [(&str, Refusal, Refusal); 30] = [
     ),
     ("18446744073709551616", Some("less than or equal to"), LARGE),
     ("9223372036854775807", Some("less than or equal to"), LARGE),
-    // Each is small enough, and together they are not.
+    // Each weight is valid, but their sum is too large.
     ("'9223372036854775807'", None, LARGE),
 ];

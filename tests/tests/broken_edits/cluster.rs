@@ -53,7 +53,7 @@ async fn wait_for_policy(server: &ApiServer) {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broken_edit_of_a_cluster_is_refused() {
+async fn broken_edit_in_cluster_is_refused() {
     let server = server();
     wait_for_policy(&server).await;
     let kubectl = server.kubectl_client();

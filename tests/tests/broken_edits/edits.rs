@@ -35,7 +35,7 @@ pub struct Edit {
     pub to: &'static str,
     pub serves: Serves,
     /// Words of the problem or of the log, when a folder is served.
-    pub told: &'static str,
+    pub log_words: &'static str,
     pub admission: Admission,
 }
 
@@ -149,7 +149,7 @@ const fn broken(
     name: &'static str,
     file: &'static str,
     edit: [&'static str; 2],
-    told: &'static str,
+    log_words: &'static str,
     admission: Admission,
 ) -> Edit {
     let [from, to] = edit;
@@ -159,7 +159,7 @@ const fn broken(
         from,
         to,
         serves: Serves::Before,
-        told,
+        log_words,
         admission,
     }
 }
@@ -483,7 +483,7 @@ pub const EDITS: [Edit; 47] = [
         from: "",
         to: "",
         serves: Serves::BeforeSilently,
-        told: "",
+        log_words: "",
         admission: NoSuchEdit,
     },
     Edit {
@@ -492,7 +492,7 @@ pub const EDITS: [Edit; 47] = [
         from: "name: web,",
         to: "name: web-2,",
         serves: Serves::BeforeSilently,
-        told: "",
+        log_words: "",
         admission: Taken,
     },
     Edit {
@@ -504,7 +504,7 @@ pub const EDITS: [Edit; 47] = [
             host: "web",
             to: "root",
         },
-        told: "web-v2",
+        log_words: "web-v2",
         admission: Moves,
     },
     Edit {
@@ -516,7 +516,7 @@ pub const EDITS: [Edit; 47] = [
             host: "web",
             to: "ordinary",
         },
-        told: "",
+        log_words: "",
         admission: Moves,
     },
 ];

@@ -17,15 +17,16 @@ fn write(plane: &Plane, file: &str, text: Option<&str>) {
     }
 }
 
-/// Waits up to five seconds for these words after this position of the log; the error is the log after it.
-async fn told(plane: &Plane, from: usize, edit: &Edit) -> Result<(), String> {
+/// Waits up to five seconds for the expected words after this position of the log. The error contains the log from
+/// there.
+async fn wait_for_log(plane: &Plane, from: usize, edit: &Edit) -> Result<(), String> {
     let start = Instant::now();
-    while !plane.log()[from..].contains(edit.told) {
+    while !plane.log()[from..].contains(edit.log_words) {
         if start.elapsed() > Duration::from_secs(5) {
             let log = &plane.log()[from..];
             return Err(format!(
                 "{}: nothing says {:?}:\n{log}",
-                edit.name, edit.told
+                edit.name, edit.log_words
             ));
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
@@ -34,11 +35,11 @@ async fn told(plane: &Plane, from: usize, edit: &Edit) -> Result<(), String> {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_broken_edit_of_a_folder_moves_no_traffic() {
+async fn broken_edit_in_folder_keeps_traffic() {
     let plane = Plane::start(&FILES);
     let scene = Scene::start(plane.listen).await;
     let mut requests = scene.hold(SETTLED).await;
-    let mut untold = Vec::new();
+    let mut missing = Vec::new();
     for edit in &EDITS {
         println!("{}", edit.name);
         let from = plane.log().len();
@@ -46,7 +47,7 @@ async fn a_broken_edit_of_a_folder_moves_no_traffic() {
         match edit.serves {
             Serves::Before | Serves::BeforeSilently => {
                 if edit.serves == Serves::Before {
-                    untold.extend(told(&plane, from, edit).await.err());
+                    missing.extend(wait_for_log(&plane, from, edit).await.err());
                 }
                 requests += scene.hold(SETTLED).await;
             }

@@ -1,4 +1,4 @@
-//! Objects as an API server keeps them in etcd.
+//! Writes objects to etcd in the API server's form.
 
 use serde_json::{Value, json};
 use weir_cluster::ApiServer;

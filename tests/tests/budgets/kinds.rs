@@ -7,7 +7,7 @@ use crate::objects::{bombs, fill, service, split};
 
 /// Objects of each kind.
 const EACH: usize = 130;
-/// Of these, how many have almost 1 MiB of text.
+/// The number of objects of each kind with almost 1 MiB of text.
 const LARGE: usize = 12;
 /// Bytes of text of a large object, at most.
 const TEXT: usize = 1_000_000;
@@ -18,7 +18,7 @@ const GATEWAY_API: &str = "gateway.networking.k8s.io/v1";
 pub fn ten_thousand() -> Vec<Value> {
     let mut objects = fill();
     for service in objects.iter_mut().filter(|it| it["kind"] == "Service") {
-        // Every pod fits.
+        // An empty value matches every pod.
         service["spec"]["selector"] = json!({ "0": "" });
     }
     objects.extend(bombs());
@@ -53,9 +53,9 @@ fn of_each_kind(number: usize) -> Vec<Value> {
     let grpc: Vec<Value> = rules(is_large)
         .into_iter()
         .map(|mut rule| {
-            for wanted in rule["matches"].as_array_mut().expect("matches") {
-                wanted.as_object_mut().expect("a match").remove("path");
-                wanted["method"] = json!({ "service": "a.B", "method": "C" });
+            for one_match in rule["matches"].as_array_mut().expect("matches") {
+                one_match.as_object_mut().expect("a match").remove("path");
+                one_match["method"] = json!({ "service": "a.B", "method": "C" });
             }
             rule
         })
@@ -151,9 +151,10 @@ fn group(name: &str, is_large: bool) -> Value {
             let headers: Vec<Value> = (0..16)
                 .map(|it| json!({ format!("h{it}"): value }))
                 .collect();
-            match is_large {
-                true => json!({ "name": format!("m{it}"), "headers": headers }),
-                false => json!({ "name": format!("m{it}"), "methods": methods }),
+            if is_large {
+                json!({ "name": format!("m{it}"), "headers": headers })
+            } else {
+                json!({ "name": format!("m{it}"), "methods": methods })
             }
         })
         .collect();
@@ -224,7 +225,8 @@ fn wide_split(name: &str) -> Value {
     split("evil", name, "v1", &backends)
 }
 
-/// By its name, a set of objects that costs more than a namespace may, of each kind that proxies of other namespaces get.
+/// Sets of objects by name. Each set exceeds a namespace's budget with one kind of object that other namespaces'
+/// proxies receive.
 pub fn fills() -> Vec<(&'static str, Vec<Value>)> {
     let mut expressions = fill();
     let is_split = |it: &&Value| it["kind"] != "HTTPRoute";
@@ -259,14 +261,14 @@ fn routes(
     api_version: &str,
     kind: &str,
     count: usize,
-    wanted: impl Fn(usize) -> Value,
+    one_match: impl Fn(usize) -> Value,
 ) -> Vec<Value> {
     let mut objects = vec![service("evil", "v1", 80..=80)];
     for number in 0..count {
         let name = format!("s{number}");
         let rules: Vec<Value> = (0..16)
             .map(|rule| {
-                let matches: Vec<Value> = (0..8).map(|it| wanted(rule * 8 + it)).collect();
+                let matches: Vec<Value> = (0..8).map(|it| one_match(rule * 8 + it)).collect();
                 json!({ "matches": matches, "backendRefs": [{ "name": "v1", "port": 80 }, { "name": name, "port": 80 }] })
             })
             .collect();

@@ -1,6 +1,6 @@
 //! One namespace fills every limit, next to a hundred small namespaces. Changes of the small ones take effect within the
 //! usual time. The control plane stays within the memory limit of its Deployment, and Envoy takes no more memory than
-//! README.md says.
+//! docs/operations.md says.
 
 use std::time::{Duration, Instant};
 
@@ -36,7 +36,7 @@ async fn weights(plane: &Plane, namespace: &str) -> Vec<u64> {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_full_namespace_costs_an_envoy_no_more_than_is_promised() {
+async fn full_namespace_stays_within_envoy_memory() {
     for (name, objects) in fills() {
         println!("{name}:");
         full_of(&yaml(&objects)).await;
@@ -95,7 +95,7 @@ async fn full_of(objects: &str) {
 const POLICIES: [&[&str]; 2] = [&[], &["--policy", "smi"]];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn ten_thousand_objects_of_one_namespace_stay_inside_the_shipped_memory() {
+async fn ten_thousand_objects_fit_shipped_memory() {
     let server = server();
     server.route_crds();
     for namespace in ["team-7", "evil"] {

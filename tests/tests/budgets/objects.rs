@@ -57,7 +57,7 @@ pub fn fill() -> Vec<Value> {
     let mut objects = vec![service("evil", "v1", 80..=80)];
     for number in 0..8 {
         let root = format!("re-{number}");
-        let wanted = (0..50).map(|it| {
+        let matches = (0..50).map(|it| {
             let value = format!("(a|b)*a(a|b){{10}}{number}-{it}");
             json!({ "headers": [{ "name": "x", "type": "RegularExpression", "value": value }] })
         });
@@ -65,7 +65,7 @@ pub fn fill() -> Vec<Value> {
         objects.push(route(
             &format!("a{number}"),
             &root,
-            &wanted.collect::<Vec<_>>(),
+            &matches.collect::<Vec<_>>(),
         ));
     }
     for number in 0..4_000 {

@@ -14,7 +14,7 @@ fn check(case: &str, arguments: &[&str]) -> Output {
         .expect("weir")
 }
 
-/// The lines of standard output without the path of the file, the last line of standard error, and the exit code.
+/// The lines of standard output without the path, the last line of standard error, and the exit code.
 fn said(case: &str, arguments: &[&str]) -> (Vec<String>, String, Option<i32>) {
     let output = check(case, arguments);
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
@@ -33,7 +33,7 @@ fn assert_said(case: &str, line: &str, code: i32) {
 }
 
 #[test]
-fn a_kind_under_another_group_is_a_warning_that_names_the_right_one() {
+fn wrong_group_warns_with_right_one() {
     assert_said(
         "02a-group-misspelled.yaml",
         "warning: TrafficSplit default/my-app-split: InvalidKind: TrafficSplit is not read under the group split.smi-specs.io: the object is passed over; write apiVersion: split.smi-spec.io/v1alpha4",
@@ -52,7 +52,7 @@ fn a_kind_under_another_group_is_a_warning_that_names_the_right_one() {
 }
 
 #[test]
-fn a_map_where_a_name_belongs_is_answered_with_the_name() {
+fn map_instead_of_name_is_explained() {
     assert_said(
         "17a-service-as-object.yaml",
         "TrafficSplit bank/money-split spec.service: InvalidValue: service is a map where a name is expected: the object is not in force; write the name alone: service: money",
@@ -70,7 +70,7 @@ fn a_template_is_a_warning() {
 }
 
 #[test]
-fn a_key_that_stands_twice_is_named_with_both_lines() {
+fn duplicate_key_is_named_with_lines() {
     assert_said(
         "25c-duplicate-key.yaml",
         "Unreadable: the key labels is there twice, at line 6 and at line 7: nothing is read from it; remove one of the two",
@@ -79,7 +79,7 @@ fn a_key_that_stands_twice_is_named_with_both_lines() {
 }
 
 #[test]
-fn charts_and_kustomizations_are_passed_over_and_counted() {
+fn charts_and_kustomizations_are_passed_over() {
     let case = "27-chart-and-kustomize-tree";
     let (lines, last, code) = said(case, &[]);
     assert_eq!((lines, code), (vec![], Some(0)));
@@ -107,7 +107,7 @@ fn charts_and_kustomizations_are_passed_over_and_counted() {
 }
 
 #[test]
-fn a_number_that_kubectl_reads_otherwise_is_refused_with_both_readings() {
+fn octal_number_is_refused() {
     assert_said(
         "29-yaml11-numbers.yaml",
         "TrafficSplit default/web spec.backends[0].weight: InvalidValue: a number with a 0 in front is 64 to kubectl, which reads it as octal, and 100 in YAML 1.2: the object is not in force; write 100 or 64, without a 0 in front",
@@ -116,7 +116,7 @@ fn a_number_that_kubectl_reads_otherwise_is_refused_with_both_readings() {
 }
 
 #[test]
-fn the_default_namespace_makes_the_root_a_service_of_its_own_namespace() {
+fn default_namespace_applies_to_the_root() {
     let case = "30-no-namespace-in-files.yaml";
     let (lines, last, code) = said(case, &["--default-namespace", "bookstore"]);
     assert_eq!((lines, code), (vec![], Some(0)));

@@ -1,8 +1,8 @@
-//! `weir check` on broken input: one line names the file, the object and the field, what is wrong
-//! and what to do; a good split in the same folder goes on.
+//! `weir check` on broken input: a line names the file, the object and the field, the cause and the remedy. A valid
+//! split in the same folder stays in force.
 
 mod cases;
-mod held;
+mod last_valid;
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use tempfile::TempDir;
 use weir_tests::{dist, root};
 
-/// In every folder of these tests: a split that is right, and what broken objects refer to.
+/// Objects in every folder of these tests: a valid split, and objects that the broken objects refer to.
 const GOOD: &str = r#"
 apiVersion: v1
 kind: List
@@ -35,13 +35,13 @@ items:
 "#;
 const GOOD_RULE: &str = "\"TrafficSplit/default/good:80/http\"";
 
-/// Address space in KiB and time that a check of any input may take.
+/// Limits of address space in KiB and of time for a check.
 const MEMORY: u32 = 500_000;
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Blocks of a name, documents, and the line that is expected of them. `split`, `route` and `edge`
-/// stand for a TrafficSplit, a route of the Service web and a route of the Gateway edge, with the
-/// fields of their `spec`. In the expected line ` .. ` stands for any text.
+/// Blocks with a name, documents, and the expected line. `split`, `route` and `edge` stand for a TrafficSplit, a route
+/// of the Service web and a route of the Gateway edge, with the fields of their `spec`. In the expected line ` .. `
+/// stands for any text.
 const OBJECTS: &str = r#"
 negative weight
 split: service: web, backends: [{ service: web-v1, weight: -1 }, { service: web-v2, weight: 101 }]
@@ -330,7 +330,7 @@ fn document(text: &str) -> String {
     )
 }
 
-/// What is no text, or none that one would want to read.
+/// Files that are not text, or that are too large.
 fn of_files() -> impl Iterator<Item = Broken> {
     const YAML: &str = "Unreadable: .. ; correct the YAML";
     const BOMB: &str = "Unreadable: the file is nested too deeply, or grows too large .. ; write it with fewer levels";
@@ -367,7 +367,7 @@ fn of_files() -> impl Iterator<Item = Broken> {
         })
 }
 
-/// Runs `dist/weir COMMAND DIR` within the bounds that hold for every input.
+/// Runs `dist/weir COMMAND DIR` with the limits of all inputs.
 fn weir(command: &str, dir: &Path) -> Output {
     let start = Instant::now();
     let output = Command::new("sh")
@@ -385,11 +385,13 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
-/// All parts of the expected line, in their order, from its beginning. Between cause and remedy the effect may stand.
+/// Whether the line begins with the first part and contains the others in order. The effect may stand between the cause
+/// and the remedy.
 fn is_as_expected(line: &str, expected: &str) -> bool {
-    let expected = match expected.contains(" .. ; ") {
-        true => expected.to_owned(),
-        false => expected.replacen("; ", " .. ; ", 1),
+    let expected = if expected.contains(" .. ; ") {
+        expected.to_owned()
+    } else {
+        expected.replacen("; ", " .. ; ", 1)
     };
     let mut parts = expected.split(" .. ");
     let first = parts.next().unwrap_or_default();
@@ -404,7 +406,7 @@ fn is_as_expected(line: &str, expected: &str) -> bool {
 }
 
 #[test]
-fn broken_input_is_named_and_the_rest_goes_on() {
+fn broken_input_is_named_others_work() {
     let cases: Vec<_> = of_objects().chain(of_files()).collect();
     let count = cases.len();
     let mut failures = Vec::new();
@@ -425,17 +427,17 @@ fn broken_input_is_named_and_the_rest_goes_on() {
 
         let line = printed.strip_prefix(&prefix).unwrap_or_default();
         let is_one_line = printed.lines().count() == 1;
-        let goes_on = text(&translated.stdout).contains(GOOD_RULE);
+        let keep_open = text(&translated.stdout).contains(GOOD_RULE);
         if checked.status.code() != Some(1)
             || !is_one_line
             || !is_as_expected(line, &expected)
             || !checked.stderr.is_empty()
             || !translated.status.success()
-            || !goes_on
+            || !keep_open
             || text(&translated.stderr) != printed
         {
             failures.push(format!(
-                "{name} ({}, the good split goes on: {goes_on})\n  expected {prefix}{expected}\n  got      {printed}{}",
+                "{name} ({}, the good split goes on: {keep_open})\n  expected {prefix}{expected}\n  got      {printed}{}",
                 checked.status,
                 text(&checked.stderr)
             ));
@@ -452,7 +454,7 @@ fn broken_input_is_named_and_the_rest_goes_on() {
 }
 
 #[test]
-fn a_broken_document_leaves_the_rest_of_its_file() {
+fn broken_document_keeps_rest_of_file() {
     let dir = TempDir::new().expect("a folder");
     let broken = document("split: service: web, backends: [{ service: web-v1, weight: -1 }]");
     let file = dir.path().join("all.yaml");
@@ -462,7 +464,7 @@ fn a_broken_document_leaves_the_rest_of_its_file() {
 }
 
 #[test]
-fn every_problem_has_its_line_in_the_order_of_files() {
+fn problems_are_lines_in_file_order() {
     let dir = TempDir::new().expect("a folder");
     let negative = document("split: service: web, backends: [{ service: web-v1, weight: -1 }]");
     for (file, content) in [
@@ -487,7 +489,7 @@ fn every_problem_has_its_line_in_the_order_of_files() {
 }
 
 #[test]
-fn no_problem_is_exit_0_and_silence() {
+fn without_problems_exits_0_silently() {
     let dir = TempDir::new().expect("a folder");
     std::fs::write(dir.path().join("good.yaml"), GOOD).expect("a manifest");
     let guides = ["osm", "kong"].map(|guide| root().join("tests/manifests").join(guide));
@@ -499,7 +501,7 @@ fn no_problem_is_exit_0_and_silence() {
 }
 
 #[test]
-fn a_folder_that_cannot_be_read_is_exit_2() {
+fn unreadable_folder_exits_2() {
     let dir = TempDir::new().expect("a folder");
     let missing = dir.path().join("missing");
     for command in ["check", "translate"] {

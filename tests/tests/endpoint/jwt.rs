@@ -1,4 +1,4 @@
-//! Tokens that are signed as the API server signs them.
+//! Tokens with a signature of the API server's key.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,13 +8,13 @@ use rcgen::{KeyPair, SigningKey};
 use serde_json::{Value, json};
 use weir_cluster::ApiServer;
 
-/// The key of this API server.
+/// The signing key of this API server.
 pub fn key_of(server: &ApiServer) -> KeyPair {
     let key = std::fs::read_to_string(server.folder().join("accounts.key")).expect("accounts.key");
     KeyPair::from_pem(&key).expect("a key")
 }
 
-/// The claims of a ServiceAccount's token that expires in `seconds`; `number` makes tokens differ.
+/// The claims of a ServiceAccount token that expires in `seconds`; `number` makes tokens different.
 pub fn claims(
     [namespace, name, uid]: [&str; 3],
     audience: &str,
@@ -46,7 +46,7 @@ pub fn signed(key: &KeyPair, claims: &Value) -> String {
     format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// The two numbers of an ECDSA signature, without the ASN.1 encoding.
+/// An ECDSA signature as two raw numbers, without ASN.1.
 fn plain_signature(der: &[u8]) -> Vec<u8> {
     let mut rest = &der[2..];
     let mut plain = Vec::new();

@@ -1,5 +1,5 @@
-//! Who may read the configuration: tokens, client certificates and loopback, each on the real `weir serve`, and what
-//! becomes of those who may not.
+//! Access to the configuration on a real `weir serve`: tokens, client certificates and loopback. Other clients are
+//! refused.
 
 mod hostile;
 mod jwt;
@@ -16,7 +16,7 @@ use weir_tests::tls::Authority;
 use weir_tests::{Connection, serve_refused};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn certificates_of_another_authority_are_turned_away() {
+async fn certificates_of_other_authority_are_refused() {
     let [server, clients, others] = [(); 3].map(|()| Authority::new());
     let files = Files::new(&server.sign(&[NAME]), Some(&clients.sign(&[])));
     let plane = serve_tls(&files).await;
@@ -97,7 +97,7 @@ async fn plain_http_is_for_loopback() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_changed_certificate_is_shown_and_a_bad_one_is_not() {
+async fn valid_certificate_replaces_old_one() {
     let [first, second, clients] = [(); 3].map(|()| Authority::new());
     let client = clients.sign(&["edge.example.com"]);
     let files = Files::new(&first.sign(&[NAME]), Some(&client));
@@ -124,7 +124,7 @@ async fn a_changed_certificate_is_shown_and_a_bad_one_is_not() {
         .await;
     assert!(ends > 4e9, "{ends}");
 
-    // The key of another certificate, as a hand that replaces one file after the other leaves it.
+    // The certificate is new and the key is old, as between two writes.
     let next = second.sign(&[NAME]);
     files.put("tls.crt", &next.pem);
     let refused = "weir_certificates_refused_total";
@@ -136,7 +136,9 @@ async fn a_changed_certificate_is_shown_and_a_bad_one_is_not() {
     }
     assert_eq!(plane.metric(refused).await, 1.0);
     assert!(
-        plane.log().contains("the certificate before stays in use"),
+        plane
+            .log()
+            .contains("the previous certificate stays in use"),
         "{}",
         plane.log()
     );
@@ -144,7 +146,7 @@ async fn a_changed_certificate_is_shown_and_a_bad_one_is_not() {
     files.put("tls.key", &next.key);
     wait(&second).await;
 
-    // A mounted Secret: all of it changes with one link.
+    // A mounted Secret changes all files with one link.
     files.project(&first.sign(&[NAME]), &client);
     wait(&first).await;
     let admin = Connection::open(plane.admin)
@@ -154,11 +156,11 @@ async fn a_changed_certificate_is_shown_and_a_bad_one_is_not() {
     assert_eq!(admin.status, 200);
 }
 
-/// The certificate, the key and the authority of clients change several times, one file after the other, while clients
-/// connect. A handshake never mixes old and new files. A client of the old authority is refused, and a connection that
-/// it had before ends with its next answer.
+/// The certificate, the key and the client CA change several times, one file after the other, while clients connect. A
+/// handshake never mixes old and new files. A client of the old CA is refused, and its open connection ends with its
+/// next answer.
 #[tokio::test(flavor = "multi_thread")]
-async fn files_that_change_under_connections_leave_no_way_in() {
+async fn certificate_changes_admit_no_old_client() {
     let own = [(); 2].map(|()| Authority::new());
     let clients = [(); 2].map(|()| Authority::new().sign(&["edge.example.com"]));
     let [first, second] = [0, 1].map(|turn: usize| own[turn].sign(&[NAME]));

@@ -1,5 +1,5 @@
-//! The rights that `deploy/` gives the control plane are those that it uses: all that it asks is allowed, all that it is
-//! allowed it asks, and it can write no spec and see no Secret.
+//! The roles of `deploy/` match the control plane's requests: each request is allowed, each right is used, and the
+//! account can neither write a spec nor read a Secret.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -70,10 +70,10 @@ fn rights(objects: &[Value]) -> BTreeSet<String> {
     rights
 }
 
-/// What the account has asked so far, allowed or not, by the same words; and what it was refused.
-fn asked(server: &ApiServer) -> (BTreeSet<String>, BTreeSet<String>) {
+/// The account's requests so far as `VERB RESOURCE.GROUP`: all of them, and the refused ones.
+fn used_rights(server: &ApiServer) -> (BTreeSet<String>, BTreeSet<String>) {
     let log = std::fs::read_to_string(server.audit_log()).expect("the audit log");
-    let (mut asked, mut refused) = (BTreeSet::new(), BTreeSet::new());
+    let (mut used, mut refused) = (BTreeSet::new(), BTreeSet::new());
     for line in log.lines() {
         let event: Value = serde_json::from_str(line).unwrap_or_default();
         let of = &event["objectRef"];
@@ -93,32 +93,32 @@ fn asked(server: &ApiServer) -> (BTreeSet<String>, BTreeSet<String>) {
         if event["responseStatus"]["code"] == 403 {
             refused.insert(right.clone());
         }
-        asked.insert(right);
+        used.insert(right);
     }
-    (asked, refused)
+    (used, refused)
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn every_right_is_used_and_none_is_missing() {
+async fn every_right_is_used_and_sufficient() {
     rights_are_those_used("permissive", Vec::new()).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn so_it_is_under_the_policy_of_the_smi() {
+async fn smi_policy_rights_are_exact() {
     rights_are_those_used("smi", smi()).await;
 }
 
-/// With the roles of `deploy/weir` and these.
+/// Runs the control plane with the roles of `deploy/weir` and `more`, and compares its requests with its rights.
 async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
     let server = ApiServer::start();
     server.route_crds();
     server.crds(&[&root().join("deploy/crds")]);
-    let mut given = Vec::new();
+    let mut roles = Vec::new();
     for object in kustomize("deploy/weir").into_iter().chain(more) {
         let kind = object["kind"].as_str().unwrap_or_default();
         if kind == "Namespace" || kind == "ServiceAccount" || kind.contains("Role") {
             server.apply(&object.to_string());
-            given.push(object);
+            roles.push(object);
         }
     }
     server.apply(OBJECTS);
@@ -131,10 +131,10 @@ async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
     let files = Files::new(&authority.sign_until(&[NAME], end), None);
     let mut arguments = files.arguments_without_authority();
     arguments.extend(["--policy", policy, "--lease", "weir-system/weir"]);
-    let wanted = rights(&given);
+    let rights = rights(&roles);
     let start = Instant::now();
-    let mut missing = wanted.clone();
-    // Again and again: the Lease is given up and taken.
+    let mut missing = rights.clone();
+    // Several runs, because the Lease must be released and acquired.
     while !missing.is_empty() && start.elapsed() < Duration::from_secs(120) {
         let plane = Plane::of_cluster(&kubeconfig, &arguments);
         plane.wait_until_ready().await;
@@ -142,7 +142,7 @@ async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
         let _ = Ask::new(plane.listen, &authority)
             .with(None, "?namespace=default", &reader)
             .await;
-        // A problem that goes and comes again is counted in its Event.
+        // A problem that goes and returns updates its Event.
         for backend in ["web", "none"] {
             tokio::time::sleep(Duration::from_secs(2)).await;
             server.apply(&OBJECTS.replace("service: none", &format!("service: {backend}")));
@@ -150,15 +150,15 @@ async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
         let until = Instant::now() + Duration::from_secs(20);
         while Instant::now() < until && !missing.is_empty() {
             tokio::time::sleep(Duration::from_millis(500)).await;
-            let (asked, _) = asked(&server);
-            missing = wanted.difference(&asked).cloned().collect();
+            let (used, _) = used_rights(&server);
+            missing = rights.difference(&used).cloned().collect();
         }
         plane.terminate();
         tokio::time::sleep(Duration::from_secs(2)).await;
     }
-    let (_, refused) = asked(&server);
+    let (_, refused) = used_rights(&server);
     assert!(refused.is_empty(), "the control plane lacks {refused:?}");
-    assert!(missing.is_empty(), "nobody uses {missing:?}");
+    assert!(missing.is_empty(), "unused rights: {missing:?}");
 
     let events =
         server
@@ -171,7 +171,7 @@ async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
     );
 
     let account = server.kubectl_as(&token);
-    // No role of ours: Kubernetes gives this right to every ServiceAccount.
+    // Not from Weir's roles: Kubernetes gives this right to every ServiceAccount.
     assert!(
         account
             .run(&["get", "--raw", "/openid/v1/jwks"])
@@ -201,7 +201,7 @@ async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
     }
 }
 
-/// The component's own objects: it stands for itself where nothing is patched.
+/// The objects of the component `deploy/smi`.
 fn smi() -> Vec<Value> {
     ["clusterrole.yaml", "clusterrolebinding.yaml"]
         .iter()

@@ -1,4 +1,4 @@
-//! A `weir serve` with TLS, and clients that show what they like.
+//! A `weir serve` with TLS, and clients with any certificate or token.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,8 +21,8 @@ use weir_tests::{Answer, Plane};
 
 pub const NAME: &str = "weir.weir-system.svc";
 
-/// `tls.crt`, `tls.key`, and `ca.crt` of clients, each a link into a folder that is a link itself, as in a mounted
-/// Secret.
+/// `tls.crt`, `tls.key` and the client CA `ca.crt`. As in a mounted Secret, each is a link into a folder that is a link
+/// itself.
 pub struct Files {
     folder: TempDir,
     has_authority: bool,
@@ -44,7 +44,7 @@ impl Files {
         files
     }
 
-    /// Replaces all of them at once.
+    /// Replaces all files at once.
     pub fn project(&self, own: &Certificate, client: &Certificate) {
         for name in ["tls.crt", "tls.key", "ca.crt"] {
             let inside = PathBuf::from("..data").join(name);
@@ -65,12 +65,12 @@ impl Files {
         ] {
             std::fs::write(turn.join(name), text).expect("a file");
         }
-        let beside = self.path("..new");
-        symlink(turn, &beside).expect("a link");
-        std::fs::rename(beside, self.path("..data")).expect("renamed");
+        let link = self.path("..new");
+        symlink(turn, &link).expect("a link");
+        std::fs::rename(link, self.path("..data")).expect("renamed");
     }
 
-    /// Writes one of them over.
+    /// Overwrites one file.
     pub fn put(&self, name: &str, text: &str) {
         std::fs::write(self.path(name), text).expect("a file");
     }
@@ -97,14 +97,14 @@ impl Files {
     }
 }
 
-/// A split in `default`, served with these files.
+/// Serves a split in `default` with these files.
 pub async fn serve_tls(files: &Files) -> Plane {
     let plane = Plane::start_with(&files.arguments(), &[("web.yaml", &manifest([1, 1]))]);
     plane.wait_until_ready().await;
     plane
 }
 
-/// GET with TLS, by whoever trusts an authority, on a connection of its own.
+/// A GET request with TLS on a new connection. The client trusts `authority`.
 pub struct Ask {
     address: SocketAddr,
     authority: String,
@@ -124,7 +124,8 @@ impl Ask {
         Ask { path, ..self }
     }
 
-    /// With this certificate, and this token if it is not empty. An error where there is no answer.
+    /// Sends the request with this certificate, and with this token unless it is empty. Returns an error without an
+    /// answer.
     pub async fn with(
         &self,
         certificate: Option<&Certificate>,
@@ -188,7 +189,7 @@ impl Ask {
     }
 }
 
-/// What comes back for plain HTTP; the connection has to end.
+/// The answer to plain HTTP. The connection must end.
 pub async fn plain(address: SocketAddr, path: &str) -> String {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.expect("a connection");

@@ -1,4 +1,4 @@
-//! Tokens of ServiceAccounts, judged by a real API server.
+//! ServiceAccount tokens that a real API server reviews.
 
 use std::time::{Duration, Instant};
 
@@ -14,7 +14,7 @@ use crate::scene::{Ask, Files, NAME};
 const AUDIENCE: &str = "weir.dev";
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_is_for_the_namespace_of_its_account() {
+async fn token_is_valid_for_its_namespace() {
     let mut server = ApiServer::start();
     server.apply(
         "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n---\n\
@@ -55,21 +55,21 @@ async fn a_token_is_for_the_namespace_of_its_account() {
     for (what, token, query, status) in [
         ("its namespace", &*good, "?namespace=shop", 200),
         ("its Gateway", &good, "?gateway=shop/edge", 200),
-        ("what is for all", &good, "", 200),
-        ("signed like the others", &soon, "?namespace=shop", 200),
-        ("of another namespace", &good, "?namespace=default", 403),
+        ("no scope", &good, "", 200),
+        ("a new signature", &soon, "?namespace=shop", 200),
+        ("another namespace", &good, "?namespace=default", 403),
         (
-            "of another namespace's Gateway",
+            "another namespace's Gateway",
             &good,
             "?gateway=default/edge",
             403,
         ),
         ("no token", "", "?namespace=shop", 401),
         ("expired", &expired, "?namespace=shop", 401),
-        ("of another audience", &elsewhere, "?namespace=shop", 401),
-        ("of the API server's audience", &of_api_server, "", 401),
-        ("of a signature that is none", &foreign, "", 401),
-        ("no token at all", "password", "", 401),
+        ("another audience", &elsewhere, "?namespace=shop", 401),
+        ("the API server's audience", &of_api_server, "", 401),
+        ("an invalid signature", &foreign, "", 401),
+        ("not a JWT", "password", "", 401),
     ] {
         let answer = ask.with(None, query, token).await.expect(what);
         assert_eq!(answer.status, status, "{what}: {answer:?}");
@@ -89,7 +89,7 @@ async fn a_token_is_for_the_namespace_of_its_account() {
         let answer = ask.with(Some(&certificate), "?namespace=other", "").await;
         assert_eq!(answer.is_ok_and(|it| it.status == 200), works);
     }
-    // Of its own proxies a replica tells nobody else.
+    // A replica returns its proxies only to other replicas.
     let proxies = Ask::new(plane.listen, &authority).path("/v1/proxies");
     let answer = proxies.with(None, "", &good).await.expect("an answer");
     assert_eq!(answer.status, 403, "{answer:?}");
@@ -97,7 +97,7 @@ async fn a_token_is_for_the_namespace_of_its_account() {
     let of_another = "weir_token_reviews_total{result=\"forged\"}";
     assert_eq!(plane.metric(of_another).await, 1.0, "its keys are read");
 
-    // One that the API server knew goes on while it is away; of another it cannot be told.
+    // While the API server is away, known tokens stay valid and new tokens get 503.
     server.kill_apiserver("KILL");
     let answer = ask
         .with(None, "?namespace=shop", &good)
@@ -113,7 +113,7 @@ async fn a_token_is_for_the_namespace_of_its_account() {
 
 /// Tokens that are bound to pods, as kubelet requests them.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_pod_speaks_for_its_own_instances_and_for_few() {
+async fn pod_reports_few_own_instances() {
     let server = ApiServer::start();
     server.apply(
         "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n---\n\
@@ -159,9 +159,9 @@ async fn a_pod_speaks_for_its_own_instances_and_for_few() {
     }
 }
 
-/// The configuration that is shipped, with its volumes in a folder instead of at their own places.
+/// The shipped configuration, with its volumes in a folder of the test.
 #[tokio::test(flavor = "multi_thread")]
-async fn an_envoy_of_a_pod_shows_its_token() {
+async fn pod_envoy_sends_its_token() {
     let server = ApiServer::start();
     server.apply(
         "apiVersion: v1\nkind: Namespace\nmetadata: { name: bookbuyer }\n---\n\
@@ -223,7 +223,7 @@ async fn an_envoy_of_a_pod_shows_its_token() {
             .await,
         1.0
     );
-    // The next poll is on its way when the table is in force.
+    // The next poll starts after the table is in force.
     let start = Instant::now();
     while plane.metric("weir_polls_held").await != 1.0 {
         assert!(

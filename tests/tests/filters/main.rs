@@ -19,19 +19,19 @@ use weir_tests::{Answer, Bootstrap, Connection, Echo, Envoy};
 
 use url::edge_plugin;
 
-/// What the plugins of these tests have: no control plane, and this configuration.
+/// A plugin configuration with this document and without a control plane.
 fn plugin(document: Value) -> String {
     json!({ "namespace": "default", "initial": document }).to_string()
 }
 
-/// `web`, all of it to `v1`, under the rule that `change` makes of it.
+/// A document for `web` with all requests to `v1`, and with the edited rule.
 fn changed(change: impl FnOnce(&mut Value)) -> Value {
     let mut document = document([1, 0]);
     change(&mut document["rules"]["web"]);
     document
 }
 
-/// The headers that the backend received under this name.
+/// The values of a header that the backend received.
 fn received(answer: &Answer, name: &str) -> Vec<String> {
     let body = answer.json();
     let headers = body["headers"].as_array().expect("headers").iter();
@@ -41,7 +41,8 @@ fn received(answer: &Answer, name: &str) -> Vec<String> {
         .collect()
 }
 
-/// `web`, nine of ten to `v1`; `v2` edits headers of its own requests and responses.
+/// A document for `web` with nine of ten requests to `v1`. The filters of `v2` edit only its own requests and
+/// responses.
 fn canary() -> Value {
     let mut document = document([9, 1]);
     document["rules"]["web"]["filters"] = json!({
@@ -69,7 +70,7 @@ const SENT: [(&str, &str); 3] = [
 ];
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_filters_of_a_backend_are_for_exactly_its_own_requests() {
+async fn backend_filters_apply_to_own_requests() {
     let web = Web::start().await;
     let bootstrap = web
         .bootstrap(web.v1.address)
@@ -104,9 +105,9 @@ async fn the_filters_of_a_backend_are_for_exactly_its_own_requests() {
     envoy.assert_no_traps().await;
 }
 
-/// Answers that no backend gave are answers too, and an upgrade has one.
+/// Envoy's local replies are edited too, also for an upgrade.
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_of_the_proxy_itself_are_edited_like_others() {
+async fn local_replies_are_edited() {
     let document = changed(|rule| {
         rule["filters"] = json!({
             "response_headers": { "set": [{ "name": "x-edited", "value": "yes" }] },
@@ -115,11 +116,11 @@ async fn answers_of_the_proxy_itself_are_edited_like_others() {
     let bootstrap = Bootstrap::default().listener("outbound", &plugin(document), None);
     let envoy = Envoy::start(&bootstrap.build(), 1).await;
     let address = envoy.listener("outbound");
-    // There is no cluster of the backend.
+    // The backend has no cluster.
     let answer = Connection::open(address).await.get("web", "/").await;
     assert_eq!(answer.status, 503);
     assert_eq!(answer.header("x-edited"), "yes");
-    // Not ours.
+    // The host has no rule.
     let answer = Connection::open(address).await.get("other", "/").await;
     assert_eq!(answer.text(), "ordinary");
     assert_eq!(answer.header("x-edited"), "");
@@ -129,7 +130,7 @@ async fn answers_of_the_proxy_itself_are_edited_like_others() {
     envoy.assert_no_traps().await;
 }
 
-/// Answers `/sleep/N` after N milliseconds, and `/flaky/N` with 503 to the first N requests.
+/// Answers `/sleep/N` after N milliseconds, and `/flaky/STATUS/N` with STATUS to the first N requests.
 async fn moody() -> Echo {
     async fn sleep(Path(milliseconds): Path<u64>) -> &'static str {
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
@@ -140,9 +141,10 @@ async fn moody() -> Echo {
         Path((status, times)): Path<(u16, usize)>,
     ) -> (StatusCode, [(&'static str, String); 1]) {
         let before = seen.fetch_add(1, Ordering::SeqCst);
-        let status = match before < times {
-            true => StatusCode::from_u16(status).expect("a status"),
-            false => StatusCode::OK,
+        let status = if before < times {
+            StatusCode::from_u16(status).expect("a status")
+        } else {
+            StatusCode::OK
         };
         (status, [("tries", (before + 1).to_string())])
     }
@@ -154,7 +156,7 @@ async fn moody() -> Echo {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_backend_that_takes_too_long_is_answered_504() {
+async fn slow_backend_gets_504() {
     let moody = moody().await;
     let limit = |timeouts: Value| plugin(changed(|rule| rule["timeouts"] = timeouts));
     let bootstrap = Bootstrap::default()
@@ -167,7 +169,7 @@ async fn a_backend_that_takes_too_long_is_answered_504() {
         let mut connection = Connection::open(envoy.listener(listener)).await;
         let answer = connection.get("web", "/sleep/0").await;
         assert_eq!(answer.text(), "slept", "{listener}");
-        // A client's own wish does not count, and neither is there where the rule has none.
+        // A client's timeout headers do not count.
         let wish = [
             ("x-envoy-upstream-rq-timeout-ms", "30000"),
             ("x-envoy-upstream-rq-per-try-timeout-ms", "30000"),
@@ -177,7 +179,7 @@ async fn a_backend_that_takes_too_long_is_answered_504() {
         assert_eq!(answer.status, 504, "{listener}: {answer:?}");
         let elapsed = start.elapsed();
         assert!(elapsed < Duration::from_secs(15), "{listener}: {elapsed:?}");
-        // Envoy's timers count from when its loop last looked at the clock, which may be a while ago.
+        // Envoy's timers start at the last clock reading of its event loop, which may be earlier.
         let least = Duration::from_millis(100);
         assert!(elapsed >= least, "{listener}: {elapsed:?}");
     }
@@ -187,7 +189,7 @@ async fn a_backend_that_takes_too_long_is_answered_504() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_failed_is_tried_again() {
+async fn failed_requests_are_retried() {
     let rule = |retry: Value| plugin(changed(|rule| rule["retry"] = retry));
     for (retry, path, status, tries) in [
         (
@@ -228,9 +230,9 @@ async fn what_failed_is_tried_again() {
     }
 }
 
-/// Lines of one name are one value with commas between, whatever bytes they have.
+/// Lines with equal names are one value with commas, for any bytes.
 #[tokio::test(flavor = "multi_thread")]
-async fn header_lines_of_one_name_are_compared_as_one() {
+async fn repeated_header_lines_match_as_one() {
     let mut document = document([1, 0]);
     document["rules"]["two"] = document["rules"]["web"].clone();
     document["rules"]["two"]["backends"][0]["weight"] = json!(0);
@@ -266,7 +268,7 @@ async fn header_lines_of_one_name_are_compared_as_one() {
     envoy.assert_no_traps().await;
 }
 
-/// Accepts one upgrade and sends back the first word.
+/// Accepts one upgrade and echoes the first word.
 async fn websocket() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -286,7 +288,7 @@ async fn websocket() -> SocketAddr {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_upgrade_survives_the_edits_of_its_response() {
+async fn upgrade_survives_response_edits() {
     let document = changed(|rule| {
         rule["filters"] = json!({
             "response_headers": { "add": [{ "name": "x-edited", "value": "yes" }] },
@@ -315,7 +317,7 @@ async fn an_upgrade_survives_the_edits_of_its_response() {
     envoy.assert_no_traps().await;
 }
 
-/// What no client could send through Envoy's own checks, put where the filter reads it.
+/// Moves bytes that Envoy rejects in a path into the path, before the filter reads it.
 const ALTER: &str = r#"
 function envoy_on_request(handle)
   local path = handle:headers():get("x-as-path")
@@ -323,7 +325,7 @@ function envoy_on_request(handle)
 end
 "#;
 
-/// Whatever a path is made of, what is made of the path is one header, and no byte traps the filter.
+/// No byte of a path may trap the filter, and the result of an edit must be one valid header.
 #[tokio::test(flavor = "multi_thread")]
 async fn no_path_harms_a_filter() {
     let edit = json!({ "prefix": { "prefix": "/a", "replacement": "/b" } });

@@ -6,7 +6,7 @@ use weir_tests::{Bootstrap, Connection, Envoy};
 
 use super::received;
 
-/// What `location` a request gets under this redirect; 302 where `redirect` says nothing of it.
+/// The expected `location` of a redirect. The status is 302 unless `redirect` has one.
 struct Row {
     redirect: Value,
     host: &'static str,
@@ -15,7 +15,7 @@ struct Row {
     location: &'static str,
 }
 
-/// HTTPRequestRedirectFilter: what it leaves out is as the request has it, but for the port.
+/// HTTPRequestRedirectFilter: omitted fields come from the request, except for the port.
 fn redirects() -> Vec<Row> {
     let row = |redirect: Value, host, path, location| Row {
         status: redirect["status"].as_u64().unwrap_or(302) as u16,
@@ -81,7 +81,7 @@ fn redirects() -> Vec<Row> {
             "/x/y?z",
             "http://b.example/new?z",
         ),
-        // The port of the Host is not the listener's: it may be a forwarder's.
+        // The port in the Host may be a forwarder's, so the redirect does not use it.
         row(
             json!({ "path": { "full": "/new" } }),
             "a.example:9999",
@@ -120,7 +120,7 @@ const PREFIXES: [(&str, &str, &str, &str); 14] = [
     ("/", "/xyz", "/bar?a=/foo", "/xyz/bar?a=/foo"),
 ];
 
-/// A Gateway whose listener `http` has the port 8080, as clients see it, and one rule with these filters.
+/// A Gateway whose listener `http` has the port 8080, and one rule with these filters.
 fn edge(filters: &Value) -> Value {
     json!({
         "version": 1,
@@ -149,7 +149,7 @@ pub fn edge_plugin(filters: &Value) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_redirect_says_what_the_specification_says() {
+async fn redirects_follow_the_specification() {
     let rows = redirects();
     let mut bootstrap = Bootstrap::default();
     for (index, row) in rows.iter().enumerate() {
@@ -177,7 +177,7 @@ async fn a_redirect_says_what_the_specification_says() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_rewrite_says_what_the_specification_says() {
+async fn rewrites_follow_the_specification() {
     let rewrite = |rewrite: Value| edge_plugin(&json!({ "rewrite": rewrite }));
     let web = Web::start().await;
     let mut bootstrap = web.bootstrap(web.v1.address).listener(

@@ -1,4 +1,4 @@
-//! The files that `scripts/image` writes for an archive: the packages in it, and what it was built from.
+//! The files that `scripts/image` writes for an archive: its packages (SBOM) and its build inputs (provenance).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -20,14 +20,14 @@ const ARCHIVES: [(&str, &[&str]); 3] = [
     ("weir-wasm-oci", &["weir.wasm"]),
 ];
 
-/// SHA-256 of a file, computed by a program that is not ours.
+/// SHA-256 of a file, computed by sha256sum.
 fn digest(file: &Path) -> String {
     let output = Command::new("sha256sum").arg(file).output();
     let text = String::from_utf8(output.expect("sha256sum").stdout).expect("text");
     text.split(' ').next().expect("a digest").to_owned()
 }
 
-/// The checksums of `Cargo.lock`, by NAME-VERSION as a package's folder is called.
+/// Checksums of `Cargo.lock` by NAME-VERSION.
 fn checksums() -> BTreeMap<String, String> {
     let text = fs::read_to_string(root().join("Cargo.lock")).expect("Cargo.lock");
     let quoted = |entry: &str, field: &str| {
@@ -48,7 +48,7 @@ fn rust() -> String {
     rest.split('"').next().expect("a release").to_owned()
 }
 
-/// The packages, NAME-VERSION, whose source paths are in the file, because their code can panic.
+/// Packages as NAME-VERSION whose source paths are in the file, because their code can panic.
 fn named_by(file: &Path) -> BTreeSet<String> {
     const SOURCES: &[u8] = b"/cargo/registry/src/";
     let bytes = fs::read(file).expect("a file of dist");
@@ -88,7 +88,7 @@ impl Bill {
         }
     }
 
-    /// The component, and all components that it needs, directly or not.
+    /// The component and all its direct and indirect dependencies.
     fn below(&self, reference: &str) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut open = vec![reference.to_owned()];
@@ -108,7 +108,7 @@ impl Bill {
 }
 
 #[test]
-fn the_bill_has_each_package_that_is_linked() {
+fn bill_lists_every_linked_package() {
     let checksums = checksums();
     for (archive, files) in ARCHIVES {
         let bill = Bill::read(archive);
@@ -131,7 +131,7 @@ fn the_bill_has_each_package_that_is_linked() {
                 assert!(listed.iter().any(is_it), "{name} has {folder} in it");
             }
         }
-        // The archive needs every component, and each package is the one of Cargo.lock.
+        // The archive needs every component, and each package has the checksum of Cargo.lock.
         let all: BTreeSet<String> = bill.components.keys().cloned().collect();
         assert_eq!(bill.below(&tar), all);
         for (key, component) in &bill.components {
@@ -148,9 +148,9 @@ fn the_bill_has_each_package_that_is_linked() {
     }
 }
 
-/// Packages that only a test or a build needs are in no bill.
+/// Packages for tests or builds are in no bill.
 #[test]
-fn the_bill_has_nothing_else() {
+fn bill_lists_only_linked_packages() {
     for (archive, _) in ARCHIVES {
         let bill = Bill::read(archive);
         for stranger in [
@@ -167,7 +167,7 @@ fn the_bill_has_nothing_else() {
 }
 
 #[test]
-fn the_provenance_has_the_digests_of_what_was_built() {
+fn provenance_has_digests_of_built_files() {
     let checksums = checksums();
     for (archive, files) in ARCHIVES {
         let statement = json_of(&dist(&format!("{archive}.provenance.json")));
@@ -214,7 +214,7 @@ fn the_provenance_has_the_digests_of_what_was_built() {
                 );
             }
         }
-        // Packages that only run while it is built are among the materials.
+        // Packages for the build are materials too.
         assert!(
             packages
                 .keys()
@@ -225,7 +225,7 @@ fn the_provenance_has_the_digests_of_what_was_built() {
     }
 }
 
-/// The subject with the digest by which a manifest or a chart can name the image after it is pushed.
+/// The subject, with the digest that manifests and charts can use after the image is pushed.
 fn expected_in_a_registry(archive: &str) -> Value {
     let path: PathBuf = dist(&format!("{archive}.tar"));
     let (name, digest) = match archive.strip_suffix("-image") {

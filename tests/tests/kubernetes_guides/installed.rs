@@ -1,5 +1,5 @@
-//! Weir in a cluster as `deploy/weir` installs it, and what a guide does there: apply, put Envoys beside pods, look at
-//! what they serve.
+//! Weir in a cluster, installed with `deploy/weir`. Helpers apply manifests, inject Envoys into pods, and read what
+//! they serve.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use weir_cluster::{Cluster, Images};
 use weir_tests::tls::Authority;
 use weir_tests::{dist, objects, root};
 
-/// The image of Weir, without its archive: `kind_demo.rs` and `deploy.rs` run that one.
+/// The image of Weir as local programs: `kind_demo.rs` and `installed.rs` run the archive.
 fn images() -> Images {
     let files = [
         ("/weir", "weir"),
@@ -90,7 +90,7 @@ impl Installed {
         ]);
     }
 
-    /// What its replicas have logged.
+    /// The logs of all replicas.
     fn of_control_plane(&self) -> String {
         let pods = self.pods("weir-system", "app.kubernetes.io/name=weir");
         let logs = pods
@@ -99,7 +99,7 @@ impl Installed {
         logs.collect::<Vec<_>>().join("\n")
     }
 
-    /// What Envoy needs in a namespace: its configuration, its token's place, and whom to trust.
+    /// Creates Envoy's configuration in a namespace, with its token file and the CA.
     pub fn envoy(&self, namespace: &str, config: &Value) {
         let token = root().join("envoy-config/kubernetes-token.yaml");
         let token = std::fs::read_to_string(token).expect("kubernetes-token.yaml");
@@ -115,8 +115,8 @@ impl Installed {
         self.cluster.apply(&list.to_string());
     }
 
-    /// Puts an Envoy into a Deployment's pods, as demo/kubernetes does. With a port, calls of other users to that port
-    /// are led to it.
+    /// Adds an Envoy to a Deployment's pods, like demo/kubernetes. With a port, a redirect sends connections of other
+    /// users to that port into Envoy.
     pub fn inject(&self, namespace: &str, deployment: &str, port: Option<u16>) {
         let patch = root().join("demo/kubernetes/sidecar/envoy.yaml");
         let patch = std::fs::read_to_string(patch).expect("sidecar/envoy.yaml");
@@ -148,7 +148,7 @@ impl Installed {
         self.available(namespace, deployment);
     }
 
-    /// The pods that a label selects and that are not on their way out.
+    /// Pods with this label that are not being deleted.
     pub fn pods(&self, namespace: &str, selector: &str) -> Vec<String> {
         let template = "{{ range .items }}{{ if not .metadata.deletionTimestamp }}{{ .metadata.name }} {{ end }}{{ end }}";
         let template = format!("go-template={template}");
@@ -164,7 +164,7 @@ impl Installed {
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
-    /// Envoy's counters of one name, summed up.
+    /// The sum of Envoy's counters whose names contain this name.
     pub fn count(&self, namespace: &str, pod: &str, name: &str) -> u64 {
         let stats = format!("http://127.0.0.1:15000/stats?filter={name}");
         let stats = self.in_envoy(namespace, pod, &[&stats]);
@@ -174,8 +174,8 @@ impl Installed {
             .sum()
     }
 
-    /// Applies a file and waits until each of these pods' proxies runs a newer configuration, and until the object says
-    /// so itself, of these proxies and of so many at most of other guides, which it concerns too where they are there.
+    /// Applies a file. Waits until the proxies of these pods run a newer configuration and until the object's status is
+    /// live on them. Up to `others` proxies of other guides may count too.
     pub fn until_followed(&self, namespace: &str, pods: &[String], others: usize, file: &str) {
         const UPDATES: &str = "weir_config_updates_total";
         let updates = || pods.iter().map(|pod| self.count(namespace, pod, UPDATES));
@@ -194,12 +194,12 @@ impl Installed {
             let object = self.run(&["get", "-n", namespace, "-f", &path, "-o", "json"]);
             serde_json::from_str::<Value>(&object).expect("JSON")
         };
-        let known = pods.len()..=pods.len() + others;
-        while !live_on(&state()).is_some_and(|on| known.contains(&on)) {
-            let told = &state()["status"];
+        let proxies = pods.len()..=pods.len() + others;
+        while !live_on(&state()).is_some_and(|on| proxies.contains(&on)) {
+            let status = &state()["status"];
             assert!(
                 start.elapsed() < Duration::from_secs(60),
-                "{file} is not live on {known:?} proxies: {told}\n{}",
+                "{file} is not live on {proxies:?} proxies: {status}\n{}",
                 self.of_control_plane()
             );
             std::thread::sleep(Duration::from_millis(20));
@@ -211,17 +211,17 @@ impl Installed {
         );
     }
 
-    /// The control plane's Deployment, under load from these pods and with a change each second.
-    pub fn roll_out_anew(&self, pods: &[String], mut change: impl FnMut(u64)) {
+    /// Restarts the control plane's Deployment under load from these pods, with a change each second.
+    pub fn restart_under_load(&self, pods: &[String], mut change: impl FnMut(u64)) {
         const URL: &str = "http://127.0.0.1:15001/books-bought?[1-200]";
         let host = "Host: bookstore.default.svc.cluster.local:14001";
-        let told = ["-o", "/dev/null", "-w", "%{http_code} ", "-H", host, URL];
+        let curl = ["-o", "/dev/null", "-w", "%{http_code} ", "-H", host, URL];
         const LONGEST: Duration = Duration::from_secs(120);
         let (start, is_over) = (Instant::now(), AtomicBool::new(false));
         let load = |pod: &str| {
             let mut answers = BTreeMap::new();
             while !is_over.load(Ordering::Relaxed) && start.elapsed() < LONGEST {
-                for status in self.in_envoy("default", pod, &told).split_whitespace() {
+                for status in self.in_envoy("default", pod, &curl).split_whitespace() {
                     *answers.entry(status.to_owned()).or_insert(0) += 1;
                 }
             }
@@ -244,10 +244,7 @@ impl Installed {
             }
             is_over.store(true, Ordering::Relaxed);
             rollout.join().expect("kubectl rollout status");
-            println!(
-                "rolled out anew in {:?}, {changes} changes",
-                start.elapsed()
-            );
+            println!("rolled out in {:?}, {changes} changes", start.elapsed());
             assert!(changes >= 3, "{changes} changes");
             for load in loads {
                 let answers = load.join().expect("a client");
@@ -259,7 +256,7 @@ impl Installed {
     }
 }
 
-/// On how many proxies, all that there are, the last generation of a split, or of a route at one of its parents, is.
+/// The number of proxies if the current generation of a split or route is live on all of them.
 fn live_on(object: &Value) -> Option<usize> {
     let status = &object["status"];
     let parents = status["parents"].as_array().into_iter().flatten();

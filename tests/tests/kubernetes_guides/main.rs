@@ -1,6 +1,6 @@
-//! The three guides in a cluster, with `kubectl apply`: the control plane as `deploy/weir` installs it, the guides' own
-//! Deployments, and Envoys of `envoy-config/` beside them or as a gateway. Each prints how long it took from an apply
-//! until the last proxy had it.
+//! The three guides in a cluster: the control plane from `deploy/weir`, the guides' own Deployments, and Envoys of
+//! `envoy-config/` as sidecars or as a gateway. Each test prints the time from an apply until the last proxy has the
+//! change.
 
 mod installed;
 
@@ -9,8 +9,8 @@ use weir_tests::{objects, root};
 
 use installed::{INSTALLED, wait};
 
-/// A configuration of `envoy-config/` with other names, as it is in a cluster: addresses are those of Services, and the
-/// control plane is that of `kubernetes-sidecar.yaml`.
+/// A configuration of `envoy-config/` with other names for a cluster: its addresses are DNS names of Services, and its
+/// control plane comes from `kubernetes-sidecar.yaml`.
 fn in_cluster(file: &str, names: &[(&str, &str)]) -> Value {
     let read = |file: &str| {
         let path = root().join("envoy-config").join(file);
@@ -88,7 +88,7 @@ fn osm_traffic_split() {
     });
     let buy = |pod: &str| -> Vec<String> {
         let host = "Host: bookstore.default.svc.cluster.local:14001";
-        // On one connection, so that one worker answers them all.
+        // One connection, so that one worker answers all requests.
         let url = "http://127.0.0.1:15001/books-bought?[1-200]";
         let answers = weir.in_envoy(
             "default",
@@ -98,7 +98,7 @@ fn osm_traffic_split() {
         let lines = answers.lines().map(str::to_ascii_lowercase);
         lines.filter(|line| line.starts_with("identity:")).collect()
     };
-    // Before the split, whom the Service selects: both versions.
+    // Before the split the Service selects both versions.
     wait("both versions", || share(&buy(&pods[0]), "-v") == 200);
 
     weir.until_followed("default", &pods, 1, "osm/split.yaml");
@@ -116,9 +116,9 @@ fn osm_traffic_split() {
         let what = ["bookstore-split", "--type=json", "-p", &patch];
         weir.run(&[&["patch", "trafficsplit"], &what[..]].concat());
     };
-    weir.roll_out_anew(&pods, |change| split([1 + change % 50, 50]));
+    weir.restart_under_load(&pods, |change| split([1 + change % 50, 50]));
     split([0, 1]);
-    // The last of the changes.
+    // The last change.
     wait("the second version alone", || {
         let mut answers = pods.iter().map(|pod| buy(pod));
         answers.all(|answers| share(&answers, "-v2") == 200)
@@ -222,7 +222,7 @@ fn linkerd_traffic_shifting() {
         };
         [of("bb"), of("bb-v2")]
     };
-    // Of the next hundred requests, at ten a second from connections of their own, to either worker.
+    // The next hundred requests, ten a second, each on a new connection to either worker.
     let hundred = || {
         let [v1, v2] = answered();
         let mut now = [v1, v2];
@@ -234,7 +234,7 @@ fn linkerd_traffic_shifting() {
     };
     let [_, second] = hundred();
     assert_eq!(second, 0, "before any route");
-    // It may have begun before its Envoy had.
+    // Requests may have failed before Envoy was ready.
     let failed = || {
         let log = weir.cluster.logs(space, &pods[0], "slow-cooker");
         let last = log.lines().last().expect("a line").to_owned();

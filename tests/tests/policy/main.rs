@@ -1,9 +1,9 @@
-//! The bookstore of `demo/` under `weir serve --policy smi`, over mutual TLS between two real Envoys: what
-//! TrafficTargets say holds at the client's proxy and at the bookstore's.
+//! The bookstore of `demo/` under `weir serve --policy smi`, over mutual TLS between two real Envoys. TrafficTargets
+//! apply both at the client's proxy and at the bookstore's proxy.
 //!
 //! ```text
-//! bookbuyer, bookthief --> [their proxy] --TLS: who they are--> [the bookstore's proxy] --> bookstore v1 | v2
-//!                            checks                               checks
+//! bookbuyer, bookthief --> [their proxy] --mutual TLS--> [the bookstore's proxy] --> bookstore v1 | v2
+//!                            checks                        checks
 //! ```
 
 mod world;
@@ -21,8 +21,7 @@ use world::{
     BUY, CLIENTS, Customer, HOST, LOOK, SMI, STORES, World, denied, outcome, spiffe, target,
 };
 
-/// One of the demo's programs goes shopping through its listener; each of that many rounds of two requests has to
-/// go as it hopes for.
+/// Runs a program of the demo through its listener. Each round of two requests must end as the program expects.
 fn shopping(role: &str, envoy: &Envoy, rounds: usize) {
     let output = Command::new(dist("weir-demo"))
         .args([role, "--listen", "127.0.0.1:0"])
@@ -38,7 +37,7 @@ fn shopping(role: &str, envoy: &Envoy, rounds: usize) {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn the_bookbuyer_buys_and_the_bookthief_gets_nothing() {
+async fn bookbuyer_buys_and_bookthief_fails() {
     let world = World::start("v1-50-v2-50").await;
     let check = Command::new(dist("weir"))
         .args(["check", "--policy", "smi"])
@@ -48,14 +47,14 @@ async fn the_bookbuyer_buys_and_the_bookthief_gets_nothing() {
     assert!(check.status.success(), "{check:?}");
 
     let mut customer = world.customer("bookbuyer").await;
-    let mut before = world.heard();
+    let mut before = world.request_counts();
     let mut sold = || {
-        let now = world.heard();
+        let now = world.request_counts();
         let sold = [now[0] - before[0], now[1] - before[1]];
         before = now;
         sold
     };
-    // 100/0, 50/50, 0/100, each from the first request of its sequence.
+    // 100/0, 50/50 and 0/100, each from the start of its sequence.
     for (weights, shares) in [
         ("v2-100", [0, 50]),
         ("v1-100", [50, 0]),
@@ -69,12 +68,12 @@ async fn the_bookbuyer_buys_and_the_bookthief_gets_nothing() {
         assert_eq!(sold(), [0, 0], "{weights}");
     }
 
-    // The thief, lying: at its own proxy, by names of which that proxy knows no split, and without one that checks.
+    // The thief tries: its own proxy, host names without a split at that proxy, and a client proxy that does not check.
     let mut thief = world.customer("bookthief").await;
-    // The log takes some lines a second.
+    // The filter logs a few lines a second.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     let missing = [thief.get(LOOK).await, thief.get(LOOK).await];
-    // Of the bookstore's accounts a namespace without a grant is told nothing.
+    // A namespace without a grant does not learn the bookstore's accounts.
     for (service, _) in STORES {
         let expected = format!(
             "no TrafficTarget lets bookthief/bookthief GET {LOOK} reach {service}.bookstore:14001, \
@@ -100,7 +99,7 @@ async fn the_bookbuyer_buys_and_the_bookthief_gets_nothing() {
     let log = world.server.log();
     assert!(log.contains(&expected), "{log}");
 
-    // The buyer, where no match says so.
+    // The buyer's requests that no match allows.
     for (way, at) in [
         ("bookbuyer", DeniedAtClient),
         ("bookbuyer-bookstore-v1", DeniedAtStore),
@@ -119,7 +118,7 @@ async fn the_bookbuyer_buys_and_the_bookthief_gets_nothing() {
             let answer = customer.ask(method, HOST, path, &[]).await;
             assert_eq!(outcome(&answer), at, "{way} {method} {path}");
         }
-        // A match asks for headers as well, and two lines of one are not the one.
+        // A match requires a header; two lines of it are another value.
         let answer = customer.0.get(HOST, LOOK).await;
         assert_eq!(outcome(&answer), at, "{way}");
         let twice = [("client-app", "bookbuyer")];
@@ -132,7 +131,7 @@ async fn the_bookbuyer_buys_and_the_bookthief_gets_nothing() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_but_the_certificate_opens_the_way() {
+async fn only_the_certificate_grants_access() {
     let world = World::start("v1-50-v2-50").await;
     let buyer = spiffe("bookbuyer", "bookbuyer");
     let forwarded = format!(
@@ -146,8 +145,8 @@ async fn nothing_but_the_certificate_opens_the_way() {
         ("x-envoy-peer-metadata-id", "bookbuyer"),
         ("authorization", "Bearer bookbuyer"),
     ];
-    let before = world.heard();
-    let mut asked = 0;
+    let before = world.request_counts();
+    let mut requests = 0;
     for (service, account) in STORES {
         for name in &CLIENTS[1..] {
             let mut customer = world.customer(&format!("{name}-{service}")).await;
@@ -157,7 +156,7 @@ async fn nothing_but_the_certificate_opens_the_way() {
                     let expected = format!("reach bookstore/{account}");
                     assert!(denied(&answer).ends_with(&expected), "{answer:?}");
                 } else {
-                    // The handshake itself fails, and no filter is asked.
+                    // The handshake fails before any filter.
                     assert_eq!(
                         answer.status,
                         StatusCode::SERVICE_UNAVAILABLE,
@@ -165,10 +164,10 @@ async fn nothing_but_the_certificate_opens_the_way() {
                     );
                     assert_eq!(answer.header("x-weir-denied"), "", "{name}");
                 }
-                asked += 1;
+                requests += 1;
             }
         }
-        // In plain text: no byte of HTTP comes back.
+        // Over plain text the server sends no HTTP.
         let mut stream = TcpStream::connect(world.server.listener(service))
             .await
             .expect("a port");
@@ -179,22 +178,22 @@ async fn nothing_but_the_certificate_opens_the_way() {
         let _ = ends.await.expect("an end of the connection");
         assert!(!answer.starts_with(b"HTTP"), "{}", answer.escape_ascii());
     }
-    assert_eq!(asked, 12);
-    assert_eq!(world.heard(), before, "something got through");
+    assert_eq!(requests, 12);
+    assert_eq!(world.request_counts(), before, "something got through");
 
-    // Who has it is let in, and what it claims does not lead it elsewhere.
+    // A client with the certificate is allowed, and its headers do not change the destination.
     let mut buyer = world.customer("bookbuyer-bookstore-v1").await;
     let answer = buyer.ask("GET", HOST, BUY, &claims).await;
     assert_eq!(answer.header("identity"), "bookstore-v1", "{answer:?}");
-    assert_eq!(world.heard(), [before[0] + 1, before[1]]);
+    assert_eq!(world.request_counts(), [before[0] + 1, before[1]]);
     world.assert_no_traps().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_revoked_grant_closes_the_way_within_a_second() {
+async fn revoked_grant_denies_within_a_second() {
     const ROUNDS: usize = 6;
     let world = World::start("v1-100").await;
-    // The connection to the client's proxy and the one between the proxies are there before, and stay.
+    // Both connections, to the client's proxy and between the proxies, are open before and stay open.
     let mut ways = [
         world.customer("bookbuyer").await,
         world.customer("bookbuyer-bookstore-v1").await,
@@ -204,7 +203,7 @@ async fn a_revoked_grant_closes_the_way_within_a_second() {
     }
     let connections = "cluster.bookbuyer-bookstore-v1.upstream_cx_total";
     let before = world.client.stat(connections).await;
-    let nobody = target("target.yaml").replace("name: bookbuyer", "name: somebody");
+    let other_client = target("target.yaml").replace("name: bookbuyer", "name: somebody");
 
     let (mut closed, mut opened) = ([Duration::ZERO; 2], [Duration::ZERO; 2]);
     for round in 0..ROUNDS {
@@ -214,7 +213,7 @@ async fn a_revoked_grant_closes_the_way_within_a_second() {
                 let away = world.plane.path("target.yaml.away");
                 std::fs::rename(world.plane.path("target.yaml"), away).expect("renamed");
             }
-            _ => world.plane.rename_into_place("target.yaml", &nobody),
+            _ => world.plane.rename_into_place("target.yaml", &other_client),
         }
         let took = follow(&mut ways, [DeniedAtClient, DeniedAtStore]).await;
         closed = [closed[0].max(took[0]), closed[1].max(took[1])];
@@ -238,33 +237,36 @@ async fn a_revoked_grant_closes_the_way_within_a_second() {
     world.assert_no_traps().await;
 }
 
-/// From now to the last request of each connection that did not yet come out as wanted.
-async fn follow(ways: &mut [Customer; 2], wanted: [Outcome; 2]) -> [Duration; 2] {
-    /// Long enough to see one that goes back.
+/// For each connection, the time of its last request without the expected outcome.
+async fn follow(ways: &mut [Customer; 2], expected: [Outcome; 2]) -> [Duration; 2] {
+    /// Long enough to see a later change back.
     const CALM: Duration = Duration::from_millis(300);
     let start = Instant::now();
     let mut last = [Duration::ZERO; 2];
     while start.elapsed() < last[0].max(last[1]) + CALM {
-        for ((way, wanted), last) in ways.iter_mut().zip(wanted).zip(&mut last) {
+        for ((way, expected), last) in ways.iter_mut().zip(expected).zip(&mut last) {
             let sent = start.elapsed();
-            if way.buy().await != wanted {
+            if way.buy().await != expected {
                 *last = sent;
             }
         }
-        assert!(start.elapsed() < Duration::from_secs(10), "not {wanted:?}");
+        assert!(
+            start.elapsed() < Duration::from_secs(10),
+            "not {expected:?}"
+        );
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
     last
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_split_neither_grants_nor_denies() {
+async fn split_neither_grants_nor_denies() {
     let world = World::start("v1-100").await;
     let mut buyer = world.customer("bookbuyer").await;
     let mut thief = world.customer("bookthief").await;
 
-    // While it changes.
-    let (mut bought, before) = (0, world.heard());
+    // While the split changes.
+    let (mut bought, before) = (0, world.request_counts());
     for _ in 0..4 {
         for weights in ["v1-50-v2-50", "v2-100", "v1-100"] {
             let go_shopping = async || {
@@ -275,46 +277,46 @@ async fn a_split_neither_grants_nor_denies() {
             world.shift(weights, go_shopping).await;
         }
     }
-    let heard = world.heard();
-    assert_eq!(heard[0] + heard[1] - before[0] - before[1], bought);
+    let after = world.request_counts();
+    assert_eq!(after[0] + after[1] - before[0] - before[1], bought);
 
-    // A share whose backend is not granted stays, and is denied; taking the grant away does not disturb the
-    // sequence that it falls into.
+    // A backend without a grant keeps its share, and its requests are denied. A revoked grant does not disturb the
+    // sequence.
     world.shift("v1-50-v2-50", async || {}).await;
-    let before = world.heard();
-    let (mut asked, mut denials) = (0, 0);
-    // Always a whole stratum.
+    let before = world.request_counts();
+    let (mut requests, mut denials) = (0, 0);
+    // Pairs of requests, because two requests are a whole sequence.
     let go_shopping = async || {
         for _ in 0..2 {
             denials += usize::from(buyer.buy().await != Served);
-            asked += 1;
+            requests += 1;
         }
     };
     let revoke = |world: &World| world.revoke("target-v2.yaml");
-    // The thief's configuration has never said anything of it.
+    // The change is only in the buyer's configuration.
     world.change(revoke, 1, go_shopping).await;
-    let heard = world.heard();
-    let shares = [heard[0] - before[0], heard[1] - before[1] + denials];
-    assert_eq!(shares, [asked / 2; 2], "{denials} of {asked} denied");
+    let after = world.request_counts();
+    let shares = [after[0] - before[0], after[1] - before[1] + denials];
+    assert_eq!(shares, [requests / 2; 2], "{denials} of {requests} denied");
     denials = 0;
     for _ in 0..100 {
         denials += usize::from(buyer.buy().await == DeniedAtClient);
     }
     assert_eq!(denials, 50);
-    assert_eq!(world.heard(), [heard[0] + 50, heard[1]]);
+    assert_eq!(world.request_counts(), [after[0] + 50, after[1]]);
 
-    // All of it, and none of it.
-    for (weights, wanted) in [("v2-100", DeniedAtClient), ("v1-100", Served)] {
+    // All requests go to the denied backend, then none.
+    for (weights, expected) in [("v2-100", DeniedAtClient), ("v1-100", Served)] {
         world.shift(weights, async || {}).await;
         for _ in 0..10 {
-            assert_eq!(buyer.buy().await, wanted, "{weights}");
+            assert_eq!(buyer.buy().await, expected, "{weights}");
         }
     }
     assert_eq!(thief.buy().await, DeniedAtClient);
     world.assert_no_traps().await;
 }
 
-/// The bookbuyer's and the bookthief's connection, each through its own proxy and through none that checks.
+/// The bookbuyer's and the bookthief's connections, through their own proxies and through a proxy that does not check.
 async fn all_ways(envoy: &Envoy) -> [Customer; 4] {
     [
         Customer::of(envoy, "bookbuyer").await,
@@ -333,19 +335,19 @@ async fn get_by_all(ways: &mut [Customer; 4], path: &str) -> [Outcome; 4] {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_control_plane_that_goes_comes_back_with_what_holds_then() {
+async fn restarted_control_plane_has_current_policy() {
     const ALL_DENIED: [Outcome; 4] = [DeniedAtClient, DeniedAtStore, DeniedAtClient, DeniedAtStore];
     const AS_GRANTED: [Outcome; 4] = [Served, Served, DeniedAtClient, DeniedAtStore];
     let mut world = World::start("v1-100").await;
-    let mut known = all_ways(&world.client).await;
-    assert_eq!(get_by_all(&mut known, BUY).await, AS_GRANTED);
+    let mut old = all_ways(&world.client).await;
+    assert_eq!(get_by_all(&mut old, BUY).await, AS_GRANTED);
 
-    // Those who know the policy go on with it; a proxy that is new knows none, and lets nobody out.
+    // Proxies with a policy keep it. A new proxy has no policy and denies outbound requests.
     world.plane.kill();
     let later = Envoy::start(&world.client_config, 1).await;
     let mut new = all_ways(&later).await;
     tokio::time::sleep(Duration::from_millis(500)).await;
-    assert_eq!(get_by_all(&mut known, BUY).await, AS_GRANTED);
+    assert_eq!(get_by_all(&mut old, BUY).await, AS_GRANTED);
     for way in [0, 2] {
         for host in [HOST, "elsewhere"] {
             let answer = new[way].ask("GET", host, BUY, &[]).await;
@@ -353,22 +355,22 @@ async fn a_control_plane_that_goes_comes_back_with_what_holds_then() {
         }
     }
 
-    // Revoked while it was away, and granted again.
+    // The grant is revoked while the control plane is down, and granted again later.
     world.revoke("target.yaml");
     world.plane.restart_with(&SMI);
-    for (way, wanted) in known.iter_mut().zip(ALL_DENIED) {
-        way.until(BUY, wanted).await;
+    for (way, expected) in old.iter_mut().zip(ALL_DENIED) {
+        way.until(BUY, expected).await;
     }
     world.grant("target.yaml");
-    for (way, wanted) in known.iter_mut().chain(&mut new).zip(AS_GRANTED.repeat(2)) {
-        way.until(BUY, wanted).await;
+    for (way, expected) in old.iter_mut().chain(&mut new).zip(AS_GRANTED.repeat(2)) {
+        way.until(BUY, expected).await;
     }
-    for ways in [&mut known, &mut new] {
+    for ways in [&mut old, &mut new] {
         assert_eq!(get_by_all(ways, BUY).await, AS_GRANTED);
         assert_eq!(get_by_all(ways, "/raw").await, ALL_DENIED);
     }
 
-    // A control plane that forgot its policy opens nothing.
+    // A control plane without the policy opens nothing.
     let refused = "wasmcustom.weir_config_refused_total";
     let mut seen = Vec::new();
     for envoy in [&world.client, &world.server, &later] {
@@ -378,12 +380,12 @@ async fn a_control_plane_that_goes_comes_back_with_what_holds_then() {
     for (envoy, refusals) in seen {
         envoy.wait_for_stat(refused, refusals + 1).await;
     }
-    for ways in [&mut known, &mut new] {
+    for ways in [&mut old, &mut new] {
         assert_eq!(get_by_all(ways, BUY).await, AS_GRANTED);
         assert_eq!(get_by_all(ways, "/raw").await, ALL_DENIED);
     }
 
-    // With --policy permissive everyone may reach everything; with the policy again the permissions count.
+    // With --policy permissive all requests are allowed; with the policy the permissions apply again.
     for (policy, bought, seen) in [
         (
             &["--policy=permissive"] as &[&str],
@@ -393,10 +395,10 @@ async fn a_control_plane_that_goes_comes_back_with_what_holds_then() {
         (&SMI, AS_GRANTED, ALL_DENIED),
     ] {
         world.plane.restart_with(policy);
-        for (way, wanted) in known.iter_mut().chain(&mut new).zip(seen.repeat(2)) {
-            way.until("/raw", wanted).await;
+        for (way, expected) in old.iter_mut().chain(&mut new).zip(seen.repeat(2)) {
+            way.until("/raw", expected).await;
         }
-        for ways in [&mut known, &mut new] {
+        for ways in [&mut old, &mut new] {
             assert_eq!(get_by_all(ways, BUY).await, bought, "{policy:?}");
         }
     }

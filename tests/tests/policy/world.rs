@@ -1,4 +1,4 @@
-//! The bookstore with its control plane, its proxies and its customers.
+//! The bookstore with its control plane, its proxies and its clients.
 
 use std::time::{Duration, Instant};
 
@@ -14,14 +14,14 @@ pub const HOST: &str = "bookstore.bookstore.svc.cluster.local:14001";
 pub const BUY: &str = "/buy-a-book/new";
 pub const LOOK: &str = "/books-bought";
 
-/// Service, and the ServiceAccount behind it.
+/// Each Service with its ServiceAccount.
 pub const STORES: [(&str, &str); 2] = [
     ("bookstore-v1", "bookstore"),
     ("bookstore-v2", "bookstore-v2"),
 ];
 
-/// Clients, named as their ServiceAccounts; the last two have no certificate that counts.
-pub const CLIENTS: [&str; 4] = ["bookbuyer", "bookthief", "nobody", "stranger"];
+/// Clients, named like their ServiceAccounts; the last two have no valid certificate.
+pub const CLIENTS: [&str; 4] = ["bookbuyer", "bookthief", "anonymous", "stranger"];
 
 fn file(path: &str) -> String {
     let path = root().join(path);
@@ -38,11 +38,11 @@ fn split(name: &str) -> String {
 
 pub struct World {
     pub plane: Plane,
-    /// The proxy of all clients: `bookbuyer` and `bookthief` are listeners that check; `CLIENT-STORE` is one
-    /// that does not, and leads to that store's proxy as that client.
+    /// The clients' proxy. Its listeners `bookbuyer` and `bookthief` check permissions. A listener `CLIENT-STORE` does
+    /// not, and forwards to the store's proxy with the client's certificate.
     pub client: Envoy,
     pub client_config: String,
-    /// The proxy of both versions, each with a listener of its name.
+    /// The proxy of both versions, with one listener for each.
     pub server: Envoy,
     stores: [Echo; 2],
 }
@@ -90,14 +90,14 @@ impl World {
             server,
             stores,
         };
-        // All of them know the policy.
-        for (way, wanted) in [
+        // Wait until all proxies have the policy.
+        for (way, expected) in [
             ("bookbuyer", Served),
             ("bookbuyer-bookstore-v1", Served),
             ("bookbuyer-bookstore-v2", Served),
             ("bookthief", DeniedAtClient),
         ] {
-            world.customer(way).await.until(BUY, wanted).await;
+            world.customer(way).await.until(BUY, expected).await;
         }
         world
     }
@@ -106,9 +106,12 @@ impl World {
         Customer::of(&self.client, listener).await
     }
 
-    /// Requests that the two versions have got.
-    pub fn heard(&self) -> [usize; 2] {
-        [self.stores[0].heard(), self.stores[1].heard()]
+    /// The number of requests that each version received.
+    pub fn request_counts(&self) -> [usize; 2] {
+        [
+            self.stores[0].request_count(),
+            self.stores[1].request_count(),
+        ]
     }
 
     pub fn revoke(&self, name: &str) {
@@ -119,8 +122,7 @@ impl World {
         self.plane.rename_into_place(name, &target(name));
     }
 
-    /// Edits the manifests, and does `meanwhile` again and again until the clients' proxy has put so many
-    /// configurations in force.
+    /// Edits the manifests, and repeats `meanwhile` until the clients' proxy has applied this number of configurations.
     pub async fn change(
         &self,
         edit: impl FnOnce(&World),
@@ -129,9 +131,9 @@ impl World {
     ) {
         let start = Instant::now();
         let name = "wasmcustom.weir_config_updates_total";
-        let known = self.client.stat(name).await;
+        let before = self.client.stat(name).await;
         edit(self);
-        while self.client.stat(name).await < known + configurations {
+        while self.client.stat(name).await < before + configurations {
             assert!(start.elapsed() < Duration::from_secs(10), "nothing new");
             meanwhile().await;
         }
@@ -181,7 +183,7 @@ fn clients(plane: &Plane, server: &Envoy, authority: &Authority) -> String {
     bootstrap.build()
 }
 
-/// One connection that is kept, whose requests say that they are the bookbuyer's, whoever sends them.
+/// A connection whose requests have the bookbuyer's headers, for any client.
 pub struct Customer(pub Connection);
 
 impl Customer {
@@ -212,12 +214,12 @@ impl Customer {
         outcome(&self.get(BUY).await)
     }
 
-    /// Asks until that comes of it.
-    pub async fn until(&mut self, path: &str, wanted: Outcome) {
+    /// Repeats the request until it has this outcome.
+    pub async fn until(&mut self, path: &str, expected: Outcome) {
         let start = Instant::now();
         loop {
             let answer = self.get(path).await;
-            if outcome(&answer) == wanted {
+            if outcome(&answer) == expected {
                 return;
             }
             assert!(start.elapsed() < Duration::from_secs(10), "{answer:?}");
@@ -226,15 +228,15 @@ impl Customer {
     }
 }
 
-/// What becomes of a request.
+/// The outcome of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Outcome {
     Served,
-    /// By the client's own proxy, which names the backend.
+    /// Denied by the client's proxy, which names the backend.
     DeniedAtClient,
-    /// By the bookstore's, which names its account alone.
+    /// Denied by the bookstore's proxy, which names only the account.
     DeniedAtStore,
-    /// By a proxy that has no configuration, and so names no permission.
+    /// Denied by a proxy without a configuration, which names no permission.
     Unconfigured,
 }
 
@@ -252,7 +254,7 @@ pub fn outcome(answer: &Answer) -> Outcome {
     }
 }
 
-/// The permission that an answer says is missing.
+/// The missing permission in an answer.
 pub fn denied(answer: &Answer) -> &str {
     assert_eq!(answer.status, StatusCode::FORBIDDEN, "{answer:?}");
     assert_eq!(answer.header("identity"), "", "{answer:?}");

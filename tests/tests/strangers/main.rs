@@ -2,8 +2,8 @@
 //! tokens that use all connections and instances that they may have. Other proxies are served meanwhile, and the control
 //! plane stays within the memory limit of `deploy/weir/deployment.yaml`.
 
+mod attackers;
 mod client;
-mod crowd;
 #[path = "../endpoint/jwt.rs"]
 mod jwt;
 
@@ -29,7 +29,7 @@ const FORGED: [u32; 2] = [1_600, 600];
 const INSTANCES: u32 = 8_192;
 /// Namespaces with an account that holds as many polls as it may.
 const NAMESPACES: u32 = 8;
-/// No answer takes longer.
+/// The longest allowed time of an answer.
 const SOON: Duration = Duration::from_secs(1);
 struct Good {
     key: KeyPair,
@@ -53,15 +53,15 @@ struct Times {
     failures: Vec<String>,
 }
 
-/// A proxy that polls, and about every half a second a new connection with a new token.
+/// A client that polls, and that opens a connection with a new token about every half second.
 async fn good_proxies(clients: &Clients, good: &Good, over: &AtomicBool) -> Times {
     let mut times = Times::default();
-    let known = head(&good.token(0), "?namespace=shop", "weir-instance: good\r\n");
+    let poll = head(&good.token(0), "?namespace=shop", "weir-instance: good\r\n");
     let mut stream = clients.tls([1, 1]).await.expect("a connection");
     let mut number = 0;
     while !over.load(Ordering::Relaxed) {
         let begun = Instant::now();
-        match ask(&mut stream, &known).await {
+        match ask(&mut stream, &poll).await {
             Ok(200) => {}
             other => times.failures.push(format!("a poll: {other:?}")),
         }
@@ -71,11 +71,11 @@ async fn good_proxies(clients: &Clients, good: &Good, over: &AtomicBool) -> Time
         if number % 5 == 0 {
             let begun = Instant::now();
             let token = good.token(number);
-            let asked = async {
+            let query = async {
                 let mut stream = clients.tls([1, 2]).await?;
                 ask(&mut stream, &head(&token, "?namespace=shop", "")).await
             };
-            match asked.await {
+            match query.await {
                 Ok(200) => {}
                 other => times.failures.push(format!("a new token: {other:?}")),
             }
@@ -87,14 +87,14 @@ async fn good_proxies(clients: &Clients, good: &Good, over: &AtomicBool) -> Time
     times
 }
 
-/// What the attackers have done.
+/// Results of the attackers.
 struct Done {
     forged: u64,
     answered: u32,
     took: Duration,
 }
 
-/// Runs the attacks in threads of their own.
+/// Runs the attacks in separate threads.
 fn attack(clients: &Clients, token: &str, good: String) -> Done {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .enable_all()
@@ -102,10 +102,10 @@ fn attack(clients: &Clients, token: &str, good: String) -> Done {
     let forged = Arc::new(AtomicU64::new(0));
     let begun = Instant::now();
     let ((), (), answered) = runtime.expect("a runtime").block_on(async {
-        let strangers = tokio::spawn(crowd::strangers(clients.clone(), DURING));
-        let forgers = crowd::forgers(clients.clone(), good, DURING, FORGED[0], forged.clone());
+        let strangers = tokio::spawn(attackers::strangers(clients.clone(), DURING));
+        let forgers = attackers::forgers(clients.clone(), good, DURING, FORGED[0], forged.clone());
         let forgers = tokio::spawn(forgers);
-        let instances = crowd::instances(clients.clone(), token.to_owned(), INSTANCES);
+        let instances = attackers::instances(clients.clone(), token.to_owned(), INSTANCES);
         let (strangers, forgers, answered) = tokio::join!(strangers, forgers, instances);
         (
             strangers.expect("strangers"),
@@ -121,7 +121,7 @@ fn attack(clients: &Clients, token: &str, good: String) -> Done {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn attacks_on_connections_and_tokens_do_not_stop_other_proxies() {
+async fn attacks_do_not_stop_other_proxies() {
     weir::serve::listener::raise_file_limit();
     let server = ApiServer::start();
     let account = |namespace: &str| {
@@ -170,7 +170,7 @@ async fn attacks_on_connections_and_tokens_do_not_stop_other_proxies() {
     // Each account opens as many connections as it may have, and tries to open more.
     let begun = Instant::now();
     let filling = crowd.iter().map(|(scope, token)| {
-        tokio::spawn(crowd::held(
+        tokio::spawn(attackers::held(
             clients.clone(),
             token.clone(),
             scope.clone(),
@@ -212,7 +212,7 @@ async fn attacks_on_connections_and_tokens_do_not_stop_other_proxies() {
     let peak = plane.peak_memory();
     let measured = format!(
         "{held} held, {} strangers, {forged} forged tokens, {answered} of {INSTANCES} instances in {took:?}: {times:?}; peak {peak} KiB",
-        crowd::STRANGERS
+        attackers::STRANGERS
     );
     println!("{measured}");
     drop(open);
@@ -233,11 +233,11 @@ async fn attacks_on_connections_and_tokens_do_not_stop_other_proxies() {
         .await;
     assert!(reviews < 200.0, "{reviews} reviews");
     // All forged tokens were refused by their signatures.
-    let told = plane
+    let refused = plane
         .metric("weir_token_reviews_total{result=\"forged\"}")
         .await;
     assert!(
-        told >= f64::from(u32::try_from(forged).expect("few")),
-        "{told}"
+        refused >= f64::from(u32::try_from(forged).expect("few")),
+        "{refused}"
     );
 }

@@ -4,11 +4,11 @@
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use weir_tests::fault::{Liar, Manner, Web, document};
+use weir_tests::fault::{Behaviour, FakePlane, Web, document};
 use weir_tests::{Connection, Envoy};
 
-fn serve(revision: &str, body: String) -> Manner {
-    Manner::Serve {
+fn serve(revision: &str, body: String) -> Behaviour {
+    Behaviour::Serve {
         revision: revision.into(),
         body,
     }
@@ -80,31 +80,31 @@ fn harmful() -> Vec<String> {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn no_document_makes_the_filter_trap() {
-    let liar = Liar::start(serve("good", document([1, 0]).to_string())).await;
+    let fake = FakePlane::start(serve("good", document([1, 0]).to_string())).await;
     let web = Web::start().await;
     let plugin = r#"{ "control_plane": "weir", "namespace": "default" }"#;
     let bootstrap = web
-        .bootstrap(liar.address)
+        .bootstrap(fake.address)
         .listener("outbound", plugin, None);
     let envoy = Envoy::start(&bootstrap.build(), 1).await;
     envoy.wait_for_updates(1).await;
-    let heard = async || {
-        let mut heard = [0; 2];
-        for (count, name) in heard.iter_mut().zip(["updates", "refused"]) {
+    let counters = async || {
+        let mut counts = [0; 2];
+        for (count, name) in counts.iter_mut().zip(["updates", "refused"]) {
             *count = envoy
                 .stat(&format!("wasmcustom.weir_config_{name}_total"))
                 .await;
         }
-        heard
+        counts
     };
     let (mut taken, mut refused) = (0, 0);
     for (number, body) in harmful().into_iter().enumerate() {
-        let before = heard().await;
+        let before = counters().await;
         let shown: String = body.chars().take(300).collect();
-        liar.switch(serve(&format!("bad{number}"), body));
+        fake.switch(serve(&format!("bad{number}"), body));
         let start = Instant::now();
         let now = loop {
-            let now = heard().await;
+            let now = counters().await;
             if now != before {
                 break now;
             }
@@ -125,7 +125,7 @@ async fn no_document_makes_the_filter_trap() {
                 taken > 0 || answer.header("identity") == "v1",
                 "{shown} {answer:?}"
             );
-            liar.switch(good);
+            fake.switch(good);
         } else {
             taken += 1;
         }
@@ -134,7 +134,7 @@ async fn no_document_makes_the_filter_trap() {
     println!("{taken} in force, {refused} refused");
     assert!(taken > 0 && refused > 0, "{taken} {refused}");
     // A good document takes effect again.
-    liar.switch(serve("truth", document([0, 1]).to_string()));
+    fake.switch(serve("truth", document([0, 1]).to_string()));
     let start = Instant::now();
     loop {
         let mut connection = Connection::open(envoy.listener("outbound")).await;

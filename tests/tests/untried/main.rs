@@ -8,18 +8,18 @@ use axum::http::StatusCode;
 use scene::{BUYER, Scene, THIEF};
 
 #[tokio::test(flavor = "multi_thread")]
-async fn connections_need_a_grant_for_their_port() {
+async fn connections_need_a_port_grant() {
     let scene = Scene::start().await;
     let (buyer, thief) = (scene.client(&[BUYER]), scene.client(&[THIEF]));
     assert_eq!(buyer.line("tcp").await.as_deref(), Some("bookstore"));
-    // Neither a grant for requests nor a grant for another port is a grant for this port.
+    // A grant for requests, or for another port, does not allow this port.
     assert_eq!(buyer.line("tcp-other").await, None);
     assert_eq!(thief.line("tcp").await, None);
     scene.envoy.assert_no_traps().await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_method_of_grpc_needs_a_grant() {
+async fn grpc_method_needs_a_grant() {
     let scene = Scene::start().await;
     let (buyer, thief) = (scene.client(&[BUYER]), scene.client(&[THIEF]));
     let grpc = [("content-type", "application/grpc"), ("te", "trailers")];
@@ -42,7 +42,7 @@ async fn a_method_of_grpc_needs_a_grant() {
         let answer = connection
             .ask(method, "bookstore.bookstore", path, &grpc, &[])
             .await;
-        // A refusal is an answer of gRPC: 200, and the status in a header.
+        // A gRPC refusal has status 200, and its gRPC status is in a header.
         assert_eq!(answer.status, StatusCode::OK, "{path} {answer:?}");
         let got = match answer.header("grpc-status") {
             "" => Ok(answer.header("identity")),
@@ -130,7 +130,7 @@ async fn a_request_has_one_host() {
 
 /// A known limit: a server that reads the method from a header gets a request that a permission for POST has let in.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_header_that_overrides_the_method_goes_through() {
+async fn method_override_header_passes() {
     let scene = Scene::start().await;
     let buyer = scene.client(&[BUYER]);
     let mut connection = buyer.http2().await;

@@ -1,4 +1,4 @@
-//! Kinds that come, go, and are served at other versions; objects that cannot be understood.
+//! CRDs that appear, disappear or change their served versions, and objects that Weir cannot read.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ spec:
             })
             .await;
     }
-    // Its objects go with their kind, and a watch that began before follows those of the new one.
+    // Deleting a CRD deletes its objects. Watches follow the objects of the new CRD.
     for weight in 2..4 {
         kubectl.run(&["delete", "crd", "trafficsplits.split.smi-spec.io"]);
         scene.until("no split", AT_ONCE, has_rules(0)).await;
@@ -46,7 +46,7 @@ spec:
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_is_read_once_at_one_version() {
+async fn object_is_read_at_one_version() {
     let server = server();
     server.apply(SHOP);
     server.apply(&split("web", 1).replace("v1alpha4", "v1alpha2"));
@@ -63,7 +63,7 @@ async fn an_object_is_read_once_at_one_version() {
         1.0
     );
 
-    // The version that it is watched at is not served any more: it is found at another, and never missed.
+    // The watched version is no longer served: Weir finds another version without a gap.
     let kubectl = scene.server.kubectl_client();
     let name = "trafficsplits.split.smi-spec.io";
     let patch = r#"[{"op":"replace","path":"/spec/versions/0/served","value":false}]"#;
@@ -76,7 +76,7 @@ async fn an_object_is_read_once_at_one_version() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_object_that_is_not_understood_stops_no_other() {
+async fn unreadable_object_stops_no_other() {
     let server = server();
     server.crds(&[&linkerd_crds()]);
     let service = |number: usize| {
@@ -97,7 +97,7 @@ async fn an_object_that_is_not_understood_stops_no_other() {
     server.apply(&services);
     server.apply(&routes);
     server.apply(&route(100, "{type: Wildcard, value: /}"));
-    // As deep as it is, it can be written, and its manifest is not parsed by the client.
+    // The API server accepts this depth; `create --raw` does not parse it in the client.
     let deep = format!("{}1{}", "[".repeat(300), "]".repeat(300));
     let deep = format!(
         r#"{{"apiVersion":"policy.linkerd.io/v1beta3","kind":"HTTPRoute","metadata":{{"name":"deep","namespace":"default"}},"spec":{{"deep":{deep}}}}}"#
@@ -117,7 +117,7 @@ async fn an_object_that_is_not_understood_stops_no_other() {
             "{log}"
         );
     }
-    // And while it is watched.
+    // The same while Weir watches.
     scene.server.apply(&route(3, "{type: Wildcard, value: /}"));
     scene.until("one less", AT_ONCE, has_rules(99)).await;
     scene.server.apply(&route(4, "{type: Exact, value: /x}"));

@@ -1,9 +1,9 @@
-//! `weir serve --kubernetes` on a real kube-apiserver: whatever becomes of the API server, nothing that is served goes
-//! wrong, and what changed is followed at once.
+//! `weir serve --kubernetes` on a real kube-apiserver: outages of the API server do not change the served
+//! configuration, and later changes are followed at once.
 
 mod kinds;
 mod outages;
-mod past;
 mod permissions;
 mod proxy;
+mod restored_cluster;
 mod scene;

@@ -1,4 +1,4 @@
-//! The API server or its store is away, or the control plane's token runs out.
+//! Outages of the API server or of etcd, and a token that expires.
 
 use std::time::{Duration, Instant};
 
@@ -9,28 +9,28 @@ use crate::scene::{SHOP, Scene, read_everything, server, split};
 const AWAY: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
-async fn an_api_server_that_was_away_is_followed_again() {
+async fn api_server_is_followed_after_outage() {
     let mut scene = Scene::start().await;
     scene.server.kill_apiserver("KILL");
     scene.stays(AWAY).await;
     scene.server.compact_etcd();
     scene.server.start_apiserver();
     scene.follows(7).await;
-    // One that ends in good order, and forgets what came while the control plane could not ask.
+    // The API server terminates orderly, and etcd is compacted before the control plane reads the change.
     scene.server.kill_apiserver("TERM");
     scene.server.start_apiserver();
     scene.server.apply(&split("web", 8));
     scene.server.compact_etcd();
     scene.serves(8).await;
     let log = scene.plane.log();
-    let told = log.lines().filter(|line| line.contains("services"));
-    // It fails, and is read again, twice.
-    assert!(told.count() <= 4, "a line for each try:\n{log}");
+    let lines = log.lines().filter(|line| line.contains("services"));
+    // Each outage has one line for the failure and one for the recovery.
+    assert!(lines.count() <= 4, "a line for each try:\n{log}");
     assert!(!log.contains("ERROR"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_store_that_was_away_is_followed_again() {
+async fn store_is_followed_after_outage() {
     let mut scene = Scene::start().await;
     scene.server.kill_etcd("KILL");
     scene.stays(Duration::from_secs(15)).await;
@@ -39,7 +39,7 @@ async fn a_store_that_was_away_is_followed_again() {
     scene.follows(7).await;
 }
 
-/// The API server may take its time to find its store again.
+/// Waits until the API server has connected to etcd again.
 fn ready(server: &ApiServer) {
     let start = Instant::now();
     let kubectl = server.kubectl_client();
@@ -49,10 +49,10 @@ fn ready(server: &ApiServer) {
     }
 }
 
-/// A token in a file is replaced before it ends, as a kubelet does it, and is no longer good a minute later. It ends
-/// with the Secret that it is bound to: one by the clock has at least ten minutes.
+/// A token file is replaced before its token expires, like a kubelet does, and the old token becomes invalid a minute
+/// later. The token is bound to a Secret that the test deletes, because an expiry by time takes at least ten minutes.
 #[tokio::test(flavor = "multi_thread")]
-async fn a_token_that_ends_was_replaced_in_time() {
+async fn expiring_token_is_replaced_in_time() {
     let server = server();
     server.apply(SHOP);
     server.apply(&split("web", 1));
@@ -82,9 +82,9 @@ metadata: {name: first}
     std::fs::write(&kubeconfig, by_file).expect("a kubeconfig");
 
     let mut scene = Scene::with(server, &kubeconfig, &[]).await;
-    let beside = file.with_extension("new");
-    std::fs::write(&beside, second.trim()).expect("a token");
-    std::fs::rename(beside, file).expect("renamed");
+    let new = file.with_extension("new");
+    std::fs::write(&new, second.trim()).expect("a token");
+    std::fs::rename(new, file).expect("renamed");
     // The client reads the file again each minute.
     scene.stays(Duration::from_secs(61)).await;
     scene

@@ -1,4 +1,4 @@
-//! What the control plane may not read it keeps as it was, and no namespace is read that was not named.
+//! Objects stay in force when the control plane loses the permission to read them. Only named namespaces are read.
 
 use std::time::Duration;
 
@@ -19,27 +19,27 @@ fn server() -> ApiServer {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_may_not_be_read_any_more_stays_as_it_was() {
+async fn objects_stay_when_permission_ends() {
     let server = server();
     read_everything(&server, READER);
     let kubeconfig = server.kubeconfig(&token(READER));
     let mut scene = Scene::with(server, &kubeconfig, &[]).await;
     let kubectl = scene.server.kubectl_client().clone();
     kubectl.run(&["delete", "clusterrolebinding", READER]);
-    // A watch is asked about its permission when it begins.
+    // The API server checks the permission when a watch begins.
     scene.server.kill_apiserver("KILL");
     scene.server.start_apiserver();
     scene.server.apply(&split("web", 7));
     scene.stays(Duration::from_secs(6)).await;
     let errors = r#"weir_watch_errors_total{resource="services"}"#;
-    // The API server is back, as `apply` shows: what fails is the permission. The log told when the failures began.
+    // The API server is back, because `apply` works, so these failures come from the permission.
     assert!(scene.metric(errors).await > 0.0);
     read_everything(&scene.server, READER);
     scene.serves(7).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn nothing_is_published_before_all_may_be_read() {
+async fn missing_permission_publishes_nothing() {
     let server = server();
     let kubeconfig = server.kubeconfig(&token(READER));
     let plane = Plane::of_cluster(&kubeconfig, &[]);
@@ -55,7 +55,7 @@ async fn nothing_is_published_before_all_may_be_read() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn namespaces_that_are_not_named_are_not_read() {
+async fn only_named_namespaces_are_read() {
     let server = server();
     let kubectl = server.kubectl_client();
     for namespace in ["shop", "far"] {
@@ -63,7 +63,7 @@ async fn namespaces_that_are_not_named_are_not_read() {
         kubectl.apply(SHOP, &["-n", namespace]);
         kubectl.apply(&split("web", 1), &["-n", namespace]);
     }
-    // All that is read may be read by this.
+    // These roles allow all that the control plane reads.
     server.apply(
         "
 apiVersion: rbac.authorization.k8s.io/v1
@@ -79,15 +79,15 @@ subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: reader}]
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRole
-metadata: {name: beside}
+metadata: {name: cluster-wide}
 rules:
 - {apiGroups: [''], resources: [namespaces], resourceNames: [shop], verbs: [get, list, watch]}
 - {apiGroups: [gateway.networking.k8s.io], resources: [gatewayclasses], verbs: [get, list, watch]}
 ---
 apiVersion: rbac.authorization.k8s.io/v1
 kind: ClusterRoleBinding
-metadata: {name: beside}
-roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: beside}
+metadata: {name: cluster-wide}
+roleRef: {apiGroup: rbac.authorization.k8s.io, kind: ClusterRole, name: cluster-wide}
 subjects: [{apiGroup: rbac.authorization.k8s.io, kind: User, name: reader}]
 ",
     );

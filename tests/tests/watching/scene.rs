@@ -1,4 +1,4 @@
-//! An API server with the kinds of the SMI, a shop in it, and a control plane that watches it.
+//! An API server with the SMI kinds, a shop, and a control plane that watches it.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -9,7 +9,7 @@ use weir_cluster::ApiServer;
 use weir_cluster::server::ADMIN;
 use weir_tests::{Connection, Plane, root};
 
-/// What is known at once is served within this.
+/// A change must be served within this time.
 pub const AT_ONCE: Duration = Duration::from_secs(5);
 
 pub struct Scene {
@@ -34,7 +34,7 @@ metadata: {name: web-v2}
 spec: {ports: [{port: 80}]}
 ";
 
-/// A split of `web`; its second backend weighs so much.
+/// A split of `web` with this weight at its second backend.
 pub fn split(name: &str, weight: u64) -> String {
     format!(
         "
@@ -46,14 +46,14 @@ spec: {{service: web, backends: [{{service: web-v1, weight: 50}}, {{service: web
     )
 }
 
-/// A new API server that knows the kinds of the SMI.
+/// A new API server with the SMI kinds.
 pub fn server() -> ApiServer {
     let server = ApiServer::start();
     server.crds(&[&root().join("deploy/crds")]);
     server
 }
 
-/// Lets a user, or a ServiceAccount by its user's name, read everything.
+/// Lets a user, or the user name of a ServiceAccount, read everything.
 pub fn read_everything(server: &ApiServer, user: &str) {
     let name = user.rsplit(':').next().unwrap_or(user);
     server.apply(&format!(
@@ -73,7 +73,7 @@ subjects: [{{apiGroup: rbac.authorization.k8s.io, kind: User, name: '{user}'}}]
 }
 
 impl Scene {
-    /// The shop, and a split of it with the weights 50 and 1.
+    /// Starts with the shop and a split with the weights 50 and 1.
     pub async fn start() -> Scene {
         let server = server();
         server.apply(SHOP);
@@ -81,7 +81,7 @@ impl Scene {
         Scene::of(server, &[]).await
     }
 
-    /// A control plane with these arguments, that has published what is there.
+    /// Starts a control plane with these arguments, and waits for its first publication.
     pub async fn of(server: ApiServer, arguments: &[&str]) -> Scene {
         let kubeconfig = server.kubeconfig(ADMIN);
         Scene::with(server, &kubeconfig, arguments).await
@@ -96,9 +96,9 @@ impl Scene {
         scene
     }
 
-    /// What is served to everybody; None before the first publication.
+    /// The configuration of a proxy without a scope; None before the first publication.
     pub async fn config(&self) -> Option<Value> {
-        // A process that has ended is told of with its log.
+        // Without this check `open` would panic without the log of an ended process.
         TcpStream::connect(self.plane.listen).await.ok()?;
         let answer = Connection::open(self.plane.listen)
             .await
@@ -107,7 +107,7 @@ impl Scene {
         (answer.status == 200).then(|| answer.json())
     }
 
-    /// Waits for no longer than `limit` until what is served is as it should be; the outcome is how long it took.
+    /// Waits until the configuration is as expected and returns the time; panics after `limit`.
     pub async fn until(
         &self,
         what: &str,
@@ -130,7 +130,7 @@ impl Scene {
         }
     }
 
-    /// Changes the split's weight and waits until that is served.
+    /// Changes the split's weight and waits until it is served.
     pub async fn follows(&self, weight: u64) -> Duration {
         self.server.apply(&split("web", weight));
         self.serves(weight).await
@@ -142,7 +142,7 @@ impl Scene {
             .await
     }
 
-    /// For so long what is served stays as it is.
+    /// Checks for this time that the configuration does not change.
     pub async fn stays(&self, time: Duration) {
         let before = self.config().await;
         assert!(before.is_some());
@@ -158,7 +158,7 @@ impl Scene {
     }
 }
 
-/// Of the split `web`; none where it is not served.
+/// The weights of the split `web`; empty if it is not served.
 pub fn weights(config: &Value) -> Vec<u64> {
     weights_of(config, "TrafficSplit/default/web:80/http")
 }

@@ -1,14 +1,12 @@
-//! Gateway and ReferenceGrant of Gateway API (v1, v1beta1): which routes a listener takes, and which
-//! references into another namespace are permitted.
+//! Gateway of Gateway API (v1, v1beta1): its listeners, and the routes that each listener accepts.
 //!
-//! A Gateway's class does not matter to its routes: whoever runs it, they are the same. It only tells whether a
-//! route's status is Weir's to write.
+//! Routes are the same for every class of Gateway. The class only decides whether Weir writes the status of routes.
 
-mod broken;
+mod broken_listener;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-pub use broken::Broken;
+pub use broken_listener::BrokenListener;
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 use serde_json::Value;
@@ -19,17 +17,17 @@ use crate::manifest::hostname::Hostname;
 use crate::manifest::object::Object;
 use crate::manifest::problem::messages::{Message, gateway as messages, object as object_messages};
 use crate::manifest::problem::{Effect, Extent, ObjectRef, Problem};
-use crate::manifest::unknown_fields::{Rest, at_most};
+use crate::manifest::unknown_fields::{UnknownFields, at_most};
 
 /// Weir's name in GatewayClasses, and in the status of routes.
 pub const CONTROLLER: &str = "weir.dev/gateway-controller";
 
-/// Gateway API v1: GatewaySpec.listeners.
+/// The longest list of Gateway API v1, GatewaySpec.listeners.
 const MAX_LISTENERS: usize = 64;
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
-/// Fields of a Gateway's spec that make no difference to its routes.
-const OTHER_FIELDS: [&str; 6] = [
+/// Fields of GatewaySpec that do not change its routes.
+const IGNORED_FIELDS: [&str; 6] = [
     "addresses",
     "infrastructure",
     "backendTLS",
@@ -38,44 +36,44 @@ const OTHER_FIELDS: [&str; 6] = [
     "defaultScope",
 ];
 const PROTOCOLS: [&str; 5] = ["HTTP", "HTTPS", "TLS", "TCP", "UDP"];
-/// Of Istio, at its waypoints.
+/// The protocol of Istio's waypoints.
 const HBONE: &str = "HBONE";
-/// The kinds of routes that there are, whether or not a listener of some protocol takes them.
-const ROUTES: [&str; 5] = ["HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "UDPRoute"];
+/// All kinds of routes of Gateway API.
+const ROUTE_KINDS: [&str; 5] = ["HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "UDPRoute"];
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gateway {
     pub object: ObjectRef,
     /// The name of its GatewayClass.
     pub class: String,
-    /// Those that are in force.
+    /// The listeners that are in force.
     pub listeners: Vec<Listener>,
-    /// Those that are not, because of a problem of their own.
-    pub broken: Vec<Broken>,
+    /// The listeners that a problem keeps from being in force.
+    pub broken: Vec<BrokenListener>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
     pub name: String,
-    /// None takes every host.
+    /// None matches every host.
     pub hostname: Option<Hostname>,
     pub port: u16,
-    /// True where it carries requests; false also where nothing is known of its protocol.
+    /// Whether its protocol is HTTP or HTTPS.
     pub is_http: bool,
-    /// Names of the kinds of routes that its protocol and `allowedRoutes.kinds` let in.
+    /// Names of the kinds of routes that its protocol and `allowedRoutes.kinds` allow.
     kinds: Vec<&'static str>,
-    pub namespaces: Admission,
+    pub namespaces: AllowedNamespaces,
 }
 
-/// `allowedRoutes.namespaces`: where a route may stand.
+/// `allowedRoutes.namespaces`: the namespaces of the routes that may attach.
 #[derive(Clone, Debug, PartialEq)]
-pub enum Admission {
+pub enum AllowedNamespaces {
     Same,
     All,
     Selector(Vec<Requirement>),
 }
 
-/// One condition of a label selector; all have to hold.
+/// One condition of a label selector. A namespace is selected if all conditions hold.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Requirement {
     In(String, Vec<String>),
@@ -93,10 +91,10 @@ struct GatewayManifest {
 #[serde(rename_all = "camelCase")]
 struct GatewaySpec {
     gateway_class_name: Option<String>,
-    /// Each is read by itself, so that a wrong one leaves the others alone.
+    /// Decoded one by one, so that an invalid listener does not affect the others.
     listeners: Option<Vec<Value>>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 #[derive(Deserialize)]
@@ -110,7 +108,7 @@ struct ListenerSpec {
     #[serde(rename = "tls")]
     _tls: Option<IgnoredAny>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 #[derive(Default, Deserialize)]
@@ -118,7 +116,7 @@ struct AllowedRoutes {
     namespaces: Option<RouteNamespaces>,
     kinds: Option<Vec<RouteGroupKind>>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 #[derive(Default, Deserialize)]
@@ -126,7 +124,7 @@ struct RouteNamespaces {
     from: Option<String>,
     selector: Option<LabelSelector>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 #[derive(Deserialize)]
@@ -135,7 +133,7 @@ struct LabelSelector {
     match_labels: Option<BTreeMap<String, String>>,
     match_expressions: Option<Vec<Expression>>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 #[derive(Deserialize)]
@@ -144,7 +142,7 @@ struct Expression {
     operator: String,
     values: Option<Vec<String>>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 #[derive(Deserialize)]
@@ -152,35 +150,35 @@ struct RouteGroupKind {
     group: Option<String>,
     kind: String,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 impl ListenerSpec {
-    /// A mistyped field would widen what is admitted, so nothing unknown is let pass.
-    fn refuse_unknown(&self, object: &ObjectRef, path: &str) -> Result<(), Problem> {
-        self.rest.refuse(object, path, &[])?;
+    /// Rejects unknown fields at every level: without a misspelled field the listener could allow more routes.
+    fn reject_unknown(&self, object: &ObjectRef, path: &str) -> Result<(), Problem> {
+        self.unknown.reject(object, path)?;
         let Some(allowed) = &self.allowed_routes else {
             return Ok(());
         };
         let path = format!("{path}.allowedRoutes");
-        allowed.rest.refuse(object, &path, &[])?;
+        allowed.unknown.reject(object, &path)?;
         for (index, kind) in allowed.kinds.iter().flatten().enumerate() {
-            kind.rest
-                .refuse(object, &format!("{path}.kinds[{index}]"), &[])?;
+            kind.unknown
+                .reject(object, &format!("{path}.kinds[{index}]"))?;
         }
         let Some(namespaces) = &allowed.namespaces else {
             return Ok(());
         };
         let path = format!("{path}.namespaces");
-        namespaces.rest.refuse(object, &path, &[])?;
+        namespaces.unknown.reject(object, &path)?;
         let Some(selector) = &namespaces.selector else {
             return Ok(());
         };
         let path = format!("{path}.selector");
-        selector.rest.refuse(object, &path, &[])?;
+        selector.unknown.reject(object, &path)?;
         for (index, expression) in selector.match_expressions.iter().flatten().enumerate() {
             let path = format!("{path}.matchExpressions[{index}]");
-            expression.rest.refuse(object, &path, &[])?;
+            expression.unknown.reject(object, &path)?;
             let has_values = expression.values.as_ref().is_some_and(|v| !v.is_empty());
             let needs_values = match expression.operator.as_str() {
                 "In" | "NotIn" => true,
@@ -200,54 +198,61 @@ impl ListenerSpec {
 }
 
 impl RouteGroupKind {
-    fn unknown(&self) -> Option<Message> {
-        let group = self.group.as_deref().unwrap_or(GATEWAY_API);
-        let is_known = group == GATEWAY_API && ROUTES.contains(&self.kind.as_str());
-        (!is_known).then(|| messages::unknown_route_kind(&self.kind, group))
+    fn group(&self) -> &str {
+        self.group.as_deref().unwrap_or(GATEWAY_API)
+    }
+
+    /// A message if there is no such kind of route.
+    fn check(&self) -> Option<Message> {
+        let exists = self.group() == GATEWAY_API && ROUTE_KINDS.contains(&self.kind.as_str());
+        (!exists).then(|| messages::unknown_route_kind(&self.kind, self.group()))
     }
 }
 
-/// Those of Gateway API, and those that an implementation may add, with a domain in front.
-fn known_protocol(written: &str) -> Result<(), Message> {
-    if PROTOCOLS.contains(&written) || written == HBONE || written.contains('/') {
+/// Accepts the protocols of Gateway API, HBONE, and the protocols of an implementation, which begin with a domain
+/// (Gateway API v1, ProtocolType).
+fn check_protocol(protocol: &str) -> Result<(), Message> {
+    if PROTOCOLS.contains(&protocol) || protocol == HBONE || protocol.contains('/') {
         return Ok(());
     }
-    let meant = PROTOCOLS.iter();
-    let meant = meant.copied().find(|it| it.eq_ignore_ascii_case(written));
-    let meant = meant.unwrap_or("HTTP, HTTPS, TLS, TCP or UDP");
-    Err(messages::unknown_protocol(written, meant))
+    let in_another_case = PROTOCOLS
+        .into_iter()
+        .find(|it| it.eq_ignore_ascii_case(protocol));
+    let right = in_another_case.unwrap_or("HTTP, HTTPS, TLS, TCP or UDP");
+    Err(messages::unknown_protocol(protocol, right))
 }
 
 impl Gateway {
-    /// A listener that is not understood is left out with a problem; the others go on.
+    /// Parses a Gateway. An invalid listener goes to `broken`, with a problem; the other listeners are in force.
     pub fn parse(object: &Object) -> Result<(Gateway, Vec<Problem>), Problem> {
         let GatewayManifest { spec } = object.decode()?;
         let reference = object.reference();
         let (mut listeners, mut broken) = (Vec::new(), Vec::new());
         let mut problems = Vec::new();
-        for field in spec.rest.unknown(&OTHER_FIELDS) {
-            let message = object_messages::unknown_field(field).with_effect(goes_on());
+        for field in spec.unknown.except(&IGNORED_FIELDS) {
+            let message = object_messages::unknown_field(field).with_effect(field_is_ignored());
             problems.push(reference.problem(format!("spec.{field}"), message));
         }
-        let written = spec.listeners.unwrap_or_default();
-        if written.is_empty() {
+        let values = spec.listeners.unwrap_or_default();
+        if values.is_empty() {
             problems.push(reference.problem("spec.listeners", messages::no_listeners()));
         }
-        at_most(&written, MAX_LISTENERS, &reference, "spec.listeners")?;
+        at_most(&values, MAX_LISTENERS, &reference, "spec.listeners")?;
         let mut names = BTreeSet::new();
-        for (index, value) in written.iter().enumerate() {
+        for (index, value) in values.iter().enumerate() {
             let path = format!("spec.listeners[{index}]");
-            let read = Listener::read(value, &reference, &path).and_then(|(listener, of_kinds)| {
+            let result = Listener::read(value, &reference, &path);
+            let result = result.and_then(|(listener, kind_problems)| {
                 if names.contains(&listener.name) {
                     let message = messages::listener_name_twice(&listener.name);
                     return Err(reference.problem(format!("{path}.name"), message));
                 }
-                Ok((listener, of_kinds))
+                Ok((listener, kind_problems))
             });
-            match read {
-                Ok((listener, of_kinds)) => {
-                    problems.extend(of_kinds);
-                    problems.extend(conflict(&reference, &path, &listeners, &listener));
+            match result {
+                Ok((listener, kind_problems)) => {
+                    problems.extend(kind_problems);
+                    problems.extend(find_conflict(&reference, &path, &listeners, &listener));
                     names.insert(listener.name.clone());
                     listeners.push(listener);
                 }
@@ -257,7 +262,7 @@ impl Gateway {
                 }
             }
         }
-        let broken = broken::read(&broken, &listeners);
+        let broken = broken_listener::read(&broken, &listeners);
         let gateway = Gateway {
             object: reference,
             class: spec.gateway_class_name.unwrap_or_default(),
@@ -268,8 +273,8 @@ impl Gateway {
     }
 }
 
-/// Gateway API v1, ListenerConditionReason `HostnameConflict`: nothing tells the requests of two listeners apart.
-fn conflict(
+/// Gateway API v1, ListenerConditionReason `HostnameConflict`: two HTTP listeners have the same port and hostname.
+fn find_conflict(
     object: &ObjectRef,
     path: &str,
     before: &[Listener],
@@ -284,37 +289,37 @@ fn conflict(
     Some(object.problem(path, message))
 }
 
-/// What a field that does not exist means for traffic.
-fn goes_on() -> Effect {
+/// The effect of a field that GatewaySpec does not have.
+fn field_is_ignored() -> Effect {
     Effect::new(Extent::Part, "the Gateway goes on without this field")
 }
 
-/// What a wrong listener means for traffic.
+/// The effect of an invalid listener.
 fn no_routes() -> Effect {
     let words = "this listener has no routes, and no other listener gets its hosts";
     Effect::new(Extent::Part, words)
 }
 
 impl Listener {
-    /// With problems of kinds of routes that do not exist: the listener takes the others.
+    /// The listener, and a problem for each entry of `allowedRoutes.kinds` that is no kind of route.
     fn read(
         value: &Value,
         object: &ObjectRef,
         path: &str,
     ) -> Result<(Listener, Vec<Problem>), Problem> {
         let spec: ListenerSpec = decode_at(object, path, value)?;
-        spec.refuse_unknown(object, path)?;
+        spec.reject_unknown(object, path)?;
+        let mut kind_problems = Vec::new();
         let kinds = spec.allowed_routes.iter().flat_map(|it| &it.kinds);
-        let kinds = kinds.flatten().enumerate();
-        let of_kinds = kinds.filter_map(|(index, kind)| {
-            let message = kind.unknown()?;
-            let path = format!("{path}.allowedRoutes.kinds[{index}]");
-            Some(object.problem(path, message))
-        });
-        let of_kinds = of_kinds.collect();
-        let wrong =
-            |(field, message): (&str, Message)| object.problem(format!("{path}.{field}"), message);
-        Ok((Listener::parse(spec).map_err(wrong)?, of_kinds))
+        for (index, kind) in kinds.flatten().enumerate() {
+            if let Some(message) = kind.check() {
+                let path = format!("{path}.allowedRoutes.kinds[{index}]");
+                kind_problems.push(object.problem(path, message));
+            }
+        }
+        let listener = Listener::parse(spec)
+            .map_err(|(field, message)| object.problem(format!("{path}.{field}"), message))?;
+        Ok((listener, kind_problems))
     }
 
     fn parse(spec: ListenerSpec) -> Result<Listener, (&'static str, Message)> {
@@ -339,53 +344,57 @@ impl Listener {
                     .ok_or_else(|| ("hostname", messages::bad_hostname(&text)))?,
             ),
         };
-        known_protocol(&protocol).map_err(|message| ("protocol", message))?;
+        check_protocol(&protocol).map_err(|message| ("protocol", message))?;
         let AllowedRoutes {
-            namespaces, kinds, ..
+            namespaces,
+            kinds: allowed_kinds,
+            ..
         } = allowed_routes.unwrap_or_default();
-        let of_protocol: &[&'static str] = match protocol.as_str() {
-            "HTTP" | "HTTPS" => &["HTTPRoute", "GRPCRoute"],
-            "TCP" => &["TCPRoute"],
-            _ => &[],
+        let allowed_kinds = allowed_kinds.unwrap_or_default();
+        let mut kinds: Vec<&'static str> = match protocol.as_str() {
+            "HTTP" | "HTTPS" => vec!["HTTPRoute", "GRPCRoute"],
+            "TCP" => vec!["TCPRoute"],
+            _ => Vec::new(),
         };
-        let allowed = kinds.unwrap_or_default();
-        let is_allowed = |name: &&&str| {
-            let is_it = |entry: &RouteGroupKind| {
-                let group = entry.group.as_deref();
-                group.unwrap_or(GATEWAY_API) == GATEWAY_API && entry.kind == **name
-            };
-            allowed.is_empty() || allowed.iter().any(is_it)
-        };
+        kinds.retain(|kind| {
+            let mut allowed = allowed_kinds.iter();
+            allowed_kinds.is_empty()
+                || allowed.any(|it| it.group() == GATEWAY_API && it.kind == *kind)
+        });
         Ok(Listener {
             name,
             hostname,
             port,
             is_http: matches!(protocol.as_str(), "HTTP" | "HTTPS"),
-            kinds: of_protocol.iter().filter(is_allowed).copied().collect(),
-            namespaces: Admission::parse(namespaces.unwrap_or_default())?,
+            kinds,
+            namespaces: AllowedNamespaces::parse(namespaces.unwrap_or_default())?,
         })
     }
 
+    /// Whether its protocol and `allowedRoutes.kinds` allow routes of this kind.
     pub fn takes(&self, route: RouteKind) -> bool {
         self.kinds.contains(&route.name())
     }
 
-    /// Whether a route in `route` may attach; `labels` are those of its namespace.
+    /// Whether a route may attach. `gateway` and `route` are the namespaces of the Gateway and of the route; `labels` are
+    /// the labels of the route's namespace.
     pub fn admits(&self, gateway: &str, route: &str, labels: &BTreeMap<String, String>) -> bool {
         match &self.namespaces {
-            Admission::Same => gateway == route,
-            Admission::All => true,
-            Admission::Selector(requirements) => requirements.iter().all(|r| r.holds(labels)),
+            AllowedNamespaces::Same => gateway == route,
+            AllowedNamespaces::All => true,
+            AllowedNamespaces::Selector(requirements) => {
+                requirements.iter().all(|it| it.holds(labels))
+            }
         }
     }
 }
 
-impl Admission {
-    fn parse(spec: RouteNamespaces) -> Result<Admission, (&'static str, Message)> {
+impl AllowedNamespaces {
+    fn parse(spec: RouteNamespaces) -> Result<AllowedNamespaces, (&'static str, Message)> {
         match (spec.from.as_deref().unwrap_or("Same"), spec.selector) {
-            ("Same", _) => Ok(Admission::Same),
-            ("All", _) => Ok(Admission::All),
-            ("Selector", Some(selector)) => Ok(Admission::Selector(selector.parse()?)),
+            ("Same", _) => Ok(AllowedNamespaces::Same),
+            ("All", _) => Ok(AllowedNamespaces::All),
+            ("Selector", Some(selector)) => Ok(AllowedNamespaces::Selector(selector.parse()?)),
             ("Selector", None) => {
                 Err(("allowedRoutes.namespaces.selector", messages::no_selector()))
             }

@@ -1,18 +1,18 @@
-//! Fields of a Service, a Namespace, a Gateway or a ReferenceGrant that its API does not have, and values that a field
-//! cannot have.
+//! Problems for fields that the API of a Service, a Namespace, a Gateway or a ReferenceGrant does not have, and for
+//! protocols that a Service port cannot have.
 //!
-//! The API server of Kubernetes refuses or drops them. Where objects come from files, what was meant by such a field is
-//! missing, so that the object is not done as it is written.
+//! An API server refuses or drops such fields. In a file such a field most likely is a mistake: the object is in force
+//! without it.
 
-use serde_json::{Map, Value};
+use serde_json::Value;
 
 use crate::manifest::field_path::unknown_fields;
 use crate::manifest::object::{Kind, Object};
 use crate::manifest::problem::messages::{Message, object as object_messages, service as messages};
 use crate::manifest::problem::{Effect, Extent, Problem};
 
-const HEAD: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
-/// meta/v1 ObjectMeta, with fields of old versions.
+const TOP: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
+/// meta/v1 ObjectMeta, with the fields of old versions of Kubernetes.
 const METADATA: [&str; 17] = [
     "annotations",
     "clusterName",
@@ -32,7 +32,7 @@ const METADATA: [&str; 17] = [
     "selfLink",
     "uid",
 ];
-/// core/v1 ServiceSpec, with fields of old versions.
+/// core/v1 ServiceSpec, with the fields of old versions of Kubernetes.
 const SERVICE: [&str; 22] = [
     "allocateLoadBalancerNodePorts",
     "clusterIP",
@@ -68,31 +68,34 @@ const PORT: [&str; 6] = [
 const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 
 pub fn problems(object: &Object) -> Vec<Problem> {
-    let mut problems = unknown(object, "", &HEAD);
-    problems.extend(unknown(object, "metadata", &METADATA));
+    let mut problems = unknown_field_problems(object, "", Some(&object.body), &TOP);
+    let metadata = object.body.get("metadata");
+    problems.extend(unknown_field_problems(
+        object, "metadata", metadata, &METADATA,
+    ));
     if object.kind == Kind::Service {
-        problems.extend(unknown(object, "spec", &SERVICE));
-        problems.extend(ports(object));
+        let spec = object.body.get("spec");
+        problems.extend(unknown_field_problems(object, "spec", spec, &SERVICE));
+        problems.extend(port_problems(object));
     }
     problems
 }
 
-/// The fields at `path`, names with dots between them, that are not known.
-fn unknown(object: &Object, path: &str, known: &[&str]) -> Vec<Problem> {
-    let found = field(object, path).and_then(Value::as_object);
-    let unknown = found.into_iter().flat_map(|it| unknown_fields(it, known));
-    let problem = |name: &str| {
-        let message = object_messages::unknown_field(name);
-        at(object, join(path, name), message.with_effect(goes_on()))
-    };
-    unknown.map(problem).collect()
-}
-
-fn field<'o>(object: &'o Object, path: &str) -> Option<&'o Value> {
-    match path {
-        "" => Some(&object.body),
-        path => object.body.get(path),
-    }
+/// A problem for each field of the map `value` at `path` that is not in `known`.
+fn unknown_field_problems(
+    object: &Object,
+    path: &str,
+    value: Option<&Value>,
+    known: &[&str],
+) -> Vec<Problem> {
+    let fields = value.and_then(Value::as_object);
+    let unknown = fields.into_iter().flat_map(|it| unknown_fields(it, known));
+    unknown
+        .map(|name| {
+            let message = object_messages::unknown_field(name).with_effect(field_is_ignored());
+            problem(object, join(path, name), message)
+        })
+        .collect()
 }
 
 fn join(path: &str, name: &str) -> String {
@@ -102,40 +105,33 @@ fn join(path: &str, name: &str) -> String {
     }
 }
 
-fn at(object: &Object, path: String, message: Message) -> Problem {
+fn problem(object: &Object, path: String, message: Message) -> Problem {
     object.reference().problem(path, message)
 }
 
-fn goes_on() -> Effect {
+fn field_is_ignored() -> Effect {
     Effect::new(Extent::Part, "the object is in force without this field")
 }
 
-fn ports(object: &Object) -> Vec<Problem> {
-    let nothing = Map::new();
-    let spec = object.body.get("spec").and_then(Value::as_object);
-    let spec = spec.unwrap_or(&nothing);
-    let text = |name: &str| spec.get(name).and_then(Value::as_str);
-    let ports = spec.get("ports").and_then(Value::as_array);
-    let ports = ports.into_iter().flatten();
-    let first_ip = spec.get("clusterIPs").and_then(|it| it.get(0));
-    let first_ip = first_ip.and_then(Value::as_str);
-    let is_headless = [text("clusterIP"), first_ip].contains(&Some("None"));
-    let needs_none = text("type") == Some("ExternalName") || is_headless;
+fn port_problems(object: &Object) -> Vec<Problem> {
+    let spec = &object.body["spec"];
+    let ports = spec["ports"].as_array().map_or(&[][..], Vec::as_slice);
+    let is_headless = [&spec["clusterIP"], &spec["clusterIPs"][0]]
+        .into_iter()
+        .any(|it| it.as_str() == Some("None"));
+    let may_have_no_ports = spec["type"].as_str() == Some("ExternalName") || is_headless;
     let mut problems = Vec::new();
-    if ports.clone().next().is_none() && !needs_none {
-        problems.push(at(object, "spec.ports".to_owned(), messages::no_ports()));
+    if ports.is_empty() && !may_have_no_ports {
+        let message = messages::no_ports();
+        problems.push(problem(object, "spec.ports".to_owned(), message));
     }
-    for (index, port) in ports.enumerate() {
+    for (index, port) in ports.iter().enumerate() {
         let path = format!("spec.ports[{index}]");
-        let fields = port.as_object().into_iter();
-        problems.extend(fields.flat_map(|it| unknown_fields(it, &PORT)).map(|name| {
-            let message = object_messages::unknown_field(name);
-            at(object, join(&path, name), message.with_effect(goes_on()))
-        }));
+        problems.extend(unknown_field_problems(object, &path, Some(port), &PORT));
         let protocol = port.get("protocol").and_then(Value::as_str);
         if let Some(protocol) = protocol.filter(|it| !PROTOCOLS.contains(it)) {
             let message = messages::unknown_protocol(protocol);
-            problems.push(at(object, join(&path, "protocol"), message));
+            problems.push(problem(object, join(&path, "protocol"), message));
         }
     }
     problems

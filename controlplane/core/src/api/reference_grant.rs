@@ -1,4 +1,4 @@
-//! ReferenceGrant: which references into its namespace are permitted.
+//! ReferenceGrant of Gateway API (v1, v1beta1): the references into its namespace that it permits.
 
 use serde::Deserialize;
 
@@ -6,15 +6,15 @@ use crate::api::route::RouteKind;
 use crate::manifest::object::Object;
 use crate::manifest::problem::messages::{Message, gateway as messages};
 use crate::manifest::problem::{ObjectRef, Problem};
-use crate::manifest::spelling::is_near;
+use crate::manifest::spelling::is_misspelling_of;
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
-/// What routes are to a ReferenceGrant.
-const ROUTES: [&str; 3] = ["HTTPRoute", "GRPCRoute", "TCPRoute"];
-/// Kinds of Gateway API that are no misspelling of one of them.
-const OTHERS: [&str; 2] = ["TLSRoute", "UDPRoute"];
+/// The kinds of routes that Weir reads.
+const ROUTE_KINDS: [&str; 3] = ["HTTPRoute", "GRPCRoute", "TCPRoute"];
+/// Kinds of Gateway API that look like misspellings of [`ROUTE_KINDS`].
+const OTHER_ROUTE_KINDS: [&str; 2] = ["TLSRoute", "UDPRoute"];
 
-/// A ReferenceGrant; it stands in the namespace of what is referred to.
+/// A ReferenceGrant. It permits references to objects of its own namespace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReferenceGrant {
     pub object: ObjectRef,
@@ -33,7 +33,7 @@ struct GrantSpec {
     to: Vec<GrantTo>,
 }
 
-// A mistyped `name` would widen a grant, so nothing unknown is let pass in it.
+// Without a misspelled `name` a grant would permit more, so unknown fields are errors.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GrantFrom {
@@ -67,35 +67,35 @@ impl ReferenceGrant {
         })
     }
 
-    /// What keeps it, or an entry of it, from permitting anything. Kinds and groups of other controllers are theirs.
-    pub fn slips(&self) -> Vec<Problem> {
-        let problem = |path: &str, message| self.object.problem(path, message);
-        let mut slips = Vec::new();
+    /// Likely mistakes: an empty list, and entries that permit nothing. Entries for kinds and groups that Weir does not
+    /// read are no mistake.
+    pub fn mistakes(&self) -> Vec<Problem> {
+        let mut mistakes = Vec::new();
         for (path, is_empty) in [
             ("spec.from", self.from.is_empty()),
             ("spec.to", self.to.is_empty()),
         ] {
-            slips.extend(is_empty.then(|| problem(path, messages::grant_without_entries(path))));
+            if is_empty {
+                let message = messages::grant_without_entries(path);
+                mistakes.push(self.object.problem(path, message));
+            }
         }
         for (index, entry) in self.from.iter().enumerate() {
-            let wrong = entry.wrong();
-            slips.extend(
-                wrong.map(|(field, message)| {
-                    problem(&format!("spec.from[{index}].{field}"), message)
-                }),
-            );
+            if let Some((field, message)) = entry.mistake() {
+                let path = format!("spec.from[{index}].{field}");
+                mistakes.push(self.object.problem(path, message));
+            }
         }
         for (index, entry) in self.to.iter().enumerate() {
-            let wrong = entry.wrong();
-            slips
-                .extend(wrong.map(|(field, message)| {
-                    problem(&format!("spec.to[{index}].{field}"), message)
-                }));
+            if let Some((field, message)) = entry.mistake() {
+                let path = format!("spec.to[{index}].{field}");
+                mistakes.push(self.object.problem(path, message));
+            }
         }
-        slips
+        mistakes
     }
 
-    /// Whether this lets a route of that kind of namespace `from` refer to the Service `name` of namespace `to`.
+    /// Whether it permits a route of this kind in namespace `from` to refer to the Service `name` of namespace `to`.
     pub fn permits_service(&self, kind: RouteKind, from: &str, to: &str, name: &str) -> bool {
         self.object.namespace == to
             && self.from.iter().any(|entry| {
@@ -110,16 +110,16 @@ impl ReferenceGrant {
 }
 
 impl GrantFrom {
-    /// The field that is wrong, most likely by mistake.
-    fn wrong(&self) -> Option<(&'static str, Message)> {
+    /// The field that most likely is a mistake, and the message.
+    fn mistake(&self) -> Option<(&'static str, Message)> {
         let GrantFrom {
             group,
             kind,
             namespace,
         } = self;
-        let meant = ROUTES.into_iter().find(|route| is_near(kind, route));
-        let is_route = ROUTES.contains(&kind.as_str());
-        let is_near_group = group.is_empty() || is_near(group, GATEWAY_API);
+        let is_route = ROUTE_KINDS.contains(&kind.as_str());
+        let is_other_route = OTHER_ROUTE_KINDS.contains(&kind.as_str());
+        let is_near_group = group.is_empty() || is_misspelling_of(group, GATEWAY_API);
         if kind.is_empty() {
             return Some(("kind", messages::grant_field_empty("kind", "HTTPRoute")));
         }
@@ -130,11 +130,12 @@ impl GrantFrom {
                 messages::grant_field_empty("namespace", example),
             ));
         }
-        match meant {
-            Some(meant)
-                if group == GATEWAY_API && !is_route && !OTHERS.contains(&kind.as_str()) =>
-            {
-                Some(("kind", messages::grant_field_near("kind", kind, meant)))
+        let right_kind = ROUTE_KINDS
+            .into_iter()
+            .find(|route| is_misspelling_of(kind, route));
+        match right_kind {
+            Some(right) if group == GATEWAY_API && !is_route && !is_other_route => {
+                Some(("kind", messages::grant_field_near("kind", kind, right)))
             }
             _ if is_route && is_near_group => {
                 let message = messages::grant_field_near("group", group, GATEWAY_API);
@@ -146,13 +147,13 @@ impl GrantFrom {
 }
 
 impl GrantTo {
-    /// As of [`GrantFrom`].
-    fn wrong(&self) -> Option<(&'static str, Message)> {
+    /// See [`GrantFrom::mistake`].
+    fn mistake(&self) -> Option<(&'static str, Message)> {
         let GrantTo { group, kind, .. } = self;
         if kind.is_empty() {
             return Some(("kind", messages::grant_field_empty("kind", "Service")));
         }
-        if group.is_empty() && is_near(kind, "Service") {
+        if group.is_empty() && is_misspelling_of(kind, "Service") {
             return Some(("kind", messages::grant_field_near("kind", kind, "Service")));
         }
         let is_core = matches!(group.as_str(), "core" | "v1");

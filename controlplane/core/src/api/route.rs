@@ -1,14 +1,14 @@
-//! Routes in their checked form: HTTPRoute, GRPCRoute and TCPRoute of Gateway API, and HTTPRoute of Linkerd.
+//! Routes: HTTPRoute, GRPCRoute and TCPRoute of Gateway API, and HTTPRoute of Linkerd.
 //!
-//! One form for all of them: a GRPCRoute's conditions are conditions on the path of a request, and a TCPRoute is
-//! a route with one rule and no conditions. `http`, `grpc` and `tcp` read the manifests. What a route refers to is
-//! decided in [`crate::translate`], where the
-//! other objects are known.
+//! All kinds have one Rust type, [`Route`]. A method match of a GRPCRoute becomes a match on the request path, and a
+//! TCPRoute is a route with one rule and no matches. `http`, `grpc` and `tcp` read the manifests; [`crate::translate`]
+//! resolves references to other objects.
 
 pub mod backend_ref;
 pub mod filters;
 mod grpc;
 pub mod header_match;
+mod hostnames;
 mod http;
 pub mod matches;
 pub mod parent_ref;
@@ -16,8 +16,8 @@ pub mod parse;
 pub mod path_match;
 pub mod rank;
 pub mod reference;
-pub mod rule;
-pub mod rules;
+mod rule_keys;
+pub mod rule_reader;
 mod tcp;
 pub mod timeouts;
 pub mod url;
@@ -34,26 +34,27 @@ use crate::manifest::object::{Kind, Object};
 use crate::manifest::patterns::Programs;
 use crate::manifest::problem::{Effect, Extent, ObjectRef, Problem, messages};
 
-/// A route, as far as it is understood.
+/// A route, without the parts that cannot be read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     pub object: ObjectRef,
     pub kind: RouteKind,
     pub created: Option<Timestamp>,
-    /// Those that are Services or Gateways; others are another controller's business.
+    /// The parents that are Services or Gateways, without parents of other controllers.
     pub parents: Vec<ParentRef>,
+    /// Empty for every host.
     pub hostnames: Vec<Hostname>,
-    /// At least one; of a TCPRoute exactly one. One that is wrong is among them.
+    /// At least one; a TCPRoute has exactly one. Broken rules are included.
     pub rules: Vec<RouteRule>,
     /// The regular expressions of all rules.
     pub programs: Programs,
 }
 
-/// The order is that of two routes that are alike in age and name.
+/// The kinds in order of precedence between two routes with the same age and name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RouteKind {
     Http,
-    /// Linkerd's HTTPRoute differs in defaults, in its filters and in what no backends mean.
+    /// Linkerd's HTTPRoute has other defaults and other filters, and treats a rule without backends otherwise.
     LinkerdHttp,
     Grpc,
     Tcp,
@@ -61,42 +62,42 @@ pub enum RouteKind {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteRule {
-    /// Its place in `spec.rules`.
+    /// Its index in `spec.rules`.
     pub index: usize,
-    /// What tells it from the route's other rules: its name, or the hash of its matches. Never its
-    /// place, so that a rule keeps its sequence of picks when another is added before it.
+    /// Unique within the route: the name of the rule, or the hash of its matches. It does not depend on the index, so
+    /// that a rule keeps its sequence of picks when another rule is added before it.
     pub key: String,
-    /// None where none of them can be read: then it fits no request.
+    /// Alternatives. Empty if no match can be read: then the rule matches no request.
     pub matches: Vec<RouteMatch>,
-    /// Something in it cannot be done: all its requests are answered as a broken share is.
+    /// Whether a part of the rule is invalid or not supported: then all its requests are answered with
+    /// [`RouteKind::broken`].
     pub broken: bool,
-    /// Empty where the rule names none.
+    /// Empty if the rule has no `backendRefs`.
     pub backends: Vec<BackendRef>,
     pub filters: Filters,
     pub timeouts: Timeouts,
     pub retry: Option<Retry>,
 }
 
-/// What a request must show, see [`weir_split::wire::Match`]; the default fits every request.
+/// The conditions on a request, see [`weir_split::wire::Match`]. The default matches every request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RouteMatch {
-    /// Its place in the rule's `matches`.
+    /// Its index in the rule's `matches`.
     pub index: usize,
     pub path: Option<PathMatch>,
     pub method: Option<String>,
-    /// By name, each name once.
+    /// Sorted by name, each name once.
     pub headers: Vec<Field>,
-    /// By name, each name once.
+    /// Sorted by name, each name once.
     pub query: Vec<Field>,
     pub rank: Rank,
 }
 
 impl Route {
-    /// The route, and to `problems` what of it is not in force.
+    /// Parses a route. The problems of parts that are not in force go to `problems`.
     ///
-    /// `None` is a route that is not in force at all: none of its hostnames can be one; or its parents are all
-    /// another controller's business (a Linkerd `Server`, say), and whatever else it contains is not for Weir to
-    /// judge; or the object is of another kind.
+    /// None if the route is not in force: all its hostnames are invalid, all its parents belong to other controllers (such
+    /// as a Linkerd `Server`), or the object is no route.
     pub fn parse(object: &Object, problems: &mut Vec<Problem>) -> Result<Option<Route>, Problem> {
         let Some(kind) = RouteKind::of(object.kind) else {
             return Ok(None);
@@ -105,54 +106,51 @@ impl Route {
             problems.extend(parent_ref::not_served(object, kind));
             return Ok(None);
         }
-        object.nothing_beside(&["spec"])?;
+        object.reject_other_fields(&["spec"])?;
         let route = match kind {
             RouteKind::Http | RouteKind::LinkerdHttp => http::parse(object, kind, problems),
             RouteKind::Grpc => grpc::parse(object, problems),
             RouteKind::Tcp => tcp::parse(object, problems),
         }?;
-        problems.extend(annotations(object));
+        problems.extend(annotation_problems(object));
         Ok(route)
     }
 
-    /// A problem for each backendRef that names its port. Translation reports the same path with the number of the
-    /// port; these are for a route that is not translated because an older form of it is in force.
+    /// A problem for each backendRef that names its port. For a route that is not translated, because its last valid form
+    /// is in force; translation reports the same path with the number of the port.
     pub fn port_names(&self) -> impl Iterator<Item = Problem> {
-        let of_rule = |rule: &RouteRule| {
-            let (index, effect) = (rule.index, self.kind.share_fails());
-            let backends: Vec<Problem> = rule
-                .backends
-                .iter()
-                .filter_map(|backend| {
-                    let PortRef::Name(name) = backend.to.as_ref()?.port.as_ref()? else {
-                        return None;
-                    };
-                    let message = messages::backend::port_by_name(name);
-                    let place = (index, backend.index);
-                    let problem = self.object.problem_of_backend(place, ".port", message);
-                    Some(problem.with_effect(effect.clone()))
-                })
-                .collect();
-            backends
-        };
-        self.rules.iter().flat_map(of_rule)
+        self.rules.iter().flat_map(move |rule| {
+            rule.backends.iter().filter_map(move |backend| {
+                let PortRef::Name(name) = backend.to.as_ref()?.port.as_ref()? else {
+                    return None;
+                };
+                let message = messages::backend::port_by_name(name);
+                let at = (rule.index, backend.index);
+                let problem = self.object.problem_of_backend(at, ".port", message);
+                Some(problem.with_effect(self.kind.share_fails()))
+            })
+        })
     }
 
-    /// Whether the object is a route whose parents are all another controller's business, at whatever version.
+    /// Whether the object is a route, of any version, and all its parents belong to other controllers.
     pub fn is_foreign(object: &Object) -> bool {
         RouteKind::of(object.kind).is_some_and(|kind| parent_ref::are_all_foreign(object, kind))
     }
 }
 
-/// Linkerd's way to say times and retries, which Weir does not know.
-fn annotations(object: &Object) -> Vec<Problem> {
-    let written = object.body.pointer("/metadata/annotations");
-    let names = written.and_then(Value::as_object).into_iter().flatten();
-    let unknown = names.filter(|(name, _)| {
-        name.starts_with("retry.linkerd.io/") || name.starts_with("timeout.linkerd.io/")
-    });
-    unknown
-        .map(|(name, _)| {
+/// A problem for each annotation of Linkerd for timeouts and retries. Weir does not support them.
+fn annotation_problems(object: &Object) -> Vec<Problem> {
+    let annotations = object
+        .body
+        .pointer("/metadata/annotations")
+        .and_then(Value::as_object);
+    annotations
+        .into_iter()
+        .flat_map(|it| it.keys())
+        .filter(|name| {
+            name.starts_with("retry.linkerd.io/") || name.starts_with("timeout.linkerd.io/")
+        })
+        .map(|name| {
             object
                 .reference()
                 .problem("metadata.annotations", messages::route::annotation(name))
@@ -161,7 +159,7 @@ fn annotations(object: &Object) -> Vec<Problem> {
 }
 
 impl RouteKind {
-    /// None of a kind that is no route.
+    /// None if the kind is no route.
     pub fn of(kind: Kind) -> Option<RouteKind> {
         Some(match kind {
             Kind::HttpRoute => RouteKind::Http,
@@ -172,7 +170,7 @@ impl RouteKind {
         })
     }
 
-    /// Its name in `allowedRoutes.kinds` and in a ReferenceGrant.
+    /// Its `kind`, as in `allowedRoutes.kinds` and in a ReferenceGrant.
     pub fn name(self) -> &'static str {
         match self {
             RouteKind::Http | RouteKind::LinkerdHttp => "HTTPRoute",
@@ -189,8 +187,8 @@ impl RouteKind {
         }
     }
 
-    /// What the share of a broken backend is answered with (Gateway API: `rules.backendRefs`). For gRPC Envoy makes
-    /// UNAVAILABLE of 503; a connection is closed, whatever the status.
+    /// The HTTP status for the share of a broken backend (Gateway API v1, HTTPRouteRule.backendRefs). Envoy turns 503 into
+    /// gRPC status UNAVAILABLE. Connections are closed; they have no status.
     pub fn broken(self) -> u16 {
         match self {
             RouteKind::Http | RouteKind::LinkerdHttp | RouteKind::Tcp => 500,
@@ -198,7 +196,7 @@ impl RouteKind {
         }
     }
 
-    /// What becomes of such a share.
+    /// The effect of a broken backend.
     pub fn share_fails(self) -> Effect {
         let words = match self {
             RouteKind::Tcp => "this backend's share of the connections is closed".to_owned(),
@@ -207,7 +205,7 @@ impl RouteKind {
         Effect::new(Extent::Share, words)
     }
 
-    /// What becomes of a rule that is broken.
+    /// The effect of a broken rule.
     pub fn rule_fails(self) -> Effect {
         let words = match self {
             RouteKind::Tcp => "connections of this rule are closed".to_owned(),
@@ -216,7 +214,7 @@ impl RouteKind {
         Effect::new(Extent::Rule, words)
     }
 
-    /// `an HTTPRoute`.
+    /// For messages: `an HTTPRoute`.
     pub fn with_article(self) -> &'static str {
         match self {
             RouteKind::Http => "an HTTPRoute",

@@ -1,4 +1,4 @@
-//! Service and Namespace of Kubernetes core/v1: what routing needs to know of them.
+//! Service and Namespace of Kubernetes core/v1, with the fields that routing uses.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -11,37 +11,38 @@ use crate::manifest::problem::messages::service as messages;
 use crate::manifest::problem::{ObjectRef, Problem};
 use crate::manifest::unknown_fields::at_most;
 
-/// A split or a route has an entry for every port that it is about.
+/// The most ports of one Service. Splits and routes have an entry for each port.
 const MAX_PORTS: usize = 1_000;
 
 /// A Service and its TCP ports.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Service {
     pub object: ObjectRef,
-    /// By number, each once.
+    /// Sorted by number, each number once.
     pub ports: Box<[Port]>,
-    /// Of type ExternalName: another name for a host.
+    /// Whether its type is ExternalName.
     pub is_external: bool,
     pub selector: Selector,
-    /// The addresses that are known; manifests seldom have them.
+    /// Empty in most manifests: the API server assigns the addresses.
     pub cluster_ips: Box<[IpAddr]>,
-    /// False for headless and ExternalName Services, which have no address of their own.
+    /// False for headless and ExternalName Services.
     pub has_cluster_ip: bool,
 }
 
-/// Names and values of labels that pods have to have; empty where no pod is selected. No map: of a Service, of which
-/// there are thousands, one would be the larger half.
+/// Names and values of the labels that a Pod must have. An empty selector selects no Pod. A slice and not a map, because
+/// there are thousands of Services and a map would take half of their memory.
 pub type Selector = Box<[(Box<str>, Box<str>)]>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
     pub number: u16,
-    /// Empty where it has none.
+    /// Empty if it has no name.
     pub name: Box<str>,
-    /// Not requests; see `carries_connections` below.
+    /// Whether its connections are split as a whole: its `appProtocol` is not HTTP, or it has no `appProtocol` and its
+    /// name is `tcp` or begins with `tcp-`.
     pub carries_connections: bool,
-    /// What `appProtocol` says, where it says something that is no HTTP.
-    pub no_http: Option<Box<str>>,
+    /// Its `appProtocol`, if that is not HTTP.
+    pub non_http_protocol: Option<Box<str>>,
 }
 
 #[derive(Deserialize)]
@@ -70,8 +71,8 @@ struct PortSpec {
     app_protocol: Option<String>,
 }
 
-/// Values of `appProtocol` whose bytes are no HTTP that could be read. Every other one, `https`, `grpc` and
-/// `kubernetes.io/h2c` among them, is taken for HTTP, as a port is that says nothing.
+/// Values of `appProtocol`, in any case, that are not HTTP. Every other value counts as HTTP, also `https`, `grpc` and
+/// `kubernetes.io/h2c`, and so does a port without `appProtocol`.
 const NO_HTTP: [&str; 9] = [
     "tcp",
     "tcp-server-first",
@@ -84,9 +85,7 @@ const NO_HTTP: [&str; 9] = [
     "redis",
 ];
 
-/// Whether a Service port carries connections that are split as a whole: its `appProtocol` says so, in any
-/// case ([`NO_HTTP`]); without one its name does, which then is `tcp` or begins with `tcp-` (and so does
-/// `tcp-server-first-`).
+/// See [`Port::carries_connections`].
 fn carries_connections(app_protocol: Option<&str>, name: &str) -> bool {
     match app_protocol {
         Some(protocol) => is_no_http(protocol),
@@ -105,13 +104,13 @@ impl Service {
         let ServiceManifest { spec } = object.decode()?;
         let spec = spec.unwrap_or_default();
         let reference = object.reference();
-        let written: Vec<String> = match spec.cluster_ips {
+        let ips: Vec<String> = match spec.cluster_ips {
             Some(ips) if !ips.is_empty() => ips,
             _ => spec.cluster_ip.into_iter().collect(),
         };
-        let headless = written.iter().any(|ip| ip == "None");
+        let is_headless = ips.iter().any(|ip| ip == "None");
         let mut cluster_ips = Vec::new();
-        for ip in written.iter().filter(|ip| !headless && !ip.is_empty()) {
+        for ip in ips.iter().filter(|ip| !is_headless && !ip.is_empty()) {
             match ip.parse::<IpAddr>() {
                 Ok(address) => cluster_ips.push(address),
                 Err(_) => {
@@ -120,31 +119,31 @@ impl Service {
                 }
             }
         }
-        let written = spec.ports.unwrap_or_default();
-        at_most(&written, MAX_PORTS, &reference, "spec.ports")?;
+        let specs = spec.ports.unwrap_or_default();
+        at_most(&specs, MAX_PORTS, &reference, "spec.ports")?;
         let mut ports = BTreeMap::new();
-        for (index, port) in written.into_iter().enumerate() {
-            if port.port == 0 {
+        for (index, spec) in specs.into_iter().enumerate() {
+            if spec.port == 0 {
                 let path = format!("spec.ports[{index}].port");
                 return Err(reference.problem(path, messages::port_zero()));
             }
-            let is_tcp = port.protocol.as_deref().unwrap_or("TCP") == "TCP";
-            if is_tcp && !ports.contains_key(&port.port) {
-                let name = port.name.unwrap_or_default();
-                let protocol = port.app_protocol;
-                let known = Port {
-                    number: port.port,
+            let is_tcp = spec.protocol.as_deref().unwrap_or("TCP") == "TCP";
+            if is_tcp && !ports.contains_key(&spec.port) {
+                let name = spec.name.unwrap_or_default();
+                let protocol = spec.app_protocol;
+                let port = Port {
+                    number: spec.port,
                     carries_connections: carries_connections(protocol.as_deref(), &name),
                     name: name.into(),
-                    no_http: protocol.filter(|it| is_no_http(it)).map(Into::into),
+                    non_http_protocol: protocol.filter(|it| is_no_http(it)).map(Into::into),
                 };
-                ports.insert(port.port, known);
+                ports.insert(spec.port, port);
             }
         }
         let is_external = spec.kind.as_deref() == Some("ExternalName");
         let selector = spec.selector.filter(|_| !is_external).into_iter().flatten();
         Ok(Service {
-            has_cluster_ip: !headless && !is_external,
+            has_cluster_ip: !is_headless && !is_external,
             object: reference,
             ports: ports.into_values().collect(),
             is_external,
@@ -163,13 +162,13 @@ impl Service {
         self.ports.iter().map(|port| port.number)
     }
 
-    /// The ports that can be named, in a message.
+    /// The numbers of its ports, for a message: `80`, or `one of 80, 443`.
     pub fn possible_ports(&self) -> String {
         one_of(self.port_numbers())
     }
 }
 
-/// The port that a Host without one means: the only port, else 80, else none.
+/// The port of a Host header without a port: the only port, else 80, else None.
 pub fn default_port(ports: impl IntoIterator<Item = u16>) -> Option<u16> {
     let mut ports = ports.into_iter();
     let first = ports.next()?;
@@ -190,7 +189,7 @@ struct NamespaceMetadata {
     labels: Option<BTreeMap<String, String>>,
 }
 
-/// The labels of a Namespace as they are written.
+/// The labels in the manifest of a Namespace.
 pub fn namespace_labels(object: &Object) -> Result<BTreeMap<String, String>, Problem> {
     let NamespaceManifest { metadata } = object.decode()?;
     Ok(metadata.labels.unwrap_or_default())
@@ -232,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn the_protocol_of_a_port() {
+    fn ports_that_carry_connections() {
         for (port, expected) in [
             ("{port: 1}", false),
             ("{port: 1, name: tcp}", true),
@@ -254,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn the_port_that_is_meant_without_one() {
+    fn default_port_of_a_service() {
         assert_eq!(default_port([]), None);
         assert_eq!(default_port([8080]), Some(8080));
         assert_eq!(default_port([80, 8080]), Some(80));

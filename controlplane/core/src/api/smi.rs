@@ -1,4 +1,4 @@
-//! The kinds of SMI: TrafficSplit, TrafficTarget, HTTPRouteGroup and TCPRoute.
+//! The kinds of SMI (Service Mesh Interface): TrafficSplit, TrafficTarget, HTTPRouteGroup and TCPRoute.
 
 pub mod route_group;
 pub mod service_name;

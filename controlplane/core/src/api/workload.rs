@@ -1,6 +1,6 @@
-//! Pods, and what makes them: the ServiceAccounts behind a Service.
+//! Pods and the controllers that make Pods: the ServiceAccounts behind a Service.
 //!
-//! Of use to the access policy alone, so an object is read as little as that needs.
+//! Only the access policy uses them, so only labels and ServiceAccounts are read.
 
 use std::collections::BTreeMap;
 
@@ -53,7 +53,7 @@ struct ControllerSpec {
 }
 
 impl Workload {
-    /// None is the past of a Deployment: a ReplicaSet that is to have no Pods.
+    /// None for a ReplicaSet with 0 replicas, which is an old revision of a Deployment.
     pub fn parse(object: &Object) -> Result<Option<Workload>, Problem> {
         let pod = match object.kind {
             Kind::Workload("Pod") => object.decode()?,
@@ -67,8 +67,8 @@ impl Workload {
         };
         let Pod { metadata, spec } = pod;
         let spec = spec.unwrap_or_default();
-        let named = [spec.service_account_name, spec.service_account];
-        let account = named.into_iter().flatten().find(|name| !name.is_empty());
+        let names = [spec.service_account_name, spec.service_account];
+        let account = names.into_iter().flatten().find(|name| !name.is_empty());
         if let Some(account) = account.as_deref().filter(|it| !hostname::is_dns_name(it)) {
             let message = messages::pod_account_no_name(account);
             return Err(object.reference().problem("spec", message));
@@ -83,7 +83,7 @@ impl Workload {
         }))
     }
 
-    /// Whether a Service with this selector sends to its Pods. An empty selector selects nothing.
+    /// Whether a Service with this selector selects its Pods. An empty selector selects no Pod.
     pub fn fits(&self, selector: &Selector) -> bool {
         let has = |(name, value): &(Box<str>, Box<str>)| {
             let found = self.labels.binary_search_by(|(it, _)| it.cmp(name));
@@ -100,14 +100,14 @@ mod tests {
     use crate::manifest::object::read;
 
     #[test]
-    fn pods_and_their_makers() {
+    fn pods_and_their_controllers() {
         let account = |text: &str| {
             let object = read("a.yaml", text).unwrap().objects.remove(0);
             let workload = Workload::parse(&object).map_err(|problem| problem.path);
             let selector: Selector = [("app".into(), "web".into())].into();
-            workload.map(|found| found.map(|it| (it.fits(&selector), it.account)))
+            workload.map(|it| it.map(|it| (it.fits(&selector), it.account)))
         };
-        let made = |kind: &str, rest: &str| {
+        let controller = |kind: &str, rest: &str| {
             account(&format!(
                 "{{apiVersion: apps/v1, kind: {kind}, metadata: {{name: a, labels: {{app: other}}}}, spec: {{\
                  template: {{metadata: {{labels: {{app: web, v: '1'}}}}, spec: {{serviceAccountName: web}}}}{rest}}}}}"
@@ -115,10 +115,10 @@ mod tests {
         };
         let web = |fits: bool, name: &str| Ok(Some((fits, name.to_owned())));
         for kind in ["Deployment", "StatefulSet", "DaemonSet", "ReplicaSet"] {
-            assert_eq!(made(kind, ""), web(true, "web"), "{kind}");
+            assert_eq!(controller(kind, ""), web(true, "web"), "{kind}");
         }
-        assert_eq!(made("ReplicaSet", ", replicas: 0"), Ok(None));
-        assert_eq!(made("Deployment", ", replicas: 0"), web(true, "web"));
+        assert_eq!(controller("ReplicaSet", ", replicas: 0"), Ok(None));
+        assert_eq!(controller("Deployment", ", replicas: 0"), web(true, "web"));
         let pod = |rest: &str| account(&format!("{{apiVersion: v1, kind: Pod, {rest}}}"));
         assert_eq!(
             pod("metadata: {generateName: a-, labels: {app: web}}"),

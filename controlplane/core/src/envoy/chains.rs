@@ -1,5 +1,5 @@
-//! The filter chains that have a Weir filter, as far as the filter relies on them: for the identity of the client, and
-//! for a path that the backend reads in the same way.
+//! The settings of filter chains that a Weir filter relies on: the verification of clients, and the normalization of
+//! paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,11 +7,11 @@ use serde_json::Value;
 use weir_split::{Direction, EVERY_NAMESPACE, Plugin, Protocol};
 
 use super::Finding;
-use super::json::{plugin, text, wasm};
+use super::dump_fields::{plugin, text, wasm};
 use crate::manifest::problem::messages::envoy as messages;
 
 /// HTTP filters that pass a request on unchanged, or answer it with an error.
-const HARMLESS: [&str; 12] = [
+const HARMLESS_FILTERS: [&str; 12] = [
     "adaptive_concurrency",
     "admission_control",
     "bandwidth_limit",
@@ -35,7 +35,7 @@ pub struct Chain {
     protocol: Protocol,
     fails_open: bool,
     peers: Peers,
-    /// Settings that the connection manager lacks; empty in a chain for connections.
+    /// Settings that the connection manager does not have; empty in a TCP chain.
     missing: Vec<Normalization>,
     /// Names of the filters before it that may change or answer requests.
     before: Vec<String>,
@@ -70,7 +70,7 @@ pub struct Discovered<'v> {
 
 impl Discovered<'_> {
     /// The filter from ECDS, if `filter` only names one; else the filter itself.
-    fn resolved<'v>(&'v self, filter: &'v Value) -> &'v Value {
+    fn resolve<'v>(&'v self, filter: &'v Value) -> &'v Value {
         match filter.get("config_discovery") {
             Some(_) => self
                 .filters
@@ -89,23 +89,23 @@ impl Chain {
         let chains = listener.get("filter_chains").and_then(Value::as_array);
         let chains = chains.into_iter().flatten();
         let chains = chains.chain(listener.get("default_filter_chain"));
-        let mut read = Vec::new();
+        let mut weir_chains = Vec::new();
         for chain in chains {
             for filter in items(chain, "filters") {
-                let within = discovered.resolved(filter);
+                let within = discovered.resolve(filter);
                 match within.pointer("/typed_config/http_filters") {
                     Some(_) => {
                         let manager = within.get("typed_config").unwrap_or(&Value::Null);
-                        read.extend(Chain::of_requests(&at, chain, manager, discovered));
+                        weir_chains.extend(Chain::in_manager(&at, chain, manager, discovered));
                     }
-                    None => read.extend(Chain::new(&at, chain, within, discovered)),
+                    None => weir_chains.extend(Chain::new(&at, chain, within, discovered)),
                 }
             }
         }
-        read
+        weir_chains
     }
 
-    fn of_requests(
+    fn in_manager(
         at: &str,
         chain: &Value,
         manager: &Value,
@@ -113,7 +113,7 @@ impl Chain {
     ) -> Option<Chain> {
         let mut before = Vec::new();
         for filter in items(manager, "http_filters") {
-            let within = discovered.resolved(filter);
+            let within = discovered.resolve(filter);
             if let Some(found) = Chain::new(at, chain, within, discovered) {
                 let missing = missing(manager);
                 return Some(Chain {
@@ -146,15 +146,17 @@ impl Chain {
         })
     }
 
+    /// Adds the settings that the chain lacks.
     pub fn find(&self, findings: &mut BTreeSet<Finding>) {
         let is_inbound = self.plugin.direction == Direction::Inbound;
         let mut add = |message| {
             findings.insert(Finding::at(&self.at, message));
         };
         if self.fails_open {
-            add(match is_inbound {
-                true => messages::inbound_fails_open(),
-                false => messages::outbound_fails_open(),
+            add(if is_inbound {
+                messages::inbound_fails_open()
+            } else {
+                messages::outbound_fails_open()
             });
         }
         if is_inbound {
@@ -209,7 +211,7 @@ impl Peers {
             .get("validation_context_sds_secret_config");
         let of_secret = secret.and_then(|secret| discovered.contexts.get(&text(secret, "name")));
         // Envoy waits for a secret that is not in the dump.
-        let is_on_its_way = secret.is_some() && of_secret.is_none();
+        let is_awaited = secret.is_some() && of_secret.is_none();
         let parts: Vec<&Value> = own.into_iter().chain(of_secret.copied()).collect();
         let has = |key: &str| parts.iter().any(|part| part.get(key).is_some());
         let is_untrusted =
@@ -218,16 +220,17 @@ impl Peers {
             return Peers::Untrusted;
         }
         // A custom validator (SPIFFE) has its own authorities.
-        if !is_on_its_way
+        if !is_awaited
             && !has("trusted_ca")
             && !has("system_root_certs")
             && !has("custom_validator_config")
         {
             return Peers::NoAuthority;
         }
-        match is_true(context, "require_client_certificate") {
-            true => Peers::Verified,
-            false => Peers::Optional,
+        if is_true(context, "require_client_certificate") {
+            Peers::Verified
+        } else {
+            Peers::Optional
         }
     }
 }
@@ -250,7 +253,7 @@ fn missing(manager: &Value) -> Vec<Normalization> {
     if !is_true(manager, "merge_slashes") {
         missing.push(Normalization::Slashes);
     }
-    // KEEP_UNCHANGED is a decision of the operator. A missing line is not.
+    // KEEP_UNCHANGED is a decision of the operator, and a missing line is not.
     if slashes.is_empty() || slashes == "IMPLEMENTATION_SPECIFIC_DEFAULT" {
         missing.push(Normalization::EscapedSlashes);
     }
@@ -263,7 +266,7 @@ fn is_harmless(filter: &Value) -> bool {
         .and_then(Value::as_str);
     let package = kind.and_then(|kind| kind.split_once("envoy.extensions.filters.http."));
     let name = package.and_then(|(_, rest)| rest.split('.').next());
-    name.is_some_and(|name| HARMLESS.contains(&name))
+    name.is_some_and(|name| HARMLESS_FILTERS.contains(&name))
 }
 
 /// The Weir filter in `within`, also if it is inside another extension.

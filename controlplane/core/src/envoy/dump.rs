@@ -1,5 +1,5 @@
-//! The answer of Envoy's `/config_dump` (envoy.admin.v3.ConfigDump in JSON), reduced to what matters
-//! to Weir. What is in it besides is passed over: it is another program's configuration.
+//! The parts of Envoy's `/config_dump` (envoy.admin.v3.ConfigDump in JSON) that Weir needs. All other parts are
+//! ignored.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,46 +7,46 @@ use serde_json::Value;
 use weir_split::{EVERY_NAMESPACE, Plugin, Protocol, module};
 
 use super::chains::{Chain, Discovered};
-use super::json::{message, plugin, text, wasm};
-use super::route::VirtualHost;
+use super::dump_fields::{message, plugin, text, wasm};
+use super::virtual_host::VirtualHost;
 use crate::plan::Scope;
 
-/// One Envoy's clusters, Weir filters and routes.
+/// The clusters, Weir filters and routes of one Envoy.
 #[derive(Debug)]
-pub struct Running {
+pub struct EnvoyDump {
     /// Names of all clusters, static and dynamic.
     pub clusters: BTreeSet<String>,
-    /// Filters of the same configuration are one.
+    /// Filters with the same configuration are one entry.
     pub filters: Vec<Filter>,
     pub virtual_hosts: Vec<VirtualHost>,
     pub(super) chains: Vec<Chain>,
-    /// What the gauges of the filters say, by their names: whether they edit no responses. Empty where the statistics
-    /// were not read, or do not have them.
-    lean: BTreeMap<String, bool>,
+    /// Whether the filters of a gauge edit no responses, by name of the gauge. Empty if the statistics were not read,
+    /// or do not have the gauges.
+    lean_gauges: BTreeMap<String, bool>,
 }
 
-/// A Weir filter as it is configured there.
+/// A Weir filter with its configuration.
 #[derive(Debug)]
 pub struct Filter {
-    /// Where it stands: `listener NAME`, or `extension NAME` where it is discovered (ECDS).
+    /// The places of the filter: `listener NAME`, or `extension NAME` for a filter from ECDS.
     pub at: BTreeSet<String>,
-    /// Ports of the sockets of these listeners, as far as the answer shows them.
+    /// Ports of the sockets of these listeners, as far as the dump has them.
     pub sockets: BTreeSet<u16>,
     pub plugin: Plugin,
-    /// What its chain carries.
+    /// The protocol of the filter chain.
     pub chain: Protocol,
-    /// Its module wherever it stands.
+    /// The module at each place.
     modules: BTreeSet<Module>,
 }
 
-/// What is known of the module that a filter has loaded.
+/// The module that a filter has loaded.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Module {
     /// As in [`Filter::at`].
     at: String,
-    /// The gauge that tells whether it edits no responses.
+    /// The gauge that is 1 if the module edits no responses.
     gauge: String,
-    /// The file that it was read from; empty where it came in another way.
+    /// The local file of the module; empty if it came in another way.
     file: String,
 }
 
@@ -54,16 +54,17 @@ struct Module {
 #[error("the answer is not a configuration of Envoy: {0}")]
 pub struct NotADump(&'static str);
 
-impl Running {
-    pub fn read(dump: &Value) -> Result<Running, NotADump> {
+impl EnvoyDump {
+    /// Reads the JSON of `/config_dump`.
+    pub fn read(dump: &Value) -> Result<EnvoyDump, NotADump> {
         let configs = dump.get("configs").and_then(Value::as_array);
         let configs = configs.ok_or(NotADump("it has no configs"))?;
-        let mut running = Running {
+        let mut parsed = EnvoyDump {
             clusters: BTreeSet::new(),
             filters: Vec::new(),
             virtual_hosts: Vec::new(),
             chains: Vec::new(),
-            lean: BTreeMap::new(),
+            lean_gauges: BTreeMap::new(),
         };
         let discovered = discovered(configs);
         let mut has_clusters = false;
@@ -72,20 +73,20 @@ impl Running {
                 "ClustersConfigDump" => {
                     has_clusters = true;
                     for cluster in resources(config, "cluster") {
-                        running.clusters.insert(text(cluster, "name"));
+                        parsed.clusters.insert(text(cluster, "name"));
                     }
                 }
                 "ListenersConfigDump" => {
                     for listener in resources(config, "listener") {
                         let at = format!("listener {}", text(listener, "name"));
-                        running.add_filters(&at, &sockets(listener), listener);
-                        running.chains.extend(Chain::read(listener, &discovered));
+                        parsed.add_filters(&at, &sockets(listener), listener);
+                        parsed.chains.extend(Chain::read(listener, &discovered));
                     }
                 }
                 "EcdsConfigDump" => {
                     for filter in resources(config, "ecds_filter") {
                         let at = format!("extension {}", text(filter, "name"));
-                        running.add_filters(&at, &BTreeSet::new(), filter);
+                        parsed.add_filters(&at, &BTreeSet::new(), filter);
                     }
                 }
                 "RoutesConfigDump" => {
@@ -93,7 +94,7 @@ impl Running {
                         let name = text(routes, "name");
                         let hosts = routes.get("virtual_hosts").and_then(Value::as_array);
                         let hosts = hosts.into_iter().flatten();
-                        running
+                        parsed
                             .virtual_hosts
                             .extend(hosts.map(|host| VirtualHost::read(&name, host)));
                     }
@@ -104,10 +105,10 @@ impl Running {
         if !has_clusters {
             return Err(NotADump("it has no clusters"));
         }
-        Ok(running)
+        Ok(parsed)
     }
 
-    /// Takes the answer of `/stats` into account, as text.
+    /// Reads the gauges in the text of `/stats`.
     pub fn read_stats(&mut self, stats: &str) {
         let gauges = stats.lines().filter_map(|line| {
             let (name, value) = line.split_once(": ")?;
@@ -115,13 +116,13 @@ impl Running {
             name.starts_with(module::GAUGE)
                 .then(|| (name.to_owned(), value == "1"))
         });
-        self.lean.extend(gauges);
+        self.lean_gauges.extend(gauges);
     }
 
-    /// Where this filter edits no responses. The gauge is the filter's own word; a file may have any name, so it counts
-    /// only where the statistics lack the gauge.
+    /// The places where this filter edits no responses. A file may have any name, so its name counts only if the
+    /// statistics do not have the gauge.
     pub fn lean_at(&self, filter: &Filter) -> BTreeSet<String> {
-        let is_lean = |it: &&Module| match self.lean.get(&it.gauge) {
+        let is_lean = |it: &&Module| match self.lean_gauges.get(&it.gauge) {
             Some(is_lean) => *is_lean,
             None => it.file.ends_with("weir-lean.wasm"),
         };
@@ -129,7 +130,7 @@ impl Running {
         lean.map(|it| it.at.clone()).collect()
     }
 
-    /// A filter may stand inside another extension (a matcher, a composite): all of `within` is searched.
+    /// Adds the filters in `within`. A filter may be inside another extension (a matcher, a composite).
     fn add_filters(&mut self, at: &str, sockets: &BTreeSet<u16>, within: &Value) {
         if let Some((wasm, chain)) = wasm(within) {
             let plugin = wasm.pointer("/config/configuration").and_then(plugin);
@@ -142,12 +143,12 @@ impl Running {
                         .map(|it| self::text(it, "filename"))
                         .unwrap_or_default(),
                 };
-                let is_it = |known: &&mut Filter| (&known.plugin, known.chain) == (&plugin, chain);
-                match self.filters.iter_mut().find(is_it) {
-                    Some(known) => {
-                        known.at.insert(at.to_owned());
-                        known.modules.insert(module);
-                        known.sockets.extend(sockets);
+                let mut filters = self.filters.iter_mut();
+                match filters.find(|it| (&it.plugin, it.chain) == (&plugin, chain)) {
+                    Some(filter) => {
+                        filter.at.insert(at.to_owned());
+                        filter.modules.insert(module);
+                        filter.sockets.extend(sockets);
                     }
                     None => self.filters.push(Filter {
                         at: [at.to_owned()].into(),
@@ -173,7 +174,7 @@ impl Running {
 }
 
 impl Filter {
-    /// The part of the plan that it asks the control plane for.
+    /// The scope for which the filter polls the control plane.
     pub fn scope(&self) -> Scope {
         match self.plugin.scope.split_once('=') {
             Some(("namespace", EVERY_NAMESPACE)) => Scope::Edge,
@@ -190,6 +191,7 @@ impl Filter {
     }
 }
 
+/// Filters from ECDS and validation contexts of secrets in the dump.
 fn discovered(configs: &[Value]) -> Discovered<'_> {
     let of = |kind: &str, resource: &str| {
         let dumps = configs.iter().filter(|it| message(it) == kind);
@@ -213,7 +215,7 @@ fn discovered(configs: &[Value]) -> Discovered<'_> {
     }
 }
 
-/// The ports of a listener of Envoy. A port 0 is any free one, which only the running socket knows.
+/// The ports of a listener of Envoy. Port 0 stands for any free port, which the dump does not have.
 fn sockets(listener: &Value) -> BTreeSet<u16> {
     let additional = listener.get("additional_addresses");
     let additional = additional.and_then(Value::as_array).into_iter().flatten();
@@ -226,7 +228,8 @@ fn sockets(listener: &Value) -> BTreeSet<u16> {
 }
 
 /// The resources of one dump: `{"static_clusters": [{"cluster": {...}}]}`, and for listeners
-/// `{"dynamic_listeners": [{"active_state": {"listener": {...}}}]}`. One that still warms is on its way in.
+/// `{"dynamic_listeners": [{"active_state": {"listener": {...}}}]}`. A warming listener counts, because it is
+/// about to be active.
 fn resources<'a>(dump: &'a Value, kind: &str) -> Vec<&'a Value> {
     let lists = dump
         .as_object()

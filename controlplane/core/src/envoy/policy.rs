@@ -1,18 +1,18 @@
-//! The policies of a route: all that it says beside which requests it takes and which cluster they go to.
+//! The policies of a route: all its fields except the match and the choice of the cluster.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// By field; those of filters one by one, as `typed_per_filter_config[NAME]`.
+/// By name of the field. The configuration of each filter is a field of its own: `typed_per_filter_config[NAME]`.
 #[derive(Debug)]
 pub struct Policies(BTreeMap<String, Value>);
 
-/// Fields of a route that are about which requests it takes, and how it is called.
-const OF_THE_MATCH: [&str; 4] = ["name", "match", "decorator", "stat_prefix"];
+/// Fields of a route for its match and its name.
+const MATCH_FIELDS: [&str; 4] = ["name", "match", "decorator", "stat_prefix"];
 
-/// Fields of a route action that choose the cluster, which is what a split is for.
-const OF_THE_CHOICE: [&str; 6] = [
+/// Fields of a route action that choose the cluster. A split replaces them.
+const CLUSTER_FIELDS: [&str; 6] = [
     "cluster",
     "cluster_header",
     "weighted_clusters",
@@ -25,11 +25,11 @@ impl Policies {
     pub fn read(route: &Value) -> Policies {
         let mut policies = BTreeMap::new();
         let fields = route.as_object().into_iter().flatten();
-        for (field, value) in fields.filter(|(field, _)| !OF_THE_MATCH.contains(&field.as_str())) {
+        for (field, value) in fields.filter(|(field, _)| !MATCH_FIELDS.contains(&field.as_str())) {
             match (field.as_str(), value) {
                 ("route", Value::Object(action)) => {
                     let own = action.iter();
-                    let own = own.filter(|(field, _)| !OF_THE_CHOICE.contains(&field.as_str()));
+                    let own = own.filter(|(field, _)| !CLUSTER_FIELDS.contains(&field.as_str()));
                     policies.extend(own.map(|(field, value)| (field.clone(), value.clone())));
                 }
                 ("typed_per_filter_config", Value::Object(filters)) => {
@@ -37,7 +37,7 @@ impl Policies {
                         policies.insert(format!("{field}[{filter}]"), value.clone());
                     }
                 }
-                // How a list of routes ends where nothing is left to serve; any other answer is meant.
+                // A 404 at the end of a list of routes is not a policy. Any other direct response is.
                 ("direct_response", _) if value.get("status") == Some(&Value::from(404)) => {}
                 _ => {
                     policies.insert(field.clone(), value.clone());
@@ -47,7 +47,7 @@ impl Policies {
         Policies(policies)
     }
 
-    /// The fields of this one that `other` has not, or has with another value.
+    /// The fields that `other` does not have, or has with another value.
     pub fn missing_in(&self, other: &Policies) -> Vec<String> {
         let lost = self.0.iter();
         lost.filter(|(field, value)| other.0.get(*field) != Some(value))

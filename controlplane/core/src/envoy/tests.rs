@@ -86,13 +86,13 @@ fn dump(filters: &[Value], clusters: &[String], routes: &Value) -> Value {
 }
 
 fn lines(dump: &Value) -> Vec<String> {
-    let running = Running::read(dump).unwrap();
-    let lines = findings(&running, &plan());
+    let dump = EnvoyDump::read(dump).unwrap();
+    let lines = findings(&dump, &plan());
     lines.iter().map(Finding::to_string).collect()
 }
 
 #[test]
-fn a_missing_cluster_is_named_with_backend_object_and_remedy() {
+fn missing_cluster_is_found() {
     let clusters = ["weir".to_owned(), web("web"), web("web-v1")];
     let filter = wasm(json!({ "control_plane": "weir" }));
     assert_eq!(
@@ -108,7 +108,7 @@ fn a_missing_cluster_is_named_with_backend_object_and_remedy() {
 }
 
 #[test]
-fn names_are_those_of_each_filters_own_configuration() {
+fn each_filter_has_own_cluster_names() {
     let clusters = ["a", "b", "c", "weir"].map(str::to_owned);
     let named = |v2: &str| {
         let exceptions =
@@ -134,8 +134,8 @@ fn names_are_those_of_each_filters_own_configuration() {
 }
 
 #[test]
-fn only_what_the_filter_itself_would_write_is_looked_for() {
-    // The ordinary route serves the root; the other asks nobody.
+fn unused_clusters_may_be_missing() {
+    // The ordinary route serves the root of the first plugin. The second plugin does not poll.
     let clusters = ["weir".to_owned(), web("web-v1"), web("web-v2")];
     let initial = json!({ "version": 1, "hosts": [], "rules": {} });
     for plugin in [
@@ -145,8 +145,8 @@ fn only_what_the_filter_itself_would_write_is_looked_for() {
         let found = lines(&dump(&[wasm(plugin.clone())], &clusters, &json!([])));
         assert_eq!(found, [""; 0], "{plugin}");
     }
-    let polls_nobody = wasm(json!({ "control_plane": "wier", "gateway": "default/edge" }));
-    let found = lines(&dump(&[polls_nobody], &clusters, &json!([])));
+    let mistyped = wasm(json!({ "control_plane": "wier", "gateway": "default/edge" }));
+    let found = lines(&dump(&[mistyped], &clusters, &json!([])));
     assert_eq!(found.len(), 2, "{found:?}");
     assert!(found[0].contains("control_plane names the cluster wier"));
     assert!(found[1].contains("NoRules"));
@@ -173,7 +173,7 @@ fn a_redirect_needs_no_cluster() {
 }
 
 #[test]
-fn filters_of_connections_and_of_what_comes_in() {
+fn tcp_and_inbound_filters_are_checked() {
     let network = |plugin: Value| {
         let mut wasm = wasm(plugin);
         wasm["@type"] = "x/envoy.extensions.filters.network.wasm.v3.Wasm".into();
@@ -203,7 +203,7 @@ fn filters_of_connections_and_of_what_comes_in() {
 }
 
 #[test]
-fn a_filter_in_a_chain_for_another_protocol_is_named() {
+fn chain_of_another_protocol_is_found() {
     for (protocol, kind, remedy) in [
         ("tcp", "http", "\"protocol\": \"http\""),
         ("http", "network", "\"protocol\": \"tcp\""),
@@ -221,7 +221,7 @@ fn a_filter_in_a_chain_for_another_protocol_is_named() {
 }
 
 #[test]
-fn filters_are_found_wherever_they_stand() {
+fn filters_are_found_in_all_places() {
     let inner = wasm(json!({ "control_plane": "weir" }));
     let wrapped = json!({ "extension_config": { "typed_config": inner } });
     let typed_struct = json!({
@@ -233,7 +233,7 @@ fn filters_are_found_wherever_they_stand() {
         } } },
     });
     for filter in [inner, wrapped, typed_struct] {
-        let found = Running::read(&dump(std::slice::from_ref(&filter), &[], &json!([]))).unwrap();
+        let found = EnvoyDump::read(&dump(std::slice::from_ref(&filter), &[], &json!([]))).unwrap();
         assert_eq!(found.filters.len(), 1, "{filter}");
     }
     let discovered = json!({ "configs": [
@@ -247,13 +247,13 @@ fn filters_are_found_wherever_they_stand() {
             { "ecds_filter": { "name": "w", "typed_config": wasm(json!({ "control_plane": "weir" })) } },
         ] },
     ] });
-    let found = Running::read(&discovered).unwrap();
+    let found = EnvoyDump::read(&discovered).unwrap();
     let at: Vec<_> = found.filters.iter().flat_map(|it| &it.at).collect();
     assert_eq!(at, ["extension w", "listener in"]);
 }
 
 #[test]
-fn an_envoy_without_the_filter_is_told_so() {
+fn envoy_without_filter_is_found() {
     let other = wasm(json!({ "rules": [] }));
     let found = lines(&dump(&[other], &[], &json!([])));
     assert_eq!(found.len(), 1);
@@ -261,7 +261,7 @@ fn an_envoy_without_the_filter_is_told_so() {
 }
 
 #[test]
-fn other_json_is_no_configuration() {
+fn other_json_is_refused() {
     for text in [
         "null",
         "[]",
@@ -270,11 +270,11 @@ fn other_json_is_no_configuration() {
         r#"{"configs":[{}]}"#,
     ] {
         let json = serde_json::from_str(text).unwrap();
-        assert!(Running::read(&json).is_err(), "{text}");
+        assert!(EnvoyDump::read(&json).is_err(), "{text}");
     }
 }
 
-/// The lines about routes, of which all clusters are there.
+/// The lines about routes. All clusters exist.
 fn lost(routes: Value) -> Vec<String> {
     let clusters = ["weir", "a"].map(str::to_owned);
     let filter = wasm(json!({ "control_plane": "weir", "cluster": "a" }));
@@ -297,7 +297,7 @@ fn ordinary(name: &str, matching: Value, policies: Value) -> Value {
 }
 
 #[test]
-fn a_header_route_over_everything_loses_every_policy() {
+fn header_route_above_all_loses_policies() {
     let mut filtered = ordinary("filtered", json!({ "path": "/f" }), json!({}));
     filtered["typed_per_filter_config"] = json!({ "rbac": {}, "limit": {} });
     let redirect = json!({ "name": "moved", "match": { "prefix": "/old" }, "redirect": {} });
@@ -343,7 +343,7 @@ fn a_header_route_over_everything_loses_every_policy() {
 }
 
 #[test]
-fn twins_keep_the_policies_of_their_routes() {
+fn twin_header_routes_keep_policies() {
     let slow = json!({ "timeout": "9s" });
     let by_user = json!({ "hash_policy": [{ "header": { "header_name": "x-user" } }] });
     let get = json!({ "prefix": "/slow", "grpc": {} });
@@ -364,21 +364,21 @@ fn twins_keep_the_policies_of_their_routes() {
 }
 
 #[test]
-fn a_route_is_shadowed_only_where_it_would_have_decided() {
+fn only_deciding_routes_lose_policies() {
     let policies = json!({ "timeout": "9s" });
-    // A part of the requests of `all`, which no route between the two takes.
+    // No route between the two takes these requests of `all`.
     let part = lost(json!([
         split(json!({ "prefix": "/new" }), json!({})),
         ordinary("all", json!({ "prefix": "/" }), policies.clone()),
     ]));
     assert_eq!(part.len(), 1, "{part:#?}");
     for routes in [
-        // Above the header route.
+        // The ordinary route is above the header route.
         json!([
             ordinary("own", json!({ "prefix": "/own" }), policies.clone()),
             split(json!({ "prefix": "/" }), json!({})),
         ]),
-        // Other paths.
+        // The routes have different paths.
         json!([
             split(json!({ "prefix": "/new" }), json!({})),
             ordinary("own", json!({ "prefix": "/own" }), policies.clone()),
@@ -389,13 +389,13 @@ fn a_route_is_shadowed_only_where_it_would_have_decided() {
                 policies.clone()
             ),
         ]),
-        // What the header route takes, another ordinary route would have taken.
+        // Without a split another ordinary route takes the requests of the header route.
         json!([
             split(json!({ "prefix": "/new/" }), json!({})),
             ordinary("new", json!({ "path_separated_prefix": "/new" }), json!({})),
             ordinary("all", json!({ "prefix": "/" }), policies.clone()),
         ]),
-        // Another header route takes it before.
+        // Another header route takes the requests before.
         json!([
             split(json!({ "prefix": "/" }), policies.clone()),
             split(json!({ "prefix": "/" }), json!({})),
@@ -406,7 +406,7 @@ fn a_route_is_shadowed_only_where_it_would_have_decided() {
     }
 }
 
-/// A route of the Service `web`: edits for the responses of one backend, and for all of another rule's.
+/// A route of the Service `web`. One rule edits the responses of one backend, another rule all responses.
 fn editing_plan() -> Plan {
     let text = "
 apiVersion: v1
@@ -441,7 +441,7 @@ items:
 }
 
 #[test]
-fn a_share_that_a_lean_module_cannot_serve_is_named() {
+fn share_of_lean_module_is_found() {
     let of_file = |file: &str| {
         let mut filter = wasm(json!({ "control_plane": "weir", "namespace": "default" }));
         filter["config"]["vm_config"] = json!({ "code": { "local": { "filename": file } } });
@@ -452,9 +452,9 @@ fn a_share_that_a_lean_module_cannot_serve_is_named() {
     let clusters = ["weir".to_owned(), web("web"), web("web-v1"), web("web-v2")];
     let lines = |files: &[&str], stats: &str| -> Vec<String> {
         let filters: Vec<Value> = files.iter().map(|file| of_file(file)).collect();
-        let mut running = Running::read(&dump(&filters, &clusters, &json!([]))).unwrap();
-        running.read_stats(stats);
-        let found = findings(&running, &editing_plan());
+        let mut parsed = EnvoyDump::read(&dump(&filters, &clusters, &json!([]))).unwrap();
+        parsed.read_stats(stats);
+        let found = findings(&parsed, &editing_plan());
         found.iter().map(Finding::to_string).collect()
     };
     let cannot = |at: &str| {
@@ -480,7 +480,7 @@ fn a_share_that_a_lean_module_cannot_serve_is_named() {
     let full = format!("wasmcustom.{gauge}: 0\n");
     assert_eq!(lines(&["/a/weir.wasm"], &lean), cannot("l0"));
     assert_eq!(lines(&["/a/weir-lean.wasm"], &full), [""; 0]);
-    // Without statistics the name of the file is all there is.
+    // Without statistics the name of the file counts.
     assert_eq!(
         lines(&["/a/weir.wasm", "/a/weir-lean.wasm"], ""),
         cannot("l1")
@@ -520,7 +520,7 @@ items:
 }
 
 #[test]
-fn a_filter_has_to_be_told_of_listeners_that_differ() {
+fn differing_listeners_are_found() {
     let plugin = |keys: Value| {
         let mut plugin = json!({ "control_plane": "weir", "gateway": "default/edge" });
         for (key, value) in keys.as_object().unwrap() {
@@ -536,11 +536,11 @@ fn a_filter_has_to_be_told_of_listeners_that_differ() {
             let address = json!({ "socket_address": { "address": "0.0.0.0", "port_value": port } });
             dump["configs"][2]["static_listeners"][place]["listener"]["address"] = address;
         }
-        let running = Running::read(&dump).unwrap();
-        let findings = findings(&running, &two_listeners());
+        let parsed = EnvoyDump::read(&dump).unwrap();
+        let findings = findings(&parsed, &two_listeners());
         findings.iter().map(Finding::to_string).collect()
     };
-    let untold = plugin(json!({}));
+    let unnamed = plugin(json!({}));
     let differ = "ListenerUnknown: the listeners http, https of Gateway default/edge have different routes for \
                   a.x, b.x, c.x and 2 more hosts, and the filter does not know by which of them a request comes in: \
                   these requests are answered 500; write";
@@ -560,7 +560,7 @@ fn a_filter_has_to_be_told_of_listeners_that_differ() {
              this Envoy with the names of the listeners that clients reach by it (http, https)",
         ),
     ] {
-        let lines = found(&untold, ports);
+        let lines = found(&unnamed, ports);
         assert_eq!(lines.len(), 1, "{lines:?}");
         assert!(
             lines[0].ends_with(&format!("{differ} {remedy}")),
@@ -568,11 +568,11 @@ fn a_filter_has_to_be_told_of_listeners_that_differ() {
         );
     }
 
-    for told in [
+    for listeners in [
         json!({ "listener": "http" }),
         json!({ "listeners": { "8080": ["http"], "8443": ["https"] } }),
     ] {
-        assert_eq!(found(&plugin(told), &[8080, 8443]), [""; 0]);
+        assert_eq!(found(&plugin(listeners), &[8080, 8443]), [""; 0]);
     }
     let unlisted = plugin(json!({ "listeners": { "8080": ["http"], "9443": ["https"] } }));
     let lines = found(&unlisted, &[8080, 8443]);
@@ -590,11 +590,11 @@ fn a_filter_has_to_be_told_of_listeners_that_differ() {
         "{lines:?}"
     );
 
-    for (told, key) in [
+    for (listeners, key) in [
         (json!({ "listener": "htp" }), "listener"),
         (json!({ "listeners": { "8080": ["htp"] } }), "listeners"),
     ] {
-        let lines = found(&plugin(told), &[8080]);
+        let lines = found(&plugin(listeners), &[8080]);
         let expected = format!(
             "envoy, listener l0: ListenerUnknown: \"{key}\" of the plugin configuration names htp, and Gateway \
              default/edge has no such listener for HTTP: no route is in force for its requests; write one of http, https"
@@ -628,14 +628,14 @@ items:
 }
 
 #[test]
-fn a_filter_without_any_of_the_rules_is_named_with_what_to_write() {
+fn filter_without_rules_is_found() {
     let clusters = [
         "weir".to_owned(),
         "web.shop.svc.cluster.local:80".to_owned(),
     ];
     let found = |plugin: Value, plan: &Plan| -> Vec<String> {
-        let running = Running::read(&dump(&[wasm(plugin)], &clusters, &json!([]))).unwrap();
-        let lines = findings(&running, plan);
+        let parsed = EnvoyDump::read(&dump(&[wasm(plugin)], &clusters, &json!([]))).unwrap();
+        let lines = findings(&parsed, plan);
         lines.iter().map(Finding::to_string).collect()
     };
     let others = plan_of_others();

@@ -1,7 +1,7 @@
-//! A part of an object -> a typed form of it, with errors in the words of the object's author.
+//! A value of a manifest -> a Rust type, with errors that the author of the manifest understands.
 //!
-//! serde's own errors speak of Rust (`expected u16`, `invalid type: map`). This deserializer knows for each value
-//! the path to it, the shape that its field has to have, and what was found instead.
+//! serde's own errors name types of Rust (`expected u16`, `invalid type: map`). This deserializer knows for each value
+//! its path, the shape that its field requires, and the value that the manifest has instead.
 
 mod error;
 mod value;
@@ -11,14 +11,14 @@ use serde_json::Value;
 
 use crate::manifest::problem::{ObjectRef, Problem};
 
-/// Decodes `value`, which stands at `path` of `object` (empty for the whole document). The path of the problem
-/// leads from the object's top to the wrong value.
+/// Decodes `value`, which stands at `path` of `object` (empty for the whole document). The path of an error is the full
+/// path of the wrong value.
 pub fn decode_at<T: DeserializeOwned>(
     object: &ObjectRef,
     path: &str,
     value: &Value,
 ) -> Result<T, Problem> {
-    T::deserialize(value::Part(value)).map_err(|error| error.problem(object, path))
+    T::deserialize(value::ValueDeserializer(value)).map_err(|error| error.problem(object, path))
 }
 
 #[cfg(test)]

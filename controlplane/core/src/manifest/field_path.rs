@@ -1,4 +1,4 @@
-//! Where one is in an object while it is read, and what is wrong there.
+//! A field of an object while it is read: decodes its value, and makes problems that name its path.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -6,37 +6,37 @@ use serde_json::{Map, Value};
 use crate::manifest::decode::decode_at;
 use crate::manifest::problem::messages::{Message, object};
 use crate::manifest::problem::{About, ObjectRef, Problem};
-use crate::manifest::unknown_fields::{Rest, says_nothing};
+use crate::manifest::unknown_fields::{UnknownFields, at_most, is_empty};
 
-/// A field of an object.
+/// An object, and the path of one of its fields, such as `spec.rules[0].matches`.
 #[derive(Clone, Debug)]
-pub struct Place<'a> {
+pub struct FieldPath<'a> {
     pub object: &'a ObjectRef,
     path: String,
     about: About,
 }
 
-impl<'a> Place<'a> {
-    pub fn new(object: &'a ObjectRef, path: &str) -> Place<'a> {
+impl<'a> FieldPath<'a> {
+    pub fn new(object: &'a ObjectRef, path: &str) -> FieldPath<'a> {
         let path = path.to_owned();
         let about = About::Object;
-        Place {
+        FieldPath {
             object,
             path,
             about,
         }
     }
 
-    pub fn field(&self, name: &str) -> Place<'a> {
-        Place {
+    pub fn field(&self, name: &str) -> FieldPath<'a> {
+        FieldPath {
             object: self.object,
             path: format!("{}.{name}", self.path),
             about: self.about,
         }
     }
 
-    pub fn entry(&self, index: usize) -> Place<'a> {
-        Place {
+    pub fn entry(&self, index: usize) -> FieldPath<'a> {
+        FieldPath {
             object: self.object,
             path: format!("{}[{index}]", self.path),
             about: self.about,
@@ -44,17 +44,17 @@ impl<'a> Place<'a> {
     }
 
     /// The entry of the list of parents that stands here.
-    pub fn parent(&self, index: usize) -> Place<'a> {
+    pub fn parent(&self, index: usize) -> FieldPath<'a> {
         self.entry(index).about(About::Parent(index))
     }
 
     /// The entry of the list of rules that stands here.
-    pub fn rule(&self, index: usize) -> Place<'a> {
+    pub fn rule(&self, index: usize) -> FieldPath<'a> {
         self.entry(index).about(About::Rule(index))
     }
 
     /// The Service that an entry of the list of backends names; the list is a field of a rule.
-    pub fn backend_ref(&self, backend: usize) -> Place<'a> {
+    pub fn backend_ref(&self, backend: usize) -> FieldPath<'a> {
         let about = match self.about {
             About::Rule(rule) => About::BackendRef { rule, backend },
             other => other,
@@ -62,8 +62,8 @@ impl<'a> Place<'a> {
         self.entry(backend).about(about)
     }
 
-    fn about(self, about: About) -> Place<'a> {
-        Place { about, ..self }
+    fn about(self, about: About) -> FieldPath<'a> {
+        FieldPath { about, ..self }
     }
 
     pub fn problem(&self, message: Message) -> Problem {
@@ -72,32 +72,30 @@ impl<'a> Place<'a> {
             .about(self.about)
     }
 
-    /// See [`Rest::refuse`].
-    pub fn nothing_but_known(&self, rest: &Rest, unsupported: &[&str]) -> Result<(), Problem> {
-        let refused = rest.refuse(self.object, &self.path, unsupported);
-        refused.map_err(|problem| problem.about(self.about))
+    /// See [`UnknownFields::reject`].
+    pub fn reject_unknown(&self, unknown: &UnknownFields) -> Result<(), Problem> {
+        let result = unknown.reject(self.object, &self.path);
+        result.map_err(|problem| problem.about(self.about))
     }
 
-    /// The field `name` of what stands here is not known.
+    /// A problem that says that the map at this path has a field `name`, which its API does not have.
     pub fn unknown_field(&self, name: &str) -> Problem {
         self.field(name).problem(object::unknown_field(name))
     }
 
+    /// See [`at_most`].
     pub fn at_most<T>(&self, list: &[T], limit: usize) -> Result<(), Problem> {
-        match list.len() {
-            count if count > limit => Err(self.problem(object::too_many_entries(count, limit))),
-            _ => Ok(()),
-        }
+        at_most(list, limit, self.object, &self.path)
     }
 
-    /// What stands here, in the form `T`.
+    /// Decodes `value`, which stands at this path.
     pub fn decode<T: DeserializeOwned>(&self, value: &Value) -> Result<T, Problem> {
         decode_at(self.object, &self.path, value).map_err(|problem| problem.about(self.about))
     }
 
-    /// The entries of the list that stands here; null, like nothing written, has none.
-    pub fn list<'v>(&self, written: Option<&'v Value>) -> Result<&'v [Value], Problem> {
-        match written {
+    /// The entries of the list that stands at this path. Null and an absent field give no entries.
+    pub fn list<'v>(&self, value: Option<&'v Value>) -> Result<&'v [Value], Problem> {
+        match value {
             None | Some(Value::Null) => Ok(&[]),
             Some(Value::Array(list)) => Ok(list),
             Some(other) => match self.decode::<Vec<Value>>(other) {
@@ -108,13 +106,13 @@ impl<'a> Place<'a> {
     }
 }
 
-/// The fields that say something and are not `known`.
+/// The names of the fields that have a value and are not in `known`.
 pub fn unknown_fields<'v>(
     fields: &'v Map<String, Value>,
     known: &[&str],
 ) -> impl Iterator<Item = &'v str> {
     let unknown = fields
         .iter()
-        .filter(|(name, value)| !known.contains(&name.as_str()) && !says_nothing(value));
+        .filter(|(name, value)| !known.contains(&name.as_str()) && !is_empty(value));
     unknown.map(|(name, _)| name.as_str())
 }

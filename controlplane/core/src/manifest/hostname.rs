@@ -1,38 +1,39 @@
-//! DNS names: of objects, of hosts, and of a Gateway's listeners and routes.
+//! DNS names of objects and hosts, and the hostnames of Gateway listeners and routes.
 
 use std::fmt;
 use std::net::Ipv4Addr;
 
-/// A label of RFC 1123: lower-case letters, digits and inner hyphens, at most 63.
+/// Whether a text is a label of RFC 1123: 1 to 63 lower-case letters, digits and inner hyphens.
 pub fn is_label(text: &str) -> bool {
-    let edge = |byte: Option<&u8>| {
-        byte.is_some_and(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit())
-    };
     let bytes = text.as_bytes();
     bytes.len() <= 63
-        && edge(bytes.first())
-        && edge(bytes.last())
+        && bytes.first().is_some_and(is_alphanumeric)
+        && bytes.last().is_some_and(is_alphanumeric)
         && bytes
             .iter()
-            .all(|byte| byte.is_ascii_lowercase() || byte.is_ascii_digit() || *byte == b'-')
+            .all(|byte| is_alphanumeric(byte) || *byte == b'-')
 }
 
-/// A subdomain of RFC 1123: labels with dots between them, at most 253.
+fn is_alphanumeric(byte: &u8) -> bool {
+    byte.is_ascii_lowercase() || byte.is_ascii_digit()
+}
+
+/// Whether a text is a subdomain of RFC 1123: labels with dots between them, at most 253 bytes.
 pub fn is_dns_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 
-/// A host name as Gateway API writes it: exact, or with `*` for its first labels.
+/// Gateway API v1, Hostname: an exact name, or a wildcard for one or more labels before a suffix. In lower case.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hostname {
     Exact(String),
-    /// What follows `*.`.
+    /// The suffix after `*.`.
     Wildcard(String),
 }
 
 impl Hostname {
-    /// Parses `shop.example.com` or `*.example.com`, in any case. Gateway API, Hostname: no
-    /// address, no port, no trailing dot.
+    /// Parses `shop.example.com` or `*.example.com`, in any case. Gateway API v1, Hostname: no address, no port, no
+    /// trailing dot.
     pub fn parse(text: &str) -> Option<Hostname> {
         let text = text.to_ascii_lowercase();
         let is_host = |name: &str| is_dns_name(name) && name.parse::<Ipv4Addr>().is_err();
@@ -42,9 +43,9 @@ impl Hostname {
         }
     }
 
-    /// The hosts that both stand for: the narrower one, where one lies in the other.
+    /// The hosts that both match: the narrower hostname if one contains the other, else None.
     ///
-    /// A wildcard takes in any number of labels, but never its own apex.
+    /// A wildcard matches one or more labels, so `*.example.com` does not match `example.com`.
     pub fn intersect(&self, other: &Hostname) -> Option<Hostname> {
         if self == other || other.contains(self) {
             Some(self.clone())
@@ -55,15 +56,15 @@ impl Hostname {
         }
     }
 
-    /// Whether a host stands for both.
-    pub fn meets(&self, other: &Hostname) -> bool {
+    /// Whether some host matches both.
+    pub fn overlaps(&self, other: &Hostname) -> bool {
         self == other || other.contains(self) || self.contains(other)
     }
 
-    /// Whether a client that calls this Service may send such a Host. What a cluster calls its own domain is not
-    /// known here.
+    /// Whether a request to this Service may have a Host header that matches: `NAME`, `NAME.NAMESPACE`,
+    /// `NAME.NAMESPACE.svc`, or the last one with any cluster domain behind it.
     pub fn may_name(&self, service: &str, namespace: &str) -> bool {
-        let is_of = |text: &str, labels: &str| {
+        let begins_with = |text: &str, labels: &str| {
             let rest = text.strip_prefix(labels);
             rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
         };
@@ -71,12 +72,12 @@ impl Hostname {
             Hostname::Exact(name) => {
                 *name == service
                     || *name == format!("{service}.{namespace}")
-                    || is_of(name, &format!("{service}.{namespace}.svc"))
+                    || begins_with(name, &format!("{service}.{namespace}.svc"))
             }
             Hostname::Wildcard(suffix) => {
                 suffix == namespace
-                    || is_of(suffix, &format!("{namespace}.svc"))
-                    || is_of(suffix, "svc")
+                    || begins_with(suffix, &format!("{namespace}.svc"))
+                    || begins_with(suffix, "svc")
                     || matches!(suffix.as_str(), "cluster" | "cluster.local" | "local")
             }
         }
@@ -106,7 +107,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn names() {
+    fn valid_and_invalid_names() {
         for good in ["a", "a-b.c9", "9a"] {
             assert!(is_dns_name(good), "{good}");
         }
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_a_service() {
+    fn names_of_one_service() {
         for (name, expected) in [
             ("web", true),
             ("web.shop", true),
@@ -170,7 +171,7 @@ mod tests {
             let expected = expected.and_then(Hostname::parse);
             assert_eq!(left.intersect(&right), expected, "{left} {right}");
             assert_eq!(right.intersect(&left), expected, "{right} {left}");
-            assert_eq!(left.meets(&right), expected.is_some(), "{left} {right}");
+            assert_eq!(left.overlaps(&right), expected.is_some(), "{left} {right}");
         }
     }
 }

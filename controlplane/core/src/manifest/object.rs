@@ -1,11 +1,11 @@
-//! Manifests as text -> the objects in them that Weir understands.
+//! The text of manifests -> the objects of supported kinds in it.
 //!
-//! Here an object is known by its kind and name alone; [`crate::world`] looks into it. Documents that
-//! are not Weir's business are passed over, so that a whole guide can be dropped in.
+//! This module reads the type and the metadata of an object; [`crate::world`] reads its body. Documents of other kinds
+//! are ignored, so that a folder may hold every manifest of an application.
 
 mod json;
 mod manifests;
-mod near;
+mod wrong_kind;
 mod yaml;
 
 use std::fmt;
@@ -14,17 +14,15 @@ use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-pub use manifests::{MAX_BYTES, Manifests, Passed, read, read_in};
-
-pub use near::edits;
+pub use manifests::{IgnoredDocument, MAX_BYTES, Manifests, read, read_in};
 
 use crate::manifest::decode::decode_at;
 use crate::manifest::hostname;
 use crate::manifest::problem::messages::{Message, object as messages};
 use crate::manifest::problem::{ObjectRef, Problem};
-use crate::manifest::unknown_fields::says_nothing;
+use crate::manifest::unknown_fields::is_empty;
 
-/// The kinds that Weir understands.
+/// The kinds that Weir reads.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Kind {
     Namespace,
@@ -38,10 +36,10 @@ pub enum Kind {
     GrpcRoute,
     TcpRoute,
     HttpRouteGroup,
-    /// That of the SMI; Gateway API has one too.
+    /// TCPRoute of SMI, not TCPRoute of Gateway API.
     SmiTcpRoute,
     TrafficTarget,
-    /// A Pod or what makes Pods, by its kind's name. It is of use to the access policy alone.
+    /// A Pod or a controller that makes Pods, by the name of its kind. Only the access policy uses it.
     Workload(&'static str),
 }
 
@@ -53,66 +51,91 @@ pub const SMI_SPECS: &str = "specs.smi-spec.io";
 const SMI_ACCESS: &str = "access.smi-spec.io";
 const APPS: &str = "apps";
 
-/// Group and kind of what is understood, and the versions at which it is.
-pub const UNDERSTOOD: [(&str, &str, &[&str], Kind); 18] = [
-    ("", "Namespace", &["v1"], Kind::Namespace),
-    ("", "Service", &["v1"], Kind::Service),
-    (
+/// A kind that Weir reads.
+#[derive(Clone, Copy, Debug)]
+pub struct SupportedKind {
+    /// Empty for the core group.
+    pub group: &'static str,
+    /// The `kind` of its objects.
+    pub name: &'static str,
+    /// The versions that Weir reads: `v1` first if it is one of them, then the others from the oldest to the newest.
+    pub versions: &'static [&'static str],
+    pub kind: Kind,
+}
+
+const fn supported(
+    group: &'static str,
+    name: &'static str,
+    versions: &'static [&'static str],
+    kind: Kind,
+) -> SupportedKind {
+    SupportedKind {
+        group,
+        name,
+        versions,
+        kind,
+    }
+}
+
+pub const SUPPORTED_KINDS: [SupportedKind; 18] = [
+    supported("", "Namespace", &["v1"], Kind::Namespace),
+    supported("", "Service", &["v1"], Kind::Service),
+    supported(
         GATEWAY_API,
         "GatewayClass",
         &["v1", "v1beta1"],
         Kind::GatewayClass,
     ),
-    (GATEWAY_API, "Gateway", &["v1", "v1beta1"], Kind::Gateway),
-    (
+    supported(GATEWAY_API, "Gateway", &["v1", "v1beta1"], Kind::Gateway),
+    supported(
         GATEWAY_API,
         "ReferenceGrant",
         &["v1", "v1beta1"],
         Kind::ReferenceGrant,
     ),
-    (
+    supported(
         SMI,
         "TrafficSplit",
         &["v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"],
         Kind::TrafficSplit,
     ),
-    (
+    supported(
         GATEWAY_API,
         "HTTPRoute",
         &["v1", "v1beta1"],
         Kind::HttpRoute,
     ),
-    (
+    supported(
         LINKERD,
         "HTTPRoute",
         &["v1beta2", "v1beta3"],
         Kind::LinkerdHttpRoute,
     ),
-    (GATEWAY_API, "GRPCRoute", &["v1"], Kind::GrpcRoute),
-    (GATEWAY_API, "TCPRoute", &["v1", "v1alpha2"], Kind::TcpRoute),
-    (
+    supported(GATEWAY_API, "GRPCRoute", &["v1"], Kind::GrpcRoute),
+    supported(GATEWAY_API, "TCPRoute", &["v1", "v1alpha2"], Kind::TcpRoute),
+    supported(
         SMI_SPECS,
         "HTTPRouteGroup",
         &["v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"],
         Kind::HttpRouteGroup,
     ),
-    (
+    supported(
         SMI_SPECS,
         "TCPRoute",
         &["v1alpha1", "v1alpha2", "v1alpha3", "v1alpha4"],
         Kind::SmiTcpRoute,
     ),
-    (
+    supported(
         SMI_ACCESS,
         "TrafficTarget",
         &["v1alpha1", "v1alpha2", "v1alpha3"],
         Kind::TrafficTarget,
     ),
-    ("", "Pod", &["v1"], Kind::Workload("Pod")),
-    (APPS, "Deployment", &["v1"], Kind::Workload("Deployment")),
-    (APPS, "StatefulSet", &["v1"], Kind::Workload("StatefulSet")),
-    (APPS, "DaemonSet", &["v1"], Kind::Workload("DaemonSet")),
-    (APPS, "ReplicaSet", &["v1"], Kind::Workload("ReplicaSet")),
+    supported("", "Pod", &["v1"], Kind::Workload("Pod")),
+    supported(APPS, "Deployment", &["v1"], Kind::Workload("Deployment")),
+    supported(APPS, "StatefulSet", &["v1"], Kind::Workload("StatefulSet")),
+    supported(APPS, "DaemonSet", &["v1"], Kind::Workload("DaemonSet")),
+    supported(APPS, "ReplicaSet", &["v1"], Kind::Workload("ReplicaSet")),
 ];
 
 impl Kind {
@@ -120,8 +143,7 @@ impl Kind {
         matches!(self, Kind::Namespace | Kind::GatewayClass)
     }
 
-    /// Of use to the access policy alone: where that is not asked for, nothing in such an object is a
-    /// problem or makes a difference.
+    /// Whether only the access policy uses this kind. Without the policy such an object has no effect and no problems.
     pub fn is_of_policy(self) -> bool {
         matches!(
             self,
@@ -129,8 +151,8 @@ impl Kind {
         )
     }
 
-    /// Whether an object may be nobody's business here, whatever is wrong with it: without the access policy, or
-    /// where its parents are another controller's.
+    /// Whether Weir may have to ignore an object of this kind, even an invalid one: there may be no access policy, or the
+    /// object's parents may belong to another controller.
     fn may_be_foreign(self) -> bool {
         let is_route = matches!(
             self,
@@ -140,7 +162,7 @@ impl Kind {
     }
 }
 
-/// The kind's own name, with its group where two kinds share one.
+/// The name of the kind. Where two groups have a kind of this name, the group follows: `HTTPRoute.policy.linkerd.io`.
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -162,91 +184,68 @@ impl fmt::Display for Kind {
     }
 }
 
-/// One manifest of a kind that is understood; its body is not looked at yet.
+/// One manifest of a supported kind. Its body is not checked yet.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
-    /// The file that it stands in.
+    /// The path of its file; empty for an object of a cluster.
     pub source: String,
-    /// Its place among the objects of that file.
+    /// Its index among the objects of the file, from 0.
     pub position: usize,
-    /// Its place in that file, in words: `documents[2]`, or `documents[0].items[1]`.
+    /// Where the file has it: `documents[2]`, or `documents[0].items[1]`.
     pub place: String,
     pub kind: Kind,
-    /// `default` where a namespaced object names none; empty for cluster-scoped kinds.
+    /// The default namespace if a namespaced object names no namespace; empty for cluster-scoped kinds.
     pub namespace: String,
     pub name: String,
     /// `metadata.creationTimestamp`.
     pub created: Option<Timestamp>,
-    /// Why it is not understood, where only [`crate::world`] can tell whether that matters to anybody.
+    /// Why its metadata is invalid. Only for kinds that Weir may have to ignore: [`crate::world`] decides whether the
+    /// problem counts.
     pub refused: Option<Problem>,
     /// The whole document.
     pub body: Value,
 }
 
 impl Object {
-    /// One document of a cluster. `None` is a kind that is passed over.
+    /// Parses one object of a cluster. None if its kind is not supported.
     pub fn parse(body: Value) -> Result<Option<Object>, Problem> {
-        let nowhere = Origin {
+        let origin = Origin {
             source: "",
             default_namespace: "default",
         };
-        match Object::parse_in(nowhere, 0, body) {
+        match Object::parse_in(origin, 0, body) {
             Parsed::Object(object) => Ok(Some(object)),
             Parsed::Foreign(..) => Ok(None),
             Parsed::Broken(broken) => Err(broken.problem),
         }
     }
 
-    /// One document.
+    /// Parses one document.
     ///
-    /// A document that is no object, lacks `apiVersion`, `kind` or a name, or is at an unknown
-    /// version of a known kind is broken, but see [`Object::refused`].
+    /// The document is broken if it is no map, has no `apiVersion`, `kind` or name, or has an unsupported version of a
+    /// supported kind. For kinds that Weir may have to ignore see [`Object::refused`].
     fn parse_in(origin: Origin<'_>, position: usize, body: Value) -> Parsed {
-        let head = match Head::of(&body) {
-            Ok(head) => head,
-            Err(message) => {
-                let file = ObjectRef {
-                    source: origin.source.to_owned(),
-                    ..ObjectRef::default()
-                };
-                let (path, message) = *message;
-                return Parsed::Broken(Broken::of(
-                    None,
-                    origin,
-                    &body,
-                    file.problem(path, message),
-                ));
+        let type_meta = match TypeMeta::read(&body) {
+            Ok(type_meta) => type_meta,
+            Err(error) => {
+                let (path, message) = *error;
+                let problem = origin.file().problem(path, message);
+                return Parsed::Broken(BrokenDocument::new(None, origin, &body, problem));
             }
         };
-        let Some((_, _, versions, kind)) = UNDERSTOOD
+        let Some(supported) = SUPPORTED_KINDS
             .iter()
-            .find(|(group, kind, _, _)| *group == head.group && *kind == head.kind)
+            .find(|it| it.group == type_meta.group && it.name == type_meta.kind)
         else {
-            let file = origin.file();
-            if let Some((meant, message)) = near::miss(head.group, head.kind) {
-                let object = ObjectRef {
-                    kind: head.kind.to_owned(),
-                    ..origin.reference(meant, &body)
-                };
-                let problem = object.problem("", message);
-                return Parsed::Broken(Broken::of(Some(meant), origin, &body, problem));
-            }
-            if let Some(message) = near::list(head.kind).filter(|_| body["items"].is_array()) {
-                let problem = file.problem("", message);
-                return Parsed::Broken(Broken::of(None, origin, &body, problem));
-            }
-            let stranger = near::stranger(head.group, head.kind).map(|(meant, message)| {
-                let problem = file.problem("", message);
-                Box::new(Broken::of(meant, origin, &body, problem))
-            });
-            return Parsed::Foreign(format!("{} is not read", head.named()), stranger);
+            return Object::parse_unsupported(origin, &type_meta, &body);
         };
-        let reference = origin.reference(*kind, &body);
+        let (kind, versions) = (supported.kind, supported.versions);
+        let reference = origin.reference(kind, &body);
         let mut object = Object {
             source: reference.source.clone(),
             position,
             place: String::new(),
-            kind: *kind,
+            kind,
             namespace: reference.namespace.clone(),
             name: reference.name.clone(),
             created: None,
@@ -254,23 +253,45 @@ impl Object {
             body,
         };
         if let Kind::Workload(_) = kind {
-            // Another controller's business: a Pod with `generateName`, or an old version, is no problem.
+            // Kubernetes runs it: a Pod with `generateName`, or an old version, is no problem here.
             let (_, version) = api_version_of(&object.body);
-            let is_readable = versions.contains(&version) && hostname::is_label(&object.namespace);
-            return match is_readable {
-                true => Parsed::Object(object),
-                false => Parsed::Foreign(format!("a {kind} is not read at this version"), None),
-            };
+            if versions.contains(&version) && hostname::is_label(&object.namespace) {
+                return Parsed::Object(object);
+            }
+            return Parsed::Foreign(format!("a {kind} is not read at this version"), None);
         }
-        match head_of(&reference, *kind, versions, &object.body) {
+        match read_metadata(&reference, kind, versions, &object.body) {
             Ok(created) => object.created = created,
             Err(problem) if kind.may_be_foreign() => object.refused = Some(problem),
             Err(problem) => {
-                let broken = Broken::of(Some(*kind), origin, &object.body, problem);
+                let broken = BrokenDocument::new(Some(kind), origin, &object.body, problem);
                 return Parsed::Broken(broken);
             }
         }
         Parsed::Object(object)
+    }
+
+    fn parse_unsupported(origin: Origin<'_>, type_meta: &TypeMeta, body: &Value) -> Parsed {
+        let TypeMeta { group, kind, .. } = *type_meta;
+        if let Some((right, message)) = wrong_kind::mistaken(group, kind) {
+            let object = ObjectRef {
+                kind: kind.to_owned(),
+                ..origin.reference(right, body)
+            };
+            let problem = object.problem("", message);
+            return Parsed::Broken(BrokenDocument::new(Some(right), origin, body, problem));
+        }
+        let file = origin.file();
+        let has_items = body["items"].is_array();
+        if let Some(message) = wrong_kind::misspelled_list(kind).filter(|_| has_items) {
+            let problem = file.problem("", message);
+            return Parsed::Broken(BrokenDocument::new(None, origin, body, problem));
+        }
+        let broken = wrong_kind::edited_object(group, kind).map(|(right, message)| {
+            let problem = file.problem("", message);
+            Box::new(BrokenDocument::new(right, origin, body, problem))
+        });
+        Parsed::Foreign(format!("{} is not read", type_meta.describe()), broken)
     }
 
     /// Refuses a number that routing looks at and that kubectl would read otherwise.
@@ -307,14 +328,16 @@ impl Object {
         }
     }
 
-    /// A problem for a field beside `apiVersion`, `kind`, `metadata` and `status` that is none of `known`: what
-    /// stands there by mistake is missing where it belongs, and its absence may mean everything.
-    pub fn nothing_beside(&self, known: &[&str]) -> Result<(), Problem> {
-        let is_known = |field: &str| {
-            matches!(field, "apiVersion" | "kind" | "metadata" | "status") || known.contains(&field)
-        };
+    /// An error for the first field at the top of the document that is not `apiVersion`, `kind`, `metadata`, `status` or
+    /// one of `known`. Such a field is missing where it belongs, and its absence may match every request.
+    pub fn reject_other_fields(&self, known: &[&str]) -> Result<(), Problem> {
         let mut fields = self.body.as_object().into_iter().flatten();
-        let misplaced = fields.find(|(field, value)| !is_known(field) && !says_nothing(value));
+        let misplaced = fields.find(|(field, value)| {
+            let field = field.as_str();
+            let is_known = matches!(field, "apiVersion" | "kind" | "metadata" | "status")
+                || known.contains(&field);
+            !is_known && !is_empty(value)
+        });
         match misplaced {
             None => Ok(()),
             Some((field, _)) => {
@@ -324,13 +347,13 @@ impl Object {
         }
     }
 
-    /// The body in the form `T`; a value of the wrong type is a problem at its exact path.
+    /// Decodes the body. The error for a value of the wrong type has the path of that value.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         decode_at(&self.reference(), "", &self.body)
     }
 }
 
-/// The file that a document stands in, and what is not written in it.
+/// The file of a document, and the namespace of objects that name no namespace.
 #[derive(Clone, Copy)]
 struct Origin<'a> {
     source: &'a str,
@@ -362,39 +385,45 @@ impl Origin<'_> {
     }
 }
 
-/// What a document is.
+/// The result for one document.
 enum Parsed {
     Object(Object),
-    Broken(Broken),
-    /// Not Weir's business, and what it is; and what it would be after an edit that broke an object.
-    Foreign(String, Option<Box<Broken>>),
+    Broken(BrokenDocument),
+    /// Weir does not read it: a description, and the broken document that it is if an edit has made it of an object.
+    Foreign(String, Option<Box<BrokenDocument>>),
 }
 
-/// A document that no object could be made of. What can be recognized of it tells which object it was before an edit.
+/// A document that cannot be read as an object. Its kind, namespace and name tell which object it was before an edit.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Broken {
-    /// The kind that it has, or was most likely meant to have.
+pub struct BrokenDocument {
+    /// Its kind, or the kind that the author most likely means.
     pub kind: Option<Kind>,
-    /// None where it cannot be read.
+    /// None if it is not a text.
     pub namespace: Option<String>,
-    /// None where it cannot be read.
+    /// None if it is absent, empty or not a text.
     pub name: Option<String>,
     /// As [`Object::place`].
     pub place: String,
-    /// Whether it most likely is not Weir's business, and is told of only where it stands for an object.
+    /// Whether it most likely is of a kind that Weir does not read. Then its problem counts only if the document replaces
+    /// an object.
     pub is_foreign: bool,
     pub problem: Problem,
 }
 
-impl Broken {
-    fn of(kind: Option<Kind>, origin: Origin<'_>, body: &Value, problem: Problem) -> Broken {
+impl BrokenDocument {
+    fn new(
+        kind: Option<Kind>,
+        origin: Origin<'_>,
+        body: &Value,
+        problem: Problem,
+    ) -> BrokenDocument {
         let metadata = &body["metadata"];
         let name = metadata["name"].as_str().filter(|name| !name.is_empty());
         let namespace = match &metadata["namespace"] {
             Value::Null => Some(origin.default_namespace),
-            written => written.as_str(),
+            value => value.as_str(),
         };
-        Broken {
+        BrokenDocument {
             kind,
             namespace: namespace.map(str::to_owned),
             name: name.map(str::to_owned),
@@ -405,39 +434,42 @@ impl Broken {
     }
 }
 
-/// `apiVersion` and `kind` of a document.
-struct Head<'a> {
+/// `apiVersion` and `kind` of a document (meta/v1 TypeMeta).
+struct TypeMeta<'a> {
     group: &'a str,
     version: &'a str,
     kind: &'a str,
 }
 
-impl<'a> Head<'a> {
-    /// The error has a path.
-    fn of(body: &'a Value) -> Result<Head<'a>, Box<(&'static str, Message)>> {
+impl<'a> TypeMeta<'a> {
+    /// The error is the path of the field, and the message.
+    fn read(body: &'a Value) -> Result<TypeMeta<'a>, Box<(&'static str, Message)>> {
         let Value::Object(fields) = body else {
             return Err(Box::new(("", messages::no_object())));
         };
         let text = |field: &'static str| {
-            let value = fields.get(field).and_then(Value::as_str);
-            let value = value.filter(|text| !text.is_empty());
-            value.ok_or_else(|| Box::new((field, messages::no_head(field))))
+            fields
+                .get(field)
+                .and_then(Value::as_str)
+                .filter(|text| !text.is_empty())
+                .ok_or_else(|| Box::new((field, messages::no_head(field))))
         };
         text("apiVersion")?;
         let kind = text("kind")?;
         let (group, version) = match api_version_of(body) {
-            // No version has a dot: it is missing behind the group.
+            // No version has a dot, so this is a group without a version.
             ("", group) if group.contains('.') => (group, ""),
             both => both,
         };
-        Ok(Head {
+        Ok(TypeMeta {
             group,
             version,
             kind,
         })
     }
 
-    fn named(&self) -> String {
+    /// `KIND of GROUP/VERSION`, without the parts that are empty.
+    fn describe(&self) -> String {
         match self.group {
             "" => format!("{} of {}", self.kind, self.version),
             group if self.version.is_empty() => format!("{} of {group}", self.kind),
@@ -452,13 +484,13 @@ fn api_version_of(body: &Value) -> (&str, &str) {
     api_version.split_once('/').unwrap_or(("", api_version))
 }
 
-fn kind_has_no_group(kind: Kind) -> bool {
-    let mut understood = UNDERSTOOD.iter();
-    understood.any(|(group, _, _, known)| group.is_empty() && *known == kind)
+fn is_of_core_group(kind: Kind) -> bool {
+    let mut supported = SUPPORTED_KINDS.iter();
+    supported.any(|it| it.group.is_empty() && it.kind == kind)
 }
 
-/// What of an object is judged before its body: names, version, and when it was created, which is the outcome.
-fn head_of(
+/// Checks the names and the version of an object. Returns its `metadata.creationTimestamp`.
+fn read_metadata(
     object: &ObjectRef,
     kind: Kind,
     versions: &[&'static str],
@@ -473,7 +505,7 @@ fn head_of(
     if !is_name {
         let message = match &metadata["name"] {
             Value::Null => messages::no_name(kind),
-            written => messages::bad_name(written, kind),
+            name => messages::bad_name(name, kind),
         };
         return Err(object.problem("metadata.name", message));
     }
@@ -486,23 +518,23 @@ fn head_of(
     let (_, version) = api_version_of(body);
     if !versions.contains(&version) {
         let api_version = body["apiVersion"].as_str().unwrap_or_default();
-        let message = match api_version.contains('/') || kind_has_no_group(kind) {
-            true => messages::unknown_version(api_version, versions.join(", ")),
-            false => messages::no_version(
-                api_version,
-                format!("{api_version}/{}", near::newest(versions)),
-            ),
+        let message = if api_version.contains('/') || is_of_core_group(kind) {
+            messages::unknown_version(api_version, versions.join(", "))
+        } else {
+            let right = format!("{api_version}/{}", wrong_kind::newest(versions));
+            messages::no_version(api_version, right)
         };
         return Err(object.problem("apiVersion", message));
     }
     match &metadata["creationTimestamp"] {
         Value::Null => Ok(None),
-        written => {
-            let time = written.as_str().and_then(|text| text.parse().ok());
-            let wrong =
-                || object.problem("metadata.creationTimestamp", messages::bad_time(written));
-            time.map(Some).ok_or_else(wrong)
-        }
+        value => match value.as_str().and_then(|text| text.parse().ok()) {
+            Some(time) => Ok(Some(time)),
+            None => {
+                let message = messages::bad_time(value);
+                Err(object.problem("metadata.creationTimestamp", message))
+            }
+        },
     }
 }
 

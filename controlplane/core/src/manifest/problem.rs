@@ -1,7 +1,7 @@
-//! What could not be honoured: the object, the field, the cause, the effect on traffic, and the remedy.
+//! A part of an object that is not in force as written: the object, the field, the cause, the effect on traffic, and the
+//! remedy.
 //!
-//! The same value feeds `weir check`, the log, Events and the status of objects. Its words come from
-//! [`messages`], which has all of them.
+//! The same value is for `weir check`, the log, Events and the status of objects. [`messages`] has all texts.
 
 pub mod messages;
 
@@ -9,12 +9,12 @@ use std::fmt;
 
 use self::messages::Message;
 
-/// An object as its author knows it.
+/// The kind and the name of an object, and its file.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectRef {
-    /// The file that it was read from; empty where there is none.
+    /// The file with the object; empty for an object of a cluster.
     pub source: String,
-    /// The kind; where two groups share one, with the group behind it (`HTTPRoute.policy.linkerd.io`).
+    /// The kind. If two API groups have the kind, the group follows it (`HTTPRoute.policy.linkerd.io`).
     /// Empty for a whole file.
     pub kind: String,
     /// Empty for cluster-scoped kinds.
@@ -23,7 +23,7 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
-    /// How the identities of its rules begin; `@` or `:` follows.
+    /// The beginning of the identities of the rules of this object. `@` or `:` follows it.
     pub fn identity(&self) -> String {
         format!("{}/{}/{}", self.kind, self.namespace, self.name)
     }
@@ -86,7 +86,7 @@ impl fmt::Display for ObjectRef {
     }
 }
 
-/// Why. The names of Gateway API's route conditions where it has one.
+/// The kind of a problem. The names are the reasons of conditions in Gateway API, if it has one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// A backend's Service, or its port on a route, does not exist.
@@ -132,7 +132,7 @@ pub enum Reason {
     ReferenceNotFound,
     /// It would cost proxies more than a limit allows.
     OverBudget,
-    /// No ServiceAccount is known behind a Service, so nobody can be let through to it.
+    /// No ServiceAccount is known behind a Service, so no client can have permission for it.
     NoAccount,
 
     // In answers of the control plane, and at its start.
@@ -174,7 +174,7 @@ impl fmt::Display for Reason {
     }
 }
 
-/// How much of its object a problem keeps from being in force; the order is that of severity.
+/// How much of its object is not in force because of a problem. Greater values are more severe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Extent {
     /// Nothing: the object is served as it is written, and the problem is advice.
@@ -226,7 +226,7 @@ impl Effect {
     }
 }
 
-/// One thing that could not be honoured. The order (source, object, path) is that of `weir check`.
+/// One part of an object that is not in force as written. `weir check` prints problems in this order: source, object, path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Problem {
     pub object: ObjectRef,
@@ -309,8 +309,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// A problem is one line, whatever its object says: no line breaks, nothing that a terminal would obey, and
-/// no more than a person would read.
+/// The text on one line, without control characters, and with at most 400 characters. Texts of objects may have line breaks
+/// and commands for a terminal.
 pub(crate) fn plain(text: &str) -> String {
     const LONGEST: usize = 400;
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -353,7 +353,7 @@ mod tests {
     }
 
     #[test]
-    fn what_an_object_says_stays_on_its_line() {
+    fn problem_is_one_line() {
         let object = ObjectRef {
             source: "a\n.yaml".into(),
             kind: "TrafficSplit".into(),
@@ -369,7 +369,7 @@ mod tests {
     }
 
     #[test]
-    fn characters_that_have_no_shape_are_replaced() {
+    fn invisible_characters_are_replaced() {
         let said = said(
             Reason::InvalidValue,
             "a\u{202e}b\u{200b}c\u{2066}d\u{feff}é→",

@@ -1,12 +1,35 @@
-//! Whether a word was most likely meant to be another one.
+//! Edit distance, and whether a word is most likely a misspelling of another one.
 
-pub use crate::manifest::object::edits;
-
-/// Another case of the word, or one edit; two in a long word.
-pub fn is_near(written: &str, right: &str) -> bool {
+/// Whether `word` is `right` in another case, or differs from it by at most one edit (two if `right` has six bytes or
+/// more). False for `right` itself.
+pub fn is_misspelling_of(word: &str, right: &str) -> bool {
     const LONG: usize = 6;
     let bound = if right.len() >= LONG { 2 } else { 1 };
-    written != right && edits(&written.to_ascii_lowercase(), &right.to_ascii_lowercase()) <= bound
+    word != right && edit_distance(&word.to_ascii_lowercase(), &right.to_ascii_lowercase()) <= bound
+}
+
+/// Levenshtein distance in bytes; 64 if one of the texts has more than 64 bytes.
+pub fn edit_distance(one: &str, other: &str) -> usize {
+    const LONGEST: usize = 64;
+    let (one, other) = (one.as_bytes(), other.as_bytes());
+    if one.len().max(other.len()) > LONGEST {
+        return LONGEST;
+    }
+    let mut row: Vec<usize> = (0..=other.len()).collect();
+    for (index, byte) in one.iter().enumerate() {
+        let mut diagonal = index;
+        let mut left = index + 1;
+        if let Some(first) = row.first_mut() {
+            *first = left;
+        }
+        for (cell, expected) in row.iter_mut().skip(1).zip(other) {
+            let replaced = diagonal + usize::from(byte != expected);
+            diagonal = *cell;
+            left = replaced.min(left + 1).min(diagonal + 1);
+            *cell = left;
+        }
+    }
+    row.last().copied().unwrap_or_default()
 }
 
 #[cfg(test)]
@@ -14,23 +37,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_that_were_meant() {
-        for (written, right) in [
+    fn misspelled_words() {
+        for (word, right) in [
             ("gateway", "Gateway"),
             ("Gatewya", "Gateway"),
             ("service", "Service"),
             ("HttpRoute", "HTTPRoute"),
         ] {
-            assert!(is_near(written, right), "{written}");
+            assert!(is_misspelling_of(word, right), "{word}");
         }
-        for (written, right) in [
+        for (word, right) in [
             ("Gateway", "Gateway"),
             ("ListenerSet", "Gateway"),
             ("ServiceImport", "Service"),
             ("Secret", "Service"),
             ("Mesh", "Gateway"),
         ] {
-            assert!(!is_near(written, right), "{written}");
+            assert!(!is_misspelling_of(word, right), "{word}");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A configuration as bytes, and the revision that names them.
+//! A configuration as JSON bytes, and the revision of these bytes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,39 +7,40 @@ use weir_split::wire::Config;
 
 use crate::digest::sha256;
 
-/// What is served. Equal content has the equal revision on every replica.
+/// A configuration document. Equal bodies have the same revision on every replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Rendered {
-    /// 32 hexadecimal digits, half of the SHA-256 of the body.
+pub struct RenderedConfig {
+    /// The first 32 hexadecimal digits of the SHA-256 of the body.
     pub revision: String,
-    /// JSON.
+    /// JSON text.
     pub body: Arc<[u8]>,
 }
 
-/// Rules that a document of this version cannot say. Leaving them out, or a part of a match, would send
-/// requests elsewhere, so there is no document at all.
+/// Rules that a document of this version cannot express. There is no document then: without a rule, or without a part of a
+/// match, requests would go to other backends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("version {version} of the configuration cannot say {}", rules.join(", "))]
 pub struct NeedsNewerVersion {
     pub version: u32,
-    /// Identities, which begin with the kind, namespace and name of their object.
+    /// Identities of rules. An identity begins with the kind, namespace and name of its object.
     pub rules: Vec<String>,
 }
 
-/// The rules of a configuration that a document of this version cannot say; [`features_after`] outside of tests.
+/// Returns the identities of the rules that a document of this version cannot express. Production code uses
+/// [`features_after`].
 pub type FeaturesAfter = fn(&Config, u32) -> BTreeSet<String>;
 
-/// Version 1 is the only version, and says everything.
+/// Always empty: version 1 is the only version.
 pub fn features_after(_: &Config, _: u32) -> BTreeSet<String> {
     BTreeSet::new()
 }
 
-/// The configuration as a document of `version`.
+/// Renders a configuration as a document of `version`.
 pub fn render_in(
     config: Config,
     version: u32,
     features_after: FeaturesAfter,
-) -> Result<Rendered, NeedsNewerVersion> {
+) -> Result<RenderedConfig, NeedsNewerVersion> {
     let newer = features_after(&config, version);
     if !newer.is_empty() {
         let rules = newer.into_iter().collect();
@@ -48,12 +49,12 @@ pub fn render_in(
     Ok(render(&Config { version, ..config }))
 }
 
-fn render(config: &Config) -> Rendered {
+fn render(config: &Config) -> RenderedConfig {
     // Cannot fail: the configuration has string keys and no number that JSON lacks.
     let body = serde_json::to_vec(config).unwrap_or_default();
     let mut revision = sha256(&body);
     revision.truncate(32);
-    Rendered {
+    RenderedConfig {
         revision,
         body: body.into(),
     }
@@ -64,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_content_alone_decides() {
+    fn equal_configs_have_equal_revisions() {
         let config = |version| Config {
             version,
             ..Config::default()

@@ -1,27 +1,27 @@
-//! The plan in pieces that can be checked one by one.
+//! The plan in pieces, so that each piece can be checked alone.
 
 use weir_split::wire::{Access, Config, Grants, VERSION};
 
 use super::{Audience, Plan, Scope};
 
 impl Plan {
-    /// All that any scope may be given, each host set and each of the connections with its rules, and each
-    /// grant, for itself; and what to call it. Together they are as large as the plan, whatever the scopes.
+    /// Each host set with its rules, each connection entry with its rule, and the grants for each destination, as
+    /// configurations with a name for messages. Together they are about as large as the plan, however many scopes it has.
     pub fn pieces(&self) -> impl Iterator<Item = (String, Config)> {
         let sets = self.sets.iter().map(|planned| {
-            let name = name(&planned.audience, &planned.set.hosts);
-            let mut config = self.piece(planned.set.matches.iter().map(|entry| &entry.rule));
+            let identities = planned.set.matches.iter().map(|entry| &entry.rule);
+            let mut config = self.config_with_rules(identities);
             config.hosts.push(planned.set.clone());
             if let Audience::Gateway { namespace, name } = &planned.audience {
                 let (namespace, name) = (namespace.clone(), name.clone());
                 config.listeners = self.listeners_of(&Scope::Gateway { namespace, name });
             }
-            (name, config)
+            (piece_name(&planned.audience, &planned.set.hosts), config)
         });
         let connections = self.connections.iter().map(|planned| {
-            let name = name(&planned.audience, &planned.connections.to);
-            let mut config = self.piece([&planned.connections.rule]);
+            let mut config = self.config_with_rules([&planned.connections.rule]);
             config.connections.push(planned.connections.clone());
+            let name = piece_name(&planned.audience, &planned.connections.to);
             (name, config)
         });
         let grants = match &self.access {
@@ -29,7 +29,7 @@ impl Plan {
             Some(Access::Everyone) | None => None,
         };
         let grants = grants.into_iter().flatten().map(|(destination, grants)| {
-            let mut config = self.piece([]);
+            let mut config = self.config_with_rules([]);
             let grants = [(destination.clone(), grants.clone())].into();
             config.access = Some(Access::Grants(grants));
             (format!("access to {destination}"), config)
@@ -37,17 +37,17 @@ impl Plan {
         sets.chain(connections).chain(grants)
     }
 
-    /// Rules alone, under a policy that grants nothing where there is one.
-    fn piece<'p>(&'p self, led_to: impl IntoIterator<Item = &'p String>) -> Config {
+    /// A configuration with these rules and no hosts. If the plan has an access policy, it has one without grants.
+    fn config_with_rules<'p>(&'p self, identities: impl IntoIterator<Item = &'p String>) -> Config {
         Config {
             version: VERSION,
-            rules: self.rules_of(led_to),
+            rules: self.rules_of(identities),
             access: self.access.as_ref().map(|_| Access::Grants(Grants::new())),
             ..Config::default()
         }
     }
 }
 
-fn name(audience: &Audience, what: &impl std::fmt::Debug) -> String {
-    format!("{what:?} for {audience:?}")
+fn piece_name(audience: &Audience, hosts: &impl std::fmt::Debug) -> String {
+    format!("{hosts:?} for {audience:?}")
 }

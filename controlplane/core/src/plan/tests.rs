@@ -100,18 +100,19 @@ fn plan() -> Plan {
     Plan::new(sets, connections, rules)
 }
 
-fn led_to(asked: &Scope) -> Vec<String> {
-    let config = scope(&plan(), asked);
-    let led_to: Vec<String> = config
+/// The identities of the rules in the configuration of a scope, in the order of its hosts and connections.
+fn rules_of(requested: &Scope) -> Vec<String> {
+    let config = scope(&plan(), requested);
+    let identities: Vec<String> = config
         .hosts
         .iter()
         .map(|set| set.matches[0].rule.clone())
         .chain(config.connections.iter().map(|to| to.rule.clone()))
         .collect();
-    let mut sorted = led_to.clone();
+    let mut sorted = identities.clone();
     sorted.sort();
     assert_eq!(config.rules.keys().cloned().collect::<Vec<_>>(), sorted);
-    led_to
+    identities
 }
 
 #[test]
@@ -124,23 +125,23 @@ fn each_scope_sees_its_part() {
         "producer-c90",
         "producer-c91",
     ];
-    assert_eq!(led_to(&Scope::Producers), producers);
-    assert_eq!(led_to(&Scope::Namespace("far".into())), producers);
+    assert_eq!(rules_of(&Scope::Producers), producers);
+    assert_eq!(rules_of(&Scope::Namespace("far".into())), producers);
     let with = |literals: &[&'static str]| -> Vec<&str> {
         let (hosts, connections) = producers.split_at(3);
         [hosts, literals, connections].concat()
     };
     assert_eq!(
-        led_to(&Scope::Namespace("back".into())),
+        rules_of(&Scope::Namespace("back".into())),
         with(&["literal-of-back", "other-literal"])
     );
     assert_eq!(
-        led_to(&Scope::Edge),
+        rules_of(&Scope::Edge),
         with(&["literal", "other-literal"]),
         "no consumer's rule"
     );
     assert_eq!(
-        led_to(&Scope::Namespace("front".into())),
+        rules_of(&Scope::Namespace("front".into())),
         [
             "producer-a",
             "consumer",
@@ -152,7 +153,7 @@ fn each_scope_sees_its_part() {
         "a consumer's rule of either kind stands for the whole port"
     );
     assert_eq!(
-        led_to(&Scope::Namespace("tcp".into())).last_chunk(),
+        rules_of(&Scope::Namespace("tcp".into())).last_chunk(),
         Some(&["producer-tcp", "tcp-consumer", "producer-c91"].map(str::to_owned))
     );
     let gateway = |name: &str| Scope::Gateway {
@@ -160,12 +161,12 @@ fn each_scope_sees_its_part() {
         name: name.into(),
     };
     assert_eq!(
-        led_to(&gateway("edge")),
+        rules_of(&gateway("edge")),
         [
             "g-exact", "g-long", "g-short", "g-any", "g-tcp-a", "g-tcp-b"
         ]
     );
-    assert_eq!(led_to(&gateway("other")), [""; 0]);
+    assert_eq!(rules_of(&gateway("other")), [""; 0]);
     assert_eq!(
         plan().scopes(),
         [
@@ -182,7 +183,7 @@ fn each_scope_sees_its_part() {
 }
 
 #[test]
-fn rules_are_counted_by_audience_each_once() {
+fn rules_by_audience() {
     let own = |namespace: &str| Audience::Namespace(namespace.into());
     let counts = plan().rules_by_audience();
     assert_eq!(counts[&Audience::Everyone], 6);
@@ -204,7 +205,7 @@ fn rules_are_counted_by_audience_each_once() {
 }
 
 #[test]
-fn splits_of_hosts_are_for_their_namespace_and_for_the_edge_where_they_decide() {
+fn audiences_of_splits_of_hosts() {
     let literal = |port: u16| {
         Hosts::Literal(Literal {
             name: "a.org".into(),

@@ -1,8 +1,8 @@
-//! Conditions, as Kubernetes writes them (`metav1.Condition`), and how they replace those that are there.
+//! Conditions of Kubernetes (`metav1.Condition`), and how a new condition replaces the old one.
 
 use serde_json::{Value, json};
 
-/// The condition that tells on how many proxies an object is in force.
+/// The type of the condition that shows on how many proxies an object is in force.
 pub const LIVE: &str = "weir.dev/Live";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,7 @@ impl Condition {
         }
     }
 
-    /// In the place of `before`: the time of the last transition stays where the status does.
+    /// The JSON of the condition, which replaces `before`. The time of the last transition stays if the status does.
     pub fn write(&self, before: Option<&Value>, generation: i64, now: &str) -> Value {
         let status = match self.status {
             Status::True => "True",
@@ -55,12 +55,13 @@ impl Condition {
     }
 }
 
-/// The one of that type.
+/// The condition of this type.
 pub fn find<'v>(conditions: &'v [Value], kind: &str) -> Option<&'v Value> {
     conditions.iter().find(|it| it["type"] == kind)
 }
 
-pub fn list<'v>(of: &'v Value, field: &str) -> &'v [Value] {
-    let list = of.get(field).and_then(Value::as_array);
+/// The items of a list field; empty if the field is absent.
+pub fn list<'v>(value: &'v Value, field: &str) -> &'v [Value] {
+    let list = value.get(field).and_then(Value::as_array);
     list.map(Vec::as_slice).unwrap_or_default()
 }

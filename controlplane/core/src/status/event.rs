@@ -1,4 +1,4 @@
-//! What is said of a TrafficSplit in Events: each problem when it comes, and when it is mended.
+//! Events on a TrafficSplit: one when a problem appears, and one when it is resolved.
 
 use std::collections::BTreeSet;
 
@@ -6,36 +6,42 @@ use crate::manifest::problem::{Extent, Problem};
 
 /// One Event, without the time at which it is written.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Remark {
+pub struct ObjectEvent {
     pub is_warning: bool,
     pub reason: String,
     pub note: String,
-    /// The field and what is wrong with it, without what follows from it.
+    /// The field and its problem, without effect and remedy.
     pub cause: String,
 }
 
-/// events.k8s.io/v1: Event.note.
+/// Maximum bytes of Event.note (events.k8s.io/v1).
 const MAX_NOTE: usize = 1_024;
 
-/// What there is to say when the problems were `before` and are `now`, each as one line.
-pub fn remarks(before: &BTreeSet<Remark>, now: &BTreeSet<Remark>) -> Vec<Remark> {
-    let is_wrong = |it: &Remark| {
-        let mut still = now.iter().map(|it| (&it.reason, &it.cause));
-        still.any(|known| known == (&it.reason, &it.cause))
+/// The Events for a change of the problems of an object from `before` to `now`.
+pub fn events_of_change(
+    before: &BTreeSet<ObjectEvent>,
+    now: &BTreeSet<ObjectEvent>,
+) -> Vec<ObjectEvent> {
+    let is_unresolved = |it: &ObjectEvent| {
+        let mut causes = now.iter().map(|it| (&it.reason, &it.cause));
+        causes.any(|cause| cause == (&it.reason, &it.cause))
     };
-    let mended = before.iter().filter(|it| !is_wrong(it)).map(|it| Remark {
-        is_warning: false,
-        reason: "Resolved".to_owned(),
-        // What there was to write holds no more.
-        note: cut(format!("no longer: {}: {}", it.reason, it.cause)),
-        cause: it.cause.clone(),
-    });
-    now.difference(before).cloned().chain(mended).collect()
+    let resolved = before
+        .iter()
+        .filter(|it| !is_unresolved(it))
+        .map(|it| ObjectEvent {
+            is_warning: false,
+            reason: "Resolved".to_owned(),
+            // The remedy is not needed any more.
+            note: cut(format!("no longer: {}: {}", it.reason, it.cause)),
+            cause: it.cause.clone(),
+        });
+    now.difference(before).cloned().chain(resolved).collect()
 }
 
-impl Remark {
-    pub fn of(problem: &Problem) -> Remark {
-        Remark {
+impl ObjectEvent {
+    pub fn of(problem: &Problem) -> ObjectEvent {
+        ObjectEvent {
             is_warning: problem.effect.extent > Extent::Nothing,
             reason: problem.reason.to_string(),
             note: cut(super::words(&[problem])),
@@ -47,7 +53,7 @@ impl Remark {
     }
 }
 
-/// Within the bytes that the API takes, at a whole character.
+/// Cuts a note to [`MAX_NOTE`] bytes, after a whole character.
 fn cut(mut note: String) -> String {
     if note.len() > MAX_NOTE {
         let end = (0..=MAX_NOTE - '…'.len_utf8()).rev();

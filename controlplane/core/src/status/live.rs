@@ -1,7 +1,8 @@
-//! The condition `weir.dev/Live`: how many of the proxies that an object applies to run the object as it is now.
+//! The condition `weir.dev/Live`: how many of the proxies that an object applies to run the current generation of the
+//! object.
 //!
-//! A proxy whose watermark for the object's resource is at some version runs every object of that resource that was
-//! written up to that version. Later changes of other objects make no difference.
+//! A proxy with some version in its watermark for a resource runs every object of this resource that was written up to
+//! this version. Later changes of other objects make no difference.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -25,21 +26,21 @@ pub const UNSUPPORTED: &str = "Unsupported";
 /// The object is live, except on proxies of other namespaces that are not waited for.
 pub const ELSEWHERE: &str = "MissingElsewhere";
 
-/// Most proxies that a message names.
-const NAMED: usize = 3;
+/// Maximum number of proxies that a message names.
+const MAX_NAMED: usize = 3;
 
-/// The proxies by node and instance, with their watermarks read.
+/// All proxies, sorted by node and instance, with their parsed watermarks.
 pub struct Fleet<'p> {
     proxies: Vec<(&'p Proxy, Watermark)>,
-    /// A cache by audience and resource, because thousands of objects have the same ones.
-    followed: RefCell<BTreeMap<(Audience, String), Followers<'p>>>,
+    /// A cache by audience and resource, because thousands of objects have the same audience and resource.
+    followers: RefCell<BTreeMap<(Audience, String), Followers<'p>>>,
 }
 
-type Followers<'p> = Rc<[Followed<'p>]>;
+type Followers<'p> = Rc<[Follower<'p>]>;
 
-/// A proxy, and how far it has everything of one resource in force.
+/// A proxy, and the version up to which it runs all objects of one resource.
 #[derive(Clone, Copy)]
-struct Followed<'p> {
+struct Follower<'p> {
     proxy: &'p Proxy,
     version: Option<u64>,
 }
@@ -47,26 +48,27 @@ struct Followed<'p> {
 impl<'p> Fleet<'p> {
     pub fn new(proxies: &'p [Proxy]) -> Fleet<'p> {
         let mut proxies: Vec<&Proxy> = proxies.iter().collect();
-        proxies.sort_by_key(|proxy| proxy.place());
-        let read = |proxy: &'p Proxy| (proxy, proxy.watermark.parse().unwrap_or_default());
+        proxies.sort_by_key(|proxy| proxy.sort_key());
+        let with_watermark =
+            |proxy: &'p Proxy| (proxy, proxy.watermark.parse().unwrap_or_default());
         Fleet {
-            proxies: proxies.into_iter().map(read).collect(),
-            followed: RefCell::default(),
+            proxies: proxies.into_iter().map(with_watermark).collect(),
+            followers: RefCell::default(),
         }
     }
 
-    fn followed(&self, audience: &Audience, resource: &str) -> Followers<'p> {
+    fn followers(&self, audience: &Audience, resource: &str) -> Followers<'p> {
         let key = (audience.clone(), resource.to_owned());
-        if let Some(known) = self.followed.borrow().get(&key) {
-            return known.clone();
+        if let Some(followers) = self.followers.borrow().get(&key) {
+            return followers.clone();
         }
-        let of_audience = self.of(audience).map(|(proxy, read)| Followed {
+        let followers = self.of(audience).map(|(proxy, watermark)| Follower {
             proxy,
-            version: read.get(resource),
+            version: watermark.get(resource),
         });
-        let followed: Followers = of_audience.collect();
-        self.followed.borrow_mut().insert(key, followed.clone());
-        followed
+        let followers: Followers = followers.collect();
+        self.followers.borrow_mut().insert(key, followers.clone());
+        followers
     }
 
     /// The proxies that an object of this audience applies to.
@@ -79,21 +81,21 @@ impl<'p> Fleet<'p> {
 
 impl Evidence<'_> {
     pub(super) fn live(&self, subject: &Subject, audience: &Audience) -> Condition {
-        let concerned = self.fleet.followed(audience, &subject.resource);
-        let all = concerned.len();
+        let followers = self.fleet.followers(audience, &subject.resource);
+        let all = followers.len();
         let edited = self.edited.of(&subject.object);
-        let cannot = |it: &&Followed| it.proxy.is_lean && !edited.is_empty();
-        let is_behind = |it: &&Followed| it.version.is_none_or(|known| known < subject.since);
-        let lacks = |it: &&Followed| cannot(it) || is_behind(it);
-        let lacks: Vec<&Followed> = concerned.iter().filter(lacks).collect();
-        let count = format!("on {} of {all} proxies", all.saturating_sub(lacks.len()));
+        let cannot = |it: &&Follower| it.proxy.is_lean && !edited.is_empty();
+        let is_behind = |it: &&Follower| it.version.is_none_or(|version| version < subject.since);
+        let lacking = followers.iter().filter(|it| cannot(it) || is_behind(it));
+        let lacking: Vec<&Follower> = lacking.collect();
+        let count = format!("on {} of {all} proxies", all.saturating_sub(lacking.len()));
         if let Some(why) = self.held_back(subject) {
             let message =
-                format!("{count}: no proxy is given it, for proxies would refuse it: {why}");
+                format!("{count}: it is not sent to proxies, because they would refuse it: {why}");
             return Condition::new(LIVE, Status::False, REFUSED, short(&message));
         }
         if all == 0 {
-            let whose = match audience {
+            let audience = match audience {
                 Audience::Everyone => "for a namespace".to_owned(),
                 Audience::Namespace(namespace) => format!("for namespace {namespace}"),
                 Audience::NamespaceAndEdge(namespace) => {
@@ -102,18 +104,18 @@ impl Evidence<'_> {
                 Audience::Edge => "for every namespace".to_owned(),
                 Audience::Gateway { namespace, name } => format!("for Gateway {namespace}/{name}"),
             };
-            let message = format!("{count}: none has asked for a configuration {whose}");
+            let message = format!("{count}: no proxy has asked for a configuration {audience}");
             return Condition::new(LIVE, Status::False, "NoProxies", message);
         }
-        // A proxy of another namespace may lie about itself, so this object does not wait for it for ever.
+        // A proxy of another namespace may lie about itself, so the object waits for it only for a limited time.
         let own = &subject.object.namespace;
-        let is_ignored = |it: &&Followed| {
+        let is_ignored = |it: &&Follower| {
             let has_failed = !it.proxy.refused.is_empty() || cannot(it) || it.proxy.is_stuck();
-            has_failed && !weighs(it.proxy, own, audience)
+            has_failed && !is_awaited(it.proxy, own, audience)
         };
-        let (ignored, lacks): (Vec<&Followed>, Vec<&Followed>) =
-            lacks.into_iter().partition(is_ignored);
-        if lacks.is_empty() {
+        let (ignored, lacking): (Vec<&Follower>, Vec<&Follower>) =
+            lacking.into_iter().partition(is_ignored);
+        if lacking.is_empty() {
             return match ignored.len() {
                 0 => Condition::new(LIVE, Status::True, "Live", count),
                 ignored => {
@@ -122,26 +124,26 @@ impl Evidence<'_> {
                 }
             };
         }
-        let is_refusing = |it: &&Followed| !it.proxy.refused.is_empty();
-        let refusing: Vec<&Proxy> = proxies_of(lacks.iter().copied().filter(is_refusing));
-        let lean: Vec<&Proxy> = proxies_of(lacks.iter().copied().filter(cannot));
-        let (reason, said) = if !refusing.is_empty() {
+        let refusing = lacking.iter().filter(|it| !it.proxy.refused.is_empty());
+        let refusing: Vec<&Proxy> = proxies_of(refusing.copied());
+        let lean: Vec<&Proxy> = proxies_of(lacking.iter().copied().filter(cannot));
+        let (reason, message) = if !refusing.is_empty() {
             let refusal =
                 |proxy: &Proxy| format!("{} refuses {}", who(proxy), short(&proxy.refused));
             let others = |count| format!("{} refused it", have(count));
             (
                 REFUSED,
-                listed(&refusing, lacks.len(), own, refusal, others),
+                listed(&refusing, lacking.len(), own, refusal, others),
             )
         } else if !lean.is_empty() {
             let message = without_edits(&lean, own, &edited, &subject.object);
             (UNSUPPORTED, message)
         } else {
-            let waiting = proxies_of(lacks.iter().copied());
-            let listed = listed(&waiting, lacks.len(), own, who, of_others);
+            let waiting = proxies_of(lacking.iter().copied());
+            let listed = listed(&waiting, lacking.len(), own, who, count_others);
             (PENDING, format!("waiting for {listed}"))
         };
-        let beside = match ignored.len() {
+        let note = match ignored.len() {
             0 => String::new(),
             ignored => format!("; {}", without_it(ignored)),
         };
@@ -149,16 +151,16 @@ impl Evidence<'_> {
             LIVE,
             Status::False,
             reason,
-            format!("{count}: {said}{beside}"),
+            format!("{count}: {message}{note}"),
         )
     }
 }
 
-fn proxies_of<'f, 'p: 'f>(followed: impl Iterator<Item = &'f Followed<'p>>) -> Vec<&'p Proxy> {
-    followed.map(|it| it.proxy).collect()
+fn proxies_of<'f, 'p: 'f>(followers: impl Iterator<Item = &'f Follower<'p>>) -> Vec<&'p Proxy> {
+    followers.map(|it| it.proxy).collect()
 }
 
-fn of_others(count: usize) -> String {
+fn count_others(count: usize) -> String {
     match count {
         1 => "1 proxy of another namespace".to_owned(),
         more => format!("{more} proxies of other namespaces"),
@@ -167,7 +169,7 @@ fn of_others(count: usize) -> String {
 
 fn have(count: usize) -> String {
     let have = if count == 1 { "has" } else { "have" };
-    format!("{} {have}", of_others(count))
+    format!("{} {have}", count_others(count))
 }
 
 /// The part of a message about `count` proxies that are not waited for.
@@ -179,28 +181,29 @@ fn without_it(count: usize) -> String {
     )
 }
 
-/// Names at most [`NAMED`] of these proxies, if an object of namespace `own` may show their names; else says how many
-/// they are. Then says how many more of `all` there are.
+/// Names at most [`MAX_NAMED`] of these proxies, if an object of namespace `own` may show their names; else gives their
+/// number. Then gives the number of the rest of `all`.
 fn listed(
     proxies: &[&Proxy],
     all: usize,
     own: &str,
-    named: impl Fn(&Proxy) -> String,
+    describe: impl Fn(&Proxy) -> String,
     others: impl Fn(usize) -> String,
 ) -> String {
     let shown = proxies.iter().filter(|proxy| is_shown(proxy, own));
-    let shown: Vec<String> = shown.take(NAMED).map(|proxy| named(proxy)).collect();
-    let (said, count) = match shown.len() {
+    let shown: Vec<String> = shown.take(MAX_NAMED).map(|proxy| describe(proxy)).collect();
+    let (text, count) = match shown.len() {
         0 => (others(proxies.len()), proxies.len()),
         count => (shown.join(", "), count),
     };
     match all.saturating_sub(count) {
-        0 => said,
-        more => format!("{said}, and {more} more without it"),
+        0 => text,
+        more => format!("{text}, and {more} more without it"),
     }
 }
 
-/// The namespace of the proxy's owner, else of its scope. None for a proxy of an operator that polls no namespace.
+/// The namespace of the owner of the proxy, or without an owner the namespace of its scope. None for a proxy of an
+/// operator that polls no namespace.
 fn home(proxy: &Proxy) -> Option<&str> {
     let owner = proxy.owner.namespace.as_deref();
     owner.or_else(|| proxy.scope.namespace())
@@ -211,16 +214,17 @@ fn is_shown(proxy: &Proxy, own: &str) -> bool {
     home(proxy).is_none_or(|home| home == own)
 }
 
-/// Whether an object of namespace `own` waits for this proxy without a time limit. It does for proxies of its own
-/// namespace, for proxies of the Gateway or namespace that it is for, and for proxies of an operator.
-fn weighs(proxy: &Proxy, own: &str, audience: &Audience) -> bool {
-    proxy.owner.namespace.as_deref().is_none_or(|home| {
-        let is_of_gateway = |namespace: &str| namespace == home;
-        home == own || audience.namespace().is_some_and(is_of_gateway)
-    })
+/// Whether an object of namespace `own` waits for this proxy without a time limit: a proxy of the same namespace, of
+/// the namespace of the audience, or of an operator.
+fn is_awaited(proxy: &Proxy, own: &str, audience: &Audience) -> bool {
+    proxy
+        .owner
+        .namespace
+        .as_deref()
+        .is_none_or(|home| home == own || audience.namespace() == Some(home))
 }
 
-/// What the proxies do that have loaded `weir-lean.wasm`, and what to do about it.
+/// The message about proxies with `weir-lean.wasm`: the affected requests, their answer, and the remedy.
 fn without_edits(
     lean: &[&Proxy],
     own: &str,
@@ -228,19 +232,19 @@ fn without_edits(
     object: &ObjectRef,
 ) -> String {
     let shown = lean.iter().filter(|proxy| is_shown(proxy, own));
-    let named: Vec<String> = shown.take(NAMED).map(|proxy| who(proxy)).collect();
+    let named: Vec<String> = shown.take(MAX_NAMED).map(|proxy| who(proxy)).collect();
     let more = match (lean.len().saturating_sub(named.len()), named.len()) {
         (0, _) => String::new(),
-        (more, 0) => of_others(more),
+        (more, 0) => count_others(more),
         (more, _) => format!(", and {more} more"),
     };
-    let shares = edited.iter().take(NAMED).map(|share| match share {
+    let shares = edited.iter().take(MAX_NAMED).map(|share| match share {
         Share::Redirect => "of a rule that redirects".to_owned(),
         Share::Backend { name, .. } => format!("for backend {name}"),
     });
     let shares: BTreeSet<String> = shares.collect();
     let shares: Vec<String> = shares.into_iter().collect();
-    let others = match edited.len().saturating_sub(NAMED) {
+    let others = match edited.len().saturating_sub(MAX_NAMED) {
         0 => String::new(),
         more => format!(", and of {more} more shares,"),
     };
@@ -253,6 +257,7 @@ fn without_edits(
     )
 }
 
+/// The condition of an object that is not in force.
 pub fn not_in_force() -> Condition {
     let message = "on no proxy: it is not in force, see Accepted";
     Condition::new(LIVE, Status::False, "NotInForce", message)

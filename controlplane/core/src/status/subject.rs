@@ -1,4 +1,4 @@
-//! An object of the cluster that is told what became of it: the parts that a status is made of.
+//! An object of the cluster that gets a status: the parts of it that the status depends on.
 
 use serde_json::Value;
 
@@ -9,55 +9,56 @@ use crate::manifest::problem::ObjectRef;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subject {
     pub kind: Kind,
-    /// Without a source; what problems of it are about.
+    /// The object as problems name it, without a source.
     pub object: ObjectRef,
-    /// At which it was read, and its status is written: `gateway.networking.k8s.io/v1`.
+    /// The version at which the object is read and its status is written: `gateway.networking.k8s.io/v1`.
     pub api_version: String,
-    /// As in a watermark: `PLURAL.GROUP`, and `/NAMESPACE` behind it where that is watched by itself.
+    /// As in a watermark: `PLURAL.GROUP`, or `PLURAL.GROUP/NAMESPACE` if each namespace is watched separately.
     pub resource: String,
     pub uid: String,
     pub generation: i64,
-    /// The resource version at which this generation was first seen: who has read as far knows it.
+    /// The resource version at which this generation was first seen. A plan from this version or a later one has it.
     pub since: u64,
-    /// That of the object as it was last read, for a write that must not be lost.
+    /// The resource version of the object, as it was last read. A write of the status names it, so that the API server
+    /// refuses the write if the object has changed.
     pub resource_version: String,
-    /// `spec.parentRefs` as written; null for a split.
-    pub parent_refs: Written,
-    /// `status` as read; null where there is none.
-    pub status: Written,
-    /// Whether the kind has a status subresource here.
+    /// `spec.parentRefs`; null for a split.
+    pub parent_refs: JsonText,
+    /// `status` as it was last read; null if the object has no status.
+    pub status: JsonText,
+    /// Whether the kind has a status subresource in this cluster.
     pub has_status: bool,
 }
 
 impl Subject {
-    /// Whether it is small enough to be kept for an object that is a stub.
+    /// Whether the subject is small enough to be kept for an object that is itself not kept.
     pub fn is_small(&self) -> bool {
-        const MOST: usize = 4 << 10;
-        self.parent_refs.len() + self.status.len() <= MOST
+        const MAX_BYTES: usize = 4 << 10;
+        self.parent_refs.len() + self.status.len() <= MAX_BYTES
     }
 }
 
-/// A part of an object as it was read. Kept as text, which takes a fifth of the memory: thousands of them are held,
-/// and few are looked at.
+/// A part of an object as JSON text, which takes a fifth of the memory of a value. Thousands are kept, and few are
+/// parsed.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Written(Box<str>);
+pub struct JsonText(Box<str>);
 
-impl Written {
+impl JsonText {
     fn len(&self) -> usize {
         self.0.len()
     }
 
     pub fn value(&self) -> Value {
-        // Text that was a value parses; the default is no text.
+        // The text comes from a value, so it parses. The default is empty and becomes null.
         serde_json::from_str(&self.0).unwrap_or_default()
     }
 }
 
-impl From<&Value> for Written {
-    fn from(value: &Value) -> Written {
+impl From<&Value> for JsonText {
+    fn from(value: &Value) -> JsonText {
         match value {
-            Value::Null => Written::default(),
-            value => Written(value.to_string().into()),
+            Value::Null => JsonText::default(),
+            value => JsonText(value.to_string().into()),
         }
     }
 }

@@ -3,7 +3,7 @@ use std::collections::BTreeSet;
 use super::*;
 use crate::manifest::problem::Effect;
 use crate::manifest::problem::messages::Message;
-use crate::status::subject::Written;
+use crate::status::subject::JsonText;
 
 /// TrafficSplit `shop/web`, at its first generation.
 fn split_subject(has_status: bool) -> Subject {
@@ -21,16 +21,16 @@ fn split_subject(has_status: bool) -> Subject {
         generation: 1,
         since: 1,
         resource_version: "1".into(),
-        parent_refs: Written::default(),
-        status: Written::default(),
+        parent_refs: JsonText::default(),
+        status: JsonText::default(),
         has_status,
     }
 }
 
 #[test]
-fn of_a_kind_without_a_status_nothing_is_written() {
+fn kind_without_status_gets_no_patch() {
     let problems = [problem(0, "is not there")];
-    let findings = Findings {
+    let findings = PlanState {
         problems: &problems,
         gateways: &BTreeMap::new(),
         splits_of_literals: BTreeMap::new(),
@@ -39,7 +39,7 @@ fn of_a_kind_without_a_status_nothing_is_written() {
         in_force: &Watermark::default(),
     };
     let evidence = Evidence::new(findings, &[]);
-    let written = |has_status: bool| {
+    let is_written = |has_status: bool| {
         let status = evidence.status(
             &split_subject(has_status),
             &Value::Null,
@@ -47,11 +47,11 @@ fn of_a_kind_without_a_status_nothing_is_written() {
         );
         status.is_some()
     };
-    assert!(written(true) && !written(false));
-    // It is told in Events alone.
-    let remark = Remark::of(&problems[0]);
-    let told = remarks(&BTreeSet::new(), &BTreeSet::from([remark.clone()]));
-    assert_eq!(told, [remark]);
+    assert!(is_written(true) && !is_written(false));
+    // Only Events report it.
+    let event = ObjectEvent::of(&problems[0]);
+    let events = events_of_change(&BTreeSet::new(), &BTreeSet::from([event.clone()]));
+    assert_eq!(events, [event]);
 }
 
 fn problem(number: usize, message: &str) -> Problem {
@@ -68,7 +68,7 @@ fn problem(number: usize, message: &str) -> Problem {
 }
 
 #[test]
-fn what_is_said_stays_short() {
+fn messages_stay_short() {
     let problems: Vec<Problem> = (0..6).map(|at| problem(at, "is not there")).collect();
     let all: Vec<&Problem> = problems.iter().collect();
     assert_eq!(
@@ -82,40 +82,43 @@ fn what_is_said_stays_short() {
     let words = words(&[&long]);
     assert!(!words.contains('\n') && words.ends_with('…') && words.chars().count() <= 1_001);
     // events.k8s.io/v1 takes 1,024 bytes of a note, and a condition 32,768 of a message.
-    let remark = Remark::of(&long);
+    let event = ObjectEvent::of(&long);
     assert!(
-        remark.note.len() <= 1_024 && remark.note.ends_with('…'),
-        "{remark:?}"
+        event.note.len() <= 1_024 && event.note.ends_with('…'),
+        "{event:?}"
     );
 }
 
 #[test]
-fn a_problem_is_remarked_when_it_comes_and_when_it_goes() {
-    let [one, two] = [0, 1].map(|at| Remark::of(&problem(at, "is not there")));
-    let known = |remarks: &[&Remark]| -> BTreeSet<Remark> {
-        remarks.iter().map(|it| (*it).clone()).collect()
+fn problems_and_resolutions_have_events() {
+    let [one, two] = [0, 1].map(|at| ObjectEvent::of(&problem(at, "is not there")));
+    let set_of = |events_of_change: &[&ObjectEvent]| -> BTreeSet<ObjectEvent> {
+        events_of_change.iter().map(|it| (*it).clone()).collect()
     };
-    let none = known(&[]);
+    let none = set_of(&[]);
     assert_eq!(
-        remarks(&none, &known(&[&one])),
-        known(&[&one]).into_iter().collect::<Vec<_>>()
+        events_of_change(&none, &set_of(&[&one])),
+        set_of(&[&one]).into_iter().collect::<Vec<_>>()
     );
-    assert_eq!(remarks(&known(&[&one]), &known(&[&one])), []);
-    let mended = Remark {
+    assert_eq!(events_of_change(&set_of(&[&one]), &set_of(&[&one])), []);
+    let resolved_event = ObjectEvent {
         is_warning: false,
         reason: "Resolved".into(),
         note: "no longer: BackendNotFound: spec.backends[0]: is not there".into(),
         cause: "spec.backends[0]: is not there".into(),
     };
-    assert_eq!(remarks(&known(&[&one]), &known(&[&two])), [two, mended]);
-    // With another effect it is still wrong.
-    let elsewhere = Remark::of(&problem(0, "is not there").of_whole());
-    let news = remarks(&known(&[&one]), &known(&[&elsewhere]));
+    assert_eq!(
+        events_of_change(&set_of(&[&one]), &set_of(&[&two])),
+        [two, resolved_event]
+    );
+    // A problem with another effect is not resolved.
+    let elsewhere = ObjectEvent::of(&problem(0, "is not there").of_whole());
+    let news = events_of_change(&set_of(&[&one]), &set_of(&[&elsewhere]));
     assert_eq!(news, [elsewhere]);
 }
 
 #[test]
-fn a_status_that_waits_for_proxies_is_known() {
+fn waiting_status_is_recognized() {
     let live = |reason: &str| serde_json::json!([{"type": "weir.dev/Live", "reason": reason}]);
     for (reason, does) in [
         ("Pending", true),

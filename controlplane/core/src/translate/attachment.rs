@@ -1,12 +1,11 @@
-//! Where a route is attached: the ports of a Service, or the listeners of a Gateway and their hosts.
+//! The places where a route is attached: the ports of a Service, or the listeners of a Gateway and their hosts.
 //!
-//! `Err` is the reason for which a parent does not take the route, in the words of Gateway API's
-//! condition `Accepted`.
+//! `Err` is the reason why a parent does not take the route, as in the condition `Accepted` of Gateway API v1.
 
 use std::collections::BTreeSet;
 
-use crate::api::gateway::{Broken, Gateway, Listener};
-use crate::api::route::reference::name_within;
+use crate::api::gateway::{BrokenListener, Gateway, Listener};
+use crate::api::route::reference::name_in_host;
 use crate::api::route::{ParentRef, Route, RouteKind};
 use crate::api::service::{Port, Service};
 use crate::manifest::hostname::Hostname;
@@ -14,11 +13,11 @@ use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::{Message, list, one_of, parent as messages};
 use crate::world::World;
 
-/// A parent Service and those of its TCP ports that are meant, at least one.
+/// A parent Service, and the TCP ports that the reference selects, at least one.
 ///
-/// GEP-1294: without a port all of them; `sectionName` is the name of a port; a Service without an
-/// address of its own is no parent. A port that carries connections has no requests that a route for
-/// requests could decide for: it is not meant where none is named, and refused where it is.
+/// GEP-1294: a reference without a port selects all ports; `sectionName` is the name of a port; a Service without a
+/// cluster IP is not a parent. A TCP port without HTTP has no requests, so a route for requests does not get it: it is
+/// skipped if the reference selects all ports, and refused if the reference names it.
 pub fn service_ports<'w>(
     world: &'w World,
     route: &Route,
@@ -40,8 +39,8 @@ pub fn service_ports<'w>(
     if !service.has_cluster_ip {
         return Err(refuse("", messages::service_without_address(&at)));
     }
-    let is_meant = |port: &&Port| is_meant(port, parent);
-    let mut ports: Vec<&Port> = service.ports.iter().filter(is_meant).collect();
+    let ports = service.ports.iter();
+    let mut ports: Vec<&Port> = ports.filter(|port| is_selected(port, parent)).collect();
     if ports.is_empty() {
         return Err(refuse(field, no_such_port(service, parent)));
     }
@@ -59,21 +58,21 @@ pub fn service_ports<'w>(
     Ok((service, ports.iter().map(|port| port.number).collect()))
 }
 
-fn is_meant(port: &Port, parent: &ParentRef) -> bool {
+fn is_selected(port: &Port, parent: &ParentRef) -> bool {
     let name = parent.section_name.as_deref();
     parent.port.is_none_or(|number| number == port.number)
         && name.is_none_or(|name| *name == *port.name)
 }
 
-/// The ports of its parent that a route of this kind can decide for, without the reason why there are none.
-pub fn meant_ports<'w>(
+/// The ports that the reference of a route of this kind selects, as [`service_ports`] without its errors.
+pub fn selected_ports<'w>(
     service: &'w Service,
     kind: RouteKind,
     parent: &ParentRef,
 ) -> impl Iterator<Item = &'w Port> {
     let ports = service.ports.iter();
     ports.filter(move |port| {
-        is_meant(port, parent) && (kind == RouteKind::Tcp || !port.carries_connections)
+        is_selected(port, parent) && (kind == RouteKind::Tcp || !port.carries_connections)
     })
 }
 
@@ -82,7 +81,7 @@ fn no_such_port(service: &Service, parent: &ParentRef) -> Message {
     let names = service.ports.iter().filter(|port| !port.name.is_empty());
     let names = one_of(names.map(|port| &port.name));
     let numbers = service.possible_ports();
-    let (wanted, field, possible) = match (parent.port, &parent.section_name) {
+    let (text, field, possible) = match (parent.port, &parent.section_name) {
         (None, None) => return messages::no_service_port(at),
         (Some(port), None) => (port.to_string(), "port", numbers),
         (None, Some(name)) => (format!("named {name}"), "sectionName", names),
@@ -96,19 +95,19 @@ fn no_such_port(service: &Service, parent: &ParentRef) -> Message {
             )
         }
     };
-    messages::no_such_service_port(at, wanted, field, possible)
+    messages::no_such_service_port(at, text, field, possible)
 }
 
 fn no_such_listener(gateway: &Gateway, parent: &ParentRef) -> Message {
     let at = format!("{}/{}", parent.namespace, parent.name);
     let listeners = || gateway.listeners.iter();
-    let is_meant = |broken: &&Broken| {
+    let is_selected = |broken: &&BrokenListener| {
         let name = parent.section_name.as_ref();
         name.is_none_or(|name| broken.name.as_ref() == Some(name))
             && parent.port.is_none_or(|port| broken.port == Some(port))
     };
-    let named = parent.port.is_some() || parent.section_name.is_some();
-    let broken = gateway.broken.iter().find(is_meant).filter(|_| named);
+    let is_named = parent.port.is_some() || parent.section_name.is_some();
+    let broken = gateway.broken.iter().find(is_selected).filter(|_| is_named);
     if let Some(broken) = broken {
         return match (&broken.name, broken.port) {
             (Some(name), _) => messages::listener_not_in_force(at, name),
@@ -116,7 +115,7 @@ fn no_such_listener(gateway: &Gateway, parent: &ParentRef) -> Message {
             (None, None) => messages::no_listener(at),
         };
     }
-    let (wanted, field, possible) = match (parent.port, &parent.section_name) {
+    let (text, field, possible) = match (parent.port, &parent.section_name) {
         (None, None) => return messages::no_listener(at),
         (Some(port), None) => {
             let ports: BTreeSet<u16> = listeners().map(|it| it.port).collect();
@@ -128,18 +127,18 @@ fn no_such_listener(gateway: &Gateway, parent: &ParentRef) -> Message {
         }
         (Some(port), Some(name)) => {
             let pairs = one_of(listeners().map(|it| format!("{} ({})", it.name, it.port)));
-            let wanted = format!("named {name} with port {port}");
-            (wanted, "sectionName and port", pairs)
+            let text = format!("named {name} with port {port}");
+            (text, "sectionName and port", pairs)
         }
     };
-    messages::no_such_listener(at, wanted, field, possible)
+    messages::no_such_listener(at, text, field, possible)
 }
 
-/// A listener, and hostnames of a route.
+/// A listener, and the hostnames of a route that have hosts in common with it.
 pub type Attached<'w, 'r> = (&'w Listener, Vec<Option<&'r Hostname>>);
 
 /// The listeners of a Gateway that take the route, at least one, each with the hostnames of the route that have hosts
-/// in common with it. None is every host, of a route without hostnames; a TCPRoute has no others.
+/// in common with it. A TCPRoute and a route without hostnames have one hostname: None, for every host.
 pub fn gateway_listeners<'w, 'r>(
     world: &'w World,
     route: &'r Route,
@@ -155,7 +154,7 @@ pub fn gateway_listeners<'w, 'r>(
         let elsewhere = world.namespaces_of_gateways(&parent.name);
         refuse(match elsewhere.as_slice() {
             [only] => messages::gateway_elsewhere(&at, only),
-            _ => match name_within(&parent.name) {
+            _ => match name_in_host(&parent.name) {
                 Some(right) => messages::name_of_host(&parent.name, right),
                 None => messages::no_gateway(&at),
             },
@@ -177,7 +176,7 @@ pub fn gateway_listeners<'w, 'r>(
     }
     let own = &route.object.namespace;
     let labels = world.namespace_labels(own);
-    let meant = list(listeners.iter().map(|listener| &listener.name));
+    let names = list(listeners.iter().map(|listener| &listener.name));
     listeners.retain(|listener| {
         listener.takes(route.kind) && listener.admits(&parent.namespace, own, &labels)
     });
@@ -187,12 +186,13 @@ pub fn gateway_listeners<'w, 'r>(
             RouteKind::Grpc => "a GRPCRoute",
             RouteKind::Tcp => "a TCPRoute",
         };
-        return Err(refuse(messages::not_admitted(&at, kind, own, meant)));
+        return Err(refuse(messages::not_admitted(&at, kind, own, names)));
     }
     let hostnames = listeners.iter().filter_map(|it| it.hostname.as_ref());
     let hostnames = list(hostnames);
-    let with_hosts = |listener: &'w Listener| (listener, own_hostnames(listener, route));
-    let attached = listeners.into_iter().map(with_hosts);
+    let attached = listeners
+        .into_iter()
+        .map(|listener| (listener, own_hostnames(listener, route)));
     let attached: Vec<_> = attached.filter(|(_, own)| !own.is_empty()).collect();
     if attached.is_empty() {
         return Err(refuse(messages::no_common_hostname(&at, hostnames)));
@@ -208,7 +208,7 @@ fn own_hostnames<'r>(listener: &Listener, route: &'r Route) -> Vec<Option<&'r Ho
     }
     let is_common = |own: &&Hostname| {
         let of_listener = listener.hostname.as_ref();
-        of_listener.is_none_or(|it| it.meets(own))
+        of_listener.is_none_or(|it| it.overlaps(own))
     };
     let own = route.hostnames.iter().filter(is_common);
     own.map(Some).collect()

@@ -1,10 +1,10 @@
-//! What objects may cost proxies: an object, a namespace, and the document of one scope.
+//! Limits for the cost of objects in proxies: per object, per namespace, and per document of one scope.
 //!
 //! Every proxy holds the whole document of its scope, so the objects of one namespace could fill the memory of all
 //! proxies. Over a limit, the youngest objects of the costliest namespace are not in force. Other objects stay as they
 //! are.
 //!
-//! Pure: costs in, objects that are over a limit out. [`crate::translate`] finds out what an object costs.
+//! Pure: costs in, objects over a limit out. [`crate::translate`] computes the cost of an object.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -14,24 +14,23 @@ use crate::manifest::problem::{ObjectRef, Problem};
 use crate::plan::{Audience, Scope};
 use crate::translate::precedence::Seniority;
 
-/// What objects may cost. Bytes are counted as in [`Cost`]: of the document as a proxy receives it, and of the programs
-/// of regular expressions.
+/// The limits. Bytes are counted as in [`Cost`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
-    /// Bytes that one object may cost.
+    /// Maximum bytes of one object.
     pub object: u64,
-    /// Bytes that the objects of one namespace may cost together.
+    /// Maximum bytes of all objects of one namespace.
     pub namespace: u64,
-    /// Bytes that the document of one proxy may have. Envoy takes at most 32 MiB.
+    /// Maximum bytes of the document of one scope. Envoy accepts at most 32 MiB.
     pub scope: u64,
-    /// Regular expressions that the objects of one namespace may have together.
+    /// Maximum number of regular expressions of all objects of one namespace.
     pub namespace_expressions: u64,
-    /// Regular expressions that the document of one proxy may have.
+    /// Maximum number of regular expressions of the document of one scope.
     pub scope_expressions: u64,
 }
 
-/// An Envoy with two workers takes about 24 bytes of memory for each byte of the cost of small splits, and less for other
-/// objects: with this limit one namespace costs each Envoy less than 25 MiB.
+/// An Envoy with two workers takes about 24 bytes of memory for each byte of the cost of small splits, and less for
+/// other objects: with this limit one namespace costs each Envoy less than 25 MiB.
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
@@ -45,8 +44,8 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// What all namespaces together may put into a scope. The rest is kept for the namespace of the scope, so that
-    /// its own objects never displace objects of other namespaces.
+    /// The limit for the objects that several namespaces put into a scope. The rest is for the namespace of the scope,
+    /// so that its own objects do not displace objects of other namespaces.
     fn shared(&self) -> Cost {
         Cost {
             bytes: self.scope.saturating_sub(self.namespace),
@@ -93,7 +92,7 @@ impl FromStr for Bytes {
     }
 }
 
-/// What an object costs each proxy that gets all of it.
+/// The cost of an object in each proxy that gets it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cost {
     /// Bytes of the document, and bytes of programs. The program of an expression counts three times: once for the
@@ -112,14 +111,14 @@ impl Cost {
     }
 
     #[must_use]
-    pub fn and(self, other: Cost) -> Cost {
+    pub fn plus(self, other: Cost) -> Cost {
         Cost {
             bytes: self.bytes.saturating_add(other.bytes),
             expressions: self.expressions.saturating_add(other.expressions),
         }
     }
 
-    fn without(self, other: Cost) -> Cost {
+    fn minus(self, other: Cost) -> Cost {
         Cost {
             bytes: self.bytes.saturating_sub(other.bytes),
             expressions: self.expressions.saturating_sub(other.expressions),
@@ -131,47 +130,48 @@ impl Cost {
     }
 }
 
-/// An object that costs something.
+/// An object with a cost.
 #[derive(Clone, Debug)]
 pub struct Costly {
     pub object: ObjectRef,
     pub age: Seniority,
-    /// Bytes that are written in the object: a lower bound of its cost.
-    pub written: u64,
+    /// A lower bound of the bytes of the object, which is cheap to compute.
+    pub min_bytes: u64,
 }
 
-/// What an object costs, by the proxies that get it. Its namespace is charged the sum.
-pub type Parts = BTreeMap<Audience, Part>;
+/// The cost of an object by the audiences that get it. The sum counts for its namespace.
+pub type Parts = BTreeMap<Audience, CostShare>;
 
-/// What an object costs the proxies of one audience.
+/// The cost of an object in the proxies of one audience.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Part {
-    /// What its author decides: a Service of another namespace counts as one with one port and no ServiceAccounts.
-    /// The limits of an object and of a namespace hold for this, or another namespace could fill them.
+pub struct CostShare {
+    /// The part that the author of the object controls. A Service of another namespace counts as if it had one port and
+    /// no ServiceAccounts. The limits of an object and of a namespace are for this part, so that another namespace
+    /// cannot exhaust them.
     pub own: Cost,
-    /// All that these proxies get.
+    /// The whole cost.
     pub all: Cost,
 }
 
-impl From<Cost> for Part {
-    fn from(all: Cost) -> Part {
-        Part { own: all, all }
+impl From<Cost> for CostShare {
+    fn from(all: Cost) -> CostShare {
+        CostShare { own: all, all }
     }
 }
 
-impl Part {
+impl CostShare {
     #[must_use]
-    pub fn and(self, other: Part) -> Part {
-        Part {
-            own: self.own.and(other.own),
-            all: self.all.and(other.all),
+    pub fn plus(self, other: CostShare) -> CostShare {
+        CostShare {
+            own: self.own.plus(other.own),
+            all: self.all.plus(other.all),
         }
     }
 }
 
-/// One problem for each object that is over a limit and therefore not to be in force. The result does not depend on the
-/// order of `objects`. `cost` is called from the oldest object of a namespace on, and no more once the bytes of the
-/// namespace are over its limit.
+/// One problem for each object over a limit, which must not be in force. The result does not depend on the order of
+/// `objects`. `cost` is called for the oldest objects of a namespace first, and not for younger objects once the bytes
+/// of the namespace are over its limit.
 pub fn over(
     mut objects: Vec<Costly>,
     limits: &Limits,
@@ -184,31 +184,31 @@ pub fn over(
         by_namespace.entry(namespace).or_default().push(costly);
     }
     let mut problems = Vec::new();
-    let mut taken = Vec::new();
-    for of_namespace in by_namespace.into_values() {
-        take(of_namespace, limits, &mut cost, &mut taken, &mut problems);
+    let mut fitting = Vec::new();
+    for oldest_first in by_namespace.into_values() {
+        fit_namespace(oldest_first, limits, &mut cost, &mut fitting, &mut problems);
     }
-    problems.extend(over_scope(&taken, limits));
+    problems.extend(over_scope(&fitting, limits));
     problems
 }
 
 /// An object that fits into the budget of its namespace.
-struct Taken<'o> {
+struct FittingObject<'o> {
     object: &'o ObjectRef,
     parts: Parts,
 }
 
-/// Takes the objects of one namespace, the oldest first, as long as they fit. Once there are too many expressions,
-/// younger objects without expressions may still fit.
-fn take<'o>(
+/// Adds the objects of one namespace that fit, the oldest first. After there are too many expressions, younger objects
+/// without expressions may still fit.
+fn fit_namespace<'o>(
     oldest_first: Vec<&'o Costly>,
     limits: &Limits,
     cost: &mut impl FnMut(&ObjectRef) -> Parts,
-    taken: &mut Vec<Taken<'o>>,
+    fitting: &mut Vec<FittingObject<'o>>,
     problems: &mut Vec<Problem>,
 ) {
     let limit = limits.of_namespace();
-    // An object that is over the limit of its namespace by itself leaves the budget to the others.
+    // An object that alone is over the limit of its namespace does not use up the budget of the others.
     let object_limit = limits.object.min(limits.namespace);
     let mut sum = Cost::default();
     let mut full = Full::default();
@@ -216,19 +216,19 @@ fn take<'o>(
         let object = &costly.object;
         let namespace = &object.namespace;
         let mut leave_out = |message| problems.push(object.problem("", message));
-        if costly.written > object_limit {
-            leave_out(messages::over_object(costly.written, object_limit));
+        if costly.min_bytes > object_limit {
+            leave_out(messages::over_object(costly.min_bytes, object_limit));
             continue;
         }
         let over_bytes = |bytes| messages::over_namespace(bytes, namespace, limit.bytes);
         if full.of_bytes {
-            leave_out(over_bytes(costly.written));
+            leave_out(over_bytes(costly.min_bytes));
             continue;
         }
         let parts = cost(object);
         let own = parts.values().map(|part| part.own);
-        let own = own.fold(Cost::default(), Cost::and);
-        let with_own = sum.and(own);
+        let own = own.fold(Cost::default(), Cost::plus);
+        let with_own = sum.plus(own);
         let is_over = with_own.expressions > limit.expressions || full.of_expressions;
         if own.bytes > object_limit {
             leave_out(messages::over_object(own.bytes, object_limit));
@@ -241,76 +241,77 @@ fn take<'o>(
             leave_out(over_bytes(own.bytes));
         } else {
             sum = with_own;
-            taken.push(Taken { object, parts });
+            fitting.push(FittingObject { object, parts });
         }
     }
 }
 
-/// Which budgets of a namespace are used up.
+/// The budgets of a namespace that are used up.
 #[derive(Default)]
 struct Full {
     of_bytes: bool,
     of_expressions: bool,
 }
 
-/// The objects that do not fit into a scope, each once.
-fn over_scope(taken: &[Taken], limits: &Limits) -> Vec<Problem> {
+/// A problem for each object that does not fit into a scope.
+fn over_scope(fitting: &[FittingObject], limits: &Limits) -> Vec<Problem> {
     let Shared {
         everyone,
         scopes,
         elsewhere,
-    } = Shared::of(taken);
+    } = Shared::of(fitting);
     let mut out: BTreeMap<usize, Problem> = BTreeMap::new();
-    fit(taken, &everyone, limits.shared(), &mut out);
+    drop_youngest(fitting, &everyone, limits.shared(), &mut out);
     let of_everyone = sum(&everyone);
     for (scope, shared) in &scopes {
         let mut shared = shared.clone();
         let is_gateway = matches!(scope, Scope::Gateway { .. });
-        let limit = match is_gateway {
-            true => limits.of_scope(),
-            false => limits.shared(),
+        let limit = if is_gateway {
+            limits.of_scope()
+        } else {
+            limits.shared()
         };
         let mut all = sum(&shared);
         if !is_gateway {
-            all = all.and(of_everyone);
+            all = all.plus(of_everyone);
         }
         if all.fits(limit) {
             continue;
         }
         if !is_gateway {
             shared.extend(&everyone);
-            // The youngest of a namespace are the last.
+            // The youngest objects of a namespace must be the last.
             shared.sort_by_key(|(index, _)| *index);
         }
-        fit(taken, &shared, limit, &mut out);
+        drop_youngest(fitting, &shared, limit, &mut out);
     }
     for (namespace, elsewhere) in elsewhere {
         let of_scope = scopes.get(&Scope::Namespace(namespace.to_owned()));
         let shared = everyone.iter().chain(of_scope.into_iter().flatten());
         let shared = shared.filter(|(index, _)| !out.contains_key(index));
-        let shared = shared.fold(Cost::default(), |sum, it| sum.and(it.1));
-        let left = limits.shared().without(shared).bytes;
-        fit_elsewhere(taken, &elsewhere, left.min(limits.namespace), &mut out);
+        let shared = shared.fold(Cost::default(), |sum, it| sum.plus(it.1));
+        let left = limits.shared().minus(shared).bytes;
+        drop_elsewhere(fitting, &elsewhere, left.min(limits.namespace), &mut out);
     }
     out.into_values().collect()
 }
 
 fn sum(costs: &[(usize, Cost)]) -> Cost {
     let costs = costs.iter().map(|it| it.1);
-    costs.fold(Cost::default(), Cost::and)
+    costs.fold(Cost::default(), Cost::plus)
 }
 
-/// Drops what does not fit of the objects of one namespace that cost more than their author decides, the oldest first.
-/// Its other objects stay as they are.
-fn fit_elsewhere(
-    taken: &[Taken],
+/// Keeps the oldest objects of one namespace whose cost has parts from Services of other namespaces, and drops the
+/// objects whose parts do not fit. Other objects of the namespace stay.
+fn drop_elsewhere(
+    fitting: &[FittingObject],
     elsewhere: &[(usize, Cost)],
     limit: u64,
     out: &mut BTreeMap<usize, Problem>,
 ) {
     let mut sum = 0_u64;
     for (index, cost) in elsewhere {
-        let Some(it) = taken.get(*index).filter(|_| !out.contains_key(index)) else {
+        let Some(it) = fitting.get(*index).filter(|_| !out.contains_key(index)) else {
             continue;
         };
         let with_own = sum.saturating_add(cost.bytes);
@@ -324,10 +325,15 @@ fn fit_elsewhere(
 }
 
 /// Drops the youngest objects of the costliest namespaces until the others fit.
-fn fit(taken: &[Taken], shared: &[(usize, Cost)], limit: Cost, out: &mut BTreeMap<usize, Problem>) {
+fn drop_youngest(
+    fitting: &[FittingObject],
+    shared: &[(usize, Cost)],
+    limit: Cost,
+    out: &mut BTreeMap<usize, Problem>,
+) {
     let mut pool = Pool::default();
     for (index, cost) in shared {
-        if let Some(it) = taken.get(*index).filter(|_| !out.contains_key(index)) {
+        if let Some(it) = fitting.get(*index).filter(|_| !out.contains_key(index)) {
             pool.add(&it.object.namespace, *index, *cost);
         }
     }
@@ -336,47 +342,46 @@ fn fit(taken: &[Taken], shared: &[(usize, Cost)], limit: Cost, out: &mut BTreeMa
         let Some((index, cost)) = pool.drop_youngest_of_costliest(limit) else {
             break;
         };
-        if let Some(it) = taken.get(index) {
+        if let Some(it) = fitting.get(index) {
             let namespace = &it.object.namespace;
-            let message = match is_over_bytes {
-                true => messages::over_scope(cost.bytes, namespace, limit.bytes),
-                false => {
-                    let (count, most) = (cost.expressions, limit.expressions);
-                    messages::over_scope_expressions(count, namespace, most)
-                }
+            let message = if is_over_bytes {
+                messages::over_scope(cost.bytes, namespace, limit.bytes)
+            } else {
+                let (count, most) = (cost.expressions, limit.expressions);
+                messages::over_scope_expressions(count, namespace, most)
             };
             out.insert(index, it.object.problem("", message));
         }
     }
 }
 
-/// The costs in scopes that get objects of several namespaces. What an author decides of objects that only their own
-/// namespace gets is not here: the limit of the namespace bounds it.
+/// The costs in scopes that get objects of several namespaces. Costs that an author controls, of objects for their own
+/// namespace only, are not included: the limit of the namespace bounds them.
 #[derive(Default)]
 struct Shared<'o> {
     /// Objects that every namespace gets, and splits of literal hosts, which the edge gets from all namespaces.
     everyone: Vec<(usize, Cost)>,
     /// Objects of other namespaces that one namespace gets, and objects that one Gateway gets.
     scopes: BTreeMap<Scope, Vec<(usize, Cost)>>,
-    /// By namespace: what Services of other namespaces add to the objects that only their own namespace gets, the oldest
-    /// object first.
+    /// By namespace: what Services of other namespaces add to the objects that only their own namespace gets, the
+    /// oldest object first.
     elsewhere: BTreeMap<&'o str, Vec<(usize, Cost)>>,
 }
 
 impl<'o> Shared<'o> {
-    fn of(taken: &[Taken<'o>]) -> Shared<'o> {
+    fn of(fitting: &[FittingObject<'o>]) -> Shared<'o> {
         let mut shared = Shared::default();
-        for (index, it) in taken.iter().enumerate() {
+        for (index, it) in fitting.iter().enumerate() {
             let mut of_everyone = Cost::default();
             for (audience, part) in &it.parts {
                 let cost = part.all;
                 let scope = match audience {
                     Audience::Everyone | Audience::Edge | Audience::NamespaceAndEdge(_) => {
-                        of_everyone = of_everyone.and(cost);
+                        of_everyone = of_everyone.plus(cost);
                         continue;
                     }
                     Audience::Namespace(namespace) if *namespace == it.object.namespace => {
-                        let more = cost.without(part.own);
+                        let more = cost.minus(part.own);
                         if more != Cost::default() {
                             let own = it.object.namespace.as_str();
                             shared.elsewhere.entry(own).or_default().push((index, more));
@@ -399,14 +404,14 @@ impl<'o> Shared<'o> {
     }
 }
 
-/// The sum of a namespace, and each of its objects by its index in the objects that were taken, the youngest last.
-type OfNamespace = (Cost, Vec<(usize, Cost)>);
+/// The cost of a namespace, and of each of its objects, by index in the fitting objects. The youngest is the last.
+type NamespaceCosts = (Cost, Vec<(usize, Cost)>);
 
-/// What namespaces put into one scope.
+/// The costs of all namespaces in one scope.
 #[derive(Default)]
 struct Pool<'o> {
     sum: Cost,
-    namespaces: BTreeMap<&'o str, OfNamespace>,
+    namespaces: BTreeMap<&'o str, NamespaceCosts>,
     by_bytes: BTreeSet<(u64, &'o str)>,
     by_expressions: BTreeSet<(u64, &'o str)>,
 }
@@ -416,9 +421,9 @@ impl<'o> Pool<'o> {
         let (sum, objects) = self.namespaces.entry(namespace).or_default();
         objects.push((index, cost));
         let before = *sum;
-        *sum = sum.and(cost);
+        *sum = sum.plus(cost);
         let after = *sum;
-        self.sum = self.sum.and(cost);
+        self.sum = self.sum.plus(cost);
         self.rank(namespace, before, after);
     }
 
@@ -429,20 +434,21 @@ impl<'o> Pool<'o> {
         self.by_expressions.insert((after.expressions, namespace));
     }
 
-    /// Drops the youngest object of the namespace that costs most, in bytes if there are too many bytes, else in
-    /// expressions. Of two namespaces that cost the same, it is the last by name.
+    /// Drops the youngest object of the namespace with the highest cost: in bytes if there are too many bytes, else in
+    /// expressions. If two namespaces have the same cost, the last by name loses an object.
     fn drop_youngest_of_costliest(&mut self, limit: Cost) -> Option<(usize, Cost)> {
-        let ranked = match self.sum.bytes > limit.bytes {
-            true => &self.by_bytes,
-            false => &self.by_expressions,
+        let ranked = if self.sum.bytes > limit.bytes {
+            &self.by_bytes
+        } else {
+            &self.by_expressions
         };
         let (_, namespace) = *ranked.last()?;
         let (sum, objects) = self.namespaces.get_mut(namespace)?;
         let (index, cost) = objects.pop()?;
         let before = *sum;
-        *sum = sum.without(cost);
+        *sum = sum.minus(cost);
         let after = *sum;
-        self.sum = self.sum.without(cost);
+        self.sum = self.sum.minus(cost);
         self.rank(namespace, before, after);
         Some((index, cost))
     }

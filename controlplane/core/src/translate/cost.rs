@@ -1,13 +1,13 @@
-//! What each object costs the proxies that get it, computed before the object is translated.
+//! The cost of each object in the proxies that get it, computed before the object is translated.
 //!
-//! An object is charged as if it decided at every place that it asks for, so other objects never change its cost. The
-//! cost is computed without building what is multiplied, such as backends by ports.
+//! The cost assumes that the object decides at every place that it asks for, so other objects do not change it.
+//! Products, such as backends by ports, are computed and not built.
 
-mod host_ports;
 mod match_count;
-mod route;
-mod split;
-mod target;
+mod route_cost;
+mod split_cost;
+mod split_ports;
+mod target_cost;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
@@ -15,7 +15,7 @@ use std::io;
 use serde::Serialize;
 use weir_split::wire::{Filters, Match, Permission};
 
-use self::host_ports::HostPorts;
+use self::split_ports::SplitPorts;
 use crate::api::service::Service;
 use crate::api::smi::route_group::HttpRouteGroup;
 use crate::api::smi::traffic_target::Policy;
@@ -34,7 +34,7 @@ const SET: u64 = 220;
 /// The same around the Service that the clients of a rule call.
 const CALLED: u64 = 80;
 
-/// The world without the objects that ask for too many matches or are over a limit; None if there is no such object.
+/// The world without the objects that have too many matches or are over a limit; None if there is no such object.
 pub fn within(
     world: &World,
     policy: Policy,
@@ -60,7 +60,7 @@ fn without(world: &World, problems: &[Problem]) -> Option<World> {
 
 /// An object that is translated into a part of documents.
 #[derive(Clone, Copy)]
-enum Subject<'w> {
+enum CostlyObject<'w> {
     Route(&'w crate::api::route::Route),
     Split(&'w crate::api::smi::traffic_split::TrafficSplit),
     Target(&'w crate::api::smi::traffic_target::TrafficTarget),
@@ -70,12 +70,12 @@ enum Subject<'w> {
 struct Costs<'w> {
     world: &'w World,
     policy: Policy,
-    subjects: BTreeMap<&'w ObjectRef, Subject<'w>>,
+    subjects: BTreeMap<&'w ObjectRef, CostlyObject<'w>>,
     /// By namespace and name of the Service.
     accounts: BTreeMap<Key, u64>,
     /// By namespace and name.
     groups: BTreeMap<Key, Vec<GroupMatch<'w>>>,
-    host_ports: HostPorts,
+    split_ports: SplitPorts,
 }
 
 /// A match of an HTTPRouteGroup.
@@ -84,44 +84,48 @@ struct GroupMatch<'w> {
     name: &'w str,
     /// Bytes of its JSON.
     bytes: u64,
-    /// A split has one match for each method.
+    /// Number of methods, at least 1. A split has one match for each method.
     methods: u64,
 }
 
 impl<'w> Costs<'w> {
     fn new(world: &'w World, policy: Policy) -> Costs<'w> {
         let routes = world.routes.iter();
-        let routes = routes.map(|it| (&it.object, Subject::Route(it)));
+        let routes = routes.map(|it| (&it.object, CostlyObject::Route(it)));
         let splits = world.splits.iter();
-        let splits = splits.map(|it| (&it.object, Subject::Split(it)));
+        let splits = splits.map(|it| (&it.object, CostlyObject::Split(it)));
         let targets = match policy {
             Policy::Unstated | Policy::Permissive => &[],
             Policy::Smi => world.traffic_targets(),
         };
-        let targets = targets.iter().map(|it| (&it.object, Subject::Target(it)));
-        let groups = world.groups().map(|it| (&it.object, Subject::Group(it)));
+        let targets = targets
+            .iter()
+            .map(|it| (&it.object, CostlyObject::Target(it)));
+        let groups = world
+            .groups()
+            .map(|it| (&it.object, CostlyObject::Group(it)));
         Costs {
             world,
             policy,
             subjects: routes.chain(splits).chain(targets).chain(groups).collect(),
             accounts: BTreeMap::new(),
             groups: BTreeMap::new(),
-            host_ports: HostPorts::of(world),
+            split_ports: SplitPorts::of(world),
         }
     }
 
     fn costly(&self) -> Vec<Costly> {
-        let costly = |(object, subject): (&&ObjectRef, &Subject)| {
-            let (created, written) = match subject {
-                Subject::Route(it) => (it.created, route::written(it)),
-                Subject::Split(it) => (it.created, split::written(it)),
-                Subject::Target(it) => (it.created, target::written(it)),
-                Subject::Group(it) => (it.created, programs(it.programs).bytes),
+        let costly = |(object, subject): (&&ObjectRef, &CostlyObject)| {
+            let (created, min_bytes) = match subject {
+                CostlyObject::Route(it) => (it.created, route_cost::min_bytes(it)),
+                CostlyObject::Split(it) => (it.created, split_cost::min_bytes(it)),
+                CostlyObject::Target(it) => (it.created, target_cost::min_bytes(it)),
+                CostlyObject::Group(it) => (it.created, programs(it.programs).bytes),
             };
             Costly {
                 object: (*object).clone(),
                 age: Seniority::new(object, created),
-                written,
+                min_bytes,
             }
         };
         self.subjects.iter().map(costly).collect()
@@ -129,16 +133,18 @@ impl<'w> Costs<'w> {
 
     fn of(&mut self, object: &ObjectRef) -> Parts {
         match self.subjects.get(object) {
-            Some(Subject::Route(it)) => self.of_route(it),
-            Some(Subject::Split(it)) => self.of_split(it),
-            Some(Subject::Target(it)) => self.of_target(it),
-            // The matches themselves are charged to the objects that refer to them.
-            Some(Subject::Group(it)) => [(Audience::Everyone, programs(it.programs).into())].into(),
+            Some(CostlyObject::Route(it)) => self.of_route(it),
+            Some(CostlyObject::Split(it)) => self.of_split(it),
+            Some(CostlyObject::Target(it)) => self.of_target(it),
+            // The matches of a group count in the cost of the objects that refer to the group.
+            Some(CostlyObject::Group(it)) => {
+                [(Audience::Everyone, programs(it.programs).into())].into()
+            }
             None => Parts::new(),
         }
     }
 
-    /// What the ServiceAccounts behind a backend add to it.
+    /// Bytes of the ServiceAccounts behind a backend.
     fn accounts(&mut self, namespace: &str, name: &str) -> u64 {
         let Some(service) = self.service_of_policy(namespace, name) else {
             return 0;
@@ -181,7 +187,7 @@ fn programs(programs: Programs) -> Cost {
     }
 }
 
-/// A host set without its matches.
+/// Bytes of a host set without its matches.
 fn set_of_service(service: &Service) -> u64 {
     let ips = service.cluster_ips.len();
     let name = text(&service.object.name) + text(&service.object.namespace);
@@ -194,15 +200,16 @@ fn text(text: &str) -> u64 {
 }
 
 fn filters(filters: &Filters) -> u64 {
-    match filters.is_empty() {
-        true => 0,
-        false => json(filters) + 12,
+    if filters.is_empty() {
+        0
+    } else {
+        json(filters) + 12
     }
 }
 
-/// A match without the identity of its rule.
-fn bytes_of_match(wanted: &Match) -> u64 {
-    json(wanted)
+/// Bytes of a match without the identity of its rule.
+fn bytes_of_match(wire: &Match) -> u64 {
+    json(wire)
 }
 
 fn count(count: usize) -> u64 {
@@ -225,7 +232,7 @@ fn json(value: &impl Serialize) -> u64 {
     let mut counter = Counter(0);
     match serde_json::to_writer(&mut counter, value) {
         Ok(()) => counter.0,
-        // What cannot be written into a document is too large for it.
+        // Cannot happen. A value that no document can have is too large for it.
         Err(_) => u64::MAX,
     }
 }

@@ -1,4 +1,4 @@
-//! Sets of hosts that lie in one another, in an order that shows it.
+//! Keys for sets of hosts, ordered so that a set comes right before the sets that it contains.
 
 use std::borrow::Borrow;
 use std::cmp::Reverse;
@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use crate::manifest::hostname::Hostname;
 use crate::translate::precedence::HostRank;
 
-/// The hosts of one hostname, as its labels from last to first: `com.example.a`, of a wildcard with a dot at the end
-/// (`com.example.`), of every host empty. Of two that have a host in common one begins with the other, which has
-/// more hosts and stands before it.
+/// The hosts of one hostname, as its labels from last to first: `com.example.a`. A wildcard ends with a dot
+/// (`com.example.`), and the key of every host is empty. If two keys have a host in common, one begins with the other.
+/// The shorter key has more hosts and is the first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostKey(String);
 
@@ -23,7 +23,7 @@ impl HostKey {
         })
     }
 
-    /// None is every host.
+    /// The hostname; None means every host.
     pub fn hostname(&self) -> Option<String> {
         let name = self.0.rsplit('.').collect::<Vec<_>>().join(".");
         match name.strip_prefix('.') {
@@ -37,7 +37,7 @@ impl HostKey {
         self == other || self.is_wide() && other.0.starts_with(&self.0)
     }
 
-    /// The hosts of both.
+    /// The common hosts of both keys; None if they have no host in common.
     pub fn intersect(&self, other: &HostKey) -> Option<HostKey> {
         if self.contains(other) {
             Some(other.clone())
@@ -46,7 +46,7 @@ impl HostKey {
         }
     }
 
-    /// What contains these hosts: themselves, then ever more.
+    /// The keys that contain these hosts, from this key itself to every host.
     pub fn outwards(&self) -> impl Iterator<Item = &str> {
         let inner = self.0.strip_suffix('.').unwrap_or(&self.0);
         let dots = inner.rmatch_indices('.').map(|(dot, _)| dot);
@@ -74,29 +74,29 @@ impl Borrow<str> for HostKey {
     }
 }
 
-/// Finds what has a host in common with others.
+/// Values by hosts. Finds a value whose hosts overlap with other hosts.
 #[derive(Clone, Debug)]
-pub struct Taken<T>(BTreeMap<HostKey, T>);
+pub struct HostMap<T>(BTreeMap<HostKey, T>);
 
-impl<T> Default for Taken<T> {
-    fn default() -> Taken<T> {
-        Taken(BTreeMap::new())
+impl<T> Default for HostMap<T> {
+    fn default() -> HostMap<T> {
+        HostMap(BTreeMap::new())
     }
 }
 
-impl<T: Copy> Taken<T> {
-    /// The first who takes a host keeps it.
-    pub fn take(&mut self, hosts: HostKey, by: T) {
-        self.0.entry(hosts).or_insert(by);
+impl<T: Copy> HostMap<T> {
+    /// Inserts a value. The first value of a key stays.
+    pub fn insert(&mut self, hosts: HostKey, value: T) {
+        self.0.entry(hosts).or_insert(value);
     }
 
-    /// Who has one of these hosts: of several the one with the most hosts.
-    pub fn meeting(&self, hosts: &HostKey) -> Option<T> {
+    /// A value that has one of these hosts. If there are several, it is the value with the most hosts.
+    pub fn find_overlapping(&self, hosts: &HostKey) -> Option<T> {
         let around: Vec<&str> = hosts.outwards().collect();
         let around = around.into_iter().rev().find_map(|key| self.0.get(key));
         let within = || {
-            let (key, by) = self.0.range(hosts.clone()..).next()?;
-            hosts.contains(key).then_some(by)
+            let (key, value) = self.0.range(hosts.clone()..).next()?;
+            hosts.contains(key).then_some(value)
         };
         around.or_else(within).copied()
     }
@@ -119,7 +119,7 @@ mod tests {
     }
 
     #[test]
-    fn wider_hosts_stand_before_what_they_contain() {
+    fn wider_keys_come_first() {
         let ordered = ["", "*.com", "*.b.com", "a.b.com"].map(key);
         for (place, wide) in ordered.iter().enumerate() {
             for narrow in &ordered[place..] {
@@ -139,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn an_apex_is_none_of_its_wildcards_hosts() {
+    fn wildcard_does_not_contain_its_apex() {
         for (a, b) in [
             ("*.b.com", "b.com"),
             ("*.b.com", "a.bb.com"),
@@ -150,10 +150,10 @@ mod tests {
     }
 
     #[test]
-    fn hosts_meet_within_and_around() {
-        let mut taken = Taken::default();
-        taken.take(key("*.b.com"), 1);
-        taken.take(key("x.org"), 2);
+    fn overlapping_hosts_are_found() {
+        let mut map = HostMap::default();
+        map.insert(key("*.b.com"), 1);
+        map.insert(key("x.org"), 2);
         for (hosts, expected) in [
             ("a.b.com", Some(1)),
             ("*.a.b.com", Some(1)),
@@ -164,7 +164,7 @@ mod tests {
             ("y.org", None),
             ("", Some(1)),
         ] {
-            assert_eq!(taken.meeting(&key(hosts)), expected, "{hosts}");
+            assert_eq!(map.find_overlapping(&key(hosts)), expected, "{hosts}");
         }
     }
 }

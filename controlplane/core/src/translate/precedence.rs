@@ -1,4 +1,4 @@
-//! Which of several matches or objects comes first.
+//! The order of matches and objects.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -10,13 +10,13 @@ use crate::api::route::{Route, RouteKind};
 use crate::manifest::hostname::Hostname;
 use crate::manifest::problem::ObjectRef;
 
-/// Among objects that claim the same: the oldest (one without a time counts as the youngest), then
-/// the first by namespace and name.
+/// The order of objects that claim the same: the oldest first, then the first by namespace and name. An object without
+/// a creation time counts as the youngest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seniority {
     undated: bool,
     created: Option<Timestamp>,
-    /// `{namespace}/{name}`, compared as one string: `a-b/x` stands before `a/x`.
+    /// `{namespace}/{name}`, compared as one string: `a-b/x` is before `a/x`.
     name: String,
 }
 
@@ -30,10 +30,10 @@ impl Seniority {
     }
 }
 
-/// How narrowly a match names the host of a request: exactly, by a longer wildcard, by a shorter one, not at all.
+/// How specific the hostname of a match is: exact, then longer wildcards, then shorter wildcards, then no hostname.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HostRank {
-    /// Two of them fit one request only if they are the same.
+    /// Two exact hostnames fit one request only if they are equal.
     Exact,
     Wildcard(Reverse<usize>),
     Any,
@@ -48,15 +48,15 @@ impl HostRank {
     }
 }
 
-/// The place of one match among all matches of all routes on one host.
+/// The position of one match among all matches of all routes on one host.
 ///
-/// Gateway API v1, HTTPRouteRule.matches and GRPCRouteRule.matches: what the match asks for, see [`Rank`]; then,
-/// across routes, the oldest by creation timestamp and the first by `{namespace}/{name}`; and within one route the
-/// first rule in order, and the first match in it. Before all that comes the hostname of the route: at a Gateway, and at
-/// a Service where it counts (Linkerd).
+/// Gateway API v1, HTTPRouteRule.matches and GRPCRouteRule.matches: first the conditions of the match, see [`Rank`];
+/// then, across routes, the oldest by creation timestamp and the first by `{namespace}/{name}`; and within one route
+/// the first rule in order, and the first match in it. The hostname of the route comes before all this: at a Gateway,
+/// and for Linkerd routes at a Service.
 ///
-/// Where a route of either group has the same age and name, that of Gateway API is first.
-// Derived `Ord` compares the fields in the order in which they stand.
+/// If two routes of different groups have the same age and name, the route of Gateway API is first.
+// The derived `Ord` compares the fields from top to bottom.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Precedence {
     host: HostRank,
@@ -68,7 +68,7 @@ pub struct Precedence {
 }
 
 impl Precedence {
-    /// `rule` and `position` are the places of the rule in the route and of the match in the rule.
+    /// `rule` is the index of the rule in the route, and `position` the index of the match in the rule.
     pub fn new(route: &Route, rule: usize, position: usize, rank: Rank, host: HostRank) -> Self {
         Precedence {
             host,
@@ -81,14 +81,14 @@ impl Precedence {
     }
 }
 
-/// Hosts that a route's matches hold for, those of equal rank together. Gateway API ignores the hostnames of a route
-/// with a Service for a parent, Linkerd does not; a Gateway's are in the claim.
+/// The hostnames of a route at a Service, by rank. Gateway API ignores the hostnames of a route whose parent is a
+/// Service; Linkerd does not. The hostnames of a route at a Gateway are not included.
 pub fn ranked_hostnames(route: &Route) -> BTreeMap<HostRank, Vec<String>> {
     let mut ranked: BTreeMap<HostRank, Vec<String>> = BTreeMap::new();
     if route.kind == RouteKind::LinkerdHttp {
         for hostname in &route.hostnames {
-            let of_rank = ranked.entry(HostRank::new(hostname)).or_default();
-            of_rank.push(hostname.to_string());
+            let hostnames = ranked.entry(HostRank::new(hostname)).or_default();
+            hostnames.push(hostname.to_string());
         }
     }
     if ranked.is_empty() {

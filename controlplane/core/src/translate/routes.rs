@@ -1,23 +1,23 @@
 //! Routes -> host sets, connections and rules.
 //!
 //! ```text
-//! route, parent -> spots --who decides there--> matches in order of precedence -> host set
-//!                                         |---> what is attached to listeners  -> host sets of a Gateway
-//!                                         '---> a TCPRoute's rule              -> connections
+//! route, parent -> placements --the deciding routes--> matches in order of precedence -> host set
+//!                                               |---> routes at listeners           -> host sets of a Gateway
+//!                                               '---> rules of TCPRoutes            -> connections
 //! ```
 
 mod conflict;
-mod listeners;
+mod gateway_hosts;
 pub mod places;
 mod reach;
-mod rule;
+mod wire_rule;
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use weir_split::wire::{self, Connections, Destination, HostSet, Match, Rule, Unmatched};
 
-use listeners::{At, Attachments, Place};
-use reach::{Judged, Reach};
+use gateway_hosts::{Attachments, ListenerHosts, ListenerRoute};
+use reach::{CheckedMatch, Reach};
 
 use super::{ServicePort, default_port};
 use crate::api::gateway::Listener;
@@ -35,26 +35,26 @@ pub struct Routes {
     pub sets: Vec<PlannedSet>,
     pub connections: Vec<PlannedConnections>,
     pub rules: BTreeMap<String, Rule>,
-    /// The listeners for HTTP of the Gateways that have host sets, by namespace and name.
+    /// The HTTP listeners of the Gateways that have host sets, by namespace and name of the Gateway.
     pub listeners: BTreeMap<(String, String), BTreeMap<String, wire::Listener>>,
-    /// The Service ports for which producer routes decide, each with the most senior of them.
-    pub held: BTreeMap<ServicePort, ObjectRef>,
-    /// The Service port that the clients of a rule call, by the rule's identity. Rules of a Gateway are not here.
+    /// The Service ports for which producer routes decide, each with its most senior route.
+    pub ports_with_routes: BTreeMap<ServicePort, ObjectRef>,
+    /// The Service port that the clients of a rule call, by identity of the rule. Rules of Gateways are not included.
     pub called: BTreeMap<String, ServicePort>,
 }
 
-/// Where routes of one class decide, see [`Attached::yields_to`].
+/// A place where the routes of one class decide, see [`AttachedRoute::yields_to`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Claim {
-    /// Matches there are one host set.
+enum RouteClaim {
+    /// A port of a Service. All matches there are one host set.
     Service(Audience, ServicePort),
-    /// Requests that come in by one listener of a Gateway.
+    /// The requests of one listener of a Gateway.
     Listener {
         namespace: String,
         name: String,
-        place: Place,
+        place: ListenerHosts,
     },
-    /// Connections that come in at one port of a Gateway: a proxy may not know by which listener.
+    /// The connections at one port of a Gateway, because a proxy may not know the listener.
     GatewayPort {
         namespace: String,
         name: String,
@@ -62,27 +62,27 @@ enum Claim {
     },
 }
 
-/// Where a route wants to decide.
-struct Spot<'w> {
-    claim: Claim,
-    /// Of a Gateway.
+/// A place where a route asks to decide.
+struct Placement<'w> {
+    claim: RouteClaim,
+    /// The listener of a Gateway; None at a Service.
     listener: Option<&'w Listener>,
     /// The hostnames of the route that have hosts in common with the listener.
     own: BTreeSet<HostKey>,
 }
 
-/// A match of one claim; its place in order is its key.
-struct Candidate<'w> {
-    judged: Judged<'w>,
+/// A match of a Service port. The key in the map is its precedence.
+struct ServiceMatch<'w> {
+    checked: CheckedMatch<'w>,
     hostnames: Vec<String>,
     rule: String,
 }
 
-/// A route at one spot.
-struct Attached<'w> {
+/// A route at one place.
+struct AttachedRoute<'w> {
     route: &'w Route,
     parent: &'w ParentRef,
-    spot: Spot<'w>,
+    placement: Placement<'w>,
 }
 
 pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
@@ -91,33 +91,37 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
 
     let mut attached = Vec::new();
     for route in routes {
-        let mut is_checked = BTreeSet::new();
+        let mut checked_grants = BTreeSet::new();
         for parent in &route.parents {
-            match spots(world, route, parent, problems) {
-                Ok(spots) => attached.extend(spots.into_iter().map(|spot| Attached {
-                    route,
-                    parent,
-                    spot,
-                })),
+            match placements(world, route, parent, problems) {
+                Ok(placements) => {
+                    attached.extend(placements.into_iter().map(|placement| AttachedRoute {
+                        route,
+                        parent,
+                        placement,
+                    }))
+                }
                 Err(problem) => {
                     problems.insert(problem.of_parent());
                     let needs_grant = parent.needs_grant(&route.object.namespace);
-                    if is_checked.insert(needs_grant) {
-                        rule::check_references(world, route, needs_grant, problems);
+                    if checked_grants.insert(needs_grant) {
+                        wire_rule::check_references(world, route, needs_grant, problems);
                     }
                 }
             }
         }
     }
     let holders = conflict::holders(&attached);
-    let held = holders.iter().filter_map(|(claim, holder)| match claim {
-        Claim::Service(Audience::Everyone, at) => Some((at.clone(), holder.object.clone())),
-        Claim::Service(..) | Claim::Listener { .. } | Claim::GatewayPort { .. } => None,
+    let ports_with_routes = holders.iter().filter_map(|(claim, holder)| match claim {
+        RouteClaim::Service(Audience::Everyone, at) => Some((at.clone(), holder.object.clone())),
+        RouteClaim::Service(..) | RouteClaim::Listener { .. } | RouteClaim::GatewayPort { .. } => {
+            None
+        }
     });
-    let held = held.collect();
-    let in_the_way = conflict::in_the_way(&attached, &holders);
+    let ports_with_routes = ports_with_routes.collect();
+    let blocking_routes = conflict::blocking_routes(&attached, &holders);
 
-    let mut gathered = Gathered {
+    let mut collector = RouteCollector {
         world,
         claims: BTreeMap::new(),
         gateways: BTreeMap::new(),
@@ -127,46 +131,44 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
         called: BTreeMap::new(),
         problems,
     };
-    // Where a route decides at some of its parent's ports or listeners, it is in force there.
-    let judged = || attached.iter().zip(&in_the_way);
-    let deciding = judged().filter(|(_, other)| other.is_none());
-    let deciding: BTreeSet<_> = deciding.map(|(entry, _)| entry.place()).collect();
-    for (entry, other) in judged() {
+    // A route that decides at some ports or listeners of its parent is in force at this parent.
+    let entries = || attached.iter().zip(&blocking_routes);
+    let deciding = entries().filter(|(_, other)| other.is_none());
+    let deciding: BTreeSet<_> = deciding.map(|(entry, _)| entry.parent_key()).collect();
+    for (entry, other) in entries() {
         let Some(other) = other else {
-            gathered.add(entry);
+            collector.add(entry);
             continue;
         };
-        let conflict = entry.conflict(other);
-        gathered
-            .problems
-            .insert(match deciding.contains(&entry.place()) {
-                true => conflict,
-                false => conflict.of_parent(),
-            });
+        let mut conflict = entry.conflict(other);
+        if !deciding.contains(&entry.parent_key()) {
+            conflict = conflict.of_parent();
+        }
+        collector.problems.insert(conflict);
     }
-    let decided = judged().filter(|(_, other)| other.is_none());
-    let decided = decided.map(|(entry, _)| entry);
-    let hidden = conflict::hosts_of_others(decided, &gathered.gateways);
-    gathered.problems.extend(hidden);
-    gathered.finish(held)
+    let deciding_entries = entries().filter(|(_, other)| other.is_none());
+    let deciding_entries = deciding_entries.map(|(entry, _)| entry);
+    let hidden = conflict::hosts_of_others(deciding_entries, &collector.gateways);
+    collector.problems.extend(hidden);
+    collector.finish(ports_with_routes)
 }
 
-/// The spots at which a route wants to decide.
-fn spots<'w>(
+/// The places where a route asks to decide.
+fn placements<'w>(
     world: &'w World,
     route: &Route,
     parent: &ParentRef,
     problems: &mut BTreeSet<Problem>,
-) -> Result<Vec<Spot<'w>>, Problem> {
+) -> Result<Vec<Placement<'w>>, Problem> {
     match parent.kind {
         ParentKind::Gateway => {
             let listeners = attachment::gateway_listeners(world, route, parent)?;
-            let spot = |(listener, own): attachment::Attached<'w, '_>| Spot {
+            let placement = |(listener, own): attachment::Attached<'w, '_>| Placement {
                 claim: claim_of_gateway(route, parent, listener),
                 listener: Some(listener),
                 own: own.into_iter().map(HostKey::new).collect(),
             };
-            Ok(listeners.into_iter().map(spot).collect())
+            Ok(listeners.into_iter().map(placement).collect())
         }
         ParentKind::Service => {
             let (service, ports) = attachment::service_ports(world, route, parent)?;
@@ -176,41 +178,42 @@ fn spots<'w>(
             } else {
                 Audience::Namespace(own.clone())
             };
-            let all_meant = parent.port.is_none() && parent.section_name.is_none();
-            if all_meant && route.kind != RouteKind::Tcp && default_port(service).is_none() {
+            let selects_all = parent.port.is_none() && parent.section_name.is_none();
+            if selects_all && route.kind != RouteKind::Tcp && default_port(service).is_none() {
                 let message = matches::port_unclear(service.object.to_string());
                 problems.insert(route.object.problem_of_parent(parent.index, "", message));
             }
             if route.kind == RouteKind::LinkerdHttp {
                 problems.extend(unreachable_hostnames(route, &service.object));
             }
-            let spot = |port| Spot {
-                claim: Claim::Service(audience.clone(), ServicePort::of(service, port)),
+            let placement = |port| Placement {
+                claim: RouteClaim::Service(audience.clone(), ServicePort::of(service, port)),
                 listener: None,
                 own: BTreeSet::new(),
             };
-            Ok(ports.into_iter().map(spot).collect())
+            Ok(ports.into_iter().map(placement).collect())
         }
     }
 }
 
-fn claim_of_gateway(route: &Route, parent: &ParentRef, listener: &Listener) -> Claim {
+fn claim_of_gateway(route: &Route, parent: &ParentRef, listener: &Listener) -> RouteClaim {
     let (namespace, name) = (parent.namespace.clone(), parent.name.clone());
     match route.kind {
-        RouteKind::Tcp => Claim::GatewayPort {
+        RouteKind::Tcp => RouteClaim::GatewayPort {
             namespace,
             name,
             port: listener.port,
         },
-        RouteKind::Http | RouteKind::LinkerdHttp | RouteKind::Grpc => Claim::Listener {
+        RouteKind::Http | RouteKind::LinkerdHttp | RouteKind::Grpc => RouteClaim::Listener {
             namespace,
             name,
-            place: Place::of(listener),
+            place: ListenerHosts::of(listener),
         },
     }
 }
 
-/// A request to a Service is known by its Host: under another one it is not seen to be for that Service.
+/// A problem for each hostname that is not a name of the Service. The proxy finds the Service by the Host of a request,
+/// so requests with another hostname do not reach the route.
 fn unreachable_hostnames(route: &Route, service: &ObjectRef) -> Vec<Problem> {
     let hostnames = route.hostnames.iter().enumerate();
     let foreign = hostnames.filter(|(_, name)| !name.may_name(&service.name, &service.namespace));
@@ -222,29 +225,29 @@ fn unreachable_hostnames(route: &Route, service: &ObjectRef) -> Vec<Problem> {
     foreign.map(problem).collect()
 }
 
-impl Attached<'_> {
-    /// The hosts of its listener that it wants.
+impl AttachedRoute<'_> {
+    /// The hosts of the listener that the route has.
     fn hosts(&self) -> Vec<HostKey> {
-        let Claim::Listener { place, .. } = &self.spot.claim else {
+        let RouteClaim::Listener { place, .. } = &self.placement.claim else {
             return Vec::new();
         };
-        let own = self.spot.own.iter();
+        let own = self.placement.own.iter();
         own.filter_map(|own| own.intersect(&place.hosts)).collect()
     }
 
-    /// Which parent of which route.
-    fn place(&self) -> (&ObjectRef, usize) {
+    /// The route, and the index of the parent.
+    fn parent_key(&self) -> (&ObjectRef, usize) {
         (&self.route.object, self.parent.index)
     }
 
     fn identity(&self, rule: &RouteRule) -> String {
         let object = self.route.object.identity();
-        let parent = match &self.spot.claim {
-            Claim::Service(_, at) => format!("{}.{}:{}", at.name, at.namespace, at.port),
-            Claim::Listener {
+        let parent = match &self.placement.claim {
+            RouteClaim::Service(_, at) => format!("{}.{}:{}", at.name, at.namespace, at.port),
+            RouteClaim::Listener {
                 namespace, name, ..
             }
-            | Claim::GatewayPort {
+            | RouteClaim::GatewayPort {
                 namespace, name, ..
             } => format!("gateway/{namespace}/{name}"),
         };
@@ -252,13 +255,13 @@ impl Attached<'_> {
     }
 }
 
-struct Gathered<'w, 'p> {
+struct RouteCollector<'w, 'p> {
     world: &'w World,
-    /// Those of Services.
-    claims: BTreeMap<Claim, BTreeMap<Precedence, Candidate<'w>>>,
+    /// Matches of Service ports.
+    claims: BTreeMap<RouteClaim, BTreeMap<Precedence, ServiceMatch<'w>>>,
     /// By namespace and name.
     gateways: BTreeMap<(String, String), Attachments<'w>>,
-    /// Service ports of TCPRoutes, each with a rule.
+    /// Service ports of TCPRoutes, each with the identity of a rule.
     roots: BTreeSet<(Audience, ServicePort, String)>,
     /// Listeners of TCPRoutes, by Gateway and rule.
     listeners: BTreeMap<(Audience, String), BTreeMap<String, u16>>,
@@ -267,22 +270,22 @@ struct Gathered<'w, 'p> {
     problems: &'p mut BTreeSet<Problem>,
 }
 
-impl<'w> Gathered<'w, '_> {
-    fn add(&mut self, entry: &Attached<'w>) {
-        let parent = match &entry.spot.claim {
-            Claim::Service(_, at) => Some(at),
-            Claim::Listener { .. } | Claim::GatewayPort { .. } => None,
+impl<'w> RouteCollector<'w, '_> {
+    fn add(&mut self, entry: &AttachedRoute<'w>) {
+        let parent = match &entry.placement.claim {
+            RouteClaim::Service(_, at) => Some(at),
+            RouteClaim::Listener { .. } | RouteClaim::GatewayPort { .. } => None,
         };
         let mut identities = Vec::new();
         for rule in &entry.route.rules {
             let identity = entry.identity(rule);
             if !self.rules.contains_key(&identity) {
-                let place = rule::Place {
+                let place = wire_rule::RuleContext {
                     route: entry.route,
                     called: parent,
                     needs_grant: entry.parent.needs_grant(&entry.route.object.namespace),
                 };
-                let wire = rule::translate(self.world, place, rule, self.problems);
+                let wire = wire_rule::translate(self.world, place, rule, self.problems);
                 self.rules.insert(identity.clone(), wire);
                 let called = parent.map(|at| (identity.clone(), at.clone()));
                 self.called.extend(called);
@@ -290,18 +293,18 @@ impl<'w> Gathered<'w, '_> {
             identities.push(identity);
         }
         let rules = entry.route.rules.iter().zip(&identities);
-        match &entry.spot.claim {
+        match &entry.placement.claim {
             _ if entry.route.kind == RouteKind::Tcp => {
                 for identity in identities {
-                    self.add_connections(&entry.spot, identity);
+                    self.add_connections(&entry.placement, identity);
                 }
             }
-            Claim::Listener {
+            RouteClaim::Listener {
                 namespace,
                 name,
                 place,
             } => self.attach(namespace, name, place, entry, &identities),
-            Claim::Service(..) | Claim::GatewayPort { .. } => {
+            RouteClaim::Service(..) | RouteClaim::GatewayPort { .. } => {
                 rules.for_each(|(rule, identity)| self.add_matches(entry, rule, identity));
             }
         }
@@ -311,21 +314,22 @@ impl<'w> Gathered<'w, '_> {
         &mut self,
         namespace: &str,
         name: &str,
-        place: &Place,
-        entry: &Attached<'w>,
+        place: &ListenerHosts,
+        entry: &AttachedRoute<'w>,
         rules: &[String],
     ) {
-        // It is there, or nothing would be attached to it.
-        let (Some(gateway), Some(listener)) =
-            (self.world.gateway(namespace, name), entry.spot.listener)
-        else {
+        // Cannot fail: a route is attached to an existing Gateway.
+        let (Some(gateway), Some(listener)) = (
+            self.world.gateway(namespace, name),
+            entry.placement.listener,
+        ) else {
             return;
         };
         let key = (namespace.to_owned(), name.to_owned());
         let attachments = self.gateways.entry(key);
         let attachments = attachments.or_insert_with(|| Attachments::new(gateway));
-        for own in &entry.spot.own {
-            let at = At {
+        for own in &entry.placement.own {
+            let at = ListenerRoute {
                 route: entry.route,
                 parent: entry.parent.index,
                 listener: &listener.name,
@@ -335,33 +339,38 @@ impl<'w> Gathered<'w, '_> {
         }
     }
 
-    /// A match that is there already, by another reference to the same parent, stays one match.
-    fn add_matches(&mut self, entry: &Attached<'w>, rule: &'w RouteRule, identity: &str) {
-        let candidates = self.claims.entry(entry.spot.claim.clone()).or_default();
+    /// Adds the matches of a rule. A second reference to the same parent adds no second match.
+    fn add_matches(&mut self, entry: &AttachedRoute<'w>, rule: &'w RouteRule, identity: &str) {
+        let candidates = self
+            .claims
+            .entry(entry.placement.claim.clone())
+            .or_default();
         for (host, hostnames) in ranked_hostnames(entry.route) {
-            for (position, wanted) in rule.matches.iter().enumerate() {
+            for (position, route_match) in rule.matches.iter().enumerate() {
                 let precedence =
-                    Precedence::new(entry.route, rule.index, position, wanted.rank, host);
-                let candidate = candidates.entry(precedence).or_insert_with(|| Candidate {
-                    judged: Judged::new(entry.route, rule, wanted),
-                    hostnames: hostnames.clone(),
-                    rule: identity.to_owned(),
-                });
-                candidate.judged.parents.insert(entry.parent.index);
+                    Precedence::new(entry.route, rule.index, position, route_match.rank, host);
+                let candidate = candidates
+                    .entry(precedence)
+                    .or_insert_with(|| ServiceMatch {
+                        checked: CheckedMatch::new(entry.route, rule, route_match),
+                        hostnames: hostnames.clone(),
+                        rule: identity.to_owned(),
+                    });
+                candidate.checked.parents.insert(entry.parent.index);
             }
         }
     }
 
-    fn add_connections(&mut self, spot: &Spot, identity: String) {
-        match &spot.claim {
-            Claim::Service(audience, at) => {
-                // Another reference to the same port says nothing new.
+    fn add_connections(&mut self, placement: &Placement, identity: String) {
+        match &placement.claim {
+            RouteClaim::Service(audience, at) => {
+                // A second reference to the same port is the same entry.
                 self.roots.insert((audience.clone(), at.clone(), identity));
             }
-            Claim::GatewayPort {
+            RouteClaim::GatewayPort {
                 namespace, name, ..
             }
-            | Claim::Listener {
+            | RouteClaim::Listener {
                 namespace, name, ..
             } => {
                 let audience = Audience::Gateway {
@@ -369,12 +378,12 @@ impl<'w> Gathered<'w, '_> {
                     name: name.clone(),
                 };
                 let listeners = self.listeners.entry((audience, identity)).or_default();
-                listeners.extend(spot.listener.map(|it| (it.name.clone(), it.port)));
+                listeners.extend(placement.listener.map(|it| (it.name.clone(), it.port)));
             }
         }
     }
 
-    fn finish(self, held: BTreeMap<ServicePort, ObjectRef>) -> Routes {
+    fn finish(self, ports_with_routes: BTreeMap<ServicePort, ObjectRef>) -> Routes {
         let of_listeners = self.listeners.into_iter();
         let of_listeners = of_listeners.map(|((audience, rule), listeners)| PlannedConnections {
             audience,
@@ -398,8 +407,8 @@ impl<'w> Gathered<'w, '_> {
             .filter_map(|(claim, candidates)| planned(self.world, claim, candidates, &mut reach));
         let mut sets: Vec<PlannedSet> = sets.collect();
         for ((namespace, name), attachments) in &self.gateways {
-            let of_gateway = attachments.host_sets(&mut reach).into_iter();
-            sets.extend(of_gateway.map(|set| PlannedSet {
+            let gateway_sets = attachments.host_sets(&mut reach).into_iter();
+            sets.extend(gateway_sets.map(|set| PlannedSet {
                 audience: Audience::Gateway {
                     namespace: namespace.clone(),
                     name: name.clone(),
@@ -415,36 +424,36 @@ impl<'w> Gathered<'w, '_> {
             connections: roots.chain(of_listeners).collect(),
             listeners: listeners.collect(),
             rules: self.rules,
-            held,
+            ports_with_routes,
             called: self.called,
         }
     }
 }
 
-/// The host set of a Service's port. The Service exists, or nothing would have been attached to it.
+/// The host set of a Service port. Always Some, because a route is attached to an existing Service.
 fn planned<'w>(
     world: &World,
-    claim: Claim,
-    candidates: BTreeMap<Precedence, Candidate<'w>>,
+    claim: RouteClaim,
+    candidates: BTreeMap<Precedence, ServiceMatch<'w>>,
     reach: &mut Reach<'w>,
 ) -> Option<PlannedSet> {
-    let Claim::Service(audience, at) = claim else {
+    let RouteClaim::Service(audience, at) = claim else {
         return None;
     };
     let service = world.service(&at.namespace, &at.name)?;
-    let candidates: Vec<Candidate> = candidates.into_values().collect();
+    let candidates: Vec<ServiceMatch> = candidates.into_values().collect();
     let matches = candidates.iter().map(|candidate| Match {
-        path: candidate.judged.wanted.path.clone(),
-        method: candidate.judged.wanted.method.clone(),
-        headers: candidate.judged.wanted.headers.clone(),
-        query: candidate.judged.wanted.query.clone(),
+        path: candidate.checked.route_match.path.clone(),
+        method: candidate.checked.route_match.method.clone(),
+        headers: candidate.checked.route_match.headers.clone(),
+        query: candidate.checked.route_match.query.clone(),
         hostnames: candidate.hostnames.clone(),
         listeners: Vec::new(),
         rule: candidate.rule.clone(),
     });
     let matches: Vec<Match> = matches.collect();
-    let ordered = candidates.iter().map(|it| &it.judged).zip(&matches);
-    reach.judge(&ordered.collect::<Vec<_>>());
+    let ordered = candidates.iter().map(|it| &it.checked).zip(&matches);
+    reach.check(&ordered.collect::<Vec<_>>());
     let set = HostSet {
         hosts: at.hosts(service),
         matches,

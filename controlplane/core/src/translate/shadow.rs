@@ -1,7 +1,7 @@
-//! Matches that no request can reach: whatever fits them fits one that stands before them.
+//! Finds matches that no request can reach, because each request that fits them fits an earlier match.
 //!
-//! Only what is certain is found. An expression that fits every path covers every path; any other expression covers the
-//! same expression and nothing else.
+//! Finds only certain cases: an expression that fits every path covers every path, and any other expression covers only
+//! the same expression.
 
 use std::collections::HashMap;
 use std::iter;
@@ -12,10 +12,10 @@ use crate::api::route::rank::Breadth;
 use crate::manifest::hostname::Hostname;
 use crate::translate::host_key::HostKey;
 
-/// With how many matches, and of these with how many hostnames, one match is compared: thousands of matches must not
-/// take seconds. A match beyond the limits counts as reachable.
+/// Maximum number of matches, and of hostnames of these matches, that one match is compared with, so that thousands of
+/// matches do not take seconds. A match beyond the limit counts as reachable.
 const MAX_COMPARED: usize = 256;
-/// How many paths above that of a match are looked up.
+/// Maximum number of wider paths that are looked up for one match.
 const MAX_PATHS: usize = 64;
 
 /// Whether every request that fits `later` fits `earlier`.
@@ -26,7 +26,7 @@ pub fn covers(earlier: &Match, later: &Match) -> bool {
         let mut above = PathKey::new(later.path.as_ref()).above();
         above.any(|key| key == path)
     };
-    let hosts = |of: &Match| Hosts::new(&of.hostnames);
+    let hosts = |of: &Match| MatchHosts::new(&of.hostnames);
     covers_but_for_path_and_hosts(earlier, later)
         && hosts(earlier).cover(&hosts(later), &mut 0)
         && covers_path()
@@ -49,66 +49,69 @@ fn covers_but_for_path_and_hosts(earlier: &Match, later: &Match) -> bool {
         && later.listeners.iter().all(|it| listeners.contains(it))
 }
 
-/// For each match, in order of precedence, the first one found that keeps every request from it.
+/// For each match, in order of precedence, the index of an earlier match that gets all its requests.
 pub fn shadows(ordered: &[&Match]) -> Vec<Option<usize>> {
-    counted(ordered).0
+    shadows_and_lookups(ordered).0
 }
 
-/// With the number of hostnames that were looked up.
-fn counted(ordered: &[&Match]) -> (Vec<Option<usize>>, usize) {
-    let mut looked_up = 0;
-    let hosts: Vec<Hosts> = ordered.iter().map(|it| Hosts::new(&it.hostnames)).collect();
+/// As [`shadows`], with the number of hostnames that were looked up.
+fn shadows_and_lookups(ordered: &[&Match]) -> (Vec<Option<usize>>, usize) {
+    let mut lookups = 0;
+    let hosts: Vec<MatchHosts> = ordered
+        .iter()
+        .map(|it| MatchHosts::new(&it.hostnames))
+        .collect();
     let mut reachable = Reachable::default();
     let mut shadows = Vec::with_capacity(ordered.len());
-    for (index, (wanted, own)) in ordered.iter().zip(&hosts).enumerate() {
-        let path = PathKey::new(wanted.path.as_ref());
-        let above = reachable.above(path, wanted).take(MAX_COMPARED);
+    for (index, (current, own)) in ordered.iter().zip(&hosts).enumerate() {
+        let path = PathKey::new(current.path.as_ref());
+        let above = reachable.above(path, current).take(MAX_COMPARED);
         let mut compared = 0;
         let mut covering = above.filter(|(at, earlier)| {
             compared < MAX_COMPARED
-                && covers_but_for_path_and_hosts(earlier, wanted)
+                && covers_but_for_path_and_hosts(earlier, current)
                 && hosts
                     .get(*at)
                     .is_some_and(|it| it.cover(own, &mut compared))
         });
         let shadow = covering.next().map(|(index, _)| index);
         drop(covering);
-        looked_up += compared;
+        lookups += compared;
         if shadow.is_none() {
-            // What a match without requests covers is covered by what covers that match.
-            reachable.add(index, path, wanted);
+            // An unreachable match is not needed: the match that covers it covers all that it covers.
+            reachable.add(index, path, current);
         }
         shadows.push(shadow);
     }
-    (shadows, looked_up)
+    (shadows, lookups)
 }
 
 /// The hosts of a match.
-struct Hosts {
-    /// In order, none within another. Empty is every host.
+struct MatchHosts {
+    /// Sorted, without keys that another key contains. Empty means every host.
     keys: Vec<HostKey>,
-    /// Some of its hostnames cannot be read.
+    /// True if some hostnames cannot be parsed.
     has_others: bool,
 }
 
-impl Hosts {
-    fn new(hostnames: &[String]) -> Hosts {
-        let read = hostnames.iter().filter_map(|it| Hostname::parse(it));
-        let mut keys: Vec<HostKey> = read.map(|it| HostKey::new(Some(&it))).collect();
+impl MatchHosts {
+    fn new(hostnames: &[String]) -> MatchHosts {
+        let parsed = hostnames.iter().filter_map(|it| Hostname::parse(it));
+        let mut keys: Vec<HostKey> = parsed.map(|it| HostKey::new(Some(&it))).collect();
         let has_others = keys.len() < hostnames.len();
         keys.sort_unstable();
-        // What contains others stands right before them.
+        // A key that contains others is right before them.
         keys.dedup_by(|later, earlier| earlier.contains(later));
-        Hosts { keys, has_others }
+        MatchHosts { keys, has_others }
     }
 
-    /// Whether these are all hosts of `later`, as far as that is certain. Adds to `compared` the hostnames that were
+    /// Whether these hosts certainly include all hosts of `later`. Adds to `compared` the number of hostnames that were
     /// looked up.
-    fn cover(&self, later: &Hosts, compared: &mut usize) -> bool {
+    fn cover(&self, later: &MatchHosts, compared: &mut usize) -> bool {
         if self.keys.is_empty() {
             return !self.has_others;
         }
-        // Of keys of which none is within another, only the last that stands before a key can contain it.
+        // No key contains another, so only the last key before `narrow` can contain it.
         let mut covers = |narrow: &HostKey| {
             *compared += 1;
             let behind = self.keys.partition_point(|wide| wide <= narrow);
@@ -122,10 +125,10 @@ impl Hosts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum PathKey<'m> {
     Any,
-    /// Every path that begins with a slash, which that of `OPTIONS *` does not.
+    /// Every path that begins with a slash. The path of `OPTIONS *` does not.
     Absolute,
     Exact(&'m str),
-    /// Without a slash at its end.
+    /// Does not end with a slash.
     Prefix(&'m str),
     Regex(&'m str),
 }
@@ -147,7 +150,7 @@ impl<'m> PathKey<'m> {
         }
     }
 
-    /// Itself, and what fits every path that it fits.
+    /// This key, and keys that fit every path that it fits.
     fn above(self) -> impl Iterator<Item = PathKey<'m>> {
         let below: &str = match self {
             PathKey::Exact(path) | PathKey::Prefix(path) => path,
@@ -166,51 +169,51 @@ impl<'m> PathKey<'m> {
     }
 }
 
-/// One condition beside the path: kind, name, whether its value is an expression, value.
+/// One condition other than the path: kind, name, whether the value is an expression, and the value.
 type Need<'m> = (u8, &'m str, bool, &'m str);
 
-fn needs<'m>(wanted: &'m Match) -> impl Iterator<Item = Need<'m>> {
+fn needs<'m>(current: &'m Match) -> impl Iterator<Item = Need<'m>> {
     fn need(kind: u8, field: &Field) -> Need<'_> {
         match &field.value {
             ValueMatch::Exact(value) => (kind, &field.name, false, value),
             ValueMatch::Regex(value) => (kind, &field.name, true, value),
         }
     }
-    let method = wanted
+    let method = current
         .method
         .iter()
         .map(|method| (0, "", false, method.as_str()));
-    let headers = wanted.headers.iter().map(|field| need(1, field));
-    let query = wanted.query.iter().map(|field| need(2, field));
+    let headers = current.headers.iter().map(|field| need(1, field));
+    let query = current.query.iter().map(|field| need(2, field));
     method.chain(headers).chain(query)
 }
 
 type ByNeed<'m> = HashMap<Option<Need<'m>>, Vec<(usize, &'m Match)>>;
 
-/// The matches so far that some request may reach, by their path and one of their other conditions: what covers
-/// a match has no condition that the match has not.
+/// The reachable matches so far, by path and by one of their other conditions. A match that covers another has only
+/// conditions that the other has too.
 #[derive(Default)]
 struct Reachable<'m> {
     by_path: HashMap<PathKey<'m>, ByNeed<'m>>,
 }
 
 impl<'m> Reachable<'m> {
-    fn add(&mut self, index: usize, path: PathKey<'m>, wanted: &'m Match) {
-        let of_path = self.by_path.entry(path);
-        let of_need = of_path.or_default().entry(needs(wanted).last());
-        of_need.or_default().push((index, wanted));
+    fn add(&mut self, index: usize, path: PathKey<'m>, current: &'m Match) {
+        let by_need = self.by_path.entry(path).or_default();
+        let matches = by_need.entry(needs(current).last());
+        matches.or_default().push((index, current));
     }
 
-    /// Those whose path covers that of `wanted`, which is `path`, and of which one may cover `wanted`.
+    /// The matches that may cover `current`: their path covers `path`, which is the path of `current`.
     fn above<'r>(
         &'r self,
         path: PathKey<'r>,
-        wanted: &'r Match,
+        current: &'r Match,
     ) -> impl Iterator<Item = (usize, &'m Match)> + 'r {
         let paths = path.above().take(MAX_PATHS);
         let of_paths = paths.filter_map(|path| self.by_path.get(&path));
         of_paths.flat_map(move |of_path| {
-            let needs = iter::once(None).chain(needs(wanted).map(Some));
+            let needs = iter::once(None).chain(needs(current).map(Some));
             needs
                 .filter_map(|need| of_path.get(&need))
                 .flatten()

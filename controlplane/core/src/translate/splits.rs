@@ -1,10 +1,10 @@
 //! TrafficSplits -> host sets, connections and rules.
 //!
 //! ```text
-//! split -> resolved names -> claims: the ports of a Service, or a host --who decides there--> host sets, connections
+//! split -> resolved names -> claims: the ports of a Service, or a host --the deciding splits--> host sets, connections
 //! ```
 //!
-//! What fits no match stays with the root.
+//! A request that fits no match goes to the root.
 
 mod claims;
 mod conditions;
@@ -15,10 +15,10 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_split::wire::{Connections, Destination, HostSet, Hosts, Match, Rule, Unmatched};
 
-use self::claims::{Claim, Claims, Deciding, HostClaim, Wanted};
+use self::claims::{Claims, DecidingMatch, HostClaim, NewClaim, SplitClaim};
 use self::conditions::Expanded;
 use self::hosts::LostAtEdge;
-use self::resolved::{Resolved, Root};
+use self::resolved::{ResolvedRoot, ResolvedSplit};
 use super::ServicePort;
 use crate::api::service::Service;
 use crate::api::smi::service_name::Host;
@@ -35,34 +35,34 @@ pub struct Splits {
     pub rules: BTreeMap<String, Rule>,
 }
 
-/// `held` are the Service ports for which a route decides.
+/// Splits get no requests at `ports_with_routes`, because a route decides there.
 pub fn translate(
     world: &World,
-    held: &BTreeMap<ServicePort, ObjectRef>,
+    ports_with_routes: &BTreeMap<ServicePort, ObjectRef>,
     problems: &mut BTreeSet<Problem>,
 ) -> Splits {
     let mut splits: Vec<_> = world.splits.iter().collect();
     splits.sort_by_cached_key(|split| Seniority::new(&split.object, split.created));
-    let mut resolved: Vec<Resolved> = Vec::new();
+    let mut resolved: Vec<ResolvedSplit> = Vec::new();
     let mut expanded = Expanded::new();
     for split in splits {
-        resolved.extend(Resolved::new(world, split, &mut expanded, problems));
+        resolved.extend(ResolvedSplit::new(world, split, &mut expanded, problems));
     }
     drop(expanded);
 
-    let of_hosts = host_ports(&resolved, problems);
+    let host_ports = host_ports(&resolved, problems);
     let mut claims = Claims::new(&resolved);
     for (index, split) in resolved.iter().enumerate() {
-        let wanted = match split.root {
-            Root::Service(service) => split.claims_of_service(service, problems),
-            Root::Host(host) => of_hosts.claims(index, split, host),
+        let new_claims = match split.root {
+            ResolvedRoot::Service(service) => split.claims_of_service(service, problems),
+            ResolvedRoot::Host(host) => host_ports.claims(index, split, host),
         };
-        for wanted in wanted {
-            let holder = match &wanted.claim {
-                Claim::Service(at) => held.get(at),
-                Claim::Host(_) => None,
+        for claim in new_claims {
+            let holder = match &claim.claim {
+                SplitClaim::Service(at) => ports_with_routes.get(at),
+                SplitClaim::Host(_) => None,
             };
-            claims.add(index, wanted, holder);
+            claims.add(index, claim, holder);
         }
     }
 
@@ -70,8 +70,10 @@ pub fn translate(
     let mut hosts = hosts::HostSets::default();
     for (claim, deciding) in claims.decide() {
         match claim {
-            Claim::Service(at) => splits.add_service(world, &at, &resolved, deciding, problems),
-            Claim::Host(claim) => {
+            SplitClaim::Service(at) => {
+                splits.add_service(world, &at, &resolved, deciding, problems)
+            }
+            SplitClaim::Host(claim) => {
                 let deciders = deciding.iter().map(|it| it.split).collect();
                 let matches = splits.add_rules(&resolved, deciding, problems);
                 hosts.add(claim, deciders, matches);
@@ -83,8 +85,8 @@ pub fn translate(
     problems.extend(claims.problems());
     problems.extend(edge_conflicts(&resolved, &lost_at_edge));
     for (index, split) in resolved.iter().enumerate() {
-        if let Root::Host(host) = split.root
-            && of_hosts.own.contains_key(&index)
+        if let ResolvedRoot::Host(host) = split.root
+            && host_ports.own.contains_key(&index)
             && !claims.has_lost_all(index)
         {
             problems.extend(split.limits(world, host));
@@ -93,8 +95,8 @@ pub fn translate(
     splits
 }
 
-/// Where splits of other namespaces decide at the edge.
-fn edge_conflicts(resolved: &[Resolved], lost: &LostAtEdge) -> Vec<Problem> {
+/// A problem for each split that loses claims at the edge to a split of another namespace.
+fn edge_conflicts(resolved: &[ResolvedSplit], lost: &LostAtEdge) -> Vec<Problem> {
     let mut claims: BTreeMap<(usize, usize), Vec<&[HostClaim]>> = BTreeMap::new();
     for ((splits, winner), lost) in lost {
         for split in splits.iter() {
@@ -111,19 +113,19 @@ fn edge_conflicts(resolved: &[Resolved], lost: &LostAtEdge) -> Vec<Problem> {
     claims.into_iter().filter_map(conflict).collect()
 }
 
-/// The ports by which splits decide for hosts.
+/// The ports at which splits of hosts decide.
 #[derive(Default)]
 struct HostPorts {
-    /// By the place of the split.
+    /// By index of the split.
     own: BTreeMap<usize, BTreeSet<u16>>,
-    /// Of all splits, by namespace and host.
+    /// The ports of all splits, by namespace and host.
     all: BTreeMap<Key, BTreeSet<u16>>,
 }
 
-fn host_ports(resolved: &[Resolved], problems: &mut BTreeSet<Problem>) -> HostPorts {
+fn host_ports(resolved: &[ResolvedSplit], problems: &mut BTreeSet<Problem>) -> HostPorts {
     let mut ports = HostPorts::default();
     for (index, split) in resolved.iter().enumerate() {
-        let Root::Host(host) = split.root else {
+        let ResolvedRoot::Host(host) = split.root else {
             continue;
         };
         let own = split.host_ports(host, problems);
@@ -138,7 +140,7 @@ fn host_ports(resolved: &[Resolved], problems: &mut BTreeSet<Problem>) -> HostPo
 }
 
 impl HostPorts {
-    fn claims(&self, index: usize, split: &Resolved, host: &Host) -> Vec<Wanted> {
+    fn claims(&self, index: usize, split: &ResolvedSplit, host: &Host) -> Vec<NewClaim> {
         match (self.own.get(&index), self.all.get(&split.key(host))) {
             (Some(own), Some(all)) => claims::of_host(split, host, own, all),
             _ => Vec::new(),
@@ -146,33 +148,33 @@ impl HostPorts {
     }
 }
 
-impl<'w> Resolved<'w> {
+impl<'w> ResolvedSplit<'w> {
     fn claims_of_service(
         &self,
         service: &'w Service,
         problems: &mut BTreeSet<Problem>,
-    ) -> Vec<Wanted> {
+    ) -> Vec<NewClaim> {
         let ports = self.service_ports(service, problems);
-        let wanted = |port: u16| Wanted {
-            claim: Claim::Service(ServicePort::of(service, port)),
+        let claim = |port: u16| NewClaim {
+            claim: SplitClaim::Service(ServicePort::of(service, port)),
             port,
         };
-        ports.into_iter().map(|it| wanted(it.number)).collect()
+        ports.into_iter().map(|it| claim(it.number)).collect()
     }
 
     fn key(&self, host: &Host) -> Key {
         (self.split.object.namespace.clone(), host.name.clone())
     }
 
-    /// For which requests a split of a host is in force, and for which it is not.
+    /// Notes about the requests for which a split of a host is in force.
     fn limits(&self, world: &World, host: &Host) -> Vec<Problem> {
         let object = &self.split.object;
         let own = object.namespace.as_str();
-        let ours = host
+        let own_service = host
             .service
             .as_ref()
             .filter(|(name, _)| !host.is_complete && world.service(own, name).is_some());
-        let audience = match ours {
+        let audience = match own_service {
             Some((name, namespace)) => {
                 messages::split_root_of_own_namespace(&host.name, name, own, namespace)
             }
@@ -196,13 +198,13 @@ impl<'w> Resolved<'w> {
 }
 
 impl Splits {
-    /// Puts in force on one port of a Service the splits that decide there.
+    /// Adds the splits that decide at one port of a Service.
     fn add_service(
         &mut self,
         world: &World,
         at: &ServicePort,
-        resolved: &[Resolved],
-        deciding: Vec<Deciding>,
+        resolved: &[ResolvedSplit],
+        deciding: Vec<DecidingMatch>,
         problems: &mut BTreeSet<Problem>,
     ) {
         let Some(service) = world.service(&at.namespace, &at.name) else {
@@ -213,7 +215,7 @@ impl Splits {
             .port(at.port)
             .is_some_and(|it| it.carries_connections)
         {
-            // Nothing tells connections apart, so the first decides for all.
+            // Connections have no matches, so the first split decides for all.
             for split in deciding
                 .iter()
                 .take(1)
@@ -242,20 +244,15 @@ impl Splits {
         });
     }
 
-    /// The matches with their rules, which are there afterwards.
+    /// Adds the rules, and returns the matches that lead to them.
     fn add_rules(
         &mut self,
-        resolved: &[Resolved],
-        deciding: Vec<Deciding>,
+        resolved: &[ResolvedSplit],
+        deciding: Vec<DecidingMatch>,
         problems: &mut BTreeSet<Problem>,
     ) -> Vec<Match> {
         let mut matches = Vec::with_capacity(deciding.len());
-        for Deciding {
-            split,
-            port,
-            wanted,
-        } in deciding
-        {
+        for DecidingMatch { split, port, wire } in deciding {
             let Some(split) = resolved.get(split) else {
                 continue;
             };
@@ -266,7 +263,7 @@ impl Splits {
             }
             matches.push(Match {
                 rule: identity,
-                ..wanted
+                ..wire
             });
         }
         matches

@@ -35,7 +35,7 @@ fn objects(manifests: &str) -> Vec<Object> {
 }
 
 fn translated(manifests: &str) -> (Plan, Vec<String>) {
-    let (world, wrong) = World::from_objects(objects(manifests));
+    let (world, own_problems) = World::from_objects(objects(manifests));
     let (plan, problems) = translate(&world, Policy::Unstated);
     let line = |p: &Problem| {
         format!(
@@ -43,11 +43,14 @@ fn translated(manifests: &str) -> (Plan, Vec<String>) {
             p.object.namespace, p.object.name, p.path, p.reason
         )
     };
-    (plan, wrong.iter().chain(&problems).map(line).collect())
+    (
+        plan,
+        own_problems.iter().chain(&problems).map(line).collect(),
+    )
 }
 
 /// Host sets as `HOST -> PATH [CONDITIONS] [LISTENERS] RULE, ...`; connections as `tcp TO -> RULE`; rules as
-/// `IDENTITY = BACKEND WEIGHT, ...`, with a `+` at what has filters.
+/// `IDENTITY = BACKEND WEIGHT, ...`, with a `+` after a rule or backend with filters.
 fn lines(config: &Config) -> Vec<String> {
     let hosts = config.hosts.iter().map(|set| {
         let host = match &set.hosts {
@@ -121,10 +124,10 @@ fn lines(config: &Config) -> Vec<String> {
 }
 
 #[track_caller]
-fn check(manifests: &str, asked: Scope, expected: &[&str], problems: &[&str]) {
+fn check(manifests: &str, of_scope: Scope, expected: &[&str], problems: &[&str]) {
     let (plan, found) = translated(manifests);
-    let config = scope(&plan, &asked);
-    // What the filter would refuse is never published.
+    let config = scope(&plan, &of_scope);
+    // The filter must accept each published document.
     assert_eq!(Table::compile(&config, &Site::default()).err(), None);
     assert_eq!(lines(&config), expected);
     assert_eq!(found, problems);
@@ -154,7 +157,7 @@ fn edge() -> Scope {
 }
 
 #[test]
-fn a_consumer_route_replaces_producers_for_its_namespace() {
+fn consumer_route_replaces_producer_routes() {
     let parent = "parentRefs: [{group: core, kind: Service, namespace: shop, name: web, port: 80}]";
     let manifests = [
         split("s", "null", "{service: web, backends: [{service: web-v1, weight: 1}]}"),
@@ -184,7 +187,7 @@ fn a_consumer_route_replaces_producers_for_its_namespace() {
 }
 
 #[test]
-fn a_producer_route_needs_a_grant_for_a_backend_in_another_namespace() {
+fn producer_route_needs_a_grant() {
     let parent = "parentRefs: [{group: core, kind: Service, namespace: shop, name: web, port: 80}]";
     let to_back = |namespace: &str| {
         let spec = "rules: [{backendRefs: [{name: far, namespace: back, port: 80}]}]";
@@ -304,7 +307,7 @@ fn parents_that_take_no_route() {
 }
 
 #[test]
-fn a_gateways_hosts_gather_the_matches_of_their_listeners() {
+fn gateway_hosts_merge_listener_matches() {
     let spec = "{parentRefs: [{name: edge}], hostnames: [a.example.com, b.org], rules: [{matches: [{path: {value: /a}}, {path: {type: Exact, value: /a}}], backendRefs: [{name: web-v1, port: 80}]}]}";
     let rule = "HTTPRoute/shop/r@gateway/shop/edge";
     check(
@@ -356,7 +359,7 @@ fn gateway_parents_need_a_grant() {
 }
 
 #[test]
-fn a_host_without_port_may_mean_none() {
+fn host_without_port_is_ambiguous() {
     let (plan, problems) = translated(&split(
         "s",
         "null",
@@ -384,7 +387,7 @@ fn a_host_without_port_may_mean_none() {
 }
 
 #[test]
-fn the_order_of_objects_does_not_show() {
+fn object_order_does_not_matter() {
     let manifests = [
         split("a", "null", "{service: web, backends: [{service: web-v1, weight: 1}]}"),
         split("b", "null", "{service: web, backends: [{service: gone, weight: 1}]}"),
@@ -397,11 +400,11 @@ fn the_order_of_objects_does_not_show() {
     .concat();
     let mut objects = objects(&manifests);
     let outcome = |objects: &[Object]| {
-        let (world, wrong) = World::from_objects(objects.to_vec());
-        (wrong, translate(&world, Policy::Unstated))
+        let (world, own_problems) = World::from_objects(objects.to_vec());
+        (own_problems, translate(&world, Policy::Unstated))
     };
     let expected = outcome(&objects);
-    // Enough different orders, and the same ones in every run.
+    // 50 orders, the same in every run.
     let mut state = 1usize;
     for _ in 0..50 {
         for i in (1..objects.len()).rev() {

@@ -1,5 +1,5 @@
-//! One object as the world takes it in: what is read of it, and what is wrong with it in itself. It depends on
-//! nothing but the object, so a source may keep it for as long as the object stays as it is.
+//! One parsed object: its checked form, and the problems that depend on the object alone. A source may keep an entry as
+//! long as the object does not change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -27,18 +27,18 @@ pub struct Entry {
     document: String,
     pub(super) namespace: String,
     pub(super) name: String,
-    pub(super) part: Part,
+    pub(super) part: WorldPart,
     pub(super) problems: Vec<Problem>,
 }
 
-/// What of the world an object is.
+/// The checked form of an object.
 #[derive(Clone, Debug, PartialEq)]
-pub(super) enum Part {
-    /// As if it were not there.
+pub(super) enum WorldPart {
+    /// The object has no effect, as if it did not exist.
     None,
-    /// It is there, and nothing in it is of use.
+    /// The object exists, but only its name is used.
     Name,
-    /// A GatewayClass that is Weir's.
+    /// A GatewayClass with the controller name of Weir.
     OwnClass,
     Namespace(Arc<BTreeMap<String, String>>),
     Service(Arc<Service>),
@@ -53,18 +53,18 @@ pub(super) enum Part {
 }
 
 impl Entry {
-    /// Of an object that is wrong in itself only the problem is left.
+    /// Parses an object. If it cannot be parsed, the entry has only its name and the problem.
     pub fn of(object: &Object) -> Entry {
         let mut problems = Vec::new();
         let part = match &object.refused {
             Some(problem) => {
                 let is_ours = object.kind.is_of_policy() || !Route::is_foreign(object);
                 problems.extend(is_ours.then(|| problem.clone().of_whole()));
-                Part::None
+                WorldPart::None
             }
-            None => Part::of(object, &mut problems).unwrap_or_else(|problem| {
+            None => WorldPart::of(object, &mut problems).unwrap_or_else(|problem| {
                 problems.push(problem.of_whole());
-                Part::Name
+                WorldPart::Name
             }),
         };
         Entry {
@@ -79,7 +79,7 @@ impl Entry {
         }
     }
 
-    /// An object of a cluster that is not kept: only its name and the problem are.
+    /// An object of a cluster that is not kept. The entry has only its name and the problem.
     pub fn left_out(kind: Kind, problem: Problem) -> Entry {
         Entry {
             kind,
@@ -88,7 +88,7 @@ impl Entry {
             document: String::new(),
             namespace: problem.object.namespace.clone(),
             name: problem.object.name.clone(),
-            part: Part::Name,
+            part: WorldPart::Name,
             problems: vec![problem],
         }
     }
@@ -98,12 +98,12 @@ impl Entry {
         &self.source
     }
 
-    /// File and place among its objects; of two equal objects the first one counts.
+    /// The file, and the position among its objects. Of two objects with the same name the first counts.
     pub fn place(&self) -> (&str, usize) {
         (&self.source, self.position)
     }
 
-    /// The place in the file, in words.
+    /// The place in the file, as messages name it.
     pub fn document(&self) -> &str {
         &self.document
     }
@@ -116,81 +116,80 @@ impl Entry {
         &self.name
     }
 
-    /// Whether it could not even be told which object it is.
+    /// Whether not even kind and name of the object could be read.
     pub fn is_refused(&self) -> bool {
-        self.part == Part::None
+        self.part == WorldPart::None
     }
 
-    /// Whether all of it is done as it is written, as far as that depends on itself.
+    /// Whether the object has no problem of its own that has an effect.
     pub fn is_valid(&self) -> bool {
         let mut problems = self.problems.iter();
         problems.all(|problem| problem.effect.extent == Extent::Nothing)
-            && self.left_to_translation().next().is_none()
+            && self.translation_problems().next().is_none()
     }
 
-    /// What is wrong with the object in itself and said by translation, which can say more of it.
-    fn left_to_translation(&self) -> impl Iterator<Item = Problem> {
+    /// Problems of the object alone that translation reports, because it can add more information.
+    fn translation_problems(&self) -> impl Iterator<Item = Problem> {
         let route = match &self.part {
-            Part::Route(route) => Some(route),
+            WorldPart::Route(route) => Some(route),
             _ => None,
         };
         route.into_iter().flat_map(|route| route.port_names())
     }
 
-    /// Whether at least a part of it does something.
+    /// Whether at least a part of the object is in force.
     pub fn is_served(&self) -> bool {
         let mut problems = self.problems.iter();
         problems.all(|problem| problem.effect.extent != Extent::Whole)
     }
 
-    /// Where and how it is not done as it is written: paths and codes.
+    /// Path and code of each problem with an effect.
     fn faults(&self) -> BTreeSet<(String, &'static str)> {
         let problems = self.problems.iter().cloned();
-        let problems = problems.chain(self.left_to_translation());
+        let problems = problems.chain(self.translation_problems());
         let faults = problems.filter(|problem| problem.effect.extent != Extent::Nothing);
         faults.map(|problem| (problem.path, problem.code)).collect()
     }
 
-    /// Whether all that is wrong with it is wrong with `form` too, which is in force.
+    /// Whether `form`, which is in force, has all problems that this entry has.
     pub fn is_no_worse_than(&self, form: &Entry) -> bool {
         self.is_valid() || self.faults().is_subset(&form.faults())
     }
 
-    /// `form`, an older form of this object, in its place. What is wrong with this one alone has `effect`.
+    /// The entry with `form`, an older form of the object, in force. Problems that `form` does not have get `effect`.
     pub fn held_as(&self, form: &Entry, effect: Effect) -> Entry {
-        let of_form = form.faults();
-        let is_of_form = |it: &Problem| of_form.contains(&(it.path.clone(), it.code));
-        let own = self
-            .problems
-            .iter()
-            .cloned()
-            .map(|problem| match is_of_form(&problem) {
-                true => problem,
-                false => problem.with_effect(effect.clone()),
-            });
-        // Translation says those that the form has as well.
-        let of_translation = self.left_to_translation().filter(|it| !is_of_form(it));
-        let of_translation = of_translation.map(|it| it.with_effect(effect.clone()));
+        let form_faults = form.faults();
+        let is_of_form = |it: &Problem| form_faults.contains(&(it.path.clone(), it.code));
+        let own = self.problems.iter().cloned().map(|problem| {
+            if is_of_form(&problem) {
+                problem
+            } else {
+                problem.with_effect(effect.clone())
+            }
+        });
+        // Translation reports the problems that the form has as well.
+        let new_problems = self.translation_problems().filter(|it| !is_of_form(it));
+        let new_problems = new_problems.map(|it| it.with_effect(effect.clone()));
         Entry {
             part: form.part.clone(),
-            problems: own.chain(of_translation).collect(),
+            problems: own.chain(new_problems).collect(),
             ..self.clone()
         }
     }
 
-    /// What is wrong with it in itself.
+    /// The problems that depend on the object alone.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// The same object, with more to say of it.
+    /// The same object with more problems.
     pub fn with_problems(&self, more: impl IntoIterator<Item = Problem>) -> Entry {
         let mut entry = self.clone();
         entry.problems.extend(more);
         entry
     }
 
-    /// The same object, after its file got another name.
+    /// The same object after its file was renamed.
     pub fn moved_to(&self, source: &str) -> Entry {
         let mut entry = self.clone();
         entry.source = source.to_owned();
@@ -200,8 +199,8 @@ impl Entry {
         entry
     }
 
-    /// Whether it is the same object, in another place.
-    pub(super) fn is_also(&self, other: &Entry) -> bool {
+    /// Whether both entries have the same kind, namespace and name.
+    pub(super) fn is_same_object(&self, other: &Entry) -> bool {
         let is_named = !self.name.is_empty();
         is_named
             && (self.kind, &self.namespace, &self.name)
@@ -218,8 +217,8 @@ impl Entry {
     }
 }
 
-impl Part {
-    fn of(object: &Object, problems: &mut Vec<Problem>) -> Result<Part, Problem> {
+impl WorldPart {
+    fn of(object: &Object, problems: &mut Vec<Problem>) -> Result<WorldPart, Problem> {
         if matches!(
             object.kind,
             Kind::Namespace | Kind::Service | Kind::Gateway | Kind::ReferenceGrant
@@ -229,44 +228,45 @@ impl Part {
         Ok(match object.kind {
             Kind::GatewayClass => {
                 let controller = object.body.pointer("/spec/controllerName");
-                match controller.and_then(Value::as_str) == Some(CONTROLLER) {
-                    true => Part::OwnClass,
-                    false => Part::Name,
+                if controller.and_then(Value::as_str) == Some(CONTROLLER) {
+                    WorldPart::OwnClass
+                } else {
+                    WorldPart::Name
                 }
             }
-            Kind::Namespace => Part::Namespace(service::namespace_labels(object)?.into()),
-            Kind::Service => Part::Service(Service::parse(object)?.into()),
+            Kind::Namespace => WorldPart::Namespace(service::namespace_labels(object)?.into()),
+            Kind::Service => WorldPart::Service(Service::parse(object)?.into()),
             Kind::Gateway => {
-                let (gateway, of_listeners) = Gateway::parse(object)?;
-                problems.extend(of_listeners);
-                Part::Gateway(gateway.into())
+                let (gateway, listener_problems) = Gateway::parse(object)?;
+                problems.extend(listener_problems);
+                WorldPart::Gateway(gateway.into())
             }
             Kind::ReferenceGrant => {
                 let grant = ReferenceGrant::parse(object)?;
-                problems.extend(grant.slips());
-                Part::Grant(grant.into())
+                problems.extend(grant.mistakes());
+                WorldPart::Grant(grant.into())
             }
-            Kind::TrafficSplit => Part::Split(TrafficSplit::parse(object)?.into()),
+            Kind::TrafficSplit => WorldPart::Split(TrafficSplit::parse(object)?.into()),
             Kind::HttpRoute | Kind::LinkerdHttpRoute | Kind::GrpcRoute | Kind::TcpRoute => {
                 match Route::parse(object, problems)? {
-                    None => Part::Name,
-                    Some(route) => Part::Route(route.into()),
+                    None => WorldPart::Name,
+                    Some(route) => WorldPart::Route(route.into()),
                 }
             }
             Kind::HttpRouteGroup => {
-                let (group, of_matches) = HttpRouteGroup::parse(object)?;
-                problems.extend(of_matches);
-                Part::Group(group.into())
+                let (group, match_problems) = HttpRouteGroup::parse(object)?;
+                problems.extend(match_problems);
+                WorldPart::Group(group.into())
             }
-            Kind::SmiTcpRoute => Part::SmiTcpRoute(TcpRoute::parse(object)?.into()),
+            Kind::SmiTcpRoute => WorldPart::SmiTcpRoute(TcpRoute::parse(object)?.into()),
             Kind::TrafficTarget => {
-                let (target, of_parts) = TrafficTarget::parse(object)?;
-                problems.extend(of_parts);
-                Part::Target(target.into())
+                let (target, part_problems) = TrafficTarget::parse(object)?;
+                problems.extend(part_problems);
+                WorldPart::Target(target.into())
             }
             Kind::Workload(_) => match Workload::parse(object)? {
-                None => Part::Name,
-                Some(workload) => Part::Workload(workload.into()),
+                None => WorldPart::Name,
+                Some(workload) => WorldPart::Workload(workload.into()),
             },
         })
     }

@@ -12,38 +12,41 @@ fn few() -> Limits {
     }
 }
 
-fn seat() -> Arc<Seat> {
+fn slot() -> Arc<ConnectionSlot> {
     let address = [127, 0, 0, 1].into();
-    Hall::new(&few()).enter(address).unwrap()
+    ConnectionSlots::new(&few()).enter(address).unwrap()
 }
 
 /// Behind a masquerading proxy all clients have one address, so a client with an owner is not counted by its address.
 #[tokio::test(start_paused = true)]
-async fn a_known_client_is_no_stranger_any_more() {
+async fn authenticated_client_frees_stranger_slot() {
     use weir_core::owner::Owner;
-    let hall = Hall::new(&few());
-    let enter = || hall.enter([10, 0, 0, 1].into());
+    let slots = ConnectionSlots::new(&few());
+    let enter = || slots.enter([10, 0, 0, 1].into());
     let owner = |pod: &str| Arc::new(Owner::of_pod("shop", pod));
     let known: Vec<_> = (0..4).map(|_| enter().unwrap()).collect();
-    assert!(enter().is_none(), "all strangers have come just now");
-    for seat in &known {
-        assert!(seat.know(&owner("a")) && !seat.is_stranger());
+    assert!(enter().is_none(), "all strangers have just connected");
+    for slot in &known {
+        assert!(slot.assign_owner(&owner("a")) && !slot.is_stranger());
     }
     let strangers: Vec<_> = (0..4).map(|_| enter().unwrap()).collect();
     assert!(
-        !strangers[0].know(&owner("b")),
+        !strangers[0].assign_owner(&owner("b")),
         "all of the namespace's own"
     );
     let other = Arc::new(Owner::of_pod("other", "c"));
-    assert!(strangers[0].know(&other), "another namespace has its share");
-    timeout(Duration::from_millis(1), known[0].given_up())
+    assert!(
+        strangers[0].assign_owner(&other),
+        "another namespace has its share"
+    );
+    timeout(Duration::from_millis(1), known[0].reassigned())
         .await
-        .expect("the oldest place of the namespace with most");
-    assert!(strangers[0].know(&other) && enter().is_some());
+        .expect("the oldest slot of the namespace with most");
+    assert!(strangers[0].assign_owner(&other) && enter().is_some());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_client_that_shows_no_token_is_disconnected() {
+async fn client_without_token_is_disconnected() {
     let (_end, ending) = watch::channel(false);
     let metrics = Arc::new(Metrics::default());
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
@@ -59,19 +62,19 @@ async fn a_client_that_shows_no_token_is_disconnected() {
     ));
     let start = Instant::now();
     let mut client = TcpStream::connect(address).await.unwrap();
-    // This request needs no token. Its answer does not make the client known.
+    // This request needs no token, and its answer does not authenticate the client.
     client
         .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
         .await
         .unwrap();
     let _ = client.read_to_end(&mut Vec::new()).await;
-    assert!(start.elapsed() >= STRANGE && start.elapsed() < HEAD);
+    assert!(start.elapsed() >= AUTHENTICATION && start.elapsed() < HEAD);
     let counted = "weir_connections_refused_total{reason=\"unknown\"} 1";
     assert!(metrics.text().contains(counted));
 }
 
 #[test]
-fn both_listeners_leave_files_to_the_rest() {
+fn listeners_leave_other_files() {
     for known in [1, 2_048, usize::MAX] {
         let [proxies, operators] = limits(known, 0);
         let all = proxies.strangers + proxies.known.unwrap() + operators.strangers;
@@ -83,11 +86,11 @@ fn both_listeners_leave_files_to_the_rest() {
     assert_eq!(limits(1, 100)[0].head, 32 << 10);
 }
 
-/// What a GET is answered to somebody who seems to be at this address.
+/// The answer to a GET from a client with this address.
 async fn answer_to(address: &str) -> String {
     let (_end, ending) = watch::channel(false);
     let metrics = Arc::new(Metrics::default());
-    let server = Server {
+    let server = ConnectionServer {
         transport: Transport::Loopback,
         router: Router::new().route("/", get(async || "content")),
         limits: few(),
@@ -100,9 +103,9 @@ async fn answer_to(address: &str) -> String {
         .await
         .unwrap();
     let (stream, _) = socket.accept().await.unwrap();
-    let seat = seat();
-    let served = server.connected(stream, address.parse().unwrap(), &seat);
-    let asked = async {
+    let slot = slot();
+    let served = server.serve(stream, address.parse().unwrap(), &slot);
+    let request = async {
         let _ = client
             .write_all(b"GET / HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n")
             .await;
@@ -110,15 +113,15 @@ async fn answer_to(address: &str) -> String {
         let _ = client.read_to_end(&mut read).await;
         String::from_utf8(read).unwrap()
     };
-    let ((), answer) = tokio::join!(served, asked);
+    let ((), answer) = tokio::join!(served, request);
     let refused = "weir_connections_refused_total{reason=\"plain\"} 1";
     assert_eq!(metrics.text().contains(refused), answer.is_empty());
     answer
 }
 
-/// A node that leads other addresses to loopback (`route_localnet`) makes them come to a listener there.
+/// On a node with `route_localnet` clients of other machines can reach a listener on loopback.
 #[tokio::test]
-async fn plain_http_is_for_peers_on_loopback() {
+async fn plain_http_only_serves_loopback() {
     for near in [
         "127.0.0.1:1",
         "127.9.9.9:1",
@@ -132,17 +135,17 @@ async fn plain_http_is_for_peers_on_loopback() {
     }
 }
 
-/// What ends a connection, and what a poll is held for.
-struct Scene {
-    wear: watch::Sender<bool>,
+/// What ends a connection, and what ends the wait of `/held`.
+struct Controls {
+    end_term: watch::Sender<bool>,
     leave: watch::Sender<bool>,
     end: watch::Sender<bool>,
     go: watch::Sender<bool>,
 }
 
-/// A connection of a server with `/`, and with `/held` which is answered on `go`.
-fn connected() -> (Scene, DuplexStream, impl Future<Output = ()>) {
-    let (wear, mut worn) = watch::channel(false);
+/// A connection to a server with `/`, and with `/held`, which is answered on `go`.
+fn connected() -> (Controls, DuplexStream, impl Future<Output = ()>) {
+    let (end_term, mut term_over) = watch::channel(false);
     let (leave, leaving) = watch::channel(false);
     let (end, ending) = watch::channel(false);
     let (go, held) = watch::channel(false);
@@ -150,7 +153,7 @@ fn connected() -> (Scene, DuplexStream, impl Future<Output = ()>) {
         until(&mut held.clone()).await;
         "held"
     };
-    let server = Server {
+    let server = ConnectionServer {
         transport: Transport::Plain,
         router: Router::new()
             .route("/", get(async || "content"))
@@ -162,16 +165,17 @@ fn connected() -> (Scene, DuplexStream, impl Future<Output = ()>) {
     };
     let (client, stream) = tokio::io::duplex(4096);
     let served = async move {
-        let worn = async { until(&mut worn).await };
-        server.answer(stream, &seat(), Peer::default(), worn).await;
+        let term_over = async { until(&mut term_over).await };
+        let peer = Peer::default();
+        server.answer(stream, &slot(), peer, term_over).await;
     };
-    let scene = Scene {
-        wear,
+    let controls = Controls {
+        end_term,
         leave,
         end,
         go,
     };
-    (scene, client, served)
+    (controls, client, served)
 }
 
 async fn ask(client: &mut DuplexStream, path: &str) {
@@ -179,20 +183,19 @@ async fn ask(client: &mut DuplexStream, path: &str) {
     client.write_all(head.as_bytes()).await.unwrap();
 }
 
-/// What is answered until the connection ends.
+/// All bytes until the connection ends.
 async fn rest(mut client: DuplexStream) -> String {
     let mut rest = String::new();
     client.read_to_string(&mut rest).await.unwrap();
     rest
 }
 
-/// As connections with TLS are after their term, and when the certificates were read again; and as all are when the
-/// process leaves.
+/// After the term of a TLS connection, after a reload of the certificates, and when the process leaves.
 #[tokio::test(start_paused = true)]
-async fn a_worn_connection_ends_with_an_answer_that_says_so() {
+async fn expired_connection_ends_with_next_answer() {
     for (leaves, is_held) in [(false, false), (false, true), (true, false), (true, true)] {
-        let (scene, mut client, served) = connected();
-        let asked = async {
+        let (controls, mut client, served) = connected();
+        let request = async {
             ask(&mut client, "/").await;
             let mut first = vec![0; 4096];
             let size = client.read(&mut first).await.unwrap();
@@ -202,20 +205,24 @@ async fn a_worn_connection_ends_with_an_answer_that_says_so() {
                 ask(&mut client, "/held").await;
             }
             sleep(Duration::from_secs(1)).await;
-            let worn = if leaves { &scene.leave } else { &scene.wear };
-            worn.send_replace(true);
+            let sender = if leaves {
+                &controls.leave
+            } else {
+                &controls.end_term
+            };
+            sender.send_replace(true);
             sleep(Duration::from_secs(1)).await;
             if is_held {
-                scene.go.send_replace(true);
+                controls.go.send_replace(true);
             } else {
-                // On its way as the connection became so.
+                // Sent when the term was over already.
                 ask(&mut client, "/").await;
             }
             rest(client).await
         };
         let start = Instant::now();
-        let ((), rest) = tokio::join!(served, asked);
-        assert!(start.elapsed() < HEAD, "it ended by its silence");
+        let ((), rest) = tokio::join!(served, request);
+        assert!(start.elapsed() < HEAD, "it ended by its time limit");
         let last = if is_held { "held" } else { "content" };
         assert!(rest.ends_with(last), "{rest}");
         assert!(rest.contains("connection: close"), "{rest}");
@@ -223,28 +230,28 @@ async fn a_worn_connection_ends_with_an_answer_that_says_so() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_answered_at_the_end_is_said_to_be_the_last() {
-    // What of two things is seen first may be chance.
+async fn last_answer_has_connection_close() {
+    // The order of two events at the same moment may be chance.
     for _ in 0..32 {
-        let (scene, mut client, served) = connected();
-        let asked = async {
+        let (controls, mut client, served) = connected();
+        let request = async {
             ask(&mut client, "/held").await;
             sleep(Duration::from_secs(1)).await;
-            scene.end.send_replace(true);
-            scene.go.send_replace(true);
+            controls.end.send_replace(true);
+            controls.go.send_replace(true);
             rest(client).await
         };
-        let ((), rest) = tokio::join!(served, asked);
+        let ((), rest) = tokio::join!(served, request);
         assert!(rest.contains("connection: close"), "{rest}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn at_the_end_nothing_is_waited_for_on_an_idle_connection() {
-    let (scene, client, served) = connected();
+async fn shutdown_closes_idle_connection() {
+    let (controls, client, served) = connected();
     let ended = async {
         sleep(Duration::from_secs(1)).await;
-        scene.end.send_replace(true);
+        controls.end.send_replace(true);
         rest(client).await
     };
     let start = Instant::now();

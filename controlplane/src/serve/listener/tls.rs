@@ -1,4 +1,4 @@
-//! The certificate that is shown, read again when its files change, and the names in the one that a client shows.
+//! The server certificate, reloaded when its files change, and the names in client certificates.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -15,24 +15,24 @@ use rustls::{RootCertStore, ServerConfig, ServerConnection};
 use tokio::sync::watch;
 use tokio_rustls::TlsAcceptor;
 
-use super::expiry::first_end;
+use super::certificate_expiry::first_end;
 use weir_core::manifest::problem::messages::start as messages;
 use weir_core::metrics::Metrics;
 
-/// Between two looks at the files. A look costs their few kilobytes, and sees a changed link of a mounted Secret
-/// as well as a file that was written over.
-const LOOK: Duration = Duration::from_secs(2);
+/// Time between two reads of the files. A read of a few kilobytes is cheap, and also sees a changed link of a mounted
+/// Secret.
+const RELOAD: Duration = Duration::from_secs(2);
 
-/// Where the certificate and its key are, and who vouches for clients.
+/// The files of the certificate, of its key, and of the CA bundle for clients.
 pub struct Files {
     pub certificate: PathBuf,
     pub key: PathBuf,
     pub client_authority: Option<PathBuf>,
-    /// Whether a client has to show a certificate; else it may show a token.
+    /// Whether a client must show a certificate; if not, it may show a token.
     pub is_certificate_required: bool,
 }
 
-/// What is wrong with them.
+/// Why the files cannot be used.
 #[derive(Debug, thiserror::Error)]
 pub enum Unusable {
     #[error("{}", messages::file_unread(path.display(), error))]
@@ -53,24 +53,24 @@ pub enum Unusable {
     Authority { path: PathBuf, why: String },
 }
 
-/// The newest pair that was good.
+/// The newest valid certificate and key.
 pub struct Certificates {
     files: Files,
     newest: watch::Sender<Arc<ServerConfig>>,
     /// Unix seconds at which the newest chain of certificates ends.
     ends: AtomicI64,
-    /// As they were last looked at, good or bad.
-    seen: Mutex<Vec<Vec<u8>>>,
+    /// The contents of the files at the last read, valid or not.
+    last_read: Mutex<Vec<Vec<u8>>>,
 }
 
 impl Certificates {
     pub fn read(files: Files) -> Result<Certificates, Unusable> {
-        let seen = files.bytes()?;
-        let (config, ends) = files.parse(&seen)?;
+        let bytes = files.bytes()?;
+        let (config, ends) = files.parse(&bytes)?;
         Ok(Certificates {
             newest: watch::Sender::new(Arc::new(config)),
             ends: AtomicI64::new(ends),
-            seen: Mutex::new(seen),
+            last_read: Mutex::new(bytes),
             files,
         })
     }
@@ -80,34 +80,35 @@ impl Certificates {
         self.ends.load(Ordering::Relaxed)
     }
 
-    /// What to accept a connection with, and what changes when it is no longer what others are accepted with.
+    /// The acceptor for a new connection, and a receiver that changes when the certificates are reloaded.
     pub(super) fn acceptor(&self) -> (TlsAcceptor, watch::Receiver<Arc<ServerConfig>>) {
         let mut newest = self.newest.subscribe();
         let acceptor = newest.borrow_and_update().clone().into();
         (acceptor, newest)
     }
 
-    /// Follows the files. What cannot be used is told and counted, and the last good one stays.
+    /// Reloads changed files for ever. Files that cannot be used are logged and counted, and the last valid certificate
+    /// stays in use.
     pub async fn follow(&self, metrics: &Metrics) {
-        let mut unread = String::new();
+        let mut last_error = String::new();
         loop {
             metrics.certificate_ends.set(self.ends());
-            tokio::time::sleep(LOOK).await;
-            let looked = self.look();
-            let is_same = match &looked {
-                // As long as they cannot be read, they are looked at again.
+            tokio::time::sleep(RELOAD).await;
+            let result = self.reload();
+            let is_same = match &result {
+                // Files that cannot be read give the same error at each read.
                 Err(error @ Unusable::Unread { .. }) => {
-                    let before = std::mem::replace(&mut unread, error.to_string());
-                    before == unread
+                    let before = std::mem::replace(&mut last_error, error.to_string());
+                    before == last_error
                 }
                 _ => {
-                    unread.clear();
+                    last_error.clear();
                     false
                 }
             };
-            match looked {
+            match result {
                 Ok(false) => {}
-                Ok(true) => tracing::info!("the certificate was read again"),
+                Ok(true) => tracing::info!("the certificate was reloaded"),
                 Err(_) if is_same => {}
                 Err(error) => {
                     metrics.certificates_refused.inc();
@@ -117,15 +118,18 @@ impl Certificates {
         }
     }
 
-    /// Whether there was something new.
-    fn look(&self) -> Result<bool, Unusable> {
+    /// True if a changed certificate was loaded.
+    fn reload(&self) -> Result<bool, Unusable> {
         let bytes = self.files.bytes()?;
-        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
-        if *seen == bytes {
+        let mut last_read = self
+            .last_read
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
+        if *last_read == bytes {
             return Ok(false);
         }
         let parsed = self.files.parse(&bytes);
-        *seen = bytes;
+        *last_read = bytes;
         let (config, ends) = parsed?;
         self.ends.store(ends, Ordering::Relaxed);
         self.newest.send_replace(Arc::new(config));
@@ -146,7 +150,7 @@ impl Files {
         read.collect()
     }
 
-    /// `bytes` are those of the files, in the order of [`Files::bytes`].
+    /// `bytes` are the contents of the files, in the order of [`Files::bytes`].
     fn parse(&self, bytes: &[Vec<u8>]) -> Result<(ServerConfig, i64), Unusable> {
         let bytes = |index: usize| bytes.get(index).map(Vec::as_slice).unwrap_or_default();
         let chain = certificates(&self.certificate, bytes(0))?;
@@ -176,7 +180,7 @@ impl Files {
             .with_single_cert(chain, key)
             .map_err(pair)?;
         config.alpn_protocols = vec![b"http/1.1".to_vec()];
-        // A resumed session would be that of a certificate which nobody may vouch for any more.
+        // A resumed session would skip the check of the client certificate against a reloaded CA bundle.
         config.session_storage = Arc::new(NoServerSessionStorage {});
         config.send_tls13_tickets = 0;
         Ok((config, ends))
@@ -194,9 +198,10 @@ impl Files {
         }
         let provider = ring::default_provider().into();
         let verifier = WebPkiClientVerifier::builder_with_provider(roots.into(), provider);
-        let verifier = match self.is_certificate_required {
-            true => verifier,
-            false => verifier.allow_unauthenticated(),
+        let verifier = if self.is_certificate_required {
+            verifier
+        } else {
+            verifier.allow_unauthenticated()
         };
         verifier
             .build()
@@ -212,29 +217,29 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
     };
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let parsed = parsed.map_err(|error| bad(error.to_string()))?;
-    match parsed.is_empty() {
-        true => Err(bad("no certificate in it".into())),
-        false => Ok(parsed),
+    if parsed.is_empty() {
+        return Err(bad("no certificate in it".into()));
     }
+    Ok(parsed)
 }
 
-/// The names in a client's certificate, in the order in which they stand there.
+/// The names in a client's certificate, in their order.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Names {
+pub struct CertificateNames {
     pub uris: Vec<String>,
     pub dns: Vec<String>,
 }
 
-impl Names {
-    /// Those of the certificate that the client has shown, if it has shown one.
-    pub(super) fn shown(connection: &ServerConnection) -> io::Result<Option<Names>> {
-        let shown = connection.peer_certificates().and_then(<[_]>::first);
-        let Some(certificate) = shown else {
+impl CertificateNames {
+    /// The names in the certificate that the client has shown; None without a certificate.
+    pub(super) fn of_client(connection: &ServerConnection) -> io::Result<Option<CertificateNames>> {
+        let certificate = connection.peer_certificates().and_then(<[_]>::first);
+        let Some(certificate) = certificate else {
             return Ok(None);
         };
         let certificate = webpki::EndEntityCert::try_from(certificate);
         let certificate = certificate.map_err(io::Error::other)?;
-        Ok(Some(Names {
+        Ok(Some(CertificateNames {
             uris: certificate.valid_uri_names().map(str::to_owned).collect(),
             dns: certificate.valid_dns_names().map(str::to_owned).collect(),
         }))

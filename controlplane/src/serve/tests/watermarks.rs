@@ -1,4 +1,4 @@
-//! Proxies that move between replicas, and what is known of how far each of them has come.
+//! Proxies that move between replicas, and the watermark of each proxy.
 
 use super::*;
 use weir_core::watermark::Watermark;
@@ -9,14 +9,14 @@ impl Plane {
         self.publish_with(weight, format!("services={version}").parse().unwrap());
     }
 
-    fn mark(&self, instance: &str) -> String {
-        let known = self.proxies.known().proxies;
-        let found = known.into_iter().find(|it| it.instance == instance);
+    fn watermark(&self, instance: &str) -> String {
+        let proxies = self.proxies.list().proxies;
+        let found = proxies.into_iter().find(|it| it.instance == instance);
         found.unwrap_or_else(|| panic!("no {instance}")).watermark
     }
 }
 
-fn told(response: &Response) -> Option<&str> {
+fn watermark(response: &Response) -> Option<&str> {
     response
         .headers()
         .get("weir-watermark")
@@ -24,12 +24,12 @@ fn told(response: &Response) -> Option<&str> {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_proxy_that_has_seen_newer_is_given_nothing_older() {
+async fn proxy_gets_no_older_configuration() {
     let (mut ahead, mut behind) = (Plane::new(), Plane::new());
     behind.publish_at(9, 5);
     ahead.publish_at(1, 7);
     let response = ahead.get("", &[]).await;
-    assert_eq!(told(&response), Some("services=7"));
+    assert_eq!(watermark(&response), Some("services=7"));
     let tag = revision(&response);
     let poll = [
         ("if-none-match", tag.as_str()),
@@ -41,14 +41,14 @@ async fn a_proxy_that_has_seen_newer_is_given_nothing_older() {
     assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
     assert_eq!(start.elapsed().as_secs(), 20);
     assert_eq!(
-        (told(&response), response.headers().get(ETAG)),
+        (watermark(&response), response.headers().get(ETAG)),
         (None, None)
     );
-    // Whoever would not wait, or holds nothing, is told so.
+    // Without a wait or a document the answer is 503.
     let response = behind.get("", &poll[1..2]).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
 
-    // It reads on: what is the same is no news, and then it goes on as ever.
+    // The replica catches up. The poll is held until there is another document.
     let mut held = Box::pin(behind.get("", &poll));
     begin(&mut held).await;
     behind.publish_at(9, 6);
@@ -58,11 +58,11 @@ async fn a_proxy_that_has_seen_newer_is_given_nothing_older() {
     behind.publish_at(2, 8);
     let response = held.await;
     assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(told(&response), Some("services=8"));
+    assert_eq!(watermark(&response), Some("services=8"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_resource_that_is_not_found_here_is_waited_for_and_then_says_nothing() {
+async fn missing_resource_delays_poll_briefly() {
     let mut behind = Plane::new();
     behind.publish_at(9, 7);
     let poll = [
@@ -74,7 +74,7 @@ async fn a_resource_that_is_not_found_here_is_waited_for_and_then_says_nothing()
     let response = behind.get("", &poll).await;
     assert_eq!(response.status(), StatusCode::OK);
     assert_eq!(start.elapsed().as_secs(), 5);
-    assert_eq!(told(&response), Some("services=7"));
+    assert_eq!(watermark(&response), Some("services=7"));
 
     let mut held = Box::pin(behind.get("", &poll));
     begin(&mut held).await;
@@ -82,11 +82,11 @@ async fn a_resource_that_is_not_found_here_is_waited_for_and_then_says_nothing()
     behind.publish_with(2, both);
     let response = held.await;
     assert_eq!(response.status(), StatusCode::OK);
-    assert_eq!(told(&response), Some("httproutes=4,services=7"));
+    assert_eq!(watermark(&response), Some("httproutes=4,services=7"));
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_same_revision_is_held_whoever_is_ahead() {
+async fn equal_revision_is_held_regardless() {
     let mut plane = Plane::new();
     plane.publish_at(9, 5);
     let tag = plane.revision().await;
@@ -98,46 +98,46 @@ async fn the_same_revision_is_held_whoever_is_ahead() {
     };
     let response = poll("services=7").await;
     assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
-    assert_eq!(told(&response), None, "it keeps what it was told before");
+    assert_eq!(watermark(&response), None, "the proxy keeps its watermark");
     for seen in ["services=4", "", "pods=9", "nonsense"] {
-        assert_eq!(told(&poll(seen).await), Some("services=5"), "{seen}");
+        assert_eq!(watermark(&poll(seen).await), Some("services=5"), "{seen}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_mark_rises_with_what_is_read_and_stays_with_what_is_run() {
+async fn proxy_watermark_follows_its_revision() {
     let mut plane = Plane::new();
     plane.publish_at(1, 5);
     let first = plane.revision().await;
     let poll = [("weir-instance", "a"), ("weir-applied", first.as_str())];
     plane.get("", &[("weir-instance", "a")]).await;
-    assert_eq!(plane.mark("a"), "", "it has not said what it runs");
+    assert_eq!(plane.watermark("a"), "", "it has not said what it runs");
     plane.get("", &poll).await;
-    assert_eq!(plane.mark("a"), "services=5");
+    assert_eq!(plane.watermark("a"), "services=5");
     plane.publish_at(1, 8);
     assert_eq!(
-        plane.mark("a"),
+        plane.watermark("a"),
         "services=8",
         "a change elsewhere is in force as well"
     );
     plane.publish_at(2, 9);
-    assert_eq!(plane.mark("a"), "services=8");
+    assert_eq!(plane.watermark("a"), "services=8");
     let second = plane.revision().await;
-    // While its workers differ it has still what it had.
+    // While its workers differ the watermark stays.
     plane.get("", &[("weir-instance", "a")]).await;
-    assert_eq!(plane.mark("a"), "services=8");
+    assert_eq!(plane.watermark("a"), "services=8");
     plane
         .get("", &[("weir-instance", "a"), ("weir-applied", &second)])
         .await;
-    assert_eq!(plane.mark("a"), "services=9");
+    assert_eq!(plane.watermark("a"), "services=9");
 
     // The cluster was restored.
     plane.publish_at(2, 3);
-    assert_eq!(plane.mark("a"), "services=3");
+    assert_eq!(plane.watermark("a"), "services=3");
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_that_comes_from_another_replica_brings_its_mark() {
+async fn moved_proxy_brings_its_watermark() {
     let mut plane = Plane::new();
     plane.publish_at(1, 5);
     let own = plane.revision().await;
@@ -162,12 +162,12 @@ async fn one_that_comes_from_another_replica_brings_its_mark() {
             ("weir-watermark", "services=4"),
         ];
         plane.get("", &poll).await;
-        assert_eq!(plane.mark(instance), mark, "{instance}");
+        assert_eq!(plane.watermark(instance), mark, "{instance}");
     }
 }
 
 #[tokio::test]
-async fn a_mark_of_a_lost_past_gives_way() {
+async fn watermark_before_restore_is_replaced() {
     let mut plane = Plane::new();
     plane.publish_at(1, 5);
     let own = plane.revision().await;
@@ -182,26 +182,26 @@ async fn a_mark_of_a_lost_past_gives_way() {
             ("weir-watermark", seen),
         ];
         plane.get("", &poll).await;
-        assert_eq!(plane.mark("a"), mark);
+        assert_eq!(plane.watermark("a"), mark);
     }
 }
 
 #[tokio::test]
-async fn replicas_are_told_of_proxies_with_their_scopes() {
+async fn proxy_list_contains_scopes() {
     let mut plane = Plane::new();
     plane.publish_with(1, Watermark::default());
-    let mut news = plane.proxies.news();
+    let mut changes = plane.proxies.changes();
     let poll = [("weir-instance", "a"), ("weir-node", "n")];
     plane.get("?namespace=shop", &poll).await;
-    assert!(news.has_changed().unwrap());
-    news.mark_unchanged();
+    assert!(changes.has_changed().unwrap());
+    changes.mark_unchanged();
     plane.get("?namespace=shop", &poll).await;
-    assert!(!news.has_changed().unwrap(), "nothing new");
+    assert!(!changes.has_changed().unwrap(), "no change");
     let request = Request::get("/v1/proxies").body(Body::empty()).unwrap();
     let response = plane.app.clone().oneshot(request).await.unwrap();
-    let told = json(response).await;
-    assert_eq!(told["replica"].as_str().unwrap().len(), 16);
-    let proxy = &told["proxies"][0];
+    let list = json(response).await;
+    assert_eq!(list["replica"].as_str().unwrap().len(), 16);
+    let proxy = &list["proxies"][0];
     assert_eq!(proxy["scope"]["namespace"], "shop");
     assert_eq!(
         (&proxy["instance"], &proxy["node"]),
@@ -210,29 +210,29 @@ async fn replicas_are_told_of_proxies_with_their_scopes() {
 }
 
 #[tokio::test]
-async fn what_is_told_with_news_is_how_far_they_were_read() {
+async fn answer_carries_watermark_of_plan() {
     let mut plane = Plane::new();
     plane.publish_at(1, 5);
     let mut server = plane.server.clone();
-    // As between the two steps of a publication: the plan is there, and how far it was read is yet to be told.
+    // The state between the two steps of a publication: the plan is new, and the watermark is not.
     server.watermark = watch::Sender::new(Arc::new("services=4".parse().unwrap())).subscribe();
     let app = server.router();
     let request = Request::get("/v1/config").body(Body::empty()).unwrap();
     let response = app.oneshot(request).await.unwrap();
-    assert_eq!(told(&response), Some("services=5"));
+    assert_eq!(watermark(&response), Some("services=5"));
 
-    // A restored cluster says the same again.
+    // A restored cluster has the same objects at a lower version.
     plane.publish_at(1, 3);
-    assert_eq!(told(&plane.get("", &[]).await), Some("services=3"));
+    assert_eq!(watermark(&plane.get("", &[]).await), Some("services=3"));
 }
 
 /// An attack with one token: many instances, each with a watermark of thousands of resources that the replica does not
 /// watch.
 #[tokio::test(start_paused = true)]
-async fn names_that_an_instance_makes_up_are_not_kept() {
+async fn made_up_resources_are_not_kept() {
     let mut plane = Plane::new();
     plane.publish_at(9, 5);
-    let of = plane.revision().await;
+    let own = plane.revision().await;
     let made_up: String = (0..4_000).map(|number| format!("{number:x}=1,")).collect();
     let made_up = format!("{made_up}services=5");
     for instance in 0..1_000 {
@@ -245,9 +245,9 @@ async fn names_that_an_instance_makes_up_are_not_kept() {
         ];
         let response = plane.get("", &other).await;
         assert_eq!(response.status(), StatusCode::OK);
-        assert_eq!(revision(&response), of);
+        assert_eq!(revision(&response), own);
     }
-    assert_eq!(plane.mark("7"), "services=5");
-    let told = serde_json::to_vec(&plane.proxies.known()).unwrap();
-    assert!(told.len() < 1_000 * 400, "{} bytes", told.len());
+    assert_eq!(plane.watermark("7"), "services=5");
+    let list = serde_json::to_vec(&plane.proxies.list()).unwrap();
+    assert!(list.len() < 1_000 * 400, "{} bytes", list.len());
 }

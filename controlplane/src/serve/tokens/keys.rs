@@ -1,4 +1,4 @@
-//! The keys by which the API server signs tokens: a token that it has not signed needs no TokenReview.
+//! The keys with which the API server signs tokens: a token that it has not signed needs no TokenReview.
 //!
 //! The keys are read from `/openid/v1/jwks` (RFC 7517). By default every ServiceAccount may read it, by the ClusterRole
 //! `system:service-account-issuer-discovery`. A signature proves that the API server has made the token. It does not
@@ -21,35 +21,35 @@ const PATH: &str = "/openid/v1/jwks";
 /// Shortest time between two requests for the keys, however many tokens name a key that is not known.
 const EVERY: Duration = Duration::from_secs(1);
 /// The same after a request that failed.
-const AWAY: Duration = Duration::from_secs(10);
-/// Time for a request.
+const RETRY: Duration = Duration::from_secs(10);
+/// Time limit of a request.
 const ANSWER: Duration = Duration::from_secs(2);
-/// Most keys that are kept. A server has one or two, and some more while they are changed.
+/// Most keys that are kept. A server has one or two, and a few more during a key rotation.
 const MAX_KEYS: usize = 64;
 /// The algorithms that are supported (RFC 7518).
 const ALGORITHMS: [&str; 5] = ["RS256", "RS384", "RS512", "ES256", "ES384"];
 /// The lengths of RSA keys that are supported.
 const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 
-/// What the signature of a token says.
+/// Who has signed a token.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Signature {
     OfApiServer,
     OfAnother,
     /// The keys cannot be read, or the token may be signed by a key or an algorithm that is not supported here.
-    Unreadable,
+    Unverified,
 }
 
 pub(super) struct Keys {
     client: kube::Client,
-    newest: RwLock<Arc<Set>>,
-    /// When the keys may be requested again. The task that requests them holds the lock, and other tasks wait.
+    newest: RwLock<Arc<KeySet>>,
+    /// When the keys may be requested again. The task that requests them holds the lock while other tasks wait.
     next: tokio::sync::Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
-struct Set {
-    /// The keys by their names. None stands for a key that is not supported, and for several keys of one name.
+struct KeySet {
+    /// The keys by `kid`. None stands for a key that is not supported, and for several keys of one name.
     by_name: HashMap<String, Option<Key>>,
     /// Whether the server has keys that are not in `by_name`.
     has_more: bool,
@@ -63,11 +63,11 @@ enum Key {
 }
 
 #[derive(Deserialize)]
-struct Document {
+struct JwkSet {
     keys: Vec<Jwk>,
 }
 
-/// A key as it is written: numbers are base64url, most significant byte first.
+/// A JSON Web Key (RFC 7517): numbers are base64url, most significant byte first.
 #[derive(Deserialize)]
 struct Jwk {
     kty: String,
@@ -86,9 +86,10 @@ struct Header {
     kid: Option<String>,
 }
 
-/// The parts of a token.
+/// A token in JWS compact serialization (RFC 7515).
 struct Signed<'t> {
     header: Header,
+    /// The bytes that are signed.
     message: &'t [u8],
     signature: Vec<u8>,
 }
@@ -102,37 +103,35 @@ impl Keys {
         }
     }
 
-    /// Who has signed this token. If the token names a key that is not known, the keys are read again, at most once a
-    /// second.
+    /// Who has signed this token. If it names an unknown key, the keys are read again, at most once a second.
     pub(super) async fn verify(&self, token: &str) -> Signature {
         let Some(signed) = Signed::of(token) else {
             return Signature::OfAnother;
         };
-        let known = self.known();
-        if let Some(said) = known.verify(&signed) {
-            return said;
+        if let Some(signature) = self.newest().verify(&signed) {
+            return signature;
         }
         match self.read().await {
             Some(newest) => {
-                let said = newest.verify(&signed);
-                said.unwrap_or_else(|| newest.of_unknown_key(&signed))
+                let signature = newest.verify(&signed);
+                signature.unwrap_or_else(|| newest.without_key(&signed))
             }
-            None => Signature::Unreadable,
+            None => Signature::Unverified,
         }
     }
 
-    fn known(&self) -> Arc<Set> {
+    fn newest(&self) -> Arc<KeySet> {
         let newest = self.newest.read();
         newest.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The keys, read after this call began; None if they cannot be read.
-    async fn read(&self) -> Option<Arc<Set>> {
+    /// The keys, read after the begin of this call; None if they cannot be read.
+    async fn read(&self) -> Option<Arc<KeySet>> {
         let called = Instant::now();
         let mut next = self.next.lock().await;
-        let known = self.known();
-        match known.read {
-            Some(read) if read >= called => return Some(known),
+        let newest = self.newest();
+        match newest.read {
+            Some(read) if read >= called => return Some(newest),
             Some(_) => {
                 if let Some(next) = *next {
                     sleep_until(next).await;
@@ -142,31 +141,31 @@ impl Keys {
             None => {}
         }
         let at = Instant::now();
-        match timeout(ANSWER, self.ask()).await {
+        match timeout(ANSWER, self.request()).await {
             Ok(Some(document)) => {
                 *next = Some(at + EVERY);
-                let newest = Arc::new(Set::of(document, at));
-                let mut place = self.newest.write().unwrap_or_else(PoisonError::into_inner);
-                *place = newest.clone();
+                let newest = Arc::new(KeySet::of(document, at));
+                let mut shared = self.newest.write().unwrap_or_else(PoisonError::into_inner);
+                *shared = newest.clone();
                 Some(newest)
             }
             _ => {
-                *next = Some(Instant::now() + AWAY);
-                // The known keys stay in use. A token that names another key cannot be checked.
+                *next = Some(Instant::now() + RETRY);
+                // The previous keys stay in use. A token with another key cannot be checked.
                 None
             }
         }
     }
 
-    async fn ask(&self) -> Option<Document> {
+    async fn request(&self) -> Option<JwkSet> {
         let request = axum::http::Request::get(PATH).body(Vec::new()).ok()?;
         let text = self.client.request_text(request).await.ok()?;
         serde_json::from_str(&text).ok()
     }
 }
 
-impl Set {
-    fn of(document: Document, read: Instant) -> Set {
+impl KeySet {
+    fn of(document: JwkSet, read: Instant) -> KeySet {
         let has_more = document.keys.len() > MAX_KEYS;
         let mut by_name = HashMap::new();
         for jwk in document.keys.into_iter().take(MAX_KEYS) {
@@ -176,7 +175,7 @@ impl Set {
                 .and_modify(|several| *several = None)
                 .or_insert(key);
         }
-        Set {
+        KeySet {
             by_name,
             has_more,
             read: Some(read),
@@ -186,42 +185,46 @@ impl Set {
     /// None if the key that has signed the token is not known.
     fn verify(&self, signed: &Signed) -> Option<Signature> {
         match &signed.header.kid {
-            Some(name) => self.by_name.get(name).map(|key| said(key.as_ref(), signed)),
+            Some(name) => self
+                .by_name
+                .get(name)
+                .map(|key| check(key.as_ref(), signed)),
             None => {
                 let mut all = self.all(signed);
-                all.find(|said| *said == Signature::OfApiServer)
+                all.find(|it| *it == Signature::OfApiServer)
             }
         }
     }
 
-    /// Of a token for which `verify` knows no key.
-    fn of_unknown_key(&self, signed: &Signed) -> Signature {
+    /// The result for a token without a key in this set.
+    fn without_key(&self, signed: &Signed) -> Signature {
         let is_unnamed = signed.header.kid.is_none();
-        let may_be_another = self.has_more
+        let may_be_signed = self.has_more
             || self.by_name.is_empty()
-            || is_unnamed && self.all(signed).any(|said| said == Signature::Unreadable);
-        match may_be_another {
-            true => Signature::Unreadable,
-            false => Signature::OfAnother,
+            || is_unnamed && self.all(signed).any(|it| it == Signature::Unverified);
+        if may_be_signed {
+            Signature::Unverified
+        } else {
+            Signature::OfAnother
         }
     }
 
-    /// What each key says of a token that names no key.
+    /// The result of each key for a token without `kid`.
     fn all(&self, signed: &Signed) -> impl Iterator<Item = Signature> {
         let keys = self.by_name.values();
-        keys.map(|key| said(key.as_ref(), signed))
+        keys.map(|key| check(key.as_ref(), signed))
     }
 }
 
-fn said(key: Option<&Key>, signed: &Signed) -> Signature {
+fn check(key: Option<&Key>, signed: &Signed) -> Signature {
     if signed.header.alg == "none" {
         return Signature::OfAnother;
     }
     if !ALGORITHMS.contains(&signed.header.alg.as_str()) {
-        return Signature::Unreadable;
+        return Signature::Unverified;
     }
     match key.map(|key| key.has_signed(signed)) {
-        None => Signature::Unreadable,
+        None => Signature::Unverified,
         Some(true) => Signature::OfApiServer,
         Some(false) => Signature::OfAnother,
     }
@@ -243,17 +246,21 @@ impl Key {
                     .is_ok()
             }
             Key::P256(point) if alg == "ES256" => {
-                of_curve(&signature::ECDSA_P256_SHA256_FIXED, point, signed)
+                verify_on_curve(&signature::ECDSA_P256_SHA256_FIXED, point, signed)
             }
             Key::P384(point) if alg == "ES384" => {
-                of_curve(&signature::ECDSA_P384_SHA384_FIXED, point, signed)
+                verify_on_curve(&signature::ECDSA_P384_SHA384_FIXED, point, signed)
             }
             Key::P256(_) | Key::P384(_) => false,
         }
     }
 }
 
-fn of_curve(scheme: &'static EcdsaVerificationAlgorithm, point: &[u8], signed: &Signed) -> bool {
+fn verify_on_curve(
+    scheme: &'static EcdsaVerificationAlgorithm,
+    point: &[u8],
+    signed: &Signed,
+) -> bool {
     let key = UnparsedPublicKey::new(scheme, point);
     key.verify(signed.message, &signed.signature).is_ok()
 }
@@ -270,7 +277,7 @@ impl Jwk {
             return RSA_BITS.contains(&bits).then_some(Key::Rsa { n, e });
         }
         let (x, y) = (number(&self.x)?, number(&self.y)?);
-        // SEC 1, 2.3.3: the byte 4 begins an uncompressed point.
+        // SEC 1, 2.3.3: an uncompressed point begins with the byte 4.
         let point = [&[4], x.as_slice(), y.as_slice()].concat();
         match self.crv.as_deref() {
             Some("P-256") => Some(Key::P256(point)),

@@ -15,42 +15,45 @@ mod keys;
 /// An API server with a fixed answer to each TokenReview, and with keys. It counts the requests for both.
 struct Api {
     tokens: Tokens,
-    asked: Arc<AtomicUsize>,
-    asked_keys: Arc<AtomicUsize>,
+    reviews: Arc<AtomicUsize>,
+    key_requests: Arc<AtomicUsize>,
     answer: Arc<Mutex<serde_json::Value>>,
     keys: Arc<Mutex<serde_json::Value>>,
 }
 
 impl Api {
     fn new(answer: serde_json::Value) -> Api {
-        let asked = Arc::new(AtomicUsize::new(0));
+        let reviews = Arc::new(AtomicUsize::new(0));
         let answer = Arc::new(Mutex::new(answer));
-        let asked_keys = Arc::new(AtomicUsize::new(0));
+        let key_requests = Arc::new(AtomicUsize::new(0));
         let keys = Arc::new(Mutex::new(json!({ "keys": [jwk(pair(), "1")] })));
-        let (count, said) = (asked.clone(), answer.clone());
-        let (count_keys, own_keys) = (asked_keys.clone(), keys.clone());
+        let (count, own_answer) = (reviews.clone(), answer.clone());
+        let (count_keys, own_keys) = (key_requests.clone(), keys.clone());
         let service = service_fn(move |request: Request<Body>| {
             let is_of_keys = match request.uri().path() {
                 "/apis/authentication.k8s.io/v1/tokenreviews" => false,
                 "/openid/v1/jwks" => true,
                 other => panic!("{other}"),
             };
-            let (count, said) = match is_of_keys {
-                true => (&count_keys, &own_keys),
-                false => (&count, &said),
+            let (count, answer) = if is_of_keys {
+                (&count_keys, &own_keys)
+            } else {
+                (&count, &own_answer)
             };
             count.fetch_add(1, Ordering::SeqCst);
-            let answer = said.lock().unwrap().clone();
+            let answer = answer.lock().unwrap().clone();
             async move {
                 // Other requests with the same token wait meanwhile.
                 tokio::time::sleep(Duration::from_millis(10)).await;
-                let status = match answer.is_null() {
-                    true => StatusCode::INTERNAL_SERVER_ERROR,
-                    false => StatusCode::CREATED,
+                let status = if answer.is_null() {
+                    StatusCode::INTERNAL_SERVER_ERROR
+                } else {
+                    StatusCode::CREATED
                 };
-                let answer = match is_of_keys {
-                    true => answer,
-                    false => json!({ "spec": { "token": "" }, "status": answer }),
+                let answer = if is_of_keys {
+                    answer
+                } else {
+                    json!({ "spec": { "token": "" }, "status": answer })
                 };
                 let response = Response::builder().status(status);
                 response.body(Body::from(answer.to_string().into_bytes()))
@@ -60,8 +63,8 @@ impl Api {
         let own = Path::new("/nowhere");
         Api {
             tokens: Tokens::new(client, own, Arc::default()),
-            asked,
-            asked_keys,
+            reviews,
+            key_requests,
             answer,
             keys,
         }
@@ -75,8 +78,8 @@ impl Api {
         *self.answer.lock().unwrap() = answer;
     }
 
-    fn asked(&self) -> usize {
-        self.asked.load(Ordering::SeqCst)
+    fn reviews(&self) -> usize {
+        self.reviews.load(Ordering::SeqCst)
     }
 }
 
@@ -96,8 +99,8 @@ fn pair() -> &'static EcdsaKeyPair {
 
 fn new_pair() -> EcdsaKeyPair {
     let (scheme, random) = (&ECDSA_P256_SHA256_FIXED_SIGNING, SystemRandom::new());
-    let written = EcdsaKeyPair::generate_pkcs8(scheme, &random).unwrap();
-    EcdsaKeyPair::from_pkcs8(scheme, written.as_ref(), &random).unwrap()
+    let pkcs8 = EcdsaKeyPair::generate_pkcs8(scheme, &random).unwrap();
+    EcdsaKeyPair::from_pkcs8(scheme, pkcs8.as_ref(), &random).unwrap()
 }
 
 fn jwk(pair: &EcdsaKeyPair, name: &str) -> serde_json::Value {
@@ -113,7 +116,7 @@ fn signed(pair: &EcdsaKeyPair, header: serde_json::Value, claims: serde_json::Va
     format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// As the API server signs it.
+/// A token that the API server has signed.
 fn token(name: &str, audience: serde_json::Value, seconds: i64) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -133,21 +136,21 @@ fn plain() -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_question_for_a_token_and_its_answer_is_kept() {
+async fn token_is_reviewed_once_and_cached() {
     let api = Api::new(good());
     let token = plain();
     let (first, second) = tokio::join!(api.tokens.account(&token), api.tokens.account(&token));
     assert_eq!(first, second);
     assert_eq!(first.unwrap().namespace, "shop");
-    assert_eq!(api.asked(), 1);
+    assert_eq!(api.reviews(), 1);
     tokio::time::advance(FRESH).await;
     api.tokens.account(&token).await.unwrap();
-    assert_eq!(api.asked(), 2);
+    assert_eq!(api.reviews(), 2);
 
     let short = token_of(5);
     api.tokens.account(&short).await.unwrap();
     tokio::time::advance(Duration::from_secs(6)).await;
-    // The clock of the claims is another one, which goes on.
+    // The clock of the claims is the system clock, which is not paused.
     api.say(json!({ "authenticated": false, "error": "token has expired" }));
     let denied = api.tokens.account(&short).await;
     let message = messages::review_failed("token has expired").to_string();
@@ -159,16 +162,16 @@ fn token_of(seconds: i64) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_known_token_counts_while_the_api_server_is_away_and_an_unknown_one_does_not() {
+async fn cached_token_survives_api_server_outage() {
     let api = Api::new(good());
-    // Made once: the next second makes another one.
+    // Made once, because `plain` makes another token in the next second.
     let token = plain();
     api.tokens.account(&token).await.unwrap();
     api.say(serde_json::Value::Null);
     tokio::time::advance(FRESH).await;
     assert!(api.tokens.account(&token).await.is_ok());
     assert!(api.tokens.account(&token).await.is_ok());
-    assert_eq!(api.asked(), 2, "it is left alone for a while");
+    assert_eq!(api.reviews(), 2, "it is left alone for a while");
     let unknown = api.tokens.account(&token_of(60)).await;
     assert!(
         matches!(unknown, Err(Denied::Unavailable(_))),
@@ -182,9 +185,9 @@ async fn a_known_token_counts_while_the_api_server_is_away_and_an_unknown_one_do
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_tokens_of_one_account_do_not_keep_out_another() {
+async fn accounts_do_not_evict_each_other() {
     let api = Api::new(good());
-    // Made once: the next second makes another one.
+    // Made once, because `plain` makes another token in the next second.
     let token = plain();
     api.tokens.account(&token).await.unwrap();
     let evil = Arc::new(Owner::of_account("evil", "system:serviceaccount:evil:a"));
@@ -193,18 +196,18 @@ async fn the_tokens_of_one_account_do_not_keep_out_another() {
         hash[..8].copy_from_slice(&number.to_le_bytes());
         let now = Instant::now();
         let mut store = api.tokens.store();
-        let place = store.place(hash, now);
-        store.answered(hash, &place, Some(evil.clone()), now + STALE, now);
+        let cell = store.cell(hash, now);
+        store.record(hash, &cell, Some(evil.clone()), now + STALE, now);
     }
     assert!(api.tokens.account(&token_of(600)).await.is_ok());
-    assert_eq!(api.asked(), 2);
+    assert_eq!(api.reviews(), 2);
     assert!(api.tokens.account(&token).await.is_ok());
-    assert_eq!(api.asked(), 2, "the answer was kept");
+    assert_eq!(api.reviews(), 2, "the answer was kept");
     assert_eq!(api.tokens.store().len(), MAX_TOKENS);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_no_token_for_us_is_asked_for_once_or_not_at_all() {
+async fn invalid_tokens_cost_no_reviews() {
     let api = Api::new(good());
     for wrong in [
         "",
@@ -216,14 +219,14 @@ async fn what_is_no_token_for_us_is_asked_for_once_or_not_at_all() {
         let denied = api.tokens.account(wrong).await;
         assert!(matches!(denied, Err(Denied::Invalid(_))), "{wrong}");
     }
-    assert_eq!(api.asked(), 0);
-    // One by its claims, however well it is signed.
+    assert_eq!(api.reviews(), 0);
+    // This token is signed, and its claims have expired.
     let expired = api.tokens.account(&token_of(-61)).await;
     assert_eq!(
         expired,
         Err(Denied::Invalid(messages::expired().to_string()))
     );
-    assert_eq!(api.asked(), 0);
+    assert_eq!(api.reviews(), 0);
     for (number, answer) in [
         json!({ "authenticated": false }),
         json!({ "authenticated": true, "user": good()["user"] }),
@@ -239,7 +242,7 @@ async fn what_is_no_token_for_us_is_asked_for_once_or_not_at_all() {
             let denied = api.tokens.account(&token).await;
             assert!(matches!(denied, Err(Denied::Invalid(_))), "{answer}");
         }
-        assert_eq!(api.asked(), number + 1);
+        assert_eq!(api.reviews(), number + 1);
     }
     tokio::time::advance(BAD).await;
     api.say(good());
@@ -247,26 +250,26 @@ async fn what_is_no_token_for_us_is_asked_for_once_or_not_at_all() {
 }
 
 #[tokio::test]
-async fn what_a_token_says_is_said_by_the_pod_that_it_is_bound_to() {
-    let mut said = good();
-    let owner = async |said: &serde_json::Value, seconds| {
-        let api = Api::new(said.clone());
+async fn bound_pod_owns_the_token() {
+    let mut status = good();
+    let owner = async |status: &serde_json::Value, seconds| {
+        let api = Api::new(status.clone());
         let account = api.tokens.account(&token_of(seconds)).await.unwrap();
         (*account.owner).clone()
     };
     let account = "system:serviceaccount:shop:buyer";
-    assert_eq!(owner(&said, 60).await, Owner::of_account("shop", account));
+    assert_eq!(owner(&status, 60).await, Owner::of_account("shop", account));
     for uid in ["1", "2"] {
-        said["user"]["extra"] = json!({
+        status["user"]["extra"] = json!({
             "authentication.kubernetes.io/pod-name": ["a"],
             "authentication.kubernetes.io/pod-uid": [uid],
         });
-        assert_eq!(owner(&said, 60).await, Owner::of_pod("shop", uid));
+        assert_eq!(owner(&status, 60).await, Owner::of_pod("shop", uid));
     }
 }
 
 #[tokio::test]
-async fn a_replica_shows_the_token_of_the_same_account() {
+async fn replica_has_token_of_same_account() {
     let mut api = Api::new(good());
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), plain()).unwrap();

@@ -1,4 +1,4 @@
-//! One manifest file: the last state that could be read, and whether the present one may be.
+//! One manifest file: its last valid content, and whether its present state may be read.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -6,46 +6,45 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::walk::{Inode, Stamp};
-use weir_core::manifest::object::{self, Broken, Manifests, Passed};
+use super::listing::{Inode, Stamp};
+use weir_core::manifest::object::{self, BrokenDocument, IgnoredDocument, Manifests};
 use weir_core::manifest::problem::messages::{Message, file as messages};
 use weir_core::manifest::problem::{Effect, Extent, ObjectRef, Problem};
 use weir_core::world;
 
-/// Larger files are not even opened.
+/// Larger files are not opened.
 const MAX_BYTES: u64 = object::MAX_BYTES as u64;
 
-/// A file that changed without a word from the watcher is read once its `stat` has stood this long.
+/// A file that has changed without an event is read when its `stat` has stayed the same for this long.
 pub(super) const SETTLE: Duration = Duration::from_secs(2);
 
-/// A file that somebody else had open while we read it is read again once its `stat` has stood this
-/// long. Its own end may come earlier.
+/// A file that another process had open while we read it is read again when its `stat` has stayed the same for this
+/// long, or earlier at an event.
 pub(super) const DOUBT: Duration = Duration::from_millis(50);
 
-/// A file that is gone keeps its objects this long: editors move a file away before they write the
-/// new one.
+/// The objects of a missing file stay for this long: editors move a file away before they write the new one.
 pub(super) const GRACE: Duration = Duration::from_millis(100);
 
-/// What is known of one file.
+/// The state of one file.
 #[derive(Default)]
-pub(super) struct Entry {
-    /// Of the state that was read last, well or badly; None where it should be tried again.
+pub(super) struct FileState {
+    /// The stamp of the last read, successful or not; None if the file must be read again.
     pub read: Option<Stamp>,
-    /// Of the last state of which anything was read.
+    /// The inode of the last read.
     pub inode: Option<Inode>,
     change: Option<Change>,
-    /// What it held when it could last be read; None until then.
+    /// The last valid content; None if there was none.
     pub good: Option<Arc<Loaded>>,
-    /// Why its present state is not in force.
+    /// Why its present content is not in force.
     pub problem: Option<Problem>,
 }
 
-/// What a file holds. Its objects are read once, not at each change of another file.
+/// The content of a file. Its objects are parsed once, not at each change of another file.
 #[derive(Default)]
 pub(super) struct Loaded {
     pub entries: Vec<Arc<world::Entry>>,
-    pub broken: Vec<Broken>,
-    pub passed: Vec<Passed>,
+    pub broken: Vec<BrokenDocument>,
+    pub passed: Vec<IgnoredDocument>,
     pub patches: Vec<String>,
     pub of_patches: Option<Problem>,
 }
@@ -56,15 +55,15 @@ impl From<Manifests> for Loaded {
         Loaded {
             entries: manifests.objects.iter().map(entry).collect(),
             broken: manifests.broken,
-            passed: manifests.passed,
+            passed: manifests.ignored,
             patches: manifests.patches,
-            of_patches: manifests.of_patches,
+            of_patches: manifests.patches_problem,
         }
     }
 }
 
 impl Loaded {
-    /// The same after the file got another name.
+    /// The same content under another file name.
     pub(super) fn moved_to(&self, source: &str) -> Loaded {
         let moved = |entry: &Arc<world::Entry>| Arc::new(entry.moved_to(source));
         let mut broken = self.broken.clone();
@@ -80,7 +79,7 @@ impl Loaded {
         }
     }
 
-    /// With what is wrong with its patches, those that it named before stay patches.
+    /// If its list of patches is invalid, the patches of the previous content are added.
     fn after(mut self, before: Option<&Loaded>) -> (Loaded, Option<Problem>) {
         let problem = self.of_patches.clone();
         let before = before.filter(|before| problem.is_some() && !before.patches.is_empty());
@@ -96,106 +95,120 @@ impl Loaded {
     }
 }
 
-/// A state that differs from the one that was read, and when it has lasted long enough.
+/// A state that differs from the last read, and the time when it has lasted long enough.
 struct Change {
     /// None: the file is gone.
     stamp: Option<Stamp>,
     due: Instant,
 }
 
-/// What came of reading a file.
-pub(super) enum Reading {
+/// What to do with a file for which there was no event.
+pub(super) enum ReadDecision {
+    /// It was read in this state.
+    Unchanged,
+    /// It has changed, and its state has lasted long enough.
+    Read,
+    /// It has changed, and may still be written before this time.
+    WaitUntil(Instant),
+}
+
+/// The result of reading a file.
+pub(super) enum FileReading {
     Good(Stamp, Loaded),
-    /// This state of the file is of no use.
+    /// The content is invalid.
     Bad(Stamp, Problem),
-    /// The file could not be read at all just now.
+    /// The file could not be read.
     Failed(Problem),
-    /// Somebody is writing it.
+    /// Another process is writing the file.
     Moving,
-    /// Somebody may be writing it.
+    /// Another process may be writing the file.
     Doubtful(Stamp),
 }
 
-impl Reading {
-    /// The same reading of a file that somebody else had open at the time.
-    pub(super) fn in_doubt(self) -> Reading {
+impl FileReading {
+    /// The result if another process had the file open at the same time.
+    pub(super) fn in_doubt(self) -> FileReading {
         match self {
-            Reading::Good(stamp, _) | Reading::Bad(stamp, _) => Reading::Doubtful(stamp),
+            FileReading::Good(stamp, _) | FileReading::Bad(stamp, _) => {
+                FileReading::Doubtful(stamp)
+            }
             other => other,
         }
     }
 }
 
-impl Entry {
-    /// Whether the state `stamp`, of which the watcher has said nothing, is to be read now: Ok(false)
-    /// where it has been already, Err(time) where it is not known before then to be complete.
-    pub(super) fn is_news(&mut self, stamp: Stamp, now: Instant) -> Result<bool, Instant> {
+impl FileState {
+    /// Decides about a file for which there was no event.
+    pub(super) fn check(&mut self, stamp: Stamp, now: Instant) -> ReadDecision {
         if self.read == Some(stamp) {
             self.change = None;
-            return Ok(false);
+            return ReadDecision::Unchanged;
         }
-        self.ripe(Some(stamp), SETTLE, now).map(|()| true)
+        match self.wait_until_stable(Some(stamp), SETTLE, now) {
+            Some(due) => ReadDecision::WaitUntil(due),
+            None => ReadDecision::Read,
+        }
     }
 
-    /// Ok when a file that is not there is gone for good, else the time when it will be.
-    pub(super) fn is_gone(&mut self, now: Instant) -> Result<(), Instant> {
-        self.ripe(None, GRACE, now)
+    /// The time until which the objects of a missing file stay; None if that time is over.
+    pub(super) fn wait_until_gone(&mut self, now: Instant) -> Option<Instant> {
+        self.wait_until_stable(None, GRACE, now)
     }
 
-    /// Ok when the file has been in this state for so long; else the time when it will have been.
-    fn ripe(
+    /// The time when the file will have been in this state for `patience`; None if it has been.
+    fn wait_until_stable(
         &mut self,
         stamp: Option<Stamp>,
         patience: Duration,
         now: Instant,
-    ) -> Result<(), Instant> {
+    ) -> Option<Instant> {
         let due = match &self.change {
             Some(change) if change.stamp == stamp => change.due,
             _ => now + patience,
         };
         self.change = Some(Change { stamp, due });
-        if now >= due { Ok(()) } else { Err(due) }
+        (now < due).then_some(due)
     }
 
-    /// Err: the time to try again.
-    pub(super) fn keep(&mut self, reading: Reading, now: Instant) -> Result<(), Instant> {
+    /// Records the result of reading the file, and returns the time to try again; None if it need not be tried again.
+    pub(super) fn record(&mut self, reading: FileReading, now: Instant) -> Option<Instant> {
         self.change = None;
-        if let Reading::Good(stamp, _) | Reading::Bad(stamp, _) = &reading {
+        if let FileReading::Good(stamp, _) | FileReading::Bad(stamp, _) = &reading {
             self.inode = Some(stamp.inode);
         }
         match reading {
-            Reading::Good(stamp, loaded) => {
+            FileReading::Good(stamp, loaded) => {
                 self.read = Some(stamp);
                 let (loaded, problem) = loaded.after(self.good.as_deref());
                 self.good = Some(Arc::new(loaded));
                 self.problem = problem;
-                return Ok(());
+                return None;
             }
-            Reading::Bad(stamp, problem) => {
+            FileReading::Bad(stamp, problem) => {
                 self.read = Some(stamp);
-                self.problem = Some(self.judged(problem));
-                return Ok(());
+                self.problem = Some(self.with_effect(problem));
+                return None;
             }
-            Reading::Failed(problem) => {
+            FileReading::Failed(problem) => {
                 self.read = None;
-                self.problem = Some(self.judged(problem));
+                self.problem = Some(self.with_effect(problem));
             }
-            Reading::Moving => self.read = None,
-            // The kernel shows a truncation before it tells of it, and a busy disk may lie between.
-            Reading::Doubtful(stamp) => {
+            FileReading::Moving => self.read = None,
+            // A truncated file is visible before its event, and on a busy disk much earlier.
+            FileReading::Doubtful(stamp) => {
                 let patience = if stamp.size == 0 { SETTLE } else { DOUBT };
                 self.read = None;
-                return self.ripe(Some(stamp), patience, now);
+                return self.wait_until_stable(Some(stamp), patience, now);
             }
         }
-        Err(now + SETTLE)
+        Some(now + SETTLE)
     }
 }
 
-impl Entry {
-    /// A file's problem, with what it means for the objects that were read from the file before.
-    fn judged(&mut self, problem: Problem) -> Problem {
-        // A file that is no error, a template, counts as read.
+impl FileState {
+    /// Adds the effect on the objects that were read from the file before.
+    fn with_effect(&mut self, problem: Problem) -> Problem {
+        // A template is not an error, so it counts as read.
         if problem.effect.extent == Extent::Nothing {
             self.good.get_or_insert_default();
         }
@@ -210,14 +223,19 @@ impl Entry {
     }
 }
 
-/// Reads one file whose state was `stamp` a moment ago.
-pub(super) fn read(path: &Path, source: String, stamp: Stamp, default_namespace: &str) -> Reading {
+/// Reads one file that had the stamp `stamp` in the listing.
+pub(super) fn read(
+    path: &Path,
+    source: String,
+    stamp: Stamp,
+    default_namespace: &str,
+) -> FileReading {
     let bad = |message: Message| {
         let object = ObjectRef {
             source: source.clone(),
             ..ObjectRef::default()
         };
-        Reading::Bad(stamp, object.problem("", message))
+        FileReading::Bad(stamp, object.problem("", message))
     };
     let too_large = || bad(messages::too_large(MAX_BYTES >> 20));
     if stamp.size > MAX_BYTES {
@@ -225,8 +243,8 @@ pub(super) fn read(path: &Path, source: String, stamp: Stamp, default_namespace:
     }
     let bytes = match read_whole(path, stamp) {
         Ok(Some(bytes)) => bytes,
-        Ok(None) => return Reading::Moving,
-        Err(error) => return Reading::Failed(unreadable(source, &error)),
+        Ok(None) => return FileReading::Moving,
+        Err(error) => return FileReading::Failed(unreadable(source, &error)),
     };
     if bytes.len() as u64 > MAX_BYTES {
         return too_large();
@@ -239,23 +257,23 @@ pub(super) fn read(path: &Path, source: String, stamp: Stamp, default_namespace:
         }
     };
     match object::read_in(default_namespace, &source, &text) {
-        Ok(manifests) => Reading::Good(stamp, manifests.into()),
-        Err(problem) => Reading::Bad(stamp, problem),
+        Ok(manifests) => FileReading::Good(stamp, manifests.into()),
+        Err(problem) => FileReading::Bad(stamp, problem),
     }
 }
 
-/// None where the file changed under the reader's hands.
+/// None if the file has changed while it was read.
 fn read_whole(path: &Path, stamp: Stamp) -> io::Result<Option<Vec<u8>>> {
     let mut file = File::open(path)?;
-    // Reading from a pipe changes what `stat` says of it.
-    let fixed = file.metadata()?.is_file();
-    if fixed && Stamp::of(&file.metadata()?) != stamp {
+    // A read from a pipe changes its `stat`.
+    let is_regular = file.metadata()?.is_file();
+    if is_regular && Stamp::of(&file.metadata()?) != stamp {
         return Ok(None);
     }
     let mut bytes = Vec::new();
     file.by_ref().take(MAX_BYTES + 1).read_to_end(&mut bytes)?;
-    let unchanged = !fixed || Stamp::of(&file.metadata()?) == stamp;
-    Ok(unchanged.then_some(bytes))
+    let is_unchanged = !is_regular || Stamp::of(&file.metadata()?) == stamp;
+    Ok(is_unchanged.then_some(bytes))
 }
 
 pub(super) fn unreadable(source: String, error: &io::Error) -> Problem {

@@ -1,15 +1,16 @@
-//! An edit that breaks an object never moves traffic: the form before the edit stays in force until the object is no
-//! worse than that form, or deleted.
+//! An edit that breaks an object never moves traffic: the previous form of the object stays in force until the object
+//! is deleted or is no worse than that form.
 //!
-//! A form is worse than the one in force if a problem that keeps something from being done as it is written has a path
-//! and a code that no problem of the form in force has. At a start the form that is read is in force, with its
-//! problems. An object is known again by kind, namespace and name, in whatever file; [`documents`] has the rest.
+//! A form is worse than the form in force if it has a problem with an effect on traffic whose path and code are not
+//! among the problems of the form in force. At a start the first form that is read is in force, with its problems.
+//! Objects are identified by kind, namespace and name in any file; [`documents`] covers objects that cannot be
+//! identified.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use self::documents::{Documents, What};
-use weir_core::manifest::object::{Broken, Kind};
+use weir_core::manifest::object::{BrokenDocument, Kind};
 use weir_core::manifest::problem::{Effect, Extent, Problem};
 use weir_core::world::Entry;
 
@@ -18,31 +19,31 @@ mod documents;
 /// Kind, namespace and name.
 type Id = (Kind, String, String);
 
-/// The forms in force, which a later broken edit falls back to.
+/// The forms in force, for objects that a later edit breaks.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LastValid(BTreeMap<Id, Arc<Entry>>);
 
-/// What one file holds now.
+/// The content of one file.
 pub(super) struct Contents<'a> {
     pub source: &'a str,
     pub entries: &'a [Arc<Entry>],
-    pub broken: &'a [Broken],
+    pub broken: &'a [BrokenDocument],
 }
 
 #[derive(Debug)]
-pub(super) struct Outcome {
-    /// What is in force.
+pub(super) struct StepResult {
+    /// The objects in force.
     pub entries: Vec<Arc<Entry>>,
-    /// Of documents that no object could be made of.
+    /// Problems of documents that cannot be read as objects.
     pub problems: Vec<Problem>,
     pub last_valid: LastValid,
 }
 
-/// Of the objects with the same kind, namespace and name: the one that counts.
-type Counting<'a> = BTreeMap<Id, &'a Arc<Entry>>;
+/// The object that counts among objects with the same kind, namespace and name.
+type Effective<'a> = BTreeMap<Id, &'a Arc<Entry>>;
 
 impl LastValid {
-    /// The same forms after files got other names, from old to new.
+    /// The same forms after files were renamed; `files` maps old names to new names.
     pub(super) fn renamed(&self, files: &BTreeMap<String, String>) -> LastValid {
         let forms = self.0.iter().map(|(id, form)| {
             let form = match files.get(form.source()) {
@@ -54,25 +55,25 @@ impl LastValid {
         LastValid(forms.collect())
     }
 
-    /// What is in force of these files, after what was in force before.
-    pub(super) fn step(&self, files: &[Contents<'_>]) -> Outcome {
+    /// The objects of these files that are in force, given the forms in force before.
+    pub(super) fn step(&self, files: &[Contents<'_>]) -> StepResult {
         let entries = || files.iter().flat_map(|file| file.entries);
-        let counting = self.counting(entries());
+        let effective = self.effective(entries());
         let mut documents =
-            Documents::of(files, |entry| self.may_stand_for_another(entry, &counting));
-        let is_elsewhere = |form: &Entry| counting.contains_key(&id_of(form));
-        documents.find(self.gone(&counting), is_elsewhere);
-        let copies = copies(entries(), &counting);
+            Documents::of(files, |entry| self.may_stand_for_another(entry, &effective));
+        let is_elsewhere = |form: &Entry| effective.contains_key(&id_of(form));
+        documents.find(self.gone(&effective), is_elsewhere);
+        let copies = copies(entries(), &effective);
 
         let mut next = BTreeMap::new();
-        let mut outcome = Vec::new();
+        let mut in_force_now = Vec::new();
         for entry in entries().filter(|entry| !documents.is_taken(entry)) {
             let id = id_of(entry);
-            let first = counting.get(&id);
+            let first = effective.get(&id);
             if first.is_none_or(|first| !Arc::ptr_eq(first, entry)) {
-                // The others are told of as duplicates.
+                // Later ones are reported as duplicates.
                 if first.is_none_or(|first| first.place() < entry.place()) {
-                    outcome.push(entry.clone());
+                    in_force_now.push(entry.clone());
                 }
                 continue;
             }
@@ -90,12 +91,12 @@ impl LastValid {
             if let Some(problems) = copies.get(&id) {
                 in_force = Arc::new(in_force.with_problems(problems.iter().cloned()));
             }
-            outcome.push(in_force);
+            in_force_now.push(in_force);
         }
         let mut problems = Vec::new();
         for document in documents.all {
             let own = document.problems();
-            let held: Vec<Problem> = own.iter().cloned().map(held).collect();
+            let held: Vec<Problem> = own.iter().cloned().map(hold).collect();
             for form in &document.stands_for {
                 next.insert(id_of(form), form.clone());
             }
@@ -104,26 +105,26 @@ impl LastValid {
             match (forms.next(), &document.what) {
                 (None, What::Broken(broken)) if !broken.is_foreign => problems.extend(own.to_vec()),
                 (None, _) => {}
-                // Where no access policy is asked for, nothing in such an object is a problem.
+                // Without an access policy nothing in such an object is a problem.
                 (Some(first), _) if document.stands_for.iter().all(of_policy) => {
-                    outcome.push(Arc::new(first.with_problems(held)));
+                    in_force_now.push(Arc::new(first.with_problems(held)));
                 }
                 (Some(first), _) => {
                     problems.extend(held);
-                    outcome.push(first);
+                    in_force_now.push(first);
                 }
             }
-            outcome.extend(forms);
+            in_force_now.extend(forms);
         }
-        Outcome {
-            entries: outcome,
+        StepResult {
+            entries: in_force_now,
             problems,
             last_valid: LastValid(next),
         }
     }
 
-    /// The first one by file and place of those that can be in force, or whose file the form in force is from.
-    fn counting<'a>(&self, entries: impl Iterator<Item = &'a Arc<Entry>>) -> Counting<'a> {
+    /// The first object by file and place that can be in force, or that is in the file of the form in force.
+    fn effective<'a>(&self, entries: impl Iterator<Item = &'a Arc<Entry>>) -> Effective<'a> {
         let rank = |id: &Id, entry: &Entry| match self.0.get(id) {
             Some(form) if entry.source() == form.source() => 0,
             Some(form) if entry.is_no_worse_than(form) => 0,
@@ -131,45 +132,45 @@ impl LastValid {
             None if entry.is_served() => 1,
             _ => 2,
         };
-        let mut counting: BTreeMap<Id, (u8, &Arc<Entry>)> = BTreeMap::new();
+        let mut effective: BTreeMap<Id, (u8, &Arc<Entry>)> = BTreeMap::new();
         for entry in entries.filter(|entry| !entry.name().is_empty()) {
             let id = id_of(entry);
             let own = (rank(&id, entry), entry);
-            let known = counting.entry(id).or_insert(own);
-            if (own.0, own.1.place()) < (known.0, known.1.place()) {
-                *known = own;
+            let first = effective.entry(id).or_insert(own);
+            if (own.0, own.1.place()) < (first.0, first.1.place()) {
+                *first = own;
             }
         }
-        let counting = counting.into_iter();
-        counting.map(|(id, (_, entry))| (id, entry)).collect()
+        let effective = effective.into_iter();
+        effective.map(|(id, (_, entry))| (id, entry)).collect()
     }
 
-    /// The forms whose file has no such object any more, while no file before it has one.
-    fn gone(&self, counting: &Counting<'_>) -> Vec<&Arc<Entry>> {
+    /// The forms whose object is no longer in its file, nor in an earlier file.
+    fn gone(&self, effective: &Effective<'_>) -> Vec<&Arc<Entry>> {
         let is_gone = |(id, form): &(&Id, &Arc<Entry>)| {
-            let known = counting.get(*id);
-            known.is_none_or(|entry| entry.source() > form.source())
+            let first = effective.get(*id);
+            first.is_none_or(|entry| entry.source() > form.source())
         };
         self.0.iter().filter(is_gone).map(|(_, it)| it).collect()
     }
 
-    /// Whether an object of which nothing is in force may be what an edit made of another one.
-    fn may_stand_for_another(&self, entry: &Arc<Entry>, counting: &Counting<'_>) -> bool {
+    /// Whether an object without anything in force may be the broken edit of another object.
+    fn may_stand_for_another(&self, entry: &Arc<Entry>, effective: &Effective<'_>) -> bool {
         let id = id_of(entry);
-        let is_counting = counting.get(&id).is_none_or(|it| Arc::ptr_eq(it, entry));
+        let is_counting = effective.get(&id).is_none_or(|it| Arc::ptr_eq(it, entry));
         is_counting && !entry.is_served() && !self.0.contains_key(&id)
     }
 }
 
-/// What is wrong with objects that stand before the ones that count.
+/// The problems of objects that stand before the object that counts.
 fn copies<'a>(
     entries: impl Iterator<Item = &'a Arc<Entry>>,
-    counting: &Counting<'_>,
+    effective: &Effective<'_>,
 ) -> BTreeMap<Id, Vec<Problem>> {
     let mut copies: BTreeMap<Id, Vec<Problem>> = BTreeMap::new();
     for entry in entries {
         let id = id_of(entry);
-        let Some(first) = counting.get(&id).filter(|it| entry.place() < it.place()) else {
+        let Some(first) = effective.get(&id).filter(|it| entry.place() < it.place()) else {
             continue;
         };
         let words = format!("the object in \"{}\" is in force", first.source());
@@ -181,7 +182,7 @@ fn copies<'a>(
     copies
 }
 
-fn held(problem: Problem) -> Problem {
+fn hold(problem: Problem) -> Problem {
     problem.with_effect(still_in_force())
 }
 

@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::file::{DOUBT, GRACE, SETTLE};
 use super::*;
 
-/// A folder on disk and the clock that its scans are told.
+/// A folder on disk, and the time of its scans.
 struct Disk {
     _dir: TempDir,
     path: PathBuf,
@@ -50,12 +50,12 @@ impl Disk {
         folder
     }
 
-    /// A scan after events for `settled`, `later` after the one before.
+    /// A scan after events for `settled`, at the time `later` after the previous scan.
     fn scan(&mut self, folder: &mut Folder, settled: &[&str], later: Duration) -> Scan {
         self.now += later;
         let settled = settled.iter().map(|name| self.path.join(name)).collect();
-        let look = folder.read(folder.survey(&settled), self.now);
-        folder.take(look, &Meanwhile::default(), self.now)
+        let files = folder.read(folder.list(&settled), self.now);
+        folder.apply(files, &EventsDuringRead::default(), self.now)
     }
 }
 
@@ -78,7 +78,7 @@ fn names(folder: &Folder) -> Vec<&str> {
 const BROKEN: &str = "kind: [";
 
 #[test]
-fn reads_every_manifest_below_sorted_by_path() {
+fn manifests_are_sorted_by_path() {
     let disk = Disk::new(&[
         ("b.yml", &service("b")),
         ("a/z.yaml", &service("z")),
@@ -99,7 +99,7 @@ fn reads_every_manifest_below_sorted_by_path() {
 }
 
 #[test]
-fn sources_begin_as_the_user_wrote_them() {
+fn sources_keep_path_of_user() {
     let folder =
         |typed: &str, path: &str| source(Path::new(typed), Path::new("/x/dir"), Path::new(path));
     assert_eq!(folder("dir", "/x/dir/sub/a.yaml"), "dir/sub/a.yaml");
@@ -108,7 +108,7 @@ fn sources_begin_as_the_user_wrote_them() {
 }
 
 #[test]
-fn a_file_can_stand_for_the_folder() {
+fn folder_can_be_one_file() {
     let disk = Disk::new(&[("a.yaml", &service("a")), ("b.yaml", &service("b"))]);
     let mut folder = Folder::open(&disk.path.join("a.yaml"), false).unwrap();
     folder.read_all();
@@ -117,7 +117,7 @@ fn a_file_can_stand_for_the_folder() {
 }
 
 #[test]
-fn a_file_renamed_into_place_is_read_at_once() {
+fn renamed_file_is_read_at_once() {
     let mut disk = Disk::new(&[("a.yaml", &service("a"))]);
     let mut folder = disk.folder();
     disk.write("new", &service("other"));
@@ -129,7 +129,7 @@ fn a_file_renamed_into_place_is_read_at_once() {
 }
 
 #[test]
-fn a_file_that_may_still_be_written_waits_for_its_own_end() {
+fn unsettled_file_waits_for_its_event() {
     let mut disk = Disk::new(&[("a.yaml", &service("a")), ("b.yaml", &service("b"))]);
     let mut folder = disk.folder();
     disk.write("a.yaml", "");
@@ -148,23 +148,23 @@ fn a_file_that_may_still_be_written_waits_for_its_own_end() {
     assert_eq!(
         names(&folder),
         ["longer", "other"],
-        "no word for long enough"
+        "no event for long enough"
     );
     assert_eq!(disk.scan(&mut folder, &[], SOON).due, None);
 }
 
 #[test]
-fn a_file_that_was_written_again_waits_for_its_next_end() {
+fn rewritten_file_waits_for_next_event() {
     let mut disk = Disk::new(&[("a.yaml", &service("a"))]);
     let mut folder = disk.folder();
     let a = BTreeSet::from([disk.path.join("a.yaml")]);
     disk.write("a.yaml", &service("half"));
-    let look = folder.read(folder.survey(&a), disk.now);
-    let meanwhile = Meanwhile {
+    let files = folder.read(folder.list(&a), disk.now);
+    let events = EventsDuringRead {
         written: a,
         opened: BTreeSet::new(),
     };
-    let scan = folder.take(look, &meanwhile, disk.now);
+    let scan = folder.apply(files, &events, disk.now);
     assert_eq!(names(&folder), ["a"]);
     assert_eq!(scan.due, Some(disk.now + SETTLE));
     disk.write("a.yaml", &service("whole"));
@@ -173,7 +173,7 @@ fn a_file_that_was_written_again_waits_for_its_next_end() {
 }
 
 #[test]
-fn a_file_that_somebody_else_has_open_is_read_again() {
+fn file_opened_elsewhere_is_reread() {
     let mut disk = Disk::new(&[("a.yaml", &service("a")), ("b.yaml", &service("b"))]);
     let mut folder = disk.folder();
     let a = BTreeSet::from([disk.path.join("a.yaml")]);
@@ -183,12 +183,12 @@ fn a_file_that_somebody_else_has_open_is_read_again() {
     ] {
         let before = names(&folder).join(" ");
         disk.write("a.yaml", &text);
-        let look = folder.read(folder.survey(&a), disk.now);
-        let meanwhile = Meanwhile {
+        let files = folder.read(folder.list(&a), disk.now);
+        let events = EventsDuringRead {
             written: BTreeSet::new(),
             opened: a.clone(),
         };
-        let scan = folder.take(look, &meanwhile, disk.now);
+        let scan = folder.apply(files, &events, disk.now);
         assert_eq!(scan.due, Some(disk.now + patience));
         assert_eq!(names(&folder).join(" "), before);
         disk.scan(&mut folder, &[], patience);
@@ -197,7 +197,7 @@ fn a_file_that_somebody_else_has_open_is_read_again() {
 }
 
 #[test]
-fn a_folder_renamed_into_place_is_read_at_once() {
+fn renamed_folder_is_read_at_once() {
     let mut disk = Disk::new(&[("a.yaml", &service("a")), (".new/b.yaml", &service("b"))]);
     let mut folder = disk.folder();
     disk.rename(".new", "sub");
@@ -207,7 +207,7 @@ fn a_folder_renamed_into_place_is_read_at_once() {
 }
 
 #[test]
-fn a_broken_file_keeps_its_last_objects() {
+fn broken_file_keeps_its_objects() {
     let mut disk = Disk::new(&[("a.yaml", &service("a")), ("b.yaml", &service("b"))]);
     let mut folder = disk.folder();
     for (broken, says) in [
@@ -228,7 +228,7 @@ fn a_broken_file_keeps_its_last_objects() {
 }
 
 #[test]
-fn a_file_that_is_too_large_is_not_opened() {
+fn too_large_file_is_not_opened() {
     let disk = Disk::new(&[("b.yaml", &service("b"))]);
     let file = File::create(disk.path.join("a.yaml")).unwrap();
     file.set_len(20 << 20).unwrap();
@@ -239,18 +239,18 @@ fn a_file_that_is_too_large_is_not_opened() {
 }
 
 #[test]
-fn nothing_counts_as_read_until_every_file_was() {
+fn first_publication_needs_every_file() {
     let mut disk = Disk::new(&[("a.yaml", &service("a")), ("b.yaml", BROKEN)]);
     let mut folder = disk.folder();
     assert!(folder.unread().unwrap().contains("b.yaml: Unreadable"));
-    // A file that was good once does not stand in the way.
+    // A file that was valid once does not delay the publication.
     disk.write("a.yaml", BROKEN);
     disk.scan(&mut folder, &["a.yaml"], SOON);
     disk.write("b.yaml", &service("b"));
     disk.scan(&mut folder, &["b.yaml"], SOON);
     assert_eq!(folder.unread(), None);
     assert_eq!(names(&folder), ["a", "b"]);
-    // Nor does a new one, from then on.
+    // After the first publication a broken new file does not either.
     disk.write("c.yaml", BROKEN);
     disk.scan(&mut folder, &["c.yaml"], SOON);
     assert_eq!(folder.unread(), None);
@@ -258,7 +258,7 @@ fn nothing_counts_as_read_until_every_file_was() {
 }
 
 #[test]
-fn a_broken_first_file_can_go_away() {
+fn deleted_broken_file_is_forgotten() {
     let mut disk = Disk::new(&[("a.yaml", &service("a")), ("b.yaml", BROKEN)]);
     let mut folder = disk.folder();
     disk.remove("b.yaml");
@@ -268,7 +268,7 @@ fn a_broken_first_file_can_go_away() {
 }
 
 #[test]
-fn objects_of_a_deleted_file_go_after_a_moment() {
+fn objects_of_deleted_file_go_later() {
     let mut disk = Disk::new(&[("a.yaml", &service("a")), ("b.yaml", &service("b"))]);
     let mut folder = disk.folder();
     disk.remove("a.yaml");
@@ -280,7 +280,7 @@ fn objects_of_a_deleted_file_go_after_a_moment() {
 }
 
 #[test]
-fn an_editor_that_moves_the_file_away_before_it_writes_takes_nothing_with_it() {
+fn editor_backup_rename_keeps_objects() {
     let mut disk = Disk::new(&[("a.yaml", &service("a")), ("b.yaml", &service("b"))]);
     let mut folder = disk.folder();
     disk.rename("a.yaml", "a.yaml~");
@@ -294,7 +294,7 @@ fn an_editor_that_moves_the_file_away_before_it_writes_takes_nothing_with_it() {
 }
 
 #[test]
-fn a_renamed_file_is_never_there_twice() {
+fn renamed_file_never_counts_twice() {
     let mut disk = Disk::new(&[("a.yaml", &service("a")), ("b.yaml", &service("b"))]);
     let mut folder = disk.folder();
     disk.rename("a.yaml", "c.yaml");
@@ -306,7 +306,7 @@ fn a_renamed_file_is_never_there_twice() {
 }
 
 #[test]
-fn a_truncated_file_has_no_objects() {
+fn truncated_file_has_no_objects() {
     let mut disk = Disk::new(&[("a.yaml", &service("a")), ("b.yaml", &service("b"))]);
     let mut folder = disk.folder();
     disk.write("a.yaml", "");
@@ -315,7 +315,7 @@ fn a_truncated_file_has_no_objects() {
     assert_eq!(folder.problems(), []);
 }
 
-/// As the kubelet lays out a mounted ConfigMap.
+/// The layout of a ConfigMap that the kubelet mounts.
 fn config_map(disk: &Disk, version: &str, text: &str) {
     disk.write(&format!("..{version}/a.yaml"), text);
     symlink(format!("..{version}"), disk.path.join("..data_tmp")).unwrap();
@@ -323,7 +323,7 @@ fn config_map(disk: &Disk, version: &str, text: &str) {
 }
 
 #[test]
-fn a_swapped_config_map_is_read_at_once() {
+fn swapped_config_map_is_read() {
     let mut disk = Disk::new(&[]);
     config_map(&disk, "one", &service("one"));
     symlink("..data/a.yaml", disk.path.join("a.yaml")).unwrap();
@@ -335,7 +335,7 @@ fn a_swapped_config_map_is_read_at_once() {
 }
 
 #[test]
-fn a_swapped_link_to_the_whole_folder_is_read_at_once() {
+fn swapped_folder_link_is_read() {
     let mut disk = Disk::new(&[
         ("one/a.yaml", &service("one")),
         ("two/a.yaml", &service("two")),
@@ -356,7 +356,7 @@ fn a_swapped_link_to_the_whole_folder_is_read_at_once() {
 }
 
 #[test]
-fn a_new_file_in_a_linked_folder_waits_for_its_end_as_well() {
+fn new_file_in_linked_folder_waits() {
     let mut disk = Disk::new(&[("dir/a.yaml", &service("a"))]);
     let link = disk.path.join("link");
     symlink("dir", &link).unwrap();
@@ -383,7 +383,7 @@ fn links_in_a_circle_end() {
 }
 
 #[test]
-fn an_empty_folder_is_not_read_unless_that_is_wanted() {
+fn empty_folder_needs_allow_empty() {
     let mut disk = Disk::new(&[]);
     let mut folder = disk.folder();
     assert!(folder.unread().unwrap().contains("holds no objects yet"));
@@ -398,7 +398,7 @@ fn an_empty_folder_is_not_read_unless_that_is_wanted() {
 }
 
 #[test]
-fn a_folder_that_becomes_empty_keeps_its_objects_unless_that_is_wanted() {
+fn emptied_folder_keeps_objects() {
     for allow_empty in [false, true] {
         let mut disk = Disk::new(&[("a.yaml", &service("a"))]);
         let mut folder = Folder::open(&disk.path, allow_empty).unwrap();
@@ -418,7 +418,7 @@ fn a_folder_that_becomes_empty_keeps_its_objects_unless_that_is_wanted() {
 }
 
 #[test]
-fn a_folder_that_goes_away_keeps_its_objects() {
+fn missing_folder_keeps_its_objects() {
     let mut disk = Disk::new(&[("a.yaml", &service("a"))]);
     let mut folder = disk.folder();
     let aside = disk.path.with_extension("aside");
@@ -438,14 +438,14 @@ fn a_folder_that_goes_away_keeps_its_objects() {
 
 const SPLIT: &str = "apiVersion: split.smi-spec.io/v1alpha4\nkind: TrafficSplit\nmetadata: {name: web}\nspec: {service: web, backends: [{service: v1, weight: 1}]}\n";
 
-fn said(folder: &Folder) -> Vec<String> {
+fn messages_of(folder: &Folder) -> Vec<String> {
     let (_, of_world) = world::World::of(folder.objects());
     let problems = [folder.problems(), of_world].concat();
     problems.iter().map(Problem::message).collect()
 }
 
 #[test]
-fn a_broken_object_keeps_its_last_valid_form_until_it_is_mended_or_deleted() {
+fn broken_object_keeps_last_valid_form() {
     let mut disk = Disk::new(&[("a.yaml", SPLIT), ("b.yaml", &service("b"))]);
     let mut folder = disk.folder();
     let good = folder.objects().to_vec();
@@ -455,23 +455,23 @@ fn a_broken_object_keeps_its_last_valid_form_until_it_is_mended_or_deleted() {
     ] {
         disk.write("a.yaml", &SPLIT.replace(from, to));
         assert!(disk.scan(&mut folder, &["a.yaml"], SOON).changed);
-        let said = said(&folder);
-        assert_eq!(said.len(), 1, "{said:?}");
-        assert!(said[0].contains("the form before this edit stays in force"));
+        let messages = messages_of(&folder);
+        assert_eq!(messages.len(), 1, "{messages:?}");
+        assert!(messages[0].contains("the form before this edit stays in force"));
         assert_eq!(folder.objects().len(), 2);
         assert!(folder.objects().iter().all(|entry| entry.is_valid()));
     }
-    // A broken file and an object that is held do not get in each other's way.
+    // A file that becomes unreadable keeps the form too.
     disk.write("a.yaml", BROKEN);
     disk.scan(&mut folder, &["a.yaml"], SOON);
     assert_eq!(folder.objects().len(), 2);
     disk.write("a.yaml", SPLIT);
     disk.scan(&mut folder, &["a.yaml"], SOON);
-    assert_eq!((folder.objects(), said(&folder)), (&*good, vec![]));
-    // A start has no older form.
+    assert_eq!((folder.objects(), messages_of(&folder)), (&*good, vec![]));
+    // After a restart there is no older form.
     disk.write("a.yaml", &SPLIT.replace("weight: 1", "weight: l"));
     let restarted = disk.folder();
-    assert!(said(&restarted)[0].contains("the object is not in force"));
+    assert!(messages_of(&restarted)[0].contains("the object is not in force"));
     disk.remove("a.yaml");
     disk.scan(&mut folder, &[], SOON);
     disk.scan(&mut folder, &[], GRACE);
@@ -479,7 +479,7 @@ fn a_broken_object_keeps_its_last_valid_form_until_it_is_mended_or_deleted() {
 }
 
 #[test]
-fn the_only_object_of_a_folder_is_held_when_it_cannot_be_recognized() {
+fn only_object_is_held_without_kind() {
     let mut disk = Disk::new(&[("a.yaml", SPLIT)]);
     let mut folder = disk.folder();
     disk.write("a.yaml", &SPLIT.replace("kind: TrafficSplit\n", ""));
@@ -491,7 +491,7 @@ fn the_only_object_of_a_folder_is_held_when_it_cannot_be_recognized() {
 }
 
 #[test]
-fn a_renamed_file_keeps_what_it_held() {
+fn renamed_broken_file_keeps_objects() {
     let wrong_kind = SPLIT.replace("TrafficSplit", "TrafficSplt");
     let no_kind = SPLIT.replace("kind: TrafficSplit\n", "");
     for broken in [wrong_kind.as_str(), no_kind.as_str(), BROKEN] {
@@ -520,7 +520,7 @@ fn a_renamed_file_keeps_what_it_held() {
 }
 
 #[test]
-fn a_deleted_file_whose_object_comes_back_with_a_broken_kind_elsewhere_keeps_it() {
+fn object_with_broken_kind_may_move() {
     let mut disk = Disk::new(&[("a.yaml", SPLIT), ("c.yaml", &service("c"))]);
     let mut folder = disk.folder();
     disk.write("b.yaml", &SPLIT.replace("TrafficSplit", "TrafficSplt"));
@@ -536,7 +536,7 @@ fn a_deleted_file_whose_object_comes_back_with_a_broken_kind_elsewhere_keeps_it(
 const TEMPLATE: &str = "metadata:\n  name: {{ .Values.name }}\n";
 
 #[test]
-fn a_template_is_no_error_and_takes_no_objects_with_it() {
+fn template_is_warning_and_keeps_objects() {
     let mut disk = Disk::new(&[("a.yaml", SPLIT), ("t.yaml", TEMPLATE)]);
     let mut folder = disk.folder();
     assert_eq!(folder.unread(), None);
@@ -584,7 +584,7 @@ fn charts_and_kustomizations_are_passed_over() {
         ("a kustomization", "a template of a Helm chart")
     );
 
-    // Also where the folder is named by way of another one.
+    // The same with a path that contains `..`.
     let around = disk.path.join("chart/..");
     let mut folder = Folder::open(&around, true).unwrap();
     folder.read_all();
@@ -592,7 +592,7 @@ fn charts_and_kustomizations_are_passed_over() {
 }
 
 #[test]
-fn a_broken_kustomization_keeps_its_patches() {
+fn broken_kustomization_keeps_its_patches() {
     let patch = "apiVersion: v1\nkind: Service\nmetadata: {name: s}\nspec: {ports: [{port: 81}]}\n";
     let good = "kind: Kustomization\npatches: [{path: patch.yaml}]\n";
     let files = [
@@ -620,7 +620,7 @@ fn a_broken_kustomization_keeps_its_patches() {
             assert!(folder.objects()[0].source().ends_with("z.yaml"), "{to}");
             assert_eq!(folder.problems().len(), 1, "{to}");
         }
-        // A patch that is no patch any more is an object.
+        // Without the kustomization's entry the patch is an object.
         disk.write("kustomization.yaml", "patches: []\n");
         disk.scan(&mut folder, &["kustomization.yaml"], SOON);
         assert_eq!((names(&folder).len(), folder.problems()), (2, vec![]));
@@ -633,7 +633,7 @@ fn a_broken_kustomization_keeps_its_patches() {
 }
 
 #[test]
-fn objects_without_a_namespace_are_in_the_default_one() {
+fn default_namespace_applies_to_objects() {
     let disk = Disk::new(&[("a.yaml", SPLIT)]);
     let folder = Folder::open(&disk.path, false).unwrap();
     let mut folder = folder.with_default_namespace("shop".into());
@@ -652,7 +652,7 @@ fn unchanged_files_are_not_read_again() {
 }
 
 #[test]
-fn a_broken_file_that_is_moved_over_another_or_with_its_folder_keeps_its_objects() {
+fn moved_broken_file_keeps_objects() {
     let broken = SPLIT.replace("kind: TrafficSplit\n", "");
     let mut disk = Disk::new(&[("sub/a.yaml", SPLIT), ("c.yaml", &service("c"))]);
     let mut folder = disk.folder();
@@ -667,7 +667,7 @@ fn a_broken_file_that_is_moved_over_another_or_with_its_folder_keeps_its_objects
 }
 
 #[test]
-fn a_file_that_is_written_beside_and_renamed_into_place_broken_is_held() {
+fn broken_replacement_file_is_held() {
     for broken in [
         SPLIT.replace("kind: TrafficSplit\n", ""),
         SPLIT.replace("name: web", "name: Web_1"),

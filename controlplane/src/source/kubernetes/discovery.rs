@@ -1,7 +1,7 @@
-//! Which of the kinds that are understood a cluster has, and at which version it is best asked for them.
+//! Which of the supported kinds a cluster has, and at which version.
 //!
-//! Every kind of a cluster stands in one small answer, which nobody needs a permission for. It may lag behind for a
-//! moment, just after an API server started: that a kind is absent only a 404 for its own list tells.
+//! Aggregated discovery lists all kinds in one small answer, and every client may read it. It may lag behind just after
+//! the start of an API server, so a kind counts as absent only after a 404 for its own list.
 
 use http_body_util::BodyExt;
 use hyper::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
@@ -18,7 +18,7 @@ const AGGREGATED: HeaderValue = HeaderValue::from_static(
 pub struct Discovery {
     client: kube::Client,
     groups: APIGroupDiscoveryList,
-    /// Of the answer that `groups` is.
+    /// The ETag of the answer with `groups`.
     etag: Option<HeaderValue>,
 }
 
@@ -26,7 +26,7 @@ pub struct Discovery {
 pub enum Undiscovered {
     #[error(transparent)]
     Failed(#[from] kube::Error),
-    #[error("GET /apis is not answered")]
+    #[error("no answer to GET /apis")]
     Silent,
     #[error("GET /apis answers {0}")]
     Refused(StatusCode),
@@ -45,8 +45,8 @@ impl Discovery {
         }
     }
 
-    /// Asks the cluster again.
-    pub async fn look(&mut self) -> Result<(), Undiscovered> {
+    /// Reads the kinds of the cluster again, if they have changed.
+    pub async fn refresh(&mut self) -> Result<(), Undiscovered> {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = hyper::Uri::from_static("/apis");
         request.headers_mut().insert(ACCEPT, AGGREGATED);
@@ -59,8 +59,9 @@ impl Discovery {
             StatusCode::NOT_MODIFIED => return Ok(()),
             other => return Err(Undiscovered::Refused(other)),
         }
-        let form = answer.headers().get(CONTENT_TYPE);
-        if !form.is_some_and(|form| form.as_bytes().windows(12).any(|it| it == b"apidiscovery")) {
+        let content_type = answer.headers().get(CONTENT_TYPE);
+        if !content_type.is_some_and(|it| it.as_bytes().windows(12).any(|it| it == b"apidiscovery"))
+        {
             return Err(Undiscovered::TooOld);
         }
         let etag = answer.headers().get(ETAG).cloned();
@@ -70,11 +71,11 @@ impl Discovery {
         Ok(())
     }
 
-    /// The version that the cluster prefers among those that are understood.
+    /// The supported version that the cluster prefers; None if the cluster has none.
     pub fn served(&self, resource: &Resource) -> Option<Served> {
         let plural = resource.plural();
         if resource.group.is_empty() {
-            // The core group is in another answer, and no cluster lacks it.
+            // The core group is in another answer, and every cluster has it.
             let version = *resource.versions.first()?;
             return Some(Served {
                 version,
@@ -88,16 +89,16 @@ impl Discovery {
             is_it(metadata.and_then(|metadata| metadata.name.as_deref()))
         })?;
         group.versions.iter().find_map(|offered| {
-            let known = resource.versions.iter();
-            let version = known
+            let supported = resource.versions.iter();
+            let version = supported
                 .copied()
-                .find(|known| Some(*known) == offered.version.as_deref())?;
+                .find(|it| Some(*it) == offered.version.as_deref())?;
             let mut resources = offered.resources.iter();
             let found = resources.find(|it| it.resource.as_deref() == Some(plural.as_str()))?;
-            let mut below = found.subresources.iter();
+            let mut subresources = found.subresources.iter();
             Some(Served {
                 version,
-                has_status: below.any(|it| it.subresource.as_deref() == Some("status")),
+                has_status: subresources.any(|it| it.subresource.as_deref() == Some("status")),
             })
         })
     }

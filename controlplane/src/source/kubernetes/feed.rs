@@ -1,4 +1,4 @@
-//! From the watches to the publisher: news are taken in bursts, and what they come to is published.
+//! From the watches to the publisher: events are taken in bursts, and each burst is published once.
 
 use std::time::Duration;
 
@@ -6,62 +6,62 @@ use tokio::sync::mpsc;
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
-use super::store::{News, Store, Worth};
+use super::object_store::{Impact, ObjectStore, SourceEvent};
 use crate::publish::Publisher;
 
-/// A burst of news has ended when nothing came for this long.
+/// A burst ends when there is no event for this long.
 const QUIET: Duration = Duration::from_millis(5);
-/// A burst is not waited for longer than this.
+/// Longest burst.
 const BURST: Duration = Duration::from_millis(50);
-/// After a translation comes a rest of so many times its own length, and no longer than this: however much changes,
-/// there is time for those who ask.
-const REST: u32 = 2;
-const LONGEST_REST: Duration = Duration::from_millis(500);
+/// After a translation comes a pause of this many times its own duration, at most [`MAX_PAUSE`], so that frequent
+/// changes leave time for requests.
+const PAUSE_FACTOR: u32 = 2;
+const MAX_PAUSE: Duration = Duration::from_millis(500);
 
-/// Runs until there is nobody left who brings news.
-pub async fn feed(mut news: mpsc::Receiver<News>, mut publisher: Publisher) {
-    let mut store = Store::default();
+/// Runs until all senders of events are gone.
+pub async fn feed(mut events: mpsc::Receiver<SourceEvent>, mut publisher: Publisher) {
+    let mut store = ObjectStore::default();
     let mut is_published = false;
-    let mut worth = Worth::Nothing;
-    let mut rested = Instant::now();
-    while let Some(first) = news.recv().await {
-        worth = worth.max(store.take(first));
-        let latest = rested.max(Instant::now() + BURST);
+    let mut impact = Impact::Nothing;
+    let mut pause_end = Instant::now();
+    while let Some(first) = events.recv().await {
+        impact = impact.max(store.apply(first));
+        let latest = pause_end.max(Instant::now() + BURST);
         loop {
-            let quiet = rested.max(Instant::now() + QUIET).min(latest);
-            match timeout_at(quiet, news.recv()).await {
-                Ok(Some(next)) => worth = worth.max(store.take(next)),
+            let quiet = pause_end.max(Instant::now() + QUIET).min(latest);
+            match timeout_at(quiet, events.recv()).await {
+                Ok(Some(next)) => impact = impact.max(store.apply(next)),
                 Ok(None) => return,
                 Err(_) => break,
             }
         }
-        if !is_published && !store.is_whole() {
+        if !is_published && !store.is_complete() {
             if let Some(why) = store.obstacle() {
                 publisher.hold_back(&why, &[]);
             }
             continue;
         }
-        match worth {
+        match impact {
             _ if !is_published => {}
-            Worth::Nothing => continue,
-            Worth::Outcome => {
+            Impact::Nothing => continue,
+            Impact::Outcome => {
                 publisher.read_on(store.subjects(), store.watermark());
-                worth = Worth::Nothing;
+                impact = Impact::Nothing;
                 continue;
             }
-            Worth::Translation => {}
+            Impact::Translation => {}
         }
-        let reading = store.reading();
+        let snapshot = store.snapshot();
         let start = Instant::now();
         let published = spawn_blocking(move || {
-            publisher.publish(reading);
+            publisher.publish(snapshot);
             publisher
         });
-        // Fails when it panicked, which must not be hidden.
+        // Err: the translation panicked. The feed ends, and so does the process.
         let Ok(back) = published.await else { return };
         publisher = back;
-        rested = Instant::now() + LONGEST_REST.min(start.elapsed() * REST);
+        pause_end = Instant::now() + MAX_PAUSE.min(start.elapsed() * PAUSE_FACTOR);
         is_published = true;
-        worth = Worth::Nothing;
+        impact = Impact::Nothing;
     }
 }

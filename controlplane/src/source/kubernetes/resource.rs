@@ -1,54 +1,59 @@
-//! A kind as an API server knows it: where its objects are listed, and what of it is watched by itself.
+//! The kinds that are read, the paths of their lists, and the parts of them that are watched separately.
 
 use std::sync::Arc;
 
 use weir_core::api::smi::traffic_target::Policy;
-use weir_core::manifest::object::{Kind, UNDERSTOOD};
+use weir_core::manifest::object::{Kind, SUPPORTED_KINDS, SupportedKind};
 
-/// A kind that is understood.
+/// A supported kind.
 #[derive(Clone, Copy, Debug)]
 pub struct Resource {
     pub kind: Kind,
     pub group: &'static str,
     /// The kind's name within its group.
     pub name: &'static str,
-    /// Those that are understood.
+    /// The supported versions.
     pub versions: &'static [&'static str],
-    /// A field of the spec that translation makes no use of, and that is large where there are many objects.
+    /// A field of the spec that the translation does not use, and that takes much memory in many objects.
     pub unused: Option<&'static str>,
 }
 
-/// A resource at the version at which this cluster is asked for it.
+/// The version at which a resource is read from this cluster.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Served {
     pub version: &'static str,
-    /// Whether it has a status subresource.
+    /// Whether the resource has a status subresource.
     pub has_status: bool,
 }
 
-/// What one watch is about: a resource, or what of it one namespace has.
+/// The objects of one watch: a resource in all namespaces or in one namespace.
 #[derive(Clone, Debug)]
 pub struct Source {
     pub resource: Resource,
     pub namespace: Option<String>,
-    /// As in a watermark: `PLURAL.GROUP` or `PLURAL.GROUP/NAMESPACE`.
+    /// `PLURAL.GROUP` or `PLURAL.GROUP/NAMESPACE`, as in a watermark.
     pub id: Arc<str>,
 }
 
 impl Resource {
-    /// Those that translation makes use of under this policy.
+    /// The resources that the translation uses under this policy.
     pub fn all(policy: Policy) -> impl Iterator<Item = Resource> {
-        let of = move |(group, name, versions, kind)| Resource {
+        let of = move |SupportedKind {
+                           group,
+                           name,
+                           versions,
+                           kind,
+                       }| Resource {
             kind,
             group,
             name,
             versions,
-            // The policy alone asks which pods are behind a Service.
+            // Only the policy smi needs the pods behind a Service.
             unused: (kind == Kind::Service && policy != Policy::Smi).then_some("selector"),
         };
         let is_needed =
             move |resource: &Resource| policy == Policy::Smi || !resource.kind.is_of_policy();
-        UNDERSTOOD.into_iter().map(of).filter(is_needed)
+        SUPPORTED_KINDS.into_iter().map(of).filter(is_needed)
     }
 
     pub fn plural(&self) -> String {
@@ -73,7 +78,7 @@ impl Resource {
 }
 
 impl Source {
-    /// What has to be watched to see all of the resource in these namespaces; in all, where none are named.
+    /// The sources that cover the resource in these namespaces; in every namespace if `namespaces` is empty.
     pub fn of(resource: Resource, namespaces: &[String]) -> Vec<Source> {
         let is_narrowed = !namespaces.is_empty() && resource.kind != Kind::GatewayClass;
         if !is_narrowed {
@@ -93,25 +98,26 @@ impl Source {
         namespaces.iter().map(of).collect()
     }
 
-    /// Path of the list at this version.
+    /// The path of the list at this version.
     pub fn path(&self, version: &str) -> String {
         self.path_in(version, self.namespace.as_deref().unwrap_or_default())
     }
 
-    /// Path of the list of one namespace, or of all namespaces if `namespace` is empty.
+    /// The path of the list of one namespace, or of all namespaces if `namespace` is empty.
     pub fn path_in(&self, version: &str, namespace: &str) -> String {
         let base = match self.resource.group {
             "" => format!("/api/{version}"),
             group => format!("/apis/{group}/{version}"),
         };
         let plural = self.resource.plural();
-        match namespace.is_empty() || self.resource.kind.is_cluster_scoped() {
-            false => format!("{base}/namespaces/{namespace}/{plural}"),
-            true => format!("{base}/{plural}"),
+        if namespace.is_empty() || self.resource.kind.is_cluster_scoped() {
+            format!("{base}/{plural}")
+        } else {
+            format!("{base}/namespaces/{namespace}/{plural}")
         }
     }
 
-    /// What a list has to be narrowed by, where its path does not do it.
+    /// The field selector of the list, if its path does not select the namespace.
     pub fn field_selector(&self) -> Option<String> {
         let name = self.namespace.as_ref()?;
         let is_namespace = self.resource.kind == Kind::Namespace;
@@ -124,13 +130,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn where_a_kind_is_listed() {
-        let known = |name: &str, group: &str| {
+    fn list_paths_of_kinds() {
+        let find = |name: &str, group: &str| {
             let mut all = Resource::all(Policy::Smi);
             all.find(|it| it.name == name && it.group == group).unwrap()
         };
         let shop = ["shop".to_owned()];
-        let places = |resource: Resource, namespaces: &[String]| {
+        let paths = |resource: Resource, namespaces: &[String]| {
             let source = Source::of(resource, namespaces).remove(0);
             let version = resource.versions.last().unwrap();
             let selector = source.field_selector().unwrap_or_default();
@@ -162,8 +168,8 @@ mod tests {
                 "trafficsplits.split.smi-spec.io/shop /apis/split.smi-spec.io/v1alpha4/namespaces/shop/trafficsplits ",
             ),
         ] {
-            assert_eq!(places(known(name, group), &[]), wide);
-            assert_eq!(places(known(name, group), &shop), narrow);
+            assert_eq!(paths(find(name, group), &[]), wide);
+            assert_eq!(paths(find(name, group), &shop), narrow);
         }
         let permissive: Vec<_> = Resource::all(Policy::Unstated).map(|it| it.name).collect();
         assert!(permissive.contains(&"HTTPRouteGroup") && !permissive.contains(&"Pod"));

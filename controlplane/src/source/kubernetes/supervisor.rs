@@ -1,5 +1,5 @@
-//! A watch for every source that the cluster has: its kinds are looked for again and again, for one may come, go, or
-//! be served at another version.
+//! Runs a watch for every source that the cluster has. Asks for the cluster's kinds regularly, because a kind may come,
+//! go, or be served at another version.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -9,42 +9,42 @@ use tokio::sync::mpsc;
 use tokio::task::{AbortHandle, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 
+use super::cluster_versions::{ClusterVersions, ListLocation};
 use super::discovery::{Discovery, Undiscovered};
-use super::horizon::{Horizon, Place};
+use super::object_store::SourceEvent;
 use super::resource::{Resource, Served, Source};
-use super::store::News;
 use super::watch::Watch;
 use weir_core::metrics::Metrics;
 use weir_core::translate::budget::Limits;
 
-/// How often the cluster is asked for its kinds.
-const LOOK: Duration = Duration::from_secs(2);
-/// How often it is asked whether it has gone back in time.
+/// Time between two requests for the cluster's kinds.
+const DISCOVER: Duration = Duration::from_secs(2);
+/// Time between two checks whether the cluster was restored from a backup.
 const COMPARE: Duration = Duration::from_secs(20);
-/// The same, where not all of it could be asked.
+/// The same after a check that could not ask for every source.
 const COMPARE_AGAIN: Duration = Duration::from_secs(5);
-/// One comparison: another's question, a second between the two, and its own.
+/// Time limit of one check: it may wait for another request, then for a second, and then for its own request.
 const COMPARISON: Duration = Duration::from_secs(10);
-/// The answer is waited for no longer than this: the connection may be dead.
-const PATIENCE: Duration = Duration::from_secs(4);
+/// Time limit of a request: the connection may be dead.
+const TIMEOUT: Duration = Duration::from_secs(4);
 
 pub struct Supervisor {
     client: kube::Client,
     sources: Vec<Source>,
     discovery: Discovery,
-    horizon: Horizon,
-    /// By the id of their source, those that have ended as well.
-    running: BTreeMap<Arc<str>, Running>,
-    /// Ends the watches with itself.
+    versions: ClusterVersions,
+    /// By the id of their source, also the watches that have ended.
+    running: BTreeMap<Arc<str>, RunningWatch>,
+    /// All watches end when this is dropped.
     watches: JoinSet<()>,
-    news: mpsc::Sender<News>,
+    events: mpsc::Sender<SourceEvent>,
     metrics: Arc<Metrics>,
     limits: Limits,
     is_failing: bool,
 }
 
-struct Running {
-    /// As it was begun.
+struct RunningWatch {
+    /// The version that the watch began with.
     served: Served,
     watch: AbortHandle,
 }
@@ -53,8 +53,8 @@ impl Supervisor {
     pub fn new(
         client: kube::Client,
         sources: Vec<Source>,
-        horizon: Horizon,
-        news: mpsc::Sender<News>,
+        versions: ClusterVersions,
+        events: mpsc::Sender<SourceEvent>,
         metrics: Arc<Metrics>,
         limits: Limits,
     ) -> Supervisor {
@@ -62,40 +62,40 @@ impl Supervisor {
             discovery: Discovery::new(client.clone()),
             client,
             sources,
-            horizon,
+            versions,
             running: BTreeMap::new(),
             watches: JoinSet::new(),
-            news,
+            events,
             metrics,
             limits,
             is_failing: false,
         }
     }
 
-    /// Runs until nobody listens.
+    /// Runs until the receiver of the events is gone.
     pub async fn run(mut self) {
-        let mut looks = interval(LOOK);
-        looks.set_missed_tick_behavior(MissedTickBehavior::Delay);
-        let (mut compared, mut pause) = (Instant::now(), COMPARE);
-        while !self.news.is_closed() {
-            looks.tick().await;
-            let found = self.look().await;
-            // Nobody listens: the loop ends.
-            let _ = self.news.send(News::Discovered(found)).await;
+        let mut ticks = interval(DISCOVER);
+        ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let (mut last_check, mut pause) = (Instant::now(), COMPARE);
+        while !self.events.is_closed() {
+            ticks.tick().await;
+            let result = self.discover().await;
+            // Err: the receiver is gone, and the loop ends.
+            let _ = self.events.send(SourceEvent::Discovered(result)).await;
             while self.watches.try_join_next().is_some() {}
-            if compared.elapsed() >= pause {
-                let is_full = timeout(COMPARISON, self.horizon.compare()).await == Ok(true);
-                compared = Instant::now();
-                pause = if is_full { COMPARE } else { COMPARE_AGAIN };
+            if last_check.elapsed() >= pause {
+                let is_complete = timeout(COMPARISON, self.versions.check()).await == Ok(true);
+                last_check = Instant::now();
+                pause = if is_complete { COMPARE } else { COMPARE_AGAIN };
             }
         }
     }
 
-    async fn look(&mut self) -> Result<(), String> {
-        let looked = timeout(PATIENCE, self.discovery.look()).await;
-        if let Err(error) = looked.unwrap_or(Err(Undiscovered::Silent)) {
-            self.metrics.watch_failed("apis");
-            let why = format!("the cluster does not tell its kinds: {error}");
+    async fn discover(&mut self) -> Result<(), String> {
+        let result = timeout(TIMEOUT, self.discovery.refresh()).await;
+        if let Err(error) = result.unwrap_or(Err(Undiscovered::Silent)) {
+            self.metrics.count_watch_error("apis");
+            let why = format!("the kinds of the cluster cannot be read: {error}");
             if !self.is_failing {
                 tracing::warn!("{why}");
             }
@@ -103,7 +103,7 @@ impl Supervisor {
             return Err(why);
         }
         if self.is_failing {
-            tracing::info!("the cluster tells its kinds again");
+            tracing::info!("the kinds of the cluster are read again");
         }
         self.is_failing = false;
         for source in self.sources.clone() {
@@ -113,48 +113,53 @@ impl Supervisor {
     }
 
     async fn follow(&mut self, source: Source) {
-        let known = self.running.get(&source.id);
-        let served = match (self.discovery.served(&source.resource), known) {
+        let running = self.running.get(&source.id);
+        let served = match (self.discovery.served(&source.resource), running) {
             (Some(served), _) => served,
-            // It may be there all the same, which its watch finds out.
-            (None, None) => match Served::unseen(&source.resource) {
+            // Discovery may lag behind: the watch finds out whether the cluster has the kind.
+            (None, None) => match Served::undiscovered(&source.resource) {
                 Some(served) => served,
                 None => return,
             },
             (None, Some(running)) => {
                 if running.watch.is_finished() {
-                    self.horizon.forget(&source.id);
+                    self.versions.forget(&source.id);
                 }
                 return;
             }
         };
-        if let Some(running) = known {
+        if let Some(running) = running {
             if running.served == served && !running.watch.is_finished() {
                 return;
             }
             running.watch.abort();
         }
-        let _ = self.news.send(News::Begun(source.id.clone())).await;
+        let _ = self
+            .events
+            .send(SourceEvent::Begun(source.id.clone()))
+            .await;
         let id = source.id.clone();
-        let following = self.horizon.follow(&id, Place::of(&source, served));
-        let (client, news) = (self.client.clone(), self.news.clone());
+        let handle = self
+            .versions
+            .register(&id, ListLocation::of(&source, served));
+        let (client, events) = (self.client.clone(), self.events.clone());
         let watch = Watch::new(
             client,
             source,
             served,
-            following,
-            news,
+            handle,
+            events,
             self.metrics.clone(),
             &self.limits,
         );
         let watch = self.watches.spawn(watch.run());
-        self.running.insert(id, Running { served, watch });
+        self.running.insert(id, RunningWatch { served, watch });
     }
 }
 
 impl Served {
-    /// What a kind is asked for at that does not stand in the cluster's list of kinds.
-    fn unseen(resource: &Resource) -> Option<Served> {
+    /// The first version of a kind that is not in the cluster's list of kinds.
+    fn undiscovered(resource: &Resource) -> Option<Served> {
         let version = *resource.versions.first()?;
         let has_status = false;
         Some(Served {

@@ -2,7 +2,7 @@ use super::*;
 use crate::matching::pattern::Effort;
 
 /// `name=value` for set, `name+=value` for add, `-name` for remove.
-fn shown(edits: &[Edit]) -> Vec<String> {
+fn describe(edits: &[Edit]) -> Vec<String> {
     let text = |value: &[u8]| String::from_utf8_lossy(value).into_owned();
     let show = |edit: &Edit| match edit {
         Edit::Set(name, value) => format!("{name}={}", text(value)),
@@ -12,17 +12,17 @@ fn shown(edits: &[Edit]) -> Vec<String> {
     edits.iter().map(show).collect()
 }
 
-fn level(json: &str) -> Result<Level, Refusal> {
-    Level::compile(Some(&serde_json::from_str(json).unwrap()))
+fn level(json: &str) -> Result<FilterLevel, Refusal> {
+    FilterLevel::compile(Some(&serde_json::from_str(json).unwrap()))
 }
 
 fn request(edits: &Edits, path: &str) -> Vec<String> {
     let mut read = |name: &str| (name == ":path").then(|| path.as_bytes().to_vec());
-    shown(&edits.request(&mut RequestView::new(b"a", &Effort::default(), &mut read)))
+    describe(&edits.request(&mut RequestView::new(b"a", &Effort::default(), &mut read)))
 }
 
 #[test]
-fn the_rule_comes_first_then_the_backend_then_time() {
+fn rule_edits_come_before_backend_edits() {
     let rule = level(
         r#"{"request_headers":{"remove":["X-Gone"],"add":[{"name":"x-a","value":"1"}],"set":[{"name":"X-S","value":"rule"},{"name":"Host","value":"c"}]},
             "response_headers":{"set":[{"name":"x-r","value":"rule"}]},
@@ -49,29 +49,29 @@ fn the_rule_comes_first_then_the_backend_then_time() {
             ":path=/v2/old?q"
         ]
     );
-    assert_eq!(shown(&edits.response.unwrap()), ["x-r=rule", "-x-r"]);
+    assert_eq!(describe(&edits.response.unwrap()), ["x-r=rule", "-x-r"]);
 }
 
 #[test]
-fn nothing_to_do_is_nothing() {
-    assert!(Edits::new(&Level::default(), Level::default(), &[]).is_none());
+fn no_filters_give_no_edits() {
+    assert!(Edits::new(&FilterLevel::default(), FilterLevel::default(), &[]).is_none());
     let response = level(r#"{"response_headers":{"remove":["a"]}}"#).unwrap();
-    let edits = Edits::new(&response, Level::default(), &[]).unwrap();
+    let edits = Edits::new(&response, FilterLevel::default(), &[]).unwrap();
     assert!(request(&edits, "/").is_empty());
     let one = level(r#"{"request_headers":{"remove":["a"]}}"#).unwrap();
-    let edits = Edits::new(&one, Level::default(), &[]).unwrap();
+    let edits = Edits::new(&one, FilterLevel::default(), &[]).unwrap();
     assert_eq!(edits.response, None);
 }
 
 #[test]
-fn time_and_retries_are_headers_of_the_router() {
-    let retries = |timeouts: &str, retry: &str| {
+fn timeouts_and_retries_become_headers() {
+    let retry_edits = |timeouts: &str, retry: &str| {
         let timeouts = serde_json::from_str(timeouts).unwrap();
-        retries(&timeouts, &serde_json::from_str(retry).unwrap())
+        retry_edits(&timeouts, &serde_json::from_str(retry).unwrap())
     };
-    assert_eq!(shown(&retries("{}", "null").unwrap()), [""; 0]);
+    assert_eq!(describe(&retry_edits("{}", "null").unwrap()), [""; 0]);
     assert_eq!(
-        shown(&retries(r#"{"request":0,"backend_request":500}"#, "null").unwrap()),
+        describe(&retry_edits(r#"{"request":0,"backend_request":500}"#, "null").unwrap()),
         [
             "x-envoy-upstream-rq-timeout-ms=0",
             "x-envoy-upstream-rq-per-try-timeout-ms=500",
@@ -84,7 +84,7 @@ fn time_and_retries_are_headers_of_the_router() {
         ]
     );
     assert_eq!(
-        shown(&retries("{}", r#"{"attempts":2,"codes":[500,503]}"#).unwrap()),
+        describe(&retry_edits("{}", r#"{"attempts":2,"codes":[500,503]}"#).unwrap()),
         [
             "x-envoy-max-retries=2",
             "x-envoy-retry-on=connect-failure,refused-stream,reset,retriable-status-codes",
@@ -97,7 +97,7 @@ fn time_and_retries_are_headers_of_the_router() {
         ]
     );
     assert_eq!(
-        shown(&retries("{}", r#"{"attempts":1}"#).unwrap()),
+        describe(&retry_edits("{}", r#"{"attempts":1}"#).unwrap()),
         [
             "x-envoy-max-retries=1",
             "x-envoy-retry-on=connect-failure,refused-stream,reset",
@@ -113,13 +113,13 @@ fn time_and_retries_are_headers_of_the_router() {
         (r#"{"attempts":0}"#, "retry.attempts"),
         (r#"{"attempts":1,"codes":[200]}"#, "retry.codes"),
     ] {
-        let refusal = retries("{}", bad).unwrap_err().to_string();
+        let refusal = retry_edits("{}", bad).unwrap_err().to_string();
         assert!(refusal.starts_with(place), "{refusal}");
     }
 }
 
 #[test]
-fn a_bad_filter_is_refused_where_it_stands() {
+fn refusal_names_the_bad_filter() {
     for (bad, place) in [
         (
             r#"{"request_headers":{"set":[{"name":"a b","value":""}]}}"#,
@@ -154,7 +154,7 @@ fn a_bad_filter_is_refused_where_it_stands() {
 }
 
 #[test]
-fn no_edit_touches_what_frames_a_message() {
+fn framing_headers_cannot_be_edited() {
     for name in [
         "Content-Length",
         "transfer-encoding",

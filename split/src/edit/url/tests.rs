@@ -1,7 +1,7 @@
 use super::*;
 use crate::matching::pattern::Effort;
 
-/// Every row of the specification's table, and what it leaves open.
+/// Every row of the table in the specification, and cases that it leaves open.
 #[test]
 fn prefixes_are_replaced_by_path_element() {
     for (path, prefix, replacement, expected) in [
@@ -39,7 +39,7 @@ fn prefixes_are_replaced_by_path_element() {
     }
 }
 
-/// A redirect, and the request `SCHEME AUTHORITY PATH` at a listener with this port.
+/// Checks the location of `redirect` for the request `SCHEME AUTHORITY PATH` at a listener with this port.
 #[track_caller]
 fn check(redirect: &str, request: &str, listener: Option<u16>, expected: &str) {
     let mut redirect: serde_json::Value = serde_json::from_str(redirect).unwrap();
@@ -62,7 +62,7 @@ fn check(redirect: &str, request: &str, listener: Option<u16>, expected: &str) {
 }
 
 #[test]
-fn a_redirect_keeps_what_it_does_not_name() {
+fn redirect_keeps_other_parts() {
     let to = r#"{"hostname":"b.example"}"#;
     check(
         to,
@@ -93,7 +93,7 @@ fn a_redirect_keeps_what_it_does_not_name() {
 }
 
 #[test]
-fn the_port_is_named_or_the_schemes_or_the_listeners() {
+fn redirect_chooses_its_port() {
     let a = "http a /";
     check(r#"{"port":8080}"#, a, Some(81), "http://a:8080/");
     check(r#"{"port":80}"#, "http a:8080 /", Some(8080), "http://a/");
@@ -120,7 +120,7 @@ fn the_port_is_named_or_the_schemes_or_the_listeners() {
 }
 
 #[test]
-fn a_location_is_visible_ascii_and_keeps_its_host() {
+fn location_is_visible_ascii() {
     check(
         "{}",
         "http a\u{e9}/@b x\u{e9}",
@@ -140,7 +140,7 @@ fn a_location_is_visible_ascii_and_keeps_its_host() {
 }
 
 #[test]
-fn a_location_has_a_longest_length() {
+fn location_length_is_bounded() {
     let redirect = Redirect::compile(&serde_json::from_str(r#"{"status":301}"#).unwrap()).unwrap();
     let decide = |path: Vec<u8>| {
         let mut read = |name: &str| (name == ":path").then(|| path.clone());

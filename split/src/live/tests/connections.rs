@@ -1,9 +1,9 @@
-//! Whose a connection is.
+//! The rule of a connection.
 
 use super::*;
 
 #[test]
-fn connections_go_by_root_listener_or_destination() {
+fn connection_finds_its_rule() {
     let config = r#"{"connections":[
         {"to":{"root":{"service":"db","namespace":"shop","port":3306,"cluster_ips":["10.0.0.1","fd00::1"]}},"rule":"db"},
         {"to":{"root":{"service":"late","namespace":"shop","port":3306,"cluster_ips":["10.0.0.1"]}},"rule":"b"},

@@ -1,22 +1,23 @@
-//! Requests of a Gateway: by which listener they come in, and where that has to be known.
+//! Requests of a Gateway: the listener of a request, and when it must be known.
 
 use std::cell::Cell;
 
 use super::*;
 use crate::decision::UnknownListener;
 
-/// A host set with these listeners; each match is `RULE[/PATH] LISTENER...`, and its rule the one backend of that name.
+/// A host set with these listeners. Each match is `RULE[/PATH] LISTENER...`, and its rule has one backend of the same
+/// name.
 fn set(hostname: &str, ports: &str, matches: &[&str]) -> serde_json::Value {
     let matches = matches.iter().map(|line| {
         let mut words = line.split(' ');
         let (rule, path) = words.next().unwrap().split_once('/').unzip();
         let rule = rule.or(line.split(' ').next());
         let listeners: Vec<_> = words.collect();
-        let mut wanted = serde_json::json!({ "rule": rule, "listeners": listeners });
+        let mut wire = serde_json::json!({ "rule": rule, "listeners": listeners });
         if let Some(path) = path {
-            wanted["path"] = serde_json::json!({ "prefix": format!("/{path}") });
+            wire["path"] = serde_json::json!({ "prefix": format!("/{path}") });
         }
-        wanted
+        wire
     });
     let ports: serde_json::Value = serde_json::from_str(ports).unwrap();
     let mut gateway = serde_json::json!({ "ports": ports });
@@ -61,17 +62,17 @@ fn one(name: &str) -> Listeners {
     Listeners::One(name.into())
 }
 
-/// `8080:a,b 8443:c`.
-fn sockets(written: &str) -> Listeners {
+/// Parses `8080:a,b 8443:c`.
+fn sockets(text: &str) -> Listeners {
     let socket = |socket: &str| {
         let (port, names) = socket.split_once(':').unwrap();
         let names = names.split(',').map(str::to_owned).collect();
         (port.parse().unwrap(), names)
     };
-    Listeners::BySocket(written.split(' ').map(socket).collect())
+    Listeners::BySocket(text.split(' ').map(socket).collect())
 }
 
-/// The decision, and whether the port was asked.
+/// The decision, and whether the port was read.
 fn ask_at(live: &mut Live, host: &str, port: Option<u16>) -> (String, bool) {
     let is_asked = Cell::new(false);
     let socket = || {
@@ -102,7 +103,7 @@ fn two_ports() -> wire::Config {
 }
 
 #[test]
-fn the_port_is_asked_only_where_listeners_differ() {
+fn port_is_read_if_listeners_differ() {
     let mut by_socket = at(sockets("8080:http 8443:https"), &two_ports());
     for (host, port, expected) in [
         ("same.x", 8080, ("a", false)),
@@ -111,7 +112,7 @@ fn the_port_is_asked_only_where_listeners_differ() {
         ("differs.x", 8443, ("b", true)),
         // A listener's port is not a socket's.
         ("differs.x", 443, ("no Some(443)", true)),
-        // What follows a match of every request is never reached.
+        // No request reaches a match after one that fits every request.
         ("after-all.x", 1, ("a", false)),
         ("more.x", 8080, ("b", true)),
         ("more.x", 8443, ("404", true)),
@@ -126,9 +127,9 @@ fn the_port_is_asked_only_where_listeners_differ() {
     assert_eq!(unknown, ("no None".into(), true));
 }
 
-/// A listener that no socket is named for: its requests come in by a socket that is not named either.
+/// A listener without a named socket has its requests at an unnamed socket.
 #[test]
-fn a_socket_that_is_not_named_serves_no_listener_of_another_port() {
+fn unnamed_socket_serves_no_named_listener() {
     for (named, at_its_socket) in [("8080:http", "a"), ("8080:https", "b")] {
         let mut live = at(sockets(named), &two_ports());
         for (host, port, expected) in [
@@ -144,7 +145,7 @@ fn a_socket_that_is_not_named_serves_no_listener_of_another_port() {
 }
 
 #[test]
-fn what_differs_is_not_served_without_the_listener() {
+fn differing_hosts_need_the_listener() {
     let config = two_ports();
     let mut any = at(Listeners::Any, &config);
     let mut merged = at(sockets("8080:http,https"), &config);
@@ -153,7 +154,7 @@ fn what_differs_is_not_served_without_the_listener() {
         ("differs.x", "http or https"),
         ("after-all.x", "a"),
         ("more.x", "http or https"),
-        // The other port has the host as well, and nothing for it.
+        // The other port has the host as well, without a match.
         ("secure.x", "http or https"),
         ("other.x", "ordinary"),
     ] {
@@ -170,8 +171,8 @@ fn what_differs_is_not_served_without_the_listener() {
             (differs.into(), false)
         );
     }
-    let mut nobody = at(one("htp"), &config);
-    assert_eq!(ask_at(&mut nobody, "same.x", None).0, "ordinary");
+    let mut mistyped = at(one("htp"), &config);
+    assert_eq!(ask_at(&mut mistyped, "same.x", None).0, "ordinary");
 
     let site = Site::default();
     let table = Table::compile(&config, &site).unwrap();
@@ -181,9 +182,9 @@ fn what_differs_is_not_served_without_the_listener() {
     assert_eq!(undecided["differs.x"], ["http", "https"]);
 }
 
-/// The most specific listener of a port has a host, and the others of this port do not.
+/// A host belongs to the most specific listener of a port, and not to the other listeners of this port.
 #[test]
-fn hosts_of_another_listener_of_the_port_are_404() {
+fn host_of_another_listener_gets_404() {
     let listeners = r#"{
         "all": {"port":80}, "x": {"port":80,"hostname":"*.x"}, "a": {"port":80,"hostname":"a.x"},
         "y": {"port":81,"hostname":"*.y"}
@@ -210,7 +211,7 @@ fn hosts_of_another_listener_of_the_port_are_404() {
 }
 
 #[test]
-fn the_port_of_a_redirect_counts_where_it_shows() {
+fn redirect_needs_the_port() {
     let sets = || {
         let both = r#"{"http":80,"https":8443}"#;
         let listeners = r#"{"http":{"port":80},"https":{"port":8443}}"#;
@@ -230,7 +231,7 @@ fn the_port_of_a_redirect_counts_where_it_shows() {
 }
 
 #[test]
-fn listeners_that_do_not_fit_together_are_refused() {
+fn inconsistent_listeners_are_refused() {
     for (listeners, ports, expected) in [
         (TWO, r#"{"htp":80}"#, "hosts[0].hosts.gateway.ports: "),
         (TWO, r#"{"http":81}"#, "hosts[0].hosts.gateway.ports: "),
@@ -248,9 +249,9 @@ fn listeners_that_do_not_fit_together_are_refused() {
     }
 }
 
-/// Every proxy has to be able to read the document, whatever it takes of it.
+/// Each proxy of the scope must be able to compile the document.
 #[test]
-fn what_no_request_leads_to_is_checked_all_the_same() {
+fn unused_matches_are_checked() {
     let mut config = two_ports();
     config.hosts[1].matches[1].path = Some(wire::PathMatch::Regex("(".into()));
     let site = Site {

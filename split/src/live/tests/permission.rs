@@ -1,4 +1,4 @@
-//! Who may reach whom: requests and connections, on the way out and on the way in.
+//! The access policy for requests and connections, outbound and inbound.
 
 use super::*;
 
@@ -24,7 +24,7 @@ fn with_access(accounts: &str) -> String {
 }
 
 #[test]
-fn a_backend_is_reached_only_by_whom_a_target_lets() {
+fn backend_needs_a_grant() {
     let store = with_access(r#"["shop/else","shop/store"]"#);
     for (request, expected) in [
         ("GET root /buy/1?x", "one"),
@@ -68,9 +68,9 @@ fn a_backend_is_reached_only_by_whom_a_target_lets() {
     );
 }
 
-/// A permission for what the client asks says nothing of what a rule makes of it.
+/// A permission for the request of the client does not cover the edited request.
 #[test]
-fn what_the_backend_gets_has_to_be_permitted() {
+fn edited_request_needs_a_permission() {
     let edited = |filters: &str| {
         let config = with_access(r#"["shop/store"]"#);
         config.replace(
@@ -139,9 +139,9 @@ fn what_the_backend_gets_has_to_be_permitted() {
     assert!(text.contains("shop/buyer GET /admin/1 reach"), "{text}");
 }
 
-/// The share stays: a denied request has drawn its backend. Redirects and errors need no permission.
+/// A denied request counts as a pick of its backend. Redirects and errors need no permission.
 #[test]
-fn a_denial_says_what_is_missing() {
+fn denial_names_the_missing_permission() {
     let mut denied = live(&with_access(r#"["shop/store"]"#), &buyer());
     let text = |live: &mut Live, request: &str| {
         ask(request, |authority, read| {
@@ -188,14 +188,14 @@ fn a_denial_says_what_is_missing() {
 }
 
 #[test]
-fn the_inbound_side_asks_who_the_peer_is() {
+fn inbound_traffic_needs_a_grant() {
     let workload = Site {
         service_account: Some("shop/store".into()),
         ..site()
     };
     let guarded = live(&with_access("[]"), &workload);
-    let stated = with_matches(&[("one", "")]).replacen('{', r#"{"access":"everyone","#, 1);
-    let open = live(&stated, &workload);
+    let everyone = with_matches(&[("one", "")]).replacen('{', r#"{"access":"everyone","#, 1);
+    let open = live(&everyone, &workload);
     let elsewhere = live(&with_access("[]"), &buyer());
     for (live, peer, request, expected) in [
         (
@@ -214,7 +214,7 @@ fn the_inbound_side_asks_who_the_peer_is() {
             "denied",
         ),
         (&open, None, "GET anything /", "ordinary"),
-        // The permission for /buy fits this path, and some workloads read it as /sell.
+        // The permission for /buy fits this path, but some workloads read it as /sell.
         (&guarded, Some("shop/buyer"), "GET a /buy/..;/sell", "400"),
         (
             &guarded,
@@ -248,16 +248,17 @@ fn the_inbound_side_asks_who_the_peer_is() {
             "{peer:?} {port}"
         );
     }
-    let peer = || panic!("where nothing is denied, nobody asks for the peer");
+    let peer = || panic!("the peer is not needed without a policy");
     assert_eq!(words(&open.admit(peer, b"root", |_| None)), "ordinary");
     let denied = guarded.admit_connection(None, 80).decision;
     let text = "no TrafficTarget lets a client without identity connect to shop/store at port 80";
     assert_eq!(denied, Decision::Denied(text.into()));
 }
 
-/// Without it the author of a route could send the requests of its clients to any backend that the clients may reach.
+/// Without this permission the author of a route could send requests of other clients to any backend that they may
+/// reach.
 #[test]
-fn the_client_of_a_route_needs_permission_for_the_service_that_it_calls() {
+fn called_service_needs_a_permission() {
     let called = |accounts: &str, rest: &str| {
         let called = format!(
             r#""called":{{"service":{{"name":"root","namespace":"evil","port":80}},"accounts":{accounts}}},{rest}"backends""#
@@ -296,7 +297,7 @@ fn the_client_of_a_route_needs_permission_for_the_service_that_it_calls() {
 }
 
 #[test]
-fn connections_have_exact_shares_and_need_permission() {
+fn connections_have_shares_and_permissions() {
     let config = format!(
         r#"{{{GRANTS},"connections":[{{"to":{{"root":{{"service":"db","namespace":"shop","port":81}}}},"rule":"db"}}],
             "rules":{{"db":{{"backends":[
@@ -327,14 +328,14 @@ fn connections_have_exact_shares_and_need_permission() {
 }
 
 #[test]
-fn permissions_that_are_too_old_deny_everything_until_they_are_known_again() {
+fn old_permissions_deny_everything() {
     let workload = Site {
         service_account: Some("shop/store".into()),
         ..site()
     };
     let mut guarded = live(&with_access("[]"), &workload);
     let mut client = live(&with_access(r#"["shop/store"]"#), &buyer());
-    let admitted = |live: &Live| {
+    let admit = |live: &Live| {
         let (got, _) = ask("GET anything /buy", |authority, read| {
             words(&live.admit(|| Some("shop/buyer".into()), authority, read))
         });
@@ -346,7 +347,7 @@ fn permissions_that_are_too_old_deny_everything_until_they_are_known_again() {
     ] {
         guarded.set_access_too_old(is_too_old);
         client.set_access_too_old(is_too_old);
-        assert_eq!(admitted(&guarded), admits);
+        assert_eq!(admit(&guarded), admits);
         assert_eq!(decide(&mut client, "GET root /buy"), sends);
         assert_eq!(decide(&mut client, "GET elsewhere /buy"), elsewhere);
     }

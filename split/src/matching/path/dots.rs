@@ -1,9 +1,9 @@
-//! Finds paths that some server reads as a path with a segment `.` or `..`.
+//! Finds paths that some servers read as a path with a segment `.` or `..`.
 
 /// Bytes at which a segment ends for some server.
 const SEPARATORS: [u8; 2] = *b"/\\";
-/// Bytes at which the name in a segment ends for some server: `;` begins parameters (servlets); `?` and `#` end the path
-/// if a server parses it again after decoding it; a C string ends at NUL.
+/// Bytes at which the name in a segment ends for some server: `;` begins parameters (servlets); `?` and `#` end the
+/// path if a server parses it again after decoding it; a C string ends at NUL.
 const ENDS: [u8; 4] = *b";?#\0";
 /// Overlong UTF-8 for a byte of ASCII: the sequence without its last byte, and the bit 0x40 if the sequence has it.
 const OVERLONG: [(&[u8], u8); 10] = [
@@ -31,18 +31,18 @@ const ALIKE: [(u16, u8); 5] = [
     (0xff3c, b'\\'),
 ];
 
-/// True if a segment of the path is `.` or `..` for a server that decodes the path never, once or several times, that
-/// takes `\` or `%2f` for a slash, that cuts parameters off (`..;x`), or that takes overlong UTF-8 (`%c0%ae`) or
-/// `%u002e` for a dot. `path` has no query. Takes time linear in the path.
+/// True if a segment of the path is `.` or `..` for some server. The server may decode the path never, once or several
+/// times, read `\` or `%2f` as a slash, cut parameters off (`..;x`), or read overlong UTF-8 (`%c0%ae`) or `%u002e` as a
+/// dot. `path` has no query. Takes time linear in the path.
 ///
-/// It is enough to look at the path once, when it is decoded to the end: a byte that was decoded to a dot, a separator
-/// or an end stays the same, however often the rest is decoded.
+/// One look at the fully decoded path is enough: a byte that was decoded to a dot, a separator or an end does not
+/// change when the rest is decoded again.
 pub(crate) fn has_dot_segment(path: &[u8]) -> bool {
-    let decoded = decoded_to_the_end(path);
+    let decoded = decode_fully(path);
     let mut segments = decoded.split(|byte| SEPARATORS.contains(byte));
     segments.any(|segment| {
         let name = segment.split(|byte| ENDS.contains(byte)).next();
-        // Windows, and parsers at the end of a URL, drop what is blank behind a name.
+        // Windows, and URL parsers at the end of a URL, drop blanks after a name.
         matches!(name.map(trim_blank_end), Some(b"." | b".."))
     })
 }
@@ -53,8 +53,8 @@ fn trim_blank_end(name: &[u8]) -> &[u8] {
     name.get(..length).unwrap_or_default()
 }
 
-/// Decoded until nothing is left to decode.
-fn decoded_to_the_end(path: &[u8]) -> Vec<u8> {
+/// Decodes until no encoded sequence is left.
+fn decode_fully(path: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(path.len());
     for byte in path {
         decoded.push(*byte);
@@ -103,7 +103,7 @@ fn ascii_of(unit: u16) -> Option<u8> {
     u8::try_from(unit).ok().or(alike.map(|(_, ascii)| *ascii))
 }
 
-/// The byte of ASCII that this character of three bytes of UTF-8 is read as.
+/// The ASCII byte that some servers read for this character of three bytes of UTF-8.
 fn alike(first: u8, second: u8, third: u8) -> Option<u8> {
     let bits = |byte: u8, mask: u8, shift: u32| u16::from(byte & mask).checked_shl(shift);
     let unit = bits(first, 0x0f, 12)? | bits(second, 0x3f, 6)? | u16::from(third & 0x3f);
@@ -122,7 +122,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_segment_of_dots_is_found_in_every_spelling() {
+    fn every_spelling_of_dots_is_found() {
         for path in [
             "/a/..",
             "/a/../b",
@@ -202,7 +202,7 @@ mod tests {
     }
 
     #[test]
-    fn other_paths_are_left_alone() {
+    fn other_paths_are_accepted() {
         for path in [
             "",
             "/",
@@ -263,7 +263,8 @@ mod tests {
         assert!(start.elapsed().as_secs() < 5);
     }
 
-    /// A server that decodes `rounds` times, and cuts parameters off before and after each of them.
+    /// Whether a server finds a segment of dots that decodes `rounds` times and cuts parameters off before and after
+    /// each round.
     fn climbs(path: &[u8], rounds: usize) -> bool {
         let mut path = path.to_vec();
         for _ in 0..=rounds {
@@ -293,9 +294,9 @@ mod tests {
         false
     }
 
-    /// All short paths of these parts: a path with a segment of dots for the server of `climbs` is always found.
+    /// All short paths of these parts.
     #[test]
-    fn a_server_that_decodes_several_times_finds_no_more() {
+    fn repeated_decoding_finds_no_more() {
         let parts = [
             "/", ".", "%", "2e", "25", "2f", "3b", ";", "5c", "a", "2", "5", "e",
         ];

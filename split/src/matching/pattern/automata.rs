@@ -1,4 +1,4 @@
-//! The states that the automata of one table have worked out, in bounded memory.
+//! The state caches of the automata of one table, in bounded memory.
 
 use std::sync::{Mutex, PoisonError};
 
@@ -8,28 +8,28 @@ use regex_automata::{Anchored, Input};
 
 use super::effort::Effort;
 
-/// Most bytes that the automata of one table remember together: enough for about a thousand ordinary expressions. An
-/// automaton for which there is no room forgets its states after each search. The next request pays for them again with
-/// its [`Effort`]. So no expression makes the automata of the others forget.
-pub(super) const MOST: usize = 4 << 20;
+/// Maximum bytes of all state caches of one table: enough for about a thousand ordinary expressions. A cache without
+/// room is dropped after each search, and the next request pays for its states again. So no expression drops the cache
+/// of another.
+pub(super) const MAX_CACHE_BYTES: usize = 4 << 20;
 
-/// The memory of the automata of one table; each worker of a proxy has one.
+/// The state caches of one table. Each worker of a proxy has its own.
 #[derive(Default)]
 pub(super) struct Automata(Mutex<Memory>);
 
 #[derive(Default)]
 struct Memory {
-    /// By the index of the expression; None if it was not tried yet, or its states were forgotten.
+    /// By the index of the expression; None before the first search, or if the cache was dropped.
     caches: Vec<Option<Box<Cache>>>,
     bytes: usize,
 }
 
 /// The result of a search.
-pub(super) enum Walked {
+pub(super) enum SearchResult {
     Fits(bool),
     /// The automaton would have too many states for this value.
     GaveUp,
-    /// The effort did not suffice.
+    /// The request has no steps left.
     Exhausted,
 }
 
@@ -41,26 +41,26 @@ impl Automata {
         automaton: &DFA,
         value: &[u8],
         effort: &Effort,
-    ) -> Walked {
+    ) -> SearchResult {
         let mut memory = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         let memory = &mut *memory;
         if memory.caches.len() <= place {
             memory.caches.resize_with(place.saturating_add(1), || None);
         }
         let Some(slot) = memory.caches.get_mut(place) else {
-            return Walked::GaveUp;
+            return SearchResult::GaveUp;
         };
         let before = slot.as_ref().map_or(0, |cache| cache.memory_usage());
         let cache = slot.get_or_insert_with(|| Box::new(automaton.create_cache()));
-        let walked = walk(automaton, cache, value, effort);
+        let result = search(automaton, cache, value, effort);
         let after = cache.memory_usage();
         let others = memory.bytes.saturating_sub(before);
         memory.bytes = others.saturating_add(after);
-        if memory.bytes > MOST {
+        if memory.bytes > MAX_CACHE_BYTES {
             *slot = None;
             memory.bytes = others;
         }
-        walked
+        result
     }
 
     #[cfg(test)]
@@ -71,50 +71,51 @@ impl Automata {
     }
 }
 
-/// Searches as [`DFA::try_search_fwd`] does, and pays for each state that has to be worked out. The transition at the
-/// end of the value is worked out once for each state, and is not paid for: the state itself was.
-fn walk(automaton: &DFA, cache: &mut Cache, value: &[u8], effort: &Effort) -> Walked {
+/// Searches as [`DFA::try_search_fwd`] does, and pays for each computed state. The transition at the end of the value
+/// is free: it is computed once for each state, and the state was paid for.
+fn search(automaton: &DFA, cache: &mut Cache, value: &[u8], effort: &Effort) -> SearchResult {
     let program = automaton.get_nfa().memory_usage();
-    let is_new = cache.memory_usage();
+    let bytes_before = cache.memory_usage();
     let start = automaton.start_state_forward(cache, &Input::new(value).anchored(Anchored::Yes));
-    if cache.memory_usage() > is_new && !effort.work_out(program) {
-        return Walked::Exhausted;
+    if cache.memory_usage() > bytes_before && !effort.compute_state(program) {
+        return SearchResult::Exhausted;
     }
     // The automaton has no quit bytes and supports an anchored start, so the only error is too little memory.
     let Ok(mut state) = start else {
-        return Walked::GaveUp;
+        return SearchResult::GaveUp;
     };
     cache.search_start(0);
     for (at, byte) in value.iter().enumerate() {
         if state.is_dead() {
-            return finish(cache, at, Walked::Fits(false));
+            return finish(cache, at, SearchResult::Fits(false));
         }
-        let known = match state.is_tagged() {
-            true => None,
-            false => Some(automaton.next_state_untagged(cache, state, *byte)),
+        let cached = if state.is_tagged() {
+            None
+        } else {
+            Some(automaton.next_state_untagged(cache, state, *byte))
         };
-        state = match known.filter(|next| !next.is_unknown()) {
+        state = match cached.filter(|next| !next.is_unknown()) {
             Some(next) => next,
             None => {
-                if !effort.work_out(program) {
-                    return finish(cache, at, Walked::Exhausted);
+                if !effort.compute_state(program) {
+                    return finish(cache, at, SearchResult::Exhausted);
                 }
                 cache.search_update(at);
                 match automaton.next_state(cache, state, *byte) {
                     Ok(next) => next,
-                    Err(CacheError { .. }) => return finish(cache, at, Walked::GaveUp),
+                    Err(CacheError { .. }) => return finish(cache, at, SearchResult::GaveUp),
                 }
             }
         };
     }
     let end = match automaton.next_eoi_state(cache, state) {
-        Ok(end) => Walked::Fits(end.is_match()),
-        Err(CacheError { .. }) => Walked::GaveUp,
+        Ok(end) => SearchResult::Fits(end.is_match()),
+        Err(CacheError { .. }) => SearchResult::GaveUp,
     };
     finish(cache, value.len(), end)
 }
 
-fn finish(cache: &mut Cache, at: usize, walked: Walked) -> Walked {
+fn finish(cache: &mut Cache, at: usize, result: SearchResult) -> SearchResult {
     cache.search_finish(at);
-    walked
+    result
 }

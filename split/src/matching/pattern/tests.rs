@@ -3,7 +3,7 @@ use std::time::{Duration, Instant};
 use super::*;
 
 #[test]
-fn a_pattern_is_matched_against_the_whole_value() {
+fn pattern_matches_whole_values() {
     for (pattern, fitting, other) in [
         ("", vec![""], vec!["a"]),
         (
@@ -43,7 +43,7 @@ fn a_pattern_is_matched_against_the_whole_value() {
 }
 
 #[test]
-fn what_is_no_pattern_is_refused_with_the_reason() {
+fn bad_pattern_has_a_reason() {
     for (bad, reason) in [
         ("a)(b", "unopened group"),
         ("(", "unclosed group"),
@@ -83,8 +83,7 @@ fn what_is_no_pattern_is_refused_with_the_reason() {
     ));
 }
 
-/// Patterns that make engines with backtracking exponential, and one whose automaton has too many states to
-/// be remembered: twice the value takes about twice the time, in bounded memory.
+/// Patterns with exponential time in engines with backtracking, and one with too many states for the cache.
 #[test]
 fn time_is_linear_and_memory_bounded() {
     for pattern in [
@@ -113,7 +112,7 @@ fn time_is_linear_and_memory_bounded() {
             }
             start.elapsed()
         };
-        // The fastest of several, for a busy machine may show anything. Quadratic would be 16.
+        // Takes the fastest of several runs, because the machine may be busy. Quadratic time would be a factor of 16.
         let fastest = |length, time: &mut dyn FnMut(usize) -> Duration| {
             let times = (0..5).map(|_| time(length));
             times.min().unwrap()
@@ -128,7 +127,7 @@ fn time_is_linear_and_memory_bounded() {
     }
 }
 
-/// The patterns of one request have so much effort together, and what they cannot do they do not claim.
+/// An exhausted effort stops all patterns of a request, and none of them fits.
 #[test]
 fn effort_is_bounded() {
     let plain = Pattern::compile("/[a-z]*").unwrap();
@@ -158,14 +157,14 @@ fn equal_patterns_share_a_program() {
     assert!(!Arc::ptr_eq(&first, &patterns.get("a*").unwrap()));
     let refusal = patterns.get("(").unwrap_err().to_string();
     assert!(
-        refusal.starts_with("regex: \"(\": no regular expression"),
+        refusal.starts_with("regex: \"(\": not a regular expression"),
         "{refusal}"
     );
 }
 
-/// Many large programs and a short value: no state is known yet, so each byte of the value costs much for each program.
+/// Many large programs and a short value: all caches are empty, so each byte of the value costs much for each program.
 #[test]
-fn states_that_are_worked_out_cost_steps_and_bounded_memory() {
+fn computed_states_are_bounded() {
     let mut patterns = Patterns::default();
     let all: Vec<_> = (0..320)
         .map(|n| patterns.get(&format!("(?:[ab]?[ab]?){{100}}x{n}")).unwrap())
@@ -176,9 +175,12 @@ fn states_that_are_worked_out_cost_steps_and_bounded_memory() {
         for pattern in &all {
             assert!(!pattern.fits_within(&value, &effort));
         }
-        // Some states are remembered, so that later requests get further.
+        // Later requests find some states in the caches.
         assert!(effort.is_exhausted() || round > 0);
-        assert!(patterns.automata.bytes() <= automata::MOST, "{round}");
+        assert!(
+            patterns.automata.bytes() <= automata::MAX_CACHE_BYTES,
+            "{round}"
+        );
     }
     // A hundred of these programs cost little for a shorter value.
     let effort = Effort::default();

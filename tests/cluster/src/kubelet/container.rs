@@ -1,4 +1,4 @@
-//! The life of one container: started, probed, stopped, started again.
+//! Runs one container: starts, probes, stops and restarts it.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -20,10 +20,10 @@ use super::status::{End, Now};
 use crate::enter::{Entry, Mount};
 use crate::images::{Image, Start, unpack};
 
-/// A container's process, in a PID namespace of its own, whose other processes end with it.
+/// A container's process. It has its own PID namespace, whose other processes end with it.
 #[derive(Clone)]
 pub struct Process {
-    /// As this namespace sees it.
+    /// The process id in the node's PID namespace.
     pub id: i32,
     exit: watch::Receiver<Option<ExitStatus>>,
     user: u32,
@@ -49,7 +49,7 @@ impl Process {
     }
 }
 
-/// Whether a container is started again after it has ended.
+/// Whether a container is restarted after it has ended.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Restart {
     Always,
@@ -57,7 +57,7 @@ pub enum Restart {
     Never,
 }
 
-/// One container of a pod that runs.
+/// One container of a running pod.
 pub struct Life<'a> {
     pub running: &'a Running,
     pub container: &'a Container,
@@ -65,7 +65,7 @@ pub struct Life<'a> {
 }
 
 impl Life<'_> {
-    /// Until it has ended for good; whether that was with success.
+    /// Runs the container until it will not be restarted. Returns true if its last run succeeded.
     pub async fn live(&self) -> bool {
         let name = &self.container.name;
         let mut failures = 0_u32;
@@ -108,7 +108,7 @@ impl Life<'_> {
             if over {
                 return success;
             }
-            // Shorter than a kubelet's, whose first step is ten seconds.
+            // A real kubelet's backoff starts at ten seconds, which is too long for tests.
             let wait = Duration::from_millis(500 << failures.min(4));
             failures = failures.saturating_add(1);
             self.running.change(name, |state| {
@@ -124,7 +124,7 @@ impl Life<'_> {
         }
     }
 
-    /// Probes it until it ends, by itself or because a probe says so.
+    /// Probes the process until it exits or a probe fails.
     async fn attend(&self, process: &Process) -> (ExitStatus, Option<String>) {
         let name = &self.container.name;
         let target = self.target(process);
@@ -179,7 +179,7 @@ impl Life<'_> {
         }
     }
 
-    /// Sets `ready` to what the readiness probe says, for as long as it is asked.
+    /// Sets `ready` from the readiness probe. Never returns.
     async fn follow(&self, readiness: &Probe, target: &Target<'_>) {
         let (mut good, mut bad) = (0, 0);
         tokio::time::sleep(seconds(readiness.initial_delay_seconds, 0)).await;
@@ -202,7 +202,7 @@ impl Life<'_> {
         }
     }
 
-    /// preStop, SIGTERM, and SIGKILL when the time is over.
+    /// Runs preStop, sends SIGTERM, and sends SIGKILL when the grace period is over.
     pub async fn stop(&self, process: &Process, grace: Duration) -> ExitStatus {
         let until = tokio::time::Instant::now() + grace;
         let hooks = self.container.lifecycle.as_ref();
@@ -225,7 +225,7 @@ impl Life<'_> {
         }
     }
 
-    /// Err has the reason and the message of the state Waiting.
+    /// The error has the reason and the message of the state Waiting.
     fn start(&self) -> Result<Process, (&'static str, String)> {
         let running = self.running;
         let pod = running.pod();
@@ -257,7 +257,7 @@ impl Life<'_> {
             read_only: false,
         });
         let programs = files.into_iter().map(|(target, source)| {
-            // The path may be a link of the machine's own.
+            // The path may be a link outside of this folder.
             let source = std::fs::canonicalize(&source).unwrap_or(source);
             Mount {
                 source,
@@ -302,7 +302,8 @@ impl Life<'_> {
     }
 }
 
-/// A thread for each process: what it does to its own namespaces is inherited by the process and by nothing else.
+/// Starts the process from a new thread, because the thread's namespaces are inherited by the process and must not
+/// change for others.
 fn spawn(
     network: &Path,
     entry: &Path,
@@ -320,7 +321,7 @@ fn spawn(
     command
         .stdout(log.try_clone().map_err(|error| error.to_string())?)
         .stderr(log);
-    let (told, started) = std::sync::mpsc::channel();
+    let (sender, started) = std::sync::mpsc::channel();
     let (ended, exit) = watch::channel(None);
     std::thread::spawn(move || {
         let child = setns(network, CloneFlags::CLONE_NEWNET)
@@ -329,11 +330,11 @@ fn spawn(
             .and_then(|()| command.spawn());
         match child {
             Ok(mut child) => {
-                let _ = told.send(Ok(i32::try_from(child.id()).unwrap_or_default()));
+                let _ = sender.send(Ok(i32::try_from(child.id()).unwrap_or_default()));
                 let _ = ended.send(child.wait().ok());
             }
             Err(error) => {
-                let _ = told.send(Err(error.to_string()));
+                let _ = sender.send(Err(error.to_string()));
             }
         }
     });
@@ -341,7 +342,7 @@ fn spawn(
     Ok((id, exit))
 }
 
-/// User, group and further groups.
+/// The user, the group and the supplementary groups.
 fn user(pod: &Pod, container: &Container, start: &Start) -> Result<(u32, u32, Vec<u32>), String> {
     let default = SecurityContext::default();
     let own = container.security_context.as_ref().unwrap_or(&default);

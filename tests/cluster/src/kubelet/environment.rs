@@ -1,4 +1,4 @@
-//! A container's environment and arguments, as its manifest and its image say them.
+//! A container's environment variables and arguments, from its manifest and its image.
 
 use std::collections::BTreeMap;
 
@@ -8,7 +8,7 @@ use super::objects::Objects;
 use crate::images::Start;
 use crate::network::NODE;
 
-/// In the order in which later ones may refer to earlier ones.
+/// Environment variables in order; a later variable may refer to an earlier one.
 pub fn environment(
     pod: &Pod,
     container: &Container,
@@ -106,7 +106,7 @@ fn value(
     }
 }
 
-/// What the downward API says of a field of the pod.
+/// The value of a pod field in the downward API.
 pub fn field_value(
     pod: &Pod,
     field: &ObjectFieldSelector,
@@ -148,7 +148,7 @@ pub fn field_value(
     })
 }
 
-/// A limit or request in whole cores or bytes; where there is none, what the node would give.
+/// A limit or request in whole cores or bytes. Without a limit it is the node's capacity.
 pub fn resource_value(container: &Container, resource: &str) -> Result<String, String> {
     let missing = || format!("resource {resource} is not known here");
     let (kind, name) = resource.split_once('.').ok_or_else(missing)?;
@@ -191,7 +191,8 @@ pub fn resource_value(container: &Container, resource: &str) -> Result<String, S
     Ok(value.to_string())
 }
 
-/// What the container runs: its command or the image's entry point, its args or, where neither is given, the image's.
+/// The command line: `command` or the image's entry point, then `args`. The image's arguments apply only if the
+/// container has neither.
 pub fn arguments(
     container: &Container,
     start: &Start,
@@ -212,7 +213,7 @@ pub fn arguments(
     [program, args.unwrap_or(defaults)].concat()
 }
 
-/// `$(NAME)` is the variable's value if there is one, and itself if there is none; `$$` is a dollar.
+/// Replaces `$(NAME)` with the variable's value; an unknown name stays as it is, and `$$` becomes `$`.
 pub fn expand(text: &str, known: &BTreeMap<String, String>) -> String {
     let mut out = String::new();
     let mut rest = text;
@@ -257,7 +258,7 @@ mod tests {
     }
 
     #[test]
-    fn command_replaces_the_entry_point_and_with_it_the_images_arguments() {
+    fn command_replaces_image_entry_and_arguments() {
         let start = Start {
             entrypoint: vec!["entry".into()],
             command: vec!["default".into()],

@@ -1,4 +1,4 @@
-//! The ConfigMaps and Secrets that pods refer to, kept up to date by watches.
+//! A cache of the ConfigMaps and Secrets that pods refer to; watches keep it up to date.
 
 use std::collections::BTreeMap;
 
@@ -14,7 +14,7 @@ pub type Data = BTreeMap<String, Vec<u8>>;
 pub struct Objects {
     config_maps: Store<ConfigMap>,
     secrets: Store<Secret>,
-    /// Counts the changes.
+    /// The number of changes so far.
     pub changes: watch::Receiver<u64>,
 }
 

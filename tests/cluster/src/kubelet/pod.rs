@@ -1,4 +1,4 @@
-//! The life of one pod on the node, from its network namespace to its deletion.
+//! Runs one pod on the node, from its network namespace to its deletion.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -19,15 +19,15 @@ use super::status::{Conditions, End, Now, State, is_initialized, is_sidecar, now
 use super::volumes::Volumes;
 use crate::network;
 
-/// A pod that has its place on the node.
+/// A pod that runs on the node.
 pub struct Running {
     pub kubelet: Arc<Kubelet>,
     pub address: String,
-    /// The file of its network namespace.
+    /// The file of the pod's network namespace.
     pub network: PathBuf,
     pub folder: PathBuf,
     pub volumes: Volumes,
-    /// The newest that was seen of it; None when it is gone.
+    /// The newest version of the pod; None after its deletion.
     seen: watch::Receiver<Option<Arc<Pod>>>,
     first: Arc<Pod>,
     states: Mutex<BTreeMap<String, State>>,
@@ -52,7 +52,7 @@ impl Running {
         self.attempts.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// How long a container may take to end.
+    /// The time that a container gets for preStop and to end after SIGTERM.
     pub fn grace(&self) -> Duration {
         let pod = self.pod();
         let own = pod
@@ -89,7 +89,7 @@ impl Running {
     }
 }
 
-/// Until the pod is gone from the API.
+/// Runs the pod until the API server no longer has it.
 pub async fn run(kubelet: Arc<Kubelet>, seen: watch::Receiver<Option<Arc<Pod>>>) {
     let Some(first) = seen.borrow().clone() else {
         return;
@@ -148,7 +148,7 @@ pub async fn run(kubelet: Arc<Kubelet>, seen: watch::Receiver<Option<Arc<Pod>>>)
         () = end(&running) => {}
         () = removal(seen.clone()) => kill(&running).await,
     }
-    // A pod that has ended by itself stays, with its last status, until it is deleted.
+    // A pod that has ended stays with its last status until it is deleted.
     deletion(seen.clone()).await;
     reporting.abort();
     let _ = reporting.await;
@@ -172,7 +172,7 @@ async fn removal(mut seen: watch::Receiver<Option<Arc<Pod>>>) {
     let _ = seen.wait_for(Option::is_none).await;
 }
 
-/// The files of a pod that are neither volumes nor an image's.
+/// Creates the files of a pod that are neither in a volume nor in an image.
 fn sandbox(running: &Running) -> Result<(), String> {
     let pod = running.pod();
     let spec = pod.spec.clone().unwrap_or_default();
@@ -211,7 +211,7 @@ fn sandbox(running: &Running) -> Result<(), String> {
     write("resolv.conf", &resolv)
 }
 
-/// Volumes, then init containers one after the other, then all containers, until they have ended for good.
+/// Mounts the volumes, runs the init containers in order, then runs all containers until they have ended.
 async fn live(running: &Arc<Running>) {
     let pod = running.pod();
     let spec = pod.spec.clone().unwrap_or_default();
@@ -237,7 +237,7 @@ async fn live(running: &Arc<Running>) {
         }
         let _ = tokio::time::timeout(Duration::from_secs(1), changes.changed()).await;
     }
-    // What is spawned here ends with this future.
+    // Tasks in this set end with this future.
     let mut tasks = JoinSet::new();
     let owner = running.clone();
     tasks.spawn(async move {
@@ -301,7 +301,7 @@ async fn live(running: &Arc<Running>) {
     futures::future::join_all(lives).await;
 }
 
-/// Stops what runs: the ordinary containers at once, then the sidecars, the last first.
+/// Stops the ordinary containers at once, then the sidecars in reverse order.
 async fn end(running: &Arc<Running>) {
     let pod = running.pod();
     let Some(spec) = &pod.spec else { return };
@@ -351,7 +351,7 @@ async fn kill(running: &Arc<Running>) {
     }
 }
 
-/// Writes the status whenever it has changed.
+/// Writes the status after every change.
 async fn report(running: Arc<Running>) {
     let mut conditions = Conditions::default();
     let mut written = serde_json::Value::Null;
@@ -403,7 +403,7 @@ impl Running {
     }
 }
 
-/// The last status, and then the object itself.
+/// Writes the last status, then deletes the object.
 async fn forget(running: &Running) {
     let pod = running.pod();
     let states = running.states();

@@ -1,4 +1,4 @@
-//! Probes and lifecycle handlers: one question to a container, and whether the answer is good.
+//! Probes and lifecycle handlers of containers.
 
 use std::collections::BTreeMap;
 use std::process::Stdio;
@@ -12,7 +12,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::process::Command;
 
-/// What a question needs to know of the container that it is put to.
+/// The container that a probe or handler acts on.
 pub struct Target<'a> {
     pub container: &'a Container,
     pub address: &'a str,
@@ -39,7 +39,7 @@ pub async fn probe(probe: &Probe, target: &Target<'_>) -> Result<(), String> {
     answer.unwrap_or_else(|_| Err(format!("no answer within {limit:?}")))
 }
 
-/// preStop and postStart.
+/// Runs a preStop or postStart handler.
 pub async fn handler(handler: &LifecycleHandler, target: &Target<'_>) -> Result<(), String> {
     if let Some(get) = &handler.http_get {
         http(get, target).await
@@ -109,9 +109,10 @@ async fn http(get: &HTTPGetAction, target: &Target<'_>) -> Result<(), String> {
     stream.read_exact(&mut head).await.map_err(failed)?;
     let status = String::from_utf8_lossy(&head);
     let status = status.get(9..).unwrap_or_default();
-    match status.starts_with('2') || status.starts_with('3') {
-        true => Ok(()),
-        false => Err(format!("HTTP probe failed with statuscode: {status}")),
+    if status.starts_with('2') || status.starts_with('3') {
+        Ok(())
+    } else {
+        Err(format!("HTTP probe failed with statuscode: {status}"))
     }
 }
 
@@ -133,15 +134,14 @@ async fn run(exec: &ExecAction, target: &Target<'_>) -> Result<(), String> {
         .output()
         .await
         .map_err(|error| format!("nsenter: {error}"))?;
-    match output.status.success() {
-        true => Ok(()),
-        false => {
-            let said = [output.stdout, output.stderr].concat();
-            Err(format!(
-                "{}: {}",
-                output.status,
-                String::from_utf8_lossy(&said).trim()
-            ))
-        }
+    if output.status.success() {
+        Ok(())
+    } else {
+        let said = [output.stdout, output.stderr].concat();
+        Err(format!(
+            "{}: {}",
+            output.status,
+            String::from_utf8_lossy(&said).trim()
+        ))
     }
 }

@@ -1,4 +1,4 @@
-//! What a pod's status says: the state of each container, and the phase and conditions that follow from them.
+//! Builds a pod's status: the state of each container, the phase and the conditions.
 
 use std::collections::BTreeMap;
 use std::os::unix::process::ExitStatusExt;
@@ -77,7 +77,7 @@ impl End {
     }
 }
 
-/// In whole seconds, as all times in Kubernetes.
+/// The current time in whole seconds, as in all Kubernetes objects.
 pub fn now() -> String {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second())
@@ -85,7 +85,7 @@ pub fn now() -> String {
         .to_string()
 }
 
-/// What is remembered between two statuses: since when a condition is as it is.
+/// For each condition: whether it holds, and the time of its last change.
 #[derive(Default)]
 pub struct Conditions(BTreeMap<&'static str, (bool, String)>);
 
@@ -102,7 +102,7 @@ impl Conditions {
     }
 }
 
-/// Whether all that is to be done before the ordinary containers start is done.
+/// Whether the init containers have finished and the sidecars have started.
 pub fn is_initialized(pod: &Pod, states: &BTreeMap<String, State>) -> bool {
     let containers = pod
         .spec

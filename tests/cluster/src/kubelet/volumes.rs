@@ -1,4 +1,4 @@
-//! A pod's volumes as folders of the node. What comes from the API is swapped whole behind a link, as a kubelet does it,
+//! A pod's volumes as folders of the node. As in a kubelet, files from the API change all at once, by a renamed link,
 //! so that a reader never sees half a change.
 
 use std::collections::BTreeMap;
@@ -19,17 +19,17 @@ use super::environment::{field_value, resource_value};
 use super::objects::{Data, Objects};
 use crate::enter::Mount;
 
-/// Paths below the volume, each with its content and mode.
+/// Content and mode by path below the volume.
 type Payload = BTreeMap<String, (Vec<u8>, u32)>;
 
 pub struct Volumes {
-    /// A folder for each volume of the pod.
+    /// Has one folder for each volume of the pod.
     folder: PathBuf,
-    /// For the claims of StatefulSets, which outlive a pod.
+    /// Volumes of StatefulSets' claims, which outlive a pod.
     claims: PathBuf,
     client: Client,
     written: Mutex<BTreeMap<String, Payload>>,
-    /// By path of the projection: the token and when to ask for the next.
+    /// For each path of a projected token: the token and the time to request the next one.
     tokens: Mutex<BTreeMap<String, (String, Instant)>>,
 }
 
@@ -44,7 +44,7 @@ impl Volumes {
         }
     }
 
-    /// Makes what is missing and rewrites what has changed.
+    /// Creates missing volumes and updates changed ones.
     pub async fn sync(&self, pod: &Pod, objects: &Objects, address: &str) -> Result<(), String> {
         let Some(spec) = &pod.spec else { return Ok(()) };
         let group = spec
@@ -81,7 +81,7 @@ impl Volumes {
         Ok(())
     }
 
-    /// What is to be mounted into a container, and where.
+    /// The mounts of a container.
     pub fn mounts(
         &self,
         pod: &Pod,
@@ -101,7 +101,7 @@ impl Volumes {
                 if !source.exists() && self.is_writable(volume) {
                     std::fs::create_dir_all(&source).map_err(|error| error.to_string())?;
                 }
-                // A part of a volume stays as it was when the container started: the file itself, not the link to it.
+                // A subPath keeps the content from the container's start: it mounts the file, not the link to it.
                 let failed = |error| format!("subPath {inside} of {}: {error}", wanted.name);
                 source = std::fs::canonicalize(&source).map_err(failed)?;
             }
@@ -111,7 +111,7 @@ impl Volumes {
                 read_only: wanted.read_only == Some(true) || !self.is_writable(volume),
             });
         }
-        // An inner one goes on top of the outer one.
+        // Inner mounts come after outer mounts.
         mounts.sort_by(|a, b| a.target.cmp(&b.target));
         Ok(mounts)
     }
@@ -236,7 +236,7 @@ impl Volumes {
             .as_str()
             .unwrap_or_default()
             .to_owned();
-        // As a kubelet: a new one when four fifths of its time are over.
+        // A kubelet renews a token after 80 % of its lifetime.
         let until = Instant::now() + Duration::from_secs(seconds.unwrap_or(3600)) * 4 / 5;
         if let Ok(mut tokens) = self.tokens.lock() {
             tokens.insert(key, (token.clone(), until));
@@ -304,7 +304,7 @@ fn put_fields<'a>(
     Ok(())
 }
 
-/// `..data` leads to the folder of the moment, and each name leads through it.
+/// Writes a payload like a kubelet: `..data` links to the current folder, and each name links through `..data`.
 fn write(folder: &Path, payload: &Payload, group: Option<u32>) -> std::io::Result<()> {
     let link = folder.join("..data");
     let old = std::fs::read_link(&link).ok();

@@ -1,4 +1,4 @@
-//! What a container is given: its environment, user, volumes and image.
+//! The environment, user, volumes and image of a container.
 
 use std::path::Path;
 use std::process::Command;
@@ -7,7 +7,7 @@ use std::time::Instant;
 use serde_json::{Value, json};
 use weir_cluster::programs::{cluster, go_program};
 
-use crate::space::{CLUSTER, IDLE, Namespace, container, get, pod, wait};
+use crate::namespace::{CLUSTER, IDLE, Namespace, container, get, pod, wait};
 
 #[test]
 fn containers_get_what_their_manifest_says() {
@@ -132,11 +132,11 @@ fn containers_get_what_their_manifest_says() {
 }
 
 #[test]
-fn an_image_archive_is_unpacked_and_entered() {
+fn image_archive_is_unpacked_and_entered() {
     let space = Namespace::new("archive");
     let folder = tempfile::tempdir().expect("a temporary folder");
     let path = |name: &str| folder.path().join(name).display().to_string();
-    // A program of this machine with the libraries that it is linked with, and nothing else.
+    // An image with one program of this machine and the libraries that it needs.
     let script = r#"set -e; mkdir "$2"; cp "$1" "$2/program"
         ldd "$1" | grep -o '/[^ ]*' | while read -r file; do mkdir -p "$2$(dirname "$file")"; cp "$file" "$2$file"; done
         tar -C "$2" -cf "$2.tar" ."#;

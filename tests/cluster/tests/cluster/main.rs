@@ -1,7 +1,7 @@
-//! The cluster itself: what a kubelet, kube-proxy and cluster DNS do for pods, and that nothing of it stays.
+//! The test cluster itself: its kubelet, kube-proxy and DNS serve pods, and it leaves nothing behind.
 
 mod containers;
-mod lives;
-mod space;
-mod whole;
+mod lifecycle;
+mod namespace;
+mod restarts;
 mod workloads;

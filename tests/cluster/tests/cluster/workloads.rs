@@ -1,13 +1,13 @@
-//! Deployments, Jobs and StatefulSets, and how they are reached.
+//! Deployments, Jobs and StatefulSets, and access to their pods.
 
 use std::time::Instant;
 
 use serde_json::json;
 
-use crate::space::{CLUSTER, IDLE, Namespace, container, get, pod, wait};
+use crate::namespace::{CLUSTER, IDLE, Namespace, container, get, pod, wait};
 
 #[test]
-fn a_deployment_is_reached_by_its_service_from_pods_and_from_outside() {
+fn deployment_is_reached_through_its_service() {
     let space = Namespace::new("reach");
     let labels = json!({ "app": "web" });
     space.apply(json!({
@@ -52,7 +52,7 @@ fn a_deployment_is_reached_by_its_service_from_pods_and_from_outside() {
 }
 
 #[test]
-fn jobs_end_and_stateful_sets_keep_their_names() {
+fn jobs_end_stateful_sets_keep_names() {
     let space = Namespace::new("sets");
     space.apply(
         json!({ "apiVersion": "batch/v1", "kind": "Job", "metadata": { "name": "once" },

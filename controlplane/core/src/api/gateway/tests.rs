@@ -18,7 +18,7 @@ fn gateway(listeners: &str) -> (Gateway, Vec<Problem>) {
 }
 
 #[test]
-fn only_the_right_grant_permits() {
+fn only_matching_grants_permit() {
     let from = "{group: gateway.networking.k8s.io, kind: HTTPRoute, namespace: front}";
     let to = "{group: '', kind: Service}";
     let permits = |from: &str, to: &str| {
@@ -67,7 +67,7 @@ fn only_the_right_grant_permits() {
 }
 
 #[test]
-fn where_routes_may_stand() {
+fn allowed_namespaces() {
     let labels = |pairs: &[(&str, &str)]| {
         let owned = pairs
             .iter()
@@ -102,14 +102,14 @@ fn where_routes_may_stand() {
 }
 
 #[test]
-fn a_bad_listener_does_not_stop_the_others() {
+fn invalid_listener_leaves_the_others() {
     let (gateway, problems) = gateway(
         "[{name: a, port: 80, protocol: HTTP, hostname: '*.Example.com'}, {name: b, port: 81, protocol: HTTP, hostname: '10.0.0.1'},\
          {name: c, port: 82, protocol: TCP}, {name: d, port: 83, protocol: HTTPS, allowedRoutes: {kinds: [{kind: GRPCRoute}]}},\
          {name: e, port: 84, protocol: HTTP, allowedRoutes: {namespaces: {from: Some}}},\
          {name: f, port: 0, protocol: HTTP}, {name: a, port: 85, protocol: HTTP}, {name: e, port: 86, protocol: TLS}]",
     );
-    let seen: Vec<_> = gateway
+    let listeners: Vec<_> = gateway
         .listeners
         .iter()
         .map(|l| {
@@ -119,7 +119,7 @@ fn a_bad_listener_does_not_stop_the_others() {
         })
         .collect();
     assert_eq!(
-        seen,
+        listeners,
         [
             ("a", [true, true, false]),
             ("c", [false, false, true]),
@@ -146,7 +146,7 @@ fn a_bad_listener_does_not_stop_the_others() {
 }
 
 #[test]
-fn what_would_widen_a_listener_refuses_it_alone() {
+fn unknown_fields_refuse_their_listener() {
     let selector = "allowedRoutes: {namespaces: {from: Selector, selector: ";
     let expression =
         |text: &str| format!("{selector}{{matchExpressions: [{{key: a, {text}}}]}}}}}}");
@@ -186,7 +186,7 @@ fn too_many_listeners_refuse_the_gateway() {
 }
 
 #[test]
-fn what_the_api_has_is_no_problem() {
+fn valid_gateways_have_no_problems() {
     let parse = |spec: &str| {
         let text = format!(
             "{{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {{name: g}}, spec: {spec}}}"

@@ -1,16 +1,18 @@
 use super::*;
 use crate::manifest::object::read;
 
-fn said(text: &str) -> Vec<String> {
+fn found(text: &str) -> Vec<String> {
     let objects = read("a.yaml", text).unwrap().objects;
-    let found = problems(&objects[0]).into_iter();
-    found.map(|it| format!("{} {}", it.path, it.code)).collect()
+    let problems = problems(&objects[0]).into_iter();
+    problems
+        .map(|it| format!("{} {}", it.path, it.code))
+        .collect()
 }
 
 #[test]
-fn services() {
+fn fields_of_services() {
     let service = |spec: &str| {
-        said(&format!(
+        found(&format!(
             "{{apiVersion: v1, kind: Service, metadata: {{name: a}}, {spec}}}"
         ))
     };
@@ -47,9 +49,9 @@ fn services() {
 }
 
 #[test]
-fn namespaces() {
+fn fields_of_namespaces() {
     let namespace = |metadata: &str| {
-        said(&format!(
+        found(&format!(
             "{{apiVersion: v1, kind: Namespace, metadata: {{name: a, {metadata}}}}}"
         ))
     };

@@ -1,7 +1,7 @@
 //! HTTPRouteFilter and GRPCRouteFilter of Gateway API v1.
 //!
-//! The order in which filters are listed does not matter here: of each kind there is at most one, header edits
-//! and rewrites do not see each other's work, and a redirect ends the request.
+//! The order of the list does not matter: each type may stand once, header edits and rewrites do not affect each other,
+//! and a redirect ends the request.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -13,17 +13,18 @@ use weir_split::wire::{Filters, Header, HeaderEdits};
 use super::RouteKind;
 use super::header_match::{check_header_value, header_name};
 use super::url::{self, RedirectSpec, RewriteSpec};
-use crate::manifest::field_path::Place;
+use crate::manifest::field_path::FieldPath;
 use crate::manifest::hostname::Hostname;
 use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::{Message, filter};
-use crate::manifest::unknown_fields::Rest;
+use crate::manifest::unknown_fields::UnknownFields;
 
-/// Gateway API v1: HTTPRouteRule.filters.
+/// The longest list of Gateway API v1, HTTPRouteRule.filters.
 const MAX_FILTERS: usize = 16;
-/// Gateway API v1: HTTPHeaderFilter.set, add and remove.
+/// The longest list of Gateway API v1, HTTPHeaderFilter.set, add and remove.
 const MAX_EDITS: usize = 16;
 
+/// The type of a filter, without its other fields.
 #[derive(Deserialize)]
 struct TypeSpec {
     #[serde(rename = "type")]
@@ -33,7 +34,7 @@ struct TypeSpec {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct FilterSpec {
-    /// See [`TypeSpec`].
+    /// Read by [`TypeSpec`].
     #[serde(rename = "type")]
     _kind: String,
     request_header_modifier: Option<EditsSpec>,
@@ -41,7 +42,7 @@ struct FilterSpec {
     request_redirect: Option<RedirectSpec>,
     url_rewrite: Option<RewriteSpec>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 #[derive(Deserialize)]
@@ -50,7 +51,7 @@ struct EditsSpec {
     add: Option<Vec<HeaderSpec>>,
     remove: Option<Vec<String>>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 #[derive(Deserialize)]
@@ -58,17 +59,17 @@ struct HeaderSpec {
     name: String,
     value: String,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
-/// Type and field of the filters that Weir does.
+// Type and field of each filter that Weir supports.
 const REQUEST_HEADERS: (&str, &str) = ("RequestHeaderModifier", "requestHeaderModifier");
 const RESPONSE_HEADERS: (&str, &str) = ("ResponseHeaderModifier", "responseHeaderModifier");
 const REDIRECT: (&str, &str) = ("RequestRedirect", "requestRedirect");
 const REWRITE: (&str, &str) = ("URLRewrite", "urlRewrite");
 
-/// Those that a kind of route may have. Linkerd's has ResponseHeaderModifier on backends alone; it means the
-/// same on a rule, so it is taken there too.
+/// The filters that a kind of route may have. Linkerd allows ResponseHeaderModifier only on backends; on a rule it means
+/// the same, so Weir allows both.
 fn supported(route: RouteKind) -> &'static [(&'static str, &'static str)] {
     match route {
         RouteKind::Http => &[REQUEST_HEADERS, RESPONSE_HEADERS, REDIRECT, REWRITE],
@@ -78,154 +79,154 @@ fn supported(route: RouteKind) -> &'static [(&'static str, &'static str)] {
     }
 }
 
-/// The types of Gateway API v1 that Weir does not do.
+/// The types of Gateway API v1 that Weir does not support.
 const UNSUPPORTED: [&str; 4] = ["RequestMirror", "CORS", "ExtensionRef", "ExternalAuth"];
-const KNOWN: [(&str, &str); 4] = [REQUEST_HEADERS, RESPONSE_HEADERS, REDIRECT, REWRITE];
+const SUPPORTED: [(&str, &str); 4] = [REQUEST_HEADERS, RESPONSE_HEADERS, REDIRECT, REWRITE];
 
-/// Each filter for itself; to `faults` goes what is wrong. A request must not be served without one of them.
+/// Parses `filters` of a rule or of a backend. Problems go to `faults`; each of them breaks the rule or the backend,
+/// because a request must not be served without one of its filters.
 ///
-/// `prefix` is that of the rule's only match, where it has one of type PathPrefix.
+/// `prefix` is the path prefix of the rule's only match, for ReplacePrefixMatch; None if the rule has no such match.
 pub fn parse(
-    place: &Place,
+    at: &FieldPath,
     route: RouteKind,
     prefix: Option<&str>,
-    written: Option<&Value>,
+    value: Option<&Value>,
     faults: &mut Vec<Problem>,
 ) -> Filters {
     let mut filters = Filters::default();
-    let checked = place.list(written).and_then(|written| {
-        place.at_most(written, MAX_FILTERS)?;
-        Ok(written)
+    let result = at.list(value).and_then(|list| {
+        at.at_most(list, MAX_FILTERS)?;
+        Ok(list)
     });
-    let written = match checked {
-        Ok(written) => written,
+    let list = match result {
+        Ok(list) => list,
         Err(problem) => {
             faults.push(problem);
             return filters;
         }
     };
-    let mut seen = BTreeSet::new();
-    for (index, written) in written.iter().enumerate() {
-        let place = place.entry(index);
-        let read = read_one(&place, route, prefix, written, &mut seen, &mut filters);
-        faults.extend(read.err());
+    let mut types = BTreeSet::new();
+    for (index, entry) in list.iter().enumerate() {
+        let at = at.entry(index);
+        let result = add_filter(&at, route, prefix, entry, &mut types, &mut filters);
+        faults.extend(result.err());
     }
     if filters.redirect.is_some() && filters.rewrite.is_some() {
-        faults.push(place.problem(filter::redirect_and_rewrite()));
+        faults.push(at.problem(filter::redirect_and_rewrite()));
     }
     filters
 }
 
-fn read_one(
-    place: &Place,
+/// Adds one filter to `filters`. `types` are the types of the filters before it.
+fn add_filter(
+    at: &FieldPath,
     route: RouteKind,
     prefix: Option<&str>,
-    written: &Value,
-    seen: &mut BTreeSet<&'static str>,
+    value: &Value,
+    types: &mut BTreeSet<&'static str>,
     filters: &mut Filters,
 ) -> Result<(), Problem> {
-    // Its type first: the fields of a filter that Weir does not do are not for Weir to judge.
-    let TypeSpec { kind } = place.decode(written)?;
-    let known = supported(route).iter().find(|(known, _)| *known == kind);
-    let Some((kind, field)) = known else {
-        return Err(place.field("type").problem(not_supported(route, &kind)));
+    // The type comes first: Weir does not check the fields of filters that it does not support.
+    let TypeSpec { kind } = at.decode(value)?;
+    let supported = supported(route).iter().find(|(name, _)| *name == kind);
+    let Some((kind, field)) = supported else {
+        return Err(at.field("type").problem(not_supported(route, &kind)));
     };
-    if !seen.insert(*kind) {
-        return Err(place.field("type").problem(filter::type_twice(kind)));
+    if !types.insert(*kind) {
+        return Err(at.field("type").problem(filter::type_twice(kind)));
     }
-    let spec: FilterSpec = place.decode(written)?;
-    spec.check_field(place, kind, field)?;
-    let place = place.field(field);
+    let spec: FilterSpec = at.decode(value)?;
+    spec.check_field(at, kind, field)?;
+    let at = at.field(field);
     if let Some(edits) = spec.request_header_modifier {
-        filters.request_headers = edits.parse(&place, true)?;
+        filters.request_headers = edits.parse(&at, true)?;
     }
     if let Some(edits) = spec.response_header_modifier {
-        filters.response_headers = edits.parse(&place, false)?;
+        filters.response_headers = edits.parse(&at, false)?;
     }
     if let Some(redirect) = spec.request_redirect {
-        filters.redirect = Some(url::parse_redirect(&place, route, prefix, redirect)?);
+        filters.redirect = Some(url::parse_redirect(&at, route, prefix, redirect)?);
     }
     if let Some(rewrite) = spec.url_rewrite {
-        filters.rewrite = Some(url::parse_rewrite(&place, prefix, rewrite)?);
+        filters.rewrite = Some(url::parse_rewrite(&at, prefix, rewrite)?);
     }
     Ok(())
 }
 
 fn not_supported(route: RouteKind, kind: &str) -> Message {
-    let is_known = |known: &[(&str, &str)]| known.iter().any(|(it, _)| *it == kind);
     if kind == "CORS" {
         filter::cors()
     } else if UNSUPPORTED.contains(&kind) {
         filter::not_supported(kind)
-    } else if is_known(&KNOWN) {
+    } else if SUPPORTED.iter().any(|(name, _)| *name == kind) {
         filter::not_of_route(kind, route.with_article())
     } else {
-        let known: Vec<&str> = supported(route).iter().map(|(it, _)| *it).collect();
-        filter::unknown_type(format!("{kind:?}"), known.join(", "))
+        let names: Vec<&str> = supported(route).iter().map(|(name, _)| *name).collect();
+        filter::unknown_type(format!("{kind:?}"), names.join(", "))
     }
 }
 
 impl FilterSpec {
-    /// The field that belongs to the type is there, and no other.
-    fn check_field(&self, place: &Place, kind: &str, field: &str) -> Result<(), Problem> {
-        let written = [
+    /// Requires the field of the type, and rejects all other fields.
+    fn check_field(&self, at: &FieldPath, kind: &str, field: &str) -> Result<(), Problem> {
+        let fields: Vec<(&str, &str)> = [
             (REQUEST_HEADERS, self.request_header_modifier.is_some()),
             (RESPONSE_HEADERS, self.response_header_modifier.is_some()),
             (REDIRECT, self.request_redirect.is_some()),
             (REWRITE, self.url_rewrite.is_some()),
-        ];
-        let written = written.iter().filter(|(_, is_written)| *is_written);
-        let fields: Vec<(&str, &str)> = written.map(|(known, _)| *known).collect();
+        ]
+        .into_iter()
+        .filter_map(|(field, is_present)| is_present.then_some(field))
+        .collect();
         if let Some((owner, other)) = fields.iter().find(|(_, it)| *it != field) {
             let message = filter::field_of_another_type(other, owner, kind);
-            return Err(place.field(other).problem(message));
+            return Err(at.field(other).problem(message));
         }
         if fields.is_empty() {
             let message = filter::field_missing(kind, field);
-            return Err(place.field(field).problem(message));
+            return Err(at.field(field).problem(message));
         }
-        place.nothing_but_known(&self.rest, &[])
+        at.reject_unknown(&self.unknown)
     }
 }
 
 impl EditsSpec {
-    /// Names are in lower case, each once in a list: of several the first counts (Gateway API: HTTPHeader.name).
+    /// Parses header edits. Names become lower case. If a list has a name several times, the first entry counts (Gateway
+    /// API v1, HTTPHeader.name). A name in two lists is an error (Gateway API v1, HTTPHeaderFilter).
     ///
-    /// Gateway API v1, HTTPHeaderFilter: one action for each header name.
-    fn parse(self, place: &Place, of_request: bool) -> Result<HeaderEdits, Problem> {
-        place.nothing_but_known(&self.rest, &[])?;
+    /// `of_request` is true for RequestHeaderModifier, which may set the Host but not add or remove it.
+    fn parse(self, at: &FieldPath, of_request: bool) -> Result<HeaderEdits, Problem> {
+        at.reject_unknown(&self.unknown)?;
         let is_host = |name: &str| of_request && name == "host";
-        let set = headers(
-            &place.field("set"),
-            self.set,
-            |place, header| match is_host(&header.name) {
-                true => check_host(&place.field("value"), &header.value),
-                false => Ok(()),
-            },
-        )?;
-        let has = |list: &[Header], name: &str| list.iter().any(|header| header.name == name);
-        let add = headers(&place.field("add"), self.add, |place, header| {
-            let place = place.field("name");
+        let set = parse_headers(&at.field("set"), self.set, |at, header| {
             if is_host(&header.name) {
-                return Err(place.problem(filter::one_host()));
+                check_host(&at.field("value"), &header.value)?;
             }
-            match has(&set, &header.name) {
-                true => Err(place.problem(filter::header_twice(&header.name, "set", "add"))),
-                false => Ok(()),
-            }
+            Ok(())
         })?;
-        let (place, written) = (place.field("remove"), self.remove.unwrap_or_default());
-        place.at_most(&written, MAX_EDITS)?;
-        let mut remove: Vec<String> = Vec::with_capacity(written.len());
-        for (index, name) in written.iter().enumerate() {
-            let place = place.entry(index);
-            let name = header_name(&place, name)?;
+        let add = parse_headers(&at.field("add"), self.add, |at, header| {
+            let at = at.field("name");
+            if is_host(&header.name) {
+                return Err(at.problem(filter::one_host()));
+            }
+            if has_header(&set, &header.name) {
+                return Err(at.problem(filter::header_twice(&header.name, "set", "add")));
+            }
+            Ok(())
+        })?;
+        let (at, names) = (at.field("remove"), self.remove.unwrap_or_default());
+        at.at_most(&names, MAX_EDITS)?;
+        let mut remove: Vec<String> = Vec::with_capacity(names.len());
+        for (index, name) in names.iter().enumerate() {
+            let at = at.entry(index);
+            let name = header_name(&at, name)?;
             if is_host(&name) {
-                return Err(place.problem(filter::one_host()));
+                return Err(at.problem(filter::one_host()));
             }
             for (list, action) in [(&set, "set"), (&add, "add")] {
-                if has(list, &name) {
-                    return Err(place.problem(filter::header_twice(name, action, "remove")));
+                if has_header(list, &name) {
+                    return Err(at.problem(filter::header_twice(name, action, "remove")));
                 }
             }
             if !remove.contains(&name) {
@@ -236,30 +237,39 @@ impl EditsSpec {
     }
 }
 
-fn headers(
-    place: &Place,
-    written: Option<Vec<HeaderSpec>>,
-    check: impl Fn(&Place, &Header) -> Result<(), Problem>,
+fn has_header(list: &[Header], name: &str) -> bool {
+    list.iter().any(|header| header.name == name)
+}
+
+fn parse_headers(
+    at: &FieldPath,
+    list: Option<Vec<HeaderSpec>>,
+    check: impl Fn(&FieldPath, &Header) -> Result<(), Problem>,
 ) -> Result<Vec<Header>, Problem> {
-    let written = written.unwrap_or_default();
-    place.at_most(&written, MAX_EDITS)?;
-    let mut headers: Vec<Header> = Vec::with_capacity(written.len());
-    for (index, HeaderSpec { name, value, rest }) in written.into_iter().enumerate() {
-        let place = place.entry(index);
-        place.nothing_but_known(&rest, &[])?;
-        check_header_value(&place.field("value"), &value)?;
-        let name = header_name(&place.field("name"), &name)?;
+    let list = list.unwrap_or_default();
+    at.at_most(&list, MAX_EDITS)?;
+    let mut headers: Vec<Header> = Vec::with_capacity(list.len());
+    for (index, spec) in list.into_iter().enumerate() {
+        let HeaderSpec {
+            name,
+            value,
+            unknown,
+        } = spec;
+        let at = at.entry(index);
+        at.reject_unknown(&unknown)?;
+        check_header_value(&at.field("value"), &value)?;
+        let name = header_name(&at.field("name"), &name)?;
         let header = Header { name, value };
-        check(&place, &header)?;
-        if !headers.iter().any(|earlier| earlier.name == header.name) {
+        check(&at, &header)?;
+        if !has_header(&headers, &header.name) {
             headers.push(header);
         }
     }
     Ok(headers)
 }
 
-/// A name or an address, with a port or without (RFC 9110, 7.2).
-fn check_host(place: &Place, value: &str) -> Result<(), Problem> {
+/// Accepts a host name or an IP address, with or without a port (RFC 9110, 7.2).
+fn check_host(at: &FieldPath, value: &str) -> Result<(), Problem> {
     let (is_host, port) = match value
         .strip_prefix('[')
         .and_then(|rest| rest.split_once(']'))
@@ -278,5 +288,5 @@ fn check_host(place: &Place, value: &str) -> Result<(), Problem> {
     if is_host && (port.is_empty() || port.strip_prefix(':').is_some_and(is_port)) {
         return Ok(());
     }
-    Err(place.problem(filter::not_a_host(format!("{value:?}"))))
+    Err(at.problem(filter::not_a_host(format!("{value:?}"))))
 }

@@ -1,7 +1,7 @@
-//! GRPCRoute of Gateway API (v1): the manifest, into the form of [`crate::api::route`].
+//! GRPCRoute of Gateway API (v1): the manifest -> a [`Route`].
 //!
-//! A call of method `Get` of service `shop.Cart` is a request to `/shop.Cart/Get`, so that each method match is a
-//! match on the path.
+//! A call of method `Get` of service `shop.Cart` is a request to `/shop.Cart/Get`, so a method match becomes a match on
+//! the path.
 
 use std::cmp::Reverse;
 
@@ -12,24 +12,24 @@ use weir_split::wire::PathMatch;
 use crate::api::route::header_match::{self, FieldSpec};
 use crate::api::route::parse;
 use crate::api::route::rank::Rank;
-use crate::api::route::rule::Grammar;
+use crate::api::route::rule_reader::Grammar;
 use crate::api::route::{Route, RouteKind, RouteMatch};
-use crate::manifest::field_path::Place;
+use crate::manifest::field_path::FieldPath;
 use crate::manifest::object::Object;
 use crate::manifest::patterns::{self, Patterns};
 use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::route;
-use crate::manifest::unknown_fields::Rest;
+use crate::manifest::unknown_fields::UnknownFields;
 
-/// Gateway API v1: GRPCMethodMatch.service and method.
-const LONGEST: usize = 1024;
+/// The longest text of Gateway API v1, GRPCMethodMatch.service and method, in bytes.
+const MAX_NAME: usize = 1024;
 
 #[derive(Deserialize)]
-struct MatchSpec {
+struct GrpcMatchSpec {
     method: Option<MethodSpec>,
     headers: Option<Vec<FieldSpec>>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 #[derive(Deserialize)]
@@ -39,12 +39,12 @@ struct MethodSpec {
     service: Option<String>,
     method: Option<String>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 const GRAMMAR: Grammar = Grammar {
     kind: RouteKind::Grpc,
-    fields: &[
+    rule_fields: &[
         "name",
         "matches",
         "filters",
@@ -59,16 +59,16 @@ pub fn parse(object: &Object, problems: &mut Vec<Problem>) -> Result<Option<Rout
     parse::parse(object, &GRAMMAR, problems)
 }
 
-/// One entry of `matches`.
+/// See [`Grammar::read_match`].
 fn read_match(
-    place: &Place,
-    written: &Value,
+    at: &FieldPath,
+    value: &Value,
     patterns: &mut Patterns,
     _: &mut Vec<Problem>,
 ) -> Result<RouteMatch, Problem> {
-    let spec: MatchSpec = place.decode(written)?;
-    place.nothing_but_known(&spec.rest, &[])?;
-    let headers = header_match::parse_headers(&place.field("headers"), spec.headers, patterns)?;
+    let spec: GrpcMatchSpec = at.decode(value)?;
+    at.reject_unknown(&spec.unknown)?;
+    let headers = header_match::parse_headers(&at.field("headers"), spec.headers, patterns)?;
     let method = spec.method.map(MethodSpec::without_leading_dot);
     let length = |text: Option<&String>| Reverse(text.map_or(0, |text| text.chars().count()));
     let rank = Rank::Grpc {
@@ -79,7 +79,7 @@ fn read_match(
     Ok(RouteMatch {
         path: match method {
             None => None,
-            Some(method) => method.path(&place.field("method"), patterns)?,
+            Some(method) => method.path(&at.field("method"), patterns)?,
         },
         rank,
         headers,
@@ -88,8 +88,8 @@ fn read_match(
 }
 
 impl MethodSpec {
-    /// A leading dot marks a name of protobuf as absolute; requests are without, and so it is no character of
-    /// the name. In an expression it is one.
+    /// Removes the leading dot of an exact service name: protobuf marks absolute names with it, but requests do not have
+    /// it. In a regular expression the dot matches any character and stays.
     fn without_leading_dot(self) -> MethodSpec {
         let service = match self.kind.as_deref() {
             None | Some("Exact") => self.service.map(|name| match name.strip_prefix('.') {
@@ -101,19 +101,19 @@ impl MethodSpec {
         MethodSpec { service, ..self }
     }
 
-    /// Gateway API v1, GRPCMethodMatch: an absent part fits everything.
-    fn path(self, place: &Place, patterns: &mut Patterns) -> Result<Option<PathMatch>, Problem> {
-        place.nothing_but_known(&self.rest, &[])?;
-        let part = |name: &str, written: Option<String>| match written {
-            Some(text) if text.len() > LONGEST => Err(place
-                .field(name)
-                .problem(route::grpc_too_long(name, LONGEST))),
-            written => Ok(written.filter(|text| !text.is_empty())),
+    /// The match on the path. A missing part matches every service or every method (Gateway API v1, GRPCMethodMatch).
+    fn path(self, at: &FieldPath, patterns: &mut Patterns) -> Result<Option<PathMatch>, Problem> {
+        at.reject_unknown(&self.unknown)?;
+        let part = |name: &str, text: Option<String>| match text {
+            Some(text) if text.len() > MAX_NAME => {
+                Err(at.field(name).problem(route::grpc_too_long(name, MAX_NAME)))
+            }
+            text => Ok(text.filter(|text| !text.is_empty())),
         };
         let service = part("service", self.service)?;
         let method = part("method", self.method)?;
         match self.kind.as_deref().unwrap_or("Exact") {
-            _ if service.is_none() && method.is_none() => Err(place.problem(route::grpc_no_name())),
+            _ if service.is_none() && method.is_none() => Err(at.problem(route::grpc_no_name())),
             "Exact" => {
                 for (field, name) in [("service", &service), ("method", &method)] {
                     let parts = name.iter().flat_map(|name| match field {
@@ -123,7 +123,7 @@ impl MethodSpec {
                     if !parts.into_iter().all(is_identifier) {
                         let name = name.as_deref().unwrap_or_default();
                         let message = route::grpc_name(format!("{name:?}"), field);
-                        return Err(place.field(field).problem(message));
+                        return Err(at.field(field).problem(message));
                     }
                 }
                 Ok(Some(match (service, method) {
@@ -131,7 +131,7 @@ impl MethodSpec {
                         PathMatch::Exact(format!("/{service}/{method}"))
                     }
                     (Some(service), None) => PathMatch::Prefix(format!("/{service}")),
-                    // Names of methods have no character that means something in a pattern.
+                    // A name of a method has no character with a meaning in a regular expression.
                     (None, method) => {
                         PathMatch::Regex(format!("/[^/]+/{}", method.unwrap_or_default()))
                     }
@@ -143,30 +143,30 @@ impl MethodSpec {
                     match part {
                         None => pattern.push_str("/[^/]+"),
                         Some(part) => {
-                            let place = place.field(field);
+                            let at = at.field(field);
                             let part = without_outer_anchors(&part);
-                            // By itself too: two halves of one group would be a pattern together.
-                            if patterns::compile(&place, part)?.has_anchors() {
+                            // Each part must compile alone, or a group could begin in one part and end in the other.
+                            if patterns::compile(&at, part)?.has_anchors() {
                                 let message = route::grpc_anchor(format!("{part:?}"));
-                                return Err(place.problem(message));
+                                return Err(at.problem(message));
                             }
                             pattern.push_str(&format!("/(?:{part})"));
                         }
                     }
                 }
-                patterns.add(place, &pattern)?;
+                patterns.add(at, &pattern)?;
                 Ok(Some(PathMatch::Regex(pattern)))
             }
             other => {
-                let known = "Exact, RegularExpression";
-                let message = route::match_type(format!("{other:?}"), known);
-                Err(place.field("type").problem(message))
+                let types = "Exact, RegularExpression";
+                let message = route::match_type(format!("{other:?}"), types);
+                Err(at.field("type").problem(message))
             }
         }
     }
 }
 
-/// `^` at the beginning and `$` at the end of a whole name always hold, but not within a path.
+/// Removes `^` at the beginning and `$` at the end. They always hold for a whole name, but not inside a path.
 fn without_outer_anchors(pattern: &str) -> &str {
     let pattern = pattern.strip_prefix('^').unwrap_or(pattern);
     let Some(rest) = pattern.strip_suffix('$') else {

@@ -4,17 +4,17 @@ use serde::Deserialize;
 use weir_split::is_framing_header;
 use weir_split::wire::{Field, ValueMatch};
 
-use crate::manifest::field_path::Place;
+use crate::manifest::field_path::FieldPath;
 use crate::manifest::patterns::Patterns;
 use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::{filter, route};
-use crate::manifest::unknown_fields::Rest;
+use crate::manifest::unknown_fields::UnknownFields;
 
-/// Gateway API v1: HTTPRouteMatch.headers and queryParams.
+/// The longest list of Gateway API v1, HTTPRouteMatch.headers and queryParams.
 const MAX_FIELDS: usize = 16;
-/// Gateway API v1: HTTPHeader.value, HTTPHeaderMatch.value.
+/// The longest text of Gateway API v1, HTTPHeader.value and HTTPHeaderMatch.value, in bytes.
 const MAX_HEADER_VALUE: usize = 4096;
-/// Gateway API v1: HTTPQueryParamMatch.value.
+/// The longest text of Gateway API v1, HTTPQueryParamMatch.value, in bytes.
 const MAX_QUERY_VALUE: usize = 1024;
 
 #[derive(Deserialize)]
@@ -24,18 +24,19 @@ pub struct FieldSpec {
     name: String,
     value: String,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
-/// Names in lower case, `host` as `:authority`, each once: of several that differ in case alone the first
-/// counts, as the API says. By name, so that their order does not change a rule's identity.
+/// Parses header matches. Names become lower case, and `host` becomes `:authority`. If a name stands several times, the
+/// first entry counts (Gateway API v1, HTTPHeaderMatch.name). Sorted by name, so that their order does not change the
+/// identity of the rule.
 pub fn parse_headers(
-    place: &Place,
-    written: Option<Vec<FieldSpec>>,
+    at: &FieldPath,
+    specs: Option<Vec<FieldSpec>>,
     patterns: &mut Patterns,
 ) -> Result<Vec<Field>, Problem> {
-    parse(place, written, MAX_HEADER_VALUE, patterns, |place, name| {
-        check_token(place, name)?;
+    parse(at, specs, MAX_HEADER_VALUE, patterns, |at, name| {
+        check_token(at, name)?;
         Ok(match name.to_ascii_lowercase().as_str() {
             "host" => ":authority".to_owned(),
             name => name.to_owned(),
@@ -43,43 +44,44 @@ pub fn parse_headers(
     })
 }
 
-/// Names and values keep their case.
+/// Parses query parameter matches. Names keep their case; if a name stands several times, the first entry counts. Sorted
+/// by name.
 pub fn parse_query(
-    place: &Place,
-    written: Option<Vec<FieldSpec>>,
+    at: &FieldPath,
+    specs: Option<Vec<FieldSpec>>,
     patterns: &mut Patterns,
 ) -> Result<Vec<Field>, Problem> {
-    parse(place, written, MAX_QUERY_VALUE, patterns, |place, name| {
-        check_token(place, name)?;
+    parse(at, specs, MAX_QUERY_VALUE, patterns, |at, name| {
+        check_token(at, name)?;
         Ok(name.to_owned())
     })
 }
 
 fn parse(
-    place: &Place,
-    written: Option<Vec<FieldSpec>>,
-    longest: usize,
+    at: &FieldPath,
+    specs: Option<Vec<FieldSpec>>,
+    max_value: usize,
     patterns: &mut Patterns,
-    name_of: impl Fn(&Place, &str) -> Result<String, Problem>,
+    parse_name: impl Fn(&FieldPath, &str) -> Result<String, Problem>,
 ) -> Result<Vec<Field>, Problem> {
-    let written = written.unwrap_or_default();
-    place.at_most(&written, MAX_FIELDS)?;
-    let mut fields: Vec<Field> = Vec::with_capacity(written.len());
-    for (index, field) in written.into_iter().enumerate() {
-        let place = place.entry(index);
-        place.nothing_but_known(&field.rest, &[])?;
-        let name = name_of(&place.field("name"), &field.name)?;
-        let at = place.field("value");
-        check_value(&at, &field.value, longest)?;
-        let value = match field.kind.as_deref().unwrap_or("Exact") {
-            "Exact" => ValueMatch::Exact(field.value),
+    let specs = specs.unwrap_or_default();
+    at.at_most(&specs, MAX_FIELDS)?;
+    let mut fields: Vec<Field> = Vec::with_capacity(specs.len());
+    for (index, spec) in specs.into_iter().enumerate() {
+        let at = at.entry(index);
+        at.reject_unknown(&spec.unknown)?;
+        let name = parse_name(&at.field("name"), &spec.name)?;
+        let at_value = at.field("value");
+        check_value(&at_value, &spec.value, max_value)?;
+        let value = match spec.kind.as_deref().unwrap_or("Exact") {
+            "Exact" => ValueMatch::Exact(spec.value),
             "RegularExpression" => {
-                patterns.add(&at, &field.value)?;
-                ValueMatch::Regex(field.value)
+                patterns.add(&at_value, &spec.value)?;
+                ValueMatch::Regex(spec.value)
             }
             other => {
-                let known = "Exact, RegularExpression";
-                return Err(place.field("type").problem(route::match_type(other, known)));
+                let message = route::match_type(other, "Exact, RegularExpression");
+                return Err(at.field("type").problem(message));
             }
         };
         if !fields.iter().any(|earlier| earlier.name == name) {
@@ -90,44 +92,45 @@ fn parse(
     Ok(fields)
 }
 
-/// In lower case (RFC 9110, 5.1: a token), the name of a header that a filter may edit.
-pub fn header_name(place: &Place, name: &str) -> Result<String, Problem> {
+/// The name, in lower case, of a header that a filter edits. It must be a token (RFC 9110, 5.1) and must not frame the
+/// message.
+pub fn header_name(at: &FieldPath, name: &str) -> Result<String, Problem> {
     if !is_token(name) {
-        return Err(place.problem(filter::header_name(format!("{name:?}"))));
+        return Err(at.problem(filter::header_name(format!("{name:?}"))));
     }
     let name = name.to_ascii_lowercase();
-    match is_framing_header(&name) {
-        true => Err(place.problem(filter::header_of_connection(name))),
-        false => Ok(name),
+    if is_framing_header(&name) {
+        return Err(at.problem(filter::header_of_connection(name)));
     }
+    Ok(name)
 }
 
-/// A value that a header may be given.
-pub fn check_header_value(place: &Place, value: &str) -> Result<(), Problem> {
-    check_value(place, value, MAX_HEADER_VALUE)
+/// Checks the value that a filter gives to a header: 1 to 4096 bytes, without control characters.
+pub fn check_header_value(at: &FieldPath, value: &str) -> Result<(), Problem> {
+    check_value(at, value, MAX_HEADER_VALUE)
 }
 
 fn is_token(name: &str) -> bool {
-    let may_have = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
-    (1..=256).contains(&name.len()) && name.chars().all(may_have)
+    let is_token_character = |c: char| c.is_ascii_alphanumeric() || "!#$%&'*+-.^_`|~".contains(c);
+    (1..=256).contains(&name.len()) && name.chars().all(is_token_character)
 }
 
-fn check_token(place: &Place, name: &str) -> Result<(), Problem> {
-    match is_token(name) {
-        true => Ok(()),
-        false => Err(place.problem(route::field_name(format!("{name:?}")))),
+fn check_token(at: &FieldPath, name: &str) -> Result<(), Problem> {
+    if is_token(name) {
+        return Ok(());
     }
+    Err(at.problem(route::field_name(format!("{name:?}"))))
 }
 
-fn check_value(place: &Place, value: &str, longest: usize) -> Result<(), Problem> {
+fn check_value(at: &FieldPath, value: &str, max_value: usize) -> Result<(), Problem> {
     let message = if value.is_empty() {
-        route::value_empty(longest)
-    } else if value.len() > longest {
-        route::value_too_long(longest)
+        route::value_empty(max_value)
+    } else if value.len() > max_value {
+        route::value_too_long(max_value)
     } else if value.chars().any(char::is_control) {
         route::value_with_control(format!("{value:?}"))
     } else {
         return Ok(());
     };
-    Err(place.problem(message))
+    Err(at.problem(message))
 }

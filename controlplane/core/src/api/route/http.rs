@@ -1,13 +1,13 @@
-//! HTTPRoute of Gateway API (v1, v1beta1) and of Linkerd (policy.linkerd.io v1beta2, v1beta3): the
-//! manifest, into the form of [`crate::api::route`].
+//! HTTPRoute of Gateway API (v1, v1beta1) and of Linkerd (policy.linkerd.io v1beta2, v1beta3): the manifest -> a
+//! [`Route`].
 
 use crate::api::route::parse;
-use crate::api::route::rule::Grammar;
+use crate::api::route::rule_reader::Grammar;
 use crate::api::route::{Route, RouteKind, matches};
 use crate::manifest::object::Object;
 use crate::manifest::problem::Problem;
 
-const FIELDS: [&str; 7] = [
+const RULE_FIELDS: [&str; 7] = [
     "name",
     "matches",
     "filters",
@@ -25,7 +25,7 @@ pub fn parse(
 ) -> Result<Option<Route>, Problem> {
     let grammar = Grammar {
         kind,
-        fields: &FIELDS,
+        rule_fields: &RULE_FIELDS,
         read_match: matches::parse,
     };
     parse::parse(object, &grammar, problems)

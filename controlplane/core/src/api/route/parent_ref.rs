@@ -1,4 +1,4 @@
-//! ParentReference of Gateway API: what a route wants to be attached to.
+//! ParentReference of Gateway API v1: the Gateways and Services that a route attaches to.
 
 use std::fmt;
 
@@ -6,18 +6,18 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::RouteKind;
-use super::reference::{is_core, name_within, own_unless};
-use crate::manifest::field_path::Place;
+use super::reference::{is_core, name_in_host, non_empty_or};
+use crate::manifest::field_path::FieldPath;
 use crate::manifest::object::Object;
 use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::{Message, parent};
-use crate::manifest::spelling::{edits, is_near};
-use crate::manifest::unknown_fields::Rest;
+use crate::manifest::spelling::{edit_distance, is_misspelling_of};
+use crate::manifest::unknown_fields::UnknownFields;
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 const GATEWAY_API_EXPERIMENTAL: &str = "gateway.networking.x-k8s.io";
 const GROUP_EDITS: usize = 3;
-/// Gateway API v1: CommonRouteSpec.parentRefs.
+/// The longest list of Gateway API v1, CommonRouteSpec.parentRefs.
 const MAX_PARENTS: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +28,7 @@ pub enum ParentKind {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParentRef {
-    /// Its place in `spec.parentRefs`.
+    /// Its index in `spec.parentRefs`.
     pub index: usize,
     pub kind: ParentKind,
     pub namespace: String,
@@ -73,7 +73,7 @@ pub fn needs_grant(parent: ParentKind, parent_namespace: &str, route_namespace: 
     }
 }
 
-/// In words, as far as the reference names it.
+/// `Gateway infra/edge`, `listener http of Gateway infra/edge`, or `port 80 of Service shop/web`.
 impl fmt::Display for ParentRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ParentRef {
@@ -107,30 +107,30 @@ struct ParentRefSpec {
     section_name: Option<String>,
     port: Option<u16>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
-/// Those parents that are Weir's business; `namespace` is the route's. At one that cannot be read the route is not in
-/// force: without the field that is wrong it might be attached to more than its author wants.
+/// Parses `spec.parentRefs` and returns the parents that Weir serves, each once. `namespace` is the namespace of the
+/// route. A parentRef that is invalid goes to `problems`, and the route does not attach there: without the invalid field
+/// it could attach to more than its author intends.
 pub fn parse(
-    place: &Place,
+    at: &FieldPath,
     route: RouteKind,
     namespace: &str,
-    written: &[Value],
+    list: &[Value],
     problems: &mut Vec<Problem>,
 ) -> Result<Vec<ParentRef>, Problem> {
-    place.at_most(written, MAX_PARENTS)?;
-    if written.is_empty() {
-        problems.push(place.problem(parent::no_parent()));
+    at.at_most(list, MAX_PARENTS)?;
+    if list.is_empty() {
+        problems.push(at.problem(parent::no_parent()));
     }
     let mut parents: Vec<ParentRef> = Vec::new();
-    for (index, written) in written.iter().enumerate() {
-        let place = place.parent(index);
-        match parse_one(&place, route, namespace, index, written) {
-            // The first of those that are the same stands for all.
+    for (index, value) in list.iter().enumerate() {
+        let at = at.parent(index);
+        match parse_one(&at, route, namespace, index, value) {
             Ok(Some(parent)) if parents.iter().any(|it| parent.is_same(it)) => {}
             Ok(Some(parent)) => parents.push(parent),
-            Ok(None) => problems.extend(not_served_at(&place, route, written)),
+            Ok(None) => problems.extend(not_served_at(&at, route, value)),
             Err(problem) => problems.push(problem.of_parent()),
         }
     }
@@ -138,107 +138,111 @@ pub fn parse(
 }
 
 fn parse_one(
-    place: &Place,
+    at: &FieldPath,
     route: RouteKind,
     namespace: &str,
     index: usize,
-    written: &Value,
+    value: &Value,
 ) -> Result<Option<ParentRef>, Problem> {
-    let spec: ParentRefSpec = place.decode(written)?;
+    let spec: ParentRefSpec = at.decode(value)?;
     let (group, kind) = (spec.group.as_deref(), spec.kind.as_deref());
-    if let Some((field, message)) = near_miss(route, group, kind) {
-        return Err(place.field(field).problem(message));
+    if let Some((field, message)) = find_misspelling(route, group, kind) {
+        return Err(at.field(field).problem(message));
     }
-    if is_unfinished(route, group, kind) {
+    if is_incomplete(route, group, kind) {
         let group = group.unwrap_or(route.group());
         let message = parent::parent_without_group(kind.unwrap_or("Gateway"), group);
-        return Err(place.field("group").problem(message));
+        return Err(at.field("group").problem(message));
     }
     let Some(kind) = parent_kind(route, group, kind) else {
         return Ok(None);
     };
-    place.nothing_but_known(&spec.rest, &[])?;
-    refuse_no_name(place, kind, &spec)?;
+    at.reject_unknown(&spec.unknown)?;
+    check_names(at, kind, &spec)?;
     Ok(Some(ParentRef {
         index,
         kind,
-        namespace: own_unless(spec.namespace, namespace),
+        namespace: non_empty_or(spec.namespace, namespace),
         name: spec.name,
         section_name: spec.section_name,
         port: spec.port,
     }))
 }
 
-/// Names and ports that nothing has.
-fn refuse_no_name(place: &Place, kind: ParentKind, spec: &ParentRefSpec) -> Result<(), Problem> {
+/// Rejects names and ports that no object can have.
+fn check_names(at: &FieldPath, kind: ParentKind, spec: &ParentRefSpec) -> Result<(), Problem> {
     if spec.section_name.as_deref() == Some("") {
         let message = parent::section_name_empty();
-        return Err(place.field("sectionName").problem(message));
+        return Err(at.field("sectionName").problem(message));
     }
     if spec.port == Some(0) {
-        return Err(place.field("port").problem(parent::port_zero()));
+        return Err(at.field("port").problem(parent::port_zero()));
     }
     let name = spec.name.as_str();
     if name.is_empty() {
-        return Err(place.field("name").problem(parent::name_empty()));
+        return Err(at.field("name").problem(parent::name_empty()));
     }
-    // The name of a Gateway may have dots.
+    // The name of a Gateway may have dots, but not a scheme.
     let may_have_dots = kind == ParentKind::Gateway;
-    match name_within(name).filter(|_| !may_have_dots || name.contains("://")) {
+    match name_in_host(name).filter(|_| !may_have_dots || name.contains("://")) {
         None => Ok(()),
-        Some(within) => Err(place
-            .field("name")
-            .problem(parent::name_of_host(name, within))),
+        Some(right) => Err(at.field("name").problem(parent::name_of_host(name, right))),
     }
 }
 
-/// What is to say of a route whose parents are all foreign.
+/// A note for each parent that Weir does not serve, for a route whose parents are all foreign.
 pub fn not_served(object: &Object, route: RouteKind) -> Vec<Problem> {
     let reference = object.reference();
-    let place = Place::new(&reference, "spec.parentRefs");
-    let parents = object.body.pointer("/spec/parentRefs");
-    let parents = parents.and_then(Value::as_array).into_iter().flatten();
-    let parents = parents.enumerate();
-    parents
-        .filter_map(|(index, written)| not_served_at(&place.parent(index), route, written))
+    let at = FieldPath::new(&reference, "spec.parentRefs");
+    parent_values(object)
+        .iter()
+        .enumerate()
+        .filter_map(|(index, value)| not_served_at(&at.parent(index), route, value))
         .collect()
 }
 
-/// A parent in a group that Weir knows, of a kind that it does not serve: a ListenerSet, say. One in another group is
-/// another controller's.
-fn not_served_at(place: &Place, route: RouteKind, written: &Value) -> Option<Problem> {
-    let field = |name: &str| written.get(name).and_then(Value::as_str);
-    let group = field("group").unwrap_or(route.group());
-    let kind = field("kind").unwrap_or("Gateway");
-    let is_known = matches!(group, GATEWAY_API | GATEWAY_API_EXPERIMENTAL);
-    is_known.then(|| place.problem(parent::parent_not_served(kind, group)))
-}
-
-/// Looks at the kinds of the parents alone, before anything else in the route is judged.
-pub fn are_all_foreign(object: &Object, route: RouteKind) -> bool {
+fn parent_values(object: &Object) -> &[Value] {
     let parents = object
         .body
         .pointer("/spec/parentRefs")
         .and_then(Value::as_array);
-    let is_foreign = |parent: &Value| {
-        let field = |name: &str| parent.get(name).and_then(Value::as_str);
-        let (of, kind) = (field("group"), field("kind"));
-        parent.is_object()
-            && parent_kind(route, of, kind).is_none()
-            && !is_unfinished(route, of, kind)
-            && near_miss(route, of, kind).is_none()
-    };
-    parents.is_some_and(|parents| !parents.is_empty() && parents.iter().all(is_foreign))
+    parents.map_or(&[], Vec::as_slice)
 }
 
-/// What a written parentRef refers to, as far as it is Weir's to say something about it; also where nobody can mean
-/// it as it is written.
-pub fn kind_of(route: RouteKind, written: &Value) -> Option<ParentKind> {
-    let field = |name: &str| written.get(name).and_then(Value::as_str);
-    let (of, kind) = (field("group"), field("kind"));
-    let is_meant = is_unfinished(route, of, kind) || near_miss(route, of, kind).is_some();
-    let unfinished = is_meant.then_some(ParentKind::Service);
-    parent_kind(route, of, kind).or(unfinished)
+/// A note for a parent of a kind that Weir does not serve in a group of Gateway API, such as ListenerSet. Parents of other
+/// groups belong to other controllers.
+fn not_served_at(at: &FieldPath, route: RouteKind, value: &Value) -> Option<Problem> {
+    let (group, kind) = group_and_kind(value);
+    let (group, kind) = (group.unwrap_or(route.group()), kind.unwrap_or("Gateway"));
+    let is_gateway_api = matches!(group, GATEWAY_API | GATEWAY_API_EXPERIMENTAL);
+    is_gateway_api.then(|| at.problem(parent::parent_not_served(kind, group)))
+}
+
+fn group_and_kind(parent: &Value) -> (Option<&str>, Option<&str>) {
+    let field = |name: &str| parent.get(name).and_then(Value::as_str);
+    (field("group"), field("kind"))
+}
+
+/// Whether the route has parents, and all of them belong to other controllers. Reads only their groups and kinds, so that
+/// Weir reports no problems of routes that it does not serve.
+pub fn are_all_foreign(object: &Object, route: RouteKind) -> bool {
+    let parents = parent_values(object);
+    !parents.is_empty()
+        && parents.iter().all(|parent| {
+            let (group, kind) = group_and_kind(parent);
+            parent.is_object()
+                && parent_kind(route, group, kind).is_none()
+                && !is_incomplete(route, group, kind)
+                && find_misspelling(route, group, kind).is_none()
+        })
+}
+
+/// The kind of a parentRef if Weir reports its status. A misspelled or incomplete parentRef counts as a Service.
+pub fn kind_of(route: RouteKind, value: &Value) -> Option<ParentKind> {
+    let (group, kind) = group_and_kind(value);
+    let is_mistake =
+        is_incomplete(route, group, kind) || find_misspelling(route, group, kind).is_some();
+    parent_kind(route, group, kind).or(is_mistake.then_some(ParentKind::Service))
 }
 
 fn parent_kind(route: RouteKind, group: Option<&str>, kind: Option<&str>) -> Option<ParentKind> {
@@ -251,9 +255,9 @@ fn parent_kind(route: RouteKind, group: Option<&str>, kind: Option<&str>) -> Opt
     }
 }
 
-/// Parents that nobody can mean and no controller owns: a Service without its group, what Linkerd's defaults
-/// make of a parent without group and kind, and kinds that the core group does not have.
-fn is_unfinished(route: RouteKind, group: Option<&str>, kind: Option<&str>) -> bool {
+/// Whether no controller can own this parent: a Service without its group, a parent of a Linkerd route without group and
+/// kind, or a kind that the core group does not have.
+fn is_incomplete(route: RouteKind, group: Option<&str>, kind: Option<&str>) -> bool {
     match (route, group) {
         (_, Some(group)) if is_core(group) => kind != Some("Service"),
         (RouteKind::LinkerdHttp, None | Some("policy.linkerd.io")) => {
@@ -265,8 +269,8 @@ fn is_unfinished(route: RouteKind, group: Option<&str>, kind: Option<&str>) -> b
     }
 }
 
-/// The field that is most likely misspelled, with what to write. Kinds and groups of other controllers are theirs.
-fn near_miss(
+/// The field that most likely is misspelled, and the message. None for kinds and groups of other controllers.
+fn find_misspelling(
     route: RouteKind,
     group: Option<&str>,
     kind: Option<&str>,
@@ -275,34 +279,38 @@ fn near_miss(
         return None;
     }
     let is_linkerd = route == RouteKind::LinkerdHttp;
-    let (of, written) = (group.unwrap_or(route.group()), kind);
-    let kind = kind.unwrap_or("Gateway");
-    let is_gateway = kind == "Gateway" || is_near(kind, "Gateway");
-    let is_service = kind == "Service" || is_near(kind, "Service");
-    let other_kind = |meant: &str| Some(("kind", parent::kind_near(kind, meant)));
-    let other_group = |meant: &str| Some(("group", parent::group_near(of, meant)));
-    if is_core(of) {
-        return match (is_service, is_gateway, written) {
-            (true, ..) => other_kind("Service"),
-            (_, true, Some(_)) if !is_linkerd => other_group(GATEWAY_API),
-            _ => None,
+    let has_kind = kind.is_some();
+    let (group, kind) = (group.unwrap_or(route.group()), kind.unwrap_or("Gateway"));
+    let is_gateway = kind == "Gateway" || is_misspelling_of(kind, "Gateway");
+    let is_service = kind == "Service" || is_misspelling_of(kind, "Service");
+    let wrong_kind = |right: &str| Some(("kind", parent::kind_near(kind, right)));
+    let wrong_group = |right: &str| Some(("group", parent::group_near(group, right)));
+    if is_core(group) {
+        return if is_service {
+            wrong_kind("Service")
+        } else if is_gateway && has_kind && !is_linkerd {
+            wrong_group(GATEWAY_API)
+        } else {
+            None
         };
     }
-    if matches!(of, "v1" | "core/v1") && is_service {
-        return other_group("\"\"");
+    if matches!(group, "v1" | "core/v1") && is_service {
+        return wrong_group("\"\"");
     }
     if is_linkerd {
-        let is_own = of == route.group() && kind != "Service" && is_service;
-        return is_own.then(|| ("group", parent::parent_without_group(kind, of)));
+        let is_mistake = group == route.group() && kind != "Service" && is_service;
+        return is_mistake.then(|| ("group", parent::parent_without_group(kind, group)));
     }
-    match of {
-        GATEWAY_API if kind.is_empty() => other_kind("Gateway"),
+    match group {
+        GATEWAY_API if kind.is_empty() => wrong_kind("Gateway"),
         GATEWAY_API if kind != "Service" && is_service => {
-            Some(("group", parent::parent_without_group(kind, of)))
+            Some(("group", parent::parent_without_group(kind, group)))
         }
-        GATEWAY_API if is_gateway => other_kind("Gateway"),
+        GATEWAY_API if is_gateway => wrong_kind("Gateway"),
         GATEWAY_API | GATEWAY_API_EXPERIMENTAL => None,
-        _ if is_gateway && edits(of, GATEWAY_API) <= GROUP_EDITS => other_group(GATEWAY_API),
+        _ if is_gateway && edit_distance(group, GATEWAY_API) <= GROUP_EDITS => {
+            wrong_group(GATEWAY_API)
+        }
         _ => None,
     }
 }

@@ -1,25 +1,26 @@
-//! HTTPPathMatch of Gateway API v1, checked as the API server would.
+//! HTTPPathMatch of Gateway API v1, with the checks of the API server.
 
 use weir_split::wire::PathMatch;
 
 use crate::manifest::problem::messages::{Message, filter, route};
 
-/// What is wrong with a path match, at `type` or at `value`.
+/// Why a path match is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathError {
+    /// An unknown `type`.
     Type(String),
     Value(ValueError),
 }
 
-/// What is wrong with a path.
+/// Why a path is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueError {
-    /// Or empty.
+    /// Longer than [`MAX_PATH`], or an empty regular expression.
     TooLong,
     Relative,
     /// `%2F`.
     EncodedSlash,
-    /// `//`, `/./` and the like, which a path has not once it is in order.
+    /// `//`, `/./`, `/../`, or `/.` or `/..` at the end. A normalized path has none of them.
     Part(&'static str),
     Query,
     Fragment,
@@ -28,30 +29,29 @@ pub enum ValueError {
     Percent,
 }
 
-/// Gateway API v1: HTTPPathMatch.value, HTTPPathModifier.
-pub const LONGEST: usize = 1024;
-/// Gateway API v1: HTTPPathMatch.type.
+/// The longest path of Gateway API v1, HTTPPathMatch.value and HTTPPathModifier, in bytes.
+pub const MAX_PATH: usize = 1024;
+/// Gateway API v1, HTTPPathMatch.type.
 pub const TYPES: [&str; 3] = ["Exact", "PathPrefix", "RegularExpression"];
 
-/// Reads `type` (default `PathPrefix`) and `value` (default `/`). `None` fits every path.
+/// Reads `type` (default `PathPrefix`) and `value` (default `/`). None matches every path.
 ///
-/// A prefix loses its trailing slash: matching is by path element, `/v2/` and `/v2` are the same. Of a regular
-/// expression the length alone is checked here.
+/// A prefix loses its trailing slash: prefixes match whole path elements, so `/v2/` and `/v2` are the same. A regular
+/// expression is not compiled here; only its length is checked.
 pub fn parse(kind: Option<&str>, value: Option<&str>) -> Result<Option<PathMatch>, PathError> {
     let value = value.unwrap_or("/");
-    let checked = || check(value).map_err(PathError::Value);
     match kind.unwrap_or("PathPrefix") {
         "Exact" => {
-            checked()?;
+            check(value).map_err(PathError::Value)?;
             Ok(Some(PathMatch::Exact(value.to_owned())))
         }
         "PathPrefix" => {
-            checked()?;
+            check(value).map_err(PathError::Value)?;
             let prefix = value.strip_suffix('/').unwrap_or(value);
             Ok((!prefix.is_empty()).then(|| PathMatch::Prefix(prefix.to_owned())))
         }
         "RegularExpression" => match value.len() {
-            1..=LONGEST => Ok(Some(PathMatch::Regex(value.to_owned()))),
+            1..=MAX_PATH => Ok(Some(PathMatch::Regex(value.to_owned()))),
             _ => Err(PathError::Value(ValueError::TooLong)),
         },
         other => Err(PathError::Type(other.to_owned())),
@@ -63,18 +63,19 @@ fn check(value: &str) -> Result<(), ValueError> {
     if value.contains("%2f") || value.contains("%2F") {
         return Err(ValueError::EncodedSlash);
     }
-    let within = ["//", "/./", "/../"];
-    let part = within.into_iter().find(|part| value.contains(part));
-    let at_the_end = || ["/..", "/."].into_iter().find(|end| value.ends_with(end));
-    match part.or_else(at_the_end) {
+    let inside = ["//", "/./", "/../"]
+        .into_iter()
+        .find(|part| value.contains(part));
+    let at_the_end = ["/..", "/."].into_iter().find(|end| value.ends_with(end));
+    match inside.or(at_the_end) {
         Some(part) => Err(ValueError::Part(part)),
         None => Ok(()),
     }
 }
 
-/// What a path may be replaced with: absolute, without query and fragment (RFC 3986, 3.3).
+/// Checks the path that a filter puts in place of another: absolute, without query and fragment (RFC 3986, 3.3).
 pub fn check_target(value: &str) -> Result<(), ValueError> {
-    if value.len() > LONGEST {
+    if value.len() > MAX_PATH {
         return Err(ValueError::TooLong);
     }
     if !value.starts_with('/') {
@@ -87,44 +88,47 @@ pub fn check_target(value: &str) -> Result<(), ValueError> {
         Some('#') => return Err(ValueError::Fragment),
         Some(c) => return Err(ValueError::Character(c)),
     }
-    let escapes = value.split('%').skip(1);
-    let is_escape = |rest: &str| {
-        rest.as_bytes()
+    let mut after_percent = value.split('%').skip(1);
+    let are_escapes = after_percent.all(|text| {
+        text.as_bytes()
             .first_chunk::<2>()
-            .is_some_and(|two| two.iter().all(u8::is_ascii_hexdigit))
-    };
-    match escapes.into_iter().all(is_escape) {
-        true => Ok(()),
-        false => Err(ValueError::Percent),
+            .is_some_and(|digits| digits.iter().all(u8::is_ascii_hexdigit))
+    });
+    if are_escapes {
+        Ok(())
+    } else {
+        Err(ValueError::Percent)
     }
 }
 
 impl ValueError {
-    /// Of `value`, which has it.
+    /// The message for a path match whose value is `value`.
     pub fn message(&self, value: &str) -> Message {
         match self {
-            ValueError::TooLong => route::path_too_long(LONGEST),
+            ValueError::TooLong => route::path_too_long(MAX_PATH),
             ValueError::Relative if value.is_empty() => route::path_empty(),
             ValueError::Relative => route::path_relative(value),
             ValueError::EncodedSlash => route::path_encoded_slash(value),
             ValueError::Part(part) => route::path_part(value, part),
-            ValueError::Query | ValueError::Fragment => route::path_query(value, path_alone(value)),
+            ValueError::Query | ValueError::Fragment => {
+                route::path_query(value, without_query(value))
+            }
             ValueError::Character(c) => route::path_character(value, format!("{c:?}")),
             ValueError::Percent => route::path_percent(value),
         }
     }
 
-    /// Of `value`, which has it and is to replace a path.
+    /// The message for a filter that puts `value` in place of another path.
     pub fn message_of_target(&self, value: &str) -> Message {
         match self {
-            ValueError::Query => filter::path_with_query(value, path_alone(value)),
-            ValueError::Fragment => filter::path_with_fragment(value, path_alone(value)),
+            ValueError::Query => filter::path_with_query(value, without_query(value)),
+            ValueError::Fragment => filter::path_with_fragment(value, without_query(value)),
             _ => self.message(value),
         }
     }
 }
 
-fn path_alone(value: &str) -> &str {
+fn without_query(value: &str) -> &str {
     match value.split(['?', '#']).next() {
         None | Some("") => "/",
         Some(path) => path,
@@ -150,7 +154,7 @@ mod tests {
     }
 
     #[test]
-    fn refused() {
+    fn invalid_paths() {
         let long = format!("/{}", "a".repeat(1024));
         for bad in [
             "", "a", "//", "/a//b", "/./a", "/a/../b", "/a%2fb", "/a%2Fb", "/a#b", "/a/.", "/a/..",

@@ -1,4 +1,4 @@
-//! The place of a match by what it asks for.
+//! The precedence of matches by their conditions.
 
 mod breadth;
 
@@ -8,15 +8,15 @@ use weir_split::wire::PathMatch;
 
 pub use self::breadth::Breadth;
 
-/// The place of a match by what it asks for, the first before the others. For one host at one port all are of
-/// one kind: the other kind of route is not in force there.
-// Derived `Ord` compares variants, then fields, in the order in which they stand.
+/// The precedence of a match by its conditions; the smallest rank comes first. All matches for one host at one port have
+/// the same variant, because only one kind of route is in force there.
+// Derived `Ord` compares variants, then fields, in the order of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
     /// Gateway API v1, HTTPRouteRule.matches: 1. an exact path, 2. the longest path prefix, 3. a method, 4. most
-    /// headers, 5. most query parameters. Regular expressions stand between 1 and 2, the longest first: their
-    /// place is ours to choose, and whoever writes one means something narrower than a prefix. A regular expression
-    /// that fits every path, such as `/.*`, is no narrower, and stands where the prefix `/` stands.
+    /// headers, 5. most query parameters. The API leaves the precedence of regular expressions open: here they come
+    /// between 1 and 2, the longest first, because most of them match less than a prefix. A regular expression that
+    /// matches every path, such as `/.*`, has the rank of the prefix `/`.
     Http {
         path: PathRank,
         without_method: bool,
@@ -34,7 +34,7 @@ pub enum Rank {
 /// Lengths are in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PathRank {
-    /// Two of them fit one request only if they are the same.
+    /// Two exact paths match the same request only if they are equal.
     Exact,
     Regex(Reverse<usize>),
     Prefix(Reverse<usize>),
@@ -43,7 +43,6 @@ pub enum PathRank {
 impl Rank {
     pub fn http(path: Option<&PathMatch>, has_method: bool, headers: usize, query: usize) -> Rank {
         let length = |text: &str| Reverse(text.chars().count());
-        // What fits every path is the prefix "/".
         let every_path = PathRank::Prefix(Reverse(1));
         Rank::Http {
             path: match path {
@@ -52,7 +51,6 @@ impl Rank {
                     Breadth::Everything | Breadth::EveryPath => every_path,
                     Breadth::Narrower => PathRank::Regex(length(pattern)),
                 },
-                // Its trailing slash went when it was read.
                 Some(PathMatch::Prefix(prefix)) => PathRank::Prefix(length(prefix)),
                 None => every_path,
             },
@@ -63,7 +61,7 @@ impl Rank {
     }
 }
 
-/// That of a match without conditions.
+/// The rank of an HTTP match without conditions.
 impl Default for Rank {
     fn default() -> Rank {
         Rank::http(None, false, 0, 0)

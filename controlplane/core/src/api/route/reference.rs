@@ -7,16 +7,18 @@ pub fn is_core(group: &str) -> bool {
     group.is_empty() || group.eq_ignore_ascii_case("core")
 }
 
-pub fn own_unless(written: Option<String>, own: &str) -> String {
-    let written = written.filter(|namespace| !namespace.is_empty());
-    written.unwrap_or_else(|| own.to_owned())
+/// The namespace that a reference names; `own`, the namespace of the referring object, if it names none.
+pub fn non_empty_or(namespace: Option<String>, own: &str) -> String {
+    let namespace = namespace.filter(|namespace| !namespace.is_empty());
+    namespace.unwrap_or_else(|| own.to_owned())
 }
 
-/// Namespace and name in what is written as a host: `web.app.svc.cluster.local`, `http://web.app`.
-pub fn name_within(written: &str) -> Option<String> {
-    let host = match written.split_once("://") {
+/// What to write instead of a host or a URL in the field `name`: `name: web and namespace: app` for
+/// `web.app.svc.cluster.local` and `http://web.app`. None for a plain name or an IPv4 address.
+pub fn name_in_host(text: &str) -> Option<String> {
+    let host = match text.split_once("://") {
         Some((_, host)) => host,
-        None => written,
+        None => text,
     };
     let host = host.split(['/', ':']).next().unwrap_or_default();
     if host.parse::<Ipv4Addr>().is_ok() {
@@ -28,6 +30,6 @@ pub fn name_within(written: &str) -> Option<String> {
         Some(namespace) if !namespace.is_empty() => {
             Some(format!("name: {name} and namespace: {namespace}"))
         }
-        _ => (host != written).then(|| format!("name: {name}")),
+        _ => (host != text).then(|| format!("name: {name}")),
     }
 }

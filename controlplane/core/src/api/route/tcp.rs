@@ -1,18 +1,18 @@
-//! TCPRoute of Gateway API (v1, v1alpha2): the manifest, into the form of [`crate::api::route`].
+//! TCPRoute of Gateway API (v1, v1alpha2): the manifest -> a [`Route`].
 
 use serde_json::Value;
 
 use crate::api::route::parse;
-use crate::api::route::rule::Grammar;
+use crate::api::route::rule_reader::Grammar;
 use crate::api::route::{Route, RouteKind, RouteMatch};
-use crate::manifest::field_path::Place;
+use crate::manifest::field_path::FieldPath;
 use crate::manifest::object::Object;
 use crate::manifest::patterns::Patterns;
 use crate::manifest::problem::Problem;
 
 const GRAMMAR: Grammar = Grammar {
     kind: RouteKind::Tcp,
-    fields: &["name", "backendRefs"],
+    rule_fields: &["name", "backendRefs"],
     read_match,
 };
 
@@ -21,9 +21,9 @@ pub fn parse(object: &Object, problems: &mut Vec<Problem>) -> Result<Option<Rout
     parse::parse(object, &GRAMMAR, problems)
 }
 
-/// A rule without matches fits every connection. The kind has no other.
+/// See [`Grammar::read_match`]. Rules of a TCPRoute have no matches, so the match is for every connection.
 fn read_match(
-    _: &Place,
+    _: &FieldPath,
     _: &Value,
     _: &mut Patterns,
     _: &mut Vec<Problem>,

@@ -4,12 +4,12 @@ use serde::Deserialize;
 use serde_json::Value;
 use weir_split::wire::{Retry, Timeouts};
 
-use crate::manifest::field_path::Place;
+use crate::manifest::field_path::FieldPath;
 use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::route;
-use crate::manifest::unknown_fields::{Rest, says_nothing};
+use crate::manifest::unknown_fields::{UnknownFields, is_empty};
 
-/// A code may stand once; there are no more.
+/// The number of status codes from 400 to 599.
 const MAX_CODES: usize = 200;
 
 #[derive(Default, Deserialize)]
@@ -18,7 +18,7 @@ struct TimeoutsSpec {
     request: Option<Value>,
     backend_request: Option<Value>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 #[derive(Deserialize)]
@@ -27,85 +27,89 @@ struct RetrySpec {
     attempts: Option<u32>,
     backoff: Option<Value>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
-pub fn parse(place: &Place, written: Option<&Value>) -> Result<Timeouts, Problem> {
-    let Some(written) = written else {
+pub fn parse(at: &FieldPath, value: Option<&Value>) -> Result<Timeouts, Problem> {
+    let Some(value) = value else {
         return Ok(Timeouts::default());
     };
-    let spec: TimeoutsSpec = place.decode(written)?;
-    place.nothing_but_known(&spec.rest, &[])?;
-    let read = |field: &str, written: Option<Value>| {
-        written.map(|value| parse_duration(&place.field(field), &value))
+    let spec: TimeoutsSpec = at.decode(value)?;
+    at.reject_unknown(&spec.unknown)?;
+    let parse_field = |field: &str, value: Option<Value>| {
+        let duration = value.map(|value| parse_duration(&at.field(field), &value));
+        duration.transpose()
     };
     let timeouts = Timeouts {
-        request: read("request", spec.request).transpose()?,
-        backend_request: read("backendRequest", spec.backend_request).transpose()?,
+        request: parse_field("request", spec.request)?,
+        backend_request: parse_field("backendRequest", spec.backend_request)?,
     };
     if let (Some(request @ 1..), Some(backend_request)) =
         (timeouts.request, timeouts.backend_request)
         && backend_request > request
     {
-        let place = place.field("backendRequest");
-        return Err(place.problem(route::try_longer_than_request()));
+        let at = at.field("backendRequest");
+        return Err(at.problem(route::try_longer_than_request()));
     }
     Ok(timeouts)
 }
 
-/// A retry without `attempts` is one; one without `codes` is for failed connections alone. Envoy takes no pause from a
-/// request, so that `backoff` is a problem that changes nothing.
+/// Parses `retry`. `attempts` defaults to 1. Without `codes` only failed connections are retried. A request cannot set the
+/// backoff of Envoy, so `backoff` is a problem without effect.
 pub fn parse_retry(
-    place: &Place,
-    written: Option<&Value>,
+    at: &FieldPath,
+    value: Option<&Value>,
     problems: &mut Vec<Problem>,
 ) -> Result<Option<Retry>, Problem> {
-    let Some(written) = written else {
+    let Some(value) = value else {
         return Ok(None);
     };
-    let spec: RetrySpec = place.decode(written)?;
-    place.nothing_but_known(&spec.rest, &[])?;
+    let spec: RetrySpec = at.decode(value)?;
+    at.reject_unknown(&spec.unknown)?;
     let attempts = spec.attempts.unwrap_or(1);
     if attempts == 0 {
-        return Err(place.field("attempts").problem(route::no_retry()));
+        return Err(at.field("attempts").problem(route::no_retry()));
     }
     let mut codes = spec.codes.unwrap_or_default();
-    let of_codes = place.field("codes");
-    of_codes.at_most(&codes, MAX_CODES)?;
+    let at_codes = at.field("codes");
+    at_codes.at_most(&codes, MAX_CODES)?;
     for (index, code) in codes.iter().enumerate() {
         if !(400..=599).contains(code) {
-            return Err(of_codes.entry(index).problem(route::retry_status(code)));
+            return Err(at_codes.entry(index).problem(route::retry_status(code)));
         }
     }
     codes.sort_unstable();
     codes.dedup();
-    if spec.backoff.is_some_and(|written| !says_nothing(&written)) {
-        problems.push(place.field("backoff").problem(route::backoff()));
+    if spec.backoff.is_some_and(|it| !is_empty(&it)) {
+        problems.push(at.field("backoff").problem(route::backoff()));
     }
     Ok(Some(Retry { attempts, codes }))
 }
 
-/// In milliseconds.
-fn parse_duration(place: &Place, written: &Value) -> Result<u64, Problem> {
-    if written.is_number() {
-        let with_unit = match written.as_u64() {
+/// A duration in milliseconds.
+fn parse_duration(at: &FieldPath, value: &Value) -> Result<u64, Problem> {
+    if value.is_number() {
+        let with_unit = match value.as_u64() {
             Some(whole) => format!("{whole}s"),
             None => "whole numbers with units, such as 1s500ms".to_owned(),
         };
-        return Err(place.problem(route::duration_without_unit(written, with_unit)));
+        return Err(at.problem(route::duration_without_unit(value, with_unit)));
     }
-    let text: String = place.decode(written)?;
+    let text: String = at.decode(value)?;
+    if let Some(milliseconds) = milliseconds(&text) {
+        return Ok(milliseconds);
+    }
     let is_number = !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
-    duration(&text).ok_or_else(|| {
-        place.problem(match is_number {
-            true => route::duration_without_unit(format!("{text:?}"), format!("{text}s")),
-            false => route::duration(format!("{text:?}")),
-        })
-    })
+    Err(at.problem(if is_number {
+        route::duration_without_unit(format!("{text:?}"), format!("{text}s"))
+    } else {
+        route::duration(format!("{text:?}"))
+    }))
 }
 
-/// GEP-2257: one to four parts such as `1h`, `30m`, `10s`, `500ms`, of at most five digits; in milliseconds.
-fn duration(text: &str) -> Option<u64> {
+/// The milliseconds of a duration of GEP-2257: one to four parts such as `1h`, `30m`, `10s` and `500ms`, each with one to
+/// five digits. None for any other text.
+fn milliseconds(text: &str) -> Option<u64> {
     let mut rest = text;
     let mut total: u64 = 0;
     for _ in 0..4 {
@@ -115,11 +119,11 @@ fn duration(text: &str) -> Option<u64> {
         }
         let (number, unit) = rest.split_at_checked(digits)?;
         let units = [("ms", 1), ("h", 3_600_000), ("m", 60_000), ("s", 1_000)];
-        let (after, milliseconds) = units
+        let (after, factor) = units
             .iter()
-            .find_map(|(name, value)| Some((unit.strip_prefix(name)?, *value)))?;
+            .find_map(|(name, factor)| Some((unit.strip_prefix(name)?, *factor)))?;
         let number: u64 = number.parse().ok()?;
-        total = total.checked_add(number.checked_mul(milliseconds)?)?;
+        total = total.checked_add(number.checked_mul(factor)?)?;
         if after.is_empty() {
             return Some(total);
         }
@@ -130,7 +134,7 @@ fn duration(text: &str) -> Option<u64> {
 
 #[cfg(test)]
 mod tests {
-    use super::duration;
+    use super::milliseconds;
 
     #[test]
     fn durations_of_gep_2257() {
@@ -143,7 +147,7 @@ mod tests {
             ("1s1s1s1s", 4_000),
             ("99999h", 359_996_400_000),
         ] {
-            assert_eq!(duration(text), Some(expected), "{text}");
+            assert_eq!(milliseconds(text), Some(expected), "{text}");
         }
         for text in [
             "",
@@ -159,7 +163,7 @@ mod tests {
             "1s1s1s1s1s",
             "1s2",
         ] {
-            assert_eq!(duration(text), None, "{text}");
+            assert_eq!(milliseconds(text), None, "{text}");
         }
     }
 }

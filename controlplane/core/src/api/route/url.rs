@@ -5,11 +5,11 @@ use weir_split::wire::{PathEdit, PrefixEdit, Redirect, Rewrite};
 
 use super::RouteKind;
 use crate::api::route::path_match;
-use crate::manifest::field_path::Place;
+use crate::manifest::field_path::FieldPath;
 use crate::manifest::hostname::Hostname;
 use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::filter;
-use crate::manifest::unknown_fields::Rest;
+use crate::manifest::unknown_fields::UnknownFields;
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -20,7 +20,7 @@ pub struct RedirectSpec {
     port: Option<u16>,
     status_code: Option<u16>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 #[derive(Deserialize)]
@@ -28,7 +28,7 @@ pub struct RewriteSpec {
     hostname: Option<String>,
     path: Option<PathEditSpec>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 #[derive(Deserialize)]
@@ -39,25 +39,25 @@ struct PathEditSpec {
     replace_full_path: Option<String>,
     replace_prefix_match: Option<String>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
-/// `prefix` is that of the rule's only match, where it has one of type PathPrefix.
+/// Parses a redirect. `prefix` is as in [`super::filters::parse`].
 pub fn parse_redirect(
-    place: &Place,
+    at: &FieldPath,
     route: RouteKind,
     prefix: Option<&str>,
     spec: RedirectSpec,
 ) -> Result<Redirect, Problem> {
-    place.nothing_but_known(&spec.rest, &[])?;
+    at.reject_unknown(&spec.unknown)?;
     if let Some(scheme) = &spec.scheme
         && !matches!(scheme.as_str(), "http" | "https")
     {
         let message = filter::scheme(format!("{scheme:?}"));
-        return Err(place.field("scheme").problem(message));
+        return Err(at.field("scheme").problem(message));
     }
     if spec.port == Some(0) {
-        return Err(place.field("port").problem(filter::port_zero()));
+        return Err(at.field("port").problem(filter::port_zero()));
     }
     let codes: &[u16] = match route {
         RouteKind::LinkerdHttp => &[301, 302],
@@ -65,73 +65,72 @@ pub fn parse_redirect(
     };
     let status = spec.status_code.unwrap_or(302);
     if !codes.contains(&status) {
-        let known: Vec<String> = codes.iter().map(u16::to_string).collect();
-        let message = filter::status(status, known.join(", "));
-        return Err(place.field("statusCode").problem(message));
+        let codes: Vec<String> = codes.iter().map(u16::to_string).collect();
+        let message = filter::status(status, codes.join(", "));
+        return Err(at.field("statusCode").problem(message));
     }
     Ok(Redirect {
         scheme: spec.scheme,
-        hostname: parse_hostname(&place.field("hostname"), spec.hostname)?,
+        hostname: parse_hostname(&at.field("hostname"), spec.hostname)?,
         port: spec.port,
-        path: parse_path(&place.field("path"), prefix, spec.path)?,
+        path: parse_path(&at.field("path"), prefix, spec.path)?,
         status,
     })
 }
 
+/// Parses a rewrite. `prefix` is as in [`super::filters::parse`].
 pub fn parse_rewrite(
-    place: &Place,
+    at: &FieldPath,
     prefix: Option<&str>,
     spec: RewriteSpec,
 ) -> Result<Rewrite, Problem> {
-    place.nothing_but_known(&spec.rest, &[])?;
+    at.reject_unknown(&spec.unknown)?;
     Ok(Rewrite {
-        hostname: parse_hostname(&place.field("hostname"), spec.hostname)?,
-        path: parse_path(&place.field("path"), prefix, spec.path)?,
+        hostname: parse_hostname(&at.field("hostname"), spec.hostname)?,
+        path: parse_path(&at.field("path"), prefix, spec.path)?,
     })
 }
 
-/// PreciseHostname: no wildcard, no port.
-fn parse_hostname(place: &Place, written: Option<String>) -> Result<Option<String>, Problem> {
-    let Some(text) = written else { return Ok(None) };
+/// Gateway API v1, PreciseHostname: no wildcard, no port.
+fn parse_hostname(at: &FieldPath, text: Option<String>) -> Result<Option<String>, Problem> {
+    let Some(text) = text else { return Ok(None) };
     match Hostname::parse(&text) {
         Some(Hostname::Exact(name)) => Ok(Some(name)),
-        _ => Err(place.problem(filter::hostname(format!("{text:?}")))),
+        _ => Err(at.problem(filter::hostname(format!("{text:?}")))),
     }
 }
 
 fn parse_path(
-    place: &Place,
+    at: &FieldPath,
     prefix: Option<&str>,
     spec: Option<PathEditSpec>,
 ) -> Result<Option<PathEdit>, Problem> {
     let Some(spec) = spec else { return Ok(None) };
-    place.nothing_but_known(&spec.rest, &[])?;
+    at.reject_unknown(&spec.unknown)?;
     let (full, replacement) = (&spec.replace_full_path, &spec.replace_prefix_match);
     match (spec.kind.as_str(), full, replacement) {
         (FULL, Some(full), None) => {
-            check(&place.field("replaceFullPath"), full)?;
+            check(&at.field("replaceFullPath"), full)?;
             Ok(Some(PathEdit::Full(full.clone())))
         }
-        (FULL, _, Some(value)) => Err(of_another_type(place, &PREFIX_FIELDS, &FULL_FIELDS, value)),
-        (FULL, None, None) => Err(missing(place, &FULL_FIELDS)),
+        (FULL, _, Some(value)) => Err(wrong_field(at, &PREFIX_FIELD, &FULL_FIELD, value)),
+        (FULL, None, None) => Err(missing_field(at, &FULL_FIELD)),
         (PREFIX, None, Some(replacement)) => {
-            let prefix = prefix
-                .ok_or_else(|| place.field("type").problem(filter::prefix_without_prefix()))?;
+            let prefix =
+                prefix.ok_or_else(|| at.field("type").problem(filter::prefix_without_prefix()))?;
             if !replacement.is_empty() {
-                check(&place.field("replacePrefixMatch"), replacement)?;
+                check(&at.field("replacePrefixMatch"), replacement)?;
             }
             Ok(Some(PathEdit::Prefix(PrefixEdit {
                 prefix: prefix.to_owned(),
                 replacement: replacement.clone(),
             })))
         }
-        (PREFIX, Some(value), _) => {
-            Err(of_another_type(place, &FULL_FIELDS, &PREFIX_FIELDS, value))
-        }
-        (PREFIX, None, None) => Err(missing(place, &PREFIX_FIELDS)),
+        (PREFIX, Some(value), _) => Err(wrong_field(at, &FULL_FIELD, &PREFIX_FIELD, value)),
+        (PREFIX, None, None) => Err(missing_field(at, &PREFIX_FIELD)),
         (other, _, _) => {
             let message = filter::path_type(format!("{other:?}"));
-            Err(place.field("type").problem(message))
+            Err(at.field("type").problem(message))
         }
     }
 }
@@ -141,26 +140,21 @@ const PREFIX: &str = "ReplacePrefixMatch";
 
 /// A type of path edit, and its field.
 type TypeAndField = (&'static str, &'static str);
-const FULL_FIELDS: TypeAndField = (FULL, "replaceFullPath");
-const PREFIX_FIELDS: TypeAndField = (PREFIX, "replacePrefixMatch");
+const FULL_FIELD: TypeAndField = (FULL, "replaceFullPath");
+const PREFIX_FIELD: TypeAndField = (PREFIX, "replacePrefixMatch");
 
-fn of_another_type(
-    place: &Place,
-    written: &TypeAndField,
-    wanted: &TypeAndField,
-    value: &str,
-) -> Problem {
-    let ((owner, field), (kind, right)) = (written, wanted);
-    let message = filter::path_field_of_another_type(field, owner, kind, right, value);
-    place.field(field).problem(message)
+/// The problem of a path edit that has the field of `other` with `value`, and the type of `own`.
+fn wrong_field(at: &FieldPath, other: &TypeAndField, own: &TypeAndField, value: &str) -> Problem {
+    let ((other_type, field), (own_type, own_field)) = (other, own);
+    let message = filter::path_field_of_another_type(field, other_type, own_type, own_field, value);
+    at.field(field).problem(message)
 }
 
-fn missing(place: &Place, (kind, field): &TypeAndField) -> Problem {
+fn missing_field(at: &FieldPath, (kind, field): &TypeAndField) -> Problem {
     let message = filter::field_missing(kind, field);
-    place.field(field).problem(message)
+    at.field(field).problem(message)
 }
 
-fn check(place: &Place, value: &str) -> Result<(), Problem> {
-    let checked = path_match::check_target(value);
-    checked.map_err(|error| place.problem(error.message_of_target(value)))
+fn check(at: &FieldPath, value: &str) -> Result<(), Problem> {
+    path_match::check_target(value).map_err(|error| at.problem(error.message_of_target(value)))
 }

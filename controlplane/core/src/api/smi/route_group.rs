@@ -1,22 +1,22 @@
-//! HTTPRouteGroup and TCPRoute (specs.smi-spec.io, v1alpha1 to v1alpha4): conditions that TrafficSplits
-//! and TrafficTargets refer to by name.
+//! HTTPRouteGroup and TCPRoute (specs.smi-spec.io, v1alpha1 to v1alpha4): conditions that TrafficSplits and
+//! TrafficTargets refer to by name.
 //!
-//! Regular expressions are matched against whole values, as Open Service Mesh reads them; the path is
-//! that without query. A header `host` is the request's host.
+//! Regular expressions must match the whole value, as in Open Service Mesh. A path is matched without its query. A header
+//! `host` is the Host of the request.
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 use weir_split::wire::{Field, PathMatch, Permission, ValueMatch};
 
-use crate::manifest::field_path::Place;
+use crate::manifest::field_path::FieldPath;
 use crate::manifest::object::Object;
 use crate::manifest::patterns::{Patterns, Programs};
 use crate::manifest::problem::messages::{Message, group as messages};
 use crate::manifest::problem::{Effect, Extent, ObjectRef, Problem};
-use crate::manifest::unknown_fields::{Rest, at_most};
+use crate::manifest::unknown_fields::{UnknownFields, at_most};
 
-/// Every split and every permission that refers to the group has a copy of them.
+/// The most matches of one group. Every split and every TrafficTarget that refers to the group has a copy of them.
 const MAX_MATCHES: usize = 256;
 const MAX_HEADERS: usize = 16;
 const MAX_PORTS: usize = 1_000;
@@ -29,7 +29,7 @@ const METHODS: [&str; 9] = [
 pub struct HttpRouteGroup {
     pub object: ObjectRef,
     pub created: Option<Timestamp>,
-    /// Several of one name are alternatives, as all matches of a group are.
+    /// Alternatives, in the order of the manifest. Several matches may have the same name.
     pub matches: Vec<NamedMatch>,
     /// The regular expressions of all matches.
     pub programs: Programs,
@@ -38,16 +38,16 @@ pub struct HttpRouteGroup {
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedMatch {
     pub name: String,
-    /// None fits no request: it is wrong, and a problem has said so.
+    /// None if the match is invalid: then it matches no request.
     pub condition: Option<Permission>,
 }
 
-/// TCPRoute of the SMI, not that of Gateway API.
+/// TCPRoute of SMI, not TCPRoute of Gateway API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpRoute {
-    /// By which a TrafficTarget may choose it.
+    /// The name of its match, by which a TrafficTarget may select it.
     pub name: Option<String>,
-    /// None is every port.
+    /// Sorted, each port once. Empty for every port.
     pub ports: Vec<u16>,
 }
 
@@ -56,18 +56,18 @@ struct GroupManifest {
     spec: GroupSpec,
 }
 
-/// The object itself at v1alpha1 and v1alpha2, its `spec` later.
+/// `spec` from v1alpha3 on.
 #[derive(Deserialize)]
 struct GroupSpec {
-    /// Each is read by itself, so that a wrong one leaves the others alone.
+    /// Decoded one by one, so that an invalid match does not affect the others.
     matches: Vec<Value>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct MatchSpec {
+struct GroupMatchSpec {
     #[serde(rename = "name")]
     _name: String,
     path_regex: Option<String>,
@@ -75,53 +75,54 @@ struct MatchSpec {
     #[serde(default)]
     headers: Value,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
+/// The document at v1alpha1 and v1alpha2.
 #[derive(Deserialize)]
-struct OldGroup {
+struct GroupWithoutSpec {
     matches: Vec<Value>,
 }
 
 impl HttpRouteGroup {
-    /// A match that is wrong fits nothing and is a problem; the others go on.
+    /// Parses a group. An invalid match has a problem and matches no request; the other matches are in force.
     pub fn parse(object: &Object) -> Result<(HttpRouteGroup, Vec<Problem>), Problem> {
         let reference = object.reference();
-        let is_old = has_no_spec(object);
+        let has_spec = !matches!(object.version(), "v1alpha1" | "v1alpha2");
         let has = |pointer: &str| object.body.pointer(pointer).is_some_and(|it| !it.is_null());
-        if is_old && has("/spec/matches") {
+        if !has_spec && has("/spec/matches") {
             let message = messages::group_matches_under_spec(object.version());
             return Err(reference.problem("spec.matches", message));
         }
-        if !is_old && has("/matches") {
+        if has_spec && has("/matches") {
             let message = messages::group_matches_at_the_top(object.version());
             return Err(reference.problem("matches", message));
         }
-        let (matches, path) = if is_old {
-            let OldGroup { matches } = object.decode()?;
-            (matches, "matches")
-        } else {
+        let (values, path) = if has_spec {
             let GroupManifest { spec } = object.decode()?;
-            spec.rest.refuse(&reference, "spec", &[])?;
+            spec.unknown.reject(&reference, "spec")?;
             (spec.matches, "spec.matches")
+        } else {
+            let GroupWithoutSpec { matches } = object.decode()?;
+            (matches, "matches")
         };
-        object.nothing_beside(&[if is_old { "matches" } else { "spec" }])?;
-        at_most(&matches, MAX_MATCHES, &reference, path)?;
+        object.reject_other_fields(&[if has_spec { "spec" } else { "matches" }])?;
+        at_most(&values, MAX_MATCHES, &reference, path)?;
 
-        let all = Place::new(&reference, path);
+        let at_matches = FieldPath::new(&reference, path);
         let mut patterns = Patterns::default();
         let mut problems = Vec::new();
-        if matches.is_empty() {
-            problems.push(all.problem(messages::group_without_matches()));
+        if values.is_empty() {
+            problems.push(at_matches.problem(messages::group_without_matches()));
         }
-        let mut named = Vec::with_capacity(matches.len());
-        for (index, written) in matches.iter().enumerate() {
-            // Nothing refers to a match without a name.
-            let name = written.get("name").and_then(Value::as_str);
+        let mut matches = Vec::with_capacity(values.len());
+        for (index, value) in values.iter().enumerate() {
+            // No object can refer to a match without a name.
+            let name = value.get("name").and_then(Value::as_str);
             let name = name.unwrap_or_default().to_owned();
-            let place = all.entry(index);
-            let spec = place.decode::<MatchSpec>(written);
-            let condition = match spec.and_then(|spec| condition(spec, &place, &mut patterns)) {
+            let at = at_matches.entry(index);
+            let spec = at.decode::<GroupMatchSpec>(value);
+            let condition = match spec.and_then(|spec| parse_match(spec, &at, &mut patterns)) {
                 Ok(condition) => Some(condition),
                 Err(problem) => {
                     let effect = Effect::new(Extent::Match, "this match fits no request");
@@ -129,35 +130,32 @@ impl HttpRouteGroup {
                     None
                 }
             };
-            named.push(NamedMatch { name, condition });
+            matches.push(NamedMatch { name, condition });
         }
         let group = HttpRouteGroup {
             created: object.created,
             object: reference.clone(),
-            matches: named,
+            matches,
             programs: patterns.programs(),
         };
         Ok((group, problems))
     }
 }
 
-/// v1alpha1 and v1alpha2 of an HTTPRouteGroup have no `spec`.
-fn has_no_spec(object: &Object) -> bool {
-    matches!(object.version(), "v1alpha1" | "v1alpha2")
-}
-
-fn condition(
-    spec: MatchSpec,
-    place: &Place,
+fn parse_match(
+    spec: GroupMatchSpec,
+    at: &FieldPath,
     patterns: &mut Patterns,
 ) -> Result<Permission, Problem> {
-    place.nothing_but_known(&spec.rest, &[])?;
+    at.reject_unknown(&spec.unknown)?;
     let mut methods = spec.methods.unwrap_or_default();
-    let known = |method: &String| method == "*" || METHODS.contains(&method.as_str());
-    if let Some(index) = methods.iter().position(|method| !known(method)) {
-        let place = place.field("methods").entry(index);
-        let written = methods.get(index).cloned().unwrap_or_default();
-        return Err(place.problem(messages::group_method_unknown(written)));
+    let invalid = methods
+        .iter()
+        .position(|method| method != "*" && !METHODS.contains(&method.as_str()));
+    if let Some(index) = invalid {
+        let at = at.field("methods").entry(index);
+        let method = methods.get(index).cloned().unwrap_or_default();
+        return Err(at.problem(messages::group_method_unknown(method)));
     }
     if methods.iter().any(|method| method == "*") {
         methods.clear();
@@ -167,16 +165,16 @@ fn condition(
 
     let path = spec.path_regex.filter(|regex| !regex.is_empty());
     if let Some(regex) = &path {
-        patterns.add(&place.field("pathRegex"), regex)?;
+        patterns.add(&at.field("pathRegex"), regex)?;
     }
-    let place = place.field("headers");
-    let written = header_pairs(&spec.headers).map_err(|message| place.problem(message))?;
-    place.at_most(&written, MAX_HEADERS)?;
-    let mut headers = Vec::with_capacity(written.len());
-    for (name, regex) in written {
-        patterns.add(&place, &regex)?;
-        let name = header_name(&name)
-            .ok_or_else(|| place.problem(messages::group_header_no_name(&name)))?;
+    let at = at.field("headers");
+    let pairs = header_pairs(&spec.headers).map_err(|message| at.problem(message))?;
+    at.at_most(&pairs, MAX_HEADERS)?;
+    let mut headers = Vec::with_capacity(pairs.len());
+    for (name, regex) in pairs {
+        patterns.add(&at, &regex)?;
+        let name =
+            header_name(&name).ok_or_else(|| at.problem(messages::group_header_no_name(&name)))?;
         let value = ValueMatch::Regex(regex);
         headers.push(Field { name, value });
     }
@@ -187,39 +185,39 @@ fn condition(
     })
 }
 
-/// Both forms in the wild: a map (the specification), and a list of maps with one key each (its SDK).
-fn header_pairs(written: &Value) -> Result<Vec<(String, String)>, Message> {
-    match written {
+/// Names and regular expressions. Two forms are in use: a map, as in the specification, and a list of maps with one key
+/// each, as in the Go SDK of SMI.
+fn header_pairs(headers: &Value) -> Result<Vec<(String, String)>, Message> {
+    match headers {
         Value::Null => Ok(Vec::new()),
         Value::Object(map) => map.iter().map(header_pair).collect(),
-        Value::Array(items) => {
-            let one = |item: &Value| match item.as_object() {
-                Some(map) if map.len() == 1 => map.iter().next().map(header_pair),
-                _ => None,
-            };
-            let pairs = items
-                .iter()
-                .map(|item| one(item).ok_or_else(messages::group_headers_no_pairs)?);
-            pairs.collect()
-        }
+        Value::Array(items) => items
+            .iter()
+            .map(|item| {
+                let map = item.as_object().filter(|map| map.len() == 1);
+                let entry = map.and_then(|map| map.iter().next());
+                header_pair(entry.ok_or_else(messages::group_headers_no_pairs)?)
+            })
+            .collect(),
         _ => Err(messages::group_headers_no_pairs()),
     }
 }
 
 fn header_pair((name, value): (&String, &Value)) -> Result<(String, String), Message> {
-    let what = match value {
+    let value_type = match value {
         Value::String(text) => return Ok((name.clone(), text.clone())),
         Value::Bool(_) => "a boolean",
         Value::Number(_) => "a number",
         Value::Null => return Err(messages::group_header_no_value(name)),
         Value::Array(_) | Value::Object(_) => return Err(messages::group_headers_no_pairs()),
     };
-    Err(messages::group_header_no_text(name, value, what))
+    Err(messages::group_header_no_text(name, value, value_type))
 }
 
-/// The name as it travels: in lower case, and `:authority` for the host.
-fn header_name(written: &str) -> Option<String> {
-    let name = written.to_ascii_lowercase();
+/// The name that the filter looks up: in lower case, and `:authority` for the host. None if it is no token (RFC 9110,
+/// 5.1).
+fn header_name(name: &str) -> Option<String> {
+    let name = name.to_ascii_lowercase();
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     match name.as_str() {
         "host" | ":authority" => Some(":authority".to_owned()),
@@ -236,7 +234,7 @@ struct TcpManifest {
 struct TcpSpec {
     matches: Option<TcpMatch>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 #[derive(Default, Deserialize)]
@@ -244,20 +242,24 @@ struct TcpMatch {
     name: Option<String>,
     ports: Option<Vec<u16>>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 impl TcpRoute {
-    /// All versions are read alike; before v1alpha4 the `spec` is empty.
+    /// Parses a TCPRoute. Before v1alpha4 the specification has no `matches`; Weir reads them at every version.
     pub fn parse(object: &Object) -> Result<TcpRoute, Problem> {
         let TcpManifest { spec } = object.decode()?;
         let reference = object.reference();
-        // A field that is not where it belongs would open every port.
-        object.nothing_beside(&["spec"])?;
-        let TcpSpec { matches, rest } = spec.unwrap_or_default();
-        rest.refuse(&reference, "spec", &[])?;
-        let TcpMatch { name, ports, rest } = matches.unwrap_or_default();
-        rest.refuse(&reference, "spec.matches", &[])?;
+        // A route whose `matches` stand in the wrong place would be for every port.
+        object.reject_other_fields(&["spec"])?;
+        let TcpSpec { matches, unknown } = spec.unwrap_or_default();
+        unknown.reject(&reference, "spec")?;
+        let TcpMatch {
+            name,
+            ports,
+            unknown,
+        } = matches.unwrap_or_default();
+        unknown.reject(&reference, "spec.matches")?;
         let mut ports = ports.unwrap_or_default();
         let path = "spec.matches.ports";
         at_most(&ports, MAX_PORTS, &reference, path)?;

@@ -1,40 +1,39 @@
-//! What a TrafficSplit's `spec.service` and its backends name: a Service of its own namespace, or a host.
+//! The names in `spec.service` and in the backends of a TrafficSplit: a Service of its own namespace, or a host.
 //!
-//! Tools write all of these: a bare name (Linkerd, Argo Rollouts), the forms of cluster DNS (OSM),
-//! a public host (Flagger). A Service of another namespace is never re-homed, it is refused.
+//! Tools write a bare name (Linkerd, Argo Rollouts), a name of cluster DNS (Open Service Mesh) or a public host (Flagger).
+//! The name of a Service in another namespace is an error.
 
 use std::collections::BTreeSet;
 
 use crate::manifest::hostname::{self, Hostname};
 
-/// The names after `NAME.NAMESPACE` by which cluster DNS knows a Service.
+/// The suffixes of cluster DNS after `NAME.NAMESPACE`.
 const SERVICE_SUFFIXES: [&[&str]; 3] =
     [&["svc"], &["svc", "cluster"], &["svc", "cluster", "local"]];
 
-/// What is called, as far as its text alone says it.
+/// A name in a TrafficSplit, read without other objects.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Root {
+pub struct SplitRoot {
     pub name: RootName,
-    /// The one port that is meant, where the text names one.
+    /// The port behind the name, if it has one.
     pub port: Option<u16>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum RootName {
-    /// A Service in the namespace of the object.
+    /// The name of a Service in the namespace of the TrafficSplit.
     Service(String),
-    /// A host name that is no Service.
     Host(Host),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// Lower case, without trailing dot.
+    /// In lower case, without a trailing dot.
     pub name: String,
-    /// Name and namespace of the Service that it is where there is such a namespace: `foo.com` has the form of
-    /// `NAME.NAMESPACE`, and a cluster may have a domain of its own behind `svc`.
+    /// Name and namespace of the Service that it is if the namespace exists: `foo.com` may be a host, or Service `foo` of
+    /// namespace `com`. The same holds for `NAME.NAMESPACE.svc` with another cluster domain behind it.
     pub service: Option<(String, String)>,
-    /// Written with a dot at its end, as DNS writes a complete name.
+    /// Whether the manifest has it with a trailing dot, as a fully qualified name.
     pub is_complete: bool,
 }
 
@@ -51,11 +50,11 @@ pub enum RootError {
     },
 }
 
-impl Root {
-    /// Reads `text` as it stands in an object of namespace `own`.
-    pub fn parse(text: &str, own: &str) -> Result<Root, RootError> {
+impl SplitRoot {
+    /// Parses a name in a TrafficSplit of namespace `own`.
+    pub fn parse(text: &str, own: &str) -> Result<SplitRoot, RootError> {
         let lower = text.trim().to_ascii_lowercase();
-        let (written, port) = match lower.split_once(':') {
+        let (full_name, port) = match lower.split_once(':') {
             None => (lower.as_str(), None),
             Some((host, port)) => {
                 let number = port.parse::<u16>().ok().filter(|number| *number > 0);
@@ -63,7 +62,7 @@ impl Root {
                 (host, Some(port))
             }
         };
-        let host = written.strip_suffix('.').unwrap_or(written);
+        let host = full_name.strip_suffix('.').unwrap_or(full_name);
         if host.is_empty() {
             return Err(RootError::Empty);
         }
@@ -81,31 +80,31 @@ impl Root {
                     let (name, namespace) = service;
                     return Err(RootError::Foreign { name, namespace });
                 } else {
-                    RootName::Host(Host::parse(host, written, Some(service))?)
+                    RootName::Host(Host::parse(host, full_name, Some(service))?)
                 }
             }
-            _ => RootName::Host(Host::parse(host, written, None)?),
+            _ => RootName::Host(Host::parse(host, full_name, None)?),
         };
-        Ok(Root { name, port })
+        Ok(SplitRoot { name, port })
     }
 }
 
 impl Host {
     fn parse(
         host: &str,
-        written: &str,
+        full_name: &str,
         service: Option<(String, String)>,
     ) -> Result<Host, RootError> {
-        // Not an address.
+        // Rejects IP addresses.
         Hostname::parse(host).ok_or(RootError::NotAName)?;
         Ok(Host {
             name: host.to_owned(),
             service,
-            is_complete: written.ends_with('.'),
+            is_complete: full_name.ends_with('.'),
         })
     }
 
-    /// Name and namespace of the Service that it is, of a namespace that is known.
+    /// Name and namespace of the Service that it is, if `namespaces` has that namespace.
     pub fn known_service(&self, namespaces: &BTreeSet<String>) -> Option<&(String, String)> {
         let service = self.service.as_ref();
         service.filter(|(_, namespace)| namespaces.contains(namespace))
@@ -119,8 +118,8 @@ mod tests {
     /// `Service NAME`, `host NAME` or `foreign NAMESPACE`.
     fn read(text: &str) -> Option<(String, Option<u16>)> {
         let namespaces = ["bookstore", "other"].map(str::to_owned).into();
-        match Root::parse(text, "bookstore") {
-            Ok(Root { name, port }) => {
+        match SplitRoot::parse(text, "bookstore") {
+            Ok(SplitRoot { name, port }) => {
                 let name = match name {
                     RootName::Service(name) => format!("Service {name}"),
                     RootName::Host(host) => match host.known_service(&namespaces) {

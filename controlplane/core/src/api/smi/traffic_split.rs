@@ -1,59 +1,58 @@
-//! TrafficSplit (split.smi-spec.io, v1alpha1 to v1alpha4): the manifest and its checked form.
+//! TrafficSplit (split.smi-spec.io, v1alpha1 to v1alpha4).
 //!
-//! All versions are read alike; see [`crate::api::smi::weight`] for why. Everything that needs no other object is
-//! decided here; what the names in it refer to is decided in [`crate::translate`]. `matches` are known from
-//! v1alpha3 on.
+//! All versions are read in the same way (see [`crate::api::smi::weight`]), but `matches` exist from v1alpha3 on.
+//! [`crate::translate`] looks up the Services and HTTPRouteGroups that a split names.
 
 use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::Value;
 
-use crate::api::smi::service_name::{Root, RootError, RootName};
+use crate::api::smi::service_name::{RootError, RootName, SplitRoot};
 use crate::api::smi::weight::{self, Milli, WeightError};
 use crate::manifest::object::{Object, SMI_SPECS};
 use crate::manifest::problem::messages::{Message, split as messages};
 use crate::manifest::problem::{ObjectRef, Problem};
-use crate::manifest::unknown_fields::{Rest, at_most};
+use crate::manifest::unknown_fields::{UnknownFields, at_most};
 
-/// Every port of the root has a rule with all of them.
+/// The most backends of one split. Every port of the root has a rule with all backends.
 const MAX_BACKENDS: usize = 1_000;
 const MAX_GROUPS: usize = 16;
 
-/// A TrafficSplit whose every field is understood.
+/// A TrafficSplit without unknown fields.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrafficSplit {
     pub object: ObjectRef,
     pub created: Option<Timestamp>,
-    /// What `spec.service` names.
-    pub root: Root,
+    /// `spec.service`.
+    pub root: SplitRoot,
     /// In the order of `spec.backends`.
     pub backends: Vec<SplitBackend>,
-    /// Names of the HTTPRouteGroups that hold the requests that are split, in the order of `spec.matches`.
-    /// Empty for every request.
+    /// Names of the HTTPRouteGroups in `spec.matches`, in that order. The split applies to requests that one of them
+    /// matches; to every request if the list is empty.
     pub groups: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SplitBackend {
-    /// Name of a Service of the split's namespace.
+    /// Name of a Service in the namespace of the split.
     pub name: String,
-    /// Relative to the others; their total is below 2^63.
+    /// Relative to the weights of the other backends. The total of a split is below 2^63.
     pub weight: u64,
 }
 
 #[derive(Deserialize)]
-struct Manifest {
-    spec: Spec,
+struct SplitManifest {
+    spec: SplitSpec,
 }
 
 #[derive(Deserialize)]
-struct Spec {
+struct SplitSpec {
     #[serde(default)]
     service: Value,
     backends: Option<Vec<BackendSpec>>,
     matches: Option<Vec<GroupRef>>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 #[derive(Deserialize)]
@@ -62,7 +61,7 @@ struct BackendSpec {
     service: Value,
     #[serde(default)]
     weight: Value,
-    // Fields that people write, and that no version has.
+    // No version has these fields. They have messages of their own, because users write them.
     #[serde(default)]
     name: Value,
     #[serde(default)]
@@ -70,10 +69,10 @@ struct BackendSpec {
     #[serde(default)]
     port: Value,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
-/// A reference that may be to anything; an HTTPRouteGroup is meant.
+/// A reference in `spec.matches`. Only references to HTTPRouteGroups are valid.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct GroupRef {
@@ -81,60 +80,63 @@ struct GroupRef {
     kind: Option<String>,
     name: Option<String>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 impl TrafficSplit {
     pub fn parse(object: &Object) -> Result<TrafficSplit, Problem> {
-        let Manifest { spec } = object.decode()?;
-        let Spec {
+        let SplitManifest { spec } = object.decode()?;
+        let SplitSpec {
             service,
             backends,
             matches,
-            rest,
+            unknown,
         } = spec;
         let reference = object.reference();
-        rest.refuse(&reference, "spec", &[])?;
-        object.nothing_beside(&["spec"])?;
+        unknown.reject(&reference, "spec")?;
+        object.reject_other_fields(&["spec"])?;
         let groups = matches.unwrap_or_default();
         if !groups.is_empty() && matches!(object.version(), "v1alpha1" | "v1alpha2") {
             let message = messages::split_matches_before_their_version(object.version());
             return Err(reference.problem("spec.matches", message));
         }
         at_most(&groups, MAX_GROUPS, &reference, "spec.matches")?;
-        let message = messages::split_without_backends;
-        let backends = backends.ok_or_else(|| reference.problem("spec.backends", message()))?;
+        let backends = backends.ok_or_else(|| {
+            reference.problem("spec.backends", messages::split_without_backends())
+        })?;
         at_most(&backends, MAX_BACKENDS, &reference, "spec.backends")?;
 
-        let root = root(&service, &reference.namespace)
+        let root = parse_root(&service, &reference.namespace)
             .map_err(|message| reference.problem("spec.service", message))?;
-        // A misspelled `weight` is told of as such, before the absence of the weight.
+        // Before the weights, so that a misspelled `weight` is reported as an unknown field.
         for (index, backend) in backends.iter().enumerate() {
             let path = format!("spec.backends[{index}]");
-            backend.rest.refuse(&reference, &path, &[])?;
+            backend.unknown.reject(&reference, &path)?;
         }
-        let weights = weights(&backends, &reference)?;
-        let mut checked = Vec::with_capacity(backends.len());
+        let weights = parse_weights(&backends, &reference)?;
+        let mut split_backends = Vec::with_capacity(backends.len());
         for (index, (backend, weight)) in backends.into_iter().zip(weights).enumerate() {
             let name = backend.name(index, &reference, &root)?;
-            checked.push(SplitBackend { name, weight });
+            split_backends.push(SplitBackend { name, weight });
         }
-        let groups = groups.into_iter().enumerate();
-        let groups = groups.map(|(index, group)| group.name(index, &reference));
+        let mut group_names = Vec::with_capacity(groups.len());
+        for (index, group) in groups.into_iter().enumerate() {
+            group_names.push(group.name(index, &reference)?);
+        }
         Ok(TrafficSplit {
-            groups: groups.collect::<Result<_, _>>()?,
+            groups: group_names,
             created: object.created,
             object: reference,
             root,
-            backends: checked,
+            backends: split_backends,
         })
     }
 }
 
-/// What `spec.service` names.
-fn root(written: &Value, own: &str) -> Result<Root, Message> {
-    let text = text_of_service(written)?;
-    Root::parse(text, own).map_err(|error| match error {
+/// Parses `spec.service` of a split in namespace `own`.
+fn parse_root(service: &Value, own: &str) -> Result<SplitRoot, Message> {
+    let text = text_of_service(service)?;
+    SplitRoot::parse(text, own).map_err(|error| match error {
         RootError::Empty => messages::split_service_missing(),
         RootError::Port(port) => messages::split_service_port(port),
         RootError::NotAName => messages::split_service_no_name(text),
@@ -144,107 +146,109 @@ fn root(written: &Value, own: &str) -> Result<Root, Message> {
     })
 }
 
-fn text_of_service(written: &Value) -> Result<&str, Message> {
-    match written {
+fn text_of_service(service: &Value) -> Result<&str, Message> {
+    match service {
         Value::String(text) => Ok(text),
         Value::Null => Err(messages::split_service_missing()),
         Value::Object(fields) => {
-            let named = ["name", "apex", "service", "host"].map(|field| fields.get(field));
-            let name = named.into_iter().flatten().find_map(Value::as_str);
+            let name = ["name", "apex", "service", "host"]
+                .into_iter()
+                .filter_map(|field| fields.get(field))
+                .find_map(Value::as_str);
             Err(messages::split_service_is_object(name.unwrap_or("NAME")))
         }
         Value::Bool(_) | Value::Number(_) | Value::Array(_) => {
-            Err(messages::split_service_is_no_text(written))
+            Err(messages::split_service_is_no_text(service))
         }
     }
 }
 
-/// An absent weight is 0 where another one is above 0: so Go's encoders write a 0.
-fn weights(backends: &[BackendSpec], object: &ObjectRef) -> Result<Vec<u64>, Problem> {
-    let refuse = |index: usize, error: WeightError| {
-        object.problem(format!("spec.backends[{index}].weight"), message(error))
-    };
-    let mut written = Vec::with_capacity(backends.len());
+/// The weights of all backends. A missing weight is 0 if another weight is above 0, because Go's JSON encoder omits zeros;
+/// else it is an error.
+fn parse_weights(backends: &[BackendSpec], object: &ObjectRef) -> Result<Vec<u64>, Problem> {
+    let mut weights = Vec::with_capacity(backends.len());
     for (index, BackendSpec { weight, .. }) in backends.iter().enumerate() {
-        written.push(weight::parse(weight).map_err(|error| refuse(index, error))?);
+        weights.push(weight::parse(weight).map_err(|error| {
+            object.problem(format!("spec.backends[{index}].weight"), message(error))
+        })?);
     }
     let is_above_0 = |weight: &Option<Milli>| weight.is_some_and(|it| it > Milli::default());
-    if !written.iter().any(is_above_0)
-        && let Some(absent) = written.iter().position(Option::is_none)
+    if !weights.iter().any(is_above_0)
+        && let Some(index) = weights.iter().position(Option::is_none)
     {
         let message = messages::split_weight_missing();
-        return Err(object.problem(format!("spec.backends[{absent}].weight"), message));
+        return Err(object.problem(format!("spec.backends[{index}].weight"), message));
     }
-    let written: Vec<Milli> = written.into_iter().map(Option::unwrap_or_default).collect();
-    weight::unify(&written).map_err(|error| object.problem("spec.backends", message(error)))
+    let weights: Vec<Milli> = weights.into_iter().map(Option::unwrap_or_default).collect();
+    weight::unify(&weights).map_err(|error| object.problem("spec.backends", message(error)))
 }
 
 fn message(error: WeightError) -> Message {
     match error {
-        WeightError::NotANumber(written) => messages::split_weight_no_number(written),
-        WeightError::Negative(written) => messages::split_weight_negative(written),
-        WeightError::TooFine(written) => messages::split_weight_too_fine(written),
-        WeightError::TooLarge(written) => messages::split_weight_too_large(written),
+        WeightError::NotANumber(text) => messages::split_weight_no_number(text),
+        WeightError::Negative(text) => messages::split_weight_negative(text),
+        WeightError::TooFine(text) => messages::split_weight_too_fine(text),
+        WeightError::TooLarge(text) => messages::split_weight_too_large(text),
         WeightError::TotalTooLarge => messages::split_weights_too_large(),
     }
 }
 
 impl BackendSpec {
-    /// The Service that it names, of the split's namespace.
-    fn name(self, index: usize, object: &ObjectRef, root: &Root) -> Result<String, Problem> {
+    /// The name of its Service in the namespace of the split.
+    fn name(self, index: usize, object: &ObjectRef, root: &SplitRoot) -> Result<String, Problem> {
         let own = object.namespace.as_str();
         let parent = match &root.name {
             RootName::Service(name) => format!("Service {name}"),
             RootName::Host(_) => "a Gateway".to_owned(),
         };
         let path = format!("spec.backends[{index}]");
-        let refuse = |field: &str, message| Err(object.problem(format!("{path}.{field}"), message));
+        let reject = |field: &str, message| Err(object.problem(format!("{path}.{field}"), message));
         if let (Value::Null, Some(name)) = (&self.service, self.name.as_str()) {
-            return refuse("name", messages::split_backend_misnamed(name));
+            return reject("name", messages::split_backend_misnamed(name));
         }
         if !self.port.is_null() {
-            return refuse("port", messages::split_backend_with_port(&self.port));
+            return reject("port", messages::split_backend_with_port(&self.port));
         }
         let text = match text_of_service(&self.service) {
             Ok(text) => text,
             Err(_) if self.service.is_null() => {
-                return refuse("service", messages::split_backend_missing(index));
+                return reject("service", messages::split_backend_missing(index));
             }
-            Err(message) => return refuse("service", message),
+            Err(message) => return reject("service", message),
         };
         match self.namespace.as_str() {
             Some(namespace) if namespace == own => {
-                return refuse("namespace", messages::split_backend_of_own_namespace(own));
+                return reject("namespace", messages::split_backend_of_own_namespace(own));
             }
             Some(namespace) => {
                 let message = messages::split_backend_elsewhere(text, namespace, own, &parent);
-                return refuse("namespace", message);
+                return reject("namespace", message);
             }
             None => {}
         }
         let elsewhere = |name: &str, namespace: &str| {
-            refuse(
+            reject(
                 "service",
                 messages::split_backend_elsewhere(name, namespace, own, &parent),
             )
         };
-        match Root::parse(text, own) {
-            Ok(Root {
+        match SplitRoot::parse(text, own) {
+            Ok(SplitRoot {
                 name: RootName::Service(name),
                 port: None,
             }) => Ok(name),
-            Ok(Root {
+            Ok(SplitRoot {
                 name: RootName::Service(_),
                 port: Some(port),
-            }) => refuse("service", messages::split_backend_with_port(port)),
-            Ok(Root {
+            }) => reject("service", messages::split_backend_with_port(port)),
+            Ok(SplitRoot {
                 name: RootName::Host(_),
                 ..
-            }) => refuse("service", messages::split_backend_host(text, own, &parent)),
+            }) => reject("service", messages::split_backend_host(text, own, &parent)),
             Err(RootError::Foreign { name, namespace }) => elsewhere(&name, &namespace),
-            Err(RootError::Empty) => refuse("service", messages::split_backend_missing(index)),
+            Err(RootError::Empty) => reject("service", messages::split_backend_missing(index)),
             Err(RootError::NotAName | RootError::Port(_)) => {
-                refuse("service", messages::split_backend_no_name(text, own))
+                reject("service", messages::split_backend_no_name(text, own))
             }
         }
     }
@@ -253,7 +257,7 @@ impl BackendSpec {
 impl GroupRef {
     fn name(self, index: usize, object: &ObjectRef) -> Result<String, Problem> {
         let path = format!("spec.matches[{index}]");
-        self.rest.refuse(object, &path, &[])?;
+        self.unknown.reject(object, &path)?;
         if let Some(other) = self
             .api_group
             .filter(|it| !it.is_empty() && it != SMI_SPECS)

@@ -1,7 +1,6 @@
-//! TrafficTarget (access.smi-spec.io, v1alpha1 to v1alpha3), and whether it decides.
+//! TrafficTarget (access.smi-spec.io, v1alpha1 to v1alpha3), and the access policies that Weir offers.
 //!
-//! What a target names is looked up in [`crate::translate`], where the other objects are known. Whatever
-//! of it is not understood lets nobody through.
+//! [`crate::translate`] looks up the objects that a target names. An invalid part of a target permits no request.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -11,18 +10,18 @@ use crate::manifest::hostname;
 use crate::manifest::object::Object;
 use crate::manifest::problem::messages::access as messages;
 use crate::manifest::problem::{ObjectRef, Problem};
-use crate::manifest::unknown_fields::{Rest, at_most};
+use crate::manifest::unknown_fields::{UnknownFields, at_most};
 
-/// What lets a client reach a backend.
+/// Which clients may reach a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Policy {
-    /// No document says who may reach whom. A proxy that names a service account refuses such a document; any other
-    /// proxy lets everyone reach everything. TrafficTargets are not read.
+    /// Configurations have no access policy. A proxy that names a ServiceAccount refuses such a configuration; every
+    /// other proxy allows all requests. TrafficTargets are not read.
     #[default]
     Unstated,
-    /// Each document says that everyone may reach everything. TrafficTargets are not read.
+    /// Configurations allow all requests. TrafficTargets are not read.
     Permissive,
-    /// TrafficTargets decide; what none of them allows is denied.
+    /// TrafficTargets allow requests; all other requests are denied.
     Smi,
 }
 
@@ -30,28 +29,28 @@ const MAX_SOURCES: usize = 1_000;
 const MAX_RULES: usize = 100;
 const MAX_MATCHES: usize = 256;
 
-/// A TrafficTarget of which every part is understood.
+/// A TrafficTarget, without the sources and rules that are invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TrafficTarget {
     pub object: ObjectRef,
     pub created: Option<Timestamp>,
-    /// ServiceAccount in the target's namespace.
+    /// Name of a ServiceAccount in the namespace of the target.
     pub destination: String,
-    /// The one port that is meant, with its field path (v1alpha1 and v1alpha2).
+    /// The only port that the target permits, and its field path; None for every port. At v1alpha1 and v1alpha2.
     pub port: Option<(u16, String)>,
-    /// ServiceAccounts, `NAMESPACE/NAME`.
+    /// ServiceAccounts as `NAMESPACE/NAME`, sorted, each once.
     pub sources: Vec<String>,
     pub rules: Vec<AccessRule>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessRule {
-    /// Field path.
+    /// Its field path.
     pub path: String,
     pub kind: RuleKind,
-    /// In the target's namespace.
+    /// Name of an object of this kind in the namespace of the target.
     pub name: String,
-    /// Names of matches in it; none means all.
+    /// Names of matches of that object; empty for all matches.
     pub matches: Vec<String>,
 }
 
@@ -62,40 +61,41 @@ pub enum RuleKind {
 }
 
 #[derive(Deserialize)]
-struct Manifest {
-    spec: Spec,
+struct TargetManifest {
+    spec: TargetSpec,
 }
 
 #[derive(Deserialize)]
-struct Spec {
-    destination: Subject,
+struct TargetSpec {
+    destination: IdentityBindingSubject,
     #[serde(default)]
-    sources: Vec<Subject>,
+    sources: Vec<IdentityBindingSubject>,
     #[serde(default)]
     rules: Vec<RuleSpec>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
-/// v1alpha1 has all of it beside its metadata.
+/// The document at v1alpha1, which has no `spec`.
 #[derive(Deserialize)]
-struct OldManifest {
-    destination: Subject,
+struct TargetWithoutSpec {
+    destination: IdentityBindingSubject,
     #[serde(default)]
-    sources: Vec<Subject>,
+    sources: Vec<IdentityBindingSubject>,
     #[serde(default)]
     specs: Vec<RuleSpec>,
 }
 
+/// A ServiceAccount, by the type name of the SMI specification.
 #[derive(Deserialize)]
-struct Subject {
+struct IdentityBindingSubject {
     kind: String,
     name: String,
     namespace: Option<String>,
     #[serde(default)]
     port: Value,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 #[derive(Deserialize)]
@@ -105,20 +105,20 @@ struct RuleSpec {
     #[serde(default)]
     matches: Vec<String>,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 impl TrafficTarget {
-    /// A source or a rule that is wrong is left out with a problem; a wrong destination leaves out the target.
+    /// Parses a target. An invalid source or rule is left out, with a problem. An invalid destination is an error.
     pub fn parse(object: &Object) -> Result<(TrafficTarget, Vec<Problem>), Problem> {
         let reference = object.reference();
-        let (destination, sources, rules, at) = if object.version() == "v1alpha1" {
-            let OldManifest {
+        let (destination, sources, rules, paths) = if object.version() == "v1alpha1" {
+            let TargetWithoutSpec {
                 destination,
                 sources,
                 specs,
             } = object.decode()?;
-            object.nothing_beside(&["destination", "sources", "specs"])?;
+            object.reject_other_fields(&["destination", "sources", "specs"])?;
             (
                 destination,
                 sources,
@@ -126,13 +126,13 @@ impl TrafficTarget {
                 ["destination", "sources", "specs"],
             )
         } else {
-            let Manifest { spec } = object.decode()?;
-            spec.rest.refuse(&reference, "spec", &[])?;
-            object.nothing_beside(&["spec"])?;
-            let at = ["spec.destination", "spec.sources", "spec.rules"];
-            (spec.destination, spec.sources, spec.rules, at)
+            let TargetManifest { spec } = object.decode()?;
+            spec.unknown.reject(&reference, "spec")?;
+            object.reject_other_fields(&["spec"])?;
+            let paths = ["spec.destination", "spec.sources", "spec.rules"];
+            (spec.destination, spec.sources, spec.rules, paths)
         };
-        let [at_destination, at_sources, at_rules] = at;
+        let [at_destination, at_sources, at_rules] = paths;
         at_most(&sources, MAX_SOURCES, &reference, at_sources)?;
         at_most(&rules, MAX_RULES, &reference, at_rules)?;
 
@@ -155,22 +155,22 @@ impl TrafficTarget {
         if rules.is_empty() {
             problems.push(reference.problem(at_rules, messages::target_without_rules()));
         }
-        let mut allowed = Vec::with_capacity(sources.len());
+        let mut accounts = Vec::with_capacity(sources.len());
         for (index, source) in sources.iter().enumerate() {
             let path = format!("{at_sources}[{index}]");
             match account(source, &reference, &path) {
                 Ok(_) if !source.port.is_null() => problems
                     .push(reference.problem(format!("{path}.port"), messages::source_with_port())),
-                Ok(source) => allowed.push(source),
+                Ok(account) => accounts.push(account),
                 Err(problem) => problems.push(problem),
             }
         }
-        allowed.sort();
-        allowed.dedup();
-        let mut understood = Vec::with_capacity(rules.len());
+        accounts.sort();
+        accounts.dedup();
+        let mut access_rules = Vec::with_capacity(rules.len());
         for (index, rule) in rules.into_iter().enumerate() {
             match AccessRule::read(rule, &reference, format!("{at_rules}[{index}]")) {
-                Ok(rule) => understood.push(rule),
+                Ok(rule) => access_rules.push(rule),
                 Err(problem) => problems.push(problem),
             }
         }
@@ -179,16 +179,20 @@ impl TrafficTarget {
             object: reference,
             created: object.created,
             port: port.map(|port| (port, port_path)),
-            sources: allowed,
-            rules: understood,
+            sources: accounts,
+            rules: access_rules,
         };
         Ok((target, problems))
     }
 }
 
-/// `NAMESPACE/NAME` of a ServiceAccount; without a namespace that of the object is meant.
-fn account(subject: &Subject, object: &ObjectRef, path: &str) -> Result<String, Problem> {
-    subject.rest.refuse(object, path, &[])?;
+/// `NAMESPACE/NAME` of a ServiceAccount. The namespace defaults to the namespace of the target.
+fn account(
+    subject: &IdentityBindingSubject,
+    object: &ObjectRef,
+    path: &str,
+) -> Result<String, Problem> {
+    subject.unknown.reject(object, path)?;
     if subject.kind != "ServiceAccount" {
         let message = messages::account_of_another_kind(&subject.kind);
         return Err(object.problem(format!("{path}.kind"), message));
@@ -204,31 +208,31 @@ fn account(subject: &Subject, object: &ObjectRef, path: &str) -> Result<String, 
     Ok(format!("{namespace}/{}", subject.name))
 }
 
-/// v1alpha1 wrote a port as text, v1alpha2 as a number; v1alpha3 has none.
+/// The port of the destination: a text at v1alpha1, a number at v1alpha2, an error at v1alpha3.
 fn destination_port(
     object: &Object,
     reference: &ObjectRef,
-    written: &Value,
+    port: &Value,
     path: &str,
 ) -> Result<Option<u16>, Problem> {
-    if written.is_null() {
+    if port.is_null() {
         return Ok(None);
     }
     if object.version() == "v1alpha3" {
         let message = messages::destination_port_of_this_version(object.version());
         return Err(reference.problem(path, message));
     }
-    let text = written.as_str().map(str::to_owned);
-    let text = text.unwrap_or_else(|| written.to_string());
+    let text = port.as_str().map(str::to_owned);
+    let text = text.unwrap_or_else(|| port.to_string());
     match text.parse::<u16>() {
-        Ok(port) if port > 0 => Ok(Some(port)),
-        _ => Err(reference.problem(path, messages::destination_port_no_number(written))),
+        Ok(number) if number > 0 => Ok(Some(number)),
+        _ => Err(reference.problem(path, messages::destination_port_no_number(port))),
     }
 }
 
 impl AccessRule {
     fn read(rule: RuleSpec, object: &ObjectRef, path: String) -> Result<AccessRule, Problem> {
-        rule.rest.refuse(object, &path, &[])?;
+        rule.unknown.reject(object, &path)?;
         at_most(
             &rule.matches,
             MAX_MATCHES,

@@ -1,8 +1,8 @@
-//! The weights of a TrafficSplit: every form that is found in the wild, read exactly.
+//! The weights of a TrafficSplit, read exactly.
 //!
-//! v1alpha1 has Kubernetes quantities (`"500m"`, `"1e3"`), later versions numbers; but some clusters
-//! store one version and serve another without converting, so every version is read the same way.
-//! There is no floating-point arithmetic here: the decimal text of a number is its value.
+//! v1alpha1 has Kubernetes quantities (`"500m"`, `"1e3"`), later versions have numbers. Some clusters store one version and
+//! serve another without conversion, so both forms are read at every version. There is no floating-point arithmetic: the
+//! decimal text of a number is its value.
 
 use serde_json::Value;
 
@@ -10,37 +10,36 @@ use serde_json::Value;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Milli(u128);
 
-/// What keeps a set of weights from being used.
+/// Why a weight, or the weights of one rule, cannot be used.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WeightError {
     NotANumber(String),
     Negative(String),
-    /// Finer than a thousandth.
+    /// Not a multiple of a thousandth.
     TooFine(String),
     TooLarge(String),
-    /// Together they reach 2^63.
+    /// The total is 2^63 or more.
     TotalTooLarge,
 }
 
-/// Reads one weight: a JSON number, or a string with a number or a Kubernetes quantity
-/// (resource.Quantity: decimal exponent, or one of the suffixes n u m k M G T P E Ki Mi Gi Ti Pi Ei).
-/// None where there is no value. Zeros at the start mean nothing, as in a quantity.
+/// Parses one weight: a JSON number, or a text with a number or a Kubernetes quantity (resource.Quantity: a decimal
+/// exponent, or one of the suffixes n u m k M G T P E Ki Mi Gi Ti Pi Ei). Leading zeros do not change the value. None for
+/// null.
 pub fn parse(value: &Value) -> Result<Option<Milli>, WeightError> {
     match value {
         Value::Null => Ok(None),
-        // The shortest text that reads back as the same number; for a literal with up to 15 digits
-        // that is the literal's own value.
+        // The shortest text of the same number: for a literal of up to 15 digits it has the exact value of the literal.
         Value::Number(number) => parse_text(&number.to_string()).map(Some),
         Value::String(text) => parse_text(text.trim()).map(Some),
         other => Err(WeightError::NotANumber(other.to_string())),
     }
 }
 
-/// The weights of one rule as they go over the wire: as written, or all of them times 1000 if any
-/// has a fraction. Their total is below 2^63.
+/// Whole weights with the same ratios, for the wire format: the values of `weights`, or all values times 1000 if one of
+/// them has a fraction. Their total is below 2^63.
 pub fn unify(weights: &[Milli]) -> Result<Vec<u64>, WeightError> {
-    let whole = weights.iter().all(|Milli(weight)| weight % 1000 == 0);
-    let unit = if whole { 1000 } else { 1 };
+    let are_whole = weights.iter().all(|Milli(weight)| weight % 1000 == 0);
+    let unit = if are_whole { 1000 } else { 1 };
     let mut total: u128 = 0;
     let mut unified = Vec::with_capacity(weights.len());
     for Milli(weight) in weights {
@@ -55,7 +54,7 @@ pub fn unify(weights: &[Milli]) -> Result<Vec<u64>, WeightError> {
 }
 
 fn parse_text(text: &str) -> Result<Milli, WeightError> {
-    let garbage = || WeightError::NotANumber(format!("{text:?}"));
+    let not_a_number = || WeightError::NotANumber(format!("{text:?}"));
     let (negative, unsigned) = match text.as_bytes().first() {
         Some(b'-') => (true, text.strip_prefix('-').unwrap_or(text)),
         _ => (false, text.strip_prefix('+').unwrap_or(text)),
@@ -63,15 +62,14 @@ fn parse_text(text: &str) -> Result<Milli, WeightError> {
     let end = unsigned
         .find(|c: char| !c.is_ascii_digit() && c != '.')
         .unwrap_or(unsigned.len());
-    let (number, suffix) = unsigned.split_at_checked(end).ok_or_else(garbage)?;
+    let (number, suffix) = unsigned.split_at_checked(end).ok_or_else(not_a_number)?;
     let (integer, fraction) = number.split_once('.').unwrap_or((number, ""));
     if fraction.contains('.') || (integer.is_empty() && fraction.is_empty()) {
-        return Err(garbage());
+        return Err(not_a_number());
     }
-    let scale = Scale::parse(suffix).ok_or_else(garbage)?;
+    let scale = Scale::parse(suffix).ok_or_else(not_a_number)?;
 
-    // digits x 10^exponent, without zeros at either end, so that the width of `0.500000` or
-    // `1000000e-6` is no reason to refuse it.
+    // The value is digits x 10^exponent. Zeros at both ends are dropped, so that long texts such as `0.500000` fit.
     let digits = format!("{integer}{fraction}");
     let significant = digits.trim_end_matches('0');
     let dropped = digits.len() - significant.len();
@@ -115,11 +113,9 @@ fn parse_text(text: &str) -> Result<Milli, WeightError> {
     Ok(Milli(value))
 }
 
-/// What stands behind the digits.
+/// The suffix of a quantity. The value of a weight is its digits x 10^decimal x binary.
 struct Scale {
-    /// Power of ten.
     decimal: i64,
-    /// Factor beside it.
     binary: u128,
 }
 
@@ -161,7 +157,7 @@ mod tests {
     }
 
     #[test]
-    fn every_form_in_the_wild() {
+    fn forms_that_tools_write() {
         let cases = [
             (json!(10), 10_000),
             (json!(10.0), 10_000),
@@ -196,7 +192,7 @@ mod tests {
     }
 
     #[test]
-    fn refused() {
+    fn invalid_weights() {
         assert_eq!(parse(&Value::Null), Ok(None));
         for value in [
             json!("abc"),

@@ -1,6 +1,6 @@
 use serde_json::{Value, json};
 
-use crate::envoy::{Finding, Running, findings};
+use crate::envoy::{EnvoyDump, Finding, findings};
 use crate::plan::Plan;
 
 const TYPED: &str = "type.googleapis.com/envoy.extensions";
@@ -55,7 +55,7 @@ fn inbound() -> Value {
 }
 
 fn lines(dump: &Value) -> Vec<String> {
-    let running = Running::read(dump).unwrap();
+    let running = EnvoyDump::read(dump).unwrap();
     let found = findings(&running, &Plan::default());
     found.iter().map(Finding::to_string).collect()
 }
@@ -96,7 +96,7 @@ fn the_shipped_inbound_listener_is_closed() {
 
 /// A listener may name a secret that has the settings.
 #[test]
-fn clients_that_a_secret_does_not_verify_are_named() {
+fn unverifying_secret_is_found() {
     let authority = json!({ "trusted_ca": { "filename": "certs/ca.crt" } });
     let mut untrusted = authority.clone();
     untrusted["trust_chain_verification"] = json!("ACCEPT_UNTRUSTED");
@@ -138,7 +138,7 @@ fn clients_that_a_secret_does_not_verify_are_named() {
 }
 
 #[test]
-fn clients_that_are_not_verified_are_named() {
+fn unverified_clients_are_found() {
     type Change = fn(&mut Value);
     let cases: [(&str, Change, &str); 6] = [
         (
@@ -190,7 +190,7 @@ fn clients_that_are_not_verified_are_named() {
 }
 
 #[test]
-fn paths_that_are_not_normalized_are_named_with_the_lines_to_write() {
+fn missing_path_normalization_is_found() {
     let found = changed(inbound(), MANAGER, |manager| {
         remove(manager, "merge_slashes")
     });
@@ -243,7 +243,7 @@ fn paths_that_are_not_normalized_are_named_with_the_lines_to_write() {
             "{found:?}"
         );
     }
-    // To leave escaped slashes alone is a choice.
+    // KEEP_UNCHANGED is a decision of the operator.
     let found = changed(inbound(), MANAGER, |manager| {
         manager["path_with_escaped_slashes_action"] = json!("KEEP_UNCHANGED");
     });
@@ -251,7 +251,7 @@ fn paths_that_are_not_normalized_are_named_with_the_lines_to_write() {
 }
 
 #[test]
-fn a_filter_behind_another_one_is_named() {
+fn filter_behind_another_is_found() {
     let put_before = |name: &str| {
         let filter = json!({ "name": "other", "typed_config": {
             "@type": format!("{TYPED}.filters.http.{name}"),
@@ -282,7 +282,7 @@ fn a_filter_behind_another_one_is_named() {
 
 /// A listener has only the name of a filter that comes from ECDS.
 #[test]
-fn a_discovered_filter_is_looked_at_where_it_stands() {
+fn discovered_filter_is_checked_in_place() {
     let mut dump = inbound();
     let filters = "/configs/1/static_listeners/0/listener/filter_chains/0/filters/0/typed_config/http_filters";
     let filters = dump.pointer_mut(filters).unwrap().as_array_mut().unwrap();
@@ -306,7 +306,7 @@ fn a_discovered_filter_is_looked_at_where_it_stands() {
 }
 
 #[test]
-fn a_filter_that_fails_open_is_named() {
+fn filter_that_fails_open_is_found() {
     let wasm = "/filters/0/typed_config/http_filters/0/typed_config/config";
     let open = |config: &mut Value| config["failure_policy"] = json!("FAIL_OPEN");
     for (dump, said) in [

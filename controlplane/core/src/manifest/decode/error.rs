@@ -1,4 +1,4 @@
-//! What keeps a value from being decoded, and how that is said.
+//! Why a value cannot be decoded, and the message for it.
 
 use std::fmt;
 
@@ -7,19 +7,23 @@ use serde_json::Value;
 use crate::manifest::problem::messages::{Message, field as messages, object as object_messages};
 use crate::manifest::problem::{ObjectRef, Problem};
 
-/// What a field has to hold.
+/// The type of value that a field requires.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Shape {
     Text,
     Boolean,
     Number,
-    Whole { least: i128, most: i128 },
+    /// A whole number in this range, both ends included.
+    Whole {
+        least: i128,
+        most: i128,
+    },
     List,
     Map,
 }
 
 impl Shape {
-    pub(super) fn holds(self, number: i128) -> bool {
+    pub(super) fn contains(self, number: i128) -> bool {
         match self {
             Shape::Whole { least, most } => (least..=most).contains(&number),
             _ => false,
@@ -35,41 +39,42 @@ pub(super) enum Step {
 }
 
 #[derive(Debug)]
-pub(super) struct Error {
+pub(super) struct DecodeError {
     /// From the wrong value up to the top.
     path: Vec<Step>,
-    wrong: Wrong,
+    cause: DecodeFault,
 }
 
 #[derive(Debug)]
-enum Wrong {
+enum DecodeFault {
     Shape {
-        wanted: Shape,
+        expected: Shape,
         found: Value,
     },
-    Missing(&'static str),
-    Unknown(String),
-    Twice(&'static str),
-    /// A word that is none of those possible.
-    Word(String, &'static [&'static str]),
-    /// What a type says that reads itself. Its words are serde's.
+    MissingField(&'static str),
+    UnknownField(String),
+    DuplicateField(&'static str),
+    /// A word that the enumeration does not have, and the words that it has.
+    UnknownVariant(String, &'static [&'static str]),
+    /// An error of a type with its own `Deserialize`. Its text is serde's.
     Other,
 }
 
-impl Error {
-    pub(super) fn shape(wanted: Shape, found: &Value) -> Error {
+impl DecodeError {
+    pub(super) fn shape(expected: Shape, found: &Value) -> DecodeError {
         let found = found.clone();
-        Error::of(Wrong::Shape { wanted, found })
+        DecodeError::new(DecodeFault::Shape { expected, found })
     }
 
-    fn of(wrong: Wrong) -> Error {
-        Error {
+    fn new(cause: DecodeFault) -> DecodeError {
+        DecodeError {
             path: Vec::new(),
-            wrong,
+            cause,
         }
     }
 
-    pub(super) fn below(mut self, step: Step) -> Error {
+    /// The same error, one step further up.
+    pub(super) fn below(mut self, step: Step) -> DecodeError {
         self.path.push(step);
         self
     }
@@ -79,10 +84,10 @@ impl Error {
         for step in self.path.iter().rev() {
             push(&mut path, step);
         }
-        if let Wrong::Unknown(field) = &self.wrong {
+        if let DecodeFault::UnknownField(field) = &self.cause {
             push(&mut path, &Step::Field(field.clone()));
         }
-        let message = message(&self.wrong, &path, object);
+        let message = message(&self.cause, &path, object);
         object.problem(path, message)
     }
 }
@@ -95,31 +100,35 @@ fn push(path: &mut String, step: &Step) {
     }
 }
 
-/// The last part of a path, for a sentence about it: `service`, or `backends[0]`.
-fn last(path: &str) -> &str {
+/// The last part of a path: `service`, or `backends[0]`.
+fn last_part(path: &str) -> &str {
     match path.rsplit('.').next() {
         None | Some("") => "this document",
         Some(name) => name,
     }
 }
 
-fn message(wrong: &Wrong, path: &str, object: &ObjectRef) -> Message {
-    let name = last(path);
-    match wrong {
-        Wrong::Missing(field) => messages::missing(field),
-        Wrong::Unknown(field) => object_messages::unknown_field(field),
-        Wrong::Twice(field) => messages::twice(field),
-        Wrong::Word(word, possible) => messages::not_a_word(word, possible.join(", ")),
-        Wrong::Other => messages::unreadable(name),
-        Wrong::Shape {
+fn message(cause: &DecodeFault, path: &str, object: &ObjectRef) -> Message {
+    let name = last_part(path);
+    match cause {
+        DecodeFault::MissingField(field) => messages::missing(field),
+        DecodeFault::UnknownField(field) => object_messages::unknown_field(field),
+        DecodeFault::DuplicateField(field) => messages::twice(field),
+        DecodeFault::UnknownVariant(word, possible) => {
+            messages::not_a_word(word, possible.join(", "))
+        }
+        DecodeFault::Other => messages::unreadable(name),
+        DecodeFault::Shape {
             found: Value::Null, ..
         } => messages::no_value(name),
-        Wrong::Shape { wanted, found } => match wanted {
+        DecodeFault::Shape { expected, found } => match expected {
             Shape::Text => not_text(name, found),
-            Shape::Boolean => messages::not_boolean(name, kind_of(found)),
-            Shape::Number | Shape::Whole { .. } => not_a_number(*wanted, name, path, found, object),
+            Shape::Boolean => messages::not_boolean(name, describe(found)),
+            Shape::Number | Shape::Whole { .. } => {
+                not_a_number(*expected, name, path, found, object)
+            }
             Shape::List => not_a_list(name, found),
-            Shape::Map => messages::not_a_map(name, kind_of(found)),
+            Shape::Map => messages::not_a_map(name, describe(found)),
         },
     }
 }
@@ -142,7 +151,7 @@ fn not_text(name: &str, found: &Value) -> Message {
 fn not_a_list(name: &str, found: &Value) -> Message {
     match found {
         Value::Object(_) => messages::map_for_list(name),
-        other => messages::not_a_list(name, kind_of(other)),
+        other => messages::not_a_list(name, describe(other)),
     }
 }
 
@@ -154,7 +163,7 @@ fn not_a_number(
     object: &ObjectRef,
 ) -> Message {
     let is_port = name.eq_ignore_ascii_case("port") || name.ends_with("Port");
-    // A field of 16 bits that is a port cannot be 0.
+    // The type of a port allows 0, but no port is 0.
     let (least, most) = match shape {
         Shape::Whole { most, .. } if is_port => (1, most),
         Shape::Whole { least, most } => (least, most),
@@ -173,18 +182,19 @@ fn not_a_number(
             messages::quoted_number(name, text)
         }
         Value::String(text) if is_port => {
-            let is_own = object.kind == "Service" || path.contains("listeners[");
-            match is_own {
-                true => messages::port_name(name, short(text)),
-                false => messages::service_port_name(name, short(text)),
+            let is_of_this_object = object.kind == "Service" || path.contains("listeners[");
+            if is_of_this_object {
+                messages::port_name(name, short(text))
+            } else {
+                messages::service_port_name(name, short(text))
             }
         }
-        other => messages::not_a_number(name, kind_of(other)),
+        other => messages::not_a_number(name, describe(other)),
     }
 }
 
-/// The kind of a value, with the value where it is short.
-fn kind_of(found: &Value) -> String {
+/// The type of a value, and the value of a boolean, a number or a text.
+fn describe(found: &Value) -> String {
     match found {
         Value::Null => "empty".to_owned(),
         Value::Bool(flag) => format!("{flag}"),
@@ -195,7 +205,7 @@ fn kind_of(found: &Value) -> String {
     }
 }
 
-/// No more of a text than a sentence can hold.
+/// At most the first 60 characters of a text.
 fn short(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut characters = text.chars();
@@ -206,32 +216,32 @@ fn short(text: &str) -> String {
     short
 }
 
-impl fmt::Display for Error {
+impl fmt::Display for DecodeError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        fmt::Debug::fmt(&self.wrong, f)
+        fmt::Debug::fmt(&self.cause, f)
     }
 }
 
-impl std::error::Error for Error {}
+impl std::error::Error for DecodeError {}
 
-impl serde::de::Error for Error {
-    fn custom<T: fmt::Display>(_: T) -> Error {
-        Error::of(Wrong::Other)
+impl serde::de::Error for DecodeError {
+    fn custom<T: fmt::Display>(_: T) -> DecodeError {
+        DecodeError::new(DecodeFault::Other)
     }
 
-    fn missing_field(field: &'static str) -> Error {
-        Error::of(Wrong::Missing(field))
+    fn missing_field(field: &'static str) -> DecodeError {
+        DecodeError::new(DecodeFault::MissingField(field))
     }
 
-    fn unknown_field(field: &str, _: &'static [&'static str]) -> Error {
-        Error::of(Wrong::Unknown(field.to_owned()))
+    fn unknown_field(field: &str, _: &'static [&'static str]) -> DecodeError {
+        DecodeError::new(DecodeFault::UnknownField(field.to_owned()))
     }
 
-    fn duplicate_field(field: &'static str) -> Error {
-        Error::of(Wrong::Twice(field))
+    fn duplicate_field(field: &'static str) -> DecodeError {
+        DecodeError::new(DecodeFault::DuplicateField(field))
     }
 
-    fn unknown_variant(word: &str, possible: &'static [&'static str]) -> Error {
-        Error::of(Wrong::Word(word.to_owned(), possible))
+    fn unknown_variant(word: &str, possible: &'static [&'static str]) -> DecodeError {
+        DecodeError::new(DecodeFault::UnknownVariant(word.to_owned(), possible))
     }
 }

@@ -4,11 +4,11 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::*;
-use crate::manifest::unknown_fields::Rest;
+use crate::manifest::unknown_fields::UnknownFields;
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "camelCase")]
-#[expect(dead_code, reason = "what is decoded is not looked at")]
+#[expect(dead_code, reason = "only decoding is tested")]
 struct Form {
     service: String,
     port: Option<u16>,
@@ -20,12 +20,12 @@ struct Form {
     #[serde(default)]
     weight: Value,
     #[serde(flatten)]
-    rest: Rest,
+    unknown: UnknownFields,
 }
 
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-#[expect(dead_code, reason = "what is decoded is not looked at")]
+#[expect(dead_code, reason = "only decoding is tested")]
 struct Strict {
     name: String,
 }
@@ -38,13 +38,13 @@ fn decode(kind: &str, value: Value) -> Result<Form, Problem> {
     decode_at(&object, "spec", &value)
 }
 
-fn said(value: Value) -> String {
+fn describe(value: Value) -> String {
     let problem = decode("TrafficSplit", value).unwrap_err();
     format!("{}: {}; {}", problem.path, problem.cause, problem.remedy)
 }
 
 #[test]
-fn good_values_and_null_for_optional_ones() {
+fn optional_values_may_be_null() {
     let form = decode(
         "TrafficSplit",
         json!({"service": "web", "port": 80, "ready": null, "backends": null, "labels": {"a": "b"},
@@ -59,7 +59,7 @@ fn good_values_and_null_for_optional_ones() {
 }
 
 #[test]
-fn each_wrong_shape_is_said_in_the_words_of_the_author() {
+fn wrong_shapes_have_plain_messages() {
     for (value, expected) in [
         (json!({}), "spec: service is missing; add service"),
         (
@@ -123,12 +123,12 @@ fn each_wrong_shape_is_said_in_the_words_of_the_author() {
             "spec: spec is a list where a map is expected; write the fields of spec, each as NAME: VALUE",
         ),
     ] {
-        assert_eq!(said(value), expected);
+        assert_eq!(describe(value), expected);
     }
 }
 
 #[test]
-fn a_port_of_a_service_is_its_own() {
+fn service_port_message_names_this_object() {
     let problem = decode("Service", json!({"service": "a", "port": "http"})).unwrap_err();
     assert_eq!(problem.remedy, "write the port's number, as in port: 80");
 }

@@ -6,22 +6,22 @@ use serde::de::{DeserializeSeed, EnumAccess, MapAccess, SeqAccess, VariantAccess
 use serde::forward_to_deserialize_any;
 use serde_json::{Map, Value};
 
-use super::error::{Error, Shape, Step};
+use super::error::{DecodeError, Shape, Step};
 
 #[derive(Clone, Copy)]
-pub(super) struct Part<'de>(pub &'de Value);
+pub(super) struct ValueDeserializer<'de>(pub &'de Value);
 
-impl Part<'_> {
-    fn is_not(self, shape: Shape) -> Error {
-        Error::shape(shape, self.0)
+impl ValueDeserializer<'_> {
+    fn shape_error(self, expected: Shape) -> DecodeError {
+        DecodeError::shape(expected, self.0)
     }
 }
 
-/// A whole number within the bounds of its type.
+/// Deserializes whole numbers within the range of their type.
 macro_rules! whole_numbers {
     ($($method:ident: $number:ty,)*) => {
         $(
-            fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+            fn $method<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
                 let shape = Shape::Whole {
                     least: i128::from(<$number>::MIN),
                     most: i128::from(<$number>::MAX),
@@ -30,19 +30,19 @@ macro_rules! whole_numbers {
                     Some(number) => Some(i128::from(number)),
                     None => self.0.as_u64().map(i128::from),
                 };
-                match number.filter(|number| shape.holds(*number)) {
+                match number.filter(|number| shape.contains(*number)) {
                     Some(_) => self.deserialize_any(visitor),
-                    None => Err(self.is_not(shape)),
+                    None => Err(self.shape_error(shape)),
                 }
             }
         )*
     };
 }
 
-impl<'de> Deserializer<'de> for Part<'de> {
-    type Error = Error;
+impl<'de> Deserializer<'de> for ValueDeserializer<'de> {
+    type Error = DecodeError;
 
-    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_any<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.0 {
             Value::Null => visitor.visit_unit(),
             Value::Bool(flag) => visitor.visit_bool(*flag),
@@ -57,43 +57,43 @@ impl<'de> Deserializer<'de> for Part<'de> {
         }
     }
 
-    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_option<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.0 {
             Value::Null => visitor.visit_none(),
             _ => visitor.visit_some(self),
         }
     }
 
-    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_bool<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.0 {
             Value::Bool(flag) => visitor.visit_bool(*flag),
-            _ => Err(self.is_not(Shape::Boolean)),
+            _ => Err(self.shape_error(Shape::Boolean)),
         }
     }
 
-    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_str<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.0 {
             Value::String(text) => visitor.visit_borrowed_str(text),
-            _ => Err(self.is_not(Shape::Text)),
+            _ => Err(self.shape_error(Shape::Text)),
         }
     }
 
-    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_string<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         self.deserialize_str(visitor)
     }
 
-    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_char<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         self.deserialize_str(visitor)
     }
 
-    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_f64<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.0.as_f64() {
             Some(number) => visitor.visit_f64(number),
-            None => Err(self.is_not(Shape::Number)),
+            None => Err(self.shape_error(Shape::Number)),
         }
     }
 
-    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_f32<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         self.deserialize_f64(visitor)
     }
 
@@ -108,21 +108,25 @@ impl<'de> Deserializer<'de> for Part<'de> {
         deserialize_i64: i64,
     }
 
-    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_seq<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.0 {
             Value::Array(items) => visitor.visit_seq(Items { items, next: 0 }),
-            _ => Err(self.is_not(Shape::List)),
+            _ => Err(self.shape_error(Shape::List)),
         }
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_tuple<V: Visitor<'de>>(
+        self,
+        _: usize,
+        visitor: V,
+    ) -> Result<V::Value, DecodeError> {
         self.deserialize_seq(visitor)
     }
 
-    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, Error> {
+    fn deserialize_map<V: Visitor<'de>>(self, visitor: V) -> Result<V::Value, DecodeError> {
         match self.0 {
             Value::Object(fields) => visitor.visit_map(Fields::of(fields)),
-            _ => Err(self.is_not(Shape::Map)),
+            _ => Err(self.shape_error(Shape::Map)),
         }
     }
 
@@ -131,7 +135,7 @@ impl<'de> Deserializer<'de> for Part<'de> {
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, DecodeError> {
         self.deserialize_map(visitor)
     }
 
@@ -139,20 +143,20 @@ impl<'de> Deserializer<'de> for Part<'de> {
         self,
         _: &'static str,
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, DecodeError> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// An enumeration whose values are words.
+    /// Only for enumerations whose variants are plain words.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,
         _: &'static [&'static str],
         visitor: V,
-    ) -> Result<V::Value, Error> {
+    ) -> Result<V::Value, DecodeError> {
         match self.0 {
-            Value::String(word) => visitor.visit_enum(Word(word)),
-            _ => Err(self.is_not(Shape::Text)),
+            Value::String(word) => visitor.visit_enum(EnumWord(word)),
+            _ => Err(self.shape_error(Shape::Text)),
         }
     }
 
@@ -167,18 +171,18 @@ struct Items<'de> {
 }
 
 impl<'de> SeqAccess<'de> for Items<'de> {
-    type Error = Error;
+    type Error = DecodeError;
 
     fn next_element_seed<T: DeserializeSeed<'de>>(
         &mut self,
         seed: T,
-    ) -> Result<Option<T::Value>, Error> {
+    ) -> Result<Option<T::Value>, DecodeError> {
         let index = self.next;
         let Some(item) = self.items.get(index) else {
             return Ok(None);
         };
         self.next += 1;
-        let element = seed.deserialize(Part(item));
+        let element = seed.deserialize(ValueDeserializer(item));
         element
             .map(Some)
             .map_err(|error| error.below(Step::Entry(index)))
@@ -200,12 +204,12 @@ impl<'de> Fields<'de> {
 }
 
 impl<'de> MapAccess<'de> for Fields<'de> {
-    type Error = Error;
+    type Error = DecodeError;
 
     fn next_key_seed<K: DeserializeSeed<'de>>(
         &mut self,
         seed: K,
-    ) -> Result<Option<K::Value>, Error> {
+    ) -> Result<Option<K::Value>, DecodeError> {
         let Some((name, value)) = self.fields.next() else {
             return Ok(None);
         };
@@ -214,23 +218,26 @@ impl<'de> MapAccess<'de> for Fields<'de> {
             .map(Some)
     }
 
-    fn next_value_seed<V: DeserializeSeed<'de>>(&mut self, seed: V) -> Result<V::Value, Error> {
+    fn next_value_seed<V: DeserializeSeed<'de>>(
+        &mut self,
+        seed: V,
+    ) -> Result<V::Value, DecodeError> {
         let (name, value) = self.value.take().unwrap_or(("", &Value::Null));
-        let value = seed.deserialize(Part(value));
+        let value = seed.deserialize(ValueDeserializer(value));
         value.map_err(|error| error.below(Step::Field(name.to_owned())))
     }
 }
 
-struct Word<'de>(&'de str);
+struct EnumWord<'de>(&'de str);
 
-impl<'de> EnumAccess<'de> for Word<'de> {
-    type Error = Error;
+impl<'de> EnumAccess<'de> for EnumWord<'de> {
+    type Error = DecodeError;
     type Variant = NoContent;
 
     fn variant_seed<V: DeserializeSeed<'de>>(
         self,
         seed: V,
-    ) -> Result<(V::Value, NoContent), Error> {
+    ) -> Result<(V::Value, NoContent), DecodeError> {
         let word = seed.deserialize(BorrowedStrDeserializer::new(self.0))?;
         Ok((word, NoContent))
     }
@@ -239,25 +246,25 @@ impl<'de> EnumAccess<'de> for Word<'de> {
 struct NoContent;
 
 impl<'de> VariantAccess<'de> for NoContent {
-    type Error = Error;
+    type Error = DecodeError;
 
-    fn unit_variant(self) -> Result<(), Error> {
+    fn unit_variant(self) -> Result<(), DecodeError> {
         Ok(())
     }
 
-    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, Error> {
-        Err(Error::shape(Shape::Map, &Value::Null))
+    fn newtype_variant_seed<T: DeserializeSeed<'de>>(self, _: T) -> Result<T::Value, DecodeError> {
+        Err(DecodeError::shape(Shape::Map, &Value::Null))
     }
 
-    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, Error> {
-        Err(Error::shape(Shape::List, &Value::Null))
+    fn tuple_variant<V: Visitor<'de>>(self, _: usize, _: V) -> Result<V::Value, DecodeError> {
+        Err(DecodeError::shape(Shape::List, &Value::Null))
     }
 
     fn struct_variant<V: Visitor<'de>>(
         self,
         _: &'static [&'static str],
         _: V,
-    ) -> Result<V::Value, Error> {
-        Err(Error::shape(Shape::Map, &Value::Null))
+    ) -> Result<V::Value, DecodeError> {
+        Err(DecodeError::shape(Shape::Map, &Value::Null))
     }
 }

@@ -1,5 +1,5 @@
-//! The text of a JSON file -> its documents. A key that stands twice is an error, as in YAML: serde_json would take
-//! the last one.
+//! The text of a JSON file -> its documents. A map with the same key twice is an error, as in YAML; serde_json would
+//! take the last value.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -15,9 +15,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Value>, Message> {
     let stop = RefCell::new(None);
     let mut deserializer = Deserializer::from_str(text);
     loop {
-        // At the end of the text there is no further document.
-        let rest = deserializer.end();
-        if rest.is_ok() {
+        if deserializer.end().is_ok() {
             return Ok(documents);
         }
         let reader = JsonReader {
@@ -145,7 +143,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn documents_and_keys_that_stand_twice() {
+    fn documents_and_duplicate_keys() {
         let text = r#" {"a": [1, -1, 1.5, null, true, "x"]} {"b": {}} "#;
         assert_eq!(
             documents(text).unwrap(),

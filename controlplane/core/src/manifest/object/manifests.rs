@@ -1,42 +1,43 @@
-//! The text of one file -> the objects in it, and what became of its other documents.
+//! The text of one file -> its objects, its broken documents, and the documents that Weir does not read.
 
 use serde_json::Value;
 
-use super::{Broken, Object, Origin, Parsed, UNDERSTOOD, json, near, yaml};
+use super::{BrokenDocument, Object, Origin, Parsed, SUPPORTED_KINDS, json, wrong_kind, yaml};
 use crate::manifest::problem::messages::{Message, file as messages, object as object_messages};
 use crate::manifest::problem::{ObjectRef, Problem};
 
-/// Larger texts are refused before they are parsed.
+/// The longest file that is read, in bytes. Longer files are refused before they are parsed.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 
-/// What one text holds.
+/// The documents of one file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Manifests {
-    /// In the order in which they stand.
+    /// In the order of the file.
     pub objects: Vec<Object>,
-    /// Documents that no object could be made of, but that were meant to be one; the others go on without them.
-    pub broken: Vec<Broken>,
-    /// Documents that are none of Weir's business.
-    pub passed: Vec<Passed>,
-    /// The files that a kustomization names as patches, as it writes them.
+    /// Documents that cannot be read as objects, in the order of the file.
+    pub broken: Vec<BrokenDocument>,
+    /// Documents that Weir does not read.
+    pub ignored: Vec<IgnoredDocument>,
+    /// The paths of the files that a kustomization names as patches, as the kustomization has them.
     pub patches: Vec<String>,
-    /// Why a kustomization may mean more patches than these.
-    pub of_patches: Option<Problem>,
+    /// Why a kustomization may mean more patches than `patches`.
+    pub patches_problem: Option<Problem>,
 }
 
-/// A document that is passed over.
+/// A document that Weir does not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Passed {
-    /// Empty for the whole file, else `documents[0]`.
+pub struct IgnoredDocument {
+    /// Empty for the whole file, else as [`Object::place`].
     pub place: String,
-    pub why: String,
+    /// Why it is ignored, without a full stop: `a kustomization`, `Job of batch/v1 is not read`.
+    pub reason: String,
 }
 
 impl Manifests {
-    /// What is wrong with documents that are no objects.
+    /// The problems of the broken documents, without documents that most likely are of a kind that Weir does not read.
     pub fn problems(&self) -> Vec<Problem> {
-        let meant = self.broken.iter().filter(|broken| !broken.is_foreign);
-        meant.map(|broken| broken.problem.clone()).collect()
+        let broken = self.broken.iter().filter(|broken| !broken.is_foreign);
+        broken.map(|broken| broken.problem.clone()).collect()
     }
 }
 
@@ -45,12 +46,11 @@ pub fn read(source: &str, text: &str) -> Result<Manifests, Problem> {
     read_in("default", source, text)
 }
 
-/// All objects of one file that Weir understands: YAML with any number of documents, or JSON where
-/// `source` ends in `.json`. Lists (`kind: List`, `kind: TrafficSplitList`) are taken apart.
+/// Reads one file: JSON if `source` ends in `.json`, else YAML, with any number of documents. The items of a list
+/// (`kind: List`, `kind: TrafficSplitList`) are read as documents.
 ///
-/// `Err` is the whole file: it does not parse, is larger than [`MAX_BYTES`], or would expand into
-/// more than it is worth (the problem's reason is [`Reason::Unreadable`](crate::manifest::problem::Reason)), or it is a
-/// template, which is no error.
+/// An error is about the whole file, and its reason is [`Reason::Unreadable`](crate::manifest::problem::Reason): the file
+/// does not parse, is longer than [`MAX_BYTES`], expands beyond the limits of the parser, or is a template.
 pub fn read_in(default_namespace: &str, source: &str, text: &str) -> Result<Manifests, Problem> {
     let unreadable = |message: Message| {
         let file = ObjectRef {
@@ -63,18 +63,19 @@ pub fn read_in(default_namespace: &str, source: &str, text: &str) -> Result<Mani
         return Err(unreadable(messages::too_large(MAX_BYTES >> 20)));
     }
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
-    let documents = match source.ends_with(".json") {
-        true => json::documents(text).map(|values| {
+    let documents = if source.ends_with(".json") {
+        json::documents(text).map(|values| {
             let documents = values.into_iter().map(|value| yaml::Document {
                 value,
                 to_kubectl: None,
             });
             documents.collect()
-        }),
-        false => yaml::documents(text),
+        })
+    } else {
+        yaml::documents(text)
     };
     let documents = documents.map_err(unreadable)?;
-    let mut reader = Reader {
+    let mut reader = DocumentReader {
         origin: Origin {
             source,
             default_namespace,
@@ -84,8 +85,8 @@ pub fn read_in(default_namespace: &str, source: &str, text: &str) -> Result<Mani
     for (index, document) in documents.into_iter().enumerate() {
         if is_named_kustomization(source) {
             reader.manifests.patches.extend(patches(&document.value));
-            let wrong = misread_patches(&document.value);
-            reader.manifests.of_patches = wrong.map(|(path, message)| {
+            let unclear = find_unclear_patches(&document.value);
+            reader.manifests.patches_problem = unclear.map(|(path, message)| {
                 let file = reader.origin.file();
                 file.problem(path, message)
             });
@@ -96,17 +97,18 @@ pub fn read_in(default_namespace: &str, source: &str, text: &str) -> Result<Mani
     Ok(reader.manifests)
 }
 
-struct Reader<'a> {
+/// Adds the documents of one file to `manifests`.
+struct DocumentReader<'a> {
     origin: Origin<'a>,
     manifests: Manifests,
 }
 
-impl Reader<'_> {
+impl DocumentReader<'_> {
     fn add(&mut self, place: String, mut document: Value, mut to_kubectl: Option<Value>) {
         if document.is_null() {
             return;
         }
-        if let Some(kind) = list_of(&document) {
+        if let Some(kind) = item_kind(&document) {
             let mut take = |field: &str| document.get_mut(field).map(Value::take);
             let api_version = take("apiVersion").unwrap_or_default();
             let Some(Value::Array(items)) = take("items") else {
@@ -114,37 +116,38 @@ impl Reader<'_> {
                     .origin
                     .file()
                     .problem("", messages::list_without_items());
-                let broken = Broken::of(None, self.origin, &Value::Null, problem);
+                let broken = BrokenDocument::new(None, self.origin, &Value::Null, problem);
                 self.add_broken(place, broken);
                 return;
             };
             for (index, mut item) in items.into_iter().enumerate() {
-                // The items of a typed list come from an API server without their own type.
+                // An API server sends the items of a typed list without their own type.
                 if let (Value::Object(fields), Some(kind)) = (&mut item, &kind)
                     && !fields.contains_key("kind")
                 {
                     fields.insert("kind".to_owned(), Value::from(kind.as_str()));
                     fields.insert("apiVersion".to_owned(), api_version.clone());
                 }
-                let other = to_kubectl.as_mut().and_then(|list| {
+                let item_to_kubectl = to_kubectl.as_mut().and_then(|list| {
                     let item = list.get_mut("items")?.get_mut(index)?;
                     Some(item.take())
                 });
                 let place = format!("{place}.items[{index}]");
-                match item.is_null() {
-                    true => self.add_null(place),
-                    false => self.add(place, item, other),
+                if item.is_null() {
+                    self.add_null_item(place);
+                } else {
+                    self.add(place, item, item_to_kubectl);
                 }
             }
             return;
         }
-        if let Some(why) = foreign(self.origin.source, &document) {
+        if let Some(reason) = describe_foreign(self.origin.source, &document) {
             let problem = self
                 .origin
                 .file()
                 .problem("", object_messages::no_head("apiVersion"));
-            let broken = Broken::of(None, self.origin, &document, problem);
-            self.pass(place, why, Some(broken));
+            let broken = BrokenDocument::new(None, self.origin, &document, problem);
+            self.ignore(place, reason, Some(broken));
             return;
         }
         let position = self.manifests.objects.len();
@@ -153,16 +156,16 @@ impl Reader<'_> {
             .unwrap_or_default();
         let has_items = document["items"].is_array();
         match Object::parse_in(self.origin, position, document) {
-            Parsed::Foreign(what, None) if has_items => {
+            Parsed::Foreign(reason, None) if has_items => {
                 let message = messages::list_without_items();
                 let problem = self.origin.file().problem("", message);
-                let broken = Broken::of(None, self.origin, &Value::Null, problem);
-                self.pass(place, what, Some(broken));
+                let broken = BrokenDocument::new(None, self.origin, &Value::Null, problem);
+                self.ignore(place, reason, Some(broken));
             }
-            Parsed::Foreign(what, broken) => self.pass(place, what, broken.map(|it| *it)),
+            Parsed::Foreign(reason, broken) => self.ignore(place, reason, broken.map(|it| *it)),
             Parsed::Object(mut object) => {
                 object.refuse_two_readings(&readings);
-                object.refused = object.refused.map(|problem| within(&place, problem));
+                object.refused = object.refused.map(|problem| with_place(&place, problem));
                 object.place = place;
                 self.manifests.objects.push(object);
             }
@@ -170,34 +173,35 @@ impl Reader<'_> {
         }
     }
 
-    /// An empty document is a deletion; an item with nothing behind its dash is not.
-    fn add_null(&mut self, place: String) {
+    /// Adds an item of a list that has no value. It is broken; an empty document instead is a deleted object.
+    fn add_null_item(&mut self, place: String) {
         let problem = self.origin.file().problem("", object_messages::no_object());
-        let broken = Broken::of(None, self.origin, &Value::Null, problem);
+        let broken = BrokenDocument::new(None, self.origin, &Value::Null, problem);
         self.add_broken(place, broken);
     }
 
-    fn add_broken(&mut self, place: String, broken: Broken) {
-        let problem = within(&place, broken.problem);
-        self.manifests.broken.push(Broken {
+    fn add_broken(&mut self, place: String, broken: BrokenDocument) {
+        let problem = with_place(&place, broken.problem);
+        self.manifests.broken.push(BrokenDocument {
             place,
             problem,
             ..broken
         });
     }
 
-    /// Passes a document over; `broken` is what it is if an edit has made it of an object.
-    fn pass(&mut self, place: String, why: String, broken: Option<Broken>) {
+    /// Ignores a document; `broken` is the broken document that it is if an edit has made it of an object.
+    fn ignore(&mut self, place: String, reason: String, broken: Option<BrokenDocument>) {
         if let Some(mut broken) = broken {
             broken.is_foreign = true;
             self.add_broken(place.clone(), broken);
         }
-        self.manifests.passed.push(Passed { place, why });
+        let document = IgnoredDocument { place, reason };
+        self.manifests.ignored.push(document);
     }
 }
 
-/// Without a name only the place can say which document is meant.
-fn within(place: &str, mut problem: Problem) -> Problem {
+/// Puts the place of the document before the path of a problem whose object has no name.
+fn with_place(place: &str, mut problem: Problem) -> Problem {
     if problem.object.name.is_empty() {
         problem.path = match problem.path.as_str() {
             "" => place.to_owned(),
@@ -207,11 +211,11 @@ fn within(place: &str, mut problem: Problem) -> Problem {
     problem
 }
 
-/// The kind of the items where a document is a list: `Some(None)` for the untyped `List`.
-fn list_of(document: &Value) -> Option<Option<String>> {
+/// The kind of the items if a document is a list: `Some(None)` for the untyped `List`, None for no list.
+fn item_kind(document: &Value) -> Option<Option<String>> {
     let kind = document["kind"].as_str()?.strip_suffix("List")?;
-    let is_ours = kind.is_empty() || UNDERSTOOD.iter().any(|(_, known, ..)| *known == kind);
-    (is_ours || document["items"].is_array())
+    let is_supported = kind.is_empty() || SUPPORTED_KINDS.iter().any(|it| it.name == kind);
+    (is_supported || document["items"].is_array())
         .then(|| Some(kind.to_owned()).filter(|it| !it.is_empty()))
 }
 
@@ -232,8 +236,8 @@ fn is_kustomization(source: &str, document: &Value) -> bool {
     is_named && kind.is_none_or(|kind| matches!(kind, "Kustomization" | "Component"))
 }
 
-/// What a document is that is no Kubernetes object and was not meant to be one; None where it may have been.
-fn foreign(source: &str, document: &Value) -> Option<String> {
+/// Describes a document that is no Kubernetes object; None if it may be an object with a mistake.
+fn describe_foreign(source: &str, document: &Value) -> Option<String> {
     if document.get("apiVersion").is_some() && document.get("kind").is_some() {
         return None;
     }
@@ -250,7 +254,7 @@ fn foreign(source: &str, document: &Value) -> Option<String> {
         {
             "a JSON patch"
         }
-        // Whoever left out apiVersion and kind has written metadata or spec.
+        // An object without apiVersion and kind still has metadata or spec.
         Value::Object(fields)
             if !["apiVersion", "kind", "metadata", "spec"]
                 .iter()
@@ -267,7 +271,7 @@ fn is_operation(item: &Value) -> bool {
     item["op"].is_string() && item["path"].is_string()
 }
 
-/// The files that a kustomization names as patches. A patch may also be written in place.
+/// The files that a kustomization names as patches, without patches that stand in the kustomization itself.
 fn patches(kustomization: &Value) -> Vec<String> {
     let entries = |field: &str| kustomization[field].as_array().into_iter().flatten();
     let strategic = entries("patchesStrategicMerge").filter_map(Value::as_str);
@@ -282,8 +286,8 @@ fn patches(kustomization: &Value) -> Vec<String> {
 
 const PATCHES: [&str; 3] = ["patches", "patchesStrategicMerge", "patchesJson6902"];
 
-/// Where a kustomization most likely means patches and names none, and what is wrong.
-fn misread_patches(kustomization: &Value) -> Option<(String, Message)> {
+/// The path of a field that most likely means patches and that Weir cannot read as patches, and the message.
+fn find_unclear_patches(kustomization: &Value) -> Option<(String, Message)> {
     if kustomization.is_null() {
         return None;
     }
@@ -295,26 +299,25 @@ fn misread_patches(kustomization: &Value) -> Option<(String, Message)> {
         !is_known && field.to_ascii_lowercase().starts_with("patch")
             || PATCHES
                 .iter()
-                .any(|known| near::is_misspelled(field, known))
+                .any(|known| wrong_kind::is_misspelled(field, known))
     });
     if let Some(field) = misspelled {
         let message = messages::misspelled_patches(field, PATCHES.join(" or "));
         return Some((field.clone(), message));
     }
     PATCHES.iter().find_map(|field| {
-        let message = || messages::unreadable_patch(field);
-        let wrong = |path: String| Some((path, message()));
-        match &kustomization[*field] {
-            Value::Null => None,
+        let path = match &kustomization[*field] {
+            Value::Null => return None,
             Value::Array(entries) => {
-                let is_patch = |entry: &Value| {
-                    let has = |name: &str| entry[name].is_string();
-                    entry.is_string() || has("path") || has("patch")
-                };
-                let at = entries.iter().position(|entry| !is_patch(entry))?;
-                wrong(format!("{field}[{at}]"))
+                let index = entries.iter().position(|entry| !is_patch(entry))?;
+                format!("{field}[{index}]")
             }
-            _ => wrong((*field).to_owned()),
-        }
+            _ => (*field).to_owned(),
+        };
+        Some((path, messages::unreadable_patch(field)))
     })
+}
+
+fn is_patch(entry: &Value) -> bool {
+    entry.is_string() || entry["path"].is_string() || entry["patch"].is_string()
 }

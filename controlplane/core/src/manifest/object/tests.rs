@@ -32,7 +32,7 @@ fn documents_lists_and_foreign_kinds() {
 }
 
 #[test]
-fn a_bad_document_does_not_stop_the_others() {
+fn bad_document_leaves_the_others() {
     let text = format!(
         "just text\n---\nkind: Service\n---\napiVersion: v1\nkind: Service\nmetadata: {{}}\n---\n\
          apiVersion: split.smi-spec.io/v1\nkind: TrafficSplit\nmetadata: {{name: x}}\n---\n\
@@ -62,7 +62,7 @@ fn a_bad_document_does_not_stop_the_others() {
 }
 
 #[test]
-fn two_kinds_of_one_name_and_workloads_of_others() {
+fn kinds_that_weir_ignores() {
     let text = "{apiVersion: specs.smi-spec.io/v1alpha4, kind: TCPRoute, metadata: {name: a}}
 ---
 {apiVersion: specs.smi-spec.io/v1alpha4, kind: UDPRoute, metadata: {name: a}}
@@ -86,7 +86,7 @@ fn two_kinds_of_one_name_and_workloads_of_others() {
 }
 
 #[test]
-fn what_may_be_nobodys_business_is_kept_with_its_problem() {
+fn foreign_objects_keep_their_problem() {
     let text = "{apiVersion: policy.linkerd.io/v1alpha1, kind: HTTPRoute, metadata: {name: a}}
 ---
 {apiVersion: specs.smi-spec.io/v1alpha4, kind: TCPRoute, metadata: {name: a}}
@@ -145,7 +145,7 @@ fn unreadable_as_a_whole() {
 }
 
 #[test]
-fn odd_numbers_do_not_make_a_file_unreadable() {
+fn odd_numbers_leave_file_readable() {
     for weight in [
         "18446744073709551616",
         "-9223372036854775809",

@@ -7,8 +7,10 @@ use serde_saphyr::options::NonFiniteFloatPolicy;
 use crate::manifest::problem::messages::{Message, file as messages};
 
 const MAX_DOCUMENTS: usize = 20_000;
+/// Values inside of values.
+const MAX_DEPTH: usize = 64;
 
-/// A number that YAML 1.1, which kubectl and Helm read, takes for another one than YAML 1.2.
+/// A number that has another value in YAML 1.1, which kubectl and Helm read, than in YAML 1.2.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TwoReadings {
     pub path: String,
@@ -20,7 +22,7 @@ pub(super) struct TwoReadings {
 
 pub(super) struct Document {
     pub value: Value,
-    /// The same document as kubectl reads it; None where it is the same.
+    /// The document as kubectl reads it; None if kubectl reads the same.
     pub to_kubectl: Option<Value>,
 }
 
@@ -45,7 +47,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Document>, Message> {
     Ok(documents.collect())
 }
 
-/// The numbers in which two readings of a document differ.
+/// The numbers that kubectl reads otherwise than Weir.
 pub(super) fn two_readings(written: &Value, kubectl: &Value) -> Vec<TwoReadings> {
     let mut found = Vec::new();
     compare(String::new(), &[], written, kubectl, &mut found);
@@ -92,7 +94,7 @@ fn compare(
     }
 }
 
-/// A number as a person writes it: `100`, where the parser says `100.0`.
+/// A number as an author writes it: `100` for the value `100.0`.
 fn plain(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
@@ -101,7 +103,7 @@ fn plain(value: &Value) -> String {
     text.strip_suffix(".0").unwrap_or(&text).to_owned()
 }
 
-/// Whether a scalar may begin with a zero and another digit; true for some texts that have none.
+/// Whether a number in the text may begin with a zero and another digit. May be true for texts without such a number.
 fn has_leading_zero(text: &str) -> bool {
     let bytes = text.as_bytes();
     let is_octal = |(at, two): (usize, &[u8])| {
@@ -120,15 +122,15 @@ fn has_leading_zero(text: &str) -> bool {
 
 fn options(legacy_octal_numbers: bool) -> serde_saphyr::Options {
     serde_saphyr::options! {
-        // Generous for manifests (a bundle of CRDs in one file), small for a bomb.
+        // Enough for a bundle of CRDs in one file; an alias bomb exceeds it at once.
         budget: serde_saphyr::budget! {
             max_events: 2_000_000,
             max_nodes: 1_000_000,
             max_recorded_anchor_events: 100_000,
             max_documents: MAX_DOCUMENTS,
-            max_depth: 64,
+            max_depth: MAX_DEPTH,
         },
-        // A weight of .nan is a problem of its object, not of the whole file.
+        // So that a weight of .nan is a problem of its object and not of the whole file.
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         legacy_octal_numbers: legacy_octal_numbers,
         with_snippet: false,
@@ -155,12 +157,32 @@ fn message(text: &str, error: &Error) -> Message {
         }
         error if is_over_documents(error) => messages::too_many_documents(MAX_DOCUMENTS),
         Error::Budget { .. } => messages::beyond_limits(),
-        error => no_manifest(error),
+        error if depth_before(text, error) > MAX_DEPTH => messages::beyond_limits(),
+        error => parse_error(error),
     }
 }
 
-/// Only what the library says of the text itself is passed on; the rest it says of types of Rust.
-fn no_manifest(error: &Error) -> Message {
+/// How many brackets and braces are open at the error. The parser limits them, and has no error of its own for that.
+fn depth_before(text: &str, error: &Error) -> usize {
+    let Some(location) = error.location() else {
+        return 0;
+    };
+    let line = usize::try_from(location.line()).unwrap_or(usize::MAX);
+    let column = usize::try_from(location.column()).unwrap_or(usize::MAX);
+    let lines_above = text.lines().take(line.saturating_sub(1));
+    let own_line = text.lines().nth(line.saturating_sub(1)).unwrap_or_default();
+    lines_above
+        .flat_map(str::chars)
+        .chain(own_line.chars().take(column))
+        .fold(0_usize, |depth, c| match c {
+            '[' | '{' => depth + 1,
+            ']' | '}' => depth.saturating_sub(1),
+            _ => depth,
+        })
+}
+
+/// The message for an error of the parser. The parser's own text is kept only where it is about YAML, not about Rust.
+fn parse_error(error: &Error) -> Message {
     let location = error.location();
     let (line, column) = location.map_or((1, 1), |it| (it.line(), it.column()));
     match error {
@@ -175,14 +197,16 @@ fn no_manifest(error: &Error) -> Message {
     }
 }
 
-/// Whether a template's braces stand on this line (from 1) or the one before, so that they are why it is no YAML.
-/// Elsewhere they prove nothing: dashboards and alerts have them inside of texts.
+/// Whether this line (from 1) or the last line before it that is not blank has the braces of a template. Braces on other
+/// lines prove nothing: dashboards and alerts have them inside texts.
 fn is_template_at(text: &str, line: u64) -> bool {
     let line = usize::try_from(line).unwrap_or(usize::MAX);
-    let before = text.lines().take(line);
-    let written = before.filter(|line| !line.trim().is_empty());
-    let last_two = written.collect::<Vec<_>>();
-    let mut last_two = last_two.iter().rev().take(2);
+    let lines: Vec<&str> = text
+        .lines()
+        .take(line)
+        .filter(|line| !line.trim().is_empty())
+        .collect();
+    let mut last_two = lines.iter().rev().take(2);
     last_two.any(|line| line.contains("{{") && line.contains("}}"))
 }
 
@@ -196,7 +220,7 @@ fn is_over_documents(error: &Error) -> bool {
     )
 }
 
-/// The line of the key's first place in the map whose second place is at `line` and `column` (from 1).
+/// The line (from 1) at which a map has `key` first, if it has it again at `line` and `column` (from 1).
 fn first_line_of(text: &str, key: &str, line: u64, column: u64) -> Option<u64> {
     let line = usize::try_from(line).ok()?;
     let indent = usize::try_from(column).ok()?.checked_sub(1)?;
@@ -244,7 +268,7 @@ mod tests {
     }
 
     #[test]
-    fn both_places_of_a_key_are_named() {
+    fn duplicate_key_names_both_lines() {
         for (text, expected) in [
             (
                 "metadata:\n  name: web\n  labels: {a: b}\n  # again\n  labels: {a: c}\n",
@@ -272,7 +296,7 @@ mod tests {
     }
 
     #[test]
-    fn a_template_is_known_by_the_braces_at_the_error() {
+    fn braces_at_the_error_mean_template() {
         for template in [
             "a: 1\n{{- if .Values.on }}\nb: 2\n{{- end }}\n",
             "name: {{ .Release.Name }}\n",
@@ -290,7 +314,7 @@ mod tests {
     }
 
     #[test]
-    fn causes_speak_of_yaml_and_name_line_and_column() {
+    fn causes_name_line_and_column() {
         for (text, expected) in [
             ("~: 2\n", "a key is not a text, at line 1, column 1"),
             (
@@ -327,7 +351,7 @@ mod tests {
     }
 
     #[test]
-    fn times_are_no_numbers_with_a_zero_in_front() {
+    fn times_have_no_leading_zero() {
         for (text, expected) in [
             ("t: 2026-01-31T00:00:00Z", false),
             ("a: 10, b: 0, c: 0.5, d: x00", false),
@@ -344,12 +368,11 @@ mod tests {
     fn limits_are_named() {
         let many = "a: 1\n---\n".repeat(MAX_DOCUMENTS + 1);
         assert_eq!(cause(&many), "the file has more than 20000 documents");
-        let deep = "[".repeat(100) + &"]".repeat(100);
-        assert!(
-            cause(&deep).contains("nested too deeply"),
-            "{}",
-            cause(&deep)
-        );
+        for levels in [100, 10_000] {
+            let deep = "[".repeat(levels) + &"]".repeat(levels);
+            let cause = cause(&deep);
+            assert!(cause.contains("nested too deeply"), "{levels}: {cause}");
+        }
     }
 
     #[test]

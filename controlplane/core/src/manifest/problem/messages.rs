@@ -1,7 +1,7 @@
-//! Every message about an object, an answer or a start, in one place: `docs/problems.md` is made of this list.
+//! All messages about objects, answers and starts. `docs/problems.md` is generated from this list.
 //!
-//! A message has a cause (what is wrong, in the words of who wrote the object), an effect (what it means for
-//! traffic) and a remedy (the one thing to write). Sites fill in values; they never put words together.
+//! A message has a cause (what is wrong, in the terms of the object's author), an effect (what it means for traffic) and a
+//! remedy (what to write). Callers pass values; they do not build sentences.
 
 use std::fmt;
 
@@ -10,7 +10,7 @@ use super::{Effect, Reason, plain};
 /// A message with its values filled in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Message {
-    /// Its name in the list.
+    /// The name of its function.
     pub code: &'static str,
     pub reason: Reason,
     pub cause: String,
@@ -39,24 +39,24 @@ pub struct Template {
     pub code: &'static str,
     pub reason: Reason,
     pub cause: &'static str,
-    /// None where it depends on what the value stands in: the object, the rule or the match is not in force.
+    /// None if it depends on the place of the field: the object, the rule, the match or the share is not in force.
     pub effect: Option<&'static str>,
     pub remedy: &'static str,
 }
 
-/// `80`, or `one of 80, 443`: the values that can be written.
+/// The possible values: `80`, or `one of 80, 443`; `(none)` for an empty list.
 pub fn one_of<T: fmt::Display>(possible: impl IntoIterator<Item = T>) -> String {
     let possible: Vec<String> = possible.into_iter().map(|it| it.to_string()).collect();
     match possible.as_slice() {
-        [] => "(there are none)".to_owned(),
+        [] => "(none)".to_owned(),
         [only] => only.clone(),
         several => format!("one of {}", list(several)),
     }
 }
 
-/// Makes a function of each message, and the list of all of them.
+/// Makes a function of each message, and the list `ALL`.
 ///
-/// `name(values) => Reason, "cause", Extent "effect", "remedy";` or, where the place decides about the effect,
+/// `name(values) => Reason, "cause", Extent "effect", "remedy";` or, if the effect depends on the place of the field,
 /// `name(values) => Reason, "cause", ByPlace, "remedy";`
 macro_rules! messages {
     ($(
@@ -110,7 +110,7 @@ macro_rules! effect_template {
 
 pub(crate) use {effect, effect_template};
 
-/// Values that are possible, as in `it has 80, 8080`; no more than a person would read.
+/// At most the first ten values, as in `it has 80, 8080`, and the number of the others; `none` for an empty list.
 pub fn list<T: fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
     const SHOWN: usize = 10;
     let mut values = values.into_iter();

@@ -15,7 +15,7 @@ fn costly(namespace: &str, name: &str, year: i16) -> Costly {
     Costly {
         age: Seniority::new(&object, created),
         object,
-        written: 1,
+        min_bytes: 1,
     }
 }
 
@@ -27,7 +27,7 @@ const LIMITS: Limits = Limits {
     scope_expressions: 25,
 };
 
-/// The objects that are over a limit, as `NAMESPACE/NAME CODE`. Each of `objects` is namespace, name, year and bytes.
+/// The objects over a limit, as `NAMESPACE/NAME CODE`. Each of `objects` is namespace, name, year and bytes.
 fn out(objects: &[(&str, &str, i16, u64)], audience: impl Fn(&str) -> Audience) -> Vec<String> {
     let costs = |object: &ObjectRef| -> Parts {
         let same = |it: &&(&str, &str, i16, u64)| it.0 == object.namespace && it.1 == object.name;
@@ -63,13 +63,13 @@ fn nothing_is_over_at_the_limits() {
 }
 
 #[test]
-fn an_object_over_its_limit_leaves_the_others_alone() {
+fn object_over_limit_affects_no_other() {
     let objects = [("a", "x", 1, 101), ("a", "y", 2, 100), ("a", "z", 3, 100)];
     assert_eq!(out(&objects, everyone), ["a/x over_object"]);
 }
 
 #[test]
-fn the_youngest_of_a_namespace_over_its_limit_are_out() {
+fn youngest_objects_of_namespace_are_dropped() {
     let objects = [
         ("a", "x", 3, 100),
         ("a", "y", 2, 100),
@@ -84,8 +84,8 @@ fn the_youngest_of_a_namespace_over_its_limit_are_out() {
 }
 
 #[test]
-fn the_costliest_namespaces_lose_their_youngest_objects_over_a_scope_limit() {
-    // All namespaces together may have 400: 650 less the 250 that are kept for the namespace of the scope.
+fn costliest_namespace_loses_objects_first() {
+    // All namespaces together may have 400: 650 minus 250 for the namespace of the scope.
     let objects = [
         ("a", "1", 1, 100),
         ("a", "2", 2, 100),
@@ -94,12 +94,12 @@ fn the_costliest_namespaces_lose_their_youngest_objects_over_a_scope_limit() {
         ("c", "1", 9, 40),
         ("d", "1", 1, 30),
     ];
-    // There are 420. Namespace a has the most, 200, so its youngest object is left out.
+    // The sum is 420. Namespace a has the most, 200, so its youngest object is left out.
     assert_eq!(out(&objects, everyone), ["a/2 over_scope"]);
 }
 
 #[test]
-fn the_own_objects_of_a_namespace_never_take_the_place_of_others() {
+fn own_objects_displace_no_others() {
     let objects = [
         ("a", "1", 1, 100),
         ("a", "2", 2, 100),
@@ -117,7 +117,7 @@ fn the_own_objects_of_a_namespace_never_take_the_place_of_others() {
 }
 
 #[test]
-fn a_gateway_has_a_limit_of_its_own() {
+fn gateway_has_its_own_limit() {
     let gateway = |_: &str| Audience::Gateway {
         namespace: "g".into(),
         name: "edge".into(),
@@ -136,7 +136,7 @@ fn a_gateway_has_a_limit_of_its_own() {
 }
 
 #[test]
-fn expressions_have_limits_of_their_own() {
+fn expressions_have_their_own_limits() {
     let objects = || {
         let names = [("a", 1), ("b", 2), ("c", 3), ("d", 4)];
         let of = |(namespace, year)| {
@@ -162,7 +162,7 @@ fn expressions_have_limits_of_their_own() {
         codes(over(objects(), &LIMITS, cost(8))),
         ["over_namespace_expressions"; 4]
     );
-    // All namespaces together may have 15: the four keep 3 each, and one keeps 3 more.
+    // All namespaces together may have 15: each of the four keeps 3, and one of them keeps 3 more.
     assert_eq!(
         codes(over(objects(), &LIMITS, cost(3))),
         ["over_scope_expressions"; 3]
@@ -170,7 +170,7 @@ fn expressions_have_limits_of_their_own() {
 }
 
 #[test]
-fn the_cost_of_objects_that_cannot_fit_is_not_computed() {
+fn cost_over_limit_is_not_computed() {
     let many = (0..1_000).map(|number| costly("a", &format!("{number:04}"), 1));
     let mut asked = 0;
     let cost = |_: &ObjectRef| {
@@ -182,7 +182,7 @@ fn the_cost_of_objects_that_cannot_fit_is_not_computed() {
 }
 
 #[test]
-fn numbers_of_bytes() {
+fn byte_sizes_are_parsed() {
     for (text, bytes) in [("1", 1), ("2Ki", 2 << 10), ("16Mi", 16 << 20)] {
         assert_eq!(text.parse(), Ok(Bytes(bytes)), "{text}");
     }
@@ -191,9 +191,9 @@ fn numbers_of_bytes() {
     }
 }
 
-/// What other namespaces decide of an object counts where it is, and not against the limits of its author.
+/// The part of a cost that other namespaces control counts in the scope, and not for the limits of the author.
 #[test]
-fn what_other_namespaces_add_to_objects_is_bounded_by_what_the_scope_has_left() {
+fn cost_from_others_has_a_limit() {
     let objects = || {
         let of_a = ["1", "2", "3"].map(|name| costly("a", name, name.parse().unwrap()));
         let of_others = ["b", "c"].map(|namespace| costly(namespace, "everyone", 1));
@@ -208,17 +208,17 @@ fn what_other_namespaces_add_to_objects_is_bounded_by_what_the_scope_has_left() 
                 "3" => more[2],
                 _ => return [(Audience::Everyone, Cost::of_bytes(everyone).into())].into(),
             };
-            let all = own.and(Cost::of_bytes(more));
-            [(Audience::Namespace("a".into()), Part { own, all })].into()
+            let all = own.plus(Cost::of_bytes(more));
+            [(Audience::Namespace("a".into()), CostShare { own, all })].into()
         };
         let problems = over(objects(), &LIMITS, costs);
         let line = |it: &Problem| format!("{} {}", it.object.name, it.code);
         problems.iter().map(line).collect::<Vec<_>>()
     };
     assert_eq!(out([100, 150, 0], 50), [""; 0]);
-    // As much as a namespace may cost; one that is too large leaves the rest to others.
+    // The limit is the limit of a namespace. An object that is too large leaves room for others.
     assert_eq!(out([100, 151, 0], 50), ["2 over_elsewhere"]);
     assert_eq!(out([1_000, 150, 100], 50), ["1 over_elsewhere"]);
-    // The objects of others have 200 of the 400 that are shared.
+    // The objects of other namespaces have 200 of the shared 400.
     assert_eq!(out([100, 101, 100], 100), ["2 over_elsewhere"]);
 }

@@ -23,7 +23,7 @@ const SERVICES: &str = "
 ---
 ";
 
-/// One object of each shape that costs something.
+/// One object of each shape that has a cost.
 const OBJECTS: [&str; 10] = [
     "{apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: {name: o, namespace: a}, spec: {service: web, backends: [{service: web-v1, weight: 1}, {service: web-v2, weight: 99}]}}",
     "{apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: {name: o, namespace: a}, spec: {service: 'web:80', backends: [{service: web-v1, weight: 1}]}}",
@@ -41,20 +41,20 @@ const OBJECTS: [&str; 10] = [
 ];
 
 fn world(manifests: &str) -> World {
-    let read = read("a.yaml", &format!("{SERVICES}{manifests}")).unwrap();
-    assert_eq!(read.problems(), []);
-    let (world, problems) = World::from_objects(read.objects);
+    let manifests = read("a.yaml", &format!("{SERVICES}{manifests}")).unwrap();
+    assert_eq!(manifests.problems(), []);
+    let (world, problems) = World::from_objects(manifests.objects);
     let problems: Vec<String> = problems.iter().map(ToString::to_string).collect();
     assert!(problems.is_empty(), "{problems:?}");
     world
 }
 
-fn size(plan: &Plan, wanted: &Scope) -> u64 {
-    json(&scope(plan, wanted))
+fn size(plan: &Plan, of: &Scope) -> u64 {
+    json(&scope(plan, of))
 }
 
 #[test]
-fn an_object_costs_what_it_adds_to_documents_and_at_most_three_times_as_much() {
+fn cost_bounds_the_added_bytes() {
     let empty = world("");
     for (text, policy) in OBJECTS
         .into_iter()
@@ -92,18 +92,18 @@ fn an_object_costs_what_it_adds_to_documents_and_at_most_three_times_as_much() {
         // The written bytes are a lower bound of the cost.
         let whole = parts.values().map(|part| part.own.bytes).sum::<u64>();
         let costly = costs.costly();
-        let written = costly
+        let min_bytes = costly
             .iter()
             .find(|it| it.object == object)
             .unwrap()
-            .written;
-        assert!(written <= whole, "{written} {whole} {text}");
+            .min_bytes;
+        assert!(min_bytes <= whole, "{min_bytes} {whole} {text}");
     }
 }
 
 /// Two attacks of 52 KB each, on a Service with 1,000 ports: one backend 1,000 times, and 1,000 different backends.
 #[test]
-fn backends_by_ports_are_not_multiplied_before_they_are_counted() {
+fn products_are_counted_without_building() {
     let ports: Vec<String> = (1..=1_000)
         .map(|it| format!("{{port: {it}, name: p{it}}}"))
         .collect();
@@ -169,7 +169,7 @@ fn large_values_are_counted() {
 }
 
 #[test]
-fn a_group_over_the_budget_grants_nothing_and_is_known_as_broken() {
+fn group_over_budget_is_broken() {
     let world = world(OBJECTS[9]);
     let limits = Limits {
         namespace_expressions: 2,
@@ -229,7 +229,7 @@ fn left(world: &World) -> (Vec<&'static str>, World) {
 }
 
 #[test]
-fn an_object_with_too_many_matches_is_refused_before_it_is_translated() {
+fn too_many_matches_are_refused_early() {
     let route = |name: &str, parents: &str| {
         let matches: Vec<String> = (0..5)
             .map(|it| format!("{{path: {{value: /{it}}}}}"))
@@ -258,9 +258,9 @@ fn an_object_with_too_many_matches_is_refused_before_it_is_translated() {
     assert_eq!(routes, ["first"]);
 }
 
-/// A place at a Gateway costs something also for a rule of which no match can be read.
+/// A place at a Gateway has a cost even for a rule whose matches cannot be read.
 #[test]
-fn a_route_without_matches_does_not_have_places_without_number() {
+fn places_without_matches_are_counted() {
     let gateways = (0..31).map(|gateway| {
         let listeners = (0..64).map(|it| format!("{{name: l{it}, port: 80, protocol: HTTP, hostname: h{it}.example.com}}"));
         let listeners: Vec<String> = listeners.collect();
@@ -301,7 +301,7 @@ fn a_route_without_matches_does_not_have_places_without_number() {
 
 /// Splits share the matches of a group.
 #[test]
-fn a_split_of_a_service_without_ports_is_charged_its_matches() {
+fn split_without_ports_has_a_cost() {
     let headless = "{apiVersion: v1, kind: Service, metadata: {name: none, namespace: a}, spec: {clusterIP: None}}\n---\n";
     let splits: String = (0..100)
         .map(|it| split_of_groups(&format!("s{it:03}"), "none"))
@@ -313,7 +313,7 @@ fn a_split_of_a_service_without_ports_is_charged_its_matches() {
 }
 
 #[test]
-fn references_to_the_same_parent_are_worked_out_once() {
+fn equal_parent_refs_are_computed_once() {
     let parents = vec!["{group: '', kind: Service, name: big}"; 32].join(", ");
     let route = format!(
         "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: r, namespace: a}}, spec: {{parentRefs: [{parents}], rules: [{{backendRefs: [{{name: web-v1, port: 80}}]}}]}}}}\n"
@@ -324,7 +324,7 @@ fn references_to_the_same_parent_are_worked_out_once() {
 
 /// Namespace b gives its Service a thousand ports, and a thousand ServiceAccounts behind it.
 #[test]
-fn another_namespace_does_not_fill_the_budget_of_an_author() {
+fn other_namespace_cannot_exhaust_a_budget() {
     let route = |name: &str, year: u16, parent: &str, backend: &str| {
         format!(
             "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: {name}, namespace: a, creationTimestamp: '{year}-01-01T00:00:00Z'}}, spec: {{parentRefs: [{{group: '', kind: Service, {parent}}}], rules: [{{matches: [{{path: {{value: /slow}}}}], backendRefs: [{{{backend}, port: 80}}]}}, {{matches: [{{path: {{value: /other}}}}], backendRefs: [{{{backend}, port: 80}}]}}, {{backendRefs: [{{{backend}, port: 80}}]}}]}}}}\n---\n"
@@ -368,7 +368,7 @@ fn another_namespace_does_not_fill_the_budget_of_an_author() {
                 .any(|it| it.starts_with("HTTPRoute/a/release@")),
             "{codes:?}"
         );
-        // The routes that call the Service of the other namespace are bounded in their turn.
+        // The routes that call the Service of the other namespace have a limit too.
         assert!(
             codes.contains(&("over_elsewhere", "consumer-4")),
             "{codes:?}"

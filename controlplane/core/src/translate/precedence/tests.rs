@@ -36,7 +36,7 @@ fn grpc(service: usize, method: usize, headers: usize) -> Rank {
     }
 }
 
-/// Each row stands before all the rows that follow it.
+/// Checks that each row is before all later rows.
 #[track_caller]
 fn in_order<T: Ord + std::fmt::Debug>(rows: &[T]) {
     for (place, row) in rows.iter().enumerate() {
@@ -47,7 +47,7 @@ fn in_order<T: Ord + std::fmt::Debug>(rows: &[T]) {
 }
 
 #[test]
-fn what_an_http_match_asks_for() {
+fn http_matches_have_an_order() {
     let exact = Some(PathMatch::Exact("/a".into()));
     let rank = |path: &Option<PathMatch>, has_method, headers, query| {
         Rank::http(path.as_ref(), has_method, headers, query)
@@ -79,7 +79,7 @@ fn what_an_http_match_asks_for() {
 }
 
 #[test]
-fn what_a_grpc_match_asks_for() {
+fn grpc_matches_have_an_order() {
     in_order(&[
         grpc(3, 0, 0),
         grpc(2, 9, 0),
@@ -91,7 +91,7 @@ fn what_a_grpc_match_asks_for() {
 }
 
 #[test]
-fn hosts_then_ranks_then_routes_then_places() {
+fn precedence_compares_hosts_first() {
     let hosts = ["a.org", "*.longer.org", "*.org"].map(|text| Hostname::parse(text).unwrap());
     let [exact, longer, shorter] = hosts.each_ref().map(HostRank::new);
     let [narrow, wide] = [Some(prefix("/a")), None].map(|path| {

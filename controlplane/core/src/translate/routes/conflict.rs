@@ -1,98 +1,106 @@
-//! Which route decides where several want to, and what the others are told.
+//! Conflicts of routes: which route decides at a place that several ask for, and the problems of the others.
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::listeners::Attachments;
-use super::{Attached, Claim};
+use super::gateway_hosts::Attachments;
+use super::{AttachedRoute, RouteClaim};
 use crate::api::route::{ParentRef, Route, RouteKind};
 use crate::manifest::problem::messages::{one_of, parent as messages};
 use crate::manifest::problem::{ObjectRef, Problem};
-use crate::translate::host_key::{HostKey, Taken};
+use crate::translate::host_key::{HostKey, HostMap};
 
-/// Who decides for each claim; `attached` has the most senior routes first. At a Gateway's port that is the most
-/// senior route, at a Service the most senior of the kind that goes before the others (Gateway API, GEP-1294). At a
-/// listener several do.
-pub(super) fn holders<'w>(attached: &[Attached<'w>]) -> BTreeMap<Claim, &'w Route> {
-    let mut holders: BTreeMap<Claim, &Route> = BTreeMap::new();
-    for Attached { route, spot, .. } in attached {
-        let holder = holders.entry(spot.claim.clone()).or_insert(route);
-        if matches!(spot.claim, Claim::Service(..)) && class(route) < class(holder) {
+/// The deciding route of each claim. `attached` has the most senior routes first. At a port of a Gateway, the most
+/// senior route decides. At a Service, the most senior route of the first class decides (Gateway API, GEP-1294). At a
+/// listener several routes decide.
+pub(super) fn holders<'w>(attached: &[AttachedRoute<'w>]) -> BTreeMap<RouteClaim, &'w Route> {
+    let mut holders: BTreeMap<RouteClaim, &Route> = BTreeMap::new();
+    for AttachedRoute {
+        route, placement, ..
+    } in attached
+    {
+        let holder = holders.entry(placement.claim.clone()).or_insert(route);
+        if matches!(placement.claim, RouteClaim::Service(..)) && class(route) < class(holder) {
             *holder = route;
         }
     }
     holders
 }
 
-/// For each of `attached`, which has the most senior routes first, the route that decides in its stead.
+/// For each of `attached`, the route that decides instead, if there is one. `attached` has the most senior routes
+/// first.
 ///
-/// At a listener, an HTTPRoute and a GRPCRoute cannot both have a host: the younger has none there (Gateway API v1,
-/// GRPCRouteSpec.hostnames).
-pub(super) fn in_the_way<'w>(
-    attached: &[Attached<'w>],
-    holders: &BTreeMap<Claim, &'w Route>,
+/// At a listener, an HTTPRoute and a GRPCRoute cannot have the same host: the younger route does not get it (Gateway
+/// API v1, GRPCRouteSpec.hostnames).
+pub(super) fn blocking_routes<'w>(
+    attached: &[AttachedRoute<'w>],
+    holders: &BTreeMap<RouteClaim, &'w Route>,
 ) -> Vec<Option<&'w Route>> {
-    let mut taken: BTreeMap<(&Claim, u8), Taken<&Route>> = BTreeMap::new();
-    let mut in_the_way = Vec::with_capacity(attached.len());
+    let mut hosts_by_class: BTreeMap<(&RouteClaim, u8), HostMap<&Route>> = BTreeMap::new();
+    let mut blocking_routes = Vec::with_capacity(attached.len());
     for entry in attached {
-        let claim = &entry.spot.claim;
-        if !matches!(claim, Claim::Listener { .. }) {
+        let claim = &entry.placement.claim;
+        if !matches!(claim, RouteClaim::Listener { .. }) {
             let holder = holders.get(claim).copied();
-            in_the_way.push(holder.filter(|holder| entry.yields_to(holder)));
+            blocking_routes.push(holder.filter(|holder| entry.yields_to(holder)));
             continue;
         }
         let own = class(entry.route);
         let others = [RouteKind::Grpc, RouteKind::Http].map(class_of);
         let others = others.iter().filter(|class| **class != own);
-        let others: Vec<_> = others.filter_map(|it| taken.get(&(claim, *it))).collect();
+        let others: Vec<_> = others
+            .filter_map(|it| hosts_by_class.get(&(claim, *it)))
+            .collect();
         let hosts = entry.hosts();
-        let mut met = hosts
+        let mut blocking = hosts
             .iter()
-            .flat_map(|hosts| others.iter().map(move |it| it.meeting(hosts)));
-        let other = met.find_map(|other| other);
+            .flat_map(|hosts| others.iter().map(move |it| it.find_overlapping(hosts)));
+        let other = blocking.find_map(|other| other);
         if other.is_none() {
-            let of_class = taken.entry((claim, own)).or_default();
+            let own_hosts = hosts_by_class.entry((claim, own)).or_default();
             for hosts in hosts {
-                of_class.take(hosts, entry.route);
+                own_hosts.insert(hosts, entry.route);
             }
         }
-        in_the_way.push(other);
+        blocking_routes.push(other);
     }
-    in_the_way
+    blocking_routes
 }
 
-/// A problem for each route that gets no request at a parent because all its hosts there belong to more specific
+/// A problem for each route that gets no requests at a parent, because all its hosts there belong to more specific
 /// listeners.
 pub(super) fn hosts_of_others<'a, 'w: 'a>(
-    deciding: impl Iterator<Item = &'a Attached<'w>>,
+    deciding: impl Iterator<Item = &'a AttachedRoute<'w>>,
     gateways: &BTreeMap<(String, String), Attachments<'w>>,
 ) -> Vec<Problem> {
-    let mut all: BTreeMap<(&ObjectRef, usize), Hosts> = BTreeMap::new();
+    let mut all: BTreeMap<(&ObjectRef, usize), ParentHosts> = BTreeMap::new();
     for entry in deciding {
-        let Claim::Listener {
+        let RouteClaim::Listener {
             namespace,
             name,
             place,
-        } = &entry.spot.claim
+        } = &entry.placement.claim
         else {
             continue;
         };
         let Some(gateway) = gateways.get(&(namespace.clone(), name.clone())) else {
             continue;
         };
-        let of_parent = all.entry(entry.place()).or_insert_with(|| Hosts {
-            parent: entry.parent,
-            owners: BTreeSet::new(),
-            has_own: false,
-        });
+        let parent_hosts = all
+            .entry(entry.parent_key())
+            .or_insert_with(|| ParentHosts {
+                parent: entry.parent,
+                owners: BTreeSet::new(),
+                has_own: false,
+            });
         for hosts in entry.hosts() {
             let owners = gateway.other_owners(place, &hosts);
-            of_parent.has_own |= owners.is_empty();
-            of_parent.owners.extend(owners);
+            parent_hosts.has_own |= owners.is_empty();
+            parent_hosts.owners.extend(owners);
         }
     }
     let all = all.into_iter();
     let without_hosts = all.filter(|(_, hosts)| !hosts.has_own && !hosts.owners.is_empty());
-    let problem = |((object, index), hosts): ((&ObjectRef, usize), Hosts)| {
+    let problem = |((object, index), hosts): ((&ObjectRef, usize), ParentHosts)| {
         let message = messages::hosts_of_another_listener(hosts.parent, one_of(hosts.owners));
         object.problem_of_parent(index, "", message)
     };
@@ -100,15 +108,15 @@ pub(super) fn hosts_of_others<'a, 'w: 'a>(
 }
 
 /// The hosts of a route at one parent.
-struct Hosts<'a> {
+struct ParentHosts<'a> {
     parent: &'a ParentRef,
-    /// Other listeners to which some of them belong.
+    /// Names of other listeners that some of the hosts belong to.
     owners: BTreeSet<&'a str>,
-    /// Whether some belong to the listener at which the route is.
+    /// Whether some hosts belong to the listener of the route.
     has_own: bool,
 }
 
-/// Routes of one class share a claim. Before all others come those that say most about a request.
+/// The class of a route: routes of one class share a claim. The class with the most specific kind is the first.
 fn class(route: &Route) -> u8 {
     class_of(route.kind)
 }
@@ -121,41 +129,42 @@ fn class_of(kind: RouteKind) -> u8 {
     }
 }
 
-impl Attached<'_> {
-    /// Two TCPRoutes cannot share a claim, for nothing would tell their connections apart.
+impl AttachedRoute<'_> {
+    /// Whether the route gets nothing where `holder` decides. Two TCPRoutes cannot share a claim, because a proxy
+    /// cannot distinguish their connections.
     fn yields_to(&self, holder: &Route) -> bool {
         class(self.route) != class(holder)
             || (self.route.kind == RouteKind::Tcp && self.route.object != holder.object)
     }
 
     pub(super) fn conflict(&self, holder: &Route) -> Problem {
-        let named = &holder.object;
-        let message = match &self.spot.claim {
-            Claim::Service(_, at) => {
+        let other = &holder.object;
+        let message = match &self.placement.claim {
+            RouteClaim::Service(_, at) => {
                 let at = format!("port {} of Service {}/{}", at.port, at.namespace, at.name);
-                messages::held_by_another(named, at)
+                messages::held_by_another(other, at)
             }
-            Claim::Listener {
+            RouteClaim::Listener {
                 namespace, name, ..
             } => {
-                let listener = self.spot.listener.map_or("", |it| it.name.as_str());
+                let listener = self.placement.listener.map_or("", |it| it.name.as_str());
                 let at = format!("listener {listener} of Gateway {namespace}/{name}");
-                messages::held_at_listener(named, self.common_host(holder), at)
+                messages::held_at_listener(other, self.common_host(holder), at)
             }
-            Claim::GatewayPort {
+            RouteClaim::GatewayPort {
                 namespace,
                 name,
                 port,
             } => {
                 let at = format!("port {port} of Gateway {namespace}/{name}");
-                messages::held_by_another(named, at)
+                messages::held_by_another(other, at)
             }
         };
         let object = &self.route.object;
         object.problem_of_parent(self.parent.index, "", message)
     }
 
-    /// A host of its listener that the other route has as well, in words.
+    /// A host of the listener that the other route has as well, as messages name it.
     fn common_host(&self, other: &Route) -> String {
         let others: Vec<HostKey> = match other.hostnames.as_slice() {
             [] => vec![HostKey::new(None)],

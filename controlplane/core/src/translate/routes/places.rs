@@ -1,4 +1,4 @@
-//! The places where a route asks to decide, whatever other routes ask for.
+//! The places where a route asks to decide, without regard to other routes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,30 +9,32 @@ use crate::translate::attachment;
 use crate::translate::host_key::HostKey;
 use crate::world::World;
 
-/// Services and Gateways are by namespace and name. There are numbers where there may be a thousand ports.
+/// Services and Gateways are by namespace and name. The ports of a Service are counted and not listed, because a
+/// Service may have a thousand.
 #[derive(Default)]
 pub struct Places<'w> {
-    pub services: BTreeMap<(&'w str, &'w str), OfService<'w>>,
-    pub gateways: BTreeMap<(&'w str, &'w str), OfGateway<'w>>,
+    pub services: BTreeMap<(&'w str, &'w str), ServicePlaces<'w>>,
+    pub gateways: BTreeMap<(&'w str, &'w str), GatewayPlaces<'w>>,
 }
 
 /// The ports of a Service where a route asks to decide, at least one.
-pub struct OfService<'w> {
+pub struct ServicePlaces<'w> {
     pub service: &'w Service,
-    /// All that the route may have; 0 where no reference means all of them.
+    /// Number of all ports that the route may have; 0 if no reference selects all ports.
     all: usize,
+    /// Ports that references select by number or name.
     named: BTreeSet<u16>,
 }
 
 /// The places at a Gateway, each with the names of its listeners.
 #[derive(Default)]
-pub struct OfGateway<'w> {
+pub struct GatewayPlaces<'w> {
     pub hosts: BTreeMap<HostKey, BTreeSet<&'w str>>,
-    /// Of a TCPRoute.
+    /// Ports, for a TCPRoute.
     pub ports: BTreeMap<u16, BTreeSet<&'w str>>,
 }
 
-impl OfService<'_> {
+impl ServicePlaces<'_> {
     pub fn count(&self) -> usize {
         self.all.max(self.named.len())
     }
@@ -50,14 +52,16 @@ impl<'w> Places<'w> {
         places
     }
 
-    /// Except at a port of a Gateway, each gets all matches of the route. A Service outside of the route's `namespace`
-    /// counts once: how many ports it has is not for the author of the route to decide.
+    /// The number of places. Each place gets all matches of the route, except a port of a Gateway. A Service outside of
+    /// the `namespace` of the route counts once, because the author of the route does not control the number of its
+    /// ports.
     pub fn count(&self, namespace: &str) -> usize {
         let of_services = self.services.iter();
-        let of_services = of_services.map(|((of, _), it)| match *of == namespace {
-            true => it.count(),
-            false => 1,
-        });
+        let of_services = of_services.map(
+            |((of, _), it)| {
+                if *of == namespace { it.count() } else { 1 }
+            },
+        );
         let of_gateways = self.gateways.values();
         let of_gateways = of_gateways.map(|it| it.hosts.len() + it.ports.len());
         of_services.chain(of_gateways).sum()
@@ -68,12 +72,12 @@ impl<'w> Places<'w> {
         let Some(service) = service.filter(|it| it.has_cluster_ip) else {
             return;
         };
-        let mut ports = attachment::meant_ports(service, route.kind, parent).peekable();
+        let mut ports = attachment::selected_ports(service, route.kind, parent).peekable();
         if ports.peek().is_none() {
             return;
         }
         let key = (parent.namespace.as_str(), parent.name.as_str());
-        let of_service = self.services.entry(key).or_insert_with(|| OfService {
+        let of_service = self.services.entry(key).or_insert_with(|| ServicePlaces {
             service,
             all: 0,
             named: BTreeSet::new(),

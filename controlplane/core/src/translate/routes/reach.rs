@@ -1,4 +1,4 @@
-//! Which matches of routes a request can reach at their parents, and what keeps requests from the others.
+//! The matches of routes that no request can reach, and the rules that get these requests instead.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,15 +9,15 @@ use crate::manifest::problem::messages::{Message, list, matches as messages};
 use crate::manifest::problem::{ObjectRef, Problem};
 use crate::translate::shadow;
 
-/// A match of a route, and the references to parents by which it stands where it is judged.
-pub struct Judged<'w> {
+/// A match of a route at one place, and the indexes of the parentRefs of this place.
+pub struct CheckedMatch<'w> {
     pub route: &'w Route,
     pub rule: &'w RouteRule,
-    pub wanted: &'w RouteMatch,
+    pub route_match: &'w RouteMatch,
     pub parents: BTreeSet<usize>,
 }
 
-/// A rule that gets requests before another one.
+/// A rule that gets the requests of another rule.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Winner<'w> {
     route: &'w ObjectRef,
@@ -26,38 +26,41 @@ struct Winner<'w> {
 
 #[derive(Default)]
 struct AtParent<'w> {
-    /// By rule and match: all that stand before it, empty where a request reaches it.
+    /// By index of the rule and of the match: the rules that get its requests; empty if a request reaches the match.
     matches: BTreeMap<(usize, usize), BTreeSet<Winner<'w>>>,
 }
 
-/// What is known of all matches so far.
+/// The results of all checks.
 #[derive(Default)]
 pub struct Reach<'w> {
-    /// By route and place of the parentRef.
+    /// By route and index of the parentRef.
     parents: BTreeMap<(&'w ObjectRef, usize), (&'w Route, AtParent<'w>)>,
 }
 
 impl<'w> Reach<'w> {
-    /// Judges matches of one set of hosts and one listener, in order of precedence.
-    pub fn judge(&mut self, ordered: &[(&Judged<'w>, &Match)]) {
-        let matches: Vec<&Match> = ordered.iter().map(|(_, wanted)| *wanted).collect();
+    /// Checks the matches of one host set and one listener, in order of precedence.
+    pub fn check(&mut self, ordered: &[(&CheckedMatch<'w>, &Match)]) {
+        let matches: Vec<&Match> = ordered
+            .iter()
+            .map(|(_, route_match)| *route_match)
+            .collect();
         let shadows = shadow::shadows(&matches);
-        for ((judged, _), shadow) in ordered.iter().zip(shadows) {
+        for ((checked, _), shadow) in ordered.iter().zip(shadows) {
             let earlier = shadow.and_then(|at| ordered.get(at));
-            // A match that its own rule has already is only said twice.
-            let winner = earlier.filter(|(it, _)| it.place() != judged.place());
-            let winner = winner.map(|(it, _)| it.place());
-            for parent in &judged.parents {
-                self.note(judged, *parent, winner);
+            // A second equal match in the same rule is harmless.
+            let winner = earlier.filter(|(it, _)| it.as_winner() != checked.as_winner());
+            let winner = winner.map(|(it, _)| it.as_winner());
+            for parent in &checked.parents {
+                self.record(checked, *parent, winner);
             }
         }
     }
 
-    fn note(&mut self, judged: &Judged<'w>, parent: usize, winner: Option<Winner<'w>>) {
-        let key = (&judged.route.object, parent);
+    fn record(&mut self, checked: &CheckedMatch<'w>, parent: usize, winner: Option<Winner<'w>>) {
+        let key = (&checked.route.object, parent);
         let entry = self.parents.entry(key);
-        let (_, at_parent) = entry.or_insert_with(|| (judged.route, AtParent::default()));
-        let place = (judged.rule.index, judged.wanted.index);
+        let (_, at_parent) = entry.or_insert_with(|| (checked.route, AtParent::default()));
+        let place = (checked.rule.index, checked.route_match.index);
         match at_parent.matches.get_mut(&place) {
             None => drop(
                 at_parent
@@ -72,25 +75,26 @@ impl<'w> Reach<'w> {
         }
     }
 
-    /// What no request reaches.
+    /// A problem for each part of a route that no request reaches.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        // By path and winners, so that several parents are one problem.
-        let mut parts: BTreeMap<(&ObjectRef, Part, Vec<Winner>), Vec<String>> = BTreeMap::new();
+        // By part and winners, so that several parents make one problem.
+        let mut parts: BTreeMap<(&ObjectRef, RoutePart, Vec<Winner>), Vec<String>> =
+            BTreeMap::new();
         for ((object, index), (route, at_parent)) in &self.parents {
             let parent = route.parents.iter().find(|it| it.index == *index);
             let Some(parent) = parent else {
                 continue;
             };
-            if let Some(winners) = all_taken(at_parent.matches.values()) {
+            if let Some(winners) = all_winners(at_parent.matches.values()) {
                 let winners = names(object, &winners);
                 let message = messages::route_unreachable(parent, winners);
                 problems.push(object.problem_of_parent(*index, "", message));
                 continue;
             }
             for (part, winners) in at_parent.parts() {
-                let of_part = parts.entry((object, part, winners)).or_default();
-                of_part.push(parent.to_string());
+                let part_parents = parts.entry((object, part, winners)).or_default();
+                part_parents.push(parent.to_string());
             }
         }
         for ((object, part, winners), mut parents) in parts {
@@ -102,17 +106,21 @@ impl<'w> Reach<'w> {
     }
 }
 
-impl<'w> Judged<'w> {
-    pub fn new(route: &'w Route, rule: &'w RouteRule, wanted: &'w RouteMatch) -> Judged<'w> {
-        Judged {
+impl<'w> CheckedMatch<'w> {
+    pub fn new(
+        route: &'w Route,
+        rule: &'w RouteRule,
+        route_match: &'w RouteMatch,
+    ) -> CheckedMatch<'w> {
+        CheckedMatch {
             route,
             rule,
-            wanted,
+            route_match,
             parents: BTreeSet::new(),
         }
     }
 
-    fn place(&self) -> Winner<'w> {
+    fn as_winner(&self) -> Winner<'w> {
         Winner {
             route: &self.route.object,
             rule: self.rule.index,
@@ -122,16 +130,16 @@ impl<'w> Judged<'w> {
 
 /// A part of a route.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-enum Part {
+enum RoutePart {
     Rule(usize),
     Match(usize, usize),
 }
 
-impl Part {
+impl RoutePart {
     fn problem(self, object: &ObjectRef, message: Message) -> Problem {
         match self {
-            Part::Rule(rule) => object.problem_of_rule(rule, "", message),
-            Part::Match(rule, index) => {
+            RoutePart::Rule(rule) => object.problem_of_rule(rule, "", message),
+            RoutePart::Match(rule, index) => {
                 object.problem_of_rule(rule, &format!(".matches[{index}]"), message)
             }
         }
@@ -139,35 +147,35 @@ impl Part {
 
     fn message(self, at: String, winners: String) -> Message {
         match self {
-            Part::Rule(_) => messages::rule_unreachable(at, winners),
-            Part::Match(..) => messages::match_unreachable(at, winners),
+            RoutePart::Rule(_) => messages::rule_unreachable(at, winners),
+            RoutePart::Match(..) => messages::match_unreachable(at, winners),
         }
     }
 }
 
 impl<'w> AtParent<'w> {
     /// The rules without requests, and of the other rules the matches without requests.
-    fn parts(&self) -> Vec<(Part, Vec<Winner<'w>>)> {
+    fn parts(&self) -> Vec<(RoutePart, Vec<Winner<'w>>)> {
         let mut parts = Vec::new();
         let rules: BTreeSet<usize> = self.matches.keys().map(|(rule, _)| *rule).collect();
         for rule in rules {
             let of_rule = || self.matches.range((rule, 0)..=(rule, usize::MAX));
-            if let Some(winners) = all_taken(of_rule().map(|(_, winners)| winners)) {
-                parts.push((Part::Rule(rule), winners));
+            if let Some(winners) = all_winners(of_rule().map(|(_, winners)| winners)) {
+                parts.push((RoutePart::Rule(rule), winners));
                 continue;
             }
-            let taken = of_rule().filter(|(_, winners)| !winners.is_empty());
-            parts.extend(taken.map(|((rule, index), winners)| {
+            let unreachable = of_rule().filter(|(_, winners)| !winners.is_empty());
+            parts.extend(unreachable.map(|((rule, index), winners)| {
                 let winners = winners.iter().copied().collect();
-                (Part::Match(*rule, *index), winners)
+                (RoutePart::Match(*rule, *index), winners)
             }));
         }
         parts
     }
 }
 
-/// What stands before these matches, if no request reaches any of them.
-fn all_taken<'a, 'w: 'a>(
+/// The rules that get the requests of these matches, if no request reaches any of the matches.
+fn all_winners<'a, 'w: 'a>(
     mut matches: impl Iterator<Item = &'a BTreeSet<Winner<'w>>>,
 ) -> Option<Vec<Winner<'w>>> {
     let all = matches.try_fold(BTreeSet::new(), |mut all, winners| {
@@ -181,9 +189,10 @@ fn all_taken<'a, 'w: 'a>(
 fn names(own: &ObjectRef, winners: &[Winner]) -> String {
     list(winners.iter().map(|winner| {
         let rule = winner.rule;
-        match winner.route == own {
-            true => format!("spec.rules[{rule}] of this route"),
-            false => format!("spec.rules[{rule}] of {}", winner.route),
+        if winner.route == own {
+            format!("spec.rules[{rule}] of this route")
+        } else {
+            format!("spec.rules[{rule}] of {}", winner.route)
         }
     }))
 }

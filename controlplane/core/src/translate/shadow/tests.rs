@@ -28,7 +28,7 @@ fn paths() -> Vec<Option<PathMatch>> {
     some.map(Some).chain([None]).collect()
 }
 
-/// Matches of all kinds, as `decide` of a proxy sees them.
+/// Matches of all kinds, as in the document of a proxy.
 fn matches() -> Vec<Match> {
     let headers = [
         vec![],
@@ -63,8 +63,8 @@ fn matches() -> Vec<Match> {
 
 const HOSTS: [&str; 3] = ["a.example", "x.a.example", "b.test"];
 
-/// What a proxy with this match alone does to each of many requests.
-fn fits(wanted: &Match) -> Vec<bool> {
+/// Whether each of many requests fits this match in a proxy.
+fn fits(wire: &Match) -> Vec<bool> {
     let set = |name: &str| HostSet {
         hosts: Hosts::Literal(Literal {
             name: name.into(),
@@ -72,7 +72,7 @@ fn fits(wanted: &Match) -> Vec<bool> {
             default_port: true,
             every_port: false,
         }),
-        matches: vec![wanted.clone()],
+        matches: vec![wire.clone()],
         unmatched: Unmatched::Pass,
     };
     let rule = Rule {
@@ -119,7 +119,7 @@ fn fits(wanted: &Match) -> Vec<bool> {
 }
 
 #[test]
-fn a_match_that_covers_fits_every_request_of_the_other() {
+fn covering_match_fits_all_requests() {
     let all: Vec<(Match, Vec<bool>)> = matches()
         .into_iter()
         .map(|it| (it.clone(), fits(&it)))
@@ -141,7 +141,7 @@ fn a_match_that_covers_fits_every_request_of_the_other() {
 }
 
 #[test]
-fn what_stands_before_is_found_by_its_index_as_by_comparing_all() {
+fn index_finds_the_same_shadows() {
     let all = matches();
     for step in [7, 11, 13] {
         let some: Vec<&Match> = all.iter().cycle().step_by(step).take(120).collect();
@@ -195,7 +195,7 @@ fn listeners_of_a_gateway() {
 }
 
 #[test]
-fn thousands_of_matches_take_no_seconds() {
+fn thousands_of_matches_are_fast() {
     let long = "/x".repeat(500);
     let all: Vec<Match> = (0..8_192)
         .map(|index| Match {
@@ -206,13 +206,13 @@ fn thousands_of_matches_take_no_seconds() {
         })
         .collect();
     let all: Vec<&Match> = all.iter().collect();
-    // Each against each would take minutes.
+    // To compare each pair would take minutes.
     let shadows = shadows(&all);
     assert!(shadows[..4_096].iter().all(Option::is_none));
 }
 
 #[test]
-fn hostnames_by_what_they_contain() {
+fn wider_hostnames_cover_narrower_ones() {
     let of = |names: &[&str]| Match {
         hostnames: names.iter().map(ToString::to_string).collect(),
         ..Match::default()
@@ -237,9 +237,9 @@ fn hostnames_by_what_they_contain() {
     }
 }
 
-/// Sixteen long hostnames in each match, of which only one tells matches apart.
+/// Each match has sixteen long hostnames, and only one of them differs between matches.
 #[test]
-fn look_ups_of_hostnames_are_bounded() {
+fn hostname_lookups_are_bounded() {
     let long = [["b"; 60].concat(), ["b"; 60].concat(), ["b"; 60].concat()].join(".");
     let common = || (0..15).map(|it| format!("a{it:x}.{long}"));
     let all: Vec<Match> = (0..3_000)
@@ -250,8 +250,8 @@ fn look_ups_of_hostnames_are_bounded() {
         })
         .collect();
     let all: Vec<&Match> = all.iter().collect();
-    let (shadows, looked_up) = counted(&all);
+    let (shadows, lookups) = shadows_and_lookups(&all);
     assert!(shadows.iter().all(Option::is_none));
-    // Each against each would be 72 million.
-    assert!(looked_up <= all.len() * (MAX_COMPARED + 16), "{looked_up}");
+    // To compare each pair would be 72 million lookups.
+    assert!(lookups <= all.len() * (MAX_COMPARED + 16), "{lookups}");
 }

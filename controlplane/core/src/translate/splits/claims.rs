@@ -1,12 +1,12 @@
-//! Where splits want to decide, and who does: on one claim, matches by the specification's precedence, then by
-//! the age of their splits; behind them the splits without `matches`, the oldest first.
+//! The claims of splits, and the deciding split of each claim. At one claim, matches are ordered by the precedence of
+//! the specification, then by the age of their splits. Splits without `matches` come last, the oldest first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use weir_split::wire::Match;
 
-use super::resolved::Resolved;
+use super::resolved::ResolvedSplit;
 use crate::api::route::rank::Rank;
 use crate::api::smi::service_name::Host;
 use crate::manifest::problem::messages::{list, matches as messages};
@@ -14,14 +14,14 @@ use crate::manifest::problem::{ObjectRef, Problem};
 use crate::translate::ServicePort;
 use crate::translate::shadow;
 
-/// One port of what a split is about.
+/// One port of the root of a split.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Claim {
+pub enum SplitClaim {
     Service(ServicePort),
     Host(HostClaim),
 }
 
-/// A literal host is for clients of the split's namespace, and for the edge.
+/// One port of a literal host, for clients of the namespace of the split and for the edge.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostClaim {
     pub namespace: String,
@@ -29,26 +29,26 @@ pub struct HostClaim {
     pub port: HostPort,
 }
 
-/// What stands behind the host name in a request.
+/// The port in the Host of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HostPort {
     Number(u16),
     Absent,
-    /// A number that no split of the host claims by itself.
+    /// A number that no split of the host claims.
     Other,
 }
 
-impl fmt::Display for Claim {
+impl fmt::Display for SplitClaim {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Claim::Service(at) => {
+            SplitClaim::Service(at) => {
                 write!(
                     f,
                     "port {} of Service {}/{}",
                     at.port, at.namespace, at.name
                 )
             }
-            Claim::Host(claim) => claim.fmt(f),
+            SplitClaim::Host(claim) => claim.fmt(f),
         }
     }
 }
@@ -64,22 +64,23 @@ impl fmt::Display for HostClaim {
     }
 }
 
-/// A claim, and the port of the backends to which its requests go.
-pub struct Wanted {
-    pub claim: Claim,
+/// A claim, and the port of the backends for its requests.
+pub struct NewClaim {
+    pub claim: SplitClaim,
     pub port: u16,
 }
 
-/// The claims of a split whose root is a host, where splits of that host claim `ports` by themselves.
+/// The claims of a split whose root is a host. `own` are the ports of this split, and `ports` the ports of all splits
+/// of the host.
 pub fn of_host(
-    split: &Resolved,
+    split: &ResolvedSplit,
     host: &Host,
     own: &BTreeSet<u16>,
     ports: &BTreeSet<u16>,
-) -> Vec<Wanted> {
+) -> Vec<NewClaim> {
     let default = split.default_host_port();
-    let wanted = |at: HostPort, port: u16| Wanted {
-        claim: Claim::Host(HostClaim {
+    let claim = |at: HostPort, port: u16| NewClaim {
+        claim: SplitClaim::Host(HostClaim {
             namespace: split.split.object.namespace.clone(),
             host: host.name.clone(),
             port: at,
@@ -88,75 +89,77 @@ pub fn of_host(
     };
     let is_for_all = split.split.root.port.is_none();
     let by_number = ports.iter().filter_map(|port| {
-        let to = match own.contains(port) {
-            true => Some(*port),
-            false => default.filter(|_| is_for_all),
+        let to = if own.contains(port) {
+            Some(*port)
+        } else {
+            default.filter(|_| is_for_all)
         };
-        Some(wanted(HostPort::Number(*port), to?))
+        Some(claim(HostPort::Number(*port), to?))
     });
-    let absent = default.map(|port| wanted(HostPort::Absent, port));
+    let absent = default.map(|port| claim(HostPort::Absent, port));
     let other = default
         .filter(|_| is_for_all)
-        .map(|port| wanted(HostPort::Other, port));
+        .map(|port| claim(HostPort::Other, port));
     by_number.chain(absent).chain(other).collect()
 }
 
-/// A match of one claim. Its order is that in which requests are held against matches.
+/// A match of one claim. The order is the order in which the proxy tries the matches.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-struct Entry {
+struct ClaimedMatch {
+    /// True for a split without `matches`.
     is_plain: bool,
     rank: Rank,
-    /// Its place among all, the oldest first.
+    /// Index of the split, the oldest first.
     split: usize,
-    /// Its place among the matches of the split.
+    /// Index of the match in the split.
     condition: usize,
-    /// Of the backends.
+    /// Port of the backends.
     port: u16,
 }
 
-/// A match that decides at a claim, of which split, and the port of its backends.
-pub struct Deciding {
+/// A match that decides at a claim, its split, and the port of its backends.
+pub struct DecidingMatch {
     pub split: usize,
     pub port: u16,
-    /// It leads to no rule yet.
-    pub wanted: Match,
+    /// The match without its rule.
+    pub wire: Match,
 }
 
-/// Who decides where, once all splits have said where they want to.
+/// All claims of splits.
 pub struct Claims<'r, 'w> {
     /// The oldest first.
-    resolved: &'r [Resolved<'w>],
-    entries: BTreeMap<Claim, Vec<Entry>>,
-    /// By split: how many claims it has made, and those at which another object decides for all of its requests.
-    made: BTreeMap<usize, usize>,
-    lost: BTreeMap<usize, BTreeMap<ObjectRef, Vec<Claim>>>,
-    /// Matches without requests: by split, position of the match, and what stands before it.
-    unreachable: BTreeMap<(usize, usize, ObjectRef), Vec<Claim>>,
+    resolved: &'r [ResolvedSplit<'w>],
+    entries: BTreeMap<SplitClaim, Vec<ClaimedMatch>>,
+    /// By split: the number of its claims, and the claims where another object gets all its requests.
+    claim_counts: BTreeMap<usize, usize>,
+    lost: BTreeMap<usize, BTreeMap<ObjectRef, Vec<SplitClaim>>>,
+    /// Matches without requests, by split, position of the match, and the object that gets the requests.
+    unreachable: BTreeMap<(usize, usize, ObjectRef), Vec<SplitClaim>>,
 }
 
 impl<'r, 'w> Claims<'r, 'w> {
-    pub fn new(resolved: &'r [Resolved<'w>]) -> Self {
+    pub fn new(resolved: &'r [ResolvedSplit<'w>]) -> Self {
         Claims {
             resolved,
             entries: BTreeMap::new(),
-            made: BTreeMap::new(),
+            claim_counts: BTreeMap::new(),
             lost: BTreeMap::new(),
             unreachable: BTreeMap::new(),
         }
     }
 
-    /// `holder` is the route that decides there already.
-    pub fn add(&mut self, split: usize, wanted: Wanted, holder: Option<&ObjectRef>) {
+    /// Adds a claim. `holder` is the route that already decides there.
+    pub fn add(&mut self, split: usize, new_claim: NewClaim, holder: Option<&ObjectRef>) {
         let Some(resolved) = self.resolved.get(split) else {
             return;
         };
-        *self.made.entry(split).or_default() += 1;
-        let Wanted { claim, port } = wanted;
+        *self.claim_counts.entry(split).or_default() += 1;
+        let NewClaim { claim, port } = new_claim;
         if let Some(holder) = holder {
             self.lose(split, holder, claim);
             return;
         }
-        let entry = |condition: usize, rank: Rank| Entry {
+        let entry = |condition: usize, rank: Rank| ClaimedMatch {
             is_plain: resolved.conditions.is_none(),
             rank,
             split,
@@ -167,31 +170,31 @@ impl<'r, 'w> Claims<'r, 'w> {
         match &resolved.conditions {
             None => entries.push(entry(0, Rank::default())),
             Some(conditions) => {
-                let conditions = conditions.iter().map(|it| rank(&it.wanted)).enumerate();
+                let conditions = conditions.iter().map(|it| rank(&it.wire)).enumerate();
                 entries.extend(conditions.map(|(index, rank)| entry(index, rank)));
             }
         }
     }
 
-    /// The matches of each claim in their order, without those that no request reaches.
-    pub fn decide(&mut self) -> Vec<(Claim, Vec<Deciding>)> {
+    /// The matches of each claim in their order, without the matches that no request reaches.
+    pub fn decide(&mut self) -> Vec<(SplitClaim, Vec<DecidingMatch>)> {
         let claims = std::mem::take(&mut self.entries);
-        let mut decided = Vec::with_capacity(claims.len());
+        let mut by_claim = Vec::with_capacity(claims.len());
         for (claim, mut entries) in claims {
             entries.sort();
             let deciding = self.decide_at(&claim, &entries);
-            decided.push((claim, deciding));
+            by_claim.push((claim, deciding));
         }
-        decided
+        by_claim
     }
 
-    fn decide_at(&mut self, claim: &Claim, entries: &[Entry]) -> Vec<Deciding> {
+    fn decide_at(&mut self, claim: &SplitClaim, entries: &[ClaimedMatch]) -> Vec<DecidingMatch> {
         let every = Match::default();
         let matches: Vec<&Match> = entries
             .iter()
-            .map(|it| self.wanted(it).unwrap_or(&every))
+            .map(|it| self.wire(it).unwrap_or(&every))
             .collect();
-        // One's own match leads to the same rule.
+        // An earlier match of the same split leads to the same rule, so it is harmless.
         let shadows = shadow::shadows(&matches)
             .into_iter()
             .zip(entries)
@@ -205,29 +208,34 @@ impl<'r, 'w> Claims<'r, 'w> {
             .zip(&matches)
             .zip(&shadows)
             .filter(|(_, it)| it.is_none());
-        let deciding: Vec<Deciding> = deciding
-            .map(|((entry, wanted), _)| Deciding {
+        let deciding: Vec<DecidingMatch> = deciding
+            .map(|((entry, wire), _)| DecidingMatch {
                 split: entry.split,
                 port: entry.port,
-                wanted: (*wanted).clone(),
+                wire: (*wire).clone(),
             })
             .collect();
-        self.note(claim, entries, &shadows);
+        self.record_losses(claim, entries, &shadows);
         deciding
     }
 
-    /// Notes which splits have no requests at a claim, and which matches of the others have none.
-    fn note(&mut self, claim: &Claim, entries: &[Entry], shadows: &[Option<usize>]) {
-        // By split, and by match of a split: who stands before it, unless a request reaches it.
+    /// Records the splits without requests at a claim, and the matches without requests of the other splits.
+    fn record_losses(
+        &mut self,
+        claim: &SplitClaim,
+        entries: &[ClaimedMatch],
+        shadows: &[Option<usize>],
+    ) {
+        // By split, and by match of a split: the split that gets its requests; None if a request reaches it.
         let mut splits: BTreeMap<usize, Option<usize>> = BTreeMap::new();
         let mut matches: BTreeMap<(usize, usize), Option<usize>> = BTreeMap::new();
         for (entry, shadow) in entries.iter().zip(shadows) {
             let position = self.position(entry);
-            for known in [
+            for winner in [
                 splits.entry(entry.split).or_insert(*shadow),
                 matches.entry((entry.split, position)).or_insert(*shadow),
             ] {
-                *known = known.filter(|_| shadow.is_some());
+                *winner = winner.filter(|_| shadow.is_some());
             }
         }
         let resolved = self.resolved;
@@ -247,24 +255,24 @@ impl<'r, 'w> Claims<'r, 'w> {
         }
     }
 
-    fn lose(&mut self, split: usize, winner: &ObjectRef, claim: Claim) {
+    fn lose(&mut self, split: usize, winner: &ObjectRef, claim: SplitClaim) {
         let lost = self.lost.entry(split).or_default();
         lost.entry(winner.clone()).or_default().push(claim);
     }
 
-    fn wanted(&self, entry: &Entry) -> Option<&'r Match> {
+    fn wire(&self, entry: &ClaimedMatch) -> Option<&'r Match> {
         let conditions = self.resolved.get(entry.split)?.conditions.as_ref()?;
-        Some(&conditions.get(entry.condition)?.wanted)
+        Some(&conditions.get(entry.condition)?.wire)
     }
 
-    fn position(&self, entry: &Entry) -> usize {
+    fn position(&self, entry: &ClaimedMatch) -> usize {
         let split = self.resolved.get(entry.split);
         let conditions = split.and_then(|it| it.conditions.as_ref());
         let condition = conditions.and_then(|it| it.get(entry.condition));
         condition.map_or(0, |it| it.position)
     }
 
-    /// What others keep from splits.
+    /// A problem for each split, and each match of a split, that gets no requests because of others.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (index, lost) in &self.lost {
@@ -273,14 +281,16 @@ impl<'r, 'w> Claims<'r, 'w> {
             };
             for (winner, claims) in lost {
                 let own = &split.split.object;
-                let message = match winner.kind == own.kind {
-                    true => messages::split_conflicts(winner, list(claims)),
-                    false => messages::split_behind_route(winner, list(claims)),
+                let message = if winner.kind == own.kind {
+                    messages::split_conflicts(winner, list(claims))
+                } else {
+                    messages::split_behind_route(winner, list(claims))
                 };
                 let problem = own.problem("spec.service", message);
-                problems.push(match self.has_lost_all(*index) {
-                    true => problem.of_whole(),
-                    false => problem,
+                problems.push(if self.has_lost_all(*index) {
+                    problem.of_whole()
+                } else {
+                    problem
                 });
             }
         }
@@ -299,7 +309,7 @@ impl<'r, 'w> Claims<'r, 'w> {
         problems
     }
 
-    /// Whether other objects decide wherever the split wants to.
+    /// Whether other objects decide at all claims of the split.
     pub fn has_lost_all(&self, split: usize) -> bool {
         let lost = self.lost.get(&split);
         let lost: usize = lost
@@ -307,12 +317,12 @@ impl<'r, 'w> Claims<'r, 'w> {
             .flatten()
             .map(|(_, claims)| claims.len())
             .sum();
-        self.made.get(&split) == Some(&lost)
+        self.claim_counts.get(&split) == Some(&lost)
     }
 }
 
-fn rank(wanted: &Match) -> Rank {
-    let has_method = wanted.method.is_some();
-    let (headers, query) = (wanted.headers.len(), wanted.query.len());
-    Rank::http(wanted.path.as_ref(), has_method, headers, query)
+fn rank(wire: &Match) -> Rank {
+    let has_method = wire.method.is_some();
+    let (headers, query) = (wire.headers.len(), wire.query.len());
+    Rank::http(wire.path.as_ref(), has_method, headers, query)
 }

@@ -11,34 +11,34 @@ use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::split as messages;
 use crate::world::World;
 
-/// Every port of the root has all of them, and the proxy tries them one after the other.
+/// Maximum number of matches of one split. Each port of the root has all matches, and the proxy tries them one by one.
 const MAX_MATCHES: usize = 1_000;
 
 /// One match of a group that a split refers to, for one method.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Condition<'w> {
-    /// The place of the group in `spec.matches`.
+pub struct SplitCondition<'w> {
+    /// Index of the group in `spec.matches`.
     pub group: usize,
-    /// The place of the match among all of the split's.
+    /// Position of the match among all matches of the split.
     pub position: usize,
-    /// Of the match in the group.
+    /// Name of the match in the group.
     pub name: &'w str,
-    /// It leads to no rule yet. Splits that refer to the same group share it.
-    pub wanted: Arc<Match>,
+    /// The match without its rule. Splits that refer to the same group share it.
+    pub wire: Arc<Match>,
 }
 
-/// The matches of groups, each with one method at most, by namespace and name of the group and place of the match.
+/// The matches of groups, each with at most one method, by namespace and name of the group and index of the match.
 pub type Expanded<'w> = BTreeMap<(&'w str, &'w str, usize), Vec<Arc<Match>>>;
 
-/// The matches of all groups that the split refers to, of which one must fit; each has one method at most.
-/// `Ok(None)` is a split of every request.
+/// The matches of all groups that the split refers to, each with at most one method. A request is split if it fits one
+/// of them. `Ok(None)` means that every request is split.
 ///
-/// A group that is not there must not make it one, so then there is no split.
+/// A missing group is an error, because without it every request might be split.
 pub fn of<'w>(
     world: &'w World,
     split: &'w TrafficSplit,
     expanded: &mut Expanded<'w>,
-) -> Result<Option<Vec<Condition<'w>>>, Vec<Problem>> {
+) -> Result<Option<Vec<SplitCondition<'w>>>, Vec<Problem>> {
     if split.groups.is_empty() {
         return Ok(None);
     }
@@ -48,23 +48,24 @@ pub fn of<'w>(
         let namespace = &split.object.namespace;
         let path = || format!("spec.matches[{index}].name");
         match world.group(namespace, name) {
-            // It has its matches already.
+            // The matches of this group are already in the list.
             Some(_) if split.groups.iter().take(index).any(|it| it == name) => {}
             Some(group) => {
                 let matches = group.matches.iter().enumerate();
                 named.extend(matches.map(|(place, it)| (index, place, it)));
             }
             None => {
-                let message = match world.has_broken_group(namespace, name) {
-                    true => messages::split_group_broken(namespace, name),
-                    false => messages::split_group_missing(namespace, name),
+                let message = if world.has_broken_group(namespace, name) {
+                    messages::split_group_broken(namespace, name)
+                } else {
+                    messages::split_group_missing(namespace, name)
                 };
                 problems.push(split.object.problem(path(), message));
             }
         }
     }
-    let of_all = named.iter().filter_map(|(.., it)| it.condition.as_ref());
-    let count: usize = of_all.map(|it| it.methods.len().max(1)).sum();
+    let permissions = named.iter().filter_map(|(.., it)| it.condition.as_ref());
+    let count: usize = permissions.map(|it| it.methods.len().max(1)).sum();
     if count > MAX_MATCHES {
         let message = messages::split_too_many_matches(count, MAX_MATCHES);
         problems.push(split.object.problem("spec.matches", message));
@@ -78,11 +79,11 @@ pub fn of<'w>(
         let key = (split.object.namespace.as_str(), name, place);
         let matches = expanded.entry(key);
         let matches = matches.or_insert_with(|| it.condition.iter().flat_map(expand).collect());
-        conditions.extend(matches.iter().map(|wanted| Condition {
+        conditions.extend(matches.iter().map(|wire| SplitCondition {
             group,
             position,
             name: &it.name,
-            wanted: wanted.clone(),
+            wire: wire.clone(),
         }));
     }
     Ok(Some(conditions))

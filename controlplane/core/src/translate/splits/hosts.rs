@@ -1,7 +1,7 @@
-//! Host sets of literal hosts: ports whose matches are the same are one set.
+//! Host sets of literal hosts. Ports with the same matches are one set.
 //!
-//! A host is for clients of its split's namespace. At the edge, where all namespaces meet, each port of a host belongs
-//! to one namespace: the one with the oldest split that decides there.
+//! A split of a host is for clients of its namespace. The edge gets the splits of all namespaces, so there each port of
+//! a host belongs to the namespace with the oldest split that decides at this port.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -17,25 +17,24 @@ pub struct HostSets {
     hosts: BTreeMap<String, BTreeMap<String, Ports>>,
 }
 
-type Ports = BTreeMap<HostPort, Decided>;
+type Ports = BTreeMap<HostPort, PortMatches>;
 
-/// What is decided at one port of a host in one namespace.
-struct Decided {
-    /// Places of the splits, which are in the order of age.
+/// The deciding splits and their matches at one port of a host in one namespace.
+struct PortMatches {
+    /// Indexes of the splits. An older split has a lower index.
     splits: Rc<[usize]>,
-    matches: Shared,
+    matches: SharedMatches,
 }
 
-/// Matches that may hold at many ports; those of one split of every port are the same at each port that another
-/// namespace lists.
-type Shared = Rc<[Match]>;
+/// The same matches may be at many ports: a split of every port has them at each port that another namespace lists.
+type SharedMatches = Rc<[Match]>;
 
-/// Claims that splits have in their namespace and have not at the edge, by the places of these splits, which are in the
-/// order of age, and of the split that decides there instead.
+/// Claims that splits have in their namespace but not at the edge, by indexes of these splits and index of the split
+/// that decides there instead.
 pub type LostAtEdge = BTreeMap<(Rc<[usize]>, usize), Vec<HostClaim>>;
 
 impl HostSets {
-    /// `splits` are the places of those that decide there.
+    /// Adds the matches of a claim. `splits` are the indexes of the deciding splits.
     pub fn add(&mut self, claim: HostClaim, splits: Vec<usize>, matches: Vec<Match>) {
         let HostClaim {
             namespace,
@@ -45,7 +44,7 @@ impl HostSets {
         let namespaces = self.hosts.entry(host).or_default();
         let ports = namespaces.entry(namespace).or_default();
         let (splits, matches) = (splits.into(), matches.into());
-        ports.insert(port, Decided { splits, matches });
+        ports.insert(port, PortMatches { splits, matches });
     }
 
     pub fn finish(self) -> (Vec<PlannedSet>, LostAtEdge) {
@@ -69,28 +68,28 @@ impl HostSets {
     }
 }
 
-fn own(ports: Ports) -> BTreeMap<HostPort, Shared> {
+fn own(ports: Ports) -> BTreeMap<HostPort, SharedMatches> {
     let matches = ports.into_iter().map(|(port, it)| (port, it.matches));
     matches.collect()
 }
 
-/// The ports of a host of several namespaces, each as the namespace decides that has the oldest split there.
+/// The ports of a host with splits in several namespaces. The namespace with the oldest split at a port decides there.
 fn at_edge(
     host: &str,
     namespaces: &BTreeMap<String, Ports>,
     lost: &mut LostAtEdge,
-) -> BTreeMap<HostPort, Shared> {
-    let listed: BTreeSet<HostPort> = namespaces
+) -> BTreeMap<HostPort, SharedMatches> {
+    let all_ports: BTreeSet<HostPort> = namespaces
         .values()
         .flat_map(BTreeMap::keys)
         .copied()
         .collect();
     let mut edge = BTreeMap::new();
-    for port in listed {
+    for port in all_ports {
         let claims = namespaces
             .iter()
-            .filter_map(|(namespace, ports)| Some((namespace, decided_at(ports, port)?)));
-        let mut claims: Vec<(&String, &Decided)> = claims.collect();
+            .filter_map(|(namespace, ports)| Some((namespace, matches_at(ports, port)?)));
+        let mut claims: Vec<(&String, &PortMatches)> = claims.collect();
         claims.sort_by_key(|(_, it)| it.oldest());
         let Some(((_, first), others)) = claims.split_first() else {
             continue;
@@ -111,8 +110,8 @@ fn at_edge(
     edge
 }
 
-/// A split of every port has also the ports that its namespace does not list.
-fn decided_at(ports: &Ports, port: HostPort) -> Option<&Decided> {
+/// The matches at a port. A split of every port also has the ports that its namespace does not list.
+fn matches_at(ports: &Ports, port: HostPort) -> Option<&PortMatches> {
     let every = || match port {
         HostPort::Number(_) => ports.get(&HostPort::Other),
         HostPort::Absent | HostPort::Other => None,
@@ -120,7 +119,7 @@ fn decided_at(ports: &Ports, port: HostPort) -> Option<&Decided> {
     ports.get(&port).or_else(every)
 }
 
-impl Decided {
+impl PortMatches {
     fn oldest(&self) -> Option<usize> {
         self.splits.iter().min().copied()
     }
@@ -129,7 +128,7 @@ impl Decided {
 fn planned(
     host: &str,
     audience: &Audience,
-    mut ports: BTreeMap<HostPort, Shared>,
+    mut ports: BTreeMap<HostPort, SharedMatches>,
 ) -> Vec<PlannedSet> {
     let absent = ports.remove(&HostPort::Absent);
     let other = ports.remove(&HostPort::Other);
@@ -148,23 +147,23 @@ fn planned(
     sets.collect()
 }
 
-fn are_same(one: &Shared, other: &Shared) -> bool {
+fn are_same(one: &SharedMatches, other: &SharedMatches) -> bool {
     Rc::ptr_eq(one, other) || one == other
 }
 
-/// Sets without the name of their host. Where two have the same port the first has it.
+/// Sets without the name of their host. If two sets have the same port, the first gets its requests.
 fn sets(
-    ports: BTreeMap<HostPort, Shared>,
-    mut absent: Option<Shared>,
-    mut other: Option<Shared>,
-) -> Vec<(Literal, Shared)> {
-    let mut sets: Vec<(Literal, Shared)> = Vec::new();
+    ports: BTreeMap<HostPort, SharedMatches>,
+    mut absent: Option<SharedMatches>,
+    mut other: Option<SharedMatches>,
+) -> Vec<(Literal, SharedMatches)> {
+    let mut sets: Vec<(Literal, SharedMatches)> = Vec::new();
     for (port, matches) in ports {
         let HostPort::Number(port) = port else {
             continue;
         };
         let is_of_every_port =
-            |(literal, it): &(Literal, Shared)| literal.every_port && are_same(it, &matches);
+            |(literal, it): &(Literal, SharedMatches)| literal.every_port && are_same(it, &matches);
         if sets.iter().any(is_of_every_port) {
             continue;
         }
@@ -176,7 +175,7 @@ fn sets(
         };
         sets.push((literal, matches));
     }
-    // No number has their matches, so they stand behind one that is taken already.
+    // No numbered port has these matches. Their sets need a port, so they use one that an earlier set already has.
     let Some(port) = sets.first().map(|(literal, _)| literal.port) else {
         return sets;
     };
@@ -212,7 +211,7 @@ mod tests {
 
     /// Namespace a decides for every port of the host, and namespace b lists a thousand ports.
     #[test]
-    fn ports_that_another_namespace_lists_share_the_matches_of_every_port() {
+    fn listed_ports_share_every_port_matches() {
         let of = |rule: &str, count| {
             vec![
                 Match {

@@ -1,11 +1,11 @@
-//! TrafficSplits with their names resolved, and the ports at which they want to decide.
+//! TrafficSplits with their names resolved, and the ports that they claim.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
 use weir_split::wire::{Backend, Target};
 
-use super::conditions::{self, Condition, Expanded};
+use super::conditions::{self, Expanded, SplitCondition};
 use crate::api::service::{self, Port, Service};
 use crate::api::smi::service_name::{Host, RootName};
 use crate::api::smi::traffic_split::{SplitBackend, TrafficSplit};
@@ -15,37 +15,37 @@ use crate::translate::ServicePort;
 use crate::world::World;
 
 /// A split whose names are resolved.
-pub struct Resolved<'w> {
+pub struct ResolvedSplit<'w> {
     pub split: &'w TrafficSplit,
-    pub root: Root<'w>,
-    /// Those whose Service exists, with their place in `spec.backends`.
+    pub root: ResolvedRoot<'w>,
+    /// Index in `spec.backends`, weight and Service of each backend whose Service exists.
     pub backends: Vec<(usize, u64, &'w Service)>,
-    /// Of which one holds for a request that is split. None is every request.
-    pub conditions: Option<Vec<Condition<'w>>>,
+    /// A request is split if it fits one of them. None means that every request is split.
+    pub conditions: Option<Vec<SplitCondition<'w>>>,
 }
 
-pub enum Root<'w> {
+pub enum ResolvedRoot<'w> {
     Service(&'w Service),
     Host(&'w Host),
 }
 
-/// As in `port 80 of ROOT`.
-impl fmt::Display for Root<'_> {
+/// The name of the root in messages, as in `port 80 of ROOT`.
+impl fmt::Display for ResolvedRoot<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Root::Service(service) => service.object.fmt(f),
-            Root::Host(host) => write!(f, "host {}", host.name),
+            ResolvedRoot::Service(service) => service.object.fmt(f),
+            ResolvedRoot::Host(host) => write!(f, "host {}", host.name),
         }
     }
 }
 
-impl<'w> Resolved<'w> {
+impl<'w> ResolvedSplit<'w> {
     pub fn new(
         world: &'w World,
         split: &'w TrafficSplit,
         expanded: &mut Expanded<'w>,
         problems: &mut BTreeSet<Problem>,
-    ) -> Option<Resolved<'w>> {
+    ) -> Option<ResolvedSplit<'w>> {
         let root = root(world, split)
             .map_err(|message| problems.insert(split.object.problem("spec.service", message)))
             .ok()?;
@@ -54,7 +54,7 @@ impl<'w> Resolved<'w> {
         for (index, backend) in split.backends.iter().enumerate() {
             match backend_service(world, split, backend) {
                 Ok(service) => backends.push((index, backend.weight, service)),
-                // How people start: the backend is listed before it exists.
+                // Users list a backend with weight 0 before it exists.
                 Err(_) if backend.weight == 0 => {}
                 Err(message) => {
                     let path = format!("spec.backends[{index}].service");
@@ -68,13 +68,13 @@ impl<'w> Resolved<'w> {
                 .into_iter()
                 .map(|problem| match (is_any_left, &root) {
                     (true, _) => problem,
-                    (false, Root::Host(_)) => problem.of_whole(),
-                    (false, Root::Service(_)) => problem.with_effect(stays(&root)),
+                    (false, ResolvedRoot::Host(_)) => problem.of_whole(),
+                    (false, ResolvedRoot::Service(_)) => problem.with_effect(stays(&root)),
                 }),
         );
         problems.extend(repeated(split));
         let conditions = conditions::of(world, split, expanded)
-            .map_err(|wrong| problems.extend(wrong.into_iter().map(Problem::of_whole)))
+            .map_err(|errors| problems.extend(errors.into_iter().map(Problem::of_whole)))
             .ok()?;
         if conditions.as_ref().is_some_and(Vec::is_empty) {
             problems.insert(
@@ -84,7 +84,7 @@ impl<'w> Resolved<'w> {
             );
             return None;
         }
-        Some(Resolved {
+        Some(ResolvedSplit {
             split,
             root,
             backends,
@@ -92,7 +92,7 @@ impl<'w> Resolved<'w> {
         })
     }
 
-    /// The ports of the root that the split is about, for a root that is a Service.
+    /// The ports of the root at which the split decides, for a root that is a Service.
     pub fn service_ports(
         &self,
         service: &'w Service,
@@ -118,16 +118,17 @@ impl<'w> Resolved<'w> {
         for Port { number, .. } in without {
             let message = messages::split_matches_of_connections(number, &service.object);
             let problem = object.problem("spec.matches", message);
-            problems.insert(match ports.is_empty() {
-                true => problem.of_whole(),
-                false => problem,
+            problems.insert(if ports.is_empty() {
+                problem.of_whole()
+            } else {
+                problem
             });
         }
         ports
     }
 
-    /// The ports that a backend has too which is not the root itself: requests for any other port can go nowhere
-    /// but to the root. All of them where no port is left by that.
+    /// The ports that a backend other than the root has as well, because requests for any other port can only go to the
+    /// root. All ports, if there are no such ports.
     fn ports_with_counterpart(&self, service: &'w Service) -> Vec<&'w Port> {
         let others = || {
             self.backends
@@ -137,17 +138,18 @@ impl<'w> Resolved<'w> {
         let has_counterpart =
             |port: &&Port| others().any(|(.., it)| it.port(port.number).is_some());
         let some: Vec<&Port> = service.ports.iter().filter(has_counterpart).collect();
-        match some.is_empty() {
-            true => service.ports.iter().collect(),
-            false => some,
+        if some.is_empty() {
+            service.ports.iter().collect()
+        } else {
+            some
         }
     }
 
-    /// The ports of its backends by which a split of a host decides.
+    /// The ports of the backends at which a split of a host decides.
     pub fn host_ports(&self, host: &Host, problems: &mut BTreeSet<Problem>) -> BTreeSet<u16> {
         let object = &self.split.object;
         if self.weighted().next().is_none() {
-            // Where there are weights, a problem has said already why their backends are left out.
+            // Backends with a weight that are left out already have a problem.
             if self
                 .split
                 .backends
@@ -166,7 +168,7 @@ impl<'w> Resolved<'w> {
             list(each)
         };
         let (ports, message) = match self.split.root.port {
-            // One that could not decide does not keep a younger one from it.
+            // Without a backend with this port, a younger split may decide.
             Some(port) => (
                 self.weighted()
                     .any(|it| it.port(port).is_some())
@@ -186,11 +188,11 @@ impl<'w> Resolved<'w> {
         ports
     }
 
-    /// The port of the backends to which a request goes whose Host has none.
+    /// The port of the backends for a request whose Host has no port.
     pub fn default_host_port(&self) -> Option<u16> {
         let default = service::default_port(self.common_ports());
-        let meant = self.split.root.port;
-        default.filter(|port| meant.is_none_or(|meant| meant == *port))
+        let own = self.split.root.port;
+        default.filter(|port| own.is_none_or(|own| own == *port))
     }
 
     fn weighted(&self) -> impl Iterator<Item = &'w Service> {
@@ -207,8 +209,8 @@ impl<'w> Resolved<'w> {
         sets.fold(first, |common, ports: BTreeSet<u16>| &common & &ports)
     }
 
-    /// The backends for requests of one port: those that have it. One without it gets nothing (TrafficSplit
-    /// specification, Ports). Where none with a weight is left all stays with the root.
+    /// The backends for requests of one port. A backend without the port gets no requests (TrafficSplit specification,
+    /// Ports). If no backend with a weight has the port, all requests stay with the root.
     pub fn backends_at(&self, port: u16, problems: &mut BTreeSet<Problem>) -> Vec<Backend> {
         let object = &self.split.object;
         let mut backends = Vec::with_capacity(self.backends.len());
@@ -224,14 +226,16 @@ impl<'w> Resolved<'w> {
             }
         }
         let is_any_left = backends.iter().any(|backend| backend.weight > 0);
-        problems.extend(left_out.into_iter().map(|problem| match is_any_left {
-            true => problem,
-            false => problem.with_effect(Effect::new(
+        problems.extend(left_out.into_iter().map(|problem| {
+            if is_any_left {
+                return problem;
+            }
+            problem.with_effect(Effect::new(
                 Extent::Share,
                 format!("all requests for port {port} stay with {}", self.root),
-            )),
+            ))
         }));
-        if let (false, Root::Service(service)) = (is_any_left, &self.root) {
+        if let (false, ResolvedRoot::Service(service)) = (is_any_left, &self.root) {
             if self
                 .split
                 .backends
@@ -264,7 +268,7 @@ fn add<'w>(
 ) {
     let place = places.entry(&service.object).or_insert(backends.len());
     match backends.get_mut(*place) {
-        Some(known) => known.weight = known.weight.saturating_add(weight),
+        Some(backend) => backend.weight = backend.weight.saturating_add(weight),
         None => {
             let to = Target::Service(ServicePort::of(service, port).backend());
             backends.push(Backend::new(weight, to));
@@ -272,26 +276,26 @@ fn add<'w>(
     }
 }
 
-/// For one that is left out, where no backend with a weight is left.
-fn stays(root: &Root) -> Effect {
+/// The effect of a backend that is left out, if no backend with a weight is left.
+fn stays(root: &ResolvedRoot) -> Effect {
     Effect::new(Extent::Share, format!("all requests stay with {root}"))
 }
 
-fn root<'w>(world: &'w World, split: &'w TrafficSplit) -> Result<Root<'w>, Message> {
+fn root<'w>(world: &'w World, split: &'w TrafficSplit) -> Result<ResolvedRoot<'w>, Message> {
     let own = split.object.namespace.as_str();
     match &split.root.name {
         RootName::Service(name) => match world.service(own, name) {
-            Some(service) => Ok(Root::Service(service)),
+            Some(service) => Ok(ResolvedRoot::Service(service)),
             None => Err(messages::split_root_missing(own, name)),
         },
         RootName::Host(host) => match host.known_service(&world.namespaces) {
             Some((name, namespace)) => Err(messages::split_service_elsewhere(name, namespace, own)),
-            None => Ok(Root::Host(host)),
+            None => Ok(ResolvedRoot::Host(host)),
         },
     }
 }
 
-/// The Service that a backend names, or why it gets nothing.
+/// The Service of a backend, or why the backend gets no requests.
 fn backend_service<'w>(
     world: &'w World,
     split: &TrafficSplit,
@@ -300,7 +304,7 @@ fn backend_service<'w>(
     let own = split.object.namespace.as_str();
     match world.service(own, &backend.name) {
         None => Err(messages::split_backend_not_found(own, &backend.name)),
-        // Whoever may write such a Service could reach any host by it (CVE-2021-25740).
+        // The author of such a Service could reach any host through it (CVE-2021-25740).
         Some(service) if service.is_external => {
             Err(messages::split_backend_external(&service.object))
         }
@@ -308,12 +312,12 @@ fn backend_service<'w>(
     }
 }
 
-/// Backends that stand there already.
+/// A problem for each backend that an earlier entry already names.
 fn repeated(split: &TrafficSplit) -> Vec<Problem> {
     let mut repeated = Vec::new();
-    let mut known: BTreeMap<&str, &SplitBackend> = BTreeMap::new();
+    let mut first_by_name: BTreeMap<&str, &SplitBackend> = BTreeMap::new();
     for (index, backend) in split.backends.iter().enumerate() {
-        let first = *known.entry(&backend.name).or_insert(backend);
+        let first = *first_by_name.entry(&backend.name).or_insert(backend);
         if !std::ptr::eq(first, backend) {
             let message =
                 messages::split_backend_twice(&backend.name, first.weight, backend.weight);

@@ -23,7 +23,7 @@ const WORLD: &str = "
 {apiVersion: specs.smi-spec.io/v1alpha4, kind: HTTPRouteGroup, metadata: {name: bad}, spec: {matches: [{name: a, pathRegex: '('}]}}
 ";
 
-/// `name` is its age as well. Backends: v1 alone.
+/// A split with one backend, v1. `name` is also the last digit of the year of its creation.
 fn split(name: &str, service: &str, matches: &str) -> String {
     format!(
         "---\n{{apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: {{name: '{name}', creationTimestamp: '200{name}-01-01T00:00:00Z'}}, \
@@ -76,7 +76,7 @@ fn check(splits: &[String], expected: &[&str], problems: &[&str]) {
 }
 
 #[test]
-fn requests_of_all_groups_are_split_and_the_others_pass() {
+fn only_requests_of_groups_are_split() {
     let groups = format!("{}, {}", group("beta"), group("all"));
     check(
         &[split("1", "web:80", &groups)],
@@ -91,7 +91,7 @@ fn requests_of_all_groups_are_split_and_the_others_pass() {
 }
 
 #[test]
-fn those_with_matches_first_then_the_oldest_without() {
+fn splits_with_matches_come_first() {
     check(
         &[
             split("1", "web:80", ""),
@@ -115,7 +115,7 @@ fn those_with_matches_first_then_the_oldest_without() {
 }
 
 #[test]
-fn what_cannot_be_matched_is_not_split() {
+fn unreadable_groups_prevent_the_split() {
     let api = |name: &str| format!("{{apiGroup: {name}, kind: HTTPRouteGroup, name: all}}");
     for (matches, problem) in [
         (group("gone"), "[0].name ReferenceNotFound"),
@@ -144,7 +144,7 @@ fn what_cannot_be_matched_is_not_split() {
 }
 
 #[test]
-fn a_port_of_connections_is_split_as_such() {
+fn tcp_port_splits_connections() {
     check(
         &[split("1", "web", ""), split("2", "web:3306", "")],
         &["1:80/http", "web:3306 10.0.0.1 -> 1:3306/tcp"],
@@ -161,7 +161,7 @@ fn a_port_of_connections_is_split_as_such() {
 }
 
 #[test]
-fn a_literal_host_has_matches_too() {
+fn literal_host_has_matches() {
     check(
         &[
             split("1", "web.example.com:3306", ""),

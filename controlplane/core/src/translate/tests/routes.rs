@@ -1,4 +1,4 @@
-//! What routes ask for beyond paths and weights, their kinds, and who decides where two meet.
+//! Routes: conditions other than paths, filters, kinds, and conflicts of two routes.
 
 use super::*;
 
@@ -8,7 +8,7 @@ const MORE: &str = "---
 {apiVersion: v1, kind: Service, metadata: {name: db, namespace: shop}, spec: {ports: [{port: 80, appProtocol: mysql}, {port: 81, appProtocol: kubernetes.io/h2c}]}}
 ";
 
-/// A route of that kind and name in namespace shop; a lower number is an older one.
+/// A route of this kind and name in namespace shop. A lower `age` number is an older route.
 fn of_kind(kind: &str, name: &str, age: u16, spec: &str) -> String {
     let group = match kind {
         "Linkerd" => "policy.linkerd.io/v1beta3",
@@ -56,7 +56,7 @@ fn conditions_decide_the_order_across_routes() {
 }
 
 #[test]
-fn hostnames_of_linkerd_come_before_all() {
+fn linkerd_hostnames_come_first() {
     let hosts = "hostnames: ['*.org', web.shop, '*.a.org', web]";
     let spec = format!("{{{WEB}, {hosts}, rules: [{{{V1}}}]}}");
     let exact = format!(
@@ -83,7 +83,7 @@ fn hostnames_of_linkerd_come_before_all() {
 }
 
 #[test]
-fn filters_stand_where_they_are_written() {
+fn filters_keep_their_level() {
     let remove = "filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [a]}}]";
     let spec = format!(
         "{{{WEB}, rules: [{{{remove}, timeouts: {{request: 1s}}, backendRefs: [{{name: web-v1, port: 80, {remove}}}, {{name: gone, port: 80, {remove}}},\
@@ -118,7 +118,7 @@ fn filters_stand_where_they_are_written() {
 }
 
 #[test]
-fn services_that_are_no_backends() {
+fn unusable_services_are_refused() {
     let spec =
         |kind_of_backend: &str| format!("{{{WEB}, rules: [{{backendRefs: [{kind_of_backend}]}}]}}");
     for (kind, backend, reason) in [
@@ -145,7 +145,7 @@ fn services_that_are_no_backends() {
 }
 
 #[test]
-fn a_call_of_grpc_is_a_request_to_a_path() {
+fn grpc_method_becomes_a_path() {
     let matches = "matches: [{method: {method: Get}}, {method: {service: shop.Cart}}, {method: {service: shop.Cart, method: Get}}, {}]";
     let spec = format!("{{{WEB}, rules: [{{{matches}, {V1}}}]}}");
     let none =
@@ -174,7 +174,7 @@ fn a_call_of_grpc_is_a_request_to_a_path() {
 }
 
 #[test]
-fn connections_are_a_listeners_or_a_ports() {
+fn tcp_routes_become_connections() {
     let spec = "{parentRefs: [{name: edge}, {group: '', kind: Service, name: two}], rules: [{backendRefs: [{name: web-v1, port: 80, weight: 3}, {name: gone, port: 80}]}]}";
     let route = of_kind("TCPRoute", "r", 2, spec);
     let root = |port: u16| {
@@ -203,7 +203,7 @@ fn connections_are_a_listeners_or_a_ports() {
         ],
         &[missing],
     );
-    // Nothing tells the connections of two routes apart.
+    // A proxy cannot distinguish the connections of two routes.
     let both = route + &of_kind("TCPRoute", "older", 1, &spec.replace("gone", "web-v2"));
     let lost = ["0", "1"].map(|parent| format!("shop/r spec.parentRefs[{parent}] Conflicted"));
     assert_eq!(problems(&both)[..2], lost);
@@ -234,9 +234,9 @@ fn connections_are_a_listeners_or_a_ports() {
     );
 }
 
-/// Each row: kinds with their ages, and of those the ones that lose.
+/// Each row has kinds with their ages, and the kinds that lose.
 #[test]
-fn who_decides_where_two_kinds_meet() {
+fn route_kinds_have_precedence() {
     let spec = |kind: &str, parent: &str| {
         let backends = "backendRefs: [{name: web-v2, port: 80}]";
         match kind {
@@ -273,7 +273,7 @@ fn who_decides_where_two_kinds_meet() {
                 _ => format!("shop/{name} spec.parentRefs[0] Conflicted"),
             })
             .collect();
-        // Of the two that share a claim, the younger has the same match; that is no conflict of kinds.
+        // Two routes of one class share a claim. The younger has the same match, which is not a conflict of kinds.
         let is_conflict = |it: &&String| it.ends_with("Conflicted");
         let mut lost_sorted: Vec<String> = lost.iter().filter(is_conflict).cloned().collect();
         lost_sorted.sort();
@@ -284,7 +284,7 @@ fn who_decides_where_two_kinds_meet() {
 
 /// Gateway API v1, GRPCRouteSpec.hostnames.
 #[test]
-fn requests_and_calls_meet_on_one_listener_where_they_have_a_host_in_common() {
+fn http_and_grpc_conflict_by_host() {
     let at = |parents: &str, hostnames: &str| {
         format!("{{parentRefs: [{parents}], hostnames: [{hostnames}], rules: [{{}}]}}")
     };
@@ -312,7 +312,7 @@ fn requests_and_calls_meet_on_one_listener_where_they_have_a_host_in_common() {
     for (of_old, of_young) in [
         ("a.example.com", "b.example.com"),
         ("'*.a.example.com'", "a.example.com"),
-        // The listener has only what ends in example.com.
+        // The listener has only hosts under example.com.
         ("a.example.com, '*.org'", "b.example.com, b.org"),
     ] {
         let lost = lost(of_old, &section("wild"), of_young);
@@ -322,7 +322,7 @@ fn requests_and_calls_meet_on_one_listener_where_they_have_a_host_in_common() {
         lost("a.example.com", &section("plain"), "a.example.com"),
         [""; 0]
     );
-    // At the listener where nothing is in the way it is in force.
+    // The route is in force at the listener without another route.
     let young = of_kind(
         "GRPCRoute",
         "young",
@@ -338,7 +338,7 @@ fn requests_and_calls_meet_on_one_listener_where_they_have_a_host_in_common() {
 }
 
 #[test]
-fn the_oldest_that_is_in_force_is_in_the_way() {
+fn oldest_deciding_route_blocks_others() {
     let route = |kind: &str, name: &str, age: u16, hostname: &str| {
         let spec = format!(
             "{{parentRefs: [{{name: edge, sectionName: plain}}], hostnames: ['{hostname}'], rules: [{{}}]}}"
@@ -347,7 +347,7 @@ fn the_oldest_that_is_in_force_is_in_the_way() {
     };
     let middle = route("GRPCRoute", "middle", 2, "*.a.org");
     let routes = route("HTTPRoute", "old", 1, "*.org") + &middle;
-    // What has lost takes nothing away from others.
+    // A route that has lost does not block others.
     let routes = routes + &route("HTTPRoute", "young", 3, "x.a.org");
     let mut found = problems(&routes);
     found.retain(|it| !it.ends_with("NoTraffic"));
@@ -355,7 +355,7 @@ fn the_oldest_that_is_in_force_is_in_the_way() {
 }
 
 #[test]
-fn what_repeats_too_much_is_not_in_force_and_holds_nothing() {
+fn route_over_limit_blocks_nothing() {
     let ports: Vec<String> = (1..=1000).map(|port| format!("{{port: {port}}}")).collect();
     let wide = format!(
         "---\n{{apiVersion: v1, kind: Service, metadata: {{name: wide, namespace: shop}}, spec: {{ports: [{}]}}}}\n",

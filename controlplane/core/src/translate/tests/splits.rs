@@ -1,9 +1,9 @@
-//! TrafficSplits, alone and beside routes.
+//! TrafficSplits, alone and together with routes.
 
 use super::*;
 
 #[test]
-fn a_split_is_one_rule_per_port_of_its_root() {
+fn split_has_one_rule_per_port() {
     check(
         &split(
             "s",
@@ -22,7 +22,7 @@ fn a_split_is_one_rule_per_port_of_its_root() {
 }
 
 #[test]
-fn without_a_usable_backend_the_root_keeps_its_traffic() {
+fn root_keeps_traffic_without_backends() {
     check(
         &split(
             "s",
@@ -39,7 +39,7 @@ fn without_a_usable_backend_the_root_keeps_its_traffic() {
 }
 
 #[test]
-fn roots_that_are_not_there() {
+fn missing_roots_are_problems() {
     let manifests = [
         split("a", "null", "{service: gone, backends: []}"),
         split("b", "null", "{service: far.back, backends: []}"),
@@ -60,7 +60,7 @@ fn roots_that_are_not_there() {
 }
 
 #[test]
-fn a_literal_host_is_for_its_own_namespace() {
+fn literal_host_serves_its_namespace() {
     let host = split(
         "s",
         "null",
@@ -92,7 +92,7 @@ fn a_literal_host_is_for_its_own_namespace() {
 }
 
 #[test]
-fn a_host_whose_port_no_backend_has_is_left_to_the_next_split() {
+fn host_without_port_goes_to_next() {
     let host = |name: &str, created: &str, backend: &str| {
         split(
             name,
@@ -119,7 +119,7 @@ fn a_host_whose_port_no_backend_has_is_left_to_the_next_split() {
 }
 
 #[test]
-fn the_oldest_split_wins_and_a_route_wins_over_splits() {
+fn routes_then_oldest_splits_win() {
     let backends = "backends: [{service: web-v1, weight: 1}]";
     let splits = [
         split("a", "null", &format!("{{service: 'web:80', {backends}}}")),

@@ -1,4 +1,4 @@
-//! Which tokens need a TokenReview, and which turns they wait for.
+//! Which tokens need a TokenReview, and which permits they wait for.
 
 use super::*;
 
@@ -26,12 +26,12 @@ fn forged(name: &str) -> String {
     )
 }
 
-fn is_invalid(said: &Result<Arc<Account>, Denied>) -> bool {
-    matches!(said, Err(Denied::Invalid(_)))
+fn is_invalid(result: &Result<Arc<Account>, Denied>) -> bool {
+    matches!(result, Err(Denied::Invalid(_)))
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_that_the_api_server_has_not_signed_needs_no_review() {
+async fn forged_token_needs_no_review() {
     let api = Api::new(good());
     let none = json!({ "alg": "none" });
     let elsewhere = json!({ "alg": "RS256", "kid": "1" });
@@ -49,16 +49,16 @@ async fn a_token_that_the_api_server_has_not_signed_needs_no_review() {
         signed(pair(), elsewhere, claims()),
         tampered,
     ] {
-        let said = api.tokens.account(&wrong).await;
-        assert!(is_invalid(&said), "{wrong}: {said:?}");
+        let result = api.tokens.account(&wrong).await;
+        assert!(is_invalid(&result), "{wrong}: {result:?}");
     }
-    assert_eq!(api.asked(), 0);
+    assert_eq!(api.reviews(), 0);
     assert_eq!(api.tokens.store().len(), 0, "nothing is kept");
     assert!(api.tokens.account(&plain()).await.is_ok());
 }
 
 #[tokio::test(start_paused = true)]
-async fn keys_of_both_kinds_are_known() {
+async fn rsa_and_ec_keys_are_supported() {
     let api = Api::new(good());
     let rsa = json!({ "kty": "RSA", "kid": "rsa", "n": MODULUS, "e": "AQAB" });
     api.have_keys(json!({ "keys": [jwk(pair(), "1"), rsa] }));
@@ -72,10 +72,10 @@ async fn keys_of_both_kinds_are_known() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_new_key_is_read_when_a_token_names_it_and_once_a_second_at_most() {
+async fn new_keys_are_read_every_second() {
     let api = Api::new(good());
     assert!(api.tokens.account(&plain()).await.is_ok());
-    assert_eq!(api.asked_keys.load(Ordering::SeqCst), 1);
+    assert_eq!(api.key_requests.load(Ordering::SeqCst), 1);
     let newer = new_pair();
     api.have_keys(json!({ "keys": [jwk(pair(), "1"), jwk(&newer, "2")] }));
     let start = Instant::now();
@@ -85,16 +85,16 @@ async fn a_new_key_is_read_when_a_token_names_it_and_once_a_second_at_most() {
     let start = Instant::now();
     let several = (0..100).map(|number| forged(&number.to_string()));
     let several: Vec<String> = several.collect();
-    let asked = several.iter().map(|token| api.tokens.account(token));
-    let said = futures::future::join_all(asked).await;
-    assert!(said.iter().all(is_invalid), "{said:?}");
+    let reviews = several.iter().map(|token| api.tokens.account(token));
+    let result = futures::future::join_all(reviews).await;
+    assert!(result.iter().all(is_invalid), "{result:?}");
     assert!(start.elapsed() < Duration::from_millis(2100));
-    assert!(api.asked_keys.load(Ordering::SeqCst) <= 4);
+    assert!(api.key_requests.load(Ordering::SeqCst) <= 4);
 }
 
 /// Tokens whose signature cannot be checked wait for each other. Other tokens do not wait for them.
 #[tokio::test(start_paused = true)]
-async fn without_keys_tokens_are_reviewed_in_turns_of_their_own() {
+async fn unverified_tokens_delay_no_others() {
     let api = Api::new(good());
     let known = plain();
     api.tokens.account(&known).await.unwrap();
@@ -109,7 +109,7 @@ async fn without_keys_tokens_are_reviewed_in_turns_of_their_own() {
         let start = Instant::now();
         api.say(good());
         assert!(api.tokens.account(&known).await.is_ok());
-        // One that is signed by a key which was read before.
+        // This token is signed by a key that was read before.
         assert!(api.tokens.account(&token_of(77)).await.is_ok());
         start.elapsed()
     };
@@ -118,17 +118,17 @@ async fn without_keys_tokens_are_reviewed_in_turns_of_their_own() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_key_of_another_kind_is_left_to_the_api_server() {
+async fn unsupported_key_leaves_decision_to_review() {
     let api = Api::new(good());
     let other = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": "AAAA" });
     api.have_keys(json!({ "keys": [jwk(pair(), "1"), other] }));
     assert!(api.tokens.account(&forged("ed")).await.is_ok());
-    assert_eq!(api.asked(), 1);
+    assert_eq!(api.reviews(), 1);
 }
 
-/// What the API server may have signed in a way that is not supported here is left to it.
+/// The API server may have signed these tokens in a way that is not supported here.
 #[tokio::test(start_paused = true)]
-async fn a_signature_that_cannot_be_checked_is_left_to_the_api_server() {
+async fn unverified_signature_leaves_decision_to_review() {
     let own = jwk(pair(), "1");
     let ed = json!({ "kty": "OKP", "crv": "Ed25519", "kid": "ed", "x": "AAAA" });
     let bits = |count: usize| BASE64_URL_SAFE_NO_PAD.encode(vec![255_u8; count / 8]);
@@ -166,9 +166,9 @@ async fn a_signature_that_cannot_be_checked_is_left_to_the_api_server() {
         let api = Api::new(good());
         api.have_keys(json!({ "keys": keys }));
         let token = signed(&new_pair(), header, claims());
-        let said = api.tokens.account(&token).await;
-        assert!(said.is_ok(), "{what}: {said:?}");
-        assert_eq!(api.asked(), 1, "{what}");
+        let result = api.tokens.account(&token).await;
+        assert!(result.is_ok(), "{what}: {result:?}");
+        assert_eq!(api.reviews(), 1, "{what}");
     }
     for (what, keys, header) in [
         (
@@ -182,8 +182,8 @@ async fn a_signature_that_cannot_be_checked_is_left_to_the_api_server() {
         let api = Api::new(good());
         api.have_keys(json!({ "keys": keys }));
         let token = signed(&new_pair(), header, claims());
-        let said = api.tokens.account(&token).await;
-        assert!(is_invalid(&said), "{what}: {said:?}");
-        assert_eq!(api.asked(), 0, "{what}");
+        let result = api.tokens.account(&token).await;
+        assert!(is_invalid(&result), "{what}: {result:?}");
+        assert_eq!(api.reviews(), 0, "{what}");
     }
 }

@@ -1,14 +1,14 @@
-//! Which objects that are gone the documents stand for that nothing can be made of.
+//! Matches objects that are gone with documents that cannot be read as objects.
 //!
-//! Such a document has no kind, version, group or name that can be read, or is an object of which nothing is in force.
-//! It stands for the form of its name or its place in the same file, whatever its kind, and with its kind, namespace and
-//! name for a form of any file. A document that may have been a list stands for all that was in the list.
+//! Such a document has no readable kind, version, group or name, or is an object without anything in force. It stands
+//! for an object with its name or its place in the same file, of any kind. With its kind, namespace and name it stands
+//! for an object of any file. A document that may have been a list stands for all objects of the list.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::Contents;
-use weir_core::manifest::object::{Broken, Kind};
+use weir_core::manifest::object::{BrokenDocument, Kind};
 use weir_core::manifest::problem::Problem;
 use weir_core::world::Entry;
 
@@ -22,7 +22,7 @@ pub(super) struct Documents<'a> {
     objects: HashMap<(&'a str, usize), usize>,
 }
 
-/// What a document and a form have in common; in the same file, but for `Anywhere`.
+/// What a document and a form have in common. Both are in the same file, except with `Anywhere`.
 #[derive(Clone, Copy)]
 enum Matching {
     NameAndPlaceOfKind,
@@ -36,7 +36,7 @@ enum Matching {
     List,
 }
 
-const BY_SURENESS: [Matching; 8] = [
+const BY_CERTAINTY: [Matching; 8] = [
     Matching::NameAndPlaceOfKind,
     Matching::NameOfKind,
     Matching::Anywhere,
@@ -49,12 +49,12 @@ const BY_SURENESS: [Matching; 8] = [
 
 pub(super) struct Document<'a> {
     pub what: What<'a>,
-    /// One object, or those of a list.
+    /// One object, or the objects of a list.
     pub stands_for: Vec<Arc<Entry>>,
 }
 
 pub(super) enum What<'a> {
-    Broken(&'a Broken),
+    Broken(&'a BrokenDocument),
     Object(&'a Arc<Entry>),
 }
 
@@ -79,7 +79,7 @@ impl Document<'_> {
 }
 
 impl<'a> Documents<'a> {
-    /// The documents of these files, with the objects that `may_stand_for_another` names.
+    /// The broken documents of these files, and the objects for which `may_stand_for_another` is true.
     pub(super) fn of(
         files: &[Contents<'a>],
         may_stand_for_another: impl Fn(&Arc<Entry>) -> bool,
@@ -112,7 +112,7 @@ impl<'a> Documents<'a> {
                 it.name.as_deref(),
                 Some(&*it.place),
             ),
-            // An object whose name can be read is another one in the same place.
+            // An object with a readable name is another object in the same place.
             What::Object(it) => (
                 Some(it.kind),
                 Some(it.namespace()),
@@ -131,9 +131,10 @@ impl<'a> Documents<'a> {
             }
         }
         if let (Some(kind), Some(name), false) = (kind, name, matches!(what, What::Object(_))) {
-            let namespace = match kind.is_cluster_scoped() {
-                true => Some(""),
-                false => namespace,
+            let namespace = if kind.is_cluster_scoped() {
+                Some("")
+            } else {
+                namespace
             };
             if let Some(namespace) = namespace {
                 let key = (kind, namespace, name);
@@ -152,13 +153,13 @@ impl<'a> Documents<'a> {
         });
     }
 
-    /// Finds the documents that stand for forms that are gone: the surest matches first.
+    /// Finds the documents that stand for forms that are gone: the most certain matches first.
     pub(super) fn find(
         &mut self,
         mut gone: Vec<&Arc<Entry>>,
         is_elsewhere: impl Fn(&Entry) -> bool,
     ) {
-        for matching in BY_SURENESS {
+        for matching in BY_CERTAINTY {
             gone.retain(|form| {
                 let found = match matching {
                     Matching::Anywhere if is_elsewhere(form) => None,
@@ -209,12 +210,12 @@ impl<'a> Documents<'a> {
         }
     }
 
-    /// What is left of the list that the object was in.
+    /// The document that remains of the object's list.
     fn list_of(&self, form: &Entry) -> Option<usize> {
         let place = form.document();
-        let above = place.rmatch_indices(".items[");
-        let mut above = above.filter_map(|(at, _)| place.get(..at));
-        above.find_map(|list| self.by_place.get(&(form.source(), list)).copied())
+        let lists = place.rmatch_indices(".items[");
+        let mut lists = lists.filter_map(|(at, _)| place.get(..at));
+        lists.find_map(|list| self.by_place.get(&(form.source(), list)).copied())
     }
 
     /// Whether an object stands for another one.

@@ -3,14 +3,14 @@ use weir_core::manifest::object::read;
 use weir_core::manifest::problem::Reason;
 use weir_core::world::World;
 
-/// Files and what is in force of them, over time.
+/// A folder over time.
 #[derive(Default)]
 struct History {
     last_valid: LastValid,
 }
 
 impl History {
-    /// The names in force after these files (name, text), and the problems.
+    /// The entries in force after a read of these files (name, text), and the problems of documents.
     fn after(&mut self, files: &[(&str, &str)]) -> (Vec<Arc<Entry>>, Vec<Problem>) {
         let read: Vec<_> = files
             .iter()
@@ -30,7 +30,7 @@ impl History {
         (outcome.entries, outcome.problems)
     }
 
-    /// The world, and all problems with objects in themselves.
+    /// The world, and the problems of documents and objects.
     fn world(&mut self, files: &[(&str, &str)]) -> (World, Vec<Problem>) {
         let (entries, mut problems) = self.after(files);
         let (world, of_world) = World::of(&entries);
@@ -56,7 +56,7 @@ fn weights(world: &World) -> Vec<u64> {
 }
 
 #[test]
-fn every_broken_edit_of_a_split_keeps_the_form_before_it() {
+fn broken_edit_keeps_previous_form() {
     for (from, to) in [
         ("weight: 100", "weight: 10O"),
         ("weight: 100", "weight: -1"),
@@ -110,7 +110,7 @@ fn every_broken_edit_of_a_split_keeps_the_form_before_it() {
 }
 
 #[test]
-fn at_a_start_there_is_no_older_form() {
+fn broken_object_at_start_is_out() {
     let broken = split(|text| text.replace("weight: 100", "weight: 10O"));
     let (world, problems) = History::default().one(&broken);
     assert!(world.splits.is_empty());
@@ -118,14 +118,14 @@ fn at_a_start_there_is_no_older_form() {
 }
 
 #[test]
-fn a_deleted_object_is_gone() {
+fn deleted_object_is_gone() {
     let mut history = History::default();
     history.one(&split(str::to_owned));
     let broken = split(|text| text.replace("weight: 100", "weight: x"));
     history.one(&broken);
     let (world, problems) = history.one("");
     assert!(world.splits.is_empty() && problems.is_empty());
-    // And what comes back broken has no older form.
+    // An object that comes back broken has no older form.
     let (world, _) = history.one(&broken);
     assert!(world.splits.is_empty());
 
@@ -135,7 +135,7 @@ fn a_deleted_object_is_gone() {
 }
 
 #[test]
-fn another_object_in_its_place_is_no_broken_edit() {
+fn other_object_in_place_is_deletion() {
     let mut history = History::default();
     history.one(&split(str::to_owned));
     for other in [
@@ -210,12 +210,12 @@ fn every_kind_is_held() {
         assert_eq!(restored, *before[0], "{to}: the older form");
         let (of_world, problems) = World::of(&held);
         let problems = [problems.as_slice(), of_world.problems_of_policy()].concat();
-        assert!(!problems.is_empty(), "{to} is told of");
+        assert!(!problems.is_empty(), "{to} is reported");
     }
 }
 
 #[test]
-fn a_broken_object_that_moves_to_another_file_is_known_again() {
+fn broken_object_may_change_its_file() {
     let mut history = History::default();
     history.one(&split(str::to_owned));
     let broken = split(|text| text.replace("weight: 100", "weight: x"));
@@ -225,7 +225,7 @@ fn a_broken_object_that_moves_to_another_file_is_known_again() {
 }
 
 #[test]
-fn of_two_equal_objects_the_first_counts_and_is_held() {
+fn first_of_equal_objects_is_held() {
     let second = split(|text| text.replace("weight: 100", "weight: 7"));
     for to in ["weight: x", "weight: 0100"] {
         let mut history = History::default();
@@ -263,7 +263,7 @@ fn one_document_stands_for_one_object() {
 }
 
 #[test]
-fn a_document_that_is_indented_by_mistake_is_still_the_object() {
+fn indented_document_holds_its_object() {
     let mut history = History::default();
     history.one(&split(str::to_owned));
     let indented = split(|text| format!("all:\n  {}", text.replace('\n', "\n  ")));
@@ -275,7 +275,7 @@ fn a_document_that_is_indented_by_mistake_is_still_the_object() {
 }
 
 #[test]
-fn a_list_without_items_stands_for_all_that_was_in_it() {
+fn list_without_items_holds_its_objects() {
     let item = |name: &str| {
         format!(
             "- {{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{ports: [{{port: 80}}]}}}}\n"
@@ -300,7 +300,7 @@ const GRPC: &str = "apiVersion: gateway.networking.k8s.io/v1\nkind: GRPCRoute\nm
 const TARGET: &str = "apiVersion: access.smi-spec.io/v1alpha3\nkind: TrafficTarget\nmetadata: {name: web, namespace: shop}\nspec: {destination: {kind: ServiceAccount, name: a}, sources: [{kind: ServiceAccount, name: b}], rules: [{kind: TCPRoute, name: t}]}\n";
 const SERVICE: &str = "apiVersion: v1\nkind: Service\nmetadata: {name: web, namespace: shop}\nspec: {ports: [{port: 80}]}\n";
 
-/// Whether the only object of `good` stays in force, in its form, when the file becomes `broken`, with one problem.
+/// Asserts that the only object of `good` stays in force when the file becomes `broken`, with one problem.
 fn stays(good: &str, broken: &str) {
     assert_ne!(good, broken);
     let mut history = History::default();
@@ -332,7 +332,7 @@ fn stays(good: &str, broken: &str) {
 }
 
 #[test]
-fn routes_and_targets_are_held_without_a_name_that_can_be_read() {
+fn unreadable_name_holds_the_object() {
     for good in [ROUTE, GRPC, TARGET] {
         for (from, to) in [
             ("name: web,", "name: Web_1,"),
@@ -351,7 +351,7 @@ fn routes_and_targets_are_held_without_a_name_that_can_be_read() {
 }
 
 #[test]
-fn a_wrong_kind_or_group_holds_the_form_before_it() {
+fn wrong_kind_or_group_holds_form() {
     let split = split(str::to_owned);
     for (good, from, to) in [
         (GRPC, "GRPCRoute", "HttpRoute"),
@@ -402,7 +402,7 @@ fn a_wrong_kind_or_group_holds_the_form_before_it() {
 }
 
 #[test]
-fn a_real_object_in_its_place_is_a_deletion() {
+fn valid_object_in_place_is_deletion() {
     for (good, other) in [
         (ROUTE, SERVICE),
         (ROUTE, GRPC),
@@ -434,7 +434,7 @@ fn a_real_object_in_its_place_is_a_deletion() {
 }
 
 #[test]
-fn the_remedy_names_the_group_of_gateway_api() {
+fn remedy_names_gateway_api_group() {
     for api_version in ["v1", "gateway.networking.k8s.io"] {
         let text = ROUTE.replace("gateway.networking.k8s.io/v1", api_version);
         let manifests = read("a.yaml", &text).unwrap();
@@ -446,7 +446,7 @@ fn the_remedy_names_the_group_of_gateway_api() {
 }
 
 #[test]
-fn broken_only_counts_what_the_form_in_force_has_not() {
+fn only_new_problems_hold_previous_form() {
     let rules = |first: &str, second: &str| {
         format!(
             "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: web}}\nspec:\n  parentRefs: [{{name: edge}}]\n  rules:\n  - backendRefs: [{{name: a, port: 80, weight: {first}}}]\n  - matches: [{{path: {{value: {second}}}}}]\n    backendRefs: [{{name: b, port: 80}}]\n"
@@ -455,13 +455,13 @@ fn broken_only_counts_what_the_form_in_force_has_not() {
     let mut history = History::default();
     let (start, _) = history.after(&[("a.yaml", &rules("100", "b"))]);
     assert!(!start[0].is_valid() && start[0].is_served());
-    // The problem of the second rule stays its own, that of the first one is held.
+    // The problem of the second rule is not new. The problem of the first rule is.
     let (held, _) = history.after(&[("a.yaml", &rules("10O", "b"))]);
     let extents = held[0].problems().iter().map(|it| it.effect.extent);
     let extents: Vec<_> = extents.filter(|it| *it > Extent::Nothing).collect();
     assert!(!extents.is_empty() && extents.iter().all(|it| *it < Extent::Whole));
     assert!(start[0].held_as(&held[0], still_in_force()) == *start[0]);
-    // No new problem: taken.
+    // Without a new problem the edit is in force.
     let (taken, _) = history.after(&[("a.yaml", &rules("50", "b"))]);
     assert!(taken[0].held_as(&start[0], still_in_force()) != *taken[0]);
     let (taken, _) = history.after(&[("a.yaml", &rules("50", "/b"))]);
@@ -471,7 +471,7 @@ fn broken_only_counts_what_the_form_in_force_has_not() {
 }
 
 #[test]
-fn an_object_of_which_nothing_was_in_force_is_never_held() {
+fn object_never_in_force_goes() {
     let mut history = History::default();
     history.one(&split(|text| text.replace("100", "10O")));
     let (world, problems) = history.one(&split(|text| text.replace("weight: 0}", "wight: 0}")));
@@ -480,7 +480,7 @@ fn an_object_of_which_nothing_was_in_force_is_never_held() {
 }
 
 #[test]
-fn a_broken_document_with_kind_namespace_and_name_is_known_in_any_file() {
+fn identified_document_holds_across_files() {
     let good = split(str::to_owned);
     let broken = good.replace("kind: TrafficSplit", "kind: TrafficSplt");
     let mut history = History::default();
@@ -494,14 +494,14 @@ fn a_broken_document_with_kind_namespace_and_name_is_known_in_any_file() {
     history.one(&format!("{SERVICE}---\n{good}"));
     let (world, _) = history.world(&[("a.yaml", SERVICE), ("b.yaml", &broken)]);
     assert_eq!(weights(&world), [0, 100], "out of a file of two documents");
-    // What is valid in another file counts.
+    // A valid object in another file is in force.
     let other = good.replace("weight: 100", "weight: 7");
     let (world, _) = history.world(&[("b.yaml", &broken), ("m.yaml", &other)]);
     assert_eq!(weights(&world), [0, 7]);
 }
 
 #[test]
-fn a_broken_copy_before_the_valid_object_changes_nothing() {
+fn broken_copy_changes_nothing() {
     let form = |weight: &str| split(|text| text.replace("weight: 100", weight));
     for copy in ["weight: x", "weight: 0100"] {
         let mut history = History::default();
@@ -525,7 +525,7 @@ fn a_broken_copy_before_the_valid_object_changes_nothing() {
 }
 
 #[test]
-fn a_list_that_is_none_any_more_and_an_item_without_a_value() {
+fn broken_list_or_item_holds_objects() {
     let item = |text: &str| format!("- {{{}}}\n", text.trim().replace('\n', ", "));
     let list = format!(
         "apiVersion: v1\nkind: List\nitems:\n{}{}",
@@ -554,7 +554,7 @@ fn a_list_that_is_none_any_more_and_an_item_without_a_value() {
 }
 
 #[test]
-fn a_deleted_object_does_not_take_the_place_of_one_with_its_name() {
+fn deleted_object_hides_no_namesake() {
     let two = |first: &str, second: &str| format!("{first}---\n{second}");
     let named = |name: &str| split(|text| text.replace("name: web,", &format!("name: {name},")));
     let mut history = History::default();

@@ -13,7 +13,7 @@ use kube::client::Body;
 use tokio::sync::Notify;
 
 use super::*;
-use crate::source::kubernetes::horizon::Horizon;
+use crate::source::kubernetes::cluster_versions::ClusterVersions;
 use crate::source::kubernetes::resource::Resource;
 use weir_core::api::smi::traffic_target::Policy;
 
@@ -22,11 +22,11 @@ const VERSION_0: Served = Served {
     has_status: true,
 };
 
-/// A status, what is sent at once, and what is sent each minute until the term of a watch is over; the empty text is
-/// that the answer has ended by then.
+/// A status code, the text that is sent at once, and the text that is sent each minute until the term of a watch is
+/// over. An empty last text ends the answer at once.
 type Answer = (u16, String, String);
 
-/// Instead of the status of an answer that never comes.
+/// The status code of an answer that never comes.
 const NEVER: u16 = 0;
 
 fn list(version: &str, more: &str, names: &[&str]) -> Answer {
@@ -81,12 +81,12 @@ fn status(code: u16, reason: &str) -> Answer {
     (code, text, String::new())
 }
 
-/// What is asked, and what is told, until the script has ended.
+/// The requests of the watch, and its events, until the script has ended.
 async fn follow(script: impl IntoIterator<Item = Answer>) -> (Vec<String>, Vec<String>) {
     let script = Mutex::new(script.into_iter().collect::<VecDeque<_>>());
-    let asked = Arc::new(Mutex::new(Vec::new()));
+    let requests = Arc::new(Mutex::new(Vec::new()));
     let over = Arc::new(Notify::new());
-    let (seen, at_end) = (asked.clone(), over.clone());
+    let (seen, at_end) = (requests.clone(), over.clone());
     let service = tower::service_fn(move |request: HttpRequest<Body>| {
         let next = script.lock().unwrap().pop_front();
         let (seen, at_end) = (seen.clone(), at_end.clone());
@@ -106,19 +106,19 @@ async fn follow(script: impl IntoIterator<Item = Answer>) -> (Vec<String>, Vec<S
         }
     });
     let client = kube::Client::new(service, "default");
-    let (news, mut heard) = mpsc::channel(100);
+    let (events, mut receiver) = mpsc::channel(100);
     let resource = Resource::all(Policy::Unstated)
         .find(|it| it.name == "TrafficSplit")
         .unwrap();
     let source = Source::of(resource, &[]).remove(0);
-    let place = Place::of(&source, VERSION_0);
-    let following = Horizon::default().follow(&source.id, place);
+    let location = ListLocation::of(&source, VERSION_0);
+    let handle = ClusterVersions::default().register(&source.id, location);
     let watch = Watch::new(
         client,
         source,
         VERSION_0,
-        following,
-        news,
+        handle,
+        events,
         Arc::default(),
         &Limits::default(),
     );
@@ -126,37 +126,37 @@ async fn follow(script: impl IntoIterator<Item = Answer>) -> (Vec<String>, Vec<S
         () = watch.run() => {}
         () = over.notified() => {}
     }
-    let mut told = Vec::new();
-    while let Ok(news) = heard.try_recv() {
+    let mut log = Vec::new();
+    while let Ok(event) = receiver.try_recv() {
         let name = |(_, name): &(String, String)| name.clone();
-        told.push(match news {
-            News::Listed(_, objects, version, _) => {
-                let said = |(key, kept): (&Key, &Kept)| name(key) + mark(kept);
-                let names: Vec<_> = objects.iter().map(said).collect();
+        log.push(match event {
+            SourceEvent::Listed(_, objects, version, _) => {
+                let line = |(key, kept): (&Key, &ReadObject)| name(key) + mark(kept);
+                let names: Vec<_> = objects.iter().map(line).collect();
                 format!("listed {} at {version}", names.join(" "))
             }
-            News::Applied(_, key, kept, version) => {
+            SourceEvent::Applied(_, key, kept, version) => {
                 format!("applied {}{} at {version}", name(&key), mark(&kept))
             }
-            News::Deleted(_, key, version) => format!("deleted {} at {version}", name(&key)),
-            News::Reached(_, version) => format!("reached {version}"),
-            News::Failing(_, why) => format!("failing {why}"),
-            News::Gone(_) => "gone".to_owned(),
-            News::Begun(_) | News::Discovered(_) => "of the supervisor".to_owned(),
+            SourceEvent::Deleted(_, key, version) => format!("deleted {} at {version}", name(&key)),
+            SourceEvent::Reached(_, version) => format!("reached {version}"),
+            SourceEvent::Failing(_, why) => format!("failing {why}"),
+            SourceEvent::Gone(_) => "gone".to_owned(),
+            SourceEvent::Begun(_) | SourceEvent::Discovered(_) => "of the supervisor".to_owned(),
         });
     }
-    let asked = asked.lock().unwrap().clone();
-    (asked, told)
+    let requests = requests.lock().unwrap().clone();
+    (requests, log)
 }
 
 /// The numbers after `limit=`.
-fn limits(asked: &[String]) -> Vec<&str> {
-    let limits = asked.iter().map(|it| it.split("limit=").nth(1).unwrap());
+fn limits(requests: &[String]) -> Vec<&str> {
+    let limits = requests.iter().map(|it| it.split("limit=").nth(1).unwrap());
     limits.map(|it| it.split('&').next().unwrap()).collect()
 }
 
 /// Marks a stub with the reason for it: no room, or an object that is too large.
-fn mark(kept: &Kept) -> &'static str {
+fn mark(kept: &ReadObject) -> &'static str {
     let problems = kept.entry.iter().flat_map(|entry| entry.problems());
     let codes: Vec<_> = problems.map(|problem| problem.code).collect();
     match codes.as_slice() {
@@ -185,23 +185,23 @@ fn list_of(more: &str, items: &[String]) -> Answer {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_page_that_is_too_large_is_asked_for_again_with_fewer_objects() {
+async fn large_page_is_split() {
     let padding = " ".repeat(5 << 20);
-    let (asked, told) = follow([
+    let (requests, log) = follow([
         list_of("", &[large("a", 1, 1), padding.clone()]),
         list_of("more", &[large("a", 1, 1)]),
         list_of("more", &[large("b", 1, 1), padding]),
         list_of("", &[large("b", 1, 1)]),
     ])
     .await;
-    assert_eq!(told, ["listed a b at 5"]);
-    assert_eq!(limits(&asked), ["250", "62", "124", "31"]);
+    assert_eq!(log, ["listed a b at 5"]);
+    assert_eq!(limits(&requests), ["250", "62", "124", "31"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_list_without_an_answer_begins_again_with_fewer_objects() {
+async fn slow_list_restarts_with_smaller_pages() {
     let never = || (NEVER, String::new(), String::new());
-    let (asked, told) = follow([
+    let (requests, log) = follow([
         never(),
         never(),
         list_of("more", &[large("a", 1, 1)]),
@@ -213,8 +213,8 @@ async fn a_list_without_an_answer_begins_again_with_fewer_objects() {
     .await;
     let silent = "failing no answer within 10 s";
     let listed = "listed a at 5";
-    assert_eq!(told, [silent, silent, silent, listed, listed]);
-    let lists: Vec<String> = asked
+    assert_eq!(log, [silent, silent, silent, listed, listed]);
+    let lists: Vec<String> = requests
         .into_iter()
         .filter(|it| it.contains("limit="))
         .collect();
@@ -222,14 +222,14 @@ async fn a_list_without_an_answer_begins_again_with_fewer_objects() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_of_more_text_than_an_object_may_have_is_a_stub() {
+async fn object_above_limit_becomes_stub() {
     let text = large("b", 2, 1).replace("web", &"w".repeat(1 << 20));
-    let (_, told) = follow([list_of("", &[large("a", 1, 1), text])]).await;
-    assert_eq!(told, ["listed a b (too large) at 5"]);
+    let (_, log) = follow([list_of("", &[large("a", 1, 1), text])]).await;
+    assert_eq!(log, ["listed a b (too large) at 5"]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_youngest_objects_without_room_are_stubs_until_there_is_room() {
+async fn youngest_objects_become_stubs() {
     let status = format!(r#"}},"status":{{"x":"{}"}}}}"#, "x".repeat(900_000));
     let of = |name: &str, day: u8| large(name, day, 1).replace("}]}}", &format!("}}]{status}"));
     let gone = format!(r#"{{"type":"DELETED","object":{}}}"#, of("j", 1)) + "\n";
@@ -239,9 +239,9 @@ async fn the_youngest_objects_without_room_are_stubs_until_there_is_room() {
         list_of(more, &[of(name, day)])
     });
     let read_again = list_of("", &[of("a", 10)]);
-    let (asked, told) = follow(pages.chain([events(&[gone]), read_again])).await;
+    let (requests, log) = follow(pages.chain([events(&[gone]), read_again])).await;
     assert_eq!(
-        told[..3],
+        log[..3],
         [
             "listed a (no room) b c d e f g h i j at 5",
             "deleted j at 7",
@@ -249,7 +249,7 @@ async fn the_youngest_objects_without_room_are_stubs_until_there_is_room() {
         ]
     );
     assert_eq!(
-        asked[11],
+        requests[11],
         "v1alpha4/namespaces/shop/trafficsplits?&fieldSelector=metadata.name%3Da"
     );
 }
@@ -260,7 +260,7 @@ fn with_status(name: &str, day: u8, bytes: usize) -> String {
     large(name, day, 1).replace("}]}}", &format!("}}]{status}"))
 }
 
-/// Pages with ten large objects, which take up all room, and `rest`.
+/// Pages with ten large objects, which fill the memory budget, and `rest`.
 fn full(rest: &[String]) -> Vec<Answer> {
     let large = (0..9).map(|it| list_of("more", &[with_status(&format!("a{it}"), 1, 900_000)]));
     let last = list_of("more", &[with_status("a9", 1, 272_000)]);
@@ -272,7 +272,7 @@ fn deleted(object: &str) -> String {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_few_objects_are_read_again_in_a_row_and_then_other_changes_are_heard() {
+async fn reread_leaves_time_for_events() {
     let name = |it: &u8| format!("s{it:02}");
     let small: Vec<_> = (0..30)
         .map(|it| with_status(&name(&it), 2, 20_000))
@@ -281,62 +281,58 @@ async fn a_few_objects_are_read_again_in_a_row_and_then_other_changes_are_heard(
     let watch = lasting(&[gone, event("BOOKMARK", "", "8")], "9");
     let again = small.iter().map(|it| list_of("", std::slice::from_ref(it)));
     let script = full(&small).into_iter().chain([watch]).chain(again);
-    let (asked, told) = follow(script).await;
-    assert!(
-        told[0].contains("s00 (no room) s01 (no room)"),
-        "{}",
-        told[0]
-    );
+    let (requests, log) = follow(script).await;
+    assert!(log[0].contains("s00 (no room) s01 (no room)"), "{}", log[0]);
     let applied = |it: u8, version: u8| format!("applied {} at {version}", name(&it));
     let first = (0..20).map(|it| applied(it, 7));
     let rest = (20..30).map(|it| applied(it, 8));
     let expected = ["deleted a0 at 7".to_owned()].into_iter().chain(first);
     let expected = expected.chain(["reached 8".to_owned()]).chain(rest);
     let expected: Vec<_> = expected.collect();
-    assert_eq!(told[1..][..expected.len()], expected);
-    let lists = asked.iter().filter(|it| it.contains("limit="));
+    assert_eq!(log[1..][..expected.len()], expected);
+    let lists = requests.iter().filter(|it| it.contains("limit="));
     assert_eq!(lists.count(), 11);
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_object_that_cannot_be_read_again_is_read_later() {
+async fn failed_reread_is_retried() {
     let small = with_status("s", 2, 20_000);
     let watch = lasting(&[deleted(&with_status("a0", 1, 900_000))], "9");
     let script = full(std::slice::from_ref(&small)).into_iter();
     let failed = status(500, "InternalError");
-    let (asked, told) = follow(script.chain([watch, failed, list_of("", &[small])])).await;
-    assert_eq!(told[1..3], ["deleted a0 at 7", "applied s at 7"]);
+    let (requests, log) = follow(script.chain([watch, failed, list_of("", &[small])])).await;
+    assert_eq!(log[1..3], ["deleted a0 at 7", "applied s at 7"]);
     let again = "v1alpha4/namespaces/shop/trafficsplits?&fieldSelector=metadata.name%3Ds";
-    assert_eq!(asked[12..14], [again, again]);
+    assert_eq!(requests[12..14], [again, again]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn of_many_objects_without_room_a_limited_number_is_told() {
+async fn number_of_stubs_is_limited() {
     let rest: Vec<_> = (0..200)
         .map(|it| with_status(&format!("s{it:03}"), 2, 20_000))
         .collect();
     let mut pages = full(&rest[100..]);
     pages.insert(0, list_of("more", &rest[..100]));
-    let (_, told) = follow(pages).await;
-    assert!(told[0].contains("a9 s000 (no room for more) s001 (no room)"));
-    assert!(told[0].ends_with("s099 (no room) at 5"), "{}", told[0]);
+    let (_, log) = follow(pages).await;
+    assert!(log[0].contains("a9 s000 (no room for more) s001 (no room)"));
+    assert!(log[0].ends_with("s099 (no room) at 5"), "{}", log[0]);
 }
 
 const WATCH: &str =
     "v1alpha4/trafficsplits?&watch=true&timeoutSeconds=290&allowWatchBookmarks=true";
 
 #[tokio::test(start_paused = true)]
-async fn listed_by_pages_and_watched_from_there() {
-    let (asked, mut told) = follow([
+async fn watch_begins_at_listed_version() {
+    let (requests, mut log) = follow([
         list("5", "more", &["a", "b"]),
         list("5", "", &["c"]),
         lasting(&[event("ADDED", "d", "6"), event("DELETED", "a", "7")], "9"),
         events(&[event("MODIFIED", "d", "10")]),
     ])
     .await;
-    told.dedup();
+    log.dedup();
     assert_eq!(
-        told,
+        log,
         [
             "listed a b c at 5",
             "applied d at 6",
@@ -345,34 +341,34 @@ async fn listed_by_pages_and_watched_from_there() {
             "applied d at 10"
         ]
     );
-    assert!(asked[1].contains("continue=more"), "{asked:?}");
+    assert!(requests[1].contains("continue=more"), "{requests:?}");
     let from = |version: u64| format!("{WATCH}&resourceVersion={version}");
-    assert_eq!(asked[2..], [from(5), from(9)]);
+    assert_eq!(requests[2..], [from(5), from(9)]);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_watch_that_ends_before_its_term_is_listed_again_after_a_pause() {
+async fn early_watch_end_causes_list() {
     let start = Instant::now();
     let mut script = vec![list("5", "", &["a"]), events(&[event("ADDED", "b", "6")])];
     for _ in 0..6 {
         script.extend([list("6", "", &["a", "b"]), events(&[])]);
     }
-    let (asked, told) = follow(script).await;
-    let lists = told.iter().filter(|it| *it == "listed a b at 6");
-    assert_eq!(lists.count(), 6, "{told:?}");
-    assert!(!told.iter().any(|it| it.starts_with("failing")), "{told:?}");
-    assert!(asked[3].ends_with("resourceVersion=6"), "{asked:?}");
+    let (requests, log) = follow(script).await;
+    let lists = log.iter().filter(|it| *it == "listed a b at 6");
+    assert_eq!(lists.count(), 6, "{log:?}");
+    assert!(!log.iter().any(|it| it.starts_with("failing")), "{log:?}");
+    assert!(requests[3].ends_with("resourceVersion=6"), "{requests:?}");
     // 100 ms, and twice as long each time.
-    assert!(start.elapsed() >= LAST_WAIT * 3, "{:?}", start.elapsed());
+    assert!(start.elapsed() >= MAX_PAUSE * 3, "{:?}", start.elapsed());
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_is_too_old_is_listed_again_and_so_is_what_failed() {
+async fn expired_or_failed_watch_causes_list() {
     let gone = event("ERROR", "", "").replace(
         r#""apiVersion":"a/v1","kind":"K","#,
         r#""status":"Failure","message":"old","reason":"Expired","code":410,"#,
     );
-    let (asked, told) = follow([
+    let (requests, log) = follow([
         list("5", "", &[]),
         status(410, "Expired"),
         list("6", "", &["a"]),
@@ -385,9 +381,9 @@ async fn what_is_too_old_is_listed_again_and_so_is_what_failed() {
         list("10", "", &["c"]),
     ])
     .await;
-    let told: Vec<&str> = told.iter().map(String::as_str).collect();
+    let log: Vec<&str> = log.iter().map(String::as_str).collect();
     assert_eq!(
-        told[..4],
+        log[..4],
         [
             "listed  at 5",
             "listed a at 6",
@@ -395,29 +391,29 @@ async fn what_is_too_old_is_listed_again_and_so_is_what_failed() {
             "listed b at 8"
         ]
     );
-    assert_eq!(told[4], "failing 403 Forbidden: so");
-    assert_eq!(told[5], "listed b at 9");
-    assert!(told[6].starts_with("failing "), "{told:?}");
+    assert_eq!(log[4], "failing 403 Forbidden: so");
+    assert_eq!(log[5], "listed b at 9");
+    assert!(log[6].starts_with("failing "), "{log:?}");
     assert_eq!(
-        told[7..],
+        log[7..],
         ["failing 500 InternalError: so", "listed c at 10"]
     );
-    let watches = asked.iter().filter(|it| it.contains("watch=true"));
-    assert_eq!(watches.count(), 4, "{asked:#?}");
+    let watches = requests.iter().filter(|it| it.contains("watch=true"));
+    assert_eq!(watches.count(), 4, "{requests:#?}");
 }
 
 #[tokio::test(start_paused = true)]
-async fn only_a_404_at_every_version_means_that_it_is_gone() {
+async fn source_is_gone_after_404_everywhere() {
     let absent = || status(404, "NotFound");
     let all = (0..5).map(|_| absent());
-    let (asked, told) = follow(all).await;
-    assert_eq!(told, ["gone"]);
+    let (requests, log) = follow(all).await;
+    assert_eq!(log, ["gone"]);
     assert!(
-        asked[4].starts_with("v1alpha4/trafficsplits?&limit=1"),
-        "{asked:?}"
+        requests[4].starts_with("v1alpha4/trafficsplits?&limit=1"),
+        "{requests:?}"
     );
 
-    let (asked, told) = follow([
+    let (requests, log) = follow([
         list("5", "", &["a"]),
         absent(),
         absent(),
@@ -429,12 +425,15 @@ async fn only_a_404_at_every_version_means_that_it_is_gone() {
     ])
     .await;
     assert_eq!(
-        told,
+        log,
         [
             "listed a at 5",
             "failing 503 ServiceUnavailable: so",
             "listed a at 6"
         ]
     );
-    assert!(asked[7].starts_with("v1alpha2/trafficsplits?"), "{asked:?}");
+    assert!(
+        requests[7].starts_with("v1alpha2/trafficsplits?"),
+        "{requests:?}"
+    );
 }

@@ -12,7 +12,7 @@ fn parsed(spec: &str) -> (Route, Vec<Problem>) {
     (route.unwrap().unwrap(), problems)
 }
 
-/// The match, or why it fits no call.
+/// The match, or the problem that it has.
 fn method(method: &str) -> Result<RouteMatch, Problem> {
     let (mut route, mut problems) = parsed(&format!("{{rules: [{{matches: [{method}]}}]}}"));
     let mut matches = route.rules.remove(0).matches;
@@ -29,7 +29,7 @@ fn method(method: &str) -> Result<RouteMatch, Problem> {
 }
 
 #[test]
-fn a_method_is_a_path() {
+fn method_becomes_path() {
     let exact = |path: &str| Some(PathMatch::Exact(path.into()));
     let regex = |path: &str| Some(PathMatch::Regex(path.into()));
     let cases = [
@@ -72,15 +72,15 @@ fn a_method_is_a_path() {
             3,
         ),
     ];
-    for (wanted, path, service, length) in cases {
-        let parsed = method(wanted).unwrap();
-        assert_eq!(parsed.path, path, "{wanted}");
+    for (entry, path, service, length) in cases {
+        let parsed = method(entry).unwrap();
+        assert_eq!(parsed.path, path, "{entry}");
         let rank = Rank::Grpc {
             service: Reverse(service),
             method: Reverse(length),
             headers: Reverse(0),
         };
-        assert_eq!(parsed.rank, rank, "{wanted}");
+        assert_eq!(parsed.rank, rank, "{entry}");
     }
     let with_headers = method("{headers: [{name: Host, value: a}]}").unwrap();
     assert_eq!(with_headers.headers[0].name, ":authority");
@@ -88,9 +88,9 @@ fn a_method_is_a_path() {
 }
 
 #[test]
-fn a_match_that_is_not_understood_fits_no_call() {
+fn invalid_matches_match_no_call() {
     use Reason::{InvalidValue as Invalid, UnsupportedValue as Unsupported};
-    for (wanted, path, reason) in [
+    for (entry, path, reason) in [
         ("{method: {}}", ".method", Invalid),
         ("{method: {service: ''}}", ".method", Invalid),
         ("{method: {service: a/b}}", ".method.service", Invalid),
@@ -119,9 +119,9 @@ fn a_match_that_is_not_understood_fits_no_call() {
             Unsupported,
         ),
     ] {
-        let problem = method(wanted).unwrap_err();
+        let problem = method(entry).unwrap_err();
         let path = format!("spec.rules[0].matches[0]{path}");
-        assert_eq!((problem.path, problem.reason), (path, reason), "{wanted}");
+        assert_eq!((problem.path, problem.reason), (path, reason), "{entry}");
     }
     let (route, problems) = parsed("{rules: [{timeouts: {request: 1s}}]}");
     assert_eq!(problems[0].path, "spec.rules[0].timeouts");
@@ -129,7 +129,7 @@ fn a_match_that_is_not_understood_fits_no_call() {
 }
 
 #[test]
-fn filters_are_those_of_headers() {
+fn only_header_filters_are_allowed() {
     let modifiers = "{rules: [{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [a]}},\
         {type: ResponseHeaderModifier, responseHeaderModifier: {remove: [b]}}]}]}";
     let (route, problems) = parsed(modifiers);

@@ -32,26 +32,27 @@ fn parse(spec: &str) -> Route {
     route.unwrap().unwrap()
 }
 
-/// The only rule.
+/// The only rule of a route without problems.
 #[track_caller]
 fn rule(rule: &str) -> RouteRule {
     parse(&format!("{{rules: [{rule}]}}")).rules.remove(0)
 }
 
-/// The route as a whole.
+/// Path and reason of the problem that refuses the whole route.
 fn refused_in(api_version: &str, spec: &str) -> (String, Reason) {
     match read_in(api_version, spec) {
         (Ok(Some(route)), _) => panic!("{spec}: {route:?}"),
         (Ok(None), problems) => {
-            let whole = |it: &&Problem| it.effect.extent == Extent::Whole;
-            let problem = problems.iter().find(whole).unwrap();
-            (problem.path.clone(), problem.reason)
+            let mut problems = problems.into_iter();
+            let problem = problems.find(|it| it.effect.extent == Extent::Whole);
+            let problem = problem.unwrap();
+            (problem.path, problem.reason)
         }
         (Err(problem), _) => (problem.path, problem.reason),
     }
 }
 
-/// A rule that is wrong in one place, which `extent` says the size of; a good one stands behind it.
+/// Reads `rule`, which has one problem with this extent, and checks that a valid rule after it is not affected.
 #[track_caller]
 fn broken_in(api_version: &str, rule: &str, extent: Extent) -> (RouteRule, Problem) {
     let good = "{name: good, backendRefs: [{name: a, port: 80}]}";
@@ -73,9 +74,9 @@ fn broken_in(api_version: &str, rule: &str, extent: Extent) -> (RouteRule, Probl
     (broken, problem)
 }
 
-/// Each is the inside of `rules: [...]` and the path of its problem below `spec.rules[0]`.
+/// Each case is a rule, the path of its problem below `spec.rules[0]`, and the reason.
 #[track_caller]
-fn are_broken(cases: &[(&str, &str, Reason)], extent: Extent) {
+fn assert_broken(cases: &[(&str, &str, Reason)], extent: Extent) {
     for (rule, path, reason) in cases {
         let expected = (format!("spec.rules[0].{path}"), *reason);
         let (_, problem) = broken_in(GATEWAY_API, rule, extent);
@@ -84,8 +85,8 @@ fn are_broken(cases: &[(&str, &str, Reason)], extent: Extent) {
 }
 
 #[track_caller]
-fn rules_are_broken(cases: &[(&str, &str, Reason)]) {
-    are_broken(cases, Extent::Rule);
+fn assert_rules_broken(cases: &[(&str, &str, Reason)]) {
+    assert_broken(cases, Extent::Rule);
 }
 
 fn keys(rules: &str) -> Vec<(usize, String)> {
@@ -102,7 +103,7 @@ fn exact(name: &str, value: &str) -> Field {
 use Reason::{InvalidValue as Invalid, UnsupportedValue as Unsupported};
 
 #[test]
-fn what_nobody_can_read_refuses_the_route() {
+fn unclear_specs_refuse_the_route() {
     let cases = [
         (
             "{useDefaultGateways: All}",
@@ -125,7 +126,7 @@ fn what_nobody_can_read_refuses_the_route() {
 }
 
 #[test]
-fn a_parent_that_is_wrong_leaves_the_others() {
+fn invalid_parent_leaves_the_others() {
     for (parent, path, reason) in [
         ("{name: a, prot: 80}", ".prot", Invalid),
         ("{name: a, port: 0x10000}", ".port", Invalid),
@@ -152,7 +153,7 @@ fn a_parent_that_is_wrong_leaves_the_others() {
 }
 
 #[test]
-fn a_hostname_that_is_wrong_leaves_the_others() {
+fn invalid_hostname_leaves_the_others() {
     let (route, problems) = read_in(GATEWAY_API, "{hostnames: ['*', a.org, b.org:80, 'c.org.']}");
     assert_eq!(route.unwrap().unwrap().hostnames, [exactly("a.org")]);
     let found: Vec<_> = problems
@@ -174,8 +175,8 @@ fn exactly(name: &str) -> Hostname {
 }
 
 #[test]
-fn what_is_wrong_in_a_rule_breaks_this_rule() {
-    rules_are_broken(&[
+fn invalid_fields_break_their_rule() {
+    assert_rules_broken(&[
         ("{name: a b}", "name", Invalid),
         ("{name: 3}", "name", Invalid),
         ("{timeoutz: {request: 1s}}", "timeoutz", Invalid),
@@ -218,7 +219,7 @@ fn what_is_wrong_in_a_rule_breaks_this_rule() {
 }
 
 #[test]
-fn what_is_wrong_in_a_backend_breaks_its_share() {
+fn invalid_backends_break_their_share() {
     for (fields, path) in [
         ("port: 70000", "port"),
         ("port: 0", "port"),
@@ -250,7 +251,7 @@ fn what_is_wrong_in_a_backend_breaks_its_share() {
 }
 
 #[test]
-fn two_rules_of_one_name_keep_their_keys() {
+fn rules_with_equal_names_keep_keys() {
     let spec =
         "{rules: [{name: a, matches: [{method: GET}]}, {name: a, matches: [{method: PUT}]}]}";
     let (route, problems) = read_in(GATEWAY_API, spec);
@@ -262,14 +263,14 @@ fn two_rules_of_one_name_keep_their_keys() {
 }
 
 #[test]
-fn a_broken_rule_has_the_key_of_its_matches() {
+fn broken_rules_keep_their_keys() {
     let [good, broken] = ["filters: []", "filters: 3"].map(|filters| {
         let rule = format!("{{matches: [{{path: {{value: /a}}}}], {filters}}}");
         let (route, _) = read_in(GATEWAY_API, &format!("{{rules: [{rule}]}}"));
         route.unwrap().unwrap().rules.remove(0).key
     });
     assert_eq!(good, broken);
-    // Without the match that cannot be read, the first rule would take the key of the second, and its place.
+    // Without the unreadable match, the first rule would have the key of the second rule.
     let spec = "{rules: [{matches: [{method: GET}, {method: get}]}, {matches: [{method: GET}]}]}";
     let (route, _) = read_in(GATEWAY_API, spec);
     let rules = route.unwrap().unwrap().rules;
@@ -278,7 +279,7 @@ fn a_broken_rule_has_the_key_of_its_matches() {
 }
 
 #[test]
-fn a_rule_that_cannot_be_read_fits_no_request() {
+fn unreadable_rules_match_no_request() {
     for rule in [
         "3",
         "null",
@@ -297,7 +298,7 @@ fn a_rule_that_cannot_be_read_fits_no_request() {
 }
 
 #[test]
-fn misspelled_matches_do_not_become_every_request() {
+fn misspelled_matches_keep_their_conditions() {
     let matches = "path: {type: Exact, value: /a}";
     for rule in [
         format!("matchez: [{{{matches}}}]"),
@@ -311,7 +312,7 @@ fn misspelled_matches_do_not_become_every_request() {
 }
 
 #[test]
-fn a_backoff_changes_nothing() {
+fn backoff_changes_nothing() {
     let (rule, problem) = broken_in(
         GATEWAY_API,
         "{retry: {attempts: 3, backoff: 1s}}",
@@ -322,7 +323,7 @@ fn a_backoff_changes_nothing() {
 }
 
 #[test]
-fn a_star_in_a_path_is_a_note() {
+fn star_in_path_is_a_note() {
     let star = |path: &str| {
         let rule = format!("{{matches: [{{path: {{{path}}}}}]}}");
         let (route, problems) = read_in(GATEWAY_API, &format!("{{rules: [{rule}]}}"));
@@ -348,9 +349,9 @@ fn a_star_in_a_path_is_a_note() {
 }
 
 #[test]
-fn a_field_beside_the_spec_refuses_the_route() {
-    let path = |beside: &str| {
-        let (route, _) = read_in(GATEWAY_API, &format!("{{rules: []}}\n{beside}"));
+fn fields_outside_spec_refuse_the_route() {
+    let path = |field: &str| {
+        let (route, _) = read_in(GATEWAY_API, &format!("{{rules: []}}\n{field}"));
         route.map_err(|problem| problem.path).err()
     };
     assert_eq!(path("hostnames: [a.org]"), Some("hostnames".to_owned()));
@@ -358,7 +359,7 @@ fn a_field_beside_the_spec_refuses_the_route() {
 }
 
 #[test]
-fn matches_that_are_wrong_fit_no_request() {
+fn invalid_matches_match_no_request() {
     let long = "a".repeat(4097);
     let cases = [
         ("{path: {value: a}}", "path.value", Invalid),
@@ -429,30 +430,30 @@ fn matches_that_are_wrong_fit_no_request() {
         let (rule, _) = broken_in(GATEWAY_API, &rule, Extent::Match);
         assert_eq!(rule.matches, [], "{entry}");
     }
-    are_broken(&[("{matches: [3]}", "matches[0]", Invalid)], Extent::Match);
+    assert_broken(&[("{matches: [3]}", "matches[0]", Invalid)], Extent::Match);
 }
 
 #[test]
-fn the_conditions_of_a_match() {
+fn conditions_of_a_match() {
     let matches = rule(
         "{matches: [{path: {type: RegularExpression, value: '/a.*'}, method: PATCH,\
          headers: [{name: X-B, value: 'B'}, {name: Host, type: RegularExpression, value: 'a.*'}, {name: x-b, value: other}],\
          queryParams: [{name: Q, value: 'b c'}, {name: q, type: Exact, value: d}]}]}",
     )
     .matches;
-    let [wanted] = &matches[..] else { panic!() };
-    assert_eq!(wanted.path, Some(PathMatch::Regex("/a.*".into())));
-    assert_eq!(wanted.method.as_deref(), Some("PATCH"));
+    let [only] = &matches[..] else { panic!() };
+    assert_eq!(only.path, Some(PathMatch::Regex("/a.*".into())));
+    assert_eq!(only.method.as_deref(), Some("PATCH"));
     let authority = Field {
         name: ":authority".into(),
         value: ValueMatch::Regex("a.*".into()),
     };
-    assert_eq!(wanted.headers, [authority, exact("x-b", "B")]);
-    assert_eq!(wanted.query, [exact("Q", "b c"), exact("q", "d")]);
+    assert_eq!(only.headers, [authority, exact("x-b", "B")]);
+    assert_eq!(only.query, [exact("Q", "b c"), exact("q", "d")]);
 }
 
 #[test]
-fn patterns_of_a_route_are_bounded() {
+fn total_size_of_patterns_is_bounded() {
     let patterns = |pattern: &str, count: usize| {
         let one = |number: usize| {
             let value = pattern.replace('N', &number.to_string());
@@ -496,7 +497,7 @@ fn timeouts_and_retries() {
 }
 
 #[test]
-fn lists_have_a_longest_length() {
+fn lists_are_bounded() {
     let list = |entry: &str, count: usize| format!("[{}]", vec![entry; count].join(", "));
     let rule = |field: &str, count| format!("{{{field}: {}}}", list("{name: a}", count));
     let matches = |count| format!("{{matches: {}}}", list("{}", count));
@@ -524,7 +525,7 @@ fn lists_have_a_longest_length() {
     for (spec, path) in cases {
         assert_eq!(refused_in(GATEWAY_API, &spec), (path.to_owned(), Invalid));
     }
-    rules_are_broken(&[
+    assert_rules_broken(&[
         (&matches(65), "matches", Invalid),
         (&rule("backendRefs", 17), "backendRefs", Invalid),
         (
@@ -540,7 +541,7 @@ fn lists_have_a_longest_length() {
     ]);
     for name in ["headers", "queryParams"] {
         let path = format!("matches[0].{name}");
-        are_broken(&[(&fields(name), &path, Invalid)], Extent::Match);
+        assert_broken(&[(&fields(name), &path, Invalid)], Extent::Match);
     }
     let most = format!("{{rules: [{}, {}]}}", matches(64), matches(64));
     let (route, _) = read_in(GATEWAY_API, &most);
@@ -548,7 +549,7 @@ fn lists_have_a_longest_length() {
 }
 
 #[test]
-fn empty_fields_say_nothing() {
+fn empty_fields_are_ignored() {
     let empty = parse(
         "{parentRefs: null, hostnames: [], useDefaultGateways: '', rules: [{name: null, filters: [], timeouts: {}, retry: null,\
          sessionPersistence: null, matches: [{headers: [], method: null, path: null, queryParams: null}],\
@@ -565,7 +566,7 @@ fn empty_fields_say_nothing() {
 }
 
 #[test]
-fn parents_of_others_are_passed_over() {
+fn foreign_parents_are_ignored() {
     let kinds = |version: &str, parents: &str| {
         let (route, _) = read_in(version, &format!("{{parentRefs: {parents}}}"));
         let kinds = |route: Route| {
@@ -591,42 +592,42 @@ fn parents_of_others_are_passed_over() {
     );
     assert_eq!(kinds(GATEWAY_API, "[]"), Some(vec![]));
 
-    // Whatever else such a route contains is not for Weir to judge.
+    // Weir reports no problems of such a route.
     let foreign = "{parentRefs: [{name: a, kind: Server}], rules: [{filters: [{type: X}]}]}";
     assert_eq!(read_in(LINKERD, foreign), (Ok(None), vec![]));
 
-    // But a parent in a group that is known, of a kind that nobody serves here, is told of.
+    // A parent of Gateway API of a kind that Weir does not serve has a note.
     let set = "{name: a, kind: ListenerSet}";
     let (route, problems) = read_in(GATEWAY_API, &format!("{{parentRefs: [{set}]}}"));
     assert_eq!(route, Ok(None));
-    let told = |problems: &[Problem]| {
+    let notes = |problems: &[Problem]| {
         let problems = problems.iter();
-        let told = problems.map(|it| (it.path.clone(), it.code, it.effect.extent));
-        told.collect::<Vec<_>>()
+        let notes = problems.map(|it| (it.path.clone(), it.code, it.effect.extent));
+        notes.collect::<Vec<_>>()
     };
-    let at = |index| {
+    let note_at = |index| {
         let path = format!("spec.parentRefs[{index}]");
         (path, "parent_not_served", Extent::Nothing)
     };
-    assert_eq!(told(&problems), [at(0)]);
+    assert_eq!(notes(&problems), [note_at(0)]);
     let (_, problems) = read_in(
         GATEWAY_API,
         &format!("{{parentRefs: [{{name: a}}, {set}]}}"),
     );
-    assert_eq!(told(&problems), [at(1)]);
+    assert_eq!(notes(&problems), [note_at(1)]);
 }
 
 #[test]
-fn a_rule_is_known_by_its_name_or_its_matches() {
+fn keys_of_rules() {
     let echo = "matches: [{path: {value: /echo}}]";
     let one = keys(&format!("[{{{echo}}}]"));
-    // Sequences of picks go on across versions of Weir.
+    // These hashes must never change, so that sequences of picks continue after an upgrade of Weir.
     assert_eq!(one[0].1, "4f2d3489");
     assert_eq!(keys("[{}]")[0].1, "e10808d4");
     assert_eq!(one, keys("[{matches: [{path: {value: /echo/}}]}]"));
     assert_eq!(keys("[{}]"), keys("[{matches: [{path: {value: /}}]}]"));
 
-    // Every condition counts, the order of headers does not.
+    // Every condition changes the key; the order of headers does not.
     let headers = |headers: &str| keys(&format!("[{{matches: [{{headers: [{headers}]}}]}}]"));
     let [a, b] = ["{name: a, value: b}", "{name: b, value: b}"];
     assert_eq!(headers(&format!("{a}, {b}")), headers(&format!("{b}, {a}")));
@@ -640,15 +641,15 @@ fn a_rule_is_known_by_its_name_or_its_matches() {
         &format!("{{queryParams: [{a}]}}"),
         &format!("{{headers: [{a}], queryParams: [{a}]}}"),
     ];
-    let rules = conditions.map(|wanted| format!("{{matches: [{wanted}]}}"));
+    let rules = conditions.map(|entry| format!("{{matches: [{entry}]}}"));
     let distinct = keys(&format!("[{}]", rules.join(", ")));
     assert_eq!(distinct.len(), conditions.len());
 
-    // Another rule before it changes its place, not its key.
+    // Another rule before it changes its index, not its key.
     let two = keys(&format!("[{{name: first}}, {{{echo}}}]"));
     assert_eq!(two, [(0, "first".to_owned()), (1, one[0].1.clone())]);
 
-    // The second of two rules alike is never reached.
+    // The second of two equal rules gets no request.
     let spec = format!("{{parentRefs: [{{name: g}}], rules: [{{{echo}}}, {{{echo}}}, {{}}]}}");
     let (route, problems) = read_in(GATEWAY_API, &spec);
     assert_eq!(route.unwrap().unwrap().rules.len(), 2);
@@ -664,7 +665,7 @@ fn a_rule_is_known_by_its_name_or_its_matches() {
         2
     );
 
-    // A name that looks like the hash does not become one with it.
+    // If the name of another rule equals the hash, the hash gets one more digit.
     let clash = keys(&format!("[{{{echo}}}, {{name: {}}}]", one[0].1));
     assert_eq!(clash[1].1, one[0].1);
     assert_eq!(clash[0].1.len(), 9);

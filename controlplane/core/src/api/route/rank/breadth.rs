@@ -1,4 +1,4 @@
-//! Expressions that fit every path: such a one is no narrower than the prefix `/`.
+//! Whether a regular expression matches every path, as the prefix `/` does.
 
 use std::collections::BTreeSet;
 
@@ -9,35 +9,35 @@ use regex_automata::util::syntax;
 use regex_automata::{Anchored, Input};
 use regex_syntax::hir::{Hir, Look};
 
-/// How much an expression fits.
+/// How many values a regular expression matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breadth {
-    /// Every value, so also the `*` of `OPTIONS *`.
+    /// Every value, also the `*` of `OPTIONS *`.
     Everything,
     /// Every path that begins with a slash.
     EveryPath,
     Narrower,
 }
 
-/// States of an automaton that are looked at. Whoever writes "everything" needs few; an expression with more counts as
+/// The most states that are searched. Expressions for every path need few; an expression with more states counts as
 /// narrower.
 const MAX_STATES: usize = 64;
-/// Bytes for these states. The automaton must not forget any: its names for them would change.
+/// The size of the cache of states, in bytes. All states must stay in it, because a state that is evicted gets a new ID.
 const CACHE: usize = 256 << 10;
-/// Bytes of a program: one that needs more has more states than are looked at.
-const MAX_PROGRAM: usize = 32 << 10;
+/// The largest NFA, in bytes. A larger one has more than [`MAX_STATES`] states.
+const MAX_NFA: usize = 32 << 10;
 
 impl Breadth {
-    /// Of an expression as [`weir_split::Pattern`] reads it: over bytes, and matched against whole values.
+    /// The breadth of an expression that matches bytes, and whole values, as [`weir_split::Pattern`] does.
     pub fn of(expression: &str) -> Breadth {
         let Some(mut automaton) = Automaton::of(expression) else {
             return Breadth::Narrower;
         };
         let start = automaton.start();
-        let behind_a_slash = start.and_then(|start| automaton.next(start, b'/'));
+        let after_slash = start.and_then(|start| automaton.next(start, b'/'));
         if automaton.accepts_all_from(start) {
             Breadth::Everything
-        } else if automaton.accepts_all_from(behind_a_slash) {
+        } else if automaton.accepts_all_from(after_slash) {
             Breadth::EveryPath
         } else {
             Breadth::Narrower
@@ -60,7 +60,7 @@ impl Automaton {
         let whole = Hir::concat(vec![tree, Hir::look(Look::End)]);
         let config = thompson::Config::new()
             .utf8(false)
-            .nfa_size_limit(Some(MAX_PROGRAM))
+            .nfa_size_limit(Some(MAX_NFA))
             .which_captures(thompson::WhichCaptures::None);
         let program = thompson::Compiler::new()
             .configure(config)
@@ -85,25 +85,25 @@ impl Automaton {
         self.dfa.next_state(&mut self.cache, state, byte).ok()
     }
 
-    /// Whether a value that ends here fits.
+    /// Whether a value that ends in this state matches.
     fn accepts(&mut self, state: LazyStateID) -> bool {
         let end = self.dfa.next_eoi_state(&mut self.cache, state);
         end.is_ok_and(|end| end.is_match())
     }
 
-    /// Whether a value fits wherever it ends from here on.
+    /// Whether every value that begins in this state matches.
     fn accepts_all_from(&mut self, state: Option<LazyStateID>) -> bool {
         let mut open: Vec<LazyStateID> = state.into_iter().collect();
-        let mut seen: BTreeSet<LazyStateID> = open.iter().copied().collect();
+        let mut visited: BTreeSet<LazyStateID> = open.iter().copied().collect();
         let mut accepts_all = state.is_some();
         while let Some(state) = open.pop().filter(|_| accepts_all) {
-            accepts_all = self.accepts(state) && seen.len() <= MAX_STATES;
-            for byte in (0..=u8::MAX).filter(stands_in_a_path) {
+            accepts_all = self.accepts(state) && visited.len() <= MAX_STATES;
+            for byte in (0..=u8::MAX).filter(is_path_byte) {
                 if !accepts_all {
                     break;
                 }
                 match self.next(state, byte) {
-                    Some(next) if seen.insert(next) => open.push(next),
+                    Some(next) if visited.insert(next) => open.push(next),
                     Some(_) => {}
                     None => accepts_all = false,
                 }
@@ -113,8 +113,8 @@ impl Automaton {
     }
 }
 
-/// What separates the parts of a request does not.
-fn stands_in_a_path(byte: &u8) -> bool {
+/// Whether a path may have this byte: not a control character, a space, `?` or `#`.
+fn is_path_byte(byte: &u8) -> bool {
     !byte.is_ascii_control() && !matches!(byte, b' ' | b'?' | b'#')
 }
 
@@ -192,7 +192,7 @@ mod tests {
         ".*x",
     ];
 
-    /// Paths of which every narrower expression above lacks one.
+    /// For each expression in [`NARROWER`], at least one of these paths does not match.
     const PATHS: &[&str] = &[
         "/",
         "/a",
@@ -222,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn proxies_see_it_so() {
+    fn patterns_of_proxies_agree() {
         let fits_all = |expression: &str, values: &[&str]| {
             let pattern = Pattern::compile(expression);
             pattern.is_ok_and(|it| values.iter().all(|value| it.fits(value.as_bytes())))

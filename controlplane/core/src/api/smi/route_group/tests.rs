@@ -55,7 +55,7 @@ fn matches_of_every_version() {
 }
 
 #[test]
-fn a_wrong_match_fits_nothing_and_leaves_the_others() {
+fn invalid_match_leaves_the_others() {
     for (wrong, path) in [
         ("pathRegex: '('", "pathRegex"),
         ("methods: [GET, get]", "methods[1]"),
@@ -78,7 +78,7 @@ fn a_wrong_match_fits_nothing_and_leaves_the_others() {
 }
 
 #[test]
-fn a_group_without_matches_says_so() {
+fn group_without_matches_has_a_problem() {
     for (version, body, expected) in [
         ("v1alpha1", "matches: []", "matches InvalidValue"),
         (
@@ -92,7 +92,7 @@ fn a_group_without_matches_says_so() {
 }
 
 #[test]
-fn what_refuses_a_group() {
+fn refused_groups() {
     let many = vec!["{name: a}"; 257].join(", ");
     for (version, body, expected) in [
         ("v1alpha4", "spec: {}".to_owned(), "spec InvalidValue"),
@@ -128,7 +128,7 @@ fn what_refuses_a_group() {
 }
 
 #[test]
-fn the_expressions_of_a_group_are_bounded_together() {
+fn total_size_of_expressions_is_bounded() {
     let matches: Vec<String> = (0..200)
         .map(|number| format!("{{name: m, pathRegex: '/{number}[ab]{{400}}'}}"))
         .collect();

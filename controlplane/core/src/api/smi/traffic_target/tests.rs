@@ -64,7 +64,7 @@ fn every_version() {
 }
 
 #[test]
-fn what_is_not_understood_is_left_out() {
+fn invalid_parts_are_left_out() {
     let spec = |sources: &str, rules: &str| {
         let spec = format!("spec: {{{DESTINATION}, sources: [{sources}], rules: [{rules}]}}");
         target("v1alpha3", &spec)

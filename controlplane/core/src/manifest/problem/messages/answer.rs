@@ -1,4 +1,4 @@
-//! About an answer of `weir serve` to a proxy or a replica that is not what was asked for.
+//! About error answers of `weir serve` to a proxy or a replica.
 
 messages! {
     no_certificate() => Unauthorized,
@@ -38,14 +38,14 @@ messages! {
         Whole "nothing is served",
         "name the Envoy cluster of the control plane without a dot, or with the end .internal, .svc or .cluster.local";
     replicas_only() => Forbidden,
-        "the request is not of another replica", Whole "nothing is served",
+        "the request does not come from another replica", Whole "nothing is served",
         "send the token of the ServiceAccount of weir serve";
     full() => Unavailable,
         "this pod, ServiceAccount or namespace has too many connections",
         Whole "nothing is served: the proxy keeps its configuration and asks again",
         "add replicas, or raise --max-connections and the memory limit of weir serve";
     api_server_away(why) => Unavailable,
-        "the API server cannot be asked whose token this is: {why}",
+        "the API server cannot review the token: {why}",
         Whole "nothing is served: the proxy keeps its configuration and asks again",
         "look at the API server, and at the rights of weir serve";
     nothing_published(why) => Unavailable,
@@ -76,6 +76,6 @@ messages! {
         "the query cannot be read: {why}", Whole "nothing is served",
         "write namespace=NAMESPACE or gateway=NAMESPACE/NAME";
     body() => InvalidValue,
-        "the request has a body, and no body is read here", Whole "nothing is served",
+        "the request has a body", Whole "nothing is served",
         "send the request without a body";
 }

@@ -1,4 +1,4 @@
-//! About a field whose value has the wrong shape, whatever the object.
+//! About a field whose value has the wrong type, in any object.
 
 messages! {
     missing(field) => InvalidValue,

@@ -3,7 +3,7 @@
 messages! {
     no_listeners() => InvalidValue,
         "the Gateway has no listeners", Whole "no route is in force at it",
-        "write spec.listeners, a list of which each entry has name, port and protocol, such as \
+        "write spec.listeners, a list of entries with name, port and protocol, such as \
          name: http, port: 80 and protocol: HTTP";
     unknown_protocol(protocol, meant) => InvalidValue,
         "there is no protocol \"{protocol}\"",
@@ -11,7 +11,7 @@ messages! {
         "write {meant}";
     unknown_route_kind(kind, group) => InvalidKind,
         "there is no kind \"{kind}\" of route in the group \"{group}\"",
-        Part "this entry lets no route in",
+        Part "this entry allows no route",
         "write kind: HTTPRoute, GRPCRoute, TCPRoute, TLSRoute or UDPRoute, and leave group out";
     listener_conflict(name, other, port) => Conflicted,
         "the listeners {other} and {name} have the same port {port} and the same hostname",

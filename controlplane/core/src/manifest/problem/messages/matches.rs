@@ -1,4 +1,4 @@
-//! About the matches of routes and splits together: who decides, and how many there may be.
+//! About matches of several routes and splits: their precedence, and their number.
 
 messages! {
     too_many_matches(count, limit) => UnsupportedValue,

@@ -1,4 +1,4 @@
-//! About what every object has: its document, its head, and fields that do not exist.
+//! About documents, metadata and unknown fields of all kinds of objects.
 
 messages! {
     unknown_field(field) => InvalidValue,
@@ -6,8 +6,6 @@ messages! {
     misplaced_field(field, known) => InvalidValue,
         "unknown field {field} next to {known}", ByPlace,
         "move {field} to its place in this kind, most often under spec, or take it out";
-    unsupported_field(field) => UnsupportedValue,
-        "{field} is not supported", ByPlace, "take {field} out";
     too_many_entries(count, limit) => InvalidValue,
         "{count} entries are more than {limit}", ByPlace, "write at most {limit} here, or use several objects";
     no_object() => InvalidValue,

@@ -1,4 +1,4 @@
-//! About what a route is attached to.
+//! About the parents of a route.
 
 messages! {
     no_parent() => NoMatchingParent,

@@ -3,7 +3,7 @@
 messages! {
     no_ports() => InvalidValue,
         "the Service has no ports", Part "no split and no route decides for its requests",
-        "write spec.ports, a list of which each entry has a port, such as port: 80";
+        "write spec.ports, a list of entries with a port, such as port: 80";
     unknown_protocol(protocol) => InvalidValue,
         "there is no protocol \"{protocol}\"", Part "no split and no route decides for requests to this port",
         "write TCP, UDP or SCTP, or leave protocol out for TCP";

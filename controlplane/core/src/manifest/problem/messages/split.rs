@@ -1,7 +1,7 @@
 //! About TrafficSplits.
 
 messages! {
-    // The object by itself.
+    // The TrafficSplit without other objects.
     split_service_missing() => InvalidValue,
         "no service is named", ByPlace,
         "write the name of the Service that clients call, such as service: web";
@@ -78,7 +78,7 @@ messages! {
         "a split cannot match a {kind}", ByPlace,
         "write kind: HTTPRouteGroup, and the name of one";
 
-    // What it names.
+    // The objects that it refers to.
     split_root_missing(namespace, name) => RootNotFound,
         "there is no Service {namespace}/{name}", Whole "the split is not in force",
         "create the Service, or write the name of one that exists";

@@ -7,7 +7,7 @@ fn header(name: &str, value: &str) -> Header {
 }
 
 #[test]
-fn filters() {
+fn valid_filters() {
     let parsed = rule(
         "{matches: [{path: {value: /a/}}], filters: [\
          {type: URLRewrite, urlRewrite: {hostname: B.org, path: {type: ReplacePrefixMatch, replacePrefixMatch: /b/}}},\
@@ -64,7 +64,7 @@ fn filters() {
 }
 
 #[test]
-fn filters_that_are_wrong_break_their_rule_or_share() {
+fn invalid_filters_break_rule_or_share() {
     let edits = |edits: &str| {
         format!("{{type: RequestHeaderModifier, requestHeaderModifier: {{{edits}}}}}")
     };
@@ -208,7 +208,9 @@ fn filters_that_are_wrong_break_their_rule_or_share() {
         for (text, place, extent) in rules {
             match reason {
                 None => drop(rule(&text)),
-                Some(reason) => are_broken(&[(&text, &format!("{place}.{path}"), reason)], extent),
+                Some(reason) => {
+                    assert_broken(&[(&text, &format!("{place}.{path}"), reason)], extent)
+                }
             }
         }
     }
@@ -220,14 +222,14 @@ fn filters_that_are_wrong_break_their_rule_or_share() {
     ] {
         let path = "filters[0].urlRewrite.path.type";
         let text = format!("{{matches: {matches}, filters: [{}]}}", rewrite(replace));
-        rules_are_broken(&[(&text, path, Invalid)]);
+        assert_rules_broken(&[(&text, path, Invalid)]);
         let path = "filters[0].requestRedirect.path.type";
         let filter = redirect(&format!("path: {{{replace}}}"));
         let text = format!("{{matches: {matches}, filters: [{filter}]}}");
-        rules_are_broken(&[(&text, path, Invalid)]);
+        assert_rules_broken(&[(&text, path, Invalid)]);
     }
     let [one, other] = [redirect(""), rewrite(replace)];
-    rules_are_broken(&[
+    assert_rules_broken(&[
         (
             &format!("{{filters: [{one}, {one}]}}"),
             "filters[1].type",
@@ -247,7 +249,7 @@ fn filters_that_are_wrong_break_their_rule_or_share() {
 }
 
 #[test]
-fn what_weir_does_not_do_is_answered_with_an_error() {
+fn unsupported_filters_break_rule_or_share() {
     for kind in [
         "RequestMirror",
         "CORS",
@@ -255,20 +257,20 @@ fn what_weir_does_not_do_is_answered_with_an_error() {
         "ExternalAuth",
         "Foo",
     ] {
-        let filter = format!("{{type: {kind}, whatever: {{a: 1}}}}");
-        rules_are_broken(&[(
+        let filter = format!("{{type: {kind}, anything: {{a: 1}}}}");
+        assert_rules_broken(&[(
             &format!("{{filters: [{filter}]}}"),
             "filters[0].type",
             Unsupported,
         )]);
         let share = format!("{{backendRefs: [{{name: a, filters: [{filter}]}}, {{name: b}}]}}");
         let path = "backendRefs[0].filters[0].type";
-        are_broken(&[(&share, path, Unsupported)], Extent::Share);
+        assert_broken(&[(&share, path, Unsupported)], Extent::Share);
     }
     let session = "{sessionPersistence: {}}";
-    rules_are_broken(&[(session, "sessionPersistence", Unsupported)]);
+    assert_rules_broken(&[(session, "sessionPersistence", Unsupported)]);
 
-    // Linkerd's kind has fewer filters and statuses, and no retry.
+    // Linkerd's HTTPRoute has fewer filters and statuses, and no retry.
     let of_linkerd = |rule: &str| broken_in(LINKERD, rule, Extent::Rule).1.path;
     let path = of_linkerd("{filters: [{type: URLRewrite, urlRewrite: {}}]}");
     assert_eq!(path, "spec.rules[0].filters[0].type");

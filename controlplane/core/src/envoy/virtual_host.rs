@@ -1,0 +1,171 @@
+//! The routes of a virtual host (envoy.config.route.v3.Route), and whether one takes requests of another.
+
+use std::collections::BTreeSet;
+
+use serde_json::Value;
+
+use super::dump_fields::text;
+use super::policy::Policies;
+
+#[derive(Debug)]
+pub struct VirtualHost {
+    /// Name of the route configuration.
+    pub configuration: String,
+    pub name: String,
+    pub routes: Vec<EnvoyRoute>,
+}
+
+#[derive(Debug)]
+pub struct EnvoyRoute {
+    /// `route NAME (routes[3])`; without a name `route routes[3]`.
+    pub label: String,
+    path: PathMatcher,
+    /// All other conditions on a request.
+    conditions: BTreeSet<MatchCondition>,
+    /// The header that names the cluster.
+    pub cluster_header: Option<String>,
+    pub policies: Policies,
+}
+
+/// The path matchers of a RouteMatch, case-sensitive.
+#[derive(Debug)]
+enum PathMatcher {
+    Prefix(String),
+    /// By path element: the path itself, or the path followed by a slash.
+    Separated(String),
+    Exact(String),
+    /// A regular expression, a template or CONNECT. Two are compared only for equality.
+    Other(String),
+}
+
+#[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
+struct MatchCondition {
+    field: String,
+    /// Name of the header, for a condition on a header; else empty.
+    header: String,
+    /// As JSON.
+    value: String,
+}
+
+impl VirtualHost {
+    /// Reads the list of routes. A virtual host with a matcher tree instead of a list gets no routes.
+    pub fn read(configuration: &str, host: &Value) -> VirtualHost {
+        let routes = host.get("routes").and_then(Value::as_array);
+        let routes = routes.into_iter().flatten().enumerate();
+        VirtualHost {
+            configuration: configuration.to_owned(),
+            name: text(host, "name"),
+            routes: routes
+                .map(|(place, route)| EnvoyRoute::read(place, route))
+                .collect(),
+        }
+    }
+}
+
+impl EnvoyRoute {
+    fn read(place: usize, route: &Value) -> EnvoyRoute {
+        let name = text(route, "name");
+        let label = match name.as_str() {
+            "" => format!("route routes[{place}]"),
+            name => format!("route {name} (routes[{place}])"),
+        };
+        let mut path = PathMatcher::Prefix(String::new());
+        let mut conditions = BTreeSet::new();
+        let fields = route.get("match").and_then(Value::as_object);
+        for (field, value) in fields.into_iter().flatten() {
+            let string = value.as_str().unwrap_or_default().to_owned();
+            match field.as_str() {
+                "prefix" => path = PathMatcher::Prefix(string),
+                "path_separated_prefix" => path = PathMatcher::Separated(string),
+                "path" => path = PathMatcher::Exact(string),
+                "safe_regex" | "path_match_policy" | "connect_matcher" => {
+                    path = PathMatcher::Other(format!("{field} {value}"));
+                }
+                "case_sensitive" => {}
+                _ => {
+                    let items = value.as_array().map(Vec::as_slice);
+                    for item in items.unwrap_or(std::slice::from_ref(value)) {
+                        conditions.insert(MatchCondition {
+                            header: match field.as_str() {
+                                "headers" => text(item, "name").to_ascii_lowercase(),
+                                _ => String::new(),
+                            },
+                            field: field.clone(),
+                            value: item.to_string(),
+                        });
+                    }
+                }
+            }
+        }
+        let header = route.pointer("/route/cluster_header");
+        EnvoyRoute {
+            label,
+            path,
+            conditions,
+            cluster_header: header.and_then(Value::as_str).map(str::to_ascii_lowercase),
+            policies: Policies::read(route),
+        }
+    }
+
+    /// The conditions on a split request. A route that follows the header has no condition on the header, which the
+    /// filter writes, and none on the switch, which is on.
+    fn conditions_once_split(&self, header: &str) -> BTreeSet<&MatchCondition> {
+        let follows = self.follows(header);
+        let conditions = self.conditions.iter();
+        conditions
+            .filter(|it| !follows || (it.header != header && it.field != "runtime_fraction"))
+            .collect()
+    }
+
+    /// Whether the route takes its cluster from `header`, which the filter writes.
+    pub fn follows(&self, header: &str) -> bool {
+        self.cluster_header.as_deref() == Some(header)
+    }
+
+    /// Whether some request may fit both routes.
+    pub fn overlaps(&self, other: &EnvoyRoute) -> bool {
+        self.path.overlaps(&other.path)
+    }
+
+    /// Whether every request with the routing header that fits both `routes` fits this route as well.
+    pub fn covers(&self, routes: [&EnvoyRoute; 2], header: &str) -> bool {
+        let [one, other] = routes;
+        let mut conditions = one.conditions_once_split(header);
+        conditions.extend(other.conditions_once_split(header));
+        (self.path.covers(&one.path) || self.path.covers(&other.path))
+            && self.conditions_once_split(header).is_subset(&conditions)
+    }
+}
+
+impl PathMatcher {
+    fn covers(&self, other: &PathMatcher) -> bool {
+        let below = |path: &str, of: &str| {
+            let rest = path.strip_prefix(of.trim_end_matches('/'));
+            rest.is_some_and(|rest| rest.starts_with('/'))
+        };
+        match (self, other) {
+            (
+                PathMatcher::Prefix(prefix),
+                PathMatcher::Prefix(it) | PathMatcher::Separated(it) | PathMatcher::Exact(it),
+            ) => it.starts_with(prefix.as_str()),
+            (PathMatcher::Prefix(prefix), PathMatcher::Other(_)) => {
+                matches!(prefix.as_str(), "" | "/")
+            }
+            (PathMatcher::Separated(path), PathMatcher::Separated(it) | PathMatcher::Exact(it)) => {
+                it == path || below(it, path)
+            }
+            (PathMatcher::Separated(path), PathMatcher::Prefix(it)) => below(it, path),
+            (PathMatcher::Exact(path), PathMatcher::Exact(it)) => it == path,
+            (PathMatcher::Other(matcher), PathMatcher::Other(it)) => it == matcher,
+            (PathMatcher::Exact(_), _)
+            | (_, PathMatcher::Other(_))
+            | (PathMatcher::Other(_), _) => false,
+        }
+    }
+
+    /// Whether some path may fit both. Of two overlapping matchers that are not `Other`, one covers the other.
+    fn overlaps(&self, other: &PathMatcher) -> bool {
+        let is_unknown = |path: &PathMatcher| matches!(path, PathMatcher::Other(_));
+        is_unknown(self) || is_unknown(other) || self.covers(other) || other.covers(self)
+    }
+}

@@ -1,0 +1,297 @@
+//! Routes at the listeners of one Gateway -> its host sets.
+//!
+//! A request belongs to the most specific listener of its port that takes its host, and to no other (Gateway API v1,
+//! GatewaySpec.listeners). Of the routes at this listener, the routes with the most specific hosts in common with it
+//! decide, and their most specific hostname comes first (HTTPRouteSpec.hostnames).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use weir_split::wire::{self, HostSet, Hosts, Match, Unmatched};
+
+use super::reach::{CheckedMatch, Reach};
+use crate::api::gateway::{Gateway, Listener};
+use crate::api::route::Route;
+use crate::translate::host_key::HostKey;
+use crate::translate::precedence::{HostRank, Precedence};
+
+/// Listeners of one port with the same hostname. They get the same requests.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct ListenerHosts {
+    pub port: u16,
+    pub hosts: HostKey,
+}
+
+/// A route at one listener.
+pub struct ListenerRoute<'w> {
+    pub route: &'w Route,
+    /// The index of the parentRef.
+    pub parent: usize,
+    pub listener: &'w str,
+    /// Identities of the rules, in their order.
+    pub rules: Vec<String>,
+}
+
+/// All routes that are attached to one Gateway.
+pub struct Attachments<'w> {
+    /// The HTTP listeners. A listener that is not in force is included, because its hosts still belong to it.
+    listeners: Vec<(ListenerHosts, &'w Listener)>,
+    /// By listener hosts, and by hostname of the route.
+    routes: BTreeMap<ListenerHosts, BTreeMap<HostKey, Vec<ListenerRoute<'w>>>>,
+}
+
+/// The listener that owns the hosts of a key.
+struct HostOwner {
+    /// The hosts of the listener.
+    listener: HostKey,
+    /// False if the listener has no route for these hosts.
+    has_routes: bool,
+}
+
+/// A host set under construction.
+#[derive(Default)]
+struct HostSetBuilder<'a, 'w> {
+    ports: BTreeMap<String, u16>,
+    matches: BTreeMap<Precedence, ListenerMatch<'a, 'w>>,
+}
+
+struct ListenerMatch<'a, 'w> {
+    checked: CheckedMatch<'w>,
+    /// Names of listeners, with the indexes of the parentRefs of the route.
+    listeners: BTreeMap<&'w str, BTreeSet<usize>>,
+    rule: &'a str,
+}
+
+impl ListenerHosts {
+    pub fn of(listener: &Listener) -> ListenerHosts {
+        ListenerHosts {
+            port: listener.port,
+            hosts: HostKey::new(listener.hostname.as_ref()),
+        }
+    }
+}
+
+impl<'w> Attachments<'w> {
+    pub fn new(gateway: &'w Gateway) -> Attachments<'w> {
+        let broken = gateway.broken.iter().flat_map(|it| &it.owners);
+        let listeners = gateway.listeners.iter().chain(broken);
+        Attachments {
+            listeners: listeners
+                .filter(|listener| listener.is_http)
+                .map(|listener| (ListenerHosts::of(listener), listener))
+                .collect(),
+            routes: BTreeMap::new(),
+        }
+    }
+
+    /// Adds a route. `own` is a hostname of the route that has hosts in common with `place`.
+    pub fn add(&mut self, place: ListenerHosts, own: HostKey, at: ListenerRoute<'w>) {
+        let routes = self.routes.entry(place).or_default();
+        routes.entry(own).or_default().push(at);
+    }
+
+    /// The HTTP listeners in the form of the document, by name.
+    pub fn listeners(&self) -> BTreeMap<String, wire::Listener> {
+        let listener = |(_, listener): &(ListenerHosts, &Listener)| {
+            let wire = wire::Listener {
+                port: listener.port,
+                hostname: listener.hostname.as_ref().map(ToString::to_string),
+            };
+            (listener.name.clone(), wire)
+        };
+        self.listeners.iter().map(listener).collect()
+    }
+
+    /// One host set for each hostname, with the matches of all ports, sorted by precedence.
+    pub fn host_sets(&self, reach: &mut Reach<'w>) -> Vec<HostSet> {
+        let ports: BTreeSet<u16> = self.listeners.iter().map(|(place, _)| place.port).collect();
+        let mut sets: BTreeMap<HostKey, HostSetBuilder> = BTreeMap::new();
+        for port in ports {
+            for (hosts, owner) in self.owners(port) {
+                let set = sets.entry(hosts.clone()).or_default();
+                self.gather(port, &hosts, owner, set);
+            }
+        }
+        let sets = sets.into_iter();
+        sets.map(|(hosts, set)| set.finish(&hosts, reach)).collect()
+    }
+
+    /// Every hostname of a port at which the owner changes.
+    ///
+    /// Weir answers requests for hosts with a route at some listener of the port. If a more specific listener without a
+    /// route owns such hosts, no route decides for them.
+    fn owners(&self, port: u16) -> BTreeMap<HostKey, HostOwner> {
+        let mut owners: BTreeMap<HostKey, HostOwner> = BTreeMap::new();
+        let mut has_routes = BTreeSet::new();
+        let of_port = self.routes.iter().filter(|(place, _)| place.port == port);
+        for (place, by_own) in of_port {
+            for own in by_own.keys() {
+                let Some(hosts) = own.intersect(&place.hosts) else {
+                    continue;
+                };
+                has_routes.insert(hosts.clone());
+                if self.owner(port, &hosts) == Some(&place.hosts) {
+                    let owner = HostOwner {
+                        listener: place.hosts.clone(),
+                        has_routes: true,
+                    };
+                    owners.insert(hosts, owner);
+                }
+            }
+        }
+        let of_listeners = self.places(port);
+        let is_within =
+            |hosts: &&HostKey| hosts.outwards().any(|around| has_routes.contains(around));
+        let of_listeners = of_listeners.filter(is_within);
+        let mut unowned: BTreeSet<HostKey> = of_listeners.cloned().collect();
+        unowned.extend(has_routes.iter().cloned());
+        for hosts in unowned {
+            let Some(listener) = self.owner(port, &hosts) else {
+                continue;
+            };
+            let nearest = hosts.outwards().find_map(|around| owners.get(around));
+            if nearest.is_none_or(|nearest| nearest.listener != *listener) {
+                let owner = HostOwner {
+                    listener: listener.clone(),
+                    has_routes: false,
+                };
+                owners.insert(hosts, owner);
+            }
+        }
+        owners
+    }
+
+    fn places(&self, port: u16) -> impl Iterator<Item = &HostKey> {
+        let places = self.listeners.iter().map(|(place, _)| place);
+        let of_port = places.filter(move |place| place.port == port);
+        of_port.map(|place| &place.hosts)
+    }
+
+    /// The names of the listeners that all requests for these hosts belong to; empty if they belong to `place`.
+    pub fn other_owners(&self, place: &ListenerHosts, hosts: &HostKey) -> Vec<&'w str> {
+        let owner = self.owner(place.port, hosts);
+        let Some(owner) = owner.filter(|owner| **owner != place.hosts) else {
+            return Vec::new();
+        };
+        let listeners = self.listeners.iter();
+        let owning = listeners.filter(|(it, _)| it.port == place.port && it.hosts == *owner);
+        owning.map(|(_, listener)| listener.name.as_str()).collect()
+    }
+
+    /// The most specific listener of a port that takes these hosts.
+    fn owner(&self, port: u16, hosts: &HostKey) -> Option<&HostKey> {
+        let covering = self.places(port).filter(|place| place.contains(hosts));
+        covering.max()
+    }
+
+    fn gather<'a>(
+        &'a self,
+        port: u16,
+        hosts: &HostKey,
+        owner: HostOwner,
+        set: &mut HostSetBuilder<'a, 'w>,
+    ) {
+        let place = ListenerHosts {
+            port,
+            hosts: owner.listener,
+        };
+        let own = self.listeners.iter().filter(|(it, _)| *it == place);
+        set.ports
+            .extend(own.map(|(_, listener)| (listener.name.clone(), port)));
+        let Some(of_place) = self.routes.get(&place).filter(|_| owner.has_routes) else {
+            return;
+        };
+        // A hostname of a route that is wider than the hostname of the listener has all hosts of the listener.
+        let max_hostnames = if *hosts == place.hosts { usize::MAX } else { 1 };
+        // The most specific hostname of a route counts, because its other hostnames here cover the same hosts.
+        let mut added = BTreeSet::new();
+        let owns = hosts.outwards().take(max_hostnames);
+        for (own, of_own) in owns.filter_map(|own| of_place.get_key_value(own)) {
+            for at in of_own {
+                let place = (at.route.kind, &at.route.object, at.listener, at.parent);
+                if added.insert(place) {
+                    set.add(at, own.rank());
+                }
+            }
+        }
+    }
+}
+
+impl<'a, 'w> HostSetBuilder<'a, 'w> {
+    /// Adds the matches of a route. A second listener or a second reference to the Gateway adds no second match.
+    fn add(&mut self, at: &'a ListenerRoute<'w>, host: HostRank) {
+        for (rule, identity) in at.route.rules.iter().zip(&at.rules) {
+            for (position, route_match) in rule.matches.iter().enumerate() {
+                let precedence =
+                    Precedence::new(at.route, rule.index, position, route_match.rank, host);
+                let candidate = self
+                    .matches
+                    .entry(precedence)
+                    .or_insert_with(|| ListenerMatch {
+                        checked: CheckedMatch::new(at.route, rule, route_match),
+                        listeners: BTreeMap::new(),
+                        rule: identity,
+                    });
+                let parents = candidate.listeners.entry(at.listener).or_default();
+                parents.insert(at.parent);
+            }
+        }
+    }
+
+    fn finish(self, hosts: &HostKey, reach: &mut Reach<'w>) -> HostSet {
+        let mut candidates: Vec<ListenerMatch> = self.matches.into_values().collect();
+        let matches = candidates.iter().map(|candidate| Match {
+            path: candidate.checked.route_match.path.clone(),
+            method: candidate.checked.route_match.method.clone(),
+            headers: candidate.checked.route_match.headers.clone(),
+            query: candidate.checked.route_match.query.clone(),
+            hostnames: Vec::new(),
+            listeners: Vec::new(),
+            rule: candidate.rule.to_owned(),
+        });
+        let mut matches: Vec<Match> = matches.collect();
+        check(&mut candidates, &matches, reach);
+        for (candidate, route_match) in candidates.iter().zip(&mut matches) {
+            let listeners = candidate.listeners.keys();
+            route_match.listeners = listeners.map(|it| (*it).to_owned()).collect();
+        }
+        HostSet {
+            matches,
+            hosts: Hosts::Gateway(wire::Gateway {
+                ports: self.ports,
+                hostname: hosts.hostname(),
+            }),
+            unmatched: Unmatched::NotFound,
+        }
+    }
+}
+
+/// Checks the matches of each listener separately, because a request belongs to one listener. Listeners with the same
+/// matches are checked once.
+fn check<'w>(candidates: &mut [ListenerMatch<'_, 'w>], matches: &[Match], reach: &mut Reach<'w>) {
+    let mut by_listener: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, candidate) in candidates.iter().enumerate() {
+        for listener in candidate.listeners.keys() {
+            by_listener.entry(listener).or_default().push(index);
+        }
+    }
+    let mut alike: BTreeMap<Vec<usize>, Vec<&str>> = BTreeMap::new();
+    for (listener, members) in by_listener {
+        alike.entry(members).or_default().push(listener);
+    }
+    for (members, listeners) in alike {
+        for member in &members {
+            let Some(candidate) = candidates.get_mut(*member) else {
+                continue;
+            };
+            let of_listeners = listeners.iter();
+            let parents = of_listeners.filter_map(|it| candidate.listeners.get(it));
+            candidate.checked.parents = parents.flatten().copied().collect();
+        }
+        let members = members.iter();
+        let members = members.filter_map(|at| candidates.get(*at).zip(matches.get(*at)));
+        let ordered: Vec<_> = members
+            .map(|(it, route_match)| (&it.checked, route_match))
+            .collect();
+        reach.check(&ordered);
+    }
+}

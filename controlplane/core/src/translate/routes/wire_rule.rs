@@ -1,0 +1,206 @@
+//! One rule of a route -> the rule in the document.
+
+use std::collections::BTreeSet;
+
+use weir_split::wire::{self, Backend, Rule, Target};
+
+use super::super::ServicePort;
+use crate::api::route::{BackendRef, PortRef, Route, RouteKind, RouteRule};
+use crate::api::service::{Port, Service};
+use crate::manifest::problem::messages::{Message, backend as messages};
+use crate::manifest::problem::{Effect, Extent, Problem};
+use crate::world::World;
+
+/// The route and the parent of a rule.
+pub struct RuleContext<'r> {
+    pub route: &'r Route,
+    /// The Service port; None for a Gateway.
+    pub called: Option<&'r ServicePort>,
+    /// See [`crate::api::route::ParentRef::needs_grant`].
+    pub needs_grant: bool,
+}
+
+pub fn translate(
+    world: &World,
+    context: RuleContext<'_>,
+    rule: &RouteRule,
+    problems: &mut BTreeSet<Problem>,
+) -> Rule {
+    let RuleContext {
+        route,
+        called,
+        needs_grant,
+    } = context;
+    let broken = Target::Status(route.kind.broken());
+    let always = |to: Target| vec![Backend::new(1, to)];
+    if rule.broken {
+        return Rule {
+            backends: always(broken),
+            ..Rule::default()
+        };
+    }
+    if rule.filters.redirect.is_some() {
+        return Rule {
+            filters: rule.filters.boxed(),
+            ..Rule::default()
+        };
+    }
+    let mut backends = Vec::with_capacity(rule.backends.len());
+    for backend in &rule.backends {
+        let to = match target(world, route, backend, needs_grant) {
+            Ok(service) if !backend.broken => service.map(Target::Service),
+            Ok(_) => None,
+            Err(error) => {
+                problems.insert(unresolved(route, rule, backend, error));
+                None
+            }
+        };
+        let to = to.unwrap_or_else(|| broken.clone());
+        let filters = match to {
+            Target::Service(_) => backend.filters.boxed(),
+            Target::Status(_) => None,
+        };
+        backends.push(Backend {
+            filters,
+            ..Backend::new(backend.weight, to)
+        });
+    }
+    if backends.is_empty() {
+        // Gateway API answers a rule without backends with an error. Linkerd uses the parent Service.
+        backends = always(match (route.kind, called) {
+            (RouteKind::LinkerdHttp, Some(called)) => Target::Service(called.backend()),
+            _ => {
+                // A route without rules has one default rule, so the problem names the list.
+                let message = messages::not_named_by_rule(route.kind.broken());
+                problems.insert(match route.rules.len() {
+                    1 if rule.index == 0 => route.object.problem("spec.rules", message),
+                    _ => route.object.problem_of_rule(rule.index, "", message),
+                });
+                broken
+            }
+        });
+    } else if backends.iter().all(|backend| backend.weight == 0) {
+        let effect = route.kind.rule_fails();
+        // Gateway API allows a total weight of 0, so no part of the rule is invalid.
+        let effect = Effect::new(Extent::Part, effect.words);
+        let message = messages::every_weight_is_zero().with_effect(effect);
+        let object = &route.object;
+        problems.insert(object.problem_of_rule(rule.index, ".backendRefs", message));
+        backends = always(broken);
+    }
+    Rule {
+        backends,
+        filters: rule.filters.boxed(),
+        timeouts: rule.timeouts.clone(),
+        retry: rule.retry.clone(),
+        called: None,
+    }
+}
+
+/// Adds the problems of the references of a route whose parent does not take it. They have no effect on traffic yet.
+pub fn check_references(
+    world: &World,
+    route: &Route,
+    needs_grant: bool,
+    problems: &mut BTreeSet<Problem>,
+) {
+    for rule in &route.rules {
+        for backend in &rule.backends {
+            if let Err(error) = target(world, route, backend, needs_grant) {
+                problems.insert(unresolved(route, rule, backend, error));
+            }
+        }
+    }
+}
+
+fn unresolved(
+    route: &Route,
+    rule: &RouteRule,
+    backend: &BackendRef,
+    error: BadReference,
+) -> Problem {
+    let BadReference { field, message } = error;
+    let place = (rule.index, backend.index);
+    let problem = route.object.problem_of_backend(place, field, message);
+    problem.with_effect(route.kind.share_fails())
+}
+
+/// Why a backendRef cannot be used.
+struct BadReference {
+    /// Path of the field in the backendRef, with a dot in front; may be empty.
+    field: &'static str,
+    message: Message,
+}
+
+impl From<Message> for BadReference {
+    fn from(message: Message) -> BadReference {
+        BadReference { field: "", message }
+    }
+}
+
+/// The Service of a backendRef, or why it cannot be used. None if the backendRef could not be read, which is already a
+/// problem.
+fn target(
+    world: &World,
+    route: &Route,
+    backend: &BackendRef,
+    needs_grant: bool,
+) -> Result<Option<wire::Service>, BadReference> {
+    let Some(to) = &backend.to else {
+        return Ok(None);
+    };
+    let (namespace, name) = (&to.namespace, &to.name);
+    if let Some(kind) = &to.other_kind {
+        return Err(messages::no_service_kind(name, kind).into());
+    }
+    let at = format!("{namespace}/{name}");
+    // Checked first, because without a grant a route must not learn whether the Service exists.
+    let own = &route.object.namespace;
+    if needs_grant && !world.permits_service(route.kind, own, namespace, name) {
+        let (group, kind) = (route.kind.group(), route.kind.name());
+        return Err(messages::no_grant(at, namespace, group, kind, own).into());
+    }
+    let Some(service) = world.service(namespace, name) else {
+        return Err(messages::no_service(at).into());
+    };
+    // Gateway API, BackendObjectReference: the author of such a Service could reach any host through it
+    // (CVE-2021-25740).
+    if service.is_external {
+        return Err(messages::external_name(at).into());
+    }
+    let port = port_of(service, to.port.as_ref(), &at)?;
+    // The cluster in the proxy defines the version of HTTP and TLS.
+    let number = port.number;
+    if let Some(protocol) = &port.non_http_protocol
+        && route.kind != RouteKind::Tcp
+    {
+        return Err(messages::no_http(at, number, protocol).into());
+    }
+    Ok(Some(ServicePort::of(service, number).backend()))
+}
+
+/// The port of the Service that `named` refers to. `at` is the name of the Service in messages.
+fn port_of<'s>(
+    service: &'s Service,
+    named: Option<&PortRef>,
+    at: &str,
+) -> Result<&'s Port, BadReference> {
+    let ports = || service.possible_ports();
+    let wrong_port = |message| BadReference {
+        field: ".port",
+        message,
+    };
+    match named {
+        None => Err(messages::no_port(at, ports()).into()),
+        Some(PortRef::Number(number)) => service
+            .port(*number)
+            .ok_or_else(|| messages::no_such_port(at, number, ports()).into()),
+        Some(PortRef::Name(name)) => {
+            let named = service.ports.iter().find(|port| *port.name == **name);
+            Err(wrong_port(match named {
+                Some(port) => messages::port_name(name, port.number),
+                None => messages::unknown_port_name(name, at, ports()),
+            }))
+        }
+    }
+}

@@ -1,0 +1,72 @@
+//! Arguments of several commands, and the parsers of argument values.
+
+use std::io::Write;
+
+use clap::Args;
+use weir::report::Lease;
+use weir::serve::gateway;
+use weir_core::api::smi::traffic_target::Policy;
+use weir_core::manifest::hostname;
+use weir_core::plan::Scope;
+use weir_split::EVERY_NAMESPACE;
+
+#[derive(Args)]
+pub struct PolicyArgument {
+    /// Access policy: TrafficTargets decide (smi), or everyone may reach everything (permissive). With unstated,
+    /// documents have no policy: a proxy whose plugin configuration has a service_account keeps the policy that it has,
+    /// or denies
+    #[arg(long, value_name = "unstated|permissive|smi", value_parser = parse_policy, default_value = "unstated")]
+    pub policy: Policy,
+}
+
+pub fn parse_scope(text: &str) -> Result<Scope, &'static str> {
+    if text == EVERY_NAMESPACE {
+        return Ok(Scope::Edge);
+    }
+    hostname::is_label(text)
+        .then(|| Scope::Namespace(text.into()))
+        .ok_or("write the name of a namespace, or '*' for the splits of hosts of every namespace")
+}
+
+pub fn parse_namespace(text: &str) -> Result<String, &'static str> {
+    hostname::is_label(text)
+        .then(|| text.to_owned())
+        .ok_or("not the name of a namespace")
+}
+
+pub fn parse_trust_domain(text: &str) -> Result<String, &'static str> {
+    weir_split::is_trust_domain(text)
+        .then(|| text.to_owned())
+        .ok_or("write lower-case letters, digits, '-', '.' and '_', such as cluster.local")
+}
+
+pub fn parse_domain(text: &str) -> Result<String, &'static str> {
+    hostname::is_dns_name(text)
+        .then(|| text.to_owned())
+        .ok_or("write a DNS name in lower case, such as cluster.local")
+}
+
+pub fn parse_gateway(text: &str) -> Result<Scope, &'static str> {
+    gateway(text).ok_or("write NAMESPACE/NAME")
+}
+
+pub fn parse_lease(text: &str) -> Result<Lease, &'static str> {
+    match gateway(text) {
+        Some(Scope::Gateway { namespace, name }) => Ok(Lease { namespace, name }),
+        _ => Err("write NAMESPACE/NAME"),
+    }
+}
+
+fn parse_policy(text: &str) -> Result<Policy, &'static str> {
+    match text {
+        "unstated" => Ok(Policy::Unstated),
+        "permissive" => Ok(Policy::Permissive),
+        "smi" => Ok(Policy::Smi),
+        _ => Err("write unstated, permissive or smi"),
+    }
+}
+
+/// Ignores errors: the reader of our output may stop early (`| head`).
+pub fn print(mut to: impl Write, text: &str) {
+    let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
+}

@@ -1,0 +1,87 @@
+//! `weir check`: the problems of a folder, and what a running Envoy lacks for it.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Args;
+use weir::publish::Published;
+use weir_core::envoy;
+use weir_core::plan::{Plan, document};
+
+use super::arguments::print;
+use super::envoy_admin::{Admin, EnvoyUnreachable};
+use super::folder_report::FolderArguments;
+
+#[derive(Args)]
+pub struct Check {
+    /// Also check a running Envoy: report backends without a cluster, and routes whose policies a split would bypass
+    #[arg(long, value_name = "http://ADMIN")]
+    envoy: Option<Admin>,
+    /// Also list files and documents that are passed over
+    #[arg(long)]
+    verbose: bool,
+    // The last field, because it ends with the heading of the limits.
+    #[command(flatten)]
+    folder: FolderArguments,
+}
+
+pub fn run(args: &Check) -> ExitCode {
+    let report = match args.folder.report() {
+        Ok(report) => report,
+        Err(exit) => return exit,
+    };
+    print(io::stdout(), &report.problem_lines());
+    if args.verbose {
+        let lines = report.passed_over.iter();
+        let lines: String = lines.map(|it| format!("passed over: {it}\n")).collect();
+        print(io::stderr(), &lines);
+    }
+    let warnings = report.warnings();
+    let mut is_good = warnings == report.problems.len();
+    if let Err(refused) = Published::compile(report.plan.clone(), document::features_after) {
+        let message = format!("weir: a proxy would refuse {refused}\n");
+        print(io::stderr(), &message);
+        is_good = false;
+    }
+    if let Some(admin) = &args.envoy {
+        match check_envoy(admin, &report.plan) {
+            Ok(findings) => is_good &= findings == 0,
+            Err(error) => {
+                print(io::stderr(), &format!("weir: {error}\n"));
+                return ExitCode::from(2);
+            }
+        }
+    }
+    if !is_good {
+        return ExitCode::FAILURE;
+    }
+    let summary = match warnings {
+        0 => "no problems".to_owned(),
+        1 => "no problems, 1 warning".to_owned(),
+        many => format!("no problems, {many} warnings"),
+    };
+    let (objects, files, passed) = (report.objects, report.files, report.passed_over.len());
+    print(
+        io::stderr(),
+        &format!("{summary} ({objects} objects in {files} files, {passed} passed over)\n"),
+    );
+    ExitCode::SUCCESS
+}
+
+/// Prints the findings about a running Envoy, and returns how many there are.
+fn check_envoy(admin: &Admin, plan: &Plan) -> Result<usize, EnvoyUnreachable> {
+    let state = admin.read_state()?;
+    if let Some(why) = &state.without_stats {
+        print(
+            io::stderr(),
+            &format!(
+                "weir: {why}; without its statistics a module counts as weir-lean.wasm only where its file has \
+                 that name\n"
+            ),
+        );
+    }
+    let findings = envoy::findings(&state.running, plan);
+    let lines: String = findings.iter().map(|it| format!("{it}\n")).collect();
+    print(io::stdout(), &lines);
+    Ok(findings.len())
+}

@@ -1,0 +1,78 @@
+//! The arguments that limit the cost of objects.
+
+use clap::error::ErrorKind;
+use clap::{Args, CommandFactory};
+use weir_core::translate::budget::{Bytes, Limits};
+
+use super::Cli;
+
+/// Limits of what objects cost proxies.
+#[derive(Args)]
+#[command(
+    next_help_heading = "Limits of what objects cost proxies; bytes of configuration are written as 1048576, 1024Ki or 1Mi"
+)]
+pub struct LimitArguments {
+    /// Limit for one object; an object above it is not in force
+    #[arg(long, value_name = "BYTES", default_value = "1Mi")]
+    object_limit: Bytes,
+    /// Limit for all objects of one namespace; above it the youngest objects are not in force. 1Mi is about 2000
+    /// TrafficSplits of one port and two backends each, and less than 25 MiB of memory in an Envoy with two workers
+    #[arg(long, value_name = "BYTES", default_value = "1Mi")]
+    namespace_limit: Bytes,
+    /// Limit for one proxy, at most 24Mi; above it the youngest objects of the namespace with the highest cost are not
+    /// in force. A part of it, as large as the namespace limit, is reserved for the proxy's own namespace
+    #[arg(long, value_name = "BYTES", default_value = "16Mi", value_parser = parse_scope_limit)]
+    scope_limit: Bytes,
+    /// Limit of regular expressions for all objects of one namespace
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().namespace_expressions)]
+    namespace_expressions: u64,
+    /// Limit of regular expressions for one proxy
+    #[arg(long, value_name = "COUNT", default_value_t = Limits::default().scope_expressions)]
+    scope_expressions: u64,
+}
+
+impl LimitArguments {
+    /// Exits the process with a usage error if a limit for one proxy is not above the limit for one namespace.
+    pub fn limits(&self) -> Limits {
+        let limits = Limits {
+            object: self.object_limit.0,
+            namespace: self.namespace_limit.0,
+            scope: self.scope_limit.0,
+            namespace_expressions: self.namespace_expressions,
+            scope_expressions: self.scope_expressions,
+        };
+        require_more(
+            ("--scope-limit", limits.scope),
+            ("--namespace-limit", limits.namespace),
+        );
+        require_more(
+            ("--scope-expressions", limits.scope_expressions),
+            ("--namespace-expressions", limits.namespace_expressions),
+        );
+        limits
+    }
+}
+
+fn require_more(scope: (&str, u64), namespace: (&str, u64)) {
+    if scope.1 > namespace.1 {
+        return;
+    }
+    let message = format!(
+        "{} ({}) has to be more than {} ({}): the rest is for all other namespaces together, so nothing would be in \
+         force for several namespaces",
+        scope.0, scope.1, namespace.0, namespace.1
+    );
+    Cli::command()
+        .error(ErrorKind::ValueValidation, message)
+        .exit();
+}
+
+/// Envoy passes no answer above 32 MiB to a filter. This limit is lower because the cost of an object is an estimate.
+fn parse_scope_limit(text: &str) -> Result<Bytes, &'static str> {
+    const MAX: u64 = 24 << 20;
+    let bytes: Bytes = text.parse()?;
+    if bytes.0 > MAX {
+        return Err("write at most 24Mi: Envoy takes no configuration above 32 MiB");
+    }
+    Ok(bytes)
+}

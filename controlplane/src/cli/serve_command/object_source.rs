@@ -1,0 +1,101 @@
+//! The source of objects of `weir serve`: a folder or a cluster.
+
+use std::io;
+use std::path::Path;
+use std::sync::Arc;
+
+use tokio::task::JoinHandle;
+use weir::publish::Publisher;
+use weir::report::{StatusReporter, expiry_event};
+use weir::serve::listener::tls::Certificates;
+use weir::serve::{OWN_TOKEN, Proxies, Tokens};
+use weir::source::folder::{Folder, folder_watcher::FolderWatcher};
+use weir::source::kubernetes::Cluster;
+use weir::source::kubernetes::cluster_versions::ClusterVersions;
+use weir_core::metrics::Metrics;
+
+use super::{Serve, Shutdown};
+
+pub enum ObjectSource {
+    Folder(Box<Folder>),
+    Cluster(Cluster),
+}
+
+impl ObjectSource {
+    /// Without a folder: the cluster. Err: no cluster can be reached.
+    pub async fn connect(folder: Option<Folder>, args: &Serve) -> io::Result<ObjectSource> {
+        if let Some(folder) = folder {
+            return Ok(ObjectSource::Folder(Box::new(folder)));
+        }
+        let cluster = Cluster::connect(&args.namespaces, args.policy.policy).await;
+        let cluster = cluster.map_err(io::Error::other)?;
+        Ok(ObjectSource::Cluster(cluster))
+    }
+
+    pub fn is_cluster(&self) -> bool {
+        matches!(self, ObjectSource::Cluster(_))
+    }
+
+    pub fn versions(&self) -> ClusterVersions {
+        match self {
+            ObjectSource::Folder(_) => ClusterVersions::default(),
+            ObjectSource::Cluster(cluster) => cluster.versions(),
+        }
+    }
+
+    /// The reviewer of ServiceAccount tokens; None without a cluster.
+    pub fn tokens(&self, metrics: &Arc<Metrics>) -> Option<Arc<Tokens>> {
+        match self {
+            ObjectSource::Folder(_) => None,
+            ObjectSource::Cluster(cluster) => {
+                let own_token = Path::new(OWN_TOKEN);
+                let tokens = Tokens::new(cluster.client(), own_token, metrics.clone());
+                Some(Arc::new(tokens))
+            }
+        }
+    }
+
+    /// Starts to write status and Events into the cluster; None without a cluster. The task ends after the last write.
+    pub fn report(
+        &self,
+        args: &Serve,
+        publisher: &Publisher,
+        proxies: &Arc<Proxies>,
+        certificates: Option<&Arc<Certificates>>,
+        shutdown: &Shutdown,
+    ) -> Option<JoinHandle<()>> {
+        let ObjectSource::Cluster(cluster) = self else {
+            return None;
+        };
+        let reporter = StatusReporter {
+            client: cluster.client(),
+            outcome: publisher.outcome(),
+            proxies: proxies.clone(),
+            peers: args.peers(),
+            lease: args.lease.clone(),
+            metrics: publisher.metrics(),
+        };
+        if let (Some(lease), Some(certificates)) = (&args.lease, certificates) {
+            let follow =
+                expiry_event::follow(cluster.client(), lease.clone(), certificates.clone());
+            tokio::spawn(follow);
+        }
+        Some(tokio::spawn(reporter.run(shutdown.leaving())))
+    }
+
+    /// Publishes the objects, and each change of them, for as long as the process lives.
+    pub fn feed(self, publisher: Publisher) -> io::Result<()> {
+        match self {
+            ObjectSource::Folder(folder) => {
+                let watcher = FolderWatcher::new(*folder);
+                std::thread::Builder::new()
+                    .name("folder".into())
+                    .spawn(move || watcher.feed(publisher))?;
+            }
+            ObjectSource::Cluster(cluster) => {
+                tokio::spawn(cluster.feed(publisher));
+            }
+        }
+        Ok(())
+    }
+}

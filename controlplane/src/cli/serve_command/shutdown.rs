@@ -1,0 +1,74 @@
+//! The end of the process: signals, and what waits for them.
+
+use std::io;
+use std::time::Duration;
+
+use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::watch;
+use weir::publish::Current;
+use weir_core::manifest::problem::messages::start as messages;
+
+/// Time until the endpoints of a Service no longer contain a replica that is not ready, with a margin.
+const LEAVING: Duration = Duration::from_secs(5);
+/// Time for the last answers and status writes after the end has begun.
+const LAST_ANSWERS: Duration = Duration::from_millis(800);
+
+/// SIGTERM first makes this replica not ready (`leaving`), and ends it later (`ending`). SIGINT ends it at once.
+pub struct Shutdown {
+    leave: watch::Sender<bool>,
+    end: watch::Sender<bool>,
+    terminate: Signal,
+    interrupt: Signal,
+}
+
+impl Shutdown {
+    pub fn listen() -> io::Result<Shutdown> {
+        Ok(Shutdown {
+            leave: watch::Sender::new(false),
+            end: watch::Sender::new(false),
+            terminate: signal(SignalKind::terminate())?,
+            interrupt: signal(SignalKind::interrupt())?,
+        })
+    }
+
+    pub fn leaving(&self) -> watch::Receiver<bool> {
+        self.leave.subscribe()
+    }
+
+    pub fn ending(&self) -> watch::Receiver<bool> {
+        self.end.subscribe()
+    }
+
+    /// Returns when every answer has ended. `is_replica`: clients find this process by its readiness. Err: the sender
+    /// of `current` is gone, because the source of objects stopped.
+    pub async fn wait(
+        mut self,
+        mut current: watch::Receiver<Current>,
+        is_replica: bool,
+        last_tasks: impl Future,
+    ) -> io::Result<()> {
+        let source_stopped = async { while current.changed().await.is_ok() {} };
+        tokio::select! {
+            _ = self.terminate.recv() => {}
+            _ = self.interrupt.recv() => {
+                self.end.send_replace(true);
+            }
+            () = source_stopped => {
+                return Err(io::Error::other(messages::watcher_stopped().to_string()));
+            }
+        }
+        tracing::info!("ending");
+        self.leave.send_replace(true);
+        if is_replica && !*self.end.borrow() {
+            // Until then the endpoints of the Service may still send clients here.
+            tokio::select! {
+                () = tokio::time::sleep(LEAVING) => {}
+                _ = self.terminate.recv() => {}
+                _ = self.interrupt.recv() => {}
+            }
+        }
+        self.end.send_replace(true);
+        let _ = tokio::time::timeout(LAST_ANSWERS, last_tasks).await;
+        Ok(())
+    }
+}

@@ -1,0 +1,40 @@
+//! `weir translate`: the configuration of one proxy as JSON.
+
+use std::io;
+use std::process::ExitCode;
+
+use clap::Args;
+use weir_core::plan::{Scope, scope};
+
+use super::arguments::{parse_gateway, parse_scope, print};
+use super::folder_report::FolderArguments;
+
+#[derive(Args)]
+pub struct Translate {
+    /// Print the configuration of proxies of this namespace; '*' is an edge with the splits of hosts of every namespace
+    #[arg(long, value_name = "NS", value_parser = parse_scope, conflicts_with = "gateway")]
+    namespace: Option<Scope>,
+    /// Print the configuration of proxies of this Gateway
+    #[arg(long, value_name = "NS/NAME", value_parser = parse_gateway)]
+    gateway: Option<Scope>,
+    // The last field, because it ends with the heading of the limits.
+    #[command(flatten)]
+    folder: FolderArguments,
+}
+
+pub fn run(args: Translate) -> ExitCode {
+    let report = match args.folder.report() {
+        Ok(report) => report,
+        Err(exit) => return exit,
+    };
+    let asked = args.namespace.or(args.gateway).unwrap_or(Scope::Producers);
+    print(io::stderr(), &report.problem_lines());
+    match serde_json::to_string_pretty(&scope(&report.plan, &asked)) {
+        Ok(json) => print(io::stdout(), &format!("{json}\n")),
+        Err(error) => {
+            print(io::stderr(), &format!("weir: {error}\n"));
+            return ExitCode::FAILURE;
+        }
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,75 @@
+//! The rendered documents of one plan that are kept in memory.
+
+use std::collections::{BTreeSet, HashMap};
+
+use weir_core::plan::Scope;
+use weir_core::plan::document::{NeedsNewerVersion, RenderedConfig};
+
+/// Most bytes of rendered documents of one plan, not counting the producers' documents. Other scopes are rendered for
+/// each request.
+pub(super) const MAX_BYTES: usize = 128 << 20;
+
+/// The document for a scope and a version, or why that version cannot express it.
+pub(super) type RenderResult = Result<RenderedConfig, NeedsNewerVersion>;
+
+/// Only scopes of the plan are kept, so requests for made-up scopes cannot fill the cache.
+#[derive(Default)]
+pub(super) struct RenderCache {
+    /// By scope and version.
+    documents: HashMap<(Scope, u32), RenderResult>,
+    bytes: usize,
+}
+
+impl RenderCache {
+    pub(super) fn get(&self, key: &(Scope, u32)) -> Option<&RenderResult> {
+        self.documents.get(key)
+    }
+
+    /// Keeps a document if its scope is one of `scopes` and there is room for it.
+    pub(super) fn keep(
+        &mut self,
+        key: (Scope, u32),
+        result: &RenderResult,
+        scopes: &BTreeSet<Scope>,
+    ) {
+        let size = result.as_ref().map_or(0, |rendered| rendered.body.len());
+        let total = self.bytes.saturating_add(size);
+        let has_room = key.0 == Scope::Producers || total <= MAX_BYTES;
+        if has_room && scopes.contains(&key.0) && !self.documents.contains_key(&key) {
+            self.documents.insert(key, result.clone());
+            self.bytes = total;
+        }
+    }
+
+    #[cfg(test)]
+    pub(super) fn scopes(&self) -> Vec<Scope> {
+        let mut scopes: Vec<Scope> = self.documents.keys().map(|(it, _)| it.clone()).collect();
+        scopes.sort();
+        scopes
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cache_size_is_limited() {
+        let scopes: BTreeSet<Scope> = ["a", "b", "c"]
+            .map(|name| Scope::Namespace(name.into()))
+            .into_iter()
+            .chain([Scope::Producers])
+            .collect();
+        let document = Ok(RenderedConfig {
+            revision: String::new(),
+            body: vec![0; MAX_BYTES / 2 - 1].into(),
+        });
+        let mut cache = RenderCache::default();
+        // The producers sort first, so in reverse order they come when the cache is full.
+        for scope in scopes.iter().rev().chain(&scopes) {
+            cache.keep((scope.clone(), 1), &document, &scopes);
+        }
+        let [b, c] = ["b", "c"].map(|name| Scope::Namespace(name.into()));
+        assert_eq!(cache.scopes(), [Scope::Producers, b, c]);
+    }
+}

@@ -1,0 +1,150 @@
+use weir_split::wire::{
+    self, Access, Connections, Destination, HostSet, Hosts, Literal, Unmatched,
+};
+
+use super::*;
+use weir_core::manifest::object;
+use weir_core::plan::{Audience, PlannedConnections, PlannedSet, Scope};
+
+fn split(weight: u64) -> Snapshot {
+    let text = format!(
+        "
+apiVersion: split.smi-spec.io/v1alpha2
+kind: TrafficSplit
+metadata: {{name: web}}
+spec: {{service: web, backends: [{{service: web, weight: {weight}}}]}}
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: web}}
+spec: {{ports: [{{port: 80}}]}}
+"
+    );
+    object::read("test.yaml", &text).unwrap().into()
+}
+
+fn published(current: &mut watch::Receiver<Current>) -> Arc<Published> {
+    match &*current.borrow_and_update() {
+        Current::Plan(published) => published.clone(),
+        Current::Nothing { why } => panic!("{why}"),
+    }
+}
+
+#[test]
+fn only_changed_plans_are_published() {
+    let metrics = Arc::new(Metrics::default());
+    let mut publisher = Publisher::new(metrics.clone(), Policy::Unstated);
+    let mut current = publisher.subscribe();
+    publisher.publish(split(1));
+    let first = published(&mut current).rendered(&Scope::Producers, 1);
+    let mut again = split(1);
+    again.objects.reverse();
+    publisher.publish(again);
+    publisher.hold_back("ignored once a plan is in force", &[]);
+    assert!(!current.has_changed().unwrap());
+    publisher.publish(split(2));
+    assert_ne!(
+        published(&mut current).rendered(&Scope::Producers, 1),
+        first
+    );
+    assert_eq!(metrics.revisions_published.get(), 2);
+}
+
+#[test]
+fn made_up_scopes_fill_no_memory() {
+    let mut publisher = Publisher::new(Arc::default(), Policy::Unstated);
+    let mut current = publisher.subscribe();
+    publisher.publish(split(1));
+    let published = published(&mut current);
+    let producers = published.rendered(&Scope::Producers, 1).unwrap();
+    for number in 0..10 {
+        let name = format!("n{number}");
+        let namespace = published.rendered(&Scope::Namespace(name.clone()), 1);
+        // Namespaces without rules share the producers' copy.
+        assert!(Arc::ptr_eq(&namespace.unwrap().body, &producers.body));
+        let namespace = "shop".to_owned();
+        let gateway = Scope::Gateway { namespace, name };
+        assert_ne!(published.rendered(&gateway, 1).unwrap(), producers);
+    }
+    assert_eq!(published.cached_scopes().len(), 1);
+}
+
+#[test]
+fn rules_elsewhere_count_only_readable_rules() {
+    let text = "
+apiVersion: split.smi-spec.io/v1alpha2
+kind: TrafficSplit
+metadata: {name: host, namespace: shop}
+spec: {service: shop.example.com, backends: [{service: web, weight: 1}]}
+---
+apiVersion: v1
+kind: Service
+metadata: {name: web, namespace: shop}
+spec: {ports: [{port: 80}]}
+";
+    let mut publisher = Publisher::new(Arc::default(), Policy::Unstated);
+    let mut current = publisher.subscribe();
+    publisher.publish(object::read("test.yaml", text).unwrap().into());
+    let published = published(&mut current);
+    let namespace = |name: &str| Scope::Namespace(name.into());
+    let rules = |asked: Scope, reader: Option<&str>| {
+        let rendered = published.rendered(&asked, wire::VERSION).unwrap();
+        let config: wire::Config = serde_json::from_slice(&rendered.body).unwrap();
+        let elsewhere = published.rules_elsewhere(&asked, reader);
+        (config.rules.len(), elsewhere)
+    };
+    assert_eq!(rules(Scope::Producers, None), (0, 1));
+    assert_eq!(rules(namespace("other"), None), (0, 1));
+    assert_eq!(rules(namespace("other"), Some("other")), (0, 0));
+    assert_eq!(rules(Scope::Producers, Some("shop")), (0, 1));
+    assert_eq!(rules(namespace("shop"), None), (1, 0));
+    assert_eq!(rules(Scope::Edge, None), (1, 0));
+}
+
+#[test]
+fn plans_that_proxies_refuse_are_unpublished() {
+    let missing = || "no such rule".to_owned();
+    let match_without_rule = wire::Match {
+        rule: missing(),
+        ..wire::Match::default()
+    };
+    let audience = || Audience::Gateway {
+        namespace: "shop".into(),
+        name: "edge".into(),
+    };
+    let set = PlannedSet {
+        audience: audience(),
+        set: HostSet {
+            hosts: Hosts::Literal(Literal {
+                name: "a".into(),
+                port: 80,
+                default_port: false,
+                every_port: false,
+            }),
+            matches: vec![match_without_rule],
+            unmatched: Unmatched::NotFound,
+        },
+    };
+    let connections = PlannedConnections {
+        audience: audience(),
+        connections: Connections {
+            to: Destination::Listeners(BTreeMap::new()),
+            rule: missing(),
+        },
+    };
+    let invalid_grant = Access::Grants([("no-slash".to_owned(), vec![])].into());
+    let plan = |sets, connections| Plan::new(sets, connections, BTreeMap::new());
+    for (plan, expected) in [
+        (plan(vec![set], vec![]), ["edge", "no such rule"]),
+        (plan(vec![], vec![connections]), ["edge", "no such rule"]),
+        (
+            plan(vec![], vec![]).with_access(invalid_grant),
+            ["no-slash", "write NAMESPACE/NAME"],
+        ),
+    ] {
+        let refused = Published::compile(plan, document::features_after);
+        let refused = refused.err().unwrap().to_string();
+        let contains = |part: &&str| refused.contains(*part);
+        assert!(expected.iter().all(contains), "{refused}");
+    }
+}

@@ -1,0 +1,207 @@
+//! A limited number of connection slots. While slots are left, any client may take one. When all are taken, the client
+//! with most slots gives up its oldest one, so a client with many connections cannot keep out a client with few.
+
+use std::cmp::Reverse;
+use std::collections::{HashMap, VecDeque};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::time::Instant;
+
+/// A client keeps a slot at least this long if it has at most one slot more than the client that asks, or is at its own
+/// limit. Without it clients that connect at the same time would take slots from each other before one is served.
+const GRACE: Duration = Duration::from_secs(1);
+
+pub(super) struct SlotPool<K> {
+    capacity: usize,
+    state: Mutex<SlotTable<K>>,
+}
+
+struct SlotTable<K> {
+    next: u64,
+    count: usize,
+    /// Slots by client, the oldest first. No list is empty.
+    by_key: HashMap<K, VecDeque<SlotEntry>>,
+}
+
+struct SlotEntry {
+    number: u64,
+    since: Instant,
+    end: Arc<Notify>,
+}
+
+/// A slot for one connection. It becomes free when this value is dropped.
+pub(super) struct Slot<K: Eq + Hash> {
+    pool: Arc<SlotPool<K>>,
+    key: K,
+    number: u64,
+}
+
+impl<K: Clone + Eq + Hash> SlotPool<K> {
+    pub(super) fn new(capacity: usize) -> Arc<SlotPool<K>> {
+        Arc::new(SlotPool {
+            capacity,
+            state: Mutex::new(SlotTable {
+                next: 0,
+                count: 0,
+                by_key: HashMap::new(),
+            }),
+        })
+    }
+
+    /// Takes a slot for `key`, which may have at most `limit`. `end` is notified when the slot is given to another
+    /// connection. None if no connection can give up its slot.
+    pub(super) fn take(
+        self: &Arc<Self>,
+        key: K,
+        limit: usize,
+        end: &Arc<Notify>,
+    ) -> Option<Slot<K>> {
+        let now = Instant::now();
+        let mut state = self.lock();
+        let own = state.by_key.get(&key).map_or(0, VecDeque::len);
+        if own >= limit {
+            state.give_up(&key, now, GRACE)?;
+        } else if state.count >= self.capacity {
+            let (most, count) = state.most()?;
+            let has_more = count > own.saturating_add(1);
+            let grace = if has_more { Duration::ZERO } else { GRACE };
+            state.give_up(&most, now, grace)?;
+        }
+        let number = state.next;
+        state.next = number.wrapping_add(1);
+        state.count = state.count.saturating_add(1);
+        let slots = SlotEntry {
+            number,
+            since: now,
+            end: end.clone(),
+        };
+        state
+            .by_key
+            .entry(key.clone())
+            .or_default()
+            .push_back(slots);
+        Some(Slot {
+            pool: self.clone(),
+            key,
+            number,
+        })
+    }
+}
+
+impl<K> SlotPool<K> {
+    fn lock(&self) -> MutexGuard<'_, SlotTable<K>> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl<K: Clone + Eq + Hash> SlotTable<K> {
+    /// The client with most slots, and how many; among clients with equally many, the one with the oldest slot.
+    fn most(&self) -> Option<(K, usize)> {
+        let oldest = |slots: &VecDeque<SlotEntry>| slots.front().map(|it| it.number);
+        let most = self.by_key.iter();
+        let (most, slots) = most.max_by_key(|(_, it)| (it.len(), Reverse(oldest(it))))?;
+        Some((most.clone(), slots.len()))
+    }
+
+    fn give_up(&mut self, key: &K, now: Instant, grace: Duration) -> Option<()> {
+        let slots = self.by_key.get_mut(key)?;
+        let oldest = slots.pop_front_if(|it| now.duration_since(it.since) >= grace)?;
+        oldest.end.notify_one();
+        self.count = self.count.saturating_sub(1);
+        if slots.is_empty() {
+            self.by_key.remove(key);
+        }
+        Some(())
+    }
+}
+
+impl<K: Eq + Hash> Drop for Slot<K> {
+    fn drop(&mut self) {
+        let mut state = self.pool.lock();
+        let Some(slots) = state.by_key.get_mut(&self.key) else {
+            return;
+        };
+        let Some(index) = slots.iter().position(|it| it.number == self.number) else {
+            return;
+        };
+        slots.remove(index);
+        let is_empty = slots.is_empty();
+        state.count = state.count.saturating_sub(1);
+        if is_empty {
+            state.by_key.remove(&self.key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ANY: usize = usize::MAX;
+
+    fn end() -> Arc<Notify> {
+        Arc::new(Notify::new())
+    }
+
+    /// Whether the slot was given to another connection.
+    async fn is_over(end: &Notify) -> bool {
+        let notified = tokio::time::timeout(Duration::from_millis(1), end.notified());
+        notified.await.is_ok()
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_with_most_slots_makes_room() {
+        let pool = SlotPool::new(4);
+        let ends: Vec<_> = (0..4).map(|_| end()).collect();
+        let many: Vec<_> = ends.iter().map(|end| pool.take("many", ANY, end)).collect();
+        let few = end();
+        let slots = [(); 2].map(|()| pool.take("few", ANY, &few));
+        assert!(slots.iter().all(Option::is_some));
+        assert!(is_over(&ends[0]).await && is_over(&ends[1]).await);
+        assert!(!is_over(&ends[2]).await && !is_over(&few).await);
+        // Both clients have two slots now. Neither gives one up before GRACE has passed.
+        assert!(pool.take("few", ANY, &end()).is_none());
+        assert!(pool.take("many", ANY, &end()).is_none());
+        let more = ["third", "fourth"].map(|it| pool.take(it, ANY, &end()));
+        assert!(more.iter().all(Option::is_some), "the others had two each");
+        assert!(pool.take("fifth", ANY, &end()).is_none());
+        tokio::time::advance(GRACE).await;
+        assert!(pool.take("fifth", ANY, &end()).is_some());
+        drop((many, slots, more));
+        assert_eq!(pool.lock().count, 0);
+        assert!(pool.lock().by_key.is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn oldest_of_equal_clients_makes_room() {
+        // The order of a hash map differs in each round.
+        for _ in 0..20 {
+            let pool = SlotPool::new(10);
+            let old = end();
+            let first = pool.take(0, ANY, &old);
+            tokio::time::advance(GRACE).await;
+            let rest: Vec<_> = (1..10).map(|it| pool.take(it, ANY, &end())).collect();
+            assert!(pool.take(10, ANY, &end()).is_some());
+            assert!(is_over(&old).await);
+            drop((first, rest));
+        }
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn client_at_limit_gives_oldest_slot() {
+        let pool = SlotPool::new(100);
+        let ends: Vec<_> = (0..3).map(|_| end()).collect();
+        let own: Vec<_> = ends.iter().map(|end| pool.take("a", 2, end)).collect();
+        assert!(own[1].is_some() && own[2].is_none());
+        tokio::time::advance(GRACE).await;
+        let newer = pool.take("a", 2, &ends[2]);
+        assert!(newer.is_some() && is_over(&ends[0]).await);
+        assert!(!is_over(&ends[1]).await);
+        // A slot that was given up does not become free a second time.
+        drop(own);
+        assert_eq!(pool.lock().count, 1);
+    }
+}

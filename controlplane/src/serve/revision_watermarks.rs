@@ -1,0 +1,135 @@
+//! For each revision the newest watermark at which it was current: a proxy that runs the revision has everything up to
+//! this watermark in force.
+
+use std::collections::{HashMap, VecDeque};
+use std::sync::Arc;
+
+use weir_core::plan::Scope;
+use weir_core::watermark::Watermark;
+
+/// Most revisions of one scope and version. A proxy that runs an older revision keeps its watermark.
+const MAX_REVISIONS: usize = 32;
+
+/// A scope and a document version.
+pub(super) type Subset = (Scope, u32);
+
+#[derive(Default)]
+pub(super) struct RevisionWatermarks {
+    /// The last one of each list is in force.
+    revisions: HashMap<Subset, VecDeque<(String, Arc<Watermark>)>>,
+    newest: Arc<Watermark>,
+}
+
+impl RevisionWatermarks {
+    /// Takes the watermark of the cluster. True if it does not cover the previous one: the cluster was restored from a
+    /// backup, and all revisions are forgotten.
+    pub(super) fn advance(&mut self, newest: &Arc<Watermark>) -> bool {
+        let is_restored = !newest.covers(&self.newest);
+        if is_restored {
+            self.revisions.clear();
+        }
+        self.newest = newest.clone();
+        is_restored
+    }
+
+    /// Whether the cluster has been read as far as `watermark`.
+    pub(super) fn cover(&self, watermark: &Watermark) -> bool {
+        self.newest.covers(watermark)
+    }
+
+    /// Records that `revision` is current at `watermark`.
+    pub(super) fn record(&mut self, subset: &Subset, revision: &str, watermark: &Arc<Watermark>) {
+        if !self.newest.covers(watermark) {
+            // From before the cluster was restored.
+            return;
+        }
+        let revisions = match self.revisions.get_mut(subset) {
+            Some(revisions) => revisions,
+            None => self.revisions.entry(subset.clone()).or_default(),
+        };
+        match revisions
+            .back_mut()
+            .filter(|(newest, _)| newest == revision)
+        {
+            // Two polls at the same time may come here in either order.
+            Some((_, newest)) if !watermark.covers(newest) => {}
+            Some((_, newest)) => *newest = watermark.clone(),
+            None => {
+                // A revision may come in force a second time.
+                revisions.retain(|(it, _)| it != revision);
+                revisions.push_back((revision.to_owned(), watermark.clone()));
+                if revisions.len() > MAX_REVISIONS {
+                    revisions.pop_front();
+                }
+            }
+        }
+    }
+
+    /// The newest watermark at which the revision was current; None if this replica has not published it.
+    pub(super) fn get(&self, subset: &Subset, revision: &str) -> Option<&Arc<Watermark>> {
+        let revisions = self.revisions.get(subset)?;
+        let found = revisions.iter().rev().find(|(it, _)| it == revision);
+        found.map(|(_, watermark)| watermark)
+    }
+
+    /// Forgets the revisions of other subsets.
+    pub(super) fn retain(&mut self, is_in_use: impl Fn(&Subset) -> bool) {
+        self.revisions.retain(|subset, _| is_in_use(subset));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn at(version: u64) -> Arc<Watermark> {
+        Arc::new(format!("services={version}").parse().unwrap())
+    }
+
+    fn record(
+        watermarks: &mut RevisionWatermarks,
+        subset: &Subset,
+        revision: &str,
+        version: u64,
+    ) -> bool {
+        let is_restored = watermarks.advance(&at(version));
+        watermarks.record(subset, revision, &at(version));
+        is_restored
+    }
+
+    #[test]
+    fn watermark_rises_while_revision_is_current() {
+        let mut watermarks = RevisionWatermarks::default();
+        let subset = (Scope::Producers, 2);
+        let other = (Scope::Namespace("a".into()), 2);
+        for (revision, version) in [("one", 1), ("one", 5), ("two", 7), ("two", 9)] {
+            assert!(!record(&mut watermarks, &subset, revision, version));
+        }
+        watermarks.record(&subset, "two", &at(8));
+        watermarks.record(&subset, "two", &at(10));
+        assert_eq!(watermarks.get(&subset, "one"), Some(&at(5)));
+        assert_eq!(watermarks.get(&subset, "two"), Some(&at(9)));
+        assert_eq!(watermarks.get(&subset, "three"), None);
+        assert_eq!(watermarks.get(&other, "two"), None);
+        record(&mut watermarks, &subset, "one", 11);
+        assert_eq!(watermarks.get(&subset, "one"), Some(&at(11)));
+
+        for number in 0..100 {
+            record(&mut watermarks, &subset, &number.to_string(), 20 + number);
+        }
+        assert_eq!(watermarks.get(&subset, "one"), None);
+        assert_eq!(watermarks.revisions[&subset].len(), MAX_REVISIONS);
+        watermarks.retain(|subset| *subset == other);
+        assert_eq!(watermarks.get(&subset, "99"), None);
+    }
+
+    #[test]
+    fn restored_cluster_forgets_revisions() {
+        let mut watermarks = RevisionWatermarks::default();
+        let subset = (Scope::Producers, 2);
+        record(&mut watermarks, &subset, "one", 100);
+        assert!(record(&mut watermarks, &subset, "two", 50));
+        assert_eq!(watermarks.get(&subset, "one"), None);
+        assert_eq!(watermarks.get(&subset, "two"), Some(&at(50)));
+    }
+}

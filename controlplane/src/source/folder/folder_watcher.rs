@@ -1,0 +1,337 @@
+//! Waits for changes of a folder: by inotify, and by a listing every two seconds for changes without an event (lost
+//! events, another mounted file system, a link with a new target).
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fs::{self, File};
+use std::mem;
+use std::os::fd::AsRawFd;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
+
+use notify::event::{AccessKind, AccessMode, EventKind, ModifyKind, RenameMode};
+use notify::{Event, RecommendedWatcher, RecursiveMode, Watcher};
+use rustix::fs::{MemfdFlags, memfd_create};
+
+use super::listing::{Inode, is_manifest};
+use super::{EventsDuringRead, Folder, Scan};
+use crate::publish::{Publisher, Snapshot};
+
+/// Longest time between two listings.
+const TICK: Duration = Duration::from_secs(2);
+/// A burst of events ends when there is no event for this long.
+const QUIET: Duration = Duration::from_millis(2);
+/// Longest burst.
+const BURST: Duration = Duration::from_millis(8);
+
+/// Longest wait for the marker event.
+const MARKER_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// A folder and its events. Its methods block, so it needs its own thread.
+pub struct FolderWatcher {
+    folder: Folder,
+    inotify: Option<Inotify>,
+    events: mpsc::Receiver<FileEvent>,
+    /// Keeps `events` open if inotify is not available.
+    _open: mpsc::Sender<FileEvent>,
+    settled: BTreeSet<PathBuf>,
+    /// Files that were written since the listing began.
+    written: BTreeSet<PathBuf>,
+    /// How often each settled file was opened since.
+    opened: BTreeMap<PathBuf, usize>,
+    /// The time of the next listing; None before the first one.
+    next: Option<Instant>,
+}
+
+struct Inotify {
+    /// A file that no other process can open. inotify keeps the order of events, so after the event of our opening
+    /// every earlier event has come.
+    marker: File,
+    inotify: RecommendedWatcher,
+    watching: BTreeMap<PathBuf, Inode>,
+    /// Folders that cannot be watched; each is logged once.
+    refused: BTreeSet<PathBuf>,
+}
+
+/// The meaning of an event.
+#[derive(Debug, PartialEq, Eq)]
+enum FileEvent {
+    /// Closed after writing, or renamed into place.
+    Settled(PathBuf),
+    /// A process writes the file.
+    Writing(PathBuf),
+    /// Opened by any process, this one included.
+    Opened(PathBuf),
+    /// This process has opened the marker.
+    Marker,
+    /// Created, removed, or renamed away.
+    Other(PathBuf),
+    /// Events were lost.
+    Lost,
+}
+
+impl FolderWatcher {
+    pub fn new(folder: Folder) -> FolderWatcher {
+        let (sender, events) = mpsc::channel();
+        let root = folder.root.clone();
+        let inotify = Inotify::open(root, sender.clone())
+            .inspect_err(|error| {
+                tracing::warn!("no inotify ({error}): looking for changes every 2 s");
+            })
+            .ok();
+        FolderWatcher {
+            folder,
+            inotify,
+            events,
+            _open: sender,
+            settled: BTreeSet::new(),
+            written: BTreeSet::new(),
+            opened: BTreeMap::new(),
+            next: None,
+        }
+    }
+
+    /// Blocks until objects or problems may have changed. The first call returns at once.
+    pub fn changed(&mut self) -> &Folder {
+        let first = self.next.is_none();
+        loop {
+            if let Some(next) = self.next {
+                self.wait(next);
+            }
+            let mut scan = self.scan();
+            let mut changed = scan.changed;
+            // A second listing shows files that were written into a new folder before its watch began.
+            while self.watch(&scan) {
+                scan = self.scan();
+                changed |= scan.changed;
+            }
+            let now = Instant::now();
+            let tick = scan.due.map_or(now + TICK, |due| due.min(now + TICK));
+            self.next = Some(if self.settled.is_empty() { tick } else { now });
+            if changed || first {
+                return &self.folder;
+            }
+        }
+    }
+
+    /// Publishes the objects in force, and each change of them, for as long as the process lives.
+    pub fn feed(mut self, mut publisher: Publisher) -> ! {
+        loop {
+            let folder = self.changed();
+            let problems = folder.problems();
+            if tracing::enabled!(tracing::Level::DEBUG) {
+                for line in folder.passed_over() {
+                    tracing::debug!("passed over: {line}");
+                }
+            }
+            match folder.unread() {
+                Some(why) => publisher.hold_back(why, &problems),
+                None => publisher.publish(Snapshot {
+                    objects: folder.objects().to_vec(),
+                    problems,
+                    ..Snapshot::default()
+                }),
+            }
+        }
+    }
+
+    fn scan(&mut self) -> Scan {
+        let now = Instant::now();
+        let settled = mem::take(&mut self.settled);
+        self.written.clear();
+        let listing = self.folder.list(&settled);
+        // Separates our opening of a file from an earlier opening by another process: inotify merges equal events that
+        // follow each other.
+        self.catch_up(&settled);
+        let files = self.folder.read(listing, now);
+        self.catch_up(&settled);
+        // This process has opened each file once.
+        let opened = settled
+            .into_iter()
+            .filter(|path| !self.settled.contains(path))
+            .filter(|path| self.opened.remove(path).is_some_and(|times| times > 1))
+            .collect();
+        let events = EventsDuringRead {
+            written: mem::take(&mut self.written),
+            opened,
+        };
+        self.folder.apply(files, &events, Instant::now())
+    }
+
+    /// Processes all events up to now, if a file is settled.
+    fn catch_up(&mut self, settled: &BTreeSet<PathBuf>) {
+        let Some(inotify) = &self.inotify else { return };
+        if settled.is_empty() || File::open(path_of(&inotify.marker)).is_err() {
+            return;
+        }
+        let end = Instant::now() + MARKER_TIMEOUT;
+        while let Ok(event) = self.events.recv_timeout(until(end)) {
+            if event == FileEvent::Marker {
+                return;
+            }
+            self.note(event);
+        }
+    }
+
+    /// Waits for the end of the next burst of events, or until `next`.
+    fn wait(&mut self, next: Instant) {
+        loop {
+            let Ok(event) = self.events.recv_timeout(until(next)) else {
+                return;
+            };
+            if self.note(event) {
+                break;
+            }
+        }
+        let end = Instant::now() + BURST;
+        while let Ok(event) = self.events.recv_timeout(QUIET.min(until(end))) {
+            self.note(event);
+        }
+    }
+
+    /// Records an event. True if it requires a listing.
+    fn note(&mut self, event: FileEvent) -> bool {
+        match event {
+            FileEvent::Settled(path) => {
+                self.opened.insert(path.clone(), 0);
+                self.settled.insert(path);
+            }
+            FileEvent::Writing(path) => {
+                self.settled.remove(&path);
+                self.opened.remove(&path);
+                self.written.insert(path);
+                return false;
+            }
+            FileEvent::Opened(path) => {
+                if let Some(times) = self.opened.get_mut(&path) {
+                    *times += 1;
+                }
+                return false;
+            }
+            FileEvent::Other(path) => {
+                // inotify ends the watch of a folder that is renamed or removed.
+                if let Some(inotify) = &mut self.inotify {
+                    inotify.watching.remove(&path);
+                }
+            }
+            FileEvent::Marker => return false,
+            FileEvent::Lost => {}
+        }
+        true
+    }
+
+    /// Watches every listed folder and the parent of the root. True if a folder was added.
+    fn watch(&mut self, scan: &Scan) -> bool {
+        let mut folders = scan.folders.clone();
+        if let Some(parent) = self.folder.root.parent()
+            && let Ok(metadata) = fs::metadata(parent)
+        {
+            folders.insert(parent.into(), (metadata.dev(), metadata.ino()));
+        }
+        self.inotify
+            .as_mut()
+            .is_some_and(|inotify| inotify.watch_only(folders))
+    }
+}
+
+impl Inotify {
+    fn open(root: PathBuf, to: mpsc::Sender<FileEvent>) -> notify::Result<Inotify> {
+        let marker = File::from(
+            memfd_create("marker", MemfdFlags::CLOEXEC)
+                .map_err(|error| notify::Error::io(error.into()))?,
+        );
+        let path = path_of(&marker);
+        let mut inotify = notify::recommended_watcher({
+            let path = path.clone();
+            move |event: notify::Result<Event>| {
+                for event in meaning(event, &root, &path) {
+                    // Err: the control plane ends.
+                    let _ = to.send(event);
+                }
+            }
+        })?;
+        inotify.watch(&path, RecursiveMode::NonRecursive)?;
+        Ok(Inotify {
+            marker,
+            inotify,
+            watching: BTreeMap::new(),
+            refused: BTreeSet::new(),
+        })
+    }
+
+    /// Watches these folders and no others. True if a folder was added.
+    fn watch_only(&mut self, folders: BTreeMap<PathBuf, Inode>) -> bool {
+        self.watching.retain(|path, inode| {
+            let stays = folders.get(path) == Some(inode);
+            if !stays {
+                // Err: the folder is gone, and its watch too.
+                let _ = self.inotify.unwatch(path);
+            }
+            stays
+        });
+        let mut added = false;
+        for (path, inode) in folders {
+            if self.watching.contains_key(&path) {
+                continue;
+            }
+            match self.inotify.watch(&path, RecursiveMode::NonRecursive) {
+                Ok(()) => {
+                    self.refused.remove(&path);
+                    self.watching.insert(path, inode);
+                    added = true;
+                }
+                Err(error) => {
+                    if self.refused.insert(path) {
+                        tracing::warn!("looking for changes every 2 s: {error}");
+                    }
+                }
+            }
+        }
+        added
+    }
+}
+
+fn path_of(file: &File) -> PathBuf {
+    format!("/proc/self/fd/{}", file.as_raw_fd()).into()
+}
+
+fn meaning(event: notify::Result<Event>, root: &Path, marker: &Path) -> Vec<FileEvent> {
+    let Ok(event) = event else {
+        return vec![FileEvent::Lost];
+    };
+    if event.need_rescan() {
+        return vec![FileEvent::Lost];
+    }
+    let is_file = |path: &PathBuf| path == root || (path.starts_with(root) && is_manifest(path));
+    let is_below = |path: &PathBuf| path.starts_with(root);
+    let paths = event.paths.into_iter();
+    match event.kind {
+        EventKind::Access(AccessKind::Close(AccessMode::Write)) => {
+            paths.filter(is_file).map(FileEvent::Settled).collect()
+        }
+        EventKind::Modify(ModifyKind::Name(RenameMode::To)) => {
+            paths.filter(is_below).map(FileEvent::Settled).collect()
+        }
+        EventKind::Access(AccessKind::Open(_)) => paths
+            .filter_map(|path| match path {
+                path if path == marker => Some(FileEvent::Marker),
+                path => is_file(&path).then_some(FileEvent::Opened(path)),
+            })
+            .collect(),
+        EventKind::Modify(ModifyKind::Data(_)) => {
+            paths.filter(is_file).map(FileEvent::Writing).collect()
+        }
+        EventKind::Modify(ModifyKind::Name(RenameMode::From))
+        | EventKind::Create(_)
+        | EventKind::Remove(_) => paths.filter(is_below).map(FileEvent::Other).collect(),
+        _ => Vec::new(),
+    }
+}
+
+fn until(time: Instant) -> Duration {
+    time.saturating_duration_since(Instant::now())
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,250 @@
+//! The newest resource versions of the cluster, from its API server. A replica with lower versions is behind. A replica
+//! with higher versions has read the cluster before it was restored from a backup.
+
+use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use kube::api::ListParams;
+use kube::core::Request;
+use tokio::sync::{Semaphore, watch};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::object_list::ObjectList;
+use super::read_object::count;
+use super::resource::{Served, Source};
+use weir_core::watermark::Watermark;
+
+/// Shortest time between two requests for all versions.
+const EVERY: Duration = Duration::from_secs(1);
+/// Time limit of a request for one source.
+const TIMEOUT: Duration = Duration::from_secs(4);
+/// Most requests at a time.
+const CONCURRENCY: usize = 16;
+
+/// The default has no API server: the source is a folder, which has no resource versions.
+#[derive(Clone, Default)]
+pub struct ClusterVersions(Option<Arc<SharedVersions>>);
+
+struct SharedVersions {
+    client: kube::Client,
+    sources: Mutex<BTreeMap<Arc<str>, WatchedSource>>,
+    newest: tokio::sync::Mutex<Option<VersionsAnswer>>,
+}
+
+#[derive(Clone)]
+struct VersionsAnswer {
+    /// When the request began.
+    at: Instant,
+    newest: Option<Arc<Watermark>>,
+    /// The versions of all sources are there.
+    is_complete: bool,
+}
+
+/// A source that is watched.
+#[derive(Clone)]
+struct WatchedSource {
+    location: ListLocation,
+    reached: Arc<AtomicU64>,
+    command: watch::Sender<WatchCommand>,
+}
+
+/// The path and the field selector of a list.
+#[derive(Clone, Debug)]
+pub struct ListLocation {
+    pub path: String,
+    pub field_selector: Option<String>,
+}
+
+/// A command to a watch.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WatchCommand {
+    /// No command.
+    None,
+    /// Find the newest version of the cluster.
+    CatchUp,
+    /// List again: the cluster was restored and counts from lower numbers.
+    Restart,
+}
+
+/// The watch's end of a [`WatchedSource`]: it publishes the version that the watch has reached, and receives commands.
+pub struct WatchHandle {
+    pub location: ListLocation,
+    reached: Arc<AtomicU64>,
+    sender: watch::Sender<WatchCommand>,
+    receiver: watch::Receiver<WatchCommand>,
+}
+
+impl WatchHandle {
+    pub fn set_reached(&self, version: u64) {
+        self.reached.store(version, Ordering::Release);
+    }
+
+    /// Returns when there is a command.
+    pub async fn wait_for_command(&mut self) {
+        // Err is impossible: this value also has a sender.
+        let is_command = |command: &WatchCommand| *command != WatchCommand::None;
+        let _ = self.receiver.wait_for(is_command).await;
+    }
+
+    pub fn take_command(&self) -> WatchCommand {
+        self.sender.send_replace(WatchCommand::None)
+    }
+}
+
+impl ListLocation {
+    pub fn of(source: &Source, served: Served) -> ListLocation {
+        ListLocation {
+            path: source.path(served.version),
+            field_selector: source.field_selector(),
+        }
+    }
+
+    pub fn list(&self) -> ListParams {
+        ListParams {
+            field_selector: self.field_selector.clone(),
+            ..ListParams::default()
+        }
+    }
+}
+
+impl ClusterVersions {
+    pub(super) fn new(client: kube::Client) -> ClusterVersions {
+        ClusterVersions(Some(Arc::new(SharedVersions {
+            client,
+            sources: Mutex::default(),
+            newest: tokio::sync::Mutex::default(),
+        })))
+    }
+
+    /// The newest resource versions, requested after this call. None if there is no API server or it does not answer.
+    /// Callers that wait share one request, and there is at most one request a second.
+    ///
+    /// A watch that is behind gets the command to catch up, and a watch that is ahead the command to restart.
+    pub async fn newest(&self) -> Option<Arc<Watermark>> {
+        let newest = self.request().await?.newest?;
+        self.0.as_ref()?.catch_up(&newest);
+        Some(newest)
+    }
+
+    /// Like [`ClusterVersions::newest`], but gives no command to a watch that is behind. True if every source has
+    /// answered.
+    pub(super) async fn check(&self) -> bool {
+        self.request()
+            .await
+            .is_some_and(|answer| answer.is_complete)
+    }
+
+    async fn request(&self) -> Option<VersionsAnswer> {
+        let shared = self.0.as_ref()?;
+        let called = Instant::now();
+        let mut newest = shared.newest.lock().await;
+        if let Some(answer) = &*newest {
+            if answer.at >= called {
+                return Some(answer.clone());
+            }
+            sleep_until(answer.at + EVERY).await;
+        }
+        let answer = shared.request().await;
+        *newest = Some(answer.clone());
+        Some(answer)
+    }
+
+    /// Registers a watch.
+    pub(super) fn register(&self, id: &Arc<str>, location: ListLocation) -> WatchHandle {
+        let (sender, receiver) = watch::channel(WatchCommand::None);
+        let reached = Arc::new(AtomicU64::default());
+        let source = WatchedSource {
+            location: location.clone(),
+            reached: reached.clone(),
+            command: sender.clone(),
+        };
+        if let Some(shared) = &self.0 {
+            shared.sources().insert(id.clone(), source);
+        }
+        WatchHandle {
+            location,
+            reached,
+            sender,
+            receiver,
+        }
+    }
+
+    pub(super) fn forget(&self, id: &str) {
+        if let Some(shared) = &self.0 {
+            shared.sources().remove(id);
+        }
+    }
+}
+
+impl SharedVersions {
+    fn sources(&self) -> std::sync::MutexGuard<'_, BTreeMap<Arc<str>, WatchedSource>> {
+        self.sources.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// A source without an answer is left out.
+    async fn request(&self) -> VersionsAnswer {
+        let at = Instant::now();
+        let sources = self.sources().clone();
+        let mut is_complete = true;
+        let mut answers = JoinSet::new();
+        let permits = Arc::new(Semaphore::new(CONCURRENCY));
+        for (id, source) in sources {
+            // Read before the request: the watch may reach a newer version meanwhile.
+            let reached = source.reached.load(Ordering::Acquire);
+            let (client, permits) = (self.client.clone(), permits.clone());
+            answers.spawn(async move {
+                let newest = async {
+                    // Err is impossible: the semaphore is never closed.
+                    let _permit = permits.acquire().await;
+                    newest_version(&client, &source.location).await
+                };
+                let newest = timeout(TIMEOUT, newest).await;
+                let newest = newest.ok()??;
+                if reached > newest {
+                    source.command.send_replace(WatchCommand::Restart);
+                }
+                Some((id, newest))
+            });
+        }
+        let mut watermark = Watermark::default();
+        while let Some(answer) = answers.join_next().await {
+            match answer {
+                Ok(Some((id, newest))) => watermark.set(&id, newest),
+                Ok(None) | Err(_) => is_complete = false,
+            }
+        }
+        let newest = (!watermark.is_empty()).then(|| Arc::new(watermark));
+        VersionsAnswer {
+            at,
+            newest,
+            is_complete,
+        }
+    }
+
+    fn catch_up(&self, newest: &Watermark) {
+        for (id, source) in self.sources().iter() {
+            let reached = source.reached.load(Ordering::Acquire);
+            // A watch before its first list, or before a restart, catches up with the list.
+            let is_behind = reached > 0 && newest.get(id).is_some_and(|newest| reached < newest);
+            source.command.send_if_modified(|command| {
+                let is_new = is_behind && *command == WatchCommand::None;
+                if is_new {
+                    *command = WatchCommand::CatchUp;
+                }
+                is_new
+            });
+        }
+    }
+}
+
+/// None if there is no answer, or no number.
+async fn newest_version(client: &kube::Client, location: &ListLocation) -> Option<u64> {
+    let params = location.list().limit(1);
+    let request = Request::new(&location.path).list(&params).ok()?;
+    let list: ObjectList = client.request(request).await.ok()?;
+    let newest = count(&list.metadata.resource_version);
+    (newest > 0).then_some(newest)
+}

@@ -1,0 +1,227 @@
+//! The objects of the cluster as they were read, and the resource version that each source has reached.
+//!
+//! Pure: events in, a [`Snapshot`] out, and whether it needs a translation.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use super::read_object::{Key, ReadObject};
+use crate::publish::Snapshot;
+use weir_core::status::subject::Subject;
+use weir_core::watermark::Watermark;
+
+/// A change of a source; its id is the first field.
+#[derive(Debug)]
+pub enum SourceEvent {
+    /// A watch of the source begins.
+    Begun(Arc<str>),
+    /// All objects, the resource version of the list, and the newest resource version of the objects.
+    Listed(Arc<str>, BTreeMap<Key, ReadObject>, u64, u64),
+    Applied(Arc<str>, Key, ReadObject, u64),
+    Deleted(Arc<str>, Key, u64),
+    /// Nothing has happened up to this resource version.
+    Reached(Arc<str>, u64),
+    /// The source cannot be read now; its objects stay.
+    Failing(Arc<str>, String),
+    /// The cluster does not have the source.
+    Gone(Arc<str>),
+    /// Ok: every source that the cluster may have has begun. Err: why the kinds of the cluster are unknown.
+    Discovered(Result<(), String>),
+}
+
+/// What an event changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Impact {
+    Nothing,
+    /// Only a status or a watermark.
+    Outcome,
+    Translation,
+}
+
+#[derive(Default)]
+pub struct ObjectStore {
+    sources: BTreeMap<Arc<str>, SourceObjects>,
+    undiscovered: Option<String>,
+    is_discovered: bool,
+}
+
+#[derive(Default)]
+struct SourceObjects {
+    /// None until the source was read once.
+    objects: Option<BTreeMap<Key, ReadObject>>,
+    reached: u64,
+    /// The resource version of the newest known change.
+    changed: u64,
+    failing: Option<String>,
+}
+
+impl ObjectStore {
+    pub fn apply(&mut self, event: SourceEvent) -> Impact {
+        match event {
+            SourceEvent::Begun(id) => {
+                self.sources.entry(id).or_default();
+                Impact::Nothing
+            }
+            SourceEvent::Listed(id, objects, version, changed) => self
+                .sources
+                .entry(id)
+                .or_default()
+                .replace(objects, version, changed),
+            SourceEvent::Applied(id, key, kept, version) => {
+                let source = self.sources.entry(id).or_default();
+                (source.reached, source.changed) = (version, version);
+                source.replace_one(key, kept)
+            }
+            SourceEvent::Deleted(id, key, version) => {
+                let source = self.sources.entry(id).or_default();
+                (source.reached, source.changed) = (version, version);
+                match source.objects.as_mut().and_then(|it| it.remove(&key)) {
+                    Some(_) => Impact::Translation,
+                    None => Impact::Outcome,
+                }
+            }
+            SourceEvent::Reached(id, version) => {
+                let source = self.sources.entry(id).or_default();
+                source.reached = version;
+                Impact::Outcome
+            }
+            SourceEvent::Failing(id, why) => {
+                self.sources.entry(id).or_default().failing = Some(why);
+                Impact::Nothing
+            }
+            SourceEvent::Gone(id) => match self.sources.remove(&id).and_then(|it| it.objects) {
+                Some(objects) if !objects.is_empty() => Impact::Translation,
+                _ => Impact::Outcome,
+            },
+            SourceEvent::Discovered(Ok(())) => {
+                self.is_discovered = true;
+                Impact::Nothing
+            }
+            SourceEvent::Discovered(Err(why)) => {
+                self.undiscovered = Some(why);
+                Impact::Nothing
+            }
+        }
+    }
+
+    /// Whether every source was read once.
+    pub fn is_complete(&self) -> bool {
+        self.is_discovered && self.sources.values().all(|it| it.objects.is_some())
+    }
+
+    /// Why sources are not read yet; None if nothing has failed.
+    pub fn obstacle(&self) -> Option<String> {
+        if !self.is_discovered {
+            return self.undiscovered.clone();
+        }
+        let unread = self.sources.iter().filter(|(_, it)| it.objects.is_none());
+        let named = unread.filter_map(|(id, it)| Some(format!("{id} ({})", it.failing.as_ref()?)));
+        let named: Vec<String> = named.collect();
+        (!named.is_empty()).then(|| format!("not read yet: {}", named.join(", ")))
+    }
+
+    pub fn snapshot(&self) -> Snapshot {
+        let objects = || self.objects();
+        Snapshot {
+            objects: objects().filter_map(|it| it.entry.clone()).collect(),
+            problems: objects()
+                .filter_map(|it| it.problem.as_deref().cloned())
+                .collect(),
+            subjects: self.subjects(),
+            watermark: self.watermark(),
+        }
+    }
+
+    pub fn subjects(&self) -> Vec<Arc<Subject>> {
+        self.objects().filter_map(|it| it.subject.clone()).collect()
+    }
+
+    pub fn watermark(&self) -> Watermark {
+        let mut watermark = Watermark::default();
+        for (id, source) in &self.sources {
+            if source.objects.is_some() && source.reached > 0 {
+                watermark.set(id, source.reached);
+                watermark.set_changed(id, source.changed);
+            }
+        }
+        watermark
+    }
+
+    fn objects(&self) -> impl Iterator<Item = &ReadObject> {
+        let objects = self.sources.values().filter_map(|it| it.objects.as_ref());
+        objects.flat_map(BTreeMap::values)
+    }
+}
+
+impl SourceObjects {
+    fn replace(
+        &mut self,
+        mut objects: BTreeMap<Key, ReadObject>,
+        version: u64,
+        changed: u64,
+    ) -> Impact {
+        let before = self.objects.take();
+        for (key, object) in &mut objects {
+            if let Some(previous) = before.as_ref().and_then(|before| before.get(key)) {
+                object.inherit_since(previous, version);
+            }
+        }
+        let is_same = before.is_some_and(|before| {
+            before.len() == objects.len()
+                && before
+                    .iter()
+                    .zip(&objects)
+                    .all(|((a, previous), (b, object))| a == b && object.is_translated_as(previous))
+        });
+        // A list does not show deletions, so its newest object is the newest change only if all objects are the same as
+        // before. A list with a lower version is from a restored cluster.
+        let changed = if is_same && version >= self.reached {
+            self.changed.max(changed)
+        } else {
+            version
+        };
+        *self = SourceObjects {
+            objects: Some(objects),
+            reached: version,
+            changed,
+            failing: None,
+        };
+        if is_same {
+            Impact::Outcome
+        } else {
+            Impact::Translation
+        }
+    }
+
+    fn replace_one(&mut self, key: Key, mut object: ReadObject) -> Impact {
+        let objects = self.objects.get_or_insert_default();
+        let Some(previous) = objects.get_mut(&key) else {
+            objects.insert(key, object);
+            return Impact::Translation;
+        };
+        object.inherit_since(previous, self.reached);
+        let is_same = object.is_translated_as(previous);
+        *previous = object;
+        if is_same {
+            Impact::Outcome
+        } else {
+            Impact::Translation
+        }
+    }
+}
+
+impl ReadObject {
+    /// Keeps `since` of the previous object if the generation is the same. Not if `since` is above `reached`, the
+    /// version that the cluster has now: then the cluster was restored.
+    fn inherit_since(&mut self, previous: &ReadObject, reached: u64) {
+        if let (Some(own), Some(previous)) = (&mut self.subject, &previous.subject)
+            && (&own.uid, own.generation) == (&previous.uid, previous.generation)
+            && previous.since <= reached
+        {
+            Arc::make_mut(own).since = previous.since;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,66 @@
+//! Reads objects again for which there is room now, a few at a time: events of the watch are processed in between.
+
+use std::time::Duration;
+
+use kube::api::ListParams;
+use kube::core::Request;
+use serde_json::value::RawValue;
+use tokio::time::Instant;
+
+use super::{Interrupted, MAX_PAUSE, OBJECT_BYTES, ObjectList, Watch, read};
+use crate::source::kubernetes::read_object::{Head, Key};
+
+/// Most objects that are read in a row.
+const BATCH: usize = 20;
+/// The time after which no other object is read in a row.
+const BATCH_TIME: Duration = Duration::from_millis(500);
+/// The pause until more objects are read.
+const BATCH_PAUSE: Duration = Duration::from_millis(200);
+
+impl Watch {
+    /// Reads some of the objects in the queue, and returns the time of the next batch. An object that cannot be read is
+    /// read later, without a new list.
+    pub(super) async fn read_again(&mut self, version: u64) -> Result<Instant, Interrupted> {
+        let start = Instant::now();
+        for _ in 0..BATCH {
+            let Some(key) = self.budget.to_read.take() else {
+                break;
+            };
+            match self.read_one(&key).await {
+                Ok(items) => {
+                    for text in items {
+                        let head = Head::of(&text);
+                        let kept = self.read_object(&text, &head);
+                        self.send_applied(head.key, kept, version).await?;
+                    }
+                }
+                Err(why) => {
+                    let (resource, (namespace, name)) = (&self.source.id, &key);
+                    tracing::debug!(%resource, "{namespace}/{name} cannot be read: {why}");
+                    self.metrics.count_watch_error(resource);
+                    self.budget.to_read.add(key);
+                    return Ok(Instant::now() + MAX_PAUSE);
+                }
+            }
+            if start.elapsed() >= BATCH_TIME {
+                break;
+            }
+        }
+        Ok(Instant::now() + BATCH_PAUSE)
+    }
+
+    /// One object; empty if it is gone or too large. Then the watch sends its deletion.
+    async fn read_one(&self, (namespace, name): &Key) -> Result<Vec<Box<RawValue>>, Interrupted> {
+        let path = self.source.path_in(self.served.version, namespace);
+        // A list with a field selector, because `get` needs another permission than `list`.
+        let params = ListParams::default().fields(&format!("metadata.name={name}"));
+        let request = Request::new(path).list(&params);
+        let text = match self.request(request, OBJECT_BYTES).await {
+            Ok(Some(text)) => text,
+            Ok(None) | Err(Interrupted::Absent) => return Ok(Vec::new()),
+            Err(other) => return Err(other),
+        };
+        let ObjectList { items, .. } = read(&text)?;
+        Ok(items.unwrap_or_default())
+    }
+}

@@ -1,0 +1,93 @@
+//! TrafficSplits of the SMI for Services of one namespace, with the matches of their HTTPRouteGroups.
+
+use std::cmp::Reverse;
+
+use super::condition::header;
+use super::{Answer, GATEWAY_NAMESPACE, Pattern, Request, Service};
+
+/// A split in the namespace of its root.
+#[derive(Clone, Debug)]
+pub struct Split {
+    pub name: String,
+    /// As in [`super::Route::created`].
+    pub created: Option<u8>,
+    pub service: String,
+    /// The port, if `spec.service` names one.
+    pub port: Option<u16>,
+    /// The only backend, a Service that no other split or rule has.
+    pub backend: String,
+    /// The matches of each group. Without groups the split applies to every request.
+    pub groups: Vec<Vec<GroupMatch>>,
+}
+
+/// A match of an HTTPRouteGroup.
+#[derive(Clone, Debug)]
+pub struct GroupMatch {
+    pub path: Option<Pattern>,
+    /// An empty list means every method, and so does `*`.
+    pub methods: Vec<String>,
+    pub headers: Vec<(String, Pattern)>,
+}
+
+/// Tries matches in the order of Gateway API, then by the age of their splits, then the oldest split without matches.
+/// Other requests go to the root.
+pub fn decide(splits: &[Split], service: &Service, port: u16, request: &Request) -> Answer {
+    if service.namespace != GATEWAY_NAMESPACE {
+        return Answer::Untouched;
+    }
+    let of_service = splits.iter().filter(|split| {
+        split.service == service.name && split.port.is_none_or(|only| only == port)
+    });
+    let mut candidates: Vec<_> = of_service.flat_map(Split::matches).collect();
+    candidates.sort_by_key(|(split, group_match)| {
+        let age = split.created.unwrap_or(u8::MAX);
+        let rank = group_match.map(GroupMatch::rank);
+        (
+            group_match.is_none(),
+            Reverse(rank),
+            age,
+            split.name.clone(),
+        )
+    });
+    let fits = |(_, group_match): &(&Split, Option<&GroupMatch>)| {
+        group_match.is_none_or(|it| it.fits(request))
+    };
+    match candidates.into_iter().find(fits) {
+        Some((split, _)) => Answer::Rule(split.backend.clone()),
+        None => Answer::Untouched,
+    }
+}
+
+impl Split {
+    /// None matches every request.
+    fn matches(&self) -> Vec<(&Split, Option<&GroupMatch>)> {
+        if self.groups.is_empty() {
+            vec![(self, None)]
+        } else {
+            self.groups
+                .iter()
+                .flatten()
+                .map(|it| (self, Some(it)))
+                .collect()
+        }
+    }
+}
+
+impl GroupMatch {
+    /// A greater rank goes first: by the length of the path expression, then a method, then the number of headers.
+    fn rank(&self) -> (Option<usize>, bool, usize) {
+        let path = self.path.as_ref().map(|it| it.to_string().chars().count());
+        let is_any = self.methods.is_empty() || self.methods.iter().any(|method| method == "*");
+        (path, !is_any, self.headers.len())
+    }
+
+    pub fn fits(&self, request: &Request) -> bool {
+        let path = request.path.split('?').next().unwrap_or_default();
+        let is_any = |method: &String| method == "*" || *method == request.method;
+        self.path.as_ref().is_none_or(|it| it.is_all_of(path))
+            && (self.methods.is_empty() || self.methods.iter().any(is_any))
+            && self.headers.iter().all(|(name, pattern)| {
+                header(request, name).is_some_and(|value| pattern.is_all_of(&value))
+            })
+    }
+}

@@ -1,0 +1,243 @@
+//! Plain English in every tracked text, and one name for one thing. docs/CONTRIBUTING rules that a program can check.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use syn::visit::{self, Visit};
+use weir_tests::root;
+
+/// Words and phrases that make a reader stop. They are in capitals here, so that this file has none of them.
+const BANNED: [&str; 16] = [
+    "IS NONE",
+    "ARE NONE",
+    "THAT OF",
+    "THOSE OF",
+    "THOSE THAT",
+    "THOSE WHO",
+    "WHOM",
+    "WHOEVER",
+    "WHATEVER",
+    "IS TOLD",
+    "ARE TOLD",
+    "WHAT IS TOLD",
+    "ANEW",
+    "NOBODY",
+    "BESIDE",
+    "OUGHT",
+];
+
+/// Names of types that stand twice in one crate and may. Take names out of this list; put none in.
+const TWICE: [(&str, &str); 0] = [];
+
+/// A checked form may have the name of its wire form, which code writes as `wire::Match`.
+const WIRE: &str = "split/src/wire.rs";
+
+/// Names of files that stand twice in one crate and may, because the folder says the rest.
+const FILES_TWICE: [&str; 0] = [];
+
+/// One file for each subject of docs/problems.md. The files have the names of the subjects, and other modules have them
+/// too.
+const FOLDER_OF_SUBJECTS: &str = "controlplane/core/src/manifest/problem/messages/";
+
+/// Texts of this project, without what programs write.
+fn texts() -> Vec<(String, String)> {
+    let output = Command::new("git")
+        .args(["ls-files"])
+        .current_dir(root())
+        .output();
+    let output = output.expect("git");
+    let names = String::from_utf8(output.stdout).expect("names");
+    let mut texts = Vec::new();
+    for name in names.lines() {
+        let is_written_by_programs = ["Cargo.lock", "LICENSE", ".gz", ".json"];
+        if is_written_by_programs.iter().any(|end| name.ends_with(end))
+            || name.ends_with("english.rs")
+        {
+            continue;
+        }
+        let Ok(text) = std::fs::read_to_string(root().join(name)) else {
+            continue;
+        };
+        texts.push((name.to_owned(), text));
+    }
+    assert!(texts.len() > 500, "{} texts", texts.len());
+    texts
+}
+
+#[test]
+fn no_text_has_banned_phrases() {
+    let mut found = Vec::new();
+    for (name, text) in texts() {
+        for (number, line) in text.lines().enumerate() {
+            let words = line.split(|c: char| !c.is_alphanumeric() && c != '\'' && c != '_');
+            let words: Vec<String> = words
+                .filter(|it| !it.is_empty())
+                .map(str::to_uppercase)
+                .collect();
+            let line = format!(" {} ", words.join(" "));
+            let phrase = BANNED.iter().find(|it| line.contains(&format!(" {it} ")));
+            if let Some(phrase) = phrase {
+                found.push(format!("{name}:{}: {}", number + 1, phrase.to_lowercase()));
+            }
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "{} phrases:\n{}",
+        found.len(),
+        found.join("\n")
+    );
+}
+
+/// Sentences need a subject and a verb; "Of a route: ..." has neither.
+#[test]
+fn no_comment_begins_with_of() {
+    let mut found = Vec::new();
+    for (name, text) in texts() {
+        for (number, line) in text.lines().enumerate() {
+            let comment = line.trim_start().strip_prefix("//");
+            let comment = comment.map(|it| it.trim_start_matches(['/', '!']));
+            if comment.is_some_and(|it| it.starts_with(" Of ")) {
+                found.push(format!("{name}:{}", number + 1));
+            }
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "{} comments:\n{}",
+        found.len(),
+        found.join("\n")
+    );
+}
+
+#[derive(Default)]
+struct Names {
+    types: Vec<String>,
+    tests: Vec<String>,
+}
+
+impl<'a> Visit<'a> for Names {
+    fn visit_item_struct(&mut self, item: &'a syn::ItemStruct) {
+        self.types.push(item.ident.to_string());
+    }
+
+    fn visit_item_enum(&mut self, item: &'a syn::ItemEnum) {
+        self.types.push(item.ident.to_string());
+    }
+
+    fn visit_item_trait(&mut self, item: &'a syn::ItemTrait) {
+        self.types.push(item.ident.to_string());
+    }
+
+    fn visit_item_fn(&mut self, item: &'a syn::ItemFn) {
+        let is_test = item.attrs.iter().any(|it| {
+            it.path()
+                .segments
+                .last()
+                .is_some_and(|last| last.ident == "test")
+        });
+        if is_test {
+            self.tests.push(item.sig.ident.to_string());
+        }
+    }
+
+    fn visit_item_mod(&mut self, item: &'a syn::ItemMod) {
+        visit::visit_item_mod(self, item);
+    }
+}
+
+fn names() -> BTreeMap<String, Names> {
+    let mut all = BTreeMap::new();
+    for (path, text) in texts() {
+        if path.ends_with(".rs") {
+            let mut names = Names::default();
+            names.visit_file(&syn::parse_file(&text).expect("Rust"));
+            all.insert(path, names);
+        }
+    }
+    all
+}
+
+const CRATES: [&str; 4] = [
+    "split/src",
+    "filter/src",
+    "controlplane/core/src",
+    "controlplane/src",
+];
+
+fn is_of_tests(path: &str) -> bool {
+    path.contains("/tests/") || path.ends_with("tests.rs")
+}
+
+#[test]
+fn no_type_name_stands_twice() {
+    let names = names();
+    let mut found = Vec::new();
+    for of in CRATES {
+        let mut places: BTreeMap<&String, Vec<&String>> = BTreeMap::new();
+        let files = names
+            .iter()
+            .filter(|(path, _)| path.starts_with(of) && !is_of_tests(path));
+        for (path, names) in files {
+            for name in &names.types {
+                places.entry(name).or_default().push(path);
+            }
+        }
+        for (name, places) in places {
+            let checked = places.iter().filter(|path| path.as_str() != WIRE);
+            if checked.count() > 1 && !TWICE.contains(&(of, name)) {
+                found.push(format!("{name}: {places:?}"));
+            }
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "{} names:\n{}",
+        found.len(),
+        found.join("\n")
+    );
+}
+
+#[test]
+fn no_file_name_stands_twice() {
+    let names = names();
+    let mut found = Vec::new();
+    for of in CRATES {
+        let mut places: BTreeMap<&str, BTreeSet<&String>> = BTreeMap::new();
+        for path in names
+            .keys()
+            .filter(|path| path.starts_with(of) && !is_of_tests(path))
+            .filter(|path| !path.starts_with(FOLDER_OF_SUBJECTS))
+        {
+            let file = path.rsplit('/').next().unwrap_or(path);
+            places.entry(file).or_default().insert(path);
+        }
+        for (file, places) in places {
+            if places.len() > 1 && !FILES_TWICE.contains(&file) {
+                found.push(format!("{file}: {places:?}"));
+            }
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "{} names:\n{}",
+        found.len(),
+        found.join("\n")
+    );
+}
+
+#[test]
+fn test_names_have_six_words() {
+    let mut found = Vec::new();
+    for (path, names) in names() {
+        for name in names.tests.iter().filter(|it| it.split('_').count() > 6) {
+            found.push(format!("{path}: {name}"));
+        }
+    }
+    assert!(
+        found.is_empty(),
+        "{} tests:\n{}",
+        found.len(),
+        found.join("\n")
+    );
+}
