@@ -14,6 +14,7 @@
 //! # from default bookstore:14001 /buy -> v1.default:14001 9, v2.default:14001 1 {x-a: b}
 //! ```
 //!
+//! A case with the line `# Services: _defaults.yaml` also has the objects of `tests/golden/_defaults.yaml`.
 //! A line `# policy: smi` or `# policy: permissive` among the first comments sets the access policy of the case.
 //!
 //! The proxy of a request:
@@ -55,9 +56,13 @@ pub use comparison::Comparison;
 pub use outcome::{Action, Change, Outcome, Outcomes, outcomes, reduced_total};
 pub use request::{Http, Proxy, Question, Request};
 
+/// The line of a case that also has the objects of `tests/golden/_defaults.yaml`.
+const WITH_DEFAULTS: &str = "# Services: _defaults.yaml";
+
 pub struct Case {
     pub path: PathBuf,
     pub text: String,
+    /// The text before the answers.
     input: String,
     pub requests: Vec<Request>,
 }
@@ -75,13 +80,25 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
         let path = entry.expect("an entry").path();
         if path.is_dir() {
             collect(&path, paths);
-        } else if path
-            .extension()
-            .is_some_and(|extension| extension == "yaml")
-        {
+            continue;
+        }
+        let is_yaml = path.extension().is_some_and(|it| it == "yaml");
+        let is_case = path.file_stem().is_some_and(|it| it != "_defaults");
+        if is_yaml && is_case {
             paths.push(path);
         }
     }
+}
+
+/// The objects of a case with this text, as YAML.
+pub fn manifests(text: &str) -> String {
+    let input = text.split("#= ").next().unwrap_or_default();
+    if !input.lines().any(|line| line == WITH_DEFAULTS) {
+        return input.to_owned();
+    }
+    let path = crate::root().join("tests/golden/_defaults.yaml");
+    let defaults = std::fs::read_to_string(path).expect("_defaults.yaml");
+    format!("{input}---\n{defaults}")
 }
 
 impl Case {
@@ -112,7 +129,7 @@ impl Case {
     }
 
     fn objects(&self) -> (Vec<Object>, Vec<Problem>) {
-        let manifests = object::read("", &self.input)
+        let manifests = object::read("", &manifests(&self.text))
             .unwrap_or_else(|problem| panic!("{}: {problem}", self.path.display()));
         let problems = manifests.problems();
         (manifests.objects, problems)

@@ -35,7 +35,7 @@ use weir_core::status::{Evidence, ObjectEvent, PlanState, events_of_change};
 use weir_core::translate::translate;
 use weir_core::watermark::Watermark;
 use weir_core::world::World;
-use weir_tests::root;
+use weir_tests::{golden, root};
 
 const CONTROLLER: &str = "weir.dev/gateway-controller";
 /// The resource version of every object, and the position of proxies that are not behind.
@@ -175,7 +175,7 @@ fn input(path: &Path, text: &str) -> String {
             let path = root().join(format!("tests/golden/{name}.yaml"));
             let text = std::fs::read_to_string(&path);
             let text = text.unwrap_or_else(|error| panic!("{}: {error}", path.display()));
-            text.split("#= ").next().unwrap_or_default().to_owned()
+            golden::manifests(&text)
         }
         more => panic!("{}: inputs {more:?}", path.display()),
     }
