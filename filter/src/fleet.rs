@@ -4,7 +4,7 @@
 //! The state is in the shared data of the proxy, which survives the trap of a VM. A VM joins the fleet in its first
 //! tick, because a proxy also loads the configuration in a throw-away VM that never ticks.
 
-use weir_split::module::LEAN;
+use weir_split::wire::headers::LEAN;
 use weir_split::{Direction, Plugin, Protocol};
 
 use crate::host;

@@ -1,6 +1,7 @@
 //! One long poll of `GET /v1/config`: sends the request and reads the answer.
 
-use weir_split::{Plugin, Site, Table, module, wire};
+use weir_split::wire::headers;
+use weir_split::{Plugin, Site, Table, wire};
 
 use crate::host::{self, MAX_VISIBLE, visible};
 
@@ -11,14 +12,6 @@ const TIMEOUT: u64 = 30;
 /// Milliseconds. If an answer without news comes sooner, the control plane did not hold the poll, and another poll at
 /// once would be a busy loop.
 const MIN_HOLD: u64 = 200;
-
-/// The header with which a control plane says how far it has read the cluster. The proxy sends the value back, so that
-/// another replica knows it.
-const WATERMARK: &str = "weir-watermark";
-/// The header with the number of rules that are in force for other scopes.
-const ELSEWHERE: &str = "weir-elsewhere";
-/// Maximum bytes of a watermark.
-const MAX_WATERMARK: usize = 24 << 10;
 
 /// The state of the polling of this VM.
 #[derive(Default)]
@@ -104,24 +97,24 @@ pub fn send(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
         (":path", path.as_str()),
         (":authority", control_plane),
         ("accept", "application/json"),
-        ("weir-instance", proxy.instance.as_str()),
-        ("weir-node", node.as_str()),
-        ("weir-version", version.as_str()),
+        (headers::INSTANCE, proxy.instance.as_str()),
+        (headers::NODE, node.as_str()),
+        (headers::VERSION, version.as_str()),
     ];
     if proxy.waits {
         headers.push(("prefer", &wait));
     }
     if let Some(applied) = &applied {
-        headers.push(("weir-applied", applied));
+        headers.push((headers::APPLIED, applied));
     }
     if !proxy.watermark.is_empty() {
-        headers.push((WATERMARK, &proxy.watermark));
+        headers.push((headers::WATERMARK, &proxy.watermark));
     }
     if proxy.is_lean {
-        headers.push((module::HEADER, module::LEAN));
+        headers.push((headers::MODULE, headers::LEAN));
     }
     if !refused.is_empty() {
-        headers.push(("weir-refused", &complaint));
+        headers.push((headers::REFUSED, &complaint));
     }
     if !etags.is_empty() {
         headers.push(("if-none-match", etags.as_str()));
@@ -185,14 +178,14 @@ pub fn compile(site: &Site, body: &[u8]) -> Result<Table, String> {
 
 /// The watermark of the answer, if it is safe to send back.
 fn watermark() -> Option<String> {
-    let value = String::from_utf8(host::response_header(WATERMARK)?).ok()?;
+    let value = String::from_utf8(host::response_header(headers::WATERMARK)?).ok()?;
     let is_visible = value.bytes().all(|byte| byte.is_ascii_graphic());
-    (is_visible && value.len() <= MAX_WATERMARK).then_some(value)
+    (is_visible && value.len() <= headers::MAX_WATERMARK).then_some(value)
 }
 
 /// The number of rules for other scopes, if the answer has it.
 fn elsewhere() -> Option<u64> {
-    let value = String::from_utf8(host::response_header(ELSEWHERE)?).ok()?;
+    let value = String::from_utf8(host::response_header(headers::ELSEWHERE)?).ok()?;
     value.parse().ok()
 }
 

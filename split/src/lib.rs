@@ -20,6 +20,24 @@
 //!
 //! The crate has no asynchronous code, does not know Kubernetes or a proxy, reads no clock and does not panic. All
 //! random numbers come from a seed that the caller gives.
+//!
+//! ```
+//! use weir_split::{Decision, Live, Site, Table, UntilConfigured, wire};
+//!
+//! let config: wire::Config = serde_json::from_str(
+//!     r#"{ "version": 1,
+//!          "hosts": [{ "hosts": { "literal": { "name": "shop.example.com", "port": 80, "default_port": true } },
+//!                      "matches": [{ "rule": "shop" }] }],
+//!          "rules": { "shop": { "backends": [
+//!              { "weight": 1, "to": { "service": { "name": "shop-v1", "namespace": "shop", "port": 80 } } }] } } }"#,
+//! )
+//! .unwrap();
+//! let table = Table::compile(&config, &Site::default()).unwrap();
+//! let mut live = Live::new(7, UntilConfigured::Pass);
+//! live.install(table);
+//! let decided = live.decide(b"shop.example.com", || None, |_name| None);
+//! assert_eq!(decided.decision, Decision::Cluster("shop-v1.shop.svc.cluster.local:80"));
+//! ```
 #![deny(
     clippy::arithmetic_side_effects,
     clippy::expect_used,

@@ -3,10 +3,6 @@
 
 use crate::live::fnv1a;
 
-/// The header of a poll. It is present if a filter of the proxy and scope edits no responses.
-pub const HEADER: &str = "weir-module";
-/// The value of [`HEADER`] for `weir-lean.wasm`.
-pub const LEAN: &str = "lean";
 /// Prefix of the names of the gauges.
 pub const GAUGE: &str = "weir_lean_";
 

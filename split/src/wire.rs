@@ -5,6 +5,8 @@
 //! in a match, a rule or a backend is refused, because without this field the rule could apply to more requests. Other
 //! unknown fields are ignored.
 
+pub mod headers;
+
 use std::collections::BTreeMap;
 use std::fmt;
 

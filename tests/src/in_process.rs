@@ -29,8 +29,8 @@ impl InProcess {
         let read = object::read("", manifests).expect("manifests");
         publisher.publish(read.into());
         let (ending, end) = watch::channel(false);
-        let horizon = ClusterVersions::default();
-        let app = Server::new(&publisher, horizon, Authentication::Anyone, end, metrics).router();
+        let versions = ClusterVersions::default();
+        let app = Server::new(&publisher, versions, Authentication::Anyone, end, metrics).router();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let listen = listener.local_addr().expect("an address");
         let server = tokio::spawn(async move {

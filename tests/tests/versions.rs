@@ -40,10 +40,10 @@ async fn answers_use_filter_version_or_406() {
     let mut publisher = Publisher::with(metrics, Policy::Unstated, features_after);
     publisher.publish(route("/", "v1"));
     let (_ending, end) = watch::channel(false);
-    let horizon = ClusterVersions::default();
+    let versions = ClusterVersions::default();
     let server = Server::new(
         &publisher,
-        horizon,
+        versions,
         Authentication::Anyone,
         end,
         Arc::default(),

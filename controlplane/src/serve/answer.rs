@@ -10,10 +10,7 @@ use axum::response::{IntoResponse, Response};
 use weir_core::manifest::problem::messages::answer as messages;
 use weir_core::plan::document::{NeedsNewerVersion, RenderedConfig};
 use weir_core::watermark::Watermark;
-
-pub(super) const WATERMARK: &str = "weir-watermark";
-/// Header: how many rules are in force for other scopes.
-const ELSEWHERE: &str = "weir-elsewhere";
+use weir_split::wire::headers::{ELSEWHERE, WATERMARK};
 
 pub(super) enum Answer {
     /// 200 with a document.

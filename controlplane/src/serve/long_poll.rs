@@ -19,9 +19,8 @@ use crate::source::kubernetes::cluster_versions::ClusterVersions;
 use weir_core::metrics::Metrics;
 use weir_core::plan::Scope;
 use weir_core::watermark::Watermark;
+use weir_split::wire::headers::{INSTANCE, MAX_INSTANCE};
 
-/// Most bytes of `weir-instance`; longer values are ignored.
-pub(super) const MAX_INSTANCE: usize = 256;
 /// Shortest time from the beginning of a poll until its answer at the end of the process: a proxy takes a 304 that
 /// comes sooner for a failure.
 const MIN_HOLD: Duration = Duration::from_millis(300);
@@ -161,7 +160,7 @@ impl Server {
         reader: &Reader,
         scope: &Scope,
     ) -> Option<PollGuard> {
-        let instance = headers.get("weir-instance")?.as_bytes();
+        let instance = headers.get(INSTANCE)?.as_bytes();
         if instance.is_empty() || instance.len() > MAX_INSTANCE {
             return None;
         }

@@ -6,16 +6,10 @@ use std::time::Duration;
 use axum::http::HeaderMap;
 use axum::http::header::IF_NONE_MATCH;
 use weir_split::wire::VERSION;
+use weir_split::wire::headers::{self, MAX_WAIT, MAX_WATERMARK, WATERMARK};
 
-use super::answer::WATERMARK;
 use weir_core::manifest::problem::messages::{Message, answer as messages};
 use weir_core::watermark::Watermark;
-
-/// Seconds of the longest wait.
-const MAX_WAIT: u64 = 25;
-/// Most bytes of `weir-watermark`; longer values are ignored. The listener's limit of the whole head is a little
-/// higher.
-const MAX_WATERMARK: usize = 24 << 10;
 
 /// The revisions that the poller names in `If-None-Match`.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,7 +53,7 @@ impl KnownRevisions {
 /// The document version of the answer: the number in `weir-version`, or our newest version if that is lower or the
 /// header is absent. Err: not a number from 1 on.
 pub(super) fn version(headers: &HeaderMap) -> Result<u32, Message> {
-    let Some(value) = headers.get("weir-version") else {
+    let Some(value) = headers.get(headers::VERSION) else {
         return Ok(VERSION);
     };
     let read = value.to_str().ok().and_then(|value| value.parse().ok());

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use tower::ServiceExt;
 
 use super::*;
+use weir_split::wire::headers::MAX_INSTANCE;
 use weir_split::wire::{self, Config};
 
 use crate::publish::{Published, Publisher, Snapshot};
@@ -305,7 +306,7 @@ async fn newer_poll_ends_older_one() {
         ];
         Box::pin(plane.get(query, &headers))
     };
-    let long = "x".repeat(long_poll::MAX_INSTANCE + 1);
+    let long = "x".repeat(MAX_INSTANCE + 1);
     let mut others = [
         poll("", "b"),
         poll("?gateway=a/b", "a"),

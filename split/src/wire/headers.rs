@@ -1,0 +1,26 @@
+//! Names and limits of the headers in a poll and in its answer. docs/protocol.md describes the exchange.
+
+/// Request: the revision that all workers of the proxy run, in quotes.
+pub const APPLIED: &str = "weir-applied";
+/// Answer: the number of rules that are in force for other scopes.
+pub const ELSEWHERE: &str = "weir-elsewhere";
+/// Request: a random name of an Envoy process and its scope, at most [`MAX_INSTANCE`] bytes.
+pub const INSTANCE: &str = "weir-instance";
+/// Request: [`LEAN`] if a filter of the proxy and scope edits no responses.
+pub const MODULE: &str = "weir-module";
+/// The value of [`MODULE`] for `weir-lean.wasm`.
+pub const LEAN: &str = "lean";
+/// Request: the node id of the Envoy.
+pub const NODE: &str = "weir-node";
+/// Request: the revision that the filter refused, in quotes, and the reason.
+pub const REFUSED: &str = "weir-refused";
+/// Request: the highest document version that the filter reads.
+pub const VERSION: &str = "weir-version";
+/// Request and answer: how far the cluster was read, at most [`MAX_WATERMARK`] bytes. The proxy sends back the value of
+/// the last answer, so that another replica knows it.
+pub const WATERMARK: &str = "weir-watermark";
+
+pub const MAX_INSTANCE: usize = 256;
+pub const MAX_WATERMARK: usize = 24 << 10;
+/// Seconds that `Prefer: wait=SECONDS` may ask for.
+pub const MAX_WAIT: u64 = 25;
