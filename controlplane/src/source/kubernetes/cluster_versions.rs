@@ -69,7 +69,7 @@ pub enum WatchCommand {
     Restart,
 }
 
-/// The watch's end of a [`WatchedSource`]: it publishes the version that the watch has reached, and receives commands.
+/// The watch's end of a `WatchedSource`: it publishes the version that the watch has reached, and receives commands.
 pub struct WatchHandle {
     pub location: ListLocation,
     reached: Arc<AtomicU64>,
