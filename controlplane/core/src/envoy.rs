@@ -28,7 +28,7 @@ use weir_split::{Direction, Plugin, Protocol, module};
 use self::missing_rules::MissingRules;
 use crate::manifest::problem::messages::{Message, envoy as messages};
 use crate::manifest::problem::plain;
-use crate::plan::{self, Plan, Share, scope};
+use crate::plan::{self, Plan, RuleId, Share, scope};
 
 /// One mistake in the configuration of an Envoy. Findings are sorted as `weir check` prints them.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -252,13 +252,9 @@ fn rules_of<'c>(plugin: &Plugin, config: &'c Config) -> Vec<(Option<&'c Root>, &
 
 /// `KIND NAMESPACE/NAME` of the object that a rule's identity begins with.
 fn object(identity: &str) -> String {
-    let mut parts = identity.splitn(3, '/');
-    match (parts.next(), parts.next(), parts.next()) {
-        (Some(kind), Some(namespace), Some(rest)) => {
-            let name = rest.split(['@', ':', '/']).next().unwrap_or(rest);
-            format!("{kind} {namespace}/{name}")
-        }
-        _ => identity.to_owned(),
+    match RuleId::parse(identity) {
+        Some(id) => format!("{} {}/{}", id.kind, id.namespace, id.name),
+        None => identity.to_owned(),
     }
 }
 

@@ -3,6 +3,7 @@
 pub mod document;
 mod pieces;
 mod responses;
+mod rule_id;
 mod scoped_access;
 
 use std::cmp::Reverse;
@@ -14,6 +15,7 @@ use weir_split::wire::{
 };
 
 pub use self::responses::{EditedShares, Share, edited_shares_of};
+pub use self::rule_id::RuleId;
 
 /// The proxies that a host set or a connection entry is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -215,10 +217,12 @@ impl Plan {
             }
             let is_at_edge = planned.audience.concerns(&Scope::Edge);
             for entry in &planned.set.matches {
-                let Some(split) = split_of(&entry.rule) else {
+                // Only splits have literal hosts.
+                let Some(rule) = RuleId::parse(&entry.rule) else {
                     continue;
                 };
-                let namespace = split.0.clone();
+                let namespace = rule.namespace.clone();
+                let split = (rule.namespace, rule.name);
                 if is_at_edge {
                     audiences.insert(split, Audience::NamespaceAndEdge(namespace));
                 } else {
@@ -270,14 +274,6 @@ impl Plan {
         });
         rules.collect()
     }
-}
-
-/// Namespace and name of the split of a literal host, by the identity of its rule: nothing else has one.
-fn split_of(identity: &str) -> Option<(String, String)> {
-    // `TrafficSplit/NAMESPACE/NAME:PORT/PROTOCOL`
-    let (object, _) = identity.split_once(':')?;
-    let mut parts = object.splitn(3, '/').skip(1);
-    Some((parts.next()?.to_owned(), parts.next()?.to_owned()))
 }
 
 /// The configuration of a proxy of this scope. A namespace that the plan does not name gets the producers' rules; a

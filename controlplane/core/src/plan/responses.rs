@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use weir_split::wire::{Filters, Rule, Target};
 
-use super::Plan;
+use super::{Plan, RuleId};
 use crate::manifest::problem::ObjectRef;
 
 /// A share of a rule's requests.
@@ -50,8 +50,11 @@ impl Plan {
         let mut by_rule = BTreeMap::new();
         for (identity, rule) in &self.rules {
             let shares = edited_shares_of(rule);
+            let Some(id) = RuleId::parse(identity) else {
+                continue;
+            };
             if !shares.is_empty() {
-                by_rule.insert(identity.clone(), shares);
+                by_rule.insert(id, shares);
             }
         }
         EditedShares(by_rule)
@@ -60,21 +63,15 @@ impl Plan {
 
 /// The shares with edited responses, by the identity of their rule. Rules without such shares are not in the map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct EditedShares(BTreeMap<String, Vec<Share>>);
+pub struct EditedShares(BTreeMap<RuleId, Vec<Share>>);
 
 impl EditedShares {
     /// The shares of one object's rules.
     pub fn of(&self, object: &ObjectRef) -> BTreeSet<&Share> {
-        let prefix = object.identity();
-        let with_prefix = self
+        let of_object = self
             .0
-            .range(prefix.clone()..)
-            .take_while(|(identity, _)| identity.starts_with(&prefix));
-        // The names of other objects may begin with the name of this object.
-        let of_object = with_prefix.filter(|(identity, _)| {
-            let rest = identity.get(prefix.len()..).unwrap_or_default();
-            rest.starts_with(['@', ':'])
-        });
+            .range(RuleId::first_of(object)..)
+            .take_while(|(id, _)| id.is_of(object));
         of_object.flat_map(|(_, shares)| shares).collect()
     }
 }

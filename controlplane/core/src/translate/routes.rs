@@ -25,7 +25,7 @@ use crate::api::route::{ParentKind, ParentRef, Route, RouteKind, RouteRule};
 use crate::manifest::hostname::Hostname;
 use crate::manifest::problem::messages::{matches, parent as messages};
 use crate::manifest::problem::{ObjectRef, Problem};
-use crate::plan::{Audience, PlannedConnections, PlannedSet};
+use crate::plan::{Audience, PlannedConnections, PlannedSet, RuleId};
 use crate::translate::attachment;
 use crate::translate::host_key::HostKey;
 use crate::translate::precedence::{Precedence, Seniority, ranked_hostnames};
@@ -241,7 +241,6 @@ impl AttachedRoute<'_> {
     }
 
     fn identity(&self, rule: &RouteRule) -> String {
-        let object = self.route.object.identity();
         let parent = match &self.placement.claim {
             RouteClaim::Service(_, at) => format!("{}.{}:{}", at.name, at.namespace, at.port),
             RouteClaim::Listener {
@@ -251,7 +250,7 @@ impl AttachedRoute<'_> {
                 namespace, name, ..
             } => format!("gateway/{namespace}/{name}"),
         };
-        format!("{object}@{parent}#{}", rule.key)
+        RuleId::of_route(&self.route.object, &parent, &rule.key).to_string()
     }
 }
 

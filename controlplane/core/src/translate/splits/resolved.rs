@@ -11,6 +11,7 @@ use crate::api::smi::service_name::{Host, RootName};
 use crate::api::smi::traffic_split::{SplitBackend, TrafficSplit};
 use crate::manifest::problem::messages::{Message, list, split as messages};
 use crate::manifest::problem::{Effect, Extent, ObjectRef, Problem};
+use crate::plan::RuleId;
 use crate::translate::ServicePort;
 use crate::world::World;
 
@@ -252,11 +253,7 @@ impl<'w> ResolvedSplit<'w> {
     }
 
     pub fn identity(&self, port: u16, protocol: &str) -> String {
-        let object = &self.split.object;
-        format!(
-            "TrafficSplit/{}/{}:{port}/{protocol}",
-            object.namespace, object.name
-        )
+        RuleId::of_split(&self.split.object, port, protocol).to_string()
     }
 }
 
