@@ -194,14 +194,16 @@ impl Shared {
             let now = behaviour.borrow_and_update().clone();
             let is_held = matches!(now, Behaviour::Forward(_) | Behaviour::Serve { .. });
             let mut more = [0];
+            // A change comes first, so that no answer of the old behaviour is sent after it.
             let outcome = tokio::select! {
-                outcome = act(&now, &poll, &head, &mut write, number) => outcome.unwrap_or(CUT_OFF),
-                // The filter never pipelines requests, so more bytes mean the end of the connection.
-                _ = read.read(&mut more) => CUT_OFF,
+                biased;
                 _ = behaviour.changed() => match write.write_all(&answer(304, "", b"")).await {
                     Ok(()) if is_held => Outcome { status: Some(304), keep_open: true },
                     _ => CUT_OFF,
                 },
+                outcome = act(&now, &poll, &head, &mut write, number) => outcome.unwrap_or(CUT_OFF),
+                // The filter never pipelines requests, so more bytes mean the end of the connection.
+                _ = read.read(&mut more) => CUT_OFF,
             };
             let mut polls = self.polls();
             polls[number].ended = Some(Instant::now());
