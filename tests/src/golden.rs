@@ -128,8 +128,13 @@ impl Case {
         name.with_extension("").display().to_string()
     }
 
+    /// The objects of the case, as YAML.
+    pub fn manifests(&self) -> String {
+        manifests(&self.text)
+    }
+
     fn objects(&self) -> (Vec<Object>, Vec<Problem>) {
-        let manifests = object::read("", &manifests(&self.text))
+        let manifests = object::read("", &self.manifests())
             .unwrap_or_else(|problem| panic!("{}: {problem}", self.path.display()));
         let problems = manifests.problems();
         (manifests.objects, problems)

@@ -95,7 +95,7 @@ impl Pass {
         let mut scopes = BTreeSet::new();
         let mut ports = FreePorts::default();
         for case in &cases {
-            let plane = InProcess::start(&case.text, case.policy()).await;
+            let plane = InProcess::start(&case.manifests(), case.policy()).await;
             bootstrap = bootstrap.cluster(&case.name(), plane.listen);
             planes.push(plane);
             for proxy in case.proxies() {
