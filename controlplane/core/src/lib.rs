@@ -1,7 +1,8 @@
-//! The pure part of the control plane: objects in; a plan, problems and status out.
+//! The pure part of the control plane: it turns objects into a plan, problems and status.
 //!
-//! The crate reads no file, socket or clock, and does not wait: `Cargo.toml` has no crate for it, and `clippy.toml`
-//! forbids the types of the standard library for it. Each module uses only modules below it:
+//! The crate reads no file, socket or clock, and does not wait: `Cargo.toml` has no crate for these tasks, and
+//! `clippy.toml` forbids the types and methods of the standard library for them. Each module uses only modules below
+//! it:
 //!
 //! ```text
 //! translate   world -> plan and problems
@@ -9,7 +10,7 @@
 //! world       a snapshot of all objects
 //! envoy       an Envoy's configuration dump -> findings
 //! api         one module for each kind of object: manifest -> checked form
-//! plan        the rules of all proxies; the part for one scope; the document of this part
+//! plan        the rules of all proxies, and the part for one scope as a JSON document
 //! manifest    text -> object, and problems with their places
 //! metrics, owner, watermark, digest
 //! ```

@@ -1,6 +1,7 @@
 //! The status of an object, from its problems and from the configuration that the proxies run.
 //!
-//! Pure: evidence, subject and current status in; new status out.
+//! The functions are pure. They compute the new status from the evidence, the subject (one object) and the current
+//! status.
 //!
 //! ```text
 //! problems of the object, by parent --> Accepted, ResolvedRefs, PartiallyInvalid
@@ -33,7 +34,7 @@ use crate::status::subject::Subject;
 use crate::watermark::Watermark;
 use crate::world::Key;
 
-/// The inputs of a status, without its object.
+/// The inputs that the statuses of all objects have in common.
 pub struct Evidence<'e> {
     problems: HashMap<&'e ObjectRef, Vec<&'e Problem>>,
     gateways: &'e BTreeMap<Key, bool>,
@@ -84,8 +85,8 @@ impl<'e> Evidence<'e> {
         }
     }
 
-    /// A merge patch for the status of the object; None if the status is already right. `current` is the current
-    /// status, which may be newer than the status in `subject`.
+    /// Returns a merge patch for the status of the object; None if the status is already right. `current` is the current
+    /// status of the object, which may be newer than the status in `subject`.
     pub fn status(&self, subject: &Subject, current: &Value, now: Timestamp) -> Option<Value> {
         if !subject.has_status {
             return None;
@@ -113,14 +114,15 @@ impl<'e> Evidence<'e> {
         problems.map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Why no plan with the current generation of the object is in force; None if one is.
+    /// Returns why the newest plan is not in force, if the plan in force does not have the current generation of the
+    /// object. Returns None if it has this generation, or if no plan was refused.
     fn held_back(&self, subject: &Subject) -> Option<&'e str> {
         let version = self.in_force.get(&subject.resource).unwrap_or_default();
         self.refused.filter(|_| version < subject.since)
     }
 }
 
-/// Whether a status waits for proxies, so that a new poll of a proxy may change it.
+/// True if a status waits for proxies: the next poll of a proxy may change the status.
 pub fn waits(status: &Value) -> bool {
     let of_parents = list(status, "parents").iter();
     let own = of_parents.map(|entry| list(entry, "conditions"));
@@ -138,14 +140,15 @@ pub fn waits(status: &Value) -> bool {
     })
 }
 
-/// Splits problems into the problems that keep the object from being in force, and the others.
+/// Splits problems into two lists. The first list has the problems that keep the object from being in force at all, or at
+/// one parent. The second list has the others.
 fn split_barring<'p>(problems: &[&'p Problem]) -> (Vec<&'p Problem>, Vec<&'p Problem>) {
     problems
         .iter()
         .partition(|problem| problem.effect.extent >= Extent::Parent)
 }
 
-/// The condition `Accepted`. `notes` go into its message if it is true.
+/// Returns the condition `Accepted`. If the condition is true, its message has the problems in `notes`.
 fn accepted(barring: &[&Problem], held_back: Option<&str>, notes: &[&Problem]) -> Condition {
     match (barring.first(), held_back) {
         (Some(first), _) => Condition::new("Accepted", Status::False, first.reason, words(barring)),
@@ -157,7 +160,7 @@ fn accepted(barring: &[&Problem], held_back: Option<&str>, notes: &[&Problem]) -
     }
 }
 
-/// The condition `ResolvedRefs`. `is_unread` is true if the references of the object were not checked.
+/// Returns the condition `ResolvedRefs`. `is_unread` is true if the references of the object were not checked.
 fn resolved(references: &[&Problem], is_unread: bool) -> Condition {
     const KIND: &str = "ResolvedRefs";
     match references.first() {
@@ -170,7 +173,7 @@ fn resolved(references: &[&Problem], is_unread: bool) -> Condition {
     }
 }
 
-/// Whether the problem is about a reference to another object.
+/// True if the problem is about a reference to another object.
 fn is_of_reference(problem: &Problem) -> bool {
     match problem.reason {
         Reason::InvalidKind
@@ -188,7 +191,7 @@ fn is_of_reference(problem: &Problem) -> bool {
     }
 }
 
-/// The message of a condition about several problems.
+/// Returns the message of a condition about several problems.
 fn words(problems: &[&Problem]) -> String {
     join_some(problems.iter().map(|problem| {
         let path = problem.path.as_str();
@@ -197,7 +200,7 @@ fn words(problems: &[&Problem]) -> String {
     }))
 }
 
-/// The first few texts, and the number of the others.
+/// Joins the first few texts, and adds the number of the other texts.
 fn join_some(mut texts: impl Iterator<Item = String>) -> String {
     const MAX_SHOWN: usize = 4;
     let shown = texts.by_ref().take(MAX_SHOWN).map(|text| short(&text));
@@ -209,7 +212,7 @@ fn join_some(mut texts: impl Iterator<Item = String>) -> String {
     joined
 }
 
-/// The text as one line of at most 1,000 characters.
+/// Returns the text as one line. A line longer than 1,000 characters is cut there and ends with an additional `…`.
 fn short(text: &str) -> String {
     const MAX_CHARS: usize = 1_000;
     let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::net::Ipv4Addr;
 
-/// Whether a text is a label of RFC 1123: 1 to 63 lower-case letters, digits and inner hyphens.
+/// True if a text is a label of RFC 1123: 1 to 63 lower-case letters, digits and inner hyphens.
 pub fn is_label(text: &str) -> bool {
     let bytes = text.as_bytes();
     bytes.len() <= 63
@@ -18,7 +18,7 @@ fn is_alphanumeric(byte: &u8) -> bool {
     byte.is_ascii_lowercase() || byte.is_ascii_digit()
 }
 
-/// Whether a text is a subdomain of RFC 1123: labels with dots between them, at most 253 bytes.
+/// True if a text is a subdomain of RFC 1123: labels with dots between them, at most 253 bytes.
 pub fn is_dns_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
@@ -32,8 +32,8 @@ pub enum Hostname {
 }
 
 impl Hostname {
-    /// Parses `shop.example.com` or `*.example.com`, in any case. Gateway API v1, Hostname: no address, no port, no
-    /// trailing dot.
+    /// Parses `shop.example.com` or `*.example.com`, in any case. Returns None for an IPv4 address, and for a text with
+    /// a port or a trailing dot (Gateway API v1, Hostname).
     pub fn parse(text: &str) -> Option<Hostname> {
         let text = text.to_ascii_lowercase();
         let is_host = |name: &str| is_dns_name(name) && name.parse::<Ipv4Addr>().is_err();
@@ -43,7 +43,7 @@ impl Hostname {
         }
     }
 
-    /// The hosts that both match: the narrower hostname if one contains the other, else None.
+    /// Returns the hosts that both hostnames match: the narrower hostname if one contains the other, else None.
     ///
     /// A wildcard matches one or more labels, so `*.example.com` does not match `example.com`.
     pub fn intersect(&self, other: &Hostname) -> Option<Hostname> {
@@ -56,13 +56,13 @@ impl Hostname {
         }
     }
 
-    /// Whether some host matches both.
+    /// True if at least one host matches both hostnames.
     pub fn overlaps(&self, other: &Hostname) -> bool {
         self == other || other.contains(self) || self.contains(other)
     }
 
-    /// Whether a request to this Service may have a Host header that matches: `NAME`, `NAME.NAMESPACE`,
-    /// `NAME.NAMESPACE.svc`, or the last one with any cluster domain behind it.
+    /// True if this hostname matches a name by which clients call the Service: `NAME`, `NAME.NAMESPACE`,
+    /// `NAME.NAMESPACE.svc`, or `NAME.NAMESPACE.svc` with a dot and any cluster domain behind it.
     pub fn may_name(&self, service: &str, namespace: &str) -> bool {
         let begins_with = |text: &str, labels: &str| {
             let rest = text.strip_prefix(labels);

@@ -151,8 +151,8 @@ impl Kind {
         )
     }
 
-    /// Whether Weir may have to ignore an object of this kind, even an invalid one: there may be no access policy, or the
-    /// object's parents may belong to another controller.
+    /// Whether Weir may have to ignore an object of this kind, even an invalid one: there may be no access policy, or
+    /// the object's parents may belong to another controller.
     fn may_be_foreign(self) -> bool {
         let is_route = matches!(
             self,
@@ -199,7 +199,8 @@ pub struct Object {
     pub name: String,
     /// `metadata.creationTimestamp`.
     pub created: Option<Timestamp>,
-    /// Why its metadata is invalid. Only for kinds that Weir may have to ignore: [`crate::world`] decides whether the
+    /// Why the object cannot be used: its metadata is invalid, or kubectl would read one of its numbers differently.
+    /// Invalid metadata is here only for kinds that Weir may have to ignore. [`crate::world`] decides whether the
     /// problem counts.
     pub refused: Option<Problem>,
     /// The whole document.
@@ -294,7 +295,7 @@ impl Object {
         Parsed::Foreign(format!("{} is not read", type_meta.describe()), broken)
     }
 
-    /// Refuses a number that routing looks at and that kubectl would read otherwise.
+    /// Refuses the object if kubectl would read a number differently that routing depends on.
     fn refuse_two_readings(&mut self, readings: &[yaml::TwoReadings]) {
         let counts = |reading: &&yaml::TwoReadings| {
             let fields: Vec<&str> = reading.fields.iter().map(String::as_str).collect();
@@ -328,8 +329,8 @@ impl Object {
         }
     }
 
-    /// An error for the first field at the top of the document that is not `apiVersion`, `kind`, `metadata`, `status` or
-    /// one of `known`. Such a field is missing where it belongs, and its absence may match every request.
+    /// An error for the first field at the top of the document that is not `apiVersion`, `kind`, `metadata`, `status`
+    /// or one of `known`. Such a field is missing where it belongs, and its absence may match every request.
     pub fn reject_other_fields(&self, known: &[&str]) -> Result<(), Problem> {
         let mut fields = self.body.as_object().into_iter().flatten();
         let misplaced = fields.find(|(field, value)| {
@@ -404,8 +405,8 @@ pub struct BrokenDocument {
     pub name: Option<String>,
     /// As [`Object::place`].
     pub place: String,
-    /// Whether it most likely is of a kind that Weir does not read. Then its problem counts only if the document replaces
-    /// an object.
+    /// Whether it most likely is of a kind that Weir does not read. Then its problem counts only if the document
+    /// replaces an object.
     pub is_foreign: bool,
     pub problem: Problem,
 }

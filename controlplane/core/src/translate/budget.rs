@@ -1,10 +1,13 @@
-//! Limits for the cost of objects in proxies: per object, per namespace, and per document of one scope.
+//! Limits for the cost of objects in proxies.
 //!
-//! Every proxy holds the whole document of its scope, so the objects of one namespace could fill the memory of all
-//! proxies. Over a limit, the youngest objects of the costliest namespace are not in force. Other objects stay as they
-//! are.
+//! Every proxy holds the whole document of its scope, which is a configuration as JSON. Without limits the objects of
+//! one namespace could fill the memory of all proxies. So there is a limit for one object, for all objects of one
+//! namespace, and for the document of one scope. If a namespace is over its limit, Weir leaves out its youngest
+//! objects. If a scope is over its limit, Weir leaves out the youngest objects of the namespace with the highest cost.
+//! Other objects stay.
 //!
-//! Pure: costs in, objects over a limit out. [`crate::translate`] computes the cost of an object.
+//! The functions are pure: they get costs, and return a problem for each object over a limit. `crate::translate::cost`
+//! computes the costs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -30,7 +33,7 @@ pub struct Limits {
 }
 
 /// An Envoy with two workers takes about 24 bytes of memory for each byte of the cost of small splits, and less for
-/// other objects: with this limit one namespace costs each Envoy less than 25 MiB.
+/// other objects. So with the default limit of a namespace, one namespace costs each Envoy less than 25 MiB.
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
@@ -44,8 +47,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// The limit for the objects that several namespaces put into a scope. The rest is for the namespace of the scope,
-    /// so that its own objects do not displace objects of other namespaces.
+    /// Returns the limit for the objects that several namespaces put into one scope: the limit of the scope minus the
+    /// limit of a namespace. The difference is for objects of the scope's own namespace, so that these objects do not
+    /// displace objects of other namespaces.
     fn shared(&self) -> Cost {
         Cost {
             bytes: self.scope.saturating_sub(self.namespace),
@@ -70,7 +74,7 @@ impl Limits {
     }
 }
 
-/// A number of bytes on the command line: `1048576`, `1024Ki` or `1Mi`; at least 1.
+/// A number of bytes on the command line, such as `1048576`, `1024Ki` or `1Mi`. The number is at least 1.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bytes(pub u64);
 
@@ -92,11 +96,11 @@ impl FromStr for Bytes {
     }
 }
 
-/// The cost of an object in each proxy that gets it.
+/// The cost of an object in each proxy that gets the object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cost {
-    /// Bytes of the document, and bytes of programs. The program of an expression counts three times: once for the
-    /// program, and twice for the automata that two workers build while they match.
+    /// Bytes of the object in the document, and bytes of the programs of its regular expressions. Each program counts
+    /// three times: once for the program, and twice for the automata that two workers build while they match.
     pub bytes: u64,
     /// Number of regular expressions. An expression that an object has several times counts once.
     pub expressions: u64,
@@ -130,24 +134,25 @@ impl Cost {
     }
 }
 
-/// An object with a cost.
+/// An object that costs proxies memory.
 #[derive(Clone, Debug)]
 pub struct Costly {
     pub object: ObjectRef,
     pub age: Seniority,
-    /// A lower bound of the bytes of the object, which is cheap to compute.
+    /// A lower bound for the bytes of the object. The bound is cheap to compute.
     pub min_bytes: u64,
 }
 
-/// The cost of an object by the audiences that get it. The sum counts for its namespace.
+/// The cost of an object for each audience (group of proxies) that gets the object. The sum of these costs counts for
+/// the namespace of the object.
 pub type Parts = BTreeMap<Audience, CostShare>;
 
 /// The cost of an object in the proxies of one audience.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CostShare {
-    /// The part that the author of the object controls. A Service of another namespace counts as if it had one port and
-    /// no ServiceAccounts. The limits of an object and of a namespace are for this part, so that another namespace
-    /// cannot exhaust them.
+    /// The part of the cost that depends only on the namespace of the object. Here a Service of another namespace
+    /// counts as if it had one port and no ServiceAccounts. The limits of an object and of a namespace are for this
+    /// part, so that another namespace cannot exhaust these limits.
     pub own: Cost,
     /// The whole cost.
     pub all: Cost,
@@ -169,9 +174,11 @@ impl CostShare {
     }
 }
 
-/// One problem for each object over a limit, which must not be in force. The result does not depend on the order of
-/// `objects`. `cost` is called for the oldest objects of a namespace first, and not for younger objects once the bytes
-/// of the namespace are over its limit.
+/// Returns one problem for each object over a limit. The caller leaves out these objects. The result does not depend on
+/// the order of `objects`.
+///
+/// `over` calls `cost` for the oldest objects of a namespace first. Once the bytes of a namespace are over its limit,
+/// `over` does not call `cost` for the younger objects of this namespace.
 pub fn over(
     mut objects: Vec<Costly>,
     limits: &Limits,
@@ -198,8 +205,9 @@ struct FittingObject<'o> {
     parts: Parts,
 }
 
-/// Adds the objects of one namespace that fit, the oldest first. After there are too many expressions, younger objects
-/// without expressions may still fit.
+/// Adds the objects of one namespace that fit to `fitting`, the oldest first, and adds a problem for each other object
+/// to `problems`. Once the namespace is over its limit of bytes, no younger object fits. Once it is over its limit of
+/// expressions, younger objects without expressions may still fit.
 fn fit_namespace<'o>(
     oldest_first: Vec<&'o Costly>,
     limits: &Limits,
@@ -208,7 +216,7 @@ fn fit_namespace<'o>(
     problems: &mut Vec<Problem>,
 ) {
     let limit = limits.of_namespace();
-    // An object that alone is over the limit of its namespace does not use up the budget of the others.
+    // If one object alone is over the limit of its namespace, only this object is left out.
     let object_limit = limits.object.min(limits.namespace);
     let mut sum = Cost::default();
     let mut full = Full::default();
@@ -246,14 +254,14 @@ fn fit_namespace<'o>(
     }
 }
 
-/// The budgets of a namespace that are used up.
+/// Which limits of a namespace are used up.
 #[derive(Default)]
 struct Full {
     of_bytes: bool,
     of_expressions: bool,
 }
 
-/// A problem for each object that does not fit into a scope.
+/// Returns a problem for each object that does not fit into a scope.
 fn over_scope(fitting: &[FittingObject], limits: &Limits) -> Vec<Problem> {
     let Shared {
         everyone,
@@ -280,7 +288,7 @@ fn over_scope(fitting: &[FittingObject], limits: &Limits) -> Vec<Problem> {
         }
         if !is_gateway {
             shared.extend(&everyone);
-            // The youngest objects of a namespace must be the last.
+            // `drop_youngest` takes the last object of a namespace, so the youngest object must be the last.
             shared.sort_by_key(|(index, _)| *index);
         }
         drop_youngest(fitting, &shared, limit, &mut out);
@@ -301,8 +309,9 @@ fn sum(costs: &[(usize, Cost)]) -> Cost {
     costs.fold(Cost::default(), Cost::plus)
 }
 
-/// Keeps the oldest objects of one namespace whose cost has parts from Services of other namespaces, and drops the
-/// objects whose parts do not fit. Other objects of the namespace stay.
+/// Limits the cost that Services of other namespaces add to the objects of one namespace. `elsewhere` has these added
+/// costs, the oldest object first. An object stays if its added cost fits, else it is dropped. Objects without an added
+/// cost stay.
 fn drop_elsewhere(
     fitting: &[FittingObject],
     elsewhere: &[(usize, Cost)],
@@ -324,7 +333,7 @@ fn drop_elsewhere(
     }
 }
 
-/// Drops the youngest objects of the costliest namespaces until the others fit.
+/// Drops the youngest objects of the costliest namespaces until the remaining objects fit.
 fn drop_youngest(
     fitting: &[FittingObject],
     shared: &[(usize, Cost)],
@@ -355,16 +364,20 @@ fn drop_youngest(
     }
 }
 
-/// The costs in scopes that get objects of several namespaces. Costs that an author controls, of objects for their own
-/// namespace only, are not included: the limit of the namespace bounds them.
+/// The costs in scopes that get objects of several namespaces. Each cost has the index of its object in the list of
+/// fitting objects.
+///
+/// If only its own namespace gets an object, [`CostShare::own`] is not included, because the limit of the namespace
+/// bounds this cost.
 #[derive(Default)]
 struct Shared<'o> {
-    /// Objects that every namespace gets, and splits of literal hosts, which the edge gets from all namespaces.
+    /// Objects that proxies of every namespace get, and splits of literal hosts. Proxies at the edge get the splits of
+    /// literal hosts from all namespaces.
     everyone: Vec<(usize, Cost)>,
     /// Objects of other namespaces that one namespace gets, and objects that one Gateway gets.
     scopes: BTreeMap<Scope, Vec<(usize, Cost)>>,
-    /// By namespace: what Services of other namespaces add to the objects that only their own namespace gets, the
-    /// oldest object first.
+    /// For each namespace, the objects that only proxies of this namespace get, the oldest first. The cost is the part
+    /// that Services of other namespaces add.
     elsewhere: BTreeMap<&'o str, Vec<(usize, Cost)>>,
 }
 
@@ -404,7 +417,8 @@ impl<'o> Shared<'o> {
     }
 }
 
-/// The cost of a namespace, and of each of its objects, by index in the fitting objects. The youngest is the last.
+/// The cost of a namespace, and the cost of each of its objects with the index of the object in the list of fitting
+/// objects. The youngest object is the last.
 type NamespaceCosts = (Cost, Vec<(usize, Cost)>);
 
 /// The costs of all namespaces in one scope.
@@ -434,8 +448,9 @@ impl<'o> Pool<'o> {
         self.by_expressions.insert((after.expressions, namespace));
     }
 
-    /// Drops the youngest object of the namespace with the highest cost: in bytes if there are too many bytes, else in
-    /// expressions. If two namespaces have the same cost, the last by name loses an object.
+    /// Drops the youngest object of the namespace with the highest cost, and returns its index and cost. The cost is
+    /// compared in bytes if there are too many bytes, else in expressions. If two namespaces have the same cost, the
+    /// last namespace by name loses an object.
     fn drop_youngest_of_costliest(&mut self, limit: Cost) -> Option<(usize, Cost)> {
         let ranked = if self.sum.bytes > limit.bytes {
             &self.by_bytes

@@ -23,7 +23,7 @@ pub struct Entry {
     pub kind: Kind,
     pub(super) source: String,
     pub(super) position: usize,
-    /// As [`Object::place`].
+    /// The place of the object in its file, as in [`Object::place`].
     document: String,
     pub(super) namespace: String,
     pub(super) name: String,
@@ -34,7 +34,7 @@ pub struct Entry {
 /// The checked form of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum WorldPart {
-    /// The object has no effect, as if it did not exist.
+    /// The object is refused: it has no effect, as if it did not exist.
     None,
     /// The object exists, but only its name is used.
     Name,
@@ -53,7 +53,7 @@ pub(super) enum WorldPart {
 }
 
 impl Entry {
-    /// Parses an object. If it cannot be parsed, the entry has only its name and the problem.
+    /// Parses an object. If the object cannot be parsed, the entry has only its name and the problem.
     pub fn of(object: &Object) -> Entry {
         let mut problems = Vec::new();
         let part = match &object.refused {
@@ -79,7 +79,8 @@ impl Entry {
         }
     }
 
-    /// An object of a cluster that is not kept. The entry has only its name and the problem.
+    /// Returns the entry of an object of a cluster that Weir does not keep. The entry has only the name of the object
+    /// and the problem.
     pub fn left_out(kind: Kind, problem: Problem) -> Entry {
         Entry {
             kind,
@@ -93,17 +94,18 @@ impl Entry {
         }
     }
 
-    /// The file.
+    /// Returns the path of the file; empty for an object of a cluster.
     pub fn source(&self) -> &str {
         &self.source
     }
 
-    /// The file, and the position among its objects. Of two objects with the same name the first counts.
+    /// Returns the file, and the position of the object among the objects of the file. If two objects have the same
+    /// name, the object with the first place counts.
     pub fn place(&self) -> (&str, usize) {
         (&self.source, self.position)
     }
 
-    /// The place in the file, as messages name it.
+    /// Returns the place of the object in the file, as messages name it.
     pub fn document(&self) -> &str {
         &self.document
     }
@@ -116,19 +118,21 @@ impl Entry {
         &self.name
     }
 
-    /// Whether not even kind and name of the object could be read.
+    /// True if the object is refused: its metadata is invalid, or kubectl would read one of its numbers differently.
+    /// The kind is known, but the object has no effect. See [`Object::refused`].
     pub fn is_refused(&self) -> bool {
         self.part == WorldPart::None
     }
 
-    /// Whether the object has no problem of its own that has an effect.
+    /// True if the object alone has no problem with an effect on traffic. Advice does not count.
     pub fn is_valid(&self) -> bool {
         let mut problems = self.problems.iter();
         problems.all(|problem| problem.effect.extent == Extent::Nothing)
             && self.translation_problems().next().is_none()
     }
 
-    /// Problems of the object alone that translation reports, because it can add more information.
+    /// Returns the problems of the object alone that translation reports, because translation can add more information.
+    /// Each of these problems has an effect on traffic.
     fn translation_problems(&self) -> impl Iterator<Item = Problem> {
         let route = match &self.part {
             WorldPart::Route(route) => Some(route),
@@ -137,13 +141,13 @@ impl Entry {
         route.into_iter().flat_map(|route| route.port_names())
     }
 
-    /// Whether at least a part of the object is in force.
+    /// True if at least a part of the object is in force: it takes part in the configuration of proxies.
     pub fn is_served(&self) -> bool {
         let mut problems = self.problems.iter();
         problems.all(|problem| problem.effect.extent != Extent::Whole)
     }
 
-    /// Path and code of each problem with an effect.
+    /// Returns the path and the code of each problem with an effect on traffic.
     fn faults(&self) -> BTreeSet<(String, &'static str)> {
         let problems = self.problems.iter().cloned();
         let problems = problems.chain(self.translation_problems());
@@ -151,12 +155,15 @@ impl Entry {
         faults.map(|problem| (problem.path, problem.code)).collect()
     }
 
-    /// Whether `form`, which is in force, has all problems that this entry has.
+    /// True if this entry has only problems that `form` has too. `form` is an older form of the object that is in
+    /// force. The comparison ignores problems without an effect on traffic.
     pub fn is_no_worse_than(&self, form: &Entry) -> bool {
         self.is_valid() || self.faults().is_subset(&form.faults())
     }
 
-    /// The entry with `form`, an older form of the object, in force. Problems that `form` does not have get `effect`.
+    /// Returns this entry with the content of `form`, an older form of the object that stays in force. A problem of
+    /// this entry keeps its effect on traffic if `form` has the same problem with an effect. All other problems get
+    /// `effect`.
     pub fn held_as(&self, form: &Entry, effect: Effect) -> Entry {
         let form_faults = form.faults();
         let is_of_form = |it: &Problem| form_faults.contains(&(it.path.clone(), it.code));
@@ -167,7 +174,7 @@ impl Entry {
                 problem.with_effect(effect.clone())
             }
         });
-        // Translation reports the problems that the form has as well.
+        // Translation reports these problems of `form` itself.
         let new_problems = self.translation_problems().filter(|it| !is_of_form(it));
         let new_problems = new_problems.map(|it| it.with_effect(effect.clone()));
         Entry {
@@ -177,19 +184,19 @@ impl Entry {
         }
     }
 
-    /// The problems that depend on the object alone.
+    /// Returns the problems that depend on the object alone.
     pub fn problems(&self) -> &[Problem] {
         &self.problems
     }
 
-    /// The same object with more problems.
+    /// Returns the same object with more problems.
     pub fn with_problems(&self, more: impl IntoIterator<Item = Problem>) -> Entry {
         let mut entry = self.clone();
         entry.problems.extend(more);
         entry
     }
 
-    /// The same object after its file was renamed.
+    /// Returns the same object after its file was renamed.
     pub fn moved_to(&self, source: &str) -> Entry {
         let mut entry = self.clone();
         entry.source = source.to_owned();
@@ -199,7 +206,7 @@ impl Entry {
         entry
     }
 
-    /// Whether both entries have the same kind, namespace and name.
+    /// True if both entries have the same kind, namespace and name.
     pub(super) fn is_same_object(&self, other: &Entry) -> bool {
         let is_named = !self.name.is_empty();
         is_named

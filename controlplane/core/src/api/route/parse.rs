@@ -1,8 +1,13 @@
 //! Parses routes of all kinds.
 //!
-//! An invalid part affects as little as possible: one parent, one hostname, one rule, one match or one share. The whole
-//! route is not in force only if the meaning of the other parts is unclear: there is no `spec`, `spec` has an unknown
-//! field, a list is not a list, or a list is longer than the API allows.
+//! An invalid part affects as little as possible: one parent, one hostname, one rule, one match or one backend. Weir
+//! leaves out the whole route if the other parts could mean something else without the invalid part:
+//! - `spec` is missing, or has an unknown field (for a TCPRoute `hostnames` is unknown);
+//! - `useDefaultGateways` has a value;
+//! - `parentRefs`, `hostnames` or `rules` is not a list, or is longer than the API allows;
+//! - all rules together have more matches than the API allows;
+//! - the route has hostnames, and all of them are invalid;
+//! - a TCPRoute does not have exactly one rule.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -36,11 +41,11 @@ struct RouteSpec {
     unknown: UnknownFields,
 }
 
-/// Parses a route. Problems of parts that are not in force go to `problems`. A route without rules has one rule without
-/// fields.
+/// Parses a route and adds the problems of its invalid parts to `problems`. A route without rules gets one rule without
+/// fields, but a TCPRoute without rules is an error.
 ///
-/// None if all hostnames are invalid. A route with `useDefaultGateways` is an error, because Weir would not attach it to
-/// the Gateways that its author intends.
+/// Returns None if the route has hostnames and all of them are invalid. Returns an error for every other reason to
+/// leave out the whole route.
 pub fn parse(
     object: &Object,
     grammar: &Grammar,
@@ -51,6 +56,7 @@ pub fn parse(
     let reference = object.reference();
     let at = FieldPath::new(&reference, "spec");
     at.reject_unknown(&spec.unknown)?;
+    // Weir has no default Gateways, so the route would get no requests from the Gateways that the user expects.
     if spec.use_default_gateways.is_some_and(|it| !is_empty(&it)) {
         let at = at.field("useDefaultGateways");
         return Err(at.problem(route::default_gateways()));
@@ -94,8 +100,8 @@ pub fn parse(
     }))
 }
 
-/// Bounds the rules and matches of a route, because every proxy holds them. The limit applies to the whole route: without
-/// one of its rules, the requests of that rule would go to another rule.
+/// Returns an error if a route has too many rules or matches, because every proxy holds them. The error is for the
+/// whole route: if Weir left out one rule, the requests of this rule would go to another rule.
 fn check_totals(at: &FieldPath, rules: &[Value]) -> Result<(), Problem> {
     at.at_most(rules, MAX_RULES)?;
     let matches = rules

@@ -8,22 +8,23 @@ use weir_split::wire::PathMatch;
 
 pub use self::breadth::Breadth;
 
-/// The precedence of a match by its conditions; the smallest rank comes first. All matches for one host at one port have
-/// the same variant, because only one kind of route is in force there.
+/// The precedence of a match by its conditions; the smallest rank comes first. All matches for one host at one port
+/// have the same variant, because a host at a port has either HTTPRoutes or GRPCRoutes.
 // Derived `Ord` compares variants, then fields, in the order of the source.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
     /// Gateway API v1, HTTPRouteRule.matches: 1. an exact path, 2. the longest path prefix, 3. a method, 4. most
-    /// headers, 5. most query parameters. The API leaves the precedence of regular expressions open: here they come
-    /// between 1 and 2, the longest first, because most of them match less than a prefix. A regular expression that
-    /// matches every path, such as `/.*`, has the rank of the prefix `/`.
+    /// headers, 5. most query parameters. The API leaves the precedence of regular expressions open. Weir tries them
+    /// after exact paths and before prefixes, the longest first, because most expressions match fewer paths than a
+    /// prefix does. A regular expression that matches every path, such as `/.*`, has the rank of the prefix `/`.
     Http {
         path: PathRank,
         without_method: bool,
         headers: Reverse<usize>,
         query: Reverse<usize>,
     },
-    /// Gateway API v1, GRPCRouteRule.matches: most characters 1. in the service, 2. in the method, 3. most headers.
+    /// Gateway API v1, GRPCRouteRule.matches: 1. the longest service name, 2. the longest method name, both in
+    /// characters, 3. the most headers.
     Grpc {
         service: Reverse<usize>,
         method: Reverse<usize>,
@@ -31,7 +32,7 @@ pub enum Rank {
     },
 }
 
-/// Lengths are in characters.
+/// The precedence of a path condition. Lengths are in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PathRank {
     /// Two exact paths match the same request only if they are equal.
@@ -61,7 +62,7 @@ impl Rank {
     }
 }
 
-/// The rank of an HTTP match without conditions.
+/// Returns the rank of an HTTP match without conditions.
 impl Default for Rank {
     fn default() -> Rank {
         Rank::http(None, false, 0, 0)

@@ -1,4 +1,4 @@
-//! HTTPRequestRedirectFilter, HTTPURLRewriteFilter and HTTPPathModifier of Gateway API v1.
+//! Reads HTTPRequestRedirectFilter, HTTPURLRewriteFilter and HTTPPathModifier of Gateway API v1.
 
 use serde::Deserialize;
 use weir_split::wire::{PathEdit, PrefixEdit, Redirect, Rewrite};
@@ -42,7 +42,7 @@ struct PathEditSpec {
     unknown: UnknownFields,
 }
 
-/// Parses a redirect. `prefix` is as in [`super::filters::parse`].
+/// Parses a redirect. `prefix` is the path prefix of the rule's only match; None if the rule has no such match.
 pub fn parse_redirect(
     at: &FieldPath,
     route: RouteKind,
@@ -78,7 +78,7 @@ pub fn parse_redirect(
     })
 }
 
-/// Parses a rewrite. `prefix` is as in [`super::filters::parse`].
+/// Parses a rewrite. `prefix` is the path prefix of the rule's only match; None if the rule has no such match.
 pub fn parse_rewrite(
     at: &FieldPath,
     prefix: Option<&str>,
@@ -91,7 +91,7 @@ pub fn parse_rewrite(
     })
 }
 
-/// Gateway API v1, PreciseHostname: no wildcard, no port.
+/// Parses a hostname. A wildcard or a port is an error (Gateway API v1, PreciseHostname).
 fn parse_hostname(at: &FieldPath, text: Option<String>) -> Result<Option<String>, Problem> {
     let Some(text) = text else { return Ok(None) };
     match Hostname::parse(&text) {
@@ -138,12 +138,12 @@ fn parse_path(
 const FULL: &str = "ReplaceFullPath";
 const PREFIX: &str = "ReplacePrefixMatch";
 
-/// A type of path edit, and its field.
+/// A type of path edit, and the field that holds the path for this type.
 type TypeAndField = (&'static str, &'static str);
 const FULL_FIELD: TypeAndField = (FULL, "replaceFullPath");
 const PREFIX_FIELD: TypeAndField = (PREFIX, "replacePrefixMatch");
 
-/// The problem of a path edit that has the field of `other` with `value`, and the type of `own`.
+/// Returns the problem of a path edit that has the type `own`, but sets the field of the type `other` to `value`.
 fn wrong_field(at: &FieldPath, other: &TypeAndField, own: &TypeAndField, value: &str) -> Problem {
     let ((other_type, field), (own_type, own_field)) = (other, own);
     let message = filter::path_field_of_another_type(field, other_type, own_type, own_field, value);

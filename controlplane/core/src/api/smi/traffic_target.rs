@@ -1,6 +1,7 @@
 //! TrafficTarget (access.smi-spec.io, v1alpha1 to v1alpha3), and the access policies that Weir offers.
 //!
-//! [`crate::translate`] looks up the objects that a target names. An invalid part of a target permits no request.
+//! [`crate::translate`] looks up the objects that a target names. Weir leaves out an invalid source or rule of a
+//! target, so it permits nothing.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -34,9 +35,10 @@ const MAX_MATCHES: usize = 256;
 pub struct TrafficTarget {
     pub object: ObjectRef,
     pub created: Option<Timestamp>,
-    /// Name of a ServiceAccount in the namespace of the target.
+    /// Name of the ServiceAccount that clients may reach. The ServiceAccount is in the namespace of the target.
     pub destination: String,
-    /// The only port that the target permits, and its field path; None for every port. At v1alpha1 and v1alpha2.
+    /// The only port that the target permits, and the path of the manifest's field with this port. None if the target
+    /// permits every port. Only v1alpha1 and v1alpha2 have the field.
     pub port: Option<(u16, String)>,
     /// ServiceAccounts as `NAMESPACE/NAME`, sorted, each once.
     pub sources: Vec<String>,
@@ -45,12 +47,12 @@ pub struct TrafficTarget {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessRule {
-    /// Its field path.
+    /// The field path of the rule in the manifest.
     pub path: String,
     pub kind: RuleKind,
-    /// Name of an object of this kind in the namespace of the target.
+    /// Name of an object of the kind `kind` in the namespace of the target.
     pub name: String,
-    /// Names of matches of that object; empty for all matches.
+    /// Names of matches of the named object. An empty list stands for all its matches.
     pub matches: Vec<String>,
 }
 
@@ -76,7 +78,7 @@ struct TargetSpec {
     unknown: UnknownFields,
 }
 
-/// The document at v1alpha1, which has no `spec`.
+/// The manifest of a TrafficTarget at v1alpha1, which has no `spec`.
 #[derive(Deserialize)]
 struct TargetWithoutSpec {
     destination: IdentityBindingSubject,
@@ -109,7 +111,8 @@ struct RuleSpec {
 }
 
 impl TrafficTarget {
-    /// Parses a target. An invalid source or rule is left out, with a problem. An invalid destination is an error.
+    /// Parses a target. Leaves out each invalid source or rule and returns a problem for it. An invalid destination is
+    /// an error.
     pub fn parse(object: &Object) -> Result<(TrafficTarget, Vec<Problem>), Problem> {
         let reference = object.reference();
         let (destination, sources, rules, paths) = if object.version() == "v1alpha1" {
@@ -186,7 +189,7 @@ impl TrafficTarget {
     }
 }
 
-/// `NAMESPACE/NAME` of a ServiceAccount. The namespace defaults to the namespace of the target.
+/// Returns `NAMESPACE/NAME` of a ServiceAccount. The namespace defaults to the namespace of the target.
 fn account(
     subject: &IdentityBindingSubject,
     object: &ObjectRef,
@@ -208,7 +211,8 @@ fn account(
     Ok(format!("{namespace}/{}", subject.name))
 }
 
-/// The port of the destination: a text at v1alpha1, a number at v1alpha2, an error at v1alpha3.
+/// Returns the port of the destination. Users write the port as a text at v1alpha1, and as a number at v1alpha2. At
+/// v1alpha3 a destination has no port, so a port is an error.
 fn destination_port(
     object: &Object,
     reference: &ObjectRef,

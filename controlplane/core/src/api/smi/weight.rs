@@ -1,8 +1,8 @@
-//! The weights of a TrafficSplit, read exactly.
+//! Reads the weights of a TrafficSplit without rounding.
 //!
-//! v1alpha1 has Kubernetes quantities (`"500m"`, `"1e3"`), later versions have numbers. Some clusters store one version and
-//! serve another without conversion, so both forms are read at every version. There is no floating-point arithmetic: the
-//! decimal text of a number is its value.
+//! In v1alpha1 a weight is a Kubernetes quantity (`"500m"`, `"1e3"`), in later versions it is a number. Some clusters
+//! store one version and serve another without conversion, so Weir reads both forms at every version. Weir computes a
+//! weight from its decimal text, without floating-point arithmetic.
 
 use serde_json::Value;
 
@@ -23,20 +23,21 @@ pub enum WeightError {
 }
 
 /// Parses one weight: a JSON number, or a text with a number or a Kubernetes quantity (resource.Quantity: a decimal
-/// exponent, or one of the suffixes n u m k M G T P E Ki Mi Gi Ti Pi Ei). Leading zeros do not change the value. None for
-/// null.
+/// exponent, or one of the suffixes n u m k M G T P E Ki Mi Gi Ti Pi Ei). Leading zeros do not change the value.
+/// Returns None for null.
 pub fn parse(value: &Value) -> Result<Option<Milli>, WeightError> {
     match value {
         Value::Null => Ok(None),
-        // The shortest text of the same number: for a literal of up to 15 digits it has the exact value of the literal.
+        // `to_string` writes the shortest decimal text of the number. This text has the exact value that the manifest
+        // has, if the manifest has at most 15 digits.
         Value::Number(number) => parse_text(&number.to_string()).map(Some),
         Value::String(text) => parse_text(text.trim()).map(Some),
         other => Err(WeightError::NotANumber(other.to_string())),
     }
 }
 
-/// Whole weights with the same ratios, for the wire format: the values of `weights`, or all values times 1000 if one of
-/// them has a fraction. Their total is below 2^63.
+/// Returns whole weights with the same ratios, for the wire format: the values of `weights`, or all values times 1000
+/// if one of the values has a fraction. Returns an error if the total of the whole weights is 2^63 or more.
 pub fn unify(weights: &[Milli]) -> Result<Vec<u64>, WeightError> {
     let are_whole = weights.iter().all(|Milli(weight)| weight % 1000 == 0);
     let unit = if are_whole { 1000 } else { 1 };
@@ -69,7 +70,7 @@ fn parse_text(text: &str) -> Result<Milli, WeightError> {
     }
     let scale = Scale::parse(suffix).ok_or_else(not_a_number)?;
 
-    // The value is digits x 10^exponent. Zeros at both ends are dropped, so that long texts such as `0.500000` fit.
+    // The value is digits x 10^exponent. The code drops zeros at both ends, so that long texts such as `0.500000` fit.
     let digits = format!("{integer}{fraction}");
     let significant = digits.trim_end_matches('0');
     let dropped = digits.len() - significant.len();

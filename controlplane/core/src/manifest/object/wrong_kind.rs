@@ -1,12 +1,12 @@
-//! Documents whose group or kind is not supported, but most likely is a mistake for a supported one.
+//! Finds documents whose group or kind is not supported, but is most likely a mistake for a supported group or kind.
 //!
 //! Many products have kinds of the same names (`Gateway` of `networking.istio.io`, `Service` of
-//! `serving.knative.dev`, `HTTPRoute` of other gateways), so a name alone proves little. [`mistaken`] finds a document
-//! only if
-//! - its group is right and its kind is misspelled: another case, a plural, or one edit (two in a long name), and the
-//!   group has no kind of this name; or
-//! - its kind exists in no other group ([`UNIQUE_KINDS`]); or
-//! - its kind is right and its group is missing, differs from the right group by at most [`GROUP_EDITS`] edits, or is a
+//! `serving.knative.dev`, `HTTPRoute` of other gateways), so the name of a kind alone proves little. [`mistaken`] finds
+//! a document in three cases:
+//! - The group is right and the kind is misspelled: another case, a plural, or one edit (two edits in a long name). The
+//!   group has no kind with the misspelled name.
+//! - The kind exists in no other group ([`UNIQUE_KINDS`]).
+//! - The kind is right. The group is missing, differs from the right group by at most [`GROUP_EDITS`] edits, or is a
 //!   group that users often write for this kind ([`OTHER_GROUPS`]).
 
 use super::{Kind, SUPPORTED_KINDS, SupportedKind};
@@ -17,7 +17,7 @@ const UNIQUE_KINDS: [&str; 2] = ["TrafficSplit", "HTTPRouteGroup"];
 
 const GROUP_EDITS: usize = 3;
 
-/// Groups that do not have the kind, but that users write for it.
+/// Groups that users often write for a kind, although the group does not have this kind.
 const OTHER_GROUPS: [(&str, &str); 8] = [
     ("core", "Service"),
     ("core", "Namespace"),
@@ -29,7 +29,8 @@ const OTHER_GROUPS: [(&str, &str); 8] = [
     ("gateway.networking.k8s.io", "HTTPRouteGroup"),
 ];
 
-/// Kinds that exist in the supported groups and that Weir does not read. They are no misspelling of a supported kind.
+/// Kinds that exist in the supported groups and that Weir does not read. Weir does not take their names for misspelled
+/// names of supported kinds.
 const OTHER_KINDS: [&str; 12] = [
     "TLSRoute",
     "UDPRoute",
@@ -45,8 +46,8 @@ const OTHER_KINDS: [&str; 12] = [
     "ServiceAccount",
 ];
 
-/// The supported kind that the author most likely means by this group and kind, and the message that says so. None for
-/// a kind of another product.
+/// Returns the supported kind that the user most likely means by this group and kind, and a message about the mistake.
+/// Returns None for a kind of another product.
 pub(super) fn mistaken(group: &str, kind: &str) -> Option<(Kind, Message)> {
     let misspelled = SUPPORTED_KINDS
         .iter()
@@ -65,9 +66,10 @@ pub(super) fn mistaken(group: &str, kind: &str) -> Option<(Kind, Message)> {
     is_mistake.then(|| (right.kind, wrong_group(group, kind, right)))
 }
 
-/// The message for a document that may have been a supported object before an edit, and the kind of that object if it is
-/// clear. Either its kind is supported or misspelled, and its group belongs to no other product; or its group is supported
-/// and has no such kind.
+/// Returns a message for a document that may have been a supported object before an edit, and the kind of this object
+/// if the kind is clear. There are two cases:
+/// - The document has a supported or misspelled kind, and a group that no other product would use.
+/// - The document has a supported group, and a kind that this group does not have.
 pub(super) fn edited_object(group: &str, kind: &str) -> Option<(Option<Kind>, Message)> {
     if OTHER_KINDS.contains(&kind) {
         return None;
@@ -96,12 +98,13 @@ pub(super) fn edited_object(group: &str, kind: &str) -> Option<(Option<Kind>, Me
     })
 }
 
-/// A message if `kind` is a misspelled `List`.
+/// Returns a message if `kind` is a misspelled `List`.
 pub(super) fn misspelled_list(kind: &str) -> Option<Message> {
     is_misspelled(kind, "List").then(|| wrong_kind("", kind, "List"))
 }
 
-/// Whether no other product would choose this group: it has no domain, or nearly a supported one.
+/// True if most likely no other product uses this group. Such a group has no dot, differs little from a supported
+/// group, or is the end of a supported group.
 fn is_of_no_other_product(group: &str) -> bool {
     let lower = group.to_ascii_lowercase();
     !group.contains('.')
@@ -111,8 +114,8 @@ fn is_of_no_other_product(group: &str) -> bool {
         })
 }
 
-/// How far a group is from a supported one. No group is equally far from all, so that the first kind in
-/// [`SUPPORTED_KINDS`] wins.
+/// Returns the number of edits from a group to a supported group. The number is 0 for a document without a group, so
+/// that the first kind in [`SUPPORTED_KINDS`] wins.
 fn group_distance(group: &str, supported: &str) -> usize {
     match group {
         "" => 0,
@@ -138,12 +141,13 @@ fn wrong_group(group: &str, kind: &str, right: &SupportedKind) -> Message {
     }
 }
 
-/// False for the kinds that only an access policy reads: their names are too common to guess at.
+/// True if Weir may guess at this kind. Returns false for the kinds that only an access policy reads, because many
+/// products have kinds with the same names.
 fn is_of_traffic(supported: &SupportedKind) -> bool {
     !supported.kind.is_of_policy()
 }
 
-/// A stable version, else the highest.
+/// Returns `v1` if it is one of the versions, else the last version, which is the highest.
 pub(super) fn newest(versions: &[&'static str]) -> &'static str {
     let stable = versions.iter().find(|version| **version == "v1");
     stable.or(versions.last()).copied().unwrap_or("v1")

@@ -41,7 +41,7 @@ fn out(objects: &[(&str, &str, i16, u64)], audience: impl Fn(&str) -> Audience) 
     assert_eq!(
         problems,
         over(backward, &LIMITS, costs),
-        "the order of the input shows"
+        "the result depends on the order of the input"
     );
     let line = |it: &Problem| format!("{}/{} {}", it.object.namespace, it.object.name, it.code);
     problems.iter().map(line).collect()
@@ -170,7 +170,7 @@ fn expressions_have_their_own_limits() {
 }
 
 #[test]
-fn cost_over_limit_is_not_computed() {
+fn full_namespace_computes_no_more_costs() {
     let many = (0..1_000).map(|number| costly("a", &format!("{number:04}"), 1));
     let mut asked = 0;
     let cost = |_: &ObjectRef| {
@@ -191,9 +191,10 @@ fn byte_sizes_are_parsed() {
     }
 }
 
-/// The part of a cost that other namespaces control counts in the scope, and not for the limits of the author.
+/// Services of other namespaces add to the cost of an object. The added cost counts for the limit of the scope. It does
+/// not count for the limits of the object and of its namespace.
 #[test]
-fn cost_from_others_has_a_limit() {
+fn cost_from_other_namespaces_is_limited() {
     let objects = || {
         let of_a = ["1", "2", "3"].map(|name| costly("a", name, name.parse().unwrap()));
         let of_others = ["b", "c"].map(|namespace| costly(namespace, "everyone", 1));
@@ -216,9 +217,10 @@ fn cost_from_others_has_a_limit() {
         problems.iter().map(line).collect::<Vec<_>>()
     };
     assert_eq!(out([100, 150, 0], 50), [""; 0]);
-    // The limit is the limit of a namespace. An object that is too large leaves room for others.
+    // All added costs together may have 250, the limit of a namespace. An object over this limit leaves room for
+    // others.
     assert_eq!(out([100, 151, 0], 50), ["2 over_elsewhere"]);
     assert_eq!(out([1_000, 150, 100], 50), ["1 over_elsewhere"]);
-    // The objects of other namespaces have 200 of the shared 400.
+    // Objects of other namespaces use 200 of the shared 400, so the added costs may have 200.
     assert_eq!(out([100, 101, 100], 100), ["2 over_elsewhere"]);
 }
