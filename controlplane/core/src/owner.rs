@@ -2,8 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A pod, a ServiceAccount, all holders of certificates of one namespace, or all clients that may read everything: clients
-/// with an operator's certificate, and clients on loopback without TLS.
+/// An owner is a pod, a ServiceAccount, all clients with certificates of one namespace, or all clients that may read
+/// everything. Clients with an operator's certificate and clients on loopback without TLS may read everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 pub struct Owner {
     /// None for clients that may read everything.
@@ -12,10 +12,10 @@ pub struct Owner {
     pub name: String,
 }
 
-/// The most connections, and the most instances, of one pod. An Envoy has one instance for each scope, and its workers take
-/// turns to poll.
+/// The most connections of one pod, and also its most instances. An Envoy process has one instance for each scope, and
+/// the workers of an instance take turns to poll.
 const POD_LIMIT: usize = 32;
-/// The most connections, and the most instances, of one ServiceAccount whose tokens are not bound to a pod.
+/// The most connections of one ServiceAccount whose tokens are not bound to a pod, and also its most instances.
 const ACCOUNT_LIMIT: usize = 256;
 
 impl Owner {
@@ -33,7 +33,7 @@ impl Owner {
         }
     }
 
-    /// All holders of certificates of this namespace.
+    /// Returns the owner that stands for all clients with certificates of this namespace.
     pub fn of_namespace(namespace: &str) -> Owner {
         Owner {
             namespace: Some(namespace.to_owned()),
@@ -41,10 +41,11 @@ impl Owner {
         }
     }
 
-    /// The most connections, and the most instances, that it may have at a time at one replica.
+    /// Returns the most connections that this owner may have at a time at one replica, which is also the limit of its
+    /// instances.
     pub fn limit(&self) -> usize {
         match &self.name {
-            // For holders of certificates only the limit of their namespace applies.
+            // Many clients share an owner without a name, so only the limit of their namespace applies to them.
             name if name.is_empty() => usize::MAX,
             name if name.starts_with("pod ") => POD_LIMIT,
             _ => ACCOUNT_LIMIT,

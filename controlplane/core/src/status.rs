@@ -85,8 +85,8 @@ impl<'e> Evidence<'e> {
         }
     }
 
-    /// Returns a merge patch for the status of the object; None if the status is already right. `current` is the current
-    /// status of the object, which may be newer than the status in `subject`.
+    /// Returns a merge patch for the status of the object; None if the status is already right. `current` is the
+    /// current status of the object, which may be newer than the status in `subject`.
     pub fn status(&self, subject: &Subject, current: &Value, now: Timestamp) -> Option<Value> {
         if !subject.has_status {
             return None;
@@ -140,8 +140,8 @@ pub fn waits(status: &Value) -> bool {
     })
 }
 
-/// Splits problems into two lists. The first list has the problems that keep the object from being in force at all, or at
-/// one parent. The second list has the others.
+/// Splits problems into two lists. The first list has the problems that keep the object from being in force at all, or
+/// at one parent. The second list has the others.
 fn split_barring<'p>(problems: &[&'p Problem]) -> (Vec<&'p Problem>, Vec<&'p Problem>) {
     problems
         .iter()

@@ -1,4 +1,4 @@
-//! A configuration as JSON bytes, and the revision of these bytes.
+//! Renders a configuration as JSON bytes, and computes the revision of these bytes.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use weir_split::wire::Config;
 
 use crate::digest::sha256;
 
-/// A configuration document. Equal bodies have the same revision on every replica.
+/// A configuration document: a configuration as JSON. Equal bodies have the same revision on every replica.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct RenderedConfig {
     /// The first 32 hexadecimal digits of the SHA-256 of the body.
@@ -16,8 +16,8 @@ pub struct RenderedConfig {
     pub body: Arc<[u8]>,
 }
 
-/// Rules that a document of this version cannot express. There is no document then: without a rule, or without a part of a
-/// match, requests would go to other backends.
+/// The error if a document of the requested version cannot express some rules. Weir then renders no document: if a rule
+/// or a part of a match were missing, requests would go to other backends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("version {version} of the configuration cannot say {}", rules.join(", "))]
 pub struct NeedsNewerVersion {
@@ -26,11 +26,11 @@ pub struct NeedsNewerVersion {
     pub rules: Vec<String>,
 }
 
-/// Returns the identities of the rules that a document of this version cannot express. Production code uses
-/// [`features_after`].
+/// A function that returns the identities of the rules that a document of a version cannot express. Production code
+/// uses [`features_after`].
 pub type FeaturesAfter = fn(&Config, u32) -> BTreeSet<String>;
 
-/// Always empty: version 1 is the only version.
+/// Returns an empty set, because version 1 is the only version.
 pub fn features_after(_: &Config, _: u32) -> BTreeSet<String> {
     BTreeSet::new()
 }

@@ -1,4 +1,4 @@
-//! HTTPHeaderMatch, HTTPQueryParamMatch and GRPCHeaderMatch of Gateway API v1.
+//! Reads HTTPHeaderMatch, HTTPQueryParamMatch and GRPCHeaderMatch of Gateway API v1 from a manifest.
 
 use serde::Deserialize;
 use weir_split::is_framing_header;
@@ -27,9 +27,9 @@ pub struct FieldSpec {
     unknown: UnknownFields,
 }
 
-/// Parses header matches. Names become lower case, and `host` becomes `:authority`. If a name stands several times, the
-/// first entry counts (Gateway API v1, HTTPHeaderMatch.name). Sorted by name, so that their order does not change the
-/// identity of the rule.
+/// Parses header matches. Names become lower case, and `host` becomes `:authority`. If several entries have the same
+/// name, the first entry counts (Gateway API v1, HTTPHeaderMatch.name). The result is sorted by name, so that the order
+/// of the entries does not change the identity of the rule.
 pub fn parse_headers(
     at: &FieldPath,
     specs: Option<Vec<FieldSpec>>,
@@ -44,8 +44,8 @@ pub fn parse_headers(
     })
 }
 
-/// Parses query parameter matches. Names keep their case; if a name stands several times, the first entry counts. Sorted
-/// by name.
+/// Parses query parameter matches. Names keep their case. If several entries have the same name, the first entry
+/// counts. The result is sorted by name.
 pub fn parse_query(
     at: &FieldPath,
     specs: Option<Vec<FieldSpec>>,
@@ -92,8 +92,8 @@ fn parse(
     Ok(fields)
 }
 
-/// The name, in lower case, of a header that a filter edits. It must be a token (RFC 9110, 5.1) and must not frame the
-/// message.
+/// Returns the name of a header that a filter edits, in lower case. The name must be a token (RFC 9110, 5.1). Headers
+/// that frame the message are an error.
 pub fn header_name(at: &FieldPath, name: &str) -> Result<String, Problem> {
     if !is_token(name) {
         return Err(at.problem(filter::header_name(format!("{name:?}"))));

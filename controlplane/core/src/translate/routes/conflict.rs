@@ -1,4 +1,8 @@
-//! Conflicts of routes: which route decides at a place that several ask for, and the problems of the others.
+//! Conflicts of routes: finds the route that decides at a place, and the problems of the routes that get no requests.
+//!
+//! A route asks to decide at places such as a port of a Service or a listener of a Gateway (`RouteClaim`). If another
+//! route decides there, the problem has the reason `Conflicted`. If all hosts of the route belong to other listeners,
+//! the problem has the reason `Unreachable`. `messages::parent` has the texts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,9 +13,12 @@ use crate::manifest::problem::messages::{one_of, parent as messages};
 use crate::manifest::problem::{ObjectRef, Problem};
 use crate::translate::host_key::{HostKey, HostMap};
 
-/// The deciding route of each claim. `attached` has the most senior routes first. At a port of a Gateway, the most
-/// senior route decides. At a Service, the most senior route of the first class decides (Gateway API, GEP-1294). At a
-/// listener several routes decide.
+/// Returns the route that holds each claim (place). `attached` has the most senior routes first: the oldest, then by
+/// name.
+///
+/// At a port of a Gateway, the most senior route holds the claim. At a port of a Service, it is the most senior route
+/// of the first class (see `class`; Gateway API, GEP-1294). At a listener the holder has no meaning, because routes
+/// of both classes can decide there for different hosts.
 pub(super) fn holders<'w>(attached: &[AttachedRoute<'w>]) -> BTreeMap<RouteClaim, &'w Route> {
     let mut holders: BTreeMap<RouteClaim, &Route> = BTreeMap::new();
     for AttachedRoute {
@@ -26,11 +33,11 @@ pub(super) fn holders<'w>(attached: &[AttachedRoute<'w>]) -> BTreeMap<RouteClaim
     holders
 }
 
-/// For each of `attached`, the route that decides instead, if there is one. `attached` has the most senior routes
-/// first.
+/// Returns the route that decides instead of each route in `attached`, or None if the route itself can decide.
+/// `attached` has the most senior routes first.
 ///
-/// At a listener, an HTTPRoute and a GRPCRoute cannot have the same host: the younger route does not get it (Gateway
-/// API v1, GRPCRouteSpec.hostnames).
+/// At a listener, an HTTPRoute and a GRPCRoute cannot have a host in common: the younger of the two routes gets no
+/// requests there (Gateway API v1, GRPCRouteSpec.hostnames).
 pub(super) fn blocking_routes<'w>(
     attached: &[AttachedRoute<'w>],
     holders: &BTreeMap<RouteClaim, &'w Route>,
@@ -66,8 +73,8 @@ pub(super) fn blocking_routes<'w>(
     blocking_routes
 }
 
-/// A problem for each route that gets no requests at a parent, because all its hosts there belong to more specific
-/// listeners.
+/// Returns a problem for each route that gets no requests at a parent, because all hosts of the route there belong to
+/// more specific listeners.
 pub(super) fn hosts_of_others<'a, 'w: 'a>(
     deciding: impl Iterator<Item = &'a AttachedRoute<'w>>,
     gateways: &BTreeMap<(String, String), Attachments<'w>>,
@@ -112,11 +119,12 @@ struct ParentHosts<'a> {
     parent: &'a ParentRef,
     /// Names of other listeners that some of the hosts belong to.
     owners: BTreeSet<&'a str>,
-    /// Whether some hosts belong to the listener of the route.
+    /// True if some hosts belong to the listener of the route.
     has_own: bool,
 }
 
-/// The class of a route: routes of one class share a claim. The class with the most specific kind is the first.
+/// Returns the class of a route. Routes of the same class can decide together at one claim, except TCPRoutes. The class
+/// of the most specific kind is the first.
 fn class(route: &Route) -> u8 {
     class_of(route.kind)
 }
@@ -130,7 +138,7 @@ fn class_of(kind: RouteKind) -> u8 {
 }
 
 impl AttachedRoute<'_> {
-    /// Whether the route gets nothing where `holder` decides. Two TCPRoutes cannot share a claim, because a proxy
+    /// True if the route cannot decide together with `holder` at one claim. Two TCPRoutes cannot, because a proxy
     /// cannot distinguish their connections.
     fn yields_to(&self, holder: &Route) -> bool {
         class(self.route) != class(holder)
@@ -164,7 +172,7 @@ impl AttachedRoute<'_> {
         object.problem_of_parent(self.parent.index, "", message)
     }
 
-    /// A host of the listener that the other route has as well, as messages name it.
+    /// Returns a host of the listener that both routes have, as messages name the host.
     fn common_host(&self, other: &Route) -> String {
         let others: Vec<HostKey> = match other.hostnames.as_slice() {
             [] => vec![HostKey::new(None)],

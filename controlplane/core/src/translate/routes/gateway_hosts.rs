@@ -1,8 +1,9 @@
-//! Routes at the listeners of one Gateway -> its host sets.
+//! Computes the host sets of one Gateway from the routes at its listeners.
 //!
-//! A request belongs to the most specific listener of its port that takes its host, and to no other (Gateway API v1,
-//! GatewaySpec.listeners). Of the routes at this listener, the routes with the most specific hosts in common with it
-//! decide, and their most specific hostname comes first (HTTPRouteSpec.hostnames).
+//! A request belongs to one listener: the listener of the request's port with the most specific hostname that matches
+//! the request's host (Gateway API v1, GatewaySpec.listeners). Only routes at this listener can get the request. Each
+//! of these routes has some hosts in common with the listener. The routes with the most specific common hosts decide.
+//! The matches of the route with the most specific hostname come first (HTTPRouteSpec.hostnames).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -14,32 +15,32 @@ use crate::api::route::Route;
 use crate::translate::host_key::HostKey;
 use crate::translate::precedence::{HostRank, Precedence};
 
-/// Listeners of one port with the same hostname. They get the same requests.
+/// A port and the hosts of a listener. Listeners with the same port and the same hosts get the same requests.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListenerHosts {
     pub port: u16,
     pub hosts: HostKey,
 }
 
-/// A route at one listener.
+/// A route that is attached to one listener.
 pub struct ListenerRoute<'w> {
     pub route: &'w Route,
-    /// The index of the parentRef.
+    /// The index of the route's parentRef for this listener.
     pub parent: usize,
     pub listener: &'w str,
-    /// Identities of the rules, in their order.
+    /// Identities of the rules of the route, in the order of the rules.
     pub rules: Vec<String>,
 }
 
 /// All routes that are attached to one Gateway.
 pub struct Attachments<'w> {
-    /// The HTTP listeners. A listener that is not in force is included, because its hosts still belong to it.
+    /// The HTTP listeners. Broken listeners are included, because requests for their hosts belong to no other listener.
     listeners: Vec<(ListenerHosts, &'w Listener)>,
-    /// By listener hosts, and by hostname of the route.
+    /// The attached routes, by the listener's port and hosts, then by the hostname of the route.
     routes: BTreeMap<ListenerHosts, BTreeMap<HostKey, Vec<ListenerRoute<'w>>>>,
 }
 
-/// The listener that owns the hosts of a key.
+/// The owner of some hosts is the listener that all requests for these hosts belong to.
 struct HostOwner {
     /// The hosts of the listener.
     listener: HostKey,
@@ -56,7 +57,7 @@ struct HostSetBuilder<'a, 'w> {
 
 struct ListenerMatch<'a, 'w> {
     checked: CheckedMatch<'w>,
-    /// Names of listeners, with the indexes of the parentRefs of the route.
+    /// Names of the listeners with this match, each with the indexes of the route's parentRefs for the listener.
     listeners: BTreeMap<&'w str, BTreeSet<usize>>,
     rule: &'a str,
 }
@@ -83,13 +84,13 @@ impl<'w> Attachments<'w> {
         }
     }
 
-    /// Adds a route. `own` is a hostname of the route that has hosts in common with `place`.
+    /// Adds a route at the listeners `place`. `own` is a hostname of the route that has hosts in common with `place`.
     pub fn add(&mut self, place: ListenerHosts, own: HostKey, at: ListenerRoute<'w>) {
         let routes = self.routes.entry(place).or_default();
         routes.entry(own).or_default().push(at);
     }
 
-    /// The HTTP listeners in the form of the document, by name.
+    /// Returns the HTTP listeners by name, in the wire format.
     pub fn listeners(&self) -> BTreeMap<String, wire::Listener> {
         let listener = |(_, listener): &(ListenerHosts, &Listener)| {
             let wire = wire::Listener {
@@ -101,7 +102,7 @@ impl<'w> Attachments<'w> {
         self.listeners.iter().map(listener).collect()
     }
 
-    /// One host set for each hostname, with the matches of all ports, sorted by precedence.
+    /// Returns one host set for each hostname. A set has the matches of all ports, sorted by precedence.
     pub fn host_sets(&self, reach: &mut Reach<'w>) -> Vec<HostSet> {
         let ports: BTreeSet<u16> = self.listeners.iter().map(|(place, _)| place.port).collect();
         let mut sets: BTreeMap<HostKey, HostSetBuilder> = BTreeMap::new();
@@ -115,10 +116,11 @@ impl<'w> Attachments<'w> {
         sets.map(|(hosts, set)| set.finish(&hosts, reach)).collect()
     }
 
-    /// Every hostname of a port at which the owner changes.
+    /// Returns the owners of the hosts that have a route at a port, and of hosts without a route if their owner is not
+    /// the owner of the next wider hosts.
     ///
-    /// Weir answers requests for hosts with a route at some listener of the port. If a more specific listener without a
-    /// route owns such hosts, no route decides for them.
+    /// Weir answers requests for hosts that have a route at some listener of the port. If a more specific listener
+    /// without a route owns such hosts, no route decides for these hosts.
     fn owners(&self, port: u16) -> BTreeMap<HostKey, HostOwner> {
         let mut owners: BTreeMap<HostKey, HostOwner> = BTreeMap::new();
         let mut has_routes = BTreeSet::new();
@@ -166,7 +168,8 @@ impl<'w> Attachments<'w> {
         of_port.map(|place| &place.hosts)
     }
 
-    /// The names of the listeners that all requests for these hosts belong to; empty if they belong to `place`.
+    /// Returns the names of the listeners that all requests for these hosts belong to. Returns an empty list if these
+    /// requests belong to the listeners `place`.
     pub fn other_owners(&self, place: &ListenerHosts, hosts: &HostKey) -> Vec<&'w str> {
         let owner = self.owner(place.port, hosts);
         let Some(owner) = owner.filter(|owner| **owner != place.hosts) else {
@@ -177,7 +180,7 @@ impl<'w> Attachments<'w> {
         owning.map(|(_, listener)| listener.name.as_str()).collect()
     }
 
-    /// The most specific listener of a port that takes these hosts.
+    /// Returns the hosts of the listener of a port that most specifically contains these hosts.
     fn owner(&self, port: u16, hosts: &HostKey) -> Option<&HostKey> {
         let covering = self.places(port).filter(|place| place.contains(hosts));
         covering.max()
@@ -200,9 +203,11 @@ impl<'w> Attachments<'w> {
         let Some(of_place) = self.routes.get(&place).filter(|_| owner.has_routes) else {
             return;
         };
-        // A hostname of a route that is wider than the hostname of the listener has all hosts of the listener.
+        // For the hosts of the listener itself, wider hostnames of routes count too: such a route has all hosts of the
+        // listener in common with it.
         let max_hostnames = if *hosts == place.hosts { usize::MAX } else { 1 };
-        // The most specific hostname of a route counts, because its other hostnames here cover the same hosts.
+        // Each route is added once, with its most specific hostname. Its wider hostnames have the same hosts in common
+        // with the listener.
         let mut added = BTreeSet::new();
         let owns = hosts.outwards().take(max_hostnames);
         for (own, of_own) in owns.filter_map(|own| of_place.get_key_value(own)) {
@@ -217,7 +222,8 @@ impl<'w> Attachments<'w> {
 }
 
 impl<'a, 'w> HostSetBuilder<'a, 'w> {
-    /// Adds the matches of a route. A second listener or a second reference to the Gateway adds no second match.
+    /// Adds the matches of a route. A match is added once, even if the route has several listeners or several
+    /// parentRefs for the Gateway.
     fn add(&mut self, at: &'a ListenerRoute<'w>, host: HostRank) {
         for (rule, identity) in at.route.rules.iter().zip(&at.rules) {
             for (position, route_match) in rule.matches.iter().enumerate() {

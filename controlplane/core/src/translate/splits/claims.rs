@@ -1,5 +1,8 @@
-//! The claims of splits, and the deciding split of each claim. At one claim, matches are ordered by the precedence of
-//! the specification, then by the age of their splits. Splits without `matches` come last, the oldest first.
+//! The claims of splits, and the matches that decide at each claim.
+//!
+//! A claim is a port of the root of a split: the split asks to decide for the requests to this port. Several splits may
+//! have the same claim, and then matches of several splits decide there. The proxy tries the matches in the order of
+//! [`Rank`], then by the age of their splits. Splits without `matches` come last, the oldest first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -14,14 +17,15 @@ use crate::manifest::problem::{ObjectRef, Problem};
 use crate::translate::ServicePort;
 use crate::translate::shadow;
 
-/// One port of the root of a split.
+/// One port of the root of a split, which the split asks to decide for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SplitClaim {
     Service(ServicePort),
     Host(HostClaim),
 }
 
-/// One port of a literal host, for clients of the namespace of the split and for the edge.
+/// One port of a literal host (a host that is not a Service), for clients in the namespace of the split and for proxies
+/// at the edge.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostClaim {
     pub namespace: String,
@@ -29,12 +33,12 @@ pub struct HostClaim {
     pub port: HostPort,
 }
 
-/// The port in the Host of a request.
+/// The port in the Host header of a request.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HostPort {
     Number(u16),
     Absent,
-    /// A number that no split of the host claims.
+    /// Each port number that no split of the host names.
     Other,
 }
 
@@ -64,14 +68,14 @@ impl fmt::Display for HostClaim {
     }
 }
 
-/// A claim, and the port of the backends for its requests.
+/// A claim of one split, and the port of the backends that get the requests of this claim.
 pub struct NewClaim {
     pub claim: SplitClaim,
     pub port: u16,
 }
 
-/// The claims of a split whose root is a host. `own` are the ports of this split, and `ports` the ports of all splits
-/// of the host.
+/// Returns the claims of a split whose root is a literal host. `own` has the ports of this split, and `ports` has the
+/// ports of all splits of the host.
 pub fn of_host(
     split: &ResolvedSplit,
     host: &Host,
@@ -103,13 +107,13 @@ pub fn of_host(
     by_number.chain(absent).chain(other).collect()
 }
 
-/// A match of one claim. The order is the order in which the proxy tries the matches.
+/// A match of a split at one claim. The proxy tries the matches in the order of the derived `Ord`.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ClaimedMatch {
     /// True for a split without `matches`.
     is_plain: bool,
     rank: Rank,
-    /// Index of the split, the oldest first.
+    /// Index of the split in `Claims::resolved`, where the oldest split is the first.
     split: usize,
     /// Index of the match in the split.
     condition: usize,
@@ -117,23 +121,27 @@ struct ClaimedMatch {
     port: u16,
 }
 
-/// A match that decides at a claim, its split, and the port of its backends.
+/// A match that decides at a claim, which means that requests can reach the match.
 pub struct DecidingMatch {
+    /// Index of the split in `Claims::resolved`.
     pub split: usize,
+    /// Port of the backends.
     pub port: u16,
     /// The match without its rule.
     pub wire: Match,
 }
 
-/// All claims of splits.
+/// The claims of all splits.
 pub struct Claims<'r, 'w> {
-    /// The oldest first.
+    /// All splits, the oldest first.
     resolved: &'r [ResolvedSplit<'w>],
     entries: BTreeMap<SplitClaim, Vec<ClaimedMatch>>,
-    /// By split: the number of its claims, and the claims where another object gets all its requests.
+    /// The number of claims of each split.
     claim_counts: BTreeMap<usize, usize>,
+    /// For each split, the claims where another object gets all requests of the split, by this other object.
     lost: BTreeMap<usize, BTreeMap<ObjectRef, Vec<SplitClaim>>>,
-    /// Matches without requests, by split, position of the match, and the object that gets the requests.
+    /// The claims where a match gets no requests. The key has the split, the position of the match in the split, and
+    /// the object that gets the requests of the match.
     unreachable: BTreeMap<(usize, usize, ObjectRef), Vec<SplitClaim>>,
 }
 
@@ -148,7 +156,8 @@ impl<'r, 'w> Claims<'r, 'w> {
         }
     }
 
-    /// Adds a claim. `holder` is the route that already decides there.
+    /// Adds a claim of a split. `holder` is the route that already decides for the port. If there is such a route, the
+    /// split loses the claim.
     pub fn add(&mut self, split: usize, new_claim: NewClaim, holder: Option<&ObjectRef>) {
         let Some(resolved) = self.resolved.get(split) else {
             return;
@@ -176,7 +185,8 @@ impl<'r, 'w> Claims<'r, 'w> {
         }
     }
 
-    /// The matches of each claim in their order, without the matches that no request reaches.
+    /// Returns the matches of each claim in the order in which the proxy tries them. Matches that no request reaches
+    /// are not included.
     pub fn decide(&mut self) -> Vec<(SplitClaim, Vec<DecidingMatch>)> {
         let claims = std::mem::take(&mut self.entries);
         let mut by_claim = Vec::with_capacity(claims.len());
@@ -194,7 +204,7 @@ impl<'r, 'w> Claims<'r, 'w> {
             .iter()
             .map(|it| self.wire(it).unwrap_or(&every))
             .collect();
-        // An earlier match of the same split leads to the same rule, so it is harmless.
+        // If both matches belong to the same split, they lead to the same rule, so no request goes to a wrong backend.
         let shadows = shadow::shadows(&matches)
             .into_iter()
             .zip(entries)
@@ -219,14 +229,16 @@ impl<'r, 'w> Claims<'r, 'w> {
         deciding
     }
 
-    /// Records the splits without requests at a claim, and the matches without requests of the other splits.
+    /// Records the splits that get no requests at a claim. For each other split, records the matches that get no
+    /// requests.
     fn record_losses(
         &mut self,
         claim: &SplitClaim,
         entries: &[ClaimedMatch],
         shadows: &[Option<usize>],
     ) {
-        // By split, and by match of a split: the split that gets its requests; None if a request reaches it.
+        // `splits` and `matches` have the split that gets all requests instead; None if a request reaches the split or
+        // the match itself.
         let mut splits: BTreeMap<usize, Option<usize>> = BTreeMap::new();
         let mut matches: BTreeMap<(usize, usize), Option<usize>> = BTreeMap::new();
         for (entry, shadow) in entries.iter().zip(shadows) {
@@ -272,7 +284,8 @@ impl<'r, 'w> Claims<'r, 'w> {
         condition.map_or(0, |it| it.position)
     }
 
-    /// A problem for each split, and each match of a split, that gets no requests because of others.
+    /// Returns a problem for each split, and for each match of a split, that gets no requests at some claim because
+    /// other objects get them.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (index, lost) in &self.lost {
@@ -309,7 +322,7 @@ impl<'r, 'w> Claims<'r, 'w> {
         problems
     }
 
-    /// Whether other objects decide at all claims of the split.
+    /// True if other objects get all requests at all claims of the split.
     pub fn has_lost_all(&self, split: usize) -> bool {
         let lost = self.lost.get(&split);
         let lost: usize = lost
