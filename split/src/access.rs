@@ -20,13 +20,14 @@ const NO_IDENTITY: &str = "a client without identity";
 /// The grants of [`wire::Grants`] that one proxy needs.
 #[derive(Debug)]
 pub(crate) struct Access {
-    /// The ServiceAccount behind this proxy: the client of what it sends, the destination of what comes in.
+    /// The ServiceAccount of this proxy's workload. It is the client of requests that the proxy sends, and the
+    /// destination of requests that come in.
     own: Option<Box<str>>,
-    /// What the own account may do, by the ServiceAccount of the destination.
+    /// The grants with the own ServiceAccount as a source, by the ServiceAccount of the destination.
     outbound: HashMap<Box<str>, Vec<Arc<Grant>>>,
-    /// The grants whose destination is the own account.
+    /// The grants with the own ServiceAccount as the destination.
     inbound: Vec<Arc<Grant>>,
-    /// How messages name a peer whose certificate names no ServiceAccount.
+    /// The text in messages for a peer whose certificate names no ServiceAccount.
     stranger: Box<str>,
 }
 
@@ -37,12 +38,12 @@ struct Grant {
     ports: Option<Vec<u16>>,
 }
 
-/// What the client of this proxy may send to one backend.
+/// The grants of this proxy's client for one backend.
 #[derive(Debug)]
 pub(crate) struct Permit {
     client: Option<Box<str>>,
     grants: Vec<Arc<Grant>>,
-    /// How messages name the backend: `SERVICE.NAMESPACE:PORT (NAMESPACE/NAME)`.
+    /// The backend as messages name it: `SERVICE.NAMESPACE:PORT (NAMESPACE/NAME)`.
     destination: Box<str>,
     port: u16,
 }
@@ -101,7 +102,7 @@ impl Access {
             }
         })?;
         let account_note = match accounts {
-            // The pods have no ServiceAccount, or the scope of this proxy has no grant for their ServiceAccounts.
+            // The pods of the backend have no ServiceAccount, or this proxy has no grant for their ServiceAccounts.
             [] => ", behind which no ServiceAccount has a grant for this proxy".into(),
             all => {
                 let named: Vec<_> = all
@@ -242,13 +243,13 @@ impl Grant {
     }
 }
 
-/// `NAMESPACE/NAME`.
+/// True if the text has the form `NAMESPACE/NAME`.
 fn is_account(text: &str) -> bool {
     let parts = text.split_once('/');
     parts.is_some_and(|(namespace, name)| is_dns_name(namespace) && is_dns_name(name))
 }
 
-/// `GET /buy reach`. Method and path come from the client, so both are escaped and cut.
+/// Returns a text such as `GET /buy reach`. The client chooses the method and the path, so both are escaped and cut.
 fn describe_request(view: &mut RequestView) -> String {
     let escape = |bytes: &[u8]| {
         let start = bytes.get(..MAX_SHOWN_BYTES);

@@ -1,7 +1,7 @@
 //! The identity of a peer, from the names in its certificate.
 
-/// The domains whose certificates name ServiceAccounts of this cluster. A trusted authority may also sign for others,
-/// for example in a SPIFFE federation.
+/// The domains whose certificates name ServiceAccounts of this cluster. A trusted authority may also sign certificates
+/// of other domains, for example in a SPIFFE federation.
 #[derive(Clone, Copy, Debug)]
 pub struct IdentityDomains<'d> {
     /// Trust domain of SPIFFE IDs.
@@ -10,15 +10,17 @@ pub struct IdentityDomains<'d> {
     pub cluster_domain: &'d str,
 }
 
-/// `NAMESPACE/NAME` of the ServiceAccount that a peer's certificate stands for; the proxy has verified the certificate.
+/// Returns `NAMESPACE/NAME` of the ServiceAccount in a peer's certificate. The proxy must have verified the
+/// certificate.
 ///
-/// The URI SAN is the SPIFFE ID `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME`, as Istio writes it. Without a URI SAN,
-/// the DNS SAN is `NAME.NAMESPACE.CLUSTER-DOMAIN`, as OSM writes it. A name of another domain is no identity. A name
-/// that differs from these forms in a byte, such as an upper-case letter, an escape, or an empty or additional part, is
-/// no identity.
+/// The URI SAN must be the SPIFFE ID `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME`, as Istio writes it. Without a URI
+/// SAN, the DNS SAN must be `NAME.NAMESPACE.CLUSTER-DOMAIN`, as OSM writes it. Returns None for a name of another
+/// domain, and for a name that differs from these forms in a byte, such as an upper-case letter, an escape, or an empty
+/// or additional part.
 ///
-/// Envoy's properties have only the first name of each kind, so a certificate needs exactly one URI SAN, as SPIFFE
-/// (X509-SVID, 2) requires, or no URI SAN and this DNS SAN as its first DNS SAN.
+/// Envoy's properties have only the first URI SAN and the first DNS SAN of a certificate. So a certificate should have
+/// exactly one URI SAN, as SPIFFE (X509-SVID, 2) requires. A certificate without a URI SAN must have the DNS SAN above
+/// as its first DNS SAN.
 pub fn peer_identity(
     uri_san: Option<&[u8]>,
     dns_san: Option<&[u8]>,
@@ -52,7 +54,7 @@ fn parse_dns_name<'a>(dns: &'a str, cluster_domain: &str) -> Option<(&'a str, &'
     (is_label(name) && is_label(namespace)).then_some((namespace, name))
 }
 
-/// Whether `text` is a trust domain (SPIFFE-ID, 2.1).
+/// True if `text` is a trust domain (SPIFFE-ID, 2.1).
 pub fn is_trust_domain(text: &str) -> bool {
     let is_allowed = |byte: u8| {
         byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'.' | b'_')
@@ -60,7 +62,7 @@ pub fn is_trust_domain(text: &str) -> bool {
     !text.is_empty() && text.len() <= 255 && text.bytes().all(is_allowed)
 }
 
-/// Whether `text` is a label of RFC 1123, as the name of a namespace is.
+/// True if `text` is a label of RFC 1123. The name of a namespace is such a label.
 fn is_label(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
     !text.is_empty()

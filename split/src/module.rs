@@ -1,20 +1,21 @@
-//! Which module of the filter a proxy has loaded. The control plane learns it from a header of each poll, and
-//! `weir check --envoy` from a gauge.
+//! Tells which module a proxy has loaded: `weir.wasm`, or `weir-lean.wasm`, which edits no responses. The control plane
+//! reads the module from a header of each poll, and `weir check --envoy` reads it from a gauge.
 
 use crate::live::fnv1a;
 
 /// Prefix of the names of the gauges.
 pub const GAUGE: &str = "weir_lean_";
 
-/// Name of the gauge of the filters with this plugin configuration: 1 if they edit no responses, else 0.
+/// Returns the name of the gauge for filters with this plugin configuration. The value of the gauge is 1 if the filters
+/// edit no responses, else 0.
 pub fn gauge(configuration: &str) -> String {
     format!("{GAUGE}{:016x}", fnv1a(configuration))
 }
 
-/// The HTTP status for a request whose response needs edits, from a module that edits no responses. It is the status of
-/// a broken backend: 503 for rules of a GRPCRoute, else 500.
+/// Returns the HTTP status with which `weir-lean.wasm` answers a request whose response needs edits. The status is the
+/// same as for a broken backend: 503 for rules of a GRPCRoute, else 500.
 pub fn status_without_edits(rule: &str) -> u16 {
-    // A rule's identity begins with the kind of its object.
+    // The identity of a rule begins with the kind of its object.
     if rule.starts_with("GRPCRoute/") {
         503
     } else {

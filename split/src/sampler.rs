@@ -1,13 +1,17 @@
-//! The weighted choice: exact in every prefix, and without a rhythm that a client could synchronize with.
+//! The weighted choice of a backend: close to the weights after every pick, and without a rhythm that a client could
+//! synchronize with.
 //!
-//! A choice between two sides walks the weight line in strata of one total each. A request covers as many
-//! units as the lighter side weighs, and one point drawn uniformly in each stratum says which request goes
-//! to that side. Where a request covers two points, the second is owed to the next request.
-//! More than two backends are a tree of such choices, the heaviest nearest the root (a Huffman tree).
+//! A choice between two sides is a stratified sample. Picture a line of weight units, cut into pieces (strata) of one
+//! total weight each. Each request covers as many units of the line as the lighter side weighs. In each stratum there
+//! is one random point with uniform distribution. The request that covers the point goes to the lighter side. If one
+//! request covers two points, the next request goes to the lighter side too, for the second point.
 //!
-//! From the first pick on, with two backends every prefix of N picks is less than one away from N x share
-//! and exact where that is whole; with more it is less than the depth of the backend's leaf away, and exact
-//! at multiples of the reduced total.
+//! For more than two backends there is a Huffman tree of such choices: the heaviest backends are nearest the root.
+//!
+//! The share of a backend is its weight divided by the total weight. With two backends, the count of each backend after
+//! N picks differs from N x share by less than one, for every N, and is exact if N x share is whole. With more than two
+//! backends, the count differs by less than the depth of the backend's leaf, and is exact if N is a multiple of the
+//! reduced total (the total divided by the greatest common divisor of the weights).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -15,10 +19,10 @@ use std::collections::BinaryHeap;
 use rand_core::{Rng, SeedableRng};
 use rand_xoshiro::Xoshiro256PlusPlus;
 
-/// The weights of one rule add up to less than this.
+/// The weights of one rule must add up to less than this number.
 pub const MAX_TOTAL: u64 = 1 << 63;
 
-/// The sequence of picks of one rule on one worker.
+/// Produces the sequence of picks of one rule on one worker.
 #[derive(Clone, Debug)]
 pub struct Sampler {
     tree: Tree,
@@ -36,23 +40,25 @@ enum Tree {
 struct Fork {
     lighter: Tree,
     heavier: Tree,
-    /// Weight of the lighter side, which is what one request covers; at most half of the total.
+    /// Weight of the lighter side, at most half of the total. One request covers this many units of a stratum.
     light: u64,
+    /// Weight of both sides, which is the length of a stratum.
     total: u64,
-    /// Where the next request begins in the present stratum; below the total.
+    /// The position in the current stratum at which the next request begins; below the total.
     offset: u64,
-    /// The stratum's point; None once a request has covered it.
+    /// The random point of the current stratum; None after a request has covered the point.
     point: Option<u64>,
-    /// True if the next request goes to the lighter side because the last one covered two points.
+    /// True if the next request goes to the lighter side because the last request covered two points.
     owed: bool,
 }
 
 impl Sampler {
-    /// A sequence over backends with these weights. None if they are all zero, or too large to add up
-    /// below [`MAX_TOTAL`].
+    /// Returns a sampler for backends with these weights. Returns None if all weights are zero, or if their total is
+    /// not below [`MAX_TOTAL`].
     pub fn new(weights: impl IntoIterator<Item = u64>, seed: u64) -> Option<Sampler> {
         let mut rng = Xoshiro256PlusPlus::seed_from_u64(seed);
-        // Ordered by weight, then by age in the heap, so that equal weights always build the same tree.
+        // The heap is ordered by weight, then by the index of the tree, so that equal weights always build the same
+        // tree.
         let mut heap = BinaryHeap::new();
         let mut trees: Vec<Option<Tree>> = Vec::new();
         for (backend, weight) in weights.into_iter().enumerate() {
@@ -84,7 +90,7 @@ impl Sampler {
         }
     }
 
-    /// Index of the backend that the next request goes to.
+    /// Returns the index of the backend for the next request.
     pub fn pick(&mut self) -> usize {
         let mut tree = &mut self.tree;
         loop {
@@ -101,8 +107,9 @@ impl Sampler {
         }
     }
 
-    /// Choices between the root and this backend's leaf: the bound of law 8 on how far its count may be
-    /// from its share. None for a backend that is never picked.
+    /// Returns the number of choices between the root of the tree and the leaf of this backend. With more than two
+    /// backends, the count of the backend after N picks differs from N x share by less than this number. Returns None
+    /// for a backend that is never picked.
     pub fn depth(&self, backend: usize) -> Option<u32> {
         fn search(tree: &Tree, backend: usize, depth: u32) -> Option<u32> {
             match tree {
@@ -120,7 +127,7 @@ impl Sampler {
 
 impl Fork {
     fn next_is_lighter(&mut self, rng: &mut Xoshiro256PlusPlus) -> bool {
-        // Below 1.5 totals, and a total is below 2^63: these never wrap.
+        // The sum is below 1.5 totals, and a total is below 2^63, so the sum does not overflow.
         let mut end = self.offset.wrapping_add(self.light);
         let mut due = self.owed;
         let mut covers = |point: &mut Option<u64>, end: u64, owed: &mut bool| {
@@ -141,13 +148,13 @@ impl Fork {
     }
 }
 
-/// Uniform in `0..bound` for a bound of at least 1, without a division: random bits of the bound's width
-/// until they fall below it.
+/// Returns a random number with uniform distribution in `0..bound`; `bound` must be at least 1. To avoid a division,
+/// the function draws numbers with as many bits as `bound - 1` needs, until a number is below `bound`.
 fn below(bound: u64, rng: &mut Xoshiro256PlusPlus) -> u64 {
     let mask = u64::MAX
         .checked_shr(bound.wrapping_sub(1).leading_zeros())
         .unwrap_or(0);
-    // Each draw succeeds with more than a half; the limit only makes the loop provably finite.
+    // The probability that one draw succeeds is more than one half. The limit makes the loop finite.
     for _ in 0..128 {
         let drawn = rng.next_u64() & mask;
         if drawn < bound {

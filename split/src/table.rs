@@ -23,7 +23,7 @@ use listeners::GatewayHosts;
 /// A compiled configuration for one proxy. It is built once for each revision and does not change.
 #[derive(Debug, Default)]
 pub struct Table {
-    /// Roots and literal hosts by name. Earlier claims of a name win.
+    /// Roots and literal hosts by name. If several entries fit the port of a request, the first entry counts.
     named: HashMap<Box<[u8]>, Vec<HostClaim>>,
     gateway: GatewayHosts,
     /// Host sets, by index ([`HostClaim::host`]). A root has several names for one set.
@@ -34,15 +34,18 @@ pub struct Table {
     pub(crate) access: Option<Access>,
 }
 
+/// A host set for one name at one port.
 #[derive(Debug)]
 struct HostClaim {
     port: u16,
+    /// True if the entry is also for requests without a port in the Host header.
     default_port: bool,
-    /// True if the claim also covers each port without a claim of the same name.
+    /// True if the entry is also for each port for which the name has no other entry.
     every_port: bool,
-    /// True for `SERVICE.NAMESPACE` of another namespace. The same name with a trailing dot is a host of the internet,
-    /// such as `github.com.`, and does not fit.
+    /// True for the name `SERVICE.NAMESPACE` of a Service in another namespace. The same name with a trailing dot is a
+    /// host of the internet, such as `github.com.`, so this entry is not for requests to that host.
     is_relative: bool,
+    /// Index into [`Table::hosts`].
     host: usize,
 }
 
@@ -61,7 +64,8 @@ pub(crate) struct Match {
     condition: Condition,
     /// Index into [`Table::rules`].
     pub(crate) rule: usize,
-    /// Port of the listener at which the requests come in, if it is known.
+    /// The port for redirects: the port of the Service or of the literal host, or the port of the Gateway's listener.
+    /// None if the port of the listener is not known.
     pub(crate) port: Option<u16>,
 }
 
@@ -161,8 +165,8 @@ impl Table {
         Ok(())
     }
 
-    /// The host set of a request, by its `:authority`. `socket` returns the port of the proxy's socket at which the
-    /// request came in. It is called only if listeners have different matches for the host.
+    /// Returns the host set of a request by its `:authority`. `socket` returns the port of the proxy's socket at which
+    /// the request came in. The function calls `socket` only if listeners have different matches for the host.
     pub(crate) fn host(
         &self,
         authority: &[u8],
@@ -188,25 +192,27 @@ impl Table {
         self.gateway.find(Some(name), socket)
     }
 
-    /// Hostnames of a Gateway whose requests may belong to several listeners with different matches, and the names of
-    /// these listeners. The hostname that stands for every host is empty.
+    /// Returns hostnames of a Gateway with the names of their listeners. Only hostnames are included for which the
+    /// proxy cannot know the listener of a request, although the listeners have different matches. The hostname for
+    /// every host is empty.
     pub fn undecided_hosts(&self) -> BTreeMap<String, Vec<&str>> {
         self.gateway.undecided()
     }
 
-    /// Hostnames of a Gateway for which the port of the proxy's socket decides.
+    /// Returns the hostnames of a Gateway for which the matches depend on the port of the proxy's socket.
     pub fn hosts_by_socket(&self) -> BTreeSet<String> {
         self.gateway.decided_by_socket()
     }
 
-    /// The number of rules.
+    /// Returns the number of rules.
     pub fn rules(&self) -> usize {
         self.rules.len()
     }
 }
 
-/// The names by which clients call a Service, without port, `SERVICE.NAMESPACE` first. With the domain `cluster.local`
-/// they include `SERVICE.NAMESPACE.svc.cluster`, because `local` may be in a resolver's search list.
+/// Returns the names by which clients call a Service, without ports. The first name is `SERVICE.NAMESPACE`. With the
+/// cluster domain `cluster.local` the names include `SERVICE.NAMESPACE.svc.cluster`, because `local` may be in the
+/// search list of a resolver.
 fn root_names(root: &wire::Root, site: &Site) -> Vec<String> {
     let full = format!("{}.{}", root.service, root.namespace).to_ascii_lowercase();
     let domain = site.cluster_domain.as_str();
@@ -254,7 +260,7 @@ impl Host {
         }
     }
 
-    /// The first match that fits.
+    /// Returns the first match that fits the request.
     pub(crate) fn find<'t>(&'t self, view: &mut RequestView<'t>) -> Option<&'t Match> {
         let mut matches = self.matches.iter();
         matches.find(|it| it.condition.fits(view, &self.parameters))

@@ -1,4 +1,4 @@
-//! The conditions of a match: HTTPRouteMatch of Gateway API v1, and HTTPRouteGroup of SMI.
+//! The conditions of a match (path, hostname, method, headers, query), and whether a request fits them.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -13,14 +13,14 @@ use crate::wire;
 #[derive(Debug)]
 pub(crate) struct Condition {
     path: PathMatch,
-    /// None if the path is the only condition, which is the usual case.
+    /// None if the match has no other condition than the path, which is the usual case.
     more: Option<Box<OtherConditions>>,
 }
 
 #[derive(Debug)]
 struct OtherConditions {
     hostnames: Vec<Hostname>,
-    /// One of them must be the method of the request. An empty list allows every method.
+    /// The allowed methods. An empty list allows every method.
     methods: Vec<Box<[u8]>>,
     headers: Vec<(Box<str>, Value)>,
     query: Vec<(Box<[u8]>, Value)>,
@@ -68,7 +68,7 @@ impl Condition {
         })
     }
 
-    /// Compiles a permission.
+    /// Compiles a permission of an access policy. A permission has no hostnames and no query parameters.
     pub(crate) fn permission(
         wire: &wire::Permission,
         patterns: &mut Patterns,
@@ -86,8 +86,8 @@ impl Condition {
         })
     }
 
-    /// Whether the request fits all conditions. `parameters` has the names of all query parameters that conditions on
-    /// this request use.
+    /// True if the request fits all conditions. `parameters` has the names of all query parameters that the conditions
+    /// for this request use.
     pub(crate) fn fits<'t>(
         &'t self,
         view: &mut RequestView<'t>,
@@ -105,7 +105,7 @@ impl Condition {
         self.path.fits(view.path(), effort)
     }
 
-    /// Names of the query parameters in the conditions.
+    /// Returns the names of the query parameters in the conditions.
     pub(crate) fn parameters(&self) -> impl Iterator<Item = &Box<[u8]>> {
         let query = self.more.iter().flat_map(|more| &more.query);
         query.map(|(name, _)| name)
@@ -179,7 +179,7 @@ impl Hostname {
         }
     }
 
-    /// The star stands for one label or more.
+    /// True if the host fits this hostname. The star stands for one or more labels.
     fn fits(&self, host: &[u8]) -> bool {
         match self {
             Hostname::Exact(name) => **name == *host,
@@ -211,7 +211,7 @@ fn headers(
     })
 }
 
-/// The name of a header in lower case (RFC 9110, 5.1). Refuses pseudo-headers.
+/// Returns the name of a header in lower case (RFC 9110, 5.1). Refuses pseudo-headers.
 pub(crate) fn header_name(name: &str) -> Result<Box<str>, Refusal> {
     if is_token(name) {
         Ok(name.to_ascii_lowercase().into())
@@ -220,7 +220,7 @@ pub(crate) fn header_name(name: &str) -> Result<Box<str>, Refusal> {
     }
 }
 
-/// Whether `text` is a token (RFC 9110, 5.6.2).
+/// True if `text` is a token (RFC 9110, 5.6.2).
 fn is_token(text: &str) -> bool {
     let is_allowed = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
     !text.is_empty() && text.bytes().all(is_allowed)

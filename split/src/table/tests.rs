@@ -144,13 +144,13 @@ fn a_refusal_names_the_place() {
 
 /// The control plane compiles tables in several threads.
 #[test]
-fn a_table_goes_to_any_thread() {
+fn table_can_move_between_threads() {
     fn check<T: Send + Sync>(_: &T) {}
     check(&compile("{}").unwrap());
 }
 
 #[test]
-fn every_port_leaves_ports_of_others() {
+fn exact_port_wins_over_every_port() {
     let set = |port: u16, flags: &str, unmatched: &str| {
         format!(
             r#"{{"hosts":{{"literal":{{"name":"a.example","port":{port}{flags}}}}},"matches":[],"unmatched":"{unmatched}"}}"#

@@ -1,8 +1,8 @@
-//! The bound on the cost of all expressions of one request.
+//! Limits the cost of all regular expressions of one request.
 
 use std::cell::Cell;
 
-/// Steps of one request: about a tenth of a second.
+/// The most steps for one request. They take about a tenth of a second.
 const MAX_STEPS: u64 = 300_000_000;
 /// Steps to start one search.
 const STEPS_PER_SEARCH: u64 = 200;
@@ -11,10 +11,12 @@ const STEPS_PER_CACHED_BYTE: u64 = 8;
 /// Steps for each byte of the program if the automaton has to compute the next state.
 const STEPS_PER_NEW_STATE: u64 = 3;
 
-/// The steps that are left for all expressions of one request. A simulation of a program takes one step for each byte
-/// of the program times each byte of the value. A new state of an automaton takes [`STEPS_PER_NEW_STATE`] steps for
-/// each byte of the program. Without a bound, a few large programs and a long value, or many programs and a short
-/// value, would delay the worker and all other requests on it for seconds.
+/// The steps that are left for all regular expressions of one request.
+///
+/// Each search takes [`STEPS_PER_SEARCH`] steps, and [`STEPS_PER_CACHED_BYTE`] steps for each byte of the value. A new
+/// state of an automaton takes [`STEPS_PER_NEW_STATE`] steps for each byte of the program. A simulation of a program
+/// takes as many steps as the bytes of the program times the bytes of the value. Without a limit, a few large programs
+/// and a long value, or many programs and a short value, would delay the worker and all its other requests for seconds.
 pub(crate) struct Effort(Cell<u64>);
 
 impl Default for Effort {
@@ -24,27 +26,28 @@ impl Default for Effort {
 }
 
 impl Effort {
-    /// No bound.
+    /// Returns an effort with so many steps that no search uses them up.
     pub(super) fn endless() -> Effort {
         Effort(Cell::new(u64::MAX))
     }
 
-    /// Pays for the start of one search.
+    /// Takes the steps for the start of one search. Returns false if fewer steps are left.
     pub(super) fn start_search(&self) -> bool {
         self.spend(1, STEPS_PER_SEARCH)
     }
 
-    /// Pays for `bytes` of the value, as if every state were in the cache.
+    /// Takes the steps for `bytes` of the value, as if every state were in the cache. Returns false if fewer steps are
+    /// left.
     pub(super) fn read_value(&self, bytes: usize) -> bool {
         self.spend(bytes, STEPS_PER_CACHED_BYTE)
     }
 
-    /// Pays for the computation of one state, or of one transition.
+    /// Takes the steps for the computation of one state, or of one transition. Returns false if fewer steps are left.
     pub(super) fn compute_state(&self, program: usize) -> bool {
         self.spend(program, STEPS_PER_NEW_STATE)
     }
 
-    /// Pays for a match of the whole value by the program itself.
+    /// Takes the steps for a simulation of the program with the whole value. Returns false if fewer steps are left.
     pub(super) fn simulate(&self, program: usize, value: usize) -> bool {
         self.spend(value, u64::try_from(program).unwrap_or(u64::MAX))
     }
@@ -57,7 +60,7 @@ impl Effort {
         left.is_some()
     }
 
-    /// True if the search of an expression was stopped, so that its result is unknown.
+    /// True if no steps are left. Then a search may have stopped early, so its result is not reliable.
     pub(crate) fn is_exhausted(&self) -> bool {
         self.0.get() == 0
     }
