@@ -1,9 +1,9 @@
 //! The JSON document that the control plane sends to the filter.
 //!
-//! The types have public fields, and no value is checked; [`crate::Table`] is the checked form. The order of a list has
-//! a meaning: the first match that fits decides. Weights are as the user wrote them. A document with an unknown field
-//! in a match, a rule or a backend is refused, because without this field the rule could apply to more requests. Other
-//! unknown fields are ignored.
+//! The types have public fields, and their values are not checked; [`crate::Table`] is the checked form. The order of a
+//! list has a meaning: the first match that fits a request decides. Weights are as the user wrote them. The filter
+//! refuses a document with an unknown field in a match, a rule or a backend: without this field a rule could apply to
+//! more requests. The filter ignores other unknown fields.
 
 pub mod headers;
 
@@ -15,24 +15,25 @@ use serde::{Deserialize, Serialize};
 /// The document version that this build writes and reads.
 pub const VERSION: u32 = 1;
 
-/// The part of the plan for one scope of proxies.
+/// The configuration of one scope: a scope is a set of proxies with the same configuration.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     pub version: u32,
-    /// The first set wins if two have the same host and port.
+    /// If two host sets have the same host and port, the first set wins.
     #[serde(default)]
     pub hosts: Vec<HostSet>,
     /// The HTTP listeners of the Gateway, by name. Empty if the scope is not a Gateway.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub listeners: BTreeMap<String, Listener>,
-    /// The rules of TCP connections. The first entry wins if two have the same destination.
+    /// The rules of TCP connections. If two entries have the same destination, the first entry wins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub connections: Vec<Connections>,
-    /// By identity. A rule with the same identity in a new revision goes on with its sequence of picks.
+    /// The rules by identity. If a new revision has a rule with the same identity, backends and weights, the rule goes
+    /// on with its sequence of picks.
     #[serde(default)]
     pub rules: BTreeMap<String, Rule>,
-    /// The access policy. Without it, a proxy that names a service account refuses the document, and any other proxy
-    /// lets all traffic pass.
+    /// The access policy. If a document has no access policy, a proxy that names a service account refuses the
+    /// document, and any other proxy lets all traffic pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
 }
@@ -42,7 +43,7 @@ pub struct Config {
 pub struct Listener {
     /// The port in the Gateway, which a redirect names. It may differ from the port of the proxy's socket.
     pub port: u16,
-    /// As in [`Gateway`].
+    /// The hostname of the listener, in the form of [`Gateway::hostname`].
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
 }
@@ -51,7 +52,7 @@ pub struct Listener {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct HostSet {
     pub hosts: Hosts,
-    /// In order of precedence: the first match that fits decides.
+    /// The matches in order of precedence: the first match that fits a request decides.
     pub matches: Vec<Match>,
     /// The result for a request to these hosts that fits no match.
     #[serde(default, skip_serializing_if = "Unmatched::is_pass")]
@@ -61,11 +62,11 @@ pub struct HostSet {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Hosts {
-    /// One port of a Service, under all the names by which clients call it.
+    /// One port of a Service, with all names by which clients call the Service.
     Root(Root),
     /// One hostname that is not a Service.
     Literal(Literal),
-    /// Hosts of a Gateway, compared without port.
+    /// Hosts of a Gateway. The port in the Host header of a request is ignored.
     Gateway(Gateway),
 }
 
@@ -74,7 +75,7 @@ pub struct Root {
     pub service: String,
     pub namespace: String,
     pub port: u16,
-    /// True if a Host without a port means this port.
+    /// True if a Host header without a port means this port.
     #[serde(default, skip_serializing_if = "is_false")]
     pub default_port: bool,
     /// IP addresses of the Service, for proxies that know the original destination of a connection.
@@ -94,24 +95,25 @@ impl Root {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Literal {
-    /// Lower case, without port and without trailing dot.
+    /// The hostname in lower case, without port and without trailing dot.
     pub name: String,
     pub port: u16,
-    /// True if a Host without a port belongs to this set too.
+    /// True if a Host header without a port belongs to this set too.
     #[serde(default, skip_serializing_if = "is_false")]
     pub default_port: bool,
-    /// True if each port that no other set of this name has belongs to this set too.
+    /// True if this set is also for each port that no other set with this name has.
     #[serde(default, skip_serializing_if = "is_false")]
     pub every_port: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gateway {
-    /// The listeners, with their ports, whose requests for these hosts have no set with a more specific hostname. A
-    /// listener that no match names answers 404.
+    /// The listeners whose requests for these hosts belong to this set, with the port of each listener. Requests of a
+    /// listener that no match names are answered 404.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ports: BTreeMap<String, u16>,
-    /// Lower case; exact (`shop.example.com`) or wildcard (`*.example.com`); None means every host.
+    /// The hostname in lower case, exact (`shop.example.com`) or with a wildcard (`*.example.com`). None means every
+    /// host.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub hostname: Option<String>,
 }
@@ -119,10 +121,10 @@ pub struct Gateway {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Unmatched {
-    /// The request goes on untouched.
+    /// The request goes on without changes.
     #[default]
     Pass,
-    /// The request is answered 404.
+    /// The proxy answers 404.
     NotFound,
 }
 
@@ -132,25 +134,25 @@ impl Unmatched {
     }
 }
 
-/// Conditions on a request and the rule for the requests that fit all of them. An absent condition holds for every
-/// request.
+/// Conditions on a request, and the rule for requests that fit all conditions. Every request fits a condition that is
+/// absent.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Match {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathMatch>,
-    /// As the client sends it: `GET`.
+    /// The method as the client sends it: `GET`.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
-    /// Names are in lower case; `:authority` is the Host. Several lines of one name are compared as one
-    /// value with commas between (RFC 9110, 5.3).
+    /// Conditions on headers. Names are in lower case, and `:authority` is the Host header. If a request has several
+    /// lines with the same name, they are compared as one value with commas between (RFC 9110, 5.3).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<Field>,
-    /// Query parameters, name and value decoded; of several with one name the first counts.
+    /// Conditions on query parameters. Names and values are compared after decoding. If a request has several
+    /// parameters with the same name, the first counts.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub query: Vec<Field>,
-    /// One of them must be the host of the request. Lower case; exact or wildcard as in [`Gateway`]. An empty list
-    /// allows every host.
+    /// The allowed hosts, in the form of [`Gateway::hostname`]. An empty list allows every host.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub hostnames: Vec<String>,
     /// Names of the listeners of the Gateway that this match belongs to. Empty if the host set is not for a Gateway.
@@ -165,9 +167,9 @@ pub struct Match {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum PathMatch {
     Exact(String),
-    /// By path element: `/echo` fits `/echo` and `/echo/a`, not `/echoes`.
+    /// The first elements of the path: `/echo` fits `/echo` and `/echo/a`, but not `/echoes`.
     Prefix(String),
-    /// The whole path, see [`crate::Pattern`].
+    /// A regular expression for the whole path, see [`crate::Pattern`].
     Regex(String),
 }
 
@@ -183,7 +185,7 @@ pub struct Field {
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 pub enum ValueMatch {
     Exact(String),
-    /// The whole value, see [`crate::Pattern`].
+    /// A regular expression for the whole value, see [`crate::Pattern`].
     Regex(String),
 }
 
@@ -191,9 +193,10 @@ pub enum ValueMatch {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
-    /// Their weights add up to at least 1 and less than 2^63. The list is empty only if the rule redirects.
+    /// The weights of the backends add up to at least 1 and less than 2^63. Only a rule that redirects has an empty
+    /// list.
     pub backends: Vec<Backend>,
-    /// Filters for every request of the rule. The filters of the backend are applied after them.
+    /// Filters for every request of the rule. The filter applies them before the filters of the backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filters: Option<Box<Filters>>,
     #[serde(default, skip_serializing_if = "Timeouts::is_empty")]
@@ -205,20 +208,20 @@ pub struct Rule {
     pub called: Option<Called>,
 }
 
-/// A Service that clients call. A client needs a permission for one of the ServiceAccounts behind it, and a permission
-/// for the backend that its request goes to.
+/// A Service that clients call. A client needs a permission for one of the ServiceAccounts behind the Service, and a
+/// permission for the backend that gets the request.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Called {
     pub service: Service,
-    /// As in [`Backend::accounts`]. An empty list denies every client.
+    /// ServiceAccounts of the pods behind the Service, as in [`Backend::accounts`]. An empty list denies every client.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accounts: Vec<String>,
 }
 
 impl Rule {
-    /// Whether a redirect of the rule or of a backend has neither port nor scheme, so that it goes to the port of the
-    /// listener.
+    /// True if a redirect of the rule or of a backend has neither port nor scheme. Such a redirect goes to the port of
+    /// the listener.
     pub fn redirects_to_listener(&self) -> bool {
         let backend_filters = self.backends.iter().map(|backend| &backend.filters);
         backend_filters
@@ -228,8 +231,8 @@ impl Rule {
     }
 }
 
-/// HTTPRouteFilter of Gateway API v1. A redirect uses the request of the client, and the other filters only edit its
-/// response. Without a redirect the headers are edited first, and then the URL is rewritten.
+/// HTTPRouteFilter of Gateway API v1. If there is a redirect, it uses the request as the client sent it, and the other
+/// filters edit only the response. Without a redirect, the header edits come first, and then the rewrite of the URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Filters {
@@ -244,7 +247,8 @@ pub struct Filters {
 }
 
 impl Filters {
-    /// For [`Rule::filters`] and [`Backend::filters`]; None without a filter. Boxed because filters are rare and large.
+    /// Returns the value for [`Rule::filters`] and [`Backend::filters`]; None if there is no filter. The value is boxed
+    /// because filters are rare and large.
     pub fn boxed(&self) -> Option<Box<Filters>> {
         (!self.is_empty()).then(|| Box::new(self.clone()))
     }
@@ -263,7 +267,7 @@ impl Filters {
     }
 }
 
-/// HTTPHeaderFilter of Gateway API v1; names are in lower case.
+/// HTTPHeaderFilter of Gateway API v1. Names are in lower case.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct HeaderEdits {
@@ -316,8 +320,9 @@ pub struct PrefixEdit {
     pub replacement: String,
 }
 
-/// HTTPRequestRedirectFilter of Gateway API v1. Absent parts come from the request, except for the port: an absent port
-/// is the default port of `scheme`, or without a `scheme` the port of the listener.
+/// HTTPRequestRedirectFilter of Gateway API v1. If a part other than the port is absent, the redirect takes it from the
+/// request. If the port is absent, the redirect goes to the default port of `scheme`, or to the port of the listener if
+/// `scheme` is absent too.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redirect {
@@ -361,7 +366,7 @@ pub struct Retry {
     pub codes: Vec<u16>,
 }
 
-/// Connections, and the rule that decides for them.
+/// Connections with the same destination, and the rule that decides for these connections.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Connections {
     pub to: Destination,
@@ -372,9 +377,10 @@ pub struct Connections {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Destination {
-    /// One port of a Service. The plugin configuration names it, or the original destination of the connection.
+    /// One port of a Service. The proxy knows the Service from the plugin configuration, or from the original
+    /// destination of the connection.
     Root(Root),
-    /// Listeners of a Gateway: ports by name of the listener.
+    /// Listeners of a Gateway, with the port of each listener by the name of the listener.
     Listeners(BTreeMap<String, u16>),
 }
 
@@ -384,11 +390,11 @@ pub enum Destination {
 pub enum Access {
     /// Every client may reach every destination.
     Everyone,
-    /// TrafficTargets of SMI, by the destination's ServiceAccount, `NAMESPACE/NAME`. Traffic without a grant is denied.
+    /// Grants from the TrafficTargets of SMI. Traffic without a grant is denied.
     Grants(Grants),
 }
 
-/// Grants by the destination's ServiceAccount, `NAMESPACE/NAME`.
+/// Grants by the ServiceAccount of the destination, written `NAMESPACE/NAME`.
 pub type Grants = BTreeMap<String, Vec<Grant>>;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -412,7 +418,7 @@ pub struct Grant {
 pub struct Permission {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub path: Option<PathMatch>,
-    /// One of them must be the method of the request. An empty list allows every method.
+    /// The allowed methods. An empty list allows every method.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub methods: Vec<String>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
@@ -430,14 +436,14 @@ pub enum Target {
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Backend {
-    /// Relative to the weights of the other backends of the rule, as the user wrote it; 0 means no requests.
+    /// The weight as the user wrote it, relative to the weights of the other backends of the rule. 0 means no requests.
     pub weight: u64,
     pub to: Target,
     /// Filters for the requests that go to this backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filters: Option<Box<Filters>>,
-    /// ServiceAccounts of the pods behind this backend, `NAMESPACE/NAME`: only those with grants that the scope needs.
-    /// Used together with [`Config::access`].
+    /// ServiceAccounts of the pods behind this backend, written `NAMESPACE/NAME`. Only ServiceAccounts with grants that
+    /// the scope needs are included. The field is used together with [`Config::access`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accounts: Vec<String>,
 }
@@ -461,7 +467,7 @@ pub struct Service {
     pub port: u16,
 }
 
-/// `SERVICE.NAMESPACE:PORT`, as messages and metrics name a backend.
+/// Writes `SERVICE.NAMESPACE:PORT`, as messages and metrics name a backend.
 impl fmt::Display for Service {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}.{}:{}", self.name, self.namespace, self.port)

@@ -1,7 +1,7 @@
-//! A part of an object that is not in force as written: the object, the field, the cause, the effect on traffic, and the
-//! remedy.
+//! A problem says that Weir does not use a part of an object as the user wrote it. It has the object, the field, the
+//! cause, the effect on traffic, and the remedy.
 //!
-//! The same value is for `weir check`, the log, Events and the status of objects. [`messages`] has all texts.
+//! `weir check`, the log, Events and the status of objects use the same problems. [`messages`] has all texts.
 
 pub mod messages;
 
@@ -14,8 +14,8 @@ use self::messages::Message;
 pub struct ObjectRef {
     /// The file with the object; empty for an object of a cluster.
     pub source: String,
-    /// The kind. If two API groups have the kind, the group follows it (`HTTPRoute.policy.linkerd.io`).
-    /// Empty for a whole file.
+    /// The kind; empty for a whole file. If two API groups have the kind, the group follows the kind
+    /// (`HTTPRoute.policy.linkerd.io`).
     pub kind: String,
     /// Empty for cluster-scoped kinds.
     pub namespace: String,
@@ -23,12 +23,12 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
-    /// The beginning of the identities of the rules of this object. `@` or `:` follows it.
+    /// Returns the beginning of the identities of this object's rules. `@` or `:` follows this text.
     pub fn identity(&self) -> String {
         format!("{}/{}/{}", self.kind, self.namespace, self.name)
     }
 
-    /// A problem of this object at `path`.
+    /// Returns a problem of this object at `path`.
     pub fn problem(&self, path: impl Into<String>, message: Message) -> Problem {
         let Message {
             code,
@@ -49,19 +49,20 @@ impl ObjectRef {
         }
     }
 
-    /// A problem at `spec.parentRefs[INDEX]`, or at `field` of it (with its dot).
+    /// Returns a problem at `spec.parentRefs[INDEX]` with `field` behind it. `field` is empty or begins with a dot.
     pub fn problem_of_parent(&self, index: usize, field: &str, message: Message) -> Problem {
         let path = format!("spec.parentRefs[{index}]{field}");
         self.problem(path, message).about(About::Parent(index))
     }
 
-    /// A problem at `spec.rules[RULE]`, or at `field` of it (with its dot).
+    /// Returns a problem at `spec.rules[RULE]` with `field` behind it. `field` is empty or begins with a dot.
     pub fn problem_of_rule(&self, rule: usize, field: &str, message: Message) -> Problem {
         let path = format!("spec.rules[{rule}]{field}");
         self.problem(path, message).about(About::Rule(rule))
     }
 
-    /// A problem at `spec.rules[RULE].backendRefs[BACKEND]`, or at `field` of it (with its dot).
+    /// Returns a problem at `spec.rules[RULE].backendRefs[BACKEND]` with `field` behind it. `field` is empty or begins
+    /// with a dot.
     pub fn problem_of_backend(
         &self,
         (rule, backend): (usize, usize),
@@ -74,7 +75,7 @@ impl ObjectRef {
     }
 }
 
-/// `KIND NAMESPACE/NAME`, without the parts that are absent.
+/// Writes `KIND NAMESPACE/NAME`, without the parts that are absent.
 impl fmt::Display for ObjectRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.kind)?;
@@ -86,33 +87,33 @@ impl fmt::Display for ObjectRef {
     }
 }
 
-/// The kind of a problem. The names are the reasons of conditions in Gateway API, if it has one.
+/// The reason of a problem. If Gateway API has a condition reason with the same meaning, the variant has its name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
-    /// A backend's Service, or its port on a route, does not exist.
+    /// The Service of a backend does not exist, or the Service of a route's backend does not have the port.
     BackendNotFound,
-    /// A backend, or another object that is named, of a kind that cannot be one.
+    /// A reference, for example to a backend, has a kind that cannot be used there.
     InvalidKind,
-    /// A port whose protocol the route cannot be carried by.
+    /// The protocol of a port does not fit the kind of the route.
     UnsupportedProtocol,
-    /// A reference into another namespace that nothing permits.
+    /// A reference into another namespace has no permission.
     RefNotPermitted,
-    /// A route's parent, its listener or its port does not exist or cannot be one.
+    /// The parent of a route, or the listener or port of this parent, does not exist or cannot have routes.
     NoMatchingParent,
     NotAllowedByListeners,
     NoMatchingListenerHostname,
-    /// A field or a value that Weir does not support; the object is not in force, or its rule or share is
-    /// answered with an error, as the message says.
+    /// Weir does not support a field or a value. The message says what this means for the object, the rule or the
+    /// backend.
     UnsupportedValue,
-    /// A field or a value that is wrong; the object is not in force.
+    /// A field or a value is wrong. The message says what this means for the object, the rule or the backend.
     InvalidValue,
-    /// Two filters that cannot both be done.
+    /// Two filters cannot work together.
     IncompatibleFilters,
-    /// A known kind at a version that is not known.
+    /// Weir knows the kind, but not the version.
     UnknownVersion,
-    /// A whole file that cannot be read.
+    /// A whole file cannot be read.
     Unreadable,
-    /// Another object decides here.
+    /// Another object decides for the same requests or connections.
     Conflicted,
     /// The Service that a split is about does not exist.
     RootNotFound,
@@ -120,51 +121,51 @@ pub enum Reason {
     PortNotFound,
     /// No backend is left that could get traffic.
     NoTraffic,
-    /// A host without a port does not say which one is meant.
+    /// A host has no port, and several ports are possible.
     AmbiguousPort,
-    /// What stands before it leaves no request to it.
+    /// An object, or a part of it, gets no requests, because others get all of them.
     Unreachable,
-    /// It is for clients of its own namespace alone.
+    /// An object is only for clients of its own namespace.
     OwnNamespaceOnly,
     /// The same object stands in two places, or the same backend twice.
     Duplicate,
-    /// An object, or a part of one, that another one names does not exist.
+    /// An object refers to another object, or to a part of it, that does not exist.
     ReferenceNotFound,
-    /// It would cost proxies more than a limit allows.
+    /// An object would cost proxies more than a limit allows.
     OverBudget,
     /// No ServiceAccount is known behind a Service, so no client can have permission for it.
     NoAccount,
 
-    // In answers of the control plane, and at its start.
-    /// A request that does not show who sends it.
+    // The next reasons are in answers of the control plane, and in problems at its start.
+    /// The client of a request did not authenticate.
     Unauthorized,
-    /// A request for what its sender may not read.
+    /// The client may not read what it requests.
     Forbidden,
-    /// What cannot be done now.
+    /// The control plane cannot do this now.
     Unavailable,
 
-    // In a running Envoy.
-    /// No filter has a plugin configuration of Weir's.
+    // The next reasons are for problems of a running Envoy.
+    /// No filter has a plugin configuration of Weir.
     NoFilter,
     /// A cluster that a filter needs does not exist.
     ClusterNotFound,
-    /// A filter stands in a chain for another protocol than its plugin configuration says.
+    /// The filter chain has another protocol than the filter's plugin configuration says.
     WrongChain,
-    /// A filter gets none of the rules.
+    /// A filter gets no rules.
     NoRules,
-    /// A module that cannot do what a rule asks for.
+    /// A module cannot do what a rule requires.
     Unsupported,
-    /// A filter does not know by which listener of its Gateway requests come in.
+    /// A filter does not know at which listener of its Gateway requests come in.
     ListenerUnknown,
     /// A filter of direction inbound is in a chain that does not verify the certificates of clients.
     InboundUnverified,
     /// A filter of direction inbound is behind a filter that acts on requests.
     InboundNotFirst,
-    /// Envoy does not normalize paths, so that a backend may read another path than the one that the filter matched.
+    /// Envoy does not normalize paths, so a backend may see another path than the filter.
     PathsNotNormalized,
     /// A filter lets everything through while it cannot run.
     FailsOpen,
-    /// A route takes requests from another one, and lacks its policies.
+    /// A route gets requests of another route, but does not have the policies of this other route.
     PoliciesLost,
 }
 
@@ -174,25 +175,25 @@ impl fmt::Display for Reason {
     }
 }
 
-/// How much of its object is not in force because of a problem. Greater values are more severe.
+/// How much of an object is not in force (not used for traffic) because of a problem. Greater values are more severe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Extent {
-    /// Nothing: the object is served as it is written, and the problem is advice.
+    /// The whole object is in force as the user wrote it, and the problem is advice.
     Nothing,
-    /// A part that is neither a share, a match, a rule nor a parent.
+    /// A part that has no other variant here.
     Part,
-    /// The share of one backend.
+    /// The requests or connections of one backend.
     Share,
     /// One match.
     Match,
     /// One rule.
     Rule,
-    /// All of it at the parent that the path names.
+    /// The whole route at one parent, which the path of the problem names.
     Parent,
     Whole,
 }
 
-/// The part of a route that a problem is about. Numbers are places in the lists of the object.
+/// The part of a route that a problem is about. Numbers are indexes in the lists of the object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum About {
     /// The object, or a part that has no variant of its own.
@@ -220,13 +221,14 @@ impl Effect {
         Effect { extent, words }
     }
 
-    /// The object does nothing at all.
+    /// Returns the effect of a problem that keeps the whole object from being in force.
     pub fn not_in_force() -> Effect {
         Effect::new(Extent::Whole, "the object is not in force")
     }
 }
 
-/// One part of an object that is not in force as written. `weir check` prints problems in this order: source, object, path.
+/// A part of an object that Weir does not use as the user wrote it. `weir check` sorts problems by source, object and
+/// path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Problem {
     pub object: ObjectRef,
@@ -235,17 +237,17 @@ pub struct Problem {
     pub reason: Reason,
     /// What is wrong.
     pub cause: String,
-    /// What it means for traffic.
+    /// What the problem means for traffic.
     pub effect: Effect,
     /// What to write.
     pub remedy: String,
-    /// The message's name in [`messages`].
+    /// The name of the message in [`messages`].
     pub code: &'static str,
     pub about: About,
 }
 
 impl Problem {
-    /// The same problem where it means something else for traffic.
+    /// Returns the same problem with another effect on traffic.
     pub fn with_effect(self, effect: Effect) -> Problem {
         Problem { effect, ..self }
     }
@@ -259,12 +261,12 @@ impl Problem {
         self.with_effect(Effect::not_in_force())
     }
 
-    /// The same problem about this part of its object.
+    /// Returns the same problem, but about another part of the object.
     pub fn about(self, about: About) -> Problem {
         Problem { about, ..self }
     }
 
-    /// The place in `spec.rules` of the rule that it is about.
+    /// Returns the index in `spec.rules` of the rule that the problem is about. None if it is not about a rule.
     pub fn rule(&self) -> Option<usize> {
         match self.about {
             About::Rule(rule) | About::BackendRef { rule, .. } => Some(rule),
@@ -272,8 +274,8 @@ impl Problem {
         }
     }
 
-    /// What is wrong, without what follows from it: `FILE: KIND NAMESPACE/NAME PATH: Reason: cause`, without absent
-    /// parts.
+    /// Returns the problem without its effect and remedy: `FILE: KIND NAMESPACE/NAME PATH: Reason: cause`. Absent parts
+    /// are left out.
     pub fn head(&self) -> String {
         let join = |parts: &[String], between: &str| {
             let parts = parts.iter().filter(|part| !part.is_empty());
@@ -289,7 +291,7 @@ impl Problem {
         join(&parts, ": ")
     }
 
-    /// `CAUSE: EFFECT; REMEDY`.
+    /// Returns the text `CAUSE: EFFECT; REMEDY`.
     pub fn message(&self) -> String {
         let Problem {
             cause,
@@ -301,7 +303,7 @@ impl Problem {
     }
 }
 
-/// One line: `FILE: KIND NAMESPACE/NAME PATH: Reason: cause: effect; remedy`, without absent parts.
+/// Writes one line: `FILE: KIND NAMESPACE/NAME PATH: Reason: cause: effect; remedy`. Absent parts are left out.
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [effect, remedy] = [&self.effect.words, &self.remedy].map(|text| plain(text));
@@ -309,8 +311,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// The text on one line, without control characters, and with at most 400 characters. Texts of objects may have line breaks
-/// and commands for a terminal.
+/// Returns the text on one line, without control characters and without invisible characters. A text of more than 400
+/// characters is cut there, and `…` follows. Texts from objects may have line breaks and commands for a terminal.
 pub(crate) fn plain(text: &str) -> String {
     const LONGEST: usize = 400;
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");
@@ -329,7 +331,8 @@ pub(crate) fn plain(text: &str) -> String {
     plain
 }
 
-/// Characters of Unicode's category Cf: they have no shape, and some change the order in which others are shown.
+/// True for characters of Unicode's category Cf. They have no shape, and some of them change the order in which other
+/// characters are shown.
 fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
