@@ -4,7 +4,7 @@
 //! Outcome, proxies of all replicas --verdict--> the status of each object --> patches, a limited number each second
 //! ```
 //!
-//! A status is made just before it is written, so that only the newest of several changes is written.
+//! The writer makes a status just before it sends the status, so that it sends only the newest of several changes.
 
 pub mod events;
 pub mod expiry_event;
@@ -39,11 +39,11 @@ const MIN_ROUND: Duration = Duration::from_millis(50);
 /// Time between two reads of the list of proxies.
 const PROXIES: Duration = Duration::from_millis(250);
 const ASK_PEERS: Duration = Duration::from_secs(1);
-/// Time from the start of this process until proxies are counted. By then proxies whose replica has ended have found
-/// another one.
+/// Time from the start of this process until its first write. In this time, proxies of a replica that has ended find
+/// another replica, so the first status counts them.
 const GATHER: Duration = Duration::from_secs(3);
 
-/// Writes status and Events as long as this replica may.
+/// Writes status and Events while this replica may write.
 pub struct StatusReporter {
     pub client: kube::Client,
     pub outcome: watch::Receiver<Arc<Outcome>>,
@@ -62,7 +62,7 @@ pub struct Lease {
     pub name: String,
 }
 
-/// Whether this replica may write, and the name that it writes under.
+/// The term in which this replica may write, and the name of this replica in its writes.
 struct WritePermit {
     /// The time until which a write may begin; None without a Lease.
     term: Option<watch::Receiver<Option<Instant>>>,
@@ -116,7 +116,7 @@ impl StatusReporter {
             let may_write = permit.may_write(now);
             self.metrics.leader.set(i64::from(may_write));
             if !may_write {
-                // Another replica writes now, so this replica no longer knows what was written.
+                // Another replica writes now, so this replica forgets what it has written.
                 status_writer = StatusWriter::new(now);
             } else if now.duration_since(start) >= GATHER && peer_reports.borrow().is_some() {
                 if last_look.is_none_or(|at| now.duration_since(at) >= PROXIES) {
@@ -140,13 +140,14 @@ impl StatusReporter {
                 },
                 () = status_writer.finish_one(&self.metrics) => {}
             }
-            // Changes that follow each other closely are written together.
+            // One round writes several changes that come shortly after each other.
             sleep_until((now + MIN_ROUND).into()).await;
             status_writer.finish_all(&self.metrics);
         }
     }
 
-    /// The proxies of all replicas, sorted, without the numbers that change all the time and that no status contains.
+    /// Returns the proxies of all replicas in a fixed order. `silent` and `behind` change all the time, so they get
+    /// values that do not change.
     fn all_proxies(&self, peer_reports: Option<&PeerReports>, now: Instant) -> Vec<Proxy> {
         let own = self.proxies.list().proxies;
         let mut all = match peer_reports {
@@ -155,7 +156,7 @@ impl StatusReporter {
         };
         for proxy in &mut all {
             proxy.silent = 0;
-            // Only `is_stuck` matters to a status.
+            // A stuck proxy keeps the smallest number for which `is_stuck` is true.
             if !proxy.is_stuck() {
                 proxy.behind = 0;
             }
@@ -175,8 +176,9 @@ impl WritePermit {
     }
 }
 
-/// Asks the other replicas every second, also while another replica writes: the next writer must know the proxies of a
-/// replica that is gone. `reports` stays None until all replicas were asked once.
+/// Asks the other replicas for their proxies every second. This replica asks also while another replica writes: when it
+/// becomes the writer, it must know the proxies of a replica that has ended. `reports` stays None until the first round
+/// of questions is over.
 async fn ask_peers(
     peers: Option<Peers>,
     replica: String,
@@ -221,7 +223,7 @@ fn compare(before: &[Proxy], after: &[Proxy]) -> ProxyChange {
     }
 }
 
-/// Whether a proxy differs at most in its watermark, and the watermark has not gone back.
+/// True if the two states of a proxy are equal except for the watermark, and the watermark has not gone back.
 fn is_only_further((before, after): (&Proxy, &Proxy)) -> bool {
     let parse = |text: &str| text.parse::<Watermark>().unwrap_or_default();
     let before_with_watermark = Proxy {

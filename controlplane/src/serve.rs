@@ -1,5 +1,5 @@
-//! HTTP for proxies and replicas: `GET /v1/config` is a long poll for a proxy's part of the plan; `GET /v1/proxies`
-//! lists the proxies of this replica.
+//! HTTP for proxies and replicas. With `GET /v1/config` a proxy polls for its configuration. With `GET /v1/proxies`
+//! another replica gets the list of the proxies that poll this replica.
 
 use std::sync::Arc;
 
@@ -62,7 +62,7 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves what `publisher` publishes. Once `ending` is true every held poll is answered.
+    /// Serves what `publisher` publishes. When `ending` becomes true, the server answers every poll that it holds.
     pub fn new(
         publisher: &Publisher,
         versions: ClusterVersions,
@@ -113,7 +113,7 @@ async fn config(
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
-    // The wait includes the time of the authentication: the proxy gives up after the wait.
+    // The wait includes the authentication, because the proxy counts its time limit from the request.
     let start = Instant::now();
     let wait = poll_headers::wait(&headers);
     let scope = query
@@ -176,7 +176,8 @@ impl Server {
     }
 }
 
-/// `namespace=NS`, `namespace=*`, `gateway=NS/NAME`, or no scope. Other parameters are ignored for later versions.
+/// Returns the scope of a query with `namespace=NS`, `namespace=*`, `gateway=NS/NAME`, or none of them. Ignores other
+/// parameters, because later filters may send them.
 fn parse_scope(pairs: &[(String, String)]) -> Result<Scope, String> {
     let mut scope = Scope::Producers;
     for (key, value) in pairs {
@@ -195,7 +196,7 @@ fn parse_scope(pairs: &[(String, String)]) -> Result<Scope, String> {
     Ok(scope)
 }
 
-/// Parses `NAMESPACE/NAME` of a Gateway.
+/// Parses `NAMESPACE/NAME` of a Gateway. Returns None if one of the names is invalid.
 pub fn gateway(text: &str) -> Option<Scope> {
     let (namespace, name) = text.split_once('/')?;
     (hostname::is_label(namespace) && hostname::is_dns_name(name)).then(|| Scope::Gateway {

@@ -1,5 +1,5 @@
-//! The root context of one VM: it installs the document in force, ticks, handles wake-ups, and polls the control plane
-//! if it holds the lease.
+//! The root context of one VM. It installs the newest configuration of its scope, and it handles ticks and wake-ups.
+//! The VM that holds the lease of [`crate::fleet`] polls the control plane.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -21,8 +21,8 @@ use crate::{host, metrics};
 const FIRST_TICK: u64 = 10;
 /// Milliseconds that a poll waits for all VMs to run a change.
 const SETTLE: u64 = 1_000;
-/// Changes in a second after which the next poll waits for the tick. Else two control planes that disagree behind one
-/// name would keep every VM busy compiling.
+/// Most changes in one second. After more changes the next poll waits for the tick: two control planes that have one
+/// name and different configurations would keep every VM busy compiling.
 const MAX_CHANGES: u32 = 200;
 
 #[derive(Default)]
@@ -31,24 +31,24 @@ pub struct Root(Option<VmState>);
 /// The state of a root after its configuration.
 struct VmState {
     shared: Rc<Shared>,
-    /// Revision in force in this VM; empty before the first.
+    /// The revision that this VM uses; empty before the first one.
     revision: String,
     /// The last refused revision and the reason; empty after a good revision.
     refused: (String, String),
-    /// Number of rules in force in this VM.
+    /// Number of rules in the table that this VM uses.
     rules: usize,
-    /// True if this VM has no rule and other scopes have rules. The change to true is logged.
+    /// True if this VM has no rule and other scopes have rules. The VM logs when the value becomes true.
     is_left_out: bool,
     node: String,
     /// None before the first tick.
     member: Option<Member>,
     phase: Phase,
     /// Time of the last answer that confirmed the permissions of this VM, in milliseconds since 1970; 0 before the
-    /// first check.
+    /// first check. After the polling VM has refused a revision, an answer confirms nothing.
     confirmation_time: u64,
-    /// True while all traffic is denied because of `access_max_age`.
+    /// True while the VM denies all traffic, because no answer has confirmed its permissions for `access_max_age`.
     is_access_too_old: bool,
-    /// Why the last poll failed; empty after a good poll. A reason is logged only if it changes.
+    /// Why the last poll failed; empty after a good poll. The VM logs a reason when it changes.
     failure: String,
     /// Changes since `second_start`.
     changes: u32,
@@ -116,7 +116,7 @@ impl RootContext for Root {
             changes: 0,
             second_start: 0,
         };
-        // The initial table comes first: if the document of the fleet is refused, it stays in force.
+        // The VM installs the initial table first. If it then refuses the fleet's document, the initial table stays.
         if let Some(table) = initial {
             state.install(String::new(), table);
         }
@@ -158,7 +158,7 @@ impl RootContext for Root {
 }
 
 impl VmState {
-    /// Installs the document of the fleet if this VM has another.
+    /// Installs the newest document of the fleet, unless this VM already uses or refuses its revision.
     fn restore(&mut self) {
         let plugin = &self.shared.plugin;
         let newest = fleet::revision(plugin);
@@ -176,7 +176,7 @@ impl VmState {
 
     fn install(&mut self, revision: String, table: Table) {
         let rules = table.rules();
-        // The counts of removed rules would be lost.
+        // A new table drops the counts of the rules that it lacks, so the VM writes the counts first.
         self.flush();
         if let Ok(mut live) = self.shared.live.try_borrow_mut() {
             live.install(table);
@@ -208,7 +208,7 @@ impl VmState {
         }
         if self.member.is_none() {
             self.member = Member::enter(&self.shared.plugin);
-            // The member list must have this VM before it looks for a document: a later document wakes only members.
+            // This VM joins the member list before it looks for a document, because a new document wakes only members.
             if let Some(member) = &self.member {
                 member.send_heartbeat(&self.revision);
             }
@@ -231,7 +231,7 @@ impl VmState {
         }
     }
 
-    /// The poller wakes the others for a new document, and they wake it when they run it.
+    /// The VM that polls wakes the other VMs for a new document. Each of them wakes that VM when it uses the document.
     fn on_wake_up(&mut self, queue: u32) {
         if !self
             .member
@@ -289,7 +289,7 @@ impl VmState {
             _ => return,
         };
         self.phase = Phase::Idle;
-        // Another VM that took the lease over may have published a newer document.
+        // If another VM has the lease now, that VM may have published a newer document.
         if !self.member.as_ref().is_some_and(Member::take_lease) {
             return;
         }
@@ -314,19 +314,20 @@ impl VmState {
                     table.rules()
                 );
                 metrics::count(metrics::CONFIG_UPDATES);
-                // This VM must be in phase Settling before it wakes the others, because they wake it again.
+                // This VM enters the phase Settling before it wakes the other VMs, because the other VMs wake it again.
                 self.install(revision, *table);
                 self.report_elsewhere(elsewhere);
                 self.store_answer_time();
                 self.phase = Phase::Settling { since: host::now() };
                 if let Some(member) = &self.member {
                     member.publish(&self.revision, &body);
-                    // The watermark follows the document: if this VM traps in between, the old watermark is still true.
+                    // The document comes before its watermark. If this VM traps between the two writes, the old
+                    // watermark is still true.
                     member.set_watermark(&watermark.unwrap_or_default());
                     member.send_heartbeat(&self.revision);
                 }
             }
-            // The next tick polls, so a control plane with many bad documents does not cause a busy loop.
+            // The next tick polls. A poll at once would be a busy loop while the control plane has bad documents.
             Answer::Refused { revision, reason } => return self.refuse(revision, &reason),
             Answer::Unchanged {
                 watermark,
@@ -334,7 +335,7 @@ impl VmState {
             } => {
                 self.report_elsewhere(elsewhere);
                 self.store_answer_time();
-                // After a refusal the revision in force is older than the watermark.
+                // After a refusal this VM uses an older revision, for which the watermark is too high.
                 if let (Some(member), Some(watermark)) = (&self.member, watermark)
                     && self.refused.0.is_empty()
                 {
@@ -350,15 +351,15 @@ impl VmState {
             return self.poll();
         };
         if self.exceeds_change_rate() {
-            // The tick polls.
+            // The next tick polls.
             self.phase = Phase::Idle;
         } else {
             self.poll_if_settled(since);
         }
     }
 
-    /// Stores the time of an answer for all VMs of the scope. It does not if this VM has refused a revision, because
-    /// then its permissions are older than the answer.
+    /// Stores the time of an answer for all VMs of the scope, because the answer confirms their permissions. After a
+    /// refused revision the permissions are older than the answer, so the old time stays.
     fn store_answer_time(&mut self) {
         if let Some(member) = &self.member
             && self.refused.0.is_empty()
@@ -368,7 +369,9 @@ impl VmState {
         }
     }
 
-    /// Checks whether the permissions of this VM are too old. After the clock was set back they are not.
+    /// Denies all traffic if no answer has confirmed the permissions of this VM for `access_max_age`: the control plane
+    /// does not answer, or this VM has refused its newest revision. If the clock was set back, the permissions count as
+    /// new.
     fn check_age(&mut self) {
         let (Some(age), Some(member)) = (self.shared.plugin.access_max_age, &self.member) else {
             return;
@@ -376,8 +379,7 @@ impl VmState {
         let now = host::now();
         match member.answer_time(&self.revision) {
             Some(time) => self.confirmation_time = time,
-            // The age of an initial configuration starts now. Without a configuration the proxy denies all traffic
-            // anyway.
+            // The age of an initial configuration counts from now. A VM without a configuration denies all traffic.
             None if self.confirmation_time == 0 => self.confirmation_time = now,
             None => {}
         }
@@ -403,8 +405,8 @@ impl VmState {
         }
     }
 
-    /// Sets the gauge of the rules for other scopes, and warns if this proxy has no rule and others have. `rules` is
-    /// None if the control plane does not know the number.
+    /// Sets the gauge of the rules for other scopes. Warns if this proxy has no rule and other scopes have rules. Does
+    /// nothing if the answer does not have the number.
     fn report_elsewhere(&mut self, rules: Option<u64>) {
         let Some(rules) = rules else {
             return;
@@ -427,7 +429,7 @@ impl VmState {
         self.is_left_out = is_left_out;
     }
 
-    /// Counts a change. True if there were more than [`MAX_CHANGES`] in this second.
+    /// Counts a change. Returns true if this second had more than [`MAX_CHANGES`] changes.
     fn exceeds_change_rate(&mut self) -> bool {
         let now = host::now();
         if now.abs_diff(self.second_start) >= 1_000 {

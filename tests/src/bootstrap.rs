@@ -109,7 +109,7 @@ impl Bootstrap {
         self
     }
 
-    /// Gives the last listener this module.
+    /// Gives this module to the last listener instead of `dist/weir.wasm`.
     #[must_use]
     pub fn module_of(mut self, module: &Path) -> Bootstrap {
         if let Some(listener) = self.listeners.last_mut() {
@@ -118,7 +118,7 @@ impl Bootstrap {
         self
     }
 
-    /// Replaces `dist/weir.wasm` in all listeners.
+    /// Replaces `dist/weir.wasm` in all listeners for which [`Bootstrap::module_of`] sets no module.
     #[must_use]
     pub fn module(mut self, module: PathBuf) -> Bootstrap {
         self.module = Some(module);

@@ -1,4 +1,4 @@
-//! A real Envoy process with the built module.
+//! Starts a real Envoy with `dist/weir.wasm`, and reads its statistics.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -18,7 +18,7 @@ pub struct Envoy {
     _folder: TempDir,
 }
 
-/// `$ENVOY`, or the program that scripts/install puts into `.venv`.
+/// Returns the path `$ENVOY`, or the path of the program that scripts/install puts into `.venv`.
 fn binary() -> PathBuf {
     let path =
         std::env::var_os("ENVOY").map_or_else(|| root().join(".venv/bin/envoy"), PathBuf::from);
@@ -31,7 +31,7 @@ fn binary() -> PathBuf {
 }
 
 impl Envoy {
-    /// Starts Envoy with this configuration. Ports may be 0: [`Envoy::listener`] has the real ports.
+    /// Starts Envoy with this configuration. Listeners may have port 0: [`Envoy::listener`] returns the real address.
     pub async fn start(config: &str, concurrency: usize) -> Envoy {
         dist("weir.wasm");
         let folder = TempDir::new().expect("a folder");
@@ -67,7 +67,7 @@ impl Envoy {
         envoy
     }
 
-    /// The log of an Envoy that refuses this configuration.
+    /// Returns the log of an Envoy that refuses this configuration. Panics if Envoy accepts the configuration.
     pub fn refused(config: &str) -> String {
         let folder = TempDir::new().expect("a folder");
         let file = folder.path().join("envoy.yaml");
@@ -82,7 +82,7 @@ impl Envoy {
         log
     }
 
-    /// The address of the listener with this name.
+    /// Returns the address of the listener with this name.
     pub fn listener(&self, name: &str) -> SocketAddr {
         let found = self.listeners.get(name);
         *found.unwrap_or_else(|| panic!("no listener {name} in {:?}", self.listeners))
@@ -96,7 +96,7 @@ impl Envoy {
             .text()
     }
 
-    /// The value of a counter or gauge by its full name; 0 if Envoy does not have it.
+    /// Returns the value of the counter or gauge with this full name, or 0 if Envoy does not have the name.
     pub async fn stat(&self, name: &str) -> u64 {
         let stats = self.ask("/stats").await;
         let line = stats
@@ -118,8 +118,8 @@ impl Envoy {
         );
     }
 
-    /// Waits until the filter has applied `updates` configurations, and then for the other workers. They need less than
-    /// the added time to take over a configuration, except for the first one, while they start.
+    /// Waits until one worker has applied `updates` configurations, and then 200 ms for the other workers. For the
+    /// first configuration the function waits 600 ms, because a worker that starts may take it at its tick (500 ms).
     pub async fn wait_for_updates(&self, updates: u64) {
         let others = Duration::from_millis(if updates == 1 { 600 } else { 200 });
         self.wait_for_stat("wasmcustom.weir_config_updates_total", updates)
@@ -137,12 +137,12 @@ impl Envoy {
         panic!("{name} is below {at_least}:\n{}", self.log());
     }
 
-    /// CPU time so far.
+    /// Returns the CPU time that the process has used so far.
     pub fn cpu(&self) -> Duration {
         Duration::from_nanos(self.process.cpu())
     }
 
-    /// Resident memory in KiB.
+    /// Returns the resident memory in KiB.
     pub fn memory(&self) -> u64 {
         self.process.memory()
     }

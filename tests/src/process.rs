@@ -1,12 +1,12 @@
-//! A process that a test started, with its output in a file. It is killed when this value is dropped.
+//! A process of a test, with its output in a file. Dropping a [`Process`] kills the process.
 
 use std::ffi::OsStr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// A command in the repository's root, with the environment of a user. Cargo's variables for tests would make a nested
-/// cargo compile the TLS library again.
+/// Returns a command in the root of the repository, with the environment of a user. Cargo sets variables for tests. If
+/// the command starts another Cargo, these variables would make it compile the TLS library again.
 pub fn typed(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(crate::root());
@@ -57,7 +57,7 @@ impl Process {
         }
     }
 
-    /// The log of a process that must end with an error.
+    /// Waits until the process ends with an error, and returns its log. Panics if the process succeeds or goes on.
     pub fn wait_for_failure(&mut self) -> String {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(10) {
@@ -81,7 +81,7 @@ impl Process {
         );
     }
 
-    /// True for a zombie, because an ended child stays a zombie until its parent waits for it.
+    /// True if the process has ended. Until its parent waits for it, such a process is a zombie, so a zombie has ended.
     pub fn has_ended(&self) -> bool {
         let stat = read(Path::new(&format!("/proc/{}/stat", self.child.id())));
         stat.is_none_or(|stat| {
@@ -95,12 +95,12 @@ impl Process {
         self.child.id()
     }
 
-    /// Resident memory in KiB.
+    /// Returns the resident memory in KiB.
     pub fn memory(&self) -> u64 {
         self.kib("VmRSS:")
     }
 
-    /// Peak resident memory in KiB.
+    /// Returns the peak resident memory in KiB.
     pub fn peak_memory(&self) -> u64 {
         self.kib("VmHWM:")
     }
@@ -113,7 +113,7 @@ impl Process {
         kib.expect(name)
     }
 
-    /// CPU time of all running threads in nanoseconds.
+    /// Returns the CPU time of all running threads, in nanoseconds.
     pub fn cpu(&self) -> u64 {
         let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("threads");
         let of_thread = |task: std::io::Result<std::fs::DirEntry>| {
@@ -136,7 +136,7 @@ impl Drop for Process {
     }
 }
 
-/// The file's text, or None if the file cannot be read.
+/// Returns the text of the file, or None if the file cannot be read.
 pub fn read(path: &Path) -> Option<String> {
     std::fs::read_to_string(path).ok()
 }

@@ -35,12 +35,12 @@ impl Authority {
         }
     }
 
-    /// A certificate with these names: URIs (with `://`) or DNS names.
+    /// Returns a certificate with these names. A name with `://` is a URI; any other name is a DNS name.
     pub fn sign(&self, names: &[&str]) -> Certificate {
         self.sign_with(names, CertificateParams::default())
     }
 
-    /// A certificate that expires at midnight of this day.
+    /// Returns a certificate that expires when the day `end` begins, at 00:00 UTC.
     pub fn sign_until(&self, names: &[&str], end: jiff::civil::Date) -> Certificate {
         let number = |part: i8| u8::try_from(part).expect("a month or a day");
         let mut params = CertificateParams::default();

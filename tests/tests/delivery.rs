@@ -1,4 +1,5 @@
-//! `demo/edge` on a real Envoy: the filter from ECDS, new plugin configurations under load, the rule in a trace.
+//! `demo/edge` on a real Envoy. One test gets the filter from ECDS and changes its plugin configuration under load. The
+//! other test finds the rule in a trace.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -19,7 +20,7 @@ struct Edge {
 }
 
 impl Edge {
-    /// With free ports, backends of the test, and the switch on.
+    /// Returns the edge of `demo/edge` with free ports, with backends of this test, and with `weir.enabled` at 100.
     async fn new() -> Edge {
         let read = |name: &str| std::fs::read_to_string(root().join(name)).expect("demo/edge");
         let plane = Plane::start(&[("shop.yaml", &read("demo/edge/manifests/shop.yaml"))]);
@@ -56,7 +57,8 @@ impl Edge {
     }
 }
 
-/// An answer of xDS in a file, which Envoy reads when another file is renamed into its place.
+/// Writes an xDS answer with this filter to `file`. The function renames a new file, because Envoy reads `file` again
+/// only after a rename.
 fn write_resource(file: &Path, version: usize, filter: &Value) {
     let resource = json!({ "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig", "name": "weir",
         "typed_config": filter });

@@ -1,13 +1,15 @@
-//! Many large expressions and a short path on a real Envoy: a request must not block its worker.
+//! Requests that need many large regular expressions, on a real Envoy: a request must not block its worker. The filter
+//! answers 431 if a request needs too many steps.
 
 use std::time::Duration;
 
 use serde_json::json;
 use weir_tests::{Bootstrap, Connection, Envoy};
 
-/// The expressions of 160 objects with 16 each.
+/// Number of expressions of 160 objects with 16 expressions each.
 const EXPRESSIONS: usize = 2_560;
-/// The limit is about a tenth of a second; a busy machine is slower.
+/// Most CPU time of the fastest of several equal requests. The filter's limit is about a tenth of a second, but a busy
+/// machine is slower.
 const MOST: Duration = Duration::from_millis(400);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -53,7 +55,8 @@ async fn expensive_request_is_refused_quickly() {
     println!("{times:?} of a processor, {grown} MiB more");
     assert!(times.iter().min() < Some(&MOST), "{times:?}");
     assert!(grown < 40, "{grown} MiB");
-    // One large simulated expression and a thousand small automata, with the longest paths that are still answered.
+    // `long.example` has one large expression, and `many.example` has a thousand small expressions. Each host gets the
+    // longest path that the filter answers, and a longer path that the filter refuses.
     let mut noise = 1u32;
     let mut letter = || {
         noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);

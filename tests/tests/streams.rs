@@ -1,5 +1,5 @@
-//! WebSockets and gRPC streams that live longer than a weight: they stay at their backend, and new ones follow the
-//! change.
+//! WebSockets and gRPC streams that stay open while weights change. An open stream stays at its backend; a new stream
+//! follows the new weights.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;
@@ -33,7 +33,7 @@ fn cluster(backend: &str) -> String {
     format!("web-{backend}.default.svc.cluster.local:80")
 }
 
-/// Starts with all requests at `v1`.
+/// Starts an Envoy that gets its configuration from `fake`, and waits for the first configuration.
 async fn envoy(fake: &FakePlane, bootstrap: Bootstrap) -> Envoy {
     let bootstrap = bootstrap
         .cluster("weir", fake.address)
@@ -51,7 +51,7 @@ async fn read_head(stream: &mut TcpStream) -> String {
     String::from_utf8(head).expect("text")
 }
 
-/// Accepts every upgrade, and echoes all bytes with its name before them.
+/// Starts a backend that accepts every upgrade. It writes its name before all bytes that it echoes.
 async fn websocket_backend(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -134,7 +134,8 @@ async fn websocket_stays_where_it_began() {
         socket.say("still").await;
     }
     let mut more = BTreeSet::new();
-    // Two workers share the connections, and each has its own sequence.
+    // Each of the two workers has its own sequence of picks. Of four connections one worker has at least two, and these
+    // two reach both backends.
     for _ in 0..4 {
         more.insert(WebSocket::open(address).await.backend);
     }
@@ -142,7 +143,7 @@ async fn websocket_stays_where_it_began() {
     envoy.assert_no_traps().await;
 }
 
-/// Echoes every message with its name before it, and then the trailers.
+/// Starts a gRPC backend. It echoes every message with its own name before it, and at the end the trailers.
 async fn grpc_backend(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -199,7 +200,7 @@ impl Stream {
         assert_eq!(String::from_utf8_lossy(&data), expected);
     }
 
-    /// Ends the stream and reads to the trailers.
+    /// Ends the stream and checks the trailers of the answer.
     async fn end(mut self) {
         let mut trailers = HeaderMap::new();
         trailers.insert("grpc-status", "0".parse().expect("a value"));
@@ -221,7 +222,7 @@ async fn grpc_stream_stays_where_it_began() {
     let stream = TcpStream::connect(envoy.listener("outbound"))
         .await
         .expect("a connection");
-    // One connection for all streams: each stream has its own choice of a backend.
+    // All streams share one connection, because the filter picks a backend for each stream.
     let (mut connection, task) = handshake(TokioExecutor::new(), TokioIo::new(stream))
         .await
         .expect("HTTP/2");

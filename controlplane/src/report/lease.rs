@@ -1,7 +1,8 @@
-//! The Lease that decides which replica writes status (coordination.k8s.io/v1).
+//! The Lease (coordination.k8s.io/v1) that decides which replica writes status and Events. Polls of proxies do not
+//! depend on the Lease: every replica serves polls.
 //!
-//! As in client-go, a replica trusts only its own clock: a Lease has expired when the replica has not seen it change
-//! for the duration that stands in it. A holder that cannot renew the Lease stops writing before that.
+//! As in client-go, a replica trusts only its own clock. If a replica sees no change of the Lease for
+//! `leaseDurationSeconds`, the Lease has expired. A holder that cannot renew the Lease stops its writes earlier.
 
 use std::time::{Duration, Instant};
 
@@ -12,15 +13,17 @@ use kube::api::{Api, ObjectMeta, PostParams};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
 
-/// Written into the Lease.
+/// The duration that the holder writes into the Lease.
 const DURATION: Duration = Duration::from_secs(10);
-/// The holder may begin a write for this time after it began the renewal; [`WRITE`] later the last write has ended.
+/// Time after the beginning of a renewal in which the holder may begin a write. The last write ends [`WRITE`] later.
 const TERM: Duration = Duration::from_secs(8);
 /// Time limit of one write.
 pub const WRITE: Duration = Duration::from_secs(2);
+/// Time between two renewals.
 const RENEW: Duration = Duration::from_secs(3);
 /// Time between two requests of a replica that does not hold the Lease.
 const LOOK: Duration = Duration::from_secs(1);
+/// Time limit of a request for the Lease.
 const ANSWER: Duration = Duration::from_secs(2);
 
 /// A candidate for the Lease.
@@ -60,12 +63,13 @@ impl Candidate {
         }
     }
 
-    /// The time until which a write may begin; None while this replica does not hold the Lease.
+    /// Returns the time until which a write may begin, or None while this replica does not hold the Lease.
     pub fn term(&self) -> watch::Receiver<Option<Instant>> {
         self.until.subscribe()
     }
 
-    /// Renews the Lease or waits for it until `ending` is true, then waits for `last_writes`, and gives the Lease up.
+    /// Renews the Lease, or waits for the Lease, until `ending` is true. Then waits for `last_writes` and gives the
+    /// Lease up.
     pub async fn stand(mut self, mut ending: watch::Receiver<bool>, last_writes: impl Future) {
         loop {
             let start = Instant::now();
@@ -118,12 +122,12 @@ impl Candidate {
         self.until.send_replace(until);
     }
 
-    /// Whether this replica holds the Lease now.
+    /// Takes or renews the Lease if this replica may. Returns true if this replica holds the Lease now.
     async fn step(&mut self) -> Result<bool, kube::Error> {
         let Some(lease) = self.api.get_opt(&self.name).await? else {
             return self.create().await;
         };
-        // Not before the request: the holder may have renewed the Lease while the answer was on its way.
+        // The time is read after the answer, because the holder may have renewed the Lease during the request.
         let now = Instant::now();
         let spec = lease.spec.clone().unwrap_or_default();
         match self.next_step(&spec, now) {
@@ -201,7 +205,7 @@ impl Candidate {
         }
     }
 
-    /// Another replica can take a Lease without holder at once.
+    /// Removes the holder from the Lease, so that another replica can take the Lease at once.
     async fn give_up(&self) -> Result<(), kube::Error> {
         let lease = self.api.get(&self.name).await?;
         let spec = lease.spec.clone().unwrap_or_default();
@@ -220,7 +224,7 @@ impl Candidate {
     }
 }
 
-/// False if another replica has written the Lease at the same time (409 Conflict).
+/// Returns false if another replica has written the Lease at the same time (409 Conflict).
 fn is_written(result: Result<Lease, kube::Error>) -> Result<bool, kube::Error> {
     match result {
         Ok(_) => Ok(true),
@@ -295,7 +299,7 @@ mod tests {
     fn holder_stops_before_lease_expires() {
         assert!(TERM + WRITE <= DURATION);
         assert!(RENEW + ANSWER + LOOK + ANSWER <= TERM);
-        // From the death of a holder that has just renewed to the first write of the next holder.
+        // This is the longest time from the death of a holder to the first write of the next holder.
         assert!(LOOK + DURATION + LOOK + ANSWER < Duration::from_secs(15));
     }
 

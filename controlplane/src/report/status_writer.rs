@@ -1,4 +1,5 @@
-//! Begins writes of status and Events, a limited number at a time and each second.
+//! Begins writes of status and Events: a limited number at the same time, and a limited number in each second. `patch`
+//! sends each status.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -23,26 +24,27 @@ const EVENTS_PER_SECOND: f64 = 20.0;
 const MAX_IN_FLIGHT: usize = 16;
 /// Pause after a write that failed.
 const RETRY: Duration = Duration::from_secs(2);
-/// Pause after a write that the API server refused: the same write is refused again.
+/// Pause after a write that the API server refused. The pause is long, because the API server refuses the same write
+/// again.
 const RETRY_REFUSED: Duration = Duration::from_secs(30);
 
 /// Knows which statuses and Events are due, which are being written, and what was written.
 pub struct StatusWriter {
-    /// By uid.
+    /// The key is the uid of the object.
     states: HashMap<String, ObjectWriteState>,
     writes: JoinSet<FinishedWrite>,
     allowance: Allowance,
-    /// Resources whose definition drops fields of a status; each is logged once.
+    /// Resources of which the CustomResourceDefinition drops fields of a status. The writer logs each resource once.
     dropping: HashSet<String>,
     events: Events,
     event_allowance: Allowance,
     events_not_before: Instant,
     outcome: Option<Arc<Outcome>>,
-    /// Rises when the problems, the Gateways, the refusal or the proxies have changed.
+    /// Goes up when the problems, the Gateways, the refusal or the proxies have changed.
     epoch: u64,
-    /// Rises when only watermarks of proxies have risen.
+    /// Goes up when the watermark of a proxy has gone up and nothing else has changed.
     reads: u64,
-    /// A status may be due.
+    /// True if a status may be due.
     is_stale: bool,
 }
 
@@ -201,7 +203,7 @@ impl StatusWriter {
             let Some(state) = self.states.get_mut(&subject.uid) else {
                 continue;
             };
-            // Made a second time, because all statuses that are due would fill memory.
+            // The first loop does not keep the statuses, because all of them would fill memory. So this makes it again.
             let (version, status) = newest(subject, state);
             let Some(new_status) = evidence.status(subject, &status.value(), time) else {
                 continue;
@@ -226,7 +228,7 @@ impl StatusWriter {
         }
     }
 
-    /// Waits until a write has ended; for ever if there is no write.
+    /// Waits until a write has ended, and records it. Waits for ever if there is no write.
     pub async fn finish_one(&mut self, metrics: &Metrics) {
         match self.writes.join_next().await {
             Some(ended) => self.finish(ended, metrics),
@@ -241,13 +243,13 @@ impl StatusWriter {
         }
     }
 
-    /// Only watermarks of proxies have risen.
+    /// Call this when watermarks of proxies have gone up and nothing else has changed.
     pub fn proxies_followed(&mut self) {
         self.reads += 1;
         self.is_stale = true;
     }
 
-    /// Proxies came or went, or report something else.
+    /// Call this when proxies have come or gone, or report something other than a higher watermark.
     pub fn proxies_changed(&mut self) {
         self.epoch += 1;
         self.is_stale = true;
@@ -282,7 +284,7 @@ impl StatusWriter {
             } => {
                 metrics.status_writes.inc();
                 state.written = Some((version, status));
-                // Without the pause a status of which a part is dropped would be written again and again.
+                // If the API server drops a part of a status, the writer would send it again and again without a pause.
                 state.not_before = (!is_whole).then(|| (now + RETRY_REFUSED, None));
                 if !is_whole && self.dropping.insert(subject.resource.clone()) {
                     tracing::warn!(

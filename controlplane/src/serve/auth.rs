@@ -1,4 +1,5 @@
-//! Authentication of readers: by client certificate, by token, or without authentication on loopback.
+//! Authentication of readers. A reader shows a client certificate, which `certificate` checks, or a token, which
+//! `tokens` checks. On loopback `loopback` checks the Host of the request, and readers show nothing.
 
 use std::sync::Arc;
 
@@ -15,9 +16,10 @@ use weir_core::manifest::problem::messages::answer as messages;
 /// How readers are authenticated.
 #[derive(Clone)]
 pub enum Authentication {
-    /// Every client on loopback may read everything; other clients cannot connect.
+    /// Every client on loopback may read every scope. Other clients cannot connect.
     Anyone,
-    /// By the client certificate; without one by the token, in a cluster.
+    /// A client certificate decides. If a client has no certificate, its token decides. Outside a cluster there are no
+    /// `tokens`.
     Required {
         certificates: Arc<CertificateRules>,
         tokens: Option<Arc<Tokens>>,
@@ -49,7 +51,8 @@ impl Authentication {
         }
     }
 
-    /// Whether the reader is another replica: its token is of this process's own ServiceAccount.
+    /// True if the reader is another replica: its token is for the ServiceAccount of this process. On loopback every
+    /// reader counts as a replica.
     pub(super) fn is_replica(&self, reader: &Reader) -> bool {
         match (self, reader) {
             (Authentication::Anyone, _) => true,

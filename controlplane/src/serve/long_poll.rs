@@ -1,4 +1,5 @@
-//! One long poll: the present answer, and the wait for another one.
+//! One long poll: the present answer, and the wait for another one, for the end of the wait, or for the end of the
+//! process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,20 +22,20 @@ use weir_core::plan::Scope;
 use weir_core::watermark::Watermark;
 use weir_split::wire::headers::{INSTANCE, MAX_INSTANCE};
 
-/// Shortest time from the beginning of a poll until its answer at the end of the process: a proxy takes a 304 that
-/// comes sooner for a failure.
+/// Shortest time from the beginning of a poll until its answer when the process ends. A proxy counts an earlier 304 as
+/// a failure.
 const MIN_HOLD: Duration = Duration::from_millis(300);
-/// Time from the beginning of a poll in which this replica may still find a resource that is in the poller's watermark.
-/// After that the cluster no longer has the resource.
+/// Time from the beginning of a poll in which this replica may still find a resource of the poller's watermark. After
+/// this time the replica assumes that the cluster no longer has the resource.
 const DISCOVERY: Duration = Duration::from_secs(5);
-/// Time until this replica asks the API server whether it is behind.
+/// Time that a poll waits for this replica to catch up before the replica asks the API server for its versions.
 const PATIENCE: Duration = Duration::from_secs(1);
 /// Time between two requests for the versions of the cluster.
 const ASK_VERSIONS: Duration = Duration::from_secs(5);
 
 /// A request for a configuration.
 struct Poll {
-    /// Until then this replica may still find a resource that the poller has seen.
+    /// Until this time the replica may still find a resource that the poller has seen.
     discovery_end: Instant,
     scope: Scope,
     /// The only namespace that the poller may read; None if it may read every namespace.
@@ -46,7 +47,8 @@ struct Poll {
 }
 
 impl Server {
-    /// Answers at once if the poller needs another document, else when there is one or `wait` is over.
+    /// Answers at once if the replica has another configuration for the poller. Otherwise waits for another
+    /// configuration, for the end of `wait`, for a newer poll of the same proxy, or for the end of the process.
     pub(super) async fn answer(
         &mut self,
         scope: Scope,
@@ -74,7 +76,7 @@ impl Server {
         if let Some(guard) = &guard {
             self.record_report(guard, &headers, &poll, &answer, &watermark);
         }
-        // One header value keeps the bytes of the whole head in memory.
+        // A single header value would keep the bytes of the whole head in memory during the wait.
         drop(headers);
         if wait.is_zero() || answer.is_immediate() {
             return answer;
@@ -92,7 +94,7 @@ impl Server {
         loop {
             let ended = async {
                 match &mut guard {
-                    // The channel carries no message: it ends when a newer poll drops the sender.
+                    // The channel has no message. It ends when a newer poll of the same proxy drops the sender.
                     Some(guard) => drop((&mut guard.ended).await),
                     None => std::future::pending().await,
                 }
@@ -134,7 +136,7 @@ impl Server {
         if let Answer::NeedsNewerVersion(reason) = answer {
             report.refused = reason.to_string();
         } else if report.refused.is_empty() && poll.known_revisions.contains(&report.applied) {
-            // A replica has sent this watermark together with the revision that runs.
+            // A replica has sent this watermark together with the revision that the proxy uses.
             let seen = poll.seen.clone();
             report.watermark = seen.map(|seen| Arc::new(seen.only(watermark)));
         }
@@ -171,9 +173,9 @@ impl Server {
         })
     }
 
-    /// The present answer, and a lower bound of how far the cluster was read for it.
+    /// Returns the present answer, and a watermark. The answer includes at least every change up to the watermark.
     fn current_answer(&mut self, poll: &Poll) -> (Answer, Arc<Watermark>) {
-        // Read before the plan, so that the plan is not older than the watermark.
+        // The watermark is read before the plan, so that the plan is not older than the watermark.
         let read = self.watermark.borrow_and_update().clone();
         let published = match &*self.current.borrow_and_update() {
             Current::Nothing { why } => return (Answer::Nothing { why: why.clone() }, read),
@@ -207,13 +209,13 @@ impl Server {
     }
 }
 
-/// Returns when the process ends, but not before `earliest`.
+/// Returns when the process ends, and not earlier than `earliest`.
 async fn ending(value: &mut watch::Receiver<bool>, earliest: Instant) {
     until(value).await;
     sleep_until(earliest).await;
 }
 
-/// Returns when the API server reports lower versions than `seen`: the cluster was restored from a backup.
+/// Returns when the API server reports lower versions than `seen`, because then the cluster was restored from a backup.
 async fn is_restored(versions: ClusterVersions, seen: Watermark) {
     sleep(PATIENCE).await;
     loop {

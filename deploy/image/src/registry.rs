@@ -1,4 +1,4 @@
-//! The digest that an archive of `dist` will have in a registry, for manifests that name the image by digest.
+//! Computes the digest that an archive of `dist` gets in a registry. Manifests name an image by its digest.
 
 use std::collections::BTreeMap;
 use std::io::Read;
@@ -44,8 +44,8 @@ struct Entry {
     digest: String,
 }
 
-/// The image's name (None for a module), and its SHA-256 in hexadecimal digits after `crane` has pushed it. `crane`
-/// does not change the layers.
+/// Returns the name of the image (None for a module), and the SHA-256 of its manifest in hexadecimal digits. A registry
+/// has this digest after `crane` pushes the archive, because `crane` does not change the layers.
 pub fn pushed(archive: &Path) -> Result<(Option<String>, String), Error> {
     let mut files = BTreeMap::new();
     for entry in tar::Archive::new(read(archive)?.as_slice()).entries()? {

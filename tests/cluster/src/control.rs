@@ -1,4 +1,5 @@
-//! Requests from a test to its cluster: one line of JSON and one line of answer, over a socket in the node's folder.
+//! Requests from a test to its cluster, over a socket in the node's folder. A request and its answer are one line of
+//! JSON each.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -8,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::images::Images;
 
-/// The node's folder. It is a tmpfs that only the cluster's namespaces see.
+/// The folder of the node. The folder is a tmpfs that only programs in the cluster's Linux namespaces can see.
 pub const FOLDER: &str = "/run/weir";
 pub const SOCKET: &str = "control";
 
@@ -25,7 +26,7 @@ pub enum Ask {
     StartEtcd,
     CompactEtcd,
     Load(Images),
-    /// The answer is the process id in the node's PID namespace.
+    /// Asks for a process id. The answer is the id in the node's PID namespace.
     Process {
         namespace: String,
         pod: String,
@@ -33,10 +34,10 @@ pub enum Ask {
     },
 }
 
-/// The error is a message for the caller.
+/// Ok has a process id for [`Ask::Process`]. Err has a message for the caller.
 pub type Answer = Result<i32, String>;
 
-/// `folder` is the node's folder as the caller sees it.
+/// Sends one request. `folder` is the path at which the caller sees the node's folder.
 pub fn ask(folder: &Path, ask: &Ask) -> Answer {
     let socket = folder.join(SOCKET);
     let failed = |error: std::io::Error| format!("{}: {error}", socket.display());

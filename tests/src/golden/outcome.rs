@@ -1,4 +1,5 @@
-//! The decisions of the core for the requests of a case, over one reduced total of their rule.
+//! Sends the request of a golden case to the core (`weir_split`), and counts the decisions. The request is repeated
+//! until the counts are exact.
 
 use std::collections::BTreeMap;
 
@@ -6,7 +7,7 @@ use weir_split::{Decision, Edit, Live, Plugin, Table, wire};
 
 use super::request::{Http, Question, Request};
 
-/// The port at which requests arrive; no listener of a case has it.
+/// The port of the socket at which requests arrive. No listener of a case has this port.
 const SOCKET: u16 = 10_000;
 
 /// The result of one or more equal requests.
@@ -53,14 +54,14 @@ impl From<&Edit> for Change {
     }
 }
 
-/// Outcomes with their counts.
+/// The number of requests for each outcome.
 pub type Outcomes = BTreeMap<Outcome, u64>;
 
 fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// The sum of the weights, divided by their greatest common divisor.
+/// Returns the sum of the weights, divided by their greatest common divisor.
 pub fn reduced_total(rule: &wire::Rule) -> u64 {
     let weights = rule.backends.iter().map(|backend| backend.weight);
     let total: u64 = weights.clone().sum();
@@ -86,7 +87,7 @@ pub fn outcomes(request: &Request, config: &wire::Config) -> Outcomes {
     outcomes
 }
 
-/// Decides one request. Also returns the identity of its rule.
+/// Decides one request. Returns the outcome and the identity of the rule.
 fn ask(live: &mut Live, question: &Question) -> (Outcome, Option<String>) {
     let is_inbound = matches!(question, Question::Inbound(..) | Question::InboundTcp(..));
     let decided = match question {
@@ -123,7 +124,7 @@ fn ask(live: &mut Live, question: &Question) -> (Outcome, Option<String>) {
     (outcome, rule)
 }
 
-/// A header as a proxy returns it: lines with equal names are joined with commas.
+/// Returns the value of a header as a proxy does: a proxy joins lines with equal names with commas.
 fn value(http: &Http, name: &str) -> Option<Vec<u8>> {
     let one = |text: &str| Some(text.as_bytes().to_vec());
     match name {
@@ -140,7 +141,8 @@ fn value(http: &Http, name: &str) -> Option<Vec<u8>> {
     }
 }
 
-/// The answer of a case: `web-v1.default:80 9 {x-a: b}, web-v2.default:80 1`.
+/// Returns the outcomes as text: `web-v1.default:80 9 {x-a: b}, web-v2.default:80 1`. If all outcomes have the same
+/// edits, the edits come once, after `each`.
 pub fn render(outcomes: &Outcomes) -> String {
     let mut common = None;
     if outcomes.len() > 1 {
@@ -177,7 +179,8 @@ pub fn render(outcomes: &Outcomes) -> String {
     shares.join(", ")
 }
 
-/// ` {x-a: b, +x-c: d, -x-e} answers {x-f: g}`; empty without edits.
+/// Returns the edits of an outcome: ` {x-a: b} answers {x-f: g}`. `answers` comes before the edits of the response.
+/// Returns an empty text if there are no edits.
 fn extra(outcome: &Outcome) -> String {
     let mut text = String::new();
     if !outcome.request.is_empty() {
@@ -189,7 +192,7 @@ fn extra(outcome: &Outcome) -> String {
     text
 }
 
-/// `{x-a: b, +x-c: d, -x-e}`: sets a, adds d to c, removes e.
+/// Returns edits as text. `{x-a: b, +x-c: d, -x-e}` sets `x-a` to `b`, adds the value `d` to `x-c`, and removes `x-e`.
 pub fn changes(changes: &[Change]) -> String {
     let changes = changes.iter().map(|change| match change {
         Change::Set(name, value) => format!("{name}: {value}"),

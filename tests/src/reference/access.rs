@@ -1,4 +1,5 @@
-//! TrafficTargets of the SMI: permissions of clients at workloads. They add up, and everything else is denied.
+//! TrafficTargets of the SMI, which permit clients to reach workloads. A client has the permissions of all targets that
+//! name it; everything else is denied.
 
 use serde_json::{Value as Json, json};
 
@@ -6,11 +7,11 @@ use super::generate::Random;
 use super::manifest::{json_of_group_match, object_of_service};
 use super::{GATEWAY_NAMESPACE, GroupMatch, Request};
 
-/// Targets and HTTPRouteGroups of one namespace, which has a workload for each of [`ACCOUNTS`].
+/// Targets and HTTPRouteGroups of one namespace. The namespace has one workload for each account of [`ACCOUNTS`].
 #[derive(Clone, Debug)]
 pub struct Policy {
     pub targets: Vec<Target>,
-    /// Named matches of each group. Names may repeat.
+    /// The matches of each group, each with its name. Several matches may have the same name.
     pub groups: Vec<Vec<(String, GroupMatch)>>,
 }
 
@@ -26,16 +27,17 @@ pub struct Target {
 
 #[derive(Clone, Debug)]
 pub enum Allowed {
-    /// The index of a group, and names of its matches; no name means all matches.
+    /// The index of a group, and names of its matches. An empty list means all matches.
     Requests(usize, Vec<String>),
-    /// Ports for connections; an empty list means all ports.
+    /// Ports for connections. An empty list means all ports.
     Connections(Vec<u16>),
 }
 
-/// Service accounts of workloads. Each is behind the Service of its name, the only backend of the Service `to-NAME`.
+/// ServiceAccounts of the workloads. The workload of the account NAME is behind the Service NAME. The Service NAME is
+/// the only backend of the Service `to-NAME`.
 pub const ACCOUNTS: [&str; 2] = ["a", "b"];
 pub const CLIENTS: [&str; 3] = ["shop/x", "shop/y", "shop-a/x"];
-/// One port for requests, then ports for connections.
+/// Ports of each Service. The first port is for requests; the other ports are for connections.
 pub const PORTS: [u16; 3] = [80, 3306, 3307];
 
 impl Policy {

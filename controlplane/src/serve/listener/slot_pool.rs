@@ -1,5 +1,5 @@
-//! A limited number of connection slots. While slots are left, any client may take one. When all are taken, the client
-//! with most slots gives up its oldest one, so a client with many connections cannot keep out a client with few.
+//! A limited number of connection slots. While slots are free, any client may take a slot. When no slot is free, the
+//! client with most slots gives up its oldest slot. So a client with many connections cannot keep out other clients.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -10,8 +10,9 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio::time::Instant;
 
-/// A client keeps a slot at least this long if it has at most one slot more than the client that asks, or is at its own
-/// limit. Without it clients that connect at the same time would take slots from each other before one is served.
+/// Time for which a client keeps a new slot. Without this time, clients that connect together would take slots from
+/// each other before the server serves one of them. This time does not protect a client that has at least two slots
+/// more than the client that asks.
 const GRACE: Duration = Duration::from_secs(1);
 
 pub(super) struct SlotPool<K> {
@@ -22,7 +23,7 @@ pub(super) struct SlotPool<K> {
 struct SlotTable<K> {
     next: u64,
     count: usize,
-    /// Slots by client, the oldest first. No list is empty.
+    /// The slots of each client, the oldest first. A client without slots has no entry.
     by_key: HashMap<K, VecDeque<SlotEntry>>,
 }
 
@@ -51,8 +52,8 @@ impl<K: Clone + Eq + Hash> SlotPool<K> {
         })
     }
 
-    /// Takes a slot for `key`, which may have at most `limit`. `end` is notified when the slot is given to another
-    /// connection. None if no connection can give up its slot.
+    /// Takes a slot for the client `key`, which may have at most `limit` slots. Notifies `end` when the slot goes to
+    /// another connection. Returns None if no connection can give up its slot.
     pub(super) fn take(
         self: &Arc<Self>,
         key: K,
@@ -98,7 +99,8 @@ impl<K> SlotPool<K> {
 }
 
 impl<K: Clone + Eq + Hash> SlotTable<K> {
-    /// The client with most slots, and how many; among clients with equally many, the one with the oldest slot.
+    /// Returns the client with most slots, and its number of slots. If several clients have most slots, returns the
+    /// client with the oldest slot.
     fn most(&self) -> Option<(K, usize)> {
         let oldest = |slots: &VecDeque<SlotEntry>| slots.front().map(|it| it.number);
         let most = self.by_key.iter();
@@ -146,7 +148,7 @@ mod tests {
         Arc::new(Notify::new())
     }
 
-    /// Whether the slot was given to another connection.
+    /// True if the slot went to another connection.
     async fn is_over(end: &Notify) -> bool {
         let notified = tokio::time::timeout(Duration::from_millis(1), end.notified());
         notified.await.is_ok()
@@ -162,7 +164,8 @@ mod tests {
         assert!(slots.iter().all(Option::is_some));
         assert!(is_over(&ends[0]).await && is_over(&ends[1]).await);
         assert!(!is_over(&ends[2]).await && !is_over(&few).await);
-        // Both clients have two slots now. Neither gives one up before GRACE has passed.
+        // Both clients have two slots now. During GRACE neither of them takes a slot from the other, but a client
+        // without slots takes one at once.
         assert!(pool.take("few", ANY, &end()).is_none());
         assert!(pool.take("many", ANY, &end()).is_none());
         let more = ["third", "fourth"].map(|it| pool.take(it, ANY, &end()));
@@ -177,7 +180,7 @@ mod tests {
 
     #[tokio::test(start_paused = true)]
     async fn oldest_of_equal_clients_makes_room() {
-        // The order of a hash map differs in each round.
+        // The pool's hash map has another order in each round.
         for _ in 0..20 {
             let pool = SlotPool::new(10);
             let old = end();

@@ -1,6 +1,7 @@
 //! The objects of the cluster as they were read, and the resource version that each source has reached.
 //!
-//! Pure: events in, a [`Snapshot`] out, and whether it needs a translation.
+//! The store has no input or output of its own. It takes events, says whether an event needs a new translation, and
+//! gives a [`Snapshot`] of all objects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,22 +11,24 @@ use crate::publish::Snapshot;
 use weir_core::status::subject::Subject;
 use weir_core::watermark::Watermark;
 
-/// A change of a source; its id is the first field.
+/// A change of a source, or of the list of sources. The first field is the id of the source, except in `Discovered`.
 #[derive(Debug)]
 pub enum SourceEvent {
     /// A watch of the source begins.
     Begun(Arc<str>),
-    /// All objects, the resource version of the list, and the newest resource version of the objects.
+    /// The fields after the id are all objects, the resource version of the list, and the newest resource version of
+    /// the objects.
     Listed(Arc<str>, BTreeMap<Key, ReadObject>, u64, u64),
     Applied(Arc<str>, Key, ReadObject, u64),
     Deleted(Arc<str>, Key, u64),
-    /// Nothing has happened up to this resource version.
+    /// The source has no change between the last event and this resource version.
     Reached(Arc<str>, u64),
-    /// The source cannot be read now; its objects stay.
+    /// The source cannot be read now, for this reason. The store keeps the objects of the source.
     Failing(Arc<str>, String),
     /// The cluster does not have the source.
     Gone(Arc<str>),
-    /// Ok: every source that the cluster may have has begun. Err: why the kinds of the cluster are unknown.
+    /// Ok if the watch of every source has begun, or the cluster does not have the source. Err has the reason why the
+    /// kinds of the cluster are unknown.
     Discovered(Result<(), String>),
 }
 
@@ -33,7 +36,7 @@ pub enum SourceEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Impact {
     Nothing,
-    /// Only a status or a watermark.
+    /// The event can change a status or a watermark, and no rule.
     Outcome,
     Translation,
 }
@@ -47,7 +50,7 @@ pub struct ObjectStore {
 
 #[derive(Default)]
 struct SourceObjects {
-    /// None until the source was read once.
+    /// None until the first list of the source.
     objects: Option<BTreeMap<Key, ReadObject>>,
     reached: u64,
     /// The resource version of the newest known change.
@@ -104,12 +107,12 @@ impl ObjectStore {
         }
     }
 
-    /// Whether every source was read once.
+    /// True if the sources are known and the store has the objects of each source.
     pub fn is_complete(&self) -> bool {
         self.is_discovered && self.sources.values().all(|it| it.objects.is_some())
     }
 
-    /// Why sources are not read yet; None if nothing has failed.
+    /// Returns why the store lacks sources. Returns None if nothing has failed.
     pub fn obstacle(&self) -> Option<String> {
         if !self.is_discovered {
             return self.undiscovered.clone();
@@ -173,8 +176,8 @@ impl SourceObjects {
                     .zip(&objects)
                     .all(|((a, previous), (b, object))| a == b && object.is_translated_as(previous))
         });
-        // A list does not show deletions, so its newest object is the newest change only if all objects are the same as
-        // before. A list with a lower version is from a restored cluster.
+        // A list does not show deletions. So the newest object of a list is the newest change only if all objects are
+        // the same as before. If the list has a lower version than before, the cluster was restored from a backup.
         let changed = if is_same && version >= self.reached {
             self.changed.max(changed)
         } else {
@@ -211,8 +214,8 @@ impl SourceObjects {
 }
 
 impl ReadObject {
-    /// Keeps `since` of the previous object if the generation is the same. Not if `since` is above `reached`, the
-    /// version that the cluster has now: then the cluster was restored.
+    /// Keeps `since` of the previous object if the uid and the generation are the same. If `since` is above `reached`,
+    /// the version that the cluster has now, the cluster was restored from a backup, and the object gets a new `since`.
     fn inherit_since(&mut self, previous: &ReadObject, reached: u64) {
         if let (Some(own), Some(previous)) = (&mut self.subject, &previous.subject)
             && (&own.uid, own.generation) == (&previous.uid, previous.generation)
