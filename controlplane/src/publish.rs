@@ -1,7 +1,8 @@
-//! From objects to what is served: translate, check as the filter does, and put in force.
+//! Publishes objects: translates the objects into a plan, checks the plan as the filter does, and gives the plan to the
+//! servers.
 //!
-//! A [`Publisher`] has one current plan; everything that serves it holds a receiver of [`Current`].
-//! A plan that a proxy would refuse is not published: the previous plan stays in force.
+//! A [`Publisher`] has one current plan. Each server has a receiver of [`Current`]. If a proxy would refuse a new plan,
+//! the publisher keeps the previous plan.
 
 mod plan_in_force;
 mod problem_log;

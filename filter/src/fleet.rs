@@ -55,8 +55,8 @@ impl Member {
         })
     }
 
-    /// Renews the line of this VM in the member list, with the revision in force, and removes the lines of VMs that are
-    /// gone.
+    /// Writes the line of this VM into the member list, with a new heartbeat and the revision that the VM uses. Removes
+    /// the lines of VMs that are gone.
     pub fn send_heartbeat(&self, revision: &str) {
         let key = format!("{}members", self.keys);
         for _ in 0..ATTEMPTS {
@@ -116,8 +116,8 @@ impl Member {
         self.wake(|entry| entry.name != self.name);
     }
 
-    /// How far the control plane had read the cluster at its last answer with the newest revision; empty if it did not
-    /// say so.
+    /// Returns the watermark of the last answer with the newest revision: how far the control plane had read the
+    /// cluster. Returns an empty text if the answer had no watermark.
     pub fn watermark(&self) -> String {
         let (watermark, _) = host::shared(&format!("{}watermark", self.keys));
         String::from_utf8_lossy(&watermark).into_owned()
@@ -133,8 +133,8 @@ impl Member {
         host::set_shared(&format!("{}answered", self.keys), answer.as_bytes());
     }
 
-    /// Time of the last answer of the control plane, in milliseconds since 1970; None if its newest revision is not
-    /// `revision`.
+    /// Returns the time of the last answer of the control plane, in milliseconds since 1970. Returns None if the newest
+    /// revision of this answer is not `revision`.
     pub fn answer_time(&self, revision: &str) -> Option<u64> {
         let (answer, _) = host::shared(&format!("{}answered", self.keys));
         let (time, newest) = std::str::from_utf8(&answer).ok()?.split_once(' ')?;
@@ -242,8 +242,8 @@ fn entries(member_list: &str) -> impl Iterator<Item = MemberEntry<'_>> {
     })
 }
 
-/// Whether `time` is less than `age` milliseconds away from now. A time in the future is stale too, because the clock
-/// may have been set back.
+/// True if `time` is less than `age` milliseconds before or after `now`. A time far in the future is not fresh, because
+/// the clock may have been set back.
 fn is_fresh(time: u64, now: u64, age: u64) -> bool {
     now.abs_diff(time) < age
 }

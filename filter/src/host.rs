@@ -16,11 +16,11 @@ pub fn request_header(name: &str) -> Option<Vec<u8>> {
     hostcalls::get_map_value_bytes(MapType::HttpRequestHeaders, name).unwrap_or_default()
 }
 
-/// All lines of the header, with commas between them. If the header is present, this costs more than
-/// [`request_header`], which returns the first line.
+/// Returns all lines of the header, joined with commas. [`request_header`] returns the first line, and costs less if
+/// the request has the header.
 pub fn request_header_lines(name: &str) -> Option<Vec<u8>> {
-    // Most requests do not have the headers in rules, so this cheap call comes first. The property does not distinguish
-    // an empty header from an absent one, and some hosts do not have it.
+    // This cheap call comes first, because most requests lack the headers that rules name. The property is the same for
+    // an empty and an absent header, and some hosts lack the property.
     let first = request_header(name)?;
     let lines = hostcalls::get_property(vec!["request", "headers", name]).unwrap_or_default();
     Some(lines.unwrap_or(first))
@@ -105,8 +105,8 @@ pub fn visible(text: &str) -> String {
     text.chars().take(MAX_VISIBLE).map(escape).collect()
 }
 
-/// `NAMESPACE/NAME` of the ServiceAccount of the client of this stream, from its certificate, once the handshake is
-/// done.
+/// Returns `NAMESPACE/NAME` of the client's ServiceAccount, from the client's certificate. Call this after the TLS
+/// handshake.
 pub fn peer(site: &Site) -> Option<String> {
     let name = |kind: &str| hostcalls::get_property(vec!["connection", kind]).unwrap_or_default();
     let uri = name("uri_san_peer_certificate");
@@ -132,8 +132,8 @@ pub fn socket_port() -> Option<u16> {
     u16::try_from(number).ok()
 }
 
-/// Chooses the cluster of a connection. Only inside `on_new_connection`: later the TCP proxy has chosen. False if the
-/// host cannot do it.
+/// Chooses the cluster of a connection. Call this inside `on_new_connection`, because after it the TCP proxy chooses a
+/// cluster. Returns false if the host cannot do this.
 pub fn set_tcp_cluster(cluster: &str) -> bool {
     // Protobuf: SetEnvoyFilterStateArguments { path = 1, value = 2 }.
     let mut arguments = Vec::new();
@@ -209,7 +209,7 @@ pub fn response_body(size: usize) -> Vec<u8> {
         .unwrap_or_default()
 }
 
-/// Reads a value that all VMs of the process with the same `vm_id` share. The number is the version for
+/// Reads a value that all VMs of the process with the same `vm_id` share. Returns the value and its version, for
 /// [`replace_shared`].
 pub fn shared(key: &str) -> (Vec<u8>, Option<u32>) {
     let (value, version) = hostcalls::get_shared_data(key).unwrap_or_default();
@@ -220,8 +220,8 @@ pub fn set_shared(key: &str, value: &[u8]) {
     let _ = hostcalls::set_shared_data(key, Some(value), None);
 }
 
-/// Compare-and-swap. False if another VM has changed the value since `version`. For a new key any version but 0 is
-/// good.
+/// Writes a value if no other VM has changed it since `version` (compare-and-swap). Returns false if another VM has
+/// changed it. A new key accepts every version except 0.
 pub fn replace_shared(key: &str, value: &[u8], version: Option<u32>) -> bool {
     let version = version.unwrap_or(u32::MAX);
     hostcalls::set_shared_data(key, Some(value), Some(version)).is_ok()

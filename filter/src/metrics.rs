@@ -1,6 +1,6 @@
-//! Counters and gauges. All VMs of a process share the value of a name. A VM counts requests itself and adds the counts
-//! in each tick, so that a request needs no host call for them. Labels are in the name as `.key=.=value;.`, for the
-//! proxy's tag extraction.
+//! Counters and gauges. All VMs of a process share the value of a name. Each VM counts requests in its own memory and
+//! adds the counts in each tick, so that a request needs no host call for its counts. A name has its labels in the form
+//! `.key=.=value;.`, from which the proxy extracts tags.
 
 use std::cell::RefCell;
 use std::collections::HashMap;

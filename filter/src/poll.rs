@@ -9,8 +9,8 @@ use crate::host::{self, MAX_VISIBLE, visible};
 const WAIT: u64 = 25;
 /// Seconds until a poll fails: [`WAIT`], and time for the answer.
 const TIMEOUT: u64 = 30;
-/// Milliseconds. If an answer without news comes sooner, the control plane did not hold the poll, and another poll at
-/// once would be a busy loop.
+/// Milliseconds. If an answer without a new configuration comes sooner, the control plane did not hold the poll. A new
+/// poll at once would then be a busy loop.
 const MIN_HOLD: u64 = 200;
 
 /// The state of the polling of this VM.
@@ -25,8 +25,8 @@ pub enum Phase {
         /// See [`Proxy::waits`].
         waits: bool,
     },
-    /// After a change the next poll waits until all VMs have the new revision, so that it can report this. `since` is
-    /// in milliseconds since 1970.
+    /// The VM has a new revision and waits until all VMs have the revision, so that its next poll can report this.
+    /// `since` is in milliseconds since 1970.
     Settling { since: u64 },
 }
 
@@ -69,8 +69,8 @@ pub struct Proxy<'a> {
     pub waits: bool,
 }
 
-/// Sends a poll to the cluster `control_plane`. Returns [`Phase::Idle`] if this thread of the proxy does not know the
-/// cluster (yet).
+/// Sends a poll to the cluster `control_plane`. Returns [`Phase::Idle`] if this thread of the proxy does not have the
+/// cluster, or does not have it yet.
 pub fn send(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
     let path = match plugin.scope.as_str() {
         "" => "/v1/config".to_owned(),
@@ -129,8 +129,8 @@ pub fn send(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
     }
 }
 
-/// Reads the answer to a poll; `since` and `waits` are the fields of [`Phase::Polling`]. For a failed call `headers` is
-/// 0.
+/// Reads the answer to a poll. `since` and `waits` are the fields of [`Phase::Polling`]. A call without an answer has 0
+/// `headers`.
 pub fn read(site: &Site, (since, waits): (u64, bool), headers: usize, body_size: usize) -> Answer {
     if headers == 0 {
         // Without an answer the host call traps.

@@ -28,7 +28,7 @@ pub struct Published {
 
 impl Published {
     /// Checks that every proxy would accept the plan. `features_after` lists the rules that need a newer document
-    /// version than the given one.
+    /// version than the version in its argument.
     pub fn compile(plan: Plan, features_after: FeaturesAfter) -> Result<Published, Refused> {
         refusal::check(&plan)?;
         Ok(Published {
@@ -60,8 +60,8 @@ impl Published {
         self.plan.edited_shares()
     }
 
-    /// How many rules are in force for other scopes than `own`. A reader that may read only the namespace `reader`
-    /// gets the count of rules that it may ask for.
+    /// Returns the number of rules in other scopes than `own`. If a reader may read only the namespace `reader`, the
+    /// function counts only rules that this reader may ask for.
     pub fn rules_elsewhere(&self, own: &Scope, reader: Option<&str>) -> usize {
         let may_read = |audience: &Audience| match audience {
             Audience::Everyone => true,
@@ -76,8 +76,8 @@ impl Published {
         elsewhere.map(|(_, count)| count).sum()
     }
 
-    /// How far the source has been read for this plan: `since` (the publisher's watermark, read before this plan was
-    /// looked up), or the plan's own watermark if that is newer.
+    /// Returns how far the source was read for this plan. `since` is the publisher's watermark, which the caller reads
+    /// before it looks up the plan. If the plan's own watermark is newer, returns the plan's watermark.
     pub fn watermark(&self, since: &Arc<Watermark>) -> Arc<Watermark> {
         let own = self
             .watermark

@@ -1,4 +1,4 @@
-//! The check of a plan before it is published: every piece is compiled as a proxy does it.
+//! Checks a plan before the publisher publishes it: compiles every piece of the plan as a proxy does.
 
 use weir_core::plan::Plan;
 use weir_split::{Refusal, Site, Table};

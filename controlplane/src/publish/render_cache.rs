@@ -65,7 +65,7 @@ mod tests {
             body: vec![0; MAX_BYTES / 2 - 1].into(),
         });
         let mut cache = RenderCache::default();
-        // The producers sort first, so in reverse order they come when the cache is full.
+        // Producers sort first, so the reverse order takes the producers' documents last, when the cache is full.
         for scope in scopes.iter().rev().chain(&scopes) {
             cache.keep((scope.clone(), 1), &document, &scopes);
         }

@@ -1,7 +1,7 @@
-//! Events on TrafficSplits (events.k8s.io/v1): one when a problem appears, one when it is resolved.
+//! Events on TrafficSplits (events.k8s.io/v1): one Event when a problem appears, and one when the problem is resolved.
 //!
-//! The name of an Event is a hash of its text, so the API server refuses a second Event with the same text from another
-//! replica or after a restart. A problem that comes back while its Event exists makes the Event a series.
+//! The name of an Event is a hash of its text. So the API server refuses a second Event with the same text from another
+//! replica, or after a restart. If a problem comes back while its Event exists, the Event becomes a series.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;

@@ -20,7 +20,7 @@ const LOOK: Duration = Duration::from_secs(3_600);
 /// Time until the next check after a write that failed.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// Creates the Event as long as there is a warning. The name of the Event contains the end of the certificate, so that
+/// Creates the Event while there is a warning. The name of the Event contains the end of the certificate, so that
 /// several replicas create one Event.
 pub async fn follow(client: kube::Client, lease: Lease, certificates: Arc<Certificates>) {
     let api: Api<Event> = Api::namespaced(client, &lease.namespace);

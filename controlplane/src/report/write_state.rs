@@ -21,14 +21,15 @@ pub struct ObjectWriteState {
     pub is_in_flight: bool,
     /// The inputs for which there was nothing to write.
     pub settled: Option<Settled>,
-    /// No write before this time. With a resource version: unless another version of the object was read.
+    /// The next write may begin at this time. If there is a resource version, the write may begin earlier when another
+    /// version of the object was read.
     pub not_before: Option<(Instant, Option<String>)>,
 }
 
 pub struct Settled {
     pub subject: Arc<Subject>,
     pub epoch: u64,
-    /// Only if the status waits for proxies. Both numbers are counters of the status writer.
+    /// None unless the status waits for proxies. `epoch` and `reads` are counters of the status writer.
     pub reads: Option<u64>,
 }
 

@@ -18,8 +18,8 @@ pub struct CertificateRules {
 }
 
 impl CertificateRules {
-    /// An operator's certificate reads everything, and a workload's certificate reads its namespace. Any other
-    /// certificate reads nothing.
+    /// Returns the reader that the names of a client certificate stand for. An operator's certificate may read every
+    /// scope, and a workload's certificate may read its namespace. Any other certificate may read nothing.
     pub(super) fn reader(&self, names: &CertificateNames) -> Result<Reader, Refusal> {
         let mut all = names.uris.iter().chain(&names.dns);
         if all.any(|name| self.operators.contains(name)) {

@@ -1,6 +1,7 @@
-//! Incoming connections: a limited number, only from loopback or with TLS, and ended when the process ends.
+//! Incoming connections. Their number is limited, and they come from loopback or use TLS. They end when the process
+//! ends.
 //!
-//! A connection serves HTTP/1.1 requests with a head of limited size within a limited time, and without a body.
+//! A connection serves HTTP/1.1 requests without a body. The size of a request's head and the time for it are limited.
 
 pub mod certificate_expiry;
 mod connection_slot;
@@ -39,22 +40,22 @@ use weir_core::metrics::Metrics;
 const OTHER_FILES: usize = 256;
 /// Limit of connections to the listener for operators.
 const OPERATORS: usize = 64;
-/// Limit of connections of clients without a good token or certificate.
+/// Most connections of clients that have not shown a good token or certificate.
 const STRANGERS: usize = 512;
 const HANDSHAKE: Duration = Duration::from_secs(5);
 /// Time from the beginning of a connection until the client must have shown a good token or certificate.
 const AUTHENTICATION: Duration = Duration::from_secs(10);
 /// Time limit for a request's head, and for the pause until the next request. A proxy polls again within two seconds.
 const HEAD: Duration = Duration::from_secs(15);
-/// After this time a TLS connection ends with its next answer, because a client's certificate is checked only when the
-/// client connects.
+/// Term of a TLS connection. After the term a connection ends with its next answer, because the server checks a
+/// client's certificate only when the client connects.
 const TLS_TERM: Duration = Duration::from_secs(600);
 /// Most bytes of a request's head. A token has about 1,500 bytes, and a watermark of whole clusters about 1,000.
 const HEAD_BYTES: usize = 8 << 10;
 /// Bytes more for each namespace of `--namespaces`, because a watermark has a part for each of them.
 const HEAD_OF_NAMESPACE: usize = 1 << 10;
 const MAX_HEAD_BYTES: usize = 32 << 10;
-/// Milliseconds until a connection ends whose peer acknowledges no data.
+/// Milliseconds after which a connection ends if its peer acknowledges no data.
 const TCP_USER_TIMEOUT: u32 = 30_000;
 /// Pause after an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -101,8 +102,8 @@ pub fn set_connection_close(response: &mut Response) {
     response.headers_mut().insert(CONNECTION, close);
 }
 
-/// The limits for proxies and for operators, which leave `OTHER_FILES` of the open files of this process for other
-/// uses. `max_connections` is `--max-connections`, and `namespaces` is the number of `--namespaces`.
+/// Returns the limits for proxies and for operators. The limits leave `OTHER_FILES` of the open files of this process
+/// for other uses. `max_connections` is `--max-connections`, and `namespaces` is the number of `--namespaces`.
 pub fn limits(max_connections: usize, namespaces: usize) -> [Limits; 2] {
     let files = getrlimit(Resource::Nofile).current;
     let files = files.and_then(|files| usize::try_from(files).ok());
@@ -130,8 +131,8 @@ pub fn limits(max_connections: usize, namespaces: usize) -> [Limits; 2] {
     [proxies, operators]
 }
 
-/// Serves until `ending` is true, and returns when the last connection has ended. Once `leaving` is true a connection
-/// ends with its next answer, so that its client connects again, to another replica.
+/// Serves until `ending` is true, and returns when the last connection has ended. When `leaving` is true, each
+/// connection ends with its next answer, so that its client connects to another replica.
 pub async fn serve(
     socket: TcpListener,
     transport: Transport,
@@ -161,7 +162,7 @@ pub async fn serve(
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // Either this connection is gone already, or no connection can be accepted now.
+                // The client has closed this connection, or the process cannot accept a connection now.
                 tracing::debug!("accept: {error}");
                 sleep(ACCEPT_PAUSE).await;
                 continue;
@@ -239,7 +240,7 @@ impl ConnectionServer {
         }
     }
 
-    /// After `term_over` the connection ends with the answer that is being made, or else with the next answer. A close
+    /// After `term_over` the connection ends with the answer that is in progress, or with the next answer. A close
     /// between two answers could lose a request that the client is sending.
     async fn answer(
         &self,
@@ -275,7 +276,7 @@ impl ConnectionServer {
             until(&mut ending).await;
         };
         let served = tokio::select! {
-            // Polled first, so that an answer at the same moment gets `connection: close`.
+            // This future is polled first, so that an answer at the same moment gets `connection: close`.
             biased;
             () = over => {
                 connection.as_mut().graceful_shutdown();

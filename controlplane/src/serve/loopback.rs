@@ -11,8 +11,8 @@ const LOCAL: [&str; 4] = ["localhost", "internal", "test", "svc"];
 /// The end of long names of Services. Other names under `local` may be of any machine in the network (RFC 6762).
 const CLUSTER: &str = ".cluster.local";
 
-/// Refuses a Host that can be the name of another machine: the domain of a page in a browser can resolve to 127.0.0.1,
-/// and then the page can read the answer (DNS rebinding). Envoy writes the name of its cluster into Host.
+/// Refuses a Host that can be the name of another machine. The domain of a page in a browser can resolve to 127.0.0.1,
+/// and then the page can read the answer (DNS rebinding). Envoy sends the name of its cluster as Host.
 pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(host) = headers.get(HOST) else {
         return Ok(());

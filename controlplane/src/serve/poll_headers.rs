@@ -50,8 +50,8 @@ impl KnownRevisions {
     }
 }
 
-/// The document version of the answer: the number in `weir-version`, or our newest version if that is lower or the
-/// header is absent. Err: not a number from 1 on.
+/// Returns the document version of the answer: the number in `weir-version`, or our newest version if the number is
+/// higher or the header is absent. Err: the header is not a number from 1 on.
 pub(super) fn version(headers: &HeaderMap) -> Result<u32, Message> {
     let Some(value) = headers.get(headers::VERSION) else {
         return Ok(VERSION);
@@ -63,14 +63,14 @@ pub(super) fn version(headers: &HeaderMap) -> Result<u32, Message> {
     }
 }
 
-/// The watermark of the previous answer: the resources that are `watched` here, and a few others. None if the header is
-/// absent, too long or invalid.
+/// Returns the watermark of the previous answer, with the resources that are `watched` here and a few others. Returns
+/// None if the header is absent, too long or invalid.
 pub(super) fn watermark(headers: &HeaderMap, watched: &Watermark) -> Option<Watermark> {
     let value = headers.get(WATERMARK)?.to_str().ok()?;
     (value.len() <= MAX_WATERMARK).then(|| Watermark::of_client(value, watched).ok())?
 }
 
-/// `Prefer: wait=SECONDS`, at most 25 seconds. None if it is absent or not a number.
+/// Returns the seconds of `Prefer: wait=SECONDS`, at most 25. Returns None if the header is absent or has no number.
 pub(super) fn wait(headers: &HeaderMap) -> Option<Duration> {
     let preferences = headers
         .get_all("prefer")

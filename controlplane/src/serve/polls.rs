@@ -1,4 +1,4 @@
-//! The polls in progress: a newer poll of an instance ends its older one.
+//! The polls in progress. A newer poll of an instance ends the older poll of this instance.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,7 +9,8 @@ use tokio::sync::oneshot;
 use weir_core::owner::Owner;
 use weir_core::plan::Scope;
 
-/// Most instances that are tracked. The polls of other instances are served, but do not end each other.
+/// Most instances that the replica tracks. The replica serves polls of more instances, but these polls do not end each
+/// other.
 const MAX_INSTANCES: usize = 1 << 16;
 
 /// The client of a poll. Two owners that send the same instance name are two pollers.

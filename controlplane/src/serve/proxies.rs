@@ -1,4 +1,5 @@
-//! The proxies that poll this replica: the revision that each one runs, and what it refuses.
+//! The proxies that poll this replica. For each proxy: the revision that the proxy runs, and the revision that it
+//! refuses.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -19,9 +20,9 @@ use weir_core::watermark::Watermark;
 
 /// Time between two searches for proxies that no longer poll.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Most proxies in the list; others are served, but not listed. A proxy takes at most 4 KiB.
+/// Most proxies in the list. The replica serves more proxies, but the list lacks them. A proxy takes at most 4 KiB.
 const MAX_PROXIES: usize = 1 << 14;
-/// The same for one namespace: a client with a token of the namespace can make up instances.
+/// Most proxies of one namespace in the list, because a client with a token of the namespace can make up instances.
 const MAX_OF_NAMESPACE: usize = 1 << 12;
 /// Most bytes of a header that are kept.
 const MAX_TEXT: usize = 512;
@@ -63,7 +64,7 @@ struct ProxyState {
     watermark: Arc<Watermark>,
 }
 
-/// What a poll reports about its proxy. It is not trusted: it is only shown and counted.
+/// The report of a poll about its proxy. The replica does not trust the report: it only shows and counts it.
 #[derive(Debug)]
 pub(super) struct Report {
     /// Envoy's node id; may be empty or shared.
@@ -172,7 +173,8 @@ impl Proxies {
         }
     }
 
-    /// A receiver that changes when [`Proxies::list`] changes. A change of watermarks alone is not reported.
+    /// Returns a receiver that changes when [`Proxies::list`] changes. A change of watermarks alone does not change the
+    /// receiver.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
@@ -366,7 +368,8 @@ impl ProxyTable {
         self.proxies.len() < before
     }
 
-    /// Takes the newest watermark. After a restore of the cluster no watermark of a proxy counts.
+    /// Takes the newest watermark of the cluster. If the cluster was restored from a backup, drops the watermarks of
+    /// all proxies.
     fn advance(&mut self, watermark: &watch::Receiver<Arc<Watermark>>) {
         if self.watermarks.advance(&watermark.borrow()) {
             for proxy in self.proxies.values_mut() {
@@ -409,8 +412,9 @@ fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
 }
 
 impl ProxyState {
-    /// Raises the watermark to the one of the revision that the proxy runs. A watermark from another replica that this
-    /// replica has not reached is replaced: it may be from before the cluster was restored.
+    /// Raises the proxy's watermark to the watermark of the revision that the proxy runs. The proxy may have a
+    /// watermark from another replica that this replica has not reached. This function replaces it, because it may be
+    /// from before a restore of the cluster.
     fn raise_watermark(&mut self, watermarks: &RevisionWatermarks, subset: &Subset) {
         if let Some(newest) = watermarks.get(subset, &self.report.applied)
             && (newest.covers(&self.watermark) || !watermarks.cover(&self.watermark))

@@ -1,4 +1,4 @@
-//! An authenticated client, what it may read, and the answer if it may not.
+//! An authenticated client, the scopes that the client may read, and the answer to a client that may not read a scope.
 
 use std::sync::Arc;
 
@@ -31,7 +31,7 @@ pub(super) enum Refusal {
     Forbidden(String),
     /// The token cannot be checked now.
     Unavailable(String),
-    /// The pod, the ServiceAccount or the namespace of the client has all the connections that it may have.
+    /// The pod, the ServiceAccount or the namespace of the client already has the most connections that it may have.
     Full,
 }
 

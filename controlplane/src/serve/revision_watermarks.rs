@@ -1,5 +1,5 @@
-//! For each revision the newest watermark at which it was current: a proxy that runs the revision has everything up to
-//! this watermark in force.
+//! Keeps a watermark for each revision: the newest watermark at which the revision was current. A proxy that runs the
+//! revision has every change up to this watermark.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use weir_core::plan::Scope;
 use weir_core::watermark::Watermark;
 
-/// Most revisions of one scope and version. A proxy that runs an older revision keeps its watermark.
+/// Most revisions of one scope and version. A proxy with an older revision keeps the watermark that it has.
 const MAX_REVISIONS: usize = 32;
 
 /// A scope and a document version.
@@ -21,8 +21,8 @@ pub(super) struct RevisionWatermarks {
 }
 
 impl RevisionWatermarks {
-    /// Takes the watermark of the cluster. True if it does not cover the previous one: the cluster was restored from a
-    /// backup, and all revisions are forgotten.
+    /// Takes the newest watermark of the cluster. If it is lower than the previous watermark, the cluster was restored
+    /// from a backup: then forgets all revisions and returns true.
     pub(super) fn advance(&mut self, newest: &Arc<Watermark>) -> bool {
         let is_restored = !newest.covers(&self.newest);
         if is_restored {

@@ -33,9 +33,10 @@ pub const OWN_TOKEN: &str = "/var/run/secrets/weir.dev/token";
 
 /// The field of a TokenReview's status with the pod that the token is bound to.
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
-/// How long a good result counts without a new TokenReview. A deleted pod can read for this long.
+/// Time for which a good result counts without a new TokenReview. For this time a deleted pod can still read.
 const FRESH: Duration = Duration::from_secs(180);
-/// How long a good result counts while the API server does not answer; never longer than the token.
+/// Time for which a good result counts while the API server does not answer. The result never counts longer than the
+/// token.
 const STALE: Duration = Duration::from_secs(3600);
 /// How long a bad result counts.
 const BAD: Duration = Duration::from_secs(10);
@@ -51,7 +52,7 @@ const SIGNED: usize = 8;
 const UNVERIFIED: usize = 2;
 /// Most tokens whose result is cached.
 const MAX_TOKENS: usize = 1 << 13;
-/// How long an expired token is still reviewed, because clocks differ.
+/// Time after the expiry of a token in which the replica still asks for a TokenReview, because clocks differ.
 const LEEWAY: Duration = Duration::from_secs(60);
 
 pub struct Tokens {
@@ -70,8 +71,8 @@ struct ReviewPermits {
     unverified: Semaphore,
 }
 
-/// The cached result of one token. A request holds the lock while it waits for the TokenReview, so that other requests
-/// with the same token wait for the same result.
+/// The cached result of one token. A request holds the lock while it waits for the TokenReview. So other requests with
+/// the same token wait for the same result.
 #[derive(Default)]
 struct ReviewCell(tokio::sync::Mutex<Option<CachedReview>>);
 
@@ -79,7 +80,7 @@ struct CachedReview {
     result: Result<Arc<Account>, String>,
     /// From then on a new TokenReview is needed.
     fresh: Instant,
-    /// Until then the result counts while the API server does not answer.
+    /// Until this time the result counts while the API server does not answer.
     stale: Instant,
 }
 
@@ -89,7 +90,7 @@ pub struct Account {
     pub namespace: String,
     /// `system:serviceaccount:NAMESPACE:NAME`
     pub username: String,
-    /// The pod that the token is bound to; the ServiceAccount if it is bound to no pod.
+    /// The pod that the token is bound to, or the ServiceAccount if the token is bound to no pod.
     pub owner: Arc<Owner>,
 }
 
@@ -120,7 +121,7 @@ enum Audiences {
 }
 
 impl Tokens {
-    /// `own_token` is the file of this process's own token; other replicas have tokens of the same account.
+    /// `own_token` is the file with this process's own token. Other replicas have tokens of the same ServiceAccount.
     pub fn new(client: kube::Client, own_token: &Path, metrics: Arc<Metrics>) -> Tokens {
         Tokens {
             reviews: Api::all(client.clone()),

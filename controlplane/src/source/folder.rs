@@ -170,8 +170,8 @@ impl Folder {
         self.apply(files, &EventsDuringRead::default(), now);
     }
 
-    /// Lists the files. `settled` holds absolute paths that were closed after writing or renamed into place since the
-    /// last listing. In the first listing every file is settled.
+    /// Lists the files. `settled` has the absolute paths of files that were closed after writing, or renamed into
+    /// place, since the last listing. In the first listing every file counts as settled.
     fn list(&self, settled: &BTreeSet<PathBuf>) -> io::Result<Listing> {
         let previous = listing::PreviousListing {
             settled,

@@ -41,8 +41,8 @@ pub struct Cluster {
 pub struct ClusterUnreachable(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 impl Cluster {
-    /// Connects to the cluster that this process runs in, or to the cluster of the current kubeconfig context. Reads
-    /// every namespace if `namespaces` is empty.
+    /// Connects to the cluster that this process runs in, or else to the cluster of the current kubeconfig context.
+    /// Reads every namespace if `namespaces` is empty.
     pub async fn connect(
         namespaces: &[String],
         policy: Policy,

@@ -39,8 +39,8 @@ impl Shutdown {
         self.end.subscribe()
     }
 
-    /// Returns when every answer has ended. `is_replica`: clients find this process by its readiness. Err: the sender
-    /// of `current` is gone, because the source of objects stopped.
+    /// Returns when every answer has ended. `is_replica` is true if clients find this process by its readiness. Returns
+    /// Err if the source of objects has stopped, because then the sender of `current` is gone.
     pub async fn wait(
         mut self,
         mut current: watch::Receiver<Current>,

@@ -15,8 +15,8 @@ use weir_core::metrics::Metrics;
 
 use super::{Serve, Shutdown};
 
-/// Connections that may wait until they are accepted. Above it the kernel drops a client's request to connect, and the
-/// client tries again after a second. The kernel's own limit, `net.core.somaxconn`, is 4,096 by default.
+/// Most connections that wait until the process accepts them. If more clients connect, the kernel drops their requests,
+/// and the clients try again after a second. The kernel's own limit, `net.core.somaxconn`, is 4,096 by default.
 const BACKLOG: i32 = 4_096;
 
 pub struct Sockets {

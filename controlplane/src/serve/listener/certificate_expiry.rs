@@ -6,8 +6,8 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 /// The warning begins this many seconds before the end: 30 days.
 pub const WARN_AHEAD: i64 = 30 * 86_400;
 
-/// The earliest end of a certificate of the chain (RFC 5280, 4.1.2.5, notAfter), in Unix seconds. `Err` says why the
-/// chain cannot be read.
+/// Returns the earliest end of the certificates in the chain (RFC 5280, 4.1.2.5, notAfter), in Unix seconds. Err has
+/// the reason why the chain cannot be read.
 pub(super) fn first_end(chain: &[CertificateDer<'_>]) -> Result<i64, String> {
     let mut ends = Vec::new();
     for certificate in chain {
@@ -20,8 +20,8 @@ pub(super) fn first_end(chain: &[CertificateDer<'_>]) -> Result<i64, String> {
         .ok_or_else(|| "no certificate in it".to_owned())
 }
 
-/// The warning about a certificate that ends at `end`; None if the end is more than [`WARN_AHEAD`] away. Both are Unix
-/// seconds.
+/// Returns the warning about a certificate that ends at `end`. Returns None if the end is more than [`WARN_AHEAD`]
+/// away. The times are Unix seconds.
 pub fn warning(end: i64, now: i64) -> Option<String> {
     let left = end.saturating_sub(now);
     if left > WARN_AHEAD {

@@ -1,5 +1,5 @@
-//! The slot of a connection: counted by the client's address until the client has shown a good token or certificate,
-//! then by its owner and by its owner's namespace.
+//! The slot of a connection. Until a client has shown a good token or certificate, its address has the slot. After that
+//! its owner and the owner's namespace have the slot.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -78,7 +78,7 @@ impl ConnectionSlots {
 }
 
 impl ConnectionSlot {
-    /// Counts the connection by its owner from now on. False if the owner or its namespace has no slot left.
+    /// Counts the connection for its owner from now on. Returns false if the owner or its namespace has no free slot.
     pub fn assign_owner(&self, owner: &Arc<Owner>) -> bool {
         let Some(known) = &self.slots.known else {
             return true;

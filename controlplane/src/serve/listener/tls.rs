@@ -28,7 +28,7 @@ pub struct Files {
     pub certificate: PathBuf,
     pub key: PathBuf,
     pub client_authority: Option<PathBuf>,
-    /// Whether a client must show a certificate; if not, it may show a token.
+    /// True if a client must show a certificate. If not, the client may show a token.
     pub is_certificate_required: bool,
 }
 
@@ -87,8 +87,8 @@ impl Certificates {
         (acceptor, newest)
     }
 
-    /// Reloads changed files for ever. Files that cannot be used are logged and counted, and the last valid certificate
-    /// stays in use.
+    /// Reloads changed files for ever. If files cannot be used, logs and counts them, and keeps the last valid
+    /// certificate.
     pub async fn follow(&self, metrics: &Metrics) {
         let mut last_error = String::new();
         loop {

@@ -103,7 +103,8 @@ impl Keys {
         }
     }
 
-    /// Who has signed this token. If it names an unknown key, the keys are read again, at most once a second.
+    /// Returns who has signed this token. If the token names an unknown key, reads the keys again, at most once a
+    /// second.
     pub(super) async fn verify(&self, token: &str) -> Signature {
         let Some(signed) = Signed::of(token) else {
             return Signature::OfAnother;
@@ -125,7 +126,7 @@ impl Keys {
         newest.unwrap_or_else(PoisonError::into_inner).clone()
     }
 
-    /// The keys, read after the begin of this call; None if they cannot be read.
+    /// Returns keys that were read after the beginning of this call. Returns None if the keys cannot be read.
     async fn read(&self) -> Option<Arc<KeySet>> {
         let called = Instant::now();
         let mut next = self.next.lock().await;

@@ -1,8 +1,8 @@
 //! The cached results of TokenReviews: a limited number, counted by namespace and by owner.
 //!
-//! A full store first forgets expired results, then tokens without a good result, and then the oldest result of the
-//! owner with most results in the namespace with most. So the tokens of one owner or namespace do not keep out the
-//! tokens of another one. A token whose result was forgotten is reviewed again.
+//! A full store first forgets expired results, then tokens without a good result. After that it forgets the oldest
+//! result of one owner: the owner with most results, in the namespace with most results. So one owner or namespace
+//! cannot push out the tokens of others. If a result was forgotten, its token needs a new TokenReview.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -71,8 +71,8 @@ impl ReviewStore {
         }
     }
 
-    /// Records a result that counts until `end`, and that is good if it has an owner. The token keeps `cell` even if
-    /// the store has forgotten it meanwhile.
+    /// Records a result that counts until `end`. A result with an owner is a good result. The token keeps `cell`, even
+    /// if the store has forgotten the token in the meantime.
     pub(super) fn record(
         &mut self,
         hash: Hash,

@@ -18,8 +18,8 @@ const MAX_BYTES: u64 = object::MAX_BYTES as u64;
 /// A file that has changed without an event is read when its `stat` has stayed the same for this long.
 pub(super) const SETTLE: Duration = Duration::from_secs(2);
 
-/// A file that another process had open while we read it is read again when its `stat` has stayed the same for this
-/// long, or earlier at an event.
+/// If another process had a file open while this process read it, this process reads the file again. It does so when
+/// the `stat` of the file has not changed for this time, or earlier if an event comes.
 pub(super) const DOUBT: Duration = Duration::from_millis(50);
 
 /// The objects of a missing file stay for this long: editors move a file away before they write the new one.

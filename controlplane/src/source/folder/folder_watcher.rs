@@ -45,7 +45,7 @@ pub struct FolderWatcher {
 }
 
 struct Inotify {
-    /// A file that no other process can open. inotify keeps the order of events, so after the event of our opening
+    /// A file that no other process can open. inotify keeps the order of events. So after the event for this file,
     /// every earlier event has come.
     marker: File,
     inotify: RecommendedWatcher,

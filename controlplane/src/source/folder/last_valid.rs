@@ -1,10 +1,9 @@
-//! An edit that breaks an object never moves traffic: the previous form of the object stays in force until the object
-//! is deleted or is no worse than that form.
+//! An edit that breaks an object never moves traffic. The previous form of the object stays in use until the object is
+//! deleted, or has a form that is no worse.
 //!
-//! A form is worse than the form in force if it has a problem with an effect on traffic whose path and code are not
-//! among the problems of the form in force. At a start the first form that is read is in force, with its problems.
-//! Objects are identified by kind, namespace and name in any file; [`documents`] covers objects that cannot be
-//! identified.
+//! A form is worse than the form in use if it has a new problem with an effect on traffic. A problem is new if the form
+//! in use has no problem with its path and code. At a start the first form that is read is in use, with its problems.
+//! Kind, namespace and name identify an object in any file. [`documents`] handles objects that cannot be identified.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

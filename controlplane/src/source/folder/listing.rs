@@ -37,8 +37,8 @@ impl Stamp {
 /// A manifest file.
 pub(super) struct ListedFile {
     pub stamp: io::Result<Stamp>,
-    /// The file is complete: the file or a folder above it was closed after writing, was renamed into place, or is a
-    /// link with a new target.
+    /// True if the file is complete. A file is complete if the file or a folder above it was closed after writing or
+    /// renamed into place, or is a link with a new target.
     pub settled: bool,
 }
 

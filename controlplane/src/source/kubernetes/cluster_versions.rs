@@ -119,10 +119,12 @@ impl ClusterVersions {
         })))
     }
 
-    /// The newest resource versions, requested after this call. None if there is no API server or it does not answer.
-    /// Callers that wait share one request, and there is at most one request a second.
+    /// Returns the newest resource versions, from a request that starts after this call. Returns None if there is no
+    /// API server, or the API server does not answer. Callers that wait share one request, and there is at most one
+    /// request in a second.
     ///
-    /// A watch that is behind gets the command to catch up, and a watch that is ahead the command to restart.
+    /// A watch with lower versions gets the command to catch up. A watch with higher versions gets the command to
+    /// restart.
     pub async fn newest(&self) -> Option<Arc<Watermark>> {
         let newest = self.request().await?.newest?;
         self.0.as_ref()?.catch_up(&newest);

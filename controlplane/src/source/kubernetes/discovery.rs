@@ -1,7 +1,8 @@
-//! Which of the supported kinds a cluster has, and at which version.
+//! Finds the supported kinds that a cluster has, and their versions.
 //!
-//! Aggregated discovery lists all kinds in one small answer, and every client may read it. It may lag behind just after
-//! the start of an API server, so a kind counts as absent only after a 404 for its own list.
+//! Aggregated discovery lists all kinds in one small answer, and every client may read it. The answer may lack kinds
+//! shortly after the start of an API server. So a kind counts as absent only after the list of the kind has answered
+//! 404.
 
 use http_body_util::BodyExt;
 use hyper::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};

@@ -13,8 +13,8 @@ use crate::publish::Publisher;
 const QUIET: Duration = Duration::from_millis(5);
 /// Longest burst.
 const BURST: Duration = Duration::from_millis(50);
-/// After a translation comes a pause of this many times its own duration, at most [`MAX_PAUSE`], so that frequent
-/// changes leave time for requests.
+/// The pause after a translation is this many times as long as the translation, and at most [`MAX_PAUSE`]. The pause
+/// leaves time for requests when objects change often.
 const PAUSE_FACTOR: u32 = 2;
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 

@@ -1,9 +1,9 @@
-//! The memory limit of one source. The oldest objects of each namespace are kept, up to a limit of bytes. The oldest of
-//! the other objects become stubs: a name and a problem. The rest is hidden, and the oldest stub counts the hidden
-//! objects.
+//! The memory limit of one source. A source keeps the oldest objects of each namespace, up to a limit of bytes. The
+//! next objects by age become stubs: a name and a problem. All other objects are hidden, and the oldest stub has the
+//! number of hidden objects.
 //!
-//! Pure. The objects that are kept depend on the objects alone, not on the order in which they were read, so that all
-//! replicas keep the same ones.
+//! The result depends on the objects and not on the order in which the source read them, so that all replicas keep the
+//! same objects. The module has no input or output of its own.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -50,8 +50,8 @@ struct BudgetLine {
 /// Objects whose state has changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Objects to replace by stubs, and the number of hidden objects in the stub, rounded down to a power of two. The
-    /// last of several entries for one object counts.
+    /// Objects that become stubs. The number counts the hidden objects in the stub, rounded down to a power of two. If
+    /// an object has several entries, the last entry counts.
     pub stubs: Vec<(Key, usize)>,
     /// Objects to forget.
     pub hidden: Vec<Key>,

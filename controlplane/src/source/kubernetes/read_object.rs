@@ -46,8 +46,8 @@ struct Counter {
 }
 
 impl Counter {
-    /// Half of the memory of a string without its text: pointer, length, capacity and allocation overhead. Without it
-    /// an object of many short strings would take ten times its weight.
+    /// Half of the memory that a string needs in addition to its text: pointer, length, capacity and overhead of the
+    /// allocation. Without this number an object of many short strings would take ten times the memory that is counted.
     const QUOTE: usize = 16;
 }
 

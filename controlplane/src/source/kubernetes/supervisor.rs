@@ -1,5 +1,5 @@
-//! Runs a watch for every source that the cluster has. Asks for the cluster's kinds regularly, because a kind may come,
-//! go, or be served at another version.
+//! Runs a watch for every source that the cluster has. Asks the cluster for its kinds again and again, because the
+//! cluster may get a kind, lose a kind, or serve a kind at another version.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;

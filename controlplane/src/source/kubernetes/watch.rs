@@ -1,8 +1,10 @@
-//! The watch of one source: a list, then watches from its resource version, and a new list after every failure.
+//! The watch of one source: a list, then watches from the resource version of the list, and a new list after every
+//! failure.
 //!
-//! A watch is resumed only if it has lasted for its whole term. An API server that shuts down also ends a watch without
-//! an error, but earlier. Then the source is listed again: the cluster may have been restored from a backup, and a
-//! watch from a resource version before the restore would keep objects that no longer exist.
+//! The source resumes a watch only if the watch has lasted for its whole term. An API server that shuts down also ends
+//! a watch without an error, but earlier. After such an end the source lists its objects again, because the cluster may
+//! have been restored from a backup. A watch from a resource version before the restore would keep objects that no
+//! longer exist.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -474,8 +476,8 @@ impl Watch {
         self.pause = MAX_PAUSE.min(self.pause * 2);
     }
 
-    /// Called when the watch has delivered an event or has lasted for a while, so that a watch that fails again and
-    /// again logs one failure.
+    /// Call this when the watch has delivered an event or has lasted for a while. So a watch that fails again and again
+    /// logs one failure.
     fn log_recovery(&mut self) {
         if self.is_failing {
             tracing::info!(resource = %self.source.id, "is read again");

@@ -1,8 +1,9 @@
-//! Matches objects that are gone with documents that cannot be read as objects.
+//! Finds the objects that a document without a readable object may stand for.
 //!
-//! Such a document has no readable kind, version, group or name, or is an object without anything in force. It stands
-//! for an object with its name or its place in the same file, of any kind. With its kind, namespace and name it stands
-//! for an object of any file. A document that may have been a list stands for all objects of the list.
+//! Such a document has no readable kind, version, group or name, or is an object of which no form is in use. The
+//! document stands for an object of any kind that had its name or its place in the same file. If the document has a
+//! kind, a namespace and a name, it stands for this object in any file. If the document may have been a list, it stands
+//! for all objects of the list.
 
 use std::collections::HashMap;
 use std::sync::Arc;

@@ -1,5 +1,5 @@
 //! The queue of objects to read again. The namespaces take turns, so that a namespace with many objects does not delay
-//! the others. An object that is added again comes after the other objects of its namespace.
+//! other namespaces. An object that comes into the queue again stands behind the other objects of its namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};

@@ -18,8 +18,8 @@ const BATCH_TIME: Duration = Duration::from_millis(500);
 const BATCH_PAUSE: Duration = Duration::from_millis(200);
 
 impl Watch {
-    /// Reads some of the objects in the queue, and returns the time of the next batch. An object that cannot be read is
-    /// read later, without a new list.
+    /// Reads some of the objects in the queue, and returns the time of the next batch. If an object cannot be read, a
+    /// later batch reads the object again, without a new list.
     pub(super) async fn read_again(&mut self, version: u64) -> Result<Instant, Interrupted> {
         let start = Instant::now();
         for _ in 0..BATCH {
