@@ -1,5 +1,6 @@
-//! The control plane's publisher and server inside the test's process, for tests that need more control planes than the
-//! machine has inotify instances. It does not watch a folder; [`crate::Plane`] does.
+//! Runs the publisher and the server of a control plane inside the process of the test. Tests use this if they need
+//! more control planes than the machine has inotify instances. This control plane does not watch a folder;
+//! [`crate::Plane`] does.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -49,7 +49,8 @@ impl Plane {
         Plane::of(Source::Manifests, folder_of(files), None, arguments)
     }
 
-    /// [`Plane::start`] with the memory limit of the shipped Deployment, see [`Plane::assert_within_shipped_memory`].
+    /// Like [`Plane::start`], with the memory limit of the shipped Deployment. See
+    /// [`Plane::assert_within_shipped_memory`].
     pub fn start_in_shipped_memory(files: &[(&str, &str)]) -> Plane {
         Plane::of(
             Source::Manifests,
@@ -64,7 +65,7 @@ impl Plane {
         Plane::by_program(&dist("weir"), kubeconfig, arguments)
     }
 
-    /// [`Plane::of_cluster`] with the memory limit of the shipped Deployment, see
+    /// Like [`Plane::of_cluster`], with the memory limit of the shipped Deployment. See
     /// [`Plane::assert_within_shipped_memory`].
     pub fn of_cluster_in_shipped_memory(kubeconfig: &Path, arguments: &[&str]) -> Plane {
         let source = Source::of_cluster(&dist("weir"), kubeconfig);
@@ -145,8 +146,8 @@ impl Plane {
         self.process.peak_memory()
     }
 
-    /// Panics if the peak of resident memory exceeds the limit of the shipped Deployment, or if the kernel killed the
-    /// process for its memory. Without a cgroup it checks only the former.
+    /// Panics if the peak of resident memory is above the limit of the shipped Deployment, or if the kernel killed the
+    /// process for its memory. Without a cgroup this function checks only the peak.
     pub fn assert_within_shipped_memory(&self) {
         if let Some(limit) = &self.limit {
             limit.assert_held();

@@ -1,8 +1,9 @@
-//! A second, slow implementation of the specifications, written so that each line can be compared with their text.
+//! A second, slow implementation of the specifications. A reader can compare each line with the text of a
+//! specification.
 //!
-//! It works on routes, splits and TrafficTargets in the form that users write. It shares no code with the control plane
-//! or the filter, because shared code would share its errors. It decides which rule matches a request and which client
-//! may reach which workload. It does not apply the rule.
+//! The implementation works on routes, splits and TrafficTargets in the form that users write. It shares no code with
+//! the control plane or the filter, because shared code would share errors. It decides which rule matches a request and
+//! which client may reach which workload. It does not apply the rule.
 //!
 //! Section numbers refer to the HTTPRoute of Gateway API v1 and to GEP-1294 (Services as parents).
 
@@ -143,7 +144,7 @@ pub enum Proxy {
 pub enum ListenerNames {
     Unset,
     Listener(String),
-    /// The listeners of each socket, and the socket of the request; None is a socket that is not in the list.
+    /// The listeners of each socket, and the socket of the request. Without a number, the list lacks the socket.
     Sockets(Vec<Vec<String>>, Option<usize>),
 }
 
@@ -167,8 +168,8 @@ pub enum Answer {
     Rule(String),
     /// Listeners differ, and the proxy cannot tell at which one the request arrived.
     UnknownListener,
-    /// The specifications do not decide: a request that is no gRPC call at a GRPCRoute, or both kinds of routes on one
-    /// host.
+    /// The specifications do not decide: a request that is no gRPC call reaches a GRPCRoute, or one host has both kinds
+    /// of routes.
     Unspecified,
 }
 
@@ -190,15 +191,15 @@ impl World {
         }
     }
 
-    /// GEP-1294: clients call a Service by its names. A consumer's routes replace the producer's. Without a route for
-    /// the port the request takes the ordinary route.
+    /// GEP-1294: clients call a Service by its names. Consumer routes replace producer routes. If no route has the
+    /// port, the request takes the ordinary route.
     fn by_client(&self, client: Option<&str>, request: &Request) -> Answer {
         let host = without_port(&request.host).to_ascii_lowercase();
         let name = host.strip_suffix('.').unwrap_or(&host);
         let called = self.services.iter().find(|service| {
             let full = format!("{}.{}", service.name, service.namespace);
             let is_own = client == Some(service.namespace.as_str());
-            // In another namespace `github.com.` is a host of the internet, even if a Service `github` is in a
+            // In another namespace `github.com.` is a host of the internet, even if there is a Service `github` in a
             // namespace `com`.
             (is_own && name == service.name)
                 || (name == full && (is_own || name == host))

@@ -1,4 +1,4 @@
-//! A TCP relay between clients and servers. It stands for a Service in front of its endpoints, and it can hold back
+//! A TCP relay between clients and servers. The relay stands for a Service in front of its endpoints, and can hold back
 //! traffic.
 
 use std::net::SocketAddr;

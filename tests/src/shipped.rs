@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-/// A shipped configuration with free ports for its listeners, and these addresses for clusters with one endpoint.
-/// Panics if a cluster is missing.
+/// Returns a shipped configuration with free ports for its listeners, and with these addresses for clusters with one
+/// endpoint. Panics if a cluster is missing.
 pub fn shipped(name: &str, clusters: &[(&str, SocketAddr)]) -> String {
     let path = crate::root().join("envoy-config").join(name);
     let text = std::fs::read_to_string(&path).expect("a shipped configuration");

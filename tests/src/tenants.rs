@@ -125,7 +125,7 @@ fn without_a(mut config: Config) -> Config {
             .accounts
             .retain(|account| !account.starts_with("a/"));
     }
-    // The pods behind a Service of `a` belong to `a`, and they decide whether its clients need permission for it.
+    // The pods behind a Service of `a` belong to `a`, and they decide whether clients of the Service need permission.
     for rule in config.rules.values_mut() {
         if rule
             .called

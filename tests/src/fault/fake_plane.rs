@@ -16,7 +16,8 @@ use tokio::task::{JoinHandle, JoinSet};
 pub enum Behaviour {
     /// Forwards polls to the control plane at this address.
     Forward(SocketAddr),
-    /// Answers with this document. Holds a poll that names its revision for as long as the poll asks to wait.
+    /// Answers with this document. If a poll names the document's revision, holds the poll for as long as the poll asks
+    /// to wait.
     Serve { revision: String, body: String },
     /// Never answers.
     Hang,

@@ -4,7 +4,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 
-/// Builds the module once. It has its own target folder, because the `cargo` that runs the test may lock the other one.
+/// Builds the module once. The build has its own target folder, because the `cargo` that runs the test may lock the
+/// other folder.
 pub fn trapping_module() -> PathBuf {
     static MODULE: OnceLock<PathBuf> = OnceLock::new();
     MODULE.get_or_init(build).clone()

@@ -1,4 +1,5 @@
-//! The visible part of an outcome as a line of text: from the core's decision, and from the answer of a real proxy.
+//! The visible part of an outcome as one line of text. One function makes the line from the core's decision, another
+//! from the answer of a real proxy.
 
 use std::collections::BTreeSet;
 
@@ -25,7 +26,8 @@ impl<'a> Comparison<'a> {
         }
     }
 
-    /// The line for a decision of the core: the backend, the request that it receives and the edited response headers.
+    /// Returns the line for a decision of the core: the backend, the request that the backend receives, and the edited
+    /// response headers.
     pub fn expected(&self, outcome: &Outcome) -> String {
         let backend = outcome.backend.as_deref().unwrap_or_default();
         let line = match &outcome.action {

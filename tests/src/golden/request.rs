@@ -157,8 +157,8 @@ impl Proxy {
         }
     }
 
-    /// The plugin configuration of the proxy. Its requests arrive at the port `socket`. Clusters of backends are named
-    /// `SERVICE.NAMESPACE:PORT`, with `tcp/` before it for connections.
+    /// Returns the plugin configuration of the proxy. Requests of the proxy arrive at the port `socket`. The cluster of
+    /// a backend has the name `SERVICE.NAMESPACE:PORT`, with `tcp/` before it for connections.
     pub fn plugin(&self, control_plane: &str, socket: u16) -> String {
         let mut keys = json!({
             "control_plane": control_plane,

@@ -26,8 +26,8 @@ impl PartialEq for Outcome<'_> {
     }
 }
 
-/// The matches of these routes by precedence, each as the backend and the position in its rule, up to the first match
-/// that fits every request.
+/// Returns the matches of these routes in the order of precedence, up to the first match that fits every request. Each
+/// match is the backend and the position in its rule.
 fn reachable(routes: &[(&Route, Option<String>)]) -> Vec<(String, usize)> {
     let routes = routes.iter().map(|(route, own)| (*route, own.as_deref()));
     let mut reachable = Vec::new();
@@ -120,8 +120,8 @@ fn outcome<'w>(world: &'w World, host: &str, is_selected: &dyn Fn(&str) -> bool)
             outcomes.push(Outcome::Untouched);
             continue;
         }
-        // The most specific intersection of route and listener decides which routes apply. There is no fallback to
-        // others.
+        // The most specific intersection of route and listener decides which routes apply. Other routes never apply,
+        // even if these routes have no match for the request.
         let hosts = owners[0].hostname.as_deref();
         let in_common = |own: &Option<String>| {
             let both = common(own.as_deref(), hosts);
@@ -170,8 +170,8 @@ fn fitting(route: &Route, host: &str) -> Vec<Option<String>> {
     own.cloned().map(Some).collect()
 }
 
-/// The routes of a listener. If an HTTPRoute and a GRPCRoute have a host in common, the younger route is rejected. This
-/// also applies to two listeners with the same port and hostname.
+/// Returns the routes of a listener. If an HTTPRoute and a GRPCRoute have a host in common, the younger route is
+/// rejected. This also applies to two listeners with the same port and hostname.
 fn in_force(world: &World, listener: &Listener) -> Vec<usize> {
     let alike = world
         .listeners

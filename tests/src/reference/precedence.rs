@@ -8,8 +8,8 @@ use super::{Call, Candidate, Path, Pattern, Value, specificity};
 pub fn goes_before(a: &Candidate, b: &Candidate) -> bool {
     // Linkerd: the more specific hostname at a Service goes before everything else.
     let by_host = specificity(a.hostname).cmp(&specificity(b.hostname));
-    // Exact paths, then regular expressions, then prefixes; longer paths first. For gRPC calls: the longer service,
-    // then the longer method.
+    // Exact paths come first, then regular expressions, then prefixes. Longer paths come before shorter paths. For gRPC
+    // calls the longer service comes first, then the longer method.
     let by_service = length_of(a, |call| &call.service).cmp(&length_of(b, |call| &call.service));
     let by_call = length_of(a, |call| &call.method).cmp(&length_of(b, |call| &call.method));
     let by_kind = kind(a).cmp(&kind(b));

@@ -29,8 +29,8 @@ pub struct GroupMatch {
     pub headers: Vec<(String, Pattern)>,
 }
 
-/// Tries matches in the order of Gateway API, then by the age of their splits, then the oldest split without matches.
-/// Other requests go to the root.
+/// Matches come first, in the order of Gateway API and then by the age of their splits. After them comes the oldest
+/// split without matches. Other requests go to the root.
 pub fn decide(splits: &[Split], service: &Service, port: u16, request: &Request) -> Answer {
     if service.namespace != GATEWAY_NAMESPACE {
         return Answer::Untouched;
@@ -74,7 +74,8 @@ impl Split {
 }
 
 impl GroupMatch {
-    /// A greater rank goes first: by the length of the path expression, then a method, then the number of headers.
+    /// Returns the rank of a match. A higher rank comes first. The rank counts the length of the path expression, then
+    /// a method, then the number of headers.
     fn rank(&self) -> (Option<usize>, bool, usize) {
         let path = self.path.as_ref().map(|it| it.to_string().chars().count());
         let is_any = self.methods.is_empty() || self.methods.iter().any(|method| method == "*");
