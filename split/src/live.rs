@@ -1,4 +1,4 @@
-//! The table in force, and the sequence of picks of each of its rules.
+//! The current table of a worker, and the sequence of picks of each rule.
 
 use std::collections::HashMap;
 
@@ -13,7 +13,7 @@ use crate::sampler::Sampler;
 use crate::table::Table;
 use crate::wire::Unmatched;
 
-/// The table of one worker and the samplers of its rules. All random numbers come from the seed.
+/// The current table of one worker and the samplers of the rules. All random numbers come from the seed.
 #[derive(Debug)]
 pub struct Live {
     table: Table,
@@ -28,14 +28,14 @@ pub struct Live {
 
 #[derive(Debug)]
 struct RuleState {
-    /// None for a rule without backends, which redirects each request.
+    /// None for a rule without backends. Such a rule redirects each request.
     sampler: Option<Sampler>,
     /// Picks of each backend since the last [`Live::take_picks`].
     pick_counts: Vec<u64>,
 }
 
 impl Live {
-    /// A worker without a table. Workers with different seeds draw different sequences.
+    /// Returns the state of a worker without a table. Workers with different seeds have different sequences of picks.
     pub fn new(seed: u64, until_configured: UntilConfigured) -> Live {
         Live {
             table: Table::default(),
@@ -47,14 +47,14 @@ impl Live {
         }
     }
 
-    /// While the permissions are too old, all requests and connections are denied. The table stays, and the sequence of
-    /// each rule goes on afterwards.
+    /// Says whether the permissions are too old. If they are, all requests and connections are denied. The table stays,
+    /// so each rule later goes on with its sequence of picks.
     pub fn set_access_too_old(&mut self, is_too_old: bool) {
         self.is_access_too_old = is_too_old;
     }
 
-    /// Puts a table in force. A rule whose identity, backends and weights are unchanged goes on with its
-    /// sequence. Call [`Live::take_picks`] first: the picks of removed rules are lost.
+    /// Replaces the table. A rule with the same identity, backends and weights as before goes on with its sequence of
+    /// picks. Call [`Live::take_picks`] first, because the picks of removed rules are lost.
     pub fn install(&mut self, table: Table) {
         let previous = std::mem::take(&mut self.table);
         let mut previous_states: HashMap<_, _> = previous
@@ -69,8 +69,8 @@ impl Live {
                 Some((before, state)) if before.has_same_backends(rule) => state,
                 _ => {
                     let weights = rule.backends.iter().map(|backend| backend.weight);
-                    // The seed depends on this rule alone, so that other rules do not change its sequence. The count
-                    // gives a rule that gets its old weights back another sequence.
+                    // The seed depends on no other rule, so that other rules do not change this sequence. With the
+                    // count, a rule that gets its old weights back has another sequence than before.
                     let seed =
                         self.seed ^ fnv1a(&rule.identity) ^ self.install_count.rotate_left(40);
                     RuleState {
@@ -86,11 +86,11 @@ impl Live {
 
     /// Decides one request.
     ///
-    /// `socket` returns the port of the proxy's socket at which the request came in. It is called only if listeners of
-    /// a Gateway have different rules for the host.
+    /// `socket` returns the port of the proxy's socket at which the request came in. The function calls `socket` only
+    /// if listeners of a Gateway have different rules for the host.
     ///
-    /// `read` returns the value of a header (`:path`, `x-user`). It is called only for the headers that the rules of
-    /// the host need: once for each name, and a second time if the edited request needs a permission.
+    /// `read` returns the value of a header (`:path`, `x-user`). The function calls `read` only for the headers that
+    /// the rules of the host need: once for each name, and a second time if the edited request needs a permission.
     pub fn decide(
         &mut self,
         authority: &[u8],
@@ -170,7 +170,8 @@ impl Live {
     }
 
     /// Decides one new connection. `destination` is the IP address and port that the client called; None if the proxy
-    /// does not know them. It is ignored if the plugin configuration names a root or a listener.
+    /// does not know the address. The function ignores `destination` if the plugin configuration names a root or a
+    /// listener.
     pub fn connect(&mut self, destination: Option<(&str, u16)>) -> Decided<'_> {
         if self.install_count == 0 || self.is_access_too_old {
             return self.not_ready();
@@ -195,18 +196,19 @@ impl Live {
                 }
             }
             Some(Destination::Status(status)) => Decision::Answer(*status),
-            // Compiling refuses redirects of connections.
+            // `Table::compile` refuses redirects of connections, so this does not happen.
             Some(Destination::Redirect(_)) | None => Decision::Ordinary,
         };
         rule.decided(decision)
     }
 
-    /// Decides whether a request may come in to the workload behind this proxy. `peer` returns the
-    /// [`crate::peer_identity`] of the client's certificate. It is called only if there is an access policy. `read` is
-    /// as for [`Live::decide`].
+    /// Decides whether a request may come in to the workload of this proxy. `peer` returns the [`crate::peer_identity`]
+    /// of the client's certificate. The function calls `peer` only if there is an access policy. `read` is the same
+    /// function as for [`Live::decide`].
     ///
-    /// [`Decision::Ordinary`] lets the request in. [`Decision::Denied`] and [`Decision::Answer`] do not: the answer is
-    /// 400 if servers read the path in different ways, and 503 before there is a configuration.
+    /// [`Decision::Ordinary`] lets the request in. [`Decision::Denied`] and [`Decision::Answer`] do not let it in. The
+    /// answer is 400 if servers could read the path in different ways. Before there is a configuration,
+    /// [`UntilConfigured`] decides.
     pub fn admit(
         &self,
         peer: impl FnOnce() -> Option<String>,
@@ -216,10 +218,10 @@ impl Live {
         if self.install_count == 0 || self.is_access_too_old {
             return self.not_ready();
         }
-        // An exhausted effort grants nothing.
+        // If no steps are left, no grant fits the request, so the request is denied.
         let effort = Effort::default();
         let mut view = RequestView::new(authority, &effort, &mut read);
-        // The workload may resolve the segment and read a path that no permission covers.
+        // The workload may resolve a segment `..`, and then read a path that no permission covers.
         if has_dot_segment(view.path()) {
             return Decision::Answer(400).into();
         }
@@ -229,7 +231,7 @@ impl Live {
         from_check(access.admit(peer().as_deref(), &mut view))
     }
 
-    /// Decides whether a connection may come in to the workload behind this proxy, once the handshake is done. `port`
+    /// Decides whether a connection may come in to the workload of this proxy. Call it after the TLS handshake. `port`
     /// is the port of the workload.
     pub fn admit_connection(&self, peer: Option<&str>, port: u16) -> Decided<'_> {
         if self.install_count == 0 || self.is_access_too_old {
@@ -257,8 +259,8 @@ impl Live {
         .into()
     }
 
-    /// Gives the picks since the last call: the identity of the rule, the backend as `SERVICE.NAMESPACE:PORT` or a
-    /// status, and the number of picks (at least 1).
+    /// Calls `each` for each backend with picks since the last call. The arguments are the identity of the rule, the
+    /// backend (`SERVICE.NAMESPACE:PORT`, or a status), and the number of picks (at least 1).
     pub fn take_picks(&mut self, mut each: impl FnMut(&str, &str, u64)) {
         for (rule, state) in self.table.rules.iter().zip(&mut self.states) {
             for (backend, count) in rule.backends.iter().zip(&mut state.pick_counts) {
@@ -319,7 +321,7 @@ fn from_check(outcome: Result<(), String>) -> Decided<'static> {
     }
 }
 
-/// FNV-1a, 64 bit: every build gives the same number for a text.
+/// Returns the 64-bit FNV-1a hash of a text. Every build returns the same number for the same text.
 pub(crate) fn fnv1a(text: &str) -> u64 {
     text.bytes().fold(0xcbf2_9ce4_8422_2325, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3)

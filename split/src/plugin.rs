@@ -13,17 +13,17 @@ use crate::wire;
 /// The checked form of the filter's plugin configuration.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Plugin {
-    /// The proxy's cluster that reaches `weir serve`; None if the proxy uses only the initial configuration.
+    /// The name of the Envoy cluster for `weir serve`; None if the proxy uses only the initial configuration.
     pub control_plane: Option<String>,
     /// Query of `/v1/config` that names this proxy's scope; empty if the proxy gets only producer rules.
     pub scope: String,
-    /// The request header that the proxy's `cluster_header` route reads. Lower case.
+    /// The name, in lower case, of the request header that the proxy's `cluster_header` route reads.
     pub header: String,
-    /// The configuration in force from the first request until the control plane sends another.
+    /// The configuration that the filter uses until the control plane sends another configuration.
     pub initial: Option<wire::Config>,
     pub until_configured: UntilConfigured,
-    /// Seconds without an answer of the control plane, 60 to 604,800, after which the permissions of a proxy with a
-    /// service account are too old and everything is denied; None for no limit.
+    /// After this many seconds (60 to 604,800) without an answer from the control plane, the permissions of a proxy
+    /// with a service account are too old, and the filter denies everything. None means no limit.
     pub access_max_age: Option<u64>,
     /// True if the access log names the rule of each request.
     pub log_rule: bool,
@@ -43,57 +43,60 @@ pub enum Protocol {
 /// The traffic that passes through the filter.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Direction {
-    /// Traffic from the workloads behind this proxy, or from the clients of this Gateway.
+    /// Traffic from the workloads of this proxy, or from the clients of this Gateway.
     #[default]
     Outbound,
-    /// Traffic to the workload behind this proxy. The filter checks permissions and does not split.
+    /// Traffic to the workload of this proxy. The filter checks permissions and does not split traffic.
     Inbound,
 }
 
 /// What happens to a request before the proxy has a configuration.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum UntilConfigured {
-    /// It takes its ordinary route.
+    /// The request takes its ordinary route.
     #[default]
     Pass,
     /// The proxy answers 503.
     Unavailable,
-    /// The proxy answers 403. A proxy with a service account does so, because the unknown policy may deny any request.
+    /// The proxy answers 403. This is for proxies with a service account, because the unknown policy may deny any
+    /// request.
     Denied,
 }
 
 /// The properties of one proxy that [`crate::Table::compile`] needs.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Site {
-    /// Namespace of the workloads behind this proxy, in which short names resolve; empty if there is no single one.
+    /// Namespace of the workloads of this proxy, in which short names resolve; empty if there is no single namespace.
     pub namespace: String,
     pub cluster_domain: String,
-    /// A SPIFFE ID of another trust domain is no identity. Empty if the filter reads no certificates.
+    /// The trust domain of the SPIFFE IDs that name ServiceAccounts of this cluster. Empty if the filter reads no
+    /// certificates.
     pub trust_domain: String,
     pub listeners: Listeners,
     pub naming: Naming,
-    /// `NAMESPACE/NAME` of the ServiceAccount of the workload behind this proxy. A proxy that names
-    /// one enforces the access policy: it denies all traffic until it has a configuration.
+    /// `NAMESPACE/NAME` of the ServiceAccount of this proxy's workload. A proxy with a ServiceAccount enforces the
+    /// access policy: it denies all traffic until it has a configuration.
     pub service_account: Option<String>,
-    /// The Service that all connections are for; None if their original destination says it.
+    /// The Service that all connections are for; None if the original destination of each connection tells the Service.
     pub root: Option<wire::Service>,
-    /// True if a request without the routing header goes to the Service in its Host.
+    /// True if a request without the routing header goes to the Service in its Host header.
     pub ordinary_route_serves_root: bool,
 }
 
-/// The listeners of the Gateway by which the requests of this filter come in.
+/// The listeners of the Gateway at which the requests of this filter come in.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub enum Listeners {
-    /// The plugin configuration names no listener: a request may belong to any of them.
+    /// The plugin configuration names no listener, so a request may belong to any listener.
     #[default]
     Any,
     One(String),
-    /// By the port of the proxy's socket, which may differ from the listener's port. No set is empty.
+    /// Names of listeners for each port of the proxy's sockets, at least one name for each port. A socket may have
+    /// another port than its listeners.
     BySocket(BTreeMap<u16, BTreeSet<String>>),
 }
 
 impl Listeners {
-    /// The listener of all requests or connections, if there is only one.
+    /// Returns the listener of all requests or connections, if there is only one listener.
     pub fn one(&self) -> Option<&str> {
         match self {
             Listeners::One(name) => Some(name),
@@ -101,7 +104,7 @@ impl Listeners {
         }
     }
 
-    /// Whether requests of the listener with this name may come in to this proxy.
+    /// True if requests of the listener with this name may come in to this proxy.
     pub fn may_be(&self, name: &str) -> bool {
         match self {
             Listeners::Any => true,
@@ -118,7 +121,8 @@ pub struct Naming {
     exceptions: BTreeMap<String, String>,
 }
 
-/// The value of the key `namespace` and of the query: the proxy gets the splits of hosts of every namespace.
+/// With this value of the key `namespace`, the proxy gets the splits of literal hosts in all namespaces. The query of
+/// `/v1/config` has the same value.
 pub const EVERY_NAMESPACE: &str = "*";
 
 const DEFAULT_TEMPLATE: &str = "{service}.{namespace}.svc.cluster.local:{port}";
@@ -285,7 +289,7 @@ fn parse_initial(value: serde_json::Value) -> Result<wire::Config, PluginError> 
     serde_json::from_value(value).map_err(|_| PluginError::new(&error::INITIAL, ""))
 }
 
-/// The query of `/v1/config`.
+/// Returns the query of `/v1/config`.
 fn scope_query(namespace: Option<&str>, gateway: Option<&str>) -> Result<String, PluginError> {
     Ok(match (namespace, gateway) {
         (Some(_), Some(_)) => return fail(&error::TWO_SCOPES, ""),
@@ -335,7 +339,7 @@ impl Naming {
         })
     }
 
-    /// The name of the backend's cluster.
+    /// Returns the name of the backend's Envoy cluster.
     pub fn cluster(&self, backend: &wire::Service) -> String {
         if let Some(name) = self.exceptions.get(&backend.to_string()) {
             return name.clone();
@@ -355,7 +359,7 @@ fn parse_sockets(
     }
     let mut sockets = BTreeMap::new();
     for (port, names) in names_by_port {
-        // `+80` and `080` parse, and would be a second name of port 80.
+        // `+80` and `080` would parse too, and be a second name of port 80.
         let number = port.parse::<u16>().ok();
         let Some(number @ 1..) = number.filter(|it| it.to_string() == port) else {
             return fail(&error::LISTENERS_PORT, port);
@@ -377,7 +381,8 @@ fn parse_root(text: &str) -> Option<wire::Service> {
     })
 }
 
-/// Whether `name` may be a Kubernetes name, which is safe in a query, in a metric's name and in a header's value.
+/// True if `name` may be the name of a Kubernetes object. Such a name is safe in a query, in the name of a metric and
+/// in the value of a header.
 pub(crate) fn is_dns_name(name: &str) -> bool {
     !name.is_empty()
         && name.len() <= 253

@@ -1,4 +1,4 @@
-//! The plan: the configuration of all proxies, and the part of it for one proxy.
+//! The plan: the configuration of all proxies. [`scope`] returns the part for the proxies of one scope.
 
 pub mod document;
 mod pieces;
@@ -20,21 +20,21 @@ pub use self::rule_id::RuleId;
 /// The proxies that a host set or a connection entry is for.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Audience {
-    /// Clients in every namespace (a producer's rules).
+    /// Clients in every namespace. Producer rules have this audience: rules in the namespace of the called Service.
     Everyone,
-    /// Clients in one namespace: a consumer's rules, or a literal host for which proxies at the edge use an older split of
-    /// another namespace.
+    /// Clients in one namespace. Consumer rules have this audience: rules in the namespace of the client. So has a
+    /// literal host if proxies at the edge use an older split of another namespace for it.
     Namespace(String),
-    /// Clients in one namespace, and proxies at the edge: a literal host.
+    /// Clients in one namespace, and proxies at the edge. Literal hosts have this audience.
     NamespaceAndEdge(String),
-    /// Only proxies at the edge: a literal host of several namespaces.
+    /// Only proxies at the edge. A literal host with splits in several namespaces has this audience.
     Edge,
     /// Clients of one Gateway.
     Gateway { namespace: String, name: String },
 }
 
 impl Audience {
-    /// Whether proxies of this scope belong to the audience.
+    /// True if proxies of this scope belong to the audience.
     pub fn concerns(&self, scope: &Scope) -> bool {
         match (self, scope) {
             (Audience::Everyone, Scope::Producers | Scope::Edge | Scope::Namespace(_)) => true,
@@ -42,7 +42,7 @@ impl Audience {
         }
     }
 
-    /// The namespace of all its proxies; None if they may be in several namespaces.
+    /// Returns the namespace of all proxies of the audience; None if these proxies may be in several namespaces.
     pub fn namespace(&self) -> Option<&str> {
         match self {
             Audience::Everyone | Audience::Edge => None,
@@ -52,7 +52,7 @@ impl Audience {
         }
     }
 
-    /// The same as [`Audience::concerns`], but always false for [`Audience::Everyone`].
+    /// Returns the same as [`Audience::concerns`], but always false for [`Audience::Everyone`].
     fn is_own(&self, scope: &Scope) -> bool {
         match (self, scope) {
             (
@@ -78,7 +78,7 @@ pub struct PlannedSet {
     pub set: HostSet,
 }
 
-/// A destination of connections with its rule, and the proxies that it is for.
+/// A destination of connections with its rule, and the proxies that use the rule.
 #[derive(Clone, Debug, PartialEq)]
 pub struct PlannedConnections {
     pub audience: Audience,
@@ -89,18 +89,18 @@ pub struct PlannedConnections {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// Only the producers' rules.
+    /// Only the producer rules.
     Producers,
-    /// The producers' rules, and the splits of literal hosts in all namespaces: `namespace=*`.
+    /// The producer rules, and the splits of literal hosts in all namespaces. Proxies request it as `namespace=*`.
     Edge,
-    /// The producers' rules, and the consumer rules of this namespace.
+    /// The producer rules, and the consumer rules of this namespace.
     Namespace(String),
     /// Only the routes of this Gateway.
     Gateway { namespace: String, name: String },
 }
 
 impl Scope {
-    /// The namespace of its proxies; None if they may be in any namespace.
+    /// Returns the namespace of the proxies of this scope; None if these proxies may be in any namespace.
     pub fn namespace(&self) -> Option<&str> {
         match self {
             Scope::Producers | Scope::Edge => None,
@@ -114,24 +114,25 @@ impl Scope {
 pub struct Plan {
     sets: Vec<PlannedSet>,
     connections: Vec<PlannedConnections>,
-    /// By identity.
+    /// The rules by identity.
     rules: BTreeMap<String, Rule>,
     listeners: Listeners,
     /// None if configurations have no access policy.
     access: Option<Access>,
 }
 
-/// Listeners of Gateways by name, the Gateways by namespace and name.
+/// For each Gateway, by namespace and name, the listeners by name.
 pub type Listeners = BTreeMap<(String, String), BTreeMap<String, Listener>>;
 
 impl Plan {
-    /// `rules` are by identity. Each match of `sets` and each entry of `connections` names one of them.
+    /// Returns a plan. The keys of `rules` are identities. Each match of `sets` and each entry of `connections` names
+    /// one of these rules.
     pub fn new(
         mut sets: Vec<PlannedSet>,
         mut connections: Vec<PlannedConnections>,
         rules: BTreeMap<String, Rule>,
     ) -> Plan {
-        // The vectors have grown by pushes and stay in memory: up to half of it would be unused.
+        // The vectors stay in memory for long, and up to half of their capacity is unused.
         sets.shrink_to_fit();
         for planned in &mut sets {
             planned.set.matches.shrink_to_fit();
@@ -162,7 +163,7 @@ impl Plan {
         Plan { listeners, ..self }
     }
 
-    /// Sets the access policy. The backends of the rules must have their ServiceAccounts.
+    /// Sets the access policy. The backends of the rules must already have their ServiceAccounts.
     pub fn with_access(self, access: Access) -> Plan {
         Plan {
             access: Some(access),
@@ -175,9 +176,9 @@ impl Plan {
         of_sets.chain(self.connections.iter().map(|planned| &planned.audience))
     }
 
-    /// Every scope with a configuration of its own: the producers, each namespace that has rules or that the access
-    /// policy names, each Gateway with routes, and the edge. Every other namespace has the configuration of the
-    /// producers; every other Gateway has no rules.
+    /// Returns every scope with a configuration of its own: [`Scope::Producers`], each namespace that has rules or that
+    /// the access policy names, each Gateway with routes, and the edge if the edge has splits or there is an access
+    /// policy. Every other namespace has the configuration of [`Scope::Producers`]. Every other Gateway has no rules.
     pub fn scopes(&self) -> BTreeSet<Scope> {
         let mut scopes = BTreeSet::from([Scope::Producers]);
         for audience in self.audiences() {
@@ -202,13 +203,13 @@ impl Plan {
         if let Some(Access::Grants(grants)) = &self.access {
             let namespaces = scoped_access::namespaces(grants, &self.rules);
             scopes.extend(namespaces.map(|namespace| Scope::Namespace(namespace.to_owned())));
-            // The producers have the policy; the edge has no policy.
+            // The configuration of the producers has the policy, but the configuration of the edge has no policy.
             scopes.insert(Scope::Edge);
         }
         scopes
     }
 
-    /// The audiences of the splits of literal hosts, by namespace and name of the split.
+    /// Returns the audiences of the splits of literal hosts, by namespace and name of the split.
     pub fn splits_of_literals(&self) -> BTreeMap<(String, String), Audience> {
         let mut audiences: BTreeMap<(String, String), Audience> = BTreeMap::new();
         for planned in &self.sets {
@@ -234,7 +235,7 @@ impl Plan {
         audiences
     }
 
-    /// The number of rules for each audience. A rule of [`Audience::Edge`] also counts for its namespace.
+    /// Returns the number of rules for each audience. A rule for [`Audience::Edge`] also counts for its own namespace.
     pub fn rules_by_audience(&self) -> BTreeMap<Audience, usize> {
         let of_sets = self.sets.iter().flat_map(|planned| {
             let matches = planned.set.matches.iter();
@@ -251,7 +252,7 @@ impl Plan {
         counts
     }
 
-    /// The HTTP listeners of the Gateway, by name. Empty for scopes that are no Gateway.
+    /// Returns the HTTP listeners of the Gateway, by name. Returns an empty map for a scope that is not a Gateway.
     fn listeners_of(&self, scope: &Scope) -> BTreeMap<String, Listener> {
         let listeners = match scope {
             Scope::Gateway { namespace, name } => {
@@ -262,7 +263,7 @@ impl Plan {
         listeners.cloned().unwrap_or_default()
     }
 
-    /// The rules with these identities.
+    /// Returns the rules with these identities.
     fn rules_of<'p>(
         &'p self,
         identities: impl IntoIterator<Item = &'p String>,
@@ -276,11 +277,11 @@ impl Plan {
     }
 }
 
-/// The configuration of a proxy of this scope. A namespace that the plan does not name gets the producers' rules; a
-/// Gateway that the plan does not name gets no rules.
+/// Returns the configuration of the proxies of one scope. A namespace that the plan does not name gets the producer
+/// rules. A Gateway that the plan does not name gets no rules.
 ///
-/// Consumer rules of a namespace for a port of a Service, for requests or for connections, replace the producers' rules
-/// for that port (Gateway API, GEP-1294).
+/// If a namespace has consumer rules for a port of a Service, for requests or for connections, these rules replace the
+/// producer rules for this port (Gateway API, GEP-1294).
 pub fn scope(plan: &Plan, scope: &Scope) -> Config {
     let own_sets = plan.sets.iter().filter(|it| it.audience.is_own(scope));
     let own_connections = plan
@@ -363,8 +364,8 @@ fn destination_order(to: &Destination) -> (u8, String, String, u16, Vec<String>)
     }
 }
 
-/// The sort key of host sets: Services by namespace, name and port; then literal hosts; then hosts of Gateways, the most
-/// specific first (exact, longer wildcard, shorter wildcard, every host).
+/// The sort key of host sets: Services by namespace, name and port; then literal hosts; then hosts of Gateways, the
+/// most specific first (exact, longer wildcard, shorter wildcard, every host).
 fn hosts_order(hosts: &Hosts) -> (u8, Reverse<usize>, String, String, u16) {
     match hosts {
         Hosts::Root(root) => {

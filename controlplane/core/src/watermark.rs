@@ -1,22 +1,24 @@
-//! How far a replica has read the cluster, so that a proxy that moves to a replica that lags keeps its configuration.
+//! A watermark says how far a replica has read the cluster. If a proxy moves to a replica that has read less, the proxy
+//! keeps its configuration.
 //!
-//! Resource versions are comparable within one resource (Kubernetes API concepts, "Resource versions"), so a watermark has
-//! one version for each resource. Its text is `RESOURCE=VERSION,...`, sorted. A resource is `PLURAL.GROUP`, or
-//! `PLURAL.GROUP/NAMESPACE` if each namespace has a watch of its own.
+//! Resource versions can be compared within one resource (Kubernetes API concepts, "Resource versions"), so a watermark
+//! has one version for each resource. The text of a watermark is `RESOURCE=VERSION,...`, sorted. A resource is
+//! `PLURAL.GROUP`, or `PLURAL.GROUP/NAMESPACE` if each namespace has a watch of its own.
 
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The most resources of a client's watermark that are kept although this replica does not watch them. They are kept while
-/// the client's poll is held, because this replica may soon find the definition of such a resource.
+/// A client's watermark may have resources that this replica does not watch. The replica keeps at most this many of
+/// them while it holds the client's poll, because it may soon find the definition of such a resource.
 const MAX_UNKNOWN: usize = 16;
-/// The longest name of such a resource in bytes: a plural, a group and a namespace.
+/// The longest name, in bytes, of a resource that this replica does not watch: a plural, a group and a namespace.
 const MAX_NAME: usize = 256;
 
-/// The newest resource version that has been read, by resource (`services`, `httproutes.gateway.networking.k8s.io`). Empty
-/// for a source without resource versions, such as a folder.
+/// The newest resource version that a replica has read, for each resource (`services`,
+/// `httproutes.gateway.networking.k8s.io`). A source without resource versions, such as a folder, has an empty
+/// watermark.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Watermark(BTreeMap<Arc<str>, Version>);
 
@@ -28,7 +30,7 @@ struct Version {
 }
 
 impl Version {
-    /// The version that clients get: the newest change, or what has been read if the newest change is unknown.
+    /// Returns the version for clients: the version of the newest change, or `read` if the newest change is unknown.
     fn for_clients(self) -> u64 {
         self.changed.unwrap_or(self.read)
     }
@@ -40,17 +42,17 @@ impl Version {
 pub struct Unreadable;
 
 impl Watermark {
-    /// Records that everything up to this version has been read.
+    /// Records that the replica has read everything up to this version.
     pub fn set(&mut self, resource: &str, version: u64) {
         self.0.entry(resource.into()).or_default().read = version;
     }
 
-    /// Records the version of the newest change that has been read.
+    /// Records the version of the newest change that the replica has read.
     pub fn set_changed(&mut self, resource: &str, version: u64) {
         self.0.entry(resource.into()).or_default().changed = Some(version);
     }
 
-    /// The version of this resource that clients get.
+    /// Returns the version of this resource for clients.
     pub fn get(&self, resource: &str) -> Option<u64> {
         self.0.get(resource).map(|version| version.for_clients())
     }
@@ -59,8 +61,8 @@ impl Watermark {
         self.0.is_empty()
     }
 
-    /// Parses a client's watermark. Keeps the resources that `watched` has and at most 16 others, because the client chooses
-    /// the names and could send many.
+    /// Parses a client's watermark. Keeps the resources that `watched` has, and at most 16 other resources, because a
+    /// client could send many invented names.
     pub fn of_client(text: &str, watched: &Watermark) -> Result<Watermark, Unreadable> {
         let mut watermark = Watermark::default();
         let mut unknown = 0_usize;
@@ -86,8 +88,8 @@ impl Watermark {
         self
     }
 
-    /// Whether `self` has read everything that `other` has read. A resource that only one of them has does not count,
-    /// because its definition was added or removed.
+    /// True if `self` has read everything that `other` has read. The function ignores a resource that only one of the
+    /// two watermarks has, because the definition of this resource was added or removed.
     pub fn covers(&self, other: &Watermark) -> bool {
         let mut both = other
             .0
@@ -96,8 +98,8 @@ impl Watermark {
         both.all(|(own, other)| own.read.max(own.for_clients()) >= other.for_clients())
     }
 
-    /// Whether `other` has a resource that `self` does not have: its definition was removed, or this replica has not seen it
-    /// yet. False if `self` is empty, as for a folder.
+    /// True if `other` has a resource that `self` does not have. Then the definition of the resource was removed, or
+    /// this replica has not seen the definition yet. Returns false if `self` is empty, as for a folder.
     pub fn lacks(&self, other: &Watermark) -> bool {
         let mut resources = other.0.keys();
         !self.is_empty() && resources.any(|it| !self.0.contains_key(it))

@@ -1,5 +1,5 @@
-//! The world: a snapshot of all objects that translation reads. It does not depend on the source or the order of the
-//! objects.
+//! The world: a snapshot of all objects that translation reads. A world does not depend on the order in which the
+//! source gives the objects.
 
 mod entry;
 
@@ -33,41 +33,42 @@ pub struct World {
     own_classes: BTreeSet<String>,
     /// Labels of the Namespace objects.
     labels: BTreeMap<String, Arc<BTreeMap<String, String>>>,
-    /// By the namespace of the grants, which is the namespace of the objects that they permit references to.
+    /// The grants by their namespace. A grant permits references to objects in its own namespace.
     grants: BTreeMap<String, Vec<Arc<ReferenceGrant>>>,
-    /// By namespace and name.
+    /// Sorted by namespace and name.
     pub splits: Vec<Arc<TrafficSplit>>,
-    /// By kind, namespace and name.
+    /// Sorted by kind, namespace and name.
     pub routes: Vec<Arc<Route>>,
     groups: BTreeMap<Key, Arc<HttpRouteGroup>>,
-    /// HTTPRouteGroups that are not in force because of their own problems.
+    /// HTTPRouteGroups that Weir cannot use because of their own problems.
     broken_groups: BTreeSet<Key>,
     access: PolicyObjects,
     /// Every namespace with a Namespace object, or with an object in it.
     pub namespaces: BTreeSet<String>,
 }
 
-/// The objects that only the access policy uses. They are kept without a policy too, and then have no effect.
+/// The objects that only the access policy uses. The world has them even if there is no access policy; then they have
+/// no effect.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct PolicyObjects {
     tcp_routes: BTreeMap<Key, Arc<TcpRoute>>,
-    /// By namespace and name.
+    /// Sorted by namespace and name.
     targets: Vec<Arc<TrafficTarget>>,
-    /// By namespace.
+    /// The workloads by namespace.
     workloads: BTreeMap<String, Vec<Arc<Workload>>>,
-    /// Sorted.
+    /// The problems of these objects, sorted.
     problems: Vec<Problem>,
 }
 
 impl World {
-    /// As [`World::of`], from manifests.
+    /// Parses objects and returns the same as [`World::of`].
     pub fn from_objects(objects: impl IntoIterator<Item = Object>) -> (World, Vec<Problem>) {
         let entries = objects.into_iter().map(|object| Entry::of(&object));
         World::of(&entries.collect::<Vec<_>>())
     }
 
-    /// An object with a mistake is left out with a problem, and the other objects stay. Of two objects with the same
-    /// kind, namespace and name, the first by file and position stays.
+    /// Returns the world and the problems of the objects. An object with a mistake does not stop the other objects. If
+    /// two objects have the same kind, namespace and name, the first by file and position stays.
     pub fn of<E: Borrow<Entry>>(entries: &[E]) -> (World, Vec<Problem>) {
         let mut entries: Vec<&Entry> = entries.iter().map(Borrow::borrow).collect();
         entries.sort_by_key(|entry| {
@@ -148,14 +149,14 @@ impl World {
         self.gateways.get(&key).map(Arc::as_ref)
     }
 
-    /// The namespaces that have a Gateway of this name.
+    /// Returns the namespaces that have a Gateway with this name.
     pub fn namespaces_of_gateways(&self, name: &str) -> Vec<&str> {
         let gateways = self.gateways.keys();
         let named = gateways.filter(|(_, it)| it == name);
         named.map(|(namespace, _)| namespace.as_str()).collect()
     }
 
-    /// Every Gateway, and whether its class belongs to Weir.
+    /// Returns every Gateway. The value is true if the class of the Gateway belongs to Weir.
     pub fn owned_gateways(&self) -> BTreeMap<Key, bool> {
         let is_own = |gateway: &Gateway| self.own_classes.contains(&gateway.class);
         let gateways = self.gateways.iter();
@@ -164,7 +165,8 @@ impl World {
             .collect()
     }
 
-    /// The labels of a namespace, and `kubernetes.io/metadata.name`, which Kubernetes gives each namespace.
+    /// Returns the labels of a namespace, with the label `kubernetes.io/metadata.name`, which Kubernetes gives each
+    /// namespace.
     pub fn namespace_labels(&self, namespace: &str) -> BTreeMap<String, String> {
         let labels = self.labels.get(namespace);
         let mut labels = labels.map_or_else(BTreeMap::new, |labels| labels.as_ref().clone());
@@ -177,7 +179,8 @@ impl World {
         self.groups.values().map(Arc::as_ref)
     }
 
-    /// The world without these objects. An HTTPRouteGroup among them becomes a broken group.
+    /// Returns the world without these objects. If one of these objects is an HTTPRouteGroup, it becomes a broken
+    /// group.
     #[must_use]
     pub fn without(&self, out: &BTreeSet<&ObjectRef>) -> World {
         let mut world = self.clone();
@@ -198,29 +201,31 @@ impl World {
         self.groups.get(&key).map(Arc::as_ref)
     }
 
-    /// Whether the HTTPRouteGroup exists, but is not in force because of its own problem.
+    /// True if the HTTPRouteGroup exists, but Weir cannot use it because of its own problem.
     pub fn has_broken_group(&self, namespace: &str, name: &str) -> bool {
         let key = (namespace.to_owned(), name.to_owned());
         self.broken_groups.contains(&key)
     }
 
-    /// The TCPRoute of group `specs.smi-spec.io`.
+    /// Returns the TCPRoute of the group `specs.smi-spec.io`.
     pub fn smi_tcp_route(&self, namespace: &str, name: &str) -> Option<&TcpRoute> {
         let key = (namespace.to_owned(), name.to_owned());
         self.access.tcp_routes.get(&key).map(Arc::as_ref)
     }
 
-    /// By namespace and name.
+    /// Returns the TrafficTargets, sorted by namespace and name.
     pub fn traffic_targets(&self) -> &[Arc<TrafficTarget>] {
         &self.access.targets
     }
 
-    /// The problems of objects that only the access policy uses. Without a policy they are not reported.
+    /// Returns the problems of objects that only the access policy uses. Weir does not report these problems if there
+    /// is no access policy.
     pub fn problems_of_policy(&self) -> &[Problem] {
         &self.access.problems
     }
 
-    /// The ServiceAccounts of the pods that the Service selects, `NAMESPACE/NAME`. Empty if it selects no pods.
+    /// Returns the ServiceAccounts (`NAMESPACE/NAME`) of the pods that the Service selects. Returns an empty set if the
+    /// Service selects no pods.
     pub fn accounts(&self, service: &Service) -> BTreeSet<String> {
         let namespace = &service.object.namespace;
         let workloads = self.access.workloads.get(namespace).into_iter().flatten();
@@ -230,7 +235,7 @@ impl World {
             .collect()
     }
 
-    /// Whether a route of this kind in namespace `from` may refer to the Service `name` in namespace `to`.
+    /// True if a route of this kind in namespace `from` may refer to the Service `name` in namespace `to`.
     pub fn permits_service(&self, kind: RouteKind, from: &str, to: &str, name: &str) -> bool {
         let mut grants = self.grants.get(to).into_iter().flatten();
         from == to || grants.any(|grant| grant.permits_service(kind, from, to, name))

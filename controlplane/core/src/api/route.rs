@@ -42,9 +42,9 @@ pub struct Route {
     pub created: Option<Timestamp>,
     /// The parents that are Services or Gateways, without parents of other controllers.
     pub parents: Vec<ParentRef>,
-    /// Empty for every host.
+    /// The hosts of the route. An empty list means every host.
     pub hostnames: Vec<Hostname>,
-    /// At least one; a TCPRoute has exactly one. Broken rules are included.
+    /// One or more rules; a TCPRoute has exactly one. Broken rules are included.
     pub rules: Vec<RouteRule>,
     /// The regular expressions of all rules.
     pub programs: Programs,
@@ -54,7 +54,8 @@ pub struct Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RouteKind {
     Http,
-    /// Linkerd's HTTPRoute has other defaults and other filters, and treats a rule without backends otherwise.
+    /// The HTTPRoute of Linkerd. It has other defaults and other filters than the HTTPRoute of Gateway API, and another
+    /// meaning of a rule without backends.
     LinkerdHttp,
     Grpc,
     Tcp,
@@ -62,17 +63,18 @@ pub enum RouteKind {
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct RouteRule {
-    /// Its index in `spec.rules`.
+    /// Index of the rule in `spec.rules`.
     pub index: usize,
-    /// Unique within the route: the name of the rule, or the hash of its matches. It does not depend on the index, so
-    /// that a rule keeps its sequence of picks when another rule is added before it.
+    /// The name of the rule, or the hash of its matches. The key is unique within the route. The key does not depend on
+    /// the index, so that a rule keeps its sequence of picks when the user adds another rule before it.
     pub key: String,
-    /// Alternatives. Empty if no match can be read: then the rule matches no request.
+    /// The matches of the rule: a request must fit one of them. If no match can be read, the list is empty, and the
+    /// rule matches no request.
     pub matches: Vec<RouteMatch>,
-    /// Whether a part of the rule is invalid or not supported: then all its requests are answered with
+    /// True if a part of the rule is invalid or not supported. All requests of such a rule are answered with the status
     /// [`RouteKind::broken`].
     pub broken: bool,
-    /// Empty if the rule has no `backendRefs`.
+    /// The backends; empty if the rule has no `backendRefs`.
     pub backends: Vec<BackendRef>,
     pub filters: Filters,
     pub timeouts: Timeouts,
@@ -82,7 +84,7 @@ pub struct RouteRule {
 /// The conditions on a request, see [`weir_split::wire::Match`]. The default matches every request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RouteMatch {
-    /// Its index in the rule's `matches`.
+    /// Index of the match in the rule's `matches`.
     pub index: usize,
     pub path: Option<PathMatch>,
     pub method: Option<String>,
@@ -94,10 +96,10 @@ pub struct RouteMatch {
 }
 
 impl Route {
-    /// Parses a route. The problems of parts that are not in force go to `problems`.
+    /// Parses a route, and adds the problems of its invalid parts to `problems`.
     ///
-    /// None if the route is not in force: all its hostnames are invalid, all its parents belong to other controllers (such
-    /// as a Linkerd `Server`), or the object is no route.
+    /// Returns None if the object is not a route, if all hostnames are invalid, or if all parents belong to other
+    /// controllers (such as a Linkerd `Server`).
     pub fn parse(object: &Object, problems: &mut Vec<Problem>) -> Result<Option<Route>, Problem> {
         let Some(kind) = RouteKind::of(object.kind) else {
             return Ok(None);
@@ -116,8 +118,9 @@ impl Route {
         Ok(route)
     }
 
-    /// A problem for each backendRef that names its port. For a route that is not translated, because its last valid form
-    /// is in force; translation reports the same path with the number of the port.
+    /// Returns a problem for each backendRef that gives its port by name instead of by number. These problems are for a
+    /// route that is not translated, because its last valid form is in force. For all other routes, translation reports
+    /// the same field path, with the number to write.
     pub fn port_names(&self) -> impl Iterator<Item = Problem> {
         self.rules.iter().flat_map(move |rule| {
             rule.backends.iter().filter_map(move |backend| {
@@ -132,13 +135,13 @@ impl Route {
         })
     }
 
-    /// Whether the object is a route, of any version, and all its parents belong to other controllers.
+    /// True if the object is a route of any version, and all its parents belong to other controllers.
     pub fn is_foreign(object: &Object) -> bool {
         RouteKind::of(object.kind).is_some_and(|kind| parent_ref::are_all_foreign(object, kind))
     }
 }
 
-/// A problem for each annotation of Linkerd for timeouts and retries. Weir does not support them.
+/// Returns a problem for each annotation of Linkerd for timeouts and retries, because Weir does not support them.
 fn annotation_problems(object: &Object) -> Vec<Problem> {
     let annotations = object
         .body
@@ -159,7 +162,7 @@ fn annotation_problems(object: &Object) -> Vec<Problem> {
 }
 
 impl RouteKind {
-    /// None if the kind is no route.
+    /// Returns the kind of route; None if objects of this kind are not routes.
     pub fn of(kind: Kind) -> Option<RouteKind> {
         Some(match kind {
             Kind::HttpRoute => RouteKind::Http,
@@ -170,7 +173,7 @@ impl RouteKind {
         })
     }
 
-    /// Its `kind`, as in `allowedRoutes.kinds` and in a ReferenceGrant.
+    /// Returns the `kind` of these routes, as in `allowedRoutes.kinds` and in a ReferenceGrant.
     pub fn name(self) -> &'static str {
         match self {
             RouteKind::Http | RouteKind::LinkerdHttp => "HTTPRoute",
@@ -179,7 +182,7 @@ impl RouteKind {
         }
     }
 
-    /// Its API group, as in a ReferenceGrant.
+    /// Returns the API group of these routes, as in a ReferenceGrant.
     pub fn group(self) -> &'static str {
         match self {
             RouteKind::LinkerdHttp => "policy.linkerd.io",
@@ -187,8 +190,9 @@ impl RouteKind {
         }
     }
 
-    /// The HTTP status for the share of a broken backend (Gateway API v1, HTTPRouteRule.backendRefs). Envoy turns 503 into
-    /// gRPC status UNAVAILABLE. Connections are closed; they have no status.
+    /// Returns the HTTP status for requests to a broken backend (Gateway API v1, HTTPRouteRule.backendRefs). Envoy
+    /// turns 503 into the gRPC status UNAVAILABLE. The status has no meaning for a TCPRoute, because its connections
+    /// are closed.
     pub fn broken(self) -> u16 {
         match self {
             RouteKind::Http | RouteKind::LinkerdHttp | RouteKind::Tcp => 500,
@@ -196,7 +200,7 @@ impl RouteKind {
         }
     }
 
-    /// The effect of a broken backend.
+    /// Returns the effect of a broken backend.
     pub fn share_fails(self) -> Effect {
         let words = match self {
             RouteKind::Tcp => "this backend's share of the connections is closed".to_owned(),
@@ -205,7 +209,7 @@ impl RouteKind {
         Effect::new(Extent::Share, words)
     }
 
-    /// The effect of a broken rule.
+    /// Returns the effect of a broken rule.
     pub fn rule_fails(self) -> Effect {
         let words = match self {
             RouteKind::Tcp => "connections of this rule are closed".to_owned(),
@@ -214,7 +218,7 @@ impl RouteKind {
         Effect::new(Extent::Rule, words)
     }
 
-    /// For messages: `an HTTPRoute`.
+    /// Returns the name of the kind with its article, such as `an HTTPRoute`, for messages.
     pub fn with_article(self) -> &'static str {
         match self {
             RouteKind::Http => "an HTTPRoute",

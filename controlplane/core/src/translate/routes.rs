@@ -1,4 +1,4 @@
-//! Routes -> host sets, connections and rules.
+//! Translates routes to host sets, connections and rules.
 //!
 //! ```text
 //! route, parent -> placements --the deciding routes--> matches in order of precedence -> host set
@@ -37,16 +37,17 @@ pub struct Routes {
     pub rules: BTreeMap<String, Rule>,
     /// The HTTP listeners of the Gateways that have host sets, by namespace and name of the Gateway.
     pub listeners: BTreeMap<(String, String), BTreeMap<String, wire::Listener>>,
-    /// The Service ports for which producer routes decide, each with its most senior route.
+    /// The Service ports for which producer routes decide (routes in the namespace of the Service). The value is the
+    /// most senior route of the port: the oldest, or the first by name.
     pub ports_with_routes: BTreeMap<ServicePort, ObjectRef>,
-    /// The Service port that the clients of a rule call, by identity of the rule. Rules of Gateways are not included.
+    /// For each rule, by identity, the Service port that clients call. Rules of Gateways are not included.
     pub called: BTreeMap<String, ServicePort>,
 }
 
-/// A place where the routes of one class decide, see [`AttachedRoute::yields_to`].
+/// A place where routes ask to decide. Only routes of one class can decide there, see [`AttachedRoute::yields_to`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum RouteClaim {
-    /// A port of a Service. All matches there are one host set.
+    /// A port of a Service. All matches for this port are in one host set.
     Service(Audience, ServicePort),
     /// The requests of one listener of a Gateway.
     Listener {
@@ -54,7 +55,7 @@ enum RouteClaim {
         name: String,
         place: ListenerHosts,
     },
-    /// The connections at one port of a Gateway, because a proxy may not know the listener.
+    /// The connections at one port of a Gateway. The claim is for the port, because a proxy may not know the listener.
     GatewayPort {
         namespace: String,
         name: String,
@@ -62,7 +63,7 @@ enum RouteClaim {
     },
 }
 
-/// A place where a route asks to decide.
+/// A claim of one route.
 struct Placement<'w> {
     claim: RouteClaim,
     /// The listener of a Gateway; None at a Service.
@@ -71,7 +72,7 @@ struct Placement<'w> {
     own: BTreeSet<HostKey>,
 }
 
-/// A match of a Service port. The key in the map is its precedence.
+/// A match for a Service port. In the map of matches, the key is the precedence of the match.
 struct ServiceMatch<'w> {
     checked: CheckedMatch<'w>,
     hostnames: Vec<String>,
@@ -131,7 +132,7 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
         called: BTreeMap::new(),
         problems,
     };
-    // A route that decides at some ports or listeners of its parent is in force at this parent.
+    // A route is in force at a parent if it decides at one or more ports or listeners of this parent.
     let entries = || attached.iter().zip(&blocking_routes);
     let deciding = entries().filter(|(_, other)| other.is_none());
     let deciding: BTreeSet<_> = deciding.map(|(entry, _)| entry.parent_key()).collect();
@@ -153,7 +154,7 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
     collector.finish(ports_with_routes)
 }
 
-/// The places where a route asks to decide.
+/// Returns the claims of a route at one parent.
 fn placements<'w>(
     world: &'w World,
     route: &Route,
@@ -212,8 +213,8 @@ fn claim_of_gateway(route: &Route, parent: &ParentRef, listener: &Listener) -> R
     }
 }
 
-/// A problem for each hostname that is not a name of the Service. The proxy finds the Service by the Host of a request,
-/// so requests with another hostname do not reach the route.
+/// Returns a problem for each hostname that is not a name of the Service. The proxy finds the Service by the Host
+/// header of a request, so requests with another hostname do not reach the route.
 fn unreachable_hostnames(route: &Route, service: &ObjectRef) -> Vec<Problem> {
     let hostnames = route.hostnames.iter().enumerate();
     let foreign = hostnames.filter(|(_, name)| !name.may_name(&service.name, &service.namespace));
@@ -226,7 +227,7 @@ fn unreachable_hostnames(route: &Route, service: &ObjectRef) -> Vec<Problem> {
 }
 
 impl AttachedRoute<'_> {
-    /// The hosts of the listener that the route has.
+    /// Returns the hosts that the route and the listener have in common.
     fn hosts(&self) -> Vec<HostKey> {
         let RouteClaim::Listener { place, .. } = &self.placement.claim else {
             return Vec::new();
@@ -235,7 +236,7 @@ impl AttachedRoute<'_> {
         own.filter_map(|own| own.intersect(&place.hosts)).collect()
     }
 
-    /// The route, and the index of the parent.
+    /// Returns the route, and the index of the parent.
     fn parent_key(&self) -> (&ObjectRef, usize) {
         (&self.route.object, self.parent.index)
     }
@@ -258,7 +259,7 @@ struct RouteCollector<'w, 'p> {
     world: &'w World,
     /// Matches of Service ports.
     claims: BTreeMap<RouteClaim, BTreeMap<Precedence, ServiceMatch<'w>>>,
-    /// By namespace and name.
+    /// The routes at each Gateway, by namespace and name of the Gateway.
     gateways: BTreeMap<(String, String), Attachments<'w>>,
     /// Service ports of TCPRoutes, each with the identity of a rule.
     roots: BTreeSet<(Audience, ServicePort, String)>,
@@ -317,7 +318,7 @@ impl<'w> RouteCollector<'w, '_> {
         entry: &AttachedRoute<'w>,
         rules: &[String],
     ) {
-        // Cannot fail: a route is attached to an existing Gateway.
+        // The lookup cannot fail, because routes are attached only to existing Gateways.
         let (Some(gateway), Some(listener)) = (
             self.world.gateway(namespace, name),
             entry.placement.listener,
@@ -338,7 +339,7 @@ impl<'w> RouteCollector<'w, '_> {
         }
     }
 
-    /// Adds the matches of a rule. A second reference to the same parent adds no second match.
+    /// Adds the matches of a rule. A match is added once, even if the route has several parentRefs for the same parent.
     fn add_matches(&mut self, entry: &AttachedRoute<'w>, rule: &'w RouteRule, identity: &str) {
         let candidates = self
             .claims
@@ -363,7 +364,7 @@ impl<'w> RouteCollector<'w, '_> {
     fn add_connections(&mut self, placement: &Placement, identity: String) {
         match &placement.claim {
             RouteClaim::Service(audience, at) => {
-                // A second reference to the same port is the same entry.
+                // If the route has a second parentRef for the same port, the set keeps one entry.
                 self.roots.insert((audience.clone(), at.clone(), identity));
             }
             RouteClaim::GatewayPort {
@@ -429,7 +430,8 @@ impl<'w> RouteCollector<'w, '_> {
     }
 }
 
-/// The host set of a Service port. Always Some, because a route is attached to an existing Service.
+/// Returns the host set of a Service port. The result is always Some, because routes are attached only to existing
+/// Services.
 fn planned<'w>(
     world: &World,
     claim: RouteClaim,

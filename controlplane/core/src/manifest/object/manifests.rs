@@ -1,4 +1,4 @@
-//! The text of one file -> its objects, its broken documents, and the documents that Weir does not read.
+//! Reads the text of one file: its objects, its broken documents, and the documents that Weir ignores.
 
 use serde_json::Value;
 
@@ -6,19 +6,19 @@ use super::{BrokenDocument, Object, Origin, Parsed, SUPPORTED_KINDS, json, wrong
 use crate::manifest::problem::messages::{Message, file as messages, object as object_messages};
 use crate::manifest::problem::{ObjectRef, Problem};
 
-/// The longest file that is read, in bytes. Longer files are refused before they are parsed.
+/// The length, in bytes, of the longest file that Weir parses.
 pub const MAX_BYTES: usize = 16 * 1024 * 1024;
 
 /// The documents of one file.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Manifests {
-    /// In the order of the file.
+    /// The objects in the order of the file.
     pub objects: Vec<Object>,
     /// Documents that cannot be read as objects, in the order of the file.
     pub broken: Vec<BrokenDocument>,
     /// Documents that Weir does not read.
     pub ignored: Vec<IgnoredDocument>,
-    /// The paths of the files that a kustomization names as patches, as the kustomization has them.
+    /// The paths of the files that a kustomization names as patches, written as in the kustomization.
     pub patches: Vec<String>,
     /// Why a kustomization may mean more patches than `patches`.
     pub patches_problem: Option<Problem>,
@@ -27,30 +27,32 @@ pub struct Manifests {
 /// A document that Weir does not read.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct IgnoredDocument {
-    /// Empty for the whole file, else as [`Object::place`].
+    /// The place of the document, as in [`Object::place`]; empty for the whole file.
     pub place: String,
-    /// Why it is ignored, without a full stop: `a kustomization`, `Job of batch/v1 is not read`.
+    /// Why Weir ignores the document, without a full stop: `a kustomization`, `Job of batch/v1 is not read`.
     pub reason: String,
 }
 
 impl Manifests {
-    /// The problems of the broken documents, without documents that most likely are of a kind that Weir does not read.
+    /// Returns the problems of the broken documents, without documents that most likely have a kind that Weir does not
+    /// read.
     pub fn problems(&self) -> Vec<Problem> {
         let broken = self.broken.iter().filter(|broken| !broken.is_foreign);
         broken.map(|broken| broken.problem.clone()).collect()
     }
 }
 
-/// See [`read_in`]; the default namespace is `default`.
+/// Reads one file like [`read_in`], with the default namespace `default`.
 pub fn read(source: &str, text: &str) -> Result<Manifests, Problem> {
     read_in("default", source, text)
 }
 
-/// Reads one file: JSON if `source` ends in `.json`, else YAML, with any number of documents. The items of a list
-/// (`kind: List`, `kind: TrafficSplitList`) are read as documents.
+/// Reads one file with any number of documents: JSON if `source` ends in `.json`, else YAML. Each item of a list
+/// (`kind: List`, `kind: TrafficSplitList`) counts as a document.
 ///
-/// An error is about the whole file, and its reason is [`Reason::Unreadable`](crate::manifest::problem::Reason): the file
-/// does not parse, is longer than [`MAX_BYTES`], expands beyond the limits of the parser, or is a template.
+/// Returns an error if the file does not parse, is longer than [`MAX_BYTES`], expands beyond the limits of the parser,
+/// or is a template. The error is about the whole file, and its reason is
+/// [`Reason::Unreadable`](crate::manifest::problem::Reason).
 pub fn read_in(default_namespace: &str, source: &str, text: &str) -> Result<Manifests, Problem> {
     let unreadable = |message: Message| {
         let file = ObjectRef {
@@ -173,7 +175,7 @@ impl DocumentReader<'_> {
         }
     }
 
-    /// Adds an item of a list that has no value. It is broken; an empty document instead is a deleted object.
+    /// Adds a list item without a value as a broken document. (An empty document outside a list is not broken.)
     fn add_null_item(&mut self, place: String) {
         let problem = self.origin.file().problem("", object_messages::no_object());
         let broken = BrokenDocument::new(None, self.origin, &Value::Null, problem);
@@ -189,7 +191,7 @@ impl DocumentReader<'_> {
         });
     }
 
-    /// Ignores a document; `broken` is the broken document that it is if an edit has made it of an object.
+    /// Ignores a document. `broken` is for a document that may have been a supported object before an edit.
     fn ignore(&mut self, place: String, reason: String, broken: Option<BrokenDocument>) {
         if let Some(mut broken) = broken {
             broken.is_foreign = true;
@@ -211,7 +213,8 @@ fn with_place(place: &str, mut problem: Problem) -> Problem {
     problem
 }
 
-/// The kind of the items if a document is a list: `Some(None)` for the untyped `List`, None for no list.
+/// Returns the kind of the items if a document is a list: `Some(None)` for the kind `List`, None if the document is not
+/// a list.
 fn item_kind(document: &Value) -> Option<Option<String>> {
     let kind = document["kind"].as_str()?.strip_suffix("List")?;
     let is_supported = kind.is_empty() || SUPPORTED_KINDS.iter().any(|it| it.name == kind);
@@ -236,7 +239,7 @@ fn is_kustomization(source: &str, document: &Value) -> bool {
     is_named && kind.is_none_or(|kind| matches!(kind, "Kustomization" | "Component"))
 }
 
-/// Describes a document that is no Kubernetes object; None if it may be an object with a mistake.
+/// Describes a document that is not a Kubernetes object. Returns None if the document may be an object with a mistake.
 fn describe_foreign(source: &str, document: &Value) -> Option<String> {
     if document.get("apiVersion").is_some() && document.get("kind").is_some() {
         return None;
@@ -254,7 +257,7 @@ fn describe_foreign(source: &str, document: &Value) -> Option<String> {
         {
             "a JSON patch"
         }
-        // An object without apiVersion and kind still has metadata or spec.
+        // An object whose user forgot apiVersion and kind still has metadata or spec.
         Value::Object(fields)
             if !["apiVersion", "kind", "metadata", "spec"]
                 .iter()
@@ -271,7 +274,7 @@ fn is_operation(item: &Value) -> bool {
     item["op"].is_string() && item["path"].is_string()
 }
 
-/// The files that a kustomization names as patches, without patches that stand in the kustomization itself.
+/// Returns the files that a kustomization names as patches. Patches inside the kustomization are not included.
 fn patches(kustomization: &Value) -> Vec<String> {
     let entries = |field: &str| kustomization[field].as_array().into_iter().flatten();
     let strategic = entries("patchesStrategicMerge").filter_map(Value::as_str);
@@ -286,7 +289,7 @@ fn patches(kustomization: &Value) -> Vec<String> {
 
 const PATCHES: [&str; 3] = ["patches", "patchesStrategicMerge", "patchesJson6902"];
 
-/// The path of a field that most likely means patches and that Weir cannot read as patches, and the message.
+/// Returns the path of a field that most likely has patches, but that Weir cannot read as patches, and the message.
 fn find_unclear_patches(kustomization: &Value) -> Option<(String, Message)> {
     if kustomization.is_null() {
         return None;
