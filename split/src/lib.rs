@@ -5,10 +5,10 @@
 //! wire::Config --Table::compile(Site)--> Table --Live::install--> Live --decide, connect, admit--> Decided
 //! ```
 //!
-//! A module uses only modules that stand below it:
+//! A module uses only the modules below it in this list:
 //!
 //! ```text
-//! live           the table in force, and the sequence of picks of each rule
+//! live           the current table, and the sequence of picks of each rule
 //! table          compiled hosts, matches and rules
 //! rule           a rule and its backends
 //! access, connections

@@ -1,4 +1,4 @@
-//! The edits of a rule and its backends for a request and its response: HTTPRouteFilter, HTTPRouteTimeouts and
+//! The edits of requests and responses that a rule and its backends require: HTTPRouteFilter, HTTPRouteTimeouts and
 //! HTTPRouteRetry of Gateway API v1.
 //!
 //! No edit can choose a cluster, because the filter writes or removes the routing header after all edits.
@@ -27,7 +27,7 @@ enum Change {
     Path(PathEdit),
 }
 
-/// The edits of the requests of a rule that go to one backend, and of their responses.
+/// The edits for requests of one rule that go to one backend, and for the responses to these requests.
 #[derive(Debug)]
 pub(crate) struct Edits {
     request: Box<[Change]>,
@@ -49,7 +49,7 @@ impl FilterLevel {
         let mut request = Vec::with_capacity(edits.len());
         for edit in edits {
             request.push(Change::Header(match edit {
-                // In the proxy the Host is the pseudo-header `:authority`, and each request has exactly one.
+                // In the proxy the Host header is the pseudo-header `:authority`, and each request has exactly one.
                 Edit::Set(name, value) if *name == *"host" => Edit::Set(":authority".into(), value),
                 Edit::Add(name, _) | Edit::Remove(name) if *name == *"host" => {
                     return refuse(
@@ -83,9 +83,9 @@ impl FilterLevel {
 }
 
 impl Edits {
-    /// The filters of the rule, then the filters of the backend, then the timeouts and retries of the rule
-    /// ([`retry_edits`]). The removals in `retry_edits` are for headers of the client, so they come before the filters,
-    /// which may set the same headers. None if there is no edit.
+    /// Returns the edits in this order: the filters of the rule, the filters of the backend, the timeouts and retries
+    /// of the rule ([`retry_edits`]). But removals in `retry_edits` come before the filters: they are for headers of
+    /// the client, and the filters may set the same headers. Returns None if there is no edit.
     pub(crate) fn new(
         rule: &FilterLevel,
         backend: FilterLevel,
@@ -109,7 +109,7 @@ impl Edits {
         }))
     }
 
-    /// The edits for this request. An edit of `:path` is the last.
+    /// Returns the edits for this request. If there is an edit of `:path`, it is the last.
     pub(crate) fn request(&self, view: &mut RequestView) -> Vec<Edit> {
         let mut edits = Vec::with_capacity(self.request.len());
         let mut path: Option<Vec<u8>> = None;
@@ -133,8 +133,8 @@ impl Edits {
     }
 }
 
-/// The value of the header `name` after the edits. `value` is the value from the client, with commas between several
-/// lines.
+/// Returns the value of the header `name` after the edits. `value` is the value from the client. If the client sent
+/// several lines, they have commas between them.
 pub(crate) fn value_after(
     edits: &[Edit],
     name: &str,
@@ -161,7 +161,7 @@ fn set(name: &str, value: &str) -> Edit {
     Edit::Set(name.into(), value.as_bytes().into())
 }
 
-/// The edits of an HTTPHeaderFilter: set, then add, then remove.
+/// Returns the edits of an HTTPHeaderFilter: set, then add, then remove.
 fn edits(wire: &wire::HeaderEdits) -> Result<Vec<Edit>, Refusal> {
     let wire::HeaderEdits { set, add, remove } = wire;
     let mut edits = each("set", set, |header| {
@@ -191,9 +191,9 @@ fn editable_name(name: &str) -> Result<Box<str>, Refusal> {
     Ok(name)
 }
 
-/// True for the headers (names in lower case) that define where a message ends and what happens to its connection
-/// (RFC 9110, 7.6.1 and 8.6; RFC 9112, 6). After an edit of such a header, proxy and backend would not agree where the
-/// next request begins.
+/// True for headers that define where a message ends and what happens to its connection (RFC 9110, 7.6.1 and 8.6; RFC
+/// 9112, 6). `name` must be in lower case. After an edit of such a header, the proxy and the backend would not agree
+/// where the next request begins.
 pub fn is_framing_header(name: &str) -> bool {
     matches!(
         name,
@@ -231,8 +231,9 @@ const ROUTER_HEADERS: [&str; 8] = [
     "x-envoy-retriable-header-names",
 ];
 
-/// The timeouts and retries of a rule as headers for Envoy's router. They replace all [`ROUTER_HEADERS`] of a client
-/// that Envoy trusts, so that only the rule decides. Empty if the rule has neither timeouts nor retries.
+/// Returns the timeouts and retries of a rule as edits of headers for Envoy's router. The edits replace all
+/// [`ROUTER_HEADERS`] of a client that Envoy trusts, so that only the rule decides. Returns an empty list if the rule
+/// has neither timeouts nor retries.
 pub(crate) fn retry_edits(
     timeouts: &wire::Timeouts,
     retry: &Option<wire::Retry>,
@@ -260,7 +261,7 @@ pub(crate) fn retry_edits(
             );
         }
         edits.push(set("x-envoy-max-retries", &attempts.to_string()));
-        // GEP-1731 retries failed connections and tries that took too long. `reset` covers both.
+        // GEP-1731 requires retries after failed connections and after tries that took too long. `reset` covers both.
         let failures = "connect-failure,refused-stream,reset";
         if codes.is_empty() {
             edits.push(set("x-envoy-retry-on", failures));

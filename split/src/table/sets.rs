@@ -1,4 +1,4 @@
-//! The host sets of a Gateway as the configuration has them, and the parts of them that a socket of the proxy leads to.
+//! The host sets of a Gateway as the configuration has them, and for each socket of the proxy the parts of these sets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -9,7 +9,7 @@ use crate::plugin::Listeners;
 use crate::refusal::{Refusal, refuse};
 use crate::wire::{self, Unmatched};
 
-/// Names of listeners; None is every name.
+/// Names of listeners. None means all listeners.
 pub(crate) type Names<'c> = Option<BTreeSet<&'c str>>;
 
 fn intersect<'c>(a: &Names<'c>, b: &Names<'c>) -> Names<'c> {
@@ -20,7 +20,7 @@ fn intersect<'c>(a: &Names<'c>, b: &Names<'c>) -> Names<'c> {
     }
 }
 
-/// The Gateway's host sets.
+/// The host sets of the Gateway.
 pub(crate) struct HostSets<'c> {
     sets: Vec<GatewaySet<'c>>,
     rules: &'c BTreeMap<String, wire::Rule>,
@@ -34,7 +34,7 @@ pub(crate) struct GatewaySet<'c> {
     hostname: Option<Hostname>,
 }
 
-/// A host set, with only the matches of some of its listeners.
+/// A part of a host set: only the matches of some of its listeners.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct SetPart<'c> {
     /// Index into [`HostSets::sets`].
@@ -45,30 +45,30 @@ pub(crate) struct SetPart<'c> {
 /// The hosts at one port of the Gateway.
 #[derive(Default)]
 struct Port<'c> {
-    /// The listeners that the requests for a host belong to.
+    /// For each hostname, the listeners that the requests belong to.
     owners: HostnameIndex<Names<'c>>,
     /// Indexes into [`HostSets::sets`].
     sets: HostnameIndex<usize>,
 }
 
-/// A socket of the proxy, and the listeners whose requests come in by it.
+/// A socket of the proxy, and the listeners whose requests come in at this socket.
 pub(crate) struct Socket<'c> {
-    /// None stands for all of the proxy's sockets.
+    /// The port of the socket. None means all sockets of the proxy.
     pub(crate) port: Option<u16>,
     listeners: Names<'c>,
-    /// Ports of the Gateway.
+    /// The ports of the Gateway that these listeners have.
     ports: Vec<Rc<Port<'c>>>,
 }
 
 /// The sockets that the plugin configuration names.
 pub(crate) struct Sockets<'c> {
     pub(crate) named: Vec<Socket<'c>>,
-    /// All other sockets of the proxy, with the listeners of the ports that the plugin configuration does not name;
-    /// None if there are no such listeners, or if it names no sockets.
+    /// All other sockets of the proxy, with the listeners of the ports that the plugin configuration does not name.
+    /// None if there are no such listeners, or if the plugin configuration names no sockets.
     pub(crate) elsewhere: Option<Socket<'c>>,
 }
 
-/// What decides for a host at a socket, before it is compiled.
+/// The result for a host at a socket, before its matches are compiled.
 pub(crate) enum Verdict<'c> {
     Pass,
     NotFound,
@@ -116,14 +116,14 @@ impl<'c> HostSets<'c> {
         set.map_or(Unmatched::Pass, |set| set.wire.unmatched)
     }
 
-    /// Completes the path of a refusal of a match.
+    /// Puts the place of the host set and of the match in front of the path of a refusal.
     pub(crate) fn within(&self, set: usize, place: usize, refusal: Refusal) -> Refusal {
         let refusal = refusal.within(format_args!("matches[{place}]"));
         let set = self.sets.get(set).map_or(0, |set| set.place);
         refusal.within(format_args!("hosts[{set}]"))
     }
 
-    /// The proxy's sockets, and every hostname at which an outcome may change.
+    /// Returns the sockets of the proxy, and every hostname at which the result may change.
     pub(crate) fn sockets(
         &self,
         config: &'c wire::Config,

@@ -1,6 +1,7 @@
-//! Gateway of Gateway API (v1, v1beta1): its listeners, and the routes that each listener accepts.
+//! Gateway of Gateway API (v1, v1beta1): the listeners, and the routes that each listener accepts.
 //!
-//! Routes are the same for every class of Gateway. The class only decides whether Weir writes the status of routes.
+//! Weir translates routes in the same way for every class of Gateway. The class only decides whether Weir writes the
+//! status of routes.
 
 mod broken_listener;
 
@@ -19,14 +20,14 @@ use crate::manifest::problem::messages::{Message, gateway as messages, object as
 use crate::manifest::problem::{Effect, Extent, ObjectRef, Problem};
 use crate::manifest::unknown_fields::{UnknownFields, at_most};
 
-/// Weir's name in GatewayClasses, and in the status of routes.
+/// The controller name of Weir in GatewayClasses, and in the status of routes.
 pub const CONTROLLER: &str = "weir.dev/gateway-controller";
 
 /// The longest list of Gateway API v1, GatewaySpec.listeners.
 const MAX_LISTENERS: usize = 64;
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
-/// Fields of GatewaySpec that do not change its routes.
+/// Fields of GatewaySpec that do not change which routes the Gateway has.
 const IGNORED_FIELDS: [&str; 6] = [
     "addresses",
     "infrastructure",
@@ -44,23 +45,23 @@ const ROUTE_KINDS: [&str; 5] = ["HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute"
 #[derive(Clone, Debug, PartialEq)]
 pub struct Gateway {
     pub object: ObjectRef,
-    /// The name of its GatewayClass.
+    /// The name of the Gateway's class.
     pub class: String,
-    /// The listeners that are in force.
+    /// The valid listeners.
     pub listeners: Vec<Listener>,
-    /// The listeners that a problem keeps from being in force.
+    /// The listeners that Weir cannot use because of a problem.
     pub broken: Vec<BrokenListener>,
 }
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Listener {
     pub name: String,
-    /// None matches every host.
+    /// None means every host.
     pub hostname: Option<Hostname>,
     pub port: u16,
-    /// Whether its protocol is HTTP or HTTPS.
+    /// True if the protocol is HTTP or HTTPS.
     pub is_http: bool,
-    /// Names of the kinds of routes that its protocol and `allowedRoutes.kinds` allow.
+    /// Names of the kinds of routes that the protocol and `allowedRoutes.kinds` allow.
     kinds: Vec<&'static str>,
     pub namespaces: AllowedNamespaces,
 }
@@ -91,7 +92,7 @@ struct GatewayManifest {
 #[serde(rename_all = "camelCase")]
 struct GatewaySpec {
     gateway_class_name: Option<String>,
-    /// Decoded one by one, so that an invalid listener does not affect the others.
+    /// The listeners. Each is decoded separately, so that an invalid listener does not affect the others.
     listeners: Option<Vec<Value>>,
     #[serde(flatten)]
     unknown: UnknownFields,
@@ -154,7 +155,7 @@ struct RouteGroupKind {
 }
 
 impl ListenerSpec {
-    /// Rejects unknown fields at every level: without a misspelled field the listener could allow more routes.
+    /// Rejects unknown fields at every level. If Weir ignored a misspelled field, the listener could allow more routes.
     fn reject_unknown(&self, object: &ObjectRef, path: &str) -> Result<(), Problem> {
         self.unknown.reject(object, path)?;
         let Some(allowed) = &self.allowed_routes else {
@@ -202,15 +203,15 @@ impl RouteGroupKind {
         self.group.as_deref().unwrap_or(GATEWAY_API)
     }
 
-    /// A message if there is no such kind of route.
+    /// Returns a message if Gateway API does not have this kind of route.
     fn check(&self) -> Option<Message> {
         let exists = self.group() == GATEWAY_API && ROUTE_KINDS.contains(&self.kind.as_str());
         (!exists).then(|| messages::unknown_route_kind(&self.kind, self.group()))
     }
 }
 
-/// Accepts the protocols of Gateway API, HBONE, and the protocols of an implementation, which begin with a domain
-/// (Gateway API v1, ProtocolType).
+/// Accepts the protocols of Gateway API, HBONE, and protocols that begin with the domain of an implementation (Gateway
+/// API v1, ProtocolType).
 fn check_protocol(protocol: &str) -> Result<(), Message> {
     if PROTOCOLS.contains(&protocol) || protocol == HBONE || protocol.contains('/') {
         return Ok(());
@@ -223,7 +224,7 @@ fn check_protocol(protocol: &str) -> Result<(), Message> {
 }
 
 impl Gateway {
-    /// Parses a Gateway. An invalid listener goes to `broken`, with a problem; the other listeners are in force.
+    /// Parses a Gateway. Adds an invalid listener to `broken` and returns its problem. The other listeners stay valid.
     pub fn parse(object: &Object) -> Result<(Gateway, Vec<Problem>), Problem> {
         let GatewayManifest { spec } = object.decode()?;
         let reference = object.reference();
@@ -273,7 +274,8 @@ impl Gateway {
     }
 }
 
-/// Gateway API v1, ListenerConditionReason `HostnameConflict`: two HTTP listeners have the same port and hostname.
+/// Finds two HTTP listeners with the same port and hostname (Gateway API v1, ListenerConditionReason
+/// `HostnameConflict`).
 fn find_conflict(
     object: &ObjectRef,
     path: &str,
@@ -289,19 +291,19 @@ fn find_conflict(
     Some(object.problem(path, message))
 }
 
-/// The effect of a field that GatewaySpec does not have.
+/// Returns the effect of a field that GatewaySpec does not have.
 fn field_is_ignored() -> Effect {
     Effect::new(Extent::Part, "the Gateway goes on without this field")
 }
 
-/// The effect of an invalid listener.
+/// Returns the effect of an invalid listener.
 fn no_routes() -> Effect {
     let words = "this listener has no routes, and no other listener gets its hosts";
     Effect::new(Extent::Part, words)
 }
 
 impl Listener {
-    /// The listener, and a problem for each entry of `allowedRoutes.kinds` that is no kind of route.
+    /// Returns the listener, and a problem for each entry of `allowedRoutes.kinds` that is not a kind of route.
     fn read(
         value: &Value,
         object: &ObjectRef,
@@ -371,13 +373,13 @@ impl Listener {
         })
     }
 
-    /// Whether its protocol and `allowedRoutes.kinds` allow routes of this kind.
+    /// True if the protocol of the listener and `allowedRoutes.kinds` allow routes of this kind.
     pub fn takes(&self, route: RouteKind) -> bool {
         self.kinds.contains(&route.name())
     }
 
-    /// Whether a route may attach. `gateway` and `route` are the namespaces of the Gateway and of the route; `labels` are
-    /// the labels of the route's namespace.
+    /// True if a route may attach to the listener. `gateway` and `route` are the namespaces of the Gateway and of the
+    /// route. `labels` are the labels of the route's namespace.
     pub fn admits(&self, gateway: &str, route: &str, labels: &BTreeMap<String, String>) -> bool {
         match &self.namespaces {
             AllowedNamespaces::Same => gateway == route,

@@ -1,8 +1,8 @@
-//! The condition `weir.dev/Live`: how many of the proxies that an object applies to run the current generation of the
-//! object.
+//! Computes the condition `weir.dev/Live`: how many of the proxies that an object applies to run the current generation
+//! of the object.
 //!
-//! A proxy with some version in its watermark for a resource runs every object of this resource that was written up to
-//! this version. Later changes of other objects make no difference.
+//! A watermark has a version for each resource. A proxy runs every object of a resource that was written up to the
+//! version in the proxy's watermark. So later changes of other objects do not change the condition.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -20,10 +20,10 @@ use crate::watermark::Watermark;
 
 pub const PENDING: &str = "Pending";
 pub const REFUSED: &str = "Refused";
-/// A proxy has loaded a module of the filter that cannot do what the object asks for.
+/// The reason if a proxy has loaded a module of the filter that cannot do what the object requires.
 pub const UNSUPPORTED: &str = "Unsupported";
 
-/// The object is live, except on proxies of other namespaces that are not waited for.
+/// The reason if the object is live, except on proxies of other namespaces for which the object does not wait.
 pub const ELSEWHERE: &str = "MissingElsewhere";
 
 /// Maximum number of proxies that a message names.
@@ -71,7 +71,7 @@ impl<'p> Fleet<'p> {
         followers
     }
 
-    /// The proxies that an object of this audience applies to.
+    /// Returns the proxies that an object with this audience applies to.
     pub fn of(&self, audience: &Audience) -> impl Iterator<Item = &(&'p Proxy, Watermark)> {
         self.proxies
             .iter()
@@ -107,7 +107,7 @@ impl Evidence<'_> {
             let message = format!("{count}: no proxy has asked for a configuration {audience}");
             return Condition::new(LIVE, Status::False, "NoProxies", message);
         }
-        // A proxy of another namespace may lie about itself, so the object waits for it only for a limited time.
+        // A proxy of another namespace may report a wrong state, so the object waits for it only for a limited time.
         let own = &subject.object.namespace;
         let is_ignored = |it: &&Follower| {
             let has_failed = !it.proxy.refused.is_empty() || cannot(it) || it.proxy.is_stuck();
@@ -172,7 +172,7 @@ fn have(count: usize) -> String {
     format!("{} {have}", count_others(count))
 }
 
-/// The part of a message about `count` proxies that are not waited for.
+/// Returns the part of a message about `count` proxies for which the object does not wait.
 fn without_it(count: usize) -> String {
     format!(
         "{} refused it, cannot serve it, or {} not followed for a minute; requests there may go as before",
@@ -181,8 +181,9 @@ fn without_it(count: usize) -> String {
     )
 }
 
-/// Names at most [`MAX_NAMED`] of these proxies, if an object of namespace `own` may show their names; else gives their
-/// number. Then gives the number of the rest of `all`.
+/// Returns a text with the names of at most [`MAX_NAMED`] of these proxies. If an object of namespace `own` may not
+/// show their names, the text has their number instead. At the end the text has the number of the other proxies of
+/// `all`.
 fn listed(
     proxies: &[&Proxy],
     all: usize,
@@ -202,20 +203,20 @@ fn listed(
     }
 }
 
-/// The namespace of the owner of the proxy, or without an owner the namespace of its scope. None for a proxy of an
-/// operator that polls no namespace.
+/// Returns the namespace of the proxy's owner. If the owner has no namespace, returns the namespace of the proxy's
+/// scope. Returns None if neither has a namespace.
 fn home(proxy: &Proxy) -> Option<&str> {
     let owner = proxy.owner.namespace.as_deref();
     owner.or_else(|| proxy.scope.namespace())
 }
 
-/// Whether the status of an object of namespace `own` may show the name of this proxy and the reason of its refusal.
+/// True if the status of an object in namespace `own` may show the name of this proxy and the reason of its refusal.
 fn is_shown(proxy: &Proxy, own: &str) -> bool {
     home(proxy).is_none_or(|home| home == own)
 }
 
-/// Whether an object of namespace `own` waits for this proxy without a time limit: a proxy of the same namespace, of
-/// the namespace of the audience, or of an operator.
+/// True if an object in namespace `own` waits for this proxy without a time limit. The object does so for a proxy of
+/// its own namespace, of the namespace of the audience, or of an operator.
 fn is_awaited(proxy: &Proxy, own: &str, audience: &Audience) -> bool {
     proxy
         .owner
@@ -224,7 +225,7 @@ fn is_awaited(proxy: &Proxy, own: &str, audience: &Audience) -> bool {
         .is_none_or(|home| home == own || audience.namespace() == Some(home))
 }
 
-/// The message about proxies with `weir-lean.wasm`: the affected requests, their answer, and the remedy.
+/// Returns the message about proxies with `weir-lean.wasm`: the affected requests, their answer, and the remedy.
 fn without_edits(
     lean: &[&Proxy],
     own: &str,
@@ -257,13 +258,13 @@ fn without_edits(
     )
 }
 
-/// The condition of an object that is not in force.
+/// Returns the condition of an object that is not in force.
 pub fn not_in_force() -> Condition {
     let message = "on no proxy: it is not in force, see Accepted";
     Condition::new(LIVE, Status::False, "NotInForce", message)
 }
 
-/// `node NODE (instance INSTANCE, SCOPE)`.
+/// Returns the text `node NODE (instance INSTANCE, SCOPE)`.
 fn who(proxy: &Proxy) -> String {
     let scope = match &proxy.scope {
         Scope::Producers => "without a scope".to_owned(),

@@ -79,7 +79,7 @@ struct ServiceMatch<'w> {
     rule: String,
 }
 
-/// A route at one place.
+/// A route with one of its claims.
 struct AttachedRoute<'w> {
     route: &'w Route,
     parent: &'w ParentRef,

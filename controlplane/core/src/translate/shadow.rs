@@ -1,7 +1,7 @@
-//! Finds matches that no request can reach, because each request that fits them fits an earlier match.
+//! Finds matches that no request can reach, because each request that fits the match also fits an earlier match.
 //!
-//! Finds only certain cases: an expression that fits every path covers every path, and any other expression covers only
-//! the same expression.
+//! The module does not find every such match. A regular expression that fits every path covers every path. Any other
+//! regular expression covers only the same expression.
 
 use std::collections::HashMap;
 use std::iter;
@@ -12,13 +12,13 @@ use crate::api::route::rank::Breadth;
 use crate::manifest::hostname::Hostname;
 use crate::translate::host_key::HostKey;
 
-/// Maximum number of matches, and of hostnames of these matches, that one match is compared with, so that thousands of
-/// matches do not take seconds. A match beyond the limit counts as reachable.
+/// The most matches, and also the most hostnames of these matches, with which one match is compared, so that thousands
+/// of matches do not take seconds. If a match would need more comparisons, it counts as reachable.
 const MAX_COMPARED: usize = 256;
-/// Maximum number of wider paths that are looked up for one match.
+/// The most wider paths that the module looks up for one match.
 const MAX_PATHS: usize = 64;
 
-/// Whether every request that fits `later` fits `earlier`.
+/// True if every request that fits `later` also fits `earlier`.
 #[cfg(test)]
 pub fn covers(earlier: &Match, later: &Match) -> bool {
     let covers_path = || {
@@ -49,12 +49,13 @@ fn covers_but_for_path_and_hosts(earlier: &Match, later: &Match) -> bool {
         && later.listeners.iter().all(|it| listeners.contains(it))
 }
 
-/// For each match, in order of precedence, the index of an earlier match that gets all its requests.
+/// Returns for each match the index of an earlier match that gets all its requests. `ordered` has the matches in order
+/// of precedence.
 pub fn shadows(ordered: &[&Match]) -> Vec<Option<usize>> {
     shadows_and_lookups(ordered).0
 }
 
-/// As [`shadows`], with the number of hostnames that were looked up.
+/// Returns the result of [`shadows`], and the number of hostnames that were looked up.
 fn shadows_and_lookups(ordered: &[&Match]) -> (Vec<Option<usize>>, usize) {
     let mut lookups = 0;
     let hosts: Vec<MatchHosts> = ordered
@@ -78,7 +79,8 @@ fn shadows_and_lookups(ordered: &[&Match]) -> (Vec<Option<usize>>, usize) {
         drop(covering);
         lookups += compared;
         if shadow.is_none() {
-            // An unreachable match is not needed: the match that covers it covers all that it covers.
+            // Only reachable matches are needed: if an unreachable match covers others, the match that covers it does
+            // too.
             reachable.add(index, path, current);
         }
         shadows.push(shadow);
@@ -88,7 +90,7 @@ fn shadows_and_lookups(ordered: &[&Match]) -> (Vec<Option<usize>>, usize) {
 
 /// The hosts of a match.
 struct MatchHosts {
-    /// Sorted, without keys that another key contains. Empty means every host.
+    /// Sorted keys, without keys that another key contains. An empty list means every host.
     keys: Vec<HostKey>,
     /// True if some hostnames cannot be parsed.
     has_others: bool,
@@ -100,13 +102,13 @@ impl MatchHosts {
         let mut keys: Vec<HostKey> = parsed.map(|it| HostKey::new(Some(&it))).collect();
         let has_others = keys.len() < hostnames.len();
         keys.sort_unstable();
-        // A key that contains others is right before them.
+        // In this order, a key is right before the keys that it contains.
         keys.dedup_by(|later, earlier| earlier.contains(later));
         MatchHosts { keys, has_others }
     }
 
-    /// Whether these hosts certainly include all hosts of `later`. Adds to `compared` the number of hostnames that were
-    /// looked up.
+    /// True if these hosts certainly include all hosts of `later`. Adds the number of hostnames that were looked up to
+    /// `compared`.
     fn cover(&self, later: &MatchHosts, compared: &mut usize) -> bool {
         if self.keys.is_empty() {
             return !self.has_others;
@@ -125,10 +127,10 @@ impl MatchHosts {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum PathKey<'m> {
     Any,
-    /// Every path that begins with a slash. The path of `OPTIONS *` does not.
+    /// Every path that begins with a slash. The path of `OPTIONS *` does not begin with a slash.
     Absolute,
     Exact(&'m str),
-    /// Does not end with a slash.
+    /// A path prefix without a slash at its end.
     Prefix(&'m str),
     Regex(&'m str),
 }
@@ -150,7 +152,7 @@ impl<'m> PathKey<'m> {
         }
     }
 
-    /// This key, and keys that fit every path that it fits.
+    /// Returns this key, and wider keys: each of them fits every path that this key fits.
     fn above(self) -> impl Iterator<Item = PathKey<'m>> {
         let below: &str = match self {
             PathKey::Exact(path) | PathKey::Prefix(path) => path,
@@ -169,7 +171,7 @@ impl<'m> PathKey<'m> {
     }
 }
 
-/// One condition other than the path: kind, name, whether the value is an expression, and the value.
+/// One condition other than the path: kind, name, true if the value is a regular expression, and the value.
 type Need<'m> = (u8, &'m str, bool, &'m str);
 
 fn needs<'m>(current: &'m Match) -> impl Iterator<Item = Need<'m>> {
@@ -190,8 +192,8 @@ fn needs<'m>(current: &'m Match) -> impl Iterator<Item = Need<'m>> {
 
 type ByNeed<'m> = HashMap<Option<Need<'m>>, Vec<(usize, &'m Match)>>;
 
-/// The reachable matches so far, by path and by one of their other conditions. A match that covers another has only
-/// conditions that the other has too.
+/// The reachable matches so far, by path and by one of their other conditions. If one match covers another, the other
+/// match has all its conditions.
 #[derive(Default)]
 struct Reachable<'m> {
     by_path: HashMap<PathKey<'m>, ByNeed<'m>>,
@@ -204,7 +206,7 @@ impl<'m> Reachable<'m> {
         matches.or_default().push((index, current));
     }
 
-    /// The matches that may cover `current`: their path covers `path`, which is the path of `current`.
+    /// Returns the matches that may cover `current`: their path covers `path`, which is the path of `current`.
     fn above<'r>(
         &'r self,
         path: PathKey<'r>,

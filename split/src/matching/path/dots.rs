@@ -1,11 +1,12 @@
 //! Finds paths that some servers read as a path with a segment `.` or `..`.
 
-/// Bytes at which a segment ends for some server.
+/// Bytes at which a path segment ends for some servers.
 const SEPARATORS: [u8; 2] = *b"/\\";
-/// Bytes at which the name in a segment ends for some server: `;` begins parameters (servlets); `?` and `#` end the
-/// path if a server parses it again after decoding it; a C string ends at NUL.
+/// Bytes at which the name in a segment ends for some servers: `;` begins parameters (servlets), `?` and `#` end the
+/// path if a server parses the decoded path again, and NUL ends a C string.
 const ENDS: [u8; 4] = *b";?#\0";
-/// Overlong UTF-8 for a byte of ASCII: the sequence without its last byte, and the bit 0x40 if the sequence has it.
+/// Overlong UTF-8 sequences for an ASCII byte. Each entry has the sequence without its last byte, and the bit 0x40 of
+/// the ASCII byte if the sequence has this bit.
 const OVERLONG: [(&[u8], u8); 10] = [
     (b"\xc0", 0),
     (b"\xc1", 0x40),
@@ -19,10 +20,10 @@ const OVERLONG: [(&[u8], u8); 10] = [
     (b"\xfc\x80\x80\x80\x81", 0x40),
 ];
 
-/// Bytes that a URL parser takes out wherever they are: TAB, LF and CR (WHATWG URL, 4.4).
+/// Bytes that a URL parser removes at every place: TAB, LF and CR (WHATWG URL, 4.4).
 const IGNORED: [u8; 3] = *b"\t\n\r";
-/// Characters outside of ASCII that some servers read as one of ASCII (Unicode compatibility, best fit): FULLWIDTH FULL
-/// STOP, ONE DOT LEADER and TWO DOT LEADER, FULLWIDTH SOLIDUS, FULLWIDTH REVERSE SOLIDUS.
+/// Characters outside of ASCII that some servers read as an ASCII character (Unicode compatibility, best fit):
+/// FULLWIDTH FULL STOP, ONE DOT LEADER, TWO DOT LEADER, FULLWIDTH SOLIDUS, FULLWIDTH REVERSE SOLIDUS.
 const ALIKE: [(u16, u8); 5] = [
     (0xff0e, b'.'),
     (0x2024, b'.'),
@@ -31,18 +32,18 @@ const ALIKE: [(u16, u8); 5] = [
     (0xff3c, b'\\'),
 ];
 
-/// True if a segment of the path is `.` or `..` for some server. The server may decode the path never, once or several
-/// times, read `\` or `%2f` as a slash, cut parameters off (`..;x`), or read overlong UTF-8 (`%c0%ae`) or `%u002e` as a
-/// dot. `path` has no query. Takes time linear in the path.
+/// True if some servers would read a segment of the path as `.` or `..`. A server may decode the path several times or
+/// not at all, read `\` or `%2f` as a slash, cut parameters off (`..;x`), or read overlong UTF-8 (`%c0%ae`) or `%u002e`
+/// as a dot. `path` must have no query. The function takes time linear in the length of the path.
 ///
-/// One look at the fully decoded path is enough: a byte that was decoded to a dot, a separator or an end does not
-/// change when the rest is decoded again.
+/// The function looks only at the fully decoded path. This is enough: once a byte is decoded to a dot, a separator or
+/// an end, further decoding does not change it.
 pub(crate) fn has_dot_segment(path: &[u8]) -> bool {
     let decoded = decode_fully(path);
     let mut segments = decoded.split(|byte| SEPARATORS.contains(byte));
     segments.any(|segment| {
         let name = segment.split(|byte| ENDS.contains(byte)).next();
-        // Windows, and URL parsers at the end of a URL, drop blanks after a name.
+        // Windows drops blanks after a name, and URL parsers drop blanks at the end of a URL.
         matches!(name.map(trim_blank_end), Some(b"." | b".."))
     })
 }
@@ -53,12 +54,12 @@ fn trim_blank_end(name: &[u8]) -> &[u8] {
     name.get(..length).unwrap_or_default()
 }
 
-/// Decodes until no encoded sequence is left.
+/// Decodes the path until no encoded sequence is left.
 fn decode_fully(path: &[u8]) -> Vec<u8> {
     let mut decoded = Vec::with_capacity(path.len());
     for byte in path {
         decoded.push(*byte);
-        // A decoded byte may complete another sequence: `%2%35` is `%25`, and that is `%`.
+        // A decoded byte may complete another sequence: `%2%35` becomes `%25`, which becomes `%`.
         while let Some((length, byte)) = sequence_at_end(&decoded) {
             decoded.truncate(decoded.len().saturating_sub(length));
             if IGNORED.contains(&byte) {
@@ -70,7 +71,7 @@ fn decode_fully(path: &[u8]) -> Vec<u8> {
     decoded
 }
 
-/// The encoded sequence at the end of `decoded`: its length, and the byte that it stands for.
+/// Finds an encoded sequence at the end of `decoded`. Returns the length of the sequence, and the byte that it encodes.
 fn sequence_at_end(decoded: &[u8]) -> Option<(usize, u8)> {
     match decoded {
         [.., b'%', b'u' | b'U', a, b, c, d] if byte_of(*a, *b).is_some() => {
@@ -84,9 +85,9 @@ fn sequence_at_end(decoded: &[u8]) -> Option<(usize, u8)> {
         [before @ .., last] => {
             let byte_after = |(prefix, bit): &(&[u8], u8)| {
                 let byte = bit | last & 0x3f;
-                // Some decoders ignore the two high bits of the last byte, so they do not count here. Other decoders
-                // read the last byte by itself. They lose nothing: a separator, an end or a dot stays what it is, and
-                // `%` is not replaced.
+                // Some decoders ignore the two high bits of the last byte, so this code ignores them too. Other
+                // decoders read the last byte as a character. For them this code is correct too: it keeps a last byte
+                // that is a separator, an end, a dot or `%`.
                 let is_special =
                     SEPARATORS.contains(&byte) || ENDS.contains(&byte) || b".%".contains(&byte);
                 let is_read = is_special && *last != b'%' && before.ends_with(prefix);
@@ -103,7 +104,7 @@ fn ascii_of(unit: u16) -> Option<u8> {
     u8::try_from(unit).ok().or(alike.map(|(_, ascii)| *ascii))
 }
 
-/// The ASCII byte that some servers read for this character of three bytes of UTF-8.
+/// Returns the ASCII byte that some servers read for this character, which has three bytes in UTF-8.
 fn alike(first: u8, second: u8, third: u8) -> Option<u8> {
     let bits = |byte: u8, mask: u8, shift: u32| u16::from(byte & mask).checked_shl(shift);
     let unit = bits(first, 0x0f, 12)? | bits(second, 0x3f, 6)? | u16::from(third & 0x3f);
@@ -263,8 +264,8 @@ mod tests {
         assert!(start.elapsed().as_secs() < 5);
     }
 
-    /// Whether a server finds a segment of dots that decodes `rounds` times and cuts parameters off before and after
-    /// each round.
+    /// True if a server reads a segment `.` or `..`. The server decodes the path `rounds` times, and cuts parameters
+    /// off before and after each round.
     fn climbs(path: &[u8], rounds: usize) -> bool {
         let mut path = path.to_vec();
         for _ in 0..=rounds {

@@ -28,7 +28,7 @@ pub enum ParentKind {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ParentRef {
-    /// Its index in `spec.parentRefs`.
+    /// Index of the parentRef in `spec.parentRefs`.
     pub index: usize,
     pub kind: ParentKind,
     pub namespace: String,
@@ -57,15 +57,17 @@ impl ParentRef {
             )
     }
 
-    /// See [`needs_grant`], for a route in `namespace`.
+    /// Calls [`needs_grant`] for a route in `namespace` with this parent.
     pub fn needs_grant(&self, namespace: &str) -> bool {
         needs_grant(self.kind, &self.namespace, namespace)
     }
 }
 
-/// Whether a route in `route_namespace` with this parent needs a ReferenceGrant for a backend in another namespace. At a
-/// Gateway and at a Service of its own namespace the route decides for clients of other namespaces; at a Service of
-/// another namespace it decides for the clients of its own namespace alone (GEP-1294, consumer route).
+/// True if a route in `route_namespace` with this parent needs a ReferenceGrant for a backend in another namespace.
+///
+/// At a Gateway, and at a Service in the namespace of the route, the route decides for clients in other namespaces, so
+/// it needs a grant. At a Service in another namespace, the route decides only for clients in its own namespace (a
+/// consumer route, GEP-1294), so it needs no grant.
 pub fn needs_grant(parent: ParentKind, parent_namespace: &str, route_namespace: &str) -> bool {
     match parent {
         ParentKind::Gateway => true,
@@ -73,7 +75,7 @@ pub fn needs_grant(parent: ParentKind, parent_namespace: &str, route_namespace: 
     }
 }
 
-/// `Gateway infra/edge`, `listener http of Gateway infra/edge`, or `port 80 of Service shop/web`.
+/// Writes a text such as `Gateway infra/edge`, `listener http of Gateway infra/edge`, or `port 80 of Service shop/web`.
 impl fmt::Display for ParentRef {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let ParentRef {
@@ -111,8 +113,10 @@ struct ParentRefSpec {
 }
 
 /// Parses `spec.parentRefs` and returns the parents that Weir serves, each once. `namespace` is the namespace of the
-/// route. A parentRef that is invalid goes to `problems`, and the route does not attach there: without the invalid field
-/// it could attach to more than its author intends.
+/// route.
+///
+/// If a parentRef is invalid, its problem goes to `problems`, and the route does not attach to this parent. If Weir
+/// ignored only the invalid field, the route could attach to more listeners or ports than the user intends.
 pub fn parse(
     at: &FieldPath,
     route: RouteKind,
@@ -190,7 +194,8 @@ fn check_names(at: &FieldPath, kind: ParentKind, spec: &ParentRefSpec) -> Result
     }
 }
 
-/// A note for each parent that Weir does not serve, for a route whose parents are all foreign.
+/// Returns advice for each parent that Weir does not serve. Call it for a route whose parents all belong to other
+/// controllers.
 pub fn not_served(object: &Object, route: RouteKind) -> Vec<Problem> {
     let reference = object.reference();
     let at = FieldPath::new(&reference, "spec.parentRefs");
@@ -209,8 +214,8 @@ fn parent_values(object: &Object) -> &[Value] {
     parents.map_or(&[], Vec::as_slice)
 }
 
-/// A note for a parent of a kind that Weir does not serve in a group of Gateway API, such as ListenerSet. Parents of other
-/// groups belong to other controllers.
+/// Returns advice for a parent whose group is a group of Gateway API, and whose kind Weir does not serve, such as
+/// ListenerSet. Returns None for other groups, because such parents belong to other controllers.
 fn not_served_at(at: &FieldPath, route: RouteKind, value: &Value) -> Option<Problem> {
     let (group, kind) = group_and_kind(value);
     let (group, kind) = (group.unwrap_or(route.group()), kind.unwrap_or("Gateway"));
@@ -223,8 +228,8 @@ fn group_and_kind(parent: &Value) -> (Option<&str>, Option<&str>) {
     (field("group"), field("kind"))
 }
 
-/// Whether the route has parents, and all of them belong to other controllers. Reads only their groups and kinds, so that
-/// Weir reports no problems of routes that it does not serve.
+/// True if the route has parents, and all of them belong to other controllers. The function reads only the groups and
+/// kinds of the parents, so that Weir reports no problems of routes that it does not serve.
 pub fn are_all_foreign(object: &Object, route: RouteKind) -> bool {
     let parents = parent_values(object);
     !parents.is_empty()
@@ -237,7 +242,8 @@ pub fn are_all_foreign(object: &Object, route: RouteKind) -> bool {
         })
 }
 
-/// The kind of a parentRef if Weir reports its status. A misspelled or incomplete parentRef counts as a Service.
+/// Returns the kind of a parentRef if Weir reports its status. A misspelled or incomplete parentRef counts as a
+/// Service.
 pub fn kind_of(route: RouteKind, value: &Value) -> Option<ParentKind> {
     let (group, kind) = group_and_kind(value);
     let is_mistake =
@@ -255,8 +261,8 @@ fn parent_kind(route: RouteKind, group: Option<&str>, kind: Option<&str>) -> Opt
     }
 }
 
-/// Whether no controller can own this parent: a Service without its group, a parent of a Linkerd route without group and
-/// kind, or a kind that the core group does not have.
+/// True if no controller can own this parent. Such a parent is a Service without its group, a parent of a Linkerd route
+/// without group and kind, or a kind that the core group does not have.
 fn is_incomplete(route: RouteKind, group: Option<&str>, kind: Option<&str>) -> bool {
     match (route, group) {
         (_, Some(group)) if is_core(group) => kind != Some("Service"),
@@ -269,7 +275,8 @@ fn is_incomplete(route: RouteKind, group: Option<&str>, kind: Option<&str>) -> b
     }
 }
 
-/// The field that most likely is misspelled, and the message. None for kinds and groups of other controllers.
+/// Returns the field that is most likely misspelled, and the message. Returns None for kinds and groups of other
+/// controllers.
 fn find_misspelling(
     route: RouteKind,
     group: Option<&str>,

@@ -1,7 +1,8 @@
-//! Reads the rules of a route. An invalid part breaks its rule, its match or its share, and nothing else.
+//! Reads the rules of a route. An invalid part breaks only its rule, its match or its backend.
 //!
-//! A broken rule keeps its matches, and their requests are answered with an error. Without them, another rule or route
-//! would get these requests, which its author did not intend. A match that cannot be read matches no request.
+//! A broken rule keeps its matches, and the requests of these matches are answered with an error. Without the matches,
+//! another rule or route would get these requests, which the user did not intend. A match that cannot be read matches
+//! no request.
 
 use serde_json::{Map, Value};
 use weir_split::wire::{Filters, PathMatch, Retry, Timeouts};
@@ -25,7 +26,7 @@ pub struct Grammar {
     pub kind: RouteKind,
     /// The fields that a rule may have.
     pub rule_fields: &'static [&'static str],
-    /// Reads one entry of `matches`. Problems with which the match is in force go to the list.
+    /// Reads one entry of `matches`. If the match can be used in spite of a problem, the problem goes to the list.
     pub read_match:
         fn(&FieldPath, &Value, &mut Patterns, &mut Vec<Problem>) -> Result<RouteMatch, Problem>,
 }
@@ -39,7 +40,7 @@ pub struct RuleReader<'r> {
     keys: RuleKeys,
 }
 
-/// The part of a rule that acts on its requests.
+/// The parts of a rule that say what happens to its requests.
 #[derive(Default)]
 struct Action {
     filters: Filters,
@@ -51,14 +52,14 @@ struct Action {
 /// The problems of one rule.
 #[derive(Default)]
 struct RuleProblems {
-    /// Each breaks the rule.
+    /// Problems that break the whole rule.
     faults: Vec<Problem>,
-    /// These already have their effects.
+    /// Problems that already have their own effects.
     others: Vec<Problem>,
 }
 
 impl RuleProblems {
-    /// The value; the default value and a fault for an error.
+    /// Returns the value. For an error, adds a fault and returns the default value.
     fn unwrap<T: Default>(&mut self, result: Result<T, Problem>) -> T {
         result.unwrap_or_else(|problem| {
             self.faults.push(problem);
@@ -68,7 +69,7 @@ impl RuleProblems {
 }
 
 impl<'r> RuleReader<'r> {
-    /// `rules` are all rules of the route.
+    /// Returns a reader for a route with these rules.
     pub fn new(grammar: &'r Grammar, namespace: &'r str, rules: &[Value]) -> RuleReader<'r> {
         RuleReader {
             grammar,
@@ -78,12 +79,12 @@ impl<'r> RuleReader<'r> {
         }
     }
 
-    /// The regular expressions of all rules so far.
+    /// Returns the regular expressions of all rules that were read so far.
     pub fn programs(&self) -> Programs {
         self.patterns.programs()
     }
 
-    /// The rule at `index` of the list at `at`. None if an earlier rule gets all its requests.
+    /// Reads the rule at `index` of the list at `at`. Returns None if an earlier rule gets all requests of this rule.
     pub fn read(
         &mut self,
         at: &FieldPath,
@@ -115,7 +116,8 @@ impl<'r> RuleReader<'r> {
         let at_matches = at.field("matches");
         let matches = match (value, non_null(&fields, "matches"), &misspelled) {
             (Value::Object(_), None, Some(matches)) => {
-                // The misspelled name is reported already. Problems inside it are reported when the name is right.
+                // There is already a problem for the misspelled field. Problems inside the field would confuse the
+                // user.
                 self.read_matches(&at_matches, Some(matches), &mut RuleProblems::default())
             }
             (Value::Object(_), matches, _) => self.read_matches(&at_matches, matches, &mut found),
@@ -165,7 +167,8 @@ impl<'r> RuleReader<'r> {
         })
     }
 
-    /// No matches, and an empty list, match every request. A value that is no list matches no request.
+    /// Reads the matches of a rule. If `matches` is absent or an empty list, the rule matches every request. If
+    /// `matches` is not a list, the rule matches no request.
     fn read_matches<'v>(
         &mut self,
         at: &FieldPath,
@@ -201,15 +204,16 @@ impl<'r> RuleReader<'r> {
         matches
     }
 
-    /// A match without conditions, with the rank that the kind of route gives it.
+    /// Returns a match without conditions. Its rank depends on the kind of route.
     fn match_every_request(&mut self, at: &FieldPath) -> RouteMatch {
         let (empty, mut problems) = (Value::Object(Map::new()), Vec::new());
         let result = (self.grammar.read_match)(at, &empty, &mut self.patterns, &mut problems);
         result.unwrap_or_default()
     }
 
-    /// The matches in an unknown field of a rule without `matches`. The rule answers their requests with an error;
-    /// without them it would answer every request with an error.
+    /// Returns the matches in an unknown field of a rule without `matches`, because the field may be a misspelled
+    /// `matches`. The rule answers the requests of these matches with an error. Without the matches it would answer
+    /// every request with an error.
     fn misspelled_matches(&self, fields: &Map<String, Value>) -> Option<Value> {
         if !self.grammar.rule_fields.contains(&"matches") {
             return None;
@@ -259,7 +263,7 @@ fn read_action(
     let faults = &mut found.faults;
     let at_filters = at.field("filters");
     let filters = filters::parse(&at_filters, kind, prefix, field("filters"), faults);
-    // `sessionPersistence: {}` asks for a session.
+    // An empty map counts as a value, because `sessionPersistence: {}` turns sessions on.
     if field("sessionPersistence").is_some_and(|it| it.is_object() || !is_empty(it)) {
         let at = at.field("sessionPersistence");
         faults.push(at.problem(route::session_persistence()));
@@ -296,8 +300,8 @@ fn read_action(
     }
 }
 
-/// The path prefix of a rule's only match, which `ReplacePrefixMatch` replaces; None if the rule has other matches. `/`
-/// for a match that cannot be read, so that the filter adds no second problem.
+/// Returns the path prefix of a rule's only match, which `ReplacePrefixMatch` replaces. Returns None if the rule has
+/// other matches. Returns `/` for a match that cannot be read, so that the filter adds no second problem.
 fn only_prefix<'m>(matches: &'m [MatchEntry]) -> Option<&'m str> {
     match matches {
         [MatchEntry::Unreadable(_)] => Some("/"),
