@@ -5,8 +5,8 @@ use std::sync::Arc;
 /// What happens to a request or a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision<'a> {
-    /// The request takes its ordinary route, without a routing header: no rule decides for it, or the ordinary route
-    /// leads to the same cluster.
+    /// The request takes its ordinary route, without a routing header. No rule decides for the request, or its ordinary
+    /// route leads to the cluster of the rule.
     Ordinary,
     /// The name of the cluster for the routing header.
     Cluster(&'a str),
@@ -14,8 +14,8 @@ pub enum Decision<'a> {
     Answer(u16),
     /// The proxy answers with this HTTP status and `location`.
     Redirect(u16, String),
-    /// The proxy answers 500: listeners of the Gateway have different rules for the request, and the proxy does not
-    /// know by which listener the request came in.
+    /// The proxy answers 500. Listeners of the Gateway have different rules for the request, and the proxy does not
+    /// know the listener at which the request came in.
     UnknownListener(UnknownListener<'a>),
     /// The proxy answers 403, or closes the connection. The text names the missing permission.
     Denied(String),
@@ -55,8 +55,9 @@ impl<'a> From<Decision<'a>> for Decided<'a> {
 /// Why no rule can decide for a request: its listener is unknown, and listeners have different matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownListener<'t> {
-    /// The request may have come in by each listener of these names.
+    /// The request may have come in at each of these listeners.
     Several(&'t [Box<str>]),
-    /// The plugin configuration names no listener for this port of the proxy's sockets; None for an unknown port.
+    /// The plugin configuration names no listener for the socket of the proxy with this port. None if the port is
+    /// unknown.
     Socket(Option<u16>),
 }

@@ -1,4 +1,4 @@
-//! Regular expressions: one dialect for paths, headers, query parameters and permissions.
+//! Regular expressions, with the same syntax for paths, headers, query parameters and permissions.
 
 mod automata;
 mod effort;
@@ -25,8 +25,8 @@ use crate::refusal::Refusal;
 
 /// Maximum bytes of the program of a pattern.
 const MAX_PROGRAM: usize = 32 << 10;
-/// Bytes of the state cache of one automaton. A full cache is cleared. An automaton that cannot work with so few bytes
-/// gets more.
+/// Bytes of the state cache of one automaton. An automaton clears its cache when the cache is full. An automaton that
+/// cannot work with so few bytes gets more.
 const CACHE: usize = 64 << 10;
 /// After this many clears in one search, an automaton must have read at least `BYTES_PER_STATE` bytes of the value for
 /// each state that it computed. Else it gives up, because a simulation of the program costs less.
@@ -35,15 +35,15 @@ const BYTES_PER_STATE: usize = 10;
 /// Maximum depth of nested groups and repetitions.
 const MAX_NESTING: u32 = 100;
 
-/// A regular expression in the syntax of the crate `regex`, which is close to RE2: no look-around and no
-/// back-references. It is matched against whole values, over bytes: `.` fits every byte; `\w`, `\d`, `\s` and `(?i)`
-/// cover only ASCII; a character outside of ASCII stands for its bytes in UTF-8.
+/// A regular expression in the syntax of the crate `regex`, which is close to RE2: it has no look-around and no
+/// back-references. A pattern must fit the whole value. It works on bytes: `.` fits every byte; `\w`, `\d`, `\s` and
+/// `(?i)` cover only ASCII; a character outside of ASCII stands for its bytes in UTF-8.
 ///
-/// Matching takes time linear in the value and bounded memory.
+/// A match takes time linear in the length of the value, and bounded memory.
 pub struct Pattern {
     /// A lazy DFA, which is fast unless nearly every byte leads to a new state.
     automaton: DFA,
-    /// Simulates the program for the values with which the automaton gives up.
+    /// Simulates the program for values with which the automaton gives up.
     program: PikeVM,
     has_anchors: bool,
     /// The state caches of the automata of the table, and the index of the cache of this automaton.
@@ -81,7 +81,7 @@ impl fmt::Debug for Pattern {
 }
 
 impl Pattern {
-    /// Compiles a pattern. All errors of a pattern are found here; matching does not fail.
+    /// Compiles a pattern. This finds all errors of the pattern, so a match cannot fail later.
     pub fn compile(text: &str) -> Result<Pattern, PatternError> {
         if text.len() > MAX_PROGRAM {
             return Err(PatternError::TooLarge);
@@ -103,7 +103,7 @@ impl Pattern {
         let has_anchors = tree.properties().look_set().contains_anchor();
         // A match must end at the end of the value.
         let whole = Hir::concat(vec![tree, Hir::look(Look::End)]);
-        // The syntax is good, so each later error means that the program is too large.
+        // The syntax is valid, so each later error means that the program is too large.
         let program = thompson::Compiler::new()
             .configure(
                 thompson::Config::new()
@@ -133,17 +133,17 @@ impl Pattern {
         })
     }
 
-    /// Whether the pattern has `^` or `$`. Such a pattern cannot become a part of another.
+    /// True if the pattern has `^` or `$`. Such a pattern cannot become a part of another pattern.
     pub fn has_anchors(&self) -> bool {
         self.has_anchors
     }
 
-    /// True if the whole value fits.
+    /// True if the pattern fits the whole value.
     pub fn fits(&self, value: &[u8]) -> bool {
         self.fits_within(value, &Effort::endless())
     }
 
-    /// As [`Pattern::fits`], but false if the effort is exhausted.
+    /// Returns the same as [`Pattern::fits`], but false if no steps are left.
     pub(crate) fn fits_within(&self, value: &[u8], effort: &Effort) -> bool {
         if !effort.start_search() || !effort.read_value(value.len()) {
             return false;
@@ -163,8 +163,8 @@ impl Pattern {
         }
     }
 
-    /// Bytes of the program. The state cache of a pattern has at most 64 KiB, or a few times the program if that is
-    /// more. The caches of one table have at most 4 MiB together.
+    /// Returns the bytes of the program. The state cache of a pattern has at most 64 KiB, or a few times the bytes of
+    /// the program if this is more. All caches of one table together have at most 4 MiB.
     pub fn size(&self) -> usize {
         self.automaton.get_nfa().memory_usage()
     }

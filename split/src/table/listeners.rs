@@ -18,11 +18,11 @@ use crate::plugin::Site;
 use crate::refusal::Refusal;
 use crate::wire::{self, Unmatched};
 
-/// Compiled for the listeners by which the requests of one proxy come in.
+/// The compiled hosts of a Gateway, for the listeners at which the requests of one proxy come in.
 #[derive(Debug, Default)]
 pub(crate) struct GatewayHosts {
     outcomes: HostnameIndex<HostOutcome>,
-    /// Host sets, by index ([`Outcome::Host`]).
+    /// The compiled host sets. [`Outcome::Host`] has an index into this list.
     hosts: Vec<Host>,
 }
 
@@ -30,7 +30,7 @@ pub(crate) struct GatewayHosts {
 #[derive(Debug)]
 enum HostOutcome {
     Everywhere(Outcome),
-    /// By the port of the proxy's socket.
+    /// One outcome for each port of the proxy's sockets.
     BySocket(BTreeMap<u16, Outcome>),
 }
 
@@ -38,7 +38,7 @@ enum HostOutcome {
 enum Outcome {
     /// The hosts belong to no listener with routes.
     Pass,
-    /// The hosts belong to another listener, or to one without routes.
+    /// The hosts belong to another listener, or to a listener without routes.
     NotFound,
     Host(usize),
     /// The listeners with these names have different matches.
@@ -79,8 +79,9 @@ impl GatewayHosts {
         Ok(GatewayHosts { outcomes, hosts })
     }
 
-    /// The host set of a request for `name`; None stands for a Host that is not a hostname. `socket` returns
-    /// the port of the proxy's socket at which the request came in. It is called only if sockets differ.
+    /// Returns the host set of a request for `name`. Pass None if the Host header is not a hostname. `socket`
+    /// returns the port of the proxy's socket at which the request came in. The function calls `socket` only if the
+    /// outcome depends on the socket.
     pub(crate) fn find(
         &self,
         name: Option<&[u8]>,
@@ -103,8 +104,8 @@ impl GatewayHosts {
         }
     }
 
-    /// Hostnames whose requests may belong to several listeners, and the names of these listeners. The hostname that
-    /// stands for every host is empty.
+    /// Returns the hostnames for which the proxy cannot know the listener, with the names of the possible listeners.
+    /// The hostname for every host is empty.
     pub(crate) fn undecided(&self) -> BTreeMap<String, Vec<&str>> {
         let mut undecided: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for (hostname, outcome) in self.outcomes.iter() {
@@ -122,7 +123,7 @@ impl GatewayHosts {
         undecided
     }
 
-    /// Hostnames whose outcome depends on the port of the socket.
+    /// Returns the hostnames whose outcome depends on the port of the socket.
     pub(crate) fn decided_by_socket(&self) -> BTreeSet<String> {
         let all = self.outcomes.iter();
         let by_socket = all.filter(|(_, outcome)| matches!(outcome, HostOutcome::BySocket(_)));
@@ -136,7 +137,7 @@ struct HostCompiler<'a, 'c> {
     rules: &'a BTreeMap<&'c str, usize>,
     patterns: &'a mut Patterns,
     compiled: BTreeMap<SetPart<'c>, usize>,
-    /// Index of the set and index of the match, for each compiled match.
+    /// The index of the set and the index of the match, for each compiled match.
     checked: BTreeSet<(usize, usize)>,
     hosts: Vec<Host>,
 }
@@ -149,7 +150,7 @@ impl<'c> HostCompiler<'_, 'c> {
     ) -> Result<HostOutcome, Refusal> {
         let find = |socket: &Socket<'c>| self.sets.find(socket, key);
         let found: Vec<Verdict> = sockets.named.iter().map(find).collect();
-        // Listeners without a named socket may have the host as well. Their requests come in by an unnamed socket.
+        // Listeners without a named socket may have the host too. Their requests come in at a socket without a name.
         let elsewhere = sockets.elsewhere.as_ref().map(find);
         let elsewhere = elsewhere.filter(|verdict| !matches!(verdict, Verdict::Pass));
         if let Some((first, others)) = found.split_first()
@@ -200,7 +201,7 @@ impl<'c> HostCompiler<'_, 'c> {
         Ok(Host::new(matches, self.sets.unmatched(part.set)))
     }
 
-    /// Checks the matches that this proxy does not use, because other proxies use them in the same document.
+    /// Checks the matches that this proxy does not use, because other proxies with the same document use these matches.
     fn check_unused(&mut self) -> Result<(), Refusal> {
         for set in 0..self.sets.len() {
             let listeners = None;

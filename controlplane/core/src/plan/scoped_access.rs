@@ -1,5 +1,5 @@
-//! The part of the access policy for one scope: the grants that its proxies need, without other relations between
-//! ServiceAccounts.
+//! The part of the access policy for one scope: the grants that its proxies need. A proxy learns nothing about
+//! permissions between other ServiceAccounts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,11 +10,12 @@ use super::Scope;
 /// Sets `config.access` to the part of `all_grants` that `scope` needs, and removes the other ServiceAccounts from its
 /// rules.
 ///
-/// | scope | grants | ServiceAccounts behind backends and behind Services that clients call |
-/// |---|---|---|
-/// | a namespace | all grants for its own ServiceAccounts, because its proxies receive their requests; for the ServiceAccounts behind the backends of its rules, the grants for its own sources | its own, and the ServiceAccounts with such a grant |
-/// | producers | no grants: such a proxy cannot name a ServiceAccount, so its requests are denied | none |
-/// | a Gateway, the edge | no policy: its clients are not workloads. The proxies of the backends decide about its requests | none |
+/// | scope | grants | ServiceAccounts behind backends and behind Services that clients call | |---|---|---| | a
+/// namespace | all grants for its own ServiceAccounts, because its proxies receive their requests; for the
+/// ServiceAccounts behind the backends of its rules, the grants for its own sources | its own, and the ServiceAccounts
+/// with such a grant | | producers | no grants: such a proxy cannot name a ServiceAccount, so its requests are denied |
+/// none | | a Gateway, the edge | no policy: its clients are not workloads. The proxies of the backends decide about
+/// its requests | none |
 pub fn apply(all_grants: &Grants, scope: &Scope, config: &mut Config) {
     let grants = match scope {
         Scope::Namespace(own) => Some(grants_of_namespace(all_grants, own, &config.rules)),
@@ -58,7 +59,7 @@ fn grants_of_namespace(all_grants: &Grants, own: &str, rules: &BTreeMap<String, 
     needed
 }
 
-/// The ServiceAccounts behind the backends of rules, and behind the Services that their clients call.
+/// Returns the ServiceAccounts behind the backends of rules, and behind the Services that clients call.
 fn accounts_behind(rules: &BTreeMap<String, Rule>) -> impl Iterator<Item = &String> {
     let backends = rules.values().flat_map(|rule| &rule.backends);
     let of_backends = backends.map(|backend| &backend.accounts);
@@ -67,7 +68,7 @@ fn accounts_behind(rules: &BTreeMap<String, Rule>) -> impl Iterator<Item = &Stri
     of_backends.chain(of_called).flatten()
 }
 
-/// The grant with only its sources in this namespace; None if it has no such source.
+/// Returns the grant with only its sources in this namespace; None if it has no source there.
 fn for_sources_in(namespace: &str, grant: &Grant) -> Option<Grant> {
     let sources: Vec<String> = grant
         .sources
@@ -83,7 +84,7 @@ fn for_sources_in(namespace: &str, grant: &Grant) -> Option<Grant> {
     })
 }
 
-/// The namespaces of all ServiceAccounts in grants and behind rules, with repetitions.
+/// Returns the namespaces of all ServiceAccounts in grants and behind rules. A namespace may occur several times.
 pub fn namespaces<'p>(
     all_grants: &'p Grants,
     rules: &'p BTreeMap<String, Rule>,

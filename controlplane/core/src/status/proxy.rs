@@ -7,17 +7,18 @@ use serde::{Deserialize, Serialize};
 use crate::owner::Owner;
 use crate::plan::Scope;
 
-/// A proxy that has not polled for this long is forgotten. So is a replica that has not answered for this long.
+/// A replica forgets a proxy that has not polled for this time, and another replica that has not answered for this
+/// time.
 pub const FORGET: Duration = Duration::from_secs(60);
 
-/// A proxy that has not run the current revision for this long is stuck.
+/// A proxy is stuck if it has not run the current revision for this time.
 pub const STUCK: Duration = Duration::from_secs(60);
 
-/// An instance and scope that polled within the last minute. Replicas send each other
-/// their proxies in this form.
+/// A proxy (an instance with its scope) that polled within the last minute. Replicas send each other their proxies in
+/// this form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proxy {
-    /// Random. An Envoy process makes one for each scope.
+    /// A random name. An Envoy process makes one for each scope.
     pub instance: String,
     /// The owner of the token or certificate of the proxy. An older replica leaves it out.
     #[serde(default)]
@@ -27,15 +28,17 @@ pub struct Proxy {
     pub scope: Scope,
     /// The revision that every worker runs; empty if the workers have different revisions.
     pub applied: String,
-    /// How far the cluster had been read when `applied` was last the newest revision for this scope, as text of a
-    /// [`crate::watermark::Watermark`]. All objects of these versions are in force there.
+    /// The text of a [`crate::watermark::Watermark`]: how far the control plane had read the cluster when `applied` was
+    /// last the newest revision for this scope. The proxy runs all objects up to these versions.
     pub watermark: String,
-    /// `"REVISION" REASON` of a refusal, or why the control plane could not answer the proxy; empty without a refusal.
+    /// The text `"REVISION" REASON` if the proxy refused a revision, or why the control plane could not answer the
+    /// proxy; empty if there is no problem.
     pub refused: String,
     /// True if the proxy has loaded `weir-lean.wasm`, which edits no response headers. An older replica leaves it out.
     #[serde(default)]
     pub is_lean: bool,
-    /// Seconds since the proxy last ran the current revision; 0 while it does. An older replica leaves it out.
+    /// Seconds since the proxy last ran the current revision; 0 if it runs this revision. An older replica leaves this
+    /// out.
     #[serde(default)]
     pub behind: u64,
     /// Seconds since the last poll.
@@ -43,12 +46,12 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// Whether the proxy polls, but has not run the current revision for [`STUCK`].
+    /// True if the proxy polls, but has not run the current revision for [`STUCK`].
     pub fn is_stuck(&self) -> bool {
         self.behind >= STUCK.as_secs()
     }
 
-    /// The key by which proxies are sorted.
+    /// Returns the key by which proxies are sorted.
     pub fn sort_key(&self) -> (&str, &str, &Scope, &Owner) {
         (&self.node, &self.instance, &self.scope, &self.owner)
     }
@@ -57,7 +60,7 @@ impl Proxy {
 /// The proxies of one replica: the answer to `GET /v1/proxies`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replica {
-    /// Random. Each process makes one.
+    /// A random name. Each process makes one.
     pub replica: String,
     pub proxies: Vec<Proxy>,
 }

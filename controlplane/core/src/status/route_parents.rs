@@ -11,7 +11,7 @@ use crate::manifest::problem::{About, Extent, Problem, Reason};
 use crate::plan::Audience;
 use crate::status::subject::Subject;
 
-/// Gateway API v1: RouteStatus.parents.
+/// The longest list of Gateway API v1, RouteStatus.parents.
 const MAX_PARENTS: usize = 32;
 
 /// An entry of `spec.parentRefs` whose parent belongs to Weir.
@@ -23,7 +23,7 @@ struct Parent<'s> {
     name: &'s str,
 }
 
-/// The new value of `status.parents`. Entries of other controllers keep their content and place.
+/// Returns the new value of `status.parents`. Entries of other controllers keep their content and place.
 pub fn parents(
     evidence: &Evidence,
     subject: &Subject,
@@ -44,7 +44,7 @@ pub fn parents(
         let index = own
             .iter()
             .position(|it| is_same(it.reference, &entry["parentRef"], subject));
-        // An entry of a removed parent, or a second entry of a parent, is dropped.
+        // Entries of removed parents, and second entries of a parent, are dropped.
         if let Some((parent, has_entry)) =
             index.and_then(|at| own.get(at).zip(has_entry.get_mut(at)))
             && !*has_entry
@@ -65,8 +65,9 @@ pub fn parents(
     Value::from(entries)
 }
 
-/// The parents that belong to Weir. A Gateway does if its class does, if a proxy has its scope, or if the status has an
-/// entry of Weir for it: users put an Envoy behind Gateways of other classes.
+/// Returns the parents that belong to Weir. A Gateway belongs to Weir if its class belongs to Weir, if a proxy has the
+/// scope of the Gateway, or if the status already has an entry of Weir for the Gateway. The class alone is not enough,
+/// because users run an Envoy with Weir for Gateways of other classes.
 fn own_parents<'s>(
     evidence: &Evidence,
     subject: &'s Subject,
@@ -117,7 +118,7 @@ fn own_parents<'s>(
     own
 }
 
-/// Whether two references have the same parent. An absent field has its default.
+/// True if two references name the same parent. An absent field has its default.
 fn is_same(one: &Value, other: &Value, subject: &Subject) -> bool {
     let own = subject.object.namespace.as_str();
     let text = |reference: &Value, field: &str, default: &str| {
@@ -195,14 +196,14 @@ impl Parent<'_> {
         conditions
     }
 
-    /// The problems of the object that concern this parent.
+    /// Returns the problems of the object that are about this parent.
     fn problems<'p>(&self, of_object: &[&'p Problem], route_namespace: &str) -> Vec<&'p Problem> {
         let is_own = |problem: &Problem| match (problem.effect.extent, problem.about) {
             (Extent::Whole, _) => true,
             (_, About::Parent(index)) => index == self.index,
             _ => true,
         };
-        // Without a ReferenceGrant the status says nothing about objects of the other namespace.
+        // Without a ReferenceGrant the status must say nothing about objects in the other namespace.
         let needs_grant = parent_ref::needs_grant(self.kind, self.namespace, route_namespace);
         let is_not_permitted = |about: About| {
             let mut not_permitted = of_object
@@ -237,7 +238,7 @@ impl Parent<'_> {
     }
 }
 
-/// Whether the share of a backend is answered with an error because of its reference.
+/// True if the requests of a backend are answered with an error because of the reference to the backend.
 fn is_of_reference(problem: &Problem) -> bool {
     let is_of_reference = matches!(
         problem.reason,
@@ -249,15 +250,16 @@ fn is_of_reference(problem: &Problem) -> bool {
     problem.effect.extent == Extent::Share && (is_of_reference || problem.code == EXTERNAL_NAME)
 }
 
-/// The message's name in [`crate::manifest::problem::messages::backend`].
+/// The name of the message in [`crate::manifest::problem::messages::backend`].
 const EXTERNAL_NAME: &str = "external_name";
 
-/// Whether a rule, or a part of it, is not in force.
+/// True if a problem keeps a rule, or a part of a rule, from being in force.
 fn is_of_rule(extent: Extent) -> bool {
     matches!(extent, Extent::Rule | Extent::Match | Extent::Share)
 }
 
-/// Gateway API, RouteConditionPartiallyInvalid: its message has to begin with "Dropped Rule".
+/// Returns the message for the condition PartiallyInvalid. Gateway API (RouteConditionPartiallyInvalid) requires that
+/// the message begins with "Dropped Rule".
 fn dropped_words(problem: &Problem) -> String {
     let rule = problem.rule().map(|rule| format!(" {rule}"));
     let rule = rule.unwrap_or_default();

@@ -1,45 +1,46 @@
-//! An object of the cluster that gets a status: the parts of it that the status depends on.
+//! A subject has the parts of an object that the status of the object depends on.
 
 use serde_json::Value;
 
 use crate::manifest::object::Kind;
 use crate::manifest::problem::ObjectRef;
 
-/// A route or a TrafficSplit, as it was last read.
+/// A route or a TrafficSplit of the cluster, as Weir last read it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subject {
     pub kind: Kind,
     /// The object as problems name it, without a source.
     pub object: ObjectRef,
-    /// The version at which the object is read and its status is written: `gateway.networking.k8s.io/v1`.
+    /// The API version at which Weir reads the object and writes the status: `gateway.networking.k8s.io/v1`.
     pub api_version: String,
-    /// As in a watermark: `PLURAL.GROUP`, or `PLURAL.GROUP/NAMESPACE` if each namespace is watched separately.
+    /// The resource as in a watermark: `PLURAL.GROUP`, or `PLURAL.GROUP/NAMESPACE` if each namespace has its own watch.
     pub resource: String,
     pub uid: String,
     pub generation: i64,
-    /// The resource version at which this generation was first seen. A plan from this version or a later one has it.
+    /// The resource version at which Weir first saw this generation of the object. A plan from this version or from a
+    /// later version has this generation.
     pub since: u64,
-    /// The resource version of the object, as it was last read. A write of the status names it, so that the API server
-    /// refuses the write if the object has changed.
+    /// The resource version of the object as Weir last read it. A write of the status names this version, so that the
+    /// API server refuses the write if the object has changed.
     pub resource_version: String,
-    /// `spec.parentRefs`; null for a split.
+    /// The value of `spec.parentRefs`; null for a split.
     pub parent_refs: JsonText,
-    /// `status` as it was last read; null if the object has no status.
+    /// The value of `status` as Weir last read it; null if the object has no status.
     pub status: JsonText,
-    /// Whether the kind has a status subresource in this cluster.
+    /// True if the kind has a status subresource in this cluster.
     pub has_status: bool,
 }
 
 impl Subject {
-    /// Whether the subject is small enough to be kept for an object that is itself not kept.
+    /// True if the subject is small enough that Weir keeps it even if Weir does not keep the object.
     pub fn is_small(&self) -> bool {
         const MAX_BYTES: usize = 4 << 10;
         self.parent_refs.len() + self.status.len() <= MAX_BYTES
     }
 }
 
-/// A part of an object as JSON text, which takes a fifth of the memory of a value. Thousands are kept, and few are
-/// parsed.
+/// A part of an object as JSON text. The text takes a fifth of the memory of a parsed value. Weir keeps thousands of
+/// these texts and parses few of them.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct JsonText(Box<str>);
 
@@ -49,7 +50,7 @@ impl JsonText {
     }
 
     pub fn value(&self) -> Value {
-        // The text comes from a value, so it parses. The default is empty and becomes null.
+        // The text comes from a JSON value, so it parses. The default text is empty, and becomes null.
         serde_json::from_str(&self.0).unwrap_or_default()
     }
 }

@@ -1,6 +1,6 @@
-//! The places where a route is attached: the ports of a Service, or the listeners of a Gateway and their hosts.
+//! Finds the places where a route is attached: the ports of a Service, or the listeners of a Gateway and their hosts.
 //!
-//! `Err` is the reason why a parent does not take the route, as in the condition `Accepted` of Gateway API v1.
+//! An error is the reason why a parent does not take the route, as in the condition `Accepted` of Gateway API v1.
 
 use std::collections::BTreeSet;
 
@@ -13,11 +13,12 @@ use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::{Message, list, one_of, parent as messages};
 use crate::world::World;
 
-/// A parent Service, and the TCP ports that the reference selects, at least one.
+/// Returns a parent Service, and the TCP ports that the parentRef selects, at least one.
 ///
-/// GEP-1294: a reference without a port selects all ports; `sectionName` is the name of a port; a Service without a
-/// cluster IP is not a parent. A TCP port without HTTP has no requests, so a route for requests does not get it: it is
-/// skipped if the reference selects all ports, and refused if the reference names it.
+/// GEP-1294 says: a parentRef without a port selects all ports, `sectionName` is the name of a port, and a Service
+/// without a cluster IP is not a parent. A TCP port without HTTP has no requests, so a route for requests cannot have
+/// this port. If the parentRef selects all ports, the function skips such a port. If the parentRef names such a port,
+/// it is an error.
 pub fn service_ports<'w>(
     world: &'w World,
     route: &Route,
@@ -64,7 +65,7 @@ fn is_selected(port: &Port, parent: &ParentRef) -> bool {
         && name.is_none_or(|name| *name == *port.name)
 }
 
-/// The ports that the reference of a route of this kind selects, as [`service_ports`] without its errors.
+/// Returns the same ports as [`service_ports`], but no errors.
 pub fn selected_ports<'w>(
     service: &'w Service,
     kind: RouteKind,
@@ -137,8 +138,9 @@ fn no_such_listener(gateway: &Gateway, parent: &ParentRef) -> Message {
 /// A listener, and the hostnames of a route that have hosts in common with it.
 pub type Attached<'w, 'r> = (&'w Listener, Vec<Option<&'r Hostname>>);
 
-/// The listeners of a Gateway that take the route, at least one, each with the hostnames of the route that have hosts
-/// in common with it. A TCPRoute and a route without hostnames have one hostname: None, for every host.
+/// Returns the listeners of a Gateway that take the route, at least one. Each listener has the hostnames of the route
+/// that have hosts in common with the listener. A TCPRoute, and a route without hostnames, has the hostname None for
+/// every host.
 pub fn gateway_listeners<'w, 'r>(
     world: &'w World,
     route: &'r Route,
@@ -200,8 +202,8 @@ pub fn gateway_listeners<'w, 'r>(
     Ok(attached)
 }
 
-/// Gateway API v1, HTTPRouteSpec.hostnames: a hostname of the route that has no host in common with the listener is
-/// ignored for it.
+/// Returns the hostnames of the route that have a host in common with the listener. The listener ignores all other
+/// hostnames of the route (Gateway API v1, HTTPRouteSpec.hostnames).
 fn own_hostnames<'r>(listener: &Listener, route: &'r Route) -> Vec<Option<&'r Hostname>> {
     if route.kind == RouteKind::Tcp || route.hostnames.is_empty() {
         return vec![None];

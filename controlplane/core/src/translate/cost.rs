@@ -1,7 +1,7 @@
-//! The cost of each object in the proxies that get it, computed before the object is translated.
+//! Computes the cost of each object in the proxies that get the object, before the object is translated.
 //!
-//! The cost assumes that the object decides at every place that it asks for, so other objects do not change it.
-//! Products, such as backends by ports, are computed and not built.
+//! The cost assumes that the object decides at every place where it asks to decide. So other objects do not change the
+//! cost. For products, such as ports times backends, the module multiplies the costs and does not build the parts.
 
 mod match_count;
 mod route_cost;
@@ -31,10 +31,11 @@ use crate::world::{Key, World};
 const BACKEND: u64 = 70;
 const MATCH: u64 = 20;
 const SET: u64 = 220;
-/// The same around the Service that the clients of a rule call.
+/// Bytes of the names of fields, the punctuation and the numbers around the Service that the clients of a rule call.
 const CALLED: u64 = 80;
 
-/// The world without the objects that have too many matches or are over a limit; None if there is no such object.
+/// Returns the world without the objects that have too many matches or are over a limit; None if there is no such
+/// object.
 pub fn within(
     world: &World,
     policy: Policy,
@@ -58,7 +59,7 @@ fn without(world: &World, problems: &[Problem]) -> Option<World> {
     (!out.is_empty()).then(|| world.without(&out))
 }
 
-/// An object that is translated into a part of documents.
+/// An object with a part in the documents of proxies, and so with a cost.
 #[derive(Clone, Copy)]
 enum CostlyObject<'w> {
     Route(&'w crate::api::route::Route),
@@ -144,7 +145,7 @@ impl<'w> Costs<'w> {
         }
     }
 
-    /// Bytes of the ServiceAccounts behind a backend.
+    /// Returns the bytes of the ServiceAccounts behind a backend.
     fn accounts(&mut self, namespace: &str, name: &str) -> u64 {
         let Some(service) = self.service_of_policy(namespace, name) else {
             return 0;
@@ -187,14 +188,14 @@ fn programs(programs: Programs) -> Cost {
     }
 }
 
-/// Bytes of a host set without its matches.
+/// Returns the bytes of a host set without its matches.
 fn set_of_service(service: &Service) -> u64 {
     let ips = service.cluster_ips.len();
     let name = text(&service.object.name) + text(&service.object.namespace);
     SET + name + count(ips).saturating_mul(45)
 }
 
-/// Bytes of a text in a document, with its quotes and a comma.
+/// Returns the bytes of a text in a document, with its quotes and a comma.
 fn text(text: &str) -> u64 {
     count(text.len()) + 3
 }
@@ -207,7 +208,7 @@ fn filters(filters: &Filters) -> u64 {
     }
 }
 
-/// Bytes of a match without the identity of its rule.
+/// Returns the bytes of a match without the identity of its rule.
 fn bytes_of_match(wire: &Match) -> u64 {
     json(wire)
 }
@@ -216,7 +217,7 @@ fn count(count: usize) -> u64 {
     u64::try_from(count).unwrap_or(u64::MAX)
 }
 
-/// Bytes of the JSON of a value.
+/// Returns the bytes of a value as JSON.
 fn json(value: &impl Serialize) -> u64 {
     struct Counter(u64);
     impl io::Write for Counter {
@@ -232,7 +233,7 @@ fn json(value: &impl Serialize) -> u64 {
     let mut counter = Counter(0);
     match serde_json::to_writer(&mut counter, value) {
         Ok(()) => counter.0,
-        // Cannot happen. A value that no document can have is too large for it.
+        // This cannot happen. If it did, the object would be left out, because its cost is over every limit.
         Err(_) => u64::MAX,
     }
 }

@@ -1,7 +1,7 @@
-//! TrafficTargets -> grants, and the ServiceAccounts behind backends.
+//! Translates TrafficTargets to grants, and finds the ServiceAccounts behind backends.
 //!
-//! Traffic without a grant is denied. A target, a rule or a name with a mistake grants nothing and is a problem. It
-//! does not change other grants.
+//! Traffic without a grant is denied. If a target, a rule or a name has a mistake, it grants nothing, and there is a
+//! problem. Other grants stay as they are.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::{access as messages, list};
 use crate::world::{Key, World};
 
-/// The grants of all targets.
+/// Returns the grants of all targets.
 pub fn grants(world: &World, problems: &mut BTreeSet<Problem>) -> Grants {
     problems.extend(world.problems_of_policy().iter().cloned());
     let mut grants = Grants::new();
@@ -29,7 +29,7 @@ pub fn grants(world: &World, problems: &mut BTreeSet<Problem>) -> Grants {
     grants
 }
 
-/// A warning for each TrafficTarget, because without a policy it has no effect.
+/// Returns a warning for each TrafficTarget. Call it if there is no access policy, because then targets have no effect.
 pub fn unread_targets(world: &World) -> impl Iterator<Item = Problem> {
     let targets = world.traffic_targets().iter();
     targets.map(|target| {
@@ -54,7 +54,7 @@ impl<'w> Accounts<'w> {
         }
     }
 
-    /// The Service with its ServiceAccounts; None if there is no such Service.
+    /// Returns the Service with its ServiceAccounts; None if there is no such Service.
     fn find(&mut self, namespace: &str, name: &str) -> Option<(&'w Service, &[String])> {
         let service = self.world.service(namespace, name)?;
         let entry = self.accounts.entry((namespace.to_owned(), name.to_owned()));
@@ -63,10 +63,12 @@ impl<'w> Accounts<'w> {
     }
 }
 
-/// Writes into the rules of routes the Service that their clients call, with the ServiceAccounts behind it, so that
-/// clients need a permission for it. `called` has this Service by the identity of the rule. Without this permission the
-/// author of a route could send requests of other clients, with their identity, to any backend that they may reach. A
-/// Service that selects no pods has no ServiceAccount, so it needs no permission.
+/// Writes into each rule of a route the Service that clients call, with the ServiceAccounts behind this Service, so
+/// that clients need a permission for the Service. `called` has the Service by the identity of the rule.
+///
+/// Without this permission, the user who writes a route could send requests of other clients, with their identity, to
+/// any backend that these clients may reach. A Service that selects no pods has no ServiceAccount, so it needs no
+/// permission.
 pub fn require_called(
     accounts: &mut Accounts,
     called: &BTreeMap<String, ServicePort>,
@@ -120,7 +122,7 @@ pub fn name_accounts(
     }
 }
 
-/// The grant of a target; None if it allows nothing.
+/// Returns the grant of a target; None if the target allows nothing.
 fn grant(world: &World, target: &TrafficTarget, problems: &mut BTreeSet<Problem>) -> Option<Grant> {
     let mut requests = Vec::new();
     let mut granted_matches = BTreeSet::new();
@@ -151,8 +153,8 @@ fn grant(world: &World, target: &TrafficTarget, problems: &mut BTreeSet<Problem>
     })
 }
 
-/// The matches of a group that a rule names, without the matches in `granted_matches` (group, index), to which it adds
-/// them.
+/// Returns the matches of a group that a rule names, without the matches in `granted_matches` (group, index). Adds the
+/// returned matches to `granted_matches`.
 fn permissions(
     world: &World,
     target: &TrafficTarget,
@@ -160,8 +162,8 @@ fn permissions(
     granted_matches: &mut BTreeSet<(String, usize)>,
     problems: &mut BTreeSet<Problem>,
 ) -> Result<Vec<Permission>, Problem> {
-    // The proxy of the destination does not know the Service port that the client called, and the Host of the client is
-    // no proof of it.
+    // The proxy of the destination does not know the Service port that the client called. The client can write any port
+    // into its Host header.
     if let Some((port, path)) = &target.port {
         let message = messages::requests_by_port(port);
         return Err(target.object.problem(path, message));
@@ -212,7 +214,7 @@ impl Ports {
         }
     }
 
-    /// The form of [`Grant::ports`], where an empty list means every port.
+    /// Returns the ports in the form of [`Grant::ports`], where an empty list means every port.
     fn into_wire(self) -> Vec<u16> {
         match self {
             Ports::All => Vec::new(),
@@ -221,7 +223,7 @@ impl Ports {
     }
 }
 
-/// The ports of a TCPRoute that a rule names, at least one.
+/// Returns the ports of a TCPRoute that a rule names, at least one.
 fn granted_ports(
     world: &World,
     target: &TrafficTarget,

@@ -10,8 +10,8 @@ use crate::api::route::{Route, RouteKind};
 use crate::manifest::hostname::Hostname;
 use crate::manifest::problem::ObjectRef;
 
-/// The order of objects that claim the same: the oldest first, then the first by namespace and name. An object without
-/// a creation time counts as the youngest.
+/// The order of objects that ask to decide at the same place: the oldest first, then the first by namespace and name.
+/// An object without a creation time counts as the youngest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seniority {
     undated: bool,
@@ -33,7 +33,7 @@ impl Seniority {
 /// How specific the hostname of a match is: exact, then longer wildcards, then shorter wildcards, then no hostname.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HostRank {
-    /// Two exact hostnames fit one request only if they are equal.
+    /// An exact hostname. It needs no length, because two different exact hostnames never fit the same request.
     Exact,
     Wildcard(Reverse<usize>),
     Any,
@@ -50,10 +50,11 @@ impl HostRank {
 
 /// The position of one match among all matches of all routes on one host.
 ///
-/// Gateway API v1, HTTPRouteRule.matches and GRPCRouteRule.matches: first the conditions of the match, see [`Rank`];
-/// then, across routes, the oldest by creation timestamp and the first by `{namespace}/{name}`; and within one route
-/// the first rule in order, and the first match in it. The hostname of the route comes before all this: at a Gateway,
-/// and for Linkerd routes at a Service.
+/// The order is (Gateway API v1, HTTPRouteRule.matches and GRPCRouteRule.matches):
+/// - the most specific hostname of the route, at a Gateway, and for Linkerd routes at a Service;
+/// - the conditions of the match, see [`Rank`];
+/// - the oldest route, then the first route by `{namespace}/{name}`;
+/// - the first rule of the route, then the first match of the rule.
 ///
 /// If two routes of different groups have the same age and name, the route of Gateway API is first.
 // The derived `Ord` compares the fields from top to bottom.
@@ -81,8 +82,8 @@ impl Precedence {
     }
 }
 
-/// The hostnames of a route at a Service, by rank. Gateway API ignores the hostnames of a route whose parent is a
-/// Service; Linkerd does not. The hostnames of a route at a Gateway are not included.
+/// Returns the hostnames of a route at a Service, by rank. Gateway API ignores the hostnames of a route whose parent is
+/// a Service, but Linkerd uses them. The hostnames of a route at a Gateway are not included.
 pub fn ranked_hostnames(route: &Route) -> BTreeMap<HostRank, Vec<String>> {
     let mut ranked: BTreeMap<HostRank, Vec<String>> = BTreeMap::new();
     if route.kind == RouteKind::LinkerdHttp {

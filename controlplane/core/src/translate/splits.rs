@@ -1,4 +1,4 @@
-//! TrafficSplits -> host sets, connections and rules.
+//! Translates TrafficSplits to host sets, connections and rules.
 //!
 //! ```text
 //! split -> resolved names -> claims: the ports of a Service, or a host --the deciding splits--> host sets, connections
@@ -35,7 +35,7 @@ pub struct Splits {
     pub rules: BTreeMap<String, Rule>,
 }
 
-/// Splits get no requests at `ports_with_routes`, because a route decides there.
+/// Translates all splits. Splits get no requests at `ports_with_routes`, because routes decide at these ports.
 pub fn translate(
     world: &World,
     ports_with_routes: &BTreeMap<ServicePort, ObjectRef>,
@@ -95,7 +95,7 @@ pub fn translate(
     splits
 }
 
-/// A problem for each split that loses claims at the edge to a split of another namespace.
+/// Returns a problem for each split that loses ports at the edge to a split of another namespace.
 fn edge_conflicts(resolved: &[ResolvedSplit], lost: &LostAtEdge) -> Vec<Problem> {
     let mut claims: BTreeMap<(usize, usize), Vec<&[HostClaim]>> = BTreeMap::new();
     for ((splits, winner), lost) in lost {
@@ -116,7 +116,7 @@ fn edge_conflicts(resolved: &[ResolvedSplit], lost: &LostAtEdge) -> Vec<Problem>
 /// The ports at which splits of hosts decide.
 #[derive(Default)]
 struct HostPorts {
-    /// By index of the split.
+    /// The ports of each split, by index of the split.
     own: BTreeMap<usize, BTreeSet<u16>>,
     /// The ports of all splits, by namespace and host.
     all: BTreeMap<Key, BTreeSet<u16>>,
@@ -166,7 +166,7 @@ impl<'w> ResolvedSplit<'w> {
         (self.split.object.namespace.clone(), host.name.clone())
     }
 
-    /// Notes about the requests for which a split of a host is in force.
+    /// Returns advice that says which requests a split of a literal host applies to.
     fn limits(&self, world: &World, host: &Host) -> Vec<Problem> {
         let object = &self.split.object;
         let own = object.namespace.as_str();
@@ -215,7 +215,7 @@ impl Splits {
             .port(at.port)
             .is_some_and(|it| it.carries_connections)
         {
-            // Connections have no matches, so the first split decides for all.
+            // Connections have no matches, so the first split decides for all connections.
             for split in deciding
                 .iter()
                 .take(1)

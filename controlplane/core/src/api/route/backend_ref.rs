@@ -1,4 +1,4 @@
-//! BackendRef of Gateway API v1: the destination of a share of a rule's requests.
+//! Reads BackendRef of Gateway API v1: a backend gets a share of a rule's requests.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -14,21 +14,23 @@ use crate::manifest::spelling::is_misspelling_of;
 
 /// The largest weight of Gateway API v1, BackendRef.weight.
 const MAX_WEIGHT: u64 = 1_000_000;
-/// A larger weight breaks the rule. A weight up to this one breaks only its own share, which keeps its size.
+/// A weight above this one breaks the rule. A weight above [`MAX_WEIGHT`], up to this one, breaks only its own backend,
+/// and this backend keeps its share of the requests.
 const MAX_BROKEN_WEIGHT: u64 = u32::MAX as u64;
 /// The longest list of Gateway API v1, HTTPRouteRule.backendRefs.
 const MAX_BACKENDS: usize = 16;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackendRef {
-    /// Its index in `backendRefs`.
+    /// Index of the backend in `backendRefs`.
     pub index: usize,
-    /// At most 1,000,000 if it is not broken.
+    /// The weight, at most 1,000,000 if the backend is not broken.
     pub weight: u64,
-    /// None if it cannot be read.
+    /// The Service; None if the reference cannot be read.
     pub to: Option<Reference>,
     pub filters: Filters,
-    /// Whether a part of it is invalid or not supported: then its share is answered with an error.
+    /// True if a part of the backend is invalid or not supported. The requests of a broken backend are answered with an
+    /// error.
     pub broken: bool,
 }
 
@@ -45,7 +47,7 @@ pub struct Reference {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortRef {
     Number(u16),
-    /// Gateway API does not allow names here. Translation looks the number up for the message.
+    /// The name of a port, which Gateway API does not allow here. Translation looks up the number for the message.
     Name(String),
 }
 
@@ -71,14 +73,14 @@ const FIELDS: [&str; 7] = [
 /// The problems of a rule's backends.
 #[derive(Debug, Default)]
 pub struct BackendProblems {
-    /// Each breaks a share.
+    /// Problems that break one backend.
     pub of_shares: Vec<Problem>,
-    /// Each breaks the rule.
+    /// Problems that break the rule.
     pub of_rule: Vec<Problem>,
 }
 
-/// Parses `backendRefs`. `namespace` is the namespace of the route. `prefix` is the path prefix of the rule's only match,
-/// for filters of type ReplacePrefixMatch; None if the rule has no such match.
+/// Parses `backendRefs`. `namespace` is the namespace of the route. `prefix` is the path prefix of the rule's only
+/// match, for filters of type ReplacePrefixMatch; None if the rule has no such match.
 pub fn parse(
     at: &FieldPath,
     route: RouteKind,
@@ -138,8 +140,8 @@ pub fn parse(
     backends
 }
 
-/// The weight, also if the backend is broken; other problems of the backend go to `faults`. An error means that the
-/// weight is unknown, and with it the shares of all backends of the rule.
+/// Returns the weight, even if the backend is broken. Other problems of the backend go to `faults`. Returns an error if
+/// the weight is unknown, because then the shares of all backends of the rule are unknown.
 fn read_weight(at: &FieldPath, value: &Value, faults: &mut Vec<Problem>) -> Result<u64, Problem> {
     let fields: Map<String, Value> = at.decode(value)?;
     let unknown: Vec<&str> = unknown_fields(&fields, &FIELDS).collect();
@@ -190,7 +192,8 @@ fn read_reference(at: &FieldPath, namespace: &str, value: &Value) -> Result<Refe
     })
 }
 
-/// The field that most likely is misspelled, and the message. No other kind of the core group is spelled like Service.
+/// Returns the field that is most likely misspelled, and the message. The core group has no other kind with a name like
+/// Service.
 fn find_misspelling(spec: &BackendRefSpec) -> Option<(&'static str, Message)> {
     let group = spec.group.as_deref().unwrap_or_default();
     let kind = spec.kind.as_deref().unwrap_or("Service");
@@ -236,7 +239,8 @@ fn read_port(at: &FieldPath, value: &Value) -> Result<PortRef, Problem> {
     }
 }
 
-/// Nearly all names of ports begin with a letter. A text that begins with a digit is a mistyped number.
+/// True if the text begins like the name of a port, with a letter. A text that begins with a digit is most likely a
+/// mistyped number.
 fn is_port_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())
 }

@@ -1,7 +1,7 @@
-//! HTTPRouteFilter and GRPCRouteFilter of Gateway API v1.
+//! Reads HTTPRouteFilter and GRPCRouteFilter of Gateway API v1 from a manifest.
 //!
-//! The order of the list does not matter: each type may stand once, header edits and rewrites do not affect each other,
-//! and a redirect ends the request.
+//! The order of the filters does not matter: each type may be there once, header edits and rewrites do not affect each
+//! other, and a redirect ends the request.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -34,7 +34,7 @@ struct TypeSpec {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct FilterSpec {
-    /// Read by [`TypeSpec`].
+    /// [`TypeSpec`] reads this field.
     #[serde(rename = "type")]
     _kind: String,
     request_header_modifier: Option<EditsSpec>,
@@ -68,8 +68,8 @@ const RESPONSE_HEADERS: (&str, &str) = ("ResponseHeaderModifier", "responseHeade
 const REDIRECT: (&str, &str) = ("RequestRedirect", "requestRedirect");
 const REWRITE: (&str, &str) = ("URLRewrite", "urlRewrite");
 
-/// The filters that a kind of route may have. Linkerd allows ResponseHeaderModifier only on backends; on a rule it means
-/// the same, so Weir allows both.
+/// Returns the filters that a kind of route may have. Linkerd allows ResponseHeaderModifier only on backends. Weir
+/// allows it on rules too, because it has the same meaning there.
 fn supported(route: RouteKind) -> &'static [(&'static str, &'static str)] {
     match route {
         RouteKind::Http => &[REQUEST_HEADERS, RESPONSE_HEADERS, REDIRECT, REWRITE],
@@ -83,8 +83,8 @@ fn supported(route: RouteKind) -> &'static [(&'static str, &'static str)] {
 const UNSUPPORTED: [&str; 4] = ["RequestMirror", "CORS", "ExtensionRef", "ExternalAuth"];
 const SUPPORTED: [(&str, &str); 4] = [REQUEST_HEADERS, RESPONSE_HEADERS, REDIRECT, REWRITE];
 
-/// Parses `filters` of a rule or of a backend. Problems go to `faults`; each of them breaks the rule or the backend,
-/// because a request must not be served without one of its filters.
+/// Parses `filters` of a rule or of a backend. Problems go to `faults`. Each fault breaks the rule or the backend,
+/// because no request may go on without one of its filters.
 ///
 /// `prefix` is the path prefix of the rule's only match, for ReplacePrefixMatch; None if the rule has no such match.
 pub fn parse(
@@ -127,7 +127,7 @@ fn add_filter(
     types: &mut BTreeSet<&'static str>,
     filters: &mut Filters,
 ) -> Result<(), Problem> {
-    // The type comes first: Weir does not check the fields of filters that it does not support.
+    // The type is checked first, because Weir does not check the fields of filters that it does not support.
     let TypeSpec { kind } = at.decode(value)?;
     let supported = supported(route).iter().find(|(name, _)| *name == kind);
     let Some((kind, field)) = supported else {
@@ -192,10 +192,10 @@ impl FilterSpec {
 }
 
 impl EditsSpec {
-    /// Parses header edits. Names become lower case. If a list has a name several times, the first entry counts (Gateway
-    /// API v1, HTTPHeader.name). A name in two lists is an error (Gateway API v1, HTTPHeaderFilter).
+    /// Parses header edits. Names become lower case. If a list has a name several times, the first entry counts
+    /// (Gateway API v1, HTTPHeader.name). A name in two lists is an error (Gateway API v1, HTTPHeaderFilter).
     ///
-    /// `of_request` is true for RequestHeaderModifier, which may set the Host but not add or remove it.
+    /// `of_request` is true for RequestHeaderModifier, which may set the Host header, but may not add or remove it.
     fn parse(self, at: &FieldPath, of_request: bool) -> Result<HeaderEdits, Problem> {
         at.reject_unknown(&self.unknown)?;
         let is_host = |name: &str| of_request && name == "host";

@@ -1,8 +1,8 @@
 //! HTTPRouteGroup and TCPRoute (specs.smi-spec.io, v1alpha1 to v1alpha4): conditions that TrafficSplits and
 //! TrafficTargets refer to by name.
 //!
-//! Regular expressions must match the whole value, as in Open Service Mesh. A path is matched without its query. A header
-//! `host` is the Host of the request.
+//! Regular expressions must match the whole value, as in Open Service Mesh. A path is matched without its query. The
+//! name `host` means the Host header of the request.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -16,7 +16,8 @@ use crate::manifest::problem::messages::{Message, group as messages};
 use crate::manifest::problem::{Effect, Extent, ObjectRef, Problem};
 use crate::manifest::unknown_fields::{UnknownFields, at_most};
 
-/// The most matches of one group. Every split and every TrafficTarget that refers to the group has a copy of them.
+/// The most matches of one group. Every split and every TrafficTarget that refers to the group has a copy of its
+/// matches.
 const MAX_MATCHES: usize = 256;
 const MAX_HEADERS: usize = 16;
 const MAX_PORTS: usize = 1_000;
@@ -29,7 +30,7 @@ const METHODS: [&str; 9] = [
 pub struct HttpRouteGroup {
     pub object: ObjectRef,
     pub created: Option<Timestamp>,
-    /// Alternatives, in the order of the manifest. Several matches may have the same name.
+    /// The matches in the order of the manifest. Several matches may have the same name.
     pub matches: Vec<NamedMatch>,
     /// The regular expressions of all matches.
     pub programs: Programs,
@@ -38,16 +39,16 @@ pub struct HttpRouteGroup {
 #[derive(Clone, Debug, PartialEq)]
 pub struct NamedMatch {
     pub name: String,
-    /// None if the match is invalid: then it matches no request.
+    /// The conditions. None for an invalid match, which matches no request.
     pub condition: Option<Permission>,
 }
 
 /// TCPRoute of SMI, not TCPRoute of Gateway API.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct TcpRoute {
-    /// The name of its match, by which a TrafficTarget may select it.
+    /// The name of the route's match. A TrafficTarget may select the match by this name.
     pub name: Option<String>,
-    /// Sorted, each port once. Empty for every port.
+    /// The ports, sorted, each port once. An empty list means every port.
     pub ports: Vec<u16>,
 }
 
@@ -59,7 +60,7 @@ struct GroupManifest {
 /// `spec` from v1alpha3 on.
 #[derive(Deserialize)]
 struct GroupSpec {
-    /// Decoded one by one, so that an invalid match does not affect the others.
+    /// The matches. Each is decoded separately, so that an invalid match does not affect the others.
     matches: Vec<Value>,
     #[serde(flatten)]
     unknown: UnknownFields,
@@ -78,14 +79,15 @@ struct GroupMatchSpec {
     unknown: UnknownFields,
 }
 
-/// The document at v1alpha1 and v1alpha2.
+/// The manifest at v1alpha1 and v1alpha2.
 #[derive(Deserialize)]
 struct GroupWithoutSpec {
     matches: Vec<Value>,
 }
 
 impl HttpRouteGroup {
-    /// Parses a group. An invalid match has a problem and matches no request; the other matches are in force.
+    /// Parses a group. An invalid match matches no request, and the function returns its problem. The other matches
+    /// stay.
     pub fn parse(object: &Object) -> Result<(HttpRouteGroup, Vec<Problem>), Problem> {
         let reference = object.reference();
         let has_spec = !matches!(object.version(), "v1alpha1" | "v1alpha2");
@@ -185,8 +187,8 @@ fn parse_match(
     })
 }
 
-/// Names and regular expressions. Two forms are in use: a map, as in the specification, and a list of maps with one key
-/// each, as in the Go SDK of SMI.
+/// Returns the names of headers, with a regular expression for each. Users write `headers` in two forms: a map, as in
+/// the specification, or a list of maps with one key each, as in the Go SDK of SMI.
 fn header_pairs(headers: &Value) -> Result<Vec<(String, String)>, Message> {
     match headers {
         Value::Null => Ok(Vec::new()),
@@ -214,8 +216,8 @@ fn header_pair((name, value): (&String, &Value)) -> Result<(String, String), Mes
     Err(messages::group_header_no_text(name, value, value_type))
 }
 
-/// The name that the filter looks up: in lower case, and `:authority` for the host. None if it is no token (RFC 9110,
-/// 5.1).
+/// Returns the name that the filter looks up: the name in lower case, or `:authority` for `host`. Returns None if the
+/// name is not a token (RFC 9110, 5.1).
 fn header_name(name: &str) -> Option<String> {
     let name = name.to_ascii_lowercase();
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -250,7 +252,7 @@ impl TcpRoute {
     pub fn parse(object: &Object) -> Result<TcpRoute, Problem> {
         let TcpManifest { spec } = object.decode()?;
         let reference = object.reference();
-        // A route whose `matches` stand in the wrong place would be for every port.
+        // If `matches` is in the wrong place, the route would be for every port.
         object.reject_other_fields(&["spec"])?;
         let TcpSpec { matches, unknown } = spec.unwrap_or_default();
         unknown.reject(&reference, "spec")?;

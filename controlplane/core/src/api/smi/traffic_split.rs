@@ -1,7 +1,7 @@
 //! TrafficSplit (split.smi-spec.io, v1alpha1 to v1alpha4).
 //!
-//! All versions are read in the same way (see [`crate::api::smi::weight`]), but `matches` exist from v1alpha3 on.
-//! [`crate::translate`] looks up the Services and HTTPRouteGroups that a split names.
+//! Weir reads all versions in the same way (see [`crate::api::smi::weight`]), but `matches` exist only from v1alpha3
+//! on. [`crate::translate`] looks up the Services and HTTPRouteGroups that a split names.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -23,12 +23,12 @@ const MAX_GROUPS: usize = 16;
 pub struct TrafficSplit {
     pub object: ObjectRef,
     pub created: Option<Timestamp>,
-    /// `spec.service`.
+    /// The Service or host in `spec.service`.
     pub root: SplitRoot,
-    /// In the order of `spec.backends`.
+    /// The backends in the order of `spec.backends`.
     pub backends: Vec<SplitBackend>,
-    /// Names of the HTTPRouteGroups in `spec.matches`, in that order. The split applies to requests that one of them
-    /// matches; to every request if the list is empty.
+    /// Names of the HTTPRouteGroups, in the order of `spec.matches`. The split applies to requests that fit a match of
+    /// one of these groups. If the list is empty, the split applies to every request.
     pub groups: Vec<String>,
 }
 
@@ -36,7 +36,7 @@ pub struct TrafficSplit {
 pub struct SplitBackend {
     /// Name of a Service in the namespace of the split.
     pub name: String,
-    /// Relative to the weights of the other backends. The total of a split is below 2^63.
+    /// The weight, relative to the weights of the other backends. The total weight of a split is below 2^63.
     pub weight: u64,
 }
 
@@ -61,7 +61,7 @@ struct BackendSpec {
     service: Value,
     #[serde(default)]
     weight: Value,
-    // No version has these fields. They have messages of their own, because users write them.
+    // No version has these fields, but users write them, so they have their own messages.
     #[serde(default)]
     name: Value,
     #[serde(default)]
@@ -108,7 +108,7 @@ impl TrafficSplit {
 
         let root = parse_root(&service, &reference.namespace)
             .map_err(|message| reference.problem("spec.service", message))?;
-        // Before the weights, so that a misspelled `weight` is reported as an unknown field.
+        // This check comes before the weights, so that a misspelled `weight` is reported as an unknown field.
         for (index, backend) in backends.iter().enumerate() {
             let path = format!("spec.backends[{index}]");
             backend.unknown.reject(&reference, &path)?;
@@ -163,8 +163,8 @@ fn text_of_service(service: &Value) -> Result<&str, Message> {
     }
 }
 
-/// The weights of all backends. A missing weight is 0 if another weight is above 0, because Go's JSON encoder omits zeros;
-/// else it is an error.
+/// Returns the weights of all backends. If one weight is above 0, a missing weight counts as 0, because Go's JSON
+/// encoder omits zeros. Otherwise a missing weight is an error.
 fn parse_weights(backends: &[BackendSpec], object: &ObjectRef) -> Result<Vec<u64>, Problem> {
     let mut weights = Vec::with_capacity(backends.len());
     for (index, BackendSpec { weight, .. }) in backends.iter().enumerate() {
@@ -194,7 +194,7 @@ fn message(error: WeightError) -> Message {
 }
 
 impl BackendSpec {
-    /// The name of its Service in the namespace of the split.
+    /// Returns the name of the backend's Service, which is in the namespace of the split.
     fn name(self, index: usize, object: &ObjectRef, root: &SplitRoot) -> Result<String, Problem> {
         let own = object.namespace.as_str();
         let parent = match &root.name {

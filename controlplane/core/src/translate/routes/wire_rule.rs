@@ -1,4 +1,4 @@
-//! One rule of a route -> the rule in the document.
+//! Translates one rule of a route to the rule in the configuration.
 
 use std::collections::BTreeSet;
 
@@ -97,7 +97,8 @@ pub fn translate(
     }
 }
 
-/// Adds the problems of the references of a route whose parent does not take it. They have no effect on traffic yet.
+/// Adds the problems of the backendRefs of a route, if the parent does not take the route. These problems have no
+/// effect on traffic yet.
 pub fn check_references(
     world: &World,
     route: &Route,
@@ -127,7 +128,7 @@ fn unresolved(
 
 /// Why a backendRef cannot be used.
 struct BadReference {
-    /// Path of the field in the backendRef, with a dot in front; may be empty.
+    /// The path of the field in the backendRef. It is empty or begins with a dot.
     field: &'static str,
     message: Message,
 }
@@ -138,8 +139,8 @@ impl From<Message> for BadReference {
     }
 }
 
-/// The Service of a backendRef, or why it cannot be used. None if the backendRef could not be read, which is already a
-/// problem.
+/// Returns the Service of a backendRef, or why the backendRef cannot be used. Returns None if the backendRef could not
+/// be read, because there is already a problem for it.
 fn target(
     world: &World,
     route: &Route,
@@ -154,7 +155,7 @@ fn target(
         return Err(messages::no_service_kind(name, kind).into());
     }
     let at = format!("{namespace}/{name}");
-    // Checked first, because without a grant a route must not learn whether the Service exists.
+    // The grant is checked first: without a grant, the problem must not show whether the Service exists.
     let own = &route.object.namespace;
     if needs_grant && !world.permits_service(route.kind, own, namespace, name) {
         let (group, kind) = (route.kind.group(), route.kind.name());
@@ -163,8 +164,8 @@ fn target(
     let Some(service) = world.service(namespace, name) else {
         return Err(messages::no_service(at).into());
     };
-    // Gateway API, BackendObjectReference: the author of such a Service could reach any host through it
-    // (CVE-2021-25740).
+    // A user who can write such a Service could reach any host through the proxy (Gateway API, BackendObjectReference;
+    // CVE-2021-25740).
     if service.is_external {
         return Err(messages::external_name(at).into());
     }
@@ -179,7 +180,7 @@ fn target(
     Ok(Some(ServicePort::of(service, number).backend()))
 }
 
-/// The port of the Service that `named` refers to. `at` is the name of the Service in messages.
+/// Returns the port of the Service that `named` refers to. `at` is the name of the Service in messages.
 fn port_of<'s>(
     service: &'s Service,
     named: Option<&PortRef>,

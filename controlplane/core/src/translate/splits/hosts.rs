@@ -1,7 +1,7 @@
-//! Host sets of literal hosts. Ports with the same matches are one set.
+//! Host sets of literal hosts (hosts that are not Services). Ports with the same matches are in one set.
 //!
-//! A split of a host is for clients of its namespace. The edge gets the splits of all namespaces, so there each port of
-//! a host belongs to the namespace with the oldest split that decides at this port.
+//! A split of a literal host is for clients in the namespace of the split. Proxies at the edge get the splits of all
+//! namespaces. For these proxies, each port of a host belongs to the namespace with the oldest split at this port.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -26,11 +26,12 @@ struct PortMatches {
     matches: SharedMatches,
 }
 
-/// The same matches may be at many ports: a split of every port has them at each port that another namespace lists.
+/// The same matches may be at many ports: a split for every port has its matches at each port that another namespace
+/// names.
 type SharedMatches = Rc<[Match]>;
 
-/// Claims that splits have in their namespace but not at the edge, by indexes of these splits and index of the split
-/// that decides there instead.
+/// Claims that splits have in their own namespace, but not at the edge. The key has the indexes of these splits, and
+/// the index of the split that decides at the edge instead.
 pub type LostAtEdge = BTreeMap<(Rc<[usize]>, usize), Vec<HostClaim>>;
 
 impl HostSets {
@@ -73,7 +74,8 @@ fn own(ports: Ports) -> BTreeMap<HostPort, SharedMatches> {
     matches.collect()
 }
 
-/// The ports of a host with splits in several namespaces. The namespace with the oldest split at a port decides there.
+/// Returns the ports of a host for proxies at the edge, if several namespaces have splits of the host. The namespace
+/// with the oldest split at a port decides there.
 fn at_edge(
     host: &str,
     namespaces: &BTreeMap<String, Ports>,
@@ -110,7 +112,7 @@ fn at_edge(
     edge
 }
 
-/// The matches at a port. A split of every port also has the ports that its namespace does not list.
+/// Returns the matches at a port. A split for every port also has the ports that no split of its namespace names.
 fn matches_at(ports: &Ports, port: HostPort) -> Option<&PortMatches> {
     let every = || match port {
         HostPort::Number(_) => ports.get(&HostPort::Other),
@@ -151,7 +153,7 @@ fn are_same(one: &SharedMatches, other: &SharedMatches) -> bool {
     Rc::ptr_eq(one, other) || one == other
 }
 
-/// Sets without the name of their host. If two sets have the same port, the first gets its requests.
+/// Returns the sets without the name of the host. If two sets have the same port, the first set gets the requests.
 fn sets(
     ports: BTreeMap<HostPort, SharedMatches>,
     mut absent: Option<SharedMatches>,
@@ -175,7 +177,7 @@ fn sets(
         };
         sets.push((literal, matches));
     }
-    // No numbered port has these matches. Their sets need a port, so they use one that an earlier set already has.
+    // No numbered port has these matches, but a set must have a port. So these sets use a port of an earlier set.
     let Some(port) = sets.first().map(|(literal, _)| literal.port) else {
         return sets;
     };

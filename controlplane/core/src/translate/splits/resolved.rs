@@ -1,4 +1,4 @@
-//! TrafficSplits with their names resolved, and the ports that they claim.
+//! TrafficSplits with the Services that they name, and the ports at which they ask to decide.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -15,13 +15,13 @@ use crate::plan::RuleId;
 use crate::translate::ServicePort;
 use crate::world::World;
 
-/// A split whose names are resolved.
+/// A split with the Services that it names.
 pub struct ResolvedSplit<'w> {
     pub split: &'w TrafficSplit,
     pub root: ResolvedRoot<'w>,
     /// Index in `spec.backends`, weight and Service of each backend whose Service exists.
     pub backends: Vec<(usize, u64, &'w Service)>,
-    /// A request is split if it fits one of them. None means that every request is split.
+    /// The split applies to a request that fits one of these conditions. None means that it applies to every request.
     pub conditions: Option<Vec<SplitCondition<'w>>>,
 }
 
@@ -30,7 +30,7 @@ pub enum ResolvedRoot<'w> {
     Host(&'w Host),
 }
 
-/// The name of the root in messages, as in `port 80 of ROOT`.
+/// Writes the name of the root for messages, as in `port 80 of ROOT`.
 impl fmt::Display for ResolvedRoot<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
@@ -93,7 +93,7 @@ impl<'w> ResolvedSplit<'w> {
         })
     }
 
-    /// The ports of the root at which the split decides, for a root that is a Service.
+    /// Returns the ports at which the split asks to decide, if the root is a Service.
     pub fn service_ports(
         &self,
         service: &'w Service,
@@ -128,8 +128,8 @@ impl<'w> ResolvedSplit<'w> {
         ports
     }
 
-    /// The ports that a backend other than the root has as well, because requests for any other port can only go to the
-    /// root. All ports, if there are no such ports.
+    /// Returns the ports of the root that a backend other than the root has too. Requests for all other ports can only
+    /// go to the root. If there are no such ports, returns all ports.
     fn ports_with_counterpart(&self, service: &'w Service) -> Vec<&'w Port> {
         let others = || {
             self.backends
@@ -146,7 +146,7 @@ impl<'w> ResolvedSplit<'w> {
         }
     }
 
-    /// The ports of the backends at which a split of a host decides.
+    /// Returns the ports at which the split asks to decide, if the root is a literal host.
     pub fn host_ports(&self, host: &Host, problems: &mut BTreeSet<Problem>) -> BTreeSet<u16> {
         let object = &self.split.object;
         if self.weighted().next().is_none() {
@@ -189,7 +189,7 @@ impl<'w> ResolvedSplit<'w> {
         ports
     }
 
-    /// The port of the backends for a request whose Host has no port.
+    /// Returns the port of the backends for a request whose Host header has no port.
     pub fn default_host_port(&self) -> Option<u16> {
         let default = service::default_port(self.common_ports());
         let own = self.split.root.port;
@@ -201,7 +201,7 @@ impl<'w> ResolvedSplit<'w> {
         weighted.map(|(_, _, service)| *service)
     }
 
-    /// The TCP ports that every backend with a weight has.
+    /// Returns the TCP ports that every backend with a weight above 0 has.
     pub fn common_ports(&self) -> BTreeSet<u16> {
         let mut sets = self
             .weighted()
@@ -210,8 +210,8 @@ impl<'w> ResolvedSplit<'w> {
         sets.fold(first, |common, ports: BTreeSet<u16>| &common & &ports)
     }
 
-    /// The backends for requests of one port. A backend without the port gets no requests (TrafficSplit specification,
-    /// Ports). If no backend with a weight has the port, all requests stay with the root.
+    /// Returns the backends for requests to one port. A backend without the port gets no requests (TrafficSplit
+    /// specification, Ports). If no backend with a weight above 0 has the port, all requests go to the root.
     pub fn backends_at(&self, port: u16, problems: &mut BTreeSet<Problem>) -> Vec<Backend> {
         let object = &self.split.object;
         let mut backends = Vec::with_capacity(self.backends.len());
@@ -257,7 +257,8 @@ impl<'w> ResolvedSplit<'w> {
     }
 }
 
-/// Adds a backend, or adds its weight to the same backend. The weights of a split are below 2^63 together.
+/// Adds a backend. If the list already has this backend, adds the weights. The sum cannot overflow, because the total
+/// weight of a split is below 2^63.
 fn add<'w>(
     backends: &mut Vec<Backend>,
     places: &mut BTreeMap<&'w ObjectRef, usize>,
@@ -273,7 +274,7 @@ fn add<'w>(
     }
 }
 
-/// The effect of a backend that is left out, if no backend with a weight is left.
+/// Returns the effect of a left-out backend, if no backend with a weight above 0 is left.
 fn stays(root: &ResolvedRoot) -> Effect {
     Effect::new(Extent::Share, format!("all requests stay with {root}"))
 }
@@ -292,7 +293,7 @@ fn root<'w>(world: &'w World, split: &'w TrafficSplit) -> Result<ResolvedRoot<'w
     }
 }
 
-/// The Service of a backend, or why the backend gets no requests.
+/// Returns the Service of a backend, or the reason why the backend gets no requests.
 fn backend_service<'w>(
     world: &'w World,
     split: &TrafficSplit,
@@ -301,7 +302,7 @@ fn backend_service<'w>(
     let own = split.object.namespace.as_str();
     match world.service(own, &backend.name) {
         None => Err(messages::split_backend_not_found(own, &backend.name)),
-        // The author of such a Service could reach any host through it (CVE-2021-25740).
+        // A user who can write such a Service could reach any host through the proxy (CVE-2021-25740).
         Some(service) if service.is_external => {
             Err(messages::split_backend_external(&service.object))
         }
@@ -309,7 +310,7 @@ fn backend_service<'w>(
     }
 }
 
-/// A problem for each backend that an earlier entry already names.
+/// Returns a problem for each backend that an earlier entry already names.
 fn repeated(split: &TrafficSplit) -> Vec<Problem> {
     let mut repeated = Vec::new();
     let mut first_by_name: BTreeMap<&str, &SplitBackend> = BTreeMap::new();
