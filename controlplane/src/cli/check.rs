@@ -68,7 +68,7 @@ pub fn run(args: &Check) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Prints the findings about a running Envoy, and returns how many there are.
+/// Prints the findings about a running Envoy. Returns their number.
 fn check_envoy(admin: &Admin, plan: &Plan) -> Result<usize, EnvoyUnreachable> {
     let state = admin.read_state()?;
     if let Some(why) = &state.without_stats {

@@ -19,7 +19,7 @@ pub fn run(dir: &Path) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Copies each file of `folder` into `dir`, whole or not at all.
+/// Copies each file of `folder` into `dir`. Each file is copied as a whole or not at all.
 fn copy_filter(folder: &Path, dir: &Path) -> io::Result<()> {
     let entries = fs::read_dir(folder).map_err(|error| {
         let why = format!(
@@ -32,7 +32,7 @@ fn copy_filter(folder: &Path, dir: &Path) -> io::Result<()> {
     for entry in entries {
         let entry = entry?;
         let name = entry.file_name();
-        // A rename is atomic: a proxy that reads meanwhile reads the whole old file or the whole new file.
+        // A rename is atomic: a proxy that reads at the same time reads the whole old file or the whole new file.
         let mut temporary = OsString::from(".");
         temporary.push(&name);
         let temporary = dir.join(temporary);

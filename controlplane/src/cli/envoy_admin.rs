@@ -1,5 +1,5 @@
-//! Envoy's admin interface: the configuration in force (`/config_dump`) and the statistics of the filter (`/stats`).
-//! Only the first is required.
+//! Envoy's admin interface: Envoy's present configuration (`/config_dump`) and the statistics of the filter (`/stats`).
+//! `weir check` needs the first, and can do without the second.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -28,7 +28,7 @@ pub struct EnvoyState {
 pub struct Admin {
     /// HOST:PORT
     authority: String,
-    /// The path before `/config_dump`, without a slash at its end; empty if the interface is at the root.
+    /// The path before `/config_dump`, without a slash at its end. The path is empty if the interface is at the root.
     base: String,
 }
 
@@ -75,7 +75,7 @@ impl FromStr for Admin {
 }
 
 impl Admin {
-    /// Reads the configuration in force, and the statistics if they can be read.
+    /// Reads Envoy's present configuration, and the statistics if Envoy gives them.
     #[tokio::main(flavor = "current_thread")]
     pub async fn read_state(&self) -> Result<EnvoyState, EnvoyUnreachable> {
         let unreachable = |cause: Cause| EnvoyUnreachable {

@@ -30,14 +30,14 @@ pub struct FolderArguments {
 pub struct FolderReport {
     pub files: usize,
     pub objects: usize,
-    /// One line for each file or document that is not read, and why.
+    /// One line for each file or document that Weir does not read, with the reason.
     pub passed_over: Vec<String>,
     pub plan: Plan,
     pub problems: BTreeSet<Problem>,
 }
 
 impl FolderArguments {
-    /// Err: the exit code if the folder cannot be read; the reason is printed.
+    /// Returns Err with the exit code if the folder cannot be read, after it has printed the reason.
     pub fn report(&self) -> Result<FolderReport, ExitCode> {
         let folder = Folder::open(&self.dir, true);
         let folder = folder.map_err(|error| print_unreadable(&self.dir, &error))?;
@@ -71,7 +71,7 @@ impl FolderReport {
     }
 }
 
-/// A warning is advice: everything is in force as it is written.
+/// A warning is advice: Weir does everything as it is written.
 fn is_warning(problem: &Problem) -> bool {
     problem.effect.extent == Extent::Nothing
 }

@@ -100,7 +100,8 @@ pub enum LogFormat {
 }
 
 impl Serve {
-    /// The folder of `--manifests`; None with `--kubernetes`. Err: the exit code if the folder cannot be read.
+    /// Returns the folder of `--manifests`, or None with `--kubernetes`. Returns Err with the exit code if the folder
+    /// cannot be read.
     pub fn open_folder(&self) -> Result<Option<Folder>, ExitCode> {
         let Some(dir) = &self.manifests else {
             return Ok(None);
@@ -126,7 +127,7 @@ impl Serve {
         }
     }
 
-    /// The other replicas of `--peers`. The CA bundle for their certificates is `ca.crt` next to `--tls-cert`.
+    /// Returns the other replicas of `--peers`. The CA bundle for their certificates is `ca.crt` next to `--tls-cert`.
     fn peers(&self) -> Option<Peers> {
         let name = self.peers.clone()?;
         let authority = self.tls_cert.as_ref().map(|it| it.with_file_name("ca.crt"));

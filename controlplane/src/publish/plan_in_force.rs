@@ -14,7 +14,7 @@ use weir_core::world::Key;
 /// A plan in force.
 pub struct Published {
     plan: Plan,
-    /// The scopes with a document of their own, the producers' scope included.
+    /// The scopes that have their own document, with the producers' scope.
     scopes: BTreeSet<Scope>,
     /// How many rules there are for each audience.
     rules: BTreeMap<Audience, usize>,
@@ -91,8 +91,8 @@ impl Published {
         }
     }
 
-    /// Takes a watermark that does not cover the known one: after a restore from a backup a cluster counts from lower
-    /// numbers.
+    /// Takes a watermark that does not cover the known watermark. After a restore from a backup a cluster counts from
+    /// lower numbers.
     pub(super) fn follow(&self, watermark: &Watermark) {
         let mut own = self
             .watermark
@@ -103,7 +103,7 @@ impl Published {
         }
     }
 
-    /// Revision and bytes of the document for a proxy of this scope, in this document version.
+    /// Returns the revision and the bytes of the document for a proxy of this scope, in this document version.
     pub fn rendered(&self, asked: &Scope, version: u32) -> RenderResult {
         let has_own_document = self.scopes.contains(asked);
         let scope = match asked {

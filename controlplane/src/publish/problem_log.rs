@@ -1,4 +1,4 @@
-//! The log lines about problems: one when a problem appears, one when it is resolved.
+//! Writes log lines about problems: one line when a problem appears, and one line when the problem is resolved.
 
 use std::collections::{BTreeMap, BTreeSet};
 

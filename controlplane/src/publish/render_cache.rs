@@ -9,7 +9,7 @@ use weir_core::plan::document::{NeedsNewerVersion, RenderedConfig};
 /// each request.
 pub(super) const MAX_BYTES: usize = 128 << 20;
 
-/// The document for a scope and a version, or why that version cannot express it.
+/// The document for a scope and a version, or the reason why this version cannot express the document.
 pub(super) type RenderResult = Result<RenderedConfig, NeedsNewerVersion>;
 
 /// Only scopes of the plan are kept, so requests for made-up scopes cannot fill the cache.

@@ -21,7 +21,7 @@ use weir_core::manifest::object::Kind;
 use weir_core::status::subject::Subject;
 use weir_core::status::{ObjectEvent, events_of_change};
 
-/// Most Events that wait; above it the oldest ones are dropped.
+/// Most Events that wait. If more Events wait, the oldest Events are dropped.
 const MAX_WAITING: usize = 10_000;
 
 /// The present remarks about each TrafficSplit, and the Events that wait to be written.

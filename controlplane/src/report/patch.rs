@@ -17,7 +17,7 @@ pub enum PatchResult {
     Conflict,
     /// The object does not exist.
     Gone,
-    /// The API server refuses the write, and would refuse it again.
+    /// The API server refuses the write, and would refuse the same write again.
     Refused,
     /// The write may succeed later.
     Failed,

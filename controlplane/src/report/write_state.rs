@@ -64,7 +64,7 @@ impl ObjectWriteState {
         })
     }
 
-    /// Whether the write of `patch` over the status `current` has to wait.
+    /// True if the write of `patch` over the status `current` has to wait.
     pub fn must_wait(
         &self,
         subject: &Subject,

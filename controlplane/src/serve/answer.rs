@@ -22,11 +22,12 @@ pub(super) enum Answer {
     /// 304: the poller has this document.
     Same {
         rendered: RenderedConfig,
-        /// None if the poller has seen a watermark that this one does not cover.
+        /// None if this watermark does not cover the watermark that the poller has seen.
         watermark: Option<Arc<Watermark>>,
         elsewhere: usize,
     },
-    /// Another replica has answered the poller from a newer state of the cluster: 304, or 503 without a document.
+    /// Another replica has answered the poller from a newer state of the cluster. The answer is 304, or 503 if the
+    /// poller has no document.
     Behind {
         /// Whether the poller has a document.
         has_document: bool,
@@ -35,12 +36,12 @@ pub(super) enum Answer {
     Nothing { why: String },
     /// 400
     BadRequest(String),
-    /// 406: the newest version that the proxy reads cannot express its configuration.
+    /// The answer 406: the newest document version that the proxy reads cannot express its configuration.
     NeedsNewerVersion(NeedsNewerVersion),
 }
 
 impl Answer {
-    /// The revision that the poller should run; None if this replica does not know it.
+    /// Returns the revision that the poller should run. Returns None if this replica does not know the revision.
     pub(super) fn revision(&self) -> Option<&str> {
         match self {
             Answer::New { rendered, .. } | Answer::Same { rendered, .. } => {

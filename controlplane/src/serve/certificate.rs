@@ -6,14 +6,15 @@ use super::reader::{Reader, Refusal};
 use crate::serve::listener::tls::CertificateNames;
 use weir_core::manifest::problem::messages::answer as messages;
 
-/// How the names in client certificates are read. An authority of `--client-ca` has signed each certificate.
+/// The rules for names in client certificates. An authority of `--client-ca` has signed each certificate.
 #[derive(Clone, Debug)]
 pub struct CertificateRules {
     /// Trust domain of SPIFFE IDs. A certificate of another trust domain reads nothing.
     pub trust_domain: String,
     /// Domain of DNS names.
     pub cluster_domain: String,
-    /// URI or DNS names, compared byte for byte. A certificate with one of these names reads every scope.
+    /// URI or DNS names, compared byte for byte. A client with one of these names in its certificate may read every
+    /// scope.
     pub operators: Vec<String>,
 }
 
@@ -35,7 +36,8 @@ impl CertificateRules {
                 peer_identity(None, dns, domains)
             }
             [uri] => peer_identity(Some(uri.as_bytes()), None, domains),
-            // With several URIs it is unclear which one names the workload. Envoy shows its filter one of them.
+            // If a certificate has several URIs, it is unclear which URI names the workload. Envoy gives its filter one
+            // URI.
             _ => None,
         };
         match identity.as_deref().and_then(|it| it.split_once('/')) {

@@ -73,7 +73,8 @@ pub(super) struct Report {
     pub applied: String,
     /// `"REVISION" REASON`, or why its document version cannot express the configuration; empty if nothing is refused.
     pub refused: String,
-    /// The filter is `weir-lean.wasm`, which edits no response headers. False if the poll does not name the module.
+    /// True if the filter is `weir-lean.wasm`, which edits no response headers. False if the poll does not name the
+    /// module.
     is_lean: bool,
     /// The document version of its answers.
     version: u32,
@@ -108,7 +109,7 @@ impl Report {
     }
 }
 
-/// The revision without its quotes; empty if it cannot be one of our revisions.
+/// Returns the revision without its quotes, or an empty text if it cannot be one of our revisions.
 fn unquote_revision(quoted: &str) -> String {
     let revision = quoted.trim_matches('"');
     let is_alphanumeric = revision.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -179,7 +180,7 @@ impl Proxies {
         self.changes.subscribe()
     }
 
-    /// How many proxies run each revision, and how many do not run the expected one.
+    /// Returns how many proxies run each revision, and how many proxies do not run the expected revision.
     pub fn by_revision(&self) -> (BTreeMap<String, usize>, usize) {
         let (_, expected) = self.revisions();
         let state = self.lock();
@@ -340,7 +341,7 @@ impl ProxyTable {
             || (self.proxies.len() < MAX_PROXIES && self.counts.have_room(&poller.owner))
     }
 
-    /// Forgets proxies that no longer poll, at most once per [`SWEEP`]. True if a proxy was forgotten.
+    /// Forgets proxies that no longer poll, at most once in each [`SWEEP`]. Returns true if it has forgotten a proxy.
     fn sweep(&mut self, now: Instant) -> bool {
         let is_due = |swept: Instant| now.duration_since(swept) >= SWEEP;
         if !self.last_sweep.is_none_or(is_due) {

@@ -15,7 +15,7 @@ use crate::serve::listener::set_connection_close;
 /// An authenticated client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reader {
-    /// A client on loopback, or with an operator's certificate: it may read everything.
+    /// A client on loopback, or a client with an operator's certificate. It may read every scope.
     Operator,
     /// A certificate that names this namespace.
     Workload { namespace: String },
@@ -36,7 +36,7 @@ pub(super) enum Refusal {
 }
 
 impl Reader {
-    /// The only namespace that the reader may read; None if it may read every namespace.
+    /// Returns the only namespace that the reader may read, or None if the reader may read every namespace.
     pub(super) fn namespace(&self) -> Option<&str> {
         match self {
             Reader::Operator => None,
@@ -45,7 +45,7 @@ impl Reader {
         }
     }
 
-    /// The owner by which connections and instances of this reader are counted.
+    /// Returns the owner for which the server counts connections and instances of this reader.
     pub(super) fn owner(&self) -> Arc<Owner> {
         match self {
             Reader::Operator => Arc::default(),

@@ -143,7 +143,7 @@ impl Tokens {
         Claims::of(token.trim()).is_some_and(|claims| claims.sub == account.username)
     }
 
-    /// The account of the token, from the cache or by a TokenReview.
+    /// Returns the account of the token, from the cache or by a TokenReview.
     pub(super) async fn account(&self, token: &str) -> Result<Arc<Account>, Denied> {
         let Some(claims) = Claims::of(token) else {
             return Err(Denied::Invalid(messages::not_a_token().to_string()));
@@ -229,7 +229,7 @@ impl Tokens {
         }
     }
 
-    /// The result of a TokenReview. The outer Err: the API server has given no result.
+    /// The result of a TokenReview. The outer result is Err if the API server has given no result.
     async fn review(
         &self,
         token: &str,

@@ -26,7 +26,7 @@ use last_valid::{Contents, LastValid};
 use listing::{Inode, Listing};
 
 pub struct Folder {
-    /// The path in the user's words; the sources of objects begin with it.
+    /// The path as the user typed it. Names of sources of objects begin with this path.
     typed: PathBuf,
     root: PathBuf,
     allow_empty: bool,
@@ -41,7 +41,7 @@ pub struct Folder {
     folder_problems: Vec<Problem>,
     /// Problems of documents that cannot be read as objects.
     document_problems: Vec<Problem>,
-    /// Why the first publication has to wait; None once all files were read.
+    /// Why the first publication has to wait. None after all files were read.
     unread: Option<String>,
 }
 
@@ -71,7 +71,7 @@ struct Scan {
 }
 
 impl Folder {
-    /// `typed` is a folder or one file. Err: it does not exist or cannot be read.
+    /// `typed` is the path of a folder or of one file. Returns Err if the path does not exist or cannot be read.
     pub fn open(typed: &Path, allow_empty: bool) -> io::Result<Folder> {
         let root = std::path::absolute(typed)?;
         if fs::metadata(&root)?.is_dir() {
@@ -124,7 +124,7 @@ impl Folder {
         all.cloned().collect()
     }
 
-    /// Files and documents that are passed over, one line for each; sorted by file.
+    /// Returns one line for each file or document that the folder source ignores, sorted by file.
     pub fn passed_over(&self) -> Vec<String> {
         let patches = passed_over::patches(&self.entries);
         let mut lines = Vec::new();
@@ -148,12 +148,12 @@ impl Folder {
         lines
     }
 
-    /// Whether the problem is that the file is a template, and the file is in the templates folder of a chart.
+    /// True if the problem is that the file is a template, and the file is in the templates folder of a chart.
     fn is_passed(&self, path: &Path, problem: &Problem) -> bool {
         problem.effect.extent == Extent::Nothing && passed_over::is_in_chart(path, &self.entries)
     }
 
-    /// Why nothing may be published yet; None once every file was read without error.
+    /// Returns why the source may publish nothing yet. Returns None after every file was read without an error.
     pub fn unread(&self) -> Option<&str> {
         self.unread.as_deref()
     }
@@ -283,7 +283,7 @@ impl Folder {
         }
     }
 
-    /// Forgets files that are gone: at once if the file was renamed, else after a pause.
+    /// Forgets files that are gone. Forgets a renamed file at once, and a missing file after a pause.
     fn forget_gone(&mut self, listing: &Listing, now: Instant, scan: &mut Scan) {
         let stamps = listing.files.values().filter_map(|f| f.stamp.as_ref().ok());
         let present: BTreeSet<Inode> = stamps.map(|stamp| stamp.inode).collect();

@@ -22,7 +22,7 @@ pub enum ObjectSource {
 }
 
 impl ObjectSource {
-    /// Without a folder: the cluster. Err: no cluster can be reached.
+    /// Without a folder the source is the cluster. Returns Err if no cluster can be reached.
     pub async fn connect(folder: Option<Folder>, args: &Serve) -> io::Result<ObjectSource> {
         if let Some(folder) = folder {
             return Ok(ObjectSource::Folder(Box::new(folder)));
@@ -43,7 +43,7 @@ impl ObjectSource {
         }
     }
 
-    /// The reviewer of ServiceAccount tokens; None without a cluster.
+    /// Returns the reviewer of ServiceAccount tokens, or None without a cluster.
     pub fn tokens(&self, metrics: &Arc<Metrics>) -> Option<Arc<Tokens>> {
         match self {
             ObjectSource::Folder(_) => None,
@@ -55,7 +55,8 @@ impl ObjectSource {
         }
     }
 
-    /// Starts to write status and Events into the cluster; None without a cluster. The task ends after the last write.
+    /// Starts to write status and Events into the cluster. Returns None without a cluster. The task ends after the last
+    /// write.
     pub fn report(
         &self,
         args: &Serve,
@@ -83,7 +84,7 @@ impl ObjectSource {
         Some(tokio::spawn(reporter.run(shutdown.leaving())))
     }
 
-    /// Publishes the objects, and each change of them, for as long as the process lives.
+    /// Publishes the objects, and each change of them, while the process lives.
     pub fn feed(self, publisher: Publisher) -> io::Result<()> {
         match self {
             ObjectSource::Folder(folder) => {

@@ -60,7 +60,7 @@ impl Shutdown {
         tracing::info!("ending");
         self.leave.send_replace(true);
         if is_replica && !*self.end.borrow() {
-            // Until then the endpoints of the Service may still send clients here.
+            // Until this time the endpoints of the Service may still send clients to this replica.
             tokio::select! {
                 () = tokio::time::sleep(LEAVING) => {}
                 _ = self.terminate.recv() => {}

@@ -39,7 +39,7 @@ impl Sockets {
         })
     }
 
-    /// With TLS a reader needs a certificate or a token; on loopback every reader may read everything.
+    /// With TLS a reader needs a certificate or a token. On loopback every reader may read every scope.
     pub fn authentication(&self, args: &Serve, tokens: Option<Arc<Tokens>>) -> Authentication {
         if self.certificates.is_none() {
             return Authentication::Anyone;
@@ -96,7 +96,7 @@ impl Sockets {
     }
 }
 
-/// The certificates of `--tls-cert`; None without it, which is allowed only on loopback.
+/// Returns the certificates of `--tls-cert`. Returns None without `--tls-cert`, which only loopback allows.
 fn certificates(args: &Serve, address: SocketAddr) -> io::Result<Option<Arc<Certificates>>> {
     let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) else {
         if address.ip().to_canonical().is_loopback() {

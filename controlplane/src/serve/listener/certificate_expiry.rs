@@ -3,7 +3,7 @@
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// The warning begins this many seconds before the end: 30 days.
+/// Number of seconds before the end at which the warning begins: 30 days.
 pub const WARN_AHEAD: i64 = 30 * 86_400;
 
 /// Returns the earliest end of the certificates in the chain (RFC 5280, 4.1.2.5, notAfter), in Unix seconds. Err has

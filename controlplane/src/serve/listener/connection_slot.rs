@@ -13,7 +13,7 @@ use weir_core::owner::Owner;
 pub struct Limits {
     /// Connections of clients that have not shown a good token or certificate.
     pub strangers: usize,
-    /// Connections of clients that have shown one; None if the listener asks for neither.
+    /// Connections of clients that have shown a good token or certificate. None if the listener asks for neither.
     pub known: Option<usize>,
     /// Most bytes of a request's head: at least 8 KiB.
     pub head: usize,

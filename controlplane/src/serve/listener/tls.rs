@@ -19,7 +19,7 @@ use super::certificate_expiry::first_end;
 use weir_core::manifest::problem::messages::start as messages;
 use weir_core::metrics::Metrics;
 
-/// Time between two reads of the files. A read of a few kilobytes is cheap, and also sees a changed link of a mounted
+/// Time between two reads of the files. A read of a few kilobytes is cheap, and also finds a changed link of a mounted
 /// Secret.
 const RELOAD: Duration = Duration::from_secs(2);
 
@@ -80,7 +80,7 @@ impl Certificates {
         self.ends.load(Ordering::Relaxed)
     }
 
-    /// The acceptor for a new connection, and a receiver that changes when the certificates are reloaded.
+    /// Returns the acceptor for a new connection, and a receiver that changes when the certificates are reloaded.
     pub(super) fn acceptor(&self) -> (TlsAcceptor, watch::Receiver<Arc<ServerConfig>>) {
         let mut newest = self.newest.subscribe();
         let acceptor = newest.borrow_and_update().clone().into();
@@ -231,7 +231,7 @@ pub struct CertificateNames {
 }
 
 impl CertificateNames {
-    /// The names in the certificate that the client has shown; None without a certificate.
+    /// Returns the names in the certificate that the client has shown, or None without a certificate.
     pub(super) fn of_client(connection: &ServerConnection) -> io::Result<Option<CertificateNames>> {
         let certificate = connection.peer_certificates().and_then(<[_]>::first);
         let Some(certificate) = certificate else {

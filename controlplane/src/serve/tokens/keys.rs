@@ -18,13 +18,13 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep_until, timeout};
 
 const PATH: &str = "/openid/v1/jwks";
-/// Shortest time between two requests for the keys, however many tokens name a key that is not known.
+/// Shortest time between two requests for the keys. It holds however many tokens name an unknown key.
 const EVERY: Duration = Duration::from_secs(1);
 /// The same after a request that failed.
 const RETRY: Duration = Duration::from_secs(10);
 /// Time limit of a request.
 const ANSWER: Duration = Duration::from_secs(2);
-/// Most keys that are kept. A server has one or two, and a few more during a key rotation.
+/// Most keys that the replica keeps. An API server has one or two keys, and a few more during a key rotation.
 const MAX_KEYS: usize = 64;
 /// The algorithms that are supported (RFC 7518).
 const ALGORITHMS: [&str; 5] = ["RS256", "RS384", "RS512", "ES256", "ES384"];
@@ -36,7 +36,7 @@ const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 pub(super) enum Signature {
     OfApiServer,
     OfAnother,
-    /// The keys cannot be read, or the token may be signed by a key or an algorithm that is not supported here.
+    /// The replica cannot read the keys, or does not support the key or the algorithm of the token.
     Unverified,
 }
 
@@ -49,7 +49,7 @@ pub(super) struct Keys {
 
 #[derive(Default)]
 struct KeySet {
-    /// The keys by `kid`. None stands for a key that is not supported, and for several keys of one name.
+    /// The keys by `kid`. The value None stands for an unsupported key, and for several keys with one name.
     by_name: HashMap<String, Option<Key>>,
     /// Whether the server has keys that are not in `by_name`.
     has_more: bool,

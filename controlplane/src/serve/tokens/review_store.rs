@@ -23,7 +23,7 @@ pub(super) struct ReviewStore {
     not_good: BTreeMap<u64, Hash>,
     /// Tokens with a good result. No namespace is empty.
     good: BTreeMap<Option<String>, NamespaceReviews>,
-    /// All tokens with a result, by the time until which it counts, and by number.
+    /// All tokens with a result, sorted by the time until which the result counts, and then by number.
     ends: BTreeMap<(Instant, u64), Hash>,
 }
 
@@ -39,7 +39,7 @@ struct StoredReview {
 #[derive(Default)]
 struct NamespaceReviews {
     count: usize,
-    /// Tokens by number, the oldest result first. No owner's list is empty.
+    /// Tokens by number, the oldest result first. An owner without tokens has no list.
     owners: BTreeMap<Arc<Owner>, BTreeMap<u64, Hash>>,
 }
 

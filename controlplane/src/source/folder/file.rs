@@ -15,7 +15,7 @@ use weir_core::world;
 /// Larger files are not opened.
 const MAX_BYTES: u64 = object::MAX_BYTES as u64;
 
-/// A file that has changed without an event is read when its `stat` has stayed the same for this long.
+/// If a file has changed without an event, this process reads it when its `stat` has stayed the same for this long.
 pub(super) const SETTLE: Duration = Duration::from_secs(2);
 
 /// If another process had a file open while this process read it, this process reads the file again. It does so when
@@ -39,7 +39,7 @@ pub(super) struct FileState {
     pub problem: Option<Problem>,
 }
 
-/// The content of a file. Its objects are parsed once, not at each change of another file.
+/// The content of a file. The file's objects are parsed when the file changes, and not when another file changes.
 #[derive(Default)]
 pub(super) struct Loaded {
     pub entries: Vec<Arc<world::Entry>>,
@@ -79,7 +79,7 @@ impl Loaded {
         }
     }
 
-    /// If its list of patches is invalid, the patches of the previous content are added.
+    /// If the kustomization has an invalid list of patches, the patches of its previous content count too.
     fn after(mut self, before: Option<&Loaded>) -> (Loaded, Option<Problem>) {
         let problem = self.of_patches.clone();
         let before = before.filter(|before| problem.is_some() && !before.patches.is_empty());
@@ -126,7 +126,7 @@ pub(super) enum FileReading {
 }
 
 impl FileReading {
-    /// The result if another process had the file open at the same time.
+    /// The result of a read while another process had the file open.
     pub(super) fn in_doubt(self) -> FileReading {
         match self {
             FileReading::Good(stamp, _) | FileReading::Bad(stamp, _) => {
@@ -150,12 +150,12 @@ impl FileState {
         }
     }
 
-    /// The time until which the objects of a missing file stay; None if that time is over.
+    /// Returns the time until which the objects of a missing file stay. Returns None if this time is over.
     pub(super) fn wait_until_gone(&mut self, now: Instant) -> Option<Instant> {
         self.wait_until_stable(None, GRACE, now)
     }
 
-    /// The time when the file will have been in this state for `patience`; None if it has been.
+    /// Returns the time when the file will have been in this state for `patience`. Returns None if this time is over.
     fn wait_until_stable(
         &mut self,
         stamp: Option<Stamp>,
@@ -170,7 +170,7 @@ impl FileState {
         (now < due).then_some(due)
     }
 
-    /// Records the result of reading the file, and returns the time to try again; None if it need not be tried again.
+    /// Records the result of reading the file. Returns the time of the next try, or None if there is no next try.
     pub(super) fn record(&mut self, reading: FileReading, now: Instant) -> Option<Instant> {
         self.change = None;
         if let FileReading::Good(stamp, _) | FileReading::Bad(stamp, _) = &reading {
@@ -194,7 +194,7 @@ impl FileState {
                 self.problem = Some(self.with_effect(problem));
             }
             FileReading::Moving => self.read = None,
-            // A truncated file is visible before its event, and on a busy disk much earlier.
+            // A truncated file is visible before its event; on a busy disk it is visible much earlier.
             FileReading::Doubtful(stamp) => {
                 let patience = if stamp.size == 0 { SETTLE } else { DOUBT };
                 self.read = None;

@@ -20,7 +20,7 @@ use crate::publish::{Publisher, Snapshot};
 
 /// Longest time between two listings.
 const TICK: Duration = Duration::from_secs(2);
-/// A burst of events ends when there is no event for this long.
+/// Time without an event after which a burst of events has ended.
 const QUIET: Duration = Duration::from_millis(2);
 /// Longest burst.
 const BURST: Duration = Duration::from_millis(8);
@@ -115,7 +115,7 @@ impl FolderWatcher {
         }
     }
 
-    /// Publishes the objects in force, and each change of them, for as long as the process lives.
+    /// Publishes the objects, and each change of them, while the process lives.
     pub fn feed(mut self, mut publisher: Publisher) -> ! {
         loop {
             let folder = self.changed();
@@ -221,7 +221,7 @@ impl FolderWatcher {
         true
     }
 
-    /// Watches every listed folder and the parent of the root. True if a folder was added.
+    /// Watches every listed folder and the parent of the root. Returns true if a folder was added.
     fn watch(&mut self, scan: &Scan) -> bool {
         let mut folders = scan.folders.clone();
         if let Some(parent) = self.folder.root.parent()
@@ -260,7 +260,7 @@ impl Inotify {
         })
     }
 
-    /// Watches these folders and no others. True if a folder was added.
+    /// Watches these folders and no other folders. Returns true if a folder was added.
     fn watch_only(&mut self, folders: BTreeMap<PathBuf, Inode>) -> bool {
         self.watching.retain(|path, inode| {
             let stays = folders.get(path) == Some(inode);

@@ -42,7 +42,7 @@ pub(super) struct StepResult {
 type Effective<'a> = BTreeMap<Id, &'a Arc<Entry>>;
 
 impl LastValid {
-    /// The same forms after files were renamed; `files` maps old names to new names.
+    /// Returns the same forms after files were renamed. `files` maps old names to new names.
     pub(super) fn renamed(&self, files: &BTreeMap<String, String>) -> LastValid {
         let forms = self.0.iter().map(|(id, form)| {
             let form = match files.get(form.source()) {
@@ -54,7 +54,7 @@ impl LastValid {
         LastValid(forms.collect())
     }
 
-    /// The objects of these files that are in force, given the forms in force before.
+    /// Returns the objects of these files that are in force, from the files and the forms that were in force before.
     pub(super) fn step(&self, files: &[Contents<'_>]) -> StepResult {
         let entries = || files.iter().flat_map(|file| file.entries);
         let effective = self.effective(entries());
@@ -144,7 +144,7 @@ impl LastValid {
         effective.map(|(id, (_, entry))| (id, entry)).collect()
     }
 
-    /// The forms whose object is no longer in its file, nor in an earlier file.
+    /// Returns the forms of objects that are neither in their own file nor in an earlier file.
     fn gone(&self, effective: &Effective<'_>) -> Vec<&Arc<Entry>> {
         let is_gone = |(id, form): &(&Id, &Arc<Entry>)| {
             let first = effective.get(*id);
@@ -153,7 +153,7 @@ impl LastValid {
         self.0.iter().filter(is_gone).map(|(_, it)| it).collect()
     }
 
-    /// Whether an object without anything in force may be the broken edit of another object.
+    /// True if an object of which no form is in force may be the broken edit of another object.
     fn may_stand_for_another(&self, entry: &Arc<Entry>, effective: &Effective<'_>) -> bool {
         let id = id_of(entry);
         let is_counting = effective.get(&id).is_none_or(|it| Arc::ptr_eq(it, entry));

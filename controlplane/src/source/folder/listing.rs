@@ -13,13 +13,13 @@ const MAX_DEPTH: usize = 64;
 /// Device and inode.
 pub(super) type Inode = (u64, u64);
 
-/// The state of a file by `stat`. Equal stamps mean that the file was not written in between.
+/// The state of a file by `stat`. If two stamps are equal, no process has written the file in between.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub inode: Inode,
     pub size: u64,
     modified: (i64, i64),
-    /// Also changes with the permissions, so that a file that becomes readable is read.
+    /// This time also changes with the permissions, so the source reads a file that becomes readable.
     changed: (i64, i64),
 }
 
@@ -48,7 +48,7 @@ pub(super) struct Listing {
     pub folders: BTreeMap<PathBuf, Inode>,
     /// The targets of the root and of the links below it, with all links resolved.
     pub links: BTreeMap<PathBuf, PathBuf>,
-    /// Folders below the root that could not be listed: their files are unknown.
+    /// Folders below the root that could not be listed. Their files are unknown.
     pub unreadable_dirs: BTreeMap<PathBuf, io::Error>,
 }
 
@@ -60,7 +60,7 @@ pub(super) struct PreviousListing<'a> {
     pub links: &'a BTreeMap<PathBuf, PathBuf>,
 }
 
-/// Lists `root`, a folder or one file. Err: the root itself cannot be read.
+/// Lists `root`, which is a folder or one file. Returns Err if the root cannot be read.
 pub(super) fn list(root: &Path, previous: &PreviousListing<'_>) -> io::Result<Listing> {
     let mut listing = Listing::default();
     let metadata = fs::metadata(root)?;

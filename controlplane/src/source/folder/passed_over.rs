@@ -6,8 +6,8 @@ use std::path::{Component, Path, PathBuf};
 
 use super::file::FileState;
 
-/// The files that kustomizations name as patches, with their kustomization. A patch looks like an object, but is only a
-/// part of one.
+/// The files that kustomizations name as patches, each with its kustomization. A patch looks like an object, but is a
+/// part of an object.
 pub(super) fn patches(entries: &BTreeMap<PathBuf, FileState>) -> BTreeMap<PathBuf, &PathBuf> {
     let mut patches = BTreeMap::new();
     for (path, entry) in entries {
@@ -20,7 +20,7 @@ pub(super) fn patches(entries: &BTreeMap<PathBuf, FileState>) -> BTreeMap<PathBu
     patches
 }
 
-/// Whether a file is below a folder `templates` that has a `Chart.yaml` next to it.
+/// True if a file is below a folder `templates` that has a `Chart.yaml` next to it.
 pub(super) fn is_in_chart(path: &Path, entries: &BTreeMap<PathBuf, FileState>) -> bool {
     let mut folders = path.ancestors().skip(1);
     folders.any(|folder| {

@@ -24,7 +24,7 @@ const TIMEOUT: Duration = Duration::from_secs(4);
 /// Most requests at a time.
 const CONCURRENCY: usize = 16;
 
-/// The default has no API server: the source is a folder, which has no resource versions.
+/// The default has no API server, because a folder source has no resource versions.
 #[derive(Clone, Default)]
 pub struct ClusterVersions(Option<Arc<SharedVersions>>);
 
@@ -65,7 +65,7 @@ pub enum WatchCommand {
     None,
     /// Find the newest version of the cluster.
     CatchUp,
-    /// List again: the cluster was restored and counts from lower numbers.
+    /// List the objects again, because the cluster was restored and counts from lower numbers.
     Restart,
 }
 
@@ -131,8 +131,8 @@ impl ClusterVersions {
         Some(newest)
     }
 
-    /// Like [`ClusterVersions::newest`], but gives no command to a watch that is behind. True if every source has
-    /// answered.
+    /// Like [`ClusterVersions::newest`], but gives no command to a watch that is behind. Returns true if every source
+    /// has answered.
     pub(super) async fn check(&self) -> bool {
         self.request()
             .await
@@ -194,7 +194,7 @@ impl SharedVersions {
         let mut answers = JoinSet::new();
         let permits = Arc::new(Semaphore::new(CONCURRENCY));
         for (id, source) in sources {
-            // Read before the request: the watch may reach a newer version meanwhile.
+            // The version is read before the request, because the watch may reach a newer version during the request.
             let reached = source.reached.load(Ordering::Acquire);
             let (client, permits) = (self.client.clone(), permits.clone());
             answers.spawn(async move {

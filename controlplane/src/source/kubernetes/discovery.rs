@@ -72,11 +72,11 @@ impl Discovery {
         Ok(())
     }
 
-    /// The supported version that the cluster prefers; None if the cluster has none.
+    /// Returns the supported version that the cluster prefers. Returns None if the cluster has no supported version.
     pub fn served(&self, resource: &Resource) -> Option<Served> {
         let plural = resource.plural();
         if resource.group.is_empty() {
-            // The core group is in another answer, and every cluster has it.
+            // Discovery lists the core group in another answer, and every cluster has the core group.
             let version = *resource.versions.first()?;
             return Some(Served {
                 version,

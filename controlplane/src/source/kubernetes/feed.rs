@@ -1,4 +1,4 @@
-//! From the watches to the publisher: events are taken in bursts, and each burst is published once.
+//! Brings events from the watches to the publisher. The feed takes events in bursts and publishes once for each burst.
 
 use std::time::Duration;
 
@@ -57,7 +57,7 @@ pub async fn feed(mut events: mpsc::Receiver<SourceEvent>, mut publisher: Publis
             publisher.publish(snapshot);
             publisher
         });
-        // Err: the translation panicked. The feed ends, and so does the process.
+        // Returns Err if the translation panicked. Then the feed ends, and the process ends too.
         let Ok(back) = published.await else { return };
         publisher = back;
         pause_end = Instant::now() + MAX_PAUSE.min(start.elapsed() * PAUSE_FACTOR);

@@ -19,7 +19,8 @@ const MOST_STUBS: usize = 100;
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ObjectAge {
     is_undated: bool,
-    /// As an API server writes it: always in the same form, so that text order is time order.
+    /// The creation time as an API server writes it. The form is always the same, so the order of the texts is the
+    /// order of the times.
     created: String,
     name: String,
 }
@@ -61,7 +62,7 @@ pub struct MemoryBudget {
     /// Bytes for each namespace.
     limit: usize,
     namespaces: BTreeMap<String, NamespaceObjects>,
-    /// Objects that have room, but were not kept when they were read.
+    /// Objects that have room now, but that the source did not keep when it read them.
     pub to_read: ReadQueue,
 }
 
@@ -190,7 +191,7 @@ impl NamespaceObjects {
         after.next().map(|(age, _)| age.clone())
     }
 
-    /// The youngest object before `limit`; without a limit the youngest of all.
+    /// Returns the youngest object before `limit`. Without a limit, returns the youngest of all objects.
     fn last_before(&self, limit: Option<&ObjectAge>) -> Option<ObjectAge> {
         let last = match limit {
             Some(limit) => self.lines.range(..limit).next_back(),

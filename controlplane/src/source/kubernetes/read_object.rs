@@ -1,4 +1,5 @@
-//! One object as an API server sends it -> the parts that are kept. No content of an object can stop other objects.
+//! Reads one object from the JSON of an API server, and keeps the parts that Weir needs. No content of an object can
+//! stop other objects.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -27,7 +28,7 @@ pub struct Head {
     pub created: Option<String>,
 }
 
-/// The parts of an object that are kept. Only `entry` and `problem` matter to the translation.
+/// The parts of an object that Weir keeps. The translation needs `entry` and `problem`.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReadObject {
     /// None if the object has nothing that the translation uses, or cannot be read.
@@ -38,7 +39,7 @@ pub struct ReadObject {
     pub subject: Option<Arc<Subject>>,
 }
 
-/// Counts the memory of what is written into it as `Debug` text.
+/// Counts the memory that the `Debug` text of a value stands for.
 #[derive(Default)]
 struct Counter {
     bytes: usize,
@@ -149,7 +150,8 @@ impl ReadObject {
         counter.bytes
     }
 
-    /// Replaces an object that is too large or has no room: its name and a problem.
+    /// Returns the entry that replaces an object that is too large or has no room: the name of the object and a
+    /// problem.
     pub fn stub(
         (namespace, name): Key,
         resource: &Resource,
@@ -210,7 +212,7 @@ fn version_of_shape(
     }
 }
 
-/// Whether status or Events are written for objects of the kind.
+/// True if Weir writes status or Events for objects of the kind.
 fn has_subject(kind: Kind) -> bool {
     kind == Kind::TrafficSplit || RouteKind::of(kind).is_some()
 }

@@ -1,4 +1,4 @@
-//! The kinds that are read, the paths of their lists, and the parts of them that are watched separately.
+//! The kinds that Weir reads, the paths of their lists, and the sources into which each kind is divided.
 
 use std::sync::Arc;
 

@@ -23,7 +23,7 @@ const DISCOVER: Duration = Duration::from_secs(2);
 const COMPARE: Duration = Duration::from_secs(20);
 /// The same after a check that could not ask for every source.
 const COMPARE_AGAIN: Duration = Duration::from_secs(5);
-/// Time limit of one check: it may wait for another request, then for a second, and then for its own request.
+/// Time limit of one check. A check may wait for another request, then for a second, and then for its own request.
 const COMPARISON: Duration = Duration::from_secs(10);
 /// Time limit of a request: the connection may be dead.
 const TIMEOUT: Duration = Duration::from_secs(4);
@@ -33,7 +33,7 @@ pub struct Supervisor {
     sources: Vec<Source>,
     discovery: Discovery,
     versions: ClusterVersions,
-    /// By the id of their source, also the watches that have ended.
+    /// The watches, by the id of their source. Watches that have ended stay in the map.
     running: BTreeMap<Arc<str>, RunningWatch>,
     /// All watches end when this is dropped.
     watches: JoinSet<()>,
@@ -116,7 +116,7 @@ impl Supervisor {
         let running = self.running.get(&source.id);
         let served = match (self.discovery.served(&source.resource), running) {
             (Some(served), _) => served,
-            // Discovery may lag behind: the watch finds out whether the cluster has the kind.
+            // Discovery may lag behind. So the watch finds out whether the cluster has the kind.
             (None, None) => match Served::undiscovered(&source.resource) {
                 Some(served) => served,
                 None => return,

@@ -31,15 +31,15 @@ use weir_core::translate::budget::Limits;
 
 /// Most objects of one page. Pages have fewer objects if the objects are large or the API server is slow.
 const PAGE: u32 = 250;
-/// Most bytes of a page of several objects. A larger page is asked for again with fewer objects.
+/// Most bytes of a page of several objects. If a page is larger, the watch asks again for fewer objects.
 const PAGE_BYTES: u64 = 4 << 20;
 /// Most bytes of a page of one object. An API server accepts objects of at most 3 MiB.
 const OBJECT_BYTES: u64 = 8 << 20;
 /// Limits the pages that all sources together read at a time.
 static READING: Semaphore = Semaphore::const_new(4);
-/// Time limit for the begin of an answer, and for the rest of it.
+/// Time limit for the beginning of an answer, and for the rest of the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
-/// `timeoutSeconds` of a watch: the API server ends it after this time.
+/// `timeoutSeconds` of a watch: the API server ends the watch after this time.
 const TERM: u32 = 290;
 /// `timeoutSeconds` of a watch that only waits for a bookmark, which the API server sends at once.
 const CATCH_UP_TERM: u32 = 3;
@@ -47,7 +47,8 @@ const CATCH_UP_TERM: u32 = 3;
 const SILENCE: Duration = Duration::from_secs(90);
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 const MAX_PAUSE: Duration = Duration::from_secs(2);
-/// Time from a list until the next list without a pause. A watch may also end this much before its term.
+/// If the last list is at least this long ago, the next list begins without a pause. A watch may also end this much
+/// before its term.
 const TOO_SHORT: Duration = Duration::from_secs(1);
 
 pub struct Watch {
@@ -143,7 +144,7 @@ impl Watch {
         }
     }
 
-    /// Runs until the cluster no longer has the source, or the receiver of the events is gone.
+    /// Runs until the cluster no longer has the source, or nothing receives the events any more.
     pub async fn run(mut self) {
         loop {
             let interrupted = match self.follow().await {
@@ -256,7 +257,7 @@ impl Watch {
         Ok(version)
     }
 
-    /// The text of an answer; None if it has more than `most` bytes.
+    /// Returns the text of an answer. Returns None if the text has more than `most` bytes.
     async fn request(
         &self,
         request: Result<hyper::Request<Vec<u8>>, kube::core::request::Error>,

@@ -23,7 +23,7 @@ pub(super) struct Documents<'a> {
     objects: HashMap<(&'a str, usize), usize>,
 }
 
-/// What a document and a form have in common. Both are in the same file, except with `Anywhere`.
+/// The properties that a document and a form have in common. Both are in the same file, except with `Anywhere`.
 #[derive(Clone, Copy)]
 enum Matching {
     NameAndPlaceOfKind,
@@ -154,7 +154,7 @@ impl<'a> Documents<'a> {
         });
     }
 
-    /// Finds the documents that stand for forms that are gone: the most certain matches first.
+    /// Finds the documents that stand for forms that are gone. The most certain matches come first.
     pub(super) fn find(
         &mut self,
         mut gone: Vec<&Arc<Entry>>,

@@ -1,4 +1,4 @@
-//! Reads objects again for which there is room now, a few at a time: events of the watch are processed in between.
+//! Reads objects again that have room now. The watch reads a few at a time, and handles its events in between.
 
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ impl Watch {
         Ok(Instant::now() + BATCH_PAUSE)
     }
 
-    /// One object; empty if it is gone or too large. Then the watch sends its deletion.
+    /// Reads one object. The result is empty if the object is gone or too large; then the watch sends a deletion.
     async fn read_one(&self, (namespace, name): &Key) -> Result<Vec<Box<RawValue>>, Interrupted> {
         let path = self.source.path_in(self.served.version, namespace);
         // A list with a field selector, because `get` needs another permission than `list`.
