@@ -1,4 +1,5 @@
-//! A limit for log lines that clients can cause: after [`LINES`] lines between two ticks, lines are only counted.
+//! A limit for log lines that clients can cause. After [`LINES`] lines between two ticks, the VM counts further lines
+//! and does not write them.
 
 use std::cell::Cell;
 

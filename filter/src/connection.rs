@@ -1,4 +1,5 @@
-//! One TCP connection. The filter chooses its cluster when it is new, and checks an inbound client at the first byte.
+//! One TCP connection. The filter chooses the cluster of a new connection. The filter checks an inbound client at the
+//! first byte.
 
 use std::rc::Rc;
 
@@ -11,7 +12,7 @@ use crate::shared::Shared;
 
 pub struct Connection {
     shared: Rc<Shared>,
-    /// Whether bytes pass; None before the decision.
+    /// True if the filter lets bytes pass; None before the decision.
     #[cfg(feature = "full")]
     is_open: Option<bool>,
 }
@@ -25,7 +26,7 @@ impl Connection {
         }
     }
 
-    /// Applies a decision. False if it closes the connection.
+    /// Applies a decision. Returns false if the decision closes the connection.
     fn apply(&self, decided: Decided<'_>) -> bool {
         let rule = decided.rule.unwrap_or_default();
         if self.shared.plugin.log_rule && decided.rule.is_some() {
@@ -65,7 +66,7 @@ impl Connection {
             .map(|(address, port)| (address.as_str(), *port));
         match self.shared.live.try_borrow_mut() {
             Ok(mut live) => self.apply(live.connect(destination)),
-            // Cannot happen: nothing else runs on this thread meanwhile.
+            // This cannot happen, because no other code runs on this thread at the same time.
             Err(_) => self.apply(Decision::Answer(503).into()),
         }
     }

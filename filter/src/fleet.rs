@@ -1,5 +1,5 @@
 //! The state that the VMs of one proxy process share for one scope: the VM that polls, the list of living VMs, and the
-//! document in force.
+//! newest document. A document is a configuration as the control plane sends it. The VMs of one scope are a fleet.
 //!
 //! The state is in the shared data of the proxy, which survives the trap of a VM. A VM joins the fleet in its first
 //! tick, because a proxy also loads the configuration in a throw-away VM that never ticks.
@@ -35,14 +35,14 @@ struct MemberEntry<'a> {
     queue: u32,
     /// Time of the last heartbeat, in milliseconds since 1970.
     heartbeat: u64,
-    /// The revision in force in this VM; may be empty.
+    /// The revision that this VM uses; may be empty.
     revision: &'a str,
     /// True if this VM edits no responses. The line then ends with [`LEAN`].
     is_lean: bool,
 }
 
 impl Member {
-    /// Registers a queue for this VM. None if the proxy has no queue for it.
+    /// Registers a queue for this VM. Returns None if the proxy gives this VM no queue.
     pub fn enter(plugin: &Plugin) -> Option<Member> {
         let keys = keys(plugin);
         let name = format!("{:016x}", host::random());
@@ -80,7 +80,7 @@ impl Member {
         }
     }
 
-    /// Takes or renews the lease, unless another VM holds it. True for the one VM that polls.
+    /// Takes or renews the lease, unless another VM holds the lease. Returns true for the one VM that polls.
     pub fn take_lease(&self) -> bool {
         let key = format!("{}lease", self.keys);
         let now = host::now();
@@ -95,7 +95,7 @@ impl Member {
         !is_taken && host::replace_shared(&key, format!("{} {now}", self.name).as_bytes(), version)
     }
 
-    /// The random name of this process and scope for the control plane. The first VM makes it.
+    /// Returns the random name of this process and scope for the control plane. The first VM makes the name.
     pub fn instance(&self) -> String {
         let key = format!("{}instance", self.keys);
         let own = format!("{:016x}{:016x}", host::random(), host::random());
@@ -107,7 +107,7 @@ impl Member {
         String::from_utf8_lossy(&instance).into_owned()
     }
 
-    /// Puts a document in force for every VM of the fleet, and wakes them.
+    /// Stores a document for every VM of the fleet, and wakes the other VMs.
     pub fn publish(&self, revision: &str, body: &[u8]) {
         let mut document = format!("{revision}\n").into_bytes();
         document.extend_from_slice(body);
@@ -127,7 +127,7 @@ impl Member {
         host::set_shared(&format!("{}watermark", self.keys), watermark.as_bytes());
     }
 
-    /// Stores the time of an answer of the control plane, whose newest revision is `revision`.
+    /// Stores the time of an answer of the control plane. The newest revision of the answer is `revision`.
     pub fn set_answer_time(&self, revision: &str) {
         let answer = format!("{} {revision}", host::now());
         host::set_shared(&format!("{}answered", self.keys), answer.as_bytes());
@@ -141,7 +141,7 @@ impl Member {
         (newest == revision).then(|| time.parse().ok()).flatten()
     }
 
-    /// The revision in force in every living VM; None if the VMs have different revisions or no revision.
+    /// Returns the revision that every living VM uses. Returns None if the VMs use different revisions or no revision.
     pub fn applied(&self) -> Option<String> {
         let member_list = self.member_list();
         let now = host::now();
@@ -179,7 +179,7 @@ impl Member {
         String::from_utf8_lossy(&member_list).into_owned()
     }
 
-    /// Removes a wake-up from the queue of this VM. False if `queue` is another queue, or is empty.
+    /// Removes a wake-up from the queue of this VM. Returns false if `queue` is another queue, or is empty.
     pub fn take_wake_up(&self, queue: u32) -> bool {
         queue == self.queue && host::dequeue(queue)
     }
@@ -191,13 +191,13 @@ pub fn leaves_responses_alone(plugin: &Plugin) -> bool {
         && (plugin.protocol, plugin.direction) == (Protocol::Http, Direction::Outbound)
 }
 
-/// Revision of the document in force; empty before the first document.
+/// Returns the revision of the fleet's newest document, or an empty text before the first document.
 pub fn revision(plugin: &Plugin) -> String {
     let (revision, _) = host::shared(&format!("{}revision", keys(plugin)));
     String::from_utf8_lossy(&revision).into_owned()
 }
 
-/// Revision and body of the document in force.
+/// Returns the revision and the body of the fleet's newest document.
 pub fn document(plugin: &Plugin) -> Option<(String, Vec<u8>)> {
     let (document, _) = host::shared(&format!("{}document", keys(plugin)));
     let end = document.iter().position(|byte| *byte == b'\n')?;

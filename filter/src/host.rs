@@ -29,9 +29,9 @@ pub fn request_header_lines(name: &str) -> Option<Vec<u8>> {
 /// The message whose headers an edit changes.
 #[derive(Clone, Copy)]
 pub enum Headers {
-    /// Only inside `on_http_request_headers`.
+    /// The request. Use it inside `on_http_request_headers` only.
     Request,
-    /// Only inside `on_http_response_headers`.
+    /// The response. Use it inside `on_http_response_headers` only.
     #[cfg(feature = "full")]
     Response,
 }
@@ -117,14 +117,14 @@ pub fn peer(site: &Site) -> Option<String> {
     peer_identity(uri.as_deref(), dns.as_deref(), site.identity_domains())
 }
 
-/// IP address and port that the client of this stream called.
+/// Returns the IP address and the port that the client of this stream called.
 pub fn destination() -> Option<(String, u16)> {
     let text = hostcalls::get_property(vec!["destination", "address"]).unwrap_or_default()?;
     let address: SocketAddr = std::str::from_utf8(&text).ok()?.parse().ok()?;
     Some((address.ip().to_string(), address.port()))
 }
 
-/// The port of the proxy's socket at which this stream came in.
+/// Returns the port of the proxy's socket at which this stream arrived.
 pub fn socket_port() -> Option<u16> {
     let bytes = hostcalls::get_property(vec!["destination", "port"]).unwrap_or_default()?;
     // Envoy writes numbers as i64 in the byte order of wasm.
@@ -227,7 +227,7 @@ pub fn replace_shared(key: &str, value: &[u8], version: Option<u32>) -> bool {
     hostcalls::set_shared_data(key, Some(value), Some(version)).is_ok()
 }
 
-/// Registers a queue whose items wake the root of this VM.
+/// Registers a queue. Each item of the queue wakes the root of this VM.
 pub fn register_queue(name: &str) -> Option<u32> {
     hostcalls::register_shared_queue(name).ok()
 }
@@ -236,7 +236,7 @@ pub fn enqueue(queue: u32, item: &[u8]) {
     let _ = hostcalls::enqueue_shared_queue(queue, Some(item));
 }
 
-/// Removes the oldest item; false if the queue is empty.
+/// Removes the oldest item of the queue. Returns false if the queue is empty.
 pub fn dequeue(queue: u32) -> bool {
     matches!(hostcalls::dequeue_shared_queue(queue), Ok(Some(_)))
 }

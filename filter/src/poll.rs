@@ -40,7 +40,7 @@ pub enum Answer {
         watermark: Option<String>,
         elsewhere: Option<u64>,
     },
-    /// The revision in force is the newest.
+    /// The revision that the proxy uses is the newest revision.
     Unchanged {
         watermark: Option<String>,
         elsewhere: Option<u64>,
@@ -55,9 +55,9 @@ pub enum Answer {
 pub struct Proxy<'a> {
     pub instance: String,
     pub node: &'a str,
-    /// Revision in force in this VM; empty before the first.
+    /// The revision that this VM uses; empty before the first revision.
     pub revision: &'a str,
-    /// Revision in force in every VM of the scope.
+    /// The revision that every VM of the scope uses. None if the VMs use different revisions.
     pub applied: Option<String>,
     /// The last refused revision and the reason; empty after a good revision.
     pub refused: (&'a str, &'a str),
@@ -65,7 +65,7 @@ pub struct Proxy<'a> {
     pub watermark: String,
     /// True if a VM edits no responses.
     pub is_lean: bool,
-    /// False if the control plane must answer at once, even without news.
+    /// False if the control plane must answer at once, even without a new configuration.
     pub waits: bool,
 }
 
@@ -133,7 +133,7 @@ pub fn send(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
 /// `headers`.
 pub fn read(site: &Site, (since, waits): (u64, bool), headers: usize, body_size: usize) -> Answer {
     if headers == 0 {
-        // Without an answer the host call traps.
+        // A host call that reads a header traps if there is no answer.
         return Answer::Failed("no answer, or one that is too big for the proxy".into());
     }
     let status = host::response_header(":status").unwrap_or_default();

@@ -1,4 +1,4 @@
-//! One request: read the authority, let the table decide, write or remove the routing header.
+//! One request: the filter reads the authority, the table decides, and the filter writes or removes the routing header.
 
 use std::rc::Rc;
 #[cfg(feature = "full")]
@@ -29,7 +29,7 @@ impl Request {
         }
     }
 
-    /// Stores the edits of the response. False if there are such edits and this build cannot apply them.
+    /// Stores the edits of the response. Returns false if there are edits and this build cannot apply them.
     #[cfg(feature = "full")]
     fn keep_response_edits(&mut self, decided: &mut Decided<'_>) -> bool {
         self.response = decided.response.take();
@@ -51,7 +51,8 @@ impl HttpContext for Request {
         let shared = self.shared.clone();
         let header = shared.plugin.header.as_str();
         let authority = host::request_header(":authority").unwrap_or_default();
-        // Cannot fail: no other code runs on this thread meanwhile. If it does, the request is not admitted.
+        // This cannot fail, because no other code runs on this thread at the same time. If it fails, the filter answers
+        // 503.
         let mut live = shared.live.try_borrow_mut();
         let Ok(live) = &mut live else {
             host::answer(503, reason(503, false));

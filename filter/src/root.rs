@@ -31,7 +31,7 @@ pub struct Root(Option<VmState>);
 /// The state of a root after its configuration.
 struct VmState {
     shared: Rc<Shared>,
-    /// The revision that this VM uses; empty before the first one.
+    /// The revision that this VM uses; empty before the first revision.
     revision: String,
     /// The last refused revision and the reason; empty after a good revision.
     refused: (String, String),

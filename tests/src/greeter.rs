@@ -69,7 +69,7 @@ impl TcpClient {
         let _ = self.0.write_all(words.as_bytes()).await;
     }
 
-    /// The next line without its end; None if the connection ends first.
+    /// Returns the next line without its end. Returns None if the connection ends first.
     pub async fn line(&mut self) -> Option<String> {
         let mut line = Vec::new();
         loop {

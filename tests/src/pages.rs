@@ -18,11 +18,11 @@ pub struct Block {
     pub page: String,
     /// Number of the first line of the block, from 1.
     pub line: usize,
-    /// `sh`; empty if the first line has nothing.
+    /// The language, such as `sh`; empty if the first line of the block has no language.
     pub language: String,
     /// What follows the language.
     pub mark: String,
-    /// Without the indentation of the fence.
+    /// The lines of the block, without the indentation of the fence.
     pub text: String,
 }
 
@@ -153,7 +153,7 @@ fn without_numbers(line: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// Whether a printed line is this one, in which `...` stands for any text.
+/// True if a printed line is the expected line, in which `...` stands for any text.
 fn fits(printed: &str, line: &str) -> bool {
     let Some((first, rest)) = line.split_once("...") else {
         return printed == line;

@@ -326,7 +326,7 @@ fn without_port(host: &str) -> &str {
     host.split(':').next().unwrap_or(host)
 }
 
-/// Whether a wildcard covers another hostname, which may be a wildcard itself.
+/// True if a wildcard covers another hostname, which may also be a wildcard.
 fn covers(wide: &str, narrow: &str) -> bool {
     let Some(suffix) = wide.strip_prefix('*') else {
         return false;

@@ -59,7 +59,7 @@ pub struct Poll {
 }
 
 impl Poll {
-    /// The value of a header; None if the poll does not have it.
+    /// Returns the value of a header. Returns None if the poll does not have the header.
     pub fn header(&self, name: &str) -> Option<&str> {
         let found = self.headers.iter().find(|(own, _)| own == name);
         found.map(|(_, value)| value.as_str())
@@ -172,7 +172,7 @@ async fn accept(listener: TcpListener, shared: Shared) {
 /// The end of a poll.
 struct Outcome {
     status: Option<u16>,
-    /// Whether the connection may serve another poll.
+    /// Returns true if the connection may serve another poll.
     keep_open: bool,
 }
 

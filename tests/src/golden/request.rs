@@ -27,7 +27,7 @@ pub struct Http {
     pub method: String,
     pub host: String,
     pub path: String,
-    /// In order; names may repeat and keep the client's spelling.
+    /// Headers in order. Names may repeat, and keep the client's spelling.
     pub headers: Vec<(String, String)>,
 }
 
@@ -119,7 +119,7 @@ impl ListenerNames {
 }
 
 impl Proxy {
-    /// Whether the plugin configuration names the listener's port.
+    /// True if the plugin configuration names the listener's port.
     pub fn names_its_socket(&self) -> bool {
         let Proxy::At { listeners, .. } = self else {
             return false;
@@ -127,7 +127,7 @@ impl Proxy {
         matches!(listeners, ListenerNames::Sockets { .. })
     }
 
-    /// Whether this proxy stands before a workload.
+    /// True if this proxy stands before a workload.
     pub fn is_inbound(&self) -> bool {
         match self {
             Proxy::Into(..) => true,

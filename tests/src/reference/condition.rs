@@ -1,4 +1,4 @@
-//! Whether a request fits a match (section 1.4).
+//! Decides whether a request fits a match (section 1.4).
 
 use super::{Call, Match, Path, Request, Value};
 

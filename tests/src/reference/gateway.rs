@@ -15,7 +15,7 @@ enum Outcome<'w> {
 }
 
 impl PartialEq for Outcome<'_> {
-    /// Whether all requests get the same answers.
+    /// True if all requests get the same answers.
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Outcome::Untouched, Outcome::Untouched) => true,
@@ -161,7 +161,7 @@ fn outcome<'w>(world: &'w World, host: &str, is_selected: &dyn Fn(&str) -> bool)
     }
 }
 
-/// The hostnames of the route that match the host; None matches every host.
+/// Returns the hostnames of the route that match the host. The hostname None matches every host.
 fn fitting(route: &Route, host: &str) -> Vec<Option<String>> {
     if route.hostnames.is_empty() {
         return vec![None];
@@ -201,7 +201,7 @@ fn in_force(world: &World, listener: &Listener) -> Vec<usize> {
     accepted
 }
 
-/// Whether two routes have a host of the listener in common.
+/// True if two routes have a host of the listener in common.
 fn meet(a: &Route, b: &Route, listener: &Listener) -> bool {
     let hosts = |route: &Route| -> Vec<Option<String>> {
         let own: Vec<Option<String>> = if route.hostnames.is_empty() {

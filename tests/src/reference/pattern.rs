@@ -20,7 +20,7 @@ pub enum Pattern {
 }
 
 impl Pattern {
-    /// Whether the pattern matches the whole value.
+    /// True if the pattern matches the whole value.
     pub fn is_all_of(&self, value: &str) -> bool {
         let value: Vec<char> = value.chars().collect();
         self.ends(&value, &BTreeSet::from([0]))
