@@ -3,37 +3,43 @@
 //! ```text
 //! # Why the case exists.
 //! apiVersion: ...                                       the input, as a user would apply it
-//! #= configuration from default                         written by the machine (UPDATE_GOLDEN=1), read by people
+//! #= configuration from default                         the test writes this part (UPDATE_GOLDEN=1)
 //! # bookstore.default:14001 and without port
 //! #   POST below /buy, x-user like a.*, ?page = 1 -> HTTPRoute/default/buy@bookstore.default:14001#1f2e3d4c
 //! #   any path -> TrafficSplit/default/split:14001
 //! # TrafficSplit/default/split:14001 = 90 v1.default:14001, 10 v2.default:14001 (request {x-a: b})
 //! #= problems
 //! # HTTPRoute default/web spec.rules[0].backendRefs[1]: BackendNotFound: ...; ...
-//! #= requests                                           questions by people, answers by the machine
+//! #= requests                                           people write the requests, the test writes the answers
 //! # from default bookstore:14001 /buy -> v1.default:14001 9, v2.default:14001 1 {x-a: b}
 //! ```
 //!
 //! A case with the line `# Services: _defaults.yaml` also has the objects of `tests/golden/_defaults.yaml`.
 //! A line `# policy: smi` or `# policy: permissive` among the first comments sets the access policy of the case.
 //!
-//! The proxy of a request:
-//! - `anyone`: without a scope; `everywhere`: an edge with `"namespace": "*"`; `from NAMESPACE`: a sidecar in that
-//!   namespace; `as ACCOUNT from NAMESPACE`: a sidecar with a service account;
-//! - `at NAMESPACE/GATEWAY`: a Gateway; `at NAMESPACE/GATEWAY:LISTENER`: with the plugin key `listener`;
-//!   `at NAMESPACE/GATEWAY:http|https via https`: with the key `listeners`. `|` separates sockets, `+` separates the
-//!   listeners of a socket, and `via` names the socket of the request (`via unlisted`: a socket that the key lacks);
-//! - `into NAMESPACE/ACCOUNT by NAMESPACE/ACCOUNT|anonymous`: the proxy before a workload, and the client's identity.
+//! A line of a request begins with the proxy that gets the request:
+//! - `anyone` is a proxy without a scope, and `everywhere` is an edge with `"namespace": "*"`.
+//! - `from NAMESPACE` is a sidecar in the namespace. `as ACCOUNT from NAMESPACE` is a sidecar with a service account.
+//! - `at NAMESPACE/GATEWAY` is a Gateway. `at NAMESPACE/GATEWAY:LISTENER` has the plugin key `listener`.
+//! - `at NAMESPACE/GATEWAY:http|https via https` has the plugin key `listeners`. `|` separates sockets, `+` separates
+//!   the listeners of a socket, and `via` names the socket of the request. `via unlisted` is a socket that the key
+//!   lacks.
+//! - `into NAMESPACE/ACCOUNT by NAMESPACE/ACCOUNT|anonymous` is the proxy before a workload, and the client's identity
+//!   stands after `by`.
 //!
-//! The request: `[METHOD] HOST PATH [{name: value, name: "a, b"}]` (GET by default), or a connection: `from NAMESPACE
-//! tcp SERVICE.NAMESPACE:PORT`, `at NAMESPACE/GATEWAY tcp LISTENER`, `into ... by ... tcp PORT`.
+//! After the proxy comes the request: `[METHOD] HOST PATH [{name: value, name: "a, b"}]`. The default method is GET. A
+//! line of a connection is `from NAMESPACE tcp SERVICE.NAMESPACE:PORT`, `at NAMESPACE/GATEWAY tcp LISTENER`, or
+//! `into ... by ... tcp PORT`.
 //!
-//! The answer lists backends with exact counts: the case sends as many requests as the reduced total weight of the
-//! rule. Edits follow the backend, or `each` at the end if all backends have the same: `{x-a: b, +x-c: d, -x-e, :path:
-//! /f}` sets, adds, removes and rewrites in the request, `answers {x-g: h}` edits the response, `(302
-//! https://a.example/)` redirects, `(denied)` is 403. Answers without a backend: `untouched` (the ordinary route),
-//! `404`, `302 https://a.example/`, `500 listener unknown` (listeners differ, and the proxy cannot tell them apart);
-//! for inbound requests `allowed` and `denied`. A TCP connection that gets a status is closed.
+//! The answer lists backends with exact counts. For this the case sends as many requests as the reduced total weight of
+//! the rule. Edits follow the backend. If all backends have the same edits, the edits follow `each` at the end:
+//! - `{x-a: b, +x-c: d, -x-e, :path: /f}` sets, adds and removes headers of the request, and rewrites the path.
+//! - `answers {x-g: h}` edits the response.
+//! - `(302 https://a.example/)` redirects, and `(denied)` is 403.
+//!
+//! An answer without a backend is `untouched` (the ordinary route), `404`, `302 https://a.example/`, or `500 listener
+//! unknown` (listeners differ, and the proxy cannot tell at which one the request arrived). For inbound requests the
+//! answer is `allowed` or `denied`. The filter closes a TCP connection that gets a status.
 
 mod comparison;
 mod outcome;
@@ -67,7 +73,7 @@ pub struct Case {
     pub requests: Vec<Request>,
 }
 
-/// Every case below `tests/golden`.
+/// Returns every case below `tests/golden`.
 pub fn cases() -> Vec<Case> {
     let mut paths = Vec::new();
     collect(&crate::root().join("tests/golden"), &mut paths);

@@ -1,9 +1,9 @@
 //! The test harness: it starts and stops real programs on loopback addresses.
 //!
-//! [`Plane`] is `dist/weir serve`, [`Envoy`] is the pinned proxy with `dist/weir.wasm`, [`Echo`] is a backend and
-//! [`Connection`] a client. [`fault`] causes failures, [`golden`] compares case files with the core, and [`mod@reference`]
-//! is a second implementation of the specifications. If a program is missing, the test fails and prints the command
-//! that builds it. The tests in `tests/tests` import this crate, never the other way round.
+//! [`Plane`] is `dist/weir serve`, [`Envoy`] is the pinned proxy with `dist/weir.wasm`, [`Echo`] is a backend, and
+//! [`Connection`] is a client. [`fault`] causes failures, [`golden`] compares case files with the core, and
+//! [`mod@reference`] is a second implementation of the specifications. If a program is missing, the test fails and
+//! prints the command that builds the program. The tests in `tests/tests` import this crate, and this crate imports no test.
 
 mod bootstrap;
 mod client;

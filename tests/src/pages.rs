@@ -1,13 +1,13 @@
-//! The fenced blocks of the project's pages. The first line of a block says which test holds it:
+//! The fenced blocks of the project's pages. The first line of a block says which test checks the block:
 //!
 //! ```text
 //! sh                  commands, run by `tests/tests/readme.rs` from the repository's root
 //! sh run-by=NAME      commands, run by the test `tests/tests/NAME`
-//! yaml FILE           lines of that file, in its order; other lines of the file may stand between them
+//! yaml FILE           lines of the file, in the file's order; the file may have other lines between them
 //! json plugin         a plugin configuration that the filter accepts
-//! text output         what the commands above print: these lines in this order, `...` for any text
-//! text numbers        the same, with other numbers
-//! text, mermaid       no commands; a block of commands without a language has a name in capitals to replace
+//! text output         lines that the commands above print, in this order; `...` stands for any text
+//! text numbers        lines that the commands above print, with other numbers
+//! text, mermaid       no commands; in a block without a language, each command has a word in capitals to replace
 //! ```
 
 use std::process::Command;
@@ -20,7 +20,7 @@ pub struct Block {
     pub line: usize,
     /// The language, such as `sh`; empty if the first line of the block has no language.
     pub language: String,
-    /// What follows the language.
+    /// The text after the language.
     pub mark: String,
     /// The lines of the block, without the indentation of the fence.
     pub text: String,

@@ -25,7 +25,7 @@ const LIMITS: Limits = Limits {
     scope_expressions: 64,
 };
 
-/// Panics if the objects of `a` change what `b` gets.
+/// Panics if the objects of `a` change the configuration of `b`.
 pub fn check(data: &[u8]) {
     let mut choices = Choices(data);
     let passive = passive();
