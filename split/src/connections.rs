@@ -1,4 +1,4 @@
-//! Which rule decides for a TCP connection: TCPRoute of Gateway API v1 and TrafficSplit of SMI.
+//! Finds the rule that decides for a TCP connection: TCPRoute of Gateway API v1 and TrafficSplit of SMI.
 
 use std::collections::{BTreeMap, HashMap};
 use std::net::IpAddr;
@@ -15,7 +15,7 @@ pub(crate) struct ConnectionTable {
     /// The rule for all connections, if they have one destination.
     all: Option<ConnectionRule>,
     by_address: HashMap<(IpAddr, u16), ConnectionRule>,
-    /// By the port of a listener of a Gateway.
+    /// The rules by the port of a Gateway's listener.
     by_port: HashMap<u16, ConnectionRule>,
 }
 
@@ -46,7 +46,7 @@ impl ConnectionTable {
         Ok(table)
     }
 
-    /// Earlier entries win.
+    /// Adds an entry. If two entries have the same destination, the earlier entry wins.
     fn add(
         &mut self,
         connections: &wire::Connections,
@@ -110,7 +110,8 @@ impl ConnectionTable {
         Ok(())
     }
 
-    /// `destination` is the IP address and port that the client called; None if the proxy does not know them.
+    /// Returns the rule for a connection. `destination` is the IP address and port that the client called; None if the
+    /// proxy does not know the address.
     pub(crate) fn find(&self, destination: Option<(&str, u16)>) -> Option<&ConnectionRule> {
         if self.has_one_destination {
             return self.all.as_ref();

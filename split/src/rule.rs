@@ -11,9 +11,9 @@ use crate::wire;
 #[derive(Debug)]
 pub(crate) struct Rule {
     pub(crate) identity: Box<str>,
-    /// What the client may send to the Service that it calls; None if the rule needs no such permission.
+    /// The permissions for the Service that the client calls; None if the rule needs no such permission.
     pub(crate) called: Option<Box<Permit>>,
-    /// Answers every request of the rule, so that no backend is picked.
+    /// The redirect that answers every request of the rule. A rule with a redirect picks no backend.
     pub(crate) redirect: Option<Box<RedirectResponse>>,
     pub(crate) backends: Vec<Backend>,
 }
@@ -30,7 +30,7 @@ pub(crate) struct Backend {
 pub(crate) enum Destination {
     Cluster {
         name: Box<str>,
-        /// None without an access policy.
+        /// None if there is no access policy.
         permit: Option<Box<Permit>>,
         /// None if the request stays as it is.
         edits: Option<Box<Edits>>,
@@ -57,8 +57,8 @@ impl Rule {
         compiled.map_err(|refusal| refusal.within(format_args!("rules[{identity:?}]")))
     }
 
-    /// Whether both rules have the same backends and weights. Such a rule goes on with its sequence in a new revision,
-    /// even if its filters differ.
+    /// True if both rules have the same backends and weights. Then the rule goes on with its sequence of picks in a new
+    /// revision, even if its filters differ.
     pub(crate) fn has_same_backends(&self, other: &Rule) -> bool {
         let share = |backend: &Backend| (backend.weight, backend.label.clone());
         let shares = self.backends.iter().map(share);
@@ -79,7 +79,7 @@ fn compile(
         retry,
         called,
     } = rule;
-    // An identity becomes a part of a metric's name.
+    // The identity of a rule becomes a part of the name of a metric.
     let is_bad = |byte: u8| byte <= b' ' || byte >= 127 || matches!(byte, b';' | b'=');
     if identity.is_empty() || identity.bytes().any(is_bad) {
         return refuse("identity", "visible ASCII without ';' and '='");

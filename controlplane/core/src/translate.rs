@@ -1,6 +1,7 @@
-//! The world -> the plan, and the problems of objects that are not fully in force.
+//! Translates the world to the plan, and finds the problems of objects that are not fully in force.
 //!
-//! Pure and deterministic. A bad object does not stop the others, and the order of objects does not change the result.
+//! The translation is pure and deterministic. An object with a mistake does not stop the others, and the order of
+//! objects does not change the result.
 //!
 //! ```text
 //! routes -> host sets, and the Service ports with routes
@@ -33,15 +34,15 @@ use crate::plan::{Audience, Plan, PlannedConnections, PlannedSet};
 use crate::translate::budget::Limits;
 use crate::world::{Entry, World};
 
-/// [`translate_within`] with the default limits.
+/// Calls [`translate_within`] with the default limits.
 pub fn translate(world: &World, policy: Policy) -> (Plan, Vec<Problem>) {
     translate_within(world, policy, &Limits::default())
 }
 
-/// The plan, and the problems sorted by file and object, each once. Problems that depend on one object alone are not
-/// included: [`World::from_objects`] returns them.
+/// Returns the plan, and the problems sorted by file and object, each once. Problems that depend on one object alone
+/// are not included, because [`World::from_objects`] returns them.
 ///
-/// Objects that would cost proxies more than the limits allow are left out with a problem.
+/// If an object would cost proxies more than the limits allow, it is left out, and there is a problem.
 pub fn translate_within(world: &World, policy: Policy, limits: &Limits) -> (Plan, Vec<Problem>) {
     let mut problems = BTreeSet::new();
     let affordable = cost::within(world, policy, limits, &mut problems);
@@ -80,7 +81,7 @@ pub fn translate_within(world: &World, policy: Policy, limits: &Limits) -> (Plan
     )
 }
 
-/// What a set of objects gives.
+/// The plan and the problems of a set of objects.
 pub struct Translation {
     pub world: World,
     pub plan: Plan,
@@ -88,7 +89,7 @@ pub struct Translation {
     pub problems: Vec<Problem>,
 }
 
-/// [`World::of`], then [`translate_within`].
+/// Calls [`World::of`], then [`translate_within`].
 pub fn translate_objects<E: Borrow<Entry>>(
     entries: &[E],
     policy: Policy,
@@ -104,8 +105,8 @@ pub fn translate_objects<E: Borrow<Entry>>(
     }
 }
 
-/// Identities of the rules for requests and connections of workloads. The access policy does not apply to the proxies
-/// of a Gateway.
+/// Returns the identities of the rules for requests and connections of workloads. Rules of Gateways are not included,
+/// because the access policy does not apply to the proxies of a Gateway.
 fn rules_of_workloads(sets: &[PlannedSet], connections: &[PlannedConnections]) -> BTreeSet<String> {
     let is_of_workloads = |audience: &Audience| !matches!(audience, Audience::Gateway { .. });
     let sets = sets.iter().filter(|it| is_of_workloads(&it.audience));

@@ -7,15 +7,16 @@ use crate::plugin::is_dns_name;
 use crate::refusal::{Refusal, refuse};
 use crate::wire;
 
-/// Maximum bytes of a `location`. Clients do not follow a longer one, and percent-encoding makes three bytes of one.
+/// Maximum bytes of a `location`. Clients do not follow a longer `location`, and percent-encoding makes three bytes of
+/// one byte.
 const MAX_LOCATION: usize = 64 << 10;
 
-/// The checked form of [`wire::PathEdit`]. The new path begins with a slash: without it the path of a redirect would
-/// extend the name of the host.
+/// The checked form of [`wire::PathEdit`]. The new path begins with a slash. Without the slash, the path of a redirect
+/// would become a part of the host name.
 #[derive(Clone, Debug)]
 pub(crate) enum PathEdit {
     Full(Box<[u8]>),
-    /// Neither ends with a slash.
+    /// The prefix and its replacement, both without a slash at the end.
     Prefix {
         prefix: Box<[u8]>,
         replacement: Box<[u8]>,
@@ -36,7 +37,7 @@ impl PathEdit {
         })
     }
 
-    /// The new path for `path`. Neither has a query.
+    /// Returns the new path for `path`. Both paths have no query.
     pub(crate) fn apply(&self, path: &[u8]) -> Vec<u8> {
         match self {
             PathEdit::Full(full) => full.to_vec(),
@@ -48,7 +49,7 @@ impl PathEdit {
                     [&**replacement, rest].concat()
                 }
                 Some(_) => b"/".to_vec(),
-                // Cannot happen: the only match of the rule requires this prefix.
+                // This cannot happen, because the only match of the rule requires this prefix.
                 None => path.to_vec(),
             },
         }
@@ -61,7 +62,7 @@ fn without_last_slashes(path: &[u8]) -> &[u8] {
     path.get(..length).unwrap_or_default()
 }
 
-/// The path with a slash in front, percent-encoded where a path cannot have the byte.
+/// Returns the path with a slash in front. Bytes that a path cannot have are percent-encoded.
 fn encoded_path(field: &str, path: &str) -> Result<Box<[u8]>, Refusal> {
     if path.bytes().any(|byte| byte.is_ascii_control()) {
         return refuse(field, "a path must not have control characters");
@@ -80,7 +81,8 @@ fn encoded_path(field: &str, path: &str) -> Result<Box<[u8]>, Refusal> {
     Ok(encoded.into())
 }
 
-/// Percent-encodes a byte that is not visible ASCII: the value of a header must not have it.
+/// Adds a byte to the text. A byte that is not visible ASCII is percent-encoded, because the value of a header must not
+/// have such a byte.
 fn push_visible(text: &mut Vec<u8>, byte: u8) {
     if byte.is_ascii_graphic() {
         text.push(byte);
@@ -176,10 +178,10 @@ impl Redirect {
         })
     }
 
-    /// The redirect for one request. `listener` is the port of the listener at which the request came in; None if it is
-    /// unknown, and then the port in the Host counts.
+    /// Returns the redirect for one request. `listener` is the port of the listener at which the request came in. For
+    /// an unknown listener, pass None: then the port in the Host header counts.
     ///
-    /// The answer is 400 if the Host of the request is not a hostname, and 414 if the location is too long.
+    /// The answer is 400 if the Host header is not a hostname, and 414 if the location is too long.
     pub(crate) fn decide(
         &self,
         view: &mut RequestView,
@@ -207,7 +209,7 @@ impl Redirect {
                     }
                 }
             }
-            // Without a host there is no location.
+            // A location needs a host.
             (None, None) => return Decision::Answer(400),
         }
         let port = match (self.port, self.scheme) {

@@ -7,17 +7,17 @@ const LONGEST_NAME: usize = 253;
 pub struct Authority {
     name: [u8; LONGEST_NAME],
     length: usize,
-    /// Whether the name has a trailing dot: then DNS uses no search list (RFC 1034, 3.1).
+    /// True if the name has a trailing dot. For such a name, DNS uses no search list (RFC 1034, 3.1).
     pub is_absolute: bool,
     pub port: Option<u16>,
 }
 
 impl Authority {
-    /// Makes the name lower case, without the port and one trailing dot. None if it cannot be a hostname: it is too
-    /// long or empty, or its port is not a number from 0 to 65535.
+    /// Parses an `:authority`. The name becomes lower case, without the port and without one trailing dot. Returns None
+    /// if the name is too long or empty, or if the port is not a number from 0 to 65535.
     pub fn parse(authority: &[u8]) -> Option<Authority> {
         let colon = match authority.first() {
-            // An IPv6 literal has colons of its own (RFC 3986, 3.2.2).
+            // An IPv6 literal has colons inside its brackets (RFC 3986, 3.2.2).
             Some(b'[') => {
                 let bracket = authority.iter().position(|byte| *byte == b']')?;
                 authority
@@ -53,7 +53,7 @@ impl Authority {
     }
 }
 
-/// Reads `:80`.
+/// Parses a port with its colon, such as `:80`.
 fn parse_port(text: &[u8]) -> Option<u16> {
     let digits = text.strip_prefix(b":")?;
     if digits.is_empty() || digits.len() > 5 || !digits.iter().all(u8::is_ascii_digit) {

@@ -17,7 +17,7 @@ pub(crate) struct RequestView<'r> {
     read: Read<'r>,
     host: Option<Option<Box<Authority>>>,
     path: Option<(Vec<u8>, usize)>,
-    /// By name, in lower case.
+    /// The headers that were read so far, by name in lower case.
     headers: BTreeMap<&'r str, Option<Vec<u8>>>,
     parameters: Option<BTreeMap<Vec<u8>, Vec<u8>>>,
 }
@@ -35,14 +35,14 @@ impl<'r> RequestView<'r> {
         }
     }
 
-    /// The host in lower case, without port; None if `:authority` is not a hostname.
+    /// Returns the host in lower case, without port; None if `:authority` is not a hostname.
     pub(crate) fn host(&mut self) -> Option<&Authority> {
         let parse = || Authority::parse(self.authority).map(Box::new);
         self.host.get_or_insert_with(parse).as_deref()
     }
 
-    /// `:path` in two parts: the path (RFC 9113, 8.3.1), and the query with its `?`. A `#`, which `:path` must not
-    /// have, ends the path as well.
+    /// Splits `:path` into the path (RFC 9113, 8.3.1), and the query with its `?`. The path also ends at a `#`,
+    /// although `:path` must not have a `#`.
     fn split_path(&mut self) -> (&[u8], &[u8]) {
         let (path, end) = self.path.get_or_insert_with(|| {
             let path = (self.read)(":path").unwrap_or_default();
@@ -53,17 +53,17 @@ impl<'r> RequestView<'r> {
         path.split_at_checked(*end).unwrap_or_default()
     }
 
-    /// The path without its query.
+    /// Returns the path without its query.
     pub(crate) fn path(&mut self) -> &[u8] {
         self.split_path().0
     }
 
-    /// The query string with its `?`; empty if the request has no query.
+    /// Returns the query string with its `?`; empty if the request has no query.
     pub(crate) fn query(&mut self) -> &[u8] {
         self.split_path().1
     }
 
-    /// The value of a header, with commas between several lines. `name` is in lower case.
+    /// Returns the value of a header, with commas between several lines. `name` must be in lower case.
     pub(crate) fn header(&mut self, name: &'r str) -> Option<&[u8]> {
         if name == ":authority" {
             return Some(self.authority);
@@ -73,8 +73,8 @@ impl<'r> RequestView<'r> {
         value.as_deref()
     }
 
-    /// The decoded value of the first query parameter of this decoded name. `names` has all names that conditions use,
-    /// so that the query is parsed once.
+    /// Returns the decoded value of the first query parameter with this decoded name. `names` has all names that the
+    /// conditions use, so that the query is parsed only once.
     pub(crate) fn parameter(&mut self, name: &[u8], names: &BTreeSet<Box<[u8]>>) -> Option<&[u8]> {
         if self.parameters.is_none() {
             self.parameters = Some(parameters(self.query(), names));

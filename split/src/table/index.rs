@@ -1,5 +1,5 @@
-//! Finds the most specific hostname, as Gateway API v1 orders them: an exact hostname, then the longest wildcard, then
-//! the hostname that stands for every host.
+//! Finds the most specific hostname for a host, in the order of Gateway API v1: an exact hostname, then the longest
+//! wildcard, then the hostname for every host.
 
 use std::collections::HashMap;
 
@@ -8,7 +8,7 @@ use crate::matching::condition::Hostname;
 #[derive(Debug)]
 pub(crate) struct HostnameIndex<T> {
     exact: HashMap<Box<[u8]>, T>,
-    /// By the text after the star: `.example.com`.
+    /// Values of wildcards, by the text after the star: `.example.com`.
     wildcard: HashMap<Box<[u8]>, T>,
     any: Option<T>,
 }
@@ -24,7 +24,7 @@ impl<T> Default for HostnameIndex<T> {
 }
 
 impl<T> HostnameIndex<T> {
-    /// Keeps the first value of a hostname.
+    /// Inserts a value. If the hostname already has a value, the old value stays.
     pub(crate) fn insert(&mut self, hostname: &Option<Hostname>, value: T) {
         match hostname {
             Some(Hostname::Exact(name)) => {
@@ -39,14 +39,13 @@ impl<T> HostnameIndex<T> {
         }
     }
 
-    /// The value of the most specific hostname that fits this host. For None, which is not a host, it is the value for
-    /// every host.
+    /// Returns the value of the most specific hostname that fits this host. For None, returns the value for every host.
     pub(crate) fn find(&self, name: Option<&[u8]>) -> Option<&T> {
         let named = name.and_then(|name| self.exact.get(name).or_else(|| self.wider(name)));
         named.or(self.any.as_ref())
     }
 
-    /// The value of the most specific hostname that covers all hosts of `hostname`.
+    /// Returns the value of the most specific hostname that covers all hosts of `hostname`.
     pub(crate) fn covering(&self, hostname: &Option<Hostname>) -> Option<&T> {
         match hostname {
             None => self.any.as_ref(),
@@ -58,7 +57,7 @@ impl<T> HostnameIndex<T> {
         }
     }
 
-    /// The longest wildcard that fits. Its star stands for one label or more.
+    /// Returns the value of the longest wildcard that fits. The star stands for one or more labels.
     fn wider(&self, name: &[u8]) -> Option<&T> {
         if self.wildcard.is_empty() {
             return None;
@@ -68,7 +67,7 @@ impl<T> HostnameIndex<T> {
             .find_map(|(dot, _)| self.wildcard.get(name.get(dot..)?))
     }
 
-    /// All values with their hostnames as text. The hostname that stands for every host is empty.
+    /// Returns all values with their hostnames as text. The hostname for every host is empty.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (String, &T)> {
         let text = |name: &[u8]| String::from_utf8_lossy(name).into_owned();
         let exact = self.exact.iter();

@@ -18,30 +18,30 @@ const MAX_PORTS: usize = 1_000;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Service {
     pub object: ObjectRef,
-    /// Sorted by number, each number once.
+    /// The TCP ports, sorted by number, each number once.
     pub ports: Box<[Port]>,
-    /// Whether its type is ExternalName.
+    /// True if the type is ExternalName.
     pub is_external: bool,
     pub selector: Selector,
-    /// Empty in most manifests: the API server assigns the addresses.
+    /// The addresses of the Service. Most manifests have none, because the API server assigns the addresses.
     pub cluster_ips: Box<[IpAddr]>,
     /// False for headless and ExternalName Services.
     pub has_cluster_ip: bool,
 }
 
-/// Names and values of the labels that a Pod must have. An empty selector selects no Pod. A slice and not a map, because
-/// there are thousands of Services and a map would take half of their memory.
+/// Names and values of the labels that a Pod must have. An empty selector selects no Pod. The type is a slice, because
+/// there are thousands of Services and maps would take half of their memory.
 pub type Selector = Box<[(Box<str>, Box<str>)]>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Port {
     pub number: u16,
-    /// Empty if it has no name.
+    /// The name of the port; empty if the port has no name.
     pub name: Box<str>,
-    /// Whether its connections are split as a whole: its `appProtocol` is not HTTP, or it has no `appProtocol` and its
-    /// name is `tcp` or begins with `tcp-`.
+    /// True if whole connections to this port are split, not requests. This is so if `appProtocol` is not HTTP, or if
+    /// the port has no `appProtocol` and its name is `tcp` or begins with `tcp-`.
     pub carries_connections: bool,
-    /// Its `appProtocol`, if that is not HTTP.
+    /// The `appProtocol` of the port, if it is not HTTP.
     pub non_http_protocol: Option<Box<str>>,
 }
 
@@ -72,7 +72,7 @@ struct PortSpec {
 }
 
 /// Values of `appProtocol`, in any case, that are not HTTP. Every other value counts as HTTP, also `https`, `grpc` and
-/// `kubernetes.io/h2c`, and so does a port without `appProtocol`.
+/// `kubernetes.io/h2c`. A port without `appProtocol` counts as HTTP too.
 const NO_HTTP: [&str; 9] = [
     "tcp",
     "tcp-server-first",
@@ -162,13 +162,14 @@ impl Service {
         self.ports.iter().map(|port| port.number)
     }
 
-    /// The numbers of its ports, for a message: `80`, or `one of 80, 443`.
+    /// Returns the numbers of the Service's ports, for a message: `80`, or `one of 80, 443`.
     pub fn possible_ports(&self) -> String {
         one_of(self.port_numbers())
     }
 }
 
-/// The port of a Host header without a port: the only port, else 80, else None.
+/// Returns the port that a Host header without a port means: the only port, or port 80 if there are several ports.
+/// Returns None if there is no port, or if there are several ports without port 80.
 pub fn default_port(ports: impl IntoIterator<Item = u16>) -> Option<u16> {
     let mut ports = ports.into_iter();
     let first = ports.next()?;
@@ -189,7 +190,7 @@ struct NamespaceMetadata {
     labels: Option<BTreeMap<String, String>>,
 }
 
-/// The labels in the manifest of a Namespace.
+/// Returns the labels in the manifest of a Namespace.
 pub fn namespace_labels(object: &Object) -> Result<BTreeMap<String, String>, Problem> {
     let NamespaceManifest { metadata } = object.decode()?;
     Ok(metadata.labels.unwrap_or_default())

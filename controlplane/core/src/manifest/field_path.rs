@@ -43,17 +43,18 @@ impl<'a> FieldPath<'a> {
         }
     }
 
-    /// The entry of the list of parents that stands here.
+    /// Returns the path of an entry, if this path is the list of parents.
     pub fn parent(&self, index: usize) -> FieldPath<'a> {
         self.entry(index).about(About::Parent(index))
     }
 
-    /// The entry of the list of rules that stands here.
+    /// Returns the path of an entry, if this path is the list of rules.
     pub fn rule(&self, index: usize) -> FieldPath<'a> {
         self.entry(index).about(About::Rule(index))
     }
 
-    /// The Service that an entry of the list of backends names; the list is a field of a rule.
+    /// Returns the path of an entry of the list of backends, for problems of the Service that the entry names. This
+    /// path must be the list.
     pub fn backend_ref(&self, backend: usize) -> FieldPath<'a> {
         let about = match self.about {
             About::Rule(rule) => About::BackendRef { rule, backend },
@@ -72,28 +73,28 @@ impl<'a> FieldPath<'a> {
             .about(self.about)
     }
 
-    /// See [`UnknownFields::reject`].
+    /// Calls [`UnknownFields::reject`] for the map at this path.
     pub fn reject_unknown(&self, unknown: &UnknownFields) -> Result<(), Problem> {
         let result = unknown.reject(self.object, &self.path);
         result.map_err(|problem| problem.about(self.about))
     }
 
-    /// A problem that says that the map at this path has a field `name`, which its API does not have.
+    /// Returns a problem: the map at this path has a field `name`, which its API does not have.
     pub fn unknown_field(&self, name: &str) -> Problem {
         self.field(name).problem(object::unknown_field(name))
     }
 
-    /// See [`at_most`].
+    /// Calls [`at_most`] for the list at this path.
     pub fn at_most<T>(&self, list: &[T], limit: usize) -> Result<(), Problem> {
         at_most(list, limit, self.object, &self.path)
     }
 
-    /// Decodes `value`, which stands at this path.
+    /// Decodes `value`, which is the value at this path.
     pub fn decode<T: DeserializeOwned>(&self, value: &Value) -> Result<T, Problem> {
         decode_at(self.object, &self.path, value).map_err(|problem| problem.about(self.about))
     }
 
-    /// The entries of the list that stands at this path. Null and an absent field give no entries.
+    /// Returns the entries of the list at this path. Null and an absent field count as an empty list.
     pub fn list<'v>(&self, value: Option<&'v Value>) -> Result<&'v [Value], Problem> {
         match value {
             None | Some(Value::Null) => Ok(&[]),
@@ -106,7 +107,7 @@ impl<'a> FieldPath<'a> {
     }
 }
 
-/// The names of the fields that have a value and are not in `known`.
+/// Returns the names of the fields that have a value and are not in `known`.
 pub fn unknown_fields<'v>(
     fields: &'v Map<String, Value>,
     known: &[&str],

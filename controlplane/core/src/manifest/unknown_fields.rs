@@ -1,7 +1,7 @@
-//! Fields of a manifest that the struct which reads it does not name.
+//! Finds the fields of a manifest that Weir does not know.
 //!
-//! A split or a route that is read without one of its fields could send traffic to a backend that its author did not
-//! choose. So an unknown field refuses the object, unless its value is empty.
+//! If Weir ignored an unknown field of a split or a route, traffic could go to a backend that the user did not choose.
+//! So Weir refuses the object, unless the value of the unknown field is empty.
 
 use std::collections::BTreeMap;
 
@@ -11,13 +11,13 @@ use serde_json::Value;
 use crate::manifest::problem::messages::object as messages;
 use crate::manifest::problem::{ObjectRef, Problem};
 
-/// All fields of a map that the other fields of a struct do not read; use it with `#[serde(flatten)]`.
+/// The fields of a map that a struct has no other field for. Use this type with `#[serde(flatten)]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(transparent)]
 pub struct UnknownFields(BTreeMap<String, Value>);
 
 impl UnknownFields {
-    /// The names of the fields that have a value and are not in `ignored`, sorted.
+    /// Returns the names of the fields that have a value and are not in `ignored`, sorted.
     pub fn except<'r>(&'r self, ignored: &[&str]) -> impl Iterator<Item = &'r str> {
         let fields = self
             .0
@@ -26,7 +26,7 @@ impl UnknownFields {
         fields.map(|(field, _)| field.as_str())
     }
 
-    /// An error for the first field that has a value. `path` is the path of the map that the fields stand in.
+    /// Returns an error for the first field that has a value. `path` is the path of the map with these fields.
     pub fn reject(&self, object: &ObjectRef, path: &str) -> Result<(), Problem> {
         match self.except(&[]).next() {
             None => Ok(()),
@@ -37,7 +37,8 @@ impl UnknownFields {
     }
 }
 
-/// An error if the list at `path` has more than `limit` entries. Lists within lists multiply, so every list is bounded.
+/// Returns an error if the list at `path` has more than `limit` entries. Every list has a limit, because lists inside
+/// lists multiply.
 pub fn at_most<T>(list: &[T], limit: usize, object: &ObjectRef, path: &str) -> Result<(), Problem> {
     if list.len() <= limit {
         return Ok(());
@@ -45,8 +46,8 @@ pub fn at_most<T>(list: &[T], limit: usize, object: &ObjectRef, path: &str) -> R
     Err(object.problem(path, messages::too_many_entries(list.len(), limit)))
 }
 
-/// Whether a field with this value means the same as no field: null, an empty text, an empty list, or a map in which
-/// all values are empty.
+/// True if a field with this value means the same as an absent field. Such a value is null, an empty text, an empty
+/// list, or a map in which all values are empty.
 pub fn is_empty(value: &Value) -> bool {
     match value {
         Value::Null => true,

@@ -1,37 +1,37 @@
-//! The identity of a rule. It stays the same while weights and the order of rules change, so that proxies go on with the
-//! rule's sequence of picks.
+//! The identity of a rule. It stays the same while weights and the order of rules change, so that proxies go on with
+//! the rule's sequence of picks.
 
 use std::fmt;
 
 use crate::manifest::problem::ObjectRef;
 
-/// The object that a rule is from, and the place of the rule in that object. As text:
+/// The object of a rule, and the place of the rule in this object. The text of an identity has one of these forms:
 ///
 /// - `KIND/NAMESPACE/NAME@SERVICE.NAMESPACE:PORT#KEY`: a rule of a route at a Service
 /// - `KIND/NAMESPACE/NAME@gateway/NAMESPACE/NAME#KEY`: a rule of a route at a Gateway
 /// - `TrafficSplit/NAMESPACE/NAME:PORT/PROTOCOL`: one port of a split
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct RuleId {
-    /// See [`ObjectRef::kind`].
+    /// The kind of the object, as in [`ObjectRef::kind`].
     pub kind: String,
     pub namespace: String,
     pub name: String,
-    /// The place with its `@` or `:`.
+    /// The place of the rule, with `@` or `:` in front.
     place: String,
 }
 
 impl RuleId {
-    /// A rule of a route. `parent` is `SERVICE.NAMESPACE:PORT` or `gateway/NAMESPACE/NAME`.
+    /// Returns the identity of a rule of a route. `parent` is `SERVICE.NAMESPACE:PORT` or `gateway/NAMESPACE/NAME`.
     pub fn of_route(route: &ObjectRef, parent: &str, key: &str) -> RuleId {
         RuleId::of(route, format!("@{parent}#{key}"))
     }
 
-    /// One port of a split. `protocol` is `http` or `tcp`.
+    /// Returns the identity of the rule for one port of a split. `protocol` is `http` or `tcp`.
     pub fn of_split(split: &ObjectRef, port: u16, protocol: &str) -> RuleId {
         RuleId::of(split, format!(":{port}/{protocol}"))
     }
 
-    /// The lower bound of the identities of an object's rules.
+    /// Returns a value that comes before the identities of all rules of an object.
     pub fn first_of(object: &ObjectRef) -> RuleId {
         RuleId::of(object, String::new())
     }
@@ -45,7 +45,7 @@ impl RuleId {
         }
     }
 
-    /// Reads the text of an identity, such as a document has it.
+    /// Parses the text of an identity, as the configuration has it.
     pub fn parse(text: &str) -> Option<RuleId> {
         let (kind, rest) = text.split_once('/')?;
         let (namespace, rest) = rest.split_once('/')?;

@@ -1,4 +1,4 @@
-//! Keys for sets of hosts, ordered so that a set comes right before the sets that it contains.
+//! Keys for sets of hosts. In the order of the keys, a set comes right before the sets that it contains.
 
 use std::borrow::Borrow;
 use std::cmp::Reverse;
@@ -7,9 +7,9 @@ use std::collections::BTreeMap;
 use crate::manifest::hostname::Hostname;
 use crate::translate::precedence::HostRank;
 
-/// The hosts of one hostname, as its labels from last to first: `com.example.a`. A wildcard ends with a dot
-/// (`com.example.`), and the key of every host is empty. If two keys have a host in common, one begins with the other.
-/// The shorter key has more hosts and is the first.
+/// The hosts of one hostname. The key has the labels of the hostname from last to first: `com.example.a`. The key of a
+/// wildcard ends with a dot (`com.example.`), and the key for every host is empty. If two keys have a host in common,
+/// one key begins with the other key. The shorter key has more hosts and comes first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostKey(String);
 
@@ -23,7 +23,7 @@ impl HostKey {
         })
     }
 
-    /// The hostname; None means every host.
+    /// Returns the hostname; None means every host.
     pub fn hostname(&self) -> Option<String> {
         let name = self.0.rsplit('.').collect::<Vec<_>>().join(".");
         match name.strip_prefix('.') {
@@ -37,7 +37,7 @@ impl HostKey {
         self == other || self.is_wide() && other.0.starts_with(&self.0)
     }
 
-    /// The common hosts of both keys; None if they have no host in common.
+    /// Returns the common hosts of both keys; None if they have no host in common.
     pub fn intersect(&self, other: &HostKey) -> Option<HostKey> {
         if self.contains(other) {
             Some(other.clone())
@@ -46,7 +46,7 @@ impl HostKey {
         }
     }
 
-    /// The keys that contain these hosts, from this key itself to every host.
+    /// Returns the keys that contain all hosts of this key, from this key itself to the key for every host.
     pub fn outwards(&self) -> impl Iterator<Item = &str> {
         let inner = self.0.strip_suffix('.').unwrap_or(&self.0);
         let dots = inner.rmatch_indices('.').map(|(dot, _)| dot);
@@ -74,7 +74,7 @@ impl Borrow<str> for HostKey {
     }
 }
 
-/// Values by hosts. Finds a value whose hosts overlap with other hosts.
+/// A map from hosts to values. It can find a value that has hosts in common with given hosts.
 #[derive(Clone, Debug)]
 pub struct HostMap<T>(BTreeMap<HostKey, T>);
 
@@ -90,7 +90,8 @@ impl<T: Copy> HostMap<T> {
         self.0.entry(hosts).or_insert(value);
     }
 
-    /// A value that has one of these hosts. If there are several, it is the value with the most hosts.
+    /// Returns a value that has a host in common with these hosts. If several values do, returns the value with the
+    /// most hosts.
     pub fn find_overlapping(&self, hosts: &HostKey) -> Option<T> {
         let around: Vec<&str> = hosts.outwards().collect();
         let around = around.into_iter().rev().find_map(|key| self.0.get(key));

@@ -1,7 +1,8 @@
-//! The names in `spec.service` and in the backends of a TrafficSplit: a Service of its own namespace, or a host.
+//! Reads the names in `spec.service` and in the backends of a TrafficSplit: a Service in the namespace of the split, or
+//! a host.
 //!
-//! Tools write a bare name (Linkerd, Argo Rollouts), a name of cluster DNS (Open Service Mesh) or a public host (Flagger).
-//! The name of a Service in another namespace is an error.
+//! Tools write a bare name (Linkerd, Argo Rollouts), a name of cluster DNS (Open Service Mesh) or a public host
+//! (Flagger). The name of a Service in another namespace is an error.
 
 use std::collections::BTreeSet;
 
@@ -30,10 +31,10 @@ pub enum RootName {
 pub struct Host {
     /// In lower case, without a trailing dot.
     pub name: String,
-    /// Name and namespace of the Service that it is if the namespace exists: `foo.com` may be a host, or Service `foo` of
-    /// namespace `com`. The same holds for `NAME.NAMESPACE.svc` with another cluster domain behind it.
+    /// Name and namespace of the Service that the text may also mean, if this namespace exists: `foo.com` may be a
+    /// host, or Service `foo` in namespace `com`. So may `NAME.NAMESPACE.svc` with another cluster domain behind it.
     pub service: Option<(String, String)>,
-    /// Whether the manifest has it with a trailing dot, as a fully qualified name.
+    /// True if the name in the manifest has a trailing dot, as a fully qualified name.
     pub is_complete: bool,
 }
 
@@ -43,7 +44,7 @@ pub enum RootError {
     Port(String),
     /// Neither the name of a Service nor a host name.
     NotAName,
-    /// A Service of another namespace.
+    /// A Service in another namespace.
     Foreign {
         name: String,
         namespace: String,
@@ -51,7 +52,7 @@ pub enum RootError {
 }
 
 impl SplitRoot {
-    /// Parses a name in a TrafficSplit of namespace `own`.
+    /// Parses a name in a TrafficSplit in namespace `own`.
     pub fn parse(text: &str, own: &str) -> Result<SplitRoot, RootError> {
         let lower = text.trim().to_ascii_lowercase();
         let (full_name, port) = match lower.split_once(':') {
@@ -95,7 +96,7 @@ impl Host {
         full_name: &str,
         service: Option<(String, String)>,
     ) -> Result<Host, RootError> {
-        // Rejects IP addresses.
+        // `Hostname::parse` also rejects IP addresses.
         Hostname::parse(host).ok_or(RootError::NotAName)?;
         Ok(Host {
             name: host.to_owned(),
@@ -104,7 +105,7 @@ impl Host {
         })
     }
 
-    /// Name and namespace of the Service that it is, if `namespaces` has that namespace.
+    /// Returns name and namespace of the Service that the name means, if `namespaces` has this namespace.
     pub fn known_service(&self, namespaces: &BTreeSet<String>) -> Option<&(String, String)> {
         let service = self.service.as_ref();
         service.filter(|(_, namespace)| namespaces.contains(namespace))
