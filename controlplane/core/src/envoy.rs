@@ -1,11 +1,11 @@
-//! `weir check --envoy`: what a running Envoy lacks for the plan, and the policies of its routes that split requests
+//! `weir check --envoy`: finds what a running Envoy lacks for the plan, and policies of its routes that split requests
 //! would lose.
 //!
 //! ```text
 //! /config_dump --EnvoyDump::read--> EnvoyDump --findings(Plan)--> lines of `weir check`
 //! ```
 //!
-//! Pure: the caller fetches the dump and passes it as JSON.
+//! The functions are pure: the caller fetches the dump and passes it as JSON.
 
 mod chains;
 mod dump;
@@ -42,10 +42,10 @@ pub struct Finding {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum FindingPlace {
     Envoy,
-    /// As [`Filter::at`].
+    /// The places of filters, as in [`Filter::at`].
     Filters(BTreeSet<String>),
     VirtualHost {
-        /// Name of its route configuration.
+        /// Name of the route configuration with the route.
         configuration: String,
         name: String,
     },
@@ -66,7 +66,7 @@ impl Finding {
     }
 }
 
-/// All findings, sorted: filters and clusters first, then routes in their order.
+/// Returns all findings, sorted: first filters and clusters, then routes in their order.
 pub fn findings(dump: &EnvoyDump, plan: &Plan) -> Vec<Finding> {
     if dump.filters.is_empty() {
         return vec![Finding {
@@ -111,7 +111,7 @@ pub fn findings(dump: &EnvoyDump, plan: &Plan) -> Vec<Finding> {
     findings
 }
 
-/// The configuration that this filter gets.
+/// Returns the configuration that this filter gets.
 fn config(filter: &Filter, plan: &Plan) -> Config {
     match &filter.plugin.control_plane {
         Some(_) => scope(plan, &filter.scope()),
@@ -123,7 +123,7 @@ fn config(filter: &Filter, plan: &Plan) -> Config {
     }
 }
 
-/// Adds the shares whose responses need edits that the module of the filter cannot make.
+/// Adds a finding for each backend whose responses need edits that the module of the filter cannot make.
 fn unedited_responses(
     dump: &EnvoyDump,
     filter: &Filter,
@@ -147,7 +147,7 @@ fn unedited_responses(
     }
 }
 
-/// Adds the clusters that the filter needs and Envoy does not have.
+/// Adds a finding for each cluster that the filter needs and Envoy does not have.
 fn missing_clusters(
     dump: &EnvoyDump,
     filter: &Filter,
@@ -204,8 +204,8 @@ fn missing_clusters(
     }
 }
 
-/// The rules by which this filter chooses clusters, each with its root if the root is a Service. They are rules of
-/// requests or of connections, as the protocol of the filter. An inbound filter has no such rules.
+/// Returns the rules by which this filter chooses clusters, each with its root if the root is a Service. The rules are
+/// for requests or for connections, depending on the protocol of the filter. An inbound filter has no such rules.
 fn rules_of<'c>(plugin: &Plugin, config: &'c Config) -> Vec<(Option<&'c Root>, &'c String)> {
     let listeners = &plugin.site.listeners;
     match (plugin.direction, plugin.protocol) {
@@ -250,7 +250,7 @@ fn rules_of<'c>(plugin: &Plugin, config: &'c Config) -> Vec<(Option<&'c Root>, &
     }
 }
 
-/// `KIND NAMESPACE/NAME` of the object that a rule's identity begins with.
+/// Returns `KIND NAMESPACE/NAME` of the object at the beginning of a rule's identity.
 fn object(identity: &str) -> String {
     match RuleId::parse(identity) {
         Some(id) => format!("{} {}/{}", id.kind, id.namespace, id.name),
@@ -258,7 +258,8 @@ fn object(identity: &str) -> String {
     }
 }
 
-/// One line, in the form of [`crate::manifest::problem::Problem`]: `PLACE: OBJECT: Reason: cause: effect; remedy`.
+/// Writes one line in the form of [`crate::manifest::problem::Problem`]: `PLACE: OBJECT: Reason: cause: effect;
+/// remedy`.
 impl fmt::Display for Finding {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "{}: ", plain(&self.place.to_string()))?;

@@ -1,4 +1,4 @@
-//! ReferenceGrant of Gateway API (v1, v1beta1): the references into its namespace that it permits.
+//! ReferenceGrant of Gateway API (v1, v1beta1). A grant permits references to objects in its own namespace.
 
 use serde::Deserialize;
 
@@ -33,7 +33,7 @@ struct GrantSpec {
     to: Vec<GrantTo>,
 }
 
-// Without a misspelled `name` a grant would permit more, so unknown fields are errors.
+// If Weir ignored a misspelled `name`, the grant would permit more references. So unknown fields are errors.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GrantFrom {
@@ -67,8 +67,8 @@ impl ReferenceGrant {
         })
     }
 
-    /// Likely mistakes: an empty list, and entries that permit nothing. Entries for kinds and groups that Weir does not
-    /// read are no mistake.
+    /// Returns a problem for each likely mistake: an empty list, or an entry that permits nothing. An entry for a kind
+    /// or a group that Weir does not read is not a mistake.
     pub fn mistakes(&self) -> Vec<Problem> {
         let mut mistakes = Vec::new();
         for (path, is_empty) in [
@@ -95,7 +95,8 @@ impl ReferenceGrant {
         mistakes
     }
 
-    /// Whether it permits a route of this kind in namespace `from` to refer to the Service `name` of namespace `to`.
+    /// True if the grant permits a route of this kind in namespace `from` to refer to the Service `name` in namespace
+    /// `to`.
     pub fn permits_service(&self, kind: RouteKind, from: &str, to: &str, name: &str) -> bool {
         self.object.namespace == to
             && self.from.iter().any(|entry| {
@@ -110,7 +111,7 @@ impl ReferenceGrant {
 }
 
 impl GrantFrom {
-    /// The field that most likely is a mistake, and the message.
+    /// Returns the field that is most likely a mistake, and the message.
     fn mistake(&self) -> Option<(&'static str, Message)> {
         let GrantFrom {
             group,

@@ -1,6 +1,6 @@
-//! Pods and the controllers that make Pods: the ServiceAccounts behind a Service.
+//! Reads Pods and the controllers that make Pods, to find the ServiceAccounts behind a Service.
 //!
-//! Only the access policy uses them, so only labels and ServiceAccounts are read.
+//! Only the access policy uses workloads, so Weir reads only their labels and ServiceAccounts.
 
 use std::collections::BTreeMap;
 
@@ -16,7 +16,7 @@ use crate::manifest::problem::messages::access as messages;
 /// ReplicaSet makes.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
-    /// By name. No map: of a Pod with many labels, one would be the larger half.
+    /// The labels, sorted by name. The type is a slice, because a map would take too much memory.
     labels: Box<[(Box<str>, Box<str>)]>,
     /// Name of the ServiceAccount, in the workload's namespace.
     pub account: String,
@@ -37,7 +37,7 @@ struct Metadata {
 #[serde(rename_all = "camelCase")]
 struct PodSpec {
     service_account_name: Option<String>,
-    /// The old name of the same field.
+    /// The old name of the field `serviceAccountName`.
     service_account: Option<String>,
 }
 
@@ -53,7 +53,7 @@ struct ControllerSpec {
 }
 
 impl Workload {
-    /// None for a ReplicaSet with 0 replicas, which is an old revision of a Deployment.
+    /// Parses a workload. Returns None for a ReplicaSet with 0 replicas, which is an old revision of a Deployment.
     pub fn parse(object: &Object) -> Result<Option<Workload>, Problem> {
         let pod = match object.kind {
             Kind::Workload("Pod") => object.decode()?,
@@ -83,7 +83,7 @@ impl Workload {
         }))
     }
 
-    /// Whether a Service with this selector selects its Pods. An empty selector selects no Pod.
+    /// True if a Service with this selector selects the Pods of the workload. An empty selector selects no Pod.
     pub fn fits(&self, selector: &Selector) -> bool {
         let has = |(name, value): &(Box<str>, Box<str>)| {
             let found = self.labels.binary_search_by(|(it, _)| it.cmp(name));

@@ -1,5 +1,5 @@
-//! The settings of filter chains that a Weir filter relies on: the verification of clients, and the normalization of
-//! paths.
+//! Checks the settings of filter chains that a Weir filter depends on: the verification of clients, and the
+//! normalization of paths.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -10,7 +10,7 @@ use super::Finding;
 use super::dump_fields::{plugin, text, wasm};
 use crate::manifest::problem::messages::envoy as messages;
 
-/// HTTP filters that pass a request on unchanged, or answer it with an error.
+/// HTTP filters that either pass a request on without changes, or answer with an error.
 const HARMLESS_FILTERS: [&str; 12] = [
     "adaptive_concurrency",
     "admission_control",
@@ -37,7 +37,7 @@ pub struct Chain {
     peers: Peers,
     /// Settings that the connection manager does not have; empty in a TCP chain.
     missing: Vec<Normalization>,
-    /// Names of the filters before it that may change or answer requests.
+    /// Names of the filters before the Weir filter that may change or answer requests.
     before: Vec<String>,
 }
 
@@ -49,7 +49,7 @@ enum Peers {
     /// Envoy accepts any certificate.
     Untrusted,
     NoAuthority,
-    /// A client without a certificate gets through the handshake.
+    /// A client can complete the handshake without a certificate.
     Optional,
 }
 
@@ -69,7 +69,7 @@ pub struct Discovered<'v> {
 }
 
 impl Discovered<'_> {
-    /// The filter from ECDS, if `filter` only names one; else the filter itself.
+    /// Returns the filter from ECDS if `filter` only has its name; else returns `filter` itself.
     fn resolve<'v>(&'v self, filter: &'v Value) -> &'v Value {
         match filter.get("config_discovery") {
             Some(_) => self
@@ -83,7 +83,7 @@ impl Discovered<'_> {
 }
 
 impl Chain {
-    /// The chains of one listener that have a Weir filter.
+    /// Returns the chains of one listener that have a Weir filter.
     pub fn read(listener: &Value, discovered: &Discovered<'_>) -> Vec<Chain> {
         let at = format!("listener {}", text(listener, "name"));
         let chains = listener.get("filter_chains").and_then(Value::as_array);
@@ -129,7 +129,7 @@ impl Chain {
         None
     }
 
-    /// None if `filter` is not a Weir filter.
+    /// Returns the chain of a Weir filter; None if `filter` is not a Weir filter.
     fn new(at: &str, chain: &Value, filter: &Value, discovered: &Discovered<'_>) -> Option<Chain> {
         let (wasm, protocol) = find(filter)?;
         let (plugin, _) = plugin(wasm.pointer("/config/configuration")?)?;
@@ -146,7 +146,7 @@ impl Chain {
         })
     }
 
-    /// Adds the settings that the chain lacks.
+    /// Adds a finding for each setting that the chain lacks.
     pub fn find(&self, findings: &mut BTreeSet<Finding>) {
         let is_inbound = self.plugin.direction == Direction::Inbound;
         let mut add = |message| {
@@ -210,7 +210,7 @@ impl Peers {
             .unwrap_or(common)
             .get("validation_context_sds_secret_config");
         let of_secret = secret.and_then(|secret| discovered.contexts.get(&text(secret, "name")));
-        // Envoy waits for a secret that is not in the dump.
+        // If a secret is not in the dump, Envoy still waits for it.
         let is_awaited = secret.is_some() && of_secret.is_none();
         let parts: Vec<&Value> = own.into_iter().chain(of_secret.copied()).collect();
         let has = |key: &str| parts.iter().any(|part| part.get(key).is_some());
@@ -235,7 +235,7 @@ impl Peers {
     }
 }
 
-/// Whether the clients of this filter are outside of the mesh.
+/// True if the clients of this filter are outside of the mesh.
 fn is_edge(plugin: &Plugin) -> bool {
     match plugin.scope.split_once('=') {
         Some(("gateway", _)) => true,
@@ -253,7 +253,7 @@ fn missing(manager: &Value) -> Vec<Normalization> {
     if !is_true(manager, "merge_slashes") {
         missing.push(Normalization::Slashes);
     }
-    // KEEP_UNCHANGED is a decision of the operator, and a missing line is not.
+    // The operator chose KEEP_UNCHANGED on purpose, but may have forgotten a missing line.
     if slashes.is_empty() || slashes == "IMPLEMENTATION_SPECIFIC_DEFAULT" {
         missing.push(Normalization::EscapedSlashes);
     }
@@ -269,12 +269,12 @@ fn is_harmless(filter: &Value) -> bool {
     name.is_some_and(|name| HARMLESS_FILTERS.contains(&name))
 }
 
-/// The Weir filter in `within`, also if it is inside another extension.
+/// Returns the Weir filter in `within`, even if it is inside another extension.
 fn find(within: &Value) -> Option<(&Value, Protocol)> {
     wasm(within).or_else(|| children(within).find_map(find))
 }
 
-/// The first object in `within` that has this field.
+/// Returns the first object in `within` that has this field.
 fn with_key<'v>(within: &'v Value, key: &str) -> Option<&'v Value> {
     match within.get(key) {
         Some(_) => Some(within),

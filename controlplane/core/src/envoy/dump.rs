@@ -1,5 +1,5 @@
-//! The parts of Envoy's `/config_dump` (envoy.admin.v3.ConfigDump in JSON) that Weir needs. All other parts are
-//! ignored.
+//! Reads the parts of Envoy's `/config_dump` (envoy.admin.v3.ConfigDump in JSON) that Weir needs, and ignores all other
+//! parts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,12 +16,12 @@ use crate::plan::Scope;
 pub struct EnvoyDump {
     /// Names of all clusters, static and dynamic.
     pub clusters: BTreeSet<String>,
-    /// Filters with the same configuration are one entry.
+    /// The Weir filters. Filters with the same configuration have one entry.
     pub filters: Vec<Filter>,
     pub virtual_hosts: Vec<VirtualHost>,
     pub(super) chains: Vec<Chain>,
-    /// Whether the filters of a gauge edit no responses, by name of the gauge. Empty if the statistics were not read,
-    /// or do not have the gauges.
+    /// The gauges by name. The value is true if the filters of the gauge edit no responses. The map is empty if the
+    /// statistics were not read, or do not have the gauges.
     lean_gauges: BTreeMap<String, bool>,
 }
 
@@ -30,7 +30,7 @@ pub struct EnvoyDump {
 pub struct Filter {
     /// The places of the filter: `listener NAME`, or `extension NAME` for a filter from ECDS.
     pub at: BTreeSet<String>,
-    /// Ports of the sockets of these listeners, as far as the dump has them.
+    /// Ports of the sockets of these listeners, if the dump has them.
     pub sockets: BTreeSet<u16>,
     pub plugin: Plugin,
     /// The protocol of the filter chain.
@@ -42,11 +42,11 @@ pub struct Filter {
 /// The module that a filter has loaded.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct Module {
-    /// As in [`Filter::at`].
+    /// The place of the filter, as in [`Filter::at`].
     at: String,
     /// The gauge that is 1 if the module edits no responses.
     gauge: String,
-    /// The local file of the module; empty if it came in another way.
+    /// The local file of the module; empty if Envoy did not load the module from a local file.
     file: String,
 }
 
@@ -119,8 +119,8 @@ impl EnvoyDump {
         self.lean_gauges.extend(gauges);
     }
 
-    /// The places where this filter edits no responses. A file may have any name, so its name counts only if the
-    /// statistics do not have the gauge.
+    /// Returns the places where this filter edits no responses. The function looks at the name of the file only if the
+    /// statistics do not have the gauge, because a file may have any name.
     pub fn lean_at(&self, filter: &Filter) -> BTreeSet<String> {
         let is_lean = |it: &&Module| match self.lean_gauges.get(&it.gauge) {
             Some(is_lean) => *is_lean,
@@ -174,7 +174,7 @@ impl EnvoyDump {
 }
 
 impl Filter {
-    /// The scope for which the filter polls the control plane.
+    /// Returns the scope for which the filter polls the control plane.
     pub fn scope(&self) -> Scope {
         match self.plugin.scope.split_once('=') {
             Some(("namespace", EVERY_NAMESPACE)) => Scope::Edge,
@@ -191,7 +191,7 @@ impl Filter {
     }
 }
 
-/// Filters from ECDS and validation contexts of secrets in the dump.
+/// Returns the filters from ECDS and the validation contexts of secrets in the dump.
 fn discovered(configs: &[Value]) -> Discovered<'_> {
     let of = |kind: &str, resource: &str| {
         let dumps = configs.iter().filter(|it| message(it) == kind);
@@ -215,7 +215,8 @@ fn discovered(configs: &[Value]) -> Discovered<'_> {
     }
 }
 
-/// The ports of a listener of Envoy. Port 0 stands for any free port, which the dump does not have.
+/// Returns the ports of a listener of Envoy, without port 0. Port 0 means any free port, and the dump does not have the
+/// port that Envoy uses then.
 fn sockets(listener: &Value) -> BTreeSet<u16> {
     let additional = listener.get("additional_addresses");
     let additional = additional.and_then(Value::as_array).into_iter().flatten();
@@ -227,9 +228,9 @@ fn sockets(listener: &Value) -> BTreeSet<u16> {
     addresses.filter_map(port).collect()
 }
 
-/// The resources of one dump: `{"static_clusters": [{"cluster": {...}}]}`, and for listeners
-/// `{"dynamic_listeners": [{"active_state": {"listener": {...}}}]}`. A warming listener counts, because it is
-/// about to be active.
+/// Returns the resources of one dump: `{"static_clusters": [{"cluster": {...}}]}`, and for listeners
+/// `{"dynamic_listeners": [{"active_state": {"listener": {...}}}]}`. Warming listeners are included, because they will
+/// soon be active.
 fn resources<'a>(dump: &'a Value, kind: &str) -> Vec<&'a Value> {
     let lists = dump
         .as_object()

@@ -1,4 +1,5 @@
-//! The routes of a virtual host (envoy.config.route.v3.Route), and whether one takes requests of another.
+//! Reads the routes of a virtual host (envoy.config.route.v3.Route), and finds routes that get requests of another
+//! route.
 
 use std::collections::BTreeSet;
 
@@ -31,10 +32,10 @@ pub struct EnvoyRoute {
 #[derive(Debug)]
 enum PathMatcher {
     Prefix(String),
-    /// By path element: the path itself, or the path followed by a slash.
+    /// Envoy's `path_separated_prefix`: the path itself, or the path with a slash behind it.
     Separated(String),
     Exact(String),
-    /// A regular expression, a template or CONNECT. Two are compared only for equality.
+    /// A regular expression, a template or CONNECT. One such matcher covers only an equal matcher.
     Other(String),
 }
 
@@ -107,8 +108,9 @@ impl EnvoyRoute {
         }
     }
 
-    /// The conditions on a split request. A route that follows the header has no condition on the header, which the
-    /// filter writes, and none on the switch, which is on.
+    /// Returns the conditions on a split request, without conditions that a split request always fits. For a route that
+    /// follows the routing header, these are conditions on the header, which the filter writes, and on the runtime
+    /// switch, which is on.
     fn conditions_once_split(&self, header: &str) -> BTreeSet<&MatchCondition> {
         let follows = self.follows(header);
         let conditions = self.conditions.iter();
@@ -117,17 +119,17 @@ impl EnvoyRoute {
             .collect()
     }
 
-    /// Whether the route takes its cluster from `header`, which the filter writes.
+    /// True if the route takes its cluster from `header`, which the filter writes.
     pub fn follows(&self, header: &str) -> bool {
         self.cluster_header.as_deref() == Some(header)
     }
 
-    /// Whether some request may fit both routes.
+    /// True if the paths of a request may fit both routes.
     pub fn overlaps(&self, other: &EnvoyRoute) -> bool {
         self.path.overlaps(&other.path)
     }
 
-    /// Whether every request with the routing header that fits both `routes` fits this route as well.
+    /// True if this route fits every request with the routing header that fits both `routes`.
     pub fn covers(&self, routes: [&EnvoyRoute; 2], header: &str) -> bool {
         let [one, other] = routes;
         let mut conditions = one.conditions_once_split(header);
@@ -163,7 +165,7 @@ impl PathMatcher {
         }
     }
 
-    /// Whether some path may fit both. Of two overlapping matchers that are not `Other`, one covers the other.
+    /// True if a path may fit both matchers. If two matchers overlap and neither is `Other`, one covers the other.
     fn overlaps(&self, other: &PathMatcher) -> bool {
         let is_unknown = |path: &PathMatcher| matches!(path, PathMatcher::Other(_));
         is_unknown(self) || is_unknown(other) || self.covers(other) || other.covers(self)

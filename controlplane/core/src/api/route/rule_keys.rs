@@ -1,4 +1,4 @@
-//! The keys of a route's rules, see [`super::RouteRule::key`].
+//! Chooses the keys of a route's rules, see [`super::RouteRule::key`].
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,7 +17,7 @@ use crate::manifest::problem::messages::route;
 #[derive(Debug)]
 pub enum MatchEntry<'v> {
     Parsed(RouteMatch),
-    /// It cannot be read, and matches no request.
+    /// An entry that cannot be read, and that matches no request.
     Unreadable(&'v Value),
 }
 
@@ -39,7 +39,7 @@ pub struct Shadowed {
 }
 
 impl RuleKeys {
-    /// `rules` are all rules of the route.
+    /// Returns the keys of a route to which no rule was added yet. `rules` are all rules of the route.
     pub fn new(rules: &[Value]) -> RuleKeys {
         let names = rules.iter().filter_map(|rule| rule.get("name")?.as_str());
         let names = names.filter(|name| hostname::is_dns_name(name));
@@ -50,7 +50,7 @@ impl RuleKeys {
         }
     }
 
-    /// The name of the next rule. It must be a DNS name that no earlier rule has.
+    /// Returns the name of the next rule. The name must be a DNS name that no earlier rule has.
     pub fn add_name(&mut self, at: &FieldPath, value: &Value) -> Result<String, Problem> {
         let name: String = at.decode(value)?;
         if !hostname::is_dns_name(&name) {
@@ -62,8 +62,8 @@ impl RuleKeys {
         Ok(name)
     }
 
-    /// The key of the rule at `index`: its name if it has a valid one, else the hash of its matches. An error if an earlier
-    /// rule without a name has the same matches (Flagger writes such rules).
+    /// Returns the key of the rule at `index`: the name if the rule has a valid name, else the hash of the rule's
+    /// matches. Returns an error if an earlier rule without a name has the same matches (Flagger writes such rules).
     pub fn add_rule(
         &mut self,
         index: usize,
@@ -84,9 +84,10 @@ impl RuleKeys {
     }
 }
 
-/// The matches as JSON. Identities are hashes of it, so the JSON of a match must never change.
+/// Returns the matches as JSON. Keys are hashes of this JSON, so the JSON of a match must never change.
 ///
-/// An unreadable match stands in it as it is in the manifest: without it, the rule would get the key of another rule.
+/// The JSON has an unreadable match as the manifest has it. Without this match, the rule would get the key of another
+/// rule.
 fn canonical(matches: &[MatchEntry]) -> String {
     let canonical: Vec<Value> = matches
         .iter()
@@ -126,7 +127,8 @@ fn canonical_field(field: &Field) -> Value {
     }
 }
 
-/// The first 8 hexadecimal digits of the SHA-256 of `canonical`, or more digits if the shorter text is taken.
+/// Returns the first 8 hexadecimal digits of the SHA-256 of `canonical`, or more digits if another rule has the shorter
+/// key.
 fn hash(canonical: &str, taken: &BTreeSet<String>) -> String {
     let digest = Sha256::digest(canonical);
     let hex = hex(&digest);

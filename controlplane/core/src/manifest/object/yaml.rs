@@ -1,4 +1,4 @@
-//! The text of a YAML file -> its documents.
+//! Parses the text of a YAML file to documents.
 
 use serde_json::Value;
 use serde_saphyr::Error;
@@ -7,7 +7,7 @@ use serde_saphyr::options::NonFiniteFloatPolicy;
 use crate::manifest::problem::messages::{Message, file as messages};
 
 const MAX_DOCUMENTS: usize = 20_000;
-/// Values inside of values.
+/// The most levels of values inside values.
 const MAX_DEPTH: usize = 64;
 
 /// A number that has another value in YAML 1.1, which kubectl and Helm read, than in YAML 1.2.
@@ -47,7 +47,7 @@ pub(super) fn documents(text: &str) -> Result<Vec<Document>, Message> {
     Ok(documents.collect())
 }
 
-/// The numbers that kubectl reads otherwise than Weir.
+/// Returns the numbers that kubectl reads differently from Weir.
 pub(super) fn two_readings(written: &Value, kubectl: &Value) -> Vec<TwoReadings> {
     let mut found = Vec::new();
     compare(String::new(), &[], written, kubectl, &mut found);
@@ -94,7 +94,7 @@ fn compare(
     }
 }
 
-/// A number as an author writes it: `100` for the value `100.0`.
+/// Returns a number as users write it: `100` for the value `100.0`.
 fn plain(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
@@ -103,7 +103,8 @@ fn plain(value: &Value) -> String {
     text.strip_suffix(".0").unwrap_or(&text).to_owned()
 }
 
-/// Whether a number in the text may begin with a zero and another digit. May be true for texts without such a number.
+/// True if a number in the text may begin with a zero and another digit. May also be true for a text without such a
+/// number.
 fn has_leading_zero(text: &str) -> bool {
     let bytes = text.as_bytes();
     let is_octal = |(at, two): (usize, &[u8])| {
@@ -122,7 +123,7 @@ fn has_leading_zero(text: &str) -> bool {
 
 fn options(legacy_octal_numbers: bool) -> serde_saphyr::Options {
     serde_saphyr::options! {
-        // Enough for a bundle of CRDs in one file; an alias bomb exceeds it at once.
+        // The budget is enough for a bundle of CRDs in one file. An alias bomb exceeds the budget at once.
         budget: serde_saphyr::budget! {
             max_events: 2_000_000,
             max_nodes: 1_000_000,
@@ -130,7 +131,7 @@ fn options(legacy_octal_numbers: bool) -> serde_saphyr::Options {
             max_documents: MAX_DOCUMENTS,
             max_depth: MAX_DEPTH,
         },
-        // So that a weight of .nan is a problem of its object and not of the whole file.
+        // With this policy, a weight `.nan` is a problem of one object, and not of the whole file.
         non_finite_float_policy: NonFiniteFloatPolicy::AsString,
         legacy_octal_numbers: legacy_octal_numbers,
         with_snippet: false,
@@ -162,7 +163,8 @@ fn message(text: &str, error: &Error) -> Message {
     }
 }
 
-/// How many brackets and braces are open at the error. The parser limits them, and has no error of its own for that.
+/// Returns how many brackets and braces are open at the error. The parser has a limit for them, but no error that names
+/// the limit.
 fn depth_before(text: &str, error: &Error) -> usize {
     let Some(location) = error.location() else {
         return 0;
@@ -181,7 +183,8 @@ fn depth_before(text: &str, error: &Error) -> usize {
         })
 }
 
-/// The message for an error of the parser. The parser's own text is kept only where it is about YAML, not about Rust.
+/// Returns the message for an error of the parser. The message has the text of the parser only if this text is about
+/// YAML and not about Rust.
 fn parse_error(error: &Error) -> Message {
     let location = error.location();
     let (line, column) = location.map_or((1, 1), |it| (it.line(), it.column()));
@@ -197,8 +200,8 @@ fn parse_error(error: &Error) -> Message {
     }
 }
 
-/// Whether this line (from 1) or the last line before it that is not blank has the braces of a template. Braces on other
-/// lines prove nothing: dashboards and alerts have them inside texts.
+/// True if line `line` (from 1), or the last line before it that is not blank, has the braces of a template. Braces on
+/// other lines prove nothing, because dashboards and alerts have braces inside texts.
 fn is_template_at(text: &str, line: u64) -> bool {
     let line = usize::try_from(line).unwrap_or(usize::MAX);
     let lines: Vec<&str> = text
@@ -220,7 +223,8 @@ fn is_over_documents(error: &Error) -> bool {
     )
 }
 
-/// The line (from 1) at which a map has `key` first, if it has it again at `line` and `column` (from 1).
+/// Returns the first line (from 1) at which a map has `key`, if the same map has the key again at `line` and `column`
+/// (from 1).
 fn first_line_of(text: &str, key: &str, line: u64, column: u64) -> Option<u64> {
     let line = usize::try_from(line).ok()?;
     let indent = usize::try_from(column).ok()?.checked_sub(1)?;
@@ -228,7 +232,7 @@ fn first_line_of(text: &str, key: &str, line: u64, column: u64) -> Option<u64> {
     let own = lines.get(line.checked_sub(1)?)?;
     let is_first_on_line = own.chars().take(indent).all(|c| c == ' ' || c == '-');
     if !is_first_on_line {
-        // A map in braces: both may stand on one line.
+        // In a map in braces, both keys may be on one line.
         let before: String = own.chars().take(indent).collect();
         return is_key_in(&before, key).then_some(line as u64);
     }

@@ -1,7 +1,7 @@
 //! All messages about objects, answers and starts. `docs/problems.md` is generated from this list.
 //!
-//! A message has a cause (what is wrong, in the terms of the object's author), an effect (what it means for traffic) and a
-//! remedy (what to write). Callers pass values; they do not build sentences.
+//! A message has a cause (what is wrong, in the words of the user who wrote the object), an effect (what the mistake
+//! means for traffic) and a remedy (what to write). Callers pass values and do not build sentences.
 
 use std::fmt;
 
@@ -24,7 +24,7 @@ impl Message {
     }
 }
 
-/// `Reason: cause: effect; remedy`, on one line.
+/// Writes one line: `Reason: cause: effect; remedy`.
 impl fmt::Display for Message {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [cause, effect, remedy] =
@@ -39,12 +39,13 @@ pub struct Template {
     pub code: &'static str,
     pub reason: Reason,
     pub cause: &'static str,
-    /// None if it depends on the place of the field: the object, the rule, the match or the share is not in force.
+    /// The effect; None if the effect depends on the place of the field: the object, the rule, the match or the backend
+    /// is not in force.
     pub effect: Option<&'static str>,
     pub remedy: &'static str,
 }
 
-/// The possible values: `80`, or `one of 80, 443`; `(none)` for an empty list.
+/// Returns a text with the possible values: `80`, or `one of 80, 443`; `(none)` for an empty list.
 pub fn one_of<T: fmt::Display>(possible: impl IntoIterator<Item = T>) -> String {
     let possible: Vec<String> = possible.into_iter().map(|it| it.to_string()).collect();
     match possible.as_slice() {
@@ -110,7 +111,8 @@ macro_rules! effect_template {
 
 pub(crate) use {effect, effect_template};
 
-/// At most the first ten values, as in `it has 80, 8080`, and the number of the others; `none` for an empty list.
+/// Returns a text with at most the first ten values, as in `it has 80, 8080`, and the number of the other values.
+/// Returns `none` for an empty list.
 pub fn list<T: fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
     const SHOWN: usize = 10;
     let mut values = values.into_iter();

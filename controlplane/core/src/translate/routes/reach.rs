@@ -1,4 +1,4 @@
-//! The matches of routes that no request can reach, and the rules that get these requests instead.
+//! Finds the matches of routes that no request can reach, and the rules that get these requests instead.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -26,7 +26,8 @@ struct Winner<'w> {
 
 #[derive(Default)]
 struct AtParent<'w> {
-    /// By index of the rule and of the match: the rules that get its requests; empty if a request reaches the match.
+    /// For each match, by index of the rule and index of the match, the rules that get the requests of the match. Empty
+    /// if a request reaches the match.
     matches: BTreeMap<(usize, usize), BTreeSet<Winner<'w>>>,
 }
 
@@ -47,7 +48,7 @@ impl<'w> Reach<'w> {
         let shadows = shadow::shadows(&matches);
         for ((checked, _), shadow) in ordered.iter().zip(shadows) {
             let earlier = shadow.and_then(|at| ordered.get(at));
-            // A second equal match in the same rule is harmless.
+            // If both matches are in the same rule, the requests still go to the right rule.
             let winner = earlier.filter(|(it, _)| it.as_winner() != checked.as_winner());
             let winner = winner.map(|(it, _)| it.as_winner());
             for parent in &checked.parents {
@@ -75,10 +76,10 @@ impl<'w> Reach<'w> {
         }
     }
 
-    /// A problem for each part of a route that no request reaches.
+    /// Returns a problem for each part of a route that no request reaches.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        // By part and winners, so that several parents make one problem.
+        // The key has the part and the winners, so that several parents make one problem.
         let mut parts: BTreeMap<(&ObjectRef, RoutePart, Vec<Winner>), Vec<String>> =
             BTreeMap::new();
         for ((object, index), (route, at_parent)) in &self.parents {
@@ -154,7 +155,7 @@ impl RoutePart {
 }
 
 impl<'w> AtParent<'w> {
-    /// The rules without requests, and of the other rules the matches without requests.
+    /// Returns the rules that get no requests. For all other rules, returns the matches that get no requests.
     fn parts(&self) -> Vec<(RoutePart, Vec<Winner<'w>>)> {
         let mut parts = Vec::new();
         let rules: BTreeSet<usize> = self.matches.keys().map(|(rule, _)| *rule).collect();
@@ -174,7 +175,7 @@ impl<'w> AtParent<'w> {
     }
 }
 
-/// The rules that get the requests of these matches, if no request reaches any of the matches.
+/// Returns the rules that get the requests of these matches, if no request reaches any of the matches.
 fn all_winners<'a, 'w: 'a>(
     mut matches: impl Iterator<Item = &'a BTreeSet<Winner<'w>>>,
 ) -> Option<Vec<Winner<'w>>> {
@@ -185,7 +186,7 @@ fn all_winners<'a, 'w: 'a>(
     Some(all.into_iter().collect())
 }
 
-/// `spec.rules[0] of HTTPRoute shop/web, spec.rules[1] of this route`.
+/// Returns a text such as `spec.rules[0] of HTTPRoute shop/web, spec.rules[1] of this route`.
 fn names(own: &ObjectRef, winners: &[Winner]) -> String {
     list(winners.iter().map(|winner| {
         let rule = winner.rule;
