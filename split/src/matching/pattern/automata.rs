@@ -8,9 +8,9 @@ use regex_automata::{Anchored, Input};
 
 use super::effort::Effort;
 
-/// Maximum bytes of all state caches of one table: enough for about a thousand ordinary expressions. A cache without
-/// room is dropped after each search, and the next request pays for its states again. So no expression drops the cache
-/// of another.
+/// Maximum bytes of all state caches of one table, which is enough for about a thousand ordinary expressions. If there
+/// is no room for a cache, this cache is dropped after each search, and the next request computes its states again. An
+/// expression never drops the cache of another expression.
 pub(super) const MAX_CACHE_BYTES: usize = 4 << 20;
 
 /// The state caches of one table. Each worker of a proxy has its own.
@@ -19,7 +19,7 @@ pub(super) struct Automata(Mutex<Memory>);
 
 #[derive(Default)]
 struct Memory {
-    /// By the index of the expression; None before the first search, or if the cache was dropped.
+    /// The cache of each expression, by index; None before the first search, or if the cache was dropped.
     caches: Vec<Option<Box<Cache>>>,
     bytes: usize,
 }
@@ -34,7 +34,7 @@ pub(super) enum SearchResult {
 }
 
 impl Automata {
-    /// Whether the whole value fits. `place` is the index of the expression.
+    /// Finds out whether the expression fits the whole value. `place` is the index of the expression.
     pub(super) fn search(
         &self,
         place: usize,

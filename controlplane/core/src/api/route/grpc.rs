@@ -54,12 +54,12 @@ const GRAMMAR: Grammar = Grammar {
     read_match,
 };
 
-/// See [`Route::parse`].
+/// Parses a GRPCRoute, see [`Route::parse`].
 pub fn parse(object: &Object, problems: &mut Vec<Problem>) -> Result<Option<Route>, Problem> {
     parse::parse(object, &GRAMMAR, problems)
 }
 
-/// See [`Grammar::read_match`].
+/// Reads one entry of `matches`, see [`Grammar::read_match`].
 fn read_match(
     at: &FieldPath,
     value: &Value,
@@ -88,8 +88,8 @@ fn read_match(
 }
 
 impl MethodSpec {
-    /// Removes the leading dot of an exact service name: protobuf marks absolute names with it, but requests do not have
-    /// it. In a regular expression the dot matches any character and stays.
+    /// Removes the leading dot of an exact service name. In protobuf the dot marks absolute names, but requests have no
+    /// such dot. In a regular expression the dot matches any character, so it stays.
     fn without_leading_dot(self) -> MethodSpec {
         let service = match self.kind.as_deref() {
             None | Some("Exact") => self.service.map(|name| match name.strip_prefix('.') {
@@ -101,7 +101,8 @@ impl MethodSpec {
         MethodSpec { service, ..self }
     }
 
-    /// The match on the path. A missing part matches every service or every method (Gateway API v1, GRPCMethodMatch).
+    /// Returns the match on the path. A missing part matches every service or every method (Gateway API v1,
+    /// GRPCMethodMatch).
     fn path(self, at: &FieldPath, patterns: &mut Patterns) -> Result<Option<PathMatch>, Problem> {
         at.reject_unknown(&self.unknown)?;
         let part = |name: &str, text: Option<String>| match text {
@@ -145,7 +146,7 @@ impl MethodSpec {
                         Some(part) => {
                             let at = at.field(field);
                             let part = without_outer_anchors(&part);
-                            // Each part must compile alone, or a group could begin in one part and end in the other.
+                            // Each part must compile alone. Else a group could begin in one part and end in the other.
                             if patterns::compile(&at, part)?.has_anchors() {
                                 let message = route::grpc_anchor(format!("{part:?}"));
                                 return Err(at.problem(message));
@@ -166,7 +167,8 @@ impl MethodSpec {
     }
 }
 
-/// Removes `^` at the beginning and `$` at the end. They always hold for a whole name, but not inside a path.
+/// Removes `^` at the beginning and `$` at the end. For a whole name they are always true, but inside a path they are
+/// false.
 fn without_outer_anchors(pattern: &str) -> &str {
     let pattern = pattern.strip_prefix('^').unwrap_or(pattern);
     let Some(rest) = pattern.strip_suffix('$') else {

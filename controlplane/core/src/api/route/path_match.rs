@@ -1,4 +1,4 @@
-//! HTTPPathMatch of Gateway API v1, with the checks of the API server.
+//! Reads HTTPPathMatch of Gateway API v1, with the same checks as the API server.
 
 use weir_split::wire::PathMatch;
 
@@ -20,7 +20,7 @@ pub enum ValueError {
     Relative,
     /// `%2F`.
     EncodedSlash,
-    /// `//`, `/./`, `/../`, or `/.` or `/..` at the end. A normalized path has none of them.
+    /// `//`, `/./`, `/../`, or `/.` or `/..` at the end. A normalized path has no such part.
     Part(&'static str),
     Query,
     Fragment,
@@ -34,10 +34,10 @@ pub const MAX_PATH: usize = 1024;
 /// Gateway API v1, HTTPPathMatch.type.
 pub const TYPES: [&str; 3] = ["Exact", "PathPrefix", "RegularExpression"];
 
-/// Reads `type` (default `PathPrefix`) and `value` (default `/`). None matches every path.
+/// Parses `type` (default `PathPrefix`) and `value` (default `/`). Returns None for a match that fits every path.
 ///
-/// A prefix loses its trailing slash: prefixes match whole path elements, so `/v2/` and `/v2` are the same. A regular
-/// expression is not compiled here; only its length is checked.
+/// A prefix loses its trailing slash: prefixes match whole path elements, so `/v2/` and `/v2` are the same. The
+/// function checks only the length of a regular expression and does not compile it.
 pub fn parse(kind: Option<&str>, value: Option<&str>) -> Result<Option<PathMatch>, PathError> {
     let value = value.unwrap_or("/");
     match kind.unwrap_or("PathPrefix") {
@@ -73,7 +73,7 @@ fn check(value: &str) -> Result<(), ValueError> {
     }
 }
 
-/// Checks the path that a filter puts in place of another: absolute, without query and fragment (RFC 3986, 3.3).
+/// Checks the new path of a filter. The path must be absolute, without query and fragment (RFC 3986, 3.3).
 pub fn check_target(value: &str) -> Result<(), ValueError> {
     if value.len() > MAX_PATH {
         return Err(ValueError::TooLong);
@@ -102,7 +102,7 @@ pub fn check_target(value: &str) -> Result<(), ValueError> {
 }
 
 impl ValueError {
-    /// The message for a path match whose value is `value`.
+    /// Returns the message for a path match with the value `value`.
     pub fn message(&self, value: &str) -> Message {
         match self {
             ValueError::TooLong => route::path_too_long(MAX_PATH),
@@ -118,7 +118,7 @@ impl ValueError {
         }
     }
 
-    /// The message for a filter that puts `value` in place of another path.
+    /// Returns the message for a filter with the new path `value`.
     pub fn message_of_target(&self, value: &str) -> Message {
         match self {
             ValueError::Query => filter::path_with_query(value, without_query(value)),

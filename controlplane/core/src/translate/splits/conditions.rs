@@ -1,4 +1,4 @@
-//! The `matches` of a TrafficSplit -> matches of a host.
+//! Translates the `matches` of a TrafficSplit to matches of a host set.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -23,17 +23,17 @@ pub struct SplitCondition<'w> {
     pub position: usize,
     /// Name of the match in the group.
     pub name: &'w str,
-    /// The match without its rule. Splits that refer to the same group share it.
+    /// The match without its rule. Splits that refer to the same group share this value.
     pub wire: Arc<Match>,
 }
 
 /// The matches of groups, each with at most one method, by namespace and name of the group and index of the match.
 pub type Expanded<'w> = BTreeMap<(&'w str, &'w str, usize), Vec<Arc<Match>>>;
 
-/// The matches of all groups that the split refers to, each with at most one method. A request is split if it fits one
-/// of them. `Ok(None)` means that every request is split.
+/// Returns the matches of all groups that the split refers to, each with at most one method. The split applies to
+/// requests that fit one of these matches. `Ok(None)` means that the split applies to every request.
 ///
-/// A missing group is an error, because without it every request might be split.
+/// A missing group is an error: if Weir ignored the group, the split could apply to every request.
 pub fn of<'w>(
     world: &'w World,
     split: &'w TrafficSplit,
@@ -89,7 +89,7 @@ pub fn of<'w>(
     Ok(Some(conditions))
 }
 
-/// One match for each method.
+/// Returns one match for each method.
 fn expand(condition: &Permission) -> Vec<Arc<Match>> {
     let one = |method: Option<&String>| {
         Arc::new(Match {

@@ -1,4 +1,4 @@
-//! Whether a regular expression matches every path, as the prefix `/` does.
+//! Finds out whether a regular expression matches every path, as the prefix `/` does.
 
 use std::collections::BTreeSet;
 
@@ -19,16 +19,18 @@ pub enum Breadth {
     Narrower,
 }
 
-/// The most states that are searched. Expressions for every path need few; an expression with more states counts as
-/// narrower.
+/// The most states that the search looks at. Expressions that match every path need few states. An expression with more
+/// states counts as narrower.
 const MAX_STATES: usize = 64;
-/// The size of the cache of states, in bytes. All states must stay in it, because a state that is evicted gets a new ID.
+/// The size of the cache of states, in bytes. All states must stay in it, because a state that is evicted gets a new
+/// ID.
 const CACHE: usize = 256 << 10;
 /// The largest NFA, in bytes. A larger one has more than [`MAX_STATES`] states.
 const MAX_NFA: usize = 32 << 10;
 
 impl Breadth {
-    /// The breadth of an expression that matches bytes, and whole values, as [`weir_split::Pattern`] does.
+    /// Returns the breadth of an expression. Like [`weir_split::Pattern`], the expression matches bytes, and whole
+    /// values.
     pub fn of(expression: &str) -> Breadth {
         let Some(mut automaton) = Automaton::of(expression) else {
             return Breadth::Narrower;
@@ -85,13 +87,13 @@ impl Automaton {
         self.dfa.next_state(&mut self.cache, state, byte).ok()
     }
 
-    /// Whether a value that ends in this state matches.
+    /// True if a value that ends in this state matches.
     fn accepts(&mut self, state: LazyStateID) -> bool {
         let end = self.dfa.next_eoi_state(&mut self.cache, state);
         end.is_ok_and(|end| end.is_match())
     }
 
-    /// Whether every value that begins in this state matches.
+    /// True if every value that begins in this state matches.
     fn accepts_all_from(&mut self, state: Option<LazyStateID>) -> bool {
         let mut open: Vec<LazyStateID> = state.into_iter().collect();
         let mut visited: BTreeSet<LazyStateID> = open.iter().copied().collect();
@@ -113,7 +115,7 @@ impl Automaton {
     }
 }
 
-/// Whether a path may have this byte: not a control character, a space, `?` or `#`.
+/// True if a path may have this byte. A path has no control character, no space, no `?` and no `#`.
 fn is_path_byte(byte: &u8) -> bool {
     !byte.is_ascii_control() && !matches!(byte, b' ' | b'?' | b'#')
 }
