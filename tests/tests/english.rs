@@ -1,6 +1,6 @@
-//! Plain English in every tracked text, and one name for one thing. docs/CONTRIBUTING rules that a program can check.
+//! The rules of CONTRIBUTING.md that a program can check: plain English in all tracked texts, and one name for one thing.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::process::Command;
 
 use syn::visit::{self, Visit};
@@ -26,14 +26,8 @@ const BANNED: [&str; 16] = [
     "OUGHT",
 ];
 
-/// Names of types that stand twice in one crate and may. Take names out of this list; put none in.
-const TWICE: [(&str, &str); 0] = [];
-
 /// A checked form may have the name of its wire form, which code writes as `wire::Match`.
 const WIRE: &str = "split/src/wire.rs";
-
-/// Names of files that stand twice in one crate and may, because the folder says the rest.
-const FILES_TWICE: [&str; 0] = [];
 
 /// One file for each subject of docs/problems.md. The files have the names of the subjects, and other modules have them
 /// too.
@@ -81,12 +75,7 @@ fn no_text_has_banned_phrases() {
             }
         }
     }
-    assert!(
-        found.is_empty(),
-        "{} phrases:\n{}",
-        found.len(),
-        found.join("\n")
-    );
+    assert_empty("phrases", &found);
 }
 
 /// Sentences need a subject and a verb; "Of a route: ..." has neither.
@@ -102,12 +91,7 @@ fn no_comment_begins_with_of() {
             }
         }
     }
-    assert!(
-        found.is_empty(),
-        "{} comments:\n{}",
-        found.len(),
-        found.join("\n")
-    );
+    assert_empty("comments", &found);
 }
 
 #[derive(Default)]
@@ -169,61 +153,50 @@ fn is_of_tests(path: &str) -> bool {
     path.contains("/tests/") || path.ends_with("tests.rs")
 }
 
-#[test]
-fn no_type_name_stands_twice() {
+/// Fails if two files of one crate have the same name among the names that `names_in` returns for a file.
+#[track_caller]
+fn assert_unique_in_each_crate(names_in: impl Fn(&str, &Names) -> Vec<String>) {
     let names = names();
     let mut found = Vec::new();
     for of in CRATES {
-        let mut places: BTreeMap<&String, Vec<&String>> = BTreeMap::new();
+        let mut places: BTreeMap<String, Vec<&String>> = BTreeMap::new();
         let files = names
             .iter()
             .filter(|(path, _)| path.starts_with(of) && !is_of_tests(path));
         for (path, names) in files {
-            for name in &names.types {
+            for name in names_in(path, names) {
                 places.entry(name).or_default().push(path);
             }
         }
-        for (name, places) in places {
-            let checked = places.iter().filter(|path| path.as_str() != WIRE);
-            if checked.count() > 1 && !TWICE.contains(&(of, name)) {
-                found.push(format!("{name}: {places:?}"));
-            }
-        }
+        let twice = places.iter().filter(|(_, places)| places.len() > 1);
+        found.extend(twice.map(|(name, places)| format!("{name}: {places:?}")));
     }
-    assert!(
-        found.is_empty(),
-        "{} names:\n{}",
-        found.len(),
-        found.join("\n")
-    );
+    assert_empty("names", &found);
+}
+
+#[track_caller]
+fn assert_empty(what: &str, found: &[String]) {
+    let (count, lines) = (found.len(), found.join("\n"));
+    assert!(found.is_empty(), "{count} {what}:\n{lines}");
+}
+
+#[test]
+fn no_type_name_stands_twice() {
+    assert_unique_in_each_crate(|path, names| match path {
+        WIRE => Vec::new(),
+        _ => names.types.clone(),
+    });
 }
 
 #[test]
 fn no_file_name_stands_twice() {
-    let names = names();
-    let mut found = Vec::new();
-    for of in CRATES {
-        let mut places: BTreeMap<&str, BTreeSet<&String>> = BTreeMap::new();
-        for path in names
-            .keys()
-            .filter(|path| path.starts_with(of) && !is_of_tests(path))
-            .filter(|path| !path.starts_with(FOLDER_OF_SUBJECTS))
-        {
-            let file = path.rsplit('/').next().unwrap_or(path);
-            places.entry(file).or_default().insert(path);
+    assert_unique_in_each_crate(|path, _| {
+        let name = path.rsplit('/').next().unwrap_or(path);
+        if path.starts_with(FOLDER_OF_SUBJECTS) {
+            return Vec::new();
         }
-        for (file, places) in places {
-            if places.len() > 1 && !FILES_TWICE.contains(&file) {
-                found.push(format!("{file}: {places:?}"));
-            }
-        }
-    }
-    assert!(
-        found.is_empty(),
-        "{} names:\n{}",
-        found.len(),
-        found.join("\n")
-    );
+        vec![name.to_owned()]
+    });
 }
 
 #[test]
@@ -234,10 +207,5 @@ fn test_names_have_six_words() {
             found.push(format!("{path}: {name}"));
         }
     }
-    assert!(
-        found.is_empty(),
-        "{} tests:\n{}",
-        found.len(),
-        found.join("\n")
-    );
+    assert_empty("tests", &found);
 }
