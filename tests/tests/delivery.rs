@@ -117,7 +117,10 @@ async fn ecds_updates_fail_no_request() {
     for sample in samples {
         assert_eq!(sample.status, 200, "{sample:?}");
     }
-    assert_eq!(connection.shares(HOST, "/", 100).await, split);
+    // The load ended at any place in the sequence of picks. The count of any 100 picks differs by at most one.
+    let got = connection.shares(HOST, "/", 100).await;
+    assert!((9..=11).contains(&got["v2"]), "{got:?}");
+    assert_eq!(got["v1"] + got["v2"], 100, "{got:?}");
     drop(edge.backends);
 }
 
