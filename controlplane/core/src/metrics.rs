@@ -10,7 +10,7 @@ use prometheus_client::metrics::counter::Counter;
 use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::metrics::histogram::{Histogram, exponential_buckets};
-use prometheus_client::registry::Registry;
+use prometheus_client::registry::{Metric, Registry};
 
 /// All metrics of a process.
 pub struct Metrics {
@@ -75,128 +75,83 @@ struct ResourceLabel {
 
 impl Default for Metrics {
     fn default() -> Metrics {
-        let mut metrics = Metrics {
-            registry: Registry::with_prefix("weir"),
-            polls_held: Gauge::default(),
-            polls: Family::default(),
-            objects: Family::default(),
-            problems: Gauge::default(),
-            watch_errors: Family::default(),
-            files_unreadable: Gauge::default(),
-            revisions_published: Counter::default(),
-            refused_plans: Counter::default(),
-            proxies: Gauge::default(),
-            proxies_refusing: Gauge::default(),
-            proxies_behind: Gauge::default(),
-            proxies_by_revision: Family::default(),
-            connections_refused: Family::default(),
-            certificates_refused: Counter::default(),
-            certificate_ends: Gauge::default(),
-            token_reviews: Family::default(),
-            propagation: Histogram::new(exponential_buckets(0.001, 2.0, 16)),
-            status_writes: Counter::default(),
-            events: Counter::default(),
-            leader: Gauge::default(),
-        };
-        let registry = &mut metrics.registry;
-        registry.register(
-            "polls_held",
-            "Polls that wait for a new revision",
-            metrics.polls_held.clone(),
-        );
-        registry.register("polls", "Answers to GET /v1/config", metrics.polls.clone());
-        registry.register(
-            "objects",
-            "Objects that the source has",
-            metrics.objects.clone(),
-        );
-        registry.register(
-            "problems",
-            "Problems of objects and files",
-            metrics.problems.clone(),
-        );
-        registry.register(
-            "watch_errors",
-            "Failed lists and watches of the cluster",
-            metrics.watch_errors.clone(),
-        );
-        registry.register(
-            "files_unreadable",
-            "Files and folders that cannot be read; their last valid objects stay in force",
-            metrics.files_unreadable.clone(),
-        );
-        registry.register(
-            "revisions_published",
-            "Plans that were published",
-            metrics.revisions_published.clone(),
-        );
-        registry.register(
-            "refused_plans",
-            "Plans that were not published because a proxy would refuse them",
-            metrics.refused_plans.clone(),
-        );
-        registry.register(
-            "proxies",
-            "Proxies (instance and scope) that polled within the last minute",
-            metrics.proxies.clone(),
-        );
-        registry.register(
-            "proxies_refusing",
-            "Proxies that refuse a revision",
-            metrics.proxies_refusing.clone(),
-        );
-        registry.register(
-            "proxies_behind",
-            "Proxies with a worker that does not run the newest revision",
-            metrics.proxies_behind.clone(),
-        );
-        registry.register(
-            "proxies_by_revision",
-            "Proxies by the revision that all their workers run, for the ten most frequent revisions; the revision is empty while workers differ",
-            metrics.proxies_by_revision.clone(),
-        );
-        registry.register(
-            "connections_refused",
-            "Refused connections: failed TLS handshake, plain HTTP from another machine, too many connections, or no identity in time",
-            metrics.connections_refused.clone(),
-        );
-        registry.register(
-            "certificates_refused",
-            "Changed certificates that cannot be used; the previous certificate stays in use",
-            metrics.certificates_refused.clone(),
-        );
-        registry.register(
-            "certificate_ends_timestamp_seconds",
-            "Expiry of the server certificate in Unix seconds; 0 without TLS",
-            metrics.certificate_ends.clone(),
-        );
-        registry.register(
-            "token_reviews",
-            "Results of token reviews; forged counts tokens that the API server has not signed, for which no review is sent",
-            metrics.token_reviews.clone(),
-        );
-        registry.register(
-            "propagation_seconds",
-            "Time from the publication of a plan until a proxy reports that all its workers run it",
-            metrics.propagation.clone(),
-        );
-        registry.register(
-            "status_writes",
-            "Writes of the status of objects",
-            metrics.status_writes.clone(),
-        );
-        registry.register(
-            "events",
-            "Events written for objects",
-            metrics.events.clone(),
-        );
-        registry.register(
-            "leader",
-            "Whether this replica writes status and Events",
-            metrics.leader.clone(),
-        );
-        metrics
+        let mut registry = Registry::with_prefix("weir");
+        let r = &mut registry;
+        Metrics {
+            polls_held: add(r, "polls_held", "Polls that wait for a new revision"),
+            polls: add(r, "polls", "Answers to GET /v1/config"),
+            objects: add(r, "objects", "Objects that the source has"),
+            problems: add(r, "problems", "Problems of objects and files"),
+            watch_errors: add(r, "watch_errors", "Failed lists and watches of the cluster"),
+            files_unreadable: add(
+                r,
+                "files_unreadable",
+                "Files and folders that cannot be read; their last valid objects stay in force",
+            ),
+            revisions_published: add(r, "revisions_published", "Plans that were published"),
+            refused_plans: add(
+                r,
+                "refused_plans",
+                "Plans that were not published because a proxy would refuse them",
+            ),
+            proxies: add(
+                r,
+                "proxies",
+                "Proxies (instance and scope) that polled within the last minute",
+            ),
+            proxies_refusing: add(r, "proxies_refusing", "Proxies that refuse a revision"),
+            proxies_behind: add(
+                r,
+                "proxies_behind",
+                "Proxies with a worker that does not run the newest revision",
+            ),
+            proxies_by_revision: add(
+                r,
+                "proxies_by_revision",
+                "Proxies by the revision that all their workers run, for the ten most frequent revisions; the revision is empty while workers differ",
+            ),
+            connections_refused: add(
+                r,
+                "connections_refused",
+                "Refused connections: failed TLS handshake, plain HTTP from another machine, too many connections, or no identity in time",
+            ),
+            certificates_refused: add(
+                r,
+                "certificates_refused",
+                "Changed certificates that cannot be used; the previous certificate stays in use",
+            ),
+            certificate_ends: add(
+                r,
+                "certificate_ends_timestamp_seconds",
+                "Expiry of the server certificate in Unix seconds; 0 without TLS",
+            ),
+            token_reviews: add(
+                r,
+                "token_reviews",
+                "Results of token reviews; forged counts tokens that the API server has not signed, for which no review is sent",
+            ),
+            propagation: register(
+                r,
+                "propagation_seconds",
+                "Time from the publication of a plan until a proxy reports that all its workers run it",
+                Histogram::new(exponential_buckets(0.001, 2.0, 16)),
+            ),
+            status_writes: add(r, "status_writes", "Writes of the status of objects"),
+            events: add(r, "events", "Events written for objects"),
+            leader: add(r, "leader", "Whether this replica writes status and Events"),
+            registry,
+        }
     }
+}
+
+/// Adds a metric that begins at zero.
+fn add<M: Metric + Clone + Default>(registry: &mut Registry, name: &str, help: &str) -> M {
+    register(registry, name, help, M::default())
+}
+
+fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, metric: M) -> M {
+    registry.register(name, help, metric.clone());
+    metric
 }
 
 impl Metrics {
