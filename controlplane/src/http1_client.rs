@@ -1,4 +1,7 @@
 //! A client for one HTTP/1.1 request over one connection (RFC 9112).
+//!
+//! The pooled client of hyper-util with hyper-rustls is not used. A pool has no use for one request per connection, and
+//! each replica would need a resolver of its own, because all replicas have one name and one certificate name.
 
 use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode};

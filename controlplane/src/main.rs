@@ -43,13 +43,13 @@ async fn serve(args: &Serve, folder: Option<Folder>) -> io::Result<()> {
     let source = ObjectSource::connect(folder, args).await?;
     let is_replica = source.is_cluster();
     let readers = sockets.authentication(args, source.tokens(&metrics));
-    let (versions, ending) = (source.versions(), shutdown.ending());
+    let (versions, ending) = (source.versions(), shutdown.ending.clone());
     let server = Server::new(&publisher, versions, readers, ending, metrics.clone());
     let proxies = server.proxies();
     let certificates = sockets.certificates.as_ref();
     let report = source.report(args, &publisher, &proxies, certificates, &shutdown);
     source.feed(publisher)?;
-    let leaving = shutdown.leaving();
+    let leaving = shutdown.leaving.clone();
     let admin = admin::app(current.clone(), leaving, proxies, metrics.clone());
     let servers = sockets.serve(args, [server.router(), admin], &shutdown, &metrics);
     let last_tasks = async { tokio::join!(servers, OptionFuture::from(report)) };

@@ -22,6 +22,7 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::watch;
 use tokio::time::sleep_until;
+use tokio_util::sync::CancellationToken;
 
 use self::lease::Candidate;
 use self::peers::{PeerAnswers, PeerReports, Peers};
@@ -70,8 +71,8 @@ struct WritePermit {
 }
 
 impl StatusReporter {
-    /// Writes until `ending` is true, and then gives up the Lease.
-    pub async fn run(mut self, mut ending: watch::Receiver<bool>) {
+    /// Writes until `ending` is cancelled, and then gives up the Lease.
+    pub async fn run(mut self, ending: CancellationToken) {
         let replica = self.proxies.list().replica;
         let host = std::env::var("HOSTNAME").unwrap_or_else(|_| "weir".to_owned());
         let identity = format!("{host}_{replica}");
@@ -88,8 +89,7 @@ impl StatusReporter {
         let writes = async move {
             tokio::select! {
                 () = self.write(permit, peer_reports) => {}
-                // Err: the sender is gone, which is an end as well.
-                _ = ending.wait_for(|ending| *ending) => {}
+                () = ending.cancelled() => {}
             }
         };
         match candidate {

@@ -14,6 +14,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use tokio::sync::watch;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 use weir_split::EVERY_NAMESPACE;
 
 use crate::publish::{Current, Publisher};
@@ -54,7 +55,7 @@ pub struct Server {
     watermark: watch::Receiver<Arc<Watermark>>,
     versions: ClusterVersions,
     /// True when the process is about to end.
-    ending: watch::Receiver<bool>,
+    ending: CancellationToken,
     authentication: Authentication,
     polls: Arc<Polls>,
     proxies: Arc<Proxies>,
@@ -62,12 +63,12 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves what `publisher` publishes. When `ending` becomes true, the server answers every poll that it holds.
+    /// Serves what `publisher` publishes. When `ending` is cancelled, the server answers every poll that it holds.
     pub fn new(
         publisher: &Publisher,
         versions: ClusterVersions,
         authentication: Authentication,
-        ending: watch::Receiver<bool>,
+        ending: CancellationToken,
         metrics: Arc<Metrics>,
     ) -> Server {
         Server {

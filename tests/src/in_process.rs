@@ -6,7 +6,6 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use weir::publish::Publisher;
 use weir::serve::{Authentication, Server};
@@ -19,7 +18,6 @@ pub struct InProcess {
     pub listen: SocketAddr,
     server: JoinHandle<()>,
     _publisher: Publisher,
-    _ending: watch::Sender<bool>,
 }
 
 impl InProcess {
@@ -29,9 +27,16 @@ impl InProcess {
         let mut publisher = Publisher::new(metrics.clone(), policy);
         let read = object::read("", manifests).expect("manifests");
         publisher.publish(read.into());
-        let (ending, end) = watch::channel(false);
+        let ending = Default::default();
         let versions = ClusterVersions::default();
-        let app = Server::new(&publisher, versions, Authentication::Anyone, end, metrics).router();
+        let app = Server::new(
+            &publisher,
+            versions,
+            Authentication::Anyone,
+            ending,
+            metrics,
+        )
+        .router();
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
         let listen = listener.local_addr().expect("an address");
         let server = tokio::spawn(async move {
@@ -43,7 +48,6 @@ impl InProcess {
             listen,
             server,
             _publisher: publisher,
-            _ending: ending,
         }
     }
 }

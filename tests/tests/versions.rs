@@ -6,7 +6,6 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use tokio::net::TcpListener;
-use tokio::sync::watch;
 use weir::publish::{Publisher, Snapshot};
 use weir::serve::{Authentication, Server};
 use weir::source::kubernetes::cluster_versions::ClusterVersions;
@@ -39,13 +38,12 @@ async fn answers_use_filter_version_or_406() {
     let metrics = Arc::default();
     let mut publisher = Publisher::with(metrics, Policy::Unstated, features_after);
     publisher.publish(route("/", "v1"));
-    let (_ending, end) = watch::channel(false);
     let versions = ClusterVersions::default();
     let server = Server::new(
         &publisher,
         versions,
         Authentication::Anyone,
-        end,
+        Default::default(),
         Arc::default(),
     );
     let app = server.router();

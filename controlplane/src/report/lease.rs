@@ -12,6 +12,7 @@ use k8s_openapi::jiff::Timestamp;
 use kube::api::{Api, ObjectMeta, PostParams};
 use tokio::sync::watch;
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
 
 /// The duration that the holder writes into the Lease.
 const DURATION: Duration = Duration::from_secs(10);
@@ -68,9 +69,9 @@ impl Candidate {
         self.until.subscribe()
     }
 
-    /// Renews the Lease, or waits for the Lease, until `ending` is true. Then waits for `last_writes` and gives the
-    /// Lease up.
-    pub async fn stand(mut self, mut ending: watch::Receiver<bool>, last_writes: impl Future) {
+    /// Renews the Lease, or waits for the Lease, until `ending` is cancelled. Then waits for `last_writes` and gives
+    /// the Lease up.
+    pub async fn stand(mut self, ending: CancellationToken, last_writes: impl Future) {
         loop {
             let start = Instant::now();
             let is_held = timeout(ANSWER, self.step()).await;
@@ -98,8 +99,7 @@ impl Candidate {
             let pause = if is_renewed { RENEW } else { LOOK };
             tokio::select! {
                 () = sleep(pause) => {}
-                // Err: the sender is gone, which is an end as well.
-                _ = ending.wait_for(|ending| *ending) => break,
+                () = ending.cancelled() => break,
             }
         }
         last_writes.await;

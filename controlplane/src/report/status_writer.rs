@@ -311,7 +311,7 @@ mod tests {
     use axum::http::{Request, Response, StatusCode};
     use kube::client::Body;
     use serde_json::json;
-    use tokio::sync::watch;
+    use tokio_util::sync::CancellationToken;
 
     use super::*;
     use crate::publish::Publisher;
@@ -336,7 +336,7 @@ mod tests {
         };
         let metrics = Arc::new(Metrics::default());
         let publisher = Publisher::new(metrics.clone(), Policy::Unstated);
-        let (_end, ending) = watch::channel(false);
+        let ending = CancellationToken::new();
         let versions = ClusterVersions::default();
         let readers = Authentication::Anyone;
         let server = Server::new(&publisher, versions, readers, ending, metrics.clone());

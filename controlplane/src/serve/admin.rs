@@ -7,21 +7,22 @@ use axum::http::StatusCode;
 use axum::http::header::CONTENT_TYPE;
 use axum::routing::get;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 
 use crate::publish::Current;
 use crate::serve::Proxies;
 use weir_core::metrics::Metrics;
 
-/// `/healthz` answers 200. `/readyz` answers 200 from the first published plan until `leaving` is true, else 503 and
-/// the reason. `/metrics` answers in OpenMetrics text format 1.0.
+/// `/healthz` answers 200. `/readyz` answers 200 from the first published plan until `leaving` is cancelled, else 503
+/// and the reason. `/metrics` answers in OpenMetrics text format 1.0.
 pub fn app(
     current: watch::Receiver<Current>,
-    leaving: watch::Receiver<bool>,
+    leaving: CancellationToken,
     proxies: Arc<Proxies>,
     metrics: Arc<Metrics>,
 ) -> Router {
     let ready = move || async move {
-        if *leaving.borrow() {
+        if leaving.is_cancelled() {
             return (StatusCode::SERVICE_UNAVAILABLE, "ending\n".to_owned());
         }
         match &*current.borrow() {

@@ -8,7 +8,6 @@ mod connection_slot;
 mod slot_pool;
 pub mod tls;
 
-use std::convert::Infallible;
 use std::future::{pending, ready};
 use std::io;
 use std::net::SocketAddr;
@@ -28,8 +27,9 @@ use rustix::net::sockopt::{set_socket_keepalive, set_tcp_user_timeout};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{mpsc, watch};
 use tokio::time::{sleep, timeout};
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
 
 use connection_slot::ConnectionSlots;
 pub use connection_slot::{ConnectionSlot, Limits};
@@ -91,11 +91,6 @@ pub fn raise_file_limit() {
     }
 }
 
-/// Returns when the value is true, or the sender is gone.
-pub async fn until(value: &mut watch::Receiver<bool>) {
-    drop(value.wait_for(|value| *value).await);
-}
-
 /// Sets `connection: close`, so that hyper closes the connection after this answer.
 pub fn set_connection_close(response: &mut Response) {
     let close = HeaderValue::from_static("close");
@@ -131,15 +126,15 @@ pub fn limits(max_connections: usize, namespaces: usize) -> [Limits; 2] {
     [proxies, operators]
 }
 
-/// Serves until `ending` is true, and returns when the last connection has ended. When `leaving` is true, each
-/// connection ends with its next answer, so that its client connects to another replica.
+/// Serves until `ending` is cancelled, and returns when the last connection has ended. After `leaving` is cancelled,
+/// each connection ends with its next answer, so that its client connects to another replica.
 pub async fn serve(
     socket: TcpListener,
     transport: Transport,
     router: Router,
     limits: Limits,
-    leaving: watch::Receiver<bool>,
-    mut ending: watch::Receiver<bool>,
+    leaving: CancellationToken,
+    ending: CancellationToken,
     metrics: Arc<Metrics>,
 ) {
     let slots = ConnectionSlots::new(&limits);
@@ -151,12 +146,11 @@ pub async fn serve(
         ending: ending.clone(),
         metrics,
     });
-    // `all_closed` ends when the last connection has dropped its copy of `open`.
-    let (open, mut all_closed) = mpsc::channel::<Infallible>(1);
+    let connections = TaskTracker::new();
     loop {
         let accepted = tokio::select! {
             biased;
-            () = until(&mut ending) => break,
+            () = ending.cancelled() => break,
             accepted = socket.accept() => accepted,
         };
         let (stream, address) = match accepted {
@@ -173,8 +167,8 @@ pub async fn serve(
             continue;
         };
         let must_authenticate = slots.must_authenticate();
-        let (server, open) = (server.clone(), open.clone());
-        tokio::spawn(async move {
+        let server = server.clone();
+        connections.spawn(async move {
             let is_unauthenticated = async {
                 sleep(AUTHENTICATION).await;
                 if !must_authenticate || !slot.is_stranger() {
@@ -186,19 +180,19 @@ pub async fn serve(
                 () = slot.reassigned() => server.metrics.count_refused_connection("full"),
                 () = is_unauthenticated => server.metrics.count_refused_connection("unknown"),
             }
-            drop(open);
         });
     }
-    drop((socket, open));
-    all_closed.recv().await;
+    drop(socket);
+    connections.close();
+    connections.wait().await;
 }
 
 struct ConnectionServer {
     transport: Transport,
     router: Router,
     limits: Limits,
-    leaving: watch::Receiver<bool>,
-    ending: watch::Receiver<bool>,
+    leaving: CancellationToken,
+    ending: CancellationToken,
     metrics: Arc<Metrics>,
 }
 
@@ -265,15 +259,14 @@ impl ConnectionServer {
             .max_buf_size(self.limits.head)
             .serve_connection(TokioIo::new(stream), TowerToHyperService::new(router));
         tokio::pin!(connection);
-        let (mut leaving, mut ending) = (self.leaving.clone(), self.ending.clone());
         let over = async {
             tokio::select! {
-                () = until(&mut leaving) => {}
-                () = until(&mut ending) => {}
+                () = self.leaving.cancelled() => {}
+                () = self.ending.cancelled() => {}
                 () = term_over => {}
             }
             is_last.store(true, Relaxed);
-            until(&mut ending).await;
+            self.ending.cancelled().await;
         };
         let served = tokio::select! {
             // This future is polled first, so that an answer at the same moment gets `connection: close`.

@@ -5,8 +5,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::http::HeaderMap;
-use tokio::sync::watch;
 use tokio::time::{Instant, sleep, sleep_until};
+use tokio_util::sync::CancellationToken;
 
 use super::Server;
 use super::answer::Answer;
@@ -15,7 +15,6 @@ use super::polls::{PollGuard, Poller};
 use super::proxies::{ExpectedRevision, Report};
 use super::reader::Reader;
 use crate::publish::Current;
-use crate::serve::listener::until;
 use crate::source::kubernetes::cluster_versions::ClusterVersions;
 use weir_core::metrics::Metrics;
 use weir_core::plan::Scope;
@@ -95,7 +94,7 @@ impl Server {
             let ended = async {
                 match &mut guard {
                     // The channel has no message. It ends when a newer poll of the same proxy drops the sender.
-                    Some(guard) => drop((&mut guard.ended).await),
+                    Some(guard) => guard.ended.cancelled().await,
                     None => std::future::pending().await,
                 }
             };
@@ -104,7 +103,7 @@ impl Server {
                 changed = self.current.changed() => changed.is_err(),
                 () = ended => true,
                 () = &mut end => true,
-                () = ending(&mut self.ending, start + MIN_HOLD) => true,
+                () = ending(&self.ending, start + MIN_HOLD) => true,
                 changed = self.watermark.changed(), if is_behind => changed.is_err(),
                 () = &mut discovery, if is_behind && !discovery.is_elapsed() => false,
                 () = &mut restored, if is_behind => {
@@ -210,8 +209,8 @@ impl Server {
 }
 
 /// Returns when the process ends, and not earlier than `earliest`.
-async fn ending(value: &mut watch::Receiver<bool>, earliest: Instant) {
-    until(value).await;
+async fn ending(token: &CancellationToken, earliest: Instant) {
+    token.cancelled().await;
     sleep_until(earliest).await;
 }
 

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use tokio::sync::oneshot;
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use weir_core::owner::Owner;
 use weir_core::plan::Scope;
@@ -31,7 +31,7 @@ pub(super) struct Polls {
 struct RunningPoll {
     number: u64,
     /// The poll ends when this is dropped.
-    _end: oneshot::Sender<()>,
+    _end: DropGuard,
 }
 
 /// Keeps a poll registered until it is dropped.
@@ -40,14 +40,15 @@ pub(super) struct PollGuard {
     number: u64,
     pub poller: Poller,
     /// Resolves when a newer poll of the same poller is registered.
-    pub ended: oneshot::Receiver<()>,
+    pub ended: CancellationToken,
 }
 
 impl Polls {
     /// Registers a poll. None if the limit is reached.
     pub(super) fn register(self: &Arc<Self>, poller: Poller) -> Option<PollGuard> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
-        let (end, ended) = oneshot::channel();
+        let ended = CancellationToken::new();
+        let end = ended.clone().drop_guard();
         let mut running = self.lock();
         if running.len() >= MAX_INSTANCES && !running.contains_key(&poller) {
             return None;
@@ -89,19 +90,16 @@ mod tests {
             scope: Scope::Producers,
         };
         let poller = |name: &str| of(Owner::of_pod("shop", "1"), name);
-        let is_ended = |guard: &mut PollGuard| {
-            guard.ended.try_recv() == Err(oneshot::error::TryRecvError::Closed)
-        };
-        let mut first = polls.register(poller("a")).unwrap();
-        let mut other = polls.register(poller("b")).unwrap();
+        let first = polls.register(poller("a")).unwrap();
+        let other = polls.register(poller("b")).unwrap();
         let of_another = polls.register(of(Owner::of_pod("shop", "2"), "a"));
-        let mut second = polls.register(poller("a")).unwrap();
-        assert!(!is_ended(&mut of_another.unwrap()));
-        assert!(is_ended(&mut first));
-        assert!(!is_ended(&mut second));
-        assert!(!is_ended(&mut other));
+        let second = polls.register(poller("a")).unwrap();
+        assert!(!of_another.unwrap().ended.is_cancelled());
+        assert!(first.ended.is_cancelled());
+        assert!(!second.ended.is_cancelled());
+        assert!(!other.ended.is_cancelled());
         drop(first);
-        assert!(!is_ended(&mut second));
+        assert!(!second.ended.is_cancelled());
         drop((second, other));
         assert!(polls.lock().is_empty());
     }

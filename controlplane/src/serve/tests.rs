@@ -20,14 +20,14 @@ use weir_core::world::World;
 /// A control plane without sockets.
 struct Plane {
     publisher: Publisher,
-    ending: watch::Sender<bool>,
+    ending: CancellationToken,
     metrics: Arc<Metrics>,
     proxies: Arc<Proxies>,
     server: Server,
     app: Router,
 }
 
-fn server(publisher: &Publisher, end: watch::Receiver<bool>, metrics: Arc<Metrics>) -> Server {
+fn server(publisher: &Publisher, end: CancellationToken, metrics: Arc<Metrics>) -> Server {
     Server::new(
         publisher,
         ClusterVersions::default(),
@@ -41,8 +41,8 @@ impl Plane {
     fn new() -> Plane {
         let metrics = Arc::new(Metrics::default());
         let publisher = Publisher::new(metrics.clone(), Policy::Unstated);
-        let (ending, end) = watch::channel(false);
-        let server = server(&publisher, end, metrics.clone());
+        let ending = CancellationToken::new();
+        let server = server(&publisher, ending.clone(), metrics.clone());
         Plane {
             proxies: server.proxies(),
             server: server.clone(),
@@ -336,7 +336,7 @@ async fn shutdown_answers_held_polls() {
     let headers = [("if-none-match", tag.as_str()), ("prefer", "wait=20")];
     let mut poll = Box::pin(plane.get("", &headers));
     begin(&mut poll).await;
-    plane.ending.send_replace(true);
+    plane.ending.cancel();
     let start = Instant::now();
     assert_eq!(poll.await.status(), StatusCode::NOT_MODIFIED);
     assert_eq!(
@@ -379,7 +379,7 @@ spec:
         let (world, _) = World::from_objects(objects);
         let plan = translate(&world, Policy::Unstated).0;
         let published = Published::compile(plan, features_after).unwrap();
-        let (_ending, end) = watch::channel(false);
+        let end = CancellationToken::new();
         let publisher = Publisher::new(Arc::default(), Policy::Unstated);
         let mut server = server(&publisher, end, Arc::default());
         let current = watch::Sender::new(Current::Plan(Arc::new(published)));

@@ -81,7 +81,7 @@ impl ObjectSource {
                 expiry_event::follow(cluster.client(), lease.clone(), certificates.clone());
             tokio::spawn(follow);
         }
-        Some(tokio::spawn(reporter.run(shutdown.leaving())))
+        Some(tokio::spawn(reporter.run(shutdown.leaving.clone())))
     }
 
     /// Publishes the objects, and each change of them, while the process lives.

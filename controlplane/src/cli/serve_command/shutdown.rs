@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use weir::publish::Current;
 use weir_core::manifest::problem::messages::start as messages;
 
@@ -15,8 +16,8 @@ const LAST_ANSWERS: Duration = Duration::from_millis(800);
 
 /// SIGTERM first makes this replica not ready (`leaving`), and ends it later (`ending`). SIGINT ends it at once.
 pub struct Shutdown {
-    leave: watch::Sender<bool>,
-    end: watch::Sender<bool>,
+    pub leaving: CancellationToken,
+    pub ending: CancellationToken,
     terminate: Signal,
     interrupt: Signal,
 }
@@ -24,19 +25,11 @@ pub struct Shutdown {
 impl Shutdown {
     pub fn listen() -> io::Result<Shutdown> {
         Ok(Shutdown {
-            leave: watch::Sender::new(false),
-            end: watch::Sender::new(false),
+            leaving: CancellationToken::new(),
+            ending: CancellationToken::new(),
             terminate: signal(SignalKind::terminate())?,
             interrupt: signal(SignalKind::interrupt())?,
         })
-    }
-
-    pub fn leaving(&self) -> watch::Receiver<bool> {
-        self.leave.subscribe()
-    }
-
-    pub fn ending(&self) -> watch::Receiver<bool> {
-        self.end.subscribe()
     }
 
     /// Returns when every answer has ended. `is_replica` is true if clients find this process by its readiness. Returns
@@ -50,16 +43,14 @@ impl Shutdown {
         let source_stopped = async { while current.changed().await.is_ok() {} };
         tokio::select! {
             _ = self.terminate.recv() => {}
-            _ = self.interrupt.recv() => {
-                self.end.send_replace(true);
-            }
+            _ = self.interrupt.recv() => self.ending.cancel(),
             () = source_stopped => {
                 return Err(io::Error::other(messages::watcher_stopped().to_string()));
             }
         }
         tracing::info!("ending");
-        self.leave.send_replace(true);
-        if is_replica && !*self.end.borrow() {
+        self.leaving.cancel();
+        if is_replica && !self.ending.is_cancelled() {
             // Until this time the endpoints of the Service may still send clients to this replica.
             tokio::select! {
                 () = tokio::time::sleep(LEAVING) => {}
@@ -67,7 +58,7 @@ impl Shutdown {
                 _ = self.interrupt.recv() => {}
             }
         }
-        self.end.send_replace(true);
+        self.ending.cancel();
         let _ = tokio::time::timeout(LAST_ANSWERS, last_tasks).await;
         Ok(())
     }

@@ -77,8 +77,8 @@ impl Sockets {
             transport,
             proxies,
             proxy_limits,
-            shutdown.leaving(),
-            shutdown.ending(),
+            shutdown.leaving.clone(),
+            shutdown.ending.clone(),
             metrics.clone(),
         );
         let operators = listener::serve(
@@ -86,8 +86,8 @@ impl Sockets {
             Transport::Plain,
             operators,
             operator_limits,
-            shutdown.leaving(),
-            shutdown.ending(),
+            shutdown.leaving.clone(),
+            shutdown.ending.clone(),
             metrics.clone(),
         );
         tokio::spawn(async {

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
 
-use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
 
 use super::slot_pool::{Slot, SlotPool};
 use weir_core::owner::Owner;
@@ -33,7 +33,7 @@ struct KnownClients {
 /// The slot of one connection.
 pub struct ConnectionSlot {
     slots: Arc<ConnectionSlots>,
-    end: Arc<Notify>,
+    end: CancellationToken,
     holder: Mutex<SlotHolder>,
 }
 
@@ -66,7 +66,7 @@ impl ConnectionSlots {
 
     /// A slot for a new connection; None if no slot is left.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Arc<ConnectionSlot>> {
-        let end = Arc::new(Notify::new());
+        let end = CancellationToken::new();
         let address = address.to_canonical();
         let slot = self.strangers.take(address, usize::MAX, &end)?;
         Some(Arc::new(ConnectionSlot {
@@ -110,6 +110,6 @@ impl ConnectionSlot {
 
     /// Returns when the slot is given to another connection.
     pub(super) async fn reassigned(&self) {
-        self.end.notified().await;
+        self.end.cancelled().await;
     }
 }

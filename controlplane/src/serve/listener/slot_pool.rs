@@ -7,8 +7,8 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
 
 /// Time for which a client keeps a new slot. Without this time, clients that connect together would take slots from
 /// each other before the server serves one of them. This time does not protect a client that has at least two slots
@@ -30,7 +30,7 @@ struct SlotTable<K> {
 struct SlotEntry {
     number: u64,
     since: Instant,
-    end: Arc<Notify>,
+    end: CancellationToken,
 }
 
 /// A slot for one connection. It becomes free when this value is dropped.
@@ -52,13 +52,13 @@ impl<K: Clone + Eq + Hash> SlotPool<K> {
         })
     }
 
-    /// Takes a slot for the client `key`, which may have at most `limit` slots. Notifies `end` when the slot goes to
+    /// Takes a slot for the client `key`, which may have at most `limit` slots. Cancels `end` when the slot goes to
     /// another connection. Returns None if no connection can give up its slot.
     pub(super) fn take(
         self: &Arc<Self>,
         key: K,
         limit: usize,
-        end: &Arc<Notify>,
+        end: &CancellationToken,
     ) -> Option<Slot<K>> {
         let now = Instant::now();
         let mut state = self.lock();
@@ -111,7 +111,7 @@ impl<K: Clone + Eq + Hash> SlotTable<K> {
     fn give_up(&mut self, key: &K, now: Instant, grace: Duration) -> Option<()> {
         let slots = self.by_key.get_mut(key)?;
         let oldest = slots.pop_front_if(|it| now.duration_since(it.since) >= grace)?;
-        oldest.end.notify_one();
+        oldest.end.cancel();
         self.count = self.count.saturating_sub(1);
         if slots.is_empty() {
             self.by_key.remove(key);
@@ -144,35 +144,25 @@ mod tests {
 
     const ANY: usize = usize::MAX;
 
-    fn end() -> Arc<Notify> {
-        Arc::new(Notify::new())
-    }
-
-    /// True if the slot went to another connection.
-    async fn is_over(end: &Notify) -> bool {
-        let notified = tokio::time::timeout(Duration::from_millis(1), end.notified());
-        notified.await.is_ok()
-    }
-
     #[tokio::test(start_paused = true)]
     async fn client_with_most_slots_makes_room() {
         let pool = SlotPool::new(4);
-        let ends: Vec<_> = (0..4).map(|_| end()).collect();
+        let ends: Vec<_> = (0..4).map(|_| CancellationToken::new()).collect();
         let many: Vec<_> = ends.iter().map(|end| pool.take("many", ANY, end)).collect();
-        let few = end();
+        let few = CancellationToken::new();
         let slots = [(); 2].map(|()| pool.take("few", ANY, &few));
         assert!(slots.iter().all(Option::is_some));
-        assert!(is_over(&ends[0]).await && is_over(&ends[1]).await);
-        assert!(!is_over(&ends[2]).await && !is_over(&few).await);
+        assert!(ends[0].is_cancelled() && ends[1].is_cancelled());
+        assert!(!ends[2].is_cancelled() && !few.is_cancelled());
         // Both clients have two slots now. During GRACE neither of them takes a slot from the other, but a client
         // without slots takes one at once.
-        assert!(pool.take("few", ANY, &end()).is_none());
-        assert!(pool.take("many", ANY, &end()).is_none());
-        let more = ["third", "fourth"].map(|it| pool.take(it, ANY, &end()));
+        assert!(pool.take("few", ANY, &CancellationToken::new()).is_none());
+        assert!(pool.take("many", ANY, &CancellationToken::new()).is_none());
+        let more = ["third", "fourth"].map(|it| pool.take(it, ANY, &CancellationToken::new()));
         assert!(more.iter().all(Option::is_some), "the others had two each");
-        assert!(pool.take("fifth", ANY, &end()).is_none());
+        assert!(pool.take("fifth", ANY, &CancellationToken::new()).is_none());
         tokio::time::advance(GRACE).await;
-        assert!(pool.take("fifth", ANY, &end()).is_some());
+        assert!(pool.take("fifth", ANY, &CancellationToken::new()).is_some());
         drop((many, slots, more));
         assert_eq!(pool.lock().count, 0);
         assert!(pool.lock().by_key.is_empty());
@@ -183,12 +173,14 @@ mod tests {
         // The pool's hash map has another order in each round.
         for _ in 0..20 {
             let pool = SlotPool::new(10);
-            let old = end();
+            let old = CancellationToken::new();
             let first = pool.take(0, ANY, &old);
             tokio::time::advance(GRACE).await;
-            let rest: Vec<_> = (1..10).map(|it| pool.take(it, ANY, &end())).collect();
-            assert!(pool.take(10, ANY, &end()).is_some());
-            assert!(is_over(&old).await);
+            let rest: Vec<_> = (1..10)
+                .map(|it| pool.take(it, ANY, &CancellationToken::new()))
+                .collect();
+            assert!(pool.take(10, ANY, &CancellationToken::new()).is_some());
+            assert!(old.is_cancelled());
             drop((first, rest));
         }
     }
@@ -196,13 +188,13 @@ mod tests {
     #[tokio::test(start_paused = true)]
     async fn client_at_limit_gives_oldest_slot() {
         let pool = SlotPool::new(100);
-        let ends: Vec<_> = (0..3).map(|_| end()).collect();
+        let ends: Vec<_> = (0..3).map(|_| CancellationToken::new()).collect();
         let own: Vec<_> = ends.iter().map(|end| pool.take("a", 2, end)).collect();
         assert!(own[1].is_some() && own[2].is_none());
         tokio::time::advance(GRACE).await;
         let newer = pool.take("a", 2, &ends[2]);
-        assert!(newer.is_some() && is_over(&ends[0]).await);
-        assert!(!is_over(&ends[1]).await);
+        assert!(newer.is_some() && ends[0].is_cancelled());
+        assert!(!ends[1].is_cancelled());
         // A slot that was given up does not become free a second time.
         drop(own);
         assert_eq!(pool.lock().count, 1);

@@ -47,7 +47,7 @@ async fn authenticated_client_frees_stranger_slot() {
 
 #[tokio::test(start_paused = true)]
 async fn client_without_token_is_disconnected() {
-    let (_end, ending) = watch::channel(false);
+    let ending = CancellationToken::new();
     let metrics = Arc::new(Metrics::default());
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
@@ -88,7 +88,7 @@ fn listeners_leave_other_files() {
 
 /// The answer to a GET from a client with this address.
 async fn answer_to(address: &str) -> String {
-    let (_end, ending) = watch::channel(false);
+    let ending = CancellationToken::new();
     let metrics = Arc::new(Metrics::default());
     let server = ConnectionServer {
         transport: Transport::Loopback,
@@ -136,21 +136,25 @@ async fn plain_http_only_serves_loopback() {
 }
 
 /// What ends a connection, and what ends the wait of `/held`.
+#[derive(Clone, Default)]
 struct Controls {
-    end_term: watch::Sender<bool>,
-    leave: watch::Sender<bool>,
-    end: watch::Sender<bool>,
-    go: watch::Sender<bool>,
+    end_term: CancellationToken,
+    leave: CancellationToken,
+    end: CancellationToken,
+    go: CancellationToken,
 }
 
 /// A connection to a server with `/`, and with `/held`, which is answered on `go`.
 fn connected() -> (Controls, DuplexStream, impl Future<Output = ()>) {
-    let (end_term, mut term_over) = watch::channel(false);
-    let (leave, leaving) = watch::channel(false);
-    let (end, ending) = watch::channel(false);
-    let (go, held) = watch::channel(false);
+    let controls = Controls::default();
+    let Controls {
+        end_term,
+        leave,
+        end,
+        go,
+    } = controls.clone();
     let poll = async move || {
-        until(&mut held.clone()).await;
+        go.cancelled().await;
         "held"
     };
     let server = ConnectionServer {
@@ -159,21 +163,15 @@ fn connected() -> (Controls, DuplexStream, impl Future<Output = ()>) {
             .route("/", get(async || "content"))
             .route("/held", get(poll)),
         limits: few(),
-        leaving,
-        ending,
+        leaving: leave,
+        ending: end,
         metrics: Arc::default(),
     };
     let (client, stream) = tokio::io::duplex(4096);
     let served = async move {
-        let term_over = async { until(&mut term_over).await };
         let peer = Peer::default();
+        let term_over = end_term.cancelled();
         server.answer(stream, &slot(), peer, term_over).await;
-    };
-    let controls = Controls {
-        end_term,
-        leave,
-        end,
-        go,
     };
     (controls, client, served)
 }
@@ -210,10 +208,10 @@ async fn expired_connection_ends_with_next_answer() {
             } else {
                 &controls.end_term
             };
-            sender.send_replace(true);
+            sender.cancel();
             sleep(Duration::from_secs(1)).await;
             if is_held {
-                controls.go.send_replace(true);
+                controls.go.cancel();
             } else {
                 // Sent when the term was over already.
                 ask(&mut client, "/").await;
@@ -237,8 +235,8 @@ async fn last_answer_has_connection_close() {
         let request = async {
             ask(&mut client, "/held").await;
             sleep(Duration::from_secs(1)).await;
-            controls.end.send_replace(true);
-            controls.go.send_replace(true);
+            controls.end.cancel();
+            controls.go.cancel();
             rest(client).await
         };
         let ((), rest) = tokio::join!(served, request);
@@ -251,7 +249,7 @@ async fn shutdown_closes_idle_connection() {
     let (controls, client, served) = connected();
     let ended = async {
         sleep(Duration::from_secs(1)).await;
-        controls.end.send_replace(true);
+        controls.end.cancel();
         rest(client).await
     };
     let start = Instant::now();
