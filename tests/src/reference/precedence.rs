@@ -56,7 +56,7 @@ fn length(it: &Candidate) -> usize {
 }
 
 /// No pattern contains `~`, so a pattern that matches `~` at every length matches every path.
-fn fits_every_path(pattern: &Pattern) -> bool {
+pub(super) fn fits_every_path(pattern: &Pattern) -> bool {
     (0..20).all(|length| pattern.is_all_of(&format!("/{}", "~".repeat(length))))
 }
 

@@ -3,6 +3,7 @@
 use std::cmp::Reverse;
 
 use super::condition::header;
+use super::precedence::fits_every_path;
 use super::{Answer, GATEWAY_NAMESPACE, Pattern, Request, Service};
 
 /// A split in the namespace of its root.
@@ -75,9 +76,10 @@ impl Split {
 
 impl GroupMatch {
     /// Returns the rank of a match. A higher rank comes first. The rank counts the length of the path expression, then
-    /// a method, then the number of headers.
+    /// a method, then the number of headers. An expression that fits every path counts as no expression.
     fn rank(&self) -> (Option<usize>, bool, usize) {
-        let path = self.path.as_ref().map(|it| it.to_string().chars().count());
+        let path = self.path.as_ref().filter(|it| !fits_every_path(it));
+        let path = path.map(|it| it.to_string().chars().count());
         let is_any = self.methods.is_empty() || self.methods.iter().any(|method| method == "*");
         (path, !is_any, self.headers.len())
     }
