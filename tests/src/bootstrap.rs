@@ -1,5 +1,5 @@
-//! Builds an Envoy configuration for a test, like the files in `envoy-config/`: the filter, a route that follows the
-//! filter's header, and an ordinary route that is visible in the answer.
+//! Builds an Envoy configuration for a test, similar to the files in `envoy-config/`. It has the filter, a route that
+//! uses the filter's header, and an ordinary route. The answer shows which route a request took.
 
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -31,7 +31,7 @@ struct Listener {
 
 /// The filters after Weir's filter.
 enum Chain {
-    /// A router. Its ordinary route leads to this cluster, or answers 200 `ordinary` without a cluster.
+    /// A router. Its ordinary route uses this cluster. Without a cluster it answers 200 with the body `ordinary`.
     Http(Option<String>),
     /// A TCP proxy to this cluster.
     Tcp(String),
@@ -39,8 +39,8 @@ enum Chain {
 
 impl Bootstrap {
     /// Adds an HTTP listener on a free port with this plugin configuration. Requests that the filter leaves alone go to
-    /// the cluster `ordinary`; without one Envoy answers 200 `ordinary`. Answers have the name of their cluster in
-    /// `x-cluster`. Headers may have 1 MiB, and WebSockets are allowed.
+    /// the cluster `ordinary`. Without this cluster Envoy answers 200 with the body `ordinary`. Answers have the name
+    /// of their cluster in `x-cluster`. Headers may have 1 MiB, and WebSockets are allowed.
     #[must_use]
     pub fn listener(self, name: &str, plugin: &str, ordinary: Option<&str>) -> Bootstrap {
         self.listen(name, plugin, Chain::Http(ordinary.map(str::to_owned)))
@@ -72,8 +72,8 @@ impl Bootstrap {
         self.module_of(&crate::dist("weir-lean.wasm"))
     }
 
-    /// Makes the last listener read the PROXY protocol. Its destination address is the original destination for the
-    /// filter, as after an iptables redirect.
+    /// Makes the last listener read the PROXY protocol. The filter uses the destination address of the PROXY header as
+    /// the original destination, as after an iptables redirect.
     #[must_use]
     pub fn proxy_protocol(mut self) -> Bootstrap {
         if let Some(listener) = self.listeners.last_mut() {
@@ -125,7 +125,7 @@ impl Bootstrap {
         self
     }
 
-    /// Adds a Lua filter with this code before Weir's filter, because other filters may change requests too.
+    /// Adds a Lua filter with this code in front of Weir's filter. It represents other filters that change requests.
     #[must_use]
     pub fn lua(mut self, code: &str) -> Bootstrap {
         self.lua = Some(code.into());
@@ -144,7 +144,7 @@ impl Bootstrap {
         self.cluster_of(name, address, json!({}))
     }
 
-    /// Adds a cluster whose endpoint speaks HTTP/2.
+    /// Adds a cluster with an HTTP/2 endpoint.
     #[must_use]
     pub fn http2_cluster(self, name: &str, address: SocketAddr) -> Bootstrap {
         let protocol = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
@@ -187,7 +187,7 @@ impl Bootstrap {
         self
     }
 
-    /// The whole configuration, for [`crate::Envoy::start`].
+    /// Returns the whole configuration, for [`crate::Envoy::start`].
     pub fn build(self) -> String {
         let whole = self
             .module

@@ -110,14 +110,14 @@ impl Answer {
     }
 }
 
-/// The expected result of [`Connection::shares`].
+/// Returns an expected result of [`Connection::shares`].
 pub fn shares<const N: usize>(shares: [(&str, usize); N]) -> BTreeMap<String, usize> {
     shares
         .map(|(backend, count)| (backend.to_owned(), count))
         .into()
 }
 
-/// The value of a metric in the Prometheus text format. `name` includes the labels.
+/// Returns the value of a metric in the Prometheus text format. `name` includes the labels.
 pub(crate) fn metric(text: &str, name: &str) -> Option<f64> {
     let line = text
         .lines()

@@ -118,8 +118,8 @@ impl Envoy {
         );
     }
 
-    /// Waits until one worker has applied `updates` configurations, and then 200 ms for the other workers. For the
-    /// first configuration the function waits 600 ms, because a worker that starts may take it at its tick (500 ms).
+    /// Waits until one worker has applied `updates` configurations, and then 200 ms for the other workers. After the
+    /// first configuration it waits 600 ms, because a new worker may need a tick (500 ms) to apply it.
     pub async fn wait_for_updates(&self, updates: u64) {
         let others = Duration::from_millis(if updates == 1 { 600 } else { 200 });
         self.wait_for_stat("wasmcustom.weir_config_updates_total", updates)

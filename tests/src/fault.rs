@@ -1,5 +1,5 @@
 //! Faults for tests: a fake control plane, a filter that traps on request, and a client that sends raw bytes. Also a
-//! small set of objects and a load generator to test them with.
+//! small set of objects, and clients that send requests during a fault.
 
 mod fake_plane;
 mod load;

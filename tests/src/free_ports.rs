@@ -2,7 +2,7 @@
 
 use std::net::TcpListener;
 
-/// Free ports below the range of client ports, from which the system also serves port 0.
+/// Free ports below the range of ephemeral ports, which the system gives to clients and to servers that ask for port 0.
 pub struct FreePorts(u16);
 
 impl Default for FreePorts {
@@ -14,7 +14,7 @@ impl Default for FreePorts {
 }
 
 impl FreePorts {
-    /// A different free port with each call.
+    /// Returns a different free port with each call.
     #[expect(clippy::should_implement_trait)]
     pub fn next(&mut self) -> u16 {
         while self.0 < 32_000 {

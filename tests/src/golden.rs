@@ -18,28 +18,29 @@
 //! A line `# policy: smi` or `# policy: permissive` among the first comments sets the access policy of the case.
 //!
 //! A line of a request begins with the proxy that gets the request:
-//! - `anyone` is a proxy without a scope, and `everywhere` is an edge with `"namespace": "*"`.
+//! - `anyone` is a proxy that names no namespace and no Gateway. `everywhere` is an edge with `"namespace": "*"`.
 //! - `from NAMESPACE` is a sidecar in the namespace. `as ACCOUNT from NAMESPACE` is a sidecar with a service account.
 //! - `at NAMESPACE/GATEWAY` is a Gateway. `at NAMESPACE/GATEWAY:LISTENER` has the plugin key `listener`.
 //! - `at NAMESPACE/GATEWAY:http|https via https` has the plugin key `listeners`. `|` separates sockets, `+` separates
 //!   the listeners of a socket, and `via` names the socket of the request. `via unlisted` is a socket that the key
 //!   lacks.
-//! - `into NAMESPACE/ACCOUNT by NAMESPACE/ACCOUNT|anonymous` is the proxy before a workload, and the client's identity
-//!   stands after `by`.
+//! - `into NAMESPACE/ACCOUNT by NAMESPACE/ACCOUNT|anonymous` is the proxy in front of a workload. The client's identity
+//!   follows `by`.
 //!
 //! After the proxy comes the request: `[METHOD] HOST PATH [{name: value, name: "a, b"}]`. The default method is GET. A
 //! line of a connection is `from NAMESPACE tcp SERVICE.NAMESPACE:PORT`, `at NAMESPACE/GATEWAY tcp LISTENER`, or
 //! `into ... by ... tcp PORT`.
 //!
-//! The answer lists backends with exact counts. For this the case sends as many requests as the reduced total weight of
-//! the rule. Edits follow the backend. If all backends have the same edits, the edits follow `each` at the end:
+//! The answer lists backends with exact counts. The number of requests is the sum of the rule's weights, divided by
+//! their greatest common divisor. Edits follow the backend. If all backends have the same edits, the edits follow
+//! `each` at the end:
 //! - `{x-a: b, +x-c: d, -x-e, :path: /f}` sets, adds and removes headers of the request, and rewrites the path.
 //! - `answers {x-g: h}` edits the response.
 //! - `(302 https://a.example/)` redirects, and `(denied)` is 403.
 //!
 //! An answer without a backend is `untouched` (the ordinary route), `404`, `302 https://a.example/`, or `500 listener
 //! unknown` (listeners differ, and the proxy cannot tell at which one the request arrived). For inbound requests the
-//! answer is `allowed` or `denied`. The filter closes a TCP connection that gets a status.
+//! answer is `allowed` or `denied`. If the answer to a TCP connection is a status, the filter closes the connection.
 
 mod comparison;
 mod outcome;
@@ -96,7 +97,7 @@ fn collect(folder: &Path, paths: &mut Vec<PathBuf>) {
     }
 }
 
-/// The objects of a case with this text, as YAML.
+/// Returns the objects of a case with this text, as YAML.
 pub fn manifests(text: &str) -> String {
     let input = text.split("#= ").next().unwrap_or_default();
     if !input.lines().any(|line| line == WITH_DEFAULTS) {
@@ -116,7 +117,7 @@ impl Case {
             .map_or("", |(_, rest)| rest);
         let requests = requests.lines().map(|line| {
             let parsed = Request::parse(line);
-            parsed.unwrap_or_else(|| panic!("{}: {line:?} is no request", path.display()))
+            parsed.unwrap_or_else(|| panic!("{}: {line:?} is not a request", path.display()))
         });
         let requests: Vec<_> = requests.collect();
         Case {
@@ -127,14 +128,14 @@ impl Case {
         }
     }
 
-    /// The path below `tests/golden` without its extension.
+    /// Returns the path below `tests/golden` without its extension.
     pub fn name(&self) -> String {
         let golden = crate::root().join("tests/golden");
         let name = self.path.strip_prefix(golden).expect("below tests/golden");
         name.with_extension("").display().to_string()
     }
 
-    /// The objects of the case, as YAML.
+    /// Returns the objects of the case, as YAML.
     pub fn manifests(&self) -> String {
         manifests(&self.text)
     }
@@ -168,7 +169,7 @@ impl Case {
         (plan, problems)
     }
 
-    /// The proxies of this case, without duplicates.
+    /// Returns the proxies of this case, without duplicates.
     pub fn proxies(&self) -> Vec<Proxy> {
         let mut proxies: Vec<_> = self
             .requests
@@ -185,7 +186,7 @@ impl Case {
         scope(&self.translate(objects, problems).0, &proxy.scope())
     }
 
-    /// The whole file with computed answers.
+    /// Returns the whole file with computed answers.
     pub fn rendered(&self) -> String {
         let (objects, problems) = self.objects();
         let (plan, problems) = self.translate(objects.clone(), problems);
@@ -204,7 +205,7 @@ impl Case {
             let config = scope(&plan, &proxy.scope());
             let json = serde_json::to_vec(&config).expect("JSON");
             let back: wire::Config = serde_json::from_slice(&json).expect("our own JSON");
-            assert_eq!(config, back, "{}: JSON and back", self.name());
+            assert_eq!(config, back, "{}: JSON changes it", self.name());
             let name = request::scope_name(&proxy.scope());
             let _ = writeln!(text, "#= configuration {name}");
             render::render(&mut text, &config);
@@ -242,7 +243,7 @@ impl Case {
                 assert_eq!(
                     others,
                     problems,
-                    "{}: order shows in the problems",
+                    "{}: the order of objects changes problems",
                     self.name()
                 );
             }

@@ -1,4 +1,4 @@
-//! A TCP backend that speaks first.
+//! A TCP backend that sends bytes before its client does.
 
 use std::net::SocketAddr;
 

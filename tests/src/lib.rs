@@ -3,7 +3,8 @@
 //! [`Plane`] is `dist/weir serve`, [`Envoy`] is the pinned proxy with `dist/weir.wasm`, [`Echo`] is a backend, and
 //! [`Connection`] is a client. [`fault`] causes failures, [`golden`] compares case files with the core, and
 //! [`mod@reference`] is a second implementation of the specifications. If a program is missing, the test fails and
-//! prints the command that builds the program. The tests in `tests/tests` import this crate, and this crate imports no test.
+//! prints the command that builds the program. The tests in `tests/tests` import this crate, and this crate imports no
+//! test.
 
 mod bootstrap;
 mod client;
@@ -40,14 +41,14 @@ pub use process::typed;
 pub use relay::Relay;
 pub use shipped::shipped;
 
-/// The repository's root.
+/// Returns the repository's root.
 pub fn root() -> PathBuf {
     PathBuf::from(concat!(env!("CARGO_MANIFEST_DIR"), "/.."))
         .canonicalize()
         .expect("the repository")
 }
 
-/// A file that `scripts/build` or `scripts/image` makes.
+/// Returns the path of a file that `scripts/build` or `scripts/image` makes.
 pub fn dist(name: &str) -> PathBuf {
     let path = root().join("dist").join(name);
     assert!(

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-/// Every object of a YAML stream.
+/// Returns every object of a YAML stream.
 pub fn objects(text: &str) -> Vec<Value> {
     let documents: Vec<Value> = serde_saphyr::from_multiple(text).expect("YAML");
     documents.into_iter().filter(|it| !it.is_null()).collect()

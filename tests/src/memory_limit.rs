@@ -1,5 +1,5 @@
 //! Applies the memory limit of `deploy/weir/deployment.yaml` to a process of a test, with a cgroup of version 1 or 2.
-//! The kernel kills the process if it needs more.
+//! The kernel kills the process if it needs more memory.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -24,7 +24,7 @@ const PARENTS: [&str; 3] = [
     "/sys/fs/cgroup/unified",
 ];
 
-/// A cgroup with the shipped limit. Drop it after its processes have ended; this removes the cgroup.
+/// A cgroup with the memory limit. Dropping this value removes the cgroup, so its processes must have ended before.
 pub struct MemoryLimit {
     folder: PathBuf,
     files: &'static Files,
@@ -33,7 +33,7 @@ pub struct MemoryLimit {
 /// The file names of a cgroup version.
 struct Files {
     limit: &'static str,
-    /// The file that limits swap, and its content. Some kernels lack it.
+    /// The file that limits swap, and its content; None means the content of `limit`. Some kernels lack this file.
     swap: (&'static str, Option<&'static str>),
     peak: &'static str,
     events: &'static str,
@@ -56,7 +56,7 @@ const VERSIONS: [Files; 2] = [
 ];
 
 impl MemoryLimit {
-    /// Returns None and prints a line if the test cannot create a memory cgroup on this machine.
+    /// Creates a cgroup. Returns None and prints a line if the test cannot create a memory cgroup on this machine.
     pub fn shipped() -> Option<MemoryLimit> {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
@@ -66,7 +66,7 @@ impl MemoryLimit {
         if limit.is_none() {
             println!(
                 "no cgroup for the memory limit: none of {PARENTS:?} is a memory cgroup that this test may write; \
-                 the peak of resident memory is checked alone"
+                 the test checks only the peak of resident memory"
             );
         }
         limit
@@ -87,7 +87,7 @@ impl MemoryLimit {
         Some(limit)
     }
 
-    /// The same command, moved into the cgroup before it starts.
+    /// Returns a command that enters the cgroup and then runs this command.
     pub fn around(&self, command: &Command) -> Command {
         let mut inside = Command::new("sh");
         inside.args(["-c", r#"echo $$ > "$0" && exec "$@""#]);
@@ -121,7 +121,7 @@ impl MemoryLimit {
 
 impl Drop for MemoryLimit {
     fn drop(&mut self) {
-        // The kernel counts an ended process for a short time.
+        // For a short time the cgroup still has a process that has ended.
         for _ in 0..50 {
             if std::fs::remove_dir(&self.folder).is_ok() {
                 return;

@@ -1,4 +1,4 @@
-//! The fenced blocks of the project's pages. The first line of a block says which test checks the block:
+//! The fenced blocks of the project's Markdown pages. The first line of a block defines which test checks the block:
 //!
 //! ```text
 //! sh                  commands, run by `tests/tests/readme.rs` from the repository's root
@@ -7,7 +7,8 @@
 //! json plugin         a plugin configuration that the filter accepts
 //! text output         lines that the commands above print, in this order; `...` stands for any text
 //! text numbers        lines that the commands above print, with other numbers
-//! text, mermaid       no commands; in a block without a language, each command has a word in capitals to replace
+//! text, mermaid       no commands, except commands with a word in capitals that the reader replaces
+//! (no language)       like `text` and `mermaid`
 //! ```
 
 use std::process::Command;
@@ -32,7 +33,7 @@ impl Block {
     }
 }
 
-/// All pages of the repository, by their paths from its root.
+/// Returns the paths of all pages of the repository, from its root.
 pub fn pages() -> Vec<String> {
     let output = Command::new("git")
         .args(["ls-files", "--cached", "--others", "--exclude-standard"])
@@ -84,7 +85,7 @@ pub fn blocks(page: &str) -> Vec<Block> {
     blocks
 }
 
-/// The commands of a page that this test runs, and the lines that they have to print.
+/// Returns the commands in the `sh` blocks with this mark, and the lines that they must print.
 pub fn commands(page: &str, mark: &str) -> (String, Vec<Expected>) {
     let (mut script, mut expected) = (String::new(), Vec::new());
     let mut is_ours = false;
@@ -110,10 +111,10 @@ pub fn commands(page: &str, mark: &str) -> (String, Vec<Expected>) {
     (script, expected)
 }
 
-/// Marks of what commands print.
+/// The marks of blocks with the output of commands.
 pub const OUTPUT: [&str; 2] = ["output", "numbers"];
 
-/// A line that commands have to print.
+/// A line that commands must print.
 pub struct Expected {
     line: String,
     has_other_numbers: bool,
@@ -128,7 +129,7 @@ impl Expected {
     }
 }
 
-/// The first of these lines that the output does not have behind the lines before it.
+/// Returns the first expected line that is missing. The output must have the expected lines in their order.
 pub fn missing_line<'a>(output: &str, expected: &'a [Expected]) -> Option<&'a str> {
     let mut lines = output.lines();
     let missing = expected
@@ -137,7 +138,7 @@ pub fn missing_line<'a>(output: &str, expected: &'a [Expected]) -> Option<&'a st
     missing.map(|it| it.line.as_str())
 }
 
-/// The words of a line, with 0 for each run of digits.
+/// Returns the words of a line, with 0 for each run of digits.
 fn without_numbers(line: &str) -> String {
     let words = line.split_whitespace().map(|word| {
         let mut text = String::new();
@@ -153,7 +154,7 @@ fn without_numbers(line: &str) -> String {
     words.collect::<Vec<_>>().join(" ")
 }
 
-/// True if a printed line is the expected line, in which `...` stands for any text.
+/// True if a printed line matches the expected line, in which `...` stands for any text.
 fn fits(printed: &str, line: &str) -> bool {
     let Some((first, rest)) = line.split_once("...") else {
         return printed == line;

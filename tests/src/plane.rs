@@ -44,7 +44,7 @@ impl Plane {
         Plane::start_with(&[], files)
     }
 
-    /// [`Plane::start`] with more arguments.
+    /// Like [`Plane::start`], with more arguments.
     pub fn start_with(arguments: &[&str], files: &[(&str, &str)]) -> Plane {
         Plane::of(Source::Manifests, folder_of(files), None, arguments)
     }
@@ -60,7 +60,7 @@ impl Plane {
         )
     }
 
-    /// Serves the cluster of a kubeconfig.
+    /// Serves the objects of the Kubernetes cluster in this kubeconfig.
     pub fn of_cluster(kubeconfig: &Path, arguments: &[&str]) -> Plane {
         Plane::by_program(&dist("weir"), kubeconfig, arguments)
     }
@@ -73,7 +73,7 @@ impl Plane {
         Plane::of(source, folder, MemoryLimit::shipped(), arguments)
     }
 
-    /// [`Plane::of_cluster`] with another build of `weir`.
+    /// Like [`Plane::of_cluster`], with another build of `weir`.
     pub fn by_program(program: &Path, kubeconfig: &Path, arguments: &[&str]) -> Plane {
         let source = Source::of_cluster(program, kubeconfig);
         let folder = TempDir::new().expect("a folder");
@@ -108,7 +108,7 @@ impl Plane {
         (self.process, _) = serve(&self.source, folder, addresses, limit, arguments);
     }
 
-    /// Replaces a manifest like an editor or a mounted volume: it writes a new file and renames it.
+    /// Replaces a manifest as an editor or a mounted volume does: writes a new file, and renames it to the old name.
     pub fn rename_into_place(&self, name: &str, text: &str) {
         let new = self.folder.path().join(format!(".{name}.new"));
         std::fs::write(&new, text).expect("a manifest");
@@ -146,8 +146,8 @@ impl Plane {
         self.process.peak_memory()
     }
 
-    /// Panics if the peak of resident memory is above the limit of the shipped Deployment, or if the kernel killed the
-    /// process for its memory. Without a cgroup this function checks only the peak.
+    /// Panics if the peak of resident memory is above the limit of the shipped Deployment. Also panics if the kernel
+    /// killed the process, which it does only if there is a cgroup.
     pub fn assert_within_shipped_memory(&self) {
         if let Some(limit) = &self.limit {
             limit.assert_held();
@@ -170,10 +170,10 @@ impl Plane {
             }
             tokio::time::sleep(std::time::Duration::from_millis(50)).await;
         }
-        panic!("it does not become ready:\n{}", self.log());
+        panic!("the control plane does not become ready:\n{}", self.log());
     }
 
-    /// The value of a metric of `/metrics` by its name.
+    /// Returns the value of a metric of `/metrics`. `name` includes the labels.
     pub async fn metric(&self, name: &str) -> f64 {
         let metrics = Connection::open(self.admin)
             .await
@@ -192,7 +192,7 @@ fn folder_of(files: &[(&str, &str)]) -> TempDir {
     folder
 }
 
-/// The log of a `weir serve` that does not start with these arguments.
+/// Starts `weir serve` with arguments that it must refuse, and returns its log.
 pub fn serve_refused(arguments: &[&str], files: &[(&str, &str)]) -> String {
     let folder = folder_of(files);
     let mut command = Command::new(dist("weir"));

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Returns a command in the root of the repository, with the environment of a user. Cargo sets variables for tests. If
-/// the command starts another Cargo, these variables would make it compile the TLS library again.
+/// Returns a command that runs in the root of the repository, without the variables that Cargo sets for tests. With
+/// these variables, another Cargo would compile the TLS library again.
 pub fn typed(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(crate::root());
@@ -57,7 +57,8 @@ impl Process {
         }
     }
 
-    /// Waits until the process ends with an error, and returns its log. Panics if the process succeeds or goes on.
+    /// Waits until the process ends with an error, and returns its log. Panics if it succeeds, or runs after ten
+    /// seconds.
     pub fn wait_for_failure(&mut self) -> String {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(10) {
@@ -67,7 +68,7 @@ impl Process {
             }
             std::thread::sleep(Duration::from_millis(5));
         }
-        panic!("it goes on:\n{}", self.log());
+        panic!("the process does not end:\n{}", self.log());
     }
 
     /// Sends SIGTERM.
@@ -76,12 +77,12 @@ impl Process {
         let sent = Command::new("kill").args(["-TERM", &id]).status();
         assert!(
             sent.expect("kill").success(),
-            "it has ended:\n{}",
+            "the process has ended:\n{}",
             self.log()
         );
     }
 
-    /// True if the process has ended. Until its parent waits for it, such a process is a zombie, so a zombie has ended.
+    /// True if the process has ended. A zombie has ended too: only its parent has not waited for it yet.
     pub fn has_ended(&self) -> bool {
         let stat = read(Path::new(&format!("/proc/{}/stat", self.child.id())));
         stat.is_none_or(|stat| {

@@ -66,7 +66,8 @@ pub struct Route {
     pub kind: Kind,
     pub namespace: String,
     pub name: String,
-    /// Age in days since a fixed day. None means no `creationTimestamp`; such a route is the youngest.
+    /// The day of the creation, counted from a fixed day. None means no `creationTimestamp`; such a route is the
+    /// youngest.
     pub created: Option<u8>,
     pub parents: Vec<Parent>,
     pub hostnames: Vec<String>,
@@ -88,7 +89,7 @@ pub enum Parent {
 
 #[derive(Clone, Debug)]
 pub struct Rule {
-    /// The only backend of this rule, a Service that no other rule has.
+    /// The only backend of this rule, a Service that no other rule uses.
     pub backend: String,
     /// An empty list matches every request.
     pub matches: Vec<Match>,
@@ -144,7 +145,7 @@ pub enum Proxy {
 pub enum ListenerNames {
     Unset,
     Listener(String),
-    /// The listeners of each socket, and the socket of the request. Without a number, the list lacks the socket.
+    /// The listeners of each socket, and the index of the request's socket. None means that the list lacks this socket.
     Sockets(Vec<Vec<String>>, Option<usize>),
 }
 
@@ -160,16 +161,16 @@ pub struct Request {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Answer {
-    /// No route has the host, or only splits that match other requests.
+    /// No route applies to the host, and no split matches the request.
     Untouched,
-    /// Routes have the host, but no match fits.
+    /// Routes apply to the host, but no match fits the request.
     NotFound,
     /// The backend of the matching rule or split.
     Rule(String),
     /// Listeners differ, and the proxy cannot tell at which one the request arrived.
     UnknownListener,
-    /// The specifications do not decide: a request that is no gRPC call reaches a GRPCRoute, or one host has both kinds
-    /// of routes.
+    /// The specifications define no answer: a request that is not a gRPC call reaches a GRPCRoute, or one host has
+    /// GRPCRoutes and other routes.
     Unspecified,
 }
 
@@ -191,8 +192,8 @@ impl World {
         }
     }
 
-    /// GEP-1294: clients call a Service by its names. Consumer routes replace producer routes. If no route has the
-    /// port, the request takes the ordinary route.
+    /// GEP-1294: clients call a Service by its names. Routes in the client's namespace replace routes in the Service's
+    /// namespace. Without routes the splits of the Service apply.
     fn by_client(&self, client: Option<&str>, request: &Request) -> Answer {
         let host = without_port(&request.host).to_ascii_lowercase();
         let name = host.strip_suffix('.').unwrap_or(&host);
@@ -247,11 +248,11 @@ impl World {
         if routes.is_empty() {
             routes = of(Some(&service.namespace));
         }
-        // A route on the port replaces its splits.
+        // Routes for the port replace the splits of the Service.
         if routes.is_empty() {
             return split::decide(&self.splits, service, port, request);
         }
-        // GRPCRoutes go before all others.
+        // GRPCRoutes replace all other routes.
         if routes.iter().any(|route| route.kind == Kind::Grpc) {
             routes.retain(|route| route.kind == Kind::Grpc);
         }
@@ -283,7 +284,7 @@ fn decide(routes: Vec<(&Route, Option<&str>)>, request: &Request) -> Answer {
     })
 }
 
-/// Every match of the routes, by precedence.
+/// Returns every match of the routes, in the order of precedence.
 fn candidates<'a>(routes: Vec<(&'a Route, Option<&'a str>)>) -> Vec<Candidate<'a>> {
     let mut candidates = Vec::new();
     for (route, hostname) in routes {
@@ -334,7 +335,8 @@ fn covers(wide: &str, narrow: &str) -> bool {
     wide != narrow && narrow.strip_prefix('*').unwrap_or(narrow).ends_with(suffix)
 }
 
-/// `*.example.com` matches every name that ends in `.example.com`, at any depth, but not `example.com`.
+/// True if the hostname matches the host. `*.example.com` matches every name that ends in `.example.com`, at any depth,
+/// but not `example.com`.
 fn is_meant(hostname: &str, host: &str) -> bool {
     match hostname.strip_prefix('*') {
         Some(suffix) => host.len() > suffix.len() && host.ends_with(suffix),

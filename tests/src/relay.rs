@@ -1,4 +1,4 @@
-//! A TCP relay between clients and servers. The relay stands for a Service in front of its endpoints, and can hold back
+//! A TCP relay between clients and servers. The relay replaces a Service in front of its endpoints, and can hold back
 //! traffic.
 
 use std::net::SocketAddr;
@@ -69,7 +69,7 @@ impl Relay {
         self.shared.is_stalled.send_replace(is_stalled);
     }
 
-    /// The number of connections to a server.
+    /// Returns the number of connections to a server so far.
     pub fn taken(&self, server: SocketAddr) -> usize {
         let targets = self.shared.targets();
         targets.taken.iter().filter(|it| **it == server).count()

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-/// Returns a shipped configuration with free ports for its listeners, and with these addresses for clusters with one
-/// endpoint. Panics if a cluster is missing.
+/// Returns a file of `envoy-config/` with port 0 for its listeners, so that Envoy picks free ports. The named clusters
+/// get the ports of these addresses. Panics unless each of them has exactly one endpoint.
 pub fn shipped(name: &str, clusters: &[(&str, SocketAddr)]) -> String {
     let path = crate::root().join("envoy-config").join(name);
     let text = std::fs::read_to_string(&path).expect("a shipped configuration");
@@ -16,7 +16,7 @@ pub fn shipped(name: &str, clusters: &[(&str, SocketAddr)]) -> String {
         if !line.starts_with([' ', '#']) || plain == "clusters:" {
             in_clusters = plain == "clusters:";
         }
-        // The name of a cluster, not a name inside it.
+        // Only names of clusters have this indentation.
         if let Some(cluster) = line.strip_prefix("  - name: ").filter(|_| in_clusters) {
             let cluster = clusters.iter().find(|(name, _)| *name == cluster);
             address = cluster.map(|(_, address)| *address);

@@ -1,6 +1,6 @@
 //! Two tenants: a proxy of namespace `b` and a Gateway of `b` get the same configuration with and without the objects
-//! of namespace `a`. The specifications allow one exception: producers write rules for the Services of `a` and grants
-//! for the ServiceAccounts of `a`.
+//! of namespace `a`. The specifications allow one exception: objects of `a` may add rules for the Services of `a`, and
+//! grants for the ServiceAccounts of `a`.
 //!
 //! The objects are made from bytes, so that a fuzzer can choose them. This file uses only the crates of the core,
 //! because the fuzz target `tenants` includes it by its path.
@@ -50,7 +50,7 @@ pub fn check(data: &[u8]) {
         let own = Scope::Namespace("b".into());
         let (without, with) = (scope(&without, &own), scope(&with, &own));
         let added = size(&with).saturating_sub(size(&without));
-        assert!(added <= LIMITS.namespace, "a costs b {added} bytes");
+        assert!(added <= LIMITS.namespace, "a adds {added} bytes to b");
         assert_only_producers(&with);
         assert_eq!(without_a(with), without_a(without), "the proxies of b");
     }
@@ -67,7 +67,7 @@ fn size(config: &Config) -> u64 {
     serde_json::to_vec(config).map_or(u64::MAX, |text| text.len() as u64)
 }
 
-/// The namespace of the object in a rule's name.
+/// Returns the namespace of the object in a rule's name.
 fn namespace_of(rule: &str) -> Option<&str> {
     rule.split('/').nth(1)
 }
@@ -84,7 +84,7 @@ fn assert_only_producers(config: &Config) {
         let mut rules = rules.filter(|rule| is_of_a(rule));
         assert!(
             is_root_of_a || rules.next().is_none(),
-            "a decides for {set:?}"
+            "a has a rule for {set:?}"
         );
     }
     for connections in &config.connections {
@@ -92,7 +92,7 @@ fn assert_only_producers(config: &Config) {
             matches!(&connections.to, Destination::Root(root) if root.namespace == "a");
         assert!(
             is_root_of_a || !is_of_a(&connections.rule),
-            "a decides for {connections:?}"
+            "a has a rule for {connections:?}"
         );
     }
     let grants = match &config.access {
@@ -141,7 +141,7 @@ fn without_a(mut config: Config) -> Config {
     config
 }
 
-/// Choices from bytes. After the last byte every choice is 0.
+/// Makes a choice from each byte. After the last byte every choice is 0.
 struct Choices<'d>(&'d [u8]);
 
 impl Choices<'_> {
@@ -175,7 +175,7 @@ fn object(api: &str, kind: &str, namespace: &str, name: &str, spec: Value) -> Va
     json!({ "apiVersion": api, "kind": kind, "metadata": { "namespace": namespace, "name": name }, "spec": spec })
 }
 
-/// Objects of both namespaces: Services, pods, and Gateways for the routes of their own namespace.
+/// Returns objects that exist in both namespaces: Services, pods, and Gateways for the routes of their own namespace.
 fn passive() -> Vec<Value> {
     let mut objects = Vec::new();
     for namespace in ["a", "b"] {

@@ -1,4 +1,5 @@
-//! Dependencies and calls that must not be there, so that the rest can be trusted.
+//! Tests that some things are absent, as ARCHITECTURE.md promises: certain dependencies, host calls, writes of the
+//! control plane, and ignored tests.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -6,7 +7,7 @@ use std::process::Command;
 
 use weir_tests::root;
 
-/// The names of all packages that a workspace member is built from, including itself.
+/// Returns the names of all packages that a workspace member is built from, and its own name.
 fn dependencies(package: &str, target: Option<&str>) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args([
@@ -29,7 +30,7 @@ fn dependencies(package: &str, target: Option<&str>) -> BTreeSet<String> {
         .collect();
     assert!(
         names.contains(package),
-        "cargo tree names {package}: {names:?}"
+        "cargo tree does not list {package}: {names:?}"
     );
     names
 }
@@ -68,8 +69,8 @@ fn filter_and_control_plane_are_separate() {
     assert_absent("weir", None, &["weir-filter", "proxy-wasm"]);
 }
 
-/// `controlplane/core/clippy.toml` forbids what this test cannot see: files, sockets and clocks of the standard
-/// library.
+/// This test cannot see what the crate uses of the standard library. `controlplane/core/clippy.toml` forbids files,
+/// sockets and clocks.
 #[test]
 fn core_has_no_runtime_or_network() {
     let absent = [
@@ -87,7 +88,7 @@ fn core_has_no_runtime_or_network() {
     assert_absent("weir-core", None, &absent);
 }
 
-/// The `.rs` files below a folder, without comments.
+/// Returns the path of each `.rs` file below a folder, and its text without comments.
 fn sources(folder: &Path) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for entry in std::fs::read_dir(folder).expect("a folder of sources") {
@@ -117,8 +118,8 @@ fn one_filter_file_names_host_calls() {
     }
 }
 
-/// In a cluster the control plane writes only status, Events (about objects and about its certificate's end), its Lease
-/// and TokenReviews.
+/// In a cluster the control plane writes only status, its Lease, TokenReviews, and Events about objects and about the
+/// expiry of its certificate.
 #[test]
 fn control_plane_writes_only_known_objects() {
     const WRITERS: [&str; 5] = [
@@ -133,7 +134,7 @@ fn control_plane_writes_only_known_objects() {
         let is_writer = WRITERS.iter().any(|writer| path.ends_with(writer));
         for word in ["PostParams", "PatchParams", "DeleteParams", "EvictParams"] {
             let is_named = code.contains(word);
-            assert!(is_writer || !is_named, "{path} names {word}");
+            assert!(is_writer || !is_named, "{path} contains {word}");
         }
         writers += usize::from(is_writer);
         let patches = code.contains(".patch_status(");
@@ -142,7 +143,7 @@ fn control_plane_writes_only_known_objects() {
     assert_eq!(writers, WRITERS.len());
 }
 
-/// The control plane does not write to the folder that it reads. It only writes the filters for `copy-filter`.
+/// The control plane writes no file, except the filter files that `weir copy-filter` copies.
 #[test]
 fn control_plane_writes_no_file() {
     let controlplane = root().join("controlplane/src");
@@ -170,7 +171,7 @@ fn control_plane_writes_no_file() {
             "fs::remove",
             "OpenOptions",
         ] {
-            assert!(!code.contains(word), "{path} names {word}");
+            assert!(!code.contains(word), "{path} contains {word}");
         }
     }
     assert!(looked_at >= 25, "only {looked_at} files");
@@ -182,7 +183,7 @@ fn no_test_is_ignored() {
     for folder in ["split", "filter", "controlplane", "demo", "tests"] {
         for (path, code) in sources(&root().join(folder)) {
             let ignore = concat!("#[", "ignore");
-            assert!(!code.contains(ignore), "{path} leaves a test out");
+            assert!(!code.contains(ignore), "{path} has an ignored test");
         }
     }
 }

@@ -1,4 +1,4 @@
-//! Weights change under load on a real Envoy: no request fails, and every worker follows.
+//! Weights change under load on a real Envoy. No request must fail, and every worker must apply the new weights.
 
 use std::time::{Duration, Instant};
 
@@ -27,8 +27,9 @@ fn served(samples: &[Sample]) -> usize {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn thousand_changes_under_load() {
-    /// As many changes as renames allow, then single changes with a measured delay.
+    /// The number of changes in quick succession.
     const BURST: u64 = 1_000;
+    /// The number of single changes after that. The test measures the delay of each.
     const CHANGES: usize = 100;
     const CONNECTIONS: usize = 8;
     let plane = Plane::start(&[("web.yaml", &manifest([100, 0]))]);
@@ -62,8 +63,8 @@ async fn thousand_changes_under_load() {
         plane.rename_into_place("web.yaml", &manifest(weights));
         let renamed = Instant::now();
         let mut since: Vec<Sample> = Vec::new();
-        // All connections follow when the newest answer of each, to a request sent after the change, is from the new
-        // backend.
+        // Every request in `since` was sent after the change. On each connection the newest answer must come from the
+        // new backend.
         let all_follow = |since: &[Sample]| {
             (0..CONNECTIONS).all(|connection| {
                 let newest = since.iter().rev().find(|it| it.connection == connection);
@@ -73,7 +74,7 @@ async fn thousand_changes_under_load() {
         while !all_follow(&since) {
             assert!(
                 renamed.elapsed() < Duration::from_secs(5),
-                "not all follow change {change}"
+                "not all connections follow change {change}"
             );
             tokio::time::sleep(Duration::from_millis(1)).await;
             let samples = load.take();
@@ -89,7 +90,7 @@ async fn thousand_changes_under_load() {
             .find(|sample| sample.sent > follow && sample.by != now);
         assert!(
             back.is_none(),
-            "a worker went back on change {change}: {back:?}"
+            "a worker returned to the old weights after change {change}: {back:?}"
         );
         requests += served(&later);
         since.extend(later);
@@ -101,13 +102,13 @@ async fn thousand_changes_under_load() {
     followed.sort();
     let (p50, p99) = (followed[CHANGES / 2], followed[CHANGES * 99 / 100]);
     println!(
-        "{requests} requests, 0 failed; {BURST} changes in a burst, of which {updates} were put in force; \
-         {CHANGES} changes, from the rename to the last request that the old backend got: p50 {p50:?}, \
-         p99 {p99:?}"
+        "{requests} requests, 0 failed; {BURST} changes in quick succession, of which Envoy applied {updates}; \
+         {CHANGES} single changes, time from the rename to the last request to the old backend: \
+         p50 {p50:?}, p99 {p99:?}"
     );
     assert!(
         updates > BURST / 10,
-        "only {updates} of {BURST} changes were put in force"
+        "Envoy applied only {updates} of {BURST} changes"
     );
     assert!(p99 <= Duration::from_millis(100), "p99 {p99:?}");
     assert_eq!(envoy.stat("wasm.weir.vm_reload").await, 0);
@@ -121,11 +122,11 @@ async fn one_envoy_holds_one_poll() {
         assert_eq!(plane.metric("weir_polls_held").await, 1.0);
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    // The first poll, which was answered at once, and the held poll.
+    // The control plane answered the first poll at once, and holds the second poll.
     assert_eq!(envoy.stat("cluster.weir.upstream_rq_total").await, 2);
 }
 
-/// Law 9: a change of another object in the middle of a sequence keeps the sequence exact.
+/// Law 9 of ARCHITECTURE.md: a change of another split does not disturb a running sequence of picks.
 #[tokio::test(flavor = "multi_thread")]
 async fn other_changes_keep_a_sequence_exact() {
     let other = |weight: u64| {

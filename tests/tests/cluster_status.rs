@@ -1,4 +1,4 @@
-//! The status of objects in a cluster: a real API server, `weir serve --kubernetes`, real Envoys.
+//! Tests the status of objects in a cluster, with a real API server, `weir serve --kubernetes` and real Envoys.
 
 mod cluster_status {
     mod cases;
@@ -14,11 +14,11 @@ use jiff::Timestamp;
 use serde_json::Value;
 use weir_tests::Plane;
 
-/// An entry of another controller with unknown fields.
+/// A status with the entry of another controller. Its message has characters that a careless rewrite would change.
 const FOREIGN: &str = r#"{"status":{"parents":[{"parentRef":{"group":"","kind":"Service","name":"web","port":80},"controllerName":"example.com/other","conditions":[{"type":"Accepted","status":"True","reason":"Accepted","message":"\u00fc \"quoted\"  twice","observedGeneration":7,"lastTransitionTime":"2020-01-01T00:00:00Z"}]}]}}"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn status_is_written_within_one_reconcile() {
+async fn status_follows_changes_within_seconds() {
     let scene = Scene::new(&[]);
     scene.services(&["web", "v1", "v2"]);
     scene.route("web", "[{ name: v1, port: 80 }]");
@@ -86,7 +86,7 @@ async fn status_is_written_within_one_reconcile() {
         has_condition(2, "ResolvedRefs", "True", "ResolvedRefs"),
     );
 
-    // Weir's status does not overwrite a label that was written in between.
+    // Labels are written between Weir's status writes. The last status must be for the last generation.
     for weight in 1..=20 {
         scene.route(
             "web",
@@ -105,9 +105,14 @@ async fn status_is_written_within_one_reconcile() {
         (found["observedGeneration"] == route["metadata"]["generation"]).then_some(found)
     });
     assert_eq!(last["observedGeneration"], 22);
-    assert_eq!(foreign(&scene.raw("web")), before, "byte for byte");
+    assert_eq!(
+        foreign(&scene.raw("web")),
+        before,
+        "the foreign entry changed"
+    );
 
-    // A second, invalid route.
+    // The parents of this route do not exist. Weir writes an entry for the Service only, because the Gateway may belong
+    // to another controller.
     scene.apply(
         "apiVersion: gateway.networking.k8s.io/v1
 kind: HTTPRoute
@@ -162,7 +167,7 @@ async fn every_kind_gets_a_status() {
             "tcp",
         ),
     ];
-    // Each has one backend that exists and one that does not.
+    // Each route has one backend that exists, and one backend that does not exist.
     for (_, kind, name) in kinds {
         let group = if name == "linkerd" { "core" } else { "''" };
         scene.apply(&format!(
@@ -191,6 +196,7 @@ async fn every_kind_gets_a_status() {
     }
 }
 
+/// The CRD of this test has no field for conditions, so the API server drops the conditions that Weir writes.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn dropped_status_is_not_rewritten_endlessly() {
     let scene = Scene::new(&[]);
@@ -270,7 +276,7 @@ async fn split_gets_conditions_and_events() {
     let found = seen("Resolved", 1);
     assert_eq!(found[0]["type"], "Normal");
 
-    // A problem that returns updates its Event, and a new process does not repeat it.
+    // A problem that returns updates its Event. A new control plane must not report the same problem again.
     scene.kubectl(&["delete", "service", "v2"]);
     let start = Instant::now();
     while events("BackendNotFound")[0]["series"]["count"] != 2 {
@@ -296,7 +302,11 @@ async fn split_gets_conditions_and_events() {
     assert_eq!(again.metric("weir_events_total").await, 1.0);
     let found = events("BackendNotFound");
     let of_web = found.iter().find(|it| it["regarding"]["name"] == "web");
-    assert_eq!(of_web.expect("of web")["series"]["count"], 2, "said again");
+    assert_eq!(
+        of_web.expect("of web")["series"]["count"],
+        2,
+        "reported again"
+    );
     assert_eq!(events("Resolved").len(), 1);
     assert_eq!(again.metric("weir_leader").await, 1.0);
 }

@@ -1,5 +1,5 @@
-//! The CRDs of `deploy/crds` for the SMI: an object that is written at one version keeps all fields at every other
-//! version.
+//! Tests the SMI CRDs of `deploy/crds`. An object that is written at one version must keep all its fields at every
+//! other version.
 
 use serde_json::{Value, json};
 use weir_cluster::{ApiServer, Kubectl};
@@ -97,7 +97,7 @@ fn json(text: &str) -> Value {
     serde_json::from_str(text).unwrap_or_else(|error| panic!("{error}: {text}"))
 }
 
-/// All fields that users write.
+/// Returns the object without `apiVersion`, `kind` and `metadata`.
 fn content(mut object: Value) -> Value {
     let fields = object.as_object_mut().expect("an object");
     for field in ["apiVersion", "kind", "metadata"] {
@@ -110,7 +110,7 @@ fn content(mut object: Value) -> Value {
 fn nothing_is_lost_between_versions() {
     let (_server, kubectl) = server();
     for (resource, versions, example) in EXAMPLES {
-        // The schema refuses unknown fields and sets no defaults.
+        // `strict` refuses unknown fields. The schema sets no defaults, so the object must come back unchanged.
         kubectl.apply(example, &["--server-side", "--validate=strict"]);
         let object = objects(example).remove(0);
         let name = object["metadata"]["name"].as_str().expect("a name");
@@ -165,14 +165,15 @@ fn kubectl_shows_and_awaits_split_status() {
     ];
     kubectl.run(&wait);
 
-    // The status is not part of the generation. A condition of the old generation does not count for the new one.
+    // A status write keeps the generation, and a new spec gets a new generation. `kubectl wait` ignores a condition of
+    // an old generation.
     let old = kubectl.run(&["get", "ts", "b", "-o", "jsonpath={.metadata.generation}"]);
     assert_eq!(old, "1");
     kubectl.apply(&split.replace("weight: 50", "weight: 60"), &[]);
     assert!(!kubectl.output(&wait).status.success());
     live(2);
     kubectl.run(&wait);
-    // An ordinary patch does not change the status.
+    // A patch without `--subresource=status` does not change the status.
     kubectl.run(&[
         "patch",
         "ts",

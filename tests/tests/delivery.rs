@@ -1,5 +1,5 @@
-//! `demo/edge` on a real Envoy. One test gets the filter from ECDS and changes its plugin configuration under load. The
-//! other test finds the rule in a trace.
+//! Runs `demo/edge` on a real Envoy. In one test Envoy gets the filter from ECDS (discovery of filter configurations),
+//! and the filter's plugin configuration changes under load. The other test finds the rule in a trace.
 
 use std::path::Path;
 use std::sync::{Arc, Mutex};
@@ -20,7 +20,8 @@ struct Edge {
 }
 
 impl Edge {
-    /// Returns the edge of `demo/edge` with free ports, with backends of this test, and with `weir.enabled` at 100.
+    /// Returns the Envoy configuration of `demo/edge` with free ports, with backends of this test, and with the runtime
+    /// key `weir.enabled` at 100.
     async fn new() -> Edge {
         let read = |name: &str| std::fs::read_to_string(root().join(name)).expect("demo/edge");
         let plane = Plane::start(&[("shop.yaml", &read("demo/edge/manifests/shop.yaml"))]);
@@ -45,6 +46,7 @@ impl Edge {
         }
     }
 
+    /// Returns the HTTP connection manager of the listener.
     fn manager(&mut self) -> &mut Value {
         let listener = &mut self.config["static_resources"]["listeners"][0];
         &mut listener["filter_chains"][0]["filters"][0]["typed_config"]
@@ -57,7 +59,7 @@ impl Edge {
     }
 }
 
-/// Writes an xDS answer with this filter to `file`. The function renames a new file, because Envoy reads `file` again
+/// Writes an xDS response with this filter to `file`. The function renames a new file, because Envoy reads `file` again
 /// only after a rename.
 fn write_resource(file: &Path, version: usize, filter: &Value) {
     let resource = json!({ "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig", "name": "weir",
@@ -117,7 +119,8 @@ async fn ecds_updates_fail_no_request() {
     for sample in samples {
         assert_eq!(sample.status, 200, "{sample:?}");
     }
-    // The load ended at any place in the sequence of picks. The count of any 100 picks differs by at most one.
+    // The load ended somewhere within the sequence of picks. So v2 may get one more or one less of the next 100
+    // requests than its share.
     let got = connection.shares(HOST, "/", 100).await;
     assert!((9..=11).contains(&got["v2"]), "{got:?}");
     assert_eq!(got["v1"] + got["v2"], 100, "{got:?}");

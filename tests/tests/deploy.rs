@@ -1,5 +1,5 @@
-//! The manifests of `deploy/` and `demo/kubernetes`: kustomize and Helm agree, the API server accepts all objects, and
-//! all pods fit the restricted level.
+//! Tests the manifests of `deploy/` and `demo/kubernetes`. Kustomize and Helm must render the same objects. The API
+//! server must accept all objects. All pods must satisfy the Pod Security Standard `restricted`.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -36,7 +36,7 @@ fn helm(args: &[&str]) -> String {
     run("helm", "helm", args)
 }
 
-/// Objects by kind, namespace and name.
+/// Returns the objects by `KIND NAMESPACE/NAME`.
 fn by_name(manifests: &str) -> BTreeMap<String, Value> {
     let named = objects(manifests).into_iter().map(|object| {
         let text = |path: &str| {
@@ -85,7 +85,7 @@ fn kustomize_and_helm_agree() {
 }
 
 #[test]
-fn chart_values_reach_their_places() {
+fn chart_values_reach_the_objects() {
     helm(&["lint", "--strict", "deploy/chart"]);
     let rendered = by_name(&helm(&[
         "template",
@@ -140,8 +140,8 @@ fn chart_values_reach_their_places() {
     );
 }
 
-/// The admin port has neither TLS nor tokens, and anyone who can create a pod can choose its labels. So each rule for
-/// that port names a namespace.
+/// The admin port has no TLS and no tokens. A user who can create a pod can choose the pod's labels. So each rule of
+/// the NetworkPolicy for this port must name a namespace.
 #[test]
 fn admin_port_requires_a_named_namespace() {
     let path = root().join("deploy/weir/networkpolicy.yaml");
@@ -200,7 +200,7 @@ fn image_can_be_named_by_digest() {
     );
 }
 
-/// A folder with this kustomization, two levels below the root.
+/// Creates a folder with this kustomization, two levels below the root of the repository.
 fn overlay(kustomization: &Value) -> tempfile::TempDir {
     let target = root().join("target");
     std::fs::create_dir_all(&target).expect("target");
@@ -210,7 +210,8 @@ fn overlay(kustomization: &Value) -> tempfile::TempDir {
     folder
 }
 
-/// A team adds the component to its own kustomization.
+/// A team can add the component `deploy/smi` to its own kustomization. Helm must render the same objects with
+/// `policy=smi`.
 #[test]
 fn smi_policy_is_a_component() {
     let folder = overlay(&json!({
@@ -268,9 +269,9 @@ fn envoy_version() -> String {
     line.expect("envoy_version").to_owned()
 }
 
-/// The clients' Envoy configurations differ only in their namespace.
+/// The Envoy configurations of the two clients must differ only in the namespace.
 #[test]
-fn the_sidecars_differ_in_one_word() {
+fn sidecars_differ_only_in_namespace() {
     let rendered = by_name(&kustomize("demo/kubernetes"));
     let config = |namespace: &str| {
         let found = rendered
@@ -305,7 +306,7 @@ fn api_server_accepts_all_manifests() {
         ("demo/kubernetes", kustomize("demo/kubernetes")),
     ] {
         let objects = objects(&manifests);
-        // A dry run needs the namespace, and a pod needs its ServiceAccount.
+        // A dry run of an object fails without its namespace, and a dry run of a pod fails without its ServiceAccount.
         for object in &objects {
             if matches!(
                 object["kind"].as_str(),
@@ -342,7 +343,7 @@ fn api_server_accepts_all_manifests() {
         }
         assert!(pods >= 1, "{what}");
     }
-    // Check that the restricted level is in force.
+    // The API server must refuse a pod that violates the level `restricted`. Otherwise the loop above checked nothing.
     let bare = json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": { "name": "bare", "namespace": "weir-system" },
         "spec": { "serviceAccountName": "weir", "containers": [{ "name": "bare", "image": "bare" }] },

@@ -1,8 +1,8 @@
-//! Random routes, policies and requests: the control plane and the table must decide like a second implementation of
-//! the specifications.
+//! Generates random routes, policies and requests. The control plane and the filter's table together must decide like a
+//! second implementation of the specifications, `weir_tests::reference`.
 //!
-//! Each run compares a million pairs of a route and a request; `scripts/differential N` compares more. `WEIR_SEED`
-//! repeats a run.
+//! Each run compares a million pairs of a route and a request. `scripts/differential N` compares N pairs. Set the
+//! variable `WEIR_SEED` to repeat a run.
 
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -16,8 +16,9 @@ use weir_tests::reference::{
     ACCOUNTS, Answer, CLIENTS, ListenerNames, PORTS, Proxy, Random, Request, World, shrink,
 };
 
+/// Requests for each proxy.
 const REQUESTS: usize = 100;
-/// The port of a proxy's first socket; no listener has it.
+/// The port of a proxy's first socket. No listener of a Gateway has this port.
 const SOCKET: u16 = 1000;
 
 fn number(variable: &str) -> Option<u64> {
@@ -66,13 +67,13 @@ fn routes_decide_as_the_specification_says() {
         }
     }
     println!(
-        "{comparisons} comparisons, {worlds} worlds, {by_rule} of {requests} requests fell to a rule"
+        "{comparisons} comparisons, {worlds} worlds, {by_rule} of {requests} requests matched a rule"
     );
-    // Otherwise the worlds are too empty to test anything.
+    // With fewer matched requests the worlds are too empty to test anything.
     assert!(by_rule * 10 > requests, "{by_rule} of {requests}");
 }
 
-/// Checks both ends: the client's proxy and the workload's proxy.
+/// Checks the decisions of the client's proxy and of the called workload's proxy.
 #[test]
 fn targets_allow_as_the_specification_says() {
     let seed = seed();
@@ -144,7 +145,7 @@ fn plan(world: &World) -> (Plan, Vec<Problem>) {
 fn planned(manifests: Vec<serde_json::Value>, policy: Policy) -> (Plan, Vec<Problem>) {
     let objects = manifests.into_iter().map(|body| {
         let object = Object::parse(body).expect("an object");
-        object.expect("a kind that is understood")
+        object.expect("a supported kind")
     });
     let (world, mut problems) = weir_core::world::World::from_objects(objects);
     let (plan, more) = translate(&world, policy);
@@ -181,13 +182,14 @@ fn live(plan: &Plan, proxy: &Proxy) -> Live {
     install(plan, &scope_, &keys)
 }
 
-/// The table of a proxy with this scope and these keys of its plugin configuration.
+/// Returns the state of a filter that has installed the configuration of this scope. `keys` are further keys of its
+/// plugin configuration.
 fn install(plan: &Plan, scope_: &Scope, keys: &str) -> Live {
     let keys = format!(r#"{{"control_plane":"weir","cluster":"{{service}}",{keys}}}"#);
     let plugin = Plugin::parse(keys.as_bytes()).expect("a plugin");
     let table = Table::compile(&scope(plan, scope_), &plugin.site);
     let mut live = Live::new(1, UntilConfigured::Pass);
-    live.install(table.expect("what is published compiles"));
+    live.install(table.expect("the configuration compiles"));
     live
 }
 
@@ -223,7 +225,7 @@ fn decide(live: &mut Live, proxy: &Proxy, request: &Request) -> Answer {
     }
 }
 
-/// Prints the smallest world that still differs.
+/// Shrinks the world as long as the decision differs from the specification. Prints the smallest world, and panics.
 fn fail(seed: u64, world: World, proxy: &Proxy, request: &Request) -> ! {
     let got = |world: &World| decide(&mut live(&plan(world).0, proxy), proxy, request);
     let world = shrink(world, |it| {
@@ -237,7 +239,7 @@ fn fail(seed: u64, world: World, proxy: &Proxy, request: &Request) -> ! {
         println!("# {problem}");
     }
     panic!(
-        "WEIR_SEED={seed}: {proxy:?} asks {request:?}\n  specification: {:?}\n  table:         {:?}",
+        "WEIR_SEED={seed}: {proxy:?} sends {request:?}\n  specification: {:?}\n  table:         {:?}",
         world.answer(proxy, request),
         got(&world)
     );

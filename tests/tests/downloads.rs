@@ -1,4 +1,4 @@
-//! Every program that the scripts fetch has a hash in this repository.
+//! Tests that this repository has a hash of every program that the scripts download.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,7 +12,7 @@ fn files(folder: &str) -> Vec<PathBuf> {
     files
 }
 
-/// The commands of a script, each on one line.
+/// Returns the commands of a script, each on one line, without comments.
 fn commands(script: &PathBuf) -> String {
     let text = fs::read_to_string(script).expect("a script");
     let lines = text.replace("\\\n", " ");
@@ -67,7 +67,7 @@ fn every_wheel_has_its_hashes() {
             }
         }
     }
-    // The versions of Envoy that scripts/install and scripts/matrix install.
+    // Every version of Envoy that scripts/install or scripts/matrix installs needs a file with hashes.
     let matrix = commands(&root().join("scripts/matrix"));
     let (_, rest) = matrix.split_once("versions=(1").expect("the versions");
     let (versions, _) = rest.split_once(')').expect("the versions");

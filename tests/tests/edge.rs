@@ -1,4 +1,4 @@
-//! An edge proxy without Kubernetes: a split of a public host on a real Envoy.
+//! Tests an edge proxy without Kubernetes: a split of a public host on a real Envoy.
 
 use std::collections::BTreeMap;
 use std::process::{Command, Output};
@@ -58,7 +58,7 @@ impl Scene {
         }
     }
 
-    /// The backends of a hundred answers.
+    /// Sends a hundred requests, and returns the number of answers of each backend.
     async fn answers(&self, host: &str) -> BTreeMap<String, usize> {
         let mut connection = Connection::open(self.envoy.listener("edge")).await;
         let mut answers = BTreeMap::new();
@@ -77,7 +77,7 @@ impl Scene {
         output.expect("a task").expect("weir check")
     }
 
-    /// The exit code and the findings.
+    /// Runs `weir check --envoy`, and returns its exit code and its findings about Envoy.
     async fn findings(&self, admin: &str) -> (Option<i32>, Vec<String>) {
         let output = self.check(admin).await;
         let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -149,7 +149,7 @@ async fn proxy_without_scope_gets_a_remedy() {
     assert_eq!(scene.stat("weir_rules").await, 0);
     assert_eq!(scene.stat("weir_rules_elsewhere").await, 1);
 
-    // An admin interface that refuses /stats.
+    // With an admin interface that refuses /stats, the check must still print the finding.
     let dump = scene.envoy.ask("/config_dump").await;
     let app = Router::new()
         .route("/config_dump", get(async move || dump))

@@ -1,15 +1,15 @@
-//! Requests that need many large regular expressions, on a real Envoy: a request must not block its worker. The filter
-//! answers 431 if a request needs too many steps.
+//! Sends requests to a real Envoy for which the filter runs many large regular expressions. No request must block its
+//! worker thread, so the filter answers 431 if the expressions need too many steps.
 
 use std::time::Duration;
 
 use serde_json::json;
 use weir_tests::{Bootstrap, Connection, Envoy};
 
-/// Number of expressions of 160 objects with 16 expressions each.
+/// As many expressions as 160 objects with 16 expressions each.
 const EXPRESSIONS: usize = 2_560;
-/// Most CPU time of the fastest of several equal requests. The filter's limit is about a tenth of a second, but a busy
-/// machine is slower.
+/// Limit for the CPU time of the fastest of several equal requests. The filter stops after about a tenth of a second,
+/// but a busy machine is slower.
 const MOST: Duration = Duration::from_millis(400);
 
 #[tokio::test(flavor = "multi_thread")]
@@ -52,11 +52,11 @@ async fn expensive_request_is_refused_quickly() {
         assert_eq!(heavy.status, 431, "{heavy:?}");
     }
     let grown = envoy.memory().saturating_sub(memory) >> 10;
-    println!("{times:?} of a processor, {grown} MiB more");
+    println!("CPU time {times:?}, {grown} MiB more memory");
     assert!(times.iter().min() < Some(&MOST), "{times:?}");
     assert!(grown < 40, "{grown} MiB");
-    // `long.example` has one large expression, and `many.example` has a thousand small expressions. Each host gets the
-    // longest path that the filter answers, and a longer path that the filter refuses.
+    // `long.example` has one large expression, and `many.example` has a thousand small expressions. Each host gets a
+    // long path that the filter accepts, and a longer path that the filter refuses.
     let mut noise = 1u32;
     let mut letter = || {
         noise = noise.wrapping_mul(1_664_525).wrapping_add(1_013_904_223);
@@ -77,7 +77,7 @@ async fn expensive_request_is_refused_quickly() {
             times.push(envoy.cpu().saturating_sub(start));
             assert_eq!(answer.status, expected, "{host} {length}");
         }
-        println!("{host}, {length} bytes: {times:?} of a processor");
+        println!("{host}, {length} bytes: CPU time {times:?}");
         assert!(times.iter().min() < Some(&MOST), "{host}: {times:?}");
     }
     envoy.assert_no_traps().await;

@@ -1,4 +1,4 @@
-//! The rules of CONTRIBUTING.md that a program can check: plain English in all tracked texts, and one name for one thing.
+//! Checks rules of CONTRIBUTING.md: plain English in all tracked texts, and one name for one thing.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -6,7 +6,7 @@ use std::process::Command;
 use syn::visit::{self, Visit};
 use weir_tests::root;
 
-/// Words and phrases that make a reader stop. They are in capitals here, so that this file has none of them.
+/// Words and phrases that are hard to read, in capitals. The test ignores the case of letters.
 const BANNED: [&str; 16] = [
     "IS NONE",
     "ARE NONE",
@@ -26,14 +26,14 @@ const BANNED: [&str; 16] = [
     "OUGHT",
 ];
 
-/// A checked form may have the name of its wire form, which code writes as `wire::Match`.
+/// Types in this file may have the same names as types in other files, because code writes them as `wire::Match`.
 const WIRE: &str = "split/src/wire.rs";
 
-/// One file for each subject of docs/problems.md. The files have the names of the subjects, and other modules have them
-/// too.
+/// The folder with one file for each subject of docs/problems.md. A file has the name of its subject, and a module
+/// elsewhere may have this name too.
 const FOLDER_OF_SUBJECTS: &str = "controlplane/core/src/manifest/problem/messages/";
 
-/// Texts of this project, without what programs write.
+/// Returns the path and the text of each tracked file, without files that programs write.
 fn texts() -> Vec<(String, String)> {
     let output = Command::new("git")
         .args(["ls-files"])
@@ -153,7 +153,7 @@ fn is_of_tests(path: &str) -> bool {
     path.contains("/tests/") || path.ends_with("tests.rs")
 }
 
-/// Fails if two files of one crate have the same name among the names that `names_in` returns for a file.
+/// Fails if `names_in` returns the same name for two files of one crate.
 #[track_caller]
 fn assert_unique_in_each_crate(names_in: impl Fn(&str, &Names) -> Vec<String>) {
     let names = names();
@@ -181,7 +181,7 @@ fn assert_empty(what: &str, found: &[String]) {
 }
 
 #[test]
-fn no_type_name_stands_twice() {
+fn type_names_are_unique() {
     assert_unique_in_each_crate(|path, names| match path {
         WIRE => Vec::new(),
         _ => names.types.clone(),
@@ -189,7 +189,7 @@ fn no_type_name_stands_twice() {
 }
 
 #[test]
-fn no_file_name_stands_twice() {
+fn file_names_are_unique() {
     assert_unique_in_each_crate(|path, _| {
         let name = path.rsplit('/').next().unwrap_or(path);
         if path.starts_with(FOLDER_OF_SUBJECTS) {

@@ -1,5 +1,5 @@
-//! A control plane that is gone, late, or faults, on a real Envoy: the last good table serves on, and the fault
-//! in force, and the fault appears in the log and in a counter.
+//! Tests a real Envoy with a control plane that is down, slow or faulty. The filter must keep its last good table, and
+//! must report each fault in the log and in a counter.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -19,7 +19,7 @@ fn weights_of(backend: &str) -> [u64; 2] {
     if backend == "v1" { V1 } else { V2 }
 }
 
-/// The other backend.
+/// Returns the other of the two backends.
 fn other(backend: &str) -> &'static str {
     if backend == "v1" { "v2" } else { "v1" }
 }
@@ -46,7 +46,7 @@ fn assert_all(samples: &[Sample], by: &str, what: &str) {
     }
 }
 
-/// A real control plane behind a [`FakePlane`], an Envoy that polls it, and load.
+/// A real control plane, a [`FakePlane`] in front of it, an Envoy that polls the fake, and clients.
 struct Scene {
     plane: Plane,
     fake: FakePlane,
@@ -56,7 +56,7 @@ struct Scene {
 }
 
 impl Scene {
-    /// Starts with all requests at `v1`.
+    /// Starts with a split that sends all requests to `v1`.
     async fn start() -> Scene {
         let plane = Plane::start(&[("web.yaml", &manifest(V1))]);
         let fake = FakePlane::start(Behaviour::Forward(plane.listen)).await;
@@ -76,8 +76,8 @@ impl Scene {
         }
     }
 
-    /// Causes the fault until its counter increases, while the split changes to the other backend. `now` serves all
-    /// requests during the fault, and the other backend after it.
+    /// Causes the fault until its counter increases, and moves the split to the other backend. During the fault the
+    /// backend `now` must answer all requests. After the fault the other backend must answer them.
     async fn check_fault(&self, fault: &Fault, now: &str) {
         let counter = fault.counter;
         let what = fault.name;
@@ -103,7 +103,7 @@ impl Scene {
 
         self.fake.switch(Behaviour::Forward(self.plane.listen));
         until(
-            &format!("the truth after {what}"),
+            &format!("the new weights after {what}"),
             Duration::from_secs(3),
             async || {
                 let samples = self.served();
@@ -112,12 +112,12 @@ impl Scene {
             },
         )
         .await;
-        // Wait until both workers follow.
+        // Both workers need a moment to apply the new weights.
         tokio::time::sleep(Duration::from_millis(300)).await;
         self.served();
     }
 
-    /// The answers since the last call. Panics if a backend did not answer one.
+    /// Returns the answers since the last call. Panics if an answer is not from a backend.
     fn served(&self) -> Vec<Sample> {
         let samples = self.load.take();
         for sample in &samples {
@@ -127,7 +127,7 @@ impl Scene {
         samples
     }
 
-    /// The number of log lines about the end of a failure.
+    /// Returns the number of log lines about the end of a failure.
     fn recoveries(&self) -> usize {
         let log = self.envoy.log();
         log.matches("the control plane answers again").count()
@@ -141,13 +141,13 @@ impl Scene {
     }
 }
 
-/// A fault of the control plane, and its counter and words in the log.
+/// A fault of the control plane, the filter's counter of it, and words that the log must contain.
 struct Fault {
     name: &'static str,
     behaviour: Behaviour,
     counter: &'static str,
     says: &'static str,
-    /// Time until the counter increases; a poll times out after 30 seconds.
+    /// The counter must increase within this time. A poll times out after 30 seconds.
     patience: Duration,
 }
 
@@ -169,7 +169,7 @@ async fn invalid_answers_keep_last_good_table() {
     let mebibytes = vec![b' '; 40 << 20];
     let faults = [
         fault(
-            "bytes that are no HTTP",
+            "bytes that are not HTTP",
             b"\x16\x03\x01garbage\r\n\r\n".to_vec(),
             FAILURES,
             "status 50",
@@ -187,13 +187,13 @@ async fn invalid_answers_keep_last_good_table() {
             "EOF",
         ),
         fault(
-            "another shape",
+            "JSON of another shape",
             answer(200, "shape", b"[{\"kind\":\"List\"}]"),
             REFUSED,
             "shape refused",
         ),
         fault(
-            "a version to come",
+            "a newer version",
             answer(
                 200,
                 "later",
@@ -227,7 +227,7 @@ async fn invalid_answers_keep_last_good_table() {
             "cannot read",
         ),
         fault(
-            "a deep one",
+            "deeply nested JSON",
             answer(200, "deep", &deep),
             REFUSED,
             "deep refused",
@@ -257,7 +257,7 @@ async fn invalid_answers_keep_last_good_table() {
     scene.end().await;
 }
 
-/// These faults end with the timeout of the poll.
+/// In these faults the poll of the filter times out.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_answers_keep_last_good_table() {
     let drops = answer(200, "drip", document(V2).to_string().as_bytes());
@@ -281,27 +281,27 @@ async fn slow_answers_keep_last_good_table() {
     tokio::join!(hangs, drips);
 }
 
-/// The fake control plane answers at once, and the filter must not poll without pauses.
+/// The fake control plane answers each poll at once. The filter must still pause between polls.
 #[tokio::test(flavor = "multi_thread")]
-async fn endless_answers_are_polled_with_pauses() {
+async fn immediate_answers_keep_poll_pauses() {
     let scene = Scene::start().await;
     let head = "HTTP/1.1 200 x\r\netag: \"REVISION\"\r\ncontent-length: 1\r\n\r\n{";
     let same = answer(200, "same", document(V1).to_string().as_bytes());
     let good = answer(200, "REVISION", document(V1).to_string().as_bytes());
     for (what, behaviour, most) in [
         (
-            "refused and ever new",
+            "invalid, a new revision each time",
             Behaviour::NewRevisions(head.into()),
             8,
         ),
-        // Valid changes may follow faster, but with a limit.
+        // After a valid change the filter may poll sooner, but not without a limit.
         (
-            "good and ever new",
+            "valid, a new revision each time",
             Behaviour::NewRevisions(String::from_utf8_lossy(&good).into_owned()),
             800,
         ),
-        ("the same for ever", Behaviour::Bytes(same), 8),
-        ("304 for ever", Behaviour::Bytes(answer(304, "", b"")), 8),
+        ("always the same revision", Behaviour::Bytes(same), 8),
+        ("always 304", Behaviour::Bytes(answer(304, "", b"")), 8),
     ] {
         scene.fake.switch(behaviour);
         tokio::time::sleep(Duration::from_millis(500)).await;
@@ -312,7 +312,7 @@ async fn endless_answers_are_polled_with_pauses() {
     }
     let failures = scene.envoy.stat(FAILURES).await;
     assert!(failures >= 6, "{failures}");
-    assert_all(&scene.load.take(), "v1", "without pause");
+    assert_all(&scene.load.take(), "v1", "immediate answers");
     scene.end().await;
 }
 
@@ -342,12 +342,12 @@ async fn restarted_control_plane_is_polled_again() {
     let _fake = FakePlane::start_at(address, Behaviour::Forward(plane.listen)).await;
     let back = Instant::now();
     until(
-        "the split of the new one",
+        "the split of the new control plane",
         Duration::from_secs(2),
         async || load.take().last().is_some_and(|last| last.by == "v2"),
     )
     .await;
-    println!("back after {:?}", back.elapsed());
+    println!("the new split is in use after {:?}", back.elapsed());
     for sample in load.stop().await {
         assert_eq!(sample.status, 200, "{sample:?}");
     }
@@ -399,7 +399,7 @@ async fn envoy_may_start_before_control_plane() {
     assert_eq!(envoy.stat(UPDATES).await, 1);
 }
 
-/// No process listens at this address.
+/// Returns an address at which no process listens.
 async fn free_address() -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await;
     listener.expect("a port").local_addr().expect("an address")

@@ -1,4 +1,4 @@
-//! Every golden case, in the core and on a real Envoy.
+//! Runs every golden case (`tests/golden`) in the crate `weir_core` and on a real Envoy.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -12,7 +12,7 @@ use weir_tests::tls::Authority;
 use weir_tests::{Bootstrap, Connection, Echo, Envoy, FreePorts, Greeter, InProcess, TcpClient};
 
 #[test]
-fn cases_say_what_the_core_does() {
+fn cases_agree_with_the_core() {
     let update = std::env::var_os("UPDATE_GOLDEN").is_some();
     let mut stale = Vec::new();
     for case in cases() {
@@ -45,10 +45,10 @@ fn every_case_has_a_request() {
     for case in cases {
         assert!(
             case.text.starts_with("# "),
-            "{} does not say why it is there",
+            "{} does not begin with a comment",
             case.name()
         );
-        assert!(!case.requests.is_empty(), "{} asks nothing", case.name());
+        assert!(!case.requests.is_empty(), "{} has no request", case.name());
     }
 }
 
@@ -59,12 +59,13 @@ fn difference(old: &str, new: &str) -> String {
     gone.chain(come).collect::<Vec<_>>().join("\n")
 }
 
-/// The name of the Envoy listener for a case and a proxy.
+/// Returns the name of the Envoy listener for a case and a proxy.
 fn listener(case: &Case, proxy: &Proxy) -> String {
     format!("{}|{proxy:?}", case.name())
 }
 
-/// The name of the client's listener, which has the client's certificate.
+/// Returns the name of the listener to which the test sends a request. For an inbound proxy this is a listener of the
+/// second Envoy, which connects to the proxy with the client's certificate.
 fn client(case: &Case, request: &Request) -> String {
     let (Question::Inbound(peer, _) | Question::InboundTcp(peer, _)) = &request.question else {
         return listener(case, &request.proxy);
@@ -72,7 +73,7 @@ fn client(case: &Case, request: &Request) -> String {
     format!("{}|{peer:?}", listener(case, &request.proxy))
 }
 
-/// All proxies of all cases in one Envoy, and the clients of inbound proxies in another.
+/// All proxies of all cases in one Envoy, and the clients of inbound proxies in a second Envoy.
 struct Pass {
     cases: Vec<Case>,
     scopes: usize,
@@ -154,7 +155,8 @@ impl Pass {
         }
     }
 
-    /// The addresses of all listeners that must answer the request, one for each module.
+    /// Returns the addresses of all listeners that must give the same answer: one with `weir.wasm`, and for some cases
+    /// one with `weir-lean.wasm`.
     fn addresses(&self, case: &Case, request: &Request) -> Vec<SocketAddr> {
         if request.proxy.is_inbound() {
             return vec![self.clients.listener(&client(case, request))];
@@ -177,7 +179,8 @@ impl Pass {
     }
 }
 
-/// Sends requests for a whole sequence of a short rule, or for the beginning of a long one, and compares the counts.
+/// Sends as many requests as the sequence of picks is long, but at most 200. Compares the count of each outcome
+/// with the expected count.
 async fn hold_at(address: SocketAddr, case: &Case, request: &Request) -> u64 {
     let outcomes = outcomes(request, &case.configuration(&request.proxy));
     let mut expected: BTreeMap<String, u64> = BTreeMap::new();
@@ -231,17 +234,19 @@ async fn hold_at(address: SocketAddr, case: &Case, request: &Request) -> u64 {
     requests
 }
 
-/// Cases that also run with `dist/weir-lean.wasm`. None of them edits responses or checks inbound connections.
+/// True if the case also runs with `dist/weir-lean.wasm`, which cannot edit responses or check inbound
+/// connections.
 fn also_runs_lean(case: &Case, proxy: &Proxy) -> bool {
     case.name().starts_with("both/") && !proxy.is_inbound()
 }
 
-/// The name of the listener with the lean module.
+/// Returns the name of the listener with `weir-lean.wasm`.
 fn lean(name: &str) -> String {
     format!("{name} lean")
 }
 
-/// Clients of inbound proxies, each with its certificate. An anonymous client has a certificate without names.
+/// Returns an Envoy configuration with a listener for each client of an inbound proxy. Each client has its own
+/// certificate. An anonymous client has a certificate without names.
 fn clients(cases: &[Case], authority: &Authority, envoy: &Envoy) -> Bootstrap {
     let mut bootstrap = Bootstrap::default();
     let mut seen = BTreeSet::new();
@@ -286,7 +291,7 @@ fn questions(cases: &[Case]) -> impl Iterator<Item = (&Case, &Request)> {
     cases.iter().flat_map(of)
 }
 
-/// Proxy greets a connection.
+/// Returns what a TCP client must see: the name of the backend that greets it, or `closed`.
 fn greeting(outcome: &Outcome) -> String {
     match (&outcome.action, &outcome.backend) {
         (Action::Backend, Some(backend)) => backend.clone(),
@@ -303,8 +308,8 @@ async fn cases_hold_on_envoy() {
         let kind = match &request.question {
             Question::Http(_) => "requests",
             Question::Tcp(_) => "connections",
-            Question::Inbound(..) => "requests that come in",
-            Question::InboundTcp(..) => "connections that come in",
+            Question::Inbound(..) => "inbound requests",
+            Question::InboundTcp(..) => "inbound connections",
         };
         *requests.entry(kind).or_insert(0) += pass.hold(case, request).await;
     }
@@ -320,8 +325,9 @@ async fn cases_hold_on_envoy() {
     }
 }
 
-/// A whole sequence gives exact counts. A part of a longer sequence may begin anywhere, because earlier lines used it
-/// too: each count is off by less than twice the depth of the tree over these backends.
+/// Checks the counts. A whole sequence of picks has exact counts. A part of a longer sequence may begin anywhere,
+/// because earlier requests used the same sequence. Then each count is off by less than twice the depth of the
+/// sampler's tree.
 fn assert_shares(
     line: &str,
     got: &BTreeMap<String, u64>,

@@ -1,4 +1,4 @@
-//! gRPC: a real client on one HTTP/2 connection, and the statuses that it receives.
+//! Tests gRPC with a real client on one HTTP/2 connection.
 
 use std::collections::BTreeMap;
 use std::convert::Infallible;
@@ -60,7 +60,7 @@ impl Decoder for Plain {
     }
 }
 
-/// Answers every call with its name.
+/// Starts a gRPC server that answers every call with `name`.
 async fn greeter(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -88,7 +88,7 @@ async fn greeter(name: &'static str) -> SocketAddr {
     address
 }
 
-/// A client that calls the host `web` on one connection to this address.
+/// Returns a client that calls the host `web` on one connection to this address.
 async fn client(address: SocketAddr) -> Grpc<Channel> {
     client_of(address, "http://web").await
 }
@@ -99,7 +99,7 @@ async fn client_of(address: SocketAddr, origin: &'static str) -> Grpc<Channel> {
     Grpc::new(endpoint.connect().await.expect("a connection"))
 }
 
-/// The name of the backend that answers the method.
+/// Calls the method, and returns the name of the backend that answered.
 async fn call(client: &mut Grpc<Channel>, method: &'static str) -> Result<String, Status> {
     client.ready().await.expect("a connection that is open");
     let request = tonic::Request::new(Bytes::from_static(b"who?"));
@@ -110,7 +110,8 @@ async fn call(client: &mut Grpc<Channel>, method: &'static str) -> Result<String
 
 const HELLO: &str = "/greeter.Greeter/Hello";
 
-/// A proxy with this document; its listener is `outbound`.
+/// Starts an Envoy with the listener `outbound`. `document` is the filter's configuration. `more` has further keys of
+/// the plugin configuration.
 async fn proxy(document: Value, more: Value) -> Envoy {
     let mut plugin = json!({ "namespace": "default", "initial": document });
     for (key, value) in more.as_object().expect("keys") {
@@ -125,7 +126,7 @@ async fn proxy(document: Value, more: Value) -> Envoy {
     Envoy::start(&bootstrap.build(), 1).await
 }
 
-/// A document that splits the calls of one method.
+/// Returns a filter configuration that splits the calls of the method [`HELLO`].
 fn calls(weights: [u64; 2]) -> Value {
     let mut document = document(weights);
     document["hosts"][0]["matches"] = json!([{ "path": { "exact": HELLO }, "rule": "web" }]);
@@ -158,9 +159,9 @@ async fn calls_on_one_connection_are_split() {
     envoy.assert_no_traps().await;
 }
 
-/// Answers of the filter to gRPC clients are gRPC statuses.
+/// If the filter itself answers a gRPC client, the answer must be a gRPC status.
 #[tokio::test(flavor = "multi_thread")]
-async fn answers_of_the_filter_are_statuses() {
+async fn filter_answers_are_grpc_statuses() {
     let mut broken = calls([1, 1]);
     broken["rules"]["web"]["backends"][1]["to"] = json!({ "status": 503 });
     let mut denied = calls([1, 1]);
@@ -192,7 +193,7 @@ async fn answers_of_the_filter_are_statuses() {
     ] {
         let envoy = proxy(document, more).await;
         let mut client = client(envoy.listener("outbound")).await;
-        // One of two calls goes to the broken backend.
+        // In the case `broken`, one of two calls goes to the broken backend.
         let mut codes = Vec::new();
         for _ in 0..2 {
             codes.extend(call(&mut client, method).await.err());
@@ -213,9 +214,9 @@ async fn answers_of_the_filter_are_statuses() {
     }
 }
 
-/// `envoy-config/grpc.yaml` with backends and a control plane of this test.
+/// Runs `envoy-config/grpc.yaml` with backends and a control plane of this test.
 #[tokio::test(flavor = "multi_thread")]
-async fn shipped_configuration_splits_and_can_switch() {
+async fn shipped_configuration_has_a_kill_switch() {
     let text = calls([3, 1]).to_string();
     let text = text
         .replace("\"web", "\"inventory")

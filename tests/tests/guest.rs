@@ -1,5 +1,5 @@
-//! Law 6: a split changes the cluster and nothing else. `envoy-config/existing.yaml` on a real Envoy, and the findings
-//! of `weir check --envoy` about worse configurations.
+//! Law 6 of ARCHITECTURE.md: a split changes the cluster of a request and nothing else. Runs
+//! `envoy-config/existing.yaml` on a real Envoy, and `weir check --envoy` on faulty changes of this configuration.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
@@ -19,7 +19,7 @@ use weir_tests::{Connection, Echo, Envoy, Plane, dist, root, shipped};
 const SPLIT: &str = "bookstore.bookstore:14001";
 const UNSPLIT: &str = "bookstore.example.com";
 
-/// The endpoints of existing.yaml: their cluster, and their port in the file.
+/// Cluster and port of each endpoint in existing.yaml.
 const ENDPOINTS: [(&str, u16); 7] = [
     ("bookstore", 14011),
     ("bookstore", 14012),
@@ -30,7 +30,8 @@ const ENDPOINTS: [(&str, u16); 7] = [
     ("search_shadow", 14041),
 ];
 
-/// An endpoint that is slow or broken on request and records its requests.
+/// A server that records its requests. It waits five seconds before it answers a path that ends with `/slow`. It
+/// answers a path that ends with `/broken` with status 503.
 struct Endpoint {
     address: SocketAddr,
     cluster: &'static str,
@@ -119,7 +120,7 @@ impl Scene {
         }
     }
 
-    /// Cluster and path of the requests since the last call.
+    /// Returns cluster and path of each request since the last call.
     fn take_requests(&self) -> Vec<(&'static str, String)> {
         let mut requests = Vec::new();
         for endpoint in &self.endpoints {
@@ -129,7 +130,7 @@ impl Scene {
         requests
     }
 
-    /// The clusters that answer for this host.
+    /// Sends requests to this host, and returns the clusters that answered.
     async fn clusters(&mut self, host: &str) -> BTreeSet<String> {
         let mut clusters = BTreeSet::new();
         for _ in 0..20 {
@@ -164,8 +165,9 @@ fn names<const N: usize>(names: [&str; N]) -> BTreeSet<String> {
     names.map(str::to_owned).into()
 }
 
-/// Envoy decides by the spelling of the host whether it skips the filter, and for each request whether it takes the
-/// alternative route.
+/// With `weir.enabled` at 50, Envoy makes two decisions. The spelling of the host decides whether a request skips the
+/// filter. A random number decides whether the request may match the route for split requests. In each combination a
+/// client's routing header must have no effect.
 #[tokio::test(flavor = "multi_thread")]
 async fn partial_switch_ignores_client_header() {
     let mut scene = Scene::start().await;
@@ -188,7 +190,8 @@ async fn partial_switch_ignores_client_header() {
     }
 }
 
-/// All policies except the rate limit, which has its own test because both kinds of requests share its bucket.
+/// Covers all policies of existing.yaml except the rate limit. Split requests and other requests share one rate limit,
+/// so the rate limit has its own test.
 #[tokio::test(flavor = "multi_thread")]
 async fn policies_apply_to_split_requests() {
     let mut scene = Scene::start().await;
@@ -250,7 +253,7 @@ async fn policies_apply_to_split_requests() {
         assert!(serving.contains(seen[0].0), "{host}: {seen:?}");
         assert_eq!(seen[1], ("search_shadow", "/books/rust".into()), "{host}");
 
-        // The hash policy: a user has one endpoint in each cluster, and users differ.
+        // The hash policy: a user always gets the same endpoint of a cluster. Together the users get all endpoints.
         let mut homes: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
         for user in 0..24 {
             let user = format!("user-{user}");
@@ -281,7 +284,7 @@ async fn policies_apply_to_split_requests() {
     }
 }
 
-/// Ten purchases a minute, for both hosts and both versions together.
+/// The limit is ten purchases a minute for both hosts and all backends together.
 #[tokio::test(flavor = "multi_thread")]
 async fn rate_limit_has_one_bucket() {
     let mut scene = Scene::start().await;
@@ -294,7 +297,7 @@ async fn rate_limit_has_one_bucket() {
     }
     assert_eq!(statuses[..10], [200; 10], "{statuses:?}");
     assert_eq!(statuses[10..], [429; 4], "{statuses:?}");
-    // A client that names a cluster has no bucket of its own.
+    // The limit also applies to a client that sends the routing header.
     let claim = [("x-weir-cluster", "bookstore_canary")];
     let answer = scene.client.get_with(UNSPLIT, "/buy-a-book", &claim).await;
     assert_eq!(answer.status, 429, "{answer:?}");
@@ -344,12 +347,12 @@ async fn check_reports_a_shadowing_header_route() {
     })
     .await;
     let mut scene = scene;
-    // The consequence: a split request loses the rewrite of its route.
+    // This is what the finding warns about: a split request loses the prefix rewrite of its route.
     for (host, path) in [(UNSPLIT, "/books/rust"), (SPLIT, "/search/rust")] {
         let answer = scene.client.get(host, "/search/rust").await;
         assert_eq!(answer.text(), path, "{host} {answer:?}");
     }
-    // Even here a client's header does not bypass the RBAC of its route.
+    // Even here a client's routing header does not bypass the RBAC policy of the route.
     let claim = [("x-weir-cluster", "bookstore_canary")];
     let answer = scene.client.get_with(SPLIT, "/reports", &claim).await;
     assert_eq!(answer.status, 403, "{answer:?}");
@@ -382,7 +385,7 @@ async fn check_reports_a_shadowing_header_route() {
 #[tokio::test(flavor = "multi_thread")]
 async fn check_reports_missing_backend_clusters() {
     let scene = Scene::start_with(|config| {
-        // The first cluster name comes from the template, the second from the exceptions in the plugin configuration.
+        // The plugin configuration names the first cluster by its template, and the second cluster by an exception.
         let config = config.replace("- name: bookstore-v1.bookstore.svc", "- name: other.svc");
         config.replace("- name: bookstore_canary", "- name: canary")
     })

@@ -1,4 +1,4 @@
-//! The three guides with their own manifests, on a real Envoy with one worker.
+//! Runs the manifests of three guides (Open Service Mesh, Kong, Linkerd) on a real Envoy with one worker.
 
 use weir_tests::{Answer, Bootstrap, Connection, Echo, Envoy, Plane, root, shares};
 
@@ -7,7 +7,7 @@ fn manifest(path: &str) -> String {
     std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{}: {error}", path.display()))
 }
 
-/// A header of the request that the backend received.
+/// Returns a header of the request that the backend received.
 fn seen(answer: &Answer, header: &str) -> Option<String> {
     let body = answer.json();
     let headers = body["headers"].as_array().expect("headers");
@@ -22,7 +22,7 @@ struct Guide {
     _backends: Vec<Echo>,
 }
 
-/// An Envoy for clients in `namespace`, with a cluster and a backend for each Service.
+/// Starts an Envoy for clients in `namespace`, with a cluster and a server for each `SERVICE:PORT` of `backends`.
 async fn sidecar(namespace: &str, backends: &[&str], manifests: &[(&str, &str)]) -> Guide {
     let plane = Plane::start(manifests);
     let plugin = serde_json::json!({ "control_plane": "weir", "namespace": namespace });
@@ -69,7 +69,8 @@ async fn osm_traffic_split() {
         .await;
     assert_eq!(got, shares([("bookstore-v1", 180), ("bookstore-v2", 20)]));
 
-    // Ten forms of the name, each unchanged, in upper case and with a trailing dot, with and without a port.
+    // Each of the five names is tried unchanged, in upper case and with a trailing dot. Each of these forms is tried
+    // with and without a port.
     let names = [
         "bookstore",
         "bookstore.default",
@@ -101,7 +102,7 @@ async fn osm_traffic_split() {
         "bookstore.default:80",
         "bookstore:14002",
         "bookstore.default.svc.example",
-        // A direct call of one version.
+        // A direct call of one backend is not split.
         "bookstore-v1",
         "bookstore-v1.default.svc.cluster.local:14001",
     ] {
@@ -109,7 +110,7 @@ async fn osm_traffic_split() {
         assert_eq!(answer.text(), "ordinary", "{host}");
     }
 
-    // Counters with labels in their names.
+    // The name of such a counter in Envoy contains the labels.
     let rule = "rule=.=TrafficSplit/default/bookstore-split:14001/http;.";
     let picks = |backend: &str| {
         format!("wasmcustom.weir_requests_total.{rule};backend=.={backend}.default:14001;.;")
@@ -134,7 +135,7 @@ async fn kong_split_between_versions() {
         ("canary-route.yaml", &manifest("kong/canary-route.yaml")),
     ]);
     let (v1, v2) = (Echo::start("v1").await, Echo::start("v2").await);
-    // The shipped file with the ports of this test.
+    // `envoy-config/gateway.yaml` with the ports of this test.
     let shipped = weir_tests::shipped(
         "gateway.yaml",
         &[
@@ -153,7 +154,7 @@ async fn kong_split_between_versions() {
         .shares("anything.example:8080", "/echo/a", 10)
         .await;
     assert_eq!(got, shares([("v1", 5), ("v2", 5)]));
-    // An edge merges slashes in the path, but not in the query.
+    // This Envoy merges slashes in the path, but not in the query.
     let answer = connection.get("kong", "/echo/a%20b//c?d=//e").await;
     assert_eq!(answer.json()["path"], "/echo/a%20b/c?d=//e");
     assert_eq!(seen(&answer, "x-weir-cluster"), None);

@@ -1,5 +1,5 @@
-//! Requests of attackers: no byte traps the filter or changes its decision, and the routing header never reaches a
-//! backend.
+//! Sends requests like an attacker. No byte must trap the filter or change its decision. The routing header
+//! (`x-weir-cluster`) must never reach a backend.
 
 use std::net::SocketAddr;
 
@@ -10,7 +10,8 @@ use weir_tests::{Answer, Connection, Echo, Envoy};
 /// A cluster that an attacker wants to reach.
 const WISH: &str = "web-v2.default.svc.cluster.local:80";
 
-/// Moves bytes that Envoy rejects into the host or the path, before the filter reads them.
+/// Lua script that runs before the filter. It moves the headers `x-as-host` and `x-as-path` into the host and the path,
+/// because Envoy rejects some bytes in a client's host or path.
 const ALTER: &str = r#"
 function envoy_on_request(handle)
   for name, header in pairs({ ["x-as-host"] = ":authority", ["x-as-path"] = ":path" }) do
@@ -23,9 +24,11 @@ function envoy_on_request(handle)
 end
 "#;
 
-/// Two listeners of one Envoy, without a control plane. `sidecar`: the host `web` goes to `v1`, and its path `/two` to
-/// `v2`. `edge`: `/edge` of every host goes to `v1`, and other paths get 404. Requests that the filter leaves alone go
-/// to `ordinary`.
+/// An Envoy with two listeners and without a control plane.
+///
+/// - At `sidecar`, requests to the host `web` go to `v2` if the path is `/two` or below `/two`, otherwise to `v1`.
+///   Requests to other hosts go to `ordinary`.
+/// - At `edge`, requests to any host go to `v1` if the path is `/edge` or below `/edge`. Other requests get 404.
 struct Proxy {
     envoy: Envoy,
     _web: Web,
@@ -76,7 +79,7 @@ impl Proxy {
     }
 }
 
-/// The backend that answered, or the status.
+/// Returns the backend that answered. Returns the status if no backend answered.
 #[track_caller]
 fn who(answer: &Answer) -> String {
     match answer.header("identity") {
@@ -88,7 +91,7 @@ fn who(answer: &Answer) -> String {
     }
 }
 
-/// How often the backend received the routing header, in any case.
+/// Returns the number of routing headers that the backend received, in upper or lower case.
 fn routing_headers(answer: &Answer) -> usize {
     let body = answer.json();
     let headers = body["headers"].as_array().expect("headers").iter();
@@ -99,10 +102,10 @@ fn routing_headers(answer: &Answer) -> usize {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn hosts() {
+async fn hostile_hosts_are_harmless() {
     let proxy = Proxy::start().await;
     let long = vec![b'a'; 60 << 10];
-    // For `sidecar`. At `edge` the rule applies to every host that Envoy accepts.
+    // The expected answers at `sidecar`. At `edge` every host that Envoy accepts goes to `v1`.
     let hosts: &[(&[u8], &str)] = &[
         (b"web", "v1"),
         (b"WEB.", "v1"),
@@ -127,7 +130,7 @@ async fn hosts() {
         (b".", "ordinary"),
         (b"web..", "ordinary"),
         (b"we,b", "ordinary"),
-        // Envoy rejects this host.
+        // Envoy rejects these hosts.
         (b"caf\xe9", "400"),
         (b"web\x00", "400"),
         (b"web/", "400"),
@@ -144,10 +147,10 @@ async fn hosts() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn paths() {
+async fn hostile_paths_are_harmless() {
     let proxy = Proxy::start().await;
     let long = [b"/two/".as_slice(), &vec![b'a'; 60 << 10]].concat();
-    // For `sidecar`; at `edge` no path has a rule.
+    // The expected answers at `sidecar`. At `edge` none of these paths matches a rule.
     let paths: &[(&[u8], &str)] = &[
         (b"/two", "v2"),
         (b"/two/", "v2"),
@@ -168,7 +171,7 @@ async fn paths() {
         (b"http://web", "v1"),
         (b"http://[::1]/two", "ordinary"),
         (b"http://user@web/two", "v2"),
-        // Envoy rejects this path.
+        // Envoy rejects these paths.
         (b"", "400"),
         (b"*", "400"),
         (b"two", "400"),
@@ -187,7 +190,7 @@ async fn paths() {
     proxy.assert_unharmed().await;
 }
 
-/// Envoy's HTTP/1 codec rejects such a Host or path; other filters or codecs may not.
+/// Envoy's HTTP/1 codec rejects these bytes in a Host or a path. Other codecs or filters may accept them.
 #[tokio::test(flavor = "multi_thread")]
 async fn bytes_above_127_are_harmless() {
     let proxy = Proxy::start().await;
@@ -224,7 +227,7 @@ async fn bytes_above_127_are_harmless() {
     proxy.assert_unharmed().await;
 }
 
-/// Law 5, in each of its cases.
+/// Law 5 of ARCHITECTURE.md: a header that names a cluster never comes from outside and never reaches a backend.
 #[tokio::test(flavor = "multi_thread")]
 async fn routing_header_of_clients_is_removed() {
     let proxy = Proxy::start().await;
@@ -244,7 +247,7 @@ async fn routing_header_of_clients_is_removed() {
     for lines in sent {
         let shown: Vec<_> = lines.iter().map(|line| line.escape_ascii()).collect();
         let cases = [
-            // With a match, without a match, and with an answer of the filter.
+            // One request matches, two requests do not match, and the filter itself answers the last request.
             ("sidecar", b"web".as_slice(), "v1"),
             ("sidecar", b"elsewhere", "ordinary"),
             ("sidecar", b"", "ordinary"),
@@ -254,7 +257,7 @@ async fn routing_header_of_clients_is_removed() {
             let answer = proxy.send(listener, host, b"/", lines).await;
             assert_eq!(who(&answer), expected, "{listener} {host:?} {shown:?}");
         }
-        // With the kill switch.
+        // With splits switched off, and switched on again.
         for (percent, expected) in [(0, "ordinary"), (100, "v1")] {
             let switch = format!("/runtime_modify?weir.enabled={percent}");
             assert_eq!(admin.post("admin", &switch).await.status, 200);
@@ -265,7 +268,8 @@ async fn routing_header_of_clients_is_removed() {
     proxy.assert_unharmed().await;
 }
 
-/// If the ordinary route serves the root, the filter sends no header for the root and removes the client's header.
+/// With `ordinary_route_serves_root` the ordinary route serves the root, which is the Service that the client calls.
+/// If the filter picks the root, it must set no routing header and must remove the client's routing header.
 #[tokio::test(flavor = "multi_thread")]
 async fn root_pick_sends_no_routing_header() {
     let web = Web::start().await;
@@ -293,7 +297,7 @@ async fn root_pick_sends_no_routing_header() {
             assert_eq!(
                 answer.header("x-cluster"),
                 "ordinary",
-                "it is the ordinary route"
+                "the cluster of the ordinary route"
             );
         }
     }

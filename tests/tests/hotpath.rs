@@ -4,7 +4,8 @@ use serde_json::{Value, json};
 use weir_tests::fault::{Web, document};
 use weir_tests::{Bootstrap, Connection, Envoy};
 
-/// The calls for one request to this host, in order; `>` is into the filter, `<` is out of it.
+/// Returns the calls for one request to this host, in order. `>` marks a call of the filter by Envoy, and `<` marks a
+/// call of Envoy by the filter.
 async fn calls(envoy: &Envoy, listener: &str, host: &str) -> Vec<String> {
     let mut connection = Connection::open(envoy.listener(listener)).await;
     let mut admin = Connection::open(envoy.admin).await;
@@ -18,7 +19,7 @@ async fn calls(envoy: &Envoy, listener: &str, host: &str) -> Vec<String> {
         .lines()
         .skip_while(|line| !line.contains("proxy_on_context_create("));
     let first = lines.next().unwrap_or_else(|| panic!("{log}"));
-    // [date][thread][level]...
+    // A line of the log begins with `[date][thread][level]`.
     let thread = first.split(['[', ']']).nth(3).expect("a thread");
     let lines = lines.filter(|line| line.contains(&format!("[{thread}]")));
     let (mut calls, mut in_tick) = (vec![">context_create".to_owned()], false);
@@ -38,7 +39,7 @@ async fn calls(envoy: &Envoy, listener: &str, host: &str) -> Vec<String> {
             return calls;
         }
     }
-    panic!("the request has no end:\n{log}");
+    panic!("the log lacks the end of the request:\n{log}");
 }
 
 fn plugin(document: &Value) -> String {
@@ -67,14 +68,14 @@ async fn weights_cost_one_read_one_write() {
         .listener("lean", &plugin(&weights), None)
         .lean();
     let envoy = Envoy::start(&bootstrap.build(), 1).await;
-    // Reading an existing value also costs an allocation in the filter's memory.
+    // If the header exists, Envoy also allocates memory in the filter for the value.
     let reads = [
         ">context_create",
         ">request_headers",
         "<get_header_map_value",
         ">memory_allocate",
     ];
-    // Envoy calls the default module for every response, even without edits.
+    // Envoy calls `weir.wasm` for every response, even without edits. It does not call `weir-lean.wasm`.
     let end = [">response_headers", ">delete"];
     for (listener, host, more, end) in [
         (
@@ -84,7 +85,7 @@ async fn weights_cost_one_read_one_write() {
             &end[..],
         ),
         ("weights", "other", &["<remove_header_map_value"], &end),
-        // The header does not exist.
+        // The request lacks the header x-user, so this read allocates no memory.
         (
             "header",
             "web",
@@ -92,7 +93,8 @@ async fn weights_cost_one_read_one_write() {
             &end,
         ),
         ("header", "other", &["<remove_header_map_value"], &end),
-        // The filter reads the path to check for dot segments. Access for everyone needs no peer identity.
+        // The filter reads the path to check for dot segments. It does not read the identity of the client, because
+        // everyone has access.
         (
             "inbound",
             "web",

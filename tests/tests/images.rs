@@ -42,7 +42,7 @@ fn json_of(path: &Path) -> Value {
     serde_json::from_slice(&bytes).expect("JSON")
 }
 
-/// The image's files and its configuration.
+/// Returns the image's files and its configuration.
 fn image(name: &str, tag: &str) -> (TempDir, Value) {
     let archive = dist(&format!("{name}-image.tar"));
     crane(&["validate", "--tarball", &archive.display().to_string()]);
@@ -122,7 +122,7 @@ fn programs_contain_no_build_paths() {
     }
 }
 
-/// The module reaches Istio through a registry: it is pushed, and its layer is found by the media type.
+/// Istio loads the module from a registry. The test pushes the module, and finds its layer by the media type.
 #[test]
 fn module_is_pushed_and_fetched() {
     let logs = TempDir::new().expect("a folder");

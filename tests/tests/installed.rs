@@ -53,7 +53,7 @@ fn kustomize_and_helm_become_ready() {
 
     kubectl(&cluster, &["apply", "-k", "deploy"]);
     kubectl(&cluster, &WAIT);
-    // The restricted level is in force, and both replicas run.
+    // The namespace enforces the restricted level, and both replicas run.
     let level = "jsonpath={.metadata.labels.pod-security\\.kubernetes\\.io/enforce}";
     assert_eq!(
         kubectl(&cluster, &["get", "namespace", "weir-system", "-o", level]),
@@ -75,7 +75,7 @@ fn kustomize_and_helm_become_ready() {
         ),
         "2"
     );
-    // A second run keeps the certificate.
+    // A second run of the Job keeps the certificate.
     let before = certificate(&cluster);
     kubectl(
         &cluster,

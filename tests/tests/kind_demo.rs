@@ -1,4 +1,5 @@
-//! `scripts/kind-demo`: its last table on a local cluster, and its flags for kind and kubectl.
+//! Runs `scripts/kind-demo` on a local cluster and checks the last table that it prints. Also checks that kind and
+//! kubectl have the flags that the script uses.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -6,7 +7,7 @@ use std::process::Command;
 use weir_cluster::programs::go_program;
 use weir_tests::{root, typed};
 
-/// Workers of the buyer's Envoy.
+/// The number of worker threads of the buyer's Envoy.
 const WORKERS: i64 = 2;
 
 /// A line of the last table: the weights, and the answers and purchases of each version.
@@ -59,7 +60,7 @@ fn buyer_follows_split_in_cluster() {
             all > 100 && off.abs() <= WORKERS * 100,
             "{to_v1}/{to_v2} gave {answers:?}"
         );
-        // Three standard errors of a random draw with these weights; 0 if one weight is 0.
+        // At most three standard errors of a random draw with these weights. The bound is 0 if one weight is 0.
         let (off, all) = share(books);
         assert!(
             all > 50 && off * off <= 9 * all * to_v1 * to_v2,
@@ -73,14 +74,14 @@ fn buyer_follows_split_in_cluster() {
     assert!(text.contains("True   on 2 of 2 proxies"), "{text}");
 }
 
-/// The commands of a script that begin with this word.
+/// Returns the arguments of each command in the script that runs this program.
 fn calls(script: &str, program: &str) -> Vec<Vec<String>> {
     let script = script.replace("\\\n", " ");
     let commands = script
         .lines()
         .filter(|line| !line.trim_start().starts_with('#'))
         .flat_map(|line| {
-            // A quoted template is one word that the shell does not split.
+            // A command also begins after `$(`, `|`, `;` and `)`.
             line.split("$(")
                 .flat_map(|part| part.split(['|', ';', ')']))
         });
@@ -93,7 +94,7 @@ fn calls(script: &str, program: &str) -> Vec<Vec<String>> {
         })
         .filter_map(|words: Vec<String>| {
             let start = words.iter().position(|word| word == program)?;
-            // The word must be the first word of a command, except for shell keywords.
+            // Only shell keywords may come before the program.
             let before = words[..start]
                 .iter()
                 .all(|word| matches!(word.as_str(), "if" | "then" | "else" | "!" | "{"));
@@ -131,7 +132,7 @@ fn kind_and_kubectl_know_every_flag() {
                 word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-')
             });
             let commands: Vec<&str> = commands.map(String::as_str).take(2).collect();
-            // The second word is an object unless the command has subcommands.
+            // After these commands the second word is a subcommand. After others it names an object.
             let depth = commands.len().min(match commands.first() {
                 Some(&("create" | "rollout" | "load" | "delete")) => 2,
                 _ => 1,

@@ -1,6 +1,6 @@
-//! `envoy-config/kubernetes-sidecar.yaml` on a real Envoy: it connects to the control plane only with TLS, checks its
-//! name, and sends the current token of the pod's file. An Envoy in front of `weir serve` stands for the control
-//! plane's TLS listener; `kind_demo.rs` tests the real one.
+//! `envoy-config/kubernetes-sidecar.yaml` on a real Envoy. The sidecar connects to the control plane only with TLS,
+//! checks the control plane's name, and sends the current token from the pod's file. Here a second Envoy in front of
+//! `weir serve` replaces the control plane's TLS listener; `kind_demo.rs` tests the real listener.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -13,8 +13,8 @@ use weir_tests::{Connection, Echo, Envoy, Plane, dist, root, shares, shipped};
 const HOST: &str = "bookstore.bookstore.svc.cluster.local:14001";
 const NAME: &str = "weir.weir-system.svc";
 
-/// An Envoy with TLS that answers 401 without one of these tokens. Each token has its own cluster, which leads to the
-/// control plane.
+/// Starts an Envoy with TLS in front of the control plane. It answers 401 to a request without one of these tokens.
+/// Each token has its own cluster, so that Envoy counts its requests.
 async fn front(plane: &Plane, certificate: &Certificate, tokens: &[&str]) -> Envoy {
     let typed = |name: &str| format!("type.googleapis.com/envoy.extensions.{name}");
     let mut routes: Vec<Value> = tokens
@@ -68,7 +68,7 @@ async fn front(plane: &Plane, certificate: &Certificate, tokens: &[&str]) -> Env
     Envoy::start(&config.to_string(), 1).await
 }
 
-/// Writes a file of a projected volume like Kubernetes: into a new folder, which a renamed link makes current.
+/// Writes a file as Kubernetes writes a projected volume: into a new folder, to which the link `..data` then points.
 fn project(volume: &Path, name: &str, text: &str, turn: &str) {
     let folder = volume.join(turn);
     std::fs::create_dir_all(&folder).expect("a folder");
@@ -179,7 +179,7 @@ async fn current_token_of_file_is_sent() {
     pod.envoy.assert_no_traps().await;
 }
 
-/// With another CA, another name or another token there is no configuration, and requests take the ordinary route.
+/// If the control plane has a wrong CA or name, or refuses the token, the proxy gets no configuration.
 #[tokio::test(flavor = "multi_thread")]
 async fn impostor_control_planes_are_ignored() {
     let plane = plane();

@@ -1,4 +1,5 @@
-//! Laws 8 and 9: shares are exact and have no rhythm, and other changes never disturb a rule.
+//! Laws 8 and 9 of ARCHITECTURE.md: shares are exact, picks have no rhythm, and a change of another rule never disturbs
+//! a rule's picks.
 
 use proptest::collection::vec;
 use proptest::prelude::*;
@@ -8,7 +9,7 @@ fn gcd(a: u64, b: u64) -> u64 {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Makes `picks` picks and checks law 8 after each.
+/// Makes `picks` picks. After each pick, checks that the count of each backend is close to its share (law 8).
 fn check_prefixes(weights: &[u64], seed: u64, picks: u64) {
     let total: u128 = weights.iter().map(|weight| u128::from(*weight)).sum();
     let reduced = total / u128::from(weights.iter().copied().fold(0, gcd));
@@ -23,7 +24,7 @@ fn check_prefixes(weights: &[u64], seed: u64, picks: u64) {
         for (backend, weight) in weights.iter().enumerate() {
             let (count, weight) = (counts[backend], u128::from(*weight));
             if weight == 0 {
-                assert_eq!(count, 0, "weight zero was picked");
+                assert_eq!(count, 0, "a backend with weight 0 was picked");
                 continue;
             }
             // |count - n x weight / total| < bound, without fractions.
@@ -86,7 +87,7 @@ fn zero_or_excessive_total_is_refused() {
     assert!(Sampler::new([MAX_TOTAL - 1], 1).is_some());
 }
 
-/// A client that alternates two calls reaches both versions with both calls.
+/// A client sends two kinds of calls in turn. Each kind reaches both versions with the right shares.
 #[test]
 fn alternating_client_sees_both_versions() {
     const PICKS: u64 = 2_000_000;
@@ -109,7 +110,7 @@ fn alternating_client_sees_both_versions() {
     }
 }
 
-/// Over many workers each of the first picks follows the shares.
+/// Each of the first twelve picks follows the shares, if it is counted over many workers.
 #[test]
 fn first_picks_follow_the_shares() {
     const WORKERS: u64 = 200_000;

@@ -1,5 +1,5 @@
-//! Modules import downwards only. In each folder the modules have an order in which each one uses only earlier ones; a
-//! module and its submodules count as one. At the top of a crate this file has the order.
+//! Modules import downwards only: the modules of a folder never use each other in a circle. A module and its submodules
+//! count as one. This file contains the order of the top modules of each crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -96,7 +96,7 @@ impl Modules {
         exports
     }
 
-    /// The module of a path; None outside of this crate.
+    /// Returns the module that a path names; None if the path is outside of this crate.
     fn target(&self, from: &ModulePath, path: &[String]) -> Option<ModulePath> {
         let mut module = from.clone();
         let mut rest = path;
@@ -129,7 +129,7 @@ impl Modules {
         Some(module)
     }
 
-    /// For each folder, which modules use which others, with one place.
+    /// Returns for each folder the pairs (user, used) of its modules, each with one place of use.
     fn uses(&self) -> BTreeMap<ModulePath, BTreeMap<(String, String), String>> {
         let mut uses: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
         for (module, file) in &self.files {
@@ -202,7 +202,7 @@ fn leaves(tree: &UseTree) -> Vec<ModulePath> {
     }
 }
 
-/// Paths in a file that may lead to a module of its crate.
+/// Paths in a file that may name a module of its crate.
 #[derive(Default)]
 struct Paths(BTreeSet<ModulePath>);
 
@@ -227,12 +227,12 @@ impl<'a> Visit<'a> for Paths {
     }
 }
 
-/// A cycle among the modules of one folder, if there is one.
+/// Returns the places of use that form a circle among the modules of one folder, if there is one.
 fn circle(uses: &BTreeMap<(String, String), String>) -> Option<Vec<&String>> {
     let mut left: Vec<_> = uses.iter().collect();
     loop {
         let before = left.len();
-        // Remove modules that use no other one, or that no other one uses, because they are in no cycle.
+        // A circle contains only modules that use another module and that another module uses.
         let users: BTreeSet<_> = left.iter().map(|((user, _), _)| user).collect();
         let used_ones: BTreeSet<_> = left.iter().map(|((_, used), _)| used).collect();
         left.retain(|((user, used), _)| users.contains(used) && used_ones.contains(user));
@@ -249,7 +249,7 @@ fn circle(uses: &BTreeMap<(String, String), String>) -> Option<Vec<&String>> {
 fn assert_in_order(source: &str, order: &[&str]) {
     let modules = Modules::read(source);
     let uses = modules.uses();
-    assert!(!uses.is_empty(), "{source} has modules");
+    assert!(!uses.is_empty(), "found no modules in {source}");
     let mut wrong = Vec::new();
     for (folder, uses) in &uses {
         let folder = folder.join("::");
@@ -269,7 +269,7 @@ fn assert_in_order(source: &str, order: &[&str]) {
     assert_eq!(
         unlisted.next(),
         None,
-        "{source} has a module without a place in the order"
+        "{source} has a module that is missing in this file"
     );
 }
 

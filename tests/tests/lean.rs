@@ -1,5 +1,5 @@
-//! A proxy treats edits that its module cannot do as a broken backend: `dist/weir-lean.wasm` and `dist/weir.wasm` on
-//! real Envoys.
+//! `dist/weir.wasm` and `dist/weir-lean.wasm` on real Envoys. The lean module cannot edit responses. Where a rule
+//! requires such an edit, the lean module answers with an error, as it does for a broken backend.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -131,7 +131,7 @@ async fn default_module_serves_flagger_session_affinity() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn lean_module_answers_500_for_edits() {
-    // The file name does not tell which module it is.
+    // Give the lean module the other file name, because only its content must matter.
     let folder = tempfile::TempDir::new().expect("a folder");
     let module = folder.path().join("weir.wasm");
     std::fs::copy(dist("weir-lean.wasm"), &module).expect("a copy");

@@ -16,10 +16,10 @@ const THIEF: &str = "spiffe://cluster.local/ns/bookthief/sa/bookthief";
 
 /// The number of connections that reached the server.
 const CONNECTIONS: &str = "cluster.workload-tcp.upstream_cx_total";
-/// Documents that a filter refused.
+/// The number of configurations that the filter refused.
 const REFUSED: &str = "wasmcustom.weir_config_refused_total";
 
-/// The bookbuyer may `GET` paths that begin with `/books`, and connect to the port 14002.
+/// Returns a configuration in which the bookbuyer may `GET` paths that begin with `/books`, and connect to port 14002.
 fn granted() -> Value {
     json!({
         "version": 1,
@@ -69,7 +69,7 @@ impl Bookstore {
             .tcp_listener("tcp", &tcp, "workload-tcp")
             .mutual_tls(&certificate);
         let envoy = Envoy::start(&bootstrap.build(), 1).await;
-        // Both filters have the same scope, so they share one poll.
+        // Both filters need the same configuration, so they share one poll.
         envoy.wait_for_updates(1).await;
         Bookstore {
             authority,
@@ -86,7 +86,7 @@ impl Bookstore {
     }
 }
 
-/// A proxy for several clients: its listeners `http-N` and `tcp-N` forward to these addresses with the N-th
+/// Starts a proxy for several clients. Its listeners `http-N` and `tcp-N` forward to the two addresses with the N-th
 /// certificate.
 async fn clients(
     addresses: [SocketAddr; 2],
@@ -130,7 +130,7 @@ impl Clients {
             .await
     }
 
-    /// The greeting, and the echo of a word; None if the connection ends first.
+    /// Returns the server's greeting and its echo of a word. An element is missing if the connection ended before.
     async fn talk(&self, client: usize) -> [Option<String>; 2] {
         let mut caller = TcpClient::open(self.0.listener(&format!("tcp-{client}"))).await;
         let talk = async {
@@ -142,7 +142,7 @@ impl Clients {
         talk.expect("an answer or an end")
     }
 
-    /// The first line, for a client that sends before it reads.
+    /// Sends a line before it reads. Returns the first line of the answer.
     async fn speak(&self, client: usize) -> Option<String> {
         let mut caller = TcpClient::open(self.0.listener(&format!("tcp-{client}"))).await;
         caller.say("first\n").await;
@@ -166,8 +166,8 @@ async fn only_certificates_identify_clients() {
         .map(|(name, value)| (*name, value.as_str()))
         .collect();
 
-    // Clients that the grant names, in both forms of an identity; then clients with other identities of the same CA,
-    // without a certificate, or with a certificate of another CA.
+    // The grant allows the first two clients, which have the same identity in two forms. The other clients have another
+    // identity, no certificate, or a certificate of another CA.
     let identities: [&[&str]; 7] = [
         &[BUYER],
         &["bookbuyer.bookbuyer.cluster.local"],
@@ -200,7 +200,7 @@ async fn only_certificates_identify_clients() {
         assert_eq!(talk, [word("bookstore"), word("word")], "{client}");
         assert_eq!(clients.speak(client).await, word("bookstore"), "{client}");
     }
-    // Wait for the echo of the last word.
+    // The server may not have read the last client's line yet.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let before = bookstore.greeter.received_bytes();
     for client in 2..certificates.len() {
@@ -220,7 +220,7 @@ async fn only_certificates_identify_clients() {
         assert_eq!(clients.speak(client).await, None, "{client}");
         if client >= identities.len() {
             let now = bookstore.envoy.stat(CONNECTIONS).await;
-            assert_eq!(now, connections, "the server saw a stranger, {client}");
+            assert_eq!(now, connections, "client {client} reached the server");
         }
     }
     assert_eq!(
@@ -248,7 +248,7 @@ async fn revoked_grant_denies_at_once() {
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
     assert_eq!(client.talk(0).await, [None, None]);
 
-    // A document without permissions is refused.
+    // The filter refuses a configuration without permissions.
     bookstore.fake.switch(serve("r3", json!({ "version": 1 })));
     bookstore.envoy.wait_for_stat(REFUSED, 1).await;
     assert!(bookstore.envoy.log().contains("gives no access policy"));
@@ -263,14 +263,14 @@ async fn revoked_grant_denies_at_once() {
     bookstore.envoy.assert_no_traps().await;
 }
 
-/// An attacker who cuts off the control plane also stops revocations, but only for the age that the proxy allows.
+/// An attacker who cuts off the control plane also delays revocations, but not for longer than `access_max_age`.
 #[tokio::test(flavor = "multi_thread")]
 async fn permissions_expire_without_control_plane() {
     let authority = Authority::new();
     let fake = FakePlane::start(serve("r1", granted())).await;
     let echo = Echo::start("bookstore").await;
     let aging = inbound(json!({ "access_max_age": 60 }));
-    // A second filter with the same scope, whose permissions do not expire. Either filter may poll.
+    // A second filter without `access_max_age`. One of the two filters polls for both.
     let plain = json!({ "control_plane": "weir", "namespace": "bookstore" }).to_string();
     let start = async |control_plane| {
         let bootstrap = Bootstrap::default()
@@ -300,7 +300,10 @@ async fn permissions_expire_without_control_plane() {
         if answer.status != StatusCode::OK {
             break answer;
         }
-        assert!(start.elapsed() < Duration::from_secs(90), "still let in");
+        assert!(
+            start.elapsed() < Duration::from_secs(90),
+            "the client is still allowed"
+        );
         tokio::time::sleep(Duration::from_millis(500)).await;
     };
     assert!(
@@ -314,7 +317,7 @@ async fn permissions_expire_without_control_plane() {
     let answer = client_of_other.get(0, "/books", &[]).await;
     assert_eq!(answer.status, StatusCode::OK, "{answer:?}");
 
-    // The same document with a new revision renews the permissions.
+    // The same configuration with a new revision renews the permissions.
     fake.switch(serve("r2", granted()));
     server.wait_for_updates(2).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
@@ -348,8 +351,8 @@ async fn missing_configuration_denies_everything() {
     );
 }
 
-/// `envoy-config/inbound-mtls.yaml` with certificates and a workload of this test: inbound clients are checked, and
-/// outbound requests have the client certificate.
+/// Runs `envoy-config/inbound-mtls.yaml` with certificates and a workload of this test. Envoy checks inbound clients,
+/// and sends its certificate with outbound requests.
 #[tokio::test(flavor = "multi_thread")]
 async fn shipped_configuration_checks_and_sends_certificates() {
     const WAREHOUSE: &str = "spiffe://cluster.local/ns/bookwarehouse/sa/bookwarehouse";
@@ -412,11 +415,11 @@ async fn shipped_configuration_checks_and_sends_certificates() {
         if name != WAREHOUSE {
             continue;
         }
-        // The path that was checked is the path that is sent.
+        // Envoy normalizes the path before it sends the request.
         let host = "bookwarehouse.bookwarehouse:14001";
         let answer = out.get(host, "/admin/..//books").await;
         assert_eq!(answer.json()["path"], "/books", "{answer:?}");
-        // The workload has its own names, and a header does not select it.
+        // Unknown hosts and ports have no outbound route, and the header does not select the workload.
         let claim = [("x-weir-cluster", "workload")];
         for host in ["elsewhere", "bookwarehouse.bookwarehouse:9"] {
             let answer = out.get_with(host, "/", &claim).await;
@@ -430,7 +433,7 @@ async fn shipped_configuration_checks_and_sends_certificates() {
         let clients = clients(addresses, &authority, &certificates).await;
         assert_eq!(clients.get(0, "/books", &[]).await.status, StatusCode::OK);
         assert_eq!(clients.talk(0).await[1].as_deref(), Some("word"));
-        // Paths that the workload may read as `/admin` do not match `/books`.
+        // Spellings of `/admin` do not match the grant for `/books`.
         for (path, status) in [
             ("/books/../admin", StatusCode::FORBIDDEN),
             ("/books/%2e%2e/admin", StatusCode::FORBIDDEN),

@@ -13,7 +13,7 @@ const REASONS: [&str; 4] = [
     "FailsOpen",
 ];
 
-/// The findings with one of the four reasons for an Envoy with this configuration.
+/// Starts an Envoy with this configuration. Returns the findings that have one of the four reasons.
 async fn found(config: &str) -> Vec<String> {
     let folder = TempDir::new().expect("a folder");
     let own = Authority::new().sign(&["spiffe://cluster.local/ns/bookstore/sa/bookstore"]);

@@ -1,4 +1,4 @@
-//! Replicas that query each other over TLS: they accept only peers with a valid certificate and a valid answer.
+//! Replicas query each other over TLS. A replica accepts only peers with a valid certificate and a valid answer.
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -17,7 +17,7 @@ use weir_tests::tls::{Authority, Certificate};
 
 const PROXIES: &str = r#"{"replica":"other","proxies":[{"instance":"i","owner":{"namespace":"shop","name":"pod 1"},"node":"n","scope":{"namespace":"shop"},"applied":"r","watermark":"services=7","refused":"","is_lean":true,"behind":2,"silent":3}]}"#;
 
-/// A replica with TLS that always answers PROXIES.
+/// Starts a replica with TLS that always answers `PROXIES`.
 async fn replica(own: &Certificate) -> SocketAddr {
     let chain = CertificateDer::from_pem_slice(own.pem.as_bytes()).expect("a certificate");
     let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a key");
@@ -52,7 +52,7 @@ async fn replica(own: &Certificate) -> SocketAddr {
     address
 }
 
-/// A replica without TLS that answers every request with these bytes.
+/// Starts a replica without TLS that answers every request with these bytes.
 async fn broken_replica(bytes: Vec<u8>) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -98,7 +98,7 @@ async fn replica_is_trusted_by_certificate() {
     assert!(answer.failures.is_empty(), "{answer:?}");
     assert_eq!(other.replica, "other");
     assert_eq!(serde_json::to_string(other).expect("JSON"), PROXIES);
-    assert_eq!(trusted.ask("other").await.replicas, [], "itself");
+    assert_eq!(trusted.ask("other").await.replicas, [], "its own answer");
 
     let another = foreign.sign(&["localhost"]).authority;
     let misnamed = replica(&authority.sign(&["elsewhere.example"])).await;
@@ -120,7 +120,7 @@ async fn replica_is_trusted_by_certificate() {
     }
 }
 
-/// An invalid answer is left out, and costs neither much memory nor more than a few seconds. A valid answer is used.
+/// A replica ignores an invalid answer within a few seconds, and uses a valid answer.
 #[tokio::test]
 async fn invalid_peer_answers_are_left_out() {
     let answer = |status: &str, body: &[u8]| {
@@ -134,7 +134,7 @@ async fn invalid_peer_answers_are_left_out() {
     let endless = [b"HTTP/1.1 200 OK\r\n\r\n".as_slice(), &vec![b' '; 65 << 20]].concat();
     for (what, bytes) in [
         ("no HTTP", b"\x16\x03\x01garbage".to_vec()),
-        ("nothing", Vec::new()),
+        ("no bytes", Vec::new()),
         ("an error", answer("500 x", b"{}")),
         ("a refusal", answer("403 x", PROXIES.as_bytes())),
         ("no JSON", answer("200 OK", b"\x00\xff")),
@@ -142,13 +142,16 @@ async fn invalid_peer_answers_are_left_out() {
             "another shape",
             answer("200 OK", br#"[{"replica":"other"}]"#),
         ),
-        ("a half", answer("200 OK", &PROXIES.as_bytes()[..70])),
+        (
+            "half of the JSON",
+            answer("200 OK", &PROXIES.as_bytes()[..70]),
+        ),
         (
             "less than announced",
             b"HTTP/1.1 200 OK\r\ncontent-length: 900\r\n\r\n{}".to_vec(),
         ),
-        ("a deep one", answer("200 OK", &deep)),
-        ("a long one", endless),
+        ("deeply nested JSON", answer("200 OK", &deep)),
+        ("65 MiB", endless),
     ] {
         let start = Instant::now();
         let mut peers = peers(broken_replica(bytes).await, PathBuf::new());

@@ -1,4 +1,5 @@
-//! Polls of the filter: one held poll for each proxy process and scope, and the headers of the contract.
+//! Polls of the filter. Each proxy process has one open poll for each scope (a namespace or a Gateway). The headers of
+//! a poll follow `docs/protocol.md`.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -35,7 +36,7 @@ async fn one_poll_is_held_per_process() {
     while start.elapsed() < Duration::from_secs(30) {
         tokio::time::sleep(Duration::from_millis(100)).await;
         let held = plane.metric("weir_polls_held").await;
-        // Between two polls there may be none.
+        // Between two polls no poll is held.
         assert!(held <= 1.0, "{held} polls");
     }
     let polls = fake.polls();
@@ -55,7 +56,7 @@ async fn one_poll_is_held_per_process() {
     assert_eq!(envoy.stat("wasmcustom.weir_poll_failures_total").await, 0);
 }
 
-/// The VM with the lease traps in its tick: another VM polls instead, with the same instance.
+/// The VM that polls traps in its tick. Then another VM polls, with the same `weir-instance`.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_vm_replaces_a_trapped_poller() {
     let plane = Plane::start(&[("web.yaml", &manifest([100, 0]))]);
@@ -81,7 +82,7 @@ async fn another_vm_replaces_a_trapped_poller() {
             .await;
         // The trap comes with the poller's next tick, up to half a second after the request.
         let after = newer.received - marked;
-        println!("round {round}: a newer poll {after:?} after the request that led to the trap");
+        println!("round {round}: a newer poll {after:?} after the request that caused the trap");
         assert!(after < Duration::from_millis(3500), "{after:?}");
         assert_eq!(instance(&newer), instance(&older));
         let traps = envoy.log().matches("the poller trapped").count();
@@ -97,7 +98,7 @@ async fn another_vm_replaces_a_trapped_poller() {
         assert_eq!(older.status, Some(304), "the control plane ended it");
         assert_eq!(plane.metric("weir_polls_held").await, 1.0);
     }
-    // The new poller's changes also reach workers whose VM trapped.
+    // Workers whose VM trapped also get the changes that the new poller receives.
     plane.rename_into_place("web.yaml", &manifest([0, 100]));
     tokio::time::sleep(Duration::from_millis(500)).await;
     for _ in 0..8 {
@@ -138,7 +139,11 @@ async fn instances_differ_by_scope_and_process() {
         .collect();
     assert_eq!(who.len(), 4, "{who:#?}");
     let instances: BTreeSet<_> = who.iter().map(|(_, instance)| instance).collect();
-    assert_eq!(instances.len(), 4, "made once for each process and scope");
+    assert_eq!(
+        instances.len(),
+        4,
+        "one instance for each process and scope"
+    );
     for path in [
         "/v1/config?namespace=default",
         "/v1/config?gateway=default/edge",
@@ -181,7 +186,7 @@ async fn poll_headers_follow_the_contract() {
     }
     assert_eq!(instance(&first).len(), 32, "{first:?}");
 
-    // The poll is held until a change, and the next poll reports that all VMs apply it.
+    // The control plane holds the poll until a change. The next poll reports that all VMs have applied the change.
     tokio::time::sleep(Duration::from_millis(800)).await;
     for revision in ["r2", "r3"] {
         let before = fake.polls().len();
@@ -189,28 +194,28 @@ async fn poll_headers_follow_the_contract() {
         fake.switch(serve(revision, [1, 2]));
         let quoted = format!("\"{revision}\"");
         let next = fake
-            .wait_for_poll(before, "with what is new", |poll| {
+            .wait_for_poll(before, "with the new revision", |poll| {
                 poll.header("if-none-match") == Some(&quoted)
             })
             .await;
         assert_eq!(next.header("weir-applied"), Some(quoted.as_str()));
         println!(
-            "{revision}: run by all VMs after {:?}",
+            "{revision}: applied by all VMs after {:?}",
             next.received - changed
         );
-        // The poll that ends with the change of behaviour, and the poll that brings the new document.
+        // The change ended the held poll. One new poll received the document, and one more poll reported it.
         assert_eq!(fake.polls().len(), before + 2);
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
 
-    // A refused document is named with the reason until a valid document arrives.
+    // Polls name a refused document and the reason until a valid document arrives.
     let before = fake.polls().len();
     fake.switch(Behaviour::Serve {
         revision: "bad".into(),
         body: r#"{ "version": 1, "rules": { "web": { "backends": [], "mirror": 1 } } }"#.into(),
     });
     let complaint = fake
-        .wait_for_poll(before, "with a complaint", |poll| {
+        .wait_for_poll(before, "with `weir-refused`", |poll| {
             poll.header("weir-refused").is_some()
         })
         .await;
@@ -223,7 +228,7 @@ async fn poll_headers_follow_the_contract() {
     assert_eq!(
         fake.polls().last().expect("a poll").ended,
         None,
-        "it is held"
+        "the last poll is held"
     );
 
     let before = fake.polls().len();
@@ -237,7 +242,7 @@ async fn poll_headers_follow_the_contract() {
     assert_eq!(next.header("weir-applied"), Some("\"r4\""));
 }
 
-/// The next poll returns the last valid watermark of the control plane.
+/// The filter keeps the last valid watermark of the control plane, and sends it back in each poll.
 #[tokio::test(flavor = "multi_thread")]
 async fn watermark_is_kept_and_sent_back() {
     let fake = FakePlane::start(Behaviour::Hang).await;
@@ -273,7 +278,7 @@ async fn watermark_is_kept_and_sent_back() {
     assert_eq!(next.header("weir-watermark"), Some(valid));
 }
 
-/// A trapped VM does not apply the change: the next poll starts a second later, without `weir-applied`.
+/// While a trapped VM has not applied a change, the next poll starts a second later, without `weir-applied`.
 #[tokio::test(flavor = "multi_thread")]
 async fn change_needs_all_vms_to_apply() {
     let fake = FakePlane::start(serve("r1", [1, 1])).await;
@@ -287,7 +292,7 @@ async fn change_needs_all_vms_to_apply() {
     tokio::time::sleep(Duration::from_millis(800)).await;
     let before = fake.polls().len();
 
-    // The trap must not hit the polling VM, because its successor would drop it from the member list.
+    // The VM that polls must not trap here, because the next poller would drop this VM from the member list.
     let trap = [("x-weir-trap", "bystander")];
     let mut requests = 0;
     loop {

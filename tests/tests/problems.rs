@@ -10,30 +10,34 @@ use weir_tests::root;
 
 const HEAD: &str = "# Problems, and what to do about each
 
-`weir check` prints problems, one a line; `weir serve` logs them, and in a cluster they are in the status of their object.
-Each says what is wrong, what it means for traffic, and what to write:
+`weir check` prints problems, one on each line. `weir serve` logs them. In a cluster it also writes them to the status of the object.
+Each problem names what is wrong, what this means for traffic, and what to write:
 
 ```
 FILE: KIND NAMESPACE/NAME FIELD: Reason: what is wrong: what it means for traffic; what to write
 ```
 
-`weir check --envoy` also prints what is wrong in the running Envoy, which the section \"envoy\" has:
+`weir check --envoy` also prints what is wrong in the running Envoy. The section \"envoy\" lists these problems:
 
 ```
 envoy, listener NAME: KIND NAMESPACE/NAME (rule IDENTITY): Reason: what is wrong: what it means for traffic; what to write
 ```
 
-The section \"answer\" has what `weir serve` answers to a proxy that it does not serve (the filter's log has it), and the section
-\"start\" what `weir serve` prints if it does not start or ends. A wrong argument of the command line is named with the argument
-and with what to write there.
+The section \"answer\" lists the errors that `weir serve` returns to a proxy that it does not serve. The filter logs these errors.
+The section \"start\" lists what `weir serve` prints if it does not start, or when it ends. A problem with the command line names
+the argument and what to write there.
 
-This page has all of them. A word in braces stands for a value of the object. Where the effect depends on the place of the
-field: what is wrong in a match makes this match fit no request; in a rule, requests of the rule are answered 500 (503 for
-gRPC; a TCP connection is closed); in a backendRef, the share of this backend is answered 500; anywhere else the object is
-not in force. In a folder, an object that an edit has broken stays in force as it was before the edit.
+This page lists all problems. A word in braces stands for a value of the object. Some effects depend on the place of the wrong field:
+
+- In a match, the match fits no request.
+- In a rule, requests of the rule get the answer 500 (503 for gRPC; a TCP connection is closed).
+- In a backendRef, requests that go to this backend get the answer 500.
+- In any other place, the object has no effect.
+
+In a folder, an edit can break an object. The object then keeps the effect that it had before the edit.
 ";
 
-/// The effect of a problem that depends on the place of the field.
+/// The text for an effect that depends on the place of the field.
 const BY_PLACE: &str = "depends on the place, see above";
 
 /// Words of the implementation, which users do not know.
@@ -123,7 +127,7 @@ fn page_lists_all_messages() {
     let page_in_docs = std::fs::read_to_string(path).unwrap_or_default();
     assert!(
         page_in_docs == page,
-        "docs/problems.md is not what the code says: UPDATE_GOLDEN=1 writes it"
+        "docs/problems.md differs from the messages in the code: UPDATE_GOLDEN=1 writes the page"
     );
 }
 
@@ -141,13 +145,13 @@ fn messages_have_cause_effect_and_remedy() {
             } = message;
             assert!(
                 codes.insert((subject, code)),
-                "{subject}: {code} is there twice"
+                "{subject}: {code} appears twice"
             );
             for part in [*cause, effect.unwrap_or(BY_PLACE), *remedy] {
-                assert!(part.len() > 3, "{subject}: {code}: {part:?} says nothing");
+                assert!(part.len() > 3, "{subject}: {code}: {part:?} is too short");
                 assert!(
                     !part.ends_with(['.', ';', ':', ' ']) && !part.starts_with(' '),
-                    "{subject}: {code}: {part:?} is no clause"
+                    "{subject}: {code}: {part:?} is not a clause"
                 );
             }
         }
@@ -170,7 +174,7 @@ fn messages_avoid_words_of_the_implementation() {
     }
 }
 
-/// Whether the text has the word, not as a part of another word.
+/// True if the text has this word as a whole word.
 fn has_word(text: &str, word: &str) -> bool {
     text.match_indices(word).any(|(at, _)| {
         let is_edge = |c: Option<char>| c.is_none_or(|c| !c.is_alphanumeric());

@@ -1,9 +1,9 @@
-//! The commands of the pages that need a Kubernetes, one page after the other in one cluster of `scripts/cluster`.
+//! Runs the commands of the pages that need Kubernetes, one page after the other, in one cluster of `scripts/cluster`.
 
 use weir_tests::pages::{commands, missing_line};
 use weir_tests::{dist, typed};
 
-/// The last page takes Weir away.
+/// The last page uninstalls Weir.
 const PAGES: [&str; 5] = [
     CLUSTER,
     "README.md",
@@ -14,7 +14,7 @@ const PAGES: [&str; 5] = [
 
 const CLUSTER: &str = "tests/cluster/README.md";
 
-/// The other pages type kubectl and helm.
+/// Makes kubectl, helm and the cluster's kubeconfig available to the commands of the other pages.
 const CONNECT: &str = "\
     set +x
     . \"${WEIR_CACHE:-$HOME/.cache/weir}/run/$WEIR_CLUSTER\"

@@ -1,5 +1,5 @@
-//! The pages keep their word: every command in them runs, and every configuration is one that is tested.
-//! `tests/src/pages.rs` says how a block names its test.
+//! Tests the Markdown pages: every command in them runs, and every configuration in them is part of a tested file.
+//! `tests/src/pages.rs` describes how a block names its test.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,7 @@ use weir_split::Plugin;
 use weir_tests::pages::{Block, OUTPUT, blocks, commands, missing_line, pages};
 use weir_tests::{root, typed};
 
-/// Commands that are not repeated here: this is a clone, and these scripts run this test or build for it.
+/// Commands that this test does not run. The clone exists already, and the scripts run this test or build its inputs.
 const NOT_REPEATED: [&str; 7] = [
     "git clone REPOSITORY weir && cd weir",
     "scripts/build",
@@ -24,26 +24,26 @@ const PROGRAMS: [&str; 12] = [
     "cargo", "weir",
 ];
 
-/// Most lines that a reader is asked to read.
+/// The highest number of lines of a page.
 const LONGEST: [(&str, usize); 2] = [("README.md", 130), ("ARCHITECTURE.md", 100)];
 
 fn all_blocks() -> Vec<Block> {
     pages().iter().flat_map(|page| blocks(page)).collect()
 }
 
-/// In the order of each page, in one shell for each page, as a reader would type them.
+/// Runs the commands of each page in one shell, in the order of the page, as a reader would type them.
 #[test]
 fn every_command_runs() {
     let mut count = 0;
     for page in pages() {
         let (commands, expected) = commands(&page, "");
         let lines = commands.lines().filter(|line| !NOT_REPEATED.contains(line));
-        // Another Envoy may have been given.
+        // The variable ENVOY may name another Envoy.
         let lines: Vec<String> = lines
             .map(|line| line.replace(".venv/bin/envoy ", "\"${ENVOY:-.venv/bin/envoy}\" "))
             .collect();
         if lines.is_empty() {
-            assert!(expected.is_empty(), "{page} has output of no command");
+            assert!(expected.is_empty(), "{page} has output without a command");
             continue;
         }
         count += lines.len();
@@ -55,7 +55,7 @@ fn every_command_runs() {
         let text = String::from_utf8_lossy(&output.stdout);
         assert!(output.status.success(), "{page}\n{script}\n{text}");
         let missing = missing_line(&text, &expected);
-        assert_eq!(missing, None, "{page} promises another output:\n{text}");
+        assert_eq!(missing, None, "{page} has another output:\n{text}");
     }
     assert!(count >= 20, "{count} commands");
 }
@@ -96,7 +96,7 @@ fn has_runner(block: &Block) -> Result<(), String> {
     }
 }
 
-/// Line by line and in order: the file may have other lines between them.
+/// Checks that the file has the lines of the block in this order. The file may have other lines between them.
 fn is_part_of_a_file(block: &Block) -> Result<(), String> {
     let file = std::fs::read_to_string(root().join(&block.mark));
     let file = file.map_err(|_| format!("there is no file {:?}", block.mark))?;
@@ -119,7 +119,7 @@ fn is_plugin(block: &Block) -> Result<(), String> {
     plugin.map(drop).map_err(|error| error.to_string())
 }
 
-/// A command that a reader can type as it is belongs into a block that a test runs.
+/// Refuses a block with a command that has no placeholder, because no test runs the commands of this block.
 fn has_no_plain_command(block: &Block) -> Result<(), String> {
     let text = block.text.replace("\\\n", " ").replace("|\n", "| ");
     let command = text.lines().find(|line| {
@@ -134,7 +134,7 @@ fn has_no_plain_command(block: &Block) -> Result<(), String> {
     }
 }
 
-/// A word in capitals that the reader replaces.
+/// True if the line has a word in capitals, which the reader replaces.
 fn has_placeholder(line: &str) -> bool {
     let mut words = line.split(|c: char| !c.is_alphanumeric());
     words.any(|word| {
@@ -180,7 +180,7 @@ fn every_link_leads_somewhere() {
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
-/// The anchor that GitHub gives a heading.
+/// Returns the anchor that GitHub gives a heading.
 fn anchor(heading: &str) -> String {
     let text = heading.trim_start_matches('#').trim().to_lowercase();
     let kept = text
@@ -223,7 +223,8 @@ fn pages_name_metrics_that_exist() {
     for page in ["README.md", "docs/operations.md", "docs/troubleshooting.md"] {
         let text = std::fs::read_to_string(root().join(page)).expect("a page");
         for name in text.split(|c: char| !c.is_alphanumeric() && c != '_') {
-            // The gauge of a hash, the property of a request, and a crate's name.
+            // These names are not in the sources in this form: a gauge that ends with a hash, a request property, a
+            // prefix.
             let is_other = name.starts_with("weir_lean_") || ["weir_rule", "weir_"].contains(&name);
             if name.starts_with("weir_") && !is_other && !exists(name) {
                 wrong.push(format!("{page}: {name}"));

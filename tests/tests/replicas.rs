@@ -45,7 +45,7 @@ async fn proxy(plane: SocketAddr) -> (Envoy, Web) {
     (envoy, web)
 }
 
-/// Whether a Service would route to this replica.
+/// True if a Service would route to this replica.
 async fn is_ready(plane: &Plane) -> bool {
     let mut admin = Connection::open(plane.admin).await;
     admin.get("admin", "/readyz").await.status == 200
@@ -65,7 +65,7 @@ async fn put(splits: &Api<DynamicObject>, [v1, v2]: [u64; 2]) {
     ]);
     let patch = Patch::Merge(json!({ "spec": { "backends": backends } }));
     let put = splits.patch("web", &PatchParams::default(), &patch).await;
-    put.expect("the API server takes it");
+    put.expect("the API server accepts the patch");
 }
 
 /// Changes the split every second until `stopped`, and counts the finished changes.
@@ -98,7 +98,7 @@ async fn all_follow(load: &Load) -> Instant {
         }
         tokio::time::sleep(Duration::from_millis(10)).await;
     }
-    panic!("not all follow: {in_a_row:?}");
+    panic!("not all clients get v1: {in_a_row:?}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -133,7 +133,7 @@ async fn rolling_restart_is_not_noticed() {
         while !old.has_ended() {
             // Endpoints of a Service follow readiness within a second.
             if is_led_to && terminated.elapsed() > Duration::from_millis(800) {
-                assert!(!is_ready(&old).await, "it says that it goes");
+                assert!(!is_ready(&old).await, "a replica that ends is not ready");
                 service.lead_to(&addresses(&replicas));
                 is_led_to = false;
             }
@@ -145,15 +145,16 @@ async fn rolling_restart_is_not_noticed() {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
         let changed = changes.load(Relaxed) - before;
-        println!("gone after {:?}, {changed} changes", terminated.elapsed());
-        assert!(changed >= 3, "{changed} changes while it went");
+        let took = terminated.elapsed();
+        println!("the replica ended after {took:?}, {changed} changes");
+        assert!(changed >= 3, "{changed} changes while the replica ended");
         assert!(
             terminated.elapsed() > Duration::from_secs(3),
-            "it ends before the endpoints have followed"
+            "the replica ended before the endpoints changed"
         );
     }
-    stop.send(()).expect("it goes on");
-    changing.await.expect("all were taken");
+    stop.send(()).expect("the changes go on");
+    changing.await.expect("all changes were accepted");
     put(&splits, [0, 100]).await;
     tokio::time::sleep(Duration::from_secs(1)).await;
     let follow = Instant::now();
@@ -167,7 +168,7 @@ async fn rolling_restart_is_not_noticed() {
         let late = samples.iter().find(|it| it.sent > follow && it.by != "v2");
         assert!(
             late.is_none(),
-            "it does not follow: {late:?}\n{}",
+            "not by v2 after the last change: {late:?}\n{}",
             envoy.log()
         );
         println!("{} requests, 0 failed; {changes:?} changes", samples.len());
@@ -181,7 +182,7 @@ async fn rolling_restart_is_not_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn lagging_replica_takes_no_proxy_back() {
+async fn lagging_replica_never_reverts_proxies() {
     let server = server();
     let address: SocketAddr = server
         .url()
@@ -218,13 +219,13 @@ async fn lagging_replica_takes_no_proxy_back() {
         let mut stranger = Connection::open(behind.listen).await;
         let old = stranger.get("weir", "/v1/config?namespace=default").await;
         let weights = &old.text().matches("\"weight\":50").count();
-        assert_eq!(*weights, 2, "it lags: {}", old.text());
+        assert_eq!(*weights, 2, "the replica does not lag: {}", old.text());
     }
     let visits = service.taken(behind.listen) - to_behind;
     assert!(visits >= 3, "{visits} polls of the replica that lags");
     let updates = envoy.stat("wasmcustom.weir_config_updates_total").await;
 
-    // The proxy follows the next change at any replica.
+    // While only the lagging replica serves polls, the proxy keeps its configuration. It follows the next change.
     service.lead_to(&[behind.listen]);
     service.cut();
     let samples = load.take();
@@ -309,7 +310,7 @@ async fn proxies_follow_a_restored_cluster() {
         );
     }
     println!("followed after {:?}", restored.elapsed());
-    // Later changes are followed as usual.
+    // The proxy follows later changes as usual.
     apply(&server, [100, 0]);
     all_follow(&load).await;
 }

@@ -1,4 +1,5 @@
-//! Five thousand splits: memory and delay. It is a test binary of its own and runs alone, because it measures time.
+//! Memory and delay of a control plane with five thousand splits. This test has its own binary and runs alone, because
+//! it measures time.
 
 use std::time::{Duration, Instant};
 
@@ -8,7 +9,7 @@ use weir_cluster::images::unpack;
 use weir_cluster::server::ADMIN;
 use weir_tests::{Plane, dist};
 
-#[allow(dead_code, reason = "the tests of `watching` need more of it")]
+#[allow(dead_code, reason = "the tests of `watching` use the rest of it")]
 #[path = "watching/scene.rs"]
 mod scene;
 
@@ -18,10 +19,10 @@ const SPLITS: usize = 5_000;
 const SERVICES: usize = 15_000;
 /// The default limit of a namespace is too small for this test.
 const ARGUMENTS: [&str; 2] = ["--namespace-limit", "8Mi"];
-/// KiB; a quarter less was measured.
+/// The limit in KiB. The measured value is a quarter lower.
 const MEMORY: u64 = 80 << 10;
 
-/// Objects as the API server stores them.
+/// Returns the key in etcd and the object of a Service, as the API server stores them.
 fn service(number: usize) -> (String, Value) {
     let name = format!("service-{number}");
     let address = format!("10.96.{}.{}", number / 250, number % 250);
@@ -77,11 +78,11 @@ fn uid(number: usize) -> String {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn five_thousand_splits_at_once() {
+async fn five_thousand_splits_need_little_memory() {
     let server = server();
     server.keep(&(0..SERVICES).map(service).collect::<Vec<_>>());
     server.keep(&[split(0)]);
-    // The program of the image, because the memory of another build with another allocator would differ.
+    // Run the program of the image, because a build with another allocator needs another amount of memory.
     let store = TempDir::new().expect("a folder");
     let (image, _) = unpack(&dist("weir-image.tar"), store.path()).expect("the image");
     let program = image.join("weir");
@@ -93,7 +94,7 @@ async fn five_thousand_splits_at_once() {
         .server
         .keep(&(0..SPLITS).map(split).collect::<Vec<_>>());
     let put = Instant::now();
-    // The API server answers a list when it has all objects.
+    // The API server returns a list only when it has all objects.
     let path = "/apis/split.smi-spec.io/v1alpha4/trafficsplits?limit=1";
     scene.server.kubectl(&["get", "--raw", path]);
     println!("the API server: {:?}", put.elapsed());
@@ -104,14 +105,14 @@ async fn five_thousand_splits_at_once() {
         assert!(start.elapsed() < AT_ONCE, "{}", scene.plane.log());
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    // Each split has two ports. Rules are counted at translation and served a little later.
+    // Each split has two ports, so it has two rules. The metric counts a split before its rules are served.
     let all = 2 * SPLITS;
     let left = AT_ONCE.saturating_sub(start.elapsed());
     scene
         .until("every split", left, |config| rules(config) == all)
         .await;
     println!("every split: {:?}", start.elapsed());
-    // One split changes several times.
+    // Change one split several times.
     let path = "/spec/backends/1/weight";
     for weight in 20..40 {
         let patch = format!(r#"[{{"op":"replace","path":"{path}","value":{weight}}}]"#);
@@ -131,7 +132,7 @@ async fn five_thousand_splits_at_once() {
         })
         .await;
     let grown = scene.plane.memory();
-    // A new replica that finds all objects.
+    // Start a new replica when all objects exist.
     let start = Instant::now();
     scene.plane = Plane::by_program(&program, &kubeconfig, &ARGUMENTS);
     scene

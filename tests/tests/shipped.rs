@@ -1,4 +1,4 @@
-//! The Envoy configurations that we ship, and what the pages say about them.
+//! Tests that the configurations in `envoy-config/` work as the pages in `docs/` describe.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -36,7 +36,7 @@ struct Sidecar {
     _backends: [Echo; 3],
 }
 
-/// `envoy-config/sidecar.yaml` with backends and a control plane of this test.
+/// Runs `envoy-config/sidecar.yaml` with backends and a control plane of this test.
 async fn sidecar(split: &str) -> Sidecar {
     let files = bookstore(split);
     let files: Vec<_> = files
@@ -106,7 +106,7 @@ async fn kill_switch_works_both_ways() {
         assert_eq!(got, expected, "{percent} %");
     }
 
-    // The switch also bypasses the filter's own answers, and a client's header still has no effect.
+    // At 0 % requests also bypass the filter's own answers. A client's routing header never has an effect.
     sidecar.plane.rename_into_place("broken.yaml", BROKEN);
     sidecar.envoy.wait_for_updates(2).await;
     let claim = [(
@@ -123,7 +123,7 @@ async fn kill_switch_works_both_ways() {
     }
 }
 
-/// Law 5 for a client's header: it never decides and never reaches a backend.
+/// A client's routing header never selects the backend and never reaches a backend.
 #[tokio::test(flavor = "multi_thread")]
 async fn client_routing_header_is_ignored() {
     let mut sidecar = sidecar("v1-100.yaml").await;
@@ -140,8 +140,9 @@ async fn client_routing_header_is_ignored() {
     }
 }
 
-/// At 50 % Envoy skips the filter for some hosts, and chooses the route for each request separately. The client's
-/// header is removed before both. (`tests/tests/guest.rs` has the same test for `existing.yaml`.)
+/// At 50 % Envoy skips the filter for half of the hosts, and decides for each request separately which route it uses.
+/// Envoy removes the client's routing header before both decisions. (`tests/tests/guest.rs` has the same test for
+/// `existing.yaml`.)
 #[tokio::test(flavor = "multi_thread")]
 async fn partial_switch_ignores_client_header() {
     let fake = FakePlane::start(Behaviour::Serve {
@@ -211,14 +212,14 @@ async fn unconfigured_requests_take_ordinary_route() {
         connection.shares(HOST, "/", 10).await,
         shares([("bookstore", 10)])
     );
-    // The ordinary route of the edge has no cluster.
+    // The ordinary route of `gateway.yaml` has no cluster.
     let edge = Envoy::start(&shipped("gateway.yaml", &[("weir", address)]), 1).await;
     let mut connection = Connection::open(edge.listener("http")).await;
     assert_eq!(connection.get("kong", "/echo").await.status, 503);
 }
 
-/// An edge does not trust its clients: their headers with claims do not reach a backend unchanged, and the backend gets
-/// the path that the routes matched.
+/// An edge does not trust its clients: it corrects headers in which a client claims an address, a scheme or a path. The
+/// backend gets the path that the routes matched.
 #[tokio::test(flavor = "multi_thread")]
 async fn edge_ignores_claims_of_clients() {
     let seen = |answer: &weir_tests::Answer, name: &str| -> Vec<String> {
@@ -277,7 +278,7 @@ async fn edge_ignores_claims_of_clients() {
         ];
         let answer = connection.get_with(host, "/echo", &claims).await;
         assert_eq!(answer.header("identity"), "echo", "{file} {answer:?}");
-        // For a client on loopback Envoy writes the machine's address.
+        // Envoy appends the client's address. For a client on loopback this is the machine's address.
         let forwarded = seen(&answer, "x-forwarded-for").join(" ");
         let (claimed, client) = forwarded.split_once(',').expect("two addresses");
         assert_eq!(claimed, "203.0.113.9", "{file}");
@@ -308,7 +309,7 @@ async fn edge_ignores_claims_of_clients() {
     }
 }
 
-/// If a backend has no cluster, Envoy answers 503 for its share only.
+/// If a backend has no cluster, Envoy answers 503, but only to requests for this backend.
 #[tokio::test(flavor = "multi_thread")]
 async fn missing_cluster_fails_its_own_share() {
     let files = bookstore("v1-50-v2-50.yaml");

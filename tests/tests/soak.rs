@@ -1,12 +1,12 @@
-//! A soak test: load on four workers and a change a second, for a minute or for the time that `scripts/soak` sets. No
-//! request fails and no resource grows.
+//! A soak test: load on four workers and one change each second, for a minute or for the time that `scripts/soak` sets.
+//! No request fails, and no process needs more and more memory.
 
 use std::time::{Duration, Instant};
 
 use weir_tests::fault::{Load, Sample, Web, manifest};
 use weir_tests::{Envoy, Plane};
 
-/// Measurements at one time.
+/// The memory of both processes at one time, in KiB.
 struct Reading {
     envoy: u64,
     plane: u64,

@@ -1,4 +1,5 @@
-//! The configuration at the start of a proxy or of the control plane, and faults that must not remove it.
+//! The configuration that a proxy uses after its own start or after a start of the control plane. Also faults of the
+//! control plane, which must not remove a proxy's configuration.
 
 use std::time::{Duration, Instant};
 
@@ -16,7 +17,7 @@ fn with_initial(control_plane: Option<&str>, weights: [u64; 2]) -> String {
     plugin.to_string()
 }
 
-/// The backend that answers, or the body.
+/// Returns the name of the backend that answers; without a backend, the body of the answer.
 async fn ask(connection: &mut Connection) -> String {
     let answer = connection.get("web", "/").await;
     match answer.header("identity") {
@@ -25,7 +26,7 @@ async fn ask(connection: &mut Connection) -> String {
     }
 }
 
-/// The first answers on `count` connections, one for each worker.
+/// Returns the first answer on each of `count` connections, one connection for each worker.
 async fn first_of_each(envoy: &Envoy, count: usize) -> Vec<String> {
     let mut answers = Vec::new();
     let mut connections = Vec::new();
@@ -63,17 +64,17 @@ async fn initial_configuration_serves_until_replaced() {
         .listener("outbound", &plugin, None);
     let envoy = Envoy::start(&bootstrap.build(), 4).await;
     assert_eq!(first_of_each(&envoy, 4).await, ["v1"; 4]);
-    // The initial configuration has no revision, so every document of the control plane is newer.
+    // The initial configuration has no revision, so the poll names no revision.
     let poll = fake.wait_for_poll(0, "at all", |_| true).await;
     assert_eq!(poll.header("if-none-match"), None);
     assert_eq!(poll.header("weir-applied"), None);
 
-    // A refused document does not replace it.
+    // A configuration that the filter refuses does not replace the initial configuration.
     fake.switch(Behaviour::Serve {
         revision: "bad".into(),
         body: "{}".into(),
     });
-    fake.wait_for_poll(1, "with a complaint", |poll| {
+    fake.wait_for_poll(1, "with `weir-refused`", |poll| {
         poll.header("weir-refused").is_some()
     })
     .await;
@@ -86,7 +87,7 @@ async fn initial_configuration_serves_until_replaced() {
     envoy.wait_for_updates(1).await;
     assert_eq!(first_of_each(&envoy, 4).await, ["v2"; 4]);
 
-    // It does not return when the control plane goes away.
+    // The initial configuration does not return when the control plane ends.
     drop(fake);
     tokio::time::sleep(Duration::from_secs(1)).await;
     assert_eq!(first_of_each(&envoy, 4).await, ["v2"; 4]);
@@ -150,7 +151,8 @@ async fn served(plane: &Plane) -> (Envoy, Web) {
     (envoy, web)
 }
 
-/// Sends requests for longer than the control plane waits before it accepts that a file is gone.
+/// Checks that the configuration does not change. The check takes longer than the control plane waits before it accepts
+/// that a file is gone.
 async fn unchanged(envoy: &Envoy, what: &str) {
     let start = Instant::now();
     let mut connection = Connection::open(envoy.listener("outbound")).await;
@@ -193,14 +195,14 @@ async fn missing_folder_keeps_the_configuration() {
     std::fs::remove_dir(plane.folder()).expect("still empty");
     std::fs::rename(&away, plane.folder()).expect("renamed");
 
-    // Later changes are followed.
+    // The proxy follows later changes.
     plane.rename_into_place("web.yaml", &manifest([0, 100]));
     envoy.wait_for_updates(2).await;
     assert_eq!(first_of_each(&envoy, 2).await, ["v2"; 2]);
 }
 
-/// A control plane that starts with a broken file publishes nothing: proxies keep their configuration, and a new proxy
-/// passes requests on.
+/// A control plane that starts with a broken file publishes nothing. Proxies keep their configuration, and a new proxy
+/// uses the ordinary route.
 #[tokio::test(flavor = "multi_thread")]
 async fn broken_file_at_start_publishes_nothing() {
     let plane = Plane::start(&[("web.yaml", &manifest([100, 0]))]);
@@ -223,7 +225,7 @@ async fn broken_file_at_start_publishes_nothing() {
     let new = Envoy::start(&config, 2).await;
     unchanged(&old, "with a broken file").await;
     assert_eq!(first_of_each(&new, 2).await, ["ordinary"; 2]);
-    // Polls are held until all files can be read.
+    // The control plane holds polls until it can read all files.
     let since: Vec<_> = fake.polls().split_off(before);
     assert!(
         since.len() >= 2 && since.iter().all(|poll| poll.status != Some(200)),

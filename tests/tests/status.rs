@@ -1,19 +1,24 @@
-//! `tests/golden-status`: the status and the Events of each object. `ROWS.md` in that folder: every row of the tables
-//! of conditions has a case, and every case is in a row.
+//! The cases of `tests/golden-status` contain the status and the Events of each object. `ROWS.md` in that folder has
+//! tables of conditions. Every row has a case, and every case is in a row.
 //!
 //! ```text
 //! # Why the case exists.
-//! # input: httproute/grant-absent                    the manifests of that case of tests/golden; else they follow
-//! # proxy: NODE SCOPE behind                         who is there: `live`, `behind`, `stuck` (behind for a minute),
-//!                                                    `refuses TEXT`, or `lean`, which is live with weir-lean.wasm; without a
-//!                                                    line one of every scope, all of them live. SCOPE may be `NS:SCOPE`: the
-//!                                                    token of that namespace was shown, else of the scope's own, if it has one
-//! # refused: TEXT                                    the plan is not in force, and why
-//! #= status KIND NAMESPACE/NAME                      written by the machine (UPDATE_GOLDEN=1), read by people
-//! # {parentRef as JSON}                              one entry of status.parents
+//! # input: httproute/grant-absent                    The manifests are in this case of tests/golden. Without this line
+//!                                                    they are in this file.
+//! # proxy: NODE SCOPE STATE                          A proxy. STATE is `live`, `behind`, `stuck` (behind for a
+//!                                                    minute), `refuses TEXT`, or `lean` (live with weir-lean.wasm).
+//!                                                    SCOPE is a namespace, NAMESPACE/NAME of a Gateway,
+//!                                                    `producers` (a proxy that names no namespace), or
+//!                                                    `everywhere` (an edge). With `NS:SCOPE` the proxy has a token of
+//!                                                    the namespace NS, otherwise of the namespace in SCOPE. Without
+//!                                                    any line `proxy`, each scope has one live proxy.
+//! # no proxies                                       No scope has a proxy.
+//! # refused: TEXT                                    The plan is not published, for this reason.
+//! #= status KIND NAMESPACE/NAME                      From here on the test writes the file (UPDATE_GOLDEN=1).
+//! # {parentRef as JSON}                              One entry of status.parents.
 //! #   Accepted=True Accepted @3 2026-01-02T03:04:05Z: message
-//! # {entry as JSON}                                  one of another controller
-//! # nothing is written
+//! # {entry as JSON}                                  An entry of another controller.
+//! # nothing is written                               Weir does not write this status.
 //! #= events KIND NAMESPACE/NAME
 //! # Warning REASON: note
 //! ```
@@ -38,7 +43,7 @@ use weir_core::world::World;
 use weir_tests::{golden, root};
 
 const CONTROLLER: &str = "weir.dev/gateway-controller";
-/// The resource version of every object, and the position of proxies that are not behind.
+/// The resource version of every object. Proxies that are not behind have read all objects up to this version.
 const SINCE: u64 = 100;
 
 fn folder() -> PathBuf {
@@ -112,7 +117,7 @@ fn proxy(node: &str, place: &str, state: &str) -> Proxy {
     }
 }
 
-/// The proxies that the case names, or one for each scope of its objects.
+/// Returns the proxies that the case names. If it names none, returns one live proxy for each scope of its objects.
 fn proxies(text: &str, objects: &[Object]) -> Vec<Proxy> {
     let named: Vec<Proxy> = directives(text, "proxy")
         .into_iter()
@@ -142,7 +147,7 @@ fn proxies(text: &str, objects: &[Object]) -> Vec<Proxy> {
         .collect()
 }
 
-/// The object as the watch delivers it.
+/// Returns the object as the watch delivers it.
 fn subject(object: &Object) -> Option<Subject> {
     let (plural, group) = match object.kind {
         Kind::TrafficSplit => ("trafficsplits", "split.smi-spec.io"),
@@ -220,7 +225,7 @@ fn rendered(path: &Path, text: &str) -> String {
                 render(&mut text, patch);
                 let written = merged(&subject.status.value(), patch);
                 let again = evidence.status(&subject, &written, Timestamp::now());
-                assert_eq!(again, None, "{}: written twice", path.display());
+                assert_eq!(again, None, "{}: a second write", path.display());
             }
         }
         let problems: Vec<&Problem> = problems.iter().filter(|it| it.object == *name).collect();
@@ -342,7 +347,7 @@ fn rows_and_cases_match() {
     assert_eq!(tables, TABLES.into(), "tables");
 }
 
-/// `TYPE=STATUS REASON` of each row of the table of docs/status.md.
+/// Returns `TYPE=STATUS REASON` for each row of the table in docs/status.md.
 fn documented() -> BTreeSet<String> {
     let page = root().join("docs/status.md");
     let page = std::fs::read_to_string(page).expect("docs/status.md");
@@ -387,6 +392,6 @@ fn documented_reasons_match_cases() {
     let differ: Vec<_> = documented.symmetric_difference(&shown).collect();
     assert!(
         differ.is_empty(),
-        "documented or shown, not both: {differ:#?}"
+        "only in docs/status.md or only in cases: {differ:#?}"
     );
 }

@@ -95,7 +95,7 @@ impl WebSocket {
             .find_map(|line| line.strip_prefix("identity: "));
         WebSocket {
             stream,
-            backend: backend.expect("who it is").to_owned(),
+            backend: backend.expect("an identity").to_owned(),
         }
     }
 
@@ -134,8 +134,8 @@ async fn websocket_stays_where_it_began() {
         socket.say("still").await;
     }
     let mut more = BTreeSet::new();
-    // Each of the two workers has its own sequence of picks. Of four connections one worker has at least two, and these
-    // two reach both backends.
+    // Each of the two workers has its own sequence of picks. One worker gets at least two of the four connections, and
+    // these two reach both backends.
     for _ in 0..4 {
         more.insert(WebSocket::open(address).await.backend);
     }
@@ -143,7 +143,7 @@ async fn websocket_stays_where_it_began() {
     envoy.assert_no_traps().await;
 }
 
-/// Starts a gRPC backend. It echoes every message with its own name before it, and at the end the trailers.
+/// Starts a gRPC backend. It echoes every message after its own name. At the end it echoes the trailers.
 async fn grpc_backend(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");

@@ -20,8 +20,8 @@ const CLUSTERS: [&str; 2] = [
     "db-v2.default.svc.cluster.local:6379",
 ];
 
-/// A document for the Service `db` in `default`. Its connections are split between `db-v1` and `db-v2`; each has port
-/// 6379.
+/// Returns a configuration for the Service `db` in `default`. It splits connections between `db-v1` and `db-v2`. All
+/// three Services have port 6379.
 fn db(weights: [u64; 2]) -> Value {
     let backend = |name: &str, weight: u64| {
         let service = json!({ "name": name, "namespace": "default", "port": 6379 });
@@ -39,7 +39,8 @@ fn db(weights: [u64; 2]) -> Value {
     })
 }
 
-/// A plugin configuration for connections to `db`, with more keys.
+/// Returns a plugin configuration for connections to `db`, with the keys of `more`. If `more` has a null `root`, the
+/// key `root` is removed.
 fn plugin(more: Value) -> String {
     let mut plugin =
         json!({ "namespace": "default", "protocol": "tcp", "root": "db.default:6379" });
@@ -73,7 +74,7 @@ impl Db {
     }
 }
 
-/// The greetings of this number of concurrent connections.
+/// Opens this number of concurrent connections, and counts their greetings.
 async fn greetings(address: SocketAddr, connections: usize) -> BTreeMap<String, usize> {
     let (mut shares, mut open) = (BTreeMap::new(), Vec::new());
     for _ in 0..connections {
@@ -113,7 +114,7 @@ async fn connections_are_split_exactly() {
     assert_eq!(envoy.stat(counted).await, 20);
 }
 
-/// The original destination selects the Service; other connections pass unchanged.
+/// The original destination address selects the Service. Connections to other addresses go to the ordinary cluster.
 #[tokio::test(flavor = "multi_thread")]
 async fn original_destination_selects_the_service() {
     let backends = Db::start().await;
@@ -142,7 +143,7 @@ async fn original_destination_selects_the_service() {
     envoy.assert_no_traps().await;
 }
 
-/// A connection that the filter cannot serve is closed before the server sees it, and the log has the reason.
+/// The filter closes a connection that it cannot serve before a server receives it, and logs the reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn unserviceable_connection_is_closed() {
     let backends = Db::start().await;
@@ -199,7 +200,7 @@ async fn unserviceable_connection_is_closed() {
     envoy.assert_no_traps().await;
 }
 
-/// The lean module cannot read a connection's bytes, and refuses such a configuration.
+/// The lean module cannot read a connection's bytes, so it refuses a plugin configuration that requires this.
 #[tokio::test(flavor = "multi_thread")]
 async fn lean_module_refuses_inbound_connection_checks() {
     let inbound = plugin(json!({
@@ -292,7 +293,7 @@ impl Client {
     }
 }
 
-/// A working client does not notice a change; clients that connect after it reach the new server.
+/// A connected client stays at its server after a change. Clients that connect after the change reach the new server.
 #[tokio::test(flavor = "multi_thread")]
 async fn redis_client_survives_a_change() {
     let servers = [Redis::start().await, Redis::start().await];
@@ -341,13 +342,13 @@ async fn redis_client_survives_a_change() {
     assert_eq!(client.ask("GET name").await, "v1");
     is_over.store(true, Ordering::SeqCst);
     for client in clients {
-        let rounds = client.await.expect("a client that noticed nothing");
+        let rounds = client.await.expect("a client without failures");
         assert!(rounds > 20, "{rounds} rounds");
     }
     envoy.assert_no_traps().await;
 }
 
-/// HTTP and TCP, outbound and inbound, and two Gateways in one Envoy.
+/// One Envoy has filters for HTTP and TCP, for outbound and inbound traffic, and for two Gateways.
 #[tokio::test(flavor = "multi_thread")]
 async fn all_plugin_kinds_share_one_proxy() {
     let backends = Db::start().await;
@@ -420,7 +421,8 @@ async fn all_plugin_kinds_share_one_proxy() {
     envoy.assert_no_traps().await;
 }
 
-/// `envoy-config/tcp.yaml` with servers and a control plane of this test: half and half, and its switch.
+/// Runs `envoy-config/tcp.yaml` with servers and a control plane of this test. It splits connections in halves, and its
+/// runtime key switches the split off and on.
 #[tokio::test(flavor = "multi_thread")]
 async fn shipped_configuration_splits_and_can_switch() {
     let servers = Db::start().await;

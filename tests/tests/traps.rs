@@ -15,7 +15,7 @@ struct Scene {
     _web: Web,
 }
 
-/// An Envoy with two workers and a configuration, without a control plane.
+/// Starts an Envoy with two workers, and ends the control plane after the Envoy has a configuration.
 async fn orphan(weights: [u64; 2]) -> Scene {
     let plane = Plane::start(&[("web.yaml", &manifest(weights))]);
     let fake = FakePlane::start(Behaviour::Forward(plane.listen)).await;
@@ -27,7 +27,7 @@ async fn orphan(weights: [u64; 2]) -> Scene {
     let envoy = Envoy::start(&bootstrap.build(), 2).await;
     envoy.wait_for_updates(1).await;
     drop((fake, plane));
-    // Envoy restarts a VM at once if it is older than its backoff, which is 1 to 1.5 seconds.
+    // Envoy restarts a VM at once if the VM is older than the backoff, which is 1 to 1.5 seconds.
     tokio::time::sleep(OLD_ENOUGH).await;
     Scene { envoy, _web: web }
 }
@@ -49,7 +49,7 @@ async fn trap_fails_only_in_flight_requests() {
         let mut connection = Connection::open(address).await;
         let trapped = Instant::now();
         assert_eq!(trap(&mut connection).await.status, 503);
-        // A request to the same worker, at once.
+        // The next request on the same connection goes to the same worker.
         let again = connection.get("web", "/").await;
         assert_eq!(again.status, 200, "{again:?}");
         assert!(again.header("identity").starts_with('v'), "{again:?}");
@@ -62,7 +62,11 @@ async fn trap_fails_only_in_flight_requests() {
         // Eight connections over two workers: four are on this worker, each with one request at a time.
         let connections: BTreeSet<_> = failed.iter().map(|sample| sample.connection).collect();
         assert!(failed.len() <= 4, "{failed:#?}");
-        assert_eq!(connections.len(), failed.len(), "one twice: {failed:#?}");
+        assert_eq!(
+            connections.len(),
+            failed.len(),
+            "one connection failed twice: {failed:#?}"
+        );
         let late = trapped + Duration::from_millis(200);
         assert!(
             failed.iter().all(|sample| sample.sent < late),
@@ -73,7 +77,7 @@ async fn trap_fails_only_in_flight_requests() {
         for backend in ["v1", "v2"] {
             let share = served.iter().filter(|sample| sample.by == backend).count();
             let half = served.len() / 2;
-            // Each of the two sequences, before and after the trap, is off by less than one on each of two workers.
+            // On each of two workers, the sequences of picks before and after the trap are each off by less than one.
             assert!(
                 share.abs_diff(half) <= 6,
                 "{backend}: {share} of {}",
@@ -87,7 +91,7 @@ async fn trap_fails_only_in_flight_requests() {
     load.stop().await;
 }
 
-/// The sequence of a restarted VM is exact.
+/// The picks of a restarted VM follow the weights exactly.
 #[tokio::test(flavor = "multi_thread")]
 async fn split_is_exact_after_a_trap() {
     let scene = orphan([90, 10]).await;

@@ -1,4 +1,5 @@
-//! `docs/unsupported.md` keeps its word: each row names a golden case, and the case shows what the row says.
+//! Checks `docs/unsupported.md`: each row names a golden case, and the output in this case contains the text in the
+//! row's last cell.
 
 use weir_tests::root;
 

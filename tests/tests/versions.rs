@@ -1,5 +1,5 @@
-//! A control plane that is newer than the filter, on a real Envoy. The test pretends that paths need the version after
-//! the filter's own.
+//! A control plane that is newer than the filter, on a real Envoy. The test pretends that matches by path need a newer
+//! version of the configuration than the filter has.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;
@@ -15,7 +15,7 @@ use weir_split::wire;
 use weir_tests::fault::{Web, manifest};
 use weir_tests::{Connection, Envoy};
 
-/// The Service `web` with a route to this version below this path.
+/// Returns the Service `web`, and a route from `path` to the Service `web-VERSION`.
 fn route(path: &str, version: &str) -> Snapshot {
     let route = format!(
         "---\napiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{ name: paths }}\nspec:\n  \
@@ -59,7 +59,7 @@ async fn answers_use_filter_version_or_406() {
     let mut connection = Connection::open(envoy.listener("outbound")).await;
     assert_eq!(connection.get("web", "/a").await.header("identity"), "v1");
 
-    // The filter's version cannot express the route: the last valid document stays in force.
+    // The filter's version cannot express the route, so the filter keeps its last configuration.
     publisher.publish(route("/a", "v2"));
     let version = wire::VERSION;
     let names =
@@ -74,7 +74,7 @@ async fn answers_use_filter_version_or_406() {
     assert_eq!(connection.get("web", "/a").await.header("identity"), "v1");
     assert_eq!(connection.get("web", "/").await.header("identity"), "v1");
 
-    // Documents that it can express are followed again.
+    // The filter follows the next configuration that its version can express.
     publisher.publish(route("/", "v2"));
     envoy.wait_for_updates(2).await;
     assert_eq!(connection.get("web", "/a").await.header("identity"), "v2");

@@ -1,5 +1,5 @@
-//! The API server's TLS files: a certificate authority, a server certificate for every name of the API server, and the
-//! key that signs ServiceAccount tokens.
+//! The API server's certificate authority, its server certificate, and the key that signs ServiceAccount tokens. The
+//! server certificate is valid for every name of the API server.
 
 use std::net::IpAddr;
 use std::path::Path;

@@ -12,8 +12,8 @@ pub struct Child {
 
 type Job = (Command, mpsc::Sender<std::io::Result<std::process::Child>>);
 
-/// The kernel kills a child when the *thread* that started it ends. Threads of tests end early, so this thread starts
-/// all children.
+/// The kernel kills a child when the *thread* that started the child ends. Threads of tests end early, so one thread
+/// that runs until the end starts all children.
 static STARTER: LazyLock<Mutex<mpsc::Sender<Job>>> = LazyLock::new(|| {
     let (jobs, next) = mpsc::channel::<Job>();
     std::thread::spawn(move || {
@@ -66,7 +66,7 @@ impl Child {
         let _ = Command::new("kill").args(["-s", signal, &id]).status();
     }
 
-    /// The last lines of the output, for an error message.
+    /// Returns the last lines of the output, for an error message.
     pub fn tail(&self) -> String {
         let log = std::fs::read(&self.log).unwrap_or_default();
         let log = String::from_utf8_lossy(&log);

@@ -1,4 +1,5 @@
-//! A whole cluster for a test. The cluster ends when this value is dropped or when the process that made it ends.
+//! A whole cluster for a test. The cluster ends when its [`Cluster`] is dropped, or when the process that started it
+//! ends.
 
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
@@ -86,7 +87,7 @@ impl Cluster {
         }
     }
 
-    /// The API server's URL for this process and its children.
+    /// Returns the API server's URL for this process and its children.
     pub fn url(&self) -> &str {
         &self.url
     }
@@ -95,12 +96,12 @@ impl Cluster {
         self.temporary.path().join(certificates::AUTHORITY)
     }
 
-    /// A kubeconfig with this token; `server::ADMIN` is the administrator's token.
+    /// Writes a kubeconfig with this token. `server::ADMIN` is the administrator's token.
     pub fn kubeconfig(&self, token: &str) -> PathBuf {
         write_kubeconfig(self.temporary.path(), &self.url, token)
     }
 
-    /// kubectl as the administrator.
+    /// Returns kubectl for the administrator.
     pub fn kubectl(&self) -> &Kubectl {
         &self.kubectl
     }
@@ -109,12 +110,12 @@ impl Cluster {
         self.kubectl.apply(yaml, &[])
     }
 
-    /// An address on loopback that forwards to an address in the cluster: a pod's or a Service's.
+    /// Returns a loopback address that forwards to this address of a pod or a Service.
     pub fn forward(&self, ip: IpAddr, port: u16) -> SocketAddr {
         self.forwards.forward(ip, port)
     }
 
-    /// [`Cluster::forward`] to a Service by its name.
+    /// Like [`Cluster::forward`], for a Service with this name.
     pub fn forward_service(&self, namespace: &str, service: &str, port: u16) -> SocketAddr {
         let path = "jsonpath={.spec.clusterIP}";
         let ip = self
@@ -123,7 +124,7 @@ impl Cluster {
         self.forward(ip.parse().expect("a ClusterIP"), port)
     }
 
-    /// The process id of the supervisor. All other processes of the cluster end with it.
+    /// Returns the process id of the supervisor. All other processes of the cluster end with this process.
     pub fn supervisor(&self) -> u32 {
         self.node.id()
     }

@@ -1,5 +1,5 @@
-//! Requests from a test to its cluster, over a socket in the node's folder. A request and its answer are one line of
-//! JSON each.
+//! Requests from a test to its cluster, over a socket in the node's folder. Each request is one line of JSON, and so is
+//! each answer.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::UnixStream;
@@ -34,7 +34,7 @@ pub enum Ask {
     },
 }
 
-/// Ok has a process id for [`Ask::Process`]. Err has a message for the caller.
+/// Ok contains a process id for [`Ask::Process`], and 0 for other requests. Err contains a message for the caller.
 pub type Answer = Result<i32, String>;
 
 /// Sends one request. `folder` is the path at which the caller sees the node's folder.

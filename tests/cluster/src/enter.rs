@@ -1,5 +1,5 @@
-//! The last steps of a container's process, in its namespaces: it sets its root, mounts and user, and then runs its
-//! program. `weir-cluster enter FILE` runs them in a process of its own, because these steps cannot be undone.
+//! The last steps before a container's program runs: set the root, the mounts and the user, and then execute the
+//! program. `weir-cluster enter FILE` runs these steps in its own process, because they cannot be undone.
 
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
@@ -95,12 +95,12 @@ fn become_container(entry: &Entry) -> Result<(), String> {
         for submount in submounts() {
             let target = root.join(submount.strip_prefix("/").unwrap_or(&submount));
             let bind = MsFlags::MS_BIND | MsFlags::MS_REC;
-            // A mount that fails leaves its folder empty, and the program that needs it reports that.
+            // If a mount fails, its folder stays empty. A program that needs the files reports the error.
             let _ = mount(Some(&submount), &target, None::<&str>, bind, None::<&str>);
         }
     }
 
-    // Links like /var/run resolve inside the new root, so mounts are made there, from `.old`.
+    // Links such as /var/run must resolve inside the new root. So enter the root first, and then mount from `.old`.
     let old = root.join(".old");
     std::fs::create_dir_all(&old).map_err(|error| format!("{}: {error}", old.display()))?;
     pivot_root(&root, &old).map_err(at("pivot_root"))?;
@@ -183,7 +183,7 @@ fn prepare(source: &Path, target: &Path) -> Result<(), String> {
     Ok(())
 }
 
-/// Mount points below `/` whose files are on other file systems than the root's.
+/// Returns the mount points of other file systems below `/`, except the mounts that each container gets separately.
 fn submounts() -> Vec<PathBuf> {
     let table = std::fs::read_to_string("/proc/self/mountinfo").unwrap_or_default();
     let mut points: Vec<PathBuf> = table
@@ -198,7 +198,7 @@ fn submounts() -> Vec<PathBuf> {
         .collect();
     points.sort();
     points.dedup();
-    // A mount below another one is part of it.
+    // A recursive bind mount includes the mounts below it.
     let mut roots: Vec<PathBuf> = Vec::new();
     for point in points {
         if !roots.iter().any(|root| point.starts_with(root)) {

@@ -13,7 +13,7 @@ use tokio::sync::mpsc;
 pub struct Forwards(mpsc::UnboundedSender<(TcpListener, SocketAddr)>);
 
 impl Forwards {
-    /// `network` is the file of the network namespace.
+    /// Starts the thread. `network` is the file of the network namespace.
     pub fn start(network: &Path) -> Forwards {
         let network = File::open(network).expect("a network namespace");
         let (sender, mut receiver) = mpsc::unbounded_channel::<(TcpListener, SocketAddr)>();
@@ -30,7 +30,7 @@ impl Forwards {
         Forwards(sender)
     }
 
-    /// A new address on loopback that forwards to this address in the cluster.
+    /// Returns a new loopback address that forwards to this address in the cluster.
     pub fn forward(&self, ip: IpAddr, port: u16) -> SocketAddr {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a free port");
         let address = listener.local_addr().expect("an address");
@@ -46,7 +46,7 @@ async fn forward(listener: TcpListener, target: SocketAddr) {
     let listener = tokio::net::TcpListener::from_std(listener).expect("a listener");
     while let Ok((mut client, _)) = listener.accept().await {
         tokio::spawn(async move {
-            // If the target refuses the connection, the client sees its own connection closed.
+            // If the target refuses the connection, the client's connection is closed.
             if let Ok(mut server) = TcpStream::connect(target).await {
                 let _ = client.set_nodelay(true);
                 let _ = server.set_nodelay(true);

@@ -1,4 +1,4 @@
-//! Maps image names to programs of this machine or to image archives, as `crane append` and `docker save` write them.
+//! Maps image names to programs of this machine, or to image archives in the format of `docker save`.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::programs::root;
 
-/// Images by prefix of their name; the longest matching prefix wins.
+/// Images by prefixes of their names. The longest matching prefix wins.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Images(BTreeMap<String, Image>);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Image {
-    /// The machine's own files, plus programs at the paths that the image has.
+    /// The machine's own files, and in addition programs at the paths that they have in the image.
     Local {
         files: BTreeMap<PathBuf, PathBuf>,
         start: Start,
@@ -23,7 +23,7 @@ pub enum Image {
     Archive(PathBuf),
 }
 
-/// Defaults of an image, for all that a container's manifest leaves out.
+/// Defaults of an image. They apply if a container's manifest does not set a value.
 #[derive(Clone, Debug, Default, Serialize, Deserialize)]
 pub struct Start {
     pub entrypoint: Vec<String>,
@@ -34,7 +34,7 @@ pub struct Start {
 }
 
 impl Images {
-    /// The images of the guides and of Envoy. Tests cannot fetch them, so local programs replace them.
+    /// Returns the images of the guides and of Envoy. Tests cannot fetch these images, so local programs replace them.
     pub fn of_guides(cluster: &Path) -> Images {
         let mut images = Images::default();
         let role = |role: &str, at: &str| Image::Local {
@@ -118,7 +118,7 @@ impl Images {
         let longest = fits.max_by_key(|(prefix, _)| prefix.len());
         longest.map(|(_, image)| image).ok_or_else(|| {
             let known: Vec<&str> = self.0.keys().map(String::as_str).collect();
-            format!("no image {name}; known are {}", known.join(", "))
+            format!("no image {name}; the images are {}", known.join(", "))
         })
     }
 
@@ -127,7 +127,7 @@ impl Images {
     }
 }
 
-/// The demo program that scripts/build makes, with the ports of the OSM bookstore.
+/// Returns an image of the demo program that scripts/build makes, with the port of the OSM bookstore.
 fn bookstore(role: &str) -> Image {
     let at = format!("/{role}");
     Image::Local {
@@ -140,7 +140,7 @@ fn bookstore(role: &str) -> Image {
     }
 }
 
-/// Envoy without a shell and without root.
+/// Returns an image of Envoy without a shell and without root.
 fn envoy_distroless() -> Image {
     let at = "/usr/local/bin/envoy";
     Image::Local {
@@ -154,7 +154,8 @@ fn envoy_distroless() -> Image {
     }
 }
 
-/// The entry point of the Envoy image: if the first argument is a flag, it is a flag of Envoy.
+/// Returns an image of Envoy with a shell. As in the real image, if the first argument is a flag, all arguments are
+/// Envoy's.
 fn envoy() -> Image {
     const START: &str = r#"case ${1:--} in -*) set -- envoy "$@" ;; esac; exec "$@""#;
     let entrypoint = ["/bin/sh", "-c", START, "envoy"];
@@ -170,7 +171,7 @@ fn envoy() -> Image {
     }
 }
 
-/// `ENVOY`, or the program in the Envoy package that scripts/install puts into .venv.
+/// Returns the path in `ENVOY`, or the program in the Envoy package that scripts/install puts into .venv.
 fn envoy_program() -> PathBuf {
     if let Some(envoy) = std::env::var_os("ENVOY") {
         return envoy.into();
@@ -199,7 +200,7 @@ fn from_archive(archive: &Path, member: &str) -> Result<serde_json::Value, Strin
         .map_err(|reason| format!("{}: {member}: {reason} {}", archive.display(), error()))
 }
 
-/// Unpacks an archive below `store`, unless it is there already. Returns its folder and its start defaults.
+/// Unpacks an archive below `store` if it is not there yet. Returns its folder and its defaults.
 pub fn unpack(archive: &Path, store: &Path) -> Result<(PathBuf, Start), String> {
     let manifest = from_archive(archive, "manifest.json")?;
     let text = |value: &serde_json::Value| value.as_str().unwrap_or_default().to_owned();

@@ -17,12 +17,12 @@ impl Inside {
         Inside { init }
     }
 
-    /// The process id for `nsenter -t`.
+    /// Returns the process id for `nsenter -t`.
     pub fn init(&self) -> u32 {
         self.init
     }
 
-    /// A path in the node's folder, as this process sees it.
+    /// Returns a path in the node's folder, as this process sees it.
     pub fn path(&self, path: &str) -> PathBuf {
         PathBuf::from(format!("/proc/{}/root{FOLDER}", self.init)).join(path)
     }
@@ -36,12 +36,12 @@ impl Inside {
         self.ask(&Ask::Load(images)).map(drop)
     }
 
-    /// A command that runs in the node's namespaces.
+    /// Returns a command that runs in the node's Linux namespaces.
     pub fn command(&self, program: &str) -> Command {
         enter(self.init, program)
     }
 
-    /// A command that runs in a container: with its root, network and processes.
+    /// Returns a command that runs in a container, with the container's root, network and processes.
     pub fn command_in(
         &self,
         namespace: &str,
@@ -54,7 +54,7 @@ impl Inside {
         enter(process, program)
     }
 
-    /// The process id of a container's first process, for signals.
+    /// Returns the process id of a container's first process. The caller can send signals to it.
     pub fn pid_of(&self, namespace: &str, pod: &str, container: &str) -> Result<u32, String> {
         let (namespace, pod) = (namespace.to_owned(), pod.to_owned());
         let container = container.to_owned();
@@ -69,14 +69,14 @@ impl Inside {
         outer.ok_or_else(|| format!("process {inner} of the node has ended"))
     }
 
-    /// The output of a container, from all its runs.
+    /// Returns the output of all runs of a container.
     pub fn logs(&self, namespace: &str, pod: &str, container: &str) -> String {
         let log = self.path("logs").join(namespace).join(pod);
         let log = std::fs::read(log.join(format!("{container}.log")));
         String::from_utf8_lossy(&log.unwrap_or_default()).into_owned()
     }
 
-    /// The audit log: one line of JSON for each request to the API server.
+    /// Returns the path of the audit log, which has one line of JSON for each request to the API server.
     pub fn audit_log(&self) -> PathBuf {
         self.path("api/audit.log")
     }
@@ -155,7 +155,7 @@ fn descendants(id: u32) -> Vec<u32> {
     all
 }
 
-/// The process id in the cluster's PID namespace, which is one level below ours.
+/// Returns the id of the process in the cluster's PID namespace, which is one level below this process's namespace.
 fn id_inside(id: u32) -> Option<i32> {
     let status = std::fs::read_to_string(format!("/proc/{id}/status")).ok()?;
     let line = status

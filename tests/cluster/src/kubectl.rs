@@ -20,7 +20,7 @@ impl Kubectl {
         }
     }
 
-    /// A kubectl command for the caller to complete and run.
+    /// Returns a kubectl command. The caller adds arguments and runs it.
     pub fn command(&self) -> Command {
         let mut command = Command::new(&self.program);
         command.env("KUBECONFIG", &self.kubeconfig);
@@ -35,12 +35,12 @@ impl Kubectl {
         output.expect("kubectl starts")
     }
 
-    /// Returns the standard output. Panics with kubectl's errors if it fails.
+    /// Runs kubectl and returns the standard output. Panics with the error output if kubectl fails.
     pub fn run(&self, args: &[&str]) -> String {
         stdout(args, &self.output(args))
     }
 
-    /// Applies YAML documents. `args` holds flags (`-n`, `--server-side`).
+    /// Applies YAML documents. `args` contains flags (`-n`, `--server-side`).
     pub fn apply(&self, yaml: &str, args: &[&str]) -> String {
         self.with_input(&[&["apply", "-f", "-"], args].concat(), yaml)
     }
@@ -49,7 +49,7 @@ impl Kubectl {
         stdout(args, &self.output_of_input(args, input))
     }
 
-    /// Returns the standard output, or the error output if kubectl fails.
+    /// Runs kubectl and returns the standard output, or the error output if kubectl fails.
     pub fn try_with_input(&self, args: &[&str], input: &str) -> Result<String, String> {
         let output = self.output_of_input(args, input);
         let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -75,7 +75,7 @@ impl Kubectl {
         child.wait_with_output().expect("kubectl ends")
     }
 
-    /// A token of a ServiceAccount from the API server. Without an audience the token is for the API server.
+    /// Requests a token of a ServiceAccount. Without an audience the token is for the API server.
     pub fn token(&self, namespace: &str, account: &str, audience: Option<&str>) -> String {
         let mut args = vec!["create", "token", account, "-n", namespace];
         if let Some(audience) = audience {
@@ -103,7 +103,7 @@ impl Kubectl {
     }
 }
 
-/// The YAML files in a folder, without kustomizations.
+/// Returns the YAML files in a folder, except `kustomization.yaml`.
 fn manifests(folder: &Path) -> Vec<String> {
     let entries = std::fs::read_dir(folder);
     let entries = entries.unwrap_or_else(|error| panic!("{}: {error}", folder.display()));

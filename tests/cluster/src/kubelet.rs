@@ -1,4 +1,4 @@
-//! A kubelet and scheduler for one node: every pod is bound to this node, and its containers are local processes.
+//! A kubelet and scheduler for one node. Every pod is bound to this node, and its containers are local processes.
 //!
 //! watch -> bind -> pod (network, volumes) -> container (process, probes) -> status
 
@@ -56,7 +56,7 @@ impl Kubelet {
         }
     }
 
-    /// The process id of a container and the name of its network namespace, as this node sees them.
+    /// Returns the process id of a container in the node's PID namespace.
     pub fn process(&self, namespace: &str, pod: &str, container: &str) -> Result<i32, String> {
         let running = self.running.lock().map_err(|error| error.to_string())?;
         let pod = running.get(&(namespace.to_owned(), pod.to_owned()));
@@ -120,7 +120,7 @@ pub async fn run(kubelet: Arc<Kubelet>) {
     let mut stream = watcher(pods, watcher::Config::default())
         .default_backoff()
         .boxed();
-    // Keyed by uid, because a later pod may have the same name.
+    // The key is the uid, because a later pod may have the same name.
     let mut seen = Seen::new();
     let mut listed: Option<Vec<String>> = None;
     while let Some(event) = stream.next().await {

@@ -10,7 +10,7 @@ use weir_cluster::{Cluster, Images, Inside, enter, node};
 
 #[derive(Parser)]
 enum Role {
-    /// Runs a cluster until SIGTERM or SIGINT; prints the settings to use it.
+    /// Runs a cluster until SIGTERM. Writes its process ids and the path of its kubeconfig to the file.
     Up { file: PathBuf },
     /// Adds images to a cluster; `init` is the first process of its namespaces.
     Load { init: u32, archives: Vec<PathBuf> },
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     log.with_ansi(false).init();
-    // Replaces the image buoyantio/slow_cooker, whose guide runs it by the program's own path.
+    // The guide of the image buoyantio/slow_cooker runs the program by this path, so no argument names the role.
     let args: Vec<String> = std::env::args().collect();
     let done = if args
         .first()
@@ -90,7 +90,7 @@ fn play(role: Role) -> Result<(), String> {
     }
 }
 
-/// Starts a cluster for scripts/cluster, which finds it by the file.
+/// Starts a cluster. Writes its process ids and the path of its kubeconfig to `file`, for scripts/cluster.
 fn up(file: &Path) -> Result<(), String> {
     let cluster = Cluster::start(Images::default());
     let kubeconfig = cluster.kubeconfig(weir_cluster::server::ADMIN);

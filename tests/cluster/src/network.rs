@@ -1,5 +1,6 @@
-//! The node's network: a bridge, and for each pod a network namespace that is connected to it. It belongs to the
-//! network namespace of this process and ends with it. The machine's own network gets no address and no route.
+//! The node's network: a bridge, and for each pod a network namespace that is connected to the bridge. The bridge is in
+//! the network namespace of this process, and disappears with this namespace. The machine's own network does not
+//! change.
 
 use std::io::Write;
 use std::net::Ipv4Addr;
@@ -11,6 +12,8 @@ pub const DNS: Ipv4Addr = Ipv4Addr::new(10, 96, 0, 10);
 
 /// Sets up the node's network. Call it once, before any program listens.
 pub fn node() -> Result<(), String> {
+    // The default route includes the Services' addresses. Without a route the kernel would refuse connections to them
+    // before kube-proxy's rules apply.
     ip(&format!(
         "link set lo up
          link add br0 type bridge
@@ -18,18 +21,17 @@ pub fn node() -> Result<(), String> {
          link set br0 up
          route add default dev br0"
     ))?;
-    // Without a route to the Services' addresses the kernel refuses them before kube-proxy's rules apply.
     write("/proc/sys/net/ipv4/ip_forward", "1")
 }
 
-/// The address of the pod with this index.
+/// Returns the address of the pod with this index.
 pub fn address(index: u16) -> Ipv4Addr {
     let [high, low] = index.to_be_bytes();
     let [first, second, ..] = NODE.octets();
     Ipv4Addr::new(first, second, high.saturating_add(1), low)
 }
 
-/// Creates a network namespace with this name for `ip netns exec` and `/run/netns`.
+/// Creates the network namespace of a pod. `ip netns exec` and `/run/netns` use this name.
 pub fn add_pod(name: &str, index: u16) -> Result<(), String> {
     let address = address(index);
     ip(&format!(

@@ -1,5 +1,5 @@
-//! The node: all processes of a cluster, in the namespaces of one process. `init` is the first process of the PID
-//! namespace. When it ends, the kernel ends all others, and the network and mounts disappear.
+//! The node: all processes of a cluster, in the Linux namespaces of one process. `init` is the first process of the PID
+//! namespace. When `init` ends, the kernel ends all other processes, and the network and mounts disappear.
 
 use std::io::{BufRead, BufReader, Write};
 use std::os::unix::net::{UnixListener, UnixStream};
@@ -50,7 +50,7 @@ pub fn init(images: &str) -> Result<(), String> {
     }
 }
 
-/// Returns only with an error.
+/// Starts the programs of the node, and serves the control socket. Returns only with an error.
 pub fn run(images: &str) -> Result<(), String> {
     let images: Images =
         serde_json::from_str(images).map_err(|error| format!("images: {error}"))?;
@@ -197,7 +197,7 @@ fn wait(what: &str, ready: impl Fn() -> bool) -> Result<(), String> {
 
 fn serve(folder: &Path, server: &Mutex<ApiServer>, kubelet: &Kubelet) -> Result<(), String> {
     let socket: PathBuf = folder.join(SOCKET);
-    // Create the socket under another name first: once it is visible, it accepts connections.
+    // Create the socket under another name, so that it accepts connections when its own name appears.
     let new = folder.join("control.new");
     let listener = UnixListener::bind(&new).map_err(|error| format!("control: {error}"))?;
     std::fs::rename(&new, &socket).map_err(|error| format!("control: {error}"))?;

@@ -4,13 +4,13 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::SystemTime;
 
-/// The repository's root.
+/// Returns the repository's root.
 pub fn root() -> &'static Path {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR"));
     manifest.ancestors().nth(2).unwrap_or(manifest)
 }
 
-/// The program of a family of `tests/cluster/go`. Builds it if it is missing.
+/// Returns the path of a program. Its family is a folder of `tests/cluster/go`. Builds the program if it is missing.
 pub fn go_program(family: &str, program: &str) -> PathBuf {
     let build = Command::new(root().join("scripts/cluster"))
         .args(["build", family])
@@ -25,8 +25,8 @@ pub fn go_program(family: &str, program: &str) -> PathBuf {
     Path::new(folder.trim()).join(program)
 }
 
-/// The CRDs of a Gateway API channel, `standard` or `experimental`, from its Go module. Only `experimental` has
-/// TCPRoute.
+/// Returns the folder with the CRDs of a Gateway API channel, `standard` or `experimental`, from its Go module. Only
+/// `experimental` has TCPRoute.
 pub fn gateway_api_crds(channel: &str) -> PathBuf {
     let module = root().join("tests/cluster/go/gateway-api");
     let go = |args: &[&str]| {
@@ -41,12 +41,12 @@ pub fn gateway_api_crds(channel: &str) -> PathBuf {
     Path::new(&folder).join("config/crd").join(channel)
 }
 
-/// The CRD of Linkerd's HTTPRoute, reduced to the parts that these tests use.
+/// Returns the folder with the CRD of Linkerd's HTTPRoute, reduced to the parts that tests use.
 pub fn linkerd_crds() -> PathBuf {
     root().join("tests/cluster/crds")
 }
 
-/// This crate's own program, in the same target folder as the calling program.
+/// Returns the path of this crate's program, in the same target folder as the calling program.
 pub fn cluster() -> PathBuf {
     let this = std::env::current_exe().expect("a program has a path");
     let mut folders = this.ancestors().skip(1);
@@ -57,7 +57,7 @@ pub fn cluster() -> PathBuf {
     let path = this.display();
     let remedy = "run `cargo build -p weir-cluster`";
     let program = program.unwrap_or_else(|| panic!("no weir-cluster next to {path}: {remedy}"));
-    // Tests of this crate and of the whole workspace build the program; tests of another crate alone do not.
+    // Cargo builds the program for tests of this crate or of the whole workspace, but not for tests of another crate.
     let built = program.metadata().and_then(|file| file.modified()).ok();
     let changed = newest(&root().join("tests/cluster/src"));
     assert!(

@@ -1,4 +1,5 @@
-//! Small programs that replace images which tests cannot fetch. Each one does what its guide shows of the image.
+//! Small programs that replace images, because tests cannot fetch images. Each program behaves as a guide describes the
+//! image.
 
 use std::time::Duration;
 

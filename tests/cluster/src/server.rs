@@ -46,7 +46,7 @@ impl ApiServer {
         ApiServer::start_with(&[])
     }
 
-    /// [`ApiServer::start`] with more users than the administrator: names with their groups. See `token`.
+    /// Like [`ApiServer::start`], with more users: names with their groups. [`token`] returns the token of a user.
     pub fn start_with(users: &[(&str, &[&str])]) -> ApiServer {
         let temporary = Temporary::new("weir-api-");
         let folder = temporary.path().to_owned();
@@ -93,7 +93,7 @@ impl ApiServer {
         server
     }
 
-    /// `https://127.0.0.1:PORT`; its certificate is signed by `ca`.
+    /// Returns `https://127.0.0.1:PORT`. The authority in `ca` signs its certificate.
     pub fn url(&self) -> String {
         format!("https://127.0.0.1:{}", self.ports.server)
     }
@@ -102,37 +102,37 @@ impl ApiServer {
         self.folder.join(certificates::AUTHORITY)
     }
 
-    /// The audit log: one line of JSON for each request, at the level Metadata.
+    /// Returns the path of the audit log, which has one line of JSON for each request, at the level Metadata.
     pub fn audit_log(&self) -> PathBuf {
         self.folder.join("audit.log")
     }
 
-    /// The folder with all files: logs, certificates and kubeconfigs.
+    /// Returns the folder with all files: logs, certificates and kubeconfigs.
     pub fn folder(&self) -> &Path {
         &self.folder
     }
 
-    /// A kubeconfig with this token.
+    /// Writes a kubeconfig with this token.
     pub fn kubeconfig(&self, token: &str) -> PathBuf {
         write_kubeconfig(&self.folder, &self.url(), token)
     }
 
-    /// Runs kubectl as the administrator. It may fail; `Kubectl::run` panics instead.
+    /// Runs kubectl as the administrator. Does not panic if kubectl fails; `Kubectl::run` does.
     pub fn kubectl(&self, args: &[&str]) -> Output {
         self.kubectl.output(args)
     }
 
-    /// kubectl as the administrator.
+    /// Returns kubectl for the administrator.
     pub fn kubectl_client(&self) -> &Kubectl {
         &self.kubectl
     }
 
-    /// kubectl as the user of this token.
+    /// Returns kubectl for the user of this token.
     pub fn kubectl_as(&self, token: &str) -> Kubectl {
         Kubectl::new(self.kubeconfig(token))
     }
 
-    /// Applies YAML as the administrator. Panics if the API server refuses it.
+    /// Applies YAML as the administrator. Panics if the API server refuses an object.
     pub fn apply(&self, yaml: &str) -> String {
         self.kubectl.apply(yaml, &[])
     }
@@ -147,7 +147,7 @@ impl ApiServer {
         self.crds(&[&gateway_api_crds("experimental"), &linkerd_crds()]);
     }
 
-    /// A token of a ServiceAccount from the API server. Without an audience the token is for the API server.
+    /// Requests a token of a ServiceAccount. Without an audience the token is for the API server.
     pub fn account_token(&self, namespace: &str, account: &str, audience: Option<&str>) -> String {
         self.kubectl.token(namespace, account, audience)
     }
@@ -229,7 +229,7 @@ impl ApiServer {
         });
     }
 
-    /// Removes all revisions but the current one: a watch from an older revision gets 410 Gone.
+    /// Removes all revisions except the current one. Then a watch from an older revision gets 410 Gone.
     pub fn compact_etcd(&self) {
         let port = self.ports.etcd;
         let head = post(port, "/v3/kv/range", r#"{"key":"AA=="}"#).expect("etcd answers");
@@ -239,8 +239,8 @@ impl ApiServer {
         answer.expect("etcd compacts");
     }
 
-    /// Writes objects to etcd directly, under their keys and in the API server's encoding. A hundred objects are
-    /// written at once, which is faster than creating them.
+    /// Writes objects to etcd directly, under their keys and in the API server's encoding. Each transaction writes a
+    /// hundred objects, which is faster than creating them through the API server.
     pub fn keep(&self, objects: &[(String, serde_json::Value)]) {
         let encode = |text: &str| STANDARD.encode(text);
         for chunk in objects.chunks(100) {
@@ -251,11 +251,11 @@ impl ApiServer {
             };
             let puts: Vec<_> = chunk.iter().map(put).collect();
             let body = serde_json::json!({ "success": puts }).to_string();
-            post(self.ports.etcd, "/v3/kv/txn", &body).expect("etcd keeps it");
+            post(self.ports.etcd, "/v3/kv/txn", &body).expect("etcd stores the objects");
         }
     }
 
-    /// Starts kube-controller-manager with these controllers, by name. Ends the one that runs, if any.
+    /// Starts kube-controller-manager with the controllers of these names. Ends an earlier kube-controller-manager.
     pub fn start_controllers(&mut self, controllers: &[&str]) {
         self.controllers = None;
         let kubeconfig = self.kubeconfig(ADMIN).display().to_string();
@@ -286,12 +286,12 @@ impl Drop for ApiServer {
     }
 }
 
-/// The token of a user in `users`.
+/// Returns the token of a user in `users`.
 pub fn token(user: &str) -> String {
     format!("{user}-token")
 }
 
-/// A client for requests that are too many or too large for kubectl processes.
+/// Returns a client for requests that are too many or too large for kubectl processes.
 pub async fn client(kubeconfig: &Path) -> Result<kube::Client, String> {
     let failed = |error: String| format!("{}: {error}", kubeconfig.display());
     let config = Kubeconfig::read_from(kubeconfig).map_err(|error| failed(error.to_string()))?;
@@ -301,7 +301,7 @@ pub async fn client(kubeconfig: &Path) -> Result<kube::Client, String> {
     kube::Client::try_from(config).map_err(|error| failed(error.to_string()))
 }
 
-/// A kubeconfig for a server whose CA is in the folder.
+/// Writes a kubeconfig for a server whose CA is in the folder. Returns its path.
 pub fn write_kubeconfig(folder: &Path, url: &str, token: &str) -> PathBuf {
     let ca = folder.join(certificates::AUTHORITY);
     let config = serde_json::json!({
@@ -312,7 +312,7 @@ pub fn write_kubeconfig(folder: &Path, url: &str, token: &str) -> PathBuf {
         "users": [{ "name": "weir", "user": { "token": token } }],
         "contexts": [{ "name": "weir", "context": { "cluster": "weir", "user": "weir" } }],
     });
-    // A ServiceAccount token is longer than a file name may be. The end of its signature is unique.
+    // A token may be too long for a file name, so use its end, which is unique.
     let end = token.get(token.len().saturating_sub(40)..).unwrap_or(token);
     let path = folder.join(format!("kubeconfig-{end}"));
     write(&path, &config.to_string());
@@ -323,8 +323,8 @@ fn write(path: &Path, text: &str) {
     std::fs::write(path, text).unwrap_or_else(|error| panic!("{}: {error}", path.display()));
 }
 
-/// Different free ports below the range of outgoing connections, so that no connection takes a port while its server is
-/// down.
+/// Returns different free ports below the range of outgoing connections, so that no connection uses a port while its
+/// server is down.
 fn free_ports<const N: usize>() -> [u16; N] {
     use std::hash::{BuildHasher, RandomState};
     let free = || loop {
@@ -334,7 +334,7 @@ fn free_ports<const N: usize>() -> [u16; N] {
             return (port, listener);
         }
     };
-    // Hold all ports until all are found.
+    // Keep the listeners open until all ports are found.
     let found: [(u16, TcpListener); N] = std::array::from_fn(|_| free());
     found.map(|(port, _)| port)
 }
@@ -351,7 +351,7 @@ fn wait_for(what: &str, child: &mut Child, ready: impl Fn() -> bool) {
     }
 }
 
-/// Sends a request to etcd's JSON gateway over HTTP/1.0. None if the status is not 200.
+/// Sends a request to etcd's JSON gateway over HTTP/1.0. Returns None if the status is not 200.
 fn post(port: u16, path: &str, body: &str) -> Option<serde_json::Value> {
     let mut stream = TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok()?;
     let length = body.len();

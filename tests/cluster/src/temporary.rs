@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 pub struct Temporary {
     path: PathBuf,
-    /// Waits for the end of its input, which comes when this process ends, and then removes the folder.
+    /// A process that removes the folder when its input ends. The input ends at the latest when this process ends.
     janitor: Child,
 }
 

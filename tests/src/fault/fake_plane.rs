@@ -16,8 +16,8 @@ use tokio::task::{JoinHandle, JoinSet};
 pub enum Behaviour {
     /// Forwards polls to the control plane at this address.
     Forward(SocketAddr),
-    /// Answers with this document. If a poll names the document's revision, holds the poll for as long as the poll asks
-    /// to wait.
+    /// Answers with this configuration. If a poll names its revision, holds the poll for the time in the poll's header
+    /// `prefer`.
     Serve { revision: String, body: String },
     /// Never answers.
     Hang,
@@ -47,9 +47,9 @@ pub fn answer(status: u16, revision: &str, body: &[u8]) -> Vec<u8> {
 /// A received poll.
 #[derive(Clone, Debug)]
 pub struct Poll {
-    /// The path and the query, which has the scope.
+    /// The path and the query. The query names the namespace or Gateway of the proxy.
     pub path: String,
-    /// Names in lower case.
+    /// Names (in lower case) and values.
     pub headers: Vec<(String, String)>,
     pub received: Instant,
     /// The time of the answer or of the lost connection; None while the poll is held.
@@ -172,7 +172,7 @@ async fn accept(listener: TcpListener, shared: Shared) {
 /// The end of a poll.
 struct Outcome {
     status: Option<u16>,
-    /// Returns true if the connection may serve another poll.
+    /// True if the connection may serve another poll.
     keep_open: bool,
 }
 
@@ -195,7 +195,7 @@ impl Shared {
             let now = behaviour.borrow_and_update().clone();
             let is_held = matches!(now, Behaviour::Forward(_) | Behaviour::Serve { .. });
             let mut more = [0];
-            // A change comes first, so that no answer of the old behaviour is sent after it.
+            // Check for a change first, so that no answer of the old behaviour follows the change.
             let outcome = tokio::select! {
                 biased;
                 _ = behaviour.changed() => match write.write_all(&answer(304, "", b"")).await {

@@ -30,7 +30,7 @@ impl Load {
         Load::start_with(address, host, &[], connections).await
     }
 
-    /// [`Load::start`] with headers in each request.
+    /// Like [`Load::start`], with these headers in each request.
     pub async fn start_with(
         address: SocketAddr,
         host: &'static str,
@@ -63,7 +63,7 @@ impl Load {
         Load { samples, clients }
     }
 
-    /// The answers since the last call.
+    /// Returns the answers since the last call.
     pub fn take(&self) -> Vec<Sample> {
         std::mem::take(&mut *self.samples.lock().expect("samples"))
     }

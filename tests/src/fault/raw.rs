@@ -41,7 +41,7 @@ pub async fn raw(address: SocketAddr, bytes: &[u8]) -> Answer {
     parse(&answer).unwrap_or_else(|| panic!("not an answer: {}", answer.escape_ascii()))
 }
 
-/// Parses an answer. None if the head is incomplete.
+/// Parses an answer. Returns None if the head is incomplete or invalid.
 pub fn parse(bytes: &[u8]) -> Option<Answer> {
     let end = bytes.windows(4).position(|four| four == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&bytes[..end]).ok()?;

@@ -1,5 +1,5 @@
-//! A small set of objects for tests: the Service `web` in `default`, split between `web-v1` and `web-v2`. Each has port
-//! 80.
+//! A small set of objects for tests: the Service `web` in `default`, split between `web-v1` and `web-v2`. All three
+//! Services have port 80.
 
 use std::net::SocketAddr;
 
@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use crate::{Bootstrap, Echo};
 
-/// The objects as a manifest.
+/// Returns the objects as a manifest.
 pub fn manifest(weights: [u64; 2]) -> String {
     let mut text = String::new();
     for name in ["web", "web-v1", "web-v2"] {
@@ -22,7 +22,7 @@ pub fn manifest(weights: [u64; 2]) -> String {
     )
 }
 
-/// The same split as a document for the filter.
+/// Returns the same split as a configuration for the filter.
 pub fn document(weights: [u64; 2]) -> Value {
     let backend = |name: &str, weight: u64| {
         let service = json!({ "name": name, "namespace": "default", "port": 80 });

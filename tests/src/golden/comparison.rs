@@ -50,7 +50,7 @@ impl<'a> Comparison<'a> {
         self.with_answer(line, answered)
     }
 
-    /// The line for an answer of a real proxy with a backend [`crate::Echo`] named `echo`.
+    /// Returns the line for an answer of a real proxy. Its backends are [`crate::Echo`]s with the name `echo`.
     pub fn seen(&self, answer: &Answer) -> String {
         let status = answer.status.as_u16();
         let line = match (status, answer.header("x-cluster")) {
@@ -93,7 +93,7 @@ impl<'a> Comparison<'a> {
     }
 }
 
-/// The request that the backend receives: the path, and all headers including `host`.
+/// Returns the path of the request that the backend receives, and all its headers including `host`.
 fn received(http: &Http, changes: &[Change]) -> (String, Vec<(String, String)>) {
     let lower = |(name, value): &(String, String)| (name.to_ascii_lowercase(), value.clone());
     let mut headers: Vec<_> = http.headers.iter().map(lower).collect();

@@ -72,7 +72,7 @@ pub fn reduced_total(rule: &wire::Rule) -> u64 {
 pub fn outcomes(request: &Request, config: &wire::Config) -> Outcomes {
     let plugin = Plugin::parse(request.proxy.plugin("weir", SOCKET).as_bytes()).expect("a plugin");
     let mut live = Live::new(1, plugin.until_configured);
-    live.install(Table::compile(config, &plugin.site).expect("what is published compiles"));
+    live.install(Table::compile(config, &plugin.site).expect("a configuration that compiles"));
     let mut outcomes = Outcomes::new();
     let mut requests = 0;
     let mut total = 1;
@@ -124,7 +124,7 @@ fn ask(live: &mut Live, question: &Question) -> (Outcome, Option<String>) {
     (outcome, rule)
 }
 
-/// Returns the value of a header as a proxy does: a proxy joins lines with equal names with commas.
+/// Returns the value of a header. Joins lines with equal names with commas, as a proxy does.
 fn value(http: &Http, name: &str) -> Option<Vec<u8>> {
     let one = |text: &str| Some(text.as_bytes().to_vec());
     match name {

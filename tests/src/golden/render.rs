@@ -15,7 +15,7 @@ pub fn render(text: &mut String, config: &wire::Config) {
         rules,
         access,
     } = config;
-    // A Gateway with one listener has every host set on it, so its name adds nothing.
+    // If a Gateway has one listener, every host belongs to this listener, so its name adds nothing.
     if listeners.len() > 1 {
         let listeners: Vec<_> = listeners.iter().map(render_listener).collect();
         let _ = writeln!(text, "# listeners {}", listeners.join(", "));
@@ -75,7 +75,7 @@ fn render_ports(ports: &std::collections::BTreeMap<String, u16>) -> String {
     ports.collect::<Vec<_>>().join(", ")
 }
 
-/// `https:443 *.example.com`.
+/// Returns `https:443 *.example.com`.
 fn render_listener((name, listener): (&String, &wire::Listener)) -> String {
     let wire::Listener { port, hostname } = listener;
     let hostname = hostname.iter().map(|hostname| format!(" {hostname}"));
@@ -132,7 +132,7 @@ fn render_fields(text: &mut String, before: &str, fields: &[wire::Field]) {
     }
 }
 
-/// `GET below /a, x-user = a, ?page like 1.*, host *.example (listener http) -> RULE`.
+/// Returns `GET below /a, x-user = a, ?page like 1.*, host *.example (listener http) -> RULE`.
 fn render_match(conditions: &wire::Match) -> String {
     let wire::Match {
         path,
@@ -203,7 +203,7 @@ fn render_rule(text: &mut String, identity: &str, rule: &wire::Rule) {
     }
 }
 
-/// `9 web-v1.default:80 [as default/web] {x-a: b}`.
+/// Returns `9 web-v1.default:80 as default/web (request {x-a: b})`.
 fn render_backend(backend: &wire::Backend) -> String {
     let wire::Backend {
         weight,
@@ -225,7 +225,7 @@ fn render_backend(backend: &wire::Backend) -> String {
     text
 }
 
-/// One line for each filter.
+/// Returns one line for each filter.
 fn render_filters(filters: Option<&wire::Filters>) -> Vec<String> {
     let Some(filters) = filters else {
         return Vec::new();

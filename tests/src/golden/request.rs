@@ -32,7 +32,7 @@ pub struct Http {
 }
 
 impl Http {
-    /// The headers in order.
+    /// Returns the headers in order.
     pub fn lines(&self) -> Vec<(&str, &str)> {
         let headers = self.headers.iter();
         headers
@@ -56,7 +56,7 @@ pub enum Proxy {
         listeners: ListenerNames,
     },
     From(String),
-    /// `into NAMESPACE/ACCOUNT`: the proxy before that workload.
+    /// `into NAMESPACE/ACCOUNT`: the proxy in front of this workload.
     Into(String, String),
     /// A proxy for TCP connections: `from NAMESPACE tcp ROOT`, `at NAMESPACE/GATEWAY tcp LISTENER`, or `into
     /// NAMESPACE/ACCOUNT ... tcp PORT`.
@@ -91,7 +91,7 @@ impl ListenerNames {
         }
     }
 
-    /// `rest` are the words after the Gateway.
+    /// `listeners` is the text after the colon, and `rest` contains the words after the Gateway.
     fn parse<'a, 'w>(
         listeners: Option<&str>,
         rest: &'a [&'w str],
@@ -119,7 +119,7 @@ impl ListenerNames {
 }
 
 impl Proxy {
-    /// True if the plugin configuration names the listener's port.
+    /// True if the plugin configuration names the port of the socket at which requests arrive.
     pub fn names_its_socket(&self) -> bool {
         let Proxy::At { listeners, .. } = self else {
             return false;
@@ -127,7 +127,7 @@ impl Proxy {
         matches!(listeners, ListenerNames::Sockets { .. })
     }
 
-    /// True if this proxy stands before a workload.
+    /// True if this proxy is in front of a workload.
     pub fn is_inbound(&self) -> bool {
         match self {
             Proxy::Into(..) => true,
@@ -238,7 +238,7 @@ impl Proxy {
     }
 }
 
-/// The name of a scope in a case.
+/// Returns the name of a scope in a case.
 pub fn scope_name(scope: &Scope) -> String {
     match scope {
         Scope::Producers => "anyone".into(),
@@ -249,7 +249,7 @@ pub fn scope_name(scope: &Scope) -> String {
 }
 
 impl Request {
-    /// Parses `# REQUEST -> ANSWER`. A new line may lack the answer.
+    /// Parses `# REQUEST -> ANSWER`. In a new case the answer may be missing.
     pub fn parse(line: &str) -> Option<Request> {
         let line = line.strip_prefix("# ")?;
         let (question, expected) = line.split_once(" -> ").unwrap_or((line, ""));
@@ -273,7 +273,7 @@ impl Request {
         let question = match (&proxy, rest) {
             (Proxy::Into(..), ["by", peer, rest @ ..]) => {
                 let peer = (*peer != "anonymous").then(|| (*peer).to_owned());
-                // Inbound requests have a host too, because permissions may depend on it.
+                // Inbound requests have a host too, because permissions may depend on the host.
                 match rest {
                     ["tcp", port] => Question::InboundTcp(peer, port.parse().ok()?),
                     [host, path] => Question::Inbound(peer, http("GET", host, path)?),
@@ -300,7 +300,7 @@ impl Request {
     }
 }
 
-/// `name: value, name: "a value, with a comma"`.
+/// Parses `name: value, name: "a value, with a comma"`.
 fn fields(text: &str) -> Option<Vec<(String, String)>> {
     let mut fields = Vec::new();
     let mut rest = text;

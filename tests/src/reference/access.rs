@@ -113,7 +113,7 @@ impl Policy {
 }
 
 impl Target {
-    /// The target, and a TCPRoute for each rule about connections.
+    /// Returns the target, and a TCPRoute for each rule about connections.
     fn manifests(&self, name: &str) -> Vec<Json> {
         let mut objects = Vec::new();
         let mut rules = Vec::new();

@@ -41,7 +41,7 @@ impl Call {
     }
 }
 
-/// The service and the method of a gRPC call `/SERVICE/METHOD`.
+/// Returns the service and the method of a gRPC call `/SERVICE/METHOD`.
 pub fn call(request: &Request) -> Option<(&str, &str)> {
     let (service, method) = request.path.strip_prefix('/')?.split_once('/')?;
     let is_call = !service.is_empty() && !method.is_empty() && !method.contains(['/', '?']);
@@ -58,7 +58,7 @@ impl Value {
     }
 }
 
-/// Compares path elements. A slash at the end of the prefix has no effect.
+/// True if the path begins with the elements of the prefix. A slash at the end of the prefix has no effect.
 fn is_below(path: &str, prefix: &str) -> bool {
     let elements = |text: &str| -> Vec<String> {
         let mut elements: Vec<_> = text.split('/').skip(1).map(str::to_owned).collect();
@@ -70,7 +70,8 @@ fn is_below(path: &str, prefix: &str) -> bool {
     elements(path).starts_with(&elements(prefix))
 }
 
-/// Ignores case. Lines with equal names are joined with commas (RFC 9110, 5.3).
+/// Returns the value of a header. Ignores the case of its name, and joins lines with equal names with commas (RFC 9110,
+/// 5.3).
 pub fn header(request: &Request, name: &str) -> Option<String> {
     if name.eq_ignore_ascii_case("host") {
         return Some(request.host.clone());
@@ -81,7 +82,8 @@ pub fn header(request: &Request, name: &str) -> Option<String> {
     (!values.is_empty()).then(|| values.join(","))
 }
 
-/// Names are case-sensitive, and the first of several parameters counts.
+/// Returns the value of a query parameter. Names are case-sensitive. If several parameters have the name, the first one
+/// counts.
 fn parameter(query: &str, name: &str) -> Option<String> {
     query.split('&').find_map(|pair| {
         let (own, value) = pair.split_once('=').unwrap_or((pair, ""));

@@ -6,7 +6,7 @@ use super::{
     candidates, covers, decide, is_meant, specificity, without_port,
 };
 
-/// The treatment of a host at a socket.
+/// Which routes apply to requests for a host at a socket.
 enum Outcome<'w> {
     Untouched,
     /// These routes, each with its matching hostname. Without a route the answer is 404.
@@ -15,7 +15,7 @@ enum Outcome<'w> {
 }
 
 impl PartialEq for Outcome<'_> {
-    /// True if all requests get the same answers.
+    /// True if every request gets the same answer from both outcomes.
     fn eq(&self, other: &Self) -> bool {
         match (self, other) {
             (Outcome::Untouched, Outcome::Untouched) => true,
@@ -58,7 +58,7 @@ pub fn answer(world: &World, names: &ListenerNames, request: &Request) -> Answer
         // The socket does not matter if all sockets treat the host alike.
         ListenerNames::Sockets(sockets, None) => {
             let mut outcomes: Vec<Outcome> = sockets.iter().map(|socket| of(socket)).collect();
-            // The socket may also be at a port whose listeners no socket has.
+            // The request may also have arrived at a port of the Gateway that is missing in `sockets`.
             let is_named = |it: &&Listener| sockets.iter().flatten().any(|name| *name == it.name);
             let named = world.listeners.iter().filter(is_named);
             let named: Vec<u16> = named.map(|it| it.port).collect();
@@ -89,7 +89,7 @@ pub fn answer(world: &World, names: &ListenerNames, request: &Request) -> Answer
     }
 }
 
-/// The treatment of a host at the listeners for which `is_selected` is true.
+/// Returns which routes apply to requests for a host at the listeners for which `is_selected` is true.
 fn outcome<'w>(world: &'w World, host: &str, is_selected: &dyn Fn(&str) -> bool) -> Outcome<'w> {
     let selected = world.listeners.iter().filter(|it| is_selected(&it.name));
     let mut ports: Vec<u16> = selected.map(|listener| listener.port).collect();
@@ -109,7 +109,7 @@ fn outcome<'w>(world: &'w World, host: &str, is_selected: &dyn Fn(&str) -> bool)
             .filter(takes)
             .filter(|it| of_listener(it) == most)
             .collect();
-        // Weir leaves a host alone if no route at any listener of the port has it.
+        // Weir leaves a host alone if no route at any listener of the port has this host.
         let mut near = all().filter(takes).flat_map(|it| in_force(world, it));
         let is_ours = near.any(|route| !fitting(&world.routes[route], host).is_empty());
         if !owners.iter().any(|owner| is_selected(&owner.name)) {
@@ -120,8 +120,8 @@ fn outcome<'w>(world: &'w World, host: &str, is_selected: &dyn Fn(&str) -> bool)
             outcomes.push(Outcome::Untouched);
             continue;
         }
-        // The most specific intersection of route and listener decides which routes apply. Other routes never apply,
-        // even if these routes have no match for the request.
+        // Only the routes apply whose hostname has the most specific intersection with the listener's hostname. Other
+        // routes never apply, even if no match of the first routes fits the request.
         let hosts = owners[0].hostname.as_deref();
         let in_common = |own: &Option<String>| {
             let both = common(own.as_deref(), hosts);
@@ -170,8 +170,8 @@ fn fitting(route: &Route, host: &str) -> Vec<Option<String>> {
     own.cloned().map(Some).collect()
 }
 
-/// Returns the routes of a listener. If an HTTPRoute and a GRPCRoute have a host in common, the younger route is
-/// rejected. This also applies to two listeners with the same port and hostname.
+/// Returns the accepted routes of a listener. If an HTTPRoute and a GRPCRoute have a host in common, the younger route
+/// is not accepted. This is also true if they are at two listeners with the same port and hostname.
 fn in_force(world: &World, listener: &Listener) -> Vec<usize> {
     let alike = world
         .listeners
@@ -218,7 +218,8 @@ fn meet(a: &Route, b: &Route, listener: &Listener) -> bool {
     pairs.any(|(a, b)| common(a.as_deref(), b.as_deref()).is_some())
 }
 
-/// The intersection of two hostnames; the inner None is every host.
+/// Returns the intersection of two hostnames. The outer None means that they have no host in common, and the inner None
+/// means every host.
 fn common(a: Option<&str>, b: Option<&str>) -> Option<Option<String>> {
     match (a, b) {
         (None, other) | (other, None) => Some(other.map(str::to_owned)),

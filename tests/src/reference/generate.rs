@@ -42,7 +42,7 @@ impl Random {
         z ^ (z >> 31)
     }
 
-    /// A number less than `sides`.
+    /// Returns a number less than `sides`.
     fn below(&mut self, sides: usize) -> usize {
         usize::try_from(self.next() >> 33).unwrap_or(0) % sides
     }
@@ -60,7 +60,7 @@ impl Random {
         self.one_of(things).to_owned()
     }
 
-    /// A list of `least` to `most` values.
+    /// Returns a list of `least` to `most` values.
     pub(super) fn several<T>(
         &mut self,
         least: usize,
@@ -214,7 +214,7 @@ impl Random {
         }
     }
 
-    /// A match of a GRPCRoute.
+    /// Returns a match of a GRPCRoute.
     fn call(&mut self) -> Match {
         let is_regex = self.once_in(2);
         let mut part = |others: bool| {
@@ -236,7 +236,7 @@ impl Random {
         }
     }
 
-    /// Mostly empty; names are unique.
+    /// Returns fields with unique names. The list is empty in two of three cases.
     fn fields(&mut self, names: &[&str]) -> Vec<Field> {
         if !self.once_in(3) {
             return Vec::new();
@@ -303,7 +303,7 @@ impl Random {
         }
     }
 
-    /// Proxies that may send requests in this world.
+    /// Returns proxies that may send requests in this world.
     pub fn proxies(&mut self, world: &World) -> Vec<Proxy> {
         let listener = |random: &mut Random| random.one_of(&world.listeners).name;
         let one = listener(self);

@@ -7,7 +7,7 @@ use super::{
 };
 
 impl World {
-    /// Every object as JSON.
+    /// Returns every object as JSON.
     pub fn manifests(&self) -> Vec<Json> {
         let mut objects = vec![self.gateway()];
         for service in &self.services {
@@ -169,7 +169,7 @@ fn metadata(name: &str, namespace: &str, created: Option<u8>) -> Json {
     metadata
 }
 
-/// The split and its groups.
+/// Returns the split and its groups.
 fn objects_of_split(split: &Split) -> Vec<Json> {
     let group_name = |index: usize| format!("{}-{index}", split.name);
     let groups = split.groups.iter().enumerate();

@@ -27,7 +27,7 @@ impl Pattern {
             .contains(&value.len())
     }
 
-    /// All positions at which a match can end that starts at one of `starts`.
+    /// Returns all positions at which a match can end if it starts at one of `starts`.
     fn ends(&self, value: &[char], starts: &BTreeSet<usize>) -> BTreeSet<usize> {
         let step = |fits: &dyn Fn(char) -> bool| {
             let fitting = starts.iter();
@@ -58,7 +58,7 @@ impl Pattern {
         }
     }
 
-    /// All positions after zero or more repetitions from these positions.
+    /// Returns all positions after zero or more repetitions of the pattern, from these positions.
     fn often(&self, value: &[char], mut ends: BTreeSet<usize>) -> BTreeSet<usize> {
         loop {
             let more = &ends | &self.ends(value, &ends);

@@ -4,7 +4,7 @@ use std::cmp::Ordering;
 
 use super::{Call, Candidate, Path, Pattern, Value, specificity};
 
-/// Whether `a` goes before `b`.
+/// True if `a` goes before `b`.
 pub fn goes_before(a: &Candidate, b: &Candidate) -> bool {
     // Linkerd: the more specific hostname at a Service goes before everything else.
     let by_host = specificity(a.hostname).cmp(&specificity(b.hostname));
@@ -27,7 +27,7 @@ pub fn goes_before(a: &Candidate, b: &Candidate) -> bool {
             Ordering::Equal => {}
         }
     }
-    // Then the older route, then the route whose name sorts first, then the first in order.
+    // Then the older route comes first, then the route whose name sorts first, then the earlier rule and match.
     let age = |it: &Candidate| it.route.created.unwrap_or(u8::MAX);
     let name = |it: &Candidate| format!("{}/{}", it.route.namespace, it.route.name);
     let order = |it: &Candidate| (it.route.kind, it.rule, it.position);
@@ -44,7 +44,7 @@ fn kind(it: &Candidate) -> u8 {
     }
 }
 
-/// The length in characters without a slash at the end of a prefix; "/" has length 1.
+/// Returns the length of the path in characters. A slash at the end of a prefix does not count, but "/" has length 1.
 fn length(it: &Candidate) -> usize {
     match &it.conditions.path {
         Some(Path::Exact(path)) => path.chars().count(),
@@ -55,7 +55,8 @@ fn length(it: &Candidate) -> usize {
     }
 }
 
-/// No pattern contains `~`, so a pattern that matches `~` at every length matches every path.
+/// True if the pattern matches paths of `~` at each length. No pattern contains `~`, so such a pattern matches every
+/// path.
 pub(super) fn fits_every_path(pattern: &Pattern) -> bool {
     (0..20).all(|length| pattern.is_all_of(&format!("/{}", "~".repeat(length))))
 }

@@ -1,4 +1,4 @@
-//! Reduces a failing world while it still fails.
+//! Makes the objects of a failing test fewer and smaller, while the test still fails.
 
 use super::World;
 
@@ -10,7 +10,7 @@ pub fn shrink(mut world: World, fails: impl Fn(&World) -> bool) -> World {
     world
 }
 
-/// Every world with one thing less, larger things first.
+/// Returns every world that has one part less. Larger parts come first.
 fn smaller(world: &World) -> Vec<World> {
     let mut worlds = Vec::new();
     let mut without = |change: &dyn Fn(&mut World)| {

@@ -6,7 +6,7 @@ use super::condition::header;
 use super::precedence::fits_every_path;
 use super::{Answer, GATEWAY_NAMESPACE, Pattern, Request, Service};
 
-/// A split in the namespace of its root.
+/// A split, in the namespace of the Service that clients call.
 #[derive(Clone, Debug)]
 pub struct Split {
     pub name: String,
@@ -15,7 +15,7 @@ pub struct Split {
     pub service: String,
     /// The port, if `spec.service` names one.
     pub port: Option<u16>,
-    /// The only backend, a Service that no other split or rule has.
+    /// The only backend, a Service that no other split or rule uses.
     pub backend: String,
     /// The matches of each group. Without groups the split applies to every request.
     pub groups: Vec<Vec<GroupMatch>>,
@@ -30,8 +30,8 @@ pub struct GroupMatch {
     pub headers: Vec<(String, Pattern)>,
 }
 
-/// Matches come first, in the order of Gateway API and then by the age of their splits. After them comes the oldest
-/// split without matches. Other requests go to the root.
+/// Returns the backend of the first match that fits the request. Matches are in the order of Gateway API, and then of
+/// the age of their splits. After all matches comes the oldest split without matches.
 pub fn decide(splits: &[Split], service: &Service, port: u16, request: &Request) -> Answer {
     if service.namespace != GATEWAY_NAMESPACE {
         return Answer::Untouched;
@@ -60,7 +60,7 @@ pub fn decide(splits: &[Split], service: &Service, port: u16, request: &Request)
 }
 
 impl Split {
-    /// None matches every request.
+    /// Returns the split with each of its matches. The match None fits every request.
     fn matches(&self) -> Vec<(&Split, Option<&GroupMatch>)> {
         if self.groups.is_empty() {
             vec![(self, None)]

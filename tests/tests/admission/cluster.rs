@@ -1,4 +1,4 @@
-//! An API server with Weir's or foreign CRDs, and requests to it as a controller sends them.
+//! Starts an API server with CRDs of Weir or of other projects, and sends requests to it like a controller.
 
 use std::time::{Duration, Instant};
 
@@ -12,19 +12,20 @@ pub struct Cluster {
     client: kube::Client,
 }
 
-/// Whether a request is a dry run.
+/// `Try` is a dry run. `Store` stores the object.
 #[derive(Clone, Copy, PartialEq)]
 pub enum Write {
     Try,
     Store,
 }
 
-/// TrafficSplit and HTTPRouteGroup as other projects define them: every version, with any fields.
+/// Group, kind and plural name of the SMI kinds. CRDs of other projects for these kinds accept any fields.
 const FOREIGN: [(&str, &str, &str); 2] = [
     ("split.smi-spec.io", "TrafficSplit", "trafficsplits"),
     ("specs.smi-spec.io", "HTTPRouteGroup", "httproutegroups"),
 ];
 
+/// Template for kubectl: prints `GROUP/VERSION KIND` for each served version of each CRD.
 const KINDS: &str = r#"go-template={{range .items}}{{$crd := .}}{{range .spec.versions}}{{if .served}}{{$crd.spec.group}}/{{.name}} {{$crd.spec.names.kind}}{{"\n"}}{{end}}{{end}}{{end}}"#;
 
 impl Cluster {
@@ -49,7 +50,7 @@ impl Cluster {
         cluster
     }
 
-    /// Installs the released CRDs of Gateway API, and foreign CRDs for the SMI.
+    /// Installs the released CRDs of Gateway API, and SMI CRDs that accept any fields.
     pub async fn with_foreign_kinds() -> Cluster {
         let cluster = Cluster::start().await;
         cluster.server.route_crds();
@@ -63,7 +64,7 @@ impl Cluster {
         cluster
     }
 
-    /// Installs the policies, and waits until each of them is in force.
+    /// Installs the admission policies, and waits until each of them refuses an invalid object.
     pub async fn policies(&self) {
         let folder = root().join("deploy/admission").display().to_string();
         let kubectl = self.server.kubectl_client();
@@ -78,7 +79,7 @@ impl Cluster {
         }
     }
 
-    /// `GROUP/VERSION KIND` of every served kind.
+    /// Returns `GROUP/VERSION KIND` for each served version of each CRD.
     pub fn kinds(&self) -> Vec<String> {
         let names = self
             .server
@@ -103,7 +104,7 @@ impl Cluster {
         }
     }
 
-    /// Waits until the API server refuses this object, because policies and labels take effect after a moment.
+    /// Waits until the API server refuses this object. Policies and labels take effect only after a moment.
     pub async fn refused_in_the_end(&self, namespace: &str, broken: &str) {
         let start = Instant::now();
         let broken = parse(broken);
@@ -123,7 +124,7 @@ impl Cluster {
         self.send("POST", &path, write, object).await
     }
 
-    /// Replaces the stored object by `edit`, regardless of its resource version.
+    /// Replaces the stored object by `edit`. Sends the stored resource version, so that the write never conflicts.
     pub async fn replace(&self, namespace: &str, edit: &Value) -> Result<Value, String> {
         let path = path(namespace, edit);
         let mut edit = edit.clone();
@@ -132,14 +133,18 @@ impl Cluster {
         self.send("PUT", &path, Write::Store, &edit).await
     }
 
-    /// The stored object with the kind, version and name of `object`.
+    /// Returns the stored object with the kind, version and name of `object`.
     pub async fn read(&self, namespace: &str, object: &Value) -> Value {
         let path = path(namespace, object);
         let request = Request::get(path).body(Vec::new()).expect("a request");
-        self.client.request(request).await.expect("it is stored")
+        self.client
+            .request(request)
+            .await
+            .expect("the object is stored")
     }
 
-    /// Sends the request like a controller, without a check for unknown fields.
+    /// Sends the request like a controller: with `fieldValidation=Ignore` the API server does not refuse unknown
+    /// fields.
     async fn send(
         &self,
         method: &str,
@@ -208,9 +213,10 @@ fn foreign(group: &str, kind: &str, plural: &str) -> Value {
     })
 }
 
-/// Words in the message of a refusal; None if the object must be accepted.
+/// Words that the API server's error message must contain. None if the API server must accept the object.
 pub type Refusal = Option<&'static str>;
 
+/// An invalid edit. CRD schemas of Weir and the admission policies may refuse it with different messages.
 pub struct Broken {
     pub version: &'static str,
     /// All fields except the metadata.
@@ -233,13 +239,14 @@ pub const fn broken(
     }
 }
 
-/// Sends an edit of a stored object. It must be refused with these words, and the stored object must not change.
+/// Sends an edit of a stored object. With `words`, the API server must refuse the edit with these words, and the stored
+/// object must not change. Without `words`, the API server must accept the edit.
 pub async fn broken_edit(cluster: &Cluster, namespace: &str, edit: &Value, words: Option<&str>) {
     let before = cluster.read(namespace, edit).await;
     match (cluster.replace(namespace, edit).await, words) {
         (Ok(_), None) => {}
-        (Ok(_), Some(words)) => panic!("it was stored, and {words:?} should refuse it: {edit}"),
-        (Err(message), None) => panic!("it was refused: {message}: {edit}"),
+        (Ok(_), Some(words)) => panic!("the edit was stored, expected {words:?}: {edit}"),
+        (Err(message), None) => panic!("the edit was refused: {message}: {edit}"),
         (Err(message), Some(words)) => {
             assert!(
                 message.contains(words),

@@ -1,4 +1,4 @@
-//! The golden cases' objects without a problem must be accepted.
+//! Tests that the API server accepts every object of the golden cases that has no problem.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,10 +8,12 @@ use weir_tests::{objects, root};
 
 use crate::cluster::{Cluster, Write};
 
-/// Files with objects that the released schemas of Gateway API refuse, or with contradictory header edits.
+/// Files that this test leaves out. The released schemas of Gateway API refuse their objects, or their header edits
+/// contradict each other.
 const REFUSED: [&str; 2] = ["query-named-twice.yaml", "filter-header-named-twice.yaml"];
 
-/// Files with kinds that only the access policy checks. Without the access policy they have no problems.
+/// Files that this test leaves out. Their cases run without the access policy, so they list no problems for invalid
+/// objects of that policy.
 const OF_THE_ACCESS_POLICY: [&str; 2] = [
     "permissive-without-problems.yaml",
     "other-kinds-are-passed-over.yaml",
@@ -27,7 +29,7 @@ const KINDS: [&str; 6] = [
     "GRPCRoute",
 ];
 
-/// Tries all golden objects of the served kinds that have no problem.
+/// Creates, as a dry run, all golden objects of served kinds that have no problem.
 pub async fn objects_without_a_problem_are_stored(cluster: &Cluster) {
     let kinds = cluster.kinds();
     let mut tried = 0;
@@ -65,7 +67,7 @@ pub async fn objects_without_a_problem_are_stored(cluster: &Cluster) {
     assert!(tried >= 50, "{tried} objects");
 }
 
-/// Whether the case has a line `# KIND NAMESPACE/NAME PATH: ...` for the object.
+/// True if the case has a line `# KIND NAMESPACE/NAME PATH: ...` for the object.
 fn has_problem(text: &str, object: &Value) -> bool {
     let name = text_of(object, "/metadata/name");
     let kind = text_of(object, "/kind");

@@ -2,7 +2,7 @@
 
 use crate::cluster::{Broken, Cluster, Refusal, Write, broken, broken_edit, parse};
 
-/// Version, and all fields except the metadata.
+/// Valid groups: the version, and all fields except the metadata.
 const RIGHT: [(&str, &str); 11] = [
     (
         "v1alpha1",
@@ -20,7 +20,7 @@ const RIGHT: [(&str, &str); 11] = [
         "v1alpha4",
         "spec: { matches: [{ name: everything }, { name: buy, pathRegex: '.*a-book.*new', methods: [GET, PATCH], headers: [{ host: '.*' }] }] }",
     ),
-    // A YAML dumper may write absent fields like this.
+    // A YAML dumper may write null for an absent field.
     (
         "v1alpha4",
         "spec: { matches: [{ name: hdr, pathRegex: null, methods: null, headers: { x-canary: 'true' } }] }",
@@ -33,7 +33,7 @@ const RIGHT: [(&str, &str); 11] = [
         "v1alpha4",
         "spec: { matches: [{ name: '', headers: { ':authority': shop.example.com } }] }",
     ),
-    // Similar to look-around or back-references, but valid.
+    // These expressions look like look-around or back-references, but are valid.
     (
         "v1alpha4",
         r"spec: { matches: [{ name: a, pathRegex: '/a\(\?!x(?:y|z)(?i)[(]((a)b)\d+(?P<n>x)(?<m>y)', headers: { a: '((a)|(?:b))\(\?=x[?]\\1' } }] }",
@@ -61,6 +61,8 @@ const HEADERS: Refusal = Some("Write headers: { x-canary: \"true\" }, with the v
 const NOT_AN_EXPRESSION: Refusal = Some("a pathRegex is no regular expression without look-around");
 const BACK_REFERENCE: Refusal = Some("back-references and");
 
+/// Invalid edits: the version, all fields except the metadata, words of the schema's refusal, words of the policy's
+/// refusal.
 const BROKEN: [Broken; 36] = [
     broken(
         "v1alpha1",
@@ -282,7 +284,8 @@ const BROKEN: [Broken; 36] = [
     ),
 ];
 
-/// The two kinds that only the access policy reads: kind, version, and all fields except the metadata.
+/// Invalid objects of the two kinds that only the access policy reads: kind, version, all fields except the metadata,
+/// and words of the refusal. DEST stands for a destination.
 const BROKEN_POLICY: [(&str, &str, &str, &str); 17] = [
     (
         "TCPRoute",
@@ -412,7 +415,7 @@ pub async fn broken_edits(cluster: &Cluster, namespace: &str, words: impl Fn(&Br
         "spec: { matches: [{ name: good, pathRegex: /good }] }",
     );
     let stored = cluster.create(namespace, &good, Write::Store).await;
-    stored.expect("it is right");
+    stored.expect("the object is valid");
     let many = format!(
         "spec: {{ matches: [{}] }}",
         vec!["{ name: a }"; 257].join(", ")

@@ -1,5 +1,5 @@
-//! A real API server refuses invalid objects: by the schemas of `deploy/crds`, and by the policies of
-//! `deploy/admission` for kinds with foreign schemas. A refused edit does not change the stored object.
+//! Tests that a real API server refuses invalid objects. The schemas of `deploy/crds` refuse objects of SMI kinds. The
+//! policies of `deploy/admission` refuse objects of kinds whose CRDs come from other projects.
 
 mod cluster;
 mod golden;
@@ -11,7 +11,7 @@ mod weights;
 
 use cluster::{Broken, Cluster};
 
-/// All SMI kinds with Weir's CRDs, without policies.
+/// Installs Weir's CRDs for all SMI kinds, and no admission policies.
 #[tokio::test]
 async fn shipped_schemas_refuse_unreadable_objects() {
     let cluster = Cluster::with_shipped_kinds().await;
@@ -24,7 +24,7 @@ async fn shipped_schemas_refuse_unreadable_objects() {
     golden::objects_without_a_problem_are_stored(&cluster).await;
 }
 
-/// Kinds with foreign CRDs, which accept everything.
+/// Installs CRDs of other projects: SMI CRDs that accept any field, and the released CRDs of Gateway API.
 #[tokio::test]
 async fn policies_cover_gaps_of_foreign_schemas() {
     let cluster = Cluster::with_foreign_kinds().await;

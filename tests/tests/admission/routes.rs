@@ -1,4 +1,4 @@
-//! Routes of Gateway API and Linkerd that their own schemas accept, although Weir does not support a part of them.
+//! Routes that the schemas of Gateway API or Linkerd accept, although Weir does not support some of their fields.
 
 use crate::cluster::{Cluster, Refusal, Write, broken_edit, parse};
 
@@ -11,8 +11,9 @@ const OLD_LINKERD: &str = "policy.linkerd.io/v1beta2 HTTPRoute";
 
 pub struct Broken {
     kind: &'static str,
-    /// Fields of the spec. Without parentRefs a parent is added. TO is a list of backends.
+    /// Fields of the spec. `named` adds parentRefs if they are missing, and replaces `TO` by the field backendRefs.
     spec: &'static str,
+    /// Words that the API server's error message must contain.
     pub words: &'static str,
 }
 
@@ -30,6 +31,7 @@ const REPLACED: &str = "which proxies replace in the path of every request";
 const ONE_PREFIX: &str = "replacePrefixMatch needs exactly one match";
 const ONE_HOST: &str = "exactly one header host, which cannot be added or removed";
 
+/// Invalid routes, each with words of the policy's refusal.
 const BROKEN: [Broken; 81] = [
     broken(
         HTTP,
@@ -438,7 +440,7 @@ const BROKEN: [Broken; 81] = [
     ),
 ];
 
-/// Retries stay in force without their backoff.
+/// Valid routes. A retry with a backoff is valid too: Weir ignores the backoff.
 const RIGHT: [(&str, &str); 9] = [
     (HTTP, "rules: [{ retry: { attempts: 3, backoff: 1s }, TO }]"),
     (
@@ -479,10 +481,10 @@ const RIGHT: [(&str, &str); 9] = [
 pub async fn broken_edits(cluster: &Cluster, namespace: &str, words: impl Fn(&Broken) -> Refusal) {
     for kind in [HTTP, OLD_HTTP, GRPC, LINKERD, OLD_LINKERD, TCP] {
         let good = object(kind, "rules: [{ TO }]");
-        // Two versions of a kind are the same object.
+        // The object may exist already: the API server serves each object of a kind at every version.
         if cluster.create(namespace, &good, Write::Try).await.is_ok() {
             let stored = cluster.create(namespace, &good, Write::Store).await;
-            stored.expect("it is right");
+            stored.expect("the object is valid");
         }
     }
     for (kind, spec) in RIGHT {
@@ -495,13 +497,13 @@ pub async fn broken_edits(cluster: &Cluster, namespace: &str, words: impl Fn(&Br
         let edit = object(case.kind, case.spec);
         broken_edit(cluster, namespace, &edit, words(case)).await;
     }
-    // The schema of the standard channel allows several rules; the policy says how Weir treats them.
+    // The schema of the standard channel allows several rules in a TCPRoute, but the policy refuses them.
     let two = object(TCP, "rules: [{ TO }, { TO }]");
     let outcome = cluster.replace(namespace, &two).await;
     assert_eq!(outcome.is_err(), words(&BROKEN[0]).is_some(), "{outcome:?}");
 }
 
-/// The largest route that Gateway API allows.
+/// Returns the spec of the largest route that Gateway API allows.
 fn largest() -> String {
     let fields = |count: usize| {
         let field =

@@ -3,9 +3,9 @@
 use crate::cluster::{Broken, Cluster, Refusal, Write, broken, broken_edit, parse};
 use crate::weights;
 
-/// Version, and all fields except the metadata.
+/// Valid splits: the version, and all fields except the metadata.
 const RIGHT: [(&str, &str); 21] = [
-    // Go's encoders omit 0, as Flagger does.
+    // Flagger omits a weight of 0, because Go's JSON encoder omits zero values.
     (
         "v1alpha2",
         "spec: { service: podinfo, backends: [{ service: podinfo-canary }, { service: podinfo-primary, weight: 100 }] }",
@@ -18,7 +18,7 @@ const RIGHT: [(&str, &str); 21] = [
         "v1alpha1",
         "spec: { service: app.example.com, backends: [{ service: podinfo-canary, weight: 100m }, { service: podinfo-primary, weight: 900m }] }",
     ),
-    // A YAML dumper may write absent fields like this.
+    // A YAML dumper may write null for an absent field.
     (
         "v1alpha3",
         "spec: { service: web, matches: [{ kind: HTTPRouteGroup, name: canary, apiGroup: null }], backends: [{ service: web-stable, weight: 0 }, { service: web-stage, weight: 100 }] }\nstatus: null",
@@ -48,7 +48,7 @@ const RIGHT: [(&str, &str); 21] = [
         "v1alpha2",
         "spec: { service: web, backends: [{ service: a, weight: 0 }, { service: b, weight: 0 }] }",
     ),
-    // A duplicate backend gets a problem and is served.
+    // Weir reports a duplicate backend as a problem, but serves the split.
     (
         "v1alpha2",
         "spec: { service: web, backends: [{ service: a, weight: 1 }, { service: a, weight: 1 }] }",
@@ -97,6 +97,8 @@ const BACKEND: Refusal = Some("is not the name of a Service");
 const NO_MATCHES: Refusal = Some("has no matches: the split would not be in force");
 const NO_GROUP: Refusal = Some("no HTTPRouteGroup of specs.smi-spec.io");
 
+/// Invalid edits: the version, all fields except the metadata, words of the schema's refusal, words of the policy's
+/// refusal.
 const BROKEN: [Broken; 45] = [
     broken(
         "v1alpha2",
@@ -116,7 +118,7 @@ const BROKEN: [Broken; 45] = [
         Some("weight: Required value"),
         MISSING,
     ),
-    // A schema cannot distinguish null from a value.
+    // The schema cannot distinguish null from a value.
     broken(
         "v1alpha2",
         "spec: { service: web, backends: [{ service: a, weight: null }, { service: b, weight: 0 }] }",
@@ -395,7 +397,7 @@ pub async fn broken_edits(cluster: &Cluster, namespace: &str, words: impl Fn(&Br
     let good = "spec: { service: web, backends: [{ service: web-v1, weight: 0 }, { service: web-v2, weight: 100 }] }";
     let good = object("v1alpha2", good);
     let stored = cluster.create(namespace, &good, Write::Store).await;
-    stored.expect("it is right");
+    stored.expect("the object is valid");
     let limits = [
         many(
             "backends",

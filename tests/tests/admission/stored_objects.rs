@@ -1,4 +1,4 @@
-//! Objects that were stored before the policies existed, and unknown fields.
+//! Tests for invalid objects that were stored before the policies or schemas were installed, and for unknown fields.
 
 use std::process::Stdio;
 
@@ -8,7 +8,7 @@ use weir_tests::root;
 use crate::cluster::{Cluster, Write, parse};
 use crate::{groups, routes, splits};
 
-/// Objects that the policies and the shipped schemas refuse.
+/// Returns objects that the policies refuse. The shipped schemas refuse the first two; they do not cover routes.
 fn broken_objects() -> [Value; 4] {
     let split = "spec: { service: web, backends: [{ service: a, weight: 10O }] }";
     let old = "matches: [{ name: a, pathRegex: '/(?!x)' }]";
@@ -21,12 +21,13 @@ fn broken_objects() -> [Value; 4] {
     ]
 }
 
-/// Labels, finalizers and the status of such an object may change. An edit of its spec must make it valid.
+/// Installs the policies after invalid objects were stored. Labels, finalizers and status of these objects may still
+/// change. An edit of a spec must make the object valid.
 pub async fn policies_pass_an_unchanged_spec(cluster: &Cluster) {
     let namespace = "unlabelled";
     for object in broken_objects() {
         let stored = cluster.create(namespace, &object, Write::Store).await;
-        stored.expect("no label, no policy");
+        stored.expect("the namespace has no admission label");
     }
     cluster.policies().await;
     let label = [
@@ -61,12 +62,12 @@ pub async fn policies_pass_an_unchanged_spec(cluster: &Cluster) {
     }
 }
 
-/// Installs the shipped schemas over objects that an older schema accepted.
+/// Installs the shipped schemas after another project's schema accepted invalid objects.
 pub async fn shipped_schemas_pass_an_unchanged_spec(cluster: &Cluster) {
     let [split, group, ..] = broken_objects();
     for object in [&split, &group] {
         let stored = cluster.create("default", object, Write::Store).await;
-        stored.expect("the foreign schema takes it");
+        stored.expect("the foreign schema accepts any object");
     }
     cluster.server.crds(&[&root().join("deploy/crds")]);
     let mut other = split.clone();
@@ -123,7 +124,7 @@ pub async fn mistyped_fields(cluster: &Cluster) {
     let good = "spec: { service: web, backends: [{ service: web-v1, weight: 10 }, { service: web-v2, weight: 90 }] }";
     let good = splits::object("v1alpha2", good);
     let stored = cluster.create("default", &good, Write::Store).await;
-    let stored = stored.expect("it is right");
+    let stored = stored.expect("the object is valid");
     let edit = good.to_string().replace(
         r#""service":"web-v2","weight""#,
         r#""service":"web-v2","wieght""#,
@@ -138,7 +139,8 @@ pub async fn mistyped_fields(cluster: &Cluster) {
             );
         }
     }
-    // The schema drops this field. kubectl refuses it; a controller's write loses it.
+    // The schema has no field `specs`. kubectl refuses the object. If a controller writes the object, the API server
+    // drops the field.
     let misplaced = parse(
         &good
             .to_string()
@@ -147,7 +149,7 @@ pub async fn mistyped_fields(cluster: &Cluster) {
     let message = refused_by_kubectl(cluster, &[], &misplaced.to_string());
     assert!(message.contains(r#"unknown field "specs""#), "{message}");
     let dropped = cluster.replace("default", &misplaced).await;
-    assert_eq!(dropped.expect("it is dropped").get("specs"), None);
+    assert_eq!(dropped.expect("the write succeeds").get("specs"), None);
     assert_eq!(cluster.read("default", &good).await["spec"], stored["spec"]);
 }
 

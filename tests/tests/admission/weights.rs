@@ -1,4 +1,4 @@
-//! Weights of TrafficSplits.
+//! Valid and invalid weights of TrafficSplits.
 
 use crate::cluster::Refusal;
 
@@ -44,7 +44,7 @@ const NOT_A_NUMBER: Refusal = Some("is not a number: the split would not be in f
 const NEGATIVE: Refusal = Some("Write 0 for a backend without traffic");
 const FINE: Refusal = Some("finer than a thousandth");
 const LARGE: Refusal = Some("Write smaller weights of the same ratio");
-/// Weights, and words of the refusals by schema and by policy.
+/// Invalid weights, each with words of the refusal by the schema and of the refusal by the policy.
 pub const BROKEN: [(&str, Refusal, Refusal); 30] = [
     ("10O", NUMBER, Some("the weight '10O' is not a number")),
     ("abc", NUMBER, NOT_A_NUMBER),
@@ -81,7 +81,7 @@ pub const BROKEN: [(&str, Refusal, Refusal); 30] = [
         Some("write_nothing_finer_than_a_thousandth"),
         FINE,
     ),
-    // Patterns apply only to strings, so they cannot check these numbers.
+    // The schema accepts these two. Its pattern checks only strings, and cannot compute an exponent.
     ("0.0001", None, FINE),
     ("'1e-9'", None, FINE),
     ("'1e99'", Some("write_a_smaller_number"), LARGE),

@@ -1,5 +1,5 @@
-//! In a cluster the definitions of `deploy/crds` and the policies of `deploy/admission` refuse the edit, so that every
-//! replica serves the same.
+//! In a cluster the API server refuses broken edits, by the CRDs of `deploy/crds` and the policies of
+//! `deploy/admission`. So every replica serves the same configuration.
 
 use std::time::Duration;
 
@@ -9,10 +9,10 @@ use weir_tests::{Plane, root};
 use super::edits::{Admission, EDITS, FILES, SPLIT, Serves, text};
 use super::scene::Scene;
 
-/// Long enough for the control plane to watch and serve an edit that the API server took.
+/// Long enough for the control plane to receive and serve an edit that the API server accepted.
 const SETTLED: Duration = Duration::from_millis(250);
 
-/// A cluster with all definitions, the policies, and a namespace that has their label.
+/// Starts an API server with all CRDs and the admission policies, and enables the policies for the namespace `default`.
 fn server() -> ApiServer {
     let server = ApiServer::start();
     server.route_crds();
@@ -32,7 +32,7 @@ fn server() -> ApiServer {
     server
 }
 
-/// Waits until the policies are in force, which takes a moment after their creation.
+/// Waits until the policies refuse an invalid route. They take effect a moment after their creation.
 async fn wait_for_policy(server: &ApiServer) {
     let probe = text("route.yaml").replace(
         "request: 10s",
@@ -49,7 +49,7 @@ async fn wait_for_policy(server: &ApiServer) {
         }
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    panic!("the policy is not in force");
+    panic!("the policy has no effect");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -69,7 +69,7 @@ async fn broken_edit_in_cluster_is_refused() {
             (Admission::NoSuchEdit, _) => continue,
             (Admission::Refused(words), Some(text)) => {
                 let refused = kubectl.try_with_input(&["apply", "-f", "-"], &text);
-                let message = refused.err().unwrap_or_else(|| "it was taken".into());
+                let message = refused.err().unwrap_or_else(|| "it was accepted".into());
                 if !message.contains(words) {
                     wrong.push(format!("{}: no {words:?} in {message}", edit.name));
                 }
@@ -78,7 +78,7 @@ async fn broken_edit_in_cluster_is_refused() {
             (Admission::Taken, Some(text)) => {
                 kubectl.apply(&text, &[]);
                 requests += scene.hold(SETTLED).await;
-                // A new name makes a second object, and the first object stays.
+                // The edit with a new name created a second object, and the first object still exists.
                 kubectl.with_input(&["delete", "-f", "-"], &text);
                 kubectl.apply(self::text(edit.file), &[]);
             }
@@ -88,13 +88,13 @@ async fn broken_edit_in_cluster_is_refused() {
                     None => drop(kubectl.with_input(&["delete", "-f", "-"], self::text(edit.file))),
                 }
                 let Serves::Moved { host, to } = edit.serves else {
-                    panic!("{} moves nothing", edit.name);
+                    panic!("{}: no expected backend", edit.name);
                 };
                 scene.until(host, to).await;
                 kubectl.apply(self::text(edit.file), &[]);
                 scene.until(host, "v2").await;
             }
-            (_, None) => panic!("{} is no edit of a cluster", edit.name),
+            (_, None) => panic!("{}: a deletion must move traffic", edit.name),
         }
     }
     // A valid edit moves the traffic.
@@ -104,7 +104,7 @@ async fn broken_edit_in_cluster_is_refused() {
     kubectl.apply(&turned, &[]);
     scene.until("web", "v1").await;
     println!(
-        "{} edits, {requests} requests, 0 went elsewhere",
+        "{} edits, {requests} requests, 0 to a wrong backend",
         EDITS.len()
     );
     scene.stop().await;

@@ -1,13 +1,13 @@
-//! Edits that break an object, and two valid edits that move traffic, each with its expected effect on live traffic.
+//! Edits that break an object, and valid edits. Each edit has its expected effect on live traffic.
 
-/// The form of the object that must serve after an edit.
+/// Which form of the object the control plane must serve after an edit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Serves {
-    /// The form before the edit serves, and a problem says so.
+    /// The form before the edit, and the log reports a problem.
     Before,
-    /// The form before the edit serves, without a problem: the edit changes nothing that matters for traffic.
+    /// The form before the edit, without a problem, because the edit changes nothing that matters for traffic.
     BeforeSilently,
-    /// The edit is valid and moves the traffic of this host to the backend with this answer.
+    /// The edit is valid. Requests to `host` move to the backend with the identity `to`.
     Moved {
         host: &'static str,
         to: &'static str,
@@ -19,22 +19,22 @@ pub enum Serves {
 pub enum Admission {
     /// `kubectl apply` fails and prints these words.
     Refused(&'static str),
-    /// The API server takes the edit, and no traffic moves.
+    /// The API server accepts the edit, and no traffic moves.
     Taken,
-    /// The API server takes the edit, and the edit moves traffic as in a folder.
+    /// The API server accepts the edit, and the edit moves traffic as in a folder.
     Moves,
-    /// Only a file can have this edit; an API server never sees it.
+    /// The test does not apply this edit in a cluster.
     NoSuchEdit,
 }
 
 pub struct Edit {
     pub name: &'static str,
     pub file: &'static str,
-    /// The text to replace, once in the file; empty means the whole file.
+    /// The text to replace. If the text is empty, the edit deletes the file.
     pub from: &'static str,
     pub to: &'static str,
     pub serves: Serves,
-    /// Words of the problem or of the log, when a folder is served.
+    /// Words that the control plane must log when it serves a folder.
     pub log_words: &'static str,
     pub admission: Admission,
 }
@@ -134,7 +134,7 @@ kind: Namespace
 metadata: { name: default }
 ";
 
-/// The manifests before each edit. They send all traffic to the second versions.
+/// The manifests before each edit. They send all traffic to the backends `v2`.
 pub const FILES: [(&str, &str); 7] = [
     ("split.yaml", SPLIT),
     ("group.yaml", GROUP),
@@ -297,21 +297,21 @@ pub const EDITS: [Edit; 47] = [
         Refused("port"),
     ),
     broken(
-        "a service that is no name",
+        "a service that is not a name",
         "split.yaml",
         ["service: web\n", "service: we_b\n"],
         "we_b",
         Refused("service"),
     ),
     broken(
-        "a backend that is no name",
+        "a backend that is not a name",
         "split.yaml",
         ["service: web-v2", "service: web_v2"],
         "web_v2",
         Refused("service"),
     ),
     broken(
-        "a key twice",
+        "a duplicate key",
         "split.yaml",
         ["  service: web\n", "  service: web\n  service: web\n"],
         "twice",
@@ -353,14 +353,14 @@ pub const EDITS: [Edit; 47] = [
         Refused("HTTPRouteGroup"),
     ),
     broken(
-        "a reference to another group of APIs",
+        "a reference to another API group",
         "matched.yaml",
         ["apiGroup: specs.smi-spec.io", "apiGroup: spec.smi-spec.io"],
         "spec.smi-spec.io",
         Refused("specs.smi-spec.io"),
     ),
     broken(
-        "matches before their version",
+        "matches in a version without matches",
         "matched.yaml",
         ["v1alpha4", "v1alpha1"],
         "matches",
@@ -395,7 +395,7 @@ pub const EDITS: [Edit; 47] = [
         Refused("GTE"),
     ),
     broken(
-        "a group in the shape of another version",
+        "a group with the fields of another version",
         "group.yaml",
         ["spec:\n  matches:\n  - {", "matches:\n  - {"],
         "matches",
@@ -419,7 +419,7 @@ pub const EDITS: [Edit; 47] = [
         Refused("CORS"),
     ),
     broken(
-        "an edit of a header of the connection",
+        "an edit of a connection header",
         "route.yaml",
         ["name: x-one", "name: transfer-encoding"],
         "transfer-encoding",
@@ -471,7 +471,7 @@ pub const EDITS: [Edit; 47] = [
         Refused("parentRefs"),
     ),
     broken(
-        "a port of a Service with a letter",
+        "a Service port with a letter",
         "web-v2.yaml",
         ["port: 80", "port: 8O"],
         "8O",

@@ -1,4 +1,5 @@
-//! In a folder the last valid form of an object serves until the object is valid again or deleted.
+//! With a folder of manifests, the control plane serves the last valid form of an object until the object is valid
+//! again or deleted.
 
 use std::time::{Duration, Instant};
 
@@ -17,15 +18,15 @@ fn write(plane: &Plane, file: &str, text: Option<&str>) {
     }
 }
 
-/// Waits up to five seconds for the expected words after this position of the log. The error contains the log from
-/// there.
+/// Waits up to five seconds until the log contains the expected words after position `from`. The error contains the log
+/// after this position.
 async fn wait_for_log(plane: &Plane, from: usize, edit: &Edit) -> Result<(), String> {
     let start = Instant::now();
     while !plane.log()[from..].contains(edit.log_words) {
         if start.elapsed() > Duration::from_secs(5) {
             let log = &plane.log()[from..];
             return Err(format!(
-                "{}: nothing says {:?}:\n{log}",
+                "{}: {:?} is not in the log:\n{log}",
                 edit.name, edit.log_words
             ));
         }
@@ -53,7 +54,7 @@ async fn broken_edit_in_folder_keeps_traffic() {
             }
             Serves::Moved { host, to } => scene.until(host, to).await,
         }
-        // A valid object takes over: the weights are swapped for a moment.
+        // A valid edit must replace the broken object. It swaps the weights for a moment.
         if edit.file == "split.yaml" && edit.serves == Serves::Before {
             let mended = SPLIT.replace("web-v1", "web-v3");
             let mended = mended
@@ -74,7 +75,7 @@ async fn broken_edit_in_folder_keeps_traffic() {
         requests += scene.hold(Duration::from_millis(50)).await;
     }
     println!(
-        "{} edits, {requests} requests, 0 went elsewhere",
+        "{} edits, {requests} requests, 0 to a wrong backend",
         EDITS.len()
     );
     scene.stop().await;

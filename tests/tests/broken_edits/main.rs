@@ -1,5 +1,5 @@
-//! An edit that breaks an object never moves live traffic. The tests apply every edit of [`edits::EDITS`] under load, in
-//! a folder and in a cluster.
+//! An edit that breaks an object never moves live traffic. The tests apply every edit of [`edits::EDITS`] under load,
+//! in a folder and in a cluster.
 
 mod cluster;
 mod edits;

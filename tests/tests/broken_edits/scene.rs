@@ -1,4 +1,4 @@
-//! An Envoy under load. Every request must go to the second versions.
+//! An Envoy under load. The backend `v2` of a host must answer every request to the host.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -18,7 +18,7 @@ pub struct Scene {
 }
 
 impl Scene {
-    /// Starts clients for every host, with two connections each. The backend `root` is `web` itself.
+    /// Starts clients for every host, with two connections each. The backend `root` is the Service of the host itself.
     pub async fn start(plane: SocketAddr) -> Scene {
         let mut bootstrap = Bootstrap::default().cluster("weir", plane);
         let mut backends = Vec::new();
@@ -50,7 +50,7 @@ impl Scene {
         }
     }
 
-    /// For each host, the backends that answered its requests since the last call.
+    /// Returns the answers since the last call, each with the host of its request.
     pub fn take(&self) -> Vec<(&'static str, Sample)> {
         let mut taken = Vec::new();
         for (host, load) in &self.loads {
@@ -59,7 +59,8 @@ impl Scene {
         taken
     }
 
-    /// Waits until only `by` answers the requests of `host`, and checks the answers to the requests of all other hosts.
+    /// Waits until only the backend `by` answers requests to `host`. Checks that `v2` answers requests to all other
+    /// hosts.
     pub async fn until(&self, host: &str, by: &str) {
         let start = Instant::now();
         loop {
@@ -73,12 +74,12 @@ impl Scene {
             }
             assert!(
                 start.elapsed() < Duration::from_secs(10),
-                "{host} is not answered by {by}"
+                "{by} does not answer all requests to {host}"
             );
         }
     }
 
-    /// Checks for this long that every request goes to the second version, and returns the number of requests.
+    /// Checks for this long that `v2` answers every request, and returns the number of requests.
     pub async fn hold(&self, time: Duration) -> usize {
         tokio::time::sleep(time).await;
         let taken = self.take();
@@ -96,6 +97,9 @@ impl Scene {
 fn assert_second<'s>(samples: impl Iterator<Item = &'s (&'static str, Sample)>) {
     for (host, sample) in samples {
         let is_second = sample.status == 200 && sample.by == "v2";
-        assert!(is_second, "a request to {host} went elsewhere: {sample:?}");
+        assert!(
+            is_second,
+            "v2 did not answer a request to {host}: {sample:?}"
+        );
     }
 }

@@ -1,4 +1,4 @@
-//! Writes objects to etcd in the API server's form.
+//! Writes objects directly to etcd, in the form in which the API server stores them.
 
 use serde_json::{Value, json};
 use weir_cluster::ApiServer;
@@ -10,14 +10,14 @@ fn key(object: &Value) -> String {
     let api_version = object["apiVersion"].as_str().expect("a version");
     let folder = match (kind, api_version.split_once('/')) {
         ("Service", _) => "services/specs".to_owned(),
-        // The groups that are built in are not part of a key.
+        // The key of a built-in kind does not contain its API group.
         (_, None | Some(("apps", _))) => plural,
         (_, Some((group, _))) => format!("{group}/{plural}"),
     };
     format!("/registry/{folder}/{}/{}", text("namespace"), text("name"))
 }
 
-/// An object and its key.
+/// Adds the metadata that the API server sets, and returns the object with its key.
 fn kept(number: usize, mut object: Value) -> (String, Value) {
     let metadata = &mut object["metadata"];
     metadata["uid"] = json!(format!("00000000-0000-4000-8000-{number:012}"));
@@ -26,7 +26,7 @@ fn kept(number: usize, mut object: Value) -> (String, Value) {
     (key(&object), object)
 }
 
-/// Puts the objects into etcd, and prints how many there are of each kind.
+/// Writes the objects to etcd, and prints their number and total size.
 pub fn keep(server: &ApiServer, objects: impl IntoIterator<Item = Value>) {
     let (mut waiting, mut bytes, mut all) = (Vec::new(), 0, [0; 2]);
     for (number, object) in objects.into_iter().enumerate() {

@@ -1,24 +1,24 @@
-//! Objects of every kind that fill a namespace: objects just below the size that the control plane reads, objects of the
-//! largest size that the API server accepts, and objects whose lists are as long as their schemas allow.
+//! Objects of every kind that fill a namespace. Some are just below the largest size that the control plane reads. Some
+//! have the largest size that the API server accepts. Some have lists as long as their schemas allow.
 
 use serde_json::{Value, json};
 
 use crate::objects::{bombs, fill, service, split};
 
-/// Objects of each kind.
+/// The number of objects of each kind.
 const EACH: usize = 130;
-/// The number of objects of each kind with almost 1 MiB of text.
+/// How many of these objects have almost 1 MiB of text.
 const LARGE: usize = 12;
-/// Bytes of text of a large object, at most.
+/// The largest number of bytes of text in such a large object.
 const TEXT: usize = 1_000_000;
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io/v1";
 
-/// 10,000 objects of the namespace `evil`, of every kind that the control plane may watch.
+/// Returns 10,000 objects of the namespace `evil`, of every kind that the control plane may watch.
 pub fn ten_thousand() -> Vec<Value> {
     let mut objects = fill();
     for service in objects.iter_mut().filter(|it| it["kind"] == "Service") {
-        // An empty value matches every pod.
+        // Every pod of this test has this label.
         service["spec"]["selector"] = json!({ "0": "" });
     }
     objects.extend(bombs());
@@ -35,7 +35,7 @@ pub fn ten_thousand() -> Vec<Value> {
 
 fn of_each_kind(number: usize) -> Vec<Value> {
     let is_large = number < LARGE;
-    // The name decides which objects have room, because all are of one age.
+    // The limits keep older objects first, then objects by name. All objects here have the same age.
     let name = format!("{}-{number:03}", if is_large { "a" } else { "t" });
     let route = |api_version: &str, kind: &str, rules: Vec<Value>| {
         let parents: Vec<_> = (1..=32)
@@ -91,7 +91,7 @@ fn object(api_version: &str, kind: &str, name: &str, spec: Value) -> Value {
         "metadata": { "namespace": "evil", "name": name }, "spec": spec })
 }
 
-/// 16 rules with 8 matches each, the most matches of an HTTPRoute; a match has 16 headers.
+/// Returns 16 rules with 8 matches each, the largest number of matches in an HTTPRoute. Each match has 16 headers.
 fn rules(is_large: bool) -> Vec<Value> {
     let backends = vec![json!({ "name": "v1", "port": 80 }); 16];
     let value = if is_large {
@@ -142,7 +142,7 @@ fn grant(name: &str) -> Value {
     )
 }
 
-/// 256 matches, with 64 methods or 16 headers.
+/// Returns a group with 256 matches. Each match of a large group has 16 headers; otherwise it has 64 methods.
 fn group(name: &str, is_large: bool) -> Value {
     let methods = vec!["GET"; 64];
     let value = "v".repeat(200);
@@ -166,7 +166,7 @@ fn group(name: &str, is_large: bool) -> Value {
     )
 }
 
-/// 1,000 sources, and 100 rules with 256 short names each.
+/// Returns a TrafficTarget with 1,000 sources and 100 rules. Each rule has 256 short names of matches.
 fn target(name: &str) -> Value {
     let sources: Vec<Value> = (0..1_000)
         .map(|it| json!({ "kind": "ServiceAccount", "name": format!("b{it}"), "namespace": "b" }))
@@ -184,7 +184,7 @@ fn target(name: &str) -> Value {
     )
 }
 
-/// Short labels, which take more memory than text.
+/// Returns short labels. They need more memory than one text with the same number of bytes.
 fn labels(count: usize) -> Value {
     let labels = (0..count).map(|it| (format!("{it:x}"), Value::from("")));
     Value::Object(labels.collect())
@@ -225,8 +225,8 @@ fn wide_split(name: &str) -> Value {
     split("evil", name, "v1", &backends)
 }
 
-/// Sets of objects by name. Each set exceeds a namespace's budget with one kind of object that other namespaces'
-/// proxies receive.
+/// Returns named sets of objects. Each set exceeds the budget that a namespace has for objects which proxies of other
+/// namespaces receive too.
 pub fn fills() -> Vec<(&'static str, Vec<Value>)> {
     let mut expressions = fill();
     let is_split = |it: &&Value| it["kind"] != "HTTPRoute";
@@ -256,7 +256,7 @@ pub fn fills() -> Vec<(&'static str, Vec<Value>)> {
     ]
 }
 
-/// Routes with 16 rules of 8 matches, each for a Service of its own.
+/// Returns routes with 16 rules of 8 matches each, and one Service for each route.
 fn routes(
     api_version: &str,
     kind: &str,

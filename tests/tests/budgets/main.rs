@@ -1,13 +1,13 @@
-//! One namespace fills every limit, next to a hundred small namespaces. Changes of the small ones take effect within the
-//! usual time. The control plane stays within the memory limit of its Deployment, and Envoy takes no more memory than
-//! docs/operations.md says.
+//! One namespace has as many and as large objects as the limits allow, next to a hundred small namespaces. Changes in
+//! the small namespaces must take effect within the usual time. The control plane must stay within the memory limit of
+//! its Deployment. Envoy must use no more memory than docs/operations.md states.
 
 use std::time::{Duration, Instant};
 
 use weir_cluster::server::ADMIN;
 use weir_tests::{Bootstrap, Connection, Echo, Envoy, Plane};
 
-#[allow(dead_code, reason = "the tests of `watching` need more of it")]
+#[allow(dead_code, reason = "the tests in `watching` use its other functions")]
 #[path = "../watching/scene.rs"]
 mod scene;
 
@@ -19,9 +19,10 @@ use kinds::{fills, ten_thousand};
 use objects::{neighbours, yaml};
 use scene::{AT_ONCE, Scene, server, weights_of};
 
-/// KiB that one namespace may cost an Envoy with two workers.
+/// Memory in KiB that the full namespace may add to an Envoy with two workers.
 const OF_ENVOY: u64 = 25 << 10;
-/// How long a new replica may need. Most of it is the work of an API server that has just started and has no caches yet.
+/// Time until the first publication of a new replica. The API server needs most of it, because it has just started and
+/// has no caches yet.
 const START: Duration = Duration::from_secs(240);
 
 async fn weights(plane: &Plane, namespace: &str) -> Vec<u64> {
@@ -82,7 +83,7 @@ async fn full_of(objects: &str) {
     let rules = rules["rules"].as_object().expect("rules");
     let rules = rules.keys().filter(|it| it.contains("/evil/")).count();
     println!(
-        "Envoy {before} KiB, {} KiB more with the full namespace; document {bytes} bytes, {rules} rules of it",
+        "Envoy {before} KiB, {} KiB more with the full namespace; configuration {bytes} bytes, {rules} rules of the full namespace",
         after.saturating_sub(before)
     );
     plane.assert_within_shipped_memory();
@@ -91,7 +92,8 @@ async fn full_of(objects: &str) {
     envoy.assert_no_traps().await;
 }
 
-/// Pods, their controllers, TrafficTargets and the TCPRoutes of the SMI are watched under the second policy alone.
+/// Arguments for each run. The control plane watches Pods, their controllers, TrafficTargets and SMI TCPRoutes only
+/// with `--policy smi`.
 const POLICIES: [&[&str]; 2] = [&[], &["--policy", "smi"]];
 
 #[tokio::test(flavor = "multi_thread")]
@@ -129,7 +131,7 @@ async fn ten_thousand_objects_fit_shipped_memory() {
                 })
                 .await;
         }
-        println!("resident: {} KiB", scene.plane.memory());
+        println!("the control plane uses {} KiB", scene.plane.memory());
         scene.plane.assert_within_shipped_memory();
         server = Some(scene.server);
     }

@@ -1,9 +1,10 @@
-//! The small objects of a hundred namespaces, and the objects with which one namespace fills its limits.
+//! The objects of a hundred small namespaces, and the objects with which one namespace fills its limits.
 
 use std::fmt::Write as _;
 
 use serde_json::{Value, json};
 
+/// The number of small namespaces.
 pub const NEIGHBOURS: usize = 100;
 
 pub fn service(namespace: &str, name: &str, ports: std::ops::RangeInclusive<u16>) -> Value {
@@ -30,7 +31,7 @@ fn route(name: &str, root: &str, matches: &[Value]) -> Value {
             "rules": [{ "matches": matches, "backendRefs": [{ "name": "v1", "port": 80 }] }] } })
 }
 
-/// The objects of the neighbours. Each neighbour has a split whose second backend has this weight.
+/// Returns the objects of the small namespaces. Each namespace has a split whose second backend has this weight.
 pub fn neighbours(weight: u64) -> Vec<Value> {
     let of = |number: usize| {
         let namespace = format!("team-{number}");
@@ -41,7 +42,8 @@ pub fn neighbours(weight: u64) -> Vec<Value> {
     (0..NEIGHBOURS).flat_map(of).collect()
 }
 
-/// Two splits of a Service with 1,000 ports: one backend 1,000 times, and 1,000 different backends.
+/// Returns a Service with 1,000 ports and two splits of this Service. One split names the same backend 1,000 times; the
+/// other split names 1,000 different backends.
 pub fn bombs() -> Vec<Value> {
     let names: Vec<String> = (0..1_000).map(|it| format!("b{it}")).collect();
     let others: Vec<(&str, u64)> = names.iter().map(|name| (name.as_str(), 1)).collect();
@@ -52,7 +54,7 @@ pub fn bombs() -> Vec<Value> {
     ]
 }
 
-/// Objects that fill the budgets of a namespace: first regular expressions, then splits.
+/// Returns objects that fill the budgets of a namespace: first regular expressions, then splits.
 pub fn fill() -> Vec<Value> {
     let mut objects = vec![service("evil", "v1", 80..=80)];
     for number in 0..8 {

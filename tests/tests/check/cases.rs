@@ -1,4 +1,4 @@
-//! `weir check` on manifests of real users (`tests/manifests/cases`): what it prints, and its exit code.
+//! Tests the output and the exit code of `weir check` on manifests of real users (`tests/manifests/cases`).
 
 use std::process::{Command, Output};
 
@@ -14,7 +14,7 @@ fn check(case: &str, arguments: &[&str]) -> Output {
         .expect("weir")
 }
 
-/// The lines of standard output without the path, the last line of standard error, and the exit code.
+/// Returns the lines of standard output without the path, the last line of standard error, and the exit code.
 fn said(case: &str, arguments: &[&str]) -> (Vec<String>, String, Option<i32>) {
     let output = check(case, arguments);
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
@@ -33,7 +33,7 @@ fn assert_said(case: &str, line: &str, code: i32) {
 }
 
 #[test]
-fn wrong_group_warns_with_right_one() {
+fn wrong_group_is_a_warning() {
     assert_said(
         "02a-group-misspelled.yaml",
         "warning: TrafficSplit default/my-app-split: InvalidKind: TrafficSplit is not read under the group split.smi-specs.io: the object is passed over; write apiVersion: split.smi-spec.io/v1alpha4",
@@ -61,7 +61,7 @@ fn map_instead_of_name_is_explained() {
 }
 
 #[test]
-fn a_template_is_a_warning() {
+fn template_is_a_warning() {
     assert_said(
         "24-helm-template.yaml",
         "warning: Unreadable: the file is a template, not a manifest: nothing is read from it; render it first (helm template)",
@@ -116,7 +116,7 @@ fn octal_number_is_refused() {
 }
 
 #[test]
-fn default_namespace_applies_to_the_root() {
+fn default_namespace_applies_to_all_objects() {
     let case = "30-no-namespace-in-files.yaml";
     let (lines, last, code) = said(case, &["--default-namespace", "bookstore"]);
     assert_eq!((lines, code), (vec![], Some(0)));

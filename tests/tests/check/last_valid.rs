@@ -1,4 +1,4 @@
-//! `weir serve` of a folder with a broken edit: the last valid form serves.
+//! Tests that `weir serve` of a folder serves the last valid form of an object after a broken edit.
 
 use std::os::unix::fs::symlink;
 use std::time::Duration;
@@ -8,7 +8,7 @@ use weir_tests::{Connection, Plane, root};
 
 const RULE: &str = "TrafficSplit/shop/web:80/http";
 
-/// The broken manifest as its author saved it.
+/// Returns a manifest as its author saved it: one weight has the letter O instead of a zero.
 fn broken() -> String {
     let path = root().join("tests/manifests/cases/smi/00-typo-at-0-100.yaml");
     std::fs::read_to_string(path).expect("the case")
@@ -18,7 +18,8 @@ fn good(weight: &str) -> String {
     broken().replace("weight: 10O", &format!("weight: {weight}"))
 }
 
-/// The configuration, and the weights of the rule; empty without the rule.
+/// Returns the served configuration and the weights of [`RULE`]. The weights are empty if the configuration lacks the
+/// rule.
 async fn served(plane: &Plane) -> (Value, Vec<u64>) {
     let mut connection = Connection::open(plane.listen).await;
     let config = connection.get("weir", "/v1/config").await.json();
@@ -67,7 +68,7 @@ async fn last_valid_form_serves_until_fixed() {
     ];
     for (index, edit) in edits.iter().enumerate() {
         plane.rename_into_place("a.yaml", edit);
-        // The second file shows that the edit was read.
+        // The control plane logs a problem of this second file only after it has read the edit.
         let marker = format!("apiVersion: v1\nkind: Service\nmetadata: {{ name: Bad{index} }}\n");
         plane.rename_into_place("b.yaml", &marker);
         wait_for_log(&plane, &format!("Bad{index}")).await;
@@ -88,7 +89,7 @@ async fn last_valid_form_serves_until_fixed() {
     }
     assert_eq!(weights, [0, 50]);
 
-    // An object that is broken at the start has no older form.
+    // An object that is invalid when the control plane starts has no last valid form.
     plane.rename_into_place("a.yaml", &broken());
     plane.restart_with(&[]);
     plane.wait_until_ready().await;

@@ -1,5 +1,5 @@
-//! `weir check` on broken input: a line names the file, the object and the field, the cause and the remedy. A valid
-//! split in the same folder stays in force.
+//! Tests `weir check` on broken input. The printed line must name the file, the object, the field, the cause and the
+//! remedy. A valid split in the same folder must still be translated.
 
 mod cases;
 mod last_valid;
@@ -35,15 +35,16 @@ items:
 "#;
 const GOOD_RULE: &str = "\"TrafficSplit/default/good:80/http\"";
 
-/// Limits of address space in KiB and of time for a check.
+/// Address space in KiB that one run may use.
 const MEMORY: u32 = 500_000;
+/// Time that one run may take.
 const PATIENCE: Duration = Duration::from_secs(5);
 
-/// Blocks with a name, documents, and the expected line. `split`, `route` and `edge` stand for a TrafficSplit, a route
-/// of the Service web and a route of the Gateway edge, with the fields of their `spec`. In the expected line ` .. `
-/// stands for any text.
+/// Each block has a name, YAML documents, and the expected line after `->`. In the expected line ` .. ` stands for any
+/// text. Some documents have only the fields of the spec, after a word for the object: `split:` for a TrafficSplit,
+/// `route:` for an HTTPRoute of the Service `web`, `edge:` for an HTTPRoute of the Gateway `edge`.
 const OBJECTS: &str = r#"
-negative weight
+a negative weight
 split: service: web, backends: [{ service: web-v1, weight: -1 }, { service: web-v2, weight: 101 }]
 -> TrafficSplit default/split spec.backends[0].weight: InvalidValue: the weight -1 is negative: .. ; write 0 for no traffic
 
@@ -55,7 +56,7 @@ a weight that is not a number
 split: service: web, backends: [{ service: web-v1, weight: .nan }]
 -> TrafficSplit default/split spec.backends[0].weight: InvalidValue: .. ; write a number
 
-no weight
+a missing weight
 split: service: web, backends: [{ service: web-v1, weight: 0 }, { service: web-v2 }]
 -> TrafficSplit default/split spec.backends[1].weight: InvalidValue: the backend has no weight, and no other .. ; write a weight
 
@@ -63,49 +64,49 @@ a list as weight
 split: service: web, backends: [{ service: web-v1, weight: [1] }]
 -> TrafficSplit default/split spec.backends[0].weight: InvalidValue: .. ; write a number
 
-weights all zero
+weights that are all zero
 split: service: web, backends: [{ service: web-v1, weight: 0 }, { service: web-v2, weight: 0 }]
 -> TrafficSplit default/split spec.backends: NoTraffic: .. stay with Service default/web; give a backend a weight above 0
 
-weights of 2^63 together
+weights with a sum of 2^63
 split: service: web, backends: [{ service: web-v1, weight: 9223372036854775807 }, { service: web-v2, weight: 1 }]
 -> TrafficSplit default/split spec.backends: InvalidValue: together the weights reach 2^63: .. ; write smaller weights
 
-a backend without Service
+a backend whose Service is missing
 split: service: web, backends: [{ service: web-v1, weight: 1 }, { service: web-v3, weight: 1 }]
 -> TrafficSplit default/split spec.backends[1].service: BackendNotFound: there is no Service default/web-v3: .. ; create the Service
 
-a backend without the root's port
+a backend without the port of the split
 split: service: web, backends: [{ service: admin, weight: 1 }, { service: web-v1, weight: 1 }]
 -> TrafficSplit default/split spec.backends[0].service: PortNotFound: Service default/admin has no TCP port 80, .. it has 8080: .. ; add port 80 to
 
-a root without Service
+a split of a missing Service
 split: service: shop, backends: [{ service: web-v1, weight: 1 }]
 -> TrafficSplit default/split spec.service: RootNotFound: there is no Service default/shop: the split is not in force; create the Service
 
-a root's port that no Service has
+a split of a missing port
 split: service: "web:9090", backends: [{ service: web-v1, weight: 1 }]
 -> TrafficSplit default/split spec.service: PortNotFound: Service default/web has no TCP port 9090; it has 80: .. ; write one of the ports
 
-a root in another namespace
+a split of a Service in another namespace
 split: service: web.other, backends: [{ service: web-v1, weight: 1 }]
 -> TrafficSplit default/split spec.service: RefNotPermitted: Service web is in namespace other, the split is in default: .. ; write metadata.namespace: other
 
-an empty root
+an empty service field
 split: service: "", backends: [{ service: web-v1, weight: 1 }]
 -> TrafficSplit default/split spec.service: InvalidValue: no service is named: .. ; write the name of the Service
 
-a root that is no host
+a service field that is not a host
 split: service: "shop!.example.com", backends: [{ service: web-v1, weight: 1 }]
 -> TrafficSplit default/split spec.service: InvalidValue: .. shop!.example.com .. ; write the name of a Service
 
-two splits of one root: the older holds
+two splits of one Service: the older one wins
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: a, creationTimestamp: "2024-02-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
 ---
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: b, creationTimestamp: "2024-01-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
 -> TrafficSplit default/a spec.service: Conflicted: TrafficSplit default/b decides for every request of this split at port 80 of Service default/web: .. ; take one of the two out
 
-two splits of one root and age: the first by name holds
+two splits of one Service and age: the first name wins
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: b, creationTimestamp: "2024-01-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
 ---
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: a, creationTimestamp: "2024-01-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
@@ -121,11 +122,11 @@ an unknown version of a split
 { apiVersion: split.smi-spec.io/v1alpha5, kind: TrafficSplit, metadata: { name: split }, spec: {} }
 -> TrafficSplit default/split apiVersion: UnknownVersion: split.smi-spec.io/v1alpha5 is not known; use v1alpha1, v1alpha2, v1alpha3, v1alpha4
 
-no spec
+a missing spec
 { apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: { name: split } }
 -> TrafficSplit default/split: InvalidValue: spec is missing: .. ; add spec
 
-no backends
+missing backends
 split: service: web
 -> TrafficSplit default/split spec.backends: InvalidValue: no backends are named: .. ; write backends
 
@@ -133,7 +134,7 @@ an empty list of backends
 split: service: web, backends: []
 -> TrafficSplit default/split spec.backends: NoTraffic: .. ; give a backend
 
-backends that are no list
+backends that are not a list
 split: service: web, backends: web-v1
 -> TrafficSplit default/split spec.backends: InvalidValue: backends is the text "web-v1" where a list is expected: .. ; write a list
 
@@ -141,33 +142,33 @@ an unknown field of a split
 split: service: web, backends: [{ service: web-v1, weight: 1, subset: v2 }]
 -> TrafficSplit default/split spec.backends[0].subset: InvalidValue: unknown field subset: .. ; correct the name
 
-matches of a split
+a missing HTTPRouteGroup
 split: service: web, backends: [{ service: web-v1, weight: 1 }], matches: [{ kind: HTTPRouteGroup, name: beta }]
 -> TrafficSplit default/split spec.matches[0].name: ReferenceNotFound: .. no HTTPRouteGroup default/beta
 
-one object twice
+a duplicate object
 split: service: web, backends: [{ service: web-v1, weight: 1 }]
 ---
 split: service: web, backends: [{ service: web-v2, weight: 1 }]
 -> TrafficSplit default/split: Duplicate: the object is in .. broken.yaml .. ; take one of them out
 
-no name
+a missing name
 { apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: {}, spec: {} }
 -> TrafficSplit documents[0].metadata.name: InvalidValue: this TrafficSplit has no name; write metadata.name
 
-a name that cannot be
+an invalid name
 { apiVersion: v1, kind: Service, metadata: { name: Web_1 }, spec: { ports: [{ port: 80 }] } }
 -> Service default/Web_1 metadata.name: InvalidValue: "Web_1" is not a name for a Service; use lower-case letters
 
-a namespace that cannot be
+an invalid namespace
 { apiVersion: v1, kind: Service, metadata: { name: api, namespace: a.b }, spec: { ports: [{ port: 80 }] } }
 -> Service a.b/api metadata.namespace: InvalidValue: "a.b" is not a namespace; use lower-case letters
 
-a time that cannot be
+an invalid time
 { apiVersion: v1, kind: Service, metadata: { name: api, creationTimestamp: yesterday }, spec: { ports: [{ port: 80 }] } }
 -> Service default/api metadata.creationTimestamp: InvalidValue: "yesterday" is not a time; write it like
 
-no kind
+a missing kind
 { apiVersion: v1, metadata: { name: web } }
 -> documents[0].kind: InvalidValue: this document has no kind; write its kind
 
@@ -192,15 +193,15 @@ an unknown field of a route
 route: rules: [{ backendRef: [{ name: web-v1, port: 80 }] }]
 -> HTTPRoute default/route spec.rules[0].backendRef: InvalidValue: unknown field backendRef: requests of this rule are answered 500; correct the name
 
-a filter that cannot be had
+an unsupported filter
 route: rules: [{ filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: web-v2, port: 80 } } }], backendRefs: [{ name: web-v1, port: 80 }] }]
 -> HTTPRoute default/route spec.rules[0].filters[0].type: UnsupportedValue: the filter RequestMirror is not supported: requests of this rule are answered 500; take the filter RequestMirror out
 
-a header match
+an invalid header name
 route: rules: [{ matches: [{ headers: [{ name: a b, value: b }] }], backendRefs: [{ name: web-v1, port: 80 }] }]
 -> HTTPRoute default/route spec.rules[0].matches[0].headers[0].name: InvalidValue: "a b" .. : this match fits no request; use letters
 
-a regular expression
+an invalid regular expression
 route: rules: [{ matches: [{ path: { type: RegularExpression, value: '/(a' } }], backendRefs: [{ name: web-v1, port: 80 }] }]
 -> HTTPRoute default/route spec.rules[0].matches[0].path.value: InvalidValue: .. unclosed group: this match fits no request; write it in the syntax of RE2
 
@@ -212,7 +213,7 @@ a backend of an unknown kind
 route: rules: [{ backendRefs: [{ kind: Bucket, group: example.com, name: web-v1, port: 80 }] }]
 -> HTTPRoute default/route spec.rules[0].backendRefs[0]: InvalidKind: web-v1 is of kind Bucket.example.com, .. : the share of this backend is answered 500; name a Service
 
-a route's backend without Service
+a route's backend whose Service is missing
 route: rules: [{ backendRefs: [{ name: web-v3, port: 80 }, { name: web-v1, port: 80 }] }]
 -> HTTPRoute default/route spec.rules[0].backendRefs[0]: BackendNotFound: there is no Service default/web-v3: the share of this backend is answered 500; create the Service
 
@@ -252,7 +253,7 @@ a route that the listener does not admit
 { apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: { name: route, namespace: other }, spec: { parentRefs: [{ name: edge, namespace: default }] } }
 -> HTTPRoute other/route spec.parentRefs[0]: NotAllowedByListeners: .. Gateway default/edge .. namespace other; change allowedRoutes
 
-a listener's host name that cannot be
+an invalid host name of a listener
 { apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: { name: inner }, spec: { gatewayClassName: weir, listeners: [{ name: http, port: 80, protocol: HTTP, hostname: "a_b:80" }] } }
 -> Gateway default/inner spec.listeners[0].hostname: InvalidValue: "a_b:80" is not a host name: this listener has no routes, and no other listener gets its hosts; write a name without port
 
@@ -260,7 +261,7 @@ hostnames of a Linkerd route
 { apiVersion: policy.linkerd.io/v1beta2, kind: HTTPRoute, metadata: { name: route }, spec: { parentRefs: [{ group: core, kind: Service, name: web }], hostnames: [shop.example.com] } }
 -> HTTPRoute.policy.linkerd.io default/route spec.hostnames[0]: UnsupportedValue: .. is no name of Service default/web
 
-brackets that do not close
+a bracket that is not closed
 kind: [Service
 -> Unreadable: .. line .. ; correct the YAML
 
@@ -269,19 +270,19 @@ apiVersion: v1
 	kind: Service
 -> Unreadable: .. ; correct the YAML
 
-a key twice
+a duplicate key
 { apiVersion: v1, kind: Service, kind: Namespace, metadata: { name: web } }
 -> Unreadable: the key kind is there twice, at line 1 and at line 1; remove one of the two
 
-an alias of nothing
+an alias without an anchor
 kind: *nothing
 -> Unreadable: an alias repeats a value that no anchor before it names, at line 1, column 7: .. ; write the anchor
 
-an alias of what it is in
+an alias inside its own anchor
 kind: &a [*a]
 -> Unreadable: an alias stands inside of the value that it repeats, at line 1, column 11: .. ; write the value out
 
-a key that is no text
+a key that is not text
 kind: { ~: 1 }
 -> Unreadable: a key is not a text, at line 1, column 9: .. ; write a text in front of the colon
 "#;
@@ -307,6 +308,7 @@ fn of_objects() -> impl Iterator<Item = Broken> {
     })
 }
 
+/// Returns a document of [`OBJECTS`] as YAML with apiVersion, kind and metadata.
 fn document(text: &str) -> String {
     let (group, kind, name, parent) = match text.split_once(": ") {
         Some(("split", _)) => ("split.smi-spec.io/v1alpha4", "TrafficSplit", "split", ""),
@@ -330,7 +332,7 @@ fn document(text: &str) -> String {
     )
 }
 
-/// Files that are not text, or that are too large.
+/// Files that are not UTF-8 text, that do not parse, or that are too large.
 fn of_files() -> impl Iterator<Item = Broken> {
     const YAML: &str = "Unreadable: .. ; correct the YAML";
     const BOMB: &str = "Unreadable: the file is nested too deeply, or grows too large .. ; write it with fewer levels";
@@ -367,7 +369,7 @@ fn of_files() -> impl Iterator<Item = Broken> {
         })
 }
 
-/// Runs `dist/weir COMMAND DIR` with the limits of all inputs.
+/// Runs `dist/weir COMMAND DIR` within [`MEMORY`] and [`PATIENCE`].
 fn weir(command: &str, dir: &Path) -> Output {
     let start = Instant::now();
     let output = Command::new("sh")
@@ -385,8 +387,8 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8(bytes.to_vec()).expect("UTF-8")
 }
 
-/// Whether the line begins with the first part and contains the others in order. The effect may stand between the cause
-/// and the remedy.
+/// True if the line matches `expected`, where ` .. ` stands for any text. The line may name an effect between the cause
+/// and the remedy, even if `expected` does not.
 fn is_as_expected(line: &str, expected: &str) -> bool {
     let expected = if expected.contains(" .. ; ") {
         expected.to_owned()
@@ -406,7 +408,7 @@ fn is_as_expected(line: &str, expected: &str) -> bool {
 }
 
 #[test]
-fn broken_input_is_named_others_work() {
+fn broken_input_gets_one_problem_line() {
     let cases: Vec<_> = of_objects().chain(of_files()).collect();
     let count = cases.len();
     let mut failures = Vec::new();
@@ -437,7 +439,7 @@ fn broken_input_is_named_others_work() {
             || text(&translated.stderr) != printed
         {
             failures.push(format!(
-                "{name} ({}, the good split goes on: {keep_open})\n  expected {prefix}{expected}\n  got      {printed}{}",
+                "{name} ({}, the good split is translated: {keep_open})\n  expected {prefix}{expected}\n  got      {printed}{}",
                 checked.status,
                 text(&checked.stderr)
             ));
@@ -489,7 +491,7 @@ fn problems_are_lines_in_file_order() {
 }
 
 #[test]
-fn without_problems_exits_0_silently() {
+fn valid_folder_exits_0_silently() {
     let dir = TempDir::new().expect("a folder");
     std::fs::write(dir.path().join("good.yaml"), GOOD).expect("a manifest");
     let guides = ["osm", "kong"].map(|guide| root().join("tests/manifests").join(guide));

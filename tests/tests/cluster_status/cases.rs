@@ -1,11 +1,11 @@
-//! Routes of users with their expected status.
+//! Routes that users wrote, with their expected status.
 
 pub struct Case {
     pub namespace: &'static str,
     /// The listeners of the Gateway `g`.
     pub listeners: &'static str,
-    /// `KIND NAME: SPEC`. The routes are created in this order, each at least a second after the previous one. A or B
-    /// stands for the field backendRefs with one backend.
+    /// Each text is `KIND NAME: SPEC`. The test creates the routes in this order, at least a second apart. In a spec,
+    /// `A` and `B` stand for the field backendRefs with the backend `a` or `b`.
     pub routes: &'static [&'static str],
     pub expected: &'static [ExpectedCondition],
 }
@@ -15,7 +15,7 @@ pub struct ExpectedCondition {
     pub kind: &'static str,
     /// Status and reason; None if the route must not have the condition.
     pub says: Option<[&'static str; 2]>,
-    /// The whole message, or its first words and `...`.
+    /// The whole message, or the beginning of the message and `...`.
     pub message: &'static str,
 }
 
@@ -33,10 +33,12 @@ const fn expected(
     }
 }
 
+/// The route is accepted, without a message.
 pub const fn accepted(route: &'static str) -> ExpectedCondition {
     noted(route, "")
 }
 
+/// The route is accepted, with this message.
 const fn noted(route: &'static str, message: &'static str) -> ExpectedCondition {
     expected(route, "Accepted", ["True", "Accepted"], message)
 }
@@ -49,7 +51,7 @@ const fn refused(
     expected(route, "Accepted", ["False", reason], message)
 }
 
-/// Gateway API has only this reason for PartiallyInvalid.
+/// The reason is always UnsupportedValue, because Gateway API has no other reason for PartiallyInvalid.
 const fn partly(route: &'static str, message: &'static str) -> ExpectedCondition {
     expected(
         route,
@@ -59,6 +61,7 @@ const fn partly(route: &'static str, message: &'static str) -> ExpectedCondition
     )
 }
 
+/// The route has no condition PartiallyInvalid.
 pub const fn entire(route: &'static str) -> ExpectedCondition {
     ExpectedCondition {
         route,
@@ -99,7 +102,8 @@ pub const CASES: [Case; 19] = [
             ),
         ],
     },
-    // The rule works without the backoff. Gateway API has no condition for that, so Accepted has the message.
+    // Weir ignores the backoff and applies the rest of the rule. Gateway API has no condition for this, so the
+    // condition Accepted has the message.
     Case {
         namespace: "backoff",
         listeners: HTTP,
@@ -142,7 +146,7 @@ pub const CASES: [Case; 19] = [
             ),
         ],
     },
-    // Another route serves all other hosts, but not the requests of an unsupported rule.
+    // The route `all` serves all other hosts, but must not serve the requests of the unsupported rule in `app`.
     Case {
         namespace: "with-catch-all",
         listeners: HTTP,
@@ -169,7 +173,7 @@ pub const CASES: [Case; 19] = [
         ],
         expected: &[accepted("old"), accepted("new")],
     },
-    // At a listener with one hostname the older route without hostnames gets no request.
+    // The listener has one hostname, and the route `api` names it. So the older route `all` gets no request.
     Case {
         namespace: "more-specific-alone",
         listeners: "{ name: http, port: 80, protocol: HTTP, hostname: api.example.com }",
@@ -205,7 +209,7 @@ pub const CASES: [Case; 19] = [
         ],
         expected: &[accepted("web"), accepted("rpc")],
     },
-    // The younger route's name sorts first.
+    // The age decides, not the name: the younger route's name sorts first.
     Case {
         namespace: "one-listener",
         listeners: HTTP,
@@ -336,8 +340,8 @@ pub const CASES: [Case; 19] = [
     },
 ];
 
-/// Values for which Weir has a message in a folder, and which the released schemas refuse in a cluster. The admission
-/// policies of Weir are not installed.
+/// Specs that the released schemas of Gateway API refuse, with words of the refusal. The test installs no admission
+/// policies. In a folder, Weir itself reports these values as problems.
 pub const REFUSED: [(&str, &str); 6] = [
     (
         "rules: [{ timeouts: { request: 30 }, A }]",

@@ -1,4 +1,4 @@
-//! Proxies at several replicas, and replicas that stop.
+//! Tests the status with proxies at two replicas of the control plane, and with replicas that stop.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -12,7 +12,7 @@ use super::scene::{LIVE, Scene, condition, split};
 
 const LEASE: [&str; 2] = ["--lease", "shop/weir"];
 
-/// The Envoys have the same node id, like three replicas of one Deployment.
+/// Starts an Envoy. All these Envoys have the same node id, like the pods of one Deployment.
 async fn proxy(plane: &Plane) -> Envoy {
     started(bootstrap(plane, "buyer")).await
 }
@@ -36,6 +36,8 @@ fn signal(envoy: &Envoy, signal: &str) {
     assert!(sent.expect("kill").success());
 }
 
+/// Returns a check for [`Scene::until`]. The condition Live must have this status, a message with these words, and the
+/// generation of the object.
 fn live(status: &'static str, message: &'static str) -> impl Fn(&Value) -> Option<Value> {
     move |object| {
         let found = condition(object, LIVE)?;
@@ -45,7 +47,7 @@ fn live(status: &'static str, message: &'static str) -> impl Fn(&Value) -> Optio
     }
 }
 
-/// Two replicas that are peers.
+/// Starts two replicas of the control plane. Each has the other as its peer.
 fn pair(scene: &Scene) -> [Plane; 2] {
     let kubeconfig = scene.kubeconfig("admin");
     let mut first = Plane::of_cluster(&kubeconfig, &LEASE);
@@ -56,7 +58,7 @@ fn pair(scene: &Scene) -> [Plane; 2] {
     [first, second]
 }
 
-/// The index of the replica with the Lease.
+/// Waits until one replica holds the Lease, and returns the index of this replica.
 async fn leader(planes: &[Plane; 2]) -> usize {
     let start = Instant::now();
     loop {
@@ -91,7 +93,7 @@ async fn next_leader_knows_earlier_proxies() {
         "[{ service: v1, weight: 1 }, { service: v2, weight: 1 }]",
     );
     scene.until("trafficsplit", "web", live("False", "on 2 of 3 proxies"));
-    // A killed replica cannot answer its peer. A terminated replica still can for five seconds.
+    // A killed replica cannot answer its peer. A terminated replica would answer for five more seconds.
     planes[leader].kill();
     scene.split("web", "[{ service: v2, weight: 1 }]");
     let expected = live("False", "on 2 of 3 proxies");
@@ -109,9 +111,10 @@ async fn next_leader_knows_earlier_proxies() {
     following[0].assert_no_traps().await;
 }
 
-/// The leader learns of the proxy from the other replica.
+/// `weir-lean.wasm` cannot edit responses, so a route with such edits is not live on a proxy with this filter. The
+/// proxy polls the replica that is not the leader.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn lean_proxy_keeps_edits_not_live() {
+async fn response_edits_need_full_filter() {
     let scene = Scene::new(&[]);
     scene.services(&["web", "other", "v1", "v2"]);
     scene.split("other", "[{ service: v1, weight: 1 }]");
@@ -145,7 +148,7 @@ async fn lean_proxy_keeps_edits_not_live() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn live_needs_the_last_proxy() {
+async fn live_waits_for_every_proxy() {
     let scene = Scene::new(&[]);
     scene.services(&["web", "v1", "v2", "other"]);
     scene.split("web", "[{ service: v1, weight: 1 }]");
@@ -173,7 +176,7 @@ async fn live_needs_the_last_proxy() {
     );
     scene.until("trafficsplit", "web", live("False", ""));
     let time = scene.status_delay("trafficsplits", "web");
-    println!("False after {time:?}");
+    println!("Live is False after {time:?}");
     assert!(time < Duration::from_secs(3), "{time:?}");
     let found = scene.until("trafficsplit", "web", live("False", "on 2 of 3 proxies"));
     let message = found["message"].as_str().expect("a message").to_owned();
@@ -192,9 +195,12 @@ async fn live_needs_the_last_proxy() {
         "trafficsplit/web",
         "--timeout=20s",
     ]);
-    println!("True {:?} after it went on", went_on.elapsed());
+    println!(
+        "Live is True {:?} after the stopped proxy continued",
+        went_on.elapsed()
+    );
 
-    // A change of other objects does not write this object's status.
+    // A change of other objects must not write the status of this object.
     let version = |of: &Value| of["metadata"]["resourceVersion"].clone();
     let before = version(&scene.get("trafficsplit", "web"));
     let (start, began) = (Instant::now(), Timestamp::now());
@@ -224,14 +230,14 @@ async fn live_needs_the_last_proxy() {
     assert_eq!(
         version(&scene.get("trafficsplit", "web")),
         before,
-        "written for others' changes"
+        "a status write without a change of the object"
     );
     tokio::time::sleep(Duration::from_secs(2)).await;
     let writes = scene.status_writes("trafficsplits", began);
     assert!(writes.iter().any(|name| name == "other-0"), "{writes:?}");
     assert!(!writes.iter().any(|name| name == "web"), "{writes:?}");
 
-    // The conditions of a route are in its parents' entries.
+    // The conditions of a route are in the entries of its parents.
     scene.services(&["routed"]);
     scene.apply(
         "apiVersion: gateway.networking.k8s.io/v1
@@ -245,7 +251,7 @@ spec:
     let waiting = scene.documented("httproute/web");
     scene.wait(&waiting.replace("httproute/web", "httproute/route"));
 
-    // A proxy that stays silent is dropped after a minute.
+    // The control plane forgets a proxy that sends no request for a minute.
     signal(stopped, "STOP");
     let silent = Instant::now();
     scene.split("web", "[{ service: v2, weight: 1 }]");
@@ -257,7 +263,10 @@ spec:
         live("True", ""),
     );
     assert_eq!(found["message"], "on 2 of 2 proxies");
-    println!("forgotten {:?} after it was stopped", silent.elapsed());
+    println!(
+        "forgotten {:?} after the stop of the proxy",
+        silent.elapsed()
+    );
     assert!(silent.elapsed() > Duration::from_secs(45), "too early");
     signal(stopped, "CONT");
     running.assert_no_traps().await;
@@ -280,13 +289,13 @@ async fn leader_change_loses_and_repeats_nothing() {
             killed = Some(Timestamp::now());
         }
     }
-    let killed = killed.expect("it was killed");
+    let killed = killed.expect("the leader was killed");
     for name in &names {
         scene.until_within(Duration::from_secs(20), "httproute", name, |route| {
             condition(route, "Accepted").filter(|it| it["observedGeneration"] == 1)
         });
     }
-    // The writes of each user in the audit log.
+    // For each route, the users that wrote its status, from the audit log.
     let mut writers: BTreeMap<String, Vec<String>> = BTreeMap::new();
     let mut cut_off = BTreeSet::new();
     let mut taken_over = None;
@@ -297,8 +306,11 @@ async fn leader_change_loses_and_repeats_nothing() {
             }
             writers.entry(request.name).or_default().push(request.user);
         } else if request.subresource == "status" && request.code == 504 {
-            // The write was done by the leader that died, or it will be repeated.
-            assert_eq!(request.user, users[leader], "who died");
+            // The killed leader did not wait for this answer. The write was stored, or the next leader repeats it.
+            assert_eq!(
+                request.user, users[leader],
+                "only the killed leader has writes without an answer"
+            );
             cut_off.insert(request.name);
         }
     }
@@ -309,11 +321,11 @@ async fn leader_change_loses_and_repeats_nothing() {
     let twice: Vec<_> = writers.iter().filter(|(_, by)| by.len() != 1).collect();
     assert!(twice.is_empty(), "written twice: {twice:?}");
     assert_eq!(all.len(), 2, "both wrote: {all:?}");
-    let taken_over = taken_over.expect("writes of the next");
-    println!("the next wrote {taken_over:?} after the leader died");
+    let taken_over = taken_over.expect("writes of the next leader");
+    println!("the next leader wrote {taken_over:?} after the kill");
     assert!(taken_over < Duration::from_secs(15), "{taken_over:?}");
 
-    // A leader that is terminated releases the Lease, so the next one need not wait.
+    // A terminated leader releases the Lease, so the next leader does not wait until the Lease ends.
     let mut again = Plane::of_cluster(&scene.kubeconfig(users[leader]), &LEASE);
     let survivor = &mut planes[1 - leader];
     survivor.terminate();
@@ -322,6 +334,9 @@ async fn leader_change_loses_and_repeats_nothing() {
         assert!(start.elapsed() < Duration::from_secs(8), "{}", again.log());
         tokio::time::sleep(Duration::from_millis(100)).await;
     }
-    println!("the next leads {:?} after SIGTERM", start.elapsed());
+    println!(
+        "the next leader has the Lease {:?} after SIGTERM",
+        start.elapsed()
+    );
     again.kill();
 }

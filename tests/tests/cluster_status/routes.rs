@@ -1,4 +1,4 @@
-//! The status of users' routes: each case has its own namespace on one API server.
+//! Tests the status of users' routes. All cases share one API server, and each case has its own namespace.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -25,7 +25,7 @@ fn route(namespace: &str, text: &str) -> String {
     )
 }
 
-/// A namespace with the Services `a` and `b` and the Gateway `g`.
+/// Returns the manifests of a namespace with the Services `a` and `b` and the Gateway `g`.
 fn ground(case: &Case) -> String {
     let Case {
         namespace,
@@ -76,21 +76,21 @@ fn routes(scene: &Scene) -> Routes {
         .collect()
 }
 
-/// The difference between a route's status and the expected one; None if they agree.
+/// Returns the difference between the status of a route and the expected status. None if they are equal.
 fn wrong(routes: &Routes, namespace: &str, expected: &ExpectedCondition) -> Option<String> {
     let Some(route) = routes.get(&(namespace.to_owned(), expected.route.to_owned())) else {
-        return Some("it is not there".to_owned());
+        return Some("the route is missing".to_owned());
     };
     let is_of_this_generation =
         |found: &Value| found["observedGeneration"] == route["metadata"]["generation"];
     if !condition(route, "Accepted").is_some_and(|it| is_of_this_generation(&it)) {
-        return Some("it has no condition of this generation".to_owned());
+        return Some("there is no condition Accepted of this generation".to_owned());
     }
     let found = condition(route, expected.kind);
     let (found, [status, reason]) = match (found, expected.says) {
         (None, None) => return None,
         (Some(found), Some(says)) => (found, says),
-        (found, says) => return Some(format!("{says:?} should be there, and there is {found:?}")),
+        (found, says) => return Some(format!("expected {says:?}, found {found:?}")),
     };
     let message = found["message"].as_str().unwrap_or_default();
     let is_right = match expected.message.strip_suffix("...") {
@@ -130,7 +130,7 @@ fn wait_for_status<'t>(
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn route_status_names_parts_in_force() {
+async fn route_status_names_unsupported_parts() {
     let scene = Scene::new(&[]);
     scene.apply(
         "{ apiVersion: gateway.networking.k8s.io/v1, kind: GatewayClass, metadata: { name: weir }, spec: { controllerName: weir.dev/gateway-controller } }",
@@ -140,7 +140,7 @@ async fn route_status_names_parts_in_force() {
     let _plane = Plane::of_cluster(&scene.kubeconfig("admin"), &[]);
     let most = CASES.iter().map(|case| case.routes.len()).max();
     for at in 0..most.unwrap_or_default() {
-        // Creation times have whole seconds.
+        // The routes of a case need different creation times, and creation times have whole seconds.
         tokio::time::sleep(Duration::from_millis(1100)).await;
         let of_turn = CASES
             .iter()
@@ -158,7 +158,7 @@ async fn route_status_names_parts_in_force() {
     );
     wait_for_status(&scene, all);
 
-    // A corrected route has no message.
+    // After a correction the condition Accepted has no message, and PartiallyInvalid is gone.
     let corrected = [
         (
             "same-rules",

@@ -1,4 +1,4 @@
-//! An API server with the kinds that Weir reads, a namespace `shop`, and helpers for both.
+//! An API server with the CRDs of the kinds that Weir reads and with a namespace `shop`, and helpers for tests.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -24,7 +24,8 @@ pub struct Request {
     pub subresource: String,
     /// The time of the answer.
     pub at: Timestamp,
-    /// The status of the answer. A write whose client died has 504, although it may have been done.
+    /// The HTTP status of the answer. If the client ends during a write, the status is 504, but the API server may have
+    /// stored the object.
     pub code: u64,
 }
 
@@ -35,7 +36,7 @@ impl Request {
 }
 
 impl Scene {
-    /// `users` may do everything, like the administrator.
+    /// Starts the API server. `users` have all rights, like the administrator.
     pub fn new(users: &[&str]) -> Scene {
         let users: Vec<(&str, &[&str])> = users
             .iter()
@@ -84,7 +85,7 @@ impl Scene {
         self.apply(&split(name, backends));
     }
 
-    /// The command of docs/status.md that waits for this object.
+    /// Returns the arguments of the kubectl command in docs/status.md that waits for this object.
     pub fn documented(&self, object: &str) -> String {
         let page = std::fs::read_to_string(root().join("docs/status.md"));
         let page = page.expect("docs/status.md");
@@ -98,14 +99,14 @@ impl Scene {
             .to_owned()
     }
 
-    /// Runs the command like a shell, which only removes its quotes.
+    /// Runs kubectl with these arguments. Removes quotes as a shell does.
     pub fn wait(&self, command: &str) {
         let plain = command.replace('\'', "");
         let args: Vec<&str> = plain.split(' ').chain(["--timeout=20s"]).collect();
         self.kubectl(&args);
     }
 
-    /// The route as the API server sends it.
+    /// Returns the text of the route as the API server sends it.
     pub fn raw(&self, route: &str) -> String {
         let path = format!("/apis/gateway.networking.k8s.io/v1/namespaces/shop/httproutes/{route}");
         self.server.kubectl_client().run(&["get", "--raw", &path])
@@ -116,24 +117,27 @@ impl Scene {
         serde_json::from_str(&text).expect("an object")
     }
 
-    /// The time from an object's last change to the first write of its status, from the audit log.
+    /// Returns the time from the last change of an object to the first write of its status after that, by the audit
+    /// log.
     pub fn status_delay(&self, resource: &str, name: &str) -> Duration {
         let mut writes = self.audit(resource);
         writes.retain(|it| it.name == name && it.verb == "patch" && it.code == 200);
         let is_change = |it: &Request| it.subresource.is_empty();
         let changed = writes.iter().rposition(is_change).expect("a change");
-        let status = writes.get(changed + 1).expect("a status behind it");
+        let status = writes
+            .get(changed + 1)
+            .expect("a status write after the change");
         status.at.duration_since(writes[changed].at).unsigned_abs()
     }
 
-    /// The names of objects whose status was written after this time, one for each write.
+    /// Returns the name of the object for each status write after this time.
     pub fn status_writes(&self, resource: &str, after: Timestamp) -> Vec<String> {
         let writes = self.audit(resource).into_iter();
         let writes = writes.filter(|it| it.is_status_write() && it.at > after);
         writes.map(|it| it.name).collect()
     }
 
-    /// The requests for a resource, in the order of their answers.
+    /// Returns the requests for a resource, in the order of their answers.
     pub fn audit(&self, resource: &str) -> Vec<Request> {
         let log = std::fs::read_to_string(self.server.audit_log()).expect("the audit log");
         let events = log
@@ -174,7 +178,7 @@ impl Scene {
             }
             assert!(
                 start.elapsed() < time,
-                "{kind} {name} says: {:#}",
+                "the status of {kind} {name}: {:#}",
                 object["status"]
             );
             std::thread::sleep(Duration::from_millis(50));
@@ -182,7 +186,7 @@ impl Scene {
     }
 }
 
-/// A condition of Weir at a split, or at the first parent of a route that has it.
+/// Returns Weir's condition of a split, or of the first parent of a route that has this condition.
 pub fn condition(object: &Value, kind: &str) -> Option<Value> {
     let status = &object["status"];
     let of_parents = status["parents"].as_array().into_iter().flatten();

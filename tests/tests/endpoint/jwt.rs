@@ -1,4 +1,4 @@
-//! Tokens with a signature of the API server's key.
+//! Makes ServiceAccount tokens, and signs them with the key of the API server.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -8,13 +8,13 @@ use rcgen::{KeyPair, SigningKey};
 use serde_json::{Value, json};
 use weir_cluster::ApiServer;
 
-/// The signing key of this API server.
+/// Returns the signing key of this API server.
 pub fn key_of(server: &ApiServer) -> KeyPair {
     let key = std::fs::read_to_string(server.folder().join("accounts.key")).expect("accounts.key");
     KeyPair::from_pem(&key).expect("a key")
 }
 
-/// The claims of a ServiceAccount token that expires in `seconds`; `number` makes tokens different.
+/// Returns the claims of a ServiceAccount token that expires in `seconds`. Tokens with different `number` differ.
 pub fn claims(
     [namespace, name, uid]: [&str; 3],
     audience: &str,
@@ -46,7 +46,7 @@ pub fn signed(key: &KeyPair, claims: &Value) -> String {
     format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// An ECDSA signature as two raw numbers, without ASN.1.
+/// Converts an ECDSA signature from ASN.1 to the form in a JWT: two numbers of 32 bytes.
 fn plain_signature(der: &[u8]) -> Vec<u8> {
     let mut rest = &der[2..];
     let mut plain = Vec::new();

@@ -1,5 +1,5 @@
-//! Access to the configuration on a real `weir serve`: tokens, client certificates and loopback. Other clients are
-//! refused.
+//! Tests which clients can read the configuration from a real `weir serve`: clients with a token, with a certificate,
+//! or on loopback. It must refuse all other clients.
 
 mod hostile;
 mod jwt;
@@ -76,7 +76,7 @@ async fn certificates_of_other_authority_are_refused() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn plain_http_is_for_loopback() {
+async fn plain_http_is_only_for_loopback() {
     let server = Authority::new();
     let files = Files::new(&server.sign(&[NAME]), Some(&server.sign(&[])));
     let plane = serve_tls(&files).await;
@@ -115,7 +115,7 @@ async fn valid_certificate_replaces_old_one() {
             }
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        panic!("the certificate is not shown:\n{}", plane.log());
+        panic!("the server does not use the certificate:\n{}", plane.log());
     };
     wait(&first).await;
 
@@ -157,8 +157,8 @@ async fn valid_certificate_replaces_old_one() {
 }
 
 /// The certificate, the key and the client CA change several times, one file after the other, while clients connect. A
-/// handshake never mixes old and new files. A client of the old CA is refused, and its open connection ends with its
-/// next answer.
+/// handshake never mixes old and new files. After a change the control plane refuses new connections of clients of the
+/// old CA, and closes their open connections after the next answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn certificate_changes_admit_no_old_client() {
     let own = [(); 2].map(|()| Authority::new());
@@ -178,7 +178,7 @@ async fn certificate_changes_admit_no_old_client() {
             }
             tokio::time::sleep(Duration::from_millis(25)).await;
         }
-        panic!("turn {turn} is not in force:\n{}", plane.log());
+        panic!("the files of turn {turn} are not in use:\n{}", plane.log());
     };
     until(0).await;
     for turn in [1, 0, 1] {
@@ -202,7 +202,8 @@ async fn certificate_changes_admit_no_old_client() {
         }
         until(turn).await;
         assert!(!is_let_in(turn, before).await && !is_let_in(before, before).await);
-        // One more request is answered, because it may have been sent before the change.
+        // The server still answers one request on the open connection, because the client may have sent this request
+        // before the change.
         let request = b"GET /v1/config HTTP/1.1\r\nhost: weir\r\n\r\n";
         let twice = [request.as_slice(), request].concat();
         idle.write_all(&twice)

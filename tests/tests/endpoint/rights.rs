@@ -1,5 +1,5 @@
-//! The roles of `deploy/` match the control plane's requests: each request is allowed, each right is used, and the
-//! account can neither write a spec nor read a Secret.
+//! Compares the roles of `deploy/` with the control plane's requests. The roles must allow each request, and the
+//! control plane must use each right. Its ServiceAccount must not be able to write a spec or to read a Secret.
 
 use std::collections::BTreeSet;
 use std::process::Command;
@@ -15,7 +15,8 @@ use crate::scene::{Ask, Files, NAME};
 
 const ACCOUNT: &str = "system:serviceaccount:weir-system:weir";
 
-/// An object of each kind whose status is written; each lacks a backend.
+/// One object of each kind whose status Weir writes. The only backend of each object, the Service `none`, does not
+/// exist.
 const OBJECTS: &str = "
 { apiVersion: v1, kind: Service, metadata: { name: web }, spec: { ports: [{ port: 80 }] } }
 ---
@@ -53,7 +54,7 @@ fn words(value: &Value) -> Vec<&str> {
     items.iter().filter_map(Value::as_str).collect()
 }
 
-/// Each right as `VERB RESOURCE.GROUP`.
+/// Returns each right of the roles as `VERB RESOURCE.GROUP`.
 fn rights(objects: &[Value]) -> BTreeSet<String> {
     let mut rights = BTreeSet::new();
     for role in objects {
@@ -70,7 +71,7 @@ fn rights(objects: &[Value]) -> BTreeSet<String> {
     rights
 }
 
-/// The account's requests so far as `VERB RESOURCE.GROUP`: all of them, and the refused ones.
+/// Returns the requests of [`ACCOUNT`] so far as `VERB RESOURCE.GROUP`: first all requests, then the refused requests.
 fn used_rights(server: &ApiServer) -> (BTreeSet<String>, BTreeSet<String>) {
     let log = std::fs::read_to_string(server.audit_log()).expect("the audit log");
     let (mut used, mut refused) = (BTreeSet::new(), BTreeSet::new());
@@ -108,7 +109,8 @@ async fn smi_policy_rights_are_exact() {
     rights_are_those_used("smi", smi()).await;
 }
 
-/// Runs the control plane with the roles of `deploy/weir` and `more`, and compares its requests with its rights.
+/// Runs the control plane with the roles of `deploy/weir` and the roles in `more`. Compares its requests with its
+/// rights.
 async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
     let server = ApiServer::start();
     server.route_crds();
@@ -134,7 +136,7 @@ async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
     let rights = rights(&roles);
     let start = Instant::now();
     let mut missing = rights.clone();
-    // Several runs, because the Lease must be released and acquired.
+    // Some rights are used only if the Lease changes its holder, so the control plane runs several times.
     while !missing.is_empty() && start.elapsed() < Duration::from_secs(120) {
         let plane = Plane::of_cluster(&kubeconfig, &arguments);
         plane.wait_until_ready().await;
@@ -142,7 +144,7 @@ async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
         let _ = Ask::new(plane.listen, &authority)
             .with(None, "?namespace=default", &reader)
             .await;
-        // A problem that goes and returns updates its Event.
+        // A problem that is resolved and then returns updates its Event.
         for backend in ["web", "none"] {
             tokio::time::sleep(Duration::from_secs(2)).await;
             server.apply(&OBJECTS.replace("service: none", &format!("service: {backend}")));
@@ -171,7 +173,7 @@ async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
     );
 
     let account = server.kubectl_as(&token);
-    // Not from Weir's roles: Kubernetes gives this right to every ServiceAccount.
+    // Weir's roles lack this right, because Kubernetes gives it to every ServiceAccount.
     assert!(
         account
             .run(&["get", "--raw", "/openid/v1/jwks"])
@@ -201,7 +203,7 @@ async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
     }
 }
 
-/// The objects of the component `deploy/smi`.
+/// Returns the objects of the component `deploy/smi`.
 fn smi() -> Vec<Value> {
     ["clusterrole.yaml", "clusterrolebinding.yaml"]
         .iter()

@@ -1,4 +1,4 @@
-//! A `weir serve` with TLS, and clients with any certificate or token.
+//! Starts `weir serve` with TLS, and sends requests with any client certificate or token.
 
 use std::io;
 use std::net::SocketAddr;
@@ -21,8 +21,8 @@ use weir_tests::{Answer, Plane};
 
 pub const NAME: &str = "weir.weir-system.svc";
 
-/// `tls.crt`, `tls.key` and the client CA `ca.crt`. As in a mounted Secret, each is a link into a folder that is a link
-/// itself.
+/// The files `tls.crt`, `tls.key` and `ca.crt` (the client CA), like in a mounted Secret: each file is a link into
+/// `..data`, and `..data` is a link to a folder.
 pub struct Files {
     folder: TempDir,
     has_authority: bool,
@@ -44,7 +44,7 @@ impl Files {
         files
     }
 
-    /// Replaces all files at once.
+    /// Replaces all files at once, like an update of a mounted Secret.
     pub fn project(&self, own: &Certificate, client: &Certificate) {
         for name in ["tls.crt", "tls.key", "ca.crt"] {
             let inside = PathBuf::from("..data").join(name);
@@ -54,6 +54,7 @@ impl Files {
         self.turn(own, &client.authority);
     }
 
+    /// Writes the files into a new folder, and makes `..data` a link to this folder.
     fn turn(&self, own: &Certificate, authority: &str) {
         let turn = TempDir::new_in(self.folder.path())
             .expect("a folder")
@@ -97,14 +98,14 @@ impl Files {
     }
 }
 
-/// Serves a split in `default` with these files.
+/// Serves a split of the namespace `default`, with the certificates in `files`.
 pub async fn serve_tls(files: &Files) -> Plane {
     let plane = Plane::start_with(&files.arguments(), &[("web.yaml", &manifest([1, 1]))]);
     plane.wait_until_ready().await;
     plane
 }
 
-/// A GET request with TLS on a new connection. The client trusts `authority`.
+/// A client that sends each GET request on a new TLS connection and trusts `authority`.
 pub struct Ask {
     address: SocketAddr,
     authority: String,
@@ -124,8 +125,8 @@ impl Ask {
         Ask { path, ..self }
     }
 
-    /// Sends the request with this certificate, and with this token unless it is empty. Returns an error without an
-    /// answer.
+    /// Sends the request with this certificate, and with this token if it is not empty. Returns an error if the server
+    /// sends no HTTP answer.
     pub async fn with(
         &self,
         certificate: Option<&Certificate>,
@@ -189,7 +190,7 @@ impl Ask {
     }
 }
 
-/// The answer to plain HTTP. The connection must end.
+/// Sends a request without TLS. Returns all bytes that the server sends until it closes the connection.
 pub async fn plain(address: SocketAddr, path: &str) -> String {
     let exchange = async {
         let mut stream = TcpStream::connect(address).await.expect("a connection");

@@ -1,4 +1,4 @@
-//! ServiceAccount tokens that a real API server reviews.
+//! Tests requests with ServiceAccount tokens. A real API server reviews the tokens.
 
 use std::time::{Duration, Instant};
 
@@ -53,13 +53,18 @@ async fn token_is_valid_for_its_namespace() {
         });
     let foreign = good.rsplit_once('.').expect("a token").0.to_owned() + ".c2lnbmF0dXJl";
     for (what, token, query, status) in [
-        ("its namespace", &*good, "?namespace=shop", 200),
-        ("its Gateway", &good, "?gateway=shop/edge", 200),
+        ("the token's namespace", &*good, "?namespace=shop", 200),
+        (
+            "a Gateway in the token's namespace",
+            &good,
+            "?gateway=shop/edge",
+            200,
+        ),
         ("no scope", &good, "", 200),
-        ("a new signature", &soon, "?namespace=shop", 200),
+        ("signed by this test", &soon, "?namespace=shop", 200),
         ("another namespace", &good, "?namespace=default", 403),
         (
-            "another namespace's Gateway",
+            "a Gateway in another namespace",
             &good,
             "?gateway=default/edge",
             403,
@@ -81,7 +86,7 @@ async fn token_is_valid_for_its_namespace() {
             assert_eq!(answer.header("www-authenticate"), "Bearer", "{what}");
         }
     }
-    // Proxies outside of the cluster.
+    // Proxies outside of the cluster have a client certificate instead of a token.
     for (certificate, works) in [
         (operator, true),
         (strangers.sign(&["edge.example.com"]), false),
@@ -89,15 +94,19 @@ async fn token_is_valid_for_its_namespace() {
         let answer = ask.with(Some(&certificate), "?namespace=other", "").await;
         assert_eq!(answer.is_ok_and(|it| it.status == 200), works);
     }
-    // A replica returns its proxies only to other replicas.
+    // The control plane returns its list of proxies only to its other replicas.
     let proxies = Ask::new(plane.listen, &authority).path("/v1/proxies");
     let answer = proxies.with(None, "", &good).await.expect("an answer");
     assert_eq!(answer.status, 403, "{answer:?}");
 
-    let of_another = "weir_token_reviews_total{result=\"forged\"}";
-    assert_eq!(plane.metric(of_another).await, 1.0, "its keys are read");
+    let forged = "weir_token_reviews_total{result=\"forged\"}";
+    assert_eq!(
+        plane.metric(forged).await,
+        1.0,
+        "the token with an invalid signature"
+    );
 
-    // While the API server is away, known tokens stay valid and new tokens get 503.
+    // While the API server is down, tokens that it has reviewed stay valid, and new tokens get 503.
     server.kill_apiserver("KILL");
     let answer = ask
         .with(None, "?namespace=shop", &good)
@@ -111,9 +120,10 @@ async fn token_is_valid_for_its_namespace() {
     assert_eq!(answer.status, 503, "{answer:?}");
 }
 
-/// Tokens that are bound to pods, as kubelet requests them.
+/// The tokens are bound to pods, like the tokens that the kubelet requests. The control plane counts at most 32 proxies
+/// (Envoy instances) for each pod.
 #[tokio::test(flavor = "multi_thread")]
-async fn pod_reports_few_own_instances() {
+async fn pod_counts_as_few_proxies() {
     let server = ApiServer::start();
     server.apply(
         "apiVersion: v1\nkind: Namespace\nmetadata: { name: shop }\n---\n\
@@ -159,7 +169,7 @@ async fn pod_reports_few_own_instances() {
     }
 }
 
-/// The shipped configuration, with its volumes in a folder of the test.
+/// Runs `envoy-config/kubernetes-sidecar.yaml`. The files of its volumes are in a folder of the test.
 #[tokio::test(flavor = "multi_thread")]
 async fn pod_envoy_sends_its_token() {
     let server = ApiServer::start();
@@ -223,7 +233,7 @@ async fn pod_envoy_sends_its_token() {
             .await,
         1.0
     );
-    // The next poll starts after the table is in force.
+    // The filter starts the next poll after it has installed the configuration.
     let start = Instant::now();
     while plane.metric("weir_polls_held").await != 1.0 {
         assert!(

@@ -1,4 +1,4 @@
-//! Filters, timeouts and retries of a rule, on a real Envoy.
+//! Tests filters, timeouts and retries of a rule on a real Envoy.
 
 mod url;
 
@@ -19,19 +19,19 @@ use weir_tests::{Answer, Bootstrap, Connection, Echo, Envoy};
 
 use url::edge_plugin;
 
-/// A plugin configuration with this document and without a control plane.
+/// Returns a plugin configuration with this document (a filter configuration) and without a control plane.
 fn plugin(document: Value) -> String {
     json!({ "namespace": "default", "initial": document }).to_string()
 }
 
-/// A document for `web` with all requests to `v1`, and with the edited rule.
+/// Returns a document that sends all requests for `web` to `v1`. `change` edits its rule.
 fn changed(change: impl FnOnce(&mut Value)) -> Value {
     let mut document = document([1, 0]);
     change(&mut document["rules"]["web"]);
     document
 }
 
-/// The values of a header that the backend received.
+/// Returns the values of a header that the backend received.
 fn received(answer: &Answer, name: &str) -> Vec<String> {
     let body = answer.json();
     let headers = body["headers"].as_array().expect("headers").iter();
@@ -41,8 +41,8 @@ fn received(answer: &Answer, name: &str) -> Vec<String> {
         .collect()
 }
 
-/// A document for `web` with nine of ten requests to `v1`. The filters of `v2` edit only its own requests and
-/// responses.
+/// Returns a document that sends nine of ten requests for `web` to `v1`. The filters of `v2` must edit only the
+/// requests and responses of `v2`.
 fn canary() -> Value {
     let mut document = document([9, 1]);
     document["rules"]["web"]["filters"] = json!({
@@ -63,6 +63,7 @@ fn canary() -> Value {
     document
 }
 
+/// Headers of each request. The filters of `v2` edit them.
 const SENT: [(&str, &str); 3] = [
     ("x-canary", "forged"),
     ("x-seen", "client"),
@@ -105,7 +106,7 @@ async fn backend_filters_apply_to_own_requests() {
     envoy.assert_no_traps().await;
 }
 
-/// Envoy's local replies are edited too, also for an upgrade.
+/// The filter must also edit replies that Envoy itself generates, even the reply to an upgrade request.
 #[tokio::test(flavor = "multi_thread")]
 async fn local_replies_are_edited() {
     let document = changed(|rule| {
@@ -116,7 +117,7 @@ async fn local_replies_are_edited() {
     let bootstrap = Bootstrap::default().listener("outbound", &plugin(document), None);
     let envoy = Envoy::start(&bootstrap.build(), 1).await;
     let address = envoy.listener("outbound");
-    // The backend has no cluster.
+    // Envoy has no cluster for the backend.
     let answer = Connection::open(address).await.get("web", "/").await;
     assert_eq!(answer.status, 503);
     assert_eq!(answer.header("x-edited"), "yes");
@@ -130,7 +131,8 @@ async fn local_replies_are_edited() {
     envoy.assert_no_traps().await;
 }
 
-/// Answers `/sleep/N` after N milliseconds, and `/flaky/STATUS/N` with STATUS to the first N requests.
+/// Answers `/sleep/N` after N milliseconds, and `/flaky/STATUS/N` with STATUS for the first N requests, then
+/// with 200.
 async fn moody() -> Echo {
     async fn sleep(Path(milliseconds): Path<u64>) -> &'static str {
         tokio::time::sleep(Duration::from_millis(milliseconds)).await;
@@ -169,7 +171,7 @@ async fn slow_backend_gets_504() {
         let mut connection = Connection::open(envoy.listener(listener)).await;
         let answer = connection.get("web", "/sleep/0").await;
         assert_eq!(answer.text(), "slept", "{listener}");
-        // A client's timeout headers do not count.
+        // Timeout headers of the client must have no effect.
         let wish = [
             ("x-envoy-upstream-rq-timeout-ms", "30000"),
             ("x-envoy-upstream-rq-per-try-timeout-ms", "30000"),
@@ -179,7 +181,7 @@ async fn slow_backend_gets_504() {
         assert_eq!(answer.status, 504, "{listener}: {answer:?}");
         let elapsed = start.elapsed();
         assert!(elapsed < Duration::from_secs(15), "{listener}: {elapsed:?}");
-        // Envoy's timers start at the last clock reading of its event loop, which may be earlier.
+        // Envoy's timers start at the last clock reading of its event loop, so Envoy may wait less than 300 ms.
         let least = Duration::from_millis(100);
         assert!(elapsed >= least, "{listener}: {elapsed:?}");
     }
@@ -230,7 +232,7 @@ async fn failed_requests_are_retried() {
     }
 }
 
-/// Lines with equal names are one value with commas, for any bytes.
+/// Header lines with equal names match like one value, joined by commas. Values may have any bytes.
 #[tokio::test(flavor = "multi_thread")]
 async fn repeated_header_lines_match_as_one() {
     let mut document = document([1, 0]);
@@ -268,7 +270,7 @@ async fn repeated_header_lines_match_as_one() {
     envoy.assert_no_traps().await;
 }
 
-/// Accepts one upgrade and echoes the first word.
+/// Starts a server that accepts one upgrade and echoes the first four bytes.
 async fn websocket() -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
@@ -317,7 +319,8 @@ async fn upgrade_survives_response_edits() {
     envoy.assert_no_traps().await;
 }
 
-/// Moves bytes that Envoy rejects in a path into the path, before the filter reads it.
+/// Lua script that runs before the filter. It copies the header `x-as-path` into the path, because Envoy rejects some
+/// bytes in a client's path.
 const ALTER: &str = r#"
 function envoy_on_request(handle)
   local path = handle:headers():get("x-as-path")
@@ -325,9 +328,9 @@ function envoy_on_request(handle)
 end
 "#;
 
-/// No byte of a path may trap the filter, and the result of an edit must be one valid header.
+/// No byte of a path must trap the filter. The result of an edit must be one valid header.
 #[tokio::test(flavor = "multi_thread")]
-async fn no_path_harms_a_filter() {
+async fn no_path_traps_the_filter() {
     let edit = json!({ "prefix": { "prefix": "/a", "replacement": "/b" } });
     let mut denied = changed(|rule| rule["backends"][0]["accounts"] = json!(["default/web"]));
     denied["access"] = json!({ "grants": {} });

@@ -1,4 +1,4 @@
-//! Redirects and rewrites: each row of the specification's tables for paths and ports.
+//! Tests redirects and rewrites, with each row of Gateway API's tables for paths and ports.
 
 use serde_json::{Value, json};
 use weir_tests::fault::Web;
@@ -6,7 +6,7 @@ use weir_tests::{Bootstrap, Connection, Envoy};
 
 use super::received;
 
-/// The expected `location` of a redirect. The status is 302 unless `redirect` has one.
+/// A redirect filter, a request, and the expected answer. The status is 302 if `redirect` has no status.
 struct Row {
     redirect: Value,
     host: &'static str,
@@ -15,7 +15,7 @@ struct Row {
     location: &'static str,
 }
 
-/// HTTPRequestRedirectFilter: omitted fields come from the request, except for the port.
+/// Returns rows for HTTPRequestRedirectFilter. Fields that the filter omits come from the request, except the port.
 fn redirects() -> Vec<Row> {
     let row = |redirect: Value, host, path, location| Row {
         status: redirect["status"].as_u64().unwrap_or(302) as u16,
@@ -81,7 +81,7 @@ fn redirects() -> Vec<Row> {
             "/x/y?z",
             "http://b.example/new?z",
         ),
-        // The port in the Host may be a forwarder's, so the redirect does not use it.
+        // The port in the Host may be the port of a load balancer, so the redirect uses the listener's port.
         row(
             json!({ "path": { "full": "/new" } }),
             "a.example:9999",
@@ -102,7 +102,7 @@ fn redirects() -> Vec<Row> {
     rows
 }
 
-/// ReplacePrefixMatch: prefix, replacement, path, result.
+/// Rows for ReplacePrefixMatch: prefix, replacement, path, new path.
 const PREFIXES: [(&str, &str, &str, &str); 14] = [
     ("/foo", "/xyz", "/foo/bar", "/xyz/bar"),
     ("/foo", "/xyz/", "/foo/bar", "/xyz/bar"),
@@ -120,7 +120,7 @@ const PREFIXES: [(&str, &str, &str, &str); 14] = [
     ("/", "/xyz", "/bar?a=/foo", "/xyz/bar?a=/foo"),
 ];
 
-/// A Gateway whose listener `http` has the port 8080, and one rule with these filters.
+/// Returns the configuration of a Gateway. Its listener `http` has the port 8080, and its only rule has these filters.
 fn edge(filters: &Value) -> Value {
     json!({
         "version": 1,

@@ -1,4 +1,5 @@
-//! The files that `scripts/image` writes for an archive: its packages (SBOM) and its build inputs (provenance).
+//! The two files that `scripts/image` writes for each archive: the list of its packages (SBOM), and the list of its
+//! build inputs (provenance).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -48,7 +49,7 @@ fn rust() -> String {
     rest.split('"').next().expect("a release").to_owned()
 }
 
-/// Packages as NAME-VERSION whose source paths are in the file, because their code can panic.
+/// Returns the packages (NAME-VERSION) that the file names. A binary contains the source paths of code that can panic.
 fn named_by(file: &Path) -> BTreeSet<String> {
     const SOURCES: &[u8] = b"/cargo/registry/src/";
     let bytes = fs::read(file).expect("a file of dist");
@@ -63,6 +64,7 @@ fn named_by(file: &Path) -> BTreeSet<String> {
         .collect()
 }
 
+/// The bill of materials (SBOM) of one archive.
 struct Bill {
     components: BTreeMap<String, Value>,
     needs: BTreeMap<String, Vec<String>>,
@@ -88,7 +90,7 @@ impl Bill {
         }
     }
 
-    /// The component and all its direct and indirect dependencies.
+    /// Returns the component and all its direct and indirect dependencies.
     fn below(&self, reference: &str) -> BTreeSet<String> {
         let mut found = BTreeSet::new();
         let mut open = vec![reference.to_owned()];
@@ -148,7 +150,7 @@ fn bill_lists_every_linked_package() {
     }
 }
 
-/// Packages for tests or builds are in no bill.
+/// No bill of materials lists a package that only tests or builds use.
 #[test]
 fn bill_lists_only_linked_packages() {
     for (archive, _) in ARCHIVES {
@@ -214,7 +216,7 @@ fn provenance_has_digests_of_built_files() {
                 );
             }
         }
-        // Packages for the build are materials too.
+        // The provenance also lists packages that only the build uses.
         assert!(
             packages
                 .keys()
@@ -225,7 +227,7 @@ fn provenance_has_digests_of_built_files() {
     }
 }
 
-/// The subject, with the digest that manifests and charts can use after the image is pushed.
+/// Returns the expected subject, with the digest that the image has in a registry.
 fn expected_in_a_registry(archive: &str) -> Value {
     let path: PathBuf = dist(&format!("{archive}.tar"));
     let (name, digest) = match archive.strip_suffix("-image") {

@@ -1,5 +1,5 @@
-//! Weir in a cluster, installed with `deploy/weir`. Helpers apply manifests, inject Envoys into pods, and read what
-//! they serve.
+//! Weir in a cluster, installed with `deploy/weir`. Helpers apply manifests, add Envoys to pods, and read their
+//! counters.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -14,7 +14,7 @@ use weir_cluster::{Cluster, Images};
 use weir_tests::tls::Authority;
 use weir_tests::{dist, objects, root};
 
-/// The image of Weir as local programs: `kind_demo.rs` and `installed.rs` run the archive.
+/// Returns an image of Weir that runs the local programs. `kind_demo.rs` and `installed.rs` test the image archive.
 fn images() -> Images {
     let files = [
         ("/weir", "weir"),
@@ -115,8 +115,8 @@ impl Installed {
         self.cluster.apply(&list.to_string());
     }
 
-    /// Adds an Envoy to a Deployment's pods, like demo/kubernetes. With a port, a redirect sends connections of other
-    /// users to that port into Envoy.
+    /// Adds an Envoy container to a Deployment's pods, as `demo/kubernetes` does. With a port, an nftables rule
+    /// redirects connections to this port into Envoy, except Envoy's own connections.
     pub fn inject(&self, namespace: &str, deployment: &str, port: Option<u16>) {
         let patch = root().join("demo/kubernetes/sidecar/envoy.yaml");
         let patch = std::fs::read_to_string(patch).expect("sidecar/envoy.yaml");
@@ -174,8 +174,8 @@ impl Installed {
             .sum()
     }
 
-    /// Applies a file. Waits until the proxies of these pods run a newer configuration and until the object's status is
-    /// live on them. Up to `others` proxies of other guides may count too.
+    /// Applies a file. Waits until the proxies of these pods run a newer configuration, and until the object's status
+    /// reports it as live on all proxies. Up to `others` of these proxies may be in other guides.
     pub fn until_followed(&self, namespace: &str, pods: &[String], others: usize, file: &str) {
         const UPDATES: &str = "weir_config_updates_total";
         let updates = || pods.iter().map(|pod| self.count(namespace, pod, UPDATES));
@@ -205,7 +205,7 @@ impl Installed {
             std::thread::sleep(Duration::from_millis(20));
         }
         println!(
-            "{file}: {} proxies had it {followed:?} after its apply began, and it was live after {:?}",
+            "{file}: {} proxies had the change after {followed:?}, and its status was live after {:?}",
             pods.len(),
             start.elapsed()
         );
@@ -256,7 +256,7 @@ impl Installed {
     }
 }
 
-/// The number of proxies if the current generation of a split or route is live on all of them.
+/// Returns on how many proxies a split or route is live; None if its current generation is not live on all proxies.
 fn live_on(object: &Value) -> Option<usize> {
     let status = &object["status"];
     let parents = status["parents"].as_array().into_iter().flatten();
@@ -272,7 +272,7 @@ fn live_on(object: &Value) -> Option<usize> {
     let message = live["message"].as_str()?;
     let (on, of) = message.strip_prefix("on ")?.split_once(" of ")?;
     let of = of.strip_suffix(" proxies")?;
-    assert_eq!(on, of, "True, but {message}");
+    assert_eq!(on, of, "the condition is True, but: {message}");
     of.parse().ok()
 }
 

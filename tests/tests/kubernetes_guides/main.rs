@@ -1,6 +1,6 @@
-//! The three guides in a cluster: the control plane from `deploy/weir`, the guides' own Deployments, and Envoys of
-//! `envoy-config/` as sidecars or as a gateway. Each test prints the time from an apply until the last proxy has the
-//! change.
+//! The guides of OSM, Kong and Linkerd in a cluster, with the control plane from `deploy/weir` and the guides' own
+//! Deployments. Envoys with configurations of `envoy-config/` are sidecars or a gateway. Each test prints the time from
+//! an apply until the last proxy has the change.
 
 mod installed;
 
@@ -9,8 +9,8 @@ use weir_tests::{objects, root};
 
 use installed::{INSTALLED, wait};
 
-/// A configuration of `envoy-config/` with other names for a cluster: its addresses are DNS names of Services, and its
-/// control plane comes from `kubernetes-sidecar.yaml`.
+/// Adapts a configuration of `envoy-config/` to a Kubernetes cluster. Replaces the texts in `names`, uses DNS names of
+/// Services as addresses, and takes the cluster `weir` from `kubernetes-sidecar.yaml`.
 fn in_cluster(file: &str, names: &[(&str, &str)]) -> Value {
     let read = |file: &str| {
         let path = root().join("envoy-config").join(file);
@@ -59,7 +59,7 @@ fn share(answers: &[String], what: &str) -> usize {
 }
 
 #[test]
-fn osm_traffic_split() {
+fn osm_guide_splits_traffic() {
     let weir = &*INSTALLED;
     weir.manifest("default", "osm/bookstore.yaml");
     let config = in_cluster(
@@ -118,7 +118,7 @@ fn osm_traffic_split() {
     };
     weir.restart_under_load(&pods, |change| split([1 + change % 50, 50]));
     split([0, 1]);
-    // The last change.
+    // After the last change only the second version serves requests.
     wait("the second version alone", || {
         let mut answers = pods.iter().map(|pod| buy(pod));
         answers.all(|answers| share(&answers, "-v2") == 200)
@@ -126,7 +126,7 @@ fn osm_traffic_split() {
 }
 
 #[test]
-fn kong_canary_route() {
+fn kong_guide_splits_requests() {
     let weir = &*INSTALLED;
     weir.run(&["create", "namespace", "kong"]);
     weir.manifest("kong", "kong/gateway.yaml");
@@ -181,7 +181,7 @@ fn kong_canary_route() {
 }
 
 #[test]
-fn linkerd_traffic_shifting() {
+fn linkerd_guide_shifts_traffic() {
     let weir = &*INSTALLED;
     let space = "traffic-shift-demo";
     weir.manifest(space, "linkerd/app.yaml");
@@ -222,7 +222,8 @@ fn linkerd_traffic_shifting() {
         };
         [of("bb"), of("bb-v2")]
     };
-    // The next hundred requests, ten a second, each on a new connection to either worker.
+    // Waits for the next hundred requests, and counts the answers of each version. The slow-cooker sends ten requests a
+    // second, each on a new connection.
     let hundred = || {
         let [v1, v2] = answered();
         let mut now = [v1, v2];
@@ -248,6 +249,6 @@ fn linkerd_traffic_shifting() {
     assert!(second.abs_diff(tenth) <= 2, "{first} and {second}");
     weir.until_followed(space, &pods, 2, "linkerd/split-100.yaml");
     let [first, _] = hundred();
-    assert_eq!(first, 0, "after all was shifted");
+    assert_eq!(first, 0, "requests to v1 after the shift to v2");
     assert_eq!(failed(), before, "failed calls");
 }

@@ -54,7 +54,7 @@ async fn bookbuyer_buys_and_bookthief_fails() {
         before = now;
         sold
     };
-    // 100/0, 50/50 and 0/100, each from the start of its sequence.
+    // A change of the weights starts a new sequence of picks, so the shares are exact.
     for (weights, shares) in [
         ("v2-100", [0, 50]),
         ("v1-100", [50, 0]),
@@ -68,7 +68,7 @@ async fn bookbuyer_buys_and_bookthief_fails() {
         assert_eq!(sold(), [0, 0], "{weights}");
     }
 
-    // The thief tries: its own proxy, host names without a split at that proxy, and a client proxy that does not check.
+    // The thief tries its own proxy, then hosts that have no split, then a proxy that does not check permissions.
     let mut thief = world.customer("bookthief").await;
     // The filter logs a few lines a second.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
@@ -99,7 +99,7 @@ async fn bookbuyer_buys_and_bookthief_fails() {
     let log = world.server.log();
     assert!(log.contains(&expected), "{log}");
 
-    // The buyer's requests that no match allows.
+    // Requests of the buyer that no match allows.
     for (way, at) in [
         ("bookbuyer", DeniedAtClient),
         ("bookbuyer-bookstore-v1", DeniedAtStore),
@@ -118,7 +118,7 @@ async fn bookbuyer_buys_and_bookthief_fails() {
             let answer = customer.ask(method, HOST, path, &[]).await;
             assert_eq!(outcome(&answer), at, "{way} {method} {path}");
         }
-        // A match requires a header; two lines of it are another value.
+        // A match requires one line of the header `client-app`. No line or two lines are denied.
         let answer = customer.0.get(HOST, LOOK).await;
         assert_eq!(outcome(&answer), at, "{way}");
         let twice = [("client-app", "bookbuyer")];
@@ -167,7 +167,7 @@ async fn only_the_certificate_grants_access() {
                 requests += 1;
             }
         }
-        // Over plain text the server sends no HTTP.
+        // The server does not answer HTTP without TLS.
         let mut stream = TcpStream::connect(world.server.listener(service))
             .await
             .expect("a port");
@@ -193,7 +193,7 @@ async fn only_the_certificate_grants_access() {
 async fn revoked_grant_denies_within_a_second() {
     const ROUNDS: usize = 6;
     let world = World::start("v1-100").await;
-    // Both connections, to the client's proxy and between the proxies, are open before and stay open.
+    // The connections to the client's proxy and between the proxies are opened here and stay open.
     let mut ways = [
         world.customer("bookbuyer").await,
         world.customer("bookbuyer-bookstore-v1").await,
@@ -222,9 +222,9 @@ async fn revoked_grant_denies_within_a_second() {
         opened = [opened[0].max(took[0]), opened[1].max(took[1])];
     }
     println!(
-        "{ROUNDS} times, the longest at the client's proxy and at the bookstore's: from revoking a \
-         TrafficTarget to the last request that passed {closed:?}, from granting it to the last one that \
-         was denied {opened:?}"
+        "The longest of {ROUNDS} times, at the client's proxy and at the bookstore's proxy: from revoking a \
+         TrafficTarget to the last served request {closed:?}, from granting it to the last denied request \
+         {opened:?}"
     );
     for took in closed.into_iter().chain(opened) {
         assert!(took < Duration::from_secs(1), "{took:?}");
@@ -237,9 +237,9 @@ async fn revoked_grant_denies_within_a_second() {
     world.assert_no_traps().await;
 }
 
-/// For each connection, the time of its last request without the expected outcome.
+/// Returns for each connection when it sent its last request without the expected outcome.
 async fn follow(ways: &mut [Customer; 2], expected: [Outcome; 2]) -> [Duration; 2] {
-    /// Long enough to see a later change back.
+    /// How long the outcome must not change.
     const CALM: Duration = Duration::from_millis(300);
     let start = Instant::now();
     let mut last = [Duration::ZERO; 2];
@@ -265,7 +265,7 @@ async fn split_neither_grants_nor_denies() {
     let mut buyer = world.customer("bookbuyer").await;
     let mut thief = world.customer("bookthief").await;
 
-    // While the split changes.
+    // Permissions stay the same while the split changes.
     let (mut bought, before) = (0, world.request_counts());
     for _ in 0..4 {
         for weights in ["v1-50-v2-50", "v2-100", "v1-100"] {
@@ -280,12 +280,12 @@ async fn split_neither_grants_nor_denies() {
     let after = world.request_counts();
     assert_eq!(after[0] + after[1] - before[0] - before[1], bought);
 
-    // A backend without a grant keeps its share, and its requests are denied. A revoked grant does not disturb the
-    // sequence.
+    // A backend without a grant keeps its share of the requests, and these requests are denied. Revoking the grant does
+    // not change the sequence of picks.
     world.shift("v1-50-v2-50", async || {}).await;
     let before = world.request_counts();
     let (mut requests, mut denials) = (0, 0);
-    // Pairs of requests, because two requests are a whole sequence.
+    // Send pairs of requests, because each backend gets one request of a pair.
     let go_shopping = async || {
         for _ in 0..2 {
             denials += usize::from(buyer.buy().await != Served);
@@ -293,7 +293,7 @@ async fn split_neither_grants_nor_denies() {
         }
     };
     let revoke = |world: &World| world.revoke("target-v2.yaml");
-    // The change is only in the buyer's configuration.
+    // The edit changes only the buyer's configuration.
     world.change(revoke, 1, go_shopping).await;
     let after = world.request_counts();
     let shares = [after[0] - before[0], after[1] - before[1] + denials];
@@ -305,7 +305,7 @@ async fn split_neither_grants_nor_denies() {
     assert_eq!(denials, 50);
     assert_eq!(world.request_counts(), [after[0] + 50, after[1]]);
 
-    // All requests go to the denied backend, then none.
+    // First all requests go to the denied backend, then no request does.
     for (weights, expected) in [("v2-100", DeniedAtClient), ("v1-100", Served)] {
         world.shift(weights, async || {}).await;
         for _ in 0..10 {
@@ -370,7 +370,7 @@ async fn restarted_control_plane_has_current_policy() {
         assert_eq!(get_by_all(ways, "/raw").await, ALL_DENIED);
     }
 
-    // A control plane without the policy opens nothing.
+    // A control plane without `--policy` sends no permissions. The proxies refuse its configuration.
     let refused = "wasmcustom.weir_config_refused_total";
     let mut seen = Vec::new();
     for envoy in [&world.client, &world.server, &later] {
@@ -385,7 +385,7 @@ async fn restarted_control_plane_has_current_policy() {
         assert_eq!(get_by_all(ways, "/raw").await, ALL_DENIED);
     }
 
-    // With --policy permissive all requests are allowed; with the policy the permissions apply again.
+    // With `--policy permissive` all requests are allowed. With `--policy smi` the permissions apply again.
     for (policy, bought, seen) in [
         (
             &["--policy=permissive"] as &[&str],

@@ -38,8 +38,8 @@ fn split(name: &str) -> String {
 
 pub struct World {
     pub plane: Plane,
-    /// The clients' proxy. Its listeners `bookbuyer` and `bookthief` check permissions. A listener `CLIENT-STORE` does
-    /// not, and forwards to the store's proxy with the client's certificate.
+    /// The clients' proxy. Its listeners `bookbuyer` and `bookthief` check permissions. Its listeners `CLIENT-STORE` do
+    /// not check permissions. They forward to the store's proxy with the client's certificate.
     pub client: Envoy,
     pub client_config: String,
     /// The proxy of both versions, with one listener for each.

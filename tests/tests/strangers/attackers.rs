@@ -12,19 +12,19 @@ use tokio::time::{Instant, interval, sleep};
 use crate::client::{Clients, ask, head};
 use crate::jwt;
 
-/// The number of connections that never show a token. They come from 250 addresses.
+/// The number of connections that never send a token. They come from 250 addresses.
 pub const STRANGERS: u32 = 16_000;
 /// How long such a connection stays open, if the server does not close it.
 const STAY: Duration = Duration::from_secs(15);
 
-/// One of 250 addresses of a network.
+/// Returns the last two bytes of one of 250 addresses.
 fn address(network: u8, number: u32) -> [u8; 2] {
     let low = u8::try_from(number % 250).expect("a byte");
     [network, low.saturating_add(1)]
 }
 
-/// Six of eight connections send nothing, one starts a handshake, and one sends its request head slowly after the
-/// handshake.
+/// Opens connections that never send a token. Six of eight send nothing, one sends the start of a TLS handshake, and
+/// one sends the head of a request slowly.
 pub async fn strangers(clients: Clients, during: Duration) {
     let mut crowd = JoinSet::new();
     let each = during / (STRANGERS / 20);
@@ -64,9 +64,9 @@ pub async fn strangers(clients: Clients, during: Duration) {
     crowd.shutdown().await;
 }
 
-/// Sends forgeries of a good token: each on a connection of its own, because the server closes a connection with the
-/// answer 401. Seven of eight name the key of the API server, so that their signature is checked at once. The others name no
-/// key, and wait until the server has read the keys again.
+/// Sends forged tokens, each on its own connection, because the server closes the connection after the answer 401.
+/// Seven of eight forged tokens name the key of the API server, so the server checks their signature at once. The
+/// eighth names no key, so its answer waits until the server has read the keys again.
 pub async fn forgers(
     clients: Clients,
     good: String,
@@ -89,15 +89,15 @@ pub async fn forgers(
         for (signed, signature) in forgeries.iter().cycle().take(second as usize / 50) {
             number += 1;
             if crowd.len() > 1_000 {
-                // This machine can do no more at a time.
+                // The machine cannot do more at the same time.
                 crowd.join_next().await;
             }
             let (clients, tried) = (clients.clone(), tried.clone());
-            // Each token is different, so that the server cannot remember the answer for it. The length of its signature
-            // is right, so that the server cannot refuse it for its length.
+            // Each token is different, so the server has no cached answer for it. Each signature has the right length,
+            // so the server has to check it.
             let token = format!("{signed}.{number:08}{}", &signature[8..]);
             crowd.spawn(async move {
-                // The addresses of the strangers have all the places that they may have.
+                // The function `strangers` already uses all connections that its addresses may have.
                 let Ok(mut stream) = clients.tls(address(10, number)).await else {
                     return;
                 };
@@ -112,7 +112,7 @@ pub async fn forgers(
     crowd.shutdown().await;
 }
 
-/// Polls with one token for many instances, each with a head full of names. Returns how many were answered.
+/// Polls with one token for many instances. Each poll has a large head. Returns how many polls were answered.
 pub async fn instances(clients: Clients, token: String, count: u32) -> u32 {
     let names: String = (0..800).map(|number| format!("{number:x}=1,")).collect();
     let names = &names[..names.len().min(4_000)];
@@ -131,7 +131,7 @@ pub async fn instances(clients: Clients, token: String, count: u32) -> u32 {
         let Some(open) = &mut stream else { continue };
         match ask(open, &head(&token, "?namespace=crowd0", &more)).await {
             Ok(200) => answered += 1,
-            // The account has all its connections, and none of them is older than a second.
+            // The account has too many connections, and all are too young for the server to close one of them.
             Ok(503) => {
                 stream = None;
                 sleep(Duration::from_millis(100)).await;
@@ -143,7 +143,7 @@ pub async fn instances(clients: Clients, token: String, count: u32) -> u32 {
     answered
 }
 
-/// Opens connections with a poll on each. The polls are held until the connections are dropped.
+/// Opens connections and sends a long poll on each. Returns the connections, which stay open until they are dropped.
 pub async fn held(
     clients: Clients,
     token: String,

@@ -15,7 +15,7 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 pub const NAME: &str = "weir.weir-system.svc";
-/// A client that waits for longer gives up.
+/// A client gives up after this time.
 const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Accepts every server certificate, which saves more than half of the work of a handshake.
@@ -64,7 +64,7 @@ pub struct Clients {
 }
 
 impl Clients {
-    /// Clients of the server at this address.
+    /// Returns clients of the server at this address.
     pub fn new(server: SocketAddr) -> Clients {
         let provider = Arc::new(rustls::crypto::ring::default_provider());
         let config = ClientConfig::builder_with_provider(provider)
@@ -79,7 +79,7 @@ impl Clients {
         }
     }
 
-    /// A connection from the address 127.0.`from`.
+    /// Opens a connection from the address 127.0.`from`.
     pub async fn tcp(&self, from: [u8; 2]) -> io::Result<TcpStream> {
         let socket = TcpSocket::new_v4()?;
         let address = Ipv4Addr::new(127, 0, from[0], from[1]);
@@ -94,14 +94,14 @@ impl Clients {
     }
 }
 
-/// The head of a request for a configuration, with this token.
+/// Returns the head of a request for a configuration, with this token.
 pub fn head(token: &str, scope: &str, more: &str) -> String {
     format!(
         "GET /v1/config{scope} HTTP/1.1\r\nhost: weir\r\nauthorization: Bearer {token}\r\n{more}\r\n"
     )
 }
 
-/// The status of the answer; its body is read.
+/// Sends a request and reads the whole answer. Returns the status.
 pub async fn ask(stream: &mut TlsStream<TcpStream>, head: &str) -> io::Result<u16> {
     let exchange = async {
         stream.write_all(head.as_bytes()).await?;
@@ -122,7 +122,7 @@ pub async fn ask(stream: &mut TlsStream<TcpStream>, head: &str) -> io::Result<u1
     timeout(PATIENCE, exchange).await?
 }
 
-/// The status of an answer, and the length of the whole answer.
+/// Returns the status and the length of the whole answer; None while its head is incomplete.
 fn answer(read: &[u8]) -> Option<(u16, usize)> {
     let text = String::from_utf8_lossy(read);
     let (head, _) = text.split_once("\r\n\r\n")?;

@@ -1,6 +1,6 @@
-//! Three attacks at the same time: 16,000 connections that never show a token, 1,000 forged tokens a second, and good
-//! tokens that use all connections and instances that they may have. Other proxies are served meanwhile, and the control
-//! plane stays within the memory limit of `deploy/weir/deployment.yaml`.
+//! Three attacks at the same time. 16,000 connections never send a token. Other clients send more than 1,000 forged
+//! tokens a second. Clients with valid tokens use all connections and instances that they may have. Meanwhile the
+//! control plane serves other proxies, and stays within the memory limit of `deploy/weir/deployment.yaml`.
 
 mod attackers;
 mod client;
@@ -23,11 +23,11 @@ use weir_tests::{Plane, root};
 
 /// How long the attacks last.
 const DURING: Duration = Duration::from_secs(20);
-/// Forged tokens that are sent a second, and how many at least have to be answered: two cores answer 1,000 to 1,200 of
-/// them while nothing else runs, and fewer on a machine that is busy.
+/// Forged tokens a second: how many are sent, and the least number that the server must answer. Two cores answer 1,000
+/// to 1,200 if nothing else runs, and fewer on a busy machine.
 const FORGED: [u32; 2] = [1_600, 600];
 const INSTANCES: u32 = 8_192;
-/// Namespaces with an account that holds as many polls as it may.
+/// The number of namespaces. Each has an account that opens as many polls as one account may have.
 const NAMESPACES: u32 = 8;
 /// The longest allowed time of an answer.
 const SOON: Duration = Duration::from_secs(1);
@@ -43,7 +43,7 @@ impl Good {
     }
 }
 
-/// The number of answers, and how long the slowest took.
+/// The number of polls and of new connections, and the time of the slowest of each.
 #[derive(Debug, Default)]
 struct Times {
     polls: u32,
@@ -53,7 +53,7 @@ struct Times {
     failures: Vec<String>,
 }
 
-/// A client that polls, and that opens a connection with a new token about every half second.
+/// Polls until `over`, and opens a connection with a new token about every half second.
 async fn good_proxies(clients: &Clients, good: &Good, over: &AtomicBool) -> Times {
     let mut times = Times::default();
     let poll = head(&good.token(0), "?namespace=shop", "weir-instance: good\r\n");
@@ -191,7 +191,7 @@ async fn attacks_do_not_stop_other_proxies() {
 
     let over = Arc::new(AtomicBool::new(false));
     let (flag, others) = (over.clone(), clients.clone());
-    // The good proxies have a thread of their own, so that the server is measured and not this process.
+    // The good proxies have their own thread, so that the attackers in this process do not delay them.
     let good = std::thread::spawn(move || {
         let runtime = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -232,7 +232,7 @@ async fn attacks_do_not_stop_other_proxies() {
         .metric("weir_token_reviews_total{result=\"good\"}")
         .await;
     assert!(reviews < 200.0, "{reviews} reviews");
-    // All forged tokens were refused by their signatures.
+    // The server refused all forged tokens because of their signatures.
     let refused = plane
         .metric("weir_token_reviews_total{result=\"forged\"}")
         .await;

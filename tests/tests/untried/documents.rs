@@ -1,5 +1,6 @@
-//! What a compromised replica of the control plane can do. Nothing signs documents, so the filter takes every valid
-//! document. No document makes the filter trap, and an invalid document leaves the last valid one in force.
+//! Harmful configurations ("documents") from a compromised replica of the control plane. Documents have no signature,
+//! so the filter installs every valid document. No document makes the filter trap. If a document is invalid, the filter
+//! keeps the last valid one.
 
 use std::time::{Duration, Instant};
 
@@ -110,7 +111,7 @@ async fn no_document_makes_the_filter_trap() {
             }
             assert!(
                 start.elapsed() < Duration::from_secs(20),
-                "nothing came of {shown}: {}",
+                "the filter neither installed nor refused {shown}: {}",
                 envoy.log()
             );
             tokio::time::sleep(Duration::from_millis(20)).await;
@@ -119,7 +120,7 @@ async fn no_document_makes_the_filter_trap() {
         let answer = connection.get("web", "/abab").await;
         if now[1] > before[1] {
             refused += 1;
-            // The last valid document is still in force.
+            // The filter still uses the last valid document.
             let good = serve(&format!("good{number}"), document([1, 0]).to_string());
             assert!(
                 taken > 0 || answer.header("identity") == "v1",
@@ -131,9 +132,9 @@ async fn no_document_makes_the_filter_trap() {
         }
         envoy.assert_no_traps().await;
     }
-    println!("{taken} in force, {refused} refused");
+    println!("{taken} installed, {refused} refused");
     assert!(taken > 0 && refused > 0, "{taken} {refused}");
-    // A good document takes effect again.
+    // The filter still installs a good document.
     fake.switch(serve("truth", document([0, 1]).to_string()));
     let start = Instant::now();
     loop {
@@ -143,7 +144,7 @@ async fn no_document_makes_the_filter_trap() {
         }
         assert!(
             start.elapsed() < Duration::from_secs(20),
-            "the truth is not in force"
+            "the filter does not use the good document"
         );
         tokio::time::sleep(Duration::from_millis(50)).await;
     }

@@ -1,5 +1,6 @@
-//! Attacks on permissions other than by a path or a certificate, on a real Envoy before a workload: by other protocols,
-//! by trailers and by two names for one host. Also harmful documents of a compromised control plane.
+//! Attacks on permissions by other protocols, by trailers, and by two names for one host, on a real Envoy in front of a
+//! workload. Also harmful configurations from a compromised control plane. `paths.rs` and `mtls.rs` test attacks by a
+//! path or a certificate.
 
 mod documents;
 mod scene;
@@ -53,7 +54,7 @@ async fn grpc_method_needs_a_grant() {
     scene.envoy.assert_no_traps().await;
 }
 
-/// A permission requires a header. Trailers arrive after the decision.
+/// A permission requires a header. A trailer with the same name grants nothing, because it arrives after the decision.
 #[tokio::test(flavor = "multi_thread")]
 async fn trailers_grant_nothing() {
     let scene = Scene::start().await;
@@ -81,7 +82,7 @@ async fn trailers_grant_nothing() {
     scene.envoy.assert_no_traps().await;
 }
 
-/// The workload gets the host that the permission was checked for, and no other.
+/// The workload receives only the host that the filter checked.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_request_has_one_host() {
     const GOOD: &str = "bookstore.bookstore";
@@ -128,7 +129,8 @@ async fn a_request_has_one_host() {
     scene.envoy.assert_no_traps().await;
 }
 
-/// A known limit: a server that reads the method from a header gets a request that a permission for POST has let in.
+/// A known limit: a permission for POST also allows a request with a method-override header. Some servers then use the
+/// method of this header.
 #[tokio::test(flavor = "multi_thread")]
 async fn method_override_header_passes() {
     let scene = Scene::start().await;

@@ -24,7 +24,7 @@ use weir_tests::{Answer, Bootstrap, Echo, Envoy, Greeter};
 const SERVER: &str = "spiffe://cluster.local/ns/bookstore/sa/bookstore";
 pub const BUYER: &str = "spiffe://cluster.local/ns/bookbuyer/sa/bookbuyer";
 pub const THIEF: &str = "spiffe://cluster.local/ns/bookthief/sa/bookthief";
-/// The server name for the handshake of clients, which do not check SPIFFE IDs.
+/// The DNS name of the server. The clients check this name in the TLS handshake, because they cannot check a SPIFFE ID.
 const NAME: &str = "bookstore.example";
 
 pub struct Scene {
@@ -128,7 +128,7 @@ impl Client<'_> {
         connector.connect(name, stream).await.expect("a handshake")
     }
 
-    /// The first line that the client receives on a connection; None if the connection ends before.
+    /// Returns the first line that the client receives on a new connection; None if the connection ends before.
     pub async fn line(&self, listener: &str) -> Option<String> {
         let mut stream = self.connect(listener).await;
         let talk = async {

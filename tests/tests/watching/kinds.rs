@@ -13,7 +13,7 @@ fn has_rules(count: usize) -> impl Fn(&Value) -> bool {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_kind_comes_and_goes() {
+async fn changes_of_crds_are_followed() {
     let scene = Scene::start().await;
     let kubectl = scene.server.kubectl_client();
     let route = "
@@ -63,7 +63,8 @@ async fn object_is_read_at_one_version() {
         1.0
     );
 
-    // The watched version is no longer served: Weir finds another version without a gap.
+    // The API server stops serving the watched version. Weir reads another version, and its configuration does not
+    // change.
     let kubectl = scene.server.kubectl_client();
     let name = "trafficsplits.split.smi-spec.io";
     let patch = r#"[{"op":"replace","path":"/spec/versions/0/served","value":false}]"#;
@@ -76,7 +77,7 @@ async fn object_is_read_at_one_version() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn unreadable_object_stops_no_other() {
+async fn unreadable_object_stops_no_other_object() {
     let server = server();
     server.crds(&[&linkerd_crds()]);
     let service = |number: usize| {
@@ -97,7 +98,7 @@ async fn unreadable_object_stops_no_other() {
     server.apply(&services);
     server.apply(&routes);
     server.apply(&route(100, "{type: Wildcard, value: /}"));
-    // The API server accepts this depth; `create --raw` does not parse it in the client.
+    // The API server accepts this depth. With `create --raw` kubectl does not parse the object.
     let deep = format!("{}1{}", "[".repeat(300), "]".repeat(300));
     let deep = format!(
         r#"{{"apiVersion":"policy.linkerd.io/v1beta3","kind":"HTTPRoute","metadata":{{"name":"deep","namespace":"default"}},"spec":{{"deep":{deep}}}}}"#
@@ -117,7 +118,7 @@ async fn unreadable_object_stops_no_other() {
             "{log}"
         );
     }
-    // The same while Weir watches.
+    // An object that becomes unreadable later stops no other object either.
     scene.server.apply(&route(3, "{type: Wildcard, value: /}"));
     scene.until("one less", AT_ONCE, has_rules(99)).await;
     scene.server.apply(&route(4, "{type: Exact, value: /x}"));

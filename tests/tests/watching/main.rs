@@ -1,5 +1,5 @@
-//! `weir serve --kubernetes` on a real kube-apiserver: outages of the API server do not change the served
-//! configuration, and later changes are followed at once.
+//! `weir serve --kubernetes` on a real kube-apiserver. Outages of the API server do not change the served
+//! configuration. The control plane follows later changes at once.
 
 mod kinds;
 mod outages;

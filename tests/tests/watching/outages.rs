@@ -16,7 +16,7 @@ async fn api_server_is_followed_after_outage() {
     scene.server.compact_etcd();
     scene.server.start_apiserver();
     scene.follows(7).await;
-    // The API server terminates orderly, and etcd is compacted before the control plane reads the change.
+    // The API server shuts down gracefully, and etcd is compacted before the control plane reads the change.
     scene.server.kill_apiserver("TERM");
     scene.server.start_apiserver();
     scene.server.apply(&split("web", 8));
@@ -25,7 +25,7 @@ async fn api_server_is_followed_after_outage() {
     let log = scene.plane.log();
     let lines = log.lines().filter(|line| line.contains("services"));
     // Each outage has one line for the failure and one for the recovery.
-    assert!(lines.count() <= 4, "a line for each try:\n{log}");
+    assert!(lines.count() <= 4, "more lines than outages:\n{log}");
     assert!(!log.contains("ERROR"), "{log}");
 }
 
@@ -49,8 +49,9 @@ fn ready(server: &ApiServer) {
     }
 }
 
-/// A token file is replaced before its token expires, like a kubelet does, and the old token becomes invalid a minute
-/// later. The token is bound to a Secret that the test deletes, because an expiry by time takes at least ten minutes.
+/// The test replaces the token in a file before the token expires, as a kubelet does. A minute later the old token
+/// becomes invalid. The old token is bound to a Secret that the test deletes, because a token lives for at least ten
+/// minutes.
 #[tokio::test(flavor = "multi_thread")]
 async fn expiring_token_is_replaced_in_time() {
     let server = server();

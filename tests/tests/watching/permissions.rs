@@ -1,4 +1,5 @@
-//! Objects stay in force when the control plane loses the permission to read them. Only named namespaces are read.
+//! When the control plane loses the permission to read objects, it keeps its configuration. With `--namespaces` it
+//! reads only these namespaces.
 
 use std::time::Duration;
 
@@ -32,7 +33,7 @@ async fn objects_stay_when_permission_ends() {
     scene.server.apply(&split("web", 7));
     scene.stays(Duration::from_secs(6)).await;
     let errors = r#"weir_watch_errors_total{resource="services"}"#;
-    // The API server is back, because `apply` works, so these failures come from the permission.
+    // `apply` worked, so the API server is up, and the missing permission causes these errors.
     assert!(scene.metric(errors).await > 0.0);
     read_everything(&scene.server, READER);
     scene.serves(7).await;

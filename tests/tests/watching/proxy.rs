@@ -56,7 +56,7 @@ impl Proxy {
 }
 
 async fn pass(before: TcpStream, behind: String, mode: watch::Receiver<Mode>) {
-    // A refused connection ends at once.
+    // Without an API server, the client's connection ends at once.
     let Ok(behind) = TcpStream::connect(behind).await else {
         return;
     };

@@ -1,4 +1,5 @@
-//! A cluster that is restored from a backup has lower resource versions, and a lagging replica has read less.
+//! A cluster that is restored from a backup, so that its resource versions are lower than before. Also a replica that
+//! has not yet read the newest objects.
 
 use std::path::Path;
 use std::process::Command;
@@ -26,7 +27,7 @@ async fn restored_cluster_is_followed() {
     let server = server();
     server.apply(SHOP);
     server.apply(&split("web", 1));
-    // The proxy hides that a connection ended: the watches stay open and receive nothing.
+    // Later the proxy hides that a connection ended, so that the watches stay open and receive nothing.
     let proxy = Proxy::start(&server).await;
     let hidden = proxy.kubeconfig(&server);
     let hidden = Plane::of_cluster(&hidden, &[]);
@@ -73,7 +74,8 @@ async fn restored_cluster_is_followed() {
     drop(proxy);
 }
 
-/// A quiet watch learns within a minute how far the cluster has come, and at once if a client needs it.
+/// A watch without events receives the cluster's newest resource version within a minute, and at once if a client needs
+/// it.
 #[tokio::test(flavor = "multi_thread")]
 async fn lagging_replica_detects_and_catches_up() {
     let server = server();

@@ -34,7 +34,7 @@ metadata: {name: web-v2}
 spec: {ports: [{port: 80}]}
 ";
 
-/// A split of `web` with this weight at its second backend.
+/// Returns a split of `web`, in which the second backend has this weight.
 pub fn split(name: &str, weight: u64) -> String {
     format!(
         "
@@ -53,7 +53,7 @@ pub fn server() -> ApiServer {
     server
 }
 
-/// Lets a user, or the user name of a ServiceAccount, read everything.
+/// Lets this user read all objects. The user may be a ServiceAccount.
 pub fn read_everything(server: &ApiServer, user: &str) {
     let name = user.rsplit(':').next().unwrap_or(user);
     server.apply(&format!(
@@ -96,9 +96,9 @@ impl Scene {
         scene
     }
 
-    /// The configuration of a proxy without a scope; None before the first publication.
+    /// Returns the configuration for a proxy that names no namespace; None before the first publication.
     pub async fn config(&self) -> Option<Value> {
-        // Without this check `open` would panic without the log of an ended process.
+        // Return None if the process has ended, so that the caller can print its log. `open` would panic.
         TcpStream::connect(self.plane.listen).await.ok()?;
         let answer = Connection::open(self.plane.listen)
             .await

@@ -20,7 +20,8 @@ use super::status::{End, Now};
 use crate::enter::{Entry, Mount};
 use crate::images::{Image, Start, unpack};
 
-/// A container's process. It has its own PID namespace, whose other processes end with it.
+/// The first process of a container's PID namespace. When this process ends, the kernel ends all others in the
+/// namespace.
 #[derive(Clone)]
 pub struct Process {
     /// The process id in the node's PID namespace.
@@ -49,7 +50,7 @@ impl Process {
     }
 }
 
-/// Whether a container is restarted after it has ended.
+/// When a container starts again after its end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Restart {
     Always,
@@ -65,7 +66,7 @@ pub struct Life<'a> {
 }
 
 impl Life<'_> {
-    /// Runs the container until it will not be restarted. Returns true if its last run succeeded.
+    /// Runs the container again and again, as its restart policy requires. Returns true if the last run succeeded.
     pub async fn live(&self) -> bool {
         let name = &self.container.name;
         let mut failures = 0_u32;
@@ -124,7 +125,7 @@ impl Life<'_> {
         }
     }
 
-    /// Probes the process until it exits or a probe fails.
+    /// Probes the process until it exits. Stops the process if a startup or liveness probe fails.
     async fn attend(&self, process: &Process) -> (ExitStatus, Option<String>) {
         let name = &self.container.name;
         let target = self.target(process);
@@ -202,7 +203,7 @@ impl Life<'_> {
         }
     }
 
-    /// Runs preStop, sends SIGTERM, and sends SIGKILL when the grace period is over.
+    /// Runs preStop and sends SIGTERM. Sends SIGKILL if the process still runs after the grace period.
     pub async fn stop(&self, process: &Process, grace: Duration) -> ExitStatus {
         let until = tokio::time::Instant::now() + grace;
         let hooks = self.container.lifecycle.as_ref();
@@ -225,7 +226,7 @@ impl Life<'_> {
         }
     }
 
-    /// The error has the reason and the message of the state Waiting.
+    /// Starts the process. The error contains the reason and the message of the state Waiting.
     fn start(&self) -> Result<Process, (&'static str, String)> {
         let running = self.running;
         let pod = running.pod();
@@ -257,7 +258,7 @@ impl Life<'_> {
             read_only: false,
         });
         let programs = files.into_iter().map(|(target, source)| {
-            // The path may be a link outside of this folder.
+            // Resolve links here, because inside the container's root they may point elsewhere.
             let source = std::fs::canonicalize(&source).unwrap_or(source);
             Mount {
                 source,
@@ -302,8 +303,8 @@ impl Life<'_> {
     }
 }
 
-/// Starts the process from a new thread, because the thread's namespaces are inherited by the process and must not
-/// change for others.
+/// Starts the process from a new thread. The process inherits the namespaces of this thread, and the namespaces of
+/// other threads must not change.
 fn spawn(
     network: &Path,
     entry: &Path,
@@ -342,7 +343,7 @@ fn spawn(
     Ok((id, exit))
 }
 
-/// The user, the group and the supplementary groups.
+/// Returns the user, the group and the supplementary groups.
 fn user(pod: &Pod, container: &Container, start: &Start) -> Result<(u32, u32, Vec<u32>), String> {
     let default = SecurityContext::default();
     let own = container.security_context.as_ref().unwrap_or(&default);
@@ -378,7 +379,7 @@ fn user(pod: &Pod, container: &Container, start: &Start) -> Result<(u32, u32, Ve
         let error = "container has runAsNonRoot and image will run as root";
         return Err(error.to_owned());
     }
-    let id = |id: i64| u32::try_from(id).map_err(|_| format!("{id} is no id of a user or group"));
+    let id = |id: i64| u32::try_from(id).map_err(|_| format!("{id} is not a user or group id"));
     let more = context
         .supplemental_groups
         .into_iter()

@@ -8,7 +8,7 @@ use super::objects::Objects;
 use crate::images::Start;
 use crate::network::NODE;
 
-/// Environment variables in order; a later variable may refer to an earlier one.
+/// Returns the environment variables of a container. A variable may refer to variables before it in the manifest.
 pub fn environment(
     pod: &Pod,
     container: &Container,
@@ -91,7 +91,7 @@ fn value(
         )
     } else {
         return Err(format!(
-            "env {}: a source that is not known here",
+            "env {}: this source is not supported",
             variable.name
         ));
     };
@@ -106,7 +106,7 @@ fn value(
     }
 }
 
-/// The value of a pod field in the downward API.
+/// Returns the value of a pod field in the downward API.
 pub fn field_value(
     pod: &Pod,
     field: &ObjectFieldSelector,
@@ -129,7 +129,7 @@ pub fn field_value(
         let map = match kind {
             "metadata.labels" => &meta.labels,
             "metadata.annotations" => &meta.annotations,
-            _ => return Err(format!("fieldPath {path} is not known here")),
+            _ => return Err(format!("fieldPath {path} is not supported")),
         };
         let value = map.as_ref().and_then(|map| map.get(key));
         return Ok(value.cloned().unwrap_or_default());
@@ -144,13 +144,14 @@ pub fn field_value(
         "spec.serviceAccountName" => account().unwrap_or_default(),
         "status.hostIP" | "status.hostIPs" => NODE.to_string(),
         "status.podIP" | "status.podIPs" => address.to_owned(),
-        _ => return Err(format!("fieldPath {path} is not known here")),
+        _ => return Err(format!("fieldPath {path} is not supported")),
     })
 }
 
-/// A limit or request in whole cores or bytes. Without a limit it is the node's capacity.
+/// Returns a limit or request in whole cores or bytes. If it is not set, returns 2 cores or 8 GiB as the node's
+/// capacity.
 pub fn resource_value(container: &Container, resource: &str) -> Result<String, String> {
-    let missing = || format!("resource {resource} is not known here");
+    let missing = || format!("resource {resource} is not supported");
     let (kind, name) = resource.split_once('.').ok_or_else(missing)?;
     let resources = container.resources.as_ref();
     let map = match kind {
@@ -191,8 +192,8 @@ pub fn resource_value(container: &Container, resource: &str) -> Result<String, S
     Ok(value.to_string())
 }
 
-/// The command line: `command` or the image's entry point, then `args`. The image's arguments apply only if the
-/// container has neither.
+/// Returns the command line: `command` or the image's entry point, then `args`. The image's arguments apply only if the
+/// manifest has neither `command` nor `args`.
 pub fn arguments(
     container: &Container,
     start: &Start,
@@ -213,7 +214,7 @@ pub fn arguments(
     [program, args.unwrap_or(defaults)].concat()
 }
 
-/// Replaces `$(NAME)` with the variable's value; an unknown name stays as it is, and `$$` becomes `$`.
+/// Replaces `$(NAME)` with the value of the variable, and `$$` with `$`. An unknown `$(NAME)` stays.
 pub fn expand(text: &str, known: &BTreeMap<String, String>) -> String {
     let mut out = String::new();
     let mut rest = text;

@@ -1,4 +1,4 @@
-//! A cache of the ConfigMaps and Secrets that pods refer to; watches keep it up to date.
+//! A cache of all ConfigMaps and Secrets, because pods refer to them. Watches update the cache.
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,4 @@
-//! Runs one pod on the node, from its network namespace to its deletion.
+//! Runs one pod on the node, from the creation of its network namespace to the deletion of the pod.
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
@@ -52,7 +52,7 @@ impl Running {
         self.attempts.fetch_add(1, Ordering::Relaxed)
     }
 
-    /// The time that a container gets for preStop and to end after SIGTERM.
+    /// Returns the time in which a container must run preStop and end after SIGTERM.
     pub fn grace(&self) -> Duration {
         let pod = self.pod();
         let own = pod
@@ -89,7 +89,7 @@ impl Running {
     }
 }
 
-/// Runs the pod until the API server no longer has it.
+/// Runs the pod until its object is deleted.
 pub async fn run(kubelet: Arc<Kubelet>, seen: watch::Receiver<Option<Arc<Pod>>>) {
     let Some(first) = seen.borrow().clone() else {
         return;
@@ -137,8 +137,14 @@ pub async fn run(kubelet: Arc<Kubelet>, seen: watch::Receiver<Option<Arc<Pod>>>)
     };
     match made.await {
         Ok(Ok(())) => {}
-        Ok(Err(error)) => tracing::error!(pod = running.name(), error, "no sandbox"),
-        Err(error) => tracing::error!(pod = running.name(), %error, "no sandbox"),
+        Ok(Err(error)) => tracing::error!(
+            pod = running.name(),
+            error,
+            "the pod has no network or files"
+        ),
+        Err(error) => {
+            tracing::error!(pod = running.name(), %error, "the pod has no network or files")
+        }
     }
     tokio::select! {
         () = live(&running) => {}
@@ -148,7 +154,7 @@ pub async fn run(kubelet: Arc<Kubelet>, seen: watch::Receiver<Option<Arc<Pod>>>)
         () = end(&running) => {}
         () = removal(seen.clone()) => kill(&running).await,
     }
-    // A pod that has ended stays with its last status until it is deleted.
+    // A pod whose containers have ended keeps its last status until it is deleted.
     deletion(seen.clone()).await;
     reporting.abort();
     let _ = reporting.await;
@@ -172,7 +178,7 @@ async fn removal(mut seen: watch::Receiver<Option<Arc<Pod>>>) {
     let _ = seen.wait_for(Option::is_none).await;
 }
 
-/// Creates the files of a pod that are neither in a volume nor in an image.
+/// Creates the files `hosts`, `hostname` and `resolv.conf` of a pod.
 fn sandbox(running: &Running) -> Result<(), String> {
     let pod = running.pod();
     let spec = pod.spec.clone().unwrap_or_default();
@@ -237,7 +243,7 @@ async fn live(running: &Arc<Running>) {
         }
         let _ = tokio::time::timeout(Duration::from_secs(1), changes.changed()).await;
     }
-    // Tasks in this set end with this future.
+    // Dropping this set aborts its tasks, so they end with this future.
     let mut tasks = JoinSet::new();
     let owner = running.clone();
     tasks.spawn(async move {
@@ -301,7 +307,7 @@ async fn live(running: &Arc<Running>) {
     futures::future::join_all(lives).await;
 }
 
-/// Stops the ordinary containers at once, then the sidecars in reverse order.
+/// Stops all ordinary containers at the same time, then the sidecars in reverse order.
 async fn end(running: &Arc<Running>) {
     let pod = running.pod();
     let Some(spec) = &pod.spec else { return };
@@ -403,7 +409,7 @@ impl Running {
     }
 }
 
-/// Writes the last status, then deletes the object.
+/// Deletes the pod's object, because all its processes have ended.
 async fn forget(running: &Running) {
     let pod = running.pod();
     let states = running.states();

@@ -32,7 +32,7 @@ pub async fn probe(probe: &Probe, target: &Target<'_>) -> Result<(), String> {
         } else if let Some(exec) = &probe.exec {
             run(exec, target).await
         } else {
-            Err("a probe of a kind that is not known here".to_owned())
+            Err("this kind of probe is not supported".to_owned())
         }
     };
     let answer = tokio::time::timeout(limit, ask).await;
@@ -54,7 +54,7 @@ pub async fn handler(handler: &LifecycleHandler, target: &Target<'_>) -> Result<
     } else if let Some(tcp) = &handler.tcp_socket {
         connect(tcp, target).await
     } else {
-        Err("a handler of a kind that is not known here".to_owned())
+        Err("this kind of handler is not supported".to_owned())
     }
 }
 
@@ -84,7 +84,7 @@ async fn connect(tcp: &TCPSocketAction, target: &Target<'_>) -> Result<(), Strin
 
 async fn http(get: &HTTPGetAction, target: &Target<'_>) -> Result<(), String> {
     if get.scheme.as_deref() == Some("HTTPS") {
-        return Err("probes over HTTPS are not known here".to_owned());
+        return Err("probes over HTTPS are not supported".to_owned());
     }
     let host = get.host.as_deref().unwrap_or(target.address);
     let port = port(&get.port, target.container)?;

@@ -77,7 +77,7 @@ impl End {
     }
 }
 
-/// The current time in whole seconds, as in all Kubernetes objects.
+/// Returns the current time in whole seconds, as in all Kubernetes objects.
 pub fn now() -> String {
     let now = Timestamp::now();
     Timestamp::from_second(now.as_second())
@@ -85,7 +85,7 @@ pub fn now() -> String {
         .to_string()
 }
 
-/// For each condition: whether it holds, and the time of its last change.
+/// For each condition: true or false, and the time of the last change.
 #[derive(Default)]
 pub struct Conditions(BTreeMap<&'static str, (bool, String)>);
 
@@ -102,7 +102,7 @@ impl Conditions {
     }
 }
 
-/// Whether the init containers have finished and the sidecars have started.
+/// True if the init containers have finished and the sidecars have started.
 pub fn is_initialized(pod: &Pod, states: &BTreeMap<String, State>) -> bool {
     let containers = pod
         .spec

@@ -1,5 +1,5 @@
-//! A pod's volumes as folders of the node. As in a kubelet, files from the API change all at once, by a renamed link,
-//! so that a reader never sees half a change.
+//! A pod's volumes as folders of the node. As in a kubelet, a renamed link changes all files of a volume at the same
+//! time, so a program never reads old and new files together.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};
@@ -19,13 +19,13 @@ use super::environment::{field_value, resource_value};
 use super::objects::{Data, Objects};
 use crate::enter::Mount;
 
-/// Content and mode by path below the volume.
+/// The files of a volume: content and mode for each path.
 type Payload = BTreeMap<String, (Vec<u8>, u32)>;
 
 pub struct Volumes {
     /// Has one folder for each volume of the pod.
     folder: PathBuf,
-    /// Volumes of StatefulSets' claims, which outlive a pod.
+    /// The folder of PersistentVolumeClaims. Their files remain after the end of a pod.
     claims: PathBuf,
     client: Client,
     written: Mutex<BTreeMap<String, Payload>>,
@@ -81,7 +81,7 @@ impl Volumes {
         Ok(())
     }
 
-    /// The mounts of a container.
+    /// Returns the mounts of a container.
     pub fn mounts(
         &self,
         pod: &Pod,
@@ -101,7 +101,7 @@ impl Volumes {
                 if !source.exists() && self.is_writable(volume) {
                     std::fs::create_dir_all(&source).map_err(|error| error.to_string())?;
                 }
-                // A subPath keeps the content from the container's start: it mounts the file, not the link to it.
+                // A subPath mounts the file and not the link to it, so the content does not change later.
                 let failed = |error| format!("subPath {inside} of {}: {error}", wanted.name);
                 source = std::fs::canonicalize(&source).map_err(failed)?;
             }
@@ -193,7 +193,7 @@ impl Volumes {
         } else if self.is_writable(volume) {
             return Ok(None);
         } else {
-            return Err("of a kind that is not known here".to_owned());
+            return Err("this kind of volume is not supported".to_owned());
         }
         Ok(Some(payload))
     }
@@ -304,7 +304,8 @@ fn put_fields<'a>(
     Ok(())
 }
 
-/// Writes a payload like a kubelet: `..data` links to the current folder, and each name links through `..data`.
+/// Writes a payload as a kubelet does: `..data` is a link to the current folder, and each name is a link through
+/// `..data`.
 fn write(folder: &Path, payload: &Payload, group: Option<u32>) -> std::io::Result<()> {
     let link = folder.join("..data");
     let old = std::fs::read_link(&link).ok();

@@ -10,7 +10,7 @@ use weir_cluster::programs::{cluster, go_program};
 use crate::namespace::{CLUSTER, IDLE, Namespace, container, get, pod, wait};
 
 #[test]
-fn containers_get_what_their_manifest_says() {
+fn containers_follow_their_manifest() {
     let space = Namespace::new("config");
     let map = |value: &str| {
         json!({ "apiVersion": "v1", "kind": "ConfigMap", "metadata": { "name": "map" },
@@ -111,7 +111,10 @@ fn containers_get_what_their_manifest_says() {
     wait("the ConfigMap's new value", || {
         space.sh("pod", "cat /etc/map/key") == "two"
     });
-    println!("a changed ConfigMap was there after {:?}", start.elapsed());
+    println!(
+        "the pod had the changed ConfigMap after {:?}",
+        start.elapsed()
+    );
     assert_eq!(space.sh("pod", "cat /etc/part"), "one");
 
     let token = space.sh("pod", "cat /etc/all/token");
@@ -178,7 +181,7 @@ fn image_archive_is_unpacked_and_entered() {
     ]);
     space.apply(pod);
     let reason = "{.status.containerStatuses[0].state.waiting.reason}";
-    wait("a complaint", || {
+    wait("ErrImagePull", || {
         space.get("pod/pod", reason) == "ErrImagePull"
     });
     CLUSTER

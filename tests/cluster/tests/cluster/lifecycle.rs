@@ -44,7 +44,7 @@ fn killed_cluster_leaves_nothing() {
     CLUSTER.kubectl().run(&["get", "namespaces"]);
 }
 
-/// Mounts, network interfaces and named network namespaces of the machine.
+/// Returns the mounts, network interfaces and named network namespaces of the machine.
 fn leftovers() -> [String; 3] {
     let read = |command: &[&str]| {
         let output = Command::new(command[0])
@@ -60,8 +60,8 @@ fn leftovers() -> [String; 3] {
     ]
 }
 
-/// The number of processes in this PID namespace. Nested namespaces need no count: each of their processes has an
-/// ancestor in this one.
+/// Returns the number of processes in this PID namespace. Processes in nested namespaces are not counted, because each
+/// of them has an ancestor in this namespace.
 fn processes_in(namespace: &Path) -> usize {
     let processes = std::fs::read_dir("/proc").expect("/proc").flatten();
     let of = processes.map(|process| std::fs::read_link(process.path().join("ns/pid")));
@@ -87,7 +87,7 @@ fn node_survives_its_api_server() {
     std::thread::sleep(Duration::from_secs(1));
     other.compact_etcd();
     other.start_apiserver();
-    wait("a pod after it", || {
+    wait("a pod after the restart", || {
         other.apply(&pod("after", IDLE).to_string());
         other
             .kubectl()

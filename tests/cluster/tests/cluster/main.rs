@@ -1,4 +1,4 @@
-//! The test cluster itself: its kubelet, kube-proxy and DNS serve pods, and it leaves nothing behind.
+//! Tests the test cluster itself: pods can use its kubelet, kube-proxy and DNS, and nothing remains after its end.
 
 mod containers;
 mod lifecycle;

@@ -56,7 +56,7 @@ impl Namespace {
     }
 }
 
-/// A pod with one container that runs a shell script in the image `busybox`.
+/// Returns a pod with one container that runs a shell script in the image `busybox`.
 pub fn pod(name: &str, script: &str) -> Value {
     json!({
         "apiVersion": "v1", "kind": "Pod", "metadata": { "name": name, "labels": { "app": name } },
