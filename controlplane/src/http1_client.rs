@@ -12,12 +12,12 @@ use hyper::client::conn::http1;
 pub enum ExchangeError {
     #[error("{0}")]
     Http(#[from] hyper::Error),
-    /// The connection failed within the body, or the body has more than `max_bytes` bytes.
+    /// The connection failed while the body was read, or the body has more than `max_bytes` bytes.
     #[error("{0}")]
     Body(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Sends `request` over `stream`, and returns the status and the body. The connection ends with the answer.
+/// Sends `request` over `stream`, and returns the status and the body of the answer. Then closes the connection.
 pub async fn exchange<S>(
     stream: S,
     request: Request<Body>,

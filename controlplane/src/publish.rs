@@ -1,8 +1,10 @@
 //! Publishes objects: translates the objects into a plan, checks the plan as the filter does, and gives the plan to the
 //! servers.
 //!
-//! A [`Publisher`] has one current plan. Each server has a receiver of [`Current`]. If a proxy would refuse a new plan,
-//! the publisher keeps the previous plan.
+//! A [`Publisher`] has one published plan: the plan in force. Each server has a receiver of [`Current`]. If a proxy
+//! would refuse a new plan, the publisher keeps the previous plan.
+//!
+//! A watermark has a resource version for each kind: the source has read every object of the kind up to this version.
 
 mod plan_in_force;
 mod problem_log;
@@ -37,7 +39,7 @@ pub use refusal::Refused;
 #[derive(Default)]
 pub struct Snapshot {
     pub objects: Vec<Arc<Entry>>,
-    /// What could not be read; translation adds its own problems.
+    /// The problems of objects that could not be read. Translation adds its own problems.
     pub problems: Vec<Problem>,
     /// The objects that get a status or Events.
     pub subjects: Vec<Arc<Subject>>,
@@ -61,20 +63,20 @@ pub struct Outcome {
     pub subjects: Vec<Arc<Subject>>,
     /// The problems of the source, of the objects and of their translation.
     pub problems: Arc<[Problem]>,
-    /// What is in force: the plan of this snapshot, unless `refused`.
+    /// The plan in force: the plan of this snapshot, or an older plan if `refused` has a reason.
     pub published: Option<Arc<Published>>,
     pub watermark: Watermark,
-    /// The watermark of the newest snapshot whose plan came in force.
+    /// The watermark of the newest snapshot with a plan that proxies accept.
     pub in_force: Arc<Watermark>,
-    /// Every Gateway, and whether its class is Weir's.
+    /// Every Gateway. The value is true if its GatewayClass belongs to Weir.
     pub gateways: Arc<BTreeMap<Key, bool>>,
-    /// Why a proxy would refuse the plan of this snapshot.
+    /// Why a proxy would refuse the plan of this snapshot; None if proxies accept the plan.
     pub refused: Option<String>,
 }
 
 /// What a proxy can get now.
 pub enum Current {
-    /// Nothing has been published yet, and why.
+    /// Nothing has been published yet. `why` is the reason.
     Nothing {
         why: String,
     },
@@ -84,7 +86,8 @@ pub enum Current {
 /// The only writer of [`Current`].
 pub struct Publisher {
     current: watch::Sender<Current>,
-    /// Never ahead of `current`: it rises after `current`, so a reader must read the watermark first.
+    /// The watermark of `current`. The publisher raises the watermark after it has set `current`, so a server must read
+    /// the watermark before `current`. Then the watermark is never newer than the plan.
     watermark: watch::Sender<Arc<Watermark>>,
     outcome: watch::Sender<Arc<Outcome>>,
     metrics: Arc<Metrics>,
@@ -99,7 +102,8 @@ impl Publisher {
         Publisher::with(metrics, policy, document::features_after)
     }
 
-    /// A publisher with its own rule for what a document version can express. Tests of later versions use it.
+    /// Returns a publisher with another function for the rules that a document version cannot express. Tests use it to
+    /// simulate later versions.
     pub fn with(metrics: Arc<Metrics>, policy: Policy, features_after: FeaturesAfter) -> Publisher {
         let why = "nothing has been read yet".into();
         Publisher {
@@ -114,7 +118,7 @@ impl Publisher {
         }
     }
 
-    /// The same publisher with other limits for the cost of objects.
+    /// Returns the same publisher with other limits for the cost of objects.
     #[must_use]
     pub fn with_limits(self, limits: Limits) -> Publisher {
         Publisher { limits, ..self }
@@ -132,17 +136,18 @@ impl Publisher {
         self.current.subscribe()
     }
 
-    /// A lower bound of how far the source had been read when the current plan was published.
+    /// Returns a receiver of the watermark of the current plan. The plan contains at least every object up to this
+    /// watermark.
     pub fn watermark(&self) -> watch::Receiver<Arc<Watermark>> {
         self.watermark.subscribe()
     }
 
-    /// The outcomes that status and Events are made from.
+    /// Returns a receiver of the outcomes, from which status and Events are made.
     pub fn outcome(&self) -> watch::Receiver<Arc<Outcome>> {
         self.outcome.subscribe()
     }
 
-    /// Records why the source cannot be published yet. Once a plan is in force this only logs the problems.
+    /// Records why nothing can be published yet. If there is a published plan, only reports the problems.
     pub fn hold_back(&mut self, why: &str, problems: &[Problem]) {
         self.report_problems(problems);
         let is_new_reason = self.current.send_if_modified(|current| match current {
@@ -194,7 +199,7 @@ impl Publisher {
                 }
                 Err(reason) => {
                     self.metrics.refused_plans.inc();
-                    tracing::error!("not published, the plan before stays in force: {reason}");
+                    tracing::error!("not published, the previous plan stays in force: {reason}");
                     refused = Some(reason.to_string());
                 }
             }

@@ -4,7 +4,7 @@
 //! Outcome, proxies of all replicas --verdict--> the status of each object --> patches, a limited number each second
 //! ```
 //!
-//! The writer makes a status just before it sends the status, so that it sends only the newest of several changes.
+//! The writer makes a status just before it sends the status, so that only the newest of several changes is sent.
 
 pub mod events;
 pub mod expiry_event;
@@ -39,9 +39,10 @@ const ROUND: Duration = Duration::from_millis(250);
 const MIN_ROUND: Duration = Duration::from_millis(50);
 /// Time between two reads of the list of proxies.
 const PROXIES: Duration = Duration::from_millis(250);
+/// Time between two requests to the other replicas.
 const ASK_PEERS: Duration = Duration::from_secs(1);
-/// Time from the start of this process until its first write. In this time, proxies of a replica that has ended find
-/// another replica, so the first status counts them.
+/// Time from the start of this process until its first write. In this time, the proxies of a replica that has ended
+/// connect to another replica, so the first status counts them.
 const GATHER: Duration = Duration::from_secs(3);
 
 /// Writes status and Events while this replica may write.
@@ -51,7 +52,7 @@ pub struct StatusReporter {
     /// The proxies of this replica.
     pub proxies: Arc<Proxies>,
     pub peers: Option<Peers>,
-    /// Without a Lease this replica may always write.
+    /// The Lease that decides which replica writes. Without a Lease this replica may always write.
     pub lease: Option<Lease>,
     pub metrics: Arc<Metrics>,
 }
@@ -63,7 +64,7 @@ pub struct Lease {
     pub name: String,
 }
 
-/// The term in which this replica may write, and the name of this replica in its writes.
+/// The time in which this replica may write, and the name of this replica in its writes.
 struct WritePermit {
     /// The time until which a write may begin; None without a Lease.
     term: Option<watch::Receiver<Option<Instant>>>,
@@ -146,8 +147,8 @@ impl StatusReporter {
         }
     }
 
-    /// Returns the proxies of all replicas in a fixed order. `silent` and `behind` change all the time, so they get
-    /// values that do not change.
+    /// Returns the proxies of all replicas in a fixed order. Sets `silent` and `behind`, which are numbers of seconds,
+    /// to fixed values. Otherwise two lists would always differ.
     fn all_proxies(&self, peer_reports: Option<&PeerReports>, now: Instant) -> Vec<Proxy> {
         let own = self.proxies.list().proxies;
         let mut all = match peer_reports {
@@ -156,7 +157,7 @@ impl StatusReporter {
         };
         for proxy in &mut all {
             proxy.silent = 0;
-            // A stuck proxy keeps the smallest number for which `is_stuck` is true.
+            // A stuck proxy gets the smallest number for which `is_stuck` is true.
             if !proxy.is_stuck() {
                 proxy.behind = 0;
             }
@@ -176,9 +177,9 @@ impl WritePermit {
     }
 }
 
-/// Asks the other replicas for their proxies every second. This replica asks also while another replica writes: when it
-/// becomes the writer, it must know the proxies of a replica that has ended. `reports` stays None until the first round
-/// of questions is over.
+/// Requests the lists of proxies of the other replicas every second, also while another replica writes status. So this
+/// replica knows the proxies of the other replica if that replica ends. `reports` stays None until the first round of
+/// requests is over.
 async fn ask_peers(
     peers: Option<Peers>,
     replica: String,
@@ -192,7 +193,7 @@ async fn ask_peers(
     loop {
         let PeerAnswers { replicas, failures } = peers.ask(&replica).await;
         for failure in failures.difference(&logged) {
-            tracing::warn!("a replica cannot be asked for its proxies: {failure}");
+            tracing::warn!("the proxies of another replica cannot be read: {failure}");
         }
         logged = failures;
         reports.send_modify(|reports| {
@@ -223,7 +224,7 @@ fn compare(before: &[Proxy], after: &[Proxy]) -> ProxyChange {
     }
 }
 
-/// True if the two states of a proxy are equal except for the watermark, and the watermark has not gone back.
+/// True if the two states of a proxy are equal except for the watermark, and the watermark has not decreased.
 fn is_only_further((before, after): (&Proxy, &Proxy)) -> bool {
     let parse = |text: &str| text.parse::<Watermark>().unwrap_or_default();
     let before_with_watermark = Proxy {

@@ -1,5 +1,7 @@
-//! HTTP for proxies and replicas. With `GET /v1/config` a proxy polls for its configuration. With `GET /v1/proxies`
-//! another replica gets the list of the proxies that poll this replica.
+//! HTTP for proxies and other replicas. With `GET /v1/config` a proxy polls for its configuration. With
+//! `GET /v1/proxies` another replica reads the list of the proxies that poll this replica.
+//!
+//! A scope is the part of the plan that one proxy may see. A reader is an authenticated client.
 
 use std::sync::Arc;
 
@@ -48,7 +50,7 @@ pub use proxies::Proxies;
 use reader::{Reader, Refusal};
 pub use tokens::{AUDIENCE, OWN_TOKEN, Tokens};
 
-/// The state that requests share.
+/// The state that all requests share.
 #[derive(Clone)]
 pub struct Server {
     current: watch::Receiver<Current>,
@@ -63,7 +65,8 @@ pub struct Server {
 }
 
 impl Server {
-    /// Serves what `publisher` publishes. When `ending` is cancelled, the server answers every poll that it holds.
+    /// Returns a server for the plans of `publisher`. When `ending` is cancelled, the server answers every poll that it
+    /// holds.
     pub fn new(
         publisher: &Publisher,
         versions: ClusterVersions,
@@ -83,7 +86,7 @@ impl Server {
         }
     }
 
-    /// The proxies that poll this replica.
+    /// Returns the proxies that poll this replica.
     pub fn proxies(&self) -> Arc<Proxies> {
         self.proxies.clone()
     }
@@ -97,7 +100,8 @@ impl Server {
     }
 }
 
-/// Refuses a request with a body: no handler reads a body, and the connection must not wait for it.
+/// Refuses a request with a body, because no handler reads a body. Closes the connection, so that the server does not
+/// wait for the body.
 async fn without_body(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {
         return next.run(request).await;
@@ -114,7 +118,7 @@ async fn config(
     query: Result<Query<Vec<(String, String)>>, QueryRejection>,
     headers: HeaderMap,
 ) -> Response {
-    // The wait includes the authentication, because the proxy counts its time limit from the request.
+    // The wait begins before the authentication, because the proxy counts the wait from its request.
     let start = Instant::now();
     let wait = poll_headers::wait(&headers);
     let scope = query
@@ -177,8 +181,8 @@ impl Server {
     }
 }
 
-/// Returns the scope of a query with `namespace=NS`, `namespace=*`, `gateway=NS/NAME`, or none of them. Ignores other
-/// parameters, because later filters may send them.
+/// Returns the scope of a query with `namespace=NS`, `namespace=*` or `gateway=NS/NAME`. Returns [`Scope::Producers`]
+/// if all of them are absent. Ignores other parameters, because newer filters may send them.
 fn parse_scope(pairs: &[(String, String)]) -> Result<Scope, String> {
     let mut scope = Scope::Producers;
     for (key, value) in pairs {

@@ -1,4 +1,4 @@
-//! The bookstore counts its sales, and every answer has its name.
+//! The bookstore counts its sales. Every answer contains the name of the bookstore.
 
 use std::io;
 use std::net::SocketAddr;
@@ -49,13 +49,13 @@ impl FromStr for Span {
             let (from, to) = (from.parse().ok()?, to.parse().ok()?);
             (from <= to).then_some(Span { from, to })
         });
-        bounds.ok_or("write FROM-TO in milliseconds, 150-750 for one")
+        bounds.ok_or("write FROM-TO in milliseconds, for example 150-750")
     }
 }
 
 impl Span {
-    /// The n-th duration of a sequence that fills the span evenly without a visible order. Steps by the golden ratio
-    /// need no random numbers.
+    /// Returns the n-th duration of a sequence that covers the span evenly, in no visible order. The sequence needs no
+    /// random numbers, because its steps follow the golden ratio.
     fn nth(self, n: u64) -> Duration {
         const GOLDEN: u64 = 0x9E37_79B9_7F4A_7C15;
         let width = u128::from(self.to - self.from) + 1;
@@ -158,7 +158,8 @@ impl Shop {
         (headers, body).into_response()
     }
 
-    /// As in the original demo the Host differs from the authority, because meshes route by Host.
+    /// Sends an order to the bookwarehouse. As in the original demo, the Host header differs from the name in the URL,
+    /// because meshes route by the Host header.
     async fn restock(&self) {
         let namespace = &self.settings.bookwarehouse_namespace;
         let authority = format!("bookwarehouse.{namespace}.svc.cluster.local:14001");

@@ -40,7 +40,7 @@ pub struct Settings {
         value_parser = seconds
     )]
     sleep: f64,
-    /// With a limit of rounds: the number of successful rounds for exit code 0
+    /// With a number of rounds: how many of them must be successful for exit code 0
     #[arg(long, env = "CI_MIN_SUCCESS_THRESHOLD", default_value_t = 1)]
     min_success: u64,
     /// Number of rounds; 0 means no end
@@ -76,17 +76,17 @@ struct Books {
     counts: Mutex<Counts>,
 }
 
-/// Counts by version: the first is v1, the second v2.
+/// Counts for each version of the bookstore. In each array the first number is for v1 and the second for v2.
 #[derive(Clone, Copy, Default)]
 struct Counts {
     books: [u64; 2],
-    /// Answers to looking and buying.
+    /// Answers to both kinds of calls: looking and buying.
     answers: [u64; 2],
     /// Calls without the expected answer.
     failed: u64,
 }
 
-/// Runs for ever, or for the number of rounds in the settings. Then too few successful rounds give a failure.
+/// Runs for ever, or for the number of rounds in the settings. Returns a failure if too few rounds were successful.
 pub async fn run(customer: Customer, settings: Settings) -> ExitCode {
     let books = Arc::new(Books {
         customer,
@@ -113,7 +113,7 @@ pub async fn run(customer: Customer, settings: Settings) -> ExitCode {
     while loops.join_next().await.is_some() {}
     let went_well = books.went_well.load(Relaxed);
     println!(
-        "{went_well} of {} rounds went well",
+        "{went_well} of {} rounds were successful",
         settings.max_iterations
     );
     if went_well >= settings.min_success {
@@ -148,7 +148,7 @@ async fn go_shopping(books: Arc<Books>, settings: Arc<Settings>) {
 }
 
 impl Books {
-    /// The status of the answer; None without an answer.
+    /// Returns the status of the answer; None without an answer.
     async fn get(&self, caller: &Caller, host: &str, path: &str) -> Option<u16> {
         let app = match self.customer {
             Customer::Buyer => "bookbuyer",
@@ -164,7 +164,7 @@ impl Books {
         if answer.status == StatusCode::OK {
             let identity = answer.identity().unwrap_or_default();
             let Some(version) = VERSIONS.iter().position(|name| identity.starts_with(name)) else {
-                eprintln!("{host}{path}: an answer from no bookstore that is known");
+                eprintln!("{host}{path}: the answer is not from a known bookstore");
                 return None;
             };
             let mut counts = self.counts();

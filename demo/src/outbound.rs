@@ -29,13 +29,13 @@ pub enum Error {
     Request(#[from] axum::http::Error),
     #[error("{}", cause(.0))]
     Call(#[from] hyper_util::client::legacy::Error),
-    #[error("the answer broke off: {0}")]
+    #[error("the answer ended too early: {0}")]
     Body(#[from] hyper::Error),
     #[error("no answer for {PATIENCE:?}")]
     Late,
 }
 
-/// The innermost error, because "connection refused" says more than its outer layers.
+/// Returns the innermost error, because a text such as "connection refused" is there and not in the outer errors.
 fn cause(error: &dyn std::error::Error) -> String {
     match error.source() {
         Some(source) => cause(source),
@@ -83,8 +83,8 @@ impl Answer {
 }
 
 impl Caller {
-    /// `through` is the address for all calls. Without it each name is resolved, as in a mesh that redirects its
-    /// workloads' traffic.
+    /// `through` is the address for all calls. With None each name is resolved, as in a mesh that redirects the traffic
+    /// of its workloads.
     pub fn new(through: Option<SocketAddr>) -> Caller {
         Caller {
             client: Client::builder(TokioExecutor::new()).build_http(),

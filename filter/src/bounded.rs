@@ -31,7 +31,7 @@ impl BoundedLog {
         self.written_lines.set(0);
         let count = self.suppressed_lines.take();
         if count > 0 {
-            warn!("weir: {count} more lines like the last ones were not written");
+            warn!("weir: {count} similar log lines were not written");
         }
     }
 }

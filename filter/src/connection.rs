@@ -1,5 +1,5 @@
-//! One TCP connection. The filter chooses the cluster of a new connection. The filter checks an inbound client at the
-//! first byte.
+//! One TCP connection. The filter chooses the cluster of a new outbound connection. It checks the client of an inbound
+//! connection at the first byte, when the TLS handshake is done.
 
 use std::rc::Rc;
 
@@ -42,7 +42,7 @@ impl Connection {
             Decision::Answer(503) if rule.is_empty() => "there is no configuration yet".into(),
             // A connection has no redirect and no host, so only the status of a broken backend is possible.
             Decision::Answer(_) | Decision::Redirect(..) | Decision::UnknownListener(_) => {
-                format!("{rule}: the backend of this share cannot be used")
+                format!("{rule}: the picked backend cannot be used")
             }
         };
         self.shared
@@ -107,7 +107,7 @@ impl StreamContext for Connection {
         {
             self.is_open = Some(is_open);
         }
-        // A pause keeps the proxy from connecting to a backend.
+        // While the stream is paused, the proxy does not connect to a backend.
         if is_open {
             Action::Continue
         } else {
@@ -120,7 +120,7 @@ impl StreamContext for Connection {
         self.admit()
     }
 
-    /// The first bytes may come from the server, and an unknown peer must not get them.
+    /// The first bytes may come from the server. The filter must check the peer before it gets these bytes.
     #[cfg(feature = "full")]
     fn on_upstream_data(&mut self, _: usize, _: bool) -> Action {
         self.admit()

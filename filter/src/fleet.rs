@@ -1,5 +1,6 @@
-//! The state that the VMs of one proxy process share for one scope: the VM that polls, the list of living VMs, and the
-//! newest document. A document is a configuration as the control plane sends it. The VMs of one scope are a fleet.
+//! The state that the VMs of one proxy process share for one scope (one namespace or Gateway): the VM that polls, the
+//! list of living VMs, and the newest document. A document is a configuration as the control plane sends it. The VMs of
+//! one process and one scope are a fleet.
 //!
 //! The state is in the shared data of the proxy, which survives the trap of a VM. A VM joins the fleet in its first
 //! tick, because a proxy also loads the configuration in a throw-away VM that never ticks.
@@ -11,7 +12,7 @@ use crate::host;
 
 /// Milliseconds between ticks.
 pub const TICK: u64 = 500;
-/// Milliseconds after which a lease that its holder did not renew is free.
+/// Milliseconds after which a lease ends, if its holder does not renew it. The VM with the lease polls.
 pub const LEASE: u64 = 2_000;
 /// Milliseconds after which a VM without a heartbeat is gone, together with its queue.
 const HEARTBEAT_TIMEOUT: u64 = 3_000;
@@ -37,7 +38,7 @@ struct MemberEntry<'a> {
     heartbeat: u64,
     /// The revision that this VM uses; may be empty.
     revision: &'a str,
-    /// True if this VM edits no responses. The line then ends with [`LEAN`].
+    /// True if the module of this VM cannot edit responses. The line then ends with [`LEAN`].
     is_lean: bool,
 }
 
@@ -185,7 +186,7 @@ impl Member {
     }
 }
 
-/// True if this filter picks backends for requests and edits none of their responses.
+/// True if this filter picks backends for requests and cannot edit responses.
 pub fn leaves_responses_alone(plugin: &Plugin) -> bool {
     cfg!(not(feature = "full"))
         && (plugin.protocol, plugin.direction) == (Protocol::Http, Direction::Outbound)

@@ -19,14 +19,14 @@ pub fn request_header(name: &str) -> Option<Vec<u8>> {
 /// Returns all lines of the header, joined with commas. [`request_header`] returns the first line, and costs less if
 /// the request has the header.
 pub fn request_header_lines(name: &str) -> Option<Vec<u8>> {
-    // This cheap call comes first, because most requests lack the headers that rules name. The property is the same for
-    // an empty and an absent header, and some hosts lack the property.
+    // This cheap call comes first, because most requests lack the headers that rules name. The property below does not
+    // differ for an empty and an absent header, and some hosts do not have the property.
     let first = request_header(name)?;
     let lines = hostcalls::get_property(vec!["request", "headers", name]).unwrap_or_default();
     Some(lines.unwrap_or(first))
 }
 
-/// The message whose headers an edit changes.
+/// The message with the headers that an edit changes.
 #[derive(Clone, Copy)]
 pub enum Headers {
     /// The request. Use it inside `on_http_request_headers` only.
@@ -93,7 +93,8 @@ fn answer_with(status: u16, header: (&str, &str), body: &str) {
     let _ = hostcalls::send_http_response(u32::from(status), vec![header], Some(body.as_bytes()));
 }
 
-/// The text with `?` for all but visible ASCII, cut to [`MAX_VISIBLE`], for a header or a log line.
+/// Returns the text for a header or a log line: cut to [`MAX_VISIBLE`], with `?` for every character that is not
+/// visible ASCII.
 pub fn visible(text: &str) -> String {
     let escape = |c: char| {
         if c == ' ' || c.is_ascii_graphic() {
@@ -158,14 +159,14 @@ pub fn close() {
     let _ = hostcalls::close_downstream();
 }
 
-/// The plugin configuration. Only inside `on_configure`: the host drops it afterwards.
+/// Returns the plugin configuration. Call this inside `on_configure` only, because the host drops the text afterwards.
 pub fn plugin_configuration(size: usize) -> Vec<u8> {
     hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size)
         .unwrap_or_default()
         .unwrap_or_default()
 }
 
-/// The node id of Envoy. Envoy 1.33 moved the property.
+/// Returns the node id of Envoy. Envoy 1.33 moved the property.
 pub fn node_id() -> String {
     [vec!["xds", "node", "id"], vec!["node", "id"]]
         .into_iter()
@@ -174,7 +175,7 @@ pub fn node_id() -> String {
         .unwrap_or_default()
 }
 
-/// Milliseconds since 1970.
+/// Returns the milliseconds since 1970.
 pub fn now() -> u64 {
     let since = hostcalls::get_current_time().ok();
     since
@@ -183,7 +184,8 @@ pub fn now() -> u64 {
         .unwrap_or_default()
 }
 
-/// A random number, different in every VM: the keys of a `RandomState` come from the host's `random_get`.
+/// Returns a random number. Each VM gets another number, because the keys of a `RandomState` come from the host's
+/// `random_get`.
 pub fn random() -> u64 {
     RandomState::new().hash_one(0)
 }
@@ -192,13 +194,14 @@ pub fn set_tick_period(milliseconds: u64) {
     let _ = hostcalls::set_tick_period(Duration::from_millis(milliseconds));
 }
 
-/// Sends a request to a cluster. Returns the token of the call; None if this thread does not know the cluster (yet).
+/// Sends a request to a cluster. Returns the token of the call; None if this thread does not know the cluster, or does
+/// not know it yet.
 pub fn get(cluster: &str, headers: &[(&str, &str)], timeout_seconds: u64) -> Option<u32> {
     let timeout = Duration::from_secs(timeout_seconds);
     hostcalls::dispatch_http_call(cluster, headers.to_vec(), None, Vec::new(), timeout).ok()
 }
 
-/// A header of the response to a call. Only inside `on_http_call_response`, as [`response_body`].
+/// Returns a header of the response to a call. Call this and [`response_body`] inside `on_http_call_response` only.
 pub fn response_header(name: &str) -> Option<Vec<u8>> {
     hostcalls::get_map_value_bytes(MapType::HttpCallResponseHeaders, name).unwrap_or_default()
 }

@@ -4,12 +4,12 @@
 //! proxy --callbacks--> root, request, connection --> split::Live      root --> poll, fleet --> host --> proxy
 //! ```
 //!
-//! [`root`] keeps a table in force. [`request`] and [`connection`] use it through [`shared`]. [`poll`] talks to the
-//! control plane. [`fleet`] has the state that the VMs of one proxy process share. [`metrics`] counts. [`bounded`] limits
-//! log lines that clients cause. Only [`host`] uses host calls. The choice of a backend, and all code that can be tested
-//! without a proxy, is in `split`.
+//! [`root`] installs the table, which is the compiled configuration. [`request`] and [`connection`] use the table
+//! through [`shared`]. [`poll`] talks to the control plane. [`fleet`] has the state that the VMs of one proxy process
+//! share. [`metrics`] counts. [`bounded`] limits log lines that clients cause. Only [`host`] uses host calls. The
+//! choice of a backend, and all code that can be tested without a proxy, is in the crate `split`.
 //!
-//! Without the feature `full` the module is `weir-lean.wasm`, which neither edits responses nor checks inbound
+//! Without the feature `full` the module is `weir-lean.wasm`, which edits no responses and checks no inbound
 //! connections.
 #![deny(
     clippy::arithmetic_side_effects,

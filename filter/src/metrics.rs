@@ -1,6 +1,6 @@
-//! Counters and gauges. All VMs of a process share the value of a name. Each VM counts requests in its own memory and
-//! adds the counts in each tick, so that a request needs no host call for its counts. A name has its labels in the form
-//! `.key=.=value;.`, from which the proxy extracts tags.
+//! Counters and gauges. All VMs of a process share the value of a metric. Each VM counts requests in its own memory and
+//! adds the counts in each tick, so that a request needs no host call for its counts. The name of a metric contains its
+//! labels in the form `.key=.=value;.`, from which the proxy extracts tags.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
@@ -15,7 +15,7 @@ thread_local! {
 pub const CONFIG_UPDATES: &str = "weir_config_updates_total";
 pub const CONFIG_REFUSED: &str = "weir_config_refused_total";
 pub const POLL_FAILURES: &str = "weir_poll_failures_total";
-/// Rules that are in force for other scopes.
+/// The number of rules for other proxies (other scopes).
 pub const RULES_ELSEWHERE: &str = "weir_rules_elsewhere";
 const RULES: &str = "weir_rules";
 const CONFIGURED: &str = "weir_configured";
@@ -39,7 +39,7 @@ pub fn count_requests(rule: &str, backend: &str, requests: u64) {
     add(&name, requests);
 }
 
-/// Sets the gauges of the configuration in force.
+/// Sets the gauges of the current configuration.
 pub fn set_configured(rules: usize) {
     let rules = u64::try_from(rules).unwrap_or(u64::MAX);
     for (name, value) in [(RULES, rules), (CONFIGURED, 1)] {

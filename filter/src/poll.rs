@@ -5,12 +5,12 @@ use weir_split::{Plugin, Site, Table, wire};
 
 use crate::host::{self, MAX_VISIBLE, visible};
 
-/// Seconds that the control plane may hold a poll.
+/// Seconds that the control plane may wait for a new configuration before it answers a poll.
 const WAIT: u64 = 25;
 /// Seconds until a poll fails: [`WAIT`], and time for the answer.
 const TIMEOUT: u64 = 30;
-/// Milliseconds. If an answer without a new configuration comes sooner, the control plane did not hold the poll. A new
-/// poll at once would then be a busy loop.
+/// Milliseconds. If an answer without a new configuration arrives sooner, the control plane did not wait. A new poll at
+/// once would then be a busy loop.
 const MIN_HOLD: u64 = 200;
 
 /// The state of the polling of this VM.
@@ -57,7 +57,7 @@ pub struct Proxy<'a> {
     pub node: &'a str,
     /// The revision that this VM uses; empty before the first revision.
     pub revision: &'a str,
-    /// The revision that every VM of the scope uses. None if the VMs use different revisions.
+    /// The revision that every VM of this process and scope uses. None if the VMs use different revisions.
     pub applied: Option<String>,
     /// The last refused revision and the reason; empty after a good revision.
     pub refused: (&'a str, &'a str),
@@ -76,7 +76,7 @@ pub fn send(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
         "" => "/v1/config".to_owned(),
         scope => format!("/v1/config?{scope}"),
     };
-    // The proxy needs neither of these two revisions again.
+    // The proxy does not need the used and the refused revision again.
     let (refused, reason) = proxy.refused;
     let etags: Vec<_> = [proxy.revision, refused]
         .iter()
@@ -134,7 +134,7 @@ pub fn send(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
 pub fn read(site: &Site, (since, waits): (u64, bool), headers: usize, body_size: usize) -> Answer {
     if headers == 0 {
         // A host call that reads a header traps if there is no answer.
-        return Answer::Failed("no answer, or one that is too big for the proxy".into());
+        return Answer::Failed("no answer, or an answer that is too big for the proxy".into());
     }
     let status = host::response_header(":status").unwrap_or_default();
     match status.as_slice() {
@@ -145,11 +145,15 @@ pub fn read(site: &Site, (since, waits): (u64, bool), headers: usize, body_size:
                 elsewhere: elsewhere(),
             };
         }
-        b"304" => return Answer::Failed("304 at once, instead of holding the poll".into()),
+        b"304" => {
+            return Answer::Failed("304 at once, although the filter sent Prefer: wait".into());
+        }
         b"406" => {
             let body = host::response_body(body_size.min(MAX_VISIBLE));
             let body = visible(&String::from_utf8_lossy(&body));
-            return Answer::Failed(format!("it has rules that this filter cannot read: {body}"));
+            return Answer::Failed(format!(
+                "there are rules that this filter cannot read: {body}"
+            ));
         }
         other => return Answer::Failed(format!("status {}", String::from_utf8_lossy(other))),
     }
@@ -176,20 +180,20 @@ pub fn compile(site: &Site, body: &[u8]) -> Result<Table, String> {
     Table::compile(&config, site).map_err(|refusal| refusal.to_string())
 }
 
-/// The watermark of the answer, if it is safe to send back.
+/// Returns the watermark of the answer, if it is safe to send back.
 fn watermark() -> Option<String> {
     let value = String::from_utf8(host::response_header(headers::WATERMARK)?).ok()?;
     let is_visible = value.bytes().all(|byte| byte.is_ascii_graphic());
     (is_visible && value.len() <= headers::MAX_WATERMARK).then_some(value)
 }
 
-/// The number of rules for other scopes, if the answer has it.
+/// Returns the number of rules for other scopes, if the answer has this number.
 fn elsewhere() -> Option<u64> {
     let value = String::from_utf8(host::response_header(headers::ELSEWHERE)?).ok()?;
     value.parse().ok()
 }
 
-/// The text in the quotes of an ETag (RFC 9110, 8.8.3), if it is safe to send back.
+/// Returns the text in the quotes of an ETag (RFC 9110, 8.8.3), if it is safe to send back.
 fn revision_of(etag: &[u8]) -> Option<String> {
     let quoted = std::str::from_utf8(etag).ok()?;
     let revision = quoted.strip_prefix('"')?.strip_suffix('"')?;

@@ -75,8 +75,8 @@ impl HttpContext for Request {
             let status = module::status_without_edits(rule);
             shared.log.warn(|| {
                 format!(
-                    "{rule} edits response headers, which weir-lean.wasm cannot do: this share of its requests is \
-                     answered {status}; load weir.wasm instead of weir-lean.wasm"
+                    "{rule} edits response headers, which weir-lean.wasm cannot do: requests that need such an edit \
+                     are answered {status}; load weir.wasm instead of weir-lean.wasm"
                 )
             });
             host::answer(status, reason(status, true));
@@ -134,7 +134,7 @@ fn read(name: &str) -> Option<Vec<u8>> {
 }
 
 const UNKNOWN_LISTENER: &str = "weir: the proxy does not know by which listener of the Gateway this request came in; \
-                                its log says what to write\n";
+                                its log has the remedy\n";
 
 /// The log line for a request of an unknown listener: the cause, the answer, and the remedy.
 fn unknown_listener(unknown: UnknownListener, authority: &[u8], plugin: &Plugin) -> String {
@@ -146,49 +146,51 @@ fn unknown_listener(unknown: UnknownListener, authority: &[u8], plugin: &Plugin)
             let ports = names.iter().map(|name| format!("\"PORT\": [\"{name}\"]"));
             let ports: Vec<_> = ports.collect();
             let remedy = if is_by_socket {
-                "name listeners with the same routes for each port in listeners".into()
+                "for each port in \"listeners\", name only listeners with the same routes".into()
             } else {
                 format!(
                     "write \"listeners\": {{ {} }} into the plugin configuration, with the ports of this \
-                     proxy's sockets, or \"listener\" with one name where all requests come in by one",
+                     proxy's sockets, or \"listener\": \"NAME\" if all requests belong to one listener",
                     ports.join(", ")
                 )
             };
             let names = names.join(", ");
             (
-                format!("the listeners {names} of Gateway {gateway} have different routes for it"),
+                format!(
+                    "the listeners {names} of Gateway {gateway} have different routes for this host"
+                ),
                 remedy,
             )
         }
         UnknownListener::Socket(Some(port)) => (
             format!(
-                "listeners in the plugin configuration has nothing for port {port}, where it came in"
+                "\"listeners\" in the plugin configuration has nothing for port {port}, at which the request arrived"
             ),
             format!("add \"{port}\": [\"NAME\"] with the name of a listener of Gateway {gateway}"),
         ),
         UnknownListener::Socket(None) => (
-            "this proxy does not say at which port it came in".into(),
-            "write \"listener\" with one name instead of listeners".into(),
+            "the proxy does not tell the filter the port at which the request arrived".into(),
+            "write \"listener\": \"NAME\" instead of \"listeners\"".into(),
         ),
     };
-    format!("a request for {host} is answered 500, for {why}; {remedy}")
+    format!("a request for {host} is answered 500: {why}; {remedy}")
 }
 
 fn reason(status: u16, has_rule: bool) -> &'static str {
     match (status, has_rule) {
         (431, false) => {
-            "weir: a value in the request is too long for the expressions of the routes\n"
+            "weir: a value in the request is too long for the regular expressions of the routes\n"
         }
         // An inbound filter checks the path.
         (400, false) => {
-            "weir: a segment of the path is . or .. (plain, encoded, before a ; or after a \\), which servers read in \
-             different ways; send the path without such segments\n"
+            "weir: a segment of the path is . or .. (plain, encoded, before a ; or after a \\), and servers read such \
+             paths in different ways; send the path without such segments\n"
         }
         (404, false) => "weir: no rule of the routes for this host fits the request\n",
         (503, false) => "weir: there is no configuration yet\n",
         // A broken backend answers 500, or 503 for gRPC.
         (400, true) => "weir: invalid Host header: cannot build a redirect location\n",
         (414, true) => "weir: the redirect location is too long\n",
-        _ => "weir: the backend of this share of the traffic cannot be used\n",
+        _ => "weir: the backend that was picked for this request cannot be used\n",
     }
 }

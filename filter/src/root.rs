@@ -1,5 +1,5 @@
-//! The root context of one VM. It installs the newest configuration of its scope, and it handles ticks and wake-ups.
-//! The VM that holds the lease of [`crate::fleet`] polls the control plane.
+//! The root context of one VM. It installs the newest configuration of its scope (one namespace or Gateway), and it
+//! handles ticks and wake-ups. The VM that has the lease of [`crate::fleet`] polls the control plane.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -21,8 +21,8 @@ use crate::{host, metrics};
 const FIRST_TICK: u64 = 10;
 /// Milliseconds that a poll waits for all VMs to run a change.
 const SETTLE: u64 = 1_000;
-/// Most changes in one second. After more changes the next poll waits for the tick: two control planes that have one
-/// name and different configurations would keep every VM busy compiling.
+/// Most changes in one second. After more changes the next poll waits for the tick. Otherwise two control planes with
+/// the same name and different configurations would keep every VM busy compiling.
 const MAX_CHANGES: u32 = 200;
 
 #[derive(Default)]
@@ -37,14 +37,14 @@ struct VmState {
     refused: (String, String),
     /// Number of rules in the table that this VM uses.
     rules: usize,
-    /// True if this VM has no rule and other scopes have rules. The VM logs when the value becomes true.
+    /// True if this VM has no rule and other scopes have rules. The VM logs a warning when the value becomes true.
     is_left_out: bool,
     node: String,
     /// None before the first tick.
     member: Option<Member>,
     phase: Phase,
     /// Time of the last answer that confirmed the permissions of this VM, in milliseconds since 1970; 0 before the
-    /// first check. After the polling VM has refused a revision, an answer confirms nothing.
+    /// first check. While the polling VM refuses the newest revision, answers confirm nothing.
     confirmation_time: u64,
     /// True while the VM denies all traffic, because no answer has confirmed its permissions for `access_max_age`.
     is_access_too_old: bool,
@@ -78,8 +78,8 @@ impl RootContext for Root {
             && (plugin.protocol, plugin.direction) == (Protocol::Tcp, Direction::Inbound)
         {
             log::error!(
-                "weir: plugin configuration: this listener would check inbound connections at their first byte, which \
-                 weir-lean.wasm cannot do, so its configuration is refused; load weir.wasm instead of weir-lean.wasm"
+                "weir: plugin configuration: weir-lean.wasm cannot check inbound TCP connections: the proxy refuses \
+                 this configuration of the filter; load weir.wasm instead of weir-lean.wasm"
             );
             return false;
         }
@@ -188,7 +188,9 @@ impl VmState {
     }
 
     fn refuse(&mut self, revision: String, reason: &str) {
-        warn!("weir: revision {revision} refused, {reason}; the last good one stays in force");
+        warn!(
+            "weir: revision {revision} refused: {reason}; the proxy keeps its last good revision"
+        );
         metrics::count(metrics::CONFIG_REFUSED);
         self.refused = (revision, reason.to_owned());
     }
@@ -296,10 +298,11 @@ impl VmState {
         match poll::read(&self.shared.plugin.site, (since, waits), headers, body_size) {
             // The next tick polls. A poll at once would be a busy loop.
             Answer::Changed { revision, .. } if revision == self.revision => {
-                return self.on_failure("200 with the revision that is in force");
+                return self
+                    .on_failure("status 200 with the revision that this proxy already uses");
             }
             Answer::Refused { revision, .. } if revision == self.refused.0 => {
-                return self.on_failure("200 with the revision that was refused");
+                return self.on_failure("status 200 with the revision that this proxy has refused");
             }
             Answer::Failed(reason) => return self.on_failure(&reason),
             Answer::Changed {
@@ -310,7 +313,7 @@ impl VmState {
                 elsewhere,
             } => {
                 info!(
-                    "weir: revision {revision} in force, {} rules",
+                    "weir: the proxy now uses revision {revision}, which has {} rules",
                     table.rules()
                 );
                 metrics::count(metrics::CONFIG_UPDATES);
@@ -321,8 +324,8 @@ impl VmState {
                 self.phase = Phase::Settling { since: host::now() };
                 if let Some(member) = &self.member {
                     member.publish(&self.revision, &body);
-                    // The document comes before its watermark. If this VM traps between the two writes, the old
-                    // watermark is still true.
+                    // The document is written before its watermark. If this VM traps between the two writes, the old
+                    // watermark is low, which is safe.
                     member.set_watermark(&watermark.unwrap_or_default());
                     member.send_heartbeat(&self.revision);
                 }
@@ -335,7 +338,7 @@ impl VmState {
             } => {
                 self.report_elsewhere(elsewhere);
                 self.store_answer_time();
-                // After a refusal this VM uses an older revision, for which the watermark is too high.
+                // After a refusal this VM uses an older revision, and the watermark belongs to the refused one.
                 if let (Some(member), Some(watermark)) = (&self.member, watermark)
                     && self.refused.0.is_empty()
                 {
@@ -358,8 +361,8 @@ impl VmState {
         }
     }
 
-    /// Stores the time of an answer for all VMs of the scope, because the answer confirms their permissions. After a
-    /// refused revision the permissions are older than the answer, so the old time stays.
+    /// Stores the time of an answer for all VMs of the scope, because the answer confirms their permissions. If this VM
+    /// has refused the newest revision, the answer does not confirm the permissions, so the old time stays.
     fn store_answer_time(&mut self) {
         if let Some(member) = &self.member
             && self.refused.0.is_empty()
@@ -397,11 +400,13 @@ impl VmState {
         }
         if self.is_access_too_old {
             warn!(
-                "weir: the control plane has not answered for longer than access_max_age: all traffic is denied until it \
-                 answers"
+                "weir: the control plane has not confirmed the permissions within access_max_age: all traffic is \
+                 denied until it confirms them"
             );
         } else {
-            info!("weir: the control plane answers again: permissions are in force again");
+            info!(
+                "weir: the control plane has confirmed the permissions: they decide about traffic again"
+            );
         }
     }
 
@@ -420,10 +425,10 @@ impl VmState {
                 scope => scope,
             };
             warn!(
-                "weir: this proxy gets no rule and splits nothing; its plugin configuration has {scope}, and the rules in \
-                 force are for others ({rules}); write \"namespace\": \"*\" for the hosts of every namespace, \
-                 \"namespace\": \"NAMESPACE\" for the clients of one, or \"gateway\": \"NAMESPACE/NAME\" for the \
-                 routes of a Gateway; weir check --envoy names the scopes that have rules"
+                "weir: this proxy gets no rule and splits nothing, but other proxies have rules ({rules}): the plugin \
+                 configuration of this proxy has {scope}; write \"namespace\": \"*\" for the hosts of every namespace, \
+                 \"namespace\": \"NAMESPACE\" for the clients of one namespace, or \"gateway\": \"NAMESPACE/NAME\" for \
+                 the routes of a Gateway; weir check --envoy names the scopes that have rules"
             );
         }
         self.is_left_out = is_left_out;
@@ -446,7 +451,7 @@ impl VmState {
             reason.clone_into(&mut self.failure);
             let cluster = self.shared.plugin.control_plane.as_deref();
             let cluster = cluster.unwrap_or_default();
-            warn!("weir: no configuration from {cluster:?}: {reason}; what is in force stays");
+            warn!("weir: no configuration from {cluster:?}: {reason}; the proxy keeps what it has");
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Traps on demand for tests, with the feature `trap`. No shipped module has it.
 //!
-//! A request with the header `x-weir-trap: request` traps the VM that reads it. `x-weir-trap: bystander` traps it only
-//! if it does not hold the lease of a fleet. `x-weir-trap: poller` traps the VM with the lease in its next tick.
+//! A request with the header `x-weir-trap: request` traps the VM that reads the header. With `x-weir-trap: bystander`,
+//! the VM traps only if it does not poll. `x-weir-trap: poller` traps the VM that polls, in its next tick.
 #![expect(
     clippy::panic,
     reason = "this module exists to trap, and its feature is off by default"
@@ -22,7 +22,7 @@ pub fn on_request() {
     match host::request_header("x-weir-trap").as_deref() {
         Some(b"request") => panic!("trapped by a request that asked for it"),
         Some(b"bystander") if host::now().abs_diff(LEASE_TICK.load(Ordering::Relaxed)) > LEASE => {
-            panic!("trapped by a request that asked for a bystander")
+            panic!("trapped by a request, because this VM does not poll")
         }
         Some(b"poller") => host::set_shared(TRAP_KEY, b"set"),
         _ => {}

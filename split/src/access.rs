@@ -10,9 +10,9 @@ use crate::plugin::{Site, is_dns_name};
 use crate::refusal::{Refusal, each, refuse};
 use crate::wire;
 
-/// Bytes of a request's method or path that a message shows.
+/// The most bytes of a request's method or path that a message shows.
 const MAX_SHOWN_BYTES: usize = 100;
-/// ServiceAccounts that a message names.
+/// The most ServiceAccounts that a message names.
 const MAX_NAMED_ACCOUNTS: usize = 3;
 
 const NO_IDENTITY: &str = "a client without identity";
@@ -27,7 +27,7 @@ pub(crate) struct Access {
     outbound: HashMap<Box<str>, Vec<Arc<Grant>>>,
     /// The grants with the own ServiceAccount as the destination.
     inbound: Vec<Arc<Grant>>,
-    /// The text in messages for a peer whose certificate names no ServiceAccount.
+    /// How messages name a client whose certificate names no ServiceAccount.
     stranger: Box<str>,
 }
 
@@ -38,7 +38,7 @@ struct Grant {
     ports: Option<Vec<u16>>,
 }
 
-/// The grants of this proxy's client for one backend.
+/// The grants that let this proxy send traffic to one backend.
 #[derive(Debug)]
 pub(crate) struct Permit {
     client: Option<Box<str>>,
@@ -62,7 +62,8 @@ impl Access {
             stranger: match site.trust_domain.as_str() {
                 "" => NO_IDENTITY.into(),
                 domain => format!(
-                    "{NO_IDENTITY} (its certificate is not of trust domain {domain} and names no ServiceAccount of {})",
+                    "{NO_IDENTITY} (its certificate has neither a SPIFFE ID of trust domain {domain} nor the DNS name \
+                     of a ServiceAccount in {})",
                     site.cluster_domain
                 )
                 .into(),
@@ -102,8 +103,8 @@ impl Access {
             }
         })?;
         let account_note = match accounts {
-            // The pods of the backend have no ServiceAccount, or this proxy has no grant for their ServiceAccounts.
-            [] => ", behind which no ServiceAccount has a grant for this proxy".into(),
+            // The ServiceAccounts of the backend's pods are unknown, or have no grant for this proxy.
+            [] => " (no ServiceAccount of its pods has a grant for this proxy)".into(),
             all => {
                 let named: Vec<_> = all
                     .iter()
@@ -249,7 +250,7 @@ fn is_account(text: &str) -> bool {
     parts.is_some_and(|(namespace, name)| is_dns_name(namespace) && is_dns_name(name))
 }
 
-/// Returns a text such as `GET /buy reach`. The client chooses the method and the path, so both are escaped and cut.
+/// Returns a text such as `send GET /buy to`. The client chooses the method and the path, so both are escaped and cut.
 fn describe_request(view: &mut RequestView) -> String {
     let escape = |bytes: &[u8]| {
         let start = bytes.get(..MAX_SHOWN_BYTES);
@@ -257,9 +258,9 @@ fn describe_request(view: &mut RequestView) -> String {
         format!("{}{cut}", start.unwrap_or(bytes).escape_ascii())
     };
     let method = escape(view.header(":method").unwrap_or_default());
-    format!("{method} {} reach", escape(view.path()))
+    format!("send {method} {} to", escape(view.path()))
 }
 
 fn missing_grant(client: &str, what: &str, destination: &str) -> String {
-    format!("no TrafficTarget lets {client} {what} {destination}")
+    format!("no TrafficTarget allows {client} to {what} {destination}")
 }

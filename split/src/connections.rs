@@ -10,7 +10,7 @@ use crate::wire;
 /// The checked form of [`wire::Connections`], for one proxy.
 #[derive(Debug, Default)]
 pub(crate) struct ConnectionTable {
-    /// True if the plugin configuration names the root or the listener of all connections.
+    /// True if the plugin configuration names one Service (the key `root`) or one listener for all connections.
     has_one_destination: bool,
     /// The rule for all connections, if they have one destination.
     all: Option<ConnectionRule>,
@@ -24,7 +24,8 @@ pub(crate) struct ConnectionTable {
 pub(crate) struct ConnectionRule {
     /// Index into the table's rules.
     pub(crate) rule: usize,
-    /// The cluster of the ordinary route, if the plugin configuration says that this route serves the root.
+    /// The cluster that the proxy uses without the filter, if the plugin configuration states that this cluster serves
+    /// the Service that clients call (the root).
     pub(crate) ordinary_cluster: Option<Box<str>>,
 }
 
@@ -66,7 +67,7 @@ impl ConnectionTable {
                 .iter()
                 .all(|backend| backend.filters.is_none());
         if !is_plain {
-            let reason = "has filters, timeouts or retries, which are for requests alone";
+            let reason = "has filters, timeouts or retries, which only requests can have";
             return refuse("rule", format!("{identity:?} {reason}"));
         }
         let mut connection_rule = ConnectionRule {

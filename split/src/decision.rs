@@ -5,8 +5,8 @@ use std::sync::Arc;
 /// What happens to a request or a connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Decision<'a> {
-    /// The request takes its ordinary route, without a routing header. No rule decides for the request, or its ordinary
-    /// route leads to the cluster of the rule.
+    /// The request takes its ordinary route, without a routing header. Either no rule decides for the request, or the
+    /// ordinary route already uses the picked cluster.
     Ordinary,
     /// The name of the cluster for the routing header.
     Cluster(&'a str),
@@ -52,7 +52,7 @@ impl<'a> From<Decision<'a>> for Decided<'a> {
     }
 }
 
-/// Why no rule can decide for a request: its listener is unknown, and listeners have different matches.
+/// Why no rule can decide for a request: its listener is unknown, and the possible listeners have different matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum UnknownListener<'t> {
     /// The request may have come in at each of these listeners.

@@ -13,7 +13,7 @@
 //! rule           a rule and its backends
 //! access, connections
 //! edit           changes of requests and responses
-//! matching       what a request must show
+//! matching       conditions on a request
 //! plugin, decision
 //! wire, identity, sampler, refusal
 //! ```

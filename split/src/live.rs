@@ -47,13 +47,13 @@ impl Live {
         }
     }
 
-    /// Says whether the permissions are too old. If they are, all requests and connections are denied. The table stays,
-    /// so each rule later goes on with its sequence of picks.
+    /// Sets whether the permissions are too old. If they are, all requests and connections are denied. The table stays,
+    /// so each rule later continues its sequence of picks.
     pub fn set_access_too_old(&mut self, is_too_old: bool) {
         self.is_access_too_old = is_too_old;
     }
 
-    /// Replaces the table. A rule with the same identity, backends and weights as before goes on with its sequence of
+    /// Replaces the table. A rule with the same identity, backends and weights as before continues its sequence of
     /// picks. Call [`Live::take_picks`] first, because the picks of removed rules are lost.
     pub fn install(&mut self, table: Table) {
         let previous = std::mem::take(&mut self.table);
@@ -69,8 +69,8 @@ impl Live {
                 Some((before, state)) if before.has_same_backends(rule) => state,
                 _ => {
                     let weights = rule.backends.iter().map(|backend| backend.weight);
-                    // The seed depends on no other rule, so that other rules do not change this sequence. With the
-                    // count, a rule that gets its old weights back has another sequence than before.
+                    // The seed does not depend on other rules, so other rules do not change this sequence. Because of
+                    // the count, a rule that gets its old weights back starts a new sequence.
                     let seed =
                         self.seed ^ fnv1a(&rule.identity) ^ self.install_count.rotate_left(40);
                     RuleState {
@@ -202,13 +202,13 @@ impl Live {
         rule.decided(decision)
     }
 
-    /// Decides whether a request may come in to the workload of this proxy. `peer` returns the [`crate::peer_identity`]
-    /// of the client's certificate. The function calls `peer` only if there is an access policy. `read` is the same
+    /// Decides whether a request may go to the workload of this proxy. `peer` returns the [`crate::peer_identity`] of
+    /// the client's certificate. The function calls `peer` only if there is an access policy. `read` is the same
     /// function as for [`Live::decide`].
     ///
-    /// [`Decision::Ordinary`] lets the request in. [`Decision::Denied`] and [`Decision::Answer`] do not let it in. The
-    /// answer is 400 if servers could read the path in different ways. Before there is a configuration,
-    /// [`UntilConfigured`] decides.
+    /// Returns [`Decision::Ordinary`] if the request is allowed, and [`Decision::Denied`] if no grant allows it.
+    /// Returns [`Decision::Answer`] with 400 if servers could read the path in different ways. Before there is a
+    /// configuration, [`UntilConfigured`] decides.
     pub fn admit(
         &self,
         peer: impl FnOnce() -> Option<String>,
@@ -218,7 +218,7 @@ impl Live {
         if self.install_count == 0 || self.is_access_too_old {
             return self.not_ready();
         }
-        // If no steps are left, no grant fits the request, so the request is denied.
+        // If the regular expressions use up this effort, no grant fits the request, so the request is denied.
         let effort = Effort::default();
         let mut view = RequestView::new(authority, &effort, &mut read);
         // The workload may resolve a segment `..`, and then read a path that no permission covers.
@@ -231,8 +231,8 @@ impl Live {
         from_check(access.admit(peer().as_deref(), &mut view))
     }
 
-    /// Decides whether a connection may come in to the workload of this proxy. Call it after the TLS handshake. `port`
-    /// is the port of the workload.
+    /// Decides whether a connection may go to the workload of this proxy. Call this function after the TLS handshake.
+    /// `port` is the port of the workload.
     pub fn admit_connection(&self, peer: Option<&str>, port: u16) -> Decided<'_> {
         if self.install_count == 0 || self.is_access_too_old {
             return self.not_ready();
@@ -245,14 +245,15 @@ impl Live {
 
     fn not_ready(&self) -> Decided<'static> {
         if self.is_access_too_old {
-            let reason = "the control plane has not answered for longer than access_max_age";
+            let reason =
+                "the control plane has not confirmed the permissions within access_max_age";
             return Decision::Denied(reason.into()).into();
         }
         match self.until_configured {
             UntilConfigured::Pass => Decision::Ordinary,
             UntilConfigured::Unavailable => Decision::Answer(503),
             UntilConfigured::Denied => {
-                let reason = "this proxy names a service account and has no configuration yet";
+                let reason = "a proxy with a service account denies all traffic until it has a configuration";
                 Decision::Denied(reason.into())
             }
         }

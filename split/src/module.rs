@@ -1,5 +1,5 @@
-//! Tells which module a proxy has loaded: `weir.wasm`, or `weir-lean.wasm`, which edits no responses. The control plane
-//! reads the module from a header of each poll, and `weir check --envoy` reads it from a gauge.
+//! A proxy has loaded `weir.wasm`, or `weir-lean.wasm`, which edits no responses. The control plane reads the name of
+//! the module from a header of each poll. `weir check --envoy` reads it from a gauge.
 
 use crate::live::fnv1a;
 

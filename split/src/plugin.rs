@@ -15,15 +15,15 @@ use crate::wire;
 pub struct Plugin {
     /// The name of the Envoy cluster for `weir serve`; None if the proxy uses only the initial configuration.
     pub control_plane: Option<String>,
-    /// Query of `/v1/config` that names this proxy's scope; empty if the proxy gets only producer rules.
+    /// The query of `/v1/config`: `namespace=...` or `gateway=...`. Empty if the plugin configuration has neither.
     pub scope: String,
     /// The name, in lower case, of the request header that the proxy's `cluster_header` route reads.
     pub header: String,
     /// The configuration that the filter uses until the control plane sends another configuration.
     pub initial: Option<wire::Config>,
     pub until_configured: UntilConfigured,
-    /// After this many seconds (60 to 604,800) without an answer from the control plane, the permissions of a proxy
-    /// with a service account are too old, and the filter denies everything. None means no limit.
+    /// Seconds, 60 to 604,800. A proxy with a service account denies everything if no answer of the control plane
+    /// confirms its permissions for this time. None means no limit.
     pub access_max_age: Option<u64>,
     /// True if the access log names the rule of each request.
     pub log_rule: bool,
@@ -77,7 +77,7 @@ pub struct Site {
     /// `NAMESPACE/NAME` of the ServiceAccount of this proxy's workload. A proxy with a ServiceAccount enforces the
     /// access policy: it denies all traffic until it has a configuration.
     pub service_account: Option<String>,
-    /// The Service that all connections are for; None if the original destination of each connection tells the Service.
+    /// The Service that all connections call; None if the original destination of each connection shows the Service.
     pub root: Option<wire::Service>,
     /// True if a request without the routing header goes to the Service in its Host header.
     pub ordinary_route_serves_root: bool,
@@ -104,7 +104,7 @@ impl Listeners {
         }
     }
 
-    /// True if requests of the listener with this name may come in to this proxy.
+    /// True if this proxy may get requests of the listener `name`.
     pub fn may_be(&self, name: &str) -> bool {
         match self {
             Listeners::Any => true,
@@ -121,8 +121,8 @@ pub struct Naming {
     exceptions: BTreeMap<String, String>,
 }
 
-/// With this value of the key `namespace`, the proxy gets the splits of literal hosts in all namespaces. The query of
-/// `/v1/config` has the same value.
+/// With this value of the key `namespace`, the proxy gets the splits of host names (not of Services) in all namespaces.
+/// The query of `/v1/config` has the same value.
 pub const EVERY_NAMESPACE: &str = "*";
 
 const DEFAULT_TEMPLATE: &str = "{service}.{namespace}.svc.cluster.local:{port}";

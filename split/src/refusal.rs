@@ -25,7 +25,7 @@ impl Refusal {
         }
     }
 
-    /// Puts `place` in front of the path. The path is empty before if the mistake is at `place` itself.
+    /// Puts `place` in front of the path. An empty path means that the mistake is at `place` itself.
     pub(crate) fn within(self, place: impl fmt::Display) -> Refusal {
         let dot = if self.path.is_empty() { "" } else { "." };
         Refusal {

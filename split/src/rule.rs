@@ -57,7 +57,7 @@ impl Rule {
         compiled.map_err(|refusal| refusal.within(format_args!("rules[{identity:?}]")))
     }
 
-    /// True if both rules have the same backends and weights. Then the rule goes on with its sequence of picks in a new
+    /// True if both rules have the same backends and weights. Then the rule continues its sequence of picks in a new
     /// revision, even if its filters differ.
     pub(crate) fn has_same_backends(&self, other: &Rule) -> bool {
         let share = |backend: &Backend| (backend.weight, backend.label.clone());
@@ -82,7 +82,7 @@ fn compile(
     // The identity of a rule becomes a part of the name of a metric.
     let is_bad = |byte: u8| byte <= b' ' || byte >= 127 || matches!(byte, b';' | b'=');
     if identity.is_empty() || identity.bytes().any(is_bad) {
-        return refuse("identity", "visible ASCII without ';' and '='");
+        return refuse("identity", "write visible ASCII without ';' and '='");
     }
     let mut rule_level =
         FilterLevel::compile(filters.as_deref()).map_err(|refusal| refusal.within("filters"))?;

@@ -40,7 +40,7 @@ struct HostClaim {
     port: u16,
     /// True if the entry is also for requests without a port in the Host header.
     default_port: bool,
-    /// True if the entry is also for each port for which the name has no other entry.
+    /// True if the entry is also for every port without an own entry for this name.
     every_port: bool,
     /// True for the name `SERVICE.NAMESPACE` of a Service in another namespace. The same name with a trailing dot is a
     /// host of the internet, such as `github.com.`, so this entry is not for requests to that host.
@@ -55,7 +55,8 @@ pub(crate) struct Host {
     /// Names of the query parameters that the matches need.
     parameters: BTreeSet<Box<[u8]>>,
     pub(crate) unmatched: Unmatched,
-    /// The cluster of the ordinary route, if the plugin configuration says that this route serves the root.
+    /// The cluster of the ordinary route (without a routing header), if the plugin configuration states that this route
+    /// serves the Service that clients call (the root).
     pub(crate) ordinary_cluster: Option<Box<str>>,
 }
 
@@ -90,8 +91,8 @@ impl Table {
             None if site.service_account.is_some() => {
                 return refuse(
                     "access",
-                    "the control plane gives no access policy, and a proxy with a service account needs one; give weir \
-                     serve --policy smi, or --policy permissive to let everyone in",
+                    "the configuration has no access policy, and a proxy with a service account needs one; start weir \
+                     serve with --policy smi, or with --policy permissive to allow all traffic",
                 );
             }
             None => {}
@@ -192,9 +193,9 @@ impl Table {
         self.gateway.find(Some(name), socket)
     }
 
-    /// Returns hostnames of a Gateway with the names of their listeners. Only hostnames are included for which the
-    /// proxy cannot know the listener of a request, although the listeners have different matches. The hostname for
-    /// every host is empty.
+    /// Returns the hostnames of a Gateway for which the proxy cannot know the listener of a request, although the
+    /// possible listeners have different matches. The values are the names of these listeners. An empty hostname means
+    /// every host.
     pub fn undecided_hosts(&self) -> BTreeMap<String, Vec<&str>> {
         self.gateway.undecided()
     }

@@ -2,8 +2,8 @@
 //!
 //! The types have public fields, and their values are not checked; [`crate::Table`] is the checked form. The order of a
 //! list has a meaning: the first match that fits a request decides. Weights are as the user wrote them. The filter
-//! refuses a document with an unknown field in a match, a rule or a backend: without this field a rule could apply to
-//! more requests. The filter ignores other unknown fields.
+//! refuses a document with an unknown field in a match, a rule or a backend: if the filter ignored such a field, the
+//! rule could apply to more requests. The filter ignores other unknown fields.
 
 pub mod headers;
 
@@ -28,8 +28,8 @@ pub struct Config {
     /// The rules of TCP connections. If two entries have the same destination, the first entry wins.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub connections: Vec<Connections>,
-    /// The rules by identity. If a new revision has a rule with the same identity, backends and weights, the rule goes
-    /// on with its sequence of picks.
+    /// The rules by identity. If a new revision has a rule with the same identity, backends and weights, the rule
+    /// continues its sequence of picks.
     #[serde(default)]
     pub rules: BTreeMap<String, Rule>,
     /// The access policy. If a document has no access policy, a proxy that names a service account refuses the
@@ -101,15 +101,15 @@ pub struct Literal {
     /// True if a Host header without a port belongs to this set too.
     #[serde(default, skip_serializing_if = "is_false")]
     pub default_port: bool,
-    /// True if this set is also for each port that no other set with this name has.
+    /// True if this set is also for every port without an own set for this name.
     #[serde(default, skip_serializing_if = "is_false")]
     pub every_port: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gateway {
-    /// The listeners whose requests for these hosts belong to this set, with the port of each listener. Requests of a
-    /// listener that no match names are answered 404.
+    /// The ports of listeners, by name of the listener. Requests of these listeners for these hosts belong to this set.
+    /// If no match names the listener of a request, the answer is 404.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ports: BTreeMap<String, u16>,
     /// The hostname in lower case, exact (`shop.example.com`) or with a wildcard (`*.example.com`). None means every
@@ -134,8 +134,7 @@ impl Unmatched {
     }
 }
 
-/// Conditions on a request, and the rule for requests that fit all conditions. Every request fits a condition that is
-/// absent.
+/// Conditions on a request, and the rule for requests that fit all conditions. An absent condition fits every request.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Match {
@@ -145,7 +144,7 @@ pub struct Match {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub method: Option<String>,
     /// Conditions on headers. Names are in lower case, and `:authority` is the Host header. If a request has several
-    /// lines with the same name, they are compared as one value with commas between (RFC 9110, 5.3).
+    /// lines with the same name, the condition sees one value, joined with commas (RFC 9110, 5.3).
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub headers: Vec<Field>,
     /// Conditions on query parameters. Names and values are compared after decoding. If a request has several
@@ -189,7 +188,7 @@ pub enum ValueMatch {
     Regex(String),
 }
 
-/// The weighted backends that one or more matches lead to.
+/// The weighted backends for the requests of one or more matches.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Rule {
@@ -320,9 +319,9 @@ pub struct PrefixEdit {
     pub replacement: String,
 }
 
-/// HTTPRequestRedirectFilter of Gateway API v1. If a part other than the port is absent, the redirect takes it from the
-/// request. If the port is absent, the redirect goes to the default port of `scheme`, or to the port of the listener if
-/// `scheme` is absent too.
+/// HTTPRequestRedirectFilter of Gateway API v1. If a part other than the port is absent, the redirect copies it from
+/// the request. If the port is absent, the redirect goes to the default port of `scheme`. If `scheme` is absent too,
+/// the redirect goes to the port of the listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redirect {

@@ -131,7 +131,7 @@ async fn proxy_without_scope_gets_a_remedy() {
             Some(1),
             &[
                 "envoy, listener edge: NoRules: the plugin configuration has neither namespace nor gateway, and all \
-                 rules in force (1) are for other scopes: this proxy splits nothing; write into its plugin configuration \
+                 rules in force (1) are for other proxies: this proxy splits nothing; write into its plugin configuration \
                  \"namespace\": \"*\" for the hosts of every namespace, or \"namespace\" with \"shop\" for clients of \
                  that namespace"
                     .to_owned()

@@ -320,7 +320,10 @@ async fn cases_hold_on_envoy() {
     );
     pass.envoy.assert_no_traps().await;
     let log = pass.envoy.log();
-    for said in ["have different routes for it", "has nothing for port"] {
+    for said in [
+        "have different routes for this host",
+        "has nothing for port",
+    ] {
         assert!(log.contains(said), "{said}: {log}");
     }
 }

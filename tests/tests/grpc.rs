@@ -181,7 +181,7 @@ async fn filter_answers_are_grpc_statuses() {
             json!({}),
             HELLO,
             Code::Unavailable,
-            "the backend of this share",
+            "the backend that was picked",
         ),
         (
             denied,

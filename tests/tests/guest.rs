@@ -375,7 +375,7 @@ async fn check_reports_a_shadowing_header_route() {
     for (line, (shadowed, policies)) in lines.iter().zip(expected) {
         let expected = format!(
             "envoy, route configuration edge, virtual host bookstore: PoliciesLost: \
-             route over-all (routes[0]) takes split requests from {shadowed}: these requests go without {policies} of that \
+             route over-all (routes[0]) takes split requests away from {shadowed}: these requests go without {policies} of that \
              route; "
         );
         assert!(line.starts_with(&expected), "{line}");
@@ -404,7 +404,7 @@ async fn check_reports_missing_backend_clusters() {
         let expected = format!(
             "envoy, listener edge: TrafficSplit bookstore/bookstore-split (rule \
              TrafficSplit/bookstore/bookstore-split:14001/http): ClusterNotFound: backend \
-             {backend}.bookstore:14001 has weight 50, and its cluster {cluster} is not there"
+             {backend}.bookstore:14001 has weight 50, and its cluster {cluster} does not exist"
         );
         assert!(line.starts_with(&expected), "{line}");
     }
@@ -418,7 +418,7 @@ async fn check_reports_an_unreachable_proxy() {
     let closed = listener.local_addr().expect("an address");
     drop(listener);
     for (address, why) in [
-        (closed, "cannot be asked: Connection refused"),
+        (closed, "cannot be read: Connection refused"),
         (other.address, "the answer is not a configuration of Envoy"),
     ] {
         let output = check(&folder, &format!("http://{address}")).await;

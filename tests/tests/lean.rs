@@ -183,7 +183,7 @@ async fn lean_module_answers_500_for_edits() {
     let share = |object: &str, backend: &str, status: u16| {
         format!(
             "envoy, listener edge: {object}: Unsupported: backend {backend}, and the headers of its responses are \
-             edited, which weir-lean.wasm, loaded there, cannot do: these requests are answered {status}; {remedy}"
+             edited, which the loaded module weir-lean.wasm cannot do: these requests are answered {status}; {remedy}"
         )
     };
     assert_eq!(

@@ -251,7 +251,7 @@ async fn revoked_grant_denies_at_once() {
     // The filter refuses a configuration without permissions.
     bookstore.fake.switch(serve("r3", json!({ "version": 1 })));
     bookstore.envoy.wait_for_stat(REFUSED, 1).await;
-    assert!(bookstore.envoy.log().contains("gives no access policy"));
+    assert!(bookstore.envoy.log().contains("has no access policy"));
     let answer = client.get(0, "/books", &[]).await;
     assert_eq!(answer.status, StatusCode::FORBIDDEN);
 

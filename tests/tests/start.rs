@@ -172,7 +172,7 @@ async fn missing_folder_keeps_the_configuration() {
     std::fs::remove_file(&path).expect("removed");
     unchanged(&envoy, "emptied").await;
     assert!(
-        plane.log().contains("holds no objects any more"),
+        plane.log().contains("has no objects any more"),
         "{}",
         plane.log()
     );

@@ -62,8 +62,9 @@ async fn answers_use_filter_version_or_406() {
     // The filter's version cannot express the route, so the filter keeps its last configuration.
     publisher.publish(route("/a", "v2"));
     let version = wire::VERSION;
-    let names =
-        &format!("version {version} of the configuration cannot say HTTPRoute/default/paths");
+    let names = &format!(
+        "version {version} of the configuration format cannot express HTTPRoute/default/paths"
+    );
     for _ in 0..300 {
         if envoy.log().contains(names) {
             break;

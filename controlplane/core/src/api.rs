@@ -1,4 +1,4 @@
-//! One module for each kind of object: its manifest -> a checked Rust type.
+//! One module for each kind of object. A module turns a manifest into a checked Rust type.
 //!
 //! [`crate::translate`] resolves references to other objects.
 

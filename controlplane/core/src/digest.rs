@@ -4,12 +4,12 @@ use std::fmt::Write;
 
 use sha2::{Digest, Sha256};
 
-/// The SHA-256 as 64 lower-case hexadecimal digits.
+/// Returns the SHA-256 of the bytes as 64 lower-case hexadecimal digits.
 pub fn sha256(bytes: &[u8]) -> String {
     hex(&Sha256::digest(bytes))
 }
 
-/// Two lower-case hexadecimal digits for each byte.
+/// Returns two lower-case hexadecimal digits for each byte.
 pub fn hex(bytes: &[u8]) -> String {
     bytes.iter().fold(String::new(), |mut text, byte| {
         // Writing to a String cannot fail.

@@ -1,5 +1,5 @@
-//! `weir check --envoy`: finds what a running Envoy lacks for the plan, and policies of its routes that split requests
-//! would lose.
+//! Compares the configuration of a running Envoy with the plan, for `weir check --envoy`. The plan has the rules of all
+//! proxies. The findings are missing clusters, wrong settings, and policies of routes that split requests would lose.
 //!
 //! ```text
 //! /config_dump --EnvoyDump::read--> EnvoyDump --findings(Plan)--> lines of `weir check`
@@ -30,11 +30,11 @@ use crate::manifest::problem::messages::{Message, envoy as messages};
 use crate::manifest::problem::plain;
 use crate::plan::{self, Plan, RuleId, Share, scope};
 
-/// One mistake in the configuration of an Envoy. Findings are sorted as `weir check` prints them.
+/// One mistake in the configuration of an Envoy. The derived order is the order in which `weir check` prints findings.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Finding {
     place: FindingPlace,
-    /// Identity of the rule that the finding is about, if it is about one.
+    /// Identity of the affected rule; None if the finding does not affect a certain rule.
     rule: Option<String>,
     message: Message,
 }
@@ -45,7 +45,7 @@ enum FindingPlace {
     /// The places of filters, as in [`Filter::at`].
     Filters(BTreeSet<String>),
     VirtualHost {
-        /// Name of the route configuration with the route.
+        /// Name of the route configuration with the virtual host.
         configuration: String,
         name: String,
     },
@@ -123,7 +123,8 @@ fn config(filter: &Filter, plan: &Plan) -> Config {
     }
 }
 
-/// Adds a finding for each backend whose responses need edits that the module of the filter cannot make.
+/// Adds a finding for each backend or redirect with edited responses, if the filter has loaded `weir-lean.wasm`. This
+/// module cannot edit responses.
 fn unedited_responses(
     dump: &EnvoyDump,
     filter: &Filter,
@@ -162,7 +163,7 @@ fn missing_clusters(
         findings.insert(Finding::at(&filter.at, message));
     }
     for (root, identity) in rules_of(plugin, config) {
-        // Requests for this cluster take the ordinary route, so its name is not needed.
+        // With this setting, an ordinary route serves the root Service, so the filter does not need its cluster.
         let ordinary = root.filter(|_| plugin.site.ordinary_route_serves_root);
         let ordinary = ordinary.map(|root| {
             plugin.site.naming.cluster(&Service {
@@ -204,8 +205,9 @@ fn missing_clusters(
     }
 }
 
-/// Returns the rules by which this filter chooses clusters, each with its root if the root is a Service. The rules are
-/// for requests or for connections, depending on the protocol of the filter. An inbound filter has no such rules.
+/// Returns the rules by which this filter chooses clusters. With each rule is its root: the Service that clients call,
+/// or None for a host. The rules are for requests if the protocol of the filter is HTTP, else for connections. An
+/// inbound filter has no such rules.
 fn rules_of<'c>(plugin: &Plugin, config: &'c Config) -> Vec<(Option<&'c Root>, &'c String)> {
     let listeners = &plugin.site.listeners;
     match (plugin.direction, plugin.protocol) {

@@ -10,7 +10,7 @@
 //! world       a snapshot of all objects
 //! envoy       an Envoy's configuration dump -> findings
 //! api         one module for each kind of object: manifest -> checked form
-//! plan        the rules of all proxies, and the part for one scope as a JSON document
+//! plan        the rules of all proxies, and the part for one proxy as JSON
 //! manifest    text -> object, and problems with their places
 //! metrics, owner, watermark, digest
 //! ```

@@ -1,4 +1,5 @@
-//! Text -> objects, and problems with their paths. This module knows of an object only its kind and its metadata.
+//! Reads the text of manifests: returns objects, and problems with the path of the wrong field. Of each object this
+//! module reads only the kind and the metadata.
 
 pub mod decode;
 pub mod field_path;

@@ -65,7 +65,7 @@ struct ResultLabel {
     result: &'static str,
 }
 
-/// The most revisions with a time series of their own. The proxies of all other revisions count as `other`.
+/// The most revisions with their own time series. Proxies with any other revision count as `other`.
 const MAX_REVISIONS: usize = 10;
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -79,16 +79,28 @@ impl Default for Metrics {
         let r = &mut registry;
         Metrics {
             polls_held: add(r, "polls_held", "Polls that wait for a new revision"),
-            polls: add(r, "polls", "Answers to GET /v1/config"),
-            objects: add(r, "objects", "Objects that the source has"),
+            polls: add(r, "polls", "Responses to GET /v1/config, by HTTP status"),
+            objects: add(
+                r,
+                "objects",
+                "Objects in the cluster or the folder that Weir reads, by kind",
+            ),
             problems: add(r, "problems", "Problems of objects and files"),
-            watch_errors: add(r, "watch_errors", "Failed lists and watches of the cluster"),
+            watch_errors: add(
+                r,
+                "watch_errors",
+                "Failed list and watch requests to the Kubernetes API server, by resource",
+            ),
             files_unreadable: add(
                 r,
                 "files_unreadable",
-                "Files and folders that cannot be read; their last valid objects stay in force",
+                "Files and folders that cannot be read; Weir still uses their last valid objects",
             ),
-            revisions_published: add(r, "revisions_published", "Plans that were published"),
+            revisions_published: add(
+                r,
+                "revisions_published",
+                "Published plans; a plan has the rules of all proxies",
+            ),
             refused_plans: add(
                 r,
                 "refused_plans",
@@ -97,9 +109,13 @@ impl Default for Metrics {
             proxies: add(
                 r,
                 "proxies",
-                "Proxies (instance and scope) that polled within the last minute",
+                "Proxies that polled within the last minute; an Envoy process counts once for each namespace or Gateway that it polls for",
             ),
-            proxies_refusing: add(r, "proxies_refusing", "Proxies that refuse a revision"),
+            proxies_refusing: add(
+                r,
+                "proxies_refusing",
+                "Proxies that refuse a revision of their configuration",
+            ),
             proxies_behind: add(
                 r,
                 "proxies_behind",
@@ -108,7 +124,7 @@ impl Default for Metrics {
             proxies_by_revision: add(
                 r,
                 "proxies_by_revision",
-                "Proxies by the revision that all their workers run, for the ten most frequent revisions; the revision is empty while workers differ",
+                "Proxies by the revision that they run, for the ten most frequent revisions; the revision is empty while workers of one proxy run different revisions",
             ),
             connections_refused: add(
                 r,
@@ -118,7 +134,7 @@ impl Default for Metrics {
             certificates_refused: add(
                 r,
                 "certificates_refused",
-                "Changed certificates that cannot be used; the previous certificate stays in use",
+                "Changed certificate files that cannot be used; the previous certificate stays in use",
             ),
             certificate_ends: add(
                 r,
@@ -128,7 +144,7 @@ impl Default for Metrics {
             token_reviews: add(
                 r,
                 "token_reviews",
-                "Results of token reviews; forged counts tokens that the API server has not signed, for which no review is sent",
+                "Results of token reviews; the result forged counts tokens that the API server has not signed, and Weir sends no review for them",
             ),
             propagation: register(
                 r,
@@ -138,7 +154,11 @@ impl Default for Metrics {
             ),
             status_writes: add(r, "status_writes", "Writes of the status of objects"),
             events: add(r, "events", "Events written for objects"),
-            leader: add(r, "leader", "Whether this replica writes status and Events"),
+            leader: add(
+                r,
+                "leader",
+                "1 if this replica writes status and Events, else 0",
+            ),
             registry,
         }
     }
@@ -155,7 +175,7 @@ fn register<M: Metric + Clone>(registry: &mut Registry, name: &str, help: &str, 
 }
 
 impl Metrics {
-    /// Counts an answer to a poll, by its HTTP status.
+    /// Counts a response to a poll, by its HTTP status.
     pub fn count_poll(&self, code: u16) {
         self.polls.get_or_create(&CodeLabel { code }).inc();
     }
@@ -174,7 +194,8 @@ impl Metrics {
             .inc();
     }
 
-    /// Sets the number of proxies for each revision, and the number of proxies that do not run the newest revision.
+    /// Sets the number of proxies for each revision. `behind` is the number of proxies with a worker that does not run
+    /// the newest revision.
     pub fn set_proxies(&self, by_revision: BTreeMap<String, usize>, behind: usize) {
         self.proxies_behind.set(gauge_value(behind));
         let mut counts: Vec<_> = by_revision.into_iter().collect();
@@ -209,7 +230,7 @@ impl Metrics {
         }
     }
 
-    /// The OpenMetrics text of all metrics, with `# EOF` at the end.
+    /// Returns the OpenMetrics text of all metrics, with `# EOF` at the end.
     pub fn text(&self) -> String {
         let mut text = String::new();
         // Writing to a String cannot fail.

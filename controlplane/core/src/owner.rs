@@ -1,4 +1,4 @@
-//! The owner of a connection and of the proxies that poll on it. Limits count by owner.
+//! The owner of a connection and of the proxies that poll on it. Each owner has limits.
 
 use serde::{Deserialize, Serialize};
 
@@ -12,10 +12,10 @@ pub struct Owner {
     pub name: String,
 }
 
-/// The most connections of one pod, and also its most instances. An Envoy process has one instance for each scope, and
-/// the workers of an instance take turns to poll.
+/// The most connections of one pod, and also the most instances. An instance is an Envoy process that polls for one
+/// namespace or Gateway. The workers of an instance take turns to poll.
 const POD_LIMIT: usize = 32;
-/// The most connections of one ServiceAccount whose tokens are not bound to a pod, and also its most instances.
+/// The same two limits for a ServiceAccount with tokens that are not bound to a pod.
 const ACCOUNT_LIMIT: usize = 256;
 
 impl Owner {
@@ -33,7 +33,7 @@ impl Owner {
         }
     }
 
-    /// Returns the owner that stands for all clients with certificates of this namespace.
+    /// Returns the common owner of all clients with certificates of this namespace.
     pub fn of_namespace(namespace: &str) -> Owner {
         Owner {
             namespace: Some(namespace.to_owned()),
@@ -41,11 +41,11 @@ impl Owner {
         }
     }
 
-    /// Returns the most connections that this owner may have at a time at one replica, which is also the limit of its
-    /// instances.
+    /// Returns the most connections that this owner may have at one replica at the same time. The same limit applies to
+    /// the instances of the owner.
     pub fn limit(&self) -> usize {
         match &self.name {
-            // Many clients share an owner without a name, so only the limit of their namespace applies to them.
+            // Many clients share an owner without a name. Only the limit of their namespace applies to these clients.
             name if name.is_empty() => usize::MAX,
             name if name.starts_with("pod ") => POD_LIMIT,
             _ => ACCOUNT_LIMIT,

@@ -1,4 +1,5 @@
-//! The plan: the configuration of all proxies. [`scope`] returns the part for the proxies of one scope.
+//! The plan: the rules of all proxies. A scope is the part of the plan that one proxy requests; [`scope`] returns the
+//! configuration for a scope.
 
 pub mod document;
 mod pieces;
@@ -17,19 +18,22 @@ use weir_split::wire::{
 pub use self::responses::{EditedShares, Share, edited_shares_of};
 pub use self::rule_id::RuleId;
 
-/// The proxies that a host set or a connection entry is for.
+/// The proxies that use an entry of the plan. An entry is a host set (a host with its matches) or a rule for
+/// connections.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Audience {
-    /// Clients in every namespace. Producer rules have this audience: rules in the namespace of the called Service.
+    /// Proxies of clients in every namespace. Producer rules have this audience: rules in the namespace of the Service
+    /// that clients call.
     Everyone,
-    /// Clients in one namespace. Consumer rules have this audience: rules in the namespace of the client. So has a
-    /// literal host if proxies at the edge use an older split of another namespace for it.
+    /// Proxies of clients in one namespace. Consumer rules have this audience: rules in the namespace of the client. A
+    /// literal host (a host name that is not a Service) also has this audience if the edge uses an older split of
+    /// another namespace for this host.
     Namespace(String),
-    /// Clients in one namespace, and proxies at the edge. Literal hosts have this audience.
+    /// Proxies of clients in one namespace, and proxies at the edge. Literal hosts have this audience.
     NamespaceAndEdge(String),
-    /// Only proxies at the edge. A literal host with splits in several namespaces has this audience.
+    /// Only proxies at the edge, which request `namespace=*`.
     Edge,
-    /// Clients of one Gateway.
+    /// The proxies of one Gateway.
     Gateway { namespace: String, name: String },
 }
 
@@ -42,7 +46,7 @@ impl Audience {
         }
     }
 
-    /// Returns the namespace of all proxies of the audience; None if these proxies may be in several namespaces.
+    /// Returns the namespace in the audience; None for [`Audience::Everyone`] and [`Audience::Edge`].
     pub fn namespace(&self) -> Option<&str> {
         match self {
             Audience::Everyone | Audience::Edge => None,
@@ -52,7 +56,7 @@ impl Audience {
         }
     }
 
-    /// Returns the same as [`Audience::concerns`], but always false for [`Audience::Everyone`].
+    /// Like [`Audience::concerns`], but always false for [`Audience::Everyone`].
     fn is_own(&self, scope: &Scope) -> bool {
         match (self, scope) {
             (
@@ -89,11 +93,12 @@ pub struct PlannedConnections {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Scope {
-    /// Only the producer rules.
+    /// Only the producer rules: rules in the namespace of the Service that clients call.
     Producers,
-    /// The producer rules, and the splits of literal hosts in all namespaces. Proxies request it as `namespace=*`.
+    /// The producer rules, and the splits of literal hosts in all namespaces. Proxies request this scope as
+    /// `namespace=*`.
     Edge,
-    /// The producer rules, and the consumer rules of this namespace.
+    /// The producer rules, and the consumer rules of this namespace: the rules for its own clients.
     Namespace(String),
     /// Only the routes of this Gateway.
     Gateway { namespace: String, name: String },
@@ -125,14 +130,14 @@ pub struct Plan {
 pub type Listeners = BTreeMap<(String, String), BTreeMap<String, Listener>>;
 
 impl Plan {
-    /// Returns a plan. The keys of `rules` are identities. Each match of `sets` and each entry of `connections` names
-    /// one of these rules.
+    /// Returns a plan. The keys of `rules` are the identities of the rules. Each match of `sets` and each entry of
+    /// `connections` has the identity of its rule.
     pub fn new(
         mut sets: Vec<PlannedSet>,
         mut connections: Vec<PlannedConnections>,
         rules: BTreeMap<String, Rule>,
     ) -> Plan {
-        // The vectors stay in memory for long, and up to half of their capacity is unused.
+        // A plan stays in memory for a long time, and up to half of the capacity of its vectors may be unused.
         sets.shrink_to_fit();
         for planned in &mut sets {
             planned.set.matches.shrink_to_fit();
@@ -176,9 +181,14 @@ impl Plan {
         of_sets.chain(self.connections.iter().map(|planned| &planned.audience))
     }
 
-    /// Returns every scope with a configuration of its own: [`Scope::Producers`], each namespace that has rules or that
-    /// the access policy names, each Gateway with routes, and the edge if the edge has splits or there is an access
-    /// policy. Every other namespace has the configuration of [`Scope::Producers`]. Every other Gateway has no rules.
+    /// Returns every scope with its own configuration:
+    ///
+    /// - [`Scope::Producers`]
+    /// - each namespace that has rules, or that the access policy names
+    /// - each Gateway with routes
+    /// - the edge, if it has splits or if the access policy has grants
+    ///
+    /// Every other namespace gets the configuration of [`Scope::Producers`]. Every other Gateway gets no rules.
     pub fn scopes(&self) -> BTreeSet<Scope> {
         let mut scopes = BTreeSet::from([Scope::Producers]);
         for audience in self.audiences() {
@@ -203,13 +213,13 @@ impl Plan {
         if let Some(Access::Grants(grants)) = &self.access {
             let namespaces = scoped_access::namespaces(grants, &self.rules);
             scopes.extend(namespaces.map(|namespace| Scope::Namespace(namespace.to_owned())));
-            // The configuration of the producers has the policy, but the configuration of the edge has no policy.
+            // The configuration for the edge has no policy, so it differs from the configuration of the producers.
             scopes.insert(Scope::Edge);
         }
         scopes
     }
 
-    /// Returns the audiences of the splits of literal hosts, by namespace and name of the split.
+    /// Returns the audience of each split of a literal host, by namespace and name of the split.
     pub fn splits_of_literals(&self) -> BTreeMap<(String, String), Audience> {
         let mut audiences: BTreeMap<(String, String), Audience> = BTreeMap::new();
         for planned in &self.sets {
@@ -218,7 +228,7 @@ impl Plan {
             }
             let is_at_edge = planned.audience.concerns(&Scope::Edge);
             for entry in &planned.set.matches {
-                // Only splits have literal hosts.
+                // Only splits have literal hosts, and the identity of a split always parses.
                 let Some(rule) = RuleId::parse(&entry.rule) else {
                     continue;
                 };
@@ -235,7 +245,7 @@ impl Plan {
         audiences
     }
 
-    /// Returns the number of rules for each audience. A rule for [`Audience::Edge`] also counts for its own namespace.
+    /// Returns the number of rules for each audience. A rule with several audiences counts for each of them.
     pub fn rules_by_audience(&self) -> BTreeMap<Audience, usize> {
         let of_sets = self.sets.iter().flat_map(|planned| {
             let matches = planned.set.matches.iter();
@@ -277,8 +287,8 @@ impl Plan {
     }
 }
 
-/// Returns the configuration of the proxies of one scope. A namespace that the plan does not name gets the producer
-/// rules. A Gateway that the plan does not name gets no rules.
+/// Returns the configuration for one scope. A namespace that the plan does not name gets the producer rules. A Gateway
+/// that the plan does not name gets no rules.
 ///
 /// If a namespace has consumer rules for a port of a Service, for requests or for connections, these rules replace the
 /// producer rules for this port (Gateway API, GEP-1294).

@@ -1,7 +1,7 @@
-//! The status of an object, from its problems and from the configuration that the proxies run.
+//! Computes the status of an object from its problems and from the configuration that the proxies run.
 //!
-//! The functions are pure. They compute the new status from the evidence, the subject (one object) and the current
-//! status.
+//! The functions are pure. Their inputs are the evidence (problems and proxies), the subject (one object) and the
+//! current status of the object.
 //!
 //! ```text
 //! problems of the object, by parent --> Accepted, ResolvedRefs, PartiallyInvalid
@@ -34,7 +34,7 @@ use crate::status::subject::Subject;
 use crate::watermark::Watermark;
 use crate::world::Key;
 
-/// The inputs that the statuses of all objects have in common.
+/// The inputs that are the same for the statuses of all objects.
 pub struct Evidence<'e> {
     problems: HashMap<&'e ObjectRef, Vec<&'e Problem>>,
     gateways: &'e BTreeMap<Key, bool>,
@@ -45,18 +45,20 @@ pub struct Evidence<'e> {
     fleet: Fleet<'e>,
 }
 
-/// The part of the evidence that comes from the plans.
+/// The inputs that come from plans. A plan is the configuration of all proxies. The plan in force is the plan that
+/// proxies get. If the newest plan is refused, an older plan stays in force.
 pub struct PlanState<'e> {
     pub problems: &'e [Problem],
-    /// Every Gateway, and whether its class is Weir's.
+    /// Every Gateway. The value is true if the class of the Gateway belongs to Weir.
     pub gateways: &'e BTreeMap<Key, bool>,
-    /// The audiences of splits of literal hosts. All other splits are for everyone.
+    /// The audience (group of proxies) of each split of a literal host, which is a host that is not a Service. Every
+    /// other split has [`Audience::Everyone`].
     pub splits_of_literals: BTreeMap<Key, Audience>,
-    /// The shares of the plan in force that a proxy with `weir-lean.wasm` cannot serve.
+    /// The shares of requests in the plan in force that a proxy with `weir-lean.wasm` cannot serve.
     pub edited: EditedShares,
-    /// Why the newest plan is not in force; None if it is.
+    /// Why the newest plan is refused; None if it is in force.
     pub refused: Option<&'e str>,
-    /// How far the cluster had been read for the plan in force.
+    /// The resource versions up to which the cluster had been read for the plan in force.
     pub in_force: &'e Watermark,
 }
 
@@ -109,20 +111,21 @@ impl<'e> Evidence<'e> {
         (!is_right).then(|| serde_json::json!({ field: value }))
     }
 
+    /// Returns the problems of the object.
     pub fn problems_of(&self, subject: &Subject) -> &[&'e Problem] {
         let problems = self.problems.get(&subject.object);
         problems.map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Returns why the newest plan is not in force, if the plan in force does not have the current generation of the
-    /// object. Returns None if it has this generation, or if no plan was refused.
+    /// Returns why the newest plan is refused, if the plan in force does not have the current generation of the object.
+    /// Returns None if it has this generation, or if the newest plan is not refused.
     fn held_back(&self, subject: &Subject) -> Option<&'e str> {
         let version = self.in_force.get(&subject.resource).unwrap_or_default();
         self.refused.filter(|_| version < subject.since)
     }
 }
 
-/// True if a status waits for proxies: the next poll of a proxy may change the status.
+/// True if the next poll of a proxy may change the status.
 pub fn waits(status: &Value) -> bool {
     let of_parents = list(status, "parents").iter();
     let own = of_parents.map(|entry| list(entry, "conditions"));
@@ -140,33 +143,34 @@ pub fn waits(status: &Value) -> bool {
     })
 }
 
-/// Splits problems into two lists. The first list has the problems that keep the object from being in force at all, or
-/// at one parent. The second list has the others.
+/// Splits problems into two lists. Because of a problem in the first list, proxies do not use the object at all, or do
+/// not use it at one parent. The second list has all other problems.
 fn split_barring<'p>(problems: &[&'p Problem]) -> (Vec<&'p Problem>, Vec<&'p Problem>) {
     problems
         .iter()
         .partition(|problem| problem.effect.extent >= Extent::Parent)
 }
 
-/// Returns the condition `Accepted`. If the condition is true, its message has the problems in `notes`.
+/// Returns the condition `Accepted`. The condition is false if there are problems in `barring` or if the object is
+/// `held_back`. If the condition is true, its message contains the problems in `notes`.
 fn accepted(barring: &[&Problem], held_back: Option<&str>, notes: &[&Problem]) -> Condition {
     match (barring.first(), held_back) {
         (Some(first), _) => Condition::new("Accepted", Status::False, first.reason, words(barring)),
         (None, Some(why)) => {
-            let message = format!("the configuration with it is not in force: {why}");
+            let message = format!("the configuration with this object is not in force: {why}");
             Condition::new("Accepted", Status::False, "Pending", message)
         }
         (None, None) => Condition::new("Accepted", Status::True, "Accepted", words(notes)),
     }
 }
 
-/// Returns the condition `ResolvedRefs`. `is_unread` is true if the references of the object were not checked.
+/// Returns the condition `ResolvedRefs`. `is_unread` is true if Weir has not checked the references of the object.
 fn resolved(references: &[&Problem], is_unread: bool) -> Condition {
     const KIND: &str = "ResolvedRefs";
     match references.first() {
         Some(first) => Condition::new(KIND, Status::False, first.reason, words(references)),
         None if is_unread => {
-            let message = "not looked at while the object is not in force";
+            let message = "the references are not checked while the object is not in force";
             Condition::new(KIND, Status::Unknown, "Pending", message)
         }
         None => Condition::new(KIND, Status::True, KIND, ""),
@@ -191,7 +195,7 @@ fn is_of_reference(problem: &Problem) -> bool {
     }
 }
 
-/// Returns the message of a condition about several problems.
+/// Returns the message of a condition with these problems.
 fn words(problems: &[&Problem]) -> String {
     join_some(problems.iter().map(|problem| {
         let path = problem.path.as_str();
@@ -212,7 +216,7 @@ fn join_some(mut texts: impl Iterator<Item = String>) -> String {
     joined
 }
 
-/// Returns the text as one line. A line longer than 1,000 characters is cut there and ends with an additional `…`.
+/// Returns the text as one line. Cuts the line after 1,000 characters, and ends a cut line with `…`.
 fn short(text: &str) -> String {
     const MAX_CHARS: usize = 1_000;
     let plain = text.chars().map(|c| if c.is_control() { ' ' } else { c });

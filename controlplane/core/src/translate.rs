@@ -1,7 +1,7 @@
-//! Translates the world to the plan, and finds the problems of objects that are not fully in force.
+//! Translates the world (all objects) to the plan (the configuration of all proxies), and finds problems of objects.
 //!
-//! The translation is pure and deterministic. An object with a mistake does not stop the others, and the order of
-//! objects does not change the result.
+//! The translation is pure and deterministic. An object with a mistake does not stop the other objects. The order of
+//! the objects does not change the result.
 //!
 //! ```text
 //! routes -> host sets, and the Service ports with routes
@@ -39,10 +39,10 @@ pub fn translate(world: &World, policy: Policy) -> (Plan, Vec<Problem>) {
     translate_within(world, policy, &Limits::default())
 }
 
-/// Returns the plan, and the problems sorted by file and object, each once. Problems that depend on one object alone
-/// are not included, because [`World::from_objects`] returns them.
+/// Returns the plan, and the problems sorted by file and object, each once. [`World::from_objects`] already returns the
+/// problems that depend on one object alone, so they are not included.
 ///
-/// If an object would cost proxies more than the limits allow, it is left out, and there is a problem.
+/// If an object would cost proxies more than the limits allow, the plan does not have it, and there is a problem.
 pub fn translate_within(world: &World, policy: Policy, limits: &Limits) -> (Plan, Vec<Problem>) {
     let mut problems = BTreeSet::new();
     let affordable = cost::within(world, policy, limits, &mut problems);
@@ -85,7 +85,7 @@ pub fn translate_within(world: &World, policy: Policy, limits: &Limits) -> (Plan
 pub struct Translation {
     pub world: World,
     pub plan: Plan,
-    /// First the problems of the objects, then the problems of their translation.
+    /// First the problems that depend on one object alone, then the problems that translation finds.
     pub problems: Vec<Problem>,
 }
 
@@ -118,7 +118,7 @@ fn rules_of_workloads(sets: &[PlannedSet], connections: &[PlannedConnections]) -
     set_rules.chain(connection_rules).cloned().collect()
 }
 
-/// One port of a Service, as a root or as a backend.
+/// One port of a Service that clients call (a root), or of a Service that gets the requests (a backend).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ServicePort {
     namespace: String,

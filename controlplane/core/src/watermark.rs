@@ -1,5 +1,5 @@
-//! A watermark says how far a replica has read the cluster. If a proxy moves to a replica that has read less, the proxy
-//! keeps its configuration.
+//! A watermark has the newest resource versions that a replica has read from the cluster. Proxies send the watermark of
+//! their configuration. A replica that has read less serves nothing, so the proxy keeps its configuration.
 //!
 //! Resource versions can be compared within one resource (Kubernetes API concepts, "Resource versions"), so a watermark
 //! has one version for each resource. The text of a watermark is `RESOURCE=VERSION,...`, sorted. A resource is
@@ -10,10 +10,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// A client's watermark may have resources that this replica does not watch. The replica keeps at most this many of
-/// them while it holds the client's poll, because it may soon find the definition of such a resource.
+/// The most resources in the parsed watermark of a client that this replica does not watch. The replica may find the
+/// CustomResourceDefinition of such a resource before the client's poll ends.
 const MAX_UNKNOWN: usize = 16;
-/// The longest name, in bytes, of a resource that this replica does not watch: a plural, a group and a namespace.
+/// The most bytes of the name of such a resource: a plural, a group and a namespace.
 const MAX_NAME: usize = 256;
 
 /// The newest resource version that a replica has read, for each resource (`services`,
@@ -25,20 +25,20 @@ pub struct Watermark(BTreeMap<Arc<str>, Version>);
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 struct Version {
     read: u64,
-    /// The version of the newest change of an object; None if it is unknown.
+    /// The version of the newest change of an object; None if unknown. A bookmark raises `read`, but not `changed`.
     changed: Option<u64>,
 }
 
 impl Version {
-    /// Returns the version for clients: the version of the newest change, or `read` if the newest change is unknown.
+    /// Returns the version that clients get: `changed`, or `read` if `changed` is unknown.
     fn for_clients(self) -> u64 {
         self.changed.unwrap_or(self.read)
     }
 }
 
-/// The text of a watermark is not `RESOURCE=VERSION,...`.
+/// The error of a text that is not `RESOURCE=VERSION,...`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("write RESOURCE=VERSION, with a comma between two")]
+#[error("write RESOURCE=VERSION, and a comma between two entries")]
 pub struct Unreadable;
 
 impl Watermark {
@@ -52,7 +52,7 @@ impl Watermark {
         self.0.entry(resource.into()).or_default().changed = Some(version);
     }
 
-    /// Returns the version of this resource for clients.
+    /// Returns the version of this resource that clients get.
     pub fn get(&self, resource: &str) -> Option<u64> {
         self.0.get(resource).map(|version| version.for_clients())
     }
@@ -88,8 +88,8 @@ impl Watermark {
         self
     }
 
-    /// True if `self` has read everything that `other` has read. The function ignores a resource that only one of the
-    /// two watermarks has, because the definition of this resource was added or removed.
+    /// True if the replica of `self` has read every change that the replica of `other` has read. Ignores a resource
+    /// that only one of the two watermarks has, because the definition of this resource was added or removed.
     pub fn covers(&self, other: &Watermark) -> bool {
         let mut both = other
             .0
@@ -175,11 +175,14 @@ mod tests {
         let parsed = of(&format!("{made_up}services=8"));
         assert_eq!(parsed.0.len(), MAX_UNKNOWN + 1);
         assert_eq!(parsed.get("services"), Some(8));
-        assert!(watched.lacks(&parsed), "one may be about to be found");
+        assert!(
+            watched.lacks(&parsed),
+            "the replica may soon find one of them"
+        );
         assert_eq!(parsed.only(&watched).to_string(), "services=8");
         assert_eq!(of(&"same=1,".repeat(4_000)).0.len(), 1);
         assert!(of(&format!("{}=1", "r".repeat(MAX_NAME + 1))).is_empty());
-        // A name that is watched is not kept a second time.
+        // `of_client` shares the name of a watched resource, and does not copy it.
         let (name, _) = watched.0.get_key_value("services").unwrap();
         let parsed = of("services=8");
         let (kept, _) = parsed.0.get_key_value("services").unwrap();
@@ -188,7 +191,7 @@ mod tests {
     }
 
     #[test]
-    fn bookmarks_do_not_affect_covering() {
+    fn covers_ignores_versions_of_bookmarks() {
         let at = |read: u64, changed: u64| {
             let mut watermark = Watermark::default();
             watermark.set("services", read);
@@ -198,7 +201,8 @@ mod tests {
         let (early, late) = (at(7, 7), at(90, 7));
         assert_eq!(late.to_string(), "services=7");
         assert!(early.covers(&late) && late.covers(&early));
-        // A replica that started after the deletion at 9 has never seen it, but has read further.
+        // `listed` is a replica that started after a deletion at version 9. It has read up to version 90, but its list
+        // has no change after version 7.
         let (deleted, listed) = (at(9, 9), at(90, 7));
         assert!(listed.covers(&deleted) && !early.covers(&deleted));
     }

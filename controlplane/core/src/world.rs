@@ -1,5 +1,5 @@
-//! The world: a snapshot of all objects that translation reads. A world does not depend on the order in which the
-//! source gives the objects.
+//! The world is a snapshot of all objects that translation reads. The order of the input objects does not change the
+//! world.
 
 mod entry;
 
@@ -22,7 +22,7 @@ use crate::manifest::object::{Kind, Object};
 use crate::manifest::problem::messages::object as messages;
 use crate::manifest::problem::{ObjectRef, Problem};
 
-/// Namespace and name.
+/// The namespace and the name of an object.
 pub type Key = (String, String);
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -31,7 +31,7 @@ pub struct World {
     gateways: BTreeMap<Key, Arc<Gateway>>,
     /// GatewayClasses with the controller name of Weir.
     own_classes: BTreeSet<String>,
-    /// Labels of the Namespace objects.
+    /// The labels of Namespace objects, by name of the namespace.
     labels: BTreeMap<String, Arc<BTreeMap<String, String>>>,
     /// The grants by their namespace. A grant permits references to objects in its own namespace.
     grants: BTreeMap<String, Vec<Arc<ReferenceGrant>>>,
@@ -47,8 +47,8 @@ pub struct World {
     pub namespaces: BTreeSet<String>,
 }
 
-/// The objects that only the access policy uses. The world has them even if there is no access policy; then they have
-/// no effect.
+/// The objects that only the access policy uses. They are in the world even without an access policy, but have no
+/// effect then.
 #[derive(Clone, Debug, Default, PartialEq)]
 struct PolicyObjects {
     tcp_routes: BTreeMap<Key, Arc<TcpRoute>>,
@@ -67,8 +67,8 @@ impl World {
         World::of(&entries.collect::<Vec<_>>())
     }
 
-    /// Returns the world and the problems of the objects. An object with a mistake does not stop the other objects. If
-    /// two objects have the same kind, namespace and name, the first by file and position stays.
+    /// Returns the world and the problems of the objects. An object with a mistake has no effect on the other objects.
+    /// If two objects have the same kind, namespace and name, the world gets the first by file and position.
     pub fn of<E: Borrow<Entry>>(entries: &[E]) -> (World, Vec<Problem>) {
         let mut entries: Vec<&Entry> = entries.iter().map(Borrow::borrow).collect();
         entries.sort_by_key(|entry| {
@@ -201,7 +201,7 @@ impl World {
         self.groups.get(&key).map(Arc::as_ref)
     }
 
-    /// True if the HTTPRouteGroup exists, but Weir cannot use it because of its own problem.
+    /// True if the HTTPRouteGroup exists, but Weir cannot use it because of a problem of the group itself.
     pub fn has_broken_group(&self, namespace: &str, name: &str) -> bool {
         let key = (namespace.to_owned(), name.to_owned());
         self.broken_groups.contains(&key)

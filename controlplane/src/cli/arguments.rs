@@ -12,9 +12,9 @@ use weir_split::EVERY_NAMESPACE;
 
 #[derive(Args)]
 pub struct PolicyArgument {
-    /// Access policy: TrafficTargets decide (smi), or everyone may reach everything (permissive). With unstated,
-    /// documents have no policy: a proxy whose plugin configuration has a service_account keeps the policy that it has,
-    /// or denies
+    /// Access policy. smi: TrafficTargets decide which client may reach which backend. permissive: every client may
+    /// reach every backend. unstated: the configuration contains no policy. A proxy that has a service_account in its
+    /// plugin configuration then keeps its last policy, or denies all traffic if it has none
     #[arg(long, value_name = "unstated|permissive|smi", value_parser = parse_policy, default_value = "unstated")]
     pub policy: Policy,
 }
@@ -25,7 +25,7 @@ pub fn parse_scope(text: &str) -> Result<Scope, &'static str> {
     }
     hostname::is_label(text)
         .then(|| Scope::Namespace(text.into()))
-        .ok_or("write the name of a namespace, or '*' for the splits of hosts of every namespace")
+        .ok_or("write the name of a namespace, or '*' for an edge proxy")
 }
 
 pub fn parse_namespace(text: &str) -> Result<String, &'static str> {
@@ -66,7 +66,7 @@ fn parse_policy(text: &str) -> Result<Policy, &'static str> {
     }
 }
 
-/// Ignores errors: the reader of our output may stop early (`| head`).
+/// Ignores errors, because the program that reads our output may stop early (`| head`).
 pub fn print(mut to: impl Write, text: &str) {
     let _ = to.write_all(text.as_bytes()).and_then(|()| to.flush());
 }

@@ -1,4 +1,4 @@
-//! `weir check`: the problems of a folder, and what a running Envoy lacks for it.
+//! `weir check`: prints the problems of a folder, and what a running Envoy lacks for the folder's objects.
 
 use std::io;
 use std::process::ExitCode;
@@ -17,10 +17,10 @@ pub struct Check {
     /// Also check a running Envoy: report backends without a cluster, and routes whose policies a split would bypass
     #[arg(long, value_name = "http://ADMIN")]
     envoy: Option<Admin>,
-    /// Also list files and documents that are passed over
+    /// Also list the files and YAML documents that Weir does not read
     #[arg(long)]
     verbose: bool,
-    // The last field, because it ends with the heading of the limits.
+    // Must be the last field: clap puts each later argument under the heading of the limits.
     #[command(flatten)]
     folder: FolderArguments,
 }
@@ -39,7 +39,7 @@ pub fn run(args: &Check) -> ExitCode {
     let warnings = report.warnings();
     let mut is_good = warnings == report.problems.len();
     if let Err(refused) = Published::compile(report.plan.clone(), document::features_after) {
-        let message = format!("weir: a proxy would refuse {refused}\n");
+        let message = format!("weir: a proxy would refuse the configuration: {refused}\n");
         print(io::stderr(), &message);
         is_good = false;
     }
@@ -75,8 +75,7 @@ fn check_envoy(admin: &Admin, plan: &Plan) -> Result<usize, EnvoyUnreachable> {
         print(
             io::stderr(),
             &format!(
-                "weir: {why}; without its statistics a module counts as weir-lean.wasm only where its file has \
-                 that name\n"
+                "weir: {why}; so this check takes a module for weir-lean.wasm only if its file has that name\n"
             ),
         );
     }

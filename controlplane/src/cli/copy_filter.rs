@@ -1,4 +1,5 @@
-//! `weir copy-filter`: an init container copies the filters of the image into the folder that the proxy reads.
+//! `weir copy-filter`: copies the filters of the image into a folder. An init container runs this command, and the
+//! proxy reads the folder.
 
 use std::ffi::OsString;
 use std::fs::{self, File};
@@ -8,7 +9,7 @@ use std::process::ExitCode;
 
 use super::arguments::print;
 
-/// The folder of the filters in the image.
+/// The folder in the image that contains the filters.
 const FOLDER: &str = "/filter";
 
 pub fn run(dir: &Path) -> ExitCode {
@@ -23,7 +24,7 @@ pub fn run(dir: &Path) -> ExitCode {
 fn copy_filter(folder: &Path, dir: &Path) -> io::Result<()> {
     let entries = fs::read_dir(folder).map_err(|error| {
         let why = format!(
-            "{} holds no filters: {error}; run this in Weir's image",
+            "{} contains no filters: {error}; run this in Weir's image",
             folder.display()
         );
         io::Error::new(error.kind(), why)

@@ -1,5 +1,5 @@
-//! Envoy's admin interface: Envoy's present configuration (`/config_dump`) and the statistics of the filter (`/stats`).
-//! `weir check` needs the first, and can do without the second.
+//! Reads from Envoy's admin interface: Envoy's present configuration (`/config_dump`) and the statistics of the filter
+//! (`/stats`). `weir check` requires the configuration. The statistics are optional.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -16,10 +16,10 @@ use weir_split::module::GAUGE;
 /// Envoy takes some seconds to write a configuration of many megabytes.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// What a running Envoy has.
+/// The state of a running Envoy.
 pub struct EnvoyState {
     pub running: EnvoyDump,
-    /// Why the statistics are missing; None if they were read.
+    /// Why the statistics could not be read; None if they were read.
     pub without_stats: Option<EnvoyUnreachable>,
 }
 
@@ -32,9 +32,9 @@ pub struct Admin {
     base: String,
 }
 
-/// The configuration could not be read.
+/// Something could not be read from the admin interface.
 #[derive(Debug, thiserror::Error)]
-#[error("the Envoy at {admin} cannot be asked: {cause}")]
+#[error("Envoy's admin interface at {admin} cannot be read: {cause}")]
 pub struct EnvoyUnreachable {
     admin: String,
     cause: Cause,
@@ -48,9 +48,9 @@ enum Cause {
     Exchange(#[from] ExchangeError),
     #[error("no answer within {TIMEOUT:?}")]
     Silent,
-    #[error("it answered {0} to {1}; is this the admin address?")]
+    #[error("the answer to {1} has status {0}; is this the admin address?")]
     Status(StatusCode, String),
-    #[error("its answer is not JSON ({0}); is this the admin address?")]
+    #[error("the answer is not JSON ({0}); is this the admin address?")]
     Json(#[from] serde_json::Error),
     #[error("{0}")]
     NotADump(#[from] NotADump),
@@ -75,7 +75,8 @@ impl FromStr for Admin {
 }
 
 impl Admin {
-    /// Reads Envoy's present configuration, and the statistics if Envoy gives them.
+    /// Reads Envoy's present configuration, and the statistics if possible. Returns Err if the configuration cannot be
+    /// read.
     #[tokio::main(flavor = "current_thread")]
     pub async fn read_state(&self) -> Result<EnvoyState, EnvoyUnreachable> {
         let unreachable = |cause: Cause| EnvoyUnreachable {

@@ -1,4 +1,4 @@
-//! A folder of manifests read once and translated, for `check` and `translate`.
+//! Reads a folder of manifests once and translates the objects, for `weir check` and `weir translate`.
 
 use std::collections::BTreeSet;
 use std::io;
@@ -30,14 +30,14 @@ pub struct FolderArguments {
 pub struct FolderReport {
     pub files: usize,
     pub objects: usize,
-    /// One line for each file or document that Weir does not read, with the reason.
+    /// One line for each file or YAML document that Weir does not read, with the reason.
     pub passed_over: Vec<String>,
     pub plan: Plan,
     pub problems: BTreeSet<Problem>,
 }
 
 impl FolderArguments {
-    /// Returns Err with the exit code if the folder cannot be read, after it has printed the reason.
+    /// Reads and translates the folder. If the folder cannot be read, prints the reason and returns the exit code.
     pub fn report(&self) -> Result<FolderReport, ExitCode> {
         let folder = Folder::open(&self.dir, true);
         let folder = folder.map_err(|error| print_unreadable(&self.dir, &error))?;
@@ -61,7 +61,7 @@ impl FolderReport {
         self.problems.iter().filter(|it| is_warning(it)).count()
     }
 
-    /// One line for each problem.
+    /// Returns one line for each problem.
     pub fn problem_lines(&self) -> String {
         let line = |problem: &Problem| {
             let prefix = if is_warning(problem) { "warning: " } else { "" };
@@ -71,7 +71,7 @@ impl FolderReport {
     }
 }
 
-/// A warning is advice: Weir does everything as it is written.
+/// A warning is advice: the problem does not change what Weir does with the object.
 fn is_warning(problem: &Problem) -> bool {
     problem.effect.extent == Extent::Nothing
 }

@@ -1,4 +1,5 @@
-//! The arguments that limit the cost of objects.
+//! The arguments that limit the cost of objects. The cost of an object estimates how many bytes the object adds to the
+//! configuration of a proxy.
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
@@ -6,33 +7,34 @@ use weir_core::translate::budget::{Bytes, Limits};
 
 use super::Cli;
 
-/// Limits of what objects cost proxies.
+/// Limits for the cost of objects in proxies.
 #[derive(Args)]
 #[command(
-    next_help_heading = "Limits of what objects cost proxies; bytes of configuration are written as 1048576, 1024Ki or 1Mi"
+    next_help_heading = "Limits for the configuration of proxies. Write BYTES as 1048576, 1024Ki or 1Mi"
 )]
 pub struct LimitArguments {
-    /// Limit for one object; an object above it is not in force
+    /// Limit for one object. Weir leaves out an object above this limit
     #[arg(long, value_name = "BYTES", default_value = "1Mi")]
     object_limit: Bytes,
-    /// Limit for all objects of one namespace; above it the youngest objects are not in force. 1Mi is about 2000
+    /// Limit for all objects of one namespace. Above this limit Weir leaves out the youngest objects. 1Mi is about 2000
     /// TrafficSplits of one port and two backends each, and less than 25 MiB of memory in an Envoy with two workers
     #[arg(long, value_name = "BYTES", default_value = "1Mi")]
     namespace_limit: Bytes,
-    /// Limit for one proxy, at most 24Mi; above it the youngest objects of the namespace with the highest cost are not
-    /// in force. A part of it, as large as the namespace limit, is reserved for the proxy's own namespace
+    /// Limit for one proxy, at most 24Mi. Above this limit Weir leaves out the youngest objects of the namespace with
+    /// the highest cost. A part as large as the namespace limit is reserved for the proxy's own namespace
     #[arg(long, value_name = "BYTES", default_value = "16Mi", value_parser = parse_scope_limit)]
     scope_limit: Bytes,
-    /// Limit of regular expressions for all objects of one namespace
+    /// Maximum number of regular expressions in all objects of one namespace
     #[arg(long, value_name = "COUNT", default_value_t = Limits::default().namespace_expressions)]
     namespace_expressions: u64,
-    /// Limit of regular expressions for one proxy
+    /// Maximum number of regular expressions for one proxy
     #[arg(long, value_name = "COUNT", default_value_t = Limits::default().scope_expressions)]
     scope_expressions: u64,
 }
 
 impl LimitArguments {
-    /// Exits the process with a usage error if a limit for one proxy is not above the limit for one namespace.
+    /// Returns the limits. Exits the process with a usage error if a limit for one proxy is not above the limit for one
+    /// namespace.
     pub fn limits(&self) -> Limits {
         let limits = Limits {
             object: self.object_limit.0,
@@ -58,8 +60,8 @@ fn require_more(scope: (&str, u64), namespace: (&str, u64)) {
         return;
     }
     let message = format!(
-        "{} ({}) has to be more than {} ({}): the rest is for all other namespaces together, so nothing would be in \
-         force for several namespaces",
+        "{} ({}) has to be more than {} ({}): the proxy's own namespace may use the second number, and all other \
+         namespaces together use the rest",
         scope.0, scope.1, namespace.0, namespace.1
     );
     Cli::command()
@@ -67,12 +69,12 @@ fn require_more(scope: (&str, u64), namespace: (&str, u64)) {
         .exit();
 }
 
-/// Envoy passes no answer above 32 MiB to a filter. This limit is lower because the cost of an object is an estimate.
+/// Envoy passes no answer above 32 MiB to a filter. The maximum is lower, because the cost of an object is an estimate.
 fn parse_scope_limit(text: &str) -> Result<Bytes, &'static str> {
     const MAX: u64 = 24 << 20;
     let bytes: Bytes = text.parse()?;
     if bytes.0 > MAX {
-        return Err("write at most 24Mi: Envoy takes no configuration above 32 MiB");
+        return Err("write at most 24Mi: Envoy accepts no configuration above 32 MiB");
     }
     Ok(bytes)
 }

@@ -45,7 +45,7 @@ pub struct Serve {
     /// Lease that decides which replica writes status; without a Lease this process writes status
     #[arg(long, value_name = "NS/NAME", value_parser = parse_lease, requires = "kubernetes")]
     pub lease: Option<Lease>,
-    /// Headless Service with an address for each replica; replicas exchange their lists of proxies
+    /// Headless Service of all replicas. The replicas use its addresses to exchange their lists of proxies
     #[arg(long, value_name = "HOST:PORT", requires = "kubernetes")]
     pub peers: Option<String>,
     /// Listen address for proxies: /v1/config
@@ -61,17 +61,17 @@ pub struct Serve {
     /// no token
     #[arg(long, value_name = "FILE", requires = "tls_cert")]
     pub client_ca: Option<PathBuf>,
-    /// Trust domain of client certificates: spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME
+    /// Trust domain of SPIFFE IDs in client certificates: spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME
     #[arg(long, value_name = "DOMAIN", value_parser = parse_trust_domain, default_value = "cluster.local")]
     pub trust_domain: String,
-    /// Domain of client certificates with DNS names: NAME.NAMESPACE.DOMAIN
+    /// Domain of DNS names in client certificates: NAME.NAMESPACE.DOMAIN
     #[arg(long, value_name = "DOMAIN", value_parser = parse_domain, default_value = "cluster.local")]
     pub cluster_domain: String,
-    /// URI or DNS name in a client certificate that may read the configuration of every namespace, for example the
-    /// certificate of an edge proxy; repeat the flag for more names
+    /// URI or DNS name. A client with this name in its certificate may read the configuration of every namespace, for
+    /// example an edge proxy. Repeat the flag for more names
     #[arg(long, value_name = "NAME", requires = "client_ca")]
     pub operator_certificate: Vec<String>,
-    /// Limit of connections from proxies. A connection takes up to 64 KiB of memory
+    /// Maximum number of connections from proxies. A connection uses up to 64 KiB of memory
     #[arg(long, value_name = "N", default_value = "2048")]
     pub max_connections: usize,
     /// Listen address for operators: /healthz, /readyz, /metrics
@@ -88,7 +88,7 @@ pub struct Serve {
     /// Log format
     #[arg(long, value_enum, default_value = "text")]
     pub log: LogFormat,
-    // The last field, because it has its own heading.
+    // Must be the last field: clap puts each later argument under the heading of the limits.
     #[command(flatten)]
     pub limits: LimitArguments,
 }
@@ -114,7 +114,7 @@ impl Serve {
     }
 
     pub fn start_log(&self) {
-        // kube_client logs each request that fails; our own lines say when failures begin and when they end.
+        // kube_client logs each failed request. Weir logs only the beginning and the end of a series of failures.
         let directives = std::env::var("RUST_LOG").unwrap_or_default();
         let filter = EnvFilter::builder().parse_lossy(format!("info,kube_client=off,{directives}"));
         let log = tracing_subscriber::fmt()
@@ -127,7 +127,8 @@ impl Serve {
         }
     }
 
-    /// Returns the other replicas of `--peers`. The CA bundle for their certificates is `ca.crt` next to `--tls-cert`.
+    /// Returns the address of the other replicas (`--peers`). The CA bundle for their certificates is `ca.crt` in the
+    /// folder of `--tls-cert`.
     fn peers(&self) -> Option<Peers> {
         let name = self.peers.clone()?;
         let authority = self.tls_cert.as_ref().map(|it| it.with_file_name("ca.crt"));

@@ -11,13 +11,14 @@ use super::folder_report::FolderArguments;
 
 #[derive(Args)]
 pub struct Translate {
-    /// Print the configuration of proxies of this namespace; '*' is an edge with the splits of hosts of every namespace
+    /// Print the configuration of proxies of this namespace. '*' is for an edge proxy, which gets the splits of host
+    /// names from every namespace
     #[arg(long, value_name = "NS", value_parser = parse_scope, conflicts_with = "gateway")]
     namespace: Option<Scope>,
     /// Print the configuration of proxies of this Gateway
     #[arg(long, value_name = "NS/NAME", value_parser = parse_gateway)]
     gateway: Option<Scope>,
-    // The last field, because it ends with the heading of the limits.
+    // Must be the last field: clap puts each later argument under the heading of the limits.
     #[command(flatten)]
     folder: FolderArguments,
 }

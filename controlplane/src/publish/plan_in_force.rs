@@ -1,4 +1,4 @@
-//! A plan in force, and the documents that proxies get from it.
+//! A published plan, and the documents that proxies get from the plan.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,24 +11,25 @@ use weir_core::plan::{self, Audience, EditedShares, Plan, Scope};
 use weir_core::watermark::Watermark;
 use weir_core::world::Key;
 
-/// A plan in force.
+/// A published plan. A scope is the part of the plan that one proxy may see. A document is this part as JSON.
 pub struct Published {
     plan: Plan,
-    /// The scopes that have their own document, with the producers' scope.
+    /// The scopes that have their own document, including [`Scope::Producers`]: the rules for clients in every
+    /// namespace.
     scopes: BTreeSet<Scope>,
-    /// How many rules there are for each audience.
+    /// The number of rules for each audience. An audience is the group of proxies that get a rule.
     rules: BTreeMap<Audience, usize>,
-    /// When it came in force.
+    /// When the plan was published.
     pub at: Instant,
-    /// How far the source had been read for this plan.
+    /// How far the source had been read for this plan: a resource version for each kind.
     watermark: Mutex<Arc<Watermark>>,
     features_after: FeaturesAfter,
     cache: Mutex<RenderCache>,
 }
 
 impl Published {
-    /// Checks that every proxy would accept the plan. `features_after` lists the rules that need a newer document
-    /// version than the version in its argument.
+    /// Checks that every proxy would accept the plan. `features_after` returns the rules that a document of a given
+    /// version cannot express.
     pub fn compile(plan: Plan, features_after: FeaturesAfter) -> Result<Published, Refused> {
         refusal::check(&plan)?;
         Ok(Published {
@@ -50,22 +51,22 @@ impl Published {
         self.watermark = Mutex::new(Arc::new(watermark));
     }
 
-    /// The splits of hosts that are not Services, and the proxies that they apply to.
+    /// Returns the splits whose host is not a Service, each with the proxies that the split applies to.
     pub fn splits_of_literals(&self) -> BTreeMap<Key, Audience> {
         self.plan.splits_of_literals()
     }
 
-    /// The shares that a proxy with `weir-lean.wasm` cannot serve.
+    /// Returns the backends and redirects that edit response headers. A proxy with `weir-lean.wasm` cannot serve them.
     pub fn edited_shares(&self) -> EditedShares {
         self.plan.edited_shares()
     }
 
-    /// Returns the number of rules in other scopes than `own`. If a reader may read only the namespace `reader`, the
-    /// function counts only rules that this reader may ask for.
+    /// Returns the number of rules that are only in other scopes than `own`. `reader` is the only namespace that the
+    /// client may read, or None. With a namespace, counts only rules that this client may read.
     pub fn rules_elsewhere(&self, own: &Scope, reader: Option<&str>) -> usize {
         let may_read = |audience: &Audience| match audience {
             Audience::Everyone => true,
-            // Each of its rules is also a rule of a namespace.
+            // Each rule for this audience is also counted for the audience of its namespace.
             Audience::Edge => false,
             _ => reader.is_none() || audience.namespace() == reader,
         };
@@ -76,8 +77,8 @@ impl Published {
         elsewhere.map(|(_, count)| count).sum()
     }
 
-    /// Returns how far the source was read for this plan. `since` is the publisher's watermark, which the caller reads
-    /// before it looks up the plan. If the plan's own watermark is newer, returns the plan's watermark.
+    /// Returns how far the source was read for this plan: `since`, or the plan's own watermark if that is newer.
+    /// `since` is the publisher's watermark. The caller must read `since` before it reads the plan.
     pub fn watermark(&self, since: &Arc<Watermark>) -> Arc<Watermark> {
         let own = self
             .watermark
@@ -86,13 +87,13 @@ impl Published {
         if since.covers(&own) {
             since.clone()
         } else {
-            // The plan came in force after `since` was read.
+            // The plan was published after `since` was read.
             own.clone()
         }
     }
 
-    /// Takes a watermark that does not cover the known watermark. After a restore from a backup a cluster counts from
-    /// lower numbers.
+    /// Replaces the plan's watermark if `watermark` is lower for a kind. This happens after a restore from a backup:
+    /// then the cluster counts from lower numbers.
     pub(super) fn follow(&self, watermark: &Watermark) {
         let mut own = self
             .watermark
@@ -103,11 +104,11 @@ impl Published {
         }
     }
 
-    /// Returns the revision and the bytes of the document for a proxy of this scope, in this document version.
+    /// Returns the revision and the bytes of the document for the scope `asked`, in this document version.
     pub fn rendered(&self, asked: &Scope, version: u32) -> RenderResult {
         let has_own_document = self.scopes.contains(asked);
         let scope = match asked {
-            // Most namespaces see only the producers' rules, so they share one copy of the bytes.
+            // Most namespaces have no rules of their own, so they share one copy of the bytes.
             Scope::Namespace(_) | Scope::Edge if !has_own_document => &Scope::Producers,
             own => own,
         };

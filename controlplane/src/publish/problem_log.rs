@@ -6,7 +6,8 @@ use weir_core::manifest::problem::Problem;
 
 #[derive(Default)]
 pub(super) struct ProblemLog {
-    /// The logged line of each present problem, and the part of it that is logged when the problem is resolved.
+    /// The key is the logged line of a present problem. The value is its head: the part of the line that is logged when
+    /// the problem is resolved.
     present: BTreeMap<String, String>,
 }
 
@@ -30,7 +31,7 @@ fn lines(problems: &[Problem]) -> BTreeMap<String, String> {
     lines.collect()
 }
 
-/// A problem with another effect or another remedy than before is not resolved.
+/// Returns the heads of resolved problems. A problem is not resolved if only its effect or its remedy has changed.
 fn resolved<'b>(
     before: &'b BTreeMap<String, String>,
     present: &BTreeMap<String, String>,

@@ -1,24 +1,24 @@
-//! Checks a plan before the publisher publishes it: compiles every piece of the plan as a proxy does.
+//! Checks a plan before it is published: compiles every piece of the plan as a proxy does.
 
 use weir_core::plan::Plan;
 use weir_split::{Refusal, Site, Table};
 
-/// A plan that proxies would refuse: a defect of the translation.
+/// The error for a plan that proxies would refuse. The cause is a defect of the translation.
 #[derive(Debug, thiserror::Error)]
 #[error("{piece}: {refusal}")]
 pub struct Refused {
-    /// The part of the plan, in words.
+    /// A description of the refused piece of the plan.
     piece: String,
     refusal: Refusal,
 }
 
-/// Compiles every piece of the plan as a proxy does it.
+/// Compiles every piece of the plan as a proxy does. A piece is one host set with its rules, one connection entry with
+/// its rule, or the grants for one destination.
 ///
-/// That is enough for every scope, and takes time and memory for the plan, not for each scope. [`Table::compile`]
-/// refuses one grant, one rule, or one host set or connections together with the rules that they lead to: if two
-/// claim the same host the earlier one wins, and there is no total limit. A scope is a choice of such pieces. It
-/// leaves out grants and accounts of backends, and keeps each piece with all of its rules. A plugin configuration
-/// ([`Site`]) leaves out matches or names more hosts; it refuses nothing.
+/// The check of single pieces is enough, because [`Table::compile`] never refuses a combination of valid pieces. It has
+/// no limit for the total, and if two pieces have the same host, the earlier piece wins. The configuration of a proxy
+/// contains some of the pieces, each with all of its rules. The plugin configuration ([`Site`]) can remove matches or
+/// add host names, but it causes no refusal. So the check needs time and memory for one plan, not for each proxy.
 pub(super) fn check(plan: &Plan) -> Result<(), Refused> {
     let site = Site::default();
     for (piece, config) in plan.pieces() {

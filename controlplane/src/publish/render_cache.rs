@@ -1,21 +1,22 @@
-//! The rendered documents of one plan that are kept in memory.
+//! Keeps rendered documents of one plan in memory. A document is the configuration for one scope: the part of the plan
+//! that one proxy may see.
 
 use std::collections::{BTreeSet, HashMap};
 
 use weir_core::plan::Scope;
 use weir_core::plan::document::{NeedsNewerVersion, RenderedConfig};
 
-/// Most bytes of rendered documents of one plan, not counting the producers' documents. Other scopes are rendered for
-/// each request.
+/// Maximum total size of the documents that are kept. The documents of [`Scope::Producers`] are always kept. A document
+/// that is not kept is rendered again for each request.
 pub(super) const MAX_BYTES: usize = 128 << 20;
 
 /// The document for a scope and a version, or the reason why this version cannot express the document.
 pub(super) type RenderResult = Result<RenderedConfig, NeedsNewerVersion>;
 
-/// Only scopes of the plan are kept, so requests for made-up scopes cannot fill the cache.
+/// Only documents for scopes of the plan are kept, so requests for invented scopes cannot fill the cache.
 #[derive(Default)]
 pub(super) struct RenderCache {
-    /// By scope and version.
+    /// The key is the scope and the document version.
     documents: HashMap<(Scope, u32), RenderResult>,
     bytes: usize,
 }
@@ -65,7 +66,7 @@ mod tests {
             body: vec![0; MAX_BYTES / 2 - 1].into(),
         });
         let mut cache = RenderCache::default();
-        // Producers sort first, so the reverse order takes the producers' documents last, when the cache is full.
+        // `Scope::Producers` sorts first. In reverse order its document is the last one, when the cache is full.
         for scope in scopes.iter().rev().chain(&scopes) {
             cache.keep((scope.clone(), 1), &document, &scopes);
         }

@@ -51,7 +51,7 @@ fn only_changed_plans_are_published() {
 }
 
 #[test]
-fn made_up_scopes_fill_no_memory() {
+fn unknown_scopes_are_not_cached() {
     let mut publisher = Publisher::new(Arc::default(), Policy::Unstated);
     let mut current = publisher.subscribe();
     publisher.publish(split(1));
@@ -60,7 +60,7 @@ fn made_up_scopes_fill_no_memory() {
     for number in 0..10 {
         let name = format!("n{number}");
         let namespace = published.rendered(&Scope::Namespace(name.clone()), 1);
-        // Namespaces without rules share the producers' copy.
+        // Namespaces without rules share one copy with `Scope::Producers`.
         assert!(Arc::ptr_eq(&namespace.unwrap().body, &producers.body));
         let namespace = "shop".to_owned();
         let gateway = Scope::Gateway { namespace, name };
@@ -102,7 +102,7 @@ spec: {ports: [{port: 80}]}
 }
 
 #[test]
-fn plans_that_proxies_refuse_are_unpublished() {
+fn invalid_plans_are_refused() {
     let missing = || "no such rule".to_owned();
     let match_without_rule = wire::Match {
         rule: missing(),

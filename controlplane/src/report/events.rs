@@ -21,16 +21,16 @@ use weir_core::manifest::object::Kind;
 use weir_core::status::subject::Subject;
 use weir_core::status::{ObjectEvent, events_of_change};
 
-/// Most Events that wait. If more Events wait, the oldest Events are dropped.
+/// Maximum number of Events that wait to be written. If there are more, the oldest Events are dropped.
 const MAX_WAITING: usize = 10_000;
 
-/// The present remarks about each TrafficSplit, and the Events that wait to be written.
+/// The present problems of each TrafficSplit, and the Events that wait to be written.
 #[derive(Default)]
 pub struct Events {
-    /// By uid.
+    /// The present problems, as Events. The key is the uid of the TrafficSplit.
     remarks: HashMap<String, BTreeSet<ObjectEvent>>,
     waiting: VecDeque<Note>,
-    /// How often each Event was written, by its name.
+    /// How often each Event was written. The key is the name of the Event.
     counts: HashMap<String, i32>,
 }
 
@@ -42,8 +42,8 @@ pub struct Note {
 }
 
 impl Events {
-    /// Adds Events for new and for resolved problems. A problem that is resolved before its Event is written gets no
-    /// Event.
+    /// Adds an Event for each new problem, and one for each resolved problem. A problem that is resolved before its
+    /// Event is written gets no Event.
     pub fn update(&mut self, outcome: &Outcome) {
         let mut problems: HashMap<_, BTreeSet<ObjectEvent>> = HashMap::new();
         for problem in outcome.problems.iter() {
@@ -57,7 +57,7 @@ impl Events {
             let now = problems.remove(&subject.object).unwrap_or_default();
             let mut before = self.remarks.remove(&subject.uid).unwrap_or_default();
             if before != now {
-                // A problem whose Event was not written needs no Event when it is resolved.
+                // If the Event about a problem was not written, no Event is needed when the problem is resolved.
                 self.waiting.retain(|note| {
                     let is_resolved = note.subject.uid == subject.uid
                         && note.remark.is_warning
@@ -87,7 +87,7 @@ impl Events {
         self.waiting.pop_front()
     }
 
-    /// Puts an Event that could not be written first in the queue again, and takes back its count.
+    /// Puts an Event back at the front of the queue after its write has failed, and lowers its count by one.
     pub fn put_back(&mut self, note: Note) {
         if let Some(count) = self.counts.get_mut(&note.name()) {
             *count = count.saturating_sub(1);
@@ -99,7 +99,7 @@ impl Events {
         self.waiting.is_empty()
     }
 
-    /// Counts this Event, and returns how often it was counted.
+    /// Counts this Event, and returns how often it has been counted.
     pub fn count(&mut self, note: &Note) -> i32 {
         if self.counts.len() > MAX_WAITING {
             self.counts.clear();
@@ -127,8 +127,8 @@ impl Note {
         format!("{}.{digits}", name.trim_end_matches(['.', '-']))
     }
 
-    /// Creates the Event, or updates its series if it exists and `count` is above 1. False if it exists and `count` is
-    /// 1.
+    /// Creates the Event and returns true. If the Event exists and `count` is above 1, updates its series and returns
+    /// true. If the Event exists and `count` is 1, returns false.
     pub async fn write(
         &self,
         client: kube::Client,
@@ -178,14 +178,14 @@ impl Note {
                 api.patch(&name, &PatchParams::default(), &patch).await?;
                 Ok(true)
             }
-            // Another replica has written it, or this one before a restart.
+            // Another replica has written this Event, or this replica has written it before a restart.
             Err(kube::Error::Api(status)) if status.code == 409 => Ok(false),
             Err(error) => Err(error),
         }
     }
 }
 
-/// A rate limit: up to one second's writes at once.
+/// A rate limit. All writes of one second may come at once.
 pub struct Allowance {
     each_second: f64,
     left: f64,
@@ -201,7 +201,7 @@ impl Allowance {
         }
     }
 
-    /// Counts one write; false if the limit is reached.
+    /// Counts one write and returns true. Returns false if the limit is reached.
     pub fn take(&mut self, now: Instant) -> bool {
         let passed = now.saturating_duration_since(self.at).as_secs_f64();
         self.at = now;

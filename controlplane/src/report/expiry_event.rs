@@ -1,5 +1,5 @@
-//! A warning in the log and an Event on the Lease of the replicas, from 30 days before the end of the certificate that
-//! proxies see.
+//! Warns from 30 days before the end of the server certificate: with a line in the log, and with an Event on the Lease
+//! of the replicas.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -15,13 +15,13 @@ use crate::serve::listener::certificate_expiry;
 use crate::serve::listener::tls::Certificates;
 use weir_core::api::gateway::CONTROLLER;
 
-/// Time between two checks. By default an API server keeps an Event for an hour.
+/// Time between two checks. By default an API server also deletes an Event after an hour.
 const LOOK: Duration = Duration::from_secs(3_600);
 /// Time until the next check after a write that failed.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// Creates the Event while there is a warning. The name of the Event contains the end of the certificate, so that
-/// several replicas create one Event.
+/// Logs the warning and creates the Event at each check. The name of the Event contains the end of the certificate, so
+/// that several replicas create only one Event.
 pub async fn follow(client: kube::Client, lease: Lease, certificates: Arc<Certificates>) {
     let api: Api<Event> = Api::namespaced(client, &lease.namespace);
     loop {

@@ -1,10 +1,10 @@
-//! Objects of the tests of this folder.
+//! Objects for the tests in this folder.
 
 use weir_core::manifest::object::Kind;
 use weir_core::manifest::problem::ObjectRef;
 use weir_core::status::subject::{JsonText, Subject};
 
-/// TrafficSplit `shop/web`, at its first generation.
+/// Returns TrafficSplit `shop/web` with generation 1.
 pub fn split_subject(has_status: bool) -> Subject {
     Subject {
         kind: Kind::TrafficSplit,

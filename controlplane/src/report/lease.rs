@@ -16,13 +16,15 @@ use tokio_util::sync::CancellationToken;
 
 /// The duration that the holder writes into the Lease.
 const DURATION: Duration = Duration::from_secs(10);
-/// Time after the beginning of a renewal in which the holder may begin a write. The last write ends [`WRITE`] later.
+/// Time after the beginning of a renewal in which the holder may begin a write. The last write ends at most [`WRITE`]
+/// later.
 const TERM: Duration = Duration::from_secs(8);
 /// Time limit of one write.
 pub const WRITE: Duration = Duration::from_secs(2);
 /// Time between two renewals.
 const RENEW: Duration = Duration::from_secs(3);
-/// Time between two requests of a replica that does not hold the Lease.
+/// Time between two reads of the Lease by a replica that does not hold it. A holder also waits this time after a failed
+/// renewal.
 const LOOK: Duration = Duration::from_secs(1);
 /// Time limit of a request for the Lease.
 const ANSWER: Duration = Duration::from_secs(2);
@@ -32,12 +34,12 @@ pub struct Candidate {
     api: Api<Lease>,
     name: String,
     identity: String,
-    /// The newest record of another holder, and when this replica saw it first.
+    /// The newest record of another holder, and when this replica first saw the record.
     seen: Option<(Record, Instant)>,
     until: watch::Sender<Option<Instant>>,
 }
 
-/// The part of a Lease that changes when it is renewed.
+/// The fields of a Lease that show a renewal or a new holder.
 #[derive(Clone, Debug, PartialEq)]
 struct Record {
     holder: String,
@@ -69,8 +71,8 @@ impl Candidate {
         self.until.subscribe()
     }
 
-    /// Renews the Lease, or waits for the Lease, until `ending` is cancelled. Then waits for `last_writes` and gives
-    /// the Lease up.
+    /// Tries to take or renew the Lease until `ending` is cancelled. Then waits for `last_writes`, and gives up the
+    /// Lease.
     pub async fn stand(mut self, ending: CancellationToken, last_writes: impl Future) {
         loop {
             let start = Instant::now();
@@ -122,7 +124,8 @@ impl Candidate {
         self.until.send_replace(until);
     }
 
-    /// Takes or renews the Lease if this replica may. Returns true if this replica holds the Lease now.
+    /// Takes the Lease if it is free, or renews it if this replica holds it. Returns true if this replica holds the
+    /// Lease now.
     async fn step(&mut self) -> Result<bool, kube::Error> {
         let Some(lease) = self.api.get_opt(&self.name).await? else {
             return self.create().await;
@@ -260,7 +263,7 @@ mod tests {
         let mut candidate = candidate();
         let start = Instant::now();
         let at = |seconds: u64| start + Duration::from_secs(seconds);
-        // The holder's clock does not matter: the Lease expires ten seconds after it was first seen.
+        // The holder's clock does not matter: the Lease expires ten seconds after this replica first saw the record.
         assert_eq!(candidate.next_step(&spec("two", 0), at(0)), Step::Wait);
         assert_eq!(candidate.next_step(&spec("two", 0), at(9)), Step::Wait);
         assert_eq!(candidate.next_step(&spec("two", 1), at(10)), Step::Wait);
@@ -276,7 +279,7 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn lease_counts_from_its_answer() {
+    async fn expiry_counts_from_answer() {
         const UNDER_WAY: Duration = Duration::from_millis(200);
         let api_server = tower::service_fn(|_: Request<Body>| async {
             sleep(UNDER_WAY).await;

@@ -1,16 +1,16 @@
-//! The write of one status.
+//! Writes the status of one object.
 
 use kube::api::{Api, ApiResource, DynamicObject, Patch, PatchParams};
 use serde_json::{Value, json};
 
 use weir_core::status::subject::{JsonText, Subject};
 
-/// The result of the write.
+/// The result of a write.
 pub enum PatchResult {
     Written {
         version: u64,
         status: JsonText,
-        /// Whether the API server has kept every field that was written.
+        /// True if the API server has kept every field that was written.
         is_whole: bool,
     },
     /// The object has changed since it was read.
@@ -44,7 +44,7 @@ pub async fn patch(
         plural: resource.split('.').next().unwrap_or(resource).to_owned(),
     };
     let api: Api<DynamicObject> = Api::namespaced_with(client, &object.namespace, &resource);
-    // With the resource version the API server refuses the write if the object has changed since.
+    // Because of the resource version, the API server refuses the write if the object has changed since this version.
     let body = json!({"metadata": {"resourceVersion": version}, "status": &status});
     let params = PatchParams {
         field_manager: Some("weir".to_owned()),
@@ -77,7 +77,7 @@ pub async fn patch(
     }
 }
 
-/// Whether the API server would refuse the same request again.
+/// True if the API server would refuse the same request again.
 pub fn is_permanent(error: &kube::Error) -> bool {
     match error {
         kube::Error::Api(status) => {
@@ -95,7 +95,7 @@ mod tests {
 
     use super::*;
 
-    /// The result of a write that the API server answers with `code` and `answer`.
+    /// Writes to an API server that answers with the status `code` and the body `answer`. Returns the result.
     async fn result(code: u16, answer: Value) -> PatchResult {
         let api_server = tower::service_fn(move |_: Request<Body>| {
             let mut response = Response::new(Body::from(answer.to_string().into_bytes()));

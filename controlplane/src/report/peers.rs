@@ -1,4 +1,4 @@
-//! The proxies of the other replicas, from their answers to `GET /v1/proxies`.
+//! Reads the proxies of the other replicas from their answers to `GET /v1/proxies`.
 
 use std::collections::{BTreeSet, HashMap};
 use std::io;
@@ -24,7 +24,9 @@ use weir_core::owner::Owner;
 use weir_core::plan::Scope;
 use weir_core::status::proxy::{FORGET, Proxy, Replica};
 
+/// Time limit of one request, and of the DNS lookup.
 const ANSWER: Duration = Duration::from_secs(2);
+/// Maximum size of an answer.
 const MAX_BYTES: usize = 64 << 20;
 
 /// The address of the other replicas.
@@ -32,11 +34,11 @@ const MAX_BYTES: usize = 64 << 20;
 pub struct Peers {
     /// `HOST:PORT` of a headless Service, which has an address for each replica.
     pub name: String,
-    /// CA bundle (PEM) for their certificates; without it the requests are plain HTTP.
+    /// CA bundle (PEM) for the certificates of the replicas. With None the requests use plain HTTP.
     pub authority: Option<PathBuf>,
 }
 
-/// The newest report of each replica, by its name, and when it came.
+/// The newest list of proxies of each replica, and when it came. The key is the name of the replica.
 #[derive(Debug, Default)]
 pub struct PeerReports(HashMap<String, (Vec<Proxy>, Instant)>);
 
@@ -44,12 +46,12 @@ pub struct PeerReports(HashMap<String, (Vec<Proxy>, Instant)>);
 #[derive(Debug, Default)]
 pub struct PeerAnswers {
     pub replicas: Vec<Replica>,
-    /// One line for each address that has not answered; the same line for the same cause.
+    /// One line for each address that has not answered. Equal causes give equal lines, so that each is logged once.
     pub failures: BTreeSet<String>,
 }
 
 impl Peers {
-    /// Asks every replica, and leaves out the answer of `own`.
+    /// Requests the proxies of every replica. Leaves out the answer of `own`, which is the name of this replica.
     pub async fn ask(&self, own: &str) -> PeerAnswers {
         let failed = |failure: String| PeerAnswers {
             failures: BTreeSet::from([failure]),
@@ -58,7 +60,7 @@ impl Peers {
         let addresses = match timeout(ANSWER, lookup_host(&self.name)).await {
             Ok(Ok(addresses)) => addresses.collect::<Vec<_>>(),
             Ok(Err(error)) => return failed(format!("{} has no address: {error}", self.name)),
-            Err(_) => return failed(format!("{} has no address in time", self.name)),
+            Err(_) => return failed(format!("{}: no answer from DNS in time", self.name)),
         };
         let tls = match self.authority.as_deref().map(client_config).transpose() {
             Ok(tls) => tls,
@@ -88,7 +90,7 @@ impl Peers {
 }
 
 impl PeerReports {
-    /// Keeps these reports, and forgets reports older than [`FORGET`].
+    /// Keeps these answers, and forgets the replicas whose last answer is older than [`FORGET`].
     pub fn record(&mut self, answers: Vec<Replica>, now: Instant) {
         for Replica { replica, proxies } in answers {
             self.0.insert(replica, (proxies, now));
@@ -96,7 +98,8 @@ impl PeerReports {
         self.0.retain(|_, (_, at)| now.duration_since(*at) < FORGET);
     }
 
-    /// The proxies of all replicas, each once: as the replica reports it that the proxy has polled last.
+    /// Returns each proxy of all replicas once. If several replicas report a proxy, uses the report of the replica that
+    /// the proxy has polled last.
     pub fn merge(&self, own: Vec<Proxy>, now: Instant) -> Vec<Proxy> {
         let mut newest: HashMap<(Owner, String, Scope), Proxy> = HashMap::new();
         let of_others = self.0.values().flat_map(|(proxies, at)| {
@@ -124,7 +127,8 @@ impl PeerReports {
     }
 }
 
-/// Reads the CA bundle for each round, because it is renewed in place.
+/// Returns a TLS configuration that trusts the CA bundle `authority`. Each round reads the file again, because a
+/// renewal changes the file.
 fn client_config(authority: &Path) -> io::Result<Arc<ClientConfig>> {
     let invalid = |error: &dyn std::fmt::Display| {
         io::Error::other(format!("{}: {error}", authority.display()))
@@ -177,7 +181,7 @@ where
     let answer = http1_client::exchange(stream, request, MAX_BYTES).await;
     match answer.map_err(io::Error::other)? {
         (StatusCode::OK, body) => serde_json::from_slice(&body).map_err(io::Error::other),
-        (other, _) => Err(io::Error::other(format!("it answers {other}"))),
+        (other, _) => Err(io::Error::other(format!("the answer has status {other}"))),
     }
 }
 
@@ -208,7 +212,7 @@ mod tests {
     }
 
     #[test]
-    fn equal_instances_of_pods_are_distinct() {
+    fn pods_with_same_instance_stay_distinct() {
         let proxy_of_pod = |uid: &str, silent| Proxy {
             owner: Owner::of_pod("shop", uid),
             ..proxy("x", silent, uid)

@@ -1,5 +1,5 @@
-//! Begins writes of status and Events: a limited number at the same time, and a limited number in each second. `patch`
-//! sends each status.
+//! Starts writes of status and Events: a limited number at the same time, and a limited number in each second. The
+//! module `patch` sends each status.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -24,8 +24,8 @@ const EVENTS_PER_SECOND: f64 = 20.0;
 const MAX_IN_FLIGHT: usize = 16;
 /// Pause after a write that failed.
 const RETRY: Duration = Duration::from_secs(2);
-/// Pause after a write that the API server refused. The pause is long, because the API server refuses the same write
-/// again.
+/// Pause after a write that the API server refused. The pause is long, because the API server would refuse the same
+/// write again.
 const RETRY_REFUSED: Duration = Duration::from_secs(30);
 
 /// Knows which statuses and Events are due, which are being written, and what was written.
@@ -34,29 +34,30 @@ pub struct StatusWriter {
     states: HashMap<String, ObjectWriteState>,
     writes: JoinSet<FinishedWrite>,
     allowance: Allowance,
-    /// Resources of which the CustomResourceDefinition drops fields of a status. The writer logs each resource once.
+    /// Resources whose CustomResourceDefinition drops fields of the status. The writer logs each resource once.
     dropping: HashSet<String>,
     events: Events,
     event_allowance: Allowance,
     events_not_before: Instant,
     outcome: Option<Arc<Outcome>>,
-    /// Goes up when the problems, the Gateways, the refusal or the proxies have changed.
+    /// A counter that rises when the problems, the Gateways, the refusal of a plan or the proxies have changed.
     epoch: u64,
-    /// Goes up when the watermark of a proxy has gone up and nothing else has changed.
+    /// A counter that rises when the watermark of a proxy has risen and nothing else has changed. A proxy runs every
+    /// object up to its watermark.
     reads: u64,
-    /// True if a status may be due.
+    /// True if a status may have to be written.
     is_stale: bool,
 }
 
-/// A write that has ended.
+/// The result of a write that has ended.
 enum FinishedWrite {
     Status {
         subject: Arc<Subject>,
-        /// The resource version that the status was made for.
+        /// The resource version of the object for which the status was made.
         version: String,
         result: PatchResult,
     },
-    /// The Event to try again; None if it was written or refused.
+    /// The Event that must be written again. None if the Event was written, or refused for ever.
     Event(Option<Note>),
 }
 
@@ -203,7 +204,8 @@ impl StatusWriter {
             let Some(state) = self.states.get_mut(&subject.uid) else {
                 continue;
             };
-            // The first loop does not keep the statuses, because all of them would fill memory. So this makes it again.
+            // The first loop keeps no statuses, because all of them together would need much memory. So this loop makes
+            // the status of each object again.
             let (version, status) = newest(subject, state);
             let Some(new_status) = evidence.status(subject, &status.value(), time) else {
                 continue;
@@ -215,7 +217,7 @@ impl StatusWriter {
                 let result = match timeout(WRITE, write).await {
                     Ok(result) => result,
                     Err(_) => {
-                        tracing::warn!(object = %subject.object, "status: no answer in time");
+                        tracing::warn!(object = %subject.object, "status could not be written in time");
                         PatchResult::Failed
                     }
                 };
@@ -228,7 +230,7 @@ impl StatusWriter {
         }
     }
 
-    /// Waits until a write has ended, and records it. Waits for ever if there is no write.
+    /// Waits until a write has ended, and records its result. Waits for ever if there is no write.
     pub async fn finish_one(&mut self, metrics: &Metrics) {
         match self.writes.join_next().await {
             Some(ended) => self.finish(ended, metrics),
@@ -236,14 +238,14 @@ impl StatusWriter {
         }
     }
 
-    /// Records all writes that have ended.
+    /// Records the results of all writes that have ended.
     pub fn finish_all(&mut self, metrics: &Metrics) {
         while let Some(ended) = self.writes.try_join_next() {
             self.finish(ended, metrics);
         }
     }
 
-    /// Call this when watermarks of proxies have gone up and nothing else has changed.
+    /// Call this when watermarks of proxies have risen and nothing else has changed.
     pub fn proxies_followed(&mut self) {
         self.reads += 1;
         self.is_stale = true;
@@ -284,13 +286,14 @@ impl StatusWriter {
             } => {
                 metrics.status_writes.inc();
                 state.written = Some((version, status));
-                // If the API server drops a part of a status, the writer would send it again and again without a pause.
+                // If the API server drops fields, the status still differs. Without a pause the writer would send the
+                // same status again and again.
                 state.not_before = (!is_whole).then(|| (now + RETRY_REFUSED, None));
                 if !is_whole && self.dropping.insert(subject.resource.clone()) {
                     tracing::warn!(
                         object = %subject.object,
-                        "the API server keeps another status than it is sent: the definition of {} lacks fields that \
-                         Weir's (deploy/crds) has",
+                        "the API server has dropped fields of the status: the CustomResourceDefinition of {} lacks \
+                         these fields; apply deploy/crds",
                         subject.resource
                     );
                 }

@@ -7,9 +7,9 @@ use serde_json::Value;
 
 use weir_core::status::subject::{JsonText, Subject};
 
-/// An object may be written this many times at once, and then once each second.
+/// An object may be written this many times without a pause, and then once in each second.
 const BURST: f64 = 4.0;
-/// Shortest time between two writes if only messages have changed, such as the count of proxies.
+/// Shortest time between two writes if only messages have changed, such as a message with the number of proxies.
 const MESSAGES: Duration = Duration::from_secs(1);
 
 pub struct ObjectWriteState {
@@ -19,21 +19,22 @@ pub struct ObjectWriteState {
     pub at: Option<Instant>,
     pub allowance: f64,
     pub is_in_flight: bool,
-    /// The inputs for which there was nothing to write.
+    /// The inputs of the last check, if there was nothing to write.
     pub settled: Option<Settled>,
-    /// The next write may begin at this time. If there is a resource version, the write may begin earlier when another
-    /// version of the object was read.
+    /// No write begins before this time. If there is a resource version, this wait also ends when another version of
+    /// the object has been read.
     pub not_before: Option<(Instant, Option<String>)>,
 }
 
+/// Inputs of the status for which there was nothing to write. `epoch` and `reads` are counters of the status writer.
 pub struct Settled {
     pub subject: Arc<Subject>,
     pub epoch: u64,
-    /// None unless the status waits for proxies. `epoch` and `reads` are counters of the status writer.
+    /// None if the status does not wait for proxies.
     pub reads: Option<u64>,
 }
 
-/// Resource version and status of the object: as it was read, or as it was written if that is newer.
+/// Returns the resource version and the status of the object from the last read or the last write, whichever is newer.
 pub fn newest<'s>(subject: &'s Subject, state: &'s ObjectWriteState) -> (String, &'s JsonText) {
     let read: u64 = subject.resource_version.parse().unwrap_or_default();
     match &state.written {
@@ -64,7 +65,7 @@ impl ObjectWriteState {
         })
     }
 
-    /// True if the write of `patch` over the status `current` has to wait.
+    /// True if the status `patch`, which replaces `current`, must not be written yet.
     pub fn must_wait(
         &self,
         subject: &Subject,
@@ -100,14 +101,14 @@ impl ObjectWriteState {
     }
 }
 
-/// The fields of a status that a patch writes.
+/// Returns only the fields of `status` that are also in `patch`.
 fn same_fields(status: &Value, patch: &Value) -> Value {
     let fields = patch.as_object().into_iter().flatten();
     let fields = fields.map(|(name, _)| (name.clone(), status[name.as_str()].clone()));
     Value::Object(fields.collect())
 }
 
-/// A status without its messages.
+/// Returns the status without its messages.
 fn without_messages(status: &Value) -> Value {
     match status {
         Value::Object(fields) => {
@@ -134,7 +135,7 @@ mod tests {
         json!({"conditions": [{"type": "weir.dev/Live", "status": value, "message": message}]})
     }
 
-    /// How often an object is written if its status changes every 10 ms for ten seconds, and the last status.
+    /// Changes a status every 10 ms for ten seconds. Returns the number of writes, and the last written status.
     fn writes(next: impl Fn(u32) -> Value) -> (u32, Value) {
         let (start, subject) = (Instant::now(), split_subject(true));
         let (mut state, mut current, mut writes) = (ObjectWriteState::default(), Value::Null, 0);
@@ -178,7 +179,7 @@ mod tests {
     }
 
     #[test]
-    fn written_status_holds_until_newer_read() {
+    fn written_status_counts_until_newer_read() {
         let read = split_subject(true);
         let written = JsonText::from(&json!({"conditions": []}));
         let mut state = ObjectWriteState {
@@ -192,7 +193,7 @@ mod tests {
             ("1".to_owned(), &JsonText::default())
         );
 
-        // After a conflict the write waits until the object was read again.
+        // After a conflict the write waits until the object has been read again.
         let (now, patch) = (Instant::now(), status("True", ""));
         state.not_before = Some((now + Duration::from_secs(2), Some("1".to_owned())));
         assert!(state.must_wait(&read, &Value::Null, &patch, now));

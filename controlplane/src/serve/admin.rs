@@ -13,8 +13,8 @@ use crate::publish::Current;
 use crate::serve::Proxies;
 use weir_core::metrics::Metrics;
 
-/// `/healthz` answers 200. `/readyz` answers 200 from the first published plan until `leaving` is cancelled, else 503
-/// and the reason. `/metrics` answers in OpenMetrics text format 1.0.
+/// `/healthz` answers 200. `/readyz` answers 200 after the first plan has been published, until `leaving` is cancelled.
+/// Otherwise `/readyz` answers 503 with the reason. `/metrics` answers in OpenMetrics text format 1.0.
 pub fn app(
     current: watch::Receiver<Current>,
     leaving: CancellationToken,

@@ -1,4 +1,8 @@
-//! The answer to a poll, as an HTTP response.
+//! Converts the answer to a poll into an HTTP response.
+//!
+//! A document is the configuration for one proxy as JSON. A watermark has a resource version for each kind: the answer
+//! includes every object of the kind up to this version. `elsewhere` is the number of rules that the proxy does not
+//! get.
 
 use std::sync::Arc;
 
@@ -19,29 +23,26 @@ pub(super) enum Answer {
         watermark: Arc<Watermark>,
         elsewhere: usize,
     },
-    /// 304: the poller has this document.
+    /// 304: the client already has this document.
     Same {
         rendered: RenderedConfig,
-        /// None if this watermark does not cover the watermark that the poller has seen.
+        /// None if this replica has not read as far as the client's watermark, which another replica has sent.
         watermark: Option<Arc<Watermark>>,
         elsewhere: usize,
     },
-    /// Another replica has answered the poller from a newer state of the cluster. The answer is 304, or 503 if the
-    /// poller has no document.
-    Behind {
-        /// Whether the poller has a document.
-        has_document: bool,
-    },
+    /// Another replica has already answered this client from a newer state of the cluster. The answer is 304, or 503 if
+    /// the client has no document.
+    Behind { has_document: bool },
     /// 503: nothing is published yet.
     Nothing { why: String },
     /// 400
     BadRequest(String),
-    /// The answer 406: the newest document version that the proxy reads cannot express its configuration.
+    /// 406: the newest document version that the proxy can read cannot express its configuration.
     NeedsNewerVersion(NeedsNewerVersion),
 }
 
 impl Answer {
-    /// Returns the revision that the poller should run. Returns None if this replica does not know the revision.
+    /// Returns the revision that the client should run. Returns None if this replica does not know it.
     pub(super) fn revision(&self) -> Option<&str> {
         match self {
             Answer::New { rendered, .. } | Answer::Same { rendered, .. } => {
@@ -54,7 +55,7 @@ impl Answer {
         }
     }
 
-    /// Whether a long poll ends with this answer at once.
+    /// True if a long poll ends with this answer at once.
     pub(super) fn is_immediate(&self) -> bool {
         match self {
             Answer::New { .. } | Answer::NeedsNewerVersion(_) | Answer::BadRequest(_) => true,

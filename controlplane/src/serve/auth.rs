@@ -1,5 +1,5 @@
-//! Authentication of readers. A reader shows a client certificate, which `certificate` checks, or a token, which
-//! `tokens` checks. On loopback `loopback` checks the Host of the request, and readers show nothing.
+//! Authenticates clients. A client shows a certificate (module `certificate`) or a token (module `tokens`). On loopback
+//! a client shows neither, and the module `loopback` checks the Host of the request.
 
 use std::sync::Arc;
 
@@ -13,13 +13,13 @@ use super::tokens::{Denied, Tokens};
 use crate::serve::listener::Peer;
 use weir_core::manifest::problem::messages::answer as messages;
 
-/// How readers are authenticated.
+/// How the server authenticates clients.
 #[derive(Clone)]
 pub enum Authentication {
-    /// Every client on loopback may read every scope. Other clients cannot connect.
+    /// Every client on loopback may read every configuration. Other clients cannot connect.
     Anyone,
-    /// A client certificate decides. If a client has no certificate, its token decides. Outside a cluster there are no
-    /// `tokens`.
+    /// The client certificate decides what the client may read. If the client has no certificate, the token decides.
+    /// Outside a cluster there are no `tokens`.
     Required {
         certificates: Arc<CertificateRules>,
         tokens: Option<Arc<Tokens>>,
@@ -51,8 +51,8 @@ impl Authentication {
         }
     }
 
-    /// True if the reader is another replica: its token is for the ServiceAccount of this process. On loopback every
-    /// reader counts as a replica.
+    /// True if the client is another replica: the client's token belongs to the ServiceAccount of this process. On
+    /// loopback every client counts as a replica.
     pub(super) fn is_replica(&self, reader: &Reader) -> bool {
         match (self, reader) {
             (Authentication::Anyone, _) => true,

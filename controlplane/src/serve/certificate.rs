@@ -1,4 +1,4 @@
-//! What a proxy with a client certificate may read.
+//! Decides what a client with a certificate may read.
 
 use weir_split::{IdentityDomains, peer_identity};
 
@@ -6,21 +6,23 @@ use super::reader::{Reader, Refusal};
 use crate::serve::listener::tls::CertificateNames;
 use weir_core::manifest::problem::messages::answer as messages;
 
-/// The rules for names in client certificates. An authority of `--client-ca` has signed each certificate.
+/// The rules for names in client certificates. TLS has already checked that an authority of `--client-ca` has signed
+/// the certificate.
 #[derive(Clone, Debug)]
 pub struct CertificateRules {
-    /// Trust domain of SPIFFE IDs. A certificate of another trust domain reads nothing.
+    /// Trust domain of SPIFFE IDs. A client whose certificate has another trust domain may read nothing.
     pub trust_domain: String,
     /// Domain of DNS names.
     pub cluster_domain: String,
     /// URI or DNS names, compared byte for byte. A client with one of these names in its certificate may read every
-    /// scope.
+    /// configuration.
     pub operators: Vec<String>,
 }
 
 impl CertificateRules {
-    /// Returns the reader that the names of a client certificate stand for. An operator's certificate may read every
-    /// scope, and a workload's certificate may read its namespace. Any other certificate may read nothing.
+    /// Returns who the client with these names is. A client with an operator's certificate may read every
+    /// configuration. A client with a workload's certificate may read the workload's namespace. Returns Err for any
+    /// other certificate.
     pub(super) fn reader(&self, names: &CertificateNames) -> Result<Reader, Refusal> {
         let mut all = names.uris.iter().chain(&names.dns);
         if all.any(|name| self.operators.contains(name)) {
@@ -36,8 +38,7 @@ impl CertificateRules {
                 peer_identity(None, dns, domains)
             }
             [uri] => peer_identity(Some(uri.as_bytes()), None, domains),
-            // If a certificate has several URIs, it is unclear which URI names the workload. Envoy gives its filter one
-            // URI.
+            // With several URIs it is unclear which URI names the workload.
             _ => None,
         };
         match identity.as_deref().and_then(|it| it.split_once('/')) {

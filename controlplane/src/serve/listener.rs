@@ -1,7 +1,9 @@
-//! Incoming connections. Their number is limited, and they come from loopback or use TLS. They end when the process
-//! ends.
+//! Accepts connections. Their number is limited. A connection from a proxy uses TLS or comes from loopback.
 //!
-//! A connection serves HTTP/1.1 requests without a body. The size of a request's head and the time for it are limited.
+//! A connection serves HTTP/1.1 requests without a body. The head of a request is the request line and the headers. The
+//! size of the head and the time to receive the head are limited.
+//!
+//! A stranger is a client that has not yet shown a valid token or certificate.
 
 pub mod certificate_expiry;
 mod connection_slot;
@@ -36,26 +38,29 @@ pub use connection_slot::{ConnectionSlot, Limits};
 use tls::{CertificateNames, Certificates};
 use weir_core::metrics::Metrics;
 
-/// Open files that are not incoming connections.
+/// Number of open files that are reserved for other uses than incoming connections.
 const OTHER_FILES: usize = 256;
-/// Limit of connections to the listener for operators.
+/// Maximum number of connections to the listener for operators.
 const OPERATORS: usize = 64;
-/// Most connections of clients that have not shown a good token or certificate.
+/// Maximum number of connections from strangers.
 const STRANGERS: usize = 512;
+/// Time limit of a TLS handshake.
 const HANDSHAKE: Duration = Duration::from_secs(5);
-/// Time from the beginning of a connection until the client must have shown a good token or certificate.
+/// Time from the beginning of a connection until the client must have shown a valid token or certificate.
 const AUTHENTICATION: Duration = Duration::from_secs(10);
-/// Time limit for a request's head, and for the pause until the next request. A proxy polls again within two seconds.
+/// Time limit for a request's head, and for the pause between two requests. A proxy polls again within two seconds.
 const HEAD: Duration = Duration::from_secs(15);
-/// Term of a TLS connection. After the term a connection ends with its next answer, because the server checks a
-/// client's certificate only when the client connects.
+/// Maximum age of a TLS connection. An older connection ends with its next answer, because the server checks the
+/// client's certificate only at the beginning of a connection.
 const TLS_TERM: Duration = Duration::from_secs(600);
-/// Most bytes of a request's head. A token has about 1,500 bytes, and a watermark of whole clusters about 1,000.
+/// Maximum size of a request's head. A token has about 1,500 bytes, and a watermark of all namespaces about 1,000.
 const HEAD_BYTES: usize = 8 << 10;
-/// Bytes more for each namespace of `--namespaces`, because a watermark has a part for each of them.
+/// Number of additional bytes of a head for each namespace of `--namespaces`, because a watermark contains a part for
+/// each namespace.
 const HEAD_OF_NAMESPACE: usize = 1 << 10;
+/// Maximum size of a head with the additional bytes.
 const MAX_HEAD_BYTES: usize = 32 << 10;
-/// Milliseconds after which a connection ends if its peer acknowledges no data.
+/// Milliseconds after which a connection ends if the client acknowledges no data.
 const TCP_USER_TIMEOUT: u32 = 30_000;
 /// Pause after an error of `accept`, such as too many open files.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
@@ -108,8 +113,8 @@ pub fn limits(max_connections: usize, namespaces: usize) -> [Limits; 2] {
     let known = max_connections.min(free.saturating_sub(strangers)).max(1);
     if known < max_connections {
         tracing::warn!(
-            "of --max-connections {max_connections} only {known} are possible, because this process may have {files} files open: \
-             raise that limit (ulimit -n), or write a lower number"
+            "--max-connections is {max_connections}, but only {known} connections are possible, because this process \
+             may open only {files} files: raise the limit of open files (ulimit -n), or lower --max-connections"
         );
     }
     let more = HEAD_OF_NAMESPACE.saturating_mul(namespaces);
@@ -126,8 +131,8 @@ pub fn limits(max_connections: usize, namespaces: usize) -> [Limits; 2] {
     [proxies, operators]
 }
 
-/// Serves until `ending` is cancelled, and returns when the last connection has ended. After `leaving` is cancelled,
-/// each connection ends with its next answer, so that its client connects to another replica.
+/// Accepts and serves connections until `ending` is cancelled, and returns when the last connection has ended. After
+/// `leaving` is cancelled, each connection ends with its next answer, so that its client connects to another replica.
 pub async fn serve(
     socket: TcpListener,
     transport: Transport,
@@ -156,7 +161,7 @@ pub async fn serve(
         let (stream, address) = match accepted {
             Ok(accepted) => accepted,
             Err(error) => {
-                // The client has closed this connection, or the process cannot accept a connection now.
+                // The client has closed this connection, or the process has too many open files.
                 tracing::debug!("accept: {error}");
                 sleep(ACCEPT_PAUSE).await;
                 continue;
@@ -198,7 +203,7 @@ struct ConnectionServer {
 
 impl ConnectionServer {
     async fn serve(&self, stream: TcpStream, address: SocketAddr, slot: &Arc<ConnectionSlot>) {
-        // A connection works without these options too.
+        // Ignores errors, because a connection also works without these options.
         let _ = stream.set_nodelay(true);
         let _ = set_socket_keepalive(&stream, true);
         let _ = set_tcp_user_timeout(&stream, TCP_USER_TIMEOUT);
@@ -219,13 +224,13 @@ impl ConnectionServer {
                 };
                 match timeout(HANDSHAKE, handshake).await {
                     Ok(Ok((stream, peer))) => {
-                        // Reloaded certificates, or a reloaded --client-ca, end the term early.
+                        // The term also ends when the server certificate or the bundle of --client-ca is reloaded.
                         let term_over =
                             async { drop(timeout(TLS_TERM, certificates.changed()).await) };
                         self.answer(stream, slot, peer, term_over).await;
                     }
                     Ok(Err(error)) => {
-                        tracing::debug!(%address, "no TLS: {error}");
+                        tracing::debug!(%address, "the TLS handshake has failed: {error}");
                         self.metrics.count_refused_connection("handshake");
                     }
                     Err(_) => self.metrics.count_refused_connection("handshake"),
@@ -234,8 +239,9 @@ impl ConnectionServer {
         }
     }
 
-    /// After `term_over` the connection ends with the answer that is in progress, or with the next answer. A close
-    /// between two answers could lose a request that the client is sending.
+    /// Serves the requests of one connection. After `term_over` the connection ends with the answer that is in
+    /// progress, or with the next answer. The server does not close it between two answers, because then a request that
+    /// the client is sending could be lost.
     async fn answer(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
@@ -269,7 +275,7 @@ impl ConnectionServer {
             self.ending.cancelled().await;
         };
         let served = tokio::select! {
-            // This future is polled first, so that an answer at the same moment gets `connection: close`.
+            // `over` is polled first, so that an answer at the same moment gets `connection: close`.
             biased;
             () = over => {
                 connection.as_mut().graceful_shutdown();

@@ -1,5 +1,9 @@
-//! One long poll: the present answer, and the wait for another one, for the end of the wait, or for the end of the
-//! process.
+//! Answers one long poll. If the proxy already has the present configuration, waits for a new configuration, for the
+//! end of the wait time, or for the end of the process.
+//!
+//! A watermark has a resource version for each kind of object: a replica has read every object of the kind up to this
+//! version. A proxy sends the watermark of its last answer, so that another replica does not send an older
+//! configuration.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -21,33 +25,35 @@ use weir_core::plan::Scope;
 use weir_core::watermark::Watermark;
 use weir_split::wire::headers::{INSTANCE, MAX_INSTANCE};
 
-/// Shortest time from the beginning of a poll until its answer when the process ends. A proxy counts an earlier 304 as
-/// a failure.
+/// When the process ends, a poll is not answered earlier than this time after its beginning. A proxy counts an earlier
+/// 304 as a failure.
 const MIN_HOLD: Duration = Duration::from_millis(300);
-/// Time from the beginning of a poll in which this replica may still find a resource of the poller's watermark. After
-/// this time the replica assumes that the cluster no longer has the resource.
+/// A client's watermark can contain a resource (such as httproutes) that this replica has not found yet. The replica
+/// waits for the resource until this time after the beginning of the poll. Then it assumes that the cluster no longer
+/// has the resource.
 const DISCOVERY: Duration = Duration::from_secs(5);
-/// Time that a poll waits for this replica to catch up before the replica asks the API server for its versions.
+/// If this replica has not reached the client's watermark after this time, it requests the newest resource versions
+/// from the API server.
 const PATIENCE: Duration = Duration::from_secs(1);
-/// Time between two requests for the versions of the cluster.
+/// Time between two requests for the newest resource versions.
 const ASK_VERSIONS: Duration = Duration::from_secs(5);
 
 /// A request for a configuration.
 struct Poll {
-    /// Until this time the replica may still find a resource that the poller has seen.
+    /// Until this time the replica waits for a resource that is only in the client's watermark.
     discovery_end: Instant,
     scope: Scope,
-    /// The only namespace that the poller may read; None if it may read every namespace.
+    /// The only namespace that the client may read; None if the client may read every namespace.
     reader: Option<String>,
     version: u32,
     known_revisions: KnownRevisions,
-    /// The watermark of the previous answer, from this replica or another one.
+    /// The watermark of the client's previous answer, from this replica or another one.
     seen: Option<Watermark>,
 }
 
 impl Server {
-    /// Answers at once if the replica has another configuration for the poller. Otherwise waits for another
-    /// configuration, for the end of `wait`, for a newer poll of the same proxy, or for the end of the process.
+    /// Answers at once if the replica has a new configuration for the client. Otherwise waits for a new configuration,
+    /// for the end of `wait`, for a newer poll of the same proxy, or for the end of the process.
     pub(super) async fn answer(
         &mut self,
         scope: Scope,
@@ -75,7 +81,7 @@ impl Server {
         if let Some(guard) = &guard {
             self.record_report(guard, &headers, &poll, &answer, &watermark);
         }
-        // A single header value would keep the bytes of the whole head in memory during the wait.
+        // Each header value shares the bytes of the whole head, so even one value would keep them in memory.
         drop(headers);
         if wait.is_zero() || answer.is_immediate() {
             return answer;
@@ -93,7 +99,6 @@ impl Server {
         loop {
             let ended = async {
                 match &mut guard {
-                    // The channel has no message. It ends when a newer poll of the same proxy drops the sender.
                     Some(guard) => guard.ended.cancelled().await,
                     None => std::future::pending().await,
                 }
@@ -117,7 +122,8 @@ impl Server {
             }
             is_behind = matches!(answer, Answer::Behind { .. });
             if !is_behind {
-                // This future may hold the query slot. Replace it, or other polls wait for a future that nothing polls.
+                // This future may hold the lock of a request for versions. It is replaced, because otherwise other
+                // polls would wait for a future that nothing polls.
                 restored.set(wait_for_restore(&poll));
             }
         }
@@ -172,7 +178,8 @@ impl Server {
         })
     }
 
-    /// Returns the present answer, and a watermark. The answer includes at least every change up to the watermark.
+    /// Returns the present answer and a watermark. The answer includes every change up to the watermark, and maybe
+    /// more.
     fn current_answer(&mut self, poll: &Poll) -> (Answer, Arc<Watermark>) {
         // The watermark is read before the plan, so that the plan is not older than the watermark.
         let read = self.watermark.borrow_and_update().clone();
@@ -208,13 +215,14 @@ impl Server {
     }
 }
 
-/// Returns when the process ends, and not earlier than `earliest`.
+/// Waits until the process ends, and at least until `earliest`.
 async fn ending(token: &CancellationToken, earliest: Instant) {
     token.cancelled().await;
     sleep_until(earliest).await;
 }
 
-/// Returns when the API server reports lower versions than `seen`, because then the cluster was restored from a backup.
+/// Waits until the API server reports lower versions than `seen`. This means that the cluster was restored from a
+/// backup.
 async fn is_restored(versions: ClusterVersions, seen: Watermark) {
     sleep(PATIENCE).await;
     loop {

@@ -1,4 +1,4 @@
-//! Requests on loopback: every program on this machine may read everything, but a page in a browser may not.
+//! Checks requests on loopback: every program on this machine may read everything, except a web page in a browser.
 
 use axum::http::HeaderMap;
 use axum::http::header::HOST;
@@ -6,13 +6,14 @@ use axum::http::header::HOST;
 use super::reader::Refusal;
 use weir_core::manifest::problem::messages::answer as messages;
 
-/// Top-level domains that no public name has (RFC 6761, ICANN for `internal`), and the short names of Services.
+/// Last labels of names that are never public: reserved top-level domains (RFC 6761, ICANN for `internal`), and `svc`
+/// for short names of Services.
 const LOCAL: [&str; 4] = ["localhost", "internal", "test", "svc"];
-/// The end of long names of Services. Other names under `local` may be of any machine in the network (RFC 6762).
+/// The end of full Service names. Other names under `local` may belong to any machine in the network (RFC 6762).
 const CLUSTER: &str = ".cluster.local";
 
-/// Refuses a Host that can be the name of another machine. The domain of a page in a browser can resolve to 127.0.0.1,
-/// and then the page can read the answer (DNS rebinding). Envoy sends the name of its cluster as Host.
+/// Refuses a Host that can be the name of another machine. Otherwise a web page could read the answer: its domain name
+/// can resolve to 127.0.0.1 (DNS rebinding). Envoy sends the name of its cluster as Host.
 pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(host) = headers.get(HOST) else {
         return Ok(());

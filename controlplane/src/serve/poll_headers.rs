@@ -11,7 +11,7 @@ use weir_split::wire::headers::{self, MAX_WAIT, MAX_WATERMARK, WATERMARK};
 use weir_core::manifest::problem::messages::{Message, answer as messages};
 use weir_core::watermark::Watermark;
 
-/// The revisions that the poller names in `If-None-Match`.
+/// The revisions that the client lists in `If-None-Match`.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum KnownRevisions {
     Any,
@@ -30,7 +30,7 @@ impl KnownRevisions {
             return KnownRevisions::Any;
         }
         let tags = elements.into_iter().filter_map(|element| {
-            // Weak comparison (RFC 9110, 8.8.3.2): the prefix W/ does not count.
+            // Weak comparison (RFC 9110, 8.8.3.2) ignores the prefix W/.
             let tag = element.strip_prefix(b"W/").unwrap_or(element);
             let tag = tag.strip_prefix(b"\"")?.strip_suffix(b"\"")?;
             Some(tag.to_vec())
@@ -51,7 +51,7 @@ impl KnownRevisions {
 }
 
 /// Returns the document version of the answer: the number in `weir-version`, or our newest version if the number is
-/// higher or the header is absent. Err: the header is not a number from 1 on.
+/// higher or the header is absent. Returns Err if the header is not a number of at least 1.
 pub(super) fn version(headers: &HeaderMap) -> Result<u32, Message> {
     let Some(value) = headers.get(headers::VERSION) else {
         return Ok(VERSION);
@@ -63,7 +63,7 @@ pub(super) fn version(headers: &HeaderMap) -> Result<u32, Message> {
     }
 }
 
-/// Returns the watermark of the previous answer, with the resources that are `watched` here and a few others. Returns
+/// Returns the watermark of the client's previous answer. Keeps the resources in `watched` and a few others. Returns
 /// None if the header is absent, too long or invalid.
 pub(super) fn watermark(headers: &HeaderMap, watched: &Watermark) -> Option<Watermark> {
     let value = headers.get(WATERMARK)?.to_str().ok()?;

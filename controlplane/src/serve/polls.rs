@@ -1,4 +1,4 @@
-//! The polls in progress. A newer poll of an instance ends the older poll of this instance.
+//! The polls in progress. A newer poll of a proxy instance ends the older poll of the same instance.
 
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -9,11 +9,12 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use weir_core::owner::Owner;
 use weir_core::plan::Scope;
 
-/// Most instances that the replica tracks. The replica serves polls of more instances, but these polls do not end each
-/// other.
+/// Maximum number of instances that the replica tracks. The replica also serves polls of other instances, but these
+/// polls do not end each other.
 const MAX_INSTANCES: usize = 1 << 16;
 
-/// The client of a poll. Two owners that send the same instance name are two pollers.
+/// The client of a poll. The owner is the pod, ServiceAccount or namespace of the client. Two owners with the same
+/// instance name are two different clients.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub(super) struct Poller {
     pub owner: Arc<Owner>,
@@ -30,7 +31,7 @@ pub(super) struct Polls {
 
 struct RunningPoll {
     number: u64,
-    /// The poll ends when this is dropped.
+    /// The poll ends when this guard is dropped.
     _end: DropGuard,
 }
 
@@ -44,7 +45,7 @@ pub(super) struct PollGuard {
 }
 
 impl Polls {
-    /// Registers a poll. None if the limit is reached.
+    /// Registers a poll. Returns None if the limit is reached.
     pub(super) fn register(self: &Arc<Self>, poller: Poller) -> Option<PollGuard> {
         let number = self.next.fetch_add(1, Ordering::Relaxed);
         let ended = CancellationToken::new();

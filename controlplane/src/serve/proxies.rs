@@ -1,5 +1,8 @@
-//! The proxies that poll this replica. For each proxy: the revision that the proxy runs, and the revision that it
+//! The list of the proxies that poll this replica, with the revision that each proxy runs and the revision that it
 //! refuses.
+//!
+//! A watermark has a resource version for each kind of object: the proxy runs every object of the kind up to this
+//! version. The owner of a proxy is its pod, ServiceAccount or namespace.
 
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash, RandomState};
@@ -20,13 +23,15 @@ use weir_core::watermark::Watermark;
 
 /// Time between two searches for proxies that no longer poll.
 const SWEEP: Duration = Duration::from_secs(1);
-/// Most proxies in the list. The replica serves more proxies, but the list lacks them. A proxy takes at most 4 KiB.
+/// Maximum number of proxies in the list. The replica also serves other proxies, but does not list them. A proxy needs
+/// at most 4 KiB.
 const MAX_PROXIES: usize = 1 << 14;
-/// Most proxies of one namespace in the list, because a client with a token of the namespace can make up instances.
+/// Maximum number of proxies of one namespace in the list. The limit is needed because a client with a token of the
+/// namespace can invent instances.
 const MAX_OF_NAMESPACE: usize = 1 << 12;
-/// Most bytes of a header that are kept.
+/// Maximum number of bytes that are kept from a header.
 const MAX_TEXT: usize = 512;
-/// Most bytes of a revision, which is a hash.
+/// Maximum number of bytes in a revision, which is a hash.
 const MAX_REVISION: usize = 64;
 
 /// The proxies that poll this replica.
@@ -48,7 +53,7 @@ struct ProxyTable {
     last_sweep: Option<Instant>,
 }
 
-/// How many proxies are listed.
+/// The number of proxies in the list.
 #[derive(Default)]
 struct Counts {
     by_owner: HashMap<Arc<Owner>, usize>,
@@ -57,35 +62,37 @@ struct Counts {
 
 struct ProxyState {
     last_poll: Instant,
-    /// When it last ran the expected revision.
+    /// When the proxy last ran the expected revision.
     last_current: Instant,
     report: Report,
-    /// Everything up to this watermark is in force in the proxy.
+    /// The proxy runs every object up to this watermark.
     watermark: Arc<Watermark>,
 }
 
-/// The report of a poll about its proxy. The replica does not trust the report: it only shows and counts it.
+/// What the headers of a poll report about the proxy. The replica only shows and counts these values, because it cannot
+/// trust them.
 #[derive(Debug)]
 pub(super) struct Report {
     /// Envoy's node id; may be empty or shared.
     node: String,
-    /// The revision that every worker runs; empty while they differ.
+    /// The revision that every worker runs; empty while workers run different revisions.
     pub applied: String,
-    /// `"REVISION" REASON`, or why its document version cannot express the configuration; empty if nothing is refused.
+    /// `"REVISION" REASON`, or why the proxy's document version cannot express the configuration. Empty if the proxy
+    /// refuses nothing.
     pub refused: String,
     /// True if the filter is `weir-lean.wasm`, which edits no response headers. False if the poll does not name the
     /// module.
     is_lean: bool,
-    /// The document version of its answers.
+    /// The document version that the proxy gets.
     version: u32,
-    /// The watermark that a replica has sent with `applied`; None if it is not in the poll.
+    /// The watermark that a replica has sent together with `applied`. None if the poll has no such watermark.
     pub watermark: Option<Arc<Watermark>>,
 }
 
-/// The revision that the poller should run.
+/// The revision that the proxy should run.
 pub(super) struct ExpectedRevision<'a> {
     pub revision: &'a str,
-    /// When it came in force.
+    /// When this revision was published.
     pub at: Instant,
     pub watermark: &'a Arc<Watermark>,
 }
@@ -109,7 +116,7 @@ impl Report {
     }
 }
 
-/// Returns the revision without its quotes, or an empty text if it cannot be one of our revisions.
+/// Returns the revision without its quotes. Returns an empty text if the revision cannot come from Weir.
 fn unquote_revision(quoted: &str) -> String {
     let revision = quoted.trim_matches('"');
     let is_alphanumeric = revision.bytes().all(|byte| byte.is_ascii_alphanumeric());
@@ -132,7 +139,7 @@ impl Proxies {
         }
     }
 
-    /// The name of this replica, and its proxies.
+    /// Returns the name of this replica, and its proxies.
     pub fn list(&self) -> Replica {
         let (watermark, revisions) = self.revisions();
         let mut state = self.lock();
@@ -174,8 +181,7 @@ impl Proxies {
         }
     }
 
-    /// Returns a receiver that changes when [`Proxies::list`] changes. A change of watermarks alone does not change the
-    /// receiver.
+    /// Returns a receiver that changes when [`Proxies::list`] changes, except if only watermarks have changed.
     pub fn changes(&self) -> watch::Receiver<()> {
         self.changes.subscribe()
     }
@@ -197,9 +203,10 @@ impl Proxies {
         (counts, behind)
     }
 
-    /// The revision in force for each subset that a proxy asks for, and a lower bound of its watermark.
+    /// Returns the present revision for each scope and version that a proxy requests. Also returns a watermark: these
+    /// revisions include every change up to it, and maybe more.
     fn revisions(&self) -> (Arc<Watermark>, HashMap<Subset, String>) {
-        // Read before the plan, so that the plan is not older than the watermark.
+        // The watermark is read before the plan, so that the plan is not older than the watermark.
         let read = self.watermark.borrow().clone();
         let published = match &*self.current.borrow() {
             Current::Nothing { .. } => return (read, HashMap::new()),
@@ -220,7 +227,7 @@ impl Proxies {
         (watermark, revisions)
     }
 
-    /// Records a poll. Without `expected` this replica does not know what the proxy should run.
+    /// Records a poll. Without `expected` this replica does not know which revision the proxy should run.
     pub(super) fn record(
         &self,
         poller: &Poller,
@@ -258,7 +265,7 @@ impl Proxies {
         let mut own = ProxyState {
             last_poll: now,
             last_current: last_current.filter(|_| !is_current).unwrap_or(now),
-            // A proxy never goes back to an older revision.
+            // Keeps the previous watermark, because a proxy never goes back to an older revision.
             watermark: before
                 .as_ref()
                 .map(|it| it.watermark.clone())
@@ -369,7 +376,7 @@ impl ProxyTable {
         self.proxies.len() < before
     }
 
-    /// Takes the newest watermark of the cluster. If the cluster was restored from a backup, drops the watermarks of
+    /// Stores the newest watermark of the cluster. If the cluster was restored from a backup, deletes the watermarks of
     /// all proxies.
     fn advance(&mut self, watermark: &watch::Receiver<Arc<Watermark>>) {
         if self.watermarks.advance(&watermark.borrow()) {
@@ -413,9 +420,9 @@ fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
 }
 
 impl ProxyState {
-    /// Raises the proxy's watermark to the watermark of the revision that the proxy runs. The proxy may have a
-    /// watermark from another replica that this replica has not reached. This function replaces it, because it may be
-    /// from before a restore of the cluster.
+    /// Raises the proxy's watermark to the watermark of the revision that the proxy runs. Also replaces a watermark
+    /// that this replica has not reached: another replica may have sent it before the cluster was restored from a
+    /// backup.
     fn raise_watermark(&mut self, watermarks: &RevisionWatermarks, subset: &Subset) {
         if let Some(newest) = watermarks.get(subset, &self.report.applied)
             && (newest.covers(&self.watermark) || !watermarks.cover(&self.watermark))

@@ -1,4 +1,5 @@
-//! An authenticated client, the scopes that the client may read, and the answer to a client that may not read a scope.
+//! A reader is an authenticated client. A scope is the part of the configuration that one proxy may see. This module
+//! decides which scopes a reader may read, and makes the error answers for other clients.
 
 use std::sync::Arc;
 
@@ -15,23 +16,24 @@ use crate::serve::listener::set_connection_close;
 /// An authenticated client.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Reader {
-    /// A client on loopback, or a client with an operator's certificate. It may read every scope.
+    /// A client on loopback, or a client with an operator's certificate. This client may read every scope.
     Operator,
-    /// A certificate that names this namespace.
+    /// A client whose certificate contains this namespace.
     Workload { namespace: String },
-    /// A token of a ServiceAccount.
+    /// A client with a token of a ServiceAccount.
     Account(Arc<Account>),
 }
 
-/// Why a client gets nothing.
+/// Why a request is refused.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Refusal {
-    /// The client has shown no good token or certificate.
+    /// The client has shown no valid token or certificate.
     Unknown(String),
+    /// The client may not read the scope.
     Forbidden(String),
     /// The token cannot be checked now.
     Unavailable(String),
-    /// The pod, the ServiceAccount or the namespace of the client already has the most connections that it may have.
+    /// The pod, the ServiceAccount or the namespace of the client already has its maximum number of connections.
     Full,
 }
 
@@ -54,7 +56,8 @@ impl Reader {
         }
     }
 
-    /// A reader of one namespace may read the namespace and its Gateways. Everyone may read the producers' scope.
+    /// Returns Err if the reader may not read the scope. A workload or a ServiceAccount may read its own namespace, the
+    /// Gateways in this namespace, and [`Scope::Producers`]: the rules for clients in every namespace.
     pub(super) fn may_read(&self, scope: &Scope) -> Result<(), Refusal> {
         let (own, who) = match self {
             Reader::Operator => return Ok(()),

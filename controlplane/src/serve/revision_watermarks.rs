@@ -1,5 +1,5 @@
-//! Keeps a watermark for each revision: the newest watermark at which the revision was current. A proxy that runs the
-//! revision has every change up to this watermark.
+//! Keeps a watermark for each revision. A watermark has a resource version for each kind of object. A proxy that runs
+//! the revision has every change of objects up to this watermark.
 
 use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use std::sync::Arc;
 use weir_core::plan::Scope;
 use weir_core::watermark::Watermark;
 
-/// Most revisions of one scope and version. A proxy with an older revision keeps the watermark that it has.
+/// Maximum number of revisions of one scope and version. A proxy with an older revision keeps its present watermark.
 const MAX_REVISIONS: usize = 32;
 
 /// A scope and a document version.
@@ -15,14 +15,14 @@ pub(super) type Subset = (Scope, u32);
 
 #[derive(Default)]
 pub(super) struct RevisionWatermarks {
-    /// The last one of each list is in force.
+    /// The revisions of each scope and version, and their watermarks. The last revision of each list is current.
     revisions: HashMap<Subset, VecDeque<(String, Arc<Watermark>)>>,
     newest: Arc<Watermark>,
 }
 
 impl RevisionWatermarks {
-    /// Takes the newest watermark of the cluster. If it is lower than the previous watermark, the cluster was restored
-    /// from a backup: then forgets all revisions and returns true.
+    /// Stores the newest watermark of the cluster. If it is lower than the previous watermark, the cluster was restored
+    /// from a backup. In this case forgets all revisions and returns true.
     pub(super) fn advance(&mut self, newest: &Arc<Watermark>) -> bool {
         let is_restored = !newest.covers(&self.newest);
         if is_restored {
@@ -32,7 +32,7 @@ impl RevisionWatermarks {
         is_restored
     }
 
-    /// Whether the cluster has been read as far as `watermark`.
+    /// True if the cluster has been read as far as `watermark`.
     pub(super) fn cover(&self, watermark: &Watermark) -> bool {
         self.newest.covers(watermark)
     }
@@ -40,7 +40,7 @@ impl RevisionWatermarks {
     /// Records that `revision` is current at `watermark`.
     pub(super) fn record(&mut self, subset: &Subset, revision: &str, watermark: &Arc<Watermark>) {
         if !self.newest.covers(watermark) {
-            // From before the cluster was restored.
+            // This watermark is from before the cluster was restored.
             return;
         }
         let revisions = match self.revisions.get_mut(subset) {
@@ -51,11 +51,11 @@ impl RevisionWatermarks {
             .back_mut()
             .filter(|(newest, _)| newest == revision)
         {
-            // Two polls at the same time may come here in either order.
+            // The second of two polls at the same time may have the lower watermark.
             Some((_, newest)) if !watermark.covers(newest) => {}
             Some((_, newest)) => *newest = watermark.clone(),
             None => {
-                // A revision may come in force a second time.
+                // An older revision may become current again.
                 revisions.retain(|(it, _)| it != revision);
                 revisions.push_back((revision.to_owned(), watermark.clone()));
                 if revisions.len() > MAX_REVISIONS {
@@ -65,14 +65,15 @@ impl RevisionWatermarks {
         }
     }
 
-    /// The newest watermark at which the revision was current; None if this replica has not published it.
+    /// Returns the newest watermark at which the revision was current. Returns None if this replica does not know the
+    /// revision.
     pub(super) fn get(&self, subset: &Subset, revision: &str) -> Option<&Arc<Watermark>> {
         let revisions = self.revisions.get(subset)?;
         let found = revisions.iter().rev().find(|(it, _)| it == revision);
         found.map(|(_, watermark)| watermark)
     }
 
-    /// Forgets the revisions of other subsets.
+    /// Forgets the revisions of subsets for which `is_in_use` is false.
     pub(super) fn retain(&mut self, is_in_use: impl Fn(&Subset) -> bool) {
         self.revisions.retain(|subset, _| is_in_use(subset));
     }

@@ -59,7 +59,7 @@ impl Plane {
         plane
     }
 
-    /// A split with `weight` for v1 and 1 for v2.
+    /// Publishes a split with `weight` for v1 and weight 1 for v2.
     fn publish(&mut self, weight: u64) {
         self.publish_with(weight, Watermark::default());
     }
@@ -120,7 +120,7 @@ async fn json(response: Response) -> serde_json::Value {
     serde_json::from_slice(&bytes).unwrap()
 }
 
-/// Polls the future once; there must be no answer yet.
+/// Polls the future once, and asserts that there is no answer yet.
 async fn begin(poll: &mut (impl Future<Output = Response> + Unpin)) {
     tokio::task::yield_now().await;
     std::future::poll_fn(|context| {
@@ -130,7 +130,7 @@ async fn begin(poll: &mut (impl Future<Output = Response> + Unpin)) {
     .await;
 }
 
-/// DNS rebinding: a page of another host, whose name resolves to 127.0.0.1, asks for the configuration.
+/// DNS rebinding: the host name of a web page resolves to 127.0.0.1, and the page requests the configuration.
 #[tokio::test]
 async fn page_of_other_host_is_forbidden() {
     let plane = Plane::published(9);
@@ -163,7 +163,7 @@ async fn nothing_published_is_503_with_reason() {
 }
 
 #[tokio::test]
-async fn a_configuration_and_then_not_modified() {
+async fn known_revision_gets_304() {
     let plane = Plane::published(9);
     let response = plane.get("?namespace=shop&later=1", &[]).await;
     assert_eq!(response.status(), StatusCode::OK);
@@ -343,7 +343,7 @@ async fn shutdown_answers_held_polls() {
         plane.get("", &headers).await.status(),
         StatusCode::NOT_MODIFIED
     );
-    // Both were held for a moment: a proxy takes an immediate 304 for a failure.
+    // The server holds both polls for a moment, because a proxy counts an immediate 304 as a failure.
     let held = start.elapsed();
     assert!(
         held >= Duration::from_millis(600) && held < Duration::from_secs(1),
@@ -395,7 +395,9 @@ spec:
         match expected {
             StatusCode::OK => assert!(body.starts_with("{\"version\":1,"), "{body}"),
             _ => assert!(
-                body.contains("version 1 of the configuration cannot say HTTPRoute/default/paths"),
+                body.contains(
+                    "version 1 of the configuration format cannot express HTTPRoute/default/paths"
+                ),
                 "{body}"
             ),
         }

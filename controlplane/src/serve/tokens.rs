@@ -1,11 +1,12 @@
-//! Tokens of ServiceAccounts: a TokenReview names the account of a token, and the result is cached.
+//! Checks tokens of ServiceAccounts by TokenReviews, and caches the results.
 //!
 //! ```text
 //! audience, expiry, signature (without a TokenReview) --> a permit --> TokenReview --> cached by the token's hash
 //! ```
 //!
-//! There are separate permits for tokens that were good before, for other tokens that the API server has signed, and
-//! for tokens whose signature cannot be checked: a client that makes up tokens delays no other client.
+//! A permit limits the number of TokenReviews at one time. There are separate permits for tokens that were good before,
+//! for other tokens that the API server has signed, and for tokens whose signature cannot be checked. So a client with
+//! invented tokens does not delay other clients.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -31,16 +32,17 @@ pub const AUDIENCE: &str = "weir.dev";
 /// The token that this process shows to the other replicas.
 pub const OWN_TOKEN: &str = "/var/run/secrets/weir.dev/token";
 
-/// The field of a TokenReview's status with the pod that the token is bound to.
+/// The field in the status of a TokenReview that contains the uid of the pod to which the token is bound.
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
-/// Time for which a good result counts without a new TokenReview. For this time a deleted pod can still read.
+/// Time for which a good result is used without a new TokenReview. During this time the token of a deleted pod is still
+/// accepted.
 const FRESH: Duration = Duration::from_secs(180);
-/// Time for which a good result counts while the API server does not answer. The result never counts longer than the
-/// token.
+/// Time for which a good result is used while the API server does not answer. The result is never used after the token
+/// has expired.
 const STALE: Duration = Duration::from_secs(3600);
-/// How long a bad result counts.
+/// Time for which a bad result is used.
 const BAD: Duration = Duration::from_secs(10);
-/// Pause after a TokenReview that failed, if an older result for the token still counts.
+/// Pause after a failed TokenReview, if an older result for the token can still be used.
 const RETRY: Duration = Duration::from_secs(5);
 /// Time limit for the wait for a permit and the TokenReview together.
 const REVIEW: Duration = Duration::from_secs(5);
@@ -50,9 +52,9 @@ const GOOD_BEFORE: usize = 8;
 const SIGNED: usize = 8;
 /// Permits for TokenReviews of tokens whose signature cannot be checked.
 const UNVERIFIED: usize = 2;
-/// Most tokens whose result is cached.
+/// Maximum number of tokens whose result is cached.
 const MAX_TOKENS: usize = 1 << 13;
-/// Time after the expiry of a token in which the replica still asks for a TokenReview, because clocks differ.
+/// Time after the expiry of a token in which the replica still sends a TokenReview, because clocks differ.
 const LEEWAY: Duration = Duration::from_secs(60);
 
 pub struct Tokens {
@@ -71,16 +73,16 @@ struct ReviewPermits {
     unverified: Semaphore,
 }
 
-/// The cached result of one token. A request holds the lock while it waits for the TokenReview. So other requests with
-/// the same token wait for the same result.
+/// The cached result of one token. A request holds the lock while it waits for the TokenReview, so that other requests
+/// with the same token wait for this result.
 #[derive(Default)]
 struct ReviewCell(tokio::sync::Mutex<Option<CachedReview>>);
 
 struct CachedReview {
     result: Result<Arc<Account>, String>,
-    /// From then on a new TokenReview is needed.
+    /// After this time a new TokenReview is needed.
     fresh: Instant,
-    /// Until this time the result counts while the API server does not answer.
+    /// Until this time the result can be used while the API server does not answer.
     stale: Instant,
 }
 
@@ -90,20 +92,20 @@ pub struct Account {
     pub namespace: String,
     /// `system:serviceaccount:NAMESPACE:NAME`
     pub username: String,
-    /// The pod that the token is bound to, or the ServiceAccount if the token is bound to no pod.
+    /// The pod to which the token is bound, or the ServiceAccount if the token is bound to no pod.
     pub owner: Arc<Owner>,
 }
 
-/// Why a token gives no account.
+/// Why there is no account for a token.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) enum Denied {
     Invalid(String),
-    /// The token could not be reviewed.
+    /// The API server could not review the token.
     Unavailable(String),
 }
 
-/// The claims of a token (RFC 7519), not verified. They only save TokenReviews: a token is never good because of its
-/// claims.
+/// The claims of a token (RFC 7519), not verified. A token with wrong claims is refused without a TokenReview. A token
+/// with right claims still needs a TokenReview.
 #[derive(Deserialize)]
 struct Claims {
     #[serde(default)]
@@ -121,7 +123,7 @@ enum Audiences {
 }
 
 impl Tokens {
-    /// `own_token` is the file with this process's own token. Other replicas have tokens of the same ServiceAccount.
+    /// `own_token` is the file with the token of this process. Other replicas have tokens of the same ServiceAccount.
     pub fn new(client: kube::Client, own_token: &Path, metrics: Arc<Metrics>) -> Tokens {
         Tokens {
             reviews: Api::all(client.clone()),
@@ -137,7 +139,7 @@ impl Tokens {
         }
     }
 
-    /// Whether `account` is the ServiceAccount of this process.
+    /// True if `account` is the ServiceAccount of this process.
     pub(super) fn is_own(&self, account: &Account) -> bool {
         let token = std::fs::read_to_string(&self.own_token).unwrap_or_default();
         Claims::of(token.trim()).is_some_and(|claims| claims.sub == account.username)
@@ -197,7 +199,7 @@ impl Tokens {
             }
             Err(error) => {
                 self.metrics.count_token_review("unavailable");
-                // The TokenReview may have taken seconds.
+                // The time is read again, because the TokenReview may have taken seconds.
                 let now = Instant::now();
                 let review = review.as_mut();
                 match review.filter(|it| it.result.is_ok() && now < it.stale) {
@@ -217,7 +219,8 @@ impl Tokens {
         self.cache.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// The permits for a token that was not good before.
+    /// Returns the permits for a token that was not good before. Returns Err if the API server has not signed the
+    /// token.
     async fn permits_for(&self, token: &str) -> Result<&Semaphore, Denied> {
         match self.keys.verify(token).await {
             Signature::OfApiServer => Ok(&self.permits.signed),
@@ -229,7 +232,7 @@ impl Tokens {
         }
     }
 
-    /// The result of a TokenReview. The outer result is Err if the API server has given no result.
+    /// Returns the result of a TokenReview. The outer result is Err if the API server has given no result.
     async fn review(
         &self,
         token: &str,
@@ -243,14 +246,14 @@ impl Tokens {
             ..TokenReview::default()
         };
         let answer = async {
-            // Err is impossible: the semaphore is never closed.
+            // An error is impossible, because the semaphore is never closed.
             let _permit = permits.acquire().await;
             self.reviews.create(&PostParams::default(), &review).await
         };
         let answer = timeout(REVIEW, answer).await;
-        let answer = answer.map_err(|_| "it does not answer".to_owned())?;
+        let answer = answer.map_err(|_| "no answer in time".to_owned())?;
         let status = answer.map_err(|error| error.to_string())?.status;
-        let status = status.ok_or("its answer has no status")?;
+        let status = status.ok_or("the answer has no status")?;
         let result = account_of(status);
         let label = if result.is_ok() { "good" } else { "bad" };
         self.metrics.count_token_review(label);
@@ -263,7 +266,7 @@ fn account_of(
 ) -> Result<Arc<Account>, String> {
     if status.authenticated != Some(true) {
         let why = status.error.filter(|why| !why.is_empty());
-        let why = why.unwrap_or_else(|| "it does not know it".into());
+        let why = why.unwrap_or_else(|| "the token is unknown".into());
         return Err(messages::review_failed(why).to_string());
     }
     // A server without support for audiences sends an empty list.
@@ -293,7 +296,7 @@ impl Claims {
     fn of(token: &str) -> Option<Claims> {
         let mut parts = token.split('.');
         let claims = parts.nth(1)?;
-        // A token has a third part, the signature.
+        // The third part of a token, the signature, must exist.
         parts.next()?;
         let claims = BASE64_URL_SAFE_NO_PAD.decode(claims).ok()?;
         serde_json::from_slice(&claims).ok()
@@ -305,7 +308,7 @@ impl Claims {
         now.is_ok_and(|now| now >= ends)
     }
 
-    /// Time until the token expires.
+    /// Returns the time until the token expires.
     fn left(&self) -> Duration {
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         Duration::from_secs(self.exp).saturating_sub(now.unwrap_or_default())

@@ -1,8 +1,9 @@
 //! A folder of manifests as a source of objects.
 //!
-//! Three steps: list the files; read the files that have changed, except a file that another process may still be
-//! writing; put the objects in force. A broken file or a missing folder never removes objects. The time and the events
-//! come from the thread in [`folder_watcher`].
+//! A scan has three steps. First it lists the files. Then it reads the changed files, except a file that another
+//! process may still be writing. Finally it puts the objects in force, which means that the publisher gets them. A
+//! broken file or a missing folder never removes objects. The thread of [`folder_watcher`] starts each scan after file
+//! events.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -26,7 +27,7 @@ use last_valid::{Contents, LastValid};
 use listing::{Inode, Listing};
 
 pub struct Folder {
-    /// The path as the user typed it. Names of sources of objects begin with this path.
+    /// The path as the user typed it. File names in messages begin with this path.
     typed: PathBuf,
     root: PathBuf,
     allow_empty: bool,
@@ -34,25 +35,25 @@ pub struct Folder {
     entries: BTreeMap<PathBuf, FileState>,
     /// The targets of links in the last listing.
     links: BTreeMap<PathBuf, PathBuf>,
-    /// Sorted by file.
+    /// The objects in force, sorted by file.
     in_force: Vec<Arc<world::Entry>>,
     last_valid: LastValid,
-    /// Problems of the folder and of folders in it.
+    /// Problems of the folder and of its subfolders.
     folder_problems: Vec<Problem>,
     /// Problems of documents that cannot be read as objects.
     document_problems: Vec<Problem>,
-    /// Why the first publication has to wait. None after all files were read.
+    /// Why the first publication has to wait. None after all files have been read.
     unread: Option<String>,
 }
 
-/// Files that were read, and are not in force yet.
+/// Files that were read. Their objects are not in force yet.
 struct ReadFiles {
     listing: io::Result<Listing>,
     readings: Vec<(PathBuf, FileReading)>,
     due: Option<Instant>,
 }
 
-/// What other processes did to files while they were read.
+/// What other processes did to files while this process read the files.
 #[derive(Default)]
 struct EventsDuringRead {
     written: BTreeSet<PathBuf>,
@@ -62,7 +63,7 @@ struct EventsDuringRead {
 
 /// The result of one listing.
 struct Scan {
-    /// Objects or problems may have changed.
+    /// True if objects or problems may have changed.
     changed: bool,
     /// The latest time for the next listing, if a file has to wait.
     due: Option<Instant>,
@@ -92,7 +93,7 @@ impl Folder {
         })
     }
 
-    /// The same folder with this namespace for objects without a namespace.
+    /// Returns the same folder with this namespace for objects without a namespace.
     pub fn with_default_namespace(self, namespace: String) -> Folder {
         Folder {
             default_namespace: namespace,
@@ -100,19 +101,20 @@ impl Folder {
         }
     }
 
-    /// The objects in force, sorted by file.
+    /// Returns the objects in force, sorted by file.
     pub fn objects(&self) -> &[Arc<world::Entry>] {
         &self.in_force
     }
 
-    /// Problems of the folder, of its files, and of documents that are not objects. An object has its own problems.
+    /// Returns the problems of the folder, of its files, and of documents that are not objects. The problems of an
+    /// object are in the object.
     pub fn problems(&self) -> Vec<Problem> {
         let of_files = self.entries.iter().filter_map(|(path, entry)| {
             let problem = entry.problem.as_ref()?;
             (!self.is_passed(path, problem)).then_some(problem)
         });
         let unreadable: BTreeSet<&str> = of_files.clone().map(|it| &*it.object.source).collect();
-        // A file that cannot be read has one problem, and not the problems of its previous content.
+        // A file that cannot be read has only this problem. The problems of its previous content are left out.
         let document_problems = self.document_problems.iter();
         let document_problems =
             document_problems.filter(|it| !unreadable.contains(&*it.object.source));
@@ -148,7 +150,7 @@ impl Folder {
         lines
     }
 
-    /// True if the problem is that the file is a template, and the file is in the templates folder of a chart.
+    /// True if the file is a template in the templates folder of a Helm chart. `problem` is the problem of the file.
     fn is_passed(&self, path: &Path, problem: &Problem) -> bool {
         problem.effect.extent == Extent::Nothing && passed_over::is_in_chart(path, &self.entries)
     }
@@ -158,12 +160,12 @@ impl Folder {
         self.unread.as_deref()
     }
 
-    /// The number of manifest files.
+    /// Returns the number of manifest files.
     pub fn files(&self) -> usize {
         self.entries.len()
     }
 
-    /// Reads all files and puts them in force, for callers that do not follow changes.
+    /// Reads all files and puts their objects in force. Use this if nothing watches the folder for changes.
     pub fn read_all(&mut self) {
         let now = Instant::now();
         let files = self.read(self.list(&BTreeSet::new()), now);
@@ -207,7 +209,7 @@ impl Folder {
         files
     }
 
-    /// Puts in force what was read.
+    /// Puts the objects of `files` in force.
     fn apply(&mut self, files: ReadFiles, events: &EventsDuringRead, now: Instant) -> Scan {
         let before = self.problems();
         let mut scan = Scan {
@@ -254,7 +256,7 @@ impl Folder {
         scan
     }
 
-    /// A renamed file keeps its content until it is read under its new name.
+    /// Moves the content of each renamed file to its new name, where the content stays until the file is read again.
     fn follow_renamed(&mut self, listing: &Listing) {
         let inodes = listing.files.iter().filter_map(|(path, found)| {
             let stamp = found.stamp.as_ref().ok()?;
@@ -305,7 +307,8 @@ impl Folder {
         });
     }
 
-    /// An empty folder is usually an accident, so its objects stay in force unless `allow_empty`.
+    /// Puts the objects of all files in force. An empty folder is usually an accident. So its previous objects stay in
+    /// force, unless `allow_empty` is true.
     fn put_in_force(&mut self) {
         let patches = passed_over::patches(&self.entries);
         let files = self
@@ -349,7 +352,7 @@ impl Folder {
         }
         (has_no_objects(&self.in_force) && !self.allow_empty).then(|| {
             format!(
-                "{} holds no objects yet; --allow-empty publishes an empty configuration",
+                "{} contains no objects yet; --allow-empty publishes an empty configuration",
                 self.typed.display()
             )
         })
@@ -365,7 +368,7 @@ fn earlier(due: Option<Instant>, other: Instant) -> Option<Instant> {
     Some(due.map_or(other, |due| due.min(other)))
 }
 
-/// The path with the beginning that the user wrote.
+/// Returns the path with the beginning that the user typed.
 fn source(typed: &Path, root: &Path, path: &Path) -> String {
     match path.strip_prefix(root) {
         Ok(below) if !below.as_os_str().is_empty() => typed.join(below).display().to_string(),

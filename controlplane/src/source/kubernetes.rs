@@ -1,10 +1,10 @@
-//! A cluster as the source of objects.
+//! Reads objects from a cluster.
 //!
 //! ```text
 //! discovery -> supervisor -> watches -> object store --objects, watermark--> Publisher
 //! ```
 //!
-//! Nothing is written here; [`crate::report`] writes status and Events.
+//! This module writes nothing to the cluster. [`crate::report`] writes status and Events.
 
 pub mod cluster_versions;
 mod discovery;
@@ -25,17 +25,17 @@ use resource::{Resource, Source};
 use supervisor::Supervisor;
 use weir_core::api::smi::traffic_target::Policy;
 
-/// Most events that wait during one translation; an event may hold an object of more than a megabyte.
+/// Maximum number of events that wait during one translation. An event may contain an object of more than a megabyte.
 const WAITING: usize = 128;
 
-/// A cluster to read.
+/// A cluster from which objects are read.
 pub struct Cluster {
     client: kube::Client,
     sources: Vec<Source>,
     versions: ClusterVersions,
 }
 
-/// No cluster can be reached.
+/// The error if no cluster can be reached.
 #[derive(Debug, thiserror::Error)]
 #[error("no cluster: {0}")]
 pub struct ClusterUnreachable(#[source] Box<dyn std::error::Error + Send + Sync>);
@@ -62,7 +62,7 @@ impl Cluster {
         }
     }
 
-    /// The client, for requests that do not read objects.
+    /// Returns the client, for requests that do not read objects.
     pub fn client(&self) -> kube::Client {
         self.client.clone()
     }
@@ -71,7 +71,7 @@ impl Cluster {
         self.versions.clone()
     }
 
-    /// Watches and publishes for as long as the process lives.
+    /// Watches the objects and publishes each change, while the process lives.
     pub async fn feed(self, publisher: Publisher) {
         let (sender, events) = mpsc::channel(WAITING);
         let Cluster {

@@ -17,7 +17,7 @@ pub struct Sample {
     pub took: Duration,
     /// Index into [`BACKENDS`]; None if no bookstore answered.
     pub backend: Option<usize>,
-    /// The reason of a failure: every result except 2xx from a bookstore is one.
+    /// The reason of a failure. Every result except status 2xx from a bookstore is a failure.
     pub failure: Option<String>,
 }
 
@@ -88,7 +88,7 @@ async fn send(
                 let failure = if !answer.status.is_success() {
                     Some(answer.status.to_string())
                 } else if backend.is_none() {
-                    Some("an answer from no bookstore that is known".to_owned())
+                    Some("the answer is not from a known bookstore".to_owned())
                 } else {
                     None
                 };

@@ -1,5 +1,5 @@
-//! `scripts/demo`: a constant load on the bookstore through a proxy, four edits of its split, a table each second, and
-//! a verdict.
+//! `scripts/demo`: sends a constant load to the bookstore through a proxy, edits its split four times, prints a table
+//! each second, and prints a verdict at the end.
 //!
 //! load --samples--> tally --> table      split_file: edits the split like a user
 
@@ -24,8 +24,8 @@ const BACKENDS: [&str; 2] = ["bookstore-v1", "bookstore-v2"];
 /// Weights of v1 and v2 after each edit.
 const STEPS: [[u64; 2]; 4] = [[100, 0], [90, 10], [50, 50], [0, 100]];
 
-/// The time for an edit to reach every worker, before the shares are checked. It takes some milliseconds; the rest is
-/// for busy machines.
+/// The time from an edit until the shares are checked. An edit needs some milliseconds to get to every worker; the rest
+/// is for busy machines.
 const SETTLE: Duration = Duration::from_millis(500);
 
 /// The time for the proxy and the control plane to start.
@@ -42,7 +42,7 @@ pub struct Settings {
     /// Envoy's admin listener
     #[arg(long, default_value = "127.0.0.1:15000")]
     envoy: SocketAddr,
-    /// Workers of that Envoy; each has its own sequence of picks
+    /// Number of workers of Envoy; each worker picks backends in its own sequence
     #[arg(long, default_value_t = 2)]
     workers: u64,
     /// The Host of the requests
@@ -58,7 +58,7 @@ pub struct Settings {
     seconds: u32,
 }
 
-/// Fails if a request failed, if a share was off, or if the proxy got no configuration.
+/// Runs the demo. Returns a failure if a request failed, if a share was wrong, or if the proxy got no configuration.
 pub async fn run(settings: Settings) -> ExitCode {
     if let Err(missing) = ready(&settings).await {
         eprintln!("weir-demo: {missing}");
@@ -90,7 +90,7 @@ pub async fn run(settings: Settings) -> ExitCode {
             let step = Window::new(last_edit, end);
             screen.show(end - started, weights, &tally, second, step);
         }
-        // Late enough that no request was routed with the old weights.
+        // The window starts after [`SETTLE`], so it has no request that was routed with the old weights.
         let judged = Window::new(last_edit + SETTLE, Instant::now());
         verdicts.push(tally.judge(judged, weights, settings.slack()));
     }
@@ -99,14 +99,11 @@ pub async fn run(settings: Settings) -> ExitCode {
     println!("\n{}", table::summary(&verdicts, &tally));
     match tally.last_to(0) {
         Some(sent) if sent > last_edit => println!(
-            "The last request to {} left {:.1} ms after the last edit.",
+            "The last request to {} was sent {:.1} ms after the last edit.",
             BACKENDS[0],
             (sent - last_edit).as_secs_f64() * 1000.0
         ),
-        _ => println!(
-            "Not one request went to {} after the last edit.",
-            BACKENDS[0]
-        ),
+        _ => println!("No request went to {} after the last edit.", BACKENDS[0]),
     }
     if tally.failed() == 0 && verdicts.iter().all(|verdict| verdict.holds) {
         ExitCode::SUCCESS
@@ -116,10 +113,9 @@ pub async fn run(settings: Settings) -> ExitCode {
 }
 
 impl Settings {
-    /// How many requests a share may be off in any window. A sequence on one worker is off by less than two, because a
-    /// prefix is off by less than one. Each connection adds one, because the window may or may not include its open
-    /// request.
-    /// request that was under way on it when the window was cut may have been counted on either side.
+    /// Returns the tolerance for the number of requests of a backend in any window. Each worker adds two: less than one
+    /// at the start of the window, and less than one at its end. Each connection adds one, because the window may or
+    /// may not include its open request.
     fn slack(&self) -> u64 {
         2 * self.workers + u64::from(self.connections)
     }

@@ -1,4 +1,4 @@
-//! The table, which is redrawn in place on a terminal and appended elsewhere, and the final summary.
+//! The table and the final summary. On a terminal a new table replaces the last one; in a file it is appended.
 
 use std::fmt::Write;
 use std::io::IsTerminal;
@@ -22,7 +22,7 @@ impl Screen {
     pub fn edited(&mut self, file: &Path, weights: [u64; 2]) {
         let name = file.file_name().unwrap_or_default().to_string_lossy();
         let [v1, v2] = weights;
-        println!("\n{name} now says v1 {v1}, v2 {v2}\n{HEAD}");
+        println!("\n{name} now has the weights v1 {v1}, v2 {v2}\n{HEAD}");
         self.drawn = 0;
     }
 
@@ -88,7 +88,7 @@ fn in_ms(took: Option<Duration>) -> String {
     })
 }
 
-/// The number of requests and failures, and the result of each edit.
+/// Returns the number of requests and failures, and the result of each edit.
 pub fn summary(verdicts: &[Verdict], tally: &Tally) -> String {
     let mut text = String::new();
     for verdict in verdicts {

@@ -92,7 +92,7 @@ impl Tally {
         self.failures.values().sum()
     }
 
-    /// Each reason with its number.
+    /// Returns each reason of a failure, and how many requests failed for it.
     pub fn failures(&self) -> impl Iterator<Item = (&str, u64)> {
         self.failures
             .iter()
@@ -105,7 +105,8 @@ impl Tally {
         to_it.map(|one| one.sent).max()
     }
 
-    /// Whether each backend got its share, with a tolerance of `slack` requests; a backend with weight 0 must get none.
+    /// Checks that each backend got its share, with a tolerance of `slack` requests. A backend with weight 0 must get
+    /// no request.
     pub fn judge(&self, window: Window, weights: [u64; 2], slack: u64) -> Verdict {
         let requests = self.rows(Some(window)).map(|row| row.requests);
         let sent: u64 = requests.iter().sum();

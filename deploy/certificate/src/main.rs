@@ -1,8 +1,9 @@
-//! Creates the Secret `weir-tls` once: a certificate for the control plane's Services, and its certificate authority,
-//! whose key is discarded. A Job of `kubectl apply -k deploy/` runs it for users who bring no certificate.
+//! Creates the Secret `weir-tls` once. The Secret has a certificate for the control plane's Services, and the
+//! certificate of its authority. The key of the authority is discarded. A Job of `kubectl apply -k deploy/` runs this
+//! program for users who have no certificate.
 //!
-//! It is a separate program, so that the control plane has neither the right nor the code to write a Secret. This
-//! program may create Secrets in its namespace, but can neither read nor change them.
+//! It is a separate program, so that the control plane does not need the right or the code to write a Secret. This
+//! program may create Secrets in its namespace, but may not read or change them.
 
 use std::collections::BTreeMap;
 use std::env;
@@ -23,7 +24,7 @@ const SECRET: &str = "weir-tls";
 /// The certificate is not renewed. Use cert-manager for renewal.
 const LIFE: Duration = Duration::days(3650);
 
-/// Clocks differ, so the certificate is valid a little earlier.
+/// Clocks differ, so the certificate is valid from a time before now.
 const BEFORE: Duration = Duration::hours(1);
 
 #[derive(Debug, thiserror::Error)]
@@ -63,9 +64,9 @@ async fn run() -> Result<&'static str, Error> {
     };
     let secrets = Api::namespaced(Client::try_default().await?, &namespace);
     match secrets.create(&PostParams::default(), &secret).await {
-        Ok(_) => Ok("made the Secret weir-tls"),
+        Ok(_) => Ok("created the Secret weir-tls"),
         Err(kube::Error::Api(status)) if status.code == 409 => {
-            Ok("there is a Secret weir-tls already, and it stays as it is")
+            Ok("the Secret weir-tls exists already, and stays as it is")
         }
         Err(error) => Err(error.into()),
     }

@@ -18,7 +18,7 @@ impl Archive {
         self.0.insert(path, (content, mode));
     }
 
-    /// Every folder comes before its content.
+    /// Returns the archive. Every folder comes before its content.
     pub fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut builder = Builder::new(Vec::new());
         let mut folders = Vec::new();

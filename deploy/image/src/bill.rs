@@ -1,4 +1,4 @@
-//! The software bill of materials of an archive (CycloneDX): its files, and the packages that are linked into each.
+//! The software bill of materials (CycloneDX) of an archive: its files, and the packages that are linked into each.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

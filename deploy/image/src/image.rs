@@ -1,4 +1,4 @@
-//! A docker-archive: the layer, the image's configuration, and `manifest.json` that names both.
+//! Writes a docker-archive: the layer, the configuration of the image, and `manifest.json`, which names these files.
 
 use std::io::Write;
 use std::os::unix::fs::PermissionsExt;
@@ -13,7 +13,7 @@ use serde::Serialize;
 use crate::archive::{Archive, digest};
 use crate::{Error, read};
 
-/// The user of many images without /etc/passwd. It is a number, so that `runAsNonRoot` can check it.
+/// Many images without /etc/passwd use this user. It is a number, so that `runAsNonRoot` can check it.
 const USER: &str = "65532:65532";
 
 /// A file of this machine and its path in the image.

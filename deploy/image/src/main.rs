@@ -22,7 +22,7 @@ use serde_json::Value;
 #[derive(Parser)]
 #[command(name = "weir-image")]
 enum Cli {
-    /// Writes an image with these files, which runs the first of them
+    /// Writes an image with these files; a container of the image runs the first file
     Image {
         /// Name of the image: NAME:TAG
         #[arg(long)]
@@ -63,7 +63,7 @@ enum Error {
     Specification(#[from] oci_spec::OciSpecError),
     #[error("{0}")]
     Json(#[from] serde_json::Error),
-    #[error("{}: scripts/build makes no such file, so that its packages are not known", .0.display())]
+    #[error("{}: scripts/build does not make this file, so its packages are unknown", .0.display())]
     UnknownFile(PathBuf),
     #[error("{}: neither an image nor a module", .0.display())]
     NoArchive(PathBuf),
@@ -115,7 +115,7 @@ fn read(path: &Path) -> Result<Vec<u8>, Error> {
     })
 }
 
-/// Writes by a rename, so that a reader never sees half an archive.
+/// Writes a new file and renames it, so that a reader never sees half an archive.
 fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
     let new = path.with_extension("new");
     std::fs::write(&new, bytes)
@@ -130,7 +130,7 @@ fn write(path: &Path, bytes: &[u8]) -> Result<(), Error> {
 mod tests {
     use super::*;
 
-    /// The paths of the files, their times and their order do not matter.
+    /// The result does not depend on the paths, the times and the order of the files.
     #[test]
     fn equal_files_give_equal_bytes() {
         let archives = ["a", "b"].map(|place| {

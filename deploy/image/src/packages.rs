@@ -16,13 +16,13 @@ pub struct Package {
     pub version: String,
     /// An SPDX expression, or empty.
     pub license: String,
-    /// Whether the package is in this workspace.
+    /// True if the package is in this workspace.
     pub is_ours: bool,
     /// NAME@VERSION of each package that this one needs.
     pub needs: BTreeSet<String>,
 }
 
-/// The build of a file in `scripts/build`: a package, and the arguments that select its linked dependencies.
+/// How `scripts/build` builds a file: the package, and the arguments that select its linked dependencies.
 struct Build {
     package: &'static str,
     selection: Vec<String>,
@@ -34,7 +34,7 @@ fn build_of(file: &str) -> Option<Build> {
         package: "weir-filter",
         selection: words(&format!("-p weir-filter --target wasm32-wasip1{features}")),
     };
-    // One call selects all programs, as in the build, because each may enable features of common dependencies.
+    // One call selects all programs, as in the build, because each program may enable features of common dependencies.
     let programs = ["weir", "weir-certificate", "weir-demo"];
     match file {
         "weir.wasm" => Some(filter("")),
@@ -52,17 +52,17 @@ fn build_of(file: &str) -> Option<Build> {
     }
 }
 
-/// The root as NAME@VERSION, and all packages that are linked into the file.
+/// Returns the package of the file as NAME@VERSION, and all packages that are linked into the file.
 pub fn linked(file: &Path) -> Result<(String, Packages), Error> {
     of_file(file, "normal,no-proc-macro")
 }
 
-/// All packages that are compiled for the file, including build scripts and macros.
+/// Returns all packages that are compiled for the file, including build scripts and macros.
 pub fn compiled(file: &Path) -> Result<Packages, Error> {
     Ok(of_file(file, "normal,build")?.1)
 }
 
-/// The packages of `weir-pack`, which makes a module of `dist` from the compiled filter.
+/// Returns the packages of `weir-pack`, which makes a module of `dist` from the compiled filter.
 pub fn of_the_packer(optimizes: bool) -> Result<Packages, Error> {
     let mut selection = vec!["-p", "weir-pack"];
     if optimizes {
@@ -161,7 +161,7 @@ impl Package {
     }
 }
 
-/// The SHA-256 of each package of `Cargo.lock` that comes from a registry, by NAME@VERSION.
+/// Returns the SHA-256 of each package of `Cargo.lock` that comes from a registry, by NAME@VERSION.
 pub fn checksums(lock: &Path) -> Result<BTreeMap<String, String>, Error> {
     let text = String::from_utf8_lossy(&read(lock)?).into_owned();
     let of = |entry: &str| {

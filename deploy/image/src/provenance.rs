@@ -29,7 +29,7 @@ impl Toolchain {
     }
 }
 
-/// The provenance of the archive and of each file in it. `fast` is true for `scripts/image --fast`.
+/// Returns the provenance of the archive and of each file in it. `fast` is true for `scripts/image --fast`.
 pub fn of(
     archive: &Path,
     files: &[PathBuf],
@@ -93,7 +93,7 @@ fn materials(
     Ok(materials)
 }
 
-/// The commit of the sources; "not known" if the folder is not a git clone.
+/// Returns the commit of the sources, or "not known" if the folder is not a git clone.
 fn source() -> Result<Value, Error> {
     let Ok(commit) = said("git", &["rev-parse", "HEAD"]) else {
         return Ok(json!({ "name": "source", "annotations": { "commit": "not known" } }));
@@ -112,7 +112,7 @@ fn c_compiler() -> Result<String, Error> {
     Ok(text.lines().next().unwrap_or_default().to_owned())
 }
 
-/// The trimmed output of a program.
+/// Returns the trimmed output of a program.
 fn said(program: &str, args: &[&str]) -> Result<String, Error> {
     let output = Command::new(program).args(args).output()?;
     if output.status.success() {

@@ -1,10 +1,9 @@
 //! The exports that the packed module keeps: only the functions of this filter that a proxy calls.
 //!
-//! The SDK exports every callback of the ABI, used or not, and a host enters the module for each one
-//! that it finds, on every request and for every chunk of a body. An export that is gone costs nothing.
-//! Names and their meaning: proxy-wasm ABI 0.2.1.
+//! The SDK exports every callback of the ABI, used or not. A host calls each callback that it finds, for every request
+//! and for every chunk of a body. A removed export costs nothing. The names are from the proxy-wasm ABI 0.2.1.
 
-/// Names, each with the reason why a host or the SDK needs it.
+/// Exports, each with the reason why a host or the SDK needs the export.
 const KEEP: &[(&str, &str)] = &[
     (
         "memory",
@@ -16,11 +15,11 @@ const KEEP: &[(&str, &str)] = &[
     ),
     (
         "proxy_abi_version_0_2_1",
-        "a host refuses a module that names no ABI; with this one Envoy also chooses the route again after an edit of a header",
+        "a host refuses a module without an ABI version; with this version Envoy also chooses the route again after an edit of a header",
     ),
     (
         "proxy_on_memory_allocate",
-        "the host asks for room here before it returns data (`malloc` on targets other than wasm32-wasip1)",
+        "the host allocates memory with it before it returns data (`malloc` on targets other than wasm32-wasip1)",
     ),
     (
         "proxy_on_context_create",
@@ -32,7 +31,7 @@ const KEEP: &[(&str, &str)] = &[
     ),
     (
         "proxy_on_configure",
-        "the plugin configuration can be read only here",
+        "the plugin configuration can be read only in this callback",
     ),
     (
         "proxy_on_tick",
@@ -56,26 +55,26 @@ const KEEP: &[(&str, &str)] = &[
     ),
     (
         "proxy_on_delete",
-        "the SDK forgets a context here; without it each request would leak one",
+        "the SDK drops a context in this callback; without it each request would leak a context",
     ),
 ];
 
-/// More exports of the full build, but not of the lean one: a host enters the module for each of these on every
-/// response, and for every piece of data on a connection.
+/// More exports of the full build. The lean build does not have them, because a host calls each of them for every
+/// response, or for every piece of data on a connection.
 const KEEP_IN_FULL: &[(&str, &str)] = &[
     ("proxy_on_response_headers", "edits of response headers"),
     (
         "proxy_on_downstream_data",
-        "the identity of a peer that speaks first is known here, after its handshake",
+        "checks the identity of the client after the TLS handshake, if the client sends the first byte",
     ),
     (
         "proxy_on_upstream_data",
-        "the same if the server speaks first",
+        "checks the identity of the client, if the server sends the first byte",
     ),
 ];
 
-/// Parts of the name of a function that the filter has in the full build alone. Its exports do not tell: the SDK
-/// makes them, in both.
+/// Parts of the name of a function that only the full build has. The exports do not show the build, because the SDK
+/// makes the same exports in both builds.
 pub const OF_FULL: [&str; 2] = ["weir_filter", "on_http_response_headers"];
 
 /// The two modules that are shipped.
@@ -86,7 +85,7 @@ pub enum Build {
 }
 
 impl Build {
-    /// The exports that its module keeps, each with the reason.
+    /// Returns the exports that the module of this build keeps, each with the reason.
     pub fn keeps(self) -> impl Iterator<Item = (&'static str, &'static str)> {
         let more = match self {
             Build::Full => KEEP_IN_FULL,

@@ -1,6 +1,6 @@
-//! `weir-pack IN.wasm OUT.wasm [lean]`: turns cargo's filter module into the one that a proxy loads.
+//! `weir-pack IN.wasm OUT.wasm [lean]`: turns the filter module that cargo makes into the module that a proxy loads.
 //!
-//! read -> shrink -> (optimize, with the feature of that name) -> read again -> say what is in it
+//! read -> shrink -> (optimize, with the feature `optimize`) -> read again -> print imports, exports and size
 
 mod keep;
 mod module;
@@ -47,7 +47,7 @@ fn run() -> Result<(), Error> {
     let before = read(input)?;
     let small = module::shrink(&before, build).map_err(|source| at(input, source))?;
 
-    // A proxy that starts meanwhile reads either the old or the new module.
+    // The rename below makes sure that a proxy never reads half a module.
     let new = output.with_extension("wasm.new");
     fs::write(&new, &small).map_err(|source| file(&new, source))?;
     #[cfg(feature = "optimize")]
@@ -66,7 +66,7 @@ fn run() -> Result<(), Error> {
         if cfg!(feature = "optimize") {
             ""
         } else {
-            "; wasm-opt not run"
+            "; wasm-opt was not used"
         },
     );
     Ok(())

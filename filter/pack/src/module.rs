@@ -1,4 +1,5 @@
-//! The rewriting itself: bytes of a module in, bytes of a smaller module out. Pure and deterministic.
+//! Rewrites a module: the input is the bytes of a module, the output is the bytes of a smaller module. The code is pure
+//! and deterministic.
 
 use walrus::{ModuleConfig, passes};
 
@@ -6,20 +7,22 @@ use crate::keep::{Build, OF_FULL};
 
 #[derive(Debug, thiserror::Error)]
 pub enum Invalid {
-    #[error("not a module that can be read: {0}")]
+    #[error("not a readable wasm module: {0}")]
     Unreadable(String),
-    #[error("the module does not export `{export}`, without which it cannot work: {reason}")]
+    #[error(
+        "the module does not export `{export}`, and it cannot work without this export: {reason}"
+    )]
     Missing {
         export: &'static str,
         reason: &'static str,
     },
     #[error(
-        "the module is not the {expected:?} build: another build of the filter has replaced it"
+        "the module is not the {expected:?} build: another build of the filter has overwritten the file"
     )]
     OtherBuild { expected: Build },
 }
 
-/// What a module asks of its host, what it offers to it, and what it weighs.
+/// The imports, the exports and the size of a module.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Summary {
     /// `module.name`, sorted.
@@ -30,11 +33,10 @@ pub struct Summary {
     pub size: usize,
 }
 
-/// Removes the exports that the filter does not use, and everything that only they reached.
+/// Removes the exports that the filter does not use, and all code that only these exports use.
 ///
-/// Debug sections go. The names of the functions stay: they are about an eighth of the module, are
-/// never loaded into the VM's memory, and without them the stack that Envoy logs after a trap is a
-/// column of numbers.
+/// Also removes debug sections. The names of the functions stay, because without them the stack that Envoy logs after a
+/// trap has only numbers. The names are about an eighth of the module, and a VM does not load them into its memory.
 pub fn shrink(wasm: &[u8], build: Build) -> Result<Vec<u8>, Invalid> {
     let mut module = parse(wasm)?;
     if is_full(&module) != (build == Build::Full) {
@@ -58,14 +60,15 @@ pub fn shrink(wasm: &[u8], build: Build) -> Result<Vec<u8>, Invalid> {
     Ok(module.emit_wasm())
 }
 
-/// Cargo gives both builds one name, so one may have come in the other's place.
+/// True if the module is the full build. Cargo gives both builds the same file name, so one may have overwritten the
+/// other.
 fn is_full(module: &walrus::Module) -> bool {
     let names = module.funcs.iter().filter_map(|it| it.name.as_deref());
     let mut names = names.filter(|name| OF_FULL.iter().all(|part| name.contains(part)));
     names.next().is_some()
 }
 
-/// Reads and validates a module and says what is in it.
+/// Reads and validates a module, and returns its summary.
 pub fn summary(wasm: &[u8]) -> Result<Summary, Invalid> {
     let module = parse(wasm)?;
     let mut imports: Vec<_> = module
@@ -98,8 +101,8 @@ mod tests {
 
     const BUILDS: [Build; 2] = [Build::Lean, Build::Full];
 
-    /// A module of this build that exports all that any build keeps and one callback more, which alone uses an
-    /// import: the SDK exports every callback in both.
+    /// Returns a module of this build, with the exports of both builds as the SDK makes them. The module has one more
+    /// callback, and only this callback uses an import.
     fn wasteful(build: Build) -> Vec<u8> {
         let mut module = Module::default();
         let memory = module.memories.add_local(false, false, 1, None, None);

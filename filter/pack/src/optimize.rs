@@ -1,4 +1,4 @@
-//! Binaryen, for smaller and somewhat faster code. It knows files only.
+//! Runs Binaryen on the module in a file, for smaller and somewhat faster code.
 
 use std::path::Path;
 

@@ -20,7 +20,7 @@ pub(crate) struct FilterLevel {
     pub(crate) redirect: Option<Redirect>,
 }
 
-/// One edit of a request, before the request is known.
+/// One edit of requests. The new path depends on the path of the request.
 #[derive(Clone, Debug)]
 enum Change {
     Header(Edit),
@@ -54,7 +54,7 @@ impl FilterLevel {
                 Edit::Add(name, _) | Edit::Remove(name) if *name == *"host" => {
                     return refuse(
                         "request_headers",
-                        "host can be set, neither added nor removed",
+                        "host can be set, but not added or removed",
                     );
                 }
                 edit => edit,
@@ -84,8 +84,8 @@ impl FilterLevel {
 
 impl Edits {
     /// Returns the edits in this order: the filters of the rule, the filters of the backend, the timeouts and retries
-    /// of the rule ([`retry_edits`]). But removals in `retry_edits` come before the filters: they are for headers of
-    /// the client, and the filters may set the same headers. Returns None if there is no edit.
+    /// of the rule ([`retry_edits`]). Only the removals in `retry_edits` come before the filters: they remove headers
+    /// of the client, and the filters may set the same headers afterwards. Returns None if there is no edit.
     pub(crate) fn new(
         rule: &FilterLevel,
         backend: FilterLevel,
@@ -133,8 +133,8 @@ impl Edits {
     }
 }
 
-/// Returns the value of the header `name` after the edits. `value` is the value from the client. If the client sent
-/// several lines, they have commas between them.
+/// Returns the value of the header `name` after the edits. `value` is the value from the client. Several lines are
+/// joined with commas.
 pub(crate) fn value_after(
     edits: &[Edit],
     name: &str,

@@ -7,8 +7,8 @@ use crate::plugin::is_dns_name;
 use crate::refusal::{Refusal, refuse};
 use crate::wire;
 
-/// Maximum bytes of a `location`. Clients do not follow a longer `location`, and percent-encoding makes three bytes of
-/// one byte.
+/// Maximum bytes of a `location`. Clients do not follow a longer `location`. Percent-encoding turns one byte into three
+/// bytes.
 const MAX_LOCATION: usize = 64 << 10;
 
 /// The checked form of [`wire::PathEdit`]. The new path begins with a slash. Without the slash, the path of a redirect
@@ -37,7 +37,7 @@ impl PathEdit {
         })
     }
 
-    /// Returns the new path for `path`. Both paths have no query.
+    /// Returns the new path for `path`. Neither path has a query.
     pub(crate) fn apply(&self, path: &[u8]) -> Vec<u8> {
         match self {
             PathEdit::Full(full) => full.to_vec(),
@@ -178,8 +178,8 @@ impl Redirect {
         })
     }
 
-    /// Returns the redirect for one request. `listener` is the port of the listener at which the request came in. For
-    /// an unknown listener, pass None: then the port in the Host header counts.
+    /// Returns the redirect for one request. `listener` is the port of the listener that got the request. For an
+    /// unknown listener, pass None: then the port in the Host header counts.
     ///
     /// The answer is 400 if the Host header is not a hostname, and 414 if the location is too long.
     pub(crate) fn decide(

@@ -3,7 +3,7 @@ use crate::decision::Edit;
 use crate::plugin::{Listeners, Site};
 use crate::wire;
 
-/// A worker with the table of this configuration (JSON without `version`) for this site.
+/// Returns a worker with the table for this configuration (JSON without `version`) and for this proxy (`site`).
 fn live(config: &str, site: &Site) -> Live {
     let mut config: serde_json::Value = serde_json::from_str(config).expect("JSON");
     config["version"] = wire::VERSION.into();
@@ -89,7 +89,7 @@ fn with_matches(matches: &[(&str, &str)]) -> String {
     )
 }
 
-/// Each row has a condition, a request that fits it, and requests that do not.
+/// Each row has a condition, a request that fits the condition, and requests that do not fit it.
 #[test]
 fn every_condition_has_to_hold() {
     let table = [
@@ -259,7 +259,7 @@ fn picked_backend_applies_its_filters() {
                 set("x-backend", &name),
                 set("x-envoy-upstream-rq-timeout-ms", "7"),
             ];
-            // Removals of headers of the client come first.
+            // The edits begin with removals of headers of the client.
             let edits = decided.request.iter();
             let edits = edits.skip_while(|edit| matches!(edit, Edit::Remove(_)));
             assert_eq!(edits.cloned().collect::<Vec<_>>(), expected);
@@ -273,7 +273,7 @@ fn picked_backend_applies_its_filters() {
     assert_eq!(counts.into_values().collect::<Vec<_>>(), [10, 10, 10]);
 }
 
-/// With another Host or path the proxy may choose another ordinary route.
+/// After an edit of the Host or path the proxy could choose another ordinary route.
 #[test]
 fn edited_request_names_its_cluster() {
     let sidecar = Site {

@@ -42,7 +42,7 @@ impl PathMatch {
         matches!(self, PathMatch::Any)
     }
 
-    /// `path` has no query.
+    /// True if the path fits. `path` must have no query.
     pub(crate) fn fits(&self, path: &[u8], effort: &Effort) -> bool {
         match self {
             PathMatch::Any => true,
@@ -53,8 +53,8 @@ impl PathMatch {
     }
 }
 
-/// The rest of the path after the prefix; None if `prefix` does not end at the end of a path element. The rest is empty
-/// or begins with a slash.
+/// Returns the rest of the path after the prefix. Returns None if the path does not begin with the prefix, or if the
+/// prefix does not end at the end of a path element. The rest is empty or begins with a slash.
 pub(crate) fn rest_of<'a>(path: &'a [u8], prefix: &[u8]) -> Option<&'a [u8]> {
     path.strip_prefix(prefix)
         .filter(|rest| matches!(rest.first(), None | Some(b'/')))

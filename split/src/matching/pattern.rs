@@ -36,8 +36,8 @@ const BYTES_PER_STATE: usize = 10;
 const MAX_NESTING: u32 = 100;
 
 /// A regular expression in the syntax of the crate `regex`, which is close to RE2: it has no look-around and no
-/// back-references. A pattern must fit the whole value. It works on bytes: `.` fits every byte; `\w`, `\d`, `\s` and
-/// `(?i)` cover only ASCII; a character outside of ASCII stands for its bytes in UTF-8.
+/// back-references. A pattern must fit the whole value. Patterns work on bytes: `.` fits every byte; `\w`, `\d`, `\s`
+/// and `(?i)` cover only ASCII; a character outside of ASCII means its bytes in UTF-8.
 ///
 /// A match takes time linear in the length of the value, and bounded memory.
 pub struct Pattern {
@@ -143,7 +143,7 @@ impl Pattern {
         self.fits_within(value, &Effort::endless())
     }
 
-    /// Returns the same as [`Pattern::fits`], but false if no steps are left.
+    /// Returns the same as [`Pattern::fits`], but false if `effort` has no steps left.
     pub(crate) fn fits_within(&self, value: &[u8], effort: &Effort) -> bool {
         if !effort.start_search() || !effort.read_value(value.len()) {
             return false;
@@ -163,8 +163,8 @@ impl Pattern {
         }
     }
 
-    /// Returns the bytes of the program. The state cache of a pattern has at most 64 KiB, or a few times the bytes of
-    /// the program if this is more. All caches of one table together have at most 4 MiB.
+    /// Returns the size of the program in bytes. The state cache of a pattern has at most 64 KiB, or a few times the
+    /// size of the program if this is more. All caches of one table together have at most 4 MiB.
     pub fn size(&self) -> usize {
         self.automaton.get_nfa().memory_usage()
     }

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::matching::host::Authority;
 use crate::matching::pattern::Effort;
 
-/// Reads the value of a header, with commas between several lines; None if the request does not have it.
+/// Reads the value of a header. Several lines are joined with commas. None if the request does not have the header.
 pub(crate) type Read<'r> = &'r mut dyn FnMut(&str) -> Option<Vec<u8>>;
 
 /// A lazy view of one request. It allocates nothing before the first read.
@@ -63,7 +63,7 @@ impl<'r> RequestView<'r> {
         self.split_path().1
     }
 
-    /// Returns the value of a header, with commas between several lines. `name` must be in lower case.
+    /// Returns the value of a header. Several lines are joined with commas. `name` must be in lower case.
     pub(crate) fn header(&mut self, name: &'r str) -> Option<&[u8]> {
         if name == ":authority" {
             return Some(self.authority);
@@ -98,8 +98,8 @@ fn parameters(query: &[u8], names: &BTreeSet<Box<[u8]>>) -> BTreeMap<Vec<u8>, Ve
     found
 }
 
-/// Decodes `application/x-www-form-urlencoded`: `+` is a space, `%20` a byte. A `%` without two hexadecimal digits
-/// stands for itself.
+/// Decodes `application/x-www-form-urlencoded`: `+` is a space, and `%20` is the byte 0x20. A `%` without two
+/// hexadecimal digits stays a `%`.
 fn decode(text: &[u8]) -> Cow<'_, [u8]> {
     if !text.iter().any(|byte| matches!(byte, b'%' | b'+')) {
         return Cow::Borrowed(text);

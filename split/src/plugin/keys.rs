@@ -51,7 +51,7 @@ impl Keys {
         Ok(Keys(keys))
     }
 
-    /// None if the key is absent or null.
+    /// Returns the value of the key; None if the key is absent or null.
     pub(super) fn value(&mut self, key: &str) -> Option<Value> {
         self.0.remove(key).filter(|value| !value.is_null())
     }
@@ -73,13 +73,13 @@ impl Keys {
         self.read(key, &error::NOT_TEXT, text)
     }
 
-    /// False if the key is absent.
+    /// Returns the boolean value of the key; false if the key is absent.
     pub(super) fn flag(&mut self, key: &str) -> Result<bool, PluginError> {
         let flag = self.read(key, &error::NOT_BOOLEAN, |value| value.as_bool())?;
         Ok(flag.unwrap_or(false))
     }
 
-    /// Empty if the key is absent.
+    /// Returns a map of strings; empty if the key is absent.
     pub(super) fn texts(&mut self, key: &str) -> Result<BTreeMap<String, String>, PluginError> {
         let texts = self.read(key, &error::NOT_TEXTS, |value| match value {
             Value::Object(entries) => entries
@@ -91,7 +91,7 @@ impl Keys {
         Ok(texts.unwrap_or_default())
     }
 
-    /// A map of lists of names; None if the key is absent. No list and no name is empty.
+    /// Returns a map of lists of names; None if the key is absent. An empty list and an empty name are errors.
     pub(super) fn names(
         &mut self,
         key: &str,
@@ -118,7 +118,7 @@ impl Keys {
     }
 }
 
-/// All keys with their values. A key that is written twice is there twice.
+/// Returns all keys with their values. If the text has a key twice, the list has the key twice.
 fn entries(json: &[u8]) -> Result<Vec<(String, Value)>, PluginError> {
     let not_json = |error: serde_json::Error| {
         let place = format!("line {}, column {}", error.line(), error.column());

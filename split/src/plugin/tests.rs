@@ -28,7 +28,7 @@ fn mistakes_have_plain_messages() {
     for (message, json) in [
         ("the configuration is empty", " "),
         (
-            "not JSON, from line 1, column 19 on",
+            "not valid JSON at line 1, column 19",
             r#"{"control_plane": wi}"#,
         ),
         ("not a JSON object", r#""weir""#),
@@ -41,7 +41,7 @@ fn mistakes_have_plain_messages() {
             r#"{"control_plane": "weir", "log_rule": "yes"}"#,
         ),
         (
-            "namespace: the key is there twice",
+            "namespace: the configuration has this key twice",
             r#"{"control_plane": "weir", "namespace": "a", "namespace": "b"}"#,
         ),
         (
@@ -99,7 +99,7 @@ fn bad_values_name_their_key() {
             r#"{"control_plane":"weir","gateway":"a/b","protocol":"tcp","listeners":{"80":["http"]}}"#,
         ),
         (
-            "listeners: no port is named",
+            "listeners: the value is not a map with at least one port",
             r#"{"control_plane":"weir","gateway":"a/b","listeners":{}}"#,
         ),
         (

@@ -105,7 +105,7 @@ impl GatewayHosts {
     }
 
     /// Returns the hostnames for which the proxy cannot know the listener, with the names of the possible listeners.
-    /// The hostname for every host is empty.
+    /// An empty hostname means every host.
     pub(crate) fn undecided(&self) -> BTreeMap<String, Vec<&str>> {
         let mut undecided: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for (hostname, outcome) in self.outcomes.iter() {
@@ -150,7 +150,7 @@ impl<'c> HostCompiler<'_, 'c> {
     ) -> Result<HostOutcome, Refusal> {
         let find = |socket: &Socket<'c>| self.sets.find(socket, key);
         let found: Vec<Verdict> = sockets.named.iter().map(find).collect();
-        // Listeners without a named socket may have the host too. Their requests come in at a socket without a name.
+        // Listeners without a named socket may have the host too. Their requests arrive at an unnamed socket.
         let elsewhere = sockets.elsewhere.as_ref().map(find);
         let elsewhere = elsewhere.filter(|verdict| !matches!(verdict, Verdict::Pass));
         if let Some((first, others)) = found.split_first()

@@ -1,4 +1,4 @@
-//! The host sets of a Gateway as the configuration has them, and for each socket of the proxy the parts of these sets.
+//! The host sets of a Gateway from the configuration. For each socket of the proxy, finds the parts of these sets.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -51,7 +51,7 @@ struct Port<'c> {
     sets: HostnameIndex<usize>,
 }
 
-/// A socket of the proxy, and the listeners whose requests come in at this socket.
+/// A socket of the proxy, and the listeners whose requests arrive at this socket.
 pub(crate) struct Socket<'c> {
     /// The port of the socket. None means all sockets of the proxy.
     pub(crate) port: Option<u16>,
@@ -93,7 +93,7 @@ impl<'c> HostSets<'c> {
             };
             let ports = &gateway.ports;
             if ports.is_empty() || !ports.iter().all(is_listener) {
-                let reason = "names no listener of the Gateway, or one with another port";
+                let reason = "must have only listeners of the Gateway, each with its port";
                 return refuse("hosts.gateway.ports", reason).map_err(within);
             }
             sets.push(GatewaySet {
@@ -178,7 +178,7 @@ impl<'c> HostSets<'c> {
         Ok((Sockets { named, elsewhere }, hostnames))
     }
 
-    /// Each port of the Gateway with its hosts.
+    /// Returns each port of the Gateway with its hosts.
     fn ports(&self, by_hostname: ListenersByHostname<'c>) -> BTreeMap<u16, Rc<Port<'c>>> {
         let mut ports: BTreeMap<u16, Port> = BTreeMap::new();
         for ((number, hostname), names) in by_hostname {
@@ -244,7 +244,7 @@ impl<'c> HostSets<'c> {
         }
     }
 
-    /// The matches of a part with their indexes, and the port that a redirect names.
+    /// Returns the matches of a part with their indexes, and the port that a redirect names.
     pub(crate) fn matches<'s>(
         &'s self,
         part: &'s SetPart<'c>,
@@ -257,7 +257,7 @@ impl<'c> HostSets<'c> {
         })
     }
 
-    /// Whether both verdicts have the same effect on every request.
+    /// True if both verdicts have the same effect on every request.
     pub(crate) fn are_alike(&self, a: &Verdict<'c>, b: &Verdict<'c>) -> bool {
         match (a, b) {
             (Verdict::Pass, Verdict::Pass) | (Verdict::NotFound, Verdict::NotFound) => true,
@@ -282,7 +282,7 @@ impl<'c> HostSets<'c> {
         }
     }
 
-    /// Whether the rule of this match redirects to the port of the listener.
+    /// True if the rule of this match redirects to the port of the listener.
     fn names_port(&self, wire: &wire::Match) -> bool {
         let rule = self.rules.get(&wire.rule);
         rule.is_some_and(wire::Rule::redirects_to_listener)
@@ -299,7 +299,7 @@ fn parse(path: &str, hostname: &Option<String>) -> Result<Option<Hostname>, Refu
     }
 }
 
-/// Names of listeners by port and hostname. Listeners that share both get the same requests.
+/// Names of listeners by port and hostname. Listeners with the same port and hostname get the same requests.
 type ListenersByHostname<'c> = BTreeMap<(u16, Option<Hostname>), BTreeSet<&'c str>>;
 
 fn listeners_by_hostname(config: &wire::Config) -> Result<ListenersByHostname<'_>, Refusal> {
@@ -322,7 +322,7 @@ fn applies_to(wire: &wire::Match, listeners: &Names) -> bool {
     own.is_empty() || own.iter().any(|name| has(listeners, name))
 }
 
-/// Whether both have the same conditions and the same rule. Their listeners may differ.
+/// True if both matches have the same conditions and the same rule. Their listeners may differ.
 fn is_same(a: &wire::Match, b: &wire::Match) -> bool {
     let wire::Match {
         path,
@@ -353,7 +353,7 @@ fn fits_everything(wire: &wire::Match) -> bool {
         && (headers.is_empty() && query.is_empty() && hostnames.is_empty())
 }
 
-/// The port of the Gateway at which the requests of this match come in; None if its listeners have different ports.
+/// Returns the port of the Gateway that gets the requests of this match; None if its listeners have different ports.
 fn port(gateway: &wire::Gateway, wire: &wire::Match, part: &SetPart) -> Option<u16> {
     let is_own = |name: &String| {
         has(&part.listeners, name) && (wire.listeners.is_empty() || wire.listeners.contains(name))

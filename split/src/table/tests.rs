@@ -9,7 +9,7 @@ fn compile(config: &str) -> Result<Table, Refusal> {
     Table::compile(&config, &Site::default())
 }
 
-/// A document without an access policy would open the workload to every client.
+/// If the filter accepted a document without an access policy, the workload would be open to every client.
 #[test]
 fn service_account_needs_access_policy() {
     let compile = |document: &str, account: Option<&str>| {
@@ -31,7 +31,7 @@ fn service_account_needs_access_policy() {
     let silent = r#"{"version":1}"#;
     assert_eq!(compile(silent, None), Ok(()));
     let refusal = compile(silent, buyer).unwrap_err().to_string();
-    let reason = "access: the control plane gives no access policy";
+    let reason = "access: the configuration has no access policy";
     assert!(refusal.starts_with(reason), "{refusal}");
     for unknown in [r#""no-one""#, r#"{}"#, r#"{"grants":{},"more":1}"#, "true"] {
         let document = format!(r#"{{"version":1,"access":{unknown}}}"#);

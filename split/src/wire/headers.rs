@@ -2,7 +2,7 @@
 
 /// Request: the revision that all workers of the proxy run, in quotes.
 pub const APPLIED: &str = "weir-applied";
-/// Answer: the number of rules that are in force for other scopes.
+/// Answer: the number of rules for proxies of other scopes (namespaces and Gateways).
 pub const ELSEWHERE: &str = "weir-elsewhere";
 /// Request: a random name of an Envoy process and its scope, at most [`MAX_INSTANCE`] bytes.
 pub const INSTANCE: &str = "weir-instance";
@@ -16,9 +16,9 @@ pub const NODE: &str = "weir-node";
 pub const REFUSED: &str = "weir-refused";
 /// Request: the highest document version that the filter reads.
 pub const VERSION: &str = "weir-version";
-/// Request and answer: the versions up to which the control plane had read the cluster, at most [`MAX_WATERMARK`]
-/// bytes. The proxy sends back the value of the last answer, so that another replica of the control plane knows the
-/// value.
+/// Request and answer: the resource versions up to which the control plane had read the cluster, at most
+/// [`MAX_WATERMARK`] bytes. The proxy sends back the value of the last answer, so that another replica of the control
+/// plane knows the value.
 pub const WATERMARK: &str = "weir-watermark";
 
 pub const MAX_INSTANCE: usize = 256;

@@ -1,5 +1,5 @@
-//! YAML -> translate: for any file, translation ends, and a proxy can compile every scope of the result. The golden
-//! cases are a good corpus.
+//! Translates any bytes as a YAML file. The translation must end, and a proxy must be able to compile the configuration
+//! of every scope (each namespace and each Gateway). The files of tests/golden are a good corpus.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

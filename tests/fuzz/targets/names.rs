@@ -1,4 +1,4 @@
-//! Any bytes as a plugin configuration, or as the names in a certificate.
+//! Parses any bytes as a plugin configuration, and as the names in a certificate.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -1,5 +1,5 @@
-//! A pattern up to the first line feed, and a value. Compiling is bounded and its errors have a reason. Matching never
-//! fails, and equivalent patterns match the same values.
+//! The input is a pattern, a line feed, and a value. The filter compiles the pattern in bounded memory, or refuses it
+//! with a reason. A match never fails, and equivalent patterns fit the same values.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -16,7 +16,7 @@ fuzz_target!(|input: &[u8]| {
         Ok(pattern) => {
             assert!(pattern.size() <= 32 << 10);
             let fits = pattern.fits(value);
-            assert_eq!(fits, pattern.fits(value), "the cache shows");
+            assert_eq!(fits, pattern.fits(value), "the second match has another result");
             // A group has no effect, except for comments, which would hide its end.
             if !text.contains('#')
                 && let Ok(grouped) = Pattern::compile(&format!("(?:{text})"))

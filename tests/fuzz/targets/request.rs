@@ -1,4 +1,5 @@
-//! Any bytes as `:authority`, `:path` and a header, separated by line feeds, with a table that has every condition.
+//! Decides a request with any bytes. Line feeds separate its `:authority`, `:path` and a header. The table has every
+//! kind of condition.
 #![no_main]
 
 use std::cell::RefCell;

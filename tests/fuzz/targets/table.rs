@@ -1,4 +1,4 @@
-//! Any bytes as a configuration: the filter refuses it with a reason, or all its decisions are valid.
+//! Compiles any bytes as a configuration. The filter must refuse it with a reason, or make only valid decisions.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

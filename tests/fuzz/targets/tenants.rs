@@ -1,5 +1,5 @@
-//! Objects of two namespaces do not affect each other's proxies, except for the rules and grants of producers in the
-//! specifications. `tests/tests/tenants.rs` runs the same check with 600 random inputs.
+//! Checks that objects of one namespace do not affect the proxies of another namespace. The only exceptions are the
+//! rules and grants that the specifications allow. `tests/tests/tenants.rs` runs the same check with 600 random inputs.
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;

@@ -36,12 +36,12 @@ fn assert_said(case: &str, line: &str, code: i32) {
 fn wrong_group_is_a_warning() {
     assert_said(
         "02a-group-misspelled.yaml",
-        "warning: TrafficSplit default/my-app-split: InvalidKind: TrafficSplit is not read under the group split.smi-specs.io: the object is passed over; write apiVersion: split.smi-spec.io/v1alpha4",
+        "warning: TrafficSplit default/my-app-split: InvalidKind: TrafficSplit is not read under the group split.smi-specs.io: Weir ignores the object; write apiVersion: split.smi-spec.io/v1alpha4",
         0,
     );
     assert_said(
         "02b-group-of-linkerd.yaml",
-        "warning: TrafficSplit default/metrics-split: InvalidKind: TrafficSplit is not read under the group linkerd.io: the object is passed over; write apiVersion: split.smi-spec.io/v1alpha4",
+        "warning: TrafficSplit default/metrics-split: InvalidKind: TrafficSplit is not read under the group linkerd.io: Weir ignores the object; write apiVersion: split.smi-spec.io/v1alpha4",
         0,
     );
     let (_, last, _) = said("02a-group-misspelled.yaml", &[]);
@@ -110,7 +110,7 @@ fn charts_and_kustomizations_are_passed_over() {
 fn octal_number_is_refused() {
     assert_said(
         "29-yaml11-numbers.yaml",
-        "TrafficSplit default/web spec.backends[0].weight: InvalidValue: a number with a 0 in front is 64 to kubectl, which reads it as octal, and 100 in YAML 1.2: the object is not in force; write 100 or 64, without a 0 in front",
+        "TrafficSplit default/web spec.backends[0].weight: InvalidValue: a number begins with 0: kubectl reads the octal number 64, but in YAML 1.2 the number is 100: the object is not in force; write 100 or 64, without a 0 at the beginning",
         1,
     );
 }

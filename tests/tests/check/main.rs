@@ -70,7 +70,7 @@ split: service: web, backends: [{ service: web-v1, weight: 0 }, { service: web-v
 
 weights with a sum of 2^63
 split: service: web, backends: [{ service: web-v1, weight: 9223372036854775807 }, { service: web-v2, weight: 1 }]
--> TrafficSplit default/split spec.backends: InvalidValue: together the weights reach 2^63: .. ; write smaller weights
+-> TrafficSplit default/split spec.backends: InvalidValue: the total of the weights is 2^63 or more: .. ; write smaller weights
 
 a backend whose Service is missing
 split: service: web, backends: [{ service: web-v1, weight: 1 }, { service: web-v3, weight: 1 }]
@@ -86,7 +86,7 @@ split: service: shop, backends: [{ service: web-v1, weight: 1 }]
 
 a split of a missing port
 split: service: "web:9090", backends: [{ service: web-v1, weight: 1 }]
--> TrafficSplit default/split spec.service: PortNotFound: Service default/web has no TCP port 9090; it has 80: .. ; write one of the ports
+-> TrafficSplit default/split spec.service: PortNotFound: Service default/web has no TCP port 9090; it has 80: .. ; write one of these ports
 
 a split of a Service in another namespace
 split: service: web.other, backends: [{ service: web-v1, weight: 1 }]
@@ -211,19 +211,19 @@ route: rules: [{ matches: [{ path: { value: shop } }], backendRefs: [{ name: web
 
 a backend of an unknown kind
 route: rules: [{ backendRefs: [{ kind: Bucket, group: example.com, name: web-v1, port: 80 }] }]
--> HTTPRoute default/route spec.rules[0].backendRefs[0]: InvalidKind: web-v1 is of kind Bucket.example.com, .. : the share of this backend is answered 500; name a Service
+-> HTTPRoute default/route spec.rules[0].backendRefs[0]: InvalidKind: web-v1 is of kind Bucket.example.com, .. : requests for this backend are answered 500; name a Service
 
 a route's backend whose Service is missing
 route: rules: [{ backendRefs: [{ name: web-v3, port: 80 }, { name: web-v1, port: 80 }] }]
--> HTTPRoute default/route spec.rules[0].backendRefs[0]: BackendNotFound: there is no Service default/web-v3: the share of this backend is answered 500; create the Service
+-> HTTPRoute default/route spec.rules[0].backendRefs[0]: BackendNotFound: there is no Service default/web-v3: requests for this backend are answered 500; create the Service
 
 a route's backend without port
 route: rules: [{ backendRefs: [{ name: web-v1 }] }]
--> HTTPRoute default/route spec.rules[0].backendRefs[0]: BackendNotFound: no port of Service default/web-v1 is named: .. ; write port: 80
+-> HTTPRoute default/route spec.rules[0].backendRefs[0]: BackendNotFound: the backend names no port of Service default/web-v1: .. ; write port: 80
 
 a port above 65535
 route: rules: [{ backendRefs: [{ name: web-v1, port: 65616 }] }]
--> HTTPRoute default/route spec.rules[0].backendRefs[0].port: InvalidValue: port is 65616, which is not a number from 1 to 65535: the share of this backend is answered 500; write the number
+-> HTTPRoute default/route spec.rules[0].backendRefs[0].port: InvalidValue: port is 65616, which is not a number from 1 to 65535: requests for this backend are answered 500; write the number
 
 a weight above 1000000
 route: rules: [{ backendRefs: [{ name: web-v1, port: 80, weight: 1000001 }] }]
@@ -235,7 +235,7 @@ edge: hostnames: [a.example.com], rules: [{ backendRefs: [{ name: web, namespace
 
 a host name with a port
 edge: hostnames: ["a.example.com:80"], rules: [{ backendRefs: [{ name: web-v1, port: 80 }] }]
--> HTTPRoute default/route spec.hostnames[0]: InvalidValue: "a.example.com:80" has a port: the object is not in force; write the name alone: a.example.com
+-> HTTPRoute default/route spec.hostnames[0]: InvalidValue: "a.example.com:80" has a port: the object is not in force; write the hostname without the port: a.example.com
 
 a host name that no listener has
 edge: hostnames: [a.example.org], rules: [{ backendRefs: [{ name: web-v1, port: 80 }] }]
@@ -259,7 +259,7 @@ an invalid host name of a listener
 
 hostnames of a Linkerd route
 { apiVersion: policy.linkerd.io/v1beta2, kind: HTTPRoute, metadata: { name: route }, spec: { parentRefs: [{ group: core, kind: Service, name: web }], hostnames: [shop.example.com] } }
--> HTTPRoute.policy.linkerd.io default/route spec.hostnames[0]: UnsupportedValue: .. is no name of Service default/web
+-> HTTPRoute.policy.linkerd.io default/route spec.hostnames[0]: UnsupportedValue: .. is not a name of Service default/web
 
 a bracket that is not closed
 kind: [Service
@@ -276,15 +276,15 @@ a duplicate key
 
 an alias without an anchor
 kind: *nothing
--> Unreadable: an alias repeats a value that no anchor before it names, at line 1, column 7: .. ; write the anchor
+-> Unreadable: an alias (*NAME) has no anchor (&NAME) before it, at line 1, column 7: .. ; write &NAME before
 
 an alias inside its own anchor
 kind: &a [*a]
--> Unreadable: an alias stands inside of the value that it repeats, at line 1, column 11: .. ; write the value out
+-> Unreadable: an alias (*NAME) is inside the value of its own anchor (&NAME), at line 1, column 11: .. ; write a value instead
 
 a key that is not text
 kind: { ~: 1 }
--> Unreadable: a key is not a text, at line 1, column 9: .. ; write a text in front of the colon
+-> Unreadable: a key is not a text, at line 1, column 9: .. ; write a text before the colon
 "#;
 
 struct Broken {
@@ -335,9 +335,10 @@ fn document(text: &str) -> String {
 /// Files that are not UTF-8 text, that do not parse, or that are too large.
 fn of_files() -> impl Iterator<Item = Broken> {
     const YAML: &str = "Unreadable: .. ; correct the YAML";
-    const BOMB: &str = "Unreadable: the file is nested too deeply, or grows too large .. ; write it with fewer levels";
-    const LARGE: &str = "Unreadable: the file is larger than 16 MiB; split it";
-    const DEEP: &str = "Unreadable: the file is nested too deeply .. ; write it with fewer levels";
+    const BOMB: &str =
+        "Unreadable: the file is nested too deeply, or grows too large .. ; use fewer levels";
+    const LARGE: &str = "Unreadable: the file is larger than 16 MiB; split the file";
+    const DEEP: &str = "Unreadable: the file is nested too deeply .. ; use fewer levels";
     const ENDS: &str = "Unreadable: .. line 1 .. ; correct the JSON";
     const NOT_JSON: &str = "Unreadable: .. ; correct the JSON";
     const LATIN: &str = "Unreadable: the file is not UTF-8 text at byte 5; save the file in UTF-8";

@@ -128,7 +128,7 @@ pub const CASES: [Case; 19] = [
             accepted("r"),
             partly(
                 "r",
-                "Dropped Rule 0: spec.rules[0].filters[0].requestRedirect.path.replaceFullPath: /new?from=old has a query: the request keeps its own, and none can be set: requests of this rule are answered 500; write the path alone: /new",
+                "Dropped Rule 0: spec.rules[0].filters[0].requestRedirect.path.replaceFullPath: /new?from=old has a query, but a filter cannot change the query of a request: requests of this rule are answered 500; write the path alone: /new",
             ),
         ],
     },
@@ -265,7 +265,7 @@ pub const CASES: [Case; 19] = [
             refused(
                 "r",
                 "NoMatchingParent",
-                "spec.parentRefs[0]: Gateway broken-listener/g has the listener broken, but it is not in force because of its own problem: the route is not in force at this parent; correct the listener broken of the Gateway as its own problem says",
+                "spec.parentRefs[0]: Gateway broken-listener/g has the listener broken, but this listener is not in force because of its own problem: the route is not in force at this parent; correct the listener broken of the Gateway as its own problem says",
             ),
             accepted("s"),
         ],
@@ -289,7 +289,7 @@ pub const CASES: [Case; 19] = [
         expected: &[
             noted(
                 "r",
-                "spec.rules[1]: spec.rules[0] stands before this rule and has the same matches: this rule gets no request; delete one of the two rules, or give them different matches",
+                "spec.rules[1]: spec.rules[0] comes before this rule and has the same matches: this rule gets no request; delete one of the two rules, or give them different matches",
             ),
             entire("r"),
         ],
@@ -333,7 +333,7 @@ pub const CASES: [Case; 19] = [
         expected: &[
             noted(
                 "r",
-                "spec.rules[0].matches[0].path.value: the * in /img/* is an ordinary character in a path of type PathPrefix: only paths with a * in this place fit; ...",
+                "spec.rules[0].matches[0].path.value: the * in /img/* is an ordinary character in a path of type PathPrefix: only paths that contain this * fit; ...",
             ),
             entire("r"),
         ],

@@ -168,7 +168,7 @@ async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
             .run(&["events", "-n", "weir-system", "--for", "lease/weir"]);
     let says = |part: &str| events.contains(part);
     assert!(
-        says("CertificateEnds") && says("ends in 19 days"),
+        says("CertificateEnds") && says("expires in 19 days"),
         "{events}"
     );
 

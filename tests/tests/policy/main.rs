@@ -76,8 +76,8 @@ async fn bookbuyer_buys_and_bookthief_fails() {
     // A namespace without a grant does not learn the bookstore's accounts.
     for (service, _) in STORES {
         let expected = format!(
-            "no TrafficTarget lets bookthief/bookthief GET {LOOK} reach {service}.bookstore:14001, \
-             behind which no ServiceAccount has a grant for this proxy"
+            "no TrafficTarget allows bookthief/bookthief to send GET {LOOK} to {service}.bookstore:14001 \
+             (no ServiceAccount of its pods has a grant for this proxy)"
         );
         let is_said = missing.iter().any(|answer| denied(answer) == expected);
         assert!(is_said, "{missing:?}");
@@ -93,8 +93,9 @@ async fn bookbuyer_buys_and_bookthief_fails() {
         assert_eq!(outcome(&answer), DeniedAtStore, "{host}");
     }
     thief = world.customer("bookthief-bookstore-v1").await;
-    let expected =
-        format!("no TrafficTarget lets bookthief/bookthief GET {BUY} reach bookstore/bookstore");
+    let expected = format!(
+        "no TrafficTarget allows bookthief/bookthief to send GET {BUY} to bookstore/bookstore"
+    );
     assert_eq!(denied(&thief.get(BUY).await), expected);
     let log = world.server.log();
     assert!(log.contains(&expected), "{log}");
@@ -153,7 +154,7 @@ async fn only_the_certificate_grants_access() {
             for path in [BUY, LOOK] {
                 let answer = customer.ask("GET", HOST, path, &claims).await;
                 if *name == "bookthief" {
-                    let expected = format!("reach bookstore/{account}");
+                    let expected = format!("to bookstore/{account}");
                     assert!(denied(&answer).ends_with(&expected), "{answer:?}");
                 } else {
                     // The handshake fails before any filter.

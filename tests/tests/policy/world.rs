@@ -246,7 +246,7 @@ pub fn outcome(answer: &Answer) -> Outcome {
     }
     match denied(answer) {
         missing if missing.contains(".bookstore:14001") => DeniedAtClient,
-        missing if missing.contains(" reach bookstore/bookstore") => DeniedAtStore,
+        missing if missing.contains(" to bookstore/bookstore") => DeniedAtStore,
         missing => {
             assert!(missing.contains("configuration"), "{answer:?}");
             Unconfigured

@@ -1,7 +1,7 @@
 //! Gateway of Gateway API (v1, v1beta1): the listeners, and the routes that each listener accepts.
 //!
-//! Weir translates routes in the same way for every class of Gateway. The class only decides whether Weir writes the
-//! status of routes.
+//! Weir translates routes in the same way for Gateways of every class. Weir writes the status of routes only if the
+//! GatewayClass names Weir as its controller.
 
 mod broken_listener;
 
@@ -23,11 +23,11 @@ use crate::manifest::unknown_fields::{UnknownFields, at_most};
 /// The controller name of Weir in GatewayClasses, and in the status of routes.
 pub const CONTROLLER: &str = "weir.dev/gateway-controller";
 
-/// The longest list of Gateway API v1, GatewaySpec.listeners.
+/// The most entries of Gateway API v1, GatewaySpec.listeners.
 const MAX_LISTENERS: usize = 64;
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
-/// Fields of GatewaySpec that do not change which routes the Gateway has.
+/// Fields of GatewaySpec that have no effect on the choice of routes.
 const IGNORED_FIELDS: [&str; 6] = [
     "addresses",
     "infrastructure",
@@ -37,7 +37,7 @@ const IGNORED_FIELDS: [&str; 6] = [
     "defaultScope",
 ];
 const PROTOCOLS: [&str; 5] = ["HTTP", "HTTPS", "TLS", "TCP", "UDP"];
-/// The protocol of Istio's waypoints.
+/// The protocol of Istio waypoints.
 const HBONE: &str = "HBONE";
 /// All kinds of routes of Gateway API.
 const ROUTE_KINDS: [&str; 5] = ["HTTPRoute", "GRPCRoute", "TCPRoute", "TLSRoute", "UDPRoute"];
@@ -66,7 +66,7 @@ pub struct Listener {
     pub namespaces: AllowedNamespaces,
 }
 
-/// `allowedRoutes.namespaces`: the namespaces of the routes that may attach.
+/// The value of `allowedRoutes.namespaces`: the namespaces from which routes may attach to the listener.
 #[derive(Clone, Debug, PartialEq)]
 pub enum AllowedNamespaces {
     Same,
@@ -74,7 +74,7 @@ pub enum AllowedNamespaces {
     Selector(Vec<Requirement>),
 }
 
-/// One condition of a label selector. A namespace is selected if all conditions hold.
+/// One condition of a label selector. The selector selects a namespace if its labels meet all conditions.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Requirement {
     In(String, Vec<String>),
@@ -92,7 +92,7 @@ struct GatewayManifest {
 #[serde(rename_all = "camelCase")]
 struct GatewaySpec {
     gateway_class_name: Option<String>,
-    /// The listeners. Each is decoded separately, so that an invalid listener does not affect the others.
+    /// The listeners. Each listener is decoded separately, so that an invalid listener does not affect the others.
     listeners: Option<Vec<Value>>,
     #[serde(flatten)]
     unknown: UnknownFields,
@@ -210,7 +210,7 @@ impl RouteGroupKind {
     }
 }
 
-/// Accepts the protocols of Gateway API, HBONE, and protocols that begin with the domain of an implementation (Gateway
+/// Accepts the protocols of Gateway API, HBONE, and protocols of an implementation such as `example.com/own` (Gateway
 /// API v1, ProtocolType).
 fn check_protocol(protocol: &str) -> Result<(), Message> {
     if PROTOCOLS.contains(&protocol) || protocol == HBONE || protocol.contains('/') {
@@ -274,8 +274,8 @@ impl Gateway {
     }
 }
 
-/// Finds two HTTP listeners with the same port and hostname (Gateway API v1, ListenerConditionReason
-/// `HostnameConflict`).
+/// Returns a problem if an HTTP listener in `before` has the same port and hostname as `listener` (Gateway API v1,
+/// ListenerConditionReason `HostnameConflict`).
 fn find_conflict(
     object: &ObjectRef,
     path: &str,
@@ -293,7 +293,7 @@ fn find_conflict(
 
 /// Returns the effect of a field that GatewaySpec does not have.
 fn field_is_ignored() -> Effect {
-    Effect::new(Extent::Part, "the Gateway goes on without this field")
+    Effect::new(Extent::Part, "Weir ignores this field")
 }
 
 /// Returns the effect of an invalid listener.

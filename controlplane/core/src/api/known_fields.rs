@@ -1,8 +1,7 @@
-//! Problems for fields that the API of a Service, a Namespace, a Gateway or a ReferenceGrant does not have, and for
-//! protocols that a Service port cannot have.
+//! Finds unknown fields of Services, Namespaces, Gateways and ReferenceGrants, and unknown protocols of Service ports.
 //!
-//! An API server refuses or drops such fields. In a file such a field most likely is a mistake: the object is in force
-//! without it.
+//! An API server refuses or drops an unknown field. In a file, such a field is most likely a mistake. Weir reports the
+//! field, and uses the object without this field.
 
 use serde_json::Value;
 
@@ -11,8 +10,9 @@ use crate::manifest::object::{Kind, Object};
 use crate::manifest::problem::messages::{Message, object as object_messages, service as messages};
 use crate::manifest::problem::{Effect, Extent, Problem};
 
+/// The fields at the top of an object.
 const TOP: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
-/// meta/v1 ObjectMeta, with the fields of old versions of Kubernetes.
+/// The fields of meta/v1 ObjectMeta, also those from old versions of Kubernetes.
 const METADATA: [&str; 17] = [
     "annotations",
     "clusterName",
@@ -32,7 +32,7 @@ const METADATA: [&str; 17] = [
     "selfLink",
     "uid",
 ];
-/// core/v1 ServiceSpec, with the fields of old versions of Kubernetes.
+/// The fields of core/v1 ServiceSpec, also those from old versions of Kubernetes.
 const SERVICE: [&str; 22] = [
     "allocateLoadBalancerNodePorts",
     "clusterIP",
@@ -57,6 +57,7 @@ const SERVICE: [&str; 22] = [
     "trafficDistribution",
     "type",
 ];
+/// The fields of core/v1 ServicePort.
 const PORT: [&str; 6] = [
     "appProtocol",
     "name",
@@ -67,6 +68,7 @@ const PORT: [&str; 6] = [
 ];
 const PROTOCOLS: [&str; 3] = ["TCP", "UDP", "SCTP"];
 
+/// Returns the problems of unknown fields. For a Service, also returns the problems of its ports.
 pub fn problems(object: &Object) -> Vec<Problem> {
     let mut problems = unknown_field_problems(object, "", Some(&object.body), &TOP);
     let metadata = object.body.get("metadata");
@@ -81,7 +83,7 @@ pub fn problems(object: &Object) -> Vec<Problem> {
     problems
 }
 
-/// A problem for each field of the map `value` at `path` that is not in `known`.
+/// Returns a problem for each field of the map `value` that is not in `known`. `path` is the path of the map.
 fn unknown_field_problems(
     object: &Object,
     path: &str,
@@ -110,7 +112,7 @@ fn problem(object: &Object, path: String, message: Message) -> Problem {
 }
 
 fn field_is_ignored() -> Effect {
-    Effect::new(Extent::Part, "the object is in force without this field")
+    Effect::new(Extent::Part, "Weir uses the object without this field")
 }
 
 fn port_problems(object: &Object) -> Vec<Problem> {

@@ -1,4 +1,4 @@
-//! ReferenceGrant of Gateway API (v1, v1beta1). A grant permits references to objects in its own namespace.
+//! ReferenceGrant of Gateway API (v1, v1beta1). A grant permits references to objects in the namespace of the grant.
 
 use serde::Deserialize;
 
@@ -11,10 +11,9 @@ use crate::manifest::spelling::is_misspelling_of;
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 /// The kinds of routes that Weir reads.
 const ROUTE_KINDS: [&str; 3] = ["HTTPRoute", "GRPCRoute", "TCPRoute"];
-/// Kinds of Gateway API that look like misspellings of [`ROUTE_KINDS`].
+/// Kinds of Gateway API that look like misspelled [`ROUTE_KINDS`].
 const OTHER_ROUTE_KINDS: [&str; 2] = ["TLSRoute", "UDPRoute"];
 
-/// A ReferenceGrant. It permits references to objects of its own namespace.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ReferenceGrant {
     pub object: ObjectRef,
@@ -148,7 +147,7 @@ impl GrantFrom {
 }
 
 impl GrantTo {
-    /// See [`GrantFrom::mistake`].
+    /// Returns the field that is most likely a mistake, and the message.
     fn mistake(&self) -> Option<(&'static str, Message)> {
         let GrantTo { group, kind, .. } = self;
         if kind.is_empty() {

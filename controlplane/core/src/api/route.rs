@@ -34,7 +34,7 @@ use crate::manifest::object::{Kind, Object};
 use crate::manifest::patterns::Programs;
 use crate::manifest::problem::{Effect, Extent, ObjectRef, Problem, messages};
 
-/// A route, without the parts that cannot be read.
+/// A route. Parts that Weir cannot read are left out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     pub object: ObjectRef,
@@ -50,11 +50,11 @@ pub struct Route {
     pub programs: Programs,
 }
 
-/// The kinds in order of precedence between two routes with the same age and name.
+/// The kinds of routes. If two routes have the same age and name, the kind that comes first here has precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RouteKind {
     Http,
-    /// The HTTPRoute of Linkerd. It has other defaults and other filters than the HTTPRoute of Gateway API, and another
+    /// The HTTPRoute of Linkerd. Its defaults and filters differ from the HTTPRoute of Gateway API, and so does the
     /// meaning of a rule without backends.
     LinkerdHttp,
     Grpc,
@@ -71,8 +71,8 @@ pub struct RouteRule {
     /// The matches of the rule: a request must fit one of them. If no match can be read, the list is empty, and the
     /// rule matches no request.
     pub matches: Vec<RouteMatch>,
-    /// True if a part of the rule is invalid or not supported. All requests of such a rule are answered with the status
-    /// [`RouteKind::broken`].
+    /// True if a part of the rule is invalid or not supported. All requests of such a rule get a response with the
+    /// status [`RouteKind::broken`].
     pub broken: bool,
     /// The backends; empty if the rule has no `backendRefs`.
     pub backends: Vec<BackendRef>,
@@ -81,16 +81,16 @@ pub struct RouteRule {
     pub retry: Option<Retry>,
 }
 
-/// The conditions on a request, see [`weir_split::wire::Match`]. The default matches every request.
+/// The conditions of one match, see [`weir_split::wire::Match`]. The default value matches every request.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct RouteMatch {
     /// Index of the match in the rule's `matches`.
     pub index: usize,
     pub path: Option<PathMatch>,
     pub method: Option<String>,
-    /// Sorted by name, each name once.
+    /// The header conditions, sorted by name, each name once.
     pub headers: Vec<Field>,
-    /// Sorted by name, each name once.
+    /// The conditions for query parameters, sorted by name, each name once.
     pub query: Vec<Field>,
     pub rank: Rank,
 }
@@ -118,9 +118,9 @@ impl Route {
         Ok(route)
     }
 
-    /// Returns a problem for each backendRef that gives its port by name instead of by number. These problems are for a
-    /// route that is not translated, because its last valid form is in force. For all other routes, translation reports
-    /// the same field path, with the number to write.
+    /// Returns a problem for each backendRef that has the name of a port instead of the number. Call it only for a
+    /// route that is not translated, because Weir still uses an older valid form of the route. For all other routes,
+    /// translation reports these problems with the right number.
     pub fn port_names(&self) -> impl Iterator<Item = Problem> {
         self.rules.iter().flat_map(move |rule| {
             rule.backends.iter().filter_map(move |backend| {
@@ -200,16 +200,16 @@ impl RouteKind {
         }
     }
 
-    /// Returns the effect of a broken backend.
+    /// Returns the effect of a broken backend on traffic.
     pub fn share_fails(self) -> Effect {
         let words = match self {
-            RouteKind::Tcp => "this backend's share of the connections is closed".to_owned(),
-            kind => format!("the share of this backend is answered {}", kind.broken()),
+            RouteKind::Tcp => "connections for this backend are closed".to_owned(),
+            kind => format!("requests for this backend are answered {}", kind.broken()),
         };
         Effect::new(Extent::Share, words)
     }
 
-    /// Returns the effect of a broken rule.
+    /// Returns the effect of a broken rule on traffic.
     pub fn rule_fails(self) -> Effect {
         let words = match self {
             RouteKind::Tcp => "connections of this rule are closed".to_owned(),

@@ -29,8 +29,8 @@ pub struct Service {
     pub has_cluster_ip: bool,
 }
 
-/// Names and values of the labels that a Pod must have. An empty selector selects no Pod. The type is a slice, because
-/// there are thousands of Services and maps would take half of their memory.
+/// Names and values of the labels that a Pod must have. An empty selector selects no Pod. The type is a slice and not a
+/// map, because a cluster can have thousands of Services, and maps would use half of the memory of these Services.
 pub type Selector = Box<[(Box<str>, Box<str>)]>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +38,8 @@ pub struct Port {
     pub number: u16,
     /// The name of the port; empty if the port has no name.
     pub name: Box<str>,
-    /// True if whole connections to this port are split, not requests. This is so if `appProtocol` is not HTTP, or if
-    /// the port has no `appProtocol` and its name is `tcp` or begins with `tcp-`.
+    /// True if Weir splits connections to this port, and not HTTP requests. This is the case if `appProtocol` is not
+    /// HTTP, or if the port has no `appProtocol` and its name is `tcp` or begins with `tcp-`.
     pub carries_connections: bool,
     /// The `appProtocol` of the port, if it is not HTTP.
     pub non_http_protocol: Option<Box<str>>,
@@ -71,8 +71,8 @@ struct PortSpec {
     app_protocol: Option<String>,
 }
 
-/// Values of `appProtocol`, in any case, that are not HTTP. Every other value counts as HTTP, also `https`, `grpc` and
-/// `kubernetes.io/h2c`. A port without `appProtocol` counts as HTTP too.
+/// Values of `appProtocol` that are not HTTP, in upper or lower case. Every other value counts as HTTP, also `https`,
+/// `grpc` and `kubernetes.io/h2c`.
 const NO_HTTP: [&str; 9] = [
     "tcp",
     "tcp-server-first",
@@ -85,7 +85,7 @@ const NO_HTTP: [&str; 9] = [
     "redis",
 ];
 
-/// See [`Port::carries_connections`].
+/// Returns the value of [`Port::carries_connections`].
 fn carries_connections(app_protocol: Option<&str>, name: &str) -> bool {
     match app_protocol {
         Some(protocol) => is_no_http(protocol),
@@ -168,8 +168,8 @@ impl Service {
     }
 }
 
-/// Returns the port that a Host header without a port means: the only port, or port 80 if there are several ports.
-/// Returns None if there is no port, or if there are several ports without port 80.
+/// Returns the port for requests without a port in the Host header: the only port of the Service, or port 80 if there
+/// are several ports. Returns None if there is no port, or if there are several ports and port 80 is not one of them.
 pub fn default_port(ports: impl IntoIterator<Item = u16>) -> Option<u16> {
     let mut ports = ports.into_iter();
     let first = ports.next()?;
@@ -207,7 +207,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_and_addresses() {
+    fn ports_and_addresses_are_parsed() {
         let plain = service(
             "{clusterIPs: [10.0.0.1, 'FD00::1'], clusterIP: 10.0.0.1, ports: [{port: 80, name: http}, {port: 53, protocol: UDP}]}",
         )
@@ -232,7 +232,7 @@ mod tests {
     }
 
     #[test]
-    fn ports_that_carry_connections() {
+    fn tcp_ports_carry_connections() {
         for (port, expected) in [
             ("{port: 1}", false),
             ("{port: 1, name: tcp}", true),
@@ -254,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn default_port_of_a_service() {
+    fn default_port_is_single_or_80() {
         assert_eq!(default_port([]), None);
         assert_eq!(default_port([8080]), Some(8080));
         assert_eq!(default_port([80, 8080]), Some(80));

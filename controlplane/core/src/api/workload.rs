@@ -12,8 +12,7 @@ use crate::manifest::object::{Kind, Object};
 use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::access as messages;
 
-/// Labels and ServiceAccount of a Pod, or of the Pods that a Deployment, StatefulSet, DaemonSet or
-/// ReplicaSet makes.
+/// Labels and ServiceAccount of a Pod, or of the Pods of a Deployment, StatefulSet, DaemonSet or ReplicaSet.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Workload {
     /// The labels, sorted by name. The type is a slice, because a map would take too much memory.
@@ -53,7 +52,8 @@ struct ControllerSpec {
 }
 
 impl Workload {
-    /// Parses a workload. Returns None for a ReplicaSet with 0 replicas, which is an old revision of a Deployment.
+    /// Parses a workload. Returns None for a ReplicaSet with 0 replicas, because this is an old revision of a
+    /// Deployment.
     pub fn parse(object: &Object) -> Result<Option<Workload>, Problem> {
         let pod = match object.kind {
             Kind::Workload("Pod") => object.decode()?,
@@ -100,7 +100,7 @@ mod tests {
     use crate::manifest::object::read;
 
     #[test]
-    fn pods_and_their_controllers() {
+    fn workloads_have_labels_and_account() {
         let account = |text: &str| {
             let object = read("a.yaml", text).unwrap().objects.remove(0);
             let workload = Workload::parse(&object).map_err(|problem| problem.path);

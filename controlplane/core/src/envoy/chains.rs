@@ -10,7 +10,7 @@ use super::Finding;
 use super::dump_fields::{plugin, text, wasm};
 use crate::manifest::problem::messages::envoy as messages;
 
-/// HTTP filters that either pass a request on without changes, or answer with an error.
+/// HTTP filters that pass a request on without changes, or answer it with an error.
 const HARMLESS_FILTERS: [&str; 12] = [
     "adaptive_concurrency",
     "admission_control",
@@ -29,13 +29,13 @@ const HARMLESS_FILTERS: [&str; 12] = [
 /// A Weir filter in a chain of a listener.
 #[derive(Debug)]
 pub struct Chain {
-    /// `listener NAME`, where findings are reported.
+    /// The place of the chain in findings: `listener NAME`.
     at: BTreeSet<String>,
     plugin: Plugin,
     protocol: Protocol,
     fails_open: bool,
     peers: Peers,
-    /// Settings that the connection manager does not have; empty in a TCP chain.
+    /// Settings for paths that are missing in the HTTP connection manager; empty in a TCP chain.
     missing: Vec<Normalization>,
     /// Names of the filters before the Weir filter that may change or answer requests.
     before: Vec<String>,
@@ -60,7 +60,7 @@ enum Normalization {
     EscapedSlashes,
 }
 
-/// Parts of the dump that listeners only name, by their names.
+/// Parts of the dump that listeners refer to by name. The keys of the maps are these names.
 pub struct Discovered<'v> {
     /// Filters from ECDS.
     pub filters: BTreeMap<String, &'v Value>,
@@ -210,7 +210,7 @@ impl Peers {
             .unwrap_or(common)
             .get("validation_context_sds_secret_config");
         let of_secret = secret.and_then(|secret| discovered.contexts.get(&text(secret, "name")));
-        // If a secret is not in the dump, Envoy still waits for it.
+        // A secret that is not in the dump has not arrived yet, so its content is unknown.
         let is_awaited = secret.is_some() && of_secret.is_none();
         let parts: Vec<&Value> = own.into_iter().chain(of_secret.copied()).collect();
         let has = |key: &str| parts.iter().any(|part| part.get(key).is_some());
@@ -219,7 +219,7 @@ impl Peers {
         if parts.iter().any(is_untrusted) {
             return Peers::Untrusted;
         }
-        // A custom validator (SPIFFE) has its own authorities.
+        // A custom validator, such as the SPIFFE validator, has certificate authorities of its own.
         if !is_awaited
             && !has("trusted_ca")
             && !has("system_root_certs")
@@ -253,7 +253,7 @@ fn missing(manager: &Value) -> Vec<Normalization> {
     if !is_true(manager, "merge_slashes") {
         missing.push(Normalization::Slashes);
     }
-    // The operator chose KEEP_UNCHANGED on purpose, but may have forgotten a missing line.
+    // KEEP_UNCHANGED is a decision of the operator. A missing line may be a mistake.
     if slashes.is_empty() || slashes == "IMPLEMENTATION_SPECIFIC_DEFAULT" {
         missing.push(Normalization::EscapedSlashes);
     }

@@ -20,8 +20,8 @@ pub struct EnvoyDump {
     pub filters: Vec<Filter>,
     pub virtual_hosts: Vec<VirtualHost>,
     pub(super) chains: Vec<Chain>,
-    /// The gauges by name. The value is true if the filters of the gauge edit no responses. The map is empty if the
-    /// statistics were not read, or do not have the gauges.
+    /// The gauges of loaded modules, by name. The value is true if the module edits no responses. The map is empty if
+    /// the statistics are not read yet, or do not have the gauges.
     lean_gauges: BTreeMap<String, bool>,
 }
 
@@ -30,7 +30,7 @@ pub struct EnvoyDump {
 pub struct Filter {
     /// The places of the filter: `listener NAME`, or `extension NAME` for a filter from ECDS.
     pub at: BTreeSet<String>,
-    /// Ports of the sockets of these listeners, if the dump has them.
+    /// The ports of the listeners in `at`, if the dump has them.
     pub sockets: BTreeSet<u16>,
     pub plugin: Plugin,
     /// The protocol of the filter chain.
@@ -44,7 +44,7 @@ pub struct Filter {
 struct Module {
     /// The place of the filter, as in [`Filter::at`].
     at: String,
-    /// The gauge that is 1 if the module edits no responses.
+    /// The name of a gauge. Its value is 1 if the module edits no responses.
     gauge: String,
     /// The local file of the module; empty if Envoy did not load the module from a local file.
     file: String,
@@ -58,7 +58,7 @@ impl EnvoyDump {
     /// Reads the JSON of `/config_dump`.
     pub fn read(dump: &Value) -> Result<EnvoyDump, NotADump> {
         let configs = dump.get("configs").and_then(Value::as_array);
-        let configs = configs.ok_or(NotADump("it has no configs"))?;
+        let configs = configs.ok_or(NotADump("the field configs is missing"))?;
         let mut parsed = EnvoyDump {
             clusters: BTreeSet::new(),
             filters: Vec::new(),
@@ -103,7 +103,7 @@ impl EnvoyDump {
             }
         }
         if !has_clusters {
-            return Err(NotADump("it has no clusters"));
+            return Err(NotADump("the part ClustersConfigDump is missing"));
         }
         Ok(parsed)
     }
@@ -119,8 +119,8 @@ impl EnvoyDump {
         self.lean_gauges.extend(gauges);
     }
 
-    /// Returns the places where this filter edits no responses. The function looks at the name of the file only if the
-    /// statistics do not have the gauge, because a file may have any name.
+    /// Returns the places where this filter edits no responses. If the statistics do not have the gauge of the module,
+    /// the name of its file decides.
     pub fn lean_at(&self, filter: &Filter) -> BTreeSet<String> {
         let is_lean = |it: &&Module| match self.lean_gauges.get(&it.gauge) {
             Some(is_lean) => *is_lean,
@@ -130,7 +130,7 @@ impl EnvoyDump {
         lean.map(|it| it.at.clone()).collect()
     }
 
-    /// Adds the filters in `within`. A filter may be inside another extension (a matcher, a composite).
+    /// Adds the filters in `within`. A filter may be inside another extension, such as a matcher or a composite filter.
     fn add_filters(&mut self, at: &str, sockets: &BTreeSet<u16>, within: &Value) {
         if let Some((wasm, chain)) = wasm(within) {
             let plugin = wasm.pointer("/config/configuration").and_then(plugin);
@@ -215,8 +215,8 @@ fn discovered(configs: &[Value]) -> Discovered<'_> {
     }
 }
 
-/// Returns the ports of a listener of Envoy, without port 0. Port 0 means any free port, and the dump does not have the
-/// port that Envoy uses then.
+/// Returns the ports of a listener of Envoy, without port 0. Port 0 means that Envoy chooses a free port, and the dump
+/// does not contain the chosen port.
 fn sockets(listener: &Value) -> BTreeSet<u16> {
     let additional = listener.get("additional_addresses");
     let additional = additional.and_then(Value::as_array).into_iter().flatten();

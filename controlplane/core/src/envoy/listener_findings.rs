@@ -1,4 +1,5 @@
-//! Listeners of a Gateway that the plugin configuration of its filter does not name, or names wrong.
+//! Checks the names of Gateway listeners in the plugin configuration of a filter. Finds unknown names, ports without
+//! names, and hosts for which the names are not enough to choose a route.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -25,14 +26,14 @@ pub fn find(filter: &Filter, config: &Config, findings: &mut BTreeSet<Finding>) 
         Listeners::One(name) => ("listener", vec![name]),
         Listeners::BySocket(sockets) => ("listeners", sockets.values().flatten().collect()),
     };
-    // The plan does not have the listeners of a Gateway without routes.
+    // If the Gateway has no routes, the plan has no listeners of the Gateway, so the names cannot be checked.
     if !listeners.is_empty() {
         for name in named.into_iter().filter(|name| !listeners.contains(*name)) {
             let possible = one_of(&listeners);
             add(messages::listener_missing(key, name, gateway, possible));
         }
     }
-    // Cannot fail: a published plan compiles.
+    // This cannot fail, because every published plan compiles.
     let Ok(table) = Table::compile(config, site) else {
         return;
     };
@@ -59,7 +60,7 @@ pub fn find(filter: &Filter, config: &Config, findings: &mut BTreeSet<Finding>) 
     }
 }
 
-/// The message for hosts whose requests may come in by several listeners with different routes.
+/// Returns the message about hosts for which a request may use several listeners with different routes.
 fn differing_listeners(
     filter: &Filter,
     gateway: &str,
@@ -92,7 +93,7 @@ fn join<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
     names.join(", ")
 }
 
-/// `a.example.com, b.example.com and 7 more hosts`.
+/// Returns a text such as `a.example.com, b.example.com, c.example.com and 7 more hosts`.
 fn some_hosts(hosts: &[String]) -> String {
     let name = |host: &String| match host.as_str() {
         "" => "every other host".to_owned(),

@@ -1,13 +1,15 @@
-//! Header routes that take requests from routes with policies (law 6, for the routes of an operator).
+//! Finds policies of Envoy's routes, such as timeouts, that split requests would lose.
 //!
-//! Without a split, a request takes the first ordinary route that it fits. A split request takes a header route above
-//! this route instead. So both routes need the same policies.
+//! A header route takes its cluster from the header that the filter writes. All other routes are ordinary routes. A
+//! request without a split uses the first ordinary route that it fits. A split request uses a header route above this
+//! ordinary route. So the header route needs all policies of the ordinary route.
 
 use super::virtual_host::{EnvoyRoute, VirtualHost};
 use super::{Finding, FindingPlace};
 use crate::manifest::problem::messages::envoy as messages;
 
-/// Adds the policies that requests lose at routes that follow `header`, in the order of the routes.
+/// Adds a finding for each header route that takes requests of an ordinary route, but lacks some policies of this
+/// ordinary route. Header routes take their cluster from `header`.
 pub fn find(host: &VirtualHost, header: &str, findings: &mut Vec<Finding>) {
     for (place, shadowed) in host.routes.iter().enumerate() {
         if shadowed.follows(header) {
@@ -20,8 +22,8 @@ pub fn find(host: &VirtualHost, header: &str, findings: &mut Vec<Finding>) {
             }
             let both = [header_route, shadowed];
             let covers = |route: &EnvoyRoute| route.covers(both, header);
-            // Skips the header route if an ordinary route above `shadowed`, or a header route above the header route,
-            // takes all these requests.
+            // Skips this pair of routes if another route already takes all requests that fit both routes. This is a
+            // route above the header route, or an ordinary route above `shadowed`.
             let earlier = host.routes.iter().take(place).enumerate();
             let mut earlier =
                 earlier.filter(|(other, route)| *other < height || !route.follows(header));

@@ -1,4 +1,5 @@
-//! The rules that a proxy does not get because they are for other scopes than its own.
+//! Finds a proxy that gets no rules, because all rules of the plan are for other scopes. A scope is the part of the
+//! plan that a proxy requests, such as the rules for one namespace.
 
 use std::collections::BTreeSet;
 
@@ -9,19 +10,19 @@ use super::Filter;
 use crate::manifest::problem::messages::{Message, envoy as messages, one_of};
 use crate::plan::{Audience, Plan, Scope};
 
-/// The audiences of all rules, and the scope that gets no rule.
+/// The scope that gets no rules, and the groups of proxies (audiences) that the rules of the plan are for.
 pub struct MissingRules {
     scope: Scope,
     rules: usize,
     is_any_for_everyone: bool,
     is_any_for_the_edge: bool,
     namespaces: BTreeSet<String>,
-    /// `NAMESPACE/NAME`.
+    /// Gateways as `NAMESPACE/NAME`.
     gateways: BTreeSet<String>,
 }
 
 impl MissingRules {
-    /// None if the filter gets a rule or needs no rule, or if the plan has no rules.
+    /// Returns None if the filter gets a rule or needs no rule, or if the plan has no rules.
     pub fn of(filter: &Filter, config: &Config, plan: &Plan) -> Option<MissingRules> {
         let plugin = &filter.plugin;
         let is_polling = plugin.control_plane.is_some() && plugin.direction == Direction::Outbound;
@@ -63,7 +64,8 @@ impl MissingRules {
         }
     }
 
-    /// The lines that would give the filter rules, each with the rules that it gets by it.
+    /// Returns the settings that would give the filter rules. The text of each setting ends with the rules that the
+    /// filter would get.
     fn remedies(&self) -> Vec<String> {
         let quoted = |names: &BTreeSet<String>| one_of(names.iter().map(|it| format!("{it:?}")));
         let mut remedies = Vec::new();

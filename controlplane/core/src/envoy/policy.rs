@@ -1,14 +1,15 @@
-//! The policies of a route: all its fields except the match and the choice of the cluster.
+//! The policies of a route: all fields of the route except its match and the choice of the cluster.
 
 use std::collections::BTreeMap;
 
 use serde_json::Value;
 
-/// By name of the field. The configuration of each filter is a field of its own: `typed_per_filter_config[NAME]`.
+/// The values of the policies by field name. The configuration of each filter has a name of its own:
+/// `typed_per_filter_config[NAME]`.
 #[derive(Debug)]
 pub struct Policies(BTreeMap<String, Value>);
 
-/// Fields of a route for its match and its name.
+/// Fields of a route that are not policies.
 const MATCH_FIELDS: [&str; 4] = ["name", "match", "decorator", "stat_prefix"];
 
 /// Fields of a route action that choose the cluster. A split replaces them.
@@ -37,7 +38,7 @@ impl Policies {
                         policies.insert(format!("{field}[{filter}]"), value.clone());
                     }
                 }
-                // A 404 at the end of a list of routes is not a policy. Any other direct response is.
+                // A direct response with 404 is often the last route, and is not a policy.
                 ("direct_response", _) if value.get("status") == Some(&Value::from(404)) => {}
                 _ => {
                     policies.insert(field.clone(), value.clone());
@@ -47,7 +48,7 @@ impl Policies {
         Policies(policies)
     }
 
-    /// The fields that `other` does not have, or has with another value.
+    /// Returns the names of the fields that `other` does not have, or has with another value.
     pub fn missing_in(&self, other: &Policies) -> Vec<String> {
         let lost = self.0.iter();
         lost.filter(|(field, value)| other.0.get(*field) != Some(value))

@@ -52,7 +52,7 @@ fn web(name: &str) -> String {
     format!("{name}.default.svc.cluster.local:80")
 }
 
-/// What `/config_dump` answers, with a listener for each filter.
+/// Returns a response of `/config_dump`, with one listener for each filter.
 fn dump(filters: &[Value], clusters: &[String], routes: &Value) -> Value {
     let kind = |name: &str| format!("type.googleapis.com/envoy.admin.v3.{name}ConfigDump");
     let listener = |(place, filter): (usize, &Value)| {
@@ -100,8 +100,8 @@ fn missing_cluster_is_found() {
         [
             "envoy, listener l0: TrafficSplit default/canary (rule TrafficSplit/default/canary:80/http): \
              ClusterNotFound: backend web-v2.default:80 has weight 1, and its cluster \
-             web-v2.default.svc.cluster.local:80 is not there: its share is answered 503; define the \
-             cluster, or put the name that it has into \"clusters\" of the plugin configuration: \
+             web-v2.default.svc.cluster.local:80 does not exist: requests for this backend are answered 503; define \
+             the cluster, or put its real name into \"clusters\" of the plugin configuration: \
              { \"web-v2.default:80\": \"NAME\" }"
         ]
     );
@@ -130,7 +130,7 @@ fn each_filter_has_own_cluster_names() {
         both[0].starts_with("envoy, listener l1, listener l2: "),
         "{both:?}"
     );
-    assert!(both[0].contains("its cluster d is not there"), "{both:?}");
+    assert!(both[0].contains("its cluster d does not exist"), "{both:?}");
 }
 
 #[test]
@@ -153,7 +153,7 @@ fn unused_clusters_may_be_missing() {
 }
 
 #[test]
-fn a_redirect_needs_no_cluster() {
+fn redirect_needs_no_cluster() {
     let to = |name: &str, filters: Value| json!({ "weight": 1, "to": { "service": { "name": name, "namespace": "default", "port": 80 } }, "filters": filters });
     let redirect = json!({ "redirect": { "status": 302 } });
     let root = json!({ "root": { "service": "web", "namespace": "default", "port": 80 } });
@@ -197,7 +197,7 @@ fn tcp_and_inbound_filters_are_checked() {
     ] {
         let found = lines(&dump(std::slice::from_ref(&filter), &clusters, &json!([])));
         assert_eq!(found.len(), usize::from(missing), "{filter} {found:?}");
-        let closed = "its cluster db-v2 is not there: the connections of its share are closed;";
+        let closed = "its cluster db-v2 does not exist: connections for this backend are closed;";
         assert!(found.iter().all(|it| it.contains(closed)), "{found:?}");
     }
 }
@@ -274,7 +274,7 @@ fn other_json_is_refused() {
     }
 }
 
-/// The lines about routes. All clusters exist.
+/// Returns the findings about these routes. All clusters exist.
 fn lost(routes: Value) -> Vec<String> {
     let clusters = ["weir", "a"].map(str::to_owned);
     let filter = wasm(json!({ "control_plane": "weir", "cluster": "a" }));
@@ -336,18 +336,18 @@ fn header_route_above_all_loses_policies() {
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     let place = "envoy, route configuration edge, virtual host shop: PoliciesLost: \
-                 route routes[0] takes split requests from ";
+                 route routes[0] takes split requests away from ";
     for (line, expected) in found.iter().zip(expected) {
         assert!(line.starts_with(&format!("{place}{expected}")), "{line}");
     }
 }
 
 #[test]
-fn twin_header_routes_keep_policies() {
+fn equal_header_routes_keep_policies() {
     let slow = json!({ "timeout": "9s" });
     let by_user = json!({ "hash_policy": [{ "header": { "header_name": "x-user" } }] });
     let get = json!({ "prefix": "/slow", "grpc": {} });
-    let twins = |of_slow: Value| {
+    let pairs = |of_slow: Value| {
         json!([
             split(get.clone(), of_slow),
             ordinary("slow", get.clone(), slow.clone()),
@@ -355,18 +355,18 @@ fn twin_header_routes_keep_policies() {
             ordinary("all", json!({ "prefix": "/" }), by_user.clone()),
         ])
     };
-    assert_eq!(lost(twins(slow.clone())), [""; 0]);
-    let found = lost(twins(json!({ "timeout": "1s" })));
+    assert_eq!(lost(pairs(slow.clone())), [""; 0]);
+    let found = lost(pairs(json!({ "timeout": "1s" })));
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(found[0].contains(
-        "routes[0] takes split requests from route slow (routes[1]): these requests go without timeout of that route"
+        "routes[0] takes split requests away from route slow (routes[1]): these requests go without timeout of that route"
     ));
 }
 
 #[test]
-fn only_deciding_routes_lose_policies() {
+fn only_affected_routes_lose_policies() {
     let policies = json!({ "timeout": "9s" });
-    // No route between the two takes these requests of `all`.
+    // The header route takes requests for /new, which the ordinary route `all` would get without a split.
     let part = lost(json!([
         split(json!({ "prefix": "/new" }), json!({})),
         ordinary("all", json!({ "prefix": "/" }), policies.clone()),
@@ -389,13 +389,13 @@ fn only_deciding_routes_lose_policies() {
                 policies.clone()
             ),
         ]),
-        // Without a split another ordinary route takes the requests of the header route.
+        // Without a split, the requests of the header route go to `new`, and not to `all`.
         json!([
             split(json!({ "prefix": "/new/" }), json!({})),
             ordinary("new", json!({ "path_separated_prefix": "/new" }), json!({})),
             ordinary("all", json!({ "prefix": "/" }), policies.clone()),
         ]),
-        // Another header route takes the requests before.
+        // The first header route takes all requests, so the second gets none.
         json!([
             split(json!({ "prefix": "/" }), policies.clone()),
             split(json!({ "prefix": "/" }), json!({})),
@@ -406,7 +406,8 @@ fn only_deciding_routes_lose_policies() {
     }
 }
 
-/// A route of the Service `web`. One rule edits the responses of one backend, another rule all responses.
+/// Returns the plan of a route of the Service `web`. The first rule edits the responses of one backend. The second rule
+/// edits the headers of a redirect.
 fn editing_plan() -> Plan {
     let text = "
 apiVersion: v1
@@ -441,7 +442,7 @@ items:
 }
 
 #[test]
-fn share_of_lean_module_is_found() {
+fn lean_module_cannot_edit_responses() {
     let of_file = |file: &str| {
         let mut filter = wasm(json!({ "control_plane": "weir", "namespace": "default" }));
         filter["config"]["vm_config"] = json!({ "code": { "local": { "filename": file } } });
@@ -461,7 +462,7 @@ fn share_of_lean_module_is_found() {
         let share = |rule: &str, share: &str| {
             format!(
                 "envoy, listener {at}: HTTPRoute default/r (rule HTTPRoute/default/r@web.default:80#{rule}): \
-                 Unsupported: {share}, which weir-lean.wasm, loaded there, cannot do: these requests are \
+                 Unsupported: {share}, which the loaded module weir-lean.wasm cannot do: these requests are \
                  answered 500; load weir.wasm instead of weir-lean.wasm"
             )
         };
@@ -480,14 +481,14 @@ fn share_of_lean_module_is_found() {
     let full = format!("wasmcustom.{gauge}: 0\n");
     assert_eq!(lines(&["/a/weir.wasm"], &lean), cannot("l0"));
     assert_eq!(lines(&["/a/weir-lean.wasm"], &full), [""; 0]);
-    // Without statistics the name of the file counts.
+    // Without statistics, the name of the file decides.
     assert_eq!(
         lines(&["/a/weir.wasm", "/a/weir-lean.wasm"], ""),
         cannot("l1")
     );
 }
 
-/// A Gateway with a redirect at one listener and the route itself at the other.
+/// Returns the plan of a Gateway with two listeners: `http` has a redirect, and `https` has a backend.
 fn two_listeners() -> Plan {
     let text = "
 apiVersion: v1
@@ -542,13 +543,13 @@ fn differing_listeners_are_found() {
     };
     let unnamed = plugin(json!({}));
     let differ = "ListenerUnknown: the listeners http, https of Gateway default/edge have different routes for \
-                  a.x, b.x, c.x and 2 more hosts, and the filter does not know by which of them a request comes in: \
+                  a.x, b.x, c.x and 2 more hosts, and the filter does not know which of these listeners receives a request: \
                   these requests are answered 500; write";
     for (ports, remedy) in [
         (
             &[8080, 8443][..],
-            "\"listeners\": { \"8080\": [\"NAME\"], \"8443\": [\"NAME\"] } into the plugin configuration, each port of \
-             this Envoy with the names of the listeners that clients reach by it (http, https)",
+            "\"listeners\": { \"8080\": [\"NAME\"], \"8443\": [\"NAME\"] } into the plugin configuration, for each port \
+             of this Envoy the names of the listeners that clients reach at this port (http, https)",
         ),
         (
             &[8080],
@@ -556,8 +557,8 @@ fn differing_listeners_are_found() {
         ),
         (
             &[],
-            "\"listeners\": { \"PORT\": [\"NAME\"], \"PORT\": [\"NAME\"] } into the plugin configuration, each port of \
-             this Envoy with the names of the listeners that clients reach by it (http, https)",
+            "\"listeners\": { \"PORT\": [\"NAME\"], \"PORT\": [\"NAME\"] } into the plugin configuration, for each port \
+             of this Envoy the names of the listeners that clients reach at this port (http, https)",
         ),
     ] {
         let lines = found(&unnamed, ports);
@@ -577,9 +578,9 @@ fn differing_listeners_are_found() {
     let unlisted = plugin(json!({ "listeners": { "8080": ["http"], "9443": ["https"] } }));
     let lines = found(&unlisted, &[8080, 8443]);
     assert_eq!(lines.len(), 1, "{lines:?}");
-    assert!(lines[0].contains("has nothing for port 8443"), "{lines:?}");
+    assert!(lines[0].contains("has no entry for port 8443"), "{lines:?}");
     assert!(lines[0].ends_with(
-        "add \"8443\": [\"NAME\"] with the names of the listeners that clients reach by it"
+        "add \"8443\": [\"NAME\"] with the names of the listeners that clients reach at this port"
     ));
 
     let merged = plugin(json!({ "listeners": { "8080": ["http", "https"] } }));
@@ -603,7 +604,7 @@ fn differing_listeners_are_found() {
     }
 }
 
-/// A split of a host in namespace `shop`, and a route of the Gateway `shop/edge`.
+/// Returns the plan of a split of a host in namespace `shop`, and of a route of the Gateway `shop/edge`.
 fn plan_of_others() -> Plan {
     let text = "
 apiVersion: v1
@@ -643,7 +644,7 @@ fn filter_without_rules_is_found() {
         found(json!({ "control_plane": "weir" }), &others),
         [
             "envoy, listener l0: NoRules: the plugin configuration has neither namespace nor gateway, and all rules in \
-             force (2) are for other scopes: this proxy splits nothing; write into its plugin configuration \
+             force (2) are for other proxies: this proxy splits nothing; write into its plugin configuration \
              \"namespace\": \"*\" for the hosts of every namespace, or \"namespace\" with \"shop\" for clients of \
              that namespace, or \"gateway\" with \"shop/edge\" for the routes of that Gateway"
         ]

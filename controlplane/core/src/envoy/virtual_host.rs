@@ -1,5 +1,4 @@
-//! Reads the routes of a virtual host (envoy.config.route.v3.Route), and finds routes that get requests of another
-//! route.
+//! Reads the routes of a virtual host (envoy.config.route.v3.Route), and compares which requests fit two routes.
 
 use std::collections::BTreeSet;
 
@@ -18,24 +17,24 @@ pub struct VirtualHost {
 
 #[derive(Debug)]
 pub struct EnvoyRoute {
-    /// `route NAME (routes[3])`; without a name `route routes[3]`.
+    /// The route in messages: `route NAME (routes[3])`, or `route routes[3]` if the route has no name.
     pub label: String,
     path: PathMatcher,
-    /// All other conditions on a request.
+    /// All conditions on a request except the path.
     conditions: BTreeSet<MatchCondition>,
-    /// The header that names the cluster.
+    /// The request header with the name of the cluster, in lower case; None if the route uses no such header.
     pub cluster_header: Option<String>,
     pub policies: Policies,
 }
 
-/// The path matchers of a RouteMatch, case-sensitive.
+/// The path matcher of a RouteMatch. The comparison of paths is case-sensitive.
 #[derive(Debug)]
 enum PathMatcher {
     Prefix(String),
     /// Envoy's `path_separated_prefix`: the path itself, or the path with a slash behind it.
     Separated(String),
     Exact(String),
-    /// A regular expression, a template or CONNECT. One such matcher covers only an equal matcher.
+    /// A regular expression, a URI template or CONNECT. Such a matcher covers only an equal matcher.
     Other(String),
 }
 
@@ -44,12 +43,12 @@ struct MatchCondition {
     field: String,
     /// Name of the header, for a condition on a header; else empty.
     header: String,
-    /// As JSON.
+    /// The condition as JSON.
     value: String,
 }
 
 impl VirtualHost {
-    /// Reads the list of routes. A virtual host with a matcher tree instead of a list gets no routes.
+    /// Reads the list of routes. If the virtual host has a matcher tree instead of this list, the result has no routes.
     pub fn read(configuration: &str, host: &Value) -> VirtualHost {
         let routes = host.get("routes").and_then(Value::as_array);
         let routes = routes.into_iter().flatten().enumerate();
@@ -108,9 +107,9 @@ impl EnvoyRoute {
         }
     }
 
-    /// Returns the conditions on a split request, without conditions that a split request always fits. For a route that
-    /// follows the routing header, these are conditions on the header, which the filter writes, and on the runtime
-    /// switch, which is on.
+    /// Returns the conditions of the route that a split request may not fit. If the route takes its cluster from
+    /// `header`, two conditions are left out, because a split request always fits them. The first is the condition on
+    /// `header`, which the filter writes. The second is the condition on the runtime switch, which is on.
     fn conditions_once_split(&self, header: &str) -> BTreeSet<&MatchCondition> {
         let follows = self.follows(header);
         let conditions = self.conditions.iter();
@@ -129,7 +128,7 @@ impl EnvoyRoute {
         self.path.overlaps(&other.path)
     }
 
-    /// True if this route fits every request with the routing header that fits both `routes`.
+    /// True if every request that has `header` and fits both `routes` also fits this route.
     pub fn covers(&self, routes: [&EnvoyRoute; 2], header: &str) -> bool {
         let [one, other] = routes;
         let mut conditions = one.conditions_once_split(header);
@@ -140,6 +139,7 @@ impl EnvoyRoute {
 }
 
 impl PathMatcher {
+    /// True if every path that fits `other` also fits this matcher.
     fn covers(&self, other: &PathMatcher) -> bool {
         let below = |path: &str, of: &str| {
             let rest = path.strip_prefix(of.trim_end_matches('/'));

@@ -1,7 +1,7 @@
-//! A value of a manifest -> a Rust type, with errors that the author of the manifest understands.
+//! Decodes a value of a manifest into a Rust type. The errors are written for the author of the manifest.
 //!
-//! serde's own errors name types of Rust (`expected u16`, `invalid type: map`). This deserializer knows for each value
-//! its path, the shape that its field requires, and the value that the manifest has instead.
+//! Errors of serde name Rust types (`expected u16`, `invalid type: map`). The errors of this deserializer have the path
+//! of the wrong value, the type that the field requires, and the value in the manifest.
 
 mod error;
 mod value;
@@ -11,8 +11,8 @@ use serde_json::Value;
 
 use crate::manifest::problem::{ObjectRef, Problem};
 
-/// Decodes `value`, which stands at `path` of `object` (empty for the whole document). The path of an error is the full
-/// path of the wrong value.
+/// Decodes `value`, which is at `path` in `object`. `path` is empty for the whole document. The path of an error is the
+/// full path of the wrong value.
 pub fn decode_at<T: DeserializeOwned>(
     object: &ObjectRef,
     path: &str,

@@ -1,4 +1,4 @@
-//! A field of an object while it is read: decodes its value, and makes problems that name its path.
+//! The path of a field in an object. Decodes the value of the field, and makes problems with its path.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -43,18 +43,18 @@ impl<'a> FieldPath<'a> {
         }
     }
 
-    /// Returns the path of an entry, if this path is the list of parents.
+    /// Returns the path of an entry of `parentRefs`. `self` must be the path of this list.
     pub fn parent(&self, index: usize) -> FieldPath<'a> {
         self.entry(index).about(About::Parent(index))
     }
 
-    /// Returns the path of an entry, if this path is the list of rules.
+    /// Returns the path of an entry of `rules`. `self` must be the path of this list.
     pub fn rule(&self, index: usize) -> FieldPath<'a> {
         self.entry(index).about(About::Rule(index))
     }
 
-    /// Returns the path of an entry of the list of backends, for problems of the Service that the entry names. This
-    /// path must be the list.
+    /// Returns the path of an entry of `backendRefs`, for problems of the Service that the entry names. `self` must be
+    /// the path of this list.
     pub fn backend_ref(&self, backend: usize) -> FieldPath<'a> {
         let about = match self.about {
             About::Rule(rule) => About::BackendRef { rule, backend },
@@ -79,7 +79,7 @@ impl<'a> FieldPath<'a> {
         result.map_err(|problem| problem.about(self.about))
     }
 
-    /// Returns a problem: the map at this path has a field `name`, which its API does not have.
+    /// Returns the problem that the map at this path has a field `name`, which the API does not define.
     pub fn unknown_field(&self, name: &str) -> Problem {
         self.field(name).problem(object::unknown_field(name))
     }
@@ -89,7 +89,7 @@ impl<'a> FieldPath<'a> {
         at_most(list, limit, self.object, &self.path)
     }
 
-    /// Decodes `value`, which is the value at this path.
+    /// Decodes `value`, the value at this path.
     pub fn decode<T: DeserializeOwned>(&self, value: &Value) -> Result<T, Problem> {
         decode_at(self.object, &self.path, value).map_err(|problem| problem.about(self.about))
     }

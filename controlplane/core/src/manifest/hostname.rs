@@ -23,7 +23,7 @@ pub fn is_dns_name(text: &str) -> bool {
     text.len() <= 253 && text.split('.').all(is_label)
 }
 
-/// Gateway API v1, Hostname: an exact name, or a wildcard for one or more labels before a suffix. In lower case.
+/// A hostname of Gateway API v1, in lower case: an exact name, or a wildcard for one or more labels before a suffix.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Hostname {
     Exact(String),
@@ -43,7 +43,8 @@ impl Hostname {
         }
     }
 
-    /// Returns the hosts that both hostnames match: the narrower hostname if one contains the other, else None.
+    /// Returns the hosts that both hostnames match. This is the narrower hostname if one hostname contains the other,
+    /// else None.
     ///
     /// A wildcard matches one or more labels, so `*.example.com` does not match `example.com`.
     pub fn intersect(&self, other: &Hostname) -> Option<Hostname> {
@@ -83,6 +84,7 @@ impl Hostname {
         }
     }
 
+    /// True if this hostname is a wildcard that matches every host of the other hostname. False for equal hostnames.
     fn contains(&self, other: &Hostname) -> bool {
         let Hostname::Wildcard(suffix) = self else {
             return false;
@@ -107,7 +109,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn valid_and_invalid_names() {
+    fn invalid_names_are_rejected() {
         for good in ["a", "a-b.c9", "9a"] {
             assert!(is_dns_name(good), "{good}");
         }
@@ -131,7 +133,7 @@ mod tests {
     }
 
     #[test]
-    fn names_of_one_service() {
+    fn hostnames_of_one_service_match() {
         for (name, expected) in [
             ("web", true),
             ("web.shop", true),
@@ -152,9 +154,9 @@ mod tests {
         }
     }
 
-    /// Gateway API v1, HTTPRouteSpec.hostnames.
+    /// The cases follow Gateway API v1, HTTPRouteSpec.hostnames.
     #[test]
-    fn intersection() {
+    fn intersection_is_narrower_hostname() {
         let cases = [
             ("a.example.com", "A.example.com", Some("a.example.com")),
             ("a.example.com", "b.example.com", None),

@@ -1,7 +1,7 @@
-//! The text of manifests -> the objects of supported kinds in it.
+//! Reads the objects of supported kinds from the text of manifests.
 //!
-//! This module reads the type and the metadata of an object; [`crate::world`] reads its body. Documents of other kinds
-//! are ignored, so that a folder may hold every manifest of an application.
+//! This module reads the kind and the metadata of an object; [`crate::world`] reads its other fields. Weir ignores
+//! documents of other kinds, so a folder may have all manifests of an application.
 
 mod json;
 mod manifests;
@@ -39,7 +39,7 @@ pub enum Kind {
     /// TCPRoute of SMI, not TCPRoute of Gateway API.
     SmiTcpRoute,
     TrafficTarget,
-    /// A Pod or a controller that makes Pods, by the name of its kind. Only the access policy uses it.
+    /// A Pod or a controller that makes Pods, with the name of its kind. Only the access policy uses these kinds.
     Workload(&'static str),
 }
 
@@ -58,7 +58,8 @@ pub struct SupportedKind {
     pub group: &'static str,
     /// The `kind` of its objects.
     pub name: &'static str,
-    /// The versions that Weir reads: `v1` first if it is one of them, then the others from the oldest to the newest.
+    /// The versions that Weir reads: first `v1`, if Weir reads it, then the other versions from the oldest to the
+    /// newest.
     pub versions: &'static [&'static str],
     pub kind: Kind,
 }
@@ -143,7 +144,7 @@ impl Kind {
         matches!(self, Kind::Namespace | Kind::GatewayClass)
     }
 
-    /// Whether only the access policy uses this kind. Without the policy such an object has no effect and no problems.
+    /// True if only the access policy uses this kind. Without the policy such an object has no effect and no problems.
     pub fn is_of_policy(self) -> bool {
         matches!(
             self,
@@ -151,8 +152,8 @@ impl Kind {
         )
     }
 
-    /// Whether Weir may have to ignore an object of this kind, even an invalid one: there may be no access policy, or
-    /// the object's parents may belong to another controller.
+    /// True if Weir ignores some objects of this kind, even invalid ones. Weir ignores a route if its parents belong to
+    /// another controller, and an object of the access policy if there is no policy.
     fn may_be_foreign(self) -> bool {
         let is_route = matches!(
             self,
@@ -162,7 +163,8 @@ impl Kind {
     }
 }
 
-/// The name of the kind. Where two groups have a kind of this name, the group follows: `HTTPRoute.policy.linkerd.io`.
+/// Writes the name of the kind. If two groups have a kind of this name, the group follows:
+/// `HTTPRoute.policy.linkerd.io`.
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -184,14 +186,14 @@ impl fmt::Display for Kind {
     }
 }
 
-/// One manifest of a supported kind. Its body is not checked yet.
+/// One manifest of a supported kind. Only its kind and metadata are checked.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Object {
-    /// The path of its file; empty for an object of a cluster.
+    /// The path of the file; empty for an object of a cluster.
     pub source: String,
-    /// Its index among the objects of the file, from 0.
+    /// The index of the object among the objects of the file, from 0.
     pub position: usize,
-    /// Where the file has it: `documents[2]`, or `documents[0].items[1]`.
+    /// The place of the object in the file: `documents[2]`, or `documents[0].items[1]`.
     pub place: String,
     pub kind: Kind,
     /// The default namespace if a namespaced object names no namespace; empty for cluster-scoped kinds.
@@ -199,16 +201,16 @@ pub struct Object {
     pub name: String,
     /// `metadata.creationTimestamp`.
     pub created: Option<Timestamp>,
-    /// Why the object cannot be used: its metadata is invalid, or kubectl would read one of its numbers differently.
-    /// Invalid metadata is here only for kinds that Weir may have to ignore. [`crate::world`] decides whether the
-    /// problem counts.
+    /// The problem because of which Weir cannot use the object: kubectl would read one of its numbers differently, or
+    /// its metadata is invalid. Only the kinds of `Kind::may_be_foreign` have invalid metadata here, because
+    /// [`crate::world`] may ignore the object and its problem. For other kinds the document is a [`BrokenDocument`].
     pub refused: Option<Problem>,
     /// The whole document.
     pub body: Value,
 }
 
 impl Object {
-    /// Parses one object of a cluster. None if its kind is not supported.
+    /// Parses one object of a cluster. Returns None if Weir does not read its kind.
     pub fn parse(body: Value) -> Result<Option<Object>, Problem> {
         let origin = Origin {
             source: "",
@@ -223,8 +225,8 @@ impl Object {
 
     /// Parses one document.
     ///
-    /// The document is broken if it is no map, has no `apiVersion`, `kind` or name, or has an unsupported version of a
-    /// supported kind. For kinds that Weir may have to ignore see [`Object::refused`].
+    /// The document is broken if it is not a map, if it has no `apiVersion`, `kind` or name, or if Weir does not read
+    /// this version of its kind. For the kinds of `Kind::may_be_foreign` see [`Object::refused`].
     fn parse_in(origin: Origin<'_>, position: usize, body: Value) -> Parsed {
         let type_meta = match TypeMeta::read(&body) {
             Ok(type_meta) => type_meta,
@@ -254,7 +256,8 @@ impl Object {
             body,
         };
         if let Kind::Workload(_) = kind {
-            // Kubernetes runs it: a Pod with `generateName`, or an old version, is no problem here.
+            // A workload that Kubernetes can run is no problem here, such as a Pod with `generateName` or an old
+            // version.
             let (_, version) = api_version_of(&object.body);
             if versions.contains(&version) && hostname::is_label(&object.namespace) {
                 return Parsed::Object(object);
@@ -295,7 +298,7 @@ impl Object {
         Parsed::Foreign(format!("{} is not read", type_meta.describe()), broken)
     }
 
-    /// Refuses the object if kubectl would read a number differently that routing depends on.
+    /// Refuses the object if kubectl would read one of its numbers differently, and routing depends on this number.
     fn refuse_two_readings(&mut self, readings: &[yaml::TwoReadings]) {
         let counts = |reading: &&yaml::TwoReadings| {
             let fields: Vec<&str> = reading.fields.iter().map(String::as_str).collect();
@@ -314,7 +317,7 @@ impl Object {
         }
     }
 
-    /// The version in `apiVersion`, without the group.
+    /// Returns the version in `apiVersion`, without the group.
     pub fn version(&self) -> &str {
         let api_version = self.body["apiVersion"].as_str().unwrap_or_default();
         api_version.rsplit('/').next().unwrap_or(api_version)
@@ -329,8 +332,9 @@ impl Object {
         }
     }
 
-    /// An error for the first field at the top of the document that is not `apiVersion`, `kind`, `metadata`, `status`
-    /// or one of `known`. Such a field is missing where it belongs, and its absence may match every request.
+    /// Returns an error for the first field at the top of the document that is not `apiVersion`, `kind`, `metadata`,
+    /// `status` or one of `known`. Such a field is in the wrong place. If Weir ignored a condition in the wrong place,
+    /// the object could match every request.
     pub fn reject_other_fields(&self, known: &[&str]) -> Result<(), Problem> {
         let mut fields = self.body.as_object().into_iter().flatten();
         let misplaced = fields.find(|(field, value)| {
@@ -348,13 +352,13 @@ impl Object {
         }
     }
 
-    /// Decodes the body. The error for a value of the wrong type has the path of that value.
+    /// Decodes the whole document. The error for a value of the wrong type has the path of this value.
     pub fn decode<T: DeserializeOwned>(&self) -> Result<T, Problem> {
         decode_at(&self.reference(), "", &self.body)
     }
 }
 
-/// The file of a document, and the namespace of objects that name no namespace.
+/// The file of a document, and the namespace for objects without a namespace.
 #[derive(Clone, Copy)]
 struct Origin<'a> {
     source: &'a str,
@@ -386,26 +390,27 @@ impl Origin<'_> {
     }
 }
 
-/// The result for one document.
+/// The result of parsing one document.
 enum Parsed {
     Object(Object),
     Broken(BrokenDocument),
-    /// Weir does not read it: a description, and the broken document that it is if an edit has made it of an object.
+    /// A document that Weir does not read: its description. If the document may have been a supported object before an
+    /// edit, it is also here as a broken document.
     Foreign(String, Option<Box<BrokenDocument>>),
 }
 
 /// A document that cannot be read as an object. Its kind, namespace and name tell which object it was before an edit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrokenDocument {
-    /// Its kind, or the kind that the author most likely means.
+    /// The kind of the document, or the kind that the author most likely means.
     pub kind: Option<Kind>,
-    /// None if it is not a text.
+    /// None if `metadata.namespace` is not a text.
     pub namespace: Option<String>,
-    /// None if it is absent, empty or not a text.
+    /// None if `metadata.name` is absent, empty or not a text.
     pub name: Option<String>,
-    /// As [`Object::place`].
+    /// The place of the document in the file, as in [`Object::place`].
     pub place: String,
-    /// Whether it most likely is of a kind that Weir does not read. Then its problem counts only if the document
+    /// True if Weir most likely does not read the kind of the document. Then the problem counts only if the document
     /// replaces an object.
     pub is_foreign: bool,
     pub problem: Problem,
@@ -443,7 +448,7 @@ struct TypeMeta<'a> {
 }
 
 impl<'a> TypeMeta<'a> {
-    /// The error is the path of the field, and the message.
+    /// Reads both fields. The error has the path of the wrong field, and the message.
     fn read(body: &'a Value) -> Result<TypeMeta<'a>, Box<(&'static str, Message)>> {
         let Value::Object(fields) = body else {
             return Err(Box::new(("", messages::no_object())));
@@ -458,7 +463,7 @@ impl<'a> TypeMeta<'a> {
         text("apiVersion")?;
         let kind = text("kind")?;
         let (group, version) = match api_version_of(body) {
-            // No version has a dot, so this is a group without a version.
+            // A version has no dot, so this text is a group without a version.
             ("", group) if group.contains('.') => (group, ""),
             both => both,
         };
@@ -469,7 +474,7 @@ impl<'a> TypeMeta<'a> {
         })
     }
 
-    /// `KIND of GROUP/VERSION`, without the parts that are empty.
+    /// Returns the text `KIND of GROUP/VERSION`, without empty parts.
     fn describe(&self) -> String {
         match self.group {
             "" => format!("{} of {}", self.kind, self.version),
@@ -479,7 +484,7 @@ impl<'a> TypeMeta<'a> {
     }
 }
 
-/// Group and version.
+/// Returns the group and the version in `apiVersion`.
 fn api_version_of(body: &Value) -> (&str, &str) {
     let api_version = body["apiVersion"].as_str().unwrap_or_default();
     api_version.split_once('/').unwrap_or(("", api_version))
@@ -498,7 +503,7 @@ fn read_metadata(
     body: &Value,
 ) -> Result<Option<Timestamp>, Problem> {
     let metadata = &body["metadata"];
-    // Names of Services and Namespaces are single labels of host names.
+    // The name of a Service or a Namespace is one label of a host name, so it has no dots.
     let is_name = match kind {
         Kind::Service | Kind::Namespace => hostname::is_label(&object.name),
         _ => hostname::is_dns_name(&object.name),

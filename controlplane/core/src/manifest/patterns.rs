@@ -8,17 +8,17 @@ use super::field_path::FieldPath;
 use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::route;
 
-/// The most memory that the compiled expressions of one object may take in a proxy, in bytes.
+/// The most bytes of memory that all compiled expressions of one object may use in a proxy.
 const MAX_BYTES: usize = 512 * 1024;
 
-/// The regular expressions of one object that have been added. Equal expressions count once.
+/// Collects the regular expressions of one object. Equal expressions count once.
 #[derive(Debug, Default)]
 pub struct Patterns {
     added: BTreeSet<String>,
     bytes: usize,
 }
 
-/// The size of the compiled regular expressions of one object. Equal expressions count once.
+/// The number and the size of the compiled regular expressions of one object. Equal expressions count once.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Programs {
     pub count: usize,
@@ -34,7 +34,7 @@ impl Patterns {
         }
     }
 
-    /// Compiles a pattern as the filter does, and counts it.
+    /// Compiles a pattern as the filter does, and adds its size. Returns an error if the object exceeds its limit.
     pub fn add(&mut self, at: &FieldPath, text: &str) -> Result<(), Problem> {
         if self.added.contains(text) {
             return Ok(());
@@ -49,7 +49,7 @@ impl Patterns {
     }
 }
 
-/// Compiles a pattern as the filter does, without counting it.
+/// Compiles a pattern as the filter does. The pattern does not count against a limit of an object.
 pub fn compile(at: &FieldPath, text: &str) -> Result<Pattern, Problem> {
     Pattern::compile(text).map_err(|error| {
         let pattern = format!("{text:?}");

@@ -1,7 +1,7 @@
-//! A problem says that Weir does not use a part of an object as the user wrote it. It has the object, the field, the
-//! cause, the effect on traffic, and the remedy.
+//! A problem means that Weir does not use a part of an object as the user wrote it. Each problem has the object, the
+//! field, the cause, the effect on traffic, and the remedy.
 //!
-//! `weir check`, the log, Events and the status of objects use the same problems. [`messages`] has all texts.
+//! `weir check`, the log, Events and the status of objects show the same problems. Module [`messages`] has all texts.
 
 pub mod messages;
 
@@ -23,7 +23,8 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
-    /// Returns the beginning of the identities of this object's rules. `@` or `:` follows this text.
+    /// Returns the text with which the identities of this object's rules begin. In an identity, `@` or `:` follows this
+    /// text.
     pub fn identity(&self) -> String {
         format!("{}/{}/{}", self.kind, self.namespace, self.name)
     }
@@ -100,7 +101,9 @@ pub enum Reason {
     RefNotPermitted,
     /// The parent of a route, or the listener or port of this parent, does not exist or cannot have routes.
     NoMatchingParent,
+    /// No listener of the Gateway allows the kind or the namespace of the route.
     NotAllowedByListeners,
+    /// No listener of the Gateway has a hostname of the route.
     NoMatchingListenerHostname,
     /// Weir does not support a field or a value. The message says what this means for the object, the rule or the
     /// backend.
@@ -115,28 +118,28 @@ pub enum Reason {
     Unreadable,
     /// Another object decides for the same requests or connections.
     Conflicted,
-    /// The Service that a split is about does not exist.
+    /// The Service in `spec.service` of a split does not exist.
     RootNotFound,
     /// A Service lacks a port that a split needs.
     PortNotFound,
-    /// No backend is left that could get traffic.
+    /// No backend can get traffic.
     NoTraffic,
     /// A host has no port, and several ports are possible.
     AmbiguousPort,
-    /// An object, or a part of it, gets no requests, because others get all of them.
+    /// An object, or a part of it, gets no requests, because other objects or rules get all of its requests.
     Unreachable,
     /// An object is only for clients of its own namespace.
     OwnNamespaceOnly,
-    /// The same object stands in two places, or the same backend twice.
+    /// The same object is in two places, or an object names the same backend twice.
     Duplicate,
     /// An object refers to another object, or to a part of it, that does not exist.
     ReferenceNotFound,
     /// An object would cost proxies more than a limit allows.
     OverBudget,
-    /// No ServiceAccount is known behind a Service, so no client can have permission for it.
+    /// The ServiceAccount of the pods behind a Service is unknown, so no client can have permission for the Service.
     NoAccount,
 
-    // The next reasons are in answers of the control plane, and in problems at its start.
+    // The next reasons are for error responses of the control plane, and for problems at its start.
     /// The client of a request did not authenticate.
     Unauthorized,
     /// The client may not read what it requests.
@@ -149,13 +152,13 @@ pub enum Reason {
     NoFilter,
     /// A cluster that a filter needs does not exist.
     ClusterNotFound,
-    /// The filter chain has another protocol than the filter's plugin configuration says.
+    /// The filter chain has another protocol than the plugin configuration of its filter.
     WrongChain,
     /// A filter gets no rules.
     NoRules,
-    /// A module cannot do what a rule requires.
+    /// A rule requires something that the wasm module of a filter cannot do.
     Unsupported,
-    /// A filter does not know at which listener of its Gateway requests come in.
+    /// A filter does not know which listener of its Gateway receives a request.
     ListenerUnknown,
     /// A filter of direction inbound is in a chain that does not verify the certificates of clients.
     InboundUnverified,
@@ -163,7 +166,7 @@ pub enum Reason {
     InboundNotFirst,
     /// Envoy does not normalize paths, so a backend may see another path than the filter.
     PathsNotNormalized,
-    /// A filter lets everything through while it cannot run.
+    /// Envoy lets all requests through while a filter cannot run.
     FailsOpen,
     /// A route gets requests of another route, but does not have the policies of this other route.
     PoliciesLost,
@@ -203,7 +206,7 @@ pub enum About {
     Parent(usize),
     /// An entry of `spec.rules`, or a part of it.
     Rule(usize),
-    /// The Service that an entry of `backendRefs` names; its weight and its filters are a part of the rule.
+    /// The Service of an entry of `backendRefs`. For the weight and the filters of this entry use [`About::Rule`].
     BackendRef { rule: usize, backend: usize },
 }
 
@@ -221,7 +224,7 @@ impl Effect {
         Effect { extent, words }
     }
 
-    /// Returns the effect of a problem that keeps the whole object from being in force.
+    /// Returns the effect of a problem because of which Weir uses no part of the object for traffic.
     pub fn not_in_force() -> Effect {
         Effect::new(Extent::Whole, "the object is not in force")
     }
@@ -252,11 +255,13 @@ impl Problem {
         Problem { effect, ..self }
     }
 
+    /// Returns the same problem with the effect that the route has no effect at one parent.
     pub fn of_parent(self) -> Problem {
         let effect = Effect::new(Extent::Parent, "the route is not in force at this parent");
         self.with_effect(effect)
     }
 
+    /// Returns the same problem with the effect of [`Effect::not_in_force`].
     pub fn of_whole(self) -> Problem {
         self.with_effect(Effect::not_in_force())
     }
@@ -266,7 +271,7 @@ impl Problem {
         Problem { about, ..self }
     }
 
-    /// Returns the index in `spec.rules` of the rule that the problem is about. None if it is not about a rule.
+    /// Returns the index in `spec.rules` of the wrong rule; None if the problem is not in a rule.
     pub fn rule(&self) -> Option<usize> {
         match self.about {
             About::Rule(rule) | About::BackendRef { rule, .. } => Some(rule),
@@ -274,8 +279,8 @@ impl Problem {
         }
     }
 
-    /// Returns the problem without its effect and remedy: `FILE: KIND NAMESPACE/NAME PATH: Reason: cause`. Absent parts
-    /// are left out.
+    /// Returns the text `FILE: KIND NAMESPACE/NAME PATH: Reason: cause`, without the effect and the remedy. Absent
+    /// parts are left out.
     pub fn head(&self) -> String {
         let join = |parts: &[String], between: &str| {
             let parts = parts.iter().filter(|part| !part.is_empty());
@@ -331,8 +336,8 @@ pub(crate) fn plain(text: &str) -> String {
     plain
 }
 
-/// True for characters of Unicode's category Cf. They have no shape, and some of them change the order in which other
-/// characters are shown.
+/// True for format characters (Unicode category Cf), and for the line and paragraph separators. These characters have
+/// no shape, and some of them change the order in which other characters are shown.
 fn is_invisible(c: char) -> bool {
     matches!(c,
         '\u{ad}' | '\u{600}'..='\u{605}' | '\u{61c}' | '\u{6dd}' | '\u{70f}' | '\u{890}'..='\u{891}' | '\u{8e2}'
@@ -386,7 +391,7 @@ mod tests {
     }
 
     #[test]
-    fn one_line_without_absent_parts() {
+    fn absent_parts_are_left_out() {
         let file = ObjectRef {
             source: "dir/a.yaml".into(),
             ..ObjectRef::default()

@@ -1,14 +1,14 @@
-//! Edit distance, and whether a word is most likely a misspelling of another one.
+//! Computes edit distances, and finds words that are most likely misspelled.
 
-/// Whether `word` is `right` in another case, or differs from it by at most one edit (two if `right` has six bytes or
-/// more). False for `right` itself.
+/// True if `word` is not `right`, but at most one edit changes it into `right`. If `right` has at least six bytes, two
+/// edits are allowed. Upper and lower case count as equal.
 pub fn is_misspelling_of(word: &str, right: &str) -> bool {
     const LONG: usize = 6;
     let bound = if right.len() >= LONG { 2 } else { 1 };
     word != right && edit_distance(&word.to_ascii_lowercase(), &right.to_ascii_lowercase()) <= bound
 }
 
-/// Levenshtein distance in bytes; 64 if one of the texts has more than 64 bytes.
+/// Returns the Levenshtein distance in bytes; 64 if one of the texts has more than 64 bytes.
 pub fn edit_distance(one: &str, other: &str) -> usize {
     const LONGEST: usize = 64;
     let (one, other) = (one.as_bytes(), other.as_bytes());
@@ -37,7 +37,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn misspelled_words() {
+    fn misspelled_words_are_found() {
         for (word, right) in [
             ("gateway", "Gateway"),
             ("Gatewya", "Gateway"),

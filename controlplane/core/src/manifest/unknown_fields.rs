@@ -11,7 +11,7 @@ use serde_json::Value;
 use crate::manifest::problem::messages::object as messages;
 use crate::manifest::problem::{ObjectRef, Problem};
 
-/// The fields of a map that a struct has no other field for. Use this type with `#[serde(flatten)]`.
+/// The fields of a map for which a struct has no field of its own. Use this type with `#[serde(flatten)]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(transparent)]
 pub struct UnknownFields(BTreeMap<String, Value>);
@@ -37,8 +37,8 @@ impl UnknownFields {
     }
 }
 
-/// Returns an error if the list at `path` has more than `limit` entries. Every list has a limit, because lists inside
-/// lists multiply.
+/// Returns an error if the list at `path` has more than `limit` entries. Every list has a limit, because the lengths of
+/// nested lists multiply.
 pub fn at_most<T>(list: &[T], limit: usize, object: &ObjectRef, path: &str) -> Result<(), Problem> {
     if list.len() <= limit {
         return Ok(());

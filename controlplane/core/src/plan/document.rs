@@ -17,9 +17,9 @@ pub struct RenderedConfig {
 }
 
 /// The error if a document of the requested version cannot express some rules. Weir then renders no document: if a rule
-/// or a part of a match were missing, requests would go to other backends.
+/// or a part of a match were missing, requests would go to the wrong backends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("version {version} of the configuration cannot say {}", rules.join(", "))]
+#[error("version {version} of the configuration format cannot express {}", rules.join(", "))]
 pub struct NeedsNewerVersion {
     pub version: u32,
     /// Identities of rules. An identity begins with the kind, namespace and name of its object.

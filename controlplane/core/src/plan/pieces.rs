@@ -1,12 +1,13 @@
-//! The plan in pieces, so that each piece can be checked alone.
+//! Cuts the plan into pieces, so that each piece can be checked alone.
 
 use weir_split::wire::{Access, Config, Grants, VERSION};
 
 use super::{Audience, Plan, Scope};
 
 impl Plan {
-    /// Each host set with its rules, each connection entry with its rule, and the grants for each destination, as
-    /// configurations with a name for messages. Together they are about as large as the plan, however many scopes it has.
+    /// Returns each host set with its rules, each connection entry with its rule, and the grants for each destination.
+    /// Each piece is a configuration, and has a name for messages. All pieces together are about as large as the plan,
+    /// but the configurations of all scopes together can be much larger.
     pub fn pieces(&self) -> impl Iterator<Item = (String, Config)> {
         let sets = self.sets.iter().map(|planned| {
             let identities = planned.set.matches.iter().map(|entry| &entry.rule);
@@ -37,7 +38,8 @@ impl Plan {
         sets.chain(connections).chain(grants)
     }
 
-    /// A configuration with these rules and no hosts. If the plan has an access policy, it has one without grants.
+    /// Returns a configuration with these rules and no hosts. If the plan has an access policy, the configuration has a
+    /// policy without grants.
     fn config_with_rules<'p>(&'p self, identities: impl IntoIterator<Item = &'p String>) -> Config {
         Config {
             version: VERSION,

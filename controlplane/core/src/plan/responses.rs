@@ -1,4 +1,4 @@
-//! The shares of rules with edited responses. A proxy with `weir-lean.wasm` cannot edit responses.
+//! Finds the requests that get a response with edited headers. The filter `weir-lean.wasm` cannot edit responses.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,7 +7,7 @@ use weir_split::wire::{Filters, Rule, Target};
 use super::{Plan, RuleId};
 use crate::manifest::problem::ObjectRef;
 
-/// A share of a rule's requests.
+/// A part of the requests of one rule.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Share {
     /// All requests of a rule that redirects.
@@ -16,8 +16,8 @@ pub enum Share {
     Backend { name: String, weight: u64 },
 }
 
-/// The shares of the rule with edited responses. A backend with weight 0 has no responses, and the error of a broken
-/// backend is not edited.
+/// Returns the parts of the rule's requests that get edited responses. A backend with weight 0 is not included, because
+/// it gets no requests. A broken backend is not included, because its error response is not edited.
 pub fn edited_shares_of(rule: &Rule) -> Vec<Share> {
     let rule_edits = edits_responses(rule.filters.as_deref());
     let redirects = rule
@@ -45,7 +45,7 @@ fn edits_responses(filters: Option<&Filters>) -> bool {
 }
 
 impl Plan {
-    /// The shares of all rules with edited responses.
+    /// Returns the shares with edited responses of all rules.
     pub fn edited_shares(&self) -> EditedShares {
         let mut by_rule = BTreeMap::new();
         for (identity, rule) in &self.rules {
@@ -61,12 +61,12 @@ impl Plan {
     }
 }
 
-/// The shares with edited responses, by the identity of their rule. Rules without such shares are not in the map.
+/// The shares with edited responses, by the identity of the rule. The map has only rules with such shares.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EditedShares(BTreeMap<RuleId, Vec<Share>>);
 
 impl EditedShares {
-    /// The shares of one object's rules.
+    /// Returns the shares with edited responses of one object's rules.
     pub fn of(&self, object: &ObjectRef) -> BTreeSet<&Share> {
         let of_object = self
             .0

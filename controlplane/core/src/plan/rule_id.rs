@@ -1,5 +1,5 @@
-//! The identity of a rule. It stays the same while weights and the order of rules change, so that proxies go on with
-//! the rule's sequence of picks.
+//! The identity of a rule. The identity does not depend on weights or on the order of rules. So a proxy continues the
+//! rule's sequence of picks after a change of weights or order.
 
 use std::fmt;
 
@@ -31,7 +31,7 @@ impl RuleId {
         RuleId::of(split, format!(":{port}/{protocol}"))
     }
 
-    /// Returns a value that comes before the identities of all rules of an object.
+    /// Returns a value that sorts before the identities of all rules of an object.
     pub fn first_of(object: &ObjectRef) -> RuleId {
         RuleId::of(object, String::new())
     }
@@ -45,7 +45,7 @@ impl RuleId {
         }
     }
 
-    /// Parses the text of an identity, as the configuration has it.
+    /// Parses the text of an identity in a configuration. Returns None for any other text.
     pub fn parse(text: &str) -> Option<RuleId> {
         let (kind, rest) = text.split_once('/')?;
         let (namespace, rest) = rest.split_once('/')?;
@@ -81,7 +81,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn text_is_read_back() {
+    fn identity_text_parses_to_same_identity() {
         let object = |kind: &str, name: &str| ObjectRef {
             source: "a.yaml".into(),
             kind: kind.into(),

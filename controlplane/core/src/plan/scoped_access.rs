@@ -1,5 +1,5 @@
-//! The part of the access policy for one scope: the grants that its proxies need. A proxy learns nothing about
-//! permissions between other ServiceAccounts.
+//! The part of the access policy for one scope: the grants that the proxies of this scope need. A proxy learns nothing
+//! about permissions between other ServiceAccounts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,15 +7,16 @@ use weir_split::wire::{Access, Config, Grant, Grants, Rule};
 
 use super::Scope;
 
-/// Sets `config.access` to the part of `all_grants` that `scope` needs, and removes the other ServiceAccounts from its
-/// rules.
+/// Sets `config.access` to the grants that `scope` needs. Removes the ServiceAccounts that `scope` does not need from
+/// the rules of `config`.
 ///
-/// | scope | grants | ServiceAccounts behind backends and behind Services that clients call | |---|---|---| | a
-/// namespace | all grants for its own ServiceAccounts, because its proxies receive their requests; for the
-/// ServiceAccounts behind the backends of its rules, the grants for its own sources | its own, and the ServiceAccounts
-/// with such a grant | | producers | no grants: such a proxy cannot name a ServiceAccount, so its requests are denied |
-/// none | | a Gateway, the edge | no policy: its clients are not workloads. The proxies of the backends decide about
-/// its requests | none |
+/// - A namespace gets all grants for its own ServiceAccounts, because its proxies receive the requests for them. It
+///   also gets the grants that permit its ServiceAccounts to call the backends of its rules. Its rules keep the
+///   ServiceAccounts of the namespace, and the ServiceAccounts that have one of these grants.
+/// - [`Scope::Producers`] gets a policy without grants. A proxy of this scope cannot name its ServiceAccount, so its
+///   requests are denied. The rules keep no ServiceAccounts.
+/// - A Gateway and the edge get no policy, because their clients are not workloads. The proxies of the backends check
+///   their requests. The rules keep no ServiceAccounts.
 pub fn apply(all_grants: &Grants, scope: &Scope, config: &mut Config) {
     let grants = match scope {
         Scope::Namespace(own) => Some(grants_of_namespace(all_grants, own, &config.rules)),

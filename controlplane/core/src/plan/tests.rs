@@ -100,7 +100,7 @@ fn plan() -> Plan {
     Plan::new(sets, connections, rules)
 }
 
-/// The identities of the rules in the configuration of a scope, in the order of its hosts and connections.
+/// Returns the identities of the rules in the configuration of a scope, in the order of its hosts and connections.
 fn rules_of(requested: &Scope) -> Vec<String> {
     let config = scope(&plan(), requested);
     let identities: Vec<String> = config
@@ -138,7 +138,7 @@ fn each_scope_sees_its_part() {
     assert_eq!(
         rules_of(&Scope::Edge),
         with(&["literal", "other-literal"]),
-        "no consumer's rule"
+        "the edge has no consumer rules"
     );
     assert_eq!(
         rules_of(&Scope::Namespace("front".into())),
@@ -150,7 +150,7 @@ fn each_scope_sees_its_part() {
             "producer-c90",
             "producer-c91"
         ],
-        "a consumer's rule of either kind stands for the whole port"
+        "consumer rules for requests or connections replace all producer rules of the port"
     );
     assert_eq!(
         rules_of(&Scope::Namespace("tcp".into())).last_chunk(),
@@ -183,7 +183,7 @@ fn each_scope_sees_its_part() {
 }
 
 #[test]
-fn rules_by_audience() {
+fn rules_are_counted_by_audience() {
     let own = |namespace: &str| Audience::Namespace(namespace.into());
     let counts = plan().rules_by_audience();
     assert_eq!(counts[&Audience::Everyone], 6);
@@ -205,7 +205,7 @@ fn rules_by_audience() {
 }
 
 #[test]
-fn audiences_of_splits_of_hosts() {
+fn splits_of_literal_hosts_have_audiences() {
     let literal = |port: u16| {
         Hosts::Literal(Literal {
             name: "a.org".into(),

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-/// The type of the condition that shows on how many proxies an object is in force.
+/// The type of the condition that shows how many proxies run the current generation of an object.
 pub const LIVE: &str = "weir.dev/Live";
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,7 +35,8 @@ impl Condition {
         }
     }
 
-    /// The JSON of the condition, which replaces `before`. The time of the last transition stays if the status does.
+    /// Returns the JSON of the condition. `before` is the old condition. If both have the same status, the new
+    /// condition keeps the `lastTransitionTime` of the old condition.
     pub fn write(&self, before: Option<&Value>, generation: i64, now: &str) -> Value {
         let status = match self.status {
             Status::True => "True",
@@ -55,12 +56,12 @@ impl Condition {
     }
 }
 
-/// The condition of this type.
+/// Returns the condition of this type.
 pub fn find<'v>(conditions: &'v [Value], kind: &str) -> Option<&'v Value> {
     conditions.iter().find(|it| it["type"] == kind)
 }
 
-/// The items of a list field; empty if the field is absent.
+/// Returns the items of a list field; an empty slice if the field is absent.
 pub fn list<'v>(value: &'v Value, field: &str) -> &'v [Value] {
     let list = value.get(field).and_then(Value::as_array);
     list.map(Vec::as_slice).unwrap_or_default()

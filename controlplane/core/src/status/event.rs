@@ -4,20 +4,21 @@ use std::collections::BTreeSet;
 
 use crate::manifest::problem::{Extent, Problem};
 
-/// One Event, without the time at which it is written.
+/// The content of one Event, without its time.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct ObjectEvent {
     pub is_warning: bool,
     pub reason: String,
     pub note: String,
-    /// The field and its problem, without effect and remedy.
+    /// The path of the field and the cause of the problem, without effect and remedy.
     pub cause: String,
 }
 
 /// Maximum bytes of Event.note (events.k8s.io/v1).
 const MAX_NOTE: usize = 1_024;
 
-/// The Events for a change of the problems of an object from `before` to `now`.
+/// Returns the new Events of an object: an Event for each new problem, and an Event for each resolved problem. `before`
+/// and `now` have one Event for each problem.
 pub fn events_of_change(
     before: &BTreeSet<ObjectEvent>,
     now: &BTreeSet<ObjectEvent>,
@@ -32,7 +33,7 @@ pub fn events_of_change(
         .map(|it| ObjectEvent {
             is_warning: false,
             reason: "Resolved".to_owned(),
-            // The remedy is not needed any more.
+            // The note has no remedy, because the problem is resolved.
             note: cut(format!("no longer: {}: {}", it.reason, it.cause)),
             cause: it.cause.clone(),
         });
@@ -53,7 +54,7 @@ impl ObjectEvent {
     }
 }
 
-/// Cuts a note to [`MAX_NOTE`] bytes, after a whole character.
+/// Cuts a note to at most [`MAX_NOTE`] bytes, between two characters. A cut note ends with `…`.
 fn cut(mut note: String) -> String {
     if note.len() > MAX_NOTE {
         let end = (0..=MAX_NOTE - '…'.len_utf8()).rev();

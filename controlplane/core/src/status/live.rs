@@ -1,8 +1,8 @@
-//! Computes the condition `weir.dev/Live`: how many of the proxies that an object applies to run the current generation
-//! of the object.
+//! Computes the condition `weir.dev/Live` of an object. The condition shows how many proxies need the object, and how
+//! many of them run its current generation.
 //!
-//! A watermark has a version for each resource. A proxy runs every object of a resource that was written up to the
-//! version in the proxy's watermark. So later changes of other objects do not change the condition.
+//! Each proxy has a watermark, with a version for each resource (kind of objects). The proxy runs all objects of this
+//! resource up to this version. So later changes of other objects do not change the condition.
 
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet};
@@ -23,7 +23,7 @@ pub const REFUSED: &str = "Refused";
 /// The reason if a proxy has loaded a module of the filter that cannot do what the object requires.
 pub const UNSUPPORTED: &str = "Unsupported";
 
-/// The reason if the object is live, except on proxies of other namespaces for which the object does not wait.
+/// The reason if the object is live, except on failed proxies of other namespaces. The condition is still true.
 pub const ELSEWHERE: &str = "MissingElsewhere";
 
 /// Maximum number of proxies that a message names.
@@ -38,7 +38,7 @@ pub struct Fleet<'p> {
 
 type Followers<'p> = Rc<[Follower<'p>]>;
 
-/// A proxy, and the version up to which it runs all objects of one resource.
+/// A proxy, and the version up to which the proxy runs all objects of one resource; None if this version is unknown.
 #[derive(Clone, Copy)]
 struct Follower<'p> {
     proxy: &'p Proxy,
@@ -90,8 +90,9 @@ impl Evidence<'_> {
         let lacking: Vec<&Follower> = lacking.collect();
         let count = format!("on {} of {all} proxies", all.saturating_sub(lacking.len()));
         if let Some(why) = self.held_back(subject) {
-            let message =
-                format!("{count}: it is not sent to proxies, because they would refuse it: {why}");
+            let message = format!(
+                "{count}: the configuration with this object is not sent to proxies, because they would refuse it: {why}"
+            );
             return Condition::new(LIVE, Status::False, REFUSED, short(&message));
         }
         if all == 0 {
@@ -104,10 +105,11 @@ impl Evidence<'_> {
                 Audience::Edge => "for every namespace".to_owned(),
                 Audience::Gateway { namespace, name } => format!("for Gateway {namespace}/{name}"),
             };
-            let message = format!("{count}: no proxy has asked for a configuration {audience}");
+            let message = format!("{count}: no proxy has requested a configuration {audience}");
             return Condition::new(LIVE, Status::False, "NoProxies", message);
         }
-        // A proxy of another namespace may report a wrong state, so the object waits for it only for a limited time.
+        // A proxy of another namespace may report a wrong state. So the condition ignores such a proxy if it has failed
+        // or is stuck.
         let own = &subject.object.namespace;
         let is_ignored = |it: &&Follower| {
             let has_failed = !it.proxy.refused.is_empty() || cannot(it) || it.proxy.is_stuck();
@@ -172,18 +174,18 @@ fn have(count: usize) -> String {
     format!("{} {have}", count_others(count))
 }
 
-/// Returns the part of a message about `count` proxies for which the object does not wait.
+/// Returns the part of a message about `count` proxies that the condition ignores.
 fn without_it(count: usize) -> String {
     format!(
-        "{} refused it, cannot serve it, or {} not followed for a minute; requests there may go as before",
+        "{} refused it, cannot serve it, or {} not run the current configuration for a minute; requests there may still use old rules",
         have(count),
         if count == 1 { "has" } else { "have" },
     )
 }
 
-/// Returns a text with the names of at most [`MAX_NAMED`] of these proxies. If an object of namespace `own` may not
-/// show their names, the text has their number instead. At the end the text has the number of the other proxies of
-/// `all`.
+/// Returns a text with the names of at most [`MAX_NAMED`] of these proxies. If the status of an object in namespace
+/// `own` may not show any of their names, the text has their number. The text ends with the number of all other proxies
+/// without the object. `all` is the number of all proxies without the object.
 fn listed(
     proxies: &[&Proxy],
     all: usize,
@@ -199,12 +201,12 @@ fn listed(
     };
     match all.saturating_sub(count) {
         0 => text,
-        more => format!("{text}, and {more} more without it"),
+        more => format!("{text}, and {more} more without this object"),
     }
 }
 
-/// Returns the namespace of the proxy's owner. If the owner has no namespace, returns the namespace of the proxy's
-/// scope. Returns None if neither has a namespace.
+/// Returns the namespace of the proxy's owner, or else the namespace of the proxy's scope. Returns None if neither of
+/// them has a namespace.
 fn home(proxy: &Proxy) -> Option<&str> {
     let owner = proxy.owner.namespace.as_deref();
     owner.or_else(|| proxy.scope.namespace())
@@ -215,8 +217,8 @@ fn is_shown(proxy: &Proxy, own: &str) -> bool {
     home(proxy).is_none_or(|home| home == own)
 }
 
-/// True if an object in namespace `own` waits for this proxy without a time limit. The object does so for a proxy of
-/// its own namespace, of the namespace of the audience, or of an operator.
+/// True if the condition of an object in namespace `own` waits for this proxy without a time limit. Such a proxy
+/// belongs to the namespace of the object, to the namespace of the audience, or to an operator.
 fn is_awaited(proxy: &Proxy, own: &str, audience: &Audience) -> bool {
     proxy
         .owner
@@ -225,7 +227,7 @@ fn is_awaited(proxy: &Proxy, own: &str, audience: &Audience) -> bool {
         .is_none_or(|home| home == own || audience.namespace() == Some(home))
 }
 
-/// Returns the message about proxies with `weir-lean.wasm`: the affected requests, their answer, and the remedy.
+/// Returns the message about proxies with `weir-lean.wasm`: the affected requests, their response, and the remedy.
 fn without_edits(
     lean: &[&Proxy],
     own: &str,
@@ -258,9 +260,9 @@ fn without_edits(
     )
 }
 
-/// Returns the condition of an object that is not in force.
+/// Returns the condition of an object that proxies do not use because of its problems.
 pub fn not_in_force() -> Condition {
-    let message = "on no proxy: it is not in force, see Accepted";
+    let message = "on no proxy: the object is not in force, see the condition Accepted";
     Condition::new(LIVE, Status::False, "NotInForce", message)
 }
 

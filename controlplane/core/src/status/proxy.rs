@@ -7,20 +7,21 @@ use serde::{Deserialize, Serialize};
 use crate::owner::Owner;
 use crate::plan::Scope;
 
-/// A replica forgets a proxy that has not polled for this time, and another replica that has not answered for this
-/// time.
+/// A replica of the control plane forgets a proxy that has not polled for this time. It also forgets another replica
+/// that has not answered for this time.
 pub const FORGET: Duration = Duration::from_secs(60);
 
-/// A proxy is stuck if it has not run the current revision for this time.
+/// A proxy is stuck if it has not run the current revision for at least this time.
 pub const STUCK: Duration = Duration::from_secs(60);
 
-/// A proxy (an instance with its scope) that polled within the last minute. Replicas send each other their proxies in
-/// this form.
+/// A proxy that polled within the last minute: one Envoy process, and the scope for which it polls. Replicas of the
+/// control plane send each other their proxies in this form.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proxy {
-    /// A random name. An Envoy process makes one for each scope.
+    /// A random name that the Envoy process makes for each scope.
     pub instance: String,
-    /// The owner of the token or certificate of the proxy. An older replica leaves it out.
+    /// The owner of the token or certificate of the proxy. A replica with an older version of Weir does not send this
+    /// field.
     #[serde(default)]
     pub owner: Owner,
     /// Envoy's node id; may be empty or shared.
@@ -28,17 +29,19 @@ pub struct Proxy {
     pub scope: Scope,
     /// The revision that every worker runs; empty if the workers have different revisions.
     pub applied: String,
-    /// The text of a [`crate::watermark::Watermark`]: how far the control plane had read the cluster when `applied` was
-    /// last the newest revision for this scope. The proxy runs all objects up to these versions.
+    /// The text of a [`crate::watermark::Watermark`]: the resource versions up to which the control plane had read the
+    /// cluster when `applied` was last the newest revision for this scope. The proxy runs all objects up to these
+    /// versions.
     pub watermark: String,
-    /// The text `"REVISION" REASON` if the proxy refused a revision, or why the control plane could not answer the
-    /// proxy; empty if there is no problem.
+    /// The text `"REVISION" REASON` if the proxy refused a revision. If the control plane could not answer the proxy,
+    /// the reason for this. Empty if there is no problem.
     pub refused: String,
-    /// True if the proxy has loaded `weir-lean.wasm`, which edits no response headers. An older replica leaves it out.
+    /// True if the proxy has loaded `weir-lean.wasm`, which edits no response headers. A replica with an older version
+    /// of Weir does not send this field.
     #[serde(default)]
     pub is_lean: bool,
-    /// Seconds since the proxy last ran the current revision; 0 if it runs this revision. An older replica leaves this
-    /// out.
+    /// Seconds since the proxy last ran the current revision; 0 if the proxy runs this revision now. A replica with an
+    /// older version of Weir does not send this field.
     #[serde(default)]
     pub behind: u64,
     /// Seconds since the last poll.
@@ -46,7 +49,7 @@ pub struct Proxy {
 }
 
 impl Proxy {
-    /// True if the proxy polls, but has not run the current revision for [`STUCK`].
+    /// True if the proxy polls, but has not run the current revision for the time [`STUCK`].
     pub fn is_stuck(&self) -> bool {
         self.behind >= STUCK.as_secs()
     }
@@ -57,10 +60,10 @@ impl Proxy {
     }
 }
 
-/// The proxies of one replica: the answer to `GET /v1/proxies`.
+/// The proxies of one replica of the control plane. `GET /v1/proxies` returns this.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replica {
-    /// A random name. Each process makes one.
+    /// A random name that each process of the control plane makes.
     pub replica: String,
     pub proxies: Vec<Proxy>,
 }

@@ -1,4 +1,4 @@
-//! The status of a route: one entry for each parent that belongs to Weir. Entries of other controllers stay.
+//! Computes the status of a route: one entry for each parent that belongs to Weir. Entries of other controllers stay.
 
 use serde_json::{Value, json};
 
@@ -11,7 +11,7 @@ use crate::manifest::problem::{About, Extent, Problem, Reason};
 use crate::plan::Audience;
 use crate::status::subject::Subject;
 
-/// The longest list of Gateway API v1, RouteStatus.parents.
+/// Maximum length of the list RouteStatus.parents (Gateway API v1).
 const MAX_PARENTS: usize = 32;
 
 /// An entry of `spec.parentRefs` whose parent belongs to Weir.
@@ -196,14 +196,14 @@ impl Parent<'_> {
         conditions
     }
 
-    /// Returns the problems of the object that are about this parent.
+    /// Returns the problems of the object that belong into the status of this parent, the worst first.
     fn problems<'p>(&self, of_object: &[&'p Problem], route_namespace: &str) -> Vec<&'p Problem> {
         let is_own = |problem: &Problem| match (problem.effect.extent, problem.about) {
             (Extent::Whole, _) => true,
             (_, About::Parent(index)) => index == self.index,
             _ => true,
         };
-        // Without a ReferenceGrant the status must say nothing about objects in the other namespace.
+        // Without a ReferenceGrant, the status must show nothing about objects in the other namespace.
         let needs_grant = parent_ref::needs_grant(self.kind, self.namespace, route_namespace);
         let is_not_permitted = |about: About| {
             let mut not_permitted = of_object
@@ -238,7 +238,7 @@ impl Parent<'_> {
     }
 }
 
-/// True if the requests of a backend are answered with an error because of the reference to the backend.
+/// True if requests for a backend get an error because the reference to the backend is wrong.
 fn is_of_reference(problem: &Problem) -> bool {
     let is_of_reference = matches!(
         problem.reason,
@@ -250,10 +250,11 @@ fn is_of_reference(problem: &Problem) -> bool {
     problem.effect.extent == Extent::Share && (is_of_reference || problem.code == EXTERNAL_NAME)
 }
 
-/// The name of the message in [`crate::manifest::problem::messages::backend`].
+/// The code of the problem of a backend Service of type ExternalName. It is the name of the message in
+/// [`crate::manifest::problem::messages::backend`].
 const EXTERNAL_NAME: &str = "external_name";
 
-/// True if a problem keeps a rule, or a part of a rule, from being in force.
+/// True if proxies do not use a rule, or a part of a rule, because of the problem.
 fn is_of_rule(extent: Extent) -> bool {
     matches!(extent, Extent::Rule | Extent::Match | Extent::Share)
 }

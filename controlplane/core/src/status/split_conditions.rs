@@ -1,4 +1,4 @@
-//! The status of a TrafficSplit.
+//! Computes the status of a TrafficSplit.
 
 use serde_json::Value;
 
@@ -11,7 +11,7 @@ use crate::status::subject::Subject;
 /// Types of the conditions that Weir writes.
 const OWN: [&str; 3] = ["Accepted", "ResolvedRefs", LIVE];
 
-/// The new value of `status.conditions`. Conditions of other controllers keep their content and place.
+/// Returns the new value of `status.conditions`. Conditions of other controllers keep their content and place.
 pub fn conditions(evidence: &Evidence, subject: &Subject, current: &Value, now: &str) -> Value {
     let before = list(current, "conditions");
     let own = own_conditions(evidence, subject);

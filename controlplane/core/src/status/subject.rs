@@ -1,4 +1,4 @@
-//! A subject has the parts of an object that the status of the object depends on.
+//! A subject is an object for which Weir writes a status. It has only the parts of the object that the status needs.
 
 use serde_json::Value;
 
@@ -9,16 +9,17 @@ use crate::manifest::problem::ObjectRef;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subject {
     pub kind: Kind,
-    /// The object as problems name it, without a source.
+    /// The object as in problems, but its `source` is empty.
     pub object: ObjectRef,
-    /// The API version at which Weir reads the object and writes the status: `gateway.networking.k8s.io/v1`.
+    /// The API version with which Weir reads the object and writes the status, such as `gateway.networking.k8s.io/v1`.
     pub api_version: String,
-    /// The resource as in a watermark: `PLURAL.GROUP`, or `PLURAL.GROUP/NAMESPACE` if each namespace has its own watch.
+    /// The resource as in a [`crate::watermark::Watermark`]: `PLURAL.GROUP`, or `PLURAL.GROUP/NAMESPACE` if Weir
+    /// watches each namespace separately.
     pub resource: String,
     pub uid: String,
     pub generation: i64,
-    /// The resource version at which Weir first saw this generation of the object. A plan from this version or from a
-    /// later version has this generation.
+    /// The resource version at which Weir first saw this generation of the object. A plan that Weir made from this
+    /// version or a later version contains this generation.
     pub since: u64,
     /// The resource version of the object as Weir last read it. A write of the status names this version, so that the
     /// API server refuses the write if the object has changed.
@@ -32,7 +33,7 @@ pub struct Subject {
 }
 
 impl Subject {
-    /// True if the subject is small enough that Weir keeps it even if Weir does not keep the object.
+    /// True if the subject is small. Weir keeps a small subject in memory even if the object is too large to keep.
     pub fn is_small(&self) -> bool {
         const MAX_BYTES: usize = 4 << 10;
         self.parent_refs.len() + self.status.len() <= MAX_BYTES

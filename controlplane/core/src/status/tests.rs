@@ -5,7 +5,7 @@ use crate::manifest::problem::Effect;
 use crate::manifest::problem::messages::Message;
 use crate::status::subject::JsonText;
 
-/// TrafficSplit `shop/web`, at its first generation.
+/// Returns TrafficSplit `shop/web`, at its first generation.
 fn split_subject(has_status: bool) -> Subject {
     Subject {
         kind: Kind::TrafficSplit,
@@ -48,7 +48,7 @@ fn kind_without_status_gets_no_patch() {
         status.is_some()
     };
     assert!(is_written(true) && !is_written(false));
-    // Only Events report it.
+    // The problem still has an Event.
     let event = ObjectEvent::of(&problems[0]);
     let events = events_of_change(&BTreeSet::new(), &BTreeSet::from([event.clone()]));
     assert_eq!(events, [event]);
@@ -81,7 +81,7 @@ fn messages_stay_short() {
     let long = problem(0, &"\u{fc}\n".repeat(5_000));
     let words = words(&[&long]);
     assert!(!words.contains('\n') && words.ends_with('…') && words.chars().count() <= 1_001);
-    // events.k8s.io/v1 takes 1,024 bytes of a note, and a condition 32,768 of a message.
+    // Kubernetes accepts at most 1,024 bytes in the note of an Event, and 32,768 bytes in the message of a condition.
     let event = ObjectEvent::of(&long);
     assert!(
         event.note.len() <= 1_024 && event.note.ends_with('…'),
@@ -111,7 +111,7 @@ fn problems_and_resolutions_have_events() {
         events_of_change(&set_of(&[&one]), &set_of(&[&two])),
         [two, resolved_event]
     );
-    // A problem with another effect is not resolved.
+    // If only the effect of a problem changes, the problem is not resolved.
     let elsewhere = ObjectEvent::of(&problem(0, "is not there").of_whole());
     let news = events_of_change(&set_of(&[&one]), &set_of(&[&elsewhere]));
     assert_eq!(news, [elsewhere]);

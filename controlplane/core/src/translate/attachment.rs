@@ -1,6 +1,7 @@
 //! Finds the places where a route is attached: the ports of a Service, or the listeners of a Gateway and their hosts.
 //!
-//! An error is the reason why a parent does not take the route, as in the condition `Accepted` of Gateway API v1.
+//! If the parent does not accept the route, the functions return the reason as an error. The status of the route has
+//! this reason in its condition `Accepted` (Gateway API v1).
 
 use std::collections::BTreeSet;
 
@@ -15,10 +16,11 @@ use crate::world::World;
 
 /// Returns a parent Service, and the TCP ports that the parentRef selects, at least one.
 ///
-/// GEP-1294 says: a parentRef without a port selects all ports, `sectionName` is the name of a port, and a Service
-/// without a cluster IP is not a parent. A TCP port without HTTP has no requests, so a route for requests cannot have
-/// this port. If the parentRef selects all ports, the function skips such a port. If the parentRef names such a port,
-/// it is an error.
+/// GEP-1294 has these rules: a parentRef without a port selects all ports. `sectionName` is the name of a port. A
+/// Service without a cluster IP cannot be a parent.
+///
+/// An HTTPRoute or GRPCRoute cannot use a port that does not carry HTTP. If the parentRef selects all ports, this
+/// function skips such a port. If the parentRef selects only such ports, it returns an error.
 pub fn service_ports<'w>(
     world: &'w World,
     route: &Route,
@@ -65,7 +67,7 @@ fn is_selected(port: &Port, parent: &ParentRef) -> bool {
         && name.is_none_or(|name| *name == *port.name)
 }
 
-/// Returns the same ports as [`service_ports`], but no errors.
+/// Returns the same ports as [`service_ports`]. Returns no ports where [`service_ports`] returns an error.
 pub fn selected_ports<'w>(
     service: &'w Service,
     kind: RouteKind,
@@ -135,12 +137,12 @@ fn no_such_listener(gateway: &Gateway, parent: &ParentRef) -> Message {
     messages::no_such_listener(at, text, field, possible)
 }
 
-/// A listener, and the hostnames of a route that have hosts in common with it.
+/// A listener, and the hostnames of a route that have hosts in common with the listener.
 pub type Attached<'w, 'r> = (&'w Listener, Vec<Option<&'r Hostname>>);
 
-/// Returns the listeners of a Gateway that take the route, at least one. Each listener has the hostnames of the route
-/// that have hosts in common with the listener. A TCPRoute, and a route without hostnames, has the hostname None for
-/// every host.
+/// Returns the listeners of a Gateway that accept the route, at least one. With each listener are the hostnames of the
+/// route that have hosts in common with the listener. For a TCPRoute or a route without hostnames, this is one hostname
+/// None, which means every host.
 pub fn gateway_listeners<'w, 'r>(
     world: &'w World,
     route: &'r Route,

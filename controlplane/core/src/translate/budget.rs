@@ -1,13 +1,15 @@
 //! Limits for the cost of objects in proxies.
 //!
-//! Every proxy holds the whole document of its scope, which is a configuration as JSON. Without limits the objects of
-//! one namespace could fill the memory of all proxies. So there is a limit for one object, for all objects of one
-//! namespace, and for the document of one scope. If a namespace is over its limit, Weir leaves out its youngest
-//! objects. If a scope is over its limit, Weir leaves out the youngest objects of the namespace with the highest cost.
-//! Other objects stay.
+//! A scope is the part of all rules that a group of proxies gets, such as the proxies of one namespace. A document is
+//! the configuration of one scope as JSON. Every proxy keeps the whole document of its scope in memory. Without limits,
+//! the objects of one namespace could fill the memory of all proxies.
 //!
-//! The functions are pure: they get costs, and return a problem for each object over a limit. `crate::translate::cost`
-//! computes the costs.
+//! So there are limits for one object, for all objects of one namespace, and for the document of one scope. If a
+//! namespace is over its limit, Weir leaves out its youngest objects. If a document is over its limit, Weir leaves out
+//! the youngest objects of the namespace with the highest cost. All other objects stay.
+//!
+//! The functions are pure: they get costs, and return a problem for each object that Weir must leave out.
+//! `crate::translate::cost` computes the costs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::str::FromStr;
@@ -17,7 +19,7 @@ use crate::manifest::problem::{ObjectRef, Problem};
 use crate::plan::{Audience, Scope};
 use crate::translate::precedence::Seniority;
 
-/// The limits. Bytes are counted as in [`Cost`].
+/// The limits. [`Cost`] describes how bytes are counted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Maximum bytes of one object.
@@ -26,14 +28,14 @@ pub struct Limits {
     pub namespace: u64,
     /// Maximum bytes of the document of one scope. Envoy accepts at most 32 MiB.
     pub scope: u64,
-    /// Maximum number of regular expressions of all objects of one namespace.
+    /// Maximum number of regular expressions in all objects of one namespace.
     pub namespace_expressions: u64,
-    /// Maximum number of regular expressions of the document of one scope.
+    /// Maximum number of regular expressions in the document of one scope.
     pub scope_expressions: u64,
 }
 
-/// An Envoy with two workers takes about 24 bytes of memory for each byte of the cost of small splits, and less for
-/// other objects. So with the default limit of a namespace, one namespace costs each Envoy less than 25 MiB.
+/// An Envoy with two workers needs about 24 bytes of memory for each byte of cost if the objects are small splits.
+/// Other objects need less. So with the default limits, the objects of one namespace take at most 25 MiB in each Envoy.
 impl Default for Limits {
     fn default() -> Limits {
         Limits {
@@ -47,9 +49,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// Returns the limit for the objects that several namespaces put into one scope: the limit of the scope minus the
-    /// limit of a namespace. The difference is for objects of the scope's own namespace, so that these objects do not
-    /// displace objects of other namespaces.
+    /// Returns the limit for objects of all namespaces in one document: the limit of a scope minus the limit of a
+    /// namespace. The rest of the document is reserved for objects that only the proxies of one namespace get. So these
+    /// objects never displace objects of other namespaces.
     fn shared(&self) -> Cost {
         Cost {
             bytes: self.scope.saturating_sub(self.namespace),
@@ -99,10 +101,10 @@ impl FromStr for Bytes {
 /// The cost of an object in each proxy that gets the object.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cost {
-    /// Bytes of the object in the document, and bytes of the programs of its regular expressions. Each program counts
-    /// three times: once for the program, and twice for the automata that two workers build while they match.
+    /// Bytes of the object in the document, plus three times the bytes of its compiled regular expressions. A compiled
+    /// expression counts once for itself, and twice for the automata that two workers build when they match.
     pub bytes: u64,
-    /// Number of regular expressions. An expression that an object has several times counts once.
+    /// Number of regular expressions. Equal expressions of one object count once.
     pub expressions: u64,
 }
 
@@ -134,7 +136,7 @@ impl Cost {
     }
 }
 
-/// An object that costs proxies memory.
+/// An object that needs memory in proxies.
 #[derive(Clone, Debug)]
 pub struct Costly {
     pub object: ObjectRef,
@@ -143,18 +145,17 @@ pub struct Costly {
     pub min_bytes: u64,
 }
 
-/// The cost of an object for each audience (group of proxies) that gets the object. The sum of these costs counts for
-/// the namespace of the object.
+/// The cost of an object for each audience (group of proxies) that gets the object. The sum of these costs counts
+/// toward the limit of the object's namespace.
 pub type Parts = BTreeMap<Audience, CostShare>;
 
 /// The cost of an object in the proxies of one audience.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct CostShare {
-    /// The part of the cost that depends only on the namespace of the object. Here a Service of another namespace
-    /// counts as if it had one port and no ServiceAccounts. The limits of an object and of a namespace are for this
-    /// part, so that another namespace cannot exhaust these limits.
+    /// The part of the cost that no other namespace can change. In this part, a Service of another namespace counts as
+    /// if it had one port and no ServiceAccounts. The limits of an object and of a namespace apply to this part.
     pub own: Cost,
-    /// The whole cost.
+    /// The whole cost. The limits of scopes apply to this cost.
     pub all: Cost,
 }
 
@@ -174,11 +175,11 @@ impl CostShare {
     }
 }
 
-/// Returns one problem for each object over a limit. The caller leaves out these objects. The result does not depend on
-/// the order of `objects`.
+/// Returns one problem for each object that must be left out because of a limit. The result does not depend on the
+/// order of `objects`.
 ///
-/// `over` calls `cost` for the oldest objects of a namespace first. Once the bytes of a namespace are over its limit,
-/// `over` does not call `cost` for the younger objects of this namespace.
+/// This function calls `cost` for the oldest objects of a namespace first. As soon as a namespace is over its limit of
+/// bytes, the function does not call `cost` for the younger objects of this namespace.
 pub fn over(
     mut objects: Vec<Costly>,
     limits: &Limits,
@@ -205,9 +206,9 @@ struct FittingObject<'o> {
     parts: Parts,
 }
 
-/// Adds the objects of one namespace that fit to `fitting`, the oldest first, and adds a problem for each other object
-/// to `problems`. Once the namespace is over its limit of bytes, no younger object fits. Once it is over its limit of
-/// expressions, younger objects without expressions may still fit.
+/// Adds each object of one namespace to `fitting` if it fits, the oldest first. For each other object, adds a problem
+/// to `problems`. As soon as the namespace is over its limit of bytes, no younger object fits. If the namespace is over
+/// its limit of expressions, younger objects without expressions may still fit.
 fn fit_namespace<'o>(
     oldest_first: Vec<&'o Costly>,
     limits: &Limits,
@@ -216,7 +217,7 @@ fn fit_namespace<'o>(
     problems: &mut Vec<Problem>,
 ) {
     let limit = limits.of_namespace();
-    // If one object alone is over the limit of its namespace, only this object is left out.
+    // An object that alone is over the limit of its namespace is left out, and younger objects may still fit.
     let object_limit = limits.object.min(limits.namespace);
     let mut sum = Cost::default();
     let mut full = Full::default();
@@ -261,7 +262,7 @@ struct Full {
     of_expressions: bool,
 }
 
-/// Returns a problem for each object that does not fit into a scope.
+/// Returns a problem for each object that does not fit into the document of a scope.
 fn over_scope(fitting: &[FittingObject], limits: &Limits) -> Vec<Problem> {
     let Shared {
         everyone,
@@ -288,7 +289,7 @@ fn over_scope(fitting: &[FittingObject], limits: &Limits) -> Vec<Problem> {
         }
         if !is_gateway {
             shared.extend(&everyone);
-            // `drop_youngest` takes the last object of a namespace, so the youngest object must be the last.
+            // `drop_youngest` drops the last object of a namespace, so the youngest object must be the last.
             shared.sort_by_key(|(index, _)| *index);
         }
         drop_youngest(fitting, &shared, limit, &mut out);
@@ -309,8 +310,8 @@ fn sum(costs: &[(usize, Cost)]) -> Cost {
     costs.fold(Cost::default(), Cost::plus)
 }
 
-/// Limits the cost that Services of other namespaces add to the objects of one namespace. `elsewhere` has these added
-/// costs, the oldest object first. An object stays if its added cost fits, else it is dropped. Objects without an added
+/// Limits the cost that Services of other namespaces add to the objects of one namespace. `elsewhere` contains these
+/// added costs, the oldest object first. An object is dropped if its added cost does not fit. Objects without an added
 /// cost stay.
 fn drop_elsewhere(
     fitting: &[FittingObject],
@@ -364,17 +365,17 @@ fn drop_youngest(
     }
 }
 
-/// The costs in scopes that get objects of several namespaces. Each cost has the index of its object in the list of
-/// fitting objects.
+/// The costs of objects in the documents that several namespaces share. With each cost is the index of the object in
+/// the list of fitting objects.
 ///
-/// If only its own namespace gets an object, [`CostShare::own`] is not included, because the limit of the namespace
-/// bounds this cost.
+/// If only proxies of the object's own namespace get the object, the part [`CostShare::own`] is not included. The
+/// limit of the namespace already bounds this part.
 #[derive(Default)]
 struct Shared<'o> {
-    /// Objects that proxies of every namespace get, and splits of literal hosts. Proxies at the edge get the splits of
-    /// literal hosts from all namespaces.
+    /// Objects that proxies of every namespace get, and splits of host names. Splits of host names are here because
+    /// proxies at the edge get these splits from all namespaces.
     everyone: Vec<(usize, Cost)>,
-    /// Objects of other namespaces that one namespace gets, and objects that one Gateway gets.
+    /// Objects that the proxies of one namespace get from other namespaces, and objects that one Gateway gets.
     scopes: BTreeMap<Scope, Vec<(usize, Cost)>>,
     /// For each namespace, the objects that only proxies of this namespace get, the oldest first. The cost is the part
     /// that Services of other namespaces add.
@@ -417,8 +418,8 @@ impl<'o> Shared<'o> {
     }
 }
 
-/// The cost of a namespace, and the cost of each of its objects with the index of the object in the list of fitting
-/// objects. The youngest object is the last.
+/// The cost of all objects of a namespace, and a list of these objects. Each item of the list has the index of the
+/// object among the fitting objects, and the cost of the object. The youngest object is the last.
 type NamespaceCosts = (Cost, Vec<(usize, Cost)>);
 
 /// The costs of all namespaces in one scope.
@@ -448,9 +449,9 @@ impl<'o> Pool<'o> {
         self.by_expressions.insert((after.expressions, namespace));
     }
 
-    /// Drops the youngest object of the namespace with the highest cost, and returns its index and cost. The cost is
-    /// compared in bytes if there are too many bytes, else in expressions. If two namespaces have the same cost, the
-    /// last namespace by name loses an object.
+    /// Drops the youngest object of the namespace with the highest cost, and returns the index and the cost of the
+    /// object. Namespaces are compared by bytes if there are too many bytes, else by expressions. If two namespaces
+    /// have the same cost, the last one by name loses an object.
     fn drop_youngest_of_costliest(&mut self, limit: Cost) -> Option<(usize, Cost)> {
         let ranked = if self.sum.bytes > limit.bytes {
             &self.by_bytes

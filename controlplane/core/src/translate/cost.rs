@@ -1,7 +1,9 @@
-//! Computes the cost of each object in the proxies that get the object, before the object is translated.
+//! Computes the cost of each object before translation: the bytes that the object adds to the configuration of each
+//! proxy that gets the object.
 //!
-//! The cost assumes that the object decides at every place where it asks to decide. So other objects do not change the
-//! cost. For products, such as ports times backends, the module multiplies the costs and does not build the parts.
+//! A place is a port of a Service, or a host or port of a Gateway. Another object may get the requests of a place that
+//! an object selects. The cost ignores such conflicts, so other objects do not change the cost. If many parts are
+//! equal, such as the same backends at each port, this module computes the bytes of one part and multiplies.
 
 mod match_count;
 mod route_cost;
@@ -26,16 +28,17 @@ use crate::translate::budget::{Cost, Costly, Limits, Parts, over};
 use crate::translate::precedence::Seniority;
 use crate::world::{Key, World};
 
-/// Bytes of the names of fields, the punctuation and the numbers around a backend, a match, and a host set. A host set
-/// counts 70 bytes more than its text, because proxies take most memory for documents of many small host sets.
+/// Bytes of the field names, the punctuation and the numbers of a backend, of a match, and of a host set (hosts with
+/// their matches). A host set counts 70 bytes more than its text, because many small host sets take the most memory in
+/// proxies.
 const BACKEND: u64 = 70;
 const MATCH: u64 = 20;
 const SET: u64 = 220;
-/// Bytes of the names of fields, the punctuation and the numbers around the Service that the clients of a rule call.
+/// Bytes of the field names, the punctuation and the numbers in a rule for the Service that its clients call.
 const CALLED: u64 = 80;
 
-/// Returns the world without the objects that have too many matches or are over a limit; None if there is no such
-/// object.
+/// Leaves out the objects that have too many matches or are over a limit, and adds a problem for each. Returns the
+/// world with the other objects; None if no object is left out.
 pub fn within(
     world: &World,
     policy: Policy,
@@ -59,7 +62,7 @@ fn without(world: &World, problems: &[Problem]) -> Option<World> {
     (!out.is_empty()).then(|| world.without(&out))
 }
 
-/// An object with a part in the documents of proxies, and so with a cost.
+/// An object that adds bytes to documents (configurations of proxies as JSON), so it has a cost.
 #[derive(Clone, Copy)]
 enum CostlyObject<'w> {
     Route(&'w crate::api::route::Route),
@@ -72,9 +75,9 @@ struct Costs<'w> {
     world: &'w World,
     policy: Policy,
     subjects: BTreeMap<&'w ObjectRef, CostlyObject<'w>>,
-    /// By namespace and name of the Service.
+    /// Bytes of the ServiceAccounts of a Service, by namespace and name of the Service.
     accounts: BTreeMap<Key, u64>,
-    /// By namespace and name.
+    /// Matches of an HTTPRouteGroup, by namespace and name of the group.
     groups: BTreeMap<Key, Vec<GroupMatch<'w>>>,
     split_ports: SplitPorts,
 }
@@ -83,7 +86,7 @@ struct Costs<'w> {
 #[derive(Clone, Copy)]
 struct GroupMatch<'w> {
     name: &'w str,
-    /// Bytes of its JSON.
+    /// Bytes of the match as JSON.
     bytes: u64,
     /// Number of methods, at least 1. A split has one match for each method.
     methods: u64,
@@ -145,7 +148,7 @@ impl<'w> Costs<'w> {
         }
     }
 
-    /// Returns the bytes of the ServiceAccounts behind a backend.
+    /// Returns the bytes of the ServiceAccounts of the pods that a backend selects.
     fn accounts(&mut self, namespace: &str, name: &str) -> u64 {
         let Some(service) = self.service_of_policy(namespace, name) else {
             return 0;
@@ -188,7 +191,7 @@ fn programs(programs: Programs) -> Cost {
     }
 }
 
-/// Returns the bytes of a host set without its matches.
+/// Returns the bytes of the host set of a Service, without its matches.
 fn set_of_service(service: &Service) -> u64 {
     let ips = service.cluster_ips.len();
     let name = text(&service.object.name) + text(&service.object.namespace);
@@ -233,7 +236,7 @@ fn json(value: &impl Serialize) -> u64 {
     let mut counter = Counter(0);
     match serde_json::to_writer(&mut counter, value) {
         Ok(()) => counter.0,
-        // This cannot happen. If it did, the object would be left out, because its cost is over every limit.
+        // This cannot happen. A cost over every limit leaves the object out.
         Err(_) => u64::MAX,
     }
 }

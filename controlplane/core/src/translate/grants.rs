@@ -1,7 +1,7 @@
-//! Translates TrafficTargets to grants, and finds the ServiceAccounts behind backends.
+//! Translates TrafficTargets to grants, and finds the ServiceAccounts of the pods of backends.
 //!
-//! Traffic without a grant is denied. If a target, a rule or a name has a mistake, it grants nothing, and there is a
-//! problem. Other grants stay as they are.
+//! A grant permits traffic, and all other traffic is denied. A part with a mistake (a TrafficTarget, a rule, or the
+//! name of a match) grants nothing, and there is a problem. A mistake has no effect on all other parts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +15,7 @@ use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::{access as messages, list};
 use crate::world::{Key, World};
 
-/// Returns the grants of all targets.
+/// Returns the grants of all TrafficTargets, by ServiceAccount of the destination.
 pub fn grants(world: &World, problems: &mut BTreeSet<Problem>) -> Grants {
     problems.extend(world.problems_of_policy().iter().cloned());
     let mut grants = Grants::new();
@@ -29,7 +29,8 @@ pub fn grants(world: &World, problems: &mut BTreeSet<Problem>) -> Grants {
     grants
 }
 
-/// Returns a warning for each TrafficTarget. Call it if there is no access policy, because then targets have no effect.
+/// Returns a warning for each TrafficTarget. The caller uses it if there is no access policy, because TrafficTargets
+/// have no effect then.
 pub fn unread_targets(world: &World) -> impl Iterator<Item = Problem> {
     let targets = world.traffic_targets().iter();
     targets.map(|target| {
@@ -39,10 +40,10 @@ pub fn unread_targets(world: &World) -> impl Iterator<Item = Problem> {
     })
 }
 
-/// The ServiceAccounts behind Services. The pods of a Service are searched only once.
+/// A cache of the ServiceAccounts of the pods that a Service selects. The pods of each Service are searched only once.
 pub struct Accounts<'w> {
     world: &'w World,
-    /// By namespace and name of the Service.
+    /// ServiceAccounts by namespace and name of the Service.
     accounts: BTreeMap<Key, Vec<String>>,
 }
 
@@ -54,7 +55,7 @@ impl<'w> Accounts<'w> {
         }
     }
 
-    /// Returns the Service with its ServiceAccounts; None if there is no such Service.
+    /// Returns the Service and the ServiceAccounts of its pods; None if there is no such Service.
     fn find(&mut self, namespace: &str, name: &str) -> Option<(&'w Service, &[String])> {
         let service = self.world.service(namespace, name)?;
         let entry = self.accounts.entry((namespace.to_owned(), name.to_owned()));
@@ -63,12 +64,11 @@ impl<'w> Accounts<'w> {
     }
 }
 
-/// Writes into each rule of a route the Service that clients call, with the ServiceAccounts behind this Service, so
-/// that clients need a permission for the Service. `called` has the Service by the identity of the rule.
+/// Writes into each rule of a route the Service that clients call, and the ServiceAccounts of its pods. So a client
+/// needs a permission for this Service, not only for the backend. `called` has the Service for each rule by identity.
 ///
-/// Without this permission, the user who writes a route could send requests of other clients, with their identity, to
-/// any backend that these clients may reach. A Service that selects no pods has no ServiceAccount, so it needs no
-/// permission.
+/// Without this check, the author of a route could redirect requests of other clients to any backend that these clients
+/// may reach. If the Service selects no pods, there is no ServiceAccount, and the check is left out.
 pub fn require_called(
     accounts: &mut Accounts,
     called: &BTreeMap<String, ServicePort>,
@@ -89,8 +89,8 @@ pub fn require_called(
     }
 }
 
-/// Writes the ServiceAccounts behind each backend into the rules of these identities. A backend without ServiceAccounts
-/// denies every client.
+/// Writes the ServiceAccounts of the pods of each backend into the rules with these identities. A backend without
+/// ServiceAccounts denies every client.
 pub fn name_accounts(
     accounts: &mut Accounts,
     identities: &BTreeSet<String>,
@@ -122,7 +122,7 @@ pub fn name_accounts(
     }
 }
 
-/// Returns the grant of a target; None if the target allows nothing.
+/// Returns the grant of a TrafficTarget; None if the TrafficTarget permits nothing.
 fn grant(world: &World, target: &TrafficTarget, problems: &mut BTreeSet<Problem>) -> Option<Grant> {
     let mut requests = Vec::new();
     let mut granted_matches = BTreeSet::new();
@@ -153,8 +153,8 @@ fn grant(world: &World, target: &TrafficTarget, problems: &mut BTreeSet<Problem>
     })
 }
 
-/// Returns the matches of a group that a rule names, without the matches in `granted_matches` (group, index). Adds the
-/// returned matches to `granted_matches`.
+/// Returns the matches of an HTTPRouteGroup that a rule names, without the matches that are already in
+/// `granted_matches` (as group and index). Adds the returned matches to `granted_matches`.
 fn permissions(
     world: &World,
     target: &TrafficTarget,
@@ -162,7 +162,7 @@ fn permissions(
     granted_matches: &mut BTreeSet<(String, usize)>,
     problems: &mut BTreeSet<Problem>,
 ) -> Result<Vec<Permission>, Problem> {
-    // The proxy of the destination does not know the Service port that the client called. The client can write any port
+    // The proxy of the destination cannot check which Service port a client called, because a client can write any port
     // into its Host header.
     if let Some((port, path)) = &target.port {
         let message = messages::requests_by_port(port);
@@ -223,7 +223,7 @@ impl Ports {
     }
 }
 
-/// Returns the ports of a TCPRoute that a rule names, at least one.
+/// Returns the ports of the TCPRoute that a rule names, at least one.
 fn granted_ports(
     world: &World,
     target: &TrafficTarget,

@@ -1,4 +1,4 @@
-//! Keys for sets of hosts. In the order of the keys, a set comes right before the sets that it contains.
+//! Keys for sets of hosts. A sorted list has each key right before the keys that it contains.
 
 use std::borrow::Borrow;
 use std::cmp::Reverse;
@@ -7,9 +7,12 @@ use std::collections::BTreeMap;
 use crate::manifest::hostname::Hostname;
 use crate::translate::precedence::HostRank;
 
-/// The hosts of one hostname. The key has the labels of the hostname from last to first: `com.example.a`. The key of a
-/// wildcard ends with a dot (`com.example.`), and the key for every host is empty. If two keys have a host in common,
-/// one key begins with the other key. The shorter key has more hosts and comes first.
+/// The hosts of one hostname, as a string. The string has the labels of the hostname from last to first:
+/// `com.example.a` for `a.example.com`. The key of `*.example.com` ends with a dot (`com.example.`). The key of every
+/// host is empty.
+///
+/// If two keys have a host in common, the longer key begins with the shorter key. The shorter key has more hosts and
+/// comes first.
 #[derive(Clone, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct HostKey(String);
 
@@ -46,7 +49,8 @@ impl HostKey {
         }
     }
 
-    /// Returns the keys that contain all hosts of this key, from this key itself to the key for every host.
+    /// Returns the keys that contain all hosts of this key. The first is this key itself, and the last is the key of
+    /// every host.
     pub fn outwards(&self) -> impl Iterator<Item = &str> {
         let inner = self.0.strip_suffix('.').unwrap_or(&self.0);
         let dots = inner.rmatch_indices('.').map(|(dot, _)| dot);
@@ -63,6 +67,7 @@ impl HostKey {
         }
     }
 
+    /// True for a wildcard and for every host.
     fn is_wide(&self) -> bool {
         self.0.is_empty() || self.0.ends_with('.')
     }
@@ -74,7 +79,7 @@ impl Borrow<str> for HostKey {
     }
 }
 
-/// A map from hosts to values. It can find a value that has hosts in common with given hosts.
+/// A map from hosts to values.
 #[derive(Clone, Debug)]
 pub struct HostMap<T>(BTreeMap<HostKey, T>);
 
@@ -85,13 +90,13 @@ impl<T> Default for HostMap<T> {
 }
 
 impl<T: Copy> HostMap<T> {
-    /// Inserts a value. The first value of a key stays.
+    /// Inserts a value if the key has no value yet.
     pub fn insert(&mut self, hosts: HostKey, value: T) {
         self.0.entry(hosts).or_insert(value);
     }
 
-    /// Returns a value that has a host in common with these hosts. If several values do, returns the value with the
-    /// most hosts.
+    /// Returns the value of a key that has a host in common with `hosts`. If there are several such keys, uses the key
+    /// with the most hosts.
     pub fn find_overlapping(&self, hosts: &HostKey) -> Option<T> {
         let around: Vec<&str> = hosts.outwards().collect();
         let around = around.into_iter().rev().find_map(|key| self.0.get(key));
@@ -112,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_key_is_its_hostname() {
+    fn key_keeps_its_hostname() {
         for text in ["a", "a.example.com", "*.example.com", "*.com"] {
             assert_eq!(key(text).hostname().as_deref(), Some(text));
         }

@@ -1,4 +1,4 @@
-//! The order of matches and objects.
+//! The order of objects by age, and the order in which proxies try matches.
 
 use std::cmp::Reverse;
 use std::collections::BTreeMap;
@@ -10,13 +10,13 @@ use crate::api::route::{Route, RouteKind};
 use crate::manifest::hostname::Hostname;
 use crate::manifest::problem::ObjectRef;
 
-/// The order of objects that ask to decide at the same place: the oldest first, then the first by namespace and name.
-/// An object without a creation time counts as the youngest.
+/// The order of objects that select the same port or host: the oldest object first. Objects of the same age are sorted
+/// by namespace and name. An object without a creation time counts as the youngest.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Seniority {
     undated: bool,
     created: Option<Timestamp>,
-    /// `{namespace}/{name}`, compared as one string: `a-b/x` is before `a/x`.
+    /// The text `{namespace}/{name}`. It is compared as one string, so `a-b/x` is before `a/x`.
     name: String,
 }
 
@@ -30,10 +30,11 @@ impl Seniority {
     }
 }
 
-/// How specific the hostname of a match is: exact, then longer wildcards, then shorter wildcards, then no hostname.
+/// How specific the hostname of a match is. Exact hostnames come first, then longer wildcards, then shorter wildcards,
+/// then matches without a hostname.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum HostRank {
-    /// An exact hostname. It needs no length, because two different exact hostnames never fit the same request.
+    /// An exact hostname. Its length does not matter, because two different exact hostnames never fit the same request.
     Exact,
     Wildcard(Reverse<usize>),
     Any,
@@ -50,13 +51,13 @@ impl HostRank {
 
 /// The position of one match among all matches of all routes on one host.
 ///
-/// The order is (Gateway API v1, HTTPRouteRule.matches and GRPCRouteRule.matches):
-/// - the most specific hostname of the route, at a Gateway, and for Linkerd routes at a Service;
-/// - the conditions of the match, see [`Rank`];
-/// - the oldest route, then the first route by `{namespace}/{name}`;
-/// - the first rule of the route, then the first match of the rule.
+/// Matches are compared in these steps (Gateway API v1, HTTPRouteRule.matches and GRPCRouteRule.matches):
+/// - the match with the most specific hostname is first (only at a Gateway, and for Linkerd routes at a Service);
+/// - the match with the most specific conditions is first, see [`Rank`];
+/// - the match of the oldest route is first; routes of the same age are sorted by `{namespace}/{name}`;
+/// - matches of one route keep their order in the route.
 ///
-/// If two routes of different groups have the same age and name, the route of Gateway API is first.
+/// If a route of Gateway API and a route of Linkerd have the same age and name, the route of Gateway API is first.
 // The derived `Ord` compares the fields from top to bottom.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Precedence {
@@ -82,8 +83,8 @@ impl Precedence {
     }
 }
 
-/// Returns the hostnames of a route at a Service, by rank. Gateway API ignores the hostnames of a route whose parent is
-/// a Service, but Linkerd uses them. The hostnames of a route at a Gateway are not included.
+/// Returns the hostnames that a route uses at a Service, by rank. Only routes of Linkerd use their hostnames at a
+/// Service, and Gateway API ignores them there. Without hostnames, the result has only [`HostRank::Any`].
 pub fn ranked_hostnames(route: &Route) -> BTreeMap<HostRank, Vec<String>> {
     let mut ranked: BTreeMap<HostRank, Vec<String>> = BTreeMap::new();
     if route.kind == RouteKind::LinkerdHttp {

@@ -1,4 +1,7 @@
-//! Translates routes to host sets, connections and rules.
+//! Translates routes to host sets (hosts with their matches), connections and rules.
+//!
+//! A placement is one port or listener that a parentRef of a route selects. A deciding route is a route that gets
+//! requests at a placement.
 //!
 //! ```text
 //! route, parent -> placements --the deciding routes--> matches in order of precedence -> host set
@@ -37,14 +40,15 @@ pub struct Routes {
     pub rules: BTreeMap<String, Rule>,
     /// The HTTP listeners of the Gateways that have host sets, by namespace and name of the Gateway.
     pub listeners: BTreeMap<(String, String), BTreeMap<String, wire::Listener>>,
-    /// The Service ports for which producer routes decide (routes in the namespace of the Service). The value is the
-    /// most senior route of the port: the oldest, or the first by name.
+    /// The Service ports with producer routes (routes in the namespace of the Service). The value is the most senior
+    /// route of the port: the oldest, then the first by name.
     pub ports_with_routes: BTreeMap<ServicePort, ObjectRef>,
-    /// For each rule, by identity, the Service port that clients call. Rules of Gateways are not included.
+    /// The Service port that clients call, by identity of the rule. Rules of Gateways are not included.
     pub called: BTreeMap<String, ServicePort>,
 }
 
-/// A place where routes ask to decide. Only routes of one class can decide there, see [`AttachedRoute::yields_to`].
+/// A place for which routes want to choose the backend: a port of a Service, or a listener or port of a Gateway. Only
+/// routes of one class can share a place, see [`AttachedRoute::yields_to`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum RouteClaim {
     /// A port of a Service. All matches for this port are in one host set.
@@ -55,7 +59,8 @@ enum RouteClaim {
         name: String,
         place: ListenerHosts,
     },
-    /// The connections at one port of a Gateway. The claim is for the port, because a proxy may not know the listener.
+    /// The connections at one port of a Gateway. It has no listener, because a proxy may not know the listener of a
+    /// connection.
     GatewayPort {
         namespace: String,
         name: String,
@@ -63,7 +68,7 @@ enum RouteClaim {
     },
 }
 
-/// A claim of one route.
+/// A place that one route selects.
 struct Placement<'w> {
     claim: RouteClaim,
     /// The listener of a Gateway; None at a Service.
@@ -79,7 +84,7 @@ struct ServiceMatch<'w> {
     rule: String,
 }
 
-/// A route with one of its claims.
+/// A route with one of its places.
 struct AttachedRoute<'w> {
     route: &'w Route,
     parent: &'w ParentRef,
@@ -132,7 +137,7 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
         called: BTreeMap::new(),
         problems,
     };
-    // A route is in force at a parent if it decides at one or more ports or listeners of this parent.
+    // A parent accepts a route if the route gets requests at one or more ports or listeners of the parent.
     let entries = || attached.iter().zip(&blocking_routes);
     let deciding = entries().filter(|(_, other)| other.is_none());
     let deciding: BTreeSet<_> = deciding.map(|(entry, _)| entry.parent_key()).collect();
@@ -154,7 +159,7 @@ pub fn translate(world: &World, problems: &mut BTreeSet<Problem>) -> Routes {
     collector.finish(ports_with_routes)
 }
 
-/// Returns the claims of a route at one parent.
+/// Returns the places (ports or listeners) of a route at one parent.
 fn placements<'w>(
     world: &'w World,
     route: &Route,
@@ -261,9 +266,9 @@ struct RouteCollector<'w, 'p> {
     claims: BTreeMap<RouteClaim, BTreeMap<Precedence, ServiceMatch<'w>>>,
     /// The routes at each Gateway, by namespace and name of the Gateway.
     gateways: BTreeMap<(String, String), Attachments<'w>>,
-    /// Service ports of TCPRoutes, each with the identity of a rule.
+    /// Service ports of TCPRoutes, with the identity of the rule for each port.
     roots: BTreeSet<(Audience, ServicePort, String)>,
-    /// Listeners of TCPRoutes, by Gateway and rule.
+    /// Names and ports of the listeners of TCPRoutes, by Gateway and identity of the rule.
     listeners: BTreeMap<(Audience, String), BTreeMap<String, u16>>,
     rules: BTreeMap<String, Rule>,
     called: BTreeMap<String, ServicePort>,
@@ -364,7 +369,7 @@ impl<'w> RouteCollector<'w, '_> {
     fn add_connections(&mut self, placement: &Placement, identity: String) {
         match &placement.claim {
             RouteClaim::Service(audience, at) => {
-                // If the route has a second parentRef for the same port, the set keeps one entry.
+                // A route may have two parentRefs for the same port. The set keeps one entry.
                 self.roots.insert((audience.clone(), at.clone(), identity));
             }
             RouteClaim::GatewayPort {
@@ -430,8 +435,8 @@ impl<'w> RouteCollector<'w, '_> {
     }
 }
 
-/// Returns the host set of a Service port. The result is always Some, because routes are attached only to existing
-/// Services.
+/// Returns the host set of a Service port. Returns None if the Service does not exist, which cannot happen for an
+/// attached route.
 fn planned<'w>(
     world: &World,
     claim: RouteClaim,

@@ -1,7 +1,8 @@
-//! Finds matches that no request can reach, because each request that fits the match also fits an earlier match.
+//! Finds matches that no request can reach, because each request that fits the match also fits an earlier match. The
+//! earlier match covers the later match.
 //!
-//! The module does not find every such match. A regular expression that fits every path covers every path. Any other
-//! regular expression covers only the same expression.
+//! This module does not find all such matches, because it does not compare different regular expressions. An expression
+//! that fits every path covers every path. Any other expression covers only the same expression.
 
 use std::collections::HashMap;
 use std::iter;
@@ -12,10 +13,10 @@ use crate::api::route::rank::Breadth;
 use crate::manifest::hostname::Hostname;
 use crate::translate::host_key::HostKey;
 
-/// The most matches, and also the most hostnames of these matches, with which one match is compared, so that thousands
-/// of matches do not take seconds. If a match would need more comparisons, it counts as reachable.
+/// Maximum number of earlier matches, and of lookups of hostnames, for one match. Without a limit, thousands of matches
+/// would take seconds. A match that needs more comparisons counts as reachable.
 const MAX_COMPARED: usize = 256;
-/// The most wider paths that the module looks up for one match.
+/// Maximum number of wider paths that are looked up for one match.
 const MAX_PATHS: usize = 64;
 
 /// True if every request that fits `later` also fits `earlier`.
@@ -32,6 +33,7 @@ pub fn covers(earlier: &Match, later: &Match) -> bool {
         && covers_path()
 }
 
+/// True if every request that fits `later` also fits `earlier`, without regard to paths and hostnames.
 fn covers_but_for_path_and_hosts(earlier: &Match, later: &Match) -> bool {
     let Match {
         path: _,
@@ -49,8 +51,8 @@ fn covers_but_for_path_and_hosts(earlier: &Match, later: &Match) -> bool {
         && later.listeners.iter().all(|it| listeners.contains(it))
 }
 
-/// Returns for each match the index of an earlier match that gets all its requests. `ordered` has the matches in order
-/// of precedence.
+/// For each match, returns the index of an earlier match that gets all requests of the match, or None. `ordered` has
+/// the matches in order of precedence.
 pub fn shadows(ordered: &[&Match]) -> Vec<Option<usize>> {
     shadows_and_lookups(ordered).0
 }
@@ -79,8 +81,8 @@ fn shadows_and_lookups(ordered: &[&Match]) -> (Vec<Option<usize>>, usize) {
         drop(covering);
         lookups += compared;
         if shadow.is_none() {
-            // Only reachable matches are needed: if an unreachable match covers others, the match that covers it does
-            // too.
+            // Only reachable matches are added. If an unreachable match covers other matches, an earlier match covers
+            // them too.
             reachable.add(index, path, current);
         }
         shadows.push(shadow);
@@ -107,13 +109,13 @@ impl MatchHosts {
         MatchHosts { keys, has_others }
     }
 
-    /// True if these hosts certainly include all hosts of `later`. Adds the number of hostnames that were looked up to
-    /// `compared`.
+    /// True if these hosts certainly include all hosts of `later`. Adds the number of lookups to `compared`.
     fn cover(&self, later: &MatchHosts, compared: &mut usize) -> bool {
         if self.keys.is_empty() {
             return !self.has_others;
         }
-        // No key contains another, so only the last key before `narrow` can contain it.
+        // No key of the list contains another key. So only the last key that is not after `narrow` can contain
+        // `narrow`.
         let mut covers = |narrow: &HostKey| {
             *compared += 1;
             let behind = self.keys.partition_point(|wide| wide <= narrow);
@@ -124,10 +126,11 @@ impl MatchHosts {
     }
 }
 
+/// The paths of a match.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 enum PathKey<'m> {
     Any,
-    /// Every path that begins with a slash. The path of `OPTIONS *` does not begin with a slash.
+    /// Every path that begins with a slash. Only the path of the request `OPTIONS *` does not begin with a slash.
     Absolute,
     Exact(&'m str),
     /// A path prefix without a slash at its end.
@@ -152,7 +155,7 @@ impl<'m> PathKey<'m> {
         }
     }
 
-    /// Returns this key, and wider keys: each of them fits every path that this key fits.
+    /// Returns this key and all wider keys. A wider key fits every path that this key fits.
     fn above(self) -> impl Iterator<Item = PathKey<'m>> {
         let below: &str = match self {
             PathKey::Exact(path) | PathKey::Prefix(path) => path,
@@ -171,7 +174,8 @@ impl<'m> PathKey<'m> {
     }
 }
 
-/// One condition other than the path: kind, name, true if the value is a regular expression, and the value.
+/// One condition other than the path. The items are the kind (method, header or query parameter), the name, true if the
+/// value is a regular expression, and the value.
 type Need<'m> = (u8, &'m str, bool, &'m str);
 
 fn needs<'m>(current: &'m Match) -> impl Iterator<Item = Need<'m>> {
@@ -192,8 +196,8 @@ fn needs<'m>(current: &'m Match) -> impl Iterator<Item = Need<'m>> {
 
 type ByNeed<'m> = HashMap<Option<Need<'m>>, Vec<(usize, &'m Match)>>;
 
-/// The reachable matches so far, by path and by one of their other conditions. If one match covers another, the other
-/// match has all its conditions.
+/// The reachable matches so far, by path and by one other condition. A match can only cover a later match that has this
+/// condition too, so the condition is enough to find candidates.
 #[derive(Default)]
 struct Reachable<'m> {
     by_path: HashMap<PathKey<'m>, ByNeed<'m>>,
@@ -206,7 +210,8 @@ impl<'m> Reachable<'m> {
         matches.or_default().push((index, current));
     }
 
-    /// Returns the matches that may cover `current`: their path covers `path`, which is the path of `current`.
+    /// Returns the matches that may cover `current`. `path` is the path of `current`, and the path of each returned
+    /// match covers it.
     fn above<'r>(
         &'r self,
         path: PathKey<'r>,

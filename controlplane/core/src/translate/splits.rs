@@ -1,10 +1,13 @@
-//! Translates TrafficSplits to host sets, connections and rules.
+//! Translates TrafficSplits to host sets (hosts with their matches), connections and rules.
+//!
+//! The root of a split is the Service or host that clients call. A claim is a port of the root. If several splits have
+//! the same claim, the deciding splits are the splits that get requests there.
 //!
 //! ```text
 //! split -> resolved names -> claims: the ports of a Service, or a host --the deciding splits--> host sets, connections
 //! ```
 //!
-//! A request that fits no match goes to the root.
+//! A request that fits no match of a split goes to the root.
 
 mod claims;
 mod conditions;
@@ -35,7 +38,8 @@ pub struct Splits {
     pub rules: BTreeMap<String, Rule>,
 }
 
-/// Translates all splits. Splits get no requests at `ports_with_routes`, because routes decide at these ports.
+/// Translates all splits. Splits get no requests at `ports_with_routes`, because routes get the requests at these
+/// ports.
 pub fn translate(
     world: &World,
     ports_with_routes: &BTreeMap<ServicePort, ObjectRef>,
@@ -95,7 +99,8 @@ pub fn translate(
     splits
 }
 
-/// Returns a problem for each split that loses ports at the edge to a split of another namespace.
+/// Returns a problem for each split that proxies at the edge do not use for some ports, because they use an older split
+/// of another namespace.
 fn edge_conflicts(resolved: &[ResolvedSplit], lost: &LostAtEdge) -> Vec<Problem> {
     let mut claims: BTreeMap<(usize, usize), Vec<&[HostClaim]>> = BTreeMap::new();
     for ((splits, winner), lost) in lost {
@@ -113,7 +118,7 @@ fn edge_conflicts(resolved: &[ResolvedSplit], lost: &LostAtEdge) -> Vec<Problem>
     claims.into_iter().filter_map(conflict).collect()
 }
 
-/// The ports at which splits of hosts decide.
+/// The ports of splits of literal hosts (hosts that are not Services).
 #[derive(Default)]
 struct HostPorts {
     /// The ports of each split, by index of the split.
@@ -166,7 +171,7 @@ impl<'w> ResolvedSplit<'w> {
         (self.split.object.namespace.clone(), host.name.clone())
     }
 
-    /// Returns advice that says which requests a split of a literal host applies to.
+    /// Returns problems without an effect on traffic. They explain which requests a split of a literal host applies to.
     fn limits(&self, world: &World, host: &Host) -> Vec<Problem> {
         let object = &self.split.object;
         let own = object.namespace.as_str();
@@ -198,7 +203,7 @@ impl<'w> ResolvedSplit<'w> {
 }
 
 impl Splits {
-    /// Adds the splits that decide at one port of a Service.
+    /// Adds the rules and matches of the splits that get requests at one port of a Service.
     fn add_service(
         &mut self,
         world: &World,
@@ -215,7 +220,7 @@ impl Splits {
             .port(at.port)
             .is_some_and(|it| it.carries_connections)
         {
-            // Connections have no matches, so the first split decides for all connections.
+            // Connections have no matches, so the first split gets all connections.
             for split in deciding
                 .iter()
                 .take(1)
@@ -244,7 +249,7 @@ impl Splits {
         });
     }
 
-    /// Adds the rules, and returns the matches that lead to them.
+    /// Adds the rules of the splits, and returns the matches with the identities of these rules.
     fn add_rules(
         &mut self,
         resolved: &[ResolvedSplit],

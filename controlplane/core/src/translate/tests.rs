@@ -49,8 +49,12 @@ fn translated(manifests: &str) -> (Plan, Vec<String>) {
     )
 }
 
-/// Host sets as `HOST -> PATH [CONDITIONS] [LISTENERS] RULE, ...`; connections as `tcp TO -> RULE`; rules as
-/// `IDENTITY = BACKEND WEIGHT, ...`, with a `+` after a rule or backend with filters.
+/// Returns one line for each part of the configuration:
+/// - host sets as `HOST -> PATH [CONDITIONS] [LISTENERS] RULE, ...`
+/// - connections as `tcp DESTINATION -> RULE`
+/// - rules as `IDENTITY = BACKEND WEIGHT, ...`
+///
+/// A `+` follows each rule or backend with filters.
 fn lines(config: &Config) -> Vec<String> {
     let hosts = config.hosts.iter().map(|set| {
         let host = match &set.hosts {
@@ -127,7 +131,7 @@ fn lines(config: &Config) -> Vec<String> {
 fn check(manifests: &str, of_scope: Scope, expected: &[&str], problems: &[&str]) {
     let (plan, found) = translated(manifests);
     let config = scope(&plan, &of_scope);
-    // The filter must accept each published document.
+    // The filter must accept every published configuration.
     assert_eq!(Table::compile(&config, &Site::default()).err(), None);
     assert_eq!(lines(&config), expected);
     assert_eq!(found, problems);
@@ -237,7 +241,7 @@ fn broken_backends_keep_their_share() {
 }
 
 #[test]
-fn no_backends_and_no_weights() {
+fn empty_rule_fails_except_for_linkerd() {
     let parent = "parentRefs: [{group: '', kind: Service, name: web, port: 80}]";
     let rule = "HTTPRoute/shop/r@web.shop:80";
     let host = format!("web.shop:80! -> / {rule}");
@@ -272,7 +276,7 @@ fn no_backends_and_no_weights() {
 }
 
 #[test]
-fn parents_that_take_no_route() {
+fn unsuitable_parents_refuse_the_route() {
     let refused = |parent: &str| {
         let (plan, problems) = translated(&route(
             "shop",
@@ -404,7 +408,7 @@ fn object_order_does_not_matter() {
         (own_problems, translate(&world, Policy::Unstated))
     };
     let expected = outcome(&objects);
-    // 50 orders, the same in every run.
+    // The test uses 50 orders of the objects. They are the same in each run.
     let mut state = 1usize;
     for _ in 0..50 {
         for i in (1..objects.len()).rev() {

@@ -1,5 +1,5 @@
-//! One parsed object: its checked form, and the problems that depend on the object alone. A source may keep an entry as
-//! long as the object does not change.
+//! An entry is one parsed object: its checked form, and the problems that depend on this object alone. A source may
+//! keep an entry until the object changes.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,7 +34,7 @@ pub struct Entry {
 /// The checked form of an object.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum WorldPart {
-    /// The object is refused: it has no effect, as if it did not exist.
+    /// The object is refused, so it has no effect.
     None,
     /// The object exists, but only its name is used.
     Name,
@@ -79,8 +79,8 @@ impl Entry {
         }
     }
 
-    /// Returns the entry of an object of a cluster that Weir does not keep. The entry has only the name of the object
-    /// and the problem.
+    /// Returns an entry for an object that Weir does not keep in memory. The entry has only the name of the object and
+    /// the problem.
     pub fn left_out(kind: Kind, problem: Problem) -> Entry {
         Entry {
             kind,
@@ -100,7 +100,7 @@ impl Entry {
     }
 
     /// Returns the file, and the position of the object among the objects of the file. If two objects have the same
-    /// name, the object with the first place counts.
+    /// name, Weir uses the object with the lower place.
     pub fn place(&self) -> (&str, usize) {
         (&self.source, self.position)
     }
@@ -124,15 +124,15 @@ impl Entry {
         self.part == WorldPart::None
     }
 
-    /// True if the object alone has no problem with an effect on traffic. Advice does not count.
+    /// True if no problem of the object itself has an effect on traffic.
     pub fn is_valid(&self) -> bool {
         let mut problems = self.problems.iter();
         problems.all(|problem| problem.effect.extent == Extent::Nothing)
             && self.translation_problems().next().is_none()
     }
 
-    /// Returns the problems of the object alone that translation reports, because translation can add more information.
-    /// Each of these problems has an effect on traffic.
+    /// Returns problems that depend on the object alone, but that translation reports, because translation can add more
+    /// information. Each of these problems has an effect on traffic.
     fn translation_problems(&self) -> impl Iterator<Item = Problem> {
         let route = match &self.part {
             WorldPart::Route(route) => Some(route),
@@ -141,7 +141,7 @@ impl Entry {
         route.into_iter().flat_map(|route| route.port_names())
     }
 
-    /// True if at least a part of the object is in force: it takes part in the configuration of proxies.
+    /// True if at least a part of the object is in force, which means in the configuration of proxies.
     pub fn is_served(&self) -> bool {
         let mut problems = self.problems.iter();
         problems.all(|problem| problem.effect.extent != Extent::Whole)
@@ -155,14 +155,14 @@ impl Entry {
         faults.map(|problem| (problem.path, problem.code)).collect()
     }
 
-    /// True if this entry has only problems that `form` has too. `form` is an older form of the object that is in
-    /// force. The comparison ignores problems without an effect on traffic.
+    /// True if `form` has all problems of this entry too. `form` is an older form of the same object. The comparison
+    /// ignores problems without an effect on traffic.
     pub fn is_no_worse_than(&self, form: &Entry) -> bool {
         self.is_valid() || self.faults().is_subset(&form.faults())
     }
 
-    /// Returns this entry with the content of `form`, an older form of the object that stays in force. A problem of
-    /// this entry keeps its effect on traffic if `form` has the same problem with an effect. All other problems get
+    /// Returns this entry with the content of `form`, an older form of the same object that proxies continue to use. If
+    /// `form` has the same problem as this entry, the problem keeps its effect on traffic. All other problems get
     /// `effect`.
     pub fn held_as(&self, form: &Entry, effect: Effect) -> Entry {
         let form_faults = form.faults();
@@ -174,7 +174,7 @@ impl Entry {
                 problem.with_effect(effect.clone())
             }
         });
-        // Translation reports these problems of `form` itself.
+        // Translation gets `form`, so it reports the problems that `form` has too.
         let new_problems = self.translation_problems().filter(|it| !is_of_form(it));
         let new_problems = new_problems.map(|it| it.with_effect(effect.clone()));
         Entry {

@@ -22,7 +22,7 @@ pub enum ObjectSource {
 }
 
 impl ObjectSource {
-    /// Without a folder the source is the cluster. Returns Err if no cluster can be reached.
+    /// Returns the folder as the source. Without a folder, connects to the cluster; returns Err if that fails.
     pub async fn connect(folder: Option<Folder>, args: &Serve) -> io::Result<ObjectSource> {
         if let Some(folder) = folder {
             return Ok(ObjectSource::Folder(Box::new(folder)));
@@ -84,7 +84,7 @@ impl ObjectSource {
         Some(tokio::spawn(reporter.run(shutdown.leaving.clone())))
     }
 
-    /// Publishes the objects, and each change of them, while the process lives.
+    /// Starts to publish the objects and each later change.
     pub fn feed(self, publisher: Publisher) -> io::Result<()> {
         match self {
             ObjectSource::Folder(folder) => {

@@ -1,4 +1,4 @@
-//! The end of the process: signals, and what waits for them.
+//! The end of the process: receives signals, and tells the other tasks that the process ends.
 
 use std::io;
 use std::time::Duration;
@@ -9,12 +9,13 @@ use tokio_util::sync::CancellationToken;
 use weir::publish::Current;
 use weir_core::manifest::problem::messages::start as messages;
 
-/// Time until the endpoints of a Service no longer contain a replica that is not ready, with a margin.
+/// Time until Kubernetes has removed a replica that is not ready from the endpoints of its Service, with a margin.
 const LEAVING: Duration = Duration::from_secs(5);
-/// Time for the last answers and status writes after the end has begun.
+/// Time for the last answers and status writes after `ending` is cancelled.
 const LAST_ANSWERS: Duration = Duration::from_millis(800);
 
-/// SIGTERM first makes this replica not ready (`leaving`), and ends it later (`ending`). SIGINT ends it at once.
+/// SIGTERM first makes this replica not ready (`leaving`), and ends the process later (`ending`). SIGINT ends the
+/// process at once.
 pub struct Shutdown {
     pub leaving: CancellationToken,
     pub ending: CancellationToken,
@@ -32,8 +33,9 @@ impl Shutdown {
         })
     }
 
-    /// Returns when every answer has ended. `is_replica` is true if clients find this process by its readiness. Returns
-    /// Err if the source of objects has stopped, because then the sender of `current` is gone.
+    /// Waits for a signal, and then for `last_tasks`. `is_replica` is true if clients find this process through a
+    /// Service, which contains only ready replicas. Returns Err if the source of objects has stopped: then the sender
+    /// of `current` is gone.
     pub async fn wait(
         mut self,
         mut current: watch::Receiver<Current>,

@@ -1,4 +1,4 @@
-//! The two listeners, for proxies and for operators, and the certificates for proxies.
+//! The two listeners, for proxies and for operators, and the server certificate of the listener for proxies.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,8 +15,9 @@ use weir_core::metrics::Metrics;
 
 use super::{Serve, Shutdown};
 
-/// Most connections that wait until the process accepts them. If more clients connect, the kernel drops their requests,
-/// and the clients try again after a second. The kernel's own limit, `net.core.somaxconn`, is 4,096 by default.
+/// Maximum number of connections that wait until the process accepts them. If more clients connect, the kernel drops
+/// their requests, and the clients try again after a second. The kernel's own limit, `net.core.somaxconn`, is 4,096 by
+/// default.
 const BACKLOG: i32 = 4_096;
 
 pub struct Sockets {
@@ -39,7 +40,8 @@ impl Sockets {
         })
     }
 
-    /// With TLS a reader needs a certificate or a token. On loopback every reader may read every scope.
+    /// Returns how clients authenticate. With TLS each client needs a certificate or a token. Without TLS the listener
+    /// is on loopback, and every client may read every configuration.
     pub fn authentication(&self, args: &Serve, tokens: Option<Arc<Tokens>>) -> Authentication {
         if self.certificates.is_none() {
             return Authentication::Anyone;
@@ -96,7 +98,8 @@ impl Sockets {
     }
 }
 
-/// Returns the certificates of `--tls-cert`. Returns None without `--tls-cert`, which only loopback allows.
+/// Returns the certificates of `--tls-cert`, or None without `--tls-cert`. Returns Err without `--tls-cert` if
+/// `address` is not loopback.
 fn certificates(args: &Serve, address: SocketAddr) -> io::Result<Option<Arc<Certificates>>> {
     let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) else {
         if address.ip().to_canonical().is_loopback() {

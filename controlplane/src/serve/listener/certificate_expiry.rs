@@ -1,13 +1,13 @@
-//! When the server certificate expires, and the warning about it.
+//! Finds out when the server certificate expires, and makes the warning about the expiry.
 
 use rustls::pki_types::CertificateDer;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
-/// Number of seconds before the end at which the warning begins: 30 days.
+/// Number of seconds from the first warning to the end of the certificate: 30 days.
 pub const WARN_AHEAD: i64 = 30 * 86_400;
 
-/// Returns the earliest end of the certificates in the chain (RFC 5280, 4.1.2.5, notAfter), in Unix seconds. Err has
-/// the reason why the chain cannot be read.
+/// Returns the earliest time at which a certificate of the chain expires (RFC 5280, 4.1.2.5, notAfter), in Unix
+/// seconds. Returns Err with the reason if the chain cannot be read.
 pub(super) fn first_end(chain: &[CertificateDer<'_>]) -> Result<i64, String> {
     let mut ends = Vec::new();
     for certificate in chain {
@@ -20,23 +20,26 @@ pub(super) fn first_end(chain: &[CertificateDer<'_>]) -> Result<i64, String> {
         .ok_or_else(|| "no certificate in it".to_owned())
 }
 
-/// Returns the warning about a certificate that ends at `end`. Returns None if the end is more than [`WARN_AHEAD`]
-/// away. The times are Unix seconds.
+/// Returns the warning about a certificate that expires at `end`. Returns None if more than [`WARN_AHEAD`] is left.
+/// `end` and `now` are Unix seconds.
 pub fn warning(end: i64, now: i64) -> Option<String> {
     let left = end.saturating_sub(now);
     if left > WARN_AHEAD {
         return None;
     }
     let when = match left {
-        ..0 => "has ended: proxies refuse this control plane, and keep the configuration that they have".to_owned(),
+        ..0 => {
+            "has expired: proxies refuse this control plane, and keep their present configuration"
+                .to_owned()
+        }
         left => format!(
-            "ends in {} days: proxies then refuse this control plane, and keep the configuration that they have",
+            "expires in {} days: proxies then refuse this control plane, and keep their present configuration",
             left / 86_400
         ),
     };
     Some(format!(
-        "the certificate for proxies {when}; renew the files of --tls-cert and --tls-key, for example the Secret weir-tls, and \
-         give proxies the new authority if it is another one"
+        "the server certificate {when}; renew the files of --tls-cert and --tls-key, for example the Secret weir-tls. \
+         If another authority signs the new certificate, give the proxies the CA certificate of this authority"
     ))
 }
 
@@ -49,9 +52,9 @@ mod tests {
         let day = 86_400;
         assert_eq!(warning(31 * day, 0), None);
         let soon = warning(29 * day + 5, 0).unwrap();
-        assert!(soon.contains("ends in 29 days"), "{soon}");
+        assert!(soon.contains("expires in 29 days"), "{soon}");
         let over = warning(-1, 0).unwrap();
-        assert!(over.contains("has ended"), "{over}");
+        assert!(over.contains("has expired"), "{over}");
     }
 
     #[test]

@@ -1,5 +1,6 @@
-//! The slot of a connection. Until a client has shown a good token or certificate, its address has the slot. After that
-//! its owner and the owner's namespace have the slot.
+//! The slot of a connection: its place in the limited number of connections. A client that has not yet shown a valid
+//! token or certificate is a stranger, and its slot counts for its IP address. After that the slot counts for the
+//! client's owner (its pod, ServiceAccount or namespace) and for the owner's namespace.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,11 +12,12 @@ use weir_core::owner::Owner;
 
 /// The limits of a listener.
 pub struct Limits {
-    /// Connections of clients that have not shown a good token or certificate.
+    /// Maximum number of connections of strangers.
     pub strangers: usize,
-    /// Connections of clients that have shown a good token or certificate. None if the listener asks for neither.
+    /// Maximum number of connections of clients that have shown a valid token or certificate. None if the listener
+    /// requires no authentication.
     pub known: Option<usize>,
-    /// Most bytes of a request's head: at least 8 KiB.
+    /// Maximum size of a request's head (request line and headers) in bytes. This limit is at least 8 KiB.
     pub head: usize,
 }
 
@@ -59,12 +61,12 @@ impl ConnectionSlots {
         })
     }
 
-    /// Whether a client must show a good token or certificate.
+    /// True if a client must show a valid token or certificate.
     pub(super) fn must_authenticate(&self) -> bool {
         self.known.is_some()
     }
 
-    /// A slot for a new connection; None if no slot is left.
+    /// Returns a slot for a new connection, or None if no slot is free.
     pub(super) fn enter(self: &Arc<Self>, address: IpAddr) -> Option<Arc<ConnectionSlot>> {
         let end = CancellationToken::new();
         let address = address.to_canonical();
@@ -78,7 +80,7 @@ impl ConnectionSlots {
 }
 
 impl ConnectionSlot {
-    /// Counts the connection for its owner from now on. Returns false if the owner or its namespace has no free slot.
+    /// Moves the connection from the strangers to its owner. Returns false if the owner or its namespace gets no slot.
     pub fn assign_owner(&self, owner: &Arc<Owner>) -> bool {
         let Some(known) = &self.slots.known else {
             return true;
@@ -108,7 +110,7 @@ impl ConnectionSlot {
         matches!(&*holder, SlotHolder::Stranger { .. })
     }
 
-    /// Returns when the slot is given to another connection.
+    /// Waits until the slot is given to another connection.
     pub(super) async fn reassigned(&self) {
         self.end.cancelled().await;
     }

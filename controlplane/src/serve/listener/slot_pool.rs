@@ -1,5 +1,5 @@
 //! A limited number of connection slots. While slots are free, any client may take a slot. When no slot is free, the
-//! client with most slots gives up its oldest slot. So a client with many connections cannot keep out other clients.
+//! client with the most slots loses its oldest slot. So a client with many connections cannot lock out other clients.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};
@@ -10,9 +10,9 @@ use std::time::Duration;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-/// Time for which a client keeps a new slot. Without this time, clients that connect together would take slots from
-/// each other before the server serves one of them. This time does not protect a client that has at least two slots
-/// more than the client that asks.
+/// Time for which a client keeps a new slot. Without this time, clients that connect at the same moment would take
+/// slots from each other before the server serves one of them. Exception: a client loses a new slot at once if it has
+/// at least two slots more than the client that needs a slot.
 const GRACE: Duration = Duration::from_secs(1);
 
 pub(super) struct SlotPool<K> {
@@ -33,7 +33,7 @@ struct SlotEntry {
     end: CancellationToken,
 }
 
-/// A slot for one connection. It becomes free when this value is dropped.
+/// A slot for one connection. The slot becomes free when this value is dropped.
 pub(super) struct Slot<K: Eq + Hash> {
     pool: Arc<SlotPool<K>>,
     key: K,
@@ -52,8 +52,8 @@ impl<K: Clone + Eq + Hash> SlotPool<K> {
         })
     }
 
-    /// Takes a slot for the client `key`, which may have at most `limit` slots. Cancels `end` when the slot goes to
-    /// another connection. Returns None if no connection can give up its slot.
+    /// Takes a slot for the client `key`, which may have at most `limit` slots. Cancels `end` when the slot later
+    /// goes to another connection. Returns None if no slot is free and no connection may lose its slot.
     pub(super) fn take(
         self: &Arc<Self>,
         key: K,
@@ -99,8 +99,8 @@ impl<K> SlotPool<K> {
 }
 
 impl<K: Clone + Eq + Hash> SlotTable<K> {
-    /// Returns the client with most slots, and its number of slots. If several clients have most slots, returns the
-    /// client with the oldest slot.
+    /// Returns the client with the most slots, and its number of slots. If several clients have this number, returns
+    /// the client with the oldest slot.
     fn most(&self) -> Option<(K, usize)> {
         let oldest = |slots: &VecDeque<SlotEntry>| slots.front().map(|it| it.number);
         let most = self.by_key.iter();
@@ -154,12 +154,12 @@ mod tests {
         assert!(slots.iter().all(Option::is_some));
         assert!(ends[0].is_cancelled() && ends[1].is_cancelled());
         assert!(!ends[2].is_cancelled() && !few.is_cancelled());
-        // Both clients have two slots now. During GRACE neither of them takes a slot from the other, but a client
-        // without slots takes one at once.
+        // Both clients have two slots now. Before GRACE is over, neither can take a slot from the other. A client
+        // without slots can take a slot at once.
         assert!(pool.take("few", ANY, &CancellationToken::new()).is_none());
         assert!(pool.take("many", ANY, &CancellationToken::new()).is_none());
         let more = ["third", "fourth"].map(|it| pool.take(it, ANY, &CancellationToken::new()));
-        assert!(more.iter().all(Option::is_some), "the others had two each");
+        assert!(more.iter().all(Option::is_some), "others have two slots");
         assert!(pool.take("fifth", ANY, &CancellationToken::new()).is_none());
         tokio::time::advance(GRACE).await;
         assert!(pool.take("fifth", ANY, &CancellationToken::new()).is_some());
@@ -195,7 +195,7 @@ mod tests {
         let newer = pool.take("a", 2, &ends[2]);
         assert!(newer.is_some() && ends[0].is_cancelled());
         assert!(!ends[1].is_cancelled());
-        // A slot that was given up does not become free a second time.
+        // A slot that another connection has taken does not become free a second time.
         drop(own);
         assert_eq!(pool.lock().count, 1);
     }

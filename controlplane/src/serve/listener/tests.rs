@@ -17,7 +17,7 @@ fn slot() -> Arc<ConnectionSlot> {
     ConnectionSlots::new(&few()).enter(address).unwrap()
 }
 
-/// Behind a masquerading proxy all clients have one address, so a client with an owner is not counted by its address.
+/// Behind a NAT gateway all clients have one address. So an authenticated client does not count for its address.
 #[tokio::test(start_paused = true)]
 async fn authenticated_client_frees_stranger_slot() {
     use weir_core::owner::Owner;
@@ -32,16 +32,16 @@ async fn authenticated_client_frees_stranger_slot() {
     let strangers: Vec<_> = (0..4).map(|_| enter().unwrap()).collect();
     assert!(
         !strangers[0].assign_owner(&owner("b")),
-        "all of the namespace's own"
+        "no slot of the namespace is old enough to be lost"
     );
     let other = Arc::new(Owner::of_pod("other", "c"));
     assert!(
         strangers[0].assign_owner(&other),
-        "another namespace has its share"
+        "another namespace gets a slot at once"
     );
     timeout(Duration::from_millis(1), known[0].reassigned())
         .await
-        .expect("the oldest slot of the namespace with most");
+        .expect("the namespace with the most slots loses its oldest slot");
     assert!(strangers[0].assign_owner(&other) && enter().is_some());
 }
 
@@ -74,7 +74,7 @@ async fn client_without_token_is_disconnected() {
 }
 
 #[test]
-fn listeners_leave_other_files() {
+fn limits_leave_files_for_other_uses() {
     for known in [1, 2_048, usize::MAX] {
         let [proxies, operators] = limits(known, 0);
         let all = proxies.strangers + proxies.known.unwrap() + operators.strangers;
@@ -86,7 +86,7 @@ fn listeners_leave_other_files() {
     assert_eq!(limits(1, 100)[0].head, 32 << 10);
 }
 
-/// The answer to a GET from a client with this address.
+/// Returns the answer to a GET from a client with this address.
 async fn answer_to(address: &str) -> String {
     let ending = CancellationToken::new();
     let metrics = Arc::new(Metrics::default());
@@ -119,7 +119,7 @@ async fn answer_to(address: &str) -> String {
     answer
 }
 
-/// On a node with `route_localnet` clients of other machines can reach a listener on loopback.
+/// On a node with the sysctl `route_localnet`, clients on other machines can reach a listener on loopback.
 #[tokio::test]
 async fn plain_http_only_serves_loopback() {
     for near in [
@@ -135,7 +135,7 @@ async fn plain_http_only_serves_loopback() {
     }
 }
 
-/// What ends a connection, and what ends the wait of `/held`.
+/// Ends the connection, or ends the wait of the path `/held`.
 #[derive(Clone, Default)]
 struct Controls {
     end_term: CancellationToken,
@@ -144,7 +144,7 @@ struct Controls {
     go: CancellationToken,
 }
 
-/// A connection to a server with `/`, and with `/held`, which is answered on `go`.
+/// Returns a connection to a server. The server answers `/` at once, and `/held` when `go` is cancelled.
 fn connected() -> (Controls, DuplexStream, impl Future<Output = ()>) {
     let controls = Controls::default();
     let Controls {
@@ -181,14 +181,14 @@ async fn ask(client: &mut DuplexStream, path: &str) {
     client.write_all(head.as_bytes()).await.unwrap();
 }
 
-/// All bytes until the connection ends.
+/// Returns all bytes until the connection ends.
 async fn rest(mut client: DuplexStream) -> String {
     let mut rest = String::new();
     client.read_to_string(&mut rest).await.unwrap();
     rest
 }
 
-/// After the term of a TLS connection, after a reload of the certificates, and when the process leaves.
+/// Covers the end of the term of a TLS connection, and the time when the process leaves (is no longer ready).
 #[tokio::test(start_paused = true)]
 async fn expired_connection_ends_with_next_answer() {
     for (leaves, is_held) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -213,14 +213,14 @@ async fn expired_connection_ends_with_next_answer() {
             if is_held {
                 controls.go.cancel();
             } else {
-                // Sent when the term was over already.
+                // This request is sent after the term is over.
                 ask(&mut client, "/").await;
             }
             rest(client).await
         };
         let start = Instant::now();
         let ((), rest) = tokio::join!(served, request);
-        assert!(start.elapsed() < HEAD, "it ended by its time limit");
+        assert!(start.elapsed() < HEAD, "only the time limit has ended it");
         let last = if is_held { "held" } else { "content" };
         assert!(rest.ends_with(last), "{rest}");
         assert!(rest.contains("connection: close"), "{rest}");
@@ -229,7 +229,7 @@ async fn expired_connection_ends_with_next_answer() {
 
 #[tokio::test(start_paused = true)]
 async fn last_answer_has_connection_close() {
-    // The order of two events at the same moment may be chance.
+    // The order of two events at the same moment may be random.
     for _ in 0..32 {
         let (controls, mut client, served) = connected();
         let request = async {

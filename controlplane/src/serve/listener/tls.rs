@@ -1,4 +1,4 @@
-//! The server certificate, reloaded when its files change, and the names in client certificates.
+//! Reads the server certificate, and reloads it when its files change. Also reads the names in client certificates.
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -19,8 +19,8 @@ use super::certificate_expiry::first_end;
 use weir_core::manifest::problem::messages::start as messages;
 use weir_core::metrics::Metrics;
 
-/// Time between two reads of the files. A read of a few kilobytes is cheap, and also finds a changed link of a mounted
-/// Secret.
+/// Time between two reads of the files. A read of a few kilobytes is cheap. It also notices when the symbolic links of
+/// a mounted Secret change.
 const RELOAD: Duration = Duration::from_secs(2);
 
 /// The files of the certificate, of its key, and of the CA bundle for clients.
@@ -28,7 +28,7 @@ pub struct Files {
     pub certificate: PathBuf,
     pub key: PathBuf,
     pub client_authority: Option<PathBuf>,
-    /// True if a client must show a certificate. If not, the client may show a token.
+    /// True if a client must show a certificate. If false, a client may show a token instead.
     pub is_certificate_required: bool,
 }
 
@@ -57,7 +57,7 @@ pub enum Unusable {
 pub struct Certificates {
     files: Files,
     newest: watch::Sender<Arc<ServerConfig>>,
-    /// Unix seconds at which the newest chain of certificates ends.
+    /// Unix seconds at which the newest valid certificate chain expires.
     ends: AtomicI64,
     /// The contents of the files at the last read, valid or not.
     last_read: Mutex<Vec<Vec<u8>>>,
@@ -75,7 +75,7 @@ impl Certificates {
         })
     }
 
-    /// Unix seconds at which the certificate in use ends.
+    /// Returns the Unix seconds at which the certificate in use expires.
     pub fn ends(&self) -> i64 {
         self.ends.load(Ordering::Relaxed)
     }
@@ -87,8 +87,8 @@ impl Certificates {
         (acceptor, newest)
     }
 
-    /// Reloads changed files for ever. If files cannot be used, logs and counts them, and keeps the last valid
-    /// certificate.
+    /// Reloads changed files, and never returns. If the files cannot be used, logs and counts the error, and keeps the
+    /// last valid certificate.
     pub async fn follow(&self, metrics: &Metrics) {
         let mut last_error = String::new();
         loop {
@@ -96,7 +96,7 @@ impl Certificates {
             tokio::time::sleep(RELOAD).await;
             let result = self.reload();
             let is_same = match &result {
-                // Files that cannot be read give the same error at each read.
+                // While a file cannot be read, each attempt has the same error. Log it only once.
                 Err(error @ Unusable::Unread { .. }) => {
                     let before = std::mem::replace(&mut last_error, error.to_string());
                     before == last_error
@@ -118,7 +118,7 @@ impl Certificates {
         }
     }
 
-    /// True if a changed certificate was loaded.
+    /// Reads the files. Returns true if they have changed and are in use now.
     fn reload(&self) -> Result<bool, Unusable> {
         let bytes = self.files.bytes()?;
         let mut last_read = self
@@ -150,7 +150,8 @@ impl Files {
         read.collect()
     }
 
-    /// `bytes` are the contents of the files, in the order of [`Files::bytes`].
+    /// Returns the TLS configuration, and the time at which the certificate expires. `bytes` has the contents of the
+    /// files in the order of [`Files::bytes`].
     fn parse(&self, bytes: &[Vec<u8>]) -> Result<(ServerConfig, i64), Unusable> {
         let bytes = |index: usize| bytes.get(index).map(Vec::as_slice).unwrap_or_default();
         let chain = certificates(&self.certificate, bytes(0))?;
@@ -223,7 +224,7 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
     Ok(parsed)
 }
 
-/// The names in a client's certificate, in their order.
+/// The names in a client certificate, in the order of the certificate.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct CertificateNames {
     pub uris: Vec<String>,
@@ -231,7 +232,7 @@ pub struct CertificateNames {
 }
 
 impl CertificateNames {
-    /// Returns the names in the certificate that the client has shown, or None without a certificate.
+    /// Returns the names in the client's certificate, or None if the client has shown no certificate.
     pub(super) fn of_client(connection: &ServerConnection) -> io::Result<Option<CertificateNames>> {
         let certificate = connection.peer_certificates().and_then(<[_]>::first);
         let Some(certificate) = certificate else {

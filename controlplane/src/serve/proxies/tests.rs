@@ -50,7 +50,7 @@ fn namespace_cannot_fill_proxy_list() {
     }
     let all = MAX_OF_NAMESPACE;
     assert_eq!(count_after(&proxies, 0, of_pod(all)), all);
-    // A proxy in the list stays in the list.
+    // A proxy that is already in the list stays in the list.
     assert_eq!(count_after(&proxies, 0, of_pod(1)), all);
     let few = Owner::of_pod("few", "1");
     assert_eq!(count_after(&proxies, 0, few), all + 1);
@@ -75,7 +75,7 @@ fn instances_of_owner_are_limited() {
         assert_eq!(proxies.lock().proxies.len(), limit, "{owner:?}");
         let other = Owner::of_pod("shop", "2");
         assert_eq!(count_after(&proxies, 0, other), limit + 1);
-        // A proxy that is forgotten no longer counts.
+        // A proxy that was removed from the list no longer counts.
         let mut state = proxies.lock();
         state.last_sweep = None;
         state.sweep(Instant::now() + FORGET);

@@ -1,10 +1,11 @@
-//! Proxies that move between replicas, and the watermark of each proxy.
+//! Proxies that move between replicas, and the watermark of each proxy. A watermark has a resource version for each
+//! kind of object.
 
 use super::*;
 use weir_core::watermark::Watermark;
 
 impl Plane {
-    /// The split, read up to this version.
+    /// Publishes a split, with a watermark that contains `version` for Services.
     fn publish_at(&mut self, weight: u64, version: u64) {
         self.publish_with(weight, format!("services={version}").parse().unwrap());
     }
@@ -44,7 +45,7 @@ async fn proxy_gets_no_older_configuration() {
         (watermark(&response), response.headers().get(ETAG)),
         (None, None)
     );
-    // Without a wait or a document the answer is 503.
+    // A client without a document, which does not wait, gets 503.
     let response = behind.get("", &poll[1..2]).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
 
@@ -86,7 +87,7 @@ async fn missing_resource_delays_poll_briefly() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn equal_revision_is_held_regardless() {
+async fn equal_revision_gets_304_despite_lag() {
     let mut plane = Plane::new();
     plane.publish_at(9, 5);
     let tag = plane.revision().await;
@@ -111,19 +112,23 @@ async fn proxy_watermark_follows_its_revision() {
     let first = plane.revision().await;
     let poll = [("weir-instance", "a"), ("weir-applied", first.as_str())];
     plane.get("", &[("weir-instance", "a")]).await;
-    assert_eq!(plane.watermark("a"), "", "it has not said what it runs");
+    assert_eq!(
+        plane.watermark("a"),
+        "",
+        "the proxy has reported no revision"
+    );
     plane.get("", &poll).await;
     assert_eq!(plane.watermark("a"), "services=5");
     plane.publish_at(1, 8);
     assert_eq!(
         plane.watermark("a"),
         "services=8",
-        "a change elsewhere is in force as well"
+        "the change does not affect this proxy's revision"
     );
     plane.publish_at(2, 9);
     assert_eq!(plane.watermark("a"), "services=8");
     let second = plane.revision().await;
-    // While its workers differ the watermark stays.
+    // While the workers run different revisions, the watermark does not change.
     plane.get("", &[("weir-instance", "a")]).await;
     assert_eq!(plane.watermark("a"), "services=8");
     plane
@@ -131,7 +136,7 @@ async fn proxy_watermark_follows_its_revision() {
         .await;
     assert_eq!(plane.watermark("a"), "services=9");
 
-    // The cluster was restored.
+    // The cluster was restored from a backup, so the version is lower.
     plane.publish_at(2, 3);
     assert_eq!(plane.watermark("a"), "services=3");
 }
@@ -214,22 +219,22 @@ async fn answer_carries_watermark_of_plan() {
     let mut plane = Plane::new();
     plane.publish_at(1, 5);
     let mut server = plane.server.clone();
-    // The state between the two steps of a publication: the plan is new, and the watermark is not.
+    // The state between the two steps of a publication: the plan is new, and the watermark is still the previous one.
     server.watermark = watch::Sender::new(Arc::new("services=4".parse().unwrap())).subscribe();
     let app = server.router();
     let request = Request::get("/v1/config").body(Body::empty()).unwrap();
     let response = app.oneshot(request).await.unwrap();
     assert_eq!(watermark(&response), Some("services=5"));
 
-    // A restored cluster has the same objects at a lower version.
+    // A cluster that was restored from a backup has the same objects with a lower version.
     plane.publish_at(1, 3);
     assert_eq!(watermark(&plane.get("", &[]).await), Some("services=3"));
 }
 
-/// An attack with one token: many instances, each with a watermark of thousands of resources that the replica does not
-/// watch.
+/// Simulates an attack with one token. The attacker polls with many instance names. Each poll sends a watermark with
+/// thousands of resources that the replica does not watch.
 #[tokio::test(start_paused = true)]
-async fn made_up_resources_are_not_kept() {
+async fn invented_resources_are_not_kept() {
     let mut plane = Plane::new();
     plane.publish_at(9, 5);
     let own = plane.revision().await;

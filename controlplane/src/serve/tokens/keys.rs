@@ -1,8 +1,8 @@
-//! The keys with which the API server signs tokens: a token that it has not signed needs no TokenReview.
+//! Checks the signatures of tokens. A token that the API server has not signed is refused without a TokenReview.
 //!
-//! The keys are read from `/openid/v1/jwks` (RFC 7517). By default every ServiceAccount may read it, by the ClusterRole
-//! `system:service-account-issuer-discovery`. A signature proves that the API server has made the token. It does not
-//! prove that the token still counts: only a TokenReview does.
+//! The API server's keys are read from `/openid/v1/jwks` (RFC 7517). By default every ServiceAccount may read this
+//! path: the ClusterRole `system:service-account-issuer-discovery` allows it. A signature proves that the API server
+//! has made the token. Only a TokenReview proves that the token is still valid.
 
 use std::collections::HashMap;
 use std::ops::RangeInclusive;
@@ -18,17 +18,17 @@ use serde::Deserialize;
 use tokio::time::{Instant, sleep_until, timeout};
 
 const PATH: &str = "/openid/v1/jwks";
-/// Shortest time between two requests for the keys. It holds however many tokens name an unknown key.
+/// Shortest time between two requests for the keys, even if many tokens name unknown keys.
 const EVERY: Duration = Duration::from_secs(1);
-/// The same after a request that failed.
+/// Shortest time between a failed request for the keys and the next request.
 const RETRY: Duration = Duration::from_secs(10);
 /// Time limit of a request.
 const ANSWER: Duration = Duration::from_secs(2);
-/// Most keys that the replica keeps. An API server has one or two keys, and a few more during a key rotation.
+/// Maximum number of keys that are kept. An API server has one or two keys, and a few more during a key rotation.
 const MAX_KEYS: usize = 64;
-/// The algorithms that are supported (RFC 7518).
+/// The supported algorithms (RFC 7518).
 const ALGORITHMS: [&str; 5] = ["RS256", "RS384", "RS512", "ES256", "ES384"];
-/// The lengths of RSA keys that are supported.
+/// The supported lengths of RSA keys.
 const RSA_BITS: RangeInclusive<usize> = 2048..=8192;
 
 /// Who has signed a token.
@@ -43,15 +43,16 @@ pub(super) enum Signature {
 pub(super) struct Keys {
     client: kube::Client,
     newest: RwLock<Arc<KeySet>>,
-    /// When the keys may be requested again. The task that requests them holds the lock while other tasks wait.
+    /// When the keys may be requested again. A task that requests the keys holds this lock, so that other tasks wait
+    /// for the same answer.
     next: tokio::sync::Mutex<Option<Instant>>,
 }
 
 #[derive(Default)]
 struct KeySet {
-    /// The keys by `kid`. The value None stands for an unsupported key, and for several keys with one name.
+    /// The keys by `kid`. The value None means that the key is not supported, or that several keys have this `kid`.
     by_name: HashMap<String, Option<Key>>,
-    /// Whether the server has keys that are not in `by_name`.
+    /// True if the API server has more than [`MAX_KEYS`] keys.
     has_more: bool,
     read: Option<Instant>,
 }
@@ -103,7 +104,7 @@ impl Keys {
         }
     }
 
-    /// Returns who has signed this token. If the token names an unknown key, reads the keys again, at most once a
+    /// Returns who has signed this token. If the token names an unknown key, reads the keys again, at most once in each
     /// second.
     pub(super) async fn verify(&self, token: &str) -> Signature {
         let Some(signed) = Signed::of(token) else {
@@ -183,7 +184,7 @@ impl KeySet {
         }
     }
 
-    /// None if the key that has signed the token is not known.
+    /// Returns None if the set does not contain the key of the token.
     fn verify(&self, signed: &Signed) -> Option<Signature> {
         match &signed.header.kid {
             Some(name) => self
@@ -197,7 +198,7 @@ impl KeySet {
         }
     }
 
-    /// The result for a token without a key in this set.
+    /// Returns the result for a token whose key is not in this set.
     fn without_key(&self, signed: &Signed) -> Signature {
         let is_unnamed = signed.header.kid.is_none();
         let may_be_signed = self.has_more
@@ -210,7 +211,7 @@ impl KeySet {
         }
     }
 
-    /// The result of each key for a token without `kid`.
+    /// Checks a token without `kid` with each key. Returns the results.
     fn all(&self, signed: &Signed) -> impl Iterator<Item = Signature> {
         let keys = self.by_name.values();
         keys.map(|key| check(key.as_ref(), signed))

@@ -1,8 +1,9 @@
-//! The cached results of TokenReviews: a limited number, counted by namespace and by owner.
+//! Caches the results of TokenReviews. Their number is limited. The store counts results by namespace and by owner: the
+//! pod or the ServiceAccount of a token.
 //!
 //! A full store first forgets expired results, then tokens without a good result. After that it forgets the oldest
-//! result of one owner: the owner with most results, in the namespace with most results. So one owner or namespace
-//! cannot push out the tokens of others. If a result was forgotten, its token needs a new TokenReview.
+//! result of the owner with the most results, in the namespace with the most results. So one owner or namespace cannot
+//! push out the tokens of others. A token whose result was forgotten needs a new TokenReview.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -12,34 +13,34 @@ use tokio::time::Instant;
 use super::ReviewCell;
 use weir_core::owner::Owner;
 
-/// The SHA-256 of a token: a memory dump contains no tokens.
+/// The SHA-256 of a token. The store keeps no tokens, so a memory dump does not contain them.
 pub(super) type Hash = [u8; 32];
 
 pub(super) struct ReviewStore {
     capacity: usize,
     next: u64,
     by_hash: HashMap<Hash, StoredReview>,
-    /// Tokens without a good result by number, the oldest first.
+    /// Tokens without a good result. The key is the number of the token, so the oldest token comes first.
     not_good: BTreeMap<u64, Hash>,
-    /// Tokens with a good result. No namespace is empty.
+    /// Tokens with a good result, by namespace. A namespace without tokens has no entry.
     good: BTreeMap<Option<String>, NamespaceReviews>,
-    /// All tokens with a result, sorted by the time until which the result counts, and then by number.
+    /// All tokens with a result, sorted by the time at which the result expires, and then by number.
     ends: BTreeMap<(Instant, u64), Hash>,
 }
 
 struct StoredReview {
     cell: Arc<ReviewCell>,
     number: u64,
-    /// None without a good result.
+    /// None if the token has no good result.
     owner: Option<Arc<Owner>>,
-    /// None without a result.
+    /// When the result expires. None if the token has no result.
     end: Option<Instant>,
 }
 
 #[derive(Default)]
 struct NamespaceReviews {
     count: usize,
-    /// Tokens by number, the oldest result first. An owner without tokens has no list.
+    /// The tokens of each owner by number, the oldest result first. An owner without tokens has no entry.
     owners: BTreeMap<Arc<Owner>, BTreeMap<u64, Hash>>,
 }
 
@@ -59,7 +60,7 @@ impl ReviewStore {
         Some(self.by_hash.get(hash)?.cell.clone())
     }
 
-    /// The cell of a token; a new token gets a new cell.
+    /// Returns the cell of a token. A new token gets a new cell.
     pub(super) fn cell(&mut self, hash: Hash, now: Instant) -> Arc<ReviewCell> {
         match self.get(&hash) {
             Some(cell) => cell,
@@ -71,8 +72,8 @@ impl ReviewStore {
         }
     }
 
-    /// Records a result that counts until `end`. A result with an owner is a good result. The token keeps `cell`, even
-    /// if the store has forgotten the token in the meantime.
+    /// Records a result that expires at `end`. A result with an owner is a good result. The token keeps `cell`, even if
+    /// the store has forgotten the token during the TokenReview.
     pub(super) fn record(
         &mut self,
         hash: Hash,
@@ -135,7 +136,7 @@ impl ReviewStore {
         }
     }
 
-    /// The token to forget in a full store.
+    /// Returns the token that a full store forgets next.
     fn least(&self) -> Option<Hash> {
         if let Some(hash) = self.not_good.values().next() {
             return Some(*hash);
@@ -194,7 +195,7 @@ mod tests {
         hash
     }
 
-    /// Token `number` gets a good result that counts for an hour.
+    /// Records a good result for token `number`. The result expires after an hour.
     fn good(store: &mut ReviewStore, number: usize, owner: &Owner) {
         let (now, hash) = (Instant::now(), hash(number));
         let cell = store.cell(hash, now);
@@ -217,13 +218,16 @@ mod tests {
             good(&mut store, number, &many);
         }
         assert!(has(&store, 1000) && has(&store, 1001));
-        assert!(has(&store, 499) && !has(&store, 401), "the newest 98");
+        assert!(
+            has(&store, 499) && !has(&store, 401),
+            "the store keeps the newest 98 results of this owner"
+        );
         // Many owners of one namespace are counted together.
         for number in 500..1000 {
             let uid = number.to_string();
             good(&mut store, number, &Owner::of_pod("evil", &uid));
         }
-        assert!(has(&store, 1000), "another namespace has one result");
+        assert!(has(&store, 1000), "the other namespace keeps its result");
         good(&mut store, 1002, &Owner::of_pod("other", "1"));
         assert!(has(&store, 1000) && has(&store, 1002));
         assert_eq!(store.len(), 100);
@@ -243,7 +247,7 @@ mod tests {
             store.record(hash(number), &cell, None, end, now);
         }
         assert!(has(&store, 99) && has(&store, 1) && !has(&store, 0));
-        // Its token was forgotten during the review.
+        // The store forgets token 500 during its review.
         let (cell, other) = (store.cell(hash(500), now), store.cell(hash(501), now));
         assert!(!has(&store, 500));
         let end = now + Duration::from_secs(1);

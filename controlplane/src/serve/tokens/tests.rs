@@ -12,7 +12,8 @@ use super::*;
 
 mod keys;
 
-/// An API server with a fixed answer to each TokenReview, and with keys. It counts the requests for both.
+/// An API server that gives a fixed answer to each TokenReview, and has keys. It counts the TokenReviews and the
+/// requests for keys.
 struct Api {
     tokens: Tokens,
     reviews: Arc<AtomicUsize>,
@@ -43,7 +44,7 @@ impl Api {
             count.fetch_add(1, Ordering::SeqCst);
             let answer = answer.lock().unwrap().clone();
             async move {
-                // Other requests with the same token wait meanwhile.
+                // During this time other requests with the same token begin to wait.
                 tokio::time::sleep(Duration::from_millis(10)).await;
                 let status = if answer.is_null() {
                     StatusCode::INTERNAL_SERVER_ERROR
@@ -116,7 +117,7 @@ fn signed(pair: &EcdsaKeyPair, header: serde_json::Value, claims: serde_json::Va
     format!("{text}.{}", BASE64_URL_SAFE_NO_PAD.encode(signature))
 }
 
-/// A token that the API server has signed.
+/// Returns a token that the API server has signed.
 fn token(name: &str, audience: serde_json::Value, seconds: i64) -> String {
     let now = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -150,7 +151,7 @@ async fn token_is_reviewed_once_and_cached() {
     let short = token_of(5);
     api.tokens.account(&short).await.unwrap();
     tokio::time::advance(Duration::from_secs(6)).await;
-    // The clock of the claims is the system clock, which is not paused.
+    // This test pauses the clock of tokio, but not the system clock, which decides whether the claims have expired.
     api.say(json!({ "authenticated": false, "error": "token has expired" }));
     let denied = api.tokens.account(&short).await;
     let message = messages::review_failed("token has expired").to_string();
@@ -164,14 +165,14 @@ fn token_of(seconds: i64) -> String {
 #[tokio::test(start_paused = true)]
 async fn cached_token_survives_api_server_outage() {
     let api = Api::new(good());
-    // Made once, because `plain` makes another token in the next second.
+    // The token is made once, because `plain` returns another token in the next second.
     let token = plain();
     api.tokens.account(&token).await.unwrap();
     api.say(serde_json::Value::Null);
     tokio::time::advance(FRESH).await;
     assert!(api.tokens.account(&token).await.is_ok());
     assert!(api.tokens.account(&token).await.is_ok());
-    assert_eq!(api.reviews(), 2, "it is left alone for a while");
+    assert_eq!(api.reviews(), 2, "there is a pause after a failed review");
     let unknown = api.tokens.account(&token_of(60)).await;
     assert!(
         matches!(unknown, Err(Denied::Unavailable(_))),
@@ -187,7 +188,7 @@ async fn cached_token_survives_api_server_outage() {
 #[tokio::test(start_paused = true)]
 async fn accounts_do_not_evict_each_other() {
     let api = Api::new(good());
-    // Made once, because `plain` makes another token in the next second.
+    // The token is made once, because `plain` returns another token in the next second.
     let token = plain();
     api.tokens.account(&token).await.unwrap();
     let evil = Arc::new(Owner::of_account("evil", "system:serviceaccount:evil:a"));
@@ -202,7 +203,7 @@ async fn accounts_do_not_evict_each_other() {
     assert!(api.tokens.account(&token_of(600)).await.is_ok());
     assert_eq!(api.reviews(), 2);
     assert!(api.tokens.account(&token).await.is_ok());
-    assert_eq!(api.reviews(), 2, "the answer was kept");
+    assert_eq!(api.reviews(), 2, "the result is still cached");
     assert_eq!(api.tokens.store().len(), MAX_TOKENS);
 }
 
@@ -269,12 +270,12 @@ async fn bound_pod_owns_the_token() {
 }
 
 #[tokio::test]
-async fn replica_has_token_of_same_account() {
+async fn replicas_have_the_same_account() {
     let mut api = Api::new(good());
     let file = tempfile::NamedTempFile::new().unwrap();
     std::fs::write(file.path(), plain()).unwrap();
     let account = api.tokens.account(&plain()).await.unwrap();
-    assert!(!api.tokens.is_own(&account), "there is no token of its own");
+    assert!(!api.tokens.is_own(&account), "this process has no token");
     api.tokens.own_token = file.path().to_owned();
     assert!(api.tokens.is_own(&account));
     let other = Account {

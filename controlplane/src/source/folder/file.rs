@@ -1,4 +1,4 @@
-//! One manifest file: its last valid content, and whether its present state may be read.
+//! The state of one manifest file: its last valid content, and whether the file may be read now.
 
 use std::fs::File;
 use std::io::{self, Read};
@@ -12,40 +12,43 @@ use weir_core::manifest::problem::messages::{Message, file as messages};
 use weir_core::manifest::problem::{Effect, Extent, ObjectRef, Problem};
 use weir_core::world;
 
-/// Larger files are not opened.
+/// Maximum size of a file. Larger files are not opened.
 const MAX_BYTES: u64 = object::MAX_BYTES as u64;
 
-/// If a file has changed without an event, this process reads it when its `stat` has stayed the same for this long.
+/// A file that has changed without an inotify event is read when its `stat` has not changed for this time.
 pub(super) const SETTLE: Duration = Duration::from_secs(2);
 
-/// If another process had a file open while this process read it, this process reads the file again. It does so when
-/// the `stat` of the file has not changed for this time, or earlier if an event comes.
+/// If another process had a file open during a read, this process reads the file again. The second read begins when the
+/// `stat` of the file has not changed for this time, or earlier after an event.
 pub(super) const DOUBT: Duration = Duration::from_millis(50);
 
-/// The objects of a missing file stay for this long: editors move a file away before they write the new one.
+/// The objects of a missing file stay in force for this time, because editors move a file away before they write the
+/// new one.
 pub(super) const GRACE: Duration = Duration::from_millis(100);
 
 /// The state of one file.
 #[derive(Default)]
 pub(super) struct FileState {
-    /// The stamp of the last read, successful or not; None if the file must be read again.
+    /// The state of the file at the last read, successful or not. None if the file must be read again.
     pub read: Option<Stamp>,
     /// The inode of the last read.
     pub inode: Option<Inode>,
     change: Option<Change>,
-    /// The last valid content; None if there was none.
+    /// The last valid content. None if no content was valid.
     pub good: Option<Arc<Loaded>>,
-    /// Why its present content is not in force.
+    /// Why the present content is not used.
     pub problem: Option<Problem>,
 }
 
-/// The content of a file. The file's objects are parsed when the file changes, and not when another file changes.
+/// The content of a file. The objects are parsed only when this file changes.
 #[derive(Default)]
 pub(super) struct Loaded {
     pub entries: Vec<Arc<world::Entry>>,
     pub broken: Vec<BrokenDocument>,
     pub passed: Vec<IgnoredDocument>,
+    /// The patch files that this file lists, if it is a kustomization.
     pub patches: Vec<String>,
+    /// The problem of an invalid list of patches.
     pub of_patches: Option<Problem>,
 }
 
@@ -63,7 +66,7 @@ impl From<Manifests> for Loaded {
 }
 
 impl Loaded {
-    /// The same content under another file name.
+    /// Returns the same content under another file name.
     pub(super) fn moved_to(&self, source: &str) -> Loaded {
         let moved = |entry: &Arc<world::Entry>| Arc::new(entry.moved_to(source));
         let mut broken = self.broken.clone();
@@ -79,7 +82,8 @@ impl Loaded {
         }
     }
 
-    /// If the kustomization has an invalid list of patches, the patches of its previous content count too.
+    /// Returns the content and its problem. If a kustomization has an invalid list of patches, adds the patches of the
+    /// previous content.
     fn after(mut self, before: Option<&Loaded>) -> (Loaded, Option<Problem>) {
         let problem = self.of_patches.clone();
         let before = before.filter(|before| problem.is_some() && !before.patches.is_empty());
@@ -95,20 +99,21 @@ impl Loaded {
     }
 }
 
-/// A state that differs from the last read, and the time when it has lasted long enough.
+/// A state of the file that differs from the state at the last read.
 struct Change {
-    /// None: the file is gone.
+    /// None if the file is gone.
     stamp: Option<Stamp>,
+    /// When the state has lasted long enough for a read.
     due: Instant,
 }
 
 /// What to do with a file for which there was no event.
 pub(super) enum ReadDecision {
-    /// It was read in this state.
+    /// The file has not changed since the last read.
     Unchanged,
-    /// It has changed, and its state has lasted long enough.
+    /// The file has changed, and its new state has lasted long enough.
     Read,
-    /// It has changed, and may still be written before this time.
+    /// The file has changed. Until this time another process may still be writing the file.
     WaitUntil(Instant),
 }
 
@@ -126,7 +131,7 @@ pub(super) enum FileReading {
 }
 
 impl FileReading {
-    /// The result of a read while another process had the file open.
+    /// Returns the result to use if another process had the file open during the read.
     pub(super) fn in_doubt(self) -> FileReading {
         match self {
             FileReading::Good(stamp, _) | FileReading::Bad(stamp, _) => {
@@ -138,7 +143,7 @@ impl FileReading {
 }
 
 impl FileState {
-    /// Decides about a file for which there was no event.
+    /// Decides whether to read a file for which there was no event.
     pub(super) fn check(&mut self, stamp: Stamp, now: Instant) -> ReadDecision {
         if self.read == Some(stamp) {
             self.change = None;
@@ -194,7 +199,8 @@ impl FileState {
                 self.problem = Some(self.with_effect(problem));
             }
             FileReading::Moving => self.read = None,
-            // A truncated file is visible before its event; on a busy disk it is visible much earlier.
+            // A process truncates a file before it writes the new content. On a busy disk the event for the new content
+            // comes much later, so an empty file gets more time.
             FileReading::Doubtful(stamp) => {
                 let patience = if stamp.size == 0 { SETTLE } else { DOUBT };
                 self.read = None;
@@ -206,9 +212,9 @@ impl FileState {
 }
 
 impl FileState {
-    /// Adds the effect on the objects that were read from the file before.
+    /// Adds to the problem that the previous objects of the file stay in force, if there are any.
     fn with_effect(&mut self, problem: Problem) -> Problem {
-        // A template is not an error, so it counts as read.
+        // A template is not an error. So a template without earlier content counts as a file without objects.
         if problem.effect.extent == Extent::Nothing {
             self.good.get_or_insert_default();
         }
@@ -223,7 +229,7 @@ impl FileState {
     }
 }
 
-/// Reads one file that had the stamp `stamp` in the listing.
+/// Reads one file. `stamp` is the state of the file in the listing.
 pub(super) fn read(
     path: &Path,
     source: String,
@@ -262,10 +268,10 @@ pub(super) fn read(
     }
 }
 
-/// None if the file has changed while it was read.
+/// Returns the content of the file. Returns None if the file has changed since the listing, or during the read.
 fn read_whole(path: &Path, stamp: Stamp) -> io::Result<Option<Vec<u8>>> {
     let mut file = File::open(path)?;
-    // A read from a pipe changes its `stat`.
+    // Only regular files are compared, because a read from a pipe changes the `stat` of the pipe.
     let is_regular = file.metadata()?.is_file();
     if is_regular && Stamp::of(&file.metadata()?) != stamp {
         return Ok(None);

@@ -1,5 +1,5 @@
-//! Waits for changes of a folder: by inotify, and by a listing every two seconds for changes without an event (lost
-//! events, another mounted file system, a link with a new target).
+//! Waits for changes of a folder, by inotify and by a listing every two seconds. The listing finds changes without an
+//! event: lost events, another mounted file system, or a link with a new target.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File};
@@ -20,9 +20,9 @@ use crate::publish::{Publisher, Snapshot};
 
 /// Longest time between two listings.
 const TICK: Duration = Duration::from_secs(2);
-/// Time without an event after which a burst of events has ended.
+/// A burst of events ends when there was no event for this time.
 const QUIET: Duration = Duration::from_millis(2);
-/// Longest burst.
+/// Maximum duration of a burst.
 const BURST: Duration = Duration::from_millis(8);
 
 /// Longest wait for the marker event.
@@ -35,18 +35,19 @@ pub struct FolderWatcher {
     events: mpsc::Receiver<FileEvent>,
     /// Keeps `events` open if inotify is not available.
     _open: mpsc::Sender<FileEvent>,
+    /// Files that were closed after writing, or renamed into place, since the last listing.
     settled: BTreeSet<PathBuf>,
     /// Files that were written since the listing began.
     written: BTreeSet<PathBuf>,
-    /// How often each settled file was opened since.
+    /// How often each file was opened after it was added to `settled`.
     opened: BTreeMap<PathBuf, usize>,
     /// The time of the next listing; None before the first one.
     next: Option<Instant>,
 }
 
 struct Inotify {
-    /// A file that no other process can open. inotify keeps the order of events. So after the event for this file,
-    /// every earlier event has come.
+    /// A file that no other process can open. inotify keeps the order of events. So when the event for this file has
+    /// come, all earlier events have come too.
     marker: File,
     inotify: RecommendedWatcher,
     watching: BTreeMap<PathBuf, Inode>,
@@ -59,9 +60,9 @@ struct Inotify {
 enum FileEvent {
     /// Closed after writing, or renamed into place.
     Settled(PathBuf),
-    /// A process writes the file.
+    /// A process has written to the file.
     Writing(PathBuf),
-    /// Opened by any process, this one included.
+    /// Opened by any process, including this process.
     Opened(PathBuf),
     /// This process has opened the marker.
     Marker,
@@ -77,7 +78,7 @@ impl FolderWatcher {
         let root = folder.root.clone();
         let inotify = Inotify::open(root, sender.clone())
             .inspect_err(|error| {
-                tracing::warn!("no inotify ({error}): looking for changes every 2 s");
+                tracing::warn!("inotify does not work, so the folder is listed every 2 s: {error}");
             })
             .ok();
         FolderWatcher {
@@ -115,7 +116,7 @@ impl FolderWatcher {
         }
     }
 
-    /// Publishes the objects, and each change of them, while the process lives.
+    /// Publishes the objects and each later change. Never returns.
     pub fn feed(mut self, mut publisher: Publisher) -> ! {
         loop {
             let folder = self.changed();
@@ -141,12 +142,12 @@ impl FolderWatcher {
         let settled = mem::take(&mut self.settled);
         self.written.clear();
         let listing = self.folder.list(&settled);
-        // Separates our opening of a file from an earlier opening by another process: inotify merges equal events that
-        // follow each other.
+        // inotify merges equal events that follow each other. The marker event separates an earlier opening of a file
+        // by another process from the opening by this process.
         self.catch_up(&settled);
         let files = self.folder.read(listing, now);
         self.catch_up(&settled);
-        // This process has opened each file once.
+        // This process has opened each file once, so a second opening comes from another process.
         let opened = settled
             .into_iter()
             .filter(|path| !self.settled.contains(path))
@@ -159,7 +160,7 @@ impl FolderWatcher {
         self.folder.apply(files, &events, Instant::now())
     }
 
-    /// Processes all events up to now, if a file is settled.
+    /// Processes all events up to now. Does nothing if `settled` is empty.
     fn catch_up(&mut self, settled: &BTreeSet<PathBuf>) {
         let Some(inotify) = &self.inotify else { return };
         if settled.is_empty() || File::open(path_of(&inotify.marker)).is_err() {
@@ -174,7 +175,7 @@ impl FolderWatcher {
         }
     }
 
-    /// Waits for the end of the next burst of events, or until `next`.
+    /// Waits for the end of the next burst of events. Returns at `next` if no burst has begun.
     fn wait(&mut self, next: Instant) {
         loop {
             let Ok(event) = self.events.recv_timeout(until(next)) else {
@@ -190,7 +191,7 @@ impl FolderWatcher {
         }
     }
 
-    /// Records an event. True if it requires a listing.
+    /// Records an event. Returns true if the event requires a listing.
     fn note(&mut self, event: FileEvent) -> bool {
         match event {
             FileEvent::Settled(path) => {
@@ -246,7 +247,7 @@ impl Inotify {
             let path = path.clone();
             move |event: notify::Result<Event>| {
                 for event in meaning(event, &root, &path) {
-                    // Err: the control plane ends.
+                    // An error means that the receiver is gone, because the process ends.
                     let _ = to.send(event);
                 }
             }
@@ -265,7 +266,7 @@ impl Inotify {
         self.watching.retain(|path, inode| {
             let stays = folders.get(path) == Some(inode);
             if !stays {
-                // Err: the folder is gone, and its watch too.
+                // An error means that the folder and its watch are already gone.
                 let _ = self.inotify.unwatch(path);
             }
             stays
@@ -283,7 +284,9 @@ impl Inotify {
                 }
                 Err(error) => {
                     if self.refused.insert(path) {
-                        tracing::warn!("looking for changes every 2 s: {error}");
+                        tracing::warn!(
+                            "a folder cannot be watched, so it is listed every 2 s: {error}"
+                        );
                     }
                 }
             }

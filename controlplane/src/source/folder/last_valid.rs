@@ -1,9 +1,13 @@
-//! An edit that breaks an object never moves traffic. The previous form of the object stays in use until the object is
-//! deleted, or has a form that is no worse.
+//! Keeps the last valid form of each object, so that an edit that breaks an object never moves traffic. A form is the
+//! content of an object at one time. The form in force is the form that is published. It stays in force until the
+//! object is deleted, or until an edit makes a form that is not worse.
 //!
-//! A form is worse than the form in use if it has a new problem with an effect on traffic. A problem is new if the form
-//! in use has no problem with its path and code. At a start the first form that is read is in use, with its problems.
-//! Kind, namespace and name identify an object in any file. [`documents`] handles objects that cannot be identified.
+//! A form is worse than the form in force if it has a new problem with an effect on traffic. A problem is new if the
+//! form in force has no problem with the same path and code. After a start the first form of each object is in force,
+//! even if it has problems.
+//!
+//! Kind, namespace and name identify an object in any file. The module [`documents`] handles documents in which one of
+//! them cannot be read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -18,7 +22,7 @@ mod documents;
 /// Kind, namespace and name.
 type Id = (Kind, String, String);
 
-/// The forms in force, for objects that a later edit breaks.
+/// The forms in force. They stay in use when a later edit breaks the objects.
 #[derive(Clone, Debug, Default)]
 pub(super) struct LastValid(BTreeMap<Id, Arc<Entry>>);
 
@@ -38,7 +42,8 @@ pub(super) struct StepResult {
     pub last_valid: LastValid,
 }
 
-/// The object that counts among objects with the same kind, namespace and name.
+/// The effective object for each kind, namespace and name. If several files contain such an object, the others are
+/// duplicates.
 type Effective<'a> = BTreeMap<Id, &'a Arc<Entry>>;
 
 impl LastValid {
@@ -54,7 +59,8 @@ impl LastValid {
         LastValid(forms.collect())
     }
 
-    /// Returns the objects of these files that are in force, from the files and the forms that were in force before.
+    /// Returns the objects that are now in force. The input is the content of the files, and the forms that were in
+    /// force before.
     pub(super) fn step(&self, files: &[Contents<'_>]) -> StepResult {
         let entries = || files.iter().flat_map(|file| file.entries);
         let effective = self.effective(entries());
@@ -70,7 +76,7 @@ impl LastValid {
             let id = id_of(entry);
             let first = effective.get(&id);
             if first.is_none_or(|first| !Arc::ptr_eq(first, entry)) {
-                // Later ones are reported as duplicates.
+                // Later copies stay in the result, because the translation reports them as duplicates.
                 if first.is_none_or(|first| first.place() < entry.place()) {
                     in_force_now.push(entry.clone());
                 }
@@ -104,7 +110,8 @@ impl LastValid {
             match (forms.next(), &document.what) {
                 (None, What::Broken(broken)) if !broken.is_foreign => problems.extend(own.to_vec()),
                 (None, _) => {}
-                // Without an access policy nothing in such an object is a problem.
+                // The problems of an object of the access policy stay with the object. If there is no access policy,
+                // they are not reported.
                 (Some(first), _) if document.stands_for.iter().all(of_policy) => {
                     in_force_now.push(Arc::new(first.with_problems(held)));
                 }
@@ -122,7 +129,8 @@ impl LastValid {
         }
     }
 
-    /// The first object by file and place that can be in force, or that is in the file of the form in force.
+    /// Returns the effective objects. Among several copies, the effective object is the first one by file and place
+    /// that can be in force or is in the file of the form in force.
     fn effective<'a>(&self, entries: impl Iterator<Item = &'a Arc<Entry>>) -> Effective<'a> {
         let rank = |id: &Id, entry: &Entry| match self.0.get(id) {
             Some(form) if entry.source() == form.source() => 0,
@@ -144,7 +152,7 @@ impl LastValid {
         effective.map(|(id, (_, entry))| (id, entry)).collect()
     }
 
-    /// Returns the forms of objects that are neither in their own file nor in an earlier file.
+    /// Returns the forms in force whose object is no longer in its own file, and not in an earlier file.
     fn gone(&self, effective: &Effective<'_>) -> Vec<&Arc<Entry>> {
         let is_gone = |(id, form): &(&Id, &Arc<Entry>)| {
             let first = effective.get(*id);
@@ -153,7 +161,7 @@ impl LastValid {
         self.0.iter().filter(is_gone).map(|(_, it)| it).collect()
     }
 
-    /// True if an object of which no form is in force may be the broken edit of another object.
+    /// True if this object may be the broken edit of another object: it has no form in force, and cannot be used.
     fn may_stand_for_another(&self, entry: &Arc<Entry>, effective: &Effective<'_>) -> bool {
         let id = id_of(entry);
         let is_counting = effective.get(&id).is_none_or(|it| Arc::ptr_eq(it, entry));
@@ -161,7 +169,7 @@ impl LastValid {
     }
 }
 
-/// The problems of objects that stand before the object that counts.
+/// Returns the problems of copies that come before the effective object.
 fn copies<'a>(
     entries: impl Iterator<Item = &'a Arc<Entry>>,
     effective: &Effective<'_>,

@@ -7,19 +7,20 @@ use std::io;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
-/// Deepest folders that are listed.
+/// Maximum depth of the folders that are listed.
 const MAX_DEPTH: usize = 64;
 
-/// Device and inode.
+/// Device number and inode number.
 pub(super) type Inode = (u64, u64);
 
-/// The state of a file by `stat`. If two stamps are equal, no process has written the file in between.
+/// The state of a file at one time, according to `stat`. If two stamps of a file are equal, the file has not changed
+/// between the two times.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Stamp {
     pub inode: Inode,
     pub size: u64,
     modified: (i64, i64),
-    /// This time also changes with the permissions, so the source reads a file that becomes readable.
+    /// This time also changes when the permissions change. So a file that becomes readable is read.
     changed: (i64, i64),
 }
 
@@ -37,8 +38,8 @@ impl Stamp {
 /// A manifest file.
 pub(super) struct ListedFile {
     pub stamp: io::Result<Stamp>,
-    /// True if the file is complete. A file is complete if the file or a folder above it was closed after writing or
-    /// renamed into place, or is a link with a new target.
+    /// True if the file is complete. A file is complete if it was closed after writing. It is also complete if the file
+    /// or a folder above it was renamed into place, or is a link with a new target.
     pub settled: bool,
 }
 
@@ -46,13 +47,13 @@ pub(super) struct ListedFile {
 pub(super) struct Listing {
     pub files: BTreeMap<PathBuf, ListedFile>,
     pub folders: BTreeMap<PathBuf, Inode>,
-    /// The targets of the root and of the links below it, with all links resolved.
+    /// The target of the root, and of each link below the root, with all links resolved.
     pub links: BTreeMap<PathBuf, PathBuf>,
     /// Folders below the root that could not be listed. Their files are unknown.
     pub unreadable_dirs: BTreeMap<PathBuf, io::Error>,
 }
 
-/// The previous listing, and the events since.
+/// The links of the previous listing, and the file events since then.
 pub(super) struct PreviousListing<'a> {
     /// Absolute paths that were closed after writing or renamed into place.
     pub settled: &'a BTreeSet<PathBuf>,
@@ -64,7 +65,7 @@ pub(super) struct PreviousListing<'a> {
 pub(super) fn list(root: &Path, previous: &PreviousListing<'_>) -> io::Result<Listing> {
     let mut listing = Listing::default();
     let metadata = fs::metadata(root)?;
-    // A pipe has no path.
+    // A pipe has no canonical path.
     let real = fs::canonicalize(root).unwrap_or_else(|_| root.into());
     let settled = previous.settled.contains(root) || previous.links.get(root) != Some(&real);
     listing.links.insert(root.into(), real.clone());
@@ -162,7 +163,7 @@ fn inode(metadata: &Metadata) -> Inode {
     (metadata.dev(), metadata.ino())
 }
 
-/// A mounted ConfigMap keeps its versions in the same folder under names that begin with a dot.
+/// True if the name begins with a dot. A mounted ConfigMap has folders with such names for its versions.
 fn is_hidden(name: &OsStr) -> bool {
     name.as_encoded_bytes().starts_with(b".")
 }

@@ -1,4 +1,5 @@
-//! Files that are not objects because of other files: patches of a kustomization, and templates of a Helm chart.
+//! Files that are not manifests because of other files: patches that a kustomization lists, and templates of a Helm
+//! chart.
 
 use std::collections::BTreeMap;
 use std::ffi::OsStr;
@@ -6,8 +7,8 @@ use std::path::{Component, Path, PathBuf};
 
 use super::file::FileState;
 
-/// The files that kustomizations name as patches, each with its kustomization. A patch looks like an object, but is a
-/// part of an object.
+/// Returns the files that kustomizations list as patches, each with its kustomization. A patch looks like an object,
+/// but is only a part of an object.
 pub(super) fn patches(entries: &BTreeMap<PathBuf, FileState>) -> BTreeMap<PathBuf, &PathBuf> {
     let mut patches = BTreeMap::new();
     for (path, entry) in entries {
@@ -29,7 +30,7 @@ pub(super) fn is_in_chart(path: &Path, entries: &BTreeMap<PathBuf, FileState>) -
     })
 }
 
-/// Resolves `.` and `..` of `patch` relative to `folder`. Such parts of `folder` itself stay.
+/// Resolves `.` and `..` in `patch` relative to `folder`, but not in `folder` itself.
 fn resolve(folder: &Path, patch: &str) -> PathBuf {
     let mut resolved = folder.to_owned();
     for component in Path::new(patch).components() {

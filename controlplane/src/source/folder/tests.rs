@@ -7,7 +7,7 @@ use tempfile::TempDir;
 use super::file::{DOUBT, GRACE, SETTLE};
 use super::*;
 
-/// A folder on disk, and the time of its scans.
+/// A folder on disk, and the time of the last scan.
 struct Disk {
     _dir: TempDir,
     path: PathBuf,
@@ -43,14 +43,14 @@ impl Disk {
         fs::rename(self.path.join(from), self.path.join(to)).unwrap();
     }
 
-    /// Opened and read for the first time.
+    /// Opens the folder and reads all files.
     fn folder(&self) -> Folder {
         let mut folder = Folder::open(&self.path, false).unwrap();
         folder.read_all();
         folder
     }
 
-    /// A scan after events for `settled`, at the time `later` after the previous scan.
+    /// Scans the folder. `later` is the time since the previous scan, and `settled` are the files with an event.
     fn scan(&mut self, folder: &mut Folder, settled: &[&str], later: Duration) -> Scan {
         self.now += later;
         let settled = settled.iter().map(|name| self.path.join(name)).collect();
@@ -136,19 +136,19 @@ fn unsettled_file_waits_for_its_event() {
     disk.write("c.yaml", "");
     disk.write("b.yaml", &service("other"));
     let scan = disk.scan(&mut folder, &["b.yaml"], SOON);
-    assert_eq!(names(&folder), ["a", "other"], "an event of another file");
+    assert_eq!(names(&folder), ["a", "other"], "only b.yaml has an event");
     assert_eq!(scan.due, Some(disk.now + SETTLE));
 
     disk.write("a.yaml", &service("longer"));
     disk.scan(&mut folder, &[], SETTLE);
-    assert_eq!(names(&folder), ["a", "other"], "it has changed again");
+    assert_eq!(names(&folder), ["a", "other"], "a.yaml has changed again");
     disk.scan(&mut folder, &[], SETTLE - SOON);
     assert_eq!(names(&folder), ["a", "other"]);
     disk.scan(&mut folder, &[], SOON);
     assert_eq!(
         names(&folder),
         ["longer", "other"],
-        "no event for long enough"
+        "a.yaml has not changed for long enough"
     );
     assert_eq!(disk.scan(&mut folder, &[], SOON).due, None);
 }
@@ -243,14 +243,14 @@ fn first_publication_needs_every_file() {
     let mut disk = Disk::new(&[("a.yaml", &service("a")), ("b.yaml", BROKEN)]);
     let mut folder = disk.folder();
     assert!(folder.unread().unwrap().contains("b.yaml: Unreadable"));
-    // A file that was valid once does not delay the publication.
+    // A broken file that was valid before does not delay the publication.
     disk.write("a.yaml", BROKEN);
     disk.scan(&mut folder, &["a.yaml"], SOON);
     disk.write("b.yaml", &service("b"));
     disk.scan(&mut folder, &["b.yaml"], SOON);
     assert_eq!(folder.unread(), None);
     assert_eq!(names(&folder), ["a", "b"]);
-    // After the first publication a broken new file does not either.
+    // After the first publication, a broken new file does not delay later publications.
     disk.write("c.yaml", BROKEN);
     disk.scan(&mut folder, &["c.yaml"], SOON);
     assert_eq!(folder.unread(), None);
@@ -268,7 +268,7 @@ fn deleted_broken_file_is_forgotten() {
 }
 
 #[test]
-fn objects_of_deleted_file_go_later() {
+fn objects_of_deleted_file_stay_briefly() {
     let mut disk = Disk::new(&[("a.yaml", &service("a")), ("b.yaml", &service("b"))]);
     let mut folder = disk.folder();
     disk.remove("a.yaml");
@@ -315,7 +315,7 @@ fn truncated_file_has_no_objects() {
     assert_eq!(folder.problems(), []);
 }
 
-/// The layout of a ConfigMap that the kubelet mounts.
+/// Writes a version of a ConfigMap in the layout in which the kubelet mounts it.
 fn config_map(disk: &Disk, version: &str, text: &str) {
     disk.write(&format!("..{version}/a.yaml"), text);
     symlink(format!("..{version}"), disk.path.join("..data_tmp")).unwrap();
@@ -347,7 +347,7 @@ fn swapped_folder_link_is_read() {
     fs::remove_file(&link).unwrap();
     disk.scan(&mut folder, &[], GRACE);
     disk.scan(&mut folder, &[], GRACE);
-    assert_eq!(names(&folder), ["one"], "between the two");
+    assert_eq!(names(&folder), ["one"], "the link does not exist now");
     assert_eq!(folder.problems().len(), 1);
     symlink("two", &link).unwrap();
     disk.scan(&mut folder, &[], SOON);
@@ -379,14 +379,14 @@ fn links_in_a_circle_end() {
     symlink("self.yaml", disk.path.join("self.yaml")).unwrap();
     let folder = disk.folder();
     assert_eq!(names(&folder), ["a"]);
-    assert_eq!(folder.problems().len(), 1, "the link to itself");
+    assert_eq!(folder.problems().len(), 1, "only for self.yaml");
 }
 
 #[test]
 fn empty_folder_needs_allow_empty() {
     let mut disk = Disk::new(&[]);
     let mut folder = disk.folder();
-    assert!(folder.unread().unwrap().contains("holds no objects yet"));
+    assert!(folder.unread().unwrap().contains("contains no objects yet"));
     disk.write("a.yaml", &service("a"));
     disk.scan(&mut folder, &["a.yaml"], SOON);
     assert_eq!(folder.unread(), None);
@@ -461,14 +461,14 @@ fn broken_object_keeps_last_valid_form() {
         assert_eq!(folder.objects().len(), 2);
         assert!(folder.objects().iter().all(|entry| entry.is_valid()));
     }
-    // A file that becomes unreadable keeps the form too.
+    // If the file becomes unreadable, the form also stays in force.
     disk.write("a.yaml", BROKEN);
     disk.scan(&mut folder, &["a.yaml"], SOON);
     assert_eq!(folder.objects().len(), 2);
     disk.write("a.yaml", SPLIT);
     disk.scan(&mut folder, &["a.yaml"], SOON);
     assert_eq!((folder.objects(), messages_of(&folder)), (&*good, vec![]));
-    // After a restart there is no older form.
+    // After a restart there is no previous form.
     disk.write("a.yaml", &SPLIT.replace("weight: 1", "weight: l"));
     let restarted = disk.folder();
     assert!(messages_of(&restarted)[0].contains("the object is not in force"));
@@ -479,7 +479,7 @@ fn broken_object_keeps_last_valid_form() {
 }
 
 #[test]
-fn only_object_is_held_without_kind() {
+fn object_without_kind_keeps_form() {
     let mut disk = Disk::new(&[("a.yaml", SPLIT)]);
     let mut folder = disk.folder();
     disk.write("a.yaml", &SPLIT.replace("kind: TrafficSplit\n", ""));
@@ -584,7 +584,7 @@ fn charts_and_kustomizations_are_passed_over() {
         ("a kustomization", "a template of a Helm chart")
     );
 
-    // The same with a path that contains `..`.
+    // The result is the same for a path that contains `..`.
     let around = disk.path.join("chart/..");
     let mut folder = Folder::open(&around, true).unwrap();
     folder.read_all();
@@ -620,7 +620,7 @@ fn broken_kustomization_keeps_its_patches() {
             assert!(folder.objects()[0].source().ends_with("z.yaml"), "{to}");
             assert_eq!(folder.problems().len(), 1, "{to}");
         }
-        // Without the kustomization's entry the patch is an object.
+        // If the kustomization does not list the patch, the file is read as an object.
         disk.write("kustomization.yaml", "patches: []\n");
         disk.scan(&mut folder, &["kustomization.yaml"], SOON);
         assert_eq!((names(&folder).len(), folder.problems()), (2, vec![]));
@@ -667,7 +667,7 @@ fn moved_broken_file_keeps_objects() {
 }
 
 #[test]
-fn broken_replacement_file_is_held() {
+fn broken_replacement_file_keeps_objects() {
     for broken in [
         SPLIT.replace("kind: TrafficSplit\n", ""),
         SPLIT.replace("name: web", "name: Web_1"),

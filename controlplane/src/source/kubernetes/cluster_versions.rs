@@ -1,5 +1,7 @@
-//! The newest resource versions of the cluster, from its API server. A replica with lower versions is behind. A replica
-//! with higher versions has read the cluster before it was restored from a backup.
+//! Requests the newest resource versions of the cluster from its API server. If this replica has read only lower
+//! versions, it is behind. If this replica has read higher versions, the cluster was restored from a backup.
+//!
+//! A source is one kind of object, in all namespaces or in one namespace. Each source has a watch.
 
 use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -17,14 +19,15 @@ use super::read_object::count;
 use super::resource::{Served, Source};
 use weir_core::watermark::Watermark;
 
-/// Shortest time between two requests for all versions.
+/// Shortest time between two requests for the versions of all sources.
 const EVERY: Duration = Duration::from_secs(1);
 /// Time limit of a request for one source.
 const TIMEOUT: Duration = Duration::from_secs(4);
-/// Most requests at a time.
+/// Maximum number of requests at the same time.
 const CONCURRENCY: usize = 16;
 
-/// The default has no API server, because a folder source has no resource versions.
+/// Requests the newest versions. The default value has no API server, and is for a folder of manifests. A folder has no
+/// resource versions.
 #[derive(Clone, Default)]
 pub struct ClusterVersions(Option<Arc<SharedVersions>>);
 
@@ -38,8 +41,9 @@ struct SharedVersions {
 struct VersionsAnswer {
     /// When the request began.
     at: Instant,
+    /// None if no source has answered.
     newest: Option<Arc<Watermark>>,
-    /// The versions of all sources are there.
+    /// True if every source has answered.
     is_complete: bool,
 }
 
@@ -47,6 +51,7 @@ struct VersionsAnswer {
 #[derive(Clone)]
 struct WatchedSource {
     location: ListLocation,
+    /// The resource version that the watch has reached; 0 before the first list.
     reached: Arc<AtomicU64>,
     command: watch::Sender<WatchCommand>,
 }
@@ -63,13 +68,14 @@ pub struct ListLocation {
 pub enum WatchCommand {
     /// No command.
     None,
-    /// Find the newest version of the cluster.
+    /// Get the newest resource version from the API server.
     CatchUp,
     /// List the objects again, because the cluster was restored and counts from lower numbers.
     Restart,
 }
 
-/// The watch's end of a `WatchedSource`: it publishes the version that the watch has reached, and receives commands.
+/// The part of a `WatchedSource` that belongs to the watch. The watch uses it to report the version that it has
+/// reached, and to receive commands.
 pub struct WatchHandle {
     pub location: ListLocation,
     reached: Arc<AtomicU64>,
@@ -82,9 +88,9 @@ impl WatchHandle {
         self.reached.store(version, Ordering::Release);
     }
 
-    /// Returns when there is a command.
+    /// Waits until there is a command.
     pub async fn wait_for_command(&mut self) {
-        // Err is impossible: this value also has a sender.
+        // An error is impossible, because this value also has a sender.
         let is_command = |command: &WatchCommand| *command != WatchCommand::None;
         let _ = self.receiver.wait_for(is_command).await;
     }
@@ -120,8 +126,8 @@ impl ClusterVersions {
     }
 
     /// Returns the newest resource versions, from a request that starts after this call. Returns None if there is no
-    /// API server, or the API server does not answer. Callers that wait share one request, and there is at most one
-    /// request in a second.
+    /// API server, or the API server does not answer. Several callers share one request, and there is at most one
+    /// request in each second.
     ///
     /// A watch with lower versions gets the command to catch up. A watch with higher versions gets the command to
     /// restart.
@@ -186,7 +192,8 @@ impl SharedVersions {
         self.sources.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// A source without an answer is left out.
+    /// Requests the newest version of each source. Leaves out sources without an answer. A watch with a higher version
+    /// gets the command to restart.
     async fn request(&self) -> VersionsAnswer {
         let at = Instant::now();
         let sources = self.sources().clone();
@@ -199,7 +206,7 @@ impl SharedVersions {
             let (client, permits) = (self.client.clone(), permits.clone());
             answers.spawn(async move {
                 let newest = async {
-                    // Err is impossible: the semaphore is never closed.
+                    // An error is impossible, because the semaphore is never closed.
                     let _permit = permits.acquire().await;
                     newest_version(&client, &source.location).await
                 };
@@ -229,7 +236,7 @@ impl SharedVersions {
     fn catch_up(&self, newest: &Watermark) {
         for (id, source) in self.sources().iter() {
             let reached = source.reached.load(Ordering::Acquire);
-            // A watch before its first list, or before a restart, catches up with the list.
+            // Before its first list a watch needs no command, because the list returns the newest version.
             let is_behind = reached > 0 && newest.get(id).is_some_and(|newest| reached < newest);
             source.command.send_if_modified(|command| {
                 let is_new = is_behind && *command == WatchCommand::None;
@@ -242,7 +249,7 @@ impl SharedVersions {
     }
 }
 
-/// None if there is no answer, or no number.
+/// Returns None if there is no answer, or its resource version is not a number.
 async fn newest_version(client: &kube::Client, location: &ListLocation) -> Option<u64> {
     let params = location.list().limit(1);
     let request = Request::new(&location.path).list(&params).ok()?;

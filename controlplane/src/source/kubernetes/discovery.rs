@@ -1,8 +1,8 @@
 //! Finds the supported kinds that a cluster has, and their versions.
 //!
-//! Aggregated discovery lists all kinds in one small answer, and every client may read it. The answer may lack kinds
-//! shortly after the start of an API server. So a kind counts as absent only after the list of the kind has answered
-//! 404.
+//! Aggregated discovery lists all kinds in one small answer, and every client may read this answer. Shortly after the
+//! start of an API server, kinds may be missing in the answer. So a kind counts as absent only after a request for the
+//! list of its objects was answered with 404.
 
 use http_body_util::BodyExt;
 use hyper::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
@@ -31,7 +31,7 @@ pub enum Undiscovered {
     Silent,
     #[error("GET /apis answers {0}")]
     Refused(StatusCode),
-    #[error("GET /apis does not name all kinds at once, as Kubernetes 1.26 and later do")]
+    #[error("GET /apis has no aggregated discovery; Kubernetes 1.26 or later is required")]
     TooOld,
     #[error("GET /apis cannot be read: {0}")]
     Unreadable(#[from] serde_json::Error),
@@ -46,7 +46,7 @@ impl Discovery {
         }
     }
 
-    /// Reads the kinds of the cluster again, if they have changed.
+    /// Reads the kinds of the cluster, if they have changed since the last call.
     pub async fn refresh(&mut self) -> Result<(), Undiscovered> {
         let mut request = Request::new(Body::empty());
         *request.uri_mut() = hyper::Uri::from_static("/apis");

@@ -1,4 +1,4 @@
-//! Brings events from the watches to the publisher. The feed takes events in bursts and publishes once for each burst.
+//! Brings events from the watches to the publisher. The feed collects a burst of events, and then publishes once.
 
 use std::time::Duration;
 
@@ -9,12 +9,12 @@ use tokio::time::{Instant, timeout_at};
 use super::object_store::{Impact, ObjectStore, SourceEvent};
 use crate::publish::Publisher;
 
-/// A burst ends when there is no event for this long.
+/// A burst ends when there was no event for this time.
 const QUIET: Duration = Duration::from_millis(5);
-/// Longest burst.
+/// Maximum duration of a burst.
 const BURST: Duration = Duration::from_millis(50);
-/// The pause after a translation is this many times as long as the translation, and at most [`MAX_PAUSE`]. The pause
-/// leaves time for requests when objects change often.
+/// After a translation there is a pause, which leaves time for requests when objects change often. The pause is this
+/// many times as long as the translation, and at most [`MAX_PAUSE`].
 const PAUSE_FACTOR: u32 = 2;
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 
@@ -57,7 +57,7 @@ pub async fn feed(mut events: mpsc::Receiver<SourceEvent>, mut publisher: Publis
             publisher.publish(snapshot);
             publisher
         });
-        // Returns Err if the translation panicked. Then the feed ends, and the process ends too.
+        // An error means that the translation has panicked. Then the feed ends, and the process ends too.
         let Ok(back) = published.await else { return };
         publisher = back;
         pause_end = Instant::now() + MAX_PAUSE.min(start.elapsed() * PAUSE_FACTOR);

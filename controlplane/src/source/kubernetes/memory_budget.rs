@@ -1,9 +1,9 @@
-//! The memory limit of one source. A source keeps the oldest objects of each namespace, up to a limit of bytes. The
-//! next objects by age become stubs: a name and a problem. All other objects are hidden, and the oldest stub has the
-//! number of hidden objects.
+//! The memory limit of one source: one kind of object, in all namespaces or in one. A source keeps the oldest objects
+//! of each namespace, up to a limit of bytes. The next objects by age become stubs: a name and a problem. All other
+//! objects are hidden, and the oldest stub reports how many objects are hidden.
 //!
-//! The result depends on the objects and not on the order in which the source read them, so that all replicas keep the
-//! same objects. The module has no input or output of its own.
+//! The result depends on the objects, and not on the order in which the source has read them. So all replicas keep the
+//! same objects. This module does no input or output.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -12,10 +12,11 @@ use self::read_queue::ReadQueue;
 use super::read_object::Key;
 use weir_core::translate::budget::Limits;
 
-/// Most stubs of one namespace. A stub takes up to 5 KiB.
+/// Maximum number of stubs in one namespace. A stub needs up to 5 KiB.
 const MOST_STUBS: usize = 100;
 
-/// The order of objects in a namespace: the oldest first, objects without a creation time last; then by name.
+/// The sort key of objects in a namespace. The oldest object comes first, and objects without a creation time come
+/// last. Objects of the same age are sorted by name.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ObjectAge {
     is_undated: bool,
@@ -51,8 +52,8 @@ struct BudgetLine {
 /// Objects whose state has changed.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub struct Changes {
-    /// Objects that become stubs. The number counts the hidden objects in the stub, rounded down to a power of two. If
-    /// an object has several entries, the last entry counts.
+    /// Objects that become stubs. The number is how many hidden objects the stub reports, rounded down to a power of
+    /// two. If an object has several entries, only the last entry is valid.
     pub stubs: Vec<(Key, usize)>,
     /// Objects to forget.
     pub hidden: Vec<Key>,
@@ -62,11 +63,11 @@ pub struct MemoryBudget {
     /// Bytes for each namespace.
     limit: usize,
     namespaces: BTreeMap<String, NamespaceObjects>,
-    /// Objects that have room now, but that the source did not keep when it read them.
+    /// Objects that fit into the limit now, but that the source did not keep when it read them.
     pub to_read: ReadQueue,
 }
 
-/// By age: first the objects that are kept, then the stubs, then the hidden objects.
+/// The objects of one namespace. In the order of age, kept objects come first, then stubs, then hidden objects.
 #[derive(Default)]
 struct NamespaceObjects {
     lines: BTreeMap<ObjectAge, BudgetLine>,
@@ -79,13 +80,13 @@ struct NamespaceObjects {
     first_stub: Option<ObjectAge>,
     /// The oldest object that is hidden.
     first_hidden: Option<ObjectAge>,
-    /// The stub that counts the hidden objects, and the count.
+    /// The stub that reports the number of hidden objects, and this number.
     summary_stub: Option<(ObjectAge, usize)>,
 }
 
 impl MemoryBudget {
-    /// The budget is a multiple of the namespace limit, because an object in memory is larger than its cost for
-    /// proxies.
+    /// Returns a budget that is a multiple of the namespace limit, because an object in memory is larger than its cost
+    /// for proxies.
     pub fn new(limits: &Limits) -> MemoryBudget {
         const FACTOR: u64 = 8;
         let limit = limits.namespace.saturating_mul(FACTOR);
@@ -100,7 +101,7 @@ impl MemoryBudget {
         }
     }
 
-    /// Bytes of memory for the objects of one namespace.
+    /// Returns the limit in bytes for the objects of one namespace.
     pub fn limit(&self) -> usize {
         self.limit
     }
@@ -111,7 +112,7 @@ impl MemoryBudget {
         self.to_read = ReadQueue::default();
     }
 
-    /// Adds or replaces an object; `weight` is its size in bytes of memory.
+    /// Adds or replaces an object. `weight` is its size in memory, in bytes.
     pub fn put(&mut self, (namespace, name): &Key, age: ObjectAge, weight: usize) -> Changes {
         let of = self.namespaces.entry(namespace.clone()).or_default();
         of.remove(name);
@@ -210,7 +211,8 @@ impl NamespaceObjects {
         self.lines.insert(age.clone(), line);
     }
 
-    /// Keeps the oldest objects that have room together. Visits only objects that change, and returns them.
+    /// Keeps the oldest objects that fit together into `limit`. Visits only objects whose state changes, and returns
+    /// them.
     fn settle(&mut self, limit: usize) -> BTreeSet<ObjectAge> {
         let mut touched = BTreeSet::new();
         while self.weight > limit

@@ -1,4 +1,4 @@
-//! The list that an API server answers with.
+//! The answer of an API server to a request for a list of objects.
 
 use serde::Deserialize;
 use serde_json::value::RawValue;

@@ -1,7 +1,8 @@
-//! The objects of the cluster as they were read, and the resource version that each source has reached.
+//! The objects of the cluster as they were read, and the resource version that each source has reached. A source is one
+//! kind of object, in all namespaces or in one.
 //!
-//! The store has no input or output of its own. It takes events, says whether an event needs a new translation, and
-//! gives a [`Snapshot`] of all objects.
+//! The store does no input or output. It receives events, returns whether an event needs a new translation, and makes a
+//! [`Snapshot`] of all objects.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -11,7 +12,7 @@ use crate::publish::Snapshot;
 use weir_core::status::subject::Subject;
 use weir_core::watermark::Watermark;
 
-/// A change of a source, or of the list of sources. The first field is the id of the source, except in `Discovered`.
+/// A change of a source, or of the list of sources. Except in `Discovered`, the first field is the id of the source.
 #[derive(Debug)]
 pub enum SourceEvent {
     /// A watch of the source begins.
@@ -19,7 +20,9 @@ pub enum SourceEvent {
     /// The fields after the id are all objects, the resource version of the list, and the newest resource version of
     /// the objects.
     Listed(Arc<str>, BTreeMap<Key, ReadObject>, u64, u64),
+    /// An object was added or changed at this resource version.
     Applied(Arc<str>, Key, ReadObject, u64),
+    /// An object was deleted at this resource version.
     Deleted(Arc<str>, Key, u64),
     /// The source has no change between the last event and this resource version.
     Reached(Arc<str>, u64),
@@ -36,7 +39,7 @@ pub enum SourceEvent {
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Impact {
     Nothing,
-    /// The event can change a status or a watermark, and no rule.
+    /// The event can change a status or a watermark, but no rule.
     Outcome,
     Translation,
 }
@@ -107,12 +110,12 @@ impl ObjectStore {
         }
     }
 
-    /// True if the sources are known and the store has the objects of each source.
+    /// True if all sources are known and the store has the objects of each source.
     pub fn is_complete(&self) -> bool {
         self.is_discovered && self.sources.values().all(|it| it.objects.is_some())
     }
 
-    /// Returns why the store lacks sources. Returns None if nothing has failed.
+    /// Returns why the store is not complete. Returns None if nothing has failed.
     pub fn obstacle(&self) -> Option<String> {
         if !self.is_discovered {
             return self.undiscovered.clone();
@@ -214,8 +217,9 @@ impl SourceObjects {
 }
 
 impl ReadObject {
-    /// Keeps `since` of the previous object if the uid and the generation are the same. If `since` is above `reached`,
-    /// the version that the cluster has now, the cluster was restored from a backup, and the object gets a new `since`.
+    /// Copies `since` from the previous object if the uid and the generation are the same. `since` is the resource
+    /// version at which this generation was first read. `reached` is the version of the cluster now. If `since` is
+    /// above `reached`, the cluster was restored from a backup, and nothing is copied.
     fn inherit_since(&mut self, previous: &ReadObject, reached: u64) {
         if let (Some(own), Some(previous)) = (&mut self.subject, &previous.subject)
             && (&own.uid, own.generation) == (&previous.uid, previous.generation)

@@ -1,5 +1,5 @@
-//! Reads one object from the JSON of an API server, and keeps the parts that Weir needs. No content of an object can
-//! stop other objects.
+//! Reads one object from the JSON of an API server, and keeps the parts that Weir needs. An object that cannot be read
+//! does not affect other objects.
 
 use std::fmt::{self, Write as _};
 use std::sync::Arc;
@@ -35,11 +35,11 @@ pub struct ReadObject {
     pub entry: Option<Arc<Entry>>,
     /// Why the object could not be read.
     pub problem: Option<Box<Problem>>,
-    /// The object of status and Events. Its `since` is the resource version at which it was read.
+    /// The data for the object's status and Events. `since` in it is the resource version of the object.
     pub subject: Option<Arc<Subject>>,
 }
 
-/// Counts the memory that the `Debug` text of a value stands for.
+/// Estimates the memory of a value from its `Debug` text.
 #[derive(Default)]
 struct Counter {
     bytes: usize,
@@ -48,7 +48,7 @@ struct Counter {
 
 impl Counter {
     /// Half of the memory that a string needs in addition to its text: pointer, length, capacity and overhead of the
-    /// allocation. Without this number an object of many short strings would take ten times the memory that is counted.
+    /// allocation. Without this number, an object of many short strings would need ten times the estimated memory.
     const QUOTE: usize = 16;
 }
 
@@ -59,7 +59,7 @@ impl fmt::Write for Counter {
         Ok(())
     }
 
-    /// `Debug` of a string writes its quotes, and escaped characters, as single characters.
+    /// `Debug` of a string calls this method for its quotes and for escaped characters.
     fn write_char(&mut self, character: char) -> fmt::Result {
         let more = match character {
             '"' if !self.is_escaped => Counter::QUOTE,
@@ -86,7 +86,7 @@ struct Metadata {
     creation_timestamp: Option<String>,
 }
 
-/// A resource version as a number; 0 if it is not a number.
+/// Returns a resource version as a number, or 0 if it is not a number.
 pub fn count(resource_version: &str) -> u64 {
     resource_version.parse().unwrap_or_default()
 }
@@ -106,7 +106,7 @@ impl Head {
 }
 
 impl ReadObject {
-    /// `id` is the id of the source.
+    /// Reads an object. `id` is the id of the source.
     pub fn of(
         text: &RawValue,
         head: &Head,
@@ -116,7 +116,7 @@ impl ReadObject {
     ) -> ReadObject {
         let mut body = match serde_json::from_str::<Value>(text.get()) {
             Ok(body) => body,
-            // For example an object that is nested too deeply.
+            // For example, the object is nested too deeply.
             Err(_) => return ReadObject::unreadable(head, resource),
         };
         // Items in a list of a built-in kind have no apiVersion and kind.
@@ -141,17 +141,17 @@ impl ReadObject {
         }
     }
 
-    /// Approximate bytes of memory: the length of the `Debug` text, and [`Counter::QUOTE`] for each end of a string in
-    /// it.
+    /// Returns the approximate number of bytes in memory: the length of the `Debug` text, and [`Counter::QUOTE`] for
+    /// each quote of a string.
     pub fn weight(&self) -> usize {
         let mut counter = Counter::default();
-        // Err is impossible: the counter never fails.
+        // An error is impossible, because the counter never fails.
         let _ = write!(counter, "{self:?}");
         counter.bytes
     }
 
-    /// Returns the entry that replaces an object that is too large or has no room: the name of the object and a
-    /// problem.
+    /// Returns a stub: the name of the object and a problem. A stub replaces an object that is too large, or that does
+    /// not fit into the memory limit.
     pub fn stub(
         (namespace, name): Key,
         resource: &Resource,
@@ -193,8 +193,9 @@ impl ReadObject {
     }
 }
 
-/// An API server without a conversion webhook changes the version of an object and keeps its fields: an HTTPRouteGroup
-/// or TrafficTarget without `spec` has the fields of the first version of the kind.
+/// Returns the version of the API that has the fields of this object. An API server without a conversion webhook
+/// changes the version in an object and keeps the fields. So an HTTPRouteGroup or a TrafficTarget without `spec` has
+/// the fields of the first version of its kind.
 fn version_of_shape(
     fields: &serde_json::Map<String, Value>,
     resource: &Resource,
@@ -262,10 +263,10 @@ mod tests {
             has_status: true,
         };
         let kept = ReadObject::of(&text, &Head::of(&text), &resource, served, "pods");
-        // A name and a value are two pointers and two lengths, and the allocation of the name.
+        // Each label needs two pointers, two lengths, and the allocation of the name.
         let least = 10_000 * (4 * 8 + 16);
         assert!(kept.weight() >= least, "{}", kept.weight());
-        // A quotation mark inside a string is one byte, or two.
+        // A quotation mark inside a string counts as one or two bytes, without `QUOTE`.
         let mut counter = Counter::default();
         write!(counter, "{:?}", r#""\"""#).unwrap();
         assert_eq!(counter.bytes, 2 * (1 + Counter::QUOTE) + 8);

@@ -10,11 +10,11 @@ use weir_core::manifest::object::{Kind, SUPPORTED_KINDS, SupportedKind};
 pub struct Resource {
     pub kind: Kind,
     pub group: &'static str,
-    /// The kind's name within its group.
+    /// The name of the kind, such as `Service`.
     pub name: &'static str,
     /// The supported versions.
     pub versions: &'static [&'static str],
-    /// A field of the spec that the translation does not use, and that takes much memory in many objects.
+    /// A field of `spec` that the translation does not use, and that needs much memory in many objects.
     pub unused: Option<&'static str>,
 }
 
@@ -22,7 +22,7 @@ pub struct Resource {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Served {
     pub version: &'static str,
-    /// Whether the resource has a status subresource.
+    /// True if the resource has a status subresource.
     pub has_status: bool,
 }
 
@@ -36,7 +36,7 @@ pub struct Source {
 }
 
 impl Resource {
-    /// The resources that the translation uses under this policy.
+    /// Returns the resources that the translation uses under this access policy.
     pub fn all(policy: Policy) -> impl Iterator<Item = Resource> {
         let of = move |SupportedKind {
                            group,
@@ -48,7 +48,7 @@ impl Resource {
             group,
             name,
             versions,
-            // Only the policy smi needs the pods behind a Service.
+            // Only the policy smi uses the selector, to find the pods of a Service.
             unused: (kind == Kind::Service && policy != Policy::Smi).then_some("selector"),
         };
         let is_needed =
@@ -78,7 +78,7 @@ impl Resource {
 }
 
 impl Source {
-    /// The sources that cover the resource in these namespaces; in every namespace if `namespaces` is empty.
+    /// Returns the sources of the resource in these namespaces, or in every namespace if `namespaces` is empty.
     pub fn of(resource: Resource, namespaces: &[String]) -> Vec<Source> {
         let is_narrowed = !namespaces.is_empty() && resource.kind != Kind::GatewayClass;
         if !is_narrowed {
@@ -98,12 +98,12 @@ impl Source {
         namespaces.iter().map(of).collect()
     }
 
-    /// The path of the list at this version.
+    /// Returns the path of the list at this version.
     pub fn path(&self, version: &str) -> String {
         self.path_in(version, self.namespace.as_deref().unwrap_or_default())
     }
 
-    /// The path of the list of one namespace, or of all namespaces if `namespace` is empty.
+    /// Returns the path of the list of one namespace, or of all namespaces if `namespace` is empty.
     pub fn path_in(&self, version: &str, namespace: &str) -> String {
         let base = match self.resource.group {
             "" => format!("/api/{version}"),
@@ -117,7 +117,7 @@ impl Source {
         }
     }
 
-    /// The field selector of the list, if its path does not select the namespace.
+    /// Returns the field selector of the list, if the path of the list cannot select the namespace.
     pub fn field_selector(&self) -> Option<String> {
         let name = self.namespace.as_ref()?;
         let is_namespace = self.resource.kind == Kind::Namespace;

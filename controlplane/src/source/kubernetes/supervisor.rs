@@ -1,5 +1,6 @@
-//! Runs a watch for every source that the cluster has. Asks the cluster for its kinds again and again, because the
-//! cluster may get a kind, lose a kind, or serve a kind at another version.
+//! Runs a watch for every source that the cluster has. A source is one kind of object, in all namespaces or in one. The
+//! supervisor requests the cluster's kinds every two seconds, because the cluster may get a kind, lose a kind, or serve
+//! a kind at another version.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,11 +22,12 @@ use weir_core::translate::budget::Limits;
 const DISCOVER: Duration = Duration::from_secs(2);
 /// Time between two checks whether the cluster was restored from a backup.
 const COMPARE: Duration = Duration::from_secs(20);
-/// The same after a check that could not ask for every source.
+/// Time until the next check, if not every source has answered the last check.
 const COMPARE_AGAIN: Duration = Duration::from_secs(5);
-/// Time limit of one check. A check may wait for another request, then for a second, and then for its own request.
+/// Time limit of one check. A check may wait for the request of another caller, then one second, and then for its own
+/// request.
 const COMPARISON: Duration = Duration::from_secs(10);
-/// Time limit of a request: the connection may be dead.
+/// Time limit of a request. It is needed because the connection may be dead.
 const TIMEOUT: Duration = Duration::from_secs(4);
 
 pub struct Supervisor {
@@ -35,7 +37,7 @@ pub struct Supervisor {
     versions: ClusterVersions,
     /// The watches, by the id of their source. Watches that have ended stay in the map.
     running: BTreeMap<Arc<str>, RunningWatch>,
-    /// All watches end when this is dropped.
+    /// All watches end when this set is dropped.
     watches: JoinSet<()>,
     events: mpsc::Sender<SourceEvent>,
     metrics: Arc<Metrics>,
@@ -80,7 +82,7 @@ impl Supervisor {
         while !self.events.is_closed() {
             ticks.tick().await;
             let result = self.discover().await;
-            // Err: the receiver is gone, and the loop ends.
+            // An error means that the receiver is gone. Then the loop ends.
             let _ = self.events.send(SourceEvent::Discovered(result)).await;
             while self.watches.try_join_next().is_some() {}
             if last_check.elapsed() >= pause {
@@ -116,7 +118,7 @@ impl Supervisor {
         let running = self.running.get(&source.id);
         let served = match (self.discovery.served(&source.resource), running) {
             (Some(served), _) => served,
-            // Discovery may lag behind. So the watch finds out whether the cluster has the kind.
+            // The answer of discovery may be old. So the watch finds out whether the cluster has the kind.
             (None, None) => match Served::undiscovered(&source.resource) {
                 Some(served) => served,
                 None => return,
@@ -158,7 +160,7 @@ impl Supervisor {
 }
 
 impl Served {
-    /// The first version of a kind that is not in the cluster's list of kinds.
+    /// Returns the first supported version, for a kind that is not in the answer of discovery.
     fn undiscovered(resource: &Resource) -> Option<Served> {
         let version = *resource.versions.first()?;
         let has_status = false;

@@ -1,10 +1,9 @@
-//! The watch of one source: a list, then watches from the resource version of the list, and a new list after every
-//! failure.
+//! Reads the objects of one source: one kind of object, in all namespaces or in one. First it lists the objects. Then
+//! it watches from the resource version of the list. After every failure it lists the objects again.
 //!
-//! The source resumes a watch only if the watch has lasted for its whole term. An API server that shuts down also ends
-//! a watch without an error, but earlier. After such an end the source lists its objects again, because the cluster may
-//! have been restored from a backup. A watch from a resource version before the restore would keep objects that no
-//! longer exist.
+//! A watch is resumed only if it has lasted for its whole term. An API server that shuts down also ends a watch without
+//! an error, but earlier. After such an end the objects are listed again, because the cluster may have been restored
+//! from a backup. A watch from a resource version before the restore would keep objects that no longer exist.
 
 use std::collections::BTreeMap;
 use std::pin::pin;
@@ -29,13 +28,14 @@ use weir_core::metrics::Metrics;
 use weir_core::status::subject::Subject;
 use weir_core::translate::budget::Limits;
 
-/// Most objects of one page. Pages have fewer objects if the objects are large or the API server is slow.
+/// Maximum number of objects in one page of a list. Pages have fewer objects if the objects are large or the API server
+/// is slow.
 const PAGE: u32 = 250;
-/// Most bytes of a page of several objects. If a page is larger, the watch asks again for fewer objects.
+/// Maximum size of a page with several objects. If a page is larger, the watch requests a page with fewer objects.
 const PAGE_BYTES: u64 = 4 << 20;
-/// Most bytes of a page of one object. An API server accepts objects of at most 3 MiB.
+/// Maximum size of a page with one object. An API server accepts objects of at most 3 MiB.
 const OBJECT_BYTES: u64 = 8 << 20;
-/// Limits the pages that all sources together read at a time.
+/// Limits the number of pages that all sources together read at the same time.
 static READING: Semaphore = Semaphore::const_new(4);
 /// Time limit for the beginning of an answer, and for the rest of the answer.
 const TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,10 +45,12 @@ const TERM: u32 = 290;
 const CATCH_UP_TERM: u32 = 3;
 /// The API server sends a bookmark each minute, so a watch that is silent for longer is dead.
 const SILENCE: Duration = Duration::from_secs(90);
+/// Pause after the first failure. The pause doubles with each failure.
 const MIN_PAUSE: Duration = Duration::from_millis(100);
+/// Longest pause after a failure.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
-/// If the last list is at least this long ago, the next list begins without a pause. A watch may also end this much
-/// before its term.
+/// If the last list is at least this old, the next list begins without a pause. A watch that ends this time before its
+/// term, or later, also counts as complete.
 const TOO_SHORT: Duration = Duration::from_secs(1);
 
 pub struct Watch {
@@ -61,9 +63,9 @@ pub struct Watch {
     is_failing: bool,
     /// Pause after the next failure.
     pause: Duration,
-    /// Most bytes of an object's text; a larger object becomes a stub.
+    /// Maximum size of an object's text in bytes. A larger object becomes a stub: a name and a problem.
     max_object: usize,
-    /// Objects of the first page of the next list.
+    /// Number of objects in the first page of the next list.
     page: u32,
     budget: MemoryBudget,
 }
@@ -72,7 +74,7 @@ pub struct Watch {
 #[derive(Debug, thiserror::Error)]
 enum Interrupted {
     /// 404: the cluster does not have the source at this version.
-    #[error("the cluster does not have it")]
+    #[error("the cluster does not have this kind")]
     Absent,
     #[error("no answer within {} s", TIMEOUT.as_secs())]
     Silent,
@@ -85,9 +87,9 @@ enum Interrupted {
 /// How a watch ended without an error.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum WatchEnd {
-    /// After its whole term, or by a command.
+    /// The watch has lasted for its whole term, or there is a command. The next watch can continue.
     Resumable,
-    /// The source must be listed again.
+    /// The objects must be listed again.
     Outdated,
 }
 
@@ -104,7 +106,7 @@ impl From<kube::Error> for Interrupted {
     }
 }
 
-/// The text of an error and of its causes.
+/// Returns the text of an error and of its causes.
 fn with_causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut cause = error.source();
@@ -144,12 +146,13 @@ impl Watch {
         }
     }
 
-    /// Runs until the cluster no longer has the source, or nothing receives the events any more.
+    /// Runs until the cluster no longer has the source, or the receiver of the events is gone.
     pub async fn run(mut self) {
         loop {
             let interrupted = match self.follow().await {
                 Ok(()) => continue,
-                // Every cluster has the core group, so this 404 comes from something in between, such as a proxy.
+                // Every cluster has the core group, so this 404 does not come from the API server. A proxy between Weir
+                // and the API server may have sent it.
                 Err(Interrupted::Absent) if self.source.resource.group.is_empty() => {
                     Err(Interrupted::Failed(Interrupted::Absent.to_string()))
                 }
@@ -172,7 +175,7 @@ impl Watch {
         }
     }
 
-    /// Lists, and then watches until it has to be listed again.
+    /// Lists the objects, and then watches them until they must be listed again.
     async fn follow(&mut self) -> Result<(), Interrupted> {
         let mut version = self.list().await?;
         let listed = Instant::now();
@@ -189,7 +192,7 @@ impl Watch {
         }
     }
 
-    /// Finds a version that the cluster serves instead of the present one.
+    /// Finds another API version of the kind that the cluster serves.
     async fn find_version(&mut self) -> Result<(), Interrupted> {
         for version in self.source.resource.versions {
             let served = Served {
@@ -211,7 +214,7 @@ impl Watch {
         Err(Interrupted::Absent)
     }
 
-    /// Reads all objects, and returns the resource version to watch from.
+    /// Reads all objects. Returns the resource version from which the watch begins.
     async fn list(&mut self) -> Result<String, Interrupted> {
         self.handle.take_command();
         self.budget.clear();
@@ -224,7 +227,7 @@ impl Watch {
             let most = if page > 1 { PAGE_BYTES } else { OBJECT_BYTES };
             let answer = self.request(request, most).await;
             if let Err(Interrupted::Silent) = answer {
-                // The API server may need longer to make the page. The next list begins with fewer objects.
+                // The API server may need more time for such a page, so the next list begins with fewer objects.
                 self.page = fewer(page);
             }
             let Some(text) = answer? else {
@@ -277,7 +280,7 @@ impl Watch {
         Ok(is_whole.then_some(text))
     }
 
-    /// Adds an object of a list to `objects`, and replaces objects without room by stubs.
+    /// Adds an object of a list to `objects`. Replaces objects that do not fit into the memory limit by stubs.
     fn add_listed(&mut self, text: &RawValue, head: Head, objects: &mut BTreeMap<Key, ReadObject>) {
         let kept = self.read_object(text, &head);
         let age = ObjectAge::new(head.created.as_deref(), &head.key.1);
@@ -293,7 +296,7 @@ impl Watch {
         }
     }
 
-    /// Sends events for an object that was written, and for objects that have become stubs or hidden.
+    /// Sends an event for an object that was written, and for each object that becomes a stub or hidden.
     async fn apply(
         &mut self,
         text: &RawValue,
@@ -312,7 +315,7 @@ impl Watch {
             .await
     }
 
-    /// `own` is the object that was written, and its subject.
+    /// Sends an event for each change. `own` is the object that was written, and its subject.
     async fn send_changes(
         &self,
         changes: Changes,
@@ -332,6 +335,7 @@ impl Watch {
         Ok(())
     }
 
+    /// Watches the objects from `version` on. Raises `version` with each event.
     async fn watch(&mut self, version: &mut String) -> Result<WatchEnd, Interrupted> {
         let term = match self.handle.take_command() {
             WatchCommand::None => TERM,
@@ -374,7 +378,7 @@ impl Watch {
                 }
                 event = timeout(SILENCE, stream.try_next()) => event,
             };
-            let silent = || Interrupted::Failed(format!("silent for {} s", SILENCE.as_secs()));
+            let silent = || Interrupted::Failed(format!("no event for {} s", SILENCE.as_secs()));
             let Some(event) = event.map_err(|_| silent())?? else {
                 if start.elapsed() + TOO_SHORT >= Duration::from_secs(term.into()) {
                     return Ok(WatchEnd::Resumable);
@@ -424,7 +428,7 @@ impl Watch {
         ReadObject::stub(head.key.clone(), resource, message, kept.subject)
     }
 
-    /// A stub; `hidden` is the number of hidden objects that it counts.
+    /// Returns a stub that reports `hidden` hidden objects.
     fn stub(&self, key: Key, hidden: usize, subject: Option<Arc<Subject>>) -> ReadObject {
         let limit = self.budget.limit();
         let message = match hidden {
@@ -463,7 +467,7 @@ impl Watch {
         let resource = &self.source.id;
         self.metrics.count_watch_error(resource);
         if !self.is_failing {
-            tracing::warn!(%resource, "cannot be read; its objects stay in force: {why}");
+            tracing::warn!(%resource, "the objects cannot be read, and the previous ones stay in force: {why}");
         }
         self.is_failing = true;
         self.send(SourceEvent::Failing(resource.clone(), why))
@@ -477,11 +481,11 @@ impl Watch {
         self.pause = MAX_PAUSE.min(self.pause * 2);
     }
 
-    /// Call this when the watch has delivered an event or has lasted for a while. So a watch that fails again and again
-    /// logs one failure.
+    /// Logs the end of a failure. Call this when the watch has delivered an event or has lasted for a while. So a watch
+    /// that fails many times in a row logs only one failure.
     fn log_recovery(&mut self) {
         if self.is_failing {
-            tracing::info!(resource = %self.source.id, "is read again");
+            tracing::info!(resource = %self.source.id, "the objects are read again");
         }
         self.is_failing = false;
     }

@@ -1,7 +1,7 @@
 use super::*;
 use crate::matching::pattern::Effort;
 
-/// Every row of the table in the specification, and cases that it leaves open.
+/// Every row of the table in the specification, and cases that the table does not have.
 #[test]
 fn prefixes_are_replaced_by_path_element() {
     for (path, prefix, replacement, expected) in [

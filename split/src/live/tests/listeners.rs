@@ -110,9 +110,9 @@ fn port_is_read_if_listeners_differ() {
         ("same.x", 1, ("a", false)),
         ("differs.x", 8080, ("a", true)),
         ("differs.x", 8443, ("b", true)),
-        // A listener's port is not a socket's.
+        // 443 is the port of a listener, but not of a socket.
         ("differs.x", 443, ("no Some(443)", true)),
-        // No request reaches a match after one that fits every request.
+        // The first match fits every request, so the second match gets no request.
         ("after-all.x", 1, ("a", false)),
         ("more.x", 8080, ("b", true)),
         ("more.x", 8443, ("404", true)),
@@ -127,7 +127,7 @@ fn port_is_read_if_listeners_differ() {
     assert_eq!(unknown, ("no None".into(), true));
 }
 
-/// A listener without a named socket has its requests at an unnamed socket.
+/// Requests of a listener without a named socket arrive at an unnamed socket.
 #[test]
 fn unnamed_socket_serves_no_named_listener() {
     for (named, at_its_socket) in [("8080:http", "a"), ("8080:https", "b")] {
@@ -154,7 +154,7 @@ fn differing_hosts_need_the_listener() {
         ("differs.x", "http or https"),
         ("after-all.x", "a"),
         ("more.x", "http or https"),
-        // The other port has the host as well, without a match.
+        // The other port has the same host, but no match for it.
         ("secure.x", "http or https"),
         ("other.x", "ordinary"),
     ] {
@@ -249,7 +249,7 @@ fn inconsistent_listeners_are_refused() {
     }
 }
 
-/// Each proxy of the scope must be able to compile the document.
+/// The control plane sends the same document to several proxies, and each of them must be able to compile it.
 #[test]
 fn unused_matches_are_checked() {
     let mut config = two_ports();

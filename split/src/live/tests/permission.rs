@@ -136,7 +136,10 @@ fn edited_request_needs_a_permission() {
                 .decision
         )
     });
-    assert!(text.contains("shop/buyer GET /admin/1 reach"), "{text}");
+    assert!(
+        text.contains("shop/buyer to send GET /admin/1 to"),
+        "{text}"
+    );
 }
 
 /// A denied request counts as a pick of its backend. Redirects and errors need no permission.
@@ -154,14 +157,14 @@ fn denial_names_the_missing_permission() {
     };
     assert_eq!(
         text(&mut denied, "PUT root /buy?secret"),
-        "no TrafficTarget lets shop/buyer PUT /buy reach one.shop:80 (shop/store)"
+        "no TrafficTarget allows shop/buyer to send PUT /buy to one.shop:80 (shop/store)"
     );
     let long = text(
         &mut denied,
         &format!("GET root /\r\n\u{e9}{}", "x".repeat(60_000)),
     );
     assert!(
-        long.contains(r"GET /\r\n\xc3\xa9xxx") && long.contains("... reach"),
+        long.contains(r"GET /\r\n\xc3\xa9xxx") && long.contains("... to one"),
         "{long}"
     );
     assert!(long.len() < 500 && long.bytes().all(|byte| (b' '..127).contains(&byte)));
@@ -178,7 +181,8 @@ fn denial_names_the_missing_permission() {
     );
     assert_eq!(
         text(&mut unknown, "GET root /"),
-        "no TrafficTarget lets a client without identity GET / reach one.shop:80, behind which no ServiceAccount has a grant for this proxy"
+        "no TrafficTarget allows a client without identity to send GET / to one.shop:80 \
+         (no ServiceAccount of its pods has a grant for this proxy)"
     );
     let broken = with_access("[]").replace(
         r#""service":{"name":"one","namespace":"shop","port":80}"#,
@@ -251,12 +255,13 @@ fn inbound_traffic_needs_a_grant() {
     let peer = || panic!("the peer is not needed without a policy");
     assert_eq!(words(&open.admit(peer, b"root", |_| None)), "ordinary");
     let denied = guarded.admit_connection(None, 80).decision;
-    let text = "no TrafficTarget lets a client without identity connect to shop/store at port 80";
+    let text =
+        "no TrafficTarget allows a client without identity to connect to shop/store at port 80";
     assert_eq!(denied, Decision::Denied(text.into()));
 }
 
-/// Without this permission the author of a route could send requests of other clients to any backend that they may
-/// reach.
+/// Without this permission the author of a route could send requests of other clients to any backend that these clients
+/// may reach.
 #[test]
 fn called_service_needs_a_permission() {
     let called = |accounts: &str, rest: &str| {
@@ -284,7 +289,7 @@ fn called_service_needs_a_permission() {
         let mut live = live(&config, &buyer());
         format!("{:?}", live.decide(authority, || None, read).decision)
     });
-    assert!(text.contains("GET /buy reach root.evil:80"), "{text}");
+    assert!(text.contains("GET /buy to root.evil:80"), "{text}");
 
     // The request as the client sends it needs permission for the Service that the client calls. The request after the
     // filters needs permission for the backend.

@@ -71,8 +71,8 @@ impl Automata {
     }
 }
 
-/// Searches as [`DFA::try_search_fwd`] does, and pays for each computed state. The transition at the end of the value
-/// is free: it is computed once for each state, and the state was paid for.
+/// Searches like [`DFA::try_search_fwd`], and takes steps of `effort` for each computed state. The transition at the
+/// end of the value takes no steps, because it is computed only once for each state.
 fn search(automaton: &DFA, cache: &mut Cache, value: &[u8], effort: &Effort) -> SearchResult {
     let program = automaton.get_nfa().memory_usage();
     let bytes_before = cache.memory_usage();

@@ -127,7 +127,7 @@ fn time_is_linear_and_memory_bounded() {
     }
 }
 
-/// An exhausted effort stops all patterns of a request, and none of them fits.
+/// If an effort has no steps left, no pattern fits.
 #[test]
 fn effort_is_bounded() {
     let plain = Pattern::compile("/[a-z]*").unwrap();

@@ -1,7 +1,7 @@
-//! Listeners that a problem keeps from being in force.
+//! Listeners that Weir cannot use because of a problem.
 //!
-//! Requests for the hosts of such a listener are answered 404. A less specific listener, which may have other routes,
-//! does not get them.
+//! Requests for the hosts of such a listener are answered 404. They do not go to another listener with a less specific
+//! hostname, because this listener may have other routes.
 
 use std::collections::BTreeSet;
 
@@ -12,15 +12,17 @@ use crate::manifest::hostname::Hostname;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct BrokenListener {
-    /// None if it has no valid name.
+    /// None if the listener has no valid name.
     pub name: Option<String>,
-    /// None if it has no valid port.
+    /// None if the listener has no valid port.
     pub port: Option<u16>,
-    /// One listener for each port at which the broken listener may have its hosts. They take no route.
+    /// Substitutes for the broken listener: one listener without routes for each port that the broken listener may
+    /// have. Empty if the broken listener has an invalid hostname, or a protocol without hostnames.
     pub owners: Vec<Listener>,
 }
 
-/// `values` are the invalid entries of `spec.listeners`, each with its index. `others` are the listeners in force.
+/// Returns the broken listeners. `values` are the invalid entries of `spec.listeners`, each with its index. `others`
+/// are the valid listeners.
 pub(super) fn read(values: &[(usize, &Value)], others: &[Listener]) -> Vec<BrokenListener> {
     let mut names: BTreeSet<String> = others.iter().map(|it| it.name.clone()).collect();
     let ports: BTreeSet<u16> = others
@@ -49,7 +51,7 @@ fn read_one(
         .and_then(Value::as_u64)
         .and_then(|it| u16::try_from(it).ok())
         .filter(|port| *port > 0);
-    // Without a valid port it may be at any port of the others.
+    // A listener without a valid port may be meant for any port of the other listeners.
     let possible_ports: Vec<u16> = match port {
         Some(port) => vec![port],
         None => ports.iter().copied().collect(),
@@ -78,7 +80,8 @@ fn read_one(
     }
 }
 
-/// The hosts of a listener: `Some(None)` for every host. None if its hostname is invalid, or its protocol has no hosts.
+/// Returns the hostname of a broken listener. Returns `Some(None)` if the listener is for every host. Returns None if
+/// the hostname is invalid, or if the protocol has no hosts.
 #[allow(clippy::option_option)]
 fn own_hosts(listener: &Value) -> Option<Option<Hostname>> {
     let fields = listener.as_object()?;

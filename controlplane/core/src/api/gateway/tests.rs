@@ -67,7 +67,7 @@ fn only_matching_grants_permit() {
 }
 
 #[test]
-fn allowed_namespaces() {
+fn listener_admits_allowed_namespaces() {
     let labels = |pairs: &[(&str, &str)]| {
         let owned = pairs
             .iter()

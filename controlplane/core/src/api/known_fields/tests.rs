@@ -10,7 +10,7 @@ fn found(text: &str) -> Vec<String> {
 }
 
 #[test]
-fn fields_of_services() {
+fn unknown_service_fields_are_reported() {
     let service = |spec: &str| {
         found(&format!(
             "{{apiVersion: v1, kind: Service, metadata: {{name: a}}, {spec}}}"
@@ -49,7 +49,7 @@ fn fields_of_services() {
 }
 
 #[test]
-fn fields_of_namespaces() {
+fn unknown_namespace_fields_are_reported() {
     let namespace = |metadata: &str| {
         found(&format!(
             "{{apiVersion: v1, kind: Namespace, metadata: {{name: a, {metadata}}}}}"

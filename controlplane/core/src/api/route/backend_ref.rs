@@ -1,4 +1,4 @@
-//! Reads BackendRef of Gateway API v1: a backend gets a share of a rule's requests.
+//! Reads BackendRef of Gateway API v1: a backend of a rule, with its weight.
 
 use serde::Deserialize;
 use serde_json::{Map, Value};
@@ -14,10 +14,10 @@ use crate::manifest::spelling::is_misspelling_of;
 
 /// The largest weight of Gateway API v1, BackendRef.weight.
 const MAX_WEIGHT: u64 = 1_000_000;
-/// A weight above this one breaks the rule. A weight above [`MAX_WEIGHT`], up to this one, breaks only its own backend,
-/// and this backend keeps its share of the requests.
+/// The largest weight that does not break the whole rule. A weight above [`MAX_WEIGHT`], up to this limit, breaks only
+/// its backend. The weight still counts: the broken backend answers its part of the requests with an error.
 const MAX_BROKEN_WEIGHT: u64 = u32::MAX as u64;
-/// The longest list of Gateway API v1, HTTPRouteRule.backendRefs.
+/// The most entries of Gateway API v1, HTTPRouteRule.backendRefs.
 const MAX_BACKENDS: usize = 16;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -29,8 +29,7 @@ pub struct BackendRef {
     /// The Service; None if the reference cannot be read.
     pub to: Option<Reference>,
     pub filters: Filters,
-    /// True if a part of the backend is invalid or not supported. The requests of a broken backend are answered with an
-    /// error.
+    /// True if a part of the backend is invalid or not supported. Requests for a broken backend get an error response.
     pub broken: bool,
 }
 
@@ -192,8 +191,8 @@ fn read_reference(at: &FieldPath, namespace: &str, value: &Value) -> Result<Refe
     })
 }
 
-/// Returns the field that is most likely misspelled, and the message. The core group has no other kind with a name like
-/// Service.
+/// Returns the field that is most likely misspelled, and the message. In the core group, a name like `Service` is
+/// always a misspelled `Service`, because no other kind has a similar name.
 fn find_misspelling(spec: &BackendRefSpec) -> Option<(&'static str, Message)> {
     let group = spec.group.as_deref().unwrap_or_default();
     let kind = spec.kind.as_deref().unwrap_or("Service");

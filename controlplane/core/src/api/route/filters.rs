@@ -1,7 +1,7 @@
 //! Reads HTTPRouteFilter and GRPCRouteFilter of Gateway API v1 from a manifest.
 //!
-//! The order of the filters does not matter: each type may be there once, header edits and rewrites do not affect each
-//! other, and a redirect ends the request.
+//! The order of the filters does not matter. A list has each type at most once, header edits and rewrites do not affect
+//! each other, and a redirect answers the request.
 
 use std::collections::BTreeSet;
 use std::net::{Ipv4Addr, Ipv6Addr};
@@ -19,9 +19,9 @@ use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::{Message, filter};
 use crate::manifest::unknown_fields::UnknownFields;
 
-/// The longest list of Gateway API v1, HTTPRouteRule.filters.
+/// The most entries of Gateway API v1, HTTPRouteRule.filters.
 const MAX_FILTERS: usize = 16;
-/// The longest list of Gateway API v1, HTTPHeaderFilter.set, add and remove.
+/// The most entries of Gateway API v1, HTTPHeaderFilter.set, add and remove.
 const MAX_EDITS: usize = 16;
 
 /// The type of a filter, without its other fields.
@@ -69,7 +69,7 @@ const REDIRECT: (&str, &str) = ("RequestRedirect", "requestRedirect");
 const REWRITE: (&str, &str) = ("URLRewrite", "urlRewrite");
 
 /// Returns the filters that a kind of route may have. Linkerd allows ResponseHeaderModifier only on backends. Weir
-/// allows it on rules too, because it has the same meaning there.
+/// allows it on rules too, because the filter has the same meaning there.
 fn supported(route: RouteKind) -> &'static [(&'static str, &'static str)] {
     match route {
         RouteKind::Http => &[REQUEST_HEADERS, RESPONSE_HEADERS, REDIRECT, REWRITE],
@@ -83,8 +83,8 @@ fn supported(route: RouteKind) -> &'static [(&'static str, &'static str)] {
 const UNSUPPORTED: [&str; 4] = ["RequestMirror", "CORS", "ExtensionRef", "ExternalAuth"];
 const SUPPORTED: [(&str, &str); 4] = [REQUEST_HEADERS, RESPONSE_HEADERS, REDIRECT, REWRITE];
 
-/// Parses `filters` of a rule or of a backend. Problems go to `faults`. Each fault breaks the rule or the backend,
-/// because no request may go on without one of its filters.
+/// Parses `filters` of a rule or of a backend. Adds problems to `faults`. Each of them breaks the rule or the backend,
+/// because a request must not reach a backend without one of its filters.
 ///
 /// `prefix` is the path prefix of the rule's only match, for ReplacePrefixMatch; None if the rule has no such match.
 pub fn parse(
@@ -118,7 +118,7 @@ pub fn parse(
     filters
 }
 
-/// Adds one filter to `filters`. `types` are the types of the filters before it.
+/// Adds one filter to `filters`. `types` has the types of the filters that come before this filter.
 fn add_filter(
     at: &FieldPath,
     route: RouteKind,

@@ -1,4 +1,4 @@
-//! GRPCRoute of Gateway API (v1): the manifest -> a [`Route`].
+//! Parses a GRPCRoute of Gateway API (v1) to a [`Route`].
 //!
 //! A call of method `Get` of service `shop.Cart` is a request to `/shop.Cart/Get`, so a method match becomes a match on
 //! the path.
@@ -21,7 +21,7 @@ use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::route;
 use crate::manifest::unknown_fields::UnknownFields;
 
-/// The longest text of Gateway API v1, GRPCMethodMatch.service and method, in bytes.
+/// The most bytes of Gateway API v1, GRPCMethodMatch.service and method.
 const MAX_NAME: usize = 1024;
 
 #[derive(Deserialize)]
@@ -132,7 +132,7 @@ impl MethodSpec {
                         PathMatch::Exact(format!("/{service}/{method}"))
                     }
                     (Some(service), None) => PathMatch::Prefix(format!("/{service}")),
-                    // A name of a method has no character with a meaning in a regular expression.
+                    // The name of a method has only letters, digits and `_`, so it needs no escapes in an expression.
                     (None, method) => {
                         PathMatch::Regex(format!("/[^/]+/{}", method.unwrap_or_default()))
                     }
@@ -146,7 +146,8 @@ impl MethodSpec {
                         Some(part) => {
                             let at = at.field(field);
                             let part = without_outer_anchors(&part);
-                            // Each part must compile alone. Else a group could begin in one part and end in the other.
+                            // Each part must compile alone, so that a group cannot begin in one part and end in the
+                            // other.
                             if patterns::compile(&at, part)?.has_anchors() {
                                 let message = route::grpc_anchor(format!("{part:?}"));
                                 return Err(at.problem(message));
@@ -167,8 +168,8 @@ impl MethodSpec {
     }
 }
 
-/// Removes `^` at the beginning and `$` at the end. For a whole name they are always true, but inside a path they are
-/// false.
+/// Removes `^` at the beginning and `$` at the end. Users write these anchors for a whole name, but in the path the
+/// name is only a part, where an anchor never matches.
 fn without_outer_anchors(pattern: &str) -> &str {
     let pattern = pattern.strip_prefix('^').unwrap_or(pattern);
     let Some(rest) = pattern.strip_suffix('$') else {

@@ -10,11 +10,11 @@ use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::{filter, route};
 use crate::manifest::unknown_fields::UnknownFields;
 
-/// The longest list of Gateway API v1, HTTPRouteMatch.headers and queryParams.
+/// The most entries of Gateway API v1, HTTPRouteMatch.headers and queryParams.
 const MAX_FIELDS: usize = 16;
-/// The longest text of Gateway API v1, HTTPHeader.value and HTTPHeaderMatch.value, in bytes.
+/// The most bytes of Gateway API v1, HTTPHeader.value and HTTPHeaderMatch.value.
 const MAX_HEADER_VALUE: usize = 4096;
-/// The longest text of Gateway API v1, HTTPQueryParamMatch.value, in bytes.
+/// The most bytes of Gateway API v1, HTTPQueryParamMatch.value.
 const MAX_QUERY_VALUE: usize = 1024;
 
 #[derive(Deserialize)]
@@ -92,8 +92,8 @@ fn parse(
     Ok(fields)
 }
 
-/// Returns the name of a header that a filter edits, in lower case. The name must be a token (RFC 9110, 5.1). Headers
-/// that frame the message are an error.
+/// Returns the name of a header that a filter edits, in lower case. The name must be a token (RFC 9110, 5.1). A header
+/// that frames the message, such as `content-length`, is an error.
 pub fn header_name(at: &FieldPath, name: &str) -> Result<String, Problem> {
     if !is_token(name) {
         return Err(at.problem(filter::header_name(format!("{name:?}"))));

@@ -9,11 +9,12 @@ use crate::manifest::hostname::Hostname;
 use crate::manifest::problem::messages::route;
 use crate::manifest::problem::{Effect, Extent, Problem};
 
-/// The longest list of Gateway API v1, HTTPRouteSpec.hostnames.
+/// The most entries of Gateway API v1, HTTPRouteSpec.hostnames.
 const MAX_HOSTNAMES: usize = 16;
 
-/// Parses `spec.hostnames`. Invalid hostnames go to `problems`, and the route has the others. None if all hostnames are
-/// invalid: such a route is not in force, because a route without hostnames would match every host.
+/// Parses `spec.hostnames`. Adds a problem to `problems` for each invalid hostname, and returns the valid hostnames.
+/// Returns None if there are hostnames and all of them are invalid. Then Weir does not use the route, because a route
+/// without hostnames would match every host.
 pub fn parse(
     at: &FieldPath,
     list: &[Value],
@@ -30,7 +31,10 @@ pub fn parse(
     }
     let is_in_force = !hostnames.is_empty() || invalid.is_empty();
     let effect = if is_in_force {
-        Effect::new(Extent::Part, "requests for it are not this route's")
+        Effect::new(
+            Extent::Part,
+            "the route has no effect on requests for this host",
+        )
     } else {
         Effect::not_in_force()
     };

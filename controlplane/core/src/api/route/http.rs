@@ -1,5 +1,4 @@
-//! HTTPRoute of Gateway API (v1, v1beta1) and of Linkerd (policy.linkerd.io v1beta2, v1beta3): the manifest -> a
-//! [`Route`].
+//! Parses an HTTPRoute of Gateway API (v1, v1beta1) or of Linkerd (policy.linkerd.io v1beta2, v1beta3) to a [`Route`].
 
 use crate::api::route::parse;
 use crate::api::route::rule_reader::Grammar;
@@ -17,7 +16,7 @@ const RULE_FIELDS: [&str; 7] = [
     "sessionPersistence",
 ];
 
-/// See [`Route::parse`].
+/// Parses an HTTPRoute, see [`Route::parse`].
 pub fn parse(
     object: &Object,
     kind: RouteKind,

@@ -1,4 +1,4 @@
-//! HTTPRouteMatch of Gateway API v1.
+//! Reads HTTPRouteMatch of Gateway API v1.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -14,7 +14,7 @@ use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::{one_of, route};
 use crate::manifest::unknown_fields::UnknownFields;
 
-/// Gateway API v1, HTTPMethod.
+/// The values of Gateway API v1, HTTPMethod.
 const METHODS: [&str; 9] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
 ];
@@ -39,7 +39,7 @@ struct PathSpec {
     unknown: UnknownFields,
 }
 
-/// See [`super::rule_reader::Grammar::read_match`].
+/// Reads one entry of `matches`, see [`super::rule_reader::Grammar::read_match`].
 pub fn parse(
     at: &FieldPath,
     value: &Value,
@@ -103,8 +103,8 @@ fn parse_path(
     Ok(path)
 }
 
-/// A note about a path with `*`. Ingress controllers read `/api/*` as everything below `/api`; in Gateway API the star is
-/// a plain character.
+/// Returns a warning about a path with `*`. For some Ingress controllers `/api/*` means all paths below `/api`; in
+/// Gateway API the star is an ordinary character.
 fn star_note(at: &FieldPath, spec: &PathSpec) -> Option<Problem> {
     let kind = spec.kind.as_deref().unwrap_or("PathPrefix");
     let value = spec.value.as_deref()?;

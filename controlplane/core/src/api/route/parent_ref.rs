@@ -16,8 +16,9 @@ use crate::manifest::unknown_fields::UnknownFields;
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 const GATEWAY_API_EXPERIMENTAL: &str = "gateway.networking.x-k8s.io";
+/// The most edits between a misspelled group and `gateway.networking.k8s.io`.
 const GROUP_EDITS: usize = 3;
-/// The longest list of Gateway API v1, CommonRouteSpec.parentRefs.
+/// The most entries of Gateway API v1, CommonRouteSpec.parentRefs.
 const MAX_PARENTS: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,9 +66,9 @@ impl ParentRef {
 
 /// True if a route in `route_namespace` with this parent needs a ReferenceGrant for a backend in another namespace.
 ///
-/// At a Gateway, and at a Service in the namespace of the route, the route decides for clients in other namespaces, so
-/// it needs a grant. At a Service in another namespace, the route decides only for clients in its own namespace (a
-/// consumer route, GEP-1294), so it needs no grant.
+/// A route of a Gateway, or of a Service in its own namespace, routes requests of clients in other namespaces, so it
+/// needs a grant. A route of a Service in another namespace (a consumer route, GEP-1294) routes only requests of
+/// clients in the route's namespace, so it needs no grant.
 pub fn needs_grant(parent: ParentKind, parent_namespace: &str, route_namespace: &str) -> bool {
     match parent {
         ParentKind::Gateway => true,
@@ -194,8 +195,8 @@ fn check_names(at: &FieldPath, kind: ParentKind, spec: &ParentRefSpec) -> Result
     }
 }
 
-/// Returns advice for each parent that Weir does not serve. Call it for a route whose parents all belong to other
-/// controllers.
+/// Returns a warning for each parent of Gateway API that Weir does not serve. Call this function for a route if all its
+/// parents belong to other controllers.
 pub fn not_served(object: &Object, route: RouteKind) -> Vec<Problem> {
     let reference = object.reference();
     let at = FieldPath::new(&reference, "spec.parentRefs");
@@ -214,8 +215,8 @@ fn parent_values(object: &Object) -> &[Value] {
     parents.map_or(&[], Vec::as_slice)
 }
 
-/// Returns advice for a parent whose group is a group of Gateway API, and whose kind Weir does not serve, such as
-/// ListenerSet. Returns None for other groups, because such parents belong to other controllers.
+/// Returns a warning for a parent of a kind that Weir does not serve, such as ListenerSet, in a group of Gateway API.
+/// Returns None for other groups, because such parents belong to other controllers.
 fn not_served_at(at: &FieldPath, route: RouteKind, value: &Value) -> Option<Problem> {
     let (group, kind) = group_and_kind(value);
     let (group, kind) = (group.unwrap_or(route.group()), kind.unwrap_or("Gateway"));
@@ -242,8 +243,8 @@ pub fn are_all_foreign(object: &Object, route: RouteKind) -> bool {
         })
 }
 
-/// Returns the kind of a parentRef if Weir reports its status. A misspelled or incomplete parentRef counts as a
-/// Service.
+/// Returns the kind of a parentRef. Returns None if Weir writes no status for this parent. A misspelled or incomplete
+/// parentRef counts as a Service.
 pub fn kind_of(route: RouteKind, value: &Value) -> Option<ParentKind> {
     let (group, kind) = group_and_kind(value);
     let is_mistake =
@@ -261,8 +262,8 @@ fn parent_kind(route: RouteKind, group: Option<&str>, kind: Option<&str>) -> Opt
     }
 }
 
-/// True if no controller can own this parent. Such a parent is a Service without its group, a parent of a Linkerd route
-/// without group and kind, or a kind that the core group does not have.
+/// True if no controller serves this group and kind. Such a parent is a Service without its group, a parent of a
+/// Linkerd route without group and kind, or a parent of another kind than Service in the core group.
 fn is_incomplete(route: RouteKind, group: Option<&str>, kind: Option<&str>) -> bool {
     match (route, group) {
         (_, Some(group)) if is_core(group) => kind != Some("Service"),
@@ -275,8 +276,8 @@ fn is_incomplete(route: RouteKind, group: Option<&str>, kind: Option<&str>) -> b
     }
 }
 
-/// Returns the field that is most likely misspelled, and the message. Returns None for kinds and groups of other
-/// controllers.
+/// Returns the field that is most likely misspelled, and the message. Returns None if the group and the kind belong to
+/// another controller.
 fn find_misspelling(
     route: RouteKind,
     group: Option<&str>,

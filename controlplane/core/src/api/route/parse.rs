@@ -1,7 +1,7 @@
 //! Parses routes of all kinds.
 //!
-//! An invalid part affects as little as possible: one parent, one hostname, one rule, one match or one backend. Weir
-//! leaves out the whole route if the other parts could mean something else without the invalid part:
+//! An invalid part affects as little as possible: one parent, one hostname, one rule, one match or one backend. In some
+//! cases the other parts could mean something else without the invalid part. Then Weir leaves out the whole route:
 //! - `spec` is missing, or has an unknown field (for a TCPRoute `hostnames` is unknown);
 //! - `useDefaultGateways` has a value;
 //! - `parentRefs`, `hostnames` or `rules` is not a list, or is longer than the API allows;
@@ -20,7 +20,7 @@ use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::route;
 use crate::manifest::unknown_fields::{UnknownFields, is_empty};
 
-/// The longest list of Gateway API v1, HTTPRouteSpec.rules.
+/// The most entries of Gateway API v1, HTTPRouteSpec.rules.
 const MAX_RULES: usize = 16;
 /// The most matches of all rules together (Gateway API v1, HTTPRouteSpec.rules).
 const MAX_MATCHES: usize = 128;
@@ -44,8 +44,8 @@ struct RouteSpec {
 /// Parses a route and adds the problems of its invalid parts to `problems`. A route without rules gets one rule without
 /// fields, but a TCPRoute without rules is an error.
 ///
-/// Returns None if the route has hostnames and all of them are invalid. Returns an error for every other reason to
-/// leave out the whole route.
+/// Returns None if the route has hostnames and all of them are invalid. In all other cases in which Weir leaves out the
+/// whole route, returns an error.
 pub fn parse(
     object: &Object,
     grammar: &Grammar,
@@ -100,8 +100,8 @@ pub fn parse(
     }))
 }
 
-/// Returns an error if a route has too many rules or matches, because every proxy holds them. The error is for the
-/// whole route: if Weir left out one rule, the requests of this rule would go to another rule.
+/// Returns an error if a route has too many rules or matches, because every proxy keeps them in memory. The error is
+/// for the whole route: if Weir left out one rule, the requests of this rule would go to another rule.
 fn check_totals(at: &FieldPath, rules: &[Value]) -> Result<(), Problem> {
     at.at_most(rules, MAX_RULES)?;
     let matches = rules

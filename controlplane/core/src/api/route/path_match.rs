@@ -7,7 +7,7 @@ use crate::manifest::problem::messages::{Message, filter, route};
 /// Why a path match is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathError {
-    /// An unknown `type`.
+    /// The `type` is unknown.
     Type(String),
     Value(ValueError),
 }
@@ -15,29 +15,30 @@ pub enum PathError {
 /// Why a path is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueError {
-    /// Longer than [`MAX_PATH`], or an empty regular expression.
+    /// The path is longer than [`MAX_PATH`], or it is an empty regular expression.
     TooLong,
+    /// The path does not begin with a slash.
     Relative,
-    /// `%2F`.
+    /// The path has `%2F`.
     EncodedSlash,
-    /// `//`, `/./`, `/../`, or `/.` or `/..` at the end. A normalized path has no such part.
+    /// The path has `//`, `/./` or `/../`, or ends with `/.` or `/..`. A normalized path has no such part.
     Part(&'static str),
     Query,
     Fragment,
     Character(char),
-    /// A `%` without two hexadecimal digits.
+    /// The path has a `%` without two hexadecimal digits.
     Percent,
 }
 
-/// The longest path of Gateway API v1, HTTPPathMatch.value and HTTPPathModifier, in bytes.
+/// The most bytes of a path in Gateway API v1, HTTPPathMatch.value and HTTPPathModifier.
 pub const MAX_PATH: usize = 1024;
-/// Gateway API v1, HTTPPathMatch.type.
+/// The values of Gateway API v1, HTTPPathMatch.type.
 pub const TYPES: [&str; 3] = ["Exact", "PathPrefix", "RegularExpression"];
 
 /// Parses `type` (default `PathPrefix`) and `value` (default `/`). Returns None for a match that fits every path.
 ///
-/// A prefix loses its trailing slash: prefixes match whole path elements, so `/v2/` and `/v2` are the same. The
-/// function checks only the length of a regular expression and does not compile it.
+/// Removes the trailing slash of a prefix: prefixes match whole path elements, so `/v2/` and `/v2` are the same. Checks
+/// only the length of a regular expression, and does not compile it.
 pub fn parse(kind: Option<&str>, value: Option<&str>) -> Result<Option<PathMatch>, PathError> {
     let value = value.unwrap_or("/");
     match kind.unwrap_or("PathPrefix") {
@@ -140,7 +141,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn prefixes_lose_their_slash() {
+    fn trailing_slash_of_prefix_is_removed() {
         let prefix = |text: &str| Ok(Some(PathMatch::Prefix(text.to_owned())));
         assert_eq!(parse(None, None), Ok(None));
         assert_eq!(parse(Some("PathPrefix"), Some("/")), Ok(None));
@@ -154,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_paths() {
+    fn invalid_paths_are_rejected() {
         let long = format!("/{}", "a".repeat(1024));
         for bad in [
             "", "a", "//", "/a//b", "/./a", "/a/../b", "/a%2fb", "/a%2Fb", "/a#b", "/a/.", "/a/..",

@@ -10,13 +10,13 @@ pub use self::breadth::Breadth;
 
 /// The precedence of a match by its conditions; the smallest rank comes first. All matches for one host at one port
 /// have the same variant, because a host at a port has either HTTPRoutes or GRPCRoutes.
-// Derived `Ord` compares variants, then fields, in the order of the source.
+// The derived `Ord` compares the variants in the order of this code, and then the fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
     /// Gateway API v1, HTTPRouteRule.matches: 1. an exact path, 2. the longest path prefix, 3. a method, 4. most
-    /// headers, 5. most query parameters. The API leaves the precedence of regular expressions open. Weir tries them
-    /// after exact paths and before prefixes, the longest first, because most expressions match fewer paths than a
-    /// prefix does. A regular expression that matches every path, such as `/.*`, has the rank of the prefix `/`.
+    /// headers, 5. most query parameters. The API does not define the precedence of regular expressions. In Weir they
+    /// come after exact paths and before prefixes, the longest first, because most expressions match fewer paths than a
+    /// prefix. A regular expression that matches every path, such as `/.*`, has the rank of the prefix `/`.
     Http {
         path: PathRank,
         without_method: bool,
@@ -35,7 +35,7 @@ pub enum Rank {
 /// The precedence of a path condition. Lengths are in characters.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum PathRank {
-    /// Two exact paths match the same request only if they are equal.
+    /// Exact paths need no length: two exact paths match the same request only if they are equal.
     Exact,
     Regex(Reverse<usize>),
     Prefix(Reverse<usize>),

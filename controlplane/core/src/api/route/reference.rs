@@ -2,19 +2,20 @@
 
 use std::net::Ipv4Addr;
 
-/// Gateway API writes the core group as "", Linkerd's guides as "core".
+/// True for the core group. Gateway API uses the name `""` for it, and Linkerd's guides use `core`.
 pub fn is_core(group: &str) -> bool {
     group.is_empty() || group.eq_ignore_ascii_case("core")
 }
 
-/// The namespace that a reference names; `own`, the namespace of the referring object, if it names none.
+/// Returns the namespace in a reference. If the reference has no namespace, returns `own`, the namespace of the object
+/// that has the reference.
 pub fn non_empty_or(namespace: Option<String>, own: &str) -> String {
     let namespace = namespace.filter(|namespace| !namespace.is_empty());
     namespace.unwrap_or_else(|| own.to_owned())
 }
 
-/// What to write instead of a host or a URL in the field `name`: `name: web and namespace: app` for
-/// `web.app.svc.cluster.local` and `http://web.app`. None for a plain name or an IPv4 address.
+/// Returns the fields to write instead of a host or a URL in the field `name`: `name: web and namespace: app` for
+/// `web.app.svc.cluster.local` and `http://web.app`. Returns None for a plain name or an IPv4 address.
 pub fn name_in_host(text: &str) -> Option<String> {
     let host = match text.split_once("://") {
         Some((_, host)) => host,

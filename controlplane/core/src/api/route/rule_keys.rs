@@ -17,29 +17,29 @@ use crate::manifest::problem::messages::route;
 #[derive(Debug)]
 pub enum MatchEntry<'v> {
     Parsed(RouteMatch),
-    /// An entry that cannot be read, and that matches no request.
+    /// An entry that Weir cannot read. It matches no request.
     Unreadable(&'v Value),
 }
 
 /// The keys of the rules of one route.
 #[derive(Debug)]
 pub struct RuleKeys {
-    /// The valid names of all rules, and the hashes that are keys of rules so far.
+    /// The valid names of all rules, and the hashes that are keys of earlier rules.
     taken: BTreeSet<String>,
-    /// The names of the rules so far.
+    /// The names of the earlier rules.
     names: BTreeSet<String>,
-    /// The matches of the rules without a name so far, with the indexes of these rules.
+    /// The matches of the earlier rules without a name, and the indexes of these rules.
     matches: BTreeMap<String, usize>,
 }
 
-/// The rule at index `by` comes earlier, has the same matches and gets every request.
+/// The error of a rule that gets no request: the earlier rule with index `by` has the same matches.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Shadowed {
     pub by: usize,
 }
 
 impl RuleKeys {
-    /// Returns the keys of a route to which no rule was added yet. `rules` are all rules of the route.
+    /// Returns the state before the first rule of a route. `rules` are all rules of the route.
     pub fn new(rules: &[Value]) -> RuleKeys {
         let names = rules.iter().filter_map(|rule| rule.get("name")?.as_str());
         let names = names.filter(|name| hostname::is_dns_name(name));
@@ -84,10 +84,10 @@ impl RuleKeys {
     }
 }
 
-/// Returns the matches as JSON. Keys are hashes of this JSON, so the JSON of a match must never change.
+/// Returns the matches as JSON. Keys are hashes of this JSON, so a new version of Weir must return the same JSON.
 ///
-/// The JSON has an unreadable match as the manifest has it. Without this match, the rule would get the key of another
-/// rule.
+/// The JSON includes the manifest text of a match that Weir cannot read. Without this text, the rule could get the key
+/// of another rule.
 fn canonical(matches: &[MatchEntry]) -> String {
     let canonical: Vec<Value> = matches
         .iter()

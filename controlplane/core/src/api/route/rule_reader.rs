@@ -1,8 +1,8 @@
 //! Reads the rules of a route. An invalid part breaks only its rule, its match or its backend.
 //!
-//! A broken rule keeps its matches, and the requests of these matches are answered with an error. Without the matches,
-//! another rule or route would get these requests, which the user did not intend. A match that cannot be read matches
-//! no request.
+//! A broken rule keeps its matches, and the requests of these matches get an error response. Without these matches, the
+//! requests would go to another rule or route, which the user did not intend. A match that Weir cannot read matches no
+//! request.
 
 use serde_json::{Map, Value};
 use weir_split::wire::{Filters, PathMatch, Retry, Timeouts};
@@ -16,7 +16,7 @@ use crate::manifest::problem::messages::{backend, filter, route};
 use crate::manifest::problem::{Effect, Extent, Problem};
 use crate::manifest::unknown_fields::is_empty;
 
-/// The longest list of Gateway API v1, HTTPRouteRule.matches and GRPCRouteRule.matches.
+/// The most entries of Gateway API v1, HTTPRouteRule.matches and GRPCRouteRule.matches.
 const MAX_MATCHES: usize = 64;
 /// The fields of a match of any kind of route.
 const MATCH_FIELDS: [&str; 4] = ["path", "headers", "queryParams", "method"];
@@ -26,7 +26,8 @@ pub struct Grammar {
     pub kind: RouteKind,
     /// The fields that a rule may have.
     pub rule_fields: &'static [&'static str],
-    /// Reads one entry of `matches`. If the match can be used in spite of a problem, the problem goes to the list.
+    /// Reads one entry of `matches`. Adds the problems of a usable match to the list. Returns an error if the match is
+    /// not usable.
     pub read_match:
         fn(&FieldPath, &Value, &mut Patterns, &mut Vec<Problem>) -> Result<RouteMatch, Problem>,
 }
@@ -40,7 +41,7 @@ pub struct RuleReader<'r> {
     keys: RuleKeys,
 }
 
-/// The parts of a rule that say what happens to its requests.
+/// The parts of a rule that define what happens to its requests.
 #[derive(Default)]
 struct Action {
     filters: Filters,
@@ -59,7 +60,7 @@ struct RuleProblems {
 }
 
 impl RuleProblems {
-    /// Returns the value. For an error, adds a fault and returns the default value.
+    /// Returns the value. If the result is an error, adds it to the faults and returns the default value.
     fn unwrap<T: Default>(&mut self, result: Result<T, Problem>) -> T {
         result.unwrap_or_else(|problem| {
             self.faults.push(problem);
@@ -116,8 +117,7 @@ impl<'r> RuleReader<'r> {
         let at_matches = at.field("matches");
         let matches = match (value, non_null(&fields, "matches"), &misspelled) {
             (Value::Object(_), None, Some(matches)) => {
-                // There is already a problem for the misspelled field. Problems inside the field would confuse the
-                // user.
+                // The misspelled field already has a problem. More problems inside this field would confuse the user.
                 self.read_matches(&at_matches, Some(matches), &mut RuleProblems::default())
             }
             (Value::Object(_), matches, _) => self.read_matches(&at_matches, matches, &mut found),
@@ -211,9 +211,9 @@ impl<'r> RuleReader<'r> {
         result.unwrap_or_default()
     }
 
-    /// Returns the matches in an unknown field of a rule without `matches`, because the field may be a misspelled
-    /// `matches`. The rule answers the requests of these matches with an error. Without the matches it would answer
-    /// every request with an error.
+    /// Returns the matches in an unknown field that may be a misspelled `matches`. The reader uses them if the rule has
+    /// no `matches`. The rule is broken, but only requests of these matches get an error response. Without these
+    /// matches, every request would get one.
     fn misspelled_matches(&self, fields: &Map<String, Value>) -> Option<Value> {
         if !self.grammar.rule_fields.contains(&"matches") {
             return None;
@@ -300,8 +300,9 @@ fn read_action(
     }
 }
 
-/// Returns the path prefix of a rule's only match, which `ReplacePrefixMatch` replaces. Returns None if the rule has
-/// other matches. Returns `/` for a match that cannot be read, so that the filter adds no second problem.
+/// Returns the path prefix that `ReplacePrefixMatch` replaces. Returns None if the rule has several matches, or if its
+/// match has an exact path or a regular expression. Returns `/` for a match that Weir cannot read, so that the filter
+/// adds no second problem.
 fn only_prefix<'m>(matches: &'m [MatchEntry]) -> Option<&'m str> {
     match matches {
         [MatchEntry::Unreadable(_)] => Some("/"),

@@ -1,4 +1,4 @@
-//! TCPRoute of Gateway API (v1, v1alpha2): the manifest -> a [`Route`].
+//! Parses a TCPRoute of Gateway API (v1, v1alpha2) to a [`Route`].
 
 use serde_json::Value;
 
@@ -16,12 +16,12 @@ const GRAMMAR: Grammar = Grammar {
     read_match,
 };
 
-/// See [`Route::parse`].
+/// Parses a TCPRoute, see [`Route::parse`].
 pub fn parse(object: &Object, problems: &mut Vec<Problem>) -> Result<Option<Route>, Problem> {
     parse::parse(object, &GRAMMAR, problems)
 }
 
-/// See [`Grammar::read_match`]. Rules of a TCPRoute have no matches, so the match is for every connection.
+/// Returns a match for every connection, because rules of a TCPRoute have no matches. See [`Grammar::read_match`].
 fn read_match(
     _: &FieldPath,
     _: &Value,

@@ -1,4 +1,4 @@
-//! HTTPRouteTimeouts and HTTPRouteRetry of Gateway API v1.
+//! Reads HTTPRouteTimeouts and HTTPRouteRetry of Gateway API v1.
 
 use serde::Deserialize;
 use serde_json::Value;
@@ -30,6 +30,7 @@ struct RetrySpec {
     unknown: UnknownFields,
 }
 
+/// Parses `timeouts`.
 pub fn parse(at: &FieldPath, value: Option<&Value>) -> Result<Timeouts, Problem> {
     let Some(value) = value else {
         return Ok(Timeouts::default());
@@ -54,8 +55,8 @@ pub fn parse(at: &FieldPath, value: Option<&Value>) -> Result<Timeouts, Problem>
     Ok(timeouts)
 }
 
-/// Parses `retry`. `attempts` defaults to 1. Without `codes` only failed connections are retried. A request cannot set the
-/// backoff of Envoy, so `backoff` is a problem without effect.
+/// Parses `retry`. The default of `attempts` is 1. Without `codes`, the proxy retries only failed connections. A filter
+/// cannot set Envoy's backoff for a request, so Weir reports `backoff` and ignores it.
 pub fn parse_retry(
     at: &FieldPath,
     value: Option<&Value>,
@@ -86,7 +87,7 @@ pub fn parse_retry(
     Ok(Some(Retry { attempts, codes }))
 }
 
-/// A duration in milliseconds.
+/// Parses a duration. Returns milliseconds.
 fn parse_duration(at: &FieldPath, value: &Value) -> Result<u64, Problem> {
     if value.is_number() {
         let with_unit = match value.as_u64() {
@@ -107,8 +108,8 @@ fn parse_duration(at: &FieldPath, value: &Value) -> Result<u64, Problem> {
     }))
 }
 
-/// The milliseconds of a duration of GEP-2257: one to four parts such as `1h`, `30m`, `10s` and `500ms`, each with one to
-/// five digits. None for any other text.
+/// Returns the milliseconds of a duration of GEP-2257: one to four parts such as `1h`, `30m`, `10s` and `500ms`, each
+/// with one to five digits. Returns None for any other text.
 fn milliseconds(text: &str) -> Option<u64> {
     let mut rest = text;
     let mut total: u64 = 0;
@@ -137,7 +138,7 @@ mod tests {
     use super::milliseconds;
 
     #[test]
-    fn durations_of_gep_2257() {
+    fn durations_follow_gep_2257() {
         for (text, expected) in [
             ("0s", 0),
             ("10s", 10_000),

@@ -138,12 +138,13 @@ fn parse_path(
 const FULL: &str = "ReplaceFullPath";
 const PREFIX: &str = "ReplacePrefixMatch";
 
-/// A type of path edit, and the field that holds the path for this type.
+/// A type of path edit, and the field with the path for this type.
 type TypeAndField = (&'static str, &'static str);
 const FULL_FIELD: TypeAndField = (FULL, "replaceFullPath");
 const PREFIX_FIELD: TypeAndField = (PREFIX, "replacePrefixMatch");
 
-/// Returns the problem of a path edit that has the type `own`, but sets the field of the type `other` to `value`.
+/// Returns the problem of a path edit with the type `own` that has the field of the type `other`. `value` is the value
+/// of this field.
 fn wrong_field(at: &FieldPath, other: &TypeAndField, own: &TypeAndField, value: &str) -> Problem {
     let ((other_type, field), (own_type, own_field)) = (other, own);
     let message = filter::path_field_of_another_type(field, other_type, own_type, own_field, value);

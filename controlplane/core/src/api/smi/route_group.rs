@@ -16,7 +16,7 @@ use crate::manifest::problem::messages::{Message, group as messages};
 use crate::manifest::problem::{Effect, Extent, ObjectRef, Problem};
 use crate::manifest::unknown_fields::{UnknownFields, at_most};
 
-/// The most matches of one group. Every split and every TrafficTarget that refers to the group has a copy of its
+/// The most matches of one group. Every split and every TrafficTarget that refers to the group gets a copy of the
 /// matches.
 const MAX_MATCHES: usize = 256;
 const MAX_HEADERS: usize = 16;
@@ -57,10 +57,10 @@ struct GroupManifest {
     spec: GroupSpec,
 }
 
-/// `spec` from v1alpha3 on.
+/// The `spec` of v1alpha3 and later versions.
 #[derive(Deserialize)]
 struct GroupSpec {
-    /// The matches. Each is decoded separately, so that an invalid match does not affect the others.
+    /// The matches. Each match is decoded separately, so that an invalid match does not affect the others.
     matches: Vec<Value>,
     #[serde(flatten)]
     unknown: UnknownFields,
@@ -86,8 +86,8 @@ struct GroupWithoutSpec {
 }
 
 impl HttpRouteGroup {
-    /// Parses a group. An invalid match matches no request, and the function returns its problem. The other matches
-    /// stay.
+    /// Parses a group. Returns a problem for each invalid match. An invalid match matches no request; the other matches
+    /// stay valid.
     pub fn parse(object: &Object) -> Result<(HttpRouteGroup, Vec<Problem>), Problem> {
         let reference = object.reference();
         let has_spec = !matches!(object.version(), "v1alpha1" | "v1alpha2");
@@ -248,11 +248,11 @@ struct TcpMatch {
 }
 
 impl TcpRoute {
-    /// Parses a TCPRoute. Before v1alpha4 the specification has no `matches`; Weir reads them at every version.
+    /// Parses a TCPRoute. Only v1alpha4 of the specification has `matches`, but Weir reads `matches` in every version.
     pub fn parse(object: &Object) -> Result<TcpRoute, Problem> {
         let TcpManifest { spec } = object.decode()?;
         let reference = object.reference();
-        // If `matches` is in the wrong place, the route would be for every port.
+        // If Weir ignored `matches` in the wrong place, the route would apply to every port.
         object.reject_other_fields(&["spec"])?;
         let TcpSpec { matches, unknown } = spec.unwrap_or_default();
         unknown.reject(&reference, "spec")?;

@@ -1,8 +1,8 @@
 //! Reads the names in `spec.service` and in the backends of a TrafficSplit: a Service in the namespace of the split, or
 //! a host.
 //!
-//! Tools write a bare name (Linkerd, Argo Rollouts), a name of cluster DNS (Open Service Mesh) or a public host
-//! (Flagger). The name of a Service in another namespace is an error.
+//! Tools write the name of a Service (Linkerd, Argo Rollouts), its name in cluster DNS (Open Service Mesh) or a public
+//! host (Flagger). The name of a Service in another namespace is an error.
 
 use std::collections::BTreeSet;
 
@@ -12,11 +12,11 @@ use crate::manifest::hostname::{self, Hostname};
 const SERVICE_SUFFIXES: [&[&str]; 3] =
     [&["svc"], &["svc", "cluster"], &["svc", "cluster", "local"]];
 
-/// A name in a TrafficSplit, read without other objects.
+/// A name in a TrafficSplit. Parsing does not check whether the Service exists.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SplitRoot {
     pub name: RootName,
-    /// The port behind the name, if it has one.
+    /// The port after the name; None if the text has no port.
     pub port: Option<u16>,
 }
 
@@ -31,8 +31,8 @@ pub enum RootName {
 pub struct Host {
     /// In lower case, without a trailing dot.
     pub name: String,
-    /// Name and namespace of the Service that the text may also mean, if this namespace exists: `foo.com` may be a
-    /// host, or Service `foo` in namespace `com`. So may `NAME.NAMESPACE.svc` with another cluster domain behind it.
+    /// Name and namespace of the Service that the text may also mean: `foo.com` is a host, or it is Service `foo` if a
+    /// namespace `com` exists. The same holds for `NAME.NAMESPACE.svc` with an unknown cluster domain after it.
     pub service: Option<(String, String)>,
     /// True if the name in the manifest has a trailing dot, as a fully qualified name.
     pub is_complete: bool,
@@ -105,7 +105,8 @@ impl Host {
         })
     }
 
-    /// Returns name and namespace of the Service that the name means, if `namespaces` has this namespace.
+    /// Returns the name and namespace of the Service that the text means. Returns None if `namespaces` does not contain
+    /// the namespace, because then the text means a host.
     pub fn known_service(&self, namespaces: &BTreeSet<String>) -> Option<&(String, String)> {
         let service = self.service.as_ref();
         service.filter(|(_, namespace)| namespaces.contains(namespace))
@@ -116,7 +117,7 @@ impl Host {
 mod tests {
     use super::*;
 
-    /// `Service NAME`, `host NAME` or `foreign NAMESPACE`.
+    /// Returns `Service NAME`, `host NAME` or `foreign NAMESPACE`, and the port.
     fn read(text: &str) -> Option<(String, Option<u16>)> {
         let namespaces = ["bookstore", "other"].map(str::to_owned).into();
         match SplitRoot::parse(text, "bookstore") {
@@ -138,7 +139,7 @@ mod tests {
     }
 
     #[test]
-    fn services_hosts_and_refusals() {
+    fn names_are_services_or_hosts() {
         let cases = [
             ("bookstore", "Service bookstore", None),
             ("bookstore.bookstore", "Service bookstore", None),

@@ -1,7 +1,7 @@
 //! TrafficSplit (split.smi-spec.io, v1alpha1 to v1alpha4).
 //!
-//! Weir reads all versions in the same way (see [`crate::api::smi::weight`]), but `matches` exist only from v1alpha3
-//! on. [`crate::translate`] looks up the Services and HTTPRouteGroups that a split names.
+//! Weir reads all versions in the same way (see [`crate::api::smi::weight`]), but `matches` exist only in v1alpha3 and
+//! v1alpha4. [`crate::translate`] looks up the Services and HTTPRouteGroups that a split names.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -14,11 +14,11 @@ use crate::manifest::problem::messages::{Message, split as messages};
 use crate::manifest::problem::{ObjectRef, Problem};
 use crate::manifest::unknown_fields::{UnknownFields, at_most};
 
-/// The most backends of one split. Every port of the root has a rule with all backends.
+/// The most backends of one split. Each port of the split Service gets a rule with all backends.
 const MAX_BACKENDS: usize = 1_000;
 const MAX_GROUPS: usize = 16;
 
-/// A TrafficSplit without unknown fields.
+/// A valid TrafficSplit.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TrafficSplit {
     pub object: ObjectRef,
@@ -61,7 +61,7 @@ struct BackendSpec {
     service: Value,
     #[serde(default)]
     weight: Value,
-    // No version has these fields, but users write them, so they have their own messages.
+    // No version has the next three fields, but users write them. Each of them has its own message.
     #[serde(default)]
     name: Value,
     #[serde(default)]
@@ -305,7 +305,7 @@ mod tests {
     }
 
     #[test]
-    fn weights_and_refusals() {
+    fn splits_have_weights_or_problems() {
         let ok = parse(
             "spec: {service: a, matches: [], backends: [{service: a, weight: 500m}, {service: b, weight: 1}]}",
         );

@@ -1,7 +1,7 @@
 //! TrafficTarget (access.smi-spec.io, v1alpha1 to v1alpha3), and the access policies that Weir offers.
 //!
 //! [`crate::translate`] looks up the objects that a target names. Weir leaves out an invalid source or rule of a
-//! target, so it permits nothing.
+//! target, so this source or rule permits nothing.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -16,11 +16,11 @@ use crate::manifest::unknown_fields::{UnknownFields, at_most};
 /// Which clients may reach a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Policy {
-    /// Configurations have no access policy. A proxy that names a ServiceAccount refuses such a configuration; every
-    /// other proxy allows all requests. TrafficTargets are not read.
+    /// Configurations have no access policy, and Weir does not read TrafficTargets. A proxy with a ServiceAccount in
+    /// its plugin configuration refuses such a configuration; every other proxy allows all requests.
     #[default]
     Unstated,
-    /// Configurations allow all requests. TrafficTargets are not read.
+    /// Configurations allow all requests. Weir does not read TrafficTargets.
     Permissive,
     /// TrafficTargets allow requests; all other requests are denied.
     Smi,
@@ -37,8 +37,8 @@ pub struct TrafficTarget {
     pub created: Option<Timestamp>,
     /// Name of the ServiceAccount that clients may reach. The ServiceAccount is in the namespace of the target.
     pub destination: String,
-    /// The only port that the target permits, and the path of the manifest's field with this port. None if the target
-    /// permits every port. Only v1alpha1 and v1alpha2 have the field.
+    /// The only port that the target permits, and the path of its field in the manifest. None if the target permits
+    /// every port. Only v1alpha1 and v1alpha2 have this field.
     pub port: Option<(u16, String)>,
     /// ServiceAccounts as `NAMESPACE/NAME`, sorted, each once.
     pub sources: Vec<String>,
@@ -50,9 +50,9 @@ pub struct AccessRule {
     /// The field path of the rule in the manifest.
     pub path: String,
     pub kind: RuleKind,
-    /// Name of an object of the kind `kind` in the namespace of the target.
+    /// Name of an HTTPRouteGroup or a TCPRoute in the namespace of the target.
     pub name: String,
-    /// Names of matches of the named object. An empty list stands for all its matches.
+    /// Names of matches in this HTTPRouteGroup or TCPRoute. An empty list means all its matches.
     pub matches: Vec<String>,
 }
 

@@ -1,8 +1,8 @@
 //! Reads the weights of a TrafficSplit without rounding.
 //!
-//! In v1alpha1 a weight is a Kubernetes quantity (`"500m"`, `"1e3"`), in later versions it is a number. Some clusters
-//! store one version and serve another without conversion, so Weir reads both forms at every version. Weir computes a
-//! weight from its decimal text, without floating-point arithmetic.
+//! In v1alpha1 a weight is a Kubernetes quantity (`"500m"`, `"1e3"`). In later versions a weight is a number. Some
+//! clusters store one version and serve another without conversion, so Weir reads both forms at every version. Weir
+//! computes a weight from its decimal text, without floating-point arithmetic.
 
 use serde_json::Value;
 
@@ -15,7 +15,7 @@ pub struct Milli(u128);
 pub enum WeightError {
     NotANumber(String),
     Negative(String),
-    /// Not a multiple of a thousandth.
+    /// The weight is not a multiple of a thousandth.
     TooFine(String),
     TooLarge(String),
     /// The total is 2^63 or more.
@@ -28,16 +28,16 @@ pub enum WeightError {
 pub fn parse(value: &Value) -> Result<Option<Milli>, WeightError> {
     match value {
         Value::Null => Ok(None),
-        // `to_string` writes the shortest decimal text of the number. This text has the exact value that the manifest
-        // has, if the manifest has at most 15 digits.
+        // `to_string` writes the shortest decimal text of the number. If the number has at most 15 digits in the
+        // manifest, this text has exactly the value in the manifest.
         Value::Number(number) => parse_text(&number.to_string()).map(Some),
         Value::String(text) => parse_text(text.trim()).map(Some),
         other => Err(WeightError::NotANumber(other.to_string())),
     }
 }
 
-/// Returns whole weights with the same ratios, for the wire format: the values of `weights`, or all values times 1000
-/// if one of the values has a fraction. Returns an error if the total of the whole weights is 2^63 or more.
+/// Returns whole weights with the same ratios, for the configuration. If one of `weights` has a fraction, all values
+/// are multiplied by 1000. Returns an error if the total of the whole weights is 2^63 or more.
 pub fn unify(weights: &[Milli]) -> Result<Vec<u64>, WeightError> {
     let are_whole = weights.iter().all(|Milli(weight)| weight % 1000 == 0);
     let unit = if are_whole { 1000 } else { 1 };
@@ -70,7 +70,7 @@ fn parse_text(text: &str) -> Result<Milli, WeightError> {
     }
     let scale = Scale::parse(suffix).ok_or_else(not_a_number)?;
 
-    // The value is digits x 10^exponent. The code drops zeros at both ends, so that long texts such as `0.500000` fit.
+    // The value is digits x 10^exponent. Without the zeros at both ends, long texts such as `0.500000` fit into a u128.
     let digits = format!("{integer}{fraction}");
     let significant = digits.trim_end_matches('0');
     let dropped = digits.len() - significant.len();
@@ -158,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn forms_that_tools_write() {
+    fn all_forms_of_tools_are_read() {
         let cases = [
             (json!(10), 10_000),
             (json!(10.0), 10_000),
@@ -193,7 +193,7 @@ mod tests {
     }
 
     #[test]
-    fn invalid_weights() {
+    fn invalid_weights_are_rejected() {
         assert_eq!(parse(&Value::Null), Ok(None));
         for value in [
             json!("abc"),
@@ -236,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn one_rule_has_one_unit() {
+    fn weights_of_one_rule_are_unified() {
         let unified = |texts: &[Value]| {
             let weights: Vec<_> = texts
                 .iter()

@@ -5,7 +5,7 @@ use crate::plan::Plan;
 
 const TYPED: &str = "type.googleapis.com/envoy.extensions";
 
-/// What these tests need of the `/config_dump` of `envoy-config/inbound-mtls.yaml`, with this plugin configuration.
+/// Returns a part of the `/config_dump` of `envoy-config/inbound-mtls.yaml`, with this plugin configuration.
 fn dump(plugin: Value) -> Value {
     let kind = |name: &str| format!("type.googleapis.com/envoy.admin.v3.{name}ConfigDump");
     let wasm = json!({ "name": "weir", "typed_config": {
@@ -60,7 +60,7 @@ fn lines(dump: &Value) -> Vec<String> {
     found.iter().map(Finding::to_string).collect()
 }
 
-/// The lines after `change` was made to the part of the listener's chain.
+/// Returns the findings after `change` changed a part of the filter chain. `part` is a JSON pointer.
 fn changed(mut dump: Value, part: &str, change: impl FnOnce(&mut Value)) -> Vec<String> {
     let chain = format!("/configs/1/static_listeners/0/listener/filter_chains/0{part}");
     change(dump.pointer_mut(&chain).unwrap());
@@ -75,9 +75,9 @@ fn remove(part: &mut Value, key: &str) {
 }
 
 #[test]
-fn the_shipped_inbound_listener_is_closed() {
+fn shipped_inbound_listener_is_secure() {
     assert_eq!(lines(&inbound()), [""; 0]);
-    // The authority may come from SDS or from a custom validator.
+    // The certificate authority may come from SDS or from a custom validator.
     let sds = json!({ "name": "ca" });
     for context in [
         json!({ "validation_context_sds_secret_config": sds }),
@@ -94,9 +94,9 @@ fn the_shipped_inbound_listener_is_closed() {
     }
 }
 
-/// A listener may name a secret that has the settings.
+/// The settings may be in a secret that the listener refers to by name.
 #[test]
-fn unverifying_secret_is_found() {
+fn secret_without_verification_is_found() {
     let authority = json!({ "trusted_ca": { "filename": "certs/ca.crt" } });
     let mut untrusted = authority.clone();
     untrusted["trust_chain_verification"] = json!("ACCEPT_UNTRUSTED");
@@ -162,7 +162,7 @@ fn unverified_clients_are_found() {
                     "validation_context_sds_secret_config": { "name": "ca" },
                 } });
             },
-            "has trust_chain_verification: ACCEPT_UNTRUSTED: a client is let in by any name",
+            "has trust_chain_verification: ACCEPT_UNTRUSTED: a client can write any name",
         ),
         (
             TLS,
@@ -198,8 +198,8 @@ fn missing_path_normalization_is_found() {
         found,
         [
             "envoy, listener inbound: PathsNotNormalized: the connection manager of the filter of direction inbound does \
-          not normalize paths: a path such as /books//../admin is checked as it is written, and the workload may read it \
-          as another one; write these lines into the connection manager: merge_slashes: true"
+          not normalize paths: a path such as /books//../admin is checked as written, but the workload may read it \
+          as /admin; write these lines into the connection manager: merge_slashes: true"
         ]
     );
     let bare = |manager: &mut Value| {
@@ -271,7 +271,7 @@ fn filter_behind_another_is_found() {
     ] {
         let found = put_before(name);
         assert_eq!(found.len(), 1, "{found:?}");
-        let begin = "envoy, listener inbound: InboundNotFirst: other stands before the filter of direction inbound: ";
+        let begin = "envoy, listener inbound: InboundNotFirst: before the filter of direction inbound, http_filters has other: ";
         assert!(found[0].starts_with(begin), "{found:?}");
         assert!(
             found[0].ends_with("put the filter of Weir first into http_filters"),
@@ -280,7 +280,7 @@ fn filter_behind_another_is_found() {
     }
 }
 
-/// A listener has only the name of a filter that comes from ECDS.
+/// If a filter comes from ECDS, the listener contains only the name of the filter.
 #[test]
 fn discovered_filter_is_checked_in_place() {
     let mut dump = inbound();
@@ -310,10 +310,13 @@ fn filter_that_fails_open_is_found() {
     let wasm = "/filters/0/typed_config/http_filters/0/typed_config/config";
     let open = |config: &mut Value| config["failure_policy"] = json!("FAIL_OPEN");
     for (dump, said) in [
-        (inbound(), "while it cannot run, everyone is let in"),
+        (
+            inbound(),
+            "while the filter cannot run, every client is let in",
+        ),
         (
             dump(json!({ "control_plane": "weir" })),
-            "requests go past all rules",
+            "no rule has an effect",
         ),
     ] {
         let found = changed(dump, wasm, open);

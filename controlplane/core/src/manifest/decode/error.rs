@@ -1,4 +1,4 @@
-//! Why a value cannot be decoded, and the message for it.
+//! The error of a value that cannot be decoded, and the message of this error.
 
 use std::fmt;
 
@@ -13,7 +13,7 @@ pub(super) enum Shape {
     Text,
     Boolean,
     Number,
-    /// A whole number in this range, both ends included.
+    /// A whole number from `least` to `most`, both included.
     Whole {
         least: i128,
         most: i128,
@@ -40,7 +40,7 @@ pub(super) enum Step {
 
 #[derive(Debug)]
 pub(super) struct DecodeError {
-    /// From the wrong value up to the top.
+    /// The steps from the wrong value up to the decoded value.
     path: Vec<Step>,
     cause: DecodeFault,
 }
@@ -54,9 +54,9 @@ enum DecodeFault {
     MissingField(&'static str),
     UnknownField(String),
     DuplicateField(&'static str),
-    /// A word that the enumeration does not have, and the words that it has.
+    /// A word that is not a variant of the enum, and the names of all variants.
     UnknownVariant(String, &'static [&'static str]),
-    /// An error of a type with its own `Deserialize`. Its text is serde's.
+    /// An error of a type with its own `Deserialize`. The text of the error is for Rust programmers, so it is not kept.
     Other,
 }
 
@@ -73,7 +73,7 @@ impl DecodeError {
         }
     }
 
-    /// The same error, one step further up.
+    /// Adds a step to the path: the field or the list entry that contains the wrong value.
     pub(super) fn below(mut self, step: Step) -> DecodeError {
         self.path.push(step);
         self
@@ -100,7 +100,7 @@ fn push(path: &mut String, step: &Step) {
     }
 }
 
-/// The last part of a path: `service`, or `backends[0]`.
+/// Returns the last part of a path: `service`, or `backends[0]`.
 fn last_part(path: &str) -> &str {
     match path.rsplit('.').next() {
         None | Some("") => "this document",
@@ -163,7 +163,7 @@ fn not_a_number(
     object: &ObjectRef,
 ) -> Message {
     let is_port = name.eq_ignore_ascii_case("port") || name.ends_with("Port");
-    // The type of a port allows 0, but no port is 0.
+    // The Rust type of a port (u16) allows 0, but 0 is not a port.
     let (least, most) = match shape {
         Shape::Whole { most, .. } if is_port => (1, most),
         Shape::Whole { least, most } => (least, most),
@@ -193,7 +193,7 @@ fn not_a_number(
     }
 }
 
-/// The type of a value, and the value of a boolean, a number or a text.
+/// Describes a value by its type. The description of a boolean, a number or a text also has the value.
 fn describe(found: &Value) -> String {
     match found {
         Value::Null => "empty".to_owned(),
@@ -205,7 +205,7 @@ fn describe(found: &Value) -> String {
     }
 }
 
-/// At most the first 60 characters of a text.
+/// Returns at most the first 60 characters of a text. `…` follows if the text is longer.
 fn short(text: &str) -> String {
     const LONGEST: usize = 60;
     let mut characters = text.chars();

@@ -1,4 +1,4 @@
-//! [`serde::Deserializer`] over a JSON value.
+//! A [`serde::Deserializer`] for a JSON value. Its error type is [`DecodeError`].
 
 use serde::Deserializer;
 use serde::de::value::BorrowedStrDeserializer;
@@ -17,7 +17,7 @@ impl ValueDeserializer<'_> {
     }
 }
 
-/// Deserializes whole numbers within the range of their type.
+/// Defines the methods for whole numbers. A number outside the range of its type is an error.
 macro_rules! whole_numbers {
     ($($method:ident: $number:ty,)*) => {
         $(
@@ -147,7 +147,7 @@ impl<'de> Deserializer<'de> for ValueDeserializer<'de> {
         visitor.visit_newtype_struct(self)
     }
 
-    /// Only for enumerations whose variants are plain words.
+    /// Supports only enums in which no variant has data.
     fn deserialize_enum<V: Visitor<'de>>(
         self,
         _: &'static str,

@@ -1,5 +1,5 @@
-//! The text of a JSON file -> its documents. A map with the same key twice is an error, as in YAML; serde_json would
-//! take the last value.
+//! Parses the text of a JSON file to documents. A map with the same key twice is an error, as in YAML;
+//! `serde_json::Value` would use the last value.
 
 use std::cell::RefCell;
 use std::fmt;
@@ -43,17 +43,18 @@ fn message(error: &serde_json::Error) -> Message {
     }
 }
 
-/// Values inside of values. serde_json refuses one more, with an error that only its text tells from others.
+/// The most levels of values inside values. serde_json has a limit too, which is one level higher, but only the text of
+/// its error names the limit. So this module stops first.
 const MAX_DEPTH: usize = 126;
 
-/// Why reading stops, where the text is JSON.
+/// Why the reader stops although the text is valid JSON.
 enum Stop {
-    /// This key stands twice in one map.
+    /// A map has this key twice.
     Twice(String),
     TooDeep,
 }
 
-/// Reads a value, and puts into `stop` why it goes no further.
+/// Reads a value. If the reader stops, it writes the reason into `stop`.
 #[derive(Clone, Copy)]
 struct JsonReader<'a> {
     stop: &'a RefCell<Option<Stop>>,
@@ -61,7 +62,7 @@ struct JsonReader<'a> {
 }
 
 impl<'a> JsonReader<'a> {
-    /// The reader of what a map or a list contains.
+    /// Returns a reader for the values inside a map or a list.
     fn inside<E: serde::de::Error>(self) -> Result<JsonReader<'a>, E> {
         if self.depth >= MAX_DEPTH {
             return Err(self.stop(Stop::TooDeep));
@@ -143,7 +144,7 @@ mod tests {
     use serde_json::json;
 
     #[test]
-    fn documents_and_duplicate_keys() {
+    fn duplicate_keys_are_errors() {
         let text = r#" {"a": [1, -1, 1.5, null, true, "x"]} {"b": {}} "#;
         assert_eq!(
             documents(text).unwrap(),

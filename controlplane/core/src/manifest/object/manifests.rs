@@ -20,7 +20,7 @@ pub struct Manifests {
     pub ignored: Vec<IgnoredDocument>,
     /// The paths of the files that a kustomization names as patches, written as in the kustomization.
     pub patches: Vec<String>,
-    /// Why a kustomization may mean more patches than `patches`.
+    /// The problem of a kustomization that may name more patches than `patches` has.
     pub patches_problem: Option<Problem>,
 }
 
@@ -47,11 +47,11 @@ pub fn read(source: &str, text: &str) -> Result<Manifests, Problem> {
     read_in("default", source, text)
 }
 
-/// Reads one file with any number of documents: JSON if `source` ends in `.json`, else YAML. Each item of a list
-/// (`kind: List`, `kind: TrafficSplitList`) counts as a document.
+/// Reads one file with any number of documents. The file is JSON if `source` ends in `.json`, else YAML. Each item of a
+/// list (`kind: List`, `kind: TrafficSplitList`) counts as a document.
 ///
 /// Returns an error if the file does not parse, is longer than [`MAX_BYTES`], expands beyond the limits of the parser,
-/// or is a template. The error is about the whole file, and its reason is
+/// or is a template. The error is a problem of the whole file, and its reason is
 /// [`Reason::Unreadable`](crate::manifest::problem::Reason).
 pub fn read_in(default_namespace: &str, source: &str, text: &str) -> Result<Manifests, Problem> {
     let unreadable = |message: Message| {
@@ -123,7 +123,7 @@ impl DocumentReader<'_> {
                 return;
             };
             for (index, mut item) in items.into_iter().enumerate() {
-                // An API server sends the items of a typed list without their own type.
+                // In a typed list from an API server, the items have no `apiVersion` and no `kind`.
                 if let (Value::Object(fields), Some(kind)) = (&mut item, &kind)
                     && !fields.contains_key("kind")
                 {
@@ -191,7 +191,7 @@ impl DocumentReader<'_> {
         });
     }
 
-    /// Ignores a document. `broken` is for a document that may have been a supported object before an edit.
+    /// Adds an ignored document. `broken` is set if the document may have been a supported object before an edit.
     fn ignore(&mut self, place: String, reason: String, broken: Option<BrokenDocument>) {
         if let Some(mut broken) = broken {
             broken.is_foreign = true;
@@ -213,8 +213,8 @@ fn with_place(place: &str, mut problem: Problem) -> Problem {
     problem
 }
 
-/// Returns the kind of the items if a document is a list: `Some(None)` for the kind `List`, None if the document is not
-/// a list.
+/// Returns the kind of the items of a list. Returns `Some(None)` for the kind `List`, and None if the document is not a
+/// list.
 fn item_kind(document: &Value) -> Option<Option<String>> {
     let kind = document["kind"].as_str()?.strip_suffix("List")?;
     let is_supported = kind.is_empty() || SUPPORTED_KINDS.iter().any(|it| it.name == kind);
@@ -257,7 +257,7 @@ fn describe_foreign(source: &str, document: &Value) -> Option<String> {
         {
             "a JSON patch"
         }
-        // An object whose user forgot apiVersion and kind still has metadata or spec.
+        // An object without apiVersion and kind is a mistake of the user. Such an object still has metadata or spec.
         Value::Object(fields)
             if !["apiVersion", "kind", "metadata", "spec"]
                 .iter()
@@ -289,7 +289,7 @@ fn patches(kustomization: &Value) -> Vec<String> {
 
 const PATCHES: [&str; 3] = ["patches", "patchesStrategicMerge", "patchesJson6902"];
 
-/// Returns the path of a field that most likely has patches, but that Weir cannot read as patches, and the message.
+/// Finds a field that most likely has patches, but that Weir cannot read as patches. Returns its path and the message.
 fn find_unclear_patches(kustomization: &Value) -> Option<(String, Message)> {
     if kustomization.is_null() {
         return None;

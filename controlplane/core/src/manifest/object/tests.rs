@@ -9,7 +9,7 @@ fn names(manifests: &Manifests) -> Vec<String> {
 }
 
 #[test]
-fn documents_lists_and_foreign_kinds() {
+fn list_items_are_read_as_documents() {
     let text = format!(
         "---\n# only a comment\n---\n{SPLIT}---\nkind: Job\napiVersion: batch/v1\n---\n\
          apiVersion: v1\nkind: List\nitems:\n- apiVersion: v1\n  kind: Service\n  metadata: {{name: a, namespace: shop}}\n\
@@ -62,7 +62,7 @@ fn bad_document_leaves_the_others() {
 }
 
 #[test]
-fn kinds_that_weir_ignores() {
+fn ignored_kinds_have_no_problems() {
     let text = "{apiVersion: specs.smi-spec.io/v1alpha4, kind: TCPRoute, metadata: {name: a}}
 ---
 {apiVersion: specs.smi-spec.io/v1alpha4, kind: UDPRoute, metadata: {name: a}}
@@ -121,7 +121,7 @@ fn json_files_are_read_as_json() {
 }
 
 #[test]
-fn unreadable_as_a_whole() {
+fn syntax_errors_refuse_whole_file() {
     let mut bomb = String::from("a0: &a0 [x,x,x,x,x,x,x,x,x]\n");
     for i in 1..12 {
         let refs = vec![format!("*a{}", i - 1); 9].join(",");

@@ -1,8 +1,9 @@
-//! Finds documents whose group or kind is not supported, but is most likely a mistake for a supported group or kind.
+//! Finds mistakes in the group or the kind of a document. Weir does not read such a document, but the user most likely
+//! means a supported kind.
 //!
-//! Many products have kinds of the same names (`Gateway` of `networking.istio.io`, `Service` of
-//! `serving.knative.dev`, `HTTPRoute` of other gateways), so the name of a kind alone proves little. [`mistaken`] finds
-//! a document in three cases:
+//! Many products have kinds of the same names (`Gateway` of `networking.istio.io`, `Service` of `serving.knative.dev`,
+//! `HTTPRoute` of other gateways), so the name of a kind alone proves little. [`mistaken`] finds a mistake in three
+//! cases:
 //! - The group is right and the kind is misspelled: another case, a plural, or one edit (two edits in a long name). The
 //!   group has no kind with the misspelled name.
 //! - The kind exists in no other group ([`UNIQUE_KINDS`]).
@@ -13,8 +14,10 @@ use super::{Kind, SUPPORTED_KINDS, SupportedKind};
 use crate::manifest::problem::messages::{Message, object as messages};
 use crate::manifest::spelling::edit_distance;
 
+/// Kinds that exist in only one group.
 const UNIQUE_KINDS: [&str; 2] = ["TrafficSplit", "HTTPRouteGroup"];
 
+/// The most edits between a misspelled group and the right group.
 const GROUP_EDITS: usize = 3;
 
 /// Groups that users often write for a kind, although the group does not have this kind.
@@ -29,8 +32,8 @@ const OTHER_GROUPS: [(&str, &str); 8] = [
     ("gateway.networking.k8s.io", "HTTPRouteGroup"),
 ];
 
-/// Kinds that exist in the supported groups and that Weir does not read. Weir does not take their names for misspelled
-/// names of supported kinds.
+/// Kinds of the supported groups that Weir does not read. Their names look like misspelled names of supported kinds,
+/// but are not mistakes.
 const OTHER_KINDS: [&str; 12] = [
     "TLSRoute",
     "UDPRoute",
@@ -114,8 +117,8 @@ fn is_of_no_other_product(group: &str) -> bool {
         })
 }
 
-/// Returns the number of edits from a group to a supported group. The number is 0 for a document without a group, so
-/// that the first kind in [`SUPPORTED_KINDS`] wins.
+/// Returns the number of edits from a group to a supported group. Returns 0 for an empty group: then all supported
+/// groups are equally near, and the first kind in [`SUPPORTED_KINDS`] wins.
 fn group_distance(group: &str, supported: &str) -> usize {
     match group {
         "" => 0,
@@ -141,8 +144,8 @@ fn wrong_group(group: &str, kind: &str, right: &SupportedKind) -> Message {
     }
 }
 
-/// True if Weir may guess at this kind. Returns false for the kinds that only an access policy reads, because many
-/// products have kinds with the same names.
+/// True if a similar kind is most likely a mistake for this kind. False for the kinds that only the access policy uses,
+/// because many products have kinds with the same names.
 fn is_of_traffic(supported: &SupportedKind) -> bool {
     !supported.kind.is_of_policy()
 }
@@ -153,6 +156,8 @@ pub(super) fn newest(versions: &[&'static str]) -> &'static str {
     stable.or(versions.last()).copied().unwrap_or("v1")
 }
 
+/// True if `kind` is a plural of `right`, or differs from it by at most one edit (two edits in a long name). Upper and
+/// lower case count as equal. False for [`OTHER_KINDS`].
 pub(super) fn is_misspelled(kind: &str, right: &str) -> bool {
     const LONG: usize = 9;
     let bound = if right.len() > LONG { 2 } else { 1 };
@@ -177,7 +182,7 @@ mod tests {
     }
 
     #[test]
-    fn mistaken_groups_and_kinds() {
+    fn mistakes_name_right_group_or_kind() {
         for (group, kind, expected) in [
             (
                 "split.smi-specs.io",

@@ -10,13 +10,15 @@ const MAX_DOCUMENTS: usize = 20_000;
 /// The most levels of values inside values.
 const MAX_DEPTH: usize = 64;
 
-/// A number that has another value in YAML 1.1, which kubectl and Helm read, than in YAML 1.2.
+/// A number with two values: kubectl and Helm read it as YAML 1.1, and Weir reads it as YAML 1.2.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct TwoReadings {
     pub path: String,
     /// The names of the fields in the path.
     pub fields: Vec<String>,
+    /// The number that Weir reads.
     pub written: String,
+    /// The number that kubectl reads.
     pub kubectl: String,
 }
 
@@ -103,8 +105,8 @@ fn plain(value: &Value) -> String {
     text.strip_suffix(".0").unwrap_or(&text).to_owned()
 }
 
-/// True if a number in the text may begin with a zero and another digit. May also be true for a text without such a
-/// number.
+/// True if the text may have a number that begins with a zero and another digit. This is only a quick test: it can also
+/// be true for a text without such a number.
 fn has_leading_zero(text: &str) -> bool {
     let bytes = text.as_bytes();
     let is_octal = |(at, two): (usize, &[u8])| {
@@ -163,8 +165,8 @@ fn message(text: &str, error: &Error) -> Message {
     }
 }
 
-/// Returns how many brackets and braces are open at the error. The parser has a limit for them, but no error that names
-/// the limit.
+/// Returns how many brackets and braces are open at the error. The parser has a limit for them, but its error does not
+/// name the limit.
 fn depth_before(text: &str, error: &Error) -> usize {
     let Some(location) = error.location() else {
         return 0;
@@ -183,8 +185,8 @@ fn depth_before(text: &str, error: &Error) -> usize {
         })
 }
 
-/// Returns the message for an error of the parser. The message has the text of the parser only if this text is about
-/// YAML and not about Rust.
+/// Returns the message for an error of the parser. The message contains the text of the error only if this text has no
+/// names of Rust types.
 fn parse_error(error: &Error) -> Message {
     let location = error.location();
     let (line, column) = location.map_or((1, 1), |it| (it.line(), it.column()));
@@ -200,8 +202,8 @@ fn parse_error(error: &Error) -> Message {
     }
 }
 
-/// True if line `line` (from 1), or the last line before it that is not blank, has the braces of a template. Braces on
-/// other lines prove nothing, because dashboards and alerts have braces inside texts.
+/// True if the line `line` (from 1) has the braces of a template, or the last line before it that is not blank. Braces
+/// on other lines prove nothing, because dashboards and alerts have braces inside texts.
 fn is_template_at(text: &str, line: u64) -> bool {
     let line = usize::try_from(line).unwrap_or(usize::MAX);
     let lines: Vec<&str> = text
@@ -223,8 +225,8 @@ fn is_over_documents(error: &Error) -> bool {
     )
 }
 
-/// Returns the first line (from 1) at which a map has `key`, if the same map has the key again at `line` and `column`
-/// (from 1).
+/// Returns the line of the first of two equal keys in one map. The second key is at `line` and `column`. Lines and
+/// columns count from 1. Returns None if the first key is not found.
 fn first_line_of(text: &str, key: &str, line: u64, column: u64) -> Option<u64> {
     let line = usize::try_from(line).ok()?;
     let indent = usize::try_from(column).ok()?.checked_sub(1)?;
@@ -232,7 +234,7 @@ fn first_line_of(text: &str, key: &str, line: u64, column: u64) -> Option<u64> {
     let own = lines.get(line.checked_sub(1)?)?;
     let is_first_on_line = own.chars().take(indent).all(|c| c == ' ' || c == '-');
     if !is_first_on_line {
-        // In a map in braces, both keys may be on one line.
+        // In a map with braces, both keys may be on one line.
         let before: String = own.chars().take(indent).collect();
         return is_key_in(&before, key).then_some(line as u64);
     }
@@ -327,11 +329,11 @@ mod tests {
             ),
             (
                 "a: &a [*a]\n",
-                "an alias stands inside of the value that it repeats, at line 1, column 8",
+                "an alias (*NAME) is inside the value of its own anchor (&NAME), at line 1, column 8",
             ),
             (
                 "a: *b\n",
-                "an alias repeats a value that no anchor before it names, at line 1, column 4",
+                "an alias (*NAME) has no anchor (&NAME) before it, at line 1, column 4",
             ),
             (
                 "<<: 1\n",
@@ -339,11 +341,11 @@ mod tests {
             ),
             (
                 "a: !!int x\n",
-                "a value is not what its tag says, at line 1, column 10",
+                "a value does not fit its tag, at line 1, column 10",
             ),
             (
                 "a: !!binary /w==\n",
-                "a value is not what its tag says, at line 1, column 13",
+                "a value does not fit its tag, at line 1, column 13",
             ),
             (
                 "a: b: c\n",
@@ -369,7 +371,7 @@ mod tests {
     }
 
     #[test]
-    fn limits_are_named() {
+    fn messages_name_the_limits() {
         let many = "a: 1\n---\n".repeat(MAX_DOCUMENTS + 1);
         assert_eq!(cause(&many), "the file has more than 20000 documents");
         for levels in [100, 10_000] {
@@ -380,7 +382,7 @@ mod tests {
     }
 
     #[test]
-    fn numbers_that_kubectl_reads_otherwise() {
+    fn octal_numbers_have_two_readings() {
         let readings = |text: &str| {
             let document = documents(text).unwrap().remove(0);
             let other = document

@@ -1,4 +1,5 @@
-//! All messages about objects, answers and starts. `docs/problems.md` is generated from this list.
+//! The messages of all problems, of error responses, and of a failed start of `weir serve`. `docs/problems.md` is
+//! generated from this list.
 //!
 //! A message has a cause (what is wrong, in the words of the user who wrote the object), an effect (what the mistake
 //! means for traffic) and a remedy (what to write). Callers pass values and do not build sentences.
@@ -33,14 +34,14 @@ impl fmt::Display for Message {
     }
 }
 
-/// A message of the list, with `{placeholders}`.
+/// The template of a message. The texts have `{placeholders}` for values.
 #[derive(Clone, Copy, Debug)]
 pub struct Template {
     pub code: &'static str,
     pub reason: Reason,
     pub cause: &'static str,
-    /// The effect; None if the effect depends on the place of the field: the object, the rule, the match or the backend
-    /// is not in force.
+    /// The effect. None if the effect depends on the place of the field: then the object, the rule, the match or the
+    /// backend of this field is not used for traffic.
     pub effect: Option<&'static str>,
     pub remedy: &'static str,
 }
@@ -55,7 +56,7 @@ pub fn one_of<T: fmt::Display>(possible: impl IntoIterator<Item = T>) -> String 
     }
 }
 
-/// Makes a function of each message, and the list `ALL`.
+/// Defines a function for each message, and the list `ALL` of their templates.
 ///
 /// `name(values) => Reason, "cause", Extent "effect", "remedy";` or, if the effect depends on the place of the field,
 /// `name(values) => Reason, "cause", ByPlace, "remedy";`
@@ -146,7 +147,7 @@ pub mod service;
 pub mod split;
 pub mod start;
 
-/// The lists of all subjects, by their names.
+/// The name of each subject, and the templates of its messages.
 pub const ALL: &[(&str, &[Template])] = &[
     ("access", access::ALL),
     ("answer", answer::ALL),

@@ -27,7 +27,8 @@ const LIMITS: Limits = Limits {
     scope_expressions: 25,
 };
 
-/// The objects over a limit, as `NAMESPACE/NAME CODE`. Each of `objects` is namespace, name, year and bytes.
+/// Returns the objects that are left out, as `NAMESPACE/NAME CODE`. An item of `objects` has namespace, name, year and
+/// bytes.
 fn out(objects: &[(&str, &str, i16, u64)], audience: impl Fn(&str) -> Audience) -> Vec<String> {
     let costs = |object: &ObjectRef| -> Parts {
         let same = |it: &&(&str, &str, i16, u64)| it.0 == object.namespace && it.1 == object.name;
@@ -85,7 +86,7 @@ fn youngest_objects_of_namespace_are_dropped() {
 
 #[test]
 fn costliest_namespace_loses_objects_first() {
-    // All namespaces together may have 400: 650 minus 250 for the namespace of the scope.
+    // The limit for objects of all namespaces is 400 bytes: 650 for the scope, minus 250 for one namespace.
     let objects = [
         ("a", "1", 1, 100),
         ("a", "2", 2, 100),
@@ -94,7 +95,7 @@ fn costliest_namespace_loses_objects_first() {
         ("c", "1", 9, 40),
         ("d", "1", 1, 30),
     ];
-    // The sum is 420. Namespace a has the most, 200, so its youngest object is left out.
+    // The sum is 420 bytes. Namespace a has the most bytes (200), so its youngest object is left out.
     assert_eq!(out(&objects, everyone), ["a/2 over_scope"]);
 }
 
@@ -162,7 +163,7 @@ fn expressions_have_their_own_limits() {
         codes(over(objects(), &LIMITS, cost(8))),
         ["over_namespace_expressions"; 4]
     );
-    // All namespaces together may have 15: each of the four keeps 3, and one of them keeps 3 more.
+    // The limit for all namespaces is 15 expressions, and the objects have 24. So 9 are left out, which are 3 objects.
     assert_eq!(
         codes(over(objects(), &LIMITS, cost(3))),
         ["over_scope_expressions"; 3]
@@ -191,8 +192,8 @@ fn byte_sizes_are_parsed() {
     }
 }
 
-/// Services of other namespaces add to the cost of an object. The added cost counts for the limit of the scope. It does
-/// not count for the limits of the object and of its namespace.
+/// Services of other namespaces add to the cost of an object. The added cost counts toward the limit of the scope. The
+/// added cost does not count toward the limits of the object and of its namespace.
 #[test]
 fn cost_from_other_namespaces_is_limited() {
     let objects = || {
@@ -217,10 +218,10 @@ fn cost_from_other_namespaces_is_limited() {
         problems.iter().map(line).collect::<Vec<_>>()
     };
     assert_eq!(out([100, 150, 0], 50), [""; 0]);
-    // All added costs together may have 250, the limit of a namespace. An object over this limit leaves room for
-    // others.
+    // The limit for all added costs together is 250 bytes, the limit of a namespace. An object that does not fit uses
+    // none of these bytes.
     assert_eq!(out([100, 151, 0], 50), ["2 over_elsewhere"]);
     assert_eq!(out([1_000, 150, 100], 50), ["1 over_elsewhere"]);
-    // Objects of other namespaces use 200 of the shared 400, so the added costs may have 200.
+    // Objects of other namespaces use 200 of the 400 shared bytes. So 200 bytes remain for the added costs.
     assert_eq!(out([100, 101, 100], 100), ["2 over_elsewhere"]);
 }

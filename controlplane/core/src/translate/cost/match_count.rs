@@ -1,5 +1,6 @@
-//! The number of matches of an object in a document, computed from numbers: each port of a Service and each host of a
-//! Gateway repeats all matches of the object.
+//! Counts the matches of an object in a document, which is the configuration of one proxy as JSON. The document repeats
+//! all matches of the object for each port of a Service and for each host of a Gateway. So this module multiplies
+//! numbers, and does not build the matches.
 
 use std::collections::BTreeSet;
 
@@ -13,12 +14,12 @@ use crate::translate::precedence::ranked_hostnames;
 use crate::translate::routes::places::Places;
 use crate::world::World;
 
-/// Maximum number of matches of one object in a document. The largest HTTPRoute, with 128 matches, can have 16 hosts at
-/// two Gateways.
+/// Maximum number of matches of one object in a document. With this limit, an HTTPRoute with 128 matches (the maximum)
+/// can have 16 hosts at each of two Gateways.
 const MAX_MATCHES: u64 = 4_096;
 
-/// A problem for each object with too many matches. Else a few lines could fill the memory of the control plane and of
-/// all proxies.
+/// Returns a problem for each object with too many matches. Without this limit, an object of a few lines could fill the
+/// memory of the control plane and of all proxies.
 pub fn too_many(world: &World) -> Vec<Problem> {
     let routes = world.routes.iter();
     let of_routes = routes.filter_map(|it| refuse(&it.object, "spec.rules", of_route(world, it)));
@@ -36,7 +37,8 @@ fn refuse(object: &ObjectRef, path: &str, matches: u64) -> Option<Problem> {
     (matches > MAX_MATCHES).then(|| object.problem(path, message()))
 }
 
-/// Counts at least one match for each place, because a place of a route without matches has a cost too.
+/// Returns the number of matches of a route at all its places (see [`Places`]). A place without matches counts as one
+/// match, because it has a cost too.
 pub fn of_route(world: &World, route: &Route) -> u64 {
     let matches = route.rules.iter().map(|rule| count(rule.matches.len()));
     let ranks = count(ranked_hostnames(route).len());
@@ -52,7 +54,7 @@ fn of_split(world: &World, hosts: &SplitPorts, split: &TrafficSplit) -> u64 {
         let group = world.group(&split.object.namespace, name);
         group.into_iter().flat_map(|group| &group.matches)
     });
-    // Each method makes one match.
+    // A condition with several methods becomes one match for each method.
     let conditions = of_groups.filter_map(|it| it.condition.as_ref());
     let matches = conditions.map(|it| count(it.methods.len()).max(1));
     let matches = if split.groups.is_empty() {

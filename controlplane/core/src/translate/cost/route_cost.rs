@@ -1,5 +1,5 @@
-//! The cost of a route: all rules and matches for each port of a Service; all rules for each Gateway, and all matches
-//! for each hostname there.
+//! Computes the cost of a route. The cost has all rules and all matches for each port of a Service. For each Gateway,
+//! the cost has all rules once, and all matches for each hostname.
 
 use std::collections::BTreeSet;
 
@@ -32,7 +32,7 @@ pub fn min_bytes(route: &Route) -> u64 {
         .fold(0, u64::saturating_add)
 }
 
-/// Bytes of a rule without its identity and without the ServiceAccounts behind its backends.
+/// Returns the bytes of a rule without its identity and without the ServiceAccounts of its backends.
 fn of_rule(rule: &RouteRule) -> u64 {
     let backends = rule.backends.iter().map(|backend| {
         let to = backend.to.as_ref();
@@ -46,7 +46,7 @@ fn of_rule(rule: &RouteRule) -> u64 {
     backends.fold(100 + filters(&rule.filters) + codes, u64::saturating_add)
 }
 
-/// Bytes of the matches of a rule without its identity.
+/// Returns the bytes of the matches of a rule, without the identity of the rule.
 fn of_matches(rule: &RouteRule) -> u64 {
     let matches = rule.matches.iter().map(|it| MATCH + of_match(it));
     matches.fold(0, u64::saturating_add)
@@ -62,15 +62,15 @@ fn of_match(it: &RouteMatch) -> u64 {
     })
 }
 
-/// The bytes that a route adds at each place where it may decide.
+/// The bytes that a route adds at each of its places. A place is a port of a Service, or a host or port of a Gateway.
 struct PlaceBytes {
-    /// Bytes of all rules.
+    /// Bytes of all rules, with the ServiceAccounts of backends in the namespace of the route.
     rules: u64,
-    /// Bytes of the accounts behind their backends in other namespaces, which are not in `rules`.
+    /// Bytes of the ServiceAccounts of backends in other namespaces.
     accounts_elsewhere: u64,
     /// Bytes of all matches.
     matches: u64,
-    /// The number of matches.
+    /// Number of all matches.
     count: u64,
 }
 
@@ -130,7 +130,7 @@ impl Costs<'_> {
         parts
     }
 
-    /// Bytes in a rule of the Service that its clients call.
+    /// Returns the bytes in a rule for the Service that its clients call (the parent of the route).
     fn called(&mut self, namespace: &str, name: &str) -> u64 {
         match self.accounts(namespace, name) {
             0 => 0,
@@ -176,7 +176,7 @@ impl Costs<'_> {
     }
 }
 
-/// The number of copies of each match at one place, and the bytes of the hostnames in these copies.
+/// Returns the number of copies of each match at one place, and the bytes of the hostnames in these copies.
 fn hostnames(route: &Route) -> (u64, u64) {
     let ranked = ranked_hostnames(route);
     let names = ranked.values().flatten().map(|name| text(name)).sum();

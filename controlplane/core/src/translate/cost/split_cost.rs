@@ -1,4 +1,4 @@
-//! The cost of a TrafficSplit: all backends and all matches for each port.
+//! Computes the cost of a TrafficSplit: the bytes of all its backends and matches, times the number of its ports.
 
 use super::{BACKEND, Costs, MATCH, count, set_of_service, text};
 use crate::api::smi::service_name::RootName;
@@ -29,7 +29,7 @@ impl Costs<'_> {
                 (audience, super::SET + text(&host.name))
             }
         };
-        // A split without ports is translated once as well.
+        // Translation does some work even for a split without ports, so this split counts as if it had one port.
         let ports = self.split_ports.ports(self.world, split).max(1);
         let (matches, of_matches) = self.matches(split);
         let identity = count(split.object.identity().len()) + 30;
@@ -44,7 +44,7 @@ impl Costs<'_> {
         [(audience, Cost::of_bytes(bytes).into())].into()
     }
 
-    /// The number of matches at each port, and their bytes.
+    /// Returns the number of matches at each port, and the sum of their bytes.
     fn matches(&mut self, split: &TrafficSplit) -> (u64, u64) {
         if split.groups.is_empty() {
             return (1, 0);

@@ -1,4 +1,4 @@
-//! The number of ports at which a split decides, for its cost.
+//! Counts the ports for which a split chooses the backend. The cost of a split grows with this number.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +8,7 @@ use crate::api::smi::service_name::RootName;
 use crate::api::smi::traffic_split::{SplitBackend, TrafficSplit};
 use crate::world::{Key, World};
 
-/// The ports of all splits of one host, by namespace and host.
+/// For each host of a split, by namespace and host name: the ports of all splits of the host.
 pub struct SplitPorts(BTreeMap<Key, BTreeSet<u16>>);
 
 impl SplitPorts {
@@ -26,8 +26,8 @@ impl SplitPorts {
         SplitPorts(ports)
     }
 
-    /// The number of claims of a split: the ports of its Service; or the ports of its host, plus one for a Host header
-    /// without a port, and one for a Host header with another port.
+    /// Returns the number of ports of a split. The Host header of a request may also have no port, or a port that no
+    /// split of the host has. For a split of a host, each of these two cases counts as one more port if it applies.
     pub fn ports(&self, world: &World, split: &TrafficSplit) -> u64 {
         let namespace = &split.object.namespace;
         match &split.root.name {
@@ -64,7 +64,7 @@ fn ports_of_service(world: &World, split: &TrafficSplit, service: &Service) -> u
     })
 }
 
-/// The ports at which a split of a host decides.
+/// Returns the ports for which one split of a host chooses the backend.
 fn own_ports(world: &World, split: &TrafficSplit) -> BTreeSet<u16> {
     match split.root.port {
         Some(port) => [port].into(),
@@ -72,7 +72,7 @@ fn own_ports(world: &World, split: &TrafficSplit) -> BTreeSet<u16> {
     }
 }
 
-/// The ports that all backends with a weight have.
+/// Returns the ports that every backend with a weight above 0 has.
 fn common_ports(world: &World, split: &TrafficSplit) -> BTreeSet<u16> {
     let mut services = services(world, split, |it| it.weight > 0).into_iter();
     let first = services.next().into_iter();
@@ -84,7 +84,7 @@ fn common_ports(world: &World, split: &TrafficSplit) -> BTreeSet<u16> {
     common
 }
 
-/// The Services of the backends, each once.
+/// Returns the Services of the selected backends, each once, without Services of type ExternalName.
 fn services<'w>(
     world: &'w World,
     split: &TrafficSplit,

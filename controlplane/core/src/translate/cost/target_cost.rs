@@ -1,5 +1,6 @@
-//! The cost of a TrafficTarget. The proxies of its own namespace get the whole grant. The proxies of a source's
-//! namespace get the grant with the sources of that namespace.
+//! Computes the cost of a TrafficTarget. A TrafficTarget becomes a grant: the ServiceAccounts that may send requests
+//! (sources) to one ServiceAccount. Proxies in the namespace of the TrafficTarget get all sources of the grant. Proxies
+//! in another namespace get only the sources of their namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,7 +9,7 @@ use crate::api::smi::traffic_target::{RuleKind, TrafficTarget};
 use crate::plan::Audience;
 use crate::translate::budget::{Cost, Parts};
 
-/// Bytes of the names of fields and the punctuation of a grant.
+/// Bytes of the field names and the punctuation of a grant.
 const GRANT: u64 = 60;
 
 pub fn min_bytes(target: &TrafficTarget) -> u64 {

@@ -23,7 +23,7 @@ const SERVICES: &str = "
 ---
 ";
 
-/// One object of each shape that has a cost.
+/// Objects of each kind that has a cost.
 const OBJECTS: [&str; 10] = [
     "{apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: {name: o, namespace: a}, spec: {service: web, backends: [{service: web-v1, weight: 1}, {service: web-v2, weight: 99}]}}",
     "{apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: {name: o, namespace: a}, spec: {service: 'web:80', backends: [{service: web-v1, weight: 1}]}}",
@@ -89,7 +89,7 @@ fn cost_bounds_the_added_bytes() {
             is_anywhere |= added > 0;
         }
         assert!(is_anywhere, "{text}");
-        // The written bytes are a lower bound of the cost.
+        // `min_bytes` is a lower bound of the cost.
         let whole = parts.values().map(|part| part.own.bytes).sum::<u64>();
         let costly = costs.costly();
         let min_bytes = costly
@@ -101,9 +101,10 @@ fn cost_bounds_the_added_bytes() {
     }
 }
 
-/// Two attacks of 52 KB each, on a Service with 1,000 ports: one backend 1,000 times, and 1,000 different backends.
+/// Tests two attacks with a split of a Service with 1,000 ports. The first split names one backend 1,000 times. The
+/// second split has 1,000 different backends.
 #[test]
-fn products_are_counted_without_building() {
+fn multiplied_parts_are_not_built() {
     let ports: Vec<String> = (1..=1_000)
         .map(|it| format!("{{port: {it}, name: p{it}}}"))
         .collect();
@@ -140,7 +141,7 @@ fn products_are_counted_without_building() {
     }
 }
 
-/// 16 headers of 4 KiB in each of 1,024 matches.
+/// The route has 16 matches with 16 headers of 4 KiB each, so it has 1 MiB at each port.
 #[test]
 fn large_values_are_counted() {
     let value = "v".repeat(4_096);
@@ -185,7 +186,7 @@ fn group_over_budget_is_broken() {
     assert_eq!(config.access, Some(Access::Grants(Grants::new())));
 }
 
-/// A Service `big` with these ports, in namespace a.
+/// Returns a Service `big` with these ports, in namespace a.
 fn big(ports: std::ops::RangeInclusive<u16>) -> String {
     let ports: Vec<String> = ports
         .map(|it| format!("{{port: {it}, name: p{it}}}"))
@@ -196,7 +197,7 @@ fn big(ports: std::ops::RangeInclusive<u16>) -> String {
     )
 }
 
-/// Five groups of 200 matches each in namespace a.
+/// Returns five HTTPRouteGroups in namespace a, with 200 matches each.
 fn groups() -> String {
     let group = |group: usize| {
         let matches =
@@ -220,7 +221,7 @@ fn split_of_groups(name: &str, service: &str) -> String {
     )
 }
 
-/// The codes of the problems, and the world that is translated.
+/// Returns the codes of the problems, and the world with the remaining objects.
 fn left(world: &World) -> (Vec<&'static str>, World) {
     let mut problems = BTreeSet::new();
     let within = within(world, Policy::Unstated, &Limits::default(), &mut problems);
@@ -258,7 +259,7 @@ fn too_many_matches_are_refused_early() {
     assert_eq!(routes, ["first"]);
 }
 
-/// A place at a Gateway has a cost even for a rule whose matches cannot be read.
+/// A host of a Gateway counts as one match even if no match of the route is valid.
 #[test]
 fn places_without_matches_are_counted() {
     let gateways = (0..31).map(|gateway| {
@@ -299,7 +300,7 @@ fn places_without_matches_are_counted() {
     }
 }
 
-/// Splits share the matches of a group.
+/// 100 splits use the same groups. Each split counts the matches of these groups as its own.
 #[test]
 fn split_without_ports_has_a_cost() {
     let headless = "{apiVersion: v1, kind: Service, metadata: {name: none, namespace: a}, spec: {clusterIP: None}}\n---\n";
@@ -313,7 +314,7 @@ fn split_without_ports_has_a_cost() {
 }
 
 #[test]
-fn equal_parent_refs_are_computed_once() {
+fn equal_parent_refs_count_once() {
     let parents = vec!["{group: '', kind: Service, name: big}"; 32].join(", ");
     let route = format!(
         "{{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{name: r, namespace: a}}, spec: {{parentRefs: [{parents}], rules: [{{backendRefs: [{{name: web-v1, port: 80}}]}}]}}}}\n"
@@ -322,7 +323,7 @@ fn equal_parent_refs_are_computed_once() {
     assert_eq!(world.routes[0].parents.len(), 1);
 }
 
-/// Namespace b gives its Service a thousand ports, and a thousand ServiceAccounts behind it.
+/// Namespace b has a Service with 1,000 ports and 1,000 ServiceAccounts. Routes of namespace a use this Service.
 #[test]
 fn other_namespace_cannot_exhaust_a_budget() {
     let route = |name: &str, year: u16, parent: &str, backend: &str| {
@@ -368,7 +369,7 @@ fn other_namespace_cannot_exhaust_a_budget() {
                 .any(|it| it.starts_with("HTTPRoute/a/release@")),
             "{codes:?}"
         );
-        // The routes that call the Service of the other namespace have a limit too.
+        // Routes to the Service of the other namespace have a limit of their own.
         assert!(
             codes.contains(&("over_elsewhere", "consumer-4")),
             "{codes:?}"

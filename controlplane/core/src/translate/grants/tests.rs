@@ -7,7 +7,7 @@ use weir_split::{Decision, Live, Plugin, Table};
 
 use super::*;
 
-/// The buyer in `front` calls the web of the shop, which calls the warehouse in `back`.
+/// Service `web` in namespace `shop`, with a split to `web-v2`. Its clients are in namespace `front`.
 const WORLD: &str = "
 {apiVersion: v1, kind: Service, metadata: {name: web, namespace: shop}, spec: {selector: {app: web}, ports: [{port: 80}]}}
 ---
@@ -49,7 +49,7 @@ fn translate(manifests: &str, policy: Policy) -> (Plan, Vec<String>) {
     (plan, problems.iter().map(line).collect())
 }
 
-/// `DESTINATION <- SOURCES: PATHS [PORTS]`
+/// Returns the grants as `DESTINATION <- SOURCES: PATHS [PORTS]`.
 fn granted(config: &Config) -> Vec<String> {
     let Some(Access::Grants(grants)) = &config.access else {
         panic!("{:?}", config.access);
@@ -225,7 +225,7 @@ fn backends_have_accounts_of_pods() {
     );
     assert_eq!(problems, ["store spec.selector NoAccount"]);
 
-    // The access policy does not apply to clients of a Gateway, so the backend needs no account.
+    // The access policy does not apply to clients of a Gateway, so the backend needs no ServiceAccount.
     let gateway = "---\n{apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: {name: edge, namespace: back}, spec: {\
         listeners: [{name: a, port: 80, protocol: HTTP}]}}\n";
     let at_gateway = route.replace("{group: '', kind: Service, name: store}", "{name: edge}");
@@ -255,7 +255,7 @@ fn scope_gets_the_needed_grants() {
                 "shop/default shop/web-v2",
             ],
         ),
-        // No rule leads to pods with the account shop/cron.
+        // No rule has a backend with the ServiceAccount shop/cron, so this scope gets no grant for it.
         (
             namespace("front"),
             vec!["shop/web <- front/buyer:  []"],
@@ -294,7 +294,7 @@ fn client_reaches_only_permitted_backends() {
         let config = scope(&plan, &Scope::Namespace("front".into()));
         let mut live = Live::new(1, plugin.until_configured);
         live.install(Table::compile(&config, &plugin.site).unwrap());
-        // The shares of web and web-v2 are equal, so two requests reach both.
+        // The weights of web and web-v2 are equal, so one of two requests goes to each.
         let mut reached = [(); 2].map(|()| {
             let decided = live.decide(
                 b"web.shop",

@@ -1,8 +1,8 @@
-//! Conflicts of routes: finds the route that decides at a place, and the problems of the routes that get no requests.
+//! Resolves conflicts of routes, and returns problems for routes that get no requests.
 //!
-//! A route asks to decide at places such as a port of a Service or a listener of a Gateway (`RouteClaim`). If another
-//! route decides there, the problem has the reason `Conflicted`. If all hosts of the route belong to other listeners,
-//! the problem has the reason `Unreachable`. `messages::parent` has the texts.
+//! A claim (`RouteClaim`) is a place that a route selects, such as a port of a Service or a listener of a Gateway. If
+//! another route gets the requests there, the problem has the reason `Conflicted`. If all hosts of the route belong to
+//! other listeners, the problem has the reason `Unreachable`. `messages::parent` has the texts.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,12 +13,12 @@ use crate::manifest::problem::messages::{one_of, parent as messages};
 use crate::manifest::problem::{ObjectRef, Problem};
 use crate::translate::host_key::{HostKey, HostMap};
 
-/// Returns the route that holds each claim (place). `attached` has the most senior routes first: the oldest, then by
-/// name.
+/// Returns the holder of each claim: the route that gets the requests. `attached` has the most senior routes first: the
+/// oldest, then by name.
 ///
-/// At a port of a Gateway, the most senior route holds the claim. At a port of a Service, it is the most senior route
-/// of the first class (see `class`; Gateway API, GEP-1294). At a listener the holder has no meaning, because routes
-/// of both classes can decide there for different hosts.
+/// At a port of a Gateway, the most senior route is the holder. At a port of a Service, only routes of the first class
+/// (see `class`) compete, and the most senior of them is the holder (Gateway API, GEP-1294). At a listener the holder
+/// has no meaning, because routes of both classes can get requests for different hosts.
 pub(super) fn holders<'w>(attached: &[AttachedRoute<'w>]) -> BTreeMap<RouteClaim, &'w Route> {
     let mut holders: BTreeMap<RouteClaim, &Route> = BTreeMap::new();
     for AttachedRoute {
@@ -33,11 +33,11 @@ pub(super) fn holders<'w>(attached: &[AttachedRoute<'w>]) -> BTreeMap<RouteClaim
     holders
 }
 
-/// Returns the route that decides instead of each route in `attached`, or None if the route itself can decide.
+/// For each route in `attached`, returns the other route that gets its requests, or None if there is no such route.
 /// `attached` has the most senior routes first.
 ///
-/// At a listener, an HTTPRoute and a GRPCRoute cannot have a host in common: the younger of the two routes gets no
-/// requests there (Gateway API v1, GRPCRouteSpec.hostnames).
+/// At one listener, an HTTPRoute and a GRPCRoute cannot have a host in common. If they have one, the younger route gets
+/// no requests there (Gateway API v1, GRPCRouteSpec.hostnames).
 pub(super) fn blocking_routes<'w>(
     attached: &[AttachedRoute<'w>],
     holders: &BTreeMap<RouteClaim, &'w Route>,
@@ -73,8 +73,8 @@ pub(super) fn blocking_routes<'w>(
     blocking_routes
 }
 
-/// Returns a problem for each route that gets no requests at a parent, because all hosts of the route there belong to
-/// more specific listeners.
+/// Returns a problem for each route that gets no requests at a parent because more specific listeners own all hosts of
+/// the route.
 pub(super) fn hosts_of_others<'a, 'w: 'a>(
     deciding: impl Iterator<Item = &'a AttachedRoute<'w>>,
     gateways: &BTreeMap<(String, String), Attachments<'w>>,
@@ -117,14 +117,14 @@ pub(super) fn hosts_of_others<'a, 'w: 'a>(
 /// The hosts of a route at one parent.
 struct ParentHosts<'a> {
     parent: &'a ParentRef,
-    /// Names of other listeners that some of the hosts belong to.
+    /// Names of other listeners that own some of the hosts.
     owners: BTreeSet<&'a str>,
-    /// True if some hosts belong to the listener of the route.
+    /// True if the listener of the route owns some of the hosts.
     has_own: bool,
 }
 
-/// Returns the class of a route. Routes of the same class can decide together at one claim, except TCPRoutes. The class
-/// of the most specific kind is the first.
+/// Returns the class of a route. Only routes of the same class can share a claim, and TCPRoutes cannot share one at
+/// all. GRPCRoutes are the first class, because they are the most specific kind.
 fn class(route: &Route) -> u8 {
     class_of(route.kind)
 }
@@ -138,13 +138,14 @@ fn class_of(kind: RouteKind) -> u8 {
 }
 
 impl AttachedRoute<'_> {
-    /// True if the route cannot decide together with `holder` at one claim. Two TCPRoutes cannot, because a proxy
-    /// cannot distinguish their connections.
+    /// True if the route cannot share a claim with `holder`. Two TCPRoutes cannot share a claim, because a proxy cannot
+    /// distinguish their connections.
     fn yields_to(&self, holder: &Route) -> bool {
         class(self.route) != class(holder)
             || (self.route.kind == RouteKind::Tcp && self.route.object != holder.object)
     }
 
+    /// Returns the problem of a route that gets no requests because of `holder`.
     pub(super) fn conflict(&self, holder: &Route) -> Problem {
         let other = &holder.object;
         let message = match &self.placement.claim {
@@ -172,7 +173,7 @@ impl AttachedRoute<'_> {
         object.problem_of_parent(self.parent.index, "", message)
     }
 
-    /// Returns a host of the listener that both routes have, as messages name the host.
+    /// Returns a host of the listener that both routes have, as text for messages.
     fn common_host(&self, other: &Route) -> String {
         let others: Vec<HostKey> = match other.hostnames.as_slice() {
             [] => vec![HostKey::new(None)],

@@ -1,9 +1,11 @@
 //! Computes the host sets of one Gateway from the routes at its listeners.
 //!
-//! A request belongs to one listener: the listener of the request's port with the most specific hostname that matches
-//! the request's host (Gateway API v1, GatewaySpec.listeners). Only routes at this listener can get the request. Each
-//! of these routes has some hosts in common with the listener. The routes with the most specific common hosts decide.
-//! The matches of the route with the most specific hostname come first (HTTPRouteSpec.hostnames).
+//! A request belongs to one listener (Gateway API v1, GatewaySpec.listeners). Among the listeners of the port that
+//! match the host of the request, this is the listener with the most specific hostname. Only routes at this listener
+//! can get the request.
+//!
+//! Each of these routes has some hosts in common with the listener. The routes with the most specific common hosts get
+//! the request. Among their matches, the match of the most specific hostname comes first (HTTPRouteSpec.hostnames).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -15,7 +17,7 @@ use crate::api::route::Route;
 use crate::translate::host_key::HostKey;
 use crate::translate::precedence::{HostRank, Precedence};
 
-/// A port and the hosts of a listener. Listeners with the same port and the same hosts get the same requests.
+/// The port and the hosts of a listener. Listeners with the same port and the same hosts get the same requests.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct ListenerHosts {
     pub port: u16,
@@ -34,13 +36,14 @@ pub struct ListenerRoute<'w> {
 
 /// All routes that are attached to one Gateway.
 pub struct Attachments<'w> {
-    /// The HTTP listeners. Broken listeners are included, because requests for their hosts belong to no other listener.
+    /// The HTTP listeners. Broken listeners are included, because requests for their hosts must not go to another
+    /// listener.
     listeners: Vec<(ListenerHosts, &'w Listener)>,
     /// The attached routes, by the listener's port and hosts, then by the hostname of the route.
     routes: BTreeMap<ListenerHosts, BTreeMap<HostKey, Vec<ListenerRoute<'w>>>>,
 }
 
-/// The owner of some hosts is the listener that all requests for these hosts belong to.
+/// The listener that owns some hosts: all requests for these hosts belong to the listener.
 struct HostOwner {
     /// The hosts of the listener.
     listener: HostKey,
@@ -57,7 +60,7 @@ struct HostSetBuilder<'a, 'w> {
 
 struct ListenerMatch<'a, 'w> {
     checked: CheckedMatch<'w>,
-    /// Names of the listeners with this match, each with the indexes of the route's parentRefs for the listener.
+    /// The listeners with this match, by name. The value has the indexes of the route's parentRefs for the listener.
     listeners: BTreeMap<&'w str, BTreeSet<usize>>,
     rule: &'a str,
 }
@@ -84,7 +87,8 @@ impl<'w> Attachments<'w> {
         }
     }
 
-    /// Adds a route at the listeners `place`. `own` is a hostname of the route that has hosts in common with `place`.
+    /// Adds a route at the listeners with the port and hosts `place`. `own` is a hostname of the route that has hosts
+    /// in common with `place`.
     pub fn add(&mut self, place: ListenerHosts, own: HostKey, at: ListenerRoute<'w>) {
         let routes = self.routes.entry(place).or_default();
         routes.entry(own).or_default().push(at);
@@ -116,11 +120,10 @@ impl<'w> Attachments<'w> {
         sets.map(|(hosts, set)| set.finish(&hosts, reach)).collect()
     }
 
-    /// Returns the owners of the hosts that have a route at a port, and of hosts without a route if their owner is not
-    /// the owner of the next wider hosts.
+    /// Returns the listener that owns each of the hosts with a route at a port.
     ///
-    /// Weir answers requests for hosts that have a route at some listener of the port. If a more specific listener
-    /// without a route owns such hosts, no route decides for these hosts.
+    /// The result also has hosts without a route if a more specific listener owns them. Without this entry, requests
+    /// for these hosts would use the routes of wider hosts, which belong to another listener.
     fn owners(&self, port: u16) -> BTreeMap<HostKey, HostOwner> {
         let mut owners: BTreeMap<HostKey, HostOwner> = BTreeMap::new();
         let mut has_routes = BTreeSet::new();
@@ -162,14 +165,15 @@ impl<'w> Attachments<'w> {
         owners
     }
 
+    /// Returns the hosts of all listeners of a port.
     fn places(&self, port: u16) -> impl Iterator<Item = &HostKey> {
         let places = self.listeners.iter().map(|(place, _)| place);
         let of_port = places.filter(move |place| place.port == port);
         of_port.map(|place| &place.hosts)
     }
 
-    /// Returns the names of the listeners that all requests for these hosts belong to. Returns an empty list if these
-    /// requests belong to the listeners `place`.
+    /// Returns the names of the listeners that own these hosts. Returns an empty list if the listeners `place` own
+    /// them.
     pub fn other_owners(&self, place: &ListenerHosts, hosts: &HostKey) -> Vec<&'w str> {
         let owner = self.owner(place.port, hosts);
         let Some(owner) = owner.filter(|owner| **owner != place.hosts) else {
@@ -180,12 +184,13 @@ impl<'w> Attachments<'w> {
         owning.map(|(_, listener)| listener.name.as_str()).collect()
     }
 
-    /// Returns the hosts of the listener of a port that most specifically contains these hosts.
+    /// Returns the hosts of the most specific listener of a port that contains all of these hosts.
     fn owner(&self, port: u16, hosts: &HostKey) -> Option<&HostKey> {
         let covering = self.places(port).filter(|place| place.contains(hosts));
         covering.max()
     }
 
+    /// Adds the matches of the routes at the owner of these hosts to `set`.
     fn gather<'a>(
         &'a self,
         port: u16,
@@ -203,11 +208,10 @@ impl<'w> Attachments<'w> {
         let Some(of_place) = self.routes.get(&place).filter(|_| owner.has_routes) else {
             return;
         };
-        // For the hosts of the listener itself, wider hostnames of routes count too: such a route has all hosts of the
-        // listener in common with it.
+        // For the hosts of the listener itself, routes with wider hostnames are added too. Such a route has all hosts
+        // of the listener.
         let max_hostnames = if *hosts == place.hosts { usize::MAX } else { 1 };
-        // Each route is added once, with its most specific hostname. Its wider hostnames have the same hosts in common
-        // with the listener.
+        // Each route is added once, with its most specific hostname. Its wider hostnames add no hosts here.
         let mut added = BTreeSet::new();
         let owns = hosts.outwards().take(max_hostnames);
         for (own, of_own) in owns.filter_map(|own| of_place.get_key_value(own)) {
@@ -222,8 +226,8 @@ impl<'w> Attachments<'w> {
 }
 
 impl<'a, 'w> HostSetBuilder<'a, 'w> {
-    /// Adds the matches of a route. A match is added once, even if the route has several listeners or several
-    /// parentRefs for the Gateway.
+    /// Adds the matches of a route. Each match is added once, even if the route is attached to several listeners or has
+    /// several parentRefs for the Gateway.
     fn add(&mut self, at: &'a ListenerRoute<'w>, host: HostRank) {
         for (rule, identity) in at.route.rules.iter().zip(&at.rules) {
             for (position, route_match) in rule.matches.iter().enumerate() {
@@ -271,8 +275,8 @@ impl<'a, 'w> HostSetBuilder<'a, 'w> {
     }
 }
 
-/// Checks the matches of each listener separately, because a request belongs to one listener. Listeners with the same
-/// matches are checked once.
+/// Finds matches that no request can reach. Checks the matches of each listener separately, because a request belongs
+/// to one listener. Listeners with the same matches are checked together.
 fn check<'w>(candidates: &mut [ListenerMatch<'_, 'w>], matches: &[Match], reach: &mut Reach<'w>) {
     let mut by_listener: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
     for (index, candidate) in candidates.iter().enumerate() {

@@ -1,4 +1,5 @@
-//! The places where a route asks to decide, without regard to other routes.
+//! Finds the places that the parentRefs of a route select: ports of Services, and hosts or ports of Gateways. Another
+//! route may get the requests of such a place. This module ignores other routes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -9,28 +10,28 @@ use crate::translate::attachment;
 use crate::translate::host_key::HostKey;
 use crate::world::World;
 
-/// Services and Gateways are by namespace and name. The ports of a Service are counted and not listed, because a
-/// Service may have a thousand.
+/// The places that one route selects. The keys of both maps are namespace and name.
 #[derive(Default)]
 pub struct Places<'w> {
     pub services: BTreeMap<(&'w str, &'w str), ServicePlaces<'w>>,
     pub gateways: BTreeMap<(&'w str, &'w str), GatewayPlaces<'w>>,
 }
 
-/// The ports of a Service where a route asks to decide, at least one.
+/// The ports of one Service that a route selects, at least one. If the route selects all ports, only their number is
+/// stored, because a Service may have a thousand ports.
 pub struct ServicePlaces<'w> {
     pub service: &'w Service,
-    /// Number of all ports that the route may have; 0 if no reference selects all ports.
+    /// Number of all ports of the Service that the route can use; 0 if no parentRef selects all ports.
     all: usize,
-    /// Ports that references select by number or name.
+    /// Ports that parentRefs select by number or name.
     named: BTreeSet<u16>,
 }
 
-/// The places at a Gateway, each with the names of its listeners.
+/// The hosts and ports of one Gateway that a route selects. The values are the names of the listeners.
 #[derive(Default)]
 pub struct GatewayPlaces<'w> {
     pub hosts: BTreeMap<HostKey, BTreeSet<&'w str>>,
-    /// Ports, for a TCPRoute.
+    /// Ports of listeners. Only a TCPRoute has entries here.
     pub ports: BTreeMap<u16, BTreeSet<&'w str>>,
 }
 
@@ -52,9 +53,8 @@ impl<'w> Places<'w> {
         places
     }
 
-    /// The number of places. Each place gets all matches of the route, except a port of a Gateway. A Service outside of
-    /// the `namespace` of the route counts once, because the author of the route does not control the number of its
-    /// ports.
+    /// Returns the number of places. `namespace` is the namespace of the route. A Service in another namespace counts
+    /// as one place, because the author of the route does not control the number of its ports.
     pub fn count(&self, namespace: &str) -> usize {
         let of_services = self.services.iter();
         let of_services = of_services.map(

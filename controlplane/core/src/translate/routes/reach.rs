@@ -9,7 +9,7 @@ use crate::manifest::problem::messages::{Message, list, matches as messages};
 use crate::manifest::problem::{ObjectRef, Problem};
 use crate::translate::shadow;
 
-/// A match of a route at one place, and the indexes of the parentRefs of this place.
+/// A match of a route at one port or listener, and the indexes of the parentRefs that select this port or listener.
 pub struct CheckedMatch<'w> {
     pub route: &'w Route,
     pub rule: &'w RouteRule,
@@ -24,17 +24,18 @@ struct Winner<'w> {
     rule: usize,
 }
 
+/// The results for one route at one parent.
 #[derive(Default)]
 struct AtParent<'w> {
-    /// For each match, by index of the rule and index of the match, the rules that get the requests of the match. Empty
-    /// if a request reaches the match.
+    /// For each match, the rules that get its requests. Empty if a request can reach the match. The key has the index
+    /// of the rule and the index of the match.
     matches: BTreeMap<(usize, usize), BTreeSet<Winner<'w>>>,
 }
 
 /// The results of all checks.
 #[derive(Default)]
 pub struct Reach<'w> {
-    /// By route and index of the parentRef.
+    /// The results by route and index of the parentRef.
     parents: BTreeMap<(&'w ObjectRef, usize), (&'w Route, AtParent<'w>)>,
 }
 
@@ -48,7 +49,7 @@ impl<'w> Reach<'w> {
         let shadows = shadow::shadows(&matches);
         for ((checked, _), shadow) in ordered.iter().zip(shadows) {
             let earlier = shadow.and_then(|at| ordered.get(at));
-            // If both matches are in the same rule, the requests still go to the right rule.
+            // If both matches are in the same rule, the requests still go to the right backends.
             let winner = earlier.filter(|(it, _)| it.as_winner() != checked.as_winner());
             let winner = winner.map(|(it, _)| it.as_winner());
             for parent in &checked.parents {
@@ -79,7 +80,7 @@ impl<'w> Reach<'w> {
     /// Returns a problem for each part of a route that no request reaches.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
-        // The key has the part and the winners, so that several parents make one problem.
+        // The key has no parent, so that several parents with the same result make one problem.
         let mut parts: BTreeMap<(&ObjectRef, RoutePart, Vec<Winner>), Vec<String>> =
             BTreeMap::new();
         for ((object, index), (route, at_parent)) in &self.parents {
@@ -155,7 +156,7 @@ impl RoutePart {
 }
 
 impl<'w> AtParent<'w> {
-    /// Returns the rules that get no requests. For all other rules, returns the matches that get no requests.
+    /// Returns the rules that get no requests. For each other rule, returns the matches that get no requests.
     fn parts(&self) -> Vec<(RoutePart, Vec<Winner<'w>>)> {
         let mut parts = Vec::new();
         let rules: BTreeSet<usize> = self.matches.keys().map(|(rule, _)| *rule).collect();
@@ -175,7 +176,7 @@ impl<'w> AtParent<'w> {
     }
 }
 
-/// Returns the rules that get the requests of these matches, if no request reaches any of the matches.
+/// Returns the rules that get the requests of all these matches; None if a request can reach one of the matches.
 fn all_winners<'a, 'w: 'a>(
     mut matches: impl Iterator<Item = &'a BTreeSet<Winner<'w>>>,
 ) -> Option<Vec<Winner<'w>>> {

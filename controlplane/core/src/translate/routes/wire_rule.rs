@@ -14,9 +14,10 @@ use crate::world::World;
 /// The route and the parent of a rule.
 pub struct RuleContext<'r> {
     pub route: &'r Route,
-    /// The Service port; None for a Gateway.
+    /// The Service port that clients call; None if the parent is a Gateway.
     pub called: Option<&'r ServicePort>,
-    /// See [`crate::api::route::ParentRef::needs_grant`].
+    /// True if a backend in another namespace needs a ReferenceGrant. See
+    /// [`crate::api::route::ParentRef::needs_grant`].
     pub needs_grant: bool,
 }
 
@@ -66,11 +67,11 @@ pub fn translate(
         });
     }
     if backends.is_empty() {
-        // Gateway API answers a rule without backends with an error. Linkerd uses the parent Service.
+        // In Gateway API, a rule without backends returns an error. In Linkerd, it uses the parent Service.
         backends = always(match (route.kind, called) {
             (RouteKind::LinkerdHttp, Some(called)) => Target::Service(called.backend()),
             _ => {
-                // A route without rules has one default rule, so the problem names the list.
+                // If the route has no rules, it gets one default rule. So the problem names the list, not a rule.
                 let message = messages::not_named_by_rule(route.kind.broken());
                 problems.insert(match route.rules.len() {
                     1 if rule.index == 0 => route.object.problem("spec.rules", message),
@@ -81,7 +82,7 @@ pub fn translate(
         });
     } else if backends.iter().all(|backend| backend.weight == 0) {
         let effect = route.kind.rule_fails();
-        // Gateway API allows a total weight of 0, so no part of the rule is invalid.
+        // Gateway API allows rules in which all weights are 0, so this is not an invalid rule.
         let effect = Effect::new(Extent::Part, effect.words);
         let message = messages::every_weight_is_zero().with_effect(effect);
         let object = &route.object;
@@ -97,8 +98,8 @@ pub fn translate(
     }
 }
 
-/// Adds the problems of the backendRefs of a route, if the parent does not take the route. These problems have no
-/// effect on traffic yet.
+/// Adds the problems of the backendRefs of a route that its parent does not accept. These problems have no effect on
+/// traffic until the parent accepts the route.
 pub fn check_references(
     world: &World,
     route: &Route,
@@ -139,8 +140,8 @@ impl From<Message> for BadReference {
     }
 }
 
-/// Returns the Service of a backendRef, or why the backendRef cannot be used. Returns None if the backendRef could not
-/// be read, because there is already a problem for it.
+/// Returns the Service of a backendRef, or an error if the backendRef cannot be used. Returns None if the backendRef
+/// could not be parsed. In this case the parser has already reported a problem.
 fn target(
     world: &World,
     route: &Route,
@@ -155,7 +156,7 @@ fn target(
         return Err(messages::no_service_kind(name, kind).into());
     }
     let at = format!("{namespace}/{name}");
-    // The grant is checked first: without a grant, the problem must not show whether the Service exists.
+    // The grant is checked first. Without a grant, the problem must not show whether the Service exists.
     let own = &route.object.namespace;
     if needs_grant && !world.permits_service(route.kind, own, namespace, name) {
         let (group, kind) = (route.kind.group(), route.kind.name());
@@ -164,13 +165,13 @@ fn target(
     let Some(service) = world.service(namespace, name) else {
         return Err(messages::no_service(at).into());
     };
-    // A user who can write such a Service could reach any host through the proxy (Gateway API, BackendObjectReference;
-    // CVE-2021-25740).
+    // With a Service of type ExternalName, its author could reach any host through the proxy (CVE-2021-25740, and
+    // Gateway API, BackendObjectReference).
     if service.is_external {
         return Err(messages::external_name(at).into());
     }
     let port = port_of(service, to.port.as_ref(), &at)?;
-    // The cluster in the proxy defines the version of HTTP and TLS.
+    // Other protocols, such as HTTP/2 or TLS, are settings of the cluster in the proxy.
     let number = port.number;
     if let Some(protocol) = &port.non_http_protocol
         && route.kind != RouteKind::Tcp
@@ -180,7 +181,7 @@ fn target(
     Ok(Some(ServicePort::of(service, number).backend()))
 }
 
-/// Returns the port of the Service that `named` refers to. `at` is the name of the Service in messages.
+/// Returns the port of the Service that `named` refers to, or an error. `at` is the Service in error messages.
 fn port_of<'s>(
     service: &'s Service,
     named: Option<&PortRef>,

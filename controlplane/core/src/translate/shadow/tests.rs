@@ -28,7 +28,7 @@ fn paths() -> Vec<Option<PathMatch>> {
     some.map(Some).chain([None]).collect()
 }
 
-/// Matches of all kinds, as in the document of a proxy.
+/// Returns matches with many combinations of conditions.
 fn matches() -> Vec<Match> {
     let headers = [
         vec![],
@@ -63,7 +63,7 @@ fn matches() -> Vec<Match> {
 
 const HOSTS: [&str; 3] = ["a.example", "x.a.example", "b.test"];
 
-/// Whether each of many requests fits this match in a proxy.
+/// Returns one value for each of many requests: true if the request fits this match in a proxy.
 fn fits(wire: &Match) -> Vec<bool> {
     let set = |name: &str| HostSet {
         hosts: Hosts::Literal(Literal {
@@ -158,7 +158,7 @@ fn index_finds_the_same_shadows() {
 }
 
 #[test]
-fn paths_by_element() {
+fn paths_are_compared_by_segment() {
     let match_of = |path: &PathMatch| Match {
         path: Some(path.clone()),
         ..Match::default()
@@ -184,7 +184,7 @@ fn paths_by_element() {
 }
 
 #[test]
-fn listeners_of_a_gateway() {
+fn match_covers_only_its_listeners() {
     let of = |names: &[&str]| Match {
         listeners: names.iter().map(ToString::to_string).collect(),
         ..Match::default()
@@ -206,7 +206,7 @@ fn thousands_of_matches_are_fast() {
         })
         .collect();
     let all: Vec<&Match> = all.iter().collect();
-    // To compare each pair would take minutes.
+    // A comparison of each pair would take minutes.
     let shadows = shadows(&all);
     assert!(shadows[..4_096].iter().all(Option::is_none));
 }
@@ -237,7 +237,7 @@ fn wider_hostnames_cover_narrower_ones() {
     }
 }
 
-/// Each match has sixteen long hostnames, and only one of them differs between matches.
+/// Each match has 16 hostnames. 15 of them are long and the same for all matches, and one is different.
 #[test]
 fn hostname_lookups_are_bounded() {
     let long = [["b"; 60].concat(), ["b"; 60].concat(), ["b"; 60].concat()].join(".");
@@ -252,6 +252,6 @@ fn hostname_lookups_are_bounded() {
     let all: Vec<&Match> = all.iter().collect();
     let (shadows, lookups) = shadows_and_lookups(&all);
     assert!(shadows.iter().all(Option::is_none));
-    // To compare each pair would be 72 million lookups.
+    // A comparison of each pair would need 72 million lookups.
     assert!(lookups <= all.len() * (MAX_COMPARED + 16), "{lookups}");
 }

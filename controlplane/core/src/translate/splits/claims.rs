@@ -1,8 +1,8 @@
-//! The claims of splits, and the matches that decide at each claim.
+//! Finds the ports of each split, and the order of the matches at each port.
 //!
-//! A claim is a port of the root of a split: the split asks to decide for the requests to this port. Several splits may
-//! have the same claim, and then matches of several splits decide there. The proxy tries the matches in the order of
-//! [`Rank`], then by the age of their splits. Splits without `matches` come last, the oldest first.
+//! The root of a split is the Service or host that clients call. A claim is a port of the root for which the split
+//! chooses backends. Several splits may have the same claim, and then the proxy tries the matches of all these splits
+//! in the order of [`Rank`], then by the age of the split. Splits without `matches` come last, the oldest first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -17,7 +17,7 @@ use crate::manifest::problem::{ObjectRef, Problem};
 use crate::translate::ServicePort;
 use crate::translate::shadow;
 
-/// One port of the root of a split, which the split asks to decide for.
+/// One port of the root of a split. The split chooses the backends of requests for this port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum SplitClaim {
     Service(ServicePort),
@@ -38,7 +38,7 @@ pub struct HostClaim {
 pub enum HostPort {
     Number(u16),
     Absent,
-    /// Each port number that no split of the host names.
+    /// Any port number that no split of the host has.
     Other,
 }
 
@@ -68,14 +68,14 @@ impl fmt::Display for HostClaim {
     }
 }
 
-/// A claim of one split, and the port of the backends that get the requests of this claim.
+/// A claim of one split, and the port of its backends for requests of this claim.
 pub struct NewClaim {
     pub claim: SplitClaim,
     pub port: u16,
 }
 
-/// Returns the claims of a split whose root is a literal host. `own` has the ports of this split, and `ports` has the
-/// ports of all splits of the host.
+/// Returns the claims of a split of a literal host. `own` has the ports of this split, and `ports` has the ports of all
+/// splits of the host.
 pub fn of_host(
     split: &ResolvedSplit,
     host: &Host,
@@ -121,7 +121,7 @@ struct ClaimedMatch {
     port: u16,
 }
 
-/// A match that decides at a claim, which means that requests can reach the match.
+/// A match of a split that requests of a claim can reach.
 pub struct DecidingMatch {
     /// Index of the split in `Claims::resolved`.
     pub split: usize,
@@ -138,10 +138,10 @@ pub struct Claims<'r, 'w> {
     entries: BTreeMap<SplitClaim, Vec<ClaimedMatch>>,
     /// The number of claims of each split.
     claim_counts: BTreeMap<usize, usize>,
-    /// For each split, the claims where another object gets all requests of the split, by this other object.
+    /// For each split: the claims where another object gets all requests of the split. The inner key is this object.
     lost: BTreeMap<usize, BTreeMap<ObjectRef, Vec<SplitClaim>>>,
-    /// The claims where a match gets no requests. The key has the split, the position of the match in the split, and
-    /// the object that gets the requests of the match.
+    /// The claims where a match gets no requests. The key has the index of the split, the position of the match in the
+    /// split, and the object that gets the requests of the match.
     unreachable: BTreeMap<(usize, usize, ObjectRef), Vec<SplitClaim>>,
 }
 
@@ -156,8 +156,8 @@ impl<'r, 'w> Claims<'r, 'w> {
         }
     }
 
-    /// Adds a claim of a split. `holder` is the route that already decides for the port. If there is such a route, the
-    /// split loses the claim.
+    /// Adds a claim of a split. `holder` is the route that already gets the requests of the port. If there is such a
+    /// route, the split gets no requests there.
     pub fn add(&mut self, split: usize, new_claim: NewClaim, holder: Option<&ObjectRef>) {
         let Some(resolved) = self.resolved.get(split) else {
             return;
@@ -185,7 +185,7 @@ impl<'r, 'w> Claims<'r, 'w> {
         }
     }
 
-    /// Returns the matches of each claim in the order in which the proxy tries them. Matches that no request reaches
+    /// Returns the matches of each claim in the order in which the proxy tries them. Matches that no request can reach
     /// are not included.
     pub fn decide(&mut self) -> Vec<(SplitClaim, Vec<DecidingMatch>)> {
         let claims = std::mem::take(&mut self.entries);
@@ -204,7 +204,7 @@ impl<'r, 'w> Claims<'r, 'w> {
             .iter()
             .map(|it| self.wire(it).unwrap_or(&every))
             .collect();
-        // If both matches belong to the same split, they lead to the same rule, so no request goes to a wrong backend.
+        // If both matches belong to the same split, they have the same rule, so no request goes to a wrong backend.
         let shadows = shadow::shadows(&matches)
             .into_iter()
             .zip(entries)
@@ -237,8 +237,8 @@ impl<'r, 'w> Claims<'r, 'w> {
         entries: &[ClaimedMatch],
         shadows: &[Option<usize>],
     ) {
-        // `splits` and `matches` have the split that gets all requests instead; None if a request reaches the split or
-        // the match itself.
+        // The values are the split that gets all requests instead. None means that a request can reach the split or
+        // match of the key.
         let mut splits: BTreeMap<usize, Option<usize>> = BTreeMap::new();
         let mut matches: BTreeMap<(usize, usize), Option<usize>> = BTreeMap::new();
         for (entry, shadow) in entries.iter().zip(shadows) {
@@ -267,6 +267,7 @@ impl<'r, 'w> Claims<'r, 'w> {
         }
     }
 
+    /// Records that `winner` gets all requests of a split at a claim.
     fn lose(&mut self, split: usize, winner: &ObjectRef, claim: SplitClaim) {
         let lost = self.lost.entry(split).or_default();
         lost.entry(winner.clone()).or_default().push(claim);
@@ -284,8 +285,8 @@ impl<'r, 'w> Claims<'r, 'w> {
         condition.map_or(0, |it| it.position)
     }
 
-    /// Returns a problem for each split, and for each match of a split, that gets no requests at some claim because
-    /// other objects get them.
+    /// Returns a problem for each split that gets no requests at some claim because another object gets them. Does the
+    /// same for each match of a split.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (index, lost) in &self.lost {

@@ -11,10 +11,10 @@ use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::split as messages;
 use crate::world::World;
 
-/// Maximum number of matches of one split. Each port of the root has all matches, and the proxy tries them one by one.
+/// Maximum number of matches of one split. A proxy has all matches for each port, and tries them one by one.
 const MAX_MATCHES: usize = 1_000;
 
-/// One match of a group that a split refers to, for one method.
+/// One match of an HTTPRouteGroup that a split refers to. It has at most one method.
 #[derive(Clone, Debug, PartialEq)]
 pub struct SplitCondition<'w> {
     /// Index of the group in `spec.matches`.
@@ -23,17 +23,18 @@ pub struct SplitCondition<'w> {
     pub position: usize,
     /// Name of the match in the group.
     pub name: &'w str,
-    /// The match without its rule. Splits that refer to the same group share this value.
+    /// The match without the identity of a rule. Splits that refer to the same group share this value.
     pub wire: Arc<Match>,
 }
 
-/// The matches of groups, each with at most one method, by namespace and name of the group and index of the match.
+/// A cache of matches of HTTPRouteGroups. The key has the namespace and name of the group, and the index of the match
+/// in the group. The value has one match for each method.
 pub type Expanded<'w> = BTreeMap<(&'w str, &'w str, usize), Vec<Arc<Match>>>;
 
-/// Returns the matches of all groups that the split refers to, each with at most one method. The split applies to
-/// requests that fit one of these matches. `Ok(None)` means that the split applies to every request.
+/// Returns the matches of all HTTPRouteGroups that the split refers to, each with at most one method. The split applies
+/// to requests that fit one of these matches. Returns `Ok(None)` if the split applies to every request.
 ///
-/// A missing group is an error: if Weir ignored the group, the split could apply to every request.
+/// A missing group is an error. If Weir ignored the missing group, the split could apply to every request.
 pub fn of<'w>(
     world: &'w World,
     split: &'w TrafficSplit,
@@ -89,7 +90,7 @@ pub fn of<'w>(
     Ok(Some(conditions))
 }
 
-/// Returns one match for each method.
+/// Returns one match for each method, or one match without a method if the condition has none.
 fn expand(condition: &Permission) -> Vec<Arc<Match>> {
     let one = |method: Option<&String>| {
         Arc::new(Match {

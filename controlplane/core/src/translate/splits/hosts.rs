@@ -1,7 +1,9 @@
-//! Host sets of literal hosts (hosts that are not Services). Ports with the same matches are in one set.
+//! Builds the host sets (hosts with their matches) of literal hosts, which are hosts that are not Services. Ports with
+//! the same matches are in one set.
 //!
-//! A split of a literal host is for clients in the namespace of the split. Proxies at the edge get the splits of all
-//! namespaces. For these proxies, each port of a host belongs to the namespace with the oldest split at this port.
+//! A split of a literal host applies to clients in the namespace of the split, and to proxies at the edge. Proxies at
+//! the edge get the splits of all namespaces. If several namespaces have splits for the same port of a host, proxies at
+//! the edge use only the splits of the namespace with the oldest split.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -13,29 +15,29 @@ use crate::plan::{Audience, PlannedSet};
 
 #[derive(Default)]
 pub struct HostSets {
-    /// By host, then by namespace.
+    /// The ports of each host, by host and then by namespace of the splits.
     hosts: BTreeMap<String, BTreeMap<String, Ports>>,
 }
 
 type Ports = BTreeMap<HostPort, PortMatches>;
 
-/// The deciding splits and their matches at one port of a host in one namespace.
+/// The splits that get requests at one port of a host in one namespace, and their matches.
 struct PortMatches {
     /// Indexes of the splits. An older split has a lower index.
     splits: Rc<[usize]>,
     matches: SharedMatches,
 }
 
-/// The same matches may be at many ports: a split for every port has its matches at each port that another namespace
-/// names.
+/// Matches that several ports share in memory. A split may be for every port of a host. If another namespace has many
+/// ports of the host, each of these ports gets the matches of this split.
 type SharedMatches = Rc<[Match]>;
 
-/// Claims that splits have in their own namespace, but not at the edge. The key has the indexes of these splits, and
-/// the index of the split that decides at the edge instead.
+/// The ports for which proxies at the edge do not use some splits. The key has the indexes of these splits, and the
+/// index of the split that gets the requests at the edge.
 pub type LostAtEdge = BTreeMap<(Rc<[usize]>, usize), Vec<HostClaim>>;
 
 impl HostSets {
-    /// Adds the matches of a claim. `splits` are the indexes of the deciding splits.
+    /// Adds the matches for one port of a host. `splits` has the indexes of the splits that get requests there.
     pub fn add(&mut self, claim: HostClaim, splits: Vec<usize>, matches: Vec<Match>) {
         let HostClaim {
             namespace,
@@ -48,6 +50,7 @@ impl HostSets {
         ports.insert(port, PortMatches { splits, matches });
     }
 
+    /// Returns the host sets, and the ports that splits do not get at the edge.
     pub fn finish(self) -> (Vec<PlannedSet>, LostAtEdge) {
         let mut sets = Vec::new();
         let mut lost = LostAtEdge::new();
@@ -74,8 +77,8 @@ fn own(ports: Ports) -> BTreeMap<HostPort, SharedMatches> {
     matches.collect()
 }
 
-/// Returns the ports of a host for proxies at the edge, if several namespaces have splits of the host. The namespace
-/// with the oldest split at a port decides there.
+/// Returns the matches at each port of a host for proxies at the edge, if several namespaces have splits of the host.
+/// Each port has the matches of the namespace with the oldest split. Adds the splits of other namespaces to `lost`.
 fn at_edge(
     host: &str,
     namespaces: &BTreeMap<String, Ports>,
@@ -112,7 +115,8 @@ fn at_edge(
     edge
 }
 
-/// Returns the matches at a port. A split for every port also has the ports that no split of its namespace names.
+/// Returns the matches at a port. If no split of the namespace has this port number, these are the matches for every
+/// other port.
 fn matches_at(ports: &Ports, port: HostPort) -> Option<&PortMatches> {
     let every = || match port {
         HostPort::Number(_) => ports.get(&HostPort::Other),
@@ -153,7 +157,7 @@ fn are_same(one: &SharedMatches, other: &SharedMatches) -> bool {
     Rc::ptr_eq(one, other) || one == other
 }
 
-/// Returns the sets without the name of the host. If two sets have the same port, the first set gets the requests.
+/// Returns the sets, with an empty name of the host. If two sets have the same port, the first set gets the requests.
 fn sets(
     ports: BTreeMap<HostPort, SharedMatches>,
     mut absent: Option<SharedMatches>,
@@ -177,7 +181,8 @@ fn sets(
         };
         sets.push((literal, matches));
     }
-    // No numbered port has these matches, but a set must have a port. So these sets use a port of an earlier set.
+    // No port number has the matches that are left, but a set must have a port number. So these sets use the port
+    // number of an earlier set.
     let Some(port) = sets.first().map(|(literal, _)| literal.port) else {
         return sets;
     };
@@ -211,9 +216,9 @@ mod tests {
         }
     }
 
-    /// Namespace a decides for every port of the host, and namespace b lists a thousand ports.
+    /// Namespace a has splits for every port of the host. Namespace b has younger splits for 1,000 ports.
     #[test]
-    fn listed_ports_share_every_port_matches() {
+    fn many_ports_share_the_matches() {
         let of = |rule: &str, count| {
             vec![
                 Match {
@@ -235,7 +240,7 @@ mod tests {
         let ports = at_edge("www.example.com", namespaces, &mut lost);
         assert_eq!(ports.len(), 1_001);
         assert!(ports.values().all(|it| Rc::ptr_eq(it, &every.matches)));
-        // All splits of b lose the same ports.
+        // All splits of b lose the same ports, so there is one entry.
         assert_eq!(lost.len(), 1);
         assert_eq!(lost.values().map(Vec::len).sum::<usize>(), 1_000);
         let (sets, _) = hosts.finish();

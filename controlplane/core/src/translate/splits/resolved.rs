@@ -1,4 +1,4 @@
-//! TrafficSplits with the Services that they name, and the ports at which they ask to decide.
+//! Finds the Services that a TrafficSplit names, and the ports for which the split chooses backends.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -19,12 +19,14 @@ use crate::world::World;
 pub struct ResolvedSplit<'w> {
     pub split: &'w TrafficSplit,
     pub root: ResolvedRoot<'w>,
-    /// Index in `spec.backends`, weight and Service of each backend whose Service exists.
+    /// The backends with an existing Service, each with its index in `spec.backends`, its weight and its Service.
     pub backends: Vec<(usize, u64, &'w Service)>,
-    /// The split applies to a request that fits one of these conditions. None means that it applies to every request.
+    /// The split applies to requests that fit one of these conditions. None means that the split applies to every
+    /// request.
     pub conditions: Option<Vec<SplitCondition<'w>>>,
 }
 
+/// The Service or host that clients call. A split divides its requests.
 pub enum ResolvedRoot<'w> {
     Service(&'w Service),
     Host(&'w Host),
@@ -55,7 +57,7 @@ impl<'w> ResolvedSplit<'w> {
         for (index, backend) in split.backends.iter().enumerate() {
             match backend_service(world, split, backend) {
                 Ok(service) => backends.push((index, backend.weight, service)),
-                // Users list a backend with weight 0 before it exists.
+                // Users may list a backend with weight 0 before its Service exists.
                 Err(_) if backend.weight == 0 => {}
                 Err(message) => {
                     let path = format!("spec.backends[{index}].service");
@@ -93,7 +95,7 @@ impl<'w> ResolvedSplit<'w> {
         })
     }
 
-    /// Returns the ports at which the split asks to decide, if the root is a Service.
+    /// Returns the ports for which the split chooses backends, if the root is a Service.
     pub fn service_ports(
         &self,
         service: &'w Service,
@@ -129,7 +131,7 @@ impl<'w> ResolvedSplit<'w> {
     }
 
     /// Returns the ports of the root that a backend other than the root has too. Requests for all other ports can only
-    /// go to the root. If there are no such ports, returns all ports.
+    /// go to the root. If there are no such ports, returns all ports of the root.
     fn ports_with_counterpart(&self, service: &'w Service) -> Vec<&'w Port> {
         let others = || {
             self.backends
@@ -146,11 +148,11 @@ impl<'w> ResolvedSplit<'w> {
         }
     }
 
-    /// Returns the ports at which the split asks to decide, if the root is a literal host.
+    /// Returns the ports for which the split chooses backends, if the root is a literal host (not a Service).
     pub fn host_ports(&self, host: &Host, problems: &mut BTreeSet<Problem>) -> BTreeSet<u16> {
         let object = &self.split.object;
         if self.weighted().next().is_none() {
-            // Backends with a weight that are left out already have a problem.
+            // A missing backend with a weight above 0 already has a problem.
             if self
                 .split
                 .backends
@@ -169,7 +171,7 @@ impl<'w> ResolvedSplit<'w> {
             list(each)
         };
         let (ports, message) = match self.split.root.port {
-            // Without a backend with this port, a younger split may decide.
+            // If no backend has this port, the split has no ports, so a younger split may get the requests.
             Some(port) => (
                 self.weighted()
                     .any(|it| it.port(port).is_some())
@@ -196,6 +198,7 @@ impl<'w> ResolvedSplit<'w> {
         default.filter(|port| own.is_none_or(|own| own == *port))
     }
 
+    /// Returns the Services of the backends with a weight above 0.
     fn weighted(&self) -> impl Iterator<Item = &'w Service> {
         let weighted = self.backends.iter().filter(|(_, weight, _)| *weight > 0);
         weighted.map(|(_, _, service)| *service)
@@ -274,7 +277,7 @@ fn add<'w>(
     }
 }
 
-/// Returns the effect of a left-out backend, if no backend with a weight above 0 is left.
+/// Returns the effect of a problem that leaves out the last backend with a weight above 0.
 fn stays(root: &ResolvedRoot) -> Effect {
     Effect::new(Extent::Share, format!("all requests stay with {root}"))
 }
@@ -302,7 +305,7 @@ fn backend_service<'w>(
     let own = split.object.namespace.as_str();
     match world.service(own, &backend.name) {
         None => Err(messages::split_backend_not_found(own, &backend.name)),
-        // A user who can write such a Service could reach any host through the proxy (CVE-2021-25740).
+        // With such a Service, its author could reach any host through the proxy (CVE-2021-25740).
         Some(service) if service.is_external => {
             Err(messages::split_backend_external(&service.object))
         }
@@ -310,7 +313,7 @@ fn backend_service<'w>(
     }
 }
 
-/// Returns a problem for each backend that an earlier entry already names.
+/// Returns a problem for each backend that an earlier item of the list already names.
 fn repeated(split: &TrafficSplit) -> Vec<Problem> {
     let mut repeated = Vec::new();
     let mut first_by_name: BTreeMap<&str, &SplitBackend> = BTreeMap::new();

@@ -23,7 +23,7 @@ const WORLD: &str = "
 {apiVersion: specs.smi-spec.io/v1alpha4, kind: HTTPRouteGroup, metadata: {name: bad}, spec: {matches: [{name: a, pathRegex: '('}]}}
 ";
 
-/// A split with one backend, v1. `name` is also the last digit of the year of its creation.
+/// Returns a split with the backend v1. Its name is a digit: split `3` was created in the year 2003.
 fn split(name: &str, service: &str, matches: &str) -> String {
     format!(
         "---\n{{apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: {{name: '{name}', creationTimestamp: '200{name}-01-01T00:00:00Z'}}, \
@@ -115,7 +115,7 @@ fn splits_with_matches_come_first() {
 }
 
 #[test]
-fn unreadable_groups_prevent_the_split() {
+fn unusable_groups_disable_the_split() {
     let api = |name: &str| format!("{{apiGroup: {name}, kind: HTTPRouteGroup, name: all}}");
     for (matches, problem) in [
         (group("gone"), "[0].name ReferenceNotFound"),

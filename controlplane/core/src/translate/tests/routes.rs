@@ -1,4 +1,4 @@
-//! Routes: conditions other than paths, filters, kinds, and conflicts of two routes.
+//! Tests of routes: conditions other than paths, filters, kinds of routes, and conflicts of two routes.
 
 use super::*;
 
@@ -8,7 +8,7 @@ const MORE: &str = "---
 {apiVersion: v1, kind: Service, metadata: {name: db, namespace: shop}, spec: {ports: [{port: 80, appProtocol: mysql}, {port: 81, appProtocol: kubernetes.io/h2c}]}}
 ";
 
-/// A route of this kind and name in namespace shop. A lower `age` number is an older route.
+/// Returns a route of this kind and name in namespace shop. A route with a lower `age` is older.
 fn of_kind(kind: &str, name: &str, age: u16, spec: &str) -> String {
     let group = match kind {
         "Linkerd" => "policy.linkerd.io/v1beta3",
@@ -24,7 +24,7 @@ fn of_kind(kind: &str, name: &str, age: u16, spec: &str) -> String {
 const V1: &str = "backendRefs: [{name: web-v1, port: 80}]";
 const WEB: &str = "parentRefs: [{group: '', kind: Service, name: web, port: 80}]";
 
-/// Problems as `OBJECT PATH: REASON`, without the configuration.
+/// Returns the problems as `OBJECT PATH REASON`.
 fn problems(manifests: &str) -> Vec<String> {
     translated(manifests).1
 }
@@ -234,7 +234,7 @@ fn tcp_routes_become_connections() {
     );
 }
 
-/// Each row has kinds with their ages, and the kinds that lose.
+/// Each row has the kinds of several routes of one port, and the kinds that get no requests.
 #[test]
 fn route_kinds_have_precedence() {
     let spec = |kind: &str, parent: &str| {
@@ -273,7 +273,7 @@ fn route_kinds_have_precedence() {
                 _ => format!("shop/{name} spec.parentRefs[0] Conflicted"),
             })
             .collect();
-        // Two routes of one class share a claim. The younger has the same match, which is not a conflict of kinds.
+        // An HTTPRoute and a Linkerd route can share the port. Their equal matches are another problem.
         let is_conflict = |it: &&String| it.ends_with("Conflicted");
         let mut lost_sorted: Vec<String> = lost.iter().filter(is_conflict).cloned().collect();
         lost_sorted.sort();
@@ -322,7 +322,7 @@ fn http_and_grpc_conflict_by_host() {
         lost("a.example.com", &section("plain"), "a.example.com"),
         [""; 0]
     );
-    // The route is in force at the listener without another route.
+    // The young route gets requests at the other listener, which has no other route.
     let young = of_kind(
         "GRPCRoute",
         "young",
@@ -338,7 +338,7 @@ fn http_and_grpc_conflict_by_host() {
 }
 
 #[test]
-fn oldest_deciding_route_blocks_others() {
+fn blocked_route_blocks_no_other_route() {
     let route = |kind: &str, name: &str, age: u16, hostname: &str| {
         let spec = format!(
             "{{parentRefs: [{{name: edge, sectionName: plain}}], hostnames: ['{hostname}'], rules: [{{}}]}}"
@@ -347,7 +347,7 @@ fn oldest_deciding_route_blocks_others() {
     };
     let middle = route("GRPCRoute", "middle", 2, "*.a.org");
     let routes = route("HTTPRoute", "old", 1, "*.org") + &middle;
-    // A route that has lost does not block others.
+    // A route that gets no requests does not block other routes.
     let routes = routes + &route("HTTPRoute", "young", 3, "x.a.org");
     let mut found = problems(&routes);
     found.retain(|it| !it.ends_with("NoTraffic"));

@@ -1,4 +1,4 @@
-//! TrafficSplits, alone and together with routes.
+//! Tests of TrafficSplits, alone and together with routes.
 
 use super::*;
 
@@ -92,7 +92,7 @@ fn literal_host_serves_its_namespace() {
 }
 
 #[test]
-fn host_without_port_goes_to_next() {
+fn split_without_port_loses_host() {
     let host = |name: &str, created: &str, backend: &str| {
         split(
             name,

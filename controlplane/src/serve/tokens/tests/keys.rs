@@ -1,8 +1,8 @@
-//! Which tokens need a TokenReview, and which permits they wait for.
+//! Tests which tokens need a TokenReview, and which permits these tokens wait for.
 
 use super::*;
 
-/// Signed with the key below by `openssl dgst -sha256 -sign`; it expires in 2100.
+/// A token that `openssl dgst -sha256 -sign` has signed with the RSA key of `MODULUS`. The token expires in 2100.
 const RS256: &str = "eyJhbGciOiAiUlMyNTYiLCAia2lkIjogInJzYSJ9.eyJleHAiOjQxMDI0NDQ4MDAsImF1ZCI6WyJ3ZWlyLmRldiJdLCJzdWIiOiJ\
     zeXN0ZW06c2VydmljZWFjY291bnQ6c2hvcDpidXllciJ9.miWp-hMazkzAhQHrTICZO-4EE_omL1uh69Zv7OdtiAktFSLYjGEYGr\
     auo07y_y2N6VDZVokULSQsepgPvtH1RHVAVWcfwMhdRieEso8LKDfBc3ZEzaASJZZqGPH46BUTeaYDeC7m_LaxdYUOHVcswwjuxe\
@@ -17,7 +17,7 @@ fn claims() -> serde_json::Value {
     json!({ "sub": "system:serviceaccount:shop:buyer", "aud": [AUDIENCE], "exp": 4_102_444_800_u64 })
 }
 
-/// A token that names this key, but is signed by another.
+/// Returns a token that names this key, but is signed with another key.
 fn forged(name: &str) -> String {
     signed(
         &new_pair(),
@@ -92,7 +92,7 @@ async fn new_keys_are_read_every_second() {
     assert!(api.key_requests.load(Ordering::SeqCst) <= 4);
 }
 
-/// Tokens whose signature cannot be checked wait for each other. Other tokens do not wait for them.
+/// Tokens whose signature cannot be checked wait for each other. Other tokens do not wait for these tokens.
 #[tokio::test(start_paused = true)]
 async fn unverified_tokens_delay_no_others() {
     let api = Api::new(good());
@@ -109,7 +109,7 @@ async fn unverified_tokens_delay_no_others() {
         let start = Instant::now();
         api.say(good());
         assert!(api.tokens.account(&known).await.is_ok());
-        // This token is signed by a key that was read before.
+        // This token is signed with a key that was read earlier.
         assert!(api.tokens.account(&token_of(77)).await.is_ok());
         start.elapsed()
     };
@@ -126,7 +126,7 @@ async fn unsupported_key_leaves_decision_to_review() {
     assert_eq!(api.reviews(), 1);
 }
 
-/// The API server may have signed these tokens in a way that is not supported here.
+/// The API server may have signed these tokens with a key or an algorithm that Weir does not support.
 #[tokio::test(start_paused = true)]
 async fn unverified_signature_leaves_decision_to_review() {
     let own = jwk(pair(), "1");

@@ -4,10 +4,11 @@ use std::thread;
 
 use super::*;
 
-/// Enough for a busy machine, and less than the two seconds without an event.
+/// Enough time for a busy machine, and less than the two seconds after which a listing finds changes without an event.
 const AT_ONCE: Duration = Duration::from_millis(1500);
 
-/// Calls `act` in another thread, and returns the objects in force after the next change.
+/// Calls `act` in another thread and waits for the next change. Returns the names of the objects in force, and the time
+/// since the end of `act`.
 fn after(watcher: &mut FolderWatcher, act: impl FnOnce() + Send) -> (Vec<String>, Duration) {
     thread::scope(|scope| {
         let done = scope.spawn(|| {
@@ -98,7 +99,7 @@ fn half_written_file_is_never_read() {
         });
         loop {
             let mut objects = watcher.changed().objects().iter();
-            let name = objects.next().expect("a state half written").name();
+            let name = objects.next().expect("a complete file").name();
             if name == format!("n{TIMES}") {
                 break;
             }

@@ -1,9 +1,9 @@
-//! Finds the objects that a document without a readable object may stand for.
+//! Finds out which object a broken document stands for: which object it was before an edit broke it.
 //!
-//! Such a document has no readable kind, version, group or name, or is an object of which no form is in use. The
-//! document stands for an object of any kind that had its name or its place in the same file. If the document has a
-//! kind, a namespace and a name, it stands for this object in any file. If the document may have been a list, it stands
-//! for all objects of the list.
+//! A broken document has no readable kind, version, group or name, or is an object that was never valid. A broken
+//! document stands for an object of any kind that had the same name or the same place in the same file. A document with
+//! a kind, a namespace and a name can stand for this object in any file. A document that may have been a list stands
+//! for all objects of the list. A form is the content of an object before the edit.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -13,17 +13,21 @@ use weir_core::manifest::object::{BrokenDocument, Kind};
 use weir_core::manifest::problem::Problem;
 use weir_core::world::Entry;
 
+/// Broken documents. The maps contain indexes in `all`.
 pub(super) struct Documents<'a> {
     pub all: Vec<Document<'a>>,
     /// By file, name and namespace.
     by_name: HashMap<(&'a str, &'a str, Option<&'a str>), Vec<usize>>,
+    /// By file and place in the file.
     by_place: HashMap<(&'a str, &'a str), usize>,
+    /// By kind, namespace and name.
     by_id: HashMap<(Kind, &'a str, &'a str), Vec<usize>>,
-    /// By file and position.
+    /// Only documents with a readable object, by file and position.
     objects: HashMap<(&'a str, usize), usize>,
 }
 
-/// The properties that a document and a form have in common. Both are in the same file, except with `Anywhere`.
+/// The properties that a broken document and a form must have in common. `OfKind` means that the document has the same
+/// kind or no readable kind. Both must be in the same file, except for `Anywhere`.
 #[derive(Clone, Copy)]
 enum Matching {
     NameAndPlaceOfKind,
@@ -80,7 +84,7 @@ impl Document<'_> {
 }
 
 impl<'a> Documents<'a> {
-    /// The broken documents of these files, and the objects for which `may_stand_for_another` is true.
+    /// Returns the broken documents of these files, and the objects for which `may_stand_for_another` is true.
     pub(super) fn of(
         files: &[Contents<'a>],
         may_stand_for_another: impl Fn(&Arc<Entry>) -> bool,
@@ -113,7 +117,7 @@ impl<'a> Documents<'a> {
                 it.name.as_deref(),
                 Some(&*it.place),
             ),
-            // An object with a readable name is another object in the same place.
+            // The place of an object with readable metadata proves nothing: it may be a new object in the same place.
             What::Object(it) => (
                 Some(it.kind),
                 Some(it.namespace()),
@@ -154,7 +158,7 @@ impl<'a> Documents<'a> {
         });
     }
 
-    /// Finds the documents that stand for forms that are gone. The most certain matches come first.
+    /// Finds for each form in `gone` the document that stands for it. Tries the most certain matches first.
     pub(super) fn find(
         &mut self,
         mut gone: Vec<&Arc<Entry>>,
@@ -211,7 +215,7 @@ impl<'a> Documents<'a> {
         }
     }
 
-    /// The document that remains of the object's list.
+    /// Returns the broken document in the place of the list that contained the object.
     fn list_of(&self, form: &Entry) -> Option<usize> {
         let place = form.document();
         let lists = place.rmatch_indices(".items[");
@@ -219,7 +223,7 @@ impl<'a> Documents<'a> {
         lists.find_map(|list| self.by_place.get(&(form.source(), list)).copied())
     }
 
-    /// Whether an object stands for another one.
+    /// True if this object stands for another object.
     pub(super) fn is_taken(&self, entry: &Entry) -> bool {
         let index = self.objects.get(&entry.place());
         let document = index.and_then(|index| self.all.get(*index));

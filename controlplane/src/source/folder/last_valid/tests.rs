@@ -3,14 +3,14 @@ use weir_core::manifest::object::read;
 use weir_core::manifest::problem::Reason;
 use weir_core::world::World;
 
-/// A folder over time.
+/// A folder whose files are read again and again. A form is the content of an object at one time.
 #[derive(Default)]
 struct History {
     last_valid: LastValid,
 }
 
 impl History {
-    /// The entries in force after a read of these files (name, text), and the problems of documents.
+    /// Reads these files (name, text). Returns the entries in force, and the problems of documents.
     fn after(&mut self, files: &[(&str, &str)]) -> (Vec<Arc<Entry>>, Vec<Problem>) {
         let read: Vec<_> = files
             .iter()
@@ -30,7 +30,7 @@ impl History {
         (outcome.entries, outcome.problems)
     }
 
-    /// The world, and the problems of documents and objects.
+    /// Reads these files. Returns the world, and the problems of documents and objects.
     fn world(&mut self, files: &[(&str, &str)]) -> (World, Vec<Problem>) {
         let (entries, mut problems) = self.after(files);
         let (world, of_world) = World::of(&entries);
@@ -110,7 +110,7 @@ fn broken_edit_keeps_previous_form() {
 }
 
 #[test]
-fn broken_object_at_start_is_out() {
+fn broken_object_at_start_is_unused() {
     let broken = split(|text| text.replace("weight: 100", "weight: 10O"));
     let (world, problems) = History::default().one(&broken);
     assert!(world.splits.is_empty());
@@ -125,7 +125,7 @@ fn deleted_object_is_gone() {
     history.one(&broken);
     let (world, problems) = history.one("");
     assert!(world.splits.is_empty() && problems.is_empty());
-    // An object that comes back broken has no older form.
+    // An object that is created again in a broken form has no previous form.
     let (world, _) = history.one(&broken);
     assert!(world.splits.is_empty());
 
@@ -135,7 +135,7 @@ fn deleted_object_is_gone() {
 }
 
 #[test]
-fn other_object_in_place_is_deletion() {
+fn other_object_in_place_means_deletion() {
     let mut history = History::default();
     history.one(&split(str::to_owned));
     for other in [
@@ -155,7 +155,7 @@ fn other_object_in_place_is_deletion() {
 }
 
 #[test]
-fn every_kind_is_held() {
+fn every_kind_keeps_previous_form() {
     for (good, from, to) in [
         (
             "{apiVersion: v1, kind: Service, metadata: {name: web}, spec: {ports: [{port: 80}]}}",
@@ -205,9 +205,9 @@ fn every_kind_is_held() {
         assert_ne!(broken, good);
         let (held, problems) = history.after(&[("a.yaml", &broken)]);
         assert!(problems.is_empty() && held.len() == 1, "{to}");
-        assert!(held[0].is_valid(), "{to}: its problems are advice");
+        assert!(held[0].is_valid(), "{to}: no problem affects traffic");
         let restored = before[0].held_as(&held[0], still_in_force());
-        assert_eq!(restored, *before[0], "{to}: the older form");
+        assert_eq!(restored, *before[0], "{to}: the previous form is in force");
         let (of_world, problems) = World::of(&held);
         let problems = [problems.as_slice(), of_world.problems_of_policy()].concat();
         assert!(!problems.is_empty(), "{to} is reported");
@@ -225,7 +225,7 @@ fn broken_object_may_change_its_file() {
 }
 
 #[test]
-fn first_of_equal_objects_is_held() {
+fn first_of_two_copies_stays() {
     let second = split(|text| text.replace("weight: 100", "weight: 7"));
     for to in ["weight: x", "weight: 0100"] {
         let mut history = History::default();
@@ -240,9 +240,9 @@ fn first_of_equal_objects_is_held() {
     history.world(&[("a.yaml", &split(str::to_owned)), ("b.yaml", &second)]);
     let broken = split(|text| text.replace("v1alpha4", "v1alpha9"));
     let (world, _) = history.world(&[("a.yaml", &broken), ("b.yaml", &second)]);
-    assert_eq!(weights(&world), [0, 100], "a document that is no object");
+    assert_eq!(weights(&world), [0, 100], "the first copy is unreadable");
     let (world, _) = history.world(&[("b.yaml", &second)]);
-    assert_eq!(weights(&world), [0, 7], "the first is deleted");
+    assert_eq!(weights(&world), [0, 7], "the first copy is deleted");
 }
 
 #[test]
@@ -256,14 +256,14 @@ fn one_document_stands_for_one_object() {
     );
     let mut history = History::default();
     history.one(&two);
-    // The second is deleted and the first loses its name.
+    // The edit deletes the second object, and removes the name of the first.
     let (world, problems) = history.one(&split(|text| text.replace("name: web, ", "")));
     assert_eq!(weights(&world), [0, 100]);
     assert_eq!(problems.len(), 1);
 }
 
 #[test]
-fn indented_document_holds_its_object() {
+fn indented_document_keeps_its_object() {
     let mut history = History::default();
     history.one(&split(str::to_owned));
     let indented = split(|text| format!("all:\n  {}", text.replace('\n', "\n  ")));
@@ -271,11 +271,11 @@ fn indented_document_holds_its_object() {
     assert_eq!(weights(&world), [0, 100]);
     assert_eq!(problems[0].effect, still_in_force());
     let (_, problems) = History::default().one(&indented);
-    assert_eq!(problems, [], "at a start it is not Weir's business");
+    assert_eq!(problems, [], "after a start it is not an object of Weir");
 }
 
 #[test]
-fn list_without_items_holds_its_objects() {
+fn list_without_items_keeps_its_objects() {
     let item = |name: &str| {
         format!(
             "- {{apiVersion: v1, kind: Service, metadata: {{name: {name}}}, spec: {{ports: [{{port: 80}}]}}}}\n"
@@ -287,7 +287,7 @@ fn list_without_items_holds_its_objects() {
     let (entries, problems) = history.after(&[("a.yaml", head)]);
     let names: Vec<_> = entries.iter().map(|entry| entry.name()).collect();
     assert_eq!((names, problems.len()), (vec!["a", "b"], 1));
-    // One of the two is broken, the other one deleted.
+    // The edit breaks one item, and deletes the other item.
     let (entries, _) = history.after(&[("a.yaml", &format!("{head}- 5\n"))]);
     let names: Vec<_> = entries.iter().map(|entry| entry.name()).collect();
     assert_eq!(names, ["a"]);
@@ -332,7 +332,7 @@ fn stays(good: &str, broken: &str) {
 }
 
 #[test]
-fn unreadable_name_holds_the_object() {
+fn unreadable_name_keeps_the_object() {
     for good in [ROUTE, GRPC, TARGET] {
         for (from, to) in [
             ("name: web,", "name: Web_1,"),
@@ -351,7 +351,7 @@ fn unreadable_name_holds_the_object() {
 }
 
 #[test]
-fn wrong_kind_or_group_holds_form() {
+fn wrong_kind_or_group_keeps_form() {
     let split = split(str::to_owned);
     for (good, from, to) in [
         (GRPC, "GRPCRoute", "HttpRoute"),
@@ -402,7 +402,7 @@ fn wrong_kind_or_group_holds_form() {
 }
 
 #[test]
-fn valid_object_in_place_is_deletion() {
+fn valid_object_in_place_means_deletion() {
     for (good, other) in [
         (ROUTE, SERVICE),
         (ROUTE, GRPC),
@@ -446,7 +446,7 @@ fn remedy_names_gateway_api_group() {
 }
 
 #[test]
-fn only_new_problems_hold_previous_form() {
+fn only_new_problems_keep_previous_form() {
     let rules = |first: &str, second: &str| {
         format!(
             "apiVersion: gateway.networking.k8s.io/v1\nkind: HTTPRoute\nmetadata: {{name: web}}\nspec:\n  parentRefs: [{{name: edge}}]\n  rules:\n  - backendRefs: [{{name: a, port: 80, weight: {first}}}]\n  - matches: [{{path: {{value: {second}}}}}]\n    backendRefs: [{{name: b, port: 80}}]\n"
@@ -455,7 +455,7 @@ fn only_new_problems_hold_previous_form() {
     let mut history = History::default();
     let (start, _) = history.after(&[("a.yaml", &rules("100", "b"))]);
     assert!(!start[0].is_valid() && start[0].is_served());
-    // The problem of the second rule is not new. The problem of the first rule is.
+    // The problem of the second rule is not new. The problem of the first rule is new.
     let (held, _) = history.after(&[("a.yaml", &rules("10O", "b"))]);
     let extents = held[0].problems().iter().map(|it| it.effect.extent);
     let extents: Vec<_> = extents.filter(|it| *it > Extent::Nothing).collect();
@@ -471,7 +471,7 @@ fn only_new_problems_hold_previous_form() {
 }
 
 #[test]
-fn object_never_in_force_goes() {
+fn object_never_in_force_is_unused() {
     let mut history = History::default();
     history.one(&split(|text| text.replace("100", "10O")));
     let (world, problems) = history.one(&split(|text| text.replace("weight: 0}", "wight: 0}")));
@@ -480,7 +480,7 @@ fn object_never_in_force_goes() {
 }
 
 #[test]
-fn identified_document_holds_across_files() {
+fn identified_document_keeps_form_across_files() {
     let good = split(str::to_owned);
     let broken = good.replace("kind: TrafficSplit", "kind: TrafficSplt");
     let mut history = History::default();
@@ -493,8 +493,12 @@ fn identified_document_holds_across_files() {
     let mut history = History::default();
     history.one(&format!("{SERVICE}---\n{good}"));
     let (world, _) = history.world(&[("a.yaml", SERVICE), ("b.yaml", &broken)]);
-    assert_eq!(weights(&world), [0, 100], "out of a file of two documents");
-    // A valid object in another file is in force.
+    assert_eq!(
+        weights(&world),
+        [0, 100],
+        "the object moves out of a file with two documents"
+    );
+    // A valid object in another file replaces the previous form.
     let other = good.replace("weight: 100", "weight: 7");
     let (world, _) = history.world(&[("b.yaml", &broken), ("m.yaml", &other)]);
     assert_eq!(weights(&world), [0, 7]);
@@ -525,7 +529,7 @@ fn broken_copy_changes_nothing() {
 }
 
 #[test]
-fn broken_list_or_item_holds_objects() {
+fn broken_list_or_item_keeps_objects() {
     let item = |text: &str| format!("- {{{}}}\n", text.trim().replace('\n', ", "));
     let list = format!(
         "apiVersion: v1\nkind: List\nitems:\n{}{}",
@@ -554,7 +558,7 @@ fn broken_list_or_item_holds_objects() {
 }
 
 #[test]
-fn deleted_object_hides_no_namesake() {
+fn broken_document_keeps_object_of_name() {
     let two = |first: &str, second: &str| format!("{first}---\n{second}");
     let named = |name: &str| split(|text| text.replace("name: web,", &format!("name: {name},")));
     let mut history = History::default();

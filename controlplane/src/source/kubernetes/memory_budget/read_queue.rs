@@ -1,5 +1,5 @@
-//! The queue of objects to read again. The namespaces take turns, so that a namespace with many objects does not delay
-//! other namespaces. An object that comes into the queue again stands behind the other objects of its namespace.
+//! The queue of objects that must be read again. The namespaces take turns, so that a namespace with many objects does
+//! not delay other namespaces. An object that is added again comes after the other objects of its namespace.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
@@ -8,7 +8,7 @@ use crate::source::kubernetes::read_object::Key;
 
 #[derive(Default)]
 pub struct ReadQueue {
-    /// No namespace is empty.
+    /// A namespace without objects has no entry.
     namespaces: BTreeMap<String, NamespaceQueue>,
     /// The namespace of the last object that was taken.
     last: String,
@@ -70,7 +70,7 @@ mod tests {
             queue.add(key(namespace, name));
         }
         assert_eq!(queue.take(), Some(key("a", "1")));
-        // It could not be read.
+        // The object could not be read, so it is added again.
         queue.add(key("a", "1"));
         assert_eq!(queue.take(), Some(key("b", "1")));
         queue.remove("a", "3");

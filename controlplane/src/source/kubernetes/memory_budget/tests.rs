@@ -20,7 +20,7 @@ fn put(
     names(budget, changes)
 }
 
-/// The objects that become stubs, and the objects to read again.
+/// Returns the names of the objects that become stubs, and the names of the objects that must be read again.
 fn names(budget: &mut MemoryBudget, changes: Changes) -> (Vec<String>, Vec<String>) {
     assert!(changes.hidden.is_empty());
     let stubs = changes.stubs.into_iter().map(|((_, name), _)| name);
@@ -38,11 +38,11 @@ fn oldest_objects_are_kept() {
     let mut budget = MemoryBudget::of(100);
     assert_eq!(put(&mut budget, "b", 2, 50), expected(&[], &[]));
     assert_eq!(put(&mut budget, "c", 3, 50), expected(&[], &[]));
-    // An older one takes the place of the youngest.
+    // An older object takes the place of the youngest object.
     assert_eq!(put(&mut budget, "a", 1, 10), expected(&["c"], &[]));
-    // An object that is younger than a stub is a stub, however small it is.
+    // An object that is younger than a stub is a stub too, even if it is small.
     assert_eq!(put(&mut budget, "d", 4, 1), expected(&["d"], &[]));
-    // It is written again, and stays a stub.
+    // The object d is written again, and stays a stub.
     assert_eq!(put(&mut budget, "d", 4, 2), expected(&["d"], &[]));
     let changes = budget.remove(&key("b"));
     assert_eq!(names(&mut budget, changes), expected(&[], &["c", "d"]));
@@ -60,7 +60,7 @@ fn objects_without_budget_are_not_reread() {
     let changes = budget.put(&key("a"), age("a", 1), 90);
     assert_eq!(names(&mut budget, changes), expected(&["b"], &[]));
     budget.put(&key("a"), age("a", 1), 10);
-    // The new text came with the write, so the object need not be read again.
+    // The event of the write contains the new text, so the object need not be read again.
     assert_eq!(put(&mut budget, "b", 2, 21), expected(&[], &[]));
     budget.remove(&key("b"));
     assert!(budget.to_read.is_empty());
@@ -98,7 +98,7 @@ fn many_small_objects_take_linear_time() {
     assert_eq!(stubs, MOST_STUBS + 16);
 }
 
-/// After any order of writes and deletions the result is a function of the objects.
+/// The result depends only on the objects that exist, not on the order of the writes and deletions before.
 #[test]
 fn kept_objects_are_independent_of_order() {
     const LIMIT: usize = 400;
@@ -109,7 +109,7 @@ fn kept_objects_are_independent_of_order() {
     };
     let mut budget = MemoryBudget::of(LIMIT);
     let mut objects = BTreeMap::<ObjectAge, usize>::new();
-    // None for an object that is kept, else how many hidden objects its stub mentions.
+    // A kept object has the value None. A stub has the number of hidden objects that it reports.
     let mut shown = BTreeMap::<String, Option<usize>>::new();
     for step in 0..4_000 {
         let name = format!("o{}", random(300));
@@ -133,7 +133,8 @@ fn kept_objects_are_independent_of_order() {
             shown.remove(&name);
         }
         while let Some((_, name)) = budget.to_read.take() {
-            assert_ne!(shown.insert(name, None), Some(None), "its text is known");
+            let before = shown.insert(name, None);
+            assert_ne!(before, Some(None), "a kept object is not read again");
         }
 
         let mut sum = 0;

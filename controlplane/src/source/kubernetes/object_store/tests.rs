@@ -7,7 +7,7 @@ use weir_core::api::smi::traffic_target::Policy;
 
 const SPLITS: &str = "trafficsplits.split.smi-spec.io";
 
-/// A TrafficSplit as an API server sends it.
+/// Returns a TrafficSplit as an API server sends it.
 fn split(name: &str, version: u64, generation: u64, spec: &str) -> (Key, ReadObject) {
     let text = format!(
         r#"{{"metadata":{{"name":"{name}","namespace":"shop","uid":"u-{name}","resourceVersion":"{version}",
@@ -74,7 +74,7 @@ fn store_is_complete_after_all_lists() {
     assert!(!store.is_complete());
     store.apply(SourceEvent::Gone("httproutes.policy.linkerd.io".into()));
     assert!(store.is_complete() && store.obstacle().is_none());
-    // A Service may have been deleted just before the list.
+    // A list does not show whether a Service was deleted just before, so the version of the list counts.
     let watermark = format!("services=9,{SPLITS}=7");
     assert_eq!(store.watermark().to_string(), watermark);
 }
@@ -144,7 +144,7 @@ fn generation_keeps_first_seen_version() {
     assert_eq!(since(&store), [3]);
     store.apply(applied(split("a", 10, 2, GOOD), 10));
     assert_eq!(since(&store), [10]);
-    // After a restore the cluster counts from a lower version, and the generation does not matter.
+    // After a restore from a backup the cluster counts from a lower version. Then the generation does not matter.
     store.apply(listed([split("a", 6, 2, GOOD)], 8));
     assert_eq!(since(&store), [6]);
     assert_eq!(store.watermark().get(SPLITS), Some(8));

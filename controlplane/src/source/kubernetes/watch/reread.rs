@@ -1,4 +1,5 @@
-//! Reads objects again that have room now. The watch reads a few at a time, and handles its events in between.
+//! Reads objects again that fit into the memory limit now. The watch reads a few objects at a time, and handles its
+//! events between these batches.
 
 use std::time::Duration;
 
@@ -10,11 +11,11 @@ use tokio::time::Instant;
 use super::{Interrupted, MAX_PAUSE, OBJECT_BYTES, ObjectList, Watch, read};
 use crate::source::kubernetes::read_object::{Head, Key};
 
-/// Most objects that are read in a row.
+/// Maximum number of objects in a batch.
 const BATCH: usize = 20;
-/// The time after which no other object is read in a row.
+/// A batch ends after the first read that is complete after this time.
 const BATCH_TIME: Duration = Duration::from_millis(500);
-/// The pause until more objects are read.
+/// Pause between two batches.
 const BATCH_PAUSE: Duration = Duration::from_millis(200);
 
 impl Watch {
@@ -49,10 +50,10 @@ impl Watch {
         Ok(Instant::now() + BATCH_PAUSE)
     }
 
-    /// Reads one object. The result is empty if the object is gone or too large; then the watch sends a deletion.
+    /// Reads one object. Returns an empty list if the object is gone or too large.
     async fn read_one(&self, (namespace, name): &Key) -> Result<Vec<Box<RawValue>>, Interrupted> {
         let path = self.source.path_in(self.served.version, namespace);
-        // A list with a field selector, because `get` needs another permission than `list`.
+        // Requests a list with a field selector, because `get` would need another permission than `list`.
         let params = ListParams::default().fields(&format!("metadata.name={name}"));
         let request = Request::new(path).list(&params);
         let text = match self.request(request, OBJECT_BYTES).await {

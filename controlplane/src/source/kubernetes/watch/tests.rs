@@ -1,4 +1,4 @@
-//! A watch against an API server that answers by a script.
+//! Tests of a watch. The API server of these tests sends the answers of a script, one after another.
 
 use std::collections::VecDeque;
 use std::convert::Infallible;
@@ -51,7 +51,7 @@ fn events(events: &[String]) -> Answer {
     (200, events.concat(), String::new())
 }
 
-/// A watch that lasts its whole term.
+/// Returns the answer to a watch that lasts for its whole term.
 fn lasting(events: &[String], version: &str) -> Answer {
     (200, events.concat(), event("BOOKMARK", "", version))
 }
@@ -81,7 +81,7 @@ fn status(code: u16, reason: &str) -> Answer {
     (code, text, String::new())
 }
 
-/// The requests of the watch, and its events, until the script has ended.
+/// Runs a watch until the script has ended. Returns the requests of the watch, and its events.
 async fn follow(script: impl IntoIterator<Item = Answer>) -> (Vec<String>, Vec<String>) {
     let script = Mutex::new(script.into_iter().collect::<VecDeque<_>>());
     let requests = Arc::new(Mutex::new(Vec::new()));
@@ -149,13 +149,14 @@ async fn follow(script: impl IntoIterator<Item = Answer>) -> (Vec<String>, Vec<S
     (requests, log)
 }
 
-/// The numbers after `limit=`.
+/// Returns the number after `limit=` of each request.
 fn limits(requests: &[String]) -> Vec<&str> {
     let limits = requests.iter().map(|it| it.split("limit=").nth(1).unwrap());
     limits.map(|it| it.split('&').next().unwrap()).collect()
 }
 
-/// Marks a stub with the reason for it: no room, or an object that is too large.
+/// Returns the reason why an object is a stub: no room in the memory limit, or too large. Returns an empty text for an
+/// object that is not a stub.
 fn mark(kept: &ReadObject) -> &'static str {
     let problems = kept.entry.iter().flat_map(|entry| entry.problems());
     let codes: Vec<_> = problems.map(|problem| problem.code).collect();
@@ -167,7 +168,7 @@ fn mark(kept: &ReadObject) -> &'static str {
     }
 }
 
-/// A split with `backends` backends.
+/// Returns a split with `backends` backends, which was created on `day`.
 fn large(name: &str, day: u8, backends: usize) -> String {
     let backends =
         vec![r#"{"service":"a-service-with-a-long-name","weight":1}"#; backends].join(",");
@@ -254,13 +255,14 @@ async fn youngest_objects_become_stubs() {
     );
 }
 
-/// A split with `bytes` bytes of status.
+/// Returns a split with `bytes` bytes of status, which was created on `day`.
 fn with_status(name: &str, day: u8, bytes: usize) -> String {
     let status = format!(r#"}},"status":{{"x":"{}"}}}}"#, "x".repeat(bytes));
     large(name, day, 1).replace("}]}}", &format!("}}]{status}"))
 }
 
-/// Pages with ten large objects, which fill the memory budget, and `rest`.
+/// Returns the pages of a list. The list has ten large objects, which fill the memory limit, and then the objects of
+/// `rest`.
 fn full(rest: &[String]) -> Vec<Answer> {
     let large = (0..9).map(|it| list_of("more", &[with_status(&format!("a{it}"), 1, 900_000)]));
     let last = list_of("more", &[with_status("a9", 1, 272_000)]);
@@ -358,7 +360,7 @@ async fn early_watch_end_causes_list() {
     assert_eq!(lists.count(), 6, "{log:?}");
     assert!(!log.iter().any(|it| it.starts_with("failing")), "{log:?}");
     assert!(requests[3].ends_with("resourceVersion=6"), "{requests:?}");
-    // 100 ms, and twice as long each time.
+    // The first pause is 100 ms. Each further pause is twice as long, up to `MAX_PAUSE`.
     assert!(start.elapsed() >= MAX_PAUSE * 3, "{:?}", start.elapsed());
 }
 

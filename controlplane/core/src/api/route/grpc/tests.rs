@@ -12,7 +12,7 @@ fn parsed(spec: &str) -> (Route, Vec<Problem>) {
     (route.unwrap().unwrap(), problems)
 }
 
-/// The match, or the problem that it has.
+/// Returns the parsed match, or its problem.
 fn method(method: &str) -> Result<RouteMatch, Problem> {
     let (mut route, mut problems) = parsed(&format!("{{rules: [{{matches: [{method}]}}]}}"));
     let mut matches = route.rules.remove(0).matches;

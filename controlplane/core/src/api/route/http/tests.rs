@@ -32,13 +32,13 @@ fn parse(spec: &str) -> Route {
     route.unwrap().unwrap()
 }
 
-/// The only rule of a route without problems.
+/// Parses a route with this rule, and checks that the route has no problems.
 #[track_caller]
 fn rule(rule: &str) -> RouteRule {
     parse(&format!("{{rules: [{rule}]}}")).rules.remove(0)
 }
 
-/// Path and reason of the problem that refuses the whole route.
+/// Returns the path and the reason of the problem that refuses the whole route.
 fn refused_in(api_version: &str, spec: &str) -> (String, Reason) {
     match read_in(api_version, spec) {
         (Ok(Some(route)), _) => panic!("{spec}: {route:?}"),
@@ -52,7 +52,8 @@ fn refused_in(api_version: &str, spec: &str) -> (String, Reason) {
     }
 }
 
-/// Reads `rule`, which has one problem with this extent, and checks that a valid rule after it is not affected.
+/// Parses a route with `rule` and a valid rule. Checks that the only problem has this extent, and that the valid rule
+/// stays valid.
 #[track_caller]
 fn broken_in(api_version: &str, rule: &str, extent: Extent) -> (RouteRule, Problem) {
     let good = "{name: good, backendRefs: [{name: a, port: 80}]}";
@@ -270,7 +271,7 @@ fn broken_rules_keep_their_keys() {
         route.unwrap().unwrap().rules.remove(0).key
     });
     assert_eq!(good, broken);
-    // Without the unreadable match, the first rule would have the key of the second rule.
+    // The key of the first rule includes its unreadable match, so both rules have different keys.
     let spec = "{rules: [{matches: [{method: GET}, {method: get}]}, {matches: [{method: GET}]}]}";
     let (route, _) = read_in(GATEWAY_API, spec);
     let rules = route.unwrap().unwrap().rules;
@@ -323,7 +324,7 @@ fn backoff_changes_nothing() {
 }
 
 #[test]
-fn star_in_path_is_a_note() {
+fn star_in_path_is_reported() {
     let star = |path: &str| {
         let rule = format!("{{matches: [{{path: {{{path}}}}}]}}");
         let (route, problems) = read_in(GATEWAY_API, &format!("{{rules: [{rule}]}}"));
@@ -434,7 +435,7 @@ fn invalid_matches_match_no_request() {
 }
 
 #[test]
-fn conditions_of_a_match() {
+fn match_conditions_are_parsed() {
     let matches = rule(
         "{matches: [{path: {type: RegularExpression, value: '/a.*'}, method: PATCH,\
          headers: [{name: X-B, value: 'B'}, {name: Host, type: RegularExpression, value: 'a.*'}, {name: x-b, value: other}],\
@@ -468,7 +469,11 @@ fn total_size_of_patterns_is_bounded() {
         let codes = of_matches.map(|it| (it.effect.extent, it.code));
         codes.collect::<std::collections::BTreeSet<_>>()
     };
-    assert_eq!(patterns("/[a-z]{400}", 60), [].into(), "the same one");
+    assert_eq!(
+        patterns("/[a-z]{400}", 60),
+        [].into(),
+        "equal patterns count once"
+    );
     let of_match = |code| [(Extent::Match, code)].into();
     assert_eq!(patterns("/N[a-z]{400}", 60), of_match("patterns_too_large"));
     assert_eq!(
@@ -478,7 +483,7 @@ fn total_size_of_patterns_is_bounded() {
 }
 
 #[test]
-fn timeouts_and_retries() {
+fn timeouts_and_retries_are_parsed() {
     let parsed = rule(
         "{timeouts: {request: 0s, backendRequest: 1m500ms}, retry: {codes: [503, 500, 503], attempts: 3}}",
     );
@@ -592,11 +597,11 @@ fn foreign_parents_are_ignored() {
     );
     assert_eq!(kinds(GATEWAY_API, "[]"), Some(vec![]));
 
-    // Weir reports no problems of such a route.
+    // A route has no problems if all its parents belong to other controllers.
     let foreign = "{parentRefs: [{name: a, kind: Server}], rules: [{filters: [{type: X}]}]}";
     assert_eq!(read_in(LINKERD, foreign), (Ok(None), vec![]));
 
-    // A parent of Gateway API of a kind that Weir does not serve has a note.
+    // Weir warns about a parent of Gateway API if it does not support the kind of this parent.
     let set = "{name: a, kind: ListenerSet}";
     let (route, problems) = read_in(GATEWAY_API, &format!("{{parentRefs: [{set}]}}"));
     assert_eq!(route, Ok(None));
@@ -618,16 +623,16 @@ fn foreign_parents_are_ignored() {
 }
 
 #[test]
-fn keys_of_rules() {
+fn rule_keys_depend_on_matches() {
     let echo = "matches: [{path: {value: /echo}}]";
     let one = keys(&format!("[{{{echo}}}]"));
-    // These hashes must never change, so that sequences of picks continue after an upgrade of Weir.
+    // These hashes must never change, so that a rule keeps its sequence of picks after an upgrade of Weir.
     assert_eq!(one[0].1, "4f2d3489");
     assert_eq!(keys("[{}]")[0].1, "e10808d4");
     assert_eq!(one, keys("[{matches: [{path: {value: /echo/}}]}]"));
     assert_eq!(keys("[{}]"), keys("[{matches: [{path: {value: /}}]}]"));
 
-    // Every condition changes the key; the order of headers does not.
+    // Every condition changes the key. The order of headers does not change the key.
     let headers = |headers: &str| keys(&format!("[{{matches: [{{headers: [{headers}]}}]}}]"));
     let [a, b] = ["{name: a, value: b}", "{name: b, value: b}"];
     assert_eq!(headers(&format!("{a}, {b}")), headers(&format!("{b}, {a}")));
@@ -645,7 +650,7 @@ fn keys_of_rules() {
     let distinct = keys(&format!("[{}]", rules.join(", ")));
     assert_eq!(distinct.len(), conditions.len());
 
-    // Another rule before it changes its index, not its key.
+    // If another rule comes first, the index of the rule changes, but not its key.
     let two = keys(&format!("[{{name: first}}, {{{echo}}}]"));
     assert_eq!(two, [(0, "first".to_owned()), (1, one[0].1.clone())]);
 

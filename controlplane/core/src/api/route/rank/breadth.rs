@@ -12,25 +12,26 @@ use regex_syntax::hir::{Hir, Look};
 /// How many values a regular expression matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breadth {
-    /// Every value, also the `*` of `OPTIONS *`.
+    /// Every value, also the path `*` of a request `OPTIONS *`.
     Everything,
     /// Every path that begins with a slash.
     EveryPath,
+    /// Not every path.
     Narrower,
 }
 
-/// The most states that the search looks at. Expressions that match every path need few states. An expression with more
-/// states counts as narrower.
+/// The most states of the automaton that the search visits. Expressions that match every path need few states. An
+/// expression with more states counts as narrower.
 const MAX_STATES: usize = 64;
-/// The size of the cache of states, in bytes. All states must stay in it, because a state that is evicted gets a new
-/// ID.
+/// The size of the cache for states, in bytes. The cache must have space for all states, because an evicted state gets
+/// a new ID.
 const CACHE: usize = 256 << 10;
 /// The largest NFA, in bytes. A larger one has more than [`MAX_STATES`] states.
 const MAX_NFA: usize = 32 << 10;
 
 impl Breadth {
-    /// Returns the breadth of an expression. Like [`weir_split::Pattern`], the expression matches bytes, and whole
-    /// values.
+    /// Returns the breadth of an expression. The expression matches bytes, and must match the whole value, as in
+    /// [`weir_split::Pattern`].
     pub fn of(expression: &str) -> Breadth {
         let Some(mut automaton) = Automaton::of(expression) else {
             return Breadth::Narrower;
@@ -87,13 +88,13 @@ impl Automaton {
         self.dfa.next_state(&mut self.cache, state, byte).ok()
     }
 
-    /// True if a value that ends in this state matches.
+    /// True if the expression matches a value that ends in this state.
     fn accepts(&mut self, state: LazyStateID) -> bool {
         let end = self.dfa.next_eoi_state(&mut self.cache, state);
         end.is_ok_and(|end| end.is_match())
     }
 
-    /// True if every value that begins in this state matches.
+    /// True if the expression matches every value that continues from this state.
     fn accepts_all_from(&mut self, state: Option<LazyStateID>) -> bool {
         let mut open: Vec<LazyStateID> = state.into_iter().collect();
         let mut visited: BTreeSet<LazyStateID> = open.iter().copied().collect();
@@ -211,7 +212,7 @@ mod tests {
     ];
 
     #[test]
-    fn everything_has_many_spellings() {
+    fn expressions_have_expected_breadth() {
         for (expressions, expected) in [
             (EVERYTHING, Breadth::Everything),
             (EVERY_PATH, Breadth::EveryPath),
@@ -224,7 +225,7 @@ mod tests {
     }
 
     #[test]
-    fn patterns_of_proxies_agree() {
+    fn proxy_patterns_agree_with_breadth() {
         let fits_all = |expression: &str, values: &[&str]| {
             let pattern = Pattern::compile(expression);
             pattern.is_ok_and(|it| values.iter().all(|value| it.fits(value.as_bytes())))

@@ -8,7 +8,7 @@ fn object(version: &str, kind: &str, body: &str) -> Object {
     read("a.yaml", &text).unwrap().objects.remove(0)
 }
 
-/// Matches as `NAME: METHODS PATH NAME=VALUE ...`, and problems as `PATH REASON`.
+/// Returns matches as `NAME: METHODS PATH NAME=VALUE ...`, and problems as `PATH REASON`.
 fn group(version: &str, body: &str) -> Result<Vec<String>, String> {
     let line = |problem: &Problem| format!("{} {}", problem.path, problem.reason);
     let (group, problems) =
@@ -33,7 +33,7 @@ fn group(version: &str, body: &str) -> Result<Vec<String>, String> {
 }
 
 #[test]
-fn matches_of_every_version() {
+fn matches_of_every_version_are_parsed() {
     let matches = "[{name: all}, {name: any, methods: [GET, '*']}, {name: old, pathRegex: ''}, \
         {name: some, pathRegex: '/books.*', methods: [POST, GET, GET], headers: [{User-Agent: '.*'}, {host: a}]}, \
         {name: map, headers: {b: '1', a: '2'}}]";
@@ -92,7 +92,7 @@ fn group_without_matches_has_a_problem() {
 }
 
 #[test]
-fn refused_groups() {
+fn invalid_groups_are_refused() {
     let many = vec!["{name: a}"; 257].join(", ");
     for (version, body, expected) in [
         ("v1alpha4", "spec: {}".to_owned(), "spec InvalidValue"),
@@ -141,7 +141,7 @@ fn total_size_of_expressions_is_bounded() {
 }
 
 #[test]
-fn ports_of_a_tcp_route() {
+fn ports_of_tcp_route_are_parsed() {
     let ports = |version: &str, spec: &str| {
         let object = object(version, "TCPRoute", spec);
         let route = TcpRoute::parse(&object).map_err(|problem| problem.path);

@@ -1,7 +1,7 @@
 use super::*;
 use crate::manifest::object::read;
 
-/// `DESTINATION[:PORT] <- SOURCES | RULES`, and problems as `PATH REASON`.
+/// Returns the target as `DESTINATION[:PORT] <- SOURCES | RULES`, and problems as `PATH REASON`.
 fn target(version: &str, body: &str) -> Result<Vec<String>, String> {
     let text = format!(
         "{{apiVersion: access.smi-spec.io/{version}, kind: TrafficTarget, metadata: {{name: t, namespace: shop}}, {body}}}"
@@ -31,7 +31,7 @@ const DESTINATION: &str = "destination: {kind: ServiceAccount, name: web}";
 const SOURCE: &str = "sources: [{kind: ServiceAccount, name: buyer, namespace: front}]";
 
 #[test]
-fn every_version() {
+fn all_versions_are_parsed() {
     let port = "destination: {kind: ServiceAccount, name: web, namespace: shop, port: 80}";
     let text = port.replace("80", "'80'");
     let rules = "[{kind: HTTPRouteGroup, name: g, matches: [a]}, {kind: TCPRoute, name: t}]";

@@ -1,4 +1,7 @@
-//! About TrafficTargets, and about the ServiceAccounts behind Services.
+//! Messages about TrafficTargets, and about the ServiceAccounts of the pods behind Services.
+//!
+//! Each message has a reason, a cause, an effect on traffic and a remedy. `ByPlace` means that the effect depends on
+//! the place of the field in the object. An object or a part of it is "in force" if Weir uses it for traffic.
 
 messages! {
     target_grants_elsewhere(own, account) => RefNotPermitted,
@@ -29,7 +32,7 @@ messages! {
         "a rule cannot be a {kind}", Rule "this rule permits nothing",
         "name an HTTPRouteGroup or a TCPRoute of specs.smi-spec.io";
     pod_account_no_name(written) => InvalidValue,
-        "\"{written}\" is not the name of a ServiceAccount", Whole "no client may reach a Service that selects these pods, because its ServiceAccount is unknown",
+        "\"{written}\" is not the name of a ServiceAccount", Whole "no client may reach a Service that selects these pods, because the ServiceAccount of the pods is unknown",
         "write serviceAccountName in lower-case letters and digits, with '-' between them";
     service_selects_nothing() => NoAccount,
         "the Service selects no pods, so its ServiceAccount is unknown", Part "no client may reach it",
@@ -39,7 +42,7 @@ messages! {
         Part "no client may reach it",
         "give Weir the Pod, Deployment, StatefulSet, DaemonSet or ReplicaSet with these labels, or correct the selector";
     requests_by_port(port) => UnsupportedValue,
-        "a request does not show that it was sent to port {port} of a Service",
+        "Weir cannot see to which port of a Service a request was sent, so it cannot check port {port}",
         Part "rules with an HTTPRouteGroup permit no request",
         "take the port out, or name a TCPRoute instead";
     rule_missing(kind, namespace, name) => ReferenceNotFound,

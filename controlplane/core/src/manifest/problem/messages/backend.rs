@@ -1,4 +1,7 @@
-//! About the backendRefs of a route's rule.
+//! Messages about the `backendRefs` of a route's rule.
+//!
+//! Each message has a reason, a cause, an effect on traffic and a remedy. `ByPlace` means that the effect depends on
+//! the place of the field in the object.
 
 messages! {
     no_service_kind(name, kind) => InvalidKind,
@@ -29,7 +32,7 @@ messages! {
          (CVE-2021-25740)", ByPlace,
         "name a Service with a selector, or one whose EndpointSlices name the addresses";
     no_port(service, ports) => BackendNotFound,
-        "no port of Service {service} is named", ByPlace, "write port: {ports}";
+        "the backend names no port of Service {service}", ByPlace, "write port: {ports}";
     no_such_port(service, port, ports) => BackendNotFound,
         "Service {service} has no TCP port {port}", ByPlace, "write port: {ports}";
     port_name(name, number) => InvalidValue,
@@ -50,12 +53,12 @@ messages! {
     every_weight_is_zero() => NoTraffic,
         "every weight is 0", ByPlace, "give a backend a weight above 0";
     weight_too_large(weight, most) => InvalidValue,
-        "the weight {weight} is above {most}", ByPlace, "write whole numbers from 0 to {most}: shares are relative";
+        "the weight {weight} is above {most}", ByPlace, "write whole numbers from 0 to {most} with the same ratios";
     bad_weight(found, most) => InvalidValue,
         "{found} is not a weight", ByPlace, "write a whole number from 0 to {most}, without quotes";
     weight_unknown(field) => InvalidValue,
-        "the backend has no weight but an unknown field {field}, so that its share is not known", ByPlace,
-        "write weight instead of {field} if that is meant, or take {field} out and add a weight";
+        "the backend has no weight, but has an unknown field {field}, so its weight is not clear", ByPlace,
+        "if {field} is the weight, write weight instead; if not, take {field} out and add a weight";
     none_named() => InvalidValue,
         "no backend is named", ByPlace, "name at least one Service in backendRefs";
 }

@@ -1,4 +1,7 @@
-//! About objects that would cost proxies more memory than a limit allows.
+//! Messages about objects that would cost proxies more memory than a limit allows.
+//!
+//! Each message has a reason, a cause, an effect on traffic and a remedy. An object or a part of it is "in force" if
+//! Weir uses it for traffic.
 
 messages! {
     over_object(cost, limit) => OverBudget,
@@ -18,7 +21,7 @@ messages! {
         "write exact values and prefixes instead of regular expressions, or delete objects of this namespace; an operator \
          can raise --namespace-expressions";
     text_over_object(size, limit) => OverBudget,
-        "this object has {size} bytes of text, and no object of more than {limit} is read",
+        "this object has {size} bytes of text, more than the limit of {limit} bytes",
         Whole "the object is not in force",
         "make the object smaller, or split it into several; an operator can raise --object-limit";
     no_room(namespace, limit) => OverBudget,
@@ -28,22 +31,22 @@ messages! {
         "delete objects of this namespace, or make them smaller; an operator can raise --namespace-limit";
     no_room_for_more(count, namespace, limit) => OverBudget,
         "the older objects of this kind in namespace {namespace} take up the {limit} bytes of memory that the control \
-         plane keeps for them; at least {count} younger objects of this kind in this namespace are not named here",
+         plane keeps for them; at least {count} younger objects of this kind in this namespace have the same problem",
         Whole "neither this object nor any younger one is in force",
         "delete objects of this namespace, or make them smaller; an operator can raise --namespace-limit";
     over_scope(cost, namespace, limit) => OverBudget,
-        "the objects of all namespaces together may cost {limit} bytes of one proxy's configuration, and cost more; namespace \
-         {namespace} has the largest part, and this object costs {cost} bytes of it",
+        "the objects of all namespaces together cost more than the limit of {limit} bytes of one proxy's configuration; \
+         namespace {namespace} has the largest part, and this object costs {cost} bytes of this part",
         Whole "the object is not in force",
         "delete objects of this namespace, or make them smaller; an operator can raise --scope-limit";
     over_elsewhere(cost, namespace, limit) => OverBudget,
-        "the ports and ServiceAccounts of Services in other namespaces make this object cost {cost} bytes more, and with the \
-         older objects of namespace {namespace} that is more than the {limit} bytes that are left for that",
+        "this object costs {cost} bytes more because of ports and ServiceAccounts of Services in other namespaces; with the \
+         older objects of namespace {namespace} these extra costs are more than the limit of {limit} bytes",
         Whole "the object is not in force",
-        "name the port that is meant in each of spec.parentRefs; an operator can raise --namespace-limit and --scope-limit";
+        "write one port into each entry of spec.parentRefs; an operator can raise --namespace-limit and --scope-limit";
     over_scope_expressions(count, namespace, limit) => OverBudget,
-        "the objects of all namespaces together may have {limit} regular expressions in one proxy's configuration, and have \
-         more; namespace {namespace} has most, and this object has {count} of them",
+        "the objects of all namespaces together have more than the limit of {limit} regular expressions in one proxy's \
+         configuration; namespace {namespace} has the most, and this object has {count} of them",
         Whole "the object is not in force",
         "write exact values and prefixes instead of regular expressions; an operator can raise --scope-expressions";
 }

@@ -1,4 +1,7 @@
-//! About a field whose value has the wrong type, in any object.
+//! Messages about a field with a value of the wrong type, for all kinds of objects.
+//!
+//! Each message has a reason, a cause, an effect on traffic and a remedy. `ByPlace` means that the effect depends on
+//! the place of the field in the object.
 
 messages! {
     missing(field) => InvalidValue,
@@ -51,5 +54,5 @@ messages! {
         "{field} is {found} where a map is expected", ByPlace,
         "write the fields of {field}, each as NAME: VALUE";
     unreadable(field) => InvalidValue,
-        "{field} has a value that this field cannot have", ByPlace, "write {field} as the API reference of this kind shows";
+        "{field} has a value that is not valid", ByPlace, "write {field} as the API reference of this kind shows";
 }

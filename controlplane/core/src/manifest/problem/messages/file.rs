@@ -1,9 +1,12 @@
-//! About a manifest file, or a folder of them.
+//! Messages about a manifest file, or a folder of them.
+//!
+//! Each message has a reason, a cause, an effect on traffic and a remedy. An object or a part of it is "in force" if
+//! Weir uses it for traffic.
 
 messages! {
     too_large(limit) => Unreadable,
         "the file is larger than {limit} MiB", Whole "nothing is read from it",
-        "split it into several files";
+        "split the file into several files";
     bad_json(line, column) => Unreadable,
         "the file is not JSON at line {line}, column {column}", Whole "nothing is read from it",
         "correct the JSON: at that place or right before it a comma, a quote or a bracket is wrong or missing";
@@ -15,38 +18,38 @@ messages! {
         "correct the YAML: at that place or right before it an indent, a colon or a quote is wrong or missing";
     bad_key(line, column) => Unreadable,
         "a key is not a text, at line {line}, column {column}", Whole "nothing is read from it",
-        "write a text in front of the colon, in quotes if it is ~ or null";
+        "write a text before the colon; put ~ and null in quotes";
     bad_tag(line, column) => Unreadable,
-        "a value is not what its tag says, at line {line}, column {column}", Whole "nothing is read from it",
-        "take out the tag, the word that begins with !!, or correct the value";
+        "a value does not fit its tag, at line {line}, column {column}", Whole "nothing is read from it",
+        "remove the tag (the word that begins with !!), or correct the value";
     bad_merge(line, column) => Unreadable,
         "the value of << is neither a map nor a list of maps, at line {line}, column {column}",
-        Whole "nothing is read from it", "write the fields out instead";
+        Whole "nothing is read from it", "write the fields of the map instead of <<";
     recursive_alias(line, column) => Unreadable,
-        "an alias stands inside of the value that it repeats, at line {line}, column {column}",
-        Whole "nothing is read from it", "write the value out instead of the alias";
+        "an alias (*NAME) is inside the value of its own anchor (&NAME), at line {line}, column {column}",
+        Whole "nothing is read from it", "write a value instead of the alias";
     unknown_anchor(line, column) => Unreadable,
-        "an alias repeats a value that no anchor before it names, at line {line}, column {column}",
+        "an alias (*NAME) has no anchor (&NAME) before it, at line {line}, column {column}",
         Whole "nothing is read from it",
-        "write the anchor, & and the name, in front of the value, or put quotes around a text that begins with *";
+        "write &NAME before the value that the alias repeats, or put quotes around a text that begins with *";
     too_many_documents(limit) => Unreadable,
         "the file has more than {limit} documents", Whole "nothing is read from it",
-        "split it into several files";
+        "split the file into several files";
     beyond_limits() => Unreadable,
         "the file is nested too deeply, or grows too large when its aliases are expanded",
         Whole "nothing is read from it",
-        "write it with fewer levels and aliases, or split it";
+        "use fewer levels and aliases, or split the file";
     list_without_items() => InvalidValue,
         "the list has no items", Whole "nothing is read from it",
-        "write items with a dash before each object, or items: [] for none";
+        "write items with a dash before each object, or items: [] for an empty list";
     kustomization_is_no_map() => InvalidValue,
-        "this kustomization is not a map", Whole "patches that it names are read as objects",
+        "this kustomization is not a map", Whole "Weir cannot find its patches, and reads patch files as objects",
         "write fields such as resources and patches, each with a colon";
     misspelled_patches(field, known) => InvalidValue,
-        "a kustomization has no field {field}", Whole "patches that it names there are read as objects",
+        "a kustomization has no field {field}", Whole "Weir reads the patch files in this field as objects",
         "write {known}";
     unreadable_patch(field) => InvalidValue,
-        "this is not a patch of {field}", Whole "patches that it names there are read as objects",
+        "{field} has a value that is not a patch", Whole "Weir reads the patch files in this field as objects",
         "write a list under {field}, with a dash and the path of a file for each patch";
     not_utf8(at) => Unreadable,
         "the file is not UTF-8 text at byte {at}", Whole "nothing is read from it",
@@ -66,6 +69,6 @@ messages! {
         "the folder cannot be read: {error}", Whole "the objects that were in it stay in force",
         "restore the folder, and let the user that runs weir read it";
     folder_is_empty() => Unreadable,
-        "the folder holds no objects any more", Whole "the objects that were in it stay in force",
+        "the folder has no objects any more", Whole "the objects that were in it stay in force",
         "put the manifests back, or start with --allow-empty";
 }

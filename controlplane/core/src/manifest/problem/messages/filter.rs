@@ -1,4 +1,7 @@
-//! About the filters of a route's rule or of one backend.
+//! Messages about the filters of a rule or of one backend in a route.
+//!
+//! Each message has a reason, a cause, an effect on traffic and a remedy. `ByPlace` means that the effect depends on
+//! the place of the field in the object.
 
 messages! {
     not_supported(kind) => UnsupportedValue,
@@ -11,7 +14,7 @@ messages! {
     unknown_type(kind, known) => UnsupportedValue,
         "there is no filter of type {kind}", ByPlace, "write one of {known}, or take the filter out";
     type_twice(kind) => InvalidValue,
-        "there are two filters of type {kind}", ByPlace, "make one filter of the two";
+        "there are two filters of type {kind}", ByPlace, "combine the two filters into one";
     field_of_another_type(field, owner, kind) => InvalidValue,
         "the field {field} belongs to the type {owner}, but the type is {kind}", ByPlace,
         "write type: {owner}, or the field of {kind}";
@@ -26,7 +29,7 @@ messages! {
         "{name} is not the name of a header", ByPlace, "use letters, digits and '-', at most 256 characters";
     header_of_connection(name) => UnsupportedValue,
         "the header {name} belongs to the connection: no filter may edit it", ByPlace,
-        "take the edit out, the proxy writes the header itself";
+        "take the edit out: the proxy writes the header itself";
     header_twice(name, one, other) => InvalidValue,
         "the header {name} has two actions, {one} and {other}", ByPlace,
         "write one action for each header: set replaces its values, add appends one, remove removes all";
@@ -36,7 +39,7 @@ messages! {
     not_a_host(value) => InvalidValue,
         "{value} is not a host", ByPlace, "write a host name such as shop.example.com, and :PORT behind it if a port is needed";
     scheme(scheme) => UnsupportedValue,
-        "a redirect cannot lead to the scheme {scheme}", ByPlace, "write http or https";
+        "a redirect cannot use the scheme {scheme}", ByPlace, "write http or https";
     port_zero() => InvalidValue,
         "0 is not the number of a port", ByPlace, "write a number from 1 to 65535";
     status(status, known) => UnsupportedValue,
@@ -49,10 +52,10 @@ messages! {
         "the field {field} belongs to the type {owner}, but the type is {kind}", ByPlace,
         "write type: {owner}, or {wanted}: {value}";
     prefix_without_prefix() => InvalidValue,
-        "ReplacePrefixMatch needs a rule with exactly one match, of type PathPrefix", ByPlace,
+        "ReplacePrefixMatch needs a rule with exactly one match, and this match needs a path of type PathPrefix", ByPlace,
         "write one rule for each match, with a path of type PathPrefix, or use ReplaceFullPath";
     path_with_query(path, without) => InvalidValue,
-        "{path} has a query: the request keeps its own, and none can be set", ByPlace,
+        "{path} has a query, but a filter cannot change the query of a request", ByPlace,
         "write the path alone: {without}";
     path_with_fragment(path, without) => InvalidValue,
         "{path} has a fragment, which is no part of a path", ByPlace, "write the path alone: {without}";

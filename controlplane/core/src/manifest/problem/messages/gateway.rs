@@ -1,8 +1,11 @@
-//! About a Gateway, its listeners, and a ReferenceGrant.
+//! Messages about a Gateway, its listeners, and a ReferenceGrant.
+//!
+//! Each message has a reason, a cause, an effect on traffic and a remedy. `ByPlace` means that the effect depends on
+//! the place of the field in the object. An object or a part of it is "in force" if Weir uses it for traffic.
 
 messages! {
     no_listeners() => InvalidValue,
-        "the Gateway has no listeners", Whole "no route is in force at it",
+        "the Gateway has no listeners", Whole "no route is in force at this Gateway",
         "write spec.listeners, a list of entries with name, port and protocol, such as \
          name: http, port: 80 and protocol: HTTP";
     unknown_protocol(protocol, meant) => InvalidValue,
@@ -19,7 +22,7 @@ messages! {
         "give one of the two listeners another hostname or port, or take it out";
     listener_name_twice(name) => InvalidValue,
         "a listener before this one has the name \"{name}\"",
-        Part "this listener has no routes, and no other listener gets its hosts", "give each listener a name of its own";
+        Part "this listener has no routes, and no other listener gets its hosts", "give each listener a different name";
     bad_listener_name(name) => InvalidValue,
         "\"{name}\" is not a name for a listener", Part "this listener has no routes, and no other listener gets its hosts",
         "use lower-case letters and digits, with '-' between them";
@@ -30,7 +33,7 @@ messages! {
         "\"{hostname}\" is not a host name", Part "this listener has no routes, and no other listener gets its hosts",
         "write a name without port, such as shop.example.com or *.example.com, or leave it out for every host";
     no_selector() => InvalidValue,
-        "the selector is missing, and from is Selector", Part "this listener has no routes, and no other listener gets its hosts",
+        "from is Selector, but the selector is missing", Part "this listener has no routes, and no other listener gets its hosts",
         "write the labels of the namespaces under selector.matchLabels";
     bad_from(from) => UnsupportedValue,
         "from: {from} is not supported", Part "this listener has no routes, and no other listener gets its hosts",

@@ -1,4 +1,7 @@
-//! About HTTPRouteGroups and TCPRoutes of the SMI.
+//! Messages about HTTPRouteGroups and TCPRoutes of the SMI.
+//!
+//! Each message has a reason, a cause, an effect on traffic and a remedy. `ByPlace` means that the effect depends on
+//! the place of the field in the object.
 
 messages! {
     group_matches_under_spec(version) => InvalidValue,
@@ -8,8 +11,8 @@ messages! {
         "{version} of HTTPRouteGroup has its matches under spec, not at the top", ByPlace,
         "move matches under spec";
     group_without_matches() => InvalidValue,
-        "the group has no matches", Whole "it fits no request",
-        "write its matches; one with a name alone fits every request";
+        "the group has no matches", Whole "the group fits no request",
+        "write at least one match; a match that has only a name fits every request";
     group_method_unknown(method) => InvalidValue,
         "\"{method}\" is not a method", Match "this match fits no request",
         "write GET, HEAD, PUT, POST, DELETE, CONNECT, OPTIONS, TRACE or PATCH in capitals, or \"*\" for all";
@@ -20,7 +23,7 @@ messages! {
         "header {name} has no value that could be matched", Match "this match fits no request",
         "write an expression for its value, such as {name}: \".*\" for every value";
     group_headers_no_pairs() => InvalidValue,
-        "headers are neither names with expressions nor a list of them", Match "this match fits no request",
+        "headers must be a map of names and expressions, or a list of such maps", Match "this match fits no request",
         "write each header as NAME: EXPRESSION, such as x-canary: \"true\"";
     group_header_no_name(name) => InvalidValue,
         "\"{name}\" is not the name of a header", Match "this match fits no request",

@@ -1,19 +1,22 @@
-//! About matches of several routes and splits: their precedence, and their number.
+//! Messages about the matches of several routes and splits: their precedence, and their number.
+//!
+//! Each message has a reason, a cause, an effect on traffic and a remedy. An object or a part of it is "in force" if
+//! Weir uses it for traffic.
 
 messages! {
     too_many_matches(count, limit) => UnsupportedValue,
-        "{count} matches, one for each port or host where it would decide, are more than {limit}",
+        "{count} matches are more than {limit}; each match counts once for each port or host of the object",
         Whole "the object is not in force",
         "name the ports that are meant, or write fewer matches in one object";
     port_unclear(what) => AmbiguousPort,
-        "{what} has several ports, and none is 80", Part "requests without a port in their Host go on as if the object were not there",
-        "call it with a port, or write the port in the reference to the parent";
+        "{what} has several ports, and none is 80", Part "the object has no effect on requests without a port in the Host header",
+        "call {what} with a port, or write the port in the reference to the parent";
     split_behind_route(winner, at) => Conflicted,
         "{winner} decides for every request at {at}", Part "the split is not in force there",
         "take one of the two out";
     split_conflicts(winner, at) => Conflicted,
         "{winner} decides for every request of this split at {at}", Part "the split is not in force there",
-        "take one of the two out, or give this one more specific matches";
+        "take one of the two out, or give this split more specific matches";
     split_match_unreachable(name, winner, at) => Unreachable,
         "at {at} every request that fits match \"{name}\" goes to {winner}, which precedence puts first",
         Nothing "this match gets no request there",

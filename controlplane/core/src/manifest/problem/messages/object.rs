@@ -1,4 +1,7 @@
-//! About documents, metadata and unknown fields of all kinds of objects.
+//! Messages about documents, metadata and unknown fields of all kinds of objects.
+//!
+//! Each message has a reason, a cause, an effect on traffic and a remedy. `ByPlace` means that the effect depends on
+//! the place of the field in the object. An object or a part of it is "in force" if Weir uses it for traffic.
 
 messages! {
     unknown_field(field) => InvalidValue,
@@ -13,7 +16,7 @@ messages! {
         "write apiVersion, kind and metadata, or take the document out";
     no_head(field) => InvalidValue,
         "this document has no {field}", Whole "nothing is read from it",
-        "write its {field}, as every Kubernetes object has an apiVersion and a kind";
+        "write its {field}: every Kubernetes object has an apiVersion and a kind";
     bad_name(name, kind) => InvalidValue,
         "{name} is not a name for a {kind}", ByPlace,
         "use lower-case letters and digits, with '-' between them";
@@ -29,20 +32,20 @@ messages! {
     bad_time(value) => InvalidValue,
         "{value} is not a time", ByPlace, "write it like 2026-01-31T12:00:00Z, or leave it out";
     other_group(kind, group, api_version) => InvalidKind,
-        "{kind} is not read under the group {group}", Nothing "the object is passed over",
+        "{kind} is not read under the group {group}", Nothing "Weir ignores the object",
         "write apiVersion: {api_version}";
     no_group(kind, api_version) => InvalidKind,
-        "{kind} is not read without a group", Nothing "the object is passed over",
+        "{kind} is not read without a group", Nothing "Weir ignores the object",
         "write apiVersion: {api_version}";
     other_kind(kind, group, right) => InvalidKind,
-        "there is no kind {kind} in {group}", Nothing "the object is passed over",
+        "there is no kind {kind} in {group}", Nothing "Weir ignores the object",
         "write kind: {right}";
     two_readings(written, kubectl) => InvalidValue,
-        "a number with a 0 in front is {kubectl} to kubectl, which reads it as octal, and {written} in YAML 1.2", ByPlace,
-        "write {written} or {kubectl}, without a 0 in front";
+        "a number begins with 0: kubectl reads the octal number {kubectl}, but in YAML 1.2 the number is {written}", ByPlace,
+        "write {written} or {kubectl}, without a 0 at the beginning";
     duplicate(first, second) => Duplicate,
-        "the object is in \"{first}\" and in \"{second}\"", Whole "the first one is in force, this one is not",
+        "the object is in \"{first}\" and in \"{second}\"", Whole "the first one is in force, but this one is not",
         "take one of them out";
     nested_too_deeply() => InvalidValue,
-        "the object cannot be read, it is nested too deeply", ByPlace, "write it with fewer levels";
+        "the object is nested too deeply to be read", ByPlace, "write it with fewer levels";
 }

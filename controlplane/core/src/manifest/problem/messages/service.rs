@@ -1,4 +1,7 @@
-//! About a Service.
+//! Messages about a Service.
+//!
+//! Each message has a reason, a cause, an effect on traffic and a remedy. `ByPlace` means that the effect depends on
+//! the place of the field in the object.
 
 messages! {
     no_ports() => InvalidValue,

@@ -1,7 +1,10 @@
-//! About TrafficSplits.
+//! Messages about TrafficSplits.
+//!
+//! Each message has a reason, a cause, an effect on traffic and a remedy. `ByPlace` means that the effect depends on
+//! the place of the field in the object. An object or a part of it is "in force" if Weir uses it for traffic.
 
 messages! {
-    // The TrafficSplit without other objects.
+    // A TrafficSplit alone.
     split_service_missing() => InvalidValue,
         "no service is named", ByPlace,
         "write the name of the Service that clients call, such as service: web";
@@ -9,17 +12,17 @@ messages! {
         "service is a map where a name is expected", ByPlace,
         "write the name alone: service: {name}";
     split_service_is_no_text(value) => InvalidValue,
-        "the service is {value}, which is no text", ByPlace,
+        "the service is {value}, which is not a text", ByPlace,
         "put the name in quotes, such as service: \"{value}\"";
     split_service_port(port) => InvalidValue,
         "\"{port}\" is not a port", ByPlace,
-        "write a number from 1 to 65535 behind the colon, or leave the colon out for every port";
+        "write a number from 1 to 65535 after the colon, or leave the colon out for every port";
     split_service_no_name(written) => InvalidValue,
         "\"{written}\" is neither the name of a Service nor a host name", ByPlace,
         "write the name of a Service of the split's namespace, such as web, or a host name, such as shop.example.com";
     split_service_elsewhere(name, namespace, own) => RefNotPermitted,
         "Service {name} is in namespace {namespace}, the split is in {own}", ByPlace,
-        "write metadata.namespace: {namespace} in the split, or start Weir with --default-namespace {namespace} where files leave the namespace out; its backends are Services of {namespace} then";
+        "write metadata.namespace: {namespace} in the split; if the files contain no namespaces, start Weir with --default-namespace {namespace}; in both cases the backends are then Services of {namespace}";
     split_without_backends() => InvalidValue,
         "no backends are named", ByPlace,
         "write backends: with a service and a weight each";
@@ -33,7 +36,7 @@ messages! {
         "backend {index} names no Service", ByPlace,
         "write service: and the name of a Service of the split's namespace";
     split_backend_misnamed(name) => InvalidValue,
-        "the backend has a field name instead of service", ByPlace,
+        "the backend has the field name instead of the field service", ByPlace,
         "write service: {name}";
     split_backend_no_name(written, own) => InvalidValue,
         "\"{written}\" is not the name of a Service, and every backend of a TrafficSplit is a Service of its namespace {own}", ByPlace,
@@ -45,7 +48,7 @@ messages! {
         "\"{written}\" is a host, and every backend of a TrafficSplit is a Service of its namespace {own}", ByPlace,
         "for a Service of another namespace write an HTTPRoute that has {parent} as its parent, and a ReferenceGrant; for an address without Kubernetes put a Service object, with its port, into the folder, name it here, and give its address in clusters of the plugin configuration";
     split_backend_with_port(port) => InvalidValue,
-        "a backend has no port of its own: it gets the requests for each port of the root at the same port number", ByPlace,
+        "a backend has no field port: requests for a port of the split Service go to the same port number of the backend", ByPlace,
         "take port: {port} out; where the pods listen at another port, write it as targetPort in the backend's Service";
     split_backend_of_own_namespace(namespace) => InvalidValue,
         "a backend has no field namespace", ByPlace,
@@ -60,58 +63,58 @@ messages! {
         "the weight {value} is negative", ByPlace,
         "write 0 for no traffic, or a number above 0";
     split_weight_too_fine(value) => InvalidValue,
-        "the weight {value} is finer than a thousandth", ByPlace,
+        "the weight {value} is not a multiple of 0.001", ByPlace,
         "write larger weights of the same ratio";
     split_weight_too_large(value) => InvalidValue,
         "the weight {value} is too large", ByPlace,
         "write smaller weights of the same ratio";
     split_weights_too_large() => InvalidValue,
-        "together the weights reach 2^63", ByPlace,
+        "the total of the weights is 2^63 or more", ByPlace,
         "write smaller weights of the same ratio";
     split_matches_before_their_version(version) => UnsupportedValue,
         "{version} of TrafficSplit has no matches", ByPlace,
         "write apiVersion: split.smi-spec.io/v1alpha4";
     split_match_of_group(api_group) => InvalidKind,
-        "the API group {api_group} has nothing that a split could match", ByPlace,
+        "the API group {api_group} has no kind that can be a match of a split", ByPlace,
         "write apiGroup: specs.smi-spec.io and kind: HTTPRouteGroup";
     split_match_of_kind(kind) => InvalidKind,
-        "a split cannot match a {kind}", ByPlace,
+        "a match of a split cannot be of kind {kind}", ByPlace,
         "write kind: HTTPRouteGroup, and the name of one";
 
-    // The objects that it refers to.
+    // A TrafficSplit and the objects that it names.
     split_root_missing(namespace, name) => RootNotFound,
         "there is no Service {namespace}/{name}", Whole "the split is not in force",
         "create the Service, or write the name of one that exists";
     split_root_of_own_namespace(host, name, own, namespace) => RootNotFound,
-        "{name}.{namespace} names a Service of namespace {namespace}, which is not known, and Service {name} is in the split's namespace {own}",
-        Part "only requests for the host {host} are split, those for Service {own}/{name} are not",
+        "there is no Service {name} in namespace {namespace}, but there is one in the split's namespace {own}",
+        Part "requests for the host {host} are split, but requests for Service {own}/{name} are not",
         "if the split and its Services belong to namespace {namespace}, write metadata.namespace: {namespace} in them, or start Weir with --default-namespace {namespace}; if Service {own}/{name} is meant, write service: {name}; if the host {host} is meant, write service: {host}. with a dot at its end";
     split_of_a_host(host, own) => OwnNamespaceOnly,
-        "{host} is no Service of namespace {own}", Nothing "proxies of other namespaces, of no namespace and of Gateways leave its requests untouched",
-        "to split it at a proxy, write \"namespace\": \"{own}\" into its plugin configuration, or \"namespace\": \"*\" at the edge; for a Gateway write an HTTPRoute with the hostname {host}";
+        "{host} is not a Service of namespace {own}", Nothing "the split has no effect in proxies of other namespaces, of no namespace and of Gateways",
+        "to split requests for {host} at another proxy, write \"namespace\": \"{own}\" into the plugin configuration of the proxy, or \"namespace\": \"*\" at the edge; for a Gateway write an HTTPRoute with the hostname {host}";
     split_edge_conflict(winner, at, own) => Conflicted,
-        "{winner} is older, and decides at the edge, which is each proxy with \"namespace\": \"*\", for {at}",
-        Nothing "requests of clients in namespace {own} are split by this split, those at the edge by the other",
-        "to split at the edge as this split says, write another host, or take the other split out";
+        "{winner} is older, and decides for {at} at the edge (each proxy with \"namespace\": \"*\")",
+        Nothing "this split is in force for clients in namespace {own}, and the other split is in force at the edge",
+        "to use this split at the edge too, write another host, or take the other split out";
     split_port_missing(service, port, ports) => PortNotFound,
         "{service} has no TCP port {port}; it has {ports}", Whole "the split is not in force",
-        "write one of the ports that it has, or none for all of them";
+        "write one of these ports, or no port for all of them";
     split_root_without_ports(service) => PortNotFound,
         "{service} has no TCP port", Whole "the split is not in force",
         "give the Service a port that clients call";
     split_backend_not_found(namespace, name) => BackendNotFound,
-        "there is no Service {namespace}/{name}", Share "the backend is left out, the others share its traffic",
+        "there is no Service {namespace}/{name}", Share "the backend is left out, and the others share its traffic",
         "create the Service, or take the backend out";
     split_backend_external(service) => UnsupportedValue,
-        "{service} is of type ExternalName, which could lead to any host (CVE-2021-25740)",
-        Share "the backend is left out, the others share its traffic",
+        "{service} is of type ExternalName, which could point to any host (CVE-2021-25740)",
+        Share "the backend is left out, and the others share its traffic",
         "name a Service that selects pods";
     split_backend_twice(name, first, second) => Duplicate,
         "backend {name} is there twice, with the weights {first} and {second}", Nothing "both weights count",
         "write the backend once, with the weight that is meant";
     split_backend_without_port(service, port, ports) => PortNotFound,
-        "{service} has no TCP port {port}, and a backend gets the requests for port {port} of the root at the same port number; it has {ports}",
-        Share "the backend is left out at port {port}, the others share its traffic",
+        "{service} has no TCP port {port}, but requests for port {port} go to the same port number of every backend; {service} has {ports}",
+        Share "the backend is left out at port {port}, and the others share its traffic",
         "add port {port} to the backend's Service, with the port of its pods as targetPort; without Kubernetes give the address of port {port} in clusters of the plugin configuration";
     split_no_weight(root) => NoTraffic,
         "no backend has a weight above 0", Part "all requests stay with {root}",
@@ -120,19 +123,19 @@ messages! {
         "no backend of the host {host} has a weight above 0", Whole "the split is not in force",
         "give a backend a weight above 0";
     split_host_port_missing(host, port, found) => PortNotFound,
-        "the split is about port {port} of the host {host}, and no backend with a weight has that TCP port ({found})",
+        "the split is for port {port} of the host {host}, but no backend with a weight above 0 has this TCP port ({found})",
         Whole "the split is not in force",
-        "add port {port} to a backend's Service, with the port of its pods as targetPort, or write another port behind {host}";
+        "add port {port} to a backend's Service, with the port of its pods as targetPort, or write another port after {host}";
     split_host_without_common_port(host, found) => PortNotFound,
-        "a request for the host {host} goes to one port number, whichever backend gets it, and the backends with a weight have none in common ({found})",
+        "the backends of the host {host} with a weight above 0 need one port number in common, but have none ({found})",
         Whole "the split is not in force",
-        "give their Services one port number, each with the port of its pods as targetPort; without Kubernetes give the address of each in clusters of the plugin configuration";
+        "give the Services of the backends a port with the same number, and write the port of the pods as targetPort; without Kubernetes give the address of each backend in clusters of the plugin configuration";
     split_host_port_unclear(host, ports) => AmbiguousPort,
         "the backends of the host {host} have the ports {ports} in common, and none is 80",
         Part "requests for {host} with another port or without one are not split",
-        "write the port that is meant behind the host, such as service: {host}:PORT, or leave the backends one port in common";
+        "write a port after the host, such as service: {host}:PORT, or leave the backends one port in common";
     split_matches_of_connections(port, service) => UnsupportedValue,
-        "port {port} of {service} carries connections, which have nothing to match", Part "the split is not in force at that port",
+        "port {port} of {service} is for TCP connections, and matches are only for HTTP requests", Part "the split is not in force at that port",
         "take matches out, or write appProtocol: http at that port of the Service";
     split_group_missing(namespace, name) => ReferenceNotFound,
         "there is no HTTPRouteGroup {namespace}/{name}", Whole "the split is not in force",
@@ -141,9 +144,9 @@ messages! {
         "HTTPRouteGroup {namespace}/{name} has a problem of its own and is not in force", Whole "the split is not in force",
         "correct the HTTPRouteGroup as its own problem says";
     split_fits_nothing() => NoTraffic,
-        "no match of the groups fits any request", Whole "the split is not in force",
-        "correct the groups as their own problems say, or write a match with a name alone, which fits every request";
+        "the groups have no match that fits a request", Whole "the split is not in force",
+        "correct the groups as their own problems say, or write a match that has only a name and fits every request";
     split_too_many_matches(count, limit) => InvalidValue,
-        "{count} matches, one for each method, are more than {limit}", Whole "the split is not in force",
+        "{count} matches are more than {limit}; a match counts once for each of its methods", Whole "the split is not in force",
         "name groups with fewer matches";
 }

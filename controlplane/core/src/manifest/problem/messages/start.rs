@@ -1,4 +1,6 @@
-//! About a `weir serve` that does not start, or that ends.
+//! Messages about a `weir serve` that does not start, or that ends.
+//!
+//! Each message has a reason, a cause, an effect on traffic and a remedy.
 
 messages! {
     tls_needed(address) => InvalidValue,
@@ -9,7 +11,7 @@ messages! {
         "give --client-ca";
     not_listening(address, why) => Unavailable,
         "cannot listen on {address}: {why}", Whole "weir serve does not start",
-        "write another address, or end the process that has it";
+        "write another address, or end the process that uses this address";
     watcher_stopped() => Unavailable,
         "the object watcher stopped unexpectedly", Whole "weir serve ends: proxies keep their configuration",
         "start weir serve again, and report the log";

@@ -7,7 +7,7 @@ fn header(name: &str, value: &str) -> Header {
 }
 
 #[test]
-fn valid_filters() {
+fn valid_filters_are_parsed() {
     let parsed = rule(
         "{matches: [{path: {value: /a/}}], filters: [\
          {type: URLRewrite, urlRewrite: {hostname: B.org, path: {type: ReplacePrefixMatch, replacePrefixMatch: /b/}}},\
@@ -270,7 +270,7 @@ fn unsupported_filters_break_rule_or_share() {
     let session = "{sessionPersistence: {}}";
     assert_rules_broken(&[(session, "sessionPersistence", Unsupported)]);
 
-    // Linkerd's HTTPRoute has fewer filters and statuses, and no retry.
+    // An HTTPRoute of Linkerd may have fewer filters and redirect statuses, and no retry.
     let of_linkerd = |rule: &str| broken_in(LINKERD, rule, Extent::Rule).1.path;
     let path = of_linkerd("{filters: [{type: URLRewrite, urlRewrite: {}}]}");
     assert_eq!(path, "spec.rules[0].filters[0].type");
