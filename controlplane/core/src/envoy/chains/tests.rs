@@ -300,7 +300,7 @@ fn discovered_filter_is_checked_in_place() {
     let found = lines(&dump);
     assert_eq!(found.len(), 1, "{found:?}");
     assert!(
-        found[0].contains("listener inbound: InboundNotFirst: lua stands"),
+        found[0].contains("listener inbound: InboundNotFirst: before the filter of direction inbound, http_filters has lua"),
         "{found:?}"
     );
 }
