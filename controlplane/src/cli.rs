@@ -25,11 +25,11 @@ pub struct Cli {
 
 #[derive(Subcommand)]
 pub enum Command {
-    /// Serve configuration to proxies, and follow changes of the objects
+    /// Serve configuration to proxies, and update it when objects change
     Serve(Serve),
     /// Print the configuration of one proxy to standard output, and problems to standard error
     Translate(translate::Translate),
-    /// Print one problem per line; exit with 1 if there is a problem that is not a warning
+    /// Print one problem per line; exit with code 1 if a problem is not a warning
     Check(check::Check),
     /// Copy the filters of this image into a folder
     CopyFilter {

@@ -1,7 +1,7 @@
-//! A client for one HTTP/1.1 request over one connection (RFC 9112).
+//! Sends one HTTP/1.1 request over a connection (RFC 9112).
 //!
-//! The pooled client of hyper-util with hyper-rustls is not used. A pool has no use for one request per connection, and
-//! each replica would need a resolver of its own, because all replicas have one name and one certificate name.
+//! The client of hyper-util keeps a pool of connections. This module needs no pool, because Weir sends only one request
+//! over each connection.
 
 use axum::body::{Body, Bytes};
 use axum::http::{Request, StatusCode};
@@ -12,12 +12,12 @@ use hyper::client::conn::http1;
 pub enum ExchangeError {
     #[error("{0}")]
     Http(#[from] hyper::Error),
-    /// The connection failed while the body was read, or the body has more than `max_bytes` bytes.
+    /// The connection failed during the read of the body, or the body is larger than `max_bytes`.
     #[error("{0}")]
     Body(Box<dyn std::error::Error + Send + Sync>),
 }
 
-/// Sends `request` over `stream`, and returns the status and the body of the answer. Then closes the connection.
+/// Sends `request` over `stream`, reads the answer, and closes the connection. Returns the status and the body.
 pub async fn exchange<S>(
     stream: S,
     request: Request<Body>,

@@ -1,14 +1,14 @@
-//! The shell of the control plane: it reads objects from a folder or a cluster, serves the filter's configuration to
-//! proxies, and writes status.
+//! The input and output of the control plane: it reads objects from a folder or a cluster, serves the filter's
+//! configuration to proxies, and writes status.
 //!
-//! Each module uses only modules below it, and all of them use the pure crate `weir_core`:
+//! Each module in this list uses only modules below it. All modules use the crate `weir_core`, which has the logic:
 //!
 //! ```text
-//! report         status, Events, the Lease, the proxies of other replicas
+//! report         writes status and Events
 //! serve          HTTP for proxies and operators
-//! source         a folder or a cluster
-//! publish        objects -> the plan in force -> rendered documents
-//! http1_client   one HTTP/1.1 request
+//! source         reads a folder or a cluster
+//! publish        translates objects into a plan, and the plan into JSON
+//! http1_client   sends one HTTP/1.1 request
 //! ```
 
 pub mod http1_client;

@@ -86,8 +86,8 @@ pub enum Current {
 /// The only writer of [`Current`].
 pub struct Publisher {
     current: watch::Sender<Current>,
-    /// The watermark of `current`. The publisher raises the watermark after it has set `current`, so a server must read
-    /// the watermark before `current`. Then the watermark is never newer than the plan.
+    /// The watermark of `current`. The publisher sets `current` before this watermark. A server must read this
+    /// watermark before `current`. So the watermark of a server is never newer than its plan.
     watermark: watch::Sender<Arc<Watermark>>,
     outcome: watch::Sender<Arc<Outcome>>,
     metrics: Arc<Metrics>,
@@ -102,8 +102,8 @@ impl Publisher {
         Publisher::with(metrics, policy, document::features_after)
     }
 
-    /// Returns a publisher with another function for the rules that a document version cannot express. Tests use it to
-    /// simulate later versions.
+    /// `features_after` returns the rules that a document version cannot express. Tests simulate later versions with
+    /// their own function.
     pub fn with(metrics: Arc<Metrics>, policy: Policy, features_after: FeaturesAfter) -> Publisher {
         let why = "nothing has been read yet".into();
         Publisher {
@@ -136,13 +136,13 @@ impl Publisher {
         self.current.subscribe()
     }
 
-    /// Returns a receiver of the watermark of the current plan. The plan contains at least every object up to this
-    /// watermark.
+    /// Returns a receiver of the watermark of the current plan. The plan contains every object up to this watermark,
+    /// and maybe newer objects.
     pub fn watermark(&self) -> watch::Receiver<Arc<Watermark>> {
         self.watermark.subscribe()
     }
 
-    /// Returns a receiver of the outcomes, from which status and Events are made.
+    /// Returns a receiver of the newest outcome. Status and Events are made from it.
     pub fn outcome(&self) -> watch::Receiver<Arc<Outcome>> {
         self.outcome.subscribe()
     }
@@ -162,7 +162,7 @@ impl Publisher {
         }
     }
 
-    /// Translates a snapshot, and puts the plan in force if it differs from the current one.
+    /// Translates a snapshot. Publishes the plan if the plan has changed and proxies accept it.
     pub fn publish(&mut self, snapshot: Snapshot) {
         let start = Instant::now();
         let Snapshot {
@@ -199,7 +199,9 @@ impl Publisher {
                 }
                 Err(reason) => {
                     self.metrics.refused_plans.inc();
-                    tracing::error!("not published, the previous plan stays in force: {reason}");
+                    tracing::error!(
+                        "the new plan is not published, and the previous plan stays in force: {reason}"
+                    );
                     refused = Some(reason.to_string());
                 }
             }

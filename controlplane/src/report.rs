@@ -1,10 +1,10 @@
 //! Writes the status of objects, and Events about them.
 //!
 //! ```text
-//! Outcome, proxies of all replicas --verdict--> the status of each object --> patches, a limited number each second
+//! problems, proxies of all replicas --> the status of each object --> writes, a limited number per second
 //! ```
 //!
-//! The writer makes a status just before it sends the status, so that only the newest of several changes is sent.
+//! The writer makes each status just before the write. So several quick changes cause only one write.
 
 pub mod events;
 pub mod expiry_event;
@@ -41,8 +41,8 @@ const MIN_ROUND: Duration = Duration::from_millis(50);
 const PROXIES: Duration = Duration::from_millis(250);
 /// Time between two requests to the other replicas.
 const ASK_PEERS: Duration = Duration::from_secs(1);
-/// Time from the start of this process until its first write. In this time, the proxies of a replica that has ended
-/// connect to another replica, so the first status counts them.
+/// Time from the start of this process until its first write. If another replica has ended, its proxies connect to the
+/// remaining replicas during this time. So the first status counts these proxies.
 const GATHER: Duration = Duration::from_secs(3);
 
 /// Writes status and Events while this replica may write.
@@ -64,9 +64,9 @@ pub struct Lease {
     pub name: String,
 }
 
-/// The time in which this replica may write, and the name of this replica in its writes.
+/// Until when this replica may write, and the name of this replica in its writes.
 struct WritePermit {
-    /// The time until which a write may begin; None without a Lease.
+    /// A write may begin until this time. None without a Lease.
     term: Option<watch::Receiver<Option<Instant>>>,
     identity: String,
 }
@@ -117,7 +117,7 @@ impl StatusReporter {
             let may_write = permit.may_write(now);
             self.metrics.leader.set(i64::from(may_write));
             if !may_write {
-                // Another replica writes now, so this replica forgets what it has written.
+                // Another replica may write now, so this replica forgets what it has written.
                 status_writer = StatusWriter::new(now);
             } else if now.duration_since(start) >= GATHER && peer_reports.borrow().is_some() {
                 if last_look.is_none_or(|at| now.duration_since(at) >= PROXIES) {
@@ -141,14 +141,14 @@ impl StatusReporter {
                 },
                 () = status_writer.finish_one(&self.metrics) => {}
             }
-            // One round writes several changes that come shortly after each other.
+            // This pause collects changes, so that one round writes several of them.
             sleep_until((now + MIN_ROUND).into()).await;
             status_writer.finish_all(&self.metrics);
         }
     }
 
-    /// Returns the proxies of all replicas in a fixed order. Sets `silent` and `behind`, which are numbers of seconds,
-    /// to fixed values. Otherwise two lists would always differ.
+    /// Returns the proxies of all replicas in a fixed order. Sets the times `silent` and `behind` to fixed values,
+    /// because these times change every second.
     fn all_proxies(&self, peer_reports: Option<&PeerReports>, now: Instant) -> Vec<Proxy> {
         let own = self.proxies.list().proxies;
         let mut all = match peer_reports {
@@ -177,9 +177,8 @@ impl WritePermit {
     }
 }
 
-/// Requests the lists of proxies of the other replicas every second, also while another replica writes status. So this
-/// replica knows the proxies of the other replica if that replica ends. `reports` stays None until the first round of
-/// requests is over.
+/// Requests the proxy lists of the other replicas every second, even while this replica does not write status. So this
+/// replica has the lists when it begins to write. `reports` has no value until the first round of requests is over.
 async fn ask_peers(
     peers: Option<Peers>,
     replica: String,
@@ -204,10 +203,10 @@ async fn ask_peers(
     }
 }
 
-/// How a list of proxies differs from the list before it.
+/// The difference between the previous and the newest list of proxies.
 enum ProxyChange {
     None,
-    /// Only watermarks have risen.
+    /// Only watermarks are higher. The watermark of a proxy shows which object versions the proxy runs.
     Watermarks,
     Other,
 }

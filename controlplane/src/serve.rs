@@ -56,7 +56,7 @@ pub struct Server {
     current: watch::Receiver<Current>,
     watermark: watch::Receiver<Arc<Watermark>>,
     versions: ClusterVersions,
-    /// True when the process is about to end.
+    /// Cancelled when the process is about to end.
     ending: CancellationToken,
     authentication: Authentication,
     polls: Arc<Polls>,

@@ -40,7 +40,7 @@ pub struct Settings {
         value_parser = seconds
     )]
     sleep: f64,
-    /// With a number of rounds: how many of them must be successful for exit code 0
+    /// Successful rounds that exit code 0 requires, if the number of rounds is not 0
     #[arg(long, env = "CI_MIN_SUCCESS_THRESHOLD", default_value_t = 1)]
     min_success: u64,
     /// Number of rounds; 0 means no end

@@ -10,9 +10,9 @@ use crate::plugin::{Site, is_dns_name};
 use crate::refusal::{Refusal, each, refuse};
 use crate::wire;
 
-/// The most bytes of a request's method or path that a message shows.
+/// Maximum bytes of a method or a path in a message.
 const MAX_SHOWN_BYTES: usize = 100;
-/// The most ServiceAccounts that a message names.
+/// Maximum number of ServiceAccounts in a message.
 const MAX_NAMED_ACCOUNTS: usize = 3;
 
 const NO_IDENTITY: &str = "a client without identity";
@@ -23,11 +23,11 @@ pub(crate) struct Access {
     /// The ServiceAccount of this proxy's workload. It is the client of requests that the proxy sends, and the
     /// destination of requests that come in.
     own: Option<Box<str>>,
-    /// The grants with the own ServiceAccount as a source, by the ServiceAccount of the destination.
+    /// The grants that have the own ServiceAccount as a source. The key is the ServiceAccount of the destination.
     outbound: HashMap<Box<str>, Vec<Arc<Grant>>>,
-    /// The grants with the own ServiceAccount as the destination.
+    /// The grants that have the own ServiceAccount as the destination.
     inbound: Vec<Arc<Grant>>,
-    /// How messages name a client whose certificate names no ServiceAccount.
+    /// The text in messages for a client whose certificate names no ServiceAccount.
     stranger: Box<str>,
 }
 
@@ -43,7 +43,7 @@ struct Grant {
 pub(crate) struct Permit {
     client: Option<Box<str>>,
     grants: Vec<Arc<Grant>>,
-    /// The backend as messages name it: `SERVICE.NAMESPACE:PORT (NAMESPACE/NAME)`.
+    /// The name of the backend in messages: `SERVICE.NAMESPACE:PORT (NAMESPACE/NAME)`.
     destination: Box<str>,
     port: u16,
 }

@@ -15,8 +15,8 @@ pub struct IdentityDomains<'d> {
 ///
 /// The URI SAN must be the SPIFFE ID `spiffe://TRUST-DOMAIN/ns/NAMESPACE/sa/NAME`, as Istio writes it. Without a URI
 /// SAN, the DNS SAN must be `NAME.NAMESPACE.CLUSTER-DOMAIN`, as OSM writes it. Returns None for a name of another
-/// domain, and for a name that differs from these forms in a byte, such as an upper-case letter, an escape, or an empty
-/// or additional part.
+/// domain, and for a name that differs from these forms. For example, upper-case letters, escapes, empty parts and
+/// additional parts are not allowed.
 ///
 /// Envoy's properties have only the first URI SAN and the first DNS SAN of a certificate. So a certificate should have
 /// exactly one URI SAN, as SPIFFE (X509-SVID, 2) requires. A certificate without a URI SAN must have the DNS SAN above

@@ -1,5 +1,5 @@
-//! A proxy has loaded `weir.wasm`, or `weir-lean.wasm`, which edits no responses. The control plane reads the name of
-//! the module from a header of each poll. `weir check --envoy` reads it from a gauge.
+//! The name of the module that a proxy has loaded: `weir.wasm`, or `weir-lean.wasm`, which edits no responses. The
+//! control plane reads the name from a header of each poll. `weir check --envoy` reads the name from a gauge.
 
 use crate::live::fnv1a;
 

@@ -22,8 +22,8 @@ pub struct Plugin {
     /// The configuration that the filter uses until the control plane sends another configuration.
     pub initial: Option<wire::Config>,
     pub until_configured: UntilConfigured,
-    /// Seconds, 60 to 604,800. A proxy with a service account denies everything if no answer of the control plane
-    /// confirms its permissions for this time. None means no limit.
+    /// Seconds, 60 to 604,800. If the control plane does not confirm the permissions for this time, a proxy with a
+    /// service account denies everything. None means no limit.
     pub access_max_age: Option<u64>,
     /// True if the access log names the rule of each request.
     pub log_rule: bool,
@@ -58,8 +58,8 @@ pub enum UntilConfigured {
     Pass,
     /// The proxy answers 503.
     Unavailable,
-    /// The proxy answers 403. This is for proxies with a service account, because the unknown policy may deny any
-    /// request.
+    /// The proxy answers 403. This value is for proxies with a service account: the policy is not known yet, and may
+    /// deny any request.
     Denied,
 }
 
@@ -359,7 +359,7 @@ fn parse_sockets(
     }
     let mut sockets = BTreeMap::new();
     for (port, names) in names_by_port {
-        // `+80` and `080` would parse too, and be a second name of port 80.
+        // `+80` and `080` would parse too, but port 80 must have only one name.
         let number = port.parse::<u16>().ok();
         let Some(number @ 1..) = number.filter(|it| it.to_string() == port) else {
             return fail(&error::LISTENERS_PORT, port);

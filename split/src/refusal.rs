@@ -1,4 +1,4 @@
-//! Why the filter refuses a configuration. A configuration is refused as a whole.
+//! The reason why the filter refuses a configuration. The filter always refuses the whole configuration.
 
 use std::fmt;
 
@@ -25,7 +25,7 @@ impl Refusal {
         }
     }
 
-    /// Puts `place` in front of the path. An empty path means that the mistake is at `place` itself.
+    /// Puts `place` in front of the path. If the path is empty, the mistake is at `place` itself.
     pub(crate) fn within(self, place: impl fmt::Display) -> Refusal {
         let dot = if self.path.is_empty() { "" } else { "." };
         Refusal {

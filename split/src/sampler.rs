@@ -1,17 +1,18 @@
-//! The weighted choice of a backend: close to the weights after every pick, and without a rhythm that a client could
-//! synchronize with.
+//! Chooses backends by weight. After every pick the counts are close to the weights. The order of the picks is random,
+//! so that a client cannot synchronize with it.
 //!
-//! A choice between two sides is a stratified sample. Picture a line of weight units, cut into pieces (strata) of one
-//! total weight each. Each request covers as many units of the line as the lighter side weighs. In each stratum there
-//! is one random point with uniform distribution. The request that covers the point goes to the lighter side. If one
-//! request covers two points, the next request goes to the lighter side too, for the second point.
+//! A choice between two sides is a stratified sample. Imagine a line of weight units. The line is cut into pieces
+//! (strata), and the length of each piece is the total weight. Each request covers the next part of the line, and the
+//! length of this part is the weight of the lighter side. Each stratum has one random point with uniform distribution.
+//! The request that covers the point goes to the lighter side. If one request covers two points, the next request goes
+//! to the lighter side too, for the second point.
 //!
-//! For more than two backends there is a Huffman tree of such choices: the heaviest backends are nearest the root.
+//! For more than two backends there is a Huffman tree of such choices. The heaviest backends are nearest to the root.
 //!
-//! The share of a backend is its weight divided by the total weight. With two backends, the count of each backend after
-//! N picks differs from N x share by less than one, for every N, and is exact if N x share is whole. With more than two
-//! backends, the count differs by less than the depth of the backend's leaf, and is exact if N is a multiple of the
-//! reduced total (the total divided by the greatest common divisor of the weights).
+//! The share of a backend is its weight divided by the total weight. The error after N picks is the difference between
+//! the count of a backend and N x share. With two backends, the error is less than one. It is zero if N x share is
+//! whole. With more than two backends, the error is less than the depth of the backend's leaf. It is zero if N is a
+//! multiple of the reduced total (the total divided by the greatest common divisor of the weights).
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;

@@ -23,10 +23,11 @@ use listeners::GatewayHosts;
 /// A compiled configuration for one proxy. It is built once for each revision and does not change.
 #[derive(Debug, Default)]
 pub struct Table {
-    /// Roots and literal hosts by name. If several entries fit the port of a request, the first entry counts.
+    /// Roots and literal hosts by name. If several entries of a name fit the port of a request, the first entry
+    /// decides.
     named: HashMap<Box<[u8]>, Vec<HostClaim>>,
     gateway: GatewayHosts,
-    /// Host sets, by index ([`HostClaim::host`]). A root has several names for one set.
+    /// The host sets. [`HostClaim::host`] has an index into this list. All names of a root have the same set.
     hosts: Vec<Host>,
     pub(crate) connections: ConnectionTable,
     pub(crate) rules: Vec<Rule>,
@@ -40,10 +41,10 @@ struct HostClaim {
     port: u16,
     /// True if the entry is also for requests without a port in the Host header.
     default_port: bool,
-    /// True if the entry is also for every port without an own entry for this name.
+    /// True if the entry is also for every other port, except ports for which this name has another entry.
     every_port: bool,
-    /// True for the name `SERVICE.NAMESPACE` of a Service in another namespace. The same name with a trailing dot is a
-    /// host of the internet, such as `github.com.`, so this entry is not for requests to that host.
+    /// True for the name `SERVICE.NAMESPACE` of a Service in another namespace. The same name with a trailing dot,
+    /// such as `github.com.`, is a host of the internet. So this entry is not for names with a trailing dot.
     is_relative: bool,
     /// Index into [`Table::hosts`].
     host: usize,
@@ -55,8 +56,8 @@ pub(crate) struct Host {
     /// Names of the query parameters that the matches need.
     parameters: BTreeSet<Box<[u8]>>,
     pub(crate) unmatched: Unmatched,
-    /// The cluster of the ordinary route (without a routing header), if the plugin configuration states that this route
-    /// serves the Service that clients call (the root).
+    /// The cluster of the ordinary route, which is the route without a routing header. None if this route may send
+    /// requests to another Service than clients call.
     pub(crate) ordinary_cluster: Option<Box<str>>,
 }
 
@@ -193,9 +194,8 @@ impl Table {
         self.gateway.find(Some(name), socket)
     }
 
-    /// Returns the hostnames of a Gateway for which the proxy cannot know the listener of a request, although the
-    /// possible listeners have different matches. The values are the names of these listeners. An empty hostname means
-    /// every host.
+    /// Returns hostnames of a Gateway, each with the names of its possible listeners. These listeners have different
+    /// matches, but the proxy cannot know which listener a request belongs to. An empty hostname means every host.
     pub fn undecided_hosts(&self) -> BTreeMap<String, Vec<&str>> {
         self.gateway.undecided()
     }

@@ -32,8 +32,8 @@ pub struct Config {
     /// continues its sequence of picks.
     #[serde(default)]
     pub rules: BTreeMap<String, Rule>,
-    /// The access policy. If a document has no access policy, a proxy that names a service account refuses the
-    /// document, and any other proxy lets all traffic pass.
+    /// The access policy. If a document has no access policy, a proxy with a service account refuses the document. Any
+    /// other proxy lets all traffic pass.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub access: Option<Access>,
 }
@@ -101,15 +101,15 @@ pub struct Literal {
     /// True if a Host header without a port belongs to this set too.
     #[serde(default, skip_serializing_if = "is_false")]
     pub default_port: bool,
-    /// True if this set is also for every port without an own set for this name.
+    /// True if this set is also for every other port, except ports for which this name has another set.
     #[serde(default, skip_serializing_if = "is_false")]
     pub every_port: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Gateway {
-    /// The ports of listeners, by name of the listener. Requests of these listeners for these hosts belong to this set.
-    /// If no match names the listener of a request, the answer is 404.
+    /// The ports of listeners, by name of the listener. If a request for these hosts belongs to one of these listeners,
+    /// it belongs to this set. If no match of the set names this listener, the answer is 404.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub ports: BTreeMap<String, u16>,
     /// The hostname in lower case, exact (`shop.example.com`) or with a wildcard (`*.example.com`). None means every
@@ -202,7 +202,7 @@ pub struct Rule {
     pub timeouts: Timeouts,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry: Option<Retry>,
-    /// The Service that the clients of this rule call, if the access policy requires a permission for it.
+    /// The Service that the clients of this rule call. None if clients need no permission for this Service.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub called: Option<Called>,
 }
@@ -230,7 +230,7 @@ impl Rule {
     }
 }
 
-/// HTTPRouteFilter of Gateway API v1. If there is a redirect, it uses the request as the client sent it, and the other
+/// HTTPRouteFilter of Gateway API v1. A redirect uses the request as the client sent it. With a redirect the other
 /// filters edit only the response. Without a redirect, the header edits come first, and then the rewrite of the URL.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -319,9 +319,9 @@ pub struct PrefixEdit {
     pub replacement: String,
 }
 
-/// HTTPRequestRedirectFilter of Gateway API v1. If a part other than the port is absent, the redirect copies it from
-/// the request. If the port is absent, the redirect goes to the default port of `scheme`. If `scheme` is absent too,
-/// the redirect goes to the port of the listener.
+/// HTTPRequestRedirectFilter of Gateway API v1. The redirect copies each absent part from the request, except the port.
+/// Without a port the redirect goes to the default port of `scheme`. Without a port and a scheme the redirect goes to
+/// the port of the listener.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Redirect {

@@ -252,7 +252,7 @@ impl Listener {
             "name": self.name,
             "address": { "socket_address": { "address": "127.0.0.1", "port_value": self.port } },
             "listener_filters": listener_filters,
-            // Spread connections evenly over the workers.
+            // Distribute connections evenly over the workers.
             "connection_balance_config": { "exact_balance": {} },
             "filter_chains": [chain],
         })

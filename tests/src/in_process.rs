@@ -1,6 +1,5 @@
-//! Runs the publisher and the server of a control plane inside the process of the test. Tests use this if they need
-//! more control planes than the machine has inotify instances. This control plane does not watch a folder;
-//! [`crate::Plane`] does.
+//! Runs the publisher and the server of a control plane inside the process of the test. This is for tests
+//! with many control planes: each [`crate::Plane`] needs an inotify instance, and a machine has only a few of them.
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -33,7 +33,8 @@ pub struct MemoryLimit {
 /// The file names of a cgroup version.
 struct Files {
     limit: &'static str,
-    /// The file that limits swap, and its content; None means the content of `limit`. Some kernels lack this file.
+    /// The file that limits swap, and its content. None means the same content as for `limit`. Some kernels lack the
+    /// file.
     swap: (&'static str, Option<&'static str>),
     peak: &'static str,
     events: &'static str,
@@ -121,7 +122,7 @@ impl MemoryLimit {
 
 impl Drop for MemoryLimit {
     fn drop(&mut self) {
-        // For a short time the cgroup still has a process that has ended.
+        // A process that has ended stays in the cgroup for a short time.
         for _ in 0..50 {
             if std::fs::remove_dir(&self.folder).is_ok() {
                 return;

@@ -7,7 +7,7 @@
 //! json plugin         a plugin configuration that the filter accepts
 //! text output         lines that the commands above print, in this order; `...` stands for any text
 //! text numbers        lines that the commands above print, with other numbers
-//! text, mermaid       no commands, except commands with a word in capitals that the reader replaces
+//! text, mermaid       no commands, except commands with a word in capitals, which the reader replaces
 //! (no language)       like `text` and `mermaid`
 //! ```
 

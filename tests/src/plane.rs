@@ -146,8 +146,8 @@ impl Plane {
         self.process.peak_memory()
     }
 
-    /// Panics if the peak of resident memory is above the limit of the shipped Deployment. Also panics if the kernel
-    /// killed the process, which it does only if there is a cgroup.
+    /// Panics if the peak of resident memory is above the limit of the shipped Deployment. With a cgroup,
+    /// also panics if the kernel killed the process.
     pub fn assert_within_shipped_memory(&self) {
         if let Some(limit) = &self.limit {
             limit.assert_held();

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-/// Returns a command that runs in the root of the repository, without the variables that Cargo sets for tests. With
-/// these variables, another Cargo would compile the TLS library again.
+/// Returns a command that runs in the root of the repository. The command does not get the variables that Cargo sets
+/// for tests: with these variables, a `cargo` in the command would compile the TLS library again.
 pub fn typed(program: impl AsRef<OsStr>) -> Command {
     let mut command = Command::new(program);
     command.current_dir(crate::root());
@@ -57,8 +57,8 @@ impl Process {
         }
     }
 
-    /// Waits until the process ends with an error, and returns its log. Panics if it succeeds, or runs after ten
-    /// seconds.
+    /// Waits until the process ends with an error, and returns its log. Panics if the process succeeds, or still runs
+    /// after ten seconds.
     pub fn wait_for_failure(&mut self) -> String {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(10) {
@@ -82,7 +82,7 @@ impl Process {
         );
     }
 
-    /// True if the process has ended. A zombie has ended too: only its parent has not waited for it yet.
+    /// True if the process has ended. A zombie has ended too, although its parent has not waited for it yet.
     pub fn has_ended(&self) -> bool {
         let stat = read(Path::new(&format!("/proc/{}/stat", self.child.id())));
         stat.is_none_or(|stat| {

@@ -2,8 +2,8 @@
 //! specification.
 //!
 //! The implementation works on routes, splits and TrafficTargets in the form that users write. It shares no code with
-//! the control plane or the filter, because shared code would share errors. It decides which rule matches a request and
-//! which client may reach which workload. It does not apply the rule.
+//! the control plane or the filter, because shared code would have the same errors. It decides which rule matches a
+//! request, and which client may reach which workload. It does not apply the rule.
 //!
 //! Section numbers refer to the HTTPRoute of Gateway API v1 and to GEP-1294 (Services as parents).
 

@@ -1,5 +1,4 @@
-//! A TCP relay between clients and servers. The relay replaces a Service in front of its endpoints, and can hold back
-//! traffic.
+//! A TCP relay between clients and servers. It does the work of a Service with endpoints, and can hold back traffic.
 
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};

@@ -2,8 +2,8 @@
 
 use std::net::SocketAddr;
 
-/// Returns a file of `envoy-config/` with port 0 for its listeners, so that Envoy picks free ports. The named clusters
-/// get the ports of these addresses. Panics unless each of them has exactly one endpoint.
+/// Returns a file of `envoy-config/` with port 0 for its listeners, so that Envoy picks free ports. Each cluster of the
+/// list gets the port of its address. Panics if one of these clusters does not have exactly one endpoint.
 pub fn shipped(name: &str, clusters: &[(&str, SocketAddr)]) -> String {
     let path = crate::root().join("envoy-config").join(name);
     let text = std::fs::read_to_string(&path).expect("a shipped configuration");

@@ -1,6 +1,6 @@
-//! Two tenants: a proxy of namespace `b` and a Gateway of `b` get the same configuration with and without the objects
-//! of namespace `a`. The specifications allow one exception: objects of `a` may add rules for the Services of `a`, and
-//! grants for the ServiceAccounts of `a`.
+//! Checks that two tenants are independent: a proxy of namespace `b` and a Gateway of `b` get the same configuration
+//! with and without the objects of namespace `a`. The specifications allow one exception: objects of `a` may add rules
+//! for the Services of `a`, and grants for the ServiceAccounts of `a`.
 //!
 //! The objects are made from bytes, so that a fuzzer can choose them. This file uses only the crates of the core,
 //! because the fuzz target `tenants` includes it by its path.

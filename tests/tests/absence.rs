@@ -1,5 +1,5 @@
-//! Tests that some things are absent, as ARCHITECTURE.md promises: certain dependencies, host calls, writes of the
-//! control plane, and ignored tests.
+//! Tests that certain dependencies, host calls and writes of the control plane do not exist, as ARCHITECTURE.md
+//! promises. Also tests that no test is ignored.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -7,7 +7,7 @@ use std::process::Command;
 
 use weir_tests::root;
 
-/// Returns the names of all packages that a workspace member is built from, and its own name.
+/// Returns the name of a workspace package and the names of all its dependencies.
 fn dependencies(package: &str, target: Option<&str>) -> BTreeSet<String> {
     let mut cargo = Command::new(env!("CARGO"));
     cargo.args([
@@ -69,8 +69,8 @@ fn filter_and_control_plane_are_separate() {
     assert_absent("weir", None, &["weir-filter", "proxy-wasm"]);
 }
 
-/// This test cannot see what the crate uses of the standard library. `controlplane/core/clippy.toml` forbids files,
-/// sockets and clocks.
+/// `controlplane/core/clippy.toml` forbids files, sockets and clocks of the standard library, so this test does not
+/// check them.
 #[test]
 fn core_has_no_runtime_or_network() {
     let absent = [

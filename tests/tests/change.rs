@@ -29,7 +29,7 @@ fn served(samples: &[Sample]) -> usize {
 async fn thousand_changes_under_load() {
     /// The number of changes in quick succession.
     const BURST: u64 = 1_000;
-    /// The number of single changes after that. The test measures the delay of each.
+    /// The number of single changes after the burst. The test measures the delay of each single change.
     const CHANGES: usize = 100;
     const CONNECTIONS: usize = 8;
     let plane = Plane::start(&[("web.yaml", &manifest([100, 0]))]);

@@ -14,7 +14,8 @@ use jiff::Timestamp;
 use serde_json::Value;
 use weir_tests::Plane;
 
-/// A status with the entry of another controller. Its message has characters that a careless rewrite would change.
+/// A status with the entry of another controller. The message of this entry has characters that a careless rewrite
+/// would change.
 const FOREIGN: &str = r#"{"status":{"parents":[{"parentRef":{"group":"","kind":"Service","name":"web","port":80},"controllerName":"example.com/other","conditions":[{"type":"Accepted","status":"True","reason":"Accepted","message":"\u00fc \"quoted\"  twice","observedGeneration":7,"lastTransitionTime":"2020-01-01T00:00:00Z"}]}]}}"#;
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -86,7 +87,7 @@ async fn status_follows_changes_within_seconds() {
         has_condition(2, "ResolvedRefs", "True", "ResolvedRefs"),
     );
 
-    // Labels are written between Weir's status writes. The last status must be for the last generation.
+    // Write labels between Weir's status writes. The last status must be for the last generation.
     for weight in 1..=20 {
         scene.route(
             "web",
@@ -276,7 +277,8 @@ async fn split_gets_conditions_and_events() {
     let found = seen("Resolved", 1);
     assert_eq!(found[0]["type"], "Normal");
 
-    // A problem that returns updates its Event. A new control plane must not report the same problem again.
+    // If a problem returns, the control plane updates the problem's Event. A new control plane must not report the same
+    // problem again.
     scene.kubectl(&["delete", "service", "v2"]);
     let start = Instant::now();
     while events("BackendNotFound")[0]["series"]["count"] != 2 {

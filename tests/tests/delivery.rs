@@ -1,4 +1,4 @@
-//! Runs `demo/edge` on a real Envoy. In one test Envoy gets the filter from ECDS (discovery of filter configurations),
+//! Runs `demo/edge` on a real Envoy. In one test Envoy gets the filter by ECDS (discovery of filter configurations),
 //! and the filter's plugin configuration changes under load. The other test finds the rule in a trace.
 
 use std::path::Path;
@@ -59,7 +59,7 @@ impl Edge {
     }
 }
 
-/// Writes an xDS response with this filter to `file`. The function renames a new file, because Envoy reads `file` again
+/// Writes an xDS response with this filter to a new file, and renames the new file to `file`. Envoy reads `file` again
 /// only after a rename.
 fn write_resource(file: &Path, version: usize, filter: &Value) {
     let resource = json!({ "@type": "type.googleapis.com/envoy.config.core.v3.TypedExtensionConfig", "name": "weir",
@@ -119,8 +119,8 @@ async fn ecds_updates_fail_no_request() {
     for sample in samples {
         assert_eq!(sample.status, 200, "{sample:?}");
     }
-    // The load ended somewhere within the sequence of picks. So v2 may get one more or one less of the next 100
-    // requests than its share.
+    // The load ended within a sequence of picks. So the next 100 requests may give v2 one request more or less than its
+    // share.
     let got = connection.shares(HOST, "/", 100).await;
     assert!((9..=11).contains(&got["v2"]), "{got:?}");
     assert_eq!(got["v1"] + got["v2"], 100, "{got:?}");

@@ -69,7 +69,7 @@ fn routes_decide_as_the_specification_says() {
     println!(
         "{comparisons} comparisons, {worlds} worlds, {by_rule} of {requests} requests matched a rule"
     );
-    // With fewer matched requests the worlds are too empty to test anything.
+    // If few requests match a rule, the generated worlds have too few rules to test anything.
     assert!(by_rule * 10 > requests, "{by_rule} of {requests}");
 }
 
@@ -182,7 +182,7 @@ fn live(plan: &Plan, proxy: &Proxy) -> Live {
     install(plan, &scope_, &keys)
 }
 
-/// Returns the state of a filter that has installed the configuration of this scope. `keys` are further keys of its
+/// Returns the state of a filter that has installed the configuration of this scope. `keys` are more keys for its
 /// plugin configuration.
 fn install(plan: &Plan, scope_: &Scope, keys: &str) -> Live {
     let keys = format!(r#"{{"control_plane":"weir","cluster":"{{service}}",{keys}}}"#);
@@ -225,7 +225,8 @@ fn decide(live: &mut Live, proxy: &Proxy, request: &Request) -> Answer {
     }
 }
 
-/// Shrinks the world as long as the decision differs from the specification. Prints the smallest world, and panics.
+/// Makes the world smaller while the decision still differs from the specification. Prints the smallest world, and
+/// panics.
 fn fail(seed: u64, world: World, proxy: &Proxy, request: &Request) -> ! {
     let got = |world: &World| decide(&mut live(&plan(world).0, proxy), proxy, request);
     let world = shrink(world, |it| {

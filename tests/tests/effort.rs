@@ -1,5 +1,5 @@
-//! Sends requests to a real Envoy for which the filter runs many large regular expressions. No request must block its
-//! worker thread, so the filter answers 431 if the expressions need too many steps.
+//! The requests of this test make the filter run many large regular expressions, on a real Envoy. No request may block
+//! its worker thread for long. So the filter answers 431 if the expressions need too many steps.
 
 use std::time::Duration;
 

@@ -26,7 +26,8 @@ const BANNED: [&str; 16] = [
     "OUGHT",
 ];
 
-/// Types in this file may have the same names as types in other files, because code writes them as `wire::Match`.
+/// Types in this file may have the same names as types in other files, because code names them with their module, as
+/// `wire::Match`.
 const WIRE: &str = "split/src/wire.rs";
 
 /// The folder with one file for each subject of docs/problems.md. A file has the name of its subject, and a module
@@ -78,7 +79,7 @@ fn no_text_has_banned_phrases() {
     assert_empty("phrases", &found);
 }
 
-/// Sentences need a subject and a verb; "Of a route: ..." has neither.
+/// A comment that begins with "Of", such as "Of a route: ...", has no subject and no verb.
 #[test]
 fn no_comment_begins_with_of() {
     let mut found = Vec::new();

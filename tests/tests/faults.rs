@@ -77,7 +77,7 @@ impl Scene {
     }
 
     /// Causes the fault until its counter increases, and moves the split to the other backend. During the fault the
-    /// backend `now` must answer all requests. After the fault the other backend must answer them.
+    /// backend `now` must answer all requests. After the fault the other backend must answer all requests.
     async fn check_fault(&self, fault: &Fault, now: &str) {
         let counter = fault.counter;
         let what = fault.name;
@@ -141,7 +141,7 @@ impl Scene {
     }
 }
 
-/// A fault of the control plane, the filter's counter of it, and words that the log must contain.
+/// A fault of the control plane, the counter in which the filter counts it, and words that the log must contain.
 struct Fault {
     name: &'static str,
     behaviour: Behaviour,
@@ -257,7 +257,7 @@ async fn invalid_answers_keep_last_good_table() {
     scene.end().await;
 }
 
-/// In these faults the poll of the filter times out.
+/// During each of these faults, the poll of the filter times out.
 #[tokio::test(flavor = "multi_thread")]
 async fn slow_answers_keep_last_good_table() {
     let drops = answer(200, "drip", document(V2).to_string().as_bytes());

@@ -73,7 +73,7 @@ fn client(case: &Case, request: &Request) -> String {
     format!("{}|{peer:?}", listener(case, &request.proxy))
 }
 
-/// All proxies of all cases in one Envoy, and the clients of inbound proxies in a second Envoy.
+/// One Envoy with the proxies of all cases, and a second Envoy with the clients of inbound proxies.
 struct Pass {
     cases: Vec<Case>,
     scopes: usize,
@@ -179,8 +179,8 @@ impl Pass {
     }
 }
 
-/// Sends as many requests as the sequence of picks is long, but at most 200. Compares the count of each outcome
-/// with the expected count.
+/// Sends one request for each pick of the sequence, but at most 200 requests. Compares the count of each outcome with
+/// the expected count.
 async fn hold_at(address: SocketAddr, case: &Case, request: &Request) -> u64 {
     let outcomes = outcomes(request, &case.configuration(&request.proxy));
     let mut expected: BTreeMap<String, u64> = BTreeMap::new();
@@ -328,9 +328,8 @@ async fn cases_hold_on_envoy() {
     }
 }
 
-/// Checks the counts. A whole sequence of picks has exact counts. A part of a longer sequence may begin anywhere,
-/// because earlier requests used the same sequence. Then each count is off by less than twice the depth of the
-/// sampler's tree.
+/// A whole sequence of picks has exact counts. A part of a longer sequence may begin anywhere, because earlier requests
+/// used the same sequence. In such a part each count is off by less than twice the depth of the sampler's tree.
 fn assert_shares(
     line: &str,
     got: &BTreeMap<String, u64>,

@@ -110,7 +110,7 @@ async fn call(client: &mut Grpc<Channel>, method: &'static str) -> Result<String
 
 const HELLO: &str = "/greeter.Greeter/Hello";
 
-/// Starts an Envoy with the listener `outbound`. `document` is the filter's configuration. `more` has further keys of
+/// Starts an Envoy with the listener `outbound`. `document` is the filter's configuration, and `more` has more keys for
 /// the plugin configuration.
 async fn proxy(document: Value, more: Value) -> Envoy {
     let mut plugin = json!({ "namespace": "default", "initial": document });
@@ -145,7 +145,7 @@ async fn calls_on_one_connection_are_split() {
     }
     assert_eq!(counted, shares([("v1", 90), ("v2", 10)]));
 
-    // Concurrent calls.
+    // Send concurrent calls.
     let calls = (0..100).map(|_| {
         let mut client = client.clone();
         tokio::spawn(async move { call(&mut client, HELLO).await.expect("an answer") })
@@ -214,7 +214,7 @@ async fn filter_answers_are_grpc_statuses() {
     }
 }
 
-/// Runs `envoy-config/grpc.yaml` with backends and a control plane of this test.
+/// Runs `envoy-config/grpc.yaml` with the backends and the control plane of this test.
 #[tokio::test(flavor = "multi_thread")]
 async fn shipped_configuration_has_a_kill_switch() {
     let text = calls([3, 1]).to_string();

@@ -15,7 +15,7 @@ use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
 use weir_tests::{Connection, Echo, Envoy, Plane, dist, root, shipped};
 
-/// A host with a split and a host without one, in the same virtual host.
+/// A host with a split and a host without a split. Both are in the same virtual host.
 const SPLIT: &str = "bookstore.bookstore:14001";
 const UNSPLIT: &str = "bookstore.example.com";
 
@@ -30,8 +30,8 @@ const ENDPOINTS: [(&str, u16); 7] = [
     ("search_shadow", 14041),
 ];
 
-/// A server that records its requests. It waits five seconds before it answers a path that ends with `/slow`. It
-/// answers a path that ends with `/broken` with status 503.
+/// A server that records its requests. A path that ends with `/slow` gets its answer after five seconds. A path that
+/// ends with `/broken` gets status 503.
 struct Endpoint {
     address: SocketAddr,
     cluster: &'static str,
@@ -218,7 +218,7 @@ async fn policies_apply_to_split_requests() {
             assert_eq!(allowed.status, 200, "{host}: {allowed:?}");
         }
 
-        // The timeout.
+        // The timeout applies.
         let start = Instant::now();
         let late = scene.client.get_with(host, "/reports/slow", &sales).await;
         let took = start.elapsed();
@@ -235,7 +235,7 @@ async fn policies_apply_to_split_requests() {
         assert_eq!(BTreeSet::from_iter(&tries).len(), 1, "{host}: {tries:?}");
         assert!(serving.contains(tries[0].0), "{host}: {tries:?}");
 
-        // The prefix rewrite and the mirror.
+        // The prefix rewrite and the mirror apply.
         let found = scene.client.get(host, "/search/rust").await;
         assert_eq!(
             (found.status.as_u16(), found.text()),
@@ -253,7 +253,8 @@ async fn policies_apply_to_split_requests() {
         assert!(serving.contains(seen[0].0), "{host}: {seen:?}");
         assert_eq!(seen[1], ("search_shadow", "/books/rust".into()), "{host}");
 
-        // The hash policy: a user always gets the same endpoint of a cluster. Together the users get all endpoints.
+        // The hash policy applies: a user always gets the same endpoint of a cluster. Together the users get all
+        // endpoints.
         let mut homes: BTreeMap<(String, String), BTreeSet<String>> = BTreeMap::new();
         for user in 0..24 {
             let user = format!("user-{user}");
@@ -269,7 +270,7 @@ async fn policies_apply_to_split_requests() {
         assert_eq!(all.len(), 2 * serving.len(), "{homes:?}");
     }
 
-    // The access log. Envoy writes it every ten seconds.
+    // The access log has both requests. Envoy writes it every ten seconds.
     scene.client.get(UNSPLIT, "/last").await;
     let log = scene.envoy.process.wait_for("access log", |log| {
         log.contains(" /last 200").then(|| log.to_owned())
@@ -375,8 +376,8 @@ async fn check_reports_a_shadowing_header_route() {
     for (line, (shadowed, policies)) in lines.iter().zip(expected) {
         let expected = format!(
             "envoy, route configuration edge, virtual host bookstore: PoliciesLost: \
-             route over-all (routes[0]) takes split requests away from {shadowed}: these requests go without {policies} of that \
-             route; "
+             route over-all (routes[0]) gets split requests instead of {shadowed}: for these requests Envoy ignores {policies} \
+             of {shadowed}; "
         );
         assert!(line.starts_with(&expected), "{line}");
     }

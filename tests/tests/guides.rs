@@ -110,7 +110,7 @@ async fn osm_traffic_split() {
         assert_eq!(answer.text(), "ordinary", "{host}");
     }
 
-    // The name of such a counter in Envoy contains the labels.
+    // Envoy puts the labels of this counter into its name.
     let rule = "rule=.=TrafficSplit/default/bookstore-split:14001/http;.";
     let picks = |backend: &str| {
         format!("wasmcustom.weir_requests_total.{rule};backend=.={backend}.default:14001;.;")

@@ -257,7 +257,7 @@ async fn routing_header_of_clients_is_removed() {
             let answer = proxy.send(listener, host, b"/", lines).await;
             assert_eq!(who(&answer), expected, "{listener} {host:?} {shown:?}");
         }
-        // With splits switched off, and switched on again.
+        // Switch splits off, and then on again.
         for (percent, expected) in [(0, "ordinary"), (100, "v1")] {
             let switch = format!("/runtime_modify?weir.enabled={percent}");
             assert_eq!(admin.post("admin", &switch).await.status, 200);

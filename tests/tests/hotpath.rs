@@ -4,8 +4,8 @@ use serde_json::{Value, json};
 use weir_tests::fault::{Web, document};
 use weir_tests::{Bootstrap, Connection, Envoy};
 
-/// Returns the calls for one request to this host, in order. `>` marks a call of the filter by Envoy, and `<` marks a
-/// call of Envoy by the filter.
+/// Returns the calls for one request to this host, in order. `>` marks a call from Envoy to the filter. `<` marks a
+/// call from the filter to Envoy.
 async fn calls(envoy: &Envoy, listener: &str, host: &str) -> Vec<String> {
     let mut connection = Connection::open(envoy.listener(listener)).await;
     let mut admin = Connection::open(envoy.admin).await;

@@ -1,4 +1,4 @@
-//! The archives of `scripts/image`, read by independent programs.
+//! Reads the archives of `scripts/image` with programs that are not part of Weir.
 
 mod images {
     mod materials;
@@ -63,7 +63,7 @@ fn image(name: &str, tag: &str) -> (TempDir, Value) {
     (files, config)
 }
 
-/// Runs a program in a root that contains only the image.
+/// Runs a program with a root folder that contains only the image.
 fn run(files: &TempDir, command: &[&str]) -> Output {
     let output = Command::new("unshare")
         .args(["--user", "--map-root-user", "chroot"])

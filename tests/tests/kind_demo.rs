@@ -60,7 +60,8 @@ fn buyer_follows_split_in_cluster() {
             all > 100 && off.abs() <= WORKERS * 100,
             "{to_v1}/{to_v2} gave {answers:?}"
         );
-        // At most three standard errors of a random draw with these weights. The bound is 0 if one weight is 0.
+        // The difference is at most three standard errors of a random draw with these weights. If one weight is 0, the
+        // difference is 0.
         let (off, all) = share(books);
         assert!(
             all > 50 && off * off <= 9 * all * to_v1 * to_v2,
@@ -132,7 +133,8 @@ fn kind_and_kubectl_know_every_flag() {
                 word.chars().all(|c| c.is_ascii_lowercase() || c == '-') && !word.starts_with('-')
             });
             let commands: Vec<&str> = commands.map(String::as_str).take(2).collect();
-            // After these commands the second word is a subcommand. After others it names an object.
+            // After these commands, the second word is a subcommand. After other commands, the second word is the name
+            // of an object.
             let depth = commands.len().min(match commands.first() {
                 Some(&("create" | "rollout" | "load" | "delete")) => 2,
                 _ => 1,

@@ -1,6 +1,6 @@
-//! `envoy-config/kubernetes-sidecar.yaml` on a real Envoy. The sidecar connects to the control plane only with TLS,
-//! checks the control plane's name, and sends the current token from the pod's file. Here a second Envoy in front of
-//! `weir serve` replaces the control plane's TLS listener; `kind_demo.rs` tests the real listener.
+//! Tests `envoy-config/kubernetes-sidecar.yaml` on a real Envoy. The sidecar connects to the control plane only with
+//! TLS, checks the control plane's name, and sends the current token from the pod's file. Here a second Envoy in front
+//! of `weir serve` replaces the control plane's TLS listener; `kind_demo.rs` tests the real listener.
 
 use std::os::unix::fs::symlink;
 use std::path::Path;
@@ -68,7 +68,8 @@ async fn front(plane: &Plane, certificate: &Certificate, tokens: &[&str]) -> Env
     Envoy::start(&config.to_string(), 1).await
 }
 
-/// Writes a file as Kubernetes writes a projected volume: into a new folder, to which the link `..data` then points.
+/// Writes a file as Kubernetes writes a projected volume: into a new folder. Then makes the link `..data` point to this
+/// folder.
 fn project(volume: &Path, name: &str, text: &str, turn: &str) {
     let folder = volume.join(turn);
     std::fs::create_dir_all(&folder).expect("a folder");

@@ -110,7 +110,7 @@ fn alternating_client_sees_both_versions() {
     }
 }
 
-/// Each of the first twelve picks follows the shares, if it is counted over many workers.
+/// Over many workers, each of the first twelve picks follows the shares.
 #[test]
 fn first_picks_follow_the_shares() {
     const WORKERS: u64 = 200_000;

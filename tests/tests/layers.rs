@@ -1,5 +1,5 @@
-//! Modules import downwards only: the modules of a folder never use each other in a circle. A module and its submodules
-//! count as one. This file contains the order of the top modules of each crate.
+//! A module imports only modules below it, so the modules of a folder never use each other in a circle. A module and
+//! its submodules count as one module. This file contains the order of the top modules of each crate.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -129,7 +129,8 @@ impl Modules {
         Some(module)
     }
 
-    /// Returns for each folder the pairs (user, used) of its modules, each with one place of use.
+    /// Returns, for each folder, the uses between its modules. A use is a pair (user, used), with one place in the
+    /// code.
     fn uses(&self) -> BTreeMap<ModulePath, BTreeMap<(String, String), String>> {
         let mut uses: BTreeMap<_, BTreeMap<_, _>> = BTreeMap::new();
         for (module, file) in &self.files {
@@ -227,7 +228,7 @@ impl<'a> Visit<'a> for Paths {
     }
 }
 
-/// Returns the places of use that form a circle among the modules of one folder, if there is one.
+/// Finds modules of one folder that use each other in a circle. Returns the places where they do so.
 fn circle(uses: &BTreeMap<(String, String), String>) -> Option<Vec<&String>> {
     let mut left: Vec<_> = uses.iter().collect();
     loop {

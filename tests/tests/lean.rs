@@ -1,4 +1,4 @@
-//! `dist/weir.wasm` and `dist/weir-lean.wasm` on real Envoys. The lean module cannot edit responses. Where a rule
+//! Tests `dist/weir.wasm` and `dist/weir-lean.wasm` on real Envoys. The lean module cannot edit responses. If a rule
 //! requires such an edit, the lean module answers with an error, as it does for a broken backend.
 
 use std::collections::BTreeMap;

@@ -1,4 +1,4 @@
-//! The imports and exports of `dist/weir.wasm` and `dist/weir-lean.wasm`.
+//! Tests the imports and exports of `dist/weir.wasm` and `dist/weir-lean.wasm`.
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -13,7 +13,7 @@ fn module(name: &str) -> Vec<u8> {
     std::fs::read(dist(name)).expect("the module")
 }
 
-/// `module.name` of every import, and the exported functions and memories.
+/// Returns `module.name` of every import, and the names of the exported functions and memories.
 fn surface(module: &[u8]) -> (BTreeSet<String>, BTreeSet<String>) {
     let (mut imports, mut exports) = (BTreeSet::new(), BTreeSet::new());
     for payload in Parser::new(0).parse_all(module) {
@@ -81,7 +81,8 @@ fn every_export_is_used() {
         "proxy_on_vm_start",
     ];
     assert_eq!(lean, used.map(str::to_owned).into());
-    // Only `weir.wasm` has these exports, because Envoy calls them for each response and each piece of data.
+    // Only `weir.wasm` has these exports. They cost time, because Envoy calls them for each response and each piece of
+    // data.
     let more: Vec<_> = whole.difference(&lean).collect();
     let dear = [
         "proxy_on_downstream_data",
@@ -92,7 +93,7 @@ fn every_export_is_used() {
     assert!(whole.is_superset(&lean));
 }
 
-/// The same sources in another folder give the same bytes.
+/// A build of the same sources in another folder gives the same bytes.
 #[test]
 fn equal_sources_give_equal_modules() {
     let run = |command: &mut Command| {

@@ -1,4 +1,4 @@
-//! Permissions between two real Envoys over mutual TLS.
+//! Tests permissions between two real Envoys over mutual TLS.
 
 use std::net::SocketAddr;
 use std::time::{Duration, Instant};
@@ -130,7 +130,8 @@ impl Clients {
             .await
     }
 
-    /// Returns the server's greeting and its echo of a word. An element is missing if the connection ended before.
+    /// Returns the server's greeting and its echo of a word. If the connection ends earlier, the missing texts are
+    /// None.
     async fn talk(&self, client: usize) -> [Option<String>; 2] {
         let mut caller = TcpClient::open(self.0.listener(&format!("tcp-{client}"))).await;
         let talk = async {
@@ -142,7 +143,7 @@ impl Clients {
         talk.expect("an answer or an end")
     }
 
-    /// Sends a line before it reads. Returns the first line of the answer.
+    /// Sends a line before it reads anything. Returns the first line of the answer.
     async fn speak(&self, client: usize) -> Option<String> {
         let mut caller = TcpClient::open(self.0.listener(&format!("tcp-{client}"))).await;
         caller.say("first\n").await;
@@ -270,7 +271,7 @@ async fn permissions_expire_without_control_plane() {
     let fake = FakePlane::start(serve("r1", granted())).await;
     let echo = Echo::start("bookstore").await;
     let aging = inbound(json!({ "access_max_age": 60 }));
-    // A second filter without `access_max_age`. One of the two filters polls for both.
+    // The second filter has no `access_max_age`. One of the two filters polls for both.
     let plain = json!({ "control_plane": "weir", "namespace": "bookstore" }).to_string();
     let start = async |control_plane| {
         let bootstrap = Bootstrap::default()
@@ -369,7 +370,7 @@ async fn shipped_configuration_checks_and_sends_certificates() {
     let fake = FakePlane::start(serve("r1", granted())).await;
     let echo = Echo::start("bookstore").await;
     let greeter = Greeter::start("bookstore").await;
-    // The bookwarehouse allows the bookstore, which needs this certificate.
+    // The bookwarehouse allows requests of the bookstore, if the bookstore shows its certificate.
     let mut grants = granted();
     grants["access"]["grants"] = json!({ "bookwarehouse/bookwarehouse": [{
         "by": "bookwarehouse/bookstore",
@@ -408,7 +409,7 @@ async fn shipped_configuration_checks_and_sends_certificates() {
         let envoy = Envoy::start(&config, 1).await;
         envoy.wait_for_updates(1).await;
 
-        // Outbound: only to a server with the right identity.
+        // Outbound requests go only to a server with the right identity.
         let mut out = Connection::open(envoy.listener("outbound")).await;
         let answer = out.get("bookwarehouse.bookwarehouse:14001", "/").await;
         assert_eq!(answer.status, expected, "{name} {answer:?}");
@@ -419,7 +420,7 @@ async fn shipped_configuration_checks_and_sends_certificates() {
         let host = "bookwarehouse.bookwarehouse:14001";
         let answer = out.get(host, "/admin/..//books").await;
         assert_eq!(answer.json()["path"], "/books", "{answer:?}");
-        // Unknown hosts and ports have no outbound route, and the header does not select the workload.
+        // Unknown hosts and ports have no outbound route. A client's routing header does not select the workload.
         let claim = [("x-weir-cluster", "workload")];
         for host in ["elsewhere", "bookwarehouse.bookwarehouse:9"] {
             let answer = out.get_with(host, "/", &claim).await;
@@ -427,7 +428,7 @@ async fn shipped_configuration_checks_and_sends_certificates() {
         }
         let answer = out.get(host, "/books/..%2Fadmin").await;
         assert_eq!(answer.status, StatusCode::BAD_REQUEST, "{answer:?}");
-        // Inbound: only clients with a permission.
+        // Inbound requests are only for clients with a permission.
         let certificates = [BUYER, THIEF].map(|name| Some(authority.sign(&[name])));
         let addresses = ["inbound", "inbound-tcp"].map(|name| envoy.listener(name));
         let clients = clients(addresses, &authority, &certificates).await;

@@ -1,4 +1,4 @@
-//! Findings of `weir check --envoy` about insecure listeners of a real Envoy.
+//! Tests that `weir check --envoy` finds the insecure listeners of a real Envoy.
 
 use tempfile::TempDir;
 use weir_core::envoy::{EnvoyDump, Finding, findings};
@@ -47,7 +47,7 @@ async fn shipped_configurations_have_no_open_listeners() {
     ] {
         assert_eq!(found(&shipped(file, &[])).await, [""; 0], "{file}");
     }
-    // This configuration has paths of a container, so Envoy cannot start with it here. The test reads its text.
+    // This configuration has paths of a container, so Envoy cannot start with it here. Check its text instead.
     let text = std::fs::read_to_string(root().join("envoy-config/kubernetes-sidecar.yaml"))
         .expect("a file");
     assert!(text.contains("failure_policy: FAIL_RELOAD") && !text.contains("inbound"));

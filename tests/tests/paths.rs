@@ -1,5 +1,6 @@
-//! A workload may decode a path differently than the filter that checks permissions. The test sends such paths to
-//! `envoy-config/inbound-mtls.yaml` on a real Envoy, with a grant for `/books/.*` and four models of workloads.
+//! A workload may decode a path in another way than the filter that checks permissions. The test sends such paths to
+//! `envoy-config/inbound-mtls.yaml` on a real Envoy, with a grant for `/books/.*`. Four models show how different
+//! workloads decode a path.
 
 use std::net::SocketAddr;
 
@@ -161,7 +162,7 @@ fn readings(path: &str) -> [(&'static str, Vec<u8>); 4] {
         })
         .collect();
     let servlet = decode(&cut.join(&b'/'));
-    // Some servlet containers remove parameters again after decoding.
+    // Some servlet containers decode the path and then remove parameters a second time.
     let cut_again: Vec<_> = servlet
         .split(|byte| *byte == b'/')
         .map(|segment| {

@@ -17,7 +17,7 @@ use weir_tests::tls::{Authority, Certificate};
 
 const PROXIES: &str = r#"{"replica":"other","proxies":[{"instance":"i","owner":{"namespace":"shop","name":"pod 1"},"node":"n","scope":{"namespace":"shop"},"applied":"r","watermark":"services=7","refused":"","is_lean":true,"behind":2,"silent":3}]}"#;
 
-/// Starts a replica with TLS that always answers `PROXIES`.
+/// Starts a replica with TLS that answers every request with `PROXIES`.
 async fn replica(own: &Certificate) -> SocketAddr {
     let chain = CertificateDer::from_pem_slice(own.pem.as_bytes()).expect("a certificate");
     let key = PrivateKeyDer::from_pem_slice(own.key.as_bytes()).expect("a key");

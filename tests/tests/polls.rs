@@ -1,5 +1,5 @@
-//! Polls of the filter. Each proxy process has one open poll for each scope (a namespace or a Gateway). The headers of
-//! a poll follow `docs/protocol.md`.
+//! Tests the polls of the filter. Each proxy process has one open poll for each scope (a namespace or a Gateway). The
+//! headers of a poll follow `docs/protocol.md`.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -56,7 +56,7 @@ async fn one_poll_is_held_per_process() {
     assert_eq!(envoy.stat("wasmcustom.weir_poll_failures_total").await, 0);
 }
 
-/// The VM that polls traps in its tick. Then another VM polls, with the same `weir-instance`.
+/// The test makes the polling VM trap. Another VM must then poll, with the same `weir-instance`.
 #[tokio::test(flavor = "multi_thread")]
 async fn another_vm_replaces_a_trapped_poller() {
     let plane = Plane::start(&[("web.yaml", &manifest([100, 0]))]);
@@ -80,7 +80,7 @@ async fn another_vm_replaces_a_trapped_poller() {
         let newer = fake
             .wait_for_poll(held.len(), "of another VM", |_| true)
             .await;
-        // The trap comes with the poller's next tick, up to half a second after the request.
+        // The polling VM traps at its next tick, up to half a second after the request.
         let after = newer.received - marked;
         println!("round {round}: a newer poll {after:?} after the request that caused the trap");
         assert!(after < Duration::from_millis(3500), "{after:?}");
@@ -203,7 +203,8 @@ async fn poll_headers_follow_the_contract() {
             "{revision}: applied by all VMs after {:?}",
             next.received - changed
         );
-        // The change ended the held poll. One new poll received the document, and one more poll reported it.
+        // The change ended the held poll. The next poll received the document, and one more poll reported it as
+        // applied.
         assert_eq!(fake.polls().len(), before + 2);
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
@@ -292,7 +293,7 @@ async fn change_needs_all_vms_to_apply() {
     tokio::time::sleep(Duration::from_millis(800)).await;
     let before = fake.polls().len();
 
-    // The VM that polls must not trap here, because the next poller would drop this VM from the member list.
+    // The request must not trap the polling VM, because the next poller would drop this VM from the member list.
     let trap = [("x-weir-trap", "bystander")];
     let mut requests = 0;
     loop {

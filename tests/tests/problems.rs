@@ -37,7 +37,7 @@ This page lists all problems. A word in braces stands for a value of the object.
 In a folder, an edit can break an object. The object then keeps the effect that it had before the edit.
 ";
 
-/// The text for an effect that depends on the place of the field.
+/// The page has this text if the effect depends on the place of the field.
 const BY_PLACE: &str = "depends on the place, see above";
 
 /// Words of the implementation, which users do not know.

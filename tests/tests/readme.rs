@@ -7,7 +7,8 @@ use weir_split::Plugin;
 use weir_tests::pages::{Block, OUTPUT, blocks, commands, missing_line, pages};
 use weir_tests::{root, typed};
 
-/// Commands that this test does not run. The clone exists already, and the scripts run this test or build its inputs.
+/// Commands that this test does not run. The clone exists already. The scripts in this list run this test or build its
+/// inputs.
 const NOT_REPEATED: [&str; 7] = [
     "git clone REPOSITORY weir && cd weir",
     "scripts/build",

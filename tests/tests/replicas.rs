@@ -1,5 +1,5 @@
-//! Several replicas of the control plane with one cluster: proxies move between replicas without failures, and never
-//! return to older configurations.
+//! Tests several replicas of the control plane with one cluster. Proxies move between replicas without failures, and
+//! never return to older configurations.
 
 use std::net::SocketAddr;
 use std::path::Path;
@@ -122,7 +122,7 @@ async fn rolling_restart_is_not_noticed() {
     let changing = change_each_second(splits.clone(), changes.clone(), stopped);
     let changing = tokio::spawn(changing);
     for _ in 0..2 {
-        // A new replica joins and receives traffic, then an old one stops.
+        // A new replica starts and receives traffic. After that an old replica stops.
         replicas.push(replica(&admin).await);
         service.lead_to(&addresses(&replicas));
         let old = replicas.remove(0);
@@ -131,9 +131,12 @@ async fn rolling_restart_is_not_noticed() {
         let terminated = Instant::now();
         let mut is_led_to = true;
         while !old.has_ended() {
-            // Endpoints of a Service follow readiness within a second.
+            // When a replica becomes not ready, a Service removes its endpoint within a second.
             if is_led_to && terminated.elapsed() > Duration::from_millis(800) {
-                assert!(!is_ready(&old).await, "a replica that ends is not ready");
+                assert!(
+                    !is_ready(&old).await,
+                    "the terminated replica is still ready"
+                );
                 service.lead_to(&addresses(&replicas));
                 is_led_to = false;
             }
@@ -150,7 +153,7 @@ async fn rolling_restart_is_not_noticed() {
         assert!(changed >= 3, "{changed} changes while the replica ended");
         assert!(
             terminated.elapsed() > Duration::from_secs(3),
-            "the replica ended before the endpoints changed"
+            "the replica stopped before the endpoints changed"
         );
     }
     stop.send(()).expect("the changes go on");
@@ -168,7 +171,7 @@ async fn rolling_restart_is_not_noticed() {
         let late = samples.iter().find(|it| it.sent > follow && it.by != "v2");
         assert!(
             late.is_none(),
-            "not by v2 after the last change: {late:?}\n{}",
+            "v2 did not answer after the last change: {late:?}\n{}",
             envoy.log()
         );
         println!("{} requests, 0 failed; {changes:?} changes", samples.len());
@@ -222,7 +225,7 @@ async fn lagging_replica_never_reverts_proxies() {
         assert_eq!(*weights, 2, "the replica does not lag: {}", old.text());
     }
     let visits = service.taken(behind.listen) - to_behind;
-    assert!(visits >= 3, "{visits} polls of the replica that lags");
+    assert!(visits >= 3, "{visits} polls at the lagging replica");
     let updates = envoy.stat("wasmcustom.weir_config_updates_total").await;
 
     // While only the lagging replica serves polls, the proxy keeps its configuration. It follows the next change.
@@ -253,7 +256,7 @@ async fn lagging_replica_never_reverts_proxies() {
         "{wrong:?}\n{}",
         envoy.log()
     );
-    println!("{visits} polls of the replica that lags");
+    println!("{visits} polls at the lagging replica");
 }
 
 /// Copies the folder of etcd's data.

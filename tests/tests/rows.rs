@@ -1,4 +1,4 @@
-//! `tests/golden/ROWS.md`: every row of the decision tables has a case, and every case is in a row.
+//! Tests `tests/golden/ROWS.md`: every row of the decision tables has a case, and every case is in a row.
 
 use std::collections::BTreeSet;
 

@@ -1,5 +1,5 @@
-//! Memory and delay of a control plane with five thousand splits. This test has its own binary and runs alone, because
-//! it measures time.
+//! Measures the memory and the delay of a control plane with five thousand splits. This test has its own binary and
+//! runs alone, because other tests would change the measured times.
 
 use std::time::{Duration, Instant};
 
@@ -9,7 +9,7 @@ use weir_cluster::images::unpack;
 use weir_cluster::server::ADMIN;
 use weir_tests::{Plane, dist};
 
-#[allow(dead_code, reason = "the tests of `watching` use the rest of it")]
+#[allow(dead_code, reason = "the tests in `watching` use its other functions")]
 #[path = "watching/scene.rs"]
 mod scene;
 
@@ -19,7 +19,7 @@ const SPLITS: usize = 5_000;
 const SERVICES: usize = 15_000;
 /// The default limit of a namespace is too small for this test.
 const ARGUMENTS: [&str; 2] = ["--namespace-limit", "8Mi"];
-/// The limit in KiB. The measured value is a quarter lower.
+/// The memory limit in KiB. The measured value is a quarter lower.
 const MEMORY: u64 = 80 << 10;
 
 /// Returns the key in etcd and the object of a Service, as the API server stores them.
@@ -94,7 +94,7 @@ async fn five_thousand_splits_need_little_memory() {
         .server
         .keep(&(0..SPLITS).map(split).collect::<Vec<_>>());
     let put = Instant::now();
-    // The API server returns a list only when it has all objects.
+    // This request ends only after the API server has read all splits from etcd.
     let path = "/apis/split.smi-spec.io/v1alpha4/trafficsplits?limit=1";
     scene.server.kubectl(&["get", "--raw", path]);
     println!("the API server: {:?}", put.elapsed());
@@ -112,7 +112,6 @@ async fn five_thousand_splits_need_little_memory() {
         .until("every split", left, |config| rules(config) == all)
         .await;
     println!("every split: {:?}", start.elapsed());
-    // Change one split several times.
     let path = "/spec/backends/1/weight";
     for weight in 20..40 {
         let patch = format!(r#"[{{"op":"replace","path":"{path}","value":{weight}}}]"#);
@@ -132,7 +131,7 @@ async fn five_thousand_splits_need_little_memory() {
         })
         .await;
     let grown = scene.plane.memory();
-    // Start a new replica when all objects exist.
+    // Start a new replica, which has to read all objects at once.
     let start = Instant::now();
     scene.plane = Plane::by_program(&program, &kubeconfig, &ARGUMENTS);
     scene

@@ -106,7 +106,8 @@ async fn kill_switch_works_both_ways() {
         assert_eq!(got, expected, "{percent} %");
     }
 
-    // At 0 % requests also bypass the filter's own answers. A client's routing header never has an effect.
+    // At 0 % requests bypass the filter, so they do not get its error answers. A client's routing header never has an
+    // effect.
     sidecar.plane.rename_into_place("broken.yaml", BROKEN);
     sidecar.envoy.wait_for_updates(2).await;
     let claim = [(
@@ -140,9 +141,8 @@ async fn client_routing_header_is_ignored() {
     }
 }
 
-/// At 50 % Envoy skips the filter for half of the hosts, and decides for each request separately which route it uses.
-/// Envoy removes the client's routing header before both decisions. (`tests/tests/guest.rs` has the same test for
-/// `existing.yaml`.)
+/// At 50 % Envoy skips the filter for half of the hosts, and chooses the route of each request at random. Envoy removes
+/// the client's routing header before both decisions. (`tests/tests/guest.rs` has the same test for `existing.yaml`.)
 #[tokio::test(flavor = "multi_thread")]
 async fn partial_switch_ignores_client_header() {
     let fake = FakePlane::start(Behaviour::Serve {

@@ -1,5 +1,5 @@
-//! The configuration that a proxy uses after its own start or after a start of the control plane. Also faults of the
-//! control plane, which must not remove a proxy's configuration.
+//! Tests which configuration a proxy uses after its own start and after a start of the control plane. Faults of the
+//! control plane must not remove a proxy's configuration.
 
 use std::time::{Duration, Instant};
 
@@ -17,7 +17,7 @@ fn with_initial(control_plane: Option<&str>, weights: [u64; 2]) -> String {
     plugin.to_string()
 }
 
-/// Returns the name of the backend that answers; without a backend, the body of the answer.
+/// Returns the name of the backend that answers. If no backend answers, returns the body of the answer.
 async fn ask(connection: &mut Connection) -> String {
     let answer = connection.get("web", "/").await;
     match answer.header("identity") {
@@ -151,8 +151,8 @@ async fn served(plane: &Plane) -> (Envoy, Web) {
     (envoy, web)
 }
 
-/// Checks that the configuration does not change. The check takes longer than the control plane waits before it accepts
-/// that a file is gone.
+/// Checks for three seconds that the configuration does not change. Within this time the control plane accepts that a
+/// file is gone.
 async fn unchanged(envoy: &Envoy, what: &str) {
     let start = Instant::now();
     let mut connection = Connection::open(envoy.listener("outbound")).await;

@@ -43,7 +43,7 @@ use weir_core::world::World;
 use weir_tests::{golden, root};
 
 const CONTROLLER: &str = "weir.dev/gateway-controller";
-/// The resource version of every object. Proxies that are not behind have read all objects up to this version.
+/// The resource version of every object. A proxy that is not behind has read all objects up to this version.
 const SINCE: u64 = 100;
 
 fn folder() -> PathBuf {

@@ -1,5 +1,5 @@
-//! WebSockets and gRPC streams that stay open while weights change. An open stream stays at its backend; a new stream
-//! follows the new weights.
+//! Tests WebSockets and gRPC streams that stay open while weights change. An open stream stays at its backend, and a
+//! new stream follows the new weights.
 
 use std::collections::BTreeSet;
 use std::convert::Infallible;

@@ -1,4 +1,4 @@
-//! TCP: the filter chooses a cluster for each connection, on a real Envoy.
+//! Tests that the filter chooses a cluster for each TCP connection, on a real Envoy.
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -39,8 +39,8 @@ fn db(weights: [u64; 2]) -> Value {
     })
 }
 
-/// Returns a plugin configuration for connections to `db`, with the keys of `more`. If `more` has a null `root`, the
-/// key `root` is removed.
+/// Returns a plugin configuration for connections to `db`, with the keys of `more`. If `root` is null in `more`, the
+/// result has no `root`.
 fn plugin(more: Value) -> String {
     let mut plugin =
         json!({ "namespace": "default", "protocol": "tcp", "root": "db.default:6379" });
@@ -109,7 +109,7 @@ async fn connections_are_split_exactly() {
     }
     envoy.assert_no_traps().await;
     let counted = "wasmcustom.weir_requests_total.rule=.=db;.;backend=.=db-v2.default:6379;.;";
-    // The tick flushes the counters.
+    // The filter writes its counters at its next tick.
     tokio::time::sleep(Duration::from_millis(700)).await;
     assert_eq!(envoy.stat(counted).await, 20);
 }
@@ -143,7 +143,7 @@ async fn original_destination_selects_the_service() {
     envoy.assert_no_traps().await;
 }
 
-/// The filter closes a connection that it cannot serve before a server receives it, and logs the reason.
+/// If the filter cannot serve a connection, it closes the connection before a server receives it, and logs the reason.
 #[tokio::test(flavor = "multi_thread")]
 async fn unserviceable_connection_is_closed() {
     let backends = Db::start().await;
@@ -200,7 +200,8 @@ async fn unserviceable_connection_is_closed() {
     envoy.assert_no_traps().await;
 }
 
-/// The lean module cannot read a connection's bytes, so it refuses a plugin configuration that requires this.
+/// To check inbound connections, a filter must read their bytes. The lean module cannot read them, so it refuses
+/// the plugin configuration.
 #[tokio::test(flavor = "multi_thread")]
 async fn lean_module_refuses_inbound_connection_checks() {
     let inbound = plugin(json!({
@@ -421,8 +422,8 @@ async fn all_plugin_kinds_share_one_proxy() {
     envoy.assert_no_traps().await;
 }
 
-/// Runs `envoy-config/tcp.yaml` with servers and a control plane of this test. It splits connections in halves, and its
-/// runtime key switches the split off and on.
+/// Runs `envoy-config/tcp.yaml` with the servers and the control plane of this test. The split sends half of the
+/// connections to each server, and a runtime key switches the split off and on.
 #[tokio::test(flavor = "multi_thread")]
 async fn shipped_configuration_splits_and_can_switch() {
     let servers = Db::start().await;

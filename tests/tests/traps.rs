@@ -1,5 +1,5 @@
-//! A VM traps while the control plane is down: only requests in flight on its worker fail, and the worker restarts with
-//! its configuration.
+//! A VM traps while the control plane is down. Only requests in flight on this VM's worker fail. The worker restarts
+//! with its configuration.
 
 use std::collections::BTreeSet;
 use std::time::{Duration, Instant};
@@ -15,7 +15,7 @@ struct Scene {
     _web: Web,
 }
 
-/// Starts an Envoy with two workers, and ends the control plane after the Envoy has a configuration.
+/// Starts an Envoy with two workers. After the Envoy has a configuration, ends the control plane.
 async fn orphan(weights: [u64; 2]) -> Scene {
     let plane = Plane::start(&[("web.yaml", &manifest(weights))]);
     let fake = FakePlane::start(Behaviour::Forward(plane.listen)).await;
@@ -27,7 +27,7 @@ async fn orphan(weights: [u64; 2]) -> Scene {
     let envoy = Envoy::start(&bootstrap.build(), 2).await;
     envoy.wait_for_updates(1).await;
     drop((fake, plane));
-    // Envoy restarts a VM at once if the VM is older than the backoff, which is 1 to 1.5 seconds.
+    // Envoy restarts a trapped VM at once if this VM is older than the backoff of 1 to 1.5 seconds.
     tokio::time::sleep(OLD_ENOUGH).await;
     Scene { envoy, _web: web }
 }
@@ -59,7 +59,8 @@ async fn trap_fails_only_in_flight_requests() {
         let samples = load.take();
         let (served, failed): (Vec<_>, Vec<_>) =
             samples.iter().partition(|sample| sample.status == 200);
-        // Eight connections over two workers: four are on this worker, each with one request at a time.
+        // The two workers share eight connections, so four of them are on this worker. Each connection has one request
+        // at a time.
         let connections: BTreeSet<_> = failed.iter().map(|sample| sample.connection).collect();
         assert!(failed.len() <= 4, "{failed:#?}");
         assert_eq!(
@@ -77,7 +78,8 @@ async fn trap_fails_only_in_flight_requests() {
         for backend in ["v1", "v2"] {
             let share = served.iter().filter(|sample| sample.by == backend).count();
             let half = served.len() / 2;
-            // On each of two workers, the sequences of picks before and after the trap are each off by less than one.
+            // Each of the two workers has one sequence of picks before the trap and one after the trap. Each sequence
+            // is off by less than one pick.
             assert!(
                 share.abs_diff(half) <= 6,
                 "{backend}: {share} of {}",
@@ -109,7 +111,7 @@ async fn split_is_exact_after_a_trap() {
     }
 }
 
-/// After a second trap within the backoff Envoy waits, and answers 503 until the restart.
+/// After a second trap within the backoff, Envoy waits, and answers 503 until it restarts the VM.
 #[tokio::test(flavor = "multi_thread")]
 async fn second_trap_recovers_within_two_seconds() {
     let scene = orphan([100, 0]).await;

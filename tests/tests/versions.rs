@@ -1,5 +1,5 @@
-//! A control plane that is newer than the filter, on a real Envoy. The test pretends that matches by path need a newer
-//! version of the configuration than the filter has.
+//! Tests a control plane that is newer than the filter, on a real Envoy. In this test, matches by path need a newer
+//! configuration format than the filter has.
 
 use std::collections::BTreeSet;
 use std::sync::Arc;

@@ -1,8 +1,7 @@
 //! The pure part of the control plane: it turns objects into a plan, problems and status.
 //!
-//! The crate reads no file, socket or clock, and does not wait: `Cargo.toml` has no crate for these tasks, and
-//! `clippy.toml` forbids the types and methods of the standard library for them. Each module uses only modules below
-//! it:
+//! The crate reads no file, socket or clock, and never waits. `Cargo.toml` has no crate for these tasks, and
+//! `clippy.toml` forbids the parts of the standard library that do them. Each module uses only modules below it:
 //!
 //! ```text
 //! translate   world -> plan and problems

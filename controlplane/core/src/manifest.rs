@@ -1,5 +1,5 @@
-//! Reads the text of manifests: returns objects, and problems with the path of the wrong field. Of each object this
-//! module reads only the kind and the metadata.
+//! Reads manifests: returns objects, and problems with the path of the wrong field. This module reads only the kind and
+//! the metadata of an object.
 
 pub mod decode;
 pub mod field_path;

@@ -144,7 +144,7 @@ impl Default for Metrics {
             token_reviews: add(
                 r,
                 "token_reviews",
-                "Results of token reviews; the result forged counts tokens that the API server has not signed, and Weir sends no review for them",
+                "Results of token reviews; forged: the API server has not signed the token, so Weir requests no review",
             ),
             propagation: register(
                 r,

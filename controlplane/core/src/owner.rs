@@ -15,7 +15,7 @@ pub struct Owner {
 /// The most connections of one pod, and also the most instances. An instance is an Envoy process that polls for one
 /// namespace or Gateway. The workers of an instance take turns to poll.
 const POD_LIMIT: usize = 32;
-/// The same two limits for a ServiceAccount with tokens that are not bound to a pod.
+/// The most connections, and also the most instances, of a ServiceAccount with tokens that are not bound to a pod.
 const ACCOUNT_LIMIT: usize = 256;
 
 impl Owner {

@@ -126,7 +126,8 @@ pub struct Plan {
     access: Option<Access>,
 }
 
-/// For each Gateway, by namespace and name, the listeners by name.
+/// The HTTP listeners of each Gateway. The outer key is the namespace and the name of the Gateway. The inner key is the
+/// name of the listener.
 pub type Listeners = BTreeMap<(String, String), BTreeMap<String, Listener>>;
 
 impl Plan {
@@ -181,7 +182,7 @@ impl Plan {
         of_sets.chain(self.connections.iter().map(|planned| &planned.audience))
     }
 
-    /// Returns every scope with its own configuration:
+    /// Returns the scopes that have a configuration of their own:
     ///
     /// - [`Scope::Producers`]
     /// - each namespace that has rules, or that the access policy names
@@ -290,8 +291,8 @@ impl Plan {
 /// Returns the configuration for one scope. A namespace that the plan does not name gets the producer rules. A Gateway
 /// that the plan does not name gets no rules.
 ///
-/// If a namespace has consumer rules for a port of a Service, for requests or for connections, these rules replace the
-/// producer rules for this port (Gateway API, GEP-1294).
+/// The consumer rules of a namespace for a Service port replace all producer rules for this port (Gateway API,
+/// GEP-1294).
 pub fn scope(plan: &Plan, scope: &Scope) -> Config {
     let own_sets = plan.sets.iter().filter(|it| it.audience.is_own(scope));
     let own_connections = plan

@@ -54,11 +54,11 @@ pub struct PlanState<'e> {
     /// The audience (group of proxies) of each split of a literal host, which is a host that is not a Service. Every
     /// other split has [`Audience::Everyone`].
     pub splits_of_literals: BTreeMap<Key, Audience>,
-    /// The shares of requests in the plan in force that a proxy with `weir-lean.wasm` cannot serve.
+    /// The requests with edited responses in the plan in force. A proxy with `weir-lean.wasm` cannot serve them.
     pub edited: EditedShares,
     /// Why the newest plan is refused; None if it is in force.
     pub refused: Option<&'e str>,
-    /// The resource versions up to which the cluster had been read for the plan in force.
+    /// The newest resource versions that the plan in force contains.
     pub in_force: &'e Watermark,
 }
 
@@ -117,8 +117,8 @@ impl<'e> Evidence<'e> {
         problems.map(Vec::as_slice).unwrap_or_default()
     }
 
-    /// Returns why the newest plan is refused, if the plan in force does not have the current generation of the object.
-    /// Returns None if it has this generation, or if the newest plan is not refused.
+    /// The plan in force may have only an older generation of the object, because Weir refused the newest plan. Returns
+    /// the reason of this refusal, or None.
     fn held_back(&self, subject: &Subject) -> Option<&'e str> {
         let version = self.in_force.get(&subject.resource).unwrap_or_default();
         self.refused.filter(|_| version < subject.since)
@@ -143,8 +143,8 @@ pub fn waits(status: &Value) -> bool {
     })
 }
 
-/// Splits problems into two lists. Because of a problem in the first list, proxies do not use the object at all, or do
-/// not use it at one parent. The second list has all other problems.
+/// Returns two lists of problems. A problem in the first list affects the whole object, or the whole object at one
+/// parent. The second list has all other problems.
 fn split_barring<'p>(problems: &[&'p Problem]) -> (Vec<&'p Problem>, Vec<&'p Problem>) {
     problems
         .iter()
@@ -187,7 +187,7 @@ fn is_of_reference(problem: &Problem) -> bool {
         | Reason::PortNotFound
         | Reason::RootNotFound
         | Reason::ReferenceNotFound => true,
-        // A Service of type ExternalName, or an invalid name of a backend.
+        // The backend is a Service of type ExternalName, or the name of the backend is invalid.
         Reason::UnsupportedValue | Reason::InvalidValue => {
             problem.path.ends_with(']') || problem.path.ends_with("].service")
         }

@@ -8,7 +8,9 @@
 //!              |
 //! splits ------+-> host sets of the Service ports without routes
 //!
-//! TrafficTargets -> grants, and the ServiceAccounts of all backends (only with the policy `smi`)
+//! With the policy `smi`:
+//! TrafficTargets -> grants
+//! workloads      -> ServiceAccounts of backends
 //! ```
 
 mod attachment;
@@ -39,10 +41,10 @@ pub fn translate(world: &World, policy: Policy) -> (Plan, Vec<Problem>) {
     translate_within(world, policy, &Limits::default())
 }
 
-/// Returns the plan, and the problems sorted by file and object, each once. [`World::from_objects`] already returns the
-/// problems that depend on one object alone, so they are not included.
+/// Returns the plan and its problems. The problems are sorted by file and object, without duplicates. Problems that
+/// depend on one object alone are not included, because [`World::from_objects`] returns them.
 ///
-/// If an object would cost proxies more than the limits allow, the plan does not have it, and there is a problem.
+/// An object that would cost proxies more than `limits` allow gets a problem, and is not in the plan.
 pub fn translate_within(world: &World, policy: Policy, limits: &Limits) -> (Plan, Vec<Problem>) {
     let mut problems = BTreeSet::new();
     let affordable = cost::within(world, policy, limits, &mut problems);
@@ -118,7 +120,7 @@ fn rules_of_workloads(sets: &[PlannedSet], connections: &[PlannedConnections]) -
     set_rules.chain(connection_rules).cloned().collect()
 }
 
-/// One port of a Service that clients call (a root), or of a Service that gets the requests (a backend).
+/// One port of a root (a Service that clients call) or of a backend (a Service that gets the requests).
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 struct ServicePort {
     namespace: String,

@@ -1,5 +1,5 @@
 //! A watermark has the newest resource versions that a replica has read from the cluster. Proxies send the watermark of
-//! their configuration. A replica that has read less serves nothing, so the proxy keeps its configuration.
+//! their configuration. A replica with older versions sends no configuration, so the proxy keeps its newer one.
 //!
 //! Resource versions can be compared within one resource (Kubernetes API concepts, "Resource versions"), so a watermark
 //! has one version for each resource. The text of a watermark is `RESOURCE=VERSION,...`, sorted. A resource is
@@ -10,10 +10,10 @@ use std::fmt;
 use std::str::FromStr;
 use std::sync::Arc;
 
-/// The most resources in the parsed watermark of a client that this replica does not watch. The replica may find the
-/// CustomResourceDefinition of such a resource before the client's poll ends.
+/// A client's watermark may have resources that this replica does not watch. The parser keeps at most this many of
+/// them, because the replica may find their CustomResourceDefinitions before the client's poll ends.
 const MAX_UNKNOWN: usize = 16;
-/// The most bytes of the name of such a resource: a plural, a group and a namespace.
+/// The most bytes in the name of a resource that this replica does not watch.
 const MAX_NAME: usize = 256;
 
 /// The newest resource version that a replica has read, for each resource (`services`,
@@ -52,7 +52,7 @@ impl Watermark {
         self.0.entry(resource.into()).or_default().changed = Some(version);
     }
 
-    /// Returns the version of this resource that clients get.
+    /// Returns the version of this resource for clients.
     pub fn get(&self, resource: &str) -> Option<u64> {
         self.0.get(resource).map(|version| version.for_clients())
     }
@@ -98,8 +98,8 @@ impl Watermark {
         both.all(|(own, other)| own.read.max(own.for_clients()) >= other.for_clients())
     }
 
-    /// True if `other` has a resource that `self` does not have. Then the definition of the resource was removed, or
-    /// this replica has not seen the definition yet. Returns false if `self` is empty, as for a folder.
+    /// True if `other` has a resource that `self` does not have. The cluster has removed the definition of this
+    /// resource, or this replica has not read it yet. False if `self` is the empty watermark of a folder.
     pub fn lacks(&self, other: &Watermark) -> bool {
         let mut resources = other.0.keys();
         !self.is_empty() && resources.any(|it| !self.0.contains_key(it))

@@ -68,7 +68,7 @@ impl World {
     }
 
     /// Returns the world and the problems of the objects. An object with a mistake has no effect on the other objects.
-    /// If two objects have the same kind, namespace and name, the world gets the first by file and position.
+    /// If several objects have the same kind, namespace and name, the world has only the first by file and position.
     pub fn of<E: Borrow<Entry>>(entries: &[E]) -> (World, Vec<Problem>) {
         let mut entries: Vec<&Entry> = entries.iter().map(Borrow::borrow).collect();
         entries.sort_by_key(|entry| {
@@ -165,8 +165,8 @@ impl World {
             .collect()
     }
 
-    /// Returns the labels of a namespace, with the label `kubernetes.io/metadata.name`, which Kubernetes gives each
-    /// namespace.
+    /// Returns the labels of a namespace. Always includes the label `kubernetes.io/metadata.name`, because Kubernetes
+    /// adds this label to each namespace.
     pub fn namespace_labels(&self, namespace: &str) -> BTreeMap<String, String> {
         let labels = self.labels.get(namespace);
         let mut labels = labels.map_or_else(BTreeMap::new, |labels| labels.as_ref().clone());

@@ -13,8 +13,8 @@ use weir_split::EVERY_NAMESPACE;
 #[derive(Args)]
 pub struct PolicyArgument {
     /// Access policy. smi: TrafficTargets decide which client may reach which backend. permissive: every client may
-    /// reach every backend. unstated: the configuration contains no policy. A proxy that has a service_account in its
-    /// plugin configuration then keeps its last policy, or denies all traffic if it has none
+    /// reach every backend. unstated: the configuration contains no policy. In this case a proxy with a service_account
+    /// in its plugin configuration keeps its last policy. A proxy that never had a policy denies all traffic
     #[arg(long, value_name = "unstated|permissive|smi", value_parser = parse_policy, default_value = "unstated")]
     pub policy: Policy,
 }

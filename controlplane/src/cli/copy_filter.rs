@@ -24,7 +24,7 @@ pub fn run(dir: &Path) -> ExitCode {
 fn copy_filter(folder: &Path, dir: &Path) -> io::Result<()> {
     let entries = fs::read_dir(folder).map_err(|error| {
         let why = format!(
-            "{} contains no filters: {error}; run this in Weir's image",
+            "the filters in {} cannot be read: {error}; run this command in Weir's image",
             folder.display()
         );
         io::Error::new(error.kind(), why)
@@ -72,7 +72,9 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let error = copy_filter(&dir.path().join("none"), dir.path()).unwrap_err();
         assert!(
-            error.to_string().contains("run this in Weir's image"),
+            error
+                .to_string()
+                .contains("run this command in Weir's image"),
             "{error}"
         );
     }

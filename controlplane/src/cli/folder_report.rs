@@ -76,7 +76,7 @@ fn is_warning(problem: &Problem) -> bool {
     problem.effect.extent == Extent::Nothing
 }
 
-/// Prints that the folder cannot be read, and returns the exit code for that.
+/// Prints why the folder cannot be read, and returns the exit code.
 pub fn print_unreadable(dir: &Path, error: &io::Error) -> ExitCode {
     let message = format!("weir: {} cannot be read: {error}\n", dir.display());
     print(io::stderr(), &message);

@@ -1,5 +1,5 @@
-//! The arguments that limit the cost of objects. The cost of an object estimates how many bytes the object adds to the
-//! configuration of a proxy.
+//! The arguments that limit the cost of objects. The cost of an object is an estimate of the bytes that the object adds
+//! to the configuration of a proxy.
 
 use clap::error::ErrorKind;
 use clap::{Args, CommandFactory};
@@ -16,12 +16,13 @@ pub struct LimitArguments {
     /// Limit for one object. Weir leaves out an object above this limit
     #[arg(long, value_name = "BYTES", default_value = "1Mi")]
     object_limit: Bytes,
-    /// Limit for all objects of one namespace. Above this limit Weir leaves out the youngest objects. 1Mi is about 2000
-    /// TrafficSplits of one port and two backends each, and less than 25 MiB of memory in an Envoy with two workers
+    /// Limit for all objects of one namespace. Above this limit Weir leaves out the youngest objects. 1Mi is enough for
+    /// about 2000 TrafficSplits with one port and two backends. They need less than 25 MiB of memory in an Envoy with
+    /// two workers
     #[arg(long, value_name = "BYTES", default_value = "1Mi")]
     namespace_limit: Bytes,
     /// Limit for one proxy, at most 24Mi. Above this limit Weir leaves out the youngest objects of the namespace with
-    /// the highest cost. A part as large as the namespace limit is reserved for the proxy's own namespace
+    /// the highest cost. The bytes of --namespace-limit are reserved for the proxy's own namespace
     #[arg(long, value_name = "BYTES", default_value = "16Mi", value_parser = parse_scope_limit)]
     scope_limit: Bytes,
     /// Maximum number of regular expressions in all objects of one namespace
@@ -60,9 +61,9 @@ fn require_more(scope: (&str, u64), namespace: (&str, u64)) {
         return;
     }
     let message = format!(
-        "{} ({}) has to be more than {} ({}): the proxy's own namespace may use the second number, and all other \
-         namespaces together use the rest",
-        scope.0, scope.1, namespace.0, namespace.1
+        "{} ({}) must be more than {} ({}): the proxy's own namespace may use {}, and the other namespaces \
+         share the rest",
+        scope.0, scope.1, namespace.0, namespace.1, namespace.1
     );
     Cli::command()
         .error(ErrorKind::ValueValidation, message)

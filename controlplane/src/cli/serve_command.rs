@@ -42,7 +42,7 @@ pub struct Serve {
         requires = "kubernetes"
     )]
     pub namespaces: Vec<String>,
-    /// Lease that decides which replica writes status; without a Lease this process writes status
+    /// Lease that decides which replica writes status. Without this flag, this process writes status
     #[arg(long, value_name = "NS/NAME", value_parser = parse_lease, requires = "kubernetes")]
     pub lease: Option<Lease>,
     /// Headless Service of all replicas. The replicas use its addresses to exchange their lists of proxies
@@ -67,8 +67,8 @@ pub struct Serve {
     /// Domain of DNS names in client certificates: NAME.NAMESPACE.DOMAIN
     #[arg(long, value_name = "DOMAIN", value_parser = parse_domain, default_value = "cluster.local")]
     pub cluster_domain: String,
-    /// URI or DNS name. A client with this name in its certificate may read the configuration of every namespace, for
-    /// example an edge proxy. Repeat the flag for more names
+    /// URI or DNS name in a client certificate, for example of an edge proxy. This client may read the configuration of
+    /// every namespace. Repeat the flag for more names
     #[arg(long, value_name = "NAME", requires = "client_ca")]
     pub operator_certificate: Vec<String>,
     /// Maximum number of connections from proxies. A connection uses up to 64 KiB of memory
@@ -114,7 +114,7 @@ impl Serve {
     }
 
     pub fn start_log(&self) {
-        // kube_client logs each failed request. Weir logs only the beginning and the end of a series of failures.
+        // kube_client would log each failed request. Weir logs only the first failure and the recovery.
         let directives = std::env::var("RUST_LOG").unwrap_or_default();
         let filter = EnvFilter::builder().parse_lossy(format!("info,kube_client=off,{directives}"));
         let log = tracing_subscriber::fmt()

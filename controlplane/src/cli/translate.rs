@@ -11,7 +11,7 @@ use super::folder_report::FolderArguments;
 
 #[derive(Args)]
 pub struct Translate {
-    /// Print the configuration of proxies of this namespace. '*' is for an edge proxy, which gets the splits of host
+    /// Print the configuration of proxies in this namespace. Write '*' for an edge proxy: it gets the splits of host
     /// names from every namespace
     #[arg(long, value_name = "NS", value_parser = parse_scope, conflicts_with = "gateway")]
     namespace: Option<Scope>,

@@ -14,14 +14,14 @@ use weir_core::world::Key;
 /// A published plan. A scope is the part of the plan that one proxy may see. A document is this part as JSON.
 pub struct Published {
     plan: Plan,
-    /// The scopes that have their own document, including [`Scope::Producers`]: the rules for clients in every
+    /// The scopes with their own document. One of them is [`Scope::Producers`]: the rules for clients in every
     /// namespace.
     scopes: BTreeSet<Scope>,
     /// The number of rules for each audience. An audience is the group of proxies that get a rule.
     rules: BTreeMap<Audience, usize>,
     /// When the plan was published.
     pub at: Instant,
-    /// How far the source had been read for this plan: a resource version for each kind.
+    /// How far the source was read for this plan, as a resource version for each kind.
     watermark: Mutex<Arc<Watermark>>,
     features_after: FeaturesAfter,
     cache: Mutex<RenderCache>,
@@ -61,8 +61,8 @@ impl Published {
         self.plan.edited_shares()
     }
 
-    /// Returns the number of rules that are only in other scopes than `own`. `reader` is the only namespace that the
-    /// client may read, or None. With a namespace, counts only rules that this client may read.
+    /// Returns the number of rules that the client may read, but that its scope `own` does not contain. `reader` is the
+    /// only namespace that the client may read. None means every namespace.
     pub fn rules_elsewhere(&self, own: &Scope, reader: Option<&str>) -> usize {
         let may_read = |audience: &Audience| match audience {
             Audience::Everyone => true,
@@ -77,8 +77,8 @@ impl Published {
         elsewhere.map(|(_, count)| count).sum()
     }
 
-    /// Returns how far the source was read for this plan: `since`, or the plan's own watermark if that is newer.
-    /// `since` is the publisher's watermark. The caller must read `since` before it reads the plan.
+    /// Returns how far the source was read for this plan. `since` is the publisher's watermark, and the caller must
+    /// read `since` before the plan. If `since` is older than the plan, returns the plan's own watermark.
     pub fn watermark(&self, since: &Arc<Watermark>) -> Arc<Watermark> {
         let own = self
             .watermark
@@ -92,8 +92,8 @@ impl Published {
         }
     }
 
-    /// Replaces the plan's watermark if `watermark` is lower for a kind. This happens after a restore from a backup:
-    /// then the cluster counts from lower numbers.
+    /// Replaces the plan's watermark if `watermark` is lower for a kind. A restore of the cluster from a backup lowers
+    /// the resource versions.
     pub(super) fn follow(&self, watermark: &Watermark) {
         let mut own = self
             .watermark

@@ -15,10 +15,9 @@ pub struct Refused {
 /// Compiles every piece of the plan as a proxy does. A piece is one host set with its rules, one connection entry with
 /// its rule, or the grants for one destination.
 ///
-/// The check of single pieces is enough, because [`Table::compile`] never refuses a combination of valid pieces. It has
-/// no limit for the total, and if two pieces have the same host, the earlier piece wins. The configuration of a proxy
-/// contains some of the pieces, each with all of its rules. The plugin configuration ([`Site`]) can remove matches or
-/// add host names, but it causes no refusal. So the check needs time and memory for one plan, not for each proxy.
+/// The configuration of a proxy contains several pieces. It is enough to check each piece alone, because
+/// [`Table::compile`] never refuses a combination of valid pieces. The number of pieces has no limit, and two pieces
+/// may have the same host. A plugin configuration ([`Site`]) also causes no refusal.
 pub(super) fn check(plan: &Plan) -> Result<(), Refused> {
     let site = Site::default();
     for (piece, config) in plan.pieces() {

@@ -66,7 +66,7 @@ mod tests {
             body: vec![0; MAX_BYTES / 2 - 1].into(),
         });
         let mut cache = RenderCache::default();
-        // `Scope::Producers` sorts first. In reverse order its document is the last one, when the cache is full.
+        // The scopes are in reverse order, so `Scope::Producers` comes last. The cache is already full then.
         for scope in scopes.iter().rev().chain(&scopes) {
             cache.keep((scope.clone(), 1), &document, &scopes);
         }

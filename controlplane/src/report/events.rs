@@ -1,7 +1,7 @@
 //! Events on TrafficSplits (events.k8s.io/v1): one Event when a problem appears, and one when the problem is resolved.
 //!
-//! The name of an Event is a hash of its text. So the API server refuses a second Event with the same text from another
-//! replica, or after a restart. If a problem comes back while its Event exists, the Event becomes a series.
+//! The name of an Event is a hash of its text. So the API server refuses a second Event with the same text, for example
+//! after a restart. If a problem comes back while its Event exists, the Event becomes a series.
 
 use std::collections::{BTreeSet, HashMap, VecDeque};
 use std::sync::Arc;
@@ -99,7 +99,7 @@ impl Events {
         self.waiting.is_empty()
     }
 
-    /// Counts this Event, and returns how often it has been counted.
+    /// Adds one to the count of this Event, and returns the count.
     pub fn count(&mut self, note: &Note) -> i32 {
         if self.counts.len() > MAX_WAITING {
             self.counts.clear();
@@ -121,14 +121,14 @@ impl Note {
         let text = format!("{}\0{is_warning}\0{reason}\0{note}", self.subject.uid);
         let hex = sha256(text.as_bytes());
         let digits = hex.get(..16).unwrap_or(&hex);
-        // The whole name has at most 253 characters.
+        // Kubernetes accepts a name of at most 253 characters.
         let name = &self.subject.object.name;
         let name = name.get(..name.len().min(230)).unwrap_or_default();
         format!("{}.{digits}", name.trim_end_matches(['.', '-']))
     }
 
-    /// Creates the Event and returns true. If the Event exists and `count` is above 1, updates its series and returns
-    /// true. If the Event exists and `count` is 1, returns false.
+    /// Creates the Event. If the Event exists and `count` is above 1, updates its series instead. Returns true if the
+    /// Event was created or updated.
     pub async fn write(
         &self,
         client: kube::Client,

@@ -1,4 +1,4 @@
-//! Warns from 30 days before the end of the server certificate: with a line in the log, and with an Event on the Lease
+//! Warns when the server certificate expires in less than 30 days. The warning is a log line, and an Event on the Lease
 //! of the replicas.
 
 use std::sync::Arc;
@@ -15,12 +15,13 @@ use crate::serve::listener::certificate_expiry;
 use crate::serve::listener::tls::Certificates;
 use weir_core::api::gateway::CONTROLLER;
 
-/// Time between two checks. By default an API server also deletes an Event after an hour.
+/// Time between two checks. By default an API server deletes an Event after an hour, so each check writes the Event
+/// again.
 const LOOK: Duration = Duration::from_secs(3_600);
 /// Time until the next check after a write that failed.
 const RETRY: Duration = Duration::from_secs(60);
 
-/// Logs the warning and creates the Event at each check. The name of the Event contains the end of the certificate, so
+/// Checks the certificate again and again. The name of the Event contains the time at which the certificate expires, so
 /// that several replicas create only one Event.
 pub async fn follow(client: kube::Client, lease: Lease, certificates: Arc<Certificates>) {
     let api: Api<Event> = Api::namespaced(client, &lease.namespace);
@@ -37,7 +38,7 @@ pub async fn follow(client: kube::Client, lease: Lease, certificates: Arc<Certif
                 Err(kube::Error::Api(status)) if status.code == 409 => {}
                 Err(error) => {
                     tracing::warn!(
-                        "the Event about the end of the certificate could not be written: {error}"
+                        "the Event about the expiry of the certificate could not be written: {error}"
                     );
                     pause = RETRY;
                 }

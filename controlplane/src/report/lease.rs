@@ -2,7 +2,8 @@
 //! depend on the Lease: every replica serves polls.
 //!
 //! As in client-go, a replica trusts only its own clock. If a replica sees no change of the Lease for
-//! `leaseDurationSeconds`, the Lease has expired. A holder that cannot renew the Lease stops its writes earlier.
+//! `leaseDurationSeconds`, the Lease has expired. A holder that cannot renew the Lease stops its writes before the
+//! Lease expires.
 
 use std::time::{Duration, Instant};
 
@@ -16,8 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The duration that the holder writes into the Lease.
 const DURATION: Duration = Duration::from_secs(10);
-/// Time after the beginning of a renewal in which the holder may begin a write. The last write ends at most [`WRITE`]
-/// later.
+/// The holder may begin writes for this time after the beginning of a renewal. A write ends at most [`WRITE`] later.
 const TERM: Duration = Duration::from_secs(8);
 /// Time limit of one write.
 pub const WRITE: Duration = Duration::from_secs(2);
@@ -29,7 +29,7 @@ const LOOK: Duration = Duration::from_secs(1);
 /// Time limit of a request for the Lease.
 const ANSWER: Duration = Duration::from_secs(2);
 
-/// A candidate for the Lease.
+/// A replica that tries to take the Lease, or that holds the Lease.
 pub struct Candidate {
     api: Api<Lease>,
     name: String,
@@ -66,7 +66,8 @@ impl Candidate {
         }
     }
 
-    /// Returns the time until which a write may begin, or None while this replica does not hold the Lease.
+    /// Returns a receiver of the time until which a write may begin. The receiver contains None while this replica does
+    /// not hold the Lease.
     pub fn term(&self) -> watch::Receiver<Option<Instant>> {
         self.until.subscribe()
     }

@@ -44,7 +44,7 @@ pub async fn patch(
         plural: resource.split('.').next().unwrap_or(resource).to_owned(),
     };
     let api: Api<DynamicObject> = Api::namespaced_with(client, &object.namespace, &resource);
-    // Because of the resource version, the API server refuses the write if the object has changed since this version.
+    // The API server refuses the write if the object no longer has this resource version.
     let body = json!({"metadata": {"resourceVersion": version}, "status": &status});
     let params = PatchParams {
         field_manager: Some("weir".to_owned()),

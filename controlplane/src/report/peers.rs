@@ -38,15 +38,16 @@ pub struct Peers {
     pub authority: Option<PathBuf>,
 }
 
-/// The newest list of proxies of each replica, and when it came. The key is the name of the replica.
+/// The newest list of proxies of each replica, and when this list was received. The key is the name of the replica.
 #[derive(Debug, Default)]
 pub struct PeerReports(HashMap<String, (Vec<Proxy>, Instant)>);
 
-/// The answers of one round.
+/// The answers of the other replicas to one round of requests.
 #[derive(Debug, Default)]
 pub struct PeerAnswers {
     pub replicas: Vec<Replica>,
-    /// One line for each address that has not answered. Equal causes give equal lines, so that each is logged once.
+    /// One line for each address that has not answered. An address that fails again has the same line, so it is logged
+    /// once.
     pub failures: BTreeSet<String>,
 }
 
@@ -98,8 +99,8 @@ impl PeerReports {
         self.0.retain(|_, (_, at)| now.duration_since(*at) < FORGET);
     }
 
-    /// Returns each proxy of all replicas once. If several replicas report a proxy, uses the report of the replica that
-    /// the proxy has polled last.
+    /// Returns the proxies of all replicas, without duplicates. If several replicas report a proxy, uses the report of
+    /// the replica that the proxy polled last.
     pub fn merge(&self, own: Vec<Proxy>, now: Instant) -> Vec<Proxy> {
         let mut newest: HashMap<(Owner, String, Scope), Proxy> = HashMap::new();
         let of_others = self.0.values().flat_map(|(proxies, at)| {
@@ -127,8 +128,8 @@ impl PeerReports {
     }
 }
 
-/// Returns a TLS configuration that trusts the CA bundle `authority`. Each round reads the file again, because a
-/// renewal changes the file.
+/// Returns a TLS configuration that trusts the CA bundle `authority`. Each round reads the file again, because the file
+/// may change.
 fn client_config(authority: &Path) -> io::Result<Arc<ClientConfig>> {
     let invalid = |error: &dyn std::fmt::Display| {
         io::Error::other(format!("{}: {error}", authority.display()))

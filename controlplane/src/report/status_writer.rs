@@ -1,5 +1,5 @@
-//! Starts writes of status and Events: a limited number at the same time, and a limited number in each second. The
-//! module `patch` sends each status.
+//! Starts the writes of statuses and Events. Limits the number of writes at the same time, and the number of writes per
+//! second.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -28,13 +28,13 @@ const RETRY: Duration = Duration::from_secs(2);
 /// write again.
 const RETRY_REFUSED: Duration = Duration::from_secs(30);
 
-/// Knows which statuses and Events are due, which are being written, and what was written.
+/// Remembers which statuses and Events were written, and which writes are running.
 pub struct StatusWriter {
     /// The key is the uid of the object.
     states: HashMap<String, ObjectWriteState>,
     writes: JoinSet<FinishedWrite>,
     allowance: Allowance,
-    /// Resources whose CustomResourceDefinition drops fields of the status. The writer logs each resource once.
+    /// Resources with a CustomResourceDefinition that drops fields of the status. The writer logs each resource once.
     dropping: HashSet<String>,
     events: Events,
     event_allowance: Allowance,
@@ -42,10 +42,10 @@ pub struct StatusWriter {
     outcome: Option<Arc<Outcome>>,
     /// A counter that rises when the problems, the Gateways, the refusal of a plan or the proxies have changed.
     epoch: u64,
-    /// A counter that rises when the watermark of a proxy has risen and nothing else has changed. A proxy runs every
-    /// object up to its watermark.
+    /// A counter that rises when only watermarks of proxies have changed. A proxy runs every object version up to its
+    /// watermark.
     reads: u64,
-    /// True if a status may have to be written.
+    /// True if a status may need a write.
     is_stale: bool,
 }
 
@@ -53,11 +53,11 @@ pub struct StatusWriter {
 enum FinishedWrite {
     Status {
         subject: Arc<Subject>,
-        /// The resource version of the object for which the status was made.
+        /// The status was made for this resource version of the object.
         version: String,
         result: PatchResult,
     },
-    /// The Event that must be written again. None if the Event was written, or refused for ever.
+    /// The Event that must be written again. None if the Event was written, or if the API server never accepts it.
     Event(Option<Note>),
 }
 
@@ -78,7 +78,7 @@ impl StatusWriter {
         }
     }
 
-    /// Takes a new outcome into account.
+    /// Stores the newest outcome. If it has changed, the next round checks the statuses again.
     pub fn take_in(&mut self, outcome: &Arc<Outcome>) {
         let before = self.outcome.replace(outcome.clone());
         if before.as_ref().is_some_and(|it| Arc::ptr_eq(it, outcome)) {
@@ -245,13 +245,13 @@ impl StatusWriter {
         }
     }
 
-    /// Call this when watermarks of proxies have risen and nothing else has changed.
+    /// Call this when only watermarks of proxies have risen.
     pub fn proxies_followed(&mut self) {
         self.reads += 1;
         self.is_stale = true;
     }
 
-    /// Call this when proxies have come or gone, or report something other than a higher watermark.
+    /// Call this after every other change of the list of proxies.
     pub fn proxies_changed(&mut self) {
         self.epoch += 1;
         self.is_stale = true;

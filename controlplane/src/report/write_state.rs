@@ -1,4 +1,4 @@
-//! The newest status of one object that this replica has written, and when the status may be written again.
+//! Remembers the last written status of one object, and decides when the next status may be written.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -7,9 +7,10 @@ use serde_json::Value;
 
 use weir_core::status::subject::{JsonText, Subject};
 
-/// An object may be written this many times without a pause, and then once in each second.
+/// A status may be written this many times without a pause, and then once per second.
 const BURST: f64 = 4.0;
-/// Shortest time between two writes if only messages have changed, such as a message with the number of proxies.
+/// Shortest time between two writes if only messages have changed. A message may contain the number of proxies, which
+/// changes often.
 const MESSAGES: Duration = Duration::from_secs(1);
 
 pub struct ObjectWriteState {
@@ -19,14 +20,14 @@ pub struct ObjectWriteState {
     pub at: Option<Instant>,
     pub allowance: f64,
     pub is_in_flight: bool,
-    /// The inputs of the last check, if there was nothing to write.
+    /// The inputs of the last check, if the status needed no write.
     pub settled: Option<Settled>,
-    /// No write begins before this time. If there is a resource version, this wait also ends when another version of
-    /// the object has been read.
+    /// No write begins before this time. If there is a resource version, the wait also ends when the object has another
+    /// version.
     pub not_before: Option<(Instant, Option<String>)>,
 }
 
-/// Inputs of the status for which there was nothing to write. `epoch` and `reads` are counters of the status writer.
+/// The inputs of a status that needed no write. `epoch` and `reads` are counters of `StatusWriter`.
 pub struct Settled {
     pub subject: Arc<Subject>,
     pub epoch: u64,
@@ -65,7 +66,7 @@ impl ObjectWriteState {
         })
     }
 
-    /// True if the status `patch`, which replaces `current`, must not be written yet.
+    /// True if it is too early to replace the status `current` by `patch`.
     pub fn must_wait(
         &self,
         subject: &Subject,

@@ -26,7 +26,7 @@ pub(super) enum Answer {
     /// 304: the client already has this document.
     Same {
         rendered: RenderedConfig,
-        /// None if this replica has not read as far as the client's watermark, which another replica has sent.
+        /// None if the client's watermark comes from another replica and is newer than the state of this replica.
         watermark: Option<Arc<Watermark>>,
         elsewhere: usize,
     },
@@ -35,9 +35,9 @@ pub(super) enum Answer {
     Behind { has_document: bool },
     /// 503: nothing is published yet.
     Nothing { why: String },
-    /// 400
+    /// 400: the request is invalid.
     BadRequest(String),
-    /// 406: the newest document version that the proxy can read cannot express its configuration.
+    /// 406: the configuration needs a newer document version than the proxy can read.
     NeedsNewerVersion(NeedsNewerVersion),
 }
 

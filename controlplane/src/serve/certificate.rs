@@ -20,9 +20,9 @@ pub struct CertificateRules {
 }
 
 impl CertificateRules {
-    /// Returns who the client with these names is. A client with an operator's certificate may read every
-    /// configuration. A client with a workload's certificate may read the workload's namespace. Returns Err for any
-    /// other certificate.
+    /// Finds out who the client is, from the names in its certificate. A client with an operator's certificate may read
+    /// every configuration. A client with a workload's certificate may read the workload's namespace. Returns Err for
+    /// any other certificate.
     pub(super) fn reader(&self, names: &CertificateNames) -> Result<Reader, Refusal> {
         let mut all = names.uris.iter().chain(&names.dns);
         if all.any(|name| self.operators.contains(name)) {

@@ -102,7 +102,7 @@ pub fn set_connection_close(response: &mut Response) {
     response.headers_mut().insert(CONNECTION, close);
 }
 
-/// Returns the limits for proxies and for operators. The limits leave `OTHER_FILES` of the open files of this process
+/// Returns the limits for proxies and for operators. Of the files that this process may open, `OTHER_FILES` stay free
 /// for other uses. `max_connections` is `--max-connections`, and `namespaces` is the number of `--namespaces`.
 pub fn limits(max_connections: usize, namespaces: usize) -> [Limits; 2] {
     let files = getrlimit(Resource::Nofile).current;
@@ -113,8 +113,8 @@ pub fn limits(max_connections: usize, namespaces: usize) -> [Limits; 2] {
     let known = max_connections.min(free.saturating_sub(strangers)).max(1);
     if known < max_connections {
         tracing::warn!(
-            "--max-connections is {max_connections}, but only {known} connections are possible, because this process \
-             may open only {files} files: raise the limit of open files (ulimit -n), or lower --max-connections"
+            "--max-connections is {max_connections}, but this process may open only {files} files, which are enough \
+             for {known} connections: raise the limit of open files (ulimit -n), or lower --max-connections"
         );
     }
     let more = HEAD_OF_NAMESPACE.saturating_mul(namespaces);
@@ -224,7 +224,7 @@ impl ConnectionServer {
                 };
                 match timeout(HANDSHAKE, handshake).await {
                     Ok(Ok((stream, peer))) => {
-                        // The term also ends when the server certificate or the bundle of --client-ca is reloaded.
+                        // A reload of the server certificate or of the bundle of --client-ca also ends the term.
                         let term_over =
                             async { drop(timeout(TLS_TERM, certificates.changed()).await) };
                         self.answer(stream, slot, peer, term_over).await;
@@ -240,8 +240,8 @@ impl ConnectionServer {
     }
 
     /// Serves the requests of one connection. After `term_over` the connection ends with the answer that is in
-    /// progress, or with the next answer. The server does not close it between two answers, because then a request that
-    /// the client is sending could be lost.
+    /// progress, or with the next answer. The server does not close the connection between two answers, because a
+    /// request that the client is sending would be lost.
     async fn answer(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,

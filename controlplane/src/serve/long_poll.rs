@@ -25,12 +25,10 @@ use weir_core::plan::Scope;
 use weir_core::watermark::Watermark;
 use weir_split::wire::headers::{INSTANCE, MAX_INSTANCE};
 
-/// When the process ends, a poll is not answered earlier than this time after its beginning. A proxy counts an earlier
-/// 304 as a failure.
+/// Shortest time for which a poll is held when the process ends. A proxy counts an earlier 304 as a failure.
 const MIN_HOLD: Duration = Duration::from_millis(300);
-/// A client's watermark can contain a resource (such as httproutes) that this replica has not found yet. The replica
-/// waits for the resource until this time after the beginning of the poll. Then it assumes that the cluster no longer
-/// has the resource.
+/// A client's watermark can contain a resource (such as httproutes) that this replica has not found yet. The poll waits
+/// this long for the resource. After this time, the replica assumes that the cluster no longer has the resource.
 const DISCOVERY: Duration = Duration::from_secs(5);
 /// If this replica has not reached the client's watermark after this time, it requests the newest resource versions
 /// from the API server.
@@ -40,7 +38,7 @@ const ASK_VERSIONS: Duration = Duration::from_secs(5);
 
 /// A request for a configuration.
 struct Poll {
-    /// Until this time the replica waits for a resource that is only in the client's watermark.
+    /// The end of the wait for a resource that is only in the client's watermark.
     discovery_end: Instant,
     scope: Scope,
     /// The only namespace that the client may read; None if the client may read every namespace.
@@ -81,7 +79,7 @@ impl Server {
         if let Some(guard) = &guard {
             self.record_report(guard, &headers, &poll, &answer, &watermark);
         }
-        // Each header value shares the bytes of the whole head, so even one value would keep them in memory.
+        // Each header value shares the bytes of the whole head, so even one value would keep all bytes in memory.
         drop(headers);
         if wait.is_zero() || answer.is_immediate() {
             return answer;
@@ -122,8 +120,8 @@ impl Server {
             }
             is_behind = matches!(answer, Answer::Behind { .. });
             if !is_behind {
-                // This future may hold the lock of a request for versions. It is replaced, because otherwise other
-                // polls would wait for a future that nothing polls.
+                // From now on nothing polls this future. It may hold a lock that other polls need, so a new future
+                // replaces it.
                 restored.set(wait_for_restore(&poll));
             }
         }
@@ -235,7 +233,7 @@ async fn is_restored(versions: ClusterVersions, seen: Watermark) {
     }
 }
 
-/// Counts a held poll in the metrics until it is dropped.
+/// Counts a held poll in the metrics until this value is dropped.
 struct HeldPollGauge(Arc<Metrics>);
 
 impl HeldPollGauge {

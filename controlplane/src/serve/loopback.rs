@@ -12,8 +12,9 @@ const LOCAL: [&str; 4] = ["localhost", "internal", "test", "svc"];
 /// The end of full Service names. Other names under `local` may belong to any machine in the network (RFC 6762).
 const CLUSTER: &str = ".cluster.local";
 
-/// Refuses a Host that can be the name of another machine. Otherwise a web page could read the answer: its domain name
-/// can resolve to 127.0.0.1 (DNS rebinding). Envoy sends the name of its cluster as Host.
+/// Refuses a Host that can be the name of another machine. Otherwise a web page could read the answer, because the
+/// domain name of the page can resolve to 127.0.0.1 (DNS rebinding). Envoy sends the name of an Envoy cluster as Host,
+/// such as `weir`.
 pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(host) = headers.get(HOST) else {
         return Ok(());

@@ -50,8 +50,8 @@ impl KnownRevisions {
     }
 }
 
-/// Returns the document version of the answer: the number in `weir-version`, or our newest version if the number is
-/// higher or the header is absent. Returns Err if the header is not a number of at least 1.
+/// Returns the document version of the answer: the number in `weir-version`, but at most our newest version. Without
+/// the header, returns our newest version. Returns Err if the header is not a number of at least 1.
 pub(super) fn version(headers: &HeaderMap) -> Result<u32, Message> {
     let Some(value) = headers.get(headers::VERSION) else {
         return Ok(VERSION);
@@ -63,8 +63,8 @@ pub(super) fn version(headers: &HeaderMap) -> Result<u32, Message> {
     }
 }
 
-/// Returns the watermark of the client's previous answer. Keeps the resources in `watched` and a few others. Returns
-/// None if the header is absent, too long or invalid.
+/// Returns the watermark of the client's previous answer. Keeps the resources in `watched`, and only a few others,
+/// because a client can invent resources. Returns None if the header is absent, too long or invalid.
 pub(super) fn watermark(headers: &HeaderMap, watched: &Watermark) -> Option<Watermark> {
     let value = headers.get(WATERMARK)?.to_str().ok()?;
     (value.len() <= MAX_WATERMARK).then(|| Watermark::of_client(value, watched).ok())?

@@ -35,12 +35,12 @@ struct RunningPoll {
     _end: DropGuard,
 }
 
-/// Keeps a poll registered until it is dropped.
+/// Keeps a poll registered until this guard is dropped.
 pub(super) struct PollGuard {
     polls: Arc<Polls>,
     number: u64,
     pub poller: Poller,
-    /// Resolves when a newer poll of the same poller is registered.
+    /// Cancelled when a newer poll of the same poller is registered.
     pub ended: CancellationToken,
 }
 

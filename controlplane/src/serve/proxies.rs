@@ -24,7 +24,7 @@ use weir_core::watermark::Watermark;
 /// Time between two searches for proxies that no longer poll.
 const SWEEP: Duration = Duration::from_secs(1);
 /// Maximum number of proxies in the list. The replica also serves other proxies, but does not list them. A proxy needs
-/// at most 4 KiB.
+/// at most 4 KiB of memory.
 const MAX_PROXIES: usize = 1 << 14;
 /// Maximum number of proxies of one namespace in the list. The limit is needed because a client with a token of the
 /// namespace can invent instances.
@@ -73,12 +73,12 @@ struct ProxyState {
 /// trust them.
 #[derive(Debug)]
 pub(super) struct Report {
-    /// Envoy's node id; may be empty or shared.
+    /// Envoy's node id. It may be empty, and several proxies may have the same id.
     node: String,
     /// The revision that every worker runs; empty while workers run different revisions.
     pub applied: String,
-    /// `"REVISION" REASON`, or why the proxy's document version cannot express the configuration. Empty if the proxy
-    /// refuses nothing.
+    /// The refused revision with the reason: `"REVISION" REASON`. Or the reason why the proxy's document version cannot
+    /// express the configuration. Empty if the proxy refuses nothing.
     pub refused: String,
     /// True if the filter is `weir-lean.wasm`, which edits no response headers. False if the poll does not name the
     /// module.
@@ -203,8 +203,8 @@ impl Proxies {
         (counts, behind)
     }
 
-    /// Returns the present revision for each scope and version that a proxy requests. Also returns a watermark: these
-    /// revisions include every change up to it, and maybe more.
+    /// Returns the present revision for each scope and version that a proxy requests. Also returns a watermark: the
+    /// revisions include every change up to this watermark, and maybe more.
     fn revisions(&self) -> (Arc<Watermark>, HashMap<Subset, String>) {
         // The watermark is read before the plan, so that the plan is not older than the watermark.
         let read = self.watermark.borrow().clone();
@@ -421,8 +421,7 @@ fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
 
 impl ProxyState {
     /// Raises the proxy's watermark to the watermark of the revision that the proxy runs. Also replaces a watermark
-    /// that this replica has not reached: another replica may have sent it before the cluster was restored from a
-    /// backup.
+    /// that this replica has not reached, because it may be from before a restore of the cluster.
     fn raise_watermark(&mut self, watermarks: &RevisionWatermarks, subset: &Subset) {
         if let Some(newest) = watermarks.get(subset, &self.report.applied)
             && (newest.covers(&self.watermark) || !watermarks.cover(&self.watermark))

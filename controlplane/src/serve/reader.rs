@@ -47,7 +47,7 @@ impl Reader {
         }
     }
 
-    /// Returns the owner for which the server counts connections and instances of this reader.
+    /// Returns the owner of this reader. The server counts connections and proxies of each owner.
     pub(super) fn owner(&self) -> Arc<Owner> {
         match self {
             Reader::Operator => Arc::default(),

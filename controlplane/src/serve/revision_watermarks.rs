@@ -32,7 +32,7 @@ impl RevisionWatermarks {
         is_restored
     }
 
-    /// True if the cluster has been read as far as `watermark`.
+    /// True if this replica has read the cluster up to `watermark`.
     pub(super) fn cover(&self, watermark: &Watermark) -> bool {
         self.newest.covers(watermark)
     }

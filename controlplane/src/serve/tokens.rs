@@ -4,9 +4,9 @@
 //! audience, expiry, signature (without a TokenReview) --> a permit --> TokenReview --> cached by the token's hash
 //! ```
 //!
-//! A permit limits the number of TokenReviews at one time. There are separate permits for tokens that were good before,
-//! for other tokens that the API server has signed, and for tokens whose signature cannot be checked. So a client with
-//! invented tokens does not delay other clients.
+//! A TokenReview needs a permit, and the number of permits is limited. There are separate permits for tokens that were
+//! good before, for other tokens that the API server has signed, and for tokens whose signature cannot be checked. So a
+//! client with invented tokens does not delay other clients.
 
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -32,7 +32,7 @@ pub const AUDIENCE: &str = "weir.dev";
 /// The token that this process shows to the other replicas.
 pub const OWN_TOKEN: &str = "/var/run/secrets/weir.dev/token";
 
-/// The field in the status of a TokenReview that contains the uid of the pod to which the token is bound.
+/// If a token is bound to a pod, this field in the status of the TokenReview contains the uid of the pod.
 const POD_UID: &str = "authentication.kubernetes.io/pod-uid";
 /// Time for which a good result is used without a new TokenReview. During this time the token of a deleted pod is still
 /// accepted.

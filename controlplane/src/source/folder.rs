@@ -1,9 +1,8 @@
 //! A folder of manifests as a source of objects.
 //!
 //! A scan has three steps. First it lists the files. Then it reads the changed files, except a file that another
-//! process may still be writing. Finally it puts the objects in force, which means that the publisher gets them. A
-//! broken file or a missing folder never removes objects. The thread of [`folder_watcher`] starts each scan after file
-//! events.
+//! process may still be writing. Finally it puts the objects in force: the publisher gets these objects. A broken file
+//! or a missing folder never removes objects. The thread of [`folder_watcher`] starts the scans.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -57,7 +56,7 @@ struct ReadFiles {
 #[derive(Default)]
 struct EventsDuringRead {
     written: BTreeSet<PathBuf>,
-    /// Opened by another process.
+    /// Files that another process has opened.
     opened: BTreeSet<PathBuf>,
 }
 
@@ -114,7 +113,7 @@ impl Folder {
             (!self.is_passed(path, problem)).then_some(problem)
         });
         let unreadable: BTreeSet<&str> = of_files.clone().map(|it| &*it.object.source).collect();
-        // A file that cannot be read has only this problem. The problems of its previous content are left out.
+        // If a file cannot be read, this is its only problem. The problems of its previous content are left out.
         let document_problems = self.document_problems.iter();
         let document_problems =
             document_problems.filter(|it| !unreadable.contains(&*it.object.source));
@@ -134,7 +133,7 @@ impl Folder {
             let source = source(&self.typed, &self.root, path);
             if let Some(kustomization) = patches.get(path) {
                 let by = self::source(&self.typed, &self.root, kustomization);
-                lines.push(format!("{source}: a patch that {by} names"));
+                lines.push(format!("{source}: a patch that {by} lists"));
                 continue;
             }
             match &entry.problem {
@@ -256,7 +255,7 @@ impl Folder {
         scan
     }
 
-    /// Moves the content of each renamed file to its new name, where the content stays until the file is read again.
+    /// Keeps the content of each renamed file under its new name, until the file is read again.
     fn follow_renamed(&mut self, listing: &Listing) {
         let inodes = listing.files.iter().filter_map(|(path, found)| {
             let stamp = found.stamp.as_ref().ok()?;

@@ -37,7 +37,7 @@ pub struct Cluster {
 
 /// The error if no cluster can be reached.
 #[derive(Debug, thiserror::Error)]
-#[error("no cluster: {0}")]
+#[error("cannot connect to a cluster: {0}")]
 pub struct ClusterUnreachable(#[source] Box<dyn std::error::Error + Send + Sync>);
 
 impl Cluster {

@@ -1,5 +1,5 @@
-//! `scripts/demo`: sends a constant load to the bookstore through a proxy, edits its split four times, prints a table
-//! each second, and prints a verdict at the end.
+//! The client of `scripts/demo`. It sends a constant load to the bookstore through a proxy, and edits the bookstore's
+//! split four times. It prints a table each second, and a verdict at the end.
 //!
 //! load --samples--> tally --> table      split_file: edits the split like a user
 

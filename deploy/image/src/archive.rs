@@ -1,4 +1,4 @@
-//! Archives whose bytes depend only on their content, and digests.
+//! Writes archives whose bytes depend only on their content, and computes digests.
 
 use std::collections::BTreeMap;
 use std::fmt::Write;

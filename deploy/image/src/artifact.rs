@@ -1,5 +1,5 @@
-//! A filter module as Istio and Envoy Gateway fetch it from a registry: the "oci" variant of the Wasm image
-//! specification (github.com/solo-io/wasm/tree/master/spec), an OCI layout in an archive.
+//! Writes a filter module as an OCI layout in an archive. Istio and Envoy Gateway can fetch this form from a registry:
+//! it is the "oci" variant of the Wasm image specification (github.com/solo-io/wasm/tree/master/spec).
 
 use std::path::Path;
 use std::str::FromStr;

@@ -1,4 +1,5 @@
-//! The software bill of materials (CycloneDX) of an archive: its files, and the packages that are linked into each.
+//! The software bill of materials (CycloneDX) of an archive: its files, and the packages that are linked into each
+//! file.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};

@@ -3,7 +3,7 @@
 /// DNS names have at most 253 characters (RFC 1035, 2.3.4, written without the last dot).
 const LONGEST_NAME: usize = 253;
 
-/// A hostname in the form of the keys of tables, and the port from the `:authority`.
+/// A hostname in the form of the keys of [`crate::Table`], and the port from the `:authority`.
 pub struct Authority {
     name: [u8; LONGEST_NAME],
     length: usize,

@@ -28,8 +28,8 @@ const MAX_PROGRAM: usize = 32 << 10;
 /// Bytes of the state cache of one automaton. An automaton clears its cache when the cache is full. An automaton that
 /// cannot work with so few bytes gets more.
 const CACHE: usize = 64 << 10;
-/// After this many clears in one search, an automaton must have read at least `BYTES_PER_STATE` bytes of the value for
-/// each state that it computed. Else it gives up, because a simulation of the program costs less.
+/// After this many clears of the cache in one search, the automaton gives up if it has read fewer than
+/// `BYTES_PER_STATE` bytes of the value for each computed state. In this case a simulation of the program costs less.
 const CACHE_CLEARS: usize = 1;
 const BYTES_PER_STATE: usize = 10;
 /// Maximum depth of nested groups and repetitions.
@@ -51,7 +51,7 @@ pub struct Pattern {
     place: usize,
 }
 
-/// Why a text is not a pattern.
+/// The reason why a text is not a pattern.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PatternError {
     Syntax(String),
@@ -170,8 +170,8 @@ impl Pattern {
     }
 }
 
-/// True if an inline flag turns Unicode on or off. The filter is built without Unicode tables and would refuse a
-/// pattern that a control plane with Unicode tables accepts.
+/// True if an inline flag turns Unicode on or off. A control plane with Unicode tables would accept such a pattern, but
+/// the filter is built without these tables and would refuse the pattern.
 fn switches_unicode(text: &str) -> bool {
     struct UnicodeFlagFinder(bool);
     impl ast::Visitor for UnicodeFlagFinder {

@@ -1,4 +1,4 @@
-//! Why a plugin configuration is refused, in words for the operator who wrote it.
+//! Messages about a refused plugin configuration, for the operator who wrote it.
 
 use std::fmt;
 
@@ -94,7 +94,7 @@ messages! {
     LISTENERS_NAMES = "listeners", r#"port "{}" has no list of names"#,
         r#"write the names of the Gateway's listeners after the port: { "8080": ["http"] }"#;
     HEADER = "header", r#""{}" is not the name of a header"#, "write lower-case letters, digits and '-'";
-    INITIAL = "initial", "the value does not have the form of the output of weir translate",
+    INITIAL = "initial", "the value is not a configuration for the filter",
         "write the output of weir translate";
     UNTIL_CONFIGURED = "until_configured", r#""{}" is not a possible value"#, r#"write "pass" or "503""#;
     PROTOCOL = "protocol", r#""{}" is not a possible value"#, r#"write "http" or "tcp""#;
@@ -115,9 +115,9 @@ messages! {
         "write lower-case letters, digits, '-', '.' and '_', such as cluster.local";
     MAX_AGE = "access_max_age", "{} is not a number of seconds from 60 to 604800 (a week)",
         "write a whole number, without quotes: 3600";
-    MAX_AGE_OF_ANYONE = "access_max_age", "only a proxy with a service account and a control plane has permissions that can become too old",
+    MAX_AGE_OF_ANYONE = "access_max_age", "only a proxy with a service account and a control plane can have permissions that are too old",
         "add the keys service_account and control_plane, or remove access_max_age";
-    PLACEHOLDER = "cluster", r#""{}" has another placeholder than {service}, {namespace} and {port}"#,
+    PLACEHOLDER = "cluster", r#""{}" has a placeholder other than {service}, {namespace} and {port}"#,
         "use only these three";
     CLUSTER_NAME = "cluster, clusters", "the name of a cluster is empty or has white space",
         "write the name that the cluster has in Envoy's configuration";

@@ -1,4 +1,4 @@
-//! The hosts of a Gateway: which host set decides for a host, and whether the decision depends on the listener.
+//! Finds the host set for a host of a Gateway. The result may depend on the listener of the request.
 //!
 //! ```text
 //! listeners, host sets -> for each port: hostname -> its listeners, its host set
@@ -36,9 +36,9 @@ enum HostOutcome {
 
 #[derive(Debug)]
 enum Outcome {
-    /// The hosts belong to no listener with routes.
+    /// No host set has these hosts, so requests take their ordinary route.
     Pass,
-    /// The hosts belong to another listener, or to a listener without routes.
+    /// A host set has these hosts, but no match for the listeners of this proxy: the answer is 404.
     NotFound,
     Host(usize),
     /// The listeners with these names have different matches.
@@ -104,8 +104,8 @@ impl GatewayHosts {
         }
     }
 
-    /// Returns the hostnames for which the proxy cannot know the listener, with the names of the possible listeners.
-    /// An empty hostname means every host.
+    /// Returns the hostnames for which the proxy cannot know the listener of a request. The values are the names of the
+    /// possible listeners. An empty hostname means every host.
     pub(crate) fn undecided(&self) -> BTreeMap<String, Vec<&str>> {
         let mut undecided: BTreeMap<String, Vec<&str>> = BTreeMap::new();
         for (hostname, outcome) in self.outcomes.iter() {
@@ -150,7 +150,8 @@ impl<'c> HostCompiler<'_, 'c> {
     ) -> Result<HostOutcome, Refusal> {
         let find = |socket: &Socket<'c>| self.sets.find(socket, key);
         let found: Vec<Verdict> = sockets.named.iter().map(find).collect();
-        // Listeners without a named socket may have the host too. Their requests arrive at an unnamed socket.
+        // Listeners that the plugin configuration does not name may have the host too. Their requests arrive at another
+        // socket.
         let elsewhere = sockets.elsewhere.as_ref().map(find);
         let elsewhere = elsewhere.filter(|verdict| !matches!(verdict, Verdict::Pass));
         if let Some((first, others)) = found.split_first()

@@ -1,4 +1,4 @@
-//! The host sets of a Gateway from the configuration. For each socket of the proxy, finds the parts of these sets.
+//! The host sets of a Gateway in the configuration, and the parts of these sets that each socket of the proxy needs.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -123,7 +123,7 @@ impl<'c> HostSets<'c> {
         refusal.within(format_args!("hosts[{set}]"))
     }
 
-    /// Returns the sockets of the proxy, and every hostname at which the result may change.
+    /// Returns the sockets of the proxy, and the hostnames of all host sets and listeners.
     pub(crate) fn sockets(
         &self,
         config: &'c wire::Config,
@@ -202,7 +202,7 @@ impl<'c> HostSets<'c> {
         let mut names = BTreeSet::new();
         let mut is_unknown = false;
         for port in &socket.ports {
-            // If no listener of the port has the host, requests for the host come in by another port.
+            // If no listener of this port has the host, requests for the host arrive at another port.
             let Some(owners) = port.owners.covering(key) else {
                 continue;
             };
@@ -244,7 +244,7 @@ impl<'c> HostSets<'c> {
         }
     }
 
-    /// Returns the matches of a part with their indexes, and the port that a redirect names.
+    /// Returns each match of a part, with its index and with the port for redirects.
     pub(crate) fn matches<'s>(
         &'s self,
         part: &'s SetPart<'c>,

@@ -6,7 +6,7 @@ pub const APPLIED: &str = "weir-applied";
 pub const ELSEWHERE: &str = "weir-elsewhere";
 /// Request: a random name of an Envoy process and its scope, at most [`MAX_INSTANCE`] bytes.
 pub const INSTANCE: &str = "weir-instance";
-/// Request: [`LEAN`] if at least one filter of this proxy and scope is `weir-lean.wasm`, which edits no responses.
+/// Request: [`LEAN`] if at least one filter of this proxy and scope uses `weir-lean.wasm`, which edits no responses.
 pub const MODULE: &str = "weir-module";
 /// The value of [`MODULE`] for `weir-lean.wasm`.
 pub const LEAN: &str = "lean";
@@ -16,12 +16,12 @@ pub const NODE: &str = "weir-node";
 pub const REFUSED: &str = "weir-refused";
 /// Request: the highest document version that the filter reads.
 pub const VERSION: &str = "weir-version";
-/// Request and answer: the resource versions up to which the control plane had read the cluster, at most
-/// [`MAX_WATERMARK`] bytes. The proxy sends back the value of the last answer, so that another replica of the control
-/// plane knows the value.
+/// Request and answer: the newest resource versions that the control plane had read from the cluster, at most
+/// [`MAX_WATERMARK`] bytes. The proxy copies the value of the last answer into its polls, so that another replica of
+/// the control plane knows the value.
 pub const WATERMARK: &str = "weir-watermark";
 
 pub const MAX_INSTANCE: usize = 256;
 pub const MAX_WATERMARK: usize = 24 << 10;
-/// The most seconds that a request may write in `Prefer: wait=SECONDS`.
+/// Maximum of SECONDS in `Prefer: wait=SECONDS`.
 pub const MAX_WAIT: u64 = 25;

@@ -28,7 +28,7 @@ pub struct Cluster {
 }
 
 impl Cluster {
-    /// Starts a cluster and waits until it is ready. `images` are added to the images of the guides.
+    /// Starts a cluster and waits until it is ready. The cluster has `images` and the images of the guides.
     pub fn start(images: Images) -> Cluster {
         for family in ["etcd", "kubernetes", "coredns"] {
             programs::go_program(family, "");

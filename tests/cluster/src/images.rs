@@ -14,7 +14,7 @@ pub struct Images(BTreeMap<String, Image>);
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub enum Image {
-    /// The machine's own files, and in addition programs at the paths that they have in the image.
+    /// The files of this machine, and more programs at the paths that they have in the image.
     Local {
         files: BTreeMap<PathBuf, PathBuf>,
         start: Start,
@@ -154,8 +154,8 @@ fn envoy_distroless() -> Image {
     }
 }
 
-/// Returns an image of Envoy with a shell. As in the real image, if the first argument is a flag, all arguments are
-/// Envoy's.
+/// Returns an image of Envoy with a shell. As in the real image, if the first argument is a flag, all arguments
+/// go to Envoy.
 fn envoy() -> Image {
     const START: &str = r#"case ${1:--} in -*) set -- envoy "$@" ;; esac; exec "$@""#;
     let entrypoint = ["/bin/sh", "-c", START, "envoy"];
@@ -183,7 +183,7 @@ fn envoy_program() -> PathBuf {
         Ok(found) if found.status.success() => {
             PathBuf::from(String::from_utf8_lossy(&found.stdout).trim())
         }
-        // If the file is missing, the container that needs it reports that.
+        // If the file is missing, a container that runs Envoy reports the missing file.
         _ => root().join(".venv/bin/envoy"),
     }
 }

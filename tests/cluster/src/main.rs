@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         .with_env_filter(filter)
         .with_writer(std::io::stderr);
     log.with_ansi(false).init();
-    // The guide of the image buoyantio/slow_cooker runs the program by this path, so no argument names the role.
+    // In the guide of the image buoyantio/slow_cooker, only the path of the program names the role.
     let args: Vec<String> = std::env::args().collect();
     let done = if args
         .first()

@@ -197,7 +197,7 @@ fn wait(what: &str, ready: impl Fn() -> bool) -> Result<(), String> {
 
 fn serve(folder: &Path, server: &Mutex<ApiServer>, kubelet: &Kubelet) -> Result<(), String> {
     let socket: PathBuf = folder.join(SOCKET);
-    // Create the socket under another name, so that it accepts connections when its own name appears.
+    // Create the socket under a temporary name, so that a socket with the final name always accepts connections.
     let new = folder.join("control.new");
     let listener = UnixListener::bind(&new).map_err(|error| format!("control: {error}"))?;
     std::fs::rename(&new, &socket).map_err(|error| format!("control: {error}"))?;

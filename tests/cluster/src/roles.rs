@@ -1,4 +1,4 @@
-//! Small programs that replace images, because tests cannot fetch images. Each program behaves as a guide describes the
+//! Small programs that replace images, because tests cannot fetch images. Each program does what a guide expects of the
 //! image.
 
 use std::time::Duration;

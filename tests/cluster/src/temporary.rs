@@ -7,7 +7,7 @@ use tempfile::TempDir;
 
 pub struct Temporary {
     path: PathBuf,
-    /// A process that removes the folder when its input ends. The input ends at the latest when this process ends.
+    /// A child process that removes the folder when its input ends: at the latest when the process of the test ends.
     janitor: Child,
 }
 

@@ -17,7 +17,7 @@ fuzz_target!(|input: &[u8]| {
             assert!(pattern.size() <= 32 << 10);
             let fits = pattern.fits(value);
             assert_eq!(fits, pattern.fits(value), "the second match has another result");
-            // A group has no effect, except for comments, which would hide its end.
+            // The same pattern in a group must fit the same values. A `#` may begin a comment, which would hide the `)`.
             if !text.contains('#')
                 && let Ok(grouped) = Pattern::compile(&format!("(?:{text})"))
             {

@@ -1,5 +1,5 @@
-//! Decides a request with any bytes. Line feeds separate its `:authority`, `:path` and a header. The table has every
-//! kind of condition.
+//! The input is a request: its `:authority`, its `:path` and one value for all other headers, with line feeds between
+//! them. The table has every kind of condition.
 #![no_main]
 
 use std::cell::RefCell;

@@ -16,14 +16,14 @@ use tokio::task::{JoinHandle, JoinSet};
 pub enum Behaviour {
     /// Forwards polls to the control plane at this address.
     Forward(SocketAddr),
-    /// Answers with this configuration. If a poll names its revision, holds the poll for the time in the poll's header
-    /// `prefer`.
+    /// Answers with this configuration. If a poll names the revision of this configuration, holds the poll for the time
+    /// in the poll's header `prefer`.
     Serve { revision: String, body: String },
     /// Never answers.
     Hang,
     /// Answers every poll with these bytes at once.
     Bytes(Vec<u8>),
-    /// Answers with these bytes at once, and replaces `REVISION` by a new revision each time.
+    /// Answers with these bytes at once. Each answer has a new revision in place of `REVISION`.
     NewRevisions(String),
     /// Sends one of these bytes a second.
     Drip(Vec<u8>),
@@ -90,7 +90,7 @@ impl Poll {
     }
 }
 
-/// Closes its port and all connections when it is dropped, like a crash.
+/// A running fake control plane. When it is dropped, it closes its port and all connections, like a crash.
 pub struct FakePlane {
     pub address: SocketAddr,
     shared: Shared,
@@ -135,7 +135,7 @@ impl FakePlane {
         self.shared.polls().clone()
     }
 
-    /// Waits for the first poll after `skip` polls for which `is_it` returns true. Panics after ten seconds.
+    /// Waits for a poll for which `is_it` returns true. Ignores the first `skip` polls. Panics after ten seconds.
     pub async fn wait_for_poll(
         &self,
         skip: usize,
@@ -195,7 +195,7 @@ impl Shared {
             let now = behaviour.borrow_and_update().clone();
             let is_held = matches!(now, Behaviour::Forward(_) | Behaviour::Serve { .. });
             let mut more = [0];
-            // Check for a change first, so that no answer of the old behaviour follows the change.
+            // Check for a change first, so that the old behaviour sends no answer after the change.
             let outcome = tokio::select! {
                 biased;
                 _ = behaviour.changed() => match write.write_all(&answer(304, "", b"")).await {

@@ -15,7 +15,7 @@ pub struct Sample {
     pub connection: usize,
     pub sent: Instant,
     pub status: u16,
-    /// The backend that answered; without a backend, the body.
+    /// The backend that answered, or the body if no backend answered.
     pub by: String,
 }
 

@@ -5,7 +5,7 @@ use std::process::Command;
 use std::sync::OnceLock;
 
 /// Builds the module once. The build has its own target folder, because the `cargo` that runs the test may lock the
-/// other folder.
+/// usual target folder.
 pub fn trapping_module() -> PathBuf {
     static MODULE: OnceLock<PathBuf> = OnceLock::new();
     MODULE.get_or_init(build).clone()

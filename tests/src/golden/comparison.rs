@@ -1,5 +1,5 @@
-//! The visible part of an outcome as one line of text. One function makes the line from the core's decision, another
-//! from the answer of a real proxy.
+//! Writes the visible part of an outcome as one line of text. One function makes the line from the core's decision,
+//! another makes the line from the answer of a real proxy.
 
 use std::collections::BTreeSet;
 
@@ -133,7 +133,8 @@ fn arrived(backend: &str, method: &str, path: &str, mut headers: Vec<(String, St
     format!("{backend} got {method} {path} {headers:?}")
 }
 
-/// Headers that Envoy adds or removes itself. Some carry timeouts and retries from the filter to Envoy.
+/// True for headers that Envoy adds or removes. With some of these headers the filter sets Envoy's timeouts and
+/// retries.
 fn is_envoys_own(name: &str) -> bool {
     name.starts_with("x-envoy-")
         || matches!(

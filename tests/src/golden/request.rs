@@ -71,7 +71,7 @@ pub enum ListenerNames {
     /// `LISTENER[+LISTENER]...[|LISTENER...]... via LISTENER`: the listeners of each socket.
     Sockets {
         sockets: Vec<Vec<String>>,
-        /// The socket of the request; None if the plugin configuration does not have it.
+        /// The socket of the request; None if the plugin configuration does not have this socket.
         via: Option<usize>,
     },
 }
@@ -157,8 +157,8 @@ impl Proxy {
         }
     }
 
-    /// Returns the plugin configuration of the proxy. Requests of the proxy arrive at the port `socket`. The cluster of
-    /// a backend has the name `SERVICE.NAMESPACE:PORT`, with `tcp/` before it for connections.
+    /// Returns the plugin configuration of the proxy. Requests arrive at the proxy's port `socket`. The cluster of a
+    /// backend has the name `SERVICE.NAMESPACE:PORT`, or `tcp/SERVICE.NAMESPACE:PORT` for connections.
     pub fn plugin(&self, control_plane: &str, socket: u16) -> String {
         let mut keys = json!({
             "control_plane": control_plane,

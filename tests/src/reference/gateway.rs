@@ -1,12 +1,12 @@
-//! Requests that arrive at the Gateway: which listener they belong to (GatewaySpec.listeners, 1.6), and which routes
-//! apply there (HTTPRouteSpec.hostnames, 1.3).
+//! Finds the listener of a request at the Gateway (GatewaySpec.listeners, 1.6), and the routes that apply to the
+//! request at this listener (HTTPRouteSpec.hostnames, 1.3).
 
 use super::{
     Answer, GATEWAY_NAMESPACE, Kind, Listener, ListenerNames, Parent, Path, Request, Route, World,
     candidates, covers, decide, is_meant, specificity, without_port,
 };
 
-/// Which routes apply to requests for a host at a socket.
+/// The routes that apply to requests for a host at a socket.
 enum Outcome<'w> {
     Untouched,
     /// These routes, each with its matching hostname. Without a route the answer is 404.
@@ -26,8 +26,8 @@ impl PartialEq for Outcome<'_> {
     }
 }
 
-/// Returns the matches of these routes in the order of precedence, up to the first match that fits every request. Each
-/// match is the backend and the position in its rule.
+/// Returns the matches of these routes in the order of precedence, up to the first match that fits every request. The
+/// list has the backend of each match, and the position of the match in its rule.
 fn reachable(routes: &[(&Route, Option<String>)]) -> Vec<(String, usize)> {
     let routes = routes.iter().map(|(route, own)| (*route, own.as_deref()));
     let mut reachable = Vec::new();
@@ -55,7 +55,7 @@ pub fn answer(world: &World, names: &ListenerNames, request: &Request) -> Answer
         ListenerNames::Unset => outcome(world, &host, &|_| true),
         ListenerNames::Listener(name) => of(std::slice::from_ref(name)),
         ListenerNames::Sockets(sockets, Some(via)) => of(&sockets[*via]),
-        // The socket does not matter if all sockets treat the host alike.
+        // The socket does not matter if the host has the same routes at all sockets.
         ListenerNames::Sockets(sockets, None) => {
             let mut outcomes: Vec<Outcome> = sockets.iter().map(|socket| of(socket)).collect();
             // The request may also have arrived at a port of the Gateway that is missing in `sockets`.
@@ -89,7 +89,7 @@ pub fn answer(world: &World, names: &ListenerNames, request: &Request) -> Answer
     }
 }
 
-/// Returns which routes apply to requests for a host at the listeners for which `is_selected` is true.
+/// Returns the routes that apply to requests for `host`. Only listeners for which `is_selected` is true get requests.
 fn outcome<'w>(world: &'w World, host: &str, is_selected: &dyn Fn(&str) -> bool) -> Outcome<'w> {
     let selected = world.listeners.iter().filter(|it| is_selected(&it.name));
     let mut ports: Vec<u16> = selected.map(|listener| listener.port).collect();
@@ -100,7 +100,7 @@ fn outcome<'w>(world: &'w World, host: &str, is_selected: &dyn Fn(&str) -> bool)
     for port in ports {
         let all = || world.listeners.iter().filter(|it| it.port == port);
         let takes = |it: &&Listener| it.hostname.as_ref().is_none_or(|own| is_meant(own, host));
-        // A port without a listener for the host does not count.
+        // Ignore a port without a listener for the host.
         let of_listener = |it: &Listener| specificity(it.hostname.as_deref());
         let Some(most) = all().filter(takes).map(of_listener).max() else {
             continue;
@@ -120,8 +120,8 @@ fn outcome<'w>(world: &'w World, host: &str, is_selected: &dyn Fn(&str) -> bool)
             outcomes.push(Outcome::Untouched);
             continue;
         }
-        // Only the routes apply whose hostname has the most specific intersection with the listener's hostname. Other
-        // routes never apply, even if no match of the first routes fits the request.
+        // Each hostname of a route has an intersection with the listener's hostname. Only routes with the most specific
+        // intersection apply, even if no match of these routes fits the request.
         let hosts = owners[0].hostname.as_deref();
         let in_common = |own: &Option<String>| {
             let both = common(own.as_deref(), hosts);
@@ -130,7 +130,7 @@ fn outcome<'w>(world: &'w World, host: &str, is_selected: &dyn Fn(&str) -> bool)
         let all = owners.iter().flat_map(|owner| in_force(world, owner));
         let all = all.flat_map(|route| fitting(&world.routes[route], host));
         let best = all.map(|own| in_common(&own)).max();
-        // Among these hostnames of a route the most specific one decides the precedence.
+        // The precedence of a route depends on its most specific hostname with this intersection.
         let selected = owners.iter().filter(|owner| is_selected(&owner.name));
         let mut routes = Vec::new();
         for route in selected.flat_map(|owner| in_force(world, owner)) {

@@ -55,8 +55,7 @@ fn length(it: &Candidate) -> usize {
     }
 }
 
-/// True if the pattern matches paths of `~` at each length. No pattern contains `~`, so such a pattern matches every
-/// path.
+/// True if the pattern matches every path. Paths of `~` are enough for this test, because no pattern contains `~`.
 pub(super) fn fits_every_path(pattern: &Pattern) -> bool {
     (0..20).all(|length| pattern.is_all_of(&format!("/{}", "~".repeat(length))))
 }

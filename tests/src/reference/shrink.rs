@@ -1,4 +1,4 @@
-//! Makes the objects of a failing test fewer and smaller, while the test still fails.
+//! Removes objects and parts of objects from a failing test, as long as the test still fails.
 
 use super::World;
 
@@ -10,7 +10,7 @@ pub fn shrink(mut world: World, fails: impl Fn(&World) -> bool) -> World {
     world
 }
 
-/// Returns every world that has one part less. Larger parts come first.
+/// Returns every world that lacks one part of this world. Worlds without a large part come first.
 fn smaller(world: &World) -> Vec<World> {
     let mut worlds = Vec::new();
     let mut without = |change: &dyn Fn(&mut World)| {

@@ -25,7 +25,7 @@ const FOREIGN: [(&str, &str, &str); 2] = [
     ("specs.smi-spec.io", "HTTPRouteGroup", "httproutegroups"),
 ];
 
-/// Template for kubectl: prints `GROUP/VERSION KIND` for each served version of each CRD.
+/// Template for kubectl, which prints `GROUP/VERSION KIND` for each served version of each CRD.
 const KINDS: &str = r#"go-template={{range .items}}{{$crd := .}}{{range .spec.versions}}{{if .served}}{{$crd.spec.group}}/{{.name}} {{$crd.spec.names.kind}}{{"\n"}}{{end}}{{end}}{{end}}"#;
 
 impl Cluster {

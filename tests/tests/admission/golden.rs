@@ -1,4 +1,4 @@
-//! Tests that the API server accepts every object of the golden cases that has no problem.
+//! Tests that the API server accepts the objects of the golden cases. Objects with a problem are left out.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -8,12 +8,12 @@ use weir_tests::{objects, root};
 
 use crate::cluster::{Cluster, Write};
 
-/// Files that this test leaves out. The released schemas of Gateway API refuse their objects, or their header edits
-/// contradict each other.
+/// This test leaves these files out. Their cases are valid for Weir, but the released schemas of Gateway API or the
+/// admission policies refuse their objects.
 const REFUSED: [&str; 2] = ["query-named-twice.yaml", "filter-header-named-twice.yaml"];
 
-/// Files that this test leaves out. Their cases run without the access policy, so they list no problems for invalid
-/// objects of that policy.
+/// This test leaves these files out. They have invalid objects of the access policy, but list no problems, because
+/// their cases run without this policy.
 const OF_THE_ACCESS_POLICY: [&str; 2] = [
     "permissive-without-problems.yaml",
     "other-kinds-are-passed-over.yaml",
@@ -29,7 +29,7 @@ const KINDS: [&str; 6] = [
     "GRPCRoute",
 ];
 
-/// Creates, as a dry run, all golden objects of served kinds that have no problem.
+/// Creates, as a dry run, every golden object that has no problem. Leaves out kinds that the API server does not serve.
 pub async fn objects_without_a_problem_are_stored(cluster: &Cluster) {
     let kinds = cluster.kinds();
     let mut tried = 0;

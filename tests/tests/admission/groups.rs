@@ -58,7 +58,8 @@ const NAMES_OF_HEADERS: Refusal = Some("is not the name of a header");
 const SCHEMA_OF_HEADERS: Refusal =
     Some("write_an_expression_without_look_around_and_back_references");
 const HEADERS: Refusal = Some("Write headers: { x-canary: \"true\" }, with the values in quotes");
-const NOT_AN_EXPRESSION: Refusal = Some("a pathRegex is no regular expression without look-around");
+const NOT_AN_EXPRESSION: Refusal =
+    Some("a pathRegex is not a regular expression, or has look-around");
 const BACK_REFERENCE: Refusal = Some("back-references and");
 
 /// Invalid edits: the version, all fields except the metadata, words of the schema's refusal, words of the policy's

@@ -26,7 +26,7 @@ const LOOK_AROUND: &str = "look-around in a regular expression is not supported"
 const QUERY: &str = "a query or a fragment";
 const CONNECTION: &str = "belongs to the connection, and no filter may edit it";
 const NO_FIELD: &str = "a filter lacks the field of its type";
-const NAME: &str = "which no Service can have as its name";
+const NAME: &str = "a name that no Service can have";
 const REPLACED: &str = "which proxies replace in the path of every request";
 const ONE_PREFIX: &str = "replacePrefixMatch needs exactly one match";
 const ONE_HOST: &str = "exactly one header host, which cannot be added or removed";
@@ -81,7 +81,7 @@ const BROKEN: [Broken; 81] = [
     broken(
         LINKERD,
         "rules: [{ filters: [{ type: RequestHeaderModifier, requestHeaderModifier: {} }, { type: RequestHeaderModifier, requestHeaderModifier: {} }], TO }]",
-        "two filters of one type",
+        "two filters of the same type",
     ),
     broken(
         HTTP,
@@ -151,7 +151,7 @@ const BROKEN: [Broken; 81] = [
     broken(
         GRPC,
         "rules: [{ matches: [{ method: { type: RegularExpression, service: '(^shop|^toys)[.].*' } }], TO }]",
-        "the beginning or the end of the name within",
+        "has ^ or $ in the middle",
     ),
     broken(
         HTTP,
@@ -196,7 +196,7 @@ const BROKEN: [Broken; 81] = [
     broken(
         HTTP,
         "rules: [{ filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: Host, value: 'a.example:http' }] } }], TO }]",
-        "set to something that is no host",
+        "set to an invalid host",
     ),
     broken(
         HTTP,
@@ -266,22 +266,22 @@ const BROKEN: [Broken; 81] = [
     broken(
         HTTP,
         "rules: [{ backendRefs: [{ group: multicluster.x-k8s.io, kind: ServiceImport, name: a, port: 80 }] }]",
-        "a backendRef is no Service: its share would be answered 500",
+        "a backendRef is not a Service: its share of the requests would be answered 500",
     ),
     broken(
         GRPC,
         "rules: [{ backendRefs: [{ group: gateway.networking.x-k8s.io, kind: XBackend, name: a }] }]",
-        "a backendRef is no Service: its share would be answered UNAVAILABLE",
+        "a backendRef is not a Service: its share of the requests would be answered UNAVAILABLE",
     ),
     broken(
         TCP,
         "rules: [{ backendRefs: [{ group: multicluster.x-k8s.io, kind: ServiceImport, name: a, port: 80 }] }]",
-        "a backendRef is no Service",
+        "a backendRef is not a Service",
     ),
     broken(
         LINKERD,
         "rules: [{ backendRefs: [{ group: example.org, kind: Bucket, name: a, port: 80 }] }]",
-        "a backendRef is no Service",
+        "a backendRef is not a Service",
     ),
     broken(
         TCP,
@@ -311,7 +311,7 @@ const BROKEN: [Broken; 81] = [
     broken(
         HTTP,
         "hostnames: [10.0.0.1], rules: [{ TO }]",
-        "there is something that is no host name",
+        "hostnames has an invalid host name",
     ),
     broken(
         LINKERD,
@@ -326,7 +326,7 @@ const BROKEN: [Broken; 81] = [
     broken(
         LINKERD,
         "rules: [{ name: a, TO }, { name: a, TO }]",
-        "two rules have one name",
+        "two rules have the same name",
     ),
     broken(
         LINKERD,
@@ -341,7 +341,7 @@ const BROKEN: [Broken; 81] = [
     broken(
         LINKERD,
         "rules: [{ filters: [{ type: RequestRedirect, requestRedirect: {} }], TO }]",
-        "a rule that redirects has no backends",
+        "a rule has both backends and a filter RequestRedirect",
     ),
     broken(
         LINKERD,
@@ -351,17 +351,17 @@ const BROKEN: [Broken; 81] = [
     broken(
         LINKERD,
         "rules: [{ matches: [{ path: { value: cart } }], TO }]",
-        "a path that is no absolute path",
+        "a match has an invalid path",
     ),
     broken(
         LINKERD,
         "rules: [{ backendRefs: [{ name: a, port: 80, weight: 10O }] }]",
-        "a weight that is no whole number",
+        "a weight that is not a whole number",
     ),
     broken(
         LINKERD,
         "rules: [{ backendRefs: [{ name: a, port: 80, weight: -1 }] }]",
-        "a weight that is no whole number",
+        "a weight that is not a whole number",
     ),
     broken(
         LINKERD,
@@ -481,7 +481,7 @@ const RIGHT: [(&str, &str); 9] = [
 pub async fn broken_edits(cluster: &Cluster, namespace: &str, words: impl Fn(&Broken) -> Refusal) {
     for kind in [HTTP, OLD_HTTP, GRPC, LINKERD, OLD_LINKERD, TCP] {
         let good = object(kind, "rules: [{ TO }]");
-        // The object may exist already: the API server serves each object of a kind at every version.
+        // The object may exist already, because the API server serves it at every version of its kind.
         if cluster.create(namespace, &good, Write::Try).await.is_ok() {
             let stored = cluster.create(namespace, &good, Write::Store).await;
             stored.expect("the object is valid");

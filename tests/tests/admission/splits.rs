@@ -152,7 +152,7 @@ const BROKEN: [Broken; 45] = [
     broken(
         "v1alpha4",
         "spec: { service: web, backends: [{ service: a, weight: 1 }] }\nmatches: [{ kind: HTTPRouteGroup, name: x }]",
-        Some("matches stand in the spec, not at the top"),
+        Some("matches belong in the spec, not at the top"),
         Some("unknown field matches"),
     ),
     broken(

@@ -8,7 +8,8 @@ use weir_tests::root;
 use crate::cluster::{Cluster, Write, parse};
 use crate::{groups, routes, splits};
 
-/// Returns objects that the policies refuse. The shipped schemas refuse the first two; they do not cover routes.
+/// Returns objects that the policies refuse. The first two objects are also refused by the shipped schemas. The other
+/// two objects are routes, for which Weir ships no schemas.
 fn broken_objects() -> [Value; 4] {
     let split = "spec: { service: web, backends: [{ service: a, weight: 10O }] }";
     let old = "matches: [{ name: a, pathRegex: '/(?!x)' }]";

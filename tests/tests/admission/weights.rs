@@ -44,7 +44,7 @@ const NOT_A_NUMBER: Refusal = Some("is not a number: the split would not be in f
 const NEGATIVE: Refusal = Some("Write 0 for a backend without traffic");
 const FINE: Refusal = Some("finer than a thousandth");
 const LARGE: Refusal = Some("Write smaller weights of the same ratio");
-/// Invalid weights, each with words of the refusal by the schema and of the refusal by the policy.
+/// Invalid weights: the weight, words of the schema's refusal, words of the policy's refusal.
 pub const BROKEN: [(&str, Refusal, Refusal); 30] = [
     ("10O", NUMBER, Some("the weight '10O' is not a number")),
     ("abc", NUMBER, NOT_A_NUMBER),

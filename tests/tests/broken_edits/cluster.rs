@@ -1,5 +1,5 @@
-//! In a cluster the API server refuses broken edits, by the CRDs of `deploy/crds` and the policies of
-//! `deploy/admission`. So every replica serves the same configuration.
+//! In a cluster, the CRDs of `deploy/crds` and the policies of `deploy/admission` refuse broken edits. So every replica
+//! serves the same configuration.
 
 use std::time::Duration;
 
@@ -32,7 +32,7 @@ fn server() -> ApiServer {
     server
 }
 
-/// Waits until the policies refuse an invalid route. They take effect a moment after their creation.
+/// Waits until the policies refuse an invalid route. A policy takes effect a moment after its creation.
 async fn wait_for_policy(server: &ApiServer) {
     let probe = text("route.yaml").replace(
         "request: 10s",

@@ -54,7 +54,7 @@ async fn broken_edit_in_folder_keeps_traffic() {
             }
             Serves::Moved { host, to } => scene.until(host, to).await,
         }
-        // A valid edit must replace the broken object. It swaps the weights for a moment.
+        // Replace the broken object by a valid one, which swaps the weights. Then restore the original file.
         if edit.file == "split.yaml" && edit.serves == Serves::Before {
             let mended = SPLIT.replace("web-v1", "web-v3");
             let mended = mended

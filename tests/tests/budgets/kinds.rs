@@ -1,5 +1,5 @@
-//! Objects of every kind that fill a namespace. Some are just below the largest size that the control plane reads. Some
-//! have the largest size that the API server accepts. Some have lists as long as their schemas allow.
+//! Objects of every kind, which fill a namespace. Some are just below the largest size that the control plane reads.
+//! Some have the largest size that the API server accepts. Some have lists as long as their schemas allow.
 
 use serde_json::{Value, json};
 
@@ -35,7 +35,8 @@ pub fn ten_thousand() -> Vec<Value> {
 
 fn of_each_kind(number: usize) -> Vec<Value> {
     let is_large = number < LARGE;
-    // The limits keep older objects first, then objects by name. All objects here have the same age.
+    // Above a limit, Weir keeps the oldest objects. All objects here have the same age, so Weir keeps the first
+    // names. The large objects have these names.
     let name = format!("{}-{number:03}", if is_large { "a" } else { "t" });
     let route = |api_version: &str, kind: &str, rules: Vec<Value>| {
         let parents: Vec<_> = (1..=32)
@@ -142,7 +143,7 @@ fn grant(name: &str) -> Value {
     )
 }
 
-/// Returns a group with 256 matches. Each match of a large group has 16 headers; otherwise it has 64 methods.
+/// Returns a group with 256 matches. If the group is large, each match has 16 headers, otherwise 64 methods.
 fn group(name: &str, is_large: bool) -> Value {
     let methods = vec!["GET"; 64];
     let value = "v".repeat(200);
@@ -225,8 +226,7 @@ fn wide_split(name: &str) -> Value {
     split("evil", name, "v1", &backends)
 }
 
-/// Returns named sets of objects. Each set exceeds the budget that a namespace has for objects which proxies of other
-/// namespaces receive too.
+/// Returns named sets of objects. Each set is larger than `--namespace-limit` allows.
 pub fn fills() -> Vec<(&'static str, Vec<Value>)> {
     let mut expressions = fill();
     let is_split = |it: &&Value| it["kind"] != "HTTPRoute";

@@ -1,6 +1,6 @@
-//! One namespace has as many and as large objects as the limits allow, next to a hundred small namespaces. Changes in
-//! the small namespaces must take effect within the usual time. The control plane must stay within the memory limit of
-//! its Deployment. Envoy must use no more memory than docs/operations.md states.
+//! One namespace is as full as its limits allow, and a hundred other namespaces are small. Changes in the small
+//! namespaces must take effect within the usual time. The control plane must stay within the memory limit of its
+//! Deployment. Envoy must use no more memory than docs/operations.md states.
 
 use std::time::{Duration, Instant};
 
@@ -21,8 +21,8 @@ use scene::{AT_ONCE, Scene, server, weights_of};
 
 /// Memory in KiB that the full namespace may add to an Envoy with two workers.
 const OF_ENVOY: u64 = 25 << 10;
-/// Time until the first publication of a new replica. The API server needs most of it, because it has just started and
-/// has no caches yet.
+/// Time until the first publication of a new replica. The API server needs most of this time, because it has just
+/// started and has no caches yet.
 const START: Duration = Duration::from_secs(240);
 
 async fn weights(plane: &Plane, namespace: &str) -> Vec<u64> {

@@ -54,7 +54,7 @@ pub fn bombs() -> Vec<Value> {
     ]
 }
 
-/// Returns objects that fill the budgets of a namespace: first regular expressions, then splits.
+/// Returns objects that fill the limits of a namespace: first regular expressions, then splits.
 pub fn fill() -> Vec<Value> {
     let mut objects = vec![service("evil", "v1", 80..=80)];
     for number in 0..8 {

@@ -1,4 +1,4 @@
-//! Tests that `weir serve` of a folder serves the last valid form of an object after a broken edit.
+//! Tests `weir serve` with a folder of manifests: after a broken edit it serves the last valid form of the object.
 
 use std::os::unix::fs::symlink;
 use std::time::Duration;

@@ -66,7 +66,7 @@ split: service: web, backends: [{ service: web-v1, weight: [1] }]
 
 weights that are all zero
 split: service: web, backends: [{ service: web-v1, weight: 0 }, { service: web-v2, weight: 0 }]
--> TrafficSplit default/split spec.backends: NoTraffic: .. stay with Service default/web; give a backend a weight above 0
+-> TrafficSplit default/split spec.backends: NoTraffic: .. go to Service default/web itself; give a backend a weight above 0
 
 weights with a sum of 2^63
 split: service: web, backends: [{ service: web-v1, weight: 9223372036854775807 }, { service: web-v2, weight: 1 }]
@@ -78,7 +78,7 @@ split: service: web, backends: [{ service: web-v1, weight: 1 }, { service: web-v
 
 a backend without the port of the split
 split: service: web, backends: [{ service: admin, weight: 1 }, { service: web-v1, weight: 1 }]
--> TrafficSplit default/split spec.backends[0].service: PortNotFound: Service default/admin has no TCP port 80, .. it has 8080: .. ; add port 80 to
+-> TrafficSplit default/split spec.backends[0].service: PortNotFound: Service default/admin has no TCP port 80 (it has 8080), .. ; add port 80 to
 
 a split of a missing Service
 split: service: shop, backends: [{ service: web-v1, weight: 1 }]
@@ -90,7 +90,7 @@ split: service: "web:9090", backends: [{ service: web-v1, weight: 1 }]
 
 a split of a Service in another namespace
 split: service: web.other, backends: [{ service: web-v1, weight: 1 }]
--> TrafficSplit default/split spec.service: RefNotPermitted: Service web is in namespace other, the split is in default: .. ; write metadata.namespace: other
+-> TrafficSplit default/split spec.service: RefNotPermitted: Service web is in namespace other, but the split is in default: .. ; write metadata.namespace: other
 
 an empty service field
 split: service: "", backends: [{ service: web-v1, weight: 1 }]
@@ -104,19 +104,19 @@ two splits of one Service: the older one wins
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: a, creationTimestamp: "2024-02-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
 ---
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: b, creationTimestamp: "2024-01-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
--> TrafficSplit default/a spec.service: Conflicted: TrafficSplit default/b decides for every request of this split at port 80 of Service default/web: .. ; take one of the two out
+-> TrafficSplit default/a spec.service: Conflicted: TrafficSplit default/b already routes every request of this split at port 80 of Service default/web: .. ; take one of the two out
 
 two splits of one Service and age: the first name wins
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: b, creationTimestamp: "2024-01-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
 ---
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: a, creationTimestamp: "2024-01-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
--> TrafficSplit default/b spec.service: Conflicted: TrafficSplit default/a decides for every request of this split at port 80 of Service default/web: .. ; take one of the two out
+-> TrafficSplit default/b spec.service: Conflicted: TrafficSplit default/a already routes every request of this split at port 80 of Service default/web: .. ; take one of the two out
 
 a split and a route on one Service
 split: service: web, backends: [{ service: web-v1, weight: 1 }]
 ---
 route: rules: [{ backendRefs: [{ name: web-v1, port: 80 }] }]
--> TrafficSplit default/split spec.service: Conflicted: HTTPRoute default/route decides for every request at port 80 of Service default/web: .. ; take one of the two out
+-> TrafficSplit default/split spec.service: Conflicted: HTTPRoute default/route already routes every request at port 80 of Service default/web: .. ; take one of the two out
 
 an unknown version of a split
 { apiVersion: split.smi-spec.io/v1alpha5, kind: TrafficSplit, metadata: { name: split }, spec: {} }

@@ -184,7 +184,7 @@ pub const CASES: [Case; 19] = [
         expected: &[
             noted(
                 "all",
-                "spec.parentRefs[0]: at Gateway more-specific-alone/g every request that fits this route goes to spec.rules[0] of HTTPRoute more-specific-alone/api, which precedence puts first: this route gets no request there; ...",
+                "spec.parentRefs[0]: at Gateway more-specific-alone/g every request that fits this route goes by precedence to spec.rules[0] of HTTPRoute more-specific-alone/api: this route gets no request there; ...",
             ),
             accepted("api"),
         ],
@@ -209,7 +209,7 @@ pub const CASES: [Case; 19] = [
         ],
         expected: &[accepted("web"), accepted("rpc")],
     },
-    // The age decides, not the name: the younger route's name sorts first.
+    // The older route wins, although the name of the younger route comes first.
     Case {
         namespace: "one-listener",
         listeners: HTTP,
@@ -222,7 +222,7 @@ pub const CASES: [Case; 19] = [
             refused(
                 "rpc",
                 "Conflicted",
-                "spec.parentRefs[0]: HTTPRoute one-listener/web, which is older or first by name, decides for rpc.example.com at listener http of Gateway one-listener/g: the route is not in force at this parent; ...",
+                "spec.parentRefs[0]: HTTPRoute one-listener/web, which is older or first by name, already routes rpc.example.com at listener http of Gateway one-listener/g: the route is not in force at this parent; ...",
             ),
         ],
     },
@@ -238,7 +238,7 @@ pub const CASES: [Case; 19] = [
             refused(
                 "any",
                 "Conflicted",
-                "spec.parentRefs[0]: GRPCRoute one-listener-reversed/rpc, which is older or first by name, decides for ...",
+                "spec.parentRefs[0]: GRPCRoute one-listener-reversed/rpc, which is older or first by name, already routes ...",
             ),
         ],
     },
@@ -265,7 +265,7 @@ pub const CASES: [Case; 19] = [
             refused(
                 "r",
                 "NoMatchingParent",
-                "spec.parentRefs[0]: Gateway broken-listener/g has the listener broken, but this listener is not in force because of its own problem: the route is not in force at this parent; correct the listener broken of the Gateway as its own problem says",
+                "spec.parentRefs[0]: Gateway broken-listener/g has the listener broken, but this listener is not in force because of its own problem: the route is not in force at this parent; correct the listener broken of the Gateway; a separate problem describes its mistake",
             ),
             accepted("s"),
         ],
@@ -305,7 +305,7 @@ pub const CASES: [Case; 19] = [
             accepted("old"),
             noted(
                 "new",
-                "spec.rules[0]: at Gateway shadowed-rule/g every request that fits this rule goes to spec.rules[0] of HTTPRoute shadowed-rule/old, which precedence puts first: this rule gets no request there; ...",
+                "spec.rules[0]: at Gateway shadowed-rule/g every request that fits this rule goes by precedence to spec.rules[0] of HTTPRoute shadowed-rule/old: this rule gets no request there; ...",
             ),
             entire("new"),
         ],
@@ -321,7 +321,7 @@ pub const CASES: [Case; 19] = [
             accepted("old"),
             noted(
                 "new",
-                "spec.rules[0].matches[0]: at Gateway shadowed-match/g every request that fits this match goes to spec.rules[0] of HTTPRoute shadowed-match/old, which precedence puts first: this match gets no request there; ...",
+                "spec.rules[0].matches[0]: at Gateway shadowed-match/g every request that fits this match goes by precedence to spec.rules[0] of HTTPRoute shadowed-match/old: this match gets no request there; ...",
             ),
             entire("new"),
         ],
@@ -333,7 +333,7 @@ pub const CASES: [Case; 19] = [
         expected: &[
             noted(
                 "r",
-                "spec.rules[0].matches[0].path.value: the * in /img/* is an ordinary character in a path of type PathPrefix: only paths that contain this * fit; ...",
+                "spec.rules[0].matches[0].path.value: the * in /img/* is an ordinary character in a path of type PathPrefix: a request matches only if its path contains the character *; ...",
             ),
             entire("r"),
         ],

@@ -306,7 +306,7 @@ async fn leader_change_loses_and_repeats_nothing() {
             }
             writers.entry(request.name).or_default().push(request.user);
         } else if request.subresource == "status" && request.code == 504 {
-            // The killed leader did not wait for this answer. The write was stored, or the next leader repeats it.
+            // The killed leader ended before this answer. Either the write was stored, or the next leader repeats it.
             assert_eq!(
                 request.user, users[leader],
                 "only the killed leader has writes without an answer"

@@ -117,8 +117,8 @@ impl Scene {
         serde_json::from_str(&text).expect("an object")
     }
 
-    /// Returns the time from the last change of an object to the first write of its status after that, by the audit
-    /// log.
+    /// Returns the time between the last change of an object and the next write of its status. Both times are from the
+    /// audit log.
     pub fn status_delay(&self, resource: &str, name: &str) -> Duration {
         let mut writes = self.audit(resource);
         writes.retain(|it| it.name == name && it.verb == "patch" && it.code == 200);
@@ -158,7 +158,7 @@ impl Scene {
         of_resource.map(request).collect()
     }
 
-    /// Calls `ask` with the object until it returns a value; panics after ten seconds.
+    /// Calls `ask` with the object until `ask` returns a value; panics after ten seconds.
     pub fn until<T>(&self, kind: &str, name: &str, ask: impl Fn(&Value) -> Option<T>) -> T {
         self.until_within(Duration::from_secs(10), kind, name, ask)
     }

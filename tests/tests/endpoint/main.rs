@@ -1,5 +1,5 @@
-//! Tests which clients can read the configuration from a real `weir serve`: clients with a token, with a certificate,
-//! or on loopback. It must refuse all other clients.
+//! Tests which clients can read the configuration from a real `weir serve`: only clients with a valid token, with a
+//! valid certificate, or on loopback.
 
 mod hostile;
 mod jwt;
@@ -124,7 +124,7 @@ async fn valid_certificate_replaces_old_one() {
         .await;
     assert!(ends > 4e9, "{ends}");
 
-    // The certificate is new and the key is old, as between two writes.
+    // The certificate is new, but the key is still old, because a tool writes one file after the other.
     let next = second.sign(&[NAME]);
     files.put("tls.crt", &next.pem);
     let refused = "weir_certificates_refused_total";
@@ -146,7 +146,7 @@ async fn valid_certificate_replaces_old_one() {
     files.put("tls.key", &next.key);
     wait(&second).await;
 
-    // A mounted Secret changes all files with one link.
+    // An update of a mounted Secret replaces all files at once, because it changes one link.
     files.project(&first.sign(&[NAME]), &client);
     wait(&first).await;
     let admin = Connection::open(plane.admin)
@@ -157,8 +157,8 @@ async fn valid_certificate_replaces_old_one() {
 }
 
 /// The certificate, the key and the client CA change several times, one file after the other, while clients connect. A
-/// handshake never mixes old and new files. After a change the control plane refuses new connections of clients of the
-/// old CA, and closes their open connections after the next answer.
+/// handshake never mixes old and new files. After a change of the CA, the control plane refuses new connections with
+/// certificates of the old CA. It closes open connections with such certificates after the next answer.
 #[tokio::test(flavor = "multi_thread")]
 async fn certificate_changes_admit_no_old_client() {
     let own = [(); 2].map(|()| Authority::new());

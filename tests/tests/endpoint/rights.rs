@@ -15,8 +15,8 @@ use crate::scene::{Ask, Files, NAME};
 
 const ACCOUNT: &str = "system:serviceaccount:weir-system:weir";
 
-/// One object of each kind whose status Weir writes. The only backend of each object, the Service `none`, does not
-/// exist.
+/// One object of each kind whose status Weir writes. Each object has only one backend, the Service `none`, which does
+/// not exist.
 const OBJECTS: &str = "
 { apiVersion: v1, kind: Service, metadata: { name: web }, spec: { ports: [{ port: 80 }] } }
 ---
@@ -109,8 +109,8 @@ async fn smi_policy_rights_are_exact() {
     rights_are_those_used("smi", smi()).await;
 }
 
-/// Runs the control plane with the roles of `deploy/weir` and the roles in `more`. Compares its requests with its
-/// rights.
+/// Runs the control plane with the roles of `deploy/weir` and the roles in `more`. Compares the control plane's
+/// requests with the rights of these roles.
 async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
     let server = ApiServer::start();
     server.route_crds();
@@ -144,7 +144,7 @@ async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
         let _ = Ask::new(plane.listen, &authority)
             .with(None, "?namespace=default", &reader)
             .await;
-        // A problem that is resolved and then returns updates its Event.
+        // If a problem is resolved and then returns, the control plane updates the problem's Event.
         for backend in ["web", "none"] {
             tokio::time::sleep(Duration::from_secs(2)).await;
             server.apply(&OBJECTS.replace("service: none", &format!("service: {backend}")));

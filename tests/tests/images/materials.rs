@@ -11,7 +11,7 @@ use weir_tests::{dist, root};
 
 use crate::{crane, image, json_of, unpack};
 
-/// The archives, and the files of `dist` in each.
+/// The archives, each with the files of `dist` that it contains.
 const ARCHIVES: [(&str, &[&str]); 3] = [
     (
         "weir-image",
@@ -64,7 +64,7 @@ fn named_by(file: &Path) -> BTreeSet<String> {
         .collect()
 }
 
-/// The bill of materials (SBOM) of one archive.
+/// The list of the packages (SBOM) of one archive.
 struct Bill {
     components: BTreeMap<String, Value>,
     needs: BTreeMap<String, Vec<String>>,

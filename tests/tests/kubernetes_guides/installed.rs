@@ -148,7 +148,7 @@ impl Installed {
         self.available(namespace, deployment);
     }
 
-    /// Pods with this label that are not being deleted.
+    /// Returns the pods with this label, without pods that are being deleted.
     pub fn pods(&self, namespace: &str, selector: &str) -> Vec<String> {
         let template = "{{ range .items }}{{ if not .metadata.deletionTimestamp }}{{ .metadata.name }} {{ end }}{{ end }}";
         let template = format!("go-template={template}");
@@ -175,7 +175,7 @@ impl Installed {
     }
 
     /// Applies a file. Waits until the proxies of these pods run a newer configuration, and until the object's status
-    /// reports it as live on all proxies. Up to `others` of these proxies may be in other guides.
+    /// reports the object as live on all proxies. Up to `others` more proxies may belong to other guides.
     pub fn until_followed(&self, namespace: &str, pods: &[String], others: usize, file: &str) {
         const UPDATES: &str = "weir_config_updates_total";
         let updates = || pods.iter().map(|pod| self.count(namespace, pod, UPDATES));
@@ -211,7 +211,7 @@ impl Installed {
         );
     }
 
-    /// Restarts the control plane's Deployment under load from these pods, with a change each second.
+    /// Restarts the control plane's Deployment. Meanwhile these pods send requests, and `change` runs each second.
     pub fn restart_under_load(&self, pods: &[String], mut change: impl FnMut(u64)) {
         const URL: &str = "http://127.0.0.1:15001/books-bought?[1-200]";
         let host = "Host: bookstore.default.svc.cluster.local:14001";

@@ -1,6 +1,6 @@
-//! The guides of OSM, Kong and Linkerd in a cluster, with the control plane from `deploy/weir` and the guides' own
-//! Deployments. Envoys with configurations of `envoy-config/` are sidecars or a gateway. Each test prints the time from
-//! an apply until the last proxy has the change.
+//! Tests the guides of OSM, Kong and Linkerd in a cluster, with the control plane from `deploy/weir` and the guides'
+//! own Deployments. Envoys with configurations of `envoy-config/` are sidecars or a gateway. Each test prints the time
+//! from an apply until the last proxy has the change.
 
 mod installed;
 
@@ -88,7 +88,7 @@ fn osm_guide_splits_traffic() {
     });
     let buy = |pod: &str| -> Vec<String> {
         let host = "Host: bookstore.default.svc.cluster.local:14001";
-        // One connection, so that one worker answers all requests.
+        // Use one connection, so that one worker answers all requests.
         let url = "http://127.0.0.1:15001/books-bought?[1-200]";
         let answers = weir.in_envoy(
             "default",

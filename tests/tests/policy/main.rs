@@ -1,5 +1,5 @@
-//! The bookstore of `demo/` under `weir serve --policy smi`, over mutual TLS between two real Envoys. TrafficTargets
-//! apply both at the client's proxy and at the bookstore's proxy.
+//! Tests the bookstore of `demo/` with `weir serve --policy smi`, over mutual TLS between two real Envoys.
+//! TrafficTargets apply both at the client's proxy and at the bookstore's proxy.
 //!
 //! ```text
 //! bookbuyer, bookthief --> [their proxy] --mutual TLS--> [the bookstore's proxy] --> bookstore v1 | v2
@@ -70,10 +70,10 @@ async fn bookbuyer_buys_and_bookthief_fails() {
 
     // The thief tries its own proxy, then hosts that have no split, then a proxy that does not check permissions.
     let mut thief = world.customer("bookthief").await;
-    // The filter logs a few lines a second.
+    // Wait, because the filter logs only a few lines a second.
     tokio::time::sleep(Duration::from_millis(1_200)).await;
     let missing = [thief.get(LOOK).await, thief.get(LOOK).await];
-    // A namespace without a grant does not learn the bookstore's accounts.
+    // The answer does not show the bookstore's accounts to a namespace without a grant.
     for (service, _) in STORES {
         let expected = format!(
             "no TrafficTarget allows bookthief/bookthief to send GET {LOOK} to {service}.bookstore:14001 \
@@ -100,7 +100,7 @@ async fn bookbuyer_buys_and_bookthief_fails() {
     let log = world.server.log();
     assert!(log.contains(&expected), "{log}");
 
-    // Requests of the buyer that no match allows.
+    // Send requests of the buyer that no match allows.
     for (way, at) in [
         ("bookbuyer", DeniedAtClient),
         ("bookbuyer-bookstore-v1", DeniedAtStore),
@@ -238,7 +238,7 @@ async fn revoked_grant_denies_within_a_second() {
     world.assert_no_traps().await;
 }
 
-/// Returns for each connection when it sent its last request without the expected outcome.
+/// Returns, for each connection, the time of its last request without the expected outcome.
 async fn follow(ways: &mut [Customer; 2], expected: [Outcome; 2]) -> [Duration; 2] {
     /// How long the outcome must not change.
     const CALM: Duration = Duration::from_millis(300);

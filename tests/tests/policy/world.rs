@@ -38,11 +38,11 @@ fn split(name: &str) -> String {
 
 pub struct World {
     pub plane: Plane,
-    /// The clients' proxy. Its listeners `bookbuyer` and `bookthief` check permissions. Its listeners `CLIENT-STORE` do
-    /// not check permissions. They forward to the store's proxy with the client's certificate.
+    /// The clients' proxy. Its listeners `bookbuyer` and `bookthief` check permissions. Its listeners `CLIENT-STORE`
+    /// check nothing, and forward to the store's proxy with the client's certificate.
     pub client: Envoy,
     pub client_config: String,
-    /// The proxy of both versions, with one listener for each.
+    /// The proxy of both versions, with one listener for each version.
     pub server: Envoy,
     stores: [Echo; 2],
 }
@@ -183,7 +183,7 @@ fn clients(plane: &Plane, server: &Envoy, authority: &Authority) -> String {
     bootstrap.build()
 }
 
-/// A connection whose requests have the bookbuyer's headers, for any client.
+/// A connection of any client. Its requests have the bookbuyer's headers.
 pub struct Customer(pub Connection);
 
 impl Customer {

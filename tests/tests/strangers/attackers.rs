@@ -12,9 +12,9 @@ use tokio::time::{Instant, interval, sleep};
 use crate::client::{Clients, ask, head};
 use crate::jwt;
 
-/// The number of connections that never send a token. They come from 250 addresses.
+/// The number of connections that never send a token.
 pub const STRANGERS: u32 = 16_000;
-/// How long such a connection stays open, if the server does not close it.
+/// Time after which a client closes its connection, if the server has not closed it.
 const STAY: Duration = Duration::from_secs(15);
 
 /// Returns the last two bytes of one of 250 addresses.
@@ -64,9 +64,9 @@ pub async fn strangers(clients: Clients, during: Duration) {
     crowd.shutdown().await;
 }
 
-/// Sends forged tokens, each on its own connection, because the server closes the connection after the answer 401.
-/// Seven of eight forged tokens name the key of the API server, so the server checks their signature at once. The
-/// eighth names no key, so its answer waits until the server has read the keys again.
+/// Sends forged tokens. Each token has its own connection, because the server closes the connection after the answer
+/// 401. Seven of eight tokens name the key of the API server, so the control plane checks their signature at once. The
+/// eighth token names no key, so the control plane reads the keys again before it answers.
 pub async fn forgers(
     clients: Clients,
     good: String,
@@ -89,7 +89,7 @@ pub async fn forgers(
         for (signed, signature) in forgeries.iter().cycle().take(second as usize / 50) {
             number += 1;
             if crowd.len() > 1_000 {
-                // The machine cannot do more at the same time.
+                // More connections at the same time would overload the machine.
                 crowd.join_next().await;
             }
             let (clients, tried) = (clients.clone(), tried.clone());
@@ -97,7 +97,7 @@ pub async fn forgers(
             // so the server has to check it.
             let token = format!("{signed}.{number:08}{}", &signature[8..]);
             crowd.spawn(async move {
-                // The function `strangers` already uses all connections that its addresses may have.
+                // Use other addresses than `strangers`, which opens all connections that its addresses may have.
                 let Ok(mut stream) = clients.tls(address(10, number)).await else {
                     return;
                 };
@@ -131,7 +131,8 @@ pub async fn instances(clients: Clients, token: String, count: u32) -> u32 {
         let Some(open) = &mut stream else { continue };
         match ask(open, &head(&token, "?namespace=crowd0", &more)).await {
             Ok(200) => answered += 1,
-            // The account has too many connections, and all are too young for the server to close one of them.
+            // The account has its maximum number of connections. The server closes one of them for a new client only if
+            // that connection is at least one second old.
             Ok(503) => {
                 stream = None;
                 sleep(Duration::from_millis(100)).await;

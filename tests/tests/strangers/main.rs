@@ -1,6 +1,11 @@
-//! Three attacks at the same time. 16,000 connections never send a token. Other clients send more than 1,000 forged
-//! tokens a second. Clients with valid tokens use all connections and instances that they may have. Meanwhile the
-//! control plane serves other proxies, and stays within the memory limit of `deploy/weir/deployment.yaml`.
+//! Runs three attacks at the same time:
+//!
+//! - 16,000 connections never send a token.
+//! - Clients send 1,600 forged tokens a second.
+//! - Clients with valid tokens open all connections and instances that they may have.
+//!
+//! Meanwhile the control plane must serve other proxies, and must stay within the memory limit of
+//! `deploy/weir/deployment.yaml`.
 
 mod attackers;
 mod client;
@@ -23,13 +28,13 @@ use weir_tests::{Plane, root};
 
 /// How long the attacks last.
 const DURING: Duration = Duration::from_secs(20);
-/// Forged tokens a second: how many are sent, and the least number that the server must answer. Two cores answer 1,000
-/// to 1,200 if nothing else runs, and fewer on a busy machine.
+/// The number of forged tokens that clients send each second, and the smallest number that the server must answer. With
+/// two cores the server answers 1,000 to 1,200 if nothing else runs, and fewer on a busy machine.
 const FORGED: [u32; 2] = [1_600, 600];
 const INSTANCES: u32 = 8_192;
 /// The number of namespaces. Each has an account that opens as many polls as one account may have.
 const NAMESPACES: u32 = 8;
-/// The longest allowed time of an answer.
+/// The longest allowed time until an answer.
 const SOON: Duration = Duration::from_secs(1);
 struct Good {
     key: KeyPair,
@@ -43,7 +48,7 @@ impl Good {
     }
 }
 
-/// The number of polls and of new connections, and the time of the slowest of each.
+/// The number of polls, the number of new connections, and the longest time of a poll and of a new connection.
 #[derive(Debug, Default)]
 struct Times {
     polls: u32,

@@ -1,6 +1,6 @@
-//! Harmful configurations ("documents") from a compromised replica of the control plane. Documents have no signature,
-//! so the filter installs every valid document. No document makes the filter trap. If a document is invalid, the filter
-//! keeps the last valid one.
+//! Sends harmful configurations ("documents"), as a compromised replica of the control plane could. Documents have no
+//! signature, so the filter installs every valid document. No document makes the filter trap. If a document is invalid,
+//! the filter keeps the last valid document.
 
 use std::time::{Duration, Instant};
 

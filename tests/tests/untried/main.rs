@@ -1,6 +1,6 @@
-//! Attacks on permissions by other protocols, by trailers, and by two names for one host, on a real Envoy in front of a
-//! workload. Also harmful configurations from a compromised control plane. `paths.rs` and `mtls.rs` test attacks by a
-//! path or a certificate.
+//! Tests attacks on permissions on a real Envoy in front of a workload: with other protocols, with trailers, and with
+//! two names for one host. Also tests harmful configurations from a compromised control plane. `paths.rs` and `mtls.rs`
+//! test attacks with a path or a certificate.
 
 mod documents;
 mod scene;

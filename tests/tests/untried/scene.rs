@@ -147,7 +147,7 @@ impl Client<'_> {
         (!line.is_empty()).then_some(line)
     }
 
-    /// Sends these bytes, and returns everything that comes back.
+    /// Sends these bytes, and returns everything that the proxy sends back.
     pub async fn raw(&self, bytes: &[u8]) -> String {
         let mut stream = self.connect("http").await;
         let exchange = async {

@@ -1,4 +1,4 @@
-//! CRDs that appear, disappear or change their served versions, and objects that Weir cannot read.
+//! Tests with CRDs that appear, disappear or change their served versions, and objects that Weir cannot read.
 
 use std::time::Duration;
 
@@ -36,7 +36,7 @@ spec:
             })
             .await;
     }
-    // Deleting a CRD deletes its objects. Watches follow the objects of the new CRD.
+    // Deleting a CRD deletes its objects. The control plane then watches the new CRD.
     for weight in 2..4 {
         kubectl.run(&["delete", "crd", "trafficsplits.split.smi-spec.io"]);
         scene.until("no split", AT_ONCE, has_rules(0)).await;

@@ -1,4 +1,4 @@
-//! `weir serve --kubernetes` on a real kube-apiserver. Outages of the API server do not change the served
+//! Tests `weir serve --kubernetes` with a real API server. Outages of the API server do not change the served
 //! configuration. The control plane follows later changes at once.
 
 mod kinds;

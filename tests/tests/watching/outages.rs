@@ -1,4 +1,4 @@
-//! Outages of the API server or of etcd, and a token that expires.
+//! Tests outages of the API server or of etcd, and a token that expires.
 
 use std::time::{Duration, Instant};
 
@@ -50,8 +50,8 @@ fn ready(server: &ApiServer) {
 }
 
 /// The test replaces the token in a file before the token expires, as a kubelet does. A minute later the old token
-/// becomes invalid. The old token is bound to a Secret that the test deletes, because a token lives for at least ten
-/// minutes.
+/// becomes invalid: it is bound to a Secret, and the test deletes this Secret. The test cannot wait until the token
+/// expires, because a token lives for at least ten minutes.
 #[tokio::test(flavor = "multi_thread")]
 async fn expiring_token_is_replaced_in_time() {
     let server = server();

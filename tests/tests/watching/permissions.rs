@@ -1,5 +1,5 @@
-//! When the control plane loses the permission to read objects, it keeps its configuration. With `--namespaces` it
-//! reads only these namespaces.
+//! If the control plane loses the permission to read objects, it keeps its configuration. With `--namespaces` it reads
+//! only the namespaces in this flag.
 
 use std::time::Duration;
 
@@ -64,7 +64,7 @@ async fn only_named_namespaces_are_read() {
         kubectl.apply(SHOP, &["-n", namespace]);
         kubectl.apply(&split("web", 1), &["-n", namespace]);
     }
-    // These roles allow all that the control plane reads.
+    // These roles allow the control plane to read all that it needs.
     server.apply(
         "
 apiVersion: rbac.authorization.k8s.io/v1

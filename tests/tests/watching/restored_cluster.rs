@@ -1,5 +1,5 @@
-//! A cluster that is restored from a backup, so that its resource versions are lower than before. Also a replica that
-//! has not yet read the newest objects.
+//! Tests with a cluster that is restored from a backup, so that its resource versions are lower than before. Also tests
+//! with a replica that has not yet read the newest objects.
 
 use std::path::Path;
 use std::process::Command;
@@ -27,7 +27,7 @@ async fn restored_cluster_is_followed() {
     let server = server();
     server.apply(SHOP);
     server.apply(&split("web", 1));
-    // Later the proxy hides that a connection ended, so that the watches stay open and receive nothing.
+    // The proxy will hide that a connection ended. So the watches stay open, but they receive nothing.
     let proxy = Proxy::start(&server).await;
     let hidden = proxy.kubeconfig(&server);
     let hidden = Plane::of_cluster(&hidden, &[]);

@@ -158,7 +158,7 @@ impl Scene {
     }
 }
 
-/// The weights of the split `web`; empty if it is not served.
+/// The weights of the split `web`; empty if the split is not served.
 pub fn weights(config: &Value) -> Vec<u64> {
     weights_of(config, "TrafficSplit/default/web:80/http")
 }

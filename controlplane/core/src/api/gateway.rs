@@ -1,7 +1,7 @@
 //! Gateway of Gateway API (v1, v1beta1): the listeners, and the routes that each listener accepts.
 //!
-//! Weir translates routes in the same way for Gateways of every class. Weir writes the status of routes only if the
-//! GatewayClass names Weir as its controller.
+//! Weir translates the routes of all Gateways in the same way. Weir writes the status of a route only if the
+//! GatewayClass of the Gateway names Weir as its controller.
 
 mod broken_listener;
 
@@ -23,11 +23,11 @@ use crate::manifest::unknown_fields::{UnknownFields, at_most};
 /// The controller name of Weir in GatewayClasses, and in the status of routes.
 pub const CONTROLLER: &str = "weir.dev/gateway-controller";
 
-/// The most entries of Gateway API v1, GatewaySpec.listeners.
+/// The maximum number of listeners (Gateway API v1, GatewaySpec.listeners).
 const MAX_LISTENERS: usize = 64;
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
-/// Fields of GatewaySpec that have no effect on the choice of routes.
+/// Fields of GatewaySpec that have no effect on routes.
 const IGNORED_FIELDS: [&str; 6] = [
     "addresses",
     "infrastructure",
@@ -61,7 +61,7 @@ pub struct Listener {
     pub port: u16,
     /// True if the protocol is HTTP or HTTPS.
     pub is_http: bool,
-    /// Names of the kinds of routes that the protocol and `allowedRoutes.kinds` allow.
+    /// The kinds of routes that both the protocol and `allowedRoutes.kinds` allow.
     kinds: Vec<&'static str>,
     pub namespaces: AllowedNamespaces,
 }
@@ -74,7 +74,7 @@ pub enum AllowedNamespaces {
     Selector(Vec<Requirement>),
 }
 
-/// One condition of a label selector. The selector selects a namespace if its labels meet all conditions.
+/// One condition of a label selector. The selector selects a namespace if the namespace's labels meet all conditions.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Requirement {
     In(String, Vec<String>),
@@ -155,7 +155,8 @@ struct RouteGroupKind {
 }
 
 impl ListenerSpec {
-    /// Rejects unknown fields at every level. If Weir ignored a misspelled field, the listener could allow more routes.
+    /// Rejects unknown fields at every level. If Weir ignored a misspelled field, the listener could accept too many
+    /// routes.
     fn reject_unknown(&self, object: &ObjectRef, path: &str) -> Result<(), Problem> {
         self.unknown.reject(object, path)?;
         let Some(allowed) = &self.allowed_routes else {
@@ -203,15 +204,15 @@ impl RouteGroupKind {
         self.group.as_deref().unwrap_or(GATEWAY_API)
     }
 
-    /// Returns a message if Gateway API does not have this kind of route.
+    /// Returns an error message if this is not a kind of route in Gateway API.
     fn check(&self) -> Option<Message> {
         let exists = self.group() == GATEWAY_API && ROUTE_KINDS.contains(&self.kind.as_str());
         (!exists).then(|| messages::unknown_route_kind(&self.kind, self.group()))
     }
 }
 
-/// Accepts the protocols of Gateway API, HBONE, and protocols of an implementation such as `example.com/own` (Gateway
-/// API v1, ProtocolType).
+/// Accepts the protocols of Gateway API, HBONE, and vendor protocols with a domain prefix, such as `example.com/own`
+/// (Gateway API v1, ProtocolType).
 fn check_protocol(protocol: &str) -> Result<(), Message> {
     if PROTOCOLS.contains(&protocol) || protocol == HBONE || protocol.contains('/') {
         return Ok(());
@@ -224,7 +225,8 @@ fn check_protocol(protocol: &str) -> Result<(), Message> {
 }
 
 impl Gateway {
-    /// Parses a Gateway. Adds an invalid listener to `broken` and returns its problem. The other listeners stay valid.
+    /// Parses a Gateway, and returns the problems of its invalid parts. Invalid listeners are in [`Gateway::broken`];
+    /// the other listeners stay valid.
     pub fn parse(object: &Object) -> Result<(Gateway, Vec<Problem>), Problem> {
         let GatewayManifest { spec } = object.decode()?;
         let reference = object.reference();
@@ -378,8 +380,8 @@ impl Listener {
         self.kinds.contains(&route.name())
     }
 
-    /// True if a route may attach to the listener. `gateway` and `route` are the namespaces of the Gateway and of the
-    /// route. `labels` are the labels of the route's namespace.
+    /// True if a route may attach to the listener. `gateway` is the namespace of the Gateway. `route` is the namespace
+    /// of the route, and `labels` are the labels of this namespace.
     pub fn admits(&self, gateway: &str, route: &str, labels: &BTreeMap<String, String>) -> bool {
         match &self.namespaces {
             AllowedNamespaces::Same => gateway == route,

@@ -1,7 +1,7 @@
 //! Finds unknown fields of Services, Namespaces, Gateways and ReferenceGrants, and unknown protocols of Service ports.
 //!
-//! An API server refuses or drops an unknown field. In a file, such a field is most likely a mistake. Weir reports the
-//! field, and uses the object without this field.
+//! An API server refuses or drops an unknown field. In a manifest file, an unknown field is most likely a mistake. Weir
+//! reports the field, and uses the object without this field.
 
 use serde_json::Value;
 
@@ -10,9 +10,9 @@ use crate::manifest::object::{Kind, Object};
 use crate::manifest::problem::messages::{Message, object as object_messages, service as messages};
 use crate::manifest::problem::{Effect, Extent, Problem};
 
-/// The fields at the top of an object.
+/// The top-level fields of an object.
 const TOP: [&str; 5] = ["apiVersion", "kind", "metadata", "spec", "status"];
-/// The fields of meta/v1 ObjectMeta, also those from old versions of Kubernetes.
+/// The fields of meta/v1 ObjectMeta, including fields that only old versions of Kubernetes have.
 const METADATA: [&str; 17] = [
     "annotations",
     "clusterName",
@@ -32,7 +32,7 @@ const METADATA: [&str; 17] = [
     "selfLink",
     "uid",
 ];
-/// The fields of core/v1 ServiceSpec, also those from old versions of Kubernetes.
+/// The fields of core/v1 ServiceSpec, including fields that only old versions of Kubernetes have.
 const SERVICE: [&str; 22] = [
     "allocateLoadBalancerNodePorts",
     "clusterIP",

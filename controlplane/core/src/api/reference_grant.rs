@@ -11,7 +11,7 @@ use crate::manifest::spelling::is_misspelling_of;
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 /// The kinds of routes that Weir reads.
 const ROUTE_KINDS: [&str; 3] = ["HTTPRoute", "GRPCRoute", "TCPRoute"];
-/// Kinds of Gateway API that look like misspelled [`ROUTE_KINDS`].
+/// Other kinds of routes of Gateway API. Their names are similar to [`ROUTE_KINDS`], but are not misspellings.
 const OTHER_ROUTE_KINDS: [&str; 2] = ["TLSRoute", "UDPRoute"];
 
 #[derive(Clone, Debug, PartialEq)]
@@ -32,7 +32,7 @@ struct GrantSpec {
     to: Vec<GrantTo>,
 }
 
-// If Weir ignored a misspelled `name`, the grant would permit more references. So unknown fields are errors.
+// Unknown fields are errors: if Weir ignored a misspelled `name`, the grant would permit too many references.
 #[derive(Clone, Debug, PartialEq, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct GrantFrom {
@@ -66,8 +66,8 @@ impl ReferenceGrant {
         })
     }
 
-    /// Returns a problem for each likely mistake: an empty list, or an entry that permits nothing. An entry for a kind
-    /// or a group that Weir does not read is not a mistake.
+    /// Returns a problem for each likely mistake: an empty list, or an entry that permits nothing. Entries for kinds
+    /// and groups that Weir does not read are allowed.
     pub fn mistakes(&self) -> Vec<Problem> {
         let mut mistakes = Vec::new();
         for (path, is_empty) in [
@@ -110,7 +110,7 @@ impl ReferenceGrant {
 }
 
 impl GrantFrom {
-    /// Returns the field that is most likely a mistake, and the message.
+    /// Returns the field that most likely has a mistake, and the message.
     fn mistake(&self) -> Option<(&'static str, Message)> {
         let GrantFrom {
             group,
@@ -147,7 +147,7 @@ impl GrantFrom {
 }
 
 impl GrantTo {
-    /// Returns the field that is most likely a mistake, and the message.
+    /// Returns the field that most likely has a mistake, and the message.
     fn mistake(&self) -> Option<(&'static str, Message)> {
         let GrantTo { group, kind, .. } = self;
         if kind.is_empty() {

@@ -1,8 +1,8 @@
 //! Routes: HTTPRoute, GRPCRoute and TCPRoute of Gateway API, and HTTPRoute of Linkerd.
 //!
-//! All kinds have one Rust type, [`Route`]. A method match of a GRPCRoute becomes a match on the request path, and a
-//! TCPRoute is a route with one rule and no matches. `http`, `grpc` and `tcp` read the manifests; [`crate::translate`]
-//! resolves references to other objects.
+//! All kinds have one Rust type, [`Route`]. A method match of a GRPCRoute becomes a match on the request path. A
+//! TCPRoute becomes a route with one rule for all connections. The modules `http`, `grpc` and `tcp` read the manifests.
+//! [`crate::translate`] resolves references to other objects.
 
 pub mod backend_ref;
 pub mod filters;
@@ -34,13 +34,13 @@ use crate::manifest::object::{Kind, Object};
 use crate::manifest::patterns::Programs;
 use crate::manifest::problem::{Effect, Extent, ObjectRef, Problem, messages};
 
-/// A route. Parts that Weir cannot read are left out.
+/// A route, without the parts that Weir cannot read.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Route {
     pub object: ObjectRef,
     pub kind: RouteKind,
     pub created: Option<Timestamp>,
-    /// The parents that are Services or Gateways, without parents of other controllers.
+    /// The parents: Services and Gateways. Parents that belong to other controllers are not included.
     pub parents: Vec<ParentRef>,
     /// The hosts of the route. An empty list means every host.
     pub hostnames: Vec<Hostname>,
@@ -50,12 +50,12 @@ pub struct Route {
     pub programs: Programs,
 }
 
-/// The kinds of routes. If two routes have the same age and name, the kind that comes first here has precedence.
+/// The kinds of routes. If two routes have the same age and name, the kind that is declared first has precedence.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum RouteKind {
     Http,
-    /// The HTTPRoute of Linkerd. Its defaults and filters differ from the HTTPRoute of Gateway API, and so does the
-    /// meaning of a rule without backends.
+    /// The HTTPRoute of Linkerd. Its defaults, its filters, and the meaning of a rule without backends differ from the
+    /// HTTPRoute of Gateway API.
     LinkerdHttp,
     Grpc,
     Tcp,
@@ -66,12 +66,12 @@ pub struct RouteRule {
     /// Index of the rule in `spec.rules`.
     pub index: usize,
     /// The name of the rule, or the hash of its matches. The key is unique within the route. The key does not depend on
-    /// the index, so that a rule keeps its sequence of picks when the user adds another rule before it.
+    /// the index, so that the rule keeps its key when the user adds another rule before it.
     pub key: String,
-    /// The matches of the rule: a request must fit one of them. If no match can be read, the list is empty, and the
-    /// rule matches no request.
+    /// The matches of the rule. The rule is for requests that fit at least one match. If no match can be read, the list
+    /// is empty, and the rule matches no request.
     pub matches: Vec<RouteMatch>,
-    /// True if a part of the rule is invalid or not supported. All requests of such a rule get a response with the
+    /// True if a part of the rule is invalid or not supported. All requests of a broken rule get a response with the
     /// status [`RouteKind::broken`].
     pub broken: bool,
     /// The backends; empty if the rule has no `backendRefs`.
@@ -88,9 +88,9 @@ pub struct RouteMatch {
     pub index: usize,
     pub path: Option<PathMatch>,
     pub method: Option<String>,
-    /// The header conditions, sorted by name, each name once.
+    /// The header conditions, sorted by name, without duplicate names.
     pub headers: Vec<Field>,
-    /// The conditions for query parameters, sorted by name, each name once.
+    /// The conditions for query parameters, sorted by name, without duplicate names.
     pub query: Vec<Field>,
     pub rank: Rank,
 }
@@ -118,9 +118,10 @@ impl Route {
         Ok(route)
     }
 
-    /// Returns a problem for each backendRef that has the name of a port instead of the number. Call it only for a
-    /// route that is not translated, because Weir still uses an older valid form of the route. For all other routes,
-    /// translation reports these problems with the right number.
+    /// Returns a problem for each backendRef that has the name of a port instead of its number.
+    ///
+    /// Call this function only if Weir uses an older valid form of the route instead of this form. For all other
+    /// routes, translation returns these problems, and their messages contain the right number.
     pub fn port_names(&self) -> impl Iterator<Item = Problem> {
         self.rules.iter().flat_map(move |rule| {
             rule.backends.iter().filter_map(move |backend| {
@@ -135,13 +136,13 @@ impl Route {
         })
     }
 
-    /// True if the object is a route of any version, and all its parents belong to other controllers.
+    /// True if the object is a route, and all its parents belong to other controllers.
     pub fn is_foreign(object: &Object) -> bool {
         RouteKind::of(object.kind).is_some_and(|kind| parent_ref::are_all_foreign(object, kind))
     }
 }
 
-/// Returns a problem for each annotation of Linkerd for timeouts and retries, because Weir does not support them.
+/// Returns a problem for each Linkerd annotation about timeouts or retries. Weir does not support these annotations.
 fn annotation_problems(object: &Object) -> Vec<Problem> {
     let annotations = object
         .body
@@ -173,7 +174,7 @@ impl RouteKind {
         })
     }
 
-    /// Returns the `kind` of these routes, as in `allowedRoutes.kinds` and in a ReferenceGrant.
+    /// Returns the name of the kind in manifests, such as in `allowedRoutes.kinds` and in a ReferenceGrant.
     pub fn name(self) -> &'static str {
         match self {
             RouteKind::Http | RouteKind::LinkerdHttp => "HTTPRoute",
@@ -182,7 +183,7 @@ impl RouteKind {
         }
     }
 
-    /// Returns the API group of these routes, as in a ReferenceGrant.
+    /// Returns the API group of the kind.
     pub fn group(self) -> &'static str {
         match self {
             RouteKind::LinkerdHttp => "policy.linkerd.io",

@@ -11,26 +11,26 @@ use crate::manifest::problem::messages::service as messages;
 use crate::manifest::problem::{ObjectRef, Problem};
 use crate::manifest::unknown_fields::at_most;
 
-/// The most ports of one Service. Splits and routes have an entry for each port.
+/// The maximum number of ports of one Service. Each split or route of the Service needs memory for each port.
 const MAX_PORTS: usize = 1_000;
 
 /// A Service and its TCP ports.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Service {
     pub object: ObjectRef,
-    /// The TCP ports, sorted by number, each number once.
+    /// The TCP ports, sorted by number, without duplicates.
     pub ports: Box<[Port]>,
     /// True if the type is ExternalName.
     pub is_external: bool,
     pub selector: Selector,
-    /// The addresses of the Service. Most manifests have none, because the API server assigns the addresses.
+    /// The addresses of the Service. Manifests in files usually have no addresses, because the API server assigns them.
     pub cluster_ips: Box<[IpAddr]>,
     /// False for headless and ExternalName Services.
     pub has_cluster_ip: bool,
 }
 
-/// Names and values of the labels that a Pod must have. An empty selector selects no Pod. The type is a slice and not a
-/// map, because a cluster can have thousands of Services, and maps would use half of the memory of these Services.
+/// Names and values of the labels that a Pod must have. An empty selector selects no Pod. The type is a slice, because
+/// a map needs much more memory, and a cluster can have thousands of Services.
 pub type Selector = Box<[(Box<str>, Box<str>)]>;
 
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -38,8 +38,8 @@ pub struct Port {
     pub number: u16,
     /// The name of the port; empty if the port has no name.
     pub name: Box<str>,
-    /// True if Weir splits connections to this port, and not HTTP requests. This is the case if `appProtocol` is not
-    /// HTTP, or if the port has no `appProtocol` and its name is `tcp` or begins with `tcp-`.
+    /// True if Weir splits connections at this port, false if Weir splits HTTP requests. The field `appProtocol`
+    /// decides. A port without `appProtocol` has connections if its name is `tcp` or begins with `tcp-`.
     pub carries_connections: bool,
     /// The `appProtocol` of the port, if it is not HTTP.
     pub non_http_protocol: Option<Box<str>>,
@@ -71,8 +71,8 @@ struct PortSpec {
     app_protocol: Option<String>,
 }
 
-/// Values of `appProtocol` that are not HTTP, in upper or lower case. Every other value counts as HTTP, also `https`,
-/// `grpc` and `kubernetes.io/h2c`.
+/// Values of `appProtocol` that are not HTTP, in upper or lower case. Every other value means HTTP, for example
+/// `https`, `grpc` and `kubernetes.io/h2c`.
 const NO_HTTP: [&str; 9] = [
     "tcp",
     "tcp-server-first",
@@ -169,7 +169,7 @@ impl Service {
 }
 
 /// Returns the port for requests without a port in the Host header: the only port of the Service, or port 80 if there
-/// are several ports. Returns None if there is no port, or if there are several ports and port 80 is not one of them.
+/// are several ports. Returns None if there are no ports, or several ports without port 80.
 pub fn default_port(ports: impl IntoIterator<Item = u16>) -> Option<u16> {
     let mut ports = ports.into_iter();
     let first = ports.next()?;

@@ -1,4 +1,4 @@
-//! Reads Pods and the controllers that make Pods, to find the ServiceAccounts behind a Service.
+//! Reads Pods and the controllers that make Pods, to find the ServiceAccounts of the Pods of a Service.
 //!
 //! Only the access policy uses workloads, so Weir reads only their labels and ServiceAccounts.
 
@@ -52,8 +52,8 @@ struct ControllerSpec {
 }
 
 impl Workload {
-    /// Parses a workload. Returns None for a ReplicaSet with 0 replicas, because this is an old revision of a
-    /// Deployment.
+    /// Parses a workload. Returns None for a ReplicaSet with 0 replicas, because such a ReplicaSet is an old revision
+    /// of a Deployment.
     pub fn parse(object: &Object) -> Result<Option<Workload>, Problem> {
         let pod = match object.kind {
             Kind::Workload("Pod") => object.decode()?,

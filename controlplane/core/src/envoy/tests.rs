@@ -328,15 +328,15 @@ fn header_route_above_all_loses_policies() {
         nothing,
     ]));
     let expected = [
-        "route slow (routes[2]): these requests go without timeout of that route;",
-        "route filtered (routes[3]): these requests go without typed_per_filter_config[limit], typed_per_filter_config[rbac] of that route;",
-        "route moved (routes[4]): these requests go without redirect of that route;",
-        "route routes[5]: these requests go without direct_response of that route;",
-        "route two (routes[6]): these requests go without hash_policy, retry_policy of that route;",
+        "route slow (routes[2]): for these requests Envoy ignores timeout of route slow (routes[2]);",
+        "route filtered (routes[3]): for these requests Envoy ignores typed_per_filter_config[limit], typed_per_filter_config[rbac] of route filtered (routes[3]);",
+        "route moved (routes[4]): for these requests Envoy ignores redirect of route moved (routes[4]);",
+        "route routes[5]: for these requests Envoy ignores direct_response of route routes[5];",
+        "route two (routes[6]): for these requests Envoy ignores hash_policy, retry_policy of route two (routes[6]);",
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     let place = "envoy, route configuration edge, virtual host shop: PoliciesLost: \
-                 route routes[0] takes split requests away from ";
+                 route routes[0] gets split requests instead of ";
     for (line, expected) in found.iter().zip(expected) {
         assert!(line.starts_with(&format!("{place}{expected}")), "{line}");
     }
@@ -359,7 +359,7 @@ fn equal_header_routes_keep_policies() {
     let found = lost(pairs(json!({ "timeout": "1s" })));
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(found[0].contains(
-        "routes[0] takes split requests away from route slow (routes[1]): these requests go without timeout of that route"
+        "routes[0] gets split requests instead of route slow (routes[1]): for these requests Envoy ignores timeout of route slow (routes[1])"
     ));
 }
 
@@ -548,8 +548,8 @@ fn differing_listeners_are_found() {
     for (ports, remedy) in [
         (
             &[8080, 8443][..],
-            "\"listeners\": { \"8080\": [\"NAME\"], \"8443\": [\"NAME\"] } into the plugin configuration, for each port \
-             of this Envoy the names of the listeners that clients reach at this port (http, https)",
+            "\"listeners\": { \"8080\": [\"NAME\"], \"8443\": [\"NAME\"] } into the plugin configuration, and replace \
+             each NAME with the listeners that clients reach at this port (http, https)",
         ),
         (
             &[8080],
@@ -557,8 +557,8 @@ fn differing_listeners_are_found() {
         ),
         (
             &[],
-            "\"listeners\": { \"PORT\": [\"NAME\"], \"PORT\": [\"NAME\"] } into the plugin configuration, for each port \
-             of this Envoy the names of the listeners that clients reach at this port (http, https)",
+            "\"listeners\": { \"PORT\": [\"NAME\"], \"PORT\": [\"NAME\"] } into the plugin configuration, and replace \
+             each NAME with the listeners that clients reach at this port (http, https)",
         ),
     ] {
         let lines = found(&unnamed, ports);
@@ -597,8 +597,8 @@ fn differing_listeners_are_found() {
     ] {
         let lines = found(&plugin(listeners), &[8080]);
         let expected = format!(
-            "envoy, listener l0: ListenerUnknown: \"{key}\" of the plugin configuration names htp, and Gateway \
-             default/edge has no such listener for HTTP: no route is in force for its requests; write one of http, https"
+            "envoy, listener l0: ListenerUnknown: \"{key}\" of the plugin configuration names the listener htp, but \
+             Gateway default/edge has no HTTP listener of this name: requests to this listener get no route; write one of http, https"
         );
         assert_eq!(lines, [expected]);
     }

@@ -1,7 +1,7 @@
 //! Decodes a value of a manifest into a Rust type. The errors are written for the author of the manifest.
 //!
-//! Errors of serde name Rust types (`expected u16`, `invalid type: map`). The errors of this deserializer have the path
-//! of the wrong value, the type that the field requires, and the value in the manifest.
+//! The errors of serde contain Rust types (`expected u16`, `invalid type: map`). The errors of this deserializer have
+//! the path of the wrong value, the type that the field requires, and the value in the manifest.
 
 mod error;
 mod value;

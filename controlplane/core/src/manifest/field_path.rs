@@ -1,4 +1,4 @@
-//! The path of a field in an object. Decodes the value of the field, and makes problems with its path.
+//! The path of a field in an object. Decodes the value of the field, and makes problems at this path.
 
 use serde::de::DeserializeOwned;
 use serde_json::{Map, Value};
@@ -79,7 +79,7 @@ impl<'a> FieldPath<'a> {
         result.map_err(|problem| problem.about(self.about))
     }
 
-    /// Returns the problem that the map at this path has a field `name`, which the API does not define.
+    /// Returns a problem for the unknown field `name` of the map at this path.
     pub fn unknown_field(&self, name: &str) -> Problem {
         self.field(name).problem(object::unknown_field(name))
     }

@@ -63,7 +63,7 @@ impl Hostname {
     }
 
     /// True if this hostname matches a name by which clients call the Service: `NAME`, `NAME.NAMESPACE`,
-    /// `NAME.NAMESPACE.svc`, or `NAME.NAMESPACE.svc` with a dot and any cluster domain behind it.
+    /// `NAME.NAMESPACE.svc`, or `NAME.NAMESPACE.svc.DOMAIN` with any cluster domain.
     pub fn may_name(&self, service: &str, namespace: &str) -> bool {
         let begins_with = |text: &str, labels: &str| {
             let rest = text.strip_prefix(labels);

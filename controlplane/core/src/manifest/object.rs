@@ -163,8 +163,8 @@ impl Kind {
     }
 }
 
-/// Writes the name of the kind. If two groups have a kind of this name, the group follows:
-/// `HTTPRoute.policy.linkerd.io`.
+/// Writes the name of the kind. `HTTPRoute.policy.linkerd.io` and `TCPRoute.specs.smi-spec.io` contain the group,
+/// because Gateway API has kinds with the same names.
 impl fmt::Display for Kind {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -201,9 +201,11 @@ pub struct Object {
     pub name: String,
     /// `metadata.creationTimestamp`.
     pub created: Option<Timestamp>,
-    /// The problem because of which Weir cannot use the object: kubectl would read one of its numbers differently, or
-    /// its metadata is invalid. Only the kinds of `Kind::may_be_foreign` have invalid metadata here, because
-    /// [`crate::world`] may ignore the object and its problem. For other kinds the document is a [`BrokenDocument`].
+    /// Weir does not use an object with this problem: its metadata is invalid, or kubectl would read one of its numbers
+    /// differently.
+    ///
+    /// A document with invalid metadata becomes an object only if `Kind::may_be_foreign` is true for its kind, because
+    /// [`crate::world`] may ignore the object. Otherwise the document becomes a [`BrokenDocument`].
     pub refused: Option<Problem>,
     /// The whole document.
     pub body: Value,
@@ -256,8 +258,7 @@ impl Object {
             body,
         };
         if let Kind::Workload(_) = kind {
-            // A workload that Kubernetes can run is no problem here, such as a Pod with `generateName` or an old
-            // version.
+            // Kubernetes can run workloads that the checks below would refuse, such as a Pod with `generateName`.
             let (_, version) = api_version_of(&object.body);
             if versions.contains(&version) && hostname::is_label(&object.namespace) {
                 return Parsed::Object(object);
@@ -394,8 +395,8 @@ impl Origin<'_> {
 enum Parsed {
     Object(Object),
     Broken(BrokenDocument),
-    /// A document that Weir does not read: its description. If the document may have been a supported object before an
-    /// edit, it is also here as a broken document.
+    /// The description of a document that Weir does not read. The second field is set if the document may be a
+    /// supported object with a mistake.
     Foreign(String, Option<Box<BrokenDocument>>),
 }
 
@@ -410,8 +411,8 @@ pub struct BrokenDocument {
     pub name: Option<String>,
     /// The place of the document in the file, as in [`Object::place`].
     pub place: String,
-    /// True if Weir most likely does not read the kind of the document. Then the problem counts only if the document
-    /// replaces an object.
+    /// True if the document most likely has a kind that Weir does not read. Weir reports the problem of such a document
+    /// only if the document replaced a supported object.
     pub is_foreign: bool,
     pub problem: Problem,
 }

@@ -14,8 +14,8 @@ use self::messages::Message;
 pub struct ObjectRef {
     /// The file with the object; empty for an object of a cluster.
     pub source: String,
-    /// The kind; empty for a whole file. If two API groups have the kind, the group follows the kind
-    /// (`HTTPRoute.policy.linkerd.io`).
+    /// The kind; empty for a whole file. `HTTPRoute.policy.linkerd.io` and `TCPRoute.specs.smi-spec.io` contain the
+    /// group, because Gateway API has kinds with the same names.
     pub kind: String,
     /// Empty for cluster-scoped kinds.
     pub namespace: String,
@@ -23,8 +23,7 @@ pub struct ObjectRef {
 }
 
 impl ObjectRef {
-    /// Returns the text with which the identities of this object's rules begin. In an identity, `@` or `:` follows this
-    /// text.
+    /// Returns `KIND/NAMESPACE/NAME`. The identity of each rule of this object begins with this text.
     pub fn identity(&self) -> String {
         format!("{}/{}/{}", self.kind, self.namespace, self.name)
     }
@@ -50,20 +49,20 @@ impl ObjectRef {
         }
     }
 
-    /// Returns a problem at `spec.parentRefs[INDEX]` with `field` behind it. `field` is empty or begins with a dot.
+    /// Returns a problem at the path `spec.parentRefs[INDEX]FIELD`. `field` is empty or begins with a dot.
     pub fn problem_of_parent(&self, index: usize, field: &str, message: Message) -> Problem {
         let path = format!("spec.parentRefs[{index}]{field}");
         self.problem(path, message).about(About::Parent(index))
     }
 
-    /// Returns a problem at `spec.rules[RULE]` with `field` behind it. `field` is empty or begins with a dot.
+    /// Returns a problem at the path `spec.rules[RULE]FIELD`. `field` is empty or begins with a dot.
     pub fn problem_of_rule(&self, rule: usize, field: &str, message: Message) -> Problem {
         let path = format!("spec.rules[{rule}]{field}");
         self.problem(path, message).about(About::Rule(rule))
     }
 
-    /// Returns a problem at `spec.rules[RULE].backendRefs[BACKEND]` with `field` behind it. `field` is empty or begins
-    /// with a dot.
+    /// Returns a problem at the path `spec.rules[RULE].backendRefs[BACKEND]FIELD`. `field` is empty or begins with a
+    /// dot.
     pub fn problem_of_backend(
         &self,
         (rule, backend): (usize, usize),
@@ -88,12 +87,13 @@ impl fmt::Display for ObjectRef {
     }
 }
 
-/// The reason of a problem. If Gateway API has a condition reason with the same meaning, the variant has its name.
+/// The reason of a problem. A variant has the name of the condition reason of Gateway API with the same meaning, if
+/// there is one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Reason {
     /// The Service of a backend does not exist, or the Service of a route's backend does not have the port.
     BackendNotFound,
-    /// A reference, for example to a backend, has a kind that cannot be used there.
+    /// A reference, for example to a backend, has a kind that is not allowed there.
     InvalidKind,
     /// The protocol of a port does not fit the kind of the route.
     UnsupportedProtocol,
@@ -105,10 +105,9 @@ pub enum Reason {
     NotAllowedByListeners,
     /// No listener of the Gateway has a hostname of the route.
     NoMatchingListenerHostname,
-    /// Weir does not support a field or a value. The message says what this means for the object, the rule or the
-    /// backend.
+    /// Weir does not support a field or a value.
     UnsupportedValue,
-    /// A field or a value is wrong. The message says what this means for the object, the rule or the backend.
+    /// A field or a value is wrong.
     InvalidValue,
     /// Two filters cannot work together.
     IncompatibleFilters,
@@ -116,7 +115,7 @@ pub enum Reason {
     UnknownVersion,
     /// A whole file cannot be read.
     Unreadable,
-    /// Another object decides for the same requests or connections.
+    /// Another object already routes the same requests or connections.
     Conflicted,
     /// The Service in `spec.service` of a split does not exist.
     RootNotFound,
@@ -126,13 +125,13 @@ pub enum Reason {
     NoTraffic,
     /// A host has no port, and several ports are possible.
     AmbiguousPort,
-    /// An object, or a part of it, gets no requests, because other objects or rules get all of its requests.
+    /// An object or a rule gets no requests, because all requests that it matches go to other objects or rules.
     Unreachable,
     /// An object is only for clients of its own namespace.
     OwnNamespaceOnly,
     /// The same object is in two places, or an object names the same backend twice.
     Duplicate,
-    /// An object refers to another object, or to a part of it, that does not exist.
+    /// An object refers to something that does not exist: another object, or a part of an object.
     ReferenceNotFound,
     /// An object would cost proxies more than a limit allows.
     OverBudget,
@@ -142,9 +141,9 @@ pub enum Reason {
     // The next reasons are for error responses of the control plane, and for problems at its start.
     /// The client of a request did not authenticate.
     Unauthorized,
-    /// The client may not read what it requests.
+    /// The client has no permission to read what it requests.
     Forbidden,
-    /// The control plane cannot do this now.
+    /// The control plane cannot answer now, or cannot start.
     Unavailable,
 
     // The next reasons are for problems of a running Envoy.
@@ -152,7 +151,7 @@ pub enum Reason {
     NoFilter,
     /// A cluster that a filter needs does not exist.
     ClusterNotFound,
-    /// The filter chain has another protocol than the plugin configuration of its filter.
+    /// The filter chain and the plugin configuration of its filter have different protocols.
     WrongChain,
     /// A filter gets no rules.
     NoRules,
@@ -162,13 +161,13 @@ pub enum Reason {
     ListenerUnknown,
     /// A filter of direction inbound is in a chain that does not verify the certificates of clients.
     InboundUnverified,
-    /// A filter of direction inbound is behind a filter that acts on requests.
+    /// A filter that acts on requests runs before a filter of direction inbound.
     InboundNotFirst,
     /// Envoy does not normalize paths, so a backend may see another path than the filter.
     PathsNotNormalized,
     /// Envoy lets all requests through while a filter cannot run.
     FailsOpen,
-    /// A route gets requests of another route, but does not have the policies of this other route.
+    /// An Envoy route gets requests instead of another route, but does not have the policies of that other route.
     PoliciesLost,
 }
 
@@ -178,12 +177,12 @@ impl fmt::Display for Reason {
     }
 }
 
-/// How much of an object is not in force (not used for traffic) because of a problem. Greater values are more severe.
+/// The part of an object that Weir does not use for traffic because of a problem. Later variants are more severe.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Extent {
-    /// The whole object is in force as the user wrote it, and the problem is advice.
+    /// Weir uses the whole object. The problem is only advice.
     Nothing,
-    /// A part that has no other variant here.
+    /// A part for which this enum has no more exact variant.
     Part,
     /// The requests or connections of one backend.
     Share,
@@ -191,7 +190,7 @@ pub enum Extent {
     Match,
     /// One rule.
     Rule,
-    /// The whole route at one parent, which the path of the problem names.
+    /// The whole route at one parent. The path of the problem contains the index of this parent.
     Parent,
     Whole,
 }
@@ -206,7 +205,8 @@ pub enum About {
     Parent(usize),
     /// An entry of `spec.rules`, or a part of it.
     Rule(usize),
-    /// The Service of an entry of `backendRefs`. For the weight and the filters of this entry use [`About::Rule`].
+    /// The Service in an entry of `backendRefs`. Problems of the weight or the filters of an entry have
+    /// [`About::Rule`].
     BackendRef { rule: usize, backend: usize },
 }
 
@@ -224,14 +224,13 @@ impl Effect {
         Effect { extent, words }
     }
 
-    /// Returns the effect of a problem because of which Weir uses no part of the object for traffic.
+    /// Returns the effect `the object is not in force`: Weir uses no part of the object for traffic.
     pub fn not_in_force() -> Effect {
         Effect::new(Extent::Whole, "the object is not in force")
     }
 }
 
-/// A part of an object that Weir does not use as the user wrote it. `weir check` sorts problems by source, object and
-/// path.
+/// A part of an object that Weir does not use as the user wrote it. Problems are sorted by file, object and path.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct Problem {
     pub object: ObjectRef,
@@ -255,7 +254,7 @@ impl Problem {
         Problem { effect, ..self }
     }
 
-    /// Returns the same problem with the effect that the route has no effect at one parent.
+    /// Returns the same problem with the effect `the route is not in force at this parent`.
     pub fn of_parent(self) -> Problem {
         let effect = Effect::new(Extent::Parent, "the route is not in force at this parent");
         self.with_effect(effect)
@@ -271,7 +270,7 @@ impl Problem {
         Problem { about, ..self }
     }
 
-    /// Returns the index in `spec.rules` of the wrong rule; None if the problem is not in a rule.
+    /// Returns the index of the problem's rule in `spec.rules`; None if the problem is not in a rule.
     pub fn rule(&self) -> Option<usize> {
         match self.about {
             About::Rule(rule) | About::BackendRef { rule, .. } => Some(rule),
@@ -316,8 +315,8 @@ impl fmt::Display for Problem {
     }
 }
 
-/// Returns the text on one line, without control characters and without invisible characters. A text of more than 400
-/// characters is cut there, and `…` follows. Texts from objects may have line breaks and commands for a terminal.
+/// Returns the text as one line of at most 400 characters. `…` replaces the rest of a longer text. U+FFFD replaces
+/// control characters and invisible characters, because texts from objects may have commands for a terminal.
 pub(crate) fn plain(text: &str) -> String {
     const LONGEST: usize = 400;
     let text = text.split_whitespace().collect::<Vec<_>>().join(" ");

@@ -11,13 +11,13 @@ use serde_json::Value;
 use crate::manifest::problem::messages::object as messages;
 use crate::manifest::problem::{ObjectRef, Problem};
 
-/// The fields of a map for which a struct has no field of its own. Use this type with `#[serde(flatten)]`.
+/// The fields of a map that a struct does not define. Use this type with `#[serde(flatten)]`.
 #[derive(Debug, Default, Deserialize)]
 #[serde(transparent)]
 pub struct UnknownFields(BTreeMap<String, Value>);
 
 impl UnknownFields {
-    /// Returns the names of the fields that have a value and are not in `ignored`, sorted.
+    /// Returns the sorted names of the fields that have a value and are not in `ignored`.
     pub fn except<'r>(&'r self, ignored: &[&str]) -> impl Iterator<Item = &'r str> {
         let fields = self
             .0

@@ -16,8 +16,8 @@ pub struct RenderedConfig {
     pub body: Arc<[u8]>,
 }
 
-/// The error if a document of the requested version cannot express some rules. Weir then renders no document: if a rule
-/// or a part of a match were missing, requests would go to the wrong backends.
+/// The error of a document that cannot express some rules in the requested version. Weir renders no document without
+/// these rules, because requests would go to the wrong backends.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("version {version} of the configuration format cannot express {}", rules.join(", "))]
 pub struct NeedsNewerVersion {
@@ -50,7 +50,7 @@ pub fn render_in(
 }
 
 fn render(config: &Config) -> RenderedConfig {
-    // Cannot fail: the configuration has string keys and no number that JSON lacks.
+    // Cannot fail: all keys are strings, and JSON can express all numbers of a configuration.
     let body = serde_json::to_vec(config).unwrap_or_default();
     let mut revision = sha256(&body);
     revision.truncate(32);

@@ -5,9 +5,11 @@ use weir_split::wire::{Access, Config, Grants, VERSION};
 use super::{Audience, Plan, Scope};
 
 impl Plan {
-    /// Returns each host set with its rules, each connection entry with its rule, and the grants for each destination.
-    /// Each piece is a configuration, and has a name for messages. All pieces together are about as large as the plan,
-    /// but the configurations of all scopes together can be much larger.
+    /// Returns a piece for each host set with its rules, for each connection entry with its rule, and for the grants of
+    /// each destination. A piece is a configuration and its name for messages.
+    ///
+    /// All pieces together are about as large as the plan. The configurations of all scopes together can be much
+    /// larger, so a check of the pieces is cheaper.
     pub fn pieces(&self) -> impl Iterator<Item = (String, Config)> {
         let sets = self.sets.iter().map(|planned| {
             let identities = planned.set.matches.iter().map(|entry| &entry.rule);

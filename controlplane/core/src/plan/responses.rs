@@ -45,7 +45,7 @@ fn edits_responses(filters: Option<&Filters>) -> bool {
 }
 
 impl Plan {
-    /// Returns the shares with edited responses of all rules.
+    /// Returns, for each rule, the shares that get edited responses.
     pub fn edited_shares(&self) -> EditedShares {
         let mut by_rule = BTreeMap::new();
         for (identity, rule) in &self.rules {
@@ -61,12 +61,12 @@ impl Plan {
     }
 }
 
-/// The shares with edited responses, by the identity of the rule. The map has only rules with such shares.
+/// The shares that get edited responses, by the identity of the rule. Rules without such shares are not in the map.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct EditedShares(BTreeMap<RuleId, Vec<Share>>);
 
 impl EditedShares {
-    /// Returns the shares with edited responses of one object's rules.
+    /// Returns the shares of this object that get edited responses.
     pub fn of(&self, object: &ObjectRef) -> BTreeSet<&Share> {
         let of_object = self
             .0

@@ -12,7 +12,7 @@ use super::Scope;
 ///
 /// - A namespace gets all grants for its own ServiceAccounts, because its proxies receive the requests for them. It
 ///   also gets the grants that permit its ServiceAccounts to call the backends of its rules. Its rules keep the
-///   ServiceAccounts of the namespace, and the ServiceAccounts that have one of these grants.
+///   ServiceAccounts of the namespace, and the destinations of these grants.
 /// - [`Scope::Producers`] gets a policy without grants. A proxy of this scope cannot name its ServiceAccount, so its
 ///   requests are denied. The rules keep no ServiceAccounts.
 /// - A Gateway and the edge get no policy, because their clients are not workloads. The proxies of the backends check

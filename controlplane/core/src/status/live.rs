@@ -38,10 +38,10 @@ pub struct Fleet<'p> {
 
 type Followers<'p> = Rc<[Follower<'p>]>;
 
-/// A proxy, and the version up to which the proxy runs all objects of one resource; None if this version is unknown.
 #[derive(Clone, Copy)]
 struct Follower<'p> {
     proxy: &'p Proxy,
+    /// The proxy runs all objects of one resource up to this version. None if the version is unknown.
     version: Option<u64>,
 }
 
@@ -183,9 +183,9 @@ fn without_it(count: usize) -> String {
     )
 }
 
-/// Returns a text with the names of at most [`MAX_NAMED`] of these proxies. If the status of an object in namespace
-/// `own` may not show any of their names, the text has their number. The text ends with the number of all other proxies
-/// without the object. `all` is the number of all proxies without the object.
+/// Describes at most [`MAX_NAMED`] of these proxies. If [`is_shown`] is false for all of them, the text has only their
+/// number. The text ends with the number of the other proxies without the object; `all` is the number of all proxies
+/// without the object.
 fn listed(
     proxies: &[&Proxy],
     all: usize,
@@ -249,10 +249,10 @@ fn without_edits(
     let shares: Vec<String> = shares.into_iter().collect();
     let others = match edited.len().saturating_sub(MAX_NAMED) {
         0 => String::new(),
-        more => format!(", and of {more} more shares,"),
+        more => format!(", and of {more} more backends or rules,"),
     };
     format!(
-        "weir-lean.wasm, which cannot edit response headers, is loaded by {}{more}, where the requests {}{others} are \
+        "weir-lean.wasm cannot edit response headers, and is loaded by {}{more}: there the requests {}{others} are \
          answered {}; load weir.wasm instead of weir-lean.wasm",
         named.join(", "),
         shares.join(", "),

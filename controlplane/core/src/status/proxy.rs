@@ -29,12 +29,10 @@ pub struct Proxy {
     pub scope: Scope,
     /// The revision that every worker runs; empty if the workers have different revisions.
     pub applied: String,
-    /// The text of a [`crate::watermark::Watermark`]: the resource versions up to which the control plane had read the
-    /// cluster when `applied` was last the newest revision for this scope. The proxy runs all objects up to these
-    /// versions.
+    /// The text of a [`crate::watermark::Watermark`]. The proxy runs all objects up to these resource versions.
     pub watermark: String,
     /// The text `"REVISION" REASON` if the proxy refused a revision. If the control plane could not answer the proxy,
-    /// the reason for this. Empty if there is no problem.
+    /// the text has only the reason. Empty if there is no problem.
     pub refused: String,
     /// True if the proxy has loaded `weir-lean.wasm`, which edits no response headers. A replica with an older version
     /// of Weir does not send this field.
@@ -60,7 +58,7 @@ impl Proxy {
     }
 }
 
-/// The proxies of one replica of the control plane. `GET /v1/proxies` returns this.
+/// The proxies of one replica of the control plane: the response to `GET /v1/proxies`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Replica {
     /// A random name that each process of the control plane makes.

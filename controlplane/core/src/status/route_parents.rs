@@ -196,7 +196,7 @@ impl Parent<'_> {
         conditions
     }
 
-    /// Returns the problems of the object that belong into the status of this parent, the worst first.
+    /// Returns the problems of the object for the status of this parent, with the most severe problem first.
     fn problems<'p>(&self, of_object: &[&'p Problem], route_namespace: &str) -> Vec<&'p Problem> {
         let is_own = |problem: &Problem| match (problem.effect.extent, problem.about) {
             (Extent::Whole, _) => true,

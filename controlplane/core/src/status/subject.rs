@@ -1,4 +1,4 @@
-//! A subject is an object for which Weir writes a status. It has only the parts of the object that the status needs.
+//! A subject has the parts of an object that Weir needs to write the status of this object.
 
 use serde_json::Value;
 
@@ -9,7 +9,7 @@ use crate::manifest::problem::ObjectRef;
 #[derive(Clone, Debug, PartialEq)]
 pub struct Subject {
     pub kind: Kind,
-    /// The object as in problems, but its `source` is empty.
+    /// The kind, namespace and name of the object. `source` is empty.
     pub object: ObjectRef,
     /// The API version with which Weir reads the object and writes the status, such as `gateway.networking.k8s.io/v1`.
     pub api_version: String,

@@ -14,13 +14,13 @@ use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::{Message, list, one_of, parent as messages};
 use crate::world::World;
 
-/// Returns a parent Service, and the TCP ports that the parentRef selects, at least one.
+/// Returns the parent Service, and one or more TCP ports that the parentRef selects.
 ///
 /// GEP-1294 has these rules: a parentRef without a port selects all ports. `sectionName` is the name of a port. A
 /// Service without a cluster IP cannot be a parent.
 ///
-/// An HTTPRoute or GRPCRoute cannot use a port that does not carry HTTP. If the parentRef selects all ports, this
-/// function skips such a port. If the parentRef selects only such ports, it returns an error.
+/// An HTTPRoute or GRPCRoute can use only ports that carry HTTP. This function leaves out all other ports. It returns
+/// an error if the parentRef selects no port that carries HTTP.
 pub fn service_ports<'w>(
     world: &'w World,
     route: &Route,
@@ -67,7 +67,7 @@ fn is_selected(port: &Port, parent: &ParentRef) -> bool {
         && name.is_none_or(|name| *name == *port.name)
 }
 
-/// Returns the same ports as [`service_ports`]. Returns no ports where [`service_ports`] returns an error.
+/// Returns the ports of [`service_ports`], or no ports if [`service_ports`] returns an error.
 pub fn selected_ports<'w>(
     service: &'w Service,
     kind: RouteKind,
@@ -140,9 +140,9 @@ fn no_such_listener(gateway: &Gateway, parent: &ParentRef) -> Message {
 /// A listener, and the hostnames of a route that have hosts in common with the listener.
 pub type Attached<'w, 'r> = (&'w Listener, Vec<Option<&'r Hostname>>);
 
-/// Returns the listeners of a Gateway that accept the route, at least one. With each listener are the hostnames of the
-/// route that have hosts in common with the listener. For a TCPRoute or a route without hostnames, this is one hostname
-/// None, which means every host.
+/// Returns one or more listeners of a Gateway that accept the route. Each listener has a list of hostnames (see
+/// [`Attached`]). For a TCPRoute, and for a route without hostnames, the list contains only None, which means every
+/// host.
 pub fn gateway_listeners<'w, 'r>(
     world: &'w World,
     route: &'r Route,

@@ -50,8 +50,8 @@ impl Default for Limits {
 
 impl Limits {
     /// Returns the limit for objects of all namespaces in one document: the limit of a scope minus the limit of a
-    /// namespace. The rest of the document is reserved for objects that only the proxies of one namespace get. So these
-    /// objects never displace objects of other namespaces.
+    /// namespace. The rest of the document is reserved for objects that only the proxies of one namespace get, so that
+    /// these objects never displace objects of other namespaces.
     fn shared(&self) -> Cost {
         Cost {
             bytes: self.scope.saturating_sub(self.namespace),
@@ -102,7 +102,7 @@ impl FromStr for Bytes {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Cost {
     /// Bytes of the object in the document, plus three times the bytes of its compiled regular expressions. A compiled
-    /// expression counts once for itself, and twice for the automata that two workers build when they match.
+    /// expression counts once for itself, and twice for the automata of two workers.
     pub bytes: u64,
     /// Number of regular expressions. Equal expressions of one object count once.
     pub expressions: u64,
@@ -175,7 +175,7 @@ impl CostShare {
     }
 }
 
-/// Returns one problem for each object that must be left out because of a limit. The result does not depend on the
+/// Returns one problem for each object that Weir must leave out because of a limit. The result does not depend on the
 /// order of `objects`.
 ///
 /// This function calls `cost` for the oldest objects of a namespace first. As soon as a namespace is over its limit of
@@ -206,9 +206,9 @@ struct FittingObject<'o> {
     parts: Parts,
 }
 
-/// Adds each object of one namespace to `fitting` if it fits, the oldest first. For each other object, adds a problem
-/// to `problems`. As soon as the namespace is over its limit of bytes, no younger object fits. If the namespace is over
-/// its limit of expressions, younger objects without expressions may still fit.
+/// Adds the objects of one namespace that fit to `fitting`, the oldest first. Adds a problem to `problems` for each
+/// object that does not fit. As soon as the namespace is over its limit of bytes, no younger object fits. If the
+/// namespace is over its limit of expressions, younger objects without expressions may still fit.
 fn fit_namespace<'o>(
     oldest_first: Vec<&'o Costly>,
     limits: &Limits,
@@ -255,7 +255,7 @@ fn fit_namespace<'o>(
     }
 }
 
-/// Which limits of a namespace are used up.
+/// The limits of a namespace that are used up.
 #[derive(Default)]
 struct Full {
     of_bytes: bool,
@@ -311,8 +311,8 @@ fn sum(costs: &[(usize, Cost)]) -> Cost {
 }
 
 /// Limits the cost that Services of other namespaces add to the objects of one namespace. `elsewhere` contains these
-/// added costs, the oldest object first. An object is dropped if its added cost does not fit. Objects without an added
-/// cost stay.
+/// added costs, the oldest object first. Drops each object whose added cost does not fit. Objects without an added cost
+/// are not dropped.
 fn drop_elsewhere(
     fitting: &[FittingObject],
     elsewhere: &[(usize, Cost)],
@@ -365,15 +365,15 @@ fn drop_youngest(
     }
 }
 
-/// The costs of objects in the documents that several namespaces share. With each cost is the index of the object in
-/// the list of fitting objects.
+/// The costs of objects in the documents that several namespaces share. Each entry has the index of the object in the
+/// list of fitting objects, and the cost.
 ///
 /// If only proxies of the object's own namespace get the object, the part [`CostShare::own`] is not included. The
 /// limit of the namespace already bounds this part.
 #[derive(Default)]
 struct Shared<'o> {
-    /// Objects that proxies of every namespace get, and splits of host names. Splits of host names are here because
-    /// proxies at the edge get these splits from all namespaces.
+    /// Objects that proxies of every namespace get, and splits of host names. Proxies at the edge get the splits of
+    /// host names from all namespaces.
     everyone: Vec<(usize, Cost)>,
     /// Objects that the proxies of one namespace get from other namespaces, and objects that one Gateway gets.
     scopes: BTreeMap<Scope, Vec<(usize, Cost)>>,

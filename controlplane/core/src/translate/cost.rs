@@ -1,9 +1,10 @@
 //! Computes the cost of each object before translation: the bytes that the object adds to the configuration of each
 //! proxy that gets the object.
 //!
-//! A place is a port of a Service, or a host or port of a Gateway. Another object may get the requests of a place that
-//! an object selects. The cost ignores such conflicts, so other objects do not change the cost. If many parts are
-//! equal, such as the same backends at each port, this module computes the bytes of one part and multiplies.
+//! A place is a port of a Service, or a host or port of a Gateway. If several objects select the same place, only some
+//! of these objects may get requests there. The cost ignores such conflicts, so it does not depend on other objects. If
+//! many parts are equal, such as the same backends at each port, this module computes the bytes of one part and
+//! multiplies.
 
 mod match_count;
 mod route_cost;
@@ -29,16 +30,16 @@ use crate::translate::precedence::Seniority;
 use crate::world::{Key, World};
 
 /// Bytes of the field names, the punctuation and the numbers of a backend, of a match, and of a host set (hosts with
-/// their matches). A host set counts 70 bytes more than its text, because many small host sets take the most memory in
-/// proxies.
+/// their matches). A host set counts 70 bytes more than its text, because a proxy needs more memory for a host set than
+/// for other text of the same length.
 const BACKEND: u64 = 70;
 const MATCH: u64 = 20;
 const SET: u64 = 220;
-/// Bytes of the field names, the punctuation and the numbers in a rule for the Service that its clients call.
+/// Bytes of the field names, the punctuation and the numbers that a rule contains for the Service that clients call.
 const CALLED: u64 = 80;
 
-/// Leaves out the objects that have too many matches or are over a limit, and adds a problem for each. Returns the
-/// world with the other objects; None if no object is left out.
+/// Leaves out the objects that have too many matches or are over a limit, and adds a problem for each. Returns a world
+/// without these objects; None if no object is left out.
 pub fn within(
     world: &World,
     policy: Policy,
@@ -191,7 +192,7 @@ fn programs(programs: Programs) -> Cost {
     }
 }
 
-/// Returns the bytes of the host set of a Service, without its matches.
+/// Returns the bytes of the host set of a Service, without the matches.
 fn set_of_service(service: &Service) -> u64 {
     let ips = service.cluster_ips.len();
     let name = text(&service.object.name) + text(&service.object.namespace);
@@ -236,7 +237,7 @@ fn json(value: &impl Serialize) -> u64 {
     let mut counter = Counter(0);
     match serde_json::to_writer(&mut counter, value) {
         Ok(()) => counter.0,
-        // This cannot happen. A cost over every limit leaves the object out.
+        // This cannot happen. With this cost, which is over every limit, Weir would leave out the object.
         Err(_) => u64::MAX,
     }
 }

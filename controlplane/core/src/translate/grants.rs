@@ -1,7 +1,7 @@
 //! Translates TrafficTargets to grants, and finds the ServiceAccounts of the pods of backends.
 //!
 //! A grant permits traffic, and all other traffic is denied. A part with a mistake (a TrafficTarget, a rule, or the
-//! name of a match) grants nothing, and there is a problem. A mistake has no effect on all other parts.
+//! name of a match) grants nothing, and the module returns a problem. The other parts still grant.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -29,8 +29,7 @@ pub fn grants(world: &World, problems: &mut BTreeSet<Problem>) -> Grants {
     grants
 }
 
-/// Returns a warning for each TrafficTarget. The caller uses it if there is no access policy, because TrafficTargets
-/// have no effect then.
+/// Without an access policy, TrafficTargets have no effect. Returns a warning for each TrafficTarget.
 pub fn unread_targets(world: &World) -> impl Iterator<Item = Problem> {
     let targets = world.traffic_targets().iter();
     targets.map(|target| {
@@ -64,11 +63,12 @@ impl<'w> Accounts<'w> {
     }
 }
 
-/// Writes into each rule of a route the Service that clients call, and the ServiceAccounts of its pods. So a client
-/// needs a permission for this Service, not only for the backend. `called` has the Service for each rule by identity.
+/// Adds the Service that clients call, and the ServiceAccounts of its pods, to each rule of a route. A client then
+/// needs a permission for this Service and for the backend. `called` has the Service of each rule, by identity of the
+/// rule.
 ///
-/// Without this check, the author of a route could redirect requests of other clients to any backend that these clients
-/// may reach. If the Service selects no pods, there is no ServiceAccount, and the check is left out.
+/// Without this check, the author of a route could send requests of other clients to any backend that these clients may
+/// reach. If the Service selects no pods, there is no ServiceAccount, and the check is left out.
 pub fn require_called(
     accounts: &mut Accounts,
     called: &BTreeMap<String, ServicePort>,
@@ -89,8 +89,8 @@ pub fn require_called(
     }
 }
 
-/// Writes the ServiceAccounts of the pods of each backend into the rules with these identities. A backend without
-/// ServiceAccounts denies every client.
+/// For each backend in the rules with these identities, adds the ServiceAccounts of the backend's pods. A backend
+/// without ServiceAccounts denies every client.
 pub fn name_accounts(
     accounts: &mut Accounts,
     identities: &BTreeSet<String>,
@@ -153,8 +153,8 @@ fn grant(world: &World, target: &TrafficTarget, problems: &mut BTreeSet<Problem>
     })
 }
 
-/// Returns the matches of an HTTPRouteGroup that a rule names, without the matches that are already in
-/// `granted_matches` (as group and index). Adds the returned matches to `granted_matches`.
+/// Returns the matches that a rule of the TrafficTarget names. Leaves out matches that are already in `granted_matches`
+/// (as group and index), and adds the returned matches to it.
 fn permissions(
     world: &World,
     target: &TrafficTarget,
@@ -223,7 +223,7 @@ impl Ports {
     }
 }
 
-/// Returns the ports of the TCPRoute that a rule names, at least one.
+/// Returns the ports of the TCPRoute that a rule of the TrafficTarget names.
 fn granted_ports(
     world: &World,
     target: &TrafficTarget,

@@ -1,4 +1,4 @@
-//! Keys for sets of hosts. A sorted list has each key right before the keys that it contains.
+//! Keys for sets of hosts. In a sorted list, the keys of a set's subsets come directly after the key of the set.
 
 use std::borrow::Borrow;
 use std::cmp::Reverse;
@@ -49,8 +49,8 @@ impl HostKey {
         }
     }
 
-    /// Returns the keys that contain all hosts of this key. The first is this key itself, and the last is the key of
-    /// every host.
+    /// Returns the keys that contain all hosts of this key. The first key is this key itself. The last key means every
+    /// host.
     pub fn outwards(&self) -> impl Iterator<Item = &str> {
         let inner = self.0.strip_suffix('.').unwrap_or(&self.0);
         let dots = inner.rmatch_indices('.').map(|(dot, _)| dot);
@@ -67,7 +67,7 @@ impl HostKey {
         }
     }
 
-    /// True for a wildcard and for every host.
+    /// True for the key of a wildcard hostname, and for the key of every host.
     fn is_wide(&self) -> bool {
         self.0.is_empty() || self.0.ends_with('.')
     }
@@ -95,8 +95,8 @@ impl<T: Copy> HostMap<T> {
         self.0.entry(hosts).or_insert(value);
     }
 
-    /// Returns the value of a key that has a host in common with `hosts`. If there are several such keys, uses the key
-    /// with the most hosts.
+    /// Returns the value of a key that has a host in common with `hosts`. If there are several such keys, returns the
+    /// value of the key with the most hosts.
     pub fn find_overlapping(&self, hosts: &HostKey) -> Option<T> {
         let around: Vec<&str> = hosts.outwards().collect();
         let around = around.into_iter().rev().find_map(|key| self.0.get(key));

@@ -83,8 +83,8 @@ impl Precedence {
     }
 }
 
-/// Returns the hostnames that a route uses at a Service, by rank. Only routes of Linkerd use their hostnames at a
-/// Service, and Gateway API ignores them there. Without hostnames, the result has only [`HostRank::Any`].
+/// Returns the hostnames that a route uses at a Service, by rank. Routes of Linkerd use their hostnames at a Service,
+/// and routes of Gateway API ignore them there. Without hostnames, the result has only [`HostRank::Any`].
 pub fn ranked_hostnames(route: &Route) -> BTreeMap<HostRank, Vec<String>> {
     let mut ranked: BTreeMap<HostRank, Vec<String>> = BTreeMap::new();
     if route.kind == RouteKind::LinkerdHttp {

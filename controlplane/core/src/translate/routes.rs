@@ -38,7 +38,7 @@ pub struct Routes {
     pub sets: Vec<PlannedSet>,
     pub connections: Vec<PlannedConnections>,
     pub rules: BTreeMap<String, Rule>,
-    /// The HTTP listeners of the Gateways that have host sets, by namespace and name of the Gateway.
+    /// The HTTP listeners of each Gateway that has host sets, by namespace and name of the Gateway.
     pub listeners: BTreeMap<(String, String), BTreeMap<String, wire::Listener>>,
     /// The Service ports with producer routes (routes in the namespace of the Service). The value is the most senior
     /// route of the port: the oldest, then the first by name.
@@ -47,8 +47,8 @@ pub struct Routes {
     pub called: BTreeMap<String, ServicePort>,
 }
 
-/// A place for which routes want to choose the backend: a port of a Service, or a listener or port of a Gateway. Only
-/// routes of one class can share a place, see [`AttachedRoute::yields_to`].
+/// A place where routes choose the backend: a port of a Service, or a listener or port of a Gateway. Only routes of one
+/// class can share a place, see [`AttachedRoute::yields_to`].
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 enum RouteClaim {
     /// A port of a Service. All matches for this port are in one host set.
@@ -59,8 +59,8 @@ enum RouteClaim {
         name: String,
         place: ListenerHosts,
     },
-    /// The connections at one port of a Gateway. It has no listener, because a proxy may not know the listener of a
-    /// connection.
+    /// The connections at one port of a Gateway. This place has no listener, because a proxy may not know the listener
+    /// of a connection.
     GatewayPort {
         namespace: String,
         name: String,

@@ -1,8 +1,8 @@
 //! Finds matches that no request can reach, because each request that fits the match also fits an earlier match. The
 //! earlier match covers the later match.
 //!
-//! This module does not find all such matches, because it does not compare different regular expressions. An expression
-//! that fits every path covers every path. Any other expression covers only the same expression.
+//! This module does not find all unreachable matches, because it does not compare different regular expressions. An
+//! expression that fits every path covers every path. Any other expression covers only the same expression.
 
 use std::collections::HashMap;
 use std::iter;
@@ -14,7 +14,7 @@ use crate::manifest::hostname::Hostname;
 use crate::translate::host_key::HostKey;
 
 /// Maximum number of earlier matches, and of lookups of hostnames, for one match. Without a limit, thousands of matches
-/// would take seconds. A match that needs more comparisons counts as reachable.
+/// would take seconds. If a match needs more comparisons, the result is that requests can reach it.
 const MAX_COMPARED: usize = 256;
 /// Maximum number of wider paths that are looked up for one match.
 const MAX_PATHS: usize = 64;
@@ -33,7 +33,7 @@ pub fn covers(earlier: &Match, later: &Match) -> bool {
         && covers_path()
 }
 
-/// True if every request that fits `later` also fits `earlier`, without regard to paths and hostnames.
+/// True if every request that fits `later` also fits `earlier`, if paths and hostnames are ignored.
 fn covers_but_for_path_and_hosts(earlier: &Match, later: &Match) -> bool {
     let Match {
         path: _,

@@ -99,8 +99,8 @@ pub fn translate(
     splits
 }
 
-/// Returns a problem for each split that proxies at the edge do not use for some ports, because they use an older split
-/// of another namespace.
+/// Returns a problem for each split that loses some ports at the edge. Proxies at the edge use an older split of
+/// another namespace for these ports.
 fn edge_conflicts(resolved: &[ResolvedSplit], lost: &LostAtEdge) -> Vec<Problem> {
     let mut claims: BTreeMap<(usize, usize), Vec<&[HostClaim]>> = BTreeMap::new();
     for ((splits, winner), lost) in lost {
@@ -171,7 +171,7 @@ impl<'w> ResolvedSplit<'w> {
         (self.split.object.namespace.clone(), host.name.clone())
     }
 
-    /// Returns problems without an effect on traffic. They explain which requests a split of a literal host applies to.
+    /// Returns problems without an effect on traffic. They explain to which requests a split of a literal host applies.
     fn limits(&self, world: &World, host: &Host) -> Vec<Problem> {
         let object = &self.split.object;
         let own = object.namespace.as_str();

@@ -105,7 +105,7 @@ impl Entry {
         (&self.source, self.position)
     }
 
-    /// Returns the place of the object in the file, as messages name it.
+    /// Returns the place of the object in the file, such as `documents[2]`.
     pub fn document(&self) -> &str {
         &self.document
     }
@@ -131,8 +131,8 @@ impl Entry {
             && self.translation_problems().next().is_none()
     }
 
-    /// Returns problems that depend on the object alone, but that translation reports, because translation can add more
-    /// information. Each of these problems has an effect on traffic.
+    /// Returns the problems of the object that translation reports. These problems depend on the object alone, but
+    /// translation can add information to them. All of them have an effect on traffic.
     fn translation_problems(&self) -> impl Iterator<Item = Problem> {
         let route = match &self.part {
             WorldPart::Route(route) => Some(route),
@@ -141,7 +141,7 @@ impl Entry {
         route.into_iter().flat_map(|route| route.port_names())
     }
 
-    /// True if at least a part of the object is in force, which means in the configuration of proxies.
+    /// True if the configuration of proxies contains at least a part of the object.
     pub fn is_served(&self) -> bool {
         let mut problems = self.problems.iter();
         problems.all(|problem| problem.effect.extent != Extent::Whole)
@@ -155,15 +155,14 @@ impl Entry {
         faults.map(|problem| (problem.path, problem.code)).collect()
     }
 
-    /// True if `form` has all problems of this entry too. `form` is an older form of the same object. The comparison
-    /// ignores problems without an effect on traffic.
+    /// True if an older form of the same object (`form`) already has all problems of this entry. Ignores problems
+    /// without an effect on traffic.
     pub fn is_no_worse_than(&self, form: &Entry) -> bool {
         self.is_valid() || self.faults().is_subset(&form.faults())
     }
 
-    /// Returns this entry with the content of `form`, an older form of the same object that proxies continue to use. If
-    /// `form` has the same problem as this entry, the problem keeps its effect on traffic. All other problems get
-    /// `effect`.
+    /// Returns this entry with the content of `form`, an older form of the object. Proxies continue to use `form`. A
+    /// problem that `form` has too keeps its effect on traffic. All other problems of this entry get `effect`.
     pub fn held_as(&self, form: &Entry, effect: Effect) -> Entry {
         let form_faults = form.faults();
         let is_of_form = |it: &Problem| form_faults.contains(&(it.path.clone(), it.code));
@@ -174,7 +173,7 @@ impl Entry {
                 problem.with_effect(effect.clone())
             }
         });
-        // Translation gets `form`, so it reports the problems that `form` has too.
+        // Translation reads `form`, so translation already reports the problems that `form` has too.
         let new_problems = self.translation_problems().filter(|it| !is_of_form(it));
         let new_problems = new_problems.map(|it| it.with_effect(effect.clone()));
         Entry {

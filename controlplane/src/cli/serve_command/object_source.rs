@@ -22,7 +22,7 @@ pub enum ObjectSource {
 }
 
 impl ObjectSource {
-    /// Returns the folder as the source. Without a folder, connects to the cluster; returns Err if that fails.
+    /// Uses the folder if there is one. Otherwise connects to the cluster. Returns Err if the connection fails.
     pub async fn connect(folder: Option<Folder>, args: &Serve) -> io::Result<ObjectSource> {
         if let Some(folder) = folder {
             return Ok(ObjectSource::Folder(Box::new(folder)));
@@ -43,7 +43,7 @@ impl ObjectSource {
         }
     }
 
-    /// Returns the reviewer of ServiceAccount tokens, or None without a cluster.
+    /// Returns the checker of ServiceAccount tokens, or None for a folder.
     pub fn tokens(&self, metrics: &Arc<Metrics>) -> Option<Arc<Tokens>> {
         match self {
             ObjectSource::Folder(_) => None,
@@ -55,8 +55,7 @@ impl ObjectSource {
         }
     }
 
-    /// Starts to write status and Events into the cluster. Returns None without a cluster. The task ends after the last
-    /// write.
+    /// Starts a task that writes status and Events into the cluster. Returns None for a folder.
     pub fn report(
         &self,
         args: &Serve,
@@ -84,7 +83,7 @@ impl ObjectSource {
         Some(tokio::spawn(reporter.run(shutdown.leaving.clone())))
     }
 
-    /// Starts to publish the objects and each later change.
+    /// Publishes the objects, and publishes them again after each change.
     pub fn feed(self, publisher: Publisher) -> io::Result<()> {
         match self {
             ObjectSource::Folder(folder) => {

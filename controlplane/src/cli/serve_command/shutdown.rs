@@ -1,4 +1,4 @@
-//! The end of the process: receives signals, and tells the other tasks that the process ends.
+//! Waits for a signal to end the process, and informs the other tasks.
 
 use std::io;
 use std::time::Duration;
@@ -9,15 +9,17 @@ use tokio_util::sync::CancellationToken;
 use weir::publish::Current;
 use weir_core::manifest::problem::messages::start as messages;
 
-/// Time until Kubernetes has removed a replica that is not ready from the endpoints of its Service, with a margin.
+/// Time from `leaving` to `ending`. During this time Kubernetes removes the replica from the endpoints of its Service.
 const LEAVING: Duration = Duration::from_secs(5);
-/// Time for the last answers and status writes after `ending` is cancelled.
+/// Time limit for the last answers and the last status writes.
 const LAST_ANSWERS: Duration = Duration::from_millis(800);
 
-/// SIGTERM first makes this replica not ready (`leaving`), and ends the process later (`ending`). SIGINT ends the
-/// process at once.
+/// Two tokens inform the other tasks. In a cluster, SIGTERM cancels `leaving`, and a few seconds later `ending`. In all
+/// other cases a signal cancels both tokens at once.
 pub struct Shutdown {
+    /// After this token is cancelled, the replica is no longer ready.
     pub leaving: CancellationToken,
+    /// After this token is cancelled, the servers stop.
     pub ending: CancellationToken,
     terminate: Signal,
     interrupt: Signal,
@@ -33,9 +35,8 @@ impl Shutdown {
         })
     }
 
-    /// Waits for a signal, and then for `last_tasks`. `is_replica` is true if clients find this process through a
-    /// Service, which contains only ready replicas. Returns Err if the source of objects has stopped: then the sender
-    /// of `current` is gone.
+    /// Waits for a signal, and then for `last_tasks`. Returns Err if the source of objects stops: its task drops the
+    /// sender of `current`. `is_replica` is true if clients reach this process through a Service of Kubernetes.
     pub async fn wait(
         mut self,
         mut current: watch::Receiver<Current>,
@@ -53,7 +54,7 @@ impl Shutdown {
         tracing::info!("ending");
         self.leaving.cancel();
         if is_replica && !self.ending.is_cancelled() {
-            // Until this time the endpoints of the Service may still send clients to this replica.
+            // The Service may still send clients to this replica for a few seconds. A second signal ends this wait.
             tokio::select! {
                 () = tokio::time::sleep(LEAVING) => {}
                 _ = self.terminate.recv() => {}

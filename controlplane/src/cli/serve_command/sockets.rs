@@ -1,4 +1,4 @@
-//! The two listeners, for proxies and for operators, and the server certificate of the listener for proxies.
+//! The listener for proxies, its server certificate, and the listener for operators.
 
 use std::io;
 use std::net::SocketAddr;
@@ -15,9 +15,8 @@ use weir_core::metrics::Metrics;
 
 use super::{Serve, Shutdown};
 
-/// Maximum number of connections that wait until the process accepts them. If more clients connect, the kernel drops
-/// their requests, and the clients try again after a second. The kernel's own limit, `net.core.somaxconn`, is 4,096 by
-/// default.
+/// Maximum number of connections that the process has not accepted yet. The kernel ignores further clients, which try
+/// again after a second. The kernel also has a limit: `net.core.somaxconn`, by default 4,096.
 const BACKLOG: i32 = 4_096;
 
 pub struct Sockets {
@@ -98,8 +97,8 @@ impl Sockets {
     }
 }
 
-/// Returns the certificates of `--tls-cert`, or None without `--tls-cert`. Returns Err without `--tls-cert` if
-/// `address` is not loopback.
+/// Returns the certificates of `--tls-cert`. Without this flag, returns None if `address` is loopback, and Err
+/// otherwise.
 fn certificates(args: &Serve, address: SocketAddr) -> io::Result<Option<Arc<Certificates>>> {
     let (Some(certificate), Some(key)) = (&args.tls_cert, &args.tls_key) else {
         if address.ip().to_canonical().is_loopback() {
@@ -121,7 +120,7 @@ fn certificates(args: &Serve, address: SocketAddr) -> io::Result<Option<Arc<Cert
 
 async fn bind(address: &str) -> io::Result<TcpListener> {
     let listener = TcpListener::bind(address).await.and_then(|listener| {
-        // `bind` has set a backlog of 1,024.
+        // `bind` has set a backlog of 1,024. This call raises it.
         rustix::net::listen(&listener, BACKLOG)?;
         Ok(listener)
     });

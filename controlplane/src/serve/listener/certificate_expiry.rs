@@ -17,7 +17,7 @@ pub(super) fn first_end(chain: &[CertificateDer<'_>]) -> Result<i64, String> {
     }
     ends.into_iter()
         .min()
-        .ok_or_else(|| "no certificate in it".to_owned())
+        .ok_or_else(|| "the file contains no certificate".to_owned())
 }
 
 /// Returns the warning about a certificate that expires at `end`. Returns None if more than [`WARN_AHEAD`] is left.
@@ -39,7 +39,7 @@ pub fn warning(end: i64, now: i64) -> Option<String> {
     };
     Some(format!(
         "the server certificate {when}; renew the files of --tls-cert and --tls-key, for example the Secret weir-tls. \
-         If another authority signs the new certificate, give the proxies the CA certificate of this authority"
+         If another CA signs the new certificate, also give the certificate of this CA to the proxies"
     ))
 }
 

@@ -1,6 +1,6 @@
-//! The slot of a connection: its place in the limited number of connections. A client that has not yet shown a valid
-//! token or certificate is a stranger, and its slot counts for its IP address. After that the slot counts for the
-//! client's owner (its pod, ServiceAccount or namespace) and for the owner's namespace.
+//! Each connection needs a slot, and the number of slots is limited. A client is a stranger until it has shown a valid
+//! token or certificate. The slots of strangers are counted by IP address. The slots of other clients are counted by
+//! owner (pod, ServiceAccount or namespace), and by the namespace of the owner.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};

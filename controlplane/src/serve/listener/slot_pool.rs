@@ -52,8 +52,8 @@ impl<K: Clone + Eq + Hash> SlotPool<K> {
         })
     }
 
-    /// Takes a slot for the client `key`, which may have at most `limit` slots. Cancels `end` when the slot later
-    /// goes to another connection. Returns None if no slot is free and no connection may lose its slot.
+    /// Takes a slot for the client `key`, which may have at most `limit` slots. When another connection later gets the
+    /// slot, `end` is cancelled. Returns None if no slot is free and no connection may lose its slot.
     pub(super) fn take(
         self: &Arc<Self>,
         key: K,

@@ -17,7 +17,8 @@ fn slot() -> Arc<ConnectionSlot> {
     ConnectionSlots::new(&few()).enter(address).unwrap()
 }
 
-/// Behind a NAT gateway all clients have one address. So an authenticated client does not count for its address.
+/// Behind a NAT gateway all clients have one address. So the slot of an authenticated client does not count for its
+/// address.
 #[tokio::test(start_paused = true)]
 async fn authenticated_client_frees_stranger_slot() {
     use weir_core::owner::Owner;
@@ -135,7 +136,7 @@ async fn plain_http_only_serves_loopback() {
     }
 }
 
-/// Ends the connection, or ends the wait of the path `/held`.
+/// The tokens that end the connection, or that end the wait at the path `/held`.
 #[derive(Clone, Default)]
 struct Controls {
     end_term: CancellationToken,
@@ -188,7 +189,7 @@ async fn rest(mut client: DuplexStream) -> String {
     rest
 }
 
-/// Covers the end of the term of a TLS connection, and the time when the process leaves (is no longer ready).
+/// Tests two causes: the term of a TLS connection is over, or the process is no longer ready.
 #[tokio::test(start_paused = true)]
 async fn expired_connection_ends_with_next_answer() {
     for (leaves, is_held) in [(false, false), (false, true), (true, false), (true, true)] {
@@ -220,7 +221,10 @@ async fn expired_connection_ends_with_next_answer() {
         };
         let start = Instant::now();
         let ((), rest) = tokio::join!(served, request);
-        assert!(start.elapsed() < HEAD, "only the time limit has ended it");
+        assert!(
+            start.elapsed() < HEAD,
+            "the time limit has ended the connection"
+        );
         let last = if is_held { "held" } else { "content" };
         assert!(rest.ends_with(last), "{rest}");
         assert!(rest.contains("connection: close"), "{rest}");

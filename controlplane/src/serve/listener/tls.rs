@@ -19,8 +19,7 @@ use super::certificate_expiry::first_end;
 use weir_core::manifest::problem::messages::start as messages;
 use weir_core::metrics::Metrics;
 
-/// Time between two reads of the files. A read of a few kilobytes is cheap. It also notices when the symbolic links of
-/// a mounted Secret change.
+/// Time between two reads of the files. A read finds every change, also the new symbolic links of a mounted Secret.
 const RELOAD: Duration = Duration::from_secs(2);
 
 /// The files of the certificate, of its key, and of the CA bundle for clients.
@@ -219,7 +218,7 @@ fn certificates(path: &Path, pem: &[u8]) -> Result<Vec<CertificateDer<'static>>,
     let parsed: Result<Vec<_>, _> = CertificateDer::pem_slice_iter(pem).collect();
     let parsed = parsed.map_err(|error| bad(error.to_string()))?;
     if parsed.is_empty() {
-        return Err(bad("no certificate in it".into()));
+        return Err(bad("the file contains no certificate".into()));
     }
     Ok(parsed)
 }

@@ -1,4 +1,4 @@
-//! Proxies that move between replicas, and the watermark of each proxy. A watermark has a resource version for each
+//! Tests proxies that move between replicas, and the watermarks of proxies. A watermark has a resource version for each
 //! kind of object.
 
 use super::*;
@@ -45,11 +45,11 @@ async fn proxy_gets_no_older_configuration() {
         (watermark(&response), response.headers().get(ETAG)),
         (None, None)
     );
-    // A client without a document, which does not wait, gets 503.
+    // A client that has no document and does not wait gets 503.
     let response = behind.get("", &poll[1..2]).await;
     assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
 
-    // The replica catches up. The poll is held until there is another document.
+    // The replica catches up. The poll is held until there is a new document.
     let mut held = Box::pin(behind.get("", &poll));
     begin(&mut held).await;
     behind.publish_at(9, 6);

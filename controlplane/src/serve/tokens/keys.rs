@@ -184,7 +184,7 @@ impl KeySet {
         }
     }
 
-    /// Returns None if the set does not contain the key of the token.
+    /// Returns who has signed the token, or None if the set does not contain the key of the token.
     fn verify(&self, signed: &Signed) -> Option<Signature> {
         match &signed.header.kid {
             Some(name) => self

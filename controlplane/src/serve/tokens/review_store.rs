@@ -1,9 +1,10 @@
 //! Caches the results of TokenReviews. Their number is limited. The store counts results by namespace and by owner: the
 //! pod or the ServiceAccount of a token.
 //!
-//! A full store first forgets expired results, then tokens without a good result. After that it forgets the oldest
-//! result of the owner with the most results, in the namespace with the most results. So one owner or namespace cannot
-//! push out the tokens of others. A token whose result was forgotten needs a new TokenReview.
+//! A full store first forgets expired results, then tokens without a good result. After that it selects the namespace
+//! with the most results, and in this namespace the owner with the most results. It forgets the oldest result of this
+//! owner. So one owner or namespace cannot push out the tokens of others. A token whose result was forgotten needs a
+//! new TokenReview.
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;

@@ -93,7 +93,7 @@ impl Loaded {
         self.patches.extend(before.patches.iter().cloned());
         self.patches.sort();
         self.patches.dedup();
-        let words = "the patches that it named before this edit stay patches";
+        let words = "the files that it listed before this edit still count as patches";
         let effect = Effect::new(Extent::Part, words);
         (self, problem.map(|it| it.with_effect(effect)))
     }
@@ -160,7 +160,7 @@ impl FileState {
         self.wait_until_stable(None, GRACE, now)
     }
 
-    /// Returns the time when the file will have been in this state for `patience`. Returns None if this time is over.
+    /// Returns the time at which this state of the file has lasted for `patience`. Returns None if this time is over.
     fn wait_until_stable(
         &mut self,
         stamp: Option<Stamp>,
@@ -212,7 +212,7 @@ impl FileState {
 }
 
 impl FileState {
-    /// Adds to the problem that the previous objects of the file stay in force, if there are any.
+    /// If the file has previous objects, they stay in force. Adds this effect to the problem.
     fn with_effect(&mut self, problem: Problem) -> Problem {
         // A template is not an error. So a template without earlier content counts as a file without objects.
         if problem.effect.extent == Extent::Nothing {
@@ -223,7 +223,7 @@ impl FileState {
             None => problem,
             Some(_) => problem.with_effect(Effect::new(
                 Extent::Whole,
-                "the objects read from it before stay in force",
+                "the previous objects of this file stay in force",
             )),
         }
     }

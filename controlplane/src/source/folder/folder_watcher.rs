@@ -25,7 +25,7 @@ const QUIET: Duration = Duration::from_millis(2);
 /// Maximum duration of a burst.
 const BURST: Duration = Duration::from_millis(8);
 
-/// Longest wait for the marker event.
+/// Longest wait for the event of the file `marker`.
 const MARKER_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// A folder and its events. Its methods block, so it needs its own thread.
@@ -46,8 +46,8 @@ pub struct FolderWatcher {
 }
 
 struct Inotify {
-    /// A file that no other process can open. inotify keeps the order of events. So when the event for this file has
-    /// come, all earlier events have come too.
+    /// A file that no other process can open. inotify keeps the order of events. So after the event of this file, no
+    /// earlier event is missing.
     marker: File,
     inotify: RecommendedWatcher,
     watching: BTreeMap<PathBuf, Inode>,
@@ -58,15 +58,15 @@ struct Inotify {
 /// The meaning of an event.
 #[derive(Debug, PartialEq, Eq)]
 enum FileEvent {
-    /// Closed after writing, or renamed into place.
+    /// The file was closed after writing, or renamed into place.
     Settled(PathBuf),
     /// A process has written to the file.
     Writing(PathBuf),
-    /// Opened by any process, including this process.
+    /// A process, maybe this process, has opened the file.
     Opened(PathBuf),
     /// This process has opened the marker.
     Marker,
-    /// Created, removed, or renamed away.
+    /// The path was created, removed, or renamed away.
     Other(PathBuf),
     /// Events were lost.
     Lost,
@@ -142,8 +142,8 @@ impl FolderWatcher {
         let settled = mem::take(&mut self.settled);
         self.written.clear();
         let listing = self.folder.list(&settled);
-        // inotify merges equal events that follow each other. The marker event separates an earlier opening of a file
-        // by another process from the opening by this process.
+        // inotify merges two equal events in a row. The marker event prevents this for two openings of a file: by
+        // another process, and then by this process.
         self.catch_up(&settled);
         let files = self.folder.read(listing, now);
         self.catch_up(&settled);

@@ -1,6 +1,6 @@
-//! Keeps the last valid form of each object, so that an edit that breaks an object never moves traffic. A form is the
-//! content of an object at one time. The form in force is the form that is published. It stays in force until the
-//! object is deleted, or until an edit makes a form that is not worse.
+//! Keeps the last valid form of each object, so that a broken edit never moves traffic. A form is the content of an
+//! object at one time. The form in force is the form that is published. It stays in force until the object is deleted,
+//! or until an edit makes a form that is not worse.
 //!
 //! A form is worse than the form in force if it has a new problem with an effect on traffic. A problem is new if the
 //! form in force has no problem with the same path and code. After a start the first form of each object is in force,
@@ -42,8 +42,8 @@ pub(super) struct StepResult {
     pub last_valid: LastValid,
 }
 
-/// The effective object for each kind, namespace and name. If several files contain such an object, the others are
-/// duplicates.
+/// The effective object for each kind, namespace and name. If several files contain the same object, one copy is
+/// effective, and the other copies are duplicates.
 type Effective<'a> = BTreeMap<Id, &'a Arc<Entry>>;
 
 impl LastValid {
@@ -111,7 +111,7 @@ impl LastValid {
                 (None, What::Broken(broken)) if !broken.is_foreign => problems.extend(own.to_vec()),
                 (None, _) => {}
                 // The problems of an object of the access policy stay with the object. If there is no access policy,
-                // they are not reported.
+                // these problems are not reported.
                 (Some(first), _) if document.stands_for.iter().all(of_policy) => {
                     in_force_now.push(Arc::new(first.with_problems(held)));
                 }
@@ -129,8 +129,8 @@ impl LastValid {
         }
     }
 
-    /// Returns the effective objects. Among several copies, the effective object is the first one by file and place
-    /// that can be in force or is in the file of the form in force.
+    /// Returns the effective objects. Among several copies of an object, prefers a copy that can be in force, or that
+    /// is in the file of the form in force. Among equal copies, prefers the first by file and place.
     fn effective<'a>(&self, entries: impl Iterator<Item = &'a Arc<Entry>>) -> Effective<'a> {
         let rank = |id: &Id, entry: &Entry| match self.0.get(id) {
             Some(form) if entry.source() == form.source() => 0,
@@ -152,7 +152,8 @@ impl LastValid {
         effective.map(|(id, (_, entry))| (id, entry)).collect()
     }
 
-    /// Returns the forms in force whose object is no longer in its own file, and not in an earlier file.
+    /// Returns the forms in force whose object is gone: neither the file of the form nor an earlier file contains the
+    /// object.
     fn gone(&self, effective: &Effective<'_>) -> Vec<&Arc<Entry>> {
         let is_gone = |(id, form): &(&Id, &Arc<Entry>)| {
             let first = effective.get(*id);

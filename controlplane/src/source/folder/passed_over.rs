@@ -1,4 +1,4 @@
-//! Files that are not manifests because of other files: patches that a kustomization lists, and templates of a Helm
+//! Finds files that look like manifests, but are not: patches that a kustomization lists, and templates of a Helm
 //! chart.
 
 use std::collections::BTreeMap;

@@ -249,7 +249,7 @@ impl SharedVersions {
     }
 }
 
-/// Returns None if there is no answer, or its resource version is not a number.
+/// Returns the newest version of a list. Returns None if there is no answer, or the version is not a number.
 async fn newest_version(client: &kube::Client, location: &ListLocation) -> Option<u64> {
     let params = location.list().limit(1);
     let request = Request::new(&location.path).list(&params).ok()?;

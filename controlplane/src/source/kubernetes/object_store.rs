@@ -17,8 +17,8 @@ use weir_core::watermark::Watermark;
 pub enum SourceEvent {
     /// A watch of the source begins.
     Begun(Arc<str>),
-    /// The fields after the id are all objects, the resource version of the list, and the newest resource version of
-    /// the objects.
+    /// The source was listed. The fields after the id: the objects, the resource version of the list, and the newest
+    /// resource version of an object.
     Listed(Arc<str>, BTreeMap<Key, ReadObject>, u64, u64),
     /// An object was added or changed at this resource version.
     Applied(Arc<str>, Key, ReadObject, u64),
@@ -30,8 +30,7 @@ pub enum SourceEvent {
     Failing(Arc<str>, String),
     /// The cluster does not have the source.
     Gone(Arc<str>),
-    /// Ok if the watch of every source has begun, or the cluster does not have the source. Err has the reason why the
-    /// kinds of the cluster are unknown.
+    /// Ok if every source that the cluster has is watched. Err has the reason why the kinds of the cluster are unknown.
     Discovered(Result<(), String>),
 }
 
@@ -179,8 +178,8 @@ impl SourceObjects {
                     .zip(&objects)
                     .all(|((a, previous), (b, object))| a == b && object.is_translated_as(previous))
         });
-        // A list does not show deletions. So the newest object of a list is the newest change only if all objects are
-        // the same as before. If the list has a lower version than before, the cluster was restored from a backup.
+        // A list does not show when an object was deleted. So if any object differs, the version of the list counts as
+        // the newest change. If the list has a lower version than before, the cluster was restored from a backup.
         let changed = if is_same && version >= self.reached {
             self.changed.max(changed)
         } else {

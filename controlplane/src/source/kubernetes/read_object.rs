@@ -35,7 +35,7 @@ pub struct ReadObject {
     pub entry: Option<Arc<Entry>>,
     /// Why the object could not be read.
     pub problem: Option<Box<Problem>>,
-    /// The data for the object's status and Events. `since` in it is the resource version of the object.
+    /// The data for the object's status and Events. Its field `since` is the resource version of the object.
     pub subject: Option<Arc<Subject>>,
 }
 
@@ -47,8 +47,9 @@ struct Counter {
 }
 
 impl Counter {
-    /// Half of the memory that a string needs in addition to its text: pointer, length, capacity and overhead of the
-    /// allocation. Without this number, an object of many short strings would need ten times the estimated memory.
+    /// Each string has two quotes in the `Debug` text. A quote counts for half of the memory that a string needs in
+    /// addition to its text: pointer, length, capacity and overhead of the allocation. Without this number, an object
+    /// of many short strings would need ten times the estimated memory.
     const QUOTE: usize = 16;
 }
 

@@ -1,4 +1,4 @@
-//! The kinds that Weir reads, the paths of their lists, and the sources into which each kind is divided.
+//! The kinds that Weir reads, their sources, and the paths of their lists.
 
 use std::sync::Arc;
 
@@ -14,7 +14,7 @@ pub struct Resource {
     pub name: &'static str,
     /// The supported versions.
     pub versions: &'static [&'static str],
-    /// A field of `spec` that the translation does not use, and that needs much memory in many objects.
+    /// A field of `spec` that the translation does not use. The field is removed, because it needs much memory.
     pub unused: Option<&'static str>,
 }
 
@@ -117,7 +117,7 @@ impl Source {
         }
     }
 
-    /// Returns the field selector of the list, if the path of the list cannot select the namespace.
+    /// Returns a field selector for the namespace, if the path of the list cannot select the namespace.
     pub fn field_selector(&self) -> Option<String> {
         let name = self.namespace.as_ref()?;
         let is_namespace = self.resource.kind == Kind::Namespace;

@@ -105,7 +105,7 @@ impl Supervisor {
             return Err(why);
         }
         if self.is_failing {
-            tracing::info!("the kinds of the cluster are read again");
+            tracing::info!("the kinds of the cluster can be read again");
         }
         self.is_failing = false;
         for source in self.sources.clone() {

@@ -49,8 +49,8 @@ const SILENCE: Duration = Duration::from_secs(90);
 const MIN_PAUSE: Duration = Duration::from_millis(100);
 /// Longest pause after a failure.
 const MAX_PAUSE: Duration = Duration::from_secs(2);
-/// If the last list is at least this old, the next list begins without a pause. A watch that ends this time before its
-/// term, or later, also counts as complete.
+/// If the last list is at least this old, the next list begins without a pause. A watch may also end this much before
+/// its term, and still counts as complete.
 const TOO_SHORT: Duration = Duration::from_secs(1);
 
 pub struct Watch {
@@ -192,7 +192,7 @@ impl Watch {
         }
     }
 
-    /// Finds another API version of the kind that the cluster serves.
+    /// Finds another API version at which the cluster serves the kind.
     async fn find_version(&mut self) -> Result<(), Interrupted> {
         for version in self.source.resource.versions {
             let served = Served {
@@ -232,7 +232,7 @@ impl Watch {
             }
             let Some(text) = answer? else {
                 if page == 1 {
-                    let why = format!("an object of more than {OBJECT_BYTES} bytes");
+                    let why = format!("an object has more than {OBJECT_BYTES} bytes");
                     return Err(Interrupted::Failed(why));
                 }
                 page = fewer(page);
@@ -280,7 +280,7 @@ impl Watch {
         Ok(is_whole.then_some(text))
     }
 
-    /// Adds an object of a list to `objects`. Replaces objects that do not fit into the memory limit by stubs.
+    /// Adds an object of a list to `objects`. Objects that do not fit into the memory limit become stubs.
     fn add_listed(&mut self, text: &RawValue, head: Head, objects: &mut BTreeMap<Key, ReadObject>) {
         let kept = self.read_object(text, &head);
         let age = ObjectAge::new(head.created.as_deref(), &head.key.1);
@@ -296,7 +296,7 @@ impl Watch {
         }
     }
 
-    /// Sends an event for an object that was written, and for each object that becomes a stub or hidden.
+    /// Sends an event for a new or changed object, and for each object that becomes a stub or hidden.
     async fn apply(
         &mut self,
         text: &RawValue,
@@ -315,7 +315,7 @@ impl Watch {
             .await
     }
 
-    /// Sends an event for each change. `own` is the object that was written, and its subject.
+    /// Sends an event for each change. `own` is the key of the new or changed object, and its subject.
     async fn send_changes(
         &self,
         changes: Changes,
@@ -451,7 +451,7 @@ impl Watch {
 
     fn set_reached(&self, version: &str) -> Result<(), Interrupted> {
         if version.is_empty() {
-            let why = "an answer without a resource version";
+            let why = "an answer has no resource version";
             return Err(Interrupted::Failed(why.to_owned()));
         }
         self.handle.set_reached(count(version));
@@ -467,7 +467,7 @@ impl Watch {
         let resource = &self.source.id;
         self.metrics.count_watch_error(resource);
         if !self.is_failing {
-            tracing::warn!(%resource, "the objects cannot be read, and the previous ones stay in force: {why}");
+            tracing::warn!(%resource, "the objects cannot be read, and the previous objects stay in force: {why}");
         }
         self.is_failing = true;
         self.send(SourceEvent::Failing(resource.clone(), why))
@@ -481,11 +481,11 @@ impl Watch {
         self.pause = MAX_PAUSE.min(self.pause * 2);
     }
 
-    /// Logs the end of a failure. Call this when the watch has delivered an event or has lasted for a while. So a watch
-    /// that fails many times in a row logs only one failure.
+    /// Logs that a failure is over. Call this when the watch has delivered an event or has lasted for a while. So a
+    /// watch that fails many times in a row logs only one failure.
     fn log_recovery(&mut self) {
         if self.is_failing {
-            tracing::info!(resource = %self.source.id, "the objects are read again");
+            tracing::info!(resource = %self.source.id, "the objects can be read again");
         }
         self.is_failing = false;
     }

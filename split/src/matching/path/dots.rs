@@ -2,11 +2,11 @@
 
 /// Bytes at which a path segment ends for some servers.
 const SEPARATORS: [u8; 2] = *b"/\\";
-/// Bytes at which the name in a segment ends for some servers: `;` begins parameters (servlets), `?` and `#` end the
-/// path if a server parses the decoded path again, and NUL ends a C string.
+/// Bytes at which the name in a segment ends for some servers. For servlets `;` begins parameters. If a server parses
+/// the decoded path again, `?` and `#` end the path. NUL ends a C string.
 const ENDS: [u8; 4] = *b";?#\0";
-/// Overlong UTF-8 sequences for an ASCII byte. Each entry has the sequence without its last byte, and the bit 0x40 of
-/// the ASCII byte if the sequence has this bit.
+/// Overlong UTF-8 sequences for an ASCII byte. Each entry has the bytes of a sequence except the last byte. The number
+/// is 0x40 if these bytes encode the bit 0x40 of the ASCII byte, else 0.
 const OVERLONG: [(&[u8], u8); 10] = [
     (b"\xc0", 0),
     (b"\xc1", 0x40),
@@ -32,9 +32,9 @@ const ALIKE: [(u16, u8); 5] = [
     (0xff3c, b'\\'),
 ];
 
-/// True if some servers would read a segment of the path as `.` or `..`. A server may decode the path several times or
-/// not at all, read `\` or `%2f` as a slash, cut parameters off (`..;x`), or read overlong UTF-8 (`%c0%ae`) or `%u002e`
-/// as a dot. `path` must have no query. The function takes time linear in the length of the path.
+/// True if some servers would read a segment of the path as `.` or `..`. Some servers decode the path several times or
+/// not at all. Some read `\` or `%2f` as a slash. Some cut parameters off (`..;x`). Some read overlong UTF-8 (`%c0%ae`)
+/// or `%u002e` as a dot. `path` must have no query. The function takes time linear in the length of the path.
 ///
 /// The function looks only at the fully decoded path. This is enough: once a byte is decoded to a dot, a separator or
 /// an end, further decoding does not change it.
@@ -85,9 +85,9 @@ fn sequence_at_end(decoded: &[u8]) -> Option<(usize, u8)> {
         [before @ .., last] => {
             let byte_after = |(prefix, bit): &(&[u8], u8)| {
                 let byte = bit | last & 0x3f;
-                // Some decoders ignore the two high bits of the last byte, so this code ignores them too. Other
-                // decoders read the last byte as a character. For them this code is correct too: it keeps a last byte
-                // that is a separator, an end, a dot or `%`.
+                // Some decoders ignore the two high bits of the last byte, and so does this code. Other decoders read
+                // the last byte as a character of its own. For these decoders the code keeps a last byte that is
+                // special: a separator, an end, a dot or `%`.
                 let is_special =
                     SEPARATORS.contains(&byte) || ENDS.contains(&byte) || b".%".contains(&byte);
                 let is_read = is_special && *last != b'%' && before.ends_with(prefix);
@@ -295,7 +295,7 @@ mod tests {
         false
     }
 
-    /// All short paths of these parts.
+    /// Checks all short paths that consist of these parts.
     #[test]
     fn repeated_decoding_finds_no_more() {
         let parts = [

@@ -8,9 +8,9 @@ use regex_automata::{Anchored, Input};
 
 use super::effort::Effort;
 
-/// Maximum bytes of all state caches of one table, which is enough for about a thousand ordinary expressions. If there
-/// is no room for a cache, this cache is dropped after each search, and the next request computes its states again. An
-/// expression never drops the cache of another expression.
+/// Maximum bytes of all state caches of one table, which is enough for about a thousand ordinary expressions. If the
+/// caches exceed this maximum after a search, the search drops the cache of its own expression. The next search for
+/// this expression computes the states again. A search never drops the cache of another expression.
 pub(super) const MAX_CACHE_BYTES: usize = 4 << 20;
 
 /// The state caches of one table. Each worker of a proxy has its own.

@@ -15,8 +15,9 @@ const STEPS_PER_NEW_STATE: u64 = 3;
 ///
 /// Each search takes [`STEPS_PER_SEARCH`] steps, and [`STEPS_PER_CACHED_BYTE`] steps for each byte of the value. A new
 /// state of an automaton takes [`STEPS_PER_NEW_STATE`] steps for each byte of the program. A simulation of a program
-/// takes as many steps as the bytes of the program times the bytes of the value. Without a limit, a few large programs
-/// and a long value, or many programs and a short value, would delay the worker and all its other requests for seconds.
+/// takes as many steps as the bytes of the program times the bytes of the value. Without a limit, one request
+/// could delay all requests of the worker for seconds. A few large programs with a long value are enough for this, or
+/// many programs with a short value.
 pub(crate) struct Effort(Cell<u64>);
 
 impl Default for Effort {
@@ -26,7 +27,7 @@ impl Default for Effort {
 }
 
 impl Effort {
-    /// Returns an effort with so many steps that no search uses them up.
+    /// Returns an effort with more steps than any search takes.
     pub(super) fn endless() -> Effort {
         Effort(Cell::new(u64::MAX))
     }

@@ -83,7 +83,8 @@ fn bad_pattern_has_a_reason() {
     ));
 }
 
-/// Patterns with exponential time in engines with backtracking, and one with too many states for the cache.
+/// Some of these patterns take exponential time in engines with backtracking. One pattern has too many states for the
+/// cache.
 #[test]
 fn time_is_linear_and_memory_bounded() {
     for pattern in [
@@ -162,7 +163,7 @@ fn equal_patterns_share_a_program() {
     );
 }
 
-/// Many large programs and a short value: all caches are empty, so each byte of the value costs much for each program.
+/// All caches are empty, so even for a short value each program has to compute a state for each byte.
 #[test]
 fn computed_states_are_bounded() {
     let mut patterns = Patterns::default();

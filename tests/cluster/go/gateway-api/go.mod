@@ -1,4 +1,4 @@
-// The CRDs of the Gateway API for tests: a version only.
+// Pins the version of the Gateway API CRDs that tests use.
 module weir.dev/cluster/gateway-api
 
 go 1.26.0

@@ -1,4 +1,4 @@
-// The cluster of tests: versions only, built by scripts/cluster.
+// Pins the versions of programs that the test cluster needs. `scripts/cluster build` builds them.
 module weir.dev/cluster/kind
 
 go 1.26.0

@@ -50,7 +50,7 @@ impl Process {
     }
 }
 
-/// When a container starts again after its end.
+/// Decides whether a container starts again after its end.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Restart {
     Always,

@@ -148,8 +148,8 @@ pub fn field_value(
     })
 }
 
-/// Returns a limit or request in whole cores or bytes. If it is not set, returns 2 cores or 8 GiB as the node's
-/// capacity.
+/// Returns a limit or request in whole cores or bytes. If the manifest does not set the value, returns the capacity of
+/// the node: 2 cores or 8 GiB.
 pub fn resource_value(container: &Container, resource: &str) -> Result<String, String> {
     let missing = || format!("resource {resource} is not supported");
     let (kind, name) = resource.split_once('.').ok_or_else(missing)?;

@@ -1,4 +1,4 @@
-//! A cache of all ConfigMaps and Secrets, because pods refer to them. Watches update the cache.
+//! A cache of all ConfigMaps and Secrets, for the volumes and variables of pods. Watches update the cache.
 
 use std::collections::BTreeMap;
 

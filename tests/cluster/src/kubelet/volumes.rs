@@ -1,5 +1,5 @@
-//! A pod's volumes as folders of the node. As in a kubelet, a renamed link changes all files of a volume at the same
-//! time, so a program never reads old and new files together.
+//! A pod's volumes as folders of the node. As in a real kubelet, all files of a volume change at the same time, when a
+//! link is renamed. So a program never reads old and new files together.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::{PermissionsExt, chown, symlink};

@@ -1,4 +1,4 @@
-//! Tests the test cluster itself: pods can use its kubelet, kube-proxy and DNS, and nothing remains after its end.
+//! Tests the cluster of the tests: its kubelet, kube-proxy and DNS work for pods, and nothing remains after its end.
 
 mod containers;
 mod lifecycle;

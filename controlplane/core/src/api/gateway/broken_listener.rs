@@ -1,7 +1,7 @@
 //! Listeners that Weir cannot use because of a problem.
 //!
-//! Requests for the hosts of such a listener are answered 404. They do not go to another listener with a less specific
-//! hostname, because this listener may have other routes.
+//! Requests for the hosts of a broken listener are answered 404. If they went to a listener with a less specific
+//! hostname, the wrong routes would get them.
 
 use std::collections::BTreeSet;
 
@@ -16,8 +16,9 @@ pub struct BrokenListener {
     pub name: Option<String>,
     /// None if the listener has no valid port.
     pub port: Option<u16>,
-    /// Substitutes for the broken listener: one listener without routes for each port that the broken listener may
-    /// have. Empty if the broken listener has an invalid hostname, or a protocol without hostnames.
+    /// Listeners without routes that replace the broken listener and have the same hostname. If the port of the broken
+    /// listener is invalid, there is one replacement for each possible port. The list is empty if the hostname is
+    /// invalid, or if the protocol has no hostnames.
     pub owners: Vec<Listener>,
 }
 
@@ -51,7 +52,7 @@ fn read_one(
         .and_then(Value::as_u64)
         .and_then(|it| u16::try_from(it).ok())
         .filter(|port| *port > 0);
-    // A listener without a valid port may be meant for any port of the other listeners.
+    // If the port is invalid, the user may have meant any port of the other listeners.
     let possible_ports: Vec<u16> = match port {
         Some(port) => vec![port],
         None => ports.iter().copied().collect(),

@@ -102,7 +102,7 @@ fn listener_admits_allowed_namespaces() {
 }
 
 #[test]
-fn invalid_listener_leaves_the_others() {
+fn invalid_listener_affects_no_other() {
     let (gateway, problems) = gateway(
         "[{name: a, port: 80, protocol: HTTP, hostname: '*.Example.com'}, {name: b, port: 81, protocol: HTTP, hostname: '10.0.0.1'},\
          {name: c, port: 82, protocol: TCP}, {name: d, port: 83, protocol: HTTPS, allowedRoutes: {kinds: [{kind: GRPCRoute}]}},\
@@ -146,7 +146,7 @@ fn invalid_listener_leaves_the_others() {
 }
 
 #[test]
-fn unknown_fields_refuse_their_listener() {
+fn listener_with_unknown_field_is_refused() {
     let selector = "allowedRoutes: {namespaces: {from: Selector, selector: ";
     let expression =
         |text: &str| format!("{selector}{{matchExpressions: [{{key: a, {text}}}]}}}}}}");
@@ -176,7 +176,7 @@ fn unknown_fields_refuse_their_listener() {
 }
 
 #[test]
-fn too_many_listeners_refuse_the_gateway() {
+fn gateway_with_many_listeners_is_refused() {
     let text = format!(
         "apiVersion: gateway.networking.k8s.io/v1\nkind: Gateway\nmetadata: {{name: g}}\nspec: {{listeners: [{}]}}\n",
         vec!["{name: a, port: 80, protocol: HTTP}"; 65].join(", ")

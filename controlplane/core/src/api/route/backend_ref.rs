@@ -12,31 +12,31 @@ use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::{Message, backend};
 use crate::manifest::spelling::is_misspelling_of;
 
-/// The largest weight of Gateway API v1, BackendRef.weight.
+/// The maximum weight (Gateway API v1, BackendRef.weight).
 const MAX_WEIGHT: u64 = 1_000_000;
-/// The largest weight that does not break the whole rule. A weight above [`MAX_WEIGHT`], up to this limit, breaks only
-/// its backend. The weight still counts: the broken backend answers its part of the requests with an error.
+/// A weight above this limit breaks the whole rule. A weight between [`MAX_WEIGHT`] and this limit breaks only its
+/// backend: the requests for this backend get an error response.
 const MAX_BROKEN_WEIGHT: u64 = u32::MAX as u64;
-/// The most entries of Gateway API v1, HTTPRouteRule.backendRefs.
+/// The maximum number of backends of a rule (Gateway API v1, HTTPRouteRule.backendRefs).
 const MAX_BACKENDS: usize = 16;
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct BackendRef {
     /// Index of the backend in `backendRefs`.
     pub index: usize,
-    /// The weight, at most 1,000,000 if the backend is not broken.
+    /// The weight. A valid backend has at most 1,000,000.
     pub weight: u64,
-    /// The Service; None if the reference cannot be read.
+    /// The object that the backendRef names; None if the reference cannot be read.
     pub to: Option<Reference>,
     pub filters: Filters,
     /// True if a part of the backend is invalid or not supported. Requests for a broken backend get an error response.
     pub broken: bool,
 }
 
-/// The Service that a backendRef names.
+/// The object that a backendRef names. It is usually a Service.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Reference {
-    /// `KIND.GROUP` if the backendRef names an object of another kind.
+    /// `KIND.GROUP` of the object; None for a Service.
     pub other_kind: Option<String>,
     pub namespace: String,
     pub name: String,
@@ -46,7 +46,7 @@ pub struct Reference {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PortRef {
     Number(u16),
-    /// The name of a port, which Gateway API does not allow here. Translation looks up the number for the message.
+    /// The name of a port. Gateway API allows only a number, so translation reports a problem with the right number.
     Name(String),
 }
 
@@ -78,8 +78,9 @@ pub struct BackendProblems {
     pub of_rule: Vec<Problem>,
 }
 
-/// Parses `backendRefs`. `namespace` is the namespace of the route. `prefix` is the path prefix of the rule's only
-/// match, for filters of type ReplacePrefixMatch; None if the rule has no such match.
+/// Parses `backendRefs`. `namespace` is the namespace of the route. `prefix` is the path that a filter of type
+/// ReplacePrefixMatch replaces: the path prefix of the rule's match; None if the rule has several matches, or if
+/// the match has an exact path or a regular expression.
 pub fn parse(
     at: &FieldPath,
     route: RouteKind,
@@ -139,8 +140,8 @@ pub fn parse(
     backends
 }
 
-/// Returns the weight, even if the backend is broken. Other problems of the backend go to `faults`. Returns an error if
-/// the weight is unknown, because then the shares of all backends of the rule are unknown.
+/// Returns the weight, and adds problems that break only this backend to `faults`. Returns an error if the weight is
+/// unknown, because Weir then cannot divide the requests between the backends of the rule.
 fn read_weight(at: &FieldPath, value: &Value, faults: &mut Vec<Problem>) -> Result<u64, Problem> {
     let fields: Map<String, Value> = at.decode(value)?;
     let unknown: Vec<&str> = unknown_fields(&fields, &FIELDS).collect();
@@ -191,8 +192,8 @@ fn read_reference(at: &FieldPath, namespace: &str, value: &Value) -> Result<Refe
     })
 }
 
-/// Returns the field that is most likely misspelled, and the message. In the core group, a name like `Service` is
-/// always a misspelled `Service`, because no other kind has a similar name.
+/// Returns the field that is most likely misspelled, and the message. In the core group, a kind that is similar to
+/// `Service` is always a misspelling, because no other kind has a similar name.
 fn find_misspelling(spec: &BackendRefSpec) -> Option<(&'static str, Message)> {
     let group = spec.group.as_deref().unwrap_or_default();
     let kind = spec.kind.as_deref().unwrap_or("Service");
@@ -238,7 +239,7 @@ fn read_port(at: &FieldPath, value: &Value) -> Result<PortRef, Problem> {
     }
 }
 
-/// True if the text begins like the name of a port, with a letter. A text that begins with a digit is most likely a
+/// True if the text begins with a letter, as the name of a port does. A text that begins with a digit is most likely a
 /// mistyped number.
 fn is_port_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())

@@ -21,7 +21,7 @@ use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::route;
 use crate::manifest::unknown_fields::UnknownFields;
 
-/// The most bytes of Gateway API v1, GRPCMethodMatch.service and method.
+/// The maximum size of the name of a service or method, in bytes (Gateway API v1, GRPCMethodMatch).
 const MAX_NAME: usize = 1024;
 
 #[derive(Deserialize)]
@@ -89,7 +89,7 @@ fn read_match(
 
 impl MethodSpec {
     /// Removes the leading dot of an exact service name. In protobuf the dot marks absolute names, but requests have no
-    /// such dot. In a regular expression the dot matches any character, so it stays.
+    /// such dot. In a regular expression the dot matches any character, so it is not removed.
     fn without_leading_dot(self) -> MethodSpec {
         let service = match self.kind.as_deref() {
             None | Some("Exact") => self.service.map(|name| match name.strip_prefix('.') {
@@ -101,8 +101,8 @@ impl MethodSpec {
         MethodSpec { service, ..self }
     }
 
-    /// Returns the match on the path. A missing part matches every service or every method (Gateway API v1,
-    /// GRPCMethodMatch).
+    /// Returns the match on the path. A missing service matches every service, and a missing method matches every
+    /// method (Gateway API v1, GRPCMethodMatch).
     fn path(self, at: &FieldPath, patterns: &mut Patterns) -> Result<Option<PathMatch>, Problem> {
         at.reject_unknown(&self.unknown)?;
         let part = |name: &str, text: Option<String>| match text {
@@ -168,8 +168,8 @@ impl MethodSpec {
     }
 }
 
-/// Removes `^` at the beginning and `$` at the end. Users write these anchors for a whole name, but in the path the
-/// name is only a part, where an anchor never matches.
+/// Removes `^` at the beginning and `$` at the end. Users write these anchors around a whole name. The name is only a
+/// part of the path, and an anchor inside the path never matches.
 fn without_outer_anchors(pattern: &str) -> &str {
     let pattern = pattern.strip_prefix('^').unwrap_or(pattern);
     let Some(rest) = pattern.strip_suffix('$') else {

@@ -10,11 +10,11 @@ use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::{filter, route};
 use crate::manifest::unknown_fields::UnknownFields;
 
-/// The most entries of Gateway API v1, HTTPRouteMatch.headers and queryParams.
+/// The maximum number of entries in `headers` or `queryParams` (Gateway API v1, HTTPRouteMatch).
 const MAX_FIELDS: usize = 16;
-/// The most bytes of Gateway API v1, HTTPHeader.value and HTTPHeaderMatch.value.
+/// The maximum size of a header value, in bytes (Gateway API v1, HTTPHeader.value and HTTPHeaderMatch.value).
 const MAX_HEADER_VALUE: usize = 4096;
-/// The most bytes of Gateway API v1, HTTPQueryParamMatch.value.
+/// The maximum size of a query parameter's value, in bytes (Gateway API v1, HTTPQueryParamMatch.value).
 const MAX_QUERY_VALUE: usize = 1024;
 
 #[derive(Deserialize)]
@@ -28,7 +28,7 @@ pub struct FieldSpec {
 }
 
 /// Parses header matches. Names become lower case, and `host` becomes `:authority`. If several entries have the same
-/// name, the first entry counts (Gateway API v1, HTTPHeaderMatch.name). The result is sorted by name, so that the order
+/// name, only the first is used (Gateway API v1, HTTPHeaderMatch.name). The result is sorted by name, so that the order
 /// of the entries does not change the identity of the rule.
 pub fn parse_headers(
     at: &FieldPath,
@@ -44,8 +44,8 @@ pub fn parse_headers(
     })
 }
 
-/// Parses query parameter matches. Names keep their case. If several entries have the same name, the first entry
-/// counts. The result is sorted by name.
+/// Parses query parameter matches. Names keep their case. If several entries have the same name, only the first is
+/// used. The result is sorted by name.
 pub fn parse_query(
     at: &FieldPath,
     specs: Option<Vec<FieldSpec>>,
@@ -92,8 +92,8 @@ fn parse(
     Ok(fields)
 }
 
-/// Returns the name of a header that a filter edits, in lower case. The name must be a token (RFC 9110, 5.1). A header
-/// that frames the message, such as `content-length`, is an error.
+/// Checks the name of a header that a filter edits, and returns the name in lower case. The name must be a token (RFC
+/// 9110, 5.1). A header that belongs to the connection or gives the length of the message is an error.
 pub fn header_name(at: &FieldPath, name: &str) -> Result<String, Problem> {
     if !is_token(name) {
         return Err(at.problem(filter::header_name(format!("{name:?}"))));

@@ -9,12 +9,11 @@ use crate::manifest::hostname::Hostname;
 use crate::manifest::problem::messages::route;
 use crate::manifest::problem::{Effect, Extent, Problem};
 
-/// The most entries of Gateway API v1, HTTPRouteSpec.hostnames.
+/// The maximum number of hostnames of a route (Gateway API v1, HTTPRouteSpec.hostnames).
 const MAX_HOSTNAMES: usize = 16;
 
 /// Parses `spec.hostnames`. Adds a problem to `problems` for each invalid hostname, and returns the valid hostnames.
-/// Returns None if there are hostnames and all of them are invalid. Then Weir does not use the route, because a route
-/// without hostnames would match every host.
+/// Returns None if all hostnames are invalid: an empty list would mean every host.
 pub fn parse(
     at: &FieldPath,
     list: &[Value],

@@ -14,7 +14,7 @@ use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::{one_of, route};
 use crate::manifest::unknown_fields::UnknownFields;
 
-/// The values of Gateway API v1, HTTPMethod.
+/// The methods that Gateway API allows (Gateway API v1, HTTPMethod).
 const METHODS: [&str; 9] = [
     "GET", "HEAD", "POST", "PUT", "DELETE", "CONNECT", "OPTIONS", "TRACE", "PATCH",
 ];

@@ -16,9 +16,9 @@ use crate::manifest::unknown_fields::UnknownFields;
 
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 const GATEWAY_API_EXPERIMENTAL: &str = "gateway.networking.x-k8s.io";
-/// The most edits between a misspelled group and `gateway.networking.k8s.io`.
+/// A group counts as a misspelled `gateway.networking.k8s.io` if it differs by at most this number of edits.
 const GROUP_EDITS: usize = 3;
-/// The most entries of Gateway API v1, CommonRouteSpec.parentRefs.
+/// The maximum number of parentRefs of a route (Gateway API v1, CommonRouteSpec.parentRefs).
 const MAX_PARENTS: usize = 32;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,9 +66,9 @@ impl ParentRef {
 
 /// True if a route in `route_namespace` with this parent needs a ReferenceGrant for a backend in another namespace.
 ///
-/// A route of a Gateway, or of a Service in its own namespace, routes requests of clients in other namespaces, so it
-/// needs a grant. A route of a Service in another namespace (a consumer route, GEP-1294) routes only requests of
-/// clients in the route's namespace, so it needs no grant.
+/// If the parent is a Gateway, or a Service in the namespace of the route, the route gets requests of clients in other
+/// namespaces. It needs a grant. If the parent is a Service in another namespace (a consumer route, GEP-1294), the
+/// route gets only requests of clients in its own namespace. It needs no grant.
 pub fn needs_grant(parent: ParentKind, parent_namespace: &str, route_namespace: &str) -> bool {
     match parent {
         ParentKind::Gateway => true,
@@ -113,8 +113,8 @@ struct ParentRefSpec {
     unknown: UnknownFields,
 }
 
-/// Parses `spec.parentRefs` and returns the parents that Weir serves, each once. `namespace` is the namespace of the
-/// route.
+/// Parses `spec.parentRefs` and returns the parents that Weir serves, without duplicates. `namespace` is the namespace
+/// of the route.
 ///
 /// If a parentRef is invalid, its problem goes to `problems`, and the route does not attach to this parent. If Weir
 /// ignored only the invalid field, the route could attach to more listeners or ports than the user intends.
@@ -215,8 +215,8 @@ fn parent_values(object: &Object) -> &[Value] {
     parents.map_or(&[], Vec::as_slice)
 }
 
-/// Returns a warning for a parent of a kind that Weir does not serve, such as ListenerSet, in a group of Gateway API.
-/// Returns None for other groups, because such parents belong to other controllers.
+/// Returns a warning if the parent is of a kind of Gateway API that Weir does not serve, such as ListenerSet. Returns
+/// None for parents of other API groups, because they belong to other controllers.
 fn not_served_at(at: &FieldPath, route: RouteKind, value: &Value) -> Option<Problem> {
     let (group, kind) = group_and_kind(value);
     let (group, kind) = (group.unwrap_or(route.group()), kind.unwrap_or("Gateway"));
@@ -230,7 +230,7 @@ fn group_and_kind(parent: &Value) -> (Option<&str>, Option<&str>) {
 }
 
 /// True if the route has parents, and all of them belong to other controllers. The function reads only the groups and
-/// kinds of the parents, so that Weir reports no problems of routes that it does not serve.
+/// kinds of the parents, so other invalid fields of the route cause no problems.
 pub fn are_all_foreign(object: &Object, route: RouteKind) -> bool {
     let parents = parent_values(object);
     !parents.is_empty()
@@ -262,8 +262,8 @@ fn parent_kind(route: RouteKind, group: Option<&str>, kind: Option<&str>) -> Opt
     }
 }
 
-/// True if no controller serves this group and kind. Such a parent is a Service without its group, a parent of a
-/// Linkerd route without group and kind, or a parent of another kind than Service in the core group.
+/// True if no controller can serve this group and kind. There are three cases: a Service without its group, a parent of
+/// a Linkerd route without group and kind, and a kind other than Service in the core group.
 fn is_incomplete(route: RouteKind, group: Option<&str>, kind: Option<&str>) -> bool {
     match (route, group) {
         (_, Some(group)) if is_core(group) => kind != Some("Service"),

@@ -1,8 +1,8 @@
 //! Parses routes of all kinds.
 //!
-//! An invalid part affects as little as possible: one parent, one hostname, one rule, one match or one backend. In some
-//! cases the other parts could mean something else without the invalid part. Then Weir leaves out the whole route:
-//! - `spec` is missing, or has an unknown field (for a TCPRoute `hostnames` is unknown);
+//! An invalid part affects as little as possible: one parent, one hostname, one rule, one match or one backend. Weir
+//! leaves out the whole route only if the rest of the route would apply to the wrong requests. These are the cases:
+//! - `spec` is missing, or has an unknown field (in a TCPRoute, `hostnames` is an unknown field);
 //! - `useDefaultGateways` has a value;
 //! - `parentRefs`, `hostnames` or `rules` is not a list, or is longer than the API allows;
 //! - all rules together have more matches than the API allows;
@@ -20,9 +20,9 @@ use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::route;
 use crate::manifest::unknown_fields::{UnknownFields, is_empty};
 
-/// The most entries of Gateway API v1, HTTPRouteSpec.rules.
+/// The maximum number of rules of a route (Gateway API v1, HTTPRouteSpec.rules).
 const MAX_RULES: usize = 16;
-/// The most matches of all rules together (Gateway API v1, HTTPRouteSpec.rules).
+/// The maximum number of matches of all rules together (Gateway API v1, HTTPRouteSpec.rules).
 const MAX_MATCHES: usize = 128;
 
 #[derive(Deserialize)]
@@ -44,8 +44,8 @@ struct RouteSpec {
 /// Parses a route and adds the problems of its invalid parts to `problems`. A route without rules gets one rule without
 /// fields, but a TCPRoute without rules is an error.
 ///
-/// Returns None if the route has hostnames and all of them are invalid. In all other cases in which Weir leaves out the
-/// whole route, returns an error.
+/// Returns None if the route has hostnames and all of them are invalid. Returns an error in the other cases in which
+/// Weir leaves out the whole route.
 pub fn parse(
     object: &Object,
     grammar: &Grammar,
@@ -56,7 +56,7 @@ pub fn parse(
     let reference = object.reference();
     let at = FieldPath::new(&reference, "spec");
     at.reject_unknown(&spec.unknown)?;
-    // Weir has no default Gateways, so the route would get no requests from the Gateways that the user expects.
+    // Weir does not support default Gateways, so the route would not get all requests that the user expects.
     if spec.use_default_gateways.is_some_and(|it| !is_empty(&it)) {
         let at = at.field("useDefaultGateways");
         return Err(at.problem(route::default_gateways()));

@@ -4,7 +4,7 @@ use weir_split::wire::PathMatch;
 
 use crate::manifest::problem::messages::{Message, filter, route};
 
-/// Why a path match is invalid.
+/// The reason why a path match is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum PathError {
     /// The `type` is unknown.
@@ -12,7 +12,7 @@ pub enum PathError {
     Value(ValueError),
 }
 
-/// Why a path is invalid.
+/// The reason why a path is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ValueError {
     /// The path is longer than [`MAX_PATH`], or it is an empty regular expression.
@@ -30,15 +30,15 @@ pub enum ValueError {
     Percent,
 }
 
-/// The most bytes of a path in Gateway API v1, HTTPPathMatch.value and HTTPPathModifier.
+/// The maximum size of a path, in bytes (Gateway API v1, HTTPPathMatch.value and HTTPPathModifier).
 pub const MAX_PATH: usize = 1024;
-/// The values of Gateway API v1, HTTPPathMatch.type.
+/// The types that Gateway API allows (Gateway API v1, HTTPPathMatch.type).
 pub const TYPES: [&str; 3] = ["Exact", "PathPrefix", "RegularExpression"];
 
 /// Parses `type` (default `PathPrefix`) and `value` (default `/`). Returns None for a match that fits every path.
 ///
-/// Removes the trailing slash of a prefix: prefixes match whole path elements, so `/v2/` and `/v2` are the same. Checks
-/// only the length of a regular expression, and does not compile it.
+/// Removes the trailing slash of a prefix. Prefixes match whole path elements, so `/v2/` and `/v2` are the same. For a
+/// regular expression, checks only the length.
 pub fn parse(kind: Option<&str>, value: Option<&str>) -> Result<Option<PathMatch>, PathError> {
     let value = value.unwrap_or("/");
     match kind.unwrap_or("PathPrefix") {

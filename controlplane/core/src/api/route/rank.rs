@@ -13,18 +13,20 @@ pub use self::breadth::Breadth;
 // The derived `Ord` compares the variants in the order of this code, and then the fields.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Rank {
-    /// Gateway API v1, HTTPRouteRule.matches: 1. an exact path, 2. the longest path prefix, 3. a method, 4. most
-    /// headers, 5. most query parameters. The API does not define the precedence of regular expressions. In Weir they
-    /// come after exact paths and before prefixes, the longest first, because most expressions match fewer paths than a
-    /// prefix. A regular expression that matches every path, such as `/.*`, has the rank of the prefix `/`.
+    /// The order is from Gateway API v1, HTTPRouteRule.matches: 1. an exact path, 2. the longest path prefix, 3. a
+    /// method, 4. the most headers, 5. the most query parameters.
+    ///
+    /// The API does not define the precedence of regular expressions. In Weir they come after exact paths and before
+    /// prefixes, because most expressions match fewer paths than a prefix. Longer expressions come first. A regular
+    /// expression that matches every path, such as `/.*`, has the rank of the prefix `/`.
     Http {
         path: PathRank,
         without_method: bool,
         headers: Reverse<usize>,
         query: Reverse<usize>,
     },
-    /// Gateway API v1, GRPCRouteRule.matches: 1. the longest service name, 2. the longest method name, both in
-    /// characters, 3. the most headers.
+    /// The order is from Gateway API v1, GRPCRouteRule.matches: 1. the longest service name, 2. the longest method
+    /// name, 3. the most headers. The lengths of names are in characters.
     Grpc {
         service: Reverse<usize>,
         method: Reverse<usize>,

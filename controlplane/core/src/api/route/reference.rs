@@ -1,21 +1,21 @@
-//! The group, the name and the namespace in a reference to another object.
+//! Functions for the group, the name and the namespace in a reference to another object.
 
 use std::net::Ipv4Addr;
 
-/// True for the core group. Gateway API uses the name `""` for it, and Linkerd's guides use `core`.
+/// True for the core group. Its name is `""` in Gateway API, and `core` in Linkerd's guides.
 pub fn is_core(group: &str) -> bool {
     group.is_empty() || group.eq_ignore_ascii_case("core")
 }
 
-/// Returns the namespace in a reference. If the reference has no namespace, returns `own`, the namespace of the object
-/// that has the reference.
+/// Returns the namespace in a reference. A missing or empty namespace means `own`, the namespace of the object that
+/// contains the reference.
 pub fn non_empty_or(namespace: Option<String>, own: &str) -> String {
     let namespace = namespace.filter(|namespace| !namespace.is_empty());
     namespace.unwrap_or_else(|| own.to_owned())
 }
 
-/// Returns the fields to write instead of a host or a URL in the field `name`: `name: web and namespace: app` for
-/// `web.app.svc.cluster.local` and `http://web.app`. Returns None for a plain name or an IPv4 address.
+/// Returns the correct fields if the user wrote a host or a URL instead of the name of a Service. For `http://web.app`,
+/// the result is `name: web and namespace: app`. Returns None if `text` is a plain name or an IPv4 address.
 pub fn name_in_host(text: &str) -> Option<String> {
     let host = match text.split_once("://") {
         Some((_, host)) => host,

@@ -32,7 +32,7 @@ pub struct RuleKeys {
     matches: BTreeMap<String, usize>,
 }
 
-/// The error of a rule that gets no request: the earlier rule with index `by` has the same matches.
+/// The rule gets no requests, because the earlier rule with index `by` has the same matches.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Shadowed {
     pub by: usize,
@@ -50,7 +50,7 @@ impl RuleKeys {
         }
     }
 
-    /// Returns the name of the next rule. The name must be a DNS name that no earlier rule has.
+    /// Checks the name of the next rule and returns it. The name must be a DNS name that no earlier rule has.
     pub fn add_name(&mut self, at: &FieldPath, value: &Value) -> Result<String, Problem> {
         let name: String = at.decode(value)?;
         if !hostname::is_dns_name(&name) {
@@ -127,8 +127,8 @@ fn canonical_field(field: &Field) -> Value {
     }
 }
 
-/// Returns the first 8 hexadecimal digits of the SHA-256 of `canonical`, or more digits if another rule has the shorter
-/// key.
+/// Returns the first 8 hexadecimal digits of the SHA-256 of `canonical`. Returns more digits if another rule already
+/// has this key.
 fn hash(canonical: &str, taken: &BTreeSet<String>) -> String {
     let digest = Sha256::digest(canonical);
     let hex = hex(&digest);

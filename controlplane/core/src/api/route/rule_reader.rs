@@ -1,8 +1,7 @@
 //! Reads the rules of a route. An invalid part breaks only its rule, its match or its backend.
 //!
-//! A broken rule keeps its matches, and the requests of these matches get an error response. Without these matches, the
-//! requests would go to another rule or route, which the user did not intend. A match that Weir cannot read matches no
-//! request.
+//! A broken rule keeps its matches, and requests that fit a match get an error response. Without its matches, these
+//! requests would go to another rule or route. A match that Weir cannot read matches no request.
 
 use serde_json::{Map, Value};
 use weir_split::wire::{Filters, PathMatch, Retry, Timeouts};
@@ -16,9 +15,9 @@ use crate::manifest::problem::messages::{backend, filter, route};
 use crate::manifest::problem::{Effect, Extent, Problem};
 use crate::manifest::unknown_fields::is_empty;
 
-/// The most entries of Gateway API v1, HTTPRouteRule.matches and GRPCRouteRule.matches.
+/// The maximum number of matches of a rule (Gateway API v1, HTTPRouteRule.matches and GRPCRouteRule.matches).
 const MAX_MATCHES: usize = 64;
-/// The fields of a match of any kind of route.
+/// All fields that a match of a route can have.
 const MATCH_FIELDS: [&str; 4] = ["path", "headers", "queryParams", "method"];
 
 /// The differences between the kinds of routes.
@@ -41,7 +40,7 @@ pub struct RuleReader<'r> {
     keys: RuleKeys,
 }
 
-/// The parts of a rule that define what happens to its requests.
+/// The parts of a rule other than its name and its matches.
 #[derive(Default)]
 struct Action {
     filters: Filters,
@@ -55,7 +54,7 @@ struct Action {
 struct RuleProblems {
     /// Problems that break the whole rule.
     faults: Vec<Problem>,
-    /// Problems that already have their own effects.
+    /// All other problems. Each already has its effect on traffic.
     others: Vec<Problem>,
 }
 
@@ -85,7 +84,8 @@ impl<'r> RuleReader<'r> {
         self.patterns.programs()
     }
 
-    /// Reads the rule at `index` of the list at `at`. Returns None if an earlier rule gets all requests of this rule.
+    /// Reads a rule. `at` is the path of the list of rules, and `index` is the index of the rule. Returns None if an
+    /// earlier rule gets all requests of this rule.
     pub fn read(
         &mut self,
         at: &FieldPath,
@@ -211,9 +211,9 @@ impl<'r> RuleReader<'r> {
         result.unwrap_or_default()
     }
 
-    /// Returns the matches in an unknown field that may be a misspelled `matches`. The reader uses them if the rule has
-    /// no `matches`. The rule is broken, but only requests of these matches get an error response. Without these
-    /// matches, every request would get one.
+    /// Returns the matches in an unknown field that may be a misspelled `matches`. The unknown field breaks the rule.
+    /// If the rule has no `matches`, the reader uses the returned matches, so that only requests that fit them get an
+    /// error response.
     fn misspelled_matches(&self, fields: &Map<String, Value>) -> Option<Value> {
         if !self.grammar.rule_fields.contains(&"matches") {
             return None;
@@ -263,7 +263,7 @@ fn read_action(
     let faults = &mut found.faults;
     let at_filters = at.field("filters");
     let filters = filters::parse(&at_filters, kind, prefix, field("filters"), faults);
-    // An empty map counts as a value, because `sessionPersistence: {}` turns sessions on.
+    // An empty map is not ignored, because `sessionPersistence: {}` turns sessions on.
     if field("sessionPersistence").is_some_and(|it| it.is_object() || !is_empty(it)) {
         let at = at.field("sessionPersistence");
         faults.push(at.problem(route::session_persistence()));

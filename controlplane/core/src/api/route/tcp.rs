@@ -21,7 +21,8 @@ pub fn parse(object: &Object, problems: &mut Vec<Problem>) -> Result<Option<Rout
     parse::parse(object, &GRAMMAR, problems)
 }
 
-/// Returns a match for every connection, because rules of a TCPRoute have no matches. See [`Grammar::read_match`].
+/// Returns a match that fits every connection, because rules of a TCPRoute have no matches (see
+/// [`Grammar::read_match`]).
 fn read_match(
     _: &FieldPath,
     _: &Value,

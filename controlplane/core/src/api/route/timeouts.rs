@@ -9,7 +9,7 @@ use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::route;
 use crate::manifest::unknown_fields::{UnknownFields, is_empty};
 
-/// The number of status codes from 400 to 599.
+/// The maximum number of entries in `codes`. There are 200 status codes from 400 to 599.
 const MAX_CODES: usize = 200;
 
 #[derive(Default, Deserialize)]
@@ -30,7 +30,6 @@ struct RetrySpec {
     unknown: UnknownFields,
 }
 
-/// Parses `timeouts`.
 pub fn parse(at: &FieldPath, value: Option<&Value>) -> Result<Timeouts, Problem> {
     let Some(value) = value else {
         return Ok(Timeouts::default());
@@ -56,7 +55,7 @@ pub fn parse(at: &FieldPath, value: Option<&Value>) -> Result<Timeouts, Problem>
 }
 
 /// Parses `retry`. The default of `attempts` is 1. Without `codes`, the proxy retries only failed connections. A filter
-/// cannot set Envoy's backoff for a request, so Weir reports `backoff` and ignores it.
+/// cannot set Envoy's backoff for a request, so Weir ignores `backoff` and returns a problem.
 pub fn parse_retry(
     at: &FieldPath,
     value: Option<&Value>,
@@ -87,7 +86,7 @@ pub fn parse_retry(
     Ok(Some(Retry { attempts, codes }))
 }
 
-/// Parses a duration. Returns milliseconds.
+/// Parses a duration to milliseconds.
 fn parse_duration(at: &FieldPath, value: &Value) -> Result<u64, Problem> {
     if value.is_number() {
         let with_unit = match value.as_u64() {

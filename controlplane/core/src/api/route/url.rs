@@ -42,7 +42,8 @@ struct PathEditSpec {
     unknown: UnknownFields,
 }
 
-/// Parses a redirect. `prefix` is the path prefix of the rule's only match; None if the rule has no such match.
+/// Parses a redirect. `prefix` is the path prefix of the rule's match; None if the rule has several matches, or
+/// if the match has an exact path or a regular expression.
 pub fn parse_redirect(
     at: &FieldPath,
     route: RouteKind,
@@ -78,7 +79,7 @@ pub fn parse_redirect(
     })
 }
 
-/// Parses a rewrite. `prefix` is the path prefix of the rule's only match; None if the rule has no such match.
+/// Parses a rewrite. `prefix` has the same meaning as in [`parse_redirect`].
 pub fn parse_rewrite(
     at: &FieldPath,
     prefix: Option<&str>,
@@ -138,13 +139,12 @@ fn parse_path(
 const FULL: &str = "ReplaceFullPath";
 const PREFIX: &str = "ReplacePrefixMatch";
 
-/// A type of path edit, and the field with the path for this type.
+/// A type of path edit, and the name of its field.
 type TypeAndField = (&'static str, &'static str);
 const FULL_FIELD: TypeAndField = (FULL, "replaceFullPath");
 const PREFIX_FIELD: TypeAndField = (PREFIX, "replacePrefixMatch");
 
-/// Returns the problem of a path edit with the type `own` that has the field of the type `other`. `value` is the value
-/// of this field.
+/// Returns the problem of a path edit of type `own` with the field of type `other`. `value` is the value of the field.
 fn wrong_field(at: &FieldPath, other: &TypeAndField, own: &TypeAndField, value: &str) -> Problem {
     let ((other_type, field), (own_type, own_field)) = (other, own);
     let message = filter::path_field_of_another_type(field, other_type, own_type, own_field, value);

@@ -2,7 +2,7 @@
 //! TrafficTargets refer to by name.
 //!
 //! Regular expressions must match the whole value, as in Open Service Mesh. A path is matched without its query. The
-//! name `host` means the Host header of the request.
+//! header name `host` also matches the header `:authority` of HTTP/2.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -16,8 +16,8 @@ use crate::manifest::problem::messages::{Message, group as messages};
 use crate::manifest::problem::{Effect, Extent, ObjectRef, Problem};
 use crate::manifest::unknown_fields::{UnknownFields, at_most};
 
-/// The most matches of one group. Every split and every TrafficTarget that refers to the group gets a copy of the
-/// matches.
+/// The maximum number of matches of one group. Every split and every TrafficTarget that refers to the group gets a copy
+/// of all matches.
 const MAX_MATCHES: usize = 256;
 const MAX_HEADERS: usize = 16;
 const MAX_PORTS: usize = 1_000;
@@ -48,7 +48,7 @@ pub struct NamedMatch {
 pub struct TcpRoute {
     /// The name of the route's match. A TrafficTarget may select the match by this name.
     pub name: Option<String>,
-    /// The ports, sorted, each port once. An empty list means every port.
+    /// The ports, sorted, without duplicates. An empty list means every port.
     pub ports: Vec<u16>,
 }
 
@@ -216,8 +216,8 @@ fn header_pair((name, value): (&String, &Value)) -> Result<(String, String), Mes
     Err(messages::group_header_no_text(name, value, value_type))
 }
 
-/// Returns the name that the filter looks up: the name in lower case, or `:authority` for `host`. Returns None if the
-/// name is not a token (RFC 9110, 5.1).
+/// Returns the name of the header in the configuration: the name in lower case, or `:authority` for `host`. Returns
+/// None if the name is not a token (RFC 9110, 5.1).
 fn header_name(name: &str) -> Option<String> {
     let name = name.to_ascii_lowercase();
     let is_token = |byte: u8| byte.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&byte);
@@ -252,7 +252,7 @@ impl TcpRoute {
     pub fn parse(object: &Object) -> Result<TcpRoute, Problem> {
         let TcpManifest { spec } = object.decode()?;
         let reference = object.reference();
-        // If Weir ignored `matches` in the wrong place, the route would apply to every port.
+        // If Weir ignored `matches` outside `spec`, the route would apply to every port.
         object.reject_other_fields(&["spec"])?;
         let TcpSpec { matches, unknown } = spec.unwrap_or_default();
         unknown.reject(&reference, "spec")?;

@@ -1,5 +1,5 @@
-//! Reads the names in `spec.service` and in the backends of a TrafficSplit: a Service in the namespace of the split, or
-//! a host.
+//! Parses the names in `spec.service` and in the backends of a TrafficSplit. A name means a Service in the namespace of
+//! the split, or a host.
 //!
 //! Tools write the name of a Service (Linkerd, Argo Rollouts), its name in cluster DNS (Open Service Mesh) or a public
 //! host (Flagger). The name of a Service in another namespace is an error.
@@ -29,10 +29,10 @@ pub enum RootName {
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Host {
-    /// In lower case, without a trailing dot.
+    /// The host name in lower case, without a trailing dot.
     pub name: String,
-    /// Name and namespace of the Service that the text may also mean: `foo.com` is a host, or it is Service `foo` if a
-    /// namespace `com` exists. The same holds for `NAME.NAMESPACE.svc` with an unknown cluster domain after it.
+    /// Name and namespace of the Service that the text may mean instead of a host. For example, `foo.com` means Service
+    /// `foo` if a namespace `com` exists. `foo.com.svc.DOMAIN` with an unknown cluster domain is another example.
     pub service: Option<(String, String)>,
     /// True if the name in the manifest has a trailing dot, as a fully qualified name.
     pub is_complete: bool,
@@ -42,7 +42,7 @@ pub struct Host {
 pub enum RootError {
     Empty,
     Port(String),
-    /// Neither the name of a Service nor a host name.
+    /// The text is not a valid name.
     NotAName,
     /// A Service in another namespace.
     Foreign {

@@ -1,7 +1,7 @@
 //! TrafficSplit (split.smi-spec.io, v1alpha1 to v1alpha4).
 //!
-//! Weir reads all versions in the same way (see [`crate::api::smi::weight`]), but `matches` exist only in v1alpha3 and
-//! v1alpha4. [`crate::translate`] looks up the Services and HTTPRouteGroups that a split names.
+//! Weir reads all versions in the same way, except that `matches` exist only in v1alpha3 and v1alpha4.
+//! [`crate::translate`] looks up the Services and HTTPRouteGroups that a split names.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -14,7 +14,7 @@ use crate::manifest::problem::messages::{Message, split as messages};
 use crate::manifest::problem::{ObjectRef, Problem};
 use crate::manifest::unknown_fields::{UnknownFields, at_most};
 
-/// The most backends of one split. Each port of the split Service gets a rule with all backends.
+/// The maximum number of backends of one split. Each port of the Service gets a rule with all backends.
 const MAX_BACKENDS: usize = 1_000;
 const MAX_GROUPS: usize = 16;
 
@@ -61,7 +61,7 @@ struct BackendSpec {
     service: Value,
     #[serde(default)]
     weight: Value,
-    // No version has the next three fields, but users write them. Each of them has its own message.
+    // No version of the API has the next three fields. Some users write them, so each field has its own error message.
     #[serde(default)]
     name: Value,
     #[serde(default)]
@@ -163,8 +163,8 @@ fn text_of_service(service: &Value) -> Result<&str, Message> {
     }
 }
 
-/// Returns the weights of all backends. If one weight is above 0, a missing weight counts as 0, because Go's JSON
-/// encoder omits zeros. Otherwise a missing weight is an error.
+/// Returns the weights of all backends. A missing weight is 0, because Go's JSON encoder omits zeros. If no backend has
+/// a weight above 0, a missing weight is an error.
 fn parse_weights(backends: &[BackendSpec], object: &ObjectRef) -> Result<Vec<u64>, Problem> {
     let mut weights = Vec::with_capacity(backends.len());
     for (index, BackendSpec { weight, .. }) in backends.iter().enumerate() {

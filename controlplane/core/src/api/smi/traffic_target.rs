@@ -1,7 +1,7 @@
 //! TrafficTarget (access.smi-spec.io, v1alpha1 to v1alpha3), and the access policies that Weir offers.
 //!
-//! [`crate::translate`] looks up the objects that a target names. Weir leaves out an invalid source or rule of a
-//! target, so this source or rule permits nothing.
+//! [`crate::translate`] looks up the objects that a target names. Weir leaves out the invalid sources and rules of a
+//! target, so they permit nothing.
 
 use jiff::Timestamp;
 use serde::Deserialize;
@@ -13,11 +13,11 @@ use crate::manifest::problem::messages::access as messages;
 use crate::manifest::problem::{ObjectRef, Problem};
 use crate::manifest::unknown_fields::{UnknownFields, at_most};
 
-/// Which clients may reach a backend.
+/// The access policy: which clients may reach a backend.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Policy {
     /// Configurations have no access policy, and Weir does not read TrafficTargets. A proxy with a ServiceAccount in
-    /// its plugin configuration refuses such a configuration; every other proxy allows all requests.
+    /// its plugin configuration refuses a configuration without a policy. Every other proxy allows all requests.
     #[default]
     Unstated,
     /// Configurations allow all requests. Weir does not read TrafficTargets.
@@ -35,12 +35,12 @@ const MAX_MATCHES: usize = 256;
 pub struct TrafficTarget {
     pub object: ObjectRef,
     pub created: Option<Timestamp>,
-    /// Name of the ServiceAccount that clients may reach. The ServiceAccount is in the namespace of the target.
+    /// Name of the ServiceAccount of the Pods that clients may reach, in the namespace of the target.
     pub destination: String,
-    /// The only port that the target permits, and the path of its field in the manifest. None if the target permits
-    /// every port. Only v1alpha1 and v1alpha2 have this field.
+    /// The only port that the target permits, and the path of the port in the manifest. None if the target permits
+    /// every port. Only v1alpha1 and v1alpha2 have a port.
     pub port: Option<(u16, String)>,
-    /// ServiceAccounts as `NAMESPACE/NAME`, sorted, each once.
+    /// The ServiceAccounts of the permitted clients as `NAMESPACE/NAME`, sorted, without duplicates.
     pub sources: Vec<String>,
     pub rules: Vec<AccessRule>,
 }
@@ -88,7 +88,7 @@ struct TargetWithoutSpec {
     specs: Vec<RuleSpec>,
 }
 
-/// A ServiceAccount, by the type name of the SMI specification.
+/// A ServiceAccount. The name of this type is from the SMI specification.
 #[derive(Deserialize)]
 struct IdentityBindingSubject {
     kind: String,

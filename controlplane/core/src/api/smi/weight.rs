@@ -1,8 +1,8 @@
 //! Reads the weights of a TrafficSplit without rounding.
 //!
 //! In v1alpha1 a weight is a Kubernetes quantity (`"500m"`, `"1e3"`). In later versions a weight is a number. Some
-//! clusters store one version and serve another without conversion, so Weir reads both forms at every version. Weir
-//! computes a weight from its decimal text, without floating-point arithmetic.
+//! clusters store one version and serve another version without conversion, so Weir reads both forms in every version.
+//! Weir computes a weight from its decimal text, without floating-point arithmetic.
 
 use serde_json::Value;
 
@@ -10,7 +10,7 @@ use serde_json::Value;
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Milli(u128);
 
-/// Why a weight, or the weights of one rule, cannot be used.
+/// The reason why a weight, or the total weight of one rule, is invalid.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum WeightError {
     NotANumber(String),
@@ -114,7 +114,7 @@ fn parse_text(text: &str) -> Result<Milli, WeightError> {
     Ok(Milli(value))
 }
 
-/// The suffix of a quantity. The value of a weight is its digits x 10^decimal x binary.
+/// The suffix of a quantity. The value of a weight is its digits x 10^`decimal` x `binary`.
 struct Scale {
     decimal: i64,
     binary: u128,

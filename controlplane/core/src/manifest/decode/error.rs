@@ -40,7 +40,7 @@ pub(super) enum Step {
 
 #[derive(Debug)]
 pub(super) struct DecodeError {
-    /// The steps from the wrong value up to the decoded value.
+    /// The path of the wrong value, with the innermost step first.
     path: Vec<Step>,
     cause: DecodeFault,
 }

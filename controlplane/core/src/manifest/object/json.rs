@@ -43,8 +43,8 @@ fn message(error: &serde_json::Error) -> Message {
     }
 }
 
-/// The most levels of values inside values. serde_json has a limit too, which is one level higher, but only the text of
-/// its error names the limit. So this module stops first.
+/// The most levels of nested values. The limit of serde_json is one level higher, but the type of its error does not
+/// show that the text exceeds this limit. So this module stops first.
 const MAX_DEPTH: usize = 126;
 
 /// Why the reader stops although the text is valid JSON.

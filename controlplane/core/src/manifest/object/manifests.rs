@@ -20,7 +20,7 @@ pub struct Manifests {
     pub ignored: Vec<IgnoredDocument>,
     /// The paths of the files that a kustomization names as patches, written as in the kustomization.
     pub patches: Vec<String>,
-    /// The problem of a kustomization that may name more patches than `patches` has.
+    /// The problem of a kustomization with a part that Weir cannot read. `patches` may lack files in this case.
     pub patches_problem: Option<Problem>,
 }
 
@@ -34,8 +34,7 @@ pub struct IgnoredDocument {
 }
 
 impl Manifests {
-    /// Returns the problems of the broken documents, without documents that most likely have a kind that Weir does not
-    /// read.
+    /// Returns the problems of the broken documents. Skips documents with a kind that Weir most likely does not read.
     pub fn problems(&self) -> Vec<Problem> {
         let broken = self.broken.iter().filter(|broken| !broken.is_foreign);
         broken.map(|broken| broken.problem.clone()).collect()
@@ -191,7 +190,7 @@ impl DocumentReader<'_> {
         });
     }
 
-    /// Adds an ignored document. `broken` is set if the document may have been a supported object before an edit.
+    /// Adds an ignored document. `broken` is set if the document may be a supported object with a mistake.
     fn ignore(&mut self, place: String, reason: String, broken: Option<BrokenDocument>) {
         if let Some(mut broken) = broken {
             broken.is_foreign = true;
@@ -202,7 +201,7 @@ impl DocumentReader<'_> {
     }
 }
 
-/// Puts the place of the document before the path of a problem whose object has no name.
+/// Puts the place of the document before the path of the problem, unless the object has a name.
 fn with_place(place: &str, mut problem: Problem) -> Problem {
     if problem.object.name.is_empty() {
         problem.path = match problem.path.as_str() {

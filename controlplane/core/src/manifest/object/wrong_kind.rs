@@ -6,7 +6,7 @@
 //! cases:
 //! - The group is right and the kind is misspelled: another case, a plural, or one edit (two edits in a long name). The
 //!   group has no kind with the misspelled name.
-//! - The kind exists in no other group ([`UNIQUE_KINDS`]).
+//! - The group is wrong, and the kind exists in only one group ([`UNIQUE_KINDS`]).
 //! - The kind is right. The group is missing, differs from the right group by at most [`GROUP_EDITS`] edits, or is a
 //!   group that users often write for this kind ([`OTHER_GROUPS`]).
 
@@ -69,7 +69,7 @@ pub(super) fn mistaken(group: &str, kind: &str) -> Option<(Kind, Message)> {
     is_mistake.then(|| (right.kind, wrong_group(group, kind, right)))
 }
 
-/// Returns a message for a document that may have been a supported object before an edit, and the kind of this object
+/// Returns a message for a document that may be a supported object with a mistake. Also returns the kind of this object
 /// if the kind is clear. There are two cases:
 /// - The document has a supported or misspelled kind, and a group that no other product would use.
 /// - The document has a supported group, and a kind that this group does not have.
@@ -144,8 +144,8 @@ fn wrong_group(group: &str, kind: &str, right: &SupportedKind) -> Message {
     }
 }
 
-/// True if a similar kind is most likely a mistake for this kind. False for the kinds that only the access policy uses,
-/// because many products have kinds with the same names.
+/// True if a document with a similar kind most likely means this kind. False for the kinds that only the access policy
+/// uses, because many products have kinds with the same names.
 fn is_of_traffic(supported: &SupportedKind) -> bool {
     !supported.kind.is_of_policy()
 }

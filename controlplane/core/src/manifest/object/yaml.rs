@@ -7,7 +7,7 @@ use serde_saphyr::options::NonFiniteFloatPolicy;
 use crate::manifest::problem::messages::{Message, file as messages};
 
 const MAX_DOCUMENTS: usize = 20_000;
-/// The most levels of values inside values.
+/// The most levels of nested values.
 const MAX_DEPTH: usize = 64;
 
 /// A number with two values: kubectl and Helm read it as YAML 1.1, and Weir reads it as YAML 1.2.
@@ -202,8 +202,8 @@ fn parse_error(error: &Error) -> Message {
     }
 }
 
-/// True if the line `line` (from 1) has the braces of a template, or the last line before it that is not blank. Braces
-/// on other lines prove nothing, because dashboards and alerts have braces inside texts.
+/// True if the line `line` (from 1) or the nearest line above with text has the braces of a template. Braces on other
+/// lines prove nothing, because dashboards and alerts have braces inside texts.
 fn is_template_at(text: &str, line: u64) -> bool {
     let line = usize::try_from(line).unwrap_or(usize::MAX);
     let lines: Vec<&str> = text

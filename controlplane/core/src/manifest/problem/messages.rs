@@ -11,7 +11,7 @@ use super::{Effect, Reason, plain};
 /// A message with its values filled in.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Message {
-    /// The name of its function.
+    /// The name of the function that returns the message.
     pub code: &'static str,
     pub reason: Reason,
     pub cause: String,
@@ -40,8 +40,8 @@ pub struct Template {
     pub code: &'static str,
     pub reason: Reason,
     pub cause: &'static str,
-    /// The effect. None if the effect depends on the place of the field: then the object, the rule, the match or the
-    /// backend of this field is not used for traffic.
+    /// The effect on traffic. None if the effect depends on the place of the field. In this case Weir does not use the
+    /// object, the rule, the match or the backend that contains the field.
     pub effect: Option<&'static str>,
     pub remedy: &'static str,
 }
@@ -112,8 +112,8 @@ macro_rules! effect_template {
 
 pub(crate) use {effect, effect_template};
 
-/// Returns a text with at most the first ten values, as in `it has 80, 8080`, and the number of the other values.
-/// Returns `none` for an empty list.
+/// Returns a text with the values, such as `80, 8080`. A text for more than ten values has the first ten values and
+/// the number of the others. Returns `none` for an empty list.
 pub fn list<T: fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
     const SHOWN: usize = 10;
     let mut values = values.into_iter();

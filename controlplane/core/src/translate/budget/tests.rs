@@ -27,8 +27,8 @@ const LIMITS: Limits = Limits {
     scope_expressions: 25,
 };
 
-/// Returns the objects that are left out, as `NAMESPACE/NAME CODE`. An item of `objects` has namespace, name, year and
-/// bytes.
+/// Returns the objects that are left out, as `NAMESPACE/NAME CODE`. Each item of `objects` has a namespace, a name, the
+/// year of creation, and a cost in bytes.
 fn out(objects: &[(&str, &str, i16, u64)], audience: impl Fn(&str) -> Audience) -> Vec<String> {
     let costs = |object: &ObjectRef| -> Parts {
         let same = |it: &&(&str, &str, i16, u64)| it.0 == object.namespace && it.1 == object.name;
@@ -53,7 +53,7 @@ fn everyone(_: &str) -> Audience {
 }
 
 #[test]
-fn nothing_is_over_at_the_limits() {
+fn objects_at_the_limits_fit() {
     let objects = [
         ("a", "x", 1, 100),
         ("a", "y", 2, 100),
@@ -192,8 +192,8 @@ fn byte_sizes_are_parsed() {
     }
 }
 
-/// Services of other namespaces add to the cost of an object. The added cost counts toward the limit of the scope. The
-/// added cost does not count toward the limits of the object and of its namespace.
+/// Services of other namespaces add to the cost of an object. The added cost counts toward the limit of the scope, and
+/// not toward the limits of the object and of its namespace.
 #[test]
 fn cost_from_other_namespaces_is_limited() {
     let objects = || {

@@ -1,5 +1,5 @@
-//! Computes the cost of a route. The cost has all rules and all matches for each port of a Service. For each Gateway,
-//! the cost has all rules once, and all matches for each hostname.
+//! Computes the cost of a route. All rules and all matches count for each port of a Service. At a Gateway, all rules
+//! count once, and all matches count for each hostname.
 
 use std::collections::BTreeSet;
 
@@ -130,7 +130,7 @@ impl Costs<'_> {
         parts
     }
 
-    /// Returns the bytes in a rule for the Service that its clients call (the parent of the route).
+    /// Returns the bytes that a rule needs for the Service that clients call, which is the parent of the route.
     fn called(&mut self, namespace: &str, name: &str) -> u64 {
         match self.accounts(namespace, name) {
             0 => 0,

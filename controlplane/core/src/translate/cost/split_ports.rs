@@ -26,8 +26,8 @@ impl SplitPorts {
         SplitPorts(ports)
     }
 
-    /// Returns the number of ports of a split. The Host header of a request may also have no port, or a port that no
-    /// split of the host has. For a split of a host, each of these two cases counts as one more port if it applies.
+    /// Returns the number of ports of a split. For a split of a host, one more port may count for requests without a
+    /// port in the Host header, and one more for requests with a port that no split of the host has.
     pub fn ports(&self, world: &World, split: &TrafficSplit) -> u64 {
         let namespace = &split.object.namespace;
         match &split.root.name {
@@ -84,7 +84,7 @@ fn common_ports(world: &World, split: &TrafficSplit) -> BTreeSet<u16> {
     common
 }
 
-/// Returns the Services of the selected backends, each once, without Services of type ExternalName.
+/// Returns the Services of the selected backends, without duplicates and without Services of type ExternalName.
 fn services<'w>(
     world: &'w World,
     split: &TrafficSplit,

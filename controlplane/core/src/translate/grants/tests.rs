@@ -183,7 +183,7 @@ fn targets_grant_matches_and_ports() {
 }
 
 #[test]
-fn policy_objects_need_the_policy() {
+fn traffic_targets_need_an_access_policy() {
     let rule = "{kind: HTTPRouteGroup, name: gone}";
     let rest = "---\n{apiVersion: apps/v1, kind: Deployment, metadata: {name: web, namespace: shop}, spec: {}}\n\
         ---\n{apiVersion: apps/v1, kind: DaemonSet, metadata: {name: bad, namespace: com}, spec: {}}\n\

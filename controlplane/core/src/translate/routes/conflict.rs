@@ -13,8 +13,8 @@ use crate::manifest::problem::messages::{one_of, parent as messages};
 use crate::manifest::problem::{ObjectRef, Problem};
 use crate::translate::host_key::{HostKey, HostMap};
 
-/// Returns the holder of each claim: the route that gets the requests. `attached` has the most senior routes first: the
-/// oldest, then by name.
+/// Returns the holder of each claim: the route that gets the requests. `attached` is sorted by seniority: the oldest
+/// route is first, and routes of the same age are sorted by name.
 ///
 /// At a port of a Gateway, the most senior route is the holder. At a port of a Service, only routes of the first class
 /// (see `class`) compete, and the most senior of them is the holder (Gateway API, GEP-1294). At a listener the holder
@@ -36,8 +36,8 @@ pub(super) fn holders<'w>(attached: &[AttachedRoute<'w>]) -> BTreeMap<RouteClaim
 /// For each route in `attached`, returns the other route that gets its requests, or None if there is no such route.
 /// `attached` has the most senior routes first.
 ///
-/// At one listener, an HTTPRoute and a GRPCRoute cannot have a host in common. If they have one, the younger route gets
-/// no requests there (Gateway API v1, GRPCRouteSpec.hostnames).
+/// At one listener, an HTTPRoute and a GRPCRoute must not have a host in common. If they have a common host, the
+/// younger route gets no requests there (Gateway API v1, GRPCRouteSpec.hostnames).
 pub(super) fn blocking_routes<'w>(
     attached: &[AttachedRoute<'w>],
     holders: &BTreeMap<RouteClaim, &'w Route>,
@@ -123,8 +123,8 @@ struct ParentHosts<'a> {
     has_own: bool,
 }
 
-/// Returns the class of a route. Only routes of the same class can share a claim, and TCPRoutes cannot share one at
-/// all. GRPCRoutes are the first class, because they are the most specific kind.
+/// Returns the class of a route. Only routes of the same class can share a claim. Two TCPRoutes cannot share a claim.
+/// GRPCRoutes are the first class, because they are the most specific kind.
 fn class(route: &Route) -> u8 {
     class_of(route.kind)
 }
@@ -173,7 +173,7 @@ impl AttachedRoute<'_> {
         object.problem_of_parent(self.parent.index, "", message)
     }
 
-    /// Returns a host of the listener that both routes have, as text for messages.
+    /// Returns a host that the listener and both routes have in common, as text for messages.
     fn common_host(&self, other: &Route) -> String {
         let others: Vec<HostKey> = match other.hostnames.as_slice() {
             [] => vec![HostKey::new(None)],

@@ -1,11 +1,10 @@
 //! Computes the host sets of one Gateway from the routes at its listeners.
 //!
-//! A request belongs to one listener (Gateway API v1, GatewaySpec.listeners). Among the listeners of the port that
-//! match the host of the request, this is the listener with the most specific hostname. Only routes at this listener
-//! can get the request.
+//! A request belongs to one listener: the listener of the port with the most specific hostname that matches the host
+//! of the request (Gateway API v1, GatewaySpec.listeners). Only routes at this listener can get the request.
 //!
-//! Each of these routes has some hosts in common with the listener. The routes with the most specific common hosts get
-//! the request. Among their matches, the match of the most specific hostname comes first (HTTPRouteSpec.hostnames).
+//! Each route at a listener has some hosts in common with the listener. The routes with the most specific common hosts
+//! get the request. Their matches are sorted, with the most specific hostname first (HTTPRouteSpec.hostnames).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -87,7 +86,7 @@ impl<'w> Attachments<'w> {
         }
     }
 
-    /// Adds a route at the listeners with the port and hosts `place`. `own` is a hostname of the route that has hosts
+    /// Adds a route at the listeners with the port and hosts `place`. `own` is one hostname of the route. It has hosts
     /// in common with `place`.
     pub fn add(&mut self, place: ListenerHosts, own: HostKey, at: ListenerRoute<'w>) {
         let routes = self.routes.entry(place).or_default();
@@ -120,10 +119,10 @@ impl<'w> Attachments<'w> {
         sets.map(|(hosts, set)| set.finish(&hosts, reach)).collect()
     }
 
-    /// Returns the listener that owns each of the hosts with a route at a port.
+    /// For each set of hosts with a route at the port, returns the listener that owns these hosts.
     ///
-    /// The result also has hosts without a route if a more specific listener owns them. Without this entry, requests
-    /// for these hosts would use the routes of wider hosts, which belong to another listener.
+    /// The result also has hosts without a route if a more specific listener owns them. Otherwise requests for these
+    /// hosts would use the routes of wider hosts, which belong to another listener.
     fn owners(&self, port: u16) -> BTreeMap<HostKey, HostOwner> {
         let mut owners: BTreeMap<HostKey, HostOwner> = BTreeMap::new();
         let mut has_routes = BTreeSet::new();
@@ -172,8 +171,8 @@ impl<'w> Attachments<'w> {
         of_port.map(|place| &place.hosts)
     }
 
-    /// Returns the names of the listeners that own these hosts. Returns an empty list if the listeners `place` own
-    /// them.
+    /// Returns the names of the listeners that own these hosts. Returns an empty list if the listeners at `place` own
+    /// these hosts.
     pub fn other_owners(&self, place: &ListenerHosts, hosts: &HostKey) -> Vec<&'w str> {
         let owner = self.owner(place.port, hosts);
         let Some(owner) = owner.filter(|owner| **owner != place.hosts) else {
@@ -184,7 +183,7 @@ impl<'w> Attachments<'w> {
         owning.map(|(_, listener)| listener.name.as_str()).collect()
     }
 
-    /// Returns the hosts of the most specific listener of a port that contains all of these hosts.
+    /// Returns the hosts of one listener of the port: the most specific listener that contains all of `hosts`.
     fn owner(&self, port: u16, hosts: &HostKey) -> Option<&HostKey> {
         let covering = self.places(port).filter(|place| place.contains(hosts));
         covering.max()

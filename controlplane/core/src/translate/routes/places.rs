@@ -1,5 +1,5 @@
 //! Finds the places that the parentRefs of a route select: ports of Services, and hosts or ports of Gateways. Another
-//! route may get the requests of such a place. This module ignores other routes.
+//! route may get the requests at such a place, but this module ignores other routes.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -17,11 +17,11 @@ pub struct Places<'w> {
     pub gateways: BTreeMap<(&'w str, &'w str), GatewayPlaces<'w>>,
 }
 
-/// The ports of one Service that a route selects, at least one. If the route selects all ports, only their number is
-/// stored, because a Service may have a thousand ports.
+/// One or more ports of one Service that a route selects. If the route selects all ports, this type stores only the
+/// count of the ports, because a Service may have a thousand ports.
 pub struct ServicePlaces<'w> {
     pub service: &'w Service,
-    /// Number of all ports of the Service that the route can use; 0 if no parentRef selects all ports.
+    /// The count of all ports of the Service that the route can use; 0 if no parentRef selects all ports.
     all: usize,
     /// Ports that parentRefs select by number or name.
     named: BTreeSet<u16>,

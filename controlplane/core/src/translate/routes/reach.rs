@@ -1,4 +1,4 @@
-//! Finds the matches of routes that no request can reach, and the rules that get these requests instead.
+//! Finds the matches of routes that no request can reach, and the rules that get the requests of these matches.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -49,7 +49,7 @@ impl<'w> Reach<'w> {
         let shadows = shadow::shadows(&matches);
         for ((checked, _), shadow) in ordered.iter().zip(shadows) {
             let earlier = shadow.and_then(|at| ordered.get(at));
-            // If both matches are in the same rule, the requests still go to the right backends.
+            // If the earlier match is in the same rule, the requests still go to the right backends.
             let winner = earlier.filter(|(it, _)| it.as_winner() != checked.as_winner());
             let winner = winner.map(|(it, _)| it.as_winner());
             for parent in &checked.parents {

@@ -98,8 +98,8 @@ pub fn translate(
     }
 }
 
-/// Adds the problems of the backendRefs of a route that its parent does not accept. These problems have no effect on
-/// traffic until the parent accepts the route.
+/// Adds the problems of the backendRefs of a route. The parent does not accept this route, so the problems have no
+/// effect on traffic.
 pub fn check_references(
     world: &World,
     route: &Route,
@@ -127,7 +127,7 @@ fn unresolved(
     problem.with_effect(route.kind.share_fails())
 }
 
-/// Why a backendRef cannot be used.
+/// The reason why a backendRef cannot be used.
 struct BadReference {
     /// The path of the field in the backendRef. It is empty or begins with a dot.
     field: &'static str,
@@ -165,13 +165,13 @@ fn target(
     let Some(service) = world.service(namespace, name) else {
         return Err(messages::no_service(at).into());
     };
-    // With a Service of type ExternalName, its author could reach any host through the proxy (CVE-2021-25740, and
-    // Gateway API, BackendObjectReference).
+    // The author of a Service of type ExternalName could reach any host through the proxy (CVE-2021-25740, and Gateway
+    // API, BackendObjectReference).
     if service.is_external {
         return Err(messages::external_name(at).into());
     }
     let port = port_of(service, to.port.as_ref(), &at)?;
-    // Other protocols, such as HTTP/2 or TLS, are settings of the cluster in the proxy.
+    // The cluster in the proxy has settings for HTTP/2 and TLS, so these protocols are allowed here.
     let number = port.number;
     if let Some(protocol) = &port.non_http_protocol
         && route.kind != RouteKind::Tcp
@@ -181,7 +181,7 @@ fn target(
     Ok(Some(ServicePort::of(service, number).backend()))
 }
 
-/// Returns the port of the Service that `named` refers to, or an error. `at` is the Service in error messages.
+/// Returns the port of the Service that `named` refers to, or an error. `at` is the name of the Service in messages.
 fn port_of<'s>(
     service: &'s Service,
     named: Option<&PortRef>,

@@ -1,8 +1,8 @@
 //! Finds the ports of each split, and the order of the matches at each port.
 //!
 //! The root of a split is the Service or host that clients call. A claim is a port of the root for which the split
-//! chooses backends. Several splits may have the same claim, and then the proxy tries the matches of all these splits
-//! in the order of [`Rank`], then by the age of the split. Splits without `matches` come last, the oldest first.
+//! chooses backends. If several splits have the same claim, the proxy tries their matches in the order of [`Rank`], and
+//! then by the age of the split. Splits without `matches` come last, the oldest first.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -138,7 +138,8 @@ pub struct Claims<'r, 'w> {
     entries: BTreeMap<SplitClaim, Vec<ClaimedMatch>>,
     /// The number of claims of each split.
     claim_counts: BTreeMap<usize, usize>,
-    /// For each split: the claims where another object gets all requests of the split. The inner key is this object.
+    /// For each split: the claims where another object gets all requests of the split. The inner key is the other
+    /// object.
     lost: BTreeMap<usize, BTreeMap<ObjectRef, Vec<SplitClaim>>>,
     /// The claims where a match gets no requests. The key has the index of the split, the position of the match in the
     /// split, and the object that gets the requests of the match.
@@ -204,7 +205,8 @@ impl<'r, 'w> Claims<'r, 'w> {
             .iter()
             .map(|it| self.wire(it).unwrap_or(&every))
             .collect();
-        // If both matches belong to the same split, they have the same rule, so no request goes to a wrong backend.
+        // If the earlier match belongs to the same split, both matches have the same rule, so no request goes to a
+        // wrong backend.
         let shadows = shadow::shadows(&matches)
             .into_iter()
             .zip(entries)
@@ -285,8 +287,8 @@ impl<'r, 'w> Claims<'r, 'w> {
         condition.map_or(0, |it| it.position)
     }
 
-    /// Returns a problem for each split that gets no requests at some claim because another object gets them. Does the
-    /// same for each match of a split.
+    /// Returns a problem for each split, and for each match of a split, that gets no requests at some claim because
+    /// another object gets them.
     pub fn problems(&self) -> Vec<Problem> {
         let mut problems = Vec::new();
         for (index, lost) in &self.lost {

@@ -28,8 +28,8 @@ struct PortMatches {
     matches: SharedMatches,
 }
 
-/// Matches that several ports share in memory. A split may be for every port of a host. If another namespace has many
-/// ports of the host, each of these ports gets the matches of this split.
+/// Matches that several ports share in memory. For example, if one namespace has a split for every port of a host, and
+/// another namespace has splits for many ports of the host, all these ports get the matches of the first split.
 type SharedMatches = Rc<[Match]>;
 
 /// The ports for which proxies at the edge do not use some splits. The key has the indexes of these splits, and the
@@ -115,7 +115,7 @@ fn at_edge(
     edge
 }
 
-/// Returns the matches at a port. If no split of the namespace has this port number, these are the matches for every
+/// Returns the matches at a port. If no split of the namespace has this port number, returns the matches for every
 /// other port.
 fn matches_at(ports: &Ports, port: HostPort) -> Option<&PortMatches> {
     let every = || match port {
@@ -157,7 +157,8 @@ fn are_same(one: &SharedMatches, other: &SharedMatches) -> bool {
     Rc::ptr_eq(one, other) || one == other
 }
 
-/// Returns the sets, with an empty name of the host. If two sets have the same port, the first set gets the requests.
+/// Returns the sets; the name of the host is still empty. If two sets have the same port, the first set gets the
+/// requests.
 fn sets(
     ports: BTreeMap<HostPort, SharedMatches>,
     mut absent: Option<SharedMatches>,
@@ -181,7 +182,7 @@ fn sets(
         };
         sets.push((literal, matches));
     }
-    // No port number has the matches that are left, but a set must have a port number. So these sets use the port
+    // The remaining matches belong to no port number, but a set must have a port number. So their sets use the port
     // number of an earlier set.
     let Some(port) = sets.first().map(|(literal, _)| literal.port) else {
         return sets;

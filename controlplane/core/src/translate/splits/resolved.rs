@@ -19,14 +19,14 @@ use crate::world::World;
 pub struct ResolvedSplit<'w> {
     pub split: &'w TrafficSplit,
     pub root: ResolvedRoot<'w>,
-    /// The backends with an existing Service, each with its index in `spec.backends`, its weight and its Service.
+    /// The backends with an existing Service. Each item has the index in `spec.backends`, the weight and the Service.
     pub backends: Vec<(usize, u64, &'w Service)>,
     /// The split applies to requests that fit one of these conditions. None means that the split applies to every
     /// request.
     pub conditions: Option<Vec<SplitCondition<'w>>>,
 }
 
-/// The Service or host that clients call. A split divides its requests.
+/// The Service or host that clients call. The split divides the requests for this Service or host.
 pub enum ResolvedRoot<'w> {
     Service(&'w Service),
     Host(&'w Host),
@@ -130,8 +130,8 @@ impl<'w> ResolvedSplit<'w> {
         ports
     }
 
-    /// Returns the ports of the root that a backend other than the root has too. Requests for all other ports can only
-    /// go to the root. If there are no such ports, returns all ports of the root.
+    /// Returns the ports that the root has in common with at least one other backend. Requests for all other ports can
+    /// only go to the root. If the root has no port in common with another backend, returns all ports of the root.
     fn ports_with_counterpart(&self, service: &'w Service) -> Vec<&'w Port> {
         let others = || {
             self.backends
@@ -305,7 +305,7 @@ fn backend_service<'w>(
     let own = split.object.namespace.as_str();
     match world.service(own, &backend.name) {
         None => Err(messages::split_backend_not_found(own, &backend.name)),
-        // With such a Service, its author could reach any host through the proxy (CVE-2021-25740).
+        // The author of such a Service could reach any host through the proxy (CVE-2021-25740).
         Some(service) if service.is_external => {
             Err(messages::split_backend_external(&service.object))
         }

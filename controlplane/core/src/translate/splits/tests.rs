@@ -23,7 +23,7 @@ const WORLD: &str = "
 {apiVersion: specs.smi-spec.io/v1alpha4, kind: HTTPRouteGroup, metadata: {name: bad}, spec: {matches: [{name: a, pathRegex: '('}]}}
 ";
 
-/// Returns a split with the backend v1. Its name is a digit: split `3` was created in the year 2003.
+/// Returns a split with the backend v1. The name of the split is a digit: split `3` was created in the year 2003.
 fn split(name: &str, service: &str, matches: &str) -> String {
     format!(
         "---\n{{apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: {{name: '{name}', creationTimestamp: '200{name}-01-01T00:00:00Z'}}, \

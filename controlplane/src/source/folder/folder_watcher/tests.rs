@@ -4,7 +4,8 @@ use std::thread;
 
 use super::*;
 
-/// Enough time for a busy machine, and less than the two seconds after which a listing finds changes without an event.
+/// Longest time until an event leads to a change. It is below two seconds, because a listing every two seconds finds
+/// changes without an event.
 const AT_ONCE: Duration = Duration::from_millis(1500);
 
 /// Calls `act` in another thread and waits for the next change. Returns the names of the objects in force, and the time

@@ -1,9 +1,11 @@
-//! Finds out which object a broken document stands for: which object it was before an edit broke it.
+//! Finds the object that a broken document was before an edit broke it. The document stands for this object.
 //!
-//! A broken document has no readable kind, version, group or name, or is an object that was never valid. A broken
-//! document stands for an object of any kind that had the same name or the same place in the same file. A document with
-//! a kind, a namespace and a name can stand for this object in any file. A document that may have been a list stands
-//! for all objects of the list. A form is the content of an object before the edit.
+//! A document is broken if its kind, version, group or name cannot be read, or if its object was never valid. A form is
+//! the content of an object before the edit.
+//!
+//! - A document can stand for an object that had the same name or the same place in the same file. The kind may differ.
+//! - A document with a readable kind, namespace and name can also stand for an object that was in another file.
+//! - A document that may have been a list stands for all objects of the list.
 
 use std::collections::HashMap;
 use std::sync::Arc;
@@ -16,13 +18,13 @@ use weir_core::world::Entry;
 /// Broken documents. The maps contain indexes in `all`.
 pub(super) struct Documents<'a> {
     pub all: Vec<Document<'a>>,
-    /// By file, name and namespace.
+    /// The key is the file, the name and the namespace.
     by_name: HashMap<(&'a str, &'a str, Option<&'a str>), Vec<usize>>,
-    /// By file and place in the file.
+    /// The key is the file and the place in the file.
     by_place: HashMap<(&'a str, &'a str), usize>,
-    /// By kind, namespace and name.
+    /// The key is the kind, the namespace and the name.
     by_id: HashMap<(Kind, &'a str, &'a str), Vec<usize>>,
-    /// Only documents with a readable object, by file and position.
+    /// Only documents with a readable object. The key is the file and the position in the file.
     objects: HashMap<(&'a str, usize), usize>,
 }
 
@@ -117,7 +119,7 @@ impl<'a> Documents<'a> {
                 it.name.as_deref(),
                 Some(&*it.place),
             ),
-            // The place of an object with readable metadata proves nothing: it may be a new object in the same place.
+            // The place of an object with readable metadata proves nothing: a new object may be in the same place.
             What::Object(it) => (
                 Some(it.kind),
                 Some(it.namespace()),
@@ -158,7 +160,7 @@ impl<'a> Documents<'a> {
         });
     }
 
-    /// Finds for each form in `gone` the document that stands for it. Tries the most certain matches first.
+    /// Finds the document that stands for each form in `gone`. Tries the most certain matches first.
     pub(super) fn find(
         &mut self,
         mut gone: Vec<&Arc<Entry>>,

@@ -558,7 +558,7 @@ fn broken_list_or_item_keeps_objects() {
 }
 
 #[test]
-fn broken_document_keeps_object_of_name() {
+fn broken_document_finds_object_by_name() {
     let two = |first: &str, second: &str| format!("{first}---\n{second}");
     let named = |name: &str| split(|text| text.replace("name: web,", &format!("name: {name},")));
     let mut history = History::default();

@@ -98,7 +98,7 @@ fn many_small_objects_take_linear_time() {
     assert_eq!(stubs, MOST_STUBS + 16);
 }
 
-/// The result depends only on the objects that exist, not on the order of the writes and deletions before.
+/// The result depends only on the objects that exist, not on the order of earlier writes and deletions.
 #[test]
 fn kept_objects_are_independent_of_order() {
     const LIMIT: usize = 400;

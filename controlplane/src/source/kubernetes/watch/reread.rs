@@ -1,5 +1,5 @@
-//! Reads objects again that fit into the memory limit now. The watch reads a few objects at a time, and handles its
-//! events between these batches.
+//! Reads objects again when the memory limit has room for them. The watch reads the objects in small batches, and
+//! handles its events between two batches.
 
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use crate::source::kubernetes::read_object::{Head, Key};
 
 /// Maximum number of objects in a batch.
 const BATCH: usize = 20;
-/// A batch ends after the first read that is complete after this time.
+/// After this time no read of the batch begins.
 const BATCH_TIME: Duration = Duration::from_millis(500);
 /// Pause between two batches.
 const BATCH_PAUSE: Duration = Duration::from_millis(200);

@@ -22,8 +22,8 @@ const VERSION_0: Served = Served {
     has_status: true,
 };
 
-/// A status code, the text that is sent at once, and the text that is sent each minute until the term of a watch is
-/// over. An empty last text ends the answer at once.
+/// A status code and two texts. The first text is sent at once. The second text is sent each minute until the term of a
+/// watch is over. If the second text is empty, the answer ends at once.
 type Answer = (u16, String, String);
 
 /// The status code of an answer that never comes.

@@ -75,7 +75,7 @@ fn broken_in(api_version: &str, rule: &str, extent: Extent) -> (RouteRule, Probl
     (broken, problem)
 }
 
-/// Each case is a rule, the path of its problem below `spec.rules[0]`, and the reason.
+/// Each case has a rule, the path of its problem below `spec.rules[0]`, and the reason of the problem.
 #[track_caller]
 fn assert_broken(cases: &[(&str, &str, Reason)], extent: Extent) {
     for (rule, path, reason) in cases {
@@ -104,7 +104,7 @@ fn exact(name: &str, value: &str) -> Field {
 use Reason::{InvalidValue as Invalid, UnsupportedValue as Unsupported};
 
 #[test]
-fn unclear_specs_refuse_the_route() {
+fn route_with_unclear_spec_is_refused() {
     let cases = [
         (
             "{useDefaultGateways: All}",
@@ -127,7 +127,7 @@ fn unclear_specs_refuse_the_route() {
 }
 
 #[test]
-fn invalid_parent_leaves_the_others() {
+fn invalid_parent_affects_no_other() {
     for (parent, path, reason) in [
         ("{name: a, prot: 80}", ".prot", Invalid),
         ("{name: a, port: 0x10000}", ".port", Invalid),
@@ -154,7 +154,7 @@ fn invalid_parent_leaves_the_others() {
 }
 
 #[test]
-fn invalid_hostname_leaves_the_others() {
+fn invalid_hostname_affects_no_other() {
     let (route, problems) = read_in(GATEWAY_API, "{hostnames: ['*', a.org, b.org:80, 'c.org.']}");
     assert_eq!(route.unwrap().unwrap().hostnames, [exactly("a.org")]);
     let found: Vec<_> = problems
@@ -220,7 +220,7 @@ fn invalid_fields_break_their_rule() {
 }
 
 #[test]
-fn invalid_backends_break_their_share() {
+fn invalid_backend_affects_no_other() {
     for (fields, path) in [
         ("port: 70000", "port"),
         ("port: 0", "port"),
@@ -271,7 +271,7 @@ fn broken_rules_keep_their_keys() {
         route.unwrap().unwrap().rules.remove(0).key
     });
     assert_eq!(good, broken);
-    // The key of the first rule includes its unreadable match, so both rules have different keys.
+    // The key of the first rule includes its unreadable match, so the rules have different keys.
     let spec = "{rules: [{matches: [{method: GET}, {method: get}]}, {matches: [{method: GET}]}]}";
     let (route, _) = read_in(GATEWAY_API, spec);
     let rules = route.unwrap().unwrap().rules;
@@ -350,7 +350,7 @@ fn star_in_path_is_reported() {
 }
 
 #[test]
-fn fields_outside_spec_refuse_the_route() {
+fn fields_outside_spec_are_refused() {
     let path = |field: &str| {
         let (route, _) = read_in(GATEWAY_API, &format!("{{rules: []}}\n{field}"));
         route.map_err(|problem| problem.path).err()
@@ -601,7 +601,7 @@ fn foreign_parents_are_ignored() {
     let foreign = "{parentRefs: [{name: a, kind: Server}], rules: [{filters: [{type: X}]}]}";
     assert_eq!(read_in(LINKERD, foreign), (Ok(None), vec![]));
 
-    // Weir warns about a parent of Gateway API if it does not support the kind of this parent.
+    // ListenerSet is a kind of Gateway API that Weir does not support. Weir warns about a parent of this kind.
     let set = "{name: a, kind: ListenerSet}";
     let (route, problems) = read_in(GATEWAY_API, &format!("{{parentRefs: [{set}]}}"));
     assert_eq!(route, Ok(None));
@@ -626,7 +626,7 @@ fn foreign_parents_are_ignored() {
 fn rule_keys_depend_on_matches() {
     let echo = "matches: [{path: {value: /echo}}]";
     let one = keys(&format!("[{{{echo}}}]"));
-    // These hashes must never change, so that a rule keeps its sequence of picks after an upgrade of Weir.
+    // These hashes must never change, so that every rule keeps its key after an upgrade of Weir.
     assert_eq!(one[0].1, "4f2d3489");
     assert_eq!(keys("[{}]")[0].1, "e10808d4");
     assert_eq!(one, keys("[{matches: [{path: {value: /echo/}}]}]"));

@@ -12,7 +12,7 @@ use regex_syntax::hir::{Hir, Look};
 /// How many values a regular expression matches.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Breadth {
-    /// Every value, also the path `*` of a request `OPTIONS *`.
+    /// Every value, including the path `*` of a request `OPTIONS *`.
     Everything,
     /// Every path that begins with a slash.
     EveryPath,
@@ -20,18 +20,18 @@ pub enum Breadth {
     Narrower,
 }
 
-/// The most states of the automaton that the search visits. Expressions that match every path need few states. An
-/// expression with more states counts as narrower.
+/// The maximum number of states that the search visits. An expression that matches every path needs few states. If the
+/// search finds more states, the result is [`Breadth::Narrower`].
 const MAX_STATES: usize = 64;
-/// The size of the cache for states, in bytes. The cache must have space for all states, because an evicted state gets
-/// a new ID.
+/// The size of the cache for states, in bytes. The cache must have space for all states, because the search would not
+/// recognize an evicted state, which gets a new ID.
 const CACHE: usize = 256 << 10;
-/// The largest NFA, in bytes. A larger one has more than [`MAX_STATES`] states.
+/// The maximum size of the NFA, in bytes. A larger NFA has more than [`MAX_STATES`] states.
 const MAX_NFA: usize = 32 << 10;
 
 impl Breadth {
-    /// Returns the breadth of an expression. The expression matches bytes, and must match the whole value, as in
-    /// [`weir_split::Pattern`].
+    /// Returns the breadth of an expression. As in [`weir_split::Pattern`], the expression matches bytes, and must
+    /// match the whole value.
     pub fn of(expression: &str) -> Breadth {
         let Some(mut automaton) = Automaton::of(expression) else {
             return Breadth::Narrower;
@@ -195,7 +195,7 @@ mod tests {
         ".*x",
     ];
 
-    /// For each expression in [`NARROWER`], at least one of these paths does not match.
+    /// For each expression in [`NARROWER`], this list has a path that the expression does not match.
     const PATHS: &[&str] = &[
         "/",
         "/a",

@@ -55,7 +55,7 @@ fn matches_of_every_version_are_parsed() {
 }
 
 #[test]
-fn invalid_match_leaves_the_others() {
+fn invalid_match_affects_no_other() {
     for (wrong, path) in [
         ("pathRegex: '('", "pathRegex"),
         ("methods: [GET, get]", "methods[1]"),

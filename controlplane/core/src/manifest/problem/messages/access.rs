@@ -9,10 +9,10 @@ messages! {
         "put the TrafficTarget into the namespace of its destination";
     target_without_sources() => InvalidValue,
         "the TrafficTarget has no sources", Whole "it permits nothing",
-        "write under sources the ServiceAccounts that may call the destination";
+        "add sources: a list of the ServiceAccounts that may call the destination";
     target_without_rules() => InvalidValue,
         "the TrafficTarget has no rules", Whole "it permits nothing",
-        "write under rules an HTTPRouteGroup or a TCPRoute";
+        "add rules: a list of HTTPRouteGroups and TCPRoutes";
     source_with_port() => InvalidValue,
         "a source cannot have a port", Part "the target permits nothing to this source",
         "take the port out";
@@ -35,14 +35,14 @@ messages! {
         "\"{written}\" is not the name of a ServiceAccount", Whole "no client may reach a Service that selects these pods, because the ServiceAccount of the pods is unknown",
         "write serviceAccountName in lower-case letters and digits, with '-' between them";
     service_selects_nothing() => NoAccount,
-        "the Service selects no pods, so its ServiceAccount is unknown", Part "no client may reach it",
-        "write a selector for labels that its pods have";
+        "the Service selects no pods, so the ServiceAccount of its pods is unknown", Part "no client may reach the Service",
+        "write a selector with the labels of the pods";
     service_selects_nobody() => NoAccount,
-        "no pod and no workload has the labels that the Service selects, so its ServiceAccount is unknown",
-        Part "no client may reach it",
+        "no pod and no workload has the labels that the Service selects, so the ServiceAccount of its pods is unknown",
+        Part "no client may reach the Service",
         "give Weir the Pod, Deployment, StatefulSet, DaemonSet or ReplicaSet with these labels, or correct the selector";
     requests_by_port(port) => UnsupportedValue,
-        "Weir cannot see to which port of a Service a request was sent, so it cannot check port {port}",
+        "Weir does not know the Service port of a request, so it cannot check port {port}",
         Part "rules with an HTTPRouteGroup permit no request",
         "take the port out, or name a TCPRoute instead";
     rule_missing(kind, namespace, name) => ReferenceNotFound,
@@ -50,7 +50,7 @@ messages! {
         "create the {kind}, or write the name of one that exists";
     rule_broken(kind, namespace, name) => ReferenceNotFound,
         "{kind} {namespace}/{name} has a problem of its own and is not in force", Rule "this rule permits nothing",
-        "correct the {kind} as its own problem says";
+        "correct the {kind}; a separate problem describes its mistake";
     rule_match_missing(group, name, names) => ReferenceNotFound,
         "{group} has no match \"{name}\"; it has {names}", Part "this name permits nothing",
         "write one of these names, or leave matches out for all of them";

@@ -23,20 +23,20 @@ messages! {
         "send a token of this cluster";
     review_failed(why) => Unauthorized,
         "the API server refuses the token: {why}", Whole "nothing is served",
-        "send the current token of a ServiceAccount and a pod that exist";
+        "send a new token; its ServiceAccount and its pod must exist";
     unknown_certificate(names, trust_domain, cluster_domain) => Forbidden,
         "the client certificate has {names}", Whole "nothing is served",
         "give the workload a certificate with exactly one URI name spiffe://{trust_domain}/ns/NAMESPACE/sa/NAME, or the DNS \
          name NAME.NAMESPACE.{cluster_domain}; if the certificate is an operator's, start weir serve with \
          --operator-certificate and one of the names in the certificate";
     other_namespace(who, own, wanted) => Forbidden,
-        "{who} is of namespace {own}, and the request asks for namespace {wanted}", Whole "nothing is served",
-        "ask for namespace={own} or gateway={own}/NAME";
+        "{who} is of namespace {own}, but requests the configuration for namespace {wanted}", Whole "nothing is served",
+        "request namespace={own} or gateway={own}/NAME";
     every_namespace(who, own) => Forbidden,
-        "{who} is of namespace {own}, and the request asks for every namespace (namespace=*)", Whole "nothing is served",
-        "ask for namespace={own}, or show a client certificate that --operator-certificate names";
+        "{who} is of namespace {own}, but requests the configuration for every namespace (namespace=*)", Whole "nothing is served",
+        "request namespace={own}, or use a client certificate that --operator-certificate names";
     public_host(host) => Forbidden,
-        "the Host header {host} may be the name of another machine: through such a name a page in a browser could read this",
+        "the Host header {host} may be a public name, and a web page under this name could read the answer (DNS rebinding)",
         Whole "nothing is served",
         "give the Envoy cluster of the control plane a name without a dot, or a name that ends in .internal, .svc or .cluster.local";
     replicas_only() => Forbidden,
@@ -49,7 +49,7 @@ messages! {
     api_server_away(why) => Unavailable,
         "the API server cannot review the token: {why}",
         Whole "nothing is served: the proxy keeps its configuration and asks again",
-        "look at the API server, and at the rights of weir serve";
+        "check that the API server runs, and that weir serve may create TokenReviews";
     nothing_published(why) => Unavailable,
         "nothing is published yet: {why}",
         Whole "nothing is served: the proxy keeps its configuration and asks again",
@@ -66,14 +66,14 @@ messages! {
         "weir-version is not a number, or it is 0", Whole "nothing is served",
         "send the highest format version that the filter can read";
     namespace_unclear() => InvalidValue,
-        "namespace is not the name of a namespace", Whole "nothing is served",
+        "the query parameter namespace is not the name of a namespace", Whole "nothing is served",
         "write namespace=NAMESPACE or namespace=*";
     gateway_unclear() => InvalidValue,
-        "gateway does not name a Gateway", Whole "nothing is served",
+        "the query parameter gateway is not the name of a Gateway", Whole "nothing is served",
         "write gateway=NAMESPACE/NAME";
     two_scopes() => InvalidValue,
         "the request has more than one namespace or gateway", Whole "nothing is served",
-        "ask for one of them";
+        "request only one of them";
     query_unreadable(why) => InvalidValue,
         "the query cannot be read: {why}", Whole "nothing is served",
         "write namespace=NAMESPACE or gateway=NAMESPACE/NAME";

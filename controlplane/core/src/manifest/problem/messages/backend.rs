@@ -12,7 +12,7 @@ messages! {
     kind_near(kind) => InvalidKind,
         "there is no kind \"{kind}\" that could be a backend", ByPlace, "write kind: Service, or leave kind out";
     group_near(group) => InvalidKind,
-        "there is no group \"{group}\" of a backend", ByPlace, "write group: \"\", or leave group out";
+        "a backend cannot have the group \"{group}\"", ByPlace, "write group: \"\", or leave group out";
     name_empty() => InvalidValue,
         "the name is empty", ByPlace, "write the name of a Service";
     name_of_host(name, right) => InvalidValue,
@@ -24,13 +24,12 @@ messages! {
         "name a Service in backendRefs, or add a redirect to an HTTPRoute";
     no_grant(service, namespace, group, kind, from) => RefNotPermitted,
         "no ReferenceGrant lets this route refer to Service {service}", ByPlace,
-        "create a ReferenceGrant in namespace {namespace}, from group {group}, kind {kind} and namespace {from} to kind Service";
+        "create a ReferenceGrant in namespace {namespace} with from: [{{ group: {group}, kind: {kind}, namespace: {from} }}] and to: [{{ group: \"\", kind: Service }}]";
     no_service(service) => BackendNotFound,
         "there is no Service {service}", ByPlace, "create the Service, or take the backend out";
     external_name(service) => UnsupportedValue,
-        "Service {service} is of type ExternalName: with it the author of a route could reach any host \
-         (CVE-2021-25740)", ByPlace,
-        "name a Service with a selector, or one whose EndpointSlices name the addresses";
+        "Service {service} is of type ExternalName, which could point to any host (CVE-2021-25740)", ByPlace,
+        "name a Service with a selector or with its own EndpointSlices";
     no_port(service, ports) => BackendNotFound,
         "the backend names no port of Service {service}", ByPlace, "write port: {ports}";
     no_such_port(service, port, ports) => BackendNotFound,
@@ -49,7 +48,7 @@ messages! {
         "write the number of the Service's port";
     no_http(service, port, protocol) => UnsupportedProtocol,
         "port {port} of Service {service} has appProtocol {protocol}, which is not HTTP", ByPlace,
-        "write appProtocol: http at that port if it speaks HTTP, or name another port";
+        "name another port, or write appProtocol: http at port {port} if the port is for HTTP";
     every_weight_is_zero() => NoTraffic,
         "every weight is 0", ByPlace, "give a backend a weight above 0";
     weight_too_large(weight, most) => InvalidValue,

@@ -5,18 +5,18 @@
 
 messages! {
     over_object(cost, limit) => OverBudget,
-        "this object costs at least {cost} bytes of each proxy's configuration, and one object may cost {limit}",
+        "this object adds at least {cost} bytes to each proxy's configuration; the limit for one object is {limit} bytes",
         Whole "the object is not in force",
-        "name the ports that are meant, or write fewer backends, rules, matches or headers in one object; an operator \
+        "name only the ports that you need, or write fewer backends, rules, matches or headers in one object; an operator \
          can raise --object-limit and --namespace-limit";
     over_namespace(cost, namespace, limit) => OverBudget,
-        "this object costs at least {cost} bytes of each proxy's configuration, and with the older objects of namespace \
-         {namespace} that is more than the {limit} bytes that a namespace may cost",
+        "this object adds at least {cost} bytes to each proxy's configuration; this object and the older objects of \
+         namespace {namespace} together exceed the limit of {limit} bytes for one namespace",
         Whole "the object is not in force",
         "delete objects of this namespace, or make them smaller; an operator can raise --namespace-limit";
     over_namespace_expressions(count, namespace, limit) => OverBudget,
-        "this object and the older objects of namespace {namespace} have more than {limit} regular expressions, which is \
-         the most that a namespace may have; this object has {count} of them",
+        "this object has {count} regular expressions; this object and the older objects of namespace {namespace} \
+         together exceed the limit of {limit} for one namespace",
         Whole "the object is not in force",
         "write exact values and prefixes instead of regular expressions, or delete objects of this namespace; an operator \
          can raise --namespace-expressions";
@@ -25,27 +25,27 @@ messages! {
         Whole "the object is not in force",
         "make the object smaller, or split it into several; an operator can raise --object-limit";
     no_room(namespace, limit) => OverBudget,
-        "the older objects of this kind in namespace {namespace} take up the {limit} bytes of memory that the control \
-         plane keeps for them",
+        "the older objects of this kind in namespace {namespace} already use the {limit} bytes of memory that the control \
+         plane has for them",
         Whole "the object is not in force",
         "delete objects of this namespace, or make them smaller; an operator can raise --namespace-limit";
     no_room_for_more(count, namespace, limit) => OverBudget,
-        "the older objects of this kind in namespace {namespace} take up the {limit} bytes of memory that the control \
-         plane keeps for them; at least {count} younger objects of this kind in this namespace have the same problem",
-        Whole "neither this object nor any younger one is in force",
+        "the older objects of this kind in namespace {namespace} already use the {limit} bytes of memory that the control \
+         plane has for them; at least {count} younger objects of this kind in this namespace have the same problem",
+        Whole "this object and the younger objects are not in force",
         "delete objects of this namespace, or make them smaller; an operator can raise --namespace-limit";
     over_scope(cost, namespace, limit) => OverBudget,
-        "the objects of all namespaces together cost more than the limit of {limit} bytes of one proxy's configuration; \
-         namespace {namespace} has the largest part, and this object costs {cost} bytes of this part",
+        "the objects of all namespaces together exceed the limit of {limit} bytes for one proxy's configuration; \
+         namespace {namespace} has the largest part, and this object adds {cost} bytes to this part",
         Whole "the object is not in force",
         "delete objects of this namespace, or make them smaller; an operator can raise --scope-limit";
     over_elsewhere(cost, namespace, limit) => OverBudget,
-        "this object costs {cost} bytes more because of ports and ServiceAccounts of Services in other namespaces; with the \
-         older objects of namespace {namespace} these extra costs are more than the limit of {limit} bytes",
+        "ports and ServiceAccounts of Services in other namespaces add {cost} bytes to this object; the sum of such bytes \
+         for this object and the older objects of namespace {namespace} exceeds the limit of {limit} bytes",
         Whole "the object is not in force",
         "write one port into each entry of spec.parentRefs; an operator can raise --namespace-limit and --scope-limit";
     over_scope_expressions(count, namespace, limit) => OverBudget,
-        "the objects of all namespaces together have more than the limit of {limit} regular expressions in one proxy's \
+        "the objects of all namespaces together exceed the limit of {limit} regular expressions in one proxy's \
          configuration; namespace {namespace} has the most, and this object has {count} of them",
         Whole "the object is not in force",
         "write exact values and prefixes instead of regular expressions; an operator can raise --scope-expressions";

@@ -26,7 +26,7 @@ messages! {
     inbound_without_tls() => InboundUnverified,
         "the chain of the filter of direction inbound has no TLS",
         Whole "no client has an identity: while permissions are in force, the filter denies every request and connection",
-        "write a transport_socket with DownstreamTlsContext into the chain, and into that \"require_client_certificate: true\" and \"validation_context: {{ trusted_ca: {{ filename: certs/ca.crt }} }}\"";
+        "write a transport_socket with DownstreamTlsContext into the chain, and write into this context \"require_client_certificate: true\" and \"validation_context: {{ trusted_ca: {{ filename: certs/ca.crt }} }}\"";
     inbound_untrusted() => InboundUnverified,
         "the chain of the filter of direction inbound has trust_chain_verification: ACCEPT_UNTRUSTED",
         Whole "a client can write any name into its own certificate, and the filter accepts this name",
@@ -83,21 +83,21 @@ messages! {
     listeners_differ_by_port(listeners, gateway, hosts, ports) => ListenerUnknown,
         "the listeners {listeners} of Gateway {gateway} have different routes for {hosts}, and the filter does not know which of these listeners receives a request",
         Part "these requests are answered 500",
-        "write \"listeners\": {{ {ports} }} into the plugin configuration, for each port of this Envoy the names of the listeners that clients reach at this port ({listeners})";
+        "write \"listeners\": {{ {ports} }} into the plugin configuration, and replace each NAME with the listeners that clients reach at this port ({listeners})";
     listeners_of_a_port_differ(listeners, gateway, hosts) => ListenerUnknown,
         "the listeners {listeners} of Gateway {gateway} have different routes for {hosts}, and the filter does not know which of these listeners receives a request",
         Part "these requests are answered 500",
-        "name for each port in \"listeners\" of the plugin configuration only listeners that have the same routes";
+        "change \"listeners\" of the plugin configuration: give each port only listeners that have the same routes";
     port_without_listener(port, gateway, hosts) => ListenerUnknown,
-        "\"listeners\" of the plugin configuration has no entry for port {port}, the port of this filter, and listeners of Gateway {gateway} have different routes for {hosts}",
-        Part "these requests are answered 500 there",
+        "this filter is at port {port}, but \"listeners\" of the plugin configuration has no entry for port {port}; the listeners of Gateway {gateway} have different routes for {hosts}",
+        Part "requests for these hosts are answered 500 at this port",
         "add \"{port}\": [\"NAME\"] with the names of the listeners that clients reach at this port";
     listener_missing(key, name, gateway, listeners) => ListenerUnknown,
-        "\"{key}\" of the plugin configuration names {name}, and Gateway {gateway} has no such listener for HTTP",
-        Part "no route is in force for its requests", "write {listeners}";
+        "\"{key}\" of the plugin configuration names the listener {name}, but Gateway {gateway} has no HTTP listener of this name",
+        Part "requests to this listener get no route", "write {listeners}";
 
     // The routes of Envoy.
     policies_lost(header_route, shadowed, policies) => PoliciesLost,
-        "{header_route} takes split requests away from {shadowed}", Part "these requests go without {policies} of that route",
-        "put a route with cluster_header, and with the match and all policies of {shadowed}, right above {shadowed}";
+        "{header_route} gets split requests instead of {shadowed}", Part "for these requests Envoy ignores {policies} of {shadowed}",
+        "add a route right above {shadowed}, with cluster_header and with the match and all policies of {shadowed}";
 }

@@ -8,7 +8,7 @@ messages! {
         "the filter {kind} is not supported", ByPlace, "take the filter {kind} out";
     cors() => UnsupportedValue,
         "the filter CORS is not supported", ByPlace,
-        "take the filter CORS out, and let the backends or the proxy's own CORS filter answer";
+        "take the filter CORS out, and use the CORS filter of the proxy";
     not_of_route(kind, route) => UnsupportedValue,
         "the filter {kind} is not supported in {route}", ByPlace, "take the filter {kind} out";
     unknown_type(kind, known) => UnsupportedValue,
@@ -21,7 +21,7 @@ messages! {
     field_missing(kind, field) => InvalidValue,
         "the type {kind} needs the field {field}", ByPlace, "add {field}";
     redirect_and_rewrite() => IncompatibleFilters,
-        "RequestRedirect and URLRewrite exclude each other", ByPlace, "take one of the two out";
+        "RequestRedirect and URLRewrite cannot be used together", ByPlace, "take one of the two out";
     redirect_and_backends() => InvalidValue,
         "a rule that redirects sends nothing to backends", ByPlace,
         "take backendRefs or the filter RequestRedirect out";
@@ -37,7 +37,7 @@ messages! {
         "the header host cannot be added or removed: a request has exactly one header host", ByPlace,
         "use set, or a filter URLRewrite with hostname";
     not_a_host(value) => InvalidValue,
-        "{value} is not a host", ByPlace, "write a host name such as shop.example.com, and :PORT behind it if a port is needed";
+        "{value} is not a host", ByPlace, "write a host name such as shop.example.com or shop.example.com:8080";
     scheme(scheme) => UnsupportedValue,
         "a redirect cannot use the scheme {scheme}", ByPlace, "write http or https";
     port_zero() => InvalidValue,

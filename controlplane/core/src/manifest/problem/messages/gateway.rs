@@ -18,7 +18,7 @@ messages! {
         "write kind: HTTPRoute, GRPCRoute, TCPRoute, TLSRoute or UDPRoute, and leave group out";
     listener_conflict(name, other, port) => Conflicted,
         "the listeners {other} and {name} have the same port {port} and the same hostname",
-        Part "requests for these hosts have the routes of both listeners",
+        Part "requests for these hosts use the routes of both listeners",
         "give one of the two listeners another hostname or port, or take it out";
     listener_name_twice(name) => InvalidValue,
         "a listener before this one has the name \"{name}\"",
@@ -31,7 +31,7 @@ messages! {
         "write a number from 1 to 65535";
     bad_hostname(hostname) => InvalidValue,
         "\"{hostname}\" is not a host name", Part "this listener has no routes, and no other listener gets its hosts",
-        "write a name without port, such as shop.example.com or *.example.com, or leave it out for every host";
+        "write a name without port, such as shop.example.com or *.example.com, or leave hostname out for every host";
     no_selector() => InvalidValue,
         "from is Selector, but the selector is missing", Part "this listener has no routes, and no other listener gets its hosts",
         "write the labels of the namespaces under selector.matchLabels";
@@ -39,7 +39,7 @@ messages! {
         "from: {from} is not supported", Part "this listener has no routes, and no other listener gets its hosts",
         "write Same, All or Selector";
     bad_operator(operator) => UnsupportedValue,
-        "the operator is \"{operator}\"", Part "this listener has no routes, and no other listener gets its hosts",
+        "\"{operator}\" is not an operator of a selector", Part "this listener has no routes, and no other listener gets its hosts",
         "write In, NotIn, Exists or DoesNotExist";
     operator_without_values(operator) => InvalidValue,
         "the operator {operator} has no values", Part "this listener has no routes, and no other listener gets its hosts",

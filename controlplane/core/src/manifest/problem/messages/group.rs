@@ -17,8 +17,8 @@ messages! {
         "\"{method}\" is not a method", Match "this match fits no request",
         "write GET, HEAD, PUT, POST, DELETE, CONNECT, OPTIONS, TRACE or PATCH in capitals, or \"*\" for all";
     group_header_no_text(name, value, what) => InvalidValue,
-        "the value of header {name} is {value}, {what}, not text", Match "this match fits no request",
-        "put it in quotes: {name}: \"{value}\"";
+        "the value {value} of header {name} is {what}, not a text", Match "this match fits no request",
+        "put the value in quotes: {name}: \"{value}\"";
     group_header_no_value(name) => InvalidValue,
         "header {name} has no value that could be matched", Match "this match fits no request",
         "write an expression for its value, such as {name}: \".*\" for every value";

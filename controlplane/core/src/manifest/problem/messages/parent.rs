@@ -38,13 +38,13 @@ messages! {
         Parent "the route is not in force at this parent", "write namespace: {namespace}";
     no_listener(gateway) => NoMatchingParent,
         "Gateway {gateway} has no listener that is in force",
-        Parent "the route is not in force at this parent", "give the Gateway a listener, or correct its listeners as their own problems say";
+        Parent "the route is not in force at this parent", "add a listener to the Gateway, or correct its listeners; separate problems describe their mistakes";
     listener_not_in_force(gateway, name) => NoMatchingParent,
         "Gateway {gateway} has the listener {name}, but this listener is not in force because of its own problem",
-        Parent "the route is not in force at this parent", "correct the listener {name} of the Gateway as its own problem says";
+        Parent "the route is not in force at this parent", "correct the listener {name} of the Gateway; a separate problem describes its mistake";
     listener_of_port_not_in_force(gateway, port) => NoMatchingParent,
         "Gateway {gateway} has a listener with port {port}, but this listener is not in force because of its own problem",
-        Parent "the route is not in force at this parent", "correct the listener of the Gateway as its own problem says";
+        Parent "the route is not in force at this parent", "correct the listener of the Gateway; a separate problem describes its mistake";
     no_such_listener(gateway, wanted, field, possible) => NoMatchingParent,
         "Gateway {gateway} has no listener {wanted}", Parent "the route is not in force at this parent",
         "write {field}: {possible}";
@@ -83,9 +83,9 @@ messages! {
         "{hostname} is not a name of {service}", Part "the route has no effect on requests with this hostname",
         "write a name of the Service, such as NAME.NAMESPACE, or take the hostname out";
     held_by_another(holder, at) => Conflicted,
-        "{holder} decides for {at}", Part "this route gets no request there", "take one of the two routes out";
+        "{holder} already routes the traffic of {at}", Part "this route gets no request there", "take one of the two routes out";
     held_at_listener(holder, host, at) => Conflicted,
-        "{holder}, which is older or first by name, decides for {host} at {at}",
+        "{holder}, which is older or first by name, already routes {host} at {at}",
         Part "this route gets no request there",
         "give the two routes different hostnames or listeners, or take one of them out";
     hosts_of_another_listener(at, listeners) => Unreachable,

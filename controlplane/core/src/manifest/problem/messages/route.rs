@@ -90,11 +90,11 @@ messages! {
     // Paths.
     path_star_at_end(path, kind, prefix) => InvalidValue,
         "the * in {path} is an ordinary character in a path of type {kind}",
-        Nothing "only paths that contain this * fit",
+        Nothing "a request matches only if its path contains the character *",
         "to match every path below, write type: PathPrefix and value: {prefix}";
     path_star_within(path, kind, pattern) => InvalidValue,
         "the * in {path} is an ordinary character in a path of type {kind}",
-        Nothing "only paths that contain this * fit",
+        Nothing "a request matches only if its path contains the character *",
         "write type: RegularExpression and value: {pattern}";
     path_too_long(longest) => InvalidValue,
         "the path is longer than {longest} bytes", ByPlace, "write a shorter path";
@@ -103,8 +103,8 @@ messages! {
     path_empty() => InvalidValue,
         "the path is empty", ByPlace, "write a path that begins with /";
     path_encoded_slash(path) => InvalidValue,
-        "{path} has an encoded slash: %2F is not allowed in paths of type Exact and PathPrefix", ByPlace,
-        "take it out, or use type RegularExpression, which can match it";
+        "{path} has an encoded slash (%2F), which a path of type Exact or PathPrefix cannot have", ByPlace,
+        "write the path without %2F, or write type: RegularExpression";
     path_part(path, part) => InvalidValue,
         "{path} has {part}, which proxies replace in the path of every request", ByPlace,
         "write the path without {part}";

@@ -5,10 +5,10 @@
 
 messages! {
     no_ports() => InvalidValue,
-        "the Service has no ports", Part "no split and no route decides for its requests",
+        "the Service has no ports", Part "splits and routes have no effect on requests for this Service",
         "write spec.ports, a list of entries with a port, such as port: 80";
     unknown_protocol(protocol) => InvalidValue,
-        "there is no protocol \"{protocol}\"", Part "no split and no route decides for requests to this port",
+        "there is no protocol \"{protocol}\"", Part "splits and routes have no effect on requests for this port",
         "write TCP, UDP or SCTP, or leave protocol out for TCP";
     bad_cluster_ip(ip) => InvalidValue,
         "\"{ip}\" is not an address", ByPlace, "leave clusterIP out: the cluster assigns it";

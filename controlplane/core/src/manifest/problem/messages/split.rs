@@ -21,11 +21,11 @@ messages! {
         "\"{written}\" is neither the name of a Service nor a host name", ByPlace,
         "write the name of a Service of the split's namespace, such as web, or a host name, such as shop.example.com";
     split_service_elsewhere(name, namespace, own) => RefNotPermitted,
-        "Service {name} is in namespace {namespace}, the split is in {own}", ByPlace,
-        "write metadata.namespace: {namespace} in the split; if the files contain no namespaces, start Weir with --default-namespace {namespace}; in both cases the backends are then Services of {namespace}";
+        "Service {name} is in namespace {namespace}, but the split is in {own}", ByPlace,
+        "write metadata.namespace: {namespace} in the split and in its backends, or start Weir with --default-namespace {namespace} if the files contain no namespaces";
     split_without_backends() => InvalidValue,
         "no backends are named", ByPlace,
-        "write backends: with a service and a weight each";
+        "write backends: a list of entries with service and weight";
     split_match_without_kind() => InvalidKind,
         "the match has no kind", ByPlace,
         "write kind: HTTPRouteGroup";
@@ -39,22 +39,22 @@ messages! {
         "the backend has the field name instead of the field service", ByPlace,
         "write service: {name}";
     split_backend_no_name(written, own) => InvalidValue,
-        "\"{written}\" is not the name of a Service, and every backend of a TrafficSplit is a Service of its namespace {own}", ByPlace,
-        "write a name of lower-case letters, digits and '-', such as web-v2; for an address without Kubernetes put a Service object of such a name, with its port, into the folder and give its address in clusters of the plugin configuration";
+        "\"{written}\" is not the name of a Service, but every backend must be a Service of the split's namespace {own}", ByPlace,
+        "write the name of a Service, such as web-v2; without Kubernetes, add a Service object with a port to the folder, and write its address into \"clusters\" of the plugin configuration";
     split_backend_elsewhere(name, namespace, own, parent) => RefNotPermitted,
-        "Service {name} is in namespace {namespace}, and the backends of a TrafficSplit in {own} are Services of {own}", ByPlace,
-        "write an HTTPRoute that has {parent} as its parent and Service {name} of namespace {namespace} as a backend, and a ReferenceGrant in {namespace} that permits it";
+        "Service {name} is in namespace {namespace}, but every backend must be a Service of the split's namespace {own}", ByPlace,
+        "write an HTTPRoute instead of the split, with the parent {parent} and the backend {name} of namespace {namespace}, and a ReferenceGrant in namespace {namespace}";
     split_backend_host(written, own, parent) => InvalidValue,
-        "\"{written}\" is a host, and every backend of a TrafficSplit is a Service of its namespace {own}", ByPlace,
-        "for a Service of another namespace write an HTTPRoute that has {parent} as its parent, and a ReferenceGrant; for an address without Kubernetes put a Service object, with its port, into the folder, name it here, and give its address in clusters of the plugin configuration";
+        "\"{written}\" is a host, but every backend must be a Service of the split's namespace {own}", ByPlace,
+        "for a Service of another namespace, write an HTTPRoute with the parent {parent}, and a ReferenceGrant; without Kubernetes, add a Service object with a port to the folder, and write its address into \"clusters\" of the plugin configuration";
     split_backend_with_port(port) => InvalidValue,
-        "a backend has no field port: requests for a port of the split Service go to the same port number of the backend", ByPlace,
-        "take port: {port} out; where the pods listen at another port, write it as targetPort in the backend's Service";
+        "a backend has no field port, because every request keeps its port number", ByPlace,
+        "take port: {port} out; if the pods listen at another port, write that port as targetPort in the backend's Service";
     split_backend_of_own_namespace(namespace) => InvalidValue,
         "a backend has no field namespace", ByPlace,
-        "take namespace: {namespace} out: every backend is of the split's namespace";
+        "take namespace: {namespace} out: every backend is in the split's namespace";
     split_weight_missing() => InvalidValue,
-        "the backend has no weight, and no other backend has one above 0", ByPlace,
+        "the backend has no weight, and no other backend has a weight above 0", ByPlace,
         "write a weight above 0, such as weight: 1";
     split_weight_no_number(value) => InvalidValue,
         "the weight {value} is not a number", ByPlace,
@@ -79,7 +79,7 @@ messages! {
         "write apiGroup: specs.smi-spec.io and kind: HTTPRouteGroup";
     split_match_of_kind(kind) => InvalidKind,
         "a match of a split cannot be of kind {kind}", ByPlace,
-        "write kind: HTTPRouteGroup, and the name of one";
+        "write kind: HTTPRouteGroup, and the name of an HTTPRouteGroup";
 
     // A TrafficSplit and the objects that it names.
     split_root_missing(namespace, name) => RootNotFound,
@@ -88,14 +88,14 @@ messages! {
     split_root_of_own_namespace(host, name, own, namespace) => RootNotFound,
         "there is no Service {name} in namespace {namespace}, but there is one in the split's namespace {own}",
         Part "requests for the host {host} are split, but requests for Service {own}/{name} are not",
-        "if the split and its Services belong to namespace {namespace}, write metadata.namespace: {namespace} in them, or start Weir with --default-namespace {namespace}; if Service {own}/{name} is meant, write service: {name}; if the host {host} is meant, write service: {host}. with a dot at its end";
+        "start Weir with --default-namespace {namespace} if the files contain no namespaces; for Service {own}/{name} write service: {name}; for the host write service: {host}. (with a dot at the end)";
     split_of_a_host(host, own) => OwnNamespaceOnly,
-        "{host} is not a Service of namespace {own}", Nothing "the split has no effect in proxies of other namespaces, of no namespace and of Gateways",
-        "to split requests for {host} at another proxy, write \"namespace\": \"{own}\" into the plugin configuration of the proxy, or \"namespace\": \"*\" at the edge; for a Gateway write an HTTPRoute with the hostname {host}";
+        "{host} is not a Service of namespace {own}", Nothing "only proxies with \"namespace\": \"{own}\" or \"namespace\": \"*\" can use the split",
+        "if another proxy must use the split, write one of these two lines into its plugin configuration; for a Gateway, write an HTTPRoute with the hostname {host}";
     split_edge_conflict(winner, at, own) => Conflicted,
-        "{winner} is older, and decides for {at} at the edge (each proxy with \"namespace\": \"*\")",
-        Nothing "this split is in force for clients in namespace {own}, and the other split is in force at the edge",
-        "to use this split at the edge too, write another host, or take the other split out";
+        "{winner} is older, and already splits {at} at the edge (each proxy with \"namespace\": \"*\")",
+        Nothing "the edge uses the other split, and clients in namespace {own} use this split",
+        "to use this split at the edge too, take the other split out";
     split_port_missing(service, port, ports) => PortNotFound,
         "{service} has no TCP port {port}; it has {ports}", Whole "the split is not in force",
         "write one of these ports, or no port for all of them";
@@ -103,21 +103,21 @@ messages! {
         "{service} has no TCP port", Whole "the split is not in force",
         "give the Service a port that clients call";
     split_backend_not_found(namespace, name) => BackendNotFound,
-        "there is no Service {namespace}/{name}", Share "the backend is left out, and the others share its traffic",
+        "there is no Service {namespace}/{name}", Share "the backend is left out, and the other backends get its traffic",
         "create the Service, or take the backend out";
     split_backend_external(service) => UnsupportedValue,
         "{service} is of type ExternalName, which could point to any host (CVE-2021-25740)",
-        Share "the backend is left out, and the others share its traffic",
+        Share "the backend is left out, and the other backends get its traffic",
         "name a Service that selects pods";
     split_backend_twice(name, first, second) => Duplicate,
-        "backend {name} is there twice, with the weights {first} and {second}", Nothing "both weights count",
-        "write the backend once, with the weight that is meant";
+        "backend {name} is there twice, with the weights {first} and {second}", Nothing "the backend gets the traffic of both weights",
+        "write the backend once";
     split_backend_without_port(service, port, ports) => PortNotFound,
-        "{service} has no TCP port {port}, but requests for port {port} go to the same port number of every backend; {service} has {ports}",
-        Share "the backend is left out at port {port}, and the others share its traffic",
-        "add port {port} to the backend's Service, with the port of its pods as targetPort; without Kubernetes give the address of port {port} in clusters of the plugin configuration";
+        "{service} has no TCP port {port} (it has {ports}), but requests for port {port} go to the same port number of every backend",
+        Share "the backend is left out at port {port}, and the other backends get its traffic",
+        "add port {port} to the backend's Service, with the port of its pods as targetPort; without Kubernetes, also write the address of port {port} into \"clusters\" of the plugin configuration";
     split_no_weight(root) => NoTraffic,
-        "no backend has a weight above 0", Part "all requests stay with {root}",
+        "no backend has a weight above 0", Part "all requests go to {root} itself",
         "give a backend a weight above 0";
     split_host_without_weight(host) => NoTraffic,
         "no backend of the host {host} has a weight above 0", Whole "the split is not in force",
@@ -127,13 +127,13 @@ messages! {
         Whole "the split is not in force",
         "add port {port} to a backend's Service, with the port of its pods as targetPort, or write another port after {host}";
     split_host_without_common_port(host, found) => PortNotFound,
-        "the backends of the host {host} with a weight above 0 need one port number in common, but have none ({found})",
+        "the backends of the host {host} with a weight above 0 have no common port number ({found})",
         Whole "the split is not in force",
-        "give the Services of the backends a port with the same number, and write the port of the pods as targetPort; without Kubernetes give the address of each backend in clusters of the plugin configuration";
+        "add a port with the same number to the Service of each backend, with the port of its pods as targetPort; without Kubernetes, also write the address of each backend into \"clusters\" of the plugin configuration";
     split_host_port_unclear(host, ports) => AmbiguousPort,
-        "the backends of the host {host} have the ports {ports} in common, and none is 80",
-        Part "requests for {host} with another port or without one are not split",
-        "write a port after the host, such as service: {host}:PORT, or leave the backends one port in common";
+        "the backends of the host {host} have the common ports {ports}, but not port 80",
+        Part "requests for {host} with another port or without a port are not split",
+        "write a port after the host: service: {host}:PORT";
     split_matches_of_connections(port, service) => UnsupportedValue,
         "port {port} of {service} is for TCP connections, and matches are only for HTTP requests", Part "the split is not in force at that port",
         "take matches out, or write appProtocol: http at that port of the Service";
@@ -142,10 +142,10 @@ messages! {
         "create the HTTPRouteGroup, or write the name of one that exists";
     split_group_broken(namespace, name) => ReferenceNotFound,
         "HTTPRouteGroup {namespace}/{name} has a problem of its own and is not in force", Whole "the split is not in force",
-        "correct the HTTPRouteGroup as its own problem says";
+        "correct the HTTPRouteGroup; a separate problem describes its mistake";
     split_fits_nothing() => NoTraffic,
         "the groups have no match that fits a request", Whole "the split is not in force",
-        "correct the groups as their own problems say, or write a match that has only a name and fits every request";
+        "correct the groups; separate problems describe their mistakes";
     split_too_many_matches(count, limit) => InvalidValue,
         "{count} matches are more than {limit}; a match counts once for each of its methods", Whole "the split is not in force",
         "name groups with fewer matches";
