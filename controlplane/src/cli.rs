@@ -1,12 +1,12 @@
 //! The command line: one module for each command, and modules that several commands use.
 
-mod arguments;
 pub mod check;
 pub mod copy_filter;
 mod envoy_admin;
 mod folder_report;
 mod limits;
 mod serve_command;
+mod shared_arguments;
 pub mod translate;
 
 use std::path::PathBuf;

@@ -1,5 +1,5 @@
 //! Chooses backends by weight. After every pick the counts are close to the weights. The order of the picks is random,
-//! so that a client cannot synchronize with it.
+//! so that a client cannot synchronize with it. [`crate::Live`] keeps one sampler and its seed for each rule.
 //!
 //! A choice between two sides is a stratified sample. Imagine a line of weight units. The line is cut into pieces
 //! (strata), and the length of each piece is the total weight. Each request covers the next part of the line, and the

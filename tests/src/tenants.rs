@@ -125,7 +125,7 @@ fn without_a(mut config: Config) -> Config {
             .accounts
             .retain(|account| !account.starts_with("a/"));
     }
-    // The pods behind a Service of `a` belong to `a`, and they decide whether clients of the Service need permission.
+    // Clients of a Service of `a` need permission if the pods behind the Service require it, and `a` owns these pods.
     for rule in config.rules.values_mut() {
         if rule
             .called

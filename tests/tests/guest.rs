@@ -376,7 +376,7 @@ async fn check_reports_a_shadowing_header_route() {
     for (line, (shadowed, policies)) in lines.iter().zip(expected) {
         let expected = format!(
             "envoy, route configuration edge, virtual host bookstore: PoliciesLost: \
-             route over-all (routes[0]) gets split requests instead of {shadowed}: for these requests Envoy ignores {policies} \
+             route over-all (routes[0]) receives the split requests instead of {shadowed}: for these requests Envoy ignores {policies} \
              of {shadowed}; "
         );
         assert!(line.starts_with(&expected), "{line}");

@@ -12,10 +12,10 @@ pub struct Owner {
     pub name: String,
 }
 
-/// The most connections of one pod, and also the most instances. An instance is an Envoy process that polls for one
+/// The limit of connections of one pod, and also of instances. An instance is an Envoy process that polls for one
 /// namespace or Gateway. The workers of an instance take turns to poll.
 const POD_LIMIT: usize = 32;
-/// The most connections, and also the most instances, of a ServiceAccount with tokens that are not bound to a pod.
+/// The limit of connections, and also of instances, of a ServiceAccount with tokens that are not bound to a pod.
 const ACCOUNT_LIMIT: usize = 256;
 
 impl Owner {
@@ -41,11 +41,11 @@ impl Owner {
         }
     }
 
-    /// Returns the most connections that this owner may have at one replica at the same time. The same limit applies to
+    /// Returns how many connections this owner may have at one replica at the same time. The same limit applies to
     /// the instances of the owner.
     pub fn limit(&self) -> usize {
         match &self.name {
-            // Many clients share an owner without a name. Only the limit of their namespace applies to these clients.
+            // Many clients share an owner without a name, so this owner has no limit of its own.
             name if name.is_empty() => usize::MAX,
             name if name.starts_with("pod ") => POD_LIMIT,
             _ => ACCOUNT_LIMIT,

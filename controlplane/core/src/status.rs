@@ -51,8 +51,8 @@ pub struct PlanState<'e> {
     pub problems: &'e [Problem],
     /// Every Gateway. The value is true if the class of the Gateway belongs to Weir.
     pub gateways: &'e BTreeMap<Key, bool>,
-    /// The audience (group of proxies) of each split of a literal host, which is a host that is not a Service. Every
-    /// other split has [`Audience::Everyone`].
+    /// The audience (group of proxies) of each split with a plain host as root. Every other split, whose root is a
+    /// Service, has [`Audience::Everyone`].
     pub splits_of_literals: BTreeMap<Key, Audience>,
     /// The requests with edited responses in the plan in force. A proxy with `weir-lean.wasm` cannot serve them.
     pub edited: EditedShares,

@@ -13,10 +13,10 @@
 //! workloads      -> ServiceAccounts of backends
 //! ```
 
+mod access_grants;
 mod attachment;
 pub mod budget;
 mod cost;
-mod grants;
 mod host_key;
 pub mod precedence;
 mod routes;
@@ -62,7 +62,7 @@ pub fn translate_within(world: &World, policy: Policy, limits: &Limits) -> (Plan
     let listeners = routes.listeners;
     let plan = match policy {
         Policy::Unstated => {
-            problems.extend(grants::unread_targets(world));
+            problems.extend(access_grants::unread_targets(world));
             Plan::new(sets, connections, rules)
         }
         Policy::Permissive => {
@@ -70,10 +70,10 @@ pub fn translate_within(world: &World, policy: Policy, limits: &Limits) -> (Plan
         }
         Policy::Smi => {
             let identities = rules_of_workloads(&sets, &connections);
-            let mut accounts = grants::Accounts::of_world(world);
-            grants::name_accounts(&mut accounts, &identities, &mut rules, &mut problems);
-            grants::require_called(&mut accounts, &called, &mut rules);
-            let grants = grants::grants(world, &mut problems);
+            let mut accounts = access_grants::Accounts::of_world(world);
+            access_grants::name_accounts(&mut accounts, &identities, &mut rules, &mut problems);
+            access_grants::require_called(&mut accounts, &called, &mut rules);
+            let grants = access_grants::grants(world, &mut problems);
             Plan::new(sets, connections, rules).with_access(wire::Access::Grants(grants))
         }
     };

@@ -8,9 +8,9 @@ use weir::publish::Published;
 use weir_core::envoy;
 use weir_core::plan::{Plan, document};
 
-use super::arguments::print;
 use super::envoy_admin::{Admin, EnvoyUnreachable};
 use super::folder_report::FolderArguments;
+use super::shared_arguments::print;
 
 #[derive(Args)]
 pub struct Check {

@@ -7,7 +7,7 @@ use std::io::{self, Write};
 use std::path::Path;
 use std::process::ExitCode;
 
-use super::arguments::print;
+use super::shared_arguments::print;
 
 /// The folder in the image that contains the filters.
 const FOLDER: &str = "/filter";

@@ -11,8 +11,8 @@ use weir_core::manifest::problem::{Extent, Problem};
 use weir_core::plan::Plan;
 use weir_core::translate::translate_objects;
 
-use super::arguments::{PolicyArgument, parse_namespace, print};
 use super::limits::LimitArguments;
+use super::shared_arguments::{PolicyArgument, parse_namespace, print};
 
 #[derive(Args)]
 pub struct FolderArguments {

@@ -14,11 +14,11 @@ use weir::report::Lease;
 use weir::report::peers::Peers;
 use weir::source::folder::Folder;
 
-use super::arguments::{
-    PolicyArgument, parse_domain, parse_lease, parse_namespace, parse_trust_domain,
-};
 use super::folder_report::print_unreadable;
 use super::limits::LimitArguments;
+use super::shared_arguments::{
+    PolicyArgument, parse_domain, parse_lease, parse_namespace, parse_trust_domain,
+};
 
 pub use object_source::ObjectSource;
 pub use shutdown::Shutdown;

@@ -6,8 +6,8 @@ use std::process::ExitCode;
 use clap::Args;
 use weir_core::plan::{Scope, scope};
 
-use super::arguments::{parse_gateway, parse_scope, print};
 use super::folder_report::FolderArguments;
+use super::shared_arguments::{parse_gateway, parse_scope, print};
 
 #[derive(Args)]
 pub struct Translate {

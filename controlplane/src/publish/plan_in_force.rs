@@ -14,8 +14,8 @@ use weir_core::world::Key;
 /// A published plan. A scope is the part of the plan that one proxy may see. A document is this part as JSON.
 pub struct Published {
     plan: Plan,
-    /// The scopes with their own document. One of them is [`Scope::Producers`]: the rules for clients in every
-    /// namespace.
+    /// The scopes with their own document. [`Scope::Producers`] is the scope of proxies without a namespace: its
+    /// document has only rules for every client.
     scopes: BTreeSet<Scope>,
     /// The number of rules for each audience. An audience is the group of proxies that get a rule.
     rules: BTreeMap<Audience, usize>,
@@ -28,8 +28,8 @@ pub struct Published {
 }
 
 impl Published {
-    /// Checks that every proxy would accept the plan. `features_after` returns the rules that a document of a given
-    /// version cannot express.
+    /// Checks that every proxy would accept the plan. `features_after` gets a document and a
+    /// version, and returns the rules with features that are newer than this version.
     pub fn compile(plan: Plan, features_after: FeaturesAfter) -> Result<Published, Refused> {
         refusal::check(&plan)?;
         Ok(Published {
@@ -61,12 +61,12 @@ impl Published {
         self.plan.edited_shares()
     }
 
-    /// Returns the number of rules that the client may read, but that its scope `own` does not contain. `reader` is the
-    /// only namespace that the client may read. None means every namespace.
+    /// Returns the number of rules that are not in the scope `own` of a client, but in another scope that the client may
+    /// read. `reader` is the only namespace whose rules the client may read. None means every namespace.
     pub fn rules_elsewhere(&self, own: &Scope, reader: Option<&str>) -> usize {
         let may_read = |audience: &Audience| match audience {
             Audience::Everyone => true,
-            // Each rule for this audience is also counted for the audience of its namespace.
+            // `rules` has each of these rules a second time, under the namespace of the rule.
             Audience::Edge => false,
             _ => reader.is_none() || audience.namespace() == reader,
         };
@@ -77,23 +77,23 @@ impl Published {
         elsewhere.map(|(_, count)| count).sum()
     }
 
-    /// Returns how far the source was read for this plan. `since` is the publisher's watermark, and the caller must
-    /// read `since` before the plan. If `since` is older than the plan, returns the plan's own watermark.
-    pub fn watermark(&self, since: &Arc<Watermark>) -> Arc<Watermark> {
+    /// Returns how far the source was read for this plan: the higher one of the plan's own watermark and `newest`.
+    /// `newest` is the publisher's watermark. The caller must copy `newest` before it gets the plan.
+    pub fn watermark(&self, newest: &Arc<Watermark>) -> Arc<Watermark> {
         let own = self
             .watermark
             .lock()
             .unwrap_or_else(PoisonError::into_inner);
-        if since.covers(&own) {
-            since.clone()
+        if newest.covers(&own) {
+            newest.clone()
         } else {
-            // The plan was published after `since` was read.
+            // The plan was published after the caller copied `newest`.
             own.clone()
         }
     }
 
-    /// Replaces the plan's watermark if `watermark` is lower for a kind. A restore of the cluster from a backup lowers
-    /// the resource versions.
+    /// Replaces the watermark of the plan if `watermark` has a lower resource version for some kind. Resource versions
+    /// become lower when a cluster is restored from a backup.
     pub(super) fn follow(&self, watermark: &Watermark) {
         let mut own = self
             .watermark

@@ -17,7 +17,7 @@ use tokio_util::sync::CancellationToken;
 
 /// The duration that the holder writes into the Lease.
 const DURATION: Duration = Duration::from_secs(10);
-/// The holder may begin writes for this time after the beginning of a renewal. A write ends at most [`WRITE`] later.
+/// The holder begins no write when this time has passed since its last renewal began. A write takes at most [`WRITE`].
 const TERM: Duration = Duration::from_secs(8);
 /// Time limit of one write.
 pub const WRITE: Duration = Duration::from_secs(2);
@@ -66,8 +66,8 @@ impl Candidate {
         }
     }
 
-    /// Returns a receiver of the time until which a write may begin. The receiver contains None while this replica does
-    /// not hold the Lease.
+    /// Returns a receiver with the end of the term of this replica: no write may begin after this time. The value is
+    /// None while this replica does not hold the Lease.
     pub fn term(&self) -> watch::Receiver<Option<Instant>> {
         self.until.subscribe()
     }

@@ -1,6 +1,8 @@
 //! Answers one long poll. If the proxy already has the present configuration, waits for a new configuration, for the
 //! end of the wait time, or for the end of the process.
 //!
+//! If the process is killed, the poll fails, and the filter polls again (`on_failure` in filter/src/root.rs).
+//!
 //! A watermark has a resource version for each kind of object: a replica has read every object of the kind up to this
 //! version. A proxy sends the watermark of its last answer, so that another replica does not send an older
 //! configuration.

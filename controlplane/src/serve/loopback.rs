@@ -13,8 +13,8 @@ const LOCAL: [&str; 4] = ["localhost", "internal", "test", "svc"];
 const CLUSTER: &str = ".cluster.local";
 
 /// Refuses a Host that can be the name of another machine. Otherwise a web page could read the answer, because the
-/// domain name of the page can resolve to 127.0.0.1 (DNS rebinding). Envoy sends the name of an Envoy cluster as Host,
-/// such as `weir`.
+/// domain name of the page can resolve to 127.0.0.1 (DNS rebinding). Names of one word are allowed,
+/// because Envoy sends the name of an Envoy cluster as Host, such as `weir`.
 pub(super) fn check(headers: &HeaderMap) -> Result<(), Refusal> {
     let Some(host) = headers.get(HOST) else {
         return Ok(());

@@ -63,8 +63,9 @@ pub(super) fn version(headers: &HeaderMap) -> Result<u32, Message> {
     }
 }
 
-/// Returns the watermark of the client's previous answer. Keeps the resources in `watched`, and only a few others,
-/// because a client can invent resources. Returns None if the header is absent, too long or invalid.
+/// Returns the watermark that the client got with its previous answer. The result has the resources of `watched`, and
+/// only a few other resources, because a client can invent names. Returns None if the header is absent, too long or
+/// invalid.
 pub(super) fn watermark(headers: &HeaderMap, watched: &Watermark) -> Option<Watermark> {
     let value = headers.get(WATERMARK)?.to_str().ok()?;
     (value.len() <= MAX_WATERMARK).then(|| Watermark::of_client(value, watched).ok())?

@@ -255,7 +255,7 @@ a route that the listener does not admit
 
 an invalid host name of a listener
 { apiVersion: gateway.networking.k8s.io/v1, kind: Gateway, metadata: { name: inner }, spec: { gatewayClassName: weir, listeners: [{ name: http, port: 80, protocol: HTTP, hostname: "a_b:80" }] } }
--> Gateway default/inner spec.listeners[0].hostname: InvalidValue: "a_b:80" is not a host name: this listener has no routes, and no other listener gets its hosts; write a name without port
+-> Gateway default/inner spec.listeners[0].hostname: InvalidValue: "a_b:80" is not a host name: no route is in force for the hosts of this listener; write a name without port
 
 hostnames of a Linkerd route
 { apiVersion: policy.linkerd.io/v1beta2, kind: HTTPRoute, metadata: { name: route }, spec: { parentRefs: [{ group: core, kind: Service, name: web }], hostnames: [shop.example.com] } }

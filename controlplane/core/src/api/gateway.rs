@@ -300,7 +300,7 @@ fn field_is_ignored() -> Effect {
 
 /// Returns the effect of an invalid listener.
 fn no_routes() -> Effect {
-    let words = "this listener has no routes, and no other listener gets its hosts";
+    let words = "no route is in force for the hosts of this listener";
     Effect::new(Extent::Part, words)
 }
 

@@ -336,7 +336,7 @@ fn header_route_above_all_loses_policies() {
     ];
     assert_eq!(found.len(), expected.len(), "{found:#?}");
     let place = "envoy, route configuration edge, virtual host shop: PoliciesLost: \
-                 route routes[0] gets split requests instead of ";
+                 route routes[0] receives the split requests instead of ";
     for (line, expected) in found.iter().zip(expected) {
         assert!(line.starts_with(&format!("{place}{expected}")), "{line}");
     }
@@ -359,7 +359,7 @@ fn equal_header_routes_keep_policies() {
     let found = lost(pairs(json!({ "timeout": "1s" })));
     assert_eq!(found.len(), 1, "{found:#?}");
     assert!(found[0].contains(
-        "routes[0] gets split requests instead of route slow (routes[1]): for these requests Envoy ignores timeout of route slow (routes[1])"
+        "routes[0] receives the split requests instead of route slow (routes[1]): for these requests Envoy ignores timeout of route slow (routes[1])"
     ));
 }
 
@@ -549,7 +549,7 @@ fn differing_listeners_are_found() {
         (
             &[8080, 8443][..],
             "\"listeners\": { \"8080\": [\"NAME\"], \"8443\": [\"NAME\"] } into the plugin configuration, and replace \
-             each NAME with the listeners that clients reach at this port (http, https)",
+             each NAME with the listeners that clients reach at its port, out of http, https",
         ),
         (
             &[8080],
@@ -558,7 +558,7 @@ fn differing_listeners_are_found() {
         (
             &[],
             "\"listeners\": { \"PORT\": [\"NAME\"], \"PORT\": [\"NAME\"] } into the plugin configuration, and replace \
-             each NAME with the listeners that clients reach at this port (http, https)",
+             each NAME with the listeners that clients reach at its port, out of http, https",
         ),
     ] {
         let lines = found(&unnamed, ports);

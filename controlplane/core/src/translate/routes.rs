@@ -59,8 +59,8 @@ enum RouteClaim {
         name: String,
         place: ListenerHosts,
     },
-    /// The connections at one port of a Gateway. This place has no listener, because a proxy may not know the listener
-    /// of a connection.
+    /// The connections at one port of a Gateway. This place has no listener, because a proxy cannot always find the
+    /// listener of a connection.
     GatewayPort {
         namespace: String,
         name: String,
@@ -73,7 +73,7 @@ struct Placement<'w> {
     claim: RouteClaim,
     /// The listener of a Gateway; None at a Service.
     listener: Option<&'w Listener>,
-    /// The hostnames of the route that have hosts in common with the listener.
+    /// Those hostnames of the route that match a host of the listener.
     own: BTreeSet<HostKey>,
 }
 

@@ -1,6 +1,7 @@
 //! Each connection needs a slot, and the number of slots is limited. A client is a stranger until it has shown a valid
 //! token or certificate. The slots of strangers are counted by IP address. The slots of other clients are counted by
-//! owner (pod, ServiceAccount or namespace), and by the namespace of the owner.
+//! owner (pod, ServiceAccount or namespace), and by the namespace of the owner. A namespace has no fixed limit: when all
+//! slots are taken, the namespace with the most slots loses its oldest slot.
 
 use std::net::IpAddr;
 use std::sync::{Arc, Mutex, PoisonError};

@@ -1,5 +1,6 @@
 //! A limited number of connection slots. While slots are free, any client may take a slot. When no slot is free, the
 //! client with the most slots loses its oldest slot. So a client with many connections cannot lock out other clients.
+//! [`super::connection_slot`] defines the clients and their limits.
 
 use std::cmp::Reverse;
 use std::collections::{HashMap, VecDeque};

@@ -6,18 +6,20 @@
 //! form in force has no problem with the same path and code. After a start the first form of each object is in force,
 //! even if it has problems.
 //!
-//! Kind, namespace and name identify an object in any file. The module [`documents`] handles documents in which one of
+//! If a whole file cannot be read, its last content stays in [`super::file::FileState::good`].
+//!
+//! Kind, namespace and name identify an object in any file. The module [`broken_documents`] handles documents in which one of
 //! them cannot be read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use self::documents::{Documents, What};
+use self::broken_documents::{Documents, What};
 use weir_core::manifest::object::{BrokenDocument, Kind};
 use weir_core::manifest::problem::{Effect, Extent, Problem};
 use weir_core::world::Entry;
 
-mod documents;
+mod broken_documents;
 
 /// Kind, namespace and name.
 type Id = (Kind, String, String);

@@ -1,4 +1,5 @@
-//! Reads HTTPRouteFilter and GRPCRouteFilter of Gateway API v1 from a manifest.
+//! Reads HTTPRouteFilter and GRPCRouteFilter of Gateway API v1 from a manifest. The configuration has the filters as
+//! `weir_split::wire::Filters`, and `weir_split::edit` applies them to requests.
 //!
 //! The order of the filters does not matter. A list has each type at most once, header edits and rewrites do not affect
 //! each other, and a redirect answers the request.

@@ -183,7 +183,7 @@ fn unverified_clients_are_found() {
     for (part, change, said) in cases {
         let found = changed(inbound(), part, change);
         assert_eq!(found.len(), 1, "{said}: {found:?}");
-        let begin = "envoy, listener inbound: InboundUnverified: the chain of the filter of direction inbound ";
+        let begin = "envoy, listener inbound: InboundUnverified: the filter chain of a filter with direction inbound ";
         assert!(found[0].starts_with(begin), "{found:?}");
         assert!(found[0].contains(said), "{found:?}");
     }

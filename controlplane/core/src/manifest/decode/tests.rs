@@ -80,7 +80,7 @@ fn wrong_shapes_have_plain_messages() {
         ),
         (
             json!({"service": "a", "labels": {"on": true}}),
-            "spec.labels.on: on is true without quotes, which YAML reads as true or false and not as text; put it in quotes: \"true\"",
+            "spec.labels.on: the value of on is true without quotes, which YAML reads as a boolean and not as text; put it in quotes: \"true\"",
         ),
         (
             json!({"service": "a", "port": "80"}),

@@ -4,8 +4,8 @@
 //! Many products have kinds of the same names (`Gateway` of `networking.istio.io`, `Service` of `serving.knative.dev`,
 //! `HTTPRoute` of other gateways), so the name of a kind alone proves little. [`mistaken`] finds a mistake in three
 //! cases:
-//! - The group is right and the kind is misspelled: another case, a plural, or one edit (two edits in a long name). The
-//!   group has no kind with the misspelled name.
+//! - The group is right and the kind is misspelled: upper or lower case differs, the kind is a plural, or it differs by
+//!   one edit (by two edits in a long name). The group has no kind with the misspelled name.
 //! - The group is wrong, and the kind exists in only one group ([`UNIQUE_KINDS`]).
 //! - The kind is right. The group is missing, differs from the right group by at most [`GROUP_EDITS`] edits, or is a
 //!   group that users often write for this kind ([`OTHER_GROUPS`]).
@@ -144,8 +144,8 @@ fn wrong_group(group: &str, kind: &str, right: &SupportedKind) -> Message {
     }
 }
 
-/// True if a document with a similar kind most likely means this kind. False for the kinds that only the access policy
-/// uses, because many products have kinds with the same names.
+/// True if this kind splits traffic. Kinds of the access policy are False: many products have kinds with these names, so
+/// a similar name is not a sign of a mistake.
 fn is_of_traffic(supported: &SupportedKind) -> bool {
     !supported.kind.is_of_policy()
 }

@@ -2,7 +2,7 @@
 //!
 //! A claim (`RouteClaim`) is a place that a route selects, such as a port of a Service or a listener of a Gateway. If
 //! another route gets the requests there, the problem has the reason `Conflicted`. If all hosts of the route belong to
-//! other listeners, the problem has the reason `Unreachable`. `messages::parent` has the texts.
+//! other listeners, the problem has the reason `Unreachable`. `messages::parent` sets these reasons.
 
 use std::collections::{BTreeMap, BTreeSet};
 

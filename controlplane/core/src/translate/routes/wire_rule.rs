@@ -1,4 +1,5 @@
-//! Translates one rule of a route to the rule in the configuration.
+//! Translates one rule of a route to the rule in the configuration. Finds the Service of each backendRef, and checks
+//! that a ReferenceGrant permits the reference.
 
 use std::collections::BTreeSet;
 

@@ -4,8 +4,8 @@ use std::thread;
 
 use super::*;
 
-/// Longest time until an event leads to a change. It is below two seconds, because a listing every two seconds finds
-/// changes without an event.
+/// Longest time until an event leads to a change. A listing every two seconds also finds the change, so a longer time
+/// would not prove that the event was seen.
 const AT_ONCE: Duration = Duration::from_millis(1500);
 
 /// Calls `act` in another thread and waits for the next change. Returns the names of the objects in force, and the time

@@ -24,19 +24,19 @@ messages! {
 
     // The filter chain of the filter.
     inbound_without_tls() => InboundUnverified,
-        "the chain of the filter of direction inbound has no TLS",
+        "the filter chain of a filter with direction inbound has no TLS",
         Whole "no client has an identity: while permissions are in force, the filter denies every request and connection",
         "write a transport_socket with DownstreamTlsContext into the chain, and write into this context \"require_client_certificate: true\" and \"validation_context: {{ trusted_ca: {{ filename: certs/ca.crt }} }}\"";
     inbound_untrusted() => InboundUnverified,
-        "the chain of the filter of direction inbound has trust_chain_verification: ACCEPT_UNTRUSTED",
+        "the filter chain of a filter with direction inbound has trust_chain_verification: ACCEPT_UNTRUSTED",
         Whole "a client can write any name into its own certificate, and the filter accepts this name",
         "remove the line \"trust_chain_verification: ACCEPT_UNTRUSTED\"";
     inbound_without_authority() => InboundUnverified,
-        "the chain of the filter of direction inbound names no authority for the certificates of clients",
+        "the filter chain of a filter with direction inbound names no authority for the certificates of clients",
         Whole "Envoy verifies no client certificate, and the filter accepts the name in every certificate",
         "write \"validation_context: {{ trusted_ca: {{ filename: certs/ca.crt }} }}\" into its common_tls_context";
     inbound_certificate_optional() => InboundUnverified,
-        "the chain of the filter of direction inbound does not require a certificate of its clients",
+        "the filter chain of a filter with direction inbound does not require a certificate of its clients",
         Part "while no permissions are in force, the filter lets in clients without a certificate",
         "write \"require_client_certificate: true\" into its DownstreamTlsContext";
     inbound_paths_not_normalized(lines) => PathsNotNormalized,
@@ -83,7 +83,7 @@ messages! {
     listeners_differ_by_port(listeners, gateway, hosts, ports) => ListenerUnknown,
         "the listeners {listeners} of Gateway {gateway} have different routes for {hosts}, and the filter does not know which of these listeners receives a request",
         Part "these requests are answered 500",
-        "write \"listeners\": {{ {ports} }} into the plugin configuration, and replace each NAME with the listeners that clients reach at this port ({listeners})";
+        "write \"listeners\": {{ {ports} }} into the plugin configuration, and replace each NAME with the listeners that clients reach at its port, out of {listeners}";
     listeners_of_a_port_differ(listeners, gateway, hosts) => ListenerUnknown,
         "the listeners {listeners} of Gateway {gateway} have different routes for {hosts}, and the filter does not know which of these listeners receives a request",
         Part "these requests are answered 500",
@@ -98,6 +98,6 @@ messages! {
 
     // The routes of Envoy.
     policies_lost(header_route, shadowed, policies) => PoliciesLost,
-        "{header_route} gets split requests instead of {shadowed}", Part "for these requests Envoy ignores {policies} of {shadowed}",
+        "{header_route} receives the split requests instead of {shadowed}", Part "for these requests Envoy ignores {policies} of {shadowed}",
         "add a route right above {shadowed}, with cluster_header and with the match and all policies of {shadowed}";
 }

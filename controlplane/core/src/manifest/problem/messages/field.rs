@@ -21,7 +21,7 @@ messages! {
     list_for_text(field) => InvalidValue,
         "{field} is a list where one text is expected", ByPlace, "write one text: {field}: TEXT";
     boolean_for_text(field, value) => InvalidValue,
-        "{field} is {value} without quotes, which YAML reads as true or false and not as text", ByPlace,
+        "the value of {field} is {value} without quotes, which YAML reads as a boolean and not as text", ByPlace,
         "put it in quotes: \"{value}\"";
     number_for_text(field, value) => InvalidValue,
         "{field} is the number {value} where a text is expected", ByPlace, "put it in quotes: \"{value}\"";

@@ -41,7 +41,7 @@ messages! {
         "there is no kind {kind} in {group}", Nothing "Weir ignores the object",
         "write kind: {right}";
     two_readings(written, kubectl) => InvalidValue,
-        "a number begins with 0: kubectl reads the octal number {kubectl}, but in YAML 1.2 the number is {written}", ByPlace,
+        "a number begins with 0, so kubectl reads it as an octal number, which is {kubectl}; YAML 1.2 reads it as {written}", ByPlace,
         "write {written} or {kubectl}, without a 0 at the beginning";
     duplicate(first, second) => Duplicate,
         "the object is in \"{first}\" and in \"{second}\"", Whole "the first one is in force, but this one is not",

@@ -73,7 +73,7 @@ messages! {
         "there is no Gateway {gateway}", Parent "the route is not in force at this parent",
         "create the Gateway, or write the name of one that exists";
     not_admitted(gateway, kind, namespace, listeners) => NotAllowedByListeners,
-        "no listener ({listeners}) of Gateway {gateway} allows {kind} from namespace {namespace}",
+        "Gateway {gateway} has no listener that allows {kind} from namespace {namespace}; it has these listeners: {listeners}",
         Parent "the route is not in force at this parent",
         "change allowedRoutes or protocol of the listener, or name another listener";
     no_common_hostname(gateway, hostnames) => NoMatchingListenerHostname,

@@ -20,7 +20,7 @@ messages! {
 
     // Hostnames.
     hostname_star() => InvalidValue,
-        "\"*\" is not a hostname", ByPlace, "leave hostnames out for every host";
+        "\"*\" is not a hostname", ByPlace, "to match every host, leave hostnames out";
     hostname_with_port(text, name) => InvalidValue,
         "\"{text}\" has a port", ByPlace, "write the hostname without the port: {name}";
     hostname_is_address(text) => InvalidValue,
@@ -84,14 +84,14 @@ messages! {
         "the regular expression {pattern} needs too much memory in a proxy", ByPlace,
         "simplify the expression, or write several matches";
     patterns_too_large(pattern, limit) => InvalidValue,
-        "with {pattern} the regular expressions of this object need more than {limit} bytes", ByPlace,
+        "all regular expressions of this object together, up to {pattern}, need more than {limit} bytes", ByPlace,
         "simplify the expressions, or split the object";
 
     // Paths.
     path_star_at_end(path, kind, prefix) => InvalidValue,
         "the * in {path} is an ordinary character in a path of type {kind}",
         Nothing "a request matches only if its path contains the character *",
-        "to match every path below, write type: PathPrefix and value: {prefix}";
+        "to match every path that begins with {prefix}, write type: PathPrefix and value: {prefix}";
     path_star_within(path, kind, pattern) => InvalidValue,
         "the * in {path} is an ordinary character in a path of type {kind}",
         Nothing "a request matches only if its path contains the character *",

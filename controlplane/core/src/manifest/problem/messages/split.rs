@@ -88,7 +88,7 @@ messages! {
     split_root_of_own_namespace(host, name, own, namespace) => RootNotFound,
         "there is no Service {name} in namespace {namespace}, but there is one in the split's namespace {own}",
         Part "requests for the host {host} are split, but requests for Service {own}/{name} are not",
-        "start Weir with --default-namespace {namespace} if the files contain no namespaces; for Service {own}/{name} write service: {name}; for the host write service: {host}. (with a dot at the end)";
+        "do one of three things: start Weir with --default-namespace {namespace} if the files contain no namespaces, write \"service: {name}\" if you mean Service {own}/{name}, or write \"service: {host}.\" with a dot at the end if you mean the host";
     split_of_a_host(host, own) => OwnNamespaceOnly,
         "{host} is not a Service of namespace {own}", Nothing "only proxies with \"namespace\": \"{own}\" or \"namespace\": \"*\" can use the split",
         "if another proxy must use the split, write one of these two lines into its plugin configuration; for a Gateway, write an HTTPRoute with the hostname {host}";

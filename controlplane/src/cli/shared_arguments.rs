@@ -1,4 +1,5 @@
-//! Arguments of several commands, and the parsers of argument values.
+//! Arguments of several commands, and the parsers of argument values. The flags of `weir serve` are in
+//! [`super::serve_command`].
 
 use std::io::Write;
 
