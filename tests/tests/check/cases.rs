@@ -110,7 +110,7 @@ fn charts_and_kustomizations_are_passed_over() {
 fn octal_number_is_refused() {
     assert_said(
         "29-yaml11-numbers.yaml",
-        "TrafficSplit default/web spec.backends[0].weight: InvalidValue: a number begins with 0: kubectl reads the octal number 64, but in YAML 1.2 the number is 100: the object is not in force; write 100 or 64, without a 0 at the beginning",
+        "TrafficSplit default/web spec.backends[0].weight: InvalidValue: a number begins with 0, so kubectl reads it as an octal number, which is 64; YAML 1.2 reads it as 100: the object is not in force; write 100 or 64, without a 0 at the beginning",
         1,
     );
 }
