@@ -29,7 +29,7 @@ pub fn request_header_lines(name: &str) -> Option<Vec<u8>> {
 /// The message with the headers that an edit changes.
 #[derive(Clone, Copy)]
 pub enum Headers {
-    /// The request. Use it inside `on_http_request_headers` only.
+    /// The request. Use it inside `on_http_request_headers` or [`resume_request`] only.
     Request,
     /// The response. Use it inside `on_http_response_headers` only.
     #[cfg(feature = "full")]
@@ -164,6 +164,21 @@ pub fn plugin_configuration(size: usize) -> Vec<u8> {
     hostcalls::get_buffer(BufferType::PluginConfiguration, 0, size)
         .unwrap_or_default()
         .unwrap_or_default()
+}
+
+/// Returns the `root_id` in the configuration of the filter; empty if the configuration has no `root_id`. Call this
+/// while the root is created.
+pub fn root_id() -> Vec<u8> {
+    let id = hostcalls::get_property(vec!["plugin_root_id"]).unwrap_or_default();
+    id.unwrap_or_default()
+}
+
+/// Lets a paused request go on, after `edit` has changed its headers. `context` is the id of the request's context.
+pub fn resume_request(context: u32, edit: impl FnOnce()) {
+    if hostcalls::set_effective_context(context).is_ok() {
+        edit();
+        let _ = hostcalls::resume_http_request();
+    }
 }
 
 /// Returns the node id of Envoy. Envoy 1.33 moved the property.

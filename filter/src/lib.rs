@@ -6,7 +6,7 @@
 //!
 //! [`root`] installs the table, which is the compiled configuration. [`request`] and [`connection`] use the table
 //! through [`shared`]. [`poll`] talks to the control plane. [`fleet`] has the state that the VMs of one proxy process
-//! share. [`metrics`] counts. [`bounded`] limits log lines that clients cause. Only [`host`] uses host calls. The
+//! share. [`upstream`] hides the headers of mirrors from backends. [`metrics`] counts. [`bounded`] limits log lines that clients cause. Only [`host`] uses host calls. The
 //! choice of a backend, and all code that can be tested without a proxy, is in the crate `split`.
 //!
 //! Without the feature `full` the module is `weir-lean.wasm`, which edits no responses and checks no inbound
@@ -31,8 +31,15 @@ mod root;
 mod shared;
 #[cfg(feature = "trap")]
 mod trap;
+mod upstream;
 
 proxy_wasm::main! {{
     proxy_wasm::set_log_level(proxy_wasm::types::LogLevel::Info);
-    proxy_wasm::set_root_context(|_| Box::new(root::Root::default()));
+    proxy_wasm::set_root_context(|_| {
+        if host::root_id() == upstream::ROOT_ID {
+            Box::new(upstream::UpstreamRoot::default())
+        } else {
+            Box::new(root::Root::default())
+        }
+    });
 }}

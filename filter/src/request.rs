@@ -8,7 +8,9 @@ use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
 #[cfg(feature = "full")]
 use weir_split::Edit;
-use weir_split::{Decided, Decision, Direction, Listeners, Plugin, UnknownListener, module};
+use weir_split::{
+    Decided, Decision, Direction, Listeners, MIRROR_HEADERS, Plugin, UnknownListener, module,
+};
 
 use crate::host::{self, Headers};
 use crate::shared::Shared;
@@ -84,6 +86,9 @@ impl HttpContext for Request {
         }
         for edit in &decided.request {
             host::edit(Headers::Request, edit);
+        }
+        for (header, cluster) in MIRROR_HEADERS.into_iter().zip(decided.mirrors) {
+            host::set_request_header(header, cluster);
         }
         match decided.decision {
             Decision::Cluster(cluster) => host::set_request_header(header, cluster),

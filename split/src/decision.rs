@@ -21,6 +21,10 @@ pub enum Decision<'a> {
     Denied(String),
 }
 
+/// The request headers that `request_mirror_policies` of the proxy read, in lower case. Each names the cluster of one
+/// copy of the request.
+pub const MIRROR_HEADERS: [&str; 2] = ["x-weir-mirror", "x-weir-mirror-2"];
+
 /// A decision, its rule, and the edits of headers.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Decided<'a> {
@@ -29,6 +33,9 @@ pub struct Decided<'a> {
     pub rule: Option<&'a str>,
     /// Edits of the request's headers, in this order. They may change `:authority` and `:path`.
     pub request: Vec<Edit>,
+    /// The clusters that get a copy of the request, at most as many as there are [`MIRROR_HEADERS`]. Each is the value
+    /// of the header at the same index. If the list is not empty, the decision is [`Decision::Cluster`].
+    pub mirrors: Vec<&'a str>,
     /// Edits of the response's headers, in this order; None if the response stays as it is.
     pub response: Option<Arc<[Edit]>>,
 }
@@ -47,6 +54,7 @@ impl<'a> From<Decision<'a>> for Decided<'a> {
             decision,
             rule: None,
             request: Vec::new(),
+            mirrors: Vec::new(),
             response: None,
         }
     }

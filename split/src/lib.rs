@@ -62,8 +62,8 @@ mod sampler;
 mod table;
 pub mod wire;
 
-pub use decision::{Decided, Decision, Edit, UnknownListener};
-pub use edit::filters::is_framing_header;
+pub use decision::{Decided, Decision, Edit, MIRROR_HEADERS, UnknownListener};
+pub use edit::filters::{is_framing_header, is_mirror_header};
 pub use identity::{IdentityDomains, is_trust_domain, peer_identity};
 pub use live::Live;
 pub use matching::pattern::{Pattern, PatternError};

@@ -1,9 +1,12 @@
 //! The current table of a worker, and the sequence of picks of each rule.
 
+mod mirrors;
+
 use std::collections::HashMap;
 
 use crate::decision::{Decided, Decision};
 use crate::edit::filters::value_after;
+use crate::live::mirrors::MirrorSamplers;
 use crate::matching::path::has_dot_segment;
 use crate::matching::pattern::Effort;
 use crate::matching::request_view::RequestView;
@@ -32,6 +35,8 @@ struct RuleState {
     sampler: Option<Sampler>,
     /// Picks of each backend since the last [`Live::take_picks`].
     pick_counts: Vec<u64>,
+    /// Draw the requests that each mirror of the rule gets.
+    mirrors: MirrorSamplers,
 }
 
 impl Live {
@@ -65,17 +70,21 @@ impl Live {
             .collect();
         self.install_count = self.install_count.wrapping_add(1);
         for rule in &table.rules {
+            // The seed does not depend on other rules, so other rules do not change this sequence. Because of the count, a
+            // rule that gets its old weights back starts a new sequence.
+            let seed = self.seed ^ fnv1a(&rule.identity) ^ self.install_count.rotate_left(40);
             let state = match previous_states.remove(&rule.identity) {
-                Some((before, state)) if before.has_same_backends(rule) => state,
+                Some((before, state)) if before.has_same_mirrors(rule) => state,
+                Some((before, state)) if before.has_same_backends(rule) => RuleState {
+                    mirrors: MirrorSamplers::new(rule, seed),
+                    ..state
+                },
                 _ => {
                     let weights = rule.backends.iter().map(|backend| backend.weight);
-                    // The seed does not depend on other rules, so other rules do not change this sequence. Because of
-                    // the count, a rule that gets its old weights back starts a new sequence.
-                    let seed =
-                        self.seed ^ fnv1a(&rule.identity) ^ self.install_count.rotate_left(40);
                     RuleState {
                         sampler: Sampler::new(weights, seed),
                         pick_counts: vec![0; rule.backends.len()],
+                        mirrors: MirrorSamplers::new(rule, seed),
                     }
                 }
             };
@@ -128,13 +137,16 @@ impl Live {
         if let Some(redirect) = &rule.redirect {
             return redirect.decide(rule, &mut view, matched.port);
         }
-        let state = self.states.get_mut(matched.rule);
-        let (name, permit, edits) = match state.and_then(|state| state.pick(rule)) {
+        let Some(state) = self.states.get_mut(matched.rule) else {
+            return rule.decided(Decision::Ordinary);
+        };
+        let (name, permit, edits, mirrors) = match state.pick(rule) {
             Some(Destination::Cluster {
                 name,
                 permit,
                 edits,
-            }) => (name, permit, edits),
+                mirrors,
+            }) => (name, permit, edits, mirrors),
             Some(Destination::Redirect(redirect)) => {
                 return redirect.decide(rule, &mut view, matched.port);
             }
@@ -145,24 +157,37 @@ impl Live {
             let check = permit
                 .as_ref()
                 .map(|permit| permit.check_request(&mut view));
-            return match check {
-                Some(Err(missing)) => rule.decided(Decision::Denied(missing)),
-                Some(Ok(())) | None => rule.decided(to_cluster(name, &host.ordinary_cluster)),
+            if let Some(Err(missing)) = check {
+                return rule.decided(Decision::Denied(missing));
+            }
+            let mirrors = state.mirrors.draw(rule, mirrors, &mut view);
+            return match mirrors.as_slice() {
+                [] => rule.decided(to_cluster(name, &host.ordinary_cluster)),
+                // Only the route that reads the routing header copies requests.
+                _ => Decided {
+                    mirrors,
+                    ..rule.decided(Decision::Cluster(name))
+                },
             };
         };
         let request = edits.request(&mut view);
-        if let Some(permit) = permit {
-            // The backend gets the edited request, so the edited request needs the permission.
-            let authority = value_after(&request, ":authority", Some(authority.to_vec()));
-            let authority = authority.unwrap_or_default();
-            let mut read = |name: &str| value_after(&request, name, read(name));
-            let mut edited_view = RequestView::new(&authority, &effort, &mut read);
-            if let Err(missing) = permit.check_request(&mut edited_view) {
-                return rule.decided(Decision::Denied(missing));
-            }
+        // The backend and the mirrors get the edited request, so the edited request needs the permissions.
+        let edited_authority = match (permit, &**mirrors) {
+            (None, []) => None,
+            _ => value_after(&request, ":authority", Some(authority.to_vec())),
+        };
+        let edited_authority = edited_authority.unwrap_or_default();
+        let mut read = |name: &str| value_after(&request, name, read(name));
+        let mut edited_view = RequestView::new(&edited_authority, &effort, &mut read);
+        if let Some(permit) = permit
+            && let Err(missing) = permit.check_request(&mut edited_view)
+        {
+            return rule.decided(Decision::Denied(missing));
         }
+        let mirrors = state.mirrors.draw(rule, mirrors, &mut edited_view);
         Decided {
             request,
+            mirrors,
             response: edits.response.clone(),
             // After edits the ordinary route may no longer match, so the header names the cluster in any case.
             ..rule.decided(Decision::Cluster(name))

@@ -1,5 +1,9 @@
 //! A rule and its backends, checked and compiled for one proxy.
 
+mod mirror;
+
+pub(crate) use self::mirror::Mirror;
+
 use crate::access::{Access, Permit};
 use crate::edit::filters::{Edits, FilterLevel, retry_edits};
 use crate::edit::url::Redirect;
@@ -16,6 +20,8 @@ pub(crate) struct Rule {
     /// The redirect that answers every request of the rule. A rule with a redirect picks no backend.
     pub(crate) redirect: Option<Box<RedirectResponse>>,
     pub(crate) backends: Vec<Backend>,
+    /// The mirrors of the rule, then the mirrors of each backend.
+    pub(crate) mirrors: Vec<Mirror>,
 }
 
 #[derive(Debug)]
@@ -34,6 +40,8 @@ pub(crate) enum Destination {
         permit: Option<Box<Permit>>,
         /// None if the request stays as it is.
         edits: Option<Box<Edits>>,
+        /// Indexes into [`Rule::mirrors`], at most as many as there are [`crate::MIRROR_HEADERS`].
+        mirrors: Box<[usize]>,
     },
     Redirect(Box<RedirectResponse>),
     Status(u16),
@@ -64,6 +72,12 @@ impl Rule {
         let shares = self.backends.iter().map(share);
         shares.eq(other.backends.iter().map(share))
     }
+
+    /// True if both rules have the same mirrors with the same shares. Then each mirror continues its sequence of draws
+    /// in a new revision.
+    pub(crate) fn has_same_mirrors(&self, other: &Rule) -> bool {
+        self.has_same_backends(other) && self.mirrors.iter().eq(other.mirrors.iter())
+    }
 }
 
 fn compile(
@@ -88,6 +102,8 @@ fn compile(
         FilterLevel::compile(filters.as_deref()).map_err(|refusal| refusal.within("filters"))?;
     let retry_edits = retry_edits(timeouts, retry)?;
     let redirect = rule_level.redirect.take();
+    let mut mirrors = mirror::compile(filters.as_deref(), access, site)?;
+    let of_rule = mirrors.len();
     let mut total: u64 = 0;
     let mut compiled = Vec::with_capacity(backends.len());
     for (index, backend) in backends.iter().enumerate() {
@@ -103,7 +119,16 @@ fn compile(
             .map_err(|refusal| within(refusal.within("filters")))?;
         let redirect = backend_level.redirect.take();
         let edits = Edits::new(&rule_level, backend_level, &retry_edits);
-        compiled.push(Backend::compile(backend, redirect, edits, access, site).map_err(within)?);
+        let own = mirror::compile(backend.filters.as_deref(), access, site).map_err(within)?;
+        let first = mirrors.len();
+        mirrors.extend(own);
+        let indexes = mirror::indexes(of_rule, first..mirrors.len()).map_err(within)?;
+        let action = BackendAction {
+            redirect,
+            edits,
+            mirrors: indexes,
+        };
+        compiled.push(Backend::compile(backend, action, access, site).map_err(within)?);
     }
     if total == 0 && redirect.is_none() {
         return refuse("backends", "no backend has a weight");
@@ -121,17 +146,29 @@ fn compile(
             Box::new(RedirectResponse { redirect, edits })
         }),
         backends: compiled,
+        mirrors,
     })
+}
+
+/// What happens to the requests for a backend.
+struct BackendAction {
+    redirect: Option<Redirect>,
+    edits: Option<Box<Edits>>,
+    mirrors: Box<[usize]>,
 }
 
 impl Backend {
     fn compile(
         backend: &wire::Backend,
-        redirect: Option<Redirect>,
-        edits: Option<Box<Edits>>,
+        action: BackendAction,
         access: Option<&Access>,
         site: &Site,
     ) -> Result<Backend, Refusal> {
+        let BackendAction {
+            redirect,
+            edits,
+            mirrors,
+        } = action;
         let (label, to) = match &backend.to {
             wire::Target::Service(service) => {
                 if !is_dns_name(&service.name) || !is_dns_name(&service.namespace) {
@@ -147,6 +184,7 @@ impl Backend {
                         name: site.naming.cluster(service).into(),
                         permit,
                         edits,
+                        mirrors,
                     },
                 };
                 (service.to_string(), to)

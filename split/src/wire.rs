@@ -219,13 +219,27 @@ pub struct Called {
 }
 
 impl Rule {
+    /// Returns the filters of the rule, and then the filters of each backend.
+    pub fn all_filters(&self) -> impl Iterator<Item = &Filters> {
+        let of_backends = self.backends.iter().map(|backend| &backend.filters);
+        [&self.filters]
+            .into_iter()
+            .chain(of_backends)
+            .filter_map(Option::as_deref)
+    }
+
+    /// Like [`Rule::all_filters`], but the filters can be changed.
+    pub fn all_filters_mut(&mut self) -> impl Iterator<Item = &mut Filters> {
+        let of_backends = self.backends.iter_mut();
+        let of_backends = of_backends.filter_map(|backend| backend.filters.as_deref_mut());
+        self.filters.as_deref_mut().into_iter().chain(of_backends)
+    }
+
     /// True if a redirect of the rule or of a backend has neither port nor scheme. Such a redirect goes to the port of
     /// the listener.
     pub fn redirects_to_listener(&self) -> bool {
-        let backend_filters = self.backends.iter().map(|backend| &backend.filters);
-        backend_filters
-            .chain([&self.filters])
-            .filter_map(|filters| filters.as_ref()?.redirect.as_ref())
+        self.all_filters()
+            .filter_map(|filters| filters.redirect.as_ref())
             .any(|redirect| redirect.port.is_none() && redirect.scheme.is_none())
     }
 }
@@ -243,6 +257,10 @@ pub struct Filters {
     pub rewrite: Option<Rewrite>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub redirect: Option<Redirect>,
+    /// Services that get copies of requests. A rule and a backend together have at most as many mirrors as there are
+    /// [`crate::MIRROR_HEADERS`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mirrors: Vec<Mirror>,
 }
 
 impl Filters {
@@ -258,11 +276,13 @@ impl Filters {
             response_headers,
             rewrite,
             redirect,
+            mirrors,
         } = self;
         request_headers.is_empty()
             && response_headers.is_empty()
             && rewrite.is_none()
             && redirect.is_none()
+            && mirrors.is_empty()
     }
 }
 
@@ -336,6 +356,27 @@ pub struct Redirect {
     pub path: Option<PathEdit>,
     /// 301, 302, 303, 307 or 308.
     pub status: u16,
+}
+
+/// HTTPRequestMirrorFilter of Gateway API v1: the Service that gets a copy of a share of the requests.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Mirror {
+    pub to: Service,
+    /// The share of the requests; None means every request.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fraction: Option<Fraction>,
+    /// ServiceAccounts of the pods behind the Service, as in [`Backend::accounts`].
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub accounts: Vec<String>,
+}
+
+/// A share of requests. The numerator is at most the denominator, and the denominator is at least 1.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Fraction {
+    pub numerator: u32,
+    pub denominator: u32,
 }
 
 /// HTTPRouteTimeouts of Gateway API v1, in milliseconds; 0 means no limit.

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
+use weir_split::MIRROR_HEADERS;
 
 use crate::tls;
 
@@ -24,6 +25,7 @@ struct Listener {
     module: Option<PathBuf>,
     has_proxy_protocol: bool,
     is_normalizing: bool,
+    has_mirrors: bool,
     certificate: Option<tls::Certificate>,
     /// 0 means any free port.
     port: u16,
@@ -60,6 +62,7 @@ impl Bootstrap {
             module: None,
             has_proxy_protocol: false,
             is_normalizing: false,
+            has_mirrors: false,
             certificate: None,
             port: 0,
         });
@@ -87,6 +90,15 @@ impl Bootstrap {
     pub fn normalizing(mut self) -> Bootstrap {
         if let Some(listener) = self.listeners.last_mut() {
             listener.is_normalizing = true;
+        }
+        self
+    }
+
+    /// Lets the last listener copy requests to the mirrors that the filter draws.
+    #[must_use]
+    pub fn mirroring(mut self) -> Bootstrap {
+        if let Some(listener) = self.listeners.last_mut() {
+            listener.has_mirrors = true;
         }
         self
     }
@@ -299,6 +311,7 @@ impl Listener {
             },
             ordinary,
         ]);
+        let upstream = self.upstream_filters(wasm);
         let wasm = json!({ "@type": format!("{TYPED}.http.wasm.v3.Wasm"), "config": wasm });
         let lua = lua.map(|code| {
             let lua = json!({
@@ -307,7 +320,10 @@ impl Listener {
             });
             json!({ "name": "lua", "typed_config": lua })
         });
-        let router = json!({ "@type": format!("{TYPED}.http.router.v3.Router") });
+        let router = json!({
+            "@type": format!("{TYPED}.http.router.v3.Router"),
+            "upstream_http_filters": upstream,
+        });
         let own = [
             json!({ "name": "weir", "typed_config": wasm }),
             json!({ "name": "router", "typed_config": router }),
@@ -324,8 +340,10 @@ impl Listener {
             "max_request_headers_kb": 1024,
             "upgrade_configs": [{ "upgrade_type": "websocket" }],
             "http_filters": filters,
+            "early_header_mutation_extensions": self.early_removal(),
             "route_config": {
                 "request_headers_to_remove": ["x-weir-cluster"],
+                "request_mirror_policies": self.mirror_policies(),
                 "response_headers_to_add": [
                     { "header": { "key": "x-cluster", "value": "%UPSTREAM_CLUSTER%" } },
                 ],
@@ -334,4 +352,54 @@ impl Listener {
         });
         json!([{ "name": "http", "typed_config": manager }])
     }
+
+    /// Removes the headers of mirrors that a client sends.
+    fn early_removal(&self) -> Vec<Value> {
+        let mutation = "type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation";
+        let remove = |config: Value| json!({ "name": "weir", "typed_config": config });
+        self.has_mirrors
+            .then(|| remove(json!({ "@type": mutation, "mutations": removals() })))
+            .into_iter()
+            .collect()
+    }
+
+    fn mirror_policies(&self) -> Vec<Value> {
+        let policy = |header: &&str| {
+            json!({
+                "cluster_header": header,
+                "disable_shadow_host_suffix_append": true,
+                "request_headers_mutations": removals(),
+            })
+        };
+        let headers: &[&str] = if self.has_mirrors {
+            &MIRROR_HEADERS
+        } else {
+            &[]
+        };
+        headers.iter().map(policy).collect()
+    }
+
+    /// The filters between the router and a backend.
+    fn upstream_filters(&self, wasm: &Value) -> Vec<Value> {
+        if !self.has_mirrors {
+            return Vec::new();
+        }
+        let config = json!({
+            "name": "weir-upstream",
+            "root_id": "upstream",
+            "failure_policy": wasm["failure_policy"],
+            "vm_config": wasm["vm_config"],
+        });
+        let wasm = json!({ "@type": format!("{TYPED}.http.wasm.v3.Wasm"), "config": config });
+        let codec = json!({ "@type": format!("{TYPED}.http.upstream_codec.v3.UpstreamCodec") });
+        vec![
+            json!({ "name": "weir-upstream", "typed_config": wasm }),
+            json!({ "name": "codec", "typed_config": codec }),
+        ]
+    }
+}
+
+fn removals() -> Vec<Value> {
+    let removal = |header| json!({ "remove": header });
+    MIRROR_HEADERS.iter().map(removal).collect()
 }

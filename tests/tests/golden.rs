@@ -118,6 +118,12 @@ impl Pass {
                 };
                 bootstrap = listen(bootstrap, &name);
                 bootstrap = bootstrap.port(port);
+                let mut filters = rules.values().flat_map(|rule| rule.all_filters());
+                let has_mirrors = filters.any(|filters| !filters.mirrors.is_empty());
+                drop(filters);
+                if has_mirrors {
+                    bootstrap = bootstrap.mirroring();
+                }
                 if proxy.is_inbound() {
                     bootstrap = bootstrap.mutual_tls(&certificate);
                 }

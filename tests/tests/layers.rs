@@ -38,8 +38,9 @@ const SPLIT: [&str; 14] = [
     "live",
     "module",
 ];
-const FILTER: [&str; 9] = [
+const FILTER: [&str; 10] = [
     "host",
+    "upstream",
     "bounded",
     "metrics",
     "shared",

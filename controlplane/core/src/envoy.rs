@@ -12,6 +12,8 @@ mod dump;
 mod dump_fields;
 mod listener_findings;
 mod lost_policies;
+mod mirror_routes;
+mod mirrors;
 mod missing_rules;
 mod policy;
 #[cfg(test)]
@@ -98,6 +100,7 @@ pub fn findings(dump: &EnvoyDump, plan: &Plan) -> Vec<Finding> {
         if (plugin.direction, plugin.protocol) == (Direction::Outbound, Protocol::Http) {
             listener_findings::find(filter, &config, &mut filter_findings);
         }
+        mirrors::find(dump, filter, &config, &mut filter_findings);
     }
     for chain in &dump.chains {
         chain.find(&mut filter_findings);

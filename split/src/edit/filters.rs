@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use crate::decision::Edit;
+use crate::decision::{Edit, MIRROR_HEADERS};
 use crate::edit::url::{PathEdit, Redirect, new_host};
 use crate::matching::condition::header_name;
 use crate::matching::request_view::RequestView;
@@ -44,6 +44,8 @@ impl FilterLevel {
             response_headers,
             rewrite,
             redirect,
+            // The rule compiles the mirrors, because each of them has a sampler.
+            mirrors: _,
         } = filters;
         let edits = edits(request_headers).map_err(|refusal| refusal.within("request_headers"))?;
         let mut request = Vec::with_capacity(edits.len());
@@ -188,6 +190,10 @@ fn editable_name(name: &str) -> Result<Box<str>, Refusal> {
         let reason = format!("{name} belongs to the connection, and no edit may change it");
         return refuse("name", reason);
     }
+    if is_mirror_header(&name) {
+        let reason = format!("{name} names the cluster of a mirror, and no edit may change it");
+        return refuse("name", reason);
+    }
     Ok(name)
 }
 
@@ -206,6 +212,12 @@ pub fn is_framing_header(name: &str) -> bool {
             | "transfer-encoding"
             | "upgrade"
     )
+}
+
+/// True for [`MIRROR_HEADERS`]. With an edit of such a header, a route could send copies of requests to any cluster.
+/// `name` must be in lower case.
+pub fn is_mirror_header(name: &str) -> bool {
+    MIRROR_HEADERS.contains(&name)
 }
 
 fn header_value(header: &wire::Header) -> Result<Box<[u8]>, Refusal> {

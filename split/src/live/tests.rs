@@ -468,4 +468,5 @@ fn too_many_new_states_give_431() {
 
 mod connections;
 mod listeners;
+mod mirrors;
 mod permission;

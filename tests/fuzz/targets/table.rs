@@ -2,7 +2,9 @@
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
-use weir_split::{Decided, Decision, Edit, Live, Site, Table, UntilConfigured, wire};
+use weir_split::{
+    Decided, Decision, Edit, Live, MIRROR_HEADERS, Site, Table, UntilConfigured, wire,
+};
 
 fuzz_target!(|document: &[u8]| {
     let Ok(config) = serde_json::from_slice::<wire::Config>(document) else {
@@ -57,6 +59,9 @@ fn check(decided: &Decided) {
         }
         Decision::Denied(text) => assert!(is_safe(text.as_bytes()) && text.len() < 4096),
     }
+    let is_mirrored = !decided.mirrors.is_empty();
+    assert!(decided.mirrors.len() <= MIRROR_HEADERS.len());
+    assert!(!is_mirrored || matches!(decided.decision, Decision::Cluster(_)));
     for edit in decided
         .request
         .iter()
@@ -64,7 +69,7 @@ fn check(decided: &Decided) {
     {
         match edit {
             Edit::Set(name, value) | Edit::Add(name, value) => {
-                assert!(!name.is_empty() && is_safe(value));
+                assert!(!name.is_empty() && !MIRROR_HEADERS.contains(&&**name) && is_safe(value));
             }
             Edit::Remove(name) => assert!(!name.is_empty() && !name.starts_with(':')),
         }

@@ -235,6 +235,7 @@ fn render_filters(filters: Option<&wire::Filters>) -> Vec<String> {
         response_headers,
         rewrite,
         redirect,
+        mirrors,
     } = filters;
     let mut lines = Vec::new();
     if !request_headers.is_empty() {
@@ -266,7 +267,29 @@ fn render_filters(filters: Option<&wire::Filters>) -> Vec<String> {
         ]);
         lines.push(format!("redirect {status} {parts}").trim_end().to_owned());
     }
+    lines.extend(mirrors.iter().map(render_mirror));
     lines
+}
+
+/// Returns `copies 20/100 of the requests to web-v2.default:80 as default/web`.
+fn render_mirror(mirror: &wire::Mirror) -> String {
+    let wire::Mirror {
+        to,
+        fraction,
+        accounts,
+    } = mirror;
+    let share = match fraction {
+        None => "all".to_owned(),
+        Some(wire::Fraction {
+            numerator,
+            denominator,
+        }) => format!("{numerator}/{denominator} of the"),
+    };
+    let mut text = format!("copies {share} requests to {to}");
+    if !accounts.is_empty() {
+        let _ = write!(text, " as {}", accounts.join(" or "));
+    }
+    text
 }
 
 fn parts<const N: usize>(parts: [(&str, Option<String>); N]) -> String {

@@ -32,7 +32,7 @@ const ONE_PREFIX: &str = "replacePrefixMatch needs exactly one match";
 const ONE_HOST: &str = "exactly one header host, which cannot be added or removed";
 
 /// Invalid routes, each with words of the policy's refusal.
-const BROKEN: [Broken; 81] = [
+const BROKEN: [Broken; 80] = [
     broken(
         HTTP,
         "rules: [{ filters: [{ type: CORS, cors: { allowOrigins: ['https://www.foo.com'] } }], TO }]",
@@ -42,11 +42,6 @@ const BROKEN: [Broken; 81] = [
         OLD_HTTP,
         "rules: [{ filters: [{ type: CORS, cors: {} }], TO }]",
         "filter CORS is not supported",
-    ),
-    broken(
-        HTTP,
-        "rules: [{ filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: shadow, port: 80 } } }], TO }]",
-        "filter RequestMirror is not supported",
     ),
     broken(
         HTTP,
@@ -60,12 +55,12 @@ const BROKEN: [Broken; 81] = [
     ),
     broken(
         HTTP,
-        "rules: [{ backendRefs: [{ name: a, port: 80, filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: shadow, port: 80 } } }] }] }]",
+        "rules: [{ backendRefs: [{ name: a, port: 80, filters: [{ type: CORS, cors: { allowOrigins: ['https://www.foo.com'] } }] }] }]",
         "the requests of its rule or backend would be answered 500",
     ),
     broken(
         GRPC,
-        "rules: [{ filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: shadow, port: 80 } } }], TO }]",
+        "rules: [{ filters: [{ type: ExtensionRef, extensionRef: { group: example.org, kind: Filter, name: x } }], TO }]",
         "would be answered UNAVAILABLE",
     ),
     broken(
@@ -441,7 +436,15 @@ const BROKEN: [Broken; 81] = [
 ];
 
 /// Valid routes. A retry with a backoff is valid too: Weir ignores the backoff.
-const RIGHT: [(&str, &str); 9] = [
+const RIGHT: [(&str, &str); 11] = [
+    (
+        HTTP,
+        "rules: [{ filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: a, port: 80 } } }, { type: RequestMirror, requestMirror: { backendRef: { name: b, port: 80 } } }], TO }]",
+    ),
+    (
+        GRPC,
+        "rules: [{ filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: a, port: 80 } } }], TO }]",
+    ),
     (HTTP, "rules: [{ retry: { attempts: 3, backoff: 1s }, TO }]"),
     (
         HTTP,

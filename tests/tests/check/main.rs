@@ -194,8 +194,8 @@ route: rules: [{ backendRef: [{ name: web-v1, port: 80 }] }]
 -> HTTPRoute default/route spec.rules[0].backendRef: InvalidValue: unknown field backendRef: requests of this rule are answered 500; correct the name
 
 an unsupported filter
-route: rules: [{ filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: web-v2, port: 80 } } }], backendRefs: [{ name: web-v1, port: 80 }] }]
--> HTTPRoute default/route spec.rules[0].filters[0].type: UnsupportedValue: the filter RequestMirror is not supported: requests of this rule are answered 500; take the filter RequestMirror out
+route: rules: [{ filters: [{ type: ExtensionRef, extensionRef: { group: a, kind: B, name: c } }], backendRefs: [{ name: web-v1, port: 80 }] }]
+-> HTTPRoute default/route spec.rules[0].filters[0].type: UnsupportedValue: the filter ExtensionRef is not supported: requests of this rule are answered 500; take the filter ExtensionRef out
 
 an invalid header name
 route: rules: [{ matches: [{ headers: [{ name: a b, value: b }] }], backendRefs: [{ name: web-v1, port: 80 }] }]

@@ -75,16 +75,16 @@ const HTTP: &str = "{ name: http, port: 80, protocol: HTTP }";
 
 pub const CASES: [Case; 19] = [
     Case {
-        namespace: "mirror",
+        namespace: "cors",
         listeners: HTTP,
         routes: &[
-            "HTTPRoute r: rules: [{ matches: [{ path: { value: /copied } }], filters: [{ type: RequestMirror, requestMirror: { backendRef: { name: b, port: 80 } } }], A }, { A }]",
+            "HTTPRoute r: rules: [{ matches: [{ path: { value: /copied } }], filters: [{ type: CORS, cors: { allowOrigins: ['https://a.example'] } }], A }, { A }]",
         ],
         expected: &[
             accepted("r"),
             partly(
                 "r",
-                "Dropped Rule 0: spec.rules[0].filters[0].type: the filter RequestMirror is not supported: requests of this rule are answered 500; take the filter RequestMirror out",
+                "Dropped Rule 0: spec.rules[0].filters[0].type: the filter CORS is not supported: requests of this rule are answered 500; take the filter CORS out, and let the backends or the proxy's own CORS filter answer",
             ),
         ],
     },

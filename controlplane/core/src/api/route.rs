@@ -11,6 +11,8 @@ pub mod header_match;
 mod hostnames;
 mod http;
 pub mod matches;
+pub mod mirror;
+mod mirror_limit;
 pub mod parent_ref;
 pub mod parse;
 pub mod path_match;
@@ -26,8 +28,10 @@ use jiff::Timestamp;
 use serde_json::Value;
 use weir_split::wire::{Field, Filters, PathMatch, Retry, Timeouts};
 
-pub use self::backend_ref::{BackendRef, PortRef, Reference};
+pub use self::backend_ref::BackendRef;
+pub use self::mirror::MirrorRef;
 pub use self::parent_ref::{ParentKind, ParentRef};
+pub use self::reference::{PortRef, Reference};
 use crate::api::route::rank::Rank;
 use crate::manifest::hostname::Hostname;
 use crate::manifest::object::{Kind, Object};
@@ -77,6 +81,7 @@ pub struct RouteRule {
     /// The backends; empty if the rule has no `backendRefs`.
     pub backends: Vec<BackendRef>,
     pub filters: Filters,
+    pub mirrors: Vec<MirrorRef>,
     pub timeouts: Timeouts,
     pub retry: Option<Retry>,
 }
@@ -118,21 +123,24 @@ impl Route {
         Ok(route)
     }
 
-    /// Returns a problem for each backendRef that has the name of a port instead of its number.
-    ///
-    /// Call this function only if Weir uses an older valid form of the route instead of this form. For all other
-    /// routes, translation returns these problems, and their messages contain the right number.
+    /// Returns a problem for each backendRef and each mirror that has the name of a port instead of the number. Call it only for a
+    /// route that is not translated, because Weir still uses an older valid form of the route. For all other routes,
+    /// translation reports these problems with the right number.
     pub fn port_names(&self) -> impl Iterator<Item = Problem> {
         self.rules.iter().flat_map(move |rule| {
-            rule.backends.iter().filter_map(move |backend| {
-                let PortRef::Name(name) = backend.to.as_ref()?.port.as_ref()? else {
-                    return None;
-                };
-                let message = messages::backend::port_by_name(name);
+            let of_backends = rule.backends.iter().filter_map(move |backend| {
+                let message = port_by_name(backend.to.as_ref()?)?;
                 let at = (rule.index, backend.index);
                 let problem = self.object.problem_of_backend(at, ".port", message);
                 Some(problem.with_effect(self.kind.share_fails()))
-            })
+            });
+            let of_mirrors = rule.all_mirrors().filter_map(move |(backend, mirror)| {
+                let message = port_by_name(&mirror.to)?;
+                let at = (rule.index, backend, mirror.index);
+                let problem = self.object.problem_of_mirror(at, ".port", message);
+                Some(problem.with_effect(mirror::not_copied()))
+            });
+            of_backends.chain(of_mirrors)
         })
     }
 
@@ -142,7 +150,26 @@ impl Route {
     }
 }
 
-/// Returns a problem for each Linkerd annotation about timeouts or retries. Weir does not support these annotations.
+fn port_by_name(to: &Reference) -> Option<messages::Message> {
+    match to.port.as_ref()? {
+        PortRef::Name(name) => Some(messages::backend::port_by_name(name)),
+        PortRef::Number(_) => None,
+    }
+}
+
+impl RouteRule {
+    /// Returns the mirrors of the rule and of its backends, each with the index of its backend.
+    pub fn all_mirrors(&self) -> impl Iterator<Item = (Option<usize>, &MirrorRef)> {
+        let of_rule = self.mirrors.iter().map(|mirror| (None, mirror));
+        let of_backends = self.backends.iter().flat_map(|backend| {
+            let mirrors = backend.mirrors.iter();
+            mirrors.map(|mirror| (Some(backend.index), mirror))
+        });
+        of_rule.chain(of_backends)
+    }
+}
+
+/// Returns a problem for each annotation of Linkerd for timeouts and retries, because Weir does not support them.
 fn annotation_problems(object: &Object) -> Vec<Problem> {
     let annotations = object
         .body

@@ -8,6 +8,7 @@ use weir_split::{EVERY_NAMESPACE, Plugin, Protocol, module};
 
 use super::chains::{Chain, Discovered};
 use super::dump_fields::{message, plugin, text, wasm};
+use super::mirror_routes::EnvoyMirrors;
 use super::virtual_host::VirtualHost;
 use crate::plan::Scope;
 
@@ -20,6 +21,7 @@ pub struct EnvoyDump {
     pub filters: Vec<Filter>,
     pub virtual_hosts: Vec<VirtualHost>,
     pub(super) chains: Vec<Chain>,
+    pub(super) mirrors: EnvoyMirrors,
     /// The gauges of loaded modules, by name. The value is true if the module edits no responses. The map is empty if
     /// the statistics are not read yet, or do not have the gauges.
     lean_gauges: BTreeMap<String, bool>,
@@ -64,6 +66,7 @@ impl EnvoyDump {
             filters: Vec::new(),
             virtual_hosts: Vec::new(),
             chains: Vec::new(),
+            mirrors: EnvoyMirrors::default(),
             lean_gauges: BTreeMap::new(),
         };
         let discovered = discovered(configs);
@@ -80,6 +83,7 @@ impl EnvoyDump {
                     for listener in resources(config, "listener") {
                         let at = format!("listener {}", text(listener, "name"));
                         parsed.add_filters(&at, &sockets(listener), listener);
+                        parsed.mirrors.add_routers(&at, listener);
                         parsed.chains.extend(Chain::read(listener, &discovered));
                     }
                 }
@@ -92,6 +96,7 @@ impl EnvoyDump {
                 "RoutesConfigDump" => {
                     for routes in resources(config, "route_config") {
                         let name = text(routes, "name");
+                        parsed.mirrors.add_routes(&name, routes);
                         let hosts = routes.get("virtual_hosts").and_then(Value::as_array);
                         let hosts = hosts.into_iter().flatten();
                         parsed

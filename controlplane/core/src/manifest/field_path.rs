@@ -63,6 +63,20 @@ impl<'a> FieldPath<'a> {
         self.entry(backend).about(about)
     }
 
+    /// Returns the same path, for problems of the Service that a filter RequestMirror names. `backend` is the index of
+    /// the backend that has the filter, and `filter` the index of the filter.
+    pub fn mirror(self, backend: Option<usize>, filter: usize) -> FieldPath<'a> {
+        let about = match self.about {
+            About::Rule(rule) => About::Mirror {
+                rule,
+                backend,
+                filter,
+            },
+            other => other,
+        };
+        self.about(about)
+    }
+
     fn about(self, about: About) -> FieldPath<'a> {
         FieldPath { about, ..self }
     }

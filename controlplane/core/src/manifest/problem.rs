@@ -73,6 +73,27 @@ impl ObjectRef {
         let about = About::BackendRef { rule, backend };
         self.problem(path, message).about(about)
     }
+
+    /// Returns a problem of the Service that the filter RequestMirror at `filters[FILTER].requestMirror.backendRef`
+    /// names, in the rule or in one of its backends. `field` is empty or begins with a dot.
+    pub fn problem_of_mirror(
+        &self,
+        (rule, backend, filter): (usize, Option<usize>, usize),
+        field: &str,
+        message: Message,
+    ) -> Problem {
+        let of_backend = backend.map(|backend| format!(".backendRefs[{backend}]"));
+        let of_backend = of_backend.unwrap_or_default();
+        let path = format!(
+            "spec.rules[{rule}]{of_backend}.filters[{filter}].requestMirror.backendRef{field}"
+        );
+        let about = About::Mirror {
+            rule,
+            backend,
+            filter,
+        };
+        self.problem(path, message).about(about)
+    }
 }
 
 /// Writes `KIND NAMESPACE/NAME`, without the parts that are absent.
@@ -169,6 +190,10 @@ pub enum Reason {
     FailsOpen,
     /// An Envoy route gets requests instead of another route, but does not have the policies of that other route.
     PoliciesLost,
+    /// A route does not copy the requests that the filter draws for mirrors.
+    NotMirrored,
+    /// Backends see the headers in which the filter names the clusters of mirrors.
+    MirrorHeadersVisible,
 }
 
 impl fmt::Display for Reason {
@@ -184,7 +209,7 @@ pub enum Extent {
     Nothing,
     /// A part for which this enum has no more exact variant.
     Part,
-    /// The requests or connections of one backend.
+    /// The requests or connections of one backend, or the copies for one mirror.
     Share,
     /// One match.
     Match,
@@ -208,6 +233,12 @@ pub enum About {
     /// The Service in an entry of `backendRefs`. Problems of the weight or the filters of an entry have
     /// [`About::Rule`].
     BackendRef { rule: usize, backend: usize },
+    /// The Service of a filter RequestMirror. Without a `backend`, the filter belongs to the rule.
+    Mirror {
+        rule: usize,
+        backend: Option<usize>,
+        filter: usize,
+    },
 }
 
 /// What a problem means for traffic.
@@ -273,7 +304,9 @@ impl Problem {
     /// Returns the index of the problem's rule in `spec.rules`; None if the problem is not in a rule.
     pub fn rule(&self) -> Option<usize> {
         match self.about {
-            About::Rule(rule) | About::BackendRef { rule, .. } => Some(rule),
+            About::Rule(rule) | About::BackendRef { rule, .. } | About::Mirror { rule, .. } => {
+                Some(rule)
+            }
             About::Object | About::Parent(_) => None,
         }
     }

@@ -31,6 +31,9 @@ pub fn apply(all_grants: &Grants, scope: &Scope, config: &mut Config) {
         for backend in &mut rule.backends {
             backend.accounts.retain(is_needed);
         }
+        for mirror in rule.all_filters_mut().flat_map(|it| &mut it.mirrors) {
+            mirror.accounts.retain(is_needed);
+        }
         match &mut rule.called {
             Some(called) if grants.is_some() => called.accounts.retain(is_needed),
             called => *called = None,
@@ -60,13 +63,17 @@ fn grants_of_namespace(all_grants: &Grants, own: &str, rules: &BTreeMap<String, 
     needed
 }
 
-/// Returns the ServiceAccounts behind the backends of rules, and behind the Services that clients call.
+/// Returns the ServiceAccounts behind the backends and mirrors of rules, and behind the Services that clients call.
 fn accounts_behind(rules: &BTreeMap<String, Rule>) -> impl Iterator<Item = &String> {
     let backends = rules.values().flat_map(|rule| &rule.backends);
     let of_backends = backends.map(|backend| &backend.accounts);
+    let filters = rules.values().flat_map(Rule::all_filters);
+    let of_mirrors = filters
+        .flat_map(|filters| &filters.mirrors)
+        .map(|mirror| &mirror.accounts);
     let called = rules.values().filter_map(|rule| rule.called.as_ref());
     let of_called = called.map(|called| &called.accounts);
-    of_backends.chain(of_called).flatten()
+    of_backends.chain(of_mirrors).chain(of_called).flatten()
 }
 
 /// Returns the grant with only its sources in this namespace; None if it has no source there.

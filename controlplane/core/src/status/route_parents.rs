@@ -213,7 +213,9 @@ impl Parent<'_> {
         };
         let concerns = |problem: &Problem| match (problem.reason, problem.about) {
             (Reason::RefNotPermitted, _) => needs_grant,
-            (_, About::BackendRef { .. }) => !needs_grant || !is_not_permitted(problem.about),
+            (_, About::BackendRef { .. } | About::Mirror { .. }) => {
+                !needs_grant || !is_not_permitted(problem.about)
+            }
             _ => true,
         };
         let mut problems: Vec<_> = of_object
@@ -238,7 +240,7 @@ impl Parent<'_> {
     }
 }
 
-/// True if requests for a backend get an error because the reference to the backend is wrong.
+/// True if requests for a backend get an error, or a mirror gets no copies, because the reference is wrong.
 fn is_of_reference(problem: &Problem) -> bool {
     let is_of_reference = matches!(
         problem.reason,

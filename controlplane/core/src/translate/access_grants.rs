@@ -89,8 +89,8 @@ pub fn require_called(
     }
 }
 
-/// For each backend in the rules with these identities, adds the ServiceAccounts of the backend's pods. A backend
-/// without ServiceAccounts denies every client.
+/// Writes the ServiceAccounts of the pods of each backend and mirror into the rules with these identities. A backend
+/// without ServiceAccounts denies every client, and a mirror without ServiceAccounts gets no copies.
 pub fn name_accounts(
     accounts: &mut Accounts,
     identities: &BTreeSet<String>,
@@ -100,7 +100,16 @@ pub fn name_accounts(
     let rules = rules
         .iter_mut()
         .filter(|(identity, _)| identities.contains(*identity));
-    for backend in rules.flat_map(|(_, rule)| &mut rule.backends) {
+    let mut rules: Vec<_> = rules.map(|(_, rule)| rule).collect();
+    for rule in &mut rules {
+        let filters = rule.all_filters_mut();
+        for mirror in filters.flat_map(|filters| &mut filters.mirrors) {
+            if let Some((_, accounts)) = accounts.find(&mirror.to.namespace, &mirror.to.name) {
+                mirror.accounts = accounts.to_vec();
+            }
+        }
+    }
+    for backend in rules.into_iter().flat_map(|rule| &mut rule.backends) {
         let Target::Service(wire::Service {
             namespace, name, ..
         }) = &backend.to

@@ -35,7 +35,9 @@ use crate::world::{Key, World};
 const BACKEND: u64 = 70;
 const MATCH: u64 = 20;
 const SET: u64 = 220;
-/// Bytes of the field names, the punctuation and the numbers that a rule contains for the Service that clients call.
+/// Bytes of the field names, the punctuation and the numbers of a mirror, and of its list.
+const MIRROR: u64 = 160;
+/// Bytes of the field names, the punctuation and the numbers in a rule for the Service that its clients call.
 const CALLED: u64 = 80;
 
 /// Leaves out the objects that have too many matches or are over a limit, and adds a problem for each. Returns a world

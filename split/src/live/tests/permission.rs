@@ -363,3 +363,32 @@ fn old_permissions_deny_everything() {
     };
     assert!(why.contains("access_max_age"), "{why}");
 }
+
+/// The client has permission for the backend, but not always for the mirror.
+#[test]
+fn mirror_needs_a_grant() {
+    for (accounts, path, expected) in [
+        (r#"["shop/store"]"#, "/buy", 1),
+        (r#"["shop/else"]"#, "/buy", 0),
+        ("[]", "/buy", 0),
+        // The mirror gets the rewritten request.
+        (r#"["shop/store"]"#, "/old", 1),
+    ] {
+        let mirror = format!(
+            r#"{{"to":{{"name":"x","namespace":"shop","port":80}},"accounts":{accounts}}}"#
+        );
+        let rewrite = match path {
+            "/old" => r#""rewrite":{"path":{"full":"/buy"}},"#,
+            _ => "",
+        };
+        let filters = format!(r#"{{"filters":{{{rewrite}"mirrors":[{mirror}]}},"backends""#);
+        let config = with_access(r#"["shop/store"]"#).replace(r#"{"backends""#, &filters);
+        let mut live = live(&config, &buyer());
+        let (mirrors, _) = ask(&format!("GET root {path}"), |authority, read| {
+            let decided = live.decide(authority, || None, read);
+            assert_eq!(words(&decided), "one", "{path} {accounts}");
+            decided.mirrors.len()
+        });
+        assert_eq!(mirrors, expected, "{path} {accounts}");
+    }
+}

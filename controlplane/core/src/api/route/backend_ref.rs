@@ -1,16 +1,15 @@
 //! Reads BackendRef of Gateway API v1: a backend of a rule, with its weight.
 
-use serde::Deserialize;
 use serde_json::{Map, Value};
 use weir_split::wire::Filters;
 
 use super::RouteKind;
-use super::filters;
-use super::reference::{is_core, name_in_host, non_empty_or};
+use super::filters::{self, FilterContext, RouteFilters};
+use super::mirror::MirrorRef;
+use super::reference::Reference;
 use crate::manifest::field_path::{FieldPath, unknown_fields};
 use crate::manifest::problem::Problem;
-use crate::manifest::problem::messages::{Message, backend};
-use crate::manifest::spelling::is_misspelling_of;
+use crate::manifest::problem::messages::backend;
 
 /// The maximum weight (Gateway API v1, BackendRef.weight).
 const MAX_WEIGHT: u64 = 1_000_000;
@@ -29,34 +28,9 @@ pub struct BackendRef {
     /// The object that the backendRef names; None if the reference cannot be read.
     pub to: Option<Reference>,
     pub filters: Filters,
+    pub mirrors: Vec<MirrorRef>,
     /// True if a part of the backend is invalid or not supported. Requests for a broken backend get an error response.
     pub broken: bool,
-}
-
-/// The object that a backendRef names. It is usually a Service.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reference {
-    /// `KIND.GROUP` of the object; None for a Service.
-    pub other_kind: Option<String>,
-    pub namespace: String,
-    pub name: String,
-    pub port: Option<PortRef>,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum PortRef {
-    Number(u16),
-    /// The name of a port. Gateway API allows only a number, so translation reports a problem with the right number.
-    Name(String),
-}
-
-#[derive(Deserialize)]
-struct BackendRefSpec {
-    group: Option<String>,
-    kind: Option<String>,
-    namespace: Option<String>,
-    name: String,
-    port: Option<Value>,
 }
 
 const FIELDS: [&str; 7] = [
@@ -72,7 +46,7 @@ const FIELDS: [&str; 7] = [
 /// The problems of a rule's backends.
 #[derive(Debug, Default)]
 pub struct BackendProblems {
-    /// Problems that break one backend.
+    /// Problems that break one backend or one mirror. They already have their effects.
     pub of_shares: Vec<Problem>,
     /// Problems that break the rule.
     pub of_rule: Vec<Problem>,
@@ -112,25 +86,36 @@ pub fn parse(
                 continue;
             }
         };
-        let to = match read_reference(&target, namespace, entry) {
+        let to = match Reference::read(&target, namespace, entry) {
             Ok(to) => Some(to),
             Err(problem) => {
                 faults.push(problem);
                 None
             }
         };
-        let filters = filters::parse(
-            &at.field("filters"),
+        let context = FilterContext {
             route,
+            namespace,
             prefix,
+            backend: Some(index),
+        };
+        let RouteFilters {
+            edits,
+            mirrors,
+            mirror_problems,
+        } = filters::parse(
+            &at.field("filters"),
+            &context,
             entry.get("filters"),
             &mut faults,
         );
+        problems.of_shares.extend(mirror_problems);
         backends.push(BackendRef {
             index,
             weight,
             to,
-            filters,
+            filters: edits,
+            mirrors,
             broken: !faults.is_empty(),
         });
         let faults = faults.into_iter();
@@ -163,84 +148,4 @@ fn read_weight(at: &FieldPath, value: &Value, faults: &mut Vec<Problem>) -> Resu
         }
         _ => Err(at.problem(backend::bad_weight(weight, MAX_WEIGHT))),
     }
-}
-
-fn read_reference(at: &FieldPath, namespace: &str, value: &Value) -> Result<Reference, Problem> {
-    let spec: BackendRefSpec = at.decode(value)?;
-    if spec.kind.as_deref() == Some("") {
-        return Err(at.field("kind").problem(backend::kind_empty()));
-    }
-    if let Some((field, message)) = find_misspelling(&spec) {
-        return Err(at.field(field).problem(message));
-    }
-    check_name(&at.field("name"), &spec)?;
-    let group = spec.group.unwrap_or_default();
-    let kind = spec.kind.unwrap_or_else(|| "Service".to_owned());
-    let is_service = is_core(&group) && kind == "Service";
-    let kind_and_group = match group.as_str() {
-        "" => kind,
-        group => format!("{kind}.{group}"),
-    };
-    Ok(Reference {
-        other_kind: (!is_service).then_some(kind_and_group),
-        namespace: non_empty_or(spec.namespace, namespace),
-        name: spec.name,
-        port: spec
-            .port
-            .map(|port| read_port(&at.field("port"), &port))
-            .transpose()?,
-    })
-}
-
-/// Returns the field that is most likely misspelled, and the message. In the core group, a kind that is similar to
-/// `Service` is always a misspelling, because no other kind has a similar name.
-fn find_misspelling(spec: &BackendRefSpec) -> Option<(&'static str, Message)> {
-    let group = spec.group.as_deref().unwrap_or_default();
-    let kind = spec.kind.as_deref().unwrap_or("Service");
-    match group {
-        "v1" | "core/v1" if kind == "Service" || is_misspelling_of(kind, "Service") => {
-            Some(("group", backend::group_near(group)))
-        }
-        group if is_core(group) && is_misspelling_of(kind, "Service") => {
-            Some(("kind", backend::kind_near(kind)))
-        }
-        _ => None,
-    }
-}
-
-/// Rejects names that no object can have.
-fn check_name(at: &FieldPath, spec: &BackendRefSpec) -> Result<(), Problem> {
-    let name = spec.name.as_str();
-    if name.is_empty() {
-        return Err(at.problem(backend::name_empty()));
-    }
-    let is_service = is_core(spec.group.as_deref().unwrap_or_default())
-        && spec.kind.as_deref().unwrap_or("Service") == "Service";
-    match name_in_host(name).filter(|_| is_service) {
-        None => Ok(()),
-        Some(right) => Err(at.problem(backend::name_of_host(name, right))),
-    }
-}
-
-fn read_port(at: &FieldPath, value: &Value) -> Result<PortRef, Problem> {
-    match value {
-        Value::String(text) if text.is_empty() => {
-            return Err(at.problem(backend::port_empty()));
-        }
-        Value::String(text) if is_port_name(text) || text.parse::<u16>().is_ok() => {
-            return Ok(PortRef::Name(text.clone()));
-        }
-        _ => {}
-    }
-    let number = value.as_u64().and_then(|it| u16::try_from(it).ok());
-    match number.filter(|number| *number > 0) {
-        Some(number) => Ok(PortRef::Number(number)),
-        None => Err(at.problem(backend::port_out_of_range(value))),
-    }
-}
-
-/// True if the text begins with a letter, as the name of a port does. A text that begins with a digit is most likely a
-/// mistyped number.
-fn is_port_name(text: &str) -> bool {
-    text.starts_with(|first: char| first.is_ascii_alphabetic())
 }

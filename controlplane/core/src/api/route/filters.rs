@@ -13,6 +13,7 @@ use weir_split::wire::{Filters, Header, HeaderEdits};
 
 use super::RouteKind;
 use super::header_match::{check_header_value, header_name};
+use super::mirror::{self, MirrorRef};
 use super::url::{self, RedirectSpec, RewriteSpec};
 use crate::manifest::field_path::FieldPath;
 use crate::manifest::hostname::Hostname;
@@ -42,6 +43,8 @@ struct FilterSpec {
     response_header_modifier: Option<EditsSpec>,
     request_redirect: Option<RedirectSpec>,
     url_rewrite: Option<RewriteSpec>,
+    /// [`mirror::parse`] reads this value, because its problems do not break the rule.
+    request_mirror: Option<Value>,
     #[serde(flatten)]
     unknown: UnknownFields,
 }
@@ -68,34 +71,54 @@ const REQUEST_HEADERS: (&str, &str) = ("RequestHeaderModifier", "requestHeaderMo
 const RESPONSE_HEADERS: (&str, &str) = ("ResponseHeaderModifier", "responseHeaderModifier");
 const REDIRECT: (&str, &str) = ("RequestRedirect", "requestRedirect");
 const REWRITE: (&str, &str) = ("URLRewrite", "urlRewrite");
+const MIRROR: (&str, &str) = ("RequestMirror", "requestMirror");
 
 /// Returns the filters that a kind of route may have. Linkerd allows ResponseHeaderModifier only on backends. Weir
 /// allows it on rules too, because the filter has the same meaning there.
 fn supported(route: RouteKind) -> &'static [(&'static str, &'static str)] {
     match route {
-        RouteKind::Http => &[REQUEST_HEADERS, RESPONSE_HEADERS, REDIRECT, REWRITE],
+        RouteKind::Http => &[REQUEST_HEADERS, RESPONSE_HEADERS, REDIRECT, REWRITE, MIRROR],
         RouteKind::LinkerdHttp => &[REQUEST_HEADERS, RESPONSE_HEADERS, REDIRECT],
-        RouteKind::Grpc => &[REQUEST_HEADERS, RESPONSE_HEADERS],
+        RouteKind::Grpc => &[REQUEST_HEADERS, RESPONSE_HEADERS, MIRROR],
         RouteKind::Tcp => &[],
     }
 }
 
 /// The types of Gateway API v1 that Weir does not support.
-const UNSUPPORTED: [&str; 4] = ["RequestMirror", "CORS", "ExtensionRef", "ExternalAuth"];
-const SUPPORTED: [(&str, &str); 4] = [REQUEST_HEADERS, RESPONSE_HEADERS, REDIRECT, REWRITE];
+const UNSUPPORTED: [&str; 3] = ["CORS", "ExtensionRef", "ExternalAuth"];
+const SUPPORTED: [(&str, &str); 5] = [REQUEST_HEADERS, RESPONSE_HEADERS, REDIRECT, REWRITE, MIRROR];
+
+/// The rule or the backend that has the filters.
+pub struct FilterContext<'f> {
+    pub route: RouteKind,
+    /// The namespace of the route.
+    pub namespace: &'f str,
+    /// The path prefix of the rule's only match, for ReplacePrefixMatch; None if the rule has no such match.
+    pub prefix: Option<&'f str>,
+    /// Index of the backend; None if the filters belong to the rule.
+    pub backend: Option<usize>,
+}
+
+/// The filters of a rule or of a backend.
+#[derive(Default)]
+pub struct RouteFilters {
+    /// All filters but the mirrors.
+    pub edits: Filters,
+    pub mirrors: Vec<MirrorRef>,
+    /// The problems of mirrors that are left out, with their effect.
+    pub mirror_problems: Vec<Problem>,
+}
 
 /// Parses `filters` of a rule or of a backend. Adds problems to `faults`. Each of them breaks the rule or the backend,
-/// because a request must not reach a backend without one of its filters.
-///
-/// `prefix` is the path prefix of the rule's only match, for ReplacePrefixMatch; None if the rule has no such match.
+/// because a request must not reach a backend without one of its filters. Problems of a mirror break nothing, because
+/// the request itself is the same without its copy.
 pub fn parse(
     at: &FieldPath,
-    route: RouteKind,
-    prefix: Option<&str>,
+    context: &FilterContext,
     value: Option<&Value>,
     faults: &mut Vec<Problem>,
-) -> Filters {
-    let mut filters = Filters::default();
+) -> RouteFilters {
+    let mut filters = RouteFilters::default();
     let result = at.list(value).and_then(|list| {
         at.at_most(list, MAX_FILTERS)?;
         Ok(list)
@@ -110,47 +133,79 @@ pub fn parse(
     let mut types = BTreeSet::new();
     for (index, entry) in list.iter().enumerate() {
         let at = at.entry(index);
-        let result = add_filter(&at, route, prefix, entry, &mut types, &mut filters);
+        let result = add_filter(&at, index, context, entry, &mut types, &mut filters);
         faults.extend(result.err());
     }
-    if filters.redirect.is_some() && filters.rewrite.is_some() {
+    let Filters {
+        redirect, rewrite, ..
+    } = &filters.edits;
+    if redirect.is_some() && rewrite.is_some() {
         faults.push(at.problem(filter::redirect_and_rewrite()));
     }
+    if redirect.is_some() {
+        for mirror in std::mem::take(&mut filters.mirrors) {
+            let at = at.entry(mirror.index);
+            filters.add_mirror_problem(at.problem(filter::mirror_and_redirect()));
+        }
+    }
     filters
+}
+
+impl RouteFilters {
+    fn add_mirror_problem(&mut self, problem: Problem) {
+        let problem = problem.with_effect(mirror::not_copied());
+        self.mirror_problems.push(problem);
+    }
 }
 
 /// Adds one filter to `filters`. `types` has the types of the filters that come before this filter.
 fn add_filter(
     at: &FieldPath,
-    route: RouteKind,
-    prefix: Option<&str>,
+    index: usize,
+    context: &FilterContext,
     value: &Value,
     types: &mut BTreeSet<&'static str>,
-    filters: &mut Filters,
+    filters: &mut RouteFilters,
 ) -> Result<(), Problem> {
+    let FilterContext { route, prefix, .. } = *context;
     // The type is checked first, because Weir does not check the fields of filters that it does not support.
     let TypeSpec { kind } = at.decode(value)?;
     let supported = supported(route).iter().find(|(name, _)| *name == kind);
     let Some((kind, field)) = supported else {
         return Err(at.field("type").problem(not_supported(route, &kind)));
     };
-    if !types.insert(*kind) {
+    let may_repeat = *kind == MIRROR.0;
+    if !types.insert(*kind) && !may_repeat {
         return Err(at.field("type").problem(filter::type_twice(kind)));
     }
     let spec: FilterSpec = at.decode(value)?;
-    spec.check_field(at, kind, field)?;
+    if let Err(problem) = spec.check_field(at, kind, field) {
+        let mut fields = spec.fields();
+        if *kind != MIRROR.0 || fields.any(|(field, is_present)| is_present && field != MIRROR) {
+            return Err(problem);
+        }
+        filters.add_mirror_problem(problem);
+        return Ok(());
+    }
     let at = at.field(field);
     if let Some(edits) = spec.request_header_modifier {
-        filters.request_headers = edits.parse(&at, true)?;
+        filters.edits.request_headers = edits.parse(&at, true)?;
     }
     if let Some(edits) = spec.response_header_modifier {
-        filters.response_headers = edits.parse(&at, false)?;
+        filters.edits.response_headers = edits.parse(&at, false)?;
     }
     if let Some(redirect) = spec.request_redirect {
-        filters.redirect = Some(url::parse_redirect(&at, route, prefix, redirect)?);
+        filters.edits.redirect = Some(url::parse_redirect(&at, route, prefix, redirect)?);
     }
     if let Some(rewrite) = spec.url_rewrite {
-        filters.rewrite = Some(url::parse_rewrite(&at, prefix, rewrite)?);
+        filters.edits.rewrite = Some(url::parse_rewrite(&at, prefix, rewrite)?);
+    }
+    if let Some(mirror) = spec.request_mirror {
+        let place = (index, context.backend);
+        match mirror::parse(&at, place, context.namespace, &mirror) {
+            Ok(mirror) => filters.mirrors.push(mirror),
+            Err(problem) => filters.add_mirror_problem(problem),
+        }
     }
     Ok(())
 }
@@ -169,22 +224,28 @@ fn not_supported(route: RouteKind, kind: &str) -> Message {
 }
 
 impl FilterSpec {
-    /// Requires the field of the type, and rejects all other fields.
-    fn check_field(&self, at: &FieldPath, kind: &str, field: &str) -> Result<(), Problem> {
-        let fields: Vec<(&str, &str)> = [
+    /// Returns the type and the field of each filter, and whether the field is present.
+    fn fields(&self) -> impl Iterator<Item = ((&'static str, &'static str), bool)> {
+        [
             (REQUEST_HEADERS, self.request_header_modifier.is_some()),
             (RESPONSE_HEADERS, self.response_header_modifier.is_some()),
             (REDIRECT, self.request_redirect.is_some()),
             (REWRITE, self.url_rewrite.is_some()),
+            (MIRROR, self.request_mirror.is_some()),
         ]
         .into_iter()
-        .filter_map(|(field, is_present)| is_present.then_some(field))
-        .collect();
-        if let Some((owner, other)) = fields.iter().find(|(_, it)| *it != field) {
+    }
+
+    /// Requires the field of the type, and rejects all other fields.
+    fn check_field(&self, at: &FieldPath, kind: &str, field: &str) -> Result<(), Problem> {
+        let mut other_fields = self
+            .fields()
+            .filter(|((_, it), is_present)| *is_present && *it != field);
+        if let Some(((owner, other), _)) = other_fields.next() {
             let message = filter::field_of_another_type(other, owner, kind);
             return Err(at.field(other).problem(message));
         }
-        if fields.is_empty() {
+        if !self.fields().any(|(_, is_present)| is_present) {
             let message = filter::field_missing(kind, field);
             return Err(at.field(field).problem(message));
         }

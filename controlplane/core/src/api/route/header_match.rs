@@ -1,8 +1,8 @@
 //! Reads HTTPHeaderMatch, HTTPQueryParamMatch and GRPCHeaderMatch of Gateway API v1 from a manifest.
 
 use serde::Deserialize;
-use weir_split::is_framing_header;
 use weir_split::wire::{Field, ValueMatch};
+use weir_split::{is_framing_header, is_mirror_header};
 
 use crate::manifest::field_path::FieldPath;
 use crate::manifest::patterns::Patterns;
@@ -92,8 +92,8 @@ fn parse(
     Ok(fields)
 }
 
-/// Checks the name of a header that a filter edits, and returns the name in lower case. The name must be a token (RFC
-/// 9110, 5.1). A header that belongs to the connection or gives the length of the message is an error.
+/// Returns the name of a header that a filter edits, in lower case. The name must be a token (RFC 9110, 5.1). A header
+/// that frames the message, such as `content-length`, and a header that names the cluster of a mirror are errors.
 pub fn header_name(at: &FieldPath, name: &str) -> Result<String, Problem> {
     if !is_token(name) {
         return Err(at.problem(filter::header_name(format!("{name:?}"))));
@@ -101,6 +101,9 @@ pub fn header_name(at: &FieldPath, name: &str) -> Result<String, Problem> {
     let name = name.to_ascii_lowercase();
     if is_framing_header(&name) {
         return Err(at.problem(filter::header_of_connection(name)));
+    }
+    if is_mirror_header(&name) {
+        return Err(at.problem(filter::header_of_mirror(name)));
     }
     Ok(name)
 }

@@ -7,8 +7,11 @@ use serde_json::{Map, Value};
 use weir_split::wire::{Filters, PathMatch, Retry, Timeouts};
 
 use super::backend_ref::{self, BackendProblems, BackendRef};
+use super::filters::{self, FilterContext, RouteFilters};
+use super::mirror::MirrorRef;
+use super::mirror_limit::remove_excess;
 use super::rule_keys::{MatchEntry, RuleKeys, Shadowed};
-use super::{RouteKind, RouteMatch, RouteRule, filters, timeouts};
+use super::{RouteKind, RouteMatch, RouteRule, timeouts};
 use crate::manifest::field_path::{FieldPath, unknown_fields};
 use crate::manifest::patterns::{Patterns, Programs};
 use crate::manifest::problem::messages::{backend, filter, route};
@@ -44,6 +47,7 @@ pub struct RuleReader<'r> {
 #[derive(Default)]
 struct Action {
     filters: Filters,
+    mirrors: Vec<MirrorRef>,
     backends: Vec<BackendRef>,
     timeouts: Timeouts,
     retry: Option<Retry>,
@@ -143,6 +147,7 @@ impl<'r> RuleReader<'r> {
         problems.extend(found.others);
         let Action {
             filters,
+            mirrors,
             backends,
             timeouts,
             retry,
@@ -162,6 +167,7 @@ impl<'r> RuleReader<'r> {
             broken,
             backends,
             filters,
+            mirrors,
             timeouts,
             retry,
         })
@@ -262,15 +268,25 @@ fn read_action(
     let prefix = only_prefix(matches);
     let faults = &mut found.faults;
     let at_filters = at.field("filters");
-    let filters = filters::parse(&at_filters, kind, prefix, field("filters"), faults);
-    // An empty map is not ignored, because `sessionPersistence: {}` turns sessions on.
+    let context = FilterContext {
+        route: kind,
+        namespace,
+        prefix,
+        backend: None,
+    };
+    let RouteFilters {
+        edits: filters,
+        mut mirrors,
+        mirror_problems,
+    } = filters::parse(&at_filters, &context, field("filters"), faults);
+    // An empty map counts as a value, because `sessionPersistence: {}` turns sessions on.
     if field("sessionPersistence").is_some_and(|it| it.is_object() || !is_empty(it)) {
         let at = at.field("sessionPersistence");
         faults.push(at.problem(route::session_persistence()));
     }
     let mut of_backends = BackendProblems::default();
     let at_backends = at.field("backendRefs");
-    let backends = backend_ref::parse(
+    let mut backends = backend_ref::parse(
         &at_backends,
         kind,
         namespace,
@@ -285,7 +301,10 @@ fn read_action(
         faults.push(at_backends.problem(filter::redirect_and_backends()));
     }
     faults.extend(of_backends.of_rule);
+    found.others.extend(mirror_problems);
     found.others.extend(of_backends.of_shares);
+    let too_many = remove_excess(at, &mut mirrors, &mut backends);
+    found.others.extend(too_many);
     let timeouts = timeouts::parse(&at.field("timeouts"), field("timeouts"));
     let at_retry = at.field("retry");
     let retry = match (kind, field("retry")) {
@@ -294,6 +313,7 @@ fn read_action(
     };
     Action {
         filters,
+        mirrors,
         backends,
         timeouts: found.unwrap(timeouts),
         retry: found.unwrap(retry),

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use weir_split::wire::Match;
 
 use super::{
-    BACKEND, CALLED, Costs, MATCH, SET, bytes_of_match, count, filters, programs, set_of_service,
-    text,
+    BACKEND, CALLED, Costs, MATCH, MIRROR, SET, bytes_of_match, count, filters, programs,
+    set_of_service, text,
 };
 use crate::api::route::{Route, RouteMatch, RouteRule};
 use crate::plan::Audience;
@@ -39,11 +39,16 @@ fn of_rule(rule: &RouteRule) -> u64 {
         let to = to.map_or(0, |to| text(&to.namespace) + text(&to.name));
         BACKEND + to + filters(&backend.filters)
     });
+    let mirrors = rule.all_mirrors();
+    let mirrors = mirrors
+        .map(|(_, mirror)| MIRROR + text(&mirror.to.namespace) + text(&mirror.to.name))
+        .fold(0, u64::saturating_add);
     let codes = rule
         .retry
         .as_ref()
         .map_or(0, |retry| count(retry.codes.len()) * 5);
-    backends.fold(100 + filters(&rule.filters) + codes, u64::saturating_add)
+    let rest = [filters(&rule.filters), codes, mirrors];
+    backends.chain(rest).fold(100, u64::saturating_add)
 }
 
 /// Returns the bytes of the matches of a rule, without the identity of the rule.
@@ -64,9 +69,9 @@ fn of_match(it: &RouteMatch) -> u64 {
 
 /// The bytes that a route adds at each of its places. A place is a port of a Service, or a host or port of a Gateway.
 struct PlaceBytes {
-    /// Bytes of all rules, with the ServiceAccounts of backends in the namespace of the route.
+    /// Bytes of all rules, with the ServiceAccounts of backends and mirrors in the namespace of the route.
     rules: u64,
-    /// Bytes of the ServiceAccounts of backends in other namespaces.
+    /// Bytes of the ServiceAccounts of backends and mirrors in other namespaces.
     accounts_elsewhere: u64,
     /// Bytes of all matches.
     matches: u64,
@@ -149,7 +154,9 @@ impl Costs<'_> {
                 + text(&rule.key)
                 + 20;
             let mut accounts = 0_u64;
-            for to in rule.backends.iter().filter_map(|it| it.to.as_ref()) {
+            let backends = rule.backends.iter().filter_map(|it| it.to.as_ref());
+            let mirrors = rule.all_mirrors().map(|(_, mirror)| &mirror.to);
+            for to in backends.chain(mirrors) {
                 let sum = if to.namespace == route.object.namespace {
                     &mut accounts
                 } else {

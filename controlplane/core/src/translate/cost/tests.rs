@@ -24,7 +24,7 @@ const SERVICES: &str = "
 ";
 
 /// Objects of each kind that has a cost.
-const OBJECTS: [&str; 10] = [
+const OBJECTS: [&str; 11] = [
     "{apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: {name: o, namespace: a}, spec: {service: web, backends: [{service: web-v1, weight: 1}, {service: web-v2, weight: 99}]}}",
     "{apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: {name: o, namespace: a}, spec: {service: 'web:80', backends: [{service: web-v1, weight: 1}]}}",
     "{apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: {name: o, namespace: a}, spec: {service: shop.example.com, backends: [{service: web-v1, weight: 1}, {service: web-v2, weight: 99}]}}",
@@ -38,6 +38,9 @@ const OBJECTS: [&str; 10] = [
     "{apiVersion: gateway.networking.k8s.io/v1, kind: TCPRoute, metadata: {name: o, namespace: a}, spec: {parentRefs: [{name: edge, sectionName: raw}, {group: '', kind: Service, name: web, port: 80}], rules: [{backendRefs: [{name: web-v1, port: 80}]}]}}",
     "{apiVersion: policy.linkerd.io/v1beta3, kind: HTTPRoute, metadata: {name: o, namespace: a}, spec: {parentRefs: [{group: core, kind: Service, name: web, port: 80}], hostnames: [web, web.a], rules: [{matches: [{path: {value: /a}}], backendRefs: [{name: web-v1, port: 80}]}]}}",
     "{apiVersion: access.smi-spec.io/v1alpha3, kind: TrafficTarget, metadata: {name: o, namespace: a}, spec: {destination: {kind: ServiceAccount, name: account}, sources: [{kind: ServiceAccount, name: x, namespace: b}, {kind: ServiceAccount, name: w, namespace: a}], rules: [{kind: HTTPRouteGroup, name: group, matches: [two]}]}}",
+    "{apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {name: o, namespace: a}, spec: {parentRefs: [{group: '', kind: Service, name: web}], rules: [
+        {filters: [{type: RequestMirror, requestMirror: {backendRef: {name: web-v2, port: 80}, fraction: {numerator: 2147483646, denominator: 2147483647}}}],
+         backendRefs: [{name: web-v1, port: 80, filters: [{type: RequestMirror, requestMirror: {backendRef: {name: web, port: 80}, percent: 5}}]}]}]}}",
 ];
 
 fn world(manifests: &str) -> World {

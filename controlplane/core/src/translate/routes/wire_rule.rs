@@ -6,9 +6,10 @@ use std::collections::BTreeSet;
 use weir_split::wire::{self, Backend, Rule, Target};
 
 use super::super::ServicePort;
-use crate::api::route::{BackendRef, PortRef, Route, RouteKind, RouteRule};
-use crate::api::service::{Port, Service};
-use crate::manifest::problem::messages::{Message, backend as messages};
+use super::mirrors;
+use super::service_ref::{BadReference, resolve};
+use crate::api::route::{BackendRef, Route, RouteKind, RouteRule};
+use crate::manifest::problem::messages::backend as messages;
 use crate::manifest::problem::{Effect, Extent, Problem};
 use crate::world::World;
 
@@ -47,6 +48,12 @@ pub fn translate(
             ..Rule::default()
         };
     }
+    let resolver = mirrors::Resolver {
+        world,
+        route,
+        rule,
+        needs_grant,
+    };
     let mut backends = Vec::with_capacity(rule.backends.len());
     for backend in &rule.backends {
         let to = match target(world, route, backend, needs_grant) {
@@ -58,8 +65,13 @@ pub fn translate(
             }
         };
         let to = to.unwrap_or_else(|| broken.clone());
+        let mirrors = resolver.resolve(Some(backend.index), &backend.mirrors, problems);
         let filters = match to {
-            Target::Service(_) => backend.filters.boxed(),
+            Target::Service(_) => wire::Filters {
+                mirrors,
+                ..backend.filters.clone()
+            }
+            .boxed(),
             Target::Status(_) => None,
         };
         backends.push(Backend {
@@ -90,17 +102,21 @@ pub fn translate(
         problems.insert(object.problem_of_rule(rule.index, ".backendRefs", message));
         backends = always(broken);
     }
+    let filters = wire::Filters {
+        mirrors: resolver.resolve(None, &rule.mirrors, problems),
+        ..rule.filters.clone()
+    };
     Rule {
         backends,
-        filters: rule.filters.boxed(),
+        filters: filters.boxed(),
         timeouts: rule.timeouts.clone(),
         retry: rule.retry.clone(),
         called: None,
     }
 }
 
-/// Adds the problems of the backendRefs of a route. The parent does not accept this route, so the problems have no
-/// effect on traffic.
+/// Adds the problems of the backendRefs and mirrors of a route that its parent does not accept. These problems have no effect on
+/// traffic until the parent accepts the route.
 pub fn check_references(
     world: &World,
     route: &Route,
@@ -113,7 +129,27 @@ pub fn check_references(
                 problems.insert(unresolved(route, rule, backend, error));
             }
         }
+        let resolver = mirrors::Resolver {
+            world,
+            route,
+            rule,
+            needs_grant,
+        };
+        resolver.check_all(problems);
     }
+}
+
+/// Returns the Service of a backendRef, or an error if the backendRef cannot be used. Returns None if the backendRef
+/// could not be parsed. In this case the parser has already reported a problem.
+fn target(
+    world: &World,
+    route: &Route,
+    backend: &BackendRef,
+    needs_grant: bool,
+) -> Result<Option<wire::Service>, BadReference> {
+    let to = backend.to.as_ref();
+    to.map(|to| resolve(world, route, to, needs_grant))
+        .transpose()
 }
 
 fn unresolved(
@@ -126,84 +162,4 @@ fn unresolved(
     let place = (rule.index, backend.index);
     let problem = route.object.problem_of_backend(place, field, message);
     problem.with_effect(route.kind.share_fails())
-}
-
-/// The reason why a backendRef cannot be used.
-struct BadReference {
-    /// The path of the field in the backendRef. It is empty or begins with a dot.
-    field: &'static str,
-    message: Message,
-}
-
-impl From<Message> for BadReference {
-    fn from(message: Message) -> BadReference {
-        BadReference { field: "", message }
-    }
-}
-
-/// Returns the Service of a backendRef, or an error if the backendRef cannot be used. Returns None if the backendRef
-/// could not be parsed. In this case the parser has already reported a problem.
-fn target(
-    world: &World,
-    route: &Route,
-    backend: &BackendRef,
-    needs_grant: bool,
-) -> Result<Option<wire::Service>, BadReference> {
-    let Some(to) = &backend.to else {
-        return Ok(None);
-    };
-    let (namespace, name) = (&to.namespace, &to.name);
-    if let Some(kind) = &to.other_kind {
-        return Err(messages::no_service_kind(name, kind).into());
-    }
-    let at = format!("{namespace}/{name}");
-    // The grant is checked first. Without a grant, the problem must not show whether the Service exists.
-    let own = &route.object.namespace;
-    if needs_grant && !world.permits_service(route.kind, own, namespace, name) {
-        let (group, kind) = (route.kind.group(), route.kind.name());
-        return Err(messages::no_grant(at, namespace, group, kind, own).into());
-    }
-    let Some(service) = world.service(namespace, name) else {
-        return Err(messages::no_service(at).into());
-    };
-    // The author of a Service of type ExternalName could reach any host through the proxy (CVE-2021-25740, and Gateway
-    // API, BackendObjectReference).
-    if service.is_external {
-        return Err(messages::external_name(at).into());
-    }
-    let port = port_of(service, to.port.as_ref(), &at)?;
-    // The cluster in the proxy has settings for HTTP/2 and TLS, so these protocols are allowed here.
-    let number = port.number;
-    if let Some(protocol) = &port.non_http_protocol
-        && route.kind != RouteKind::Tcp
-    {
-        return Err(messages::no_http(at, number, protocol).into());
-    }
-    Ok(Some(ServicePort::of(service, number).backend()))
-}
-
-/// Returns the port of the Service that `named` refers to, or an error. `at` is the name of the Service in messages.
-fn port_of<'s>(
-    service: &'s Service,
-    named: Option<&PortRef>,
-    at: &str,
-) -> Result<&'s Port, BadReference> {
-    let ports = || service.possible_ports();
-    let wrong_port = |message| BadReference {
-        field: ".port",
-        message,
-    };
-    match named {
-        None => Err(messages::no_port(at, ports()).into()),
-        Some(PortRef::Number(number)) => service
-            .port(*number)
-            .ok_or_else(|| messages::no_such_port(at, number, ports()).into()),
-        Some(PortRef::Name(name)) => {
-            let named = service.ports.iter().find(|port| *port.name == **name);
-            Err(wrong_port(match named {
-                Some(port) => messages::port_name(name, port.number),
-                None => messages::unknown_port_name(name, at, ports()),
-            }))
-        }
-    }
 }

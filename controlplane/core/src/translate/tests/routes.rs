@@ -102,11 +102,11 @@ fn filters_keep_their_level() {
             "shop/r spec.rules[0].backendRefs[1] BackendNotFound",
         ],
     );
-    let mirror = format!("{{{WEB}, rules: [{{filters: [{{type: RequestMirror}}], {V1}}}]}}");
+    let cors = format!("{{{WEB}, rules: [{{filters: [{{type: CORS}}], {V1}}}]}}");
     for (kind, status) in [("HTTPRoute", 500), ("GRPCRoute", 503)] {
         let rule = format!("{kind}/shop/r@web.shop:80");
         check(
-            &of_kind(kind, "r", 1, &mirror),
+            &of_kind(kind, "r", 1, &cors),
             Scope::Producers,
             &[
                 &format!("web.shop:80! -> / {rule}"),

@@ -129,14 +129,14 @@ fn invalid_matches_match_no_call() {
 }
 
 #[test]
-fn only_header_filters_are_allowed() {
+fn rewrites_are_not_allowed() {
     let modifiers = "{rules: [{filters: [{type: RequestHeaderModifier, requestHeaderModifier: {remove: [a]}},\
         {type: ResponseHeaderModifier, responseHeaderModifier: {remove: [b]}}]}]}";
     let (route, problems) = parsed(modifiers);
     assert_eq!(problems, []);
     assert_eq!(route.rules[0].filters.request_headers.remove, ["a"]);
     assert_eq!(route.rules[0].filters.response_headers.remove, ["b"]);
-    for kind in ["RequestMirror", "ExtensionRef", "URLRewrite"] {
+    for kind in ["CORS", "ExtensionRef", "URLRewrite"] {
         let spec = format!("{{rules: [{{filters: [{{type: {kind}}}]}}]}}");
         let (route, problems) = parsed(&spec);
         assert!(route.rules[0].broken);

@@ -98,6 +98,21 @@ messages! {
 
     // The routes of Envoy.
     policies_lost(header_route, shadowed, policies) => PoliciesLost,
-        "{header_route} receives the split requests instead of {shadowed}", Part "for these requests Envoy ignores {policies} of {shadowed}",
-        "add a route right above {shadowed}, with cluster_header and with the match and all policies of {shadowed}";
+        "{header_route} takes split requests away from {shadowed}", Part "these requests go without {policies} of that route",
+        "put a route with cluster_header, and with the match and all policies of {shadowed}, right above {shadowed}";
+
+    // Mirrors.
+    mirrors_not_copied(route, headers, header) => NotMirrored,
+        "{route} does not follow {headers}: it has no such request_mirror_policies, or Envoy removes the header before the copy",
+        Part "requests of this route are not copied to the mirrors of their rules",
+        "add {{ cluster_header: {header}, disable_shadow_host_suffix_append: true, request_headers_mutations: [{{ remove: {header} }}] }} \
+         to request_mirror_policies of the route or of the route configuration, and leave the header out of request_headers_to_remove";
+    mirror_cluster_missing(mirror, cluster) => ClusterNotFound,
+        "the mirror {mirror} has no cluster: {cluster} does not exist",
+        Share "this mirror gets no copies, and the requests themselves are not affected",
+        "define the cluster, or put its real name into \"clusters\" of the plugin configuration: {{ \"{mirror}\": \"NAME\" }}";
+    mirror_headers_visible(header) => MirrorHeadersVisible,
+        "the router has no filter with root_id: upstream in upstream_http_filters",
+        Part "backends of requests with a mirror get the header {header} with the name of a cluster",
+        "add the filter weir-upstream of envoy-config/sidecar.yaml to upstream_http_filters of the router";
 }

@@ -30,6 +30,23 @@ messages! {
     header_of_connection(name) => UnsupportedValue,
         "the header {name} belongs to the connection: no filter may edit it", ByPlace,
         "take the edit out: the proxy writes the header itself";
+    header_of_mirror(name) => UnsupportedValue,
+        "the header {name} belongs to Weir, which writes the cluster of a mirror into it: no filter may edit it", ByPlace,
+        "take the edit out, and write a filter RequestMirror to copy requests";
+    mirror_percent_and_fraction() => InvalidValue,
+        "the mirror has both percent and fraction", ByPlace, "write percent or fraction, not both";
+    mirror_percent(percent) => InvalidValue,
+        "{percent} is not a percentage of requests", ByPlace, "write a whole number from 0 to 100, or use fraction";
+    mirror_denominator(denominator, most) => InvalidValue,
+        "{denominator} is not the denominator of a fraction", ByPlace, "write a whole number from 1 to {most}";
+    mirror_numerator(numerator, denominator) => InvalidValue,
+        "{numerator}/{denominator} is not a share of the requests", ByPlace,
+        "write a numerator from 0 to {denominator}";
+    mirrors_too_many(most) => UnsupportedValue,
+        "a request can have at most {most} mirrors, which the rule and the backend share", ByPlace,
+        "take a mirror out, or write the mirrors into different rules";
+    mirror_and_redirect() => IncompatibleFilters,
+        "a redirect answers the request, so there is nothing to copy", ByPlace, "take the filter RequestMirror out";
     header_twice(name, one, other) => InvalidValue,
         "the header {name} has two actions, {one} and {other}", ByPlace,
         "write one action for each header: set replaces its values, add appends one, remove removes all";

@@ -37,6 +37,7 @@ fn valid_filters_are_parsed() {
             path: Some(prefix("/b/")),
         }),
         redirect: None,
+        mirrors: Vec::new(),
     };
     assert_eq!(parsed.filters, expected);
     let redirect = parsed.backends[0].filters.redirect.clone().unwrap();
@@ -250,13 +251,7 @@ fn invalid_filters_break_rule_or_share() {
 
 #[test]
 fn unsupported_filters_break_rule_or_share() {
-    for kind in [
-        "RequestMirror",
-        "CORS",
-        "ExtensionRef",
-        "ExternalAuth",
-        "Foo",
-    ] {
+    for kind in ["CORS", "ExtensionRef", "ExternalAuth", "Foo"] {
         let filter = format!("{{type: {kind}, anything: {{a: 1}}}}");
         assert_rules_broken(&[(
             &format!("{{filters: [{filter}]}}"),

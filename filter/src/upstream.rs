@@ -1,0 +1,124 @@
+//! The filter in the `upstream_http_filters` of the proxy's router. It removes the [`MIRROR_HEADERS`] from the request
+//! to the backend.
+//!
+//! Envoy's router reads these headers to start the mirrors only after it has given the request to the upstream filters.
+//! If an upstream filter removed the headers immediately, no mirror would start. So this filter pauses a request with
+//! such a header, wakes itself by a queue, and then removes the headers. The wake-up comes in the next iteration of the
+//! worker's event loop.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+
+use proxy_wasm::traits::{Context, HttpContext, RootContext};
+use proxy_wasm::types::{Action, ContextType};
+use weir_split::MIRROR_HEADERS;
+
+use crate::host::{self, Headers};
+
+/// The `root_id` in the configuration of this filter.
+pub const ROOT_ID: &[u8] = b"upstream";
+
+#[derive(Default)]
+pub struct UpstreamRoot(Rc<RefCell<PausedRequests>>);
+
+#[derive(Default)]
+struct PausedRequests {
+    /// The queue that wakes the root; None before the first request with a mirror.
+    queue: Option<u32>,
+    /// The context ids of the paused requests.
+    contexts: Vec<u32>,
+}
+
+impl Context for UpstreamRoot {}
+
+impl RootContext for UpstreamRoot {
+    fn on_queue_ready(&mut self, queue: u32) {
+        while host::dequeue(queue) {}
+        self.resume_all();
+    }
+
+    fn create_http_context(&self, context: u32) -> Option<Box<dyn HttpContext>> {
+        let paused = self.0.clone();
+        Some(Box::new(UpstreamRequest { context, paused }))
+    }
+
+    fn get_type(&self) -> Option<ContextType> {
+        Some(ContextType::HttpContext)
+    }
+}
+
+impl UpstreamRoot {
+    fn resume_all(&self) {
+        let contexts = match self.0.try_borrow_mut() {
+            Ok(mut paused) => std::mem::take(&mut paused.contexts),
+            Err(_) => Vec::new(),
+        };
+        for context in contexts {
+            host::resume_request(context, remove_headers);
+        }
+    }
+}
+
+/// A root that ends gets no more wake-ups.
+impl Drop for UpstreamRoot {
+    fn drop(&mut self) {
+        self.resume_all();
+    }
+}
+
+struct UpstreamRequest {
+    context: u32,
+    paused: Rc<RefCell<PausedRequests>>,
+}
+
+impl Context for UpstreamRequest {}
+
+impl HttpContext for UpstreamRequest {
+    fn on_http_request_headers(&mut self, _: usize, _: bool) -> Action {
+        let has = |name: &&str| host::request_header(name).is_some();
+        if !MIRROR_HEADERS.iter().any(has) {
+            return Action::Continue;
+        }
+        if self.pause() {
+            Action::Pause
+        } else {
+            // Without a wake-up the request would wait forever. The request is not mirrored.
+            remove_headers();
+            Action::Continue
+        }
+    }
+}
+
+impl UpstreamRequest {
+    /// Returns false if no wake-up will come.
+    fn pause(&self) -> bool {
+        let Ok(mut paused) = self.paused.try_borrow_mut() else {
+            return false;
+        };
+        if paused.queue.is_none() {
+            // Each root needs its own queue, because a queue wakes only the root that registered it last.
+            paused.queue = host::register_queue(&format!("weir_upstream_{:016x}", host::random()));
+        }
+        let Some(queue) = paused.queue else {
+            return false;
+        };
+        paused.contexts.push(self.context);
+        host::enqueue(queue, b"");
+        true
+    }
+}
+
+/// The request may end while it is paused.
+impl Drop for UpstreamRequest {
+    fn drop(&mut self) {
+        if let Ok(mut paused) = self.paused.try_borrow_mut() {
+            paused.contexts.retain(|context| *context != self.context);
+        }
+    }
+}
+
+fn remove_headers() {
+    for name in MIRROR_HEADERS {
+        host::remove_header(Headers::Request, name);
+    }
+}
