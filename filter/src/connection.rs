@@ -29,8 +29,8 @@ impl Connection {
     /// Applies a decision. Returns false if the decision closes the connection.
     fn apply(&self, decided: Decided<'_>) -> bool {
         let rule = decided.rule.unwrap_or_default();
-        if self.shared.plugin.log_rule && decided.rule.is_some() {
-            host::set_stream_property("weir_rule", rule);
+        if self.shared.plugin.log_rule {
+            host::set_log_properties(&decided);
         }
         let reason = match decided.decision {
             Decision::Ordinary => return true,

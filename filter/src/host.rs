@@ -1,13 +1,15 @@
 //! The host calls of the proxy; no other module uses them. They return bytes, because a string from a header that is
 //! not UTF-8 would trap the VM. A call returns an `Option` if the caller can go on after its failure.
 
+mod local_reply;
+
 use std::hash::{BuildHasher, RandomState};
 use std::net::SocketAddr;
 use std::time::{Duration, UNIX_EPOCH};
 
 use proxy_wasm::hostcalls;
 use proxy_wasm::types::{BufferType, MapType, MetricType};
-use weir_split::{Edit, Site, peer_identity};
+use weir_split::{Decided, Edit, Site, peer_identity};
 
 /// Maximum characters of a text in a header, an answer or a log line.
 pub const MAX_VISIBLE: usize = 400;
@@ -64,33 +66,35 @@ pub fn edit(headers: Headers, edit: &Edit) {
     };
 }
 
-/// Sets a property that the access log can read as `%FILTER_STATE(wasm.NAME:PLAIN)%`.
-pub fn set_stream_property(name: &str, value: &str) {
-    let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
+/// Sets the properties that access logs and traces can read as `%FILTER_STATE(wasm.weir_rule:PLAIN)%` and
+/// `%FILTER_STATE(wasm.weir_backend:PLAIN)%`.
+pub fn set_log_properties(decided: &Decided<'_>) {
+    for (name, value) in [
+        ("weir_rule", decided.rule),
+        ("weir_backend", decided.backend),
+    ] {
+        if let Some(value) = value {
+            let _ = hostcalls::set_property(vec![name], Some(value.as_bytes()));
+        }
+    }
 }
 
-/// Answers the request. The callback must pause the stream after this call. A gRPC client gets the gRPC status for the
-/// HTTP status: 14 for 503, 12 for 404, 7 for 403.
-pub fn answer(status: u16, body: &str) {
-    answer_with(status, ("content-type", "text/plain"), body);
+/// Answers the request. `details` begins with `weir_`; the access log can read it as `%RESPONSE_CODE_DETAILS%`. The
+/// callback must pause the stream after this call. A gRPC client gets the gRPC status for the HTTP status: 14 for 503,
+/// 12 for 404, 7 for 403.
+pub fn answer(status: u16, details: &str, body: &str) {
+    local_reply::send(status, details, ("content-type", "text/plain"), body);
 }
 
 pub fn redirect(status: u16, location: &str) {
-    answer_with(status, ("location", location), "");
+    local_reply::send(status, "weir_redirect", ("location", location), "");
 }
 
 /// Answers the request 403, with the missing permission.
 pub fn deny(missing: &str) {
     let missing = visible(missing);
-    answer_with(
-        403,
-        ("x-weir-denied", &missing),
-        &format!("weir: {missing}\n"),
-    );
-}
-
-fn answer_with(status: u16, header: (&str, &str), body: &str) {
-    let _ = hostcalls::send_http_response(u32::from(status), vec![header], Some(body.as_bytes()));
+    let header = ("x-weir-denied", missing.as_str());
+    local_reply::send(403, "weir_denied", header, &format!("weir: {missing}\n"));
 }
 
 /// Returns the text for a header or a log line: cut to [`MAX_VISIBLE`], with `?` for every character that is not
@@ -173,7 +177,8 @@ pub fn root_id() -> Vec<u8> {
     id.unwrap_or_default()
 }
 
-/// Lets a paused request go on, after `edit` has changed its headers. `context` is the id of the request's context.
+/// Calls `edit`, which changes the headers of a paused request, and then resumes the request. `context` is the id of
+/// the request's context.
 pub fn resume_request(context: u32, edit: impl FnOnce()) {
     if hostcalls::set_effective_context(context).is_ok() {
         edit();
@@ -207,6 +212,13 @@ pub fn random() -> u64 {
 
 pub fn set_tick_period(milliseconds: u64) {
     let _ = hostcalls::set_tick_period(Duration::from_millis(milliseconds));
+}
+
+/// Sets the tick period of another root of this VM. After this call, all host calls of the callback act for that root.
+pub fn set_tick_period_of(context: u32, milliseconds: u64) {
+    if hostcalls::set_effective_context(context).is_ok() {
+        set_tick_period(milliseconds);
+    }
 }
 
 /// Sends a request to a cluster. Returns the token of the call; None if this thread does not know the cluster, or does
@@ -245,7 +257,9 @@ pub fn replace_shared(key: &str, value: &[u8], version: Option<u32>) -> bool {
     hostcalls::set_shared_data(key, Some(value), Some(version)).is_ok()
 }
 
-/// Registers a queue. Each item of the queue wakes the root of this VM.
+/// Registers a queue. Each item that is added to the queue causes a callback of the current root. If another root has
+/// registered the same name before, the queue keeps its number and its items, but the other root gets no more
+/// callbacks.
 pub fn register_queue(name: &str) -> Option<u32> {
     hostcalls::register_shared_queue(name).ok()
 }
@@ -254,9 +268,9 @@ pub fn enqueue(queue: u32, item: &[u8]) {
     let _ = hostcalls::enqueue_shared_queue(queue, Some(item));
 }
 
-/// Removes the oldest item of the queue. Returns false if the queue is empty.
-pub fn dequeue(queue: u32) -> bool {
-    matches!(hostcalls::dequeue_shared_queue(queue), Ok(Some(_)))
+/// Removes and returns the oldest item of the queue. Returns None if the queue is empty.
+pub fn dequeue(queue: u32) -> Option<Vec<u8>> {
+    hostcalls::dequeue_shared_queue(queue).unwrap_or_default()
 }
 
 pub fn define_counter(name: &str) -> Option<u32> {

@@ -5,6 +5,8 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
+use weir_split::module::{CONFIGURED, name_of_scope};
+
 use crate::host;
 
 thread_local! {
@@ -16,17 +18,16 @@ pub const CONFIG_UPDATES: &str = "weir_config_updates_total";
 pub const CONFIG_REFUSED: &str = "weir_config_refused_total";
 pub const POLL_FAILURES: &str = "weir_poll_failures_total";
 /// The number of rules for other proxies (other scopes).
-pub const RULES_ELSEWHERE: &str = "weir_rules_elsewhere";
+const RULES_ELSEWHERE: &str = "weir_rules_elsewhere";
 const RULES: &str = "weir_rules";
-const CONFIGURED: &str = "weir_configured";
 
-/// Defines all metrics without labels, so that they start at 0.
-pub fn define() {
+/// Defines the metrics of a scope and the metrics without labels, so that they start at 0.
+pub fn define(scope: &str) {
     for name in [CONFIG_UPDATES, CONFIG_REFUSED, POLL_FAILURES] {
         id(name, host::define_counter);
     }
     for name in [RULES, RULES_ELSEWHERE, CONFIGURED] {
-        id(name, host::define_gauge);
+        id(&name_of_scope(name, scope), host::define_gauge);
     }
 }
 
@@ -39,12 +40,16 @@ pub fn count_requests(rule: &str, backend: &str, requests: u64) {
     add(&name, requests);
 }
 
-/// Sets the gauges of the current configuration.
-pub fn set_configured(rules: usize) {
+/// Sets the gauges of the current configuration of a scope.
+pub fn set_configured(scope: &str, rules: usize) {
     let rules = u64::try_from(rules).unwrap_or(u64::MAX);
     for (name, value) in [(RULES, rules), (CONFIGURED, 1)] {
-        set(name, value);
+        set(&name_of_scope(name, scope), value);
     }
+}
+
+pub fn set_rules_elsewhere(scope: &str, rules: u64) {
+    set(&name_of_scope(RULES_ELSEWHERE, scope), rules);
 }
 
 pub fn set(gauge: &str, value: u64) {

@@ -1,7 +1,7 @@
 //! One long poll of `GET /v1/config`: sends the request and reads the answer.
 
+use weir_split::wire;
 use weir_split::wire::headers;
-use weir_split::{Plugin, Site, Table, wire};
 
 use crate::host::{self, MAX_VISIBLE, visible};
 
@@ -32,11 +32,10 @@ pub enum Phase {
 
 /// An answer of the control plane.
 pub enum Answer {
-    /// A document that compiles for this proxy.
-    Changed {
+    /// A new document.
+    Document {
         revision: String,
         body: Vec<u8>,
-        table: Box<Table>,
         watermark: Option<String>,
         elsewhere: Option<u64>,
     },
@@ -45,8 +44,6 @@ pub enum Answer {
         watermark: Option<String>,
         elsewhere: Option<u64>,
     },
-    /// A document that this filter cannot compile, and the reason.
-    Refused { revision: String, reason: String },
     /// The poll failed, for this reason.
     Failed(String),
 }
@@ -55,7 +52,7 @@ pub enum Answer {
 pub struct Proxy<'a> {
     pub instance: String,
     pub node: &'a str,
-    /// The revision that this VM uses; empty before the first revision.
+    /// The newest revision that this VM uses; empty before the first revision.
     pub revision: &'a str,
     /// The revision that every VM of this process and scope uses. None if the VMs use different revisions.
     pub applied: Option<String>,
@@ -69,10 +66,10 @@ pub struct Proxy<'a> {
     pub waits: bool,
 }
 
-/// Sends a poll to the cluster `control_plane`. Returns [`Phase::Idle`] if this thread of the proxy does not have the
-/// cluster, or does not have it yet.
-pub fn send(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
-    let path = match plugin.scope.as_str() {
+/// Sends a poll to the cluster `control_plane`. `scope` is the query of `/v1/config`. Returns [`Phase::Idle`] if this
+/// thread of the proxy does not have the cluster, or does not have it yet.
+pub fn send(control_plane: &str, scope: &str, proxy: &Proxy<'_>) -> Phase {
+    let path = match scope {
         "" => "/v1/config".to_owned(),
         scope => format!("/v1/config?{scope}"),
     };
@@ -131,7 +128,12 @@ pub fn send(control_plane: &str, plugin: &Plugin, proxy: &Proxy<'_>) -> Phase {
 
 /// Reads the answer to a poll. `since` and `waits` are the fields of [`Phase::Polling`]. A call without an answer has 0
 /// `headers`.
-pub fn read(site: &Site, (since, waits): (u64, bool), headers: usize, body_size: usize) -> Answer {
+pub fn read(
+    control_plane: &str,
+    (since, waits): (u64, bool),
+    headers: usize,
+    body_size: usize,
+) -> Answer {
     if headers == 0 {
         // A host call that reads a header traps if there is no answer.
         return Answer::Failed("no answer, or an answer that is too big for the proxy".into());
@@ -149,35 +151,56 @@ pub fn read(site: &Site, (since, waits): (u64, bool), headers: usize, body_size:
             return Answer::Failed("304 at once, although the filter sent Prefer: wait".into());
         }
         b"406" => {
-            let body = host::response_body(body_size.min(MAX_VISIBLE));
-            let body = visible(&String::from_utf8_lossy(&body));
+            let body = error_text(body_size);
             return Answer::Failed(format!(
                 "there are rules that this filter cannot read: {body}"
             ));
         }
-        other => return Answer::Failed(format!("status {}", String::from_utf8_lossy(other))),
+        other => {
+            let status = String::from_utf8_lossy(other);
+            let text = error_text(body_size);
+            return Answer::Failed(match text.strip_prefix("{\"error\":") {
+                Some(_) => format!("the control plane answers status {status}: {text}"),
+                None => unanswered(control_plane, &status, &text),
+            });
+        }
     }
     let etag = host::response_header("etag").unwrap_or_default();
     let Some(revision) = revision_of(&etag) else {
         return Answer::Failed("200 without an ETag".into());
     };
-    let body = host::response_body(body_size);
-    match compile(site, &body) {
-        Ok(table) => Answer::Changed {
-            revision,
-            body,
-            table: Box::new(table),
-            watermark: watermark(),
-            elsewhere: elsewhere(),
-        },
-        Err(reason) => Answer::Refused { revision, reason },
+    Answer::Document {
+        revision,
+        body: host::response_body(body_size),
+        watermark: watermark(),
+        elsewhere: elsewhere(),
     }
 }
 
-/// Compiles a document for this proxy. The error is the reason of the refusal.
-pub fn compile(site: &Site, body: &[u8]) -> Result<Table, String> {
-    let config: wire::Config = serde_json::from_slice(body).map_err(|error| error.to_string())?;
-    Table::compile(&config, site).map_err(|refusal| refusal.to_string())
+/// Returns the body of the answer, for a log line.
+fn error_text(body_size: usize) -> String {
+    let body = host::response_body(body_size.min(MAX_VISIBLE));
+    visible(&String::from_utf8_lossy(&body))
+}
+
+/// Returns why a poll failed, if the answer is from Envoy and not from the control plane. Envoy answers 503 or 502 with
+/// a text if it cannot connect, and 504 after a timeout. The text does not have the reason of a failed TLS handshake.
+fn unanswered(control_plane: &str, status: &str, text: &str) -> String {
+    let text = match text {
+        "" => String::new(),
+        text => format!(" ({text})"),
+    };
+    format!(
+        "status {status}, and no answer came from the control plane{text}; check that weir serve runs at the address \
+         of the cluster, that both sides use TLS or neither does, and with TLS the CA, the names and the certificates \
+         on both sides: cluster.{control_plane}.ssl. in Envoy's /stats counts failed handshakes, and the log of weir \
+         serve has their reasons"
+    )
+}
+
+/// Reads a document. The error is the reason of the refusal.
+pub fn parse(body: &[u8]) -> Result<wire::Config, String> {
+    serde_json::from_slice(body).map_err(|error| error.to_string())
 }
 
 /// Returns the watermark of the answer, if it is safe to send back.

@@ -6,10 +6,8 @@ use std::sync::Arc;
 
 use proxy_wasm::traits::{Context, HttpContext};
 use proxy_wasm::types::Action;
-#[cfg(feature = "full")]
-use weir_split::Edit;
 use weir_split::{
-    Decided, Decision, Direction, Listeners, MIRROR_HEADERS, Plugin, UnknownListener, module,
+    Decided, Decision, Direction, Edit, Listeners, MIRROR_HEADERS, Plugin, UnknownListener, module,
 };
 
 use crate::host::{self, Headers};
@@ -57,7 +55,7 @@ impl HttpContext for Request {
         // 503.
         let mut live = shared.live.try_borrow_mut();
         let Ok(live) = &mut live else {
-            host::answer(503, reason(503, false));
+            answer(503, false);
             return Action::Pause;
         };
         let mut decided = match shared.plugin.direction {
@@ -67,10 +65,8 @@ impl HttpContext for Request {
                 live.admit(peer, &authority, read)
             }
         };
-        if shared.plugin.log_rule
-            && let Some(rule) = decided.rule
-        {
-            host::set_stream_property("weir_rule", rule);
+        if shared.plugin.log_rule {
+            host::set_log_properties(&decided);
         }
         if !self.keep_response_edits(&mut decided) {
             let rule = decided.rule.unwrap_or_default();
@@ -81,11 +77,13 @@ impl HttpContext for Request {
                      are answered {status}; load weir.wasm instead of weir-lean.wasm"
                 )
             });
-            host::answer(status, reason(status, true));
+            host::answer(status, "weir_lean", BROKEN_BACKEND);
             return Action::Pause;
         }
         for edit in &decided.request {
-            host::edit(Headers::Request, edit);
+            if !is_done(edit) {
+                host::edit(Headers::Request, edit);
+            }
         }
         for (header, cluster) in MIRROR_HEADERS.into_iter().zip(decided.mirrors) {
             host::set_request_header(header, cluster);
@@ -94,7 +92,7 @@ impl HttpContext for Request {
             Decision::Cluster(cluster) => host::set_request_header(header, cluster),
             Decision::Ordinary => host::remove_header(Headers::Request, header),
             Decision::Answer(status) => {
-                host::answer(status, reason(status, decided.rule.is_some()));
+                answer(status, decided.rule.is_some());
                 return Action::Pause;
             }
             Decision::Redirect(status, location) => {
@@ -106,7 +104,7 @@ impl HttpContext for Request {
                 shared
                     .log
                     .warn(|| unknown_listener(unknown, &authority, plugin));
-                host::answer(500, UNKNOWN_LISTENER);
+                host::answer(500, "weir_unknown_listener", UNKNOWN_LISTENER);
                 return Action::Pause;
             }
             Decision::Denied(missing) => {
@@ -126,6 +124,28 @@ impl HttpContext for Request {
         }
         Action::Continue
     }
+}
+
+/// True if this request follows an internal redirect, and the first pass of the filter has added this value.
+fn is_done(edit: &Edit) -> bool {
+    let Edit::Add(name, value) = edit else {
+        return false;
+    };
+    // Envoy sets this header for an internal redirect. A client can set it too, but `is_done` is still false unless the
+    // request already has the value.
+    host::request_header("x-envoy-original-url").is_some()
+        && host::request_header_lines(name).is_some_and(|lines| has_line(&lines, value))
+}
+
+/// True if one of the lines, which are joined with commas, is `value`.
+fn has_line(lines: &[u8], value: &[u8]) -> bool {
+    let starts = lines.iter().enumerate().filter(|(_, byte)| **byte == b',');
+    let starts = starts.map(|(comma, _)| comma.saturating_add(1));
+    [0].into_iter().chain(starts).any(|start| {
+        let rest = lines.get(start..).unwrap_or_default();
+        let rest = rest.trim_ascii_start().strip_prefix(value);
+        rest.is_some_and(|rest| matches!(rest.first(), None | Some(b',')))
+    })
 }
 
 /// All lines of the request header `name`.
@@ -181,21 +201,39 @@ fn unknown_listener(unknown: UnknownListener, authority: &[u8], plugin: &Plugin)
     format!("a request for {host} is answered 500: {why}; {remedy}")
 }
 
-fn reason(status: u16, has_rule: bool) -> &'static str {
-    match (status, has_rule) {
-        (431, false) => {
-            "weir: a value in the request is too long for the regular expressions of the routes\n"
-        }
+const BROKEN_BACKEND: &str = "weir: the backend that was picked for this request cannot be used\n";
+
+/// Answers a request with this status. `has_rule` is true if a rule decided.
+fn answer(status: u16, has_rule: bool) {
+    let (details, body) = match (status, has_rule) {
+        (431, false) => (
+            "weir_value_too_long",
+            "weir: a value in the request is too long for the regular expressions of the routes\n",
+        ),
         // An inbound filter checks the path.
-        (400, false) => {
+        (400, false) => (
+            "weir_dot_segment",
             "weir: a segment of the path is . or .. (plain, encoded, before a ; or after a \\), and servers read such \
-             paths in different ways; send the path without such segments\n"
-        }
-        (404, false) => "weir: no rule of the routes for this host fits the request\n",
-        (503, false) => "weir: there is no configuration yet\n",
+             paths in different ways; send the path without such segments\n",
+        ),
+        (404, false) => (
+            "weir_no_match",
+            "weir: no rule of the routes for this host fits the request\n",
+        ),
+        (503, false) => (
+            "weir_no_configuration",
+            "weir: there is no configuration yet\n",
+        ),
         // A broken backend answers 500, or 503 for gRPC.
-        (400, true) => "weir: invalid Host header: cannot build a redirect location\n",
-        (414, true) => "weir: the redirect location is too long\n",
-        _ => "weir: the backend that was picked for this request cannot be used\n",
-    }
+        (400, true) => (
+            "weir_invalid_host",
+            "weir: invalid Host header: cannot build a redirect location\n",
+        ),
+        (414, true) => (
+            "weir_location_too_long",
+            "weir: the redirect location is too long\n",
+        ),
+        _ => ("weir_broken_backend", BROKEN_BACKEND),
+    };
+    host::answer(status, details, body);
 }

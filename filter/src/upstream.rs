@@ -3,8 +3,8 @@
 //!
 //! Envoy's router reads these headers to start the mirrors only after it has given the request to the upstream filters.
 //! If an upstream filter removed the headers immediately, no mirror would start. So this filter pauses a request with
-//! such a header, wakes itself by a queue, and then removes the headers. The wake-up comes in the next iteration of the
-//! worker's event loop.
+//! such a header, and adds an item to its own queue. The item causes a callback in the next iteration of the worker's
+//! event loop. The callback removes the headers and resumes the request.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -23,7 +23,7 @@ pub struct UpstreamRoot(Rc<RefCell<PausedRequests>>);
 
 #[derive(Default)]
 struct PausedRequests {
-    /// The queue that wakes the root; None before the first request with a mirror.
+    /// The queue of this root; None before the first request with a mirror.
     queue: Option<u32>,
     /// The context ids of the paused requests.
     contexts: Vec<u32>,
@@ -33,7 +33,7 @@ impl Context for UpstreamRoot {}
 
 impl RootContext for UpstreamRoot {
     fn on_queue_ready(&mut self, queue: u32) {
-        while host::dequeue(queue) {}
+        while host::dequeue(queue).is_some() {}
         self.resume_all();
     }
 
@@ -59,7 +59,7 @@ impl UpstreamRoot {
     }
 }
 
-/// A root that ends gets no more wake-ups.
+/// A root that ends gets no more callbacks, so it resumes its requests first.
 impl Drop for UpstreamRoot {
     fn drop(&mut self) {
         self.resume_all();
@@ -82,7 +82,7 @@ impl HttpContext for UpstreamRequest {
         if self.pause() {
             Action::Pause
         } else {
-            // Without a wake-up the request would wait forever. The request is not mirrored.
+            // Without a callback, a paused request would wait forever. So this request is not paused and not mirrored.
             remove_headers();
             Action::Continue
         }
@@ -90,13 +90,13 @@ impl HttpContext for UpstreamRequest {
 }
 
 impl UpstreamRequest {
-    /// Returns false if no wake-up will come.
+    /// Prepares the pause of this request. Returns false if the root would get no callback.
     fn pause(&self) -> bool {
         let Ok(mut paused) = self.paused.try_borrow_mut() else {
             return false;
         };
         if paused.queue.is_none() {
-            // Each root needs its own queue, because a queue wakes only the root that registered it last.
+            // Each root needs its own queue, because only the root that registered a queue last gets its callbacks.
             paused.queue = host::register_queue(&format!("weir_upstream_{:016x}", host::random()));
         }
         let Some(queue) = paused.queue else {
@@ -108,7 +108,7 @@ impl UpstreamRequest {
     }
 }
 
-/// The request may end while it is paused.
+/// A request may end while it is paused. Its context id must not be used after that.
 impl Drop for UpstreamRequest {
     fn drop(&mut self) {
         if let Ok(mut paused) = self.paused.try_borrow_mut() {

@@ -40,6 +40,10 @@ impl ConnectionTable {
             ..ConnectionTable::default()
         };
         for (index, connections) in config.connections.iter().enumerate() {
+            let root = site.root.as_ref();
+            if root.is_some_and(|root| !connections.to.is_root(root)) {
+                continue;
+            }
             table
                 .add(connections, config, rules, site)
                 .map_err(|refusal| refusal.within(format_args!("connections[{index}]")))?;

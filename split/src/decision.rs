@@ -31,6 +31,8 @@ pub struct Decided<'a> {
     pub decision: Decision<'a>,
     /// Identity of the rule that decided; None if no rule fits.
     pub rule: Option<&'a str>,
+    /// The picked backend (`SERVICE.NAMESPACE:PORT`, or the status of a broken backend); None if none was picked.
+    pub backend: Option<&'a str>,
     /// Edits of the request's headers, in this order. They may change `:authority` and `:path`.
     pub request: Vec<Edit>,
     /// The clusters that get a copy of the request, at most as many as there are [`MIRROR_HEADERS`]. Each is the value
@@ -53,6 +55,7 @@ impl<'a> From<Decision<'a>> for Decided<'a> {
         Decided {
             decision,
             rule: None,
+            backend: None,
             request: Vec::new(),
             mirrors: Vec::new(),
             response: None,

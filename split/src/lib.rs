@@ -65,7 +65,7 @@ pub mod wire;
 pub use decision::{Decided, Decision, Edit, MIRROR_HEADERS, UnknownListener};
 pub use edit::filters::{is_framing_header, is_mirror_header};
 pub use identity::{IdentityDomains, is_trust_domain, peer_identity};
-pub use live::Live;
+pub use live::{Live, RuleStates};
 pub use matching::pattern::{Pattern, PatternError};
 pub use plugin::{
     Direction, EVERY_NAMESPACE, Listeners, Naming, PLUGIN_EFFECT, PLUGIN_MESSAGES, Plugin,

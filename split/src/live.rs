@@ -1,53 +1,54 @@
-//! The current table of a worker, and the sequence of picks of each rule.
+//! The current table of a plugin configuration on one worker, and the sequence of picks of each rule.
 
-mod mirrors;
+mod mirror_samplers;
+mod rule_states;
 
-use std::collections::HashMap;
+use std::cell::RefCell;
+use std::rc::Rc;
 
+pub use self::rule_states::RuleStates;
+
+use self::rule_states::TableRuleState;
 use crate::decision::{Decided, Decision};
 use crate::edit::filters::value_after;
-use crate::live::mirrors::MirrorSamplers;
 use crate::matching::path::has_dot_segment;
 use crate::matching::pattern::Effort;
 use crate::matching::request_view::RequestView;
 use crate::plugin::UntilConfigured;
-use crate::rule::{Destination, RedirectResponse, Rule};
-use crate::sampler::Sampler;
+use crate::rule::{Backend, Destination, RedirectResponse, Rule};
 use crate::table::Table;
 use crate::wire::Unmatched;
 
-/// The current table of one worker and the samplers of the rules. All random numbers come from the seed.
+/// The current table of one plugin configuration on one worker.
 #[derive(Debug)]
 pub struct Live {
-    table: Table,
+    table: Rc<Table>,
     /// The state of each rule, in the order of the table's rules.
-    states: Vec<RuleState>,
-    seed: u64,
+    states: Vec<TableRuleState>,
+    /// The states of all tables of the worker and scope.
+    shared_states: Rc<RefCell<RuleStates>>,
     until_configured: UntilConfigured,
-    /// How many tables were installed.
-    install_count: u64,
+    has_table: bool,
     is_access_too_old: bool,
 }
 
-#[derive(Debug)]
-struct RuleState {
-    /// None for a rule without backends. Such a rule redirects each request.
-    sampler: Option<Sampler>,
-    /// Picks of each backend since the last [`Live::take_picks`].
-    pick_counts: Vec<u64>,
-    /// Draw the requests that each mirror of the rule gets.
-    mirrors: MirrorSamplers,
-}
-
 impl Live {
-    /// Returns the state of a worker without a table. Workers with different seeds have different sequences of picks.
+    /// Returns the state of a worker with one plugin configuration and without a table. Workers with different seeds
+    /// have different sequences of picks.
     pub fn new(seed: u64, until_configured: UntilConfigured) -> Live {
+        let states = Rc::new(RefCell::new(RuleStates::new(seed)));
+        Live::with_states(states, until_configured)
+    }
+
+    /// Returns the state for one plugin configuration, without a table. All plugin configurations of a worker and scope
+    /// share `states`.
+    pub fn with_states(states: Rc<RefCell<RuleStates>>, until_configured: UntilConfigured) -> Live {
         Live {
-            table: Table::default(),
+            table: Rc::default(),
             states: Vec::new(),
-            seed,
+            shared_states: states,
             until_configured,
-            install_count: 0,
+            has_table: false,
             is_access_too_old: false,
         }
     }
@@ -59,38 +60,16 @@ impl Live {
     }
 
     /// Replaces the table. A rule with the same identity, backends and weights as before continues its sequence of
-    /// picks. Call [`Live::take_picks`] first, because the picks of removed rules are lost.
-    pub fn install(&mut self, table: Table) {
-        let previous = std::mem::take(&mut self.table);
-        let mut previous_states: HashMap<_, _> = previous
-            .rules
-            .iter()
-            .zip(std::mem::take(&mut self.states))
-            .map(|(rule, state)| (rule.identity.clone(), (rule, state)))
-            .collect();
-        self.install_count = self.install_count.wrapping_add(1);
-        for rule in &table.rules {
-            // The seed does not depend on other rules, so other rules do not change this sequence. Because of the count, a
-            // rule that gets its old weights back starts a new sequence.
-            let seed = self.seed ^ fnv1a(&rule.identity) ^ self.install_count.rotate_left(40);
-            let state = match previous_states.remove(&rule.identity) {
-                Some((before, state)) if before.has_same_mirrors(rule) => state,
-                Some((before, state)) if before.has_same_backends(rule) => RuleState {
-                    mirrors: MirrorSamplers::new(rule, seed),
-                    ..state
-                },
-                _ => {
-                    let weights = rule.backends.iter().map(|backend| backend.weight);
-                    RuleState {
-                        sampler: Sampler::new(weights, seed),
-                        pick_counts: vec![0; rule.backends.len()],
-                        mirrors: MirrorSamplers::new(rule, seed),
-                    }
-                }
-            };
-            self.states.push(state);
-        }
+    /// picks. Plugin configurations with the same [`crate::Site`] can share one table.
+    pub fn install(&mut self, table: impl Into<Rc<Table>>) {
+        let table = table.into();
+        // This borrow cannot fail, because the states call no other code. If it did, all requests would take their
+        // ordinary route.
+        let states = self.shared_states.try_borrow_mut();
+        let states = states.map(|mut states| states.of_table(&table.rules));
+        self.states = states.unwrap_or_default();
         self.table = table;
+        self.has_table = true;
     }
 
     /// Decides one request.
@@ -106,7 +85,7 @@ impl Live {
         socket: impl FnOnce() -> Option<u16>,
         mut read: impl FnMut(&str) -> Option<Vec<u8>>,
     ) -> Decided<'_> {
-        if self.install_count == 0 || self.is_access_too_old {
+        if !self.has_table || self.is_access_too_old {
             return self.not_ready();
         }
         let host = match self.table.host(authority, socket) {
@@ -137,41 +116,48 @@ impl Live {
         if let Some(redirect) = &rule.redirect {
             return redirect.decide(rule, &mut view, matched.port);
         }
-        let Some(state) = self.states.get_mut(matched.rule) else {
+        let Some(state) = self.states.get(matched.rule) else {
             return rule.decided(Decision::Ordinary);
         };
-        let (name, permit, edits, mirrors) = match state.pick(rule) {
-            Some(Destination::Cluster {
+        let Some(backend) = picked(state, rule) else {
+            return rule.decided(Decision::Ordinary);
+        };
+        let (name, permit, edits, mirrors) = match &backend.to {
+            Destination::Cluster {
                 name,
                 permit,
                 edits,
                 mirrors,
-            }) => (name, permit, edits, mirrors),
-            Some(Destination::Redirect(redirect)) => {
-                return redirect.decide(rule, &mut view, matched.port);
+            } => (name, permit, edits, mirrors),
+            Destination::Redirect(redirect) => {
+                return Decided {
+                    backend: Some(&backend.label),
+                    ..redirect.decide(rule, &mut view, matched.port)
+                };
             }
-            Some(Destination::Status(status)) => return rule.decided(Decision::Answer(*status)),
-            None => return rule.decided(Decision::Ordinary),
+            Destination::Status(status) => {
+                return rule.decided_with(backend, Decision::Answer(*status));
+            }
         };
         let Some(edits) = edits else {
             let check = permit
                 .as_ref()
                 .map(|permit| permit.check_request(&mut view));
             if let Some(Err(missing)) = check {
-                return rule.decided(Decision::Denied(missing));
+                return rule.decided_with(backend, Decision::Denied(missing));
             }
             let mirrors = state.mirrors.draw(rule, mirrors, &mut view);
             return match mirrors.as_slice() {
-                [] => rule.decided(to_cluster(name, &host.ordinary_cluster)),
-                // Only the route that reads the routing header copies requests.
+                [] => rule.decided_with(backend, to_cluster(name, &host.ordinary_cluster)),
+                // Envoy copies requests only at routes that read the routing header.
                 _ => Decided {
                     mirrors,
-                    ..rule.decided(Decision::Cluster(name))
+                    ..rule.decided_with(backend, Decision::Cluster(name))
                 },
             };
         };
         let request = edits.request(&mut view);
-        // The backend and the mirrors get the edited request, so the edited request needs the permissions.
+        // The backend and the mirrors get the edited request. So permissions are checked for the edited request.
         let edited_authority = match (permit, &**mirrors) {
             (None, []) => None,
             _ => value_after(&request, ":authority", Some(authority.to_vec())),
@@ -182,7 +168,7 @@ impl Live {
         if let Some(permit) = permit
             && let Err(missing) = permit.check_request(&mut edited_view)
         {
-            return rule.decided(Decision::Denied(missing));
+            return rule.decided_with(backend, Decision::Denied(missing));
         }
         let mirrors = state.mirrors.draw(rule, mirrors, &mut edited_view);
         Decided {
@@ -190,7 +176,7 @@ impl Live {
             mirrors,
             response: edits.response.clone(),
             // After edits the ordinary route may no longer match, so the header names the cluster in any case.
-            ..rule.decided(Decision::Cluster(name))
+            ..rule.decided_with(backend, Decision::Cluster(name))
         }
     }
 
@@ -198,7 +184,7 @@ impl Live {
     /// does not know the address. The function ignores `destination` if the plugin configuration names a root or a
     /// listener.
     pub fn connect(&mut self, destination: Option<(&str, u16)>) -> Decided<'_> {
-        if self.install_count == 0 || self.is_access_too_old {
+        if !self.has_table || self.is_access_too_old {
             return self.not_ready();
         }
         let Some(entry) = self.table.connections.find(destination) else {
@@ -212,19 +198,22 @@ impl Live {
         {
             return rule.decided(Decision::Denied(missing));
         }
-        let state = self.states.get_mut(entry.rule);
-        let decision = match state.and_then(|state| state.pick(rule)) {
-            Some(Destination::Cluster { name, permit, .. }) => {
+        let state = self.states.get(entry.rule);
+        let Some(backend) = state.and_then(|state| picked(state, rule)) else {
+            return rule.decided(Decision::Ordinary);
+        };
+        let decision = match &backend.to {
+            Destination::Cluster { name, permit, .. } => {
                 match permit.as_ref().map(|permit| permit.check_connection()) {
                     Some(Err(missing)) => Decision::Denied(missing),
                     Some(Ok(())) | None => to_cluster(name, &entry.ordinary_cluster),
                 }
             }
-            Some(Destination::Status(status)) => Decision::Answer(*status),
+            Destination::Status(status) => Decision::Answer(*status),
             // `Table::compile` refuses redirects of connections, so this does not happen.
-            Some(Destination::Redirect(_)) | None => Decision::Ordinary,
+            Destination::Redirect(_) => Decision::Ordinary,
         };
-        rule.decided(decision)
+        rule.decided_with(backend, decision)
     }
 
     /// Decides whether a request may go to the workload of this proxy. `peer` returns the [`crate::peer_identity`] of
@@ -240,7 +229,7 @@ impl Live {
         authority: &[u8],
         mut read: impl FnMut(&str) -> Option<Vec<u8>>,
     ) -> Decided<'_> {
-        if self.install_count == 0 || self.is_access_too_old {
+        if !self.has_table || self.is_access_too_old {
             return self.not_ready();
         }
         // If the regular expressions use up this effort, no grant fits the request, so the request is denied.
@@ -259,7 +248,7 @@ impl Live {
     /// Decides whether a connection may go to the workload of this proxy. Call this function after the TLS handshake.
     /// `port` is the port of the workload.
     pub fn admit_connection(&self, peer: Option<&str>, port: u16) -> Decided<'_> {
-        if self.install_count == 0 || self.is_access_too_old {
+        if !self.has_table || self.is_access_too_old {
             return self.not_ready();
         }
         match &self.table.access {
@@ -285,31 +274,15 @@ impl Live {
         .into()
     }
 
-    /// Calls `each` for each backend with picks since the last call. The arguments are the identity of the rule, the
-    /// backend (`SERVICE.NAMESPACE:PORT`, or a status), and the number of picks (at least 1).
-    pub fn take_picks(&mut self, mut each: impl FnMut(&str, &str, u64)) {
-        for (rule, state) in self.table.rules.iter().zip(&mut self.states) {
-            for (backend, count) in rule.backends.iter().zip(&mut state.pick_counts) {
-                if *count > 0 {
-                    each(&rule.identity, &backend.label, *count);
-                    *count = 0;
-                }
-            }
+    /// Calls [`RuleStates::take_picks`] of the shared states.
+    pub fn take_picks(&mut self, each: impl FnMut(&str, &str, u64)) {
+        if let Ok(mut states) = self.shared_states.try_borrow_mut() {
+            states.take_picks(each);
         }
     }
 
-    pub fn table(&self) -> &Table {
+    pub fn table(&self) -> &Rc<Table> {
         &self.table
-    }
-}
-
-impl RuleState {
-    fn pick<'t>(&mut self, rule: &'t Rule) -> Option<&'t Destination> {
-        let pick = self.sampler.as_mut()?.pick();
-        if let Some(count) = self.pick_counts.get_mut(pick) {
-            *count = count.wrapping_add(1);
-        }
-        rule.backends.get(pick).map(|backend| &backend.to)
     }
 }
 
@@ -318,6 +291,13 @@ impl Rule {
         Decided {
             rule: Some(&self.identity),
             ..decision.into()
+        }
+    }
+
+    fn decided_with<'t>(&'t self, backend: &'t Backend, decision: Decision<'t>) -> Decided<'t> {
+        Decided {
+            backend: Some(&backend.label),
+            ..self.decided(decision)
         }
     }
 }
@@ -330,6 +310,11 @@ impl RedirectResponse {
             ..rule.decided(self.redirect.decide(view, port))
         }
     }
+}
+
+/// Picks a backend of the rule. Returns None for a rule without backends.
+fn picked<'t>(state: &TableRuleState, rule: &'t Rule) -> Option<&'t Backend> {
+    rule.backends.get(state.picks.pick()?)
 }
 
 fn to_cluster<'t>(name: &'t str, ordinary: &Option<Box<str>>) -> Decision<'t> {

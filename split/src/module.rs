@@ -1,5 +1,6 @@
 //! The name of the module that a proxy has loaded: `weir.wasm`, or `weir-lean.wasm`, which edits no responses. The
-//! control plane reads the name from a header of each poll. `weir check --envoy` reads the name from a gauge.
+//! control plane reads the name from a header of each poll. `weir check --envoy` reads the name from a gauge. This file
+//! also names the other gauges that `weir check --envoy` reads.
 
 use crate::live::fnv1a;
 
@@ -10,6 +11,16 @@ pub const GAUGE: &str = "weir_lean_";
 /// edit no responses, else 0.
 pub fn gauge(configuration: &str) -> String {
     format!("{GAUGE}{:016x}", fnv1a(configuration))
+}
+
+/// The gauge of a scope that is 1 after the first configuration; see [`name_of_scope`].
+pub const CONFIGURED: &str = "weir_configured";
+
+/// Returns the name of a metric with the label `scope`. `scope` is the query of `/v1/config`; if the query is empty,
+/// the label has the value `none`.
+pub fn name_of_scope(metric: &str, scope: &str) -> String {
+    let scope = if scope.is_empty() { "none" } else { scope };
+    format!("{metric}.scope=.={scope};.;")
 }
 
 /// Returns the HTTP status with which `weir-lean.wasm` answers a request whose response needs edits. The status is the

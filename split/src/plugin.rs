@@ -64,7 +64,7 @@ pub enum UntilConfigured {
 }
 
 /// The properties of one proxy that [`crate::Table::compile`] needs.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Site {
     /// Namespace of the workloads of this proxy, in which short names resolve; empty if there is no single namespace.
     pub namespace: String,
@@ -84,7 +84,7 @@ pub struct Site {
 }
 
 /// The listeners of the Gateway at which the requests of this filter come in.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Listeners {
     /// The plugin configuration names no listener, so a request may belong to any listener.
     #[default]
@@ -115,7 +115,7 @@ impl Listeners {
 }
 
 /// The names of the clusters of backends.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Naming {
     template: String,
     exceptions: BTreeMap<String, String>,

@@ -64,20 +64,6 @@ impl Rule {
         let compiled = compile(identity, rule, access, site);
         compiled.map_err(|refusal| refusal.within(format_args!("rules[{identity:?}]")))
     }
-
-    /// True if both rules have the same backends and weights. Then the rule continues its sequence of picks in a new
-    /// revision, even if its filters differ.
-    pub(crate) fn has_same_backends(&self, other: &Rule) -> bool {
-        let share = |backend: &Backend| (backend.weight, backend.label.clone());
-        let shares = self.backends.iter().map(share);
-        shares.eq(other.backends.iter().map(share))
-    }
-
-    /// True if both rules have the same mirrors with the same shares. Then each mirror continues its sequence of draws
-    /// in a new revision.
-    pub(crate) fn has_same_mirrors(&self, other: &Rule) -> bool {
-        self.has_same_backends(other) && self.mirrors.iter().eq(other.mirrors.iter())
-    }
 }
 
 fn compile(

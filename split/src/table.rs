@@ -72,7 +72,8 @@ pub(crate) struct Match {
 }
 
 impl Table {
-    /// Checks the whole configuration and compiles it for one proxy.
+    /// Checks the configuration and compiles it for one proxy. If the plugin configuration names the root (the Service
+    /// of all connections), the function checks and compiles only the rules of this root.
     pub fn compile(config: &wire::Config, site: &Site) -> Result<Table, Refusal> {
         if config.version != wire::VERSION {
             let (version, own) = (config.version, wire::VERSION);
@@ -99,12 +100,24 @@ impl Table {
             None => {}
         }
         let mut indexes = BTreeMap::new();
+        // The cost of a table must not grow with the rules of all roots: one proxy may have a filter for each root.
+        let only = site.root.as_ref().map(|root| rules_of(root, config));
         for (identity, rule) in &config.rules {
+            if only
+                .as_ref()
+                .is_some_and(|only| !only.contains(identity.as_str()))
+            {
+                continue;
+            }
             indexes.insert(identity.as_str(), table.rules.len());
             let access = table.access.as_ref();
             table
                 .rules
                 .push(Rule::compile(identity, rule, access, site)?);
+        }
+        table.connections = ConnectionTable::compile(config, &indexes, site)?;
+        if site.root.is_some() {
+            return Ok(table);
         }
         for (index, set) in config.hosts.iter().enumerate() {
             let within = |refusal: Refusal| refusal.within(format_args!("hosts[{index}]"));
@@ -113,7 +126,6 @@ impl Table {
                 .map_err(within)?;
         }
         table.gateway = GatewayHosts::compile(config, &indexes, &mut patterns, site)?;
-        table.connections = ConnectionTable::compile(config, &indexes, site)?;
         Ok(table)
     }
 
@@ -209,6 +221,15 @@ impl Table {
     pub fn rules(&self) -> usize {
         self.rules.len()
     }
+}
+
+/// Returns the identities of the rules for connections to this root.
+fn rules_of<'c>(root: &wire::Service, config: &'c wire::Config) -> BTreeSet<&'c str> {
+    let connections = config.connections.iter();
+    connections
+        .filter(|connections| connections.to.is_root(root))
+        .map(|connections| connections.rule.as_str())
+        .collect()
 }
 
 /// Returns the names by which clients call a Service, without ports. The first name is `SERVICE.NAMESPACE`. With the

@@ -424,6 +424,15 @@ pub enum Destination {
     Listeners(BTreeMap<String, u16>),
 }
 
+impl Destination {
+    /// True if this is the port of the Service `root`.
+    pub(crate) fn is_root(&self, root: &Service) -> bool {
+        // One proxy may have a filter for each root, so this comparison copies no text.
+        matches!(self, Destination::Root(own) if own.port == root.port
+            && own.service == root.name && own.namespace == root.namespace)
+    }
+}
+
 /// The access policy: `"everyone"`, or `{"grants": ...}`.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]

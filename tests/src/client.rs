@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use axum::body::Bytes;
-use axum::http::{HeaderMap, Request, StatusCode};
+use axum::http::{HeaderMap, Request, Response, StatusCode};
 use http_body_util::{BodyExt, Empty};
+use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
@@ -29,6 +30,23 @@ impl Connection {
             .expect("a connection");
         tokio::spawn(connection);
         Connection(sender)
+    }
+
+    /// Returns None if the peer closes the connection at once.
+    pub async fn over(stream: TcpStream) -> Option<Connection> {
+        let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
+        tokio::spawn(connection);
+        Some(Connection(sender))
+    }
+
+    /// Returns None if the connection ends before the answer.
+    pub async fn try_get(&mut self, host: &str, path: &str) -> Option<Answer> {
+        let request = Request::get(path).header("host", host);
+        let request = request.body(Empty::new()).expect("a request");
+        self.0.ready().await.ok()?;
+        Answer::read(self.0.send_request(request).await.ok()?)
+            .await
+            .ok()
     }
 
     pub async fn get(&mut self, host: &str, path: &str) -> Answer {
@@ -85,17 +103,20 @@ impl Connection {
         self.0.ready().await.expect("the connection is open");
         let answer = self.0.send_request(request).await;
         let answer = answer.unwrap_or_else(|error| panic!("{what}: {error}"));
-        let (head, body) = answer.into_parts();
-        let body = body.collect().await.expect("the whole body").to_bytes();
-        Answer {
-            status: head.status,
-            headers: head.headers,
-            body,
-        }
+        Answer::read(answer).await.expect("the whole body")
     }
 }
 
 impl Answer {
+    async fn read(answer: Response<Incoming>) -> hyper::Result<Answer> {
+        let (head, body) = answer.into_parts();
+        Ok(Answer {
+            status: head.status,
+            headers: head.headers,
+            body: body.collect().await?.to_bytes(),
+        })
+    }
+
     pub fn header(&self, name: &str) -> &str {
         let value = self.headers.get(name).map(|value| value.to_str());
         value.unwrap_or(Ok("")).unwrap_or_default()

@@ -33,6 +33,11 @@ fn binary() -> PathBuf {
 impl Envoy {
     /// Starts Envoy with this configuration. Listeners may have port 0: [`Envoy::listener`] returns the real address.
     pub async fn start(config: &str, concurrency: usize) -> Envoy {
+        Envoy::start_with(config, concurrency, &[]).await
+    }
+
+    /// Does the same as [`Envoy::start`] with more flags.
+    pub async fn start_with(config: &str, concurrency: usize, flags: &[&str]) -> Envoy {
         dist("weir.wasm");
         let folder = TempDir::new().expect("a folder");
         let file = folder.path().join("envoy.yaml");
@@ -42,6 +47,7 @@ impl Envoy {
         command.args(["--use-dynamic-base-id", "--log-level", "warn"]);
         command.args(["--component-log-level", "wasm:info"]);
         command.arg("--concurrency").arg(concurrency.to_string());
+        command.args(flags);
         command.arg("-c").arg(&file);
         command.arg("--admin-address-path").arg(&admin_file);
         let mut process = Process::start(&mut command, folder.path().join("log"));

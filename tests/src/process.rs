@@ -71,6 +71,18 @@ impl Process {
         panic!("the process does not end:\n{}", self.log());
     }
 
+    /// Waits until the process ends, and returns true if it succeeds. Panics if it runs after ten seconds.
+    pub fn wait_for_success(&mut self) -> bool {
+        let start = Instant::now();
+        while start.elapsed() < Duration::from_secs(10) {
+            if let Some(ended) = self.child.try_wait().expect("the state of a child") {
+                return ended.success();
+            }
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        panic!("the process does not end:\n{}", self.log());
+    }
+
     /// Sends SIGTERM.
     pub fn terminate(&self) {
         let id = self.child.id().to_string();

@@ -128,7 +128,7 @@ async fn ecds_updates_fail_no_request() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn trace_names_the_rule() {
+async fn trace_names_rule_and_backend() {
     let spans = Arc::<Mutex<String>>::default();
     let seen = spans.clone();
     let collector = Echo::serve(Router::new().fallback(move |body: String| {
@@ -142,7 +142,10 @@ async fn trace_names_the_rule() {
             "@type": "type.googleapis.com/envoy.config.trace.v3.ZipkinConfig", "collector_cluster": "collector",
             "collector_endpoint": "/api/v2/spans", "collector_endpoint_version": "HTTP_JSON",
         } },
-        "custom_tags": [{ "tag": "weir.rule", "value": "%FILTER_STATE(wasm.weir_rule:PLAIN)%" }],
+        "custom_tags": [
+            { "tag": "weir.rule", "value": "%FILTER_STATE(wasm.weir_rule:PLAIN)%" },
+            { "tag": "weir.backend", "value": "%FILTER_STATE(wasm.weir_backend:PLAIN)%" },
+        ],
     });
     let address = json!({ "address": "127.0.0.1", "port_value": collector.address.port() });
     let endpoint = json!({ "endpoint": { "address": { "socket_address": address } } });
@@ -153,8 +156,12 @@ async fn trace_names_the_rule() {
     let mut connection = Connection::open(envoy.listener("edge")).await;
     connection.shares(HOST, "/", 20).await;
     let start = Instant::now();
-    let rule = r#""weir.rule":"TrafficSplit/shop/shop:80/http""#;
-    while !spans.lock().expect("the spans").contains(rule) {
+    let tags = [
+        r#""weir.rule":"TrafficSplit/shop/shop:80/http""#,
+        r#""weir.backend":"shop"#,
+    ];
+    let has_tags = |spans: &str| tags.iter().all(|tag| spans.contains(tag));
+    while !has_tags(&spans.lock().expect("the spans")) {
         let seen = spans.lock().expect("the spans").clone();
         assert!(start.elapsed() < Duration::from_secs(10), "{seen}");
         tokio::time::sleep(Duration::from_millis(50)).await;

@@ -110,8 +110,13 @@ async fn wildcard_namespace_proxy_splits_exactly() {
     );
     let admin = scene.envoy.admin.to_string();
     assert_eq!(scene.findings(&admin).await, (Some(0), Vec::new()));
-    assert_eq!(scene.stat("weir_rules").await, 1);
-    assert_eq!(scene.stat("weir_rules_elsewhere").await, 0);
+    assert_eq!(scene.stat("weir_rules.scope=.=namespace=*;.;").await, 1);
+    assert_eq!(
+        scene
+            .stat("weir_rules_elsewhere.scope=.=namespace=*;.;")
+            .await,
+        0
+    );
     assert!(!scene.envoy.log().contains("gets no rule"));
     scene.envoy.assert_no_traps().await;
 }
@@ -146,8 +151,8 @@ async fn proxy_without_scope_gets_a_remedy() {
     assert_eq!(warned.len(), 1, "{log}");
     assert!(warned[0].contains("[warning]"), "{log}");
     assert!(warned[0].contains(r#"write "namespace": "*" for"#), "{log}");
-    assert_eq!(scene.stat("weir_rules").await, 0);
-    assert_eq!(scene.stat("weir_rules_elsewhere").await, 1);
+    assert_eq!(scene.stat("weir_rules.scope=.=none;.;").await, 0);
+    assert_eq!(scene.stat("weir_rules_elsewhere.scope=.=none;.;").await, 1);
 
     // With an admin interface that refuses /stats, the check must still print the finding.
     let dump = scene.envoy.ask("/config_dump").await;
@@ -160,6 +165,9 @@ async fn proxy_without_scope_gets_a_remedy() {
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     let is_named = String::from_utf8_lossy(&output.stdout).contains(&findings[0]);
     assert!(is_named, "{stderr}");
-    assert!(stderr.contains("/stats?filter=weir_lean_ has status 403 Forbidden"), "{stderr}");
+    assert!(
+        stderr.contains("/stats?filter=weir_lean_ has status 403 Forbidden"),
+        "{stderr}"
+    );
     scene.envoy.assert_no_traps().await;
 }

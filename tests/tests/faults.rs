@@ -98,7 +98,7 @@ impl Scene {
         assert_all(&self.load.take(), now, what);
         let log = self.envoy.log();
         let new = &log[seen..];
-        let says = |line: &str| line.contains("in force") && line.contains(fault.says);
+        let says = |line: &str| line.contains("the proxy keeps") && line.contains(fault.says);
         assert!(new.lines().any(says), "{what} is not in the log:\n{new}");
 
         self.fake.switch(Behaviour::Forward(self.plane.listen));
@@ -288,30 +288,34 @@ async fn immediate_answers_keep_poll_pauses() {
     let head = "HTTP/1.1 200 x\r\netag: \"REVISION\"\r\ncontent-length: 1\r\n\r\n{";
     let same = answer(200, "same", document(V1).to_string().as_bytes());
     let good = answer(200, "REVISION", document(V1).to_string().as_bytes());
-    for (what, behaviour, most) in [
+    for (what, behaviour, polls_in_3_s) in [
         (
             "invalid, a new revision each time",
             Behaviour::NewRevisions(head.into()),
-            8,
+            3..=8,
         ),
         // After a valid change the filter may poll sooner, but not without a limit.
         (
             "valid, a new revision each time",
             Behaviour::NewRevisions(String::from_utf8_lossy(&good).into_owned()),
-            800,
+            3..=800,
         ),
-        ("always the same revision", Behaviour::Bytes(same), 8),
-        ("always 304", Behaviour::Bytes(answer(304, "", b"")), 8),
+        // After each failure the pause grows, up to two seconds.
+        ("always the same revision", Behaviour::Bytes(same), 1..=4),
+        ("always 304", Behaviour::Bytes(answer(304, "", b"")), 1..=4),
     ] {
         scene.fake.switch(behaviour);
         tokio::time::sleep(Duration::from_millis(500)).await;
         let before = scene.fake.polls().len();
         tokio::time::sleep(Duration::from_secs(3)).await;
         let polls = scene.fake.polls().len() - before;
-        assert!((3..=most).contains(&polls), "{what}: {polls} polls in 3 s");
+        assert!(
+            polls_in_3_s.contains(&polls),
+            "{what}: {polls} polls in 3 s"
+        );
     }
     let failures = scene.envoy.stat(FAILURES).await;
-    assert!(failures >= 6, "{failures}");
+    assert!(failures >= 4, "{failures}");
     assert_all(&scene.load.take(), "v1", "immediate answers");
     scene.end().await;
 }

@@ -46,6 +46,7 @@ const FILTER: [&str; 10] = [
     "shared",
     "poll",
     "fleet",
+    "scope",
     "connection",
     "request",
     "root",

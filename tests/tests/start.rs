@@ -49,7 +49,12 @@ async fn initial_configuration_serves_without_control_plane() {
     let envoy = Envoy::start(&bootstrap.build(), 2).await;
     assert_eq!(first_of_each(&envoy, 2).await, ["v1", "v1"]);
     tokio::time::sleep(Duration::from_secs(1)).await;
-    assert_eq!(envoy.stat("wasmcustom.weir_configured").await, 1);
+    assert_eq!(
+        envoy
+            .stat("wasmcustom.weir_configured.scope=.=namespace=default;.;")
+            .await,
+        1
+    );
     assert_eq!(envoy.stat("wasmcustom.weir_poll_failures_total").await, 0);
     assert_eq!(envoy.stat("cluster.weir.upstream_cx_total").await, 0);
 }
@@ -113,7 +118,12 @@ async fn until_configured_503_ends_with_configuration() {
         }
         connections.push(connection);
     }
-    assert_eq!(envoy.stat("wasmcustom.weir_configured").await, 0);
+    assert_eq!(
+        envoy
+            .stat("wasmcustom.weir_configured.scope=.=namespace=default;.;")
+            .await,
+        0
+    );
     fake.switch(Behaviour::Serve {
         revision: "r1".into(),
         body: document([100, 0]).to_string(),
@@ -124,7 +134,12 @@ async fn until_configured_503_ends_with_configuration() {
         // The filter has a configuration without a rule for this host.
         assert_eq!(connection.get("elsewhere", "/").await.text(), "ordinary");
     }
-    assert_eq!(envoy.stat("wasmcustom.weir_configured").await, 1);
+    assert_eq!(
+        envoy
+            .stat("wasmcustom.weir_configured.scope=.=namespace=default;.;")
+            .await,
+        1
+    );
 }
 
 /// With an initial configuration the filter counts as configured.

@@ -192,7 +192,10 @@ async fn unserviceable_connection_is_closed() {
         assert_eq!(got, expected.collect(), "{listener}");
     }
     let log = envoy.log();
-    assert!(log.contains("connection closed: db: the backend"), "{log}");
+    assert!(
+        log.contains("connection closed: db: the picked backend"),
+        "{log}"
+    );
     assert!(log.contains("connection closed: denied: "), "{log}");
     assert!(log.contains("no configuration yet"), "{log}");
     // Many attempts of a client must not fill the disk with log lines.

@@ -145,10 +145,9 @@ async fn configured(admin: &Caller) -> bool {
     let path = "/stats?filter=weir_configured";
     let answer = admin.call(Call::get("envoy", path, "watch")).await;
     answer.is_ok_and(|answer| {
-        answer
-            .body
-            .trim_ascii_end()
-            .ends_with(b"weir_configured: 1")
+        let body = answer.body.trim_ascii_end();
+        // The name of the gauge ends with the label of its scope.
+        body.starts_with(b"wasmcustom.weir_configured.") && body.ends_with(b": 1")
     })
 }
 

@@ -214,8 +214,8 @@ pub fn is_framing_header(name: &str) -> bool {
     )
 }
 
-/// True for [`MIRROR_HEADERS`]. With an edit of such a header, a route could send copies of requests to any cluster.
-/// `name` must be in lower case.
+/// True if `name` is one of the [`MIRROR_HEADERS`]. By an edit of such a header, a route could send copies of requests
+/// to any cluster. `name` must be in lower case.
 pub fn is_mirror_header(name: &str) -> bool {
     MIRROR_HEADERS.contains(&name)
 }

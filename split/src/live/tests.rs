@@ -470,3 +470,84 @@ mod connections;
 mod listeners;
 mod mirrors;
 mod permission;
+
+/// Two plugin configurations of one worker and scope have one sequence for a rule, and its counts outlive both.
+#[test]
+fn tables_of_a_worker_share_rules() {
+    let config = |weights: [u64; 2]| {
+        let [a, b] =
+            weights.map(|weight| to("x").replace("\"weight\":1", &format!("\"weight\":{weight}")));
+        let config = with_matches(&[("rule", "")]);
+        config.replace(&to("rule"), &format!("{a},{}", b.replace("\"x\"", "\"y\"")))
+    };
+    let table = |weights| {
+        let mut config: serde_json::Value = serde_json::from_str(&config(weights)).expect("JSON");
+        config["version"] = wire::VERSION.into();
+        let config = serde_json::from_value(config).expect("a configuration");
+        Table::compile(&config, &site()).expect("compiles")
+    };
+    let states = Rc::new(RefCell::new(RuleStates::new(7)));
+    let start = || {
+        let mut live = Live::with_states(states.clone(), UntilConfigured::Pass);
+        live.install(table([70, 30]));
+        live
+    };
+    let ask = |live: &mut Live, count: usize| {
+        (0..count)
+            .filter(|_| decide(live, "GET root /") == "y")
+            .count()
+    };
+    let counts = || {
+        let mut counts = Vec::new();
+        let mut states = states.borrow_mut();
+        states.take_picks(|rule, backend, count| counts.push(format!("{rule} {backend} {count}")));
+        counts.sort();
+        counts
+    };
+    let mut first = start();
+    let picked = ask(&mut first, 5);
+    let mut second = start();
+    drop(first);
+    assert_eq!(picked + ask(&mut second, 5), 3);
+    second.install(table([0, 1]));
+    assert_eq!(ask(&mut second, 4), 4);
+    drop(second);
+    assert_eq!(
+        counts(),
+        ["rule x.shop:80 7", "rule y.shop:80 3", "rule y.shop:80 4"]
+    );
+    assert!(counts().is_empty());
+    // Without a table the states end, so a rule that comes back starts a new sequence.
+    assert_eq!(
+        format!("{:?}", states.borrow())
+            .matches("RuleState {")
+            .count(),
+        0
+    );
+}
+
+/// The table of one root has only the rules of this root, so a mistake in another rule has no effect.
+#[test]
+fn table_of_a_root_is_small() {
+    let root = |name: &str| {
+        format!(
+            r#"{{"to":{{"root":{{"service":"{name}","namespace":"shop","port":80}}}},"rule":"{name}"}}"#
+        )
+    };
+    let config = format!(
+        r#"{{"connections":[{},{},{}],"rules":{{"a":{{"backends":[{}]}},"b":{{"backends":[]}}}}}}"#,
+        root("a"),
+        root("b"),
+        root("missing"),
+        to("x")
+    );
+    let mut site = site();
+    site.root = Some(wire::Service {
+        name: "a".into(),
+        namespace: "shop".into(),
+        port: 80,
+    });
+    let mut live = live(&config, &site);
+    assert_eq!(live.table().rules(), 1);
+    assert_eq!(words(&live.connect(None)), "x");
+}

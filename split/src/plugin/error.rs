@@ -63,6 +63,8 @@ macro_rules! messages {
 messages! {
     EMPTY = "all keys", "the configuration is empty",
         r#"write at least { "control_plane": "CLUSTER" } with the name of the Envoy cluster for weir serve"#;
+    STRUCT = "all keys", "the configuration is a google.protobuf.Struct, and Envoy does not give it to the filter as JSON",
+        r#"write JSON text as a google.protobuf.StringValue: { "@type": type.googleapis.com/google.protobuf.StringValue, value: '{ "control_plane": "weir" }' }"#;
     NOT_JSON = "all keys", "the configuration is not valid JSON at {}",
         r#"write JSON such as { "control_plane": "weir" }, as a google.protobuf.StringValue"#;
     NOT_A_MAP = "all keys", "the configuration is not a JSON object",

@@ -39,6 +39,9 @@ impl Keys {
         if json.trim_ascii().is_empty() {
             return Err(PluginError::new(&error::EMPTY, ""));
         }
+        if is_protobuf_struct(json) {
+            return Err(PluginError::new(&error::STRUCT, ""));
+        }
         let mut keys = BTreeMap::new();
         for (key, value) in entries(json)? {
             if !ALL_KEYS.contains(&key.as_str()) {
@@ -116,6 +119,21 @@ impl Keys {
         }
         Ok(Some(names))
     }
+}
+
+/// True if these are the bytes of a google.protobuf.Struct. The first field of a Struct is an entry of a map, and the
+/// first field of the entry is the key.
+fn is_protobuf_struct(bytes: &[u8]) -> bool {
+    let Some((0x0a, rest)) = bytes.split_first().map(|(tag, rest)| (*tag, rest)) else {
+        return false;
+    };
+    let after_length = rest.iter().position(|byte| *byte < 0x80);
+    let entry = after_length.and_then(|last| rest.get(last.saturating_add(1)..));
+    let Some([0x0a, length, key @ ..]) = entry else {
+        return false;
+    };
+    // The field after the key is the value.
+    key.get(usize::from(*length)) == Some(&0x12)
 }
 
 /// Returns all keys with their values. If the text has a key twice, the list has the key twice.

@@ -23,6 +23,26 @@ fn an_unknown_key_is_named() {
     assert!(error_of("").contains("plugin configuration"));
 }
 
+/// Envoy gives a Struct as its bytes: a map entry with the key `control_plane` and the string `weir`.
+#[test]
+fn protobuf_struct_has_its_message() {
+    let mut bytes = b"\x0a\x17\x0a\x0dcontrol_plane\x12\x06\x1a\x04weir".to_vec();
+    let long = "x".repeat(200);
+    let entry = format!("\x0a\x07initial\x12{long}");
+    let mut long = vec![0x0a, 0xd2, 0x01];
+    long.extend_from_slice(entry.as_bytes());
+    for bytes in [&bytes, &long] {
+        let error = Plugin::parse(bytes).expect_err("a Struct").to_string();
+        assert!(error.contains("google.protobuf.StringValue"), "{error}");
+        assert!(error.contains("is a google.protobuf.Struct"), "{error}");
+    }
+    bytes.truncate(4);
+    for other in [bytes.as_slice(), b"\n\n\n{", b"\n{ bad"] {
+        let error = Plugin::parse(other).expect_err("no JSON").to_string();
+        assert!(error.contains("not valid JSON"), "{error}");
+    }
+}
+
 #[test]
 fn mistakes_have_plain_messages() {
     for (message, json) in [

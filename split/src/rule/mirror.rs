@@ -21,7 +21,7 @@ pub(crate) struct Mirror {
 }
 
 impl Mirror {
-    /// Returns the weights of a sampler. Index 0 means that the request is copied.
+    /// Returns the weights of a sampler. If the sampler picks index 0, the request is copied.
     pub(crate) fn weights(&self) -> [u64; 2] {
         [self.mirrored, self.unmirrored]
     }
@@ -33,7 +33,7 @@ impl Mirror {
     }
 }
 
-/// Equal mirrors have the same cluster and the same share.
+/// Two mirrors are equal if they have the same cluster and the same share.
 impl PartialEq for Mirror {
     fn eq(&self, other: &Mirror) -> bool {
         (&self.cluster, self.weights()) == (&other.cluster, other.weights())

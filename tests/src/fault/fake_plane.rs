@@ -135,6 +135,11 @@ impl FakePlane {
         self.shared.polls().clone()
     }
 
+    /// Returns the number of polls so far.
+    pub fn poll_count(&self) -> usize {
+        self.shared.polls().len()
+    }
+
     /// Waits for a poll for which `is_it` returns true. Ignores the first `skip` polls. Panics after ten seconds.
     pub async fn wait_for_poll(
         &self,

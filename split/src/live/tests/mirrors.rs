@@ -141,7 +141,7 @@ fn unchanged_mirror_continues_its_draws() {
     }
 }
 
-/// Only the route with `cluster_header` has mirrors, so a copied request needs the routing header.
+/// Envoy copies requests only at the route with `cluster_header`, so a copied request needs the routing header.
 #[test]
 fn mirrored_request_names_its_cluster() {
     let filters = mirrors(&[mirror("x", 1, 2)]);
