@@ -8,6 +8,7 @@ mod limits;
 mod serve_command;
 mod shared_arguments;
 pub mod translate;
+pub mod wait;
 
 use std::path::PathBuf;
 
@@ -31,6 +32,8 @@ pub enum Command {
     Translate(translate::Translate),
     /// Print one problem per line; exit with code 1 if a problem is not a warning
     Check(check::Check),
+    /// Wait until every proxy runs the current generation of an object of the cluster
+    Wait(wait::Wait),
     /// Copy the filters of this image into a folder
     CopyFilter {
         /// Destination; created if it does not exist

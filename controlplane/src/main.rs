@@ -10,6 +10,8 @@ use clap::Parser;
 use cli::{Cli, Command, ObjectSource, Serve, Shutdown, Sockets};
 use futures::future::OptionFuture;
 use weir::publish::Publisher;
+use weir::report::all_proxies::AllProxies;
+use weir::report::gate;
 use weir::serve::{Server, admin};
 use weir::source::folder::Folder;
 use weir_core::metrics::Metrics;
@@ -19,6 +21,7 @@ fn main() -> ExitCode {
         Command::Check(args) => cli::check::run(&args),
         Command::Translate(args) => cli::translate::run(args),
         Command::CopyFilter { dir } => cli::copy_filter::run(&dir),
+        Command::Wait(args) => cli::wait::run(args),
         Command::Serve(args) => args.open_folder().map_or_else(|it| it, |it| run(&args, it)),
     }
 }
@@ -47,10 +50,12 @@ async fn serve(args: &Serve, folder: Option<Folder>) -> io::Result<()> {
     let server = Server::new(&publisher, versions, readers, ending, metrics.clone());
     let proxies = server.proxies();
     let certificates = sockets.certificates.as_ref();
-    let report = source.report(args, &publisher, &proxies, certificates, &shutdown);
+    let all_proxies = Arc::new(AllProxies::new(proxies.clone(), args.peers()));
+    let report = source.report(args, &publisher, &all_proxies, certificates, &shutdown);
+    let gate = gate::router(source.gate(&publisher, &all_proxies));
     source.feed(publisher)?;
     let leaving = shutdown.leaving.clone();
-    let admin = admin::app(current.clone(), leaving, proxies, metrics.clone());
+    let admin = admin::app(current.clone(), leaving, proxies, metrics.clone()).merge(gate);
     let servers = sockets.serve(args, [server.router(), admin], &shutdown, &metrics);
     let last_tasks = async { tokio::join!(servers, OptionFuture::from(report)) };
     shutdown.wait(current, is_replica, last_tasks).await

@@ -26,7 +26,9 @@ use weir_core::manifest::problem::{Extent, Problem, Reason};
 use weir_core::metrics::Metrics;
 use weir_core::plan::Plan;
 use weir_core::plan::document::{self, FeaturesAfter};
+use weir_core::status::proxy::Proxy;
 use weir_core::status::subject::Subject;
+use weir_core::status::{Evidence, PlanState};
 use weir_core::translate::budget::Limits;
 use weir_core::translate::{Translation, translate_objects};
 use weir_core::watermark::Watermark;
@@ -72,6 +74,24 @@ pub struct Outcome {
     pub gateways: Arc<BTreeMap<Key, bool>>,
     /// Why a proxy would refuse the plan of this snapshot; None if proxies accept the plan.
     pub refused: Option<String>,
+}
+
+impl Outcome {
+    /// Returns the inputs for the statuses of all objects.
+    pub fn evidence<'o>(&'o self, proxies: &'o [Proxy]) -> Evidence<'o> {
+        let published = self.published.as_deref();
+        let splits_of_literals = published.map(Published::splits_of_literals);
+        let edited = published.map(Published::edited_shares);
+        let state = PlanState {
+            problems: &self.problems,
+            gateways: &self.gateways,
+            splits_of_literals: splits_of_literals.unwrap_or_default(),
+            edited: edited.unwrap_or_default(),
+            refused: self.refused.as_deref(),
+            in_force: &self.in_force,
+        };
+        Evidence::new(state, proxies)
+    }
 }
 
 /// What a proxy can get now.
@@ -253,7 +273,9 @@ impl Publisher {
             |p: &&Problem| p.reason == Reason::Unreadable && p.effect.extent > Extent::Nothing;
         let unreadable = problems.iter().filter(is_unreadable);
         self.metrics.files_unreadable.set(unreadable.count() as u64);
-        self.metrics.problems.set(problems.len() as u64);
+        let warnings = problems.iter().filter(|it| it.is_warning()).count();
+        let errors = problems.len().saturating_sub(warnings);
+        self.metrics.set_problems(errors, warnings);
         self.problem_log.update(problems);
     }
 }

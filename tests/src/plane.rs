@@ -132,6 +132,11 @@ impl Plane {
         self.process.terminate();
     }
 
+    /// Returns the process id.
+    pub fn id(&self) -> u32 {
+        self.process.id()
+    }
+
     pub fn has_ended(&self) -> bool {
         self.process.has_ended()
     }

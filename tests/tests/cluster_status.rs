@@ -2,6 +2,7 @@
 
 mod cluster_status {
     mod cases;
+    mod gate;
     pub mod replicas;
     pub mod routes;
     pub mod scene;
@@ -222,7 +223,7 @@ async fn dropped_status_is_not_rewritten_endlessly() {
     tokio::time::sleep(Duration::from_secs(5)).await;
     assert_eq!(scene.status_writes("trafficsplits", began), ["web"]);
     let log = plane.log();
-    assert_eq!(log.matches("lacks fields").count(), 1, "{log}");
+    assert_eq!(log.matches("lacks these fields").count(), 1, "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

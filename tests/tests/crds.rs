@@ -153,10 +153,26 @@ fn kubectl_shows_and_awaits_split_status() {
         .split_whitespace()
         .collect();
     assert_eq!(
-        row[..7],
-        ["b", "bookstore.bookstore", "True", "on", "2", "of", "2"],
+        row[..9],
+        [
+            "b",
+            "bookstore.bookstore",
+            "True",
+            "1",
+            "1",
+            "on",
+            "2",
+            "of",
+            "2"
+        ],
         "{table}"
     );
+    // After an edit that Weir has not read, the table shows that True is about generation 1.
+    kubectl.apply(&split.replace("weight: 50", "weight: 55"), &[]);
+    let table = kubectl.run(&["get", "ts", "b"]);
+    let row: Vec<_> = table.split_whitespace().rev().take(4).skip(1).collect();
+    assert_eq!(row, ["1", "2", "True"], "{table}");
+    live(2);
     let wait = [
         "wait",
         "ts/b",
@@ -168,10 +184,10 @@ fn kubectl_shows_and_awaits_split_status() {
     // A status write keeps the generation, and a new spec gets a new generation. `kubectl wait` ignores a condition of
     // an old generation.
     let old = kubectl.run(&["get", "ts", "b", "-o", "jsonpath={.metadata.generation}"]);
-    assert_eq!(old, "1");
+    assert_eq!(old, "2");
     kubectl.apply(&split.replace("weight: 50", "weight: 60"), &[]);
     assert!(!kubectl.output(&wait).status.success());
-    live(2);
+    live(3);
     kubectl.run(&wait);
     // A patch without `--subresource=status` does not change the status.
     kubectl.run(&[

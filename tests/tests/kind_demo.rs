@@ -75,6 +75,31 @@ fn buyer_follows_split_in_cluster() {
     assert!(text.contains("True   on 2 of 2 proxies"), "{text}");
 }
 
+/// Hides the folders of nft and of Go from the script with empty mounts.
+#[test]
+fn missing_programs_are_named_first() {
+    let script = "
+        for program in go nft; do
+          mount -t tmpfs none \"$(dirname \"$(readlink -f \"$(command -v $program)\")\")\"
+        done
+        exec setpriv --reuid 65534 --clear-groups scripts/cluster up
+    ";
+    let output = typed("unshare")
+        .args(["--mount", "bash", "-euc", script])
+        .env(
+            "PATH",
+            format!("{}:/usr/sbin", std::env::var("PATH").unwrap_or_default()),
+        )
+        .output()
+        .expect("unshare");
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{errors}");
+    for name in ["root: ", "go: ", "nft: "] {
+        assert!(errors.contains(&format!("\n  {name}")), "{errors}");
+    }
+    assert!(!errors.contains("building"), "{errors}");
+}
+
 /// Returns the arguments of each command in the script that runs this program.
 fn calls(script: &str, program: &str) -> Vec<Vec<String>> {
     let script = script.replace("\\\n", " ");

@@ -24,7 +24,8 @@ envoy, listener NAME: KIND NAMESPACE/NAME (rule IDENTITY): Reason: what is wrong
 ```
 
 The section \"answer\" lists the errors that `weir serve` returns to a proxy that it does not serve. The filter logs these errors.
-The section \"start\" lists what `weir serve` prints if it does not start, or when it ends. A problem with the command line names
+The section \"gate\" lists the answers of the gate, see
+[flagger.md](flagger.md#the-gate). The section \"start\" lists what `weir serve` prints if it does not start, or when it ends. A problem with the command line names
 the argument and what to write there.
 
 This page lists all problems. A word in braces stands for a value of the object. Some effects depend on the place of the wrong field:

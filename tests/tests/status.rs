@@ -114,6 +114,7 @@ fn proxy(node: &str, place: &str, state: &str) -> Proxy {
         is_lean: state == "lean",
         behind: if state == "stuck" { 60 } else { 0 },
         silent: 0,
+        closed: None,
     }
 }
 

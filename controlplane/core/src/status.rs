@@ -11,6 +11,7 @@
 mod condition;
 mod event;
 mod live;
+pub mod liveness;
 pub mod proxy;
 mod route_parents;
 mod split_conditions;
@@ -93,22 +94,33 @@ impl<'e> Evidence<'e> {
         if !subject.has_status {
             return None;
         }
-        let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
-        let (field, value) = match RouteKind::of(subject.kind) {
-            Some(kind) => (
-                "parents",
-                route_parents::parents(self, subject, kind, current, &now),
-            ),
-            None if subject.kind == Kind::TrafficSplit => (
-                "conditions",
-                split_conditions::conditions(self, subject, current, &now),
-            ),
-            None => return None,
-        };
+        let (field, value) = self.new_status(subject, current, now)?;
         let is_empty = value.as_array().is_none_or(Vec::is_empty);
         let current_value = current.get(field);
         let is_right = current_value == Some(&value) || (current_value.is_none() && is_empty);
         (!is_right).then(|| serde_json::json!({ field: value }))
+    }
+
+    /// Returns the field of the status that Weir writes, and its new value, also if the value stays or the kind has no
+    /// status in this cluster. Returns None if Weir writes no status for the kind.
+    pub fn new_status(
+        &self,
+        subject: &Subject,
+        current: &Value,
+        now: Timestamp,
+    ) -> Option<(&'static str, Value)> {
+        let now = now.strftime("%Y-%m-%dT%H:%M:%SZ").to_string();
+        match RouteKind::of(subject.kind) {
+            Some(kind) => {
+                let parents = route_parents::parents(self, subject, kind, current, &now);
+                Some(("parents", parents))
+            }
+            None if subject.kind == Kind::TrafficSplit => {
+                let conditions = split_conditions::conditions(self, subject, current, &now);
+                Some(("conditions", conditions))
+            }
+            None => None,
+        }
     }
 
     /// Returns the problems of the object.

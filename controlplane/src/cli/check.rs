@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use weir::publish::Published;
-use weir_core::envoy;
+use weir_core::envoy::{self, Finding};
 use weir_core::plan::{Plan, document};
 
 use super::envoy_admin::{Admin, EnvoyUnreachable};
@@ -36,7 +36,7 @@ pub fn run(args: &Check) -> ExitCode {
         let lines: String = lines.map(|it| format!("passed over: {it}\n")).collect();
         print(io::stderr(), &lines);
     }
-    let warnings = report.warnings();
+    let mut warnings = report.warnings();
     let mut is_good = warnings == report.problems.len();
     if let Err(refused) = Published::compile(report.plan.clone(), document::features_after) {
         let message = format!("weir: a proxy would refuse the configuration: {refused}\n");
@@ -45,7 +45,10 @@ pub fn run(args: &Check) -> ExitCode {
     }
     if let Some(admin) = &args.envoy {
         match check_envoy(admin, &report.plan) {
-            Ok(findings) => is_good &= findings == 0,
+            Ok((problems, of_envoy)) => {
+                is_good &= problems == 0;
+                warnings += of_envoy;
+            }
             Err(error) => {
                 print(io::stderr(), &format!("weir: {error}\n"));
                 return ExitCode::from(2);
@@ -68,19 +71,25 @@ pub fn run(args: &Check) -> ExitCode {
     ExitCode::SUCCESS
 }
 
-/// Prints the findings about a running Envoy. Returns their number.
-fn check_envoy(admin: &Admin, plan: &Plan) -> Result<usize, EnvoyUnreachable> {
+/// Prints the findings about a running Envoy. Returns the number of problems and the number of warnings.
+fn check_envoy(admin: &Admin, plan: &Plan) -> Result<(usize, usize), EnvoyUnreachable> {
     let state = admin.read_state()?;
     if let Some(why) = &state.without_stats {
         print(
             io::stderr(),
             &format!(
-                "weir: {why}; so this check takes a module for weir-lean.wasm only if its file has that name\n"
+                "weir: {why}; so this check does not see failing polls, and takes a module for weir-lean.wasm only if its file has that \
+                 name\n"
             ),
         );
     }
     let findings = envoy::findings(&state.running, plan);
-    let lines: String = findings.iter().map(|it| format!("{it}\n")).collect();
+    let line = |finding: &Finding| match finding.is_warning() {
+        true => format!("warning: {finding}\n"),
+        false => format!("{finding}\n"),
+    };
+    let lines: String = findings.iter().map(line).collect();
     print(io::stdout(), &lines);
-    Ok(findings.len())
+    let warnings = findings.iter().filter(|it| it.is_warning()).count();
+    Ok((findings.len() - warnings, warnings))
 }

@@ -1,5 +1,5 @@
-//! Reads from Envoy's admin interface: Envoy's present configuration (`/config_dump`) and the statistics of the filter
-//! (`/stats`). `weir check` requires the configuration. The statistics are optional.
+//! Reads from Envoy's admin interface: Envoy's present configuration (`/config_dump`), statistics (`/stats`) and the
+//! values of runtime keys (`/runtime`). `weir check` requires only the configuration.
 
 use std::str::FromStr;
 use std::time::Duration;
@@ -10,11 +10,16 @@ use axum::http::{Request, StatusCode, header};
 use hyper_util::rt::TokioIo;
 use tokio::net::TcpStream;
 use weir::http1_client::{self, ExchangeError};
-use weir_core::envoy::{EnvoyDump, NotADump};
-use weir_split::module::GAUGE;
+use weir_core::envoy::{EnvoyDump, NotADump, may_fail_to_poll};
 
 /// Envoy takes some seconds to write a configuration of many megabytes.
 const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// The metrics of the filter, and the open requests of each cluster.
+const STATS: &str = "/stats?filter=wasmcustom.weir_%7Cupstream_rq_active";
+
+const SAMPLES: usize = 3;
+const BETWEEN_SAMPLES: Duration = Duration::from_millis(300);
 
 /// The state of a running Envoy.
 pub struct EnvoyState {
@@ -84,18 +89,30 @@ impl Admin {
             cause,
         };
         let mut running = self.running().await.map_err(unreachable)?;
-        let stats = self.get(&format!("/stats?filter={GAUGE}")).await;
-        let without_stats = match stats {
-            Ok(stats) => {
-                running.read_stats(&String::from_utf8_lossy(&stats));
-                None
-            }
-            Err(cause) => Some(unreachable(cause)),
-        };
+        let without_stats = self.read_stats(&mut running).await.err().map(unreachable);
+        // If Envoy refuses the path, the default values in its configuration are used.
+        if let Ok(runtime) = self.get("/runtime").await
+            && let Ok(runtime) = serde_json::from_slice(&runtime)
+        {
+            running.read_runtime(&runtime);
+        }
         Ok(EnvoyState {
             running,
             without_stats,
         })
+    }
+
+    /// Reads the statistics up to three times, because for a moment between two polls no poll is open.
+    async fn read_stats(&self, running: &mut EnvoyDump) -> Result<(), Cause> {
+        for _ in 0..SAMPLES {
+            let stats = self.get(STATS).await?;
+            running.read_stats(&String::from_utf8_lossy(&stats));
+            if !may_fail_to_poll(running) {
+                break;
+            }
+            tokio::time::sleep(BETWEEN_SAMPLES).await;
+        }
+        Ok(())
     }
 
     async fn running(&self) -> Result<EnvoyDump, Cause> {

@@ -7,7 +7,7 @@ use std::process::ExitCode;
 
 use clap::Args;
 use weir::source::folder::Folder;
-use weir_core::manifest::problem::{Extent, Problem};
+use weir_core::manifest::problem::Problem;
 use weir_core::plan::Plan;
 use weir_core::translate::translate_objects;
 
@@ -58,25 +58,24 @@ impl FolderArguments {
 
 impl FolderReport {
     pub fn warnings(&self) -> usize {
-        self.problems.iter().filter(|it| is_warning(it)).count()
+        self.problems.iter().filter(|it| it.is_warning()).count()
     }
 
     /// Returns one line for each problem.
     pub fn problem_lines(&self) -> String {
         let line = |problem: &Problem| {
-            let prefix = if is_warning(problem) { "warning: " } else { "" };
+            let prefix = if problem.is_warning() {
+                "warning: "
+            } else {
+                ""
+            };
             format!("{prefix}{problem}\n")
         };
         self.problems.iter().map(line).collect()
     }
 }
 
-/// A warning is advice: the problem does not change what Weir does with the object.
-fn is_warning(problem: &Problem) -> bool {
-    problem.effect.extent == Extent::Nothing
-}
-
-/// Prints why the folder cannot be read, and returns the exit code.
+/// Prints that the folder cannot be read, and returns the exit code for that.
 pub fn print_unreadable(dir: &Path, error: &io::Error) -> ExitCode {
     let message = format!("weir: {} cannot be read: {error}\n", dir.display());
     print(io::stderr(), &message);

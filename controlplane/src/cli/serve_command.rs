@@ -74,7 +74,7 @@ pub struct Serve {
     /// Maximum number of connections from proxies. A connection uses up to 64 KiB of memory
     #[arg(long, value_name = "N", default_value = "2048")]
     pub max_connections: usize,
-    /// Listen address for operators: /healthz, /readyz, /metrics
+    /// Listen address for operators: /healthz, /readyz, /metrics, /gate
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9901")]
     pub admin: String,
     /// Namespace of objects without a namespace
@@ -129,7 +129,7 @@ impl Serve {
 
     /// Returns the address of the other replicas (`--peers`). The CA bundle for their certificates is `ca.crt` in the
     /// folder of `--tls-cert`.
-    fn peers(&self) -> Option<Peers> {
+    pub fn peers(&self) -> Option<Peers> {
         let name = self.peers.clone()?;
         let authority = self.tls_cert.as_ref().map(|it| it.with_file_name("ca.crt"));
         Some(Peers { name, authority })

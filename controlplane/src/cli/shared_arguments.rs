@@ -2,10 +2,12 @@
 //! [`super::serve_command`].
 
 use std::io::Write;
+use std::time::Duration;
 
 use clap::Args;
 use weir::report::Lease;
 use weir::serve::gateway;
+use weir_core::api::route::timeouts;
 use weir_core::api::smi::traffic_target::Policy;
 use weir_core::manifest::hostname;
 use weir_core::plan::Scope;
@@ -49,6 +51,13 @@ pub fn parse_domain(text: &str) -> Result<String, &'static str> {
 
 pub fn parse_gateway(text: &str) -> Result<Scope, &'static str> {
     gateway(text).ok_or("write NAMESPACE/NAME")
+}
+
+/// Parses a duration such as `90s`, `5m` or `1h30m`.
+pub fn parse_duration(text: &str) -> Result<Duration, &'static str> {
+    let milliseconds = timeouts::milliseconds(text).filter(|it| *it > 0);
+    let milliseconds = milliseconds.ok_or("write a number with a unit, such as 90s, 5m or 1h")?;
+    Ok(Duration::from_millis(milliseconds))
 }
 
 pub fn parse_lease(text: &str) -> Result<Lease, &'static str> {

@@ -3,9 +3,9 @@
 //! The name of an Event is a hash of its text. So the API server refuses a second Event with the same text, for example
 //! after a restart. If a problem comes back while its Event exists, the Event becomes a series.
 
-use std::collections::{BTreeSet, HashMap, VecDeque};
+use std::collections::{BTreeSet, HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use k8s_openapi::api::core::v1::ObjectReference;
 use k8s_openapi::api::events::v1::Event;
@@ -20,6 +20,10 @@ use weir_core::digest::sha256;
 use weir_core::manifest::object::Kind;
 use weir_core::status::subject::Subject;
 use weir_core::status::{ObjectEvent, events_of_change};
+
+/// Time from the beginning of a problem until its Event is written. Kubernetes deletes a split and its Services one
+/// after the other. In between the split has a problem, but only for less than this time, so the problem gets no Event.
+pub const HOLD: Duration = Duration::from_secs(5);
 
 /// Maximum number of Events that wait to be written. If there are more, the oldest Events are dropped.
 const MAX_WAITING: usize = 10_000;
@@ -39,12 +43,15 @@ pub struct Events {
 pub struct Note {
     subject: Arc<Subject>,
     remark: ObjectEvent,
+    /// The earliest time to write the Event.
+    due: Instant,
 }
 
 impl Events {
     /// Adds an Event for each new problem, and one for each resolved problem. A problem that is resolved before its
     /// Event is written gets no Event.
-    pub fn update(&mut self, outcome: &Outcome) {
+    pub fn update(&mut self, outcome: &Outcome, now: Instant) {
+        self.retain(outcome);
         let mut problems: HashMap<_, BTreeSet<ObjectEvent>> = HashMap::new();
         for problem in outcome.problems.iter() {
             let of_object = problems.entry(&problem.object).or_default();
@@ -54,28 +61,29 @@ impl Events {
         let splits = splits.filter(|subject| subject.kind == Kind::TrafficSplit);
         let mut present = HashMap::new();
         for subject in splits {
-            let now = problems.remove(&subject.object).unwrap_or_default();
+            let current = problems.remove(&subject.object).unwrap_or_default();
             let mut before = self.remarks.remove(&subject.uid).unwrap_or_default();
-            if before != now {
+            if before != current {
                 // If the Event about a problem was not written, no Event is needed when the problem is resolved.
                 self.waiting.retain(|note| {
                     let is_resolved = note.subject.uid == subject.uid
                         && note.remark.is_warning
-                        && !now.contains(&note.remark);
+                        && !current.contains(&note.remark);
                     if is_resolved {
                         before.remove(&note.remark);
                     }
                     !is_resolved
                 });
             }
-            let changes = events_of_change(&before, &now);
+            let changes = events_of_change(&before, &current);
             let notes = changes.into_iter().map(|remark| Note {
                 subject: subject.clone(),
+                due: if remark.is_warning { now + HOLD } else { now },
                 remark,
             });
             self.waiting.extend(notes);
-            if !now.is_empty() {
-                present.insert(subject.uid.clone(), now);
+            if !current.is_empty() {
+                present.insert(subject.uid.clone(), current);
             }
         }
         self.remarks = present;
@@ -83,8 +91,25 @@ impl Events {
         self.waiting.drain(..excess);
     }
 
-    pub fn take(&mut self) -> Option<Note> {
-        self.waiting.pop_front()
+    /// Removes the Events of objects that no longer exist.
+    pub fn retain(&mut self, outcome: &Outcome) {
+        if !self.waiting.is_empty() {
+            let subjects = outcome.subjects.iter();
+            let uids: HashSet<&str> = subjects.map(|it| it.uid.as_str()).collect();
+            self.waiting
+                .retain(|note| uids.contains(note.subject.uid.as_str()));
+        }
+    }
+
+    /// True if an Event may be written now.
+    pub fn has_due(&self, now: Instant) -> bool {
+        self.waiting.iter().any(|note| note.due <= now)
+    }
+
+    /// Removes and returns the first Event that may be written now.
+    pub fn take(&mut self, now: Instant) -> Option<Note> {
+        let index = self.waiting.iter().position(|note| note.due <= now)?;
+        self.waiting.remove(index)
     }
 
     /// Puts an Event back at the front of the queue after its write has failed, and lowers its count by one.
@@ -95,6 +120,7 @@ impl Events {
         self.waiting.push_front(note);
     }
 
+    #[cfg(test)]
     pub fn is_empty(&self) -> bool {
         self.waiting.is_empty()
     }
@@ -235,13 +261,43 @@ mod tests {
             ..Outcome::default()
         };
         let mut events = Events::default();
-        events.update(&outcome);
-        let first = events.take().unwrap();
+        let start = Instant::now();
+        events.update(&outcome, start);
+        let later = start + HOLD;
+        assert!(!events.has_due(start) && events.has_due(later));
+        let first = events.take(later).unwrap();
         assert_eq!(events.count(&first), 1);
         let name = first.name();
         events.put_back(first);
-        let again = events.take().unwrap();
+        let again = events.take(later).unwrap();
         assert_eq!((again.name(), events.count(&again)), (name, 1));
-        assert!(events.take().is_some() && events.is_empty());
+        assert!(events.take(later).is_some() && events.is_empty());
+    }
+
+    #[test]
+    fn deleted_object_gets_no_event() {
+        let subject = split_subject(true);
+        let problem = subject
+            .object
+            .problem("spec", messages::no_service("shop/v2"));
+        let broken = Outcome {
+            subjects: vec![Arc::new(subject)],
+            problems: [problem].into(),
+            ..Outcome::default()
+        };
+        let start = Instant::now();
+        let mut events = Events::default();
+        events.update(&broken, start);
+        // Kubernetes deletes the Service first, and then the split.
+        events.update(&Outcome::default(), start + HOLD / 2);
+        assert!(events.is_empty());
+        // The Service is back before the Event is written.
+        events.update(&broken, start);
+        let repaired = Outcome {
+            problems: [].into(),
+            ..broken
+        };
+        events.update(&repaired, start + HOLD / 2);
+        assert!(events.is_empty());
     }
 }

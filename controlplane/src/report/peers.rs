@@ -99,14 +99,15 @@ impl PeerReports {
         self.0.retain(|_, (_, at)| now.duration_since(*at) < FORGET);
     }
 
-    /// Returns the proxies of all replicas, without duplicates. If several replicas report a proxy, uses the report of
-    /// the replica that the proxy polled last.
+    /// Returns each proxy of all replicas once. If several replicas report the same proxy, uses the report of the
+    /// replica that the proxy has polled last. Leaves out a proxy that is gone according to this report.
     pub fn merge(&self, own: Vec<Proxy>, now: Instant) -> Vec<Proxy> {
         let mut newest: HashMap<(Owner, String, Scope), Proxy> = HashMap::new();
         let of_others = self.0.values().flat_map(|(proxies, at)| {
             let age = now.saturating_duration_since(*at).as_secs();
             proxies.iter().map(move |proxy| Proxy {
                 silent: proxy.silent.saturating_add(age),
+                closed: proxy.closed.map(|closed| closed.saturating_add(age)),
                 ..proxy.clone()
             })
         });
@@ -118,13 +119,18 @@ impl PeerReports {
                 proxy.scope.clone(),
             );
             match newest.get(&key) {
-                Some(other) if other.silent <= proxy.silent => {}
+                // Reports have whole seconds, so two can be equally new. Then the proxy has moved to the replica with
+                // the open connection.
+                Some(other)
+                    if (other.silent, other.closed.is_some())
+                        <= (proxy.silent, proxy.closed.is_some()) => {}
                 _ => {
                     newest.insert(key, proxy);
                 }
             }
         }
-        newest.into_values().collect()
+        let all = newest.into_values();
+        all.filter(|proxy| !proxy.is_gone()).collect()
     }
 }
 
@@ -202,6 +208,7 @@ mod tests {
             is_lean: false,
             behind: 0,
             silent,
+            closed: None,
         }
     }
 
@@ -225,6 +232,28 @@ mod tests {
         );
         let proxies = reports.merge(vec![proxy_of_pod("good", 5)], Instant::now());
         assert_eq!(proxies.len(), 2, "{proxies:?}");
+    }
+
+    #[test]
+    fn gone_proxy_is_left_out() {
+        let closed = |silent, closed| Proxy {
+            closed: Some(closed),
+            ..proxy("x", silent, "x")
+        };
+        let merge = |own: Proxy, other: Proxy| {
+            let mut reports = PeerReports::default();
+            reports.record(vec![answer("b", vec![other])], Instant::now());
+            reports.merge(vec![own], Instant::now()).len()
+        };
+        // The proxy has ended. An older report of another replica does not bring it back.
+        assert_eq!(merge(closed(7, 5), proxy("x", 8, "x")), 0);
+        assert_eq!(merge(proxy("x", 8, "x"), closed(7, 5)), 0);
+        // The connection closed less than five seconds ago.
+        assert_eq!(merge(closed(7, 4), closed(7, 4)), 1);
+        // The proxy has moved, in the second case within a second.
+        assert_eq!(merge(closed(9, 6), proxy("x", 6, "x")), 1);
+        assert_eq!(merge(closed(6, 6), proxy("x", 6, "x")), 1);
+        assert_eq!(merge(proxy("x", 6, "x"), closed(6, 6)), 1);
     }
 
     #[test]

@@ -17,7 +17,7 @@ use crate::report::lease::WRITE;
 use weir_core::metrics::Metrics;
 use weir_core::status::proxy::Proxy;
 use weir_core::status::subject::Subject;
-use weir_core::status::{Evidence, PlanState, waits};
+use weir_core::status::waits;
 
 const WRITES_PER_SECOND: f64 = 100.0;
 const EVENTS_PER_SECOND: f64 = 20.0;
@@ -78,16 +78,18 @@ impl StatusWriter {
         }
     }
 
-    /// Stores the newest outcome. If it has changed, the next round checks the statuses again.
-    pub fn take_in(&mut self, outcome: &Arc<Outcome>) {
+    /// Plans the writes for a new outcome.
+    pub fn take_in(&mut self, outcome: &Arc<Outcome>, now: Instant) {
         let before = self.outcome.replace(outcome.clone());
         if before.as_ref().is_some_and(|it| Arc::ptr_eq(it, outcome)) {
             return;
         }
         self.is_stale = true;
         let has_same_problems = |before: &Outcome| Arc::ptr_eq(&before.problems, &outcome.problems);
-        if !before.as_deref().is_some_and(has_same_problems) {
-            self.events.update(outcome);
+        if before.as_deref().is_some_and(has_same_problems) {
+            self.events.retain(outcome);
+        } else {
+            self.events.update(outcome, now);
         }
         let has_same_findings = |before: &Outcome| {
             has_same_problems(before)
@@ -117,12 +119,12 @@ impl StatusWriter {
             self.is_stale = false;
             self.begin_status_writes(reporter, outcome, proxies, now);
         }
-        while !self.events.is_empty()
+        while self.events.has_due(now)
             && self.events_not_before <= now
             && self.writes.len() < MAX_IN_FLIGHT
             && self.event_allowance.take(now)
         {
-            let Some(note) = self.events.take() else {
+            let Some(note) = self.events.take(now) else {
                 break;
             };
             let count = self.events.count(&note);
@@ -156,18 +158,7 @@ impl StatusWriter {
         proxies: &[Proxy],
         now: Instant,
     ) {
-        let published = outcome.published.as_ref();
-        let findings = PlanState {
-            problems: &outcome.problems,
-            gateways: &outcome.gateways,
-            splits_of_literals: published
-                .map(|it| it.splits_of_literals())
-                .unwrap_or_default(),
-            edited: published.map(|it| it.edited_shares()).unwrap_or_default(),
-            refused: outcome.refused.as_deref(),
-            in_force: &outcome.in_force,
-        };
-        let evidence = Evidence::new(findings, proxies);
+        let evidence = outcome.evidence(proxies);
         let time = jiff::Timestamp::now();
         let mut due = Vec::new();
         for subject in &outcome.subjects {
@@ -318,6 +309,8 @@ mod tests {
 
     use super::*;
     use crate::publish::Publisher;
+    use crate::report::all_proxies::AllProxies;
+    use crate::report::events::HOLD;
     use crate::serve::{Authentication, Server};
     use crate::source::kubernetes::cluster_versions::ClusterVersions;
     use weir_core::api::smi::traffic_target::Policy;
@@ -346,8 +339,7 @@ mod tests {
         let reporter = StatusReporter {
             client: kube::Client::new(api_server, "default"),
             outcome: publisher.outcome(),
-            proxies: server.proxies(),
-            peers: None,
+            proxies: Arc::new(AllProxies::new(server.proxies(), None)),
             lease: None,
             metrics: metrics.clone(),
         };
@@ -362,8 +354,11 @@ mod tests {
         });
 
         let start = Instant::now();
-        let mut status_writer = StatusWriter::new(start);
-        status_writer.take_in(&outcome);
+        let appeared = start.checked_sub(HOLD).unwrap();
+        let mut status_writer = StatusWriter::new(appeared);
+        status_writer.take_in(&outcome, appeared);
+        status_writer.begin_writes(&reporter, "weir", &outcome, &[], appeared);
+        assert!(status_writer.writes.is_empty(), "a warning waits");
         status_writer.begin_writes(&reporter, "weir", &outcome, &[], start);
         status_writer.finish_one(&metrics).await;
         status_writer.begin_writes(&reporter, "weir", &outcome, &[], start + RETRY / 2);

@@ -34,8 +34,7 @@ pub fn app(
         }
     };
     let metrics = move || async move {
-        let (by_revision, behind) = proxies.by_revision();
-        metrics.set_proxies(by_revision, behind);
+        proxies.set_metrics();
         (
             [(
                 CONTENT_TYPE,

@@ -18,7 +18,7 @@ use super::Server;
 use super::answer::Answer;
 use super::poll_headers::{self, KnownRevisions};
 use super::polls::{PollGuard, Poller};
-use super::proxies::{ExpectedRevision, Report};
+use super::proxies::{ExpectedRevision, Proxies, Report};
 use super::reader::Reader;
 use crate::publish::Current;
 use crate::source::kubernetes::cluster_versions::ClusterVersions;
@@ -76,30 +76,55 @@ impl Server {
             known_revisions: KnownRevisions::of(&headers),
             seen: poll_headers::watermark(&headers, &watched),
         };
-        let mut guard = self.register_poll(&headers, reader, &poll.scope);
+        let mut open = self.open_poll(&headers, reader, &poll.scope);
         let (answer, watermark) = self.current_answer(&poll);
-        if let Some(guard) = &guard {
-            self.record_report(guard, &headers, &poll, &answer, &watermark);
+        if let Some(open) = &open {
+            self.record_report(&open.guard, &headers, &poll, &answer, &watermark);
         }
         // Each header value shares the bytes of the whole head, so even one value would keep all bytes in memory.
         drop(headers);
-        if wait.is_zero() || answer.is_immediate() {
-            return answer;
+        let answer = if wait.is_zero() || answer.is_immediate() {
+            answer
+        } else {
+            self.hold(
+                &mut poll,
+                open.as_mut(),
+                answer,
+                start + wait,
+                start + MIN_HOLD,
+            )
+            .await
+        };
+        if let Some(open) = &mut open {
+            open.is_answered = true;
         }
+        answer
+    }
+
+    /// Holds the poll until there is a new configuration, or until another reason to answer. `answer` is the present
+    /// answer. The end of the process is no reason before `earliest`.
+    async fn hold(
+        &mut self,
+        poll: &mut Poll,
+        mut open: Option<&mut OpenPoll>,
+        answer: Answer,
+        end: Instant,
+        earliest: Instant,
+    ) -> Answer {
         let mut is_behind = matches!(answer, Answer::Behind { .. });
         let _gauge = HeldPollGauge::new(&self.metrics);
-        let end = sleep_until(start + wait);
+        let end = sleep_until(end);
         let discovery = sleep_until(poll.discovery_end);
         tokio::pin!(end, discovery);
         let versions = self.versions.clone();
         let wait_for_restore =
             |poll: &Poll| is_restored(versions.clone(), poll.seen.clone().unwrap_or_default());
-        let restored = wait_for_restore(&poll);
+        let restored = wait_for_restore(poll);
         tokio::pin!(restored);
         loop {
             let ended = async {
-                match &mut guard {
-                    Some(guard) => guard.ended.cancelled().await,
+                match &mut open {
+                    Some(open) => open.guard.ended.cancelled().await,
                     None => std::future::pending().await,
                 }
             };
@@ -108,7 +133,7 @@ impl Server {
                 changed = self.current.changed() => changed.is_err(),
                 () = ended => true,
                 () = &mut end => true,
-                () = ending(&self.ending, start + MIN_HOLD) => true,
+                () = ending(&self.ending, earliest) => true,
                 changed = self.watermark.changed(), if is_behind => changed.is_err(),
                 () = &mut discovery, if is_behind && !discovery.is_elapsed() => false,
                 () = &mut restored, if is_behind => {
@@ -116,15 +141,15 @@ impl Server {
                     false
                 }
             };
-            let (answer, _) = self.current_answer(&poll);
+            let (answer, _) = self.current_answer(poll);
             if over || answer.is_immediate() {
                 return answer;
             }
             is_behind = matches!(answer, Answer::Behind { .. });
             if !is_behind {
-                // From now on nothing polls this future. It may hold a lock that other polls need, so a new future
-                // replaces it.
-                restored.set(wait_for_restore(&poll));
+                // This future may hold the lock of a request for versions. It is replaced, because otherwise other
+                // polls would wait for a future that nothing polls.
+                restored.set(wait_for_restore(poll));
             }
         }
     }
@@ -161,20 +186,21 @@ impl Server {
             .record(&guard.poller, report, expected.as_ref());
     }
 
-    fn register_poll(
-        &self,
-        headers: &HeaderMap,
-        reader: &Reader,
-        scope: &Scope,
-    ) -> Option<PollGuard> {
+    /// Registers the poll. Returns None if the poll has no valid instance, or if the limit of instances is reached.
+    fn open_poll(&self, headers: &HeaderMap, reader: &Reader, scope: &Scope) -> Option<OpenPoll> {
         let instance = headers.get(INSTANCE)?.as_bytes();
         if instance.is_empty() || instance.len() > MAX_INSTANCE {
             return None;
         }
-        self.polls.register(Poller {
+        let guard = self.polls.register(Poller {
             owner: reader.owner(),
             instance: instance.to_vec(),
             scope: scope.clone(),
+        })?;
+        Some(OpenPoll {
+            guard,
+            proxies: self.proxies.clone(),
+            is_answered: false,
         })
     }
 
@@ -212,6 +238,23 @@ impl Server {
             Err(reason) => Answer::NeedsNewerVersion(reason),
         };
         (answer, watermark)
+    }
+}
+
+/// A registered poll. hyper drops the future of a request when the client closes the connection. So if the poll is
+/// dropped without an answer, its connection has closed.
+struct OpenPoll {
+    guard: PollGuard,
+    proxies: Arc<Proxies>,
+    is_answered: bool,
+}
+
+impl Drop for OpenPoll {
+    fn drop(&mut self) {
+        if !self.is_answered {
+            let PollGuard { poller, ended, .. } = &self.guard;
+            self.proxies.record_closed(poller, ended);
+        }
     }
 }
 

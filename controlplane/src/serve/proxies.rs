@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use axum::http::HeaderMap;
 use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
 use weir_split::wire::headers::{APPLIED, LEAN, MODULE, NODE, REFUSED};
 
 use super::polls::Poller;
@@ -18,7 +19,7 @@ use super::revision_watermarks::{RevisionWatermarks, Subset};
 use crate::publish::{Current, Publisher};
 use weir_core::metrics::Metrics;
 use weir_core::owner::Owner;
-use weir_core::status::proxy::{self, FORGET, Replica};
+use weir_core::status::proxy::{self, FORGET, GONE, Replica};
 use weir_core::watermark::Watermark;
 
 /// Time between two searches for proxies that no longer poll.
@@ -62,6 +63,8 @@ struct Counts {
 
 struct ProxyState {
     last_poll: Instant,
+    /// When the connection of the last poll closed without an answer.
+    closed: Option<Instant>,
     /// When the proxy last ran the expected revision.
     last_current: Instant,
     report: Report,
@@ -139,7 +142,8 @@ impl Proxies {
         }
     }
 
-    /// Returns the name of this replica, and its proxies.
+    /// Returns the name of this replica, and the proxies that have polled it within the last minute. The list includes
+    /// proxies that are gone.
     pub fn list(&self) -> Replica {
         let (watermark, revisions) = self.revisions();
         let mut state = self.lock();
@@ -173,6 +177,7 @@ impl Proxies {
                 is_lean: state.report.is_lean,
                 behind: now.duration_since(state.last_current).as_secs(),
                 silent: now.duration_since(state.last_poll).as_secs(),
+                closed: state.closed.map(|at| now.duration_since(at).as_secs()),
             }
         });
         Replica {
@@ -186,13 +191,17 @@ impl Proxies {
         self.changes.subscribe()
     }
 
-    /// Returns how many proxies run each revision, and how many proxies do not run the expected revision.
-    pub fn by_revision(&self) -> (BTreeMap<String, usize>, usize) {
+    /// Sets the metrics of proxies. Proxies that are gone do not count.
+    pub fn set_metrics(&self) {
         let (_, expected) = self.revisions();
-        let state = self.lock();
+        let now = Instant::now();
+        let mut state = self.lock();
+        state.sweep(now);
+        self.count(&state);
         let mut counts: BTreeMap<String, usize> = BTreeMap::new();
         let mut behind = 0_usize;
-        for (Poller { scope, .. }, state) in &state.proxies {
+        let present = state.proxies.iter().filter(|(_, it)| !it.is_gone(now));
+        for (Poller { scope, .. }, state) in present {
             let applied = &state.report.applied;
             *counts.entry(applied.clone()).or_default() += 1;
             let subset = (scope.clone(), state.report.version);
@@ -200,7 +209,19 @@ impl Proxies {
                 behind += 1;
             }
         }
-        (counts, behind)
+        self.metrics.set_proxies(counts, behind);
+    }
+
+    /// Records that the connection of a poll closed without an answer. Does nothing if `ended` is cancelled, because
+    /// then a newer poll of the proxy has replaced this poll.
+    pub(super) fn record_closed(&self, poller: &Poller, ended: &CancellationToken) {
+        let mut state = self.lock();
+        // A newer poll cancels `ended` before it takes the lock, so this change cannot overwrite the newer poll.
+        if !ended.is_cancelled()
+            && let Some(proxy) = state.proxies.get_mut(poller)
+        {
+            proxy.closed = Some(Instant::now());
+        }
     }
 
     /// Returns the present revision for each scope and version that a proxy requests. Also returns a watermark: the
@@ -262,8 +283,10 @@ impl Proxies {
         }
         let is_current = expected.is_some_and(|expected| expected.revision == report.applied);
         let last_current = before.as_ref().map(|it| it.last_current);
+        let was_gone = before.as_ref().is_some_and(|it| it.is_gone(now));
         let mut own = ProxyState {
             last_poll: now,
+            closed: None,
             last_current: last_current.filter(|_| !is_current).unwrap_or(now),
             // Keeps the previous watermark, because a proxy never goes back to an older revision.
             watermark: before
@@ -285,11 +308,12 @@ impl Proxies {
         own.raise_watermark(watermarks, &subset);
         let before = before.map(|it| it.report);
         self.log_changes(poller, before.as_ref(), &own.report, expected, now);
-        let is_change = before.is_none_or(|before| {
-            before.applied != own.report.applied
-                || before.refused != own.report.refused
-                || before.is_lean != own.report.is_lean
-        });
+        let is_change = was_gone
+            || before.is_none_or(|before| {
+                before.applied != own.report.applied
+                    || before.refused != own.report.refused
+                    || before.is_lean != own.report.is_lean
+            });
         proxies.insert(poller.clone(), own);
         if is_change || has_swept {
             self.count(&state);
@@ -330,10 +354,12 @@ impl Proxies {
     }
 
     fn count(&self, state: &ProxyTable) {
+        let now = Instant::now();
+        let present = state.proxies.values().filter(|it| !it.is_gone(now));
         let is_refusing = |proxy: &&ProxyState| !proxy.report.refused.is_empty();
-        let refusing = state.proxies.values().filter(is_refusing).count();
+        let refusing = present.clone().filter(is_refusing).count();
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
-        self.metrics.proxies.set(gauge(state.proxies.len()));
+        self.metrics.proxies.set(gauge(present.count()));
         self.metrics.proxies_refusing.set(gauge(refusing));
     }
 
@@ -420,6 +446,11 @@ fn decrement<K: Eq + Hash>(counts: &mut HashMap<K, usize>, key: &K) {
 }
 
 impl ProxyState {
+    fn is_gone(&self, now: Instant) -> bool {
+        let closed = self.closed.map(|at| now.saturating_duration_since(at));
+        closed.is_some_and(|since| since >= GONE)
+    }
+
     /// Raises the proxy's watermark to the watermark of the revision that the proxy runs. Also replaces a watermark
     /// that this replica has not reached, because it may be from before a restore of the cluster.
     fn raise_watermark(&mut self, watermarks: &RevisionWatermarks, subset: &Subset) {

@@ -53,6 +53,7 @@ impl Images {
         for role in ["bookstore", "bookbuyer", "bookthief", "bookwarehouse"] {
             images.add(&format!("openservicemesh/{role}"), bookstore(role));
         }
+        images.add("stefanprodan/podinfo", role("podinfo", "/podinfo"));
         images.add("registry.k8s.io/pause", role("pause", "/pause"));
         for registry in ["", "docker.io/"] {
             images.add(&format!("{registry}envoyproxy/envoy"), envoy());

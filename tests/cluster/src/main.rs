@@ -35,6 +35,8 @@ enum Role {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         args: Vec<String>,
     },
+    /// Replaces the image stefanprodan/podinfo.
+    Podinfo,
     /// Sleeps forever.
     Pause,
 }
@@ -86,6 +88,7 @@ fn play(role: Role) -> Result<(), String> {
         Role::Enter { file } => Err(enter::enter(&file)),
         Role::Echo => roles::echo(),
         Role::Bb { args } => roles::bb(&args),
+        Role::Podinfo => roles::podinfo(),
         Role::Pause => roles::pause(),
     }
 }

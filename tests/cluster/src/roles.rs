@@ -1,10 +1,13 @@
 //! Small programs that replace images, because tests cannot fetch images. Each program does what a guide expects of the
 //! image.
 
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use axum::Router;
 use axum::http::StatusCode;
+use axum::routing::get;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -62,6 +65,40 @@ pub fn bb(args: &[String]) -> Result<(), String> {
     ))
 }
 
+/// Replaces stefanprodan/podinfo: answers with the text of PODINFO_UI_MESSAGE. With PODINFO_RANDOM_ERROR=true every third
+/// answer is an error. After SIGTERM the program serves for some seconds more, until no client sends requests to it.
+pub fn podinfo() -> Result<(), String> {
+    const GRACE: Duration = Duration::from_secs(5);
+    let of = |name: &str| std::env::var(name).unwrap_or_default();
+    let message = of("PODINFO_UI_MESSAGE");
+    let is_random = of("PODINFO_RANDOM_ERROR") == "true";
+    let count = Arc::new(AtomicU64::new(0));
+    let answer = move || async move {
+        let number = count.fetch_add(1, Ordering::Relaxed);
+        if is_random && number.is_multiple_of(3) {
+            let text = format!("{message} error");
+            return (StatusCode::INTERNAL_SERVER_ERROR, text);
+        }
+        (StatusCode::OK, message)
+    };
+    let router = Router::new()
+        .route("/readyz", get(async || "OK"))
+        .fallback(answer);
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .build();
+    runtime.map_err(|error| error.to_string())?.block_on(async {
+        let mut end = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())
+            .map_err(|error| error.to_string())?;
+        let listener = TcpListener::bind(("0.0.0.0", 9898)).await;
+        let listener = listener.map_err(|error| error.to_string())?;
+        tokio::select! {
+            done = axum::serve(listener, router) => done.map_err(|error| error.to_string()),
+            () = async { end.recv().await; tokio::time::sleep(GRACE).await } => Ok(()),
+        }
+    })
+}
+
 /// Replaces buoyantio/slow_cooker, with the arguments `--qps N URL`: prints the number of good answers every second.
 pub fn slow_cooker(args: &[String]) -> Result<(), String> {
     let rate = args
@@ -79,7 +116,7 @@ pub fn slow_cooker(args: &[String]) -> Result<(), String> {
         let (mut good, mut bad) = (0_u64, 0_u64);
         loop {
             beat.tick().await;
-            match get(host, path).await {
+            match request(host, path).await {
                 Ok(head) if head.contains(" 200 ") => good += 1,
                 _ => bad += 1,
             }
@@ -90,7 +127,7 @@ pub fn slow_cooker(args: &[String]) -> Result<(), String> {
     })
 }
 
-async fn get(host: &str, path: &str) -> std::io::Result<String> {
+async fn request(host: &str, path: &str) -> std::io::Result<String> {
     let address = if host.contains(':') {
         host.to_owned()
     } else {

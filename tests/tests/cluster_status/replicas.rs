@@ -13,7 +13,7 @@ use super::scene::{LIVE, Scene, condition, split};
 const LEASE: [&str; 2] = ["--lease", "shop/weir"];
 
 /// Starts an Envoy. All these Envoys have the same node id, like the pods of one Deployment.
-async fn proxy(plane: &Plane) -> Envoy {
+pub async fn proxy(plane: &Plane) -> Envoy {
     started(bootstrap(plane, "buyer")).await
 }
 
@@ -30,7 +30,7 @@ async fn started(bootstrap: Bootstrap) -> Envoy {
     envoy
 }
 
-fn signal(envoy: &Envoy, signal: &str) {
+pub fn signal(envoy: &Envoy, signal: &str) {
     let id = envoy.process.id().to_string();
     let sent = Command::new("kill").args(["-s", signal, &id]).status();
     assert!(sent.expect("kill").success());
@@ -38,7 +38,7 @@ fn signal(envoy: &Envoy, signal: &str) {
 
 /// Returns a check for [`Scene::until`]. The condition Live must have this status, a message with these words, and the
 /// generation of the object.
-fn live(status: &'static str, message: &'static str) -> impl Fn(&Value) -> Option<Value> {
+pub fn live(status: &'static str, message: &'static str) -> impl Fn(&Value) -> Option<Value> {
     move |object| {
         let found = condition(object, LIVE)?;
         let says = found["message"].as_str()?.contains(message);
@@ -48,7 +48,7 @@ fn live(status: &'static str, message: &'static str) -> impl Fn(&Value) -> Optio
 }
 
 /// Starts two replicas of the control plane. Each has the other as its peer.
-fn pair(scene: &Scene) -> [Plane; 2] {
+pub fn pair(scene: &Scene) -> [Plane; 2] {
     let kubeconfig = scene.kubeconfig("admin");
     let mut first = Plane::of_cluster(&kubeconfig, &LEASE);
     let mut second = Plane::of_cluster(&kubeconfig, &LEASE);
@@ -59,7 +59,7 @@ fn pair(scene: &Scene) -> [Plane; 2] {
 }
 
 /// Waits until one replica holds the Lease, and returns the index of this replica.
-async fn leader(planes: &[Plane; 2]) -> usize {
+pub async fn leader(planes: &[Plane; 2]) -> usize {
     let start = Instant::now();
     loop {
         let leads = [

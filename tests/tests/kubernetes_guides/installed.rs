@@ -2,14 +2,14 @@
 //! counters.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use weir_cluster::images::{Image, Start};
-use weir_cluster::programs::{gateway_api_crds, linkerd_crds};
+use weir_cluster::programs::{gateway_api_crds, go_program, linkerd_crds};
 use weir_cluster::{Cluster, Images};
 use weir_tests::tls::Authority;
 use weir_tests::{dist, objects, root};
@@ -29,7 +29,23 @@ fn images() -> Images {
     let mut images = Images::default();
     let files = BTreeMap::from(files);
     images.add("weir.dev/weir", Image::Local { files, start });
+    let flagger = go_program("flagger", "flagger");
+    images.program("ghcr.io/fluxcd/flagger", &flagger);
+    images.program("prom/prometheus", &prometheus());
     images
+}
+
+/// Returns the path of Prometheus, which `scripts/install --tests` unpacks.
+fn prometheus() -> PathBuf {
+    let home = std::env::var("HOME").unwrap_or_default();
+    let cache = std::env::var("WEIR_CACHE").unwrap_or_else(|_| format!("{home}/.cache/weir"));
+    let path = Path::new(&cache).join("prometheus/usr/bin/prometheus");
+    assert!(
+        path.exists(),
+        "no {}: run scripts/install --tests",
+        path.display()
+    );
+    path
 }
 
 pub struct Installed {

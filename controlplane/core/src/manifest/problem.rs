@@ -166,6 +166,8 @@ pub enum Reason {
     Forbidden,
     /// The control plane cannot answer now, or cannot start.
     Unavailable,
+    /// Proxies do not run the current generation of an object yet.
+    NotLive,
 
     // The next reasons are for problems of a running Envoy.
     /// No filter has a plugin configuration of Weir.

@@ -11,11 +11,16 @@ use crate::plan::Scope;
 /// that has not answered for this time.
 pub const FORGET: Duration = Duration::from_secs(60);
 
+/// A proxy is gone if the connection of its last poll closed without an answer, and the proxy has not polled again for
+/// this time. The filter polls again within a second if the proxy runs, so the proxy has ended or has lost its network.
+pub const GONE: Duration = Duration::from_secs(5);
+
 /// A proxy is stuck if it has not run the current revision for at least this time.
 pub const STUCK: Duration = Duration::from_secs(60);
 
 /// A proxy that polled within the last minute: one Envoy process, and the scope for which it polls. Replicas of the
-/// control plane send each other their proxies in this form.
+/// control plane send each other their proxies in this form, also proxies that are gone: a third replica may still
+/// know an older report of such a proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proxy {
     /// A random name that the Envoy process makes for each scope.
@@ -44,12 +49,21 @@ pub struct Proxy {
     pub behind: u64,
     /// Seconds since the last poll.
     pub silent: u64,
+    /// Seconds since the connection of the last poll closed without an answer; None if that did not happen. A replica
+    /// with an older version of Weir does not send this field.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub closed: Option<u64>,
 }
 
 impl Proxy {
     /// True if the proxy polls, but has not run the current revision for the time [`STUCK`].
     pub fn is_stuck(&self) -> bool {
         self.behind >= STUCK.as_secs()
+    }
+
+    /// True if the replica that the proxy polled last has lost the proxy.
+    pub fn is_gone(&self) -> bool {
+        self.closed.is_some_and(|closed| closed >= GONE.as_secs())
     }
 
     /// Returns the key by which proxies are sorted.

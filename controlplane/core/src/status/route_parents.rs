@@ -43,7 +43,7 @@ pub fn parents(
         }
         let index = own
             .iter()
-            .position(|it| is_same(it.reference, &entry["parentRef"], subject));
+            .position(|it| is_same(it.reference, &entry["parentRef"], &subject.object.namespace));
         // Entries of removed parents, and second entries of a parent, are dropped.
         if let Some((parent, has_entry)) =
             index.and_then(|at| own.get(at).zip(has_entry.get_mut(at)))
@@ -94,7 +94,7 @@ fn own_parents<'s>(
         let was_own = || {
             entries_before.iter().any(|entry| {
                 entry["controllerName"] == CONTROLLER
-                    && is_same(reference, &entry["parentRef"], subject)
+                    && is_same(reference, &entry["parentRef"], &subject.object.namespace)
             })
         };
         let is_own = match parent.kind {
@@ -110,7 +110,7 @@ fn own_parents<'s>(
         if is_own
             && !own
                 .iter()
-                .any(|it: &Parent| is_same(it.reference, reference, subject))
+                .any(|it: &Parent| is_same(it.reference, reference, &subject.object.namespace))
         {
             own.push(parent);
         }
@@ -118,9 +118,8 @@ fn own_parents<'s>(
     own
 }
 
-/// True if two references name the same parent. An absent field has its default.
-fn is_same(one: &Value, other: &Value, subject: &Subject) -> bool {
-    let own = subject.object.namespace.as_str();
+/// True if two references of a route in namespace `own` name the same parent. An absent field has its default.
+pub(super) fn is_same(one: &Value, other: &Value, own: &str) -> bool {
     let text = |reference: &Value, field: &str, default: &str| {
         let text = reference.get(field).and_then(Value::as_str);
         text.unwrap_or(default).to_owned()

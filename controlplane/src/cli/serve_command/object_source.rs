@@ -6,9 +6,11 @@ use std::sync::Arc;
 
 use tokio::task::JoinHandle;
 use weir::publish::Publisher;
+use weir::report::all_proxies::AllProxies;
+use weir::report::gate::Gate;
 use weir::report::{StatusReporter, expiry_event};
 use weir::serve::listener::tls::Certificates;
-use weir::serve::{OWN_TOKEN, Proxies, Tokens};
+use weir::serve::{OWN_TOKEN, Tokens};
 use weir::source::folder::{Folder, folder_watcher::FolderWatcher};
 use weir::source::kubernetes::Cluster;
 use weir::source::kubernetes::cluster_versions::ClusterVersions;
@@ -55,12 +57,24 @@ impl ObjectSource {
         }
     }
 
-    /// Starts a task that writes status and Events into the cluster. Returns None for a folder.
+    /// Returns the gate for release tools, or None without a cluster.
+    pub fn gate(&self, publisher: &Publisher, proxies: &Arc<AllProxies>) -> Option<Gate> {
+        match self {
+            ObjectSource::Folder(_) => None,
+            ObjectSource::Cluster(cluster) => {
+                let (client, outcome) = (cluster.client(), publisher.outcome());
+                Some(Gate::new(client, outcome, proxies.clone()))
+            }
+        }
+    }
+
+    /// Starts to write status and Events into the cluster. Returns None without a cluster. The task ends after the last
+    /// write.
     pub fn report(
         &self,
         args: &Serve,
         publisher: &Publisher,
-        proxies: &Arc<Proxies>,
+        proxies: &Arc<AllProxies>,
         certificates: Option<&Arc<Certificates>>,
         shutdown: &Shutdown,
     ) -> Option<JoinHandle<()>> {
@@ -71,7 +85,6 @@ impl ObjectSource {
             client: cluster.client(),
             outcome: publisher.outcome(),
             proxies: proxies.clone(),
-            peers: args.peers(),
             lease: args.lease.clone(),
             metrics: publisher.metrics(),
         };

@@ -25,6 +25,39 @@ fn module_change_of_proxy_is_reported() {
     assert_eq!(poll(Some("another")), (true, false));
 }
 
+#[test]
+fn gone_proxy_leaves_metrics() {
+    let metrics = Arc::new(Metrics::default());
+    let publisher = Publisher::new(metrics.clone(), Policy::Unstated);
+    let proxies = Proxies::new(&publisher, metrics.clone());
+    let shows = |present: usize| {
+        proxies.set_metrics();
+        let text = metrics.text();
+        let lines = ["weir_proxies ", "weir_proxies_behind "].map(|it| format!("{it}{present}\n"));
+        assert!(lines.iter().all(|line| text.contains(line)), "{text}");
+    };
+    let own = poller("a", Owner::default());
+    let open = CancellationToken::new();
+    proxies.record(&own, Report::of(&HeaderMap::new(), 1), None);
+    proxies.record_closed(&own, &open);
+    shows(1);
+    let age = |by: Duration| {
+        let mut state = proxies.lock();
+        let proxy = state.proxies.get_mut(&own).unwrap();
+        proxy.closed = proxy.closed.and_then(|at| at.checked_sub(by));
+    };
+    age(GONE);
+    shows(0);
+    assert!(proxies.list().proxies[0].is_gone());
+    // The proxy comes back.
+    proxies.record(&own, Report::of(&HeaderMap::new(), 1), None);
+    shows(1);
+    // The older of two polls does not count.
+    open.cancel();
+    proxies.record_closed(&own, &open);
+    assert_eq!(proxies.list().proxies[0].closed, None);
+}
+
 fn poller(instance: &str, owner: Owner) -> Poller {
     Poller {
         owner: Arc::new(owner),

@@ -191,6 +191,32 @@ async fn watermark_before_restore_is_replaced() {
     }
 }
 
+#[tokio::test(start_paused = true)]
+async fn closed_poll_is_reported() {
+    let mut plane = Plane::published(9);
+    let tag = plane.revision().await;
+    let poll = [
+        ("weir-instance", "a"),
+        ("if-none-match", tag.as_str()),
+        ("prefer", "wait=20"),
+    ];
+    let closed = |plane: &Plane| plane.proxies.list().proxies[0].closed;
+    let mut older = Box::pin(plane.get("", &poll));
+    begin(&mut older).await;
+    assert_eq!(closed(&plane), None);
+    let mut newer = Box::pin(plane.get("", &poll));
+    begin(&mut newer).await;
+    drop(older);
+    assert_eq!(closed(&plane), None, "the proxy has polled again");
+    drop(newer);
+    assert_eq!(closed(&plane), Some(0));
+    let mut answered = Box::pin(plane.get("", &poll));
+    begin(&mut answered).await;
+    plane.publish(1);
+    answered.await;
+    assert_eq!(closed(&plane), None);
+}
+
 #[tokio::test]
 async fn proxy_list_contains_scopes() {
     let mut plane = Plane::new();

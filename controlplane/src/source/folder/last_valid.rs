@@ -8,8 +8,8 @@
 //!
 //! If a whole file cannot be read, its last content stays in [`super::file::FileState::good`].
 //!
-//! Kind, namespace and name identify an object in any file. The module [`broken_documents`] handles documents in which one of
-//! them cannot be read.
+//! Kind, namespace and name identify an object in any file. The module [`broken_documents`] handles documents in which
+//! one of these three cannot be read.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -87,7 +87,7 @@ impl LastValid {
             let mut in_force = entry.clone();
             match self.0.get(&id).filter(|form| !entry.is_no_worse_than(form)) {
                 Some(form) => {
-                    in_force = Arc::new(entry.held_as(form, still_in_force()));
+                    in_force = Arc::new(entry.held_as(form, Effect::previous_form_in_force()));
                     next.insert(id.clone(), form.clone());
                 }
                 None if entry.is_served() => {
@@ -193,16 +193,12 @@ fn copies<'a>(
 }
 
 fn hold(problem: Problem) -> Problem {
-    problem.with_effect(still_in_force())
+    problem.with_effect(Effect::previous_form_in_force())
 }
 
 fn id_of(entry: &Entry) -> Id {
     let (namespace, name) = (entry.namespace().to_owned(), entry.name().to_owned());
     (entry.kind, namespace, name)
-}
-
-fn still_in_force() -> Effect {
-    Effect::new(Extent::Nothing, "the form before this edit stays in force")
 }
 
 #[cfg(test)]

@@ -109,7 +109,7 @@ fn parse_duration(at: &FieldPath, value: &Value) -> Result<u64, Problem> {
 
 /// Returns the milliseconds of a duration of GEP-2257: one to four parts such as `1h`, `30m`, `10s` and `500ms`, each
 /// with one to five digits. Returns None for any other text.
-fn milliseconds(text: &str) -> Option<u64> {
+pub fn milliseconds(text: &str) -> Option<u64> {
     let mut rest = text;
     let mut total: u64 = 0;
     for _ in 0..4 {

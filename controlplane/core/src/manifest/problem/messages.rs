@@ -137,6 +137,7 @@ pub mod envoy;
 pub mod field;
 pub mod file;
 pub mod filter;
+pub mod gate;
 pub mod gateway;
 pub mod group;
 pub mod matches;
@@ -157,6 +158,7 @@ pub const ALL: &[(&str, &[Template])] = &[
     ("field", field::ALL),
     ("file", file::ALL),
     ("filter", filter::ALL),
+    ("gate", gate::ALL),
     ("gateway", gateway::ALL),
     ("group", group::ALL),
     ("matches", matches::ALL),

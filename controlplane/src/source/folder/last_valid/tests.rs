@@ -206,7 +206,7 @@ fn every_kind_keeps_previous_form() {
         let (held, problems) = history.after(&[("a.yaml", &broken)]);
         assert!(problems.is_empty() && held.len() == 1, "{to}");
         assert!(held[0].is_valid(), "{to}: no problem affects traffic");
-        let restored = before[0].held_as(&held[0], still_in_force());
+        let restored = before[0].held_as(&held[0], Effect::previous_form_in_force());
         assert_eq!(restored, *before[0], "{to}: the previous form is in force");
         let (of_world, problems) = World::of(&held);
         let problems = [problems.as_slice(), of_world.problems_of_policy()].concat();
@@ -269,7 +269,7 @@ fn indented_document_keeps_its_object() {
     let indented = split(|text| format!("all:\n  {}", text.replace('\n', "\n  ")));
     let (world, problems) = history.one(&indented);
     assert_eq!(weights(&world), [0, 100]);
-    assert_eq!(problems[0].effect, still_in_force());
+    assert_eq!(problems[0].effect, Effect::previous_form_in_force());
     let (_, problems) = History::default().one(&indented);
     assert_eq!(problems, [], "after a start it is not an object of Weir");
 }
@@ -318,14 +318,14 @@ fn stays(good: &str, broken: &str) {
             "{broken}"
         );
         assert!(
-            entry.held_as(&before[0], still_in_force()) == **entry,
+            entry.held_as(&before[0], Effect::previous_form_in_force()) == **entry,
             "{broken}"
         );
         let problems = [problems.as_slice(), entry.problems()].concat();
         let [problem] = problems.as_slice() else {
             panic!("{broken}: {problems:?}")
         };
-        assert_eq!(problem.effect, still_in_force(), "{broken}");
+        assert_eq!(problem.effect, Effect::previous_form_in_force(), "{broken}");
     }
     let (mended, problems) = history.after(&[("a.yaml", good)]);
     assert_eq!((mended, problems), (before, vec![]), "{broken}");
@@ -460,14 +460,14 @@ fn only_new_problems_keep_previous_form() {
     let extents = held[0].problems().iter().map(|it| it.effect.extent);
     let extents: Vec<_> = extents.filter(|it| *it > Extent::Nothing).collect();
     assert!(!extents.is_empty() && extents.iter().all(|it| *it < Extent::Whole));
-    assert!(start[0].held_as(&held[0], still_in_force()) == *start[0]);
+    assert!(start[0].held_as(&held[0], Effect::previous_form_in_force()) == *start[0]);
     // Without a new problem the edit is in force.
     let (taken, _) = history.after(&[("a.yaml", &rules("50", "b"))]);
-    assert!(taken[0].held_as(&start[0], still_in_force()) != *taken[0]);
+    assert!(taken[0].held_as(&start[0], Effect::previous_form_in_force()) != *taken[0]);
     let (taken, _) = history.after(&[("a.yaml", &rules("50", "/b"))]);
     assert!(taken[0].is_valid());
     let (held, _) = history.after(&[("a.yaml", &rules("50", "b"))]);
-    assert!(taken[0].held_as(&held[0], still_in_force()) == *taken[0]);
+    assert!(taken[0].held_as(&held[0], Effect::previous_form_in_force()) == *taken[0]);
 }
 
 #[test]
@@ -488,7 +488,7 @@ fn identified_document_keeps_form_across_files() {
     for _ in 0..2 {
         let (world, problems) = history.world(&[("b.yaml", &broken)]);
         assert_eq!(weights(&world), [0, 100]);
-        assert_eq!(problems[0].effect, still_in_force());
+        assert_eq!(problems[0].effect, Effect::previous_form_in_force());
     }
     let mut history = History::default();
     history.one(&format!("{SERVICE}---\n{good}"));
@@ -553,7 +553,11 @@ fn broken_list_or_item_keeps_objects() {
         assert_ne!(broken, list);
         let (entries, problems) = history.after(&[("a.yaml", &broken)]);
         assert_eq!((entries.len(), problems.len()), (2, 1), "{broken}");
-        assert_eq!(problems[0].effect, still_in_force(), "{broken}");
+        assert_eq!(
+            problems[0].effect,
+            Effect::previous_form_in_force(),
+            "{broken}"
+        );
     }
 }
 
