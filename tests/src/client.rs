@@ -32,7 +32,7 @@ impl Connection {
         Connection(sender)
     }
 
-    /// Returns None if the peer closes the connection at once.
+    /// Opens an HTTP connection. Returns None if the peer closes the connection at once.
     pub async fn over(stream: TcpStream) -> Option<Connection> {
         let (sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);

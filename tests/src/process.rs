@@ -71,7 +71,7 @@ impl Process {
         panic!("the process does not end:\n{}", self.log());
     }
 
-    /// Waits until the process ends, and returns true if it succeeds. Panics if it runs after ten seconds.
+    /// Waits until the process ends, and returns true if it succeeds. Panics if it still runs after ten seconds.
     pub fn wait_for_success(&mut self) -> bool {
         let start = Instant::now();
         while start.elapsed() < Duration::from_secs(10) {

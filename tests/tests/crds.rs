@@ -167,7 +167,7 @@ fn kubectl_shows_and_awaits_split_status() {
         ],
         "{table}"
     );
-    // After an edit that Weir has not read, the table shows that True is about generation 1.
+    // Weir has not read this edit. So the table shows that True belongs to generation 1.
     kubectl.apply(&split.replace("weight: 50", "weight: 55"), &[]);
     let table = kubectl.run(&["get", "ts", "b"]);
     let row: Vec<_> = table.split_whitespace().rev().take(4).skip(1).collect();
@@ -206,10 +206,19 @@ fn every_field_is_explained() {
     let (_server, kubectl) = server();
     for (field, word) in [
         ("trafficsplits.spec.backends.weight", "sum of all weights"),
-        ("trafficsplits.spec.service", "What clients call"),
-        ("trafficsplits.status.conditions.type", "Which condition"),
+        (
+            "trafficsplits.spec.service",
+            "The service that clients call",
+        ),
+        (
+            "trafficsplits.status.conditions.type",
+            "name of the condition",
+        ),
         ("httproutegroups.spec.matches.pathRegex", "whole path"),
-        ("traffictargets.spec.sources", "Who may call"),
+        (
+            "traffictargets.spec.sources",
+            "ServiceAccounts of the allowed clients",
+        ),
     ] {
         // The API server publishes the documentation of a new kind a moment after the kind.
         let explained = (0..100).find_map(|_| {

@@ -165,9 +165,7 @@ async fn proxy_without_scope_gets_a_remedy() {
     assert_eq!(output.status.code(), Some(1), "{stderr}");
     let is_named = String::from_utf8_lossy(&output.stdout).contains(&findings[0]);
     assert!(is_named, "{stderr}");
-    assert!(
-        stderr.contains("/stats?filter=weir_lean_ has status 403 Forbidden"),
-        "{stderr}"
-    );
+    assert!(stderr.contains("/stats"), "{stderr}");
+    assert!(stderr.contains("has status 403 Forbidden"), "{stderr}");
     scene.envoy.assert_no_traps().await;
 }

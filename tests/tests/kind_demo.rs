@@ -75,7 +75,7 @@ fn buyer_follows_split_in_cluster() {
     assert!(text.contains("True   on 2 of 2 proxies"), "{text}");
 }
 
-/// Hides the folders of nft and of Go from the script with empty mounts.
+/// Mounts empty folders over the folders of nft and Go, so that the script does not find these programs.
 #[test]
 fn missing_programs_are_named_first() {
     let script = "

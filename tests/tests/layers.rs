@@ -38,7 +38,7 @@ const SPLIT: [&str; 14] = [
     "live",
     "module",
 ];
-const FILTER: [&str; 10] = [
+const FILTER: [&str; 11] = [
     "host",
     "upstream",
     "bounded",

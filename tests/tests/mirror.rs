@@ -26,7 +26,7 @@ use weir_tests::{Bootstrap, Connection, Echo, Envoy, InProcess, shipped};
 const PLUGIN: &str =
     r#"{ "control_plane": "weir", "namespace": "default", "cluster": "{service}" }"#;
 
-/// A request as a backend got it: `METHOD PATH BODY`, and its headers.
+/// A request as a backend received it: `METHOD PATH BODY`, and its headers.
 type Received = (String, HeaderMap);
 
 type ReceivedList = Arc<Mutex<Vec<Received>>>;
@@ -80,7 +80,7 @@ impl Recorder {
         std::mem::take(&mut *self.received.lock().expect("the list"))
     }
 
-    /// Waits until the backend has got `count` requests, and a little longer for requests that are too many.
+    /// Waits until the backend has received `count` requests. Then waits a little longer, to find unexpected requests.
     async fn wait(&self, count: usize) -> Vec<Received> {
         let start = Instant::now();
         while self.received.lock().expect("the list").len() < count
@@ -145,7 +145,7 @@ impl Site {
         self.envoy.listener("outbound")
     }
 
-    /// Returns what `weir check --envoy` says of mirrors.
+    /// Returns the findings of `weir check --envoy` about mirrors.
     async fn findings(&self) -> Vec<String> {
         let dump = self.envoy.ask("/config_dump").await;
         let dump = serde_json::from_str(&dump).expect("JSON");
@@ -163,7 +163,7 @@ impl Site {
     }
 }
 
-/// Sends requests for this path, each after the answer to the last one. Returns the time of the slowest request.
+/// Sends requests for this path, one after the other. Returns the time of the slowest request.
 async fn send(envoy: SocketAddr, path: &str, count: usize) -> Duration {
     let mut connection = Connection::open(envoy).await;
     let mut slowest = Duration::ZERO;
@@ -340,7 +340,7 @@ async fn http2_backends_are_mirrored() {
     }
 }
 
-/// Each try has its own upstream filters.
+/// Each attempt of a retried request has its own upstream filters.
 #[tokio::test]
 async fn retries_of_mirrored_requests_end() {
     let site = Site::start(1).await;
@@ -355,7 +355,7 @@ async fn retries_of_mirrored_requests_end() {
     site.envoy.assert_no_traps().await;
 }
 
-/// Many requests at once: a paused request is never forgotten, and keeps its own headers.
+/// Sends many requests at once. Each paused request continues, with its own headers.
 #[tokio::test]
 async fn concurrent_requests_are_all_copied() {
     let site = Site::start(2).await;
@@ -406,7 +406,7 @@ async fn clients_cannot_choose_mirrors() {
 #[tokio::test]
 async fn check_reports_routes_without_mirrors() {
     let site = Site::start(1).await;
-    // The mirror of `/unknown` has no cluster, so `clients_never_wait_for_mirrors` finds no copy.
+    // The mirror of `/unknown` has no cluster. `clients_never_wait_for_mirrors` shows that it gets no copy.
     let unknown =
         "ClusterNotFound: the mirror unknown.default:80 has no cluster: unknown does not exist";
     let findings = site.findings().await;

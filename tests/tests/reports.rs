@@ -1,4 +1,4 @@
-//! What an Envoy with the filter says to its operator: access log, metrics and log lines.
+//! Tests what the operator of an Envoy with the filter sees: access log, metrics and log lines.
 
 use std::time::Duration;
 
@@ -89,7 +89,7 @@ async fn access_log_names_rule_and_backend() {
     envoy.assert_no_traps().await;
 }
 
-/// Returns the lines of a log, when it has this number of lines.
+/// Waits until a log has this number of lines, and returns the lines.
 async fn lines_of(log: &std::path::Path, count: usize) -> Vec<String> {
     for _ in 0..200 {
         let text = std::fs::read_to_string(log).unwrap_or_default();
@@ -142,7 +142,7 @@ async fn header_is_added_once_after_redirect() {
             (200, expected)
         );
     }
-    // A client's own value stays if there is no redirect.
+    // Without a redirect, the filter also adds the value if the client has sent the same value.
     let answer = connection
         .get_with("web", "/end", &[("x-added", "weir")])
         .await;
@@ -225,7 +225,7 @@ fn odd_plugin_configurations_have_a_remedy() {
     );
 }
 
-/// Each line names what to look at, and failed polls become rare.
+/// Each log line names what to check, and the pauses between failed polls grow.
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_connections_have_a_remedy() {
     let (authority, other) = (Authority::new(), Authority::new());
@@ -259,7 +259,7 @@ async fn failed_connections_have_a_remedy() {
         ),
         ("TLS to plain text", tls(plain.listen, &authority)),
         (
-            "nobody listens",
+            "closed port",
             Bootstrap::default().cluster("weir", closed()),
         ),
     ] {

@@ -63,7 +63,10 @@ async fn nothing_fails_and_nothing_grows() {
             "{failure}"
         );
     }
-    assert_eq!(plane.metric("weir_problems").await, 0.0);
+    assert_eq!(
+        plane.metric(r#"weir_problems{severity="error"}"#).await,
+        0.0
+    );
     // Ignore the first quarter, while caches and pools fill.
     let settled = &readings[readings.len() / 4];
     let end = &readings[readings.len() - 1];

@@ -18,7 +18,7 @@ pub struct Metrics {
     pub polls_held: Gauge,
     polls: Family<CodeLabel, Counter>,
     objects: Family<KindLabel, Gauge<u64, AtomicU64>>,
-    pub problems: Gauge<u64, AtomicU64>,
+    problems: Family<SeverityLabel, Gauge<u64, AtomicU64>>,
     watch_errors: Family<ResourceLabel, Counter>,
     pub files_unreadable: Gauge<u64, AtomicU64>,
     pub revisions_published: Counter,
@@ -43,6 +43,11 @@ pub struct Metrics {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct CodeLabel {
     code: u16,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct SeverityLabel {
+    severity: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -85,7 +90,11 @@ impl Default for Metrics {
                 "objects",
                 "Objects in the cluster or the folder that Weir reads, by kind",
             ),
-            problems: add(r, "problems", "Problems of objects and files"),
+            problems: add(
+                r,
+                "problems",
+                "Problems of objects and files, by severity; a warning changes no traffic",
+            ),
             watch_errors: add(
                 r,
                 "watch_errors",
@@ -221,6 +230,14 @@ impl Metrics {
             .inc();
     }
 
+    /// Sets the numbers of errors and of warnings.
+    pub fn set_problems(&self, errors: usize, warnings: usize) {
+        for (severity, count) in [("error", errors), ("warning", warnings)] {
+            let gauge = self.problems.get_or_create(&SeverityLabel { severity });
+            gauge.set(u64::try_from(count).unwrap_or(u64::MAX));
+        }
+    }
+
     /// Sets the number of objects of each kind. Kinds that are not in `counts` have no time series.
     pub fn set_objects(&self, counts: &BTreeMap<String, u64>) {
         self.objects.clear();
@@ -253,6 +270,7 @@ mod tests {
         metrics.count_poll(304);
         metrics.count_watch_error("services");
         metrics.set_objects(&BTreeMap::from([("Service".to_owned(), 3)]));
+        metrics.set_problems(2, 1);
         metrics.count_refused_connection("plain");
         metrics.count_token_review("good");
         let proxies = (1..=12_usize).map(|number| (format!("r{number}"), number));
@@ -262,7 +280,8 @@ mod tests {
             "weir_polls_held 0",
             "weir_polls_total{code=\"304\"} 1",
             "weir_objects{kind=\"Service\"} 3",
-            "weir_problems 0",
+            "weir_problems{severity=\"error\"} 2",
+            "weir_problems{severity=\"warning\"} 1",
             "weir_watch_errors_total{resource=\"services\"} 1",
             "weir_files_unreadable 0",
             "weir_revisions_published_total 0",

@@ -101,8 +101,8 @@ impl<'e> Evidence<'e> {
         (!is_right).then(|| serde_json::json!({ field: value }))
     }
 
-    /// Returns the field of the status that Weir writes, and its new value, also if the value stays or the kind has no
-    /// status in this cluster. Returns None if Weir writes no status for the kind.
+    /// Returns the field of the status that Weir writes, and its new value. Does so even if the value does not change
+    /// or this cluster has no status for the kind. Returns None if Weir writes no status for the kind.
     pub fn new_status(
         &self,
         subject: &Subject,

@@ -65,8 +65,8 @@ pub fn bb(args: &[String]) -> Result<(), String> {
     ))
 }
 
-/// Replaces stefanprodan/podinfo: answers with the text of PODINFO_UI_MESSAGE. With PODINFO_RANDOM_ERROR=true every third
-/// answer is an error. After SIGTERM the program serves for some seconds more, until no client sends requests to it.
+/// Replaces stefanprodan/podinfo: answers with the text of PODINFO_UI_MESSAGE. With PODINFO_RANDOM_ERROR=true every
+/// third answer is an error. After SIGTERM the program serves for some more seconds, so that no request fails.
 pub fn podinfo() -> Result<(), String> {
     const GRACE: Duration = Duration::from_secs(5);
     let of = |name: &str| std::env::var(name).unwrap_or_default();

@@ -211,12 +211,12 @@ const BROKEN: [Broken; 80] = [
     broken(
         LINKERD,
         r#"rules: [{ filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: x-one, value: "a\r\nx-two: b" }] } }], TO }]"#,
-        "one with a control character",
+        "empty or has a control character",
     ),
     broken(
         LINKERD,
         r#"rules: [{ matches: [{ headers: [{ name: x-one, value: "a\nb" }] }], TO }]"#,
-        "one with a control character",
+        "empty or has a control character",
     ),
     broken(
         HTTP,
@@ -246,17 +246,17 @@ const BROKEN: [Broken; 80] = [
     broken(
         HTTP,
         "rules: [{ filters: [{ type: URLRewrite, urlRewrite: { path: { type: ReplaceFullPath, replaceFullPath: new } } }], TO }]",
-        "no absolute path",
+        "a filter writes an invalid path",
     ),
     broken(
         HTTP,
         "rules: [{ filters: [{ type: URLRewrite, urlRewrite: { path: { type: ReplaceFullPath, replaceFullPath: '/a b' } } }], TO }]",
-        "no absolute path",
+        "a filter writes an invalid path",
     ),
     broken(
         HTTP,
         "rules: [{ filters: [{ type: URLRewrite, urlRewrite: { path: { type: ReplaceFullPath, replaceFullPath: '/%zz' } } }], TO }]",
-        "no absolute path",
+        "a filter writes an invalid path",
     ),
     broken(
         HTTP,
@@ -311,7 +311,7 @@ const BROKEN: [Broken; 80] = [
     broken(
         LINKERD,
         "hostnames: ['*'], rules: [{ TO }]",
-        "leave hostnames out for every host",
+        "hostnames has an invalid host name",
     ),
     broken(
         LINKERD,
@@ -331,7 +331,7 @@ const BROKEN: [Broken; 80] = [
     broken(
         LINKERD,
         "rules: [{ filters: [{ type: RequestRedirect, requestRedirect: { statusCode: 308 } }] }]",
-        "has the statusCode 301 or 302",
+        "a statusCode other than 301 and 302",
     ),
     broken(
         LINKERD,

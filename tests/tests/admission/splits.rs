@@ -95,7 +95,7 @@ const MISSING: Refusal = Some("Write a weight for every backend");
 const ROOT: Refusal = Some("is neither the name of a Service nor a host");
 const BACKEND: Refusal = Some("is not the name of a Service");
 const NO_MATCHES: Refusal = Some("has no matches: the split would not be in force");
-const NO_GROUP: Refusal = Some("no HTTPRouteGroup of specs.smi-spec.io");
+const NO_GROUP: Refusal = Some("not an HTTPRouteGroup of specs.smi-spec.io");
 
 /// Invalid edits: the version, all fields except the metadata, words of the schema's refusal, words of the policy's
 /// refusal.

@@ -73,7 +73,11 @@ async fn last_valid_form_serves_until_fixed() {
         plane.rename_into_place("b.yaml", &marker);
         wait_for_log(&plane, &format!("Bad{index}")).await;
         assert_eq!(served(&plane).await.0, before, "{edit}");
-        assert_eq!(plane.metric("weir_problems").await, 2.0, "{edit}");
+        assert_eq!(
+            plane.metric(r#"weir_problems{severity="error"}"#).await,
+            2.0,
+            "{edit}"
+        );
     }
     wait_for_log(&plane, STAYS).await;
 

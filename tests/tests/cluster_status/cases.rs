@@ -84,7 +84,7 @@ pub const CASES: [Case; 19] = [
             accepted("r"),
             partly(
                 "r",
-                "Dropped Rule 0: spec.rules[0].filters[0].type: the filter CORS is not supported: requests of this rule are answered 500; take the filter CORS out, and let the backends or the proxy's own CORS filter answer",
+                "Dropped Rule 0: spec.rules[0].filters[0].type: the filter CORS is not supported: requests of this rule are answered 500; take the filter CORS out, and use the CORS filter of the proxy",
             ),
         ],
     },

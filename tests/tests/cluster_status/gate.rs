@@ -23,7 +23,7 @@ fn ask(admin: SocketAddr, path: &str, body: Option<&str>) -> (u16, String) {
     (status.parse().expect("a status"), text.to_owned())
 }
 
-/// Asks until the gate answers with this status; panics after ten seconds.
+/// Repeats the request until the gate answers with this status. Panics after ten seconds.
 fn until(plane: &Plane, path: &str, status: u16) -> String {
     let start = Instant::now();
     loop {
@@ -94,7 +94,7 @@ async fn gate_opens_when_generation_is_live() {
         "[{ service: v1, weight: 1 }, { service: v2, weight: 1 }]",
     );
     for plane in &planes {
-        // The answer is right at once, also if the replica has not read the edit yet.
+        // The answer is correct at once, even if the replica has not read the edit yet.
         let (status, text) = ask(plane.admin, SPLIT, None);
         assert_eq!(status, 409, "{text}");
         std::thread::sleep(Duration::from_secs(1));
@@ -119,7 +119,7 @@ async fn gate_opens_when_generation_is_live() {
     assert_eq!(waited.status.code(), Some(0));
     until(other, SPLIT, 200);
 
-    // Without an answer of the other replica, its proxies are unknown.
+    // If the other replica does not answer, its proxies are unknown.
     signal_plane(&planes[leader], "STOP");
     let text = until(other, SPLIT, 503);
     assert!(

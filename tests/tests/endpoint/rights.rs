@@ -144,9 +144,10 @@ async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
         let _ = Ask::new(plane.listen, &authority)
             .with(None, "?namespace=default", &reader)
             .await;
-        // If a problem is resolved and then returns, the control plane updates the problem's Event.
+        // If a problem is resolved and then returns, the control plane updates the problem's Event. The control plane
+        // writes an Event when it holds the Lease and the problem has lasted five seconds.
         for backend in ["web", "none"] {
-            tokio::time::sleep(Duration::from_secs(2)).await;
+            tokio::time::sleep(Duration::from_secs(12)).await;
             server.apply(&OBJECTS.replace("service: none", &format!("service: {backend}")));
         }
         let until = Instant::now() + Duration::from_secs(20);

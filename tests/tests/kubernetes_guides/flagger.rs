@@ -149,7 +149,7 @@ fn start_client(weir: &Installed, namespace: &str) -> String {
     weir.cluster.apply(&client.to_string());
     weir.inject(namespace, "client", None);
     let mut pods = Vec::new();
-    // The first pod, without Envoy, ends a moment later.
+    // The first pod has no Envoy, and ends a moment later.
     wait("one client with Envoy", || {
         pods = weir.pods(namespace, "app=client");
         pods.len() == 1 && weir.cluster.pid_of(namespace, &pods[0], "envoy").is_ok()
@@ -174,8 +174,7 @@ fn get(weir: &Installed, namespace: &str, pod: &str, url: &str) -> String {
     weir.in_envoy(namespace, pod, &args)
 }
 
-/// Sends about a hundred requests a second until `is_over`. Returns how often each answer came: the text and the
-/// status.
+/// Sends about a hundred requests a second until `is_over`. Counts the answers: the key is the text and the status.
 fn load(
     weir: &Installed,
     namespace: &str,
@@ -230,7 +229,7 @@ fn run_page(weir: &Installed, kind: &str, namespace: &str) {
         let canary = weir.run(&["describe", "canary", "podinfo", "-n", namespace]);
         panic!("{script}\n{text}\n{canary}\n{}", log());
     }
-    // The gate was asked, and the success rate stopped the failing canary.
+    // Flagger has used the gate, and the success rate has stopped the failing canary.
     let log = log();
     for event in [
         "Confirm-traffic-increase check weights are live passed".to_owned(),
@@ -273,7 +272,7 @@ fn success_rate(weir: &Installed, namespace: &str) -> Option<f64> {
     value.parse().ok().filter(|value: &f64| !value.is_nan())
 }
 
-/// Weir itself answers the requests of a route without a backend that exists. No cluster of Envoy counts these answers.
+/// No backend of this route exists, so Weir itself answers the requests. No cluster of Envoy counts these answers.
 fn own_answers_lower_success_rate(weir: &Installed, namespace: &str, pod: &str) {
     let route = format!(
         "{{ apiVersion: gateway.networking.k8s.io/v1, kind: HTTPRoute, metadata: {{ name: podinfo, namespace: {namespace} }}, spec: {{
@@ -305,7 +304,7 @@ fn flagger_promotes_and_rolls_back() {
                     let load = scope.spawn(|| load(weir, namespace, &pod, &is_over));
                     let page = scope.spawn(|| run_page(weir, kind, namespace));
                     let done = page.join();
-                    // One more second, so that the last version is in the counts.
+                    // In this second, the last version answers some requests.
                     std::thread::sleep(Duration::from_secs(1));
                     is_over.store(true, Ordering::Relaxed);
                     let answers = load.join().expect("the load");

@@ -84,6 +84,9 @@ pub static INSTALLED: LazyLock<Installed> = LazyLock::new(|| {
     Installed { cluster, authority }
 });
 
+/// Proxies in the cluster that belong to the guide of Flagger: two clients, and two that ended within five seconds.
+const OF_FLAGGER: usize = 4;
+
 impl Installed {
     pub fn run(&self, args: &[&str]) -> String {
         self.cluster.kubectl().run(args)
@@ -191,7 +194,8 @@ impl Installed {
     }
 
     /// Applies a file. Waits until the proxies of these pods run a newer configuration, and until the object's status
-    /// reports the object as live on all proxies. Up to `others` more proxies may belong to other guides.
+    /// reports the object as live on all proxies. Up to `others` more proxies may belong to other guides, and
+    /// [`OF_FLAGGER`] to the guide of Flagger.
     pub fn until_followed(&self, namespace: &str, pods: &[String], others: usize, file: &str) {
         const UPDATES: &str = "weir_config_updates_total";
         let updates = || pods.iter().map(|pod| self.count(namespace, pod, UPDATES));
@@ -210,7 +214,7 @@ impl Installed {
             let object = self.run(&["get", "-n", namespace, "-f", &path, "-o", "json"]);
             serde_json::from_str::<Value>(&object).expect("JSON")
         };
-        let proxies = pods.len()..=pods.len() + others;
+        let proxies = pods.len()..=pods.len() + others + OF_FLAGGER;
         while !live_on(&state()).is_some_and(|on| proxies.contains(&on)) {
             let status = &state()["status"];
             assert!(

@@ -1,5 +1,5 @@
-//! The CPU time of an idle Envoy, and the time until a change is in force on all VMs, with one and with many plugin
-//! configurations of one scope.
+//! Measures the CPU time of an idle Envoy, and the time until all VMs use a change. The Envoy has one plugin
+//! configuration, or many plugin configurations of one scope.
 
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -36,7 +36,7 @@ fn document(roots: usize, weights: [u64; 2]) -> String {
     .to_string()
 }
 
-/// Returns the plugin configuration of the listener of a root. `version` makes it different.
+/// Returns the plugin configuration for the listener of a root. Each `version` has another plugin configuration.
 fn plugin(root: usize, version: u64) -> String {
     json!({
         "control_plane": "weir", "namespace": "default", "protocol": "tcp", "root": format!("db{root}.default:6379"),
@@ -56,7 +56,7 @@ struct Fleet {
 }
 
 impl Fleet {
-    /// Starts Envoy with this number of roots and workers. Without the filter all connections go to one cluster.
+    /// Starts Envoy with this number of roots and workers. If `has_filter` is false, all connections go to one cluster.
     async fn start(roots: usize, workers: usize, has_filter: bool) -> Fleet {
         let body = document(roots, [0, 1]);
         let plane = FakePlane::start(Behaviour::Serve {
@@ -91,7 +91,9 @@ impl Fleet {
             _folder: folder,
         };
         if has_filter {
-            fleet.wait_for_applied("r0").await;
+            // The VMs start one after another, so the first polls need not say that all VMs use the document.
+            fleet.envoy.wait_for_updates(1).await;
+            tokio::time::sleep(Duration::from_secs(3)).await;
         }
         fleet
     }
@@ -111,7 +113,8 @@ impl Fleet {
     async fn changes(&mut self, count: usize) -> Vec<Duration> {
         let mut times = Vec::new();
         for _ in 0..count {
-            // The filter takes a quick answer without a document for a failure, and `switch` ends the poll with one.
+            // `switch` answers the open poll without a document. The filter counts such an answer to a new poll as a
+            // failure.
             tokio::time::sleep(Duration::from_millis(250)).await;
             self.changes += 1;
             let revision = format!("r{}", self.changes);

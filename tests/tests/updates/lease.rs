@@ -1,4 +1,4 @@
-//! A change of weights at any time around an update is in force as fast as any other change.
+//! A change of weights shortly before or after an update is in force as fast as any other change.
 
 use std::time::{Duration, Instant};
 
@@ -79,7 +79,8 @@ async fn change_near_update_is_fast() {
     assert!(late.is_empty(), "{late:#?}");
 }
 
-/// When Envoy ends, each VM leaves the fleet and tells the others, whose threads may have ended already.
+/// When Envoy ends, each VM leaves the fleet and notifies the other VMs. The threads of these VMs may have ended
+/// already.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn envoy_ends_without_crash() {
     let _turn = alone().await;

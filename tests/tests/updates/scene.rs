@@ -22,6 +22,8 @@ pub struct State {
     pub direct: u64,
     /// True if the listener `direct` exists.
     pub has_direct: bool,
+    /// True if the listener `direct` has VMs of its own.
+    pub has_own_vms: bool,
 }
 
 pub struct Scene {
@@ -34,7 +36,7 @@ pub struct Scene {
     state: State,
 }
 
-/// Waits until no other test of this program runs. Each test measures time, or needs all cores for its load.
+/// Waits until no other test of this program runs, because each test measures time or needs all cores for its load.
 pub async fn alone() -> tokio::sync::MutexGuard<'static, ()> {
     static TURN: tokio::sync::Mutex<()> = tokio::sync::Mutex::const_new(());
     TURN.lock().await
@@ -52,7 +54,7 @@ pub fn plugin(number: u64) -> String {
 }
 
 impl Scene {
-    /// Starts Envoy. It drains a listener for this number of seconds after the end of the listener.
+    /// Starts Envoy. After Envoy removes a listener, it drains the listener for `drain` seconds.
     pub async fn start(weights: [u64; 2], workers: usize, drain: u64) -> Scene {
         let plane = Plane::start(&[("web.yaml", &manifest(weights))]);
         let web = Web::start().await;
@@ -103,16 +105,14 @@ impl Scene {
             let filter = filter(&self.web, &self.plane, state.discovered);
             write(&self.folder.path().join("ecds.json"), self.version, &filter);
         }
-        if (state.direct, state.has_direct) != (self.state.direct, self.state.has_direct) {
+        let other = State {
+            discovered: state.discovered,
+            ..self.state
+        };
+        if state != other {
             self.write_listeners(&self.listeners(state));
         }
         self.state = state;
-    }
-
-    /// Removes all listeners.
-    pub fn remove_listeners(&mut self) {
-        self.version += 1;
-        self.write_listeners(&[]);
     }
 
     fn listeners(&self, state: State) -> Vec<Value> {
@@ -200,12 +200,17 @@ fn listeners(
         "type_urls": ["type.googleapis.com/envoy.extensions.filters.http.wasm.v3.Wasm"],
     } });
     let direct = plugin(1_000 + state.direct);
-    let direct = listener(web, plane, "direct", &direct, addresses[1].port());
+    let mut direct = listener(web, plane, "direct", &direct, addresses[1].port());
+    if state.has_own_vms {
+        let config = &mut http_filter(&mut direct)["typed_config"]["config"];
+        config["vm_config"]["vm_id"] = "direct".into();
+    }
     let direct = state.has_direct.then_some(direct);
     [discovered].into_iter().chain(direct).collect()
 }
 
-/// Clients that open a new connection when Envoy closes theirs. A listener may be away for some time.
+/// Clients that open a new connection when Envoy closes the old connection. They keep trying while a listener is
+/// absent.
 pub struct Clients {
     end: Arc<AtomicBool>,
     clients: Vec<JoinHandle<usize>>,

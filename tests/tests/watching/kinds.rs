@@ -53,7 +53,7 @@ async fn object_is_read_at_one_version() {
     let scene = Scene::of(server, &[]).await;
     scene.serves(1).await;
     assert_eq!(
-        scene.metric("weir_problems").await,
+        scene.metric(r#"weir_problems{severity="error"}"#).await,
         0.0,
         "{}",
         scene.plane.log()

@@ -1,13 +1,14 @@
 //! Checks the settings of filter chains that a Weir filter depends on: the verification of clients, and the
 //! normalization of paths.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 use weir_split::{Direction, EVERY_NAMESPACE, Plugin, Protocol};
 
-use super::Finding;
-use super::dump_fields::{plugin, text, wasm};
+use super::discovered::Discovered;
+use super::dump_fields::{children, find_wasm, http_kind, items, plugin, text};
+use super::finding::Finding;
 use crate::manifest::problem::messages::envoy as messages;
 
 /// HTTP filters that pass a request on without changes, or answer it with an error.
@@ -33,12 +34,22 @@ pub struct Chain {
     at: BTreeSet<String>,
     plugin: Plugin,
     protocol: Protocol,
-    fails_open: bool,
+    failure: Failure,
     peers: Peers,
     /// Settings for paths that are missing in the HTTP connection manager; empty in a TCP chain.
     missing: Vec<Normalization>,
     /// Names of the filters before the Weir filter that may change or answer requests.
     before: Vec<String>,
+}
+
+/// What Envoy does after a trap of the filter.
+#[derive(Debug)]
+enum Failure {
+    Reload,
+    /// Envoy goes on without the filter.
+    Open,
+    /// The worker fails all requests and connections until Envoy restarts.
+    Closed,
 }
 
 /// How the chain verifies its clients.
@@ -60,34 +71,11 @@ enum Normalization {
     EscapedSlashes,
 }
 
-/// Parts of the dump that listeners refer to by name. The keys of the maps are these names.
-pub struct Discovered<'v> {
-    /// Filters from ECDS.
-    pub filters: BTreeMap<String, &'v Value>,
-    /// Validation contexts of secrets, static or from SDS.
-    pub contexts: BTreeMap<String, &'v Value>,
-}
-
-impl Discovered<'_> {
-    /// Returns the filter from ECDS if `filter` only has its name; else returns `filter` itself.
-    fn resolve<'v>(&'v self, filter: &'v Value) -> &'v Value {
-        match filter.get("config_discovery") {
-            Some(_) => self
-                .filters
-                .get(&text(filter, "name"))
-                .copied()
-                .unwrap_or(filter),
-            None => filter,
-        }
-    }
-}
-
 impl Chain {
     /// Returns the chains of one listener that have a Weir filter.
     pub fn read(listener: &Value, discovered: &Discovered<'_>) -> Vec<Chain> {
         let at = format!("listener {}", text(listener, "name"));
-        let chains = listener.get("filter_chains").and_then(Value::as_array);
-        let chains = chains.into_iter().flatten();
+        let chains = items(listener, "filter_chains");
         let chains = chains.chain(listener.get("default_filter_chain"));
         let mut weir_chains = Vec::new();
         for chain in chains {
@@ -131,15 +119,14 @@ impl Chain {
 
     /// Returns the chain of a Weir filter; None if `filter` is not a Weir filter.
     fn new(at: &str, chain: &Value, filter: &Value, discovered: &Discovered<'_>) -> Option<Chain> {
-        let (wasm, protocol) = find(filter)?;
+        let (wasm, protocol) = find_wasm(filter)?;
         let (plugin, _) = plugin(wasm.pointer("/config/configuration")?)?;
         let config = wasm.get("config").unwrap_or(&Value::Null);
         Some(Chain {
             at: [at.to_owned()].into(),
             plugin,
             protocol,
-            fails_open: text(config, "failure_policy") == "FAIL_OPEN"
-                || is_true(config, "fail_open"),
+            failure: Failure::of(config),
             peers: Peers::of(chain, discovered),
             missing: Vec::new(),
             before: Vec::new(),
@@ -152,12 +139,12 @@ impl Chain {
         let mut add = |message| {
             findings.insert(Finding::at(&self.at, message));
         };
-        if self.fails_open {
-            add(if is_inbound {
-                messages::inbound_fails_open()
-            } else {
-                messages::outbound_fails_open()
-            });
+        match (&self.failure, is_inbound, self.protocol) {
+            (Failure::Reload, _, _) => {}
+            (Failure::Open, true, _) => add(messages::inbound_fails_open()),
+            (Failure::Open, false, _) => add(messages::outbound_fails_open()),
+            (Failure::Closed, _, Protocol::Http) => add(messages::requests_fail_closed()),
+            (Failure::Closed, _, Protocol::Tcp) => add(messages::connections_fail_closed()),
         }
         if is_inbound {
             match self.peers {
@@ -191,6 +178,18 @@ impl Chain {
                     "UNESCAPE_AND_REDIRECT",
                 )));
             }
+        }
+    }
+}
+
+impl Failure {
+    /// Reads a PluginConfig.
+    fn of(config: &Value) -> Failure {
+        match text(config, "failure_policy").as_str() {
+            _ if is_true(config, "fail_open") => Failure::Open,
+            "FAIL_OPEN" => Failure::Open,
+            "FAIL_RELOAD" => Failure::Reload,
+            _ => Failure::Closed,
         }
     }
 }
@@ -261,17 +260,8 @@ fn missing(manager: &Value) -> Vec<Normalization> {
 }
 
 fn is_harmless(filter: &Value) -> bool {
-    let kind = filter
-        .pointer("/typed_config/@type")
-        .and_then(Value::as_str);
-    let package = kind.and_then(|kind| kind.split_once("envoy.extensions.filters.http."));
-    let name = package.and_then(|(_, rest)| rest.split('.').next());
-    name.is_some_and(|name| HARMLESS_FILTERS.contains(&name))
-}
-
-/// Returns the Weir filter in `within`, even if it is inside another extension.
-fn find(within: &Value) -> Option<(&Value, Protocol)> {
-    wasm(within).or_else(|| children(within).find_map(find))
+    let kind = filter.get("typed_config").and_then(http_kind);
+    kind.is_some_and(|kind| HARMLESS_FILTERS.contains(&kind))
 }
 
 /// Returns the first object in `within` that has this field.
@@ -280,19 +270,6 @@ fn with_key<'v>(within: &'v Value, key: &str) -> Option<&'v Value> {
         Some(_) => Some(within),
         None => children(within).find_map(|child| with_key(child, key)),
     }
-}
-
-fn children(value: &Value) -> impl Iterator<Item = &Value> {
-    let fields = value
-        .as_object()
-        .into_iter()
-        .flat_map(|fields| fields.values());
-    fields.chain(value.as_array().into_iter().flatten())
-}
-
-fn items<'v>(value: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> {
-    let items = value.get(key).and_then(Value::as_array);
-    items.into_iter().flatten()
 }
 
 fn is_true(value: &Value, key: &str) -> bool {

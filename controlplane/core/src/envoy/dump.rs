@@ -1,15 +1,18 @@
 //! Reads the parts of Envoy's `/config_dump` (envoy.admin.v3.ConfigDump in JSON) that Weir needs, and ignores all other
 //! parts.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use serde_json::Value;
 use weir_split::{EVERY_NAMESPACE, Plugin, Protocol, module};
 
-use super::chains::{Chain, Discovered};
-use super::dump_fields::{message, plugin, text, wasm};
+use super::chains::Chain;
+use super::discovered::Discovered;
+use super::dump_fields::{children, items, message, plugin, resources, text, wasm};
+use super::manager::{Manager, RouteIndex};
 use super::mirror_routes::EnvoyMirrors;
-use super::virtual_host::VirtualHost;
+use super::runtime_switch::{self, RuntimeValues};
+use super::statistics::Statistics;
 use crate::plan::Scope;
 
 /// The clusters, Weir filters and routes of one Envoy.
@@ -19,12 +22,17 @@ pub struct EnvoyDump {
     pub clusters: BTreeSet<String>,
     /// The Weir filters. Filters with the same configuration have one entry.
     pub filters: Vec<Filter>,
-    pub virtual_hosts: Vec<VirtualHost>,
+    pub(super) managers: Vec<Manager>,
     pub(super) chains: Vec<Chain>,
     pub(super) mirrors: EnvoyMirrors,
-    /// The gauges of loaded modules, by name. The value is true if the module edits no responses. The map is empty if
-    /// the statistics are not read yet, or do not have the gauges.
-    lean_gauges: BTreeMap<String, bool>,
+    /// True if Envoy has a `stats_matcher`, which may exclude the statistics of Weir.
+    pub(super) has_stats_matcher: bool,
+    /// True if a runtime key can be changed while Envoy runs.
+    pub(super) is_runtime_changeable: bool,
+    /// Empty until [`EnvoyDump::read_runtime`].
+    pub(super) runtime: RuntimeValues,
+    /// Empty until [`EnvoyDump::read_stats`].
+    pub(super) statistics: Statistics,
 }
 
 /// A Weir filter with its configuration.
@@ -64,12 +72,16 @@ impl EnvoyDump {
         let mut parsed = EnvoyDump {
             clusters: BTreeSet::new(),
             filters: Vec::new(),
-            virtual_hosts: Vec::new(),
+            managers: Vec::new(),
             chains: Vec::new(),
             mirrors: EnvoyMirrors::default(),
-            lean_gauges: BTreeMap::new(),
+            has_stats_matcher: false,
+            is_runtime_changeable: true,
+            runtime: RuntimeValues::new(),
+            statistics: Statistics::default(),
         };
         let discovered = discovered(configs);
+        let routes = RouteIndex::read(configs);
         let mut has_clusters = false;
         for config in configs {
             match message(config) {
@@ -85,6 +97,8 @@ impl EnvoyDump {
                         parsed.add_filters(&at, &sockets(listener), listener);
                         parsed.mirrors.add_routers(&at, listener);
                         parsed.chains.extend(Chain::read(listener, &discovered));
+                        let managers = Manager::of_listener(listener, &discovered, &routes);
+                        parsed.managers.extend(managers);
                     }
                 }
                 "EcdsConfigDump" => {
@@ -95,14 +109,14 @@ impl EnvoyDump {
                 }
                 "RoutesConfigDump" => {
                     for routes in resources(config, "route_config") {
-                        let name = text(routes, "name");
-                        parsed.mirrors.add_routes(&name, routes);
-                        let hosts = routes.get("virtual_hosts").and_then(Value::as_array);
-                        let hosts = hosts.into_iter().flatten();
-                        parsed
-                            .virtual_hosts
-                            .extend(hosts.map(|host| VirtualHost::read(&name, host)));
+                        parsed.mirrors.add_routes(&text(routes, "name"), routes);
                     }
+                }
+                "BootstrapConfigDump" => {
+                    let bootstrap = config.get("bootstrap").unwrap_or(&Value::Null);
+                    let matcher = bootstrap.pointer("/stats_config/stats_matcher");
+                    parsed.has_stats_matcher = matcher.is_some();
+                    parsed.is_runtime_changeable = runtime_switch::is_changeable(bootstrap);
                 }
                 _ => {}
             }
@@ -113,22 +127,21 @@ impl EnvoyDump {
         Ok(parsed)
     }
 
-    /// Reads the gauges in the text of `/stats`.
+    /// Reads the text of `/stats`. A later call replaces the values of an earlier call.
     pub fn read_stats(&mut self, stats: &str) {
-        let gauges = stats.lines().filter_map(|line| {
-            let (name, value) = line.split_once(": ")?;
-            let (_, name) = name.rsplit_once('.')?;
-            name.starts_with(module::GAUGE)
-                .then(|| (name.to_owned(), value == "1"))
-        });
-        self.lean_gauges.extend(gauges);
+        self.statistics.read(stats);
+    }
+
+    /// Reads the JSON of `/runtime`.
+    pub fn read_runtime(&mut self, runtime: &Value) {
+        self.runtime = runtime_switch::read_values(runtime);
     }
 
     /// Returns the places where this filter edits no responses. If the statistics do not have the gauge of the module,
     /// the name of its file decides.
     pub fn lean_at(&self, filter: &Filter) -> BTreeSet<String> {
-        let is_lean = |it: &&Module| match self.lean_gauges.get(&it.gauge) {
-            Some(is_lean) => *is_lean,
+        let is_lean = |it: &&Module| match self.statistics.wasm(&it.gauge) {
+            Some(value) => value == 1,
             None => it.file.ends_with("weir-lean.wasm"),
         };
         let lean = filter.modules.iter().filter(is_lean);
@@ -166,14 +179,8 @@ impl EnvoyDump {
             }
             return;
         }
-        match within {
-            Value::Object(fields) => fields
-                .values()
-                .for_each(|value| self.add_filters(at, sockets, value)),
-            Value::Array(items) => items
-                .iter()
-                .for_each(|value| self.add_filters(at, sockets, value)),
-            _ => {}
+        for child in children(within) {
+            self.add_filters(at, sockets, child);
         }
     }
 }
@@ -223,30 +230,11 @@ fn discovered(configs: &[Value]) -> Discovered<'_> {
 /// Returns the ports of a listener of Envoy, without port 0. Port 0 means that Envoy chooses a free port, and the dump
 /// does not contain the chosen port.
 fn sockets(listener: &Value) -> BTreeSet<u16> {
-    let additional = listener.get("additional_addresses");
-    let additional = additional.and_then(Value::as_array).into_iter().flatten();
+    let additional = items(listener, "additional_addresses");
     let addresses = [listener].into_iter().chain(additional);
     let port = |holder: &Value| {
         let port = holder.pointer("/address/socket_address/port_value")?;
         u16::try_from(port.as_u64()?).ok().filter(|port| *port > 0)
     };
     addresses.filter_map(port).collect()
-}
-
-/// Returns the resources of one dump: `{"static_clusters": [{"cluster": {...}}]}`, and for listeners
-/// `{"dynamic_listeners": [{"active_state": {"listener": {...}}}]}`. Warming listeners are included, because they will
-/// soon be active.
-fn resources<'a>(dump: &'a Value, kind: &str) -> Vec<&'a Value> {
-    let lists = dump
-        .as_object()
-        .into_iter()
-        .flat_map(|lists| lists.values());
-    let mut found = Vec::new();
-    for entry in lists.filter_map(Value::as_array).flatten() {
-        let states = ["active_state", "warming_state"].map(|state| entry.get(state));
-        for holder in [Some(entry)].into_iter().chain(states).flatten() {
-            found.extend(holder.get(kind));
-        }
-    }
-    found
 }

@@ -17,11 +17,17 @@ pub(super) fn wasm(any: &Value) -> Option<(&Value, Protocol)> {
     }
 }
 
+/// Returns the Wasm filter in `within`, even if it is inside another extension.
+pub(super) fn find_wasm(within: &Value) -> Option<(&Value, Protocol)> {
+    wasm(within).or_else(|| children(within).find_map(find_wasm))
+}
+
 /// Returns the plugin configuration of a filter, and its text; None if it is not a plugin configuration of Weir.
-/// `configuration` is a StringValue with the text, or a Struct. Envoy passes a Struct to the filter as JSON.
+/// `configuration` is a StringValue with the text, or a BytesValue with the text in base64.
 pub(super) fn plugin(configuration: &Value) -> Option<(Plugin, String)> {
     let value = configuration.get("value")?;
     let json = match value {
+        Value::String(text) if message(configuration) == "BytesValue" => base64(text)?,
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
@@ -38,4 +44,57 @@ pub(super) fn message(any: &Value) -> &str {
 pub(super) fn text(value: &Value, key: &str) -> String {
     let text = value.get(key).and_then(Value::as_str);
     text.unwrap_or_default().to_owned()
+}
+
+/// Returns the items of a list; nothing if the field is absent.
+pub(super) fn items<'v>(value: &'v Value, key: &str) -> impl Iterator<Item = &'v Value> {
+    let items = value.get(key).and_then(Value::as_array);
+    items.into_iter().flatten()
+}
+
+/// Returns the values of an object's fields, or the items of a list.
+pub(super) fn children(value: &Value) -> impl Iterator<Item = &Value> {
+    let fields = value.as_object().into_iter();
+    let fields = fields.flat_map(|fields| fields.values());
+    fields.chain(value.as_array().into_iter().flatten())
+}
+
+/// Returns the resources of one dump: `{"static_clusters": [{"cluster": {...}}]}`, and for listeners
+/// `{"dynamic_listeners": [{"active_state": {"listener": {...}}}]}`. Warming listeners are included, because they will
+/// soon be active.
+pub(super) fn resources<'a>(dump: &'a Value, kind: &str) -> Vec<&'a Value> {
+    let lists = dump.as_object().into_iter();
+    let lists = lists.flat_map(|lists| lists.values());
+    let mut found = Vec::new();
+    for entry in lists.filter_map(Value::as_array).flatten() {
+        let states = ["active_state", "warming_state"].map(|state| entry.get(state));
+        for holder in [Some(entry)].into_iter().chain(states).flatten() {
+            found.extend(holder.get(kind));
+        }
+    }
+    found
+}
+
+/// Decodes base64 (RFC 4648, 4). In the JSON of a protobuf message, the type `bytes` is base64.
+fn base64(encoded: &str) -> Option<String> {
+    const ALPHABET: &[u8] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let mut bytes = Vec::new();
+    let (mut bits, mut count) = (0u32, 0u32);
+    for byte in encoded.trim_end_matches('=').bytes() {
+        let digit = ALPHABET.iter().position(|it| *it == byte)?;
+        bits = (bits << 6 | u32::try_from(digit).ok()?) & 0xffff;
+        count += 6;
+        if count >= 8 {
+            count -= 8;
+            bytes.push((bits >> count & 0xff) as u8);
+        }
+    }
+    String::from_utf8(bytes).ok()
+}
+
+/// Returns the package of the type of an HTTP filter: `rbac` for `envoy.extensions.filters.http.rbac.v3.RBAC`.
+pub(super) fn http_kind(config: &Value) -> Option<&str> {
+    let kind = config.get("@type")?.as_str()?;
+    let (_, name) = kind.split_once("envoy.extensions.filters.http.")?;
+    name.split('.').next()
 }

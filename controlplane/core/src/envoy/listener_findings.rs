@@ -94,7 +94,7 @@ fn join<'a>(names: impl IntoIterator<Item = &'a String>) -> String {
 }
 
 /// Returns a text such as `a.example.com, b.example.com, c.example.com and 7 more hosts`.
-fn some_hosts(hosts: &[String]) -> String {
+pub(super) fn some_hosts(hosts: &[String]) -> String {
     let name = |host: &String| match host.as_str() {
         "" => "every other host".to_owned(),
         host => host.to_owned(),

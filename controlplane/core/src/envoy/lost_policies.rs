@@ -1,23 +1,26 @@
 //! Finds policies of Envoy's routes, such as timeouts, that split requests would lose.
 //!
-//! A header route takes its cluster from the header that the filter writes. All other routes are ordinary routes. A
-//! request without a split uses the first ordinary route that it fits. A split request uses a header route above this
-//! ordinary route. So the header route needs all policies of the ordinary route.
+//! A header route takes its cluster from the header that the filter writes, or is for one value of this header. All
+//! other routes are ordinary routes. A request without a split uses the first ordinary route that it fits. A split
+//! request uses a header route above this ordinary route. So the header route needs all policies of the ordinary route.
 
-use super::virtual_host::{EnvoyRoute, VirtualHost};
-use super::{Finding, FindingPlace};
+use std::collections::BTreeSet;
+
+use super::Finding;
+use super::envoy_route::{EnvoyRoute, RouteTarget};
+use super::virtual_host::VirtualHost;
 use crate::manifest::problem::messages::envoy as messages;
 
 /// Adds a finding for each header route that takes requests of an ordinary route, but lacks some policies of this
-/// ordinary route. Header routes take their cluster from `header`.
-pub fn find(host: &VirtualHost, header: &str, findings: &mut Vec<Finding>) {
+/// ordinary route.
+pub fn find(host: &VirtualHost, header: &str, findings: &mut BTreeSet<Finding>) {
     for (place, shadowed) in host.routes.iter().enumerate() {
-        if shadowed.follows(header) {
+        if shadowed.takes_splits(header) {
             continue;
         }
         let above = host.routes.iter().take(place);
         for (height, header_route) in above.enumerate() {
-            if !header_route.follows(header) || !header_route.overlaps(shadowed) {
+            if !header_route.takes_splits(header) || !header_route.overlaps(shadowed) {
                 continue;
             }
             let both = [header_route, shadowed];
@@ -26,24 +29,33 @@ pub fn find(host: &VirtualHost, header: &str, findings: &mut Vec<Finding>) {
             // route above the header route, or an ordinary route above `shadowed`.
             let earlier = host.routes.iter().take(place).enumerate();
             let mut earlier =
-                earlier.filter(|(other, route)| *other < height || !route.follows(header));
+                earlier.filter(|(other, route)| *other < height || !route.takes_splits(header));
             if earlier.any(|(_, route)| covers(route)) {
                 continue;
             }
-            let policies = shadowed.policies.missing_in(&header_route.policies);
+            let answers = match shadowed.target {
+                RouteTarget::Redirect => Some("redirects"),
+                RouteTarget::Answer => Some("answers"),
+                RouteTarget::Clusters { .. } => None,
+            };
+            if let Some(answers) = answers {
+                // If the ordinary route covers the header route, it is for all requests that are not split.
+                if !shadowed.covers(both.map(|_| header_route), header) {
+                    let message =
+                        messages::answer_lost(&header_route.label, &shadowed.label, answers);
+                    findings.insert(Finding::of_host(host, place, message));
+                }
+                continue;
+            }
+            let policies = &shadowed.policies;
+            let policies = policies.missing_in(&header_route.policies, header);
             if !policies.is_empty() {
-                findings.push(Finding {
-                    place: FindingPlace::VirtualHost {
-                        configuration: host.configuration.clone(),
-                        name: host.name.clone(),
-                    },
-                    rule: None,
-                    message: messages::policies_lost(
-                        &header_route.label,
-                        &shadowed.label,
-                        policies.join(", "),
-                    ),
-                });
+                let message = messages::policies_lost(
+                    &header_route.label,
+                    &shadowed.label,
+                    policies.join(", "),
+                );
+                findings.insert(Finding::of_host(host, place, message));
             }
         }
     }

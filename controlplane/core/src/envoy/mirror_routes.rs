@@ -5,7 +5,9 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 use weir_split::{Direction, Protocol};
 
-use super::dump_fields::{plugin, text, wasm};
+use super::dump_fields::{children, items, plugin, text, wasm};
+use super::envoy_route::RouteTarget;
+use super::route_settings::RouteSettings;
 use super::virtual_host::VirtualHost;
 
 /// The `root_id` of the filter that removes the headers of mirrors from requests to backends.
@@ -15,7 +17,7 @@ const UPSTREAM_ROOT: &str = "upstream";
 #[derive(Debug, Default)]
 pub struct EnvoyMirrors {
     pub routes: Vec<HeaderRoute>,
-    /// The listeners with a Weir filter and a router that does not hide the headers, as in [`super::Filter::at`].
+    /// The listeners with a Weir filter and a router that does not remove the headers, as in [`super::Filter::at`].
     pub visible_at: BTreeSet<String>,
 }
 
@@ -26,9 +28,12 @@ pub struct HeaderRoute {
     pub configuration: String,
     /// The name of the virtual host.
     pub host: String,
-    /// The route in messages, as in [`super::virtual_host::EnvoyRoute::label`].
+    /// Index of the route in the virtual host.
+    pub index: usize,
+    /// The route in messages, as in [`super::envoy_route::EnvoyRoute::label`].
     pub label: String,
-    pub cluster_header: String,
+    /// The headers with the name of the cluster, in lower case.
+    pub cluster_headers: BTreeSet<String>,
     /// The headers with clusters of mirrors, in lower case, that Envoy reads.
     pub mirror_headers: BTreeSet<String>,
 }
@@ -37,17 +42,21 @@ impl EnvoyMirrors {
     /// Adds the routes of a RouteConfiguration.
     pub fn add_routes(&mut self, name: &str, configuration: &Value) {
         for host in items(configuration, "virtual_hosts") {
-            let routes = VirtualHost::read(name, host).routes;
-            for (read, route) in routes.into_iter().zip(items(host, "routes")) {
-                let Some(cluster_header) = read.cluster_header else {
+            let routes = VirtualHost::read(name, host, &RouteSettings::default()).routes;
+            for (index, (read, route)) in (0..).zip(routes.into_iter().zip(items(host, "routes"))) {
+                let RouteTarget::Clusters { headers, .. } = read.target else {
                     continue;
                 };
+                if headers.is_empty() {
+                    continue;
+                }
                 let action = route.get("route").unwrap_or(&Value::Null);
                 self.routes.push(HeaderRoute {
                     configuration: name.to_owned(),
                     host: text(host, "name"),
+                    index,
                     label: read.label,
-                    cluster_header,
+                    cluster_headers: headers,
                     mirror_headers: mirror_headers(
                         [action, host, configuration],
                         [route, host, configuration],
@@ -73,13 +82,14 @@ impl EnvoyMirrors {
     }
 }
 
-/// Returns the headers that Envoy reads for mirrors. Policies and removals come in the order route, virtual host, route
-/// configuration. The first list of policies replaces the others; all removals apply, and a removed header has no
-/// effect.
+/// Returns the headers that Envoy reads for mirrors. The order of both arrays is: route, virtual host, route
+/// configuration. Envoy uses only the first list of policies. All removals apply, and a removed header has no effect.
 fn mirror_headers(policies: [&Value; 3], removals: [&Value; 3]) -> BTreeSet<String> {
-    let policies = policies.map(|level| items(level, "request_mirror_policies"));
-    let own = policies.into_iter().find(|list| !list.is_empty());
-    let headers = own.unwrap_or_default().iter();
+    let has_own = |level: &&Value| items(level, "request_mirror_policies").next().is_some();
+    let own = policies.into_iter().find(has_own);
+    let headers = own
+        .into_iter()
+        .flat_map(|level| items(level, "request_mirror_policies"));
     let headers = headers.filter_map(|policy| policy.get("cluster_header")?.as_str());
     let removed: BTreeSet<String> = removals
         .into_iter()
@@ -104,19 +114,6 @@ fn has_upstream_root(within: &Value) -> bool {
         || children(within).any(has_upstream_root)
 }
 
-fn children(value: &Value) -> Box<dyn Iterator<Item = &Value> + '_> {
-    match value {
-        Value::Object(fields) => Box::new(fields.values()),
-        Value::Array(items) => Box::new(items.iter()),
-        _ => Box::new(std::iter::empty()),
-    }
-}
-
-fn items<'v>(value: &'v Value, field: &str) -> &'v [Value] {
-    let list = value.get(field).and_then(Value::as_array);
-    list.map(Vec::as_slice).unwrap_or_default()
-}
-
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -131,8 +128,8 @@ mod tests {
         headers.iter().map(policy).collect()
     }
 
-    /// Returns the headers that Envoy reads at a route. The arguments are added to the route action, the virtual host and
-    /// the route configuration.
+    /// Returns the headers that Envoy reads at a route. The arguments have additional fields of the route action, the
+    /// virtual host and the route configuration.
     fn read_at(action: &Value, host: &Value, configuration: &Value) -> Vec<String> {
         let merge = |mut one: Value, other: &Value| {
             let fields = other.as_object().cloned().unwrap_or_default();

@@ -1,8 +1,10 @@
 //! The policies of a route: all fields of the route except its match and the choice of the cluster.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
+
+use super::dump_fields::message;
 
 /// The values of the policies by field name. The configuration of each filter has a name of its own:
 /// `typed_per_filter_config[NAME]`.
@@ -34,12 +36,12 @@ impl Policies {
                     policies.extend(own.map(|(field, value)| (field.clone(), value.clone())));
                 }
                 ("typed_per_filter_config", Value::Object(filters)) => {
-                    for (filter, value) in filters {
+                    for (filter, value) in filters.iter().filter(|(_, it)| !is_switch(it)) {
                         policies.insert(format!("{field}[{filter}]"), value.clone());
                     }
                 }
-                // A direct response with 404 is often the last route, and is not a policy.
-                ("direct_response", _) if value.get("status") == Some(&Value::from(404)) => {}
+                // A header route cannot have these, see `lost_policies`.
+                ("direct_response" | "redirect", _) => {}
                 _ => {
                     policies.insert(field.clone(), value.clone());
                 }
@@ -48,11 +50,36 @@ impl Policies {
         Policies(policies)
     }
 
-    /// Returns the names of the fields that `other` does not have, or has with another value.
-    pub fn missing_in(&self, other: &Policies) -> Vec<String> {
-        let lost = self.0.iter();
-        lost.filter(|(field, value)| other.0.get(*field) != Some(value))
-            .map(|(field, _)| field.clone())
-            .collect()
+    /// Returns the names of the fields that `other` does not have, or has with another value. The removal of
+    /// `header` is left out.
+    pub fn missing_in(&self, other: &Policies, header: &str) -> Vec<String> {
+        let lost = self.0.iter().filter(|(field, value)| match field.as_str() {
+            REMOVED => {
+                let kept = other.0.get(REMOVED).map(|it| names_without(it, header));
+                !names_without(value, header).is_subset(&kept.unwrap_or_default())
+            }
+            field => other.0.get(field) != Some(*value),
+        });
+        lost.map(|(field, _)| field.clone()).collect()
     }
+
+    /// True if one of these fields is there.
+    pub fn has_any(&self, fields: &[&str]) -> bool {
+        fields.iter().any(|field| self.0.contains_key(*field))
+    }
+}
+
+/// True if a setting of a filter only enables or disables the filter. Envoy reads such a setting from the ordinary
+/// route, before the filter of Weir runs.
+fn is_switch(setting: &Value) -> bool {
+    let config = setting.get("config").and_then(Value::as_object);
+    message(setting) == "FilterConfig" && config.is_none_or(|config| config.is_empty())
+}
+
+const REMOVED: &str = "request_headers_to_remove";
+
+fn names_without(list: &Value, header: &str) -> BTreeSet<String> {
+    let names = list.as_array().into_iter().flatten();
+    let names = names.filter_map(Value::as_str).map(str::to_ascii_lowercase);
+    names.filter(|name| name != header).collect()
 }

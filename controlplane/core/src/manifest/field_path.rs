@@ -63,8 +63,8 @@ impl<'a> FieldPath<'a> {
         self.entry(backend).about(about)
     }
 
-    /// Returns the same path, for problems of the Service that a filter RequestMirror names. `backend` is the index of
-    /// the backend that has the filter, and `filter` the index of the filter.
+    /// Marks the path as the Service of a filter RequestMirror. `backend` is the index of the backend that has the
+    /// filter, and `filter` is the index of the filter.
     pub fn mirror(self, backend: Option<usize>, filter: usize) -> FieldPath<'a> {
         let about = match self.about {
             About::Rule(rule) => About::Mirror {

@@ -74,8 +74,8 @@ impl ObjectRef {
         self.problem(path, message).about(about)
     }
 
-    /// Returns a problem of the Service that the filter RequestMirror at `filters[FILTER].requestMirror.backendRef`
-    /// names, in the rule or in one of its backends. `field` is empty or begins with a dot.
+    /// Returns a problem of the Service of a filter RequestMirror. The filter belongs to the rule, or to one of its
+    /// backends. `field` is the field in `requestMirror.backendRef`; it is empty or begins with a dot.
     pub fn problem_of_mirror(
         &self,
         (rule, backend, filter): (usize, Option<usize>, usize),
@@ -190,12 +190,54 @@ pub enum Reason {
     PathsNotNormalized,
     /// Envoy lets all requests through while a filter cannot run.
     FailsOpen,
-    /// An Envoy route gets requests instead of another route, but does not have the policies of that other route.
+    /// After a trap of the filter, a worker serves no requests and no connections.
+    FailsClosed,
+    /// A route gets requests of another route, but does not have the policies of this other route.
     PoliciesLost,
     /// A route does not copy the requests that the filter draws for mirrors.
     NotMirrored,
     /// Backends see the headers in which the filter names the clusters of mirrors.
     MirrorHeadersVisible,
+    /// The filter does not run for any request of a virtual host.
+    FilterDisabled,
+    /// Two filters of Weir decide for the same requests.
+    FilterTwice,
+    /// Requests with an upgrade, such as WebSocket requests, skip the filter of Weir.
+    UpgradeNotSplit,
+    /// A later filter removes the routing header.
+    HeaderRemoved,
+    /// A later filter writes the routing header.
+    HeaderOverwritten,
+    /// A later filter writes a header that the matches of rules read.
+    WrittenTooLate,
+    /// A client can write the routing header.
+    HeaderFromClients,
+    /// Envoy does not run the filter.
+    FilterRefused,
+    /// A filter has never had a configuration.
+    NotConfigured,
+    /// A filter gets no answers of the control plane.
+    PollsFail,
+    /// A runtime key switches the splits off.
+    SwitchedOff,
+    /// The runtime key of the switch cannot change while Envoy runs.
+    SwitchFixed,
+    /// No route reads the routing header.
+    NoHeaderRoute,
+    /// No virtual host has the host of a rule.
+    NoVirtualHost,
+    /// A route that reads the routing header gets no requests.
+    HeaderRouteUnreachable,
+    /// A route reads the routing header for only some of its requests.
+    HeaderRouteInPart,
+    /// A route that reads the routing header takes requests without the header.
+    HeaderRouteTakesAll,
+    /// Backends get the routing header.
+    HeaderLeaks,
+    /// The filter answers requests of a route that Envoy answers itself.
+    OwnRouteTaken,
+    /// Envoy and the filter make the same edits.
+    EditedTwice,
 }
 
 impl fmt::Display for Reason {
@@ -257,7 +299,12 @@ impl Effect {
         Effect { extent, words }
     }
 
-    /// Returns the effect `the object is not in force`: Weir uses no part of the object for traffic.
+    /// Returns the effect of a problem of an edit. Weir keeps the form of the object before the edit.
+    pub fn previous_form_in_force() -> Effect {
+        Effect::new(Extent::Nothing, "the form before this edit stays in force")
+    }
+
+    /// Returns the effect of a problem that keeps the whole object from traffic.
     pub fn not_in_force() -> Effect {
         Effect::new(Extent::Whole, "the object is not in force")
     }
@@ -282,6 +329,11 @@ pub struct Problem {
 }
 
 impl Problem {
+    /// True if the object is in force as the user wrote it, so that the problem is advice.
+    pub fn is_warning(&self) -> bool {
+        self.effect.extent == Extent::Nothing && self.effect != Effect::previous_form_in_force()
+    }
+
     /// Returns the same problem with another effect on traffic.
     pub fn with_effect(self, effect: Effect) -> Problem {
         Problem { effect, ..self }

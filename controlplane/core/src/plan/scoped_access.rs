@@ -63,7 +63,8 @@ fn grants_of_namespace(all_grants: &Grants, own: &str, rules: &BTreeMap<String, 
     needed
 }
 
-/// Returns the ServiceAccounts behind the backends and mirrors of rules, and behind the Services that clients call.
+/// Returns the ServiceAccounts of the pods of three sorts of Services: backends, mirrors, and Services that clients
+/// call.
 fn accounts_behind(rules: &BTreeMap<String, Rule>) -> impl Iterator<Item = &String> {
     let backends = rules.values().flat_map(|rule| &rule.backends);
     let of_backends = backends.map(|backend| &backend.accounts);

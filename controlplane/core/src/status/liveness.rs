@@ -8,7 +8,7 @@ use crate::api::gateway::CONTROLLER;
 use crate::api::route::{ParentKind, RouteKind, parent_ref};
 use crate::manifest::object::{Kind, SUPPORTED_KINDS, SupportedKind};
 
-/// Returns the kind with this name, if its objects have a status. The name is the singular, the plural or the short
+/// Returns the kind with this name, if Weir writes a status for it. The name is the singular, the plural or the short
 /// name of the kind, with or without `.GROUP`, as in a command of kubectl.
 pub fn parse_kind(text: &str) -> Option<SupportedKind> {
     let (name, group) = text.split_once('.').unwrap_or((text, ""));
@@ -22,10 +22,11 @@ pub fn parse_kind(text: &str) -> Option<SupportedKind> {
     })
 }
 
-/// Returns the messages of the condition `weir.dev/Live`: one for a split, one for each parent of a route that Weir
-/// serves. `object` is the whole object.
+/// Returns the messages of the condition `weir.dev/Live`. A split has one message. A route has one message for each
+/// parent that Weir serves. `object` is the whole object.
 ///
-/// Returns Err if the current generation is not live everywhere. The error has one line for each missing part.
+/// Returns Err if the current generation is not live at all these places. The error has one line for each place where
+/// it is not live.
 pub fn liveness(kind: Kind, object: &Value) -> Result<Vec<String>, Vec<String>> {
     let generation = object["metadata"]["generation"].as_i64();
     let generation = generation.unwrap_or_default();

@@ -12,7 +12,7 @@ use crate::plan::Scope;
 pub const FORGET: Duration = Duration::from_secs(60);
 
 /// A proxy is gone if the connection of its last poll closed without an answer, and the proxy has not polled again for
-/// this time. The filter polls again within a second if the proxy runs, so the proxy has ended or has lost its network.
+/// this time. A running filter polls again after at most two seconds. So the proxy has ended or has lost its network.
 pub const GONE: Duration = Duration::from_secs(5);
 
 /// A proxy is stuck if it has not run the current revision for at least this time.
@@ -61,7 +61,7 @@ impl Proxy {
         self.behind >= STUCK.as_secs()
     }
 
-    /// True if the replica that the proxy polled last has lost the proxy.
+    /// True if the proxy is gone, see [`GONE`].
     pub fn is_gone(&self) -> bool {
         self.closed.is_some_and(|closed| closed >= GONE.as_secs())
     }

@@ -35,7 +35,7 @@ use crate::world::{Key, World};
 const BACKEND: u64 = 70;
 const MATCH: u64 = 20;
 const SET: u64 = 220;
-/// Bytes of the field names, the punctuation and the numbers of a mirror, and of its list.
+/// Bytes of the field names, the punctuation and the numbers of a mirror, including the list around it.
 const MIRROR: u64 = 160;
 /// Bytes of the field names, the punctuation and the numbers in a rule for the Service that its clients call.
 const CALLED: u64 = 80;

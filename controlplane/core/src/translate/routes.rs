@@ -11,10 +11,10 @@
 
 mod conflict;
 mod gateway_hosts;
-mod mirrors;
 pub mod places;
 mod reach;
 mod service_ref;
+mod wire_mirrors;
 mod wire_rule;
 
 use std::collections::{BTreeMap, BTreeSet};

@@ -46,7 +46,7 @@ const FIELDS: [&str; 7] = [
 /// The problems of a rule's backends.
 #[derive(Debug, Default)]
 pub struct BackendProblems {
-    /// Problems that break one backend or one mirror. They already have their effects.
+    /// Problems that affect only one backend or one mirror. Each already has its effect.
     pub of_shares: Vec<Problem>,
     /// Problems that break the rule.
     pub of_rule: Vec<Problem>,

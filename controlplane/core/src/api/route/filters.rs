@@ -105,13 +105,13 @@ pub struct RouteFilters {
     /// All filters but the mirrors.
     pub edits: Filters,
     pub mirrors: Vec<MirrorRef>,
-    /// The problems of mirrors that are left out, with their effect.
+    /// The problems because of which mirrors are left out. Each has its effect.
     pub mirror_problems: Vec<Problem>,
 }
 
-/// Parses `filters` of a rule or of a backend. Adds problems to `faults`. Each of them breaks the rule or the backend,
-/// because a request must not reach a backend without one of its filters. Problems of a mirror break nothing, because
-/// the request itself is the same without its copy.
+/// Parses `filters` of a rule or of a backend. Adds problems to `faults`. Each problem in `faults` breaks the rule or
+/// the backend, because no request may reach a backend while a filter is missing. A problem of a mirror breaks nothing,
+/// because it does not change the request itself.
 pub fn parse(
     at: &FieldPath,
     context: &FilterContext,

@@ -92,8 +92,8 @@ fn parse(
     Ok(fields)
 }
 
-/// Returns the name of a header that a filter edits, in lower case. The name must be a token (RFC 9110, 5.1). A header
-/// that frames the message, such as `content-length`, and a header that names the cluster of a mirror are errors.
+/// Returns the name of a header that a filter edits, in lower case. The name must be a token (RFC 9110, 5.1). Two
+/// sorts of headers are errors: headers that frame the message, such as `content-length`, and the headers of mirrors.
 pub fn header_name(at: &FieldPath, name: &str) -> Result<String, Problem> {
     if !is_token(name) {
         return Err(at.problem(filter::header_name(format!("{name:?}"))));

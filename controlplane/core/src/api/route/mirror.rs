@@ -43,8 +43,8 @@ struct FractionSpec {
     unknown: UnknownFields,
 }
 
-/// Parses `requestMirror` at `at`. `index` is the index of the filter, `backend` the index of the backend that has the
-/// filter, and `namespace` the namespace of the route.
+/// Parses `requestMirror` at the path `at`. `index` is the index of the filter. `backend` is the index of the backend
+/// that has the filter. `namespace` is the namespace of the route.
 pub fn parse(
     at: &FieldPath,
     (index, backend): (usize, Option<usize>),
@@ -98,7 +98,7 @@ impl FractionSpec {
     }
 }
 
-/// Returns the effect of a problem because of which a mirror is left out.
+/// Returns the effect of a problem that makes Weir leave out a mirror.
 pub fn not_copied() -> Effect {
     Effect::new(
         Extent::Share,

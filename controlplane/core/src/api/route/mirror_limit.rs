@@ -8,8 +8,8 @@ use crate::manifest::field_path::FieldPath;
 use crate::manifest::problem::Problem;
 use crate::manifest::problem::messages::filter;
 
-/// Removes the mirrors that are too many for one request, and returns their problems. A request has the mirrors of its
-/// rule and of its backend. `at` is the path of the rule.
+/// Removes mirrors if a request would have too many, and returns a problem for each removed mirror. A request has the
+/// mirrors of its rule and of its backend. `at` is the path of the rule.
 pub fn remove_excess(
     at: &FieldPath,
     of_rule: &mut Vec<MirrorRef>,

@@ -99,7 +99,7 @@ impl Reference {
     }
 }
 
-/// Returns the field that is most likely misspelled, and the message. In the core group, a name like `Service` is
+/// Returns the field that is probably misspelled, and the message. In the core group, a name like `Service` is
 /// always a misspelled `Service`, because no other kind has a similar name.
 fn find_misspelling(spec: &BackendRefSpec) -> Option<(&'static str, Message)> {
     let group = spec.group.as_deref().unwrap_or_default();
@@ -146,7 +146,7 @@ fn read_port(at: &FieldPath, value: &Value) -> Result<PortRef, Problem> {
     }
 }
 
-/// True if the text begins like the name of a port, with a letter. A text that begins with a digit is most likely a
+/// True if the text begins with a letter, like the name of a port. A text that begins with a digit is probably a
 /// mistyped number.
 fn is_port_name(text: &str) -> bool {
     text.starts_with(|first: char| first.is_ascii_alphabetic())

@@ -279,7 +279,7 @@ fn read_action(
         mut mirrors,
         mirror_problems,
     } = filters::parse(&at_filters, &context, field("filters"), faults);
-    // An empty map counts as a value, because `sessionPersistence: {}` turns sessions on.
+    // An empty map is not an absent field, because `sessionPersistence: {}` turns sessions on.
     if field("sessionPersistence").is_some_and(|it| it.is_object() || !is_empty(it)) {
         let at = at.field("sessionPersistence");
         faults.push(at.problem(route::session_persistence()));

@@ -43,8 +43,8 @@ pub fn resolve(
     let Some(service) = world.service(namespace, name) else {
         return Err(messages::no_service(at).into());
     };
-    // With a Service of type ExternalName, its author could reach any host through the proxy (CVE-2021-25740, and
-    // Gateway API, BackendObjectReference).
+    // The author of a Service of type ExternalName could reach any host through the proxy (CVE-2021-25740, and Gateway
+    // API, BackendObjectReference).
     if service.is_external {
         return Err(messages::external_name(at).into());
     }

@@ -6,8 +6,8 @@ use std::collections::BTreeSet;
 use weir_split::wire::{self, Backend, Rule, Target};
 
 use super::super::ServicePort;
-use super::mirrors;
 use super::service_ref::{BadReference, resolve};
+use super::wire_mirrors;
 use crate::api::route::{BackendRef, Route, RouteKind, RouteRule};
 use crate::manifest::problem::messages::backend as messages;
 use crate::manifest::problem::{Effect, Extent, Problem};
@@ -48,7 +48,7 @@ pub fn translate(
             ..Rule::default()
         };
     }
-    let resolver = mirrors::Resolver {
+    let resolver = wire_mirrors::Resolver {
         world,
         route,
         rule,
@@ -115,8 +115,8 @@ pub fn translate(
     }
 }
 
-/// Adds the problems of the backendRefs and mirrors of a route that its parent does not accept. These problems have no effect on
-/// traffic until the parent accepts the route.
+/// Adds the problems of the backendRefs and mirrors of a route that its parent does not accept. These problems have no
+/// effect on traffic until the parent accepts the route.
 pub fn check_references(
     world: &World,
     route: &Route,
@@ -129,7 +129,7 @@ pub fn check_references(
                 problems.insert(unresolved(route, rule, backend, error));
             }
         }
-        let resolver = mirrors::Resolver {
+        let resolver = wire_mirrors::Resolver {
             world,
             route,
             rule,

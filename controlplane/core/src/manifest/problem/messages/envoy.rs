@@ -59,6 +59,50 @@ messages! {
         "the filter has failure_policy: FAIL_OPEN",
         Whole "while the filter cannot run, no rule has an effect, and requests use the ordinary routes",
         "write \"failure_policy: FAIL_RELOAD\"";
+    requests_fail_closed() => FailsClosed,
+        "the filter has no failure_policy: FAIL_RELOAD", Whole "after a trap of the filter its worker answers every request 503 until Envoy restarts",
+        "write \"failure_policy: FAIL_RELOAD\" into the config of the Wasm filter";
+    connections_fail_closed() => FailsClosed,
+        "the filter has no failure_policy: FAIL_RELOAD", Whole "after a trap of the filter its worker closes every connection until Envoy restarts",
+        "write \"failure_policy: FAIL_RELOAD\" into the config of the Wasm filter";
+    filter_disabled(filter, hosts) => FilterDisabled,
+        "the filter {filter} is disabled for all requests of this virtual host", Whole "requests for {hosts} are not split",
+        "write \"typed_per_filter_config: {{ {filter}: {{ '@type': type.googleapis.com/envoy.config.route.v3.FilterConfig, config: {{}} }} }}\" into the ordinary routes, or remove \"disabled: true\"";
+    filter_twice(filters) => FilterTwice,
+        "several filters of Weir run for the same requests: {filters}", Part "the last filter decides: it replaces or removes the header of the others, and each filter counts its own picks",
+        "leave only one of these filters in http_filters";
+    upgrade_without_filter(upgrade, filter) => UpgradeNotSplit,
+        "the filters of the upgrade {upgrade} in upgrade_configs are without the filter of Weir", Part "requests with this upgrade are not split",
+        "add {filter} to these filters right before the router, or remove the list, so that the upgrade has the filters of http_filters";
+    header_removed(filter, header) => HeaderRemoved,
+        "the filter {filter} removes the header {header}, and runs after the filter of Weir", Whole "requests take the ordinary routes and are not split",
+        "put {filter} before the filter of Weir in http_filters, or remove {header} from its configuration";
+    header_overwritten(filter, header) => HeaderOverwritten,
+        "the filter {filter} writes the header {header}, and runs after the filter of Weir", Whole "requests go to the cluster in its value, and not to the picked cluster",
+        "put {filter} before the filter of Weir in http_filters, or remove {header} from its configuration";
+    header_written_late(filter, headers) => WrittenTooLate,
+        "the filter {filter} writes {headers}, which matches of rules read, and runs after the filter of Weir", Part "these matches do not fit the header that {filter} writes",
+        "put {filter} before the filter of Weir in http_filters";
+    header_from_clients(routes, header) => HeaderFromClients,
+        "requests can take {routes} without the filter of Weir, and nothing removes the header {header} of a client",
+        Part "a client with this header chooses any cluster of this Envoy",
+        "write into the connection manager \"early_header_mutation_extensions: [{{ name: weir, typed_config: {{ '@type': type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation, mutations: [{{ remove: {header} }}] }} }}]\"";
+    filter_refused() => FilterRefused,
+        "Envoy does not run the filter: it has no metric of Weir", Whole "Envoy answers requests 500 if the filter comes by ECDS, and else keeps its last filter",
+        "find the reason in the log of this Envoy (plugin configuration); write the plugin configuration as JSON into \"value\" of a google.protobuf.StringValue, because the filter cannot read a Struct";
+    never_configured(cluster) => NotConfigured,
+        "the filter has no configuration: polls of the cluster {cluster} fail, and none has succeeded",
+        Whole "this Envoy splits nothing, and does what \"until_configured\" says",
+        "find the reason in the log of this Envoy (weir: no configuration from \"{cluster}\"), and compare the address and the TLS settings of the cluster with the settings of `weir serve`";
+    polls_fail(cluster) => PollsFail,
+        "polls of the cluster {cluster} fail", Part "changes of objects do not reach this Envoy: its last configuration stays in force",
+        "find the reason in the log of this Envoy (weir: no configuration from \"{cluster}\"), and compare the address and the TLS settings of the cluster with the settings of `weir serve`";
+    switched_off(key) => SwitchedOff,
+        "the runtime key {key} is 0", Nothing "this Envoy splits nothing: requests take the ordinary routes",
+        "to switch Weir on, write 100 into the layer with the key, or POST /runtime_modify?{key}=100 to the admin interface";
+    switch_fixed(key) => SwitchFixed,
+        "no layer of layered_runtime can change while Envoy runs", Nothing "the runtime key {key} cannot switch Weir off",
+        "add \"{{ name: admin, admin_layer: {{}} }}\" as the last of \"layered_runtime: {{ layers: [...] }}\"";
 
     // A rule.
     backend_cluster_missing(backend, weight, cluster) => ClusterNotFound,
@@ -97,8 +141,51 @@ messages! {
         Part "requests to this listener get no route", "write {listeners}";
 
     // The routes of Envoy.
+    no_header_route(header, hosts) => NoHeaderRoute,
+        "no route of this virtual host takes its cluster from the header {header}", Whole "requests for {hosts} are not split",
+        "put above each route a copy of it with the match \"headers: [{{ name: {header}, present_match: true }}]\" and with \"cluster_header: {header}\" instead of its cluster";
+    other_header_route(route, other, header, hosts) => NoHeaderRoute,
+        "{route} takes its cluster from the header {other}, and the filter writes {header}", Whole "requests for {hosts} are not split",
+        "write {header} instead of {other} into the route, or \"header\": \"{other}\" into the plugin configuration";
+    no_twin(routes, header) => NoHeaderRoute,
+        "{routes}: no route above takes requests of a split", Nothing "requests of these routes are not split",
+        "to split them too, put above each route a copy of it with the match \"headers: [{{ name: {header}, present_match: true }}]\" and with \"cluster_header: {header}\" instead of its cluster";
+    no_virtual_host(hosts) => NoVirtualHost,
+        "no virtual host has a domain for {hosts}", Whole "Envoy answers these requests 404",
+        "add the host to \"domains\" of the virtual host that has its routes";
+    no_virtual_host_of_some(hosts) => NoVirtualHost,
+        "no virtual host has a domain for {hosts}", Nothing "Envoy answers these requests 404, if clients send them to this Envoy",
+        "if this Envoy is for these hosts, add them to \"domains\" of the virtual host that has their routes";
+    header_route_below(route, ordinary) => HeaderRouteUnreachable,
+        "{route} reads the header, and is below {ordinary}, which takes all of its requests", Part "these requests are not split",
+        "put {route} above {ordinary}";
+    header_route_in_part(route, header) => HeaderRouteInPart,
+        "some of the weighted_clusters of {route} have no \"cluster_header: {header}\"", Part "their share of the requests does not go to the picked cluster",
+        "write \"cluster_header: {header}\" instead of weighted_clusters";
+    header_route_misspelled(route, wrong, header) => HeaderRouteUnreachable,
+        "{route} takes its cluster from {header}, but its condition is on the header {wrong}", Part "these requests are not split",
+        "write \"name: {header}\" instead of \"name: {wrong}\"";
+    header_route_without_condition(route, ordinary, header) => HeaderRouteTakesAll,
+        "{route} takes its cluster from {header}, has no condition on this header, and is above {ordinary}",
+        Part "requests without the header, such as requests of no rule, are answered 503",
+        "add to its match \"headers: [{{ name: {header}, present_match: true }}]\"";
+    no_route_for_value(backend, weight, header, value) => NoHeaderRoute,
+        "backend {backend} has weight {weight}, and no route matches its value {value} of the header {header}", Share "requests for this backend take another route",
+        "add a route with \"headers: [{{ name: {header}, string_match: {{ exact: {value} }} }}]\" and the cluster of the backend";
+    header_leaks(routes, header) => HeaderLeaks,
+        "nothing removes the header {header} from requests of {routes}", Part "backends get the name of their cluster in this header",
+        "write \"request_headers_to_remove: [{header}]\" into the route configuration";
+    own_route_taken(route, answers, host, status, filter) => OwnRouteTaken,
+        "{route} {answers} requests itself, but the filter of Weir runs first and finds no backend for a request for {host}", Part "these requests are answered {status} by Weir",
+        "write into this route \"typed_per_filter_config: {{ {filter}: {{ '@type': type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true }} }}\"";
+    edited_twice(route, edits) => EditedTwice,
+        "both {route} and the rule edit: {edits}", Part "requests of the rule get these edits twice",
+        "remove the edits from the route of Envoy, or from the rule";
+    answer_lost(header_route, shadowed, answers) => PoliciesLost,
+        "{header_route} receives the split requests instead of {shadowed}, which {answers} requests itself", Part "these requests go to the backends of the split",
+        "put {shadowed} above {header_route}";
     policies_lost(header_route, shadowed, policies) => PoliciesLost,
-        "{header_route} takes split requests away from {shadowed}", Part "these requests go without {policies} of that route",
+        "{header_route} receives the split requests instead of {shadowed}", Part "for these requests Envoy ignores {policies} of {shadowed}",
         "put a route with cluster_header, and with the match and all policies of {shadowed}, right above {shadowed}";
 
     // Mirrors.

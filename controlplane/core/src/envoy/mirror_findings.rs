@@ -1,16 +1,18 @@
-//! Finds routes at which Envoy would not copy the requests that the filter draws for mirrors, and routers that would
-//! send the headers of mirrors to backends.
+//! Finds routes that would not copy requests to mirrors, and routers that would send the headers of mirrors to
+//! backends.
 
 use std::collections::BTreeSet;
 
 use weir_split::wire::{Config, Filters, Rule};
 use weir_split::{Direction, MIRROR_HEADERS, Protocol};
 
-use super::{EnvoyDump, Filter, Finding, FindingPlace, rules_of};
+use super::finding::FindingPlace;
+use super::rule_backends::rules_of;
+use super::{EnvoyDump, Filter, Finding};
 use crate::manifest::problem::messages::envoy as messages;
 
-/// Adds a finding for each route that does not copy the requests of mirrors, for each missing cluster of a mirror, and
-/// for the listeners that do not hide the headers of mirrors.
+/// Adds a finding for each route that does not copy requests to mirrors, for each missing cluster of a mirror, and for
+/// the listeners that do not remove the headers of mirrors.
 pub fn find(dump: &EnvoyDump, filter: &Filter, config: &Config, findings: &mut BTreeSet<Finding>) {
     let plugin = &filter.plugin;
     if (plugin.direction, plugin.protocol) != (Direction::Outbound, Protocol::Http) {
@@ -39,7 +41,7 @@ pub fn find(dump: &EnvoyDump, filter: &Filter, config: &Config, findings: &mut B
             .iter()
             .filter(|name| !route.mirror_headers.contains(**name));
         let missing: Vec<&str> = missing.copied().collect();
-        if route.cluster_header == plugin.header
+        if route.cluster_headers.contains(&plugin.header)
             && let Some(name) = missing.first()
         {
             let message = messages::mirrors_not_copied(&route.label, missing.join(" and "), name);
@@ -47,6 +49,7 @@ pub fn find(dump: &EnvoyDump, filter: &Filter, config: &Config, findings: &mut B
                 place: FindingPlace::VirtualHost {
                     configuration: route.configuration.clone(),
                     name: route.host.clone(),
+                    route: route.index,
                 },
                 rule: None,
                 message,
@@ -64,7 +67,7 @@ pub fn find(dump: &EnvoyDump, filter: &Filter, config: &Config, findings: &mut B
     }
 }
 
-/// Returns the most mirrors of one request of this rule.
+/// Returns the maximum number of mirrors that a request of this rule can have.
 fn mirrors(rule: &Rule) -> usize {
     let count = |filters: Option<&Filters>| filters.map_or(0, |filters| filters.mirrors.len());
     let of_backends = rule.backends.iter();

@@ -1,0 +1,98 @@
+//! Reads a filter of an HTTP connection manager (HttpFilter), and the settings of filters on routes.
+
+use std::collections::BTreeMap;
+
+use serde_json::Value;
+use weir_split::{Direction, Plugin, Protocol};
+
+use super::discovered::Discovered;
+use super::dump_fields::{children, find_wasm, http_kind, plugin, text};
+use super::header_mutations::HeaderMutations;
+use super::runtime_switch::RuntimeSwitch;
+
+#[derive(Debug)]
+pub struct HttpFilter {
+    pub name: String,
+    /// The package of its type, such as `header_mutation`; empty if the type is unknown.
+    kind: String,
+    /// True if the filter runs only for routes that enable it.
+    is_disabled: bool,
+    /// True if the filter is inside a matcher, which may skip it.
+    pub is_conditional: bool,
+    /// The runtime keys that the matcher around the filter reads.
+    pub switches: Vec<RuntimeSwitch>,
+    /// The plugin configuration, for a Weir filter.
+    pub plugin: Option<Plugin>,
+    config: Value,
+}
+
+/// The configurations of filters on a route, by the name of the filter. The order is: route, virtual host, route
+/// configuration.
+pub type FilterSettings = BTreeMap<String, Vec<Value>>;
+
+impl HttpFilter {
+    pub fn read(filter: &Value, discovered: &Discovered<'_>) -> HttpFilter {
+        let within = discovered.resolve(filter);
+        let outer = within.get("typed_config").unwrap_or(&Value::Null);
+        let inner = outer.pointer("/extension_config/typed_config");
+        let config = inner.unwrap_or(outer);
+        let wasm = find_wasm(within).filter(|(_, protocol)| *protocol == Protocol::Http);
+        let plugin = wasm.and_then(|(wasm, _)| plugin(wasm.pointer("/config/configuration")?));
+        let matcher = outer.get("xds_matcher").or_else(|| outer.get("matcher"));
+        HttpFilter {
+            name: text(filter, "name"),
+            kind: http_kind(config).unwrap_or_default().to_owned(),
+            is_disabled: filter.get("disabled") == Some(&Value::Bool(true)),
+            is_conditional: inner.is_some(),
+            switches: matcher.map(switches).unwrap_or_default(),
+            plugin: plugin.map(|(plugin, _)| plugin),
+            config: config.clone(),
+        }
+    }
+
+    /// Returns the plugin configuration, if this is a Weir filter that splits requests.
+    pub fn splitter(&self) -> Option<&Plugin> {
+        let plugin = self.plugin.as_ref()?;
+        let splits = (plugin.direction, plugin.protocol) == (Direction::Outbound, Protocol::Http);
+        splits.then_some(plugin)
+    }
+
+    /// True if the filter runs for requests of a route with these settings. Envoy decides this once for each request,
+    /// before any filter runs.
+    pub fn is_enabled(&self, settings: &FilterSettings) -> bool {
+        match settings.get(&self.name).and_then(|levels| levels.first()) {
+            Some(setting) => setting.get("disabled") != Some(&Value::Bool(true)),
+            None => !self.is_disabled,
+        }
+    }
+
+    /// Returns the request headers that the filter removes and writes for a route with these settings.
+    pub fn mutations(&self, settings: &FilterSettings) -> HeaderMutations {
+        let overrides = settings.get(&self.name).into_iter().flatten();
+        HeaderMutations::of_filter(&self.kind, &self.config, overrides)
+    }
+
+    /// Returns the request headers that filters between the router and the backend remove and write.
+    pub fn upstream_mutations(&self) -> Vec<HeaderMutations> {
+        let filters = self.config.get("upstream_http_filters");
+        let filters = filters.and_then(Value::as_array).into_iter().flatten();
+        filters
+            .filter_map(|filter| {
+                let config = filter.get("typed_config")?;
+                let overrides = std::iter::empty();
+                Some(HeaderMutations::of_filter(
+                    http_kind(config)?,
+                    config,
+                    overrides,
+                ))
+            })
+            .collect()
+    }
+}
+
+fn switches(matcher: &Value) -> Vec<RuntimeSwitch> {
+    match RuntimeSwitch::read(matcher) {
+        Some(switch) => vec![switch],
+        None => children(matcher).flat_map(switches).collect(),
+    }
+}
