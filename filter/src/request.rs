@@ -224,7 +224,6 @@ fn answer(status: u16, has_rule: bool) {
             "weir_no_configuration",
             "weir: there is no configuration yet\n",
         ),
-        // A broken backend answers 500, or 503 for gRPC.
         (400, true) => (
             "weir_invalid_host",
             "weir: invalid Host header: cannot build a redirect location\n",
@@ -233,6 +232,7 @@ fn answer(status: u16, has_rule: bool) {
             "weir_location_too_long",
             "weir: the redirect location is too long\n",
         ),
+        // The filter answers 500 for a broken backend, or 503 for gRPC.
         _ => ("weir_broken_backend", BROKEN_BACKEND),
     };
     host::answer(status, details, body);
