@@ -97,7 +97,7 @@ impl StatusReporter {
 
     async fn write(mut self, permit: WritePermit) {
         let mut status_writer = StatusWriter::new(Instant::now());
-        // None until the list of proxies is complete. The first status counts all proxies.
+        // None until the list of proxies is complete, so that even the first status counts all proxies.
         let mut proxies: Option<Vec<Proxy>> = None;
         let mut last_look: Option<Instant> = None;
         loop {

@@ -40,7 +40,7 @@ pub struct Settings {
         value_parser = seconds
     )]
     sleep: f64,
-    /// Successful rounds that exit code 0 requires, if the number of rounds is not 0
+    /// Minimum number of successful rounds for exit code 0; without effect if the number of rounds is 0
     #[arg(long, env = "CI_MIN_SUCCESS_THRESHOLD", default_value_t = 1)]
     min_success: u64,
     /// Number of rounds; 0 means no end

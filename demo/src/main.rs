@@ -14,7 +14,7 @@ use clap::Parser;
 
 use customer::Customer;
 
-/// Each flag has an environment variable, which the help shows next to it.
+/// Each flag has an environment variable, which the help shows next to the flag. Only the flags of watch have none.
 #[derive(Parser)]
 #[command(name = "weir-demo", version)]
 enum Role {

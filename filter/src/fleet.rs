@@ -144,7 +144,7 @@ impl Member {
         false
     }
 
-    /// Makes the current root of this VM the receiver of messages. The queue may still have messages for the earlier
+    /// Makes the current root context the receiver of messages. The queue may still have messages for the earlier
     /// receiver, which has ended; [`Member::take_message`] returns them.
     pub fn receive(&self) {
         host::register_queue(&self.keys.key(&format!("queue/{}", self.name)));
@@ -252,8 +252,8 @@ impl Member {
         Message::parse(&host::dequeue(self.queue)?)
     }
 
-    /// Returns the watermark of the last answer with the newest revision: how far the control plane had read the
-    /// cluster. Returns an empty text if the answer had no watermark.
+    /// Returns the watermark of the last answer that had the newest revision. A watermark shows how far the control
+    /// plane had read the cluster. Returns an empty text if the answer had no watermark.
     pub fn watermark(&self) -> String {
         self.keys.text("watermark")
     }
@@ -262,14 +262,14 @@ impl Member {
         host::set_shared(&self.keys.key("watermark"), watermark.as_bytes());
     }
 
-    /// Stores the time of an answer of the control plane. The newest revision of the answer is `revision`.
+    /// Stores the time of an answer of the control plane. `revision` is the newest revision at this time.
     pub fn set_answer_time(&self, revision: &str) {
         let answer = format!("{} {revision}", host::now());
         host::set_shared(&self.keys.key("answered"), answer.as_bytes());
     }
 
-    /// Returns the time of the last answer of the control plane, in milliseconds since 1970, and the newest revision of
-    /// this answer.
+    /// Returns the time of the last answer of the control plane, in milliseconds since 1970, and the revision that was
+    /// the newest at this time.
     pub fn answer_time(&self) -> Option<(u64, String)> {
         let answer = self.keys.text("answered");
         let (time, newest) = answer.split_once(' ')?;

@@ -21,8 +21,8 @@ pub fn request_header(name: &str) -> Option<Vec<u8>> {
 /// Returns all lines of the header, joined with commas. [`request_header`] returns the first line, and costs less if
 /// the request has the header.
 pub fn request_header_lines(name: &str) -> Option<Vec<u8>> {
-    // This cheap call comes first, because most requests lack the headers that rules name. The property below does not
-    // differ for an empty and an absent header, and some hosts do not have the property.
+    // This cheap call comes first, because most requests do not have the header that a rule needs. The property below
+    // is the same for an empty header and for an absent header, and some hosts do not have the property.
     let first = request_header(name)?;
     let lines = hostcalls::get_property(vec!["request", "headers", name]).unwrap_or_default();
     Some(lines.unwrap_or(first))
@@ -171,7 +171,7 @@ pub fn plugin_configuration(size: usize) -> Vec<u8> {
 }
 
 /// Returns the `root_id` in the configuration of the filter; empty if the configuration has no `root_id`. Call this
-/// while the root is created.
+/// while the root context is created.
 pub fn root_id() -> Vec<u8> {
     let id = hostcalls::get_property(vec!["plugin_root_id"]).unwrap_or_default();
     id.unwrap_or_default()
@@ -214,7 +214,8 @@ pub fn set_tick_period(milliseconds: u64) {
     let _ = hostcalls::set_tick_period(Duration::from_millis(milliseconds));
 }
 
-/// Sets the tick period of another root of this VM. After this call, all host calls of the callback act for that root.
+/// Sets the tick period of another root context of this VM. After this call, all host calls of the callback act for
+/// that root context.
 pub fn set_tick_period_of(context: u32, milliseconds: u64) {
     if hostcalls::set_effective_context(context).is_ok() {
         set_tick_period(milliseconds);
@@ -257,9 +258,9 @@ pub fn replace_shared(key: &str, value: &[u8], version: Option<u32>) -> bool {
     hostcalls::set_shared_data(key, Some(value), Some(version)).is_ok()
 }
 
-/// Registers a queue. Each item that is added to the queue causes a callback of the current root. If another root has
-/// registered the same name before, the queue keeps its number and its items, but the other root gets no more
-/// callbacks.
+/// Registers a queue. Each item that is added to the queue causes a callback of the current root context. If another
+/// root context has registered the same name before, the queue keeps its number and its items, but the other root
+/// context gets no more callbacks.
 pub fn register_queue(name: &str) -> Option<u32> {
     hostcalls::register_shared_queue(name).ok()
 }

@@ -5,10 +5,10 @@
 //! ```
 //!
 //! [`root`] checks the plugin configuration. [`scope`] installs the table, which is the compiled configuration, for all
-//! roots of a VM and scope. [`request`] and [`connection`] use the table through [`shared`]. [`poll`] talks to the
-//! control plane. [`fleet`] has the state that the VMs of one proxy process share. [`upstream`] hides the headers of
-//! mirrors from backends. [`metrics`] counts. [`bounded`] limits log lines that clients cause. Only [`host`] uses host
-//! calls. The choice of a backend, and all code that can be tested without a proxy, is in the crate `split`.
+//! root contexts of a VM and scope. [`request`] and [`connection`] use the table through [`shared`]. [`poll`] talks to
+//! the control plane. [`fleet`] has the state that the VMs of one proxy process share. [`upstream`] hides the headers
+//! of mirrors from backends. [`metrics`] counts. [`bounded`] limits log lines that clients cause. Only [`host`] uses
+//! host calls. The choice of a backend, and all code that can be tested without a proxy, is in the crate `split`.
 //!
 //! Without the feature `full` the module is `weir-lean.wasm`, which edits no responses and checks no inbound
 //! connections.

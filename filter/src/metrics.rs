@@ -10,7 +10,7 @@ use weir_split::module::{CONFIGURED, name_of_scope};
 use crate::host;
 
 thread_local! {
-    /// Ids by name, for all roots of this VM. Envoy makes a new id in each definition of a name.
+    /// Ids by name, for all root contexts of this VM. Envoy makes a new id in each definition of a name.
     static IDS: RefCell<HashMap<String, u32>> = RefCell::default();
 }
 

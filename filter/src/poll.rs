@@ -9,8 +9,8 @@ use crate::host::{self, MAX_VISIBLE, visible};
 const WAIT: u64 = 25;
 /// Seconds until a poll fails: [`WAIT`], and time for the answer.
 const TIMEOUT: u64 = 30;
-/// Milliseconds. If an answer without a new configuration arrives sooner, the control plane did not wait. A new poll at
-/// once would then be a busy loop.
+/// Minimum milliseconds of a poll that ends without a new configuration. If the answer arrives earlier, the control
+/// plane did not wait, and a new poll at once would be a busy loop.
 const MIN_HOLD: u64 = 200;
 
 /// The state of the polling of this VM.
@@ -25,8 +25,8 @@ pub enum Phase {
         /// See [`Proxy::waits`].
         waits: bool,
     },
-    /// The VM has a new revision and waits until all VMs have the revision, so that its next poll can report this.
-    /// `since` is in milliseconds since 1970.
+    /// The VM has a new revision, and waits until all VMs have this revision. Its next poll then reports that all VMs
+    /// have it. `since` is in milliseconds since 1970.
     Settling { since: u64 },
 }
 
@@ -73,7 +73,7 @@ pub fn send(control_plane: &str, scope: &str, proxy: &Proxy<'_>) -> Phase {
         "" => "/v1/config".to_owned(),
         scope => format!("/v1/config?{scope}"),
     };
-    // The proxy does not need the used and the refused revision again.
+    // The control plane must not send these two revisions again: the proxy uses one, and has refused the other.
     let (refused, reason) = proxy.refused;
     let etags: Vec<_> = [proxy.revision, refused]
         .iter()
@@ -135,7 +135,7 @@ pub fn read(
     body_size: usize,
 ) -> Answer {
     if headers == 0 {
-        // A host call that reads a header traps if there is no answer.
+        // There is no answer, so the VM would trap if it read a header.
         return Answer::Failed("no answer, or an answer that is too big for the proxy".into());
     }
     let status = host::response_header(":status").unwrap_or_default();
@@ -192,9 +192,9 @@ fn unanswered(control_plane: &str, status: &str, text: &str) -> String {
     };
     format!(
         "status {status}, and no answer came from the control plane{text}; check that weir serve runs at the address \
-         of the cluster, that both sides use TLS or neither does, and with TLS the CA, the names and the certificates \
-         on both sides: cluster.{control_plane}.ssl. in Envoy's /stats counts failed handshakes, and the log of weir \
-         serve has their reasons"
+         of the cluster, and that either both sides use TLS or neither side uses it. If they use TLS, check the CA, \
+         the names and the certificates on both sides. The log of weir serve has the reasons of failed handshakes, \
+         and cluster.{control_plane}.ssl. in Envoy's /stats counts them"
     )
 }
 

@@ -51,8 +51,8 @@ impl HttpContext for Request {
         let shared = self.shared.clone();
         let header = shared.plugin.header.as_str();
         let authority = host::request_header(":authority").unwrap_or_default();
-        // This cannot fail, because no other code runs on this thread at the same time. If it fails, the filter answers
-        // 503.
+        // This borrow cannot fail, because no other code runs on this thread at the same time. If it failed, the filter
+        // would answer 503.
         let mut live = shared.live.try_borrow_mut();
         let Ok(live) = &mut live else {
             answer(503, false);
@@ -116,7 +116,7 @@ impl HttpContext for Request {
         Action::Continue
     }
 
-    /// Edits each response: from the backend, or from the proxy itself, such as the answer after a timeout.
+    /// Edits each response, also a response of the proxy itself, such as the answer after a timeout.
     #[cfg(feature = "full")]
     fn on_http_response_headers(&mut self, _: usize, _: bool) -> Action {
         for edit in self.response.iter().flat_map(|edits| edits.iter()) {
@@ -213,7 +213,7 @@ fn answer(status: u16, has_rule: bool) {
         // An inbound filter checks the path.
         (400, false) => (
             "weir_dot_segment",
-            "weir: a segment of the path is . or .. (plain, encoded, before a ; or after a \\), and servers read such \
+            "weir: a segment of the path is . or .. (encoded or not, also next to a ; or a \\). Servers read such \
              paths in different ways; send the path without such segments\n",
         ),
         (404, false) => (

@@ -1,5 +1,5 @@
 //! The root context of one plugin configuration in a VM. It checks the plugin configuration, and passes the callbacks
-//! of the proxy on to the [`Scope`] that it shares with the other roots of its scope.
+//! of the proxy on to the [`Scope`] that it shares with the other root contexts of its scope.
 
 use std::cell::RefCell;
 use std::rc::Rc;
@@ -19,7 +19,7 @@ pub struct Root {
     configured: Option<Configured>,
 }
 
-/// What a root has after its configuration.
+/// What a root context has after its configuration.
 struct Configured {
     scope: Rc<RefCell<Scope>>,
     shared: Rc<Shared>,
@@ -44,7 +44,7 @@ impl Root {
     }
 }
 
-/// The proxy deletes a root when its plugin configuration is replaced and its last stream has ended.
+/// The proxy deletes a root context when its plugin configuration is replaced and its last stream has ended.
 impl Drop for Root {
     fn drop(&mut self) {
         self.with_scope(|scope| scope.remove(self.context));

@@ -1,7 +1,7 @@
 //! The state of one VM for one scope (one namespace or Gateway): its plugin configurations, their tables, and the
-//! newest configuration of the control plane. A proxy creates one root context in a VM for each plugin configuration.
-//! All roots of a scope share this state. So the VM is one member of the fleet, and one root, the driver, ticks for all
-//! roots.
+//! newest configuration of the control plane. A proxy creates one root context (in this module: root) in a VM for each
+//! plugin configuration. All roots of a scope share this state. So the VM is one member of the fleet, and one root, the
+//! driver, ticks for all roots.
 
 mod access_age;
 mod polling;

@@ -1,4 +1,4 @@
-//! The part of a root that its requests and connections use.
+//! The part of a root context that its requests and connections use.
 
 use std::cell::RefCell;
 

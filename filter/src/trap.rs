@@ -15,7 +15,7 @@ use crate::host;
 /// Time of the last tick of this VM with the lease, in milliseconds since 1970.
 static LEASE_TICK: AtomicU64 = AtomicU64::new(0);
 
-/// Key in shared data. If its value is not empty, the next VM that ticks with the lease traps.
+/// Key in shared data. If its value is not empty, the VM with the lease has to trap in its next tick.
 const TRAP_KEY: &str = "weir/trap";
 
 pub fn on_request() {

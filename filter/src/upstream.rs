@@ -1,7 +1,7 @@
 //! The filter in the `upstream_http_filters` of the proxy's router. It removes the [`MIRROR_HEADERS`] from the request
 //! to the backend.
 //!
-//! Envoy's router reads these headers to start the mirrors only after it has given the request to the upstream filters.
+//! Envoy's router first gives the request to the upstream filters. Then it reads these headers, and starts the mirrors.
 //! If an upstream filter removed the headers immediately, no mirror would start. So this filter pauses a request with
 //! such a header, and adds an item to its own queue. The item causes a callback in the next iteration of the worker's
 //! event loop. The callback removes the headers and resumes the request.
@@ -23,7 +23,7 @@ pub struct UpstreamRoot(Rc<RefCell<PausedRequests>>);
 
 #[derive(Default)]
 struct PausedRequests {
-    /// The queue of this root; None before the first request with a mirror.
+    /// The queue of this root context; None before the first request with a mirror.
     queue: Option<u32>,
     /// The context ids of the paused requests.
     contexts: Vec<u32>,
@@ -59,7 +59,7 @@ impl UpstreamRoot {
     }
 }
 
-/// A root that ends gets no more callbacks, so it resumes its requests first.
+/// A root context that ends gets no more callbacks, so it resumes its requests first.
 impl Drop for UpstreamRoot {
     fn drop(&mut self) {
         self.resume_all();
@@ -90,13 +90,14 @@ impl HttpContext for UpstreamRequest {
 }
 
 impl UpstreamRequest {
-    /// Prepares the pause of this request. Returns false if the root would get no callback.
+    /// Prepares the pause of this request. Returns false if the root context would get no callback.
     fn pause(&self) -> bool {
         let Ok(mut paused) = self.paused.try_borrow_mut() else {
             return false;
         };
         if paused.queue.is_none() {
-            // Each root needs its own queue, because only the root that registered a queue last gets its callbacks.
+            // Each root context needs its own queue. Of all root contexts that register the same queue, only the last
+            // one gets the callbacks of the queue.
             paused.queue = host::register_queue(&format!("weir_upstream_{:016x}", host::random()));
         }
         let Some(queue) = paused.queue else {

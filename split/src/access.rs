@@ -23,9 +23,9 @@ pub(crate) struct Access {
     /// The ServiceAccount of this proxy's workload. It is the client of requests that the proxy sends, and the
     /// destination of requests that come in.
     own: Option<Box<str>>,
-    /// The grants that have the own ServiceAccount as a source. The key is the ServiceAccount of the destination.
+    /// The grants that have `own` as a source. The key is the ServiceAccount of the destination.
     outbound: HashMap<Box<str>, Vec<Arc<Grant>>>,
-    /// The grants that have the own ServiceAccount as the destination.
+    /// The grants that have `own` as the destination.
     inbound: Vec<Arc<Grant>>,
     /// The text in messages for a client whose certificate names no ServiceAccount.
     stranger: Box<str>,

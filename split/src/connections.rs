@@ -24,8 +24,8 @@ pub(crate) struct ConnectionTable {
 pub(crate) struct ConnectionRule {
     /// Index into the table's rules.
     pub(crate) rule: usize,
-    /// The cluster that the proxy uses without the filter. None if this cluster may be for another Service than clients
-    /// call.
+    /// The cluster that the proxy uses without the filter. None if this cluster may belong to a Service that clients do
+    /// not call.
     pub(crate) ordinary_cluster: Option<Box<str>>,
 }
 

@@ -63,7 +63,7 @@ impl Live {
     /// picks. Plugin configurations with the same [`crate::Site`] can share one table.
     pub fn install(&mut self, table: impl Into<Rc<Table>>) {
         let table = table.into();
-        // This borrow cannot fail, because the states call no other code. If it did, all requests would take their
+        // This borrow cannot fail, because the states call no other code. If it failed, all requests would take their
         // ordinary route.
         let states = self.shared_states.try_borrow_mut();
         let states = states.map(|mut states| states.of_table(&table.rules));

@@ -13,7 +13,7 @@ pub fn gauge(configuration: &str) -> String {
     format!("{GAUGE}{:016x}", fnv1a(configuration))
 }
 
-/// The gauge of a scope that is 1 after the first configuration; see [`name_of_scope`].
+/// A gauge with the value 1 after the first configuration of a scope; see [`name_of_scope`].
 pub const CONFIGURED: &str = "weir_configured";
 
 /// Returns the name of a metric with the label `scope`. `scope` is the query of `/v1/config`; if the query is empty,

@@ -22,7 +22,7 @@ pub struct Plugin {
     /// The configuration that the filter uses until the control plane sends another configuration.
     pub initial: Option<wire::Config>,
     pub until_configured: UntilConfigured,
-    /// Seconds, 60 to 604,800. If the control plane does not confirm the permissions for this time, a proxy with a
+    /// Seconds, 60 to 604,800. If the control plane does not confirm the permissions within this time, a proxy with a
     /// service account denies everything. None means no limit.
     pub access_max_age: Option<u64>,
     /// True if the access log names the rule of each request.

@@ -57,7 +57,7 @@ pub(crate) struct Host {
     parameters: BTreeSet<Box<[u8]>>,
     pub(crate) unmatched: Unmatched,
     /// The cluster of the ordinary route, which is the route without a routing header. None if this route may send
-    /// requests to another Service than clients call.
+    /// requests to a Service that clients do not call.
     pub(crate) ordinary_cluster: Option<Box<str>>,
 }
 

@@ -15,7 +15,7 @@ use serde::{Deserialize, Serialize};
 /// The document version that this build writes and reads.
 pub const VERSION: u32 = 1;
 
-/// The configuration of one scope: a scope is a set of proxies with the same configuration.
+/// The configuration of one scope. A scope is one namespace or one Gateway.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Config {
     pub version: u32,
@@ -38,7 +38,8 @@ pub struct Config {
     pub access: Option<Access>,
 }
 
-/// A listener of a Gateway. A request belongs to the listener of its port with the most specific hostname that fits.
+/// A listener of a Gateway. A request belongs to one of the listeners of its port: the listener with the most specific
+/// hostname that fits.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Listener {
     /// The port in the Gateway, which a redirect names. It may differ from the port of the proxy's socket.
@@ -54,7 +55,7 @@ pub struct HostSet {
     pub hosts: Hosts,
     /// The matches in order of precedence: the first match that fits a request decides.
     pub matches: Vec<Match>,
-    /// The result for a request to these hosts that fits no match.
+    /// The result for a request to these hosts, if the request fits no match.
     #[serde(default, skip_serializing_if = "Unmatched::is_pass")]
     pub unmatched: Unmatched,
 }
@@ -420,7 +421,7 @@ pub enum Destination {
     /// One port of a Service. The proxy knows the Service from the plugin configuration, or from the original
     /// destination of the connection.
     Root(Root),
-    /// Listeners of a Gateway, with the port of each listener by the name of the listener.
+    /// Listeners of a Gateway. The key is the name of a listener, and the value is its port.
     Listeners(BTreeMap<String, u16>),
 }
 
@@ -491,8 +492,8 @@ pub struct Backend {
     /// Filters for the requests that go to this backend.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub filters: Option<Box<Filters>>,
-    /// ServiceAccounts of the pods behind this backend, written `NAMESPACE/NAME`. Only ServiceAccounts with grants that
-    /// the scope needs are included. The field is used together with [`Config::access`].
+    /// ServiceAccounts of the pods behind this backend, written `NAMESPACE/NAME`. The list has only the ServiceAccounts
+    /// whose grants the scope needs. The field is used together with [`Config::access`].
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub accounts: Vec<String>,
 }

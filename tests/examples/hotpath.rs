@@ -1,5 +1,5 @@
-//! `hotpath SECONDS NAME=MODULE...`: CPU time of Envoy's only worker for a request to a host that has only weights, for
-//! each module. `scripts/bench` runs it.
+//! `hotpath SECONDS NAME=MODULE...` measures, for each module, the CPU time that Envoy's only worker needs for a
+//! request. The host of the requests has only weights. `scripts/bench` runs this program.
 //!
 //! All modules run in one Envoy, and each round sends the same number of requests to each module. Other load on the
 //! machine affects all modules alike, so the difference within a round counts.

@@ -26,8 +26,8 @@ const BANNED: [&str; 16] = [
     "OUGHT",
 ];
 
-/// Types in this file may have the same names as types in other files, because code names them with their module, as
-/// `wire::Match`.
+/// Types in this file may have the same names as types in other files, because the code writes them with their
+/// module, as in `wire::Match`.
 const WIRE: &str = "split/src/wire.rs";
 
 /// The folder with one file for each subject of docs/problems.md. A file has the name of its subject, and a module

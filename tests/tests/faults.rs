@@ -294,7 +294,7 @@ async fn immediate_answers_keep_poll_pauses() {
             Behaviour::NewRevisions(head.into()),
             3..=8,
         ),
-        // After a valid change the filter may poll sooner, but not without a limit.
+        // After a valid change the filter may poll more often than after an invalid change, but not without a limit.
         (
             "valid, a new revision each time",
             Behaviour::NewRevisions(String::from_utf8_lossy(&good).into_owned()),

@@ -1,4 +1,4 @@
-//! Mirrors on a real Envoy: the filter draws the requests, and Envoy copies them.
+//! Mirrors on a real Envoy: the filter chooses the requests, and Envoy copies them.
 
 use std::convert::Infallible;
 use std::net::SocketAddr;
@@ -426,8 +426,8 @@ async fn check_reports_routes_without_mirrors() {
     assert_eq!(findings.len(), 2, "{findings:#?}");
     let starts = [
         "envoy, listener outbound: MirrorHeadersVisible: the router has no filter with root_id: upstream",
-        "envoy, route configuration , virtual host all: NotMirrored: route routes[0] does not follow x-weir-mirror and \
-         x-weir-mirror-2",
+        "envoy, route configuration , virtual host all: NotMirrored: route routes[0] has no request_mirror_policies \
+         that read x-weir-mirror and x-weir-mirror-2",
     ];
     for (finding, start) in findings.iter().zip(starts) {
         assert!(finding.starts_with(start), "{finding}");

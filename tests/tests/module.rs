@@ -128,7 +128,7 @@ fn equal_sources_give_equal_modules() {
     }
 }
 
-/// Build paths would make the modules of two machines differ.
+/// If a module contained build paths, each machine would build a different module.
 #[test]
 fn module_contains_no_build_paths() {
     let modules = MODULES.map(module);

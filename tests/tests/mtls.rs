@@ -201,7 +201,7 @@ async fn only_certificates_identify_clients() {
         assert_eq!(talk, [word("bookstore"), word("word")], "{client}");
         assert_eq!(clients.speak(client).await, word("bookstore"), "{client}");
     }
-    // The server may not have read the last client's line yet.
+    // It is possible that the server has not read the last client's line yet.
     tokio::time::sleep(Duration::from_millis(200)).await;
     let before = bookstore.greeter.received_bytes();
     for client in 2..certificates.len() {

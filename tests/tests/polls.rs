@@ -209,7 +209,7 @@ async fn poll_headers_follow_the_contract() {
         tokio::time::sleep(Duration::from_millis(300)).await;
     }
 
-    // Polls name a refused document and the reason until a valid document arrives.
+    // After a refused document, each poll has the document's revision and the reason, until a valid document arrives.
     let before = fake.polls().len();
     fake.switch(Behaviour::Serve {
         revision: "bad".into(),

@@ -23,10 +23,10 @@ FILE: KIND NAMESPACE/NAME FIELD: Reason: what is wrong: what it means for traffi
 envoy, listener NAME: KIND NAMESPACE/NAME (rule IDENTITY): Reason: what is wrong: what it means for traffic; what to write
 ```
 
-The section \"answer\" lists the errors that `weir serve` returns to a proxy that it does not serve. The filter logs these errors.
+The section \"answer\" lists the errors with which `weir serve` refuses the request of a proxy. The filter logs these errors.
 The section \"gate\" lists the answers of the gate, see
-[flagger.md](flagger.md#the-gate). The section \"start\" lists what `weir serve` prints if it does not start, or when it ends. A problem with the command line names
-the argument and what to write there.
+[flagger.md](flagger.md#the-gate). The section \"start\" lists what `weir serve` prints if it does not start, or when it ends. If an argument of the command line
+is wrong, the problem has its name and what to write.
 
 This page lists all problems. A word in braces stands for a value of the object. Some effects depend on the place of the wrong field:
 
@@ -100,7 +100,8 @@ fn page() -> String {
     }
     let _ = write!(
         page,
-        "\n## plugin configuration\n\nEach of these means that {PLUGIN_EFFECT}. Envoy's log has the line.\n\n\
+        "\n## plugin configuration\n\nEach problem in this table means that {PLUGIN_EFFECT}. Envoy's log contains \
+         the problem.\n\n\
          | key | what is wrong | what to write |\n|---|---|---|\n"
     );
     for PluginMessage {

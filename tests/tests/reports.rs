@@ -142,7 +142,7 @@ async fn header_is_added_once_after_redirect() {
             (200, expected)
         );
     }
-    // Without a redirect, the filter also adds the value if the client has sent the same value.
+    // Without a redirect, the filter adds the value even if the client has sent the same value.
     let answer = connection
         .get_with("web", "/end", &[("x-added", "weir")])
         .await;
@@ -225,7 +225,7 @@ fn odd_plugin_configurations_have_a_remedy() {
     );
 }
 
-/// Each log line names what to check, and the pauses between failed polls grow.
+/// Each line of the log says what to check. The pauses between failed polls grow.
 #[tokio::test(flavor = "multi_thread")]
 async fn failed_connections_have_a_remedy() {
     let (authority, other) = (Authority::new(), Authority::new());

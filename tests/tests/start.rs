@@ -142,7 +142,7 @@ async fn until_configured_503_ends_with_configuration() {
     );
 }
 
-/// With an initial configuration the filter counts as configured.
+/// A filter with an initial configuration is configured from the start.
 #[tokio::test(flavor = "multi_thread")]
 async fn initial_configuration_overrides_until_configured() {
     let web = Web::start().await;

@@ -143,7 +143,8 @@ async fn websocket_stays_where_it_began() {
     envoy.assert_no_traps().await;
 }
 
-/// Starts a gRPC backend. It echoes every message after its own name. At the end it echoes the trailers.
+/// Starts a gRPC backend. It echoes every message, with its own name in front. At the end it echoes the
+/// trailers.
 async fn grpc_backend(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");

@@ -1,5 +1,5 @@
 //! Compares the configuration of a running Envoy with the plan, for `weir check --envoy`. The plan has the rules of all
-//! proxies. The findings are missing clusters, wrong settings, and policies of routes that split requests would lose.
+//! proxies. The findings are missing clusters, wrong settings, and policies of routes that a split request would lose.
 //!
 //! ```text
 //! /config_dump --EnvoyDump::read--> EnvoyDump --findings(Plan)--> lines of `weir check`

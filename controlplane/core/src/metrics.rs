@@ -153,7 +153,7 @@ impl Default for Metrics {
             token_reviews: add(
                 r,
                 "token_reviews",
-                "Results of token reviews; forged: the API server has not signed the token, so Weir requests no review",
+                "Results of token reviews; the result is forged, without a review, if the API server has not signed the token",
             ),
             propagation: register(
                 r,

@@ -26,8 +26,8 @@ pub enum Audience {
     /// that clients call.
     Everyone,
     /// Proxies of clients in one namespace. Consumer rules have this audience: rules in the namespace of the client. A
-    /// literal host (a host name that is not a Service) also has this audience if the edge uses an older split of
-    /// another namespace for this host.
+    /// split of a literal host (a host name that is not a Service) has this audience instead of `NamespaceAndEdge` if
+    /// an older split of another namespace has the host at the edge.
     Namespace(String),
     /// Proxies of clients in one namespace, and proxies at the edge. Literal hosts have this audience.
     NamespaceAndEdge(String),
@@ -169,7 +169,7 @@ impl Plan {
         Plan { listeners, ..self }
     }
 
-    /// Sets the access policy. The backends of the rules must already have their ServiceAccounts.
+    /// Sets the access policy. Call this function after the ServiceAccounts were written into the backends of the rules.
     pub fn with_access(self, access: Access) -> Plan {
         Plan {
             access: Some(access),

@@ -20,7 +20,8 @@ pub struct Check {
     /// Also list the files and YAML documents that Weir does not read
     #[arg(long)]
     verbose: bool,
-    // Must be the last field: clap puts each later argument under the heading of the limits.
+    // Must be the last field: these arguments end with the heading `Limits` of --help, and clap puts each later argument
+    // under the last heading.
     #[command(flatten)]
     folder: FolderArguments,
 }
@@ -78,8 +79,8 @@ fn check_envoy(admin: &Admin, plan: &Plan) -> Result<(usize, usize), EnvoyUnreac
         print(
             io::stderr(),
             &format!(
-                "weir: {why}; so this check does not see failing polls, and takes a module for weir-lean.wasm only if its file has that \
-                 name\n"
+                "weir: {why}; so this check does not see failing polls, and detects weir-lean.wasm only by the name of \
+                 its file\n"
             ),
         );
     }

@@ -49,8 +49,8 @@ impl AllProxies {
         &self.replica
     }
 
-    /// Requests the lists of the other replicas every second, even if another replica writes status. When a replica
-    /// ends, this replica then knows its proxies.
+    /// Requests the lists of the other replicas every second, even if another replica writes status. So when another
+    /// replica ends, this replica already knows the proxies of the ended replica.
     pub async fn follow(&self) {
         let mut logged = BTreeSet::new();
         while self.peers.is_some() {

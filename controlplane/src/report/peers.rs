@@ -119,8 +119,8 @@ impl PeerReports {
                 proxy.scope.clone(),
             );
             match newest.get(&key) {
-                // Reports have whole seconds, so two can be equally new. Then the proxy has moved to the replica with
-                // the open connection.
+                // Reports count in whole seconds, so two reports can be equally new. Then the proxy has moved to the
+                // replica with the open connection.
                 Some(other)
                     if (other.silent, other.closed.is_some())
                         <= (proxy.silent, proxy.closed.is_some()) => {}
@@ -250,8 +250,9 @@ mod tests {
         assert_eq!(merge(proxy("x", 8, "x"), closed(7, 5)), 0);
         // The connection closed less than five seconds ago.
         assert_eq!(merge(closed(7, 4), closed(7, 4)), 1);
-        // The proxy has moved, in the second case within a second.
+        // The proxy has moved to another replica.
         assert_eq!(merge(closed(9, 6), proxy("x", 6, "x")), 1);
+        // The proxy has moved so quickly that both reports have the same number of seconds.
         assert_eq!(merge(closed(6, 6), proxy("x", 6, "x")), 1);
         assert_eq!(merge(proxy("x", 6, "x"), closed(6, 6)), 1);
     }

@@ -147,8 +147,8 @@ impl Server {
             }
             is_behind = matches!(answer, Answer::Behind { .. });
             if !is_behind {
-                // This future may hold the lock of a request for versions. It is replaced, because otherwise other
-                // polls would wait for a future that nothing polls.
+                // This future may hold the lock of a request for versions, and the loop does not run the future
+                // now. Replace the future, because otherwise other polls would wait for this lock.
                 restored.set(wait_for_restore(poll));
             }
         }

@@ -1,7 +1,7 @@
 //! Checks tokens of ServiceAccounts by TokenReviews, and caches the results.
 //!
 //! ```text
-//! audience, expiry, signature (without a TokenReview) --> a permit --> TokenReview --> cached by the token's hash
+//! audience, expiry, signature (without a TokenReview) --> a permit --> TokenReview --> cache (key: hash of the token)
 //! ```
 //!
 //! A TokenReview needs a permit, and the number of permits is limited. There are separate permits for tokens that were

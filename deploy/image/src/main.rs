@@ -40,14 +40,14 @@ enum Cli {
         out: PathBuf,
         module: PathBuf,
     },
-    /// Writes the bill of materials and the provenance of an archive: ARCHIVE.cdx.json and ARCHIVE.provenance.json, in
-    /// the root of the workspace
+    /// Writes the bill of materials and the provenance of an archive next to it, as ARCHIVE.cdx.json and
+    /// ARCHIVE.provenance.json. Must run in the root of the workspace, because it reads Cargo.lock
     Describe {
         /// The modules were packed without wasm-opt
         #[arg(long)]
         fast: bool,
         archive: PathBuf,
-        /// The files of scripts/build in the archive
+        /// The files in the archive that scripts/build has made
         #[arg(required = true)]
         files: Vec<PathBuf>,
     },

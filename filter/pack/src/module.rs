@@ -101,8 +101,8 @@ mod tests {
 
     const BUILDS: [Build; 2] = [Build::Lean, Build::Full];
 
-    /// Returns a module for `build`. Like the SDK, it exports all callbacks, also the callbacks that `build` does not need. One
-    /// callback that no build needs is the only user of an import.
+    /// Returns a module for `build`. Like the SDK, it exports all callbacks, also the callbacks that `build` does not
+    /// need. One callback that no build needs is the only user of an import.
     fn wasteful(build: Build) -> Vec<u8> {
         let mut module = Module::default();
         let memory = module.memories.add_local(false, false, 1, None, None);

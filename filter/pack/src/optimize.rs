@@ -4,8 +4,8 @@ use std::path::Path;
 
 use wasm_opt::{Feature, OptimizationError, OptimizationOptions};
 
-/// The features that rustc 1.95 uses for wasm32-wasip1. The list is explicit, because Binaryen would use every feature
-/// that is enabled, and hosts other than Envoy's V8 support fewer.
+/// The features that rustc 1.95 uses for wasm32-wasip1. Binaryen may write code with every feature of this list. So the
+/// list has no other feature: hosts other than Envoy's V8 may not support it.
 const FEATURES: [Feature; 6] = [
     Feature::BulkMemory,
     Feature::Multivalue,

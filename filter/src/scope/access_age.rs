@@ -1,4 +1,4 @@
-//! Denies all traffic if the control plane has not confirmed the permissions for `access_max_age`.
+//! Denies all traffic if the control plane has not confirmed the permissions within `access_max_age`.
 
 use log::{info, warn};
 
@@ -9,17 +9,18 @@ use super::{ConfiguredRoot, Scope};
 
 #[derive(Default)]
 pub(super) struct AccessAge {
-    /// Time of the last answer that confirmed the permissions of this root, in milliseconds since 1970; 0 before the
-    /// first check. While the polling VM refuses the newest revision, answers confirm nothing.
+    /// Time of the last answer that confirmed the permissions of this root context, in milliseconds since 1970; 0
+    /// before the first check. While the polling VM refuses the newest revision, answers confirm nothing.
     confirmation_time: u64,
-    /// True while the root denies all traffic, because no answer has confirmed its permissions for `access_max_age`.
+    /// True while the root context denies all traffic, because no answer has confirmed its permissions within
+    /// `access_max_age`.
     pub(super) is_too_old: bool,
 }
 
 impl Scope {
-    /// Denies all traffic of a root if no answer has confirmed its permissions for `access_max_age`. This happens if
-    /// the control plane does not answer, or if the VM has refused the newest revision. If the clock was set back, the
-    /// permissions count as new.
+    /// Denies all traffic of a root context if no answer has confirmed its permissions within `access_max_age`. The
+    /// reason is that the control plane does not answer, or that the VM has refused the newest revision. If the clock
+    /// was set back, the permissions count as new.
     pub(super) fn check_access_age(&mut self) {
         let has_limit = |root: &ConfiguredRoot| root.shared.plugin.access_max_age.is_some();
         if !self.roots.iter().any(has_limit) {

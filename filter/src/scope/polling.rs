@@ -41,7 +41,7 @@ pub(super) struct Polling {
 }
 
 impl Polling {
-    /// Forgets a poll that has no answer yet. The proxy cancels the calls of a root that ends.
+    /// Forgets a poll that has no answer yet. The proxy cancels the calls of a root context that ends.
     pub(super) fn cancel(&mut self) {
         if matches!(self.phase, Phase::Polling { .. }) {
             self.phase = Phase::Idle;

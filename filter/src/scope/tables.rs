@@ -1,4 +1,4 @@
-//! Installs the newest document of the fleet in all roots of a VM and scope.
+//! Installs the newest document of the fleet in all root contexts (here: roots) of a VM and scope.
 
 use std::collections::{BTreeSet, HashMap};
 use std::rc::Rc;

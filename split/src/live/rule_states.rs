@@ -62,8 +62,8 @@ impl RuleStates {
     }
 
     fn of_rule(&mut self, rule: &Rule) -> TableRuleState {
-        // The seed does not depend on other rules, so other rules do not change this sequence. Because of the count, a
-        // rule that gets its old weights back starts a new sequence.
+        // The seed does not depend on other rules, so other rules do not change this sequence. The seed contains the
+        // number of installs, so a rule that gets its old weights back starts a new sequence.
         let seed = self.seed ^ super::fnv1a(&rule.identity) ^ self.install_count.rotate_left(40);
         let same_identity = self.by_identity.entry(rule.identity.clone()).or_default();
         // A state that no table uses is kept only for its counts, until they are taken.

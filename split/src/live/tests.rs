@@ -445,7 +445,7 @@ fn expensive_value_gets_431() {
     assert_eq!(decide(&mut live, "GET a /x"), "500");
 }
 
-/// Many large expressions and a short value: all state caches are empty.
+/// Many large expressions need many new states for a short value, because all state caches are empty.
 #[test]
 fn too_many_new_states_give_431() {
     let matches = (0..320).map(|n| {

@@ -86,8 +86,8 @@ impl Condition {
         })
     }
 
-    /// True if the request fits all conditions. `parameters` has the names of all query parameters that the conditions
-    /// for this request use.
+    /// True if the request fits all conditions. `parameters` has the names of the query parameters that any match of
+    /// the host set uses, so the query is read only once.
     pub(crate) fn fits<'t>(
         &'t self,
         view: &mut RequestView<'t>,

@@ -1,5 +1,5 @@
-//! Names and limits of Weir's own headers in a poll and in its answer. docs/protocol.md describes the exchange, also the
-//! standard headers.
+//! Names and limits of Weir's own headers in a poll and in its answer. docs/protocol.md describes the exchange, and
+//! also the standard headers.
 
 /// Request: the revision that all workers of the proxy run, in quotes.
 pub const APPLIED: &str = "weir-applied";

@@ -8,8 +8,8 @@ use nix::sched::{CloneFlags, setns};
 use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 
-/// A thread in the cluster's network namespace. A socket stays in the network namespace in which it was created, so
-/// this thread can accept connections of a listener from outside.
+/// A thread in the cluster's network namespace. A socket stays in the network namespace in which it was created. So
+/// this thread can accept connections from the machine's network, if the listener was created in that network.
 pub struct Forwards(mpsc::UnboundedSender<(TcpListener, SocketAddr)>);
 
 impl Forwards {

@@ -118,8 +118,8 @@ const CONTROLLERS: &[&str] = &[
     "clusterrole-aggregation",
 ];
 
-/// Objects that other components create in a real cluster: the node, the DNS Service, and the endpoints of both
-/// Services.
+/// Objects that other components create in a real cluster: the node, the Service `kube-dns`, and the endpoints of the
+/// Services `kube-dns` and `kubernetes`.
 fn objects() -> serde_json::Value {
     let slice = |name: &str, namespace: &str, ports: serde_json::Value| {
         json!({

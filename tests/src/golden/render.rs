@@ -175,7 +175,7 @@ fn render_rule(text: &mut String, identity: &str, rule: &wire::Rule) {
     let _ = writeln!(text, "# {identity} = {backends}");
     if let Some(wire::Called { service, accounts }) = called {
         let accounts = match accounts.as_slice() {
-            [] => "an account that this proxy may not know".to_owned(),
+            [] => "an account whose name this proxy must not get".to_owned(),
             some => some.join(" or "),
         };
         let _ = writeln!(text, "#   needs permission for {service} as {accounts}");

@@ -81,7 +81,7 @@ pub const BROKEN: [(&str, Refusal, Refusal); 30] = [
         Some("write_nothing_finer_than_a_thousandth"),
         FINE,
     ),
-    // The schema accepts these two. Its pattern checks only strings, and cannot compute an exponent.
+    // The schema accepts the next two weights. Its pattern checks only strings, and cannot compute an exponent.
     ("0.0001", None, FINE),
     ("'1e-9'", None, FINE),
     ("'1e99'", Some("write_a_smaller_number"), LARGE),

@@ -35,8 +35,8 @@ pub fn ten_thousand() -> Vec<Value> {
 
 fn of_each_kind(number: usize) -> Vec<Value> {
     let is_large = number < LARGE;
-    // Above a limit, Weir keeps the oldest objects. All objects here have the same age, so Weir keeps the first
-    // names. The large objects have these names.
+    // Above a limit, Weir keeps the oldest objects. All objects here have the same age, so Weir keeps the objects
+    // whose names come first in the alphabet. These are the large objects.
     let name = format!("{}-{number:03}", if is_large { "a" } else { "t" });
     let route = |api_version: &str, kind: &str, rules: Vec<Value>| {
         let parents: Vec<_> = (1..=32)
@@ -92,7 +92,7 @@ fn object(api_version: &str, kind: &str, name: &str, spec: Value) -> Value {
         "metadata": { "namespace": "evil", "name": name }, "spec": spec })
 }
 
-/// Returns 16 rules with 8 matches each, the largest number of matches in an HTTPRoute. Each match has 16 headers.
+/// Returns 16 rules with 8 matches each. An HTTPRoute can have at most these 128 matches. Each match has 16 headers.
 fn rules(is_large: bool) -> Vec<Value> {
     let backends = vec![json!({ "name": "v1", "port": 80 }); 16];
     let value = if is_large {

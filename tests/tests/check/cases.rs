@@ -55,7 +55,7 @@ fn wrong_group_is_a_warning() {
 fn map_instead_of_name_is_explained() {
     assert_said(
         "17a-service-as-object.yaml",
-        "TrafficSplit bank/money-split spec.service: InvalidValue: service is a map where a name is expected: the object is not in force; write the name alone: service: money",
+        "TrafficSplit bank/money-split spec.service: InvalidValue: the field \"service\" is a map where a name is expected: the object is not in force; write the name alone: service: money",
         1,
     );
 }

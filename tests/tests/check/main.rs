@@ -90,7 +90,7 @@ split: service: "web:9090", backends: [{ service: web-v1, weight: 1 }]
 
 a split of a Service in another namespace
 split: service: web.other, backends: [{ service: web-v1, weight: 1 }]
--> TrafficSplit default/split spec.service: RefNotPermitted: Service web is in namespace other, but the split is in default: .. ; write metadata.namespace: other
+-> TrafficSplit default/split spec.service: RefNotPermitted: Service web is in namespace "other", but the split is in namespace "default": .. ; write metadata.namespace: other
 
 an empty service field
 split: service: "", backends: [{ service: web-v1, weight: 1 }]
@@ -106,7 +106,7 @@ two splits of one Service: the older one wins
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: b, creationTimestamp: "2024-01-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
 -> TrafficSplit default/a spec.service: Conflicted: TrafficSplit default/b already routes every request of this split at port 80 of Service default/web: .. ; take one of the two out
 
-two splits of one Service and age: the first name wins
+two splits of one Service with the same age: the split whose name comes first wins
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: b, creationTimestamp: "2024-01-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
 ---
 { apiVersion: split.smi-spec.io/v1alpha2, kind: TrafficSplit, metadata: { name: a, creationTimestamp: "2024-01-01T00:00:00Z" }, spec: { service: web, backends: [{ service: web-v1, weight: 1 }] } }
@@ -124,7 +124,7 @@ an unknown version of a split
 
 a missing spec
 { apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: { name: split } }
--> TrafficSplit default/split: InvalidValue: spec is missing: .. ; add spec
+-> TrafficSplit default/split: InvalidValue: the field "spec" is missing: .. ; add spec
 
 missing backends
 split: service: web
@@ -136,7 +136,7 @@ split: service: web, backends: []
 
 backends that are not a list
 split: service: web, backends: web-v1
--> TrafficSplit default/split spec.backends: InvalidValue: backends is the text "web-v1" where a list is expected: .. ; write a list
+-> TrafficSplit default/split spec.backends: InvalidValue: the field "backends" is the text "web-v1" where a list is expected: .. ; write a list
 
 an unknown field of a split
 split: service: web, backends: [{ service: web-v1, weight: 1, subset: v2 }]
@@ -183,7 +183,7 @@ hello
 
 a port that is a word
 { apiVersion: v1, kind: Service, metadata: { name: api }, spec: { ports: [{ port: http }] } }
--> Service default/api spec.ports[0].port: InvalidValue: port is the text "http" where a number is expected: .. ; write the port's number
+-> Service default/api spec.ports[0].port: InvalidValue: the field "port" is the text "http" where a number is expected: .. ; write the port's number
 
 an unknown version of a route
 { apiVersion: policy.linkerd.io/v1beta1, kind: HTTPRoute, metadata: { name: route }, spec: {} }
@@ -207,7 +207,7 @@ route: rules: [{ matches: [{ path: { type: RegularExpression, value: '/(a' } }],
 
 a path without slash
 route: rules: [{ matches: [{ path: { value: shop } }], backendRefs: [{ name: web-v1, port: 80 }] }]
--> HTTPRoute default/route spec.rules[0].matches[0].path.value: InvalidValue: shop does not begin with /: this match fits no request; write /shop
+-> HTTPRoute default/route spec.rules[0].matches[0].path.value: InvalidValue: "shop" does not begin with /: this match fits no request; write /shop
 
 a backend of an unknown kind
 route: rules: [{ backendRefs: [{ kind: Bucket, group: example.com, name: web-v1, port: 80 }] }]
@@ -229,7 +229,7 @@ a weight above 1000000
 route: rules: [{ backendRefs: [{ name: web-v1, port: 80, weight: 1000001 }] }]
 -> HTTPRoute default/route spec.rules[0].backendRefs[0].weight: InvalidValue: the weight 1000001 is above 1000000: .. ; write whole numbers from 0 to 1000000
 
-another namespace without grant
+a backend in another namespace without a grant
 edge: hostnames: [a.example.com], rules: [{ backendRefs: [{ name: web, namespace: other, port: 80 }] }]
 -> HTTPRoute default/route spec.rules[0].backendRefs[0]: RefNotPermitted: no ReferenceGrant .. Service other/web: .. ; create a ReferenceGrant
 

@@ -186,7 +186,8 @@ impl Scene {
     }
 }
 
-/// Returns Weir's condition of a split, or of the first parent of a route that has this condition.
+/// Returns this condition of a split. If the object is a route, returns the condition of the first parent that has it.
+/// Ignores entries of other controllers.
 pub fn condition(object: &Value, kind: &str) -> Option<Value> {
     let status = &object["status"];
     let of_parents = status["parents"].as_array().into_iter().flatten();

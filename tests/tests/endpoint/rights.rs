@@ -71,7 +71,8 @@ fn rights(objects: &[Value]) -> BTreeSet<String> {
     rights
 }
 
-/// Returns the requests of [`ACCOUNT`] so far as `VERB RESOURCE.GROUP`: first all requests, then the refused requests.
+/// Returns the requests that [`ACCOUNT`] has sent: first all requests, then the refused requests. Each request has the
+/// form `VERB RESOURCE.GROUP`.
 fn used_rights(server: &ApiServer) -> (BTreeSet<String>, BTreeSet<String>) {
     let log = std::fs::read_to_string(server.audit_log()).expect("the audit log");
     let (mut used, mut refused) = (BTreeSet::new(), BTreeSet::new());
@@ -174,7 +175,7 @@ async fn rights_are_those_used(policy: &str, more: Vec<Value>) {
     );
 
     let account = server.kubectl_as(&token);
-    // Weir's roles lack this right, because Kubernetes gives it to every ServiceAccount.
+    // Weir's roles lack the right to read the keys of tokens, because every ServiceAccount has this right.
     assert!(
         account
             .run(&["get", "--raw", "/openid/v1/jwks"])

@@ -49,7 +49,8 @@ fn rust() -> String {
     rest.split('"').next().expect("a release").to_owned()
 }
 
-/// Returns the packages (NAME-VERSION) that the file names. A binary contains the source paths of code that can panic.
+/// Returns the packages (NAME-VERSION) whose names are in the file. A binary contains the source paths of code
+/// that can panic.
 fn named_by(file: &Path) -> BTreeSet<String> {
     const SOURCES: &[u8] = b"/cargo/registry/src/";
     let bytes = fs::read(file).expect("a file of dist");

@@ -167,7 +167,8 @@ fn start_client(weir: &Installed, namespace: &str) -> String {
     pod
 }
 
-/// Sends the requests of a URL of curl, at most a hundred a second. Returns one line for each answer: text and status.
+/// Runs curl with a URL. If the URL has a range, such as `[1-100]`, curl sends a request for each number of the range,
+/// at most a hundred a second. Returns one line for each answer: text and status.
 fn get(weir: &Installed, namespace: &str, pod: &str, url: &str) -> String {
     let host = format!("Host: podinfo.{namespace}:9898");
     let args = ["--rate", "100/s", "-w", " %{http_code}\n", "-H", &host, url];

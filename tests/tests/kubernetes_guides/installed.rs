@@ -134,8 +134,8 @@ impl Installed {
         self.cluster.apply(&list.to_string());
     }
 
-    /// Adds an Envoy container to a Deployment's pods, as `demo/kubernetes` does. With a port, an nftables rule
-    /// redirects connections to this port into Envoy, except Envoy's own connections.
+    /// Adds an Envoy container to a Deployment's pods, as `demo/kubernetes` does. If `port` is not None, an
+    /// nftables rule redirects connections to this port into Envoy, except Envoy's own connections.
     pub fn inject(&self, namespace: &str, deployment: &str, port: Option<u16>) {
         let patch = root().join("demo/kubernetes/sidecar/envoy.yaml");
         let patch = std::fs::read_to_string(patch).expect("sidecar/envoy.yaml");
@@ -276,7 +276,8 @@ impl Installed {
     }
 }
 
-/// Returns on how many proxies a split or route is live; None if its current generation is not live on all proxies.
+/// Returns the number of proxies on which a split or route is live; None if its current generation is not live on all
+/// proxies.
 fn live_on(object: &Value) -> Option<usize> {
     let status = &object["status"];
     let parents = status["parents"].as_array().into_iter().flatten();

@@ -113,8 +113,8 @@ impl Fleet {
     async fn changes(&mut self, count: usize) -> Vec<Duration> {
         let mut times = Vec::new();
         for _ in 0..count {
-            // `switch` answers the open poll without a document. The filter counts such an answer to a new poll as a
-            // failure.
+            // `switch` answers the open poll without a document. The filter counts this answer as a failure if the poll
+            // is new.
             tokio::time::sleep(Duration::from_millis(250)).await;
             self.changes += 1;
             let revision = format!("r{}", self.changes);

@@ -1,4 +1,4 @@
-//! Every pick is counted, also when a root, a listener or a VM ends.
+//! Every pick is counted, even if a root context, a listener or a VM ends.
 
 use std::time::{Duration, Instant};
 

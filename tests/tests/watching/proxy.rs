@@ -47,7 +47,7 @@ impl Proxy {
         let original = write_kubeconfig(server.folder(), &server.url(), ADMIN);
         let text = std::fs::read_to_string(original).expect("a kubeconfig");
         let text = text.replace(&server.url(), &format!("https://{}", self.address));
-        // KUBECONFIG is a list of paths with colons, so the name must not have one.
+        // KUBECONFIG is a list of paths with colons between them, so the name must not contain a colon.
         let name = format!("kubeconfig-by-{}", self.address.port());
         let path = server.folder().join(name);
         std::fs::write(&path, text).expect("a kubeconfig");

@@ -124,7 +124,7 @@ impl Route {
     }
 
     /// Returns a problem for each backendRef and each mirror that has the name of a port instead of the number. Call
-    /// this only for a route that is not translated, because Weir still uses an older valid form of the route. For all
+    /// this only for a route that translation does not read: Weir still uses an older valid form of this route. For all
     /// other routes, translation reports these problems with the right number.
     pub fn port_names(&self) -> impl Iterator<Item = Problem> {
         self.rules.iter().flat_map(move |rule| {
@@ -158,8 +158,8 @@ fn port_by_name(to: &Reference) -> Option<messages::Message> {
 }
 
 impl RouteRule {
-    /// Returns the mirrors of the rule and of its backends. The index is the backend of the mirror; None if the mirror
-    /// belongs to the rule.
+    /// Returns the mirrors of the rule and of its backends. The index is the index of the backend that has the mirror;
+    /// None if the mirror belongs to the rule.
     pub fn all_mirrors(&self) -> impl Iterator<Item = (Option<usize>, &MirrorRef)> {
         let of_rule = self.mirrors.iter().map(|mirror| (None, mirror));
         let of_backends = self.backends.iter().flat_map(|backend| {

@@ -36,7 +36,7 @@ pub struct Chain {
     protocol: Protocol,
     failure: Failure,
     peers: Peers,
-    /// Settings for paths that are missing in the HTTP connection manager; empty in a TCP chain.
+    /// The settings for path normalization that the HTTP connection manager lacks; empty in a TCP chain.
     missing: Vec<Normalization>,
     /// Names of the filters before the Weir filter that may change or answer requests.
     before: Vec<String>,

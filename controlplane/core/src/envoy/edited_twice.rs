@@ -1,4 +1,5 @@
-//! Finds edits that both Envoy and the filter make, because both have translated the same route.
+//! Finds edits that both Envoy and the filter make. This happens if a route of Envoy and a rule of the filter come from
+//! the same object.
 
 use std::collections::{BTreeMap, BTreeSet};
 

@@ -31,7 +31,7 @@ pub enum RouteTarget {
     /// Envoy answers itself.
     Answer,
     Clusters {
-        /// Headers with the name of the cluster, in lower case.
+        /// The names, in lower case, of the headers whose values choose the cluster.
         headers: BTreeSet<String>,
         /// True if the route also has clusters that no header chooses.
         is_partial: bool,

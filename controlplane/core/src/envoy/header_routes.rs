@@ -1,4 +1,4 @@
-//! Finds hosts of rules without a route to the cluster that the filter picks.
+//! Finds hosts that have rules, but no route to the cluster that the filter picks.
 
 use std::collections::BTreeSet;
 
@@ -39,7 +39,7 @@ pub fn find(splitter: &Splitter<'_>, findings: &mut BTreeSet<Finding>) {
     }
 }
 
-/// Adds a finding for the hosts of rules that no virtual host has. `splitters` are all filters with the same plugin
+/// Adds a finding for the hosts that have rules, but no virtual host. `splitters` are all filters with the same plugin
 /// configuration. A host needs a virtual host at only one of these filters.
 pub fn find_missing_hosts(splitters: &[&Splitter<'_>], findings: &mut BTreeSet<Finding>) {
     let Some(first) = splitters.first() else {
@@ -102,7 +102,8 @@ fn missing_header_routes(
     findings.insert(Finding::of_host(served.virtual_host, 0, message));
 }
 
-/// Adds a warning for routes to clusters that have no header route above them.
+/// Adds a warning for ordinary routes without a twin. The twin of an ordinary route is a header route above it, for the
+/// same requests after the filter has picked their cluster.
 fn missing_twins(
     splitter: &Splitter<'_>,
     served: &ServedHost<'_>,

@@ -13,7 +13,7 @@ use super::runtime_switch::RuntimeSwitch;
 #[derive(Debug)]
 pub struct HttpFilter {
     pub name: String,
-    /// The package of its type, such as `header_mutation`; empty if the type is unknown.
+    /// The package of the filter's type, such as `header_mutation`; empty if the type is unknown.
     kind: String,
     /// True if the filter runs only for routes that enable it.
     is_disabled: bool,

@@ -1,4 +1,4 @@
-//! Finds policies of Envoy's routes, such as timeouts, that split requests would lose.
+//! Finds policies of Envoy's routes, such as timeouts, that a split request would lose.
 //!
 //! A header route takes its cluster from the header that the filter writes, or is for one value of this header. All
 //! other routes are ordinary routes. A request without a split uses the first ordinary route that it fits. A split

@@ -34,7 +34,7 @@ pub struct HeaderRoute {
     pub label: String,
     /// The headers with the name of the cluster, in lower case.
     pub cluster_headers: BTreeSet<String>,
-    /// The headers with clusters of mirrors, in lower case, that Envoy reads.
+    /// The headers from which Envoy reads the clusters of mirrors, in lower case.
     pub mirror_headers: BTreeSet<String>,
 }
 

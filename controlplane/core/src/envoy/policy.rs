@@ -50,8 +50,8 @@ impl Policies {
         Policies(policies)
     }
 
-    /// Returns the names of the fields that `other` does not have, or has with another value. The removal of
-    /// `header` is left out.
+    /// Returns the names of the fields that `other` does not have, or has with another value. It does not count as a
+    /// difference if only one route removes the request header `header`.
     pub fn missing_in(&self, other: &Policies, header: &str) -> Vec<String> {
         let lost = self.0.iter().filter(|(field, value)| match field.as_str() {
             REMOVED => {

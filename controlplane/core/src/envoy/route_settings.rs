@@ -18,7 +18,8 @@ pub struct RouteSettings {
 }
 
 impl RouteSettings {
-    /// Adds the settings of `holder`, which is a part of the configuration inside the part with these settings.
+    /// Returns these settings with the settings of `holder` added. `holder` is one level further inside: the virtual
+    /// host of a route configuration, or the route of a virtual host.
     pub fn and(&self, holder: &Value) -> RouteSettings {
         let mut settings = self.clone();
         let removed = items(holder, "request_headers_to_remove").filter_map(Value::as_str);

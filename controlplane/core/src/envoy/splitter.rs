@@ -1,4 +1,4 @@
-//! A Weir filter that splits requests, at its place in a connection manager, with the hosts of its rules.
+//! A Weir filter that splits requests. [`Splitter`] has the filter, its connection manager and the rules that it gets.
 
 use std::collections::BTreeSet;
 
@@ -20,7 +20,7 @@ pub struct Splitter<'d> {
 /// A virtual host, and the hosts of rules that this virtual host serves.
 pub struct ServedHost<'d> {
     pub virtual_host: &'d VirtualHost,
-    /// Each set of hosts, with one of its hosts as a client writes it.
+    /// Each host set, and the Host header by which clients call one of its hosts.
     pub sets: Vec<(String, &'d HostSet)>,
 }
 
@@ -29,7 +29,7 @@ impl<'d> Splitter<'d> {
         &self.plugin.header
     }
 
-    /// Returns the place of the filter in findings.
+    /// Returns the words by which findings say where the filter is.
     pub fn at(&self) -> BTreeSet<String> {
         [self.manager.at.clone()].into()
     }

@@ -563,7 +563,7 @@ fn differing_listeners_are_found() {
         (
             &[8080, 8443][..],
             "\"listeners\": { \"8080\": [\"NAME\"], \"8443\": [\"NAME\"] } into the plugin configuration, and replace \
-             each NAME with the listeners that clients reach at its port, out of http, https",
+             each NAME with the listeners (of http, https) that clients reach at its port",
         ),
         (
             &[8080],
@@ -572,7 +572,7 @@ fn differing_listeners_are_found() {
         (
             &[],
             "\"listeners\": { \"PORT\": [\"NAME\"], \"PORT\": [\"NAME\"] } into the plugin configuration, and replace \
-             each NAME with the listeners that clients reach at its port, out of http, https",
+             each NAME with the listeners (of http, https) that clients reach at its port",
         ),
     ] {
         let lines = found(&unnamed, ports);

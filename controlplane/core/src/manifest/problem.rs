@@ -234,7 +234,7 @@ pub enum Reason {
     HeaderRouteTakesAll,
     /// Backends get the routing header.
     HeaderLeaks,
-    /// The filter answers requests of a route that Envoy answers itself.
+    /// Envoy should answer the requests of a route itself, but the filter answers them first.
     OwnRouteTaken,
     /// Envoy and the filter make the same edits.
     EditedTwice,

@@ -1,7 +1,7 @@
 //! Computes edit distances, and finds words that are most likely misspelled.
 
-/// True if `word` is not `right`, but at most one edit changes it into `right`. If `right` has at least six bytes, two
-/// edits are allowed. Upper and lower case count as equal.
+/// True if `word` differs from `right` only in upper and lower case, or by one edit. If `right` has at least six bytes,
+/// two edits are allowed. False if both are the same.
 pub fn is_misspelling_of(word: &str, right: &str) -> bool {
     const LONG: usize = 6;
     let bound = if right.len() >= LONG { 2 } else { 1 };

@@ -25,8 +25,8 @@ pub fn parse_kind(text: &str) -> Option<SupportedKind> {
 /// Returns the messages of the condition `weir.dev/Live`. A split has one message. A route has one message for each
 /// parent that Weir serves. `object` is the whole object.
 ///
-/// Returns Err if the current generation is not live at all these places. The error has one line for each place where
-/// it is not live.
+/// Returns Err if the current generation is not live at one or more of these places. The error has one line for each
+/// place where it is not live.
 pub fn liveness(kind: Kind, object: &Value) -> Result<Vec<String>, Vec<String>> {
     let generation = object["metadata"]["generation"].as_i64();
     let generation = generation.unwrap_or_default();

@@ -19,8 +19,8 @@ pub const GONE: Duration = Duration::from_secs(5);
 pub const STUCK: Duration = Duration::from_secs(60);
 
 /// A proxy that polled within the last minute: one Envoy process, and the scope for which it polls. Replicas of the
-/// control plane send each other their proxies in this form, also proxies that are gone: a third replica may still
-/// know an older report of such a proxy.
+/// control plane send each other their proxies in this form. They also send proxies that are gone, because a third
+/// replica may still know an older report of such a proxy.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Proxy {
     /// A random name that the Envoy process makes for each scope.

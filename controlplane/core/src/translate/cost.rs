@@ -37,7 +37,8 @@ const MATCH: u64 = 20;
 const SET: u64 = 220;
 /// Bytes of the field names, the punctuation and the numbers of a mirror, including the list around it.
 const MIRROR: u64 = 160;
-/// Bytes of the field names, the punctuation and the numbers in a rule for the Service that its clients call.
+/// A rule can name the Service that clients call. Bytes of the field names, the punctuation and the numbers of this
+/// name.
 const CALLED: u64 = 80;
 
 /// Leaves out the objects that have too many matches or are over a limit, and adds a problem for each. Returns a world

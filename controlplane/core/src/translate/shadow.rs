@@ -33,7 +33,7 @@ pub fn covers(earlier: &Match, later: &Match) -> bool {
         && covers_path()
 }
 
-/// True if every request that fits `later` also fits `earlier`, if paths and hostnames are ignored.
+/// True if every request that fits `later` also fits `earlier`. This comparison ignores paths and hostnames.
 fn covers_but_for_path_and_hosts(earlier: &Match, later: &Match) -> bool {
     let Match {
         path: _,

@@ -4,7 +4,7 @@
 //! the same claim, the deciding splits are the splits that get requests there.
 //!
 //! ```text
-//! split -> resolved names -> claims: the ports of a Service, or a host --the deciding splits--> host sets, connections
+//! split -> resolved names -> claims --the deciding splits--> host sets, connections
 //! ```
 //!
 //! A request that fits no match of a split goes to the root.

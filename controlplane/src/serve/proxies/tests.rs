@@ -52,7 +52,7 @@ fn gone_proxy_leaves_metrics() {
     // The proxy comes back.
     proxies.record(&own, Report::of(&HeaderMap::new(), 1), None);
     shows(1);
-    // The older of two polls does not count.
+    // After a newer poll, the closed connection of an older poll does not count.
     open.cancel();
     proxies.record_closed(&own, &open);
     assert_eq!(proxies.list().proxies[0].closed, None);

@@ -142,8 +142,8 @@ impl FolderWatcher {
         let settled = mem::take(&mut self.settled);
         self.written.clear();
         let listing = self.folder.list(&settled);
-        // inotify merges two equal events in a row. The marker event prevents this for two openings of a file: by
-        // another process, and then by this process.
+        // inotify merges two equal events in a row. If another process opens a file, and then this process opens the
+        // same file, the marker event comes between the two events and keeps them separate.
         self.catch_up(&settled);
         let files = self.folder.read(listing, now);
         self.catch_up(&settled);

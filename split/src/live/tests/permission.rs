@@ -260,8 +260,8 @@ fn inbound_traffic_needs_a_grant() {
     assert_eq!(denied, Decision::Denied(text.into()));
 }
 
-/// Without this permission the author of a route could send requests of other clients to any backend that these clients
-/// may reach.
+/// Without the permission for the called Service, the author of a route could send requests of other clients to any
+/// backend that these clients may reach.
 #[test]
 fn called_service_needs_a_permission() {
     let called = |accounts: &str, rest: &str| {

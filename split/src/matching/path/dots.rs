@@ -86,8 +86,8 @@ fn sequence_at_end(decoded: &[u8]) -> Option<(usize, u8)> {
             let byte_after = |(prefix, bit): &(&[u8], u8)| {
                 let byte = bit | last & 0x3f;
                 // Some decoders ignore the two high bits of the last byte, and so does this code. Other decoders read
-                // the last byte as a character of its own. For these decoders the code keeps a last byte that is
-                // special: a separator, an end, a dot or `%`.
+                // the last byte as a character of its own. So a special last byte (a separator, an end, a dot or `%`)
+                // must still be in the decoded path.
                 let is_special =
                     SEPARATORS.contains(&byte) || ENDS.contains(&byte) || b".%".contains(&byte);
                 let is_read = is_special && *last != b'%' && before.ends_with(prefix);

@@ -16,9 +16,9 @@ pub struct BrokenListener {
     pub name: Option<String>,
     /// None if the listener has no valid port.
     pub port: Option<u16>,
-    /// Listeners without routes that replace the broken listener and have the same hostname. If the port of the broken
-    /// listener is invalid, there is one replacement for each possible port. The list is empty if the hostname is
-    /// invalid, or if the protocol has no hostnames.
+    /// Listeners that replace the broken listener. They have the same hostname, and no routes. If the port of the
+    /// broken listener is invalid, there is one replacement for each possible port. The list is empty if the hostname
+    /// is invalid, or if the protocol has no hostnames.
     pub owners: Vec<Listener>,
 }
 

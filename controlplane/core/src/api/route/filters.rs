@@ -105,7 +105,7 @@ pub struct RouteFilters {
     /// All filters but the mirrors.
     pub edits: Filters,
     pub mirrors: Vec<MirrorRef>,
-    /// The problems because of which mirrors are left out. Each has its effect.
+    /// The problems that make Weir leave out mirrors. Each problem already has its effect on traffic.
     pub mirror_problems: Vec<Problem>,
 }
 

@@ -195,8 +195,8 @@ fn check_names(at: &FieldPath, kind: ParentKind, spec: &ParentRefSpec) -> Result
     }
 }
 
-/// Returns a warning for each parent of Gateway API that Weir does not serve. Call this function for a route if all its
-/// parents belong to other controllers.
+/// Returns a warning for each parent with a resource kind of Gateway API that Weir does not serve. Call this function
+/// for a route if all its parents belong to other controllers.
 pub fn not_served(object: &Object, route: RouteKind) -> Vec<Problem> {
     let reference = object.reference();
     let at = FieldPath::new(&reference, "spec.parentRefs");
@@ -215,8 +215,8 @@ fn parent_values(object: &Object) -> &[Value] {
     parents.map_or(&[], Vec::as_slice)
 }
 
-/// Returns a warning if the parent is of a kind of Gateway API that Weir does not serve, such as ListenerSet. Returns
-/// None for parents of other API groups, because they belong to other controllers.
+/// Returns a warning if the parent has a resource kind of Gateway API that Weir does not serve, such as ListenerSet.
+/// Returns None for parents of other API groups, because they belong to other controllers.
 fn not_served_at(at: &FieldPath, route: RouteKind, value: &Value) -> Option<Problem> {
     let (group, kind) = group_and_kind(value);
     let (group, kind) = (group.unwrap_or(route.group()), kind.unwrap_or("Gateway"));

@@ -61,58 +61,61 @@ fn optional_values_may_be_null() {
 #[test]
 fn wrong_shapes_have_plain_messages() {
     for (value, expected) in [
-        (json!({}), "spec: service is missing; add service"),
+        (
+            json!({}),
+            "spec: the field \"service\" is missing; add service",
+        ),
         (
             json!({"service": null}),
-            "spec.service: service has no value; write a value after service",
+            "spec.service: the field \"service\" has no value; write a value after service",
         ),
         (
             json!({"service": {"name": "money", "namespace": "bank"}}),
-            "spec.service: service is a map where a name is expected; write the name alone: service: money",
+            "spec.service: the field \"service\" is a map where a name is expected; write the name alone: service: money",
         ),
         (
             json!({"service": ["money"]}),
-            "spec.service: service is a list where one text is expected; write the text alone: service: money",
+            "spec.service: the field \"service\" is a list where one text is expected; write the text alone: service: money",
         ),
         (
             json!({"service": 2}),
-            "spec.service: service is the number 2 where a text is expected; put it in quotes: \"2\"",
+            "spec.service: the field \"service\" is the number 2 where a text is expected; put it in quotes: \"2\"",
         ),
         (
             json!({"service": "a", "labels": {"on": true}}),
-            "spec.labels.on: the value of on is true without quotes, which YAML reads as a boolean and not as text; put it in quotes: \"true\"",
+            "spec.labels.on: the field \"on\" is true without quotes, which YAML reads as a boolean and not as text; put it in quotes: \"true\"",
         ),
         (
             json!({"service": "a", "port": "80"}),
-            "spec.port: port is the text \"80\" where a number is expected; write the number without quotes: port: 80",
+            "spec.port: the field \"port\" is the text \"80\" where a number is expected; write the number without quotes: port: 80",
         ),
         (
             json!({"service": "a", "port": "http"}),
-            "spec.port: port is the text \"http\" where a number is expected; write the number of the Service's port, as in port: 80",
+            "spec.port: the field \"port\" is the text \"http\" where a number is expected; write the number of the Service's port, as in port: 80",
         ),
         (
             json!({"service": "a", "targetPort": 65616}),
-            "spec.targetPort: targetPort is 65616, which is not from 1 to 65535; write a whole number from 1 to 65535",
+            "spec.targetPort: the field \"targetPort\" is 65616, which is not from 1 to 65535; write a whole number from 1 to 65535",
         ),
         (
             json!({"service": "a", "attempts": -1}),
-            "spec.attempts: attempts is -1, which is not from 0 to 4294967295; write a whole number from 0 to 4294967295",
+            "spec.attempts: the field \"attempts\" is -1, which is not from 0 to 4294967295; write a whole number from 0 to 4294967295",
         ),
         (
             json!({"service": "a", "attempts": 1.5}),
-            "spec.attempts: attempts is 1.5, which is not a whole number; write a whole number from 0 to 4294967295",
+            "spec.attempts: the field \"attempts\" is 1.5, which is not a whole number; write a whole number from 0 to 4294967295",
         ),
         (
             json!({"service": "a", "ready": "yes"}),
-            "spec.ready: ready is the text \"yes\" where true or false is expected; write true or false, without quotes",
+            "spec.ready: the field \"ready\" is the text \"yes\" where true or false is expected; write true or false, without quotes",
         ),
         (
             json!({"service": "a", "backends": {"name": "b"}}),
-            "spec.backends: backends is a map where a list is expected; write a list: a dash before each entry of backends",
+            "spec.backends: the field \"backends\" is a map where a list is expected; write a list: a dash before each entry of backends",
         ),
         (
             json!({"service": "a", "backends": [{"name": "b"}, "c"]}),
-            "spec.backends[1]: backends[1] is the text \"c\" where a map is expected; write the fields of backends[1], each as NAME: VALUE",
+            "spec.backends[1]: the field \"backends[1]\" is the text \"c\" where a map is expected; write the fields of backends[1], each as NAME: VALUE",
         ),
         (
             json!({"service": "a", "backends": [{"nam": "b"}]}),
@@ -120,7 +123,7 @@ fn wrong_shapes_have_plain_messages() {
         ),
         (
             json!([]),
-            "spec: spec is a list where a map is expected; write the fields of spec, each as NAME: VALUE",
+            "spec: the field \"spec\" is a list where a map is expected; write the fields of spec, each as NAME: VALUE",
         ),
     ] {
         assert_eq!(describe(value), expected);

@@ -144,8 +144,8 @@ fn wrong_group(group: &str, kind: &str, right: &SupportedKind) -> Message {
     }
 }
 
-/// True if this kind splits traffic. Kinds of the access policy are False: many products have kinds with these names, so
-/// a similar name is not a sign of a mistake.
+/// True if this kind splits traffic. False for a kind of the access policy: many products have kinds with these names,
+/// so a similar name is not a sign of a mistake.
 fn is_of_traffic(supported: &SupportedKind) -> bool {
     !supported.kind.is_of_policy()
 }

@@ -202,8 +202,9 @@ fn parse_error(error: &Error) -> Message {
     }
 }
 
-/// True if the line `line` (from 1) or the nearest line above with text has the braces of a template. Braces on other
-/// lines prove nothing, because dashboards and alerts have braces inside texts.
+/// True if the braces of a template are in one of two lines: line number `line` (counted from 1), or the nearest line
+/// above it that is not empty. Braces on other lines prove nothing, because dashboards and alerts have braces inside
+/// texts.
 fn is_template_at(text: &str, line: u64) -> bool {
     let line = usize::try_from(line).unwrap_or(usize::MAX);
     let lines: Vec<&str> = text

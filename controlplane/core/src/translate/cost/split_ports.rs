@@ -26,8 +26,8 @@ impl SplitPorts {
         SplitPorts(ports)
     }
 
-    /// Returns the number of ports of a split. For a split of a host, one more port may count for requests without a
-    /// port in the Host header, and one more for requests with a port that no split of the host has.
+    /// Returns the number of ports of a split. A split of a host may have up to two more: one for requests without a
+    /// port in the Host header, and one for requests with a port that no split of the host has.
     pub fn ports(&self, world: &World, split: &TrafficSplit) -> u64 {
         let namespace = &split.object.namespace;
         match &split.root.name {

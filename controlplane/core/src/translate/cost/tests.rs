@@ -104,8 +104,8 @@ fn cost_bounds_the_added_bytes() {
     }
 }
 
-/// Tests two attacks with a split of a Service with 1,000 ports. The first split names one backend 1,000 times. The
-/// second split has 1,000 different backends.
+/// Tests two attacks. Each attack is a split of a Service that has 1,000 ports. The first split names one backend 1,000
+/// times. The second split has 1,000 different backends.
 #[test]
 fn multiplied_parts_are_not_built() {
     let ports: Vec<String> = (1..=1_000)

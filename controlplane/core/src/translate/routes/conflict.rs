@@ -123,7 +123,7 @@ struct ParentHosts<'a> {
     has_own: bool,
 }
 
-/// Returns the class of a route. Only routes of the same class can share a claim. Two TCPRoutes cannot share a claim.
+/// Returns the class of a route. Only routes of the same class can share a claim, but two TCPRoutes cannot share one.
 /// GRPCRoutes are the first class, because they are the most specific kind.
 fn class(route: &Route) -> u8 {
     class_of(route.kind)

@@ -1,7 +1,8 @@
 //! Computes the host sets of one Gateway from the routes at its listeners.
 //!
-//! A request belongs to one listener: the listener of the port with the most specific hostname that matches the host
-//! of the request (Gateway API v1, GatewaySpec.listeners). Only routes at this listener can get the request.
+//! A request belongs to one listener. Among the listeners of the port that match the host of the request, this is the
+//! listener with the most specific hostname (Gateway API v1, GatewaySpec.listeners). Only routes at this listener can
+//! get the request.
 //!
 //! Each route at a listener has some hosts in common with the listener. The routes with the most specific common hosts
 //! get the request. Their matches are sorted, with the most specific hostname first (HTTPRouteSpec.hostnames).

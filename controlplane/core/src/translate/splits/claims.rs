@@ -121,7 +121,7 @@ struct ClaimedMatch {
     port: u16,
 }
 
-/// A match of a split that requests of a claim can reach.
+/// A match of a split. Some requests of the claim can reach this match.
 pub struct DecidingMatch {
     /// Index of the split in `Claims::resolved`.
     pub split: usize,
@@ -239,8 +239,8 @@ impl<'r, 'w> Claims<'r, 'w> {
         entries: &[ClaimedMatch],
         shadows: &[Option<usize>],
     ) {
-        // The values are the split that gets all requests instead. None means that a request can reach the split or
-        // match of the key.
+        // Each value is the index of the split that gets all requests instead. None means that a request can reach the
+        // split or match of the key.
         let mut splits: BTreeMap<usize, Option<usize>> = BTreeMap::new();
         let mut matches: BTreeMap<(usize, usize), Option<usize>> = BTreeMap::new();
         for (entry, shadow) in entries.iter().zip(shadows) {

@@ -28,8 +28,8 @@ struct PortMatches {
     matches: SharedMatches,
 }
 
-/// Matches that several ports share in memory. For example, if one namespace has a split for every port of a host, and
-/// another namespace has splits for many ports of the host, all these ports get the matches of the first split.
+/// Matches that several ports share in memory. For example, namespace `a` has a split for every port of a host, and
+/// namespace `b` has younger splits for many ports of this host. At the edge, all these ports share the matches of `a`.
 type SharedMatches = Rc<[Match]>;
 
 /// The ports for which proxies at the edge do not use some splits. The key has the indexes of these splits, and the

@@ -29,7 +29,7 @@ pub(super) struct Documents<'a> {
 }
 
 /// The properties that a broken document and a form must have in common. `OfKind` means that the document has the same
-/// kind or no readable kind. Both must be in the same file, except for `Anywhere`.
+/// kind or no readable kind. The document and the form must be in the same file, except for `Anywhere`.
 #[derive(Clone, Copy)]
 enum Matching {
     NameAndPlaceOfKind,

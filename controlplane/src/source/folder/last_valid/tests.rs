@@ -271,7 +271,7 @@ fn indented_document_keeps_its_object() {
     assert_eq!(weights(&world), [0, 100]);
     assert_eq!(problems[0].effect, Effect::previous_form_in_force());
     let (_, problems) = History::default().one(&indented);
-    assert_eq!(problems, [], "after a start it is not an object of Weir");
+    assert_eq!(problems, [], "ignored without a previous form");
 }
 
 #[test]

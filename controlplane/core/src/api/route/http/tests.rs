@@ -601,7 +601,7 @@ fn foreign_parents_are_ignored() {
     let foreign = "{parentRefs: [{name: a, kind: Server}], rules: [{filters: [{type: X}]}]}";
     assert_eq!(read_in(LINKERD, foreign), (Ok(None), vec![]));
 
-    // ListenerSet is a kind of Gateway API that Weir does not support. Weir warns about a parent of this kind.
+    // Gateway API has the resource kind ListenerSet. Weir does not support it, and warns about a parent of this kind.
     let set = "{name: a, kind: ListenerSet}";
     let (route, problems) = read_in(GATEWAY_API, &format!("{{parentRefs: [{set}]}}"));
     assert_eq!(route, Ok(None));

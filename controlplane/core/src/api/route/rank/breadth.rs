@@ -23,8 +23,8 @@ pub enum Breadth {
 /// The maximum number of states that the search visits. An expression that matches every path needs few states. If the
 /// search finds more states, the result is [`Breadth::Narrower`].
 const MAX_STATES: usize = 64;
-/// The size of the cache for states, in bytes. The cache must have space for all states, because the search would not
-/// recognize an evicted state, which gets a new ID.
+/// The size of the cache for states, in bytes. The cache must have space for all states: an evicted state gets a new ID
+/// later, and the search would not recognize it.
 const CACHE: usize = 256 << 10;
 /// The maximum size of the NFA, in bytes. A larger NFA has more than [`MAX_STATES`] states.
 const MAX_NFA: usize = 32 << 10;

@@ -5,7 +5,7 @@
 
 messages! {
     target_grants_elsewhere(own, account) => RefNotPermitted,
-        "a TrafficTarget in namespace {own} cannot permit access to ServiceAccount {account} of another namespace", ByPlace,
+        "a TrafficTarget in namespace \"{own}\" cannot permit access to ServiceAccount {account} of another namespace", ByPlace,
         "put the TrafficTarget into the namespace of its destination";
     target_without_sources() => InvalidValue,
         "the TrafficTarget has no sources", Whole "it permits nothing",
@@ -23,7 +23,7 @@ messages! {
         "{namespace}/{name} is not the name of a ServiceAccount", Part "this entry permits nothing",
         "write the name in lower-case letters and digits, with '-' between them";
     destination_port_of_this_version(version) => InvalidValue,
-        "in {version} a destination has no field port", ByPlace,
+        "in {version} a destination has no field \"port\"", ByPlace,
         "take port out of the destination, and write it in a TCPRoute of specs.smi-spec.io";
     destination_port_no_number(written) => InvalidValue,
         "{written} is not a port", ByPlace,
@@ -52,7 +52,7 @@ messages! {
         "{kind} {namespace}/{name} has a problem of its own and is not in force", Rule "this rule permits nothing",
         "correct the {kind}; a separate problem describes its mistake";
     rule_match_missing(group, name, names) => ReferenceNotFound,
-        "{group} has no match \"{name}\"; it has {names}", Part "this name permits nothing",
+        "{group} has no match \"{name}\"; it has these matches: {names}", Part "this name permits nothing",
         "write one of these names, or leave matches out for all of them";
     tcp_route_without_port(name, port) => InvalidValue,
         "TCPRoute {name} has no port {port}", Rule "this rule permits nothing",

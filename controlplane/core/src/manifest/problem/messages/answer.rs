@@ -66,10 +66,10 @@ messages! {
         "weir-version is not a number, or it is 0", Whole "nothing is served",
         "send the highest format version that the filter can read";
     namespace_unclear() => InvalidValue,
-        "the query parameter namespace is not the name of a namespace", Whole "nothing is served",
+        "the query parameter \"namespace\" is not the name of a namespace", Whole "nothing is served",
         "write namespace=NAMESPACE or namespace=*";
     gateway_unclear() => InvalidValue,
-        "the query parameter gateway is not the name of a Gateway", Whole "nothing is served",
+        "the query parameter \"gateway\" is not the name of a Gateway", Whole "nothing is served",
         "write gateway=NAMESPACE/NAME";
     two_scopes() => InvalidValue,
         "the request has more than one namespace or gateway", Whole "nothing is served",

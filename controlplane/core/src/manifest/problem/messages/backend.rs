@@ -21,10 +21,10 @@ messages! {
         "port is empty", ByPlace, "write the number of the Service's port, such as port: 80";
     not_named_by_rule(status) => NoTraffic,
         "the rule names no backend", Nothing "its requests are answered {status}",
-        "name a Service in backendRefs, or add a redirect to an HTTPRoute";
+        "name a Service in backendRefs; in an HTTPRoute a redirect is possible instead";
     no_grant(service, namespace, group, kind, from) => RefNotPermitted,
         "no ReferenceGrant lets this route refer to Service {service}", ByPlace,
-        "create a ReferenceGrant in namespace {namespace} with from: [{{ group: {group}, kind: {kind}, namespace: {from} }}] and to: [{{ group: \"\", kind: Service }}]";
+        "create a ReferenceGrant in namespace \"{namespace}\" with from: [{{ group: {group}, kind: {kind}, namespace: {from} }}] and to: [{{ group: \"\", kind: Service }}]";
     no_service(service) => BackendNotFound,
         "there is no Service {service}", ByPlace, "create the Service, or take the backend out";
     external_name(service) => UnsupportedValue,

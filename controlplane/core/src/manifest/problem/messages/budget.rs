@@ -40,8 +40,8 @@ messages! {
         Whole "the object is not in force",
         "delete objects of this namespace, or make them smaller; an operator can raise --scope-limit";
     over_elsewhere(cost, namespace, limit) => OverBudget,
-        "ports and ServiceAccounts of Services in other namespaces add {cost} bytes to this object; the sum of such bytes \
-         for this object and the older objects of namespace {namespace} exceeds the limit of {limit} bytes",
+        "ports and ServiceAccounts of Services in other namespaces add {cost} bytes to this object; they add more than \
+         {limit} bytes to this object and the older objects of namespace {namespace} together",
         Whole "the object is not in force",
         "write one port into each entry of spec.parentRefs; an operator can raise --namespace-limit and --scope-limit";
     over_scope_expressions(count, namespace, limit) => OverBudget,

@@ -81,7 +81,7 @@ messages! {
         "the filter {filter} writes the header {header}, and runs after the filter of Weir", Whole "requests go to the cluster in its value, and not to the picked cluster",
         "put {filter} before the filter of Weir in http_filters, or remove {header} from its configuration";
     header_written_late(filter, headers) => WrittenTooLate,
-        "the filter {filter} writes {headers}, which matches of rules read, and runs after the filter of Weir", Part "these matches do not fit the header that {filter} writes",
+        "the filter {filter} runs after the filter of Weir, and writes headers that the matches of rules read: {headers}", Part "the matches do not see the values that {filter} writes",
         "put {filter} before the filter of Weir in http_filters";
     header_from_clients(routes, header) => HeaderFromClients,
         "requests can take {routes} without the filter of Weir, and nothing removes the header {header} of a client",
@@ -89,7 +89,7 @@ messages! {
         "write into the connection manager \"early_header_mutation_extensions: [{{ name: weir, typed_config: {{ '@type': type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation, mutations: [{{ remove: {header} }}] }} }}]\"";
     filter_refused() => FilterRefused,
         "Envoy does not run the filter: it has no metric of Weir", Whole "Envoy answers requests 500 if the filter comes by ECDS, and else keeps its last filter",
-        "find the reason in the log of this Envoy (plugin configuration); write the plugin configuration as JSON into \"value\" of a google.protobuf.StringValue, because the filter cannot read a Struct";
+        "find the reason in the log of this Envoy, in a line with \"plugin configuration\"; write the plugin configuration as JSON into \"value\" of a google.protobuf.StringValue, because the filter cannot read a Struct";
     never_configured(cluster) => NotConfigured,
         "the filter has no configuration: polls of the cluster {cluster} fail, and none has succeeded",
         Whole "this Envoy splits nothing, and does what \"until_configured\" says",
@@ -99,7 +99,7 @@ messages! {
         "find the reason in the log of this Envoy (weir: no configuration from \"{cluster}\"), and compare the address and the TLS settings of the cluster with the settings of `weir serve`";
     switched_off(key) => SwitchedOff,
         "the runtime key {key} is 0", Nothing "this Envoy splits nothing: requests take the ordinary routes",
-        "to switch Weir on, write 100 into the layer with the key, or POST /runtime_modify?{key}=100 to the admin interface";
+        "to switch Weir on, set the key to 100 in its layer, or POST /runtime_modify?{key}=100 to the admin interface";
     switch_fixed(key) => SwitchFixed,
         "no layer of layered_runtime can change while Envoy runs", Nothing "the runtime key {key} cannot switch Weir off",
         "add \"{{ name: admin, admin_layer: {{}} }}\" as the last of \"layered_runtime: {{ layers: [...] }}\"";
@@ -127,7 +127,7 @@ messages! {
     listeners_differ_by_port(listeners, gateway, hosts, ports) => ListenerUnknown,
         "the listeners {listeners} of Gateway {gateway} have different routes for {hosts}, and the filter does not know which of these listeners receives a request",
         Part "these requests are answered 500",
-        "write \"listeners\": {{ {ports} }} into the plugin configuration, and replace each NAME with the listeners that clients reach at its port, out of {listeners}";
+        "write \"listeners\": {{ {ports} }} into the plugin configuration, and replace each NAME with the listeners (of {listeners}) that clients reach at its port";
     listeners_of_a_port_differ(listeners, gateway, hosts) => ListenerUnknown,
         "the listeners {listeners} of Gateway {gateway} have different routes for {hosts}, and the filter does not know which of these listeners receives a request",
         Part "these requests are answered 500",
@@ -179,7 +179,7 @@ messages! {
         "{route} {answers} requests itself, but the filter of Weir runs first and finds no backend for a request for {host}", Part "these requests are answered {status} by Weir",
         "write into this route \"typed_per_filter_config: {{ {filter}: {{ '@type': type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true }} }}\"";
     edited_twice(route, edits) => EditedTwice,
-        "both {route} and the rule edit: {edits}", Part "requests of the rule get these edits twice",
+        "{route} and the rule make the same edits: {edits}", Part "requests of the rule get these edits twice",
         "remove the edits from the route of Envoy, or from the rule";
     answer_lost(header_route, shadowed, answers) => PoliciesLost,
         "{header_route} receives the split requests instead of {shadowed}, which {answers} requests itself", Part "these requests go to the backends of the split",
@@ -190,7 +190,7 @@ messages! {
 
     // Mirrors.
     mirrors_not_copied(route, headers, header) => NotMirrored,
-        "{route} does not follow {headers}: it has no such request_mirror_policies, or Envoy removes the header before the copy",
+        "{route} has no request_mirror_policies that read {headers}, or Envoy removes the header before the copy",
         Part "requests of this route are not copied to the mirrors of their rules",
         "add {{ cluster_header: {header}, disable_shadow_host_suffix_append: true, request_headers_mutations: [{{ remove: {header} }}] }} \
          to request_mirror_policies of the route or of the route configuration, and leave the header out of request_headers_to_remove";

@@ -43,7 +43,7 @@ messages! {
         "{numerator}/{denominator} is not a share of the requests", ByPlace,
         "write a numerator from 0 to {denominator}";
     mirrors_too_many(most) => UnsupportedValue,
-        "a request can have at most {most} mirrors, which the rule and the backend share", ByPlace,
+        "the rule and a backend together can have at most {most} mirrors", ByPlace,
         "take a mirror out, or write the mirrors into different rules";
     mirror_and_redirect() => IncompatibleFilters,
         "a redirect answers the request, so there is nothing to copy", ByPlace, "take the filter RequestMirror out";

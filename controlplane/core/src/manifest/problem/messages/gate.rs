@@ -7,7 +7,7 @@ messages! {
         "objects of a folder have no generation, so the gate cannot compare", Whole "the gate stays closed",
         "start weir serve with --kubernetes, or take the gate out of the release tool";
     unknown_kind(kind) => InvalidKind,
-        "{kind} is no kind with a status of Weir", Whole "the gate stays closed",
+        "Weir writes no status to objects of kind {kind}", Whole "the gate stays closed",
         "write trafficsplit, httproute, grpcroute, tcproute or httproute.policy.linkerd.io";
     no_names(why) => InvalidValue,
         "the body does not name an object: {why}", Whole "the gate stays closed",

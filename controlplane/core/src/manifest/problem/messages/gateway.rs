@@ -33,10 +33,10 @@ messages! {
         "\"{hostname}\" is not a host name", Part "no route is in force for the hosts of this listener",
         "write a name without port, such as shop.example.com or *.example.com, or leave hostname out for every host";
     no_selector() => InvalidValue,
-        "the field from has the value Selector, but the field selector is missing", Part "no route is in force for the hosts of this listener",
+        "the field \"from\" has the value Selector, but the field \"selector\" is missing", Part "no route is in force for the hosts of this listener",
         "write the labels of the namespaces under selector.matchLabels";
     bad_from(from) => UnsupportedValue,
-        "from: {from} is not supported", Part "no route is in force for the hosts of this listener",
+        "\"from: {from}\" is not supported", Part "no route is in force for the hosts of this listener",
         "write Same, All or Selector";
     bad_operator(operator) => UnsupportedValue,
         "\"{operator}\" is not an operator of a selector", Part "no route is in force for the hosts of this listener",

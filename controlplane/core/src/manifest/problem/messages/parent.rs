@@ -26,7 +26,7 @@ messages! {
         "write the name of a listener or of a port, or leave sectionName out for all of them";
     port_zero() => InvalidValue,
         "0 is not a port", Parent "the route is not in force at this parent",
-        "write a number from 1 to 65535, or leave port out for all of them";
+        "write a number from 1 to 65535, or leave port out for every port";
     name_empty() => InvalidValue,
         "the name is empty", Parent "the route is not in force at this parent",
         "write the name of a Gateway or a Service";
@@ -34,11 +34,11 @@ messages! {
         "\"{name}\" is a host, not the name of an object", Parent "the route is not in force at this parent",
         "write {right}";
     gateway_elsewhere(gateway, namespace) => NoMatchingParent,
-        "there is no Gateway {gateway}, but there is one of this name in namespace {namespace}",
+        "there is no Gateway {gateway}, but there is one of this name in namespace \"{namespace}\"",
         Parent "the route is not in force at this parent", "write namespace: {namespace}";
     no_listener(gateway) => NoMatchingParent,
         "Gateway {gateway} has no listener that is in force",
-        Parent "the route is not in force at this parent", "add a listener to the Gateway, or correct its listeners; separate problems describe their mistakes";
+        Parent "the route is not in force at this parent", "add a listener to the Gateway, or correct its listeners: the problems of the Gateway describe the mistakes";
     listener_not_in_force(gateway, name) => NoMatchingParent,
         "Gateway {gateway} has the listener {name}, but this listener is not in force because of its own problem",
         Parent "the route is not in force at this parent", "correct the listener {name} of the Gateway; a separate problem describes its mistake";

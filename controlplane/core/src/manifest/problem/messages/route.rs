@@ -35,7 +35,7 @@ messages! {
     rule_name(name) => InvalidValue,
         "\"{name}\" is not a name for a rule", ByPlace, "use lower-case letters, digits, '-' and '.'";
     rule_name_twice(name) => InvalidValue,
-        "an earlier rule has the same name {name}", ByPlace, "give each rule a different name";
+        "an earlier rule also has the name \"{name}\"", ByPlace, "give each rule a different name";
     rule_shadowed(earlier) => Unreachable,
         "spec.rules[{earlier}] comes before this rule and has the same matches",
         Nothing "this rule gets no request",
@@ -99,7 +99,7 @@ messages! {
     path_too_long(longest) => InvalidValue,
         "the path is longer than {longest} bytes", ByPlace, "write a shorter path";
     path_relative(path) => InvalidValue,
-        "{path} does not begin with /", ByPlace, "write /{path}";
+        "\"{path}\" does not begin with /", ByPlace, "write /{path}";
     path_empty() => InvalidValue,
         "the path is empty", ByPlace, "write a path that begins with /";
     path_encoded_slash(path) => InvalidValue,

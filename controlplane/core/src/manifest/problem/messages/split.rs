@@ -9,7 +9,7 @@ messages! {
         "no service is named", ByPlace,
         "write the name of the Service that clients call, such as service: web";
     split_service_is_object(name) => InvalidValue,
-        "service is a map where a name is expected", ByPlace,
+        "the field \"service\" is a map where a name is expected", ByPlace,
         "write the name alone: service: {name}";
     split_service_is_no_text(value) => InvalidValue,
         "the service is {value}, which is not a text", ByPlace,
@@ -21,7 +21,7 @@ messages! {
         "\"{written}\" is neither the name of a Service nor a host name", ByPlace,
         "write the name of a Service of the split's namespace, such as web, or a host name, such as shop.example.com";
     split_service_elsewhere(name, namespace, own) => RefNotPermitted,
-        "Service {name} is in namespace {namespace}, but the split is in {own}", ByPlace,
+        "Service {name} is in namespace \"{namespace}\", but the split is in namespace \"{own}\"", ByPlace,
         "write metadata.namespace: {namespace} in the split and in its backends, or start Weir with --default-namespace {namespace} if the files contain no namespaces";
     split_without_backends() => InvalidValue,
         "no backends are named", ByPlace,
@@ -36,7 +36,7 @@ messages! {
         "backend {index} names no Service", ByPlace,
         "write service: and the name of a Service of the split's namespace";
     split_backend_misnamed(name) => InvalidValue,
-        "the backend has the field name instead of the field service", ByPlace,
+        "the backend has the field \"name\" instead of the field \"service\"", ByPlace,
         "write service: {name}";
     split_backend_no_name(written, own) => InvalidValue,
         "\"{written}\" is not the name of a Service, but every backend must be a Service of the split's namespace {own}", ByPlace,
@@ -48,10 +48,10 @@ messages! {
         "\"{written}\" is a host, but every backend must be a Service of the split's namespace {own}", ByPlace,
         "for a Service of another namespace, write an HTTPRoute with the parent {parent}, and a ReferenceGrant; without Kubernetes, add a Service object with a port to the folder, and write its address into \"clusters\" of the plugin configuration";
     split_backend_with_port(port) => InvalidValue,
-        "a backend has no field port, because every request keeps its port number", ByPlace,
+        "a backend has no field \"port\", because every request keeps its port number", ByPlace,
         "take port: {port} out; if the pods listen at another port, write that port as targetPort in the backend's Service";
     split_backend_of_own_namespace(namespace) => InvalidValue,
-        "a backend has no field namespace", ByPlace,
+        "a backend has no field \"namespace\"", ByPlace,
         "take namespace: {namespace} out: every backend is in the split's namespace";
     split_weight_missing() => InvalidValue,
         "the backend has no weight, and no other backend has a weight above 0", ByPlace,
@@ -90,15 +90,15 @@ messages! {
         Part "requests for the host {host} are split, but requests for Service {own}/{name} are not",
         "do one of three things: start Weir with --default-namespace {namespace} if the files contain no namespaces, write \"service: {name}\" if you mean Service {own}/{name}, or write \"service: {host}.\" with a dot at the end if you mean the host";
     split_of_a_host(host, own) => OwnNamespaceOnly,
-        "{host} is not a Service of namespace {own}", Nothing "only proxies with \"namespace\": \"{own}\" or \"namespace\": \"*\" can use the split",
-        "if another proxy must use the split, write one of these two lines into its plugin configuration; for a Gateway, write an HTTPRoute with the hostname {host}";
+        "{host} is not a Service of namespace \"{own}\"", Nothing "only proxies with \"namespace\": \"{own}\" or \"namespace\": \"*\" can use the split",
+        "if another proxy must use the split, write \"namespace\": \"{own}\" or \"namespace\": \"*\" into its plugin configuration; for a Gateway, write an HTTPRoute with the hostname {host}";
     split_edge_conflict(winner, at, own) => Conflicted,
-        "{winner} is older, and already splits {at} at the edge (each proxy with \"namespace\": \"*\")",
-        Nothing "the edge uses the other split, and clients in namespace {own} use this split",
-        "to use this split at the edge too, take the other split out";
+        "{winner} is older, and at the edge (each proxy with \"namespace\": \"*\") it already splits {at}",
+        Nothing "the edge uses {winner}, and clients in namespace \"{own}\" use this split",
+        "to use this split at the edge too, delete {winner}";
     split_port_missing(service, port, ports) => PortNotFound,
         "{service} has no TCP port {port}; it has {ports}", Whole "the split is not in force",
-        "write one of these ports, or no port for all of them";
+        "write one of these ports, or leave the port out for every port";
     split_root_without_ports(service) => PortNotFound,
         "{service} has no TCP port", Whole "the split is not in force",
         "give the Service a port that clients call";
@@ -145,7 +145,7 @@ messages! {
         "correct the HTTPRouteGroup; a separate problem describes its mistake";
     split_fits_nothing() => NoTraffic,
         "the groups have no match that fits a request", Whole "the split is not in force",
-        "correct the groups; separate problems describe their mistakes";
+        "correct the groups: the problems of the groups describe the mistakes";
     split_too_many_matches(count, limit) => InvalidValue,
         "{count} matches are more than {limit}; a match counts once for each of its methods", Whole "the split is not in force",
         "name groups with fewer matches";
