@@ -13,6 +13,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http2;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
@@ -107,11 +108,11 @@ struct Site {
 
 impl Site {
     async fn start(workers: usize) -> Site {
-        Site::start_with(workers, Bootstrap::mirroring).await
+        Site::start_with(workers, |bootstrap| bootstrap.mirroring().build()).await
     }
 
-    /// `configure` changes the listener.
-    async fn start_with(workers: usize, configure: fn(Bootstrap) -> Bootstrap) -> Site {
+    /// `build` returns the configuration of Envoy.
+    async fn start_with(workers: usize, build: fn(Bootstrap) -> String) -> Site {
         let plane = InProcess::start(&manifests(), Policy::Unstated).await;
         let start = || Recorder::start(Duration::ZERO);
         let (a, b, shadow) = (start().await, start().await, start().await);
@@ -127,7 +128,7 @@ impl Site {
             .http2_cluster("http2", http2.0)
             .http2_cluster("http2-shadow", http2_shadow.0)
             .listener("outbound", PLUGIN, Some("a"));
-        let envoy = Envoy::start(&configure(bootstrap).build(), workers).await;
+        let envoy = Envoy::start(&build(bootstrap), workers).await;
         envoy.wait_for_updates(1).await;
         Site {
             envoy,
@@ -416,7 +417,7 @@ async fn check_reports_routes_without_mirrors() {
     );
 
     // Each finding is true: there is no copy, and the backend sees the header.
-    let site = Site::start_with(1, |bootstrap| bootstrap).await;
+    let site = Site::start_with(1, |bootstrap| bootstrap.build()).await;
     site.send("/two", 1).await;
     assert_eq!(site.shadow.wait(1).await.len(), 0);
     let (_, headers) = site.a.take().remove(0);
@@ -432,6 +433,36 @@ async fn check_reports_routes_without_mirrors() {
     for (finding, start) in findings.iter().zip(starts) {
         assert!(finding.starts_with(start), "{finding}");
     }
+}
+
+/// Moves all routes into a matcher tree. The route for split requests gets a mirror of its own, so it does not use the
+/// policies of the route configuration.
+fn tree_with_own_mirror(bootstrap: Bootstrap) -> String {
+    let text = bootstrap.mirroring().build();
+    let mut config: Value = serde_json::from_str(&text).expect("JSON");
+    let manager = &mut config["static_resources"]["listeners"][0]["filter_chains"][0]["filters"][0];
+    let host = &mut manager["typed_config"]["route_config"]["virtual_hosts"][0];
+    let mut routes = host["routes"].take();
+    routes[0]["route"]["request_mirror_policies"] = json!([{ "cluster": "b" }]);
+    let list = "type.googleapis.com/envoy.config.route.v3.RouteList";
+    let action = json!({ "name": "routes", "typed_config": { "@type": list, "routes": routes } });
+    host["matcher"] = json!({ "on_no_match": { "action": action } });
+    config.to_string()
+}
+
+#[tokio::test]
+async fn check_reads_mirrors_in_matcher_trees() {
+    let site = Site::start_with(1, tree_with_own_mirror).await;
+    site.send("/two", 1).await;
+    assert_eq!(site.b.wait(1).await.len(), 1);
+    assert_eq!(site.shadow.wait(1).await.len(), 0);
+    let findings = site.findings().await;
+    let start = "envoy, route configuration , virtual host all: NotMirrored: route route 1 of the matcher does not \
+                 follow x-weir-mirror and x-weir-mirror-2";
+    assert!(
+        findings.iter().any(|line| line.starts_with(start)),
+        "{findings:#?}"
+    );
 }
 
 /// The shipped file has a matcher around the upstream filter, and the policies in the route configuration.

@@ -24,7 +24,6 @@ mod lost_policies;
 mod manager;
 mod matcher_tree;
 mod mirror_findings;
-mod mirror_routes;
 mod missing_rules;
 mod own_routes;
 mod path_matcher;
@@ -68,7 +67,6 @@ pub fn findings(dump: &EnvoyDump, plan: &Plan) -> Vec<Finding> {
     let configs: Vec<Config> = dump.filters.iter().map(|it| config(it, plan)).collect();
     for (filter, config) in dump.filters.iter().zip(&configs) {
         of_filter(dump, filter, config, plan, &mut findings);
-        mirror_findings::find(dump, filter, config, &mut findings);
     }
     for chain in &dump.chains {
         chain.find(&mut findings);
@@ -80,6 +78,7 @@ pub fn findings(dump: &EnvoyDump, plan: &Plan) -> Vec<Finding> {
         filter_order::find(splitter, &mut findings);
         own_routes::find(splitter, &mut findings);
         edited_twice::find(splitter, &mut findings);
+        mirror_findings::find(splitter, &dump.clusters, &mut findings);
         switches::find(dump, splitter, &mut findings);
         for host in splitter.virtual_hosts() {
             lost_policies::find(host, splitter.header(), &mut findings);

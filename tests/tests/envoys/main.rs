@@ -19,12 +19,15 @@ use serde_json::Value;
 use tempfile::TempDir;
 use tokio::sync::Semaphore;
 use weir_core::api::smi::traffic_target::Policy;
+use weir_tests::fault::trapping_module;
 use weir_tests::{Connection, Echo, Envoy, InProcess, dist, root};
 
 use self::case::{Case, Sent};
 
 /// Number of Envoys that run at the same time.
 const ENVOYS: usize = 3;
+/// Placeholder for the file of a module that traps at a request with `x-weir-trap: request`.
+const TRAPPING: &str = "$trapping";
 /// A port at which nothing listens.
 const CLOSED: u16 = 1;
 
@@ -78,6 +81,10 @@ impl Scene {
         let fill = |text: String| {
             let text = text.replace("$folder", &files.display().to_string());
             let text = text.replace("dist/weir.wasm", &dist("weir.wasm").display().to_string());
+            let text = match text.contains(TRAPPING) {
+                true => text.replace(TRAPPING, &trapping_module().display().to_string()),
+                false => text,
+            };
             let ports = self.ports.iter();
             ports.fold(text, |text, (name, port)| {
                 text.replace(&format!("\"{name}\""), &port.to_string())

@@ -10,7 +10,6 @@ use super::chains::Chain;
 use super::discovered::Discovered;
 use super::dump_fields::{children, items, message, plugin, resources, text, wasm};
 use super::manager::{Manager, RouteIndex};
-use super::mirror_routes::EnvoyMirrors;
 use super::runtime_switch::{self, RuntimeValues};
 use super::statistics::Statistics;
 use crate::plan::Scope;
@@ -24,7 +23,6 @@ pub struct EnvoyDump {
     pub filters: Vec<Filter>,
     pub(super) managers: Vec<Manager>,
     pub(super) chains: Vec<Chain>,
-    pub(super) mirrors: EnvoyMirrors,
     /// True if Envoy has a `stats_matcher`, which may exclude the statistics of Weir.
     pub(super) has_stats_matcher: bool,
     /// True if a runtime key can be changed while Envoy runs.
@@ -74,7 +72,6 @@ impl EnvoyDump {
             filters: Vec::new(),
             managers: Vec::new(),
             chains: Vec::new(),
-            mirrors: EnvoyMirrors::default(),
             has_stats_matcher: false,
             is_runtime_changeable: true,
             runtime: RuntimeValues::new(),
@@ -95,7 +92,6 @@ impl EnvoyDump {
                     for listener in resources(config, "listener") {
                         let at = format!("listener {}", text(listener, "name"));
                         parsed.add_filters(&at, &sockets(listener), listener);
-                        parsed.mirrors.add_routers(&at, listener);
                         parsed.chains.extend(Chain::read(listener, &discovered));
                         let managers = Manager::of_listener(listener, &discovered, &routes);
                         parsed.managers.extend(managers);
@@ -105,11 +101,6 @@ impl EnvoyDump {
                     for filter in resources(config, "ecds_filter") {
                         let at = format!("extension {}", text(filter, "name"));
                         parsed.add_filters(&at, &BTreeSet::new(), filter);
-                    }
-                }
-                "RoutesConfigDump" => {
-                    for routes in resources(config, "route_config") {
-                        parsed.mirrors.add_routes(&text(routes, "name"), routes);
                     }
                 }
                 "BootstrapConfigDump" => {

@@ -6,7 +6,7 @@ use serde_json::Value;
 use weir_split::{Direction, Plugin, Protocol};
 
 use super::discovered::Discovered;
-use super::dump_fields::{children, find_wasm, http_kind, plugin, text};
+use super::dump_fields::{children, find_wasm, http_kind, items, plugin, text};
 use super::header_mutations::HeaderMutations;
 use super::runtime_switch::RuntimeSwitch;
 
@@ -25,6 +25,11 @@ pub struct HttpFilter {
     pub plugin: Option<Plugin>,
     config: Value,
 }
+
+const UPSTREAM_FILTERS: &str = "upstream_http_filters";
+
+/// The `root_id` of the filter that removes the headers of mirrors from requests to backends.
+const UPSTREAM_ROOT: &str = "upstream";
 
 /// The configurations of filters on a route, by the name of the filter. The order is: route, virtual host, route
 /// configuration.
@@ -72,11 +77,14 @@ impl HttpFilter {
         HeaderMutations::of_filter(&self.kind, &self.config, overrides)
     }
 
+    /// True if this is a router whose upstream filters remove the headers of mirrors.
+    pub fn hides_mirrors(&self) -> bool {
+        items(&self.config, UPSTREAM_FILTERS).any(has_upstream_root)
+    }
+
     /// Returns the request headers that filters between the router and the backend remove and write.
     pub fn upstream_mutations(&self) -> Vec<HeaderMutations> {
-        let filters = self.config.get("upstream_http_filters");
-        let filters = filters.and_then(Value::as_array).into_iter().flatten();
-        filters
+        items(&self.config, UPSTREAM_FILTERS)
             .filter_map(|filter| {
                 let config = filter.get("typed_config")?;
                 let overrides = std::iter::empty();
@@ -88,6 +96,11 @@ impl HttpFilter {
             })
             .collect()
     }
+}
+
+fn has_upstream_root(within: &Value) -> bool {
+    within.get("root_id").and_then(Value::as_str) == Some(UPSTREAM_ROOT)
+        || children(within).any(has_upstream_root)
 }
 
 fn switches(matcher: &Value) -> Vec<RuntimeSwitch> {

@@ -14,6 +14,8 @@ pub struct RouteSettings {
     /// Headers to which Envoy adds a value, in lower case.
     pub added_to_requests: BTreeSet<String>,
     pub added_to_responses: BTreeSet<String>,
+    /// Headers with clusters of mirrors, in lower case.
+    mirrors: BTreeSet<String>,
     pub filters: FilterSettings,
 }
 
@@ -41,11 +43,67 @@ impl RouteSettings {
         settings.added_to_requests.extend(requests);
         let responses = added("response_headers_to_add");
         settings.added_to_responses.extend(responses);
+        // The policies of a route are in its action. Envoy uses only the innermost list of policies.
+        let action = holder.get("route").unwrap_or(holder);
+        let mut policies = items(action, "request_mirror_policies").peekable();
+        if policies.peek().is_some() {
+            let headers = policies.filter_map(|policy| policy.get("cluster_header")?.as_str());
+            settings.mirrors = headers.map(str::to_ascii_lowercase).collect();
+        }
         let filters = holder.get("typed_per_filter_config");
         for (name, config) in filters.and_then(Value::as_object).into_iter().flatten() {
             let levels = settings.filters.entry(name.clone()).or_default();
             levels.insert(0, config.clone());
         }
         settings
+    }
+
+    /// True if Envoy copies a request to the cluster that this header names. Envoy removes headers from a request before
+    /// it copies the request. `header` is in lower case.
+    pub fn mirrors_to(&self, header: &str) -> bool {
+        self.mirrors.contains(header) && !self.removed.contains(header)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::{Value, json};
+    use weir_split::MIRROR_HEADERS;
+
+    use super::*;
+
+    const BOTH: [&str; 2] = MIRROR_HEADERS;
+
+    fn policies(headers: &[&str]) -> Value {
+        let policy = |header| json!({ "cluster_header": header });
+        json!({ "request_mirror_policies": headers.iter().map(policy).collect::<Vec<_>>() })
+    }
+
+    /// Returns the headers that Envoy reads for mirrors at a route.
+    fn read_at(action: &Value, host: &Value, configuration: &Value) -> Vec<&'static str> {
+        let settings = RouteSettings::default().and(configuration).and(host);
+        let settings = settings.and(&json!({ "route": action }));
+        let headers = BOTH.into_iter();
+        headers.filter(|it| settings.mirrors_to(it)).collect()
+    }
+
+    #[test]
+    fn nearest_policies_count() {
+        let none = json!({});
+        assert_eq!(read_at(&none, &none, &none), [""; 0]);
+        assert_eq!(read_at(&none, &none, &policies(&BOTH)), BOTH);
+        assert_eq!(read_at(&none, &policies(&BOTH), &none), BOTH);
+        assert_eq!(read_at(&policies(&BOTH), &none, &none), BOTH);
+        let own = json!({ "request_mirror_policies": [{ "cluster": "shadow" }] });
+        assert_eq!(read_at(&own, &none, &policies(&BOTH)), [""; 0]);
+        let first = policies(&["X-Weir-Mirror"]);
+        assert_eq!(read_at(&none, &first, &policies(&BOTH)), BOTH[..1]);
+    }
+
+    #[test]
+    fn removed_headers_do_not_count() {
+        let mut removing = policies(&BOTH);
+        removing["request_headers_to_remove"] = json!(["X-Weir-Mirror"]);
+        assert_eq!(read_at(&json!({}), &json!({}), &removing), BOTH[1..]);
     }
 }
