@@ -25,6 +25,7 @@ const EDITED_TWICE: &str = "one filter has two actions for the header x-one";
 const LOOK_AROUND: &str = "look-around in a regular expression is not supported";
 const QUERY: &str = "a query or a fragment";
 const CONNECTION: &str = "belongs to the connection, and no filter may edit it";
+const MIRROR: &str = "belongs to Weir, which writes the cluster of a mirror into it";
 const NO_FIELD: &str = "a filter lacks the field of its type";
 const NAME: &str = "a name that no Service can have";
 const REPLACED: &str = "which proxies replace in the path of every request";
@@ -32,7 +33,7 @@ const ONE_PREFIX: &str = "replacePrefixMatch needs exactly one match";
 const ONE_HOST: &str = "exactly one header host, which cannot be added or removed";
 
 /// Invalid routes, each with words of the policy's refusal.
-const BROKEN: [Broken; 80] = [
+const BROKEN: [Broken; 82] = [
     broken(
         HTTP,
         "rules: [{ filters: [{ type: CORS, cors: { allowOrigins: ['https://www.foo.com'] } }], TO }]",
@@ -172,6 +173,16 @@ const BROKEN: [Broken; 80] = [
         GRPC,
         "rules: [{ filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { remove: [Upgrade, keep-alive] } }], TO }]",
         "the header upgrade, keep-alive belongs",
+    ),
+    broken(
+        HTTP,
+        "rules: [{ filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { set: [{ name: X-Weir-Mirror, value: shadow }] } }], TO }]",
+        MIRROR,
+    ),
+    broken(
+        GRPC,
+        "rules: [{ filters: [{ type: RequestHeaderModifier, requestHeaderModifier: { remove: [x-weir-mirror-2] } }], TO }]",
+        MIRROR,
     ),
     broken(
         LINKERD,
