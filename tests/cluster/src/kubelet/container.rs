@@ -12,6 +12,7 @@ use nix::sched::{CloneFlags, setns, unshare};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use super::environment::{arguments, environment, expand};
 use super::pod::Running;
@@ -163,8 +164,8 @@ impl Life<'_> {
         tokio::select! {
             status = process.ended() => (status, None),
             error = probing => {
-                let grace = self.running.grace();
-                (self.stop(process, grace).await, Some(error))
+                let until = Instant::now() + self.running.grace();
+                (self.stop(process, until).await, Some(error))
             }
         }
     }
@@ -203,19 +204,29 @@ impl Life<'_> {
         }
     }
 
-    /// Runs preStop and sends SIGTERM. Sends SIGKILL if the process still runs after the grace period.
-    pub async fn stop(&self, process: &Process, grace: Duration) -> ExitStatus {
-        let until = tokio::time::Instant::now() + grace;
+    /// Runs preStop, and then ends the process as [`Life::terminate`] does.
+    pub async fn stop(&self, process: &Process, until: Instant) -> ExitStatus {
+        self.before_stop(process, until).await;
+        self.terminate(process, until).await
+    }
+
+    /// Runs preStop until it is done, the process ends or the grace period ends.
+    pub async fn before_stop(&self, process: &Process, until: Instant) {
         let hooks = self.container.lifecycle.as_ref();
-        if let Some(hook) = hooks.and_then(|hooks| hooks.pre_stop.as_ref()) {
-            let target = self.target(process);
-            let asked = tokio::time::timeout_at(until, handler(hook, &target));
-            match tokio::select! { asked = asked => asked, _ = process.ended() => Ok(Ok(())) } {
-                Ok(Ok(())) => {}
-                Ok(Err(error)) => tracing::warn!(container = self.container.name, error, "preStop"),
-                Err(_) => tracing::warn!(container = self.container.name, "preStop takes too long"),
-            }
+        let Some(hook) = hooks.and_then(|hooks| hooks.pre_stop.as_ref()) else {
+            return;
+        };
+        let target = self.target(process);
+        let asked = tokio::time::timeout_at(until, handler(hook, &target));
+        match tokio::select! { asked = asked => asked, _ = process.ended() => Ok(Ok(())) } {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => tracing::warn!(container = self.container.name, error, "preStop"),
+            Err(_) => tracing::warn!(container = self.container.name, "preStop takes too long"),
         }
+    }
+
+    /// Sends SIGTERM. Sends SIGKILL if the process still runs after the grace period.
+    pub async fn terminate(&self, process: &Process, until: Instant) -> ExitStatus {
         process.signal(Signal::SIGTERM);
         match tokio::time::timeout_at(until, process.ended()).await {
             Ok(status) => status,

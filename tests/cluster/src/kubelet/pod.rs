@@ -12,6 +12,7 @@ use kube::api::{DeleteParams, Patch, PatchParams, Preconditions};
 use kube::{Api, ResourceExt};
 use tokio::sync::{Notify, watch};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 
 use super::Kubelet;
 use super::container::{Life, Process, Restart};
@@ -307,33 +308,51 @@ async fn live(running: &Arc<Running>) {
     futures::future::join_all(lives).await;
 }
 
-/// Stops all ordinary containers at the same time, then the sidecars in reverse order.
+/// Stops all main containers at the same time, then the sidecars in reverse order. As in a real kubelet, only SIGTERM
+/// of a sidecar waits for the main containers: preStop of a sidecar runs at once.
 async fn end(running: &Arc<Running>) {
     let pod = running.pod();
     let Some(spec) = &pod.spec else { return };
-    let until = tokio::time::Instant::now() + running.grace();
-    let stop = |container: &Container| {
-        let container = container.clone();
-        async move {
-            let Some((process, since)) = running.process(&container.name) else {
-                return;
-            };
-            let grace = until.saturating_duration_since(tokio::time::Instant::now());
-            let life = Life {
-                running,
-                container: &container,
-                restart: Restart::Never,
-            };
-            let status = life.stop(&process, grace).await;
-            running.change(&container.name, |state| {
-                (state.ready, state.started) = (false, false);
-                state.now = Now::Terminated(End::new(status, None, since));
-            });
-        }
+    let until = Instant::now() + running.grace();
+    let main = spec.containers.iter().map(|container| async move {
+        before_stop(running, container, until).await;
+        terminate(running, container, until).await;
+    });
+    let init = || spec.init_containers.iter().flatten();
+    let sidecars = init().map(|container| before_stop(running, container, until));
+    tokio::join!(
+        futures::future::join_all(main),
+        futures::future::join_all(sidecars)
+    );
+    for container in init().rev() {
+        terminate(running, container, until).await;
+    }
+}
+
+async fn before_stop(running: &Running, container: &Container, until: Instant) {
+    if let Some((process, _)) = running.process(&container.name) {
+        ending(running, container)
+            .before_stop(&process, until)
+            .await;
+    }
+}
+
+async fn terminate(running: &Running, container: &Container, until: Instant) {
+    let Some((process, since)) = running.process(&container.name) else {
+        return;
     };
-    futures::future::join_all(spec.containers.iter().map(stop)).await;
-    for container in spec.init_containers.iter().flatten().rev() {
-        stop(container).await;
+    let status = ending(running, container).terminate(&process, until).await;
+    running.change(&container.name, |state| {
+        (state.ready, state.started) = (false, false);
+        state.now = Now::Terminated(End::new(status, None, since));
+    });
+}
+
+fn ending<'a>(running: &'a Running, container: &'a Container) -> Life<'a> {
+    Life {
+        running,
+        container,
+        restart: Restart::Never,
     }
 }
 
@@ -347,12 +366,9 @@ async fn kill(running: &Arc<Running>) {
     {
         if let Some((process, _)) = running.process(&container.name) {
             let bare = Container::default();
-            let life = Life {
-                running,
-                container: &bare,
-                restart: Restart::Never,
-            };
-            life.stop(&process, Duration::ZERO).await;
+            ending(running, &bare)
+                .terminate(&process, Instant::now())
+                .await;
         }
     }
 }

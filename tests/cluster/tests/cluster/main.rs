@@ -4,4 +4,5 @@ mod containers;
 mod lifecycle;
 mod namespace;
 mod restarts;
+mod sidecars;
 mod workloads;
