@@ -2,7 +2,7 @@
 
 use std::net::SocketAddr;
 use std::process::ExitCode;
-use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -11,6 +11,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use axum::routing::{any, get};
 use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
 use tokio::task::JoinSet;
 
 use crate::outbound::{Call, Caller};
@@ -73,6 +74,8 @@ struct Books {
     customer: Customer,
     rounds: AtomicU64,
     went_well: AtomicU64,
+    /// True after SIGTERM. Each loop then ends after one more round.
+    is_ending: AtomicBool,
     counts: Mutex<Counts>,
 }
 
@@ -86,12 +89,13 @@ struct Counts {
     failed: u64,
 }
 
-/// Runs for ever, or for the number of rounds in the settings. Returns a failure if too few rounds were successful.
+/// Runs until SIGTERM, or for the number of rounds in the settings. Returns a failure if too few rounds were successful.
 pub async fn run(customer: Customer, settings: Settings) -> ExitCode {
     let books = Arc::new(Books {
         customer,
         rounds: AtomicU64::new(0),
         went_well: AtomicU64::new(0),
+        is_ending: AtomicBool::new(false),
         counts: Mutex::default(),
     });
     let listener = match TcpListener::bind(settings.listen).await {
@@ -105,6 +109,21 @@ pub async fn run(customer: Customer, settings: Settings) -> ExitCode {
         let app = app(books.clone());
         async move { axum::serve(listener, app).await }
     });
+    // Without a handler, the first process of a container ignores SIGTERM.
+    let mut terminate = match signal(SignalKind::terminate()) {
+        Ok(terminate) => terminate,
+        Err(error) => {
+            eprintln!("weir-demo: SIGTERM: {error}");
+            return ExitCode::FAILURE;
+        }
+    };
+    tokio::spawn({
+        let books = books.clone();
+        async move {
+            terminate.recv().await;
+            books.is_ending.store(true, Relaxed);
+        }
+    });
     let settings = Arc::new(settings);
     let mut loops = JoinSet::new();
     for _ in 0..settings.connections {
@@ -112,10 +131,9 @@ pub async fn run(customer: Customer, settings: Settings) -> ExitCode {
     }
     while loops.join_next().await.is_some() {}
     let went_well = books.went_well.load(Relaxed);
-    println!(
-        "{went_well} of {} rounds were successful",
-        settings.max_iterations
-    );
+    let rounds = books.rounds.load(Relaxed);
+    let failed = books.counts().failed;
+    println!("{went_well} of {rounds} rounds were successful, {failed} calls failed");
     if went_well >= settings.min_success {
         ExitCode::SUCCESS
     } else {
@@ -129,9 +147,8 @@ async fn go_shopping(books: Arc<Books>, settings: Arc<Settings>) {
         "{}.{}.svc.cluster.local:14001",
         settings.bookstore, settings.bookstore_namespace
     );
-    while settings.max_iterations == 0
-        || books.rounds.fetch_add(1, Relaxed) < settings.max_iterations
-    {
+    while books.begin_round(settings.max_iterations) {
+        let is_last = books.is_ending.load(Relaxed);
         let hoped_for = match books.customer {
             Customer::Buyer => StatusCode::OK.as_u16(),
             Customer::Thief => settings.expected,
@@ -143,11 +160,20 @@ async fn go_shopping(books: Arc<Books>, settings: Arc<Settings>) {
             well &= as_hoped;
         }
         books.went_well.fetch_add(well.into(), Relaxed);
+        if is_last {
+            return;
+        }
         tokio::time::sleep(Duration::from_secs_f64(settings.sleep)).await;
     }
 }
 
 impl Books {
+    /// Counts a round. Returns false if there were `most` rounds already; 0 means no limit.
+    fn begin_round(&self, most: u64) -> bool {
+        let next = |rounds| (most == 0 || rounds < most).then_some(rounds + 1);
+        self.rounds.fetch_update(Relaxed, Relaxed, next).is_ok()
+    }
+
     /// Returns the status of the answer; None without an answer.
     async fn get(&self, caller: &Caller, host: &str, path: &str) -> Option<u16> {
         let app = match self.customer {

@@ -88,6 +88,16 @@ impl Envoy {
         log
     }
 
+    /// Returns the log of an Envoy that ends with an error when it starts with this configuration.
+    pub fn ends(config: &str) -> String {
+        let folder = TempDir::new().expect("a folder");
+        let file = folder.path().join("envoy.yaml");
+        std::fs::write(&file, config).expect("a configuration");
+        let mut command = Command::new(binary());
+        command.args(["--use-dynamic-base-id", "-c"]).arg(&file);
+        Process::start(&mut command, folder.path().join("log")).wait_for_failure()
+    }
+
     /// Returns the address of the listener with this name.
     pub fn listener(&self, name: &str) -> SocketAddr {
         let found = self.listeners.get(name);

@@ -39,7 +39,7 @@ pub use manifests::objects;
 pub use plane::{Plane, serve_refused};
 pub use process::typed;
 pub use relay::Relay;
-pub use shipped::shipped;
+pub use shipped::{assert_stats_are_read_only, free_port, shipped, shipped_with_admin};
 
 /// Returns the repository's root.
 pub fn root() -> PathBuf {

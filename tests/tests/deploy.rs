@@ -297,6 +297,34 @@ fn sidecars_differ_only_in_namespace() {
     assert_eq!(config("bookthief"), thief);
 }
 
+/// Envoy must run before the first call and after the last call of the workload. The kubelet runs preStop of a sidecar
+/// while the workload still runs.
+#[test]
+fn envoys_are_native_sidecars() {
+    let objects = objects(&kustomize("demo/kubernetes"));
+    let is_envoy = |container: &&Value| {
+        let image = container["image"].as_str().unwrap_or_default();
+        image.starts_with("envoyproxy/envoy:")
+    };
+    let mut seen = 0;
+    for object in &objects {
+        let Some(pod) = object.pointer("/spec/template/spec") else {
+            continue;
+        };
+        let of = |kind: &str| pod[kind].as_array().into_iter().flatten();
+        let name = &object["metadata"]["name"];
+        assert_eq!(of("containers").find(is_envoy), None, "{name}");
+        for envoy in of("initContainers").filter(is_envoy) {
+            assert_eq!(envoy["restartPolicy"], "Always", "{name}");
+            let probe = json!({ "path": "/ready", "port": 15090 });
+            assert_eq!(envoy["startupProbe"]["httpGet"], probe, "{name}");
+            assert_eq!(envoy["lifecycle"], Value::Null, "{name}");
+            seen += 1;
+        }
+    }
+    assert_eq!(seen, 2);
+}
+
 #[test]
 fn api_server_accepts_all_manifests() {
     let server = ApiServer::start();

@@ -69,7 +69,7 @@ fn buyer_follows_split_in_cluster() {
         );
     }
     assert!(
-        text.contains("\n0 calls of the buyer and the thief failed."),
+        text.contains("\n0 calls of the buyer and the thief failed between the start and the end"),
         "{text}"
     );
     assert!(text.contains("True   on 2 of 2 proxies"), "{text}");

@@ -2,13 +2,19 @@
 //! TLS, checks the control plane's name, and sends the current token from the pod's file. Here a second Envoy in front
 //! of `weir serve` replaces the control plane's TLS listener; `kind_demo.rs` tests the real listener.
 
+use std::io::{Read, Write};
+use std::net::TcpStream;
 use std::os::unix::fs::symlink;
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use weir_tests::tls::{Authority, Certificate};
-use weir_tests::{Connection, Echo, Envoy, Plane, dist, root, shares, shipped};
+use weir_tests::{
+    Connection, Echo, Envoy, Plane, assert_stats_are_read_only, dist, free_port, root, shares,
+    shipped_with_admin,
+};
 
 const HOST: &str = "bookstore.bookstore.svc.cluster.local:14001";
 const NAME: &str = "weir.weir-system.svc";
@@ -87,8 +93,21 @@ struct Pod {
     _backends: [Echo; 2],
 }
 
-/// The pod's Envoy, with its volumes in a folder of the test.
 async fn pod(front: &Envoy, authority: &str, token: &str) -> Pod {
+    let (config, volumes, backends) = configuration(front, authority, token).await;
+    Pod {
+        envoy: Envoy::start(&config, 1).await,
+        volumes,
+        _backends: backends,
+    }
+}
+
+/// Returns the configuration of the pod's Envoy, its volumes in a folder of the test, and the two bookstores.
+async fn configuration(
+    front: &Envoy,
+    authority: &str,
+    token: &str,
+) -> (String, TempDir, [Echo; 2]) {
     let volumes = TempDir::new().expect("a folder");
     let place = |name: &str| volumes.path().join(name);
     std::fs::write(place("ca.crt"), authority).expect("ca.crt");
@@ -108,7 +127,7 @@ async fn pod(front: &Envoy, authority: &str, token: &str) -> Pod {
     ];
     let cluster = |name: &str| format!("{name}.bookstore.svc.cluster.local:14001");
     let [v1, v2] = ["bookstore-v1", "bookstore-v2"].map(cluster);
-    let config = shipped(
+    let config = shipped_with_admin(
         "kubernetes-sidecar.yaml",
         &[
             (&v1, backends[0].address),
@@ -125,6 +144,7 @@ async fn pod(front: &Envoy, authority: &str, token: &str) -> Pod {
     let mut config = here(config, "/filter/weir.wasm", &dist("weir.wasm"));
     // The test has no DNS.
     for name in [
+        "bookstore.bookstore",
         "bookstore-v1.bookstore",
         "bookstore-v2.bookstore",
         "weir.weir-system",
@@ -132,11 +152,7 @@ async fn pod(front: &Envoy, authority: &str, token: &str) -> Pod {
         let address = format!("address: {name}.svc.cluster.local,");
         config = here(config, &address, Path::new("address: 127.0.0.1,"));
     }
-    Pod {
-        envoy: Envoy::start(&config, 1).await,
-        volumes,
-        _backends: backends,
-    }
+    (config, volumes, backends)
 }
 
 fn split(weights: &str) -> String {
@@ -167,7 +183,7 @@ async fn current_token_of_file_is_sent() {
 
     // Kubernetes writes a new token into the file.
     project(&pod.volumes.path().join("token"), "token", "two", "second");
-    tokio::time::sleep(std::time::Duration::from_secs(1)).await;
+    tokio::time::sleep(Duration::from_secs(1)).await;
     plane.rename_into_place("split.yaml", &split("v2-100.yaml"));
     pod.envoy.wait_for_updates(2).await;
     assert_eq!(
@@ -178,6 +194,91 @@ async fn current_token_of_file_is_sent() {
     assert!(with_the_new_one > 0, "{}", pod.envoy.log());
     assert_eq!(both.stat("http.front.downstream_rq_4xx").await, 0);
     pod.envoy.assert_no_traps().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn stats_listener_is_read_only() {
+    let plane = plane();
+    let certificate = Authority::new().sign(&[NAME]);
+    let front = front(&plane, &certificate, &["one"]).await;
+    let pod = pod(&front, &certificate.authority, "one").await;
+    pod.envoy.wait_for_updates(1).await;
+    assert_stats_are_read_only(&pod.envoy).await;
+}
+
+/// A Service may select other pods while a connection is open, and a connection stays at its pod.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_end_after_two_seconds() {
+    let plane = plane();
+    let certificate = Authority::new().sign(&[NAME]);
+    let front = front(&plane, &certificate, &["one"]).await;
+    let pod = pod(&front, &certificate.authority, "one").await;
+    pod.envoy.wait_for_updates(1).await;
+    let mut connection = Connection::open(pod.envoy.listener("outbound")).await;
+    for _ in 0..25 {
+        assert_eq!(connection.get(HOST, "/").await.status, 200);
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    for service in ["bookstore-v1", "bookstore-v2"] {
+        let ended = format!(
+            "cluster.{service}.bookstore.svc.cluster.local_14001.upstream_cx_max_duration_reached"
+        );
+        assert!(pod.envoy.stat(&ended).await >= 1, "{service}");
+    }
+}
+
+/// The kubelet starts the workload when `/ready` answers 200. The first call of the workload must then find the
+/// outbound listener open.
+#[tokio::test(flavor = "multi_thread")]
+async fn ready_means_outbound_is_open() {
+    let plane = plane();
+    let certificate = Authority::new().sign(&[NAME]);
+    let front = front(&plane, &certificate, &["one"]).await;
+    for _ in 0..3 {
+        let (mut config, _volumes, _backends) =
+            configuration(&front, &certificate.authority, "one").await;
+        let [outbound, stats] = [free_port(), free_port()];
+        for port in [outbound, stats] {
+            config = config.replacen("port_value: 0 ", &format!("port_value: {port} "), 1);
+        }
+        let workload = std::thread::spawn(move || {
+            let start = Instant::now();
+            while !is_ready(stats) {
+                assert!(start.elapsed() < Duration::from_secs(30), "no /ready");
+            }
+            TcpStream::connect(("127.0.0.1", outbound)).map(drop)
+        });
+        let envoy = Envoy::start(&config, 2).await;
+        let connected = workload.join().expect("the workload");
+        assert!(connected.is_ok(), "{connected:?}\n{}", envoy.log());
+    }
+}
+
+/// True if the listener `stats` at this port answers a probe with 200.
+fn is_ready(port: u16) -> bool {
+    let ask = || -> std::io::Result<bool> {
+        let mut stream = TcpStream::connect(("127.0.0.1", port))?;
+        stream.write_all(b"GET /ready HTTP/1.1\r\nHost: pod\r\nConnection: close\r\n\r\n")?;
+        let mut head = [0; 12];
+        stream.read_exact(&mut head)?;
+        Ok(head.ends_with(b" 200"))
+    };
+    ask().unwrap_or(false)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn envoy_without_filter_never_starts() {
+    let plane = plane();
+    let certificate = Authority::new().sign(&[NAME]);
+    let front = front(&plane, &certificate, &["one"]).await;
+    let (config, volumes, _backends) = configuration(&front, &certificate.authority, "one").await;
+    let module = dist("weir.wasm").display().to_string();
+    let broken = volumes.path().join("broken.wasm");
+    std::fs::write(&broken, b"no module").expect("a file");
+    for wrong in [broken, volumes.path().join("missing.wasm")] {
+        let log = Envoy::ends(&config.replace(&module, &wrong.display().to_string()));
+        assert!(log.contains("wasm"), "{log}");
+    }
 }
 
 /// If the control plane has a wrong CA or name, or refuses the token, the proxy gets no configuration.
@@ -205,7 +306,7 @@ async fn impostor_control_planes_are_ignored() {
             if pod.envoy.stat(failures).await > 0 {
                 break;
             }
-            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+            tokio::time::sleep(Duration::from_millis(10)).await;
         }
         assert!(
             pod.envoy.stat(failures).await > 0,

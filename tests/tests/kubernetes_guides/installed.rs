@@ -134,14 +134,17 @@ impl Installed {
         self.cluster.apply(&list.to_string());
     }
 
-    /// Adds an Envoy container to a Deployment's pods, as `demo/kubernetes` does. If `port` is not None, an
+    /// Adds an Envoy as a native sidecar to a Deployment's pods, as `demo/kubernetes` does. If `port` is not None, an
     /// nftables rule redirects connections to this port into Envoy, except Envoy's own connections.
     pub fn inject(&self, namespace: &str, deployment: &str, port: Option<u16>) {
         let patch = root().join("demo/kubernetes/sidecar/envoy.yaml");
         let patch = std::fs::read_to_string(patch).expect("sidecar/envoy.yaml");
         let mut patch = objects(&patch).remove(0);
-        let pod = &mut patch["spec"]["template"]["spec"];
-        pod["containers"][0]["securityContext"]["runAsUser"] = json!(1337);
+        let init = patch["spec"]["template"]["spec"]["initContainers"]
+            .as_array_mut()
+            .expect("init containers");
+        let envoy = init.iter_mut().find(|it| it["name"] == "envoy");
+        envoy.expect("an Envoy")["securityContext"]["runAsUser"] = json!(1337);
         if let Some(port) = port {
             let rules = format!(
                 "nft add table weir && nft add chain weir out '{{ type nat hook output priority -100; }}' && \
@@ -149,9 +152,6 @@ impl Installed {
             );
             let redirect =
                 json!({ "name": "redirect", "image": "busybox", "args": ["-ec", rules] });
-            let init = pod["initContainers"]
-                .as_array_mut()
-                .expect("init containers");
             init.push(redirect);
         }
         let patch = json!({ "spec": patch["spec"] }).to_string();

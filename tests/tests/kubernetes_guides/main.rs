@@ -11,7 +11,8 @@ use weir_tests::{objects, root};
 use installed::{INSTALLED, wait};
 
 /// Adapts a configuration of `envoy-config/` to a Kubernetes cluster. Replaces the texts in `names`, uses DNS names of
-/// Services as addresses, and takes the cluster `weir` from `kubernetes-sidecar.yaml`.
+/// Services as addresses, and takes the listener `stats`, the clusters `weir` and `admin`, and the admin interface from
+/// `kubernetes-sidecar.yaml`.
 fn in_cluster(file: &str, names: &[(&str, &str)]) -> Value {
     let read = |file: &str| {
         let path = root().join("envoy-config").join(file);
@@ -24,30 +25,33 @@ fn in_cluster(file: &str, names: &[(&str, &str)]) -> Value {
     }
     let mut config = objects(&text).remove(0);
     let sidecar = objects(&read("kubernetes-sidecar.yaml")).remove(0);
-    let weir = sidecar["static_resources"]["clusters"]
-        .as_array()
-        .expect("clusters");
-    let weir = weir
-        .iter()
-        .find(|cluster| cluster["name"] == "weir")
-        .expect("weir");
+    let is_of_sidecar =
+        |it: &Value| it["name"] == "stats" || it["name"] == "weir" || it["name"] == "admin";
+    for kind in ["listeners", "clusters"] {
+        let [own, given] =
+            [&config, &sidecar].map(|config| config["static_resources"][kind].as_array());
+        let own = own.expect(kind).iter().filter(|it| !is_of_sidecar(it));
+        let given = given.expect(kind).iter().filter(|it| is_of_sidecar(it));
+        config["static_resources"][kind] = own.chain(given).cloned().collect();
+    }
+    config["admin"] = sidecar["admin"].clone();
     config["node"] = json!({ "id": "of-the-pod", "cluster": "of-the-pod" });
     for cluster in config["static_resources"]["clusters"]
         .as_array_mut()
         .expect("clusters")
     {
-        let name = cluster["name"].as_str().expect("a name").to_owned();
-        if name == "weir" {
-            *cluster = weir.clone();
+        if is_of_sidecar(cluster) {
             continue;
         }
+        let name = cluster["name"].as_str().expect("a name").to_owned();
         let (host, port) = name.split_once(':').expect("HOST:PORT");
         let port: u16 = port.parse().expect("a port");
         let address = json!({ "socket_address": { "address": host, "port_value": port } });
         let endpoints = json!([{ "lb_endpoints": [{ "endpoint": { "address": address } }] }]);
-        *cluster = json!({ "name": name, "type": "STRICT_DNS", "dns_lookup_family": "V4_PREFERRED",
-            "dns_refresh_rate": "1s",
-            "load_assignment": { "cluster_name": name, "endpoints": endpoints } });
+        cluster["type"] = json!("STRICT_DNS");
+        cluster["dns_lookup_family"] = json!("V4_PREFERRED");
+        cluster["dns_refresh_rate"] = json!("1s");
+        cluster["load_assignment"] = json!({ "cluster_name": name, "endpoints": endpoints });
     }
     config
 }
@@ -135,7 +139,6 @@ fn kong_guide_splits_requests() {
     let mut config = in_cluster("gateway.yaml", &[("dist/weir.wasm", "/filter/weir.wasm")]);
     let listener = &mut config["static_resources"]["listeners"][0]["address"]["socket_address"];
     listener["address"] = json!("0.0.0.0");
-    config["admin"]["address"]["socket_address"]["port_value"] = json!(15000);
     weir.envoy("kong", &config);
     let gateway = json!({ "apiVersion": "v1", "kind": "List", "items": [
         { "apiVersion": "v1", "kind": "Service", "metadata": { "name": "kong", "namespace": "kong" },
@@ -236,7 +239,7 @@ fn linkerd_guide_shifts_traffic() {
     };
     let [_, second] = hundred();
     assert_eq!(second, 0, "before any route");
-    // Requests may have failed before Envoy was ready.
+    // Requests may have failed before the Service had pods.
     let failed = || {
         let log = weir.cluster.logs(space, &pods[0], "slow-cooker");
         let last = log.lines().last().expect("a line").to_owned();
