@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use axum::body::Bytes;
 use axum::http::uri::PathAndQuery;
@@ -60,13 +61,16 @@ impl Decoder for Plain {
     }
 }
 
-/// Starts a gRPC server that answers every call with `name`.
+/// Starts a gRPC server that answers every call with `name`. It answers the message [`SLOW`] after three seconds.
 async fn greeter(name: &'static str) -> SocketAddr {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a port");
     let address = listener.local_addr().expect("an address");
     let answer = move |request: Request<Incoming>| async move {
         assert!(!request.headers().contains_key("x-weir-cluster"));
-        let _ = request.into_body().collect().await;
+        let body = request.into_body().collect().await;
+        if body.is_ok_and(|body| body.to_bytes().ends_with(SLOW)) {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+        }
         let mut message = vec![0];
         message.extend(u32::try_from(name.len()).expect("a length").to_be_bytes());
         message.extend(name.as_bytes());
@@ -99,10 +103,20 @@ async fn client_of(address: SocketAddr, origin: &'static str) -> Grpc<Channel> {
     Grpc::new(endpoint.connect().await.expect("a connection"))
 }
 
+const SLOW: &[u8] = b"take your time";
+
 /// Calls the method, and returns the name of the backend that answered.
 async fn call(client: &mut Grpc<Channel>, method: &'static str) -> Result<String, Status> {
+    call_with(client, method, b"who?").await
+}
+
+async fn call_with(
+    client: &mut Grpc<Channel>,
+    method: &'static str,
+    message: &'static [u8],
+) -> Result<String, Status> {
     client.ready().await.expect("a connection that is open");
-    let request = tonic::Request::new(Bytes::from_static(b"who?"));
+    let request = tonic::Request::new(Bytes::from_static(message));
     let path = PathAndQuery::from_static(method);
     let answer = client.unary(request, path, Plain).await?;
     Ok(String::from_utf8_lossy(answer.get_ref()).into_owned())
@@ -215,9 +229,8 @@ async fn filter_answers_are_grpc_statuses() {
 }
 
 /// Runs `envoy-config/grpc.yaml` with the backends and the control plane of this test.
-#[tokio::test(flavor = "multi_thread")]
-async fn shipped_configuration_has_a_kill_switch() {
-    let text = calls([3, 1]).to_string();
+async fn shipped_proxy(weights: [u64; 2]) -> Envoy {
+    let text = calls(weights).to_string();
     let text = text
         .replace("\"web", "\"inventory")
         .replace("default\"", "bookstore\"");
@@ -246,6 +259,31 @@ async fn shipped_configuration_has_a_kill_switch() {
     );
     let envoy = Envoy::start(&config, 1).await;
     envoy.wait_for_updates(1).await;
+    envoy
+}
+
+/// A Service may select other pods while a connection is open, and a connection stays at its pod.
+#[tokio::test(flavor = "multi_thread")]
+async fn calls_outlive_the_connection_limit() {
+    let envoy = shipped_proxy([1, 0]).await;
+    let mut client = client_of(envoy.listener("outbound"), "http://inventory:50051").await;
+    let mut other = client.clone();
+    let slow = tokio::spawn(async move { call_with(&mut other, HELLO, SLOW).await });
+    for _ in 0..30 {
+        assert_eq!(call(&mut client, HELLO).await.expect("an answer"), "v1");
+        tokio::time::sleep(Duration::from_millis(100)).await;
+    }
+    assert_eq!(slow.await.expect("a task").expect("an answer"), "v1");
+    let cluster = "cluster.inventory-v1.bookstore.svc.cluster.local_50051";
+    let ended = format!("{cluster}.upstream_cx_max_duration_reached");
+    assert!(envoy.stat(&ended).await >= 1);
+    let connections = format!("{cluster}.upstream_cx_total");
+    assert!(envoy.stat(&connections).await >= 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn shipped_configuration_has_a_kill_switch() {
+    let envoy = shipped_proxy([3, 1]).await;
     let address = envoy.listener("outbound");
     let mut client = client_of(address, "http://inventory:50051").await;
     let mut admin = Connection::open(envoy.admin).await;

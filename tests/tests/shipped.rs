@@ -5,7 +5,10 @@ use std::net::SocketAddr;
 
 use serde_json::json;
 use weir_tests::fault::{Behaviour, FakePlane};
-use weir_tests::{Connection, Echo, Envoy, Plane, root, shares, shipped};
+use weir_tests::{
+    Connection, Echo, Envoy, Plane, assert_stats_are_read_only, root, shares, shipped,
+    shipped_with_admin,
+};
 
 const HOST: &str = "bookstore.bookstore:14001";
 
@@ -309,6 +312,50 @@ async fn edge_ignores_claims_of_clients() {
             .await;
         assert_eq!(answer.status, 400, "{file} {answer:?}");
     }
+}
+
+/// A Service may select other pods while a connection is open, and a connection stays at its pod.
+#[tokio::test(flavor = "multi_thread")]
+async fn gateway_has_metrics_and_new_connections() {
+    let route = json!({
+        "version": 1,
+        "listeners": { "proxy": { "port": 80 } },
+        "hosts": [{
+            "hosts": { "gateway": { "ports": { "proxy": 80 } } },
+            "matches": [{ "path": { "prefix": "/" }, "rule": "echo" }],
+        }],
+        "rules": { "echo": { "backends": [{
+            "weight": 1, "to": { "service": { "name": "echo-v1", "namespace": "kong", "port": 80 } },
+        }] } },
+    });
+    let fake = FakePlane::start(Behaviour::Serve {
+        revision: "r1".into(),
+        body: route.to_string(),
+    })
+    .await;
+    let echo = Echo::start("echo").await;
+    let name = "echo-v1.kong.svc.cluster.local:80";
+    let clusters = [("weir", fake.address), (name, echo.address)];
+    let envoy = Envoy::start(&shipped_with_admin("gateway.yaml", &clusters), 1).await;
+    envoy.wait_for_updates(1).await;
+    let mut connection = Connection::open(envoy.listener("http")).await;
+    for _ in 0..25 {
+        assert_eq!(connection.get("kong", "/").await.status, 200);
+        tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    }
+    assert_stats_are_read_only(&envoy).await;
+    let mut prometheus = Connection::open(envoy.listener("stats")).await;
+    let metrics = prometheus.get("pod", "/stats/prometheus").await.text();
+    let value = |metric: &str| {
+        let line = metrics.lines().find(|line| {
+            line.starts_with(metric)
+                && line.contains(&format!("cluster=\"{}\"", name.replace(':', "_")))
+        });
+        let value = line.and_then(|line| line.rsplit(' ').next()?.parse::<u64>().ok());
+        value.unwrap_or_else(|| panic!("no {metric} of {name} in\n{metrics}"))
+    };
+    assert_eq!(value("envoy_cluster_upstream_rq_total{"), 25);
+    assert!(value("envoy_cluster_upstream_cx_max_duration_reached{") >= 1);
 }
 
 /// If a backend has no cluster, Envoy answers 503, but only to requests for this backend.
