@@ -7,6 +7,7 @@
 
 pub mod certificate_expiry;
 mod connection_slot;
+mod failure_log;
 mod slot_pool;
 pub mod tls;
 
@@ -35,6 +36,7 @@ use tokio_util::task::TaskTracker;
 
 use connection_slot::ConnectionSlots;
 pub use connection_slot::{ConnectionSlot, Limits};
+use failure_log::FailureLog;
 use tls::{CertificateNames, Certificates};
 use weir_core::metrics::Metrics;
 
@@ -150,6 +152,7 @@ pub async fn serve(
         leaving,
         ending: ending.clone(),
         metrics,
+        failures: FailureLog::default(),
     });
     let connections = TaskTracker::new();
     loop {
@@ -199,6 +202,7 @@ struct ConnectionServer {
     leaving: CancellationToken,
     ending: CancellationToken,
     metrics: Arc<Metrics>,
+    failures: FailureLog,
 }
 
 impl ConnectionServer {
@@ -209,10 +213,12 @@ impl ConnectionServer {
         let _ = set_tcp_user_timeout(&stream, TCP_USER_TIMEOUT);
         match &self.transport {
             Transport::Plain => {
-                self.answer(stream, slot, Peer::default(), pending()).await;
+                let peer = Peer::default();
+                self.answer(stream, address, slot, peer, pending()).await;
             }
             Transport::Loopback if address.ip().to_canonical().is_loopback() => {
-                self.answer(stream, slot, Peer::default(), pending()).await;
+                let peer = Peer::default();
+                self.answer(stream, address, slot, peer, pending()).await;
             }
             Transport::Loopback => self.metrics.count_refused_connection("plain"),
             Transport::Tls(certificates) => {
@@ -227,10 +233,10 @@ impl ConnectionServer {
                         // A reload of the server certificate or of the bundle of --client-ca also ends the term.
                         let term_over =
                             async { drop(timeout(TLS_TERM, certificates.changed()).await) };
-                        self.answer(stream, slot, peer, term_over).await;
+                        self.answer(stream, address, slot, peer, term_over).await;
                     }
                     Ok(Err(error)) => {
-                        tracing::debug!(%address, "the TLS handshake has failed: {error}");
+                        self.failures.handshake(address, &error);
                         self.metrics.count_refused_connection("handshake");
                     }
                     Err(_) => self.metrics.count_refused_connection("handshake"),
@@ -245,6 +251,7 @@ impl ConnectionServer {
     async fn answer(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
+        address: SocketAddr,
         slot: &Arc<ConnectionSlot>,
         peer: Peer,
         term_over: impl Future<Output = ()>,
@@ -284,7 +291,8 @@ impl ConnectionServer {
             served = &mut connection => served,
         };
         if let Err(error) = served {
-            tracing::debug!("a connection has failed: {error}");
+            self.failures.request(address, &error);
+            tracing::debug!(%address, "a connection has failed: {error}");
         }
     }
 }

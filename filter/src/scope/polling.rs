@@ -124,7 +124,9 @@ impl Scope {
         self.polling.phase = phase;
         if matches!(self.polling.phase, Phase::Idle) {
             // The proxy may get the cluster soon, so the next tick polls again.
-            self.log_failure("the proxy has no such cluster");
+            self.log_failure(
+                "Envoy has no cluster with this name, or the cluster has no address: look at Envoy's /clusters",
+            );
         }
     }
 

@@ -73,6 +73,11 @@ async fn certificates_of_other_authority_are_refused() {
             .await
             >= 2.0
     );
+    // The log names the causes, because Envoy reports the same words for all of them.
+    let log = plane.log();
+    let unknown = "the certificate of the client is not valid";
+    assert!(log.contains(unknown), "{log}");
+    assert!(log.contains("the client has shown no certificate"), "{log}");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -85,11 +90,16 @@ async fn plain_http_is_only_for_loopback() {
         !answer.contains("rules") && !answer.contains("200"),
         "{answer}"
     );
+    let log = plane.log();
+    assert!(log.contains("the client does not use TLS"), "{log}");
 
     for (arguments, remedy) in [
         (vec!["--listen", "0.0.0.0:0"], "--tls-cert"),
         (vec!["--listen", "[::]:0"], "--tls-cert"),
         (files.arguments_without_authority(), "--client-ca"),
+        (vec!["--namespaces", "shop"], "'--namespaces <NS,...>'"),
+        (vec!["--lease", "a/b"], "'--lease <NS/NAME>'"),
+        (vec!["--peers", "weir:9900"], "'--peers <HOST:PORT>'"),
     ] {
         let log = serve_refused(&arguments, &[("web.yaml", &manifest([1, 1]))]);
         assert!(log.contains(remedy), "{arguments:?}: {log}");

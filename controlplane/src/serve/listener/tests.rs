@@ -98,6 +98,7 @@ async fn answer_to(address: &str) -> String {
         leaving: ending.clone(),
         ending,
         metrics: metrics.clone(),
+        failures: FailureLog::default(),
     };
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let mut client = TcpStream::connect(socket.local_addr().unwrap())
@@ -167,12 +168,16 @@ fn connected() -> (Controls, DuplexStream, impl Future<Output = ()>) {
         leaving: leave,
         ending: end,
         metrics: Arc::default(),
+        failures: FailureLog::default(),
     };
     let (client, stream) = tokio::io::duplex(4096);
     let served = async move {
         let peer = Peer::default();
         let term_over = end_term.cancelled();
-        server.answer(stream, &slot(), peer, term_over).await;
+        let address = ([10, 0, 0, 1], 1).into();
+        server
+            .answer(stream, address, &slot(), peer, term_over)
+            .await;
     };
     (controls, client, served)
 }
