@@ -39,14 +39,14 @@ pub struct Serve {
         value_name = "NS,...",
         value_delimiter = ',',
         value_parser = parse_namespace,
-        requires = "kubernetes"
+        conflicts_with = "manifests"
     )]
     pub namespaces: Vec<String>,
     /// Lease that decides which replica writes status. Without this flag, this process writes status
-    #[arg(long, value_name = "NS/NAME", value_parser = parse_lease, requires = "kubernetes")]
+    #[arg(long, value_name = "NS/NAME", value_parser = parse_lease, conflicts_with = "manifests")]
     pub lease: Option<Lease>,
     /// Headless Service of all replicas. The replicas use its addresses to exchange their lists of proxies
-    #[arg(long, value_name = "HOST:PORT", requires = "kubernetes")]
+    #[arg(long, value_name = "HOST:PORT", conflicts_with = "manifests")]
     pub peers: Option<String>,
     /// Listen address for proxies: /v1/config
     #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1:9900")]

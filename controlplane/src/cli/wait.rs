@@ -70,7 +70,10 @@ impl Wait {
         let end = Instant::now() + self.timeout;
         let mut api = None;
         loop {
-            let missing = match read(&client, &mut api, *kind, &namespace, name).await {
+            let left = end.saturating_duration_since(Instant::now());
+            let object_read = read(&client, &mut api, *kind, &namespace, name);
+            let object_read = timeout(ANSWER.min(left), object_read).await;
+            let missing = match object_read.unwrap_or_else(|_| Err(Unread::no_answer())) {
                 Ok(value) => match liveness(kind.kind, &value) {
                     Ok(live) => return Ok(format!("{object} is live: {}", live.join("; "))),
                     Err(missing) => missing.join("\n  "),
@@ -97,6 +100,12 @@ enum Unread {
     Failed(String),
 }
 
+impl Unread {
+    fn no_answer() -> Unread {
+        Unread::Failed("no answer in time".to_owned())
+    }
+}
+
 /// Reads the object. At the first call, finds the version of the kind that the API server serves, and sets `api`.
 async fn read(
     client: &kube::Client,
@@ -105,21 +114,17 @@ async fn read(
     namespace: &str,
     name: &str,
 ) -> Result<serde_json::Value, Unread> {
-    let request = async {
-        let found = match api {
-            Some(api) => api,
-            None => {
-                let resource = discover(client, kind).await?;
-                api.insert(Api::namespaced_with(client.clone(), namespace, &resource))
-            }
-        };
-        let object = found.get_opt(name).await.map_err(failed)?;
-        object
-            .ok_or_else(|| Unread::Absent(format!("there is no {} {namespace}/{name}", kind.name)))
+    let found = match api {
+        Some(api) => api,
+        None => {
+            let resource = discover(client, kind).await?;
+            api.insert(Api::namespaced_with(client.clone(), namespace, &resource))
+        }
     };
-    let object = timeout(ANSWER, request).await;
-    let object = object.map_err(|_| Unread::Failed("no answer in time".to_owned()))??;
-    serde_json::to_value(object).map_err(|error| Unread::Failed(error.to_string()))
+    let object = found.get_opt(name).await.map_err(failed)?;
+    let absent = || Unread::Absent(format!("there is no {} {namespace}/{name}", kind.name));
+    serde_json::to_value(object.ok_or_else(absent)?)
+        .map_err(|error| Unread::Failed(error.to_string()))
 }
 
 async fn discover(client: &kube::Client, kind: SupportedKind) -> Result<ApiResource, Unread> {

@@ -60,9 +60,12 @@ impl Gate {
 /// `GET` or `POST /gate/KIND/NAMESPACE/NAME` names the object in the URL. `POST /gate/KIND` names it in the body, as
 /// Flagger's webhooks do. Without a gate (a folder of manifests) every answer is 501.
 pub fn router(gate: Option<Gate>) -> Router {
+    let gate_routes = Router::new()
+        .route("/{kind}", post(by_body).fallback(without_target))
+        .route("/{kind}/{namespace}/{name}", get(by_url).post(by_url))
+        .fallback(without_target);
     Router::new()
-        .route("/gate/{kind}", post(by_body))
-        .route("/gate/{kind}/{namespace}/{name}", get(by_url).post(by_url))
+        .nest("/gate", gate_routes)
         .layer(DefaultBodyLimit::max(MAX_BODY))
         .with_state(gate.map(Arc::new))
 }
@@ -88,6 +91,10 @@ struct GateTarget {
 struct NamesInBody {
     name: String,
     namespace: String,
+}
+
+async fn without_target() -> GateClosed {
+    GateClosed(StatusCode::BAD_REQUEST, messages::no_target())
 }
 
 async fn by_url(
@@ -198,6 +205,10 @@ impl Gate {
                 && it.object.name == target.name
         });
         found.cloned().ok_or_else(|| {
+            if outcome.published.is_none() {
+                let unread = messages::nothing_read();
+                return GateClosed(StatusCode::SERVICE_UNAVAILABLE, unread);
+            }
             let GateTarget {
                 kind,
                 namespace,
@@ -267,6 +278,14 @@ mod tests {
     /// Asks the gate of a replica that has read generation 1 of TrafficSplit `shop/web`. The API server answers with
     /// `code` and these objects. Returns the status and the text.
     async fn ask(code: u16, objects: Value) -> (u16, String) {
+        let outcome = Outcome {
+            subjects: vec![Arc::new(split_subject(false))],
+            ..Outcome::default()
+        };
+        ask_after(outcome, "/gate/trafficsplit/shop/web", code, objects).await
+    }
+
+    async fn ask_after(outcome: Outcome, path: &str, code: u16, objects: Value) -> (u16, String) {
         let api_server = tower::service_fn(move |_: axum::http::Request<kube::client::Body>| {
             let list = json!({ "metadata": {}, "items": objects });
             let mut response =
@@ -283,15 +302,11 @@ mod tests {
             CancellationToken::new(),
             metrics,
         );
-        let outcome = Outcome {
-            subjects: vec![Arc::new(split_subject(false))],
-            ..Outcome::default()
-        };
         let (_sender, outcome) = watch::channel(Arc::new(outcome));
         let proxies = AllProxies::gathered(server.proxies());
         let client = kube::Client::new(api_server, "default");
         let gate = Gate::new(client, outcome, Arc::new(proxies));
-        let request = axum::http::Request::get("/gate/trafficsplit/shop/web");
+        let request = axum::http::Request::get(path);
         let request = request.body(Body::empty()).unwrap();
         let response = router(Some(gate)).oneshot(request).await.unwrap();
         let status = response.status().as_u16();
@@ -321,11 +336,33 @@ mod tests {
                 200,
                 object("1", 1),
                 409,
-                "no proxy has requested a configuration",
+                "no proxy requests a configuration",
             ),
         ] {
             let (found, text) = ask(code, objects).await;
             assert!(found == status && text.contains(says), "{found} {text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn unread_cluster_has_no_answer() {
+        let path = "/gate/trafficsplit/shop/web";
+        let (status, text) = ask_after(Outcome::default(), path, 200, json!([])).await;
+        assert_eq!(status, 503, "{text}");
+        assert!(text.contains("Weir has not read the objects"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn incomplete_url_is_explained() {
+        for path in [
+            "/gate/ts",
+            "/gate/ts/shop",
+            "/gate/ts/shop/",
+            "/gate/ts/shop/web/more",
+        ] {
+            let (status, text) = ask_after(Outcome::default(), path, 200, json!([])).await;
+            assert_eq!(status, 400, "{path}: {text}");
+            assert!(text.contains("/gate/KIND/NAMESPACE/NAME"), "{text}");
         }
     }
 

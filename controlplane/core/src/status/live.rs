@@ -105,7 +105,7 @@ impl Evidence<'_> {
                 Audience::Edge => "for every namespace".to_owned(),
                 Audience::Gateway { namespace, name } => format!("for Gateway {namespace}/{name}"),
             };
-            let message = format!("{count}: no proxy has requested a configuration {audience}");
+            let message = format!("{count}: no proxy requests a configuration {audience}");
             return Condition::new(LIVE, Status::False, "NoProxies", message);
         }
         // A proxy of another namespace may report a wrong state. So the condition ignores such a proxy if it has failed

@@ -30,6 +30,9 @@ pub fn parse_kind(text: &str) -> Option<SupportedKind> {
 pub fn liveness(kind: Kind, object: &Value) -> Result<Vec<String>, Vec<String>> {
     let generation = object["metadata"]["generation"].as_i64();
     let generation = generation.unwrap_or_default();
+    if object["metadata"].get("deletionTimestamp").is_some() {
+        return Err(vec!["it is being deleted".to_owned()]);
+    }
     let status = &object["status"];
     let results = match RouteKind::of(kind) {
         None => vec![of_conditions(list(status, "conditions"), generation)],
@@ -179,6 +182,12 @@ mod tests {
         }
         let object = json!({ "metadata": { "generation": 4 } });
         assert!(liveness(Kind::TrafficSplit, &object).is_err());
+        let object = json!({
+            "metadata": { "generation": 4, "deletionTimestamp": "2026-01-01T00:00:00Z" },
+            "status": { "conditions": [live("True", 4)] },
+        });
+        let missing = liveness(Kind::TrafficSplit, &object).unwrap_err();
+        assert_eq!(missing, ["it is being deleted"]);
     }
 
     /// Returns the result for a route with a Service and two Gateways as parents.

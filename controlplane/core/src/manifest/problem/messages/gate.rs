@@ -12,6 +12,12 @@ messages! {
     no_names(why) => InvalidValue,
         "the body does not name an object: {why}", Whole "the gate stays closed",
         "send JSON with name and namespace, as Flagger does, or write /gate/KIND/NAMESPACE/NAME";
+    no_target() => InvalidValue,
+        "the URL does not name an object", Whole "the gate stays closed",
+        "write /gate/KIND/NAMESPACE/NAME, or send POST /gate/KIND with a body as Flagger does";
+    nothing_read() => Unavailable,
+        "Weir has not read the objects of the cluster yet", Whole "the gate stays closed",
+        "try again; if the problem stays, look at the log of weir serve";
     starting() => Unavailable,
         "this replica started a moment ago and does not know all proxies yet", Whole "the gate stays closed",
         "try again after five seconds";
