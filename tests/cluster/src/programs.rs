@@ -25,20 +25,27 @@ pub fn go_program(family: &str, program: &str) -> PathBuf {
     Path::new(folder.trim()).join(program)
 }
 
-/// Returns the folder with the CRDs of a Gateway API channel, `standard` or `experimental`, from its Go module. Only
-/// `experimental` has TCPRoute.
-pub fn gateway_api_crds(channel: &str) -> PathBuf {
-    let module = root().join("tests/cluster/go/gateway-api");
+/// Returns the folder with the files of a Go module, which `go.mod` of this family requires. Downloads the module if it
+/// is missing.
+pub fn go_module(family: &str, module: &str) -> PathBuf {
+    let folder = root().join("tests/cluster/go").join(family);
     let go = |args: &[&str]| {
-        let output = Command::new("go").args(args).current_dir(&module).output();
+        let output = Command::new("go").args(args).current_dir(&folder).output();
         let output = output.unwrap_or_else(|error| panic!("go (Go 1.26 or later): {error}"));
         let errors = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "go {args:?}: {errors}");
         String::from_utf8_lossy(&output.stdout).trim().to_owned()
     };
-    go(&["mod", "download"]);
-    let folder = go(&["list", "-m", "-f", "{{.Dir}}", "sigs.k8s.io/gateway-api"]);
-    Path::new(&folder).join("config/crd").join(channel)
+    go(&["mod", "download", module]);
+    PathBuf::from(go(&["list", "-m", "-f", "{{.Dir}}", module]))
+}
+
+/// Returns the folder with the CRDs of a Gateway API channel, `standard` or `experimental`, from its Go module. Only
+/// `experimental` has TCPRoute.
+pub fn gateway_api_crds(channel: &str) -> PathBuf {
+    go_module("gateway-api", "sigs.k8s.io/gateway-api")
+        .join("config/crd")
+        .join(channel)
 }
 
 /// Returns the folder with the CRD of Linkerd's HTTPRoute, reduced to the parts that tests use.

@@ -2,17 +2,18 @@
 //! promoted, and a canary that fails and is rolled back.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use weir_cluster::programs::go_program;
+use weir_cluster::programs::go_module;
 use weir_tests::pages::commands;
 use weir_tests::{objects, root};
 
-use super::installed::{INSTALLED, Installed, wait};
+use super::INSTALLED;
+use super::installed::{Installed, wait};
+use super::podinfo::{PROMETHEUS, start_client};
 
 /// The workload that Flagger releases. After SIGTERM its pods serve some seconds more.
 const PODINFO: &str = "
@@ -37,57 +38,10 @@ metadata: { name: podinfo }
 spec: { selector: { app: podinfo }, ports: [{ name: http, port: 9898, targetPort: http }] }
 ";
 
-/// Reads the metrics of the Envoys of both namespaces every two seconds.
-const PROMETHEUS: &str = "
-apiVersion: v1
-kind: Namespace
-metadata: { name: monitoring }
----
-apiVersion: v1
-kind: ConfigMap
-metadata: { name: prometheus, namespace: monitoring }
-data:
-  prometheus.yml: |
-    global: { scrape_interval: 2s }
-    scrape_configs:
-    - job_name: envoy
-      metrics_path: /stats/prometheus
-      dns_sd_configs:
-      - { names: [stats.test.svc.cluster.local, stats.routed.svc.cluster.local], type: A, port: 15090, refresh_interval: 2s }
----
-apiVersion: apps/v1
-kind: Deployment
-metadata: { name: prometheus, namespace: monitoring }
-spec:
-  selector: { matchLabels: { app.kubernetes.io/name: prometheus } }
-  template:
-    metadata: { labels: { app.kubernetes.io/name: prometheus } }
-    spec:
-      containers:
-      - name: prometheus
-        image: prom/prometheus
-        args: [--config.file=/etc/prometheus/prometheus.yml, --storage.tsdb.path=/tmp/prometheus]
-        volumeMounts: [{ name: config, mountPath: /etc/prometheus }]
-      volumes: [{ name: config, configMap: { name: prometheus } }]
----
-apiVersion: v1
-kind: Service
-metadata: { name: prometheus, namespace: monitoring }
-spec:
-  selector: { app.kubernetes.io/name: prometheus }
-  ports: [{ port: 9090 }]
-";
-
 /// Installs Flagger from the manifests of its Go module.
 fn install_flagger(weir: &Installed) {
-    go_program("flagger", "flagger");
-    let module = Command::new("go")
-        .args(["list", "-m", "-f", "{{.Dir}}", "github.com/fluxcd/flagger"])
-        .current_dir(root().join("tests/cluster/go/flagger"))
-        .output()
-        .expect("go");
-    let module = String::from_utf8_lossy(&module.stdout).trim().to_owned();
-    let base = PathBuf::from(module).join("kustomize/base/flagger");
+    let module = go_module("flagger", "github.com/fluxcd/flagger");
+    let base = module.join("kustomize/base/flagger");
     weir.run(&["create", "namespace", "flagger-system"]);
     weir.run(&["apply", "-k", &base.display().to_string()]);
     // The probes of the manifest need a program of Flagger's image.
@@ -111,56 +65,16 @@ fn install_flagger(weir: &Installed) {
     weir.available("flagger-system", "flagger");
 }
 
-/// Starts podinfo and a client with the Envoy of `envoy-config/kubernetes-sidecar.yaml`. Returns the client's pod.
-fn start_client(weir: &Installed, namespace: &str) -> String {
-    weir.run(&["create", "namespace", namespace]);
-    let file = root().join("envoy-config/kubernetes-sidecar.yaml");
-    let mut config = std::fs::read_to_string(file).expect("kubernetes-sidecar.yaml");
-    for (from, to) in [
-        (
-            "bookstore-v1.bookstore",
-            format!("podinfo-primary.{namespace}"),
-        ),
-        (
-            "bookstore-v2.bookstore",
-            format!("podinfo-canary.{namespace}"),
-        ),
-        ("bookstore.bookstore", format!("podinfo.{namespace}")),
-        ("14001", "9898".to_owned()),
-        (
-            r#""namespace": "bookbuyer""#,
-            format!(r#""namespace": "{namespace}""#),
-        ),
-    ] {
-        assert!(config.contains(from), "no {from}");
-        config = config.replace(from, &to);
-    }
-    weir.envoy(namespace, &objects(&config).remove(0));
-    let stats = json!({ "apiVersion": "v1", "kind": "Service",
-        "metadata": { "name": "stats", "namespace": namespace },
-        "spec": { "clusterIP": "None", "selector": { "app": "client" }, "ports": [{ "port": 15090 }] } });
-    let client = json!({ "apiVersion": "apps/v1", "kind": "Deployment",
-        "metadata": { "name": "client", "namespace": namespace },
-        "spec": { "selector": { "matchLabels": { "app": "client" } }, "template": {
-            "metadata": { "labels": { "app": "client" } },
-            "spec": { "terminationGracePeriodSeconds": 1,
-                "containers": [{ "name": "client", "image": "registry.k8s.io/pause" }] } } } });
-    weir.cluster.apply(&stats.to_string());
-    weir.cluster.apply(&client.to_string());
-    weir.inject(namespace, "client", None);
-    let mut pods = Vec::new();
-    // The first pod has no Envoy, and ends a moment later.
-    wait("one client with Envoy", || {
-        pods = weir.pods(namespace, "app=client");
-        pods.len() == 1 && weir.cluster.pid_of(namespace, &pods[0], "envoy").is_ok()
-    });
+/// Starts podinfo, and a client of podinfo. Returns the client's pod.
+fn start(weir: &Installed, namespace: &str) -> String {
+    let services = ["podinfo", "podinfo-primary", "podinfo-canary"];
+    let pod = start_client(weir, namespace, &services);
     let podinfo = PODINFO.replace(
         "name: podinfo }",
         &format!("name: podinfo, namespace: {namespace} }}"),
     );
     weir.cluster.apply(&podinfo);
     weir.available(namespace, "podinfo");
-    let pod = pods.remove(0);
     wait("an answer of podinfo", || {
         get(weir, namespace, &pod, "http://127.0.0.1:15001/") == "v1 200\n"
     });
@@ -207,26 +121,14 @@ fn run_page(weir: &Installed, kind: &str, namespace: &str) {
             line.replace("trafficsplit/", &format!("{kind}/")) + "\n"
         })
         .collect();
-    let kubectl = go_program("kubernetes", "");
-    let path = std::env::var("PATH").unwrap_or_default();
     let start = Instant::now();
-    let output = Command::new("bash")
-        .args(["-c", &format!("exec 2>&1; set -eux\n{script}")])
-        .current_dir(root())
-        .env("PATH", format!("{}:{path}", kubectl.display()))
-        .env(
-            "KUBECONFIG",
-            weir.cluster.kubeconfig(weir_cluster::server::ADMIN),
-        )
-        .output()
-        .expect("bash");
-    let text = String::from_utf8_lossy(&output.stdout);
+    let (is_good, text) = weir.bash(&script);
     println!("{kind}: {:?}\n{text}", start.elapsed());
     let log = || {
         let pods = weir.pods("flagger-system", "app=flagger");
         weir.cluster.logs("flagger-system", &pods[0], "flagger")
     };
-    if !output.status.success() {
+    if !is_good {
         let canary = weir.run(&["describe", "canary", "podinfo", "-n", namespace]);
         panic!("{script}\n{text}\n{canary}\n{}", log());
     }
@@ -299,7 +201,7 @@ fn flagger_promotes_and_rolls_back() {
     std::thread::scope(|scope| {
         for (kind, namespace) in releases {
             scope.spawn(move || {
-                let pod = start_client(weir, namespace);
+                let pod = start(weir, namespace);
                 let is_over = AtomicBool::new(false);
                 let answers = std::thread::scope(|scope| {
                     let load = scope.spawn(|| load(weir, namespace, &pod, &is_over));

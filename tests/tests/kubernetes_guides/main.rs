@@ -2,13 +2,25 @@
 //! own Deployments. Envoys with configurations of `envoy-config/` are sidecars or a gateway. Each test prints the time
 //! from an apply until the last proxy has the change.
 
+mod changes;
 mod flagger;
 mod installed;
+mod podinfo;
+
+use std::sync::LazyLock;
 
 use serde_json::{Value, json};
+use weir_cluster::Images;
+use weir_cluster::programs::go_program;
 use weir_tests::{objects, root};
 
-use installed::{INSTALLED, wait};
+use installed::{Installed, wait};
+
+static INSTALLED: LazyLock<Installed> = LazyLock::new(|| {
+    let mut tool = Images::default();
+    tool.program("ghcr.io/fluxcd/flagger", &go_program("flagger", "flagger"));
+    Installed::start(tool)
+});
 
 /// Adapts a configuration of `envoy-config/` to a Kubernetes cluster. Replaces the texts in `names`, uses DNS names of
 /// Services as addresses, and takes the listener `stats`, the clusters `weir` and `admin`, and the admin interface from
