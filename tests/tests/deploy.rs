@@ -6,7 +6,7 @@ use std::process::Command;
 
 use serde_json::{Value, json};
 use weir_cluster::ApiServer;
-use weir_cluster::programs::go_program;
+use weir_cluster::programs::{gateway_api_crds, go_module, go_program};
 use weir_tests::{objects, root};
 
 const HELM_RELEASE: [&str; 5] = [
@@ -390,4 +390,71 @@ fn api_server_accepts_all_manifests() {
         !refused.status.success() && errors.contains("violates PodSecurity"),
         "{errors}"
     );
+}
+
+/// The definitions of Argo Rollouts come from its Go module. `scripts/rollouts` runs the controller with these manifests.
+#[test]
+fn api_server_accepts_argo_rollouts_manifests() {
+    let server = ApiServer::start();
+    let argo = go_module("argo-rollouts", "github.com/argoproj/argo-rollouts");
+    server.crds(&[
+        &root().join("deploy/crds"),
+        &gateway_api_crds("standard"),
+        &argo.join("manifests/crds"),
+    ]);
+    let kubectl = server.kubectl_client();
+    kubectl.run(&["create", "namespace", "weir-system"]);
+    let folder = root().join("deploy/argo-rollouts");
+    let dry_run = ["--dry-run=server", "-f", "-"];
+    let strict = [&["apply", "--validate=strict"], &dry_run[..]].concat();
+    let manifests = kustomize("deploy/argo-rollouts");
+    assert_eq!(objects(&manifests).len(), 7);
+    kubectl.with_input(&strict, &manifests);
+    for rollout in ["rollout-smi.yaml", "rollout-gatewayapi.yaml"] {
+        let file = folder.join(rollout).display().to_string();
+        kubectl.run(&["apply", "--validate=strict", "-f", &file]);
+    }
+    let mut patches = 0;
+    for entry in std::fs::read_dir(&folder).expect("the folder") {
+        let path = entry.expect("an entry").path();
+        let name = path
+            .file_name()
+            .expect("a name")
+            .to_string_lossy()
+            .into_owned();
+        let object = match name.split_once('-') {
+            Some(("steps", _)) => "rollout/podinfo",
+            Some(("route", _)) => "httproute/podinfo",
+            _ => continue,
+        };
+        let file = path.display().to_string();
+        kubectl.run(&["patch", object, "--type=merge", "--patch-file", &file]);
+        // A patch with an unknown field would change nothing else, so the object must have the whole patch.
+        let patch = std::fs::read_to_string(&path).expect("a patch");
+        let patched = kubectl.run(&["get", object, "-o", "json"]);
+        let patched: Value = serde_json::from_str(&patched).expect("JSON");
+        assert!(
+            contains(&patched, &objects(&patch)[0]),
+            "{name}: {patched:#}"
+        );
+        patches += 1;
+    }
+    assert_eq!(patches, 4);
+}
+
+/// True if the value has everything of the part. Lists must have the same length.
+fn contains(value: &Value, part: &Value) -> bool {
+    match (value, part) {
+        (Value::Object(value), Value::Object(part)) => part
+            .iter()
+            .all(|(key, part)| value.get(key).is_some_and(|value| contains(value, part))),
+        (Value::Array(value), Value::Array(part)) => {
+            value.len() == part.len()
+                && value
+                    .iter()
+                    .zip(part)
+                    .all(|(value, part)| contains(value, part))
+        }
+        _ => value == part,
+    }
 }
