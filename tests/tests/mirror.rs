@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::DefaultBodyLimit;
 use axum::http::{HeaderMap, Method, Request, Response, Uri};
 use http_body_util::Empty;
 use hyper::body::Incoming;
@@ -73,6 +74,7 @@ impl Recorder {
                 tokio::time::sleep(delay).await;
             },
         );
+        let app = app.layer(DefaultBodyLimit::disable());
         let echo = Echo::serve(app).await;
         Recorder { echo, received }
     }
@@ -94,7 +96,7 @@ impl Recorder {
     }
 }
 
-/// An Envoy, three backends and a mirror that hangs.
+/// An Envoy, three backends, a mirror that never answers and a mirror that never reads.
 struct Site {
     envoy: Envoy,
     a: Recorder,
@@ -103,6 +105,7 @@ struct Site {
     hanging: Recorder,
     http2: ReceivedList,
     http2_shadow: ReceivedList,
+    _silent: std::net::TcpListener,
     _plane: InProcess,
 }
 
@@ -111,19 +114,27 @@ impl Site {
         Site::start_with(workers, |bootstrap| bootstrap.mirroring().build()).await
     }
 
+    /// `edit` changes the configuration of Envoy.
+    async fn start_edited(edit: fn(&mut Value)) -> Site {
+        Site::start_with(1, |bootstrap| edited(bootstrap, edit)).await
+    }
+
     /// `build` returns the configuration of Envoy.
-    async fn start_with(workers: usize, build: fn(Bootstrap) -> String) -> Site {
+    async fn start_with(workers: usize, build: impl FnOnce(Bootstrap) -> String) -> Site {
         let plane = InProcess::start(&manifests(), Policy::Unstated).await;
         let start = || Recorder::start(Duration::ZERO);
         let (a, b, shadow) = (start().await, start().await, start().await);
         let hanging = Recorder::start(Duration::from_secs(600)).await;
         let (http2, http2_shadow) = (http2_backend().await, http2_backend().await);
+        // The kernel accepts connections to this port, and nothing reads from them.
+        let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
         let bootstrap = Bootstrap::default()
             .cluster("weir", plane.listen)
             .cluster("a", a.echo.address)
             .cluster("b", b.echo.address)
             .cluster("shadow", shadow.echo.address)
             .cluster("hanging", hanging.echo.address)
+            .cluster("silent", silent.local_addr().expect("an address"))
             .cluster("dead", closed_port())
             .http2_cluster("http2", http2.0)
             .http2_cluster("http2-shadow", http2_shadow.0)
@@ -138,6 +149,7 @@ impl Site {
             hanging,
             http2: http2.1,
             http2_shadow: http2_shadow.1,
+            _silent: silent,
             _plane: plane,
         }
     }
@@ -146,8 +158,15 @@ impl Site {
         self.envoy.listener("outbound")
     }
 
-    /// Returns the findings of `weir check --envoy` about mirrors.
+    /// Returns the findings of `weir check --envoy` about mirrors, without warnings.
     async fn findings(&self) -> Vec<String> {
+        let lines = self.all_findings().await.into_iter();
+        let lines = lines.filter(|line| !line.contains("MirrorDelays"));
+        lines.collect()
+    }
+
+    /// Returns the findings of `weir check --envoy` about mirrors.
+    async fn all_findings(&self) -> Vec<String> {
         let dump = self.envoy.ask("/config_dump").await;
         let dump = serde_json::from_str(&dump).expect("JSON");
         let dump = EnvoyDump::read(&dump).expect("a dump");
@@ -209,6 +228,7 @@ fn manifests() -> String {
         "b",
         "shadow",
         "hanging",
+        "silent",
         "dead",
         "unknown",
         "http2",
@@ -242,6 +262,7 @@ fn manifests() -> String {
             a,
         ),
         rule("/hanging", &mirror("hanging", ""), a),
+        rule("/silent", &mirror("silent", ""), a),
         rule("/dead", &mirror("dead", ""), a),
         rule("/unknown", &mirror("unknown", ""), a),
         rule("/plain", "", "{ name: b, port: 80 }"),
@@ -373,11 +394,13 @@ async fn concurrent_requests_are_all_copied() {
 }
 
 #[tokio::test]
-async fn clients_never_wait_for_mirrors() {
+async fn small_requests_never_wait_for_mirrors() {
     let site = Site::start(1).await;
-    let slowest = site.send("/hanging", 100).await;
-    assert!(slowest < Duration::from_secs(1), "{slowest:?}");
-    assert_eq!(site.a.take().len(), 100);
+    for path in ["/hanging", "/silent"] {
+        let slowest = site.send(path, 100).await;
+        assert!(slowest < Duration::from_secs(1), "{path}: {slowest:?}");
+        assert_eq!(site.a.take().len(), 100, "{path}");
+    }
     assert!(!site.hanging.wait(1).await.is_empty());
 
     for path in ["/dead", "/unknown"] {
@@ -407,7 +430,7 @@ async fn clients_cannot_choose_mirrors() {
 #[tokio::test]
 async fn check_reports_routes_without_mirrors() {
     let site = Site::start(1).await;
-    // The mirror of `/unknown` has no cluster. `clients_never_wait_for_mirrors` shows that it gets no copy.
+    // The mirror of `/unknown` has no cluster. `small_requests_never_wait_for_mirrors` shows that it gets no copy.
     let unknown =
         "ClusterNotFound: the mirror unknown.default:80 has no cluster: unknown does not exist";
     let findings = site.findings().await;
@@ -426,13 +449,204 @@ async fn check_reports_routes_without_mirrors() {
     findings.retain(|line| !line.contains(unknown));
     assert_eq!(findings.len(), 2, "{findings:#?}");
     let starts = [
-        "envoy, listener outbound: MirrorHeadersVisible: the router has no filter with root_id: upstream",
-        "envoy, route configuration , virtual host all: NotMirrored: route routes[0] has no request_mirror_policies \
-         that read x-weir-mirror and x-weir-mirror-2",
+        "envoy, listener outbound: MirrorHeadersVisible: no filter with root_id: upstream is in upstream_http_filters of \
+         the router",
+        "envoy, route configuration , virtual host all: NotMirrored: Envoy uses only the request_mirror_policies of \
+         the route configuration for route routes[0], and they do not read x-weir-mirror and x-weir-mirror-2",
     ];
     for (finding, start) in findings.iter().zip(starts) {
         assert!(finding.starts_with(start), "{finding}");
     }
+}
+
+/// Returns the cluster of this name in a configuration of Envoy.
+fn cluster<'v>(config: &'v mut Value, name: &str) -> &'v mut Value {
+    let clusters = config["static_resources"]["clusters"].as_array_mut();
+    let mut clusters = clusters.expect("clusters").iter_mut();
+    let found = clusters.find(|it| it["name"] == name);
+    found.expect("the cluster")
+}
+
+fn manager(config: &mut Value) -> &mut Value {
+    let listener = &mut config["static_resources"]["listeners"][0];
+    &mut listener["filter_chains"][0]["filters"][0]["typed_config"]
+}
+
+const OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
+
+fn options(own: &Value) -> Value {
+    let mut options = json!({
+        "@type": format!("type.googleapis.com/{OPTIONS}"),
+        "explicit_http_config": { "http_protocol_options": {} },
+    });
+    let fields = own.as_object().expect("an object").clone();
+    options.as_object_mut().expect("an object").extend(fields);
+    json!({ OPTIONS: options })
+}
+
+/// `edit` changes the configuration of an Envoy with mirrors.
+fn edited(bootstrap: Bootstrap, edit: fn(&mut Value)) -> String {
+    let text = bootstrap.mirroring().build();
+    let mut config: Value = serde_json::from_str(&text).expect("JSON");
+    edit(&mut config);
+    config.to_string()
+}
+
+/// Writes the line that `weir check --envoy` advises.
+fn limit_copies(config: &mut Value) {
+    let limit = json!({ "common_http_protocol_options": { "max_stream_duration": "1s" } });
+    cluster(config, "silent")["typed_extension_protocol_options"] = options(&limit);
+}
+
+/// Envoy passes the back-pressure of a mirror on to the client.
+#[tokio::test]
+async fn large_bodies_wait_at_most_limit() {
+    let body = "x".repeat(16 * 1024 * 1024);
+    let is_delayed = |line: &String| line.contains("the cluster silent of the mirror");
+    let site = Site::start(1).await;
+    let upload = post(site.address(), "/silent", &body);
+    let without = tokio::time::timeout(Duration::from_secs(4), upload).await;
+    assert!(without.is_err(), "{without:?}");
+    let findings = site.all_findings().await;
+    assert!(findings.iter().any(is_delayed), "{findings:#?}");
+    drop(site);
+
+    let site = Site::start_edited(limit_copies).await;
+    let upload = post(site.address(), "/silent", &body);
+    let answer = tokio::time::timeout(Duration::from_secs(4), upload).await;
+    assert_eq!(answer.expect("an answer"), "HTTP/1.1 200 OK");
+    let findings = site.all_findings().await;
+    assert!(!findings.iter().any(is_delayed), "{findings:#?}");
+}
+
+/// What a broken configuration does to requests for `/two`.
+struct Broken {
+    edit: fn(&mut Value),
+    /// The number of copies of ten requests at the first mirror.
+    copies: usize,
+    /// True if the backend gets the name of the mirror's cluster.
+    is_visible: bool,
+    finding: &'static str,
+}
+
+/// Puts the upstream filter of Weir into a matcher without `not_matcher`.
+fn skip_upstream(config: &mut Value) {
+    let filter =
+        &mut manager(config)["http_filters"][1]["typed_config"]["upstream_http_filters"][0];
+    let inner = filter["typed_config"].take();
+    let kind = |name: &str| format!("type.googleapis.com/envoy.{name}");
+    let input = json!({
+        "@type": kind("type.matcher.v3.HttpRequestHeaderMatchInput"),
+        "header_name": "x-weir-mirror",
+    });
+    let skip = json!({ "@type": kind("extensions.filters.common.matcher.action.v3.SkipFilter") });
+    let predicate = json!({ "single_predicate": {
+        "input": { "name": "mirror", "typed_config": input },
+        "value_match": { "safe_regex": { "google_re2": {}, "regex": ".+" } },
+    } });
+    let on_match = json!({ "action": { "name": "skip", "typed_config": skip } });
+    let matchers = json!([{ "predicate": predicate, "on_match": on_match }]);
+    filter["typed_config"] = json!({
+        "@type": kind("extensions.common.matching.v3.ExtensionWithMatcher"),
+        "xds_matcher": { "matcher_list": { "matchers": matchers } },
+        "extension_config": { "name": "weir-upstream", "typed_config": inner },
+    });
+}
+
+/// Removes the header of the first mirror before the upstream filter of Weir runs.
+fn remove_upstream(config: &mut Value) {
+    let kind =
+        "type.googleapis.com/envoy.extensions.filters.http.header_mutation.v3.HeaderMutation";
+    let removal = json!({ "request_mutations": [{ "remove": "x-weir-mirror" }] });
+    let filter = json!({ "@type": kind, "mutations": removal });
+    let router = &mut manager(config)["http_filters"][1]["typed_config"];
+    let filters = router["upstream_http_filters"].as_array_mut();
+    let filters = filters.expect("a list");
+    filters.insert(0, json!({ "name": "removal", "typed_config": filter }));
+}
+
+fn replace_filters(config: &mut Value) {
+    let router = &manager(config)["http_filters"][1]["typed_config"];
+    let codec = router["upstream_http_filters"][1].clone();
+    let own = options(&json!({ "http_filters": [codec] }));
+    cluster(config, "a")["typed_extension_protocol_options"] = own;
+}
+
+/// Each finding is true: requests show its effect.
+#[tokio::test]
+async fn check_finds_broken_mirrors() {
+    let cases = [
+        Broken {
+            edit: |config| {
+                let router = &mut manager(config)["http_filters"][1]["typed_config"];
+                router["upstream_http_filters"][0]["disabled"] = json!(true);
+            },
+            copies: 10,
+            is_visible: true,
+            finding: "MirrorHeadersVisible: the filter weir-upstream in upstream_http_filters of the router has disabled",
+        },
+        Broken {
+            edit: skip_upstream,
+            copies: 10,
+            is_visible: true,
+            finding: "MirrorHeadersVisible: the matcher of the filter weir-upstream in upstream_http_filters of the router",
+        },
+        Broken {
+            edit: replace_filters,
+            copies: 10,
+            is_visible: true,
+            finding: "MirrorHeadersVisible: no filter with root_id: upstream is in http_filters of the cluster a",
+        },
+        Broken {
+            edit: remove_upstream,
+            copies: 0,
+            is_visible: false,
+            finding: "NotMirrored: the filter removal in upstream_http_filters of the router removes the header x-weir-mirror",
+        },
+        Broken {
+            edit: |config| {
+                let policies = &mut manager(config)["route_config"]["request_mirror_policies"];
+                policies[0]["runtime_fraction"] = json!({ "default_value": { "numerator": 0 } });
+            },
+            copies: 0,
+            is_visible: false,
+            finding: "NotMirrored: route routes[0] has a runtime_fraction below 100 percent in the policy that reads x-weir-mirror",
+        },
+    ];
+    for case in cases {
+        let site = Site::start_edited(case.edit).await;
+        site.send("/two", 10).await;
+        let copies = site.shadow.wait(case.copies).await;
+        assert_eq!(copies.len(), case.copies, "{}", case.finding);
+        let requests = site.a.take();
+        let mut requests = requests.iter();
+        let is_visible = requests.any(|(_, it)| it.contains_key("x-weir-mirror"));
+        assert_eq!(is_visible, case.is_visible, "{}", case.finding);
+        let findings = site.findings().await;
+        let is_found = findings.iter().any(|line| line.contains(case.finding));
+        assert!(is_found, "{}: {findings:#?}", case.finding);
+    }
+}
+
+/// The early mutation of the connection manager removes no header of a mirror.
+#[tokio::test]
+async fn check_finds_mirrors_of_clients() {
+    let site = Site::start_edited(|config| {
+        manager(config)["early_header_mutation_extensions"] = json!([]);
+    })
+    .await;
+    let mut connection = Connection::open(site.address()).await;
+    for _ in 0..10 {
+        let headers = [("x-weir-mirror", "shadow")];
+        connection.get_with("web", "/plain", &headers).await;
+    }
+    assert_eq!(site.shadow.wait(10).await.len(), 10);
+    let found = "HeaderFromClients: request_mirror_policies read x-weir-mirror and x-weir-mirror-2, and nothing";
+    let findings = site.findings().await;
+    assert!(
+        findings.iter().any(|line| line.contains(found)),
+        "{findings:#?}"
+    );
 }
 
 /// Moves all routes into a matcher tree. The route for split requests gets a mirror of its own, so it does not use the
@@ -457,10 +671,13 @@ async fn check_reads_mirrors_in_matcher_trees() {
     assert_eq!(site.b.wait(1).await.len(), 1);
     assert_eq!(site.shadow.wait(1).await.len(), 0);
     let findings = site.findings().await;
-    let start = "envoy, route configuration , virtual host all: NotMirrored: route route 1 of the matcher does not \
-                 follow x-weir-mirror and x-weir-mirror-2";
+    let start = "envoy, route configuration , virtual host all: NotMirrored: Envoy uses only the \
+                 request_mirror_policies of the route for route route 1 of the matcher, and they do not read x-weir-mirror \
+                 and x-weir-mirror-2";
+    let line = findings.iter().find(|line| line.starts_with(start));
+    let level = "add to request_mirror_policies of the route: { cluster_header: x-weir-mirror,";
     assert!(
-        findings.iter().any(|line| line.starts_with(start)),
+        line.is_some_and(|line| line.contains(level)),
         "{findings:#?}"
     );
 }

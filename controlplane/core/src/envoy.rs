@@ -8,6 +8,7 @@
 //! The functions are pure: the caller fetches the dump and passes it as JSON.
 
 mod chains;
+mod cluster_settings;
 mod discovered;
 mod dump;
 mod dump_fields;
@@ -24,6 +25,7 @@ mod lost_policies;
 mod manager;
 mod matcher_tree;
 mod mirror_findings;
+mod mirror_policies;
 mod missing_rules;
 mod own_routes;
 mod path_matcher;
@@ -38,6 +40,7 @@ mod statistics;
 mod switches;
 #[cfg(test)]
 mod tests;
+mod upstream_filters;
 mod virtual_host;
 
 use std::collections::BTreeSet;
@@ -78,7 +81,7 @@ pub fn findings(dump: &EnvoyDump, plan: &Plan) -> Vec<Finding> {
         filter_order::find(splitter, &mut findings);
         own_routes::find(splitter, &mut findings);
         edited_twice::find(splitter, &mut findings);
-        mirror_findings::find(splitter, &dump.clusters, &mut findings);
+        mirror_findings::find(splitter, dump, &mut findings);
         switches::find(dump, splitter, &mut findings);
         for host in splitter.virtual_hosts() {
             lost_policies::find(host, splitter.header(), &mut findings);
@@ -91,6 +94,7 @@ pub fn findings(dump: &EnvoyDump, plan: &Plan) -> Vec<Finding> {
     let headers: BTreeSet<&str> = splitters.iter().map(|it| it.header()).collect();
     for manager in &dump.managers {
         filter_order::find_twice(manager, &mut findings);
+        mirror_findings::find_clients(manager, &mut findings);
         for header in &headers {
             header_leaks::find_leaks(manager, header, &mut findings);
             header_leaks::find_clients(manager, header, &mut findings);

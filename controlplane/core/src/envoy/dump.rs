@@ -1,12 +1,13 @@
 //! Reads the parts of Envoy's `/config_dump` (envoy.admin.v3.ConfigDump in JSON) that Weir needs, and ignores all other
 //! parts.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 use weir_split::{EVERY_NAMESPACE, Plugin, Protocol, module};
 
 use super::chains::Chain;
+use super::cluster_settings::ClusterSettings;
 use super::discovered::Discovered;
 use super::dump_fields::{children, items, message, plugin, resources, text, wasm};
 use super::manager::{Manager, RouteIndex};
@@ -22,6 +23,8 @@ pub struct EnvoyDump {
     /// The Weir filters. Filters with the same configuration have one entry.
     pub filters: Vec<Filter>,
     pub(super) managers: Vec<Manager>,
+    /// The settings of the clusters by name.
+    pub(super) cluster_settings: BTreeMap<String, ClusterSettings>,
     pub(super) chains: Vec<Chain>,
     /// True if Envoy has a `stats_matcher`, which may exclude the statistics of Weir.
     pub(super) has_stats_matcher: bool,
@@ -71,6 +74,7 @@ impl EnvoyDump {
             clusters: BTreeSet::new(),
             filters: Vec::new(),
             managers: Vec::new(),
+            cluster_settings: BTreeMap::new(),
             chains: Vec::new(),
             has_stats_matcher: false,
             is_runtime_changeable: true,
@@ -85,7 +89,10 @@ impl EnvoyDump {
                 "ClustersConfigDump" => {
                     has_clusters = true;
                     for cluster in resources(config, "cluster") {
-                        parsed.clusters.insert(text(cluster, "name"));
+                        let name = text(cluster, "name");
+                        let settings = ClusterSettings::read(cluster, &discovered);
+                        parsed.cluster_settings.insert(name.clone(), settings);
+                        parsed.clusters.insert(name);
                     }
                 }
                 "ListenersConfigDump" => {

@@ -9,6 +9,7 @@ use super::discovered::Discovered;
 use super::dump_fields::{children, find_wasm, http_kind, items, plugin, text};
 use super::header_mutations::HeaderMutations;
 use super::runtime_switch::RuntimeSwitch;
+use super::upstream_filters::UpstreamFilters;
 
 #[derive(Debug)]
 pub struct HttpFilter {
@@ -23,13 +24,12 @@ pub struct HttpFilter {
     pub switches: Vec<RuntimeSwitch>,
     /// The plugin configuration, for a Weir filter.
     pub plugin: Option<Plugin>,
+    /// The filters between this filter and the backends, if this filter is a router.
+    pub upstream: UpstreamFilters,
     config: Value,
 }
 
 const UPSTREAM_FILTERS: &str = "upstream_http_filters";
-
-/// The `root_id` of the filter that removes the headers of mirrors from requests to backends.
-const UPSTREAM_ROOT: &str = "upstream";
 
 /// The configurations of filters on a route, by the name of the filter. The order is: route, virtual host, route
 /// configuration.
@@ -51,6 +51,7 @@ impl HttpFilter {
             is_conditional: inner.is_some(),
             switches: matcher.map(switches).unwrap_or_default(),
             plugin: plugin.map(|(plugin, _)| plugin),
+            upstream: UpstreamFilters::read(config, UPSTREAM_FILTERS, discovered),
             config: config.clone(),
         }
     }
@@ -77,9 +78,8 @@ impl HttpFilter {
         HeaderMutations::of_filter(&self.kind, &self.config, overrides)
     }
 
-    /// True if this is a router whose upstream filters remove the headers of mirrors.
-    pub fn hides_mirrors(&self) -> bool {
-        items(&self.config, UPSTREAM_FILTERS).any(has_upstream_root)
+    pub fn is_router(&self) -> bool {
+        self.kind == "router"
     }
 
     /// Returns the request headers that filters between the router and the backend remove and write.
@@ -96,11 +96,6 @@ impl HttpFilter {
             })
             .collect()
     }
-}
-
-fn has_upstream_root(within: &Value) -> bool {
-    within.get("root_id").and_then(Value::as_str) == Some(UPSTREAM_ROOT)
-        || children(within).any(has_upstream_root)
 }
 
 fn switches(matcher: &Value) -> Vec<RuntimeSwitch> {

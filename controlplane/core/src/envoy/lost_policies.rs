@@ -8,6 +8,7 @@ use std::collections::BTreeSet;
 
 use super::Finding;
 use super::envoy_route::{EnvoyRoute, RouteTarget};
+use super::policy::MIRRORS;
 use super::virtual_host::VirtualHost;
 use crate::manifest::problem::messages::envoy as messages;
 
@@ -48,7 +49,11 @@ pub fn find(host: &VirtualHost, header: &str, findings: &mut BTreeSet<Finding>) 
                 continue;
             }
             let policies = &shadowed.policies;
-            let policies = policies.missing_in(&header_route.policies, header);
+            let mut policies = policies.missing_in(&header_route.policies, header);
+            let mirrors = &shadowed.settings.mirrors;
+            if !mirrors.others_are_in(&header_route.settings.mirrors) {
+                policies.push(MIRRORS.to_owned());
+            }
             if !policies.is_empty() {
                 let message = messages::policies_lost(
                     &header_route.label,

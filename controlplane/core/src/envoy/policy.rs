@@ -58,6 +58,8 @@ impl Policies {
                 let kept = other.0.get(REMOVED).map(|it| names_without(it, header));
                 !names_without(value, header).is_subset(&kept.unwrap_or_default())
             }
+            // `lost_policies` compares the lists that Envoy uses, which also come from virtual hosts.
+            MIRRORS => false,
             field => other.0.get(field) != Some(*value),
         });
         lost.map(|(field, _)| field.clone()).collect()
@@ -75,6 +77,9 @@ fn is_switch(setting: &Value) -> bool {
     let config = setting.get("config").and_then(Value::as_object);
     message(setting) == "FilterConfig" && config.is_none_or(|config| config.is_empty())
 }
+
+/// The field with the policies for mirrors.
+pub const MIRRORS: &str = "request_mirror_policies";
 
 const REMOVED: &str = "request_headers_to_remove";
 

@@ -6,6 +6,7 @@ use serde_json::Value;
 
 use super::dump_fields::{items, text};
 use super::http_filter::FilterSettings;
+use super::mirror_policies::MirrorPolicies;
 
 #[derive(Clone, Debug, Default)]
 pub struct RouteSettings {
@@ -14,8 +15,9 @@ pub struct RouteSettings {
     /// Headers to which Envoy adds a value, in lower case.
     pub added_to_requests: BTreeSet<String>,
     pub added_to_responses: BTreeSet<String>,
-    /// Headers with clusters of mirrors, in lower case.
-    mirrors: BTreeSet<String>,
+    pub mirrors: MirrorPolicies,
+    /// The number of holders whose settings are in these settings.
+    depth: usize,
     pub filters: FilterSettings,
 }
 
@@ -45,10 +47,10 @@ impl RouteSettings {
         settings.added_to_responses.extend(responses);
         // The policies of a route are in its action. Envoy uses only the innermost list of policies.
         let action = holder.get("route").unwrap_or(holder);
-        let mut policies = items(action, "request_mirror_policies").peekable();
-        if policies.peek().is_some() {
-            let headers = policies.filter_map(|policy| policy.get("cluster_header")?.as_str());
-            settings.mirrors = headers.map(str::to_ascii_lowercase).collect();
+        settings.depth = self.depth.saturating_add(1);
+        let policies: Vec<Value> = items(action, "request_mirror_policies").cloned().collect();
+        if !policies.is_empty() {
+            settings.mirrors = MirrorPolicies::new(settings.depth, policies);
         }
         let filters = holder.get("typed_per_filter_config");
         for (name, config) in filters.and_then(Value::as_object).into_iter().flatten() {
@@ -61,7 +63,7 @@ impl RouteSettings {
     /// True if Envoy copies a request to the cluster that this header names. Envoy removes headers from a request before
     /// it copies the request. `header` is in lower case.
     pub fn mirrors_to(&self, header: &str) -> bool {
-        self.mirrors.contains(header) && !self.removed.contains(header)
+        self.mirrors.reads(header) && !self.removed.contains(header)
     }
 }
 

@@ -308,6 +308,26 @@ fn ordinary(name: &str, matching: Value, policies: Value) -> Value {
     route
 }
 
+/// A twin has the mirrors of its route, and the policies for mirrors of rules.
+#[test]
+fn twins_may_add_mirror_policies() {
+    let own = json!({ "cluster": "shadow" });
+    let of_rule = json!({ "cluster_header": "x-weir-mirror" });
+    let found = |policies: &[&Value]| {
+        let split = json!({ "prefix": "/", "headers": [{ "name": "x-weir-cluster", "present_match": true }] });
+        lost(json!([
+            { "match": split, "route": { "cluster_header": "x-weir-cluster", "request_mirror_policies": policies } },
+            { "match": { "prefix": "/" }, "route": { "cluster": "a", "request_mirror_policies": [own] } },
+        ]))
+    };
+    assert_eq!(found(&[&own, &of_rule]), [""; 0]);
+    let lines = found(&[&of_rule]);
+    assert!(
+        lines.len() == 1 && lines[0].contains("ignores request_mirror_policies of route routes[1]"),
+        "{lines:#?}"
+    );
+}
+
 #[test]
 fn header_route_above_all_loses_policies() {
     let mut filtered = ordinary("filtered", json!({ "path": "/f" }), json!({}));

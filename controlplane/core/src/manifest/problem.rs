@@ -198,6 +198,8 @@ pub enum Reason {
     NotMirrored,
     /// Backends see the headers in which the filter names the clusters of mirrors.
     MirrorHeadersVisible,
+    /// A request with a large body may wait for the copy to a mirror.
+    MirrorDelays,
     /// The filter does not run for any request of a virtual host.
     FilterDisabled,
     /// Two filters of Weir decide for the same requests.

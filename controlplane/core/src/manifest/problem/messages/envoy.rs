@@ -189,17 +189,48 @@ messages! {
         "put a route with cluster_header, and with the match and all policies of {shadowed}, right above {shadowed}";
 
     // Mirrors.
-    mirrors_not_copied(route, headers, header) => NotMirrored,
-        "{route} has no request_mirror_policies that read {headers}, or Envoy removes the header before the copy",
+    mirrors_not_copied(route, headers, level, lines) => NotMirrored,
+        "Envoy uses only the request_mirror_policies of {level} for {route}, and they do not read {headers}",
         Part "requests of this route are not copied to the mirrors of their rules",
-        "add {{ cluster_header: {header}, disable_shadow_host_suffix_append: true, request_headers_mutations: [{{ remove: {header} }}] }} \
-         to request_mirror_policies of the route or of the route configuration, and leave the header out of request_headers_to_remove";
+        "add to request_mirror_policies of {level}: {lines}";
     mirror_cluster_missing(mirror, cluster) => ClusterNotFound,
         "the mirror {mirror} has no cluster: {cluster} does not exist",
         Share "this mirror gets no copies, and the requests themselves are not affected",
         "define the cluster, or put its real name into \"clusters\" of the plugin configuration: {{ \"{mirror}\": \"NAME\" }}";
-    mirror_headers_visible(header) => MirrorHeadersVisible,
-        "the router has no filter with root_id: upstream in upstream_http_filters",
+    mirror_headers_visible(list, header) => MirrorHeadersVisible,
+        "no filter with root_id: upstream is in {list}",
         Part "backends of requests with a mirror get the header {header} with the name of a cluster",
-        "add the filter weir-upstream of envoy-config/sidecar.yaml to upstream_http_filters of the router";
+        "add the filter weir-upstream of envoy-config/sidecar.yaml to {list}";
+    mirror_filter_disabled(filter, list, header) => MirrorHeadersVisible,
+        "the filter {filter} in {list} has disabled: true",
+        Part "backends of requests with a mirror get the header {header} with the name of a cluster",
+        "remove \"disabled: true\" from {filter}";
+    mirror_filter_skips(filter, list, header) => MirrorHeadersVisible,
+        "the matcher of the filter {filter} in {list} skips the requests that have a mirror",
+        Part "backends of requests with a mirror get the header {header} with the name of a cluster",
+        "write the matcher of the filter weir-upstream as in envoy-config/sidecar.yaml, with \"not_matcher\"";
+    mirror_header_removed(filter, list, header) => NotMirrored,
+        "the filter {filter} in {list} removes the header {header} before Envoy reads it",
+        Part "requests are not copied to the mirror of this header",
+        "remove {header} from the configuration of {filter}";
+    mirror_header_unsent(route, header) => NotMirrored,
+        "{route} removes the header {header} by request_headers_to_remove, before Envoy makes the copy",
+        Part "requests of this route are not copied to the mirror of this header",
+        "remove {header} from request_headers_to_remove of the route, its virtual host and its route configuration";
+    mirrored_in_part(route, header) => NotMirrored,
+        "{route} has a runtime_fraction below 100 percent in the policy that reads {header}",
+        Part "Envoy copies only this share of the requests that the filter picks for the mirror",
+        "remove runtime_fraction from the policy";
+    mirrors_from_clients(headers, removals) => HeaderFromClients,
+        "request_mirror_policies read {headers}, and nothing removes {headers} from the request of a client",
+        Part "a client with such a header sends copies of its requests to any cluster of this Envoy",
+        "add to early_header_mutation_extensions of the connection manager \"{{ name: weir-mirrors, typed_config: {{ '@type': type.googleapis.com/envoy.extensions.http.early_header_mutation.header_mutation.v3.HeaderMutation, mutations: [{removals}] }} }}\"";
+    mirror_delays(cluster, mirror) => MirrorDelays,
+        "the cluster {cluster} of the mirror {mirror} has no max_stream_duration",
+        Nothing "a request with a body of several MiB waits while the mirror does not read its copy",
+        "write into HttpProtocolOptions of the cluster \"common_http_protocol_options: {{ max_stream_duration: 2s }}\"";
+    shared_mirror_delays(cluster, mirror) => MirrorDelays,
+        "the cluster {cluster} of the mirror {mirror} is also the cluster of a backend, and has no per_connection_buffer_limit_bytes above 1 MiB",
+        Nothing "a request with a body of several MiB waits while the mirror does not read its copy",
+        "write into the cluster a per_connection_buffer_limit_bytes larger than the largest body";
 }
