@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use weir_tests::fault::{Behaviour, FakePlane};
 use weir_tests::{
     Connection, Echo, Envoy, Plane, assert_stats_are_read_only, root, shares, shipped,
@@ -382,4 +382,55 @@ async fn missing_cluster_fails_its_own_share() {
         *statuses.entry(answer.status.as_u16()).or_insert(0) += 1;
     }
     assert_eq!(statuses, BTreeMap::from([(200, 10), (503, 10)]));
+}
+
+/// True for the parts that docs/operations.md lists in the section "Uninstall".
+fn is_part_of_weir(item: &Value) -> bool {
+    let is = |key: &str, values: &[&str]| item[key].as_str().is_some_and(|it| values.contains(&it));
+    is("name", &["weir", "weir-upstream"])
+        || is("cluster_header", &["x-weir-mirror", "x-weir-mirror-2"])
+        || item["route"]["cluster_header"] == "x-weir-cluster"
+        || item == "x-weir-cluster"
+        || !item["static_layer"]["weir.enabled"].is_null()
+}
+
+fn without_weir(value: Value) -> Value {
+    match value {
+        Value::Array(items) => {
+            let kept = items.into_iter().filter(|item| !is_part_of_weir(item));
+            kept.map(without_weir).collect()
+        }
+        Value::Object(fields) => {
+            let fields = fields.into_iter();
+            // Without the filter, its fields in the access log are empty.
+            let fields = fields.filter(|(name, _)| name != "access_log" && name != "weir");
+            let fields = fields.map(|(name, value)| (name, without_weir(value)));
+            Value::Object(fields.collect())
+        }
+        other => other,
+    }
+}
+
+/// Without the listed parts, no shipped configuration names a filter, header, key or cluster of Weir.
+#[test]
+fn uninstall_list_has_all_parts() {
+    let files = [
+        "envoy-config/existing.yaml",
+        "envoy-config/gateway.yaml",
+        "envoy-config/grpc.yaml",
+        "envoy-config/kubernetes-sidecar.yaml",
+        "envoy-config/sidecar.yaml",
+        "demo/edge/envoy.yaml",
+    ];
+    for file in files {
+        let text = std::fs::read_to_string(root().join(file)).expect("a configuration");
+        let config: Value = serde_saphyr::from_str(&text).expect("YAML");
+        let rest = without_weir(config).to_string();
+        let end = |at: usize| rest.len().min(at.saturating_add(60));
+        let left: Vec<&str> = rest
+            .match_indices("weir")
+            .map(|(at, _)| &rest[at..end(at)])
+            .collect();
+        assert_eq!(left, [""; 0], "{file}");
+    }
 }
