@@ -498,6 +498,11 @@ fn limit_copies(config: &mut Value) {
     cluster(config, "silent")["typed_extension_protocol_options"] = options(&limit);
 }
 
+/// Writes the line that `weir check --envoy` advises for a cluster that is also for backends.
+fn enlarge_buffers(config: &mut Value) {
+    cluster(config, "silent")["per_connection_buffer_limit_bytes"] = json!(32 * 1024 * 1024);
+}
+
 /// Envoy passes the back-pressure of a mirror on to the client.
 #[tokio::test]
 async fn large_bodies_wait_at_most_limit() {
@@ -509,14 +514,20 @@ async fn large_bodies_wait_at_most_limit() {
     assert!(without.is_err(), "{without:?}");
     let findings = site.all_findings().await;
     assert!(findings.iter().any(is_delayed), "{findings:#?}");
+    let shared = "the cluster b of the mirror b.default:80 is also the cluster of a backend";
+    let mut lines = findings.iter();
+    assert!(lines.any(|line| line.contains(shared)), "{findings:#?}");
     drop(site);
 
-    let site = Site::start_edited(limit_copies).await;
-    let upload = post(site.address(), "/silent", &body);
-    let answer = tokio::time::timeout(Duration::from_secs(4), upload).await;
-    assert_eq!(answer.expect("an answer"), "HTTP/1.1 200 OK");
-    let findings = site.all_findings().await;
-    assert!(!findings.iter().any(is_delayed), "{findings:#?}");
+    let edits: [fn(&mut Value); 2] = [limit_copies, enlarge_buffers];
+    for edit in edits {
+        let site = Site::start_edited(edit).await;
+        let upload = post(site.address(), "/silent", &body);
+        let answer = tokio::time::timeout(Duration::from_secs(4), upload).await;
+        assert_eq!(answer.expect("an answer"), "HTTP/1.1 200 OK");
+        let findings = site.all_findings().await;
+        assert!(!findings.iter().any(is_delayed), "{findings:#?}");
+    }
 }
 
 /// What a broken configuration does to requests for `/two`.
