@@ -30,6 +30,7 @@ impl RouteSettings {
         settings
             .removed
             .extend(removed.map(str::to_ascii_lowercase));
+        settings.removed.extend(removed_for_clusters(holder));
         let added = |key| {
             let options = items(holder, key).filter(|option| {
                 let action = text(option, "append_action");
@@ -65,6 +66,21 @@ impl RouteSettings {
     pub fn mirrors_to(&self, header: &str) -> bool {
         self.mirrors.reads(header) && !self.removed.contains(header)
     }
+}
+
+/// Returns the request headers that all weighted clusters of a route remove, in lower case.
+fn removed_for_clusters(route: &Value) -> BTreeSet<String> {
+    let weighted = route.pointer("/route/weighted_clusters");
+    let clusters = items(weighted.unwrap_or(&Value::Null), "clusters");
+    let clusters = clusters.filter(|it| it.get("weight").and_then(Value::as_u64) != Some(0));
+    let removed = clusters.map(|cluster| -> BTreeSet<String> {
+        let names = items(cluster, "request_headers_to_remove");
+        let names = names.filter_map(Value::as_str);
+        names.map(str::to_ascii_lowercase).collect()
+    });
+    removed
+        .reduce(|one, other| &one & &other)
+        .unwrap_or_default()
 }
 
 #[cfg(test)]
