@@ -19,6 +19,7 @@ mod finding;
 mod header_leaks;
 mod header_mutations;
 mod header_routes;
+mod header_value;
 mod http_filter;
 mod listener_findings;
 mod lost_policies;
@@ -29,6 +30,7 @@ mod mirror_policies;
 mod missing_rules;
 mod own_routes;
 mod path_matcher;
+mod path_regex;
 mod policy;
 mod polls;
 mod route_configuration;
@@ -40,6 +42,7 @@ mod statistics;
 mod switches;
 #[cfg(test)]
 mod tests;
+mod twins;
 mod upstream_filters;
 mod virtual_host;
 

@@ -119,6 +119,8 @@ impl EnvoyDump {
                 _ => {}
             }
         }
+        drop(routes);
+        Manager::name_listeners(&mut parsed.managers);
         if !has_clusters {
             return Err(NotADump("the part ClustersConfigDump is missing"));
         }

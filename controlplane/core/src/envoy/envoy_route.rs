@@ -5,17 +5,21 @@ use std::collections::BTreeSet;
 use serde_json::Value;
 
 use super::dump_fields::{items, text};
+use super::header_value;
 use super::matcher_tree::{Branch, TreeRoute};
 use super::path_matcher::PathMatcher;
 use super::policy::Policies;
 use super::route_settings::RouteSettings;
 use super::runtime_switch::RuntimeSwitch;
+use crate::manifest::spelling::is_misspelling_of;
 
 #[derive(Debug)]
 pub struct EnvoyRoute {
     /// The route in messages: `route NAME (routes[3])`, or `route routes[3]` if the route has no name.
     pub label: String,
     pub path: PathMatcher,
+    /// The path in lower case, if Envoy ignores the case of paths for this route.
+    lower_path: Option<PathMatcher>,
     /// All conditions on a request except the path.
     pub conditions: BTreeSet<MatchCondition>,
     branches: Vec<Branch>,
@@ -29,12 +33,17 @@ pub struct EnvoyRoute {
 pub enum RouteTarget {
     Redirect,
     /// Envoy answers itself.
-    Answer,
+    Answer {
+        /// 0 if the route has no status.
+        status: u64,
+    },
     Clusters {
         /// The names, in lower case, of the headers whose values choose the cluster.
         headers: BTreeSet<String>,
         /// True if the route also has clusters that no header chooses.
         is_partial: bool,
+        /// The plugin that chooses the cluster, as JSON; empty if the route has no plugin.
+        plugin: String,
     },
 }
 
@@ -67,6 +76,18 @@ impl MatchCondition {
         }
     }
 
+    /// Returns whether this value of the header fits; None if that is unknown.
+    fn fits(&self, value: &str) -> Option<bool> {
+        match &self.exact {
+            Some(exact) => Some(exact == value),
+            None if self.is_absence => Some(false),
+            None if self.field == "headers" => {
+                header_value::fits(&serde_json::from_str(&self.value).ok()?, value)
+            }
+            None => None,
+        }
+    }
+
     fn other(field: &str, value: &Value) -> MatchCondition {
         MatchCondition {
             field: field.to_owned(),
@@ -84,7 +105,10 @@ impl RouteTarget {
             return RouteTarget::Redirect;
         }
         let Some(action) = route.get("route") else {
-            return RouteTarget::Answer;
+            let status = route.pointer("/direct_response/status");
+            return RouteTarget::Answer {
+                status: status.and_then(Value::as_u64).unwrap_or_default(),
+            };
         };
         let header = |holder: &Value| {
             let header = holder.get("cluster_header")?.as_str()?;
@@ -95,7 +119,11 @@ impl RouteTarget {
             .filter(|it| it.get("weight").and_then(Value::as_u64) != Some(0))
             .map(header)
             .collect();
+        let plugin = action
+            .get("cluster_specifier_plugin")
+            .or_else(|| action.get("inline_cluster_specifier_plugin"));
         RouteTarget::Clusters {
+            plugin: plugin.map(Value::to_string).unwrap_or_default(),
             is_partial: weighted.iter().any(Option::is_none),
             headers: header(action)
                 .into_iter()
@@ -129,8 +157,10 @@ impl EnvoyRoute {
             }
         }
         let fraction = route.pointer("/match/runtime_fraction");
+        let ignores_case = route.pointer("/match/case_sensitive") == Some(&Value::Bool(false));
         EnvoyRoute {
             label,
+            lower_path: ignores_case.then(|| path.lower_case()).flatten(),
             path,
             conditions,
             branches: Vec::new(),
@@ -144,11 +174,15 @@ impl EnvoyRoute {
     /// Adds the conditions on the way to this route in the matcher tree.
     pub fn in_tree(mut self, place: TreeRoute<'_>) -> EnvoyRoute {
         self.branches = place.branches;
+        let of_maps = self.branches.iter().map(|it| &it.condition);
+        let of_maps = of_maps.filter(|it| !it.is_null());
+        self.conditions
+            .extend(of_maps.map(MatchCondition::of_header));
         let conditions = place.predicates.into_iter().map(|it| MatchCondition {
             field: "matcher".into(),
             header: it.header,
             exact: it.exact,
-            is_absence: false,
+            is_absence: it.is_absence,
             value: it.json,
         });
         self.conditions.extend(conditions);
@@ -186,7 +220,75 @@ impl EnvoyRoute {
 
     /// True if the route is for requests to which the filter has added `header`.
     pub fn takes_splits(&self, header: &str) -> bool {
-        self.follows(header) || self.value_of(header).is_some()
+        self.follows(header) || self.value_of(header).is_some() || self.chooses_by_plugin(header)
+    }
+
+    /// True if a plugin may choose the cluster by `header`. Weir cannot read plugins other than Lua code.
+    fn chooses_by_plugin(&self, header: &str) -> bool {
+        let RouteTarget::Clusters { plugin, .. } = &self.target else {
+            return false;
+        };
+        !plugin.is_empty() && (plugin.contains(header) || !plugin.contains("inline_string"))
+    }
+
+    /// Returns the name in a condition that looks like a misspelling of `header`.
+    pub fn misspelling_of(&self, header: &str) -> Option<&str> {
+        let mut names = self.conditions.iter().map(|it| it.header.as_str());
+        names.find(|it| is_misspelling_of(it, header))
+    }
+
+    /// True if only requests without `header` fit.
+    pub fn requires_absence_of(&self, header: &str) -> bool {
+        let mut conditions = self.conditions.iter();
+        conditions.any(|it| it.header == header && it.is_absence)
+    }
+
+    /// Returns whether a request fits whose `header` has this value; None if that is unknown.
+    pub fn fits_value(&self, header: &str, value: &str) -> Option<bool> {
+        let own = self.conditions.iter().filter(|it| it.header == header);
+        let fits = own.map(|it| it.fits(value));
+        fits.reduce(|one, other| match (one, other) {
+            (Some(false), _) | (_, Some(false)) => Some(false),
+            (None, _) | (_, None) => None,
+            _ => Some(true),
+        })
+        .unwrap_or(Some(true))
+    }
+
+    /// Returns the value of the header `name` in an example of a request for this route.
+    pub fn example_of(&self, name: &str) -> Option<&str> {
+        let mut conditions = self.conditions.iter();
+        conditions.find_map(|it| it.exact.as_deref().filter(|_| it.header == name))
+    }
+
+    /// Returns the conditions of this route that a request of `other` may not fit after the filter has written
+    /// `header`. `path` is the path of the requests, if it is narrower than the path of `other`.
+    pub fn narrower_than(
+        &self,
+        other: &EnvoyRoute,
+        path: &PathMatcher,
+        header: &str,
+    ) -> Vec<String> {
+        let mut found = Vec::new();
+        let covers_path = self.lower_path.is_none() && self.path.covers(path);
+        if !covers_path && !self.covers_path_of(other) {
+            found.push(
+                match self.lower_path.is_none() && other.lower_path.is_some() {
+                    true => format!("{} without case_sensitive: false", self.path),
+                    false => self.path.to_string(),
+                },
+            );
+        }
+        let mut branches = self.branches.iter();
+        let own_map = |it: &Branch| it.condition.get("name").is_some_and(|it| *it == *header);
+        if branches.any(|it| !own_map(it) && !other.branches.contains(it)) {
+            found.push("its place in the matcher".to_owned());
+        }
+        let conditions = self.conditions_once_split(header).into_iter();
+        let conditions = conditions.filter(|it| it.header != header);
+        let conditions = conditions.filter(|it| !other.conditions.contains(it));
+        found.extend(conditions.map(|it| format!("{}: {}", it.field, it.value)));
+        found
     }
 
     /// True if a request without `header` may fit.
@@ -200,14 +302,36 @@ impl EnvoyRoute {
         let mut branches = self.branches.iter();
         let is_apart =
             branches.any(|branch| other.branches.iter().any(|other| branch.excludes(other)));
-        !is_apart && self.path.overlaps(&other.path)
+        let lower = |route: &EnvoyRoute| route.path.lower_case();
+        let paths_overlap = match self.lower_path.is_some() || other.lower_path.is_some() {
+            true => match (lower(self), lower(other)) {
+                (Some(own), Some(other)) => own.overlaps(&other),
+                _ => true,
+            },
+            false => self.path.overlaps(&other.path),
+        };
+        !is_apart && paths_overlap
+    }
+
+    /// True if a path of this matcher may fit the route.
+    pub fn may_have(&self, path: &PathMatcher) -> bool {
+        self.lower_path.is_some() || self.path.overlaps(path)
+    }
+
+    /// True if every path that fits `other` also fits this route.
+    pub fn covers_path_of(&self, other: &EnvoyRoute) -> bool {
+        match (&self.lower_path, other.path.lower_case()) {
+            (Some(own), Some(other)) => own.covers(&other),
+            _ if other.lower_path.is_some() && !self.path.is_without_letters() => false,
+            _ => self.path.covers(&other.path),
+        }
     }
 
     /// True if every request that fits `other` also fits this route.
     pub fn covers_all_of(&self, other: &EnvoyRoute) -> bool {
         self.overlaps(other)
             && self.branches.iter().all(|it| other.branches.contains(it))
-            && self.path.covers(&other.path)
+            && self.covers_path_of(other)
             && self.conditions.is_subset(&other.conditions)
     }
 
@@ -217,7 +341,7 @@ impl EnvoyRoute {
         let mut conditions = one.conditions_once_split(header);
         conditions.extend(other.conditions_once_split(header));
         let has = |it: &Branch| one.branches.contains(it) || other.branches.contains(it);
-        (self.path.covers(&one.path) || self.path.covers(&other.path))
+        (self.covers_path_of(one) || self.covers_path_of(other))
             && self.branches.iter().all(has)
             && self.conditions_once_split(header).is_subset(&conditions)
     }

@@ -13,8 +13,13 @@ use crate::manifest::problem::messages::{envoy as messages, list};
 
 /// Adds the findings about the place of one Weir filter among the other filters.
 pub fn find(splitter: &Splitter<'_>, findings: &mut BTreeSet<Finding>) {
-    for served in splitter.served() {
-        disabled(splitter, &served, findings);
+    let all_served = splitter.served();
+    let is_any_enabled = all_served.iter().any(|it| !is_disabled(splitter, it));
+    for served in &all_served {
+        // An Envoy may split only some of the hosts of a wildcard.
+        if !(is_any_enabled && served.is_by_wildcard()) {
+            disabled(splitter, served, findings);
+        }
     }
     for (upgrade, filters) in &splitter.manager.upgrades {
         if !filters.iter().any(|it| it.splitter().is_some()) {
@@ -47,6 +52,15 @@ pub fn find_twice(manager: &Manager, findings: &mut BTreeSet<Finding>) {
 
 /// Adds a finding if the filter runs for no request of a virtual host.
 fn disabled(splitter: &Splitter<'_>, served: &ServedHost<'_>, findings: &mut BTreeSet<Finding>) {
+    if is_disabled(splitter, served) {
+        let hosts = some_hosts(&served.names());
+        let message = messages::filter_disabled(&splitter.filter.name, hosts);
+        findings.insert(Finding::of_host(served.virtual_host, 0, message));
+    }
+}
+
+/// True if the filter runs for no request of the virtual host.
+pub(super) fn is_disabled(splitter: &Splitter<'_>, served: &ServedHost<'_>) -> bool {
     let header = splitter.header();
     let host = served.virtual_host;
     // Before the filter writes the header, the request has a route. This route enables or disables the filter.
@@ -56,11 +70,7 @@ fn disabled(splitter: &Splitter<'_>, served: &ServedHost<'_>, findings: &mut BTr
     if settings.is_empty() {
         settings.push(&none);
     }
-    if settings.iter().all(|it| !splitter.filter.is_enabled(it)) {
-        let hosts = some_hosts(&served.names());
-        let message = messages::filter_disabled(&splitter.filter.name, hosts);
-        findings.insert(Finding::of_host(host, 0, message));
-    }
+    settings.iter().all(|it| !splitter.filter.is_enabled(it))
 }
 
 /// Adds findings for the headers that a filter after the Weir filter removes or writes.

@@ -10,12 +10,7 @@ use crate::manifest::problem::messages::{envoy as messages, list};
 
 /// Adds a finding for each virtual host with routes that do not remove `header`.
 pub fn find_leaks(manager: &Manager, header: &str, findings: &mut BTreeSet<Finding>) {
-    let upstream = manager
-        .filters
-        .iter()
-        .flat_map(|it| it.upstream_mutations());
-    let upstream: Vec<HeaderMutations> = upstream.collect();
-    if upstream.iter().any(|it| it.removes(header)) {
+    if is_removed_upstream(manager, header) {
         return;
     }
     for configuration in &manager.routes {
@@ -29,6 +24,14 @@ pub fn find_leaks(manager: &Manager, header: &str, findings: &mut BTreeSet<Findi
             }
         }
     }
+}
+
+/// True if a filter between the router and the backend removes `header`.
+pub fn is_removed_upstream(manager: &Manager, header: &str) -> bool {
+    let upstream = manager.filters.iter();
+    let upstream = upstream.flat_map(|it| it.upstream_mutations());
+    let upstream: Vec<HeaderMutations> = upstream.collect();
+    upstream.iter().any(|it| it.removes(header))
 }
 
 /// Adds a finding if a client can choose a cluster. A client can do so if a route reads `header`, no Weir filter

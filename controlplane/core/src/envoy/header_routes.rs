@@ -6,12 +6,13 @@ use weir_split::wire::Hosts;
 
 use super::Finding;
 use super::envoy_route::{EnvoyRoute, RouteTarget};
+use super::filter_order;
 use super::listener_findings::some_hosts;
 use super::rule_backends::backends_of;
-use super::splitter::{ServedHost, Splitter, names};
+use super::splitter::{ServedHost, Splitter, names, wildcard};
+use super::twins;
 use super::virtual_host::VirtualHost;
-use crate::manifest::problem::messages::{envoy as messages, list};
-use crate::manifest::spelling::is_misspelling_of;
+use crate::manifest::problem::messages::{Message, envoy as messages};
 
 /// Adds the findings about the routes of one filter.
 pub fn find(splitter: &Splitter<'_>, findings: &mut BTreeSet<Finding>) {
@@ -22,10 +23,19 @@ pub fn find(splitter: &Splitter<'_>, findings: &mut BTreeSet<Finding>) {
     for served in all_served {
         // A catch-all virtual host that has no backends does not serve the host.
         if !is_any_split || has_clusters(served.virtual_host) {
-            missing_header_routes(splitter, &served, findings);
+            // An Envoy may split only some of the hosts of a wildcard.
+            match is_any_split && served.is_by_wildcard() {
+                true => not_split(splitter, &served, messages::wildcard_not_split, findings),
+                false => missing_header_routes(splitter, &served, findings),
+            }
         }
         missing_values(splitter, &served, findings);
-        missing_twins(splitter, &served, findings);
+        twins::find(splitter, &served, findings);
+    }
+    for served in splitter.served_by_other_names() {
+        if is_any_split {
+            not_split(splitter, &served, messages::names_not_split, findings);
+        }
     }
     for host in splitter.virtual_hosts() {
         for (place, route) in host.routes.iter().enumerate() {
@@ -49,13 +59,22 @@ pub fn find_missing_hosts(splitters: &[&Splitter<'_>], findings: &mut BTreeSet<F
     if splitters.iter().any(|it| it.manager.routes.is_empty()) {
         return;
     }
-    let configurations = splitters.iter().flat_map(|it| &it.manager.routes);
+    let configurations = splitters
+        .iter()
+        .flat_map(|it| it.manager.routes.iter().map(move |routes| (it, routes)));
     let configurations: Vec<_> = configurations.collect();
-    let has = |name: &String| configurations.iter().any(|it| it.host(name).is_some());
+    if configurations.iter().any(|(_, it)| it.has_vhost_header) {
+        return;
+    }
+    let has = |name: &String| {
+        let mut configurations = configurations.iter();
+        configurations.any(|(splitter, it)| splitter.virtual_host(it, name).is_some())
+    };
     let serves_nothing = splitters.iter().all(|it| it.served().is_empty());
     let sets = first.config.hosts.iter();
     // An Envoy does not need a virtual host for every Service.
     let sets = sets.filter(|set| serves_nothing || !matches!(set.hosts, Hosts::Root(_)));
+    let sets = sets.filter(|set| serves_nothing || wildcard(set).is_none());
     let names = sets.map(|set| names(set, &first.plugin.site));
     let missing = names.filter(|names| !names.iter().any(has));
     let missing: BTreeSet<String> = missing.filter_map(|it| it.into_iter().next()).collect();
@@ -69,6 +88,21 @@ pub fn find_missing_hosts(splitters: &[&Splitter<'_>], findings: &mut BTreeSet<F
             false => messages::no_virtual_host_of_some(hosts),
         };
         findings.insert(Finding::at(&at, message));
+    }
+}
+
+/// Adds a warning if no route of this virtual host takes splits. Other virtual hosts take splits of the same hosts.
+fn not_split(
+    splitter: &Splitter<'_>,
+    served: &ServedHost<'_>,
+    message: fn(String, String) -> Message,
+    findings: &mut BTreeSet<Finding>,
+) {
+    let (host, header) = (served.virtual_host, splitter.header());
+    let is_split = host.routes.iter().any(|it| it.takes_splits(header));
+    if has_clusters(host) && !is_split && !filter_order::is_disabled(splitter, served) {
+        let message = message(some_hosts(&served.names()), header.to_owned());
+        findings.insert(Finding::of_host(host, 0, message));
     }
 }
 
@@ -100,43 +134,6 @@ fn missing_header_routes(
         _ => messages::no_header_route(header, hosts),
     };
     findings.insert(Finding::of_host(served.virtual_host, 0, message));
-}
-
-/// Adds a warning for ordinary routes without a twin. The twin of an ordinary route is a header route above it, for the
-/// same requests after the filter has picked their cluster.
-fn missing_twins(
-    splitter: &Splitter<'_>,
-    served: &ServedHost<'_>,
-    findings: &mut BTreeSet<Finding>,
-) {
-    let header = splitter.header();
-    let host = served.virtual_host;
-    let takes_splits = |it: &&EnvoyRoute| it.takes_splits(header);
-    if !host.routes.iter().any(|it| takes_splits(&it)) {
-        return;
-    }
-    let has_twin = |place: usize, route: &EnvoyRoute| {
-        // A header route that is below this route gets no requests. `unreachable` reports it.
-        let mut twins = host
-            .routes
-            .iter()
-            .enumerate()
-            .filter(|(_, it)| takes_splits(it));
-        twins.any(|(other, it)| it.overlaps(route) && (other < place || route.covers_all_of(it)))
-    };
-    let routes = host.routes.iter().enumerate();
-    let alone = routes.filter(|(place, route)| {
-        matches!(route.target, RouteTarget::Clusters { .. })
-            && route.fits_without(header)
-            && splitter.filter.is_enabled(&route.settings.filters)
-            && !takes_splits(route)
-            && !has_twin(*place, route)
-    });
-    let alone: Vec<&str> = alone.map(|(_, route)| route.label.as_str()).collect();
-    if !alone.is_empty() {
-        let message = messages::no_twin(list(alone), header);
-        findings.insert(Finding::of_host(host, 0, message));
-    }
 }
 
 /// If each route is for one value of the header, adds a finding for each backend whose value has no route.
@@ -204,8 +201,7 @@ fn conditions(
     {
         add(messages::header_route_in_part(&route.label, header));
     }
-    let mut others = route.conditions.iter().map(|it| it.header.as_str());
-    if let Some(wrong) = others.find(|it| is_misspelling_of(it, header)) {
+    if let Some(wrong) = route.misspelling_of(header) {
         add(messages::header_route_misspelled(
             &route.label,
             wrong,

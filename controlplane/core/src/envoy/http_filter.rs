@@ -78,6 +78,25 @@ impl HttpFilter {
         HeaderMutations::of_filter(&self.kind, &self.config, overrides)
     }
 
+    /// Returns paths that this filter answers itself, if it is a health_check filter.
+    pub fn answered_paths(&self) -> Vec<String> {
+        let passes = self.config.get("pass_through_mode") != Some(&Value::Bool(false));
+        if self.kind != "health_check" || passes {
+            return Vec::new();
+        }
+        let conditions = items(&self.config, "headers");
+        let paths = conditions.filter(|it| text(it, "name") == ":path");
+        let paths = paths.filter_map(|it| {
+            let texts = [
+                "/string_match/exact",
+                "/string_match/prefix",
+                "/exact_match",
+            ];
+            texts.iter().find_map(|text| it.pointer(text)?.as_str())
+        });
+        paths.map(str::to_owned).collect()
+    }
+
     pub fn is_router(&self) -> bool {
         self.kind == "router"
     }

@@ -21,7 +21,9 @@ pub fn find(host: &VirtualHost, header: &str, findings: &mut BTreeSet<Finding>) 
         }
         let above = host.routes.iter().take(place);
         for (height, header_route) in above.enumerate() {
-            if !header_route.takes_splits(header) || !header_route.overlaps(shadowed) {
+            // A route without a condition on the header also takes the requests that are not split.
+            let takes_all = header_route.fits_without(header) && !header_route.follows(header);
+            if takes_all || !header_route.takes_splits(header) || !header_route.overlaps(shadowed) {
                 continue;
             }
             let both = [header_route, shadowed];
@@ -36,7 +38,7 @@ pub fn find(host: &VirtualHost, header: &str, findings: &mut BTreeSet<Finding>) 
             }
             let answers = match shadowed.target {
                 RouteTarget::Redirect => Some("redirects"),
-                RouteTarget::Answer => Some("answers"),
+                RouteTarget::Answer { .. } => Some("answers"),
                 RouteTarget::Clusters { .. } => None,
             };
             if let Some(answers) = answers {

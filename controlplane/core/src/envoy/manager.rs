@@ -1,6 +1,6 @@
 //! Reads an HTTP connection manager of a listener: its filters and its routes.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
 use serde_json::Value;
@@ -23,6 +23,8 @@ pub struct Manager {
     pub early: HeaderMutations,
     /// More than one if the routes are scoped. Empty if no route configuration has arrived.
     pub routes: Vec<Rc<RouteConfiguration>>,
+    /// True if Envoy removes the port from the Host header.
+    pub strips_port: bool,
 }
 
 /// The route configurations of a dump by name, and the names in each list of scopes.
@@ -131,6 +133,27 @@ impl Manager {
             upgrades: upgrades.collect(),
             early,
             routes: routes.of_manager(manager),
+            strips_port: ["strip_any_host_port", "strip_matching_host_port"]
+                .iter()
+                .any(|key| manager.get(key) == Some(&Value::Bool(true))),
+        }
+    }
+
+    /// If a route configuration has no name, or several have the same name, adds the listener to the place of findings.
+    pub fn name_listeners(managers: &mut [Manager]) {
+        let mut places: BTreeMap<String, BTreeSet<*const RouteConfiguration>> = BTreeMap::new();
+        for routes in managers.iter().flat_map(|it| &it.routes) {
+            let same = places.entry(routes.name.clone()).or_default();
+            same.insert(Rc::as_ptr(routes));
+        }
+        for Manager { at, routes, .. } in managers {
+            // A route configuration that several listeners share has no listener of its own.
+            for routes in routes.iter_mut().filter_map(Rc::get_mut) {
+                let same = places.get(&routes.name).map_or(0, BTreeSet::len);
+                if routes.name.is_empty() || same > 1 {
+                    routes.name_listener(at);
+                }
+            }
         }
     }
 }

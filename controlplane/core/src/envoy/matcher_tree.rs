@@ -1,6 +1,6 @@
 //! Reads the routes in the matcher tree of a virtual host (xds.type.matcher.v3.Matcher).
 
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::dump_fields::{items, message, text};
 
@@ -18,6 +18,8 @@ pub struct Predicate {
     pub header: String,
     /// The only value of the header that fits, if there is one.
     pub exact: Option<String>,
+    /// True if only requests without the header fit.
+    pub is_absence: bool,
     /// The condition as JSON.
     pub json: String,
 }
@@ -28,6 +30,8 @@ pub struct Branch {
     /// The place of the map in the tree.
     map: usize,
     key: String,
+    /// The condition on a header, as a HeaderMatcher; null if the map reads something else, such as the path.
+    pub condition: Value,
 }
 
 impl Branch {
@@ -56,22 +60,33 @@ impl<'v> Walk<'v> {
     fn matcher(&mut self, matcher: &'v Value, predicates: &[Predicate], branches: &[Branch]) {
         let list = matcher.get("matcher_list").unwrap_or(&Value::Null);
         for entry in items(list, "matchers") {
-            let own = entry.get("predicate").map(predicate);
+            let own = entry.get("predicate").map(self::predicates);
+            let own = own.into_iter().flatten();
             let predicates: Vec<_> = predicates.iter().cloned().chain(own).collect();
             self.on_match(entry.get("on_match"), &predicates, branches);
         }
         if let Some(tree) = matcher.get("matcher_tree") {
             let map = self.maps;
             self.maps = map.saturating_add(1);
-            let maps = ["exact_match_map", "prefix_match_map"];
-            let found = maps.iter().filter_map(|key| tree.get(key)?.get("map"));
-            let found = found.filter_map(Value::as_object).flatten();
-            let mut found: Vec<_> = found.collect();
+            let header = header(tree);
+            let kinds = ["exact", "prefix"].into_iter();
+            let found = kinds.filter_map(|kind| {
+                let found = tree.get(format!("{kind}_match_map"))?.get("map")?;
+                Some(found.as_object()?.iter().map(move |entry| (kind, entry)))
+            });
+            let mut found: Vec<_> = found.flatten().collect();
             // Envoy takes the branch with the longest prefix.
-            found.sort_by_key(|(key, _)| std::cmp::Reverse(key.len()));
-            for (key, on_match) in found {
-                let key = key.clone();
-                let own = Branch { map, key };
+            found.sort_by_key(|(_, (key, _))| std::cmp::Reverse(key.len()));
+            for (kind, (key, on_match)) in found {
+                let own = Branch {
+                    map,
+                    key: key.clone(),
+                    condition: match header.as_str() {
+                        "" => Value::Null,
+                        name if name.starts_with(':') => Value::Null,
+                        name => json!({ "name": name, "string_match": { kind: key } }),
+                    },
+                };
                 let branches: Vec<_> = branches.iter().cloned().chain([own]).collect();
                 self.on_match(Some(on_match), predicates, &branches);
             }
@@ -107,14 +122,46 @@ impl<'v> Walk<'v> {
     }
 }
 
-fn predicate(predicate: &Value) -> Predicate {
-    let single = predicate.get("single_predicate").unwrap_or(&Value::Null);
-    let input = single.pointer("/input/typed_config");
-    let header = input.map(|input| text(input, "header_name"));
-    let exact = single.pointer("/value_match/exact");
-    Predicate {
-        header: header.unwrap_or_default().to_ascii_lowercase(),
-        exact: exact.and_then(Value::as_str).map(str::to_owned),
-        json: predicate.to_string(),
+/// Returns the conditions that a request must fit all.
+fn predicates(predicate: &Value) -> Vec<Predicate> {
+    if let Some(all) = predicate.get("and_matcher") {
+        let all = items(all, "predicate").flat_map(predicates);
+        return all.collect();
     }
+    let single = |holder: &Value| holder.get("single_predicate").cloned();
+    let positive = single(predicate).unwrap_or_default();
+    let negative = predicate.get("not_matcher").and_then(single);
+    let is_any = |single: &Value| {
+        let regex = single.pointer("/value_match/safe_regex/regex");
+        let prefix = single.pointer("/value_match/prefix");
+        let is = |value: Option<&Value>, texts: &[&str]| {
+            value
+                .and_then(Value::as_str)
+                .is_some_and(|it| texts.contains(&it))
+        };
+        is(regex, &[".*", ".+"]) || is(prefix, &[""])
+    };
+    let absent = negative.filter(is_any);
+    let every_path = ["/", ""].map(|it| Some(Value::from(it)));
+    let prefix = positive.pointer("/value_match/prefix").cloned();
+    let regex = positive.pointer("/value_match/safe_regex/regex");
+    if header(&positive) == ":path"
+        && (every_path.contains(&prefix) || regex == Some(&Value::from("/.*")))
+    {
+        return Vec::new();
+    }
+    let exact = positive.pointer("/value_match/exact");
+    vec![Predicate {
+        header: header(absent.as_ref().unwrap_or(&positive)),
+        exact: exact.and_then(Value::as_str).map(str::to_owned),
+        is_absence: absent.is_some(),
+        json: predicate.to_string(),
+    }]
+}
+
+/// Returns the header that this condition or map reads, in lower case; empty if it reads something else.
+fn header(holder: &Value) -> String {
+    let input = holder.pointer("/input/typed_config");
+    let header = input.map(|input| text(input, "header_name"));
+    header.unwrap_or_default().to_ascii_lowercase()
 }

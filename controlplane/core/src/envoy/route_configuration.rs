@@ -10,6 +10,9 @@ use super::virtual_host::VirtualHost;
 pub struct RouteConfiguration {
     pub name: String,
     pub hosts: Vec<VirtualHost>,
+    ignores_port: bool,
+    /// True if a header other than `:authority` chooses the virtual host.
+    pub has_vhost_header: bool,
 }
 
 impl RouteConfiguration {
@@ -17,16 +20,35 @@ impl RouteConfiguration {
         let name = text(configuration, "name");
         let settings = RouteSettings::default().and(configuration);
         let hosts = items(configuration, "virtual_hosts");
+        let ignores_port = configuration.get("ignore_port_in_host_matching");
         RouteConfiguration {
             hosts: hosts
                 .map(|host| VirtualHost::read(&name, host, &settings))
                 .collect(),
+            ignores_port: ignores_port == Some(&Value::Bool(true)),
+            has_vhost_header: !text(configuration, "vhost_header").is_empty(),
             name,
         }
     }
 
-    /// Returns the virtual host with the most specific domain for this host, as Envoy chooses it.
+    /// Adds the listener to the place of findings.
+    pub fn name_listener(&mut self, at: &str) {
+        let place = format!("{} of {at}", self.name);
+        for host in &mut self.hosts {
+            place.trim_start().clone_into(&mut host.configuration);
+        }
+    }
+
+    /// Returns the virtual host with the most specific domain for this host, as Envoy chooses it. Returns None if
+    /// another header chooses the virtual host.
     pub fn host(&self, host: &str) -> Option<&VirtualHost> {
+        if self.has_vhost_header {
+            return None;
+        }
+        let host = match self.ignores_port {
+            true => host.split(':').next().unwrap_or(host),
+            false => host,
+        };
         let ranked = self
             .hosts
             .iter()

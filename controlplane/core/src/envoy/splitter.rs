@@ -7,6 +7,7 @@ use weir_split::{Plugin, Site};
 
 use super::http_filter::HttpFilter;
 use super::manager::Manager;
+use super::route_configuration::RouteConfiguration;
 use super::virtual_host::VirtualHost;
 
 pub struct Splitter<'d> {
@@ -49,39 +50,154 @@ impl<'d> Splitter<'d> {
         routes.flat_map(|configuration| &configuration.hosts)
     }
 
-    /// Returns the virtual hosts that serve hosts of rules.
+    /// Returns the virtual host of requests with this Host header.
+    pub fn virtual_host(
+        &self,
+        configuration: &'d RouteConfiguration,
+        name: &str,
+    ) -> Option<&'d VirtualHost> {
+        let without_port = name.split(':').next().unwrap_or(name);
+        match self.manager.strips_port {
+            true => configuration.host(without_port),
+            false => configuration.host(name),
+        }
+    }
+
+    /// Returns the virtual hosts that serve hosts of rules. If clients may call a host by several names, the first name
+    /// with a virtual host counts.
     pub fn served(&self) -> Vec<ServedHost<'d>> {
+        self.serving(|found| found.into_iter().take(1).collect())
+    }
+
+    /// Returns the virtual hosts that serve hosts of rules by another name than in [`Splitter::served`].
+    pub fn served_by_other_names(&self) -> Vec<ServedHost<'d>> {
+        self.serving(|found| {
+            let first = found.first().map(|(_, host)| *host);
+            let other = |host| first.is_some_and(|first| !std::ptr::eq(first, host));
+            let others = found.into_iter().filter(|(_, host)| other(*host));
+            others.collect()
+        })
+    }
+
+    /// Returns the virtual hosts that serve hosts of rules. `choose` gets the names of one host, each with its virtual
+    /// host.
+    fn serving(&self, choose: impl Fn(Vec<Named<'d>>) -> Vec<Named<'d>>) -> Vec<ServedHost<'d>> {
         let mut served: Vec<ServedHost<'d>> = Vec::new();
         for set in &self.config.hosts {
             for configuration in &self.manager.routes {
-                let names = names(set, &self.plugin.site);
-                let found = names.iter().find_map(|name| {
-                    let virtual_host = configuration.host(name)?;
-                    Some((name.clone(), virtual_host))
-                });
-                let Some((name, virtual_host)) = found else {
-                    continue;
+                let names = match wildcard(set) {
+                    Some(hostname) => self.names_below(hostname, configuration),
+                    None => vec![names(set, &self.plugin.site)],
                 };
-                let known = served
-                    .iter_mut()
-                    .find(|it| std::ptr::eq(it.virtual_host, virtual_host));
-                match known {
-                    Some(known) => known.sets.push((name, set)),
-                    None => served.push(ServedHost {
-                        virtual_host,
-                        sets: vec![(name, set)],
-                    }),
+                let found = names.into_iter().flat_map(|names| {
+                    let named = names.into_iter();
+                    let named = named.filter_map(|name| {
+                        Some((name.clone(), self.virtual_host(configuration, &name)?))
+                    });
+                    choose(named.collect())
+                });
+                for (name, virtual_host) in found {
+                    let known = served
+                        .iter_mut()
+                        .find(|it| std::ptr::eq(it.virtual_host, virtual_host));
+                    match known {
+                        Some(known) => known.sets.push((name, set)),
+                        None => served.push(ServedHost {
+                            virtual_host,
+                            sets: vec![(name, set)],
+                        }),
+                    }
                 }
             }
         }
         served
     }
+
+    /// Returns an example name for each domain that may get requests of a hostname with a wildcard, unless another
+    /// hostname of the Gateway is more specific for this name.
+    fn names_below(&self, hostname: &str, configuration: &RouteConfiguration) -> Vec<Vec<String>> {
+        let sets = self.config.hosts.iter();
+        let gateways = sets.filter_map(|it| match &it.hosts {
+            Hosts::Gateway(gateway) => Some(gateway.hostname.as_deref().unwrap_or("*")),
+            _ => None,
+        });
+        let gateways: Vec<&str> = gateways.collect();
+        let is_other = |name: &str| {
+            let mut others = gateways.iter();
+            others.any(|it| {
+                let is_longer = !it.starts_with('*') || it.len() > hostname.len();
+                is_longer && domain_fits(it, name)
+            })
+        };
+        let domains = configuration.hosts.iter().flat_map(VirtualHost::domains);
+        let names = domains.filter_map(|domain| example(domain, hostname));
+        let names: BTreeSet<String> = names.filter(|name| !is_other(name)).collect();
+        names.into_iter().map(|name| vec![name]).collect()
+    }
+}
+
+/// A name of a host, and its virtual host.
+type Named<'d> = (String, &'d VirtualHost);
+
+/// Returns the hostname of this set, if it has a wildcard. `*` means every host.
+pub fn wildcard(set: &HostSet) -> Option<&str> {
+    match &set.hosts {
+        Hosts::Gateway(gateway) => {
+            let hostname = gateway.hostname.as_deref().unwrap_or("*");
+            hostname.starts_with('*').then_some(hostname)
+        }
+        _ => None,
+    }
+}
+
+/// True if the hostname fits this name. A hostname may begin with `*`.
+fn domain_fits(hostname: &str, name: &str) -> bool {
+    match hostname.strip_prefix('*') {
+        Some(end) => name.len() > end.len() && name.ends_with(end),
+        None => hostname == name,
+    }
+}
+
+/// A label of a host that stands for any label.
+const ANY: &str = "any";
+
+/// Returns a name that fits both a domain of a virtual host and a hostname with a wildcard.
+fn example(domain: &str, hostname: &str) -> Option<String> {
+    let any = |text: &str| text.replacen('*', ANY, 1);
+    let name = match (domain.strip_prefix('*'), domain.strip_suffix('*')) {
+        (Some(end), _) if hostname.ends_with(end) => any(hostname),
+        (Some(_), _) => any(domain),
+        (None, Some(start)) => {
+            let end = hostname.trim_start_matches('*');
+            format!("{}{end}", start.trim_end_matches(['.', '-', ':']))
+        }
+        (None, None) => domain.split(':').next().unwrap_or(domain).to_owned(),
+    };
+    domain_fits(hostname, &name).then_some(name)
+}
+
+/// Returns the name for messages: a name that only stands for a hostname with a wildcard has its `*`.
+pub fn shown(name: &str, set: &HostSet) -> String {
+    match wildcard(set) {
+        Some(_) if name == ANY => "any host".to_owned(),
+        Some(_) => match name.strip_prefix("any.") {
+            Some(end) => format!("*.{end}"),
+            None => name.to_owned(),
+        },
+        None => name.to_owned(),
+    }
 }
 
 impl ServedHost<'_> {
     pub fn names(&self) -> Vec<String> {
-        let names: BTreeSet<&String> = self.sets.iter().map(|(name, _)| name).collect();
-        names.into_iter().cloned().collect()
+        let names = self.sets.iter().map(|(name, set)| shown(name, set));
+        let names: BTreeSet<String> = names.collect();
+        names.into_iter().collect()
+    }
+
+    /// True if the virtual host serves only hostnames with a wildcard.
+    pub fn is_by_wildcard(&self) -> bool {
+        self.sets.iter().all(|(_, set)| wildcard(set).is_some())
     }
 }
 
@@ -107,7 +223,42 @@ pub fn names(set: &HostSet, site: &Site) -> Vec<String> {
         }
         Hosts::Gateway(gateway) => {
             let hostname = gateway.hostname.as_deref().unwrap_or("*");
-            vec![hostname.replace('*', "any")]
+            let ports: BTreeSet<u16> = gateway.ports.values().copied().collect();
+            let with_port = ports.iter().map(|port| format!("{hostname}:{port}"));
+            [hostname.to_owned()].into_iter().chain(with_port).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn domains_meet_hostnames() {
+        for (domain, hostname, expected) in [
+            ("*", "*", Some("any")),
+            ("*", "*.example.com", Some("any.example.com")),
+            ("*.example.com", "*", Some("any.example.com")),
+            (
+                "*.a.example.com",
+                "*.example.com",
+                Some("any.a.example.com"),
+            ),
+            ("*.com", "*.example.com", Some("any.example.com")),
+            (
+                "echo.example.com",
+                "*.example.com",
+                Some("echo.example.com"),
+            ),
+            ("echo.example.com:80", "*", Some("echo.example.com")),
+            ("echo.*", "*.example.com", Some("echo.example.com")),
+            ("echo.example.org", "*.example.com", None),
+            ("example.com", "*.example.com", None),
+            ("*.example.org", "*.example.com", None),
+        ] {
+            let found = example(domain, hostname);
+            assert_eq!(found.as_deref(), expected, "{domain} {hostname}");
         }
     }
 }

@@ -9,7 +9,7 @@ use super::route_settings::RouteSettings;
 
 #[derive(Debug)]
 pub struct VirtualHost {
-    /// Name of the route configuration.
+    /// Name of the route configuration, with its listener if the name does not say enough.
     pub configuration: String,
     pub name: String,
     /// In lower case.
@@ -43,6 +43,10 @@ impl VirtualHost {
             domains: domains.map(str::to_ascii_lowercase).collect(),
             routes,
         }
+    }
+
+    pub fn domains(&self) -> impl Iterator<Item = &str> {
+        self.domains.iter().map(String::as_str)
     }
 
     /// Returns the rank of the best domain; None if no domain fits. `host` is in lower case.

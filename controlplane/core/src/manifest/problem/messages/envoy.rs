@@ -175,8 +175,8 @@ messages! {
     header_leaks(routes, header) => HeaderLeaks,
         "nothing removes the header {header} from requests of {routes}", Part "backends get the name of their cluster in this header",
         "write \"request_headers_to_remove: [{header}]\" into the route configuration";
-    own_route_taken(route, answers, host, status, filter) => OwnRouteTaken,
-        "{route} {answers} requests itself, but the filter of Weir runs first and finds no backend for a request for {host}", Part "these requests are answered {status} by Weir",
+    own_route_taken(route, answers, request, status, filter) => OwnRouteTaken,
+        "{route} {answers} requests itself, but the filter of Weir runs first and finds no backend for a request for {request}", Part "these requests are answered {status} by Weir",
         "write into this route \"typed_per_filter_config: {{ {filter}: {{ '@type': type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true }} }}\"";
     edited_twice(route, edits) => EditedTwice,
         "{route} and the rule make the same edits: {edits}", Part "requests of the rule get these edits twice",
@@ -187,6 +187,24 @@ messages! {
     policies_lost(header_route, shadowed, policies) => PoliciesLost,
         "{header_route} receives the split requests instead of {shadowed}", Part "for these requests Envoy ignores {policies} of {shadowed}",
         "put a route with cluster_header, and with the match and all policies of {shadowed}, right above {shadowed}";
+    twin_is_narrower(route, twin, conditions) => NoHeaderRoute,
+        "{twin} takes split requests of {route} only if they fit its own match ({conditions})", Nothing "other requests of {route} are not split",
+        "to split them too, put right above {route} a copy of {twin} with the match of {route} and the condition on the header";
+    value_does_not_fit(backend, weight, route, header, value) => NoHeaderRoute,
+        "backend {backend} has weight {weight}, and its value {value} of the header {header} does not fit the match of {route}", Share "requests for this backend take another route",
+        "write \"headers: [{{ name: {header}, present_match: true }}]\" into the match of {route} instead of its condition on this header";
+    cluster_route_taken(route, request, status, filter) => OwnRouteTaken,
+        "{route} sends its requests to a cluster, but the filter of Weir runs first and finds no backend for a request for {request}", Part "these requests are answered {status} by Weir",
+        "to let {route} have its requests, write into it \"typed_per_filter_config: {{ {filter}: {{ '@type': type.googleapis.com/envoy.config.route.v3.FilterConfig, disabled: true }} }}\"";
+    health_check_taken(health_check, request, status, filter) => OwnRouteTaken,
+        "the filter {health_check} answers requests for {request} itself, but {filter} runs first and finds no backend for them", Part "these requests are answered {status} by Weir",
+        "put {health_check} before {filter} in http_filters";
+    names_not_split(hosts, header) => NoHeaderRoute,
+        "requests for {hosts} take this virtual host, and none of its routes takes its cluster from the header {header}", Nothing "these requests are not split, if clients send them to this Envoy",
+        "to split them, add these hosts to \"domains\" of the virtual host that has the other names of the Service or host";
+    wildcard_not_split(hosts, header) => NoHeaderRoute,
+        "no route of this virtual host takes its cluster from the header {header}, and a rule is for {hosts}", Nothing "these requests are not split",
+        "to split them, put above each route a copy of it with the match \"headers: [{{ name: {header}, present_match: true }}]\" and with \"cluster_header: {header}\" instead of its cluster";
 
     // Mirrors.
     mirrors_not_copied(route, headers, level, lines) => NotMirrored,
