@@ -451,7 +451,7 @@ async fn check_reports_routes_without_mirrors() {
     let starts = [
         "envoy, listener outbound: MirrorHeadersVisible: no filter with root_id: upstream is in upstream_http_filters of \
          the router",
-        "envoy, route configuration , virtual host all: NotMirrored: Envoy uses only the request_mirror_policies of \
+        "envoy, route configuration of listener outbound, virtual host all: NotMirrored: Envoy uses only the request_mirror_policies of \
          the route configuration for route routes[0], and they do not read x-weir-mirror and x-weir-mirror-2",
     ];
     for (finding, start) in findings.iter().zip(starts) {
@@ -682,7 +682,7 @@ async fn check_reads_mirrors_in_matcher_trees() {
     assert_eq!(site.b.wait(1).await.len(), 1);
     assert_eq!(site.shadow.wait(1).await.len(), 0);
     let findings = site.findings().await;
-    let start = "envoy, route configuration , virtual host all: NotMirrored: Envoy uses only the \
+    let start = "envoy, route configuration of listener outbound, virtual host all: NotMirrored: Envoy uses only the \
                  request_mirror_policies of the route for route route 1 of the matcher, and they do not read x-weir-mirror \
                  and x-weir-mirror-2";
     let line = findings.iter().find(|line| line.starts_with(start));
