@@ -5,7 +5,7 @@
 use std::cell::RefCell;
 use std::collections::HashMap;
 
-use weir_split::module::{CONFIGURED, name_of_scope};
+use weir_split::module::{CONFIGURED, RULES, name_of_scope};
 
 use crate::host;
 
@@ -19,7 +19,6 @@ pub const CONFIG_REFUSED: &str = "weir_config_refused_total";
 pub const POLL_FAILURES: &str = "weir_poll_failures_total";
 /// The number of rules for other proxies (other scopes).
 const RULES_ELSEWHERE: &str = "weir_rules_elsewhere";
-const RULES: &str = "weir_rules";
 
 /// Defines the metrics of a scope and the metrics without labels, so that they start at 0.
 pub fn define(scope: &str) {

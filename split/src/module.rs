@@ -16,6 +16,9 @@ pub fn gauge(configuration: &str) -> String {
 /// A gauge with the value 1 after the first configuration of a scope; see [`name_of_scope`].
 pub const CONFIGURED: &str = "weir_configured";
 
+/// A gauge with the number of rules of a scope; see [`name_of_scope`].
+pub const RULES: &str = "weir_rules";
+
 /// Returns the name of a metric with the label `scope`. `scope` is the query of `/v1/config`; if the query is empty,
 /// the label has the value `none`.
 pub fn name_of_scope(metric: &str, scope: &str) -> String {

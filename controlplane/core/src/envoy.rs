@@ -9,6 +9,7 @@
 
 mod chains;
 mod cluster_settings;
+mod connection_rules;
 mod discovered;
 mod dump;
 mod dump_fields;
@@ -23,10 +24,13 @@ mod header_value;
 mod http_filter;
 mod listener_findings;
 mod lost_policies;
+mod lua_code;
 mod manager;
+mod matcher_outcome;
 mod matcher_tree;
 mod mirror_findings;
 mod mirror_policies;
+mod missing_filter;
 mod missing_rules;
 mod own_routes;
 mod path_matcher;
@@ -45,6 +49,7 @@ mod tests;
 mod twins;
 mod upstream_filters;
 mod virtual_host;
+mod warming;
 
 use std::collections::BTreeSet;
 
@@ -62,7 +67,7 @@ use crate::plan::{Plan, scope};
 
 /// Returns all findings, sorted: first filters and clusters, then virtual hosts with their routes in order.
 pub fn findings(dump: &EnvoyDump, plan: &Plan) -> Vec<Finding> {
-    if dump.filters.is_empty() {
+    if dump.filters.is_empty() && dump.refused.is_empty() {
         return vec![Finding {
             place: FindingPlace::Envoy,
             rule: None,
@@ -81,7 +86,7 @@ pub fn findings(dump: &EnvoyDump, plan: &Plan) -> Vec<Finding> {
     let splitters = splitters(dump, &configs);
     for splitter in &splitters {
         header_routes::find(splitter, &mut findings);
-        filter_order::find(splitter, &mut findings);
+        filter_order::find(splitter, &dump.runtime, &mut findings);
         own_routes::find(splitter, &mut findings);
         edited_twice::find(splitter, &mut findings);
         mirror_findings::find(splitter, dump, &mut findings);
@@ -90,6 +95,8 @@ pub fn findings(dump: &EnvoyDump, plan: &Plan) -> Vec<Finding> {
             lost_policies::find(host, splitter.header(), &mut findings);
         }
     }
+    missing_filter::find(&dump.managers, &splitters, &mut findings);
+    dump.warming.find(&mut findings);
     for filter in &dump.filters {
         let same = splitters.iter().filter(|it| *it.plugin == filter.plugin);
         header_routes::find_missing_hosts(&same.collect::<Vec<_>>(), &mut findings);
@@ -125,11 +132,13 @@ fn of_filter(
     if let Some(missing_rules) = MissingRules::of(filter, config, plan) {
         findings.insert(Finding::at(&filter.at, missing_rules.message()));
     }
+    polls::find_other_rules(dump, filter, config, findings);
     rule_backends::missing_clusters(dump, filter, config, findings);
     rule_backends::unedited_responses(dump, filter, config, findings);
     if (plugin.direction, plugin.protocol) == (Direction::Outbound, Protocol::Http) {
         listener_findings::find(filter, config, findings);
     }
+    connection_rules::find(filter, config, findings);
 }
 
 /// Returns the filters that split requests. `configs` has one configuration for each filter in `dump.filters`.

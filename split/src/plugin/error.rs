@@ -26,22 +26,26 @@ impl PluginError {
         let found = found.into();
         PluginError { message, found }
     }
+
+    /// Returns `plugin configuration: KEYS: CAUSE`.
+    pub fn cause(&self) -> String {
+        let (keys, cause) = (self.fill(self.message.keys), self.fill(self.message.cause));
+        format!("plugin configuration: {keys}: {cause}")
+    }
+
+    pub fn remedy(&self) -> String {
+        self.fill(self.message.remedy)
+    }
+
+    fn fill(&self, text: &str) -> String {
+        text.replace("{}", &self.found)
+    }
 }
 
 /// `plugin configuration: KEYS: CAUSE: EFFECT; REMEDY`.
 impl fmt::Display for PluginError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let PluginMessage {
-            keys,
-            cause,
-            remedy,
-        } = self.message;
-        let [keys, cause, remedy] =
-            [keys, cause, remedy].map(|text| text.replace("{}", &self.found));
-        write!(
-            f,
-            "plugin configuration: {keys}: {cause}: {PLUGIN_EFFECT}; {remedy}"
-        )
+        write!(f, "{}: {PLUGIN_EFFECT}; {}", self.cause(), self.remedy())
     }
 }
 

@@ -7,25 +7,11 @@ use serde_json::Value;
 use weir_split::{Direction, EVERY_NAMESPACE, Plugin, Protocol};
 
 use super::discovered::Discovered;
-use super::dump_fields::{children, find_wasm, http_kind, items, plugin, text};
+use super::dump_fields::{
+    HARMLESS_FILTERS, children, find_wasm, http_kind, items, message, plugin, text,
+};
 use super::finding::Finding;
 use crate::manifest::problem::messages::envoy as messages;
-
-/// HTTP filters that pass a request on without changes, or answer it with an error.
-const HARMLESS_FILTERS: [&str; 12] = [
-    "adaptive_concurrency",
-    "admission_control",
-    "bandwidth_limit",
-    "buffer",
-    "cors",
-    "csrf",
-    "fault",
-    "grpc_stats",
-    "local_ratelimit",
-    "ratelimit",
-    "rbac",
-    "set_metadata",
-];
 
 /// A Weir filter in a chain of a listener.
 #[derive(Debug)]
@@ -38,8 +24,20 @@ pub struct Chain {
     peers: Peers,
     /// The settings for path normalization that the HTTP connection manager lacks; empty in a TCP chain.
     missing: Vec<Normalization>,
+    /// What prevents the filter from choosing the cluster of a connection. Empty for HTTP.
+    connection: Vec<ConnectionProblem>,
     /// Names of the filters before the Weir filter that may change or answer requests.
     before: Vec<String>,
+}
+
+#[derive(Debug)]
+enum ConnectionProblem {
+    /// Neither the plugin configuration nor the listener gives the destination of a connection.
+    NoDestination,
+    /// No TCP proxy comes after the filter.
+    NoProxy,
+    /// The filter with this name writes the cluster after the Weir filter.
+    ClusterOverwritten(String),
 }
 
 /// What Envoy does after a trap of the filter.
@@ -79,14 +77,21 @@ impl Chain {
         let chains = chains.chain(listener.get("default_filter_chain"));
         let mut weir_chains = Vec::new();
         for chain in chains {
-            for filter in items(chain, "filters") {
+            for (place, filter) in items(chain, "filters").enumerate() {
                 let within = discovered.resolve(filter);
                 match within.pointer("/typed_config/http_filters") {
                     Some(_) => {
                         let manager = within.get("typed_config").unwrap_or(&Value::Null);
                         weir_chains.extend(Chain::in_manager(&at, chain, manager, discovered));
                     }
-                    None => weir_chains.extend(Chain::new(&at, chain, within, discovered)),
+                    None => {
+                        let found = Chain::new(&at, chain, within, discovered);
+                        let later = items(chain, "filters").skip(place.saturating_add(1));
+                        weir_chains.extend(found.map(|it| Chain {
+                            connection: ConnectionProblem::read(&it.plugin, listener, later),
+                            ..it
+                        }));
+                    }
                 }
             }
         }
@@ -129,6 +134,7 @@ impl Chain {
             failure: Failure::of(config),
             peers: Peers::of(chain, discovered),
             missing: Vec::new(),
+            connection: Vec::new(),
             before: Vec::new(),
         })
     }
@@ -158,6 +164,15 @@ impl Chain {
                 add(messages::inbound_not_first(self.before.join(", ")));
             }
         }
+        for problem in &self.connection {
+            match problem {
+                ConnectionProblem::NoDestination => add(messages::connections_without_root()),
+                ConnectionProblem::NoProxy => add(messages::no_tcp_proxy()),
+                ConnectionProblem::ClusterOverwritten(filter) => {
+                    add(messages::tcp_cluster_overwritten(filter));
+                }
+            }
+        }
         if self.protocol == Protocol::Http && !self.missing.is_empty() {
             let lines = |slashes| {
                 let lines = self.missing.iter().map(|missing| match missing {
@@ -179,6 +194,44 @@ impl Chain {
                 )));
             }
         }
+    }
+}
+
+impl ConnectionProblem {
+    /// Returns the problems of an outbound filter for TCP. `later` are the network filters after it.
+    fn read<'v>(
+        plugin: &Plugin,
+        listener: &Value,
+        later: impl Iterator<Item = &'v Value>,
+    ) -> Vec<ConnectionProblem> {
+        if (plugin.direction, plugin.protocol) != (Direction::Outbound, Protocol::Tcp) {
+            return Vec::new();
+        }
+        let mut problems = Vec::new();
+        let has_destination = plugin.site.root.is_some()
+            || plugin.scope.starts_with("gateway=")
+            || plugin.site.listeners.one().is_some()
+            || is_true(listener, "use_original_dst")
+            || is_true(listener, "transparent")
+            || items(listener, "listener_filters")
+                .any(|it| it.to_string().contains("original_dst"));
+        if !has_destination {
+            problems.push(ConnectionProblem::NoDestination);
+        }
+        let mut has_proxy = false;
+        for filter in later {
+            let config = filter.get("typed_config").unwrap_or(&Value::Null);
+            has_proxy |= message(config) == "TcpProxy";
+            let mut writes = items(config, "on_new_connection");
+            if writes.any(|it| text(it, "object_key") == "envoy.tcp_proxy.cluster") {
+                let name = text(filter, "name");
+                problems.push(ConnectionProblem::ClusterOverwritten(name));
+            }
+        }
+        if !has_proxy {
+            problems.push(ConnectionProblem::NoProxy);
+        }
+        problems
     }
 }
 

@@ -4,15 +4,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
-use weir_split::{EVERY_NAMESPACE, Plugin, Protocol, module};
+use weir_split::{EVERY_NAMESPACE, Plugin, PluginError, Protocol, module};
 
 use super::chains::Chain;
 use super::cluster_settings::ClusterSettings;
 use super::discovered::Discovered;
-use super::dump_fields::{children, items, message, plugin, resources, text, wasm};
+use super::dump_fields::{children, items, message, plugin, refused_plugin, resources, text, wasm};
 use super::manager::{Manager, RouteIndex};
 use super::runtime_switch::{self, RuntimeValues};
 use super::statistics::Statistics;
+use super::warming::Warming;
 use crate::plan::Scope;
 
 /// The clusters, Weir filters and routes of one Envoy.
@@ -22,6 +23,9 @@ pub struct EnvoyDump {
     pub clusters: BTreeSet<String>,
     /// The Weir filters. Filters with the same configuration have one entry.
     pub filters: Vec<Filter>,
+    /// The Weir filters from ECDS that refuse their plugin configuration: the place, and the reason.
+    pub(super) refused: Vec<(String, PluginError)>,
+    pub(super) warming: Warming,
     pub(super) managers: Vec<Manager>,
     /// The settings of the clusters by name.
     pub(super) cluster_settings: BTreeMap<String, ClusterSettings>,
@@ -73,6 +77,8 @@ impl EnvoyDump {
         let mut parsed = EnvoyDump {
             clusters: BTreeSet::new(),
             filters: Vec::new(),
+            refused: Vec::new(),
+            warming: Warming::default(),
             managers: Vec::new(),
             cluster_settings: BTreeMap::new(),
             chains: Vec::new(),
@@ -94,6 +100,7 @@ impl EnvoyDump {
                         parsed.cluster_settings.insert(name.clone(), settings);
                         parsed.clusters.insert(name);
                     }
+                    parsed.warming.add_clusters(config);
                 }
                 "ListenersConfigDump" => {
                     for listener in resources(config, "listener") {
@@ -101,13 +108,22 @@ impl EnvoyDump {
                         parsed.add_filters(&at, &sockets(listener), listener);
                         parsed.chains.extend(Chain::read(listener, &discovered));
                         let managers = Manager::of_listener(listener, &discovered, &routes);
-                        parsed.managers.extend(managers);
+                        let sockets = sockets(listener);
+                        parsed
+                            .managers
+                            .extend(managers.into_iter().map(|it| Manager {
+                                sockets: sockets.clone(),
+                                ..it
+                            }));
                     }
+                    parsed.warming.add_listeners(config, &discovered);
                 }
                 "EcdsConfigDump" => {
                     for filter in resources(config, "ecds_filter") {
                         let at = format!("extension {}", text(filter, "name"));
                         parsed.add_filters(&at, &BTreeSet::new(), filter);
+                        let refused = refused_plugin(filter);
+                        parsed.refused.extend(refused.map(|error| (at, error)));
                     }
                 }
                 "BootstrapConfigDump" => {
@@ -146,6 +162,14 @@ impl EnvoyDump {
         };
         let lean = filter.modules.iter().filter(is_lean);
         lean.map(|it| it.at.clone()).collect()
+    }
+
+    /// Returns the places of this filter where Envoy does not run it. Each plugin configuration has a gauge while its
+    /// filter runs.
+    pub(super) fn refused_at(&self, filter: &Filter) -> BTreeSet<String> {
+        let modules = filter.modules.iter();
+        let refused = modules.filter(|it| self.statistics.lack(&it.gauge));
+        refused.map(|it| it.at.clone()).collect()
     }
 
     /// Adds the filters in `within`. A filter may be inside another extension, such as a matcher or a composite filter.

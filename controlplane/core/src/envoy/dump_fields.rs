@@ -1,7 +1,23 @@
 //! Functions that read fields of Envoy's configuration dump. Several modules use them.
 
 use serde_json::Value;
-use weir_split::{Plugin, Protocol};
+use weir_split::{Plugin, PluginError, Protocol};
+
+/// HTTP filters that pass a request on without changes, or answer it with an error.
+pub(super) const HARMLESS_FILTERS: [&str; 12] = [
+    "adaptive_concurrency",
+    "admission_control",
+    "bandwidth_limit",
+    "buffer",
+    "cors",
+    "csrf",
+    "fault",
+    "grpc_stats",
+    "local_ratelimit",
+    "ratelimit",
+    "rbac",
+    "set_metadata",
+];
 
 /// Returns the configuration of a Wasm filter and the protocol of its filter chain; None if `any` is not a Wasm filter.
 /// The name of the type is in the field `@type`. If `any` is a TypedStruct, the name is in the field `type_url`.
@@ -25,13 +41,34 @@ pub(super) fn find_wasm(within: &Value) -> Option<(&Value, Protocol)> {
 /// Returns the plugin configuration of a filter, and its text; None if it is not a plugin configuration of Weir.
 /// `configuration` is a StringValue with the text, or a BytesValue with the text in base64.
 pub(super) fn plugin(configuration: &Value) -> Option<(Plugin, String)> {
-    let value = configuration.get("value")?;
-    let json = match value {
-        Value::String(text) if message(configuration) == "BytesValue" => base64(text)?,
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
+    let json = plugin_text(configuration)?;
     Some((Plugin::parse(json.as_bytes()).ok()?, json))
+}
+
+/// Returns the reason if Weir refuses the plugin configuration of this filter. A Wasm filter is a filter of Weir if its
+/// module has a name such as `weir.wasm`, or if its configuration names a control plane.
+pub(super) fn refused_plugin(filter: &Value) -> Option<PluginError> {
+    let (wasm, _) = find_wasm(filter)?;
+    let text = plugin_text(wasm.pointer("/config/configuration")?)?;
+    let places = ["local/filename", "remote/http_uri/uri"];
+    let is_named_weir = places.iter().any(|place| {
+        let file = wasm.pointer(&format!("/config/vm_config/code/{place}"));
+        let name = file.and_then(|it| it.as_str()?.rsplit('/').next());
+        name.is_some_and(|name| name.contains("weir"))
+    });
+    let is_weir = is_named_weir || text.contains("\"control_plane\"");
+    let has_own_root = wasm.pointer("/config/root_id").is_some();
+    let error = Plugin::parse(text.as_bytes()).err()?;
+    (is_weir && !has_own_root).then_some(error)
+}
+
+/// Returns the text of the configuration of a Wasm filter.
+fn plugin_text(configuration: &Value) -> Option<String> {
+    match configuration.get("value")? {
+        Value::String(text) if message(configuration) == "BytesValue" => base64(text),
+        Value::String(text) => Some(text.clone()),
+        other => Some(other.to_string()),
+    }
 }
 
 /// Returns the type name of a part of the dump, without the package.

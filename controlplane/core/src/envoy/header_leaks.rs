@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use super::Finding;
 use super::envoy_route::EnvoyRoute;
 use super::header_mutations::HeaderMutations;
+use super::http_filter::{self, FilterSettings, HttpFilter};
 use super::manager::Manager;
 use crate::manifest::problem::messages::{envoy as messages, list};
 
@@ -17,6 +18,7 @@ pub fn find_leaks(manager: &Manager, header: &str, findings: &mut BTreeSet<Findi
         for host in &configuration.hosts {
             let leaking = host.routes.iter().filter(|it| it.takes_splits(header));
             let leaking = leaking.filter(|it| !it.settings.removed.contains(header));
+            let leaking = leaking.filter(|it| !is_removed_late(manager, it, header));
             let leaking: Vec<&str> = leaking.map(|it| it.label.as_str()).collect();
             if !leaking.is_empty() {
                 let message = messages::header_leaks(list(leaking), header);
@@ -34,6 +36,21 @@ pub fn is_removed_upstream(manager: &Manager, header: &str) -> bool {
     upstream.iter().any(|it| it.removes(header))
 }
 
+/// True if a filter removes the header after Envoy has chosen the route.
+fn is_removed_late(manager: &Manager, route: &EnvoyRoute, header: &str) -> bool {
+    let settings = &route.settings.filters;
+    let filters = &manager.filters;
+    let own = filters.iter().position(|it| it.splitter().is_some());
+    let Some(later) = own.and_then(|own| filters.get(own..)) else {
+        return false;
+    };
+    let Some(fixed) = http_filter::first_with_fixed_route(later, settings) else {
+        return false;
+    };
+    let mut late = later.iter().skip(fixed);
+    late.any(|it| it.is_enabled(settings) && it.mutations(settings).removes(header))
+}
+
 /// Adds a finding if a client can choose a cluster. A client can do so if a route reads `header`, no Weir filter
 /// replaces the header, and no early mutation removes the header.
 pub fn find_clients(manager: &Manager, header: &str, findings: &mut BTreeSet<Finding>) {
@@ -45,12 +62,14 @@ pub fn find_clients(manager: &Manager, header: &str, findings: &mut BTreeSet<Fin
         plugin.is_some_and(|plugin| plugin.header == header)
     });
     let filters: Vec<_> = filters.collect();
-    let skips_upgrade = |filters: &[super::http_filter::HttpFilter]| {
-        !filters.iter().any(|it| it.splitter().is_some())
+    let skips_upgrade = |filters: &[HttpFilter], settings: &FilterSettings| {
+        let mut splitters = filters.iter().filter(|it| it.splitter().is_some());
+        !splitters.any(|it| it.is_enabled(settings))
     };
-    let is_upgrade_open = manager.upgrades.iter().any(|(_, it)| skips_upgrade(it));
     let is_open = |route: &&EnvoyRoute| {
         let settings = &route.settings.filters;
+        let mut upgrades = manager.upgrades.iter();
+        let is_upgrade_open = upgrades.any(|(_, it)| skips_upgrade(it, settings));
         let is_guarded = filters.iter().any(|it| it.is_enabled(settings));
         route.takes_splits(header) && (is_upgrade_open || !is_guarded)
     };

@@ -3,8 +3,10 @@
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+use weir_split::Pattern;
 
 use super::dump_fields::{items, text};
+use super::lua_code::request_code;
 
 #[derive(Debug, Default)]
 pub struct HeaderMutations {
@@ -15,17 +17,18 @@ pub struct HeaderMutations {
     pub written_after_routing: BTreeSet<String>,
 }
 
-/// A condition on the name of a header. The text is in lower case.
+/// A condition on the name of a header. A text is in lower case.
 #[derive(Debug)]
 enum NameMatcher {
     Exact(String),
     Prefix(String),
     Suffix(String),
     Contains(String),
+    Regex(Box<Pattern>),
 }
 
 impl NameMatcher {
-    /// Reads an envoy.type.matcher.v3.StringMatcher. Returns None for a regular expression.
+    /// Reads an envoy.type.matcher.v3.StringMatcher. Returns None for a regular expression that Weir cannot read.
     fn read(matcher: &Value) -> Option<NameMatcher> {
         let text = |key| {
             let text = matcher.get(key)?.as_str()?;
@@ -35,7 +38,13 @@ impl NameMatcher {
         let prefix = || text("prefix").map(NameMatcher::Prefix);
         let suffix = || text("suffix").map(NameMatcher::Suffix);
         let contains = || text("contains").map(NameMatcher::Contains);
-        exact.or_else(prefix).or_else(suffix).or_else(contains)
+        let regex = || {
+            let regex = matcher.pointer("/safe_regex/regex")?.as_str()?;
+            let pattern = Pattern::compile(regex).ok()?;
+            Some(NameMatcher::Regex(Box::new(pattern)))
+        };
+        let text = exact.or_else(prefix).or_else(suffix).or_else(contains);
+        text.or_else(regex)
     }
 
     fn fits(&self, name: &str) -> bool {
@@ -44,6 +53,7 @@ impl NameMatcher {
             NameMatcher::Prefix(text) => name.starts_with(text.as_str()),
             NameMatcher::Suffix(text) => name.ends_with(text.as_str()),
             NameMatcher::Contains(text) => name.contains(text.as_str()),
+            NameMatcher::Regex(pattern) => pattern.fits(name.as_bytes()),
         }
     }
 }
@@ -68,14 +78,21 @@ impl HeaderMutations {
                 }
             }
             "lua" => {
-                let sources = [config].into_iter().chain(overrides).flat_map(|config| {
+                let sources = config.get("source_codes").unwrap_or(&Value::Null);
+                let codes = [config].into_iter().chain(overrides).flat_map(|config| {
                     let code = |key: &str| config.pointer(key).and_then(Value::as_str);
                     let default = code("/default_source_code/inline_string");
                     default
                         .or_else(|| code("/inline_code"))
                         .or_else(|| code("/source_code/inline_string"))
+                        .or_else(|| {
+                            // A route names one of the sources of the filter.
+                            let name = config.get("name")?.as_str()?;
+                            let source = sources.get(name)?.get("inline_string")?;
+                            source.as_str()
+                        })
                 });
-                sources.for_each(|code| mutations.add_lua(code));
+                codes.for_each(|code| mutations.add_lua(&request_code(code)));
             }
             "jwt_authn" => {
                 let providers = config.get("providers").and_then(Value::as_object);
@@ -96,6 +113,10 @@ impl HeaderMutations {
                     let patterns = answer.get(key).unwrap_or(&Value::Null);
                     items(patterns, "patterns").for_each(|it| mutations.write(&text(it, "exact")));
                 }
+            }
+            "api_key_auth" => {
+                let forwarding = config.get("forwarding").unwrap_or(&Value::Null);
+                mutations.write(&text(forwarding, "header"));
             }
             "basic_auth" => mutations.write(&text(config, "forward_username_header")),
             _ => {}

@@ -6,8 +6,11 @@ use serde_json::Value;
 use weir_split::{Direction, Plugin, Protocol};
 
 use super::discovered::Discovered;
-use super::dump_fields::{children, find_wasm, http_kind, items, plugin, text};
+use super::dump_fields::{
+    HARMLESS_FILTERS, children, find_wasm, http_kind, items, plugin, refused_plugin, text,
+};
 use super::header_mutations::HeaderMutations;
+use super::matcher_outcome::{self, KnownRequest};
 use super::runtime_switch::RuntimeSwitch;
 use super::upstream_filters::UpstreamFilters;
 
@@ -18,10 +21,18 @@ pub struct HttpFilter {
     kind: String,
     /// True if the filter runs only for routes that enable it.
     is_disabled: bool,
+    /// True if this is a Weir filter that refuses its plugin configuration.
+    pub is_refused: bool,
+    /// True if the filter is to come by ECDS, and has not arrived. Its type may be Wasm.
+    pub is_awaited: bool,
+    /// True if the filter has a default configuration until it arrives by ECDS.
+    pub has_default: bool,
     /// True if the filter is inside a matcher, which may skip it.
     pub is_conditional: bool,
     /// The runtime keys that the matcher around the filter reads.
     pub switches: Vec<RuntimeSwitch>,
+    /// The matcher around the filter.
+    matcher: Option<Value>,
     /// The plugin configuration, for a Weir filter.
     pub plugin: Option<Plugin>,
     /// The filters between this filter and the backends, if this filter is a router.
@@ -44,12 +55,18 @@ impl HttpFilter {
         let wasm = find_wasm(within).filter(|(_, protocol)| *protocol == Protocol::Http);
         let plugin = wasm.and_then(|(wasm, _)| plugin(wasm.pointer("/config/configuration")?));
         let matcher = outer.get("xds_matcher").or_else(|| outer.get("matcher"));
+        let discovery = within.get("config_discovery");
+        let has_wasm = |types: &Value| types.to_string().contains(".wasm.v3.Wasm");
         HttpFilter {
             name: text(filter, "name"),
             kind: http_kind(config).unwrap_or_default().to_owned(),
             is_disabled: filter.get("disabled") == Some(&Value::Bool(true)),
+            is_refused: refused_plugin(within).is_some(),
+            is_awaited: discovery.is_some_and(|it| it.get("type_urls").is_some_and(has_wasm)),
+            has_default: discovery.is_some_and(|it| it.get("default_config").is_some()),
             is_conditional: inner.is_some(),
             switches: matcher.map(switches).unwrap_or_default(),
+            matcher: matcher.cloned(),
             plugin: plugin.map(|(plugin, _)| plugin),
             upstream: UpstreamFilters::read(config, UPSTREAM_FILTERS, discovered),
             config: config.clone(),
@@ -70,6 +87,15 @@ impl HttpFilter {
             Some(setting) => setting.get("disabled") != Some(&Value::Bool(true)),
             None => !self.is_disabled,
         }
+    }
+
+    /// True if the matcher around the filter may let the filter run for a request of a route with these settings.
+    pub fn may_run(&self, settings: &FilterSettings, request: KnownRequest<'_>) -> bool {
+        let levels = settings.get(&self.name).into_iter().flatten();
+        let of_route = levels.filter_map(|it| it.get("xds_matcher")).next();
+        let is_composite = self.kind == "composite";
+        let matcher = of_route.or(self.matcher.as_ref());
+        matcher.is_none_or(|it| matcher_outcome::may_run(it, is_composite, request))
     }
 
     /// Returns the request headers that the filter removes and writes for a route with these settings.
@@ -115,6 +141,22 @@ impl HttpFilter {
             })
             .collect()
     }
+}
+
+/// Returns the index of the first filter that runs when the route can no longer change: Envoy has chosen the route for an
+/// earlier filter of the list, and no filter makes Envoy choose again. Returns None if there is no such filter.
+pub fn first_with_fixed_route(filters: &[HttpFilter], settings: &FilterSettings) -> Option<usize> {
+    let chooses = |it: &HttpFilter| it.kind == "cors" && it.is_enabled(settings);
+    let keeps = |it: &HttpFilter| {
+        ["header_mutation", "router"].contains(&it.kind.as_str())
+            || HARMLESS_FILTERS.contains(&it.kind.as_str())
+            || !it.is_enabled(settings)
+    };
+    let is_fixed =
+        |it: &HttpFilter| keeps(it) && !it.config.to_string().contains("clear_route_cache");
+    let first = filters.iter().position(chooses)?;
+    let after = filters.get(first..)?;
+    after.iter().all(is_fixed).then(|| first.saturating_add(1))
 }
 
 fn switches(matcher: &Value) -> Vec<RuntimeSwitch> {

@@ -15,6 +15,8 @@ use super::route_configuration::RouteConfiguration;
 pub struct Manager {
     /// The place in findings: `listener NAME`.
     pub at: String,
+    /// The ports of the listener, if the dump has them.
+    pub sockets: BTreeSet<u16>,
     /// The filters of requests, in their order.
     pub filters: Vec<HttpFilter>,
     /// The upgrades (`websocket`) with a list of filters of their own.
@@ -129,6 +131,7 @@ impl Manager {
         }
         Manager {
             at: at.to_owned(),
+            sockets: BTreeSet::new(),
             filters: filters(manager, "http_filters"),
             upgrades: upgrades.collect(),
             early,

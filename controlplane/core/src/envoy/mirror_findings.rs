@@ -178,7 +178,7 @@ fn uncopied(
             }
         }
         let later = splitter.later_filters();
-        for filter in later.filter(|it| it.is_enabled(&settings.filters)) {
+        for filter in later.iter().filter(|it| it.is_enabled(&settings.filters)) {
             let mutations = filter.mutations(&settings.filters);
             for header in headers.iter().filter(|it| mutations.removes(it)) {
                 let message = messages::mirror_header_removed(&filter.name, "http_filters", header);

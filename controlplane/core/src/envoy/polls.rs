@@ -2,37 +2,88 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use weir_split::module::{CONFIGURED, name_of_scope};
+use weir_split::module::{CONFIGURED, RULES, name_of_scope};
+use weir_split::wire::Config;
 
 use super::{EnvoyDump, Filter, Finding};
 use crate::manifest::problem::messages::envoy as messages;
 
 const FAILURES: &str = "weir_poll_failures_total";
 
-/// Adds a finding if no filter runs. Adds a finding for each cluster of a control plane to which polls fail.
+/// Adds a finding for each filter that does not run. Adds a finding for each cluster of a control plane to which polls
+/// fail, and for the filters that have no configuration.
 pub fn find(dump: &EnvoyDump, findings: &mut BTreeSet<Finding>) {
-    if dump.statistics.lack_weir() && !dump.has_stats_matcher {
+    if dump.statistics.lack_weir() && !dump.has_stats_matcher && !dump.filters.is_empty() {
         let at = dump.filters.iter().flat_map(|it| it.at.clone()).collect();
         findings.insert(Finding::at(&at, messages::filter_refused()));
     }
-    for (cluster, filters) in failing(dump) {
+    if !dump.statistics.lack_weir() && !dump.has_stats_matcher {
+        for filter in &dump.filters {
+            let at = dump.refused_at(filter);
+            if !at.is_empty() {
+                findings.insert(Finding::at(&at, messages::one_filter_refused()));
+            }
+        }
+    }
+    for (at, reason) in &dump.refused {
+        let at = [at.clone()].into();
+        findings.insert(Finding::at(
+            &at,
+            messages::plugin_refused(reason.cause(), reason.remedy()),
+        ));
+    }
+    let failing = failing(dump);
+    for (cluster, filters) in &failing {
         let at = filters.iter().flat_map(|it| it.at.clone()).collect();
-        let configured = |it: &&Filter| {
-            let gauge = name_of_scope(CONFIGURED, &it.plugin.scope);
-            dump.statistics.wasm(&gauge)
-        };
-        let message = if filters.iter().all(|it| configured(it) == Some(0)) {
+        let message = if filters.iter().all(|it| is_unconfigured(dump, it)) {
             messages::never_configured(cluster)
         } else {
             messages::polls_fail(cluster)
         };
         findings.insert(Finding::at(&at, message));
     }
+    for filter in dump.filters.iter().filter(|it| is_unconfigured(dump, it)) {
+        let cluster = filter.plugin.control_plane.as_deref().unwrap_or_default();
+        if dump.clusters.contains(cluster) && !failing.contains_key(cluster) {
+            let message = messages::not_configured(cluster);
+            findings.insert(Finding::at(&filter.at, message));
+        }
+    }
 }
 
-/// True if polls seem to fail. The statistics may be from a moment between two polls, so read them again to be sure.
+/// Adds a warning if the filter has another number of rules than the plan.
+pub fn find_other_rules(
+    dump: &EnvoyDump,
+    filter: &Filter,
+    config: &Config,
+    findings: &mut BTreeSet<Finding>,
+) {
+    let Some(cluster) = &filter.plugin.control_plane else {
+        return;
+    };
+    let of_scope = |metric| {
+        let name = name_of_scope(metric, &filter.plugin.scope);
+        dump.statistics.wasm(&name)
+    };
+    let planned = u64::try_from(config.rules.len()).unwrap_or(u64::MAX);
+    if let (Some(1), Some(rules)) = (of_scope(CONFIGURED), of_scope(RULES))
+        && rules != planned
+    {
+        let message = messages::other_rules(rules, planned, cluster);
+        findings.insert(Finding::at(&filter.at, message));
+    }
+}
+
+/// True if the filter polls a control plane, and has no configuration.
+fn is_unconfigured(dump: &EnvoyDump, filter: &Filter) -> bool {
+    let gauge = name_of_scope(CONFIGURED, &filter.plugin.scope);
+    filter.plugin.control_plane.is_some() && dump.statistics.wasm(&gauge) == Some(0)
+}
+
+/// True if polls seem to fail, or a filter has no configuration. The statistics may be from a moment between two polls
+/// or before the first poll, so read them again to be sure.
 pub fn may_fail_to_poll(dump: &EnvoyDump) -> bool {
-    !failing(dump).is_empty()
+    !failing(dump).is_empty() || dump.filters.iter().any(|it| is_unconfigured(dump, it))
 }
 
 /// Returns each cluster of a control plane that has fewer open polls than scopes, with the filters that poll it. While

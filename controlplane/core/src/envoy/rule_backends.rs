@@ -88,10 +88,15 @@ pub(super) fn missing_clusters(
         });
         for (service, weight) in backends_of(config, identity) {
             let cluster = plugin.site.naming.cluster(service);
-            if weight == 0
-                || Some(&cluster) == ordinary.as_ref()
-                || dump.clusters.contains(&cluster)
-            {
+            if weight == 0 || Some(&cluster) == ordinary.as_ref() {
+                continue;
+            }
+            if dump.warming.clusters.contains(&cluster) {
+                let message = messages::backend_cluster_warming(service, weight, cluster);
+                findings.insert(Finding::at(&filter.at, message).of_rule(identity));
+                continue;
+            }
+            if dump.clusters.contains(&cluster) {
                 continue;
             }
             let message = match plugin.protocol {

@@ -36,12 +36,11 @@ impl<'d> Splitter<'d> {
     }
 
     /// Returns the filters of the connection manager after this filter.
-    pub fn later_filters(&self) -> impl Iterator<Item = &'d HttpFilter> {
-        let own: *const HttpFilter = self.filter;
-        let filters = self.manager.filters.iter();
-        filters
-            .skip_while(move |it| !std::ptr::eq(*it, own))
-            .skip(1)
+    pub fn later_filters(&self) -> &'d [HttpFilter] {
+        let filters = &self.manager.filters;
+        let own = filters.iter().position(|it| std::ptr::eq(it, self.filter));
+        let later = own.and_then(|own| filters.get(own..)?.split_first());
+        later.map(|(_, later)| later).unwrap_or_default()
     }
 
     /// Returns all virtual hosts of the connection manager.

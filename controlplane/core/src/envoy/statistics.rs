@@ -31,6 +31,11 @@ impl Statistics {
         self.is_read && !names.any(|name| name.starts_with("wasmcustom.weir_"))
     }
 
+    /// True if the statistics were read, and lack this metric of a Wasm filter.
+    pub fn lack(&self, name: &str) -> bool {
+        self.is_read && self.wasm(name).is_none()
+    }
+
     /// Returns the number of requests to this cluster without an answer; None if the statistics have no such number.
     pub fn open_requests(&self, cluster: &str) -> Option<u64> {
         // Envoy replaces colons in the names of statistics.

@@ -21,6 +21,10 @@ pub fn find(dump: &EnvoyDump, splitter: &Splitter<'_>, findings: &mut BTreeSet<F
             let message = messages::switched_off(&switch.key);
             findings.insert(Finding::at(&splitter.at(), message));
         }
+        if let Some(value) = switch.ignored_value(&dump.runtime) {
+            let message = messages::switch_ignored(&switch.key, value);
+            findings.insert(Finding::at(&splitter.at(), message));
+        }
         if !dump.is_runtime_changeable {
             findings.insert(Finding {
                 place: FindingPlace::Envoy,

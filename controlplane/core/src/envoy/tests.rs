@@ -50,6 +50,8 @@ fn wasm(plugin: Value) -> Value {
     })
 }
 
+mod states;
+
 fn web(name: &str) -> String {
     format!("{name}.default.svc.cluster.local:80")
 }
@@ -198,17 +200,33 @@ fn tcp_and_inbound_filters_are_checked() {
         "control_plane": "weir", "direction": "inbound", "namespace": "default", "service_account": "web", "trust_domain": "cluster.local",
     });
     let clusters = ["weir", "db"].map(str::to_owned);
-    for (filter, missing) in [
-        (tcp("root", json!("db.default:3306")), true),
-        (tcp("root", json!("other.default:3306")), false),
-        (tcp("log_rule", json!(false)), true),
-        (wasm(account), false),
+    let closed = "its cluster db-v2 does not exist: connections for this backend are closed;";
+    for (filter, expected) in [
+        (tcp("root", json!("db.default:3306")), closed),
+        (
+            tcp("root", json!("other.default:3306")),
+            "no rule in force is for connections to other.default:3306",
+        ),
+        (
+            tcp("root", json!("db.default:3307")),
+            "write db.default:3306 into \"root\"",
+        ),
+        (
+            tcp("root", json!("bd.default:3306")),
+            "write db.default:3306 into \"root\"",
+        ),
+        (
+            tcp("root", json!("web.default:80")),
+            "the rules of web.default:80 are for HTTP requests",
+        ),
+        (tcp("log_rule", json!(false)), closed),
     ] {
         let found = lines(&dump(std::slice::from_ref(&filter), &clusters, &json!([])));
-        assert_eq!(found.len(), usize::from(missing), "{filter} {found:?}");
-        let closed = "its cluster db-v2 does not exist: connections for this backend are closed;";
-        assert!(found.iter().all(|it| it.contains(closed)), "{found:?}");
+        assert_eq!(found.len(), 1, "{filter} {found:?}");
+        assert!(found[0].contains(expected), "{found:?}");
     }
+    let found = lines(&dump(&[wasm(account)], &clusters, &json!([])));
+    assert_eq!(found, [""; 0]);
 }
 
 #[test]

@@ -202,6 +202,22 @@ pub enum Reason {
     MirrorDelays,
     /// The filter does not run for any request of a virtual host.
     FilterDisabled,
+    /// Routes read the routing header, but their connection manager has no filter of Weir.
+    FilterMissing,
+    /// The filter comes by ECDS, and has not arrived.
+    FilterAwaited,
+    /// A listener or cluster waits for other resources.
+    Warming,
+    /// The filter cannot know the destination of connections.
+    NoDestination,
+    /// The filter for connections is in a chain without a TCP proxy.
+    NoTcpProxy,
+    /// A later filter writes the cluster of connections.
+    ClusterOverwritten,
+    /// No rule is for the root of a filter.
+    NoRuleOfRoot,
+    /// The matcher around the filter skips requests.
+    FilterSkipped,
     /// Two filters of Weir decide for the same requests.
     FilterTwice,
     /// Requests with an upgrade, such as WebSocket requests, skip the filter of Weir.
@@ -216,12 +232,16 @@ pub enum Reason {
     HeaderFromClients,
     /// Envoy does not run the filter.
     FilterRefused,
+    /// The filter has other rules in force than the plan.
+    OtherRules,
     /// A filter has never had a configuration.
     NotConfigured,
     /// A filter gets no answers of the control plane.
     PollsFail,
     /// A runtime key switches the splits off.
     SwitchedOff,
+    /// Envoy does not read the value of a runtime key.
+    SwitchIgnored,
     /// The runtime key of the switch cannot change while Envoy runs.
     SwitchFixed,
     /// No route reads the routing header.

@@ -74,15 +74,15 @@ messages! {
     upgrade_without_filter(upgrade, filter) => UpgradeNotSplit,
         "the filters of the upgrade {upgrade} in upgrade_configs are without the filter of Weir", Part "requests with this upgrade are not split",
         "add {filter} to these filters right before the router, or remove the list, so that the upgrade has the filters of http_filters";
-    header_removed(filter, header) => HeaderRemoved,
+    header_removed(filter, header, place) => HeaderRemoved,
         "the filter {filter} removes the header {header}, and runs after the filter of Weir", Whole "requests take the ordinary routes and are not split",
-        "put {filter} before the filter of Weir in http_filters, or remove {header} from its configuration";
-    header_overwritten(filter, header) => HeaderOverwritten,
+        "put {filter} before the filter of Weir in {place}, or remove {header} from its configuration";
+    header_overwritten(filter, header, place) => HeaderOverwritten,
         "the filter {filter} writes the header {header}, and runs after the filter of Weir", Whole "requests go to the cluster in its value, and not to the picked cluster",
-        "put {filter} before the filter of Weir in http_filters, or remove {header} from its configuration";
-    header_written_late(filter, headers) => WrittenTooLate,
+        "put {filter} before the filter of Weir in {place}, or remove {header} from its configuration";
+    header_written_late(filter, headers, place) => WrittenTooLate,
         "the filter {filter} runs after the filter of Weir, and writes headers that the matches of rules read: {headers}", Part "the matches do not see the values that {filter} writes",
-        "put {filter} before the filter of Weir in http_filters";
+        "put {filter} before the filter of Weir in {place}";
     header_from_clients(routes, header) => HeaderFromClients,
         "requests can take {routes} without the filter of Weir, and nothing removes the header {header} of a client",
         Part "a client with this header chooses any cluster of this Envoy",
@@ -104,7 +104,78 @@ messages! {
         "no layer of layered_runtime can change while Envoy runs", Nothing "the runtime key {key} cannot switch Weir off",
         "add \"{{ name: admin, admin_layer: {{}} }}\" as the last of \"layered_runtime: {{ layers: [...] }}\"";
 
+    one_filter_refused() => FilterRefused,
+        "Envoy does not run this filter: it has no metric for the plugin configuration of the filter", Whole "Envoy answers requests 500 if the filter comes by ECDS, and else keeps its last filter",
+        "find the reason in the log of this Envoy, in a line with \"plugin configuration\"";
+    plugin_refused(cause, remedy) => FilterRefused,
+        "{cause}", Whole "Envoy answers requests of the listeners with this filter 500, or keeps the last filter",
+        "{remedy}";
+    not_configured(cluster) => NotConfigured,
+        "the filter has no configuration: its metric weir_configured is 0", Whole "this Envoy splits nothing, and does what \"until_configured\" says",
+        "check that the address of the cluster {cluster} is the address of `weir serve`, and that `weir serve` answers there";
+    other_rules(rules, planned, cluster) => OtherRules,
+        "the number of rules in force in the filter is {rules}, and the objects that this command reads give it {planned}", Nothing "requests follow the rules in force, and not the rules of these objects",
+        "compare the folder or cluster of `weir serve` behind the cluster {cluster} with these objects";
+
+    switch_ignored(key, value) => SwitchIgnored,
+        "the runtime key {key} has the value {value}, which is no number", Nothing "Envoy uses the default value of the key, as if the key were not set",
+        "write a number from 0 (off) to 100 (on)";
+    matcher_inverted(filter, hosts) => FilterSkipped,
+        "the matcher around the filter {filter} skips it while the runtime key is on", Whole "requests for {hosts} are not split",
+        "put the predicate with runtime_fraction into not_matcher, as in envoy-config/existing.yaml";
+    matcher_skips(filter, hosts) => FilterSkipped,
+        "the matcher around the filter {filter} runs it for no request of this virtual host", Whole "requests for {hosts} are not split",
+        "change the predicates of the matcher, so that it runs the filter for these hosts";
+    matcher_needs_header(filter, hosts) => FilterSkipped,
+        "the matcher around the filter {filter} runs it only for requests with certain headers", Nothing "other requests for {hosts} are not split",
+        "to split all requests, remove the conditions on headers from the matcher";
+
+    upgrade_filter_disabled(upgrade, filter) => UpgradeNotSplit,
+        "the filter {filter} is disabled in the filters of the upgrade {upgrade} in upgrade_configs", Part "requests with this upgrade are not split",
+        "remove \"disabled: true\" from {filter} in these filters";
+
+    filter_missing(routes) => FilterMissing,
+        "{routes} take requests of a split, and http_filters has no filter of Weir", Whole "requests of this listener are not split",
+        "add the filter of Weir to http_filters, right before the router";
+    filter_missing_beside(routes) => FilterMissing,
+        "{routes} take requests of a split, and http_filters has no filter of Weir; another listener with the same routes has the filter", Nothing "requests of this listener are not split",
+        "to split them too, add the filter of Weir to http_filters, right before the router";
+    filter_awaited(filter) => FilterAwaited,
+        "the filter {filter} comes by ECDS, and has not arrived", Whole "Envoy answers requests of this listener 500, or does not open the listener yet",
+        "serve a resource with the name {filter} at the config_source of the filter";
+    default_instead_of_filter(filter) => FilterAwaited,
+        "the filter {filter} comes by ECDS, and has not arrived: its default_config runs", Whole "requests of this listener are not split",
+        "serve a resource with the name {filter} at the config_source of the filter";
+    listener_warming() => Warming,
+        "this listener is warming: it waits for resources that it names", Whole "Envoy does not accept connections of this listener until it has the resources",
+        "let the management server of this Envoy send the secrets, route configurations, clusters and ECDS filters that the listener names";
+    listener_version_warming() => Warming,
+        "the newest version of this listener is warming: it waits for resources that it names", Whole "Envoy uses the older version of the listener until it has the resources",
+        "let the management server of this Envoy send the secrets, route configurations, clusters and ECDS filters that the listener names";
+    connections_without_root() => NoDestination,
+        "the plugin configuration has no root, and the listener has no original_dst filter in listener_filters", Whole "the filter does not know which Service a connection calls: connections are not split",
+        "write \"root\": \"SERVICE.NAMESPACE:PORT\" into the plugin configuration";
+    no_tcp_proxy() => NoTcpProxy,
+        "no TCP proxy comes after the filter with \"protocol\": \"tcp\"", Whole "the picked cluster has no effect: connections are not split",
+        "for HTTP, put the filter into http_filters of the connection manager with \"protocol\": \"http\"";
+    tcp_cluster_overwritten(filter) => ClusterOverwritten,
+        "the filter {filter} writes envoy.tcp_proxy.cluster after the filter of Weir", Whole "connections go to the cluster in its value, and not to the picked cluster",
+        "put {filter} before the filter of Weir";
+    root_without_rule(root) => NoRuleOfRoot,
+        "no rule in force is for connections to {root}, which is the root of the plugin configuration", Nothing "connections are not split",
+        "to split connections, write a TrafficSplit for {root}";
+    other_root(root, roots) => NoRuleOfRoot,
+        "no rule in force is for connections to {root}, which is the root of the plugin configuration", Whole "connections are not split",
+        "write {roots} into \"root\"";
+    root_of_requests(root) => NoRuleOfRoot,
+        "the rules of {root} are for HTTP requests, and the filter has \"protocol\": \"tcp\"", Whole "connections are not split",
+        "put the filter into http_filters of a connection manager, with \"protocol\": \"http\" and without root";
+
     // A rule.
+    backend_cluster_warming(backend, weight, cluster) => Warming,
+        "backend {backend} has weight {weight}, and its cluster {cluster} is warming: it waits for its endpoints or secrets",
+        Share "requests or connections for this backend fail until the cluster has them",
+        "let the management server of this Envoy send the endpoints and secrets that the cluster names";
     backend_cluster_missing(backend, weight, cluster) => ClusterNotFound,
         "backend {backend} has weight {weight}, and its cluster {cluster} does not exist",
         Share "requests for this backend are answered 503",
