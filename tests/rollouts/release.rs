@@ -6,7 +6,8 @@ use std::time::{Duration, Instant};
 
 use super::argo;
 use super::installed::Installed;
-use super::traffic::{Answer, Load, WeightState, WeightWatch};
+use super::podinfo::{Answer, canary_counts};
+use super::traffic::{Load, WeightState, WeightWatch};
 
 /// The longest time in which an answer may still fit the state before.
 const MIXED: Duration = Duration::from_secs(3);
@@ -53,7 +54,7 @@ impl Release {
                 .iter()
                 .map(|load| scope.spawn(|| load.run(weir, place, is_over)))
                 .collect();
-            let counts = scope.spawn(|| canary_counts(weir, place, is_over));
+            let counts = scope.spawn(|| canary_counts(weir, place.namespace, &place.pod, is_over));
             let done = weir.bash(script);
             let took = start.elapsed();
             std::thread::sleep(MIXED + Duration::from_secs(2));
@@ -284,20 +285,4 @@ impl Release {
             self.took.as_secs()
         )
     }
-}
-
-fn canary_counts(weir: &Installed, place: &Place, is_over: &AtomicBool) -> Vec<(Instant, u64)> {
-    let name = format!(
-        "podinfo-canary.{}.svc.cluster.local_9898.upstream_rq_completed",
-        place.namespace
-    );
-    let mut counts = Vec::new();
-    while !is_over.load(Ordering::Relaxed) {
-        counts.push((
-            Instant::now(),
-            weir.count(place.namespace, &place.pod, &name),
-        ));
-        std::thread::sleep(Duration::from_millis(500));
-    }
-    counts
 }

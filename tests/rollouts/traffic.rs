@@ -2,23 +2,17 @@
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::thread::JoinHandle;
 use std::time::Instant;
 
 use super::installed::Installed;
+use super::podinfo::{self, Answer};
 use super::release::Place;
 
 /// Requests of many clients, one after the other, each with a hundred requests in one second on one connection.
 #[derive(Clone)]
 pub struct Load(Vec<String>);
-
-/// An answer of podinfo: its version and its status, such as `v1 200`.
-pub struct Answer {
-    pub at: Instant,
-    pub client: usize,
-    pub text: String,
-}
 
 impl Load {
     pub fn plain() -> Load {
@@ -32,35 +26,8 @@ impl Load {
 
     /// Sends requests until `is_over`.
     pub fn run(&self, weir: &Installed, place: &Place, is_over: &AtomicBool) -> Vec<Answer> {
-        let host = format!("Host: podinfo.{}:9898", place.namespace);
-        let mut answers = Vec::new();
-        for client in 0.. {
-            if is_over.load(Ordering::Relaxed) {
-                break;
-            }
-            let mut curl = weir
-                .cluster
-                .command_in(place.namespace, &place.pod, "envoy", "curl");
-            curl.args([
-                "-sN",
-                "--rate",
-                "100/s",
-                "-w",
-                " %{http_code}\\n",
-                "-H",
-                &host,
-            ]);
-            curl.args(&self.0).arg("http://127.0.0.1:15001/?[1-100]");
-            let mut curl = curl.stdout(Stdio::piped()).spawn().expect("curl");
-            let lines = BufReader::new(curl.stdout.take().expect("a pipe")).lines();
-            answers.extend(lines.map_while(Result::ok).map(|text| Answer {
-                at: Instant::now(),
-                client,
-                text,
-            }));
-            curl.wait().expect("curl ends");
-        }
-        answers
+        let args: Vec<&str> = self.0.iter().map(String::as_str).collect();
+        podinfo::load(weir, place.namespace, &place.pod, &args, is_over)
     }
 }
 

@@ -1,5 +1,5 @@
 //! Runs the commands of docs/flagger.md under load, with the real Flagger and the real Prometheus: a canary that is
-//! promoted, and a canary that fails and is rolled back.
+//! promoted, and a canary that fails and is rolled back. The module `analyses` has the other analyses.
 
 use std::collections::BTreeMap;
 use std::process::Command;
@@ -8,10 +8,11 @@ use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use weir_cluster::programs::go_module;
-use weir_tests::pages::commands;
+use weir_tests::pages::blocks;
 use weir_tests::{objects, root};
 
 use super::INSTALLED;
+use super::analyses;
 use super::installed::{Installed, wait};
 use super::podinfo::{PROMETHEUS, start_client};
 
@@ -106,9 +107,17 @@ fn load(
     answers
 }
 
+/// Returns the commands of the blocks of docs/flagger.md for which `is_wanted` is true.
+pub fn page(is_wanted: impl Fn(&str) -> bool) -> String {
+    let blocks = blocks("docs/flagger.md").into_iter();
+    let own = blocks.filter(|it| it.mark == "run-by=kubernetes_guides" && is_wanted(&it.text));
+    let texts: Vec<String> = own.map(|block| block.text).collect();
+    texts.join("\n")
+}
+
 /// Runs the commands of docs/flagger.md for this kind in this namespace.
 fn run_page(weir: &Installed, kind: &str, namespace: &str) {
-    let (script, _) = commands("docs/flagger.md", "run-by=kubernetes_guides");
+    let script = page(|block| !block.contains("deploy/flagger/analysis-"));
     let script: String = script
         .lines()
         .filter(|line| !line.contains("-k deploy/flagger"))
@@ -225,6 +234,12 @@ fn flagger_promotes_and_rolls_back() {
                 if kind == "trafficsplit" {
                     own_answers_lower_success_rate(weir, namespace, &pod);
                 }
+            });
+        }
+        for analysis in ["ab", "mirror", "affinity"] {
+            scope.spawn(move || {
+                let pod = start(weir, analysis);
+                analyses::release(weir, analysis, &pod);
             });
         }
     });

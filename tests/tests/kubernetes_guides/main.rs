@@ -2,6 +2,7 @@
 //! own Deployments. Envoys with configurations of `envoy-config/` are sidecars or a gateway. Each test prints the time
 //! from an apply until the last proxy has the change.
 
+mod analyses;
 mod changes;
 mod flagger;
 mod installed;

@@ -1,12 +1,24 @@
 //! A client of the Services of podinfo, which release tools release, and Prometheus, which reads the metrics of the
 //! client's Envoy.
 
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
 use serde_json::{Value, json};
 use weir_tests::{objects, root};
 
 use super::installed::{Installed, wait};
 
-/// Reads the metrics of the Envoys of both namespaces every two seconds.
+/// An answer of podinfo: its version and its status, such as `v1 200`.
+pub struct Answer {
+    pub at: Instant,
+    pub client: usize,
+    pub text: String,
+}
+
+/// Reads the metrics of the clients' Envoys every two seconds.
 pub const PROMETHEUS: &str = "
 apiVersion: v1
 kind: Namespace
@@ -22,7 +34,15 @@ data:
     - job_name: envoy
       metrics_path: /stats/prometheus
       dns_sd_configs:
-      - { names: [stats.test.svc.cluster.local, stats.routed.svc.cluster.local], type: A, port: 15090, refresh_interval: 2s }
+      - type: A
+        port: 15090
+        refresh_interval: 2s
+        names:
+        - stats.test.svc.cluster.local
+        - stats.routed.svc.cluster.local
+        - stats.ab.svc.cluster.local
+        - stats.mirror.svc.cluster.local
+        - stats.affinity.svc.cluster.local
 ---
 apiVersion: apps/v1
 kind: Deployment
@@ -104,4 +124,58 @@ fn envoy_config(namespace: &str, services: &[&str]) -> Value {
         objects(&version.replace(VERSION, &format!("{service}.{namespace}.")))
     }));
     config
+}
+
+/// Sends a hundred requests a second until `is_over`, as many clients one after the other. Each client sends a hundred
+/// requests on one connection. `args` are more arguments for curl.
+pub fn load(
+    weir: &Installed,
+    namespace: &str,
+    pod: &str,
+    args: &[&str],
+    is_over: &AtomicBool,
+) -> Vec<Answer> {
+    let host = format!("Host: podinfo.{namespace}:9898");
+    let mut answers = Vec::new();
+    for client in 0.. {
+        if is_over.load(Ordering::Relaxed) {
+            break;
+        }
+        let mut curl = weir.cluster.command_in(namespace, pod, "envoy", "curl");
+        curl.args([
+            "-sN",
+            "--rate",
+            "100/s",
+            "-w",
+            " %{http_code}\\n",
+            "-H",
+            &host,
+        ]);
+        curl.args(args).arg("http://127.0.0.1:15001/?[1-100]");
+        let mut curl = curl.stdout(Stdio::piped()).spawn().expect("curl");
+        let lines = BufReader::new(curl.stdout.take().expect("a pipe")).lines();
+        answers.extend(lines.map_while(Result::ok).map(|text| Answer {
+            at: Instant::now(),
+            client,
+            text,
+        }));
+        curl.wait().expect("curl ends");
+    }
+    answers
+}
+
+/// Returns how many requests the canary has answered at each time, with copies.
+pub fn canary_counts(
+    weir: &Installed,
+    namespace: &str,
+    pod: &str,
+    is_over: &AtomicBool,
+) -> Vec<(Instant, u64)> {
+    let name = format!("podinfo-canary.{namespace}.svc.cluster.local_9898.upstream_rq_completed");
+    let mut counts = Vec::new();
+    while !is_over.load(Ordering::Relaxed) {
+        counts.push((Instant::now(), weir.count(namespace, pod, &name)));
+        std::thread::sleep(Duration::from_millis(500));
+    }
+    counts
 }
