@@ -231,6 +231,17 @@ impl EnvoyRoute {
         !plugin.is_empty() && (plugin.contains(header) || !plugin.contains("inline_string"))
     }
 
+    /// Returns the header from which the route takes its cluster, if it is only for requests with `header` and takes the
+    /// cluster from another header.
+    pub fn other_cluster_header(&self, header: &str) -> Option<&str> {
+        let RouteTarget::Clusters { headers, .. } = &self.target else {
+            return None;
+        };
+        let is_for_splits = !self.fits_without(header) && !self.requires_absence_of(header);
+        let other = headers.first().filter(|_| !headers.contains(header));
+        other.filter(|_| is_for_splits).map(String::as_str)
+    }
+
     /// Returns the name in a condition that looks like a misspelling of `header`.
     pub fn misspelling_of(&self, header: &str) -> Option<&str> {
         let mut names = self.conditions.iter().map(|it| it.header.as_str());

@@ -45,6 +45,10 @@ pub fn find(splitter: &Splitter<'_>, findings: &mut BTreeSet<Finding>) {
             if route.follows(header) {
                 conditions(host, place, route, header, findings);
             }
+            if let Some(other) = route.other_cluster_header(header) {
+                let message = messages::header_route_to_other(&route.label, other, header);
+                findings.insert(Finding::of_host(host, place, message));
+            }
         }
     }
 }
@@ -211,7 +215,7 @@ fn conditions(
     }
     let mut below = host.routes.iter().skip(place.saturating_add(1));
     if route.fits_without(header)
-        && let Some(ordinary) = below.find(|it| route.covers_all_of(it))
+        && let Some(ordinary) = below.find(|it| route.covers([it, it], header))
     {
         let message =
             messages::header_route_without_condition(&route.label, &ordinary.label, header);

@@ -38,6 +38,11 @@ pub fn find(splitter: &Splitter<'_>, served: &ServedHost<'_>, findings: &mut BTr
         if !is_ordinary {
             continue;
         }
+        let mut above = host.routes.iter().take(place);
+        // `header_routes` has a finding for a twin that takes its cluster from another header.
+        if above.any(|it| it.overlaps(route) && it.other_cluster_header(header).is_some()) {
+            continue;
+        }
         for part in parts(splitter, served, place, route) {
             let narrower = |it: &&EnvoyRoute| it.narrower_than(route, &part.path, header);
             let least = part.twins.iter().map(|it| (it, narrower(it)));

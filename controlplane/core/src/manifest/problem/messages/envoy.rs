@@ -236,6 +236,10 @@ messages! {
     header_route_misspelled(route, wrong, header) => HeaderRouteUnreachable,
         "{route} takes its cluster from {header}, but its condition is on the header {wrong}", Part "these requests are not split",
         "write \"name: {header}\" instead of \"name: {wrong}\"";
+    header_route_to_other(route, other, header) => HeaderRouteUnreachable,
+        "{route} has a condition on {header}, but takes its cluster from the header {other}",
+        Part "split requests of this route are answered 503",
+        "write \"cluster_header: {header}\" instead of \"cluster_header: {other}\"";
     header_route_without_condition(route, ordinary, header) => HeaderRouteTakesAll,
         "{route} takes its cluster from {header}, has no condition on this header, and is above {ordinary}",
         Part "requests without the header, such as requests of no rule, are answered 503",
