@@ -114,7 +114,8 @@ pub fn used_analyses(weir: &Installed, place: &Place) {
         "{}: the gate opened {gates} times after {retries} errors",
         place.kind
     );
-    // Three steps of the canary, and one of the failing canary.
+    // The gate opened for three steps of the canary and for one step of the failing canary. Only the failing canary was
+    // stopped.
     assert_eq!((gates, stopped), (4, 1), "{runs}");
 }
 

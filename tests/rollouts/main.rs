@@ -39,7 +39,8 @@ fn at(place: &Place, commands: &str) -> String {
         .replace("trafficsplit/", &format!("{}/", place.kind))
 }
 
-/// Shares are exact for each worker of the client's Envoy, which has two workers.
+/// The number of answers by which an exact share may be off: each of the two workers of the client's Envoy makes its
+/// own exact share.
 const EXACT: u64 = 4;
 
 /// Returns the share of the canary, in percent, for requests without a header.

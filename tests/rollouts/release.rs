@@ -9,10 +9,10 @@ use super::installed::Installed;
 use super::podinfo::{Answer, canary_counts};
 use super::traffic::{Load, WeightState, WeightWatch};
 
-/// The longest time in which an answer may still fit the state before.
+/// After a change, answers may still fit the previous state for at most this time.
 const MIXED: Duration = Duration::from_secs(3);
 
-/// The longest time until the watch of this test has a change.
+/// The watch of this test gets a change at most this long after the change.
 const WATCH_DELAY: Duration = Duration::from_millis(500);
 
 /// Where a Rollout is, and the client that sends requests to it.
@@ -120,7 +120,7 @@ impl Release {
     }
 
     /// From three seconds after each state until the next state, the new version has the share that `percent` says.
-    /// The count may be wrong by `tolerance` answers, and not at all at 0 and at 100 percent.
+    /// The count may be wrong by `tolerance` answers. At 0 and at 100 percent it must be exact.
     pub fn expect_shares(
         &self,
         load: usize,

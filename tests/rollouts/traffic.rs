@@ -10,7 +10,7 @@ use super::installed::Installed;
 use super::podinfo::{self, Answer};
 use super::release::Place;
 
-/// Requests of many clients, one after the other, each with a hundred requests in one second on one connection.
+/// Many clients, one after the other. Each client sends a hundred requests in one second on one connection.
 #[derive(Clone)]
 pub struct Load(Vec<String>);
 

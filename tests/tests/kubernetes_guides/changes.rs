@@ -9,8 +9,9 @@ use weir_tests::root;
 
 use super::installed::{Installed, wait};
 
-/// Proxies in the cluster that belong to the guide of Flagger: two clients, and two that ended within five seconds.
-const OF_FLAGGER: usize = 4;
+/// Proxies of the guide of Flagger: five clients, and five that ended less than five seconds ago, which the control
+/// plane still counts.
+const OF_FLAGGER: usize = 10;
 
 impl Installed {
     pub fn manifest(&self, namespace: &str, name: &str) {

@@ -1,5 +1,5 @@
-//! A client of the Services of podinfo, which release tools release, and Prometheus, which reads the metrics of the
-//! client's Envoy.
+//! A client that calls podinfo, and a Prometheus that reads the metrics of the client's Envoy. Release tools release
+//! podinfo.
 
 use std::io::{BufRead, BufReader};
 use std::process::Stdio;

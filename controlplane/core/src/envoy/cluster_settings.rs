@@ -10,7 +10,7 @@ use super::upstream_filters::UpstreamFilters;
 pub struct ClusterSettings {
     /// The filters of the cluster, if the cluster replaces the upstream filters of routers.
     pub filters: Option<UpstreamFilters>,
-    /// True if a copy to this cluster can make a request with a large body wait without end.
+    /// True if a client's request with a large body can wait forever for its copy to this cluster.
     pub may_delay: bool,
 }
 

@@ -16,7 +16,7 @@ pub fn fits(matcher: &Value, value: &str) -> Option<bool> {
     Some(fits != inverts)
 }
 
-/// `end` is the end of the names of the fields.
+/// `end` is the suffix of the field names: `_match` for `exact_match`, and empty for `exact`.
 fn fits_string(matcher: &Value, end: &str, value: &str) -> Option<bool> {
     let ignores_case = matcher.get("ignore_case") == Some(&Value::Bool(true));
     let fold = |text: &str| match ignores_case {

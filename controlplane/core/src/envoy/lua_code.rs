@@ -1,7 +1,7 @@
 //! Reads Lua code of Envoy's Lua filter well enough to find the calls that change request headers.
 
 /// Returns the code without comments and without the function `envoy_on_response`; empty if the code has no function
-/// `envoy_on_request`. Each token is followed by a space, unless the next token is punctuation.
+/// `envoy_on_request`. Two tokens have a space between them only if both are words.
 pub fn request_code(code: &str) -> String {
     let tokens = tokens(code);
     if !tokens.contains(&"envoy_on_request") {

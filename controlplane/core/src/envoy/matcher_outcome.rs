@@ -105,7 +105,7 @@ fn predicate(condition: &Value, request: KnownRequest<'_>) -> Truth {
             Truth::Maybe => Truth::Maybe,
         };
     }
-    // The first of the two values decides if any part has it. The result is the second value if all parts have it.
+    // If any part has the value `any`, this is the result. If all parts have the value `all`, that is the result.
     let (parts, any, all) = match (parts("and_matcher"), parts("or_matcher")) {
         (Some(parts), _) => (parts, Truth::No, Truth::Yes),
         (None, Some(parts)) => (parts, Truth::Yes, Truth::No),

@@ -9,7 +9,7 @@ use super::runtime_switch::RuntimeValues;
 /// The innermost list of policies. Envoy uses only this list.
 #[derive(Clone, Debug)]
 pub struct MirrorPolicies {
-    /// The holder of the list in messages: `the virtual host`.
+    /// What messages call the part of Envoy's configuration that has the list, such as `the virtual host`.
     pub level: &'static str,
     list: Vec<Value>,
 }

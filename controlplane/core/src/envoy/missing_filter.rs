@@ -9,7 +9,8 @@ use super::manager::Manager;
 use super::splitter::Splitter;
 use crate::manifest::problem::messages::{Message, envoy as messages, list};
 
-/// Adds a finding for each connection manager that has no filter of Weir, and has routes that read the header of one.
+/// Adds a finding for each connection manager without a filter of Weir whose routes read the header that another
+/// manager's filter of Weir writes.
 pub fn find(managers: &[Manager], splitters: &[Splitter<'_>], findings: &mut BTreeSet<Finding>) {
     let headers: BTreeSet<&str> = splitters.iter().map(|it| it.header()).collect();
     let is_weir = |it: &HttpFilter| it.plugin.is_some() || it.is_refused;

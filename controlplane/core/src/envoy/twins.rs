@@ -1,5 +1,5 @@
-//! Finds ordinary routes whose split requests no twin takes. The twin of an ordinary route is a header route above it,
-//! for the same requests after the filter has picked their cluster.
+//! Finds ordinary routes that have no twin for some requests of a split. The twin of an ordinary route is a header
+//! route above it, for the same requests after the filter has picked their cluster.
 
 use std::collections::BTreeSet;
 

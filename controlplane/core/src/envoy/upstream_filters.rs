@@ -1,8 +1,8 @@
 //! Reads the filters between the router and a backend: `upstream_http_filters` of the router, or `http_filters` of a
 //! cluster, which replace them.
 //!
-//! Envoy makes the copies for mirrors while the filter of Weir pauses a request in this list. So the filters before it
-//! change the request before the copies.
+//! Envoy makes the copies for mirrors while the filter of Weir pauses a request in this list. So the copies contain the
+//! changes of the filters that come before the filter of Weir.
 
 use serde_json::Value;
 use weir_split::MIRROR_HEADERS;

@@ -36,8 +36,9 @@ impl FailureLog {
     /// Logs a request that is not HTTP/1.1.
     pub fn request(&self, client: SocketAddr, error: &hyper::Error) {
         if error.is_parse() && !error.is_parse_too_large() {
-            let cause = "its request is not HTTP/1.1. This port serves HTTP/1.1, and TLS only with --tls-cert: compare \
-                         transport_socket and http2_protocol_options in the client's cluster for Weir";
+            let cause = "its request is not HTTP/1.1. This port serves HTTP/1.1, and TLS only with --tls-cert. In the \
+                         client's cluster for Weir, remove http2_protocol_options, and have a transport_socket only if \
+                         this port uses TLS";
             self.write(client, cause);
         }
     }
@@ -50,13 +51,14 @@ impl FailureLog {
         };
         let omitted = match omitted {
             0 => String::new(),
-            count => format!("; before, {count} other connections have failed without a line here"),
+            count => format!("; {count} earlier failures of connections are not in this log"),
         };
         tracing::warn!(%client, "connection refused: {cause}{omitted}");
     }
 }
 
-/// Returns Some if this failure gets a line: the number of failures without a line since the last window.
+/// Returns None if this failure gets no line. Otherwise returns the number of failures without a line in the window
+/// that this failure has ended, or 0.
 fn admit(window: &mut Option<Window>, now: Instant, line: (IpAddr, String)) -> Option<u64> {
     let is_over = |it: &Window| now.saturating_duration_since(it.begin) >= WINDOW;
     let mut omitted = 0;

@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 
 use crate::namespace::{CLUSTER, Namespace, container, pod, wait};
 
-/// Returns a container that prints the nanoseconds since 1970 and `NAME start`, `NAME open` half a second later, and
-/// `NAME end` half a second after SIGTERM.
+/// Returns a container that prints `NAME start`, half a second later `NAME open`, and half a second after SIGTERM
+/// `NAME end`. Each line begins with the nanoseconds since 1970.
 fn chronicler(name: &str) -> Value {
     container(
         name,
@@ -55,7 +55,8 @@ fn sidecars_enclose_the_main_container() {
         .iter()
         .map(|line| line.split_once(' ').expect("a time").1)
         .collect();
-    // The kubelet runs preStop of all containers at once, also of sidecars. Only SIGTERM waits.
+    // The kubelet runs preStop of all containers at once, also of sidecars. But a sidecar gets SIGTERM only after the
+    // containers that started later have ended.
     let expected = [
         "first start",
         "first open",
