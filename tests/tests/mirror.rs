@@ -449,8 +449,8 @@ async fn check_reports_routes_without_mirrors() {
     findings.retain(|line| !line.contains(unknown));
     assert_eq!(findings.len(), 2, "{findings:#?}");
     let starts = [
-        "envoy, listener outbound: MirrorHeadersVisible: no filter with root_id: upstream is in upstream_http_filters of \
-         the router",
+        "envoy, listener outbound: MirrorHeadersVisible: upstream_http_filters of the router has no filter with \
+         \"root_id: upstream\"",
         "envoy, route configuration of listener outbound, virtual host all: NotMirrored: Envoy uses only the request_mirror_policies of \
          the route configuration for route routes[0], and they do not read x-weir-mirror and x-weir-mirror-2",
     ];
@@ -606,7 +606,7 @@ async fn check_finds_broken_mirrors() {
             edit: replace_filters,
             copies: 10,
             is_visible: true,
-            finding: "MirrorHeadersVisible: no filter with root_id: upstream is in http_filters of the cluster a",
+            finding: "MirrorHeadersVisible: http_filters of the cluster a has no filter with \"root_id: upstream\"",
         },
         Broken {
             edit: remove_upstream,

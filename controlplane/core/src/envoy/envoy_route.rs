@@ -285,7 +285,7 @@ impl EnvoyRoute {
         if !covers_path && !self.covers_path_of(other) {
             found.push(
                 match self.lower_path.is_none() && other.lower_path.is_some() {
-                    true => format!("{} without case_sensitive: false", self.path),
+                    true => format!("{}, case-sensitive", self.path),
                     false => self.path.to_string(),
                 },
             );

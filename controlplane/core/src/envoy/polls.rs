@@ -69,7 +69,11 @@ pub fn find_other_rules(
     if let (Some(1), Some(rules)) = (of_scope(CONFIGURED), of_scope(RULES))
         && rules != planned
     {
-        let message = messages::other_rules(rules, planned, cluster);
+        let count = |rules: u64| match rules {
+            1 => "1 rule".to_owned(),
+            rules => format!("{rules} rules"),
+        };
+        let message = messages::other_rules(count(rules), count(planned), cluster);
         findings.insert(Finding::at(&filter.at, message));
     }
 }

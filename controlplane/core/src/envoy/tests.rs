@@ -600,8 +600,8 @@ fn differing_listeners_are_found() {
     for (ports, remedy) in [
         (
             &[8080, 8443][..],
-            "\"listeners\": { \"8080\": [\"NAME\"], \"8443\": [\"NAME\"] } into the plugin configuration, and replace \
-             each NAME with the listeners (of http, https) that clients reach at its port",
+            "\"listeners\": { \"8080\": [\"NAME\"], \"8443\": [\"NAME\"] } into the plugin configuration. Replace each \
+             NAME with the names of the listeners that clients reach at the port before NAME (possible: http, https)",
         ),
         (
             &[8080],
@@ -609,8 +609,8 @@ fn differing_listeners_are_found() {
         ),
         (
             &[],
-            "\"listeners\": { \"PORT\": [\"NAME\"], \"PORT\": [\"NAME\"] } into the plugin configuration, and replace \
-             each NAME with the listeners (of http, https) that clients reach at its port",
+            "\"listeners\": { \"PORT\": [\"NAME\"], \"PORT\": [\"NAME\"] } into the plugin configuration. Replace each \
+             NAME with the names of the listeners that clients reach at the port before NAME (possible: http, https)",
         ),
     ] {
         let lines = found(&unnamed, ports);

@@ -83,7 +83,7 @@ fn rules_of_another_folder_are_found() {
     let found = lines_with(&dump, &stats);
     only(
         &found,
-        "warning: envoy, listener l0: OtherRules: the number of rules in force in the filter is 0",
+        "warning: envoy, listener l0: OtherRules: the filter has 0 rules in force",
     );
 }
 
@@ -154,7 +154,7 @@ fn listener_without_the_filter_is_found() {
     listeners.push(other);
     only(
         &lines(&dump),
-        "listener l1: FilterAwaited: the filter weir comes by ECDS",
+        "listener l1: FilterAwaited: the filter \"weir\" comes by ECDS",
     );
     let other = "/configs/2/static_listeners/1";
     *dump.pointer_mut(&format!("{other}{filters}")).unwrap() = json!({ "name": "router" });

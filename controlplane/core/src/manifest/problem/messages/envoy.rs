@@ -105,17 +105,17 @@ messages! {
         "add \"{{ name: admin, admin_layer: {{}} }}\" as the last of \"layered_runtime: {{ layers: [...] }}\"";
 
     one_filter_refused() => FilterRefused,
-        "Envoy does not run this filter: it has no metric for the plugin configuration of the filter", Whole "Envoy answers requests 500 if the filter comes by ECDS, and else keeps its last filter",
+        "Envoy does not run this filter: a running filter creates a metric for its plugin configuration, and this Envoy does not have the metric", Whole "Envoy answers requests 500 if the filter comes by ECDS, and else keeps its last filter",
         "find the reason in the log of this Envoy, in a line with \"plugin configuration\"";
     plugin_refused(cause, remedy) => FilterRefused,
-        "{cause}", Whole "Envoy answers requests of the listeners with this filter 500, or keeps the last filter",
+        "{cause}", Whole "in the listeners that have this filter, Envoy answers requests with status 500, or runs the previous version of the filter",
         "{remedy}";
     not_configured(cluster) => NotConfigured,
         "the filter has no configuration: its metric weir_configured is 0", Whole "this Envoy splits nothing, and does what \"until_configured\" says",
         "check that the address of the cluster {cluster} is the address of `weir serve`, and that `weir serve` answers there";
     other_rules(rules, planned, cluster) => OtherRules,
-        "the number of rules in force in the filter is {rules}, and the objects that this command reads give it {planned}", Nothing "requests follow the rules in force, and not the rules of these objects",
-        "compare the folder or cluster of `weir serve` behind the cluster {cluster} with these objects";
+        "the filter has {rules} in force, but it would have {planned} from the objects that this command reads", Nothing "requests follow the rules in force, and not the rules of these objects",
+        "check that the `weir serve` at the address of Envoy's cluster {cluster} reads the same folder or Kubernetes cluster as this command";
 
     switch_ignored(key, value) => SwitchIgnored,
         "the runtime key {key} has the value {value}, which is no number", Nothing "Envoy uses the default value of the key, as if the key were not set",
@@ -141,10 +141,10 @@ messages! {
         "{routes} take requests of a split, and http_filters has no filter of Weir; another listener with the same routes has the filter", Nothing "requests of this listener are not split",
         "to split them too, add the filter of Weir to http_filters, right before the router";
     filter_awaited(filter) => FilterAwaited,
-        "the filter {filter} comes by ECDS, and has not arrived", Whole "Envoy answers requests of this listener 500, or does not open the listener yet",
+        "the filter \"{filter}\" comes by ECDS, and has not arrived", Whole "Envoy answers requests of this listener 500, or does not open the listener yet",
         "serve a resource with the name {filter} at the config_source of the filter";
     default_instead_of_filter(filter) => FilterAwaited,
-        "the filter {filter} comes by ECDS, and has not arrived: its default_config runs", Whole "requests of this listener are not split",
+        "the filter \"{filter}\" comes by ECDS, and has not arrived: its default_config runs", Whole "requests of this listener are not split",
         "serve a resource with the name {filter} at the config_source of the filter";
     listener_warming() => Warming,
         "this listener is warming: it waits for resources that it names", Whole "Envoy does not accept connections of this listener until it has the resources",
@@ -198,7 +198,7 @@ messages! {
     listeners_differ_by_port(listeners, gateway, hosts, ports) => ListenerUnknown,
         "the listeners {listeners} of Gateway {gateway} have different routes for {hosts}, and the filter does not know which of these listeners receives a request",
         Part "these requests are answered 500",
-        "write \"listeners\": {{ {ports} }} into the plugin configuration, and replace each NAME with the listeners (of {listeners}) that clients reach at its port";
+        "write \"listeners\": {{ {ports} }} into the plugin configuration. Replace each NAME with the names of the listeners that clients reach at the port before NAME (possible: {listeners})";
     listeners_of_a_port_differ(listeners, gateway, hosts) => ListenerUnknown,
         "the listeners {listeners} of Gateway {gateway} have different routes for {hosts}, and the filter does not know which of these listeners receives a request",
         Part "these requests are answered 500",
@@ -264,9 +264,9 @@ messages! {
         "put a route with cluster_header, and with the match and all policies of {shadowed}, right above {shadowed}";
     twin_is_narrower(route, twin, conditions) => NoHeaderRoute,
         "{twin} takes split requests of {route} only if they fit its own match ({conditions})", Nothing "other requests of {route} are not split",
-        "to split them too, put right above {route} a copy of {twin} with the match of {route} and the condition on the header";
+        "to split them too, copy {twin} to right above {route}. In the copy, write the match of {route}, and keep the condition on the header";
     value_does_not_fit(backend, weight, route, header, value) => NoHeaderRoute,
-        "backend {backend} has weight {weight}, and its value {value} of the header {header} does not fit the match of {route}", Share "requests for this backend take another route",
+        "backend {backend} has weight {weight}. For this backend the filter writes {value} into the header {header}, and this value does not fit the match of {route}", Share "requests for this backend take another route",
         "write \"headers: [{{ name: {header}, present_match: true }}]\" into the match of {route} instead of its condition on this header";
     cluster_route_taken(route, request, status, filter) => OwnRouteTaken,
         "{route} sends its requests to a cluster, but the filter of Weir runs first and finds no backend for a request for {request}", Part "these requests are answered {status} by Weir",
@@ -275,10 +275,10 @@ messages! {
         "the filter {health_check} answers requests for {request} itself, but {filter} runs first and finds no backend for them", Part "these requests are answered {status} by Weir",
         "put {health_check} before {filter} in http_filters";
     names_not_split(hosts, header) => NoHeaderRoute,
-        "requests for {hosts} take this virtual host, and none of its routes takes its cluster from the header {header}", Nothing "these requests are not split, if clients send them to this Envoy",
+        "requests for {hosts} take this virtual host, and none of its routes takes its cluster from the header {header}", Nothing "if clients send such requests to this Envoy, it does not split them",
         "to split them, add these hosts to \"domains\" of the virtual host that has the other names of the Service or host";
     wildcard_not_split(hosts, header) => NoHeaderRoute,
-        "no route of this virtual host takes its cluster from the header {header}, and a rule is for {hosts}", Nothing "these requests are not split",
+        "a rule fits requests for {hosts}, and no route of this virtual host takes its cluster from the header {header}", Nothing "requests for {hosts} are not split",
         "to split them, put above each route a copy of it with the match \"headers: [{{ name: {header}, present_match: true }}]\" and with \"cluster_header: {header}\" instead of its cluster";
 
     // Mirrors.
@@ -291,7 +291,7 @@ messages! {
         Share "this mirror gets no copies, and the requests themselves are not affected",
         "define the cluster, or put its real name into \"clusters\" of the plugin configuration: {{ \"{mirror}\": \"NAME\" }}";
     mirror_headers_visible(list, header) => MirrorHeadersVisible,
-        "no filter with root_id: upstream is in {list}",
+        "{list} has no filter with \"root_id: upstream\"",
         Part "backends of requests with a mirror get the header {header} with the name of a cluster",
         "add the filter weir-upstream of envoy-config/sidecar.yaml to {list}";
     mirror_filter_disabled(filter, list, header) => MirrorHeadersVisible,
@@ -301,7 +301,7 @@ messages! {
     mirror_filter_skips(filter, list, header) => MirrorHeadersVisible,
         "the matcher of the filter {filter} in {list} skips the requests that have a mirror",
         Part "backends of requests with a mirror get the header {header} with the name of a cluster",
-        "write the matcher of the filter weir-upstream as in envoy-config/sidecar.yaml, with \"not_matcher\"";
+        "give {filter} the matcher that the filter weir-upstream has in envoy-config/sidecar.yaml, with \"not_matcher\"";
     mirror_header_removed(filter, list, header) => NotMirrored,
         "the filter {filter} in {list} removes the header {header} before Envoy reads it",
         Part "requests are not copied to the mirror of this header",
