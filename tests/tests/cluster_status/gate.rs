@@ -76,7 +76,7 @@ async fn gate_opens_when_generation_is_live() {
             "Weir has read no TrafficSplit other/web",
         ),
         ("trafficsplit", Some("{}"), 400, "missing field `name`"),
-        ("service", Some(canary), 400, "service is no kind"),
+        ("service", Some(canary), 400, "objects of kind service"),
         (
             "httproute/shop/web",
             None,
