@@ -102,15 +102,7 @@ async fn by_url(
     Path((kind, namespace, name)): Path<(String, String, String)>,
 ) -> Result<String, GateClosed> {
     let kind = read_kind(&kind)?;
-    check(
-        gate,
-        &GateTarget {
-            kind,
-            namespace,
-            name,
-        },
-    )
-    .await
+    check(gate, kind, namespace, name).await
 }
 
 async fn by_body(
@@ -124,15 +116,7 @@ async fn by_body(
     let body: NamesInBody =
         serde_json::from_slice(&body).map_err(|error| invalid(error.to_string()))?;
     let NamesInBody { name, namespace } = body;
-    check(
-        gate,
-        &GateTarget {
-            kind,
-            namespace,
-            name,
-        },
-    )
-    .await
+    check(gate, kind, namespace, name).await
 }
 
 fn read_kind(text: &str) -> Result<SupportedKind, GateClosed> {
@@ -140,7 +124,17 @@ fn read_kind(text: &str) -> Result<SupportedKind, GateClosed> {
         .ok_or_else(|| GateClosed(StatusCode::BAD_REQUEST, messages::unknown_kind(text)))
 }
 
-async fn check(gate: Option<Arc<Gate>>, target: &GateTarget) -> Result<String, GateClosed> {
+async fn check(
+    gate: Option<Arc<Gate>>,
+    kind: SupportedKind,
+    namespace: String,
+    name: String,
+) -> Result<String, GateClosed> {
+    let target = GateTarget {
+        kind,
+        namespace,
+        name,
+    };
     let gate =
         gate.ok_or_else(|| GateClosed(StatusCode::NOT_IMPLEMENTED, messages::no_cluster()))?;
     let turn = timeout(STEP, gate.turns.acquire()).await;
@@ -150,7 +144,7 @@ async fn check(gate: Option<Arc<Gate>>, target: &GateTarget) -> Result<String, G
             messages::busy(),
         ));
     };
-    gate.check(target).await
+    gate.check(&target).await
 }
 
 impl Gate {

@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 
 use super::Finding;
 use super::envoy_route::EnvoyRoute;
-use super::header_mutations::HeaderMutations;
 use super::http_filter::{self, FilterSettings, HttpFilter};
 use super::manager::Manager;
 use crate::manifest::problem::messages::{envoy as messages, list};
@@ -30,10 +29,9 @@ pub fn find_leaks(manager: &Manager, header: &str, findings: &mut BTreeSet<Findi
 
 /// True if a filter between the router and the backend removes `header`.
 pub fn is_removed_upstream(manager: &Manager, header: &str) -> bool {
-    let upstream = manager.filters.iter();
-    let upstream = upstream.flat_map(|it| it.upstream_mutations());
-    let upstream: Vec<HeaderMutations> = upstream.collect();
-    upstream.iter().any(|it| it.removes(header))
+    let filters = manager.filters.iter();
+    let mut upstream = filters.flat_map(|it| it.upstream_mutations());
+    upstream.any(|it| it.removes(header))
 }
 
 /// True if a filter removes the header after Envoy has chosen the route.
