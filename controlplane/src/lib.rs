@@ -8,6 +8,7 @@
 //! serve          HTTP for proxies and operators
 //! source         reads a folder or a cluster
 //! publish        translates objects into a plan, and the plan into JSON
+//! xds            clusters and endpoints of backends, for proxies
 //! http1_client   sends one HTTP/1.1 request
 //! ```
 
@@ -16,3 +17,4 @@ pub mod publish;
 pub mod report;
 pub mod serve;
 pub mod source;
+pub mod xds;

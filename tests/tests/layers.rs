@@ -51,7 +51,14 @@ const FILTER: [&str; 11] = [
     "request",
     "root",
 ];
-const SHELL: [&str; 5] = ["http1_client", "publish", "source", "serve", "report"];
+const SHELL: [&str; 6] = [
+    "http1_client",
+    "xds",
+    "publish",
+    "source",
+    "serve",
+    "report",
+];
 
 /// Tests, modules that only tests use, and the modules of the binary.
 const NOT_READ: [&str; 5] = ["tests", "fixtures", "trap", "main", "cli"];
