@@ -10,6 +10,7 @@ use std::sync::Arc;
 pub use entry::Entry;
 use entry::WorldPart;
 
+use crate::api::endpoint_slice::EndpointSlice;
 use crate::api::gateway::Gateway;
 use crate::api::reference_grant::ReferenceGrant;
 use crate::api::route::{Route, RouteKind};
@@ -28,6 +29,8 @@ pub type Key = (String, String);
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct World {
     services: BTreeMap<Key, Arc<Service>>,
+    /// Sorted by namespace and name. Empty if the source reads EndpointSlices apart from the other objects.
+    pub slices: Vec<Arc<EndpointSlice>>,
     gateways: BTreeMap<Key, Arc<Gateway>>,
     /// GatewayClasses with the controller name of Weir.
     own_classes: BTreeSet<String>,
@@ -128,6 +131,7 @@ impl World {
             WorldPart::OwnClass => drop(self.own_classes.insert(entry.name.clone())),
             WorldPart::Namespace(it) => drop(self.labels.insert(entry.name.clone(), it.clone())),
             WorldPart::Service(it) => drop(self.services.insert(key(), it.clone())),
+            WorldPart::Endpoints(it) => self.slices.push(it.clone()),
             WorldPart::Gateway(it) => drop(self.gateways.insert(key(), it.clone())),
             WorldPart::Grant(it) => self.grants.entry(own()).or_default().push(it.clone()),
             WorldPart::Split(it) => self.splits.push(it.clone()),

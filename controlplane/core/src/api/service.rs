@@ -1,9 +1,13 @@
-//! Service and Namespace of Kubernetes core/v1, with the fields that routing uses.
+//! Service and Namespace of Kubernetes core/v1, with the fields that routing and the clusters of proxies use.
+
+pub mod upstream_settings;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use serde::Deserialize;
+
+pub use upstream_settings::{Host, UpstreamAddress, UpstreamSettings};
 
 use crate::manifest::object::Object;
 use crate::manifest::problem::messages::one_of;
@@ -27,6 +31,10 @@ pub struct Service {
     pub cluster_ips: Box<[IpAddr]>,
     /// False for headless and ExternalName Services.
     pub has_cluster_ip: bool,
+    /// True if the first IP family of the Service is IPv6.
+    pub prefers_ipv6: bool,
+    /// None if the Service has only defaults.
+    pub upstream: Option<Box<UpstreamSettings>>,
 }
 
 /// Names and values of the labels that a Pod must have. An empty selector selects no Pod. The type is a slice, because
@@ -43,6 +51,14 @@ pub struct Port {
     pub carries_connections: bool,
     /// The `appProtocol` of the port, if it is not HTTP.
     pub non_http_protocol: Option<Box<str>>,
+    pub backend_protocol: BackendProtocol,
+}
+
+/// The protocol that a proxy uses with the endpoints of a port, by the field `appProtocol` of the port.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct BackendProtocol {
+    pub is_http2: bool,
+    pub is_tls: bool,
 }
 
 #[derive(Deserialize)]
@@ -51,6 +67,7 @@ struct ServiceManifest {
 }
 
 #[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 struct ServiceSpec {
     #[serde(rename = "type")]
     kind: Option<String>,
@@ -60,6 +77,8 @@ struct ServiceSpec {
     cluster_ips: Option<Vec<String>>,
     ports: Option<Vec<PortSpec>>,
     selector: Option<BTreeMap<String, String>>,
+    external_name: Option<String>,
+    ip_families: Option<Vec<String>>,
 }
 
 #[derive(Deserialize)]
@@ -99,8 +118,21 @@ fn is_no_http(app_protocol: &str) -> bool {
         .any(|no| no.eq_ignore_ascii_case(app_protocol))
 }
 
+impl BackendProtocol {
+    /// Every unknown value means HTTP/1.1 without TLS.
+    fn of(app_protocol: Option<&str>) -> BackendProtocol {
+        let (is_http2, is_tls) = match app_protocol.map(str::to_ascii_lowercase).as_deref() {
+            Some("kubernetes.io/h2c" | "h2c" | "http2" | "grpc") => (true, false),
+            Some("https" | "kubernetes.io/wss" | "wss") => (false, true),
+            _ => (false, false),
+        };
+        BackendProtocol { is_http2, is_tls }
+    }
+}
+
 impl Service {
-    pub fn parse(object: &Object) -> Result<Service, Problem> {
+    /// Parses a Service. A wrong annotation is a problem, and switches off only its own setting.
+    pub fn parse(object: &Object, problems: &mut Vec<Problem>) -> Result<Service, Problem> {
         let ServiceManifest { spec } = object.decode()?;
         let spec = spec.unwrap_or_default();
         let reference = object.reference();
@@ -135,6 +167,7 @@ impl Service {
                     number: spec.port,
                     carries_connections: carries_connections(protocol.as_deref(), &name),
                     name: name.into(),
+                    backend_protocol: BackendProtocol::of(protocol.as_deref()),
                     non_http_protocol: protocol.filter(|it| is_no_http(it)).map(Into::into),
                 };
                 ports.insert(spec.port, port);
@@ -142,7 +175,14 @@ impl Service {
         }
         let is_external = spec.kind.as_deref() == Some("ExternalName");
         let selector = spec.selector.filter(|_| !is_external).into_iter().flatten();
+        let external_name = spec.external_name.filter(|_| is_external);
+        let first_family = spec.ip_families.and_then(|it| it.into_iter().next());
         Ok(Service {
+            prefers_ipv6: match first_family {
+                Some(family) => family == "IPv6",
+                None => cluster_ips.first().is_some_and(IpAddr::is_ipv6),
+            },
+            upstream: UpstreamSettings::parse(object, external_name.as_deref(), problems),
             has_cluster_ip: !is_headless && !is_external,
             object: reference,
             ports: ports.into_values().collect(),
@@ -203,7 +243,7 @@ mod tests {
 
     fn service(spec: &str) -> Result<Service, Problem> {
         let text = format!("apiVersion: v1\nkind: Service\nmetadata: {{name: a}}\nspec: {spec}\n");
-        Service::parse(&read("a.yaml", &text).unwrap().objects[0])
+        Service::parse(&read("a.yaml", &text).unwrap().objects[0], &mut Vec::new())
     }
 
     #[test]

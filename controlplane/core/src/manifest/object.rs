@@ -27,6 +27,7 @@ use crate::manifest::unknown_fields::is_empty;
 pub enum Kind {
     Namespace,
     Service,
+    EndpointSlice,
     GatewayClass,
     Gateway,
     ReferenceGrant,
@@ -43,6 +44,7 @@ pub enum Kind {
     Workload(&'static str),
 }
 
+const DISCOVERY: &str = "discovery.k8s.io";
 const GATEWAY_API: &str = "gateway.networking.k8s.io";
 const LINKERD: &str = "policy.linkerd.io";
 const SMI: &str = "split.smi-spec.io";
@@ -78,9 +80,10 @@ const fn supported(
     }
 }
 
-pub const SUPPORTED_KINDS: [SupportedKind; 18] = [
+pub const SUPPORTED_KINDS: [SupportedKind; 19] = [
     supported("", "Namespace", &["v1"], Kind::Namespace),
     supported("", "Service", &["v1"], Kind::Service),
+    supported(DISCOVERY, "EndpointSlice", &["v1"], Kind::EndpointSlice),
     supported(
         GATEWAY_API,
         "GatewayClass",
@@ -170,6 +173,7 @@ impl fmt::Display for Kind {
         f.write_str(match self {
             Kind::Namespace => "Namespace",
             Kind::Service => "Service",
+            Kind::EndpointSlice => "EndpointSlice",
             Kind::GatewayClass => "GatewayClass",
             Kind::Gateway => "Gateway",
             Kind::ReferenceGrant => "ReferenceGrant",

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::api::endpoint_slice::EndpointSlice;
 use crate::api::gateway::{CONTROLLER, Gateway};
 use crate::api::known_fields;
 use crate::api::reference_grant::ReferenceGrant;
@@ -42,6 +43,7 @@ pub(super) enum WorldPart {
     OwnClass,
     Namespace(Arc<BTreeMap<String, String>>),
     Service(Arc<Service>),
+    Endpoints(Arc<EndpointSlice>),
     Gateway(Arc<Gateway>),
     Grant(Arc<ReferenceGrant>),
     Split(Arc<TrafficSplit>),
@@ -116,6 +118,14 @@ impl Entry {
 
     pub fn name(&self) -> &str {
         &self.name
+    }
+
+    /// Returns the endpoints if the object is an EndpointSlice with endpoints that proxies can use.
+    pub fn endpoint_slice(&self) -> Option<&Arc<EndpointSlice>> {
+        match &self.part {
+            WorldPart::Endpoints(slice) => Some(slice),
+            _ => None,
+        }
     }
 
     /// True if the object is refused: its metadata is invalid, or kubectl would read one of its numbers differently.
@@ -241,7 +251,11 @@ impl WorldPart {
                 }
             }
             Kind::Namespace => WorldPart::Namespace(service::namespace_labels(object)?.into()),
-            Kind::Service => WorldPart::Service(Service::parse(object)?.into()),
+            Kind::Service => WorldPart::Service(Service::parse(object, problems)?.into()),
+            Kind::EndpointSlice => match EndpointSlice::parse(object, problems)? {
+                None => WorldPart::Name,
+                Some(slice) => WorldPart::Endpoints(slice.into()),
+            },
             Kind::Gateway => {
                 let (gateway, listener_problems) = Gateway::parse(object)?;
                 problems.extend(listener_problems);

@@ -133,6 +133,7 @@ pub mod access;
 pub mod answer;
 pub mod backend;
 pub mod budget;
+pub mod endpoint_slice;
 pub mod envoy;
 pub mod field;
 pub mod file;
@@ -154,6 +155,7 @@ pub const ALL: &[(&str, &[Template])] = &[
     ("answer", answer::ALL),
     ("backend", backend::ALL),
     ("budget", budget::ALL),
+    ("endpoint_slice", endpoint_slice::ALL),
     ("envoy", envoy::ALL),
     ("field", field::ALL),
     ("file", file::ALL),

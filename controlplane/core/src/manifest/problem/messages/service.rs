@@ -14,4 +14,23 @@ messages! {
         "\"{ip}\" is not an address", ByPlace, "leave clusterIP out: the cluster assigns it";
     port_zero() => InvalidValue,
         "0 is not a port", ByPlace, "write a number from 1 to 65535";
+    bad_host(host) => InvalidValue,
+        "\"{host}\" is not a host name", Part "proxies get no cluster for this Service",
+        "write a host name such as host.example";
+    annotation_unknown(name, names) => InvalidValue,
+        "there is no annotation weir.dev/{name}", Part "Weir uses the Service without this annotation",
+        "use one of these names after weir.dev/: {names}; or take the annotation out";
+    annotation_misspelled(name, right) => InvalidValue,
+        "there is no annotation weir.dev/{name}", Part "Weir uses the Service without this annotation",
+        "write weir.dev/{right}, or take the annotation out";
+    annotation_no_text(found) => InvalidValue,
+        "the value {found} of the annotation is not a text", Part "Weir uses the Service without this annotation",
+        "put the value in quotes";
+    bad_annotation(value, possible) => InvalidValue,
+        "the value \"{value}\" is not possible", Part "Weir uses the Service without this annotation",
+        "write {possible}";
+    addresses_in_cluster() => UnsupportedValue,
+        "the annotation weir.dev/addresses works only in a folder of manifests; in a cluster it could name any host",
+        Part "the Service keeps the addresses of its EndpointSlices",
+        "create EndpointSlices with the label kubernetes.io/service-name, and take the annotation out";
 }
