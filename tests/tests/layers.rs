@@ -9,7 +9,7 @@ use syn::{File, Item, ItemMod, UseTree, Visibility};
 use weir_tests::root;
 
 /// Modules from the bottom to the top; each may use the modules before it.
-const CORE: [&str; 11] = [
+const CORE: [&str; 12] = [
     "digest",
     "watermark",
     "owner",
@@ -19,6 +19,7 @@ const CORE: [&str; 11] = [
     "api",
     "envoy",
     "world",
+    "upstream",
     "status",
     "translate",
 ];

@@ -2,6 +2,7 @@
 //!
 //! [`crate::translate`] resolves references to other objects.
 
+pub mod endpoint_slice;
 pub mod gateway;
 pub mod known_fields;
 pub mod reference_grant;

@@ -6,6 +6,7 @@
 //! ```text
 //! translate   world -> plan and problems
 //! status      problems and proxies -> conditions and Events
+//! upstream    world and plan -> the clusters of the backends, and their endpoints
 //! world       a snapshot of all objects
 //! envoy       an Envoy's configuration dump -> findings
 //! api         one module for each kind of object: manifest -> checked form
@@ -27,5 +28,6 @@ pub mod owner;
 pub mod plan;
 pub mod status;
 pub mod translate;
+pub mod upstream;
 pub mod watermark;
 pub mod world;

@@ -1,6 +1,7 @@
 //! The plan: the rules of all proxies. A scope is the part of the plan that one proxy requests; [`scope`] returns the
 //! configuration for a scope.
 
+pub mod backends;
 pub mod document;
 mod pieces;
 mod responses;

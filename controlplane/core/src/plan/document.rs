@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use weir_split::wire::Config;
 
+use super::backends::{cluster_name, services_of};
 use crate::digest::sha256;
 
 /// A configuration document: a configuration as JSON. Equal bodies have the same revision on every replica.
@@ -14,6 +15,8 @@ pub struct RenderedConfig {
     pub revision: String,
     /// JSON text.
     pub body: Arc<[u8]>,
+    /// The names of the clusters of all backends and mirrors in the document.
+    pub clusters: Arc<BTreeSet<Arc<str>>>,
 }
 
 /// The error of a document that cannot express some rules in the requested version. Weir renders no document without
@@ -54,9 +57,12 @@ fn render(config: &Config) -> RenderedConfig {
     let body = serde_json::to_vec(config).unwrap_or_default();
     let mut revision = sha256(&body);
     revision.truncate(32);
+    let services = services_of(config);
+    let clusters = services.iter().map(|it| Arc::from(cluster_name(it)));
     RenderedConfig {
         revision,
         body: body.into(),
+        clusters: Arc::new(clusters.collect()),
     }
 }
 
