@@ -31,9 +31,13 @@ use weir_core::status::subject::Subject;
 use weir_core::status::{Evidence, PlanState};
 use weir_core::translate::budget::Limits;
 use weir_core::translate::{Translation, translate_objects};
+use weir_core::upstream::clusters;
 use weir_core::watermark::Watermark;
 use weir_core::world::{Entry, Key};
 
+use crate::xds::catalog::Catalog;
+use crate::xds::endpoint_table::EndpointTable;
+use crate::xds::upstreams::Upstreams;
 pub use plan_in_force::Published;
 pub use refusal::Refused;
 
@@ -46,6 +50,9 @@ pub struct Snapshot {
     /// The objects that get a status or Events.
     pub subjects: Vec<Arc<Subject>>,
     pub watermark: Watermark,
+    /// True if the source writes EndpointSlices into [`Publisher::endpoints`] itself. False if they are among the
+    /// objects.
+    pub has_own_endpoints: bool,
 }
 
 impl From<Manifests> for Snapshot {
@@ -115,6 +122,7 @@ pub struct Publisher {
     limits: Limits,
     features_after: FeaturesAfter,
     problem_log: ProblemLog,
+    upstreams: Upstreams,
 }
 
 impl Publisher {
@@ -135,6 +143,7 @@ impl Publisher {
             limits: Limits::default(),
             features_after,
             problem_log: ProblemLog::default(),
+            upstreams: Upstreams::default(),
         }
     }
 
@@ -150,6 +159,17 @@ impl Publisher {
 
     pub fn metrics(&self) -> Arc<Metrics> {
         self.metrics.clone()
+    }
+
+    /// Returns the clusters of the newest plan, and their endpoints. A cluster is there before a plan that names it is
+    /// published. It is gone when no rule of the newest plan names it; its endpoints stay for a minute.
+    pub fn catalog(&self) -> Arc<Catalog> {
+        self.upstreams.catalog()
+    }
+
+    /// Returns the table for the EndpointSlices of a source with [`Snapshot::has_own_endpoints`].
+    pub fn endpoints(&self) -> Arc<EndpointTable> {
+        self.upstreams.endpoints()
     }
 
     pub fn subscribe(&self) -> watch::Receiver<Current> {
@@ -190,6 +210,7 @@ impl Publisher {
             mut problems,
             subjects,
             watermark,
+            has_own_endpoints,
         } = snapshot;
         let mut kinds: BTreeMap<String, u64> = BTreeMap::new();
         for object in &objects {
@@ -202,10 +223,18 @@ impl Publisher {
         problems.extend(translation.problems);
         self.report_problems(&problems);
 
+        if !has_own_endpoints {
+            self.endpoints().replace(world.slices.clone(), None);
+        }
+        let clusters = clusters(&world, &plan);
         let mut refused = None;
-        if !self.is_current(&plan) {
+        if self.is_current(&plan) {
+            self.upstreams.replace(clusters);
+        } else {
             match Published::compile(plan, self.features_after) {
                 Ok(mut published) => {
+                    // A proxy must have a cluster before it gets a document that names the cluster.
+                    self.upstreams.replace(clusters);
                     published.set_watermark(watermark.clone());
                     self.current
                         .send_replace(Current::Plan(Arc::new(published)));

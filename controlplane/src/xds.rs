@@ -4,4 +4,8 @@
 //! each connected proxy has accepted.
 
 pub mod catalog;
+mod cluster_message;
+pub mod endpoint_table;
+mod endpoints_message;
 pub mod stream_table;
+pub mod upstreams;

@@ -19,7 +19,7 @@ pub struct Envoy {
 }
 
 /// Returns the path `$ENVOY`, or the path of the program that scripts/install puts into `.venv`.
-fn binary() -> PathBuf {
+pub fn envoy_binary() -> PathBuf {
     let path =
         std::env::var_os("ENVOY").map_or_else(|| root().join(".venv/bin/envoy"), PathBuf::from);
     assert!(
@@ -43,7 +43,7 @@ impl Envoy {
         let file = folder.path().join("envoy.yaml");
         std::fs::write(&file, config).expect("a configuration");
         let admin_file = folder.path().join("admin");
-        let mut command = Command::new(binary());
+        let mut command = Command::new(envoy_binary());
         command.args(["--use-dynamic-base-id", "--log-level", "warn"]);
         command.args(["--component-log-level", "wasm:info"]);
         command.arg("--concurrency").arg(concurrency.to_string());
@@ -78,7 +78,7 @@ impl Envoy {
         let folder = TempDir::new().expect("a folder");
         let file = folder.path().join("envoy.yaml");
         std::fs::write(&file, config).expect("a configuration");
-        let output = Command::new(binary())
+        let output = Command::new(envoy_binary())
             .args(["--mode", "validate", "--use-dynamic-base-id", "-c"])
             .arg(&file)
             .output()
@@ -93,7 +93,7 @@ impl Envoy {
         let folder = TempDir::new().expect("a folder");
         let file = folder.path().join("envoy.yaml");
         std::fs::write(&file, config).expect("a configuration");
-        let mut command = Command::new(binary());
+        let mut command = Command::new(envoy_binary());
         command.args(["--use-dynamic-base-id", "-c"]).arg(&file);
         Process::start(&mut command, folder.path().join("log")).wait_for_failure()
     }

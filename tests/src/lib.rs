@@ -31,7 +31,7 @@ use std::path::PathBuf;
 pub use bootstrap::Bootstrap;
 pub use client::{Answer, Connection, shares};
 pub use echo::Echo;
-pub use envoy::Envoy;
+pub use envoy::{Envoy, envoy_binary};
 pub use free_ports::FreePorts;
 pub use greeter::{Greeter, TcpClient};
 pub use in_process::InProcess;

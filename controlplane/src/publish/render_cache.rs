@@ -64,6 +64,7 @@ mod tests {
         let document = Ok(RenderedConfig {
             revision: String::new(),
             body: vec![0; MAX_BYTES / 2 - 1].into(),
+            clusters: std::sync::Arc::default(),
         });
         let mut cache = RenderCache::default();
         // The scopes are in reverse order, so `Scope::Producers` comes last. The cache is already full then.

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use axum::body::Bytes;
+use prost::Message;
 use tokio::sync::{broadcast, watch};
+use weir_core::digest::sha256;
 
 /// Number of changes of endpoints that a receiver may be late. A receiver that is later must compare all endpoints.
 const CHANGES: usize = 1_024;
@@ -18,6 +20,21 @@ pub struct Resource {
     pub version: Arc<str>,
     /// The encoded message, without the `Any` around it.
     pub body: Bytes,
+}
+
+impl Resource {
+    /// Encodes a message. The caller must give a message whose bytes are always the same: a map of a message has a
+    /// random order, so it may have one entry.
+    pub fn of(name: Arc<str>, message: &impl Message) -> Resource {
+        let body = message.encode_to_vec();
+        let mut version = sha256(&body);
+        version.truncate(32);
+        Resource {
+            name,
+            version: version.into(),
+            body: body.into(),
+        }
+    }
 }
 
 /// The resources of all backends that the plan names. One writer replaces them; every stream reads them.

@@ -134,6 +134,7 @@ impl ObjectStore {
                 .collect(),
             subjects: self.subjects(),
             watermark: self.watermark(),
+            has_own_endpoints: false,
         }
     }
 
