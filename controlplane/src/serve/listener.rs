@@ -1,14 +1,16 @@
 //! Accepts connections. Their number is limited. A connection from a proxy uses TLS or comes from loopback.
 //!
-//! A connection serves HTTP/1.1 requests without a body. The head of a request is the request line and the headers. The
-//! size of the head and the time to receive the head are limited.
+//! A connection serves HTTP/1.1 or HTTP/2. The head of a request is the request line and the headers. The size of the
+//! head and the time to receive the head are limited.
 //!
 //! A stranger is a client that has not yet shown a valid token or certificate.
 
 pub mod certificate_expiry;
 mod connection_slot;
 mod failure_log;
-mod slot_pool;
+mod http2;
+mod preface;
+pub(super) mod slot_pool;
 pub mod tls;
 
 use std::future::{pending, ready};
@@ -37,6 +39,8 @@ use tokio_util::task::TaskTracker;
 use connection_slot::ConnectionSlots;
 pub use connection_slot::{ConnectionSlot, Limits};
 use failure_log::FailureLog;
+pub use http2::Http2Connection;
+use preface::Version;
 use tls::{CertificateNames, Certificates};
 use weir_core::metrics::Metrics;
 
@@ -245,9 +249,7 @@ impl ConnectionServer {
         }
     }
 
-    /// Serves the requests of one connection. After `term_over` the connection ends with the answer that is in
-    /// progress, or with the next answer. The server does not close the connection between two answers, because a
-    /// request that the client is sending would be lost.
+    /// Serves the requests of one connection until it ends or `ending` is cancelled.
     async fn answer(
         &self,
         stream: impl AsyncRead + AsyncWrite + Unpin,
@@ -256,6 +258,35 @@ impl ConnectionServer {
         peer: Peer,
         term_over: impl Future<Output = ()>,
     ) {
+        let detected = tokio::select! {
+            detected = timeout(HEAD, preface::detect(stream)) => detected,
+            () = self.ending.cancelled() => return,
+        };
+        let served = match detected {
+            Ok(Ok((Version::Http1, stream))) => {
+                self.answer_http1(stream, slot, peer, term_over).await
+            }
+            Ok(Ok((Version::Http2, stream))) => {
+                self.answer_http2(stream, slot, peer, term_over).await
+            }
+            Ok(Err(error)) => return tracing::debug!(%address, "a connection has failed: {error}"),
+            Err(_) => return,
+        };
+        if let Err(error) = served {
+            self.failures.request(address, &error);
+            tracing::debug!(%address, "a connection has failed: {error}");
+        }
+    }
+
+    /// After `term_over` the connection ends with the answer that is in progress, or with the next answer. The server
+    /// does not close the connection between two answers, because a request that the client is sending would be lost.
+    async fn answer_http1(
+        &self,
+        stream: impl AsyncRead + AsyncWrite + Unpin,
+        slot: &Arc<ConnectionSlot>,
+        peer: Peer,
+        term_over: impl Future<Output = ()>,
+    ) -> Result<(), hyper::Error> {
         let is_last = Arc::new(AtomicBool::new(false));
         let must_close = is_last.clone();
         let close_layer = map_response(move |mut response: Response| {
@@ -281,7 +312,7 @@ impl ConnectionServer {
             is_last.store(true, Relaxed);
             self.ending.cancelled().await;
         };
-        let served = tokio::select! {
+        tokio::select! {
             // `over` is polled first, so that an answer at the same moment gets `connection: close`.
             biased;
             () = over => {
@@ -289,10 +320,6 @@ impl ConnectionServer {
                 connection.await
             }
             served = &mut connection => served,
-        };
-        if let Err(error) = served {
-            self.failures.request(address, &error);
-            tracing::debug!(%address, "a connection has failed: {error}");
         }
     }
 }

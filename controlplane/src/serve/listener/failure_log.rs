@@ -33,12 +33,12 @@ impl FailureLog {
         }
     }
 
-    /// Logs a request that is not HTTP/1.1.
+    /// Logs a request that is not HTTP.
     pub fn request(&self, client: SocketAddr, error: &hyper::Error) {
         if error.is_parse() && !error.is_parse_too_large() {
-            let cause = "its request is not HTTP/1.1. This port serves HTTP/1.1, and TLS only with --tls-cert. In the \
-                         client's cluster for Weir, remove http2_protocol_options, and have a transport_socket only if \
-                         this port uses TLS";
+            let cause = "its request is not HTTP. This port serves HTTP/1.1 and HTTP/2, and TLS only with --tls-cert. \
+                         The client's cluster for Weir must have a transport_socket if this port uses TLS, and none \
+                         otherwise";
             self.write(client, cause);
         }
     }

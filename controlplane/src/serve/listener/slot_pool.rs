@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 /// at least two slots more than the client that needs a slot.
 const GRACE: Duration = Duration::from_secs(1);
 
-pub(super) struct SlotPool<K> {
+pub struct SlotPool<K> {
     capacity: usize,
     state: Mutex<SlotTable<K>>,
 }
@@ -35,14 +35,14 @@ struct SlotEntry {
 }
 
 /// A slot for one connection. The slot becomes free when this value is dropped.
-pub(super) struct Slot<K: Eq + Hash> {
+pub struct Slot<K: Eq + Hash> {
     pool: Arc<SlotPool<K>>,
     key: K,
     number: u64,
 }
 
 impl<K: Clone + Eq + Hash> SlotPool<K> {
-    pub(super) fn new(capacity: usize) -> Arc<SlotPool<K>> {
+    pub fn new(capacity: usize) -> Arc<SlotPool<K>> {
         Arc::new(SlotPool {
             capacity,
             state: Mutex::new(SlotTable {
@@ -55,7 +55,7 @@ impl<K: Clone + Eq + Hash> SlotPool<K> {
 
     /// Takes a slot for the client `key`, which may have at most `limit` slots. When another connection later gets the
     /// slot, `end` is cancelled. Returns None if no slot is free and no connection may lose its slot.
-    pub(super) fn take(
+    pub fn take(
         self: &Arc<Self>,
         key: K,
         limit: usize,

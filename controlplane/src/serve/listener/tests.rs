@@ -46,32 +46,65 @@ async fn authenticated_client_frees_stranger_slot() {
     assert!(strangers[0].assign_owner(&other) && enter().is_some());
 }
 
-#[tokio::test(start_paused = true)]
-async fn client_without_token_is_disconnected() {
+/// Returns how long a client keeps its connection with these bytes, and the bytes that it reads.
+async fn time_with(limits: Limits, sent: &[u8], metrics: &Arc<Metrics>) -> (Duration, Vec<u8>) {
     let ending = CancellationToken::new();
-    let metrics = Arc::new(Metrics::default());
     let socket = TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = socket.local_addr().unwrap();
     tokio::spawn(serve(
         socket,
         Transport::Loopback,
         Router::new().route("/", get(async || "content")),
-        few(),
+        limits,
         ending.clone(),
         ending,
         metrics.clone(),
     ));
     let start = Instant::now();
     let mut client = TcpStream::connect(address).await.unwrap();
-    // This request needs no token, and its answer does not authenticate the client.
-    client
-        .write_all(b"GET / HTTP/1.1\r\nhost: x\r\n\r\n")
-        .await
-        .unwrap();
-    let _ = client.read_to_end(&mut Vec::new()).await;
-    assert!(start.elapsed() >= AUTHENTICATION && start.elapsed() < HEAD);
-    let counted = "weir_connections_refused_total{reason=\"unknown\"} 1";
-    assert!(metrics.text().contains(counted));
+    client.write_all(sent).await.unwrap();
+    let mut read = Vec::new();
+    let _ = client.read_to_end(&mut read).await;
+    (start.elapsed(), read)
+}
+
+/// The preface of HTTP/2, and an empty SETTINGS frame.
+const BEGIN_HTTP2: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
+/// The beginning of a HEADERS frame with 256 bytes.
+const BEGIN_HEADERS: &[u8] = b"\0\x01\0\x01\x04\0\0\0\x01\x82";
+
+#[tokio::test(start_paused = true)]
+async fn client_without_token_is_disconnected() {
+    // The first request needs no token, and its answer does not authenticate the client.
+    let http2 = [BEGIN_HTTP2, BEGIN_HEADERS].concat();
+    for sent in [
+        &b"GET / HTTP/1.1\r\nhost: x\r\n\r\n"[..],
+        b"",
+        b"PRI",
+        BEGIN_HTTP2,
+        &http2,
+    ] {
+        let metrics = Arc::new(Metrics::default());
+        let (time, _) = time_with(few(), sent, &metrics).await;
+        assert!(time >= AUTHENTICATION && time < HEAD, "{sent:?} {time:?}");
+        let counted = "weir_connections_refused_total{reason=\"unknown\"} 1";
+        assert!(metrics.text().contains(counted), "{sent:?}");
+    }
+}
+
+/// At the listener for operators no client must authenticate.
+#[tokio::test(start_paused = true)]
+async fn idle_connection_ends() {
+    let http2 = [BEGIN_HTTP2, BEGIN_HEADERS].concat();
+    for sent in [&b""[..], b"PRI", b"GET / ", BEGIN_HTTP2, &http2] {
+        let limits = Limits {
+            known: None,
+            ..few()
+        };
+        let (time, _) = time_with(limits, sent, &Arc::default()).await;
+        let most = HEAD + Duration::from_secs(2);
+        assert!(time >= HEAD && time < most, "{sent:?} {time:?}");
+    }
 }
 
 #[test]
