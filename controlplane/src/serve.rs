@@ -1,5 +1,6 @@
 //! HTTP for proxies and other replicas. With `GET /v1/config` a proxy polls for its configuration. With
-//! `GET /v1/proxies` another replica reads the list of the proxies that poll this replica.
+//! `GET /v1/proxies` another replica reads the list of the proxies that poll this replica. With a delta stream (module
+//! `ads`) a proxy gets its clusters.
 //!
 //! A scope is the part of the plan that one proxy may see. A reader is an authenticated client.
 
@@ -13,7 +14,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::get;
+use axum::routing::{get, post};
 use tokio::sync::watch;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -22,6 +23,8 @@ use weir_split::EVERY_NAMESPACE;
 use crate::publish::{Current, Publisher};
 use crate::serve::listener::{ConnectionSlot, Peer, set_connection_close};
 use crate::source::kubernetes::cluster_versions::ClusterVersions;
+use crate::xds::catalog::Catalog;
+use crate::xds::stream_table::StreamTable;
 use weir_core::manifest::hostname;
 use weir_core::manifest::problem::messages::answer as messages;
 use weir_core::metrics::Metrics;
@@ -29,6 +32,7 @@ use weir_core::plan::Scope;
 use weir_core::watermark::Watermark;
 
 pub mod admin;
+mod ads;
 mod answer;
 mod auth;
 mod certificate;
@@ -42,6 +46,7 @@ mod reader;
 mod revision_watermarks;
 mod tokens;
 
+use ads::StreamSlots;
 use answer::Answer;
 pub use auth::Authentication;
 pub use certificate::CertificateRules;
@@ -61,6 +66,9 @@ pub struct Server {
     authentication: Authentication,
     polls: Arc<Polls>,
     proxies: Arc<Proxies>,
+    catalog: Arc<Catalog>,
+    streams: Arc<StreamTable>,
+    stream_slots: StreamSlots,
     metrics: Arc<Metrics>,
 }
 
@@ -82,6 +90,9 @@ impl Server {
             authentication,
             polls: Arc::default(),
             proxies: Arc::new(Proxies::new(publisher, metrics.clone())),
+            catalog: publisher.catalog(),
+            streams: Arc::default(),
+            stream_slots: StreamSlots::default(),
             metrics,
         }
     }
@@ -96,11 +107,12 @@ impl Server {
             .route("/v1/config", get(config))
             .route("/v1/proxies", get(proxies))
             .layer(middleware::from_fn(without_body))
+            .route(ads::PATH, post(ads::open))
             .with_state(self)
     }
 }
 
-/// Refuses a request with a body, because no handler reads a body. Closes the connection, so that the server does not
+/// Refuses a request with a body, because only the handler of streams reads a body. Closes the connection, so that the server does not
 /// wait for the body.
 async fn without_body(request: Request, next: Next) -> Response {
     if request.body().is_end_stream() {

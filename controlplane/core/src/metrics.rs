@@ -34,6 +34,10 @@ pub struct Metrics {
     token_reviews: Family<ResultLabel, Counter>,
     /// Seconds from the publication of a plan until a proxy reports that all its workers run it.
     pub propagation: Histogram,
+    /// Open delta streams.
+    pub streams: Gauge,
+    pushes: Family<TypeLabel, Counter>,
+    nacks: Family<TypeLabel, Counter>,
     pub status_writes: Counter,
     pub events: Counter,
     /// 1 if this replica writes status and Events, else 0.
@@ -53,6 +57,11 @@ struct SeverityLabel {
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
 struct KindLabel {
     kind: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct TypeLabel {
+    r#type: &'static str,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Hash, EncodeLabelSet)]
@@ -161,6 +170,17 @@ impl Default for Metrics {
                 "Time from the publication of a plan until a proxy reports that all its workers run it",
                 Histogram::new(exponential_buckets(0.001, 2.0, 16)),
             ),
+            streams: add(r, "ads_streams", "Open ADS streams; an Envoy has one"),
+            pushes: add(
+                r,
+                "ads_pushes",
+                "Responses on ADS streams, by type: cds, eds or ecds",
+            ),
+            nacks: add(
+                r,
+                "ads_nacks",
+                "Responses on ADS streams that a proxy refused, by type: cds, eds or ecds",
+            ),
             status_writes: add(r, "status_writes", "Writes of the status of objects"),
             events: add(r, "events", "Events written for objects"),
             leader: add(
@@ -201,6 +221,16 @@ impl Metrics {
         self.token_reviews
             .get_or_create(&ResultLabel { result })
             .inc();
+    }
+
+    /// Counts a response on a delta stream.
+    pub fn count_push(&self, r#type: &'static str) {
+        self.pushes.get_or_create(&TypeLabel { r#type }).inc();
+    }
+
+    /// Counts a response on a delta stream that a proxy has refused.
+    pub fn count_nack(&self, r#type: &'static str) {
+        self.nacks.get_or_create(&TypeLabel { r#type }).inc();
     }
 
     /// Sets the number of proxies for each revision. `behind` is the number of proxies with a worker that does not run
@@ -273,6 +303,8 @@ mod tests {
         metrics.set_problems(2, 1);
         metrics.count_refused_connection("plain");
         metrics.count_token_review("good");
+        metrics.count_push("cds");
+        metrics.count_nack("eds");
         let proxies = (1..=12_usize).map(|number| (format!("r{number}"), number));
         metrics.set_proxies(proxies.collect(), 7);
         let text = metrics.text();
@@ -295,6 +327,9 @@ mod tests {
             "weir_certificates_refused_total 0",
             "weir_token_reviews_total{result=\"good\"} 1",
             "weir_propagation_seconds_count 0",
+            "weir_ads_streams 0",
+            "weir_ads_pushes_total{type=\"cds\"} 1",
+            "weir_ads_nacks_total{type=\"eds\"} 1",
             "weir_status_writes_total 0",
             "weir_events_total 0",
             "weir_leader 0",

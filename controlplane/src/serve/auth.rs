@@ -9,9 +9,12 @@ use axum::http::header::AUTHORIZATION;
 use super::certificate::CertificateRules;
 use super::loopback;
 use super::reader::{Reader, Refusal};
-use super::tokens::{Denied, Tokens};
+use super::tokens::{Denied, TokenSession, Tokens};
 use crate::serve::listener::Peer;
 use weir_core::manifest::problem::messages::answer as messages;
+
+/// A header for the token that needs no scheme before the token. Envoy 1.36 can only send a token without a scheme.
+const TOKEN: &str = "x-weir-token";
 
 /// How the server authenticates clients.
 #[derive(Clone)]
@@ -51,6 +54,18 @@ impl Authentication {
         }
     }
 
+    /// Returns the token that decides what the client may read. Returns None if a certificate decides, or if every client
+    /// may read everything.
+    pub(super) fn token_session(&self, peer: &Peer, headers: &HeaderMap) -> Option<TokenSession> {
+        let Authentication::Required { tokens, .. } = self else {
+            return None;
+        };
+        if peer.certificate.is_some() {
+            return None;
+        }
+        Some(TokenSession::new(tokens.clone()?, bearer(headers)?))
+    }
+
     /// True if the client is another replica: the client's token belongs to the ServiceAccount of this process. On
     /// loopback every client counts as a replica.
     pub(super) fn is_replica(&self, reader: &Reader) -> bool {
@@ -64,7 +79,39 @@ impl Authentication {
     }
 }
 
+/// Returns the token of `authorization: Bearer TOKEN`, or the token in [`TOKEN`] with or without `Bearer`.
 fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
+    let text = |name| headers.get(name)?.to_str().ok();
+    let authorization = text(AUTHORIZATION.as_str()).and_then(without_scheme);
+    authorization.or_else(|| {
+        let token = text(TOKEN)?.trim();
+        Some(without_scheme(token).unwrap_or(token))
+    })
+}
+
+fn without_scheme(value: &str) -> Option<&str> {
+    let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn token_is_in_either_header() {
+        for (name, value, expected) in [
+            ("authorization", "Bearer a.b.c", Some("a.b.c")),
+            ("authorization", "bearer  a.b.c", Some("a.b.c")),
+            ("authorization", "a.b.c", None),
+            ("authorization", "Basic a", None),
+            ("x-weir-token", "a.b.c", Some("a.b.c")),
+            ("x-weir-token", "Bearer a.b.c", Some("a.b.c")),
+            ("x-token", "a.b.c", None),
+        ] {
+            let mut headers = HeaderMap::new();
+            headers.insert(name, value.parse().unwrap());
+            assert_eq!(bearer(&headers), expected, "{name}: {value}");
+        }
+    }
 }

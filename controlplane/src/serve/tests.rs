@@ -435,4 +435,5 @@ async fn refusals_of_proxies_are_counted() {
     }
 }
 
+mod delta_streams;
 mod watermarks;

@@ -23,6 +23,7 @@ use tokio::time::{Instant, timeout};
 
 use self::keys::{Keys, Signature};
 use self::review_store::{Hash, ReviewStore};
+pub(super) use self::token_session::TokenSession;
 use weir_core::manifest::problem::messages::answer as messages;
 use weir_core::metrics::Metrics;
 use weir_core::owner::Owner;
@@ -80,6 +81,8 @@ struct ReviewCell(tokio::sync::Mutex<Option<CachedReview>>);
 
 struct CachedReview {
     result: Result<Arc<Account>, String>,
+    /// When the last TokenReview ended, with or without a result.
+    at: Instant,
     /// After this time a new TokenReview is needed.
     fresh: Instant,
     /// Until this time the result can be used while the API server does not answer.
@@ -147,6 +150,11 @@ impl Tokens {
 
     /// Returns the account of the token, from the cache or by a TokenReview.
     pub(super) async fn account(&self, token: &str) -> Result<Arc<Account>, Denied> {
+        self.account_within(token, FRESH).await
+    }
+
+    /// Like [`Tokens::account`], with a TokenReview if the cached result is older than `max_age`.
+    async fn account_within(&self, token: &str, max_age: Duration) -> Result<Arc<Account>, Denied> {
         let Some(claims) = Claims::of(token) else {
             return Err(Denied::Invalid(messages::not_a_token().to_string()));
         };
@@ -168,7 +176,9 @@ impl Tokens {
             }
         };
         let mut review = cell.0.lock().await;
-        if let Some(review) = review.as_ref().filter(|it| Instant::now() < it.fresh) {
+        let now = Instant::now();
+        let is_fresh = |it: &&CachedReview| now < it.fresh && now < it.at + max_age;
+        if let Some(review) = review.as_ref().filter(is_fresh) {
             return review.result.clone().map_err(Denied::Invalid);
         }
         let was_good = review.as_ref().is_some_and(|it| it.result.is_ok());
@@ -190,6 +200,7 @@ impl Tokens {
                 let stale = now + stale;
                 *review = Some(CachedReview {
                     result: result.clone(),
+                    at: now,
                     fresh: now + fresh,
                     stale,
                 });
@@ -204,6 +215,7 @@ impl Tokens {
                 let review = review.as_mut();
                 match review.filter(|it| it.result.is_ok() && now < it.stale) {
                     Some(review) => {
+                        review.at = now;
                         review.fresh = (now + RETRY).min(review.stale);
                         review.result.clone().map_err(Denied::Invalid)
                     }
@@ -334,3 +346,4 @@ mod keys;
 mod review_store;
 #[cfg(test)]
 mod tests;
+mod token_session;

@@ -77,6 +77,12 @@ messages! {
     query_unreadable(why) => InvalidValue,
         "the query cannot be read: {why}", Whole "nothing is served",
         "write namespace=NAMESPACE or gateway=NAMESPACE/NAME";
+    filters(why) => InvalidValue,
+        "the header weir-filters is not a JSON object of filters: {why}", Whole "the proxy gets no clusters",
+        "write weir-filters into initial_metadata of the grpc_service, with the value {{\"FILTER\": {{PLUGIN CONFIGURATION}}}}";
+    no_node(max) => InvalidValue,
+        "the first request has no node id, or a node id above {max} bytes", Whole "the proxy gets no clusters",
+        "write node: {{id: NAME}} into the configuration of Envoy, or start Envoy with --service-node NAME";
     body() => InvalidValue,
         "the request has a body", Whole "nothing is served",
         "send the request without a body";

@@ -1,0 +1,310 @@
+//! Serves one delta stream.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::broadcast::error::{RecvError, TryRecvError};
+use tokio::sync::{broadcast, watch};
+use tokio::time::{Instant, sleep_until, timeout};
+use tonic::Status;
+use weir_core::metrics::Metrics;
+use weir_core::owner::Owner;
+use weir_core::plan::Scope;
+use weir_split::wire::VERSION;
+
+use super::filters::Filters;
+use super::grpc::{Replies, Requests, SlowReader};
+use super::stream_slots::StreamSlot;
+use crate::publish::{Current, Published};
+use crate::serve::Server;
+use crate::serve::listener::Http2Connection;
+use crate::serve::tokens::TokenSession;
+use crate::xds::catalog::{Catalog, Resource};
+use crate::xds::delta::{Delta, Newest};
+use crate::xds::message::Request;
+use crate::xds::stream_table::{ClusterNames, Node, OpenStream, StreamTable};
+use weir_core::manifest::problem::messages::answer as messages;
+
+/// Time limit for the first request.
+const FIRST_REQUEST: Duration = Duration::from_secs(15);
+/// Time between two checks whether a cluster can be removed.
+const RETIRE: Duration = Duration::from_secs(5);
+/// Maximum number of bytes of a node id. A poll reports at most as many.
+const MAX_NODE: usize = 512;
+
+/// All clusters by name.
+type Clusters = Arc<BTreeMap<Arc<str>, Resource>>;
+
+/// Why a stream may have to end although its client has not closed it.
+pub(super) struct StreamEnds {
+    pub connection: Arc<Http2Connection>,
+    pub slot: StreamSlot,
+    pub token: Option<TokenSession>,
+}
+
+pub(super) struct Session {
+    current: watch::Receiver<Current>,
+    clusters: watch::Receiver<Clusters>,
+    changed_endpoints: broadcast::Receiver<Arc<str>>,
+    catalog: Arc<Catalog>,
+    streams: Arc<StreamTable>,
+    metrics: Arc<Metrics>,
+    owner: Arc<Owner>,
+    filters: Filters,
+    /// For each scope: the names of the clusters that its document needs.
+    scopes: Vec<Arc<ClusterNames>>,
+    /// The resources of ECDS by name.
+    extensions: BTreeMap<Arc<str>, Resource>,
+    delta: Delta,
+}
+
+impl StreamEnds {
+    /// Waits until the stream must end. The status is Ok if nothing is wrong and the client only has to connect again.
+    async fn over(&self) -> Status {
+        let token = async {
+            match &self.token {
+                Some(token) => token.ended().await,
+                None => std::future::pending().await,
+            }
+        };
+        tokio::select! {
+            () = self.connection.ending() => Status::ok(""),
+            () = self.slot.reassigned() => Status::resource_exhausted(messages::full().to_string()),
+            why = token => Status::unauthenticated(why),
+        }
+    }
+}
+
+impl Session {
+    pub(super) fn new(server: Server, owner: Arc<Owner>, filters: Filters) -> Session {
+        Session {
+            current: server.current,
+            clusters: server.catalog.clusters(),
+            changed_endpoints: server.catalog.changed_endpoints(),
+            catalog: server.catalog,
+            streams: server.streams,
+            metrics: server.metrics,
+            owner,
+            filters,
+            scopes: Vec::new(),
+            extensions: BTreeMap::new(),
+            delta: Delta::default(),
+        }
+    }
+
+    /// Serves the stream until the client or the server ends it.
+    pub(super) async fn run(mut self, ends: StreamEnds, mut requests: Requests, replies: Replies) {
+        let _open = ends.connection.open_request();
+        let _gauge = StreamGauge::new(&self.metrics);
+        let status = tokio::select! {
+            status = ends.over() => status,
+            () = replies.closed() => Status::cancelled("the client has closed the stream"),
+            served = self.serve(&mut requests, &replies) => match served {
+                Ok(()) => Status::ok(""),
+                Err(StreamError::Status(status)) => status,
+                Err(StreamError::SlowReader) => {
+                    ends.connection.close();
+                    Status::deadline_exceeded("the client reads no responses")
+                }
+            },
+        };
+        tracing::debug!(owner = self.owner.name, code = ?status.code(), "a stream has ended: {}", status.message());
+        replies.end(&status);
+    }
+
+    async fn serve(
+        &mut self,
+        requests: &mut Requests,
+        replies: &Replies,
+    ) -> Result<(), StreamError> {
+        let is_plan = |current: &Current| matches!(current, Current::Plan(_));
+        let published = self.current.wait_for(is_plan).await;
+        drop(published.map_err(|_| stopped())?);
+        self.refresh();
+        let first = timeout(FIRST_REQUEST, requests.next()).await;
+        let first = first.map_err(|_| Status::deadline_exceeded("the first request is missing"))?;
+        let Some(first) = first? else {
+            return Ok(());
+        };
+        let node = Node {
+            owner: self.owner.clone(),
+            id: node_id(&first)?,
+        };
+        tracing::debug!(owner = self.owner.name, node = %node.id, "a stream has opened");
+        let open = self.streams.open(node.clone());
+        self.read(&first, &node);
+        let mut waits = self.retire(&node);
+        loop {
+            self.push(replies, &open).await?;
+            let check = Instant::now() + RETIRE;
+            tokio::select! {
+                request = requests.next() => match request? {
+                    Some(request) => self.read(&request, &node),
+                    None => return Ok(()),
+                },
+                changed = self.current.changed() => {
+                    changed.map_err(|_| stopped())?;
+                    self.refresh();
+                    waits = self.retire(&node);
+                }
+                changed = self.clusters.changed() => {
+                    changed.map_err(|_| stopped())?;
+                    self.refresh();
+                }
+                name = self.changed_endpoints.recv() => self.change_endpoints(name),
+                () = sleep_until(check), if waits => waits = self.retire(&node),
+            }
+        }
+    }
+
+    /// Sends what is due, and writes into the table what the proxy has.
+    async fn push(&mut self, replies: &Replies, open: &OpenStream) -> Result<(), StreamError> {
+        loop {
+            let response = self.with_newest(|delta, newest| delta.next_response(newest));
+            let changes = self.delta.take_changes();
+            if !changes.is_empty() {
+                open.update(|clusters| {
+                    for change in changes {
+                        match change.state {
+                            Some(state) => clusters.insert(change.name, state),
+                            None => clusters.remove(&change.name),
+                        };
+                    }
+                });
+            }
+            let Some(response) = response else {
+                return Ok(());
+            };
+            self.metrics.count_push(response.kind.label());
+            replies.send(response).await?;
+        }
+    }
+
+    fn read(&mut self, request: &Request, node: &Node) {
+        let nack = self.with_newest(|delta, newest| delta.request(request, newest));
+        if let Some(nack) = nack {
+            let (label, refused) = (nack.kind.label(), nack.refused.as_deref());
+            self.metrics.count_nack(label);
+            tracing::warn!(
+                owner = self.owner.name,
+                node = %node.id,
+                r#type = label,
+                resource = refused,
+                "a proxy refuses a response: {}",
+                nack.message
+            );
+        }
+    }
+
+    /// Reads the newest plan and the newest clusters.
+    fn refresh(&mut self) {
+        let published = match &*self.current.borrow_and_update() {
+            Current::Plan(published) => Some(published.clone()),
+            Current::Nothing { .. } => None,
+        };
+        if let Some(published) = published {
+            let scopes = self.filters.scopes();
+            self.scopes = scopes.map(|it| needed_clusters(&published, it)).collect();
+        }
+        self.clusters.mark_unchanged();
+        self.with_newest(|delta, newest| delta.refresh(newest));
+    }
+
+    fn change_endpoints(&mut self, first: Result<Arc<str>, RecvError>) {
+        let mut lags = match first {
+            Ok(name) => {
+                self.delta.change_endpoints(&name);
+                false
+            }
+            // A closed channel is impossible, because `catalog` has the sender.
+            Err(_) => true,
+        };
+        loop {
+            match self.changed_endpoints.try_recv() {
+                Ok(name) => self.delta.change_endpoints(&name),
+                Err(TryRecvError::Lagged(_)) => lags = true,
+                Err(TryRecvError::Empty | TryRecvError::Closed) => break,
+            }
+        }
+        if lags {
+            self.delta.change_all_endpoints();
+        }
+    }
+
+    /// Removes unused clusters. Returns true if other clusters wait for their removal.
+    fn retire(&mut self, node: &Node) -> bool {
+        let in_use = names_in_use(&self.streams, node);
+        let now = Instant::now().into_std();
+        self.with_newest(|delta, newest| delta.retire(newest, in_use.as_ref(), now))
+    }
+
+    fn with_newest<T>(&mut self, act: impl FnOnce(&mut Delta, Newest<'_>) -> T) -> T {
+        let clusters = self.clusters.borrow().clone();
+        let endpoints = |name: &str| self.catalog.endpoints(name);
+        let newest = Newest {
+            scopes: &self.scopes,
+            clusters: &clusters,
+            endpoints: &endpoints,
+            extensions: &self.extensions,
+        };
+        act(&mut self.delta, newest)
+    }
+}
+
+/// Why a stream ends.
+enum StreamError {
+    Status(Status),
+    SlowReader,
+}
+
+impl From<Status> for StreamError {
+    fn from(status: Status) -> StreamError {
+        StreamError::Status(status)
+    }
+}
+
+impl From<SlowReader> for StreamError {
+    fn from(_: SlowReader) -> StreamError {
+        StreamError::SlowReader
+    }
+}
+
+fn stopped() -> Status {
+    Status::unavailable("the control plane stops")
+}
+
+/// Returns the node id in the first request of a stream.
+fn node_id(first: &Request) -> Result<Arc<str>, Status> {
+    let id = first.node.as_ref().map(|node| node.id.as_str());
+    let id = id.filter(|id| !id.is_empty() && id.len() <= MAX_NODE);
+    id.map(Arc::from)
+        .ok_or_else(|| Status::invalid_argument(messages::no_node(MAX_NODE).to_string()))
+}
+
+/// Returns the names of the clusters that the document of a scope needs.
+fn needed_clusters(published: &Published, scope: &Scope) -> Arc<ClusterNames> {
+    // An error is impossible, because the newest version can express every document.
+    let rendered = published.rendered(scope, VERSION);
+    rendered.map(|it| it.clusters).unwrap_or_default()
+}
+
+fn names_in_use(_: &StreamTable, _: &Node) -> Option<ClusterNames> {
+    Some(ClusterNames::new())
+}
+
+/// Counts an open stream in the metrics until this value is dropped.
+struct StreamGauge(Arc<Metrics>);
+
+impl StreamGauge {
+    fn new(metrics: &Arc<Metrics>) -> StreamGauge {
+        metrics.streams.inc();
+        StreamGauge(metrics.clone())
+    }
+}
+
+impl Drop for StreamGauge {
+    fn drop(&mut self) {
+        self.0.streams.dec();
+    }
+}

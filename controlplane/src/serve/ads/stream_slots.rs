@@ -1,0 +1,57 @@
+//! Limits the number of streams. An owner is a pod, a ServiceAccount, or the clients with certificates of a namespace.
+
+use std::sync::Arc;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::serve::listener::slot_pool::{Slot, SlotPool};
+use weir_core::owner::Owner;
+
+/// Maximum number of streams of all proxies. A stream needs about 30 KiB of memory.
+const MAX_STREAMS: usize = 1 << 14;
+/// Maximum number of streams of an owner for each connection that it may have. An Envoy has one stream, and one or more
+/// connections for polls.
+const CONNECTIONS_OF_STREAM: usize = 4;
+
+#[derive(Clone)]
+pub(in crate::serve) struct StreamSlots {
+    by_namespace: Arc<SlotPool<Option<String>>>,
+    by_owner: Arc<SlotPool<Arc<Owner>>>,
+}
+
+/// Keeps a place for a stream until this value is dropped.
+pub(super) struct StreamSlot {
+    end: CancellationToken,
+    _of_namespace: Slot<Option<String>>,
+    _of_owner: Slot<Arc<Owner>>,
+}
+
+impl Default for StreamSlots {
+    fn default() -> StreamSlots {
+        StreamSlots {
+            by_namespace: SlotPool::new(MAX_STREAMS),
+            by_owner: SlotPool::new(usize::MAX),
+        }
+    }
+}
+
+impl StreamSlots {
+    /// Returns None if the owner or its namespace gets no slot.
+    pub(super) fn take(&self, owner: &Arc<Owner>) -> Option<StreamSlot> {
+        let end = CancellationToken::new();
+        let limit = (owner.limit() / CONNECTIONS_OF_STREAM).max(1);
+        let namespace = owner.namespace.clone();
+        Some(StreamSlot {
+            _of_owner: self.by_owner.take(owner.clone(), limit, &end)?,
+            _of_namespace: self.by_namespace.take(namespace, usize::MAX, &end)?,
+            end,
+        })
+    }
+}
+
+impl StreamSlot {
+    /// Waits until the slot is given to another stream.
+    pub(super) async fn reassigned(&self) {
+        self.end.cancelled().await;
+    }
+}
