@@ -2,6 +2,8 @@
 //! list of living VMs, and the newest document. A document is a configuration as the control plane sends it. The VMs of
 //! one process and one scope are a fleet.
 //!
+//! Plugin configurations of one scope with different values of `clusters_from` belong to different fleets.
+//!
 //! The state is in the shared data of the proxy, which survives the trap of a VM. Each VM writes its own key. With one
 //! key for all VMs, the cost would grow with the square of their number. A VM joins the fleet in its first tick,
 //! because a proxy also loads the configuration into a throw-away VM that never ticks.
@@ -9,7 +11,7 @@
 mod message;
 
 use weir_split::wire::headers::LEAN;
-use weir_split::{Direction, Plugin, Protocol};
+use weir_split::{ClustersFrom, Direction, Plugin, Protocol};
 
 use crate::host;
 
@@ -65,7 +67,12 @@ pub struct Summary {
 impl Keys {
     pub fn new(plugin: &Plugin) -> Keys {
         let control_plane = plugin.control_plane.as_deref().unwrap_or_default();
-        Keys(format!("weir/{control_plane}/{}/", plugin.scope))
+        // The control plane answers these two sorts of polls with different documents, so they are two fleets.
+        let kind = match plugin.clusters_from {
+            ClustersFrom::Envoy => "weir",
+            ClustersFrom::Weir => "weir-clusters",
+        };
+        Keys(format!("{kind}/{control_plane}/{}/", plugin.scope))
     }
 
     fn key(&self, name: &str) -> String {

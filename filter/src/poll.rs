@@ -62,6 +62,8 @@ pub struct Proxy<'a> {
     pub watermark: String,
     /// True if a VM edits no responses.
     pub is_lean: bool,
+    /// True if the control plane sends the clusters of backends to this proxy.
+    pub has_clusters_from_weir: bool,
     /// False if the control plane must answer at once, even without a new configuration.
     pub waits: bool,
 }
@@ -106,6 +108,9 @@ pub fn send(control_plane: &str, scope: &str, proxy: &Proxy<'_>) -> Phase {
     }
     if !proxy.watermark.is_empty() {
         headers.push((headers::WATERMARK, &proxy.watermark));
+    }
+    if proxy.has_clusters_from_weir {
+        headers.push((headers::CLUSTERS, headers::FROM_WEIR));
     }
     if proxy.is_lean {
         headers.push((headers::MODULE, headers::LEAN));

@@ -11,7 +11,7 @@ use std::cell::RefCell;
 use std::collections::HashMap;
 use std::rc::{Rc, Weak};
 
-use weir_split::{Live, Plugin, RuleStates, Table};
+use weir_split::{ClustersFrom, Live, Plugin, RuleStates, Table};
 
 use crate::bounded::BoundedLog;
 use crate::fleet::{self, Keys, Member, Message};
@@ -234,13 +234,18 @@ impl Scope {
     }
 
     /// Returns the first plugin configuration of this scope. All plugin configurations of a scope have the same control
-    /// plane and query.
+    /// plane, query and value of `clusters_from`.
     fn plugin(&self) -> Option<&Plugin> {
         self.roots.first().map(|root| &root.shared.plugin)
     }
 
     fn control_plane(&self) -> Option<&str> {
         self.plugin()?.control_plane.as_deref()
+    }
+
+    fn has_clusters_from_weir(&self) -> bool {
+        let plugin = self.plugin();
+        plugin.is_some_and(|plugin| plugin.clusters_from == ClustersFrom::Weir)
     }
 
     /// Returns the query of `/v1/config`.

@@ -68,8 +68,8 @@ pub use identity::{IdentityDomains, is_trust_domain, peer_identity};
 pub use live::{Live, RuleStates};
 pub use matching::pattern::{Pattern, PatternError};
 pub use plugin::{
-    Direction, EVERY_NAMESPACE, Listeners, Naming, PLUGIN_EFFECT, PLUGIN_MESSAGES, Plugin,
-    PluginError, PluginMessage, Protocol, Site, UntilConfigured,
+    ClustersFrom, Direction, EVERY_NAMESPACE, Listeners, Naming, PLUGIN_EFFECT, PLUGIN_MESSAGES,
+    Plugin, PluginError, PluginMessage, Protocol, Site, UntilConfigured,
 };
 pub use refusal::Refusal;
 pub use sampler::{MAX_TOTAL, Sampler};

@@ -27,9 +27,20 @@ pub struct Plugin {
     pub access_max_age: Option<u64>,
     /// True if the access log names the rule of each request.
     pub log_rule: bool,
+    pub clusters_from: ClustersFrom,
     pub protocol: Protocol,
     pub direction: Direction,
     pub site: Site,
+}
+
+/// Where the proxy has the clusters of backends from.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ClustersFrom {
+    /// The operator writes the clusters into Envoy's configuration, or another control plane sends them.
+    #[default]
+    Envoy,
+    /// The control plane sends the clusters. It sends a configuration only after the proxy has its clusters.
+    Weir,
 }
 
 /// The kind of filter chain that contains the filter.
@@ -244,10 +255,20 @@ impl Plugin {
             Some(domain) => domain,
         };
         let cluster = keys.text("cluster")?;
-        let naming = Naming::new(
-            cluster.unwrap_or_else(|| DEFAULT_TEMPLATE.into()),
-            keys.texts("clusters")?,
-        )?;
+        let clusters = keys.texts("clusters")?;
+        let clusters_from = match keys.text("clusters_from")?.as_deref() {
+            None | Some("envoy") => ClustersFrom::Envoy,
+            Some("weir") if control_plane.is_none() => {
+                return fail(&error::CLUSTERS_WITHOUT_CONTROL_PLANE, "");
+            }
+            Some("weir") if cluster.is_some() || !clusters.is_empty() => {
+                return fail(&error::NAMES_OF_CLUSTERS, "");
+            }
+            Some("weir") => ClustersFrom::Weir,
+            Some(other) => return fail(&error::CLUSTERS_FROM, other),
+        };
+        let template = cluster.unwrap_or_else(|| DEFAULT_TEMPLATE.into());
+        let naming = Naming::new(template, clusters)?;
         let cluster_domain = keys.text("cluster_domain")?;
         let cluster_domain = cluster_domain
             .map(|domain| domain.trim_matches('.').to_ascii_lowercase())
@@ -263,6 +284,7 @@ impl Plugin {
             },
             access_max_age,
             log_rule: keys.flag("log_rule")?,
+            clusters_from,
             protocol,
             direction,
             site: Site {

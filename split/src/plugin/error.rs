@@ -127,5 +127,10 @@ messages! {
         "use only these three";
     CLUSTER_NAME = "cluster, clusters", "the name of a cluster is empty or has white space",
         "write the name that the cluster has in Envoy's configuration";
+    CLUSTERS_FROM = "clusters_from", r#""{}" is not a possible value"#, r#"write "envoy" or "weir""#;
+    CLUSTERS_WITHOUT_CONTROL_PLANE = "clusters_from", "only a control plane can send clusters, and the key control_plane is missing",
+        "add the key control_plane, or remove clusters_from";
+    NAMES_OF_CLUSTERS = "clusters_from, cluster, clusters", "the control plane gives each cluster its name, so the proxy has no cluster with another name",
+        "remove cluster and clusters, or remove clusters_from";
     CLUSTERS = "clusters", r#""{}" does not name a backend"#, "write SERVICE.NAMESPACE:PORT";
 }

@@ -9,7 +9,7 @@ use serde_json::Value;
 use super::error::{self, PluginError, PluginMessage};
 
 /// All keys of the plugin configuration.
-const ALL_KEYS: [&str; 19] = [
+const ALL_KEYS: [&str; 20] = [
     "control_plane",
     "initial",
     "until_configured",
@@ -20,6 +20,7 @@ const ALL_KEYS: [&str; 19] = [
     "listeners",
     "cluster",
     "clusters",
+    "clusters_from",
     "cluster_domain",
     "header",
     "ordinary_route_serves_root",

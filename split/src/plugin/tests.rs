@@ -139,6 +139,22 @@ fn bad_values_name_their_key() {
             r#"{"control_plane":"weir","gateway":"a/b","listeners":{"80":[]}}"#,
         ),
         ("header", r#"{"control_plane":"weir","header":":path"}"#),
+        (
+            r#"clusters_from: "ads" is not a possible value"#,
+            r#"{"control_plane":"weir","clusters_from":"ads"}"#,
+        ),
+        (
+            "clusters_from: only a control plane can send clusters",
+            r#"{"initial":{"version":1},"clusters_from":"weir"}"#,
+        ),
+        (
+            "clusters_from, cluster, clusters: the control plane gives each cluster its name",
+            r#"{"control_plane":"weir","clusters_from":"weir","cluster":"{service}"}"#,
+        ),
+        (
+            "clusters_from, cluster, clusters: the control plane gives each cluster its name",
+            r#"{"control_plane":"weir","clusters_from":"weir","clusters":{"a.b:80":"c"}}"#,
+        ),
         ("cluster", r#"{"control_plane":"weir","cluster":"{svc}"}"#),
         ("cluster", r#"{"control_plane":"weir","cluster":"a b"}"#),
         (

@@ -3,6 +3,11 @@
 
 /// Request: the revision that all workers of the proxy run, in quotes.
 pub const APPLIED: &str = "weir-applied";
+/// Request: [`FROM_WEIR`] if the control plane sends the clusters of backends to this proxy. Then the control plane sends a
+/// document only after the proxy has its clusters.
+pub const CLUSTERS: &str = "weir-clusters";
+/// The value of [`CLUSTERS`].
+pub const FROM_WEIR: &str = "weir";
 /// Answer: the number of rules for proxies of other scopes (namespaces and Gateways).
 pub const ELSEWHERE: &str = "weir-elsewhere";
 /// Request: a random name of an Envoy process and its scope, at most [`MAX_INSTANCE`] bytes.
