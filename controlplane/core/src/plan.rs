@@ -3,6 +3,8 @@
 
 pub mod backends;
 pub mod document;
+pub mod needed_clusters;
+pub mod partial;
 mod pieces;
 mod responses;
 mod rule_id;
