@@ -36,6 +36,8 @@ mod ads;
 mod answer;
 mod auth;
 mod certificate;
+mod cluster_poll;
+mod cluster_wait;
 pub mod listener;
 mod long_poll;
 mod loopback;
@@ -43,6 +45,7 @@ mod poll_headers;
 mod polls;
 mod proxies;
 mod reader;
+mod recent_documents;
 mod revision_watermarks;
 mod tokens;
 
@@ -50,9 +53,11 @@ use ads::StreamSlots;
 use answer::Answer;
 pub use auth::Authentication;
 pub use certificate::CertificateRules;
+use cluster_wait::ClusterWaits;
 use polls::Polls;
 pub use proxies::Proxies;
 use reader::{Reader, Refusal};
+use recent_documents::RecentDocuments;
 pub use tokens::{AUDIENCE, OWN_TOKEN, Tokens};
 
 /// The state that all requests share.
@@ -65,9 +70,12 @@ pub struct Server {
     ending: CancellationToken,
     authentication: Authentication,
     polls: Arc<Polls>,
+    /// The streams that send clusters to proxies.
+    streams: Arc<StreamTable>,
+    documents: Arc<RecentDocuments>,
+    waits: Arc<ClusterWaits>,
     proxies: Arc<Proxies>,
     catalog: Arc<Catalog>,
-    streams: Arc<StreamTable>,
     stream_slots: StreamSlots,
     metrics: Arc<Metrics>,
 }
@@ -89,12 +97,19 @@ impl Server {
             ending,
             authentication,
             polls: Arc::default(),
+            streams: Arc::default(),
+            documents: Arc::default(),
+            waits: Arc::default(),
             proxies: Arc::new(Proxies::new(publisher, metrics.clone())),
             catalog: publisher.catalog(),
-            streams: Arc::default(),
             stream_slots: StreamSlots::default(),
             metrics,
         }
+    }
+
+    /// Returns the table of the streams that send clusters to proxies.
+    pub fn streams(&self) -> Arc<StreamTable> {
+        self.streams.clone()
     }
 
     /// Returns the proxies that poll this replica.

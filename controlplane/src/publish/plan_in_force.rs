@@ -5,11 +5,14 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Instant;
 
 use super::refusal::{self, Refused};
-use super::render_cache::{RenderCache, RenderResult};
-use weir_core::plan::document::{FeaturesAfter, render_in};
+use super::render_cache::{PartialCache, PartialKey, RenderCache, RenderResult};
+use weir_core::plan::document::{FeaturesAfter, RenderedConfig, render_in};
+use weir_core::plan::partial::{MissingClusters, partial};
 use weir_core::plan::{self, Audience, EditedShares, Plan, Scope};
 use weir_core::watermark::Watermark;
 use weir_core::world::Key;
+use weir_split::wire::Config;
+use weir_split::{Site, Table};
 
 /// A published plan. A scope is the part of the plan that one proxy may see. A document is this part as JSON.
 pub struct Published {
@@ -25,6 +28,7 @@ pub struct Published {
     watermark: Mutex<Arc<Watermark>>,
     features_after: FeaturesAfter,
     cache: Mutex<RenderCache>,
+    partials: Mutex<PartialCache>,
 }
 
 impl Published {
@@ -40,6 +44,7 @@ impl Published {
             watermark: Mutex::default(),
             features_after,
             cache: Mutex::default(),
+            partials: Mutex::default(),
         })
     }
 
@@ -106,12 +111,7 @@ impl Published {
 
     /// Returns the revision and the bytes of the document for the scope `asked`, in this document version.
     pub fn rendered(&self, asked: &Scope, version: u32) -> RenderResult {
-        let has_own_document = self.scopes.contains(asked);
-        let scope = match asked {
-            // Most namespaces have no rules of their own, so they share one copy of the bytes.
-            Scope::Namespace(_) | Scope::Edge if !has_own_document => &Scope::Producers,
-            own => own,
-        };
+        let scope = self.document_scope(asked);
         let cache = || self.cache.lock().unwrap_or_else(PoisonError::into_inner);
         let key = (scope.clone(), version);
         if let Some(result) = cache().get(&key) {
@@ -120,6 +120,53 @@ impl Published {
         let result = render_in(plan::scope(&self.plan, scope), version, self.features_after);
         cache().keep(key, &result, &self.scopes);
         result
+    }
+
+    /// Returns the scope whose document the scope `asked` gets. Most namespaces have no rules of their own, so they share
+    /// one copy of the bytes.
+    fn document_scope<'s>(&self, asked: &'s Scope) -> &'s Scope {
+        match asked {
+            Scope::Namespace(_) | Scope::Edge if !self.scopes.contains(asked) => &Scope::Producers,
+            own => own,
+        }
+    }
+
+    /// Returns the document for a proxy that does not have all clusters of [`Published::rendered`]. `present` is the
+    /// document that the proxy has; None if it has no document. Returns None if a proxy would refuse the result.
+    pub fn partial(
+        &self,
+        asked: &Scope,
+        version: u32,
+        present: Option<(&str, &[u8])>,
+        missing: &MissingClusters,
+    ) -> Option<RenderedConfig> {
+        let key = PartialKey {
+            scope: self.document_scope(asked).clone(),
+            version,
+            present: present.map(|(revision, _)| revision.to_owned()),
+            missing: missing.clone(),
+        };
+        // Many proxies may lack the same cluster. So the lock also makes the others wait for the first result.
+        let mut partials = self.partials.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(document) = partials.get(&key) {
+            return document.clone();
+        }
+        // The control plane has written these bytes, so they parse.
+        let present = present.and_then(|(_, body)| serde_json::from_slice::<Config>(body).ok());
+        let config = partial(
+            plan::scope(&self.plan, &key.scope),
+            present.as_ref(),
+            missing,
+        );
+        let document = match Table::compile(&config, &Site::default()) {
+            Ok(_) => render_in(config, version, self.features_after).ok(),
+            Err(refusal) => {
+                tracing::error!("a partial configuration is not sent to proxies: {refusal}");
+                None
+            }
+        };
+        partials.keep(key, document.clone());
+        document
     }
 
     #[cfg(test)]

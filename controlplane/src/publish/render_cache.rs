@@ -5,6 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use weir_core::plan::Scope;
 use weir_core::plan::document::{NeedsNewerVersion, RenderedConfig};
+use weir_core::plan::partial::MissingClusters;
 
 /// Maximum total size of the documents that are kept. The documents of [`Scope::Producers`] are always kept. A document
 /// that is not kept is rendered again for each request.
@@ -47,6 +48,43 @@ impl RenderCache {
         let mut scopes: Vec<Scope> = self.documents.keys().map(|(it, _)| it.clone()).collect();
         scopes.sort();
         scopes
+    }
+}
+
+/// Maximum number of partial documents that are kept.
+const MAX_PARTIALS: usize = 128;
+
+/// The inputs of a partial document of one plan.
+#[derive(PartialEq, Eq, Hash)]
+pub(super) struct PartialKey {
+    pub scope: Scope,
+    pub version: u32,
+    /// The revision of the document that the proxy has; None if it has no document.
+    pub present: Option<String>,
+    pub missing: MissingClusters,
+}
+
+/// The partial documents of one plan. The value is None if a proxy would refuse the document.
+#[derive(Default)]
+pub(super) struct PartialCache {
+    documents: HashMap<PartialKey, Option<RenderedConfig>>,
+    bytes: usize,
+}
+
+impl PartialCache {
+    pub(super) fn get(&self, key: &PartialKey) -> Option<&Option<RenderedConfig>> {
+        self.documents.get(key)
+    }
+
+    /// Keeps a document. Forgets all others if there is no room.
+    pub(super) fn keep(&mut self, key: PartialKey, document: Option<RenderedConfig>) {
+        let size = document.as_ref().map_or(0, |it| it.body.len());
+        self.bytes = self.bytes.saturating_add(size);
+        if self.bytes > MAX_BYTES || self.documents.len() >= MAX_PARTIALS {
+            self.documents.clear();
+            self.bytes = size;
+        }
+        self.documents.insert(key, document);
     }
 }
 

@@ -11,7 +11,7 @@ use axum::http::header::{CONTENT_TYPE, ETAG, RETRY_AFTER};
 use axum::http::{HeaderValue, StatusCode};
 use axum::response::{IntoResponse, Response};
 
-use weir_core::manifest::problem::messages::answer as messages;
+use weir_core::manifest::problem::messages::{Message, answer as messages};
 use weir_core::plan::document::{NeedsNewerVersion, RenderedConfig};
 use weir_core::watermark::Watermark;
 use weir_split::wire::headers::{ELSEWHERE, WATERMARK};
@@ -33,6 +33,8 @@ pub(super) enum Answer {
     /// Another replica has already answered this client from a newer state of the cluster. The answer is 304, or 503 if
     /// the client has no document.
     Behind { has_document: bool },
+    /// The proxy must wait for clusters. The answer is 304, or 503 with the reason if the client has no document.
+    AwaitsClusters { has_document: bool, why: Message },
     /// 503: nothing is published yet.
     Nothing { why: String },
     /// 400: the request is invalid.
@@ -49,6 +51,7 @@ impl Answer {
                 Some(&rendered.revision)
             }
             Answer::Behind { .. }
+            | Answer::AwaitsClusters { .. }
             | Answer::Nothing { .. }
             | Answer::BadRequest(_)
             | Answer::NeedsNewerVersion(_) => None,
@@ -59,7 +62,10 @@ impl Answer {
     pub(super) fn is_immediate(&self) -> bool {
         match self {
             Answer::New { .. } | Answer::NeedsNewerVersion(_) | Answer::BadRequest(_) => true,
-            Answer::Same { .. } | Answer::Behind { .. } | Answer::Nothing { .. } => false,
+            Answer::Same { .. }
+            | Answer::Behind { .. }
+            | Answer::AwaitsClusters { .. }
+            | Answer::Nothing { .. } => false,
         }
     }
 }
@@ -89,10 +95,17 @@ impl IntoResponse for Answer {
                 let response = (StatusCode::NOT_MODIFIED, headers).into_response();
                 with_headers(response, watermark.as_deref(), elsewhere)
             }
-            Answer::Behind { has_document: true } => StatusCode::NOT_MODIFIED.into_response(),
+            Answer::Behind { has_document: true }
+            | Answer::AwaitsClusters {
+                has_document: true, ..
+            } => StatusCode::NOT_MODIFIED.into_response(),
             Answer::Behind {
                 has_document: false,
             } => unavailable(&messages::behind().to_string()),
+            Answer::AwaitsClusters {
+                has_document: false,
+                why,
+            } => unavailable(&why.to_string()),
             Answer::NeedsNewerVersion(NeedsNewerVersion { version, rules }) => {
                 let message = messages::older_version(version, rules.join(", "));
                 error(StatusCode::NOT_ACCEPTABLE, &message.to_string())

@@ -16,6 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::Server;
 use super::answer::Answer;
+use super::cluster_poll::ClusterPoll;
 use super::poll_headers::{self, KnownRevisions};
 use super::polls::{PollGuard, Poller};
 use super::proxies::{ExpectedRevision, Proxies, Report};
@@ -49,6 +50,8 @@ struct Poll {
     known_revisions: KnownRevisions,
     /// The watermark of the client's previous answer, from this replica or another one.
     seen: Option<Watermark>,
+    /// None if the proxy does not get its clusters from Weir.
+    clusters: Option<ClusterPoll>,
 }
 
 impl Server {
@@ -75,9 +78,13 @@ impl Server {
             version,
             known_revisions: KnownRevisions::of(&headers),
             seen: poll_headers::watermark(&headers, &watched),
+            clusters: None,
         };
         let mut open = self.open_poll(&headers, reader, &poll.scope);
-        let (answer, watermark) = self.current_answer(&poll);
+        let poller = open.as_ref().map(|open| &open.guard.poller);
+        poll.clusters =
+            self.cluster_poll(&headers, reader, &poll.scope, &poll.known_revisions, poller);
+        let (answer, watermark) = self.current_answer(&mut poll);
         if let Some(open) = &open {
             self.record_report(&open.guard, &headers, &poll, &answer, &watermark);
         }
@@ -128,12 +135,19 @@ impl Server {
                     None => std::future::pending().await,
                 }
             };
+            let clusters = async {
+                match &mut poll.clusters {
+                    Some(clusters) => clusters.changed().await,
+                    None => std::future::pending().await,
+                }
+            };
             let over = tokio::select! {
                 biased;
                 changed = self.current.changed() => changed.is_err(),
                 () = ended => true,
                 () = &mut end => true,
                 () = ending(&self.ending, earliest) => true,
+                () = clusters => false,
                 changed = self.watermark.changed(), if is_behind => changed.is_err(),
                 () = &mut discovery, if is_behind && !discovery.is_elapsed() => false,
                 () = &mut restored, if is_behind => {
@@ -163,9 +177,14 @@ impl Server {
         watermark: &Arc<Watermark>,
     ) {
         let mut report = Report::of(headers, poll.version);
+        // A partial document does not have every change up to the watermark.
+        let is_partial = poll.clusters.as_ref().is_some_and(ClusterPoll::is_waiting);
         if let Answer::NeedsNewerVersion(reason) = answer {
             report.refused = reason.to_string();
-        } else if report.refused.is_empty() && poll.known_revisions.contains(&report.applied) {
+        } else if report.refused.is_empty()
+            && poll.known_revisions.contains(&report.applied)
+            && !is_partial
+        {
             // A replica has sent this watermark together with the revision that the proxy uses.
             let seen = poll.seen.clone();
             report.watermark = seen.map(|seen| Arc::new(seen.only(watermark)));
@@ -176,6 +195,7 @@ impl Server {
         };
         let expected = answer
             .revision()
+            .filter(|_| !is_partial)
             .zip(at)
             .map(|(revision, at)| ExpectedRevision {
                 revision,
@@ -206,7 +226,7 @@ impl Server {
 
     /// Returns the present answer and a watermark. The answer includes every change up to the watermark, and maybe
     /// more.
-    fn current_answer(&mut self, poll: &Poll) -> (Answer, Arc<Watermark>) {
+    fn current_answer(&mut self, poll: &mut Poll) -> (Answer, Arc<Watermark>) {
         // The watermark is read before the plan, so that the plan is not older than the watermark.
         let read = self.watermark.borrow_and_update().clone();
         let published = match &*self.current.borrow_and_update() {
@@ -237,6 +257,12 @@ impl Server {
             },
             Err(reason) => Answer::NeedsNewerVersion(reason),
         };
+        let Some(clusters) = &mut poll.clusters else {
+            return (answer, watermark);
+        };
+        let document = (&poll.scope, poll.version);
+        let known = &poll.known_revisions;
+        let answer = self.with_clusters(clusters, document, known, &published, answer);
         (answer, watermark)
     }
 }

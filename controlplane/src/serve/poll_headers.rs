@@ -42,6 +42,16 @@ impl KnownRevisions {
         matches!(self, KnownRevisions::Tags(tags) if tags.is_empty())
     }
 
+    /// Returns the listed revisions, without the revision that the client has refused.
+    pub(super) fn running(&self, refused: &str) -> impl Iterator<Item = &str> + Clone {
+        let tags = match self {
+            KnownRevisions::Any => [].iter(),
+            KnownRevisions::Tags(tags) => tags.iter(),
+        };
+        let tags = tags.filter_map(|tag| std::str::from_utf8(tag).ok());
+        tags.filter(move |tag| *tag != refused)
+    }
+
     pub(super) fn contains(&self, revision: &str) -> bool {
         match self {
             KnownRevisions::Any => true,

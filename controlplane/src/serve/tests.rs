@@ -436,4 +436,5 @@ async fn refusals_of_proxies_are_counted() {
 }
 
 mod delta_streams;
+mod clusters;
 mod watermarks;

@@ -8,12 +8,23 @@
 //! A stream may reach another replica than the polls of the same proxy. So the table has the streams and the pollers of
 //! all replicas, see [`StreamTable::replace_remote`].
 
+mod pollers;
+mod remote;
+mod report;
+
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
+use pollers::Pollers;
+pub use pollers::{PollerId, RunningClusters};
+use remote::Remotes;
+use report::ChangeLog;
+pub use report::StreamReport;
 use weir_core::owner::Owner;
 
 /// The names of clusters.
@@ -25,6 +36,30 @@ pub struct Node {
     pub owner: Arc<Owner>,
     /// Envoy's node id.
     pub id: Arc<str>,
+}
+
+/// Time between two searches for pollers that no longer poll.
+const SWEEP: Duration = Duration::from_secs(1);
+/// Maximum number of characters of a node id. The filter cuts the id in the same way.
+const MAX_ID: usize = 400;
+
+impl Node {
+    /// Returns the node with this id. Envoy sends the raw id in a stream, and the filter sends only visible ASCII
+    /// characters in a poll. So this function replaces every other character with `?`.
+    pub fn new(owner: Arc<Owner>, id: &str) -> Node {
+        let visible = |c: char| {
+            if c == ' ' || c.is_ascii_graphic() {
+                c
+            } else {
+                '?'
+            }
+        };
+        let id: String = id.chars().take(MAX_ID).map(visible).collect();
+        Node {
+            owner,
+            id: id.into(),
+        }
+    }
 }
 
 /// What a proxy has done with the newest version of a cluster that this stream has sent.
@@ -58,12 +93,20 @@ pub struct StreamTable {
 #[derive(Default)]
 struct Nodes {
     next: u64,
+    /// The nodes with streams, pollers or waiting polls at this replica.
     nodes: HashMap<Node, NodeState>,
+    /// The number of pollers of all these nodes.
+    pollers: usize,
+    log: ChangeLog,
+    remotes: Remotes,
+    start: Option<Instant>,
+    last_sweep: Option<Instant>,
 }
 
 #[derive(Default)]
 struct NodeState {
     streams: BTreeMap<u64, StreamClusters>,
+    pollers: Pollers,
     /// Changes when the progress of the node may have changed.
     changes: watch::Sender<()>,
 }
@@ -83,7 +126,7 @@ impl StreamTable {
         let number = nodes.next;
         let state = nodes.nodes.entry(node.clone()).or_default();
         state.streams.insert(number, StreamClusters::new());
-        state.changes.send_replace(());
+        nodes.changed(&node);
         drop(nodes);
         OpenStream {
             table: self.clone(),
@@ -92,30 +135,29 @@ impl StreamTable {
         }
     }
 
-    /// Returns which of the needed clusters a stream of the node has not accepted.
+    /// Returns which of the needed clusters a stream of the node has not accepted. The streams of all replicas count.
     pub fn progress(&self, node: &Node, needed: &ClusterNames) -> Progress {
         let nodes = self.lock();
         let streams = nodes.nodes.get(node).map(|it| &it.streams);
         let mut progress = Progress::default();
         for stream in streams.into_iter().flat_map(BTreeMap::values) {
-            progress.has_stream = true;
-            for name in needed {
-                let state = stream.get(name).unwrap_or(&ClusterState::Sent);
-                let known = progress.missing.get(name);
-                let is_refused = matches!(known, Some(ClusterState::Refused(_)));
-                if *state != ClusterState::Accepted && !is_refused {
-                    progress.missing.insert(name.clone(), state.clone());
-                }
-            }
+            let state = |name: &str| stream.get(name).unwrap_or(&ClusterState::Sent);
+            progress.add_stream(needed, state);
         }
+        let now = Instant::now();
+        nodes.remotes.add_progress(node, needed, &mut progress, now);
         progress
     }
 
-    /// Returns a receiver that changes when [`StreamTable::progress`] of the node may have changed.
-    pub fn changes(&self, node: &Node) -> watch::Receiver<()> {
+    /// Returns a value that reports when [`StreamTable::progress`] of the node may have changed.
+    pub fn changes(self: &Arc<Self>, node: &Node) -> NodeChanges {
         let mut nodes = self.lock();
         let state = nodes.nodes.entry(node.clone()).or_default();
-        state.changes.subscribe()
+        NodeChanges {
+            receiver: Some(state.changes.subscribe()),
+            table: self.clone(),
+            node: node.clone(),
+        }
     }
 
     fn lock(&self) -> MutexGuard<'_, Nodes> {
@@ -123,16 +165,27 @@ impl StreamTable {
     }
 }
 
+impl Progress {
+    fn add_stream<'s>(&mut self, needed: &ClusterNames, state: impl Fn(&str) -> &'s ClusterState) {
+        self.has_stream = true;
+        for name in needed {
+            let state = state(name);
+            let is_refused = matches!(self.missing.get(name), Some(ClusterState::Refused(_)));
+            if *state != ClusterState::Accepted && !is_refused {
+                self.missing.insert(name.clone(), state.clone());
+            }
+        }
+    }
+}
+
 impl OpenStream {
     /// Changes what the proxy has done with the clusters of this stream.
     pub fn update(&self, change: impl FnOnce(&mut StreamClusters)) {
         let mut nodes = self.table.lock();
-        let Some(state) = nodes.nodes.get_mut(&self.node) else {
-            return;
-        };
-        if let Some(clusters) = state.streams.get_mut(&self.number) {
+        let state = nodes.nodes.get_mut(&self.node);
+        if let Some(clusters) = state.and_then(|it| it.streams.get_mut(&self.number)) {
             change(clusters);
-            state.changes.send_replace(());
+            nodes.changed(&self.node);
         }
     }
 }
@@ -142,49 +195,101 @@ impl Drop for OpenStream {
         let mut nodes = self.table.lock();
         if let Some(state) = nodes.nodes.get_mut(&self.node) {
             state.streams.remove(&self.number);
-            state.changes.send_replace(());
-            if state.streams.is_empty() && state.changes.receiver_count() == 0 {
-                nodes.nodes.remove(&self.node);
-            }
+        }
+        nodes.changed(&self.node);
+        nodes.forget_unused(&self.node);
+    }
+}
+
+/// Reports the changes of one node.
+pub struct NodeChanges {
+    table: Arc<StreamTable>,
+    node: Node,
+    /// None only while the value is dropped.
+    receiver: Option<watch::Receiver<()>>,
+}
+
+impl NodeChanges {
+    /// Waits for a change after the last call of [`NodeChanges::changed`] or [`NodeChanges::mark_seen`].
+    pub async fn changed(&mut self) {
+        match &mut self.receiver {
+            // The table has the sender while this value exists, so there is no error.
+            Some(receiver) => drop(receiver.changed().await),
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Ignores all changes until now. Call this function before [`StreamTable::progress`].
+    pub fn mark_seen(&mut self) {
+        if let Some(receiver) = &mut self.receiver {
+            receiver.mark_unchanged();
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn every_stream_must_accept() {
-        let table = Arc::new(StreamTable::default());
-        let node = Node {
-            owner: Arc::default(),
-            id: "a".into(),
-        };
-        let needed = ClusterNames::from(["one".into(), "two".into()]);
-        let missing = || {
-            let progress = table.progress(&node, &needed);
-            let names = progress.missing.keys().map(|it| it.to_string());
-            (progress.has_stream, names.collect::<Vec<_>>())
-        };
-        assert_eq!(missing(), (false, vec![]));
-        let mut changes = table.changes(&node);
-        let first = table.open(node.clone());
-        assert_eq!(missing(), (true, vec!["one".into(), "two".into()]));
-        let accept = |stream: &OpenStream, name: &str| {
-            stream.update(|it| drop(it.insert(name.into(), ClusterState::Accepted)));
-        };
-        accept(&first, "one");
-        accept(&first, "two");
-        assert!(changes.has_changed().unwrap());
-        changes.borrow_and_update();
-        assert_eq!(missing(), (true, vec![]));
-        let second = table.open(node.clone());
-        accept(&second, "two");
-        assert_eq!(missing(), (true, vec!["one".into()]));
-        drop(second);
-        assert_eq!(missing(), (true, vec![]));
-        drop((first, changes));
-        assert!(table.changes(&node).has_changed().is_ok());
+impl Drop for NodeChanges {
+    fn drop(&mut self) {
+        let mut nodes = self.table.lock();
+        self.receiver = None;
+        nodes.forget_unused(&self.node);
     }
 }
+
+impl Nodes {
+    /// Records a change of a node's streams or pollers, for this replica and for other replicas.
+    fn changed(&mut self, node: &Node) {
+        let state = self.nodes.get(node);
+        let is_removed = state.is_none_or(NodeState::has_nothing);
+        self.log.record(node, is_removed);
+        self.notify(node);
+    }
+
+    /// Ends the waits of the node's polls.
+    fn notify(&self, node: &Node) {
+        if let Some(state) = self.nodes.get(node) {
+            state.changes.send_replace(());
+        }
+    }
+
+    /// Forgets a node without streams and pollers if no poll waits for it. A client may invent the node ids of its
+    /// polls.
+    fn forget_unused(&mut self, node: &Node) {
+        let is_unused = |it: &NodeState| it.has_nothing() && it.changes.receiver_count() == 0;
+        if self.nodes.get(node).is_some_and(is_unused) {
+            self.nodes.remove(node);
+        }
+    }
+
+    /// Forgets pollers and replicas that are gone, at most once in each second.
+    fn sweep(&mut self, now: Instant) {
+        let is_due = |swept: Instant| now.saturating_duration_since(swept) >= SWEEP;
+        if !self.last_sweep.is_none_or(is_due) {
+            return;
+        }
+        self.last_sweep = Some(now);
+        self.start.get_or_insert(now);
+        self.remotes.sweep(now);
+        let mut changed = Vec::new();
+        let mut pollers = 0_usize;
+        for (node, state) in &mut self.nodes {
+            if state.pollers.sweep(now) {
+                changed.push(node.clone());
+            }
+            pollers = pollers.saturating_add(state.pollers.len());
+        }
+        self.pollers = pollers;
+        for node in changed {
+            self.changed(&node);
+            self.forget_unused(&node);
+        }
+    }
+}
+
+impl NodeState {
+    fn has_nothing(&self) -> bool {
+        self.streams.is_empty() && self.pollers.is_empty()
+    }
+}
+
+#[cfg(test)]
+mod tests;

@@ -58,6 +58,15 @@ messages! {
         "this replica knows an older state of the cluster than the replica that answered before",
         Whole "nothing is served: the proxy keeps its configuration and asks again",
         "wait; if the problem stays, look at the log of weir serve";
+    no_stream(node) => Unavailable,
+        "weir serve sends the clusters of backends to this proxy, but Envoy's node {node} has no open stream for clusters (ADS)",
+        Whole "nothing is served: the proxy keeps its configuration and asks again",
+        "write ads_config and cds_config with the cluster of weir serve into dynamic_resources of Envoy's bootstrap; if they are \
+         there, look at cluster_manager.cds.update_rejected in Envoy's /stats and at the log of Envoy";
+    clusters_missing(clusters) => Unavailable,
+        "the proxy has not accepted the clusters {clusters} yet",
+        Whole "nothing is served: the proxy keeps its configuration and asks again",
+        "wait; if the problem stays, look at cluster_manager.cds in Envoy's /stats and at Envoy's /clusters";
     older_version(version, rules) => Unsupported,
         "version {version} of the configuration format cannot express {rules}",
         Whole "nothing is served: the proxy keeps its configuration",

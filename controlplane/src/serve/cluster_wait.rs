@@ -1,0 +1,173 @@
+//! Decides when a proxy gets a document that names clusters which the proxy has not accepted yet.
+//!
+//! A request for a cluster fails until the proxy has accepted the cluster. So the replica holds the document for at most
+//! one second. Then the proxy gets a partial document, see [`weir_core::plan::partial`].
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::time::Instant;
+use weir_core::plan::partial::MissingClusters;
+
+use super::polls::Poller;
+use crate::xds::stream_table::{ClusterState, Progress};
+
+/// Maximum time for which the whole document waits for clusters.
+const HOLD: Duration = Duration::from_secs(1);
+/// Maximum time for which a rule waits for a cluster.
+const GIVE_UP: Duration = Duration::from_secs(15);
+/// Maximum number of pollers whose waits are kept.
+const MAX_WAITS: usize = 1 << 16;
+/// A wait is forgotten if its proxy has not polled for this time.
+const FORGET: Duration = Duration::from_secs(60);
+
+/// What the replica does with a document that names missing clusters.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Release {
+    /// The proxy has all clusters.
+    Whole,
+    /// The proxy keeps its document until this time; for ever with None.
+    Hold { until: Option<Instant> },
+    /// The proxy gets a partial document. The decision may change at `until`.
+    Partial {
+        missing: MissingClusters,
+        until: Option<Instant>,
+    },
+}
+
+/// What is known about the document that the proxy has now.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Present {
+    Nothing,
+    Known,
+    /// The proxy has a document that this replica does not know. A partial document needs the rules of the present
+    /// document, so the replica cannot make one that waits for clusters.
+    Unknown,
+}
+
+/// The clusters for which one poller waits.
+#[derive(Debug, Default)]
+pub(super) struct ClusterWait {
+    /// When the proxy first lacked each cluster.
+    since: BTreeMap<Arc<str>, Instant>,
+    /// Since when the replica holds a document for this proxy; None if it holds no document.
+    held_since: Option<Instant>,
+}
+
+impl ClusterWait {
+    /// The proxy gets a document, or has the newest document.
+    pub(super) fn end_hold(&mut self) {
+        self.held_since = None;
+    }
+
+    /// The proxy needs no more clusters.
+    pub(super) fn reset(&mut self) {
+        *self = ClusterWait::default();
+    }
+
+    /// Decides about a document. `progress` is about the clusters that the present document does not name.
+    pub(super) fn decide(
+        &mut self,
+        present: Present,
+        progress: &Progress,
+        now: Instant,
+    ) -> Release {
+        let missing = &progress.missing;
+        self.since.retain(|name, _| missing.contains_key(name));
+        if !progress.has_stream {
+            // The time before the stream does not count, because the proxy can accept nothing without a stream.
+            self.held_since = None;
+            return Release::Hold { until: None };
+        }
+        if missing.is_empty() {
+            return Release::Whole;
+        }
+        let held_since = *self.held_since.get_or_insert(now);
+        let mut split = MissingClusters::default();
+        let mut hold_until = now;
+        let mut until: Option<Instant> = None;
+        for (name, state) in missing {
+            let since = *self.since.entry(name.clone()).or_insert(now);
+            let is_refused = matches!(state, ClusterState::Refused(_));
+            if is_refused || now >= since + GIVE_UP {
+                split.given_up.insert(name.clone());
+            } else {
+                split.awaited.insert(name.clone());
+                hold_until = hold_until.max(since + HOLD);
+                until = Some(until.map_or(since + GIVE_UP, |it| it.min(since + GIVE_UP)));
+            }
+        }
+        // New clusters must not hold the document for longer, because they may belong to another namespace.
+        let (limit, hold_until) = match present {
+            Present::Nothing | Present::Known => (HOLD, hold_until),
+            Present::Unknown => (GIVE_UP, until.unwrap_or(now)),
+        };
+        let hold_until = hold_until.min(held_since + limit);
+        if now < hold_until {
+            return Release::Hold {
+                until: Some(hold_until),
+            };
+        }
+        if present == Present::Unknown {
+            split.given_up.append(&mut split.awaited);
+            until = None;
+        }
+        Release::Partial {
+            missing: split,
+            until,
+        }
+    }
+}
+
+/// The waits of all pollers.
+#[derive(Default)]
+pub(super) struct ClusterWaits(Mutex<Waits>);
+
+#[derive(Default)]
+struct Waits {
+    by_poller: HashMap<Poller, (SharedWait, Instant)>,
+    last_sweep: Option<Instant>,
+}
+
+/// The wait of one poller. A newer poll of the poller uses the same wait.
+#[derive(Clone, Default)]
+pub(super) struct SharedWait(Arc<Mutex<ClusterWait>>);
+
+impl SharedWait {
+    pub(super) fn lock(&self) -> MutexGuard<'_, ClusterWait> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl ClusterWaits {
+    /// Returns the wait of the poller. If the limit is reached, a new poller gets a wait that ends with its poll.
+    pub(super) fn of(&self, poller: &Poller, now: Instant) -> SharedWait {
+        let mut waits = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        waits.sweep(now);
+        if let Some((wait, last_poll)) = waits.by_poller.get_mut(poller) {
+            *last_poll = now;
+            return wait.clone();
+        }
+        let wait = SharedWait::default();
+        if waits.by_poller.len() < MAX_WAITS {
+            let entry = (wait.clone(), now);
+            waits.by_poller.insert(poller.clone(), entry);
+        }
+        wait
+    }
+}
+
+impl Waits {
+    /// Forgets proxies that no longer poll, at most once in [`FORGET`].
+    fn sweep(&mut self, now: Instant) {
+        let is_old = |at: Instant| now.saturating_duration_since(at) >= FORGET;
+        if self.last_sweep.is_none_or(is_old) {
+            self.last_sweep = Some(now);
+            self.by_poller.retain(|_, (_, at)| !is_old(*at));
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

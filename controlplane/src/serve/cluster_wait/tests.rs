@@ -1,0 +1,156 @@
+use super::*;
+use weir_core::plan::Scope;
+
+fn progress(sent: &[&str], refused: &[&str]) -> Progress {
+    let sent = sent.iter().map(|it| ((*it).into(), ClusterState::Sent));
+    let refuse = |it: &&str| ((*it).into(), ClusterState::Refused("no".into()));
+    Progress {
+        has_stream: true,
+        missing: sent.chain(refused.iter().map(refuse)).collect(),
+    }
+}
+
+/// Writes a decision with its times in milliseconds after `start`.
+fn text(release: &Release, start: Instant) -> String {
+    let at = |until: &Option<Instant>| match until {
+        None => "for ever".to_owned(),
+        Some(until) => format!("until {}", (*until - start).as_millis()),
+    };
+    match release {
+        Release::Whole => "whole".to_owned(),
+        Release::Hold { until } => format!("hold {}", at(until)),
+        Release::Partial { missing, until } => {
+            let names = |names: &std::collections::BTreeSet<Arc<str>>| {
+                let names: Vec<&str> = names.iter().map(|it| &**it).collect();
+                names.join(" ")
+            };
+            let (awaited, given_up) = (names(&missing.awaited), names(&missing.given_up));
+            format!("[{awaited}] without [{given_up}] {}", at(until))
+        }
+    }
+}
+
+/// Runs a wait. A step has a time in milliseconds, the clusters without an answer, the refused clusters and the
+/// expected decision.
+fn check(present: Present, steps: &[(u64, &[&str], &[&str], &str)]) {
+    let start = Instant::now();
+    let mut wait = ClusterWait::default();
+    for (at, sent, refused, expected) in steps {
+        let now = start + Duration::from_millis(*at);
+        let release = wait.decide(present, &progress(sent, refused), now);
+        assert_eq!(text(&release, start), *expected, "{present:?} at {at}");
+        if matches!(release, Release::Partial { .. } | Release::Whole) {
+            wait.end_hold();
+        }
+    }
+}
+
+#[test]
+fn document_waits_one_second() {
+    for present in [Present::Known, Present::Nothing] {
+        check(
+            present,
+            &[
+                (0, &["a", "b"], &[], "hold until 1000"),
+                (8, &["b"], &[], "hold until 1000"),
+                (9, &[], &[], "whole"),
+                (10_000, &["c"], &[], "hold until 11000"),
+                (11_000, &["c"], &[], "[c] without [] until 25000"),
+                (24_999, &["c"], &[], "[c] without [] until 25000"),
+                (25_000, &["c"], &[], "[] without [c] for ever"),
+                (90_000, &["c"], &[], "[] without [c] for ever"),
+                (90_001, &[], &[], "whole"),
+                (90_002, &["c"], &[], "hold until 91002"),
+            ],
+        );
+    }
+}
+
+#[test]
+fn refused_cluster_waits_no_longer() {
+    check(
+        Present::Known,
+        &[
+            (0, &["a"], &[], "hold until 1000"),
+            (50, &[], &["a"], "[] without [a] for ever"),
+            // A second cluster waits, and the refused one stays broken.
+            (60, &["b"], &["a"], "hold until 1060"),
+            (1_060, &["b"], &["a"], "[b] without [a] until 15060"),
+        ],
+    );
+}
+
+#[test]
+fn later_clusters_never_extend_hold() {
+    check(
+        Present::Known,
+        &[
+            (0, &["a"], &[], "hold until 1000"),
+            (900, &["a", "b"], &[], "hold until 1000"),
+            (1_000, &["a", "b"], &[], "[a b] without [] until 15000"),
+            // The document with `b` is out. A new document with `c` may wait again.
+            (1_100, &["a", "b"], &[], "hold until 1900"),
+            (1_900, &["a", "b", "c"], &[], "hold until 2100"),
+            (
+                2_100,
+                &["a", "b", "c"],
+                &[],
+                "[a b c] without [] until 15000",
+            ),
+        ],
+    );
+}
+
+#[test]
+fn unknown_document_waits_until_given_up() {
+    check(
+        Present::Unknown,
+        &[
+            (0, &["a"], &[], "hold until 15000"),
+            (10_000, &["a", "b"], &[], "hold until 15000"),
+            (15_000, &["a", "b"], &[], "[] without [a b] for ever"),
+        ],
+    );
+    check(
+        Present::Unknown,
+        &[(0, &[], &["a"], "[] without [a] for ever")],
+    );
+}
+
+#[test]
+fn proxy_without_stream_keeps_its_document() {
+    let start = Instant::now();
+    let mut wait = ClusterWait::default();
+    for seconds in [0, 1, 3_600] {
+        let now = start + Duration::from_secs(seconds);
+        let release = wait.decide(Present::Known, &Progress::default(), now);
+        assert_eq!(release, Release::Hold { until: None });
+    }
+    let now = start + Duration::from_secs(3_601);
+    let release = wait.decide(Present::Known, &progress(&["a"], &[]), now);
+    assert_eq!(text(&release, now), "hold until 1000");
+}
+
+#[test]
+fn newer_poll_continues_wait() {
+    let waits = ClusterWaits::default();
+    let poller = |instance: &str| Poller {
+        owner: Arc::default(),
+        instance: instance.as_bytes().to_vec(),
+        scope: Scope::Producers,
+    };
+    let start = Instant::now();
+    let first = waits.of(&poller("a"), start);
+    first
+        .lock()
+        .decide(Present::Known, &progress(&["a"], &[]), start);
+    let is_held = |instance: &str, seconds: u64| {
+        let wait = waits.of(&poller(instance), start + Duration::from_secs(seconds));
+        wait.lock().held_since.is_some()
+    };
+    assert!(is_held("a", 30));
+    assert!(!is_held("b", 30));
+    assert!(is_held("a", 61));
+    assert!(!is_held("a", 200));
+    assert_eq!(waits.0.lock().unwrap().by_poller.len(), 1);
+}

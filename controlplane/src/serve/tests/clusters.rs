@@ -1,0 +1,273 @@
+//! Tests polls of proxies that get their clusters from Weir.
+
+use weir_split::wire::Target;
+
+use super::*;
+use crate::xds::stream_table::{ClusterState, Node, OpenStream};
+
+const WAIT: (&str, &str) = ("prefer", "wait=25");
+
+/// Publishes splits. Each split has a root and a list of backends such as `v1 9, v2 1`.
+fn publish(plane: &mut Plane, splits: &[(&str, &str)]) {
+    let mut text = String::new();
+    for name in ["web", "api", "v1", "v2", "v3"] {
+        text += &format!(
+            "
+---
+apiVersion: v1
+kind: Service
+metadata: {{name: {name}, namespace: shop}}
+spec: {{ports: [{{port: 80}}]}}
+"
+        );
+    }
+    for (root, backends) in splits {
+        let backends = backends.split(", ").map(|it| {
+            let (service, weight) = it.split_once(' ').unwrap();
+            format!("{{service: {service}, weight: {weight}}}")
+        });
+        let backends = backends.collect::<Vec<_>>().join(", ");
+        text += &format!(
+            "
+---
+apiVersion: split.smi-spec.io/v1alpha2
+kind: TrafficSplit
+metadata: {{name: {root}, namespace: shop}}
+spec: {{service: {root}, backends: [{backends}]}}
+"
+        );
+    }
+    let manifests = object::read("test.yaml", &text).unwrap();
+    let watermark = "services=7".parse().unwrap();
+    plane.publisher.publish(Snapshot {
+        watermark,
+        ..manifests.into()
+    });
+}
+
+fn plane(splits: &[(&str, &str)]) -> Plane {
+    let mut plane = Plane::new();
+    publish(&mut plane, splits);
+    plane
+}
+
+fn open(plane: &Plane) -> OpenStream {
+    let node = Node::new(Arc::default(), "sidecar");
+    plane.server.streams().open(node)
+}
+
+fn set(stream: &OpenStream, services: &str, state: &ClusterState) {
+    stream.update(|clusters| {
+        for service in services.split(' ') {
+            let name = format!("{service}.shop.svc.cluster.local:80");
+            clusters.insert(name.into(), state.clone());
+        }
+    });
+}
+
+fn accept(stream: &OpenStream, services: &str) {
+    set(stream, services, &ClusterState::Accepted);
+}
+
+/// Polls as instance `a` of node `sidecar`. `tag` is the present revision in quotes, or empty.
+fn poll(plane: &Plane, tag: &str) -> impl Future<Output = Response> + Unpin + use<> {
+    let mut headers = vec![
+        WAIT,
+        ("weir-clusters", "weir"),
+        ("weir-node", "sidecar"),
+        ("weir-instance", "a"),
+    ];
+    if !tag.is_empty() {
+        headers.extend([("if-none-match", tag), ("weir-applied", tag)]);
+    }
+    Box::pin(plane.get("?namespace=shop", &headers))
+}
+
+/// Returns the rules of a document, such as `web = 9 v1, 1 500`.
+async fn rules(response: Response) -> String {
+    assert_eq!(response.status(), StatusCode::OK);
+    let config: Config = serde_json::from_value(json(response).await).unwrap();
+    let mut lines = Vec::new();
+    for set in &config.hosts {
+        let wire::Hosts::Root(root) = &set.hosts else {
+            panic!("{set:?}");
+        };
+        let mut backends = Vec::new();
+        for entry in &set.matches {
+            for backend in &config.rules[&entry.rule].backends {
+                let to = match &backend.to {
+                    Target::Service(service) => service.name.clone(),
+                    Target::Status(status) => status.to_string(),
+                };
+                backends.push(format!("{} {to}", backend.weight));
+            }
+        }
+        lines.push(format!("{} = {}", root.service, backends.join(", ")));
+    }
+    lines.join("; ")
+}
+
+#[tokio::test(start_paused = true)]
+async fn document_waits_for_acceptance() {
+    let mut plane = plane(&[("web", "v1 9, v2 1")]);
+    let stream = open(&plane);
+    let mut first = poll(&plane, "");
+    begin(&mut first).await;
+    accept(&stream, "v1");
+    begin(&mut first).await;
+    let start = Instant::now();
+    accept(&stream, "v2");
+    let response = first.await;
+    assert_eq!(start.elapsed(), Duration::ZERO);
+    assert_eq!(response.headers()["weir-watermark"], "services=7");
+    let tag = revision(&response);
+    assert_eq!(rules(response).await, "web = 9 v1, 1 v2");
+
+    // New weights need no new cluster, so the stream may even be away.
+    drop(stream);
+    publish(&mut plane, &[("web", "v1 8, v2 1")]);
+    let response = poll(&plane, &tag).await;
+    let tag = revision(&response);
+    assert_eq!(rules(response).await, "web = 8 v1, 1 v2");
+
+    let stream = open(&plane);
+    accept(&stream, "v1 v2");
+    let mut held = poll(&plane, &tag);
+    begin(&mut held).await;
+    publish(&mut plane, &[("web", "v1 8, v2 1, v3 1")]);
+    begin(&mut held).await;
+    accept(&stream, "v3");
+    assert_eq!(rules(held.await).await, "web = 8 v1, 1 v2, 1 v3");
+}
+
+#[tokio::test(start_paused = true)]
+async fn missing_cluster_holds_only_its_rule() {
+    let mut plane = plane(&[("web", "v1 9, v2 1"), ("api", "v1 1")]);
+    let stream = open(&plane);
+    accept(&stream, "v1 v2");
+    let tag = revision(&poll(&plane, "").await);
+    publish(&mut plane, &[("web", "v1 5, v3 5"), ("api", "v1 1, v2 1")]);
+    let start = Instant::now();
+    let response = poll(&plane, &tag).await;
+    assert_eq!(start.elapsed().as_secs(), 1);
+    let tag = revision(&response);
+    assert_eq!(rules(response).await, "api = 1 v1, 1 v2; web = 9 v1, 1 v2");
+    let response = poll(&plane, &tag).await;
+    assert_eq!(start.elapsed().as_secs(), 15);
+    let tag = revision(&response);
+    assert_eq!(rules(response).await, "api = 1 v1, 1 v2; web = 5 v1, 5 500");
+    let mut held = poll(&plane, &tag);
+    begin(&mut held).await;
+    accept(&stream, "v3");
+    assert_eq!(
+        rules(held.await).await,
+        "api = 1 v1, 1 v2; web = 5 v1, 5 v3"
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn refused_cluster_is_broken_at_once() {
+    let mut plane = plane(&[("web", "v1 1")]);
+    let stream = open(&plane);
+    accept(&stream, "v1");
+    let tag = revision(&poll(&plane, "").await);
+    let mut held = poll(&plane, &tag);
+    begin(&mut held).await;
+    publish(&mut plane, &[("web", "v1 1, v2 1")]);
+    begin(&mut held).await;
+    set(&stream, "v2", &ClusterState::Refused("bad".into()));
+    let start = Instant::now();
+    assert_eq!(rules(held.await).await, "web = 1 v1, 1 500");
+    assert_eq!(start.elapsed(), Duration::ZERO);
+}
+
+#[tokio::test(start_paused = true)]
+async fn first_document_leaves_rules_out() {
+    let plane = plane(&[("web", "v1 1, v2 1"), ("api", "v1 1")]);
+    let stream = open(&plane);
+    accept(&stream, "v1");
+    let start = Instant::now();
+    let response = poll(&plane, "").await;
+    assert_eq!(start.elapsed().as_secs(), 1);
+    let tag = revision(&response);
+    assert_eq!(rules(response).await, "api = 1 v1; web = ");
+    let response = poll(&plane, &tag).await;
+    assert_eq!(start.elapsed().as_secs(), 15);
+    assert_eq!(rules(response).await, "api = 1 v1; web = 1 v1, 1 500");
+}
+
+#[tokio::test(start_paused = true)]
+async fn proxy_without_stream_keeps_document() {
+    let mut plane = plane(&[("web", "v1 1")]);
+    let start = Instant::now();
+    let response = poll(&plane, "").await;
+    assert_eq!(start.elapsed().as_secs(), 25);
+    assert_eq!(response.status(), StatusCode::SERVICE_UNAVAILABLE);
+    let error = json(response).await["error"].to_string();
+    assert!(error.contains("node sidecar has no open stream"), "{error}");
+
+    let stream = open(&plane);
+    accept(&stream, "v1");
+    let tag = revision(&poll(&plane, "").await);
+    drop(stream);
+    publish(&mut plane, &[("web", "v1 1, v2 1")]);
+    for _ in 0..3 {
+        let response = poll(&plane, &tag).await;
+        assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
+        assert!(!response.headers().contains_key("weir-watermark"));
+    }
+    // A proxy with its own clusters waits for nothing.
+    let response = plane.get("?namespace=shop", &[WAIT]).await;
+    assert_eq!(rules(response).await, "web = 1 v1, 1 v2");
+}
+
+#[tokio::test(start_paused = true)]
+async fn unknown_document_is_kept() {
+    let splits = [("web", "v1 1, v2 1"), ("api", "v1 1")];
+    for (seconds, expected) in [
+        (None, "api = 1 v1; web = 1 v1, 1 500"),
+        (Some(4), "api = 1 v1; web = 1 v1, 1 v2"),
+    ] {
+        let plane = plane(&splits);
+        let stream = open(&plane);
+        accept(&stream, "v1");
+        let start = Instant::now();
+        let mut held = poll(&plane, "\"other\"");
+        begin(&mut held).await;
+        if let Some(seconds) = seconds {
+            tokio::time::sleep(Duration::from_secs(seconds)).await;
+            begin(&mut held).await;
+            accept(&stream, "v2");
+        }
+        assert_eq!(rules(held.await).await, expected);
+        assert_eq!(start.elapsed().as_secs(), seconds.unwrap_or(15));
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn polls_report_clusters_in_use() {
+    let mut plane = plane(&[("web", "v1 1, v2 0")]);
+    let stream = open(&plane);
+    accept(&stream, "v1");
+    let node = Node::new(Arc::default(), "sidecar");
+    let streams = plane.server.streams();
+    let in_use = || {
+        let names = streams.names_in_use(&node)?;
+        let names = names
+            .iter()
+            .map(|it| it.split('.').next().unwrap().to_owned());
+        Some(names.collect::<Vec<_>>().join(" "))
+    };
+    let tag = revision(&poll(&plane, "").await);
+    for _ in 0..3 {
+        poll(&plane, &tag).await;
+    }
+    assert_eq!(in_use().as_deref(), Some("v1 v2"));
+    publish(&mut plane, &[("web", "v1 1")]);
+    let newest = revision(&poll(&plane, &tag).await);
+    assert_eq!(in_use().as_deref(), Some("v1 v2"));
+    poll(&plane, &newest).await;
+    assert_eq!(in_use().as_deref(), Some("v1"));
+    poll(&plane, "\"other\"").await;
+    assert_eq!(in_use(), None);
+}

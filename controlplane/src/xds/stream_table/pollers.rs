@@ -1,0 +1,138 @@
+//! The pollers of nodes. A poller is one Envoy process that polls for one scope. Each poll names the document that the
+//! process runs, so the table knows which clusters a node uses.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+use tokio::time::Instant;
+use weir_core::plan::Scope;
+
+use super::{ClusterNames, Node, StreamTable};
+
+/// A poller that has not polled for this time does not count. A process polls at least every 30 seconds.
+pub(super) const FORGET: Duration = Duration::from_secs(60);
+/// Maximum number of pollers of one node. The clusters of a node with more pollers always count as used.
+const MAX_OF_NODE: usize = 256;
+/// Maximum number of pollers of all nodes.
+const MAX_POLLERS: usize = 1 << 16;
+
+/// An Envoy process and the scope for which it polls.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PollerId {
+    /// The header `weir-instance`.
+    pub instance: String,
+    pub scope: Scope,
+}
+
+/// The clusters of the document that a poller runs. None if the document is unknown, or if the workers of the process
+/// run different documents.
+pub type RunningClusters = Option<Arc<ClusterNames>>;
+
+/// The pollers of one node.
+#[derive(Debug, Default)]
+pub(super) struct Pollers {
+    by_id: HashMap<PollerId, (RunningClusters, Instant)>,
+    /// When a poll was not recorded, because there were too many pollers.
+    unrecorded: Option<Instant>,
+}
+
+impl Pollers {
+    pub(super) fn is_empty(&self) -> bool {
+        self.by_id.is_empty() && self.unrecorded.is_none()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.by_id.len()
+    }
+
+    pub(super) fn iter(&self) -> impl Iterator<Item = (&PollerId, &RunningClusters)> {
+        self.by_id.iter().map(|(id, (running, _))| (id, running))
+    }
+
+    /// Records a poll. Returns true if the clusters of the node may have changed.
+    fn record(
+        &mut self,
+        id: PollerId,
+        running: RunningClusters,
+        may_add: bool,
+        now: Instant,
+    ) -> bool {
+        if let Some((known, last_poll)) = self.by_id.get_mut(&id) {
+            *last_poll = now;
+            let is_new = *known != running;
+            *known = running;
+            return is_new;
+        }
+        if !may_add || self.by_id.len() >= MAX_OF_NODE {
+            return self.unrecorded.replace(now).is_none();
+        }
+        self.by_id.insert(id, (running, now));
+        true
+    }
+
+    /// Forgets the pollers that no longer poll. Returns true if it has forgotten a poller.
+    pub(super) fn sweep(&mut self, now: Instant) -> bool {
+        let is_old = |at: Instant| now.saturating_duration_since(at) >= FORGET;
+        let before = self.by_id.len();
+        self.by_id.retain(|_, (_, at)| !is_old(*at));
+        let overflow = self.unrecorded.take_if(|at| is_old(*at));
+        self.by_id.len() < before || overflow.is_some()
+    }
+
+    /// Adds the clusters of all pollers to `names`. Returns None if the document of a poller is unknown.
+    fn add_to(&self, names: &mut ClusterNames) -> Option<()> {
+        if self.unrecorded.is_some() {
+            return None;
+        }
+        for (_, running) in self.iter() {
+            names.extend(running.as_ref()?.iter().cloned());
+        }
+        Some(())
+    }
+}
+
+impl StreamTable {
+    /// Records a poll of a proxy that gets its clusters from Weir. `running` are the clusters of the document that the
+    /// proxy runs.
+    pub fn record_poll(&self, node: &Node, id: PollerId, running: RunningClusters) {
+        let now = Instant::now();
+        let mut nodes = self.lock();
+        nodes.sweep(now);
+        let may_add = nodes.pollers < MAX_POLLERS;
+        if !may_add && !nodes.nodes.contains_key(node) {
+            // The clusters of a node without a poller count as used.
+            return;
+        }
+        let state = nodes.nodes.entry(node.clone()).or_default();
+        let before = state.pollers.len();
+        let is_new = state.pollers.record(id, running, may_add, now);
+        let added = state.pollers.len().saturating_sub(before);
+        nodes.pollers = nodes.pollers.saturating_add(added);
+        if is_new {
+            nodes.changed(node);
+        }
+    }
+
+    /// Returns the clusters that the documents of the node's pollers name. Returns None if they may be unknown: if the
+    /// node has no poller, if a poller runs an unknown document, or if this replica does not know all pollers.
+    pub fn names_in_use(&self, node: &Node) -> Option<ClusterNames> {
+        let now = Instant::now();
+        let mut nodes = self.lock();
+        nodes.sweep(now);
+        // After a restart a poller may not have polled yet.
+        let start = *nodes.start.get_or_insert(now);
+        if now.saturating_duration_since(start) < FORGET || !nodes.remotes.are_complete() {
+            return None;
+        }
+        let own = nodes.nodes.get(node).map(|state| &state.pollers);
+        let own = own.filter(|pollers| !pollers.is_empty());
+        let mut names = ClusterNames::new();
+        let of_others = nodes.remotes.add_running(node, &mut names)?;
+        if let Some(own) = own {
+            own.add_to(&mut names)?;
+        }
+        (own.is_some() || of_others > 0).then_some(names)
+    }
+}
