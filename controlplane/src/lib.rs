@@ -9,7 +9,7 @@
 //! source         reads a folder or a cluster
 //! publish        translates objects into a plan, and the plan into JSON
 //! xds            clusters and endpoints of backends, for proxies
-//! http1_client   sends one HTTP/1.1 request
+//! http1_client   sends HTTP/1.1 requests
 //! ```
 
 pub mod http1_client;

@@ -12,6 +12,7 @@ use futures::future::OptionFuture;
 use weir::publish::Publisher;
 use weir::report::all_proxies::AllProxies;
 use weir::report::gate;
+use weir::report::stream_exchange::StreamExchange;
 use weir::serve::{Server, admin};
 use weir::source::folder::Folder;
 use weir_core::metrics::Metrics;
@@ -49,6 +50,15 @@ async fn serve(args: &Serve, folder: Option<Folder>) -> io::Result<()> {
     let (versions, ending) = (source.versions(), shutdown.ending.clone());
     let server = Server::new(&publisher, versions, readers, ending, metrics.clone());
     let proxies = server.proxies();
+    if let Some(peers) = args.peers() {
+        let (streams, replica) = (server.streams(), proxies.replica().to_owned());
+        let exchange = StreamExchange {
+            streams,
+            peers,
+            replica,
+        };
+        tokio::spawn(exchange.follow());
+    }
     let certificates = sockets.certificates.as_ref();
     let all_proxies = Arc::new(AllProxies::new(proxies.clone(), args.peers()));
     let report = source.report(args, &publisher, &all_proxies, certificates, &shutdown);

@@ -16,6 +16,7 @@ pub mod lease;
 mod patch;
 pub mod peers;
 mod status_writer;
+pub mod stream_exchange;
 mod write_state;
 
 use std::sync::Arc;

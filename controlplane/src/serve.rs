@@ -1,6 +1,6 @@
 //! HTTP for proxies and other replicas. With `GET /v1/config` a proxy polls for its configuration. With
-//! `GET /v1/proxies` another replica reads the list of the proxies that poll this replica. With a delta stream (module
-//! `ads`) a proxy gets its clusters.
+//! `GET /v1/proxies` another replica reads the list of the proxies that poll this replica, and with `GET /v1/streams` the
+//! streams that send clusters to proxies. With a delta stream (module `ads`) a proxy gets its clusters.
 //!
 //! A scope is the part of the plan that one proxy may see. A reader is an authenticated client.
 
@@ -47,6 +47,7 @@ mod proxies;
 mod reader;
 mod recent_documents;
 mod revision_watermarks;
+mod stream_reports;
 mod tokens;
 
 use ads::StreamSlots;
@@ -121,6 +122,7 @@ impl Server {
         Router::new()
             .route("/v1/config", get(config))
             .route("/v1/proxies", get(proxies))
+            .route("/v1/streams", get(stream_reports::streams))
             .layer(middleware::from_fn(without_body))
             .route(ads::PATH, post(ads::open))
             .with_state(self)

@@ -13,12 +13,13 @@ use hyper_util::rt::TokioIo;
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, RootCertStore};
+use serde::de::DeserializeOwned;
 use tokio::net::{TcpStream, lookup_host};
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::http1_client;
+use crate::http1_client::Connection;
 use crate::serve::OWN_TOKEN;
 use weir_core::owner::Owner;
 use weir_core::plan::Scope;
@@ -58,20 +59,15 @@ impl Peers {
             failures: BTreeSet::from([failure]),
             ..PeerAnswers::default()
         };
-        let addresses = match timeout(ANSWER, lookup_host(&self.name)).await {
-            Ok(Ok(addresses)) => addresses.collect::<Vec<_>>(),
-            Ok(Err(error)) => return failed(format!("{} has no address: {error}", self.name)),
-            Err(_) => return failed(format!("{}: no answer from DNS in time", self.name)),
-        };
-        let tls = match self.authority.as_deref().map(client_config).transpose() {
-            Ok(tls) => tls,
-            Err(error) => return failed(error.to_string()),
+        let addresses = match self.addresses().await {
+            Ok(addresses) => addresses,
+            Err(failure) => return failed(failure),
         };
         let mut requests = JoinSet::new();
         for address in addresses {
-            let (name, tls) = (self.name.clone(), tls.clone());
+            let peers = self.clone();
             requests.spawn(async move {
-                match timeout(ANSWER, ask(address, &name, tls)).await {
+                match timeout(ANSWER, peers.ask_one(address)).await {
                     Ok(Ok(answer)) => Ok(answer),
                     Ok(Err(error)) => Err(format!("{address}: {error}")),
                     Err(_) => Err(format!("{address}: no answer in time")),
@@ -87,6 +83,64 @@ impl Peers {
             }
         }
         answers
+    }
+
+    /// Returns the addresses of all replicas. The error is one line.
+    pub async fn addresses(&self) -> Result<Vec<SocketAddr>, String> {
+        match timeout(ANSWER, lookup_host(&self.name)).await {
+            Ok(Ok(addresses)) => Ok(addresses.collect()),
+            Ok(Err(error)) => Err(format!("{} has no address: {error}", self.name)),
+            Err(_) => Err(format!("{}: no answer from DNS in time", self.name)),
+        }
+    }
+
+    /// Opens a connection to one replica. Each call reads the CA bundle again, because the file may change.
+    pub async fn connect(&self, address: SocketAddr) -> io::Result<Connection> {
+        let tls = self.authority.as_deref().map(client_config).transpose()?;
+        let stream = TcpStream::connect(address).await?;
+        let host = self.name.rsplit_once(':');
+        let host = host.map_or(self.name.as_str(), |(host, _)| host);
+        let connection = match tls {
+            None => Connection::open(TokioIo::new(stream)).await,
+            Some(tls) => {
+                let host = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
+                let stream = TlsConnector::from(tls).connect(host, stream).await?;
+                Connection::open(TokioIo::new(stream)).await
+            }
+        };
+        connection.map_err(io::Error::other)
+    }
+
+    /// Sends `GET path` with the token of this process. With `wait` the replica may wait for so many seconds.
+    pub async fn get<T: DeserializeOwned>(
+        &self,
+        connection: &mut Connection,
+        path: &str,
+        wait: Option<Duration>,
+    ) -> io::Result<T> {
+        let mut request = Request::get(path).header(header::HOST, &self.name);
+        if let Some(wait) = wait {
+            request = request.header("prefer", format!("wait={}", wait.as_secs()));
+        }
+        match tokio::fs::read_to_string(OWN_TOKEN).await {
+            Ok(token) => {
+                let token = format!("Bearer {}", token.trim());
+                request = request.header(header::AUTHORIZATION, token);
+            }
+            // On loopback a request needs no token.
+            Err(error) => tracing::debug!("no token for the other replicas: {error}"),
+        }
+        let request = request.body(Body::empty()).map_err(io::Error::other)?;
+        let answer = connection.exchange(request, MAX_BYTES).await;
+        match answer.map_err(io::Error::other)? {
+            (StatusCode::OK, body) => serde_json::from_slice(&body).map_err(io::Error::other),
+            (other, _) => Err(io::Error::other(format!("the answer has status {other}"))),
+        }
+    }
+
+    async fn ask_one(&self, address: SocketAddr) -> io::Result<Replica> {
+        let mut connection = self.connect(address).await?;
+        self.get(&mut connection, "/v1/proxies", None).await
     }
 }
 
@@ -134,8 +188,7 @@ impl PeerReports {
     }
 }
 
-/// Returns a TLS configuration that trusts the CA bundle `authority`. Each round reads the file again, because the file
-/// may change.
+/// Returns a TLS configuration that trusts the CA bundle `authority`.
 fn client_config(authority: &Path) -> io::Result<Arc<ClientConfig>> {
     let invalid = |error: &dyn std::fmt::Display| {
         io::Error::other(format!("{}: {error}", authority.display()))
@@ -152,44 +205,6 @@ fn client_config(authority: &Path) -> io::Result<Arc<ClientConfig>> {
         .map_err(|error| invalid(&error))?;
     let config = config.with_root_certificates(roots).with_no_client_auth();
     Ok(Arc::new(config))
-}
-
-async fn ask(
-    address: SocketAddr,
-    name: &str,
-    tls: Option<Arc<ClientConfig>>,
-) -> io::Result<Replica> {
-    let stream = TcpStream::connect(address).await?;
-    let host = name.rsplit_once(':').map_or(name, |(host, _)| host);
-    match tls {
-        None => exchange(TokioIo::new(stream), name).await,
-        Some(tls) => {
-            let host = ServerName::try_from(host.to_owned()).map_err(io::Error::other)?;
-            let stream = TlsConnector::from(tls).connect(host, stream).await?;
-            exchange(TokioIo::new(stream), name).await
-        }
-    }
-}
-
-async fn exchange<S>(stream: S, name: &str) -> io::Result<Replica>
-where
-    S: hyper::rt::Read + hyper::rt::Write + Unpin + Send + 'static,
-{
-    let mut request = Request::get("/v1/proxies").header(header::HOST, name);
-    match tokio::fs::read_to_string(OWN_TOKEN).await {
-        Ok(token) => {
-            let token = format!("Bearer {}", token.trim());
-            request = request.header(header::AUTHORIZATION, token);
-        }
-        // On loopback a request needs no token.
-        Err(error) => tracing::debug!("no token for the other replicas: {error}"),
-    }
-    let request = request.body(Body::empty()).map_err(io::Error::other)?;
-    let answer = http1_client::exchange(stream, request, MAX_BYTES).await;
-    match answer.map_err(io::Error::other)? {
-        (StatusCode::OK, body) => serde_json::from_slice(&body).map_err(io::Error::other),
-        (other, _) => Err(io::Error::other(format!("the answer has status {other}"))),
-    }
 }
 
 #[cfg(test)]

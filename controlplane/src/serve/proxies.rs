@@ -142,6 +142,11 @@ impl Proxies {
         }
     }
 
+    /// Returns the name of this replica: a random name of this process.
+    pub fn replica(&self) -> &str {
+        &self.replica
+    }
+
     /// Returns the name of this replica, and the proxies that have polled it within the last minute. The list includes
     /// proxies that are gone.
     pub fn list(&self) -> Replica {
