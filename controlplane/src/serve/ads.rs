@@ -78,7 +78,8 @@ impl Server {
             return Err(Refusal::Full.into());
         };
         let token = self.authentication.token_session(&own_peer, headers);
-        let (requests, replies, response) = grpc::stream(request.into_body());
+        let (requests, replies, response) =
+            grpc::stream(request.into_body(), slot.large_requests.clone());
         let ends = StreamEnds {
             connection,
             slot,

@@ -18,7 +18,9 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::{Instant, timeout, timeout_at};
 use tonic::Status;
 
+use super::stream_slots::{LargeRequest, LargeRequests};
 use crate::xds::message::{self, MAX_REQUEST, Request};
+use weir_core::manifest::problem::messages::answer as messages;
 
 /// Number of bytes before a message.
 const PREFIX: usize = 5;
@@ -26,6 +28,8 @@ const PREFIX: usize = 5;
 const MESSAGE: Duration = Duration::from_secs(15);
 /// Time for which a response waits for a client that reads nothing.
 const SEND: Duration = Duration::from_secs(30);
+/// A request with more bytes needs a place of [`LargeRequests`]. The first request of an Envoy has about 60 KiB.
+const LARGE: usize = 128 << 10;
 /// A buffer with more unused bytes is not kept for the next message.
 const SMALL: usize = 1 << 10;
 
@@ -35,6 +39,8 @@ pub(super) struct Requests {
     buffer: Vec<u8>,
     /// When the message in the buffer must be complete.
     deadline: Option<Instant>,
+    large_requests: LargeRequests,
+    large: Option<LargeRequest>,
 }
 
 /// Sends messages to a client.
@@ -53,11 +59,13 @@ struct Answer {
 }
 
 /// Returns the two directions of a stream, and the answer for HTTP.
-pub(super) fn stream(body: Body) -> (Requests, Replies, Response) {
+pub(super) fn stream(body: Body, large_requests: LargeRequests) -> (Requests, Replies, Response) {
     let requests = Requests {
         body,
         buffer: Vec::new(),
         deadline: None,
+        large_requests,
+        large: None,
     };
     let (messages, message_receiver) = mpsc::channel(1);
     let (status, status_receiver) = oneshot::channel();
@@ -113,6 +121,10 @@ impl Requests {
             if self.deadline.is_none() && !self.buffer.is_empty() {
                 self.deadline = Some(Instant::now() + MESSAGE);
             }
+            if self.large.is_none() && self.buffer.len() > LARGE {
+                let full = || Status::resource_exhausted(messages::full().to_string());
+                self.large = Some(self.large_requests.take().ok_or_else(full)?);
+            }
         }
     }
 
@@ -141,6 +153,9 @@ impl Requests {
             self.buffer.shrink_to_fit();
         }
         self.deadline = None;
+        if self.buffer.len() <= LARGE {
+            self.large = None;
+        }
         Ok(Some(request))
     }
 }
@@ -195,11 +210,17 @@ impl HttpBody for Answer {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::serve::ads::StreamSlots;
     use crate::xds::message::ResourceType;
+
+    fn large_requests() -> LargeRequests {
+        let slot = StreamSlots::default().take(&Default::default());
+        slot.unwrap().large_requests
+    }
 
     #[tokio::test(start_paused = true)]
     async fn slow_reader_is_found() {
-        let (_, replies, answer) = stream(Body::empty());
+        let (_, replies, answer) = stream(Body::empty(), large_requests());
         let response = || message::Response {
             kind: ResourceType::Clusters,
             nonce: String::new(),
@@ -220,7 +241,7 @@ mod tests {
         let body = Body::from_stream(futures::stream::poll_fn(move |context| {
             receiver.poll_recv(context)
         }));
-        let (mut messages, _, _) = stream(body);
+        let (mut messages, _, _) = stream(body, large_requests());
         tokio::time::pause();
         let half = Bytes::from_static(b"\0\0\0\0\x09abc");
         requests.send(Ok(half)).await.unwrap();
@@ -244,7 +265,7 @@ mod tests {
             let chunks: Vec<Bytes> = bytes.chunks(size).map(Bytes::copy_from_slice).collect();
             let chunks = chunks.into_iter().map(Ok::<_, std::io::Error>);
             let body = Body::from_stream(futures::stream::iter(chunks));
-            let (mut requests, _, _) = stream(body);
+            let (mut requests, _, _) = stream(body, large_requests());
             let mut count = 0;
             while let Some(request) = requests.next().await.unwrap() {
                 assert_eq!(request.type_url, ResourceType::Clusters.url());

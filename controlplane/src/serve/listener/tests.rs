@@ -299,3 +299,65 @@ async fn shutdown_closes_idle_connection() {
     assert_eq!(rest, "");
     assert!(start.elapsed() < Duration::from_secs(2));
 }
+
+/// Returns a request on an HTTP/2 connection.
+fn get_http2(path: &str) -> hyper::Request<axum::body::Body> {
+    let request = hyper::Request::get(format!("http://x{path}"));
+    request.body(axum::body::Body::empty()).unwrap()
+}
+
+/// Tests two causes: the term of a TLS connection is over, or the process is no longer ready.
+#[tokio::test(start_paused = true)]
+async fn expired_http2_connection_answers_polls() {
+    for leaves in [false, true] {
+        let (controls, client, served) = connected();
+        let executor = hyper_util::rt::TokioExecutor::new();
+        let io = TokioIo::new(client);
+        let request = async {
+            let (mut sender, connection) = hyper::client::conn::http2::handshake(executor, io)
+                .await
+                .unwrap();
+            let connection = tokio::spawn(connection);
+            let answer = sender.send_request(get_http2("/")).await.unwrap();
+            assert_eq!(answer.status(), 200);
+            let held = tokio::spawn(sender.send_request(get_http2("/held")));
+            sleep(Duration::from_secs(1)).await;
+            let cause = if leaves {
+                &controls.leave
+            } else {
+                &controls.end_term
+            };
+            cause.cancel();
+            sleep(Duration::from_secs(20)).await;
+            // After GOAWAY the client sends no further request.
+            assert!(sender.send_request(get_http2("/")).await.is_err());
+            controls.go.cancel();
+            assert_eq!(held.await.unwrap().unwrap().status(), 200);
+            drop(sender);
+            connection.await.unwrap().unwrap();
+        };
+        let start = Instant::now();
+        tokio::join!(served, request);
+        assert!(start.elapsed() < Duration::from_secs(25));
+    }
+}
+
+/// A client that does not answer pings is gone.
+#[tokio::test(start_paused = true)]
+async fn silent_http2_client_is_disconnected() {
+    let (_controls, mut client, served) = connected();
+    // The request of the path `/held`, without Huffman coding, keeps the connection from being idle.
+    let headers = b"\x82\x86\x04\x05/held\x41\x01x";
+    let size = u8::try_from(headers.len()).unwrap();
+    let frame = [&[0, 0, size, 1, 5, 0, 0, 0, 1][..], headers].concat();
+    let request = async {
+        let begin = [BEGIN_HTTP2, &frame].concat();
+        client.write_all(&begin).await.unwrap();
+        let mut read = Vec::new();
+        let _ = client.read_to_end(&mut read).await;
+    };
+    let start = Instant::now();
+    tokio::join!(served, request);
+    let time = start.elapsed();
+    assert!(time > HEAD && time <= Duration::from_secs(46), "{time:?}");
+}

@@ -257,7 +257,7 @@ fn refused_response_is_sent_in_parts() {
 }
 
 #[test]
-fn new_cluster_does_not_wait_for_ack() {
+fn new_cluster_needs_no_ack() {
     let mut scene = Scene::of(&[("a", "1")]);
     scene.subscribe(CDS, &[]);
     let first = scene.next().unwrap();
@@ -305,7 +305,7 @@ fn unexpected_nonces_change_nothing() {
 }
 
 #[test]
-fn answer_to_older_version_does_not_count() {
+fn answer_to_older_version_is_ignored() {
     let mut scene = Scene::of(&[("a", "1")]);
     scene.subscribe(CDS, &[]);
     let first = scene.next().unwrap();
@@ -318,7 +318,7 @@ fn answer_to_older_version_does_not_count() {
 }
 
 #[test]
-fn unused_cluster_is_removed_after_a_while() {
+fn unused_cluster_is_removed_later() {
     let mut scene = Scene::of(&[("a", "1"), ("b", "1")]);
     scene.subscribe(CDS, &[]);
     scene.subscribe(EDS, &["a", "b"]);

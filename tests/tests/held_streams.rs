@@ -1,0 +1,135 @@
+//! Holds 10,000 ADS streams, each on a connection of its own, as 10,000 Envoys do.
+//!
+//! The clients write fixed frames of HTTP/2, so that they need little memory.
+
+use std::net::SocketAddr;
+use std::time::Duration;
+
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
+use weir_tests::Plane;
+
+/// The number of streams.
+const STREAMS: usize = 10_000;
+/// The most memory of the control plane for these streams, in KiB.
+const MEMORY: u64 = 300 << 10;
+/// The size of an Envoy's first request.
+const NODE: usize = 50_000;
+const PATH: &str =
+    "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
+const CLUSTERS: &str = "type.googleapis.com/envoy.config.cluster.v3.Cluster";
+
+/// Returns a frame (RFC 9113, 4.1) of the stream `number`.
+fn frame(kind: u8, flags: u8, number: u8, payload: &[u8]) -> Vec<u8> {
+    let size = u32::try_from(payload.len()).unwrap().to_be_bytes();
+    let head = [size[1], size[2], size[3], kind, flags, 0, 0, 0, number];
+    [&head[..], payload].concat()
+}
+
+/// Returns a header field that the peer must not index (RFC 7541, 6.2.2).
+fn header(name: &str, value: &str) -> Vec<u8> {
+    let mut bytes = vec![0];
+    for text in [name, value] {
+        assert!(text.len() < 127);
+        bytes.push(u8::try_from(text.len()).unwrap());
+        bytes.extend(text.as_bytes());
+    }
+    bytes
+}
+
+/// Returns a field of a protocol buffer with bytes as its value.
+fn field(number: u8, value: &[u8]) -> Vec<u8> {
+    let mut bytes = vec![number << 3 | 2];
+    let mut length = value.len();
+    while length >= 0x80 {
+        bytes.push((length & 0x7f) as u8 | 0x80);
+        length >>= 7;
+    }
+    bytes.push(u8::try_from(length).unwrap());
+    bytes.extend(value);
+    bytes
+}
+
+/// Returns the first bytes of a client: the request for a stream, and the subscription to all clusters.
+fn opening(number: usize) -> Vec<u8> {
+    let headers = [
+        header(":method", "POST"),
+        header(":scheme", "http"),
+        header(":path", PATH),
+        header(":authority", "weir"),
+        header("content-type", "application/grpc"),
+        header("te", "trailers"),
+        header("weir-filters", r#"{"weir": {"namespace": "shop"}}"#),
+    ];
+    // The field `metadata` of a node is what makes it large.
+    let node = [
+        field(1, format!("envoy-{number}").as_bytes()),
+        field(3, &[0; NODE]),
+    ];
+    let request = [field(1, &node.concat()), field(2, CLUSTERS.as_bytes())].concat();
+    let size = u32::try_from(request.len()).unwrap().to_be_bytes();
+    let message = [&[0][..], &size, &request].concat();
+    let data = message
+        .chunks(16_000)
+        .flat_map(|chunk| frame(0, 0, 1, chunk));
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(4, 0, 0, &[]));
+    bytes.extend(frame(1, 4, 1, &headers.concat()));
+    bytes.extend(data);
+    bytes
+}
+
+/// Opens a stream, and waits until it has the cluster of the plan.
+async fn hold(address: SocketAddr, number: usize) -> TcpStream {
+    let mut client = TcpStream::connect(address).await.expect("a connection");
+    client.write_all(&opening(number)).await.expect("written");
+    let mut read = Vec::new();
+    let mut chunk = [0; 4_096];
+    let name = b"v1.shop.svc.cluster.local:80";
+    while !read.windows(name.len()).any(|it| it == name) {
+        let count = client.read(&mut chunk).await.expect("an answer");
+        assert_ne!(count, 0, "the connection has ended: {read:?}");
+        read.extend(&chunk[..count]);
+    }
+    client
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn many_streams_need_little_memory() {
+    let services: String = ["web", "v1"]
+        .map(|name| {
+            format!(
+                "---\napiVersion: v1\nkind: Service\nmetadata: {{name: {name}, namespace: shop}}\n\
+                 spec: {{clusterIP: 10.0.0.1, ports: [{{port: 80}}]}}\n"
+            )
+        })
+        .concat();
+    let split = "---
+apiVersion: split.smi-spec.io/v1alpha4
+kind: TrafficSplit
+metadata: {name: web, namespace: shop}
+spec: {service: web, backends: [{service: v1, weight: 1}]}
+";
+    let plane = Plane::start_with(
+        &["--max-connections", "12000"],
+        &[("shop.yaml", &(services + split))],
+    );
+    let first = hold(plane.listen, 0).await;
+    let before = plane.memory();
+    let mut held = vec![first];
+    while held.len() < STREAMS {
+        let numbers = held.len()..STREAMS.min(held.len() + 100);
+        let tasks: Vec<_> = numbers
+            .map(|it| tokio::spawn(hold(plane.listen, it)))
+            .collect();
+        for task in tasks {
+            held.push(task.await.expect("held"));
+        }
+    }
+    tokio::time::sleep(Duration::from_secs(1)).await;
+    let count = plane.metric("weir_ads_streams").await;
+    let memory = plane.memory();
+    println!("{count} streams: {before} KiB before, {memory} KiB after");
+    assert_eq!(count, 10_000.0);
+    assert!(memory < MEMORY, "{memory} KiB");
+}
