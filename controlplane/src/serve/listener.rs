@@ -232,8 +232,10 @@ impl ConnectionServer {
                     let certificate = CertificateNames::of_client(stream.get_ref().1)?;
                     Ok::<_, io::Error>((stream, Peer { certificate }))
                 };
-                match timeout(HANDSHAKE, handshake).await {
+                // Boxes keep the memory of a connection small after this phase.
+                match Box::pin(timeout(HANDSHAKE, handshake)).await {
                     Ok(Ok((stream, peer))) => {
+                        let stream = Box::new(stream);
                         // A reload of the server certificate or of the bundle of --client-ca also ends the term.
                         let term_over =
                             async { drop(timeout(TLS_TERM, certificates.changed()).await) };
@@ -264,10 +266,10 @@ impl ConnectionServer {
         };
         let served = match detected {
             Ok(Ok((Version::Http1, stream))) => {
-                self.answer_http1(stream, slot, peer, term_over).await
+                Box::pin(self.answer_http1(stream, slot, peer, term_over)).await
             }
             Ok(Ok((Version::Http2, stream))) => {
-                self.answer_http2(stream, slot, peer, term_over).await
+                Box::pin(self.answer_http2(stream, slot, peer, term_over)).await
             }
             Ok(Err(error)) => return tracing::debug!(%address, "a connection has failed: {error}"),
             Err(_) => return,

@@ -435,6 +435,6 @@ async fn refusals_of_proxies_are_counted() {
     }
 }
 
-mod delta_streams;
 mod clusters;
+mod delta_streams;
 mod watermarks;

@@ -53,7 +53,7 @@ pub(super) struct Replies {
 pub(super) struct SlowReader;
 
 /// The body of the answer.
-struct Answer {
+struct ReplyBody {
     messages: mpsc::Receiver<Bytes>,
     status: Option<oneshot::Receiver<HeaderMap>>,
 }
@@ -69,11 +69,11 @@ pub(super) fn stream(body: Body, large_requests: LargeRequests) -> (Requests, Re
     };
     let (messages, message_receiver) = mpsc::channel(1);
     let (status, status_receiver) = oneshot::channel();
-    let answer = Answer {
+    let body = ReplyBody {
         messages: message_receiver,
         status: Some(status_receiver),
     };
-    let mut response = Response::new(Body::new(answer));
+    let mut response = Response::new(Body::new(body));
     response.headers_mut().insert(CONTENT_TYPE, content_type());
     (requests, Replies { messages, status }, response)
 }
@@ -185,7 +185,7 @@ impl Replies {
     }
 }
 
-impl HttpBody for Answer {
+impl HttpBody for ReplyBody {
     type Data = Bytes;
     type Error = Infallible;
 

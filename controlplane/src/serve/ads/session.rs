@@ -30,8 +30,6 @@ use weir_core::manifest::problem::messages::answer as messages;
 const FIRST_REQUEST: Duration = Duration::from_secs(15);
 /// Time between two checks whether a cluster can be removed.
 const RETIRE: Duration = Duration::from_secs(5);
-/// Maximum number of bytes of a node id. A poll reports at most as many.
-const MAX_NODE: usize = 512;
 
 /// All clusters by name.
 type Clusters = Arc<BTreeMap<Arc<str>, Resource>>;
@@ -127,10 +125,7 @@ impl Session {
         let Some(first) = first? else {
             return Ok(());
         };
-        let node = Node {
-            owner: self.owner.clone(),
-            id: node_id(&first)?,
-        };
+        let node = Node::new(self.owner.clone(), node_id(&first)?);
         tracing::debug!(owner = self.owner.name, node = %node.id, "a stream has opened");
         let open = self.streams.open(node.clone());
         self.read(&first, &node);
@@ -234,7 +229,7 @@ impl Session {
 
     /// Removes unused clusters. Returns true if other clusters wait for their removal.
     fn retire(&mut self, node: &Node) -> bool {
-        let in_use = names_in_use(&self.streams, node);
+        let in_use = self.streams.names_in_use(node);
         let now = Instant::now().into_std();
         self.with_newest(|delta, newest| delta.retire(newest, in_use.as_ref(), now))
     }
@@ -275,11 +270,10 @@ fn stopped() -> Status {
 }
 
 /// Returns the node id in the first request of a stream.
-fn node_id(first: &Request) -> Result<Arc<str>, Status> {
+fn node_id(first: &Request) -> Result<&str, Status> {
     let id = first.node.as_ref().map(|node| node.id.as_str());
-    let id = id.filter(|id| !id.is_empty() && id.len() <= MAX_NODE);
-    id.map(Arc::from)
-        .ok_or_else(|| Status::invalid_argument(messages::no_node(MAX_NODE).to_string()))
+    let id = id.filter(|id| !id.is_empty());
+    id.ok_or_else(|| Status::invalid_argument(messages::no_node().to_string()))
 }
 
 /// Returns the names of the clusters that the document of a scope needs.
@@ -287,10 +281,6 @@ fn needed_clusters(published: &Published, scope: &Scope) -> Arc<ClusterNames> {
     // An error is impossible, because the newest version can express every document.
     let rendered = published.rendered(scope, VERSION);
     rendered.map(|it| it.clusters).unwrap_or_default()
-}
-
-fn names_in_use(_: &StreamTable, _: &Node) -> Option<ClusterNames> {
-    Some(ClusterNames::new())
 }
 
 /// Counts an open stream in the metrics until this value is dropped.

@@ -89,8 +89,8 @@ messages! {
     filters(why) => InvalidValue,
         "the header weir-filters is not a JSON object of filters: {why}", Whole "the proxy gets no clusters",
         "write weir-filters into initial_metadata of the grpc_service, with the value {{\"FILTER\": {{PLUGIN CONFIGURATION}}}}";
-    no_node(max) => InvalidValue,
-        "the first request has no node id, or a node id above {max} bytes", Whole "the proxy gets no clusters",
+    no_node() => InvalidValue,
+        "the first request has no node id", Whole "the proxy gets no clusters",
         "write node: {{id: NAME}} into the configuration of Envoy, or start Envoy with --service-node NAME";
     body() => InvalidValue,
         "the request has a body", Whole "nothing is served",
