@@ -30,7 +30,7 @@ const WILDCARD: &str = "*";
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ClusterChange {
     pub name: Arc<str>,
-    /// None if the proxy no longer has the cluster by this stream.
+    /// None if the proxy no longer has the cluster by this stream, or if no scope names it.
     pub state: Option<ClusterState>,
 }
 
@@ -49,6 +49,11 @@ pub struct Delta {
     clusters: TypeStream,
     endpoints: TypeStream,
     extensions: TypeStream,
+    /// The clusters that a scope named at the last refresh.
+    named: ClusterNames,
+    /// The named clusters with old endpoints. While no scope names a cluster, its endpoints stay as they are. When a
+    /// scope names it again, requests must wait until the client has the new endpoints.
+    stale: ClusterNames,
     changes: Vec<ClusterChange>,
 }
 
@@ -58,6 +63,8 @@ impl Default for Delta {
             clusters: TypeStream::new(ResourceType::Clusters),
             endpoints: TypeStream::new(ResourceType::Endpoints),
             extensions: TypeStream::new(ResourceType::Extensions),
+            named: ClusterNames::new(),
+            stale: ClusterNames::new(),
             changes: Vec::new(),
         }
     }
@@ -108,6 +115,20 @@ impl Delta {
     }
 
     fn refresh_clusters(&mut self, newest: Newest<'_>) {
+        let named: ClusterNames = newest.named_clusters().cloned().collect();
+        let before = std::mem::replace(&mut self.named, named);
+        let (mut changed, mut stale) = (Vec::new(), Vec::new());
+        for name in before.symmetric_difference(&self.named) {
+            if self.clusters.state(name).is_some() {
+                changed.push(name.clone());
+            }
+            self.stale.remove(name);
+            if self.named.contains(name) && !self.endpoints.has_newest(name, newest) {
+                stale.push(name.clone());
+            }
+        }
+        self.stale.extend(stale);
+        self.record(ResourceType::Clusters, changed);
         for name in newest.named_clusters() {
             self.clusters.learn(name);
             self.endpoints.learn(name);
@@ -150,8 +171,7 @@ impl Delta {
             for name in names {
                 // Envoy does not ask for the endpoints of a changed cluster, and would warm it without them.
                 self.endpoints.send_again(&name);
-                let state = self.clusters.state(&name).cloned();
-                self.changes.push(ClusterChange { name, state });
+                self.record(ResourceType::Clusters, vec![name]);
             }
         }
         Some(response)
@@ -179,6 +199,12 @@ impl Delta {
         let answered = self.of(kind).answer(nonce, error)?;
         let message = error.map(type_stream::shortened);
         let refused = answered.refused;
+        if kind == ResourceType::Endpoints && error.is_none() {
+            let renewed = answered.names.iter();
+            let renewed = renewed.filter(|name| self.stale.remove(*name)).cloned();
+            let renewed = renewed.collect();
+            self.record(ResourceType::Clusters, renewed);
+        }
         self.record(kind, answered.names);
         message.map(|message| Nack {
             kind,
@@ -193,7 +219,13 @@ impl Delta {
             return;
         }
         for name in names {
-            let state = self.clusters.state(&name).cloned();
+            let own = self.clusters.state(&name);
+            let state = match own.filter(|_| self.named.contains(&name)) {
+                Some(ClusterState::Accepted) if self.stale.contains(&name) => {
+                    Some(ClusterState::Sent)
+                }
+                state => state.cloned(),
+            };
             self.changes.push(ClusterChange { name, state });
         }
     }

@@ -360,9 +360,17 @@ fn endpoints_of_unnamed_cluster_are_frozen() {
     scene.endpoints.clear();
     scene.stream.change_all_endpoints();
     assert_eq!(scene.accepted(), [""; 0]);
+    assert_eq!(scene.states(), ["a gone"]);
     scene.endpoints = all(&[("a", "3")]);
     scene.set_named(&["a"]);
+    assert_eq!(scene.states(), ["a sent"]);
     assert_eq!(scene.accepted(), ["eds a:3"]);
+    assert_eq!(scene.states(), ["a accepted"]);
+    // The endpoints are the same as before.
+    scene.set_named(&[]);
+    scene.set_named(&["a"]);
+    assert_eq!(scene.states(), ["a accepted"]);
+    assert_eq!(scene.accepted(), [""; 0]);
 }
 
 #[test]
@@ -375,7 +383,7 @@ fn left_over_cluster_stays_until_unused() {
     endpoints.versions.insert("old".into(), "1".into());
     scene.send(&endpoints);
     assert_eq!(scene.accepted(), ["cds a:1"]);
-    assert_eq!(scene.states(), ["a accepted", "old accepted"]);
+    assert_eq!(scene.states(), ["a accepted", "old gone"]);
     let start = Instant::now();
     let used = ClusterNames::new();
     for seconds in [0, 30] {

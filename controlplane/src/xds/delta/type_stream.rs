@@ -109,6 +109,13 @@ impl TypeStream {
         self.held.get(name).map(|it| &it.state)
     }
 
+    /// True if the client has the newest version, or has no version of this resource.
+    pub(super) fn has_newest(&self, name: &str, newest: Newest<'_>) -> bool {
+        let held = self.held.get(name);
+        held.zip(newest.resource(self.kind, name))
+            .is_none_or(|(held, newest)| held.version == newest.version)
+    }
+
     /// Records what the client has from an earlier stream. Returns the recorded names.
     pub(super) fn state_versions(
         &mut self,
