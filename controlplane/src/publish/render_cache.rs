@@ -64,7 +64,7 @@ pub(super) struct PartialKey {
     pub missing: MissingClusters,
 }
 
-/// The partial documents of one plan. The value is None if a proxy would refuse the document.
+/// The partial documents of one plan. None stands for a document that a proxy would refuse.
 #[derive(Default)]
 pub(super) struct PartialCache {
     documents: HashMap<PartialKey, Option<RenderedConfig>>,

@@ -10,7 +10,7 @@
 
 mod pollers;
 mod remote;
-mod report;
+mod stream_report;
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -23,8 +23,8 @@ use tokio::time::Instant;
 use pollers::Pollers;
 pub use pollers::{PollerId, RunningClusters};
 use remote::Remotes;
-use report::ChangeLog;
-pub use report::StreamReport;
+use stream_report::ChangeLog;
+pub use stream_report::StreamReport;
 use weir_core::owner::Owner;
 
 /// The names of clusters.

@@ -7,7 +7,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use super::pollers::{FORGET, PollerId, RunningClusters};
-use super::report::{NodeReport, StreamReport};
+use super::stream_report::{NodeReport, OnePoller, OneStream, StreamReport};
 use super::{ClusterNames, ClusterState, Node, Progress, StreamClusters, StreamTable};
 
 /// The streams of a replica that does not answer count for this time. An Envoy opens a new stream within this time.
@@ -43,6 +43,13 @@ struct RemoteReplica {
 }
 
 impl RemoteStream {
+    fn of(stream: OneStream, sets: &[Arc<ClusterNames>]) -> RemoteStream {
+        RemoteStream {
+            accepted: sets.get(stream.accepted).cloned().unwrap_or_default(),
+            others: stream.others,
+        }
+    }
+
     fn state(&self, name: &str) -> &ClusterState {
         match self.others.get(name) {
             Some(state) => state,
@@ -50,6 +57,11 @@ impl RemoteStream {
             None => &ClusterState::Sent,
         }
     }
+}
+
+fn poller_of(poller: OnePoller, sets: &[Arc<ClusterNames>]) -> (PollerId, RunningClusters) {
+    let running = poller.running.and_then(|index| sets.get(index).cloned());
+    (poller.id, running)
 }
 
 impl Remotes {
@@ -131,8 +143,11 @@ impl StreamTable {
         } in report.nodes
         {
             let own = RemoteNode {
-                streams: streams.into_iter().map(|it| it.with_sets(&sets)).collect(),
-                pollers: pollers.into_iter().map(|it| it.with_sets(&sets)).collect(),
+                streams: streams
+                    .into_iter()
+                    .map(|it| RemoteStream::of(it, &sets))
+                    .collect(),
+                pollers: pollers.into_iter().map(|it| poller_of(it, &sets)).collect(),
             };
             if own.streams.is_empty() && own.pollers.is_empty() {
                 remote.nodes.remove(&node);

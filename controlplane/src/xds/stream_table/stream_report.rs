@@ -9,8 +9,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use tokio::sync::watch;
 
-use super::pollers::{PollerId, RunningClusters};
-use super::remote::RemoteStream;
+use super::pollers::PollerId;
 use super::{ClusterNames, ClusterState, Node, StreamClusters, StreamTable};
 
 /// Maximum number of nodes in one answer.
@@ -56,22 +55,6 @@ pub struct OnePoller {
     pub id: PollerId,
     /// The clusters of the running document, as an index into [`StreamReport::sets`]. None if they are unknown.
     pub running: Option<usize>,
-}
-
-impl OneStream {
-    pub(super) fn with_sets(self, sets: &[Arc<ClusterNames>]) -> RemoteStream {
-        RemoteStream {
-            accepted: sets.get(self.accepted).cloned().unwrap_or_default(),
-            others: self.others,
-        }
-    }
-}
-
-impl OnePoller {
-    pub(super) fn with_sets(self, sets: &[Arc<ClusterNames>]) -> (PollerId, RunningClusters) {
-        let running = self.running.and_then(|index| sets.get(index).cloned());
-        (self.id, running)
-    }
 }
 
 /// The order in which the nodes of this replica have changed.
