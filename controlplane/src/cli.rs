@@ -1,5 +1,6 @@
 //! The command line: one module for each command, and modules that several commands use.
 
+pub mod bootstrap;
 pub mod check;
 pub mod copy_filter;
 mod envoy_admin;
@@ -32,6 +33,8 @@ pub enum Command {
     Translate(translate::Translate),
     /// Print one problem per line; exit with code 1 if a problem is not a warning
     Check(check::Check),
+    /// Print an Envoy configuration that gets its filter, clusters and endpoints from `weir serve`
+    Bootstrap(bootstrap::Bootstrap),
     /// Wait until every proxy runs the current generation of an object of the cluster
     Wait(wait::Wait),
     /// Copy the filters of this image into a folder

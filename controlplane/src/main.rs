@@ -21,6 +21,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Check(args) => cli::check::run(&args),
         Command::Translate(args) => cli::translate::run(args),
+        Command::Bootstrap(args) => cli::bootstrap::run(args),
         Command::CopyFilter { dir } => cli::copy_filter::run(&dir),
         Command::Wait(args) => cli::wait::run(args),
         Command::Serve(args) => args.open_folder().map_or_else(|it| it, |it| run(&args, it)),

@@ -18,6 +18,7 @@ const CORE: [&str; 12] = [
     "plan",
     "api",
     "envoy",
+    "paste",
     "world",
     "upstream",
     "status",

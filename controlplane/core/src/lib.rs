@@ -8,6 +8,7 @@
 //! status      problems and proxies -> conditions and Events
 //! upstream    world and plan -> the clusters of the backends, and their endpoints
 //! world       a snapshot of all objects
+//! paste       an Envoy's configuration file -> the file with the lines for Weir
 //! envoy       an Envoy's configuration dump -> findings
 //! api         one module for each kind of object: manifest -> checked form
 //! plan        the rules of all proxies, and the part for one proxy as JSON
@@ -25,6 +26,7 @@ pub mod envoy;
 pub mod manifest;
 pub mod metrics;
 pub mod owner;
+pub mod paste;
 pub mod plan;
 pub mod status;
 pub mod translate;
