@@ -33,7 +33,7 @@ pub enum Command {
     Translate(translate::Translate),
     /// Print one problem per line; exit with code 1 if a problem is not a warning
     Check(check::Check),
-    /// Print an Envoy configuration that gets its filter, clusters and endpoints from `weir serve`
+    /// Print an Envoy configuration that gets its filter, clusters and endpoints from `weir serve`, or edit a given one
     Bootstrap(bootstrap::Bootstrap),
     /// Wait until every proxy runs the current generation of an object of the cluster
     Wait(wait::Wait),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -86,6 +86,17 @@ impl Envoy {
         let log = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(!output.status.success(), "{log}");
         log
+    }
+
+    /// Panics if Envoy refuses the configuration in this file.
+    pub fn assert_valid(file: &Path) {
+        let output = Command::new(binary())
+            .args(["--mode", "validate", "--use-dynamic-base-id", "-c"])
+            .arg(file)
+            .output()
+            .expect("Envoy");
+        let log = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{}: {log}", file.display());
     }
 
     /// Returns the log of an Envoy that ends with an error when it starts with this configuration.

@@ -1,8 +1,17 @@
-//! `weir bootstrap`: the configuration that it prints.
+//! `weir bootstrap`: the configuration that it prints, and the given configurations of `cases/` that it edits.
+//!
+//! `cases/NAME.diff` has the remarks about `cases/NAME`, one line each after `#`, and the difference.
+//! `UPDATE_GOLDEN=1` writes these files.
 
-use weir_core::paste::{ModuleSource, PasteOptions, ServerAddress, whole_file};
+use std::path::{Path, PathBuf};
+
+use tempfile::TempDir;
+use weir_core::paste::{
+    EditedConfiguration, ModuleSource, PasteOptions, ServerAddress, edit, whole_file,
+};
 use weir_core::plan::Scope;
-use weir_tests::root;
+use weir_tests::tls::Authority;
+use weir_tests::{Envoy, root};
 
 /// Returns the options of `weir bootstrap --namespace NAMESPACE`.
 fn options(namespace: &str) -> PasteOptions {
@@ -16,14 +25,137 @@ fn options(namespace: &str) -> PasteOptions {
     }
 }
 
-/// `UPDATE_GOLDEN=1` writes the file.
+fn is_updating() -> bool {
+    std::env::var_os("UPDATE_GOLDEN").is_some()
+}
+
+fn compare(path: &Path, output: &str) {
+    if is_updating() {
+        std::fs::write(path, output).expect("written");
+    }
+    let golden = std::fs::read_to_string(path).unwrap_or_default();
+    assert!(
+        golden == output,
+        "{}: UPDATE_GOLDEN=1 writes the file\n{output}",
+        path.display()
+    );
+}
+
+/// Returns the paths of the given configurations.
+fn cases() -> Vec<PathBuf> {
+    let files = std::fs::read_dir(root().join("tests/tests/paste/cases")).expect("cases");
+    let files = files.map(|it| it.expect("a file").path());
+    let mut files: Vec<PathBuf> = files
+        .filter(|it| it.extension().is_some_and(|it| it != "diff"))
+        .collect();
+    files.sort();
+    assert!(files.len() > 10, "{files:?}");
+    files
+}
+
+fn name(path: &Path) -> String {
+    path.file_name()
+        .expect("a name")
+        .to_string_lossy()
+        .into_owned()
+}
+
+fn edited(path: &Path) -> EditedConfiguration {
+    let text = std::fs::read_to_string(path).expect("a configuration");
+    edit(&name(path), &text, &options("shop"))
+}
+
 #[test]
 fn shipped_file_is_the_output() {
     let path = root().join("envoy-config/ads.yaml");
-    let output = whole_file(&options("bookbuyer"));
-    if std::env::var_os("UPDATE_GOLDEN").is_some() {
-        std::fs::write(&path, &output).expect("written");
+    compare(&path, &whole_file(&options("bookbuyer")));
+}
+
+#[test]
+fn difference_has_only_needed_lines() {
+    for path in cases() {
+        let edited = edited(&path);
+        let name = name(&path);
+        let remarks = edited.remarks.iter();
+        let remarks: String = remarks.map(|it| format!("# {name}:{it}\n")).collect();
+        compare(
+            &path.with_file_name(format!("{name}.diff")),
+            &(remarks + &edited.diff),
+        );
     }
-    let shipped = std::fs::read_to_string(&path).expect("envoy-config/ads.yaml");
-    assert_eq!(shipped, output, "UPDATE_GOLDEN=1 writes the file");
+}
+
+/// `patch` reads the difference.
+#[test]
+fn difference_leads_to_the_result() {
+    for path in cases() {
+        let edited = edited(&path);
+        if edited.diff.is_empty() {
+            continue;
+        }
+        let folder = TempDir::new().expect("a folder");
+        let copy = folder.path().join(name(&path));
+        std::fs::copy(&path, &copy).expect("a copy");
+        let patch = folder.path().join("patch");
+        std::fs::write(&patch, &edited.diff).expect("a patch");
+        let done = std::process::Command::new("git")
+            .args(["apply", "-p0", "--unidiff-zero", "patch"])
+            .current_dir(folder.path())
+            .output()
+            .expect("git");
+        assert!(done.status.success(), "{done:?}\n{}", edited.diff);
+        assert_eq!(std::fs::read_to_string(&copy).expect("text"), edited.text);
+    }
+}
+
+#[test]
+fn second_run_changes_nothing() {
+    for path in cases() {
+        let first = edited(&path);
+        let second = edit(&name(&path), &first.text, &options("shop"));
+        assert_eq!(second.diff, "", "{}", path.display());
+        let remarks = |it: &EditedConfiguration| {
+            let open = it.remarks.iter().filter(|it| !it.is_warning());
+            open.map(|it| it.message.clone()).collect::<Vec<_>>()
+        };
+        assert_eq!(remarks(&first), remarks(&second), "{}", path.display());
+    }
+}
+
+/// Writes the edited cases and their files into a folder, and returns their paths without files of other cases.
+fn written(folder: &Path) -> Vec<PathBuf> {
+    let own = Authority::new().sign(&["shop.example.com"]);
+    std::fs::write(folder.join("tls.crt"), &own.pem).expect("a certificate");
+    std::fs::write(folder.join("tls.key"), &own.key).expect("a key");
+    let mut configurations = Vec::new();
+    for path in cases() {
+        let here = format!("{}/", folder.display());
+        let text = edited(&path).text;
+        let text = text.replace("certs/", &here).replace("folder/", &here);
+        let path = folder.join(name(&path));
+        std::fs::write(&path, text).expect("a configuration");
+        // The other names, such as routes-file.routes.yaml, are files of a configuration.
+        if name(&path).matches('.').count() == 1 {
+            configurations.push(path);
+        }
+    }
+    configurations
+}
+
+#[test]
+fn envoy_accepts_the_results() {
+    let folder = TempDir::new().expect("a folder");
+    for path in written(folder.path()) {
+        Envoy::assert_valid(&path);
+    }
+}
+
+#[test]
+fn ends_of_lines_stay() {
+    let path = root().join("tests/tests/paste/cases/settings.yaml");
+    let text = std::fs::read_to_string(path).expect("a configuration");
+    let text = text.replace('\n', "\r\n");
+    let result = edit("settings.yaml", &text, &options("shop")).text;
+    assert_eq!(result.matches('\n').count(), result.matches("\r\n").count());
+    assert!(result.len() > text.len());
 }

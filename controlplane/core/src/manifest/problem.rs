@@ -169,6 +169,9 @@ pub enum Reason {
     /// Proxies do not run the current generation of an object yet.
     NotLive,
 
+    /// `weir bootstrap` leaves a part of an Envoy's configuration as it is.
+    NotEdited,
+
     // The next reasons are for problems of a running Envoy.
     /// No filter has a plugin configuration of Weir.
     NoFilter,

@@ -132,6 +132,7 @@ pub fn list<T: fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
 pub mod access;
 pub mod answer;
 pub mod backend;
+pub mod bootstrap;
 pub mod budget;
 pub mod endpoint_slice;
 pub mod envoy;
@@ -154,6 +155,7 @@ pub const ALL: &[(&str, &[Template])] = &[
     ("access", access::ALL),
     ("answer", answer::ALL),
     ("backend", backend::ALL),
+    ("bootstrap", bootstrap::ALL),
     ("budget", budget::ALL),
     ("endpoint_slice", endpoint_slice::ALL),
     ("envoy", envoy::ALL),
