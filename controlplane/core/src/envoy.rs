@@ -50,6 +50,7 @@ mod twins;
 mod upstream_filters;
 mod virtual_host;
 mod warming;
+mod weir_stream;
 
 use std::collections::BTreeSet;
 
@@ -97,6 +98,7 @@ pub fn findings(dump: &EnvoyDump, plan: &Plan) -> Vec<Finding> {
     }
     missing_filter::find(&dump.managers, &splitters, &mut findings);
     dump.warming.find(&mut findings);
+    weir_stream::find(dump, &mut findings);
     for filter in &dump.filters {
         let same = splitters.iter().filter(|it| *it.plugin == filter.plugin);
         header_routes::find_missing_hosts(&same.collect::<Vec<_>>(), &mut findings);

@@ -15,8 +15,10 @@ use weir_core::envoy::{EnvoyDump, NotADump, may_fail_to_poll};
 /// Envoy takes some seconds to write a configuration of many megabytes.
 const TIMEOUT: Duration = Duration::from_secs(30);
 
-/// The metrics of the filter, and the open requests of each cluster.
-const STATS: &str = "/stats?filter=wasmcustom.weir_%7Cupstream_rq_active";
+/// The metrics of the filter, the open requests and the endpoints of each cluster, and the state of the stream for
+/// clusters.
+const STATS: &str = "/stats?filter=wasmcustom.weir_%7Cupstream_rq_active%7Cmembership_total%7C\
+                     control_plane.connected_state%7Ccds.update_rejected";
 
 const SAMPLES: usize = 3;
 const BETWEEN_SAMPLES: Duration = Duration::from_millis(300);

@@ -34,6 +34,8 @@ pub struct EnvoyDump {
     pub(super) has_stats_matcher: bool,
     /// True if a runtime key can be changed while Envoy runs.
     pub(super) is_runtime_changeable: bool,
+    /// The cluster of the stream by which `weir serve` sends clusters; None if Envoy has no such stream.
+    pub(super) stream_cluster: Option<String>,
     /// Empty until [`EnvoyDump::read_runtime`].
     pub(super) runtime: RuntimeValues,
     /// Empty until [`EnvoyDump::read_stats`].
@@ -65,6 +67,9 @@ struct Module {
     file: String,
 }
 
+/// The initial metadata with which an Envoy names its filters.
+const FILTERS_HEADER: &str = "weir-filters";
+
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
 #[error("the answer is not a configuration of Envoy: {0}")]
 pub struct NotADump(&'static str);
@@ -84,6 +89,7 @@ impl EnvoyDump {
             chains: Vec::new(),
             has_stats_matcher: false,
             is_runtime_changeable: true,
+            stream_cluster: None,
             runtime: RuntimeValues::new(),
             statistics: Statistics::default(),
         };
@@ -130,6 +136,7 @@ impl EnvoyDump {
                     let bootstrap = config.get("bootstrap").unwrap_or(&Value::Null);
                     let matcher = bootstrap.pointer("/stats_config/stats_matcher");
                     parsed.has_stats_matcher = matcher.is_some();
+                    parsed.stream_cluster = stream_cluster(bootstrap);
                     parsed.is_runtime_changeable = runtime_switch::is_changeable(bootstrap);
                 }
                 _ => {}
@@ -261,4 +268,16 @@ fn sockets(listener: &Value) -> BTreeSet<u16> {
         u16::try_from(port.as_u64()?).ok().filter(|port| *port > 0)
     };
     addresses.filter_map(port).collect()
+}
+
+/// Returns the cluster of the stream to `weir serve`. `bootstrap` is the bootstrap of the dump.
+fn stream_cluster(bootstrap: &Value) -> Option<String> {
+    let ads = bootstrap.pointer("/dynamic_resources/ads_config")?;
+    let is_ours = |service: &&Value| {
+        let mut metadata = items(service, "initial_metadata");
+        metadata.any(|it| text(it, "key") == FILTERS_HEADER)
+    };
+    let mut services = items(ads, "grpc_services");
+    let service = services.find(is_ours)?.get("envoy_grpc")?;
+    Some(text(service, "cluster_name"))
 }

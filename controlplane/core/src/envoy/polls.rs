@@ -105,6 +105,10 @@ fn failing(dump: &EnvoyDump) -> BTreeMap<&str, Vec<&Filter>> {
         let scopes: BTreeSet<&str> = filters.iter().map(|it| it.plugin.scope.as_str()).collect();
         let open = dump.statistics.open_requests(cluster);
         let scopes = u64::try_from(scopes.len()).unwrap_or(u64::MAX);
+        // The stream for clusters is an open request too.
+        let has_stream = dump.stream_cluster.as_deref() == Some(*cluster)
+            && dump.statistics.has_stream() == Some(true);
+        let scopes = scopes.saturating_add(u64::from(has_stream));
         open.is_some_and(|open| open < scopes)
             && dump.statistics.wasm(FAILURES).is_some_and(|it| it > 0)
     });

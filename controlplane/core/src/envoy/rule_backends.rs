@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use weir_split::wire::{Config, Destination, Filters, Hosts, Match, Root, Service, Target};
 use weir_split::{Direction, Plugin, Protocol, module};
 
-use super::{EnvoyDump, Filter, Finding};
+use super::{EnvoyDump, Filter, Finding, weir_stream};
 use crate::manifest::problem::messages::envoy as messages;
 use crate::plan::{self, Share};
 
@@ -97,6 +97,13 @@ pub(super) fn missing_clusters(
                 continue;
             }
             if dump.clusters.contains(&cluster) {
+                if let Some(message) = weir_stream::empty(dump, service, weight, &cluster) {
+                    findings.insert(Finding::at(&filter.at, message).of_rule(identity));
+                }
+                continue;
+            }
+            if let Some(message) = weir_stream::missing(dump, service, weight, &cluster) {
+                findings.insert(Finding::at(&filter.at, message).of_rule(identity));
                 continue;
             }
             let message = match plugin.protocol {

@@ -36,6 +36,25 @@ impl Statistics {
         self.is_read && self.wasm(name).is_none()
     }
 
+    /// Returns the number of endpoints of this cluster; None if the statistics have no such number.
+    pub fn endpoints(&self, cluster: &str) -> Option<u64> {
+        let cluster = cluster.replace(':', "_");
+        let name = format!("cluster.{cluster}.membership_total");
+        self.values.get(&name).copied()
+    }
+
+    /// True if the stream to the management server is open; None if the statistics do not say so.
+    pub fn has_stream(&self) -> Option<bool> {
+        let value = self.values.get("control_plane.connected_state")?;
+        Some(*value == 1)
+    }
+
+    /// True if Envoy has refused clusters of the management server.
+    pub fn has_refused_clusters(&self) -> bool {
+        let count = self.values.get("cluster_manager.cds.update_rejected");
+        count.is_some_and(|it| *it > 0)
+    }
+
     /// Returns the number of requests to this cluster without an answer; None if the statistics have no such number.
     pub fn open_requests(&self, cluster: &str) -> Option<u64> {
         // Envoy replaces colons in the names of statistics.

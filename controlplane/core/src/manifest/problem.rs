@@ -177,6 +177,8 @@ pub enum Reason {
     NoFilter,
     /// A cluster that a filter needs does not exist.
     ClusterNotFound,
+    /// The cluster of a backend has no endpoints.
+    NoEndpoints,
     /// The filter chain and the plugin configuration of its filter have different protocols.
     WrongChain,
     /// A filter gets no rules.

@@ -293,3 +293,76 @@ fn matcher_that_skips_is_found() {
         "only for requests with certain headers",
     );
 }
+
+/// Adds to the dump the stream by which `weir serve` sends clusters.
+fn with_stream(mut dump: Value) -> Value {
+    let bootstrap = json!({
+        "@type": "type.googleapis.com/envoy.admin.v3.BootstrapConfigDump",
+        "bootstrap": {
+            "layered_runtime": { "layers": [{ "name": "admin", "admin_layer": {} }] },
+            "dynamic_resources": { "ads_config": { "grpc_services": [{
+                "envoy_grpc": { "cluster_name": "weir" },
+                "initial_metadata": [{ "key": "weir-filters", "value": "{}" }],
+            }] } },
+        },
+    });
+    dump["configs"].as_array_mut().unwrap().push(bootstrap);
+    dump
+}
+
+#[test]
+fn open_stream_has_no_finding() {
+    let dump = with_stream(good());
+    let stats =
+        stats(&dump) + "control_plane.connected_state: 1\ncluster.web-v1.membership_total: 1\n";
+    assert_eq!(lines_with(&dump, &stats), [""; 0]);
+}
+
+#[test]
+fn closed_stream_is_found() {
+    let dump = with_stream(good());
+    let stats = stats(&dump) + "control_plane.connected_state: 0\n";
+    only(
+        &lines_with(&dump, &stats),
+        "PollsFail: the stream to the cluster weir is not open",
+    );
+}
+
+#[test]
+fn stream_is_not_a_poll() {
+    let dump = with_stream(good());
+    let stats = stats(&dump) + "control_plane.connected_state: 1\n";
+    let stats = stats.replace("failures_total: 0", "failures_total: 1");
+    only(
+        &lines_with(&dump, &stats),
+        "PollsFail: polls of the cluster weir fail",
+    );
+}
+
+#[test]
+fn empty_cluster_is_found() {
+    let dump = with_stream(good());
+    let empty = "cluster.web-v1.membership_total: 0\n";
+    let found = lines_with(&dump, &(stats(&dump) + empty));
+    only(&found, "its cluster web-v1 has no endpoints");
+    // An operator's own cluster may have endpoints that Envoy resolves later.
+    assert_eq!(lines_with(&good(), &(stats(&good()) + empty)), [""; 0]);
+}
+
+#[test]
+fn unsent_and_refused_clusters_differ() {
+    let mut dump = with_stream(good());
+    let clusters = dump["configs"][1].to_string();
+    dump["configs"][1] =
+        serde_json::from_str(&clusters.replace("\"web-v1\"", "\"other\"")).unwrap();
+    let stats = stats(&dump);
+    only(
+        &lines_with(&dump, &stats),
+        "`weir serve` has not sent its cluster web-v1",
+    );
+    let stats = stats + "cluster_manager.cds.update_rejected: 2\n";
+    only(
+        &lines_with(&dump, &stats),
+        "has refused clusters of `weir serve`",
+    );
+}

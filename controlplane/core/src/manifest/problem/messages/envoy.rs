@@ -97,6 +97,9 @@ messages! {
     polls_fail(cluster) => PollsFail,
         "polls of the cluster {cluster} fail", Part "changes of objects do not reach this Envoy: its last configuration stays in force",
         "find the reason in the log of this Envoy (weir: no configuration from \"{cluster}\"), and compare the address and the TLS settings of the cluster with the settings of `weir serve`";
+    stream_closed(cluster) => PollsFail,
+        "the stream to the cluster {cluster} is not open", Part "new clusters and endpoints do not reach this Envoy: it keeps the clusters and endpoints that it has",
+        "find the reason in the log of this Envoy, in a line with \"DeltaAggregatedResources\", and compare the address, the TLS settings and the token of the cluster with the settings of `weir serve`";
     switched_off(key) => SwitchedOff,
         "the runtime key {key} is 0", Nothing "this Envoy splits nothing: requests take the ordinary routes",
         "to switch Weir on, set the key to 100 in its layer, or POST /runtime_modify?{key}=100 to the admin interface";
@@ -180,6 +183,18 @@ messages! {
         "backend {backend} has weight {weight}, and its cluster {cluster} does not exist",
         Share "requests for this backend are answered 503",
         "define the cluster, or put its real name into \"clusters\" of the plugin configuration: {{ \"{backend}\": \"NAME\" }}";
+    backend_cluster_unsent(backend, weight, cluster) => ClusterNotFound,
+        "backend {backend} has weight {weight}, and `weir serve` has not sent its cluster {cluster}",
+        Share "the rule keeps its last weights for at most 15 seconds, and then requests for this backend are answered 500",
+        "check that this command reads the same objects as `weir serve`, and that weir-filters in initial_metadata has the namespace or the Gateway of the filter";
+    backend_cluster_refused(backend, weight, cluster) => ClusterNotFound,
+        "backend {backend} has weight {weight}. Envoy does not have its cluster {cluster}, and has refused clusters of `weir serve`",
+        Share "the rule keeps its last weights for at most 15 seconds, and then requests for this backend are answered 500",
+        "find the reason in the condition weir.dev/Live of the object, or in the log of this Envoy, in a line with \"rejected\"";
+    backend_without_endpoints(backend, weight, cluster) => NoEndpoints,
+        "backend {backend} has weight {weight}, and its cluster {cluster} has no endpoints",
+        Share "requests for this backend are answered 503",
+        "start a pod of the Service that becomes ready, or correct the selector of the Service";
     backend_cluster_missing_for_connections(backend, weight, cluster) => ClusterNotFound,
         "backend {backend} has weight {weight}, and its cluster {cluster} does not exist",
         Share "connections for this backend are closed",
