@@ -78,9 +78,8 @@ fn discovered_filter() -> String {
     - {MATCHER}
     - {WASM}
     - {HEADER_MUTATION}
-    # Until the filter arrives, this filter changes nothing.
+    # The listener opens with the filter, or after a second with this filter, which changes nothing.
     default_config: {{ \"@type\": {HEADER_MUTATION} }}
-    apply_default_config_without_warming: true
 "
     )
 }
@@ -142,7 +141,6 @@ pub fn upstream_filter(options: &PasteOptions) -> String {
     default_config:
       \"@type\": {HEADER_MUTATION}
       mutations: {{ request_mutations: [{{ remove: {first} }}, {{ remove: {second} }}] }}
-    apply_default_config_without_warming: true
 "
         ),
         ModuleSource::File(path) => format!(

@@ -40,6 +40,9 @@ impl Editor<'_> {
             let Some(route) = items.get(index) else {
                 continue;
             };
+            if has_policies_of_clusters(&route.value) {
+                self.remark(route.start, place, messages::policies_of_clusters());
+            }
             let Some(twin) = twin(self.draft.text, &route.value) else {
                 self.check(Err(NoPlace), routes, place, "routes");
                 continue;
@@ -115,6 +118,14 @@ fn is_plain_host(routes: &YamlNode) -> bool {
     let items = routes.items();
     let last = items.last();
     items.iter().all(|it| is_plain(&it.value)) && last.is_some_and(|it| takes_all(&it.value))
+}
+
+/// True if a weighted cluster of the route has policies of its own, such as `request_headers_to_add`.
+fn has_policies_of_clusters(route: &YamlNode) -> bool {
+    let clusters = route.at(&["route", "weighted_clusters", "clusters"]);
+    let clusters = clusters.map(YamlNode::items).unwrap_or_default();
+    let mut fields = clusters.iter().flat_map(|it| it.value.entries());
+    fields.any(|it| !["name", "weight"].contains(&it.key.as_str()))
 }
 
 /// Returns a copy of the route for split requests.

@@ -62,6 +62,9 @@ messages! {
     routes_in_matcher() => NotEdited,
         "the virtual host has its routes in a matcher", Whole "requests of this virtual host are not split",
         "add to the matcher routes with \"cluster_header: x-weir-cluster\" for requests that have the header x-weir-cluster";
+    policies_of_clusters() => NotEdited,
+        "the weighted_clusters of this route have policies, such as request_headers_to_add", Part "the route for split requests has one cluster, and none of these policies",
+        "if split requests need these policies, write them into the route with cluster_header above this route";
     no_place_for(lines) => NotEdited,
         "{lines} cannot be added to a value that is written in this form", Whole "requests of this connection manager may not be split",
         "add the lines by hand, as weir bootstrap prints them without --existing";
