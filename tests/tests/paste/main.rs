@@ -3,6 +3,8 @@
 //! `cases/NAME.diff` has the remarks about `cases/NAME`, one line each after `#`, and the difference.
 //! `UPDATE_GOLDEN=1` writes these files.
 
+mod traffic;
+
 use std::path::{Path, PathBuf};
 
 use tempfile::TempDir;
