@@ -165,3 +165,27 @@ fn ends_of_lines_stay() {
     assert_eq!(result.matches('\n').count(), result.matches("\r\n").count());
     assert!(result.len() > text.len());
 }
+
+/// Removes each line of each case in turn. What is left may be strange, but if it is YAML, the result is YAML, and a
+/// second run changes nothing.
+#[test]
+fn strange_configurations_stay_readable() {
+    for path in cases() {
+        let text = std::fs::read_to_string(&path).expect("a configuration");
+        let lines: Vec<&str> = text.split_inclusive('\n').collect();
+        for removed in 0..lines.len() {
+            let rest = lines.iter().enumerate();
+            let rest = rest.filter(|(index, _)| *index != removed);
+            let rest: String = rest.map(|(_, line)| *line).collect();
+            let first = edit("it", &rest, &options("shop"));
+            let parsed = serde_saphyr::from_str::<serde_json::Value>(&rest);
+            if parsed.is_ok() {
+                let what = format!("{} without line {}", path.display(), removed + 1);
+                let result = serde_saphyr::from_str::<serde_json::Value>(&first.text);
+                assert!(result.is_ok(), "{what}: {result:?}\n{}", first.diff);
+                let second = edit("it", &first.text, &options("shop"));
+                assert_eq!(second.diff, "", "{what}\n{}", first.diff);
+            }
+        }
+    }
+}

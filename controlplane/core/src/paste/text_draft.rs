@@ -1,5 +1,6 @@
 //! Insertions into a YAML or JSON text that leave its comments, order, quotes and anchors as they are.
 
+use std::cmp::Reverse;
 use std::ops::Range;
 
 use super::fragments::indented;
@@ -23,7 +24,12 @@ pub struct TextEdit {
     /// The end of the old text that `text` replaces; equal to `at` for an insertion.
     pub end: usize,
     pub text: String,
+    order: EditOrder,
 }
+
+/// The order of edits at one place, by the column of the new lines: inner values go before outer values, and items (false)
+/// before entries (true).
+type EditOrder = (Reverse<usize>, bool);
 
 /// The parent of the new text has a form in which a line cannot be inserted.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,10 +46,10 @@ impl<'t> TextDraft<'t> {
         }
     }
 
-    /// Returns the edits in the order of their places. Edits at one place keep their order.
+    /// Returns the edits in the order of their places.
     pub fn edits(&self) -> Vec<TextEdit> {
         let mut edits = self.edits.clone();
-        edits.sort_by_key(|it| it.at);
+        edits.sort_by_key(|it| (it.at, it.order));
         edits
     }
 
@@ -51,7 +57,7 @@ impl<'t> TextDraft<'t> {
     pub fn result(&self) -> String {
         let mut result = String::new();
         let mut done = 0;
-        for TextEdit { at, end, text } in self.edits() {
+        for TextEdit { at, end, text, .. } in self.edits() {
             result += self.text.get(done..at).unwrap_or_default();
             result += &text;
             done = end;
@@ -91,7 +97,7 @@ impl<'t> TextDraft<'t> {
             Some((_, comments)) => comments,
             None => self.line_end(map.end),
         };
-        self.insert_lines(at, &indented(entry, column));
+        self.insert_lines(at, &indented(entry, column), (Reverse(column), true));
         Ok(())
     }
 
@@ -162,7 +168,7 @@ impl<'t> TextDraft<'t> {
             Some(_) => return Err(NoPlace),
             None => self.line_end(list.end),
         };
-        self.insert_lines(at, &indented(item, column));
+        self.insert_lines(at, &indented(item, column), (Reverse(column), false));
         Ok(())
     }
 
@@ -199,17 +205,27 @@ impl<'t> TextDraft<'t> {
         line_start(self.text, at)
     }
 
-    fn insert_lines(&mut self, at: usize, lines: &str) {
+    fn insert_lines(&mut self, at: usize, lines: &str, order: EditOrder) {
         let has_line_end = at == 0 || self.text.get(..at).is_some_and(|it| it.ends_with('\n'));
-        match has_line_end {
-            true => self.insert(at, lines.to_owned()),
+        let text = match has_line_end {
+            true => lines.to_owned(),
             // The last line of the file has no newline.
-            false => self.insert(at, format!("\n{}", lines.trim_end())),
-        }
+            false => format!("\n{}", lines.trim_end()),
+        };
+        self.push(at..at, text, order);
     }
 
-    /// Replaces a part of one line. The same edit is done once: an anchor and its aliases share a value.
+    /// Replaces a part of one line.
     fn replace(&mut self, range: Range<usize>, text: String) {
+        self.push(range, text, (Reverse(usize::MAX), false));
+    }
+
+    fn insert(&mut self, at: usize, text: String) {
+        self.replace(at..at, text);
+    }
+
+    /// Adds an edit. The same edit is done once: an anchor and its aliases share a value.
+    fn push(&mut self, range: Range<usize>, text: String, order: EditOrder) {
         let text = match self.text.contains("\r\n") {
             true => text.replace('\n', "\r\n"),
             false => text,
@@ -218,14 +234,11 @@ impl<'t> TextDraft<'t> {
             at: range.start,
             end: range.end,
             text,
+            order,
         };
         if !self.edits.contains(&edit) {
             self.edits.push(edit);
         }
-    }
-
-    fn insert(&mut self, at: usize, text: String) {
-        self.replace(at..at, text);
     }
 
     fn is_first_of_line(&self, at: usize) -> bool {

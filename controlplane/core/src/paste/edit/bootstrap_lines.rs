@@ -152,12 +152,17 @@ impl Editor<'_> {
         if runtime.is_some_and(|it| it.any_text(&|text| text == "admin_layer")) {
             return;
         }
-        let done = match runtime.and_then(|it| it.get("layers")) {
-            Some(layers) => {
+        let layers = runtime.and_then(|it| it.get("layers"));
+        let done = match (runtime, layers) {
+            (_, Some(layers)) => {
                 let item = format!("- {layer}\n");
                 self.draft.add_item(layers, layers.items().len(), &item)
             }
-            None => {
+            (Some(runtime), None) => {
+                let entry = format!("layers: [{layer}]\n");
+                self.draft.add_entry(runtime, None, &entry)
+            }
+            (None, None) => {
                 let entry = format!("layered_runtime:\n  layers: [{layer}]\n");
                 self.draft.add_entry(root, None, &entry)
             }
