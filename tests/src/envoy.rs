@@ -90,7 +90,7 @@ impl Envoy {
 
     /// Panics if Envoy refuses the configuration in this file.
     pub fn assert_valid(file: &Path) {
-        let output = Command::new(binary())
+        let output = Command::new(envoy_binary())
             .args(["--mode", "validate", "--use-dynamic-base-id", "-c"])
             .arg(file)
             .output()
