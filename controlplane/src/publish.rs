@@ -13,7 +13,7 @@ mod render_cache;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -25,6 +25,7 @@ use weir_core::manifest::object::Manifests;
 use weir_core::manifest::problem::{Extent, Problem, Reason};
 use weir_core::metrics::Metrics;
 use weir_core::plan::Plan;
+use weir_core::plan::backends::service_of_cluster;
 use weir_core::plan::document::{self, FeaturesAfter};
 use weir_core::status::proxy::Proxy;
 use weir_core::status::subject::Subject;
@@ -34,6 +35,7 @@ use weir_core::translate::{Translation, translate_objects};
 use weir_core::upstream::clusters;
 use weir_core::watermark::Watermark;
 use weir_core::world::{Entry, Key};
+use weir_split::wire::Service;
 
 use crate::xds::catalog::Catalog;
 use crate::xds::endpoint_table::EndpointTable;
@@ -89,11 +91,20 @@ impl Outcome {
         let published = self.published.as_deref();
         let splits_of_literals = published.map(Published::splits_of_literals);
         let edited = published.map(Published::edited_shares);
+        // Most of the time no proxy lacks a cluster, and then no rule needs a look.
+        let missing: BTreeSet<&str> = proxies.iter().flat_map(|it| it.gaps.names()).collect();
+        let missing: HashSet<Service> =
+            missing.into_iter().filter_map(service_of_cluster).collect();
+        let has_more = proxies.iter().any(|it| it.gaps.has_more());
+        let published = published.filter(|_| !missing.is_empty());
+        let is_missing = |service: &Service| has_more || missing.contains(service);
+        let cluster_users = published.map(|it| it.cluster_users(is_missing));
         let state = PlanState {
             problems: &self.problems,
             gateways: &self.gateways,
             splits_of_literals: splits_of_literals.unwrap_or_default(),
             edited: edited.unwrap_or_default(),
+            cluster_users: cluster_users.unwrap_or_default(),
             refused: self.refused.as_deref(),
             in_force: &self.in_force,
         };

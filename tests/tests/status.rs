@@ -6,7 +6,9 @@
 //! # input: httproute/grant-absent                    The manifests are in this case of tests/golden. Without this line
 //!                                                    they are in this file.
 //! # proxy: NODE SCOPE STATE                          A proxy. STATE is `live`, `behind`, `stuck` (behind for a
-//!                                                    minute), `refuses TEXT`, or `lean` (live with weir-lean.wasm).
+//!                                                    minute), `refuses TEXT`, `lean` (live with weir-lean.wasm), or
+//!                                                    `lacks CLUSTER REASON` (`awaited`, `late`, `no stream`, or Envoy's
+//!                                                    message).
 //!                                                    SCOPE is a namespace, NAMESPACE/NAME of a Gateway,
 //!                                                    `producers` (a proxy that names no namespace), or
 //!                                                    `everywhere` (an edge). With `NS:SCOPE` the proxy has a token of
@@ -34,6 +36,7 @@ use weir_core::manifest::object::{self, Kind, Object};
 use weir_core::manifest::problem::Problem;
 use weir_core::owner::Owner;
 use weir_core::plan::Scope;
+use weir_core::status::cluster_gaps::{ClusterGap, ClusterGaps};
 use weir_core::status::proxy::Proxy;
 use weir_core::status::subject::Subject;
 use weir_core::status::{Evidence, ObjectEvent, PlanState, events_of_change};
@@ -91,6 +94,7 @@ fn proxy(node: &str, place: &str, state: &str) -> Proxy {
     let refused = state.strip_prefix("refuses ").unwrap_or_default();
     let read = match state {
         "live" | "lean" => SINCE,
+        state if state.starts_with("lacks ") => SINCE,
         _ => SINCE - 1,
     };
     let mut watermark = Watermark::default();
@@ -111,11 +115,27 @@ fn proxy(node: &str, place: &str, state: &str) -> Proxy {
         applied: "r".into(),
         watermark: watermark.to_string(),
         refused: refused.into(),
+        gaps: gaps(state),
         is_lean: state == "lean",
         behind: if state == "stuck" { 60 } else { 0 },
         silent: 0,
         closed: None,
     }
+}
+
+/// Returns the clusters of `lacks CLUSTER REASON`. The reason is `awaited`, `late`, `no stream` or a message of Envoy.
+fn gaps(state: &str) -> ClusterGaps {
+    let gap = state.strip_prefix("lacks ").map(|rest| {
+        let (name, reason) = rest.split_once(' ').unwrap_or((rest, "awaited"));
+        let gap = match reason {
+            "no stream" => ClusterGap::NoStream,
+            "awaited" => ClusterGap::Awaited,
+            "late" => ClusterGap::Late,
+            message => ClusterGap::Refused(message.to_owned()),
+        };
+        (name.to_owned(), gap)
+    });
+    ClusterGaps::new(gap)
 }
 
 /// Returns the proxies that the case names. If it names none, returns one live proxy for each scope of its objects.
@@ -128,7 +148,8 @@ fn proxies(text: &str, objects: &[Object]) -> Vec<Proxy> {
             let (node, place, state) = (word(), word(), word());
             assert!(
                 matches!(state, "live" | "lean" | "behind" | "stuck")
-                    || state.starts_with("refuses "),
+                    || state.starts_with("refuses ")
+                    || state.starts_with("lacks "),
                 "{line:?}"
             );
             proxy(node, place, state)
@@ -208,6 +229,7 @@ fn rendered(path: &Path, text: &str) -> String {
             gateways: &gateways,
             splits_of_literals: plan.splits_of_literals(),
             edited: plan.edited_shares(),
+            cluster_users: plan.cluster_users(|_| true),
             refused: refused.first().copied(),
             in_force: &in_force,
         },

@@ -25,6 +25,7 @@ pub struct Metrics {
     pub refused_plans: Counter,
     pub proxies: Gauge,
     pub proxies_refusing: Gauge,
+    pub proxies_without_cluster: Gauge,
     proxies_behind: Gauge,
     proxies_by_revision: Family<RevisionLabel, Gauge>,
     connections_refused: Family<ReasonLabel, Counter>,
@@ -133,6 +134,11 @@ impl Default for Metrics {
                 r,
                 "proxies_refusing",
                 "Proxies that refuse a revision of their configuration",
+            ),
+            proxies_without_cluster: add(
+                r,
+                "proxies_without_cluster",
+                "Proxies that lack a cluster of their configuration, with clusters_from weir",
             ),
             proxies_behind: add(
                 r,

@@ -2,6 +2,7 @@
 //! configuration for a scope.
 
 pub mod backends;
+mod cluster_users;
 pub mod document;
 pub mod needed_clusters;
 pub mod partial;
@@ -18,6 +19,7 @@ use weir_split::wire::{
     Access, Config, Connections, Destination, HostSet, Hosts, Listener, Root, Rule, VERSION,
 };
 
+pub use self::cluster_users::ClusterUsers;
 pub use self::responses::{EditedShares, Share, edited_shares_of};
 pub use self::rule_id::RuleId;
 

@@ -8,6 +8,7 @@
 //! proxies of its scopes, watermarks --> weir.dev/Live
 //! ```
 
+pub mod cluster_gaps;
 mod condition;
 mod event;
 mod live;
@@ -29,7 +30,7 @@ use self::live::Fleet;
 use crate::api::route::RouteKind;
 use crate::manifest::object::Kind;
 use crate::manifest::problem::{Extent, ObjectRef, Problem, Reason};
-use crate::plan::{Audience, EditedShares};
+use crate::plan::{Audience, ClusterUsers, EditedShares};
 use crate::status::proxy::Proxy;
 use crate::status::subject::Subject;
 use crate::watermark::Watermark;
@@ -41,6 +42,7 @@ pub struct Evidence<'e> {
     gateways: &'e BTreeMap<Key, bool>,
     splits_of_literals: BTreeMap<Key, Audience>,
     edited: EditedShares,
+    cluster_users: ClusterUsers,
     refused: Option<&'e str>,
     in_force: &'e Watermark,
     fleet: Fleet<'e>,
@@ -57,6 +59,8 @@ pub struct PlanState<'e> {
     pub splits_of_literals: BTreeMap<Key, Audience>,
     /// The requests with edited responses in the plan in force. A proxy with `weir-lean.wasm` cannot serve them.
     pub edited: EditedShares,
+    /// The objects with clusters that a proxy lacks.
+    pub cluster_users: ClusterUsers,
     /// Why the newest plan is refused; None if it is in force.
     pub refused: Option<&'e str>,
     /// The newest resource versions that the plan in force contains.
@@ -70,6 +74,7 @@ impl<'e> Evidence<'e> {
             gateways,
             splits_of_literals,
             edited,
+            cluster_users,
             refused,
             in_force,
         } = findings;
@@ -82,6 +87,7 @@ impl<'e> Evidence<'e> {
             gateways,
             splits_of_literals,
             edited,
+            cluster_users,
             refused,
             in_force,
             fleet: Fleet::new(proxies),
@@ -149,6 +155,7 @@ pub fn waits(status: &Value) -> bool {
             live::PENDING,
             live::REFUSED,
             live::UNSUPPORTED,
+            live::NO_CLUSTER,
             live::ELSEWHERE,
         ];
         reasons.iter().any(|reason| it["reason"] == *reason)

@@ -8,10 +8,10 @@ use super::refusal::{self, Refused};
 use super::render_cache::{PartialCache, PartialKey, RenderCache, RenderResult};
 use weir_core::plan::document::{FeaturesAfter, RenderedConfig, render_in};
 use weir_core::plan::partial::{MissingClusters, partial};
-use weir_core::plan::{self, Audience, EditedShares, Plan, Scope};
+use weir_core::plan::{self, Audience, ClusterUsers, EditedShares, Plan, Scope};
 use weir_core::watermark::Watermark;
 use weir_core::world::Key;
-use weir_split::wire::Config;
+use weir_split::wire::{Config, Service};
 use weir_split::{Site, Table};
 
 /// A published plan. A scope is the part of the plan that one proxy may see. A document is this part as JSON.
@@ -64,6 +64,11 @@ impl Published {
     /// Returns the backends and redirects that edit response headers. A proxy with `weir-lean.wasm` cannot serve them.
     pub fn edited_shares(&self) -> EditedShares {
         self.plan.edited_shares()
+    }
+
+    /// Returns the objects that need the cluster of a Service for which `is_missing` is true.
+    pub fn cluster_users(&self, is_missing: impl Fn(&Service) -> bool) -> ClusterUsers {
+        self.plan.cluster_users(is_missing)
     }
 
     /// Returns the number of rules that are not in the scope `own` of a client, but in another scope that the client may

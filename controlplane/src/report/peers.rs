@@ -210,6 +210,7 @@ fn client_config(authority: &Path) -> io::Result<Arc<ClientConfig>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use weir_core::status::cluster_gaps::ClusterGaps;
 
     fn proxy(instance: &str, silent: u64, applied: &str) -> Proxy {
         Proxy {
@@ -220,6 +221,7 @@ mod tests {
             applied: applied.into(),
             watermark: String::new(),
             refused: String::new(),
+            gaps: ClusterGaps::default(),
             is_lean: false,
             behind: 0,
             silent,

@@ -7,6 +7,7 @@ use axum::http::HeaderMap;
 use tokio::time::{Instant, sleep_until};
 use weir_core::manifest::problem::messages::{self, answer};
 use weir_core::plan::Scope;
+use weir_core::status::cluster_gaps::{ClusterGap, ClusterGaps};
 use weir_split::wire::headers::{APPLIED, CLUSTERS, FROM_WEIR, NODE, REFUSED};
 
 use super::Server;
@@ -14,10 +15,13 @@ use super::answer::Answer;
 use super::cluster_wait::{Present, Release, SharedWait};
 use super::poll_headers::KnownRevisions;
 use super::polls::Poller;
+use super::proxies::{ClusterStatus, ExpectedPartial};
 use super::reader::Reader;
 use super::recent_documents::KnownDocument;
 use crate::publish::Published;
-use crate::xds::stream_table::{ClusterNames, Node, NodeChanges, PollerId};
+use crate::xds::stream_table::{
+    ClusterNames, ClusterState, Node, NodeChanges, PollerId, Progress, RunningClusters,
+};
 
 pub(super) struct ClusterPoll {
     node: Node,
@@ -26,6 +30,8 @@ pub(super) struct ClusterPoll {
     /// The document that the proxy has, if this replica knows it.
     present: Option<Arc<KnownDocument>>,
     has_document: bool,
+    running: RunningClusters,
+    pub status: ClusterStatus,
     /// True if the answer depends on the clusters of the node.
     is_waiting: bool,
     /// When the answer changes without a change of the clusters; None for never.
@@ -51,21 +57,10 @@ impl Server {
         let mut running = known.running(refused.unwrap_or_default());
         let has_document = *known == KnownRevisions::Any || running.clone().next().is_some();
         let present = running.find_map(|revision| self.documents.find(scope, revision));
-        if let Some(poller) = poller {
-            let applied = text(APPLIED).unwrap_or_default().trim_matches('"');
-            let running = match has_document {
-                true => self
-                    .documents
-                    .find(scope, applied)
-                    .map(|it| it.named.clone()),
-                false => Some(Arc::default()),
-            };
-            let id = PollerId {
-                instance: String::from_utf8_lossy(&poller.instance).into_owned(),
-                scope: scope.clone(),
-            };
-            self.streams.record_poll(&node, id, running);
-        }
+        let applied = text(APPLIED).unwrap_or_default().trim_matches('"');
+        let applied = self.documents.find(scope, applied);
+        let nothing = (!has_document).then(Arc::default);
+        let running = applied.map(|it| it.named.clone()).or(nothing);
         let wait = poller.map(|poller| self.waits.of(poller, Instant::now()));
         Some(ClusterPoll {
             changes: self.streams.changes(&node),
@@ -73,9 +68,22 @@ impl Server {
             wait: wait.unwrap_or_default(),
             present,
             has_document,
+            running,
+            status: ClusterStatus::default(),
             is_waiting: false,
             until: None,
         })
+    }
+
+    /// Records which clusters the proxy uses. `is_listed` is false if the owner of the proxy has too many proxies.
+    pub(super) fn record_running(&self, clusters: &ClusterPoll, poller: &Poller, is_listed: bool) {
+        let id = PollerId {
+            instance: String::from_utf8_lossy(&poller.instance).into_owned(),
+            scope: poller.scope.clone(),
+        };
+        let running = clusters.running.clone();
+        self.streams
+            .record_poll(&clusters.node, id, running, is_listed);
     }
 
     /// Returns the answer to a poll after `answer` was computed without regard to clusters.
@@ -89,6 +97,7 @@ impl Server {
     ) -> Answer {
         clusters.is_waiting = false;
         clusters.until = None;
+        clusters.status = ClusterStatus::default();
         let (rendered, watermark, elsewhere) = match answer {
             Answer::New {
                 rendered,
@@ -116,20 +125,22 @@ impl Server {
         clusters.changes.mark_seen();
         let progress = self.streams.progress(&clusters.node, &lacking);
         let mut wait = clusters.wait.lock();
-        let missing = match wait.decide(clusters.kind(), &progress, Instant::now()) {
+        let missing = match wait.decide(clusters.kind(), &lacking, &progress, Instant::now()) {
             Release::Whole => {
                 wait.reset();
                 return whole;
             }
             Release::Hold { until } => {
                 drop(wait);
+                clusters.status.gaps = gaps(&lacking, &progress, &ClusterNames::new());
                 let why = match progress.has_stream {
-                    false => answer::no_stream(&clusters.node.id),
                     true => answer::clusters_missing(messages::list(progress.missing.keys())),
+                    false => answer::no_stream(&clusters.node.id),
                 };
                 return clusters.hold(until, why);
             }
             Release::Partial { missing, until } => {
+                clusters.status.gaps = gaps(&lacking, &progress, &missing.given_up);
                 clusters.until = until;
                 missing
             }
@@ -146,6 +157,11 @@ impl Server {
         drop(wait);
         clusters.is_waiting = true;
         self.documents.keep(scope, &rendered);
+        clusters.status.partial = Some(ExpectedPartial {
+            revision: rendered.revision.clone(),
+            whole: document.revision.clone(),
+            watermark: watermark.clone(),
+        });
         if known.contains(&rendered.revision) {
             let watermark = Some(watermark);
             Answer::Same {
@@ -161,6 +177,21 @@ impl Server {
             }
         }
     }
+}
+
+/// Returns what the proxy lacks. `given_up` are the clusters for which its rules no longer wait.
+fn gaps(lacking: &ClusterNames, progress: &Progress, given_up: &ClusterNames) -> ClusterGaps {
+    let gap = |name: &Arc<str>| match progress.missing.get(name) {
+        _ if !progress.has_stream => Some(ClusterGap::NoStream),
+        None => None,
+        Some(ClusterState::Refused(message)) => Some(ClusterGap::Refused(message.clone())),
+        Some(_) if given_up.contains(name) => Some(ClusterGap::Late),
+        Some(_) => Some(ClusterGap::Awaited),
+    };
+    let gaps = lacking
+        .iter()
+        .filter_map(|name| Some((name.to_string(), gap(name)?)));
+    ClusterGaps::new(gaps)
 }
 
 impl ClusterPoll {

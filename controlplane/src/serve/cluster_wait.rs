@@ -11,7 +11,7 @@ use tokio::time::Instant;
 use weir_core::plan::partial::MissingClusters;
 
 use super::polls::Poller;
-use crate::xds::stream_table::{ClusterState, Progress};
+use crate::xds::stream_table::{ClusterNames, ClusterState, Progress};
 
 /// Maximum time for which the whole document waits for clusters.
 const HOLD: Duration = Duration::from_secs(1);
@@ -66,19 +66,18 @@ impl ClusterWait {
         *self = ClusterWait::default();
     }
 
-    /// Decides about a document. `progress` is about the clusters that the present document does not name.
+    /// Decides about a document that needs the clusters `lacking`. The present document needs none of these clusters.
     pub(super) fn decide(
         &mut self,
         present: Present,
+        lacking: &ClusterNames,
         progress: &Progress,
         now: Instant,
     ) -> Release {
         let missing = &progress.missing;
         self.since.retain(|name, _| missing.contains_key(name));
         if !progress.has_stream {
-            // The time before the stream does not count, because the proxy can accept nothing without a stream.
-            self.held_since = None;
-            return Release::Hold { until: None };
+            return self.without_stream(present, lacking, now);
         }
         if missing.is_empty() {
             return Release::Whole;
@@ -116,6 +115,37 @@ impl ClusterWait {
         Release::Partial {
             missing: split,
             until,
+        }
+    }
+}
+
+impl ClusterWait {
+    /// Decides for a proxy that can accept nothing, because it has no stream. The proxy still gets all changes that need
+    /// no new cluster, for example a new access policy.
+    fn without_stream(
+        &mut self,
+        present: Present,
+        lacking: &ClusterNames,
+        now: Instant,
+    ) -> Release {
+        if present != Present::Known {
+            // The hold of the first document begins with the stream.
+            self.held_since = None;
+            return Release::Hold { until: None };
+        }
+        let hold_until = *self.held_since.get_or_insert(now) + HOLD;
+        if now < hold_until {
+            return Release::Hold {
+                until: Some(hold_until),
+            };
+        }
+        let missing = MissingClusters {
+            awaited: lacking.clone(),
+            given_up: ClusterNames::new(),
+        };
+        Release::Partial {
+            missing,
+            until: None,
         }
     }
 }

@@ -156,6 +156,7 @@ impl Server {
                 }
             };
             let (answer, _) = self.current_answer(poll);
+            self.record_clusters(poll, open.as_deref(), &answer);
             if over || answer.is_immediate() {
                 return answer;
             }
@@ -177,13 +178,17 @@ impl Server {
         watermark: &Arc<Watermark>,
     ) {
         let mut report = Report::of(headers, poll.version);
-        // A partial document does not have every change up to the watermark.
-        let is_partial = poll.clusters.as_ref().is_some_and(ClusterPoll::is_waiting);
+        let clusters = poll.clusters.as_ref();
+        let is_partial = clusters.is_some_and(ClusterPoll::is_waiting);
+        report.clusters = clusters.map(|it| it.status.clone()).unwrap_or_default();
+        // Until the proxy runs the whole document, it may run a partial document of another replica.
+        let may_be_partial =
+            clusters.is_some() && !is_partial && matches!(answer, Answer::New { .. });
         if let Answer::NeedsNewerVersion(reason) = answer {
             report.refused = reason.to_string();
         } else if report.refused.is_empty()
             && poll.known_revisions.contains(&report.applied)
-            && !is_partial
+            && !may_be_partial
         {
             // A replica has sent this watermark together with the revision that the proxy uses.
             let seen = poll.seen.clone();
@@ -195,6 +200,7 @@ impl Server {
         };
         let expected = answer
             .revision()
+            // The revision of a partial document may also be the revision of an older whole document.
             .filter(|_| !is_partial)
             .zip(at)
             .map(|(revision, at)| ExpectedRevision {
@@ -202,8 +208,21 @@ impl Server {
                 at,
                 watermark,
             });
-        self.proxies
+        let is_listed = self
+            .proxies
             .record(&guard.poller, report, expected.as_ref());
+        if let Some(clusters) = clusters {
+            self.record_running(clusters, &guard.poller, is_listed);
+        }
+    }
+
+    /// Records what the proxy lacks now, except if the answer ends the poll. Then the next poll records it.
+    fn record_clusters(&self, poll: &Poll, open: Option<&OpenPoll>, answer: &Answer) {
+        if let (Some(clusters), Some(open)) = (&poll.clusters, open)
+            && !answer.is_immediate()
+        {
+            self.proxies.record_clusters(&open.guard, &clusters.status);
+        }
     }
 
     /// Registers the poll. Returns None if the poll has no valid instance, or if the limit of instances is reached.

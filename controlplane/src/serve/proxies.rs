@@ -4,6 +4,8 @@
 //! A watermark has a resource version for each kind of object: the proxy runs every object of the kind up to this
 //! version. The owner of a proxy is its pod, ServiceAccount or namespace.
 
+mod cluster_status;
+
 use std::collections::{BTreeMap, HashMap};
 use std::hash::{BuildHasher, Hash, RandomState};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -14,7 +16,8 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 use weir_split::wire::headers::{APPLIED, LEAN, MODULE, NODE, REFUSED};
 
-use super::polls::Poller;
+pub(super) use self::cluster_status::{ClusterStatus, ExpectedPartial};
+use super::polls::{PollGuard, Poller};
 use super::revision_watermarks::{RevisionWatermarks, Subset};
 use crate::publish::{Current, Publisher};
 use weir_core::metrics::Metrics;
@@ -68,7 +71,7 @@ struct ProxyState {
     /// When the proxy last ran the expected revision.
     last_current: Instant,
     report: Report,
-    /// The proxy runs every object up to this watermark.
+    /// The proxy runs every object up to this watermark, except in rules with missing clusters.
     watermark: Arc<Watermark>,
 }
 
@@ -90,6 +93,7 @@ pub(super) struct Report {
     version: u32,
     /// The watermark that a replica has sent together with `applied`. None if the poll has no such watermark.
     pub watermark: Option<Arc<Watermark>>,
+    pub clusters: ClusterStatus,
 }
 
 /// The revision that the proxy should run.
@@ -115,6 +119,7 @@ impl Report {
             is_lean: text(MODULE) == LEAN,
             version,
             watermark: None,
+            clusters: ClusterStatus::default(),
         }
     }
 }
@@ -168,7 +173,15 @@ impl Proxies {
         let proxies = proxies.iter_mut().map(|(poller, state)| {
             let subset = (poller.scope.clone(), state.report.version);
             state.raise_watermark(watermarks, &subset);
-            if revisions.get(&subset) == Some(&state.report.applied) {
+            let newest = revisions.get(&subset);
+            if state
+                .report
+                .clusters
+                .is_current(&state.report.applied, newest)
+            {
+                state.last_current = now;
+                state.raise_to(&watermark);
+            } else if newest == Some(&state.report.applied) {
                 state.last_current = now;
             }
             proxy::Proxy {
@@ -179,6 +192,7 @@ impl Proxies {
                 applied: state.report.applied.clone(),
                 watermark: state.watermark.to_string(),
                 refused: state.report.refused.clone(),
+                gaps: state.report.clusters.gaps.clone(),
                 is_lean: state.report.is_lean,
                 behind: now.duration_since(state.last_current).as_secs(),
                 silent: now.duration_since(state.last_poll).as_secs(),
@@ -209,8 +223,9 @@ impl Proxies {
         for (Poller { scope, .. }, state) in present {
             let applied = &state.report.applied;
             *counts.entry(applied.clone()).or_default() += 1;
-            let subset = (scope.clone(), state.report.version);
-            if expected.get(&subset) != Some(applied) {
+            let newest = expected.get(&(scope.clone(), state.report.version));
+            let is_current = state.report.clusters.is_current(applied, newest);
+            if newest != Some(applied) && !is_current {
                 behind += 1;
             }
         }
@@ -226,6 +241,31 @@ impl Proxies {
             && let Some(proxy) = state.proxies.get_mut(poller)
         {
             proxy.closed = Some(Instant::now());
+        }
+    }
+
+    /// Records what a proxy lacks while its poll is held. Does nothing if a newer poll of the proxy has replaced this
+    /// poll.
+    pub(super) fn record_clusters(&self, guard: &PollGuard, clusters: &ClusterStatus) {
+        let mut state = self.lock();
+        // A newer poll cancels `ended` before it takes the lock.
+        let is_replaced = guard.ended.is_cancelled();
+        let proxy = state.proxies.get_mut(&guard.poller);
+        let Some(proxy) = proxy.filter(|_| !is_replaced) else {
+            return;
+        };
+        let before = std::mem::replace(&mut proxy.report.clusters, clusters.clone());
+        let gaps_before = before.gaps.clone();
+        let partial = before.partial.as_ref();
+        let runs_partial = partial.is_some_and(|it| it.revision == proxy.report.applied);
+        let own = &mut proxy.report.clusters;
+        own.follow(Some(before), !runs_partial);
+        let is_change = own.gaps != gaps_before;
+        proxy.raise_to_partial();
+        if is_change {
+            self.count(&state);
+            drop(state);
+            self.changes.send_replace(());
         }
     }
 
@@ -253,18 +293,19 @@ impl Proxies {
         (watermark, revisions)
     }
 
-    /// Records a poll. Without `expected` this replica does not know which revision the proxy should run.
+    /// Records a poll. Without `expected` this replica does not know which revision the proxy should run. Returns false
+    /// if there are too many proxies to list this one.
     pub(super) fn record(
         &self,
         poller: &Poller,
         report: Report,
         expected: Option<&ExpectedRevision<'_>>,
-    ) {
+    ) -> bool {
         let now = Instant::now();
         let mut state = self.lock();
         let has_swept = state.sweep(now);
         if !state.has_room(poller) {
-            return;
+            return false;
         }
         let subset = (poller.scope.clone(), report.version);
         state.advance(&self.watermark);
@@ -287,12 +328,16 @@ impl Proxies {
             counts.add(&poller.owner);
         }
         let is_current = expected.is_some_and(|expected| expected.revision == report.applied);
+        let partial = report.clusters.partial.as_ref();
+        let runs_partial = partial.is_some_and(|it| it.revision == report.applied);
         let last_current = before.as_ref().map(|it| it.last_current);
         let was_gone = before.as_ref().is_some_and(|it| it.is_gone(now));
         let mut own = ProxyState {
             last_poll: now,
             closed: None,
-            last_current: last_current.filter(|_| !is_current).unwrap_or(now),
+            last_current: last_current
+                .filter(|_| !is_current && !runs_partial)
+                .unwrap_or(now),
             // Keeps the previous watermark, because a proxy never goes back to an older revision.
             watermark: before
                 .as_ref()
@@ -311,13 +356,17 @@ impl Proxies {
             own.report.watermark = Some(own.watermark.clone());
         }
         own.raise_watermark(watermarks, &subset);
+        own.raise_to_partial();
         let before = before.map(|it| it.report);
+        let clusters_before = before.as_ref().map(|it| it.clusters.clone());
+        own.report.clusters.follow(clusters_before, is_current);
         self.log_changes(poller, before.as_ref(), &own.report, expected, now);
         let is_change = was_gone
             || before.is_none_or(|before| {
                 before.applied != own.report.applied
                     || before.refused != own.report.refused
                     || before.is_lean != own.report.is_lean
+                    || before.clusters.gaps != own.report.clusters.gaps
             });
         proxies.insert(poller.clone(), own);
         if is_change || has_swept {
@@ -327,6 +376,7 @@ impl Proxies {
         if is_change || has_swept {
             self.changes.send_replace(());
         }
+        true
     }
 
     /// Logs and counts what has changed in the proxy since its previous poll.
@@ -363,9 +413,14 @@ impl Proxies {
         let present = state.proxies.values().filter(|it| !it.is_gone(now));
         let is_refusing = |proxy: &&ProxyState| !proxy.report.refused.is_empty();
         let refusing = present.clone().filter(is_refusing).count();
+        let lacks_cluster = |proxy: &&ProxyState| !proxy.report.clusters.gaps.is_empty();
+        let without_cluster = present.clone().filter(lacks_cluster).count();
         let gauge = |count: usize| i64::try_from(count).unwrap_or(i64::MAX);
         self.metrics.proxies.set(gauge(present.count()));
         self.metrics.proxies_refusing.set(gauge(refusing));
+        self.metrics
+            .proxies_without_cluster
+            .set(gauge(without_cluster));
     }
 
     fn lock(&self) -> MutexGuard<'_, ProxyTable> {
@@ -454,6 +509,22 @@ impl ProxyState {
     fn is_gone(&self, now: Instant) -> bool {
         let closed = self.closed.map(|at| now.saturating_duration_since(at));
         closed.is_some_and(|since| since >= GONE)
+    }
+
+    fn raise_to(&mut self, watermark: &Arc<Watermark>) {
+        if watermark.covers(&self.watermark) {
+            self.watermark = watermark.clone();
+        }
+    }
+
+    /// Raises the proxy's watermark if the proxy runs the partial document that it should run.
+    fn raise_to_partial(&mut self) {
+        if let Some(partial) = &self.report.clusters.partial
+            && partial.revision == self.report.applied
+        {
+            let watermark = partial.watermark.clone();
+            self.raise_to(&watermark);
+        }
     }
 
     /// Raises the proxy's watermark to the watermark of the revision that the proxy runs. Also replaces a watermark

@@ -12,6 +12,17 @@ pub fn cluster_name(service: &Service) -> String {
     Site::default().naming.cluster(service)
 }
 
+/// Returns the Service of a cluster. Returns None if the name cannot come from [`cluster_name`].
+pub fn service_of_cluster(name: &str) -> Option<Service> {
+    let (host, port) = name.rsplit_once(':')?;
+    let (name, namespace) = host.strip_suffix(".svc.cluster.local")?.rsplit_once('.')?;
+    Some(Service {
+        name: name.to_owned(),
+        namespace: namespace.to_owned(),
+        port: port.parse().ok()?,
+    })
+}
+
 /// Returns each backend and each mirror of a configuration.
 pub fn services_of(config: &Config) -> BTreeSet<Service> {
     let services = config.rules.values().flat_map(services_of_rule);
@@ -44,5 +55,23 @@ impl Plan {
             }
         }
         backends
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cluster_names_parse_to_services() {
+        let service = Service {
+            name: "web".into(),
+            namespace: "shop".into(),
+            port: 80,
+        };
+        assert_eq!(service_of_cluster(&cluster_name(&service)), Some(service));
+        for other in ["", "web", "web.shop:80", "web.svc.cluster.local:80"] {
+            assert_eq!(service_of_cluster(other), None, "{other}");
+        }
     }
 }

@@ -12,15 +12,14 @@ pub type Names = BTreeSet<Arc<str>>;
 
 /// Returns the clusters that may get a request or a copy of a request. A backend without a weight gets no request.
 pub fn needed_clusters(config: &Config) -> Names {
-    let names = config.rules.values().flat_map(clusters_of_rule);
-    names.map(Arc::from).collect()
+    let services = config.rules.values().flat_map(needed_services);
+    services.map(|it| cluster_name(it).into()).collect()
 }
 
-/// Returns the names of the clusters that the rule needs. A name may occur several times.
-pub(super) fn clusters_of_rule(rule: &Rule) -> impl Iterator<Item = String> {
+/// Returns the backends and mirrors whose clusters the rule needs. A Service may occur several times.
+pub(super) fn needed_services(rule: &Rule) -> impl Iterator<Item = &Service> {
     let mirrors = rule.all_filters().flat_map(|filters| &filters.mirrors);
-    let of_mirrors = mirrors.map(|mirror| &mirror.to);
-    needed_backends(rule).chain(of_mirrors).map(cluster_name)
+    needed_backends(rule).chain(mirrors.map(|mirror| &mirror.to))
 }
 
 /// Returns the backends of a rule that may get a request.

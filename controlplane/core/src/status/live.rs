@@ -10,6 +10,7 @@ use std::rc::Rc;
 
 use weir_split::module;
 
+use super::cluster_gaps::ClusterGap;
 use super::condition::{Condition, LIVE, Status};
 use super::{Evidence, short};
 use crate::manifest::problem::ObjectRef;
@@ -22,6 +23,9 @@ pub const PENDING: &str = "Pending";
 pub const REFUSED: &str = "Refused";
 /// The reason if a proxy has loaded a module of the filter that cannot do what the object requires.
 pub const UNSUPPORTED: &str = "Unsupported";
+
+/// The reason if a proxy lacks a cluster that the object needs.
+pub const NO_CLUSTER: &str = "NoCluster";
 
 /// The reason if the object is live, except on failed proxies of other namespaces. The condition is still true.
 pub const ELSEWHERE: &str = "MissingElsewhere";
@@ -85,8 +89,11 @@ impl Evidence<'_> {
         let all = followers.len();
         let edited = self.edited.of(&subject.object);
         let cannot = |it: &&Follower| it.proxy.is_lean && !edited.is_empty();
+        let clusters = self.cluster_users.of(&subject.object);
+        let gap = |it: &Follower<'_>| has_gap(it.proxy, &clusters);
         let is_behind = |it: &&Follower| it.version.is_none_or(|version| version < subject.since);
-        let lacking = followers.iter().filter(|it| cannot(it) || is_behind(it));
+        let lacks = |it: &&Follower| cannot(it) || is_behind(it) || gap(it);
+        let lacking = followers.iter().filter(lacks);
         let lacking: Vec<&Follower> = lacking.collect();
         let count = format!("on {} of {all} proxies", all.saturating_sub(lacking.len()));
         if let Some(why) = self.held_back(subject) {
@@ -112,7 +119,10 @@ impl Evidence<'_> {
         // or is stuck.
         let own = &subject.object.namespace;
         let is_ignored = |it: &&Follower| {
-            let has_failed = !it.proxy.refused.is_empty() || cannot(it) || it.proxy.is_stuck();
+            let has_failed = !it.proxy.refused.is_empty()
+                || cannot(it)
+                || it.proxy.is_stuck()
+                || gap_of(it.proxy, &clusters).is_some_and(|(_, gap)| gap.is_failure());
             has_failed && !is_awaited(it.proxy, own, audience)
         };
         let (ignored, lacking): (Vec<&Follower>, Vec<&Follower>) =
@@ -129,6 +139,8 @@ impl Evidence<'_> {
         let refusing = lacking.iter().filter(|it| !it.proxy.refused.is_empty());
         let refusing: Vec<&Proxy> = proxies_of(refusing.copied());
         let lean: Vec<&Proxy> = proxies_of(lacking.iter().copied().filter(cannot));
+        let without_cluster = lacking.iter().copied().filter(|it| gap(it));
+        let without_cluster: Vec<&Proxy> = proxies_of(without_cluster);
         let (reason, message) = if !refusing.is_empty() {
             let refusal =
                 |proxy: &Proxy| format!("{} refuses {}", who(proxy), short(&proxy.refused));
@@ -140,6 +152,11 @@ impl Evidence<'_> {
         } else if !lean.is_empty() {
             let message = without_edits(&lean, own, &edited, &subject.object);
             (UNSUPPORTED, message)
+        } else if !without_cluster.is_empty() {
+            let describe = |proxy: &Proxy| describe_gap(proxy, &clusters);
+            let others = others_without_cluster;
+            let message = listed(&without_cluster, lacking.len(), own, describe, others);
+            (NO_CLUSTER, message)
         } else {
             let waiting = proxies_of(lacking.iter().copied());
             let listed = listed(&waiting, lacking.len(), own, who, count_others);
@@ -156,6 +173,52 @@ impl Evidence<'_> {
             format!("{count}: {message}{note}"),
         )
     }
+}
+
+fn gap_of<'g>(proxy: &'g Proxy, clusters: &BTreeSet<&'g str>) -> Option<(&'g str, &'g ClusterGap)> {
+    proxy.gaps.first_of(clusters.iter().copied())
+}
+
+fn has_gap(proxy: &Proxy, clusters: &BTreeSet<&str>) -> bool {
+    proxy.gaps.first_of(clusters.iter().copied()).is_some()
+}
+
+/// Returns which cluster the proxy lacks, the effect and the remedy.
+fn describe_gap(proxy: &Proxy, clusters: &BTreeSet<&str>) -> String {
+    let who = who(proxy);
+    let Some((name, gap)) = gap_of(proxy, clusters) else {
+        return who;
+    };
+    let cluster = match name {
+        "" => "a cluster".to_owned(),
+        name => format!("cluster {name}"),
+    };
+    match gap {
+        ClusterGap::NoStream => format!(
+            "{who} has no stream for clusters (ADS): it does not get {cluster} and keeps its rules for this cluster; \
+             write ads_config and cds_config with the cluster of weir serve into its bootstrap, or look at its log"
+        ),
+        ClusterGap::Awaited => {
+            format!(
+                "{who} has not accepted {cluster} yet: it keeps its rules for this cluster for at most 15 seconds"
+            )
+        }
+        ClusterGap::Late => format!(
+            "{who} has not accepted {cluster} within 15 seconds: there the requests for this backend get an error; if \
+             Envoy's /clusters lacks the cluster, write the scope of the proxy into weir-filters of its ads_config, or \
+             else look at its log"
+        ),
+        ClusterGap::Refused(message) => short(&format!(
+            "{who} refuses {cluster} ({message}): there the requests for this backend get an error; correct the \
+             annotations of the Service and the policies for it"
+        )),
+    }
+}
+
+/// Returns the text `N proxies of other namespaces lack a cluster of this object`.
+fn others_without_cluster(count: usize) -> String {
+    let lack = if count == 1 { "lacks" } else { "lack" };
+    format!("{} {lack} a cluster of this object", count_others(count))
 }
 
 fn proxies_of<'f, 'p: 'f>(followers: impl Iterator<Item = &'f Follower<'p>>) -> Vec<&'p Proxy> {

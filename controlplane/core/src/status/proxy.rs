@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::cluster_gaps::ClusterGaps;
 use crate::owner::Owner;
 use crate::plan::Scope;
 
@@ -39,6 +40,9 @@ pub struct Proxy {
     /// The text `"REVISION" REASON` if the proxy refused a revision. If the control plane could not answer the proxy,
     /// the text has only the reason. Empty if there is no problem.
     pub refused: String,
+    /// The clusters of the proxy's newest configuration that the proxy lacks.
+    #[serde(default, skip_serializing_if = "ClusterGaps::is_empty")]
+    pub gaps: ClusterGaps,
     /// True if the proxy has loaded `weir-lean.wasm`, which edits no response headers. A replica with an older version
     /// of Weir does not send this field.
     #[serde(default)]

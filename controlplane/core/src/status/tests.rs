@@ -35,6 +35,7 @@ fn kind_without_status_gets_no_patch() {
         gateways: &BTreeMap::new(),
         splits_of_literals: BTreeMap::new(),
         edited: EditedShares::default(),
+        cluster_users: ClusterUsers::default(),
         refused: None,
         in_force: &Watermark::default(),
     };

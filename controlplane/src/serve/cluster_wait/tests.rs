@@ -10,6 +10,10 @@ fn progress(sent: &[&str], refused: &[&str]) -> Progress {
     }
 }
 
+fn lacking(progress: &Progress) -> ClusterNames {
+    progress.missing.keys().cloned().collect()
+}
+
 /// Writes a decision with its times in milliseconds after `start`.
 fn text(release: &Release, start: Instant) -> String {
     let at = |until: &Option<Instant>| match until {
@@ -37,7 +41,8 @@ fn check(present: Present, steps: &[(u64, &[&str], &[&str], &str)]) {
     let mut wait = ClusterWait::default();
     for (at, sent, refused, expected) in steps {
         let now = start + Duration::from_millis(*at);
-        let release = wait.decide(present, &progress(sent, refused), now);
+        let progress = progress(sent, refused);
+        let release = wait.decide(present, &lacking(&progress), &progress, now);
         assert_eq!(text(&release, start), *expected, "{present:?} at {at}");
         if matches!(release, Release::Partial { .. } | Release::Whole) {
             wait.end_hold();
@@ -118,17 +123,36 @@ fn unknown_document_waits_until_given_up() {
 }
 
 #[test]
-fn proxy_without_stream_keeps_its_document() {
+fn proxy_without_stream_gets_no_cluster() {
     let start = Instant::now();
-    let mut wait = ClusterWait::default();
-    for seconds in [0, 1, 3_600] {
-        let now = start + Duration::from_secs(seconds);
-        let release = wait.decide(Present::Known, &Progress::default(), now);
-        assert_eq!(release, Release::Hold { until: None });
+    let lacking = ClusterNames::from(["a".into()]);
+    for (present, steps) in [
+        (Present::Nothing, ["hold for ever"; 4]),
+        (Present::Unknown, ["hold for ever"; 4]),
+        (
+            Present::Known,
+            [
+                "hold until 1000",
+                "[a] without [] for ever",
+                "hold until 61000",
+                "[a] without [] for ever",
+            ],
+        ),
+    ] {
+        let mut wait = ClusterWait::default();
+        for (seconds, expected) in [0, 1, 60, 3_600].into_iter().zip(steps) {
+            let now = start + Duration::from_secs(seconds);
+            let release = wait.decide(present, &lacking, &Progress::default(), now);
+            assert_eq!(text(&release, start), expected, "{present:?} at {seconds}");
+            if matches!(release, Release::Partial { .. }) {
+                wait.end_hold();
+            }
+        }
+        // The time without a stream does not count for the cluster.
+        let now = start + Duration::from_secs(4_000);
+        let release = wait.decide(present, &lacking, &progress(&["a"], &[]), now);
+        assert!(matches!(release, Release::Hold { .. }), "{release:?}");
     }
-    let now = start + Duration::from_secs(3_601);
-    let release = wait.decide(Present::Known, &progress(&["a"], &[]), now);
-    assert_eq!(text(&release, now), "hold until 1000");
 }
 
 #[test]
@@ -141,9 +165,10 @@ fn newer_poll_continues_wait() {
     };
     let start = Instant::now();
     let first = waits.of(&poller("a"), start);
-    first
-        .lock()
-        .decide(Present::Known, &progress(&["a"], &[]), start);
+    let progress = progress(&["a"], &[]);
+    let mut held = first.lock();
+    held.decide(Present::Known, &lacking(&progress), &progress, start);
+    drop(held);
     let is_held = |instance: &str, seconds: u64| {
         let wait = waits.of(&poller(instance), start + Duration::from_secs(seconds));
         wait.lock().held_since.is_some()

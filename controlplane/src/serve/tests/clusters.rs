@@ -9,6 +9,11 @@ const WAIT: (&str, &str) = ("prefer", "wait=25");
 
 /// Publishes splits. Each split has a root and a list of backends such as `v1 9, v2 1`.
 fn publish(plane: &mut Plane, splits: &[(&str, &str)]) {
+    publish_at(plane, splits, 7);
+}
+
+/// Like [`publish`], with a watermark that contains `version` for Services.
+fn publish_at(plane: &mut Plane, splits: &[(&str, &str)], version: u64) {
     let mut text = String::new();
     for name in ["web", "api", "v1", "v2", "v3"] {
         text += &format!(
@@ -38,7 +43,7 @@ spec: {{service: {root}, backends: [{backends}]}}
         );
     }
     let manifests = object::read("test.yaml", &text).unwrap();
-    let watermark = "services=7".parse().unwrap();
+    let watermark = format!("services={version}").parse().unwrap();
     plane.publisher.publish(Snapshot {
         watermark,
         ..manifests.into()
@@ -211,14 +216,22 @@ async fn proxy_without_stream_keeps_document() {
     let tag = revision(&poll(&plane, "").await);
     drop(stream);
     publish(&mut plane, &[("web", "v1 1, v2 1")]);
-    for _ in 0..3 {
-        let response = poll(&plane, &tag).await;
-        assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
-        assert!(!response.headers().contains_key("weir-watermark"));
-    }
+    let start = Instant::now();
+    let response = poll(&plane, &tag).await;
+    assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
+    assert_eq!(start.elapsed().as_secs(), 25);
+    let response = poll(&plane, "\"other\"").await;
+    assert_eq!(response.status(), StatusCode::NOT_MODIFIED);
+    assert!(!response.headers().contains_key("weir-watermark"));
+    // A change that needs no new cluster is in force after a second.
+    publish(&mut plane, &[("web", "v1 1, v2 1"), ("api", "v1 1")]);
+    let start = Instant::now();
+    let response = poll(&plane, &tag).await;
+    assert_eq!(start.elapsed().as_secs(), 1);
+    assert_eq!(rules(response).await, "api = 1 v1; web = 1 v1");
     // A proxy with its own clusters waits for nothing.
     let response = plane.get("?namespace=shop", &[WAIT]).await;
-    assert_eq!(rules(response).await, "web = 1 v1, 1 v2");
+    assert_eq!(rules(response).await, "api = 1 v1; web = 1 v1, 1 v2");
 }
 
 #[tokio::test(start_paused = true)]
@@ -270,4 +283,78 @@ async fn polls_report_clusters_in_use() {
     assert_eq!(in_use().as_deref(), Some("v1"));
     poll(&plane, "\"other\"").await;
     assert_eq!(in_use(), None);
+}
+
+/// Returns the watermark and the gaps of the only proxy.
+fn status(plane: &Plane) -> (String, String) {
+    let proxies = plane.proxies.list().proxies;
+    let [proxy] = proxies.as_slice() else {
+        panic!("{proxies:?}");
+    };
+    let gaps = serde_json::to_string(&proxy.gaps).unwrap();
+    (proxy.watermark.clone(), gaps)
+}
+
+#[tokio::test(start_paused = true)]
+async fn missing_cluster_is_in_the_list() {
+    const NAME: &str = "v3.shop.svc.cluster.local:80";
+    let mut plane = plane(&[("web", "v1 1")]);
+    let stream = open(&plane);
+    accept(&stream, "v1");
+    let first = revision(&poll(&plane, "").await);
+    publish_at(&mut plane, &[("web", "v1 1, v3 1"), ("api", "v1 1")], 8);
+    let mut held = poll(&plane, &first);
+    begin(&mut held).await;
+    let gap = |gap: &str| format!("{{\"clusters\":{{\"{NAME}\":{gap}}}}}");
+    assert_eq!(status(&plane), ("services=7".into(), gap("\"awaited\"")));
+
+    // The partial document has every change, except in the rule that waits.
+    let partial = revision(&held.await);
+    let mut held = poll(&plane, &partial);
+    begin(&mut held).await;
+    assert_eq!(status(&plane), ("services=8".into(), gap("\"awaited\"")));
+    plane.proxies.set_metrics();
+    let text = plane.metrics.text();
+    assert!(text.contains("weir_proxies_without_cluster 1"), "{text}");
+    assert!(text.contains("weir_proxies_behind 0"), "{text}");
+    set(&stream, "v3", &ClusterState::Refused("bad".into()));
+    let broken = revision(&held.await);
+    let mut held = poll(&plane, &broken);
+    begin(&mut held).await;
+    let refused = gap("{\"refused\":\"bad\"}");
+    assert_eq!(status(&plane), ("services=8".into(), refused.clone()));
+
+    // The gap stays in the list until the proxy runs the whole document.
+    accept(&stream, "v3");
+    let whole = revision(&held.await);
+    poll(&plane, &broken).await;
+    assert_eq!(status(&plane).1, refused);
+    let mut held = poll(&plane, &whole);
+    begin(&mut held).await;
+    assert_eq!(
+        status(&plane),
+        ("services=8".into(), "{\"clusters\":{}}".into())
+    );
+}
+
+#[tokio::test(start_paused = true)]
+async fn missing_stream_is_in_the_list() {
+    let mut plane = plane(&[("web", "v1 1")]);
+    let stream = open(&plane);
+    accept(&stream, "v1");
+    let tag = revision(&poll(&plane, "").await);
+    let mut held = poll(&plane, &tag);
+    begin(&mut held).await;
+    drop(stream);
+    publish_at(&mut plane, &[("web", "v1 1, v3 1")], 8);
+    begin(&mut held).await;
+    let (watermark, gaps) = status(&plane);
+    assert_eq!(watermark, "services=7");
+    assert!(gaps.contains("\"no_stream\""), "{gaps}");
+    publish_at(&mut plane, &[("web", "v1 1")], 9);
+    begin(&mut held).await;
+    assert_eq!(
+        status(&plane),
+        ("services=9".into(), "{\"clusters\":{}}".into())
+    );
 }

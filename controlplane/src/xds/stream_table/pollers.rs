@@ -95,12 +95,12 @@ impl Pollers {
 
 impl StreamTable {
     /// Records a poll of a proxy that gets its clusters from Weir. `running` are the clusters of the document that the
-    /// proxy runs.
-    pub fn record_poll(&self, node: &Node, id: PollerId, running: RunningClusters) {
+    /// proxy runs. If `may_add` is false, a new poller is not kept, and the clusters of the node count as used.
+    pub fn record_poll(&self, node: &Node, id: PollerId, running: RunningClusters, may_add: bool) {
         let now = Instant::now();
         let mut nodes = self.lock();
         nodes.sweep(now);
-        let may_add = nodes.pollers < MAX_POLLERS;
+        let may_add = may_add && nodes.pollers < MAX_POLLERS;
         if !may_add && !nodes.nodes.contains_key(node) {
             // The clusters of a node without a poller count as used.
             return;

@@ -58,7 +58,7 @@ async fn every_poller_names_its_clusters() {
     let node = Node::new(Arc::default(), "a");
     let poll = |instance: &str, running: Option<&str>| {
         let running = running.map(|text| Arc::new(names(text)));
-        table.record_poll(&node, id(instance), running);
+        table.record_poll(&node, id(instance), running, true);
     };
     poll("x", Some("one"));
     assert_eq!(table.names_in_use(&node), None, "the first minute");
@@ -86,10 +86,10 @@ async fn every_poller_names_its_clusters() {
 async fn invented_pollers_are_bounded() {
     let table = Arc::new(StreamTable::default());
     let node = Node::new(Arc::default(), "a");
-    table.record_poll(&node, id("first"), Some(Arc::default()));
+    table.record_poll(&node, id("first"), Some(Arc::default()), true);
     seconds(61).await;
     for number in 0..1_000 {
-        table.record_poll(&node, id(&number.to_string()), Some(Arc::default()));
+        table.record_poll(&node, id(&number.to_string()), Some(Arc::default()), true);
     }
     assert_eq!(table.lock().pollers, 256);
     assert_eq!(table.names_in_use(&node), None);
@@ -150,18 +150,18 @@ async fn remote_stream_counts_like_own() {
 async fn remote_pollers_count_for_use() {
     let [own, other] = [(); 2].map(|()| Arc::new(StreamTable::default()));
     let node = Node::new(Arc::default(), "a");
-    own.record_poll(&node, id("x"), Some(Arc::new(names("one"))));
+    own.record_poll(&node, id("x"), Some(Arc::new(names("one"))), true);
     seconds(60).await;
-    own.record_poll(&node, id("x"), Some(Arc::new(names("one"))));
-    other.record_poll(&node, id("y"), Some(Arc::new(names("two"))));
+    own.record_poll(&node, id("x"), Some(Arc::new(names("one"))), true);
+    other.record_poll(&node, id("y"), Some(Arc::new(names("two"))), true);
     let since = exchange(&other, &own, 0);
     assert_eq!(own.names_in_use(&node), Some(names("one two")));
-    other.record_poll(&node, id("y"), None);
+    other.record_poll(&node, id("y"), None, true);
     exchange(&other, &own, since);
     assert_eq!(own.names_in_use(&node), None);
     own.lose_remote("other");
     seconds(30).await;
-    own.record_poll(&node, id("x"), Some(Arc::new(names("one"))));
+    own.record_poll(&node, id("x"), Some(Arc::new(names("one"))), true);
     assert_eq!(own.names_in_use(&node), None);
     seconds(31).await;
     assert_eq!(own.names_in_use(&node), Some(names("one")));
