@@ -32,7 +32,6 @@ use weir_core::status::subject::Subject;
 use weir_core::status::{Evidence, PlanState};
 use weir_core::translate::budget::Limits;
 use weir_core::translate::{Translation, translate_objects};
-use weir_core::upstream::clusters;
 use weir_core::watermark::Watermark;
 use weir_core::world::{Entry, Key};
 use weir_split::wire::Service;
@@ -230,14 +229,18 @@ impl Publisher {
         self.metrics.set_objects(&kinds);
 
         let translation = translate_objects(&objects, self.policy, &self.limits);
-        let Translation { world, plan, .. } = translation;
-        problems.extend(translation.problems);
+        let Translation {
+            world,
+            plan,
+            clusters,
+            problems: of_objects,
+        } = translation;
+        problems.extend(of_objects);
         self.report_problems(&problems);
 
         if !has_own_endpoints {
             self.endpoints().replace(world.slices.clone(), None);
         }
-        let clusters = clusters(&world, &plan);
         let mut refused = None;
         if self.is_current(&plan) {
             self.upstreams.replace(clusters);

@@ -9,6 +9,7 @@ use weir::publish::Publisher;
 use weir_core::api::smi::traffic_target::Policy;
 use weir_core::manifest::object;
 use weir_tests::envoy_binary;
+use weir_tests::tls::Authority;
 
 /// Returns a field of a protocol buffer with bytes as its value.
 fn field(number: u8, value: &[u8]) -> Vec<u8> {
@@ -23,14 +24,15 @@ fn field(number: u8, value: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Returns the errors of Envoy for a static configuration with the clusters of these manifests.
-fn errors(manifests: &str) -> String {
+/// Returns the errors of Envoy for a static configuration with the clusters of these manifests. `count` is the number of
+/// clusters.
+fn errors(manifests: &str, count: usize) -> String {
     let mut publisher = Publisher::new(Arc::default(), Policy::Unstated);
     let read = object::read("shop.yaml", manifests).expect("manifests");
     assert!(read.problems().is_empty());
     publisher.publish(read.into());
     let clusters = publisher.catalog().clusters().borrow().clone();
-    assert!(!clusters.is_empty());
+    assert_eq!(clusters.len(), count);
     // Bootstrap.static_resources and StaticResources.clusters.
     let clusters = clusters.values().flat_map(|it| field(2, &it.body));
     let bootstrap = field(2, &clusters.collect::<Vec<_>>());
@@ -38,7 +40,8 @@ fn errors(manifests: &str) -> String {
     let file = folder.path().join("envoy.pb");
     fs::write(&file, bootstrap).expect("a configuration");
     let output = Command::new(envoy_binary())
-        .args(["--mode", "validate", "--log-level", "error", "-c"])
+        .args(["--mode", "validate", "--log-level", "error"])
+        .args(["--service-node", "a", "--service-cluster", "a", "-c"])
         .arg(&file)
         .output()
         .expect("Envoy starts");
@@ -83,8 +86,39 @@ fn envoy_accepts_every_form_of_cluster() {
             "ports: [{port: 80}]",
         ),
     ];
-    let split = "{apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: {name: s}, spec: {service: plain, \
-                 backends: [{service: plain, weight: 1}, {service: h2c, weight: 1}, {service: https, weight: 1}, \
-                 {service: policies, weight: 1}, {service: static, weight: 1}, {service: names, weight: 1}]}}\n";
-    assert_eq!(errors(&format!("{split}{}", services.concat())), "");
+    let policy = |name: &str, authority: &str| {
+        format!(
+            "---\n{{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, metadata: {{name: {name}}}, spec: {{targetRefs: \
+             [{{group: '', kind: Service, name: {name}}}], validation: {{hostname: a.example, {authority}}}}}}}\n"
+        )
+    };
+    let pem = Authority::new()
+        .sign(&["a"])
+        .authority
+        .replace('\n', "\n    ");
+    let verified = [
+        service("system", "", "ports: [{port: 80}]"),
+        policy("system", "wellKnownCACertificates: System"),
+        service("pem", "", "ports: [{port: 80, appProtocol: grpc}]"),
+        policy(
+            "pem",
+            "caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}], subjectAltNames: [{type: URI, uri: 'spiffe://a/b'}, \
+             {type: Hostname, hostname: b.example}]",
+        ),
+        format!(
+            "---\napiVersion: v1\nkind: ConfigMap\nmetadata: {{name: ca}}\ndata:\n  ca.crt: |\n    {pem}\n"
+        ),
+        service("closed", "", "ports: [{port: 80}]"),
+        policy("closed", "wellKnownCACertificates: Mine"),
+    ];
+    let names = [
+        "plain", "h2c", "https", "policies", "static", "names", "system", "pem", "closed",
+    ];
+    let backends = names.map(|name| format!("{{service: {name}, weight: 1}}"));
+    let split = format!(
+        "{{apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: {{name: s}}, spec: {{service: plain, backends: [{}]}}}}\n",
+        backends.join(", ")
+    );
+    let manifests = [split, services.concat(), verified.concat()].concat();
+    assert_eq!(errors(&manifests, names.len()), "");
 }

@@ -2,6 +2,7 @@
 //!
 //! [`crate::translate`] resolves references to other objects.
 
+pub mod backend_tls_policy;
 pub mod endpoint_slice;
 pub mod gateway;
 pub mod known_fields;

@@ -24,8 +24,9 @@ mod shadow;
 mod splits;
 
 use std::borrow::Borrow;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use weir_split::wire::{self, Hosts, Root};
 
@@ -34,6 +35,7 @@ use crate::api::smi::traffic_target::Policy;
 use crate::manifest::problem::Problem;
 use crate::plan::{Audience, Plan, PlannedConnections, PlannedSet};
 use crate::translate::budget::Limits;
+use crate::upstream::{self, Cluster};
 use crate::world::{Entry, World};
 
 /// Calls [`translate_within`] with the default limits.
@@ -87,6 +89,8 @@ pub fn translate_within(world: &World, policy: Policy, limits: &Limits) -> (Plan
 pub struct Translation {
     pub world: World,
     pub plan: Plan,
+    /// The clusters of the backends of the plan, by name of the cluster.
+    pub clusters: BTreeMap<Arc<str>, Cluster>,
     /// First the problems that depend on one object alone, then the problems that translation finds.
     pub problems: Vec<Problem>,
 }
@@ -100,9 +104,13 @@ pub fn translate_objects<E: Borrow<Entry>>(
     let (world, mut problems) = World::of(entries);
     let (plan, of_plan) = translate_within(&world, policy, limits);
     problems.extend(of_plan);
+    let mut of_clusters = BTreeSet::new();
+    let clusters = upstream::clusters(&world, &plan, &mut of_clusters);
+    problems.extend(of_clusters);
     Translation {
         world,
         plan,
+        clusters,
         problems,
     }
 }

@@ -1,18 +1,26 @@
 //! The clusters of the backends of a plan, and the endpoints of these clusters. The shell encodes both for Envoy.
 
 pub mod endpoints;
+mod tls_policies;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
 use weir_split::wire;
 
-use crate::api::service::upstream_settings::Policies;
-use crate::api::service::{Host, Port, Service, UpstreamAddress, UpstreamSettings};
+use crate::api::backend_tls_policy::CertificateName;
+use crate::api::service::upstream_settings::UpstreamPolicies;
+use crate::api::service::{HostAddress, Port, Service, UpstreamAddress, UpstreamSettings};
+use crate::manifest::problem::Problem;
+use crate::manifest::problem::messages::backend_tls_policy as messages;
 use crate::plan::Plan;
 pub use crate::plan::backends::{cluster_name, services_of};
 use crate::world::World;
+use tls_policies::{TlsPolicies, Unverifiable};
+
+/// Maximum size of the certificates in all clusters of one namespace. Clusters above it get no requests.
+const MAX_CERTIFICATES: usize = 4 << 20;
 
 /// The settings of the cluster of one backend.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +31,7 @@ pub struct Cluster {
     pub is_http2: bool,
     /// None means no encryption.
     pub tls: Option<Tls>,
-    pub policies: Policies,
+    pub policies: UpstreamPolicies,
 }
 
 /// Where a proxy gets the endpoints of a cluster.
@@ -31,7 +39,7 @@ pub struct Cluster {
 pub enum Discovery {
     /// From EndpointSlices.
     Slices(PortSelection),
-    /// From addresses that are a part of the cluster.
+    /// From addresses that are a part of the cluster. Without an address, a proxy answers requests with 503.
     Addresses(Box<[SocketAddr]>),
     /// From DNS. A host name has at most 253 bytes; an IP address is also possible.
     Names(Box<[(Box<str>, u16)]>),
@@ -50,41 +58,102 @@ pub struct PortSelection {
 pub struct Tls {
     /// The host name that the proxy sends (SNI).
     pub server_name: Box<str>,
+    /// None means that the proxy accepts every certificate.
+    pub verification: Option<Verification>,
+}
+
+/// What a proxy expects of the certificate of an endpoint.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verification {
+    /// The certificates of the authorities in PEM; None for the certificates of the proxy's operating system.
+    pub authorities: Option<Arc<str>>,
+    /// One of these names must be in the certificate.
+    pub names: Box<[CertificateName]>,
 }
 
 /// Returns the cluster of each Service port that gets requests or copies of requests under the plan, by name of the
-/// cluster. A Service of type ExternalName in a cluster has none, because its author could choose any host.
-pub fn clusters(world: &World, plan: &Plan) -> BTreeMap<Arc<str>, Cluster> {
-    let backends = plan.backends().into_iter();
-    let clusters = backends.filter_map(|(backend, is_grpc)| {
+/// cluster. A Service of type ExternalName in a cluster has none, because its author could choose any host. Adds the
+/// problems of the policies and of unverified TLS.
+pub fn clusters(
+    world: &World,
+    plan: &Plan,
+    problems: &mut BTreeSet<Problem>,
+) -> BTreeMap<Arc<str>, Cluster> {
+    let policies = TlsPolicies::of(world, problems);
+    let mut clusters = BTreeMap::new();
+    let mut certificates: BTreeMap<String, usize> = BTreeMap::new();
+    for (backend, is_grpc) in plan.backends() {
         let name = cluster_name(&backend).into();
-        Some((name, cluster(world, backend, is_grpc)?))
-    });
-    clusters.collect()
+        let Some(mut cluster) = cluster(world, &policies, backend, is_grpc, problems) else {
+            continue;
+        };
+        let namespace = cluster.service.namespace.clone();
+        let total = certificates.entry(namespace).or_default();
+        *total = total.saturating_add(cluster.certificate_bytes());
+        if *total > MAX_CERTIFICATES && cluster.certificate_bytes() > 0 {
+            let service = world.service(&cluster.service.namespace, &cluster.service.name);
+            let message = messages::too_many_certificates(MAX_CERTIFICATES);
+            problems.extend(service.map(|it| it.object.problem("", message)));
+            cluster.close();
+        }
+        clusters.insert(name, cluster);
+    }
+    clusters
+}
+
+impl Cluster {
+    /// Returns the number of bytes of the certificates in the cluster.
+    fn certificate_bytes(&self) -> usize {
+        let verification = self.tls.as_ref().and_then(|it| it.verification.as_ref());
+        let authorities = verification.and_then(|it| it.authorities.as_ref());
+        authorities.map_or(0, |it| it.len())
+    }
+
+    /// Makes a cluster without endpoints: no request can reach the Service without the verification that its policy
+    /// requires.
+    fn close(&mut self) {
+        self.discovery = Discovery::Addresses(Box::default());
+        self.tls = None;
+    }
 }
 
 /// Returns None if the Service or its port does not exist, or if its endpoints are unknown.
-fn cluster(world: &World, backend: wire::Service, is_grpc: bool) -> Option<Cluster> {
+fn cluster(
+    world: &World,
+    policies: &TlsPolicies<'_>,
+    backend: wire::Service,
+    is_grpc: bool,
+    problems: &mut BTreeSet<Problem>,
+) -> Option<Cluster> {
     let service = world.service(&backend.namespace, &backend.name)?;
     let port = service.port(backend.port)?;
     let protocol = port.backend_protocol;
-    Some(Cluster {
+    let settings = service.upstream.as_ref();
+    let mut cluster = Cluster {
         discovery: discovery(service, port)?,
         is_http2: protocol.is_http2 || is_grpc,
-        tls: protocol.is_tls.then(|| Tls {
-            server_name: server_name(service),
-        }),
-        policies: service
-            .upstream
-            .as_ref()
-            .map(|it| it.policies.clone())
-            .unwrap_or_default(),
+        tls: None,
+        policies: settings.map(|it| it.policies.clone()).unwrap_or_default(),
         service: backend,
-    })
+    };
+    match policies.tls(world, service, port) {
+        Some(Ok(tls)) => cluster.tls = Some(tls),
+        Some(Err(Unverifiable)) => cluster.close(),
+        None if protocol.is_tls => {
+            let message = messages::not_verified(port.number);
+            problems.insert(service.object.problem("spec.ports", message));
+            cluster.tls = Some(Tls {
+                server_name: server_name(service),
+                verification: None,
+            });
+        }
+        None => {}
+    }
+    Some(cluster)
 }
 
 fn discovery(service: &Service, port: &Port) -> Option<Discovery> {
-    let of_port = |host: &Host| UpstreamAddress {
+    let of_port = |host: &HostAddress| UpstreamAddress {
         host: host.clone(),
         port: None,
     };
@@ -107,15 +176,15 @@ fn listed(addresses: &[UpstreamAddress], default_port: u16) -> Discovery {
         .iter()
         .map(|it| (&it.host, it.port.unwrap_or(default_port)));
     let numeric = with_port.clone().map(|(host, port)| match host {
-        Host::Ip(address) => Some(SocketAddr::new(*address, port)),
-        Host::Name(_) => None,
+        HostAddress::Ip(address) => Some(SocketAddr::new(*address, port)),
+        HostAddress::Name(_) => None,
     });
     if let Some(addresses) = numeric.collect::<Option<_>>() {
         return Discovery::Addresses(addresses);
     }
     let names = with_port.map(|(host, port)| match host {
-        Host::Ip(address) => (address.to_string().into(), port),
-        Host::Name(name) => (name.clone(), port),
+        HostAddress::Ip(address) => (address.to_string().into(), port),
+        HostAddress::Name(name) => (name.clone(), port),
     });
     Discovery::Names(names.collect())
 }
@@ -127,8 +196,8 @@ fn server_name(service: &Service) -> Box<str> {
         let external = settings.external_name.clone();
         let mut hosts = of_addresses.chain(external);
         hosts.find_map(|host| match host {
-            Host::Name(name) => Some(name),
-            Host::Ip(IpAddr::V4(_) | IpAddr::V6(_)) => None,
+            HostAddress::Name(name) => Some(name),
+            HostAddress::Ip(IpAddr::V4(_) | IpAddr::V6(_)) => None,
         })
     };
     let named = service.upstream.as_deref().and_then(hosts);

@@ -10,6 +10,7 @@ use std::sync::Arc;
 pub use entry::Entry;
 use entry::WorldPart;
 
+use crate::api::backend_tls_policy::BackendTlsPolicy;
 use crate::api::endpoint_slice::EndpointSlice;
 use crate::api::gateway::Gateway;
 use crate::api::reference_grant::ReferenceGrant;
@@ -31,6 +32,10 @@ pub struct World {
     services: BTreeMap<Key, Arc<Service>>,
     /// Sorted by namespace and name. Empty if the source reads EndpointSlices apart from the other objects.
     pub slices: Vec<Arc<EndpointSlice>>,
+    /// Sorted by namespace and name.
+    pub tls_policies: Vec<Arc<BackendTlsPolicy>>,
+    /// The certificates in ConfigMaps.
+    certificates: BTreeMap<Key, Arc<str>>,
     gateways: BTreeMap<Key, Arc<Gateway>>,
     /// GatewayClasses with the controller name of Weir.
     own_classes: BTreeSet<String>,
@@ -117,7 +122,7 @@ impl World {
             _ => &entry.namespace,
         };
         let is_new = !namespace.is_empty() && !self.namespaces.contains(namespace);
-        if is_new && !entry.kind.is_of_policy() {
+        if is_new && !entry.kind.is_of_policy() && entry.kind != Kind::ConfigMap {
             self.namespaces.insert(namespace.clone());
         }
         let own = || entry.namespace.clone();
@@ -132,6 +137,8 @@ impl World {
             WorldPart::Namespace(it) => drop(self.labels.insert(entry.name.clone(), it.clone())),
             WorldPart::Service(it) => drop(self.services.insert(key(), it.clone())),
             WorldPart::Endpoints(it) => self.slices.push(it.clone()),
+            WorldPart::TlsPolicy(it) => self.tls_policies.push(it.clone()),
+            WorldPart::Certificates(it) => drop(self.certificates.insert(key(), it.clone())),
             WorldPart::Gateway(it) => drop(self.gateways.insert(key(), it.clone())),
             WorldPart::Grant(it) => self.grants.entry(own()).or_default().push(it.clone()),
             WorldPart::Split(it) => self.splits.push(it.clone()),
@@ -146,6 +153,12 @@ impl World {
     pub fn service(&self, namespace: &str, name: &str) -> Option<&Service> {
         let key = (namespace.to_owned(), name.to_owned());
         self.services.get(&key).map(Arc::as_ref)
+    }
+
+    /// Returns the certificates in the ConfigMap, in PEM.
+    pub fn certificates(&self, namespace: &str, name: &str) -> Option<&str> {
+        let key = (namespace.to_owned(), name.to_owned());
+        self.certificates.get(&key).map(Arc::as_ref)
     }
 
     pub fn gateway(&self, namespace: &str, name: &str) -> Option<&Gateway> {

@@ -148,3 +148,43 @@ fn invalid_plans_are_refused() {
         assert!(expected.iter().all(contains), "{refused}");
     }
 }
+
+#[test]
+fn clusters_are_there_before_the_plan() {
+    let manifests = |address: &str, protocol: &str| {
+        let text = format!(
+            "{{apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: {{name: web}}, spec: {{service: web, backends: [{{service: web, weight: 1}}]}}}}
+---
+{{apiVersion: v1, kind: Service, metadata: {{name: web}}, spec: {{ports: [{{port: 80, appProtocol: {protocol}}}]}}}}
+---
+{{apiVersion: discovery.k8s.io/v1, kind: EndpointSlice, metadata: {{name: a, labels: {{kubernetes.io/service-name: web}}}}, addressType: IPv4, ports: [{{port: 8080}}], endpoints: [{{addresses: [{address}]}}]}}
+"
+        );
+        Snapshot::from(object::read("a.yaml", &text).unwrap())
+    };
+    let mut publisher = Publisher::new(Arc::default(), Policy::Unstated);
+    let catalog = publisher.catalog();
+    let name = "web.default.svc.cluster.local:80";
+    let version = || catalog.endpoints(name).unwrap().version;
+    publisher.publish(manifests("10.0.0.1", "http"));
+    let rendered = published(&mut publisher.subscribe())
+        .rendered(&Scope::Producers, 1)
+        .unwrap();
+    assert_eq!(
+        Vec::from_iter(rendered.clusters.iter().map(|it| &**it)),
+        [name]
+    );
+    let mut clusters = catalog.clusters();
+    assert_eq!(
+        Vec::from_iter(clusters.borrow_and_update().keys().map(|it| &**it)),
+        [name]
+    );
+    let first = version();
+    // The plan stays the same, but the endpoints and then the cluster change.
+    publisher.publish(manifests("10.0.0.2", "http"));
+    assert_ne!(first, version());
+    assert!(!clusters.has_changed().unwrap());
+    publisher.publish(manifests("10.0.0.2", "grpc"));
+    assert!(clusters.has_changed().unwrap());
+    assert_eq!(publisher.metrics().revisions_published.get(), 1);
+}

@@ -13,28 +13,36 @@ use envoy_types::pb::envoy::config::cluster::v3::{
     CircuitBreakers, Cluster as ClusterMessage, OutlierDetection, UpstreamConnectionOptions,
 };
 use envoy_types::pb::envoy::config::core::v3::config_source::ConfigSourceSpecifier;
+use envoy_types::pb::envoy::config::core::v3::data_source::Specifier;
 use envoy_types::pb::envoy::config::core::v3::transport_socket;
 use envoy_types::pb::envoy::config::core::v3::{
-    AggregatedConfigSource, ApiVersion, ConfigSource, Http1ProtocolOptions, Http2ProtocolOptions,
+    AggregatedConfigSource, ApiVersion, ConfigSource, DataSource, Http1ProtocolOptions, Http2ProtocolOptions,
     TcpKeepalive, TransportSocket, TypedExtensionConfig,
 };
 use envoy_types::pb::envoy::extensions::network::dns_resolver::cares::v3::CaresDnsResolverConfig;
-use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::UpstreamTlsContext;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::common_tls_context::ValidationContextType;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::subject_alt_name_matcher::SanType;
+use envoy_types::pb::envoy::extensions::transport_sockets::tls::v3::{
+    CertificateValidationContext, CommonTlsContext, SubjectAltNameMatcher, UpstreamTlsContext,
+};
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::HttpProtocolOptions;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::explicit_http_config::ProtocolConfig;
 use envoy_types::pb::envoy::extensions::upstreams::http::v3::http_protocol_options::{
     ExplicitHttpConfig, UpstreamProtocolOptions,
 };
+use envoy_types::pb::envoy::r#type::matcher::v3::StringMatcher;
+use envoy_types::pb::envoy::r#type::matcher::v3::string_matcher::MatchPattern;
 use envoy_types::pb::google::protobuf::{Any, Duration, UInt32Value, UInt64Value};
 use prost::{Message, Name};
 
 use super::catalog::Resource;
 use super::endpoints_message::{load_assignment, named_assignment};
-use weir_core::api::service::upstream_settings::{self, LoadBalancing, Policies};
+use weir_core::api::backend_tls_policy::CertificateName;
+use weir_core::api::service::upstream_settings::{self, LoadBalancing, UpstreamPolicies};
 use weir_core::upstream::endpoints::Endpoints;
-use weir_core::upstream::{Cluster, Discovery, Tls};
+use weir_core::upstream::{Cluster, Discovery, Tls, Verification};
 
-/// The default of [`Policies::connect_timeout`] in milliseconds. It is the default of Envoy, too.
+/// The default of [`UpstreamPolicies::connect_timeout`] in milliseconds. It is the default of Envoy, too.
 const CONNECT_TIMEOUT: u64 = 5_000;
 /// How long a proxy waits for the endpoints of a new cluster. While it waits, it acknowledges no other new cluster.
 const ENDPOINTS_TIMEOUT: u64 = 2_000;
@@ -42,6 +50,9 @@ const ENDPOINTS_TIMEOUT: u64 = 2_000;
 /// acknowledgement of other clusters for long; the defaults of Envoy (5 s, 4 queries) could for 75 s.
 const DNS_TIMEOUT_SECONDS: u64 = 1;
 const DNS_TRIES: u32 = 2;
+/// The file with the certificates of the operating system in Debian, Ubuntu, Alpine and the images of Envoy. Envoy does
+/// not implement the field `system_root_certs`. A proxy without the file refuses the cluster.
+const SYSTEM_CERTIFICATES: &str = "/etc/ssl/certs/ca-certificates.crt";
 const HTTP_OPTIONS: &str = "envoy.extensions.upstreams.http.v3.HttpProtocolOptions";
 
 /// Returns the resource of a cluster. `name` is the name of the cluster.
@@ -105,7 +116,7 @@ fn set_discovery(message: &mut ClusterMessage, discovery: &Discovery) {
     message.cluster_discovery_type = Some(ClusterDiscoveryType::Type(kind.into()));
 }
 
-fn set_policies(message: &mut ClusterMessage, policies: &Policies) {
+fn set_policies(message: &mut ClusterMessage, policies: &UpstreamPolicies) {
     let timeout = policies.connect_timeout.unwrap_or(CONNECT_TIMEOUT);
     message.connect_timeout = Some(duration(timeout));
     let policy = match policies.load_balancing {
@@ -120,6 +131,8 @@ fn set_policies(message: &mut ClusterMessage, policies: &Policies) {
         interval: it.interval.map(duration),
         base_ejection_time: it.ejection_time.map(duration),
         max_ejection_percent: it.max_ejection_percent.map(count),
+        // By default Envoy also compares the rates of success of the endpoints. No annotation names this.
+        enforcing_success_rate: Some(count(0)),
         ..OutlierDetection::default()
     });
     message.upstream_connection_options = policies.keepalive.map(|it| UpstreamConnectionOptions {
@@ -163,13 +176,48 @@ fn http_options(cluster: &Cluster) -> Any {
 }
 
 fn tls_socket(tls: &Tls) -> TransportSocket {
+    let verification = tls.verification.as_ref().map(validation_context);
     let context = UpstreamTlsContext {
         sni: tls.server_name.clone().into(),
+        common_tls_context: verification.map(|it| CommonTlsContext {
+            validation_context_type: Some(ValidationContextType::ValidationContext(it)),
+            ..CommonTlsContext::default()
+        }),
         ..UpstreamTlsContext::default()
     };
     TransportSocket {
         name: "envoy.transport_sockets.tls".to_owned(),
         config_type: Some(transport_socket::ConfigType::TypedConfig(any(&context))),
+    }
+}
+
+fn validation_context(verification: &Verification) -> CertificateValidationContext {
+    let authorities = match &verification.authorities {
+        Some(certificates) => Specifier::InlineString(certificates.to_string()),
+        None => Specifier::Filename(SYSTEM_CERTIFICATES.to_owned()),
+    };
+    CertificateValidationContext {
+        trusted_ca: Some(DataSource {
+            specifier: Some(authorities),
+            ..DataSource::default()
+        }),
+        match_typed_subject_alt_names: verification.names.iter().map(name_matcher).collect(),
+        ..CertificateValidationContext::default()
+    }
+}
+
+fn name_matcher(name: &CertificateName) -> SubjectAltNameMatcher {
+    let (kind, text) = match name {
+        CertificateName::Hostname(name) => (SanType::Dns, name),
+        CertificateName::Uri(uri) => (SanType::Uri, uri),
+    };
+    SubjectAltNameMatcher {
+        san_type: kind.into(),
+        matcher: Some(StringMatcher {
+            match_pattern: Some(MatchPattern::Exact(text.clone().into())),
+            ..StringMatcher::default()
+        }),
+        ..SubjectAltNameMatcher::default()
     }
 }
 

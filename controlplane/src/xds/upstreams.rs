@@ -83,7 +83,6 @@ mod tests {
     use weir_core::manifest::object::read;
     use weir_core::translate::budget::Limits;
     use weir_core::translate::translate_objects;
-    use weir_core::upstream::clusters;
     use weir_core::world::Entry;
 
     /// Returns the clusters of a split with these Services as backends.
@@ -102,8 +101,7 @@ mod tests {
         }
         let objects = read("a.yaml", &text).unwrap().objects;
         let entries: Vec<Entry> = objects.iter().map(Entry::of).collect();
-        let found = translate_objects(&entries, Policy::Unstated, &Limits::default());
-        clusters(&found.world, &found.plan)
+        translate_objects(&entries, Policy::Unstated, &Limits::default()).clusters
     }
 
     #[test]

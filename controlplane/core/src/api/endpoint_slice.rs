@@ -71,14 +71,14 @@ pub struct EndpointView<'s> {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct SliceManifest {
-    metadata: Metadata,
+    metadata: SliceMetadata,
     address_type: String,
     ports: Option<Vec<PortManifest>>,
     endpoints: Option<Vec<EndpointManifest>>,
 }
 
 #[derive(Deserialize)]
-struct Metadata {
+struct SliceMetadata {
     labels: Option<BTreeMap<String, String>>,
 }
 

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use serde::Deserialize;
 
-pub use upstream_settings::{Host, UpstreamAddress, UpstreamSettings};
+pub use upstream_settings::{HostAddress, UpstreamAddress, UpstreamSettings};
 
 use crate::manifest::object::Object;
 use crate::manifest::problem::messages::one_of;
@@ -192,6 +192,12 @@ impl Service {
                 .collect(),
             cluster_ips: cluster_ips.into(),
         })
+    }
+
+    /// True for a Service of type ExternalName in a cluster: its author could reach any host through the proxy
+    /// (CVE-2021-25740, and Gateway API, BackendObjectReference). The author of the files in a folder may do this.
+    pub fn may_name_any_host(&self) -> bool {
+        self.is_external && self.object.source.is_empty()
     }
 
     pub fn port(&self, number: u16) -> Option<&Port> {

@@ -28,9 +28,12 @@ pub enum Kind {
     Namespace,
     Service,
     EndpointSlice,
+    /// Only certificates for a BackendTLSPolicy are read.
+    ConfigMap,
     GatewayClass,
     Gateway,
     ReferenceGrant,
+    BackendTlsPolicy,
     TrafficSplit,
     HttpRoute,
     LinkerdHttpRoute,
@@ -80,10 +83,11 @@ const fn supported(
     }
 }
 
-pub const SUPPORTED_KINDS: [SupportedKind; 19] = [
+pub const SUPPORTED_KINDS: [SupportedKind; 21] = [
     supported("", "Namespace", &["v1"], Kind::Namespace),
     supported("", "Service", &["v1"], Kind::Service),
     supported(DISCOVERY, "EndpointSlice", &["v1"], Kind::EndpointSlice),
+    supported("", "ConfigMap", &["v1"], Kind::ConfigMap),
     supported(
         GATEWAY_API,
         "GatewayClass",
@@ -96,6 +100,12 @@ pub const SUPPORTED_KINDS: [SupportedKind; 19] = [
         "ReferenceGrant",
         &["v1", "v1beta1"],
         Kind::ReferenceGrant,
+    ),
+    supported(
+        GATEWAY_API,
+        "BackendTLSPolicy",
+        &["v1", "v1alpha3"],
+        Kind::BackendTlsPolicy,
     ),
     supported(
         SMI,
@@ -174,6 +184,8 @@ impl fmt::Display for Kind {
             Kind::Namespace => "Namespace",
             Kind::Service => "Service",
             Kind::EndpointSlice => "EndpointSlice",
+            Kind::ConfigMap => "ConfigMap",
+            Kind::BackendTlsPolicy => "BackendTLSPolicy",
             Kind::GatewayClass => "GatewayClass",
             Kind::Gateway => "Gateway",
             Kind::ReferenceGrant => "ReferenceGrant",
@@ -261,9 +273,14 @@ impl Object {
             refused: None,
             body,
         };
-        if let Kind::Workload(_) = kind {
-            // Kubernetes can run workloads that the checks below would refuse, such as a Pod with `generateName`.
+        if let Kind::Workload(_) | Kind::ConfigMap = kind {
+            // Kubernetes can run workloads that the checks below would refuse, such as a Pod with `generateName`. Most
+            // ConfigMaps are not for Weir.
             let (_, version) = api_version_of(&object.body);
+            if kind == Kind::ConfigMap && !object.body["data"]["ca.crt"].is_string() {
+                let why = "a ConfigMap without the key ca.crt is not read";
+                return Parsed::Foreign(why.to_owned(), None);
+            }
             if versions.contains(&version) && hostname::is_label(&object.namespace) {
                 return Parsed::Object(object);
             }
@@ -308,7 +325,7 @@ impl Object {
         let counts = |reading: &&yaml::TwoReadings| {
             let fields: Vec<&str> = reading.fields.iter().map(String::as_str).collect();
             match (self.kind, fields.as_slice()) {
-                (Kind::Workload(_), _) => false,
+                (Kind::Workload(_) | Kind::ConfigMap, _) => false,
                 (Kind::Service, fields) => fields == ["spec", "ports", "port"],
                 (_, ["metadata" | "status", ..]) => false,
                 _ => true,

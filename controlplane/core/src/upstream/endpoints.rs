@@ -8,7 +8,7 @@ use crate::api::endpoint_slice::{EndpointSlice, EndpointView, Readiness};
 
 /// The endpoints of a cluster, by name of the zone. The name is empty for endpoints without a zone.
 ///
-/// If every endpoint has a hint (`hints.forZones`), the zones are those of the hints.
+/// If every endpoint has a hint (`hints.forZones`), the names come from the hints.
 pub type Endpoints = BTreeMap<Box<str>, BTreeSet<SocketAddr>>;
 
 /// Returns the endpoints for a port of a Service. `slices` are all EndpointSlices of the Service, in any order.
@@ -169,7 +169,7 @@ mod tests {
     fn hints_count_if_all_have_them() {
         let head = "addressType: IPv4\nports: [{name: http, port: 80}]\nendpoints:\n- {addresses: [10.0.0.1], zone: a, hints: {forZones: [{name: b}]}}\n";
         let one = slice("a", head);
-        assert_eq!(lines(&[one.clone()], false), ["b 10.0.0.1:80"]);
+        assert_eq!(lines(std::slice::from_ref(&one), false), ["b 10.0.0.1:80"]);
         let other = "- {addresses: [10.0.0.2], zone: c}\n";
         let two = slice("a", &format!("{head}{other}"));
         assert_eq!(lines(&[two], false), ["a 10.0.0.1:80", "c 10.0.0.2:80"]);

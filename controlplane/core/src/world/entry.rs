@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use crate::api::backend_tls_policy::{self, BackendTlsPolicy};
 use crate::api::endpoint_slice::EndpointSlice;
 use crate::api::gateway::{CONTROLLER, Gateway};
 use crate::api::known_fields;
@@ -44,6 +45,9 @@ pub(super) enum WorldPart {
     Namespace(Arc<BTreeMap<String, String>>),
     Service(Arc<Service>),
     Endpoints(Arc<EndpointSlice>),
+    TlsPolicy(Arc<BackendTlsPolicy>),
+    /// The certificates of a ConfigMap.
+    Certificates(Arc<str>),
     Gateway(Arc<Gateway>),
     Grant(Arc<ReferenceGrant>),
     Split(Arc<TrafficSplit>),
@@ -124,6 +128,13 @@ impl Entry {
     pub fn endpoint_slice(&self) -> Option<&Arc<EndpointSlice>> {
         match &self.part {
             WorldPart::Endpoints(slice) => Some(slice),
+            _ => None,
+        }
+    }
+
+    pub fn tls_policy(&self) -> Option<&BackendTlsPolicy> {
+        match &self.part {
+            WorldPart::TlsPolicy(policy) => Some(policy),
             _ => None,
         }
     }
@@ -255,6 +266,14 @@ impl WorldPart {
             Kind::EndpointSlice => match EndpointSlice::parse(object, problems)? {
                 None => WorldPart::Name,
                 Some(slice) => WorldPart::Endpoints(slice.into()),
+            },
+            Kind::BackendTlsPolicy => {
+                WorldPart::TlsPolicy(BackendTlsPolicy::parse(object, problems)?.into())
+            }
+            // A ConfigMap without certificates is not for Weir.
+            Kind::ConfigMap => match backend_tls_policy::certificates(object) {
+                None => WorldPart::None,
+                Some(certificates) => WorldPart::Certificates(certificates),
             },
             Kind::Gateway => {
                 let (gateway, listener_problems) = Gateway::parse(object)?;

@@ -13,7 +13,7 @@ fn cluster(discovery: Discovery) -> Cluster {
         discovery,
         is_http2: false,
         tls: None,
-        policies: Policies::default(),
+        policies: UpstreamPolicies::default(),
     }
 }
 
@@ -39,7 +39,7 @@ fn defaults_leave_policies_out() {
 #[test]
 fn policies_reach_their_fields() {
     let mut with = slices();
-    with.policies = Policies {
+    with.policies = UpstreamPolicies {
         connect_timeout: Some(1_500),
         load_balancing: Some(LoadBalancing::LeastRequest),
         limits: upstream_settings::CircuitBreakers {

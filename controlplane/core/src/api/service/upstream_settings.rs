@@ -23,15 +23,15 @@ const MAX_MILLISECONDS: u64 = 86_400_000;
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct UpstreamSettings {
     /// `spec.externalName` of a Service of type ExternalName.
-    pub external_name: Option<Host>,
+    pub external_name: Option<HostAddress>,
     /// The value of the annotation `weir.dev/addresses`.
     pub addresses: Box<[UpstreamAddress]>,
-    pub policies: Policies,
+    pub policies: UpstreamPolicies,
 }
 
 /// A host without a port.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub enum Host {
+pub enum HostAddress {
     Ip(IpAddr),
     /// A host name in lower case, without a trailing dot.
     Name(Box<str>),
@@ -39,7 +39,7 @@ pub enum Host {
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub struct UpstreamAddress {
-    pub host: Host,
+    pub host: HostAddress,
     /// None means the number of the Service's port.
     pub port: Option<u16>,
 }
@@ -47,7 +47,7 @@ pub struct UpstreamAddress {
 /// How a proxy uses the endpoints of a Service. An absent value means the default of Envoy, except where a field says
 /// otherwise.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Policies {
+pub struct UpstreamPolicies {
     /// Milliseconds. The default is 5 seconds.
     pub connect_timeout: Option<u64>,
     pub load_balancing: Option<LoadBalancing>,
@@ -273,7 +273,7 @@ fn address(text: &str) -> Option<UpstreamAddress> {
     let port: u16 = port.parse().ok()?;
     let in_brackets = name.strip_prefix('[').and_then(|it| it.strip_suffix(']'));
     let host = match in_brackets {
-        Some(inner) => Host::Ip(inner.parse::<Ipv6Addr>().ok()?.into()),
+        Some(inner) => HostAddress::Ip(inner.parse::<Ipv6Addr>().ok()?.into()),
         // The address of IPv6 without brackets would be ambiguous.
         None => host(name).filter(|_| !name.contains(':'))?,
     };
@@ -283,10 +283,10 @@ fn address(text: &str) -> Option<UpstreamAddress> {
     })
 }
 
-fn host(text: &str) -> Option<Host> {
+fn host(text: &str) -> Option<HostAddress> {
     if let Ok(address) = text.parse::<IpAddr>() {
         let is_usable = !address.is_unspecified() && !address.is_multicast();
-        return is_usable.then_some(Host::Ip(address));
+        return is_usable.then_some(HostAddress::Ip(address));
     }
     let name = text.strip_suffix('.').unwrap_or(text).to_ascii_lowercase();
     // A name that ends with digits is most likely a misspelled address.
@@ -295,7 +295,7 @@ fn host(text: &str) -> Option<Host> {
         .next_back()
         .is_some_and(|it| it.is_ascii_digit())
         && name.bytes().all(|it| it.is_ascii_digit() || it == b'.');
-    (is_dns_name(&name) && !is_number).then(|| Host::Name(name.into()))
+    (is_dns_name(&name) && !is_number).then(|| HostAddress::Name(name.into()))
 }
 
 #[cfg(test)]

@@ -34,11 +34,10 @@ const OTHER_GROUPS: [(&str, &str); 8] = [
 
 /// Kinds of the supported groups that Weir does not read. Their names look like misspelled names of supported kinds,
 /// but are not mistakes.
-const OTHER_KINDS: [&str; 12] = [
+const OTHER_KINDS: [&str; 11] = [
     "TLSRoute",
     "UDPRoute",
     "ListenerSet",
-    "BackendTLSPolicy",
     "BackendTrafficPolicy",
     "Server",
     "ServerAuthorization",
@@ -144,10 +143,10 @@ fn wrong_group(group: &str, kind: &str, right: &SupportedKind) -> Message {
     }
 }
 
-/// True if this kind splits traffic. False for a kind of the access policy: many products have kinds with these names,
-/// so a similar name is not a sign of a mistake.
+/// True if this kind splits traffic. False for a kind of the access policy and for ConfigMaps: many products have kinds
+/// with these names, so a similar name is not a sign of a mistake.
 fn is_of_traffic(supported: &SupportedKind) -> bool {
-    !supported.kind.is_of_policy()
+    !supported.kind.is_of_policy() && supported.kind != Kind::ConfigMap
 }
 
 /// Returns `v1` if it is one of the versions, else the last version, which is the highest.

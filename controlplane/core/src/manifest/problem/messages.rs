@@ -133,6 +133,7 @@ pub mod access;
 pub mod answer;
 pub mod backend;
 pub mod bootstrap;
+pub mod backend_tls_policy;
 pub mod budget;
 pub mod endpoint_slice;
 pub mod envoy;
@@ -156,6 +157,7 @@ pub const ALL: &[(&str, &[Template])] = &[
     ("answer", answer::ALL),
     ("backend", backend::ALL),
     ("bootstrap", bootstrap::ALL),
+    ("backend_tls_policy", backend_tls_policy::ALL),
     ("budget", budget::ALL),
     ("endpoint_slice", endpoint_slice::ALL),
     ("envoy", envoy::ALL),

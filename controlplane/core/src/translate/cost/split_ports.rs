@@ -84,7 +84,7 @@ fn common_ports(world: &World, split: &TrafficSplit) -> BTreeSet<u16> {
     common
 }
 
-/// Returns the Services of the selected backends, without duplicates and without Services of type ExternalName.
+/// Returns the Services of the selected backends, without duplicates and without Services that may name any host.
 fn services<'w>(
     world: &'w World,
     split: &TrafficSplit,
@@ -95,5 +95,5 @@ fn services<'w>(
     let services = names
         .into_iter()
         .filter_map(|name| world.service(&split.object.namespace, name));
-    services.filter(|it| !it.is_external).collect()
+    services.filter(|it| !it.may_name_any_host()).collect()
 }

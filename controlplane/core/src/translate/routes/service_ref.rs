@@ -43,9 +43,7 @@ pub fn resolve(
     let Some(service) = world.service(namespace, name) else {
         return Err(messages::no_service(at).into());
     };
-    // The author of a Service of type ExternalName could reach any host through the proxy (CVE-2021-25740, and Gateway
-    // API, BackendObjectReference).
-    if service.is_external {
+    if service.may_name_any_host() {
         return Err(messages::external_name(at).into());
     }
     let port = port_of(service, to.port.as_ref(), &at)?;

@@ -305,8 +305,7 @@ fn backend_service<'w>(
     let own = split.object.namespace.as_str();
     match world.service(own, &backend.name) {
         None => Err(messages::split_backend_not_found(own, &backend.name)),
-        // The author of such a Service could reach any host through the proxy (CVE-2021-25740).
-        Some(service) if service.is_external => {
+        Some(service) if service.may_name_any_host() => {
             Err(messages::split_backend_external(&service.object))
         }
         Some(service) => Ok(service),

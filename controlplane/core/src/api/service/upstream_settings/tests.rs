@@ -12,13 +12,13 @@ fn settings(source: &str, annotations: &str) -> (Option<Box<UpstreamSettings>>, 
     (settings, problems)
 }
 
-fn name(text: &str) -> Host {
-    Host::Name(text.into())
+fn name(text: &str) -> HostAddress {
+    HostAddress::Name(text.into())
 }
 
 #[test]
 fn addresses_have_optional_ports() {
-    let ip = |text: &str| Host::Ip(text.parse().unwrap());
+    let ip = |text: &str| HostAddress::Ip(text.parse().unwrap());
     for (text, host, port) in [
         ("10.0.0.1", ip("10.0.0.1"), None),
         ("10.0.0.1:80", ip("10.0.0.1"), Some(80)),
