@@ -15,8 +15,8 @@ use crate::scene::{Ask, Files, NAME};
 
 const ACCOUNT: &str = "system:serviceaccount:weir-system:weir";
 
-/// One object of each kind whose status Weir writes. Each object has only one backend, the Service `none`, which does
-/// not exist.
+/// One object of each kind whose status Weir writes, and a policy that names a ConfigMap. Each object has only one
+/// backend, the Service `none`, which does not exist.
 const OBJECTS: &str = "
 { apiVersion: v1, kind: Service, metadata: { name: web }, spec: { ports: [{ port: 80 }] } }
 ---
@@ -37,6 +37,8 @@ const OBJECTS: &str = "
 { apiVersion: policy.linkerd.io/v1beta3, kind: HTTPRoute, metadata: { name: old }, spec: { parentRefs: [{ group: core, kind: Service, name: old }], rules: [{ backendRefs: [{ name: none, port: 80 }] }] } }
 ---
 { apiVersion: split.smi-spec.io/v1alpha4, kind: TrafficSplit, metadata: { name: shop }, spec: { service: shop, backends: [{ service: none, weight: 1 }] } }
+---
+{ apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, metadata: { name: web }, spec: { targetRefs: [{ group: '', kind: Service, name: web }], validation: { hostname: a.example, caCertificateRefs: [{ group: '', kind: ConfigMap, name: ca }] } } }
 ";
 
 fn kustomize(folder: &str) -> Vec<Value> {

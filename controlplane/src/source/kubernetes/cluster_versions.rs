@@ -17,6 +17,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::object_list::ObjectList;
 use super::read_object::count;
 use super::resource::{Served, Source};
+use weir_core::manifest::object::Kind;
 use weir_core::watermark::Watermark;
 
 /// Shortest time between two requests for the versions of all sources.
@@ -61,6 +62,8 @@ struct WatchedSource {
 pub struct ListLocation {
     pub path: String,
     pub field_selector: Option<String>,
+    /// False for EndpointSlices: they are in no configuration, so no watermark has their versions.
+    is_in_watermark: bool,
 }
 
 /// A command to a watch.
@@ -105,6 +108,7 @@ impl ListLocation {
         ListLocation {
             path: source.path(served.version),
             field_selector: source.field_selector(),
+            is_in_watermark: source.resource.kind != Kind::EndpointSlice,
         }
     }
 
@@ -215,13 +219,14 @@ impl SharedVersions {
                 if reached > newest {
                     source.command.send_replace(WatchCommand::Restart);
                 }
-                Some((id, newest))
+                Some((source.location.is_in_watermark.then_some(id), newest))
             });
         }
         let mut watermark = Watermark::default();
         while let Some(answer) = answers.join_next().await {
             match answer {
-                Ok(Some((id, newest))) => watermark.set(&id, newest),
+                Ok(Some((Some(id), newest))) => watermark.set(&id, newest),
+                Ok(Some((None, _))) => {}
                 Ok(None) | Err(_) => is_complete = false,
             }
         }

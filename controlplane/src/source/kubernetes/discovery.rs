@@ -9,7 +9,7 @@ use hyper::header::{ACCEPT, CONTENT_TYPE, ETAG, HeaderValue, IF_NONE_MATCH};
 use hyper::{Request, StatusCode};
 use kube::client::{APIGroupDiscoveryList, Body};
 
-use super::resource::{Resource, Served};
+use super::resource::{ApiResource, Served};
 
 const AGGREGATED: HeaderValue = HeaderValue::from_static(
     "application/json;g=apidiscovery.k8s.io;v=v2;as=APIGroupDiscoveryList,\
@@ -73,7 +73,7 @@ impl Discovery {
     }
 
     /// Returns the supported version that the cluster prefers. Returns None if the cluster has no supported version.
-    pub fn served(&self, resource: &Resource) -> Option<Served> {
+    pub fn served(&self, resource: &ApiResource) -> Option<Served> {
         let plural = resource.plural();
         if resource.group.is_empty() {
             // Discovery lists the core group in another answer, and every cluster has the core group.

@@ -1,12 +1,14 @@
 //! Brings events from the watches to the publisher. The feed collects a burst of events, and then publishes once.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::task::spawn_blocking;
 use tokio::time::{Instant, timeout_at};
 
 use super::object_store::{Impact, ObjectStore, SourceEvent};
+use super::read_object::Key;
 use crate::publish::Publisher;
 
 /// A burst ends when there was no event for this time.
@@ -18,8 +20,12 @@ const BURST: Duration = Duration::from_millis(50);
 const PAUSE_FACTOR: u32 = 2;
 const MAX_PAUSE: Duration = Duration::from_millis(500);
 
-/// Runs until all senders of events are gone.
-pub async fn feed(mut events: mpsc::Receiver<SourceEvent>, mut publisher: Publisher) {
+/// Runs until all senders of events are gone. `config_maps` gets the names of the ConfigMaps that policies need.
+pub async fn feed(
+    mut events: mpsc::Receiver<SourceEvent>,
+    mut publisher: Publisher,
+    config_maps: watch::Sender<BTreeSet<Key>>,
+) {
     let mut store = ObjectStore::default();
     let mut is_published = false;
     let mut impact = Impact::Nothing;
@@ -34,6 +40,19 @@ pub async fn feed(mut events: mpsc::Receiver<SourceEvent>, mut publisher: Publis
                 Ok(None) => return,
                 Err(_) => break,
             }
+        }
+        let needed = store.needed_config_maps();
+        config_maps.send_if_modified(|before| {
+            let is_new = *before != needed;
+            if is_new {
+                before.clone_from(&needed);
+            }
+            is_new
+        });
+        // A policy without its certificates would close its Services. The reader of ConfigMaps answers within seconds,
+        // also if a ConfigMap is absent.
+        if !store.has_read_config_maps(&needed) {
+            continue;
         }
         if !is_published && !store.is_complete() {
             if let Some(why) = store.obstacle() {

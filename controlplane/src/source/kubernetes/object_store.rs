@@ -4,13 +4,18 @@
 //! The store does no input or output. It receives events, returns whether an event needs a new translation, and makes a
 //! [`Snapshot`] of all objects.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use super::read_object::{Key, ReadObject};
 use crate::publish::Snapshot;
 use weir_core::status::subject::Subject;
 use weir_core::watermark::Watermark;
+
+/// The id of the ConfigMaps with certificates.
+pub const CONFIG_MAPS: &str = "configmaps";
+/// The beginning of the ids of the sources with BackendTLSPolicies.
+const POLICIES: &str = "backendtlspolicies.";
 
 /// A change of a source, or of the list of sources. Except in `Discovered`, the first field is the id of the source.
 #[derive(Debug)]
@@ -109,6 +114,33 @@ impl ObjectStore {
         }
     }
 
+    /// Returns the ConfigMaps that BackendTLSPolicies name.
+    pub fn needed_config_maps(&self) -> BTreeSet<Key> {
+        let policies = self
+            .sources
+            .iter()
+            .filter(|(id, _)| id.starts_with(POLICIES));
+        let objects = policies.filter_map(|(_, source)| source.objects.as_ref());
+        let policies = objects.flat_map(BTreeMap::values).filter_map(|it| {
+            let entry = it.entry.as_deref()?;
+            entry.tls_policy()
+        });
+        let keys = policies.flat_map(|policy| {
+            let names = policy.config_maps().iter();
+            names.map(|name| (policy.object.namespace.clone(), name.to_string()))
+        });
+        keys.collect()
+    }
+
+    /// True if each of these ConfigMaps was read, or is absent.
+    pub fn has_read_config_maps(&self, needed: &BTreeSet<Key>) -> bool {
+        let source = self.sources.get(CONFIG_MAPS);
+        let read = source.and_then(|it| it.objects.as_ref());
+        needed
+            .iter()
+            .all(|key| read.is_some_and(|it| it.contains_key(key)))
+    }
+
     /// True if all sources are known and the store has the objects of each source.
     pub fn is_complete(&self) -> bool {
         self.is_discovered && self.sources.values().all(|it| it.objects.is_some())
@@ -134,7 +166,7 @@ impl ObjectStore {
                 .collect(),
             subjects: self.subjects(),
             watermark: self.watermark(),
-            has_own_endpoints: false,
+            has_own_endpoints: true,
         }
     }
 

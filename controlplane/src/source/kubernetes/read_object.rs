@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::resource::{Resource, Served};
+use super::resource::{ApiResource, Served};
 use weir_core::api::route::RouteKind;
 use weir_core::manifest::object::{Kind, Object};
 use weir_core::manifest::problem::messages::{Message, object as messages};
@@ -111,7 +111,7 @@ impl ReadObject {
     pub fn of(
         text: &RawValue,
         head: &Head,
-        resource: &Resource,
+        resource: &ApiResource,
         served: Served,
         id: &str,
     ) -> ReadObject {
@@ -143,8 +143,12 @@ impl ReadObject {
     }
 
     /// Returns the approximate number of bytes in memory: the length of the `Debug` text, and [`Counter::QUOTE`] for
-    /// each quote of a string.
+    /// each quote of a string. The endpoints of an EndpointSlice have a fixed size.
     pub fn weight(&self) -> usize {
+        let entry = self.entry.as_deref();
+        if let Some(slice) = entry.and_then(|it| it.endpoint_slice()) {
+            return slice.weight();
+        }
         let mut counter = Counter::default();
         // An error is impossible, because the counter never fails.
         let _ = write!(counter, "{self:?}");
@@ -155,7 +159,7 @@ impl ReadObject {
     /// not fit into the memory limit.
     pub fn stub(
         (namespace, name): Key,
-        resource: &Resource,
+        resource: &ApiResource,
         message: Message,
         subject: Option<Arc<Subject>>,
     ) -> ReadObject {
@@ -173,7 +177,7 @@ impl ReadObject {
         }
     }
 
-    fn unreadable(head: &Head, resource: &Resource) -> ReadObject {
+    fn unreadable(head: &Head, resource: &ApiResource) -> ReadObject {
         let (namespace, name) = head.key.clone();
         let object = ObjectRef {
             source: String::new(),
@@ -199,7 +203,7 @@ impl ReadObject {
 /// the fields of the first version of its kind.
 fn version_of_shape(
     fields: &serde_json::Map<String, Value>,
-    resource: &Resource,
+    resource: &ApiResource,
     served: Served,
 ) -> &'static str {
     let has_first_shape = match resource.kind {
@@ -219,7 +223,7 @@ fn has_subject(kind: Kind) -> bool {
     kind == Kind::TrafficSplit || RouteKind::of(kind).is_some()
 }
 
-fn subject(body: &Value, resource: &Resource, served: Served, id: &str) -> Subject {
+fn subject(body: &Value, resource: &ApiResource, served: Served, id: &str) -> Subject {
     let metadata = &body["metadata"];
     let text = |name: &str| metadata[name].as_str().unwrap_or_default().to_owned();
     let resource_version = text("resourceVersion");
@@ -256,7 +260,7 @@ mod tests {
             labels.join(",")
         );
         let text = RawValue::from_string(text).unwrap();
-        let resource = Resource::all(Policy::Smi)
+        let resource = ApiResource::all(Policy::Smi)
             .find(|it| it.name == "Pod")
             .unwrap();
         let served = Served {

@@ -7,7 +7,7 @@ use weir_core::manifest::object::{Kind, SUPPORTED_KINDS, SupportedKind};
 
 /// A supported kind.
 #[derive(Clone, Copy, Debug)]
-pub struct Resource {
+pub struct ApiResource {
     pub kind: Kind,
     pub group: &'static str,
     /// The name of the kind, such as `Service`.
@@ -29,21 +29,21 @@ pub struct Served {
 /// The objects of one watch: a resource in all namespaces or in one namespace.
 #[derive(Clone, Debug)]
 pub struct Source {
-    pub resource: Resource,
+    pub resource: ApiResource,
     pub namespace: Option<String>,
     /// `PLURAL.GROUP` or `PLURAL.GROUP/NAMESPACE`, as in a watermark.
     pub id: Arc<str>,
 }
 
-impl Resource {
+impl ApiResource {
     /// Returns the resources that the translation uses under this access policy.
-    pub fn all(policy: Policy) -> impl Iterator<Item = Resource> {
+    pub fn all(policy: Policy) -> impl Iterator<Item = ApiResource> {
         let of = move |SupportedKind {
                            group,
                            name,
                            versions,
                            kind,
-                       }| Resource {
+                       }| ApiResource {
             kind,
             group,
             name,
@@ -51,15 +51,21 @@ impl Resource {
             // Only the policy smi uses the selector, to find the pods of a Service.
             unused: (kind == Kind::Service && policy != Policy::Smi).then_some("selector"),
         };
-        let is_needed =
-            move |resource: &Resource| policy == Policy::Smi || !resource.kind.is_of_policy();
+        let is_needed = move |resource: &ApiResource| match resource.kind {
+            // Most ConfigMaps are not for Weir. It reads only the ConfigMaps of BackendTLSPolicies.
+            Kind::ConfigMap => false,
+            kind => policy == Policy::Smi || !kind.is_of_policy(),
+        };
         SUPPORTED_KINDS.into_iter().map(of).filter(is_needed)
     }
 
     pub fn plural(&self) -> String {
         let singular = self.name.to_ascii_lowercase();
-        let ending = if singular.ends_with('s') { "es" } else { "s" };
-        singular + ending
+        match singular.strip_suffix("cy") {
+            Some(stem) => format!("{stem}cies"),
+            None if singular.ends_with('s') => singular + "es",
+            None => singular + "s",
+        }
     }
 
     pub fn api_version(&self, version: &str) -> String {
@@ -79,7 +85,7 @@ impl Resource {
 
 impl Source {
     /// Returns the sources of the resource in these namespaces, or in every namespace if `namespaces` is empty.
-    pub fn of(resource: Resource, namespaces: &[String]) -> Vec<Source> {
+    pub fn of(resource: ApiResource, namespaces: &[String]) -> Vec<Source> {
         let is_narrowed = !namespaces.is_empty() && resource.kind != Kind::GatewayClass;
         if !is_narrowed {
             let id = resource.id().into();
@@ -132,11 +138,11 @@ mod tests {
     #[test]
     fn list_paths_of_kinds() {
         let find = |name: &str, group: &str| {
-            let mut all = Resource::all(Policy::Smi);
+            let mut all = ApiResource::all(Policy::Smi);
             all.find(|it| it.name == name && it.group == group).unwrap()
         };
         let shop = ["shop".to_owned()];
-        let paths = |resource: Resource, namespaces: &[String]| {
+        let paths = |resource: ApiResource, namespaces: &[String]| {
             let source = Source::of(resource, namespaces).remove(0);
             let version = resource.versions.last().unwrap();
             let selector = source.field_selector().unwrap_or_default();
@@ -171,7 +177,9 @@ mod tests {
             assert_eq!(paths(find(name, group), &[]), wide);
             assert_eq!(paths(find(name, group), &shop), narrow);
         }
-        let permissive: Vec<_> = Resource::all(Policy::Unstated).map(|it| it.name).collect();
+        let permissive: Vec<_> = ApiResource::all(Policy::Unstated)
+            .map(|it| it.name)
+            .collect();
         assert!(permissive.contains(&"HTTPRouteGroup") && !permissive.contains(&"Pod"));
     }
 }

@@ -13,8 +13,9 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use super::cluster_versions::{ClusterVersions, ListLocation};
 use super::discovery::{Discovery, Undiscovered};
 use super::object_store::SourceEvent;
-use super::resource::{Resource, Served, Source};
+use super::resource::{ApiResource, Served, Source};
 use super::watch::Watch;
+use weir_core::manifest::object::Kind;
 use weir_core::metrics::Metrics;
 use weir_core::translate::budget::Limits;
 
@@ -39,10 +40,17 @@ pub struct Supervisor {
     running: BTreeMap<Arc<str>, RunningWatch>,
     /// All watches end when this set is dropped.
     watches: JoinSet<()>,
-    events: mpsc::Sender<SourceEvent>,
+    events: EventSenders,
     metrics: Arc<Metrics>,
     limits: Limits,
     is_failing: bool,
+}
+
+/// Where the watches send their events.
+pub struct EventSenders {
+    pub objects: mpsc::Sender<SourceEvent>,
+    /// For the watches of EndpointSlices.
+    pub slices: mpsc::Sender<SourceEvent>,
 }
 
 struct RunningWatch {
@@ -56,7 +64,7 @@ impl Supervisor {
         client: kube::Client,
         sources: Vec<Source>,
         versions: ClusterVersions,
-        events: mpsc::Sender<SourceEvent>,
+        events: EventSenders,
         metrics: Arc<Metrics>,
         limits: Limits,
     ) -> Supervisor {
@@ -79,11 +87,15 @@ impl Supervisor {
         let mut ticks = interval(DISCOVER);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let (mut last_check, mut pause) = (Instant::now(), COMPARE);
-        while !self.events.is_closed() {
+        while !self.events.objects.is_closed() {
             ticks.tick().await;
             let result = self.discover().await;
             // An error means that the receiver is gone. Then the loop ends.
-            let _ = self.events.send(SourceEvent::Discovered(result)).await;
+            let _ = self
+                .events
+                .objects
+                .send(SourceEvent::Discovered(result))
+                .await;
             while self.watches.try_join_next().is_some() {}
             if last_check.elapsed() >= pause {
                 let is_complete = timeout(COMPARISON, self.versions.check()).await == Ok(true);
@@ -138,13 +150,18 @@ impl Supervisor {
         }
         let _ = self
             .events
+            .objects
             .send(SourceEvent::Begun(source.id.clone()))
             .await;
         let id = source.id.clone();
         let handle = self
             .versions
             .register(&id, ListLocation::of(&source, served));
-        let (client, events) = (self.client.clone(), self.events.clone());
+        let client = self.client.clone();
+        let events = match source.resource.kind {
+            Kind::EndpointSlice => self.events.slices.clone(),
+            _ => self.events.objects.clone(),
+        };
         let watch = Watch::new(
             client,
             source,
@@ -161,7 +178,7 @@ impl Supervisor {
 
 impl Served {
     /// Returns the first supported version, for a kind that is not in the answer of discovery.
-    fn undiscovered(resource: &Resource) -> Option<Served> {
+    fn undiscovered(resource: &ApiResource) -> Option<Served> {
         let version = *resource.versions.first()?;
         let has_status = false;
         Some(Served {

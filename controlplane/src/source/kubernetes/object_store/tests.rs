@@ -2,7 +2,7 @@ use serde_json::value::RawValue;
 
 use super::*;
 use crate::source::kubernetes::read_object::Head;
-use crate::source::kubernetes::resource::{Resource, Served};
+use crate::source::kubernetes::resource::{ApiResource, Served};
 use weir_core::api::smi::traffic_target::Policy;
 
 const SPLITS: &str = "trafficsplits.split.smi-spec.io";
@@ -14,7 +14,7 @@ fn split(name: &str, version: u64, generation: u64, spec: &str) -> (Key, ReadObj
             "generation":{generation}}},"spec":{spec},"status":{{"seen":{version}}}}}"#
     );
     let text = RawValue::from_string(text).unwrap();
-    let mut all = Resource::all(Policy::Unstated);
+    let mut all = ApiResource::all(Policy::Unstated);
     let resource = all.find(|it| it.name == "TrafficSplit").unwrap();
     let served = Served {
         version: "v1alpha4",
@@ -148,4 +148,32 @@ fn generation_keeps_first_seen_version() {
     store.apply(listed([split("a", 6, 2, GOOD)], 8));
     assert_eq!(since(&store), [6]);
     assert_eq!(store.watermark().get(SPLITS), Some(8));
+}
+
+#[test]
+fn policies_need_config_maps() {
+    let mut store = ObjectStore::default();
+    assert!(store.needed_config_maps().is_empty());
+    let text = "{apiVersion: gateway.networking.k8s.io/v1, kind: BackendTLSPolicy, metadata: {name: p, namespace: shop}, spec: {targetRefs: [{group: '', kind: Service, name: a}], validation: {hostname: a.b, caCertificateRefs: [{group: '', kind: ConfigMap, name: ca}]}}}";
+    let policies = weir_core::manifest::object::read("", text).unwrap().objects;
+    let object = ReadObject {
+        entry: Some(Arc::new(weir_core::world::Entry::of(&policies[0]))),
+        problem: None,
+        subject: None,
+    };
+    let key = |name: &str| ("shop".to_owned(), name.to_owned());
+    let id = "backendtlspolicies.gateway.networking.k8s.io".into();
+    store.apply(SourceEvent::Applied(id, key("p"), object, 1));
+    let needed = store.needed_config_maps();
+    assert_eq!(needed, [key("ca")].into());
+    assert!(!store.has_read_config_maps(&needed));
+    let absent = ReadObject {
+        entry: None,
+        problem: None,
+        subject: None,
+    };
+    let list = BTreeMap::from([(key("ca"), absent)]);
+    store.apply(SourceEvent::Listed(CONFIG_MAPS.into(), list, 0, 0));
+    assert!(store.has_read_config_maps(&needed));
+    assert_eq!(store.watermark().get(CONFIG_MAPS), None);
 }

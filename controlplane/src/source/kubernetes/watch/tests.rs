@@ -14,7 +14,7 @@ use tokio::sync::Notify;
 
 use super::*;
 use crate::source::kubernetes::cluster_versions::ClusterVersions;
-use crate::source::kubernetes::resource::Resource;
+use crate::source::kubernetes::resource::ApiResource;
 use weir_core::api::smi::traffic_target::Policy;
 
 const VERSION_0: Served = Served {
@@ -107,7 +107,7 @@ async fn follow(script: impl IntoIterator<Item = Answer>) -> (Vec<String>, Vec<S
     });
     let client = kube::Client::new(service, "default");
     let (events, mut receiver) = mpsc::channel(100);
-    let resource = Resource::all(Policy::Unstated)
+    let resource = ApiResource::all(Policy::Unstated)
         .find(|it| it.name == "TrafficSplit")
         .unwrap();
     let source = Source::of(resource, &[]).remove(0);
