@@ -71,14 +71,14 @@ struct PolicyManifest {
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct PolicySpec {
-    target_refs: Vec<TargetManifest>,
+    target_refs: Vec<PolicyTargetManifest>,
     #[serde(default)]
     validation: Value,
 }
 
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
-struct TargetManifest {
+struct PolicyTargetManifest {
     group: Option<String>,
     kind: Option<String>,
     name: String,
