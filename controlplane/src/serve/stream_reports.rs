@@ -21,7 +21,7 @@ const COLLECT: Duration = Duration::from_millis(5);
 
 /// What the other replica has read already.
 #[derive(Deserialize)]
-pub(super) struct Read {
+pub(super) struct ReadCount {
     /// The name of the replica from which the other replica has read; empty for the first request.
     #[serde(default)]
     replica: String,
@@ -34,7 +34,7 @@ pub(super) async fn streams(
     State(server): State<Server>,
     peer: Option<Extension<Peer>>,
     slot: Option<Extension<Arc<ConnectionSlot>>>,
-    Query(read): Query<Read>,
+    Query(read): Query<ReadCount>,
     headers: HeaderMap,
 ) -> Response {
     let end = Instant::now() + poll_headers::wait(&headers).unwrap_or_default();

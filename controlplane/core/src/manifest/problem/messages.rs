@@ -132,8 +132,8 @@ pub fn list<T: fmt::Display>(values: impl IntoIterator<Item = T>) -> String {
 pub mod access;
 pub mod answer;
 pub mod backend;
-pub mod bootstrap;
 pub mod backend_tls_policy;
+pub mod bootstrap;
 pub mod budget;
 pub mod endpoint_slice;
 pub mod envoy;
