@@ -8,6 +8,7 @@
 //! key for all VMs, the cost would grow with the square of their number. A VM joins the fleet in its first tick,
 //! because a proxy also loads the configuration into a throw-away VM that never ticks.
 
+mod lost_members;
 mod message;
 
 use weir_split::wire::headers::LEAN;
@@ -15,6 +16,7 @@ use weir_split::{ClustersFrom, Direction, Plugin, Protocol};
 
 use crate::host;
 
+pub use self::lost_members::LostMembers;
 pub use self::message::Message;
 
 /// Milliseconds between ticks.
@@ -129,7 +131,7 @@ impl Member {
         member.take_slot("").then_some(member)
     }
 
-    /// Takes a slot that no living VM has, or adds a slot.
+    /// Takes the slot of a VM that has left or is lost, or adds a slot.
     fn take_slot(&mut self, revision: &str) -> bool {
         for _ in 0..ATTEMPTS {
             let now = host::now();
@@ -138,8 +140,12 @@ impl Member {
             for slot in 0..count {
                 let key = self.keys.slot(slot);
                 let (entry, version) = host::shared(&key);
-                let is_taken = MemberEntry::parse(&entry).is_some_and(|entry| entry.is_alive(now));
+                let is_taken = MemberEntry::parse(&entry).is_some_and(|entry| !entry.is_lost(now));
                 if !is_taken && host::replace_shared(&key, &self.entry(now, revision), version) {
+                    if !entry.is_empty() {
+                        // The VM that had this slot did not leave the fleet.
+                        lost_members::add(&self.keys, 1);
+                    }
                     self.slot = slot;
                     return true;
                 }
@@ -164,8 +170,10 @@ impl Member {
         let is_own = MemberEntry::parse(&entry).is_some_and(|entry| entry.name == self.name);
         let own = self.entry(host::now(), revision);
         if !is_own || !host::replace_shared(&key, &own, version) {
-            // The worker was blocked for so long that another VM took the slot.
-            self.take_slot(revision);
+            // The worker was blocked for so long that another VM took the slot, and counted this VM as lost.
+            if self.take_slot(revision) {
+                lost_members::add(&self.keys, -1);
+            }
         }
     }
 
@@ -283,6 +291,11 @@ impl Member {
         Some((time.parse().ok()?, newest.to_owned()))
     }
 
+    /// Returns the number of VMs that ended without notice, since the start of the process.
+    pub fn traps(&self) -> u64 {
+        self.keys.text("traps").parse().unwrap_or(0)
+    }
+
     /// Reads the entries of all living VMs.
     pub fn summary(&self) -> Summary {
         let living: Vec<_> = self.keys.living(host::now()).collect();
@@ -313,6 +326,10 @@ impl MemberEntry {
             revision: words.next()?.to_owned(),
             is_lean: words.next() == Some(LEAN),
         })
+    }
+
+    fn is_lost(&self, now: u64) -> bool {
+        !is_fresh(self.heartbeat, now, lost_members::LOST)
     }
 
     fn is_alive(&self, now: u64) -> bool {

@@ -62,6 +62,8 @@ pub struct Proxy<'a> {
     pub watermark: String,
     /// True if a VM edits no responses.
     pub is_lean: bool,
+    /// The number of VMs that ended without notice, since the start of the process.
+    pub traps: u64,
     /// True if the control plane sends the clusters of backends to this proxy.
     pub has_clusters_from_weir: bool,
     /// False if the control plane must answer at once, even without a new configuration.
@@ -108,6 +110,10 @@ pub fn send(control_plane: &str, scope: &str, proxy: &Proxy<'_>) -> Phase {
     }
     if !proxy.watermark.is_empty() {
         headers.push((headers::WATERMARK, &proxy.watermark));
+    }
+    let traps = proxy.traps.to_string();
+    if proxy.traps > 0 {
+        headers.push((headers::TRAPS, &traps));
     }
     if proxy.has_clusters_from_weir {
         headers.push((headers::CLUSTERS, headers::FROM_WEIR));

@@ -14,7 +14,7 @@ use std::rc::{Rc, Weak};
 use weir_split::{ClustersFrom, Live, Plugin, RuleStates, Table};
 
 use crate::bounded::BoundedLog;
-use crate::fleet::{self, Keys, Member, Message};
+use crate::fleet::{self, Keys, LostMembers, Member, Message};
 use crate::shared::Shared;
 use crate::{host, metrics};
 
@@ -25,6 +25,8 @@ use self::polling::Polling;
 const FIRST_TICK: u64 = 10;
 /// When the driver ends, another root becomes the driver. Its first tick comes after this number of milliseconds.
 const NEXT_TICK: u64 = 1;
+/// A tick is late if this number of milliseconds has passed since the previous one.
+const LATE_TICK: u64 = 3 * fleet::TICK;
 /// Milliseconds between ticks of the other roots. They only check that the driver still ticks.
 const SPARE_TICK: u64 = 10_000;
 
@@ -40,6 +42,7 @@ pub struct Scope {
     driver: Option<u32>,
     /// Time of the last tick of the driver, in milliseconds since 1970.
     last_tick: u64,
+    lost_members: LostMembers,
     states: Rc<RefCell<RuleStates>>,
     /// None before the first tick.
     member: Option<Member>,
@@ -87,6 +90,7 @@ impl Scope {
             roots: Vec::new(),
             driver: None,
             last_tick: 0,
+            lost_members: LostMembers::default(),
             states: Rc::new(RefCell::new(RuleStates::new(host::random()))),
             member: None,
             receiver: None,
@@ -155,6 +159,7 @@ impl Scope {
             return host::set_tick_period(SPARE_TICK);
         }
         self.driver = Some(context);
+        let is_punctual = now.abs_diff(self.last_tick) < LATE_TICK;
         self.last_tick = now;
         host::set_tick_period(fleet::TICK);
         self.flush();
@@ -162,11 +167,11 @@ impl Scope {
             root.shared.log.on_tick();
         }
         if self.control_plane().is_some() {
-            self.tick_as_member(context);
+            self.tick_as_member(context, is_punctual);
         }
     }
 
-    fn tick_as_member(&mut self, context: u32) {
+    fn tick_as_member(&mut self, context: u32, is_punctual: bool) {
         if self.member.is_none() {
             self.member = Member::enter(&self.keys, self.is_lean());
             self.receiver = Some(context);
@@ -189,6 +194,7 @@ impl Scope {
         if self.member.as_ref().is_some_and(Member::take_lease) {
             #[cfg(feature = "trap")]
             crate::trap::on_poller_tick();
+            self.lost_members.look(&self.keys, is_punctual);
             self.poll_on_tick();
         }
     }

@@ -118,6 +118,7 @@ impl Scope {
             refused: (refused, reason),
             watermark: member.watermark(),
             is_lean: summary.is_lean,
+            traps: member.traps(),
             has_clusters_from_weir: self.has_clusters_from_weir(),
             waits: !self.roots.iter().any(|root| root.access_age.is_too_old),
         };

@@ -20,6 +20,9 @@ pub const LEAN: &str = "lean";
 pub const NODE: &str = "weir-node";
 /// Request: the revision that the filter refused, in quotes, and the reason.
 pub const REFUSED: &str = "weir-refused";
+/// Request: the number of VMs of this proxy and scope that ended without notice, since the start of the process. A VM
+/// ends so by a trap. The number is also higher while a worker is blocked for more than ten seconds.
+pub const TRAPS: &str = "weir-traps";
 /// Request: the highest document version that the filter reads.
 pub const VERSION: &str = "weir-version";
 /// Request and answer: the newest resource versions that the control plane had read from the cluster, at most
